@@ -1,0 +1,221 @@
+//! Where a call goes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+
+/// Scheme, host and port of one service, with no path.
+///
+/// Plain HTTP is accepted for loopback only, so that no credential leaves the machine in the clear.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Host {
+    scheme: Scheme,
+    authority: Authority,
+}
+
+impl Host {
+    /// The URI of `path`, which begins with a slash and may carry a query.
+    ///
+    /// # Panics
+    /// If `path` is no valid path: paths are written in code, with every variable part percent-encoded.
+    #[must_use]
+    pub fn uri(&self, path: &str) -> Uri {
+        let path = PathAndQuery::from_str(path).expect("a path written in code, variables encoded");
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).expect("scheme, authority and path are all present")
+    }
+
+    /// The same place as a WebSocket URL: `wss` for `https`, `ws` for plain HTTP.
+    #[must_use]
+    pub fn websocket_url(&self, path: &str) -> String {
+        let scheme = if self.is_secure() { "wss" } else { "ws" };
+        format!("{scheme}://{}{path}", self.authority)
+    }
+
+    /// Whether calls travel over TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
+    /// Host name or address without the port; IPv6 addresses keep their brackets.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.authority.host()
+    }
+
+    /// The port, written or implied by the scheme.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.authority
+            .port_u16()
+            .unwrap_or(if self.is_secure() { 443 } else { 80 })
+    }
+}
+
+impl FromStr for Host {
+    type Err = HostError;
+
+    fn from_str(text: &str) -> Result<Self, HostError> {
+        let uri: Uri = text.parse().map_err(|_| HostError::Malformed {
+            text: text.to_owned(),
+        })?;
+        let parts = uri.into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+            return Err(HostError::Malformed {
+                text: text.to_owned(),
+            });
+        };
+        if authority.as_str().contains('@') {
+            // the text is not repeated: what stands before the @ may be a password
+            return Err(HostError::Credentials);
+        }
+        if parts.path_and_query.is_some_and(|path| path != "/") {
+            return Err(HostError::Path {
+                text: text.to_owned(),
+            });
+        }
+        if scheme == Scheme::HTTP && !is_loopback(authority.host()) {
+            return Err(HostError::Insecure {
+                text: text.to_owned(),
+            });
+        }
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err(HostError::Malformed {
+                text: text.to_owned(),
+            });
+        }
+        Ok(Self { scheme, authority })
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+/// The four services that a guest's session touches.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hosts {
+    /// Issues tokens to API clients: `login.D`.
+    pub login: Host,
+    /// The platform API: `api.D`.
+    pub api: Host,
+    /// The guests' WebSocket: `webmessaging.D`.
+    pub messaging: Host,
+    /// Public configuration of deployments: `api-cdn.D`.
+    pub cdn: Host,
+}
+
+impl Hosts {
+    /// The services of a base domain, such as `mypurecloud.ie`.
+    ///
+    /// # Errors
+    /// If the domain is not a host name.
+    pub fn of_domain(domain: &str) -> Result<Self, HostError> {
+        let host = |service: &str| Host::from_str(&format!("https://{service}.{domain}"));
+        Ok(Self {
+            login: host("login")?,
+            api: host("api")?,
+            messaging: host("webmessaging")?,
+            cdn: host("api-cdn")?,
+        })
+    }
+
+    /// Every service on one host, as a simulator offers them.
+    #[must_use]
+    pub fn single(host: &Host) -> Self {
+        Self {
+            login: host.clone(),
+            api: host.clone(),
+            messaging: host.clone(),
+            cdn: host.clone(),
+        }
+    }
+}
+
+/// The text is not the base of a service.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The URL holds a user name or password.
+    #[error("the URL holds credentials before its host: remove them and configure them apart")]
+    Credentials,
+    /// Plain HTTP to another machine.
+    #[error("{text:?} would send credentials in the clear: use https, plain http is for loopback only")]
+    Insecure {
+        /// What was given.
+        text: String,
+    },
+    /// Not `scheme://host[:port]`.
+    #[error("{text:?} is not of the form https://host[:port]")]
+    Malformed {
+        /// What was given.
+        text: String,
+    },
+    /// There is a path behind the host.
+    #[error("{text:?} has a path: give scheme, host and port only")]
+    Path {
+        /// What was given.
+        text: String,
+    },
+}
+
+fn is_loopback(name: &str) -> bool {
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost"
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_loopback_only() {
+        for text in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:9"] {
+            assert!(text.parse::<Host>().is_ok(), "{text}");
+        }
+        assert!(matches!(
+            "http://api.mypurecloud.ie".parse::<Host>(),
+            Err(HostError::Insecure { .. })
+        ));
+    }
+
+    #[test]
+    fn a_host_has_no_path_and_no_credentials() {
+        assert!(matches!(
+            "https://a.example/x".parse::<Host>(),
+            Err(HostError::Path { .. })
+        ));
+        let error = "https://joe:hunter2@a.example".parse::<Host>().unwrap_err();
+        assert_eq!(error, HostError::Credentials);
+        assert!(!error.to_string().contains("hunter2"));
+        for text in ["", "a.example", "ftp://a.example", "https://", "/x"] {
+            assert!(
+                matches!(text.parse::<Host>(), Err(HostError::Malformed { .. })),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_socket_url_keeps_the_security_of_its_host() {
+        let secure: Host = "https://webmessaging.mypurecloud.ie".parse().unwrap();
+        assert_eq!(
+            secure.websocket_url("/v1"),
+            "wss://webmessaging.mypurecloud.ie/v1"
+        );
+        let plain: Host = "http://127.0.0.1:81".parse().unwrap();
+        assert_eq!(plain.websocket_url("/v1?x=1"), "ws://127.0.0.1:81/v1?x=1");
+        assert_eq!((secure.port(), plain.port()), (443, 81));
+    }
+}

@@ -1,0 +1,166 @@
+//! Identifiers, each its own type, so that none can stand for another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest identifier accepted, in bytes. Our choice: those of Genesys are UUIDs of 36.
+const LONGEST: usize = 128;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident $what:literal;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// 1 to 128 characters of `A-Z a-z 0-9 . _ : -`, so it stands in a path, a header or a log line as it is.
+        #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The identifier as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                check($what, text)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+
+            fn try_from(text: String) -> Result<Self, IdError> {
+                check($what, &text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl From<uuid::Uuid> for $name {
+            fn from(id: uuid::Uuid) -> Self {
+                Self(id.to_string())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// The web messaging channel that a guest session belongs to (`channelConfigurationId` of `guest-sessions`).
+    ChannelId "channel configuration id";
+    /// A deployment of Genesys Cloud's messenger.
+    DeploymentId "deployment id";
+    /// A guest, as the caller names them. Not a secret, and unique among live sessions.
+    GuestId "guest id";
+    /// A guest session of the `guest-sessions` contract. Not a secret: the access token is.
+    SessionId "session id";
+    /// A webhook subscription.
+    WebhookId "webhook id";
+}
+
+fn check(what: &'static str, text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty { what });
+    }
+    if text.len() > LONGEST {
+        return Err(IdError::TooLong {
+            what,
+            bytes: text.len(),
+        });
+    }
+    match text
+        .char_indices()
+        .find(|(_, c)| !(c.is_ascii_alphanumeric() || ".-_:".contains(*c)))
+    {
+        Some((position, _)) => Err(IdError::Character { what, position }),
+        None => Ok(()),
+    }
+}
+
+/// The text cannot be an identifier.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdError {
+    /// A character outside `A-Z a-z 0-9 . _ : -`.
+    #[error("the {what} has a character at byte {position} that is none of A-Z a-z 0-9 . _ : -")]
+    Character {
+        /// Which identifier.
+        what: &'static str,
+        /// Where, in bytes from the start.
+        position: usize,
+    },
+    /// Nothing.
+    #[error("the {what} is empty: leave it out to have one made, or give 1 to 128 characters")]
+    Empty {
+        /// Which identifier.
+        what: &'static str,
+    },
+    /// More than 128 bytes.
+    #[error("the {what} has {bytes} bytes: at most 128 are allowed")]
+    TooLong {
+        /// Which identifier.
+        what: &'static str,
+        /// How long it is.
+        bytes: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_one_to_128_harmless_characters() {
+        assert!(
+            "b3c2a0de-1111-4222-8333-444455556666"
+                .parse::<DeploymentId>()
+                .is_ok()
+        );
+        assert!("x".repeat(128).parse::<GuestId>().is_ok());
+        assert_eq!(
+            "x".repeat(129).parse::<GuestId>(),
+            Err(IdError::TooLong {
+                what: "guest id",
+                bytes: 129
+            })
+        );
+        assert_eq!("".parse::<GuestId>(), Err(IdError::Empty { what: "guest id" }));
+        for (text, position) in [("a\nb", 1), ("../x", 2), ("é", 0), ("a b", 1), ("a?b", 1)] {
+            assert_eq!(
+                text.parse::<SessionId>(),
+                Err(IdError::Character {
+                    what: "session id",
+                    position
+                }),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn json_obeys_the_same_rule() {
+        assert!(serde_json::from_str::<GuestId>("\"a b\"").is_err());
+        assert_eq!(
+            serde_json::to_string(&"g-1".parse::<GuestId>().unwrap()).unwrap(),
+            "\"g-1\""
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! JSON requests and replies: the form of every call of both contracts but the token call.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Host, Problem, ReplyError};
+
+/// A `GET` of `path`, which begins with a slash.
+#[must_use]
+pub fn get(host: &Host, path: &str) -> Request<Bytes> {
+    request(Method::GET, host, path, Bytes::new())
+}
+
+/// A `DELETE` of `path`.
+#[must_use]
+pub fn delete(host: &Host, path: &str) -> Request<Bytes> {
+    request(Method::DELETE, host, path, Bytes::new())
+}
+
+/// A request with `body` as JSON.
+///
+/// # Panics
+/// If `body` cannot be JSON. Bodies are plain structs with text keys, which always can.
+#[must_use]
+pub fn with_body(method: Method, host: &Host, path: &str, body: &impl Serialize) -> Request<Bytes> {
+    let bytes = serde_json::to_vec(body).expect("bodies are plain structs with text keys");
+    let mut request = request(method, host, path, bytes.into());
+    request
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    request
+}
+
+/// Reads a successful response as `T`; `expected` names it in the error, as in "a guest session".
+///
+/// # Errors
+/// [`ReplyError::Refused`] for any status but 2xx, [`ReplyError::Malformed`] for a body that is no `T`.
+pub fn reply<T: DeserializeOwned>(
+    response: Response<Bytes>,
+    expected: &'static str,
+) -> Result<T, ReplyError> {
+    let response = accepted(response)?;
+    let status = response.status().as_u16();
+    serde_json::from_slice(response.body()).map_err(|_| ReplyError::Malformed { status, expected })
+}
+
+/// The response, if its status is 2xx.
+///
+/// # Errors
+/// [`ReplyError::Refused`] for any other status.
+pub fn accepted(response: Response<Bytes>) -> Result<Response<Bytes>, ReplyError> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    Err(ReplyError::Refused(Box::new(Problem::read(&response))))
+}
+
+fn request(method: Method, host: &Host, path: &str, body: Bytes) -> Request<Bytes> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = host.uri(path);
+    request
+        .headers_mut()
+        .insert(ACCEPT, HeaderValue::from_static("application/json"));
+    request
+}

@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+
+mod call;
+mod generated;
+mod host;
+mod id;
+pub mod json;
+mod now;
+mod problem;
+mod rate;
+mod region;
+pub mod retry;
+
+#[cfg(feature = "driver")]
+mod clock;
+#[cfg(feature = "driver")]
+pub mod entropy;
+
+pub use call::{Call, ReplyError};
+#[cfg(feature = "driver")]
+pub use clock::Clock;
+pub use host::{Host, HostError, Hosts};
+pub use id::{ChannelId, DeploymentId, GuestId, IdError, SessionId, WebhookId};
+pub use now::{Now, parse_rfc3339, rfc3339};
+pub use problem::{Detail, Problem};
+pub use rate::SlidingWindow;
+pub use region::{Region, UnknownRegion};

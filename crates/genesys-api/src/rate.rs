@@ -1,0 +1,128 @@
+//! A limit that no window ever exceeds.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A sliding window log: at most `limit` acquisitions in every half-open window of `period`.
+///
+/// Of the usual limiters it is the one that allows a full burst and still never exceeds the limit in any window,
+/// wherever the server's own window begins. It costs 16 bytes for each acquisition of the current window, and at
+/// most `limit` of them.
+#[derive(Clone, Debug)]
+pub struct SlidingWindow {
+    limit: usize,
+    period: Duration,
+    taken: VecDeque<Instant>,
+    paused_until: Option<Instant>,
+}
+
+impl SlidingWindow {
+    /// At most `limit` in every `period`. A limit of 0 counts as 1, or nothing could ever pass.
+    #[must_use]
+    pub fn new(limit: usize, period: Duration) -> Self {
+        Self {
+            limit: limit.max(1),
+            period,
+            taken: VecDeque::new(),
+            paused_until: None,
+        }
+    }
+
+    /// Takes one place.
+    ///
+    /// # Errors
+    /// The instant at which to ask again, if there is none.
+    pub fn try_acquire(&mut self, now: Instant) -> Result<(), Instant> {
+        self.check(now)?;
+        self.taken.push_back(now);
+        Ok(())
+    }
+
+    /// Whether there is a place, without taking it.
+    ///
+    /// # Errors
+    /// The instant at which to ask again, if there is none.
+    pub fn check(&mut self, now: Instant) -> Result<(), Instant> {
+        while self
+            .taken
+            .front()
+            .is_some_and(|first| now.saturating_duration_since(*first) >= self.period)
+        {
+            self.taken.pop_front();
+        }
+        if let Some(until) = self.paused_until {
+            if now < until {
+                return Err(until);
+            }
+            self.paused_until = None;
+        }
+        match self.taken.front() {
+            Some(first) if self.taken.len() >= self.limit => Err(*first + self.period),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets nothing pass before `until`: the server said so. A later pause wins over an earlier one.
+    pub fn pause_until(&mut self, until: Instant) {
+        self.paused_until = Some(self.paused_until.map_or(until, |known| known.max(until)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn epoch() -> Instant {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an Instant can be had from nowhere else"
+        )]
+        Instant::now()
+    }
+
+    #[test]
+    fn a_full_burst_passes_and_the_next_waits_for_the_first_to_leave() {
+        let start = epoch();
+        let mut window = SlidingWindow::new(5, Duration::from_secs(1));
+        for i in 0..5 {
+            assert_eq!(window.try_acquire(start + Duration::from_millis(i)), Ok(()));
+        }
+        assert_eq!(
+            window.try_acquire(start + Duration::from_millis(10)),
+            Err(start + Duration::from_secs(1))
+        );
+        assert_eq!(window.try_acquire(start + Duration::from_secs(1)), Ok(()));
+    }
+
+    #[test]
+    fn the_server_can_pause_it() {
+        let start = epoch();
+        let mut window = SlidingWindow::new(5, Duration::from_secs(1));
+        window.pause_until(start + Duration::from_secs(3));
+        window.pause_until(start + Duration::from_secs(2));
+        assert_eq!(window.try_acquire(start), Err(start + Duration::from_secs(3)));
+        assert_eq!(window.try_acquire(start + Duration::from_secs(3)), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_is_ever_exceeded(limit in 1_usize..8, steps in proptest::collection::vec(0_u64..700, 1..200)) {
+            let mut at = epoch();
+            let period = Duration::from_secs(1);
+            let mut window = SlidingWindow::new(limit, period);
+            let mut passed = Vec::new();
+            for step in steps {
+                at += Duration::from_millis(step);
+                if window.try_acquire(at).is_ok() {
+                    passed.push(at);
+                }
+            }
+            for first in &passed {
+                let inside = passed.iter().filter(|at| *at >= first && **at < *first + period).count();
+                prop_assert!(inside <= limit);
+            }
+        }
+    }
+}
