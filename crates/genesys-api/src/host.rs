@@ -75,6 +75,12 @@ impl FromStr for Host {
             // the text is not repeated: what stands before the @ may be a password
             return Err(HostError::Credentials);
         }
+        let written = authority.as_str().len() > authority.host().len();
+        if written && authority.port_u16().is_none() {
+            return Err(HostError::Port {
+                text: text.to_owned(),
+            });
+        }
         if parts.path_and_query.is_some_and(|path| path != "/") {
             return Err(HostError::Path {
                 text: text.to_owned(),
@@ -165,6 +171,12 @@ pub enum HostError {
         /// What was given.
         text: String,
     },
+    /// What stands behind the host's colon is no port.
+    #[error("{text:?} has no port from 1 to 65535 behind its colon: correct it, or leave the colon out")]
+    Port {
+        /// What was given.
+        text: String,
+    },
 }
 
 fn is_loopback(name: &str) -> bool {
@@ -205,6 +217,17 @@ mod tests {
                 "{text:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_colon_needs_a_port() {
+        for text in ["https://a:99999", "https://a:", "https://[::1]:"] {
+            assert!(
+                matches!(text.parse::<Host>(), Err(HostError::Port { .. })),
+                "{text}"
+            );
+        }
+        assert_eq!("https://a:0443".parse::<Host>().unwrap().port(), 443);
     }
 
     #[test]

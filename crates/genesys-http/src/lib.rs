@@ -1,1 +1,22 @@
 #![doc = include_str!("../README.md")]
+
+mod call;
+mod client;
+mod connect;
+mod egress;
+mod error;
+mod place;
+mod stream;
+mod tls;
+
+#[cfg(feature = "server")]
+pub mod server;
+
+pub use call::{CallError, CallErrorKind};
+pub use client::{Client, ClientBuilder};
+pub use egress::Egress;
+pub use error::{Error, ErrorKind};
+#[doc(no_inline)]
+pub use ipnet::IpNet;
+pub use stream::Stream;
+pub use tls::{Tls, TlsError};

@@ -1,0 +1,173 @@
+//! Which addresses may be connected to.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// Which addresses may be connected to. It is asked about the very address that is then connected to, so a name that
+/// changes its mind between a check and the connection gains nothing.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Egress {
+    /// All. For hosts that the operator configures.
+    #[default]
+    Anywhere,
+    /// Public addresses only. For hosts that a tenant names, such as webhook receivers.
+    PublicOnly {
+        /// Networks that are reachable although they are not public.
+        allow: Vec<IpNet>,
+    },
+}
+
+impl Egress {
+    /// Whether `address` may be connected to. IPv4 addresses written as IPv6 count as IPv4.
+    #[must_use]
+    pub fn permits(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::PublicOnly { allow } => {
+                let address = address.to_canonical();
+                allow.iter().any(|network| network.contains(&address))
+                    || !NOT_PUBLIC.iter().any(|network| network.contains(&address))
+            }
+        }
+    }
+}
+
+/// What is not the public Internet, or is a way around it: the IANA special-purpose registries of IPv4 and IPv6, with
+/// the prefixes that carry an IPv4 address inside an IPv6 one.
+const NOT_PUBLIC: [IpNet; 28] = [
+    v4([0, 0, 0, 0], 8),           // this network
+    v4([10, 0, 0, 0], 8),          // private, RFC 1918
+    v4([100, 64, 0, 0], 10),       // carrier-grade NAT, RFC 6598
+    v4([127, 0, 0, 0], 8),         // loopback
+    v4([169, 254, 0, 0], 16),      // link-local, and the metadata service of most clouds
+    v4([172, 16, 0, 0], 12),       // private, RFC 1918
+    v4([192, 0, 0, 0], 24),        // protocol assignments
+    v4([192, 0, 2, 0], 24),        // documentation
+    v4([192, 88, 99, 0], 24),      // 6to4 relays
+    v4([192, 168, 0, 0], 16),      // private, RFC 1918
+    v4([198, 18, 0, 0], 15),       // benchmarks
+    v4([198, 51, 100, 0], 24),     // documentation
+    v4([203, 0, 113, 0], 24),      // documentation
+    v4([224, 0, 0, 0], 4),         // multicast
+    v4([240, 0, 0, 0], 4),         // reserved, and broadcast
+    v6([0, 0, 0, 0], 96),          // unspecified, loopback, and IPv4-compatible
+    v6([0x64, 0xff9b, 0, 0], 96),  // NAT64, RFC 6052
+    v6([0x64, 0xff9b, 1, 0], 48),  // local NAT64, RFC 8215
+    v6([0x100, 0, 0, 0], 64),      // discard
+    v6([0x2001, 0, 0, 0], 32),     // Teredo
+    v6([0x2001, 0xdb8, 0, 0], 32), // documentation
+    v6([0x2002, 0, 0, 0], 16),     // 6to4
+    v6([0x3fff, 0, 0, 0], 20),     // documentation, RFC 9637
+    v6([0x5f00, 0, 0, 0], 16),     // segment routing, RFC 9602
+    v6([0xfc00, 0, 0, 0], 7),      // unique local
+    v6([0xfe80, 0, 0, 0], 10),     // link-local
+    v6([0xfec0, 0, 0, 0], 10),     // site-local
+    v6([0xff00, 0, 0, 0], 8),      // multicast
+];
+
+const fn v4(octets: [u8; 4], prefix: u8) -> IpNet {
+    let [a, b, c, d] = octets;
+    IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), prefix)
+}
+
+/// A network by its first 64 bits.
+const fn v6(head: [u16; 4], prefix: u8) -> IpNet {
+    let [a, b, c, d] = head;
+    IpNet::new_assert(IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)), prefix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// First and last address of each range, written out by hand, apart from the table.
+    const RANGES: [(&str, &str); 28] = [
+        ("0.0.0.0", "0.255.255.255"),
+        ("10.0.0.0", "10.255.255.255"),
+        ("100.64.0.0", "100.127.255.255"),
+        ("127.0.0.0", "127.255.255.255"),
+        ("169.254.0.0", "169.254.255.255"),
+        ("172.16.0.0", "172.31.255.255"),
+        ("192.0.0.0", "192.0.0.255"),
+        ("192.0.2.0", "192.0.2.255"),
+        ("192.88.99.0", "192.88.99.255"),
+        ("192.168.0.0", "192.168.255.255"),
+        ("198.18.0.0", "198.19.255.255"),
+        ("198.51.100.0", "198.51.100.255"),
+        ("203.0.113.0", "203.0.113.255"),
+        ("224.0.0.0", "239.255.255.255"),
+        ("240.0.0.0", "255.255.255.255"),
+        ("::", "::ffff:ffff"),
+        ("64:ff9b::", "64:ff9b::ffff:ffff"),
+        ("64:ff9b:1::", "64:ff9b:1:ffff:ffff:ffff:ffff:ffff"),
+        ("100::", "100::ffff:ffff:ffff:ffff"),
+        ("2001::", "2001:0:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("2002::", "2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("3fff::", "3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("5f00::", "5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("fec0::", "feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+    ];
+
+    fn ranges() -> impl Iterator<Item = (IpAddr, IpAddr)> {
+        RANGES
+            .into_iter()
+            .map(|(first, last)| (first.parse().unwrap(), last.parse().unwrap()))
+    }
+
+    /// The address `by` further on, unless that is beyond the family.
+    fn step(address: IpAddr, by: i8) -> Option<IpAddr> {
+        Some(match address {
+            IpAddr::V4(address) => Ipv4Addr::from(u32::from(address).checked_add_signed(by.into())?).into(),
+            IpAddr::V6(address) => Ipv6Addr::from(u128::from(address).checked_add_signed(by.into())?).into(),
+        })
+    }
+
+    #[test]
+    fn ranges_begin_and_end_where_they_should() {
+        let public = Egress::PublicOnly { allow: Vec::new() };
+        let mut open_neighbours = 0;
+        for (first, last) in ranges() {
+            assert!(!public.permits(first), "{first}");
+            assert!(!public.permits(last), "{last}");
+            for neighbour in [step(first, -1), step(last, 1)].into_iter().flatten() {
+                let expected = !ranges().any(|(first, last)| (first..=last).contains(&neighbour));
+                assert_eq!(public.permits(neighbour), expected, "{neighbour}");
+                open_neighbours += u32::from(expected);
+            }
+        }
+        assert!(open_neighbours >= 40, "{open_neighbours}");
+    }
+
+    #[test]
+    fn an_address_in_the_other_notation_is_the_same_address() {
+        let public = Egress::PublicOnly { allow: Vec::new() };
+        for text in [
+            "::ffff:127.0.0.1",
+            "::ffff:10.1.2.3",
+            "::ffff:a9fe:a9fe",
+            "::127.0.0.1",
+            "64:ff9b::7f00:1",
+        ] {
+            assert!(!public.permits(text.parse().unwrap()), "{text}");
+        }
+        for text in ["::ffff:1.1.1.1", "1.1.1.1", "2606:4700:4700::1111"] {
+            assert!(public.permits(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_allow_list_opens_its_networks_only() {
+        let egress = Egress::PublicOnly {
+            allow: vec!["10.1.0.0/16".parse().unwrap()],
+        };
+        assert!(egress.permits("10.1.2.3".parse().unwrap()));
+        assert!(egress.permits("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!egress.permits("10.2.0.1".parse().unwrap()));
+        assert!(Egress::Anywhere.permits("127.0.0.1".parse().unwrap()));
+    }
+}

@@ -1,0 +1,296 @@
+//! The accept loop of the gateway and of the simulator: HTTP/1.1 with upgrades, plain or over TLS, within limits.
+
+mod head_timer;
+mod identity;
+mod socket;
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::Stream;
+
+#[doc(no_inline)]
+pub use hyper_util::service::TowerToHyperService;
+
+pub use self::identity::{Identity, IdentityError};
+
+use self::head_timer::HeadTimer;
+use self::socket::Socket;
+
+/// What a server grants its clients.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// How long the head of a request may take, from its first byte; on a new connection from the start. 10 s.
+    pub header_timeout: Duration,
+    /// How long a connection may rest between two requests. 75 s: longer than our client keeps one in its pool, so
+    /// that the two do not race.
+    pub idle_timeout: Duration,
+    /// Headers of one request; more are answered with 431. 64.
+    pub headers: usize,
+    /// Bytes of a request's head; more are answered with 431. 16 KiB.
+    pub header_bytes: usize,
+    /// Open connections, upgraded ones included; further ones wait in the operating system's queue. 1024.
+    pub connections: u32,
+    /// How long open connections may take to end after the shutdown began. 20 s.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            headers: 64,
+            header_bytes: 16 * 1024,
+            connections: 1024,
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// The address of the client, in the extensions of each request. IPv4 clients of an IPv6 socket appear as IPv4.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Peer(pub SocketAddr);
+
+/// A bound listener that serves nobody yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    identity: Option<Identity>,
+    limits: Limits,
+}
+
+impl Server {
+    /// Binds `address`; port 0 lets the system choose. With an identity, the server speaks TLS only.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub async fn bind(address: SocketAddr, identity: Option<Identity>, limits: Limits) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self {
+            address: listener.local_addr()?,
+            listener,
+            identity,
+            limits,
+        })
+    }
+
+    /// The address that is bound, with the port that the system chose.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` is ready, then drains: no connection is accepted any more, requests in flight are
+    /// answered, idle connections closed. Returns when every connection has ended, or [`Limits::drain`] has passed;
+    /// what is left is then cut off.
+    ///
+    /// An upgraded connection belongs to whoever took it over. It counts as open until dropped, but the server cannot
+    /// end it: whoever holds it should end it at the same signal.
+    ///
+    /// Each request carries its [`Peer`]. A panic of the service ends the connection that it served, no other.
+    pub async fn serve<S, B>(self, service: S, shutdown: impl Future<Output = ()>)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let Self {
+            listener,
+            identity,
+            limits,
+            ..
+        } = self;
+        let slots = Arc::new(Semaphore::new(limits.connections as usize));
+        let host = Arc::new(Host {
+            acceptor: identity.map(|identity| TlsAcceptor::from(identity.config)),
+            http: http(&limits),
+            limits,
+        });
+        let stop = watch::Sender::new(());
+        let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                Some(ended) = connections.join_next() => report(ended),
+                (tcp, peer, slot) = accept(&listener, &slots) => {
+                    let (host, service, stopped) = (Arc::clone(&host), service.clone(), stop.subscribe());
+                    connections.spawn(async move { host.serve(tcp, peer, slot, service, stopped).await });
+                }
+            }
+        }
+        drop(listener);
+        stop.send_replace(());
+        let ended = async {
+            while let Some(ended) = connections.join_next().await {
+                report(ended);
+            }
+            // upgraded connections have left the set, but not given their slot back
+            let _all = slots.acquire_many(host.limits.connections).await;
+        };
+        if timeout(host.limits.drain, ended).await.is_err() {
+            tracing::warn!(
+                open = host.limits.connections as usize - slots.available_permits(),
+                "connections are cut off: they did not end within the drain time"
+            );
+            connections.shutdown().await;
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("address", &self.address)
+            .field("secure", &self.identity.is_some())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the connections of a server share.
+struct Host {
+    acceptor: Option<TlsAcceptor>,
+    http: http1::Builder,
+    limits: Limits,
+}
+
+impl Host {
+    async fn serve<S, B>(
+        &self,
+        tcp: TcpStream,
+        peer: Peer,
+        slot: OwnedSemaphorePermit,
+        service: S,
+        mut stopped: watch::Receiver<()>,
+    ) where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let opened = tokio::select! {
+            biased;
+            opened = self.open(tcp) => opened,
+            _ = stopped.changed() => return,
+        };
+        let stream = match opened {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::debug!(peer = %peer.0, %error, "TLS handshake failed");
+                return;
+            }
+        };
+        let timer = HeadTimer::new(self.limits.header_timeout, self.limits.idle_timeout);
+        let socket = Socket::new(stream, timer.reads(), slot);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            service.call(request)
+        });
+        let connection = self
+            .http
+            .clone()
+            .timer(timer)
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            _ = stopped.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(peer = %peer.0, %error, "connection failed");
+        }
+    }
+
+    async fn open(&self, tcp: TcpStream) -> io::Result<Stream> {
+        tcp.set_nodelay(true)?;
+        let Some(acceptor) = &self.acceptor else {
+            return Ok(Stream::plain(tcp));
+        };
+        Ok(Stream::tls(
+            timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await??,
+        ))
+    }
+}
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server waits when the system has no means for another connection.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// Upper bound of a connection's read buffer.
+const READ_BUFFER: usize = 64 * 1024;
+
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, Peer, OwnedSemaphorePermit) {
+    let slot = Arc::clone(slots)
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((tcp, peer)) => {
+                let peer = Peer(SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+                return (tcp, peer, slot);
+            }
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted for the moment");
+                sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether only the connection that was about to be accepted is lost. Else the process has run out of something, such
+/// as file descriptors, and asking again at once would spin.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+    )
+}
+
+fn http(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // hyper adds it to an instant, which must not overflow
+    http.header_read_timeout(limits.header_timeout.min(Duration::from_secs(86_400)))
+        .max_headers(limits.headers)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(READ_BUFFER.max(limits.header_bytes));
+    http
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("the service panicked, and its connection was closed");
+    }
+}

@@ -1,0 +1,285 @@
+//! Calls: what is made again, and what is not.
+
+use std::error::Error as _;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use genesys_api::retry::RetryPolicy;
+use genesys_api::{Call, Clock, Host, ReplyError, json};
+use genesys_http::{CallErrorKind, Client, ErrorKind};
+use http::header::{AUTHORIZATION, RETRY_AFTER};
+use http::{Method, Request, Response};
+use secrecy::SecretString;
+
+use crate::loopback::{Answer, Loopback, Raw, advance_until, answer, builder, deaf, write};
+
+struct Read;
+
+impl Call for Read {
+    type Reply = serde_json::Value;
+    const IDEMPOTENT: bool = true;
+
+    fn request(&self, host: &Host) -> Request<Bytes> {
+        json::get(host, "/thing")
+    }
+
+    fn reply(&self, response: Response<Bytes>) -> Result<Self::Reply, ReplyError> {
+        json::reply(response, "a thing")
+    }
+}
+
+struct Create;
+
+impl Call for Create {
+    type Reply = serde_json::Value;
+    const IDEMPOTENT: bool = false;
+
+    fn request(&self, host: &Host) -> Request<Bytes> {
+        json::with_body(Method::POST, host, "/thing", &serde_json::json!({"a": 1}))
+    }
+
+    fn reply(&self, response: Response<Bytes>) -> Result<Self::Reply, ReplyError> {
+        json::reply(response, "a thing")
+    }
+}
+
+/// Answers 200 after `answers` are used up.
+async fn scripted(answers: Vec<Answer>) -> (Loopback, Arc<AtomicU32>) {
+    let requests = Arc::new(AtomicU32::new(0));
+    let answers = Arc::new(Mutex::new(answers.into_iter()));
+    let server = Loopback::plain({
+        let requests = Arc::clone(&requests);
+        move |_| {
+            requests.fetch_add(1, Ordering::SeqCst);
+            let next = answers.lock().unwrap().next();
+            async { next.unwrap_or_else(|| answer(200, "{}")) }
+        }
+    })
+    .await;
+    (server, requests)
+}
+
+fn later(status: u16, retry_after: impl AsRef<str>) -> Answer {
+    let mut answer = answer(status, r#"{"code":"too.many.requests","message":"slow down"}"#);
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, retry_after.as_ref().parse().unwrap());
+    answer
+}
+
+/// A client that retries at once.
+fn eager() -> Client {
+    builder()
+        .retry(RetryPolicy {
+            base: Duration::ZERO,
+            ..RetryPolicy::default()
+        })
+        .build()
+}
+
+#[tokio::test]
+async fn a_busy_service_is_asked_again() {
+    let (server, requests) = scripted(vec![answer(503, "")]).await;
+    assert_eq!(
+        eager().call(&Read, &server.host, None).await.unwrap(),
+        serde_json::json!({})
+    );
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
+    let (server, requests) = scripted(vec![answer(503, ""), answer(429, "")]).await;
+    eager().call(&Create, &server.host, None).await.unwrap();
+    assert_eq!(
+        requests.load(Ordering::SeqCst),
+        3,
+        "503 and 429 say that nothing was done"
+    );
+}
+
+#[tokio::test]
+async fn only_an_idempotent_call_is_made_again_after_an_error_of_the_server() {
+    for status in [500, 502, 504] {
+        let (server, requests) = scripted(vec![answer(status, "")]).await;
+        eager().call(&Read, &server.host, None).await.unwrap();
+        assert_eq!(requests.load(Ordering::SeqCst), 2, "{status}");
+
+        let (server, requests) = scripted(vec![answer(status, "")]).await;
+        let error = eager().call(&Create, &server.host, None).await.unwrap_err();
+        assert_eq!((error.kind(), error.attempts()), (CallErrorKind::Refused, 1));
+        assert!(!error.is_retryable() && error.is_outcome_unknown());
+        assert_eq!(requests.load(Ordering::SeqCst), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_creation_with_an_unknown_outcome_is_not_repeated() {
+    let server = Raw::bind().await;
+    let calling = tokio::spawn({
+        let host = server.host.clone();
+        async move { eager().call(&Create, &host, None).await }
+    });
+    drop(server.accept_request().await);
+    let error = calling.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), CallErrorKind::Transport(ErrorKind::Closed));
+    assert_eq!(error.attempts(), 1);
+    assert!(!error.is_retryable() && error.is_outcome_unknown());
+    let listener = server.listener.into_std().unwrap();
+    assert_eq!(
+        listener.accept().unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock
+    );
+}
+
+#[tokio::test]
+async fn a_read_with_an_unknown_outcome_is_repeated() {
+    let server = Raw::bind().await;
+    let calling = tokio::spawn({
+        let host = server.host.clone();
+        async move { eager().call(&Read, &host, None).await }
+    });
+    drop(server.accept_request().await);
+    let mut second = server.accept_request().await;
+    write(&mut second, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+    calling.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_was_never_sent_is_repeated_whatever_it_is() {
+    let (_port, host) = deaf();
+    let error = eager().call(&Create, &host, None).await.unwrap_err();
+    assert_eq!(error.kind(), CallErrorKind::Transport(ErrorKind::Connect));
+    assert_eq!(error.attempts(), 3);
+    assert!(error.is_retryable() && !error.is_outcome_unknown());
+    assert_eq!(
+        error.to_string(),
+        format!("the call to {host} got no answer in 3 attempts")
+    );
+    assert!(
+        error
+            .source()
+            .unwrap()
+            .to_string()
+            .starts_with("cannot connect to")
+    );
+}
+
+#[tokio::test]
+async fn retry_after_is_waited_for_in_seconds_or_until_a_date() {
+    for asked in [|_: &Clock| "40".to_owned(), |clock: &Clock| http_date(clock, 40)] {
+        let clock = Clock::system();
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let server = Loopback::plain({
+            let (times, clock) = (Arc::clone(&times), clock.clone());
+            move |_| {
+                let mut times = times.lock().unwrap();
+                times.push(clock.now().instant);
+                let first = times.len() == 1;
+                let answer = if first {
+                    later(429, asked(&clock))
+                } else {
+                    answer(200, "{}")
+                };
+                async { answer }
+            }
+        })
+        .await;
+        let client = builder()
+            .clock(clock.clone())
+            .deadline(Duration::from_secs(86_400))
+            .build();
+        let calling = tokio::spawn(async move { client.call(&Read, &server.host, None).await });
+        advance_until(&clock, calling).await.unwrap();
+        let times = times.lock().unwrap();
+        // a date has whole seconds
+        assert!(
+            times[1] - times[0] >= Duration::from_secs(39),
+            "{:?}",
+            times[1] - times[0]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_wait_beyond_the_deadline_is_reported_at_once() {
+    let clock = Clock::system();
+    for asked in ["60".to_owned(), http_date(&clock, 60)] {
+        let (server, requests) = scripted(vec![later(429, asked)]).await;
+        let client = builder().clock(clock.clone()).build();
+        let error = client.call(&Read, &server.host, None).await.unwrap_err();
+        assert_eq!((error.kind(), error.attempts()), (CallErrorKind::Refused, 1));
+        assert!(error.is_retryable());
+        let problem = error.problem().unwrap();
+        assert_eq!(problem.code, "too.many.requests");
+        let wait = problem.retry_after.unwrap();
+        assert!(
+            wait > Duration::from_secs(30) && wait <= Duration::from_secs(60),
+            "{wait:?}"
+        );
+        assert_eq!(requests.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_services_own_account_is_kept() {
+    let body = r#"{"message":"no","code":"missing.permissions","status":403,"contextId":"c1"}"#;
+    let (server, _) = scripted(vec![answer(403, body)]).await;
+    let error = eager().call(&Read, &server.host, None).await.unwrap_err();
+    let problem = error.problem().unwrap();
+    assert_eq!(
+        (problem.code.as_str(), problem.context_id.as_deref()),
+        ("missing.permissions", Some("c1"))
+    );
+    assert!(!error.is_retryable() && !error.is_outcome_unknown());
+    assert_eq!(error.to_string(), format!("{} refused the call", server.host));
+    assert_eq!(
+        error.source().unwrap().to_string(),
+        "no (403 missing.permissions)"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_outside_of_the_contract_is_told_apart() {
+    let (server, requests) = scripted(vec![answer(200, "<html>")]).await;
+    let error = eager().call(&Read, &server.host, None).await.unwrap_err();
+    assert_eq!(error.kind(), CallErrorKind::Malformed);
+    assert!(error.problem().is_none() && !error.is_retryable() && error.is_outcome_unknown());
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn the_token_goes_into_the_header_and_nowhere_else() {
+    let server = Loopback::plain(|request| async move {
+        match request.headers().get(AUTHORIZATION).map(|value| value.as_bytes()) {
+            Some(b"Bearer canary-token") => answer(200, "{}"),
+            _ => answer(401, ""),
+        }
+    })
+    .await;
+    let client = eager();
+    let token = SecretString::from("canary-token");
+    client.call(&Read, &server.host, Some(&token)).await.unwrap();
+    assert!(client.call(&Read, &server.host, None).await.is_err());
+    let broken = SecretString::from("canary-token\r\nx: y");
+    let error = client.call(&Read, &server.host, Some(&broken)).await.unwrap_err();
+    assert_eq!(error.kind(), CallErrorKind::Transport(ErrorKind::Protocol));
+    assert!(!error.is_outcome_unknown());
+    assert!(!format!("{error} {error:?} {:?} {client:?}", error.source()).contains("canary"));
+}
+
+#[tokio::test]
+async fn an_outage_is_not_multiplied() {
+    let (server, requests) = scripted((0..200).map(|_| answer(503, "")).collect()).await;
+    let client = eager();
+    for _ in 0..40 {
+        client.call(&Read, &server.host, None).await.unwrap_err();
+    }
+    assert_eq!(
+        requests.load(Ordering::SeqCst),
+        40 + 35,
+        "500 tokens buy 35 retries at 14 each"
+    );
+}
+
+fn http_date(clock: &Clock, seconds: u64) -> String {
+    httpdate::fmt_http_date(SystemTime::from(clock.now().utc) + Duration::from_secs(seconds))
+}

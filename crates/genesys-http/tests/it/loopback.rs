@@ -1,0 +1,151 @@
+//! Servers on 127.0.0.1: our own with a handler, and a bare listener for what a good server would not do.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use genesys_api::{Clock, Host};
+use genesys_http::server::{Identity, Limits, Server};
+use genesys_http::{Client, ClientBuilder, Tls};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::authority::Authority;
+
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// A running server. It shuts down when `stop` is used or dropped.
+pub(crate) struct Loopback {
+    pub(crate) address: SocketAddr,
+    pub(crate) host: Host,
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) ended: JoinHandle<()>,
+}
+
+impl Loopback {
+    pub(crate) async fn plain<F>(handler: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        Self::start(None, Limits::default(), handler).await
+    }
+
+    pub(crate) async fn start<F>(
+        identity: Option<Identity>,
+        limits: Limits,
+        handler: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let scheme = if identity.is_some() { "https" } else { "http" };
+        let server = Server::bind(any_port(), identity, limits).await.unwrap();
+        let address = server.local_addr();
+        let (stop, stopped) = oneshot::channel();
+        let service = service_fn(move |request| {
+            let answer = handler(request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let ended = tokio::spawn(server.serve(service, async move {
+            let _ = stopped.await;
+        }));
+        Self {
+            address,
+            host: format!("{scheme}://{address}").parse().unwrap(),
+            stop,
+            ended,
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Request<Bytes> {
+        get(&self.host, path)
+    }
+}
+
+/// A listener whose connections the test drives by hand.
+pub(crate) struct Raw {
+    pub(crate) listener: TcpListener,
+    pub(crate) host: Host,
+}
+
+impl Raw {
+    pub(crate) async fn bind() -> Self {
+        let listener = TcpListener::bind(any_port()).await.unwrap();
+        let host = format!("http://{}", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        Self { listener, host }
+    }
+
+    /// Accepts a connection and reads the head of a request from it.
+    pub(crate) async fn accept_request(&self) -> TcpStream {
+        let (mut tcp, _) = self.listener.accept().await.unwrap();
+        read_head(&mut tcp).await;
+        tcp
+    }
+}
+
+/// A host whose port is taken, so that nobody else gets it, but where nobody listens.
+pub(crate) fn deaf() -> (TcpSocket, Host) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(any_port()).unwrap();
+    let host = format!("http://{}", socket.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    (socket, host)
+}
+
+pub(crate) fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+pub(crate) fn get(host: &Host, path: &str) -> Request<Bytes> {
+    genesys_api::json::get(host, path)
+}
+
+pub(crate) fn answer(status: u16, body: &'static str) -> Answer {
+    Response::builder().status(status).body(Full::from(body)).unwrap()
+}
+
+/// A client that trusts nobody in particular, for plain HTTP.
+pub(crate) fn client() -> Client {
+    builder().build()
+}
+
+pub(crate) fn builder() -> ClientBuilder {
+    Client::builder(untrusting())
+}
+
+pub(crate) fn untrusting() -> Tls {
+    Authority::new().trusted()
+}
+
+/// Moves the clock, a second at a time, until `task` has ended.
+pub(crate) async fn advance_until<T>(clock: &Clock, task: JoinHandle<T>) -> T {
+    while !task.is_finished() {
+        clock.advance(std::time::Duration::from_secs(1));
+        tokio::task::yield_now().await;
+    }
+    task.await.unwrap()
+}
+
+/// Reads until the empty line that ends a head, and no further.
+pub(crate) async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+pub(crate) async fn write(stream: &mut (impl AsyncWriteExt + Unpin), text: &str) {
+    stream.write_all(text.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+}

@@ -1,0 +1,212 @@
+//! Who is trusted, and what is said about who is not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use genesys_http::server::{Identity, IdentityError, Limits};
+use genesys_http::{Client, Error, ErrorKind, Tls, TlsError};
+use http::Request;
+use rcgen::{KeyPair, date_time_ymd};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::authority::Authority;
+use crate::loopback::{Loopback, Raw, answer, client, get, read_head, write};
+
+async fn served(identity: Identity) -> Loopback {
+    Loopback::start(Some(identity), Limits::default(), |_| async {
+        answer(200, "hello")
+    })
+    .await
+}
+
+async fn refused(tls: Tls, identity: Identity) -> Error {
+    let server = served(identity).await;
+    let error = Client::builder(tls)
+        .build()
+        .send(server.get("/"))
+        .await
+        .unwrap_err();
+    assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Tls, false));
+    error
+}
+
+#[tokio::test]
+async fn a_configured_authority_is_trusted() {
+    let authority = Authority::new();
+    let server = served(authority.loopback()).await;
+    for tls in [
+        authority.trusted(),
+        Tls::with_extra_ca(authority.pem().as_bytes()).unwrap(),
+    ] {
+        let client = Client::builder(tls).build();
+        assert_eq!(client.send(server.get("/")).await.unwrap().body(), "hello");
+        let by_name = format!("https://localhost:{}/", server.address.port());
+        let by_name = Request::get(by_name).body(Bytes::new()).unwrap();
+        assert_eq!(client.send(by_name).await.unwrap().body(), "hello");
+        assert!(client.connect(&server.host).await.unwrap().is_secure());
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_said() {
+    let authority = Authority::new();
+    let cases = [
+        (
+            refused(Authority::named("another CA").trusted(), authority.loopback()).await,
+            "unknown issuer",
+        ),
+        (
+            refused(Authority::new().trusted(), authority.loopback()).await,
+            "made anew",
+        ),
+        (
+            refused(
+                authority.trusted(),
+                authority.issue(|params| params.subject_alt_names = Vec::new()),
+            )
+            .await,
+            "another host name",
+        ),
+        (
+            refused(
+                authority.trusted(),
+                authority.issue(|params| params.not_after = date_time_ymd(2020, 1, 1)),
+            )
+            .await,
+            "has expired",
+        ),
+        (
+            refused(
+                authority.trusted(),
+                authority.issue(|params| params.not_before = date_time_ymd(3000, 1, 1)),
+            )
+            .await,
+            "not valid yet",
+        ),
+    ];
+    for (error, expected) in cases {
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn tls_and_plain_are_not_mixed_up_silently() {
+    let authority = Authority::new();
+    let client = Client::builder(authority.trusted()).build();
+    let plain = Loopback::plain(|_| async { answer(200, "hello") }).await;
+    let request = Request::get(format!("https://{}/", plain.address))
+        .body(Bytes::new())
+        .unwrap();
+    let error = client.send(request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls);
+    assert!(error.to_string().contains("does not speak TLS"), "{error}");
+
+    let secure = served(authority.loopback()).await;
+    let request = Request::get(format!("http://{}/", secure.address))
+        .body(Bytes::new())
+        .unwrap();
+    assert_eq!(
+        client.send(request).await.unwrap_err().kind(),
+        ErrorKind::Protocol
+    );
+}
+
+#[tokio::test]
+async fn both_versions_are_spoken_and_sessions_resumed() {
+    let authority = Authority::new();
+    let (chain, key) = authority.issue_pem(|_| {});
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()],
+                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+            )
+            .unwrap();
+        config.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let server = Raw::bind().await;
+        let host = format!("https://{}", server.listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
+        let client = Client::builder(authority.trusted()).build();
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let sending = tokio::spawn({
+                let (client, request) = (client.clone(), get(&host, "/"));
+                async move { client.send(request).await }
+            });
+            let (tcp, _) = server.listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(tcp).await.unwrap();
+            read_head(&mut stream).await;
+            write(
+                &mut stream,
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            )
+            .await;
+            sending.await.unwrap().unwrap();
+            kinds.push(stream.get_ref().1.handshake_kind().unwrap());
+        }
+        assert_eq!(
+            kinds,
+            [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed],
+            "{version:?}"
+        );
+    }
+}
+
+#[test]
+fn pem_that_cannot_be_used_is_refused_and_never_repeated() {
+    let authority = Authority::new();
+    let (chain, key) = authority.issue_pem(|_| {});
+    let stranger = KeyPair::generate().unwrap().serialize_pem();
+    assert_eq!(Tls::only_ca(b"").unwrap_err(), TlsError::Empty);
+    assert_eq!(Tls::with_extra_ca(key.as_bytes()).unwrap_err(), TlsError::Empty);
+    let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert_eq!(
+        Tls::only_ca(damaged.as_bytes()).unwrap_err(),
+        TlsError::Unreadable
+    );
+    assert_eq!(
+        Tls::with_extra_ca(damaged.as_bytes()).unwrap_err(),
+        TlsError::Unreadable
+    );
+    for (chain, key, expected) in [
+        ("", key.as_str(), IdentityError::Certificate),
+        (damaged, &key, IdentityError::Certificate),
+        (&chain, "", IdentityError::Key),
+        (&chain, &chain, IdentityError::Key),
+        (&chain, &stranger, IdentityError::Mismatch),
+    ] {
+        assert_eq!(
+            Identity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap_err(),
+            expected
+        );
+    }
+    let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+    assert_eq!(
+        format!("{identity:?} {:?}", authority.trusted()),
+        "Identity { .. } Tls { .. }"
+    );
+}
+
+#[tokio::test]
+async fn without_an_authority_of_its_own_a_client_trusts_the_system() {
+    let server = served(Authority::new().loopback()).await;
+    match Tls::system() {
+        Ok(tls) => {
+            let error = Client::builder(tls)
+                .build()
+                .send(server.get("/"))
+                .await
+                .unwrap_err();
+            assert!(error.to_string().contains("unknown issuer"), "{error}");
+        }
+        Err(error) => assert_eq!(error, TlsError::NoSystemAuthorities),
+    }
+    drop(client());
+}
