@@ -49,6 +49,7 @@ macro_rules! ids {
             }
         }
 
+        #[cfg(feature = "driver")]
         impl From<uuid::Uuid> for $name {
             fn from(id: uuid::Uuid) -> Self {
                 Self(id.to_string())

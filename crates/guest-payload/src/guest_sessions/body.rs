@@ -1,0 +1,505 @@
+//! The bodies that a client sends, as the gateway reads them.
+
+use genesys_api::{ChannelId, GuestId, IdError, parse_rfc3339};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+
+use super::object::{Object, join, text, wrong_type};
+use crate::{
+    AttributeError, Attributes, Choice, Consent, ConsentChange, Evidence, JurisdictionError, Jurisdictions,
+    Purpose,
+};
+
+/// How far a client's clock may run ahead of ours when it says when a guest chose. Our choice.
+const SKEW: time::Duration = time::Duration::minutes(5);
+
+/// What asks for a session: `POST /api/v2/webmessaging/guest-sessions`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct CreateBody {
+    /// The channel that the session is to belong to.
+    pub channel: ChannelId,
+    /// The guest, unless they are to be given an id.
+    pub guest: Option<GuestId>,
+    /// Where the guest is, from `guestAttributes.region`; no place if that is missing.
+    pub jurisdictions: Jurisdictions,
+    /// What is known of the guest, `region` included as it was sent, each with the use that its key implies.
+    pub attributes: Attributes,
+    choices: [Choice; 3],
+    chosen_at: Option<OffsetDateTime>,
+}
+
+impl CreateBody {
+    /// Reads the body. Unknown and repeated fields are refused, and so is anything of the wrong type; a choice that
+    /// is `null` or missing is [`Choice::Unknown`].
+    ///
+    /// # Errors
+    /// If it is not the contract's. The error names the field, and repeats no value but a wrong region.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
+        let mut body = Object::body(bytes)?;
+        let channel = id(CHANNEL, body.require(CHANNEL)?)?;
+        let guest = body.take(GUEST).map(|raw| id(GUEST, raw)).transpose()?;
+        let (jurisdictions, attributes) = attributes(body.require(ATTRIBUTES)?)?;
+        let mut consent = Object::read(CONSENT, body.require(CONSENT)?)?;
+        body.finish("channelConfigurationId, guestId, guestAttributes, consent")?;
+        let mut choices = [Choice::Unknown; 3];
+        for (choice, path) in choices.iter_mut().zip(IN_CONSENT) {
+            if let Some(raw) = consent.take(path) {
+                *choice = match raw.get() {
+                    "null" => Choice::Unknown,
+                    _ => yes_or_no(path, raw, "true, false or null")?,
+                };
+            }
+        }
+        let chosen_at = time(CONSENT_TIME, consent.take(CONSENT_TIME))?;
+        consent.finish(IN_CONSENT_KNOWN)?;
+        Ok(Self {
+            channel,
+            guest,
+            jurisdictions,
+            attributes,
+            choices,
+            chosen_at,
+        })
+    }
+
+    /// What the guest chose, dated by `consentTimestamp`, or where that is missing by the time the body was
+    /// `received`.
+    ///
+    /// # Errors
+    /// If the guest would have chosen more than five minutes from now.
+    pub fn consent(&self, received: OffsetDateTime) -> Result<Consent, BodyError> {
+        let [marketing, personalization, analytics] = self.choices;
+        Ok(Consent {
+            marketing,
+            personalization,
+            analytics,
+            evidence: evidence(CONSENT_TIME, self.chosen_at, received)?,
+        })
+    }
+}
+
+/// What changes consent: `PATCH /api/v2/webmessaging/guest-sessions/{id}/consent`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChangeBody {
+    choices: [Option<Choice>; 3],
+    chosen_at: Option<OffsetDateTime>,
+}
+
+impl ChangeBody {
+    /// Reads the body, which names at least one purpose.
+    ///
+    /// # Errors
+    /// If it is not the contract's. The error names the field, and repeats no value.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
+        let mut body = Object::body(bytes)?;
+        let mut choices = [None; 3];
+        for (choice, purpose) in choices.iter_mut().zip(Purpose::ALL) {
+            if let Some(raw) = body.take(purpose.as_str()) {
+                *choice = Some(yes_or_no(purpose.as_str(), raw, "true or false")?);
+            }
+        }
+        let chosen_at = time(CHANGE_TIME, body.take(CHANGE_TIME))?;
+        body.finish(IN_CONSENT_KNOWN)?;
+        if choices == [None; 3] {
+            return Err(BodyError::Nothing);
+        }
+        Ok(Self { choices, chosen_at })
+    }
+
+    /// What the guest changes, dated by `consentTimestamp`, or where that is missing by the time the body was
+    /// `received`.
+    ///
+    /// # Errors
+    /// If the guest would have chosen more than five minutes from now.
+    pub fn change(&self, received: OffsetDateTime) -> Result<ConsentChange, BodyError> {
+        let mut change = ConsentChange::new(evidence(CHANGE_TIME, self.chosen_at, received)?);
+        for (purpose, choice) in Purpose::ALL.into_iter().zip(self.choices) {
+            change = match choice {
+                Some(Choice::Granted) => change.granting(purpose),
+                Some(Choice::Denied) => change.withdrawing(purpose),
+                Some(Choice::Unknown) | None => change,
+            };
+        }
+        Ok(change)
+    }
+}
+
+/// A body is not the contract's.
+///
+/// Its message is fit to be shown: it names the field, and repeats of what was sent only names of fields, cut short,
+/// and a wrong region.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// An attribute cannot be taken.
+    #[error("guestAttributes: {error}")]
+    Attribute {
+        /// Why.
+        error: AttributeError,
+    },
+    /// A field stands twice in its object.
+    #[error("the field {field:?} stands twice: send it once")]
+    Duplicate {
+        /// Which, with its path.
+        field: String,
+    },
+    /// The guest would have chosen in the future.
+    #[error("{field} lies {seconds} s in the future: check the clock of the machine that sent it")]
+    Future {
+        /// Which field.
+        field: &'static str,
+        /// How far ahead it is.
+        seconds: i64,
+    },
+    /// An identifier cannot be one.
+    #[error("{field}: {error}")]
+    Id {
+        /// Which field.
+        field: &'static str,
+        /// Why.
+        error: IdError,
+    },
+    /// The region is none.
+    #[error("guestAttributes.region: {error}")]
+    Jurisdiction {
+        /// Why.
+        error: JurisdictionError,
+    },
+    /// A field is missing.
+    #[error("the field {field:?} is missing")]
+    Missing {
+        /// Which.
+        field: &'static str,
+    },
+    /// A change of consent names no purpose.
+    #[error("the body changes nothing: give marketing, personalization or analytics, each true or false")]
+    Nothing,
+    /// The body is not JSON.
+    #[error("the body is not JSON from line {line}, column {column} on")]
+    Syntax {
+        /// Line of the first error, from 1.
+        line: usize,
+        /// Column of the first error.
+        column: usize,
+    },
+    /// A time cannot be read.
+    #[error("{field} is no time: give RFC 3339 with its offset, from 1970 on, as in 2026-11-22T12:30:00Z")]
+    Time {
+        /// Which field.
+        field: &'static str,
+    },
+    /// A field that the contract does not have.
+    #[error("the field {field:?} is unknown: there are {known}")]
+    Unknown {
+        /// Which, with its path.
+        field: String,
+        /// The fields that there are beside it.
+        known: &'static str,
+    },
+    /// A field of the wrong type.
+    #[error("{field} must be {expected}, and is {found}")]
+    WrongType {
+        /// Which.
+        field: String,
+        /// What it must be.
+        expected: &'static str,
+        /// What it is.
+        found: &'static str,
+    },
+}
+
+const CHANNEL: &str = "channelConfigurationId";
+const GUEST: &str = "guestId";
+const ATTRIBUTES: &str = "guestAttributes";
+const REGION: &str = "region";
+const CONSENT: &str = "consent";
+/// In the order of [`Purpose::ALL`].
+const IN_CONSENT: [&str; 3] = [
+    "consent.marketing",
+    "consent.personalization",
+    "consent.analytics",
+];
+const IN_CONSENT_KNOWN: &str = "marketing, personalization, analytics, consentTimestamp";
+const CONSENT_TIME: &str = "consent.consentTimestamp";
+const CHANGE_TIME: &str = "consentTimestamp";
+
+fn attributes(raw: &RawValue) -> Result<(Jurisdictions, Attributes), BodyError> {
+    let mut jurisdictions = Jurisdictions::default();
+    let mut attributes = Attributes::new();
+    for (key, raw) in Object::read(ATTRIBUTES, raw)?.into_fields() {
+        let value = text(&join(ATTRIBUTES, &key), raw)?;
+        if key == REGION {
+            jurisdictions = value.parse().map_err(|error| BodyError::Jurisdiction { error })?;
+        }
+        attributes
+            .insert(key, value)
+            .map_err(|error| BodyError::Attribute { error })?;
+    }
+    Ok((jurisdictions, attributes))
+}
+
+fn id<T: TryFrom<String, Error = IdError>>(field: &'static str, raw: &RawValue) -> Result<T, BodyError> {
+    T::try_from(text(field, raw)?).map_err(|error| BodyError::Id { field, error })
+}
+
+fn yes_or_no(field: &str, raw: &RawValue, expected: &'static str) -> Result<Choice, BodyError> {
+    match raw.get() {
+        "true" => Ok(Choice::Granted),
+        "false" => Ok(Choice::Denied),
+        _ => Err(wrong_type(field, expected, raw)),
+    }
+}
+
+fn time(field: &'static str, raw: Option<&RawValue>) -> Result<Option<OffsetDateTime>, BodyError> {
+    let Some(raw) = raw else {
+        return Ok(None);
+    };
+    parse_rfc3339(&text(field, raw)?)
+        .filter(|when| *when >= OffsetDateTime::UNIX_EPOCH)
+        .map(Some)
+        .ok_or(BodyError::Time { field })
+}
+
+fn evidence(
+    field: &'static str,
+    chosen_at: Option<OffsetDateTime>,
+    received: OffsetDateTime,
+) -> Result<Evidence, BodyError> {
+    let when = chosen_at.unwrap_or(received);
+    let ahead = when - received;
+    if ahead > SKEW {
+        return Err(BodyError::Future {
+            field,
+            seconds: ahead.whole_seconds(),
+        });
+    }
+    Ok(Evidence::at(when))
+}
+
+#[cfg(test)]
+mod tests {
+    use genesys_api::rfc3339;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As the tutorial's `SessionPayloadBuilder` and httpx write it.
+    const TUTORIAL: &str = r#"{"channelConfigurationId":"your_web_messaging_channel_config_id","guestId":"7d1f0c0e-95ad-4c0e-8d15-0f8b3f4a2a11","guestAttributes":{"source":"web","region":"EU","timestamp":"2026-11-22T12:30:00.123456+00:00"},"consent":{"marketing":true,"personalization":true,"analytics":true,"consentTimestamp":"2026-11-22T12:30:00.123467+00:00"}}"#;
+
+    fn received() -> OffsetDateTime {
+        parse_rfc3339("2026-11-22T12:30:01Z").unwrap()
+    }
+
+    fn with_consent(consent: &str) -> String {
+        format!(r#"{{"channelConfigurationId":"c","guestAttributes":{{}},"consent":{consent}}}"#)
+    }
+
+    fn with_attributes(attributes: &str) -> String {
+        format!(r#"{{"channelConfigurationId":"c","guestAttributes":{attributes},"consent":{{}}}}"#)
+    }
+
+    #[test]
+    fn the_tutorials_body_is_read_as_it_is() {
+        let body = CreateBody::parse(TUTORIAL.as_bytes()).unwrap();
+        assert_eq!(body.channel.as_str(), "your_web_messaging_channel_config_id");
+        assert!(body.guest.is_some());
+        assert_eq!(body.jurisdictions.to_string(), "EU");
+        assert_eq!(body.attributes.iter().count(), 3);
+        let consent = body.consent(received()).unwrap();
+        assert_eq!(consent.choices(), [Choice::Granted; 3]);
+        assert_eq!(rfc3339(consent.evidence.when), "2026-11-22T12:30:00.123Z");
+    }
+
+    #[test]
+    fn what_is_null_or_missing_was_not_chosen() {
+        for consent in [
+            r#"{"marketing":null,"personalization":null,"analytics":null}"#,
+            "{}",
+        ] {
+            let body = CreateBody::parse(with_consent(consent).as_bytes()).unwrap();
+            let consent = body.consent(received()).unwrap();
+            assert_eq!(consent.choices(), [Choice::Unknown; 3]);
+            assert_eq!(consent.evidence.when, received());
+            assert!(body.jurisdictions.is_empty() && body.guest.is_none());
+        }
+    }
+
+    #[test]
+    fn a_wrong_body_names_the_field_and_repeats_no_value() {
+        let message = |body: &str| CreateBody::parse(body.as_bytes()).unwrap_err().to_string();
+        for (body, expected) in [
+            ("", "the body is not JSON from line 1, column 0 on"),
+            ("{", "the body is not JSON from line 1, column 1 on"),
+            ("{} {}", "the body is not JSON from line 1, column 4 on"),
+            ("[]", "the body must be an object, and is a list"),
+            ("null", "the body must be an object, and is null"),
+            ("{}", "the field \"channelConfigurationId\" is missing"),
+            (
+                r#"{"channelConfigurationId":7}"#,
+                "channelConfigurationId must be text, and is a number",
+            ),
+            (
+                r#"{"channelConfigurationId":"\ud800"}"#,
+                "channelConfigurationId must be text, and is broken",
+            ),
+            (
+                r#"{"channelConfigurationId":""}"#,
+                "channelConfigurationId: the channel configuration id is empty: leave it out to have one made, or \
+                 give 1 to 128 characters",
+            ),
+            (
+                r#"{"channelConfigurationId":"c","guestId":null}"#,
+                "guestId must be text, and is null",
+            ),
+            (
+                r#"{"channelConfigurationId":"c","guestId":"a b"}"#,
+                "guestId: the guest id has a character at byte 1 that is none of A-Z a-z 0-9 . _ : -",
+            ),
+            (
+                r#"{"channelConfigurationId":"c"}"#,
+                "the field \"guestAttributes\" is missing",
+            ),
+            (
+                r#"{"channelConfigurationId":"c","guestAttributes":{}}"#,
+                "the field \"consent\" is missing",
+            ),
+            (
+                r#"{"channelConfigurationId":"c","guestAttributes":{},"consent":{},"x\u0007y":"hunter2"}"#,
+                "the field \"xy\" is unknown: there are channelConfigurationId, guestId, guestAttributes, consent",
+            ),
+            (
+                r#"{"channelConfigurationId":"c","channelConfigurationId":"d"}"#,
+                "the field \"channelConfigurationId\" stands twice: send it once",
+            ),
+            (
+                &with_attributes("[]"),
+                "guestAttributes must be an object, and is a list",
+            ),
+            (
+                &with_attributes(r#"{"age":42}"#),
+                "guestAttributes.age must be text, and is a number",
+            ),
+            (
+                &with_attributes(r#"{"a":"1","a":"2"}"#),
+                "the field \"guestAttributes.a\" stands twice: send it once",
+            ),
+            (
+                &with_attributes(r#"{"region":"california"}"#),
+                "guestAttributes.region: \"california\" names no jurisdiction: write US-CA for California",
+            ),
+            (
+                &with_attributes(r#"{"":"x"}"#),
+                "guestAttributes: the key of an attribute is empty: give 1 to 64 characters",
+            ),
+            (
+                &with_consent(r#"{"marketing":"hunter2"}"#),
+                "consent.marketing must be true, false or null, and is text",
+            ),
+            (
+                &with_consent(r#"{"marketing":1}"#),
+                "consent.marketing must be true, false or null, and is a number",
+            ),
+            (
+                &with_consent(r#"{"advertising":true}"#),
+                "the field \"consent.advertising\" is unknown: there are marketing, personalization, analytics, \
+                 consentTimestamp",
+            ),
+            (
+                &with_consent(r#"{"consentTimestamp":"hunter2"}"#),
+                "consent.consentTimestamp is no time: give RFC 3339 with its offset, from 1970 on, as in \
+                 2026-11-22T12:30:00Z",
+            ),
+            (
+                &with_consent(r#"{"marketing":false,"marketing":true}"#),
+                "the field \"consent.marketing\" stands twice: send it once",
+            ),
+        ] {
+            assert_eq!(message(body), expected, "{body}");
+            assert!(!message(body).contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_choice_is_not_made_in_the_future() {
+        let consent = |time: &str| {
+            let body = with_consent(&format!(r#"{{"consentTimestamp":"{time}"}}"#));
+            CreateBody::parse(body.as_bytes()).unwrap().consent(received())
+        };
+        assert!(consent("2026-11-22T12:35:01Z").is_ok(), "clocks differ");
+        assert_eq!(
+            consent("2026-11-22T12:35:03Z"),
+            Err(BodyError::Future {
+                field: "consent.consentTimestamp",
+                seconds: 302
+            })
+        );
+        for time in [
+            "1969-12-31T23:59:59Z",
+            "2026-11-22T12:35:01",
+            "2026-11-22",
+            "now",
+            "",
+        ] {
+            let body = with_consent(&format!(r#"{{"consentTimestamp":"{time}"}}"#));
+            assert!(matches!(
+                CreateBody::parse(body.as_bytes()),
+                Err(BodyError::Time { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_change_names_at_least_one_purpose() {
+        let body =
+            ChangeBody::parse(br#"{"marketing":false,"consentTimestamp":"2026-11-22T12:30:00Z"}"#).unwrap();
+        let change = body.change(received()).unwrap();
+        assert_eq!(change.choice(Purpose::Marketing), Some(Choice::Denied));
+        assert_eq!(change.choice(Purpose::Analytics), None);
+        assert_eq!(ChangeBody::parse(b"{}"), Err(BodyError::Nothing));
+        assert_eq!(
+            ChangeBody::parse(br#"{"consentTimestamp":"2026-11-22T12:30:00Z"}"#),
+            Err(BodyError::Nothing)
+        );
+        for (body, expected) in [
+            (
+                r#"{"marketing":null}"#,
+                "marketing must be true or false, and is null",
+            ),
+            (
+                r#"{"consent":{}}"#,
+                "the field \"consent\" is unknown: there are marketing, personalization, analytics, consentTimestamp",
+            ),
+        ] {
+            assert_eq!(
+                ChangeBody::parse(body.as_bytes()).unwrap_err().to_string(),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_harmless() {
+        let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+        assert!(CreateBody::parse(deep.as_bytes()).is_err());
+        assert!(CreateBody::parse(with_attributes(&format!(r#"{{"a":{deep}}}"#)).as_bytes()).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn a_mutilated_body_never_panics(at in 0..TUTORIAL.len(), byte in any::<u8>(), cut in any::<bool>()) {
+            let mut bytes = TUTORIAL.as_bytes().to_vec();
+            if cut {
+                bytes.truncate(at);
+            } else {
+                bytes[at] = byte;
+            }
+            match CreateBody::parse(&bytes) {
+                Ok(body) => drop(body.consent(received())),
+                Err(error) => prop_assert!(!error.to_string().is_empty()),
+            }
+        }
+    }
+}

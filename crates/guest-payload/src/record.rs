@@ -1,0 +1,397 @@
+//! What was decided about a guest's consent, for storage, and how it changes in a live session.
+
+use time::OffsetDateTime;
+
+use crate::{
+    Allowed, Attributes, Choice, ConsentChange, Jurisdictions, LawfulAttributes, Policy, Purpose, Reason,
+    Signals,
+};
+
+/// What was decided, in a form that can be stored, sent, and decided anew when the guest changes their mind.
+///
+/// It serializes as the `consent` object of the `guest-sessions` contract, and reads that back without loss.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConsentRecord {
+    pub(crate) purposes: [PurposeRecord; 3],
+    pub(crate) policy: String,
+    pub(crate) policy_version: String,
+    pub(crate) jurisdictions: Jurisdictions,
+    pub(crate) recorded_at: OffsetDateTime,
+    pub(crate) gpc: bool,
+}
+
+impl ConsentRecord {
+    pub(crate) fn of(allowed: &Allowed) -> Self {
+        let when = allowed.consent().evidence.when;
+        Self {
+            purposes: Purpose::ALL.map(|purpose| {
+                let choice = allowed.consent().choice(purpose);
+                let state = allowed.state(purpose);
+                PurposeRecord {
+                    choice,
+                    on: state.on,
+                    reason: state.reason,
+                    rule: state.rule.id.to_owned(),
+                    chosen_at: (choice != Choice::Unknown).then_some(when),
+                }
+            }),
+            policy: allowed.policy().id().to_owned(),
+            policy_version: allowed.policy().version().to_owned(),
+            jurisdictions: allowed.jurisdictions().clone(),
+            recorded_at: when,
+            gpc: allowed.signals().gpc,
+        }
+    }
+
+    /// What holds for one purpose.
+    #[must_use]
+    pub fn purpose(&self, purpose: Purpose) -> &PurposeRecord {
+        &self.purposes[purpose as usize]
+    }
+
+    /// Id of the policy that decided, as in `tutorial-strict`.
+    #[must_use]
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// Version of that policy.
+    #[must_use]
+    pub fn policy_version(&self) -> &str {
+        &self.policy_version
+    }
+
+    /// The places that were considered.
+    #[must_use]
+    pub fn jurisdictions(&self) -> &Jurisdictions {
+        &self.jurisdictions
+    }
+
+    /// When the guest last chose anything, from the evidence.
+    #[must_use]
+    pub fn recorded_at(&self) -> OffsetDateTime {
+        self.recorded_at
+    }
+
+    /// Whether the guest's browser has sent a GPC signal, now or earlier in the session.
+    #[must_use]
+    pub fn gpc(&self) -> bool {
+        self.gpc
+    }
+
+    /// The attributes that may be used under this record: functional ones, and those of purposes that are on.
+    #[must_use]
+    pub fn filter(&self, attributes: Attributes) -> LawfulAttributes {
+        LawfulAttributes::keep(attributes, |purpose| self.purpose(purpose).on)
+    }
+
+    /// The record after the guest changed their mind in a live session, and each purpose that differs from before.
+    ///
+    /// A withdrawal is always accepted, at once, whatever its time, since withdrawing must be as easy as giving (GDPR
+    /// Art. 7(3)). It ends no session and refuses none: it switches the purpose off. A GPC signal once seen stays.
+    /// The other purposes are decided anew under `policy`, which may be newer than the one recorded.
+    ///
+    /// A grant must not be older than the choice that it replaces, so that a repeated or delayed request cannot undo
+    /// a withdrawal. Beside a withdrawal such a grant is passed over; alone it is an error.
+    ///
+    /// # Errors
+    /// [`ChangeError::Outdated`] if nothing is withdrawn and a grant is older than what is recorded.
+    pub fn change(
+        &self,
+        change: &ConsentChange,
+        signals: Signals,
+        policy: &'static Policy,
+    ) -> Result<(Self, Vec<Changed>), ChangeError> {
+        let when = change.evidence().when;
+        let withdraws = Purpose::ALL
+            .iter()
+            .any(|purpose| change.choice(*purpose) == Some(Choice::Denied));
+        let mut after = self.clone();
+        after.gpc |= signals.gpc;
+        for (purpose, record) in Purpose::ALL.into_iter().zip(&mut after.purposes) {
+            let Some(choice) = change.choice(purpose) else {
+                continue;
+            };
+            let recorded = record.chosen_at.filter(|recorded| when < *recorded);
+            match (choice, recorded) {
+                (Choice::Granted, Some(_)) if withdraws => continue,
+                (Choice::Granted, Some(recorded)) => {
+                    return Err(ChangeError::Outdated {
+                        purpose,
+                        given: when,
+                        recorded,
+                    });
+                }
+                _ => {}
+            }
+            record.choice = choice;
+            // an early withdrawal takes the time of what it withdraws: otherwise a grant between the two could undo it
+            record.chosen_at = Some(recorded.unwrap_or(when));
+            after.recorded_at = after.recorded_at.max(when);
+        }
+        let choices = after.purposes.each_ref().map(|record| record.choice);
+        let (states, _) = policy.judge(&self.jurisdictions, choices, Signals { gpc: after.gpc });
+        policy.id().clone_into(&mut after.policy);
+        policy.version().clone_into(&mut after.policy_version);
+        for (record, state) in after.purposes.iter_mut().zip(states) {
+            record.on = state.on;
+            record.reason = state.reason;
+            state.rule.id.clone_into(&mut record.rule);
+        }
+        let changed = Purpose::ALL
+            .into_iter()
+            .filter(|purpose| self.purpose(*purpose).differs(after.purpose(*purpose)))
+            .map(|purpose| Changed {
+                purpose,
+                before: self.purpose(purpose).clone(),
+                after: after.purpose(purpose).clone(),
+            })
+            .collect();
+        Ok((after, changed))
+    }
+}
+
+/// What holds for one purpose.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PurposeRecord {
+    /// What the guest chose.
+    pub choice: Choice,
+    /// Whether data may be used for it.
+    pub on: bool,
+    /// Why.
+    pub reason: Reason,
+    /// Id of the rule that says so.
+    pub rule: String,
+    /// When the guest chose, from the evidence, in UTC; nothing while they have not.
+    pub chosen_at: Option<OffsetDateTime>,
+}
+
+impl PurposeRecord {
+    /// Whether more differs than the time at which the same was said again.
+    fn differs(&self, other: &Self) -> bool {
+        (self.choice, self.on, self.reason) != (other.choice, other.on, other.reason)
+            || self.rule != other.rule
+    }
+}
+
+/// One purpose before and after a change, as an audit wants it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Changed {
+    /// Which purpose.
+    pub purpose: Purpose,
+    /// How it stood.
+    pub before: PurposeRecord,
+    /// How it stands.
+    pub after: PurposeRecord,
+}
+
+/// A change of consent cannot be taken.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// The grant is older than the choice it would replace.
+    #[error(
+        "{purpose} was granted at {}, before the choice of {} that is recorded: ask the guest again",
+        genesys_api::rfc3339(*.given),
+        genesys_api::rfc3339(*.recorded)
+    )]
+    Outdated {
+        /// Which purpose.
+        purpose: Purpose,
+        /// When the grant was given.
+        given: OffsetDateTime,
+        /// When the recorded choice was made.
+        recorded: OffsetDateTime,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Consent, Evidence, Request};
+
+    fn at(minute: i64) -> Evidence {
+        Evidence::at(OffsetDateTime::UNIX_EPOCH + time::Duration::minutes(minute))
+    }
+
+    fn record(policy: &'static Policy, code: &str, choices: [Choice; 3]) -> ConsentRecord {
+        let [marketing, personalization, analytics] = choices;
+        policy
+            .decide(&Request {
+                jurisdictions: &[code.parse().unwrap()],
+                signals: Signals::default(),
+                consent: Consent {
+                    marketing,
+                    personalization,
+                    analytics,
+                    evidence: at(10),
+                },
+            })
+            .into_result()
+            .unwrap()
+            .record()
+    }
+
+    #[test]
+    fn a_record_keeps_the_time_of_the_choice() {
+        let record = record(
+            Policy::purpose_scoped(),
+            "DE",
+            [Choice::Granted, Choice::Denied, Choice::Unknown],
+        );
+        assert_eq!(record.recorded_at(), at(10).when);
+        assert_eq!(
+            record.purpose(Purpose::Personalization).chosen_at,
+            Some(at(10).when)
+        );
+        assert_eq!(
+            record.purpose(Purpose::Analytics).chosen_at,
+            None,
+            "nothing was chosen"
+        );
+    }
+
+    #[test]
+    fn a_withdrawal_switches_the_purpose_off_and_ends_nothing() {
+        let before = record(Policy::tutorial_strict(), "EU", [Choice::Granted; 3]);
+        let change = ConsentChange::new(at(20)).withdrawing(Purpose::Marketing);
+        let (after, changed) = before
+            .change(&change, Signals::default(), Policy::tutorial_strict())
+            .unwrap();
+        assert!(!after.purpose(Purpose::Marketing).on);
+        assert!(after.purpose(Purpose::Personalization).on && after.purpose(Purpose::Analytics).on);
+        assert_eq!(after.recorded_at(), at(20).when);
+        let [changed] = changed.as_slice() else {
+            panic!("one purpose changed, not {changed:?}");
+        };
+        assert_eq!(
+            (changed.purpose, changed.before.reason, changed.after.reason),
+            (Purpose::Marketing, Reason::Granted, Reason::Denied)
+        );
+
+        let mut attributes = Attributes::new();
+        attributes.insert("marketing.segment", "gold").unwrap();
+        attributes.insert("source", "web").unwrap();
+        let lawful = before.filter(attributes);
+        assert_eq!(lawful.value("marketing.segment"), Some("gold"));
+        let kept = after.filter(lawful.into());
+        assert_eq!(
+            (kept.value("marketing.segment"), kept.value("source")),
+            (None, Some("web"))
+        );
+    }
+
+    #[test]
+    fn an_old_grant_cannot_undo_a_withdrawal_but_an_old_withdrawal_counts() {
+        let policy = Policy::purpose_scoped();
+        let before = record(policy, "DE", [Choice::Denied, Choice::Granted, Choice::Denied]);
+        let grant = ConsentChange::new(at(9)).granting(Purpose::Marketing);
+        assert_eq!(
+            before.change(&grant, Signals::default(), policy),
+            Err(ChangeError::Outdated {
+                purpose: Purpose::Marketing,
+                given: at(9).when,
+                recorded: at(10).when
+            })
+        );
+        let (after, changed) = before
+            .change(
+                &grant.withdrawing(Purpose::Personalization),
+                Signals::default(),
+                policy,
+            )
+            .unwrap();
+        assert_eq!(changed.len(), 1, "the grant is passed over");
+        let withdrawn = after.purpose(Purpose::Personalization);
+        assert_eq!((withdrawn.on, withdrawn.chosen_at), (false, Some(at(10).when)));
+
+        let again = ConsentChange::new(at(11)).granting(Purpose::Marketing);
+        let (after, _) = after.change(&again, Signals::default(), policy).unwrap();
+        assert!(after.purpose(Purpose::Marketing).on);
+    }
+
+    #[test]
+    fn saying_the_same_again_changes_nothing_but_its_time() {
+        let policy = Policy::purpose_scoped();
+        let before = record(policy, "DE", [Choice::Granted; 3]);
+        let change = ConsentChange::new(at(30)).granting(Purpose::Analytics);
+        let (after, changed) = before.change(&change, Signals::default(), policy).unwrap();
+        assert_eq!(changed, []);
+        assert_eq!(after.purpose(Purpose::Analytics).chosen_at, Some(at(30).when));
+        assert_eq!(after.purpose(Purpose::Marketing).chosen_at, Some(at(10).when));
+    }
+
+    #[test]
+    fn a_signal_once_seen_stays() {
+        let policy = Policy::purpose_scoped();
+        let before = record(policy, "US", [Choice::Unknown; 3]);
+        let nothing = ConsentChange::new(at(20));
+        let (after, changed) = before.change(&nothing, Signals { gpc: true }, policy).unwrap();
+        assert_eq!(changed.len(), 2);
+        let grant = ConsentChange::new(at(21)).granting(Purpose::Marketing);
+        let (after, _) = after.change(&grant, Signals::default(), policy).unwrap();
+        assert!(after.gpc() && !after.purpose(Purpose::Marketing).on);
+    }
+
+    #[test]
+    fn a_change_is_decided_under_the_policy_of_today() {
+        let before = record(
+            Policy::tutorial_strict(),
+            "DE",
+            [Choice::Granted, Choice::Granted, Choice::Unknown],
+        );
+        assert!(
+            before.purpose(Purpose::Analytics).on,
+            "the tutorial ticks it beforehand"
+        );
+        let (after, changed) = before
+            .change(
+                &ConsentChange::new(at(20)),
+                Signals::default(),
+                Policy::purpose_scoped(),
+            )
+            .unwrap();
+        assert_eq!(after.policy(), "purpose-scoped");
+        assert!(!after.purpose(Purpose::Analytics).on);
+        assert_eq!(changed.len(), 3, "each has another rule");
+    }
+
+    #[test]
+    fn the_error_says_what_to_do() {
+        let error = ChangeError::Outdated {
+            purpose: Purpose::Marketing,
+            given: at(9).when,
+            recorded: at(10).when,
+        };
+        assert_eq!(
+            error.to_string(),
+            "marketing was granted at 1970-01-01T00:09:00.000Z, before the choice of 1970-01-01T00:10:00.000Z that is \
+             recorded: ask the guest again"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn whatever_is_withdrawn_is_accepted_and_off(
+            minute in -100..100_i64,
+            withdrawn in 0..3_usize,
+            granted in proptest::option::of(0..3_usize),
+            gpc in any::<bool>(),
+        ) {
+            let before = record(Policy::tutorial_strict(), "BR", [Choice::Granted; 3]);
+            let mut change = ConsentChange::new(at(minute));
+            if let Some(granted) = granted {
+                change = change.granting(Purpose::ALL[granted]);
+            }
+            change = change.withdrawing(Purpose::ALL[withdrawn]);
+            let (after, _) = before.change(&change, Signals { gpc }, Policy::tutorial_strict()).unwrap();
+            prop_assert!(!after.purposes[withdrawn].on);
+            prop_assert!(after.recorded_at() >= before.recorded_at());
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `tidy`: the rules of the repository that neither the compiler nor clippy checks. Each is a function from plain
+//! inputs to findings, so that a test can break it.
+
+mod exceptions;
+mod layers;
+mod manifests;
+mod modules;
+mod source;
+mod text;
+
+use std::error::Error;
+use std::fmt;
+use std::path::Path;
+use std::{fs, io};
+
+use self::manifests::Manifest;
+use self::source::Source;
+use crate::{codegen, workspace};
+
+/// One breach of a rule.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Finding {
+    pub(crate) path: String,
+    /// Counted from 1.
+    pub(crate) line: usize,
+    pub(crate) wrong: String,
+    pub(crate) remedy: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}: {}", self.path, self.line, self.wrong, self.remedy)
+    }
+}
+
+/// Prints every finding, and fails if there is one.
+pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
+    let sources = sources(root)?;
+    let manifests = manifests(root)?;
+    let mut findings = Vec::new();
+    for source in &sources {
+        modules::check(source, &mut findings);
+        text::check(source, &mut findings);
+        exceptions::check(source, &mut findings);
+    }
+    for manifest in &manifests {
+        manifests::check(manifest, &mut findings);
+    }
+    layers::check(&manifests, &mut findings);
+    layers::check_table(&manifests, &mut findings);
+    check_pages(root, &manifests, &mut findings)?;
+    check_generated(root, &sources, &mut findings)?;
+
+    findings.sort();
+    for finding in &findings {
+        println!("{finding}");
+    }
+    if findings.is_empty() {
+        println!("tidy: {} files, nothing to say", sources.len() + manifests.len());
+        return Ok(());
+    }
+    Err(format!("tidy: {} findings", findings.len()).into())
+}
+
+fn sources(root: &Path) -> io::Result<Vec<Source>> {
+    workspace::files(root, "rs")?
+        .iter()
+        .map(|path| {
+            Ok(Source::new(
+                workspace::relative(root, path),
+                fs::read_to_string(path)?,
+            ))
+        })
+        .collect()
+}
+
+fn manifests(root: &Path) -> Result<Vec<Manifest>, Box<dyn Error>> {
+    let mut manifests = Vec::new();
+    for package in workspace::packages(root)? {
+        let path = workspace::relative(root, &package.manifest_path);
+        let text = fs::read_to_string(&package.manifest_path)?;
+        manifests.push(Manifest { path, text, package });
+    }
+    Ok(manifests)
+}
+
+/// The files that are neither Rust nor the manifest of a package.
+fn check_pages(
+    root: &Path,
+    manifests: &[Manifest],
+    findings: &mut Vec<Finding>,
+) -> Result<(), Box<dyn Error>> {
+    let rust_version = manifests
+        .iter()
+        .find_map(|manifest| manifest.package.rust_version.as_deref())
+        .ok_or("no package has a rust-version: set it in [workspace.package]")?;
+    text::check_readme(
+        &workspace::read_if_any(root, "README.md")?,
+        rust_version,
+        findings,
+    );
+    exceptions::check_deny(
+        "deny.toml",
+        &fs::read_to_string(root.join("deny.toml"))?,
+        findings,
+    )?;
+    exceptions::check_lints(
+        "Cargo.toml",
+        &fs::read_to_string(root.join("Cargo.toml"))?,
+        findings,
+    );
+    for manifest in manifests {
+        exceptions::check_lints(&manifest.path, &manifest.text, findings);
+        if let Some(folder) = manifest.folder_of_crate() {
+            let readme = workspace::read_if_any(root, &format!("{folder}/README.md"))?;
+            let library = workspace::read_if_any(root, &format!("{folder}/src/lib.rs"))?;
+            manifests::check_page(folder, &readme, &library, findings);
+        }
+    }
+    for path in workspace::files(root, "md")? {
+        exceptions::check_doctests(
+            &workspace::relative(root, &path),
+            &fs::read_to_string(&path)?,
+            findings,
+        );
+    }
+    Ok(())
+}
+
+fn check_generated(
+    root: &Path,
+    sources: &[Source],
+    findings: &mut Vec<Finding>,
+) -> Result<(), Box<dyn Error>> {
+    for (artifact, _) in codegen::stale(root, codegen::ARTIFACTS)? {
+        findings.push(Finding {
+            path: artifact.output.to_owned(),
+            line: 1,
+            wrong: format!("stale: it is not what {} generates", artifact.source),
+            remedy: "run `cargo xtask codegen`".to_owned(),
+        });
+    }
+    let outputs: Vec<&str> = codegen::ARTIFACTS
+        .iter()
+        .map(|artifact| artifact.output)
+        .collect();
+    for source in sources {
+        modules::check_orphan(source, &outputs, findings);
+    }
+    Ok(())
+}

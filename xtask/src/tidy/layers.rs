@@ -1,0 +1,368 @@
+//! The layer table: which package may know which. An edge that is not in it does not exist, so a new one is seen in
+//! review. ARCHITECTURE.md says why.
+
+use super::Finding;
+use super::manifests::Manifest;
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Layer {
+    /// L0: words, without side effects.
+    Vocabulary,
+    /// L1: the HTTP client.
+    Http,
+    /// L2: the steps of the road.
+    Step,
+    /// L3
+    Store,
+    /// L4
+    Composition,
+    /// L5
+    Server,
+    /// Beside the layers: the simulator.
+    Simulator,
+    /// Beside the layers: journeys and tasks.
+    Tooling,
+}
+
+struct Row {
+    name: &'static str,
+    layer: Layer,
+    /// The packages of the workspace that it may name in `[dependencies]` and `[build-dependencies]`.
+    may: &'static [&'static str],
+}
+
+const fn row(name: &'static str, layer: Layer, may: &'static [&'static str]) -> Row {
+    Row { name, layer, may }
+}
+
+#[rustfmt::skip]
+const TABLE: &[Row] = &[
+    row("genesys-api", Layer::Vocabulary, &[]),
+    row("genesys-http", Layer::Http, &["genesys-api"]),
+    row("genesys-auth", Layer::Step, &["genesys-api", "genesys-http"]),
+    row("guest-payload", Layer::Step, &["genesys-api"]),
+    row("token-window", Layer::Step, &["genesys-api"]),
+    row("ws-transport", Layer::Step, &["genesys-api", "genesys-http"]),
+    row("webhook", Layer::Step, &["genesys-api", "genesys-http"]),
+    row("session-metrics", Layer::Step, &["genesys-api"]),
+    row("audit", Layer::Step, &["genesys-api"]),
+    row("guest-store", Layer::Store, &["genesys-api", "audit"]),
+    row("guest-suite", Layer::Composition, &[
+        "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "token-window", "ws-transport", "webhook",
+        "session-metrics", "audit", "guest-store",
+    ]),
+    row("guest-gateway", Layer::Server, &[
+        "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "token-window", "ws-transport", "webhook",
+        "session-metrics", "audit", "guest-store", "guest-suite", "genesys-sim",
+    ]),
+    row("genesys-sim", Layer::Simulator, &["genesys-api", "genesys-http"]),
+    row("journeys", Layer::Tooling, &[]),
+    row("xtask", Layer::Tooling, &[]),
+];
+
+/// What tests from L2 upward may run against: an accept loop, or the simulator.
+const PEERS_IN_TESTS: [&str; 2] = ["genesys-http", "genesys-sim"];
+
+/// A dependency that few may name.
+struct Guarded {
+    name: &'static str,
+    knowers: &'static [&'static str],
+}
+
+const SERVERS_AND_CLIENT: &[&str] = &["genesys-http", "guest-gateway", "genesys-sim"];
+
+/// Tests are free to name these: whoever runs a real server in a test has to speak of it.
+const GUARDED: &[Guarded] = &[
+    Guarded {
+        name: "axum",
+        knowers: &["guest-gateway", "genesys-sim"],
+    },
+    Guarded {
+        name: "hyper",
+        knowers: SERVERS_AND_CLIENT,
+    },
+    Guarded {
+        name: "hyper-util",
+        knowers: SERVERS_AND_CLIENT,
+    },
+    Guarded {
+        name: "rusqlite",
+        knowers: &["guest-store"],
+    },
+    Guarded {
+        name: "rustls",
+        knowers: SERVERS_AND_CLIENT,
+    },
+    Guarded {
+        name: "rustls-platform-verifier",
+        knowers: &["genesys-http"],
+    },
+    Guarded {
+        name: "tokio-rustls",
+        knowers: SERVERS_AND_CLIENT,
+    },
+    Guarded {
+        name: "tokio-tungstenite",
+        knowers: &["ws-transport", "genesys-sim"],
+    },
+    Guarded {
+        name: "tower-http",
+        knowers: &["guest-gateway", "genesys-sim"],
+    },
+    Guarded {
+        name: "tungstenite",
+        knowers: &["ws-transport", "genesys-sim"],
+    },
+];
+
+pub(crate) fn check(manifests: &[Manifest], findings: &mut Vec<Finding>) {
+    for manifest in manifests {
+        match TABLE.iter().find(|row| row.name == manifest.package.name) {
+            Some(row) => edges(row, manifest, findings),
+            None => findings.push(Finding {
+                path: manifest.path.clone(),
+                line: 1,
+                wrong: format!("`{}` has no layer", manifest.package.name),
+                remedy: "give it a row in xtask/src/tidy/layers.rs and a line in ARCHITECTURE.md".to_owned(),
+            }),
+        }
+        guarded(manifest, findings);
+        sockets(manifest, findings);
+    }
+}
+
+/// A row without a package is a promise about nothing.
+pub(crate) fn check_table(manifests: &[Manifest], findings: &mut Vec<Finding>) {
+    for row in TABLE {
+        if !manifests.iter().any(|manifest| manifest.package.name == row.name) {
+            findings.push(Finding {
+                path: "xtask/src/tidy/layers.rs".to_owned(),
+                line: 1,
+                wrong: format!("`{}` is no package of the workspace", row.name),
+                remedy: "delete its row".to_owned(),
+            });
+        }
+    }
+}
+
+fn edges(row: &Row, manifest: &Manifest, findings: &mut Vec<Finding>) {
+    for dependency in &manifest.package.dependencies {
+        let Some(other) = TABLE.iter().find(|other| other.name == dependency.name) else {
+            continue;
+        };
+        if row.may.contains(&other.name) || dependency.is_for_tests() && may_in_tests(row, other.name) {
+            continue;
+        }
+        let (wrong, remedy) = if row.layer == Layer::Step && other.layer == Layer::Step {
+            (
+                format!("step `{}` depends on step `{}`", row.name, other.name),
+                "join them in guest-suite, or move the word that both need into genesys-api",
+            )
+        } else {
+            (
+                format!(
+                    "`{}` ({:?}) may not know `{}` ({:?})",
+                    row.name, row.layer, other.name, other.layer
+                ),
+                "drop the dependency; an edge that the architecture wants has its place in xtask/src/tidy/layers.rs",
+            )
+        };
+        findings.push(Finding {
+            path: manifest.path.clone(),
+            line: manifest.line_of(&dependency.name),
+            wrong,
+            remedy: remedy.to_owned(),
+        });
+    }
+}
+
+/// What `[dev-dependencies]` may name beyond the table. Tests know no other step either.
+fn may_in_tests(row: &Row, other: &str) -> bool {
+    // a crate names itself to switch on a feature that only its tests need
+    row.name == other
+        || match row.layer {
+            Layer::Vocabulary | Layer::Http => false,
+            Layer::Tooling => row.name == "journeys",
+            Layer::Step | Layer::Store | Layer::Composition | Layer::Server | Layer::Simulator => {
+                PEERS_IN_TESTS.contains(&other)
+            }
+        }
+}
+
+fn guarded(manifest: &Manifest, findings: &mut Vec<Finding>) {
+    for dependency in &manifest.package.dependencies {
+        let Some(guarded) = GUARDED.iter().find(|guarded| guarded.name == dependency.name) else {
+            continue;
+        };
+        if !dependency.is_for_tests() && !guarded.knowers.contains(&manifest.package.name.as_str()) {
+            findings.push(Finding {
+                path: manifest.path.clone(),
+                line: manifest.line_of(&dependency.name),
+                wrong: format!("`{}` may not know `{}`", manifest.package.name, dependency.name),
+                remedy: format!("ask {} for what you need", guarded.knowers.join(" or ")),
+            });
+        }
+    }
+}
+
+/// Only the client and the two servers open sockets.
+fn sockets(manifest: &Manifest, findings: &mut Vec<Finding>) {
+    if SERVERS_AND_CLIENT.contains(&manifest.package.name.as_str()) {
+        return;
+    }
+    for dependency in &manifest.package.dependencies {
+        let opens_sockets = dependency
+            .features
+            .iter()
+            .any(|feature| feature == "net" || feature == "full");
+        if dependency.name == "tokio" && opens_sockets && !dependency.is_for_tests() {
+            findings.push(Finding {
+                path: manifest.path.clone(),
+                line: manifest.line_of(&dependency.name),
+                wrong: format!("`{}` can open sockets", manifest.package.name),
+                remedy: "name the features of tokio that it needs, without `net`; connect by genesys-http"
+                    .to_owned(),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifests::tests::manifest;
+    use super::*;
+
+    fn found(name: &str, dependencies: &[&str]) -> Vec<String> {
+        let mut findings = Vec::new();
+        check(&[manifest(name, dependencies)], &mut findings);
+        findings.into_iter().map(|finding| finding.wrong).collect()
+    }
+
+    #[test]
+    fn a_step_does_not_know_another_step() {
+        assert_eq!(
+            found("webhook", &["audit"]),
+            ["step `webhook` depends on step `audit`"]
+        );
+        assert_eq!(found("webhook", &["build audit"]).len(), 1);
+        assert_eq!(found("webhook", &["dev audit"]).len(), 1, "nor in its tests");
+        assert_eq!(
+            found("webhook", &["genesys-api", "genesys-http", "serde"]),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn an_edge_that_is_not_in_the_table_is_refused() {
+        for (name, dependency) in [
+            ("genesys-api", "genesys-http"),
+            ("genesys-http", "genesys-auth"),
+            ("guest-payload", "genesys-http"),
+            ("guest-store", "genesys-http"),
+            ("guest-store", "guest-suite"),
+            ("guest-suite", "guest-gateway"),
+            ("guest-suite", "genesys-sim"),
+            ("genesys-sim", "guest-payload"),
+            ("genesys-sim", "dev guest-suite"),
+            ("genesys-http", "dev genesys-sim"),
+            ("journeys", "guest-suite"),
+            ("xtask", "genesys-api"),
+            ("xtask", "dev genesys-api"),
+        ] {
+            assert_eq!(found(name, &[dependency]).len(), 1, "{name} -> {dependency}");
+        }
+    }
+
+    #[test]
+    fn tests_may_run_against_a_real_peer() {
+        assert_eq!(
+            found("token-window", &["dev genesys-http", "dev genesys-sim"]),
+            [""; 0]
+        );
+        assert_eq!(found("guest-suite", &["dev genesys-sim"]), [""; 0]);
+        assert_eq!(found("genesys-http", &["dev genesys-http+server"]), [""; 0]);
+        assert_eq!(
+            found("journeys", &["dev guest-gateway", "dev genesys-sim", "dev audit"]),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn a_package_without_a_layer_is_refused() {
+        assert_eq!(found("guest-cache", &[]), ["`guest-cache` has no layer"]);
+    }
+
+    #[test]
+    fn a_row_without_a_package_is_refused() {
+        let mut manifests: Vec<_> = TABLE.iter().map(|row| manifest(row.name, &[])).collect();
+        let mut findings = Vec::new();
+        check_table(&manifests, &mut findings);
+        assert_eq!(findings, []);
+        manifests.retain(|manifest| manifest.package.name != "audit");
+        check_table(&manifests, &mut findings);
+        assert_eq!(findings.len(), 1);
+    }
+
+    #[test]
+    fn few_know_the_network_and_the_database() {
+        for (name, dependency) in [
+            ("webhook", "hyper"),
+            ("guest-suite", "hyper-util"),
+            ("ws-transport", "tokio-rustls"),
+            ("ws-transport", "rustls"),
+            ("guest-gateway", "rustls-platform-verifier"),
+            ("guest-gateway", "tokio-tungstenite"),
+            ("guest-suite", "axum"),
+            ("guest-gateway", "rusqlite"),
+            ("audit", "build rusqlite"),
+        ] {
+            assert_eq!(found(name, &[dependency]).len(), 1, "{name} -> {dependency}");
+        }
+        for (name, dependency) in [
+            ("genesys-http", "rustls"),
+            ("guest-gateway", "hyper"),
+            ("genesys-sim", "tokio-tungstenite"),
+            ("ws-transport", "tokio-tungstenite"),
+            ("guest-store", "rusqlite"),
+            ("webhook", "dev hyper"),
+        ] {
+            assert_eq!(found(name, &[dependency]), [""; 0], "{name} -> {dependency}");
+        }
+    }
+
+    #[test]
+    fn few_open_sockets() {
+        assert_eq!(
+            found("ws-transport", &["tokio+rt+net"]),
+            ["`ws-transport` can open sockets"]
+        );
+        assert_eq!(found("guest-suite", &["tokio+full"]).len(), 1);
+        assert_eq!(
+            found("guest-suite", &["tokio+rt+time", "dev tokio+full"]),
+            [""; 0]
+        );
+        assert_eq!(found("genesys-http", &["tokio+net"]), [""; 0]);
+    }
+
+    #[test]
+    fn the_table_itself_keeps_the_architecture() {
+        for row in TABLE {
+            for name in row.may {
+                let other = TABLE.iter().find(|other| other.name == *name).unwrap();
+                let is_demo = row.layer == Layer::Server && other.layer == Layer::Simulator;
+                assert!(
+                    other.layer < row.layer || is_demo,
+                    "{} -> {name} points upward",
+                    row.name
+                );
+            }
+            if row.layer == Layer::Simulator {
+                assert_eq!(
+                    row.may,
+                    ["genesys-api", "genesys-http"],
+                    "the simulator is no friend of the client"
+                );
+            }
+        }
+    }
+}
