@@ -1,0 +1,160 @@
+//! The journey of one session, which turns what happens into what is counted.
+
+use std::time::{Duration, Instant};
+
+use crate::{EndReason, Stage};
+
+/// Where one session stands. A session holds its own; it is small and `Copy`.
+///
+/// It only moves forward, and reports each step once, however often it is told. All events of a session must go to
+/// one [`Metrics`](crate::Metrics).
+#[derive(Clone, Copy, Debug)]
+pub struct Journey {
+    created: Instant,
+    asked: Option<Instant>,
+    stage: Stage,
+    ended: bool,
+}
+
+impl Journey {
+    /// A session was created.
+    pub fn begin(now: Instant) -> (Self, Event) {
+        (Self::resumed(Stage::Created, now, None), Event(Kind::Created))
+    }
+
+    /// An open session found in a store, already counted by [`Metrics::restore`](crate::Metrics::restore). `asked`
+    /// is when the guest first spoke; without it the time to the first reply is not measured.
+    #[must_use]
+    pub fn resumed(stage: Stage, created: Instant, asked: Option<Instant>) -> Self {
+        Self {
+            created,
+            asked,
+            stage,
+            ended: false,
+        }
+    }
+
+    /// The session reached `stage`, and with it every stage before.
+    ///
+    /// `None` if it had been there already, if it has ended, or for a reply to a guest who has not spoken.
+    pub fn reach(&mut self, stage: Stage, now: Instant) -> Option<Event> {
+        let greeting = stage == Stage::FirstReply && self.stage < Stage::FirstGuestMessage;
+        if self.ended || stage <= self.stage || greeting {
+            return None;
+        }
+        let from = std::mem::replace(&mut self.stage, stage);
+        if stage == Stage::FirstGuestMessage {
+            self.asked = Some(now);
+        }
+        let waited = self
+            .asked
+            .filter(|_| stage == Stage::FirstReply)
+            .map(|asked| now.saturating_duration_since(asked));
+        Some(Event(Kind::Reached {
+            from,
+            to: stage,
+            waited,
+        }))
+    }
+
+    /// The session ended. `None` if it had ended already: the first reason stands.
+    pub fn end(&mut self, reason: EndReason, now: Instant) -> Option<Event> {
+        if std::mem::replace(&mut self.ended, true) {
+            return None;
+        }
+        Some(Event(Kind::Ended {
+            stage: self.stage,
+            reason,
+            lasted: now.saturating_duration_since(self.created),
+        }))
+    }
+
+    /// How far the session has come.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+}
+
+/// Something new in a session's journey, for [`Metrics::record`](crate::Metrics::record). Only a [`Journey`] makes it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use = "an event that is not recorded is missing from every figure"]
+pub struct Event(pub(crate) Kind);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Created,
+    Reached {
+        from: Stage,
+        to: Stage,
+        waited: Option<Duration>,
+    },
+    Ended {
+        stage: Stage,
+        reason: EndReason,
+        lasted: Duration,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epoch() -> Instant {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an Instant can be had from nowhere else"
+        )]
+        Instant::now()
+    }
+
+    #[test]
+    fn each_step_is_reported_once_and_never_backward() {
+        let start = epoch();
+        let (mut journey, event) = Journey::begin(start);
+        assert_eq!(event, Event(Kind::Created));
+        assert_eq!(journey.reach(Stage::Created, start), None);
+        let skipped = journey.reach(Stage::Configured, start);
+        assert_eq!(
+            skipped,
+            Some(Event(Kind::Reached {
+                from: Stage::Created,
+                to: Stage::Configured,
+                waited: None
+            }))
+        );
+        assert_eq!(journey.reach(Stage::Connected, start), None);
+        assert!(journey.end(EndReason::Agent, start).is_some());
+        assert_eq!(journey.end(EndReason::Error, start), None);
+        assert_eq!(journey.reach(Stage::FirstGuestMessage, start), None);
+        assert!(journey.has_ended());
+    }
+
+    #[test]
+    fn a_greeting_is_no_reply() {
+        let start = epoch();
+        let (mut journey, _) = Journey::begin(start);
+        assert_eq!(journey.reach(Stage::FirstReply, start), None);
+        assert_eq!(journey.stage(), Stage::Created);
+        let _ = journey.reach(Stage::FirstGuestMessage, start + Duration::from_secs(2));
+        assert_eq!(
+            journey.reach(Stage::FirstReply, start + Duration::from_secs(5)),
+            Some(Event(Kind::Reached {
+                from: Stage::FirstGuestMessage,
+                to: Stage::FirstReply,
+                waited: Some(Duration::from_secs(3))
+            }))
+        );
+    }
+
+    #[test]
+    fn a_journey_costs_a_session_at_most_40_bytes() {
+        assert!(size_of::<Journey>() <= 40);
+    }
+}

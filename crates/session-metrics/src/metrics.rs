@@ -1,0 +1,405 @@
+//! The shared recorder.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::time::Duration;
+
+use crate::histogram::Histogram;
+use crate::journey::Kind;
+use crate::{EndCounts, EndReason, Event, Snapshot, Stage, StageFigures};
+
+const STAGES: usize = Stage::ALL.len();
+const REASONS: usize = EndReason::ALL.len();
+
+/// Counts the journeys of all sessions of a process. Share it in an `Arc`; recording takes `&self` and no lock.
+///
+/// A snapshot taken while others record is one that could have been: its outcomes add up to its sessions.
+#[derive(Debug)]
+pub struct Metrics {
+    reached: [AtomicU64; STAGES],
+    ended: [[AtomicU64; REASONS]; STAGES],
+    lasted: Box<Histogram>,
+    waited: Box<Histogram>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// With nothing counted.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            reached: [const { AtomicU64::new(0) }; STAGES],
+            ended: [const { [const { AtomicU64::new(0) }; REASONS] }; STAGES],
+            lasted: Box::new(Histogram::new()),
+            waited: Box::new(Histogram::new()),
+        }
+    }
+
+    /// Rebuilds the counters from sessions that a store remembers, so that a restart does not empty the funnel.
+    /// What the store has forgotten is not counted.
+    #[must_use]
+    pub fn restore(sessions: impl IntoIterator<Item = Past>) -> Self {
+        let metrics = Self::new();
+        for past in sessions {
+            metrics.record(Event(Kind::Created));
+            if past.stage > Stage::Created {
+                metrics.record(Event(Kind::Reached {
+                    from: Stage::Created,
+                    to: past.stage,
+                    waited: past.waited.filter(|_| past.stage == Stage::FirstReply),
+                }));
+            }
+            if let Some((reason, lasted)) = past.end {
+                metrics.record(Event(Kind::Ended {
+                    stage: past.stage,
+                    reason,
+                    lasted,
+                }));
+            }
+        }
+        metrics
+    }
+
+    /// Counts what a [`Journey`](crate::Journey) reports, if it reports anything: a few atomic additions, no
+    /// lock, no allocation.
+    pub fn record(&self, event: impl Into<Option<Event>>) {
+        let Some(Event(kind)) = event.into() else {
+            return;
+        };
+        match kind {
+            Kind::Created => {
+                self.reached[Stage::Created as usize].fetch_add(1, Release);
+            }
+            Kind::Reached { from, to, waited } => {
+                for stage in &self.reached[from as usize + 1..=to as usize] {
+                    stage.fetch_add(1, Release);
+                }
+                if let Some(waited) = waited {
+                    self.waited.record(waited);
+                }
+            }
+            Kind::Ended {
+                stage,
+                reason,
+                lasted,
+            } => {
+                self.lasted.record(lasted);
+                self.ended[stage as usize][reason as usize].fetch_add(1, Release);
+            }
+        }
+    }
+
+    /// The figures at this moment. Its cost does not depend on the number of sessions.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        // ends before stages, later stages before earlier ones: whatever is seen was preceded by what is read later
+        let ended = self.ended.each_ref().map(|by_reason| {
+            let count = |reason: EndReason| by_reason[reason as usize].load(Acquire);
+            EndCounts {
+                agent: count(EndReason::Agent),
+                consent_withdrawn: count(EndReason::ConsentWithdrawn),
+                error: count(EndReason::Error),
+                expired: count(EndReason::Expired),
+                guest: count(EndReason::Guest),
+                server_closed: count(EndReason::ServerClosed),
+            }
+        });
+        let mut stages = Stage::ALL.map(StageFigures::empty);
+        let (mut reached_next, mut ended_next) = (0, 0);
+        for (figures, ended_by) in stages.iter_mut().zip(ended).rev() {
+            let ended = ended_by.total();
+            let reached = self.reached[figures.stage as usize].load(Acquire);
+            let ended_of_reached = ended + ended_next;
+            // the floor holds by itself unless one session's events were recorded out of order
+            figures.reached = reached.max(reached_next + ended);
+            figures.ended = ended;
+            figures.ended_by = ended_by;
+            figures.open = figures.reached - reached_next - ended;
+            figures.drop_off = match figures.stage {
+                Stage::FirstReply => None,
+                _ => ratio(ended, ended_of_reached),
+            };
+            (reached_next, ended_next) = (figures.reached, ended_of_reached);
+        }
+        let silent = stages
+            .iter()
+            .filter(|figures| figures.stage < Stage::FirstGuestMessage)
+            .map(|figures| figures.ended)
+            .sum();
+        let sessions = reached_next;
+        let unconnected = sessions - stages[Stage::Connected as usize].reached;
+        Snapshot {
+            sessions,
+            open: sessions - ended_next,
+            ended: ended_next,
+            ended_by: stages.iter().map(|figures| figures.ended_by).sum(),
+            drop_off: ratio(silent, ended_next),
+            tutorial_drop_off_rate: ratio(unconnected, sessions),
+            durations: self.lasted.read(),
+            time_to_first_reply: self.waited.read(),
+            stages,
+        }
+    }
+}
+
+/// What a store remembers of one session, for [`Metrics::restore`].
+#[derive(Clone, Copy, Debug)]
+pub struct Past {
+    /// How far it came.
+    pub stage: Stage,
+    /// From the guest's first message to the first reply, if that is known.
+    pub waited: Option<Duration>,
+    /// Why it ended and how long it had lasted; `None` while it is open.
+    pub end: Option<(EndReason, Duration)>,
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Journey;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn epoch() -> Instant {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an Instant can be had from nowhere else"
+        )]
+        Instant::now()
+    }
+
+    #[test]
+    fn without_sessions_there_is_no_data() {
+        let snapshot = Metrics::new().snapshot();
+        assert_eq!(
+            (
+                snapshot.drop_off,
+                snapshot.tutorial_drop_off_rate,
+                snapshot.durations
+            ),
+            (None, None, None)
+        );
+        let json = serde_json::to_value(snapshot).unwrap();
+        assert!(json["dropOff"].is_null() && json["tutorialDropOffRate"].is_null());
+        assert!(json["durations"].is_null() && json["timeToFirstReply"].is_null());
+    }
+
+    #[test]
+    fn a_session_created_a_moment_ago_is_not_dropped() {
+        let metrics = Metrics::new();
+        let (_, created) = Journey::begin(epoch());
+        metrics.record(created);
+        let snapshot = metrics.snapshot();
+        assert_eq!((snapshot.open, snapshot.drop_off), (1, None));
+        assert_eq!(
+            snapshot.tutorial_drop_off_rate,
+            Some(1.0),
+            "the tutorial calls it lost"
+        );
+    }
+
+    #[test]
+    fn the_handshake_is_no_guest_message() {
+        let metrics = Metrics::new();
+        let start = epoch();
+        let (mut journey, created) = Journey::begin(start);
+        metrics.record(created);
+        metrics.record(journey.reach(Stage::Configured, start));
+        metrics.record(journey.end(EndReason::Guest, start + MINUTE));
+        let snapshot = metrics.snapshot();
+        assert_eq!(snapshot.drop_off, Some(1.0));
+        assert_eq!(
+            snapshot.tutorial_drop_off_rate,
+            Some(0.0),
+            "the tutorial cannot see it"
+        );
+        assert_eq!(snapshot.stage(Stage::Connected).drop_off, Some(0.0));
+        assert_eq!(snapshot.stage(Stage::Configured).drop_off, Some(1.0));
+        assert_eq!(snapshot.stage(Stage::FirstGuestMessage).drop_off, None);
+    }
+
+    #[test]
+    fn an_ended_session_grows_no_older() {
+        let metrics = Metrics::new();
+        let start = epoch();
+        let (mut journey, created) = Journey::begin(start);
+        metrics.record(created);
+        metrics.record(journey.end(EndReason::Agent, start + MINUTE));
+        metrics.record(journey.end(EndReason::Agent, start + 60 * MINUTE));
+        let durations = metrics.snapshot().durations.unwrap();
+        assert_eq!((durations.count, durations.mean), (1, MINUTE));
+    }
+
+    #[test]
+    fn a_snapshot_survives_json() {
+        let metrics = Metrics::restore([Past {
+            stage: Stage::FirstReply,
+            waited: Some(Duration::from_millis(40)),
+            end: Some((EndReason::ServerClosed, MINUTE)),
+        }]);
+        let snapshot = metrics.snapshot();
+        let json = serde_json::to_value(snapshot).unwrap();
+        assert_eq!(json["durations"]["meanMs"], 60_000);
+        assert_eq!(json["stages"][4]["endedBy"]["server_closed"], 1);
+        let back: Snapshot = serde_json::from_value(json).unwrap();
+        assert_eq!(
+            (back.sessions, back.ended_by, back.stages),
+            (1, snapshot.ended_by, snapshot.stages)
+        );
+    }
+
+    #[test]
+    fn a_snapshot_taken_while_others_record_adds_up() {
+        let metrics = Metrics::new();
+        let start = epoch();
+        std::thread::scope(|scope| {
+            for reason in [EndReason::Agent, EndReason::Guest] {
+                let metrics = &metrics;
+                scope.spawn(move || {
+                    for _ in 0..20_000 {
+                        let (mut journey, created) = Journey::begin(start);
+                        metrics.record(created);
+                        metrics.record(journey.reach(Stage::FirstGuestMessage, start));
+                        metrics.record(journey.reach(Stage::FirstReply, start + MINUTE));
+                        metrics.record(journey.end(reason, start + MINUTE));
+                    }
+                });
+            }
+            for _ in 0..2_000 {
+                let snapshot = metrics.snapshot();
+                let outcomes: u64 = snapshot.stages.iter().map(|stage| stage.open + stage.ended).sum();
+                assert_eq!(outcomes, snapshot.sessions);
+                assert_eq!(snapshot.open + snapshot.ended, snapshot.sessions);
+                assert!(snapshot.stages.is_sorted_by(|a, b| a.reached >= b.reached));
+            }
+        });
+        assert_eq!(metrics.snapshot().ended, 40_000);
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Reach(Stage),
+        End(EndReason),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..STAGES).prop_map(|i| Step::Reach(Stage::ALL[i])),
+            1 => (0..REASONS).prop_map(|i| Step::End(EndReason::ALL[i])),
+        ]
+    }
+
+    /// A session as a ledger would keep it: everything that was said of it, in order, with the second it was said.
+    #[derive(Clone, Debug, Default)]
+    struct Ledger(Vec<(u64, Step)>);
+
+    impl Ledger {
+        /// Replays the rules the slow way.
+        fn past(&self) -> Past {
+            let end = self.0.iter().find_map(|(at, step)| match step {
+                Step::End(reason) => Some((*reason, *at)),
+                Step::Reach(_) => None,
+            });
+            let lived = self
+                .0
+                .iter()
+                .take_while(|(_, step)| matches!(step, Step::Reach(_)));
+            let (mut stage, mut asked, mut answered) = (Stage::Created, None, None);
+            for (at, step) in lived {
+                match step {
+                    Step::Reach(Stage::FirstReply) if asked.is_some() => answered = answered.or(Some(*at)),
+                    Step::Reach(Stage::FirstReply) => {}
+                    Step::Reach(Stage::FirstGuestMessage) => asked = asked.or(Some(*at)),
+                    Step::Reach(other) => stage = stage.max(*other),
+                    Step::End(_) => unreachable!(),
+                }
+            }
+            if asked.is_some() {
+                stage = Stage::FirstGuestMessage;
+            }
+            if answered.is_some() {
+                stage = Stage::FirstReply;
+            }
+            Past {
+                stage,
+                waited: asked
+                    .zip(answered)
+                    .map(|(asked, answered)| Duration::from_secs(answered - asked)),
+                end: end.map(|(reason, at)| (reason, Duration::from_secs(at))),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn figures_are_those_of_a_ledger(
+            sessions in 0_usize..12,
+            steps in proptest::collection::vec((0_usize..12, 1_u64..100, step()), 0..60),
+        ) {
+            let metrics = Metrics::new();
+            let start = epoch();
+            let mut journeys = Vec::new();
+            for _ in 0..sessions {
+                let (journey, created) = Journey::begin(start);
+                metrics.record(created);
+                journeys.push((journey, Ledger::default()));
+            }
+            let mut at = 0;
+            for (which, wait, step) in steps {
+                at += wait;
+                let Some((journey, ledger)) = journeys.get_mut(which) else { continue };
+                let now = start + Duration::from_secs(at);
+                metrics.record(match step {
+                    Step::Reach(stage) => journey.reach(stage, now),
+                    Step::End(reason) => journey.end(reason, now),
+                });
+                ledger.0.push((at, step));
+            }
+
+            let pasts: Vec<Past> = journeys.iter().map(|(_, ledger)| ledger.past()).collect();
+            let count = |which: &dyn Fn(&Past) -> bool| pasts.iter().filter(|past| which(past)).count() as u64;
+            let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+            let snapshot = metrics.snapshot();
+            let ended = count(&|past| past.end.is_some());
+            prop_assert_eq!(snapshot.sessions, sessions as u64);
+            prop_assert_eq!((snapshot.open, snapshot.ended), (sessions as u64 - ended, ended));
+            let silent = count(&|past| past.end.is_some() && past.stage < Stage::FirstGuestMessage);
+            prop_assert_eq!(snapshot.drop_off, share(silent, ended));
+            let unconnected = count(&|past| past.stage == Stage::Created);
+            prop_assert_eq!(snapshot.tutorial_drop_off_rate, share(unconnected, sessions as u64));
+            for stage in Stage::ALL {
+                let figures = snapshot.stage(stage);
+                prop_assert_eq!(figures.reached, count(&|past| past.stage >= stage));
+                prop_assert_eq!(figures.open, count(&|past| past.stage == stage && past.end.is_none()));
+                let here = count(&|past| past.stage == stage && past.end.is_some());
+                prop_assert_eq!(figures.ended, here);
+                let beyond = count(&|past| past.stage >= stage && past.end.is_some());
+                prop_assert_eq!(figures.drop_off, share(here, beyond).filter(|_| stage != Stage::FirstReply));
+                for reason in EndReason::ALL {
+                    let exact = count(&|past| past.stage == stage && past.end.is_some_and(|(why, _)| why == reason));
+                    prop_assert_eq!(figures.ended_by.get(reason), exact);
+                }
+            }
+            let lasted: Duration = pasts.iter().filter_map(|past| past.end).map(|(_, lasted)| lasted).sum();
+            prop_assert_eq!(snapshot.durations.map_or(Duration::ZERO, |all| all.sum), lasted);
+            let waited: Duration = pasts.iter().filter_map(|past| past.waited).sum();
+            prop_assert_eq!(snapshot.time_to_first_reply.map_or(Duration::ZERO, |all| all.sum), waited);
+            prop_assert_eq!(Metrics::restore(pasts).snapshot(), snapshot, "a restart changes nothing");
+        }
+    }
+}

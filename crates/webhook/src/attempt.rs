@@ -1,0 +1,79 @@
+//! One attempt to deliver a message, as an HTTP request.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request};
+use time::OffsetDateTime;
+
+use crate::{CustomHeaders, MessageId, Secret, Target, sign};
+
+/// How long an endpoint has to answer. Standard Webhooks recommends 15 to 30 s.
+pub const TIMEOUT: Duration = Duration::from_secs(15);
+/// How much of an endpoint's answer is read and thrown away, in bytes. A larger answer is a failure.
+pub const LARGEST_ANSWER: usize = 64 * 1024;
+
+/// A message, and all that it takes to deliver it.
+#[derive(Clone, Debug)]
+pub struct Attempt<'a> {
+    /// Its id, the same in every attempt.
+    pub id: &'a MessageId,
+    /// Where it goes.
+    pub target: &'a Target,
+    /// What the subscriber wants added.
+    pub headers: &'a CustomHeaders,
+    /// The endpoint's secret.
+    pub secret: &'a Secret,
+    /// Secrets that the endpoint had before, while it changes over.
+    pub old_secrets: &'a [Secret],
+    /// The exact bytes, from [`EventBody::to_bytes`](crate::EventBody::to_bytes).
+    pub body: Bytes,
+}
+
+impl Attempt<'_> {
+    /// The request, signed for `utc`: send it now.
+    #[must_use]
+    pub fn request(&self, utc: OffsetDateTime) -> Request<Bytes> {
+        let mut request = Request::new(self.body.clone());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.target.uri().clone();
+        let headers = request.headers_mut();
+        self.headers.insert_into(headers);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        sign(self.secret, self.old_secrets, self.id, utc, &self.body).insert_into(headers);
+        request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Verifier;
+
+    #[test]
+    fn a_request_is_complete_and_its_signature_verifies() {
+        let secret = Secret::generate([1; 32]);
+        let old = [Secret::generate([2; 32])];
+        let headers = CustomHeaders::parse([("x-source", "here")]).unwrap();
+        let attempt = Attempt {
+            id: &MessageId::generate([3; 16]),
+            target: &"https://crm.example/sync?tenant=1".parse().unwrap(),
+            headers: &headers,
+            secret: &secret,
+            old_secrets: &old,
+            body: Bytes::from_static(b"{}"),
+        };
+        let utc = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+        let request = attempt.request(utc);
+        assert_eq!((request.method(), request.uri().path()), (&Method::POST, "/sync"));
+        assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(request.headers()["x-source"], "here");
+        for secret in [&secret, &old[0]] {
+            let verifier = Verifier::new([secret.clone()]);
+            let verified = verifier.verify(request.headers(), request.body(), utc).unwrap();
+            assert_eq!(verified.id, attempt.id.as_str());
+        }
+        assert!(!format!("{attempt:?}").contains(&secret.expose()[6..]));
+    }
+}

@@ -1,0 +1,255 @@
+//! The driver: one attempt over the workspace's HTTP client.
+
+use genesys_api::retry::RetryPolicy;
+use genesys_http::{Client, ClientBuilder, ErrorKind};
+
+use crate::{Attempt, Failure, LARGEST_ANSWER, Outcome, TIMEOUT};
+
+/// Carries deliveries to their endpoints, one attempt at a time. What follows an attempt is
+/// [`EndpointHealth`](crate::EndpointHealth)'s to say, and a store's to remember.
+#[derive(Clone, Debug)]
+pub struct Courier {
+    client: Client,
+}
+
+impl Courier {
+    /// A courier with a client of its own: 15 s for an attempt, at most 64 KiB of an answer, no redirects.
+    ///
+    /// Give the builder [`Egress::PublicOnly`](genesys_http::Egress::PublicOnly): whoever may register a webhook
+    /// could otherwise have this process call the machines around it.
+    #[must_use]
+    pub fn new(client: ClientBuilder) -> Self {
+        Self {
+            client: client
+                .deadline(TIMEOUT)
+                .body_limit(LARGEST_ANSWER)
+                .retry(RetryPolicy {
+                    attempts: 1,
+                    ..RetryPolicy::default()
+                })
+                .build(),
+        }
+    }
+
+    /// Signs the message for this moment and sends it once.
+    pub async fn deliver(&self, attempt: &Attempt<'_>) -> Outcome {
+        let clock = self.client.clock();
+        match self.client.send(attempt.request(clock.now().utc)).await {
+            Ok(answer) => Outcome::answered(answer.status(), answer.headers(), clock.now().utc),
+            Err(error) => Outcome::Failed(match error.kind() {
+                ErrorKind::Blocked => Failure::Blocked,
+                ErrorKind::Connect => Failure::Connect,
+                ErrorKind::Protocol => Failure::Protocol,
+                ErrorKind::Timeout => Failure::Timeout,
+                ErrorKind::Tls => Failure::Tls,
+                ErrorKind::TooLarge => Failure::TooLarge,
+                _ => Failure::Closed,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use genesys_api::Clock;
+    use genesys_http::server::{Limits, Server};
+    use genesys_http::{Egress, Tls};
+    use http::header::{LOCATION, RETRY_AFTER};
+    use http::{HeaderMap, Request, Response, StatusCode};
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Incoming;
+    use hyper::service::service_fn;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{CustomHeaders, EndpointHealth, MessageId, Secret, Verdict, Verifier};
+
+    const BODY: &[u8] = br#"{"type":"webmessaging.guestsession.created"}"#;
+
+    struct Received {
+        path: String,
+        headers: HeaderMap,
+        body: Bytes,
+    }
+
+    /// A receiver that reports what arrives, and answers as the path asks.
+    async fn receiver() -> (SocketAddr, mpsc::UnboundedReceiver<Received>) {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = Server::bind(loopback, None, Limits::default()).await.unwrap();
+        let address = server.local_addr();
+        let (sender, received) = mpsc::unbounded_channel();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let sender = sender.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let path = head.uri.path().to_owned();
+                let body = body.collect().await.unwrap().to_bytes();
+                sender
+                    .send(Received {
+                        path: path.clone(),
+                        headers: head.headers,
+                        body,
+                    })
+                    .unwrap();
+                Ok::<_, Infallible>(answer(&path).await)
+            }
+        });
+        tokio::spawn(server.serve(service, std::future::pending()));
+        (address, received)
+    }
+
+    async fn answer(path: &str) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = match path {
+            "/silent" => std::future::pending().await,
+            "/moved" => StatusCode::PERMANENT_REDIRECT,
+            "/gone" => StatusCode::GONE,
+            "/busy" => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::NO_CONTENT,
+        };
+        match path {
+            "/moved" => drop(response.headers_mut().insert(LOCATION, "/ok".parse().unwrap())),
+            "/busy" => drop(response.headers_mut().insert(RETRY_AFTER, 120.into())),
+            "/wordy" => {
+                *response.status_mut() = StatusCode::OK;
+                *response.body_mut() = Full::from(vec![b' '; LARGEST_ANSWER + 1]);
+            }
+            _ => {}
+        }
+        response
+    }
+
+    struct Sender {
+        courier: Courier,
+        clock: Clock,
+        secret: Secret,
+        headers: CustomHeaders,
+    }
+
+    impl Sender {
+        fn new(egress: Egress) -> Self {
+            let clock = Clock::system();
+            let client = Client::builder(Tls::system().unwrap());
+            Self {
+                courier: Courier::new(client.egress(egress).clock(clock.clone())),
+                clock,
+                secret: Secret::generate([5; 32]),
+                headers: CustomHeaders::parse([("X-Source", "GenesysWebMessaging")]).unwrap(),
+            }
+        }
+
+        fn to_loopback() -> Self {
+            Self::new(Egress::PublicOnly {
+                allow: vec!["127.0.0.0/8".parse().unwrap()],
+            })
+        }
+
+        async fn deliver(&self, receiver: SocketAddr, path: &str) -> Outcome {
+            let attempt = Attempt {
+                id: &MessageId::generate([6; 16]),
+                target: &format!("http://{receiver}{path}").parse().unwrap(),
+                headers: &self.headers,
+                secret: &self.secret,
+                old_secrets: &[],
+                body: Bytes::from_static(BODY),
+            };
+            self.courier.deliver(&attempt).await
+        }
+    }
+
+    fn verdict(outcome: &Outcome, sender: &Sender) -> Verdict {
+        EndpointHealth::default().handle_outcome(1, outcome, sender.clock.now().utc, 0)
+    }
+
+    #[tokio::test]
+    async fn what_arrives_verifies_at_the_receiver() {
+        let (address, mut received) = receiver().await;
+        let sender = Sender::to_loopback();
+        // an attempt long after the event is signed for its own time
+        sender.clock.advance(Duration::from_secs(3 * 86_400));
+        let outcome = sender.deliver(address, "/ok").await;
+        assert_eq!(verdict(&outcome, &sender), Verdict::Delivered);
+
+        let arrived = received.recv().await.unwrap();
+        let verifier = Verifier::new([sender.secret.clone()]);
+        let verified = verifier
+            .verify(&arrived.headers, &arrived.body, sender.clock.now().utc)
+            .unwrap();
+        assert_eq!(verified.id, MessageId::generate([6; 16]).as_str());
+        assert_eq!(arrived.body, BODY);
+        assert_eq!(arrived.headers["x-source"], "GenesysWebMessaging");
+        assert_eq!(arrived.headers["content-type"], "application/json");
+        assert_eq!(arrived.headers.get_all("content-type").iter().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let (address, mut received) = receiver().await;
+        let sender = Sender::to_loopback();
+        let outcome = sender.deliver(address, "/moved").await;
+        assert!(matches!(verdict(&outcome, &sender), Verdict::RetryAt { .. }));
+        assert_eq!(received.recv().await.unwrap().path, "/moved");
+        assert!(received.try_recv().is_err(), "nothing arrived at the other place");
+    }
+
+    #[tokio::test]
+    async fn the_endpoint_has_its_say() {
+        let (address, _received) = receiver().await;
+        let sender = Sender::to_loopback();
+        let gone = sender.deliver(address, "/gone").await;
+        assert!(matches!(verdict(&gone, &sender), Verdict::DisableEndpoint(_)));
+        let busy = sender.deliver(address, "/busy").await;
+        assert_eq!(
+            busy,
+            Outcome::Answered {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                retry_after: Some(Duration::from_secs(120))
+            }
+        );
+        assert_eq!(
+            sender.deliver(address, "/wordy").await,
+            Outcome::Failed(Failure::TooLarge)
+        );
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_that_says_nothing_is_left_after_15_seconds() {
+        let (address, mut received) = receiver().await;
+        let sender = Sender::to_loopback();
+        let attempt = sender.deliver(address, "/silent");
+        let impatience = async {
+            received.recv().await.unwrap();
+            sender.clock.advance(TIMEOUT);
+        };
+        let (outcome, ()) = tokio::join!(attempt, impatience);
+        assert_eq!(outcome, Outcome::Failed(Failure::Timeout));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_public_gets_nothing() {
+        let (address, mut received) = receiver().await;
+        let sender = Sender::new(Egress::PublicOnly { allow: Vec::new() });
+        assert_eq!(
+            sender.deliver(address, "/ok").await,
+            Outcome::Failed(Failure::Blocked)
+        );
+        assert!(received.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_a_failure_to_connect() {
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = closed.local_addr().unwrap();
+        drop(closed);
+        let sender = Sender::to_loopback();
+        assert_eq!(
+            sender.deliver(address, "/ok").await,
+            Outcome::Failed(Failure::Connect)
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! The secret that a sender and a receiver share.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+
+/// Lengths that Standard Webhooks allows, in bytes.
+const BYTES: RangeInclusive<usize> = 24..=64;
+const PREFIX: &str = "whsec_";
+
+/// The secret of one endpoint: 24 to 64 random bytes, written as `whsec_` and base64 (Standard Webhooks 1.0.0).
+///
+/// It has no `Display`, and its `Debug` shows nothing. The text and the decoded bytes are wiped when they are dropped;
+/// the key schedule that `ring` makes of them is not.
+#[derive(Clone)]
+pub struct Secret {
+    text: SecretString,
+    key: hmac::Key,
+}
+
+impl Secret {
+    /// A new secret of 32 bytes. `random` must come from a generator fit for secrets.
+    #[must_use]
+    pub fn generate(random: [u8; 32]) -> Self {
+        Self::of(Zeroizing::new(random).as_slice())
+    }
+
+    /// A secret of these bytes.
+    ///
+    /// # Errors
+    /// If they are not 24 to 64.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SecretError> {
+        if BYTES.contains(&bytes.len()) {
+            Ok(Self::of(bytes))
+        } else {
+            Err(SecretError::Length { bytes: bytes.len() })
+        }
+    }
+
+    /// The secret as text, for the one answer that shows it and for a sealed store.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.text.expose_secret()
+    }
+
+    /// The MAC over `id "." timestamp "." body`.
+    pub(crate) fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(id.as_bytes());
+        context.update(b".");
+        context.update(timestamp.as_bytes());
+        context.update(b".");
+        context.update(body);
+        context.sign()
+    }
+
+    fn of(bytes: &[u8]) -> Self {
+        let mut text = String::with_capacity(PREFIX.len() + bytes.len().div_ceil(3) * 4);
+        text.push_str(PREFIX);
+        STANDARD.encode_string(bytes, &mut text);
+        Self {
+            text: text.into(),
+            key: hmac::Key::new(hmac::HMAC_SHA256, bytes),
+        }
+    }
+}
+
+impl FromStr for Secret {
+    type Err = SecretError;
+
+    /// Reads `whsec_` and base64, or the base64 alone, as the reference libraries do.
+    fn from_str(text: &str) -> Result<Self, SecretError> {
+        let encoded = text.strip_prefix(PREFIX).unwrap_or(text);
+        let longest = BYTES.end().div_ceil(3) * 4;
+        if encoded.len() > longest {
+            return Err(SecretError::Length {
+                bytes: encoded.len() / 4 * 3,
+            });
+        }
+        let mut bytes = Zeroizing::new([0; 66]);
+        let length = STANDARD
+            .decode_slice(encoded, bytes.as_mut_slice())
+            .map_err(|_| SecretError::Malformed)?;
+        Self::from_bytes(&bytes[..length])
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+/// The text is no webhook secret. It is never repeated.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SecretError {
+    /// Too few or too many bytes.
+    #[error("the webhook secret has {bytes} bytes: it must be 24 to 64 random bytes")]
+    Length {
+        /// How many there are; for a text that is far too long, about how many.
+        bytes: usize,
+    },
+    /// Not base64.
+    #[error("the webhook secret is not whsec_ followed by padded standard base64: copy it whole")]
+    Malformed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_24_to_64_bytes_of_base64() {
+        for (length, accepted) in [
+            (0, false),
+            (23, false),
+            (24, true),
+            (64, true),
+            (65, false),
+            (500, false),
+        ] {
+            let bytes = vec![7; length];
+            assert_eq!(Secret::from_bytes(&bytes).is_ok(), accepted, "{length}");
+            let text = format!("whsec_{}", STANDARD.encode(&bytes));
+            assert_eq!(text.parse::<Secret>().is_ok(), accepted, "{length}");
+        }
+        assert_eq!(
+            "whsec_".parse::<Secret>().unwrap_err(),
+            SecretError::Length { bytes: 0 }
+        );
+        let public = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
+        for text in [
+            "whsec_!",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS",
+            public,
+            "WHSEC_x",
+        ] {
+            assert_eq!(
+                text.parse::<Secret>().unwrap_err(),
+                SecretError::Malformed,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_reads_back_what_it_exposes_and_shows_nothing_else() {
+        let secret = Secret::generate([9; 32]);
+        assert_eq!(secret.expose(), format!("whsec_{}", STANDARD.encode([9; 32])));
+        let bare = secret.expose().strip_prefix("whsec_").unwrap();
+        for text in [secret.expose(), bare] {
+            assert_eq!(text.parse::<Secret>().unwrap().expose(), secret.expose());
+        }
+        assert_eq!(format!("{secret:?}"), "Secret(redacted)");
+    }
+}

@@ -1,0 +1,219 @@
+//! Signing as Standard Webhooks 1.0.0 says, with HMAC-SHA256 (`v1`).
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
+use time::OffsetDateTime;
+
+use crate::Secret;
+
+/// Header with the id of the message, which is the same in every attempt to deliver it.
+pub const ID_HEADER: HeaderName = HeaderName::from_static("webhook-id");
+/// Header with the time of the attempt, in whole seconds since 1970.
+pub const TIMESTAMP_HEADER: HeaderName = HeaderName::from_static("webhook-timestamp");
+/// Header with the signatures, separated by spaces.
+pub const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// Version tag of an HMAC-SHA256 signature, with its separator.
+pub(crate) const VERSION: &str = "v1,";
+/// A SHA-256 MAC in padded base64.
+pub(crate) const ENCODED: usize = 44;
+/// The most signatures that stand in one header.
+pub(crate) const MOST_SIGNATURES: usize = 16;
+
+/// Signs `body` for one attempt: with `current`, and with `old` secrets while receivers change over.
+///
+/// `timestamp` is the time of this attempt, not of the event, or a retried message would arrive too old. Of `old`, the
+/// first 15 are used.
+#[must_use]
+pub fn sign(
+    current: &Secret,
+    old: &[Secret],
+    id: &MessageId,
+    timestamp: OffsetDateTime,
+    body: &[u8],
+) -> SignatureHeaders {
+    let seconds = timestamp.unix_timestamp();
+    let text = seconds.to_string();
+    let old = &old[..old.len().min(MOST_SIGNATURES - 1)];
+    let mut signature = String::with_capacity((1 + old.len()) * (VERSION.len() + ENCODED + 1));
+    for secret in std::iter::once(current).chain(old) {
+        if !signature.is_empty() {
+            signature.push(' ');
+        }
+        signature.push_str(VERSION);
+        STANDARD.encode_string(secret.mac(id.as_str(), &text, body), &mut signature);
+    }
+    SignatureHeaders {
+        id: id.clone(),
+        timestamp: seconds,
+        signature,
+    }
+}
+
+/// The three headers that make a delivery trustworthy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SignatureHeaders {
+    id: MessageId,
+    timestamp: i64,
+    signature: String,
+}
+
+impl SignatureHeaders {
+    /// Value of `webhook-signature`.
+    #[must_use]
+    pub fn signature(&self) -> &str {
+        &self.signature
+    }
+
+    /// Puts the headers into `headers`, in place of any that are there.
+    ///
+    /// # Panics
+    /// Never: ids, numbers and base64 are valid in a header.
+    pub fn insert_into(&self, headers: &mut HeaderMap) {
+        let value = |text: &str| HeaderValue::from_str(text).expect("ids and base64 are visible ASCII");
+        headers.insert(ID_HEADER, value(self.id.as_str()));
+        headers.insert(TIMESTAMP_HEADER, self.timestamp.into());
+        headers.insert(SIGNATURE_HEADER, value(&self.signature));
+    }
+}
+
+/// Id of a message, by which a receiver knows a repeated delivery.
+///
+/// 1 to 128 characters of `A-Z a-z 0-9 _ : -`. There is no `.`, which separates the parts that are signed.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MessageId(String);
+
+impl MessageId {
+    /// A new id, as `msg_` and 32 hexadecimal digits.
+    #[must_use]
+    pub fn generate(random: [u8; 16]) -> Self {
+        Self(format!("msg_{:032x}", u128::from_be_bytes(random)))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = MessageIdError;
+
+    fn from_str(text: &str) -> Result<Self, MessageIdError> {
+        let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte);
+        if (1..=128).contains(&text.len()) && text.bytes().all(harmless) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(MessageIdError)
+        }
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text cannot be the id of a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a message id is 1 to 128 characters of A-Z a-z 0-9 _ : -")]
+pub struct MessageIdError;
+
+#[cfg(test)]
+mod tests {
+    use ring::hmac;
+
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn the_mac_is_the_one_of_rfc_4231_and_of_github() {
+        for (key, message, mac) in [
+            (
+                [0x0b; 20].as_slice(),
+                "Hi There",
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            ),
+            (
+                b"It's a Secret to Everybody",
+                "Hello, World!",
+                "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
+            ),
+        ] {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+            assert_eq!(hex(hmac::sign(&key, message.as_bytes()).as_ref()), mac);
+        }
+    }
+
+    #[test]
+    fn signatures_are_those_of_the_reference_libraries() {
+        for (secret, id, seconds, body, signature) in [
+            (
+                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1_614_265_330,
+                r#"{"test": 2432232314}"#,
+                "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+            ),
+            (
+                "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+                "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
+                1_649_367_553,
+                r#"{"email":"test@example.com","username":"test_user"}"#,
+                "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+            ),
+        ] {
+            let timestamp = OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+            let signed = sign(
+                &secret.parse().unwrap(),
+                &[],
+                &id.parse().unwrap(),
+                timestamp,
+                body.as_bytes(),
+            );
+            assert_eq!(signed.signature(), signature);
+            let mut headers = HeaderMap::new();
+            signed.insert_into(&mut headers);
+            assert_eq!(headers[ID_HEADER], id);
+            assert_eq!(headers[TIMESTAMP_HEADER], seconds.to_string());
+            assert_eq!(headers[SIGNATURE_HEADER], signature);
+        }
+    }
+
+    #[test]
+    fn while_secrets_rotate_each_of_them_signs() {
+        let secrets: Vec<Secret> = (0..20).map(|n| Secret::generate([n; 32])).collect();
+        let id = MessageId::generate([1; 16]);
+        let at = OffsetDateTime::UNIX_EPOCH;
+        let alone = |secret: &Secret| sign(secret, &[], &id, at, b"x").signature().to_owned();
+        let both = sign(&secrets[0], &secrets[1..2], &id, at, b"x");
+        assert_eq!(
+            both.signature(),
+            format!("{} {}", alone(&secrets[0]), alone(&secrets[1]))
+        );
+        let many = sign(&secrets[0], &secrets[1..], &id, at, b"x");
+        assert_eq!(many.signature().split(' ').count(), MOST_SIGNATURES);
+    }
+
+    #[test]
+    fn an_id_holds_no_separator() {
+        assert_eq!(
+            MessageId::generate([0xab; 16]).as_str(),
+            "msg_abababababababababababababababab"
+        );
+        let long = "x".repeat(129);
+        for text in ["", "a.b", "a b", "é", "a\n", long.as_str()] {
+            assert_eq!(text.parse::<MessageId>(), Err(MessageIdError), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Where deliveries go.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::Uri;
+use url::{Host, Url};
+
+/// Longest URL accepted, in bytes. Our choice.
+const LONGEST: usize = 2048;
+
+/// The URL of an endpoint: `https`, or plain `http` on loopback only; no credentials, no fragment.
+///
+/// Whether its address may be connected to is not decided here but where the name is resolved, or a name could change
+/// its address in between: give the courier a client that reaches public addresses only. `Debug` shows the origin
+/// alone, since paths and queries of webhooks often hold a secret.
+#[derive(Clone, Eq, Hash, PartialEq)]
+pub struct Target {
+    text: String,
+    uri: Uri,
+    origin: String,
+}
+
+impl Target {
+    /// The whole URL, normalised: lower-case host, no default port.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Scheme, host and port, fit for a log.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        if text.len() > LONGEST {
+            return Err(TargetError::TooLong { bytes: text.len() });
+        }
+        // the URL standard trims and drops these; what is stored shall be what was given
+        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(TargetError::Malformed);
+        }
+        let url = Url::parse(text).map_err(|_| TargetError::Malformed)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(TargetError::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(TargetError::Credentials);
+        }
+        if url.fragment().is_some() {
+            return Err(TargetError::Fragment);
+        }
+        let loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => return Err(TargetError::Malformed),
+        };
+        if url.scheme() == "http" && !loopback {
+            return Err(TargetError::Insecure);
+        }
+        Ok(Self {
+            uri: url.as_str().parse().map_err(|_| TargetError::Malformed)?,
+            origin: url.origin().ascii_serialization(),
+            text: url.into(),
+        })
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({}/…)", self.origin)
+    }
+}
+
+/// The text is no URL that deliveries may go to. It is not repeated: it may hold a secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// A user name or a password.
+    #[error("the URL holds credentials: deliveries are trusted by their signature, remove them")]
+    Credentials,
+    /// A fragment, which no server ever sees.
+    #[error("the URL has a fragment: remove what follows the #")]
+    Fragment,
+    /// Plain HTTP to another machine.
+    #[error("the URL would send guests' data in the clear: use https, plain http is for loopback only")]
+    Insecure,
+    /// No URL at all.
+    #[error("not an absolute URL such as https://crm.example/guest-sync")]
+    Malformed,
+    /// Neither https nor http.
+    #[error("the scheme of the URL is not https")]
+    Scheme,
+    /// Longer than 2048 bytes.
+    #[error("the URL has {bytes} bytes: at most 2048 are allowed")]
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_https_or_loopback() {
+        for (text, normal) in [
+            ("https://your-crm-endpoint.com/api/guest-sync", None),
+            (
+                "https://CRM.example:443/hook?key=1",
+                Some("https://crm.example/hook?key=1"),
+            ),
+            ("https://crm.example", Some("https://crm.example/")),
+            ("https://bücher.example/", Some("https://xn--bcher-kva.example/")),
+            ("http://127.0.0.1:9000/hook", None),
+            ("http://localhost/", None),
+            ("http://[::1]:9/", None),
+            ("https://10.0.0.1/", None),
+        ] {
+            let target: Target = text.parse().unwrap();
+            assert_eq!(target.as_str(), normal.unwrap_or(text));
+        }
+        for (text, error) in [
+            ("http://crm.example/", TargetError::Insecure),
+            ("http://10.0.0.1/", TargetError::Insecure),
+            ("http://localhost.evil.example/", TargetError::Insecure),
+            ("https://joe:hunter2@crm.example/", TargetError::Credentials),
+            ("https://joe@crm.example/", TargetError::Credentials),
+            ("https://crm.example/#x", TargetError::Fragment),
+            ("ftp://crm.example/", TargetError::Scheme),
+            ("file:///etc/passwd", TargetError::Scheme),
+            ("javascript:alert(1)", TargetError::Scheme),
+            ("/hook", TargetError::Malformed),
+            ("", TargetError::Malformed),
+            ("https://", TargetError::Malformed),
+            ("https://[crm.example]/", TargetError::Malformed),
+            (" https://crm.example/", TargetError::Malformed),
+            ("https://crm.example/\n", TargetError::Malformed),
+        ] {
+            let refused = text.parse::<Target>().unwrap_err();
+            assert_eq!(refused, error, "{text}");
+            assert!(!refused.to_string().contains("hunter2"));
+        }
+        let long = format!("https://crm.example/{}", "x".repeat(2048));
+        assert_eq!(
+            long.parse::<Target>(),
+            Err(TargetError::TooLong { bytes: long.len() })
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_path() {
+        let target: Target = "https://crm.example:8443/s3cret?key=s3cret".parse().unwrap();
+        assert_eq!(format!("{target:?}"), "Target(https://crm.example:8443/…)");
+        assert_eq!(target.origin(), "https://crm.example:8443");
+    }
+}

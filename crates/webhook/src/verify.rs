@@ -1,0 +1,450 @@
+//! Verifying what arrived, in constant time and without allocating.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::HeaderName;
+use subtle::ConstantTimeEq;
+use time::OffsetDateTime;
+
+use crate::Secret;
+use crate::signature::{ENCODED, ID_HEADER, MOST_SIGNATURES, SIGNATURE_HEADER, TIMESTAMP_HEADER, VERSION};
+
+/// How far the time of an attempt may lie from the receiver's clock, in seconds, both ways and inclusive: 5 minutes,
+/// as in the reference libraries of Standard Webhooks.
+pub const TOLERANCE: i64 = 300;
+
+/// Longest id that is accepted, in bytes. Our choice.
+const LONGEST_ID: usize = 256;
+
+type Mac = [u8; 32];
+
+/// Tells whether a delivery comes from somebody who knows the secret, and is fresh.
+///
+/// It does not remember ids: to refuse a repeated delivery, keep the ids of those you acted on.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    secrets: Vec<Secret>,
+}
+
+impl Verifier {
+    /// Accepts what was signed with any of `secrets`: one, or two while you change over. With none, nothing verifies.
+    #[must_use]
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
+        Self {
+            secrets: secrets.into_iter().collect(),
+        }
+    }
+
+    /// Checks the headers and the raw bytes of the body, as they arrived: a body that was parsed and written again is
+    /// another body. At most 16 signatures are accepted in the header; only those tagged `v1` are considered.
+    ///
+    /// # Errors
+    /// If any header is absent, repeated or malformed, the delivery too old or too new, or no signature right.
+    pub fn verify<'h>(
+        &self,
+        headers: &'h HeaderMap,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Verified<'h>, VerifyError> {
+        let id = single(headers, &ID_HEADER)?;
+        // a dot would let a part of the body stand as the timestamp
+        if id.is_empty() || id.len() > LONGEST_ID || id.contains(['.', ' ', '\t']) {
+            return Err(VerifyError::Id);
+        }
+        let written = single(headers, &TIMESTAMP_HEADER)?;
+        let timestamp = parse_timestamp(written).ok_or(VerifyError::Timestamp)?;
+        let age = now.unix_timestamp() - timestamp.unix_timestamp();
+        if age > TOLERANCE {
+            return Err(VerifyError::TooOld { seconds: age });
+        }
+        if age < -TOLERANCE {
+            return Err(VerifyError::TooNew { seconds: -age });
+        }
+        let mut given = [Mac::default(); MOST_SIGNATURES];
+        let given = signatures(single(headers, &SIGNATURE_HEADER)?, &mut given)?;
+        if given.is_empty() {
+            return Err(VerifyError::Forged);
+        }
+        for secret in &self.secrets {
+            let mac = secret.mac(id, written, body);
+            if given.iter().any(|given| bool::from(given.ct_eq(mac.as_ref()))) {
+                return Ok(Verified { id, timestamp });
+            }
+        }
+        Err(VerifyError::Forged)
+    }
+}
+
+/// A delivery that is genuine and fresh.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Verified<'h> {
+    /// Id of the message. The same id again is the same message again.
+    pub id: &'h str,
+    /// When it was sent, to the second.
+    pub timestamp: OffsetDateTime,
+}
+
+/// The delivery must not be believed. No message repeats what arrived.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// No secret made any of the signatures.
+    #[error(
+        "no signature of the delivery fits: check that the secret is this endpoint's, and the body the raw bytes"
+    )]
+    Forged,
+    /// The id is empty, longer than 256 bytes, or holds a dot or a space.
+    #[error("the header webhook-id is malformed")]
+    Id,
+    /// A header is absent.
+    #[error("the header {header} is missing: the delivery is not signed, or a proxy removed it")]
+    Missing {
+        /// Which.
+        header: HeaderName,
+    },
+    /// A header stands there twice, or holds something else than visible ASCII.
+    #[error("the header {header} is repeated or not plain text")]
+    NotSingle {
+        /// Which.
+        header: HeaderName,
+    },
+    /// The header is no list of signatures separated by single spaces.
+    #[error("the header webhook-signature is malformed")]
+    Signatures,
+    /// The time is no whole number of seconds since 1970.
+    #[error("the header webhook-timestamp is not a whole number of seconds")]
+    Timestamp,
+    /// Sent too far in the future.
+    #[error("the delivery is dated {seconds} s in the future, more than 300: check this machine's clock")]
+    TooNew {
+        /// How far.
+        seconds: i64,
+    },
+    /// Sent too long ago.
+    #[error(
+        "the delivery is {seconds} s old, more than 300: it is a replay, or this machine's clock is wrong"
+    )]
+    TooOld {
+        /// How long.
+        seconds: i64,
+    },
+    /// More than 16 signatures.
+    #[error("the header webhook-signature holds more than 16 signatures")]
+    TooManySignatures,
+}
+
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, VerifyError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Err(VerifyError::Missing { header: name.clone() });
+    };
+    match (value.to_str(), values.next()) {
+        (Ok(text), None) => Ok(text),
+        _ => Err(VerifyError::NotSingle { header: name.clone() }),
+    }
+}
+
+/// Decimal digits only, without a sign, a space or a leading zero.
+fn parse_timestamp(text: &str) -> Option<OffsetDateTime> {
+    let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if !canonical {
+        return None;
+    }
+    OffsetDateTime::from_unix_timestamp(text.parse().ok()?).ok()
+}
+
+/// The well-formed `v1` signatures of the header. Other versions are passed over, as the standard asks.
+fn signatures<'m>(text: &str, macs: &'m mut [Mac; MOST_SIGNATURES]) -> Result<&'m [Mac], VerifyError> {
+    let mut found = 0;
+    for (position, entry) in text.split(' ').enumerate() {
+        if position >= MOST_SIGNATURES {
+            return Err(VerifyError::TooManySignatures);
+        }
+        if !entry.contains(',') {
+            return Err(VerifyError::Signatures);
+        }
+        let Some(encoded) = entry.strip_prefix(VERSION).filter(|text| text.len() == ENCODED) else {
+            continue;
+        };
+        let mut decoded = [0; ENCODED / 4 * 3];
+        if STANDARD.decode_slice(encoded, &mut decoded) == Ok(size_of::<Mac>()) {
+            macs[found].copy_from_slice(&decoded[..size_of::<Mac>()]);
+            found += 1;
+        }
+    }
+    Ok(&macs[..found])
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+    use ring::hmac;
+
+    use super::*;
+    use crate::{MessageId, sign};
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+    const SENT: i64 = 1_614_265_330;
+    const BODY: &str = r#"{"test": 2432232314}"#;
+    const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+
+    fn at(seconds: i64) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(seconds).unwrap()
+    }
+
+    fn headers(id: &str, timestamp: &str, signature: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(ID_HEADER, HeaderValue::from_str(id).unwrap());
+        headers.insert(TIMESTAMP_HEADER, HeaderValue::from_str(timestamp).unwrap());
+        headers.insert(SIGNATURE_HEADER, HeaderValue::from_str(signature).unwrap());
+        headers
+    }
+
+    fn verifier() -> Verifier {
+        Verifier::new([SECRET.parse().unwrap()])
+    }
+
+    fn verify(id: &str, timestamp: &str, signature: &str, body: &str) -> Result<String, VerifyError> {
+        verifier()
+            .verify(&headers(id, timestamp, signature), body.as_bytes(), at(SENT))
+            .map(|verified| verified.id.to_owned())
+    }
+
+    #[test]
+    fn the_vectors_of_the_reference_libraries_verify() {
+        assert_eq!(verify(ID, &SENT.to_string(), SIGNATURE, BODY).unwrap(), ID);
+        let verifier = Verifier::new(["C2FVsBQIhrscChlQIMV+b5sSYspob7oD".parse().unwrap()]);
+        let headers = headers(
+            "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
+            "1649367553",
+            "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=",
+        );
+        let body = br#"{"email":"test@example.com","username":"test_user"}"#;
+        let verified = verifier.verify(&headers, body, at(1_649_367_553)).unwrap();
+        assert_eq!(verified.timestamp, at(1_649_367_553));
+    }
+
+    #[test]
+    fn a_signature_is_matched_among_others() {
+        let wrong = "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let sent = SENT.to_string();
+        for list in [
+            format!("{wrong} {SIGNATURE}"),
+            format!("v1a,xx {SIGNATURE} v2,yy"),
+            format!("v1, {SIGNATURE}"),
+            format!("{}{SIGNATURE}", format!("{wrong} ").repeat(15)),
+        ] {
+            assert_eq!(verify(ID, &sent, &list, BODY).as_deref(), Ok(ID), "{list}");
+        }
+        let beyond = format!("{}{SIGNATURE}", format!("{wrong} ").repeat(16));
+        assert_eq!(
+            verify(ID, &sent, &beyond, BODY),
+            Err(VerifyError::TooManySignatures)
+        );
+        let seventeen = format!("{SIGNATURE}{}", format!(" {wrong}").repeat(16));
+        assert_eq!(
+            verify(ID, &sent, &seventeen, BODY),
+            Err(VerifyError::TooManySignatures)
+        );
+    }
+
+    #[test]
+    fn any_secret_of_the_verifier_will_do_and_none_will_not() {
+        let headers = headers(ID, &SENT.to_string(), SIGNATURE);
+        let other = Secret::generate([3; 32]);
+        let verify = |secrets: Vec<Secret>| {
+            Verifier::new(secrets)
+                .verify(&headers, BODY.as_bytes(), at(SENT))
+                .is_ok()
+        };
+        assert!(verify(vec![other.clone(), SECRET.parse().unwrap()]));
+        assert!(!verify(vec![other]));
+        assert!(!verify(Vec::new()));
+    }
+
+    #[test]
+    fn malformed_signatures_are_refused() {
+        let mac = SIGNATURE.strip_prefix("v1,").unwrap();
+        let raw = STANDARD.decode(mac).unwrap();
+        let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
+        let url_safe = mac.replace('+', "-").replace('/', "_");
+        let unpadded = mac.trim_end_matches('=');
+        // the last character before the padding carries two bits that must be zero
+        let loose = mac.replace("1OE=", "1OF=");
+        for (signature, error) in [
+            ("", VerifyError::Signatures),
+            ("v1", VerifyError::Signatures),
+            (mac, VerifyError::Signatures),
+            ("v1,", VerifyError::Forged),
+            (&format!("V1,{mac}"), VerifyError::Forged),
+            (&format!("v2,{mac}"), VerifyError::Forged),
+            (&format!("v1a,{mac}"), VerifyError::Forged),
+            (&format!("v1={mac}"), VerifyError::Signatures),
+            (&format!("v1,{hex}"), VerifyError::Forged),
+            (&format!("v1,{url_safe}"), VerifyError::Forged),
+            (&format!("v1,{unpadded}"), VerifyError::Forged),
+            (&format!("v1,{loose}"), VerifyError::Forged),
+            (
+                &format!("v1,{}", STANDARD.encode(&raw[..16])),
+                VerifyError::Forged,
+            ),
+            (&format!("v1,{mac}{mac}"), VerifyError::Forged),
+            (&format!("{SIGNATURE} "), VerifyError::Signatures),
+            (&format!(" {SIGNATURE}"), VerifyError::Signatures),
+            (&format!("{SIGNATURE}  {SIGNATURE}"), VerifyError::Signatures),
+            (&format!("{SIGNATURE}\t"), VerifyError::Forged),
+            (&format!("{SIGNATURE},{SIGNATURE}"), VerifyError::Forged),
+        ] {
+            assert_eq!(
+                verify(ID, &SENT.to_string(), signature, BODY),
+                Err(error),
+                "{signature:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn malformed_timestamps_and_ids_are_refused() {
+        for timestamp in [
+            "",
+            "-1",
+            "+1614265330",
+            "1e9",
+            " 1614265330",
+            "1614265330 ",
+            "01614265330",
+            "1614265330.0",
+            "0x6037b4f2",
+            "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551616",
+            "1_614_265_330",
+        ] {
+            assert_eq!(
+                verify(ID, timestamp, SIGNATURE, BODY),
+                Err(VerifyError::Timestamp),
+                "{timestamp:?}"
+            );
+        }
+        for id in ["", "a.b", "a b", &"x".repeat(257)] {
+            assert_eq!(
+                verify(id, &SENT.to_string(), SIGNATURE, BODY),
+                Err(VerifyError::Id),
+                "{id:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_dot_of_a_body_cannot_become_part_of_the_id() {
+        let secret: Secret = SECRET.parse().unwrap();
+        let id: MessageId = "msg_1".parse().unwrap();
+        let body = format!("{SENT}.{BODY}");
+        let signed = sign(&secret, &[], &id, at(SENT), body.as_bytes());
+        let shifted = format!("msg_1.{SENT}");
+        assert_eq!(
+            verify(&shifted, &SENT.to_string(), signed.signature(), BODY),
+            Err(VerifyError::Id)
+        );
+    }
+
+    #[test]
+    fn a_header_stands_there_once() {
+        let verifier = verifier();
+        for name in [ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER] {
+            let complete = headers(ID, &SENT.to_string(), SIGNATURE);
+            let mut missing = complete.clone();
+            let value = missing.remove(&name).unwrap();
+            assert_eq!(
+                verifier.verify(&missing, BODY.as_bytes(), at(SENT)),
+                Err(VerifyError::Missing { header: name.clone() })
+            );
+            let mut twice = complete.clone();
+            twice.append(&name, value);
+            assert_eq!(
+                verifier.verify(&twice, BODY.as_bytes(), at(SENT)),
+                Err(VerifyError::NotSingle { header: name.clone() })
+            );
+            let mut binary = complete;
+            binary.insert(&name, HeaderValue::from_bytes(b"\xff").unwrap());
+            assert_eq!(
+                verifier.verify(&binary, BODY.as_bytes(), at(SENT)),
+                Err(VerifyError::NotSingle { header: name })
+            );
+        }
+    }
+
+    #[test]
+    fn five_minutes_both_ways_and_not_a_second_more() {
+        let verifier = verifier();
+        let headers = headers(ID, &SENT.to_string(), SIGNATURE);
+        let verify = |now| verifier.verify(&headers, BODY.as_bytes(), now).map(|_| ());
+        assert_eq!(verify(at(SENT + 300)), Ok(()));
+        assert_eq!(verify(at(SENT + 300) + time::Duration::milliseconds(999)), Ok(()));
+        assert_eq!(verify(at(SENT + 301)), Err(VerifyError::TooOld { seconds: 301 }));
+        assert_eq!(verify(at(SENT - 300)), Ok(()));
+        assert_eq!(verify(at(SENT - 301)), Err(VerifyError::TooNew { seconds: 301 }));
+        assert_eq!(verify(at(0)), Err(VerifyError::TooNew { seconds: SENT }));
+    }
+
+    #[test]
+    fn a_public_key_is_no_secret() {
+        let public = STANDARD
+            .decode("1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=")
+            .unwrap();
+        let signed = format!("{ID}.{SENT}.{BODY}");
+        let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &public), signed.as_bytes());
+        let signature = format!("v1a,{}", STANDARD.encode(mac));
+        for secret in [SECRET.parse().unwrap(), Secret::from_bytes(&public).unwrap()] {
+            let verifier = Verifier::new([secret]);
+            let headers = headers(ID, &SENT.to_string(), &signature);
+            assert_eq!(
+                verifier.verify(&headers, BODY.as_bytes(), at(SENT)),
+                Err(VerifyError::Forged)
+            );
+        }
+    }
+
+    fn flip(text: &str, position: usize, bit: u8) -> Option<String> {
+        let mut bytes = text.as_bytes().to_vec();
+        let position = position % bytes.len();
+        bytes[position] ^= 1 << bit;
+        String::from_utf8(bytes)
+            .ok()
+            .filter(|text| HeaderValue::from_str(text).is_ok())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn no_flipped_bit_is_forgiven(part in 0_usize..4, position in 0_usize..200, bit in 0_u8..7) {
+            let sent = SENT.to_string();
+            let mut parts = [ID, &sent, SIGNATURE, BODY].map(str::to_owned);
+            let Some(flipped) = flip(&parts[part], position, bit) else { return Ok(()) };
+            parts[part] = flipped;
+            let [id, timestamp, signature, body] = &parts;
+            prop_assert!(verify(id, timestamp, signature, body).is_err(), "{parts:?}");
+        }
+
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_arrives_makes_it_panic(id in "\\PC{0,40}", timestamp in "\\PC{0,30}", signature in "\\PC{0,90}") {
+            let [id, timestamp, signature] = [id, timestamp, signature].map(|text| HeaderValue::from_str(&text));
+            if let (Ok(id), Ok(timestamp), Ok(signature)) = (id, timestamp, signature) {
+                let mut headers = HeaderMap::new();
+                headers.insert(ID_HEADER, id);
+                headers.insert(TIMESTAMP_HEADER, timestamp);
+                headers.insert(SIGNATURE_HEADER, signature);
+                let verifier = verifier();
+                prop_assert!(verifier.verify(&headers, b"", at(SENT)).is_err());
+            }
+        }
+    }
+}
