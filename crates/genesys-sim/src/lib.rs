@@ -1,1 +1,13 @@
 #![doc = include_str!("../README.md")]
+
+mod config;
+mod pki;
+mod rest;
+mod serve;
+mod socket;
+mod world;
+
+pub use config::{Config, Disconnect, Rules, Tls};
+pub use pki::{LOOPBACK, Pki, PkiError, throwaway_ca};
+pub use serve::{Simulator, StartError, StartErrorKind};
+pub use world::{Agent, Complaint, Counters, Limits, Oddity, Output, Reason, SocketId, World};

@@ -1,0 +1,115 @@
+//! Throw-away certificates, for servers that only this machine talks to.
+
+use std::fmt;
+
+use genesys_api::Clock;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use secrecy::SecretString;
+
+/// The names by which a program reaches its own machine.
+pub const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// How long a certificate is good, in days. Our choice.
+const LIFETIME: i64 = 365;
+
+/// An authority that signed one certificate, and whose key is gone.
+#[derive(Clone, Debug)]
+pub struct Pki {
+    /// What clients have to trust.
+    pub ca_pem: String,
+    /// The certificate.
+    pub cert_pem: String,
+    /// Its key.
+    pub key_pem: SecretString,
+}
+
+/// Makes an authority, and a certificate under it for `names`: host names and addresses, at least one.
+///
+/// The dates are the system's own, whatever a simulated clock shows: TLS libraries look at that.
+///
+/// # Errors
+/// If a name can stand in no certificate.
+pub fn throwaway_ca(names: &[&str]) -> Result<Pki, PkiError> {
+    let today = Clock::system().now().utc;
+    let dated = |params: &mut CertificateParams, name: &str| {
+        params.not_before = today - time::Duration::days(1);
+        params.not_after = today + time::Duration::days(LIFETIME);
+        params.distinguished_name.remove(DnType::CommonName);
+        params.distinguished_name.push(DnType::CommonName, name);
+    };
+
+    let mut authority = CertificateParams::default();
+    dated(&mut authority, "Guest Suite throw-away authority");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    authority.key_usages = vec![KeyUsagePurpose::CrlSign, KeyUsagePurpose::KeyCertSign];
+    let authority_key = KeyPair::generate()?;
+    let ca_pem = authority.self_signed(&authority_key)?.pem();
+    let issuer = Issuer::new(authority, authority_key);
+
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut server = CertificateParams::new(names)?;
+    dated(&mut server, "Guest Suite throw-away server");
+    server.is_ca = IsCa::ExplicitNoCa;
+    server.use_authority_key_identifier_extension = true;
+    server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate()?;
+    let cert_pem = server.signed_by(&key, &issuer)?.pem();
+    Ok(Pki {
+        ca_pem,
+        cert_pem,
+        key_pem: key.serialize_pem().into(),
+    })
+}
+
+/// A certificate could not be made.
+#[derive(Debug)]
+pub struct PkiError(rcgen::Error);
+
+impl fmt::Display for PkiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the throw-away certificate could not be made: check that its names are host names or addresses",
+        )
+    }
+}
+
+impl std::error::Error for PkiError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl From<rcgen::Error> for PkiError {
+    fn from(error: rcgen::Error) -> Self {
+        Self(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_and_never_shown() {
+        let pki = throwaway_ca(&LOOPBACK).unwrap();
+        assert!(pki.ca_pem.starts_with("-----BEGIN CERTIFICATE-----"));
+        assert!(pki.cert_pem.starts_with("-----BEGIN CERTIFICATE-----"));
+        assert!(pki.key_pem.expose_secret().contains("PRIVATE KEY"));
+        assert!(!format!("{pki:?}").contains("PRIVATE KEY"));
+        assert_ne!(throwaway_ca(&LOOPBACK).unwrap().ca_pem, pki.ca_pem);
+    }
+
+    #[test]
+    fn a_name_outside_ascii_is_refused_with_its_cause() {
+        let error = throwaway_ca(&["münchen.example"]).unwrap_err();
+        assert!(error.source().is_some());
+    }
+}

@@ -1,0 +1,157 @@
+//! Genesys' standard error body, as the simulator writes it.
+
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use crate::world::limits::Usage;
+
+/// Why a request is refused. Codes are Genesys'; texts and the statuses of handshakes other than 403 are ours.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    limit: Option<Limit>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    namespace: &'static str,
+    key: &'static str,
+    usage: Usage,
+}
+
+impl Problem {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad.request", message)
+    }
+
+    pub(crate) fn no_deployment() -> Self {
+        Self::bad_request("The query parameter deploymentId is missing.")
+    }
+
+    pub(crate) fn no_upgrade() -> Self {
+        Self::bad_request("This path takes WebSocket handshakes only.")
+    }
+
+    pub(crate) fn not_authenticated() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "authentication.required",
+            "No authentication bearer token specified in authorization header.",
+        )
+    }
+
+    pub(crate) fn bad_credentials() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "bad.credentials",
+            "Invalid login credentials.",
+        )
+    }
+
+    pub(crate) fn credentials_expired() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "credentials.expired",
+            "The supplied credentials have expired.",
+        )
+    }
+
+    pub(crate) fn origin() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "not.authorized",
+            "The origin is not among the allowed domains of the deployment.",
+        )
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not.found",
+            "No resource is served at this path by the simulator.",
+        )
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method.not.allowed",
+            "The resource does not take this method.",
+        )
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body.too.large",
+            "The body has more than 65536 bytes.",
+        )
+    }
+
+    pub(crate) fn too_slow() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request.timeout",
+            "The body took too long to arrive.",
+        )
+    }
+
+    pub(crate) fn too_many(namespace: &'static str, key: &'static str, usage: Usage) -> Self {
+        let message = format!(
+            "Rate limit exceeded the maximum. Retry the request in [{}] seconds",
+            usage.reset
+        );
+        Self {
+            limit: Some(Limit {
+                namespace,
+                key,
+                usage,
+            }),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too.many.requests", message)
+        }
+    }
+
+    pub(crate) fn unavailable() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "service.unavailable",
+            "The simulator stops, or holds its most connections.",
+        )
+    }
+
+    pub(crate) fn response(&self, context_id: &str) -> Response<Bytes> {
+        let mut body = json!({
+            "message": self.message,
+            "code": self.code,
+            "status": self.status.as_u16(),
+            "contextId": context_id,
+            "details": [],
+            "errors": [],
+        });
+        if let Some(limit) = &self.limit {
+            body["limit"] =
+                json!({"key": limit.key, "namespace": limit.namespace, "value": limit.usage.allowed});
+        }
+        let mut response = super::json(self.status, &body);
+        if let Some(limit) = &self.limit {
+            super::tell_usage(&mut response, limit.usage);
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(limit.usage.reset));
+        }
+        response
+    }
+
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            limit: None,
+        }
+    }
+}

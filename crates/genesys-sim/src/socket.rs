@@ -1,0 +1,109 @@
+//! One guest's WebSocket: the handshake, then frames in and out until either side ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::serve::{Shell, ToGuest};
+use crate::world::SocketId;
+
+/// Largest message, in bytes: that of AWS API Gateway, which Genesys' socket resembles (inference).
+const LARGEST_MESSAGE: usize = 128 * 1024;
+
+/// How long a guest may take to read a frame.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a guest may take to answer a close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The answer to a WebSocket handshake, or `None` if the request is none.
+pub(crate) fn accept(shell: &Arc<Shell>, request: &mut Request<Incoming>) -> Option<Response<Full<Bytes>>> {
+    let response = create_response_with_body(request, Full::default).ok()?;
+    match shell.admit(request) {
+        Ok((socket, inbox)) => {
+            let upgrade = hyper::upgrade::on(request);
+            tokio::spawn(run(Arc::clone(shell), socket, inbox, upgrade));
+            Some(response)
+        }
+        Err(refusal) => Some(refusal.map(Full::new)),
+    }
+}
+
+async fn run(shell: Arc<Shell>, socket: SocketId, inbox: mpsc::Receiver<ToGuest>, upgrade: OnUpgrade) {
+    match upgrade.await {
+        Ok(upgraded) => {
+            let config = WebSocketConfig::default()
+                .read_buffer_size(4096)
+                .write_buffer_size(0)
+                .max_message_size(Some(LARGEST_MESSAGE))
+                .max_frame_size(Some(LARGEST_MESSAGE));
+            let stream =
+                WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+            converse(&shell, socket, inbox, stream).await;
+        }
+        Err(error) => tracing::debug!(%error, "the upgrade failed"),
+    }
+    shell.leave(socket);
+}
+
+async fn converse(
+    shell: &Shell,
+    socket: SocketId,
+    mut inbox: mpsc::Receiver<ToGuest>,
+    mut stream: WebSocketStream<TokioIo<Upgraded>>,
+) {
+    loop {
+        tokio::select! {
+            order = inbox.recv() => match order {
+                Some(ToGuest::Frame(text)) => {
+                    let sent = timeout(SEND_TIMEOUT, stream.send(Message::text(text))).await;
+                    if !matches!(sent, Ok(Ok(()))) {
+                        return;
+                    }
+                }
+                Some(ToGuest::Close { code, reason }) => return close(stream, code.into(), reason).await,
+                None => return close(stream, CloseCode::Policy, "frames are not read").await,
+            },
+            incoming = stream.next() => match incoming {
+                Some(Ok(Message::Text(text))) => {
+                    shell.turn(|world, now| world.handle_frame(socket, &text, now));
+                }
+                // a frame that is no text is no JSON either
+                Some(Ok(Message::Binary(_))) => shell.turn(|world, now| world.handle_frame(socket, "", now)),
+                Some(Ok(_)) => {}
+                Some(Err(Error::Capacity(_))) => {
+                    return close(stream, CloseCode::Size, "the message is too large").await;
+                }
+                Some(Err(_)) | None => return,
+            },
+        }
+    }
+}
+
+async fn close(mut stream: WebSocketStream<TokioIo<Upgraded>>, code: CloseCode, reason: &'static str) {
+    let frame = CloseFrame {
+        code,
+        reason: reason.into(),
+    };
+    let closed = async {
+        if stream.close(Some(frame)).await.is_ok() {
+            while let Some(Ok(_)) = stream.next().await {}
+        }
+    };
+    // whoever does not answer is cut off
+    let _ = timeout(CLOSE_TIMEOUT, closed).await;
+}

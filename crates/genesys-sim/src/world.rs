@@ -1,0 +1,415 @@
+//! The simulated world, without a socket or a clock: inputs, outputs, deadlines.
+
+mod actions;
+mod agent;
+mod complaint;
+mod frame;
+mod history;
+mod jwt;
+pub(crate) mod limits;
+mod request;
+mod seed;
+mod session;
+#[cfg(test)]
+pub(crate) mod tests;
+mod timers;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use genesys_api::{DeploymentId, Host, Now};
+use ring::hmac;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::config::Rules;
+use crate::rest;
+use crate::world::limits::{Usage, Window};
+use crate::world::session::{SessionKey, Sessions};
+use crate::world::timers::{Timer, Timers};
+
+pub use agent::Agent;
+pub use complaint::{Complaint, Oddity};
+pub use limits::Limits;
+pub use timers::Reason;
+
+pub(crate) use complaint::Complaints;
+pub(crate) use jwt::JwtError;
+pub(crate) use seed::Seed;
+
+/// Longest lifetime of a session: ten years.
+const LONGEST_SESSION: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// A Genesys Cloud with one deployment, as a state machine.
+///
+/// Each input first lets happen what was due, then acts, and leaves its outputs for [`poll_output`](Self::poll_output).
+/// The same seed, inputs and times give the same outputs.
+pub struct World {
+    pub(crate) rules: Rules,
+    pub(crate) base: Host,
+    pub(crate) deployment: DeploymentId,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: SecretString,
+    pub(crate) seed: Seed,
+    pub(crate) complaints: Complaints,
+    pub(crate) counters: Counters,
+    pub(crate) tokens: Window,
+    jwt_key: hmac::Key,
+    handshakes: Window,
+    sockets: BTreeMap<SocketId, Socket>,
+    sessions: Sessions,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+    closing: bool,
+}
+
+/// Names one socket of a world.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SocketId(u64);
+
+/// What a world wants done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Move the clock forward.
+    Advance(Duration),
+    /// Close a socket, after the frames that came before. The world knows it no longer.
+    Close {
+        /// Which.
+        socket: SocketId,
+        /// RFC 6455 close code.
+        code: u16,
+        /// For people.
+        reason: &'static str,
+    },
+    /// Send a text frame.
+    Frame {
+        /// To which socket.
+        socket: SocketId,
+        /// JSON.
+        text: String,
+    },
+}
+
+/// What happened since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Counters {
+    /// Handshakes accepted.
+    pub connections: u64,
+    /// Handshakes refused, for their origin or a limit.
+    pub refused: u64,
+    /// Sockets open now.
+    pub open: u64,
+    /// Conversations begun.
+    pub sessions: u64,
+    /// Sessions alive now.
+    pub alive: u64,
+    /// Sessions that ended by time.
+    pub expired: u64,
+    /// Sockets that a fourth one of their session put out.
+    pub evicted: u64,
+    /// Messages of guests, events not counted.
+    pub guest_messages: u64,
+    /// Messages and departures of agents.
+    pub agent_messages: u64,
+    /// Of these, those that no socket was open to receive.
+    pub undelivered: u64,
+    /// Frames and requests over a rate limit.
+    pub rate_limited: u64,
+    /// Access tokens issued to the API client.
+    pub tokens: u64,
+    /// Pages of history read.
+    pub histories: u64,
+}
+
+struct Socket {
+    /// Whether the handshake named our deployment; told only in answer to `configureSession`.
+    deployment_known: bool,
+    binding: Binding,
+    requests: Window,
+    echoes: Window,
+}
+
+#[derive(Default)]
+enum Binding {
+    /// The session of this token ended while the socket was open.
+    Expired(String),
+    #[default]
+    None,
+    Session(SessionKey),
+}
+
+impl World {
+    /// A world reached at `base`. `seed` has to be secret wherever the ids and keys have to be.
+    #[must_use]
+    pub fn new(mut rules: Rules, base: Host, seed: [u8; 32]) -> Self {
+        rules.session_duration = rules.session_duration.min(LONGEST_SESSION);
+        let mut seed = Seed::new(seed);
+        let jwt_key = hmac::Key::new(hmac::HMAC_SHA256, &seed.bytes());
+        let deployment = rules.deployment.clone();
+        let client_id = rules.client_id.clone();
+        let client_secret = rules.client_secret.clone();
+        Self {
+            deployment: deployment.unwrap_or_else(|| seed.uuid().into()),
+            client_id: client_id.unwrap_or_else(|| seed.uuid().to_string()),
+            client_secret: client_secret.unwrap_or_else(|| seed.secret().into()),
+            rules,
+            base,
+            seed,
+            complaints: Complaints::default(),
+            counters: Counters::default(),
+            tokens: Window::default(),
+            jwt_key,
+            handshakes: Window::default(),
+            sockets: BTreeMap::new(),
+            sessions: Sessions::default(),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            closing: false,
+        }
+    }
+
+    /// The one deployment.
+    #[must_use]
+    pub fn deployment_id(&self) -> &DeploymentId {
+        &self.deployment
+    }
+
+    /// The one API client.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// The API client's secret.
+    #[must_use]
+    pub fn client_secret(&self) -> &SecretString {
+        &self.client_secret
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            open: self.sockets.len() as u64,
+            alive: self.sessions.len() as u64,
+            ..self.counters
+        }
+    }
+
+    /// What clients sent that no official client sends.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<Complaint> {
+        self.complaints.list()
+    }
+
+    /// Judges a WebSocket handshake on `/v1`: its query, its origin, the limits. An unknown deployment is let in,
+    /// as Genesys does, and told later.
+    ///
+    /// # Errors
+    /// The refusal: 400 without a deployment, 403 for the origin, 429 or 503 at a limit.
+    pub fn handle_handshake<B>(
+        &mut self,
+        request: &http::Request<B>,
+        now: Now,
+    ) -> Result<SocketId, Box<http::Response<Bytes>>> {
+        self.settle(now);
+        match self.judge(request, now) {
+            Ok(deployment_known) => {
+                self.counters.connections += 1;
+                let socket = SocketId(self.counters.connections);
+                self.sockets.insert(
+                    socket,
+                    Socket {
+                        deployment_known,
+                        binding: Binding::None,
+                        requests: Window::default(),
+                        echoes: Window::default(),
+                    },
+                );
+                Ok(socket)
+            }
+            Err(problem) => {
+                self.counters.refused += 1;
+                Err(Box::new(rest::refuse(self, &problem)))
+            }
+        }
+    }
+
+    /// Takes a text frame from a guest. One from a socket that is closed counts for nothing.
+    pub fn handle_frame(&mut self, socket: SocketId, text: &str, now: Now) {
+        self.settle(now);
+        if self.sockets.contains_key(&socket) {
+            self.act(socket, text, now);
+            self.settle(now);
+        }
+    }
+
+    /// Forgets a socket that is gone. Its session lives on.
+    pub fn handle_closed(&mut self, socket: SocketId, now: Now) {
+        self.settle(now);
+        self.forget(socket);
+    }
+
+    /// Answers a REST request.
+    pub fn handle_request(&mut self, request: http::Request<Bytes>, now: Now) -> http::Response<Bytes> {
+        self.settle(now);
+        rest::answer(self, &request, now)
+    }
+
+    /// Lets happen what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.settle(now);
+    }
+
+    /// Closes all sockets with 1001, and refuses new ones.
+    pub fn handle_shutdown(&mut self) {
+        self.closing = true;
+        for socket in std::mem::take(&mut self.sockets).into_keys() {
+            self.outputs.push_back(Output::Close {
+                socket,
+                code: 1001,
+                reason: "the simulator stops",
+            });
+        }
+    }
+
+    /// The next thing to do; frames of one socket stand in their order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        self.timers.next()
+    }
+
+    pub(crate) fn order(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    /// A page of the history that `jwt` opens, and the use of its limit.
+    pub(crate) fn history(
+        &mut self,
+        jwt: &str,
+        (size, number): (usize, usize),
+        now: Now,
+    ) -> Result<(Value, Option<Usage>), HistoryRefusal> {
+        let key = jwt::verify(&self.jwt_key, jwt, now.utc).map_err(HistoryRefusal::Jwt)?;
+        let limit = self.rules.limits.histories_per_minute;
+        let session = self
+            .sessions
+            .get_mut(&key)
+            .ok_or(HistoryRefusal::Jwt(JwtError::Invalid))?;
+        let usage = session
+            .histories
+            .take(limit, limits::MINUTE, now.instant)
+            .map_err(HistoryRefusal::TooMany)?;
+        self.counters.histories += 1;
+        Ok((session.history.page(size, number), usage))
+    }
+
+    fn judge<B>(&mut self, request: &http::Request<B>, now: Now) -> Result<bool, rest::Problem> {
+        if self.closing || self.sockets.len() >= self.rules.max_connections {
+            return Err(rest::Problem::unavailable());
+        }
+        let deployment = rest::parameter(request.uri().query().unwrap_or_default(), "deploymentId")
+            .filter(|id| !id.is_empty())
+            .ok_or_else(rest::Problem::no_deployment)?;
+        let origin = request
+            .headers()
+            .get(http::header::ORIGIN)
+            .map(|origin| origin.to_str().unwrap_or_default());
+        if !rest::admits(self.rules.allowed_domains.as_deref(), origin) {
+            return Err(rest::Problem::origin());
+        }
+        self.handshakes
+            .take(
+                self.rules.limits.connections_per_minute,
+                limits::MINUTE,
+                now.instant,
+            )
+            .map_err(|usage| {
+                rest::Problem::too_many("web.messaging", "connections.rate.per.minute", usage)
+            })?;
+        Ok(deployment == self.deployment.as_str())
+    }
+
+    fn settle(&mut self, now: Now) {
+        while let Some((key, timer)) = self.timers.take_due(now.instant) {
+            match timer {
+                Timer::Expiry(session) => self.expire(session),
+                Timer::Turn(session, turn) => {
+                    if let Some(session) = self.sessions.get_mut(&session) {
+                        session.turns.retain(|other| *other != key);
+                    }
+                    self.take_turn(session, turn, now);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, socket: SocketId, text: String) {
+        self.outputs.push_back(Output::Frame { socket, text });
+    }
+
+    /// Sends to every socket of a session; `frame` is told whether the socket is `own`.
+    fn fan_out(&mut self, key: SessionKey, own: Option<SocketId>, frame: impl Fn(bool) -> String) {
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        for socket in &session.sockets {
+            self.outputs.push_back(Output::Frame {
+                socket: *socket,
+                text: frame(own == Some(*socket)),
+            });
+        }
+    }
+
+    /// Tells a socket that its connection is over, and closes it.
+    fn drop_with_notice(&mut self, socket: SocketId) {
+        self.send(socket, frame::pushed("ConnectionClosedEvent", None, &json!({})));
+        self.forget(socket);
+        self.outputs.push_back(Output::Close {
+            socket,
+            code: 1000,
+            reason: "",
+        });
+    }
+
+    fn forget(&mut self, socket: SocketId) {
+        self.detach(socket);
+        self.sockets.remove(&socket);
+    }
+
+    pub(crate) fn is_client(&self, id: &str) -> bool {
+        id == self.client_id
+    }
+
+    pub(crate) fn is_secret(&self, secret: &str) -> bool {
+        secret == self.client_secret.expose_secret()
+    }
+}
+
+/// Why a history is not shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum HistoryRefusal {
+    Jwt(JwtError),
+    TooMany(Usage),
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("base", &self.base)
+            .field("deployment", &self.deployment)
+            .field("counters", &self.counters())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,382 @@
+//! What a guest can ask for in a frame, and what it is answered.
+
+use std::collections::BTreeMap;
+
+use genesys_api::Now;
+use serde_json::{Value, json};
+
+use crate::world::complaint::Oddity;
+use crate::world::frame::{self, Limited, Refusal};
+use crate::world::history::{Kind, Message, Sent};
+use crate::world::limits::{MINUTE, SECOND};
+use crate::world::request::{Fields, Request};
+use crate::world::session::{self, MOST_ATTRIBUTE_BYTES, SessionKey};
+use crate::world::{SocketId, World, jwt};
+
+/// Genesys' bound on a guest's text, in bytes of UTF-8.
+const LONGEST_TEXT: usize = 4_096;
+
+const BUTTON_TYPES: [&str; 5] = ["Button", "DatePicker", "Form", "ListPicker", "QuickReply"];
+
+impl World {
+    pub(super) fn act(&mut self, socket: SocketId, text: &str, now: Now) {
+        let request = Request::parse(text);
+        let done = self
+            .admit(socket, now)
+            .and_then(|()| self.perform(socket, request.as_ref(), now));
+        if let Err(refusal) = done {
+            if matches!(refusal, Refusal::TooMany(..)) {
+                self.counters.rate_limited += 1;
+            }
+            let tracing_id = request.as_ref().and_then(Request::tracing_id);
+            self.send(socket, refusal.frame(tracing_id));
+        }
+    }
+
+    fn admit(&mut self, socket: SocketId, now: Now) -> Result<(), Refusal> {
+        let limit = self.rules.limits.requests_per_minute;
+        let Some(socket) = self.sockets.get_mut(&socket) else {
+            return Err(Refusal::NOT_FOUND);
+        };
+        match socket.requests.take(limit, MINUTE, now.instant) {
+            Ok(_) => Ok(()),
+            Err(usage) => Err(Refusal::too_many(Limited::Requests, usage)),
+        }
+    }
+
+    fn perform(&mut self, socket: SocketId, request: Option<&Request>, now: Now) -> Result<(), Refusal> {
+        let Some(request) = request else {
+            self.complaints.add(Oddity::BrokenFrame, "", now.utc);
+            return Err(Refusal::FAILED);
+        };
+        self.complaints.check(request, now.utc);
+        match request.action() {
+            "closeSession" => self.close_session(socket, request),
+            "configureSession" => self.configure_session(socket, request, now),
+            "echo" => self.echo(socket, request, now),
+            "getConfiguration" => self.configuration(socket, request),
+            "getJwt" => self.issue_jwt(socket, request, now),
+            "onMessage" => self.on_message(socket, request, now),
+            "onAttachment" => {
+                let fields = request.fields();
+                self.configured(socket, fields.text("token")?)?;
+                if !fields.optional_flag("errorsAsJson")?.unwrap_or_default() {
+                    return Err(Refusal::UPLOADS_OFF);
+                }
+                Err(Refusal::Upload {
+                    attachment_id: fields.optional_text("attachmentId")?.map(str::to_owned),
+                })
+            }
+            "deleteAttachment" | "getAttachment" => {
+                self.configured(socket, request.fields().text("token")?)?;
+                Err(Refusal::NO_ATTACHMENT)
+            }
+            "configureAuthenticatedSession" | "disconnectCustomer" | "resumeToken" => {
+                request.fields().text("token")?;
+                Err(Refusal::SWITCHED_OFF)
+            }
+            _ => Err(Refusal::FAILED),
+        }
+    }
+
+    fn configure_session(&mut self, socket: SocketId, request: &Request, now: Now) -> Result<(), Refusal> {
+        let fields = request.fields();
+        let token = fields.text("token")?;
+        let start_new = fields.optional_flag("startNew")?.unwrap_or_default();
+        self.check_deployment(socket, fields)?;
+        let (key, new) = self.configure(socket, token, start_new, now)?;
+        let body = self.session_answer(key, new);
+        self.send(
+            socket,
+            frame::answer("SessionResponse", request.tracing_id(), &body),
+        );
+        Ok(())
+    }
+
+    fn configuration(&mut self, socket: SocketId, request: &Request) -> Result<(), Refusal> {
+        let fields = request.fields();
+        fields.text("token")?;
+        self.check_deployment(socket, fields)?;
+        let body = json!({
+            "allowedMedia": session::allowed_media(),
+            "blockedExtensions": session::BLOCKED_EXTENSIONS,
+            "maxCustomDataBytes": MOST_ATTRIBUTE_BYTES,
+            "messageRoutingEnabled": true,
+            "sessionDurationSeconds": self.rules.session_duration.as_secs(),
+        });
+        self.send(
+            socket,
+            frame::answer("GetConfigurationResponse", request.tracing_id(), &body),
+        );
+        Ok(())
+    }
+
+    /// Both the deployment of the URL and that of the frame have to be ours.
+    fn check_deployment(&self, socket: SocketId, fields: Fields<'_>) -> Result<(), Refusal> {
+        let named = fields.text("deploymentId")?;
+        let known = self
+            .sockets
+            .get(&socket)
+            .is_some_and(|socket| socket.deployment_known);
+        if known && named == self.deployment.as_str() {
+            return Ok(());
+        }
+        Err(Refusal::DEPLOYMENT)
+    }
+
+    fn echo(&mut self, socket: SocketId, request: &Request, now: Now) -> Result<(), Refusal> {
+        let fields = request.fields();
+        let key = self.configured(socket, fields.text("token")?)?;
+        let text = fields.object("message")?.text("text")?;
+        check_length(text)?;
+        let limit = self.rules.limits.echoes_per_minute;
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            socket
+                .echoes
+                .take(limit, MINUTE, now.instant)
+                .map_err(|usage| Refusal::too_many(Limited::Echo, usage))?;
+        }
+        let ends = self
+            .sessions
+            .get(&key)
+            .map_or(0, session::Session::ends_in_epoch_seconds);
+        let body = json!({
+            "text": text,
+            "type": "Text",
+            "direction": "Inbound",
+            "id": self.seed.uuid().to_string(),
+            "metadata": {
+                "durationSeconds": self.rules.session_duration.as_secs().to_string(),
+                "expirationDate": ends.to_string(),
+            },
+        });
+        self.send(
+            socket,
+            frame::answer("StructuredMessage", request.tracing_id(), &body),
+        );
+        Ok(())
+    }
+
+    fn issue_jwt(&mut self, socket: SocketId, request: &Request, now: Now) -> Result<(), Refusal> {
+        let key = self.configured(socket, request.fields().text("token")?)?;
+        let (jwt, exp) = jwt::issue(&self.jwt_key, key, now.utc);
+        let body = json!({"jwt": jwt, "exp": exp});
+        self.send(socket, frame::answer("JwtResponse", request.tracing_id(), &body));
+        Ok(())
+    }
+
+    /// Ends the conversation for good; the caller's socket stays open, to be configured anew. That a conversation
+    /// which was not read-only becomes so is an inference from the answer's `readOnly`.
+    fn close_session(&mut self, socket: SocketId, request: &Request) -> Result<(), Refusal> {
+        let fields = request.fields();
+        let key = self.configured(socket, fields.text("token")?)?;
+        let close_all = fields.flag("closeAllConnections")?;
+        fields.text("tracingId")?;
+        self.silence_agent(key);
+        self.detach(socket);
+        let others = match self.sessions.get_mut(&key) {
+            Some(session) => {
+                session.read_only = true;
+                session.sockets.clone()
+            }
+            None => Vec::new(),
+        };
+        let body = json!({"connected": false, "readOnly": true});
+        self.send(
+            socket,
+            frame::answer("SessionResponse", request.tracing_id(), &body),
+        );
+        if close_all {
+            for other in others {
+                self.drop_with_notice(other);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, socket: SocketId, request: &Request, now: Now) -> Result<(), Refusal> {
+        let fields = request.fields();
+        let key = self.configured(socket, fields.text("token")?)?;
+        let message = fields.object("message")?;
+        check_attributes(fields, message)?;
+        let kind = match message.optional_text("type")? {
+            Some("Event") => return self.on_event(socket, key, request, message, now),
+            Some("Structured") => Kind::Structured,
+            Some("Text") => Kind::Text,
+            // the browser's SDK names no type for an attachment without text
+            None if !message.list("content")?.is_empty() => Kind::Text,
+            None => return Err(message.missing("type")),
+            Some(_) => return Err(Refusal::FAILED),
+        };
+        let content = message.list("content")?;
+        let text = message.optional_text("text")?;
+        if content.is_empty() && text.is_none_or(str::is_empty) {
+            return Err(message.missing("text"));
+        }
+        check_length(text.unwrap_or_default())?;
+        let sent = Sent {
+            text: text.map(str::to_owned),
+            content: content.to_vec(),
+            metadata: texts(message.optional_object("metadata")?)?,
+            ..Sent::default()
+        };
+        let label = check_content(content)?;
+        self.check_message_rate(key, now)?;
+        self.counters.guest_messages += 1;
+        self.tell(socket, key, request, kind, sent, now);
+        let said = text.filter(|text| !text.is_empty()).or(label).unwrap_or_default();
+        self.prompt_agent(key, said, now.instant);
+        Ok(())
+    }
+
+    fn on_event(
+        &mut self,
+        socket: SocketId,
+        key: SessionKey,
+        request: &Request,
+        message: Fields<'_>,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let events = message.list("events")?;
+        let event = match events {
+            [] => return Err(message.missing("events")),
+            [event] => Fields::of("message.events", event).ok_or(Refusal::FAILED)?,
+            _ => return Err(Refusal::FAILED),
+        };
+        let presence = match event.text("eventType")? {
+            "Presence" => event.object("presence")?.text("type")?,
+            "Typing" => {
+                event.object("typing")?.text("type")?;
+                return self.check_writable(key);
+            }
+            _ => return Err(Refusal::SWITCHED_OFF),
+        };
+        let sent = Sent {
+            events: events.to_vec(),
+            ..Sent::default()
+        };
+        match presence {
+            "Join" => {
+                self.check_message_rate(key, now)?;
+                self.tell(socket, key, request, Kind::Event, sent, now);
+                Ok(())
+            }
+            "Clear" if !self.rules.conversation_clear => Err(Refusal::NO_CLEAR),
+            "Clear" => {
+                self.tell(socket, key, request, Kind::Event, sent, now);
+                self.clear(key);
+                Ok(())
+            }
+            _ => Err(Refusal::FAILED),
+        }
+    }
+
+    fn check_message_rate(&mut self, key: SessionKey, now: Now) -> Result<(), Refusal> {
+        self.check_writable(key)?;
+        let limit = self.rules.limits.messages_per_second;
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return Err(Refusal::NOT_FOUND);
+        };
+        match session.messages.take(limit, SECOND, now.instant) {
+            Ok(_) => Ok(()),
+            Err(usage) => Err(Refusal::too_many(Limited::Messages, usage)),
+        }
+    }
+
+    fn check_writable(&self, key: SessionKey) -> Result<(), Refusal> {
+        match self.sessions.get(&key) {
+            Some(session) if session.read_only => Err(Refusal::READ_ONLY),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells all sockets of the session; that only the sender's frame carries the tracing id is an inference.
+    fn tell(
+        &mut self,
+        socket: SocketId,
+        key: SessionKey,
+        request: &Request,
+        kind: Kind,
+        sent: Sent,
+        now: Now,
+    ) {
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return;
+        };
+        let time = session.stamp(now.utc);
+        let message = Message::guest(&mut self.seed, kind, sent, time);
+        self.fan_out(key, Some(socket), |own| {
+            message.frame(if own { request.tracing_id() } else { None })
+        });
+        self.keep(key, message, now);
+    }
+}
+
+fn check_length(text: &str) -> Result<(), Refusal> {
+    if text.len() > LONGEST_TEXT {
+        return Err(Refusal::message_too_long(text.len(), LONGEST_TEXT));
+    }
+    Ok(())
+}
+
+/// Clients put them in either place: browsers inside `message`, the Java SDK beside it.
+fn check_attributes(fields: Fields<'_>, message: Fields<'_>) -> Result<(), Refusal> {
+    let mut bytes = 0;
+    for place in [fields, message] {
+        let Some(channel) = place.optional_object("channel")? else {
+            continue;
+        };
+        let Some(metadata) = channel.optional_object("metadata")? else {
+            continue;
+        };
+        let attributes = texts(metadata.optional_object("customAttributes")?)?;
+        bytes += attributes
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum::<usize>();
+    }
+    if bytes > MOST_ATTRIBUTE_BYTES {
+        return Err(Refusal::attributes_too_large(MOST_ATTRIBUTE_BYTES));
+    }
+    Ok(())
+}
+
+fn texts(fields: Option<Fields<'_>>) -> Result<BTreeMap<String, String>, Refusal> {
+    let Some(fields) = fields else {
+        return Ok(BTreeMap::new());
+    };
+    fields
+        .iter()
+        .map(|(name, value)| {
+            let value = value.as_str().ok_or(Refusal::FAILED)?;
+            Ok((name.clone(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// Checks what stands beside the text, and finds the label of the first button pressed.
+fn check_content(content: &[Value]) -> Result<Option<&str>, Refusal> {
+    let mut label = None;
+    for item in content {
+        let item = Fields::of("message.content", item).ok_or(Refusal::FAILED)?;
+        match item.text("contentType")? {
+            "Attachment" => {
+                item.object("attachment")?.text("id")?;
+                return Err(Refusal::NO_ATTACHMENT);
+            }
+            "ButtonResponse" => {
+                let button = item.object("buttonResponse")?;
+                button.text("payload")?;
+                if !BUTTON_TYPES.contains(&button.text("type")?) {
+                    return Err(Refusal::FAILED);
+                }
+                label = label.or(Some(button.text("text")?));
+            }
+            "Form" => {
+                item.object("form")?;
+            }
+            _ => return Err(Refusal::FAILED),
+        }
+    }
+    Ok(label)
+}

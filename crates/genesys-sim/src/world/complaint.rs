@@ -1,0 +1,261 @@
+//! What clients sent that no official client sends, so that our own mistakes show.
+
+use std::collections::BTreeMap;
+
+use genesys_api::rfc3339;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::world::request::Request;
+
+/// Most different complaints kept; further ones are only counted.
+const MOST: usize = 1_000;
+
+/// Longest place named, in characters.
+const LONGEST: usize = 120;
+
+/// Every action of Genesys' schema with its fields. Arrays are transparent; `*` stands for whatever is below.
+const ACTIONS: [(&str, &[&str]); 12] = [
+    ("closeSession", &["closeAllConnections"]),
+    (
+        "configureAuthenticatedSession",
+        &["deploymentId", "startNew", "journeyContext.*", "data.code"],
+    ),
+    (
+        "configureSession",
+        &["deploymentId", "startNew", "journeyContext.*", "resumeToken"],
+    ),
+    ("deleteAttachment", &["attachmentId"]),
+    ("disconnectCustomer", &["*"]),
+    ("echo", &["message.type", "message.text", "message.metadata.*"]),
+    ("getAttachment", &["attachmentId"]),
+    ("getConfiguration", &["deploymentId"]),
+    ("getJwt", &[]),
+    (
+        "onAttachment",
+        &[
+            "attachmentId",
+            "errorsAsJson",
+            "fileMd5",
+            "fileName",
+            "fileSize",
+            "fileType",
+        ],
+    ),
+    (
+        "onMessage",
+        &[
+            "channel.metadata.customAttributes.*",
+            "message.channel.metadata.customAttributes.*",
+            "message.content.attachment.id",
+            "message.content.buttonResponse.id",
+            "message.content.buttonResponse.originatingMessageId",
+            "message.content.buttonResponse.payload",
+            "message.content.buttonResponse.text",
+            "message.content.buttonResponse.type",
+            "message.content.contentType",
+            "message.content.form.*",
+            "message.events.coBrowse.*",
+            "message.events.eventType",
+            "message.events.presence.receivedMessage",
+            "message.events.presence.replyMessage",
+            "message.events.presence.type",
+            "message.events.typing.duration",
+            "message.events.typing.type",
+            "message.events.video.*",
+            "message.metadata.*",
+            "message.text",
+            "message.type",
+            "time",
+        ],
+    ),
+    ("resumeToken", &["*"]),
+];
+
+/// Something that no official client sends.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Complaint {
+    /// What it is.
+    pub what: Oddity,
+    /// Where: an action, a path of field names, a method and path. Never a value.
+    pub place: String,
+    /// How often it was seen.
+    pub count: u64,
+    /// When it was seen first, by the simulator's clock.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub first_seen: OffsetDateTime,
+}
+
+/// Kinds of complaint.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Oddity {
+    /// A frame that is no JSON object with an `action`.
+    BrokenFrame,
+    /// A session token that is no UUID.
+    OddToken,
+    /// An action outside Genesys' schema.
+    UnknownAction,
+    /// A path, or a method on a path, that this simulator does not serve.
+    UnknownEndpoint,
+    /// A field that the action does not have.
+    UnknownField,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Complaints {
+    seen: BTreeMap<(Oddity, String), (u64, OffsetDateTime)>,
+    dropped: u64,
+}
+
+impl Complaints {
+    pub(crate) fn add(&mut self, what: Oddity, place: &str, utc: OffsetDateTime) {
+        let place: String = place
+            .chars()
+            .take(LONGEST)
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let full = self.seen.len() >= MOST;
+        match self.seen.entry((what, place)) {
+            std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().0 += 1,
+            std::collections::btree_map::Entry::Vacant(_) if full => self.dropped += 1,
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert((1, utc));
+            }
+        }
+    }
+
+    pub(crate) fn check(&mut self, request: &Request, utc: OffsetDateTime) {
+        let action = request.action();
+        let Some((_, known)) = ACTIONS.iter().find(|(name, _)| *name == action) else {
+            self.add(Oddity::UnknownAction, action, utc);
+            return;
+        };
+        for (name, value) in request.fields().iter() {
+            match (name.as_str(), value.as_str()) {
+                ("action" | "tracingId", Some(_)) => {}
+                ("token", Some(token)) => {
+                    if uuid::Uuid::try_parse(token).is_err() {
+                        self.add(Oddity::OddToken, action, utc);
+                    }
+                }
+                _ => self.walk(action, known, name.clone(), value, utc),
+            }
+        }
+    }
+
+    fn walk(&mut self, action: &str, known: &[&str], path: String, value: &Value, utc: OffsetDateTime) {
+        let below = |known: &&str| {
+            known
+                .strip_prefix(path.as_str())
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        let free = known.contains(&"*") || known.contains(&format!("{path}.*").as_str());
+        match value {
+            _ if free || known.contains(&path.as_str()) => {}
+            Value::Array(items) if known.iter().any(below) => {
+                for item in items {
+                    self.walk(action, known, path.clone(), item, utc);
+                }
+            }
+            Value::Object(map) if known.iter().any(below) => {
+                for (name, value) in map {
+                    self.walk(action, known, format!("{path}.{name}"), value, utc);
+                }
+            }
+            _ => self.add(Oddity::UnknownField, &format!("{action}.{path}"), utc),
+        }
+    }
+
+    pub(crate) fn list(&self) -> Vec<Complaint> {
+        self.seen
+            .iter()
+            .map(|((what, place), (count, first_seen))| Complaint {
+                what: *what,
+                place: place.clone(),
+                count: *count,
+                first_seen: *first_seen,
+            })
+            .collect()
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+fn as_rfc3339<S: Serializer>(when: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*when))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::tests::now;
+
+    fn places(frames: &[&str]) -> Vec<String> {
+        let mut complaints = Complaints::default();
+        for frame in frames {
+            complaints.check(&Request::parse(frame).unwrap(), now().utc);
+        }
+        complaints
+            .list()
+            .iter()
+            .map(|it| format!("{:?} {} x{}", it.what, it.place, it.count))
+            .collect()
+    }
+
+    #[test]
+    fn what_official_clients_send_is_no_oddity() {
+        let token = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11";
+        let frames = [
+            r#"{"action":"configureSession","token":"T","deploymentId":"d","startNew":false,"journeyContext":{"customer":{"id":"x","idType":"cookie"},"customerSession":{"id":"","type":"web"}},"tracingId":"t"}"#,
+            r#"{"action":"configureAuthenticatedSession","token":"T","deploymentId":"d","data":{"code":"eyJ"}}"#,
+            r#"{"action":"onMessage","token":"T","message":{"type":"Text","text":"Hello","content":[{"contentType":"Attachment","attachment":{"id":"8"}}],"channel":{"metadata":{"customAttributes":{"a":"b"}}}}}"#,
+            r#"{"action":"onMessage","token":"T","message":{"type":"Structured","text":"…","metadata":{"parentMessageId":"p"},"content":[{"contentType":"Form","form":{"response":[{"id":"c"}]}}]},"channel":{"metadata":{"customAttributes":{"a":"b"}}}}"#,
+            r#"{"action":"onMessage","token":"T","message":{"type":"Event","events":[{"eventType":"Typing","typing":{"type":"On"}}]}}"#,
+            r#"{"action":"echo","token":"T","message":{"type":"Text","text":"ping"}}"#,
+            r#"{"action":"closeSession","token":"T","closeAllConnections":true,"tracingId":"t"}"#,
+            r#"{"action":"onAttachment","token":"T","fileName":"f","fileType":"t","fileSize":1,"errorsAsJson":true}"#,
+        ]
+        .map(|frame| frame.replace("\"T\"", &format!("\"{token}\"")));
+        assert_eq!(places(&frames.each_ref().map(String::as_str)), [""; 0]);
+    }
+
+    #[test]
+    fn what_they_do_not_send_is_named_without_its_value() {
+        assert_eq!(
+            places(&[
+                r#"{"action":"typing","token":"x"}"#,
+                r#"{"action":"getJwt","token":"x","secret":"hunter2"}"#,
+                r#"{"action":"getJwt","token":"x","tracingId":7}"#,
+                r#"{"action":"onMessage","token":"7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11","message":{"txt":"a","events":[{"foo":1},{"foo":2}]}}"#,
+            ]),
+            [
+                "OddToken getJwt x2",
+                "UnknownAction typing x1",
+                "UnknownField getJwt.secret x1",
+                "UnknownField getJwt.tracingId x1",
+                "UnknownField onMessage.message.events.foo x2",
+                "UnknownField onMessage.message.txt x1",
+            ]
+        );
+    }
+
+    #[test]
+    fn complaints_are_bounded() {
+        let mut complaints = Complaints::default();
+        for number in 0..MOST + 5 {
+            complaints.add(
+                Oddity::UnknownAction,
+                &format!("{number}{}", "x".repeat(300)),
+                now().utc,
+            );
+        }
+        assert_eq!((complaints.list().len(), complaints.dropped()), (MOST, 5));
+        assert!(complaints.list().iter().all(|it| it.place.len() <= LONGEST));
+    }
+}

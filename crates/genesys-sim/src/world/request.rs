@@ -1,0 +1,105 @@
+//! Frames from a guest, read by the simulator's own rules.
+
+use serde_json::{Map, Value};
+
+use crate::world::frame::Refusal;
+
+/// A flat JSON object with an `action`.
+#[derive(Debug)]
+pub(crate) struct Request {
+    action: String,
+    fields: Map<String, Value>,
+}
+
+impl Request {
+    pub(crate) fn parse(frame: &str) -> Option<Self> {
+        let Ok(Value::Object(fields)) = serde_json::from_str(frame) else {
+            return None;
+        };
+        let action = fields.get("action")?.as_str()?.to_owned();
+        Some(Self { action, fields })
+    }
+
+    pub(crate) fn action(&self) -> &str {
+        &self.action
+    }
+
+    pub(crate) fn fields(&self) -> Fields<'_> {
+        Fields {
+            within: "",
+            map: &self.fields,
+        }
+    }
+
+    pub(crate) fn tracing_id(&self) -> Option<&str> {
+        self.fields.get("tracingId")?.as_str()
+    }
+}
+
+/// An object's fields. A field that is `null` counts as absent; one of the wrong type fails the whole request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fields<'a> {
+    within: &'static str,
+    map: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        self.map.iter()
+    }
+
+    pub(crate) fn text(self, name: &str) -> Result<&'a str, Refusal> {
+        self.optional_text(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    pub(crate) fn optional_text(self, name: &str) -> Result<Option<&'a str>, Refusal> {
+        self.present(name)
+            .map(|value| value.as_str().ok_or(Refusal::FAILED))
+            .transpose()
+    }
+
+    pub(crate) fn optional_flag(self, name: &str) -> Result<Option<bool>, Refusal> {
+        self.present(name)
+            .map(|value| value.as_bool().ok_or(Refusal::FAILED))
+            .transpose()
+    }
+
+    pub(crate) fn flag(self, name: &str) -> Result<bool, Refusal> {
+        self.optional_flag(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    pub(crate) fn object(self, name: &'static str) -> Result<Self, Refusal> {
+        self.optional_object(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    pub(crate) fn optional_object(self, name: &'static str) -> Result<Option<Self>, Refusal> {
+        self.present(name)
+            .map(|value| Self::of(name, value).ok_or(Refusal::FAILED))
+            .transpose()
+    }
+
+    /// The items of an array; absent is empty.
+    pub(crate) fn list(self, name: &str) -> Result<&'a [Value], Refusal> {
+        match self.present(name) {
+            None => Ok(&[]),
+            Some(Value::Array(items)) => Ok(items),
+            Some(_) => Err(Refusal::FAILED),
+        }
+    }
+
+    /// An array's item as an object.
+    pub(crate) fn of(within: &'static str, value: &'a Value) -> Option<Self> {
+        value.as_object().map(|map| Self { within, map })
+    }
+
+    pub(crate) fn missing(self, name: &str) -> Refusal {
+        match self.within {
+            "" => Refusal::missing(name),
+            within => Refusal::missing(&format!("{within}.{name}")),
+        }
+    }
+
+    fn present(self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+}

@@ -1,0 +1,196 @@
+//! The rules of the world, each by a virtual clock.
+
+mod conversation;
+mod golden;
+mod hardening;
+mod lifetime;
+mod limit;
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use genesys_api::{Clock, Now, parse_rfc3339};
+use http::{Request, Response};
+use serde_json::{Value, json};
+
+use super::*;
+
+pub(crate) const DEPLOYMENT: &str = "b3c2a0de-1111-4222-8333-444455556666";
+pub(crate) const TOKEN: &str = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11";
+
+/// The same moment for all tests.
+pub(crate) fn now() -> Now {
+    static START: OnceLock<Instant> = OnceLock::new();
+    Now {
+        instant: *START.get_or_init(|| Clock::system().now().instant),
+        utc: parse_rfc3339("2026-01-01T00:00:00Z").unwrap(),
+    }
+}
+
+pub(crate) fn at(start: Now, after: Duration) -> Now {
+    Now {
+        instant: start.instant + after,
+        utc: start.utc + after,
+    }
+}
+
+pub(crate) fn rules() -> Rules {
+    Rules {
+        deployment: Some(DEPLOYMENT.parse().unwrap()),
+        client_id: Some("client".to_owned()),
+        client_secret: Some("s3cret".into()),
+        ..Rules::default()
+    }
+}
+
+pub(crate) fn world() -> World {
+    world_of(rules())
+}
+
+pub(crate) fn world_of(rules: Rules) -> World {
+    World::new(rules, "http://127.0.0.1:9".parse().unwrap(), [1; 32])
+}
+
+pub(crate) fn send(world: &mut World, request: Request<Bytes>, now: Now) -> (Response<Bytes>, Value) {
+    let response = world.handle_request(request, now);
+    let body = serde_json::from_slice(response.body()).unwrap_or_default();
+    (response, body)
+}
+
+pub(crate) fn get(world: &mut World, path: &str, now: Now) -> (Response<Bytes>, Value) {
+    send(world, Request::get(path).body(Bytes::new()).unwrap(), now)
+}
+
+/// A world with a clock that only tests move.
+struct Stage {
+    world: World,
+    now: Now,
+}
+
+/// What a socket saw.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Closed(u16),
+    Frame(Value),
+}
+
+impl Stage {
+    fn new(rules: Rules) -> Self {
+        Self {
+            world: world_of(rules),
+            now: now(),
+        }
+    }
+
+    /// A silent agent, and no limits: nothing but what the test does.
+    fn quiet() -> Self {
+        Self::new(Rules {
+            agent: Agent::Silent,
+            limits: Limits::none(),
+            ..rules()
+        })
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = at(self.now, time);
+        self.world.handle_timeout(self.now);
+    }
+
+    fn connect(&mut self) -> SocketId {
+        self.handshake(DEPLOYMENT, None).unwrap()
+    }
+
+    #[expect(clippy::unwrap_in_result, reason = "a test's own request is valid")]
+    fn handshake(
+        &mut self,
+        deployment: &str,
+        origin: Option<&str>,
+    ) -> Result<SocketId, Box<Response<Bytes>>> {
+        let mut request = Request::get(format!("/v1?deploymentId={deployment}&application=x"));
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        let request = request.body(()).unwrap();
+        self.world.handle_handshake(&request, self.now)
+    }
+
+    /// A socket configured for [`TOKEN`].
+    fn guest(&mut self) -> SocketId {
+        let socket = self.connect();
+        let answer = self.ask(socket, configure());
+        assert_eq!(answer["class"], "SessionResponse");
+        socket
+    }
+
+    fn tell(&mut self, socket: SocketId, frame: impl ToString) {
+        self.world.handle_frame(socket, &frame.to_string(), self.now);
+    }
+
+    /// Sends a frame, and expects one in return. What came before is gone.
+    fn ask(&mut self, socket: SocketId, frame: impl ToString) -> Value {
+        self.seen();
+        self.tell(socket, frame);
+        let mut seen = self.seen_by(socket);
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        match seen.remove(0) {
+            Seen::Frame(frame) => frame,
+            Seen::Closed(code) => panic!("closed with {code}"),
+        }
+    }
+
+    /// What all sockets saw since the last look.
+    fn seen(&mut self) -> Vec<(SocketId, Seen)> {
+        std::iter::from_fn(|| self.world.poll_output())
+            .map(|output| match output {
+                Output::Frame { socket, text } => (socket, Seen::Frame(serde_json::from_str(&text).unwrap())),
+                Output::Close { socket, code, .. } => (socket, Seen::Closed(code)),
+                Output::Advance(_) => panic!("no frame moves the clock"),
+            })
+            .collect()
+    }
+
+    /// What one socket saw since the last look; the others' is gone.
+    fn seen_by(&mut self, socket: SocketId) -> Vec<Seen> {
+        self.seen()
+            .into_iter()
+            .filter(|(other, _)| *other == socket)
+            .map(|(_, seen)| seen)
+            .collect()
+    }
+
+    fn history(&mut self, jwt: &str, query: &str) -> (u16, Value) {
+        let request = Request::get(format!("/api/v2/webmessaging/messages{query}"))
+            .header("authorization", format!("bearer {jwt}"))
+            .body(Bytes::new())
+            .unwrap();
+        let (response, body) = send(&mut self.world, request, self.now);
+        (response.status().as_u16(), body)
+    }
+
+    fn jwt(&mut self, socket: SocketId) -> String {
+        let answer = self.ask(socket, json!({"action": "getJwt", "token": TOKEN}));
+        answer["body"]["jwt"].as_str().unwrap().to_owned()
+    }
+}
+
+fn configure() -> Value {
+    json!({"action": "configureSession", "token": TOKEN, "deploymentId": DEPLOYMENT, "startNew": false})
+}
+
+fn text(text: &str) -> Value {
+    json!({"action": "onMessage", "token": TOKEN, "tracingId": "t-1", "message": {"type": "Text", "text": text}})
+}
+
+fn presence(kind: &str) -> Value {
+    json!({"action": "onMessage", "token": TOKEN, "tracingId": "t-1", "message":
+        {"type": "Event", "events": [{"eventType": "Presence", "presence": {"type": kind}}]}})
+}
+
+fn code(frame: &Value) -> u64 {
+    frame["code"].as_u64().unwrap()
+}
+
+fn refusal(code: u64, body: &str) -> Value {
+    json!({"type": "response", "class": "string", "code": code, "body": body})
+}

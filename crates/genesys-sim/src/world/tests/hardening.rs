@@ -1,0 +1,219 @@
+//! Whatever a guest sends, the world answers and goes on.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn a_frame_that_is_no_request_fails() {
+    let mut stage = Stage::quiet();
+    let socket = stage.guest();
+    for frame in [
+        "",
+        "no JSON",
+        "[]",
+        "7",
+        "null",
+        "\"configureSession\"",
+        "{}",
+        r#"{"action":7}"#,
+        r#"{"action":"fly","token":"t"}"#,
+        r#"{"action":"onMessage","token":"#,
+        &"[".repeat(100_000),
+    ] {
+        assert_eq!(
+            stage.ask(socket, frame),
+            refusal(400, "Request failed."),
+            "{:.40}",
+            frame
+        );
+    }
+}
+
+#[test]
+fn a_missing_field_is_named() {
+    let mut stage = Stage::quiet();
+    let socket = stage.guest();
+    for (frame, missing) in [
+        (json!({"action": "configureSession"}), "token"),
+        (
+            json!({"action": "configureSession", "token": TOKEN}),
+            "deploymentId",
+        ),
+        (
+            json!({"action": "configureSession", "token": null, "deploymentId": DEPLOYMENT}),
+            "token",
+        ),
+        (
+            json!({"action": "getConfiguration", "token": TOKEN}),
+            "deploymentId",
+        ),
+        (json!({"action": "getJwt"}), "token"),
+        (json!({"action": "echo", "token": TOKEN}), "message"),
+        (
+            json!({"action": "echo", "token": TOKEN, "message": {}}),
+            "message.text",
+        ),
+        (
+            json!({"action": "closeSession", "token": TOKEN, "tracingId": "t"}),
+            "closeAllConnections",
+        ),
+        (
+            json!({"action": "closeSession", "token": TOKEN, "closeAllConnections": true}),
+            "tracingId",
+        ),
+        (json!({"action": "onMessage", "token": TOKEN}), "message"),
+        (
+            json!({"action": "onMessage", "token": TOKEN, "message": {}}),
+            "message.type",
+        ),
+        (
+            json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Text"}}),
+            "message.text",
+        ),
+        (
+            json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Text", "text": ""}}),
+            "message.text",
+        ),
+        (
+            json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Event"}}),
+            "message.events",
+        ),
+        (
+            json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Event", "events": [{}]}}),
+            "message.events.eventType",
+        ),
+    ] {
+        let mut answer = stage.ask(socket, &frame);
+        answer.as_object_mut().unwrap().remove("tracingId");
+        assert_eq!(
+            answer,
+            refusal(4020, &format!("Missing parameter: {missing}")),
+            "{frame}"
+        );
+    }
+}
+
+#[test]
+fn a_field_of_the_wrong_type_fails() {
+    let mut stage = Stage::quiet();
+    let socket = stage.guest();
+    for frame in [
+        json!({"action": "configureSession", "token": 7, "deploymentId": DEPLOYMENT}),
+        json!({"action": "configureSession", "token": TOKEN, "deploymentId": DEPLOYMENT, "startNew": "no"}),
+        json!({"action": "closeSession", "token": TOKEN, "closeAllConnections": 1, "tracingId": "t"}),
+        json!({"action": "onMessage", "token": TOKEN, "message": "hello"}),
+        json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Text", "text": 7}}),
+        json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Receipt", "text": "x"}}),
+        json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Text", "text": "x", "content": {}}}),
+        json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Text", "text": "x", "content": [7]}}),
+        json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Text", "text": "x", "metadata": {"a": 1}}}),
+        json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Event", "events": [1]}}),
+        json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Event", "events": [{}, {}]}}),
+    ] {
+        let mut answer = stage.ask(socket, &frame);
+        answer.as_object_mut().unwrap().remove("tracingId");
+        assert_eq!(answer, refusal(400, "Request failed."), "{frame}");
+    }
+    assert_eq!(stage.world.counters().guest_messages, 0);
+}
+
+#[test]
+fn the_same_seed_and_inputs_give_the_same_world() {
+    let run = || {
+        let mut stage = Stage::new(rules());
+        let socket = stage.guest();
+        stage.jwt(socket);
+        stage.tell(socket, text("hello"));
+        stage.tell(socket, presence("Clear"));
+        stage.seen()
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_world_does_not_show_its_secrets() {
+    let mut stage = Stage::new(rules());
+    stage.guest();
+    let shown = format!("{:?} {:?}", stage.world, stage.world.rules);
+    assert!(!shown.contains("s3cret") && !shown.contains(TOKEN), "{shown}");
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let words = [
+        "action",
+        "onMessage",
+        "configureSession",
+        "closeSession",
+        "echo",
+        "getJwt",
+        "token",
+        TOKEN,
+        "deploymentId",
+        DEPLOYMENT,
+        "message",
+        "type",
+        "Text",
+        "Event",
+        "text",
+        "content",
+        "contentType",
+        "ButtonResponse",
+        "events",
+        "eventType",
+        "Presence",
+        "presence",
+        "Clear",
+        "channel",
+        "metadata",
+        "customAttributes",
+        "tracingId",
+        "closeAllConnections",
+        "startNew",
+        "/disconnect",
+    ];
+    let word = proptest::sample::select(words.to_vec());
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        word.clone().prop_map(Value::from),
+        ".{0,20}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::hash_map(word.clone().prop_map(str::to_owned), inner, 0..6)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_frame_breaks_the_world(
+        frames in proptest::collection::vec((json_value(), 0_usize..4, 0_u64..3_600_000), 1..40),
+    ) {
+        let mut stage = Stage::new(Rules { session_duration: Duration::from_secs(3_600), ..rules() });
+        let mut sockets: Vec<_> = (0..4).map(|_| stage.connect()).collect();
+        for (mut frame, index, ms) in frames {
+            if let Some(map) = frame.as_object_mut() {
+                map.entry("action").or_insert_with(|| "onMessage".into());
+                map.entry("token").or_insert_with(|| TOKEN.into());
+            }
+            stage.now = at(stage.now, Duration::from_millis(ms));
+            stage.tell(sockets[index], frame);
+            for (socket, seen) in stage.seen() {
+                if let (Seen::Closed(_), Some(place)) = (seen, sockets.iter().position(|it| *it == socket)) {
+                    sockets[place] = stage.connect();
+                }
+            }
+            prop_assert_eq!(stage.world.counters().open, 4);
+        }
+        let socket = stage.connect();
+        stage.now = at(stage.now, Duration::from_secs(60));
+        stage.tell(socket, configure());
+        let answered = stage.seen().iter().any(|(to, _)| *to == socket);
+        prop_assert!(answered);
+    }
+}

@@ -1,0 +1,63 @@
+//! What will happen by itself, in the order of time.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::world::agent::Turn;
+use crate::world::session::SessionKey;
+
+/// Why a world wants to be woken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The agent types, speaks or leaves.
+    AgentTurn,
+    /// A session's time is over.
+    SessionExpiry,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Timer {
+    Expiry(SessionKey),
+    Turn(SessionKey, Turn),
+}
+
+/// Names one timer, to cancel it. Timers of one instant go off in the order in which they were set.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct TimerKey {
+    at: Instant,
+    number: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    queue: BTreeMap<TimerKey, Timer>,
+    set: u64,
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, at: Instant, timer: Timer) -> TimerKey {
+        self.set += 1;
+        let key = TimerKey { at, number: self.set };
+        self.queue.insert(key, timer);
+        key
+    }
+
+    pub(crate) fn cancel(&mut self, key: TimerKey) {
+        self.queue.remove(&key);
+    }
+
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<(TimerKey, Timer)> {
+        let first = self.queue.first_entry()?;
+        (first.key().at <= now).then(|| first.remove_entry())
+    }
+
+    pub(crate) fn next(&self) -> Option<(Instant, Reason)> {
+        let (key, timer) = self.queue.first_key_value()?;
+        let reason = match timer {
+            Timer::Expiry(_) => Reason::SessionExpiry,
+            Timer::Turn(..) => Reason::AgentTurn,
+        };
+        Some((key.at, reason))
+    }
+}

@@ -1,0 +1,303 @@
+//! The simulator on real sockets, plain and over TLS.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where its own setup fails")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use genesys_api::{Clock, Host};
+use genesys_http::{Client, Stream};
+use genesys_sim::{Agent, Config, LOOPBACK, Limits, Rules, Simulator, StartErrorKind, Tls, throwaway_ca};
+use http::{Request, Response};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+const TOKEN: &str = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11";
+
+type Guest = WebSocketStream<Stream>;
+
+fn client(sim: &Simulator) -> Client {
+    let tls = match sim.ca_pem() {
+        Some(ca) => genesys_http::Tls::only_ca(ca.as_bytes()),
+        None => genesys_http::Tls::system(),
+    };
+    Client::builder(tls.unwrap()).build()
+}
+
+async fn connect(sim: &Simulator, origin: Option<&str>) -> Result<Guest, Error> {
+    let stream = client(sim).connect(sim.host()).await.unwrap();
+    let url = format!("{}?deploymentId={}", sim.websocket_url(), sim.deployment_id());
+    let mut request = url.into_client_request().unwrap();
+    if let Some(origin) = origin {
+        request.headers_mut().insert("origin", origin.parse().unwrap());
+    }
+    client_async(request, stream).await.map(|(guest, _)| guest)
+}
+
+async fn configured(sim: &Simulator) -> Guest {
+    let mut guest = connect(sim, None).await.unwrap();
+    let configure =
+        json!({"action": "configureSession", "token": TOKEN, "deploymentId": sim.deployment_id()});
+    tell(&mut guest, configure).await;
+    assert_eq!(heard(&mut guest).await["body"]["connected"], true);
+    guest
+}
+
+async fn tell(guest: &mut Guest, frame: Value) {
+    guest.send(Message::text(frame.to_string())).await.unwrap();
+}
+
+async fn heard(guest: &mut Guest) -> Value {
+    match guest.next().await.unwrap().unwrap() {
+        Message::Text(text) => serde_json::from_str(&text).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn closed(guest: &mut Guest) -> u16 {
+    match guest.next().await.unwrap().unwrap() {
+        Message::Close(Some(CloseFrame { code, .. })) => code.into(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn call(sim: &Simulator, request: http::request::Builder, body: &str) -> (Response<Bytes>, Value) {
+    let request = request.body(Bytes::from(body.to_owned())).unwrap();
+    let response = client(sim).send(request).await.unwrap();
+    let body = serde_json::from_slice(response.body()).unwrap_or_default();
+    (response, body)
+}
+
+async fn converse(config: Config) {
+    let sim = Simulator::start(config).await.unwrap();
+    let mut guest = configured(&sim).await;
+    tell(
+        &mut guest,
+        json!({"action": "onMessage", "token": TOKEN, "tracingId": "t-1", "message": {"type": "Text", "text": "hello"}}),
+    )
+    .await;
+    assert_eq!(heard(&mut guest).await["tracingId"], "t-1");
+    assert_eq!(
+        heard(&mut guest).await["body"]["events"][0]["eventType"],
+        "Typing"
+    );
+    assert_eq!(heard(&mut guest).await["body"]["text"], "You said: hello");
+
+    tell(&mut guest, json!({"action": "getJwt", "token": TOKEN})).await;
+    let jwt = heard(&mut guest).await["body"]["jwt"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let history = Request::get(sim.host().uri("/api/v2/webmessaging/messages?pageSize=100"))
+        .header("authorization", format!("bearer {jwt}"));
+    let (response, page) = call(&sim, history, "").await;
+    assert_eq!((response.status().as_u16(), &page["total"]), (200, &json!(2)));
+    assert!(response.headers().contains_key("inin-correlation-id"));
+
+    let (_, clock) = call(&sim, Request::get(sim.host().uri("/sim/clock")), "").await;
+    let (_, moved) = call(
+        &sim,
+        Request::post(sim.host().uri("/sim/clock")),
+        r#"{"advance":"73h"}"#,
+    )
+    .await;
+    assert!(moved["utc"].as_str() > clock["utc"].as_str());
+    assert_eq!(heard(&mut guest).await["class"], "SessionExpiredEvent");
+
+    guest.close(None).await.unwrap();
+    assert!(sim.complaints().is_empty());
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn a_conversation_over_tls() {
+    converse(Config::default()).await;
+}
+
+#[tokio::test]
+async fn a_conversation_without_tls() {
+    converse(Config::plain()).await;
+}
+
+#[tokio::test]
+async fn a_page_from_elsewhere_is_refused_before_the_upgrade() {
+    let sim = Simulator::start(Config {
+        rules: Rules {
+            allowed_domains: Some(vec!["example.com".to_owned()]),
+            ..Rules::default()
+        },
+        ..Config::plain()
+    })
+    .await
+    .unwrap();
+    for origin in [Some("https://evil.test"), None] {
+        match connect(&sim, origin).await {
+            Err(Error::Http(response)) => assert_eq!(response.status(), 403),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(connect(&sim, Some("https://app.example.com")).await.is_ok());
+    assert_eq!(sim.counters().refused, 2);
+}
+
+#[tokio::test]
+async fn stopping_closes_every_socket_with_1001() {
+    let sim = Simulator::start(Config::plain()).await.unwrap();
+    let mut guest = configured(&sim).await;
+    let mut stranger = connect(&sim, None).await.unwrap();
+    let host = sim.host().clone();
+    let http = client(&sim);
+    let ((), code, other) = tokio::join!(sim.stop(), closed(&mut guest), closed(&mut stranger));
+    assert_eq!((code, other), (1001, 1001));
+    assert!(http.connect(&host).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn dropping_the_simulator_closes_its_sockets_too() {
+    let sim = Simulator::start(Config::plain()).await.unwrap();
+    let mut guest = configured(&sim).await;
+    drop(sim);
+    assert_eq!(closed(&mut guest).await, 1001);
+}
+
+#[tokio::test]
+async fn a_message_too_large_ends_the_socket_and_nothing_else() {
+    let sim = Simulator::start(Config::plain()).await.unwrap();
+    let mut guest = configured(&sim).await;
+    guest
+        .send(Message::text("x".repeat(128 * 1024 + 1)))
+        .await
+        .unwrap();
+    assert_eq!(closed(&mut guest).await, 1009);
+    configured(&sim).await;
+}
+
+#[tokio::test]
+async fn a_binary_frame_fails_like_any_other_that_is_no_json() {
+    let sim = Simulator::start(Config::plain()).await.unwrap();
+    let mut guest = configured(&sim).await;
+    guest.send(Message::binary(vec![1, 2, 3])).await.unwrap();
+    assert_eq!(heard(&mut guest).await["body"], "Request failed.");
+}
+
+#[tokio::test]
+async fn the_fourth_socket_of_a_session_closes_the_first() {
+    let sim = Simulator::start(Config::plain()).await.unwrap();
+    let mut first = configured(&sim).await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(configured(&sim).await);
+    }
+    assert_eq!(heard(&mut first).await["class"], "ConnectionClosedEvent");
+    assert_eq!(closed(&mut first).await, 1000);
+    assert_eq!(sim.counters().evicted, 1);
+}
+
+#[tokio::test]
+async fn a_late_answer_comes_when_the_clock_says_so() {
+    let clock = Clock::system();
+    let sim = Simulator::start(Config {
+        clock: clock.clone(),
+        rules: Rules {
+            agent: Agent::Replies(vec!["at last".to_owned()]),
+            agent_delay: Duration::from_secs(3_600),
+            limits: Limits::none(),
+            ..Rules::default()
+        },
+        ..Config::plain()
+    })
+    .await
+    .unwrap();
+    let mut guest = configured(&sim).await;
+    tell(
+        &mut guest,
+        json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Text", "text": "hello"}}),
+    )
+    .await;
+    heard(&mut guest).await;
+    heard(&mut guest).await;
+    clock.advance(Duration::from_secs(3_600));
+    assert_eq!(heard(&mut guest).await["body"]["text"], "at last");
+}
+
+#[tokio::test]
+async fn rest_refuses_large_bodies_and_broken_handshakes() {
+    let sim = Simulator::start(Config::plain()).await.unwrap();
+    let large = "x".repeat(64 * 1024 + 1);
+    let (response, body) = call(&sim, Request::post(sim.host().uri("/sim/clock")), &large).await;
+    assert_eq!(
+        (response.status().as_u16(), &body["code"]),
+        (413, &json!("body.too.large"))
+    );
+    let path = format!("/v1?deploymentId={}", sim.deployment_id());
+    let (response, _) = call(&sim, Request::get(sim.host().uri(&path)), "").await;
+    assert_eq!(response.status(), 400);
+    assert_eq!(sim.counters().open, 0);
+}
+
+#[tokio::test]
+async fn the_ready_line_says_where_everything_is() {
+    let sim = Simulator::start(Config::plain()).await.unwrap();
+    let line = sim.ready_line(None);
+    assert!(
+        line.starts_with(r#"{"event":"ready","http":"http://127.0.0.1:"#),
+        "{line}"
+    );
+    let line: Value = serde_json::from_str(&line).unwrap();
+    let port = sim.local_addr().port();
+    assert_eq!(line["event"], "ready");
+    assert_eq!(line["http"], format!("http://127.0.0.1:{port}"));
+    assert_eq!(line["websocket"], format!("ws://127.0.0.1:{port}/v1"));
+    assert_eq!(line["deployment_id"], sim.deployment_id().as_str());
+    assert_eq!(line["client_id"], sim.client_id());
+    assert_eq!(line["ca"], Value::Null);
+    let secret = line["client_secret"].as_str().unwrap();
+    assert!(!format!("{sim:?}").contains(secret));
+    assert_eq!(line.as_object().unwrap().len(), 7);
+    let with_ca: Value = serde_json::from_str(&sim.ready_line(Some("/tmp/ca.pem".as_ref()))).unwrap();
+    assert_eq!(with_ca["ca"], "/tmp/ca.pem");
+}
+
+#[tokio::test]
+async fn two_simulators_can_share_an_authority() {
+    let pki = throwaway_ca(&LOOPBACK).unwrap();
+    let config = || Config {
+        tls: Tls::Given(pki.clone()),
+        ..Config::default()
+    };
+    let one = Simulator::start(config()).await.unwrap();
+    let other = Simulator::start(config()).await.unwrap();
+    assert_eq!(one.ca_pem(), other.ca_pem());
+    let http = client(&one);
+    for name in ["localhost", "127.0.0.1"] {
+        let host: Host = format!("https://{name}:{}", other.host().port()).parse().unwrap();
+        assert!(http.connect(&host).await.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_fails_says_why() {
+    let sim = Simulator::start(Config::plain()).await.unwrap();
+    let taken = Simulator::start(Config {
+        listen: sim.local_addr(),
+        ..Config::plain()
+    })
+    .await
+    .unwrap_err();
+    assert_eq!(taken.kind(), StartErrorKind::Bind);
+    assert!(std::error::Error::source(&taken).is_some());
+
+    let mut pki = throwaway_ca(&LOOPBACK).unwrap();
+    pki.key_pem = "no key".into();
+    let broken = Simulator::start(Config {
+        tls: Tls::Given(pki),
+        ..Config::default()
+    })
+    .await
+    .unwrap_err();
+    assert_eq!(broken.kind(), StartErrorKind::Certificate);
+}
