@@ -1,1 +1,24 @@
 #![doc = include_str!("../README.md")]
+
+mod action;
+mod checkpoint;
+mod entry;
+mod export;
+#[cfg(feature = "client")]
+pub mod files;
+mod hash;
+pub mod proof;
+mod pseudonym;
+mod tree;
+mod value;
+mod verifier;
+
+pub use action::{Action, UnknownAction};
+pub use checkpoint::{Checkpoint, CheckpointError, KeyError, Signer, VerifierKey};
+pub use entry::{Actor, ActorKind, Draft, DraftError, Entry, EntryError, LONGEST_ENTRY, Outcome};
+pub use export::Line;
+pub use hash::{Hash, leaf_hash};
+pub use pseudonym::{Pseudonym, PseudonymError};
+pub use tree::Tree;
+pub use value::Value;
+pub use verifier::{Failure, Fault, Report, Verifier};

@@ -1,1 +1,12 @@
 #![doc = include_str!("../README.md")]
+
+pub mod cli;
+pub mod config;
+pub mod demo;
+mod gateway;
+mod guest_sessions;
+mod hub;
+mod keys;
+mod workers;
+
+pub use gateway::{Gateway, StartError};

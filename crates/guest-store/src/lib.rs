@@ -1,1 +1,30 @@
 #![doc = include_str!("../README.md")]
+
+#[cfg(any(test, feature = "__conformance"))]
+pub mod conformance;
+mod error;
+mod export;
+mod journal;
+mod memory;
+mod outbox;
+#[cfg(feature = "sqlite")]
+mod seal;
+mod session;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
+mod webhook;
+
+pub use error::{Conflict, StoreError, StoreErrorKind};
+pub use export::{ExportError, Exported, export};
+pub use memory::MemoryStore;
+pub use outbox::{Event, Leased, Settled, Settlement};
+#[cfg(feature = "sqlite")]
+pub use seal::SealKey;
+pub use session::{Session, TokenHash};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{Keys, SqliteStore};
+pub use store::{
+    Answer, Change, Committed, Limits, SessionQuery, Stats, Store, StoredCheckpoint, StoredEntry, Unit,
+};
+pub use webhook::Webhook;

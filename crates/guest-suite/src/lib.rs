@@ -1,1 +1,24 @@
 #![doc = include_str!("../README.md")]
+
+pub mod direct;
+mod error;
+mod guest;
+mod remote;
+mod session;
+mod sessions;
+
+pub use audit;
+pub use error::{Error, ErrorKind};
+pub use genesys_api as api;
+pub use genesys_auth as auth;
+pub use genesys_http as http;
+pub use guest::{NewGuest, SessionInfo};
+pub use guest_payload as payload;
+pub use guest_store as store;
+pub use remote::RemoteConfig;
+pub use session::GuestSession;
+pub use session_metrics as metrics;
+pub use sessions::GuestSessions;
+pub use token_window;
+pub use webhook;
+pub use ws_transport as transport;

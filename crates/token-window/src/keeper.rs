@@ -61,7 +61,7 @@ impl Drop for Shared {
 /// What the task has published last.
 #[derive(Clone, Debug)]
 struct View {
-    access: SecretString,
+    tokens: Tokens,
     expires_at: Instant,
     generation: u64,
     status: Status,
@@ -157,6 +157,13 @@ impl Keeper {
         }
     }
 
+    /// The tokens as they stand, for those who save them to go on after a restart. Saved ones are void once this
+    /// keeper has renewed them.
+    #[must_use]
+    pub fn tokens(&self) -> Tokens {
+        self.shared.view.borrow().tokens.clone()
+    }
+
     /// What the rotation is doing.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -228,7 +235,7 @@ pub enum KeepError {
 impl View {
     fn of(rotation: &Rotation, failures: u64) -> Self {
         Self {
-            access: rotation.tokens().access().clone(),
+            tokens: rotation.tokens().clone(),
             expires_at: rotation.expires_at(),
             generation: rotation.generation(),
             status: rotation.status(),
@@ -238,7 +245,7 @@ impl View {
 
     fn token(&self, now: Instant) -> Token {
         Token {
-            secret: self.access.clone(),
+            secret: self.tokens.access().clone(),
             generation: self.generation,
             remaining: self.expires_at.saturating_duration_since(now),
         }

@@ -23,6 +23,12 @@ pub struct Webhook {
     pub subscription: Subscription,
 }
 
+/// What [`parse`] reads back, for a store.
+#[must_use]
+pub fn body(subscription: &Subscription) -> Value {
+    body::value(subscription)
+}
+
 impl Webhook {
     /// The body of an answer. `secret` is given in the one answer that creates the webhook, or changes its secret.
     #[must_use]

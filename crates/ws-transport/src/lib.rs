@@ -1,1 +1,30 @@
 #![doc = include_str!("../README.md")]
+
+#[cfg(feature = "client")]
+pub mod client;
+mod contract;
+mod conversation;
+pub mod guest_sessions;
+mod handshake;
+mod message;
+mod origin;
+#[cfg(feature = "client")]
+pub mod server;
+#[cfg(feature = "client")]
+mod socket;
+mod url;
+pub mod web_messaging;
+mod wire;
+
+pub use contract::{Contract, Farewell, GuestSessions, WebMessaging};
+pub use conversation::{
+    Beat, CloseInfo, Command, Conversation, Ending, Event, FailureReason, Heartbeat, Loss, Reason, Refusal,
+    SendError, Session, State, Transmit,
+};
+pub use handshake::{ClientHandshake, HandshakeError, ServerHandshake};
+pub use message::{
+    Author, AuthorKind, Direction, Message, MessageId, MessageIdError, QuickReply, TEXT_LIMIT,
+};
+pub use origin::{AdmittedOrigin, Origin, OriginError, OriginPolicy, OriginPolicyError, ParseOriginError};
+pub use url::{SocketUrl, SocketUrlError};
+pub use wire::{RawFrame, SecretText, Text};

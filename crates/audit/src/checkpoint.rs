@@ -1,0 +1,420 @@
+//! The signed head of a log: a checkpoint of C2SP `tlog-checkpoint` in a `signed-note`, with Ed25519.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::digest::{SHA256, digest};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+
+use crate::Hash;
+
+/// What a log says about itself at one moment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Checkpoint {
+    /// The name of the log.
+    pub origin: String,
+    /// How many entries it has.
+    pub size: u64,
+    /// The root of the tree of these entries.
+    pub root: Hash,
+}
+
+/// Signs checkpoints. Its name is the name of the log too.
+pub struct Signer {
+    key: VerifierKey,
+    pair: Ed25519KeyPair,
+}
+
+impl Signer {
+    /// A signer with the 32 secret bytes of an Ed25519 key (RFC 8032 §5.1.5), drawn at random once and then kept.
+    ///
+    /// `name` is the name of the log, best a URL without scheme, as in `example.com/guest-audit`.
+    ///
+    /// # Errors
+    /// [`KeyError::Name`] if it can be no name.
+    pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyError> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::Secret)?;
+        Self::new(name, pair)
+    }
+
+    /// A signer with an Ed25519 key in PKCS #8 form, version 1 or 2, as DER (`openssl genpkey -algorithm ed25519`).
+    ///
+    /// # Errors
+    /// [`KeyError::Name`] if it can be no name, [`KeyError::Secret`] if it is no such key.
+    pub fn from_pkcs8(name: &str, der: &[u8]) -> Result<Self, KeyError> {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| KeyError::Secret)?;
+        Self::new(name, pair)
+    }
+
+    fn new(name: &str, pair: Ed25519KeyPair) -> Result<Self, KeyError> {
+        let mut public = [0; 32];
+        public.copy_from_slice(pair.public_key().as_ref());
+        let key = VerifierKey::new(name, public)?;
+        Ok(Self { key, pair })
+    }
+
+    /// The name of the log.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.key.name
+    }
+
+    /// The key that checks what this signer signs. It is no secret: give it to whoever verifies.
+    #[must_use]
+    pub fn verifier_key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    /// The signed note that says: the log has `size` entries, and their tree has this `root`.
+    #[must_use]
+    pub fn checkpoint(&self, size: u64, root: Hash) -> String {
+        self.note(&format!("{}\n{size}\n{}\n", self.key.name, root.to_base64()))
+    }
+
+    fn note(&self, text: &str) -> String {
+        let mut signature = self.key.id.to_vec();
+        signature.extend_from_slice(self.pair.sign(text.as_bytes()).as_ref());
+        format!("{text}\n— {} {}\n", self.key.name, STANDARD.encode(signature))
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signer({}, redacted)", self.key)
+    }
+}
+
+/// The public key of a log. Its text is the verifier key of C2SP `signed-note`: `name+0a1b2c3d+base64`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct VerifierKey {
+    name: String,
+    id: [u8; 4],
+    public: [u8; 32],
+}
+
+impl VerifierKey {
+    fn new(name: &str, public: [u8; 32]) -> Result<Self, KeyError> {
+        let fits = (1..=LONGEST_NAME).contains(&name.len());
+        if !fits
+            || name
+                .chars()
+                .any(|c| c.is_whitespace() || c.is_control() || c == '+')
+        {
+            return Err(KeyError::Name);
+        }
+        let named = [name.as_bytes(), b"\n", &[ED25519_TYPE], &public].concat();
+        let hash = digest(&SHA256, &named);
+        let mut id = [0; 4];
+        id.copy_from_slice(&hash.as_ref()[..4]);
+        Ok(Self {
+            name: name.to_owned(),
+            id,
+            public,
+        })
+    }
+
+    /// The name of the log.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads a signed note and gives its checkpoint, if this key signed it. Signatures of others, such as witnesses,
+    /// and lines after the root are allowed and not looked at.
+    ///
+    /// # Errors
+    /// A [`CheckpointError`], if it is no checkpoint of this log.
+    pub fn open(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
+        let checkpoint = read_text(self.open_note(note)?).ok_or(CheckpointError::Malformed)?;
+        if checkpoint.origin != self.name {
+            return Err(CheckpointError::OtherLog);
+        }
+        Ok(checkpoint)
+    }
+
+    /// The text of a signed note that this key signed.
+    fn open_note<'n>(&self, note: &'n str) -> Result<&'n str, CheckpointError> {
+        if note.len() > LONGEST_NOTE || note.chars().any(|c| c < ' ' && c != '\n') {
+            return Err(CheckpointError::Malformed);
+        }
+        let end = note.rfind("\n\n").ok_or(CheckpointError::Malformed)?;
+        let (text, signatures) = (&note[..=end], &note[end + 2..]);
+        let signatures = signatures.strip_suffix('\n').ok_or(CheckpointError::Malformed)?;
+        let mut ours = None;
+        for line in signatures.split('\n') {
+            let (name, signature) = read_signature(line).ok_or(CheckpointError::Malformed)?;
+            if name == self.name && signature.starts_with(&self.id) && ours.is_none() {
+                ours = Some(signature);
+            }
+        }
+        let ours = ours.ok_or(CheckpointError::NotSigned)?;
+        UnparsedPublicKey::new(&ED25519, &self.public)
+            .verify(text.as_bytes(), &ours[4..])
+            .map_err(|_| CheckpointError::BadSignature)?;
+        Ok(text)
+    }
+}
+
+impl fmt::Display for VerifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let typed = [&[ED25519_TYPE][..], &self.public].concat();
+        write!(
+            f,
+            "{}+{:08x}+{}",
+            self.name,
+            u32::from_be_bytes(self.id),
+            STANDARD.encode(typed)
+        )
+    }
+}
+
+impl FromStr for VerifierKey {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let mut parts = text.splitn(3, '+');
+        let (Some(name), Some(id), Some(typed)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(KeyError::Form);
+        };
+        let typed = STANDARD.decode(typed).map_err(|_| KeyError::Form)?;
+        let Some((&ED25519_TYPE, public)) = typed.split_first() else {
+            return Err(KeyError::Algorithm);
+        };
+        let public = public.try_into().map_err(|_| KeyError::Form)?;
+        let key = Self::new(name, public)?;
+        if id != format!("{:08x}", u32::from_be_bytes(key.id)) {
+            return Err(KeyError::Id);
+        }
+        Ok(key)
+    }
+}
+
+/// The text is no key, or the name no name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// A key of another algorithm than Ed25519.
+    #[error("the verifier key is of another algorithm: only Ed25519 (type 1) is supported")]
+    Algorithm,
+    /// Not `name+id+base64`.
+    #[error("the text is no verifier key: it reads name+id+base64, as the log prints it")]
+    Form,
+    /// The id in the text is not that of the key.
+    #[error("the id within the verifier key does not fit its name and key: copy it anew")]
+    Id,
+    /// The name is empty, too long, or has a space or a plus sign.
+    #[error("the name of a log has 1 to 128 bytes and neither white space nor a plus sign")]
+    Name,
+    /// The secret is no Ed25519 key.
+    #[error("the secret is no Ed25519 key: give 32 random bytes, or PKCS #8 as DER")]
+    Secret,
+}
+
+/// The note is no checkpoint of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The key's signature does not fit the text.
+    #[error("the checkpoint's signature does not fit its text: one of them was changed")]
+    BadSignature,
+    /// It has not the form of a checkpoint.
+    #[error(
+        "the text is no checkpoint: it has lines of origin, size and root, an empty line, and signatures"
+    )]
+    Malformed,
+    /// It is not signed by the key.
+    #[error("the checkpoint is not signed by this key: take the key that the log prints")]
+    NotSigned,
+    /// It is signed, but for a log of another name.
+    #[error("the checkpoint belongs to another log")]
+    OtherLog,
+}
+
+/// C2SP `signed-note`: the type of an Ed25519 signature.
+const ED25519_TYPE: u8 = 1;
+/// Most bytes of a name. Our choice.
+const LONGEST_NAME: usize = 128;
+/// Most bytes of a note. Our choice: a checkpoint has some 200, and each signature of a witness some 150.
+const LONGEST_NOTE: usize = 16 * 1024;
+
+fn read_signature(line: &str) -> Option<(&str, Vec<u8>)> {
+    let (name, signature) = line.strip_prefix("— ")?.split_once(' ')?;
+    let signature = STANDARD.decode(signature).ok()?;
+    (!name.is_empty() && signature.len() > 4).then_some((name, signature))
+}
+
+fn read_text(text: &str) -> Option<Checkpoint> {
+    let mut lines = text.strip_suffix('\n')?.split('\n');
+    let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
+    if origin.is_empty() || lines.any(str::is_empty) {
+        return None;
+    }
+    let number = size.parse::<u64>().ok()?;
+    // no sign and no leading zero
+    (number.to_string() == size).then_some(())?;
+    Some(Checkpoint {
+        origin: origin.to_owned(),
+        size: number,
+        root: Hash::from_base64(root)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Tree, leaf_hash};
+
+    /// The example of Go's `golang.org/x/mod/sumdb/note`, the first implementation of signed notes.
+    const GO_KEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    const GO_SECRET: &str = "AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz";
+    const GO_NOTE: &str = "If you think cryptography is the answer to your problem,\n\
+        then you don't know what your problem is.\n\n\
+        — PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+
+    fn signer() -> Signer {
+        Signer::from_seed("example.com/log", &[7; 32]).unwrap()
+    }
+
+    fn root() -> Hash {
+        [leaf_hash(b"a"), leaf_hash(b"b")]
+            .into_iter()
+            .collect::<Tree>()
+            .root()
+    }
+
+    #[test]
+    fn the_note_of_the_go_library() {
+        let key: VerifierKey = GO_KEY.parse().unwrap();
+        let (text, _) = GO_NOTE.split_at(GO_NOTE.find("\n\n").unwrap() + 1);
+        assert_eq!(key.open_note(GO_NOTE), Ok(text));
+        let seed: [u8; 32] = STANDARD.decode(GO_SECRET).unwrap()[1..].try_into().unwrap();
+        let signer = Signer::from_seed("PeterNeumann", &seed).unwrap();
+        assert_eq!(signer.verifier_key().to_string(), GO_KEY);
+        assert_eq!(signer.note(text), GO_NOTE);
+        assert_eq!(key.open(GO_NOTE), Err(CheckpointError::Malformed));
+    }
+
+    #[test]
+    fn a_checkpoint_reads_back() {
+        let signer = signer();
+        let note = signer.checkpoint(2, root());
+        let key: VerifierKey = signer.verifier_key().to_string().parse().unwrap();
+        assert_eq!(&key, signer.verifier_key());
+        assert_eq!(
+            key.open(&note),
+            Ok(Checkpoint {
+                origin: "example.com/log".to_owned(),
+                size: 2,
+                root: root()
+            })
+        );
+        let text = note.split_once("\n\n").unwrap().0;
+        assert_eq!(text, format!("example.com/log\n2\n{}", root().to_base64()));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let (signer, note) = (signer(), signer().checkpoint(2, root()));
+        for at in 0..note.len() {
+            for bit in 0..8 {
+                let mut bytes = note.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                if let Ok(changed) = String::from_utf8(bytes) {
+                    assert!(
+                        signer.verifier_key().open(&changed).is_err(),
+                        "byte {at}, bit {bit}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn signatures_of_others_are_passed_over() {
+        let (signer, note) = (signer(), signer().checkpoint(2, root()));
+        let witness = Signer::from_seed("witness.example", &[8; 32]).unwrap();
+        let (text, ours) = note.split_once("\n\n").unwrap();
+        let cosigned = witness.note(&format!("{text}\n"));
+        let both = format!("{cosigned}{ours}");
+        assert_eq!(signer.verifier_key().open(&both).unwrap().size, 2);
+        assert_eq!(
+            signer.verifier_key().open(&cosigned),
+            Err(CheckpointError::NotSigned)
+        );
+        assert_eq!(
+            witness.verifier_key().open(&both),
+            Err(CheckpointError::OtherLog),
+            "a witness is not the log"
+        );
+    }
+
+    #[test]
+    fn the_text_must_be_exact() {
+        let signer = signer();
+        let root = root().to_base64();
+        let open = |text: String| signer.verifier_key().open(&signer.note(&text));
+        assert!(open(format!("example.com/log\n2\n{root}\nextension\n")).is_ok());
+        for text in [
+            format!("example.com/log\n02\n{root}\n"),
+            format!("example.com/log\n+2\n{root}\n"),
+            format!("example.com/log\n-2\n{root}\n"),
+            format!("example.com/log\n18446744073709551616\n{root}\n"),
+            format!("example.com/log\n2\n{}\n", &root[4..]),
+            "example.com/log\n2\n".to_owned(),
+            format!("\n2\n{root}\n"),
+        ] {
+            assert_eq!(open(text.clone()), Err(CheckpointError::Malformed), "{text}");
+        }
+        let key = signer.verifier_key();
+        for note in [
+            "",
+            "\n\n",
+            "a\n\n",
+            "a\n\n— b\n",
+            "a\r\n\n— b AAAAAAAA\n",
+            "a\n\n— b AAAA\n",
+        ] {
+            assert_eq!(key.open(note), Err(CheckpointError::Malformed), "{note:?}");
+        }
+        assert_eq!(key.open("a\n\n— b AAAAAAAA\n"), Err(CheckpointError::NotSigned));
+    }
+
+    #[test]
+    fn keys_are_checked() {
+        let key = |text: &str| text.parse::<VerifierKey>().unwrap_err();
+        assert_eq!(key(""), KeyError::Form);
+        assert_eq!(key("a+b"), KeyError::Form);
+        assert_eq!(key("a+00000000+!"), KeyError::Form);
+        assert_eq!(key("a+00000000+AQ=="), KeyError::Form);
+        assert_eq!(key(&GO_KEY.replace("+AR", "+BR")), KeyError::Algorithm);
+        assert_eq!(key(&GO_KEY.replace("c74f20a3", "c74f20a4")), KeyError::Id);
+        assert_eq!(key(&GO_KEY.replace("c74f20a3", "C74F20A3")), KeyError::Id);
+        assert_eq!(key(&GO_KEY.replace("Peter", "Petra")), KeyError::Id);
+        for name in ["", "a b", "a+b", "a\nb", "a\u{a0}b", &"n".repeat(129)] {
+            assert_eq!(
+                Signer::from_seed(name, &[0; 32]).unwrap_err(),
+                KeyError::Name,
+                "{name:?}"
+            );
+        }
+        assert_eq!(
+            Signer::from_pkcs8("log", b"no key").unwrap_err(),
+            KeyError::Secret
+        );
+    }
+
+    #[test]
+    fn pkcs8_and_seed_are_the_same_key() {
+        // RFC 8410 §10.3, the private key of version 1
+        let der = STANDARD
+            .decode("MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC")
+            .unwrap();
+        let seed: [u8; 32] = der[16..].try_into().unwrap();
+        let one = Signer::from_pkcs8("log", &der).unwrap();
+        let two = Signer::from_seed("log", &seed).unwrap();
+        assert_eq!(one.verifier_key(), two.verifier_key());
+        assert!(format!("{one:?}").contains("redacted"));
+    }
+}

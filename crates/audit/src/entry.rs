@@ -1,0 +1,476 @@
+//! What one entry of the log says, and the bytes that are hashed.
+
+use std::collections::BTreeMap;
+
+use genesys_api::{parse_rfc3339, rfc3339};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::value::{details, is_key};
+use crate::{Action, Pseudonym, Value};
+
+/// Most bytes of an entry. Our choice; the formats of C2SP allow 65,535.
+pub const LONGEST_ENTRY: usize = 16 * 1024;
+
+/// An entry before the log has given it a number.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Draft {
+    /// When it happened. Kept to the millisecond.
+    pub at: OffsetDateTime,
+    /// Who did it.
+    pub actor: Actor,
+    /// What they did.
+    pub action: Action,
+    /// How it went.
+    pub outcome: Outcome,
+    /// Whom it concerns.
+    pub subject: Option<Pseudonym>,
+    /// What else is to be known. No personal data, and no secrets: entries are never changed.
+    pub detail: BTreeMap<String, Value>,
+}
+
+impl Draft {
+    /// An entry that says: at this time, `actor` did `action`, and it went well.
+    #[must_use]
+    pub fn new(at: OffsetDateTime, actor: Actor, action: Action) -> Self {
+        Self {
+            at,
+            actor,
+            action,
+            outcome: Outcome::Ok,
+            subject: None,
+            detail: BTreeMap::new(),
+        }
+    }
+
+    /// How it went.
+    #[must_use]
+    pub fn outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self
+    }
+
+    /// Whom it concerns.
+    #[must_use]
+    pub fn subject(mut self, subject: Pseudonym) -> Self {
+        self.subject = Some(subject);
+        self
+    }
+
+    /// One detail; `key` has 1 to 64 characters of `A-Z a-z 0-9 . _ : -`.
+    #[must_use]
+    pub fn detail(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.detail.insert(key.into(), value.into());
+        self
+    }
+
+    /// The bytes of this draft as entry number `seq`, counted from 0, of the log named `log`.
+    ///
+    /// They are canonical by RFC 8785: no white space, names sorted, one form for each value. They are what is
+    /// hashed, stored and exported; nothing ever writes them anew.
+    ///
+    /// # Errors
+    /// A [`DraftError`], if it has no canonical form or is too long.
+    pub fn seal(&self, seq: u64, log: &str) -> Result<Vec<u8>, DraftError> {
+        if !(0..=9999).contains(&self.at.to_offset(time::UtcOffset::UTC).year()) {
+            return Err(DraftError::Year);
+        }
+        for (key, value) in &self.detail {
+            if !is_key(key) || !value.is_canonical(DEEPEST) {
+                return Err(DraftError::Detail { key: key.clone() });
+            }
+        }
+        let sealed = Sealed {
+            action: self.action,
+            actor: &self.actor,
+            detail: &self.detail,
+            log,
+            outcome: self.outcome,
+            seq,
+            subject: self.subject,
+            time: rfc3339(self.at),
+            v: VERSION,
+        };
+        let bytes = sealed.to_bytes();
+        if bytes.len() > LONGEST_ENTRY {
+            return Err(DraftError::TooLong { bytes: bytes.len() });
+        }
+        Ok(bytes)
+    }
+}
+
+/// An entry of a log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// Its number, from 0.
+    pub seq: u64,
+    /// The log that it belongs to.
+    pub log: String,
+    /// What it says.
+    pub draft: Draft,
+}
+
+impl Entry {
+    /// Reads the bytes of an entry. They must be exactly those that [`Draft::seal`] writes: a name that stands twice,
+    /// white space, or another order is refused.
+    ///
+    /// # Errors
+    /// An [`EntryError`], if they are not.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
+        if bytes.len() > LONGEST_ENTRY {
+            return Err(EntryError::TooLong { bytes: bytes.len() });
+        }
+        let read: Read = serde_json::from_slice(bytes).map_err(|error| EntryError::Malformed {
+            column: error.column(),
+        })?;
+        if read.v != VERSION {
+            return Err(EntryError::Version { found: read.v });
+        }
+        let entry = Self {
+            seq: read.seq,
+            log: read.log,
+            draft: Draft {
+                at: parse_rfc3339(&read.time).ok_or(EntryError::NotCanonical)?,
+                actor: read.actor,
+                action: read.action,
+                outcome: read.outcome,
+                subject: read.subject,
+                detail: read.detail,
+            },
+        };
+        if entry.draft.seal(entry.seq, &entry.log).as_deref() != Ok(bytes) {
+            return Err(EntryError::NotCanonical);
+        }
+        Ok(entry)
+    }
+}
+
+/// Who did it.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Actor {
+    /// Which one; for a guest, a [`Pseudonym`].
+    pub id: String,
+    /// Of what kind.
+    #[serde(rename = "type")]
+    pub kind: ActorKind,
+}
+
+impl Actor {
+    /// An API client, by its id.
+    #[must_use]
+    pub fn client(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            kind: ActorKind::Client,
+        }
+    }
+
+    /// A guest, who is never named.
+    #[must_use]
+    pub fn guest(who: Pseudonym) -> Self {
+        Self {
+            id: who.to_string(),
+            kind: ActorKind::Guest,
+        }
+    }
+
+    /// A person who runs the service, by their account.
+    #[must_use]
+    pub fn operator(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            kind: ActorKind::Operator,
+        }
+    }
+
+    /// The service itself, by the part that acted.
+    #[must_use]
+    pub fn system(id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            kind: ActorKind::System,
+        }
+    }
+}
+
+/// The kinds of actors.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ActorKind {
+    /// A program that calls the API.
+    Client,
+    /// A guest of a web messaging session.
+    Guest,
+    /// A person who runs the service.
+    Operator,
+    /// The service itself.
+    System,
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was refused.
+    Denied,
+    /// It failed.
+    Error,
+    /// It was done.
+    Ok,
+}
+
+/// The draft cannot become an entry.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DraftError {
+    /// A detail has no canonical form.
+    #[error(
+        "detail {key:?} has no canonical form: names take 1 to 64 of A-Z a-z 0-9 . _ : -, whole numbers stay within 2^53 - 1, and nesting within 4 levels"
+    )]
+    Detail {
+        /// Which one.
+        key: String,
+    },
+    /// More bytes than [`LONGEST_ENTRY`].
+    #[error("the entry has {bytes} bytes: at most 16384 are allowed, so leave details out")]
+    TooLong {
+        /// How many.
+        bytes: usize,
+    },
+    /// The time lies outside the years 0 to 9999, which is all that RFC 3339 can say.
+    #[error("the time lies outside the years 0 to 9999: check the clock")]
+    Year,
+}
+
+/// The bytes are no entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryError {
+    /// They are no JSON, or a field is missing, unknown, twice there, or of the wrong type.
+    #[error("the bytes are no entry: they go wrong at column {column}")]
+    Malformed {
+        /// Where, in bytes, from 1.
+        column: usize,
+    },
+    /// They say the right things in another form than the canonical one.
+    #[error("the entry is not in canonical form: it was written or changed by another program")]
+    NotCanonical,
+    /// More bytes than [`LONGEST_ENTRY`].
+    #[error("the entry has {bytes} bytes: at most 16384 are allowed")]
+    TooLong {
+        /// How many.
+        bytes: usize,
+    },
+    /// A version that this program does not know.
+    #[error("the entry has version {found}, and this program knows version 1: use a newer one")]
+    Version {
+        /// Which one.
+        found: u32,
+    },
+}
+
+const VERSION: u32 = 1;
+/// Most levels of lists and maps within a detail. Our choice.
+const DEEPEST: usize = 4;
+
+/// The form that is written. Its fields stand in the order of their names, which RFC 8785 §3.2.3 asks for.
+#[derive(Serialize)]
+struct Sealed<'a> {
+    action: Action,
+    actor: &'a Actor,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    detail: &'a BTreeMap<String, Value>,
+    log: &'a str,
+    outcome: Outcome,
+    seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Pseudonym>,
+    time: String,
+    v: u32,
+}
+
+impl Sealed<'_> {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(512);
+        serde_json::to_writer(&mut bytes, self).expect("a vector takes every byte, and all names are texts");
+        bytes
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read {
+    action: Action,
+    actor: Actor,
+    #[serde(default, deserialize_with = "details")]
+    detail: BTreeMap<String, Value>,
+    log: String,
+    outcome: Outcome,
+    seq: u64,
+    #[serde(default)]
+    subject: Option<Pseudonym>,
+    time: String,
+    v: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn draft() -> Draft {
+        Draft::new(
+            parse_rfc3339("2026-11-22T13:30:00.5+01:00").unwrap(),
+            Actor::client("spa"),
+            Action::ConsentChanged,
+        )
+    }
+
+    #[test]
+    fn the_bytes_of_an_entry() {
+        let draft = draft()
+            .subject(Pseudonym::of(&[0; 32], "guest"))
+            .detail("session", "s-1")
+            .detail(
+                "purposes",
+                [("marketing", true), ("analytics", false)]
+                    .into_iter()
+                    .collect::<Value>(),
+            )
+            .detail("rules", vec!["a", "\u{1}\"é"])
+            .detail("attempt", 3_u32);
+        let bytes = draft.seal(7, "example.com/log").unwrap();
+        assert_eq!(
+            String::from_utf8(bytes.clone()).unwrap(),
+            r#"{"action":"consent.changed","actor":{"id":"spa","type":"client"},"detail":{"attempt":3,"#
+                .to_owned()
+                + r#""purposes":{"analytics":false,"marketing":true},"rules":["a","\u0001\"é"],"session":"s-1"},"#
+                + r#""log":"example.com/log","outcome":"ok","seq":7,"#
+                + r#""subject":"9b3cf63ee6578b422d59e41fffbdcdd4f890e1159beb8e5d8b5f11eb9fbefe03","#
+                + r#""time":"2026-11-22T12:30:00.500Z","v":1}"#
+        );
+        let entry = Entry::parse(&bytes).unwrap();
+        assert_eq!((entry.seq, entry.log.as_str()), (7, "example.com/log"));
+        assert_eq!(entry.draft, draft);
+    }
+
+    #[test]
+    fn only_canonical_bytes_are_read() {
+        let bytes = draft().detail("a", 1_u32).seal(0, "log").unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let malformed = [
+            text.replace(r#""seq":0"#, r#""seq":0,"seq":0"#),
+            text.replace(r#""a":1"#, r#""a":1,"a":2"#),
+            text.replace(r#""a":1"#, r#""a":1.0"#),
+            text.replace(r#""a":1"#, r#""a":-0"#),
+            text.replace(r#""a":1"#, r#""a":null"#),
+            text.replace(r#""v":1"#, r#""v":1,"w":1"#),
+            text.replace("consent.changed", "consent.sold"),
+            text[..text.len() - 1].to_owned(),
+            String::new(),
+        ];
+        for text in malformed {
+            assert!(
+                matches!(Entry::parse(text.as_bytes()), Err(EntryError::Malformed { .. })),
+                "{text}"
+            );
+        }
+        let other_forms = [
+            text.replace(',', ", "),
+            text.replace("spa", "s\\u0070a"),
+            text.replace(".500Z", ".5Z"),
+            text.replace("12:30:00.500Z", "13:30:00.500+01:00"),
+            text.replace("2026-11-22T12:30:00.500Z", "noon"),
+            text.replace(r#""a":1"#, r#""a":9007199254740992"#),
+            text.replace(r#"{"a":1}"#, "{}"),
+            format!(r#"{{"v":1,{}}}"#, &text[1..text.len() - 7]),
+        ];
+        for text in other_forms {
+            assert_eq!(
+                Entry::parse(text.as_bytes()),
+                Err(EntryError::NotCanonical),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            Entry::parse(text.replace(r#""v":1"#, r#""v":2"#).as_bytes()),
+            Err(EntryError::Version { found: 2 })
+        );
+        assert!(Entry::parse(text.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn what_has_no_canonical_form_is_refused() {
+        let deep = (0..5).fold(Value::from(1_u32), |value, _| vec![value].into());
+        let detail = |key: &str, value: Value| draft().detail(key, value).seal(0, "log");
+        for (key, value) in [
+            ("", Value::from(true)),
+            ("é", Value::from(true)),
+            (&"k".repeat(65), Value::from(true)),
+            ("large", Value::from(u64::MAX)),
+            ("large", Value::from(1_i64 << 53)),
+            ("deep", deep),
+            ("key", [("a b", 1_u32)].into_iter().collect()),
+        ] {
+            assert_eq!(
+                detail(key, value),
+                Err(DraftError::Detail { key: key.to_owned() })
+            );
+        }
+        assert!(matches!(
+            detail("text", "x".repeat(LONGEST_ENTRY).into()),
+            Err(DraftError::TooLong { .. })
+        ));
+        assert!(detail("text", "x".repeat(LONGEST_ENTRY - 300).into()).is_ok());
+        assert!(detail("limit", ((1_i64 << 53) - 1).into()).is_ok());
+        let before = Draft::new(
+            OffsetDateTime::UNIX_EPOCH - time::Duration::days(365 * 3000),
+            Actor::system("x"),
+            Action::AuditOpened,
+        );
+        assert_eq!(before.seal(0, "log"), Err(DraftError::Year));
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            (-(1_i64 << 53) + 1..1 << 53).prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map("[a-zA-Z0-9._:-]{1,8}", inner, 0..4).prop_map(Value::Map),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_draft_reads_back_and_is_what_another_canonicaliser_writes(
+            detail in proptest::collection::btree_map("[a-zA-Z0-9._:-]{1,8}", values(), 0..4),
+            actor in any::<String>(),
+            seq in 0..1_u64 << 53,
+        ) {
+            let mut draft = Draft { actor: Actor::operator(actor), ..draft() };
+            draft.detail = detail;
+            let bytes = draft.seal(seq, "log").unwrap();
+            prop_assert_eq!(&Entry::parse(&bytes).unwrap().draft, &draft);
+            // a map of serde_json is sorted by its names, and its texts are escaped as RFC 8785 asks
+            let sorted: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            prop_assert_eq!(serde_json::to_vec(&sorted).unwrap(), bytes);
+        }
+
+        #[test]
+        fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Entry::parse(&bytes);
+        }
+    }
+}

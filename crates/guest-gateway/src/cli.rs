@@ -1,0 +1,133 @@
+//! `guest-gateway`: serve, sim, demo, audit.
+
+mod audit;
+mod demo;
+mod serve;
+mod sim;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Guest sessions of Genesys Cloud web messaging: a gateway, a simulator, a demo and an auditor's tool.
+#[derive(Debug, Parser)]
+#[command(
+    name = "guest-gateway",
+    version,
+    after_help = "Logs go to stderr; RUST_LOG chooses how much (default: info, and warn for the demo).\n\
+                  Ctrl-C ends every command cleanly.\n\n\
+                  Begin with:\n  guest-gateway demo\n  guest-gateway serve --config gateway.example.toml"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Options),
+    Serve(serve::Options),
+    Sim(sim::Options),
+    #[command(subcommand)]
+    Audit(audit::Command),
+}
+
+/// Runs the command that the arguments name. Exit codes: 0 done, 1 it failed, 2 the arguments or the configuration
+/// are wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = if matches!(cli.command, Command::Demo(_)) {
+        "warn"
+    } else {
+        "info"
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start the runtime: {error}"), 1),
+    };
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(options) => demo::run(options).await,
+            Command::Serve(options) => serve::run(options).await,
+            Command::Sim(options) => sim::run(options).await,
+            Command::Audit(command) => audit::run(command).await,
+        }
+    });
+    // whatever still runs has been told to stop; it gets no longer than this
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { message, code }) => fail(&message, code),
+    }
+}
+
+/// Why a command failed, for people, and its exit code.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    /// The command did not do what it was asked to.
+    fn failed(error: impl std::fmt::Display) -> Self {
+        Self {
+            message: error.to_string(),
+            code: 1,
+        }
+    }
+
+    /// The arguments or the configuration are wrong.
+    fn usage(error: impl std::fmt::Display) -> Self {
+        Self {
+            message: error.to_string(),
+            code: 2,
+        }
+    }
+}
+
+/// An error with all that lies behind it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Writes a line that the command was asked for. A reader that went away is no failure.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _gone = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn fail(message: &str, code: u8) -> ExitCode {
+    let _gone = writeln!(std::io::stderr(), "guest-gateway: {message}");
+    ExitCode::from(code)
+}
+
+/// Ends at Ctrl-C or SIGTERM.
+async fn interrupted() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}

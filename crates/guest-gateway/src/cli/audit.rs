@@ -1,0 +1,131 @@
+//! `audit`: what an auditor needs, without a running gateway.
+
+use std::path::{Path, PathBuf};
+
+use audit::VerifierKey;
+use clap::{Args, Subcommand};
+
+use super::{Failure, chain, say};
+use crate::config::Config;
+use crate::keys::Keys;
+
+/// Export the audit log, and prove that nothing in it was altered
+///
+/// The log is an RFC 6962 Merkle tree with signed checkpoints. `export` writes entries, leaf hashes and checkpoints
+/// to one file; `verify` reads that file and the public key, and needs neither gateway nor store. Keep a checkpoint
+/// somewhere else: only a copy that the gateway's machine cannot reach shows that the log was cut or written anew.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Export(ExportOptions),
+    Key(KeyOptions),
+    Verify(VerifyOptions),
+}
+
+/// Write the log of a stopped gateway's store to a file
+#[derive(Args, Debug)]
+pub(super) struct ExportOptions {
+    /// The gateway's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "audit.jsonl")]
+    out: PathBuf,
+}
+
+/// Print the public key that verifies a gateway's checkpoints
+#[derive(Args, Debug)]
+pub(super) struct KeyOptions {
+    /// The gateway's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Verify an exported log: every entry, the tree, and every signature
+///
+/// Exit code 0 if all of it is as it was written, 1 with the entries at fault if not.
+#[derive(Args, Debug)]
+pub(super) struct VerifyOptions {
+    /// The exported log
+    file: PathBuf,
+    /// The public key, as `audit key` prints it
+    #[arg(long)]
+    key: String,
+    /// A file with a checkpoint that was kept elsewhere: shows if the log was cut or written anew since
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Export(options) => export(options).await,
+        Command::Key(options) => key(&options),
+        Command::Verify(options) => verify(&options),
+    }
+}
+
+async fn export(options: ExportOptions) -> Result<(), Failure> {
+    let (config, keys) = configured(&options.config)?;
+    let store = guest_store::SqliteStore::open(
+        &config.store.path,
+        keys.for_store(),
+        guest_store::Limits::default(),
+    )
+    .map_err(|error| Failure::usage(format!("{}: {}", config.store.path.display(), chain(&error))))?;
+    let exported = guest_store::export(&store, &options.out)
+        .await
+        .map_err(|error| Failure::failed(chain(&error)))?;
+    say(&format!(
+        "{} entries are in {}.",
+        exported.checkpoint.size,
+        options.out.display()
+    ));
+    say(&format!(
+        "Keep this checkpoint elsewhere:\n\n{}",
+        exported.checkpoint.note
+    ));
+    Ok(())
+}
+
+fn key(options: &KeyOptions) -> Result<(), Failure> {
+    let (_, keys) = configured(&options.config)?;
+    say(&keys.for_store().signer.verifier_key().to_string());
+    Ok(())
+}
+
+fn verify(options: &VerifyOptions) -> Result<(), Failure> {
+    let key: VerifierKey = options
+        .key
+        .parse()
+        .map_err(|error| Failure::usage(format!("--key: {}", chain(&error))))?;
+    let against = match &options.against {
+        Some(path) => {
+            let note = std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+            Some(
+                key.open(&note)
+                    .map_err(|error| Failure::usage(format!("{}: {}", path.display(), chain(&error))))?,
+            )
+        }
+        None => None,
+    };
+    let report = audit::files::verify_file(&options.file, &key, against)
+        .map_err(|error| Failure::failed(chain(&error)))?;
+    say(&format!(
+        "{} entries are as they were written, {} of them covered by {} signed checkpoints.",
+        report.entries, report.covered, report.checkpoints
+    ));
+    Ok(())
+}
+
+fn configured(path: &Path) -> Result<(Config, Keys), Failure> {
+    let config = Config::read(path).map_err(Failure::usage)?;
+    if !config.store.keys.exists() {
+        let keys = config.store.keys.display();
+        return Err(Failure::usage(format!(
+            "there is no key file {keys}: run this where the gateway ran"
+        )));
+    }
+    let keys = Keys::open(&config.store.keys)
+        .map_err(|error| Failure::usage(format!("{}: {error}", config.store.keys.display())))?;
+    Ok((config, keys))
+}

@@ -1,0 +1,55 @@
+//! `demo`: the whole road, on loopback, in one process.
+
+use clap::Args;
+
+use super::{Failure, interrupted, say};
+use crate::demo::{self, Told};
+
+/// Walk the whole road with a local Genesys Cloud, a gateway and a CRM, all on loopback
+///
+/// Starts the simulator (TLS), the gateway in front of it (TLS, SQLite in a temporary folder) and a small CRM in this
+/// process, and is then a remote client of the gateway: token, webhook, consent, session, conversation, rotation,
+/// withdrawal, deliveries, metrics, audit. A line is ticked only when the step's effect was seen. Exit code 0 only
+/// if all were.
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    /// Print one report object on stdout in place of the lines
+    #[arg(long)]
+    json: bool,
+    /// Leave all servers running when done, and print their addresses and curl lines that work
+    #[arg(long)]
+    keep: bool,
+}
+
+pub(super) async fn run(options: Options) -> Result<(), Failure> {
+    let told = if options.json { Told::AsOne } else { Told::Lines };
+    let road = async {
+        let servers = demo::Servers::start().await.map_err(Failure::failed)?;
+        let report = demo::walk(&servers, told).await;
+        Ok::<_, Failure>((servers, report))
+    };
+    let (servers, report) = tokio::select! {
+        outcome = road => outcome?,
+        () = interrupted() => return Ok(()),
+    };
+    if options.json {
+        say(&serde_json::to_string(&report).map_err(Failure::failed)?);
+    }
+    if options.keep {
+        let hints = servers.hints().await.map_err(Failure::failed)?;
+        if options.json {
+            tracing::warn!("the servers go on until Ctrl-C:\n{hints}");
+        } else {
+            say(&hints);
+        }
+        interrupted().await;
+    }
+    servers.stop().await;
+    if report.ok {
+        Ok(())
+    } else {
+        Err(Failure::failed(
+            "the demo stopped at a step that was not verified",
+        ))
+    }
+}

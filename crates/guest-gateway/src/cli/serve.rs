@@ -1,0 +1,62 @@
+//! `serve`: the gateway.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use genesys_api::Clock;
+use serde_json::json;
+
+use super::{Failure, interrupted, say};
+use crate::config::Config;
+use crate::{Gateway, StartError};
+
+/// Serve the guest-sessions API in front of Genesys Cloud
+///
+/// The contract is spec/guest-sessions/openapi.json: tokens for API clients, guest sessions with consent, rotation,
+/// the guests' WebSocket, webhooks, metrics and audit trails. gateway.example.toml shows every setting, and runs as
+/// it is, with the simulator in place of Genesys Cloud.
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Print one JSON line on stdout when ready, in place of text
+    #[arg(long)]
+    json: bool,
+    /// Only check the configuration; exit code 2 and the line at fault if it cannot be used
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) async fn run(options: Options) -> Result<(), Failure> {
+    let config = Config::read(&options.config).map_err(Failure::usage)?;
+    if options.check {
+        say(&format!("{} can be used", options.config.display()));
+        return Ok(());
+    }
+    let gateway = Gateway::start(config, Clock::system())
+        .await
+        .map_err(|error| failure(&error))?;
+    say(&ready(&gateway, options.json));
+    interrupted().await;
+    gateway.stop().await;
+    Ok(())
+}
+
+fn ready(gateway: &Gateway, as_json: bool) -> String {
+    let host = gateway.host();
+    let simulator = gateway.simulator().map(genesys_sim::Simulator::http_url);
+    if as_json {
+        return json!({ "event": "ready", "http": host.to_string(), "simulator": simulator }).to_string();
+    }
+    let genesys = match simulator {
+        Some(url) => format!("SIMULATED Genesys Cloud at {url}: no message leaves this machine."),
+        None => "In front of Genesys Cloud.".to_owned(),
+    };
+    format!("guest-gateway serves {host}. Ctrl-C ends it.\n{genesys}")
+}
+
+/// What is wrong with the configuration or its files is the caller's to mend, as wrong arguments are.
+fn failure(error: &StartError) -> Failure {
+    Failure::usage(super::chain(error))
+}

@@ -1,0 +1,113 @@
+//! What the demo proves by going round the suite: a moved clock, a reused token, an altered log.
+
+use audit::files::verify_file;
+use audit::{Action, Fault};
+use bytes::Bytes;
+use genesys_auth::{Authenticator, AuthorizedError, Credentials};
+use guest_suite::GuestSession;
+use http::Request;
+use secrecy::SecretString;
+use serde_json::json;
+use token_window::guest_sessions::Refresh;
+
+use super::report::Unverified;
+use super::road::unverified;
+use super::servers::{CLIENT, Servers};
+
+/// Moves the time of simulator and gateway, by the simulator's control.
+pub(super) async fn advance(servers: &Servers, by: time::Duration) -> Result<(), Unverified> {
+    let body = json!({ "advance": format!("{}s", by.whole_seconds()) });
+    let request = Request::post(format!("{}/sim/clock", servers.simulator.http_url()))
+        .header("content-type", "application/json")
+        .body(Bytes::from(body.to_string()))?;
+    let response = servers.control().send(request).await?;
+    if response.status().is_success() {
+        Ok(())
+    } else {
+        Err(unverified(format!(
+            "the clock did not move: {}",
+            response.status()
+        )))
+    }
+}
+
+/// Presents the refresh token that a rotation has used up. It must be refused, and say so.
+pub(super) async fn old_refresh_token_is_refused(
+    servers: &Servers,
+    session: &GuestSession,
+    old: &SecretString,
+) -> Result<String, Unverified> {
+    let (id, secret) = CLIENT;
+    let credentials = Credentials::new(id.parse()?, secret.into())?;
+    let client = Authenticator::new(servers.http(), servers.gateway_host().clone(), credentials, None);
+    let call = Refresh {
+        session: session.id(),
+        refresh_token: old,
+    };
+    match client.authorized(&call, servers.gateway_host()).await {
+        Ok(_) => Err(unverified("the old refresh token worked a second time")),
+        Err(AuthorizedError::Call(error)) => match error.problem() {
+            Some(problem) if problem.code == "refresh.token.used" => {
+                Ok(format!("{} {}", problem.status, problem.code))
+            }
+            _ => Err(error.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Exports the log, verifies it, and shows that a copy with one altered byte does not pass.
+pub(super) async fn audit(servers: &Servers, session: &GuestSession) -> Result<((), String), Unverified> {
+    let trail = session.audit_trail().await?;
+    for action in [
+        Action::SessionCreated,
+        Action::TokenRotated,
+        Action::TokenReuseDetected,
+        Action::ConsentWithdrawn,
+        Action::SessionEnded,
+    ] {
+        if !trail.iter().any(|entry| entry.draft.action == action) {
+            return Err(unverified(format!(
+                "the session's audit trail has no {}",
+                action.as_str()
+            )));
+        }
+    }
+    let store = &**servers.gateway.store();
+    let (genuine, altered) = (
+        servers.folder().join("audit.jsonl"),
+        servers.folder().join("altered.jsonl"),
+    );
+    guest_store::export(store, &genuine).await?;
+    let report = verify_file(&genuine, store.verifier_key(), None)?;
+    let (bytes, seq) = alter(std::fs::read(&genuine)?)?;
+    std::fs::write(&altered, bytes)?;
+    let failure = match verify_file(&altered, store.verifier_key(), None) {
+        Ok(_) => return Err(unverified("the altered copy passed")),
+        Err(error) => error,
+    };
+    match failure.failure().map(audit::Failure::first) {
+        Some(fault @ Fault::EntryAltered { seq: found, .. }) if *found == seq => Ok((
+            (),
+            format!(
+                "{} entries verified against {} signed checkpoints; in a copy with one altered byte: {fault}",
+                report.entries, report.checkpoints
+            ),
+        )),
+        _ => Err(failure.into()),
+    }
+}
+
+/// One letter of the entry that says that consent was withdrawn, and that entry's number.
+fn alter(mut log: Vec<u8>) -> Result<(Vec<u8>, u64), Unverified> {
+    let action = Action::ConsentWithdrawn.as_str().as_bytes();
+    let at = log.windows(action.len()).position(|window| window == action);
+    let at = at.ok_or_else(|| unverified("no withdrawal is in the log"))?;
+    let entries_before = log[..at]
+        .split(|byte| *byte == b'\n')
+        .filter(|line| line.starts_with(b"{\"leaf\""))
+        .count();
+    log[at] ^= 1;
+    // the last of these lines is the entry's own
+    Ok((log, entries_before as u64 - 1))
+}

@@ -1,0 +1,177 @@
+//! Everything that the demo starts: a simulator, a gateway and a CRM, all on loopback, under one throw-away CA.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use genesys_api::{Clock, Host};
+use genesys_http::server::Identity;
+use genesys_http::{Client, Tls};
+use genesys_sim::{Pki, Simulator};
+use secrecy::ExposeSecret as _;
+use tempfile::TempDir;
+
+use super::crm::Crm;
+use super::report::Unverified;
+use crate::Gateway;
+use crate::config::Config;
+
+/// The API client of the demo.
+pub(super) const CLIENT: (&str, &str) = ("demo-client", "demo-secret-that-is-thrown-away");
+/// The channel of the demo.
+pub(super) const CHANNEL: &str = "demo-channel";
+/// The page whose guests may talk.
+pub(super) const ORIGIN: &str = "https://shop.example";
+
+/// The running servers.
+#[derive(Debug)]
+pub struct Servers {
+    pub(super) simulator: Simulator,
+    pub(super) gateway: Gateway,
+    pub(super) crm: Crm,
+    /// The time that simulator and gateway live in; the simulator's control moves it for both.
+    pub(super) clock: Clock,
+    pub(super) tls: Tls,
+    folder: TempDir,
+}
+
+impl Servers {
+    /// Starts all of them.
+    ///
+    /// # Errors
+    /// If a port or the temporary folder cannot be had.
+    pub async fn start() -> Result<Self, Unverified> {
+        let clock = Clock::system();
+        let folder = tempfile::Builder::new().prefix("guest-suite-demo-").tempdir()?;
+        let pki = genesys_sim::throwaway_ca(&genesys_sim::LOOPBACK)?;
+        write_pki(folder.path(), &pki)?;
+        let tls = Tls::only_ca(pki.ca_pem.as_bytes())?;
+        let identity = Identity::from_pem(pki.cert_pem.as_bytes(), pki.key_pem.expose_secret().as_bytes())?;
+        let crm = Crm::start(identity, clock.clone()).await?;
+        let mut simulated = genesys_sim::Config {
+            clock: clock.clone(),
+            ..genesys_sim::Config::default()
+        };
+        simulated.tls = genesys_sim::Tls::Given(pki);
+        simulated.rules.allowed_domains = Some(vec!["shop.example".to_owned()]);
+        let simulator = Simulator::start(simulated).await?;
+        let path = folder.path().join("gateway.toml");
+        std::fs::write(&path, configuration(folder.path(), &simulator))?;
+        let gateway = Gateway::start(Config::read(&path)?, clock.clone()).await?;
+        Ok(Self {
+            simulator,
+            gateway,
+            crm,
+            clock,
+            tls,
+            folder,
+        })
+    }
+
+    /// Addresses, the CA's path, and lines to try.
+    ///
+    /// # Errors
+    /// If no token can be fetched for the lines.
+    pub async fn hints(&self) -> Result<String, Unverified> {
+        let (gateway, simulator) = (self.gateway.host(), self.simulator.http_url());
+        let ca = self.ca().display().to_string();
+        let (id, secret) = CLIENT;
+        let mut text = String::new();
+        let _ = write!(
+            text,
+            "\nThe servers go on until Ctrl-C.\n\n\
+             gateway    {gateway}\nsimulator  {simulator}   (SIMULATED Genesys Cloud)\nCRM        {crm}\n\
+             CA         {ca}\nconfig     {config}\n\n\
+             TOKEN=$(curl -s --cacert {ca} -u {id}:{secret} -d grant_type=client_credentials {gateway}/oauth/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\
+             curl --cacert {ca} -H \"Authorization: Bearer $TOKEN\" {gateway}/api/v2/webmessaging/guest-sessions/metrics\n\
+             curl --cacert {ca} -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \
+             -d '{{\"channelConfigurationId\":\"{CHANNEL}\",\"guestAttributes\":{{\"region\":\"EU\"}},\"consent\":{{\"marketing\":true,\"personalization\":true}}}}' \
+             {gateway}/api/v2/webmessaging/guest-sessions\n\
+             curl --cacert {ca} -d '{{\"advance\":\"14m\"}}' {simulator}/sim/clock\n",
+            crm = self.crm.url(),
+            config = self.folder.path().join("gateway.toml").display(),
+        );
+        Ok(text)
+    }
+
+    /// Stops all of them, and removes the temporary folder.
+    pub async fn stop(self) {
+        self.gateway.stop().await;
+        self.crm.stop().await;
+        self.simulator.stop().await;
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A client of the gateway that lives in the demo's time.
+    pub(super) fn http(&self) -> Client {
+        Client::builder(self.tls.clone())
+            .clock(self.clock.clone())
+            .build()
+    }
+
+    /// A client whose deadlines do not jump when it moves the clock.
+    pub(super) fn control(&self) -> Client {
+        Client::builder(self.tls.clone()).build()
+    }
+
+    pub(super) fn gateway_host(&self) -> &Host {
+        self.gateway.host()
+    }
+
+    fn ca(&self) -> PathBuf {
+        self.folder.path().join(CA)
+    }
+}
+
+const CA: &str = "ca.pem";
+
+fn write_pki(folder: &Path, pki: &Pki) -> std::io::Result<()> {
+    std::fs::write(folder.join(CA), &pki.ca_pem)?;
+    std::fs::write(folder.join("gateway.pem"), &pki.cert_pem)?;
+    std::fs::write(folder.join("gateway.key"), pki.key_pem.expose_secret())
+}
+
+/// The gateway is configured as anybody's: by a file.
+fn configuration(folder: &Path, simulator: &Simulator) -> String {
+    let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
+    let (id, secret) = CLIENT;
+    format!(
+        r#"[listen]
+address = "127.0.0.1:0"
+certificate = {certificate}
+key = {key}
+
+[store]
+path = {store}
+keys = {keys}
+
+[genesys]
+host = "{simulator}"
+extra_ca = {ca}
+
+[sessions]
+allowed_origins = ["{ORIGIN}"]
+
+[webhooks]
+allow_networks = ["127.0.0.0/8"]
+
+[[client]]
+id = "{id}"
+secret = "{secret}"
+scopes = ["webmessaging:guest", "webmessaging:guest:write", "webhooks:readwrite"]
+
+[[channel]]
+id = "{CHANNEL}"
+deployment = "{deployment}"
+"#,
+        certificate = path("gateway.pem"),
+        key = path("gateway.key"),
+        store = path("gateway.db"),
+        keys = path("gateway.keys"),
+        ca = path(CA),
+        simulator = simulator.host(),
+        deployment = simulator.deployment_id(),
+    )
+}

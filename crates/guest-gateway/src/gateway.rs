@@ -1,0 +1,302 @@
+//! The server as a whole: what it is started from, and how it ends.
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use genesys_api::{Clock, Host, Hosts};
+use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
+use genesys_http::{Client, Egress, Tls};
+use genesys_sim::Simulator;
+use guest_payload::Policy;
+use guest_store::{SqliteStore, Store};
+use guest_suite::direct::{Direct, DirectConfig};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use webhook::Courier;
+use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
+
+use crate::config::{Config, ConfigError};
+use crate::guest_sessions::{self, Clients, Parts};
+use crate::hub::Hub;
+use crate::keys::Keys;
+use crate::workers;
+
+/// How long requests in flight and open sockets have to end.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    address: SocketAddr,
+    public: Host,
+    direct: Direct,
+    hub: Hub,
+    simulator: Option<Simulator>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Gateway {
+    /// Starts the gateway of a configuration. It serves until [`Gateway::stop`].
+    ///
+    /// # Errors
+    /// If a file cannot be read, the address is taken, or another process has the store.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let keys = Keys::open(&config.store.keys).map_err(|error| {
+            StartError::new(format!("the key file {}", config.store.keys.display()), error)
+        })?;
+        let clients = clients(&config, &keys)?;
+        let (hosts, simulator) = genesys(&config, &clock).await?;
+        let tls = match &config.genesys.extra_ca {
+            Some(path) => Tls::with_extra_ca(&read(path)?),
+            None => Tls::system(),
+        }
+        .map_err(|error| StartError::new("the certificate authorities", error))?;
+        let http = Client::builder(tls.clone()).clock(clock.clone()).build();
+        let egress = Egress::PublicOnly {
+            allow: config.webhooks.allow_networks.clone(),
+        };
+        let courier = Courier::new(Client::builder(tls).clock(clock.clone()).egress(egress));
+
+        let store = open_store(&config, &keys).await?;
+        let policy = Policy::find(&config.sessions.policy).map_err(ConfigError::from)?;
+        let direct = DirectConfig {
+            store,
+            http,
+            hosts,
+            deployments: deployments(&config, simulator.as_ref()),
+            policy,
+            access_token_lifetime: config.sessions.access_token_lifetime,
+            lapse: config.sessions.lapse,
+            limit: config.sessions.limit,
+        };
+        let direct = Direct::open(direct)
+            .await
+            .map_err(|error| StartError::new("the sessions of the store", error))?;
+        let hub = Hub::new(direct.clone());
+
+        let server = bind(&config).await?;
+        let address = server.local_addr();
+        let public = public_host(&config, address)?;
+        let routes = guest_sessions::router(Arc::new(Parts {
+            direct: direct.clone(),
+            hub: hub.clone(),
+            clients,
+            clock,
+            origins: config.sessions.allowed_origins,
+            upstream_origin: config.genesys.origin.as_ref().map(own_origin),
+            token_in_query: config.sessions.token_in_query,
+            public: public.clone(),
+        }));
+
+        let (stop, stopping) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(server.serve(TowerToHyperService::new(routes), stopped(stopping.clone())));
+        tasks.spawn(workers::deliver(
+            direct.clone(),
+            courier,
+            stopped(stopping.clone()),
+        ));
+        tasks.spawn(workers::sweep(
+            direct.clone(),
+            hub.clone(),
+            stopped(stopping.clone()),
+        ));
+        tasks.spawn(workers::checkpoint(direct.clone(), stopped(stopping)));
+        Ok(Self {
+            address,
+            public,
+            direct,
+            hub,
+            simulator,
+            stop,
+            tasks,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How clients reach it.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.public
+    }
+
+    /// The simulator, if the configuration asked for one.
+    #[must_use]
+    pub fn simulator(&self) -> Option<&Simulator> {
+        self.simulator.as_ref()
+    }
+
+    /// The store, for an export of the audit log.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.direct.store()
+    }
+
+    /// How many guests' conversations are live.
+    #[must_use]
+    pub fn conversations(&self) -> usize {
+        self.hub.len()
+    }
+
+    /// Stops taking requests, tells the guests' sockets to come back later, and signs the audit log as it stands.
+    /// Takes two seconds at the most, plus what the disk takes.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        self.hub.close();
+        while self.tasks.join_next().await.is_some() {}
+        if let Err(error) = self.direct.store().checkpoint().await {
+            tracing::error!(%error, "the audit log could not be signed at the end");
+        }
+        if let Some(simulator) = self.simulator.take() {
+            simulator.stop().await;
+        }
+    }
+}
+
+/// The operator's own word for where this gateway's guests come from.
+fn own_origin(origin: &Origin) -> AdmittedOrigin {
+    let policy = OriginPolicy::new([origin.to_string()]).expect("an origin is a valid entry");
+    policy.admit_own(origin).expect("it is the one on the list")
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // a sender that is gone means the same
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+fn clients(config: &Config, keys: &Keys) -> Result<Clients, StartError> {
+    let mut clients = Vec::with_capacity(config.client.len());
+    for client in &config.client {
+        clients.push((client.id.clone(), client.secret()?, client.scopes.clone()));
+    }
+    Ok(Clients::new(
+        clients,
+        &keys.tokens,
+        config.listen.requests_per_minute,
+    ))
+}
+
+async fn genesys(config: &Config, clock: &Clock) -> Result<(Hosts, Option<Simulator>), StartError> {
+    if let Some(hosts) = config.hosts() {
+        return Ok((hosts, None));
+    }
+    let simulated = genesys_sim::Config {
+        clock: clock.clone(),
+        ..genesys_sim::Config::plain()
+    };
+    let simulator = Simulator::start(simulated)
+        .await
+        .map_err(|error| StartError::new("the simulator of Genesys Cloud", error))?;
+    Ok((Hosts::single(simulator.host()), Some(simulator)))
+}
+
+fn deployments(
+    config: &Config,
+    simulator: Option<&Simulator>,
+) -> BTreeMap<genesys_api::ChannelId, genesys_api::DeploymentId> {
+    let of_simulator = simulator.map(Simulator::deployment_id);
+    let channels = config.channel.iter();
+    channels
+        .filter_map(|channel| {
+            Some((
+                channel.id.clone(),
+                channel.deployment.as_ref().or(of_simulator)?.clone(),
+            ))
+        })
+        .collect()
+}
+
+async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, StartError> {
+    let (path, keys) = (config.store.path.clone(), keys.for_store());
+    let shown = path.display().to_string();
+    let opened =
+        tokio::task::spawn_blocking(move || SqliteStore::open(&path, keys, guest_store::Limits::default()))
+            .await;
+    match opened {
+        Ok(Ok(store)) => Ok(Arc::new(store)),
+        Ok(Err(error)) => Err(StartError::new(format!("the store {shown}"), error)),
+        Err(gone) => std::panic::resume_unwind(gone.into_panic()),
+    }
+}
+
+async fn bind(config: &Config) -> Result<Server, StartError> {
+    let listen = &config.listen;
+    let identity = match (&listen.certificate, &listen.key) {
+        (Some(certificate), Some(key)) => Some(
+            Identity::from_pem(&read(certificate)?, &read(key)?)
+                .map_err(|error| StartError::new("certificate and key of [listen]", error))?,
+        ),
+        _ => None,
+    };
+    let limits = Limits {
+        connections: listen.connections,
+        drain: DRAIN,
+        ..Limits::default()
+    };
+    Server::bind(listen.address, identity, limits)
+        .await
+        .map_err(|error| StartError::new(format!("the address {}", listen.address), error))
+}
+
+fn public_host(config: &Config, address: SocketAddr) -> Result<Host, StartError> {
+    if let Some(public) = &config.listen.public_url {
+        return Ok(public.clone());
+    }
+    let scheme = if config.listen.certificate.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let own = format!("{scheme}://{address}");
+    own.parse()
+        .map_err(|error| StartError::new("public_url of [listen], which this address needs", error))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|error| StartError::new(path.display().to_string(), error))
+}
+
+/// The gateway cannot start; the message says what is in the way.
+#[derive(Debug)]
+pub struct StartError {
+    what: String,
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+impl StartError {
+    fn new(what: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self {
+            what: what.into(),
+            source: source.into(),
+        }
+    }
+}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::new("the configuration", error)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot start: {} does not do", self.what)
+    }
+}
+
+impl StdError for StartError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.source)
+    }
+}

@@ -1,0 +1,141 @@
+//! The `guest-sessions` contract over HTTP: routes, and what every answer has in common.
+
+mod access;
+mod error;
+mod oauth;
+mod refusal;
+mod request;
+mod sessions;
+mod socket;
+mod webhooks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, patch, post};
+use bytes::Bytes;
+use genesys_api::{Clock, Host, SessionId};
+use guest_suite::direct::Direct;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
+use ws_transport::{AdmittedOrigin, OriginPolicy};
+
+pub(crate) use self::access::Clients;
+use self::refusal::Refusal;
+use crate::hub::Hub;
+
+/// What the routes work on. Clones share it.
+pub(crate) type App = Arc<Parts>;
+
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) direct: Direct,
+    pub(crate) hub: Hub,
+    pub(crate) clients: Clients,
+    pub(crate) clock: Clock,
+    pub(crate) origins: OriginPolicy,
+    /// What Genesys is shown in place of the page's own origin.
+    pub(crate) upstream_origin: Option<AdmittedOrigin>,
+    pub(crate) token_in_query: bool,
+    /// How clients reach this gateway.
+    pub(crate) public: Host,
+}
+
+impl Parts {
+    fn socket_url(&self, id: &SessionId) -> String {
+        self.public
+            .websocket_url(&format!("/api/v2/webmessaging/guest-sessions/{id}/socket"))
+    }
+
+    /// The origin that Genesys sees: the page's own, unless the configuration has one for all.
+    fn shown_upstream(&self, page: AdmittedOrigin) -> AdmittedOrigin {
+        self.upstream_origin.clone().unwrap_or(page)
+    }
+}
+
+/// Every route of the contract. A path that is none of them is a 404, a method that is none of a path's a 405, both
+/// in the contract's error shape.
+pub(crate) fn router(app: App) -> Router {
+    let sessions = "/api/v2/webmessaging/guest-sessions";
+    let path = |rest: &str| format!("{sessions}{rest}");
+    Router::new()
+        .route("/oauth/token", only("POST", post(oauth::token)))
+        .route(sessions, only("POST", post(sessions::create)))
+        .route(&path("/metrics"), only("GET", get(sessions::metrics)))
+        .route(
+            &path("/{id}"),
+            only("GET, DELETE", get(sessions::fetch).delete(sessions::end)),
+        )
+        .route(&path("/{id}/refresh"), only("POST", post(sessions::refresh)))
+        .route(
+            &path("/{id}/consent"),
+            only("PATCH", patch(sessions::change_consent)),
+        )
+        .route(&path("/{id}/audit"), only("GET", get(sessions::audit_trail)))
+        .route(&path("/{id}/socket"), only("GET", get(socket::open)))
+        .route(
+            "/api/v2/webhooks",
+            only("GET, POST", get(webhooks::list).post(webhooks::register)),
+        )
+        .route(
+            "/api/v2/webhooks/{id}",
+            only(
+                "GET, PUT, DELETE",
+                get(webhooks::fetch)
+                    .put(webhooks::replace)
+                    .delete(webhooks::remove),
+            ),
+        )
+        .route("/health", only("GET", get(health)))
+        .fallback(|| async {
+            Refusal::new(
+                StatusCode::NOT_FOUND,
+                "not.found",
+                "there is no such path: see the contract's openapi.json",
+            )
+        })
+        .layer(middleware::from_fn(finish))
+        .with_state(app)
+}
+
+async fn health(State(app): State<App>) -> Response {
+    let (status, body) = match app.direct.store().stats().await {
+        Ok(_) => (StatusCode::OK, serde_json::json!({ "ok": true })),
+        Err(error) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            serde_json::json!({ "ok": false, "detail": error.to_string() }),
+        ),
+    };
+    json_answer(status, body.to_string().into())
+}
+
+fn only(allow: &'static str, methods: MethodRouter<App>) -> MethodRouter<App> {
+    methods.fallback(move || async move { Refusal::method_not_allowed(allow) })
+}
+
+/// Logs the request, without its query, which may hold a token, and adds the headers that every answer has.
+async fn finish(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    tracing::info!(%method, path, status = response.status().as_u16(), "request");
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(refusal::CORRELATION).or_insert_with(|| {
+        HeaderValue::from_str(&genesys_api::entropy::uuid().to_string()).expect("a UUID is plain ASCII")
+    });
+    response
+}
+
+fn json_answer(status: StatusCode, body: Bytes) -> Response {
+    let mut response = (status, Body::from(body)).into_response();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

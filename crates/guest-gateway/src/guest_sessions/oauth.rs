@@ -1,0 +1,142 @@
+//! `POST /oauth/token`: client credentials for an access token.
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use genesys_api::entropy;
+use genesys_auth::Scopes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::access::{TOKEN_LIFETIME, Unauthenticated};
+use super::request::{self, Media};
+use super::{App, Refusal};
+
+/// RFC 6749 section 4.4. The client authenticates by HTTP Basic or in the form; both at once are refused (2.3).
+pub(super) async fn token(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let (parts, body) = request::read(request, Media::Form).await?;
+    let form = Form::parse(&body)?;
+    let Some((id, secret)) = credentials(&parts.headers, &form) else {
+        return Ok(refused(
+            StatusCode::UNAUTHORIZED,
+            "invalid_client",
+            "no client credentials: send them by HTTP Basic, or as client_id and client_secret in the form, not both",
+        ));
+    };
+    let now = app.clock.now();
+    let (client, allowed) = match app.clients.authenticate(&id, &secret) {
+        Ok(known) => known,
+        // the two texts of Genesys' login host
+        Err(Unauthenticated::UnknownClient) => {
+            return Ok(refused(
+                StatusCode::UNAUTHORIZED,
+                "invalid_client",
+                "client not found",
+            ));
+        }
+        Err(Unauthenticated::WrongSecret) => {
+            return Ok(refused(
+                StatusCode::UNAUTHORIZED,
+                "invalid_client",
+                "authentication failed",
+            ));
+        }
+    };
+    app.clients.admit(&client, now).map_err(Refusal::too_many)?;
+    if form.grant_type.as_deref() != Some("client_credentials") {
+        let text = "grant_type must be client_credentials";
+        return Ok(refused(StatusCode::BAD_REQUEST, "unsupported_grant_type", text));
+    }
+    let scopes = match form.scope.as_deref().map(str::parse::<Scopes>) {
+        None => allowed.clone(),
+        Some(Ok(asked)) if allowed.require(&asked).is_ok() => asked,
+        Some(_) => {
+            let text = format!("this client may ask for: {allowed}");
+            return Ok(refused(StatusCode::BAD_REQUEST, "invalid_scope", &text));
+        }
+    };
+    let token = app.clients.issue(&client, &scopes, now.utc, entropy::number());
+    let body = json!({
+        "access_token": token.expose_secret(),
+        "token_type": "bearer",
+        "expires_in": TOKEN_LIFETIME.as_secs(),
+        "scope": scopes.to_string(),
+    });
+    Ok(answer(StatusCode::OK, &body))
+}
+
+#[derive(Default)]
+struct Form {
+    grant_type: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<SecretString>,
+    scope: Option<String>,
+}
+
+impl Form {
+    fn parse(body: &[u8]) -> Result<Self, Refusal> {
+        let mut form = Self::default();
+        for (name, value) in url::form_urlencoded::parse(body) {
+            let slot_taken = match name.as_ref() {
+                "grant_type" => form.grant_type.replace(value.into_owned()).is_some(),
+                "client_id" => form.client_id.replace(value.into_owned()).is_some(),
+                "client_secret" => form.client_secret.replace(value.into_owned().into()).is_some(),
+                "scope" => form.scope.replace(value.into_owned()).is_some(),
+                _ => {
+                    return Err(Refusal::bad_request(
+                        "the form may hold grant_type, client_id, client_secret and scope only",
+                    ));
+                }
+            };
+            if slot_taken {
+                return Err(Refusal::bad_request(
+                    "a parameter of the form is repeated: give each once",
+                ));
+            }
+        }
+        Ok(form)
+    }
+}
+
+fn credentials(headers: &HeaderMap, form: &Form) -> Option<(String, SecretString)> {
+    let in_form = form.client_id.clone().zip(form.client_secret.clone());
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        return in_form;
+    };
+    if form.client_secret.is_some() {
+        return None;
+    }
+    let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (id, secret) = pair.split_once(':')?;
+    Some((decoded(id)?, decoded(secret)?.into()))
+}
+
+/// RFC 6749 section 2.3.1: id and secret are form-encoded before they go into Basic.
+fn decoded(text: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(text.as_bytes());
+    let Some((value, empty)) = pairs.next() else {
+        return Some(String::new());
+    };
+    (empty.is_empty() && pairs.next().is_none()).then(|| value.into_owned())
+}
+
+/// The error body of an OAuth server, in the shape of Genesys' login host.
+fn refused(status: StatusCode, error: &str, description: &str) -> Response {
+    let body = json!({ "error": error, "description": description, "error_description": description });
+    answer(status, &body)
+}
+
+fn answer(status: StatusCode, body: &serde_json::Value) -> Response {
+    let mut response = (status, body.to_string()).into_response();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

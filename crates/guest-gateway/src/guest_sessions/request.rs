@@ -1,0 +1,157 @@
+//! What every request goes through before its own rules: media type, size, credentials, scope, rate.
+
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::Bytes;
+use genesys_api::Now;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::access::{Access, BadToken};
+use super::{App, Refusal};
+
+/// The largest body accepted, in bytes.
+pub(super) const LARGEST_BODY: usize = 64 * 1024;
+
+/// What the body of a request must be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Media {
+    Form,
+    Json,
+}
+
+/// What a route asks of an API client.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scope {
+    Read,
+    Write,
+    Webhooks,
+}
+
+impl Scope {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Read => "webmessaging:guest",
+            Self::Write => "webmessaging:guest:write",
+            Self::Webhooks => "webhooks:readwrite",
+        }
+    }
+}
+
+/// An API client that may do what it asks for, and the moment of its request.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) client: String,
+    pub(super) now: Now,
+}
+
+/// Checks who calls, whether they may, and how often they did.
+pub(super) fn admit(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Caller, Refusal> {
+    let now = app.clock.now();
+    let access = authenticate(app, headers, now)?;
+    let needed = scope
+        .name()
+        .parse()
+        .expect("the scopes of the contract are valid names");
+    if access.scopes.require(&needed).is_err() {
+        let message = format!(
+            "the token lacks the scope {}: fetch one that asks for it",
+            scope.name()
+        );
+        return Err(
+            Refusal::new(StatusCode::FORBIDDEN, "missing.permissions", message)
+                .detail("missing.scope", scope.name()),
+        );
+    }
+    app.clients
+        .admit(&access.client, now)
+        .map_err(Refusal::too_many)?;
+    Ok(Caller {
+        client: access.client.as_str().to_owned(),
+        now,
+    })
+}
+
+/// [`admit`], then the body as JSON bytes.
+pub(super) async fn admit_json(
+    app: &App,
+    request: Request,
+    scope: Scope,
+) -> Result<(Caller, Bytes), Refusal> {
+    let caller = admit(app, request.headers(), scope)?;
+    let (_, body) = read(request, Media::Json).await?;
+    Ok((caller, body))
+}
+
+/// Reads a body of the right media type and size.
+pub(super) async fn read(request: Request, media: Media) -> Result<(Parts, Bytes), Refusal> {
+    let (parts, body) = request.into_parts();
+    let expected = match media {
+        Media::Form => "application/x-www-form-urlencoded",
+        Media::Json => "application/json",
+    };
+    let found = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = found.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case(expected) {
+        let message = format!("the body must be {expected}: say so in Content-Type");
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported.media.type",
+            message,
+        ));
+    }
+    Ok((parts, bytes(body).await?))
+}
+
+async fn bytes(body: Body) -> Result<Bytes, Refusal> {
+    match Limited::new(body, LARGEST_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            let message = format!("the body is larger than {LARGEST_BODY} bytes");
+            Err(Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body.too.large",
+                message,
+            ))
+        }
+        Err(_) => Err(Refusal::bad_request("the body ended before it was complete")),
+    }
+}
+
+fn authenticate(app: &App, headers: &HeaderMap, now: Now) -> Result<Access, Refusal> {
+    let mut headers = headers.get_all(AUTHORIZATION).iter();
+    let (Some(header), None) = (headers.next(), headers.next()) else {
+        return Err(Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "authentication.required",
+            "no bearer token: fetch one from /oauth/token and send it as one Authorization header",
+        ));
+    };
+    let bad = || {
+        let message = "the bearer token is not one of this gateway's: fetch one from /oauth/token";
+        Refusal::new(StatusCode::UNAUTHORIZED, "bad.credentials", message)
+    };
+    let (scheme, token) = header
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or_else(bad)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(bad());
+    }
+    app.clients
+        .verify(token.trim(), now.utc)
+        .map_err(|error| match error {
+            BadToken::Expired => {
+                let message = "the bearer token has expired: fetch a new one from /oauth/token";
+                Refusal::new(StatusCode::UNAUTHORIZED, "credentials.expired", message)
+            }
+            BadToken::Unknown => bad(),
+        })
+}

@@ -1,0 +1,332 @@
+//! `GET …/{id}/socket`: the guest's WebSocket, from its handshake to its end.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use genesys_api::SessionId;
+use guest_suite::direct::{Admitted, DirectError};
+use http::StatusCode;
+use http::header::ORIGIN;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc::error::TrySendError;
+use ws_transport::guest_sessions::{ClientFrame, PROTOCOL, ServerFrame, offered_token, query_token};
+use ws_transport::server::{Incoming, Limits, ServerSocket, SocketError, accept};
+use ws_transport::{AdmittedOrigin, Beat, Heartbeat, OriginError, ServerHandshake};
+
+use super::sessions::session_id;
+use super::{App, Refusal};
+use crate::hub::{Attached, Command, Outgoing};
+
+/// How long a guest has for the handshake frame.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Bad frames after which the socket is closed.
+const BAD_FRAMES: u32 = 5;
+/// Frames that a guest may send in a second; a socket that sends more is not read on until the next one.
+const FRAMES_A_SECOND: usize = 20;
+
+type Socket = ServerSocket<TokioIo<hyper::upgrade::Upgraded>>;
+
+/// Answers the upgrade, if the origin is allowed and the request is a WebSocket handshake. A token that came with it
+/// is checked before; one that comes in the handshake frame, after.
+pub(super) async fn open(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    mut request: Request,
+) -> Result<Response, Refusal> {
+    let id = session_id(&id)?;
+    let origins = request.headers().get_all(ORIGIN).iter();
+    let origin = app
+        .origins
+        .admit(origins)
+        .map_err(|error| stranger(&id, &error))?;
+    let handshake = ServerHandshake::parse(&request).map_err(|error| {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        let code = if status == StatusCode::UPGRADE_REQUIRED {
+            "upgrade.required"
+        } else {
+            "bad.request"
+        };
+        Refusal::new(status, code, error.to_string())
+    })?;
+    let offered = offered_token(&handshake);
+    let subprotocol = handshake
+        .protocols()
+        .find(|protocol| *protocol == PROTOCOL)
+        .map(|_| PROTOCOL);
+    let queried = query_token(request.uri());
+    if queried.is_some() && !app.token_in_query {
+        return Err(Refusal::bad_request(
+            "this gateway takes no token in the query: offer it as a subprotocol, or send it in the handshake frame",
+        ));
+    }
+    let admitted = match offered.or(queried) {
+        Some(token) => Some(app.direct.admit(&id, &token).await?),
+        None => None,
+    };
+    let upgrade = request
+        .extensions_mut()
+        .remove::<OnUpgrade>()
+        .ok_or_else(|| Refusal::bad_request("the connection cannot be upgraded"))?;
+    tokio::spawn(serve(app, id, origin, admitted, upgrade));
+    Ok(handshake.response(subprotocol).map(|()| Body::empty()))
+}
+
+async fn serve(
+    app: App,
+    id: SessionId,
+    origin: AdmittedOrigin,
+    admitted: Option<Admitted>,
+    upgrade: OnUpgrade,
+) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let mut socket = accept(TokioIo::new(upgraded), Limits::default()).await;
+    let (admitted, after) = match shake_hands(&app, &id, admitted, &mut socket).await {
+        Ok(known) => known,
+        Err(farewell) => return farewell.say(socket).await,
+    };
+    // what Genesys is shown: the page's own origin, unless the configuration has another one for all
+    let shown = app.shown_upstream(origin);
+    let attached = app.hub.attach(&admitted.owner, &id, shown, after).await;
+    let farewell = converse(&app, &admitted, attached, &mut socket).await;
+    farewell.say(socket).await;
+}
+
+/// Waits for the handshake frame, and gives whose session it is and after which event the guest wants to hear.
+async fn shake_hands(
+    app: &App,
+    id: &SessionId,
+    admitted: Option<Admitted>,
+    socket: &mut Socket,
+) -> Result<(Admitted, Option<u64>), Farewell> {
+    let first = async {
+        loop {
+            match socket.next().await {
+                Ok(Incoming::Text(text)) => return Ok(text),
+                Ok(Incoming::Closed(_)) => return Err(Farewell::Gone),
+                Ok(_) => {}
+                Err(error) => return Err(broken(&error)),
+            }
+        }
+    };
+    let text = tokio::select! {
+        text = first => text?,
+        () = app.clock.sleep(HANDSHAKE) => {
+            return Err(Farewell::error("handshake.timeout", "no handshake frame came within 10 seconds"));
+        }
+    };
+    let (named, token, after) = match ClientFrame::parse(&text) {
+        Ok(ClientFrame::Handshake {
+            guest_session_id,
+            access_token,
+            last_sequence,
+            ..
+        }) => (
+            guest_session_id,
+            access_token.map(|token| token.to_secret()),
+            last_sequence,
+        ),
+        Ok(_) => {
+            return Err(Farewell::error(
+                "handshake.expected",
+                "the first frame must be a handshake",
+            ));
+        }
+        Err(error) => return Err(Farewell::error("bad.frame", &error.to_string())),
+    };
+    if named != *id {
+        return Err(Farewell::error(
+            "not.found",
+            "the handshake names another session than the URL does",
+        ));
+    }
+    let admitted = match (admitted, token) {
+        (Some(admitted), None) => admitted,
+        // a token in the frame counts, whatever came with the upgrade
+        (_, Some(token)) => app
+            .direct
+            .admit(id, &token)
+            .await
+            .map_err(|error| refused(&error))?,
+        (None, None) => {
+            let text = "no access token: send it as a subprotocol, or as accessToken in the handshake frame";
+            return Err(Farewell::error("authentication.required", text));
+        }
+    };
+    Ok((admitted, after))
+}
+
+async fn converse(app: &App, admitted: &Admitted, attached: Attached, socket: &mut Socket) -> Farewell {
+    let Attached {
+        commands,
+        mut outgoing,
+    } = attached;
+    let mut heartbeat = Heartbeat::new(app.clock.now().instant);
+    let mut ends_at = app.clock.now().deadline(admitted.expires_at);
+    let mut pace = genesys_api::SlidingWindow::new(FRAMES_A_SECOND, Duration::from_secs(1));
+    let mut bad_frames = 0;
+    loop {
+        let now = app.clock.now().instant;
+        let readable_at = pace.check(now).err();
+        tokio::select! {
+            told = outgoing.recv() => match told {
+                Some(Outgoing::Frame(frame)) => {
+                    if socket.send(&*frame).await.is_err() {
+                        return Farewell::Gone;
+                    }
+                }
+                Some(Outgoing::Extend(until)) => ends_at = app.clock.now().deadline(until),
+                Some(Outgoing::Close { code, reason }) => return Farewell::close(code, reason),
+                None => return Farewell::close(1013, "the socket is too far behind: come back and resume"),
+            },
+            read = socket.next(), if readable_at.is_none() => {
+                heartbeat.handle_alive();
+                let text = match read {
+                    Ok(Incoming::Text(text)) => text,
+                    Ok(Incoming::Closed(_)) => return Farewell::Gone,
+                    Ok(_) => continue,
+                    Err(error) => return broken(&error),
+                };
+                let _counted = pace.try_acquire(now);
+                let command = match handle_frame(&text) {
+                    Handled::Command(command) => command,
+                    Handled::Answer(frame) => {
+                        if socket.send(frame).await.is_err() {
+                            return Farewell::Gone;
+                        }
+                        continue;
+                    }
+                    Handled::Bad(frame) => {
+                        bad_frames += 1;
+                        if socket.send(frame).await.is_err() {
+                            return Farewell::Gone;
+                        }
+                        if bad_frames == BAD_FRAMES {
+                            return Farewell::close(1008, "too many bad frames");
+                        }
+                        continue;
+                    }
+                };
+                match commands.try_send(command) {
+                    Ok(()) => {}
+                    // the relay is busy: this socket is not read on until it is not
+                    Err(TrySendError::Full(command)) => {
+                        let _over = commands.send(command).await;
+                    }
+                    // the relay has told why by now
+                    Err(TrySendError::Closed(_)) => {}
+                }
+            }
+            () = app.clock.sleep_until(readable_at.unwrap_or(now)), if readable_at.is_some() => {}
+            () = app.clock.sleep_until(ends_at) => {
+                let text = "the access token has expired: rotate the session's tokens, then come back and resume";
+                return Farewell::error("credentials.expired", text);
+            }
+            () = app.clock.sleep_until(heartbeat.poll_timeout()) => match heartbeat.handle_timeout(app.clock.now().instant) {
+                Some(Beat::Dead) => return Farewell::Gone,
+                Some(Beat::Ping) => {
+                    if socket.ping().await.is_err() {
+                        return Farewell::Gone;
+                    }
+                }
+                _ => {}
+            },
+        }
+    }
+}
+
+enum Handled {
+    Answer(String),
+    Bad(String),
+    Command(Command),
+}
+
+fn handle_frame(text: &str) -> Handled {
+    match ClientFrame::parse(text) {
+        Ok(ClientFrame::Message { id, text }) => Handled::Command(Command::Say {
+            id,
+            text: text.to_string(),
+        }),
+        Ok(ClientFrame::Typing {}) => Handled::Command(Command::Typing),
+        Ok(ClientFrame::Ping { id }) => Handled::Answer(ServerFrame::Pong { id }.to_json()),
+        Ok(_) => Handled::Bad(error(
+            "bad.frame",
+            "the handshake is done: send message, typing or ping",
+        )),
+        Err(problem) => Handled::Bad(error("bad.frame", &problem.to_string())),
+    }
+}
+
+/// How a socket ends.
+enum Farewell {
+    /// An error frame, then close 1008.
+    Error {
+        frame: String,
+        code: u16,
+    },
+    Close {
+        code: u16,
+        reason: &'static str,
+    },
+    /// There is nobody to say it to.
+    Gone,
+}
+
+impl Farewell {
+    fn error(code: &str, message: &str) -> Self {
+        Self::Error {
+            frame: error(code, message),
+            code: 1008,
+        }
+    }
+
+    fn close(code: u16, reason: &'static str) -> Self {
+        Self::Close { code, reason }
+    }
+
+    async fn say(self, mut socket: Socket) {
+        match self {
+            Self::Error { frame, code } => {
+                if socket.send(frame).await.is_ok() {
+                    socket.close(code, "see the error frame").await;
+                }
+            }
+            Self::Close { code, reason } => socket.close(code, reason).await,
+            Self::Gone => {}
+        }
+    }
+}
+
+fn broken(error: &SocketError) -> Farewell {
+    match error.close_code() {
+        Some(code) => Farewell::close(code, "the frame breaks the protocol or a limit"),
+        None => Farewell::Gone,
+    }
+}
+
+fn refused(error: &DirectError) -> Farewell {
+    let code = match error {
+        DirectError::AccessExpired => "credentials.expired",
+        DirectError::AccessUnknown => "bad.credentials",
+        DirectError::Ended => "session.ended",
+        DirectError::NotFound => "not.found",
+        _ => "service.unavailable",
+    };
+    Farewell::error(code, &error.to_string())
+}
+
+fn error(code: &str, message: &str) -> String {
+    ServerFrame::Error {
+        code: code.into(),
+        message: message.into(),
+        retry_after: None,
+    }
+    .to_json()
+}
+
+fn stranger(id: &SessionId, error: &OriginError) -> Refusal {
+    tracing::warn!(session = %id, %error, "socket refused for its origin");
+    Refusal::new(StatusCode::FORBIDDEN, "origin.not.allowed", error.to_string())
+}

@@ -1,0 +1,101 @@
+//! `/api/v2/webhooks`.
+
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use genesys_api::WebhookId;
+use guest_suite::direct::RegisteredWebhook;
+use http::StatusCode;
+use webhook::Subscription;
+use webhook::guest_sessions::{Webhook, parse};
+
+use super::request::{Scope, admit, admit_json};
+use super::{App, Refusal, json_answer};
+
+pub(super) async fn register(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let (caller, body) = admit_json(&app, request, Scope::Webhooks).await?;
+    let wanted = parse(&body).map_err(|error| Refusal::from(error.problem()))?;
+    let registered = app.direct.ensure_webhook(&caller.client, wanted).await?;
+    let status = if registered.secret.is_some() {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok(answer(status, registered))
+}
+
+pub(super) async fn list(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
+    let caller = admit(&app, request.headers(), Scope::Webhooks)?;
+    let webhooks: Vec<Webhook> = app
+        .direct
+        .webhooks(&caller.client)
+        .await?
+        .into_iter()
+        .map(wire)
+        .collect();
+    Ok(json_answer(StatusCode::OK, Webhook::render_list(&webhooks)))
+}
+
+pub(super) async fn fetch(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let caller = admit(&app, request.headers(), Scope::Webhooks)?;
+    let id = webhook_id(&id)?;
+    let known = app
+        .direct
+        .webhooks(&caller.client)
+        .await?
+        .into_iter()
+        .find(|known| known.id == id);
+    Ok(answer(
+        StatusCode::OK,
+        known.ok_or_else(|| Refusal::not_found("webhook"))?,
+    ))
+}
+
+pub(super) async fn replace(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (caller, body) = admit_json(&app, request, Scope::Webhooks).await?;
+    let id = webhook_id(&id)?;
+    let wanted = parse(&body).map_err(|error| Refusal::from(error.problem()))?;
+    Ok(answer(
+        StatusCode::OK,
+        app.direct.replace_webhook(&caller.client, &id, wanted).await?,
+    ))
+}
+
+pub(super) async fn remove(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let caller = admit(&app, request.headers(), Scope::Webhooks)?;
+    app.direct
+        .remove_webhook(&caller.client, &webhook_id(&id)?)
+        .await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn webhook_id(text: &str) -> Result<WebhookId, Refusal> {
+    text.parse().map_err(|_| Refusal::not_found("webhook"))
+}
+
+fn wire(registered: RegisteredWebhook) -> Webhook {
+    let subscription = Subscription {
+        enabled: registered.enabled,
+        ..registered.subscription
+    };
+    Webhook {
+        id: registered.id,
+        subscription,
+    }
+}
+
+fn answer(status: StatusCode, registered: RegisteredWebhook) -> Response {
+    let secret = registered.secret.clone();
+    json_answer(status, wire(registered).render(secret.as_ref()))
+}

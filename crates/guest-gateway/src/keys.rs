@@ -1,0 +1,105 @@
+//! The keys of a gateway: what seals its secrets, signs its audit log, and signs its clients' tokens.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use genesys_api::entropy;
+
+/// What every log of a gateway is called in its checkpoints.
+const LOG: &str = "guest-gateway/audit";
+
+pub(crate) struct Keys {
+    seal: [u8; 32],
+    sign: [u8; 32],
+    pub(crate) tokens: [u8; 32],
+}
+
+impl Keys {
+    /// Reads the file, or makes it, for its owner only.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text).ok_or_else(|| {
+                let message = "the key file is damaged: restore it from its backup, for without it the store cannot be read";
+                io::Error::new(io::ErrorKind::InvalidData, message)
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(path),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn for_store(&self) -> guest_store::Keys {
+        let signer = audit::Signer::from_seed(LOG, &self.sign).expect("the log's name is a valid one");
+        guest_store::Keys {
+            seal: guest_store::SealKey::new(&self.seal),
+            signer,
+        }
+    }
+
+    fn create(path: &Path) -> io::Result<Self> {
+        let keys = Self {
+            seal: entropy::bytes(),
+            sign: entropy::bytes(),
+            tokens: entropy::bytes(),
+        };
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
+        writeln!(
+            file,
+            "# Keys of a guest-gateway. Keep them secret, and apart from backups of its store."
+        )?;
+        for (name, key) in [
+            ("seal", &keys.seal),
+            ("sign", &keys.sign),
+            ("tokens", &keys.tokens),
+        ] {
+            writeln!(file, "{name} {}", STANDARD.encode(key))?;
+        }
+        file.sync_all()?;
+        Ok(keys)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let key = |name: &str| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+            STANDARD.decode(line.trim()).ok()?.try_into().ok()
+        };
+        Some(Self {
+            seal: key("seal")?,
+            sign: key("sign")?,
+            tokens: key("tokens")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once_for_their_owner_and_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let made = Keys::open(&path).unwrap();
+        let read = Keys::open(&path).unwrap();
+        assert_eq!(
+            (made.seal, made.sign, made.tokens),
+            (read.seal, read.sign, read.tokens)
+        );
+        assert!(made.seal != made.sign && made.sign != made.tokens);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        fs::write(&path, "seal x\n").unwrap();
+        assert!(Keys::open(&path).err().unwrap().to_string().contains("damaged"));
+    }
+}

@@ -1,0 +1,73 @@
+//! What is asked of a store, at random.
+
+use proptest::bool::weighted;
+use proptest::prelude::*;
+
+/// Something to ask of a store. Names are few, so that requests meet.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    Advance(i64),
+    Checkpoint,
+    Commit {
+        change: Option<Changed>,
+        entries: u8,
+        events: Vec<(u8, u8)>,
+    },
+    Lease {
+        limit: usize,
+        seconds: u64,
+    },
+    Settle {
+        which: usize,
+        settled: u8,
+        disable: bool,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Changed {
+    CreateSession {
+        id: u8,
+        guest: u8,
+    },
+    PutWebhook {
+        id: u8,
+        name: u8,
+        stale: bool,
+        enabled: bool,
+    },
+    RemoveSession {
+        id: u8,
+    },
+    RemoveWebhook {
+        id: u8,
+    },
+    UpdateSession {
+        id: u8,
+        guest: u8,
+        stale: bool,
+        ends: bool,
+    },
+}
+
+pub(super) fn request() -> impl Strategy<Value = Request> {
+    let change = prop_oneof![
+        2 => (0..3_u8, 0..2_u8).prop_map(|(id, guest)| Changed::CreateSession { id, guest }),
+        4 => (0..4_u8, 0..3_u8, weighted(0.2), weighted(0.8))
+            .prop_map(|(id, name, stale, enabled)| Changed::PutWebhook { id, name, stale, enabled }),
+        1 => (0..3_u8).prop_map(|id| Changed::RemoveSession { id }),
+        1 => (0..4_u8).prop_map(|id| Changed::RemoveWebhook { id }),
+        3 => (0..3_u8, 0..2_u8, weighted(0.2), any::<bool>())
+            .prop_map(|(id, guest, stale, ends)| Changed::UpdateSession { id, guest, stale, ends }),
+    ];
+    let events = proptest::collection::vec((0..16_u8, 0..12_u8), 0..3);
+    prop_oneof![
+        2 => (0..200_i64).prop_map(Request::Advance),
+        1 => Just(Request::Checkpoint),
+        8 => (proptest::option::of(change), 0..3_u8, events)
+            .prop_map(|(change, entries, events)| Request::Commit { change, entries, events }),
+        4 => (0..5_usize, 0..100_u64).prop_map(|(limit, seconds)| Request::Lease { limit, seconds }),
+        4 => (0..4_usize, 0..3_u8, weighted(0.2))
+            .prop_map(|(which, settled, disable)| Request::Settle { which, settled, disable }),
+    ]
+}

@@ -1,0 +1,122 @@
+//! What the scenarios store.
+
+use audit::{Action, Actor, Draft, Pseudonym};
+use bytes::Bytes;
+use genesys_api::parse_rfc3339;
+use secrecy::ExposeSecret;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use crate::{Change, Event, Session, Store, StoreErrorKind, TokenHash, Unit, Webhook};
+
+/// The moment at which all samples are made, so many seconds later.
+pub(super) fn at(seconds: i64) -> OffsetDateTime {
+    parse_rfc3339("2026-11-22T12:30:00.123Z").expect("a valid time") + time::Duration::seconds(seconds)
+}
+
+pub(super) fn session(id: &str, owner: &str, guest: &str) -> Session {
+    Session {
+        id: id.parse().expect("a valid id"),
+        owner: owner.to_owned(),
+        guest: guest.parse().expect("a valid id"),
+        channel: "channel-1".parse().expect("a valid id"),
+        created_at: at(0),
+        expires_at: at(900),
+        lapses_at: at(86_400),
+        ended_at: None,
+        access: TokenHash::of("access"),
+        refresh: TokenHash::of("refresh"),
+        previous_refresh: None,
+        generation: 0,
+        version: 0,
+        secrets: format!("canary-secret-{id}").into(),
+        document: json!({"consent": {"marketing": "granted"}, "canary": format!("canary-document-{id}")}),
+    }
+}
+
+pub(super) fn webhook(id: &str, owner: &str, name: &str, events: &[&str]) -> Webhook {
+    Webhook {
+        id: id.parse().expect("a valid id"),
+        name: name.to_owned(),
+        owner: owner.to_owned(),
+        events: events.iter().map(|event| (*event).to_owned()).collect(),
+        enabled: true,
+        failing_since: None,
+        version: 0,
+        secrets: format!("canary-key-{id}").into(),
+        document: json!({"uri": "https://crm.example/hook", "canary": format!("canary-header-{id}")}),
+    }
+}
+
+pub(super) fn event(id: &str, owner: &str, name: &str) -> Event {
+    Event {
+        id: id.to_owned(),
+        owner: owner.to_owned(),
+        name: name.to_owned(),
+        body: Bytes::from(format!("canary-body-{id}")),
+        at: at(0),
+    }
+}
+
+pub(super) fn draft(subject: &str) -> Draft {
+    Draft::new(at(0), Actor::client("spa"), Action::SessionCreated)
+        .subject(Pseudonym::of(&[5; 32], subject))
+        .detail("sample", true)
+}
+
+/// A draft that has no canonical form.
+pub(super) fn bad_draft() -> Draft {
+    draft("x").detail("too large", u64::MAX)
+}
+
+pub(super) fn unit(change: Change) -> Unit {
+    Unit {
+        change: Some(change),
+        ..Unit::default()
+    }
+}
+
+pub(super) fn events(events: Vec<Event>) -> Unit {
+    Unit {
+        events,
+        ..Unit::default()
+    }
+}
+
+/// Stores a unit that must be stored.
+pub(super) async fn stored(store: &dyn Store, unit: Unit) {
+    store.commit(unit).await.expect("the unit is stored");
+}
+
+/// What is wrong with a unit that must not be stored.
+pub(super) async fn refused(store: &dyn Store, unit: Unit) -> StoreErrorKind {
+    store.commit(unit).await.expect_err("the unit is refused").kind()
+}
+
+/// All that a session is, so that two can be compared.
+pub(super) fn whole(session: &Session) -> impl PartialEq + std::fmt::Debug {
+    (
+        (
+            session.id.clone(),
+            session.owner.clone(),
+            session.guest.clone(),
+            session.channel.clone(),
+        ),
+        (
+            session.created_at,
+            session.expires_at,
+            session.lapses_at,
+            session.ended_at,
+        ),
+        (
+            *session.access.as_bytes(),
+            *session.refresh.as_bytes(),
+            session.previous_refresh.map(|hash| *hash.as_bytes()),
+        ),
+        (session.generation, session.version),
+        (
+            session.secrets.expose_secret().to_owned(),
+            session.document.clone(),
+        ),
+    )
+}

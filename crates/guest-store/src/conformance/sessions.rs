@@ -1,0 +1,158 @@
+//! Sessions.
+
+use genesys_api::SessionId;
+use serde_json::json;
+
+use super::Make;
+use super::samples::{at, refused, session, stored, unit, whole};
+use crate::{Change, Conflict, Limits, Session, SessionQuery, StoreErrorKind, TokenHash};
+
+/// A session comes back as it was stored, with the next version.
+pub async fn a_session_is_read_back(make: Make) {
+    let store = make(Limits::default());
+    let mut sample = session("s-1", "o", "g-1");
+    let committed = store
+        .commit(unit(Change::CreateSession(sample.clone())))
+        .await
+        .expect("it is stored");
+    assert_eq!(
+        (committed.version, committed.entries, committed.deliveries),
+        (Some(1), 0..0, 0)
+    );
+    sample.version = 1;
+    let found = store.session(&sample.id).await.expect("readable").expect("there");
+    assert_eq!(whole(&found), whole(&sample));
+
+    sample.previous_refresh = Some(sample.refresh);
+    sample.refresh = TokenHash::of("next");
+    sample.generation = 1;
+    sample.expires_at = at(1_800);
+    sample.secrets = "ünïcode \0 secret".into();
+    sample.document = json!({"deep": [1, 2.5, null, {"a": "b"}]});
+    let committed = store
+        .commit(unit(Change::UpdateSession(sample.clone())))
+        .await
+        .expect("it is stored");
+    sample.version = 2;
+    assert_eq!(committed.version, Some(2));
+    let found = store.session(&sample.id).await.expect("readable").expect("there");
+    assert_eq!(whole(&found), whole(&sample));
+    assert!(!format!("{found:?}").contains("secret"));
+
+    stored(&*store, unit(Change::RemoveSession(sample.id.clone()))).await;
+    assert!(store.session(&sample.id).await.expect("readable").is_none());
+    let gone = unit(Change::RemoveSession(sample.id.clone()));
+    assert_eq!(refused(&*store, gone).await, StoreErrorKind::NotFound);
+}
+
+/// Who writes a session must have read its latest version.
+pub async fn versions_are_compared(make: Make) {
+    let store = make(Limits::default());
+    let new = session("s-1", "o", "g-1");
+    let changed = StoreErrorKind::Conflict(Conflict::VersionChanged);
+    let odd = Session {
+        version: 1,
+        ..new.clone()
+    };
+    assert_eq!(refused(&*store, unit(Change::CreateSession(odd))).await, changed);
+    assert_eq!(
+        refused(&*store, unit(Change::UpdateSession(new.clone()))).await,
+        StoreErrorKind::NotFound
+    );
+    stored(&*store, unit(Change::CreateSession(new.clone()))).await;
+    assert_eq!(
+        refused(&*store, unit(Change::CreateSession(new.clone()))).await,
+        StoreErrorKind::Conflict(Conflict::IdInUse)
+    );
+    for version in [0, 2, 7] {
+        let stale = Session {
+            version,
+            ..new.clone()
+        };
+        assert_eq!(
+            refused(&*store, unit(Change::UpdateSession(stale))).await,
+            changed
+        );
+    }
+    let right = Session {
+        version: 1,
+        ..new.clone()
+    };
+    stored(&*store, unit(Change::UpdateSession(right.clone()))).await;
+    assert_eq!(
+        refused(&*store, unit(Change::UpdateSession(right))).await,
+        changed
+    );
+}
+
+/// A guest has one session of an owner at a time.
+pub async fn a_guest_has_one_live_session(make: Make) {
+    let store = make(Limits::default());
+    let in_use = StoreErrorKind::Conflict(Conflict::GuestInUse);
+    let mut first = session("s-1", "o", "g");
+    stored(&*store, unit(Change::CreateSession(first.clone()))).await;
+    let second = session("s-2", "o", "g");
+    assert_eq!(
+        refused(&*store, unit(Change::CreateSession(second.clone()))).await,
+        in_use
+    );
+    stored(&*store, unit(Change::CreateSession(session("s-3", "other", "g")))).await;
+    stored(&*store, unit(Change::CreateSession(session("s-4", "o", "other")))).await;
+
+    first.version = 1;
+    first.ended_at = Some(at(60));
+    stored(&*store, unit(Change::UpdateSession(first.clone()))).await;
+    stored(&*store, unit(Change::CreateSession(second))).await;
+    first.version = 2;
+    first.ended_at = None;
+    assert_eq!(refused(&*store, unit(Change::UpdateSession(first))).await, in_use);
+}
+
+/// Queries find what they ask for, page by page.
+pub async fn sessions_are_found(make: Make) {
+    let store = make(Limits::default());
+    for number in 0..6 {
+        let mut new = session(&format!("s-{number}"), "o", &format!("g-{number}"));
+        new.lapses_at = at(100 - number);
+        new.ended_at = (number % 2 == 0).then_some(at(50 - number));
+        stored(&*store, unit(Change::CreateSession(new))).await;
+    }
+    let limit = 10;
+    let all = |after: Option<&str>, limit| SessionQuery::All {
+        after: id(after),
+        limit,
+    };
+    let live = |after: Option<&str>, limit| SessionQuery::Live {
+        after: id(after),
+        limit,
+    };
+    for (query, expected) in [
+        (all(None, limit), &["s-0", "s-1", "s-2", "s-3", "s-4", "s-5"][..]),
+        (all(None, 2), &["s-0", "s-1"]),
+        (all(Some("s-1"), 2), &["s-2", "s-3"]),
+        (all(Some("s-5"), 2), &[]),
+        (all(None, 0), &[]),
+        (live(None, limit), &["s-1", "s-3", "s-5"]),
+        (live(Some("s-1"), 1), &["s-3"]),
+        (SessionQuery::DueBefore { time: at(97), limit }, &["s-5", "s-3"]),
+        (
+            SessionQuery::DueBefore {
+                time: at(200),
+                limit: 1,
+            },
+            &["s-5"],
+        ),
+        (SessionQuery::DueBefore { time: at(0), limit }, &[]),
+        (SessionQuery::EndedBefore { time: at(48), limit }, &["s-4", "s-2"]),
+        (SessionQuery::EndedBefore { time: at(45), limit }, &[]),
+    ] {
+        let text = format!("{query:?}");
+        let found = store.sessions(query).await.expect("readable");
+        let found: Vec<&str> = found.iter().map(|session| session.id.as_str()).collect();
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+fn id(text: Option<&str>) -> Option<SessionId> {
+    text.map(|text| text.parse().expect("a valid id"))
+}

@@ -1,0 +1,277 @@
+//! Units of work: all or nothing, and once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::samples::{at, bad_draft, draft, event, events, refused, session, stored, unit, webhook};
+use super::{Fixture, Make};
+use crate::{Change, Conflict, Limits, SessionQuery, Settled, Settlement, StoreErrorKind, Unit, Webhook};
+
+/// Events reach the enabled webhooks of their owner that ask for them, also one that is put in the same unit.
+pub async fn events_fan_out(make: Make) {
+    let store = make(Limits::default());
+    for new in [
+        webhook("w-1", "o", "one", &["created", "ended"]),
+        webhook("w-2", "o", "two", &["created"]),
+        webhook("w-3", "o", "three", &["updated", "creat", "created2"]),
+        webhook("w-4", "other", "four", &["created"]),
+        Webhook {
+            enabled: false,
+            ..webhook("w-5", "o", "five", &["created"])
+        },
+    ] {
+        stored(&*store, unit(Change::PutWebhook(new))).await;
+    }
+    let committed = store
+        .commit(Unit {
+            change: Some(Change::PutWebhook(webhook("w-6", "o", "six", &["created"]))),
+            entries: vec![draft("g")],
+            events: vec![
+                event("e-1", "o", "created"),
+                event("e-2", "o", "ended"),
+                event("e-3", "o", "none"),
+            ],
+        })
+        .await
+        .expect("it is stored");
+    assert_eq!(
+        (committed.version, committed.entries, committed.deliveries),
+        (Some(1), 0..1, 4)
+    );
+
+    let leased = store
+        .lease_deliveries(at(0), Duration::from_secs(60), 10)
+        .await
+        .expect("leased");
+    let reached: BTreeSet<_> = leased
+        .iter()
+        .map(|delivery| {
+            (
+                delivery.event.as_str(),
+                delivery.webhook.id.as_str(),
+                delivery.body.clone(),
+            )
+        })
+        .collect();
+    let body = |id: &str| event(id, "o", "").body;
+    assert_eq!(
+        reached,
+        BTreeSet::from([
+            ("created", "w-1", body("e-1")),
+            ("created", "w-2", body("e-1")),
+            ("created", "w-6", body("e-1")),
+            ("ended", "w-1", body("e-2")),
+        ])
+    );
+    let ids: BTreeSet<_> = leased.iter().map(|delivery| delivery.id.clone()).collect();
+    assert_eq!(ids.len(), 4);
+    for delivery in &leased {
+        let of = if delivery.event == "created" { "e-1" } else { "e-2" };
+        assert_eq!(delivery.id, event(of, "o", "").delivery_id(&delivery.webhook.id));
+    }
+}
+
+/// A unit that fails leaves no change, no entry and no delivery, whatever it failed by.
+pub async fn a_unit_that_fails_leaves_nothing(make: Make) {
+    let store = make(Limits {
+        outbox_rows: 3,
+        ..Limits::default()
+    });
+    stored(
+        &*store,
+        unit(Change::PutWebhook(webhook("w", "o", "crm", &["created"]))),
+    )
+    .await;
+    stored(&*store, unit(Change::CreateSession(session("s-1", "o", "g-1")))).await;
+    stored(&*store, events(vec![event("e-1", "o", "created")])).await;
+    let before = store.stats().await.expect("readable");
+
+    let conflict = |conflict| StoreErrorKind::Conflict(conflict);
+    let whole = |change: Change, event_ids: &[&str]| Unit {
+        change: Some(change),
+        entries: vec![draft("g")],
+        events: event_ids.iter().map(|id| event(id, "o", "created")).collect(),
+    };
+    let new = || Change::CreateSession(session("s-2", "o", "g-2"));
+    let taken = Change::CreateSession(session("s-2", "o", "g-1"));
+    assert_eq!(
+        refused(&*store, whole(taken, &["e-2"])).await,
+        conflict(Conflict::GuestInUse)
+    );
+    assert_eq!(
+        refused(&*store, whole(new(), &["e-2", "e-1"])).await,
+        conflict(Conflict::EventIdInUse)
+    );
+    assert_eq!(
+        refused(&*store, whole(new(), &["e-2", "e-2"])).await,
+        conflict(Conflict::EventIdInUse)
+    );
+    assert_eq!(
+        refused(&*store, whole(new(), &["e-2", "e-3", "e-4"])).await,
+        StoreErrorKind::OutboxFull
+    );
+    let mut unsealable = whole(new(), &["e-2"]);
+    unsealable.entries.push(bad_draft());
+    assert_eq!(refused(&*store, unsealable).await, StoreErrorKind::Invalid);
+
+    assert_eq!(store.stats().await.expect("readable"), before);
+    assert!(
+        store
+            .session(&session("s-2", "o", "g-2").id)
+            .await
+            .expect("readable")
+            .is_none()
+    );
+    assert!(store.audit_lines(0, 10, None).await.expect("readable").is_empty());
+    // what failed took no number and no room
+    let committed = store
+        .commit(whole(new(), &["e-2", "e-3"]))
+        .await
+        .expect("it is stored");
+    assert_eq!((committed.entries, committed.deliveries), (0..1, 2));
+}
+
+/// The outbox takes so many deliveries, and so many bytes; what leaves it makes room.
+pub async fn the_outbox_is_bounded(make: Make) {
+    let most = Limits::default();
+    has_room_for_two(make(Limits {
+        outbox_rows: 2,
+        ..most
+    }))
+    .await;
+    has_room_for_two(make(Limits {
+        outbox_bytes: 20,
+        ..most
+    }))
+    .await;
+}
+
+/// Every event has 10 bytes.
+async fn has_room_for_two(store: Fixture) {
+    let one = webhook("w-1", "o", "one", &["created"]);
+    let two = webhook("w-2", "o", "two", &["ended"]);
+    stored(&*store, unit(Change::PutWebhook(one.clone()))).await;
+    stored(&*store, unit(Change::PutWebhook(two))).await;
+    let sized = |id: &str, name: &str| {
+        let mut event = event(id, "o", name);
+        event.body = vec![b'x'; 10].into();
+        events(vec![event])
+    };
+    let full = StoreErrorKind::OutboxFull;
+    stored(&*store, sized("e-1", "created")).await;
+    stored(&*store, sized("e-2", "ended")).await;
+    assert_eq!(refused(&*store, sized("e-3", "ended")).await, full);
+    let stats = store.stats().await.expect("readable");
+    assert_eq!((stats.outbox_pending, stats.outbox_bytes), (2, 20));
+    assert_eq!(stats.outbox_oldest, Some(at(0)));
+    // nobody asks for it, so it takes no room
+    stored(&*store, sized("e-4", "other")).await;
+
+    stored(&*store, unit(Change::RemoveWebhook(one.id))).await;
+    stored(&*store, sized("e-3", "ended")).await;
+    for (settled, makes_room) in [
+        (Settled::RetryAt(at(0)), false),
+        (Settled::Dead, true),
+        (Settled::Delivered, true),
+    ] {
+        let minute = Duration::from_secs(60);
+        let leased = store
+            .lease_deliveries(at(0), minute, 1)
+            .await
+            .expect("leased")
+            .remove(0);
+        let settlement = Settlement {
+            delivery: leased.id,
+            fence: leased.fence,
+            at: at(0),
+            settled,
+            disable_webhook: false,
+            entries: Vec::new(),
+        };
+        store.settle_delivery(settlement).await.expect("settled");
+        if makes_room {
+            stored(&*store, sized(&format!("e-{settled:?}"), "ended")).await;
+        }
+        assert_eq!(
+            refused(&*store, sized("e-5", "ended")).await,
+            full,
+            "after {settled:?}"
+        );
+    }
+}
+
+/// However many commit at once, each unit is stored once, the log has no gap, and of several that exclude each
+/// other one is stored.
+pub async fn concurrent_units_are_each_stored_once(make: Make) {
+    const TASKS: usize = 64;
+    const EACH: usize = 4;
+    let fixture = make(Limits {
+        queue: 16,
+        ..Limits::default()
+    });
+    let store = &fixture.store;
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move {
+                let mut won = Vec::new();
+                for round in 0..EACH {
+                    let id = format!("s-{task}-{round}");
+                    let committed = store
+                        .commit(Unit {
+                            change: Some(Change::CreateSession(session(&id, "o", &format!("g-{round}")))),
+                            entries: vec![draft(&id)],
+                            events: Vec::new(),
+                        })
+                        .await;
+                    let own = store
+                        .commit(Unit {
+                            change: Some(Change::CreateSession(session(
+                                &format!("t-{task}-{round}"),
+                                "o",
+                                &id,
+                            ))),
+                            entries: vec![draft(&id), draft(&id)],
+                            events: Vec::new(),
+                        })
+                        .await
+                        .expect("nobody else has this guest");
+                    won.push(own.entries);
+                    match committed {
+                        Ok(committed) => won.push(committed.entries),
+                        Err(error) => {
+                            assert_eq!(error.kind(), StoreErrorKind::Conflict(Conflict::GuestInUse));
+                        }
+                    }
+                }
+                won
+            })
+        })
+        .collect();
+    let mut numbers = Vec::new();
+    for task in tasks {
+        numbers.extend(task.await.expect("no task panics").into_iter().flatten());
+    }
+    numbers.sort_unstable();
+    let expected = (TASKS * EACH * 2 + EACH) as u64;
+    assert_eq!(
+        numbers,
+        (0..expected).collect::<Vec<_>>(),
+        "every entry once, without a gap"
+    );
+    let stats = store.stats().await.expect("readable");
+    assert_eq!(
+        (stats.live_sessions, stats.audit_entries),
+        ((TASKS * EACH + EACH) as u64, expected)
+    );
+    let live = SessionQuery::Live {
+        after: None,
+        limit: 1_000,
+    };
+    assert_eq!(
+        store.sessions(live).await.expect("readable").len(),
+        TASKS * EACH + EACH
+    );
+    super::journal::verify(&**store).await;
+}

@@ -1,0 +1,88 @@
+//! Webhooks.
+
+use secrecy::ExposeSecret;
+
+use super::Make;
+use super::samples::{refused, stored, unit, webhook};
+use crate::{Change, Conflict, Limits, StoreErrorKind, Webhook};
+
+/// A webhook is stored, changed by whoever has read its latest version, and removed.
+pub async fn webhooks_are_put_and_removed(make: Make) {
+    let store = make(Limits::default());
+    let mut sample = webhook("w-1", "o", "crm", &["created", "ended"]);
+    stored(&*store, unit(Change::PutWebhook(sample.clone()))).await;
+    stored(
+        &*store,
+        unit(Change::PutWebhook(webhook("w-0", "other", "crm", &[]))),
+    )
+    .await;
+    let found = store.webhooks().await.expect("readable");
+    let ids: Vec<&str> = found.iter().map(|webhook| webhook.id.as_str()).collect();
+    assert_eq!(ids, ["w-0", "w-1"]);
+    let found = &found[1];
+    assert_eq!(
+        (&found.name, &found.owner, &found.events),
+        (&sample.name, &sample.owner, &sample.events)
+    );
+    assert_eq!(
+        (found.enabled, found.version, found.failing_since),
+        (true, 1, None)
+    );
+    assert_eq!(found.secrets.expose_secret(), sample.secrets.expose_secret());
+    assert_eq!(found.document, sample.document);
+    assert!(!format!("{found:?}").contains("canary"));
+
+    let conflict = |conflict| StoreErrorKind::Conflict(conflict);
+    let put = |webhook: &Webhook| unit(Change::PutWebhook(webhook.clone()));
+    assert_eq!(refused(&*store, put(&sample)).await, conflict(Conflict::IdInUse));
+    let same_name = webhook("w-2", "o", "crm", &[]);
+    assert_eq!(
+        refused(&*store, put(&same_name)).await,
+        conflict(Conflict::WebhookNameInUse)
+    );
+    sample.version = 2;
+    assert_eq!(
+        refused(&*store, put(&sample)).await,
+        conflict(Conflict::VersionChanged)
+    );
+    sample.version = 1;
+    sample.enabled = false;
+    sample.name = "renamed".to_owned();
+    stored(&*store, put(&sample)).await;
+    stored(&*store, put(&same_name)).await;
+    sample.version = 2;
+    sample.name = "crm".to_owned();
+    assert_eq!(
+        refused(&*store, put(&sample)).await,
+        conflict(Conflict::WebhookNameInUse)
+    );
+    let found = &store.webhooks().await.expect("readable")[1];
+    assert_eq!(
+        (found.name.as_str(), found.enabled, found.version),
+        ("renamed", false, 2)
+    );
+
+    stored(&*store, unit(Change::RemoveWebhook(sample.id.clone()))).await;
+    let gone = unit(Change::RemoveWebhook(sample.id.clone()));
+    assert_eq!(refused(&*store, gone).await, StoreErrorKind::NotFound);
+    assert_eq!(refused(&*store, put(&sample)).await, StoreErrorKind::NotFound);
+}
+
+/// There are only so many.
+pub async fn webhooks_are_limited(make: Make) {
+    let store = make(Limits {
+        webhooks: 1,
+        ..Limits::default()
+    });
+    let mut first = webhook("w-1", "o", "one", &[]);
+    stored(&*store, unit(Change::PutWebhook(first.clone()))).await;
+    let second = unit(Change::PutWebhook(webhook("w-2", "o", "two", &[])));
+    assert_eq!(
+        refused(&*store, second.clone()).await,
+        StoreErrorKind::TooManyWebhooks
+    );
+    first.version = 1;
+    stored(&*store, unit(Change::PutWebhook(first.clone()))).await;
+    stored(&*store, unit(Change::RemoveWebhook(first.id))).await;
+    stored(&*store, second).await;
+}

@@ -1,0 +1,591 @@
+//! A store in one SQLite file.
+
+mod changes;
+mod deliveries;
+mod failed;
+mod prepared;
+mod reader;
+mod rows;
+mod schema;
+mod writer;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use audit::{Pseudonym, Signer, VerifierKey};
+use genesys_api::SessionId;
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    Answer, Committed, Leased, Limits, SealKey, Session, SessionQuery, Settlement, Stats, Store, StoreError,
+    StoreErrorKind, StoredCheckpoint, StoredEntry, Unit, Webhook,
+};
+use failed::Failed;
+use reader::Reader;
+use writer::{Transaction, Writer};
+
+/// The keys of a store. They belong apart from its file and its backups.
+#[derive(Debug)]
+pub struct Keys {
+    /// Seals what no one may read.
+    pub seal: SealKey,
+    /// Signs the log, and names it.
+    pub signer: Signer,
+}
+
+/// A store in one SQLite file, which one process has open at a time.
+///
+/// One thread writes: it stores all units that wait at that moment in one transaction, and answers when that is on
+/// disk. Another thread reads. Dropping the store ends both, which takes as long as the transaction at hand.
+#[derive(Debug)]
+pub struct SqliteStore {
+    keys: Arc<Keys>,
+    writer: Option<mpsc::Sender<Write>>,
+    reader: Option<mpsc::Sender<Read>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Held for as long as the store is open.
+    _lock: File,
+}
+
+/// A write, which gives the answer to send once it is on disk.
+type Write = Box<dyn FnOnce(&mut Transaction<'_, '_>) -> Reply + Send>;
+type Reply = Box<dyn FnOnce() + Send>;
+type Read = Box<dyn FnOnce(&mut Reader<'_>) + Send>;
+
+impl SqliteStore {
+    /// Opens the store in the file at `path`, and creates it if there is none. This reads the whole index of the
+    /// log, and blocks while it does.
+    ///
+    /// A file `<path>.lock` beside it keeps other processes out. Not for network file systems, whose locks do not
+    /// hold.
+    ///
+    /// # Errors
+    /// [`Locked`](StoreErrorKind::Locked), [`WrongKey`](StoreErrorKind::WrongKey),
+    /// [`NewerSchema`](StoreErrorKind::NewerSchema), [`Corrupt`](StoreErrorKind::Corrupt) if the log does not lead to
+    /// its last checkpoint, [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened.
+    pub fn open(path: &Path, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
+        let unavailable = |error| StoreError::new(StoreErrorKind::Unavailable, error);
+        let path = create(path).map_err(unavailable)?;
+        let lock = lock(&path)?;
+        let writing = schema::open(&path)?;
+        let head = schema::prepare(&writing, &keys)?;
+        let reading = schema::open_to_read(&path)?;
+
+        let keys = Arc::new(keys);
+        let (to_writer, inbox) = mpsc::channel(limits.queue.max(1));
+        let writer = Writer::new(keys.clone(), limits, head);
+        let writing = thread::Builder::new()
+            .name("guest-store-write".to_owned())
+            .spawn(move || writer.run(&writing, inbox))
+            .map_err(unavailable)?;
+        let (to_reader, inbox) = mpsc::channel(limits.queue.max(1));
+        let reading = thread::Builder::new()
+            .name("guest-store-read".to_owned())
+            .spawn({
+                let keys = keys.clone();
+                move || reader::run(&reading, &keys, inbox)
+            })
+            .map_err(unavailable)?;
+        Ok(Self {
+            keys,
+            writer: Some(to_writer),
+            reader: Some(to_reader),
+            threads: vec![writing, reading],
+            _lock: lock,
+        })
+    }
+
+    /// Has the writer do `work` within its next transaction, and answers when that is on disk.
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T, Failed> + Send + 'static,
+    ) -> Answer<'_, T> {
+        Box::pin(async move {
+            let writer = self.writer.as_ref().ok_or(StoreErrorKind::Unavailable)?;
+            let (reply, answer) = oneshot::channel();
+            let write: Write = Box::new(move |transaction| {
+                let result = transaction.unit(work);
+                // nobody may be waiting any more
+                Box::new(move || drop(reply.send(result)))
+            });
+            writer.send(write).await.map_err(|_| StoreErrorKind::Poisoned)?;
+            match answer.await {
+                Ok(result) => result,
+                Err(_) if writer.is_closed() => Err(StoreErrorKind::Poisoned.into()),
+                Err(_) => Err(StoreErrorKind::Unavailable.into()),
+            }
+        })
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Reader<'_>) -> Result<T, Failed> + Send + 'static,
+    ) -> Answer<'_, T> {
+        Box::pin(async move {
+            let reader = self.reader.as_ref().ok_or(StoreErrorKind::Unavailable)?;
+            let (reply, answer) = oneshot::channel();
+            let read: Read = Box::new(move |reader| drop(reply.send(work(reader))));
+            reader.send(read).await.map_err(|_| StoreErrorKind::Unavailable)?;
+            let result = answer.await.map_err(|_| StoreErrorKind::Unavailable)?;
+            result.map_err(StoreError::from)
+        })
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&self, unit: Unit) -> Answer<'_, Committed> {
+        self.write(move |transaction| transaction.commit(&unit))
+    }
+
+    fn session(&self, id: &SessionId) -> Answer<'_, Option<Session>> {
+        let id = id.clone();
+        self.read(move |reader| reader.session(&id))
+    }
+
+    fn sessions(&self, query: SessionQuery) -> Answer<'_, Vec<Session>> {
+        self.read(move |reader| reader.sessions(&query))
+    }
+
+    fn webhooks(&self) -> Answer<'_, Vec<Webhook>> {
+        self.read(|reader| reader.webhooks())
+    }
+
+    fn lease_deliveries(
+        &self,
+        now: OffsetDateTime,
+        lease: Duration,
+        limit: usize,
+    ) -> Answer<'_, Vec<Leased>> {
+        self.write(move |transaction| transaction.lease(now, lease, limit))
+    }
+
+    fn settle_delivery(&self, settlement: Settlement) -> Answer<'_, ()> {
+        self.write(move |transaction| transaction.settle(&settlement))
+    }
+
+    fn audit_lines(
+        &self,
+        from: u64,
+        limit: usize,
+        subject: Option<&Pseudonym>,
+    ) -> Answer<'_, Vec<StoredEntry>> {
+        let subject = subject.copied();
+        self.read(move |reader| reader.audit_lines(from, limit, subject))
+    }
+
+    fn checkpoint(&self) -> Answer<'_, StoredCheckpoint> {
+        self.write(|transaction| transaction.checkpoint())
+    }
+
+    fn checkpoints(&self, from: u64, limit: usize) -> Answer<'_, Vec<StoredCheckpoint>> {
+        self.read(move |reader| reader.checkpoints(from, limit))
+    }
+
+    fn stats(&self) -> Answer<'_, Stats> {
+        self.read(|reader| reader.stats())
+    }
+
+    fn verifier_key(&self) -> &VerifierKey {
+        self.keys.signer.verifier_key()
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        (self.writer, self.reader) = (None, None);
+        for thread in self.threads.drain(..) {
+            // a thread that panicked has answered with an error already
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Makes sure that there is a file which only its owner may read, and gives its one true path.
+fn create(path: &Path) -> io::Result<PathBuf> {
+    private(path)?;
+    let path = path.canonicalize()?;
+    // the name of a new file must be durable too; on Unix only, a directory can be opened
+    if let Some(directory) = path.parent().filter(|_| cfg!(unix)) {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(path)
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let unavailable = |error| StoreError::new(StoreErrorKind::Unavailable, error);
+    let lock = private(Path::new(&beside)).map_err(unavailable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreErrorKind::Locked.into()),
+        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    }
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use audit::{Action, Actor, Draft, files};
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use bytes::Bytes;
+    use genesys_api::parse_rfc3339;
+    use rusqlite::Connection;
+    use serde_json::json;
+
+    use super::*;
+    use crate::conformance::Fixture;
+    use crate::{Change, Event, TokenHash, export};
+
+    fn keys(seal: u8, seed: u8, name: &str) -> Keys {
+        Keys {
+            seal: SealKey::new(&[seal; 32]),
+            signer: Signer::from_seed(name, &[seed; 32]).unwrap(),
+        }
+    }
+
+    fn open(path: &Path) -> Result<SqliteStore, StoreErrorKind> {
+        SqliteStore::open(path, keys(1, 2, "log"), Limits::default()).map_err(|error| error.kind())
+    }
+
+    fn make(limits: Limits) -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guest.db");
+        let store = SqliteStore::open(&path, keys(1, 2, "example.com/log"), limits).unwrap();
+        Fixture::new(store, folder)
+    }
+
+    crate::conformance!(make);
+
+    fn at() -> OffsetDateTime {
+        parse_rfc3339("2026-11-22T12:30:00Z").unwrap()
+    }
+
+    /// A session, an entry and an event, of which `canary` is whatever must not be read.
+    fn unit(canary: &str) -> Unit {
+        let session = Session {
+            id: "s-1".parse().unwrap(),
+            owner: "o".to_owned(),
+            guest: "g-1".parse().unwrap(),
+            channel: "c".parse().unwrap(),
+            created_at: at(),
+            expires_at: at(),
+            lapses_at: at(),
+            ended_at: None,
+            access: TokenHash::of(canary),
+            refresh: TokenHash::of(canary),
+            previous_refresh: Some(TokenHash::of(canary)),
+            generation: 0,
+            version: 0,
+            secrets: canary.into(),
+            document: json!({ canary: canary }),
+        };
+        Unit {
+            change: Some(Change::CreateSession(session)),
+            entries: entries(1),
+            events: vec![Event {
+                id: "e-1".to_owned(),
+                owner: "o".to_owned(),
+                name: "created".to_owned(),
+                body: Bytes::from(canary.to_owned()),
+                at: at(),
+            }],
+        }
+    }
+
+    fn webhook(canary: &str) -> Unit {
+        Unit {
+            change: Some(Change::PutWebhook(Webhook {
+                id: "w-1".parse().unwrap(),
+                name: "crm".to_owned(),
+                owner: "o".to_owned(),
+                events: vec!["created".to_owned()],
+                enabled: true,
+                failing_since: None,
+                version: 0,
+                secrets: canary.into(),
+                document: json!({ canary: canary }),
+            })),
+            ..Unit::default()
+        }
+    }
+
+    fn entries(count: usize) -> Vec<Draft> {
+        vec![Draft::new(at(), Actor::system("test"), Action::AuditOpened); count]
+    }
+
+    fn log(count: usize) -> Unit {
+        Unit {
+            entries: entries(count),
+            ..Unit::default()
+        }
+    }
+
+    async fn refused(store: &SqliteStore, unit: Unit) -> StoreErrorKind {
+        store.commit(unit).await.unwrap_err().kind()
+    }
+
+    #[tokio::test]
+    async fn it_outlives_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guest.db");
+        let store = open(&path).unwrap();
+        store.commit(webhook("x")).await.unwrap();
+        store.commit(unit("x")).await.unwrap();
+        store.commit(log(300)).await.unwrap();
+        let stats = store.stats().await.unwrap();
+        let leased = store
+            .lease_deliveries(at(), Duration::from_secs(60), 1)
+            .await
+            .unwrap();
+        drop(store);
+
+        let store = open(&path).unwrap();
+        assert_eq!(store.stats().await.unwrap(), stats);
+        let again = store
+            .lease_deliveries(at() + Duration::from_secs(60), Duration::ZERO, 1)
+            .await
+            .unwrap();
+        assert_eq!((&again[0].id, again[0].attempt), (&leased[0].id, 2));
+        assert_eq!(store.commit(log(1)).await.unwrap().entries, 301..302);
+        let exported = folder.path().join("audit.jsonl");
+        export(&store, &exported).await.unwrap();
+        let report = files::verify_file(&exported, store.verifier_key(), None).unwrap();
+        assert_eq!((report.entries, report.covered), (302, 302));
+        drop(store);
+
+        let full = Limits {
+            outbox_rows: 1,
+            ..Limits::default()
+        };
+        let store = SqliteStore::open(&path, keys(1, 2, "log"), full).unwrap();
+        let mut another = unit("x");
+        another.change = None;
+        another.events[0].id = "e-2".to_owned();
+        assert_eq!(refused(&store, another).await, StoreErrorKind::OutboxFull);
+    }
+
+    #[tokio::test]
+    async fn one_process_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guest.db");
+        let store = open(&path).unwrap();
+        assert_eq!(open(&path).unwrap_err(), StoreErrorKind::Locked);
+        #[cfg(unix)]
+        {
+            let alias = folder.path().join("alias.db");
+            std::os::unix::fs::symlink(&path, &alias).unwrap();
+            assert_eq!(open(&alias).unwrap_err(), StoreErrorKind::Locked);
+            let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        drop(store);
+        assert!(open(&path).is_ok());
+        assert_eq!(
+            open(&folder.path().join("missing/guest.db")).unwrap_err(),
+            StoreErrorKind::Unavailable
+        );
+    }
+
+    #[tokio::test]
+    async fn only_its_own_keys_open_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guest.db");
+        drop(open(&path).unwrap());
+        for keys in [keys(9, 2, "log"), keys(1, 9, "log"), keys(1, 2, "other")] {
+            let error = SqliteStore::open(&path, keys, Limits::default()).unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::WrongKey);
+        }
+        let raw = Connection::open(&path).unwrap();
+        raw.pragma_update(None, "user_version", 2).unwrap();
+        assert_eq!(open(&path).unwrap_err(), StoreErrorKind::NewerSchema);
+        raw.pragma_update(None, "application_id", 0).unwrap();
+        assert_eq!(
+            open(&path).unwrap_err(),
+            StoreErrorKind::Corrupt,
+            "another program's file"
+        );
+        let path = folder.path().join("no.db");
+        std::fs::write(&path, [b'x'; 5000]).unwrap();
+        assert_eq!(open(&path).unwrap_err(), StoreErrorKind::Corrupt);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_changed_is_not_opened() {
+        for change in [
+            "UPDATE entries SET leaf = randomblob(32) WHERE seq = 17",
+            "DELETE FROM entries WHERE seq = 17",
+            "DELETE FROM entries WHERE seq > 250",
+            "DELETE FROM entries WHERE seq = 280",
+            "UPDATE checkpoints SET note = replace(note, '256', '255')",
+            "UPDATE checkpoints SET note = ''",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("guest.db");
+            let store = open(&path).unwrap();
+            store.commit(log(300)).await.unwrap();
+            drop(store);
+            let raw = Connection::open(&path).unwrap();
+            if change.contains("entries") {
+                let error = raw.execute(change, []).unwrap_err();
+                assert!(error.to_string().contains("never"), "{error}");
+            }
+            raw.execute_batch("DROP TRIGGER entries_stay; DROP TRIGGER entries_remain;")
+                .unwrap();
+            raw.execute(change, []).unwrap();
+            drop(raw);
+            assert_eq!(open(&path).unwrap_err(), StoreErrorKind::Corrupt, "{change}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_secret_is_in_its_files() {
+        const CANARY: &str = "canary-7f3a9c-canary";
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder.path().join("guest.db")).unwrap();
+        store.commit(webhook(CANARY)).await.unwrap();
+        store.commit(unit(CANARY)).await.unwrap();
+        let leased = store.lease_deliveries(at(), Duration::ZERO, 1).await.unwrap();
+        assert_eq!(leased[0].body, CANARY);
+        assert_eq!(search(folder.path(), CANARY), ["guest.db-wal"]);
+        drop(store);
+        assert_eq!(search(folder.path(), CANARY), ["guest.db"]);
+    }
+
+    /// Makes sure that the canary is in no file, and gives the files that hold its hash.
+    fn search(folder: &Path, canary: &str) -> Vec<std::ffi::OsString> {
+        let hex: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let base64 = STANDARD.encode(canary);
+        let hash = TokenHash::of(canary);
+        let mut found = Vec::new();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let file = file.unwrap();
+            let bytes = std::fs::read(file.path()).unwrap();
+            let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+            for canary in [canary, &hex, base64.trim_end_matches('=')] {
+                assert!(!holds(canary.as_bytes()), "{canary} in {}", file.path().display());
+            }
+            if holds(hash.as_bytes()) {
+                found.push(file.file_name());
+            }
+        }
+        found
+    }
+
+    /// What is sealed for one row cannot be put into another one.
+    #[tokio::test]
+    async fn sealed_values_stay_in_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guest.db");
+        let store = open(&path).unwrap();
+        store.commit(unit("x")).await.unwrap();
+        let raw = Connection::open(&path).unwrap();
+        raw.execute("UPDATE sessions SET secrets = document", []).unwrap();
+        let error = store.session(&"s-1".parse().unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_poisons_the_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guest.db");
+        let store = open(&path).unwrap();
+        store.commit(log(3)).await.unwrap();
+        // a foreign key that is checked, and broken, at COMMIT only
+        let raw = Connection::open(&path).unwrap();
+        raw.execute_batch(
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+             CREATE TABLE trap (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+             CREATE TRIGGER spring AFTER INSERT ON sessions BEGIN INSERT INTO trap VALUES (1); END;",
+        )
+        .unwrap();
+        assert_eq!(refused(&store, unit("x")).await, StoreErrorKind::Poisoned);
+        assert_eq!(
+            refused(&store, log(1)).await,
+            StoreErrorKind::Poisoned,
+            "and stays so"
+        );
+        assert_eq!(
+            store.checkpoint().await.unwrap_err().kind(),
+            StoreErrorKind::Poisoned
+        );
+        assert_eq!(
+            store.stats().await.unwrap().audit_entries,
+            3,
+            "it can still be read"
+        );
+        drop(store);
+        raw.execute_batch("DROP TRIGGER spring").unwrap();
+        let store = open(&path).unwrap();
+        assert_eq!(store.stats().await.unwrap().live_sessions, 0);
+        assert_eq!(store.commit(unit("x")).await.unwrap().entries, 3..4);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_lost_is_refused_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guest.db");
+        let store = open(&path).unwrap();
+        store.commit(log(3)).await.unwrap();
+        // as SQLite does by itself when the disk is full
+        let raw = Connection::open(&path).unwrap();
+        let spring =
+            "CREATE TRIGGER spring AFTER INSERT ON sessions BEGIN SELECT raise(ROLLBACK, 'full'); END";
+        raw.execute_batch(spring).unwrap();
+
+        // while the writer is busy, three units gather for one transaction
+        let (started, start) = oneshot::channel();
+        let (release, wait) = std::sync::mpsc::channel();
+        let busy = store.write(move |_| {
+            started.send(()).unwrap();
+            wait.recv().unwrap();
+            Ok(())
+        });
+        let gather = async {
+            start.await.unwrap();
+            let (one, two, three, ()) = tokio::join!(
+                store.commit(log(2)),
+                store.commit(unit("x")),
+                store.commit(log(2)),
+                async { release.send(()).unwrap() },
+            );
+            [one, two, three]
+        };
+        let (busy, lost) = tokio::join!(busy, gather);
+        assert!(busy.is_ok());
+        for lost in lost {
+            assert_eq!(lost.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        }
+        raw.execute_batch("DROP TRIGGER spring").unwrap();
+        assert_eq!(store.commit(unit("x")).await.unwrap().entries, 3..4);
+        let exported = folder.path().join("audit.jsonl");
+        export(&store, &exported).await.unwrap();
+        assert!(files::verify_file(&exported, store.verifier_key(), None).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_nobody_waits_for_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder.path().join("guest.db")).unwrap();
+        {
+            let commit = store.commit(log(1));
+            tokio::pin!(commit);
+            let waker = std::task::Waker::noop();
+            let _ = commit.as_mut().poll(&mut std::task::Context::from_waker(waker));
+        }
+        assert_eq!(store.commit(log(1)).await.unwrap().entries, 1..2);
+    }
+}

@@ -1,0 +1,173 @@
+//! Between rows and what they stand for.
+
+use audit::Hash;
+use rusqlite::types::FromSql;
+use rusqlite::{Row, params};
+use secrecy::{ExposeSecret, SecretString};
+use time::OffsetDateTime;
+
+use super::failed::Failed;
+use super::prepared::Prepared;
+use crate::{SealKey, Session, StoreError, StoreErrorKind, StoredEntry, TokenHash, Webhook};
+
+/// Writes a session by `sql`, whose parameters are the columns in their order.
+pub(super) fn write_session(
+    prepared: &mut Prepared<'_>,
+    sql: &'static str,
+    session: &Session,
+    version: u64,
+    seal: &SealKey,
+) -> Result<usize, Failed> {
+    let id = session.id.as_str();
+    Ok(prepared.execute(
+        sql,
+        params![
+            id,
+            session.owner,
+            session.guest.as_str(),
+            session.channel.as_str(),
+            micros(session.created_at),
+            micros(session.expires_at),
+            micros(session.lapses_at),
+            session.ended_at.map(micros),
+            session.access.as_bytes(),
+            session.refresh.as_bytes(),
+            session.previous_refresh.as_ref().map(TokenHash::as_bytes),
+            integer(session.generation)?,
+            integer(version)?,
+            seal.seal(
+                &place("sessions", id, "secrets"),
+                session.secrets.expose_secret().as_bytes()
+            ),
+            seal.seal(
+                &place("sessions", id, "document"),
+                session.document.to_string().as_bytes()
+            ),
+        ],
+    )?)
+}
+
+/// Reads a row of all columns of `sessions`.
+pub(super) fn session(row: &Row<'_>, seal: &SealKey) -> Result<Session, Failed> {
+    let id: String = row.get(0)?;
+    let document = seal
+        .open(&place("sessions", &id, "document"), row.get(14)?)
+        .ok_or(StoreErrorKind::Corrupt)?;
+    Ok(Session {
+        secrets: secret(seal, &place("sessions", &id, "secrets"), row.get(13)?)?,
+        id: id.parse().map_err(corrupt)?,
+        owner: row.get(1)?,
+        guest: row.get::<_, String>(2)?.parse().map_err(corrupt)?,
+        channel: row.get::<_, String>(3)?.parse().map_err(corrupt)?,
+        created_at: time(row.get(4)?)?,
+        expires_at: time(row.get(5)?)?,
+        lapses_at: time(row.get(6)?)?,
+        ended_at: row.get::<_, Option<i64>>(7)?.map(time).transpose()?,
+        access: TokenHash::from_bytes(row.get(8)?),
+        refresh: TokenHash::from_bytes(row.get(9)?),
+        previous_refresh: row.get::<_, Option<[u8; 32]>>(10)?.map(TokenHash::from_bytes),
+        generation: number(row, 11)?,
+        version: number(row, 12)?,
+        document: serde_json::from_slice(&document).map_err(corrupt)?,
+    })
+}
+
+/// Writes a webhook by `sql`, whose parameters are the columns in their order.
+pub(super) fn write_webhook(
+    prepared: &mut Prepared<'_>,
+    sql: &'static str,
+    webhook: &Webhook,
+    version: u64,
+    seal: &SealKey,
+) -> Result<usize, Failed> {
+    let id = webhook.id.as_str();
+    Ok(prepared.execute(
+        sql,
+        params![
+            id,
+            webhook.owner,
+            webhook.name,
+            serde_json::Value::from(webhook.events.clone()).to_string(),
+            webhook.enabled,
+            webhook.failing_since.map(micros),
+            integer(version)?,
+            seal.seal(
+                &place("webhooks", id, "secrets"),
+                webhook.secrets.expose_secret().as_bytes()
+            ),
+            seal.seal(
+                &place("webhooks", id, "document"),
+                webhook.document.to_string().as_bytes()
+            ),
+        ],
+    )?)
+}
+
+/// Reads a row of all columns of `webhooks`.
+pub(super) fn webhook(row: &Row<'_>, seal: &SealKey) -> Result<Webhook, Failed> {
+    let id: String = row.get(0)?;
+    let document = seal
+        .open(&place("webhooks", &id, "document"), row.get(8)?)
+        .ok_or(StoreErrorKind::Corrupt)?;
+    Ok(Webhook {
+        secrets: secret(seal, &place("webhooks", &id, "secrets"), row.get(7)?)?,
+        id: id.parse().map_err(corrupt)?,
+        owner: row.get(1)?,
+        name: row.get(2)?,
+        events: serde_json::from_str(&row.get::<_, String>(3)?).map_err(corrupt)?,
+        enabled: row.get(4)?,
+        failing_since: row.get::<_, Option<i64>>(5)?.map(time).transpose()?,
+        version: number(row, 6)?,
+        document: serde_json::from_slice(&document).map_err(corrupt)?,
+    })
+}
+
+/// Reads a row of `seq, leaf, bytes` of `entries`.
+pub(super) fn entry(row: &Row<'_>) -> Result<StoredEntry, Failed> {
+    Ok(StoredEntry {
+        seq: number(row, 0)?,
+        leaf: Hash::from_bytes(row.get(1)?),
+        bytes: row.get(2)?,
+    })
+}
+
+/// Where something sealed belongs, so that it cannot be moved elsewhere.
+pub(super) fn place(table: &str, id: &str, column: &str) -> String {
+    format!("{table}/{id}/{column}")
+}
+
+/// A time as it is stored: microseconds since 1970.
+pub(super) fn micros(time: OffsetDateTime) -> i64 {
+    // the years that a time can have, -9999 to 9999, fit many times over
+    i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000)).unwrap_or(i64::MAX)
+}
+
+pub(super) fn time(micros: i64) -> Result<OffsetDateTime, Failed> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).map_err(corrupt)
+}
+
+/// A count as it is stored.
+pub(super) fn integer(number: u64) -> Result<i64, Failed> {
+    i64::try_from(number).map_err(|error| StoreError::new(StoreErrorKind::Invalid, error).into())
+}
+
+/// A count, which is never negative.
+pub(super) fn number<T: TryFrom<i64>>(row: &Row<'_>, column: usize) -> Result<T, Failed> {
+    T::try_from(value(row, column)?).map_err(|_| StoreErrorKind::Corrupt.into())
+}
+
+fn value<T: FromSql>(row: &Row<'_>, column: usize) -> Result<T, Failed> {
+    Ok(row.get(column)?)
+}
+
+fn secret(seal: &SealKey, place: &str, sealed: Vec<u8>) -> Result<SecretString, Failed> {
+    let plain = seal.open(place, sealed).ok_or(StoreErrorKind::Corrupt)?;
+    match String::from_utf8(plain) {
+        Ok(secret) => Ok(secret.into()),
+        Err(_) => Err(StoreErrorKind::Corrupt.into()),
+    }
+}
+
+fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> Failed {
+    StoreError::new(StoreErrorKind::Corrupt, error).into()
+}

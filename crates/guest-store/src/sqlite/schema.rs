@@ -1,0 +1,218 @@
+//! The tables, and what is checked before a file is used.
+
+use std::path::Path;
+use std::time::Duration;
+
+use audit::{Hash, Tree};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::Keys;
+use super::failed::Failed;
+use super::writer::Head;
+use crate::journal::Journal;
+use crate::{StoreError, StoreErrorKind};
+
+/// Marks the file as a guest store (`PRAGMA application_id`): "gst1" in ASCII.
+const APPLICATION: i32 = 0x6773_7431;
+/// The version of the tables (`PRAGMA user_version`).
+const VERSION: i32 = 1;
+
+const TABLES: &str = "
+    CREATE TABLE meta (
+        name TEXT PRIMARY KEY,
+        value BLOB NOT NULL
+    ) STRICT;
+
+    CREATE TABLE sessions (
+        id TEXT PRIMARY KEY,
+        owner TEXT NOT NULL,
+        guest TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        lapses_at INTEGER NOT NULL,
+        ended_at INTEGER,
+        access BLOB NOT NULL,
+        refresh BLOB NOT NULL,
+        previous_refresh BLOB,
+        generation INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        secrets BLOB NOT NULL,
+        document BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX sessions_live_guest ON sessions (owner, guest) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_due ON sessions (lapses_at, id) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_ended ON sessions (ended_at, id) WHERE ended_at IS NOT NULL;
+
+    CREATE TABLE webhooks (
+        id TEXT PRIMARY KEY,
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        events TEXT NOT NULL,
+        enabled INTEGER NOT NULL,
+        failing_since INTEGER,
+        version INTEGER NOT NULL,
+        secrets BLOB NOT NULL,
+        document BLOB NOT NULL,
+        UNIQUE (owner, name)
+    ) STRICT;
+
+    -- due_at is when a delivery may be leased next, so a lease moves it to its end; NULL is given up
+    CREATE TABLE outbox (
+        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        webhook TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+        event TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        due_at INTEGER,
+        fence INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX outbox_due ON outbox (webhook, due_at, place) WHERE due_at IS NOT NULL;
+    CREATE INDEX outbox_dead ON outbox (place) WHERE due_at IS NULL;
+
+    CREATE TABLE entries (
+        seq INTEGER PRIMARY KEY,
+        leaf BLOB NOT NULL,
+        subject BLOB,
+        bytes BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX entries_subject ON entries (subject, seq) WHERE subject IS NOT NULL;
+    CREATE TRIGGER entries_stay BEFORE UPDATE ON entries
+        BEGIN SELECT raise(ABORT, 'entries are never changed'); END;
+    CREATE TRIGGER entries_remain BEFORE DELETE ON entries
+        BEGIN SELECT raise(ABORT, 'entries are never deleted'); END;
+
+    CREATE TABLE checkpoints (
+        size INTEGER PRIMARY KEY,
+        note TEXT NOT NULL
+    ) STRICT;
+";
+
+/// Opens the file to write. WAL with `synchronous=FULL` has every commit on disk before it is answered.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let open = || -> Result<Connection, Failed> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        let mode: String = connection.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(StoreErrorKind::Unavailable.into());
+        }
+        connection
+            .execute_batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;")?;
+        Ok(connection)
+    };
+    open().map_err(StoreError::from)
+}
+
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+    let open = || -> Result<Connection, Failed> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY)?;
+        Ok(connection)
+    };
+    open().map_err(StoreError::from)
+}
+
+/// How long another program, such as a backup, may hold the file. Our choice.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Creates the tables or checks them, and finds where the log and the outbox stand.
+pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, StoreError> {
+    let prepare = || -> Result<Head, Failed> {
+        let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        match (application, version) {
+            (0, 0) if tables == 0 => create(connection, keys)?,
+            (APPLICATION, VERSION) => check_keys(connection, keys)?,
+            (APPLICATION, newer) if newer > VERSION => return Err(StoreErrorKind::NewerSchema.into()),
+            // a file of another program
+            _ => return Err(StoreErrorKind::Corrupt.into()),
+        }
+        let journal = journal(connection, keys)?;
+        let (rows, bytes) = connection.query_row(
+            "SELECT count(*), coalesce(sum(bytes), 0) FROM outbox WHERE due_at IS NOT NULL",
+            [],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        )?;
+        Ok(Head {
+            journal,
+            outbox_rows: rows.unsigned_abs(),
+            outbox_bytes: bytes.unsigned_abs(),
+        })
+    };
+    prepare().map_err(StoreError::from)
+}
+
+fn create(connection: &Connection, keys: &Keys) -> Result<(), Failed> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    connection.execute_batch(TABLES)?;
+    let log = keys.signer.verifier_key().to_string().into_bytes();
+    let seal = keys.seal.seal(SEAL_PLACE, b"");
+    connection.execute("INSERT INTO meta VALUES ('log', ?1), ('seal', ?2)", (log, seal))?;
+    connection.pragma_update(None, "application_id", APPLICATION)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
+    Ok(connection.execute_batch("COMMIT")?)
+}
+
+const SEAL_PLACE: &str = "meta/seal/value";
+
+fn check_keys(connection: &Connection, keys: &Keys) -> Result<(), Failed> {
+    let meta = |name: &str| -> Result<Vec<u8>, Failed> {
+        let sql = "SELECT value FROM meta WHERE name = ?1";
+        let value = connection.query_row(sql, [name], |row| row.get(0)).optional()?;
+        value.ok_or_else(|| StoreErrorKind::Corrupt.into())
+    };
+    let same_log = meta("log")? == keys.signer.verifier_key().to_string().as_bytes();
+    let same_seal = keys.seal.open(SEAL_PLACE, meta("seal")?).is_some();
+    if same_log && same_seal {
+        Ok(())
+    } else {
+        Err(StoreErrorKind::WrongKey.into())
+    }
+}
+
+/// Builds the tree of all entries, and checks that it leads to the last checkpoint.
+fn journal(connection: &Connection, keys: &Keys) -> Result<Journal, Failed> {
+    let last: Option<String> = connection
+        .query_row(
+            "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let key = keys.signer.verifier_key();
+    let last = match last {
+        Some(note) => Some(key.open(&note).map_err(corrupt)?),
+        None => None,
+    };
+
+    let mut tree = Tree::new();
+    let proved = |tree: &Tree| {
+        last.as_ref()
+            .is_none_or(|last| last.size != tree.size() || last.root == tree.root())
+    };
+    let mut is_sound = proved(&tree);
+    let mut statement = connection.prepare("SELECT seq, leaf FROM entries ORDER BY seq")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let seq: i64 = row.get(0)?;
+        is_sound &= u64::try_from(seq) == Ok(tree.size());
+        tree.append(Hash::from_bytes(row.get(1)?));
+        is_sound &= proved(&tree);
+    }
+    let signed = last.as_ref().map(|last| last.size);
+    if !is_sound || signed > Some(tree.size()) {
+        return Err(StoreErrorKind::Corrupt.into());
+    }
+    Ok(Journal { tree, signed })
+}
+
+fn corrupt(error: audit::CheckpointError) -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, error)
+}

@@ -1,0 +1,44 @@
+//! A webhook subscription as it is stored.
+
+use std::fmt;
+
+use genesys_api::WebhookId;
+use secrecy::SecretString;
+use time::OffsetDateTime;
+
+/// A webhook subscription.
+#[derive(Clone)]
+pub struct Webhook {
+    /// Its id.
+    pub id: WebhookId,
+    /// Its name, which no other webhook of its owner has.
+    pub name: String,
+    /// Whose it is. It gets the events of this owner only.
+    pub owner: String,
+    /// The names of the events that it gets.
+    pub events: Vec<String>,
+    /// Whether it gets any. While it does not, what is waiting for it keeps waiting.
+    pub enabled: bool,
+    /// Since when every delivery to it has failed. The store sets it when a delivery is settled.
+    pub failing_since: Option<OffsetDateTime>,
+    /// How often it was written: 0 for one that is new. A commit answers with the next one.
+    pub version: u64,
+    /// What no one may read: its signing keys. Sealed at rest.
+    pub secrets: SecretString,
+    /// What the store does not look into: its address, its headers. Sealed at rest.
+    pub document: serde_json::Value,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("owner", &self.owner)
+            .field("events", &self.events)
+            .field("enabled", &self.enabled)
+            .field("failing_since", &self.failing_since)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,125 @@
+//! Creating a session, under the consent rules of the guest's jurisdiction.
+
+use audit::{Action, Actor, Draft, Outcome};
+use genesys_api::{Now, SessionId, entropy};
+use guest_payload::{NewSession, Refused, Request};
+use guest_store::{Change, Session, TokenHash, Unit};
+use secrecy::ExposeSecret as _;
+use session_metrics::{Journey, Stage};
+use webhook::EventName;
+
+use super::record::{Document, Record, consent_detail, fresh_secrets};
+use super::{Direct, DirectError, Tokens};
+use crate::{NewGuest, SessionInfo};
+
+/// A session that was created, with the only copy of its tokens.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The session.
+    pub session: SessionInfo,
+    /// Its tokens.
+    pub tokens: Tokens,
+}
+
+impl Direct {
+    /// Creates a session for `owner`, if the policy allows it.
+    ///
+    /// # Errors
+    /// [`DirectError::ConsentRequired`] if the policy does not, which is written to the audit log;
+    /// [`DirectError::GuestInUse`], [`DirectError::UnknownChannel`], [`DirectError::Full`], or the store's.
+    pub async fn create(&self, owner: &str, guest: NewGuest) -> Result<Created, DirectError> {
+        let config = &self.shared.config;
+        if !config.deployments.contains_key(&guest.channel) {
+            return Err(DirectError::UnknownChannel {
+                channel: guest.channel,
+            });
+        }
+        if usize::try_from(self.metrics().open).map_or(true, |open| open >= config.limit) {
+            return Err(DirectError::Full { limit: config.limit });
+        }
+        let now = self.clock().now();
+        let decision = config.policy.decide(&Request {
+            jurisdictions: &guest.jurisdictions,
+            signals: guest.signals,
+            consent: guest.consent,
+        });
+        let id = guest.guest.unwrap_or_else(|| entropy::uuid().into());
+        let new = match NewSession::new(guest.channel, id, decision, guest.attributes) {
+            Ok(new) => new,
+            Err(refused) => {
+                self.commit(Unit {
+                    entries: vec![denial(owner, &refused, now)],
+                    ..Unit::default()
+                })
+                .await?;
+                return Err(DirectError::ConsentRequired(Box::new(refused)));
+            }
+        };
+        let tokens = Tokens::issue(now.utc, config.access_token_lifetime);
+        let record = self.record(owner, &new, &tokens, now)?;
+        let session = record.info();
+        let mut entry =
+            Draft::new(now.utc, Actor::client(owner), Action::SessionCreated).subject(record.subject());
+        for (key, value) in consent_detail(&session.consent) {
+            entry = entry.detail(key, value);
+        }
+        let event = record.event(EventName::Created, now.utc);
+        let change = Some(Change::CreateSession(record.into_row()));
+        self.commit(Unit {
+            change,
+            entries: vec![entry],
+            events: vec![event],
+        })
+        .await?;
+        let (_, created) = Journey::begin(now.instant);
+        self.shared.metrics.record(created);
+        Ok(Created { session, tokens })
+    }
+
+    fn record(
+        &self,
+        owner: &str,
+        new: &NewSession,
+        tokens: &Tokens,
+        now: Now,
+    ) -> Result<Record, DirectError> {
+        let document = Document {
+            consent: new.consent().clone(),
+            // what the decision withheld is not kept either
+            attributes: new.attributes().clone().into(),
+            stage: Stage::Created,
+            asked_at: None,
+            waited_ms: None,
+            end_reason: None,
+        };
+        Record::load(Session {
+            id: SessionId::from(entropy::uuid()),
+            owner: owner.to_owned(),
+            guest: new.guest().clone(),
+            channel: new.channel().clone(),
+            created_at: now.utc,
+            expires_at: tokens.expires_at,
+            lapses_at: now.utc + self.shared.config.lapse,
+            ended_at: None,
+            access: TokenHash::of(tokens.access.expose_secret()),
+            refresh: TokenHash::of(tokens.refresh.expose_secret()),
+            previous_refresh: None,
+            generation: 1,
+            version: 0,
+            secrets: fresh_secrets(),
+            document: serde_json::to_value(document).expect("a document is plain data with text keys"),
+        })
+    }
+}
+
+fn denial(owner: &str, refused: &Refused, now: Now) -> Draft {
+    let policy = refused.policy();
+    let mut entry = Draft::new(now.utc, Actor::client(owner), Action::SessionDenied)
+        .outcome(Outcome::Denied)
+        .detail("policy", format!("{} {}", policy.id(), policy.version()))
+        .detail("jurisdiction", refused.jurisdictions().to_string());
+    for (purpose, rule) in refused.missing() {
+        entry = entry.detail(purpose.to_string(), format!("not granted ({rule})"));
+    }
+    entry
+}

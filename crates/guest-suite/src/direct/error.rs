@@ -1,0 +1,69 @@
+//! Why an operation of direct mode did not happen.
+
+use genesys_api::ChannelId;
+use guest_payload::{ChangeError, Refused};
+use guest_store::{Conflict, StoreError, StoreErrorKind};
+
+/// An operation of direct mode did not happen, and nothing was changed but, where it says so, the audit log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DirectError {
+    /// The access token has expired.
+    #[error("the access token has expired: rotate the session's tokens, then use the new one")]
+    AccessExpired,
+    /// The access token is not this session's.
+    #[error("the access token is not this session's: use the one of its creation or of its last rotation")]
+    AccessUnknown,
+    /// A consent that is older than what is recorded.
+    #[error("{0}")]
+    ConsentOutdated(ChangeError),
+    /// The policy refuses the session. Written to the audit log.
+    #[error("{0}")]
+    ConsentRequired(Box<Refused>),
+    /// The session is over.
+    #[error("the session has ended: create a new one")]
+    Ended,
+    /// The guest has a live session already.
+    #[error("the guest id is in use by a live session: end that one first, or leave the guest id out")]
+    GuestInUse,
+    /// As many sessions are live as the configuration allows.
+    #[error("{limit} sessions are live, which is the configured limit: try again when some have ended")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// No such session or webhook, or somebody else's.
+    #[error("there is no such session or webhook: check the id and whose it is")]
+    NotFound,
+    /// The refresh token is not this session's.
+    #[error("the refresh token is not this session's: use the one of its creation or of its last rotation")]
+    RefreshUnknown,
+    /// The refresh token has been used. Written to the audit log.
+    #[error("the refresh token has been used: each works once, use the one that its rotation brought")]
+    RefreshUsed,
+    /// The store cannot write or read.
+    #[error(
+        "the store cannot do it, so nothing was changed: try again, and look at the gateway's log if it lasts"
+    )]
+    Store(#[source] StoreError),
+    /// No deployment is configured for the channel.
+    #[error("no channel {channel} is configured: use the id of a configured one")]
+    UnknownChannel {
+        /// The channel asked for.
+        channel: ChannelId,
+    },
+    /// Another webhook has the name.
+    #[error("a webhook of this name exists with other content: replace that one, or choose another name")]
+    WebhookNameInUse,
+}
+
+impl From<StoreError> for DirectError {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::Conflict(Conflict::GuestInUse) => Self::GuestInUse,
+            StoreErrorKind::Conflict(Conflict::WebhookNameInUse) => Self::WebhookNameInUse,
+            StoreErrorKind::NotFound => Self::NotFound,
+            _ => Self::Store(error),
+        }
+    }
+}

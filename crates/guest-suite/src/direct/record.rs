@@ -1,0 +1,252 @@
+//! A session as the store keeps it, and as this crate sees it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use audit::Pseudonym;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use genesys_api::{Now, entropy, rfc3339};
+use guest_payload::guest_sessions::SessionState;
+use guest_payload::{Attributes, ConsentRecord, LawfulAttributes, Purpose, PurposeRecord};
+use guest_store::{Event, Session, StoreErrorKind};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use session_metrics::{EndReason, Journey, Past, Stage};
+use time::OffsetDateTime;
+use webhook::{EventBody, EventName};
+
+use super::DirectError;
+use crate::SessionInfo;
+
+/// A session of the store, its document read.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) row: Session,
+    pub(super) document: Document,
+    secrets: Secrets,
+}
+
+/// What no query needs, and no one but this crate reads. The store seals it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Document {
+    pub(super) consent: ConsentRecord,
+    pub(super) attributes: Attributes,
+    pub(super) stage: Stage,
+    /// When the guest first spoke.
+    #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
+    pub(super) asked_at: Option<OffsetDateTime>,
+    /// From the guest's first message to the first reply, in milliseconds.
+    #[serde(default)]
+    pub(super) waited_ms: Option<u64>,
+    #[serde(default)]
+    pub(super) end_reason: Option<EndReason>,
+}
+
+/// What must never be seen. The store seals it apart.
+#[derive(Clone)]
+struct Secrets {
+    /// The UUID that is the guest's identity towards Genesys.
+    upstream: SecretString,
+    /// Makes the session's pseudonym in the audit log. Destroying it unlinks the entries for good.
+    subject: [u8; 32],
+}
+
+/// The two tokens of a session, shown once.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// Opens the guest's socket.
+    pub access: SecretString,
+    /// Rotates both, once.
+    pub refresh: SecretString,
+    /// End of the access token.
+    pub expires_at: OffsetDateTime,
+}
+
+impl Record {
+    pub(super) fn load(row: Session) -> Result<Self, DirectError> {
+        let corrupt = || DirectError::Store(StoreErrorKind::Corrupt.into());
+        let document = Document::deserialize(&row.document).map_err(|_| corrupt())?;
+        let secrets = Secrets::read(&row.secrets).ok_or_else(corrupt)?;
+        Ok(Self {
+            row,
+            document,
+            secrets,
+        })
+    }
+
+    /// The row with the document as it is now.
+    pub(super) fn into_row(self) -> Session {
+        let document = serde_json::to_value(&self.document).expect("a document is plain data with text keys");
+        Session { document, ..self.row }
+    }
+
+    pub(super) fn owner(&self) -> &str {
+        &self.row.owner
+    }
+
+    pub(super) fn upstream(&self) -> &SecretString {
+        &self.secrets.upstream
+    }
+
+    pub(super) fn subject(&self) -> Pseudonym {
+        Pseudonym::of(&self.secrets.subject, self.row.id.as_str())
+    }
+
+    pub(super) fn ensure_live(&self) -> Result<(), DirectError> {
+        if self.row.ended_at.is_some() {
+            Err(DirectError::Ended)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn info(&self) -> SessionInfo {
+        let row = &self.row;
+        SessionInfo {
+            id: row.id.clone(),
+            guest: row.guest.clone(),
+            state: self.state(),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            ended: row.ended_at.map(|at| (at, self.end_reason().name().to_owned())),
+            consent: self.document.consent.clone(),
+        }
+    }
+
+    fn state(&self) -> SessionState {
+        if self.row.ended_at.is_some() {
+            return SessionState::Ended;
+        }
+        match self.document.stage {
+            Stage::Created => SessionState::Created,
+            Stage::Connected => SessionState::Connected,
+            Stage::Configured => SessionState::Configured,
+            Stage::FirstGuestMessage => SessionState::Conversing,
+            Stage::FirstReply => SessionState::Answered,
+        }
+    }
+
+    fn end_reason(&self) -> EndReason {
+        self.document.end_reason.unwrap_or(EndReason::Error)
+    }
+
+    /// Where the session stands in the funnel; `now` turns its wall times into monotonic ones.
+    pub(super) fn journey(&self, now: Now) -> Journey {
+        let instant = |when: OffsetDateTime| {
+            let ago = Duration::try_from(now.utc - when).unwrap_or(Duration::ZERO);
+            now.instant.checked_sub(ago).unwrap_or(now.instant)
+        };
+        Journey::resumed(
+            self.document.stage,
+            instant(self.row.created_at),
+            self.document.asked_at.map(instant),
+        )
+    }
+
+    pub(super) fn past(&self) -> Past {
+        let end = self.row.ended_at.map(|at| {
+            let lasted = Duration::try_from(at - self.row.created_at).unwrap_or(Duration::ZERO);
+            (self.end_reason(), lasted)
+        });
+        let waited = self.document.waited_ms.map(Duration::from_millis);
+        Past {
+            stage: self.document.stage,
+            waited,
+            end,
+        }
+    }
+
+    /// What CRMs are told: ids, consent, and the attributes that the consent allows.
+    pub(super) fn event(&self, name: EventName, at: OffsetDateTime) -> Event {
+        let row = &self.row;
+        let mut data = json!({
+            "id": row.id,
+            "guestId": row.guest,
+            "channelConfigurationId": row.channel,
+            "state": self.state(),
+            "createdAt": rfc3339(row.created_at),
+            "consent": self.document.consent,
+            "guestAttributes": self.lawful_attributes().iter().collect::<BTreeMap<_, _>>(),
+        });
+        if let Some(at) = row.ended_at {
+            data["endedAt"] = rfc3339(at).into();
+            data["endReason"] = self.end_reason().name().into();
+        }
+        let body = EventBody {
+            event: name,
+            timestamp: at,
+            data: &data,
+        }
+        .to_bytes();
+        let id = entropy::uuid().to_string();
+        Event {
+            id,
+            owner: self.row.owner.clone(),
+            name: name.as_str().to_owned(),
+            body,
+            at,
+        }
+    }
+
+    /// What may be known of the guest, as the consent stands.
+    pub(super) fn lawful_attributes(&self) -> LawfulAttributes {
+        self.document.consent.filter(self.document.attributes.clone())
+    }
+}
+
+/// Consent as an audit entry holds it: state and reason of each purpose, the policy and the places.
+pub(super) fn consent_detail(consent: &ConsentRecord) -> Vec<(String, String)> {
+    let mut detail: Vec<(String, String)> = Purpose::ALL
+        .into_iter()
+        .map(|purpose| (purpose.to_string(), purpose_detail(consent.purpose(purpose))))
+        .collect();
+    detail.push((
+        "policy".to_owned(),
+        format!("{} {}", consent.policy(), consent.policy_version()),
+    ));
+    detail.push(("jurisdiction".to_owned(), consent.jurisdictions().to_string()));
+    detail
+}
+
+/// One purpose in an audit entry, as in `granted, on (tutorial-strict/EU/marketing)`.
+pub(super) fn purpose_detail(purpose: &PurposeRecord) -> String {
+    let switch = if purpose.on { "on" } else { "off" };
+    format!("{}, {switch} ({})", purpose.choice.as_str(), purpose.rule)
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets(redacted)")
+    }
+}
+
+impl Secrets {
+    fn read(text: &SecretString) -> Option<Self> {
+        let (upstream, subject) = text.expose_secret().split_once(' ')?;
+        let subject = STANDARD.decode(subject).ok()?.try_into().ok()?;
+        Some(Self {
+            upstream: upstream.into(),
+            subject,
+        })
+    }
+}
+
+/// Fresh secrets of a session, as the store seals them.
+pub(super) fn fresh_secrets() -> SecretString {
+    format!("{} {}", entropy::uuid(), STANDARD.encode(entropy::bytes::<32>())).into()
+}
+
+impl Tokens {
+    /// Two new opaque tokens of 256 random bits each.
+    pub(super) fn issue(now: OffsetDateTime, lifetime: Duration) -> Self {
+        let token = || SecretString::from(URL_SAFE_NO_PAD.encode(entropy::bytes::<32>()));
+        Self {
+            access: token(),
+            refresh: token(),
+            expires_at: now + lifetime,
+        }
+    }
+}

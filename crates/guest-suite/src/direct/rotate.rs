@@ -1,0 +1,98 @@
+//! Rotating a session's tokens, and admitting a guest by one of them.
+
+use audit::{Action, Actor, Draft, Outcome};
+use genesys_api::SessionId;
+use guest_store::{Change, TokenHash, Unit};
+use secrecy::{ExposeSecret as _, SecretString};
+use time::OffsetDateTime;
+
+use super::{Direct, DirectError, Tokens};
+
+/// A guest that an access token let in.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// Whose session it is.
+    pub owner: String,
+    /// End of the access token.
+    pub expires_at: OffsetDateTime,
+}
+
+impl Direct {
+    /// Exchanges a refresh token for two new tokens. The old pair is worth nothing from then on; open sockets stay.
+    ///
+    /// # Errors
+    /// [`DirectError::RefreshUsed`] for the token before the present one, which is written to the audit log as a
+    /// sign of theft or of a lost reply; [`DirectError::RefreshUnknown`] for any other.
+    pub async fn rotate(
+        &self,
+        owner: &str,
+        id: &SessionId,
+        refresh: &SecretString,
+    ) -> Result<Tokens, DirectError> {
+        let presented = refresh.expose_secret();
+        self.update(owner, id, |record, now| {
+            record.ensure_live()?;
+            let config = &self.shared.config;
+            let entry = |action| Draft::new(now.utc, Actor::client(owner), action).subject(record.subject());
+            if record
+                .row
+                .previous_refresh
+                .is_some_and(|previous| previous.matches(presented))
+            {
+                let reuse = entry(Action::TokenReuseDetected).outcome(Outcome::Denied).detail(
+                    "generation",
+                    i64::try_from(record.row.generation).unwrap_or(i64::MAX),
+                );
+                return Ok((
+                    Unit {
+                        entries: vec![reuse],
+                        ..Unit::default()
+                    },
+                    Err(DirectError::RefreshUsed),
+                ));
+            }
+            if !record.row.refresh.matches(presented) {
+                return Err(DirectError::RefreshUnknown);
+            }
+            let tokens = Tokens::issue(now.utc, config.access_token_lifetime);
+            let generation = record.row.generation + 1;
+            let rotated = entry(Action::TokenRotated)
+                .detail("generation", i64::try_from(generation).unwrap_or(i64::MAX))
+                .detail("expiresAt", genesys_api::rfc3339(tokens.expires_at));
+            let mut row = record.row.clone();
+            row.previous_refresh = Some(row.refresh);
+            row.access = TokenHash::of(tokens.access.expose_secret());
+            row.refresh = TokenHash::of(tokens.refresh.expose_secret());
+            row.expires_at = tokens.expires_at;
+            row.lapses_at = now.utc + config.lapse;
+            row.generation = generation;
+            let unit = Unit {
+                change: Some(Change::UpdateSession(row)),
+                entries: vec![rotated],
+                events: Vec::new(),
+            };
+            Ok((unit, Ok(tokens)))
+        })
+        .await?
+    }
+
+    /// The session that an access token opens.
+    ///
+    /// # Errors
+    /// [`DirectError::AccessUnknown`], [`DirectError::AccessExpired`], [`DirectError::Ended`],
+    /// [`DirectError::NotFound`].
+    pub async fn admit(&self, id: &SessionId, access: &SecretString) -> Result<Admitted, DirectError> {
+        let record = self.load_any(id).await?;
+        if !record.row.access.matches(access.expose_secret()) {
+            return Err(DirectError::AccessUnknown);
+        }
+        record.ensure_live()?;
+        if record.row.expires_at <= self.clock().now().utc {
+            return Err(DirectError::AccessExpired);
+        }
+        Ok(Admitted {
+            owner: record.row.owner.clone(),
+            expires_at: record.row.expires_at,
+        })
+    }
+}

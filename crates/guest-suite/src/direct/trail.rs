@@ -1,0 +1,38 @@
+//! Reading the audit log.
+
+use audit::{Action, Actor, Draft};
+use genesys_api::SessionId;
+use guest_store::{StoredEntry, Unit};
+
+use super::{Direct, DirectError};
+
+/// Entries of one session that are read at the most.
+const LONGEST_TRAIL: usize = 10_000;
+
+impl Direct {
+    /// The audit entries of one session, oldest first. Reading them is audited, and the entry that says so is the
+    /// last of them.
+    ///
+    /// # Errors
+    /// [`DirectError::NotFound`], or the store's.
+    pub async fn audit_trail(&self, owner: &str, id: &SessionId) -> Result<Vec<StoredEntry>, DirectError> {
+        let record = self.load(owner, id).await?;
+        let subject = record.subject();
+        let read =
+            Draft::new(self.clock().now().utc, Actor::client(owner), Action::AuditRead).subject(subject);
+        self.commit(Unit {
+            entries: vec![read],
+            ..Unit::default()
+        })
+        .await?;
+        let mut trail: Vec<StoredEntry> = Vec::new();
+        loop {
+            let from = trail.last().map_or(0, |entry| entry.seq + 1);
+            let page = self.store().audit_lines(from, 1_000, Some(&subject)).await?;
+            if page.is_empty() || trail.len() >= LONGEST_TRAIL {
+                return Ok(trail);
+            }
+            trail.extend(page);
+        }
+    }
+}

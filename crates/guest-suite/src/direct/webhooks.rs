@@ -1,0 +1,266 @@
+//! Webhook subscriptions, and the deliveries that are due.
+
+use audit::{Action, Actor, Draft, Outcome};
+use genesys_api::{WebhookId, entropy};
+use guest_store::{Change, Leased, Settled, Settlement, StoreErrorKind, Unit, Webhook};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::time::Duration;
+use webhook::{
+    Attempt, Courier, DisableReason, EndpointHealth, MessageId, Secret, Subscription, Verdict, guest_sessions,
+};
+
+use super::{Direct, DirectError};
+
+/// How long a delivery may take before another worker may have it; longer than any attempt.
+const LEASE: Duration = Duration::from_secs(60);
+/// The store keeps since when an endpoint fails, not how often. After five days of nothing but failures there were
+/// more than enough of them.
+const MANY_FAILURES: u32 = 1_000;
+
+/// A registered webhook.
+#[derive(Clone, Debug)]
+pub struct RegisteredWebhook {
+    /// Its id.
+    pub id: WebhookId,
+    /// What it asks for.
+    pub subscription: Subscription,
+    /// Whether deliveries are made: `false` also if it was switched off for failing.
+    pub enabled: bool,
+    /// Its secret, only from the call that made it.
+    pub secret: Option<Secret>,
+}
+
+impl Direct {
+    /// Registers a webhook. The same one again changes nothing, and gives the one that exists, without its secret.
+    ///
+    /// # Errors
+    /// [`DirectError::WebhookNameInUse`] if the name is taken by other content, or the store's.
+    pub async fn ensure_webhook(
+        &self,
+        owner: &str,
+        wanted: Subscription,
+    ) -> Result<RegisteredWebhook, DirectError> {
+        let existing = self
+            .webhooks(owner)
+            .await?
+            .into_iter()
+            .find(|known| known.subscription.name == wanted.name);
+        if let Some(existing) = existing {
+            return if existing.subscription.same_content(&wanted) {
+                Ok(existing)
+            } else {
+                Err(DirectError::WebhookNameInUse)
+            };
+        }
+        let secret = Secret::generate(entropy::bytes());
+        let row = Webhook {
+            id: WebhookId::from(entropy::uuid()),
+            owner: owner.to_owned(),
+            failing_since: None,
+            version: 0,
+            secrets: secret.expose().into(),
+            ..row(&wanted)
+        };
+        let id = row.id.clone();
+        self.put(owner, Action::WebhookRegistered, row).await?;
+        Ok(RegisteredWebhook {
+            id,
+            enabled: wanted.enabled,
+            subscription: wanted,
+            secret: Some(secret),
+        })
+    }
+
+    /// All webhooks of `owner`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn webhooks(&self, owner: &str) -> Result<Vec<RegisteredWebhook>, DirectError> {
+        let rows = self.store().webhooks().await?;
+        rows.iter()
+            .filter(|row| row.owner == owner)
+            .map(registered)
+            .collect()
+    }
+
+    /// Replaces what a webhook asks for. Its secret stays, and a webhook that was switched off is tried anew.
+    ///
+    /// # Errors
+    /// [`DirectError::NotFound`], [`DirectError::WebhookNameInUse`], or the store's.
+    pub async fn replace_webhook(
+        &self,
+        owner: &str,
+        id: &WebhookId,
+        wanted: Subscription,
+    ) -> Result<RegisteredWebhook, DirectError> {
+        let known = self.stored_webhook(owner, id).await?;
+        let replaced = Webhook {
+            id: known.id,
+            owner: known.owner,
+            failing_since: None,
+            version: known.version,
+            secrets: known.secrets,
+            ..row(&wanted)
+        };
+        self.put(owner, Action::WebhookUpdated, replaced).await?;
+        Ok(RegisteredWebhook {
+            id: id.clone(),
+            enabled: wanted.enabled,
+            subscription: wanted,
+            secret: None,
+        })
+    }
+
+    /// Removes a webhook and what was not delivered to it.
+    ///
+    /// # Errors
+    /// [`DirectError::NotFound`], or the store's.
+    pub async fn remove_webhook(&self, owner: &str, id: &WebhookId) -> Result<(), DirectError> {
+        let known = self.stored_webhook(owner, id).await?;
+        let entry = entry(self, owner, Action::WebhookRemoved, &known.id);
+        let unit = Unit {
+            change: Some(Change::RemoveWebhook(known.id)),
+            entries: vec![entry],
+            events: Vec::new(),
+        };
+        Ok(self.commit(unit).await?)
+    }
+
+    /// Takes up to `limit` deliveries that are due. Each is to be made with [`Direct::deliver`] within a minute, or
+    /// somebody else may have it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn lease_due(&self, limit: usize) -> Result<Vec<Leased>, DirectError> {
+        Ok(self
+            .store()
+            .lease_deliveries(self.clock().now().utc, LEASE, limit)
+            .await?)
+    }
+
+    /// Makes a delivery once, and notes how it went: a failed one is back in the outbox for its next time.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn deliver(&self, courier: &Courier, leased: Leased) -> Result<(), DirectError> {
+        let corrupt = || DirectError::Store(StoreErrorKind::Corrupt.into());
+        let subscription = registered(&leased.webhook)?.subscription;
+        let secret: Secret = leased
+            .webhook
+            .secrets
+            .expose_secret()
+            .parse()
+            .map_err(|_| corrupt())?;
+        let id: MessageId = leased.id.parse().map_err(|_| corrupt())?;
+        let outcome = courier
+            .deliver(&Attempt {
+                id: &id,
+                target: &subscription.target,
+                headers: &subscription.headers,
+                secret: &secret,
+                old_secrets: &[],
+                body: leased.body.clone(),
+            })
+            .await;
+        let at = self.clock().now().utc;
+        let mut health = EndpointHealth::restored(leased.webhook.failing_since, MANY_FAILURES);
+        let verdict = health.handle_outcome(leased.attempt, &outcome, at, entropy::number());
+        let (settled, disable_webhook, entries) = match verdict {
+            Verdict::Delivered => (Settled::Delivered, false, Vec::new()),
+            Verdict::RetryAt { at, .. } => {
+                tracing::warn!(webhook = %leased.webhook.id, attempt = leased.attempt, ?outcome, "delivery failed; it is tried again later");
+                (Settled::RetryAt(at), false, Vec::new())
+            }
+            Verdict::DisableEndpoint(reason) => {
+                tracing::error!(webhook = %leased.webhook.id, ?reason, "webhook switched off: replace it to switch it on again");
+                (Settled::Dead, true, vec![disabled(self, &leased, reason)])
+            }
+            // a verdict that this version does not know forgets nothing: the message is kept as dead
+            _ => (
+                Settled::Dead,
+                false,
+                vec![system_entry(self, Action::WebhookDead, &leased)],
+            ),
+        };
+        let settlement = Settlement {
+            delivery: leased.id,
+            fence: leased.fence,
+            at,
+            settled,
+            disable_webhook,
+            entries,
+        };
+        match self.store().settle_delivery(settlement).await {
+            // the lease ran out, or the webhook is gone: whoever has it now settles it
+            Err(error) if error.kind() == StoreErrorKind::Fenced => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    async fn stored_webhook(&self, owner: &str, id: &WebhookId) -> Result<Webhook, DirectError> {
+        let rows = self.store().webhooks().await?;
+        rows.into_iter()
+            .find(|row| row.owner == owner && row.id == *id)
+            .ok_or(DirectError::NotFound)
+    }
+
+    async fn put(&self, owner: &str, action: Action, row: Webhook) -> Result<(), DirectError> {
+        let entry = entry(self, owner, action, &row.id).detail("name", row.name.as_str());
+        let unit = Unit {
+            change: Some(Change::PutWebhook(row)),
+            entries: vec![entry],
+            events: Vec::new(),
+        };
+        Ok(self.commit(unit).await?)
+    }
+}
+
+/// The part of a row that the subscription decides; the rest is for the caller to fill in.
+fn row(subscription: &Subscription) -> Webhook {
+    Webhook {
+        id: WebhookId::from(uuid::Uuid::nil()),
+        name: subscription.name.as_str().to_owned(),
+        owner: String::new(),
+        events: subscription
+            .events
+            .iter()
+            .map(|event| event.as_str().to_owned())
+            .collect(),
+        enabled: subscription.enabled,
+        failing_since: None,
+        version: 0,
+        secrets: SecretString::default(),
+        document: guest_sessions::body(subscription),
+    }
+}
+
+fn registered(row: &Webhook) -> Result<RegisteredWebhook, DirectError> {
+    let corrupt = || DirectError::Store(StoreErrorKind::Corrupt.into());
+    let body = serde_json::to_vec(&row.document).map_err(|_| corrupt())?;
+    let subscription = guest_sessions::parse(&body).map_err(|_| corrupt())?;
+    Ok(RegisteredWebhook {
+        id: row.id.clone(),
+        subscription,
+        enabled: row.enabled,
+        secret: None,
+    })
+}
+
+fn entry(direct: &Direct, owner: &str, action: Action, id: &WebhookId) -> Draft {
+    Draft::new(direct.clock().now().utc, Actor::client(owner), action).detail("webhook", id.as_str())
+}
+
+fn system_entry(direct: &Direct, action: Action, leased: &Leased) -> Draft {
+    Draft::new(direct.clock().now().utc, Actor::system("guest-suite"), action)
+        .outcome(Outcome::Error)
+        .detail("webhook", leased.webhook.id.as_str())
+        .detail("delivery", leased.id.as_str())
+}
+
+fn disabled(direct: &Direct, leased: &Leased, reason: DisableReason) -> Draft {
+    let reason = match reason {
+        DisableReason::Gone => "gone",
+        _ => "failing",
+    };
+    system_entry(direct, Action::WebhookDisabled, leased).detail("reason", reason)
+}

@@ -1,0 +1,315 @@
+//! One guest session, in either mode.
+
+use audit::Entry;
+use genesys_api::{GuestId, Now, SessionId, entropy};
+use guest_payload::guest_sessions::Session;
+use guest_payload::{ConsentChange, Signals};
+use session_metrics::EndReason;
+use token_window::{Failure, Intent, Jitter, Keeper, Renew, Renewal, Renewed, Rotation, Window};
+use tokio::task::AbortHandle;
+use ws_transport::client::{Connection, Handle, Settings};
+use ws_transport::guest_sessions::TokenPlacement;
+use ws_transport::{AdmittedOrigin, Contract, Event, GuestSessions, MessageId, SocketUrl};
+
+use crate::direct::{Conversation, Direct, DirectError, Tokens};
+use crate::remote::RefreshByRest;
+use crate::sessions::Mode;
+use crate::{Error, ErrorKind, SessionInfo};
+
+/// A live session. Its tokens are rotated in the background; dropping it closes its socket and stops that, and leaves
+/// the session to end by itself.
+#[derive(Debug)]
+pub struct GuestSession {
+    mode: Mode,
+    id: SessionId,
+    guest: GuestId,
+    socket: Option<String>,
+    keeper: Keeper,
+    link: Option<Link>,
+}
+
+/// An open conversation.
+#[derive(Debug)]
+enum Link {
+    Direct(Box<Conversation>),
+    Remote { connection: Connection, _feed: Feed },
+}
+
+/// Hands rotated tokens to an open connection, for its next reconnect.
+#[derive(Debug)]
+struct Feed(AbortHandle);
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What a mode brings for a session that it created.
+pub(crate) struct Keep {
+    pub(crate) id: SessionId,
+    pub(crate) guest: GuestId,
+    pub(crate) socket: Option<String>,
+    pub(crate) tokens: Tokens,
+}
+
+impl GuestSession {
+    /// `sent` is when the session was asked for.
+    pub(crate) fn keep(mode: Mode, keep: Keep, sent: &Now) -> Result<Self, Error> {
+        let Keep {
+            id,
+            guest,
+            socket,
+            tokens,
+        } = keep;
+        let tokens =
+            token_window::Tokens::new(tokens.access, Some(tokens.refresh), sent.until(tokens.expires_at))
+                .map_err(|error| Error::new(ErrorKind::Other, error))?;
+        let jitter = Jitter::of(id.as_str());
+        let rotation = Rotation::new(
+            tokens,
+            Intent::RefreshByRest,
+            Window::default(),
+            jitter,
+            sent.instant,
+        );
+        let keeper = match &mode {
+            Mode::Direct { direct, owner } => {
+                let renew = RotateHere {
+                    direct: direct.clone(),
+                    owner: owner.clone(),
+                    session: id.clone(),
+                };
+                Keeper::spawn(rotation, renew, direct.clock().clone())
+            }
+            Mode::Remote(remote) => {
+                let renew = RefreshByRest {
+                    remote: remote.clone(),
+                    session: id.clone(),
+                };
+                Keeper::spawn(rotation, renew, remote.clock().clone())
+            }
+        };
+        Ok(Self {
+            mode,
+            id,
+            guest,
+            socket,
+            keeper,
+            link: None,
+        })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// The guest.
+    #[must_use]
+    pub fn guest(&self) -> &GuestId {
+        &self.guest
+    }
+
+    /// What keeps its tokens fresh, for those who hand the access token to a browser.
+    #[must_use]
+    pub fn tokens(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Opens the conversation from `origin` and waits until Genesys has configured it.
+    ///
+    /// # Errors
+    /// If the origin or the token is refused, or the session is over. A network that is down is no error: the
+    /// conversation goes on trying, and this waits with it; put a timeout around it if that is not wanted.
+    pub async fn connect(&mut self, origin: AdmittedOrigin) -> Result<(), Error> {
+        let mut link = match &self.mode {
+            Mode::Direct { direct, owner } => {
+                Link::Direct(Box::new(direct.connect(owner, &self.id, origin).await?))
+            }
+            Mode::Remote(_) => self.dial(origin).await?,
+        };
+        loop {
+            match link.next_event().await {
+                Some(Event::Configured(_)) => break,
+                Some(Event::Ended(ending)) => {
+                    return Err(Error::new(ErrorKind::NotSent, ending.to_string()));
+                }
+                Some(event) => tracing::debug!(?event, "before the conversation was configured"),
+                None => return Err(Error::not_connected()),
+            }
+        }
+        self.link = Some(link);
+        Ok(())
+    }
+
+    /// Queues a message. [`Event::Accepted`] with the id that this gives says that Genesys has it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotSent`] if it is too long, too much waits already, or no conversation is open.
+    pub fn send(&self, text: &str) -> Result<MessageId, Error> {
+        let id = MessageId::from(entropy::uuid());
+        match self.link.as_ref().ok_or_else(Error::not_connected)? {
+            Link::Direct(conversation) => conversation.send(id, text)?,
+            Link::Remote { connection, .. } => connection.handle().send_as(id, text)?,
+        }
+        Ok(id)
+    }
+
+    /// The next event of the conversation. `None` if none is open, or it is over and everything was told.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        self.link.as_mut()?.next_event().await
+    }
+
+    /// How the session stands.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], or that the gateway does not answer.
+    pub async fn info(&self) -> Result<SessionInfo, Error> {
+        match &self.mode {
+            Mode::Direct { direct, owner } => Ok(direct.session(owner, &self.id).await?),
+            Mode::Remote(remote) => remote.session(&self.id).await,
+        }
+    }
+
+    /// Records a change of consent. A withdrawal is always taken.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Ended`], or a grant that is older than the choice it would replace.
+    pub async fn update_consent(&self, change: &ConsentChange) -> Result<SessionInfo, Error> {
+        match &self.mode {
+            Mode::Direct { direct, owner } => Ok(direct
+                .change_consent(owner, &self.id, change, Signals::default())
+                .await?),
+            Mode::Remote(remote) => remote.change_consent(&self.id, change).await,
+        }
+    }
+
+    /// Rotates the tokens without waiting for the window. The socket stays open.
+    ///
+    /// # Errors
+    /// If the rotation failed; the old access token serves on while it lasts.
+    pub async fn rotate_now(&self) -> Result<(), Error> {
+        self.keeper.renew_now().await?;
+        Ok(())
+    }
+
+    /// The audit entries of this session, oldest first. Reading them is audited.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn audit_trail(&self) -> Result<Vec<Entry>, Error> {
+        match &self.mode {
+            Mode::Direct { direct, owner } => {
+                let trail = direct.audit_trail(owner, &self.id).await?;
+                let entry = |stored: &guest_store::StoredEntry| {
+                    Entry::parse(&stored.bytes).map_err(|error| Error::new(ErrorKind::Other, error))
+                };
+                trail.iter().map(entry).collect()
+            }
+            Mode::Remote(remote) => remote.audit_trail(&self.id).await,
+        }
+    }
+
+    /// Ends the session: its tokens stop working and its sockets close.
+    ///
+    /// # Errors
+    /// If that could not be written down. It is safe to try again.
+    pub async fn end(&mut self) -> Result<(), Error> {
+        match &self.mode {
+            Mode::Direct { direct, owner } => direct.end(owner, &self.id, EndReason::Guest).await?,
+            Mode::Remote(remote) => remote.end(&self.id).await?,
+        }
+        self.link = None;
+        Ok(())
+    }
+
+    async fn dial(&self, origin: AdmittedOrigin) -> Result<Link, Error> {
+        let Mode::Remote(remote) = &self.mode else {
+            return Err(Error::not_connected());
+        };
+        let invalid = |error| Error::new(ErrorKind::Other, error);
+        let socket = self.socket.as_deref().unwrap_or_default();
+        // the gateway's own host only: a URL from a reply must not carry the token elsewhere
+        let url = SocketUrl::from_peer(socket, |host| host == remote.host()).map_err(invalid)?;
+        let token = self.keeper.token().await?.secret;
+        let contract = GuestSessions::new(self.id.clone(), token).with_token_in(TokenPlacement::Subprotocol);
+        let contract = Contract::GuestSessions(contract);
+        let settings = Settings {
+            http: remote.http().clone(),
+            url,
+            origin,
+            contract,
+        };
+        let connection = Connection::open(settings);
+        let feed = tokio::spawn(feed(self.keeper.clone(), connection.handle())).abort_handle();
+        Ok(Link::Remote {
+            connection,
+            _feed: Feed(feed),
+        })
+    }
+}
+
+async fn feed(keeper: Keeper, connection: Handle) {
+    let mut events = keeper.events();
+    while let Some(event) = events.next().await {
+        if let (token_window::Event::Renewed { .. }, Ok(token)) = (event, keeper.token().await) {
+            connection.update_token(token.secret);
+        }
+    }
+}
+
+impl Link {
+    async fn next_event(&mut self) -> Option<Event> {
+        match self {
+            Self::Direct(conversation) => conversation.next_event().await,
+            Self::Remote { connection, .. } => connection.next_event().await,
+        }
+    }
+}
+
+impl From<Session> for Keep {
+    fn from(session: Session) -> Self {
+        Self {
+            id: session.id,
+            guest: session.guest_id,
+            socket: Some(session.websocket_url),
+            tokens: Tokens {
+                access: session.access_token,
+                refresh: session.refresh_token,
+                expires_at: session.expires_at,
+            },
+        }
+    }
+}
+
+/// Rotates the tokens of one session that this process keeps.
+#[derive(Debug)]
+struct RotateHere {
+    direct: Direct,
+    owner: String,
+    session: SessionId,
+}
+
+impl Renew for RotateHere {
+    async fn renew(&self, current: &token_window::Tokens, _: &Renewal) -> Result<Renewed, Failure> {
+        let refresh = current.refresh().ok_or(Failure::Refused)?;
+        let sent = self.direct.clock().now();
+        let tokens = self
+            .direct
+            .rotate(&self.owner, &self.session, refresh)
+            .await
+            .map_err(|error| match error {
+                // a store that could not write has not rotated
+                DirectError::Store(_) => Failure::Transient { retry_after: None },
+                _ => Failure::Refused,
+            })?;
+        let lifetime = sent.until(tokens.expires_at);
+        let tokens = token_window::Tokens::new(tokens.access, Some(tokens.refresh), lifetime);
+        Ok(Renewed {
+            tokens: tokens.map_err(|_| Failure::Unknown)?,
+            sent_at: sent.instant,
+        })
+    }
+}

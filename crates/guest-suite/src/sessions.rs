@@ -1,0 +1,118 @@
+//! Guest sessions: one set of methods, whether a gateway keeps them or this process.
+
+use session_metrics::Snapshot;
+use webhook::{Secret, Subscription};
+
+use crate::direct::{Direct, DirectConfig};
+use crate::remote::{Remote, RemoteConfig};
+use crate::session::{GuestSession, Keep};
+use crate::{Error, NewGuest};
+
+/// Guest sessions of Genesys Cloud web messaging. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct GuestSessions {
+    mode: Mode,
+}
+
+/// Who keeps the sessions. Chosen by the constructor, matched here and in [`GuestSession`], never guessed.
+#[derive(Clone, Debug)]
+pub(crate) enum Mode {
+    Direct { direct: Direct, owner: String },
+    Remote(Remote),
+}
+
+impl GuestSessions {
+    /// A gateway keeps the sessions; this process is its API client. Speaks `guest-sessions`.
+    #[must_use]
+    pub fn remote(config: RemoteConfig) -> Self {
+        Self {
+            mode: Mode::Remote(Remote::new(config)),
+        }
+    }
+
+    /// This process keeps the sessions, in the store of the configuration, on behalf of `owner`. Speaks
+    /// `web-messaging` with Genesys Cloud.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn direct(config: DirectConfig, owner: &str) -> Result<Self, Error> {
+        let direct = Direct::open(config).await?;
+        Ok(Self {
+            mode: Mode::Direct {
+                direct,
+                owner: owner.to_owned(),
+            },
+        })
+    }
+
+    /// Creates a session under the consent rules of the guest's jurisdiction, and keeps its tokens fresh from then on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConsentRequired`](crate::ErrorKind::ConsentRequired) if the policy refuses it,
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the guest has a live session.
+    pub async fn create(&self, guest: NewGuest) -> Result<GuestSession, Error> {
+        match &self.mode {
+            Mode::Direct { direct, owner } => {
+                let sent = direct.clock().now();
+                let created = direct.create(owner, guest).await?;
+                let keep = Keep {
+                    id: created.session.id,
+                    guest: created.session.guest,
+                    socket: None,
+                    tokens: created.tokens,
+                };
+                GuestSession::keep(self.mode.clone(), keep, &sent)
+            }
+            Mode::Remote(remote) => {
+                let (session, sent) = remote.create(guest).await?;
+                GuestSession::keep(self.mode.clone(), Keep::from(session), &sent)
+            }
+        }
+    }
+
+    /// Registers a webhook. The same one again changes nothing. Its secret comes only with the call that made it:
+    /// `None` means that it existed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if another webhook has its name.
+    pub async fn ensure_webhook(&self, subscription: &Subscription) -> Result<Option<Secret>, Error> {
+        match &self.mode {
+            Mode::Direct { direct, owner } => {
+                Ok(direct.ensure_webhook(owner, subscription.clone()).await?.secret)
+            }
+            Mode::Remote(remote) => Ok(remote.ensure_webhook(subscription).await?.secret),
+        }
+    }
+
+    /// Funnel, drop-off and durations.
+    ///
+    /// # Errors
+    /// If the gateway does not answer.
+    pub async fn metrics(&self) -> Result<Snapshot, Error> {
+        match &self.mode {
+            Mode::Direct { direct, .. } => Ok(direct.metrics()),
+            Mode::Remote(remote) => remote.metrics().await,
+        }
+    }
+
+    /// How often a token was fetched from the gateway: a cached one leaves it as it is. Always 0 in direct mode, which
+    /// needs none.
+    #[must_use]
+    pub fn token_fetches(&self) -> u64 {
+        match &self.mode {
+            Mode::Direct { .. } => 0,
+            Mode::Remote(remote) => remote.auth().fetches(),
+        }
+    }
+
+    /// Fetches a token, or has the cached one, so that wrong credentials show at once. Does nothing in direct mode.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials), and what to check.
+    pub async fn authenticate(&self) -> Result<(), Error> {
+        match &self.mode {
+            Mode::Direct { .. } => Ok(()),
+            Mode::Remote(remote) => remote.authenticate().await,
+        }
+    }
+}

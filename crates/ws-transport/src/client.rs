@@ -1,0 +1,231 @@
+//! A conversation on a real socket: one task a session, driven by the process' clock.
+
+mod link;
+mod task;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use genesys_api::{Clock, entropy};
+use secrecy::SecretString;
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use self::task::Task;
+use crate::{AdmittedOrigin, Contract, Conversation, Event, MessageId, SendError, SocketUrl, State};
+
+/// Events that may wait for the application. When they are that many the socket is no longer read, until some are.
+const BACKLOG: usize = 64;
+
+/// What a connection needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Makes the TCP and TLS connections, and has the clock.
+    pub http: genesys_http::Client,
+    /// Where the socket is, without a token; what the contract puts in the query it adds itself.
+    pub url: SocketUrl,
+    /// Whence the guest comes.
+    pub origin: AdmittedOrigin,
+    /// Whose frames are spoken.
+    pub contract: Contract,
+}
+
+/// A guest's conversation, connected and kept connected by a task of its own. Dropping it drops the socket at once;
+/// [`Connection::close`] says goodbye first.
+///
+/// Events must be read: when 64 wait, the socket is not read any more, which slows the service down.
+#[derive(Debug)]
+pub struct Connection {
+    handle: Handle,
+    task: JoinHandle<()>,
+}
+
+impl Connection {
+    /// Starts to connect, on the tokio runtime of the caller. That it succeeded is told by
+    /// [`Event::Configured`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn open(settings: Settings) -> Self {
+        let clock = settings.http.clock().clone();
+        let mut conversation = Conversation::new(settings.contract);
+        conversation.connect(clock.now());
+        let handle = Handle {
+            shared: Arc::new(Shared {
+                conversation: Mutex::new(conversation),
+                clock,
+                to_task: Notify::new(),
+                to_application: Notify::new(),
+                stopped: AtomicBool::new(false),
+            }),
+        };
+        let task = Task::new(
+            handle.shared.clone(),
+            settings.http,
+            settings.url,
+            settings.origin,
+        );
+        Self {
+            handle,
+            task: tokio::spawn(task.run()),
+        }
+    }
+
+    /// Speaks for this conversation from elsewhere; clones are cheap.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits for the next event; `None` after the last one, [`Event::Ended`]. If the future is dropped, no event is
+    /// lost.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        let shared = &*self.handle.shared;
+        loop {
+            // read before the events: what the task does last is to set it
+            let stopped = shared.stopped.load(Ordering::Acquire);
+            {
+                let mut conversation = shared.lock();
+                if let Some(event) = conversation.poll_event() {
+                    if conversation.backlog() + 1 == BACKLOG {
+                        shared.to_task.notify_one();
+                    }
+                    return Some(event);
+                }
+                if stopped || conversation.state().is_over() {
+                    return None;
+                }
+            }
+            shared.to_application.notified().await;
+        }
+    }
+
+    /// As [`Handle::send`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send(&self, text: &str) -> Result<MessageId, SendError> {
+        self.handle.send(text)
+    }
+
+    /// As [`Handle::typing`].
+    pub fn typing(&self) {
+        self.handle.typing();
+    }
+
+    /// As [`Handle::update_token`].
+    pub fn update_token(&self, token: SecretString) {
+        self.handle.update_token(token);
+    }
+
+    /// Where the conversation stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.handle.state()
+    }
+
+    /// Ends the conversation and waits until it is over, at most 8 s; returns the events that came meanwhile.
+    pub async fn close(mut self) -> Vec<Event> {
+        self.handle.end();
+        let mut events = Vec::new();
+        while let Some(event) = self.next_event().await {
+            events.push(event);
+        }
+        // the task still puts the close frame on the socket
+        let _ = (&mut self.task).await;
+        events
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.handle.end();
+        self.task.abort();
+    }
+}
+
+/// Speaks for a conversation whose events are read elsewhere.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Takes a message, to be sent as soon as the session and the limits of the service allow.
+    ///
+    /// # Errors
+    /// If it was not taken: see [`Conversation::send_text`].
+    pub fn send(&self, text: &str) -> Result<MessageId, SendError> {
+        let id = MessageId::from(entropy::uuid());
+        self.send_as(id, text).map(|()| id)
+    }
+
+    /// Takes a message that has an id already, one fresh and random.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_as(&self, id: MessageId, text: &str) -> Result<(), SendError> {
+        self.shared.lock().send_text(id, text)?;
+        self.shared.to_task.notify_one();
+        Ok(())
+    }
+
+    /// Shows that the guest is typing; more than once in 5 s it does nothing.
+    pub fn typing(&self) {
+        let now = self.shared.clock.now();
+        self.shared.lock().send_typing(now);
+        self.shared.to_task.notify_one();
+    }
+
+    /// Uses another access token from the next connection on; the socket stays open. Whoever renews the token calls
+    /// this, before the old one expires.
+    pub fn update_token(&self, token: SecretString) {
+        self.shared.lock().update_token(token);
+    }
+
+    /// Ends the conversation; events follow until [`Event::Ended`].
+    pub fn end(&self) {
+        let now = self.shared.clock.now();
+        self.shared.lock().end(now);
+        self.shared.to_task.notify_one();
+        self.shared.to_application.notify_one();
+    }
+
+    /// Where the conversation stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.shared.lock().state()
+    }
+
+    /// When the session expires, as far as the service said.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<OffsetDateTime> {
+        self.shared.lock().expires_at()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the task, the connection and its handles share. The lock is held for one turn, never across a wait.
+struct Shared {
+    conversation: Mutex<Conversation>,
+    clock: Clock,
+    to_task: Notify,
+    to_application: Notify,
+    stopped: AtomicBool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Conversation> {
+        self.conversation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,139 @@
+//! The connection under a conversation: absent, being made, or open.
+
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::{Sink, Stream as _};
+use genesys_api::{Clock, entropy, retry};
+use http::header::SEC_WEBSOCKET_EXTENSIONS;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+
+use crate::socket::{close_info, config, in_a_sentence};
+use crate::{ClientHandshake, CloseInfo, Transmit};
+
+/// Longest frame and message read. Genesys Cloud does not publish its own limit; its transport is believed to have
+/// this one.
+const MESSAGE_LIMIT: usize = 128 * 1024;
+/// Most bytes that wait to be written: beyond any batch that the pacing lets pass.
+const WRITE_LIMIT: usize = 512 * 1024;
+
+pub(super) enum Link {
+    Dialling(Pin<Box<dyn Future<Output = Turn> + Send>>),
+    Down,
+    Open(Box<Socket>),
+}
+
+/// Something that happened to the connection.
+pub(super) enum Turn {
+    Alive,
+    Closed(CloseInfo),
+    Flushed,
+    Opened(Box<Socket>),
+    Refused {
+        status: u16,
+        retry_after: Option<Duration>,
+    },
+    Text(Utf8Bytes),
+}
+
+impl Link {
+    pub(super) fn dial(http: genesys_http::Client, handshake: ClientHandshake) -> Self {
+        Self::Dialling(Box::pin(dial(http, handshake)))
+    }
+
+    /// Waits for something to happen. If the future is dropped, nothing is lost.
+    pub(super) async fn turn(&mut self, reading: bool) -> Turn {
+        match self {
+            Self::Dialling(dialling) => dialling.await,
+            Self::Down => pending().await,
+            Self::Open(socket) => poll_fn(|cx| socket.poll_turn(cx, reading)).await,
+        }
+    }
+}
+
+pub(super) struct Socket {
+    stream: WebSocketStream<genesys_http::Stream>,
+    /// Something was fed that may not have left.
+    fed: bool,
+}
+
+impl Socket {
+    /// Whether all that was fed has left.
+    pub(super) fn is_flushed(&self) -> bool {
+        !self.fed
+    }
+
+    /// Puts something into the write buffer; [`Self::poll_turn`] and [`Self::flush`] move it on.
+    pub(super) fn feed(&mut self, transmit: Transmit) -> Result<(), CloseInfo> {
+        let message = match transmit {
+            Transmit::Close { code, reason } => Message::Close(Some(CloseFrame {
+                code: code.into(),
+                reason: Utf8Bytes::from_static(reason),
+            })),
+            Transmit::Frame(text) => Message::text(text),
+            Transmit::Ping => Message::Ping(Default::default()),
+        };
+        self.fed = true;
+        Pin::new(&mut self.stream)
+            .start_send(message)
+            .map_err(|error| CloseInfo::abrupt(&in_a_sentence(&error)))
+    }
+
+    pub(super) async fn flush(&mut self) {
+        let _ = poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx)).await;
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>, reading: bool) -> Poll<Turn> {
+        let mut stream = Pin::new(&mut self.stream);
+        if self.fed
+            && let Poll::Ready(flushed) = stream.as_mut().poll_flush(cx)
+        {
+            self.fed = false;
+            return Poll::Ready(match flushed {
+                Ok(()) => Turn::Flushed,
+                Err(error) => Turn::Closed(CloseInfo::abrupt(&in_a_sentence(&error))),
+            });
+        }
+        if !reading {
+            return Poll::Pending;
+        }
+        stream.as_mut().poll_next(cx).map(|message| match message {
+            Some(Ok(Message::Text(text))) => Turn::Text(text),
+            Some(Ok(Message::Close(frame))) => {
+                // the answer to it is a few bytes: it fits, or the peer is gone anyway
+                let _ = stream.poll_flush(cx);
+                Turn::Closed(close_info(frame.as_ref()))
+            }
+            Some(Ok(Message::Binary(_) | Message::Frame(_) | Message::Ping(_) | Message::Pong(_))) => {
+                Turn::Alive
+            }
+            Some(Err(error)) => Turn::Closed(CloseInfo::abrupt(&in_a_sentence(&error))),
+            None => Turn::Closed(CloseInfo::abrupt("the connection ended without a close frame")),
+        })
+    }
+}
+
+async fn dial(http: genesys_http::Client, handshake: ClientHandshake) -> Turn {
+    let clock: Clock = http.clock().clone();
+    let stream = match http.connect(&handshake.url().host()).await {
+        Ok(stream) => stream,
+        Err(error) => return Turn::Closed(CloseInfo::abrupt(&in_a_sentence(&error))),
+    };
+    let request = handshake.request(entropy::bytes());
+    let config = config(MESSAGE_LIMIT, WRITE_LIMIT);
+    match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
+        Ok((_, response)) if response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) => Turn::Closed(
+            CloseInfo::abrupt("the server chose a WebSocket extension that was not offered"),
+        ),
+        Ok((stream, _)) => Turn::Opened(Box::new(Socket { stream, fed: false })),
+        Err(WsError::Http(response)) => Turn::Refused {
+            status: response.status().as_u16(),
+            retry_after: retry::retry_after(response.headers(), clock.now().utc),
+        },
+        Err(error) => Turn::Closed(CloseInfo::abrupt(&in_a_sentence(&error))),
+    }
+}

@@ -1,0 +1,142 @@
+//! The task that moves bytes and time between a conversation and its connection.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use genesys_api::entropy;
+
+use super::link::{Link, Turn};
+use super::{BACKLOG, Shared};
+use crate::{AdmittedOrigin, CloseInfo, Command, SocketUrl, State};
+
+/// How long the last frames may take to leave.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) struct Task {
+    shared: Arc<Shared>,
+    http: genesys_http::Client,
+    url: SocketUrl,
+    origin: AdmittedOrigin,
+    link: Link,
+    known: State,
+}
+
+impl Task {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        http: genesys_http::Client,
+        url: SocketUrl,
+        origin: AdmittedOrigin,
+    ) -> Self {
+        Self {
+            shared,
+            http,
+            url,
+            origin,
+            link: Link::Down,
+            known: State::Idle,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        while let Some((deadline, reading)) = self.obey() {
+            self.shared.to_application.notify_one();
+            let wake = async {
+                match deadline {
+                    Some(at) => self.shared.clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                turn = self.link.turn(reading) => self.happen(turn),
+                () = wake => {
+                    let mut conversation = self.shared.lock();
+                    if !reading {
+                        // nobody listens, so silence says nothing about the peer
+                        conversation.handle_alive();
+                    }
+                    conversation.handle_timeout(self.shared.clock.now());
+                }
+                () = self.shared.to_task.notified() => {}
+            }
+        }
+        if let Link::Open(socket) = &mut self.link {
+            let _ = tokio::time::timeout(FLUSH_TIMEOUT, socket.flush()).await;
+        }
+    }
+
+    /// Does what the conversation asks for. `None` once it is over; else when to wake it, and whether to read.
+    fn obey(&mut self) -> Option<(Option<Instant>, bool)> {
+        let mut conversation = self.shared.lock();
+        let now = self.shared.clock.now();
+        while let Some(command) = conversation.poll_command() {
+            match command {
+                Command::Connect => {
+                    let handshake = conversation.handshake(&self.url, &self.origin);
+                    self.link = Link::dial(self.http.clone(), handshake);
+                }
+                Command::Disconnect => {
+                    self.link = Link::Down;
+                    conversation.handle_closed(
+                        CloseInfo::abrupt("dropped by this side"),
+                        now,
+                        entropy::number(),
+                    );
+                }
+            }
+        }
+        let over = conversation.state().is_over();
+        if let Link::Open(socket) = &mut self.link
+            && (over || socket.is_flushed())
+        {
+            while let Some(transmit) = conversation.poll_transmit(now) {
+                if let Err(close) = socket.feed(transmit) {
+                    self.link = Link::Down;
+                    conversation.handle_closed(close, now, entropy::number());
+                    break;
+                }
+            }
+        }
+        let state = conversation.state();
+        if state != self.known {
+            self.known = state;
+            tracing::debug!(?state, url = %self.url, "the conversation changed its state");
+        }
+        (!state.is_over()).then(|| {
+            let deadline = conversation.poll_timeout().map(|(at, _)| at);
+            (deadline, conversation.backlog() < BACKLOG)
+        })
+    }
+
+    fn happen(&mut self, turn: Turn) {
+        let mut conversation = self.shared.lock();
+        let now = self.shared.clock.now();
+        match turn {
+            Turn::Alive => conversation.handle_alive(),
+            Turn::Closed(close) => {
+                self.link = Link::Down;
+                tracing::debug!(%close, url = %self.url, "the connection is gone");
+                conversation.handle_closed(close, now, entropy::number());
+            }
+            Turn::Flushed => {}
+            Turn::Opened(socket) => {
+                self.link = Link::Open(socket);
+                conversation.handle_connected(now);
+            }
+            Turn::Refused { status, retry_after } => {
+                self.link = Link::Down;
+                tracing::debug!(status, url = %self.url, "the handshake was refused");
+                conversation.handle_refused(status, retry_after, now, entropy::number());
+            }
+            Turn::Text(text) => conversation.handle_frame(&text, now),
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::Release);
+        self.shared.to_application.notify_one();
+    }
+}

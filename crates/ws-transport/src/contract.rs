@@ -1,0 +1,110 @@
+//! The two contracts that a conversation can be held under. Which one is configuration, never guessed.
+
+use genesys_api::{DeploymentId, SessionId};
+use secrecy::SecretString;
+
+use crate::guest_sessions::TokenPlacement;
+use crate::web_messaging::CustomAttributes;
+
+/// Whose frames a conversation speaks.
+#[derive(Clone, Debug)]
+pub enum Contract {
+    /// Ours, served by `guest-gateway`.
+    GuestSessions(GuestSessions),
+    /// Genesys Cloud's own.
+    WebMessaging(WebMessaging),
+}
+
+/// A session at the gateway.
+#[derive(Clone, Debug)]
+pub struct GuestSessions {
+    pub(crate) session: SessionId,
+    pub(crate) access_token: SecretString,
+    pub(crate) placement: TokenPlacement,
+    pub(crate) last_sequence: Option<u64>,
+}
+
+impl GuestSessions {
+    /// A session and its access token, which travels in the first frame.
+    #[must_use]
+    pub fn new(session: SessionId, access_token: SecretString) -> Self {
+        Self {
+            session,
+            access_token,
+            placement: TokenPlacement::Frame,
+            last_sequence: None,
+        }
+    }
+
+    /// Puts the token elsewhere.
+    #[must_use]
+    pub fn with_token_in(mut self, placement: TokenPlacement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Goes on after the event of this number, which an earlier process read last.
+    #[must_use]
+    pub fn resuming_after(mut self, last_sequence: u64) -> Self {
+        self.last_sequence = Some(last_sequence);
+        self
+    }
+}
+
+/// A session at Genesys Cloud.
+#[derive(Clone, Debug)]
+pub struct WebMessaging {
+    pub(crate) deployment: DeploymentId,
+    pub(crate) token: SecretString,
+    pub(crate) attributes: CustomAttributes,
+    pub(crate) autostart: bool,
+    pub(crate) farewell: Farewell,
+}
+
+impl WebMessaging {
+    /// A session of `deployment`. `token` **is** the session: a random UUID made by the caller. Whoever has it reads
+    /// the conversation; the same one resumes it.
+    #[must_use]
+    pub fn new(deployment: DeploymentId, token: SecretString) -> Self {
+        Self {
+            deployment,
+            token,
+            attributes: CustomAttributes::default(),
+            autostart: false,
+            farewell: Farewell::Leave,
+        }
+    }
+
+    /// Sends these with each message until the first one is accepted.
+    #[must_use]
+    pub fn with_attributes(mut self, attributes: CustomAttributes) -> Self {
+        self.attributes = attributes;
+        self
+    }
+
+    /// Joins as soon as a new session is configured, so that the flow begins before the guest says anything. Only
+    /// where the deployment has autostart enabled.
+    #[must_use]
+    pub fn with_autostart(mut self) -> Self {
+        self.autostart = true;
+        self
+    }
+
+    /// What ending the conversation means.
+    #[must_use]
+    pub fn with_farewell(mut self, farewell: Farewell) -> Self {
+        self.farewell = farewell;
+        self
+    }
+}
+
+/// What the end of a conversation means at Genesys Cloud.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Farewell {
+    /// Clears the conversation: it ends for the agent, and its history is lost. The deployment must allow it.
+    Clear,
+    /// Closes the socket; the conversation lives on and can be resumed with the same token.
+    #[default]
+    Leave,
+}

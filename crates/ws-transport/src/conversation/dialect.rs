@@ -1,0 +1,125 @@
+//! Between the conversation and the frames of its contract.
+
+mod guest_sessions;
+mod web_messaging;
+
+use std::fmt;
+use std::time::Duration;
+
+use genesys_api::{Now, parse_rfc3339};
+use secrecy::SecretString;
+use time::OffsetDateTime;
+
+use super::event::{CloseInfo, Ending, Refusal, Session};
+use crate::{AdmittedOrigin, Author, ClientHandshake, Contract, Message, MessageId, SocketUrl};
+
+/// The one place where the contract is chosen.
+pub(super) fn of(contract: Contract) -> Box<dyn Dialect> {
+    match contract {
+        Contract::GuestSessions(contract) => Box::new(guest_sessions::GuestSessionsDialect::new(contract)),
+        Contract::WebMessaging(contract) => Box::new(web_messaging::WebMessagingDialect::new(contract)),
+    }
+}
+
+/// What the conversation needs of a contract.
+pub(super) trait Dialect: fmt::Debug + Send {
+    /// The upgrade, with the URL and the headers that the contract wants.
+    fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake;
+    /// The first frame of a socket.
+    fn opening(&self, now: Now) -> String;
+    /// The frame that follows once a new session is configured.
+    fn greeting(&self) -> Option<String>;
+    /// A message of the guest.
+    fn message(&self, id: MessageId, text: &str) -> String;
+    /// The guest is typing.
+    fn typing(&self) -> String;
+    /// The last frame before we close.
+    fn farewell(&self) -> Option<String>;
+    /// What a frame of the service means. `None` if that is not known.
+    fn hear(&mut self, text: &str, now: Now) -> Option<Heard>;
+    /// Whether a message can be sent again under its id and is still one message.
+    fn resends(&self) -> bool;
+    /// Whether an upgrade that was refused with this HTTP status would be refused again.
+    fn is_final(&self, status: u16) -> bool;
+    /// Whether a close of the service is final.
+    fn ending(&mut self, close: &CloseInfo) -> Option<Ending>;
+    /// A token for the connections to come.
+    fn update_token(&mut self, token: SecretString);
+}
+
+/// What a frame means, whichever contract it came by.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// A message of the guest was accepted: one of ours if the id is, else one from `elsewhere`.
+    Accepted {
+        id: Option<MessageId>,
+        at: OffsetDateTime,
+        sequence: Option<u64>,
+        expires_at: Option<OffsetDateTime>,
+        elsewhere: Option<Box<Message>>,
+    },
+    Configured(Session),
+    ConversationEnded {
+        read_only: bool,
+    },
+    Ended(Ending),
+    Message(Box<Message>),
+    /// Nothing that an application would want to know.
+    Nothing,
+    Refused {
+        about: About,
+        refusal: Refusal,
+        why: Why,
+    },
+    SessionCleared,
+    SessionExpiring {
+        at: Option<OffsetDateTime>,
+    },
+    Typing {
+        from: Author,
+        during: Duration,
+    },
+    UpstreamLost,
+    UpstreamRestored,
+}
+
+/// What was refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum About {
+    Message(MessageId),
+    /// Neither a message nor the first frame, or it cannot be told.
+    Other,
+    /// A message, but the service did not say which.
+    SomeMessage,
+}
+
+/// Why it was refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Why {
+    /// It is refused for good.
+    Final,
+    /// The conversation is read-only.
+    ReadOnly,
+    /// It came too soon.
+    TooMany { retry_after: Duration },
+    /// The service has trouble of its own.
+    Trouble,
+}
+
+/// How long a typing indicator is shown if the service does not say (Genesys' clients: 5 s).
+const TYPING: Duration = Duration::from_secs(5);
+
+/// The wait if a service throttles without saying for how long; what Genesys' Java SDK takes.
+const RETRY_AFTER: Duration = Duration::from_secs(3);
+
+/// A wait that a service asked for, within reason.
+fn patience(seconds: Option<u64>) -> Duration {
+    seconds
+        .map_or(RETRY_AFTER, Duration::from_secs)
+        .min(genesys_api::retry::LONGEST_WAIT)
+}
+
+/// A time that a service sent, or ours if it sent none.
+fn time_or_now(text: Option<&str>, now: Now) -> OffsetDateTime {
+    text.and_then(parse_rfc3339).unwrap_or(now.utc)
+}

@@ -1,0 +1,322 @@
+//! `web-messaging`: echoes acknowledge, nothing is sent again, errors are numbers.
+
+use std::time::Duration;
+
+use genesys_api::Now;
+use secrecy::SecretString;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{About, Dialect, Heard, TYPING, Why, patience, time_or_now};
+use crate::contract::{Farewell, WebMessaging};
+use crate::conversation::event::{CloseInfo, Ending, Refusal, Session};
+use crate::web_messaging::{
+    Body, ClientFrame, Content, CustomAttributes, DEPLOYMENT_QUERY, FrameKind, GuestMessage, ServerFrame,
+    StructuredMessage,
+};
+use crate::wire::RawFrame;
+use crate::{
+    AdmittedOrigin, Author, AuthorKind, ClientHandshake, Direction, Message, MessageId, QuickReply, SocketUrl,
+};
+
+/// Tracing ids of frames that are no message. Constant, as in Genesys' own SDK: only this socket sees the answer.
+const OPENING: Uuid = Uuid::from_u128(0x6775_6573_7401_4000_8000_636f_6e66_6967);
+const EVENT: Uuid = Uuid::from_u128(0x6775_6573_7402_4000_8000_6576_656e_7473);
+
+#[derive(Debug)]
+pub(super) struct WebMessagingDialect {
+    contract: WebMessaging,
+    /// The attributes have arrived, or never will.
+    attributes_done: bool,
+}
+
+impl WebMessagingDialect {
+    pub(super) fn new(contract: WebMessaging) -> Self {
+        Self {
+            contract,
+            attributes_done: false,
+        }
+    }
+
+    fn attributes(&self) -> Option<&CustomAttributes> {
+        let attributes = &self.contract.attributes;
+        (!self.attributes_done && !attributes.is_empty()).then_some(attributes)
+    }
+
+    fn on_message(&self, tracing_id: Uuid, message: GuestMessage<'_>) -> String {
+        ClientFrame::OnMessage {
+            token: (&self.contract.token).into(),
+            tracing_id: tracing_id.to_string().into(),
+            message,
+        }
+        .to_json()
+    }
+
+    fn structured(
+        &mut self,
+        kind: FrameKind,
+        tracing_id: Option<&str>,
+        message: &StructuredMessage<'_>,
+        now: Now,
+    ) -> Option<Heard> {
+        if kind == FrameKind::Response {
+            // the answer to a health check: it has been heard, which is its purpose
+            return Some(Heard::Nothing);
+        }
+        let inbound = &*message.direction == "Inbound";
+        if &*message.kind == "Event" {
+            return event(message, inbound);
+        }
+        let message = read(message, inbound, now);
+        if !inbound {
+            return Some(Heard::Message(Box::new(message.0)));
+        }
+        let id = tracing_id.and_then(|id| id.parse::<MessageId>().ok());
+        if id.is_some() {
+            self.attributes_done = true;
+        }
+        let (message, expires_at) = message;
+        Some(Heard::Accepted {
+            id,
+            at: message.at,
+            sequence: None,
+            expires_at,
+            elsewhere: Some(Box::new(message)),
+        })
+    }
+
+    fn refused(&mut self, code: i64, text: &str, tracing_id: Option<&str>) -> Heard {
+        let refusal = Refusal::new(code, text);
+        match code {
+            4006 => return Heard::Ended(Ending::SessionExpired),
+            // not found; cannot become anonymous again; not authorised
+            4007 | 4017 | 401 => return Heard::Ended(Ending::Rejected(refusal)),
+            // the attributes are too large: without them the next message passes
+            4013 => self.attributes_done = true,
+            _ => {}
+        }
+        let why = match code {
+            409 => Why::ReadOnly,
+            429 | 4029 => Why::TooMany {
+                retry_after: patience(None),
+            },
+            408 | 500..=599 | 5000 => Why::Trouble,
+            _ => Why::Final,
+        };
+        Heard::Refused {
+            about: about(tracing_id, code),
+            refusal,
+            why,
+        }
+    }
+}
+
+impl Dialect for WebMessagingDialect {
+    fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake {
+        let deployment = SecretString::from(self.contract.deployment.as_str());
+        let named = url.clone().with_query(DEPLOYMENT_QUERY, &deployment);
+        // fails for a URL of 8 KiB only: the service will say that it misses the deployment
+        ClientHandshake::new(named.unwrap_or_else(|_| url.clone()), origin.clone())
+    }
+
+    fn opening(&self, _now: Now) -> String {
+        ClientFrame::ConfigureSession {
+            token: (&self.contract.token).into(),
+            deployment_id: &self.contract.deployment,
+            start_new: false,
+            tracing_id: OPENING.to_string().into(),
+        }
+        .to_json()
+    }
+
+    fn greeting(&self) -> Option<String> {
+        self.contract
+            .autostart
+            .then(|| self.on_message(EVENT, GuestMessage::join(self.attributes())))
+    }
+
+    fn message(&self, id: MessageId, text: &str) -> String {
+        ClientFrame::OnMessage {
+            token: (&self.contract.token).into(),
+            tracing_id: id.to_string().into(),
+            message: GuestMessage::text(text, self.attributes()),
+        }
+        .to_json()
+    }
+
+    fn typing(&self) -> String {
+        self.on_message(EVENT, GuestMessage::typing())
+    }
+
+    fn farewell(&self) -> Option<String> {
+        (self.contract.farewell == Farewell::Clear).then(|| self.on_message(EVENT, GuestMessage::clear()))
+    }
+
+    fn hear(&mut self, text: &str, now: Now) -> Option<Heard> {
+        let frame = ServerFrame::parse(text).ok()?;
+        let tracing_id = frame.tracing_id.as_deref();
+        Some(match &frame.body {
+            Body::Session(session) if session.connected => Heard::Configured(Session {
+                new_session: session.new_session,
+                read_only: session.read_only,
+                expires_at: session.expiration_date.and_then(epoch),
+            }),
+            Body::Structured(message) => return self.structured(frame.kind, tracing_id, message, now),
+            Body::TooManyRequests(limit) => Heard::Refused {
+                about: about(tracing_id, 429),
+                refusal: Refusal::new(
+                    limit.error_code.unwrap_or(429),
+                    limit.error_message.as_deref().unwrap_or_default(),
+                ),
+                why: Why::TooMany {
+                    retry_after: patience(limit.retry_after.and_then(|seconds| u64::try_from(seconds).ok())),
+                },
+            },
+            Body::Error(error) => self.refused(
+                error.error_code.unwrap_or(frame.code),
+                error.error_message.as_deref().unwrap_or_default(),
+                tracing_id,
+            ),
+            Body::Plain(text) if frame.code >= 400 => self.refused(frame.code, text, tracing_id),
+            Body::ConnectionClosed { reason } => Heard::Ended(Ending::ClosedByServer {
+                reason: reason.as_deref().map(crate::wire::harmless),
+            }),
+            Body::LoggedOut => Heard::Ended(Ending::LoggedOut),
+            Body::SessionCleared => Heard::SessionCleared,
+            Body::SessionExpired => Heard::Ended(Ending::SessionExpired),
+            Body::Jwt(_) | Body::Plain(_) | Body::Session(_) | Body::Unknown { .. } => return None,
+        })
+    }
+
+    fn resends(&self) -> bool {
+        false
+    }
+
+    fn is_final(&self, status: u16) -> bool {
+        matches!(status, 401 | 403)
+    }
+
+    fn ending(&mut self, _close: &CloseInfo) -> Option<Ending> {
+        // Genesys defines no close codes of its own: what is final comes in a frame before
+        None
+    }
+
+    fn update_token(&mut self, _token: SecretString) {
+        // the token is the session itself: there is none to renew
+    }
+}
+
+fn event(message: &StructuredMessage<'_>, inbound: bool) -> Option<Heard> {
+    let event = message.events.first()?;
+    match (&event.presence, &event.typing) {
+        // our own typing, joining and clearing come back; clearing is told by SessionClearedEvent
+        (Some(_), _) | (_, Some(_)) if inbound => Some(Heard::Nothing),
+        (Some(presence), _) if &*presence.kind == "Disconnect" => Some(Heard::ConversationEnded {
+            read_only: message
+                .metadata
+                .as_ref()
+                .is_some_and(|metadata| metadata.read_only),
+        }),
+        (_, Some(typing)) if &*typing.kind == "On" => Some(Heard::Typing {
+            from: author(message, inbound),
+            during: typing.duration.map_or(TYPING, Duration::from_millis),
+        }),
+        _ => None,
+    }
+}
+
+fn read(message: &StructuredMessage<'_>, inbound: bool, now: Now) -> (Message, Option<OffsetDateTime>) {
+    let time = message
+        .channel
+        .as_ref()
+        .and_then(|channel| channel.time.as_deref());
+    let mut quick_replies = Vec::new();
+    let mut other_content = Vec::new();
+    for item in &message.content {
+        match Content::parse(item) {
+            Some(Content::QuickReply { quick_reply }) => quick_replies.push(QuickReply {
+                text: quick_reply.text.to_string(),
+                payload: quick_reply.payload.to_string(),
+            }),
+            None => other_content.push(RawFrame::new(None, item.get())),
+        }
+    }
+    let expires_at = message
+        .metadata
+        .as_ref()
+        .and_then(|metadata| metadata.expiration_date)
+        .and_then(epoch);
+    let message = Message {
+        id: message.key().unwrap_or_default().to_owned(),
+        text: message.text.as_deref().unwrap_or_default().to_owned(),
+        from: author(message, inbound),
+        at: time_or_now(time, now),
+        direction: if inbound {
+            Direction::Inbound
+        } else {
+            Direction::Outbound
+        },
+        quick_replies,
+        other_content,
+        sequence: None,
+    };
+    (message, expires_at)
+}
+
+fn author(message: &StructuredMessage<'_>, inbound: bool) -> Author {
+    let from = message.channel.as_ref().and_then(|channel| channel.from.as_ref());
+    let name = from.and_then(|from| {
+        let full_name = || {
+            let parts = [from.first_name.as_deref(), from.last_name.as_deref()];
+            let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            (!name.is_empty()).then_some(name)
+        };
+        from.nickname.as_deref().map(str::to_owned).or_else(full_name)
+    });
+    let kind = match message.originating_entity.as_deref() {
+        _ if inbound => AuthorKind::Guest,
+        Some("Bot") => AuthorKind::Bot,
+        _ => AuthorKind::Human,
+    };
+    Author { kind, name }
+}
+
+fn about(tracing_id: Option<&str>, code: i64) -> About {
+    match tracing_id.map(|id| id.parse::<MessageId>()) {
+        Some(Ok(id)) if id != OPENING.into() && id != EVENT.into() => About::Message(id),
+        // only a message can be too long, carry too large attributes, or come too late; many things come too soon,
+        // and of them a message is the most likely
+        None if matches!(code, 409 | 429 | 4011 | 4013 | 4029) => About::SomeMessage,
+        _ => About::Other,
+    }
+}
+
+/// Seconds since 1970; what can only be milliseconds is taken as such, since some of Genesys' documents say so.
+fn epoch(value: i64) -> Option<OffsetDateTime> {
+    const YEAR_5138: i64 = 100_000_000_000;
+    let seconds = if value > YEAR_5138 { value / 1000 } else { value };
+    OffsetDateTime::from_unix_timestamp(seconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiry_is_read_in_seconds_and_in_milliseconds() {
+        assert_eq!(epoch(1_791_139_139), epoch(1_791_139_139_000));
+        assert_eq!(epoch(i64::MIN), None);
+        assert!(epoch(i64::MAX).is_none());
+    }
+
+    #[test]
+    fn control_frames_are_never_taken_for_messages() {
+        for id in [OPENING, EVENT] {
+            assert_eq!(about(Some(&id.to_string()), 429), About::Other);
+            assert_eq!(id.get_version_num(), 4);
+        }
+        assert_eq!(about(Some("SGVhbHRo"), 429), About::Other);
+        assert_eq!(about(None, 429), About::SomeMessage);
+        assert_eq!(about(None, 400), About::Other);
+    }
+}

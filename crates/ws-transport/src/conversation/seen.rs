@@ -1,0 +1,50 @@
+//! What came already.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
+/// The names of the last 256 messages, to recognise one that comes twice. Eight bytes each.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    hashes: VecDeque<u64>,
+}
+
+impl Seen {
+    const LIMIT: usize = 256;
+
+    /// Whether nothing of this name was seen lately; it has been now. What has no name is always new.
+    pub(super) fn is_new(&mut self, name: &str) -> bool {
+        if name.is_empty() {
+            return true;
+        }
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.hashes.contains(&hash) {
+            return false;
+        }
+        if self.hashes.len() == Self::LIMIT {
+            self.hashes.pop_front();
+        }
+        self.hashes.push_back(hash);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_remembers_the_last_256() {
+        let mut seen = Seen::default();
+        assert!(seen.is_new("") && seen.is_new(""));
+        for n in 0..=Seen::LIMIT {
+            assert!(seen.is_new(&n.to_string()));
+        }
+        assert!(!seen.is_new("1"));
+        assert!(seen.is_new("0"), "the oldest was forgotten");
+        assert_eq!(seen.hashes.len(), Seen::LIMIT);
+    }
+}

@@ -1,0 +1,90 @@
+//! Where a conversation stands, and what it asks of its driver.
+
+use std::fmt;
+
+/// Where a conversation stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum State {
+    /// Not yet connected.
+    Idle,
+    /// A connection is being made.
+    Connecting,
+    /// Connected; the service is asked for the session.
+    Configuring,
+    /// Ready.
+    Configured,
+    /// Ready, but nothing more may be said.
+    ReadOnly,
+    /// The connection is lost; it is tried again after a wait.
+    Reconnecting,
+    /// Being ended by us.
+    Closing,
+    /// Over: ended by us, or by the service in good order.
+    Closed,
+    /// Over: the service would refuse another try.
+    Failed,
+}
+
+impl State {
+    /// Whether nothing more can happen.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Closed | Self::Failed)
+    }
+}
+
+/// What the driver is to do with the connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// Open one, by [`Conversation::handshake`]; then call `handle_connected`, `handle_refused` or `handle_closed`.
+    Connect,
+    /// Drop it, or give up opening it; then call `handle_closed`.
+    Disconnect,
+}
+
+/// What the driver is to put on the socket. `Debug` does not show a frame, which holds a token.
+#[derive(Clone, Eq, PartialEq)]
+pub enum Transmit {
+    /// A close frame.
+    Close {
+        /// RFC 6455 section 7.4.
+        code: u16,
+        /// For people.
+        reason: &'static str,
+    },
+    /// A text frame.
+    Frame(String),
+    /// A ping frame.
+    Ping,
+}
+
+impl fmt::Debug for Transmit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Close { code, .. } => write!(f, "Close({code})"),
+            Self::Frame(text) => write!(f, "Frame({} bytes)", text.len()),
+            Self::Ping => f.write_str("Ping"),
+        }
+    }
+}
+
+/// Why a conversation wants to be woken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// The service takes too long to close.
+    Close,
+    /// Ask for the session once more: the first time was too soon.
+    Configure,
+    /// The service takes too long to configure.
+    ConfigureTimeout,
+    /// The connection takes too long.
+    ConnectTimeout,
+    /// Messages take too long while ending.
+    Drain,
+    /// A ping is due, or was not answered.
+    Heartbeat,
+    /// A limit lets the next message pass.
+    Pace,
+    /// The next connection is due.
+    Reconnect,
+}

@@ -1,0 +1,466 @@
+//! Who may open a socket: origins as (scheme, host, port), and the list of those admitted.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::wire::harmless;
+
+/// Longest origin read, in bytes. Our choice: a host name has at most 253.
+const LONGEST: usize = 300;
+
+/// A web origin: the tuple of scheme, host and port (RFC 6454 section 4, WHATWG URL).
+///
+/// Two origins are equal if all three are. Letter case, a written default port and the two spellings of an
+/// international name make no difference; a trailing dot, a subdomain and another scheme do.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Origin {
+    scheme: &'static str,
+    host: url::Host<String>,
+    port: u16,
+}
+
+impl FromStr for Origin {
+    type Err = ParseOriginError;
+
+    fn from_str(text: &str) -> Result<Self, ParseOriginError> {
+        if text.is_empty() {
+            return Err(ParseOriginError::Empty);
+        }
+        if text.len() > LONGEST {
+            return Err(ParseOriginError::TooLong { bytes: text.len() });
+        }
+        // the URL parser drops blanks and control characters, so they are looked for before it runs
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(ParseOriginError::Blank);
+        }
+        if text.eq_ignore_ascii_case("null") {
+            return Err(ParseOriginError::Opaque);
+        }
+        if text.contains('*') {
+            return Err(ParseOriginError::Wildcard);
+        }
+        let Some((scheme, authority)) = text.split_once("://") else {
+            return Err(ParseOriginError::NoScheme);
+        };
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => "http",
+            "https" => "https",
+            _ => return Err(ParseOriginError::Scheme),
+        };
+        if authority.contains('@') {
+            return Err(ParseOriginError::Credentials);
+        }
+        if authority.contains(['/', '\\', '?', '#']) {
+            return Err(ParseOriginError::Path);
+        }
+        if authority.contains('%') {
+            return Err(ParseOriginError::Host);
+        }
+        match url::Url::parse(text).map(|url| url.origin()) {
+            Ok(url::Origin::Tuple(_, host, port)) => Ok(Self { scheme, host, port }),
+            _ => Err(ParseOriginError::Host),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    /// The form of the `Origin` header: ASCII, and no default port.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        match (self.scheme, self.port) {
+            ("http", 80) | ("https", 443) => Ok(()),
+            (_, port) => write!(f, ":{port}"),
+        }
+    }
+}
+
+/// The text is no web origin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseOriginError {
+    /// A blank or a control character.
+    #[error("holds a blank or a control character: remove it")]
+    Blank,
+    /// A user name or password before the host.
+    #[error("holds credentials before its host: remove them")]
+    Credentials,
+    /// Nothing.
+    #[error("is empty: give scheme, host and port, as in https://shop.example")]
+    Empty,
+    /// The host or port cannot be one.
+    #[error("has no valid host and port")]
+    Host,
+    /// Only a host.
+    #[error("has no scheme")]
+    NoScheme,
+    /// `null`, the origin of sandboxed and local pages, which names nobody.
+    #[error("names no site: pages without an origin cannot be told apart")]
+    Opaque,
+    /// Something behind the host.
+    #[error("has a path behind its host: give scheme, host and port only")]
+    Path,
+    /// Neither `http` nor `https`.
+    #[error("has a scheme other than http and https")]
+    Scheme,
+    /// More than 300 bytes.
+    #[error("has {bytes} bytes: an origin has at most 300")]
+    TooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// A `*`.
+    #[error("holds a wildcard: list each origin")]
+    Wildcard,
+}
+
+/// The list of origins that are admitted. An empty list admits none.
+#[derive(Clone, Debug, Default)]
+pub struct OriginPolicy {
+    allowed: Vec<Origin>,
+}
+
+impl OriginPolicy {
+    /// Reads the list.
+    ///
+    /// # Errors
+    /// The first entry that is no origin, with what was probably meant.
+    pub fn new<T: AsRef<str>>(entries: impl IntoIterator<Item = T>) -> Result<Self, OriginPolicyError> {
+        let read = |entry: T| {
+            let text = entry.as_ref();
+            text.parse().map_err(|problem| OriginPolicyError {
+                entry: match problem {
+                    ParseOriginError::Credentials => None,
+                    _ => Some(harmless(text)),
+                },
+                problem,
+                meant: meant(text, problem),
+            })
+        };
+        Ok(Self {
+            allowed: entries.into_iter().map(read).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Judges a handshake by the values of all its `Origin` headers, which must be exactly one.
+    ///
+    /// # Errors
+    /// If it must not become a socket: answer 403 before the upgrade.
+    pub fn admit<T: AsRef<[u8]>>(
+        &self,
+        headers: impl IntoIterator<Item = T>,
+    ) -> Result<AdmittedOrigin, OriginError> {
+        let mut headers = headers.into_iter();
+        let value = headers.next().ok_or(OriginError::Missing)?;
+        if headers.next().is_some() {
+            return Err(OriginError::Several);
+        }
+        let text = std::str::from_utf8(value.as_ref()).map_err(|_| OriginError::Encoding)?;
+        self.admit_own(
+            &text
+                .parse()
+                .map_err(|problem| OriginError::Malformed { problem })?,
+        )
+    }
+
+    /// Judges an origin that is known already: a client's own, before it dials.
+    ///
+    /// # Errors
+    /// If it is not on the list.
+    pub fn admit_own(&self, origin: &Origin) -> Result<AdmittedOrigin, OriginError> {
+        if self.allowed.contains(origin) {
+            return Ok(AdmittedOrigin(origin.clone()));
+        }
+        Err(OriginError::NotAllowed {
+            origin: Box::new(origin.clone()),
+        })
+    }
+}
+
+/// An origin that a policy admitted. No handshake is made without one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AdmittedOrigin(Origin);
+
+impl AdmittedOrigin {
+    /// The origin.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.0
+    }
+}
+
+impl fmt::Display for AdmittedOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The handshake's origin is not admitted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OriginError {
+    /// The header's bytes are no text.
+    #[error("the Origin header is not text")]
+    Encoding,
+    /// The header is no origin.
+    #[error("the Origin header {problem}")]
+    Malformed {
+        /// Why not.
+        problem: ParseOriginError,
+    },
+    /// No header: the peer is no browser.
+    #[error("there is no Origin header: a client that is no browser must set it to an allowed origin")]
+    Missing,
+    /// An origin that is not on the list.
+    #[error("origin {origin} is not allowed: add it to the allowed origins if that site is yours")]
+    NotAllowed {
+        /// Which.
+        origin: Box<Origin>,
+    },
+    /// More than one header.
+    #[error("there is more than one Origin header: send exactly one")]
+    Several,
+}
+
+/// An entry of the list is no origin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OriginPolicyError {
+    entry: Option<String>,
+    problem: ParseOriginError,
+    meant: Option<String>,
+}
+
+impl OriginPolicyError {
+    /// What is wrong with the entry.
+    #[must_use]
+    pub fn problem(&self) -> ParseOriginError {
+        self.problem
+    }
+}
+
+impl fmt::Display for OriginPolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.entry {
+            Some(entry) => write!(f, "allowed origin {entry:?} {}", self.problem)?,
+            None => write!(f, "an allowed origin {}", self.problem)?,
+        }
+        match &self.meant {
+            Some(meant) => write!(f, "; did you mean {meant}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for OriginPolicyError {}
+
+/// The origin that was probably meant, if one can be made out of the entry.
+fn meant(text: &str, problem: ParseOriginError) -> Option<String> {
+    let behind_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let guess = match problem {
+        ParseOriginError::Blank => text.trim().to_owned(),
+        ParseOriginError::NoScheme => format!("https://{text}"),
+        ParseOriginError::Path => {
+            let end = behind_scheme.find(['/', '\\', '?', '#'])?;
+            let scheme = &text[..text.len() - behind_scheme.len()];
+            format!("{scheme}{}", &behind_scheme[..end])
+        }
+        ParseOriginError::Scheme => format!("https://{behind_scheme}"),
+        _ => return None,
+    };
+    guess.parse::<Origin>().ok().map(|origin| origin.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn admits(listed: &str, header: &str) -> bool {
+        OriginPolicy::new([listed]).unwrap().admit([header]).is_ok()
+    }
+
+    #[test]
+    fn the_same_tuple_is_the_same_origin() {
+        for (listed, header) in [
+            ("https://example.com", "https://example.com"),
+            ("https://example.com", "https://Example.COM"),
+            ("https://example.com", "HTTPS://EXAMPLE.COM"),
+            ("https://example.com", "https://example.com:443"),
+            ("https://example.com:443", "https://example.com"),
+            ("https://example.com", "https://example.com:0443"),
+            ("http://example.com", "http://example.com:80"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("https://example.com:8443", "https://EXAMPLE.com:8443"),
+            ("https://bücher.example", "https://xn--bcher-kva.example"),
+            ("https://xn--bcher-kva.example", "https://bücher.example"),
+            ("https://BÜCHER.example", "https://xn--bcher-kva.example"),
+            ("https://[::1]:8443", "https://[::1]:8443"),
+            ("https://[0:0:0:0:0:0:0:1]:8443", "https://[::1]:8443"),
+            ("https://127.0.0.1", "https://127.0.0.1:443"),
+            ("https://example.com.", "https://example.com."),
+        ] {
+            assert!(admits(listed, header), "{listed} should admit {header}");
+        }
+    }
+
+    #[test]
+    fn another_tuple_is_another_origin() {
+        for (listed, header) in [
+            ("https://example.com", "http://example.com"),
+            ("http://example.com", "https://example.com"),
+            ("https://example.com", "https://example.com:8443"),
+            ("https://example.com", "https://example.com:80"),
+            ("http://example.com", "http://example.com:443"),
+            ("https://example.com", "https://example.com."),
+            ("https://example.com.", "https://example.com"),
+            ("https://example.com", "https://www.example.com"),
+            ("https://www.example.com", "https://example.com"),
+            ("https://example.com", "https://example.com.evil.com"),
+            ("https://example.com", "https://evil-example.com"),
+            ("https://example.com", "https://evilexample.com"),
+            ("https://example.com", "https://exаmple.com"),
+            ("https://example.com", "https://example.co"),
+            ("https://bücher.example", "https://bucher.example"),
+            ("https://[::1]:8443", "https://[::2]:8443"),
+            ("https://[::1]", "https://127.0.0.1"),
+            ("https://localhost", "https://127.0.0.1"),
+            ("https://example.com:8443", "https://example.com"),
+        ] {
+            let error = OriginPolicy::new([listed]).unwrap().admit([header]).unwrap_err();
+            assert!(
+                matches!(error, OriginError::NotAllowed { .. }),
+                "{header}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused_with_its_reason() {
+        use ParseOriginError as P;
+        for (header, problem) in [
+            ("", P::Empty),
+            ("null", P::Opaque),
+            ("NULL", P::Opaque),
+            (" https://example.com", P::Blank),
+            ("https://example.com ", P::Blank),
+            ("https://example.com\t", P::Blank),
+            ("https://exam\nple.com", P::Blank),
+            ("https://example.com\u{a0}", P::Blank),
+            ("https://example.com\0", P::Blank),
+            ("https://example.com https://evil.com", P::Blank),
+            ("https://example.com/", P::Path),
+            ("https://example.com/chat", P::Path),
+            ("https://example.com?", P::Path),
+            ("https://example.com#x", P::Path),
+            ("https://example.com\\@evil.com", P::Credentials),
+            ("https://evil.com\\.example.com", P::Path),
+            ("https:///example.com", P::Path),
+            ("https://example.com@evil.com", P::Credentials),
+            ("https://joe:pw@example.com", P::Credentials),
+            ("https://@example.com", P::Credentials),
+            ("file://", P::Scheme),
+            ("file:///etc/passwd", P::Scheme),
+            ("wss://example.com", P::Scheme),
+            ("ftp://example.com", P::Scheme),
+            ("chrome-extension://abcdef", P::Scheme),
+            ("://example.com", P::Scheme),
+            ("example.com", P::NoScheme),
+            ("//example.com", P::NoScheme),
+            ("https:example.com", P::NoScheme),
+            ("https:/example.com", P::NoScheme),
+            ("data:text/html,x", P::NoScheme),
+            ("https://", P::Host),
+            ("https://:443", P::Host),
+            ("https://exa%6dple.com", P::Host),
+            ("https://example.com:99999", P::Host),
+            ("https://example.com:https", P::Host),
+            ("https://[::1", P::Host),
+            ("https://exa<mple.com", P::Host),
+            ("https://1.2.3.256", P::Host),
+            ("https://*.example.com", P::Wildcard),
+            ("*", P::Wildcard),
+        ] {
+            let policy = OriginPolicy::new(["https://example.com"]).unwrap();
+            assert_eq!(
+                policy.admit([header]),
+                Err(OriginError::Malformed { problem }),
+                "{header:?}"
+            );
+        }
+        let long = format!("https://{}.example", "a".repeat(300));
+        assert!(matches!(long.parse::<Origin>(), Err(P::TooLong { .. })));
+    }
+
+    #[test]
+    fn exactly_one_header_is_needed() {
+        let policy = OriginPolicy::new(["https://example.com"]).unwrap();
+        assert_eq!(policy.admit::<&[u8]>([]), Err(OriginError::Missing));
+        assert_eq!(
+            policy.admit(["https://example.com", "https://example.com"]),
+            Err(OriginError::Several)
+        );
+        assert_eq!(policy.admit([b"\xff\xfe"]), Err(OriginError::Encoding));
+        let empty = OriginPolicy::default();
+        assert!(empty.admit(["https://example.com"]).is_err());
+    }
+
+    #[test]
+    fn a_bad_entry_comes_with_a_hint() {
+        for (entry, expected) in [
+            (
+                "shop.example",
+                r#"allowed origin "shop.example" has no scheme; did you mean https://shop.example?"#,
+            ),
+            (
+                "https://shop.example/",
+                r#"allowed origin "https://shop.example/" has a path behind its host: give scheme, host and port only; did you mean https://shop.example?"#,
+            ),
+            (
+                "wss://shop.example:8443",
+                r#"allowed origin "wss://shop.example:8443" has a scheme other than http and https; did you mean https://shop.example:8443?"#,
+            ),
+            ("*", r#"allowed origin "*" holds a wildcard: list each origin"#),
+            (
+                "https://joe:hunter2@shop.example",
+                "an allowed origin holds credentials before its host: remove them",
+            ),
+        ] {
+            let error = OriginPolicy::new(["https://a.example", entry]).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn an_origin_is_written_as_a_browser_writes_it() {
+        for (text, written) in [
+            ("HTTPS://Bücher.example:443", "https://xn--bcher-kva.example"),
+            ("http://a.example:443", "http://a.example:443"),
+            ("https://[0::1]:1", "https://[::1]:1"),
+        ] {
+            assert_eq!(text.parse::<Origin>().unwrap().to_string(), written);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_admitted_is_the_tuple_that_the_url_parser_sees(header in "https?://[a-zA-Z0-9.:@/\\[\\] %-]{0,24}") {
+            let policy = OriginPolicy::new(["https://a.example", "http://a:80", "https://b:1"]).unwrap();
+            if let Ok(admitted) = policy.admit([&header]) {
+                let seen = url::Url::parse(&header).unwrap().origin().ascii_serialization();
+                prop_assert_eq!(seen, admitted.to_string());
+            }
+        }
+
+        #[test]
+        fn any_text_is_answered(header in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = OriginPolicy::new(["https://a.example"]).unwrap().admit([header]);
+        }
+
+        #[test]
+        fn writing_and_reading_agree(text in "https?://[a-z0-9.-]{1,20}(:[0-9]{1,5})?") {
+            if let Ok(origin) = text.parse::<Origin>() {
+                prop_assert_eq!(origin.to_string().parse::<Origin>(), Ok(origin));
+            }
+        }
+    }
+}

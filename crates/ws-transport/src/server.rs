@@ -1,0 +1,262 @@
+//! The server's end of a socket, once the upgrade is answered.
+
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::CloseInfo;
+use crate::socket::{close_info, config};
+
+/// How long a closing handshake is waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Limits of a server's socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest frame and message read, in bytes.
+    pub message: usize,
+    /// Most bytes that wait to be written.
+    pub write: usize,
+    /// How long a write may take before the client counts as too slow.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    /// 64 KiB, 256 KiB, 10 s.
+    fn default() -> Self {
+        Self {
+            message: 64 * 1024,
+            write: 256 * 1024,
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A socket of a client.
+pub struct ServerSocket<S> {
+    stream: WebSocketStream<S>,
+    limits: Limits,
+}
+
+/// Takes over a connection whose upgrade was answered with
+/// [`ServerHandshake::response`](crate::ServerHandshake::response).
+pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S, limits: Limits) -> ServerSocket<S> {
+    let config = config(limits.message, limits.write);
+    ServerSocket {
+        stream: WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await,
+        limits,
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
+    /// Waits for what the client sends. Pings are answered here. If the future is dropped, nothing is lost.
+    ///
+    /// # Errors
+    /// If the client broke the protocol or a limit, or the connection broke. Close the socket then, with
+    /// [`SocketError::close_code`].
+    pub async fn next(&mut self) -> Result<Incoming, SocketError> {
+        match self.stream.next().await {
+            Some(Ok(Message::Text(text))) => Ok(Incoming::Text(Payload(text))),
+            Some(Ok(Message::Binary(_))) => Err(SocketError::new(SocketErrorKind::Binary, None)),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(Incoming::Alive),
+            Some(Ok(Message::Close(frame))) => {
+                let _ = tokio::time::timeout(self.limits.patience, self.stream.flush()).await;
+                Ok(Incoming::Closed(close_info(frame.as_ref())))
+            }
+            Some(Err(error)) => Err(error.into()),
+            None => Ok(Incoming::Closed(CloseInfo::abrupt("the connection ended"))),
+        }
+    }
+
+    /// Sends a text frame.
+    ///
+    /// # Errors
+    /// If the client is too slow, or the connection broke.
+    pub async fn send(&mut self, text: impl Into<String>) -> Result<(), SocketError> {
+        self.send_all([text.into()]).await
+    }
+
+    /// Sends text frames, all in one write if they fit.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_all(&mut self, texts: impl IntoIterator<Item = String>) -> Result<(), SocketError> {
+        let batch = async {
+            for text in texts {
+                self.stream.feed(Message::text(text)).await?;
+            }
+            self.stream.flush().await
+        };
+        in_time(self.limits.patience, batch).await
+    }
+
+    /// Sends a ping; its pong comes as [`Incoming::Alive`].
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn ping(&mut self) -> Result<(), SocketError> {
+        let ping = self.stream.send(Message::Ping(Default::default()));
+        in_time(self.limits.patience, ping).await
+    }
+
+    /// Closes with `code` (RFC 6455 section 7.4) and a reason of at most 123 bytes, which is cut if it is longer. Waits
+    /// up to 2 s for the client's answer.
+    pub async fn close(mut self, code: u16, reason: &str) {
+        let frame = CloseFrame {
+            code: code.into(),
+            reason: Utf8Bytes::from(&reason[..reason.floor_char_boundary(123)]),
+        };
+        let handshake = async {
+            if self.stream.close(Some(frame)).await.is_ok() {
+                while let Some(Ok(_)) = self.stream.next().await {}
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, handshake).await;
+    }
+}
+
+impl<S> fmt::Debug for ServerSocket<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSocket")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn in_time(
+    patience: Duration,
+    write: impl Future<Output = Result<(), WsError>>,
+) -> Result<(), SocketError> {
+    match tokio::time::timeout(patience, write).await {
+        Ok(done) => done.map_err(SocketError::from),
+        Err(_) => Err(SocketError::new(SocketErrorKind::Slow, None)),
+    }
+}
+
+/// What a client sends.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Incoming {
+    /// A ping or a pong: the client is there.
+    Alive,
+    /// The client closed, or is gone. Nothing follows.
+    Closed(CloseInfo),
+    /// A text frame.
+    Text(Payload),
+}
+
+/// The text of a frame. `Debug` shows its length: it may hold a token.
+#[derive(Clone)]
+pub struct Payload(Utf8Bytes);
+
+impl Deref for Payload {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.0.len())
+    }
+}
+
+/// A socket that cannot go on.
+#[derive(Debug)]
+pub struct SocketError {
+    kind: SocketErrorKind,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// In which way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SocketErrorKind {
+    /// The client sent a binary frame.
+    Binary,
+    /// The connection broke.
+    Broken,
+    /// The client broke RFC 6455.
+    Protocol,
+    /// The client does not read what it is sent.
+    Slow,
+    /// The client sent more than the limit.
+    TooLarge,
+    /// The client sent text that is not UTF-8.
+    Utf8,
+}
+
+impl SocketError {
+    fn new(kind: SocketErrorKind, source: Option<WsError>) -> Self {
+        Self {
+            kind,
+            // that one holds the frame, which may hold a token
+            source: source
+                .filter(|source| !matches!(source, WsError::WriteBufferFull(_)))
+                .map(Into::into),
+        }
+    }
+
+    /// In which way.
+    #[must_use]
+    pub fn kind(&self) -> SocketErrorKind {
+        self.kind
+    }
+
+    /// The code to close with; `None` if there is nobody to tell.
+    #[must_use]
+    pub fn close_code(&self) -> Option<u16> {
+        match self.kind {
+            SocketErrorKind::Binary => Some(1003),
+            SocketErrorKind::Broken => None,
+            SocketErrorKind::Protocol => Some(1002),
+            SocketErrorKind::Slow => Some(1008),
+            SocketErrorKind::TooLarge => Some(1009),
+            SocketErrorKind::Utf8 => Some(1007),
+        }
+    }
+}
+
+impl From<WsError> for SocketError {
+    fn from(error: WsError) -> Self {
+        let kind = match &error {
+            WsError::Capacity(CapacityError::MessageTooLong { .. }) => SocketErrorKind::TooLarge,
+            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => SocketErrorKind::Broken,
+            WsError::Protocol(_) => SocketErrorKind::Protocol,
+            WsError::Utf8(_) => SocketErrorKind::Utf8,
+            WsError::WriteBufferFull(_) => SocketErrorKind::Slow,
+            _ => SocketErrorKind::Broken,
+        };
+        Self::new(kind, Some(error))
+    }
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            SocketErrorKind::Binary => "the client sent a binary frame: only text frames are spoken here",
+            SocketErrorKind::Broken => "the connection to the client broke",
+            SocketErrorKind::Protocol => "the client broke the WebSocket protocol",
+            SocketErrorKind::Slow => "the client does not read what it is sent",
+            SocketErrorKind::TooLarge => "the client sent a message beyond the limit",
+            SocketErrorKind::Utf8 => "the client sent text that is not UTF-8",
+        })
+    }
+}
+
+impl std::error::Error for SocketError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}

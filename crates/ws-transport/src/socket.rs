@@ -1,0 +1,41 @@
+//! What both ends of a socket have in common: buffers, limits, and how an end is told.
+
+use std::error::Error;
+
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+
+use crate::CloseInfo;
+
+/// A small read buffer: the default one is zero-filled, 128 KiB of it, at every read. The write buffer grows with what
+/// is fed, so that a batch leaves in one write.
+pub(crate) fn config(message_limit: usize, write_limit: usize) -> WebSocketConfig {
+    const READ_BUFFER: usize = 4 * 1024;
+    const WRITE_BUFFER: usize = 16 * 1024;
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(write_limit.max(2 * WRITE_BUFFER))
+        .max_message_size(Some(message_limit))
+        .max_frame_size(Some(message_limit))
+}
+
+pub(crate) fn close_info(frame: Option<&CloseFrame>) -> CloseInfo {
+    match frame {
+        Some(frame) => CloseInfo::with_code(frame.code.into(), &frame.reason),
+        None => CloseInfo::abrupt("closed without a code"),
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn in_a_sentence(error: &dyn Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !sentence.ends_with(&text) {
+            sentence = format!("{sentence}: {text}");
+        }
+        cause = error.source();
+    }
+    sentence
+}

@@ -1,0 +1,145 @@
+//! What the frames of both contracts are made of: borrowed text, secrets that do not show, and frames kept as they came.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+/// Text of a frame, borrowed from it unless it holds an escape.
+#[derive(Clone, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A secret of a frame: on the wire it stands as it is, in a log it does not.
+///
+/// Once a frame is JSON the secret is in that text too, which nothing wipes: frames live for one turn.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct SecretText<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl SecretText<'_> {
+    /// Takes the secret out of the frame.
+    #[must_use]
+    pub fn to_secret(&self) -> SecretString {
+        SecretString::from(&*self.0)
+    }
+}
+
+impl<'a> From<&'a SecretString> for SecretText<'a> {
+    fn from(secret: &'a SecretString) -> Self {
+        Self(Cow::Borrowed(secret.expose_secret()))
+    }
+}
+
+impl fmt::Debug for SecretText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// A frame, or a part of one, for which this version has no type: kept as it came.
+///
+/// `Debug` shows its class and its length, for it may hold a secret.
+#[derive(Clone, Eq, PartialEq)]
+pub struct RawFrame {
+    class: Option<Box<str>>,
+    json: Box<str>,
+}
+
+impl RawFrame {
+    pub(crate) fn new(class: Option<&str>, json: &str) -> Self {
+        Self {
+            class: class.map(|class| harmless(class).into_boxed_str()),
+            json: json.into(),
+        }
+    }
+
+    /// What the sender calls it, if it has a name where one is expected.
+    #[must_use]
+    pub fn class(&self) -> Option<&str> {
+        self.class.as_deref()
+    }
+
+    /// The text as it came; not always JSON.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.json
+    }
+}
+
+impl fmt::Debug for RawFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawFrame")
+            .field("class", &self.class)
+            .field("bytes", &self.json.len())
+            .finish()
+    }
+}
+
+/// A peer's text, safe for a log line: bounded, and with no control characters.
+pub(crate) fn harmless(text: &str) -> String {
+    const LONGEST: usize = 200;
+    text.chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Both<'a> {
+        #[serde(borrow)]
+        plain: Option<Text<'a>>,
+        #[serde(borrow)]
+        escaped: Text<'a>,
+    }
+
+    #[test]
+    fn text_is_borrowed_unless_it_holds_an_escape() {
+        let both: Both<'_> = serde_json::from_str(r#"{"plain":"grün","escaped":"a\"b"}"#).unwrap();
+        assert!(matches!(both.plain, Some(Text(Cow::Borrowed("grün")))));
+        assert!(matches!(both.escaped, Text(Cow::Owned(text)) if text == "a\"b"));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let secret = SecretString::from("hunter2");
+        assert_eq!(format!("{:?}", SecretText::from(&secret)), "[redacted]");
+        let raw = RawFrame::new(Some("JwtResponse"), r#"{"jwt":"hunter2"}"#);
+        assert_eq!(
+            format!("{raw:?}"),
+            r#"RawFrame { class: Some("JwtResponse"), bytes: 17 }"#
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! What must stay true of the types.
+
+use ws_transport::guest_sessions::BadFrame;
+use ws_transport::web_messaging::{AttributesError, FrameError};
+use ws_transport::{
+    Conversation, Event, HandshakeError, MessageIdError, OriginError, OriginPolicyError, ParseOriginError,
+    SendError, SocketUrlError,
+};
+
+#[test]
+fn errors_are_small_and_say_what_to_do_in_one_line() {
+    fn check<E: std::error::Error + Send + Sync + 'static>(errors: &[E]) {
+        assert!(size_of::<E>() <= 64, "{}", std::any::type_name::<E>());
+        for error in errors {
+            let text = error.to_string();
+            assert!(!text.ends_with('.') && !text.contains('\n'), "{text}");
+        }
+    }
+    check(&[AttributesError { bytes: 3000 }]);
+    check(&[
+        BadFrame::NotAFrame,
+        BadFrame::UnknownType,
+        BadFrame::Fields {
+            kind: "ping",
+            fields: "id",
+        },
+    ]);
+    check(&[FrameError { bytes: 1 }]);
+    check(&[
+        HandshakeError::HttpVersion,
+        HandshakeError::Key,
+        HandshakeError::Method,
+        HandshakeError::NotAnUpgrade,
+    ]);
+    check(&[MessageIdError]);
+    check(&[
+        OriginError::Missing,
+        OriginError::Several,
+        OriginError::Malformed {
+            problem: ParseOriginError::Opaque,
+        },
+    ]);
+    check::<OriginPolicyError>(&[]);
+    check(&[
+        SendError::Full { count: 256, bytes: 1 },
+        SendError::TooLong { bytes: 5000 },
+        SendError::Ended,
+    ]);
+    check(&[SocketUrlError::Insecure, SocketUrlError::Malformed]);
+}
+
+#[test]
+fn a_conversation_can_live_in_a_task() {
+    fn check<T: Send + 'static>() {}
+    check::<Conversation>();
+    check::<Event>();
+    assert!(size_of::<Event>() <= 96, "{}", size_of::<Event>());
+}

@@ -1,0 +1,16 @@
+//! The crate from outside: the state machine on a virtual clock, and both drivers on loopback sockets.
+
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod connection;
+#[cfg(test)]
+mod conversation;
+#[cfg(test)]
+mod delivery;
+#[cfg(test)]
+mod guards;
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod server;
+#[cfg(test)]
+mod virtual_peer;
