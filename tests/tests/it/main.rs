@@ -1,0 +1,3 @@
+//! Journeys across gateway and simulator, on real sockets.
+
+mod world;

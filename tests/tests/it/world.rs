@@ -1,0 +1,96 @@
+//! A simulator and a gateway in front of it, on loopback, with one clock for both.
+
+use genesys_api::Clock;
+use genesys_auth::Credentials;
+use genesys_http::{Client, Tls};
+use genesys_sim::Simulator;
+use guest_gateway::Gateway;
+use guest_gateway::config::Config;
+use guest_suite::{GuestSessions, RemoteConfig};
+use tempfile::TempDir;
+
+/// The API client with every scope.
+pub(crate) const CLIENT: (&str, &str) = ("all-scopes", "secret-of-all-scopes");
+/// An API client that may only read.
+pub(crate) const READER: (&str, &str) = ("reader", "secret-of-reader");
+/// The channel.
+pub(crate) const CHANNEL: &str = "web-channel";
+/// The page whose guests may talk.
+pub(crate) const ORIGIN: &str = "https://shop.example";
+
+/// The running servers.
+pub(crate) struct World {
+    pub(crate) simulator: Simulator,
+    pub(crate) gateway: Gateway,
+    /// The time of all of them. It can be moved.
+    pub(crate) clock: Clock,
+    pub(crate) folder: TempDir,
+}
+
+impl World {
+    /// Plain HTTP, an echoing agent, no limits but the default ones.
+    pub(crate) async fn start() -> Self {
+        Self::with(genesys_sim::Rules::default(), "").await
+    }
+
+    /// With these rules of the simulator, and these lines at the end of the configuration's `[sessions]`.
+    pub(crate) async fn with(rules: genesys_sim::Rules, sessions: &str) -> Self {
+        let clock = Clock::system();
+        let folder = tempfile::tempdir().unwrap();
+        let simulated = genesys_sim::Config { clock: clock.clone(), rules, ..genesys_sim::Config::plain() };
+        let simulator = Simulator::start(simulated).await.unwrap();
+        let config = configuration(&folder, &simulator, sessions);
+        let gateway = Gateway::start(Config::parse(&config).unwrap(), clock.clone()).await.unwrap();
+        Self { simulator, gateway, clock, folder }
+    }
+
+    /// The gateway's address as the start of a URL.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.gateway.host())
+    }
+
+    /// An HTTP client that lives in this world's time.
+    pub(crate) fn http(&self) -> Client {
+        Client::builder(Tls::system().unwrap()).clock(self.clock.clone()).build()
+    }
+
+    /// The suite as a remote client with every scope.
+    pub(crate) fn suite(&self) -> GuestSessions {
+        let (id, secret) = CLIENT;
+        GuestSessions::remote(RemoteConfig {
+            http: self.http(),
+            host: self.gateway.host().clone(),
+            credentials: Credentials::new(id.parse().unwrap(), secret.into()).unwrap(),
+        })
+    }
+
+    /// Stops everything, and checks that the simulator had nothing to complain of.
+    pub(crate) async fn stop(self) {
+        let complaints = self.simulator.complaints();
+        assert!(complaints.is_empty(), "the simulator complains: {complaints:?}");
+        self.gateway.stop().await;
+        self.simulator.stop().await;
+    }
+}
+
+fn configuration(folder: &TempDir, simulator: &Simulator, sessions: &str) -> String {
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let client = |(id, secret): (&str, &str), scopes: &str| {
+        format!("[[client]]\nid = {id:?}\nsecret = {secret:?}\nscopes = [{scopes}]\n")
+    };
+    format!(
+        "[listen]\naddress = \"127.0.0.1:0\"\n\
+         [store]\npath = {store:?}\nkeys = {keys:?}\n\
+         [genesys]\nhost = \"{simulator}\"\n\
+         [sessions]\nallowed_origins = [{ORIGIN:?}]\n{sessions}\n\
+         [webhooks]\nallow_networks = [\"127.0.0.0/8\"]\n\
+         {all}{reader}\
+         [[channel]]\nid = {CHANNEL:?}\ndeployment = \"{deployment}\"\n",
+        store = path("gateway.db"),
+        keys = path("gateway.keys"),
+        simulator = simulator.host(),
+        all = client(CLIENT, "\"webmessaging:guest\", \"webmessaging:guest:write\", \"webhooks:readwrite\""),
+        reader = client(READER, "\"webmessaging:guest\""),
+        deployment = simulator.deployment_id(),
+    )
+}
