@@ -95,18 +95,6 @@ impl Failure {
     }
 }
 
-/// An error with all that lies behind it.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// Writes a line that the command was asked for. A reader that went away is no failure.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use audit::VerifierKey;
 use clap::{Args, Subcommand};
 
-use super::{Failure, chain, say};
+use super::{Failure, say};
+use crate::causes::chain;
 use crate::config::Config;
 use crate::keys::Keys;
 

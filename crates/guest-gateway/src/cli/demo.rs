@@ -36,7 +36,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         say(&serde_json::to_string(&report).map_err(Failure::failed)?);
     }
     if options.keep {
-        let hints = servers.hints().await.map_err(Failure::failed)?;
+        let hints = servers.hints();
         if options.json {
             tracing::warn!("the servers go on until Ctrl-C:\n{hints}");
         } else {

@@ -7,6 +7,7 @@ use genesys_api::Clock;
 use serde_json::json;
 
 use super::{Failure, interrupted, say};
+use crate::causes::chain;
 use crate::config::Config;
 use crate::{Gateway, StartError};
 
@@ -58,5 +59,5 @@ fn ready(gateway: &Gateway, as_json: bool) -> String {
 
 /// What is wrong with the configuration or its files is the caller's to mend, as wrong arguments are.
 fn failure(error: &StartError) -> Failure {
-    Failure::usage(super::chain(error))
+    Failure::usage(chain(error))
 }

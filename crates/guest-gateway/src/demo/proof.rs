@@ -82,9 +82,8 @@ pub(super) async fn audit(servers: &Servers, session: &GuestSession) -> Result<(
     let report = verify_file(&genuine, store.verifier_key(), None)?;
     let (bytes, seq) = alter(std::fs::read(&genuine)?)?;
     std::fs::write(&altered, bytes)?;
-    let failure = match verify_file(&altered, store.verifier_key(), None) {
-        Ok(_) => return Err(unverified("the altered copy passed")),
-        Err(error) => error,
+    let Err(failure) = verify_file(&altered, store.verifier_key(), None) else {
+        return Err(unverified("the altered copy passed"));
     };
     match failure.failure().map(audit::Failure::first) {
         Some(fault @ Fault::EntryAltered { seq: found, .. }) if *found == seq => Ok((

@@ -7,7 +7,7 @@ use std::io::{IsTerminal as _, Write as _};
 use genesys_api::Clock;
 use serde::Serialize;
 
-use crate::cli::chain;
+use crate::causes::chain;
 
 /// The outcome of all steps.
 #[derive(Debug, Serialize)]

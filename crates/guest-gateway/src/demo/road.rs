@@ -93,9 +93,8 @@ async fn webhook(servers: &Servers, suite: &GuestSessions) -> Verified<()> {
 
 async fn refusal(servers: &Servers, suite: &GuestSessions) -> Verified<()> {
     let guest = guest(&servers.clock, [Choice::Denied, Choice::Granted, Choice::Granted])?;
-    let error = match suite.create(guest).await {
-        Ok(_) => return Err(unverified("a session was created without the needed consent")),
-        Err(error) => error,
+    let Err(error) = suite.create(guest).await else {
+        return Err(unverified("a session was created without the needed consent"));
     };
     let (ErrorKind::ConsentRequired, Some(problem)) = (error.kind(), error.problem()) else {
         return Err(error.into());

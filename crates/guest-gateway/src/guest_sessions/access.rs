@@ -37,7 +37,14 @@ struct Client {
 #[derive(Clone, Debug)]
 pub(super) struct Access {
     pub(super) client: ClientId,
-    pub(super) scopes: Scopes,
+    scopes: Scopes,
+}
+
+impl Access {
+    /// Whether the token has the scope of this name.
+    pub(super) fn may(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|granted| granted == scope)
+    }
 }
 
 #[derive(Deserialize, Serialize)]

@@ -5,7 +5,7 @@ use guest_suite::direct::DirectError;
 use http::StatusCode;
 
 use super::Refusal;
-use crate::cli::chain;
+use crate::causes::chain;
 
 impl From<DirectError> for Refusal {
     fn from(error: DirectError) -> Self {

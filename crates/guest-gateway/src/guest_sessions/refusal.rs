@@ -12,13 +12,13 @@ pub(super) const CORRELATION: HeaderName = HeaderName::from_static("inin-correla
 /// A refused request. It changed nothing.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    problem: Problem,
+    problem: Box<Problem>,
     allow: Option<&'static str>,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        let mut problem = Problem::new(status.as_u16(), code, message);
+        let mut problem = Box::new(Problem::new(status.as_u16(), code, message));
         problem.context_id = Some(entropy::uuid().to_string());
         Self { problem, allow: None }
     }
@@ -84,7 +84,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self.problem).expect("a problem is plain text and numbers");
+        let body = serde_json::to_vec(&*self.problem).expect("a problem is plain text and numbers");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() =
             StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -51,11 +51,7 @@ pub(super) struct Caller {
 pub(super) fn admit(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Caller, Refusal> {
     let now = app.clock.now();
     let access = authenticate(app, headers, now)?;
-    let needed = scope
-        .name()
-        .parse()
-        .expect("the scopes of the contract are valid names");
-    if access.scopes.require(&needed).is_err() {
+    if !access.may(scope.name()) {
         let message = format!(
             "the token lacks the scope {}: fetch one that asks for it",
             scope.name()

@@ -226,11 +226,7 @@ async fn converse(app: &App, admitted: &Admitted, attached: Attached, socket: &m
             }
             () = app.clock.sleep_until(heartbeat.poll_timeout()) => match heartbeat.handle_timeout(app.clock.now().instant) {
                 Some(Beat::Dead) => return Farewell::Gone,
-                Some(Beat::Ping) => {
-                    if socket.ping().await.is_err() {
-                        return Farewell::Gone;
-                    }
-                }
+                Some(Beat::Ping) if socket.ping().await.is_err() => return Farewell::Gone,
                 _ => {}
             },
         }

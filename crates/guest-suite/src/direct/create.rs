@@ -107,7 +107,7 @@ impl Direct {
             generation: 1,
             version: 0,
             secrets: fresh_secrets(),
-            document: serde_json::to_value(document).expect("a document is plain data with text keys"),
+            document: document.to_value(),
         })
     }
 }

@@ -45,6 +45,12 @@ pub(super) struct Document {
     pub(super) end_reason: Option<EndReason>,
 }
 
+impl Document {
+    pub(super) fn to_value(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("a document is plain data with text keys")
+    }
+}
+
 /// What must never be seen. The store seals it apart.
 #[derive(Clone)]
 struct Secrets {
@@ -79,7 +85,7 @@ impl Record {
 
     /// The row with the document as it is now.
     pub(super) fn into_row(self) -> Session {
-        let document = serde_json::to_value(&self.document).expect("a document is plain data with text keys");
+        let document = self.document.to_value();
         Session { document, ..self.row }
     }
 

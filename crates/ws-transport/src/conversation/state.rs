@@ -36,7 +36,7 @@ impl State {
 /// What the driver is to do with the connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Command {
-    /// Open one, by [`Conversation::handshake`]; then call `handle_connected`, `handle_refused` or `handle_closed`.
+    /// Open one, by [`Conversation::handshake`](crate::Conversation::handshake); then call `handle_connected`, `handle_refused` or `handle_closed`.
     Connect,
     /// Drop it, or give up opening it; then call `handle_closed`.
     Disconnect,

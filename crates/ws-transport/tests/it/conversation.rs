@@ -108,6 +108,67 @@ fn what_it_does_not_know_is_handed_on_and_changes_nothing() {
 }
 
 #[test]
+fn the_frames_that_genesys_publishes_become_events() {
+    macro_rules! hear {
+        ($name:literal) => {{
+            let mut peer = VirtualPeer::web_messaging();
+            let frame = include_str!(concat!("../golden/server/", $name, ".json"));
+            peer.conversation.handle_frame(frame, peer.now);
+            peer.events()
+        }};
+    }
+    let events = hear!("quick-replies");
+    let [Event::Message(message)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    let payloads: Vec<_> = message
+        .quick_replies
+        .iter()
+        .map(|reply| &*reply.payload)
+        .collect();
+    assert_eq!(
+        (payloads, message.from.kind),
+        (vec!["RED", "BLUE"], AuthorKind::Bot)
+    );
+    assert!(
+        message.other_content[0]
+            .as_str()
+            .contains(r#""contentType":"Card""#)
+    );
+    assert!(matches!(
+        &hear!("agent-typing")[..],
+        [Event::Typing { from, during }] if from.name.as_deref() == Some("Ann") && *during == 3 * SECOND
+    ));
+    assert!(matches!(&hear!("agent-text")[..], [Event::Message(message)] if message.text == "Hi"));
+    assert!(matches!(
+        hear!("disconnect-read-only")[..],
+        [Event::ConversationEnded { read_only: true }]
+    ));
+    assert!(matches!(hear!("session-cleared")[..], [Event::SessionCleared]));
+    assert!(matches!(
+        hear!("too-many-4029")[..],
+        [Event::Throttled { retry_after }] if retry_after == 3 * SECOND
+    ));
+    assert!(matches!(&hear!("error-message")[..], [Event::Refused(refusal)] if refusal.code == "400"));
+    assert!(hear!("health-check-answer").is_empty());
+    for events in [
+        hear!("unknown-class"),
+        hear!("presigned-url"),
+        hear!("jwt-response"),
+    ] {
+        assert!(matches!(events[..], [Event::Unknown(_)]));
+        assert!(!format!("{events:?}").contains("canary"));
+    }
+    for (events, state) in [
+        (hear!("session-expired"), "SessionExpired"),
+        (hear!("logout"), "LoggedOut"),
+        (hear!("connection-closed"), "ClosedByServer"),
+    ] {
+        assert!(format!("{events:?}").contains(state));
+    }
+}
+
+#[test]
 fn five_messages_a_second_and_no_more() {
     let mut peer = VirtualPeer::web_messaging();
     for n in 0..12 {

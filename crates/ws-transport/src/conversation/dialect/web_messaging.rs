@@ -221,6 +221,7 @@ fn event(message: &StructuredMessage<'_>, inbound: bool) -> Option<Heard> {
             from: author(message, inbound),
             during: typing.duration.map_or(TYPING, Duration::from_millis),
         }),
+        (None, Some(_)) => Some(Heard::Nothing),
         _ => None,
     }
 }
