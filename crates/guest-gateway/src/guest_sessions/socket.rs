@@ -323,6 +323,6 @@ fn error(code: &str, message: &str) -> String {
 }
 
 fn stranger(id: &SessionId, error: &OriginError) -> Refusal {
-    tracing::warn!(session = %id, %error, "socket refused for its origin");
+    tracing::info!(session = %id, %error, "socket refused for its origin");
     Refusal::new(StatusCode::FORBIDDEN, "origin.not.allowed", error.to_string())
 }
