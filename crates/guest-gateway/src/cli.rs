@@ -35,7 +35,7 @@ enum Command {
 }
 
 /// Runs the command that the arguments name. Exit codes: 0 done, 1 it failed, 2 the arguments or the configuration
-/// are wrong.
+/// are wrong, 130 Ctrl-C came before it was done.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -84,6 +84,14 @@ impl Failure {
         Self {
             message: error.to_string(),
             code: 1,
+        }
+    }
+
+    /// Ctrl-C came before it was done.
+    fn interrupted() -> Self {
+        Self {
+            message: "interrupted before it was done".to_owned(),
+            code: 130,
         }
     }
 

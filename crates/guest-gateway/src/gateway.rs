@@ -22,9 +22,8 @@ use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
 use crate::config::{Config, ConfigError};
 use crate::guest_sessions::{self, Clients, Parts};
-use crate::hub::Hub;
+use crate::hub::{Hub, stopped};
 use crate::keys::Keys;
-use crate::workers;
 
 /// How long requests in flight and open sockets have to end.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -78,7 +77,8 @@ impl Gateway {
         let direct = Direct::open(direct)
             .await
             .map_err(|error| StartError::new("the sessions of the store", error))?;
-        let hub = Hub::new(direct.clone());
+        let (stop, stopping) = watch::channel(false);
+        let hub = Hub::new(direct.clone(), stopping.clone());
 
         let server = bind(&config).await?;
         let address = server.local_addr();
@@ -94,20 +94,17 @@ impl Gateway {
             public: public.clone(),
         }));
 
-        let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(server.serve(TowerToHyperService::new(routes), stopped(stopping.clone())));
-        tasks.spawn(workers::deliver(
-            direct.clone(),
-            courier,
-            stopped(stopping.clone()),
-        ));
-        tasks.spawn(workers::sweep(
-            direct.clone(),
-            hub.clone(),
-            stopped(stopping.clone()),
-        ));
-        tasks.spawn(workers::checkpoint(direct.clone(), stopped(stopping)));
+        tasks.spawn({
+            let direct = direct.clone();
+            async move {
+                tokio::select! {
+                    () = direct.upkeep(courier) => {}
+                    () = stopped(stopping) => {}
+                }
+            }
+        });
         Ok(Self {
             address,
             public,
@@ -150,15 +147,30 @@ impl Gateway {
     }
 
     /// Stops taking requests, tells the guests' sockets to come back later, and signs the audit log as it stands.
-    /// Takes two seconds at the most, plus what the disk takes.
-    pub async fn stop(mut self) {
-        self.stop.send_replace(true);
-        self.hub.close();
-        while self.tasks.join_next().await.is_some() {}
-        if let Err(error) = self.direct.store().checkpoint().await {
+    /// Takes two seconds at the most, plus what the disk takes. The store is free then, for the next to open it.
+    pub async fn stop(self) {
+        let Self {
+            direct,
+            hub,
+            simulator,
+            stop,
+            mut tasks,
+            ..
+        } = self;
+        drop(hub);
+        stop.send_replace(true);
+        let ended = async {
+            while tasks.join_next().await.is_some() {}
+            // requests, sockets and relays each hold a receiver
+            stop.closed().await;
+        };
+        if tokio::time::timeout(2 * DRAIN, ended).await.is_err() {
+            tracing::warn!("the gateway stops, and something is still under way");
+        }
+        if let Err(error) = direct.store().checkpoint().await {
             tracing::error!(%error, "the audit log could not be signed at the end");
         }
-        if let Some(simulator) = self.simulator.take() {
+        if let Some(simulator) = simulator {
             simulator.stop().await;
         }
     }
@@ -168,11 +180,6 @@ impl Gateway {
 fn own_origin(origin: &Origin) -> AdmittedOrigin {
     let policy = OriginPolicy::new([origin.to_string()]).expect("an origin is a valid entry");
     policy.admit_own(origin).expect("it is the one on the list")
-}
-
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // a sender that is gone means the same
-    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 fn clients(config: &Config, keys: &Keys) -> Result<Clients, StartError> {

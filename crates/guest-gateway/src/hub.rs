@@ -10,15 +10,15 @@
 
 mod relay;
 mod replay;
+mod said;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use genesys_api::SessionId;
 use guest_suite::direct::Direct;
-use session_metrics::EndReason;
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use ws_transport::{AdmittedOrigin, MessageId};
 
 use self::relay::Relay;
@@ -33,22 +33,35 @@ const AHEAD: usize = 32;
 pub(crate) struct Hub {
     direct: Direct,
     relays: Arc<Mutex<HashMap<SessionId, mpsc::Sender<Command>>>>,
+    // the gateway waits until the last of these is dropped, so it comes last
+    stopping: Stopping,
+}
+
+/// Turns true, or loses its sender, when the gateway stops. While a clone of it lives, something is still under way.
+pub(crate) type Stopping = watch::Receiver<bool>;
+
+/// Waits for the gateway to stop.
+pub(crate) async fn stopped(mut stopping: Stopping) {
+    // a sender that is gone means the same
+    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 /// What a socket, or the gateway, asks of a relay.
 #[derive(Debug)]
-pub(crate) enum Command {
+enum Command {
     /// A guest's socket wants to hear all after number `after`.
     Attach {
         socket: mpsc::Sender<Outgoing>,
         after: Option<u64>,
     },
-    /// The session is over.
-    End(EndReason),
     /// The tokens were rotated: sockets may stay open until then.
     Extend(OffsetDateTime),
-    /// The guest says something.
-    Say { id: MessageId, text: String },
+    /// The guest says something, on this socket.
+    Say {
+        id: MessageId,
+        text: String,
+        socket: mpsc::WeakSender<Outgoing>,
+    },
     /// The guest is typing.
     Typing,
 }
@@ -58,6 +71,8 @@ pub(crate) enum Command {
 pub(crate) enum Outgoing {
     /// A frame, as it travels.
     Frame(Arc<str>),
+    /// The answer to the handshake, and what was missed.
+    Welcome(Vec<Arc<str>>),
     /// The socket may stay open until then.
     Extend(OffsetDateTime),
     /// Say no more, and close.
@@ -67,16 +82,41 @@ pub(crate) enum Outgoing {
 /// A guest's socket on its relay.
 #[derive(Debug)]
 pub(crate) struct Attached {
-    pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) outgoing: mpsc::Receiver<Outgoing>,
+    commands: mpsc::Sender<Command>,
+    outgoing: mpsc::Receiver<Outgoing>,
+    own: mpsc::WeakSender<Outgoing>,
+}
+
+impl Attached {
+    /// What the socket is to tell its guest next. `None` if it was given up, for being too far behind.
+    pub(crate) async fn next(&mut self) -> Option<Outgoing> {
+        self.outgoing.recv().await
+    }
+
+    /// Passes on what the guest says. Waits while the relay is busy; one that is over has told the socket so.
+    pub(crate) async fn say(&self, id: MessageId, text: String) {
+        let socket = self.own.clone();
+        let _over = self.commands.send(Command::Say { id, text, socket }).await;
+    }
+
+    /// Passes on that the guest is typing.
+    pub(crate) async fn typing(&self) {
+        let _over = self.commands.send(Command::Typing).await;
+    }
 }
 
 impl Hub {
-    pub(crate) fn new(direct: Direct) -> Self {
+    pub(crate) fn new(direct: Direct, stopping: Stopping) -> Self {
         Self {
             direct,
             relays: Arc::default(),
+            stopping,
         }
+    }
+
+    /// Waits for the gateway to stop.
+    pub(crate) async fn stopped(&self) {
+        stopped(self.stopping.clone()).await;
     }
 
     /// Puts a guest's socket on the session's relay, which is started if there is none.
@@ -88,28 +128,29 @@ impl Hub {
         after: Option<u64>,
     ) -> Attached {
         let (socket, outgoing) = mpsc::channel(BEHIND);
+        let own = socket.downgrade();
         let mut attach = Command::Attach { socket, after };
-        loop {
-            let commands = self.relay(owner, id, origin.clone());
+        let commands = loop {
+            let commands = self.relay(owner, id, &origin);
             match commands.send(attach).await {
-                Ok(()) => return Attached { commands, outgoing },
-                // it ended just now: its entry is gone or will be at once
-                Err(mpsc::error::SendError(command)) => {
-                    self.forget(id, &commands);
-                    attach = command;
-                }
+                Ok(()) => break commands,
+                // it ended just now
+                Err(mpsc::error::SendError(command)) => attach = command,
             }
+        };
+        Attached {
+            commands,
+            outgoing,
+            own,
         }
-    }
-
-    /// Tells the session's sockets that it is over.
-    pub(crate) async fn end(&self, id: &SessionId, reason: EndReason) {
-        self.tell(id, Command::End(reason)).await;
     }
 
     /// Lets the session's sockets stay open until `expires_at`.
     pub(crate) async fn extend(&self, id: &SessionId, expires_at: OffsetDateTime) {
-        self.tell(id, Command::Extend(expires_at)).await;
+        let commands = self.lock().get(id).cloned();
+        if let Some(commands) = commands {
+            let _over = commands.send(Command::Extend(expires_at)).await;
+        }
     }
 
     /// How many conversations are live.
@@ -117,45 +158,28 @@ impl Hub {
         self.lock().len()
     }
 
-    /// Ends every relay; guests' sockets are told that the gateway goes away (1001) and can come back.
-    pub(crate) fn close(&self) {
-        // a relay whose commands end closes its sockets
-        self.lock().clear();
-    }
-
-    async fn tell(&self, id: &SessionId, command: Command) {
-        let commands = self.lock().get(id).cloned();
-        if let Some(commands) = commands {
-            let _over_already = commands.send(command).await;
-        }
-    }
-
-    fn relay(&self, owner: &str, id: &SessionId, origin: AdmittedOrigin) -> mpsc::Sender<Command> {
+    /// The session's relay; a new one if there is none, or if it takes no more.
+    fn relay(&self, owner: &str, id: &SessionId, origin: &AdmittedOrigin) -> mpsc::Sender<Command> {
         let mut relays = self.lock();
         if let Some(commands) = relays.get(id).filter(|commands| !commands.is_closed()) {
             return commands.clone();
         }
         let (commands, received) = mpsc::channel(AHEAD);
         relays.insert(id.clone(), commands.clone());
-        let relay = Relay::new(self.direct.clone(), owner.to_owned(), id.clone(), origin);
-        let (hub, id, weak) = (self.clone(), id.clone(), commands.downgrade());
+        let relay = Relay::new(self.direct.clone(), owner.to_owned(), id.clone(), origin.clone());
+        let (hub, id) = (self.clone(), id.clone());
         tokio::spawn(async move {
-            relay.run(received).await;
-            if let Some(commands) = weak.upgrade() {
-                hub.forget(&id, &commands);
+            relay.run(received, hub.stopping.clone()).await;
+            let mut relays = hub.lock();
+            // by now there may be a newer one
+            if relays.get(&id).is_some_and(mpsc::Sender::is_closed) {
+                relays.remove(&id);
             }
         });
         commands
     }
 
-    fn forget(&self, id: &SessionId, commands: &mpsc::Sender<Command>) {
-        let mut relays = self.lock();
-        if relays.get(id).is_some_and(|known| known.same_channel(commands)) {
-            relays.remove(id);
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, mpsc::Sender<Command>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, mpsc::Sender<Command>>> {
         self.relays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,6 +8,5 @@ mod gateway;
 mod guest_sessions;
 mod hub;
 mod keys;
-mod workers;
 
 pub use gateway::{Gateway, StartError};

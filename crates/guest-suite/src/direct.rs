@@ -12,16 +12,18 @@ mod record;
 mod rotate;
 mod trail;
 mod update;
+mod upkeep;
 mod webhooks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, SessionId};
-use genesys_http::Client;
+use audit::Signer;
+use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, SessionId, entropy};
+use genesys_http::{Client, Tls, TlsError};
 use guest_payload::Policy;
-use guest_store::{Session, SessionQuery, Store};
+use guest_store::{Limits, MemoryStore, Session, SessionQuery, Store};
 use session_metrics::{Metrics, Snapshot};
 use tokio::sync::Notify;
 
@@ -32,10 +34,11 @@ pub use self::record::Tokens;
 pub use self::rotate::Admitted;
 pub use self::webhooks::RegisteredWebhook;
 
+use self::conversation::Live;
 use self::record::Record;
 use crate::SessionInfo;
 
-/// What direct mode is made of.
+/// What direct mode is made of. Every field can be set; [`DirectConfig::new`] has a default for each.
 #[derive(Debug)]
 pub struct DirectConfig {
     /// Where sessions, audit entries and outgoing events are kept.
@@ -56,6 +59,37 @@ pub struct DirectConfig {
     pub limit: usize,
 }
 
+impl DirectConfig {
+    /// Sessions in memory, which a restart forgets, under the policy `tutorial-strict`: access tokens live for an
+    /// hour, sessions for a day without a rotation, and 100,000 of them at once. No channel is configured yet.
+    ///
+    /// It makes an HTTP client that trusts the system's roots. A process needs one: share it in `http`.
+    ///
+    /// # Errors
+    /// If the system's roots of trust cannot be read.
+    pub fn new(hosts: Hosts) -> Result<Self, TlsError> {
+        let signer = Signer::from_seed("guest-suite/memory", &entropy::bytes())
+            .expect("the log's name is a valid one");
+        Ok(Self {
+            store: Arc::new(MemoryStore::new(signer, Limits::default())),
+            http: Client::builder(Tls::system()?).build(),
+            hosts,
+            deployments: BTreeMap::new(),
+            policy: Policy::tutorial_strict(),
+            access_token_lifetime: Duration::from_secs(3_600),
+            lapse: Duration::from_secs(86_400),
+            limit: 100_000,
+        })
+    }
+
+    /// Puts a messenger deployment behind a channel.
+    #[must_use]
+    pub fn with_channel(mut self, channel: ChannelId, deployment: DeploymentId) -> Self {
+        self.deployments.insert(channel, deployment);
+        self
+    }
+}
+
 /// Guest sessions kept by this process. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Direct {
@@ -67,6 +101,7 @@ struct Shared {
     config: DirectConfig,
     metrics: Metrics,
     events: Notify,
+    live: Live,
 }
 
 impl Direct {
@@ -97,6 +132,7 @@ impl Direct {
                 config,
                 metrics,
                 events: Notify::new(),
+                live: Live::default(),
             }),
         })
     }
@@ -113,11 +149,6 @@ impl Direct {
     /// [`DirectError::NotFound`] also for a session of somebody else.
     pub async fn session(&self, owner: &str, id: &SessionId) -> Result<SessionInfo, DirectError> {
         Ok(self.load(owner, id).await?.info())
-    }
-
-    /// Waits until an event may have been put into the outbox.
-    pub async fn events_queued(&self) {
-        self.shared.events.notified().await;
     }
 
     /// The store behind it.

@@ -4,10 +4,12 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use genesys_api::Problem;
-use genesys_auth::AuthorizedError;
+use genesys_auth::{AuthErrorKind, AuthorizedError};
+use genesys_http::{CallErrorKind, ErrorKind as HttpErrorKind};
 use guest_payload::Refused;
+use guest_store::{Conflict, StoreErrorKind};
 use token_window::KeepError;
-use ws_transport::SendError;
+use ws_transport::{Ending, SendError};
 
 use crate::direct::DirectError;
 
@@ -34,7 +36,7 @@ pub enum ErrorKind {
     Invalid,
     /// No such session or webhook, or somebody else's.
     NotFound,
-    /// There is no open conversation, or it cannot take the message.
+    /// There is no open conversation, or nothing more may be said in it.
     NotSent,
     /// It may work later: a limit was reached, or a service or the store is not there.
     Unavailable,
@@ -115,7 +117,13 @@ impl From<DirectError> for Error {
             DirectError::ConsentOutdated(_) | DirectError::UnknownChannel { .. } => ErrorKind::Invalid,
             DirectError::ConsentRequired(_) => ErrorKind::ConsentRequired,
             DirectError::Ended => ErrorKind::Ended,
-            DirectError::Full { .. } | DirectError::Store(_) => ErrorKind::Unavailable,
+            DirectError::Full { .. } => ErrorKind::Unavailable,
+            DirectError::Store(error) => match error.kind() {
+                StoreErrorKind::Conflict(Conflict::VersionChanged)
+                | StoreErrorKind::OutboxFull
+                | StoreErrorKind::Unavailable => ErrorKind::Unavailable,
+                _ => ErrorKind::Other,
+            },
             DirectError::GuestInUse | DirectError::WebhookNameInUse => ErrorKind::Conflict,
             DirectError::NotFound => ErrorKind::NotFound,
         };
@@ -126,37 +134,213 @@ impl From<DirectError> for Error {
 impl From<AuthorizedError> for Error {
     fn from(error: AuthorizedError) -> Self {
         let kind = match &error {
-            AuthorizedError::Auth(error) if error.is_retryable() => ErrorKind::Unavailable,
-            AuthorizedError::Auth(_) => ErrorKind::Credentials,
-            AuthorizedError::Call(call) => call.problem().map_or(ErrorKind::Unavailable, kind_of),
+            AuthorizedError::Auth(error) => match error.kind() {
+                AuthErrorKind::Credentials | AuthErrorKind::Refused | AuthErrorKind::Scopes => {
+                    ErrorKind::Credentials
+                }
+                AuthErrorKind::Abandoned | AuthErrorKind::Unavailable => ErrorKind::Unavailable,
+                _ => ErrorKind::Other,
+            },
+            AuthorizedError::Call(call) => match (call.problem(), call.kind()) {
+                (Some(problem), _) => of_code(&problem.code).unwrap_or_else(|| of_status(problem.status)),
+                (
+                    None,
+                    CallErrorKind::Transport(
+                        HttpErrorKind::Closed | HttpErrorKind::Connect | HttpErrorKind::Timeout,
+                    ),
+                ) => ErrorKind::Unavailable,
+                (None, _) => ErrorKind::Other,
+            },
             _ => ErrorKind::Other,
         };
         Self::new(kind, error)
     }
 }
 
-fn kind_of(problem: &Problem) -> ErrorKind {
-    match (problem.status, problem.code.as_str()) {
-        (_, "session.ended") => ErrorKind::Ended,
-        (_, "refresh.token.used") => ErrorKind::Credentials,
-        (401 | 403, _) => ErrorKind::Credentials,
-        (404, _) => ErrorKind::NotFound,
-        (409, _) => ErrorKind::Conflict,
-        (422, _) => ErrorKind::ConsentRequired,
-        (400 | 413 | 415, _) => ErrorKind::Invalid,
-        (408 | 429 | 500..=599, _) => ErrorKind::Unavailable,
-        _ => ErrorKind::Other,
-    }
-}
-
 impl From<KeepError> for Error {
     fn from(error: KeepError) -> Self {
-        Self::new(ErrorKind::Credentials, error)
+        let kind = match error {
+            KeepError::Failed { .. } => ErrorKind::Unavailable,
+            KeepError::ReauthRequired => ErrorKind::Credentials,
+            _ => ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }
 
 impl From<SendError> for Error {
     fn from(error: SendError) -> Self {
-        Self::new(ErrorKind::NotSent, error)
+        let kind = match error {
+            SendError::Empty | SendError::TooLong { .. } => ErrorKind::Invalid,
+            SendError::Full { .. } => ErrorKind::Unavailable,
+            _ => ErrorKind::NotSent,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// A conversation that ended before it began.
+impl From<Ending> for Error {
+    fn from(ending: Ending) -> Self {
+        let kind = match &ending {
+            Ending::LoggedOut | Ending::SessionEnded { .. } | Ending::SessionExpired => ErrorKind::Ended,
+            Ending::Refused { status: 403 } => ErrorKind::Invalid,
+            Ending::Refused { status: 409 } => ErrorKind::Ended,
+            Ending::Refused { status } => of_status(*status),
+            Ending::Rejected(refusal) => of_code(&refusal.code).unwrap_or(ErrorKind::NotSent),
+            _ => ErrorKind::NotSent,
+        };
+        Self::new(kind, ending.to_string())
+    }
+}
+
+/// By the codes of `guest-sessions`.
+fn of_code(code: &str) -> Option<ErrorKind> {
+    Some(match code {
+        "authentication.required"
+        | "bad.credentials"
+        | "credentials.expired"
+        | "missing.permissions"
+        | "refresh.token.used" => ErrorKind::Credentials,
+        "consent.outdated" => ErrorKind::Invalid,
+        "consent.required" => ErrorKind::ConsentRequired,
+        "not.found" => ErrorKind::NotFound,
+        "service.unavailable" | "too.many.requests" => ErrorKind::Unavailable,
+        "session.ended" => ErrorKind::Ended,
+        _ => return None,
+    })
+}
+
+fn of_status(status: u16) -> ErrorKind {
+    match status {
+        400 | 413 | 415 | 422 => ErrorKind::Invalid,
+        401 | 403 => ErrorKind::Credentials,
+        404 => ErrorKind::NotFound,
+        408 | 429 | 500..=599 => ErrorKind::Unavailable,
+        409 => ErrorKind::Conflict,
+        _ => ErrorKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ws_transport::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn what_direct_mode_refuses_has_a_kind() {
+        let store = |kind: StoreErrorKind| DirectError::Store(kind.into());
+        let channel = "c".parse().unwrap();
+        for (error, kind, retryable) in [
+            (DirectError::AccessExpired, ErrorKind::Credentials, false),
+            (DirectError::RefreshUsed, ErrorKind::Credentials, false),
+            (DirectError::Ended, ErrorKind::Ended, false),
+            (DirectError::Full { limit: 1 }, ErrorKind::Unavailable, true),
+            (DirectError::GuestInUse, ErrorKind::Conflict, false),
+            (DirectError::NotFound, ErrorKind::NotFound, false),
+            (DirectError::UnknownChannel { channel }, ErrorKind::Invalid, false),
+            (DirectError::WebhookNameInUse, ErrorKind::Conflict, false),
+            (store(StoreErrorKind::Unavailable), ErrorKind::Unavailable, true),
+            (store(StoreErrorKind::OutboxFull), ErrorKind::Unavailable, true),
+            (
+                store(StoreErrorKind::Conflict(Conflict::VersionChanged)),
+                ErrorKind::Unavailable,
+                true,
+            ),
+            (store(StoreErrorKind::Corrupt), ErrorKind::Other, false),
+            (store(StoreErrorKind::Poisoned), ErrorKind::Other, false),
+        ] {
+            let text = error.to_string();
+            let error = Error::from(error);
+            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{text}");
+            assert_eq!(error.to_string(), text);
+            assert!(error.problem().is_none());
+        }
+    }
+
+    #[test]
+    fn both_modes_give_the_same_refusal_the_same_kind() {
+        // what the gateway answers for each error of direct mode: code and status
+        let channel = "c".parse().unwrap();
+        for (error, code, status) in [
+            (DirectError::AccessExpired, "credentials.expired", 401),
+            (DirectError::AccessUnknown, "bad.credentials", 401),
+            (DirectError::Ended, "session.ended", 409),
+            (DirectError::GuestInUse, "guest.id.in.use", 409),
+            (DirectError::NotFound, "not.found", 404),
+            (DirectError::RefreshUsed, "refresh.token.used", 409),
+            (DirectError::UnknownChannel { channel }, "invalid.value", 400),
+            (DirectError::WebhookNameInUse, "webhook.name.in.use", 409),
+            (DirectError::Full { limit: 1 }, "service.unavailable", 503),
+        ] {
+            let remote = of_code(code).unwrap_or_else(|| of_status(status));
+            assert_eq!(remote, Error::from(error).kind(), "{code}");
+        }
+        assert_eq!(of_code("consent.required"), Some(ErrorKind::ConsentRequired));
+        assert_eq!(of_code("consent.outdated"), Some(ErrorKind::Invalid));
+        assert_eq!(of_status(405), ErrorKind::Other);
+    }
+
+    #[test]
+    fn what_a_conversation_refuses_has_a_kind() {
+        let refusal = |code: &str| {
+            Ending::Rejected(Refusal {
+                code: code.to_owned(),
+                message: String::new(),
+            })
+        };
+        for (ending, kind) in [
+            (Ending::ByUs, ErrorKind::NotSent),
+            (Ending::Refused { status: 401 }, ErrorKind::Credentials),
+            (Ending::Refused { status: 403 }, ErrorKind::Invalid),
+            (Ending::Refused { status: 404 }, ErrorKind::NotFound),
+            (Ending::Refused { status: 409 }, ErrorKind::Ended),
+            (Ending::SessionExpired, ErrorKind::Ended),
+            (refusal("credentials.expired"), ErrorKind::Credentials),
+            (refusal("1008"), ErrorKind::NotSent),
+        ] {
+            let text = ending.to_string();
+            let error = Error::from(ending);
+            assert_eq!((error.kind(), error.to_string()), (kind, text));
+        }
+        for (error, kind) in [
+            (SendError::Empty, ErrorKind::Invalid),
+            (SendError::TooLong { bytes: 5_000 }, ErrorKind::Invalid),
+            (
+                SendError::Full {
+                    count: 256,
+                    bytes: 256,
+                },
+                ErrorKind::Unavailable,
+            ),
+            (SendError::ReadOnly, ErrorKind::NotSent),
+            (SendError::Ended, ErrorKind::NotSent),
+        ] {
+            assert_eq!(Error::from(error).kind(), kind, "{error}");
+        }
+        let failed = KeepError::Failed {
+            attempt: 1,
+            next_in: Duration::ZERO,
+        };
+        assert_eq!(Error::from(failed).kind(), ErrorKind::Unavailable);
+        assert_eq!(
+            Error::from(KeepError::ReauthRequired).kind(),
+            ErrorKind::Credentials
+        );
+    }
+
+    #[test]
+    fn what_lies_behind_survives() {
+        let error = Error::from(DirectError::Store(StoreErrorKind::Poisoned.into()));
+        let source = error.source().unwrap();
+        assert_eq!(source.to_string(), StoreErrorKind::Poisoned.to_string());
+        assert_ne!(
+            error.to_string(),
+            source.to_string(),
+            "a chain says nothing twice"
+        );
     }
 }

@@ -22,6 +22,21 @@ pub struct NewGuest {
     pub attributes: Attributes,
 }
 
+impl NewGuest {
+    /// A guest of whom nothing else is known. Every field can be set.
+    #[must_use]
+    pub fn new(channel: ChannelId, jurisdictions: Jurisdictions, consent: Consent) -> Self {
+        Self {
+            channel,
+            guest: None,
+            jurisdictions,
+            consent,
+            signals: Signals::default(),
+            attributes: Attributes::new(),
+        }
+    }
+}
+
 /// A session as its owner may see it. It holds no token.
 #[derive(Clone, Debug)]
 pub struct SessionInfo {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use audit::Entry;
 use genesys_api::{Call, Clock, Host, Now, SessionId, entropy};
 use genesys_auth::{Authenticator, AuthorizedError, Credentials, Scopes};
-use genesys_http::Client;
+use genesys_http::{Client, Tls, TlsError};
 use guest_payload::guest_sessions::{
     AuditTrail, ChangeConsent, Create, End, Fetch, MetricsSnapshot, Session, SessionView,
 };
 use guest_payload::{ConsentChange, NewSession, Policy, Request};
 use serde_json::Value;
 use session_metrics::Snapshot;
+use time::Duration;
 use token_window::guest_sessions::Refresh;
 use token_window::{Failure, Renew, Renewal, Renewed, Tokens};
 use webhook::Subscription;
@@ -28,6 +29,20 @@ pub struct RemoteConfig {
     pub host: Host,
     /// Who this API client is.
     pub credentials: Credentials,
+}
+
+impl RemoteConfig {
+    /// Makes an HTTP client that trusts the system's roots. A process needs one: share it in `http`.
+    ///
+    /// # Errors
+    /// If the system's roots of trust cannot be read.
+    pub fn new(host: Host, credentials: Credentials) -> Result<Self, TlsError> {
+        Ok(Self {
+            http: Client::builder(Tls::system()?).build(),
+            host,
+            credentials,
+        })
+    }
 }
 
 /// Guest sessions kept by a gateway. Clones share the token.
@@ -161,12 +176,15 @@ impl From<SessionView> for SessionInfo {
 pub(crate) struct RefreshByRest {
     pub(crate) remote: Remote,
     pub(crate) session: SessionId,
+    /// How far the gateway's wall clock is ahead of ours.
+    pub(crate) ahead: Duration,
 }
 
 impl Renew for RefreshByRest {
     async fn renew(&self, current: &Tokens, _: &Renewal) -> Result<Renewed, Failure> {
         let refresh_token = current.refresh().ok_or(Failure::Refused)?;
-        let sent = self.remote.clock().now();
+        let mut sent = self.remote.clock().now();
+        sent.utc = sent.utc.saturating_add(self.ahead);
         let call = Refresh {
             session: &self.session,
             refresh_token,

@@ -5,6 +5,7 @@ use genesys_api::{GuestId, Now, SessionId, entropy};
 use guest_payload::guest_sessions::Session;
 use guest_payload::{ConsentChange, Signals};
 use session_metrics::EndReason;
+use time::OffsetDateTime;
 use token_window::{Failure, Intent, Jitter, Keeper, Renew, Renewal, Renewed, Rotation, Window};
 use tokio::task::AbortHandle;
 use ws_transport::client::{Connection, Handle, Settings};
@@ -51,6 +52,7 @@ pub(crate) struct Keep {
     pub(crate) guest: GuestId,
     pub(crate) socket: Option<String>,
     pub(crate) tokens: Tokens,
+    pub(crate) created_at: OffsetDateTime,
 }
 
 impl GuestSession {
@@ -61,10 +63,12 @@ impl GuestSession {
             guest,
             socket,
             tokens,
+            created_at,
         } = keep;
-        let tokens =
-            token_window::Tokens::new(tokens.access, Some(tokens.refresh), sent.until(tokens.expires_at))
-                .map_err(|error| Error::new(ErrorKind::Other, error))?;
+        // a lifetime, since the wall clock of whoever keeps the session may differ from ours
+        let lifetime = (tokens.expires_at - created_at).try_into().unwrap_or_default();
+        let tokens = token_window::Tokens::new(tokens.access, Some(tokens.refresh), lifetime)
+            .map_err(|error| Error::new(ErrorKind::Other, error))?;
         let jitter = Jitter::of(id.as_str());
         let rotation = Rotation::new(
             tokens,
@@ -86,6 +90,7 @@ impl GuestSession {
                 let renew = RefreshByRest {
                     remote: remote.clone(),
                     session: id.clone(),
+                    ahead: created_at - sent.utc,
                 };
                 Keeper::spawn(rotation, renew, remote.clock().clone())
             }
@@ -133,9 +138,7 @@ impl GuestSession {
         loop {
             match link.next_event().await {
                 Some(Event::Configured(_)) => break,
-                Some(Event::Ended(ending)) => {
-                    return Err(Error::new(ErrorKind::NotSent, ending.to_string()));
-                }
+                Some(Event::Ended(ending)) => return Err(ending.into()),
                 Some(event) => tracing::debug!(?event, "before the conversation was configured"),
                 None => return Err(Error::not_connected()),
             }
@@ -147,7 +150,8 @@ impl GuestSession {
     /// Queues a message. [`Event::Accepted`] with the id that this gives says that Genesys has it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotSent`] if it is too long, too much waits already, or no conversation is open.
+    /// [`ErrorKind::Invalid`] if it is empty or too long, [`ErrorKind::Unavailable`] if too much waits already,
+    /// [`ErrorKind::NotSent`] if no conversation is open, or it is read-only.
     pub fn send(&self, text: &str) -> Result<MessageId, Error> {
         let id = MessageId::from(entropy::uuid());
         match self.link.as_ref().ok_or_else(Error::not_connected)? {
@@ -155,6 +159,15 @@ impl GuestSession {
             Link::Remote { connection, .. } => connection.handle().send_as(id, text)?,
         }
         Ok(id)
+    }
+
+    /// Shows that the guest is typing. At most one in 5 s travels on; without an open conversation it does nothing.
+    pub fn typing(&self) {
+        match &self.link {
+            Some(Link::Direct(conversation)) => conversation.typing(),
+            Some(Link::Remote { connection, .. }) => connection.typing(),
+            None => {}
+        }
     }
 
     /// The next event of the conversation. `None` if none is open, or it is over and everything was told.
@@ -212,16 +225,21 @@ impl GuestSession {
         }
     }
 
-    /// Ends the session: its tokens stop working and its sockets close.
+    /// Ends the session: its tokens stop working and its sockets close. Waits up to 7 s for messages that are on
+    /// their way.
     ///
     /// # Errors
     /// If that could not be written down. It is safe to try again.
     pub async fn end(&mut self) -> Result<(), Error> {
+        match self.link.take() {
+            Some(Link::Direct(conversation)) => drop(conversation.close().await),
+            Some(Link::Remote { connection, .. }) => drop(connection.close().await),
+            None => {}
+        }
         match &self.mode {
             Mode::Direct { direct, owner } => direct.end(owner, &self.id, EndReason::Guest).await?,
             Mode::Remote(remote) => remote.end(&self.id).await?,
         }
-        self.link = None;
         Ok(())
     }
 
@@ -280,6 +298,7 @@ impl From<Session> for Keep {
                 refresh: session.refresh_token,
                 expires_at: session.expires_at,
             },
+            created_at: session.created_at,
         }
     }
 }

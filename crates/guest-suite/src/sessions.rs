@@ -31,18 +31,24 @@ impl GuestSessions {
     }
 
     /// This process keeps the sessions, in the store of the configuration, on behalf of `owner`. Speaks
-    /// `web-messaging` with Genesys Cloud.
+    /// `web-messaging` with Genesys Cloud. Nothing goes on beside the calls: see [`GuestSessions::of`].
     ///
     /// # Errors
     /// If the store cannot be read.
     pub async fn direct(config: DirectConfig, owner: &str) -> Result<Self, Error> {
-        let direct = Direct::open(config).await?;
-        Ok(Self {
+        Ok(Self::of(Direct::open(config).await?, owner))
+    }
+
+    /// As [`GuestSessions::direct`], with a [`Direct`] that this process also uses otherwise: for its
+    /// [`upkeep`](Direct::upkeep), or on behalf of other owners.
+    #[must_use]
+    pub fn of(direct: Direct, owner: &str) -> Self {
+        Self {
             mode: Mode::Direct {
                 direct,
                 owner: owner.to_owned(),
             },
-        })
+        }
     }
 
     /// Creates a session under the consent rules of the guest's jurisdiction, and keeps its tokens fresh from then on.
@@ -60,6 +66,7 @@ impl GuestSessions {
                     guest: created.session.guest,
                     socket: None,
                     tokens: created.tokens,
+                    created_at: created.session.created_at,
                 };
                 GuestSession::keep(self.mode.clone(), keep, &sent)
             }

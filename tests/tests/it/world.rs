@@ -13,6 +13,8 @@ use tempfile::TempDir;
 pub(crate) const CLIENT: (&str, &str) = ("all-scopes", "secret-of-all-scopes");
 /// An API client that may only read.
 pub(crate) const READER: (&str, &str) = ("reader", "secret-of-reader");
+/// Another API client with every scope, to whom the first one's sessions are a stranger's.
+pub(crate) const NEIGHBOUR: (&str, &str) = ("neighbour", "secret-of-neighbour");
 /// The channel.
 pub(crate) const CHANNEL: &str = "web-channel";
 /// The page whose guests may talk.
@@ -35,11 +37,22 @@ impl World {
 
     /// With these rules of the simulator, and these lines at the end of the configuration's `[sessions]`.
     pub(crate) async fn with(rules: genesys_sim::Rules, sessions: &str) -> Self {
+        Self::configured(rules, |toml| {
+            toml.replace("\n[webhooks]", &format!("\n{sessions}\n[webhooks]"))
+        })
+        .await
+    }
+
+    /// With these rules of the simulator, and a configuration that `change` has had in hand.
+    pub(crate) async fn configured(
+        rules: genesys_sim::Rules,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
         let clock = Clock::system();
         let folder = tempfile::tempdir().unwrap();
         let simulated = genesys_sim::Config { clock: clock.clone(), rules, ..genesys_sim::Config::plain() };
         let simulator = Simulator::start(simulated).await.unwrap();
-        let config = configuration(&folder, &simulator, sessions);
+        let config = change(configuration(&folder, &simulator));
         let gateway = Gateway::start(Config::parse(&config).unwrap(), clock.clone()).await.unwrap();
         Self { simulator, gateway, clock, folder }
     }
@@ -73,8 +86,9 @@ impl World {
     }
 }
 
-fn configuration(folder: &TempDir, simulator: &Simulator, sessions: &str) -> String {
+fn configuration(folder: &TempDir, simulator: &Simulator) -> String {
     let path = |name: &str| folder.path().join(name).display().to_string();
+    let every_scope = "\"webmessaging:guest\", \"webmessaging:guest:write\", \"webhooks:readwrite\"";
     let client = |(id, secret): (&str, &str), scopes: &str| {
         format!("[[client]]\nid = {id:?}\nsecret = {secret:?}\nscopes = [{scopes}]\n")
     };
@@ -82,14 +96,15 @@ fn configuration(folder: &TempDir, simulator: &Simulator, sessions: &str) -> Str
         "[listen]\naddress = \"127.0.0.1:0\"\n\
          [store]\npath = {store:?}\nkeys = {keys:?}\n\
          [genesys]\nhost = \"{simulator}\"\n\
-         [sessions]\nallowed_origins = [{ORIGIN:?}]\n{sessions}\n\
+         [sessions]\nallowed_origins = [{ORIGIN:?}]\n\
          [webhooks]\nallow_networks = [\"127.0.0.0/8\"]\n\
-         {all}{reader}\
+         {all}{reader}{neighbour}\
          [[channel]]\nid = {CHANNEL:?}\ndeployment = \"{deployment}\"\n",
         store = path("gateway.db"),
         keys = path("gateway.keys"),
         simulator = simulator.host(),
-        all = client(CLIENT, "\"webmessaging:guest\", \"webmessaging:guest:write\", \"webhooks:readwrite\""),
+        all = client(CLIENT, every_scope),
+        neighbour = client(NEIGHBOUR, every_scope),
         reader = client(READER, "\"webmessaging:guest\""),
         deployment = simulator.deployment_id(),
     )

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Failure, interrupted, say};
-use crate::demo::{self, Told};
+use crate::demo::{self, Report, Told};
 
 /// Walk the whole road with a local Genesys Cloud, a gateway and a CRM, all on loopback
 ///
@@ -23,28 +23,28 @@ pub(super) struct Options {
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let told = if options.json { Told::AsOne } else { Told::Lines };
-    let road = async {
-        let servers = demo::Servers::start().await.map_err(Failure::failed)?;
-        let report = demo::walk(&servers, told).await;
-        Ok::<_, Failure>((servers, report))
+    let servers = demo::Servers::start().await.map_err(Failure::failed)?;
+    let outcome = tokio::select! {
+        report = demo::walk(&servers, told) => tell(&servers, &report, &options).await,
+        () = interrupted() => Err(Failure::interrupted()),
     };
-    let (servers, report) = tokio::select! {
-        outcome = road => outcome?,
-        () = interrupted() => return Ok(()),
-    };
+    servers.stop().await;
+    outcome
+}
+
+async fn tell(servers: &demo::Servers, report: &Report, options: &Options) -> Result<(), Failure> {
     if options.json {
-        say(&serde_json::to_string(&report).map_err(Failure::failed)?);
+        say(&serde_json::to_string(report).map_err(Failure::failed)?);
     }
     if options.keep {
         let hints = servers.hints();
         if options.json {
-            tracing::warn!("the servers go on until Ctrl-C:\n{hints}");
+            tracing::warn!("{hints}");
         } else {
             say(&hints);
         }
         interrupted().await;
     }
-    servers.stop().await;
     if report.ok {
         Ok(())
     } else {

@@ -1,5 +1,6 @@
 //! The steps.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -99,17 +100,20 @@ async fn refusal(servers: &Servers, suite: &GuestSessions) -> Verified<()> {
     let (ErrorKind::ConsentRequired, Some(problem)) = (error.kind(), error.problem()) else {
         return Err(error.into());
     };
-    let rules: Vec<&str> = problem
+    let missing: Vec<String> = problem
         .details
         .iter()
-        .map(|detail| detail.error_code.as_str())
+        .map(|detail| format!("{} (rule {})", detail.field_name, detail.error_code))
         .collect();
+    if missing != ["consent.marketing (rule tutorial-strict/EU/marketing)"] {
+        return Err(unverified(format!("refused for another reason: {missing:?}")));
+    }
     Ok((
         (),
         format!(
-            "EU guest refused with {}: marketing is not granted (rule {})",
+            "EU guest refused with {}: {} is not granted",
             problem.status,
-            rules.join(", ")
+            missing.join(", ")
         ),
     ))
 }
@@ -127,7 +131,7 @@ async fn create(servers: &Servers, suite: &GuestSessions) -> Verified<GuestSessi
 async fn stranger(session: &mut GuestSession) -> Verified<()> {
     match soon(session.connect(origin(STRANGER)?)).await? {
         Ok(()) => Err(unverified(format!("the socket was opened from {STRANGER}"))),
-        Err(error) if error.to_string().contains("403") => {
+        Err(error) if error.kind() == ErrorKind::Invalid => {
             Ok(((), format!("403 before the upgrade, for {STRANGER}")))
         }
         Err(error) => Err(error.into()),
@@ -254,11 +258,19 @@ async fn deliveries(servers: &Servers, session: &GuestSession) -> Verified<()> {
             "an attribute went out after its consent was withdrawn",
         ));
     }
-    let pending = servers.gateway.store().stats().await?.outbox_pending;
+    let ids: HashSet<&str> = received.iter().map(|delivery| delivery.id.as_str()).collect();
+    if (received.len(), ids.len()) != (EventName::ALL.len(), EventName::ALL.len()) {
+        return Err(unverified(format!(
+            "{} deliveries with {} ids came in place of 3",
+            received.len(),
+            ids.len()
+        )));
+    }
+    soon(servers.settled()).await??;
     Ok((
         (),
         format!(
-            "{} received by the CRM, every signature valid, {pending} left",
+            "{} received by the CRM, every signature valid, none left in the outbox",
             received.len()
         ),
     ))

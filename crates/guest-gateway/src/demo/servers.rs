@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use genesys_api::{Clock, Host};
 use genesys_http::server::Identity;
@@ -93,9 +94,15 @@ impl Servers {
 
     /// Stops all of them, and removes the temporary folder.
     pub async fn stop(self) {
-        self.gateway.stop().await;
-        self.crm.stop().await;
-        self.simulator.stop().await;
+        tokio::join!(self.gateway.stop(), self.crm.stop(), self.simulator.stop());
+    }
+
+    /// Waits until nothing is left in the outbox: what the CRM has answered is settled a moment later.
+    pub(super) async fn settled(&self) -> Result<(), Unverified> {
+        while self.gateway.store().stats().await?.outbox_pending > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
     }
 
     pub(super) fn folder(&self) -> &Path {

@@ -28,13 +28,19 @@ impl From<DirectError> for Refusal {
                 return Self::unavailable(error.to_string());
             }
         };
-        let mut refusal = Self::new(status, code, error.to_string());
-        if let DirectError::ConsentRequired(refused) = &error {
-            for (purpose, rule) in refused.missing() {
-                refusal = refusal.detail(rule, &format!("consent.{purpose}"));
+        let refusal = Self::new(status, code, error.to_string());
+        match &error {
+            DirectError::ConsentOutdated(_) => refusal.detail(code, "consentTimestamp"),
+            DirectError::ConsentRequired(refused) => {
+                refused.missing().fold(refusal, |refusal, (purpose, rule)| {
+                    refusal.detail(rule, &format!("consent.{purpose}"))
+                })
             }
+            DirectError::GuestInUse => refusal.detail(code, "guestId"),
+            DirectError::RefreshUsed => refusal.detail(code, "refreshToken"),
+            DirectError::WebhookNameInUse => refusal.detail(code, "name"),
+            _ => refusal,
         }
-        refusal
     }
 }
 

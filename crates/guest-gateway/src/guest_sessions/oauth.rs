@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use genesys_api::entropy;
 use genesys_auth::Scopes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -15,16 +15,23 @@ use super::access::{TOKEN_LIFETIME, Unauthenticated};
 use super::request::{self, Media};
 use super::{App, Refusal};
 
-/// RFC 6749 section 4.4. The client authenticates by HTTP Basic or in the form; both at once are refused (2.3).
+/// RFC 6749 section 4.4. The client authenticates by HTTP Basic or in the form.
 pub(super) async fn token(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
-    let (parts, body) = request::read(request, Media::Form).await?;
-    let form = Form::parse(&body)?;
-    let Some((id, secret)) = credentials(&parts.headers, &form) else {
-        return Ok(refused(
-            StatusCode::UNAUTHORIZED,
-            "invalid_client",
-            "no client credentials: send them by HTTP Basic, or as client_id and client_secret in the form, not both",
-        ));
+    let (parts, body) = request::read(&app, request, Media::Form).await?;
+    let form = match Form::parse(&body) {
+        Ok(form) => form,
+        Err(text) => return Ok(refused(StatusCode::BAD_REQUEST, "invalid_request", text)),
+    };
+    let (id, secret) = match credentials(&parts.headers, &form) {
+        Ok(credentials) => credentials,
+        Err(NoCredentials::Missing) => {
+            let text = "no client credentials: send them by HTTP Basic, or as client_id and client_secret in the form";
+            return Ok(refused(StatusCode::UNAUTHORIZED, "invalid_client", text));
+        }
+        Err(NoCredentials::Several) => {
+            let text = "credentials come in more than one way: send them by HTTP Basic or in the form, once";
+            return Ok(refused(StatusCode::BAD_REQUEST, "invalid_request", text));
+        }
     };
     let now = app.clock.now();
     let (client, allowed) = match app.clients.authenticate(&id, &secret) {
@@ -46,9 +53,16 @@ pub(super) async fn token(State(app): State<App>, request: Request) -> Result<Re
         }
     };
     app.clients.admit(&client, now).map_err(Refusal::too_many)?;
-    if form.grant_type.as_deref() != Some("client_credentials") {
-        let text = "grant_type must be client_credentials";
-        return Ok(refused(StatusCode::BAD_REQUEST, "unsupported_grant_type", text));
+    match form.grant_type.as_deref() {
+        Some("client_credentials") => {}
+        Some(_) => {
+            let text = "grant_type must be client_credentials";
+            return Ok(refused(StatusCode::BAD_REQUEST, "unsupported_grant_type", text));
+        }
+        None => {
+            let text = "grant_type is missing: it must be client_credentials";
+            return Ok(refused(StatusCode::BAD_REQUEST, "invalid_request", text));
+        }
     }
     let scopes = match form.scope.as_deref().map(str::parse::<Scopes>) {
         None => allowed.clone(),
@@ -77,38 +91,43 @@ struct Form {
 }
 
 impl Form {
-    fn parse(body: &[u8]) -> Result<Self, Refusal> {
+    /// A parameter without a value counts as left out (RFC 6749 section 3.2).
+    fn parse(body: &[u8]) -> Result<Self, &'static str> {
         let mut form = Self::default();
-        for (name, value) in url::form_urlencoded::parse(body) {
+        for (name, value) in url::form_urlencoded::parse(body).filter(|(_, value)| !value.is_empty()) {
             let slot_taken = match name.as_ref() {
                 "grant_type" => form.grant_type.replace(value.into_owned()).is_some(),
                 "client_id" => form.client_id.replace(value.into_owned()).is_some(),
                 "client_secret" => form.client_secret.replace(value.into_owned().into()).is_some(),
                 "scope" => form.scope.replace(value.into_owned()).is_some(),
-                _ => {
-                    return Err(Refusal::bad_request(
-                        "the form may hold grant_type, client_id, client_secret and scope only",
-                    ));
-                }
+                _ => return Err("the form may hold grant_type, client_id, client_secret and scope only"),
             };
             if slot_taken {
-                return Err(Refusal::bad_request(
-                    "a parameter of the form is repeated: give each once",
-                ));
+                return Err("a parameter of the form is repeated: give each once");
             }
         }
         Ok(form)
     }
 }
 
-fn credentials(headers: &HeaderMap, form: &Form) -> Option<(String, SecretString)> {
-    let in_form = form.client_id.clone().zip(form.client_secret.clone());
-    let Some(header) = headers.get(AUTHORIZATION) else {
-        return in_form;
-    };
-    if form.client_secret.is_some() {
-        return None;
+enum NoCredentials {
+    Missing,
+    Several,
+}
+
+/// The one way in which the client shows who it is; more are refused (RFC 6749 section 2.3).
+fn credentials(headers: &HeaderMap, form: &Form) -> Result<(String, SecretString), NoCredentials> {
+    let mut headers = headers.get_all(AUTHORIZATION).iter();
+    match (headers.next(), headers.next(), &form.client_secret) {
+        (None, _, Some(secret)) => form.client_id.clone().zip(Some(secret.clone())),
+        (Some(header), None, None) => basic(header),
+        (None, _, None) => None,
+        _ => return Err(NoCredentials::Several),
     }
+    .ok_or(NoCredentials::Missing)
+}
+
+fn basic(header: &HeaderValue) -> Option<(String, SecretString)> {
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
@@ -130,7 +149,14 @@ fn decoded(text: &str) -> Option<String> {
 /// The error body of an OAuth server, in the shape of Genesys' login host.
 fn refused(status: StatusCode, error: &str, description: &str) -> Response {
     let body = json!({ "error": error, "description": description, "error_description": description });
-    answer(status, &body)
+    let mut response = answer(status, &body);
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"guest-sessions\""),
+        );
+    }
+    response
 }
 
 fn answer(status: StatusCode, body: &serde_json::Value) -> Response {

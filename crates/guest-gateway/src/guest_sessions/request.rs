@@ -1,7 +1,10 @@
 //! What every request goes through before its own rules: media type, size, credentials, scope, rate.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Path, Request};
 use bytes::Bytes;
 use genesys_api::Now;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -14,6 +17,8 @@ use super::{App, Refusal};
 
 /// The largest body accepted, in bytes.
 pub(super) const LARGEST_BODY: usize = 64 * 1024;
+/// How long a body may take to arrive. Our choice; the head has as long.
+const SLOWEST_BODY: Duration = Duration::from_secs(10);
 
 /// What the body of a request must be.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +52,19 @@ pub(super) struct Caller {
     pub(super) now: Now,
 }
 
+/// The id in a path, as it was sent. One that is no text is empty, and so nobody's.
+#[derive(Debug)]
+pub(super) struct Id(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let id = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Self(id.map(|Path(id)| id).unwrap_or_default()))
+    }
+}
+
 /// Checks who calls, whether they may, and how often they did.
 pub(super) fn admit(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Caller, Refusal> {
     let now = app.clock.now();
@@ -77,12 +95,12 @@ pub(super) async fn admit_json(
     scope: Scope,
 ) -> Result<(Caller, Bytes), Refusal> {
     let caller = admit(app, request.headers(), scope)?;
-    let (_, body) = read(request, Media::Json).await?;
+    let (_, body) = read(app, request, Media::Json).await?;
     Ok((caller, body))
 }
 
 /// Reads a body of the right media type and size.
-pub(super) async fn read(request: Request, media: Media) -> Result<(Parts, Bytes), Refusal> {
+pub(super) async fn read(app: &App, request: Request, media: Media) -> Result<(Parts, Bytes), Refusal> {
     let (parts, body) = request.into_parts();
     let expected = match media {
         Media::Form => "application/x-www-form-urlencoded",
@@ -102,7 +120,14 @@ pub(super) async fn read(request: Request, media: Media) -> Result<(Parts, Bytes
             message,
         ));
     }
-    Ok((parts, bytes(body).await?))
+    tokio::select! {
+        body = bytes(body) => Ok((parts, body?)),
+        () = app.clock.sleep(SLOWEST_BODY) => Err(Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request.timeout",
+            "the body did not arrive within 10 seconds: send the request again",
+        )),
+    }
 }
 
 async fn bytes(body: Body) -> Result<Bytes, Refusal> {

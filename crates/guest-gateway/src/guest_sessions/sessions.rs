@@ -1,6 +1,6 @@
 //! `/api/v2/webmessaging/guest-sessions`: create, read, rotate, change consent, end.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use genesys_api::{Problem, SessionId, rfc3339};
@@ -8,11 +8,10 @@ use guest_payload::guest_sessions::{BodyError, ChangeBody, CreateBody, Session, 
 use guest_suite::{NewGuest, SessionInfo};
 use http::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use session_metrics::EndReason;
 
-use super::request::{Scope, admit, admit_json};
+use super::request::{Id, Scope, admit, admit_json};
 use super::{App, Refusal, json_answer};
 
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
@@ -42,56 +41,28 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     Ok(json_answer(StatusCode::CREATED, answer.to_body()))
 }
 
-pub(super) async fn fetch(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Refusal> {
+pub(super) async fn fetch(State(app): State<App>, Id(id): Id, request: Request) -> Result<Response, Refusal> {
     let caller = admit(&app, request.headers(), Scope::Read)?;
     let session = app.direct.session(&caller.client, &session_id(&id)?).await?;
     Ok(view(session))
 }
 
-pub(super) async fn end(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Refusal> {
+pub(super) async fn end(State(app): State<App>, Id(id): Id, request: Request) -> Result<Response, Refusal> {
     let caller = admit(&app, request.headers(), Scope::Write)?;
     let id = session_id(&id)?;
     app.direct.end(&caller.client, &id, EndReason::Guest).await?;
-    app.hub.end(&id, EndReason::Guest).await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 pub(super) async fn refresh(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, Refusal> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields, rename_all = "camelCase")]
-    struct Body {
-        refresh_token: SecretString,
-    }
-
     let (caller, body) = admit_json(&app, request, Scope::Write).await?;
     let id = session_id(&id)?;
-    let body: Body = serde_json::from_slice(&body).map_err(|error| {
-        // serde's text may repeat what was sent, which is meant to be a secret
-        let what = if error.is_data() {
-            "is not {\"refreshToken\": text}"
-        } else {
-            "is not JSON"
-        };
-        Refusal::bad_request(format!(
-            "the body {what}: send the session's refresh token and nothing else"
-        ))
-    })?;
-    let tokens = app
-        .direct
-        .rotate(&caller.client, &id, &body.refresh_token)
-        .await?;
+    let presented = refresh_token(&body)?;
+    let tokens = app.direct.rotate(&caller.client, &id, &presented).await?;
     app.hub.extend(&id, tokens.expires_at).await;
     let answer = json!({
         "id": id,
@@ -104,7 +75,7 @@ pub(super) async fn refresh(
 
 pub(super) async fn change_consent(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, Refusal> {
     let signals = signals(request.headers());
@@ -122,7 +93,7 @@ pub(super) async fn change_consent(
 
 pub(super) async fn audit_trail(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, Refusal> {
     let caller = admit(&app, request.headers(), Scope::Read)?;
@@ -141,6 +112,32 @@ pub(super) async fn metrics(State(app): State<App>, request: Request) -> Result<
     admit(&app, request.headers(), Scope::Read)?;
     let snapshot = serde_json::to_vec(&app.direct.metrics()).expect("a snapshot is plain numbers");
     Ok(json_answer(StatusCode::OK, snapshot.into()))
+}
+
+/// Reads `{"refreshToken": text}`. No refusal repeats a value: it is meant to be a secret.
+fn refresh_token(body: &[u8]) -> Result<SecretString, Refusal> {
+    const FIELD: &str = "refreshToken";
+    let no = |what: &str| {
+        Refusal::bad_request(format!(
+            "{what}: send the session's refresh token, as text, and nothing else"
+        ))
+    };
+    let body: Value = serde_json::from_slice(body).map_err(|_| no("the body is not JSON"))?;
+    let Value::Object(mut fields) = body else {
+        return Err(no("the body is no object"));
+    };
+    let token = match fields.remove(FIELD) {
+        Some(Value::String(token)) => token,
+        Some(_) => return Err(no("refreshToken is no text").detail("wrong.type", FIELD)),
+        None => return Err(no("refreshToken is missing").detail("missing", FIELD)),
+    };
+    match fields.keys().next() {
+        Some(name) => {
+            let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+            Err(no("the body holds another field").detail("unknown.field", &name))
+        }
+        None => Ok(token.into()),
+    }
 }
 
 /// An id that cannot exist is answered like one that does not.

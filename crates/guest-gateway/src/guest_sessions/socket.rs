@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use genesys_api::SessionId;
 use guest_suite::direct::{Admitted, DirectError};
@@ -11,14 +11,14 @@ use http::StatusCode;
 use http::header::ORIGIN;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::sync::mpsc::error::TrySendError;
 use ws_transport::guest_sessions::{ClientFrame, PROTOCOL, ServerFrame, offered_token, query_token};
 use ws_transport::server::{Incoming, Limits, ServerSocket, SocketError, accept};
-use ws_transport::{AdmittedOrigin, Beat, Heartbeat, OriginError, ServerHandshake};
+use ws_transport::{AdmittedOrigin, Beat, Heartbeat, MessageId, OriginError, ServerHandshake};
 
+use super::request::Id;
 use super::sessions::session_id;
 use super::{App, Refusal};
-use crate::hub::{Attached, Command, Outgoing};
+use crate::hub::{Attached, Outgoing};
 
 /// How long a guest has for the handshake frame.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ type Socket = ServerSocket<TokioIo<hyper::upgrade::Upgraded>>;
 /// is checked before; one that comes in the handshake frame, after.
 pub(super) async fn open(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Id(id): Id,
     mut request: Request,
 ) -> Result<Response, Refusal> {
     let id = session_id(&id)?;
@@ -42,14 +42,14 @@ pub(super) async fn open(
         .origins
         .admit(origins)
         .map_err(|error| stranger(&id, &error))?;
-    let handshake = ServerHandshake::parse(&request).map_err(|error| {
-        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        let code = if status == StatusCode::UPGRADE_REQUIRED {
-            "upgrade.required"
-        } else {
-            "bad.request"
-        };
-        Refusal::new(status, code, error.to_string())
+    let handshake = ServerHandshake::parse(&request).map_err(|error| match error.status() {
+        405 => Refusal::method_not_allowed("GET"),
+        426 => Refusal::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "upgrade.required",
+            error.to_string(),
+        ),
+        _ => Refusal::bad_request(error.to_string()),
     })?;
     let offered = offered_token(&handshake);
     let subprotocol = handshake
@@ -83,14 +83,22 @@ async fn serve(
 ) {
     let Ok(upgraded) = upgrade.await else { return };
     let mut socket = accept(TokioIo::new(upgraded), Limits::default()).await;
-    let (admitted, after) = match shake_hands(&app, &id, admitted, &mut socket).await {
+    let mut patience = Patience::default();
+    let handshake = tokio::select! {
+        handshake = shake_hands(&app, &id, admitted, &mut socket, &mut patience) => handshake,
+        () = app.clock.sleep(HANDSHAKE) => {
+            Err(Farewell::error("handshake.timeout", "no handshake frame came within 10 seconds"))
+        }
+        () = app.hub.stopped() => Err(Farewell::close(1001, "the gateway goes away")),
+    };
+    let (admitted, after) = match handshake {
         Ok(known) => known,
         Err(farewell) => return farewell.say(socket).await,
     };
     // what Genesys is shown: the page's own origin, unless the configuration has another one for all
     let shown = app.shown_upstream(origin);
     let attached = app.hub.attach(&admitted.owner, &id, shown, after).await;
-    let farewell = converse(&app, &admitted, attached, &mut socket).await;
+    let farewell = converse(&app, &admitted, attached, &mut socket, patience).await;
     farewell.say(socket).await;
 }
 
@@ -100,41 +108,33 @@ async fn shake_hands(
     id: &SessionId,
     admitted: Option<Admitted>,
     socket: &mut Socket,
+    patience: &mut Patience,
 ) -> Result<(Admitted, Option<u64>), Farewell> {
-    let first = async {
-        loop {
-            match socket.next().await {
-                Ok(Incoming::Text(text)) => return Ok(text),
-                Ok(Incoming::Closed(_)) => return Err(Farewell::Gone),
-                Ok(_) => {}
-                Err(error) => return Err(broken(&error)),
+    let (named, token, after) = loop {
+        let text = match socket.next().await {
+            Ok(Incoming::Text(text)) => text,
+            Ok(Incoming::Closed(_)) => return Err(Farewell::Gone),
+            Ok(_) => continue,
+            Err(error) => return Err(broken(&error)),
+        };
+        match ClientFrame::parse(&text) {
+            Ok(ClientFrame::Handshake {
+                guest_session_id,
+                access_token,
+                last_sequence,
+                ..
+            }) => {
+                let token = access_token.map(|token| token.to_secret());
+                break (guest_session_id, token, last_sequence);
             }
+            Ok(_) => {
+                return Err(Farewell::error(
+                    "handshake.expected",
+                    "the first frame must be a handshake",
+                ));
+            }
+            Err(problem) => patience.answer(socket, &problem.to_string()).await?,
         }
-    };
-    let text = tokio::select! {
-        text = first => text?,
-        () = app.clock.sleep(HANDSHAKE) => {
-            return Err(Farewell::error("handshake.timeout", "no handshake frame came within 10 seconds"));
-        }
-    };
-    let (named, token, after) = match ClientFrame::parse(&text) {
-        Ok(ClientFrame::Handshake {
-            guest_session_id,
-            access_token,
-            last_sequence,
-            ..
-        }) => (
-            guest_session_id,
-            access_token.map(|token| token.to_secret()),
-            last_sequence,
-        ),
-        Ok(_) => {
-            return Err(Farewell::error(
-                "handshake.expected",
-                "the first frame must be a handshake",
-            ));
-        }
-        Err(error) => return Err(Farewell::error("bad.frame", &error.to_string())),
     };
     if named != *id {
         return Err(Farewell::error(
@@ -158,22 +158,28 @@ async fn shake_hands(
     Ok((admitted, after))
 }
 
-async fn converse(app: &App, admitted: &Admitted, attached: Attached, socket: &mut Socket) -> Farewell {
-    let Attached {
-        commands,
-        mut outgoing,
-    } = attached;
+async fn converse(
+    app: &App,
+    admitted: &Admitted,
+    mut attached: Attached,
+    socket: &mut Socket,
+    mut patience: Patience,
+) -> Farewell {
     let mut heartbeat = Heartbeat::new(app.clock.now().instant);
     let mut ends_at = app.clock.now().deadline(admitted.expires_at);
     let mut pace = genesys_api::SlidingWindow::new(FRAMES_A_SECOND, Duration::from_secs(1));
-    let mut bad_frames = 0;
     loop {
         let now = app.clock.now().instant;
         let readable_at = pace.check(now).err();
         tokio::select! {
-            told = outgoing.recv() => match told {
+            told = attached.next() => match told {
                 Some(Outgoing::Frame(frame)) => {
                     if socket.send(&*frame).await.is_err() {
+                        return Farewell::Gone;
+                    }
+                }
+                Some(Outgoing::Welcome(frames)) => {
+                    if socket.send_all(frames.iter().map(ToString::to_string)).await.is_err() {
                         return Farewell::Gone;
                     }
                 }
@@ -190,33 +196,23 @@ async fn converse(app: &App, admitted: &Admitted, attached: Attached, socket: &m
                     Err(error) => return broken(&error),
                 };
                 let _counted = pace.try_acquire(now);
-                let command = match handle_frame(&text) {
-                    Handled::Command(command) => command,
-                    Handled::Answer(frame) => {
-                        if socket.send(frame).await.is_err() {
-                            return Farewell::Gone;
-                        }
+                let answer = match handle_frame(&text) {
+                    Handled::Say { id, text } => {
+                        attached.say(id, text).await;
                         continue;
                     }
-                    Handled::Bad(frame) => {
-                        bad_frames += 1;
-                        if socket.send(frame).await.is_err() {
-                            return Farewell::Gone;
-                        }
-                        if bad_frames == BAD_FRAMES {
-                            return Farewell::close(1008, "too many bad frames");
-                        }
+                    Handled::Typing => {
+                        attached.typing().await;
                         continue;
                     }
+                    Handled::Answer(frame) => frame,
+                    Handled::Bad(what) => match patience.answer(socket, &what).await {
+                        Ok(()) => continue,
+                        Err(farewell) => return farewell,
+                    },
                 };
-                match commands.try_send(command) {
-                    Ok(()) => {}
-                    // the relay is busy: this socket is not read on until it is not
-                    Err(TrySendError::Full(command)) => {
-                        let _over = commands.send(command).await;
-                    }
-                    // the relay has told why by now
-                    Err(TrySendError::Closed(_)) => {}
+                if socket.send(answer).await.is_err() {
+                    return Farewell::Gone;
                 }
             }
             () = app.clock.sleep_until(readable_at.unwrap_or(now)), if readable_at.is_some() => {}
@@ -236,22 +232,40 @@ async fn converse(app: &App, admitted: &Admitted, attached: Attached, socket: &m
 enum Handled {
     Answer(String),
     Bad(String),
-    Command(Command),
+    Say { id: MessageId, text: String },
+    Typing,
 }
 
 fn handle_frame(text: &str) -> Handled {
     match ClientFrame::parse(text) {
-        Ok(ClientFrame::Message { id, text }) => Handled::Command(Command::Say {
+        Ok(ClientFrame::Message { id, text }) => Handled::Say {
             id,
             text: text.to_string(),
-        }),
-        Ok(ClientFrame::Typing {}) => Handled::Command(Command::Typing),
+        },
+        Ok(ClientFrame::Typing {}) => Handled::Typing,
         Ok(ClientFrame::Ping { id }) => Handled::Answer(ServerFrame::Pong { id }.to_json()),
-        Ok(_) => Handled::Bad(error(
-            "bad.frame",
-            "the handshake is done: send message, typing or ping",
-        )),
-        Err(problem) => Handled::Bad(error("bad.frame", &problem.to_string())),
+        Ok(_) => Handled::Bad("the handshake is done: send message, typing or ping".to_owned()),
+        Err(problem) => Handled::Bad(problem.to_string()),
+    }
+}
+
+/// Counts the bad frames of a socket.
+#[derive(Debug, Default)]
+struct Patience {
+    bad_frames: u32,
+}
+
+impl Patience {
+    /// Tells the guest what is wrong with a frame. After the fifth the socket ends.
+    async fn answer(&mut self, socket: &mut Socket, what: &str) -> Result<(), Farewell> {
+        self.bad_frames += 1;
+        if socket.send(error("bad.frame", what)).await.is_err() {
+            return Err(Farewell::Gone);
+        }
+        if self.bad_frames == BAD_FRAMES {
+            return Err(Farewell::close(1008, "too many bad frames"));
+        }
+        Ok(())
     }
 }
 

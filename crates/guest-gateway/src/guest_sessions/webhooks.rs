@@ -1,6 +1,6 @@
 //! `/api/v2/webhooks`.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use genesys_api::WebhookId;
 use guest_suite::direct::RegisteredWebhook;
@@ -8,7 +8,7 @@ use http::StatusCode;
 use webhook::Subscription;
 use webhook::guest_sessions::{Webhook, parse};
 
-use super::request::{Scope, admit, admit_json};
+use super::request::{Id, Scope, admit, admit_json};
 use super::{App, Refusal, json_answer};
 
 pub(super) async fn register(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
@@ -35,11 +35,7 @@ pub(super) async fn list(State(app): State<App>, request: Request) -> Result<Res
     Ok(json_answer(StatusCode::OK, Webhook::render_list(&webhooks)))
 }
 
-pub(super) async fn fetch(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Refusal> {
+pub(super) async fn fetch(State(app): State<App>, Id(id): Id, request: Request) -> Result<Response, Refusal> {
     let caller = admit(&app, request.headers(), Scope::Webhooks)?;
     let id = webhook_id(&id)?;
     let known = app
@@ -56,7 +52,7 @@ pub(super) async fn fetch(
 
 pub(super) async fn replace(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, Refusal> {
     let (caller, body) = admit_json(&app, request, Scope::Webhooks).await?;
@@ -70,7 +66,7 @@ pub(super) async fn replace(
 
 pub(super) async fn remove(
     State(app): State<App>,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, Refusal> {
     let caller = admit(&app, request.headers(), Scope::Webhooks)?;

@@ -1,21 +1,27 @@
 //! One session's relay: its conversation with Genesys Cloud, told to the guest's sockets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use genesys_api::{SessionId, rfc3339};
+use guest_payload::guest_sessions::SessionState;
 use guest_suite::direct::{Conversation, Direct, DirectError};
 use session_metrics::EndReason;
 use tokio::sync::mpsc;
 use ws_transport::guest_sessions::{EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
 use ws_transport::{
-    AdmittedOrigin, Author, AuthorKind, Ending, Event, FailureReason, Message, MessageId, Session,
+    AdmittedOrigin, Author, AuthorKind, Direction, Ending, Event, FailureReason, Message, MessageId,
+    SendError, Session,
 };
 
 use super::replay::Replay;
-use super::{Command, Outgoing};
+use super::said::{Fate, Said};
+use super::{Command, Outgoing, Stopping, stopped};
 
 /// Sockets of one session at once; one more takes the place of the oldest. Genesys' own limit for a session is 3.
 const SOCKETS: usize = 3;
+/// How long a relay may take to say goodbye to Genesys once the gateway stops.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) struct Relay {
     direct: Direct,
@@ -23,11 +29,19 @@ pub(super) struct Relay {
     id: SessionId,
     origin: AdmittedOrigin,
     replay: Replay,
-    sockets: Vec<mpsc::Sender<Outgoing>>,
-    /// Sockets that wait for the session to be configured, with the number after which they want to hear.
-    waiting: Vec<(mpsc::Sender<Outgoing>, Option<u64>)>,
+    said: Said,
+    seats: Vec<Seat>,
     configured: Option<Session>,
     reconnecting: bool,
+}
+
+/// A guest's socket.
+struct Seat {
+    socket: mpsc::Sender<Outgoing>,
+    /// The number after which it wants to hear.
+    after: Option<u64>,
+    /// Its handshake is answered, which waits until the session is configured.
+    welcome: bool,
 }
 
 /// Why a relay stops.
@@ -48,38 +62,81 @@ impl Relay {
             id,
             origin,
             replay: Replay::default(),
-            sockets: Vec::new(),
-            waiting: Vec::new(),
+            said: Said::default(),
+            seats: Vec::new(),
             configured: None,
             reconnecting: false,
         }
     }
 
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let stop = match self
-            .direct
-            .connect(&self.owner, &self.id, self.origin.clone())
-            .await
-        {
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, stopping: Stopping) {
+        let (stop, conversation) = match self.connect().await {
             Ok(mut conversation) => {
-                let stop = self.relay(&mut conversation, &mut commands).await;
-                conversation.close().await;
-                stop
+                let stop = tokio::select! {
+                    stop = self.relay(&mut conversation, &mut commands) => stop,
+                    () = stopped(stopping.clone()) => Stop::Leaving,
+                };
+                (stop, Some(conversation))
             }
-            Err(DirectError::Ended | DirectError::NotFound) => Stop::Ended(EndReason::Guest),
-            Err(error) => Stop::Broken {
-                code: "service.unavailable",
-                message: error.to_string(),
-            },
+            Err(stop) => (stop, None),
+        };
+        let conversation = match &stop {
+            Stop::Ended(reason) => {
+                if let Err(error) = self.direct.end(&self.owner, &self.id, *reason).await {
+                    tracing::error!(session = %self.id, %error, "the end of the session could not be stored");
+                }
+                conversation
+            }
+            Stop::Broken { .. } => None,
+            Stop::Leaving => {
+                if let Some(conversation) = conversation {
+                    for event in leave(conversation, stopping.clone()).await {
+                        self.handle_event(event);
+                    }
+                }
+                None
+            }
         };
         // those who came while it stopped hear of it too
         commands.close();
         while let Ok(command) = commands.try_recv() {
-            if let Command::Attach { socket, .. } = command {
-                self.sockets.push(socket);
+            if let Command::Attach { socket, after } = command {
+                self.attach(socket, after);
             }
         }
-        self.stop(stop).await;
+        self.tell_stop(stop);
+        // dropped now, so that the guest need not wait for Genesys
+        self.seats.clear();
+        if let Some(conversation) = conversation {
+            leave(conversation, stopping).await;
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Conversation, Stop> {
+        let info = self.direct.session(&self.owner, &self.id).await;
+        let connected = self
+            .direct
+            .connect(&self.owner, &self.id, self.origin.clone())
+            .await;
+        let broken = |error: DirectError| Stop::Broken {
+            code: "service.unavailable",
+            message: error.to_string(),
+        };
+        let info = info.map_err(broken)?;
+        if info.state != SessionState::Created {
+            // numbers that a relay before this one gave out do not come again: events are no more than one a
+            // millisecond, so those of the session's age are still free
+            let age = self.direct.clock().now().utc - info.created_at;
+            self.replay = Replay::after_number(u64::try_from(age.whole_milliseconds()).unwrap_or(0));
+        }
+        connected.map_err(|error| match error {
+            DirectError::Ended => Stop::Ended(
+                info.ended
+                    .and_then(|(_, reason)| reason.parse().ok())
+                    .unwrap_or(EndReason::Expired),
+            ),
+            error => broken(error),
+        })
     }
 
     async fn relay(
@@ -90,103 +147,126 @@ impl Relay {
         loop {
             tokio::select! {
                 event = conversation.next_event() => {
-                    let Some(event) = event else { return Stop::Ended(EndReason::ServerClosed) };
+                    let Some(event) = event else {
+                        return Stop::Broken {
+                            code: "service.unavailable",
+                            message: "the connection to Genesys was lost for good: come back and resume".to_owned(),
+                        };
+                    };
                     if let Some(stop) = self.handle_event(event) {
                         return stop;
                     }
                 }
-                command = commands.recv() => match command {
-                    Some(Command::Attach { socket, after }) => self.attach(socket, after),
-                    Some(Command::End(reason)) => return Stop::Ended(reason),
-                    Some(Command::Extend(until)) => self.tell(&Outgoing::Extend(until)),
-                    Some(Command::Say { id, text }) => {
-                        if let Err(error) = conversation.send(id, &text) {
-                            self.fail(id, "not.sent", &error.to_string());
+                // the hub holds a sender for as long as this runs
+                Some(command) = commands.recv() => match command {
+                    Command::Attach { socket, after } => self.attach(socket, after),
+                    Command::Extend(until) => {
+                        for seat in &self.seats {
+                            let _gone = seat.socket.try_send(Outgoing::Extend(until));
                         }
                     }
-                    Some(Command::Typing) => conversation.typing(),
-                    None => return Stop::Leaving,
+                    Command::Say { id, text, socket } => {
+                        if let Some(answer) = self.say(conversation, id, &text)
+                            && let Some(socket) = socket.upgrade()
+                        {
+                            let _gone = socket.try_send(Outgoing::Frame(answer));
+                        }
+                    }
+                    Command::Typing => conversation.typing(),
                 },
             }
         }
     }
 
-    fn attach(&mut self, socket: mpsc::Sender<Outgoing>, after: Option<u64>) {
-        match self.configured {
-            Some(session) => self.welcome(socket, after, session),
-            None => {
-                self.waiting.push((socket, after));
-                if self.waiting.len() > SOCKETS {
-                    self.waiting.remove(0);
+    /// Passes on what the guest says. Gives the answer, if there is one already.
+    fn say(&mut self, conversation: &Conversation, id: MessageId, text: &str) -> Option<Arc<str>> {
+        match self.said.fate(id) {
+            Some(Fate::Accepted(frame)) => Some(Arc::clone(frame)),
+            Some(Fate::Doubted) => Some(doubted(id)),
+            Some(Fate::OnItsWay) => None,
+            None => match conversation.send(id, text) {
+                Ok(()) => {
+                    self.said.note(id, Fate::OnItsWay);
+                    None
                 }
-            }
+                Err(error) => {
+                    let code = match error {
+                        SendError::Empty => "message.empty",
+                        SendError::Full { .. } => "too.many.messages",
+                        SendError::ReadOnly => "conversation.read.only",
+                        SendError::TooLong { .. } => "message.too.long",
+                        _ => "not.sent",
+                    };
+                    Some(failed(id, code, &error.to_string()))
+                }
+            },
         }
     }
 
-    /// Answers the handshake, then tells what was missed.
-    fn welcome(&mut self, socket: mpsc::Sender<Outgoing>, after: Option<u64>, session: Session) {
+    /// Gives a socket a seat; the oldest socket gives way if there is none left.
+    fn attach(&mut self, socket: mpsc::Sender<Outgoing>, after: Option<u64>) {
+        self.seats.retain(|seat| !seat.socket.is_closed());
+        if self.seats.len() == SOCKETS {
+            let oldest = self.seats.remove(0);
+            let _gone = oldest.socket.try_send(Outgoing::Close {
+                code: 1008,
+                reason: "the session has newer sockets",
+            });
+        }
+        self.seats.push(Seat {
+            socket,
+            after,
+            welcome: false,
+        });
+        self.welcome();
+    }
+
+    /// Once the session is configured: answers the handshakes that wait, and tells what was missed.
+    fn welcome(&mut self) {
+        let Some(session) = &mut self.configured else {
+            return;
+        };
         let accepted = ServerFrame::HandshakeAccepted {
             guest_session_id: self.id.clone(),
             new_session: session.new_session,
             read_only: session.read_only,
             sequence: self.replay.last(),
         };
-        let mut frames: Vec<Arc<str>> = vec![accepted.to_json().into()];
-        if let Some(after) = after {
-            let (gap, missed) = self.replay.after(after);
-            if gap {
-                frames.push(
-                    error(
-                        "replay.incomplete",
-                        "more was missed than is kept: read the history of the conversation",
-                    )
-                    .into(),
-                );
+        let accepted: Arc<str> = accepted.to_json().into();
+        for seat in self.seats.iter_mut().filter(|seat| !seat.welcome) {
+            let mut frames = vec![Arc::clone(&accepted)];
+            if let Some(after) = seat.after {
+                let (gap, missed) = self.replay.after(after);
+                if gap {
+                    let text = "more was missed than is kept: read the history of the conversation";
+                    frames.push(error("replay.incomplete", text).into());
+                }
+                frames.extend(missed.cloned());
             }
-            frames.extend(missed.cloned());
+            seat.welcome = true;
+            // for who comes next it is an old one
+            session.new_session = false;
+            // a socket that is gone is found out by the next frame
+            let _gone = seat.socket.try_send(Outgoing::Welcome(frames));
         }
-        // a socket takes `BEHIND` frames at once, which may be fewer than were missed; so it is fed beside the relay
-        let feed = socket.clone();
-        if frames.len() > feed.capacity() {
-            let _gone = feed.try_send(Outgoing::Frame(Arc::clone(&frames[0])));
-            let text = error(
-                "replay.incomplete",
-                "more was missed than can be told at once: read the history of the conversation",
-            );
-            let _gone = feed.try_send(Outgoing::Frame(text.into()));
-            let newest = frames.len() - feed.capacity() / 2;
-            frames.drain(..newest);
-        }
-        for frame in frames {
-            let _gone = feed.try_send(Outgoing::Frame(frame));
-        }
-        if self.sockets.len() == SOCKETS {
-            let oldest = self.sockets.remove(0);
-            let _gone = oldest.try_send(Outgoing::Close {
-                code: 1008,
-                reason: "the session has newer sockets",
-            });
-        }
-        self.sockets.push(socket);
     }
 
     fn handle_event(&mut self, event: Event) -> Option<Stop> {
         match event {
             Event::Configured(session) | Event::Restored(session) => {
-                self.configured = Some(session);
                 if std::mem::take(&mut self.reconnecting) {
                     self.event(EventName::SessionRestored, None);
                 }
-                for (socket, after) in std::mem::take(&mut self.waiting) {
-                    self.welcome(socket, after, session);
-                }
+                self.configured = Some(session);
+                self.welcome();
             }
             Event::Accepted { id, at, .. } => {
-                self.number(|sequence| ServerFrame::MessageAccepted {
+                let frame = self.number(|sequence| ServerFrame::MessageAccepted {
                     id,
                     sequence,
                     timestamp: rfc3339(at).into(),
                 });
+                self.said.note(id, Fate::Accepted(frame));
             }
             Event::Failed { id, reason } => {
                 let code = match &reason {
@@ -194,18 +274,17 @@ impl Relay {
                     FailureReason::Refused(_) => "message.refused",
                     _ => "not.sent",
                 };
-                self.fail(id, code, &reason.to_string());
+                self.said.forget(id);
+                self.tell(failed(id, code, &reason.to_string()));
             }
             Event::InDoubt { ids } => {
                 for id in ids {
-                    self.fail(
-                        id,
-                        "in.doubt",
-                        "the connection to Genesys was lost before it was acknowledged: it may have arrived",
-                    );
+                    self.said.note(id, Fate::Doubted);
+                    self.tell(doubted(id));
                 }
             }
-            Event::Message(message) => self.message(&message),
+            // what the guest said elsewhere is not said to the guest
+            Event::Message(message) if message.direction == Direction::Outbound => self.message(&message),
             Event::Typing { from, .. } => {
                 self.number(|sequence| ServerFrame::Typing {
                     sequence,
@@ -217,6 +296,9 @@ impl Relay {
                 self.event(EventName::SessionReconnecting, None);
             }
             Event::ConversationEnded { read_only } => {
+                if let Some(session) = &mut self.configured {
+                    session.read_only |= read_only;
+                }
                 self.event(
                     EventName::ConversationEnded,
                     read_only.then(|| "read-only".to_owned()),
@@ -261,55 +343,52 @@ impl Relay {
         });
     }
 
-    fn fail(&mut self, id: MessageId, code: &'static str, message: &str) {
-        let frame = ServerFrame::MessageFailed {
-            id,
-            code: code.into(),
-            message: message.into(),
-        };
-        self.tell(&Outgoing::Frame(frame.to_json().into()));
-    }
-
-    fn number<'f>(&mut self, frame: impl FnOnce(u64) -> ServerFrame<'f>) {
+    fn number<'f>(&mut self, frame: impl FnOnce(u64) -> ServerFrame<'f>) -> Arc<str> {
         let frame = self.replay.push(|number| frame(number).to_json());
-        self.tell(&Outgoing::Frame(frame));
+        self.tell(Arc::clone(&frame));
+        frame
     }
 
     /// A socket that is too far behind is given up: its guest comes back and hears what was missed.
-    fn tell(&mut self, outgoing: &Outgoing) {
-        self.sockets
-            .retain(|socket| socket.try_send(outgoing.clone()).is_ok());
+    fn tell(&mut self, frame: Arc<str>) {
+        self.seats.retain(|seat| {
+            !seat.welcome || seat.socket.try_send(Outgoing::Frame(Arc::clone(&frame))).is_ok()
+        });
     }
 
-    async fn stop(mut self, stop: Stop) {
-        let waiting = std::mem::take(&mut self.waiting);
-        self.sockets.extend(waiting.into_iter().map(|(socket, _)| socket));
-        match stop {
-            Stop::Leaving => self.tell(&Outgoing::Close {
-                code: 1001,
-                reason: "the gateway goes away",
-            }),
+    /// Those whose handshake was not answered are told as well.
+    fn tell_stop(&mut self, stop: Stop) {
+        for seat in &mut self.seats {
+            seat.welcome = true;
+        }
+        let (code, reason) = match stop {
+            Stop::Leaving => (1001, "the gateway goes away"),
             Stop::Broken { code, message } => {
-                self.tell(&Outgoing::Frame(error(code, &message).into()));
-                self.tell(&Outgoing::Close {
-                    code: 1011,
-                    reason: "see the error frame",
-                });
+                self.tell(error(code, &message).into());
+                (1011, "see the error frame")
             }
             Stop::Ended(reason) => {
-                if let Err(error) = self.direct.end(&self.owner, &self.id, reason).await {
-                    tracing::error!(session = %self.id, %error, "the end of the session could not be stored");
-                }
                 self.number(|sequence| ServerFrame::SessionEnded {
                     reason: reason.name().into(),
                     sequence,
                 });
-                self.tell(&Outgoing::Close {
-                    code: 1000,
-                    reason: "the session has ended",
-                });
+                (1000, "the session has ended")
             }
+        };
+        for seat in &self.seats {
+            let _gone = seat.socket.try_send(Outgoing::Close { code, reason });
         }
+    }
+}
+
+/// Says goodbye to Genesys, and gives what came meanwhile.
+async fn leave(conversation: Conversation, stopping: Stopping) -> Vec<Event> {
+    tokio::select! {
+        events = conversation.close() => events,
+        () = async {
+            stopped(stopping).await;
+            tokio::time::sleep(FAREWELL).await;
+        } => Vec::new(),
     }
 }
 
@@ -317,16 +396,30 @@ impl Relay {
 fn stop(ending: Ending) -> Stop {
     match ending {
         Ending::SessionExpired => Stop::Ended(EndReason::Expired),
+        // it ended here: the suite names the reason
+        Ending::SessionEnded { reason } => Stop::Ended(reason.parse().unwrap_or(EndReason::ServerClosed)),
         Ending::ByUs => Stop::Leaving,
-        Ending::ClosedByServer { .. } | Ending::LoggedOut | Ending::SessionEnded { .. } => {
-            Stop::Ended(EndReason::ServerClosed)
-        }
+        Ending::ClosedByServer { .. } | Ending::LoggedOut => Stop::Ended(EndReason::ServerClosed),
         // the deployment, its domains or our configuration: nothing that the guest's session could help
         ending => Stop::Broken {
             code: "genesys.refused",
             message: ending.to_string(),
         },
     }
+}
+
+fn failed(id: MessageId, code: &'static str, message: &str) -> Arc<str> {
+    let frame = ServerFrame::MessageFailed {
+        id,
+        code: code.into(),
+        message: message.into(),
+    };
+    frame.to_json().into()
+}
+
+fn doubted(id: MessageId) -> Arc<str> {
+    let text = "the connection to Genesys was lost before it was acknowledged: it may have arrived";
+    failed(id, "in.doubt", text)
 }
 
 fn error(code: &str, message: &str) -> String {

@@ -17,6 +17,14 @@ pub(super) struct Replay {
 }
 
 impl Replay {
+    /// Goes on after number `last`, of which nothing is kept.
+    pub(super) fn after_number(last: u64) -> Self {
+        Self {
+            last,
+            ..Self::default()
+        }
+    }
+
     /// The number of the last frame; 0 before the first.
     pub(super) fn last(&self) -> u64 {
         self.last
@@ -38,17 +46,14 @@ impl Replay {
     }
 
     /// The frames after number `after`, and whether some of them are kept no more.
-    ///
-    /// A number from the future comes from before a restart of the gateway: then all that is there is new.
     pub(super) fn after(&self, after: u64) -> (bool, impl Iterator<Item = &Arc<str>>) {
-        let after = if after > self.last { 0 } else { after };
         let first_kept = self.kept.front().map_or(self.last + 1, |(number, _)| *number);
         let frames = self
             .kept
             .iter()
             .filter(move |(number, _)| *number > after)
             .map(|(_, frame)| frame);
-        (after + 1 < first_kept, frames)
+        (after.saturating_add(1) < first_kept, frames)
     }
 }
 
@@ -70,11 +75,16 @@ mod tests {
         }
         assert_eq!(after(&replay, 1), (false, vec!["2".to_owned(), "3".to_owned()]));
         assert_eq!(after(&replay, 3), (false, vec![]));
-        assert_eq!(
-            after(&replay, 9).1.len(),
-            3,
-            "the gateway was restarted in between"
-        );
+        assert_eq!(after(&replay, u64::MAX), (false, vec![]));
+    }
+
+    #[test]
+    fn a_restart_of_the_gateway_shows_as_a_gap() {
+        let mut replay = Replay::after_number(1_000);
+        assert_eq!(after(&replay, 7), (true, vec![]));
+        replay.push(|number| number.to_string());
+        assert_eq!(after(&replay, 7), (true, vec!["1001".to_owned()]));
+        assert_eq!(after(&replay, 1_000), (false, vec!["1001".to_owned()]));
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Direct {
         signals: Signals,
     ) -> Result<SessionInfo, DirectError> {
         self.update(owner, id, |record, now| {
-            record.ensure_live()?;
+            record.ensure_live(now)?;
             let (consent, changed) = record
                 .document
                 .consent
@@ -53,15 +53,12 @@ impl Direct {
             changed.document.attributes = changed.lawful_attributes().into();
             let state = changed.info();
             let event = changed.event(EventName::Updated, now.utc);
-            let change = Some(Change::UpdateSession(changed.into_row()));
-            Ok((
-                Unit {
-                    change,
-                    entries: vec![entry],
-                    events: vec![event],
-                },
-                state,
-            ))
+            let unit = Unit {
+                change: Some(Change::UpdateSession(changed.into_row())),
+                entries: vec![entry],
+                events: vec![event],
+            };
+            Ok((unit.into(), state))
         })
         .await
     }

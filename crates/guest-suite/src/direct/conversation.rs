@@ -1,19 +1,25 @@
 //! A session's conversation with Genesys Cloud, and what it does to the funnel.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use audit::{Action, Actor, Draft};
 use genesys_api::SessionId;
 use guest_store::{Change, Unit};
-use session_metrics::Stage;
+use session_metrics::{EndReason, Stage};
+use tokio::sync::watch;
 use ws_transport::client::{Connection, Settings};
 use ws_transport::web_messaging::CustomAttributes;
-use ws_transport::{AdmittedOrigin, Contract, Event, MessageId, SendError, SocketUrl, WebMessaging};
+use ws_transport::{
+    AdmittedOrigin, Contract, Direction, Ending, Event, MessageId, SendError, SocketUrl, WebMessaging,
+};
 
+use super::update::Work;
 use super::{Direct, DirectError};
 
 /// One session's socket to Genesys Cloud. It reconnects by itself; dropping it closes the socket, and leaves the
-/// session as it is.
+/// session as it is. When the session ends, the conversation does.
 #[derive(Debug)]
 pub struct Conversation {
     direct: Direct,
@@ -21,10 +27,15 @@ pub struct Conversation {
     owner: String,
     reached: Stage,
     connection: Connection,
+    leash: Leash,
+    /// What came and is not told yet, because the stage that it brings is being stored.
+    coming: Option<Event>,
+    over: bool,
 }
 
 impl Direct {
-    /// Opens the session's socket to Genesys Cloud, from `origin`, which the deployment must allow. Returns at once; [`Event::Configured`] comes when messages pass.
+    /// Opens the session's socket to Genesys Cloud, from `origin`, which the deployment must allow. Returns at once;
+    /// [`Event::Configured`] comes when messages pass.
     ///
     /// # Errors
     /// [`DirectError::NotFound`], [`DirectError::Ended`], [`DirectError::UnknownChannel`] if the configuration no
@@ -35,8 +46,10 @@ impl Direct {
         id: &SessionId,
         origin: AdmittedOrigin,
     ) -> Result<Conversation, DirectError> {
+        // before the session is read, so that no end is missed
+        let leash = self.shared.live.leash(id);
         let record = self.load(owner, id).await?;
-        record.ensure_live()?;
+        record.ensure_live(self.clock().now())?;
         let config = &self.shared.config;
         let channel = &record.row.channel;
         let deployment = config
@@ -62,53 +75,56 @@ impl Direct {
             owner: owner.to_owned(),
             reached: record.document.stage,
             connection: Connection::open(settings),
+            leash,
+            coming: None,
+            over: false,
         };
         conversation.reach(Stage::Connected).await;
         Ok(conversation)
     }
 
-    /// Notes that the session has come as far as `stage`.
-    async fn reach(&self, owner: &str, id: &SessionId, stage: Stage) -> Result<(), DirectError> {
-        let reached = self
-            .update(owner, id, |record, now| {
-                let mut journey = record.journey(now);
-                if record.row.ended_at.is_some() || stage <= journey.stage() {
-                    return Ok((Unit::default(), None));
+    /// Notes that the session has come as far as `stage`, and gives how far it has come then: an answer to a guest
+    /// who has said nothing takes it nowhere.
+    async fn reach(&self, owner: &str, id: &SessionId, stage: Stage) -> Result<Stage, DirectError> {
+        self.update(owner, id, |record, now| {
+            let mut journey = record.journey(now);
+            let counted = match record.row.ended_at {
+                None => journey.reach(stage, now.instant),
+                Some(_) => None,
+            };
+            if counted.is_none() {
+                return Ok((Work::default(), journey.stage()));
+            }
+            let mut changed = record.clone();
+            changed.document.stage = journey.stage();
+            if stage == Stage::FirstGuestMessage {
+                changed.document.asked_at = Some(now.utc);
+            }
+            if stage == Stage::FirstReply {
+                let waited = record.document.asked_at.map(|asked| now.utc - asked);
+                let waited = waited.and_then(|waited| Duration::try_from(waited).ok());
+                changed.document.waited_ms = waited.and_then(|waited| u64::try_from(waited.as_millis()).ok());
+            }
+            let entries = match stage {
+                Stage::Connected => {
+                    let entry = Draft::new(now.utc, Actor::system("guest-suite"), Action::WsConnected);
+                    vec![entry.subject(record.subject())]
                 }
-                let event = journey.reach(stage, now.instant);
-                let mut changed = record.clone();
-                changed.document.stage = journey.stage();
-                if stage == Stage::FirstGuestMessage {
-                    changed.document.asked_at = Some(now.utc);
-                }
-                if stage == Stage::FirstReply {
-                    let waited = record.document.asked_at.map(|asked| now.utc - asked);
-                    let waited = waited.and_then(|waited| Duration::try_from(waited).ok());
-                    changed.document.waited_ms =
-                        waited.and_then(|waited| u64::try_from(waited.as_millis()).ok());
-                }
-                let entries = match stage {
-                    Stage::Connected => {
-                        let entry = Draft::new(now.utc, Actor::system("guest-suite"), Action::WsConnected);
-                        vec![entry.subject(record.subject())]
-                    }
-                    _ => Vec::new(),
-                };
-                let change = event.is_some().then(|| Change::UpdateSession(changed.into_row()));
-                Ok((
-                    Unit {
-                        change,
-                        entries,
-                        events: Vec::new(),
-                    },
-                    event,
-                ))
-            })
-            .await?;
-        if let Some(event) = reached {
-            self.shared.metrics.record(event);
-        }
-        Ok(())
+                _ => Vec::new(),
+            };
+            let unit = Unit {
+                change: Some(Change::UpdateSession(changed.into_row())),
+                entries,
+                events: Vec::new(),
+            };
+            let work = Work {
+                unit,
+                counted,
+                ended: None,
+            };
+            Ok((work, journey.stage()))
+        })
+        .await
     }
 }
 
@@ -126,21 +142,39 @@ impl Conversation {
         self.connection.typing();
     }
 
-    /// The next event. `None` once the conversation is over and everything was told.
+    /// The next event. `None` once the conversation is over and everything was told. If the future is dropped, no
+    /// event is lost.
     pub async fn next_event(&mut self) -> Option<Event> {
-        let event = self.connection.next_event().await?;
-        match &event {
-            Event::Configured(_) | Event::Restored(_) => self.reach(Stage::Configured).await,
-            Event::Accepted { .. } => self.reach(Stage::FirstGuestMessage).await,
-            Event::Message(_) => self.reach(Stage::FirstReply).await,
-            _ => {}
+        if self.over {
+            return None;
         }
-        Some(event)
+        if self.coming.is_none() {
+            self.coming = Some(tokio::select! {
+                biased;
+                event = self.connection.next_event() => event?,
+                reason = self.leash.ended() => Event::Ended(Ending::SessionEnded {
+                    reason: reason.name().to_owned(),
+                }),
+            });
+        }
+        if let Some(stage) = self.coming.as_ref().and_then(stage_of) {
+            self.reach(stage).await;
+        }
+        self.over = matches!(self.coming, Some(Event::Ended(_)));
+        self.coming.take()
     }
 
-    /// Leaves the conversation and closes the socket.
-    pub async fn close(self) {
+    /// Leaves the conversation and closes the socket. Waits up to 7 s for messages that are on their way, and returns
+    /// what came meanwhile.
+    pub async fn close(mut self) -> Vec<Event> {
+        self.connection.handle().end();
+        let mut events = Vec::new();
+        while let Some(event) = self.next_event().await {
+            events.push(event);
+        }
+        // says the rest: the close frame
         self.connection.close().await;
+        events
     }
 
     /// The funnel is no reason to break off a conversation: if the stage cannot be written down now, the next event
@@ -150,8 +184,75 @@ impl Conversation {
             return;
         }
         match self.direct.reach(&self.owner, &self.id, stage).await {
-            Ok(()) => self.reached = stage,
+            Ok(reached) => self.reached = reached,
             Err(error) => tracing::warn!(session = %self.id, %stage, %error, "the stage could not be stored"),
+        }
+    }
+}
+
+/// How far an event takes a session.
+fn stage_of(event: &Event) -> Option<Stage> {
+    match event {
+        Event::Configured(_) | Event::Restored(_) => Some(Stage::Configured),
+        Event::Accepted { .. } => Some(Stage::FirstGuestMessage),
+        Event::Message(message) if message.direction == Direction::Outbound => Some(Stage::FirstReply),
+        _ => None,
+    }
+}
+
+/// The conversations of this process, each to be told when its session ends.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Live {
+    ends: Arc<Mutex<HashMap<SessionId, watch::Sender<Option<EndReason>>>>>,
+}
+
+impl Live {
+    /// Tells the conversations of a session that it has ended.
+    pub(super) fn end(&self, id: &SessionId, reason: EndReason) {
+        if let Some(end) = self.lock().get(id) {
+            end.send_replace(Some(reason));
+        }
+    }
+
+    fn leash(&self, id: &SessionId) -> Leash {
+        let end = self.lock().entry(id.clone()).or_default().subscribe();
+        Leash {
+            live: self.clone(),
+            id: id.clone(),
+            end,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, watch::Sender<Option<EndReason>>>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a conversation holds of its session's end.
+#[derive(Debug)]
+struct Leash {
+    live: Live,
+    id: SessionId,
+    end: watch::Receiver<Option<EndReason>>,
+}
+
+impl Leash {
+    /// Waits until the session ends.
+    async fn ended(&mut self) -> EndReason {
+        let ended = self.end.wait_for(Option::is_some).await.map(|reason| *reason);
+        match ended {
+            Ok(Some(reason)) => reason,
+            // the sender is taken away by the last leash alone
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        let mut ends = self.live.lock();
+        if ends.get(&self.id).is_some_and(|end| end.receiver_count() == 1) {
+            ends.remove(&self.id);
         }
     }
 }

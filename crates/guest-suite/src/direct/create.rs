@@ -9,6 +9,7 @@ use session_metrics::{Journey, Stage};
 use webhook::EventName;
 
 use super::record::{Document, Record, consent_detail, fresh_secrets};
+use super::update::Work;
 use super::{Direct, DirectError, Tokens};
 use crate::{NewGuest, SessionInfo};
 
@@ -64,15 +65,18 @@ impl Direct {
             entry = entry.detail(key, value);
         }
         let event = record.event(EventName::Created, now.utc);
-        let change = Some(Change::CreateSession(record.into_row()));
-        self.commit(Unit {
-            change,
+        let unit = Unit {
+            change: Some(Change::CreateSession(record.into_row())),
             entries: vec![entry],
             events: vec![event],
+        };
+        let (_, created) = Journey::begin(now.instant);
+        self.commit(Work {
+            unit,
+            counted: Some(created),
+            ended: None,
         })
         .await?;
-        let (_, created) = Journey::begin(now.instant);
-        self.shared.metrics.record(created);
         Ok(Created { session, tokens })
     }
 

@@ -2,78 +2,98 @@
 
 use audit::{Action, Actor, Draft};
 use genesys_api::SessionId;
+use guest_payload::Attributes;
 use guest_store::{Change, SessionQuery, Unit};
 use session_metrics::EndReason;
+use time::OffsetDateTime;
 use webhook::EventName;
 
+use super::update::Work;
 use super::{Direct, DirectError};
 
-/// Sessions that one sweep ends at the most.
-const SWEEP: usize = 1_000;
+/// Sessions that are looked at together.
+const PAGE: usize = 1_000;
 
 impl Direct {
-    /// Ends a session: its tokens stop working. Ending it again changes nothing.
+    /// Ends a session: its tokens stop working, its conversations in this process are over, and what was known of
+    /// the guest is forgotten. Ending it again changes nothing.
     ///
     /// # Errors
     /// [`DirectError::NotFound`], or the store's.
     pub async fn end(&self, owner: &str, id: &SessionId, reason: EndReason) -> Result<(), DirectError> {
-        let actor = match reason {
-            EndReason::Guest => Actor::client(owner),
-            _ => Actor::system("guest-suite"),
-        };
-        let action = if reason == EndReason::Expired {
-            Action::SessionExpired
-        } else {
-            Action::SessionEnded
-        };
-        let event = self
-            .update(owner, id, |record, now| {
-                if record.row.ended_at.is_some() {
-                    return Ok((Unit::default(), None));
-                }
-                let mut journey = record.journey(now);
-                let entry = Draft::new(now.utc, actor.clone(), action)
-                    .subject(record.subject())
-                    .detail("reason", reason.name())
-                    .detail("stage", journey.stage().name());
-                let mut ended = record.clone();
-                ended.row.ended_at = Some(now.utc);
-                ended.document.end_reason = Some(reason);
-                let event = ended.event(EventName::Ended, now.utc);
-                let change = Some(Change::UpdateSession(ended.into_row()));
-                let unit = Unit {
-                    change,
-                    entries: vec![entry],
-                    events: vec![event],
-                };
-                Ok((unit, journey.end(reason, now.instant)))
-            })
-            .await?;
-        if let Some(event) = event {
-            self.shared.metrics.record(event);
-        }
-        Ok(())
+        self.end_if(owner, id, reason, |_| true).await.map(drop)
     }
 
-    /// Ends the sessions whose time is over, up to 1,000 at once, and says which.
+    /// Ends the sessions whose time is over, and says how many these were. One that cannot be ended keeps no other
+    /// from it.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn sweep(&self) -> Result<Vec<SessionId>, DirectError> {
+    /// If the sessions cannot be read.
+    pub async fn sweep(&self) -> Result<usize, DirectError> {
         let time = self.clock().now().utc;
-        let due = self
-            .store()
-            .sessions(SessionQuery::DueBefore { time, limit: SWEEP })
-            .await?;
-        let mut ended = Vec::with_capacity(due.len());
-        for session in due {
-            // rotated in between: it is due no more
-            let still_due = self.load_any(&session.id).await?.row.lapses_at <= time;
-            if still_due {
-                self.end(&session.owner, &session.id, EndReason::Expired).await?;
-                ended.push(session.id);
+        let mut swept = 0;
+        loop {
+            let query = SessionQuery::DueBefore { time, limit: PAGE };
+            let due = self.store().sessions(query).await?;
+            let (looked_at, before) = (due.len(), swept);
+            for session in due {
+                // it may have been rotated meanwhile
+                let still_due = |lapses_at| lapses_at <= time;
+                match self
+                    .end_if(&session.owner, &session.id, EndReason::Expired, still_due)
+                    .await
+                {
+                    Ok(ended) => swept += usize::from(ended),
+                    Err(error) => {
+                        tracing::error!(session = %session.id, %error, "a session whose time is over cannot be ended");
+                    }
+                }
+            }
+            if looked_at < PAGE || swept == before {
+                return Ok(swept);
             }
         }
-        Ok(ended)
+    }
+
+    /// Ends a session if its time of lapsing says so; gives whether it did.
+    async fn end_if(
+        &self,
+        owner: &str,
+        id: &SessionId,
+        reason: EndReason,
+        lapses: impl Fn(OffsetDateTime) -> bool,
+    ) -> Result<bool, DirectError> {
+        let (actor, action) = match reason {
+            EndReason::Guest => (Actor::client(owner), Action::SessionEnded),
+            EndReason::Expired => (Actor::system("guest-suite"), Action::SessionExpired),
+            _ => (Actor::system("guest-suite"), Action::SessionEnded),
+        };
+        self.update(owner, id, |record, now| {
+            if record.row.ended_at.is_some() || !lapses(record.row.lapses_at) {
+                return Ok((Work::default(), false));
+            }
+            let mut journey = record.journey(now);
+            let entry = Draft::new(now.utc, actor.clone(), action)
+                .subject(record.subject())
+                .detail("reason", reason.name())
+                .detail("stage", journey.stage().name());
+            let mut ended = record.clone();
+            ended.row.ended_at = Some(now.utc);
+            ended.document.end_reason = Some(reason);
+            let event = ended.event(EventName::Ended, now.utc);
+            ended.document.attributes = Attributes::new();
+            let unit = Unit {
+                change: Some(Change::UpdateSession(ended.into_row())),
+                entries: vec![entry],
+                events: vec![event],
+            };
+            let work = Work {
+                unit,
+                counted: journey.end(reason, now.instant),
+                ended: Some((id.clone(), reason)),
+            };
+            Ok((work, true))
+        })
+        .await
     }
 }

@@ -101,8 +101,9 @@ impl Record {
         Pseudonym::of(&self.secrets.subject, self.row.id.as_str())
     }
 
-    pub(super) fn ensure_live(&self) -> Result<(), DirectError> {
-        if self.row.ended_at.is_some() {
+    /// A session whose time is over counts as ended, whether or not it was swept.
+    pub(super) fn ensure_live(&self, now: Now) -> Result<(), DirectError> {
+        if self.row.ended_at.is_some() || self.row.lapses_at <= now.utc {
             Err(DirectError::Ended)
         } else {
             Ok(())
@@ -165,11 +166,13 @@ impl Record {
         }
     }
 
-    /// What CRMs are told: ids, consent, and the attributes that the consent allows.
+    /// What CRMs are told: ids, consent, and the attributes that the consent allows. Deliveries may overtake each
+    /// other; `sequence` grows with every change of the session, so that a receiver can tell which is newer.
     pub(super) fn event(&self, name: EventName, at: OffsetDateTime) -> Event {
         let row = &self.row;
         let mut data = json!({
             "id": row.id,
+            "sequence": row.version + 1,
             "guestId": row.guest,
             "channelConfigurationId": row.channel,
             "state": self.state(),
@@ -254,5 +257,136 @@ impl Tokens {
             refresh: token(),
             expires_at: now + lifetime,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use genesys_api::parse_rfc3339;
+    use guest_payload::{Choice, Consent, Evidence, NewSession, Policy, Request, Signals};
+    use guest_store::TokenHash;
+
+    use super::*;
+
+    fn at() -> OffsetDateTime {
+        parse_rfc3339("2026-11-22T12:30:00.125Z").unwrap()
+    }
+
+    /// An EU guest who agreed to all but marketing, as the store has it.
+    fn row() -> Session {
+        let consent = Consent {
+            marketing: Choice::Denied,
+            personalization: Choice::Granted,
+            analytics: Choice::Granted,
+            evidence: Evidence::at(at()),
+        };
+        let decision = Policy::purpose_scoped().decide(&Request {
+            jurisdictions: &["EU".parse().unwrap()],
+            signals: Signals::default(),
+            consent,
+        });
+        let mut attributes = Attributes::new();
+        attributes.insert("source", "web").unwrap();
+        attributes.insert("marketing.segment", "canary").unwrap();
+        let new = NewSession::new("c".parse().unwrap(), "g".parse().unwrap(), decision, attributes).unwrap();
+        let document = Document {
+            consent: new.consent().clone(),
+            attributes: new.attributes().clone().into(),
+            stage: Stage::FirstReply,
+            asked_at: Some(at()),
+            waited_ms: Some(40),
+            end_reason: None,
+        };
+        Session {
+            id: "s-1".parse().unwrap(),
+            owner: "o".to_owned(),
+            guest: new.guest().clone(),
+            channel: new.channel().clone(),
+            created_at: at(),
+            expires_at: at(),
+            lapses_at: at() + Duration::from_secs(60),
+            ended_at: None,
+            access: TokenHash::of("a"),
+            refresh: TokenHash::of("r"),
+            previous_refresh: None,
+            generation: 1,
+            version: 4,
+            secrets: fresh_secrets(),
+            document: serde_json::to_value(document).unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_is_loaded_is_what_was_stored() {
+        let row = row();
+        let record = Record::load(row.clone()).unwrap();
+        assert_eq!(record.document.asked_at, Some(at()));
+        assert_eq!(record.info().state, SessionState::Answered);
+        let again = record.clone().into_row();
+        assert_eq!(again.document, row.document);
+        assert_eq!(Record::load(again).unwrap().subject(), record.subject());
+    }
+
+    #[test]
+    fn what_the_consent_does_not_cover_is_not_even_kept() {
+        let row = row();
+        assert!(!row.document.to_string().contains("canary"));
+        let event = Record::load(row).unwrap().event(EventName::Updated, at());
+        let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap();
+        assert_eq!(body["data"]["guestAttributes"], json!({ "source": "web" }));
+        assert_eq!(body["data"]["sequence"], 5);
+    }
+
+    #[test]
+    fn a_session_lives_until_it_ends_or_its_time_is_over() {
+        let mut record = Record::load(row()).unwrap();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an Instant can be had from nowhere else"
+        )]
+        let instant = std::time::Instant::now();
+        let after = |seconds| Now {
+            instant,
+            utc: at() + Duration::from_secs(seconds),
+        };
+        assert!(record.ensure_live(after(59)).is_ok());
+        assert!(matches!(record.ensure_live(after(60)), Err(DirectError::Ended)));
+        record.row.ended_at = Some(at());
+        assert!(matches!(record.ensure_live(after(0)), Err(DirectError::Ended)));
+    }
+
+    #[test]
+    fn a_damaged_session_is_an_error() {
+        let damaged: [fn(&mut Session); 4] = [
+            |row| row.document = json!({}),
+            |row| row.document["stage"] = "nowhere".into(),
+            |row| row.secrets = "no separator".into(),
+            |row| row.secrets = "upstream AAAA".into(),
+        ];
+        for damage in damaged {
+            let mut row = row();
+            damage(&mut row);
+            let error = Record::load(row).unwrap_err();
+            let corrupt =
+                matches!(&error, DirectError::Store(error) if error.kind() == StoreErrorKind::Corrupt);
+            assert!(corrupt, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let tokens = Tokens::issue(at(), Duration::from_secs(60));
+        let record = Record::load(row()).unwrap();
+        let shown = format!("{tokens:?} {record:?}");
+        let (upstream, _) = record.row.secrets.expose_secret().split_once(' ').unwrap();
+        for secret in [
+            tokens.access.expose_secret(),
+            tokens.refresh.expose_secret(),
+            upstream,
+        ] {
+            assert!(secret.len() >= 36 && !shown.contains(secret), "{shown}");
+        }
+        assert_ne!(tokens.access.expose_secret(), tokens.refresh.expose_secret());
+        assert_eq!(tokens.expires_at, at() + Duration::from_secs(60));
     }
 }

@@ -31,7 +31,7 @@ impl Direct {
     ) -> Result<Tokens, DirectError> {
         let presented = refresh.expose_secret();
         self.update(owner, id, |record, now| {
-            record.ensure_live()?;
+            record.ensure_live(now)?;
             let config = &self.shared.config;
             let entry = |action| Draft::new(now.utc, Actor::client(owner), action).subject(record.subject());
             if record
@@ -43,13 +43,11 @@ impl Direct {
                     "generation",
                     i64::try_from(record.row.generation).unwrap_or(i64::MAX),
                 );
-                return Ok((
-                    Unit {
-                        entries: vec![reuse],
-                        ..Unit::default()
-                    },
-                    Err(DirectError::RefreshUsed),
-                ));
+                let unit = Unit {
+                    entries: vec![reuse],
+                    ..Unit::default()
+                };
+                return Ok((unit.into(), Err(DirectError::RefreshUsed)));
             }
             if !record.row.refresh.matches(presented) {
                 return Err(DirectError::RefreshUnknown);
@@ -71,7 +69,7 @@ impl Direct {
                 entries: vec![rotated],
                 events: Vec::new(),
             };
-            Ok((unit, Ok(tokens)))
+            Ok((unit.into(), Ok(tokens)))
         })
         .await?
     }
@@ -86,8 +84,9 @@ impl Direct {
         if !record.row.access.matches(access.expose_secret()) {
             return Err(DirectError::AccessUnknown);
         }
-        record.ensure_live()?;
-        if record.row.expires_at <= self.clock().now().utc {
+        let now = self.clock().now();
+        record.ensure_live(now)?;
+        if record.row.expires_at <= now.utc {
             return Err(DirectError::AccessExpired);
         }
         Ok(Admitted {

@@ -1,7 +1,10 @@
 //! The one way in which a session changes: load, decide, commit, and again if another task was quicker.
 
+use std::sync::Arc;
+
 use genesys_api::{Now, SessionId};
-use guest_store::{Conflict, StoreErrorKind, Unit};
+use guest_store::{Conflict, StoreError, StoreErrorKind, Unit};
+use session_metrics::EndReason;
 
 use super::record::Record;
 use super::{Direct, DirectError};
@@ -9,44 +12,74 @@ use super::{Direct, DirectError};
 /// How often a change is tried again when another task changed the same session in between.
 const RACES: usize = 16;
 
+/// A unit of work, and what follows from it once it is stored.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) unit: Unit,
+    pub(super) counted: Option<session_metrics::Event>,
+    pub(super) ended: Option<(SessionId, EndReason)>,
+}
+
+impl From<Unit> for Work {
+    fn from(unit: Unit) -> Self {
+        Self {
+            unit,
+            ..Self::default()
+        }
+    }
+}
+
 impl Direct {
-    /// Loads the session, lets `decide` make a unit of work of it, and commits that. `decide` runs again on the
-    /// newer session if another task changed it in between, so it must have no effect of its own.
+    /// Loads the session, lets `decide` make work of it, and commits that. `decide` runs again on the newer session
+    /// if another task changed it in between, so it must have no effect of its own.
     ///
-    /// A unit may be committed beside a refusal, which `decide` then returns as its value: so a refusal is audited.
+    /// Work may be committed beside a refusal, which `decide` then returns as its value: so a refusal is audited.
     pub(super) async fn update<T>(
         &self,
         owner: &str,
         id: &SessionId,
-        decide: impl Fn(&Record, Now) -> Result<(Unit, T), DirectError>,
+        decide: impl Fn(&Record, Now) -> Result<(Work, T), DirectError>,
     ) -> Result<T, DirectError> {
         let mut races = 0;
         loop {
             let record = self.load(owner, id).await?;
-            let (unit, value) = decide(&record, self.clock().now())?;
-            match self.commit(unit).await {
+            let (work, value) = decide(&record, self.clock().now())?;
+            match self.commit(work).await {
                 Ok(()) => return Ok(value),
-                Err(error)
-                    if error.kind() == StoreErrorKind::Conflict(Conflict::VersionChanged)
-                        && races < RACES =>
-                {
-                    races += 1;
-                }
+                Err(error) if is_race(&error) && races < RACES => races += 1,
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Commits a unit, and tells whoever delivers events that there may be some.
-    pub(super) async fn commit(&self, unit: Unit) -> Result<(), guest_store::StoreError> {
+    /// Commits work, and does what follows from it, even if nobody waits for that any more: what is stored is
+    /// counted, and a session that ended has no conversation.
+    pub(super) async fn commit(&self, work: impl Into<Work>) -> Result<(), StoreError> {
+        let Work { unit, counted, ended } = work.into();
         let has_events = !unit.events.is_empty();
         if unit.change.is_none() && unit.entries.is_empty() && !has_events {
             return Ok(());
         }
-        self.store().commit(unit).await?;
-        if has_events {
-            self.shared.events.notify_one();
-        }
-        Ok(())
+        let shared = Arc::clone(&self.shared);
+        let committing = tokio::spawn(async move {
+            shared.config.store.commit(unit).await?;
+            shared.metrics.record(counted);
+            if let Some((id, reason)) = ended {
+                shared.live.end(&id, reason);
+            }
+            if has_events {
+                shared.events.notify_one();
+            }
+            Ok(())
+        });
+        // the task is gone only if the runtime is
+        committing
+            .await
+            .unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into()))
     }
+}
+
+/// Whether another task was quicker.
+pub(super) fn is_race(error: &StoreError) -> bool {
+    error.kind() == StoreErrorKind::Conflict(Conflict::VersionChanged)
 }

@@ -1,21 +1,20 @@
 //! Webhook subscriptions, and the deliveries that are due.
 
+use std::time::Duration;
+
 use audit::{Action, Actor, Draft, Outcome};
 use genesys_api::{WebhookId, entropy};
-use guest_store::{Change, Leased, Settled, Settlement, StoreErrorKind, Unit, Webhook};
+use guest_store::{Change, Leased, Settled, Settlement, StoreError, StoreErrorKind, Unit, Webhook};
 use secrecy::{ExposeSecret as _, SecretString};
-use std::time::Duration;
 use webhook::{
     Attempt, Courier, DisableReason, EndpointHealth, MessageId, Secret, Subscription, Verdict, guest_sessions,
 };
 
+use super::update::is_race;
 use super::{Direct, DirectError};
 
 /// How long a delivery may take before another worker may have it; longer than any attempt.
 const LEASE: Duration = Duration::from_secs(60);
-/// The store keeps since when an endpoint fails, not how often. After five days of nothing but failures there were
-/// more than enough of them.
-const MANY_FAILURES: u32 = 1_000;
 
 /// A registered webhook.
 #[derive(Clone, Debug)]
@@ -40,35 +39,33 @@ impl Direct {
         owner: &str,
         wanted: Subscription,
     ) -> Result<RegisteredWebhook, DirectError> {
-        let existing = self
-            .webhooks(owner)
-            .await?
-            .into_iter()
-            .find(|known| known.subscription.name == wanted.name);
-        if let Some(existing) = existing {
-            return if existing.subscription.same_content(&wanted) {
-                Ok(existing)
-            } else {
-                Err(DirectError::WebhookNameInUse)
-            };
-        }
         let secret = Secret::generate(entropy::bytes());
         let row = Webhook {
             id: WebhookId::from(entropy::uuid()),
             owner: owner.to_owned(),
-            failing_since: None,
-            version: 0,
             secrets: secret.expose().into(),
             ..row(&wanted)
         };
         let id = row.id.clone();
-        self.put(owner, Action::WebhookRegistered, row).await?;
-        Ok(RegisteredWebhook {
-            id,
-            enabled: wanted.enabled,
-            subscription: wanted,
-            secret: Some(secret),
-        })
+        if let Some(existing) = self.webhook_like(owner, &wanted).await? {
+            return Ok(existing);
+        }
+        match self.put(owner, Action::WebhookRegistered, row).await {
+            Ok(()) => Ok(RegisteredWebhook {
+                id,
+                enabled: wanted.enabled,
+                subscription: wanted,
+                secret: Some(secret),
+            }),
+            // another task was quicker, perhaps with the same
+            Err(error) => match DirectError::from(error) {
+                DirectError::WebhookNameInUse => self
+                    .webhook_like(owner, &wanted)
+                    .await?
+                    .ok_or(DirectError::WebhookNameInUse),
+                error => Err(error),
+            },
+        }
     }
 
     /// All webhooks of `owner`.
@@ -93,16 +90,22 @@ impl Direct {
         id: &WebhookId,
         wanted: Subscription,
     ) -> Result<RegisteredWebhook, DirectError> {
-        let known = self.stored_webhook(owner, id).await?;
-        let replaced = Webhook {
-            id: known.id,
-            owner: known.owner,
-            failing_since: None,
-            version: known.version,
-            secrets: known.secrets,
-            ..row(&wanted)
-        };
-        self.put(owner, Action::WebhookUpdated, replaced).await?;
+        loop {
+            let known = self.stored_webhook(owner, id).await?;
+            let replaced = Webhook {
+                id: known.id,
+                owner: known.owner,
+                version: known.version,
+                secrets: known.secrets,
+                ..row(&wanted)
+            };
+            match self.put(owner, Action::WebhookUpdated, replaced).await {
+                Ok(()) => break,
+                // it was switched off, or replaced, in between
+                Err(error) if is_race(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(RegisteredWebhook {
             id: id.clone(),
             enabled: wanted.enabled,
@@ -163,7 +166,9 @@ impl Direct {
             })
             .await;
         let at = self.clock().now().utc;
-        let mut health = EndpointHealth::restored(leased.webhook.failing_since, MANY_FAILURES);
+        // the store keeps since when an endpoint fails, not how often: at least as often as this message did
+        let failures = leased.attempt.saturating_sub(1);
+        let mut health = EndpointHealth::restored(leased.webhook.failing_since, failures);
         let verdict = health.handle_outcome(leased.attempt, &outcome, at, entropy::number());
         let (settled, disable_webhook, entries) = match verdict {
             Verdict::Delivered => (Settled::Delivered, false, Vec::new()),
@@ -204,14 +209,30 @@ impl Direct {
             .ok_or(DirectError::NotFound)
     }
 
-    async fn put(&self, owner: &str, action: Action, row: Webhook) -> Result<(), DirectError> {
+    /// The webhook of the same name, if it has the same content.
+    async fn webhook_like(
+        &self,
+        owner: &str,
+        wanted: &Subscription,
+    ) -> Result<Option<RegisteredWebhook>, DirectError> {
+        let known = self.webhooks(owner).await?;
+        let of_this_name = known
+            .into_iter()
+            .find(|known| known.subscription.name == wanted.name);
+        match of_this_name {
+            Some(known) if !known.subscription.same_content(wanted) => Err(DirectError::WebhookNameInUse),
+            known => Ok(known),
+        }
+    }
+
+    async fn put(&self, owner: &str, action: Action, row: Webhook) -> Result<(), StoreError> {
         let entry = entry(self, owner, action, &row.id).detail("name", row.name.as_str());
         let unit = Unit {
             change: Some(Change::PutWebhook(row)),
             entries: vec![entry],
             events: Vec::new(),
         };
-        Ok(self.commit(unit).await?)
+        self.commit(unit).await
     }
 }
 

@@ -1,0 +1,195 @@
+//! How many bytes of memory an idle guest session costs.
+//!
+//! Each guest has sent one message over TLS and has read the reply; then nobody says anything. Simulator, guests and
+//! whatever is measured are processes of their own. Counted is what is resident (`Rss` of `smaps_rollup`, which is
+//! exact where `VmRSS` is not), at two sizes, above what a first few sessions needed.
+//!
+//! ```sh
+//! cargo bench -p journeys --bench idle_sessions
+//! ```
+#![expect(clippy::print_stdout, reason = "a bench tells its figures on stdout")]
+
+mod gateway;
+mod process;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::Signer;
+use genesys_api::{DeploymentId, Host, Hosts, entropy};
+use genesys_http::{Client, Tls};
+use genesys_sim::{LOOPBACK, Limits, Pki, Simulator, throwaway_ca};
+use guest_payload::Policy;
+use guest_store::{Keys, SealKey, SqliteStore};
+use guest_suite::direct::DirectConfig;
+use guest_suite::{GuestSession, GuestSessions};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use ws_transport::{AdmittedOrigin, Event, OriginPolicy};
+
+use self::gateway::{CHANNEL, Gateway, ORIGIN, guest, suite};
+use self::process::{Outcome, Process, answer};
+
+/// Sessions that are there before anything is counted: what a process allocates once is allocated by then.
+const FIRST: usize = 100;
+/// Sessions that are counted.
+const SIZES: [usize; 2] = [500, 1_000];
+/// How far the two sizes may differ, in percent.
+const AGREEMENT: f64 = 5.0;
+/// Sessions that are opened at once.
+const AT_ONCE: usize = 8;
+/// Longest wait for one guest's conversation.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The argument that makes this program the process that holds the conversations itself.
+const DIRECT: &str = "direct";
+
+fn main() -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [DIRECT, genesys, deployment, folder] => hold_directly(
+            &runtime,
+            &genesys.parse()?,
+            deployment.parse()?,
+            Path::new(folder),
+        ),
+        _ => bench(&runtime),
+    }
+}
+
+fn bench(runtime: &Runtime) -> Outcome<()> {
+    let pki = throwaway_ca(&LOOPBACK)?;
+    let mut simulated = genesys_sim::Config {
+        tls: genesys_sim::Tls::Given(pki.clone()),
+        ..genesys_sim::Config::default()
+    };
+    simulated.rules.limits = Limits::none();
+    let simulator = runtime.block_on(Simulator::start(simulated))?;
+
+    println!("KiB resident per idle guest session, after one message and its reply, all over TLS:\n");
+    println!("{:44}{:>10}{:>10}", "", SIZES[0], SIZES[1]);
+    let figures = behind_a_gateway(runtime, &simulator, &pki)?;
+    report("gateway: the guest's socket and Genesys'", figures);
+    let figures = directly(&simulator, &pki)?;
+    report("guest-suite, direct mode: Genesys' socket", figures);
+    Ok(())
+}
+
+/// What a session costs the gateway.
+fn behind_a_gateway(runtime: &Runtime, simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
+    let gateway = Gateway::start(pki, simulator.host(), simulator.deployment_id())?;
+    let suite = suite(&gateway.host, pki)?;
+    let mut guests = Vec::new();
+    per_session(gateway.process.id(), |count| {
+        runtime.block_on(welcome(&suite, &mut guests, count))
+    })
+}
+
+/// What a session costs a process that speaks with Genesys itself.
+fn directly(simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("ca.pem"), &pki.ca_pem)?;
+    let mut process = Process::start(
+        Command::new(std::env::current_exe()?)
+            .args([DIRECT, &simulator.http_url(), simulator.deployment_id().as_str()])
+            .arg(folder.path()),
+    )?;
+    per_session(process.id(), |count| process.ask(&count.to_string()).map(drop))
+}
+
+/// Has `grow` bring the sessions to each size in turn.
+fn per_session(process: u32, mut grow: impl FnMut(usize) -> Outcome<()>) -> Outcome<[f64; 2]> {
+    grow(FIRST)?;
+    let before = resident(process)?;
+    let mut figures = [0.0; 2];
+    for (size, figure) in SIZES.into_iter().zip(&mut figures) {
+        grow(FIRST + size)?;
+        *figure = (resident(process)? - before) / size as f64;
+    }
+    Ok(figures)
+}
+
+/// KiB of memory that a process has in use.
+fn resident(process: u32) -> Outcome<f64> {
+    let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+    let rss = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
+    let rss = rss
+        .and_then(|rss| rss.trim().strip_suffix(" kB"))
+        .ok_or("no Rss in smaps_rollup")?;
+    Ok(rss.parse()?)
+}
+
+fn report(what: &str, [small, large]: [f64; 2]) {
+    let apart = 100.0 * (large - small).abs() / large;
+    let verdict = if apart <= AGREEMENT {
+        format!("they agree within {apart:.1} %")
+    } else {
+        format!("{apart:.1} % APART: not one figure")
+    };
+    println!("{what:44}{small:>10.1}{large:>10.1}   {verdict}");
+}
+
+/// The other side of [`directly`].
+fn hold_directly(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, folder: &Path) -> Outcome<()> {
+    let ca = fs::read(folder.join("ca.pem"))?;
+    let keys = Keys {
+        seal: SealKey::new(&entropy::bytes()),
+        signer: Signer::from_seed("bench", &entropy::bytes())?,
+    };
+    let store = SqliteStore::open(&folder.join("guests.db"), keys, guest_store::Limits::default())?;
+    let suite = runtime.block_on(GuestSessions::direct(
+        DirectConfig {
+            store: Arc::new(store),
+            http: Client::builder(Tls::only_ca(&ca)?).build(),
+            hosts: Hosts::single(genesys),
+            deployments: BTreeMap::from([(CHANNEL.parse()?, deployment)]),
+            policy: Policy::find("tutorial-strict")?,
+            access_token_lifetime: Duration::from_secs(3_600),
+            lapse: Duration::from_secs(86_400),
+            limit: 100_000,
+        },
+        "bench",
+    ))?;
+    let mut guests = Vec::new();
+    answer(|count| {
+        runtime.block_on(welcome(&suite, &mut guests, count.parse()?))?;
+        Ok("done".to_owned())
+    })
+}
+
+/// Opens sessions until there are `count`.
+async fn welcome(suite: &GuestSessions, guests: &mut Vec<GuestSession>, count: usize) -> Outcome<()> {
+    let page = OriginPolicy::new([ORIGIN])?.admit_own(&ORIGIN.parse()?)?;
+    let mut arriving = JoinSet::new();
+    while guests.len() < count {
+        while arriving.len() < AT_ONCE.min(count - guests.len()) {
+            let talk = talk(suite.clone(), page.clone());
+            arriving.spawn(tokio::time::timeout(PATIENCE, talk));
+        }
+        if let Some(arrived) = arriving.join_next().await {
+            guests.push(arrived???);
+        }
+    }
+    Ok(())
+}
+
+/// One guest, who says something and reads the reply.
+async fn talk(suite: GuestSessions, page: AdmittedOrigin) -> Outcome<GuestSession> {
+    let mut session = suite.create(guest()?).await?;
+    session.connect(page).await?;
+    session.send("Is the blue one back in stock?")?;
+    let (mut accepted, mut answered) = (false, false);
+    while !(accepted && answered) {
+        match session.next_event().await {
+            Some(Event::Accepted { .. }) => accepted = true,
+            Some(Event::Message(_)) => answered = true,
+            Some(Event::Typing { .. }) => {}
+            other => return Err(format!("in place of an answer came {other:?}").into()),
+        }
+    }
+    Ok(session)
+}

@@ -1,0 +1,62 @@
+//! A child process that is measured from outside.
+
+use std::error::Error;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// A child process that speaks in lines. It ends with this value.
+pub(crate) struct Process {
+    child: Child,
+    ears: ChildStdin,
+    mouth: BufReader<ChildStdout>,
+}
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (ears, mouth) = child.stdin.take().zip(child.stdout.take()).ok_or("no pipes")?;
+        Ok(Self {
+            child,
+            ears,
+            mouth: BufReader::new(mouth),
+        })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it says next. Blocks until then.
+    pub(crate) fn line(&mut self) -> Outcome<String> {
+        let mut line = String::new();
+        match self.mouth.read_line(&mut line)? {
+            0 => Err("a measured process ended too early".into()),
+            _ => Ok(line.trim_end().to_owned()),
+        }
+    }
+
+    /// Puts a question, and waits for the answer.
+    pub(crate) fn ask(&mut self, question: &str) -> Outcome<String> {
+        writeln!(self.ears, "{question}")?;
+        self.line()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // one that has ended already is what is wanted
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a child does about the questions of its parent, until that is gone.
+pub(crate) fn answer(mut reply: impl FnMut(&str) -> Outcome<String>) -> Outcome<()> {
+    for question in io::stdin().lines() {
+        let answer = reply(&question?)?;
+        writeln!(io::stdout(), "{answer}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! How much CPU the creation of a guest session costs over TLS, 64 at once on connections that stay open: for the
+//! gateway that makes it, and for the client that asks for it. Both stand beside bare hyper in the same run.
+//!
+//! CPU is what the scheduler counted for all threads of a process, user and system. Rounds are interleaved, and of
+//! each figure the median is told.
+//!
+//! ```sh
+//! cargo bench -p journeys --bench session_creation
+//! ```
+#![expect(clippy::print_stdout, reason = "a bench tells its figures on stdout")]
+
+mod bare;
+mod gateway;
+mod process;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use bytes::Bytes;
+use genesys_api::{Clock, Host, rfc3339};
+use genesys_http::{Client, Tls};
+use genesys_sim::{LOOPBACK, Pki, throwaway_ca};
+use guest_suite::GuestSessions;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, StatusCode};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use self::bare::{CERTIFICATE, KEY, Lane, SESSION};
+use self::gateway::{CHANNEL, CLIENT, Gateway, guest, suite};
+use self::process::{Outcome, Process};
+
+/// Requests at once.
+const AT_ONCE: usize = 64;
+/// Requests of one round, of which each of the 64 makes its share.
+const CHEAP: usize = 300 * AT_ONCE;
+const DEAR: usize = 40 * AT_ONCE;
+/// Rounds that are counted, after one that is not.
+const ROUNDS: usize = 5;
+/// The argument that makes this program the bare server.
+const SERVER: &str = "bare-server";
+
+const SESSIONS: &str = "/api/v2/webmessaging/guest-sessions";
+
+fn main() -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [SERVER, folder] => bare::serve(&runtime, Path::new(folder)),
+        _ => bench(&runtime),
+    }
+}
+
+fn bench(runtime: &Runtime) -> Outcome<()> {
+    let pki = throwaway_ca(&LOOPBACK)?;
+    // creating a session takes no Genesys, so nobody listens there
+    let gateway = Gateway::start(&pki, &"https://127.0.0.1:9".parse()?, &"none".parse()?)?;
+    let load = Load::prepare(runtime, &gateway.host, &pki)?;
+    let mut bare = BareServer::start(&pki, &load.answer)?;
+    let (own, server, real) = (std::process::id(), bare.process.id(), gateway.process.id());
+
+    let mut to_bare = runtime.block_on(lanes(&bare.host, &pki))?;
+    let mut to_gateway = runtime.block_on(lanes(&gateway.host, &pki))?;
+    let http = Client::builder(Tls::only_ca(pki.ca_pem.as_bytes())?).build();
+    let remote = suite(&bare.host, &pki)?;
+    let mut rows = [
+        Row::new("server: bare hyper"),
+        Row::new("server: guest-gateway, SQLite on disk"),
+        Row::new("client: bare hyper"),
+        Row::new("client: genesys-http"),
+        Row::new("client: guest-suite, remote mode"),
+    ];
+    let mut opened = 0;
+    for round in 0..=ROUNDS {
+        if round == 1 {
+            rows.iter_mut().for_each(|row| row.rounds.clear());
+            opened = bare.connections()?;
+        }
+        let [client, served] = spent(CHEAP, [own, server], || {
+            runtime.block_on(through(&mut to_bare, CHEAP, &load))
+        })?;
+        rows[0].rounds.push(served);
+        rows[2].rounds.push(client);
+        let [served] = spent(DEAR, [real], || {
+            runtime.block_on(through(&mut to_gateway, DEAR, &load))
+        })?;
+        rows[1].rounds.push(served);
+        let [client] = spent(CHEAP, [own], || {
+            runtime.block_on(by_http(&http, &bare.host, &load))
+        })?;
+        rows[3].rounds.push(client);
+        let [client] = spent(CHEAP, [own], || runtime.block_on(by_suite(&remote)))?;
+        rows[4].rounds.push(client);
+    }
+    opened = bare.connections()? - opened;
+
+    println!("CPU per guest session created over TLS, {AT_ONCE} at once; medians of {ROUNDS} rounds:\n");
+    println!("{:40}{:>12}{:>16}{:>10}", "", "median", "from to", "ratio");
+    let floors = [rows[0].median(), rows[2].median()];
+    for (at, row) in rows.iter().enumerate() {
+        row.report(floors[usize::from(at >= 2)]);
+    }
+    println!("\nconnections that our clients opened in these rounds: {opened}");
+    Ok(())
+}
+
+/// What every client sends, and what it is answered.
+struct Load {
+    bearer: HeaderValue,
+    body: Bytes,
+    answer: Bytes,
+}
+
+impl Load {
+    fn prepare(runtime: &Runtime, gateway: &Host, pki: &Pki) -> Outcome<Self> {
+        let now = rfc3339(Clock::system().now().utc);
+        let body = json!({
+            "channelConfigurationId": CHANNEL,
+            "guestAttributes": { "region": "EU", "source": "web" },
+            "consent": { "marketing": true, "personalization": true, "analytics": true, "consentTimestamp": now },
+        });
+        let body = Bytes::from(body.to_string());
+        runtime.block_on(async {
+            let mut lane = bare::connect(gateway, &pki.ca_pem).await?;
+            let bearer = token(gateway, pki).await?;
+            let answer = bare::post(&mut lane, SESSIONS, &bearer, body.clone()).await?;
+            if answer.status() != StatusCode::CREATED {
+                return Err(format!("no session: {answer:?}").into());
+            }
+            Ok(Self {
+                bearer,
+                body,
+                answer: answer.into_body(),
+            })
+        })
+    }
+}
+
+async fn token(gateway: &Host, pki: &Pki) -> Outcome<HeaderValue> {
+    let (id, secret) = CLIENT;
+    let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+    let request = Request::post(format!("{gateway}/oauth/token"))
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Bytes::from(form))?;
+    let http = Client::builder(Tls::only_ca(pki.ca_pem.as_bytes())?).build();
+    let answer: Value = serde_json::from_slice(http.send(request).await?.body())?;
+    let token = answer["access_token"].as_str().ok_or("no token")?;
+    Ok(format!("Bearer {token}").parse()?)
+}
+
+/// The floor, in a process of its own.
+struct BareServer {
+    process: Process,
+    host: Host,
+    _folder: TempDir,
+}
+
+impl BareServer {
+    fn start(pki: &Pki, session: &[u8]) -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join(CERTIFICATE), &pki.cert_pem)?;
+        fs::write(folder.path().join(KEY), pki.key_pem.expose_secret())?;
+        fs::write(folder.path().join(SESSION), session)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut process = Process::start(command.arg(SERVER).arg(folder.path()))?;
+        Ok(Self {
+            host: format!("https://{}", process.line()?).parse()?,
+            process,
+            _folder: folder,
+        })
+    }
+
+    /// How many it has accepted.
+    fn connections(&mut self) -> Outcome<usize> {
+        Ok(self.process.ask("connections")?.parse()?)
+    }
+}
+
+async fn lanes(host: &Host, pki: &Pki) -> Outcome<Vec<Lane>> {
+    let mut lanes = Vec::new();
+    for _ in 0..AT_ONCE {
+        lanes.push(bare::connect(host, &pki.ca_pem).await?);
+    }
+    Ok(lanes)
+}
+
+/// `count` requests over connections that are open.
+async fn through(lanes: &mut Vec<Lane>, count: usize, load: &Load) -> Outcome<()> {
+    let mut under_way = JoinSet::new();
+    for mut lane in lanes.drain(..) {
+        let (bearer, body) = (load.bearer.clone(), load.body.clone());
+        under_way.spawn(async move {
+            for _ in 0..count / AT_ONCE {
+                let answer = bare::post(&mut lane, SESSIONS, &bearer, body.clone()).await?;
+                created(answer.status())?;
+            }
+            Outcome::Ok(lane)
+        });
+    }
+    while let Some(lane) = under_way.join_next().await {
+        lanes.push(lane??);
+    }
+    Ok(())
+}
+
+async fn by_http(http: &Client, host: &Host, load: &Load) -> Outcome<()> {
+    let uri: http::Uri = format!("{host}{SESSIONS}").parse()?;
+    let mut under_way = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let (http, uri, bearer, body) = (http.clone(), uri.clone(), load.bearer.clone(), load.body.clone());
+        under_way.spawn(async move {
+            for _ in 0..CHEAP / AT_ONCE {
+                let mut request = Request::new(body.clone());
+                *request.method_mut() = Method::POST;
+                *request.uri_mut() = uri.clone();
+                let headers = request.headers_mut();
+                headers.insert(AUTHORIZATION, bearer.clone());
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                created(http.send(request).await?.status())?;
+            }
+            Outcome::Ok(())
+        });
+    }
+    finished(under_way).await
+}
+
+async fn by_suite(suite: &GuestSessions) -> Outcome<()> {
+    let guest = guest()?;
+    let mut under_way = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let (suite, guest) = (suite.clone(), guest.clone());
+        under_way.spawn(async move {
+            for _ in 0..CHEAP / AT_ONCE {
+                suite.create(guest.clone()).await?;
+            }
+            Outcome::Ok(())
+        });
+    }
+    finished(under_way).await
+}
+
+async fn finished(mut under_way: JoinSet<Outcome<()>>) -> Outcome<()> {
+    while let Some(done) = under_way.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+fn created(status: StatusCode) -> Outcome<()> {
+    if status == StatusCode::CREATED {
+        Ok(())
+    } else {
+        Err(format!("answered with {status}").into())
+    }
+}
+
+/// What `work` costs each process per request, in µs.
+fn spent<const N: usize>(
+    requests: usize,
+    processes: [u32; N],
+    work: impl FnOnce() -> Outcome<()>,
+) -> Outcome<[f64; N]> {
+    let clocks = || -> Outcome<Vec<Duration>> { processes.iter().map(|process| cpu(*process)).collect() };
+    let before = clocks()?;
+    work()?;
+    let after = clocks()?;
+    let mut costs = [0.0; N];
+    for ((cost, after), before) in costs.iter_mut().zip(after).zip(before) {
+        *cost = (after - before).as_secs_f64() * 1e6 / requests as f64;
+    }
+    Ok(costs)
+}
+
+/// The CPU time of all threads of a process. `stat` would tell it in hundredths of a second only.
+fn cpu(process: u32) -> Outcome<Duration> {
+    let mut total = Duration::ZERO;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let spent = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let nanoseconds = spent.split(' ').next().ok_or("no schedstat")?;
+        total += Duration::from_nanos(nanoseconds.parse()?);
+    }
+    Ok(total)
+}
+
+/// One figure of the table, in µs.
+struct Row {
+    what: &'static str,
+    rounds: Vec<f64>,
+}
+
+impl Row {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            rounds: Vec::new(),
+        }
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.rounds.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted
+    }
+
+    fn median(&self) -> f64 {
+        self.sorted()[self.rounds.len() / 2]
+    }
+
+    fn report(&self, floor: f64) {
+        let (sorted, median) = (self.sorted(), self.median());
+        let range = format!("{:.1} to {:.1}", sorted[0], sorted[sorted.len() - 1]);
+        println!(
+            "{:40}{median:>9.1} µs{range:>16}{:>10.2}",
+            self.what,
+            median / floor
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! The gateway as any HTTP client sees it: requests made by hand, and answers as they came.
+
+use bytes::Bytes;
+use genesys_http::Client;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::world::{CHANNEL, World};
+
+/// Where guest sessions are created.
+pub(crate) const SESSIONS: &str = "/api/v2/webmessaging/guest-sessions";
+/// Where webhooks are registered.
+pub(crate) const WEBHOOKS: &str = "/api/v2/webhooks";
+
+/// What guest sessions are asked for with, unless a journey changes it.
+pub(crate) fn guest() -> Value {
+    json!({
+        "channelConfigurationId": CHANNEL,
+        "guestAttributes": { "region": "EU", "source": "web" },
+        "consent": { "marketing": true, "personalization": true, "analytics": true },
+    })
+}
+
+/// One API client of a gateway.
+pub(crate) struct Api {
+    http: Client,
+    base: String,
+    pub(crate) token: String,
+}
+
+impl Api {
+    /// Fetches a token for all that `client` may do.
+    pub(crate) async fn of(world: &World, client: (&str, &str)) -> Self {
+        Self::at(world.http(), world.url(""), client).await
+    }
+
+    /// The same at a gateway that is no [`World`]'s.
+    pub(crate) async fn at(http: Client, base: String, (id, secret): (&str, &str)) -> Self {
+        let mut api = Self {
+            http,
+            base,
+            token: String::new(),
+        };
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        let answer = api.send(Call::post("/oauth/token").form(&form)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        api.token = answer.json()["access_token"].as_str().unwrap().to_owned();
+        api
+    }
+
+    /// Sends a call as it is.
+    pub(crate) async fn send(&self, call: Call) -> Answer {
+        let request = call.0;
+        let mut parts = Request::builder()
+            .method(request.method())
+            .uri(format!("{}{}", self.base, request.uri()))
+            .body(request.body().clone())
+            .unwrap();
+        *parts.headers_mut() = request.headers().clone();
+        let response = self.http.send(parts).await.unwrap();
+        let (head, body) = response.into_parts();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            text: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+
+    /// Sends a call with this client's token, which must succeed, and gives the answer's body.
+    pub(crate) async fn ask(&self, call: Call) -> Value {
+        let answer = self.send(call.bearer(&self.token)).await;
+        assert!(answer.status.is_success(), "{} {}", answer.status, answer.text);
+        serde_json::from_str(&answer.text).unwrap_or(Value::Null)
+    }
+
+    /// Creates a session.
+    pub(crate) async fn create(&self, body: &Value) -> Value {
+        self.ask(Call::post(SESSIONS).json(body)).await
+    }
+}
+
+/// A request, built step by step. It goes to whichever gateway it is sent to.
+#[derive(Clone, Debug)]
+pub(crate) struct Call(Request<Bytes>);
+
+impl Call {
+    pub(crate) fn new(method: Method, path: &str) -> Self {
+        let mut request = Request::new(Bytes::new());
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().unwrap();
+        Self(request)
+    }
+
+    pub(crate) fn get(path: &str) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub(crate) fn post(path: &str) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    /// Adds a header; one of this name that is there already stays.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().unwrap();
+        let value = HeaderValue::from_str(value).unwrap();
+        self.0.headers_mut().append(name, value);
+        self
+    }
+
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header(AUTHORIZATION.as_str(), &format!("Bearer {token}"))
+    }
+
+    /// Sets a body and its media type.
+    pub(crate) fn body(mut self, media: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        *self.0.body_mut() = Bytes::from(bytes.into());
+        self.header(CONTENT_TYPE.as_str(), media)
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    pub(crate) fn form(self, body: &str) -> Self {
+        self.body("application/x-www-form-urlencoded", body)
+    }
+}
+
+/// An answer, its body read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {:?}", self.text))
+    }
+
+    /// The value of a header, which must be there once.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let mut values = self.headers.get_all(name).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            panic!("the header {name} is not there once: {self:?}");
+        };
+        value.to_str().unwrap()
+    }
+}

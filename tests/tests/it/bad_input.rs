@@ -1,0 +1,306 @@
+//! Bad input: each wrong request gets its typed error, and changes nothing.
+
+mod credentials;
+mod frames;
+mod limits;
+mod methods;
+mod oauth;
+mod sessions;
+mod upgrades;
+mod webhooks;
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use guest_store::SessionQuery;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest};
+use crate::world::{CLIENT, NEIGHBOUR, READER, World};
+
+/// A request that must be refused, and how.
+struct Bad {
+    what: String,
+    call: Call,
+    status: u16,
+    code: &'static str,
+    /// The fields that the answer's details must name.
+    fields: Vec<String>,
+    /// The error code of the details, where it matters.
+    rule: Option<&'static str>,
+    /// Headers that the answer must have.
+    headers: Vec<(&'static str, String)>,
+    /// Whether it is answered as an OAuth server answers.
+    oauth: bool,
+}
+
+fn bad(what: impl Into<String>, call: Call, status: u16, code: &'static str) -> Bad {
+    Bad {
+        what: what.into(),
+        call,
+        status,
+        code,
+        fields: Vec::new(),
+        rule: None,
+        headers: Vec::new(),
+        oauth: false,
+    }
+}
+
+impl Bad {
+    fn at(mut self, field: &str) -> Self {
+        self.fields.push(field.to_owned());
+        self
+    }
+
+    fn rule(mut self, code: &'static str) -> Self {
+        self.rule = Some(code);
+        self
+    }
+
+    fn with(mut self, header: &'static str, value: &str) -> Self {
+        self.headers.push((header, value.to_owned()));
+        self
+    }
+
+    fn in_oauth(mut self) -> Self {
+        self.oauth = true;
+        self
+    }
+
+    /// What is wrong with `answer`; nothing if it is as it should be.
+    fn faults(&self, answer: &Answer) -> String {
+        let mut faults = String::new();
+        let mut must = |holds: bool, what: &str| {
+            if !holds {
+                let _ = writeln!(faults, "  {what}");
+            }
+        };
+        must(
+            answer.status.as_u16() == self.status,
+            &format!("the status is not {}", self.status),
+        );
+        for (name, value) in &self.headers {
+            let found = answer.headers.get(*name).and_then(|found| found.to_str().ok());
+            must(found == Some(value), &format!("the header {name} is not {value}"));
+        }
+        must(
+            answer.headers.get("cache-control").is_some_and(|value| value == "no-store"),
+            "it may be cached",
+        );
+        if answer.status == StatusCode::UNAUTHORIZED {
+            must(
+                answer.headers.contains_key("www-authenticate"),
+                "it does not say how to authenticate",
+            );
+        }
+        let id = answer.headers.get("inin-correlation-id");
+        let id = id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+        must(!id.is_empty(), "it has no correlation id");
+        let body: Value = serde_json::from_str(&answer.text).unwrap_or_default();
+        let has_text = |name: &str| body[name].as_str().is_some_and(|text| text.len() > 10);
+        if self.oauth {
+            must(body["error"] == self.code, &format!("the error is not {}", self.code));
+            must(
+                has_text("error_description"),
+                "it does not say what is wrong",
+            );
+            return faults;
+        }
+        must(body["code"] == self.code, &format!("the code is not {}", self.code));
+        must(body["status"] == self.status, "the body's status is another one");
+        must(body["contextId"] == id, "its contextId is not the correlation id");
+        must(has_text("message"), "it does not say what is wrong");
+        must(body["errors"] == json!([]), "it has no list of errors");
+        let details = body["details"].as_array().cloned().unwrap_or_default();
+        let named: Vec<&str> = details
+            .iter()
+            .filter_map(|detail| detail["fieldName"].as_str())
+            .collect();
+        must(
+            named == self.fields,
+            &format!("the fields {named:?} are named in place of {:?}", self.fields),
+        );
+        must(
+            details.iter().all(|detail| {
+                let code = detail["errorCode"].as_str();
+                self.rule.map_or(code.is_some_and(|code| !code.is_empty()), |rule| code == Some(rule))
+            }),
+            "a detail has not its error code",
+        );
+        faults
+    }
+}
+
+/// A gateway in which there is something to be spoiled.
+struct Scene {
+    world: World,
+    api: Api,
+    reader: Api,
+    neighbour: Api,
+    /// A token that the gateway issued more than an hour ago.
+    expired: String,
+    /// A session whose access token has expired.
+    stale: Value,
+    live: Value,
+    /// A refresh token that `live` had before its present one.
+    used: String,
+    ended: Value,
+    /// What belongs to the neighbour.
+    strange: Value,
+    strange_webhook: Value,
+    webhook: Value,
+    other_webhook: Value,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let world = World::start().await;
+        let api = Api::of(&world, CLIENT).await;
+        let (expired, stale) = (api.token.clone(), api.create(&guest()).await);
+        world.clock.advance(Duration::from_secs(3_601));
+        let api = Api::of(&world, CLIENT).await;
+        let neighbour = Api::of(&world, NEIGHBOUR).await;
+
+        let mut live = guest();
+        live["guestId"] = "guest-1".into();
+        let mut live = api.create(&live).await;
+        let used = live["refreshToken"].as_str().unwrap().to_owned();
+        let refresh = Call::post(&path_of(&live, "/refresh")).json(&json!({ "refreshToken": used }));
+        let rotated = api.ask(refresh).await;
+        for name in ["accessToken", "refreshToken", "expiresAt"] {
+            live[name] = rotated[name].clone();
+        }
+        let ended = api.create(&guest()).await;
+        api.ask(Call::new(http::Method::DELETE, &path_of(&ended, ""))).await;
+        Self {
+            expired,
+            stale,
+            used,
+            strange: neighbour.create(&guest()).await,
+            strange_webhook: neighbour.ask(Call::post(WEBHOOKS).json(&webhook("theirs"))).await,
+            webhook: api.ask(Call::post(WEBHOOKS).json(&webhook("crm"))).await,
+            other_webhook: api.ask(Call::post(WEBHOOKS).json(&webhook("bi"))).await,
+            reader: Api::of(&world, READER).await,
+            live,
+            ended,
+            api,
+            neighbour,
+            world,
+        }
+    }
+
+    /// Everything that a bad request must leave as it is.
+    async fn state(&self) -> State {
+        let store = self.world.gateway.store();
+        let all = SessionQuery::All {
+            after: None,
+            limit: 1_000,
+        };
+        let sessions = store.sessions(all).await.unwrap();
+        let webhooks = store.webhooks().await.unwrap();
+        State {
+            sessions: sessions
+                .iter()
+                .map(|session| format!("{session:?} {:?}", session.document))
+                .collect(),
+            webhooks: webhooks
+                .iter()
+                .map(|webhook| format!("{webhook:?} {:?}", webhook.document))
+                .collect(),
+            metrics: self.api.ask(Call::get(&format!("{SESSIONS}/metrics"))).await,
+            deliveries: store.stats().await.unwrap().outbox_pending,
+            upstream: format!("{:?}", self.world.simulator.counters()),
+        }
+    }
+
+    /// The names of the audit entries from number `from` on.
+    async fn audited(&self, from: u64) -> Vec<String> {
+        let entries = self.world.gateway.store().audit_lines(from, 1_000, None).await.unwrap();
+        let action = |bytes: &[u8]| -> Value { serde_json::from_slice(bytes).unwrap() };
+        entries
+            .iter()
+            .map(|entry| action(&entry.bytes)["action"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    async fn audit_entries(&self) -> u64 {
+        self.world.gateway.store().stats().await.unwrap().audit_entries
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct State {
+    sessions: Vec<String>,
+    webhooks: Vec<String>,
+    metrics: Value,
+    deliveries: u64,
+    upstream: String,
+}
+
+/// A webhook that is registered and never called.
+fn webhook(name: &str) -> Value {
+    json!({
+        "name": name,
+        "uri": "https://crm.example/hook",
+        "enabled": false,
+        "eventFilters": [{ "predicate": { "type": "event", "values": ["webmessaging.guestsession.created"] } }],
+    })
+}
+
+fn path_of(session: &Value, rest: &str) -> String {
+    format!("{SESSIONS}/{}{rest}", session["id"].as_str().unwrap())
+}
+
+/// `body` with another value at `pointer`; `Null` there takes the field away.
+fn changed(body: &Value, pointer: &str, value: Value) -> Value {
+    let mut body = body.clone();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let parent = body.pointer_mut(parent).unwrap();
+    if value.is_null() {
+        parent.as_object_mut().unwrap().remove(name);
+    } else if let Some(list) = parent.as_array_mut() {
+        list[name.parse::<usize>().unwrap()] = value;
+    } else {
+        parent[name] = value;
+    }
+    body
+}
+
+#[tokio::test]
+async fn every_bad_request_gets_its_typed_error_and_changes_nothing() {
+    let scene = Scene::set().await;
+    let rows = [
+        oauth::rows(),
+        credentials::rows(&scene),
+        sessions::rows(&scene),
+        webhooks::rows(&scene),
+        upgrades::rows(&scene),
+        methods::rows(&scene),
+    ];
+    let rows: Vec<Bad> = rows.into_iter().flatten().collect();
+    assert!(rows.len() >= 60, "{} rows", rows.len());
+
+    let before = scene.state().await;
+    let mut failures = String::new();
+    for row in &rows {
+        let logged = scene.audit_entries().await;
+        let answer = scene.api.send(row.call.clone()).await;
+        let mut faults = row.faults(&answer);
+        for action in scene.audited(logged).await {
+            if !matches!(action.as_str(), "session.denied" | "token.reuse_detected") {
+                let _ = writeln!(faults, "  {action} was logged");
+            }
+        }
+        if !faults.is_empty() {
+            let _ = writeln!(failures, "{}: {} {}\n{faults}", row.what, answer.status, answer.text);
+        }
+    }
+    assert!(failures.is_empty(), "of {} bad requests:\n{failures}", rows.len());
+    assert_eq!(scene.state().await, before);
+    // what was not refused by mistake still works
+    scene.api.ask(Call::get(&path_of(&scene.live, ""))).await;
+    scene.neighbour.ask(Call::get(&path_of(&scene.strange, ""))).await;
+    scene.world.stop().await;
+}

@@ -1,0 +1,191 @@
+//! Bearer tokens that do not do, and things that belong to others.
+
+use http::Method;
+use serde_json::json;
+
+use super::{Bad, Scene, bad, path_of, webhook};
+use crate::api::{Call, SESSIONS, WEBHOOKS, guest};
+
+pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
+    let mut rows = tokens(scene);
+    rows.extend(scopes(scene));
+    rows.extend(strangers(scene));
+    rows.extend(ids(scene));
+    rows
+}
+
+fn tokens(scene: &Scene) -> Vec<Bad> {
+    let get = || Call::get(&path_of(&scene.live, ""));
+    let good = &scene.api.token;
+    let (claims, mac) = good.split_once('.').unwrap();
+    let forged = format!("{}A{}.{mac}", &claims[..9], &claims[10..]);
+    let mut rows = vec![
+        bad("no token", get(), 401, "authentication.required"),
+        bad(
+            "two tokens",
+            get().bearer(good).bearer(good),
+            401,
+            "authentication.required",
+        ),
+        bad(
+            "an expired token",
+            get().bearer(&scene.expired),
+            401,
+            "credentials.expired",
+        ),
+        bad(
+            "no token to create with",
+            Call::post(SESSIONS).json(&guest()),
+            401,
+            "authentication.required",
+        ),
+        bad(
+            "an expired token to create with",
+            Call::post(SESSIONS).json(&guest()).bearer(&scene.expired),
+            401,
+            "credentials.expired",
+        ),
+        bad(
+            "no token to register with",
+            Call::post(WEBHOOKS).json(&webhook("new")),
+            401,
+            "authentication.required",
+        ),
+        bad(
+            "no token for the figures",
+            Call::get(&format!("{SESSIONS}/metrics")),
+            401,
+            "authentication.required",
+        ),
+    ];
+    for (what, value) in [
+        ("a scheme that is not Bearer", format!("Basic {good}")),
+        ("a token without a scheme", good.clone()),
+        ("an empty token", "Bearer ".to_owned()),
+        ("a word for a token", "Bearer let-me-in".to_owned()),
+        ("a token with forged claims", format!("Bearer {forged}")),
+        ("a token without its MAC", format!("Bearer {claims}.")),
+        ("a token with half a MAC", format!("Bearer {claims}.{}", &mac[..20])),
+        ("a token and more", format!("Bearer {good}.{mac}")),
+        (
+            "a guest's access token",
+            format!("Bearer {}", scene.live["accessToken"].as_str().unwrap()),
+        ),
+    ] {
+        rows.push(bad(
+            what,
+            get().header("authorization", &value),
+            401,
+            "bad.credentials",
+        ));
+    }
+    rows
+}
+
+fn scopes(scene: &Scene) -> Vec<Bad> {
+    let live = |rest: &str| path_of(&scene.live, rest);
+    let write = [
+        Call::post(SESSIONS).json(&guest()),
+        Call::post(&live("/refresh")).json(&json!({ "refreshToken": scene.live["refreshToken"] })),
+        Call::new(Method::PATCH, &live("/consent")).json(&json!({ "marketing": false })),
+        Call::new(Method::DELETE, &live("")),
+    ]
+    .map(|call| (call, "webmessaging:guest:write"));
+    let one = format!("{WEBHOOKS}/{}", scene.webhook["id"].as_str().unwrap());
+    let webhooks = [
+        Call::get(WEBHOOKS),
+        Call::post(WEBHOOKS).json(&webhook("new")),
+        Call::get(&one),
+        Call::new(Method::PUT, &one).json(&webhook("new")),
+        Call::new(Method::DELETE, &one),
+    ]
+    .map(|call| (call, "webhooks:readwrite"));
+    write
+        .into_iter()
+        .chain(webhooks)
+        .map(|(call, scope)| {
+            let what = format!("without the scope {scope}: {call:?}");
+            bad(
+                what,
+                call.bearer(&scene.reader.token),
+                403,
+                "missing.permissions",
+            )
+            .at(scope)
+        })
+        .collect()
+}
+
+fn strangers(scene: &Scene) -> Vec<Bad> {
+    let strange = |rest: &str| path_of(&scene.strange, rest);
+    let webhook_of_others = format!("{WEBHOOKS}/{}", scene.strange_webhook["id"].as_str().unwrap());
+    [
+        Call::get(&strange("")),
+        Call::get(&strange("/audit")),
+        Call::new(Method::DELETE, &strange("")),
+        Call::post(&strange("/refresh")).json(&json!({ "refreshToken": scene.strange["refreshToken"] })),
+        Call::new(Method::PATCH, &strange("/consent")).json(&json!({ "marketing": false })),
+        Call::get(&webhook_of_others),
+        Call::new(Method::PUT, &webhook_of_others).json(&webhook("mine")),
+        Call::new(Method::DELETE, &webhook_of_others),
+    ]
+    .into_iter()
+    .map(|call| {
+        bad(
+            format!("a stranger's: {call:?}"),
+            call.bearer(&scene.api.token),
+            404,
+            "not.found",
+        )
+    })
+    .collect()
+}
+
+fn ids(scene: &Scene) -> Vec<Bad> {
+    let long = "x".repeat(129);
+    let mut rows = Vec::new();
+    for id in [
+        "00000000-0000-4000-8000-000000000000",
+        "no%20such",
+        "%ff",
+        "%00",
+        "..%2f..%2fetc%2fpasswd",
+        "'%20OR%201=1",
+        &long,
+    ] {
+        for (call, what) in [
+            (Call::get(&format!("{SESSIONS}/{id}")), "session"),
+            (Call::get(&format!("{SESSIONS}/{id}/audit")), "trail"),
+            (
+                Call::new(Method::DELETE, &format!("{SESSIONS}/{id}")),
+                "session's end",
+            ),
+            (
+                Call::post(&format!("{SESSIONS}/{id}/refresh")).json(&json!({ "refreshToken": "x" })),
+                "refresh",
+            ),
+            (
+                Call::new(Method::PATCH, &format!("{SESSIONS}/{id}/consent"))
+                    .json(&json!({ "marketing": false })),
+                "consent",
+            ),
+            (Call::get(&format!("{WEBHOOKS}/{id}")), "webhook"),
+            (
+                Call::new(Method::PUT, &format!("{WEBHOOKS}/{id}")).json(&webhook("new")),
+                "webhook's content",
+            ),
+            (
+                Call::new(Method::DELETE, &format!("{WEBHOOKS}/{id}")),
+                "webhook's end",
+            ),
+        ] {
+            rows.push(bad(
+                format!("the {what} of the id {id}"),
+                call.bearer(&scene.api.token),
+                404,
+                "not.found",
+            ));
+        }
+    }
+    rows
+}

@@ -1,0 +1,214 @@
+//! Frames of a guest's page that are not the contract's.
+
+use std::time::Duration;
+
+use http::Request;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use super::Scene;
+use crate::page::{Heard, Page, handshake, upgrade};
+
+/// A UUID, as the id of a message has to be.
+const ID: &str = "c0ffee00-0000-4000-8000-000000000001";
+
+/// Texts that are no frame, whether before the handshake or after.
+fn no_frames() -> Vec<String> {
+    let mut texts: Vec<String> = ["", "hello", "{", "[]", "7", "null", "{}", r#"{"type":7}"#]
+        .map(str::to_owned)
+        .into();
+    texts.push("[".repeat(10_000));
+    texts.extend(
+        [
+            json!({ "type": "shout", "text": "hi" }),
+            json!({ "type": "message", "id": ID }),
+            json!({ "type": "message", "text": "hi" }),
+            json!({ "type": "message", "id": "not-a-uuid", "text": "hi" }),
+            json!({ "type": "message", "id": ID, "text": 7 }),
+            json!({ "type": "message", "id": ID, "text": null }),
+            json!({ "type": "message", "id": ID, "text": "hi", "to": "everyone" }),
+            json!({ "type": "typing", "on": true }),
+            json!({ "type": "ping", "id": 7 }),
+            json!({ "type": "handshake" }),
+            json!({ "type": "handshake", "guestSessionId": "a b", "timestamp": "2026-11-22T12:30:00Z" }),
+            json!({ "type": "handshake", "guestSessionId": "a", "timestamp": "now", "token": "x" }),
+            json!({ "type": "handshake", "guestSessionId": "a", "timestamp": "now", "lastSequence": -1 }),
+        ]
+        .map(|frame| frame.to_string()),
+    );
+    texts
+}
+
+fn request(session: &Value) -> Request<()> {
+    upgrade(session["websocketUrl"].as_str().unwrap())
+}
+
+/// A socket on which nothing was said yet.
+async fn silent(session: &Value) -> Page {
+    Page::open(request(session)).await.unwrap()
+}
+
+async fn hear_error(page: &mut Page, code: &str) {
+    match page.hear().await {
+        Heard::Frame(frame) if frame["type"] == "error" && frame["code"] == code => {
+            assert!(frame["message"].as_str().is_some_and(|text| text.len() > 10));
+        }
+        heard => panic!("in place of the error {code} came {heard:?}"),
+    }
+}
+
+async fn still_there(page: &mut Page) {
+    page.say(&json!({ "type": "ping", "id": "still there?" })).await;
+    let pong = page.until("pong").await;
+    assert_eq!(pong["id"], "still there?");
+}
+
+async fn converses(page: &mut Page) {
+    let id = page.message("hello").await;
+    let accepted = page.until("message.accepted").await;
+    assert_eq!(accepted["id"], id.as_str());
+    page.until("message").await;
+}
+
+#[tokio::test]
+async fn bad_frames_are_answered_or_end_the_socket_and_the_session_goes_on() {
+    let scene = Scene::set().await;
+    let session = &scene.live;
+    converses(&mut Page::of(session).await).await;
+    let (before, logged) = (scene.state().await, scene.audit_entries().await);
+
+    bad_frames_are_told(session).await;
+    messages_that_cannot_be_sent_are_told(session).await;
+    what_breaks_the_protocol_closes_the_socket(session).await;
+    the_fifth_bad_frame_closes_the_socket(session).await;
+    nothing_goes_before_the_handshake(session).await;
+    handshakes_that_do_not_fit(&scene).await;
+
+    assert_eq!(scene.state().await, before);
+    assert_eq!(scene.audited(logged).await, Vec::<String>::new());
+    converses(&mut Page::of(session).await).await;
+    scene.world.stop().await;
+}
+
+async fn bad_frames_are_told(session: &Value) {
+    let second = handshake(session).to_string();
+    let texts: Vec<String> = no_frames().into_iter().chain([second]).collect();
+    // one more would close the socket
+    for texts in texts.chunks(4) {
+        let mut page = Page::of(session).await;
+        for text in texts {
+            page.send(Message::text(text)).await;
+            hear_error(&mut page, "bad.frame").await;
+        }
+        still_there(&mut page).await;
+    }
+}
+
+async fn messages_that_cannot_be_sent_are_told(session: &Value) {
+    let mut page = Page::of(session).await;
+    for (text, code) in [
+        (String::new(), "message.empty"),
+        ("x".repeat(4_097), "message.too.long"),
+        ("ü".repeat(2_049), "message.too.long"),
+    ] {
+        let id = page.message(&text).await;
+        let failed = page.until("message.failed").await;
+        assert_eq!((&failed["id"], &failed["code"]), (&json!(id), &json!(code)));
+    }
+    still_there(&mut page).await;
+}
+
+async fn what_breaks_the_protocol_closes_the_socket(session: &Value) {
+    let text = |bytes: Vec<u8>| Message::Frame(Frame::message(bytes, OpCode::Data(Data::Text), true));
+    for (message, code) in [
+        (Message::binary(b"{\"type\":\"typing\"}".to_vec()), 1003),
+        (text(b"\xff\xfe".to_vec()), 1007),
+        (Message::text("x".repeat(64 * 1024 + 1)), 1009),
+        (
+            Message::Frame(Frame::message(Vec::new(), OpCode::Data(Data::Reserved(3)), true)),
+            1002,
+        ),
+    ] {
+        let mut page = Page::of(session).await;
+        page.send(message.clone()).await;
+        assert_eq!(page.closed().await, Some(code), "after {message:?}");
+        let mut page = silent(session).await;
+        page.send(message.clone()).await;
+        assert_eq!(page.closed().await, Some(code), "before the handshake, after {message:?}");
+    }
+}
+
+async fn the_fifth_bad_frame_closes_the_socket(session: &Value) {
+    for mut page in [Page::of(session).await, silent(session).await] {
+        for _ in 0..5 {
+            page.send(Message::text("{}")).await;
+            hear_error(&mut page, "bad.frame").await;
+        }
+        assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+    }
+}
+
+async fn nothing_goes_before_the_handshake(session: &Value) {
+    for frame in [
+        json!({ "type": "message", "id": ID, "text": "hi" }),
+        json!({ "type": "typing" }),
+        json!({ "type": "ping" }),
+    ] {
+        let mut page = silent(session).await;
+        page.say(&frame).await;
+        hear_error(&mut page, "handshake.expected").await;
+        assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+    }
+    for texts in no_frames().chunks(4) {
+        let mut page = silent(session).await;
+        for text in texts {
+            page.send(Message::text(text)).await;
+            hear_error(&mut page, "bad.frame").await;
+        }
+        // the socket stays open for a better one
+        page.say(&handshake(session)).await;
+        page.until("handshake.accepted").await;
+    }
+}
+
+async fn handshakes_that_do_not_fit(scene: &Scene) {
+    let with = |session: &Value, field: &str, value: &Value| {
+        let mut frame = handshake(session);
+        frame[field] = value.clone();
+        frame
+    };
+    let (live, stale, ended) = (&scene.live, &scene.stale, &scene.ended);
+    let mut no_token = handshake(live);
+    no_token.as_object_mut().unwrap().remove("accessToken");
+    for (session, frame, code) in [
+        (live, no_token, "authentication.required"),
+        (live, with(live, "accessToken", &json!("let-me-in")), "bad.credentials"),
+        (live, with(live, "accessToken", &json!("")), "bad.credentials"),
+        (live, with(live, "accessToken", &live["refreshToken"]), "bad.credentials"),
+        (live, with(live, "accessToken", &stale["accessToken"]), "bad.credentials"),
+        (live, with(live, "guestSessionId", &stale["id"]), "not.found"),
+        (live, handshake(&scene.strange), "not.found"),
+        (stale, handshake(stale), "credentials.expired"),
+        (ended, handshake(ended), "session.ended"),
+    ] {
+        let mut page = silent(session).await;
+        page.say(&frame).await;
+        hear_error(&mut page, code).await;
+        assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_does_not_shake_hands_in_time_is_sent_away() {
+    let scene = Scene::set().await;
+    let mut page = silent(&scene.live).await;
+    // once this is answered, the gateway is waiting
+    page.send(Message::text("{}")).await;
+    hear_error(&mut page, "bad.frame").await;
+    scene.world.clock.advance(Duration::from_secs(10));
+    hear_error(&mut page, "handshake.timeout").await;
+    assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+    scene.world.stop().await;
+}

@@ -1,0 +1,61 @@
+//! Wrong methods on every path, and paths that there are not.
+
+use http::Method;
+
+use super::{Bad, Scene, bad, path_of};
+use crate::api::{Call, SESSIONS, WEBHOOKS};
+
+pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
+    let live = |rest: &str| path_of(&scene.live, rest);
+    let one_webhook = format!("{WEBHOOKS}/{}", scene.webhook["id"].as_str().unwrap());
+    let mut rows = Vec::new();
+    for (path, allow) in [
+        ("/oauth/token", "POST"),
+        ("/health", "GET"),
+        (SESSIONS, "POST"),
+        (&format!("{SESSIONS}/metrics"), "GET"),
+        (&live(""), "GET, DELETE"),
+        (&live("/refresh"), "POST"),
+        (&live("/consent"), "PATCH"),
+        (&live("/audit"), "GET"),
+        (&live("/socket"), "GET"),
+        (WEBHOOKS, "GET, POST"),
+        (&one_webhook, "GET, PUT, DELETE"),
+    ] {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+            if !allow.split(", ").any(|allowed| allowed == method) {
+                let call = Call::new(Method::from_bytes(method.as_bytes()).unwrap(), path);
+                rows.push(
+                    bad(
+                        format!("{method} {path}"),
+                        call.bearer(&scene.api.token),
+                        405,
+                        "method.not.allowed",
+                    )
+                    .with("allow", allow),
+                );
+            }
+        }
+    }
+    for path in [
+        "/",
+        "/api",
+        "/api/v2",
+        &format!("{SESSIONS}/"),
+        &live("/"),
+        &live("/everything"),
+        &live("/socket/more"),
+        "//oauth/token",
+        "/oauth/token/",
+        "/api/v3/webhooks",
+        &format!("{WEBHOOKS}/"),
+    ] {
+        rows.push(bad(
+            format!("GET {path}"),
+            Call::get(path).bearer(&scene.api.token),
+            404,
+            "not.found",
+        ));
+    }
+    rows
+}

@@ -1,0 +1,128 @@
+//! `POST /oauth/token`.
+
+use super::{Bad, bad};
+use crate::api::Call;
+use crate::world::{CLIENT, NEIGHBOUR, READER};
+
+const GRANT: &str = "grant_type=client_credentials";
+
+pub(super) fn rows() -> Vec<Bad> {
+    let form = |text: &str| Call::post("/oauth/token").form(text);
+    let basic = |credentials: &str, text: &str| form(text).header("authorization", credentials);
+    let (id, secret) = CLIENT;
+    let known = format!("client_id={id}&client_secret={secret}");
+    // all-scopes:secret-of-all-scopes
+    let right = "Basic YWxsLXNjb3BlczpzZWNyZXQtb2YtYWxsLXNjb3Blcw==";
+    let invalid_client = [
+        (
+            "a wrong secret",
+            form(&format!("{GRANT}&client_id={id}&client_secret=guess")),
+        ),
+        (
+            "another client's secret",
+            form(&format!("{GRANT}&client_id={id}&client_secret={}", NEIGHBOUR.1)),
+        ),
+        (
+            "an empty secret",
+            form(&format!("{GRANT}&client_id={id}&client_secret=")),
+        ),
+        (
+            "an unknown client",
+            form(&format!("{GRANT}&client_id=nobody&client_secret={secret}")),
+        ),
+        (
+            "a client id that cannot be one",
+            form(&format!("{GRANT}&client_id=%00%ff&client_secret={secret}")),
+        ),
+        ("no credentials", form(GRANT)),
+        ("no secret", form(&format!("{GRANT}&client_id={id}"))),
+        ("no form at all", form("")),
+        // all-scopes:guess
+        (
+            "a wrong secret by Basic",
+            basic("Basic YWxsLXNjb3BlczpndWVzcw==", GRANT),
+        ),
+        ("Basic that is no base64", basic("Basic %%%", GRANT)),
+        // nocolon
+        ("Basic without a colon", basic("Basic bm9jb2xvbg==", GRANT)),
+        ("a bearer token in place of Basic", basic("Bearer abc", GRANT)),
+    ];
+    let mut rows: Vec<Bad> = invalid_client
+        .into_iter()
+        .map(|(what, call)| bad(what, call, 401, "invalid_client").with("www-authenticate", "Basic realm=\"guest-sessions\""))
+        .collect();
+    rows.extend(
+        [
+            (
+                "both ways at once",
+                basic(right, &format!("{GRANT}&{known}")),
+                "invalid_request",
+            ),
+            (
+                "Basic twice",
+                basic(right, GRANT).header("authorization", right),
+                "invalid_request",
+            ),
+            (
+                "a repeated parameter",
+                form(&format!("{GRANT}&{known}&scope=a&scope=b")),
+                "invalid_request",
+            ),
+            (
+                "an unknown parameter",
+                form(&format!("{GRANT}&{known}&audience=x")),
+                "invalid_request",
+            ),
+            ("no grant", form(&known), "invalid_request"),
+            (
+                "a wrong grant",
+                form(&format!("grant_type=password&{known}")),
+                "unsupported_grant_type",
+            ),
+            (
+                "an unknown scope",
+                form(&format!("{GRANT}&{known}&scope=everything")),
+                "invalid_scope",
+            ),
+            (
+                "a scope that cannot be one",
+                form(&format!("{GRANT}&{known}&scope=a%22b")),
+                "invalid_scope",
+            ),
+            (
+                "a scope that the client has not",
+                form(&format!(
+                    "{GRANT}&client_id={}&client_secret={}&scope=webhooks:readwrite",
+                    READER.0, READER.1
+                )),
+                "invalid_scope",
+            ),
+        ]
+        .map(|(what, call, error)| bad(what, call, 400, error)),
+    );
+    rows = rows.into_iter().map(Bad::in_oauth).collect();
+    rows.extend([
+        bad(
+            "JSON in place of a form",
+            Call::post("/oauth/token").json(&serde_json::json!({ "grant_type": "client_credentials" })),
+            415,
+            "unsupported.media.type",
+        ),
+        bad(
+            "no media type",
+            Call::post("/oauth/token"),
+            415,
+            "unsupported.media.type",
+        ),
+        bad(
+            "a huge form",
+            form(&format!("{GRANT}&{known}&scope={}", "x".repeat(64 * 1024))),
+            413,
+            "body.too.large",
+        ),
+    ]);
+    for row in &mut rows {
+        row.what.insert_str(0, "oauth: ");
+    }
+    rows
+}

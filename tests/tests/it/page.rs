@@ -1,0 +1,135 @@
+//! The guest's page: a WebSocket of a session, spoken by hand.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use genesys_api::entropy;
+use http::Request;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::world::ORIGIN;
+
+/// How long an effect may take to show, in real time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits for an effect, but not for ever.
+pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .expect("nothing came within 10 seconds")
+}
+
+/// An open socket.
+pub(crate) struct Page {
+    socket: WebSocketStream<TcpStream>,
+}
+
+/// What a page hears.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Heard {
+    Closed(Option<u16>),
+    Frame(Value),
+}
+
+/// A handshake of the allowed page, on which the token can be put.
+pub(crate) fn upgrade(url: &str) -> Request<()> {
+    let uri: http::Uri = url.parse().unwrap();
+    let host = uri.authority().unwrap().as_str().to_owned();
+    Request::get(uri)
+        .header("host", host)
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("origin", ORIGIN)
+        .body(())
+        .unwrap()
+}
+
+impl Page {
+    /// Makes the upgrade, or gives the status and body of the refusal.
+    pub(crate) async fn open(request: Request<()>) -> Result<Self, (u16, String)> {
+        let address = request.uri().authority().unwrap().as_str().to_owned();
+        let stream = TcpStream::connect(address).await.unwrap();
+        match soon(tokio_tungstenite::client_async(request, stream)).await {
+            Ok((socket, _)) => Ok(Self { socket }),
+            Err(Error::Http(response)) => {
+                let body = response.body().clone().unwrap_or_default();
+                Err((response.status().as_u16(), String::from_utf8(body).unwrap()))
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Opens the socket of a session that was created, and shakes hands with its token in the frame.
+    pub(crate) async fn of(session: &Value) -> Self {
+        let mut page = Self::open(upgrade(session["websocketUrl"].as_str().unwrap()))
+            .await
+            .unwrap();
+        page.say(&handshake(session)).await;
+        let accepted = page.until("handshake.accepted").await;
+        assert_eq!(accepted["guestSessionId"], session["id"]);
+        page
+    }
+
+    pub(crate) async fn say(&mut self, frame: &Value) {
+        self.send(Message::text(frame.to_string())).await;
+    }
+
+    pub(crate) async fn send(&mut self, message: Message) {
+        soon(self.socket.send(message)).await.unwrap();
+    }
+
+    /// Says something new, and gives its id.
+    pub(crate) async fn message(&mut self, text: &str) -> String {
+        let id = entropy::uuid().to_string();
+        self.say(&json!({ "type": "message", "id": id, "text": text }))
+            .await;
+        id
+    }
+
+    /// The next frame, or the end.
+    pub(crate) async fn hear(&mut self) -> Heard {
+        loop {
+            return match soon(self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => Heard::Frame(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(frame))) => Heard::Closed(frame.map(|frame| frame.code.into())),
+                Some(Ok(_)) => continue,
+                Some(Err(_)) | None => Heard::Closed(None),
+            };
+        }
+    }
+
+    /// The next frame of this type; others are passed over.
+    pub(crate) async fn until(&mut self, kind: &str) -> Value {
+        loop {
+            match self.hear().await {
+                Heard::Frame(frame) if frame["type"] == kind => return frame,
+                Heard::Frame(_) => {}
+                Heard::Closed(code) => panic!("the socket closed with {code:?} before a frame {kind} came"),
+            }
+        }
+    }
+
+    /// The code that the socket is closed with; frames before that are passed over.
+    pub(crate) async fn closed(&mut self) -> Option<u16> {
+        loop {
+            if let Heard::Closed(code) = self.hear().await {
+                return code;
+            }
+        }
+    }
+}
+
+/// The first frame, with the token in it.
+pub(crate) fn handshake(session: &Value) -> Value {
+    json!({
+        "type": "handshake",
+        "guestSessionId": session["id"],
+        "timestamp": session["createdAt"],
+        "accessToken": session["accessToken"],
+    })
+}
