@@ -18,8 +18,9 @@ use std::sync::Arc;
 use crate::{Limits, Store};
 
 pub use deliveries::{
-    a_lease_is_exclusive_until_it_ends, a_webhook_takes_its_deliveries_along, leases_are_fair,
-    settlements_count, the_dead_are_remembered_within_limits,
+    a_lease_is_exclusive_until_it_ends, a_webhook_rests, a_webhook_takes_its_deliveries_along,
+    a_webhook_that_is_off_keeps_nothing_waiting, leases_are_fair, settlements_count,
+    the_dead_are_remembered_within_limits,
 };
 pub use journal::{an_export_verifies, checkpoints_come_by_themselves, the_log_is_read_by_page_and_subject};
 pub use model::behaves_like_the_model;
@@ -28,7 +29,7 @@ pub use sessions::{
 };
 pub use units::{
     a_unit_that_fails_leaves_nothing, concurrent_units_are_each_stored_once, events_fan_out,
-    the_outbox_is_bounded,
+    one_owner_does_not_stop_the_others, the_outbox_is_bounded,
 };
 pub use webhooks::{webhooks_are_limited, webhooks_are_put_and_removed};
 
@@ -75,12 +76,15 @@ macro_rules! conformance {
             a_lease_is_exclusive_until_it_ends
             a_session_is_read_back
             a_unit_that_fails_leaves_nothing
+            a_webhook_rests
             a_webhook_takes_its_deliveries_along
+            a_webhook_that_is_off_keeps_nothing_waiting
             an_export_verifies
             checkpoints_come_by_themselves
             concurrent_units_are_each_stored_once
             events_fan_out
             leases_are_fair
+            one_owner_does_not_stop_the_others
             sessions_are_found
             settlements_count
             the_dead_are_remembered_within_limits

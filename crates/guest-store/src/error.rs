@@ -74,7 +74,7 @@ pub enum StoreErrorKind {
     Corrupt,
     /// The delivery is no longer the caller's.
     #[error(
-        "the delivery is no longer yours: its lease ended, it was settled, or its webhook is gone; drop it"
+        "the delivery is no longer yours: its lease ended, it was settled, or its webhook is gone or off; drop it"
     )]
     Fenced,
     /// What should be stored cannot be.
@@ -89,9 +89,9 @@ pub enum StoreErrorKind {
     /// There is no such session or webhook.
     #[error("nothing was stored: there is no such session or webhook")]
     NotFound,
-    /// The outbox has reached its limit of rows or bytes.
+    /// The outbox, or the owner's share of it, has reached its limit of rows or bytes.
     #[error(
-        "nothing was stored: the outbox is full; mend or disable the webhook that does not take its deliveries"
+        "nothing was stored: the outbox, or the owner's share of it, is full; mend or disable the webhook that does not take its deliveries"
     )]
     OutboxFull,
     /// Whether the last units reached the disk is unknown, so nothing more is accepted.
@@ -99,8 +99,10 @@ pub enum StoreErrorKind {
         "the store accepts nothing more, for the disk failed it: mend the disk, then restart this process"
     )]
     Poisoned,
-    /// There are as many webhooks as allowed.
-    #[error("nothing was stored: there are as many webhooks as the limit allows; remove one first")]
+    /// There are as many webhooks as allowed, of this owner or of all.
+    #[error(
+        "nothing was stored: there are as many webhooks, of this owner or of all, as allowed; remove one first"
+    )]
     TooManyWebhooks,
     /// It cannot be reached, read or written now. Nothing of the request was stored.
     #[error("the store cannot be read or written now: check the disk and the permissions, then try again")]
@@ -122,7 +124,7 @@ pub enum Conflict {
     /// The guest has a session that has not ended.
     #[error("the guest has a session that has not ended; end that one first")]
     GuestInUse,
-    /// A session or webhook with this id is there.
+    /// A session or webhook with this id is there, or a webhook of another owner.
     #[error("a session or webhook with this id exists already")]
     IdInUse,
     /// Someone else has written the session or webhook since it was read.

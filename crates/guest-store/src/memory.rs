@@ -1,21 +1,23 @@
 //! A store in memory, for tests.
 
+mod outgoing;
+
 use std::collections::BTreeMap;
 use std::future::ready;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use audit::{Pseudonym, Signer, VerifierKey};
-use genesys_api::{SessionId, WebhookId};
+use genesys_api::SessionId;
 use time::OffsetDateTime;
 
 use crate::journal::{Journal, Record};
-use crate::outbox::lease_end;
 use crate::store::PAGE;
 use crate::{
-    Answer, Change, Committed, Conflict, Event, Leased, Limits, Session, SessionQuery, Settled, Settlement,
-    Stats, Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry, Unit, Webhook,
+    Answer, Change, Committed, Conflict, Leased, Limits, Session, SessionQuery, Settlement, Stats, Store,
+    StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry, Unit, Webhook,
 };
+use outgoing::Outgoing;
 
 /// A store in memory, for tests: it forgets, and a commit takes the longer the more it holds.
 #[derive(Debug)]
@@ -56,7 +58,13 @@ impl Store for MemoryStore {
     }
 
     fn webhooks(&self) -> Answer<'_, Vec<Webhook>> {
-        Box::pin(ready(Ok(self.state().webhooks.values().cloned().collect())))
+        Box::pin(ready(Ok(self
+            .state()
+            .outgoing
+            .webhooks
+            .values()
+            .cloned()
+            .collect())))
     }
 
     fn lease_deliveries(
@@ -65,7 +73,11 @@ impl Store for MemoryStore {
         lease: Duration,
         limit: usize,
     ) -> Answer<'_, Vec<Leased>> {
-        Box::pin(ready(Ok(self.state().lease(now, lease, limit.min(PAGE)))))
+        Box::pin(ready(Ok(self.state().outgoing.lease(
+            now,
+            lease,
+            limit.min(PAGE),
+        ))))
     }
 
     fn settle_delivery(&self, settlement: Settlement) -> Answer<'_, ()> {
@@ -124,83 +136,58 @@ impl Store for MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     sessions: BTreeMap<SessionId, Session>,
-    webhooks: BTreeMap<WebhookId, Webhook>,
-    outbox: BTreeMap<String, Row>,
-    /// How many deliveries there ever were, so that each has its place.
-    deliveries: u64,
+    outgoing: Outgoing,
     entries: Vec<(StoredEntry, Option<Pseudonym>)>,
     checkpoints: Vec<StoredCheckpoint>,
     journal: Journal,
 }
 
-#[derive(Debug)]
-struct Row {
-    place: u64,
-    webhook: WebhookId,
-    event: Event,
-    /// None once it was given up.
-    due_at: Option<OffsetDateTime>,
-    fence: u64,
-    attempts: u32,
-}
-
 impl State {
     fn commit(&mut self, unit: Unit, signer: &Signer, limits: &Limits) -> Result<Committed, StoreError> {
-        if let Some(change) = &unit.change {
-            self.check(change, limits)?;
-        }
-        let rows = self.fan_out(&unit, limits)?;
-        let first = self.journal.tree.size();
-        self.log(&unit.entries, signer)?;
-
-        let version = unit.change.and_then(|change| self.apply(change));
-        let deliveries = rows.len();
-        for (id, webhook, event) in rows {
-            let row = Row {
-                place: self.deliveries,
-                webhook,
-                due_at: Some(event.at),
-                event,
-                fence: 0,
-                attempts: 0,
-            };
-            self.deliveries += 1;
-            self.outbox.insert(id, row);
-        }
-        Ok(Committed {
-            version,
-            entries: first..self.journal.tree.size(),
-            deliveries,
-        })
-    }
-
-    fn check(&self, change: &Change, limits: &Limits) -> Result<(), StoreError> {
-        match change {
-            Change::CreateSession(session) => {
+        match &unit.change {
+            Some(Change::CreateSession(session)) => {
                 if self.sessions.contains_key(&session.id) {
                     return Err(Conflict::IdInUse.into());
                 }
                 if session.version != 0 {
                     return Err(Conflict::VersionChanged.into());
                 }
-                self.check_guest(session)
+                self.check_guest(session)?;
             }
-            Change::UpdateSession(session) => {
+            Some(Change::UpdateSession(session)) => {
                 let stored = self.sessions.get(&session.id).ok_or(StoreErrorKind::NotFound)?;
                 if stored.version != session.version {
                     return Err(Conflict::VersionChanged.into());
                 }
-                self.check_guest(session)
+                self.check_guest(session)?;
             }
-            Change::RemoveSession(id) if !self.sessions.contains_key(id) => {
-                Err(StoreErrorKind::NotFound.into())
+            Some(Change::RemoveSession(id)) if !self.sessions.contains_key(id) => {
+                return Err(StoreErrorKind::NotFound.into());
             }
-            Change::RemoveWebhook(id) if !self.webhooks.contains_key(id) => {
-                Err(StoreErrorKind::NotFound.into())
-            }
-            Change::RemoveSession(_) | Change::RemoveWebhook(_) => Ok(()),
-            Change::PutWebhook(webhook) => self.check_webhook(webhook, limits),
+            _ => {}
         }
+        let mut outgoing = self.outgoing.clone();
+        let (mut version, deliveries, dropped) = outgoing.commit(&unit, limits)?;
+        let first = self.journal.tree.size();
+        self.log(&unit.entries, signer)?;
+
+        // nothing below fails
+        self.outgoing = outgoing;
+        match unit.change {
+            Some(Change::CreateSession(mut session) | Change::UpdateSession(mut session)) => {
+                session.version += 1;
+                version = Some(session.version);
+                self.sessions.insert(session.id.clone(), session);
+            }
+            Some(Change::RemoveSession(id)) => drop(self.sessions.remove(&id)),
+            Some(Change::PutWebhook(_) | Change::RemoveWebhook(_)) | None => {}
+        }
+        Ok(Committed {
+            version,
+            entries: first..self.journal.tree.size(),
+            deliveries,
+            dropped,
+        })
     }
 
     fn check_guest(&self, session: &Session) -> Result<(), StoreError> {
@@ -216,70 +203,6 @@ impl State {
         Ok(())
     }
 
-    fn check_webhook(&self, webhook: &Webhook, limits: &Limits) -> Result<(), StoreError> {
-        match self.webhooks.get(&webhook.id) {
-            Some(_) if webhook.version == 0 => return Err(Conflict::IdInUse.into()),
-            Some(stored) if stored.version != webhook.version => return Err(Conflict::VersionChanged.into()),
-            Some(_) => {}
-            None if webhook.version > 0 => return Err(StoreErrorKind::NotFound.into()),
-            None if self.webhooks.len() as u64 >= limits.webhooks => {
-                return Err(StoreErrorKind::TooManyWebhooks.into());
-            }
-            None => {}
-        }
-        let taken = |other: &Webhook| {
-            other.id != webhook.id && other.owner == webhook.owner && other.name == webhook.name
-        };
-        if self.webhooks.values().any(taken) {
-            return Err(Conflict::WebhookNameInUse.into());
-        }
-        Ok(())
-    }
-
-    /// The deliveries of the unit's events to the webhooks as they are after its change.
-    fn fan_out(&self, unit: &Unit, limits: &Limits) -> Result<Vec<(String, WebhookId, Event)>, StoreError> {
-        let (changed, put) = match &unit.change {
-            Some(Change::PutWebhook(webhook)) => (Some(&webhook.id), Some(webhook)),
-            Some(Change::RemoveWebhook(id)) => (Some(id), None),
-            _ => (None, None),
-        };
-        let unchanged = self
-            .webhooks
-            .values()
-            .filter(|webhook| Some(&webhook.id) != changed);
-        let mut webhooks: Vec<&Webhook> = unchanged.chain(put).collect();
-        webhooks.sort_by_key(|webhook| &webhook.id);
-        let removed = if put.is_none() { changed } else { None };
-        let kept = |row: &&Row| row.due_at.is_some() && Some(&row.webhook) != removed;
-        let mut rows = self.outbox.values().filter(kept).count() as u64;
-        let mut bytes: u64 = self
-            .outbox
-            .values()
-            .filter(kept)
-            .map(|row| row.event.body.len() as u64)
-            .sum();
-
-        let mut deliveries: Vec<(String, WebhookId, Event)> = Vec::new();
-        for event in &unit.events {
-            let wants = |webhook: &&&Webhook| {
-                webhook.enabled && webhook.owner == event.owner && webhook.events.contains(&event.name)
-            };
-            for webhook in webhooks.iter().filter(wants) {
-                let id = event.delivery_id(&webhook.id);
-                if self.outbox.contains_key(&id) || deliveries.iter().any(|(other, ..)| *other == id) {
-                    return Err(Conflict::EventIdInUse.into());
-                }
-                rows += 1;
-                bytes += event.body.len() as u64;
-                if rows > limits.outbox_rows || bytes > limits.outbox_bytes {
-                    return Err(StoreErrorKind::OutboxFull.into());
-                }
-                deliveries.push((id, webhook.id.clone(), event.clone()));
-            }
-        }
-        Ok(deliveries)
-    }
-
     fn log(&mut self, drafts: &[audit::Draft], signer: &Signer) -> Result<(), StoreError> {
         let mut journal = self.journal.clone();
         for record in journal.append(drafts, signer)? {
@@ -290,33 +213,6 @@ impl State {
         }
         self.journal = journal;
         Ok(())
-    }
-
-    /// Does what was checked, and gives the new version.
-    fn apply(&mut self, change: Change) -> Option<u64> {
-        match change {
-            Change::CreateSession(mut session) | Change::UpdateSession(mut session) => {
-                session.version += 1;
-                let version = session.version;
-                self.sessions.insert(session.id.clone(), session);
-                Some(version)
-            }
-            Change::PutWebhook(mut webhook) => {
-                webhook.version += 1;
-                let version = webhook.version;
-                self.webhooks.insert(webhook.id.clone(), webhook);
-                Some(version)
-            }
-            Change::RemoveSession(id) => {
-                self.sessions.remove(&id);
-                None
-            }
-            Change::RemoveWebhook(id) => {
-                self.webhooks.remove(&id);
-                self.outbox.retain(|_, row| row.webhook != id);
-                None
-            }
-        }
     }
 
     fn find_sessions(&self, query: &SessionQuery) -> Vec<Session> {
@@ -355,121 +251,30 @@ impl State {
         }
     }
 
-    fn lease(&mut self, now: OffsetDateTime, lease: Duration, limit: usize) -> Vec<Leased> {
-        let mut due: BTreeMap<&WebhookId, Vec<(OffsetDateTime, u64, &String)>> = BTreeMap::new();
-        for (id, row) in &self.outbox {
-            if let Some(due_at) = row.due_at.filter(|due_at| *due_at <= now)
-                && self
-                    .webhooks
-                    .get(&row.webhook)
-                    .is_some_and(|webhook| webhook.enabled)
-            {
-                due.entry(&row.webhook).or_default().push((due_at, row.place, id));
-            }
-        }
-        let mut queues: Vec<_> = due.into_iter().collect();
-        for (_, queue) in &mut queues {
-            queue.sort_unstable();
-        }
-        queues.sort_by_key(|(webhook, queue)| (queue[0].0, *webhook));
-        let share = (limit / queues.len().max(1)).max(1);
-        let first = queues.iter().flat_map(|(_, queue)| queue.iter().take(share));
-        let rest = queues.iter().flat_map(|(_, queue)| queue.iter().skip(share));
-        let ids: Vec<String> = first
-            .chain(rest)
-            .take(limit)
-            .map(|(_, _, id)| (*id).clone())
-            .collect();
-
-        let until = lease_end(now, lease);
-        ids.into_iter().filter_map(|id| self.take(id, until)).collect()
-    }
-
-    fn take(&mut self, id: String, until: OffsetDateTime) -> Option<Leased> {
-        let row = self.outbox.get_mut(&id)?;
-        let webhook = self.webhooks.get(&row.webhook)?.clone();
-        row.due_at = Some(until);
-        row.fence += 1;
-        row.attempts += 1;
-        Some(Leased {
-            id,
-            fence: row.fence,
-            attempt: row.attempts,
-            webhook: Arc::new(webhook),
-            event: row.event.name.clone(),
-            body: row.event.body.clone(),
-            at: row.event.at,
-        })
-    }
-
     fn settle(
         &mut self,
         settlement: &Settlement,
         signer: &Signer,
         limits: &Limits,
     ) -> Result<(), StoreError> {
-        let row = self
-            .outbox
-            .get(&settlement.delivery)
-            .ok_or(StoreErrorKind::Fenced)?;
-        if row.attempts == 0 || row.due_at.is_none() || row.fence != settlement.fence {
-            return Err(StoreErrorKind::Fenced.into());
-        }
-        let webhook = row.webhook.clone();
+        self.outgoing.check_fence(settlement)?;
         self.log(&settlement.entries, signer)?;
-        match settlement.settled {
-            Settled::Delivered => {
-                self.outbox.remove(&settlement.delivery);
-            }
-            Settled::Dead => self.bury(&settlement.delivery, limits),
-            Settled::RetryAt(time) => {
-                if let Some(row) = self.outbox.get_mut(&settlement.delivery) {
-                    row.due_at = Some(time);
-                    row.fence += 1;
-                }
-            }
-        }
-        if let Some(webhook) = self.webhooks.get_mut(&webhook) {
-            webhook.failing_since = match settlement.settled {
-                Settled::Delivered => None,
-                _ => webhook.failing_since.or(Some(settlement.at)),
-            };
-            if settlement.disable_webhook {
-                webhook.enabled = false;
-                webhook.version += 1;
-            }
-        }
+        self.outgoing.settle(settlement, limits);
         Ok(())
     }
 
-    fn bury(&mut self, id: &str, limits: &Limits) {
-        if let Some(row) = self.outbox.get_mut(id) {
-            row.due_at = None;
-            row.event.body.clear();
-        }
-        let dead = self.outbox.iter().filter(|(_, row)| row.due_at.is_none());
-        let mut dead: Vec<_> = dead.map(|(id, row)| (row.place, id.clone())).collect();
-        dead.sort_unstable();
-        let excess = dead
-            .len()
-            .saturating_sub(usize::try_from(limits.outbox_dead).unwrap_or(usize::MAX));
-        for (_, id) in dead.drain(..excess) {
-            self.outbox.remove(&id);
-        }
-    }
-
     fn stats(&self) -> Stats {
-        let pending = || self.outbox.values().filter(|row| row.due_at.is_some());
         let live = self
             .sessions
             .values()
             .filter(|session| session.ended_at.is_none());
+        let pending = || self.outgoing.pending();
         Stats {
             live_sessions: live.count() as u64,
             outbox_pending: pending().count() as u64,
-            outbox_bytes: pending().map(|row| row.event.body.len() as u64).sum(),
-            outbox_oldest: pending().map(|row| row.event.at).min(),
-            outbox_dead: (self.outbox.len() - pending().count()) as u64,
+            outbox_bytes: pending().map(|(_, bytes)| bytes).sum(),
+            outbox_oldest: pending().map(|(at, _)| at).min(),
+            outbox_dead: self.outgoing.dead() as u64,
             audit_entries: self.journal.tree.size(),
         }
     }

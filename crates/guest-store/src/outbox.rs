@@ -88,6 +88,10 @@ impl fmt::Debug for Leased {
     }
 }
 
+/// Most deliveries to one webhook that are under lease at once. Our choice: enough to keep an endpoint busy, and few
+/// enough that one which never answers holds up only a part of the workers.
+pub(crate) const IN_FLIGHT: usize = 4;
+
 /// When a lease that begins now ends.
 pub(crate) fn lease_end(now: OffsetDateTime, lease: Duration) -> OffsetDateTime {
     now.saturating_add(lease.try_into().unwrap_or(time::Duration::MAX))
@@ -102,9 +106,12 @@ pub struct Settlement {
     pub fence: u64,
     /// When it was settled.
     pub at: OffsetDateTime,
-    /// How it went. A failure marks the webhook as failing since `at`, if it was not yet; a success ends that.
+    /// How it went. A failure marks the webhook as failing since `at`, if it was not yet, and counts; a success ends
+    /// that.
     pub settled: Settled,
-    /// Whether the webhook is to be switched off.
+    /// Until when nothing more of the webhook is to be leased, if the endpoint asked for a rest. Never shortens one.
+    pub rest_until: Option<OffsetDateTime>,
+    /// Whether the webhook is to be switched off, and what is waiting for it given up.
     pub disable_webhook: bool,
     /// What is to be logged with it.
     pub entries: Vec<Draft>,

@@ -21,6 +21,10 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Se
 pub trait Store: Debug + Send + Sync {
     /// Stores a unit of work, all of it or nothing.
     ///
+    /// A full outbox holds back new sessions, and nothing that is under way: a unit that creates a session is refused
+    /// if there is no room for one of its deliveries, be it in the owner's share or at all. In any other unit such a
+    /// delivery is dropped: it counts as given up, without its body, and in [`Committed::dropped`].
+    ///
     /// # Errors
     /// [`StoreErrorKind::Conflict`](crate::StoreErrorKind::Conflict), `NotFound`, `Invalid`, `OutboxFull` and
     /// `TooManyWebhooks` are about this unit, and nothing of it was stored. `Unavailable` and `Poisoned` are about
@@ -28,18 +32,29 @@ pub trait Store: Debug + Send + Sync {
     fn commit(&self, unit: Unit) -> Answer<'_, Committed>;
 
     /// The session with this id.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if its row cannot be read.
     fn session(&self, id: &SessionId) -> Answer<'_, Option<Session>>;
 
     /// Some sessions; at most 1,000 whatever the query's limit.
+    ///
+    /// One whose row cannot be read is left out, and logged as an error, so that it keeps nobody from the others. It
+    /// takes no place of the limit: a page that is not full is the last one.
     fn sessions(&self, query: SessionQuery) -> Answer<'_, Vec<Session>>;
 
-    /// All webhooks, in the order of their ids.
+    /// All webhooks, in the order of their ids. One whose row cannot be read is left out, and logged as an error.
     fn webhooks(&self) -> Answer<'_, Vec<Webhook>>;
 
     /// Takes deliveries that are due at `now` for the caller alone until `now + lease`; at most 1,000 whatever the
-    /// limit. Every webhook that has some due gets its share of the limit before any gets more.
+    /// limit.
     ///
-    /// Who does not settle a delivery in time loses it: it is due again when the lease ends.
+    /// A webhook has at most four under lease at once, and none while it rests. Of those that have some due, the one
+    /// with the fewest under lease comes next, then the one whose last turn was the longest ago, then the one that
+    /// has waited the longest: so an endpoint that does not answer keeps no other one waiting.
+    ///
+    /// Who does not settle a delivery in time loses it: it is due again when the lease ends. A delivery that cannot
+    /// be read is given up, a webhook that cannot be read is switched off, and both are logged as errors.
     fn lease_deliveries(&self, now: OffsetDateTime, lease: Duration, limit: usize)
     -> Answer<'_, Vec<Leased>>;
 
@@ -47,7 +62,7 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreErrorKind::Fenced`](crate::StoreErrorKind::Fenced) if it is no longer the caller's: leased anew,
-    /// settled, or gone with its webhook.
+    /// settled, given up as its webhook was switched off, or gone with it.
     fn settle_delivery(&self, settlement: Settlement) -> Answer<'_, ()>;
 
     /// Entries of the log from number `from` on, of one subject or of all; at most 1,000 whatever the limit. None
@@ -69,6 +84,9 @@ pub trait Store: Debug + Send + Sync {
     fn checkpoints(&self, from: u64, limit: usize) -> Answer<'_, Vec<StoredCheckpoint>>;
 
     /// How much there is of everything.
+    ///
+    /// Cheap, however much there is, and answered by what writes: fit for a check of health, within a time that the
+    /// caller sets. An error means that nothing can be stored.
     fn stats(&self) -> Answer<'_, Stats>;
 
     /// The key that verifies the log.
@@ -92,7 +110,8 @@ pub struct Unit {
 pub enum Change {
     /// A new session.
     CreateSession(Session),
-    /// A new webhook (version 0), or one that changes.
+    /// A new webhook (version 0), or one that changes; its owner stays. What is waiting for one that is switched off
+    /// is given up.
     PutWebhook(Webhook),
     /// A session goes for good; it should have ended.
     RemoveSession(SessionId),
@@ -112,6 +131,8 @@ pub struct Committed {
     pub entries: Range<u64>,
     /// How many deliveries the events made.
     pub deliveries: usize,
+    /// How many deliveries were dropped, for there was no room for them.
+    pub dropped: usize,
 }
 
 /// Which sessions.
@@ -180,21 +201,27 @@ pub struct Stats {
     pub outbox_bytes: u64,
     /// When the event of the oldest of them happened.
     pub outbox_oldest: Option<OffsetDateTime>,
-    /// Deliveries that were given up.
+    /// Deliveries that were given up or dropped, as many as are remembered.
     pub outbox_dead: u64,
     /// Entries of the log.
     pub audit_entries: u64,
 }
 
-/// How much a store takes.
+/// How much a store takes. An owner who is over a share of their own is held back alone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     /// Most deliveries that are still to be made. 100,000 unless told.
     pub outbox_rows: u64,
     /// Most bytes of their bodies. 256 MiB unless told.
     pub outbox_bytes: u64,
-    /// Most deliveries that are remembered after they were given up; the oldest go first. 10,000 unless told.
+    /// Most deliveries that are remembered after they were given up or dropped; the oldest go first. 10,000 unless told.
     pub outbox_dead: u64,
+    /// Most deliveries of one owner that are still to be made. 10,000 unless told.
+    pub owner_outbox_rows: u64,
+    /// Most bytes of their bodies. 32 MiB unless told.
+    pub owner_outbox_bytes: u64,
+    /// Most webhooks of one owner. 20 unless told.
+    pub owner_webhooks: u64,
     /// Most webhooks. 1,000 unless told.
     pub webhooks: u64,
     /// Most units that wait to be stored; who comes then waits before the queue. 1,024 unless told.
@@ -207,6 +234,9 @@ impl Default for Limits {
             outbox_rows: 100_000,
             outbox_bytes: 256 * 1024 * 1024,
             outbox_dead: 10_000,
+            owner_outbox_rows: 10_000,
+            owner_outbox_bytes: 32 * 1024 * 1024,
+            owner_webhooks: 20,
             webhooks: 1_000,
             queue: 1_024,
         }

@@ -6,6 +6,7 @@ mod task;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use genesys_api::{Clock, entropy};
 use secrecy::SecretString;
@@ -14,7 +15,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use self::task::Task;
-use crate::{AdmittedOrigin, Contract, Conversation, Event, MessageId, SendError, SocketUrl, State};
+use crate::conversation::LONGEST_GOODBYE;
+use crate::web_messaging::CustomAttributes;
+use crate::{
+    AdmittedOrigin, Contract, Conversation, Event, Farewell, MessageId, SendError, SocketUrl, State,
+};
 
 /// Events that may wait for the application. When they are that many the socket is no longer read, until some are.
 const BACKLOG: usize = 64;
@@ -80,8 +85,11 @@ impl Connection {
         self.handle.clone()
     }
 
-    /// Waits for the next event; `None` after the last one, [`Event::Ended`]. If the future is dropped, no event is
-    /// lost.
+    /// Waits for the next event; `None` after the last one, [`Event::Ended`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped before it is ready, as in a `tokio::select!` that another branch wins, no event is
+    /// lost: the next call gives it.
     pub async fn next_event(&mut self) -> Option<Event> {
         let shared = &*self.handle.shared;
         loop {
@@ -116,6 +124,16 @@ impl Connection {
         self.handle.typing();
     }
 
+    /// As [`Handle::set_farewell`].
+    pub fn set_farewell(&self, farewell: Farewell) {
+        self.handle.set_farewell(farewell);
+    }
+
+    /// As [`Handle::update_attributes`].
+    pub fn update_attributes(&self, attributes: CustomAttributes) {
+        self.handle.update_attributes(attributes);
+    }
+
     /// As [`Handle::update_token`].
     pub fn update_token(&self, token: SecretString) {
         self.handle.update_token(token);
@@ -127,15 +145,25 @@ impl Connection {
         self.handle.state()
     }
 
-    /// Ends the conversation and waits until it is over, at most 8 s; returns the events that came meanwhile.
-    pub async fn close(mut self) -> Vec<Event> {
-        self.handle.end();
+    /// Ends the conversation and waits until it is over, at most 7 s; returns the events that came meanwhile.
+    pub async fn close(self) -> Vec<Event> {
+        self.close_within(LONGEST_GOODBYE).await
+    }
+
+    /// As [`Self::close`], but takes no longer than `within`, by the process' clock: see [`Conversation::end_within`].
+    pub async fn close_within(mut self, within: Duration) -> Vec<Event> {
+        let clock = self.handle.shared.clock.clone();
+        let latest = clock.now().instant + within.min(LONGEST_GOODBYE);
+        self.handle.end_within(within);
         let mut events = Vec::new();
         while let Some(event) = self.next_event().await {
             events.push(event);
         }
-        // the task still puts the close frame on the socket
-        let _ = (&mut self.task).await;
+        tokio::select! {
+            // it still puts the close frame on the socket
+            _ = &mut self.task => {}
+            () = clock.sleep_until(latest) => {}
+        }
         events
     }
 }
@@ -186,10 +214,27 @@ impl Handle {
         self.shared.lock().update_token(token);
     }
 
-    /// Ends the conversation; events follow until [`Event::Ended`].
+    /// Replaces the custom attributes that go out with the next message, so that what the guest no longer agrees to
+    /// travels no more: see [`Conversation::update_attributes`].
+    pub fn update_attributes(&self, attributes: CustomAttributes) {
+        self.shared.lock().update_attributes(attributes);
+    }
+
+    /// Changes what ending means: [`Farewell::Clear`] when the guest leaves for good, [`Farewell::Leave`] when the
+    /// process does.
+    pub fn set_farewell(&self, farewell: Farewell) {
+        self.shared.lock().set_farewell(farewell);
+    }
+
+    /// Ends the conversation, in up to 7 s; events follow until [`Event::Ended`].
     pub fn end(&self) {
+        self.end_within(LONGEST_GOODBYE);
+    }
+
+    /// As [`Self::end`], in up to `within`: see [`Conversation::end_within`].
+    pub fn end_within(&self, within: Duration) {
         let now = self.shared.clock.now();
-        self.shared.lock().end(now);
+        self.shared.lock().end_within(within, now);
         self.shared.to_task.notify_one();
         self.shared.to_application.notify_one();
     }

@@ -75,7 +75,8 @@ impl WebMessaging {
         }
     }
 
-    /// Sends these with each message until the first one is accepted.
+    /// Sends these with each message until the first one is accepted, and again to a new session. They can be
+    /// replaced later: [`Conversation::update_attributes`](crate::Conversation::update_attributes).
     #[must_use]
     pub fn with_attributes(mut self, attributes: CustomAttributes) -> Self {
         self.attributes = attributes;
@@ -90,7 +91,8 @@ impl WebMessaging {
         self
     }
 
-    /// What ending the conversation means.
+    /// What ending the conversation means; it can be changed later:
+    /// [`Conversation::set_farewell`](crate::Conversation::set_farewell).
     #[must_use]
     pub fn with_farewell(mut self, farewell: Farewell) -> Self {
         self.farewell = farewell;
@@ -102,7 +104,8 @@ impl WebMessaging {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Farewell {
-    /// Clears the conversation: it ends for the agent, and its history is lost. The deployment must allow it.
+    /// Clears the conversation: it ends for the agent, and its history is lost. The deployment must allow it
+    /// (`conversationClear`); one that does not answers 403, and the conversation is left.
     Clear,
     /// Closes the socket; the conversation lives on and can be resumed with the same token.
     #[default]

@@ -14,15 +14,16 @@
 //! | `handle_closed` | – | `Reconnecting` | `Reconnecting` | `Reconnecting` | – | `Closed` | – |
 //! | `handle_closed`, final code | – | `Failed` | `Failed` | `Failed` | – | `Closed` | – |
 //! | `handle_refused` | – | `Reconnecting`; `Failed` if final | – | – | – | – | – |
-//! | timeout | – | disconnect | disconnect | ping; disconnect after two | `Connecting` | close; then `Closed` | – |
+//! | timeout | – | disconnect | disconnect | ping; disconnect after two | `Connecting` | farewell; close; then `Closed` | – |
 //! | `send_text` | waits | waits | waits | sent; refused in `ReadOnly` | waits | refused | refused |
-//! | `end` | `Closed` | `Closed` | `Closing` | `Closing` | `Closed` | – | – |
+//! | `end` | `Closed` | `Closed` | `Closing` | `Closing` | `Closed` | sooner, if told so | – |
 
 mod backoff;
 mod dialect;
 mod event;
 mod hearing;
 mod heartbeat;
+mod leaving;
 mod outbox;
 mod seen;
 mod state;
@@ -38,20 +39,20 @@ use self::backoff::Backoff;
 use self::dialect::Dialect;
 pub use self::event::{CloseInfo, Ending, Event, FailureReason, Loss, Refusal, Session};
 pub use self::heartbeat::{Beat, Heartbeat};
+use self::leaving::Goodbye;
+#[cfg(feature = "client")]
+pub(crate) use self::leaving::LONGEST_GOODBYE;
 use self::outbox::Outbox;
 pub use self::outbox::SendError;
 use self::seen::Seen;
 pub use self::state::{Command, Reason, State, Transmit};
+use crate::web_messaging::CustomAttributes;
 use crate::{AdmittedOrigin, ClientHandshake, Contract, MessageId, RawFrame, SocketUrl};
 
 /// How long a connection may take, with its upgrade.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the service may take to configure the session.
 const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long ending waits for messages that are on their way.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long ending waits for the service's close frame.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two typing indicators (Genesys' guidance).
 const TYPING_INTERVAL: Duration = Duration::from_secs(5);
 /// Most events that wait to be polled.
@@ -75,6 +76,10 @@ pub struct Conversation {
     pace: Option<Instant>,
     typed: Option<Instant>,
     was_configured: bool,
+    /// A new session is to be greeted.
+    greet: bool,
+    /// Since we leave.
+    goodbye: Option<Goodbye>,
     expires_at: Option<OffsetDateTime>,
     seen: Seen,
     command: Option<Command>,
@@ -98,6 +103,8 @@ impl Conversation {
             pace: None,
             typed: None,
             was_configured: false,
+            greet: false,
+            goodbye: None,
             expires_at: None,
             seen: Seen::default(),
             command: None,
@@ -127,6 +134,14 @@ impl Conversation {
     /// nothing: the token is the session itself.
     pub fn update_token(&mut self, token: SecretString) {
         self.dialect.update_token(token);
+    }
+
+    /// Replaces the custom attributes: from now on no frame carries another value than these. The next message
+    /// carries them, unless these very ones have arrived already; if there are none, nothing is sent. What has left
+    /// cannot be called back, and what has arrived stays with the conversation. Under `guest-sessions` this does
+    /// nothing.
+    pub fn update_attributes(&mut self, attributes: CustomAttributes) {
+        self.dialect.update_attributes(attributes);
     }
 
     /// Connects for the first time, or at once where a wait is on.
@@ -167,26 +182,6 @@ impl Conversation {
         {
             self.typed = Some(now.instant);
             self.transmits.push_back(Transmit::Frame(self.dialect.typing()));
-        }
-    }
-
-    /// Ends the conversation: waits up to 5 s for messages that are on their way, then closes.
-    pub fn end(&mut self, now: Now) {
-        match self.state {
-            State::Closing | State::Closed | State::Failed => {}
-            State::Configured if self.socket => {
-                self.state = State::Closing;
-                self.deadline = Some((now.instant + DRAIN_TIMEOUT, Reason::Drain));
-            }
-            State::Configuring | State::ReadOnly if self.socket => {
-                self.state = State::Closing;
-                self.close(now);
-            }
-            State::Connecting => {
-                self.command = Some(Command::Disconnect);
-                self.finish(Ending::ByUs);
-            }
-            _ => self.finish(Ending::ByUs),
         }
     }
 
@@ -267,8 +262,11 @@ impl Conversation {
             match reason {
                 Reason::ConnectTimeout | Reason::ConfigureTimeout => self.disconnect(Loss::NoAnswer),
                 Reason::Configure => self.configure(now),
-                Reason::Drain => self.close(now),
+                Reason::Drain => self.say_farewell(now),
+                Reason::Farewell => self.close(now),
                 Reason::Close => {
+                    // the close frame was said, or could not be
+                    self.socket = false;
                     self.command = Some(Command::Disconnect);
                     self.finish(Ending::ByUs);
                 }
@@ -309,6 +307,13 @@ impl Conversation {
         if !self.socket || !(self.state == State::Configured || draining) {
             return None;
         }
+        if self.state == State::Configured
+            && std::mem::take(&mut self.greet)
+            && let Some(greeting) = self.dialect.greeting()
+        {
+            self.outbox.count_request(now.instant);
+            return Some(Transmit::Frame(greeting));
+        }
         let pings = self.pings();
         match self.outbox.next(now.instant, pings) {
             Ok(Some((id, text))) => return Some(Transmit::Frame(self.dialect.message(id, text))),
@@ -316,7 +321,7 @@ impl Conversation {
             Err(at) => self.pace = Some(at),
         }
         if draining && self.outbox.is_idle() {
-            self.close(now);
+            self.say_farewell(now);
         }
         self.transmits.pop_front()
     }
@@ -349,17 +354,6 @@ impl Conversation {
         self.transmits
             .push_back(Transmit::Frame(self.dialect.opening(now)));
         self.deadline = Some((now.instant + CONFIGURE_TIMEOUT, Reason::ConfigureTimeout));
-    }
-
-    /// Says farewell and closes; what waits will not be sent.
-    fn close(&mut self, now: Now) {
-        self.give_up_waiting(&FailureReason::Ended);
-        let farewell = self.dialect.farewell().filter(|_| self.was_configured);
-        self.transmits.extend(farewell.map(Transmit::Frame));
-        self.transmits.push_back(GOODBYE);
-        // nothing may follow a close frame, not even a ping
-        self.heartbeat = None;
-        self.deadline = Some((now.instant + CLOSE_TIMEOUT, Reason::Close));
     }
 
     /// Has the socket dropped, or its opening given up; `handle_closed` follows.

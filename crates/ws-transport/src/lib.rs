@@ -27,4 +27,4 @@ pub use message::{
 };
 pub use origin::{AdmittedOrigin, Origin, OriginError, OriginPolicy, OriginPolicyError, ParseOriginError};
 pub use url::{SocketUrl, SocketUrlError};
-pub use wire::{RawFrame, SecretText, Text};
+pub use wire::{RawFrame, RawJson, SecretText, Text};

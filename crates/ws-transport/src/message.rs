@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::wire::RawFrame;
+use crate::wire::{Length, RawFrame};
 
 /// Longest text of the guest, in bytes of UTF-8; Genesys Cloud answers 4011 to a longer one.
 pub const TEXT_LIMIT: usize = 4096;
@@ -58,8 +58,8 @@ impl<'de> Deserialize<'de> for MessageId {
 #[error("a message id is a UUID with hyphens, 36 characters long")]
 pub struct MessageIdError;
 
-/// Something that was said to the guest, or by the guest elsewhere.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Something that was said to the guest, or by the guest elsewhere. `Debug` shows lengths: it is personal data.
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Message {
     /// Tells it from any other, live or in the history.
@@ -80,13 +80,37 @@ pub struct Message {
     pub sequence: Option<u64>,
 }
 
-/// Who speaks.
-#[derive(Clone, Debug, Eq, PartialEq)]
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("id", &self.id)
+            .field("text", &Length(&self.text))
+            .field("from", &self.from)
+            .field("at", &self.at)
+            .field("direction", &self.direction)
+            .field("quick_replies", &self.quick_replies)
+            .field("other_content", &self.other_content)
+            .field("sequence", &self.sequence)
+            .finish()
+    }
+}
+
+/// Who speaks. `Debug` does not show the name.
+#[derive(Clone, Eq, PartialEq)]
 pub struct Author {
     /// What they are.
     pub kind: AuthorKind,
     /// What they are called.
     pub name: Option<String>,
+}
+
+impl fmt::Debug for Author {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Author")
+            .field("kind", &self.kind)
+            .field("name", &self.name.as_deref().map(Length))
+            .finish()
+    }
 }
 
 /// What an author is.
@@ -109,13 +133,22 @@ pub enum Direction {
     Outbound,
 }
 
-/// An answer to choose.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// An answer to choose. `Debug` shows lengths.
+#[derive(Clone, Eq, PartialEq)]
 pub struct QuickReply {
     /// What the guest reads.
     pub text: String,
     /// What the bot gets.
     pub payload: String,
+}
+
+impl fmt::Debug for QuickReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuickReply")
+            .field("text", &Length(&self.text))
+            .field("payload", &Length(&self.payload))
+            .finish()
+    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::ops::Deref;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-/// Text of a frame, borrowed from it unless it holds an escape.
+/// Text of a frame, borrowed from it unless it holds an escape. `Debug` shows its length: somebody may have said it.
 #[derive(Clone, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -34,7 +35,35 @@ impl From<String> for Text<'_> {
 
 impl fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        Length(&self.0).fmt(f)
+    }
+}
+
+/// How long a text is, in place of it.
+pub(crate) struct Length<'a>(pub(crate) &'a str);
+
+impl fmt::Debug for Length<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} bytes]", self.0.len())
+    }
+}
+
+/// A part of a frame, as it came. `Debug` shows its length.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(transparent)]
+pub struct RawJson<'a>(#[serde(borrow)] &'a RawValue);
+
+impl<'a> RawJson<'a> {
+    /// The text as it came.
+    #[must_use]
+    pub fn as_str(&self) -> &'a str {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for RawJson<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Length(self.as_str()).fmt(f)
     }
 }
 

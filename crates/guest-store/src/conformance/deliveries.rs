@@ -24,6 +24,7 @@ fn settlement(leased: &Leased, settled: Settled) -> Settlement {
         fence: leased.fence,
         at: at(30),
         settled,
+        rest_until: None,
         disable_webhook: false,
         entries: Vec::new(),
     }
@@ -72,22 +73,16 @@ pub async fn a_lease_is_exclusive_until_it_ends(make: Make) {
     assert!(endless.expect("leasable").is_empty());
 }
 
-/// A webhook with many deliveries does not keep those of another one waiting.
+/// An endpoint that does not answer keeps no other one waiting.
 pub async fn leases_are_fair(make: Make) {
     let store = make(Limits::default());
     for id in ["a", "b", "c"] {
         stored(&*store, unit(Change::PutWebhook(webhook(id, "o", id, &[id])))).await;
     }
-    let off = Webhook {
-        enabled: false,
-        version: 1,
-        ..webhook("c", "o", "c", &["c"])
-    };
-    for (webhook, count) in [("a", 20), ("b", 3), ("c", 2)] {
+    for (webhook, count) in [("a", 20), ("b", 3)] {
         let many = (0..count).map(|number| event(&format!("{webhook}-{number}"), "o", webhook));
         stored(&*store, events(many.collect())).await;
     }
-    stored(&*store, unit(Change::PutWebhook(off))).await;
     let count = |leased: &[Leased]| {
         let mut counts = BTreeMap::new();
         for delivery in leased {
@@ -95,22 +90,136 @@ pub async fn leases_are_fair(make: Make) {
         }
         counts.into_iter().collect::<Vec<_>>()
     };
-    let leased = lease(&*store, at(0), 4).await;
-    assert_eq!(count(&leased), [("a".to_owned(), 2), ("b".to_owned(), 2)]);
-    let leased = lease(&*store, at(0), 4).await;
-    assert_eq!(count(&leased), [("a".to_owned(), 3), ("b".to_owned(), 1)]);
-    let leased = lease(&*store, at(0), 100).await;
-    assert_eq!(
-        count(&leased),
-        [("a".to_owned(), 15)],
-        "and none of one that is off"
-    );
-    let on = Webhook {
-        version: 2,
-        ..webhook("c", "o", "c", &["c"])
+    let counts = |expected: &[(&str, i32)]| {
+        let expected = expected.iter();
+        expected
+            .map(|(id, count)| ((*id).to_owned(), *count))
+            .collect::<Vec<_>>()
     };
-    stored(&*store, unit(Change::PutWebhook(on))).await;
-    assert_eq!(count(&lease(&*store, at(0), 100).await), [("c".to_owned(), 2)]);
+    let leased = lease(&*store, at(0), 3).await;
+    assert_eq!(count(&leased), counts(&[("a", 2), ("b", 1)]));
+    let leased = lease(&*store, at(1), 1).await;
+    assert_eq!(count(&leased), counts(&[("b", 1)]), "which has fewer under lease");
+    let under_lease = lease(&*store, at(2), 100).await;
+    assert_eq!(
+        count(&under_lease),
+        counts(&[("a", 2), ("b", 1)]),
+        "four, and all there are"
+    );
+    assert!(
+        lease(&*store, at(3), 100).await.is_empty(),
+        "whatever else is due of it"
+    );
+    stored(&*store, events(vec![event("c-1", "o", "c")])).await;
+    assert_eq!(count(&lease(&*store, at(3), 100).await), counts(&[("c", 1)]));
+
+    // what is settled makes room, and so does what was not settled in time
+    let of_a = under_lease
+        .iter()
+        .find(|leased| leased.webhook.id.as_str() == "a");
+    let settled = settlement(of_a.expect("there are two"), Settled::RetryAt(at(1_000)));
+    store.settle_delivery(settled).await.expect("settled");
+    assert_eq!(count(&lease(&*store, at(4), 100).await), counts(&[("a", 1)]));
+    let leased = lease(&*store, at(60), 100).await;
+    assert_eq!(count(&leased), counts(&[("a", 2), ("b", 1)]));
+
+    let store = make(Limits::default());
+    for id in ["a", "b", "c"] {
+        stored(&*store, unit(Change::PutWebhook(webhook(id, "o", id, &["n"])))).await;
+    }
+    let many = (0..9).map(|number| event(&format!("e-{number}"), "o", "n"));
+    stored(&*store, events(many.collect())).await;
+    let mut order = Vec::new();
+    for second in 0..9 {
+        // each gives up at once, so none has anything under lease
+        let leased = store.lease_deliveries(at(second), Duration::ZERO, 1).await;
+        order.push(leased.expect("leasable").remove(0).webhook.id.to_string());
+    }
+    assert_eq!(order.concat(), "abcabcabc", "in turn");
+}
+
+/// What is waiting for a webhook that is switched off is given up, also what is under lease.
+pub async fn a_webhook_that_is_off_keeps_nothing_waiting(make: Make) {
+    let store = make(Limits {
+        outbox_dead: 5,
+        ..Limits::default()
+    });
+    for id in ["a", "b"] {
+        stored(&*store, unit(Change::PutWebhook(webhook(id, "o", id, &[id])))).await;
+    }
+    let many = (0..3).map(|number| event(&format!("a-{number}"), "o", "a"));
+    stored(&*store, events(many.collect())).await;
+    stored(&*store, events(vec![event("b-1", "o", "b")])).await;
+    let figures = async || {
+        let stats = store.stats().await.expect("readable");
+        (stats.outbox_pending, stats.outbox_bytes, stats.outbox_dead)
+    };
+    let size = event("b-1", "o", "b").body.len() as u64;
+    assert_eq!(figures().await, (4, 4 * size, 0));
+
+    let leased = lease(&*store, at(0), 1).await.remove(0);
+    let put = |version, enabled| {
+        unit(Change::PutWebhook(Webhook {
+            enabled,
+            version,
+            ..webhook("a", "o", "a", &["a"])
+        }))
+    };
+    stored(&*store, put(1, false)).await;
+    assert_eq!(figures().await, (1, size, 3));
+    fenced(&*store, settlement(&leased, Settled::Delivered)).await;
+    stored(&*store, put(2, true)).await;
+    assert_eq!(figures().await, (1, size, 3), "it begins anew");
+    stored(
+        &*store,
+        events(vec![event("a-9", "o", "a"), event("a-8", "o", "a")]),
+    )
+    .await;
+    let leased = lease(&*store, at(0), 10).await;
+    assert_eq!(leased.len(), 3);
+
+    let of_a = leased.iter().find(|leased| leased.webhook.id.as_str() == "a");
+    let last = Settlement {
+        disable_webhook: true,
+        ..settlement(of_a.expect("it has its share"), Settled::RetryAt(at(60)))
+    };
+    store.settle_delivery(last).await.expect("settled");
+    assert_eq!(figures().await, (1, size, 5));
+    assert_eq!(lease(&*store, at(1_000), 10).await.len(), 1, "of the other one");
+    stored(
+        &*store,
+        unit(Change::RemoveWebhook("a".parse().expect("a valid id"))),
+    )
+    .await;
+    assert_eq!(figures().await, (1, size, 0));
+}
+
+/// Nothing is sent to an endpoint that asked for a rest, until that is over.
+pub async fn a_webhook_rests(make: Make) {
+    let store = make(Limits::default());
+    stored(
+        &*store,
+        unit(Change::PutWebhook(webhook("w", "o", "crm", &["created"]))),
+    )
+    .await;
+    let many = (0..4).map(|number| event(&format!("e-{number}"), "o", "created"));
+    stored(&*store, events(many.collect())).await;
+    let leased = lease(&*store, at(0), 3).await;
+    for (delivery, settled, rest_until) in [
+        (0, Settled::RetryAt(at(5)), Some(at(30))),
+        (1, Settled::RetryAt(at(5)), Some(at(20))),
+        (2, Settled::Delivered, None),
+    ] {
+        let settlement = Settlement {
+            rest_until,
+            ..settlement(&leased[delivery], settled)
+        };
+        store.settle_delivery(settlement).await.expect("settled");
+        let webhook = store.webhooks().await.expect("readable").remove(0);
+        assert_eq!(webhook.rest_until, Some(at(30)), "it is never shortened");
+    }
+    assert!(lease(&*store, at(29), 10).await.is_empty());
+    assert_eq!(lease(&*store, at(30), 10).await.len(), 3);
 }
 
 /// A settlement counts for its webhook, and is stored with its entries or not at all.
@@ -137,24 +246,33 @@ pub async fn settlements_count(make: Make) {
 
     let health = async || {
         let webhook = store.webhooks().await.expect("readable").remove(0);
-        (webhook.failing_since, webhook.enabled, webhook.version)
+        (
+            webhook.failing_since,
+            webhook.failures,
+            webhook.enabled,
+            webhook.version,
+        )
     };
     store
         .settle_delivery(settlement(&leased[0], Settled::RetryAt(at(90))))
         .await
         .expect("settled");
-    assert_eq!(health().await, (Some(at(30)), true, 1));
+    assert_eq!(health().await, (Some(at(30)), 1, true, 1));
     let later = Settlement {
         at: at(40),
         ..settlement(&leased[1], Settled::Dead)
     };
     store.settle_delivery(later).await.expect("settled");
-    assert_eq!(health().await, (Some(at(30)), true, 1), "since the first failure");
+    assert_eq!(
+        health().await,
+        (Some(at(30)), 2, true, 1),
+        "since the first failure"
+    );
     store
         .settle_delivery(settlement(&leased[2], Settled::Delivered))
         .await
         .expect("settled");
-    assert_eq!(health().await, (None, true, 1));
+    assert_eq!(health().await, (None, 0, true, 1));
 
     let again = lease(&*store, at(90), 10).await.remove(0);
     let last = Settlement {
@@ -163,7 +281,7 @@ pub async fn settlements_count(make: Make) {
         ..settlement(&again, Settled::Dead)
     };
     store.settle_delivery(last).await.expect("settled");
-    assert_eq!(health().await, (Some(at(30)), false, 2));
+    assert_eq!(health().await, (Some(at(30)), 1, false, 2));
     let stats = store.stats().await.expect("readable");
     assert_eq!(
         (stats.outbox_pending, stats.outbox_dead, stats.audit_entries),

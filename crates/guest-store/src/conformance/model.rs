@@ -1,8 +1,9 @@
 //! Random requests to a store, compared with a model that is too simple to be wrong.
 
+mod deliveries;
 mod request;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use genesys_api::WebhookId;
@@ -38,9 +39,12 @@ pub fn behaves_like_the_model(make: Make) {
 }
 
 const LIMITS: Limits = Limits {
-    outbox_rows: 5,
-    outbox_bytes: 30,
-    outbox_dead: 3,
+    outbox_rows: 11,
+    outbox_bytes: 60,
+    outbox_dead: 5,
+    owner_outbox_rows: 8,
+    owner_outbox_bytes: 40,
+    owner_webhooks: 2,
     webhooks: 3,
     queue: 4,
 };
@@ -50,10 +54,20 @@ struct Model {
     now: i64,
     /// Guest, whether it ended, version.
     sessions: BTreeMap<u8, (u8, bool, u64)>,
-    /// Name, whether it is on, since when it fails, version.
-    webhooks: BTreeMap<u8, (u8, bool, Option<i64>, u64)>,
+    webhooks: BTreeMap<u8, Hook>,
     outbox: Vec<Delivery>,
     entries: u64,
+}
+
+#[derive(Clone, Default)]
+struct Hook {
+    name: u8,
+    is_on: bool,
+    version: u64,
+    failing_since: Option<i64>,
+    failures: u32,
+    rest_until: Option<i64>,
+    last_turn: Option<i64>,
 }
 
 #[derive(Clone)]
@@ -64,6 +78,7 @@ struct Delivery {
     /// None once it was given up.
     due: Option<i64>,
     happened: i64,
+    is_leased: bool,
     fence: u64,
     attempt: u32,
 }
@@ -87,8 +102,10 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
                 let mut next = model.clone();
                 let expected = next.commit(change, entries, &events);
                 let found = store.commit(unit).await;
-                let found =
-                    found.map(|committed| (committed.version, committed.entries.end, committed.deliveries));
+                let found = found.map(|committed| {
+                    let sent = [committed.deliveries, committed.dropped];
+                    (committed.version, committed.entries.end, sent)
+                });
                 assert_eq!(found.map_err(|error| error.kind()), expected, "{text}");
                 if expected.is_ok() {
                     model = next;
@@ -106,6 +123,7 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
             Request::Settle {
                 which,
                 settled,
+                rest,
                 disable,
             } => {
                 let Some(lease) = leases.iter().rev().nth(which) else {
@@ -122,11 +140,12 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
                         fence: lease.fence,
                         at: at(model.now),
                         settled,
+                        rest_until: rest.map(|seconds| at(model.now + seconds)),
                         disable_webhook: disable,
                         entries: vec![draft("g")],
                     })
                     .await;
-                let expected = model.settle(lease, settled, disable);
+                let expected = model.settle(lease, settled, rest, disable);
                 assert_eq!(found.map_err(|error| error.kind()), expected, "{text}");
             }
         }
@@ -164,15 +183,16 @@ impl Model {
                 stale,
                 enabled,
             } => {
-                let mut webhook = webhook(&id.to_string(), "o", &name.to_string(), &["created"]);
+                let mut webhook = webhook(&id.to_string(), owner(id), &name.to_string(), &["created"]);
                 webhook.enabled = enabled;
-                webhook.version = self.webhooks.get(&id).map_or(0, |stored| stored.3) + u64::from(stale);
+                webhook.version =
+                    self.webhooks.get(&id).map_or(0, |stored| stored.version) + u64::from(stale);
                 Change::PutWebhook(webhook)
             }
             Changed::RemoveWebhook { id } => Change::RemoveWebhook(webhook_id(id)),
         });
         let events = events.iter().map(|(id, bytes)| {
-            let mut event = event(&id.to_string(), "o", "created");
+            let mut event = event(&id.to_string(), owner(*id), "created");
             event.body = vec![b'x'; usize::from(*bytes)].into();
             event.at = at(self.now);
             event
@@ -189,14 +209,15 @@ impl Model {
         change: Option<Changed>,
         entries: u8,
         events: &[(u8, u8)],
-    ) -> Result<(Option<u64>, u64, usize), StoreErrorKind> {
+    ) -> Result<(Option<u64>, u64, [usize; 2]), StoreErrorKind> {
+        let is_creation = matches!(change, Some(Changed::CreateSession { .. }));
         let version = change.map_or(Ok(None), |change| self.change(change))?;
-        let mut deliveries = 0;
+        let (mut made, mut dropped) = (0, 0);
         for (id, bytes) in events {
             let on: Vec<u8> = self
                 .webhooks
                 .iter()
-                .filter(|(_, stored)| stored.1)
+                .filter(|(webhook, stored)| owner(**webhook) == owner(*id) && stored.is_on)
                 .map(|(id, _)| *id)
                 .collect();
             for webhook in on {
@@ -210,18 +231,22 @@ impl Model {
                     bytes: u64::from(*bytes),
                     due: Some(self.now),
                     happened: self.now,
+                    is_leased: false,
                     fence: 0,
                     attempt: 0,
                 });
-                deliveries += 1;
-                let stats = self.stats();
-                if stats.outbox_pending > LIMITS.outbox_rows || stats.outbox_bytes > LIMITS.outbox_bytes {
+                if !self.is_too_full(owner(webhook)) {
+                    made += 1;
+                } else if is_creation {
                     return Err(StoreErrorKind::OutboxFull);
+                } else {
+                    dropped += 1;
+                    self.bury(self.outbox.len() - 1);
                 }
             }
         }
         self.entries += u64::from(entries);
-        Ok((version, self.entries, deliveries))
+        Ok((version, self.entries, [made, dropped]))
     }
 
     fn change(&mut self, change: Changed) -> Result<Option<u64>, StoreErrorKind> {
@@ -258,24 +283,38 @@ impl Model {
                 stale,
                 enabled,
             } => {
-                let stored = self.webhooks.get(&id).map_or(0, |stored| stored.3);
-                match (stored, stale) {
+                let stored = self.webhooks.get(&id).cloned().unwrap_or_default();
+                let own = || {
+                    self.webhooks
+                        .iter()
+                        .filter(|(other, _)| owner(**other) == owner(id))
+                };
+                match (stored.version, stale) {
                     (0, true) => return Err(StoreErrorKind::NotFound),
                     (_, true) => return conflict(Conflict::VersionChanged),
-                    (0, false) if self.webhooks.len() as u64 >= LIMITS.webhooks => {
+                    (0, false)
+                        if self.webhooks.len() as u64 >= LIMITS.webhooks
+                            || own().count() as u64 >= LIMITS.owner_webhooks =>
+                    {
                         return Err(StoreErrorKind::TooManyWebhooks);
                     }
                     _ => {}
                 }
-                if self
-                    .webhooks
-                    .iter()
-                    .any(|(other, stored)| *other != id && stored.0 == name)
-                {
+                if own().any(|(other, stored)| *other != id && stored.name == name) {
                     return conflict(Conflict::WebhookNameInUse);
                 }
-                self.webhooks.insert(id, (name, enabled, None, stored + 1));
-                Ok(Some(stored + 1))
+                let put = Hook {
+                    name,
+                    is_on: enabled,
+                    version: stored.version + 1,
+                    last_turn: stored.last_turn,
+                    ..Hook::default()
+                };
+                self.webhooks.insert(id, put);
+                if !enabled {
+                    self.bury_all(id);
+                }
+                Ok(Some(stored.version + 1))
             }
             Changed::RemoveWebhook { id } => {
                 self.outbox.retain(|delivery| delivery.webhook != id);
@@ -294,76 +333,6 @@ impl Model {
         }
         self.sessions.insert(id, new);
         Ok(Some(new.2))
-    }
-
-    /// Checks what was leased: each is due, the limit is used up, and every webhook has its share.
-    fn lease(&mut self, leased: &[Leased], limit: usize, seconds: u64) {
-        let mut due: BTreeMap<u8, usize> = BTreeMap::new();
-        for delivery in &self.outbox {
-            if delivery.due.is_some_and(|due| due <= self.now) && self.webhooks[&delivery.webhook].1 {
-                *due.entry(delivery.webhook).or_default() += 1;
-            }
-        }
-        assert_eq!(leased.len(), limit.min(due.values().sum()));
-        let ids: BTreeSet<_> = leased.iter().map(|lease| &lease.id).collect();
-        assert_eq!(ids.len(), leased.len(), "each once");
-        if limit >= due.len() {
-            for (webhook, count) in &due {
-                let id = webhook_id(*webhook);
-                let share = leased.iter().filter(|lease| lease.webhook.id == id).count();
-                assert!(
-                    share >= (*count).min(limit / due.len()),
-                    "webhook {webhook} has its share"
-                );
-            }
-        }
-        for lease in leased {
-            let mut of_that_id = self.outbox.iter_mut().filter(|delivery| delivery.id == lease.id);
-            let delivery = of_that_id.next().expect("it is in the outbox");
-            assert!(delivery.due.is_some_and(|due| due <= self.now) && self.webhooks[&delivery.webhook].1);
-            delivery.attempt += 1;
-            assert_eq!(lease.attempt, delivery.attempt);
-            assert!(lease.fence > delivery.fence);
-            delivery.fence = lease.fence;
-            delivery.due = Some(self.now + i64::try_from(seconds).expect("a few"));
-        }
-    }
-
-    fn settle(&mut self, lease: &Leased, settled: Settled, disable: bool) -> Result<(), StoreErrorKind> {
-        let now = self.now;
-        let found = self.outbox.iter().position(|delivery| {
-            delivery.id == lease.id && delivery.fence == lease.fence && delivery.due.is_some()
-        });
-        let at = found.ok_or(StoreErrorKind::Fenced)?;
-        let delivery = &mut self.outbox[at];
-        // whoever comes next has a higher one
-        delivery.fence += 1;
-        let webhook = self
-            .webhooks
-            .get_mut(&delivery.webhook)
-            .expect("it outlives its deliveries");
-        webhook.2 = if settled == Settled::Delivered {
-            None
-        } else {
-            webhook.2.or(Some(now))
-        };
-        if disable {
-            (webhook.1, webhook.3) = (false, webhook.3 + 1);
-        }
-        match settled {
-            Settled::Delivered => drop(self.outbox.remove(at)),
-            Settled::RetryAt(_) => delivery.due = Some(now + 50),
-            Settled::Dead => {
-                (delivery.due, delivery.bytes) = (None, 0);
-                let dead = |delivery: &Delivery| delivery.due.is_none();
-                if self.outbox.iter().filter(|delivery| dead(delivery)).count() as u64 > LIMITS.outbox_dead {
-                    let oldest = self.outbox.iter().position(dead).expect("there is one");
-                    self.outbox.remove(oldest);
-                }
-            }
-        }
-        self.entries += 1;
-        Ok(())
     }
 
     fn stats(&self) -> Stats {
@@ -411,18 +380,28 @@ impl Model {
             .map(|webhook| {
                 (
                     webhook.id.to_string(),
-                    webhook.enabled,
-                    webhook.failing_since,
-                    webhook.version,
+                    (webhook.enabled, webhook.version),
+                    (webhook.failing_since, webhook.failures, webhook.rest_until),
                 )
             })
             .collect();
         let expected = self.webhooks.iter();
         let expected: Vec<_> = expected
-            .map(|(id, (_, on, failing, version))| (id.to_string(), *on, failing.map(at), *version))
+            .map(|(id, hook)| {
+                (
+                    id.to_string(),
+                    (hook.is_on, hook.version),
+                    (hook.failing_since.map(at), hook.failures, hook.rest_until.map(at)),
+                )
+            })
             .collect();
         assert_eq!(webhooks, expected, "after {after}");
     }
+}
+
+/// Whose a webhook or an event is.
+fn owner(id: u8) -> &'static str {
+    if id.is_multiple_of(2) { "o" } else { "p" }
 }
 
 fn webhook_id(id: u8) -> WebhookId {

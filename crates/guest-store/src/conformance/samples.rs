@@ -42,6 +42,8 @@ pub(super) fn webhook(id: &str, owner: &str, name: &str, events: &[&str]) -> Web
         events: events.iter().map(|event| (*event).to_owned()).collect(),
         enabled: true,
         failing_since: None,
+        failures: 0,
+        rest_until: None,
         version: 0,
         secrets: format!("canary-key-{id}").into(),
         document: json!({"uri": "https://crm.example/hook", "canary": format!("canary-header-{id}")}),

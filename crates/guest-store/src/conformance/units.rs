@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::samples::{at, bad_draft, draft, event, events, refused, session, stored, unit, webhook};
 use super::{Fixture, Make};
-use crate::{Change, Conflict, Limits, SessionQuery, Settled, Settlement, StoreErrorKind, Unit, Webhook};
+use crate::{
+    Change, Conflict, Limits, SessionQuery, Settled, Settlement, Store, StoreErrorKind, Unit, Webhook,
+};
 
 /// Events reach the enabled webhooks of their owner that ask for them, also one that is put in the same unit.
 pub async fn events_fan_out(make: Make) {
@@ -132,48 +134,81 @@ pub async fn a_unit_that_fails_leaves_nothing(make: Make) {
     assert_eq!((committed.entries, committed.deliveries), (0..1, 2));
 }
 
-/// The outbox takes so many deliveries, and so many bytes; what leaves it makes room.
+/// The outbox takes so many deliveries, and so many bytes, of all owners and of each; what leaves it makes room.
 pub async fn the_outbox_is_bounded(make: Make) {
     let most = Limits::default();
-    has_room_for_two(make(Limits {
-        outbox_rows: 2,
-        ..most
-    }))
-    .await;
-    has_room_for_two(make(Limits {
-        outbox_bytes: 20,
-        ..most
-    }))
-    .await;
+    for limits in [
+        Limits {
+            outbox_rows: 2,
+            ..most
+        },
+        Limits {
+            outbox_bytes: 20,
+            ..most
+        },
+        Limits {
+            owner_outbox_rows: 2,
+            ..most
+        },
+        Limits {
+            owner_outbox_bytes: 20,
+            ..most
+        },
+    ] {
+        has_room_for_two(make(limits)).await;
+    }
 }
 
-/// Every event has 10 bytes.
+/// An event of 10 bytes.
+fn sized(id: &str, name: &str) -> Unit {
+    let mut event = event(id, "o", name);
+    event.body = vec![b'x'; 10].into();
+    events(vec![event])
+}
+
+/// Makes sure that no delivery to the webhook that asks for `ended` finds room.
+async fn is_full(store: &dyn Store, round: &str) {
+    let dead = async || store.stats().await.expect("readable").outbox_dead;
+    let before = dead().await;
+    let id = format!("s-{round}");
+    let creation = Unit {
+        change: Some(Change::CreateSession(session(&id, "o", &id))),
+        ..sized(&id, "ended")
+    };
+    assert_eq!(refused(store, creation).await, StoreErrorKind::OutboxFull, "{id}");
+    assert_eq!(dead().await, before);
+    let dropped = store.commit(sized(&id, "ended")).await.expect("it is stored");
+    assert_eq!((dropped.deliveries, dropped.dropped), (0, 1), "{id}");
+    assert_eq!(dead().await, before + 1);
+}
+
 async fn has_room_for_two(store: Fixture) {
     let one = webhook("w-1", "o", "one", &["created"]);
     let two = webhook("w-2", "o", "two", &["ended"]);
     stored(&*store, unit(Change::PutWebhook(one.clone()))).await;
     stored(&*store, unit(Change::PutWebhook(two))).await;
-    let sized = |id: &str, name: &str| {
-        let mut event = event(id, "o", name);
-        event.body = vec![b'x'; 10].into();
-        events(vec![event])
-    };
-    let full = StoreErrorKind::OutboxFull;
     stored(&*store, sized("e-1", "created")).await;
     stored(&*store, sized("e-2", "ended")).await;
-    assert_eq!(refused(&*store, sized("e-3", "ended")).await, full);
+    is_full(&*store, "first").await;
     let stats = store.stats().await.expect("readable");
     assert_eq!((stats.outbox_pending, stats.outbox_bytes), (2, 20));
     assert_eq!(stats.outbox_oldest, Some(at(0)));
     // nobody asks for it, so it takes no room
-    stored(&*store, sized("e-4", "other")).await;
+    let idle = Unit {
+        change: Some(Change::CreateSession(session("s", "o", "g"))),
+        ..sized("e-4", "other")
+    };
+    stored(&*store, idle).await;
 
     stored(&*store, unit(Change::RemoveWebhook(one.id))).await;
-    stored(&*store, sized("e-3", "ended")).await;
-    for (settled, makes_room) in [
-        (Settled::RetryAt(at(0)), false),
-        (Settled::Dead, true),
-        (Settled::Delivered, true),
+    assert_eq!(
+        store.commit(sized("e-3", "ended")).await.expect("stored").dropped,
+        0
+    );
+    for (round, settled, makes_room) in [
+        ("retried", Settled::RetryAt(at(0)), false),
+        ("dead", Settled::Dead, true),
+        ("delivered", Settled::Delivered, true),
     ] {
         let minute = Duration::from_secs(60);
         let leased = store
@@ -186,19 +221,68 @@ async fn has_room_for_two(store: Fixture) {
             fence: leased.fence,
             at: at(0),
             settled,
+            rest_until: None,
             disable_webhook: false,
             entries: Vec::new(),
         };
         store.settle_delivery(settlement).await.expect("settled");
         if makes_room {
-            stored(&*store, sized(&format!("e-{settled:?}"), "ended")).await;
+            let committed = store.commit(sized(&format!("e-{round}"), "ended")).await;
+            assert_eq!(committed.expect("stored").dropped, 0, "{round}");
         }
-        assert_eq!(
-            refused(&*store, sized("e-5", "ended")).await,
-            full,
-            "after {settled:?}"
-        );
+        is_full(&*store, round).await;
     }
+}
+
+/// An owner whose share of the outbox is full is held back; what others do, and what the owner has under way, is not.
+pub async fn one_owner_does_not_stop_the_others(make: Make) {
+    let store = make(Limits {
+        owner_outbox_rows: 2,
+        outbox_dead: 2,
+        ..Limits::default()
+    });
+    for owner in ["o", "other"] {
+        for name in ["one", "two"] {
+            let new = webhook(&format!("{owner}-{name}"), owner, name, &["n"]);
+            stored(&*store, unit(Change::PutWebhook(new))).await;
+        }
+    }
+    let creation = |owner: &str| Unit {
+        change: Some(Change::CreateSession(session(owner, owner, "g"))),
+        entries: vec![draft("g")],
+        events: vec![event(&format!("{owner}-created"), owner, "n")],
+    };
+    stored(&*store, creation("o")).await;
+    let refused_one = Unit {
+        change: Some(Change::CreateSession(session("o-2", "o", "g-2"))),
+        ..events(vec![event("e", "o", "n")])
+    };
+    assert_eq!(refused(&*store, refused_one).await, StoreErrorKind::OutboxFull);
+    stored(&*store, creation("other")).await;
+
+    let mut ended = session("o", "o", "g");
+    (ended.version, ended.ended_at) = (1, Some(at(1)));
+    let unit = Unit {
+        change: Some(Change::UpdateSession(ended)),
+        entries: vec![draft("g")],
+        events: vec![event("ended", "o", "n")],
+    };
+    let committed = store.commit(unit).await.expect("it is stored");
+    assert_eq!(
+        (committed.version, committed.deliveries, committed.dropped),
+        (Some(2), 0, 2)
+    );
+    let stats = store.stats().await.expect("readable");
+    assert_eq!(
+        (stats.outbox_pending, stats.outbox_dead, stats.audit_entries),
+        (4, 2, 3)
+    );
+    // what was dropped is not forgotten at once, but within limits
+    let again = events(vec![event("ended", "o", "n")]);
+    let in_use = StoreErrorKind::Conflict(Conflict::EventIdInUse);
+    assert_eq!(refused(&*store, again).await, in_use);
+    stored(&*store, events(vec![event("more", "o", "n")])).await;
+    assert_eq!(store.stats().await.expect("readable").outbox_dead, 2);
 }
 
 /// However many commit at once, each unit is stored once, the log has no gap, and of several that exclude each

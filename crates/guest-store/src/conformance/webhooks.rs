@@ -2,8 +2,8 @@
 
 use secrecy::ExposeSecret;
 
-use super::Make;
-use super::samples::{refused, stored, unit, webhook};
+use super::samples::{at, refused, stored, unit, webhook};
+use super::{Fixture, Make};
 use crate::{Change, Conflict, Limits, StoreErrorKind, Webhook};
 
 /// A webhook is stored, changed by whoever has read its latest version, and removed.
@@ -25,8 +25,8 @@ pub async fn webhooks_are_put_and_removed(make: Make) {
         (&sample.name, &sample.owner, &sample.events)
     );
     assert_eq!(
-        (found.enabled, found.version, found.failing_since),
-        (true, 1, None)
+        (found.enabled, found.version, found.failing_since, found.failures),
+        (true, 1, None, 0)
     );
     assert_eq!(found.secrets.expose_secret(), sample.secrets.expose_secret());
     assert_eq!(found.document, sample.document);
@@ -46,6 +46,17 @@ pub async fn webhooks_are_put_and_removed(make: Make) {
         conflict(Conflict::VersionChanged)
     );
     sample.version = 1;
+    let taken_over = Webhook {
+        owner: "other".to_owned(),
+        ..sample.clone()
+    };
+    assert_eq!(
+        refused(&*store, put(&taken_over)).await,
+        conflict(Conflict::IdInUse)
+    );
+    sample.failing_since = Some(at(5));
+    sample.failures = u32::MAX;
+    sample.rest_until = Some(at(6));
     sample.enabled = false;
     sample.name = "renamed".to_owned();
     stored(&*store, put(&sample)).await;
@@ -61,6 +72,10 @@ pub async fn webhooks_are_put_and_removed(make: Make) {
         (found.name.as_str(), found.enabled, found.version),
         ("renamed", false, 2)
     );
+    assert_eq!(
+        (found.failing_since, found.failures, found.rest_until),
+        (Some(at(5)), u32::MAX, Some(at(6)))
+    );
 
     stored(&*store, unit(Change::RemoveWebhook(sample.id.clone()))).await;
     let gone = unit(Change::RemoveWebhook(sample.id.clone()));
@@ -68,12 +83,20 @@ pub async fn webhooks_are_put_and_removed(make: Make) {
     assert_eq!(refused(&*store, put(&sample)).await, StoreErrorKind::NotFound);
 }
 
-/// There are only so many.
+/// There are only so many, of one owner and of all.
 pub async fn webhooks_are_limited(make: Make) {
+    let most = Limits::default();
+    has_room_for_one(make(Limits { webhooks: 1, ..most })).await;
     let store = make(Limits {
-        webhooks: 1,
-        ..Limits::default()
+        owner_webhooks: 1,
+        ..most
     });
+    let others = unit(Change::PutWebhook(webhook("w-0", "other", "one", &[])));
+    stored(&*store, others).await;
+    has_room_for_one(store).await;
+}
+
+async fn has_room_for_one(store: Fixture) {
     let mut first = webhook("w-1", "o", "one", &[]);
     stored(&*store, unit(Change::PutWebhook(first.clone()))).await;
     let second = unit(Change::PutWebhook(webhook("w-2", "o", "two", &[])));

@@ -4,10 +4,10 @@ use audit::Draft;
 use rusqlite::params;
 
 use super::failed::Failed;
-use super::rows::{integer, micros, place, write_session, write_webhook};
+use super::rows::{integer, write_session, write_webhook};
 use super::writer::Transaction;
 use crate::journal::Record;
-use crate::{Change, Committed, Conflict, Event, Session, StoreErrorKind, StoredCheckpoint, Unit, Webhook};
+use crate::{Change, Committed, Conflict, Session, StoreErrorKind, StoredCheckpoint, Unit, Webhook};
 
 impl Transaction<'_, '_> {
     pub(super) fn commit(&mut self, unit: &Unit) -> Result<Committed, Failed> {
@@ -15,9 +15,12 @@ impl Transaction<'_, '_> {
             Some(change) => self.change(change)?,
             None => None,
         };
-        let mut deliveries = 0;
+        let needs_room = matches!(unit.change, Some(Change::CreateSession(_)));
+        let (mut deliveries, mut dropped) = (0, 0);
         for event in &unit.events {
-            deliveries += self.fan_out(event)?;
+            let (made, lost) = self.fan_out(event, needs_room)?;
+            deliveries += made;
+            dropped += lost;
         }
         let first = self.head.journal.tree.size();
         self.log(&unit.entries)?;
@@ -25,6 +28,7 @@ impl Transaction<'_, '_> {
             version,
             entries: first..self.head.journal.tree.size(),
             deliveries,
+            dropped,
         })
     }
 
@@ -77,36 +81,25 @@ impl Transaction<'_, '_> {
             Change::UpdateSession(session) => self.update_session(session).map(Some),
             Change::PutWebhook(webhook) => self.put_webhook(webhook).map(Some),
             Change::RemoveSession(id) => {
-                let removed = self
-                    .prepared
-                    .execute("DELETE FROM sessions WHERE id = ?1", [id.as_str()])?;
-                found(removed).map(|()| None)
+                let sql = "DELETE FROM sessions WHERE id = ?1 RETURNING ended_at IS NULL";
+                let removed = self.prepared.row(sql, [id.as_str()], |row| row.get(0))?;
+                self.count_live(removed.ok_or(StoreErrorKind::NotFound)?, false);
+                Ok(None)
             }
             Change::RemoveWebhook(id) => {
-                let sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM outbox
-                           WHERE webhook = ?1 AND due_at IS NOT NULL";
-                let waiting = self.prepared.row(sql, [id.as_str()], |row| {
-                    Ok((
-                        row.get::<_, i64>(0)?.unsigned_abs(),
-                        row.get::<_, i64>(1)?.unsigned_abs(),
-                    ))
-                })?;
-                let (rows, bytes) = waiting.unwrap_or_default();
-                self.head.outbox_rows = self.head.outbox_rows.saturating_sub(rows);
-                self.head.outbox_bytes = self.head.outbox_bytes.saturating_sub(bytes);
-                let removed = self
-                    .prepared
-                    .execute("DELETE FROM webhooks WHERE id = ?1", [id.as_str()])?;
-                found(removed).map(|()| None)
+                let (_, owner) = self
+                    .stored_webhook(id.as_str())?
+                    .ok_or(StoreErrorKind::NotFound)?;
+                self.uncount(id.as_str(), &owner)?;
+                let sql = "DELETE FROM webhooks WHERE id = ?1";
+                self.prepared.execute(sql, [id.as_str()])?;
+                Ok(None)
             }
         }
     }
 
     fn create_session(&mut self, session: &Session) -> Result<u64, Failed> {
-        if self
-            .stored_version(SESSION_VERSION, session.id.as_str())?
-            .is_some()
-        {
+        if self.stored_session(session.id.as_str())?.is_some() {
             return Err(Conflict::IdInUse.into());
         }
         if session.version != 0 {
@@ -120,12 +113,14 @@ impl Transaction<'_, '_> {
             1,
             &self.keys.seal,
         )?;
+        self.count_live(false, session.ended_at.is_none());
         Ok(1)
     }
 
     fn update_session(&mut self, session: &Session) -> Result<u64, Failed> {
-        let stored = self.stored_version(SESSION_VERSION, session.id.as_str())?;
-        if stored.ok_or(StoreErrorKind::NotFound)? != integer(session.version)? {
+        let stored = self.stored_session(session.id.as_str())?;
+        let (version, was_live) = stored.ok_or(StoreErrorKind::NotFound)?;
+        if version != integer(session.version)? {
             return Err(Conflict::VersionChanged.into());
         }
         self.check_guest(session)?;
@@ -138,6 +133,7 @@ impl Transaction<'_, '_> {
             session.version + 1,
             &self.keys.seal,
         )?;
+        self.count_live(was_live, session.ended_at.is_none());
         Ok(session.version + 1)
     }
 
@@ -154,24 +150,16 @@ impl Transaction<'_, '_> {
     }
 
     fn put_webhook(&mut self, webhook: &Webhook) -> Result<u64, Failed> {
-        let stored = self.stored_version(WEBHOOK_VERSION, webhook.id.as_str())?;
-        match stored {
-            Some(_) if webhook.version == 0 => return Err(Conflict::IdInUse.into()),
-            Some(stored) if stored != integer(webhook.version)? => {
+        match self.stored_webhook(webhook.id.as_str())? {
+            Some((_, owner)) if webhook.version == 0 || owner != webhook.owner => {
+                return Err(Conflict::IdInUse.into());
+            }
+            Some((version, _)) if version != integer(webhook.version)? => {
                 return Err(Conflict::VersionChanged.into());
             }
             Some(_) => {}
             None if webhook.version > 0 => return Err(StoreErrorKind::NotFound.into()),
-            None => {
-                let sql = "SELECT count(*) FROM webhooks";
-                let count = self
-                    .prepared
-                    .row(sql, [], |row| row.get::<_, i64>(0))?
-                    .unwrap_or_default();
-                if count.unsigned_abs() >= self.limits.webhooks {
-                    return Err(StoreErrorKind::TooManyWebhooks.into());
-                }
-            }
+            None => self.check_room_for_webhook(&webhook.owner)?,
         }
         let sql = "SELECT 1 FROM webhooks WHERE owner = ?1 AND name = ?2 AND id <> ?3";
         let params = [&webhook.owner, &webhook.name, webhook.id.as_str()];
@@ -180,58 +168,49 @@ impl Transaction<'_, '_> {
         }
         write_webhook(
             self.prepared,
-            "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (id) DO UPDATE SET owner = ?2, name = ?3, events = ?4, enabled = ?5, failing_since = ?6,
-             version = ?7, secrets = ?8, document = ?9",
+            "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)
+             ON CONFLICT (id) DO UPDATE SET name = ?3, events = ?4, enabled = ?5, failing_since = ?6, failures = ?7,
+             rest_until = ?8, version = ?9, secrets = ?10, document = ?11",
             webhook,
             webhook.version + 1,
             &self.keys.seal,
         )?;
+        if !webhook.enabled {
+            self.bury_all(webhook.id.as_str(), &webhook.owner)?;
+        }
         Ok(webhook.version + 1)
     }
 
-    fn stored_version(&mut self, sql: &'static str, id: &str) -> Result<Option<i64>, Failed> {
-        Ok(self.prepared.row(sql, [id], |row| row.get(0))?)
-    }
-
-    /// Writes the deliveries of an event, and gives their number.
-    fn fan_out(&mut self, event: &Event) -> Result<usize, Failed> {
-        let webhooks = self.prepared.rows(
-            "SELECT id FROM webhooks WHERE owner = ?1 AND enabled
-             AND EXISTS (SELECT 1 FROM json_each(events) WHERE value = ?2) ORDER BY id",
-            [&event.owner, &event.name],
-            |row| Ok(row.get::<_, String>(0)?),
-        )?;
-        let bytes = event.body.len() as u64;
-        for webhook in &webhooks {
-            let id = event.delivery_id(&webhook.parse().map_err(|_| StoreErrorKind::Corrupt)?);
-            let sql = "SELECT 1 FROM outbox WHERE id = ?1";
-            if self.prepared.row(sql, [&id], |_| Ok(()))?.is_some() {
-                return Err(Conflict::EventIdInUse.into());
-            }
-            self.head.outbox_rows += 1;
-            self.head.outbox_bytes += bytes;
-            let limits = self.limits;
-            if self.head.outbox_rows > limits.outbox_rows || self.head.outbox_bytes > limits.outbox_bytes {
-                return Err(StoreErrorKind::OutboxFull.into());
-            }
-            let body = self.keys.seal.seal(&place("outbox", &id, "body"), &event.body);
-            self.prepared.execute(
-                "INSERT INTO outbox (id, webhook, event, at, due_at, fence, attempts, bytes, body)
-                 VALUES (?1, ?2, ?3, ?4, ?4, 0, 0, ?5, ?6)",
-                params![id, webhook, event.name, micros(event.at), integer(bytes)?, body],
-            )?;
+    fn check_room_for_webhook(&mut self, owner: &str) -> Result<(), Failed> {
+        let sql = "SELECT count(*), count(*) FILTER (WHERE owner = ?1) FROM webhooks";
+        let counts = self.prepared.row(sql, [owner], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        })?;
+        let (all, own) = counts.unwrap_or_default();
+        if all.unsigned_abs() >= self.limits.webhooks || own.unsigned_abs() >= self.limits.owner_webhooks {
+            return Err(StoreErrorKind::TooManyWebhooks.into());
         }
-        Ok(webhooks.len())
+        Ok(())
     }
-}
 
-const SESSION_VERSION: &str = "SELECT version FROM sessions WHERE id = ?1";
-const WEBHOOK_VERSION: &str = "SELECT version FROM webhooks WHERE id = ?1";
+    /// The version of a session, and whether it has not ended.
+    fn stored_session(&mut self, id: &str) -> Result<Option<(i64, bool)>, Failed> {
+        let sql = "SELECT version, ended_at IS NULL FROM sessions WHERE id = ?1";
+        Ok(self
+            .prepared
+            .row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
 
-fn found(rows: usize) -> Result<(), Failed> {
-    match rows {
-        0 => Err(StoreErrorKind::NotFound.into()),
-        _ => Ok(()),
+    /// The version of a webhook, and its owner.
+    fn stored_webhook(&mut self, id: &str) -> Result<Option<(i64, String)>, Failed> {
+        let sql = "SELECT version, owner FROM webhooks WHERE id = ?1";
+        Ok(self
+            .prepared
+            .row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+
+    fn count_live(&mut self, before: bool, after: bool) {
+        let others = self.head.live_sessions.saturating_sub(u64::from(before));
+        self.head.live_sessions = others + u64::from(after);
     }
 }

@@ -8,10 +8,22 @@ use time::OffsetDateTime;
 
 use super::failed::Failed;
 use super::rows::{integer, micros, number, place, time, webhook};
+use super::tally::Share;
 use super::writer::Transaction;
-use crate::outbox::lease_end;
+use crate::outbox::{IN_FLIGHT, lease_end};
 use crate::store::PAGE;
 use crate::{Leased, Settled, Settlement, StoreErrorKind, Webhook};
+
+/// A webhook that has deliveries due.
+struct Turn {
+    webhook: String,
+    owner: String,
+    last_turn: Option<i64>,
+    oldest_due: i64,
+    in_flight: usize,
+    /// How many are due, as far as they count.
+    due: usize,
+}
 
 impl Transaction<'_, '_> {
     pub(super) fn lease(
@@ -20,56 +32,96 @@ impl Transaction<'_, '_> {
         lease: Duration,
         limit: usize,
     ) -> Result<Vec<Leased>, Failed> {
-        let limit = limit.min(PAGE);
-        let seal = &self.keys.seal;
-        let webhooks = self.prepared.rows(
-            "SELECT * FROM (
-                SELECT webhooks.*, (SELECT min(due_at) FROM outbox
-                    WHERE webhook = webhooks.id AND due_at IS NOT NULL) AS due
-                FROM webhooks WHERE enabled)
-             WHERE due <= ?1 ORDER BY due, id",
-            [micros(now)],
-            |row| Ok(Arc::new(webhook(row, seal)?)),
-        )?;
-        let share = (limit / webhooks.len().max(1)).max(1);
-        let mut due = Vec::new();
-        for webhook in &webhooks {
-            due.extend(self.due(webhook, now, share.min(limit - due.len()), 0)?);
+        let turns = self.turns(now)?;
+        let mut slots = Vec::new();
+        for (index, turn) in turns.iter().enumerate() {
+            for rank in (turn.in_flight..IN_FLIGHT).take(turn.due) {
+                slots.push((rank, turn.last_turn, turn.oldest_due, &turn.webhook, index));
+            }
         }
-        for webhook in &webhooks {
-            due.extend(self.due(webhook, now, limit - due.len(), share)?);
+        slots.sort_unstable();
+        let mut counts = vec![0; turns.len()];
+        for (.., index) in slots.into_iter().take(limit.min(PAGE)) {
+            counts[index] += 1;
+        }
+
+        let mut leased = Vec::new();
+        for (turn, count) in turns.iter().zip(counts) {
+            if count > 0
+                && let Some(webhook) = self.open(turn)?
+            {
+                leased.extend(self.due(turn, &Arc::new(webhook), now, count)?);
+                let sql = "UPDATE webhooks SET last_turn = ?2 WHERE id = ?1";
+                self.prepared.execute(sql, params![turn.webhook, micros(now)])?;
+            }
         }
         let until = micros(lease_end(now, lease));
-        for delivery in &due {
+        for delivery in &leased {
             self.prepared.execute(
-                "UPDATE outbox SET due_at = ?2, fence = ?3, attempts = ?4 WHERE id = ?1",
+                "UPDATE outbox SET due_at = ?2, leased = 1, fence = ?3, attempts = ?4 WHERE id = ?1",
                 params![delivery.id, until, integer(delivery.fence)?, delivery.attempt],
             )?;
         }
-        Ok(due)
+        Ok(leased)
     }
 
-    /// Deliveries to `webhook` that are due, as they will be once they are leased.
+    fn turns(&mut self, now: OffsetDateTime) -> Result<Vec<Turn>, Failed> {
+        self.prepared.rows(
+            "SELECT * FROM (
+                SELECT id, owner, last_turn,
+                    (SELECT min(due_at) FROM outbox WHERE webhook = webhooks.id AND due_at <= ?1) AS oldest,
+                    (SELECT count(*) FROM outbox WHERE webhook = webhooks.id AND leased = 1 AND due_at > ?1),
+                    (SELECT count(*) FROM
+                        (SELECT 1 FROM outbox WHERE webhook = webhooks.id AND due_at <= ?1 LIMIT ?2))
+                FROM webhooks WHERE enabled AND (rest_until IS NULL OR rest_until <= ?1))
+             WHERE oldest IS NOT NULL",
+            params![micros(now), integer(IN_FLIGHT as u64)?],
+            |row| {
+                Ok(Turn {
+                    webhook: row.get(0)?,
+                    owner: row.get(1)?,
+                    last_turn: row.get(2)?,
+                    oldest_due: row.get(3)?,
+                    in_flight: number(row, 4)?,
+                    due: number(row, 5)?,
+                })
+            },
+        )
+    }
+
+    /// The webhook whose turn it is. One that cannot be read is switched off, so that it costs the others nothing.
+    fn open(&mut self, turn: &Turn) -> Result<Option<Webhook>, Failed> {
+        let seal = &self.keys.seal;
+        let sql = "SELECT * FROM webhooks WHERE id = ?1";
+        let (mut found, _) = self
+            .prepared
+            .readable(sql, [&turn.webhook], 1, |row| webhook(row, seal))?;
+        if found.is_empty() {
+            let webhook = &turn.webhook;
+            tracing::error!(
+                webhook,
+                "a webhook cannot be read and is switched off: remove it, and put it anew"
+            );
+            self.switch_off(webhook, &turn.owner)?;
+        }
+        Ok(found.pop())
+    }
+
+    /// The first `count` deliveries that are due and can be read, as they will be once they are leased. Those that
+    /// cannot be read are given up.
     fn due(
         &mut self,
+        turn: &Turn,
         webhook: &Arc<Webhook>,
         now: OffsetDateTime,
-        limit: usize,
-        skip: usize,
+        count: usize,
     ) -> Result<Vec<Leased>, Failed> {
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
         let seal = &self.keys.seal;
-        self.prepared.rows(
+        let (due, unreadable) = self.prepared.readable(
             "SELECT id, fence + 1, attempts + 1, event, at, body FROM outbox
-             WHERE webhook = ?1 AND due_at <= ?2 ORDER BY due_at, place LIMIT ?3 OFFSET ?4",
-            params![
-                webhook.id.as_str(),
-                micros(now),
-                integer(limit as u64)?,
-                integer(skip as u64)?
-            ],
+             WHERE webhook = ?1 AND due_at <= ?2 ORDER BY due_at, place",
+            params![turn.webhook, micros(now)],
+            count,
             |row| {
                 let id: String = row.get(0)?;
                 let body = seal.open(&place("outbox", &id, "body"), row.get(5)?);
@@ -83,64 +135,74 @@ impl Transaction<'_, '_> {
                     body: body.ok_or(StoreErrorKind::Corrupt)?.into(),
                 })
             },
-        )
+        )?;
+        for delivery in unreadable {
+            tracing::error!(
+                webhook = turn.webhook,
+                delivery,
+                "a delivery cannot be read and is given up"
+            );
+            let sql = "SELECT bytes FROM outbox WHERE id = ?1";
+            let bytes = self.prepared.row(sql, [&delivery], |row| row.get::<_, i64>(0))?;
+            let share = Share::of_one(bytes.unwrap_or_default().unsigned_abs());
+            self.bury(&delivery, &turn.owner, share)?;
+        }
+        Ok(due)
     }
 
     pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<(), Failed> {
-        let sql = "SELECT webhook, bytes FROM outbox
-                   WHERE id = ?1 AND fence = ?2 AND attempts > 0 AND due_at IS NOT NULL";
+        let sql = "SELECT webhook, owner, bytes FROM outbox JOIN webhooks ON webhooks.id = webhook
+                   WHERE outbox.id = ?1 AND fence = ?2 AND attempts > 0 AND due_at IS NOT NULL";
         let id = &settlement.delivery;
         let leased = self
             .prepared
             .row(sql, params![id, integer(settlement.fence)?], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+                let bytes = row.get::<_, i64>(2)?.unsigned_abs();
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, bytes))
             })?;
-        let (webhook, bytes) = leased.ok_or(StoreErrorKind::Fenced)?;
+        let (webhook, owner, bytes) = leased.ok_or(StoreErrorKind::Fenced)?;
         self.log(&settlement.entries)?;
         match settlement.settled {
             Settled::RetryAt(when) => {
-                let sql = "UPDATE outbox SET due_at = ?2, fence = fence + 1 WHERE id = ?1";
+                let sql = "UPDATE outbox SET due_at = ?2, leased = 0, fence = fence + 1 WHERE id = ?1";
                 self.prepared.execute(sql, params![id, micros(when)])?;
             }
-            Settled::Dead => {
-                let sql = "UPDATE outbox SET due_at = NULL, bytes = 0, body = x'' WHERE id = ?1";
-                self.prepared.execute(sql, [id])?;
-                self.forget_oldest_dead()?;
-            }
+            Settled::Dead => self.bury(id, &owner, Share::of_one(bytes))?,
             Settled::Delivered => {
                 self.prepared.execute("DELETE FROM outbox WHERE id = ?1", [id])?;
+                self.head.outbox.remove(&owner, Share::of_one(bytes));
             }
         }
-        if !matches!(settlement.settled, Settled::RetryAt(_)) {
-            self.head.outbox_rows = self.head.outbox_rows.saturating_sub(1);
-            self.head.outbox_bytes = self.head.outbox_bytes.saturating_sub(bytes);
+        self.mark(&webhook, settlement)?;
+        if settlement.disable_webhook {
+            self.switch_off(&webhook, &owner)?;
         }
-        self.mark(&webhook, settlement)
-    }
-
-    fn forget_oldest_dead(&mut self) -> Result<(), Failed> {
-        self.prepared.execute(
-            "DELETE FROM outbox WHERE due_at IS NULL AND place <= (
-                SELECT place FROM outbox WHERE due_at IS NULL ORDER BY place DESC LIMIT 1 OFFSET ?1)",
-            [integer(self.limits.outbox_dead)?],
-        )?;
         Ok(())
     }
 
     /// Keeps the book on a webhook's health.
     fn mark(&mut self, webhook: &str, settlement: &Settlement) -> Result<(), Failed> {
         if settlement.settled == Settled::Delivered {
-            let sql = "UPDATE webhooks SET failing_since = NULL WHERE id = ?1 AND failing_since IS NOT NULL";
+            let sql = "UPDATE webhooks SET failing_since = NULL, failures = 0
+                       WHERE id = ?1 AND (failing_since IS NOT NULL OR failures > 0)";
             self.prepared.execute(sql, [webhook])?;
         } else {
-            let sql = "UPDATE webhooks SET failing_since = ?2 WHERE id = ?1 AND failing_since IS NULL";
+            let sql = "UPDATE webhooks SET failing_since = coalesce(failing_since, ?2),
+                       failures = min(failures + 1, ?3) WHERE id = ?1";
             self.prepared
-                .execute(sql, params![webhook, micros(settlement.at)])?;
+                .execute(sql, params![webhook, micros(settlement.at), u32::MAX])?;
         }
-        if settlement.disable_webhook {
-            let sql = "UPDATE webhooks SET enabled = 0, version = version + 1 WHERE id = ?1";
-            self.prepared.execute(sql, [webhook])?;
+        if let Some(until) = settlement.rest_until {
+            let sql = "UPDATE webhooks SET rest_until = ?2
+                       WHERE id = ?1 AND (rest_until IS NULL OR rest_until < ?2)";
+            self.prepared.execute(sql, params![webhook, micros(until)])?;
         }
         Ok(())
+    }
+
+    fn switch_off(&mut self, webhook: &str, owner: &str) -> Result<(), Failed> {
+        let sql = "UPDATE webhooks SET enabled = 0, version = version + 1 WHERE id = ?1";
+        self.prepared.execute(sql, [webhook])?;
+        self.bury_all(webhook, owner)
     }
 }

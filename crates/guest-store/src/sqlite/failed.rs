@@ -7,6 +7,12 @@ use crate::{Conflict, StoreError, StoreErrorKind};
 /// An error on its way out.
 pub(super) struct Failed(StoreError);
 
+impl Failed {
+    pub(super) fn is_corrupt(&self) -> bool {
+        self.0.kind() == StoreErrorKind::Corrupt
+    }
+}
+
 impl From<Failed> for StoreError {
     fn from(failed: Failed) -> Self {
         failed.0

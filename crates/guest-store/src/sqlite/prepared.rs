@@ -56,6 +56,29 @@ impl<'c> Prepared<'c> {
         Ok(found)
     }
 
+    /// What `read` makes of the first `limit` rows that it can read, and the ids, in the first column, of those that it
+    /// met and cannot. The statement itself has no limit: it is stopped.
+    pub(super) fn readable<T>(
+        &mut self,
+        sql: &'static str,
+        params: impl Params,
+        limit: usize,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, Failed>,
+    ) -> Result<(Vec<T>, Vec<String>), Failed> {
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+        let mut rows = self.statement(sql)?.query(params)?;
+        while found.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            match read(row) {
+                Ok(value) => found.push(value),
+                Err(failed) if failed.is_corrupt() => unreadable.push(row.get(0)?),
+                Err(failed) => return Err(failed),
+            }
+        }
+        Ok((found, unreadable))
+    }
+
     fn statement(&mut self, sql: &'static str) -> rusqlite::Result<&mut Statement<'c>> {
         match self.statements.entry(sql) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),

@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 
 use super::failed::Failed;
 use super::prepared::Prepared;
-use super::rows::{entry, integer, micros, number, session, time, webhook};
+use super::rows::{entry, integer, micros, number, session, webhook};
 use super::{Keys, Read};
 use crate::store::PAGE;
-use crate::{Session, SessionQuery, Stats, StoredCheckpoint, StoredEntry, Webhook};
+use crate::{Session, SessionQuery, StoredCheckpoint, StoredEntry, Webhook};
 
 /// Answers what comes, until nothing can come any more.
 pub(super) fn run(connection: &Connection, keys: &Keys, mut inbox: mpsc::Receiver<Read>) {
@@ -40,33 +40,52 @@ impl Reader<'_> {
     pub(super) fn sessions(&mut self, query: &SessionQuery) -> Result<Vec<Session>, Failed> {
         let seal = &self.keys.seal;
         let read = |row: &rusqlite::Row<'_>| session(row, seal);
-        match query {
-            SessionQuery::All { after, limit } => {
-                let sql = "SELECT * FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2";
-                self.prepared.rows(sql, params![begin(after), page(*limit)], read)
+        let (SessionQuery::All { limit, .. }
+        | SessionQuery::Live { limit, .. }
+        | SessionQuery::DueBefore { limit, .. }
+        | SessionQuery::EndedBefore { limit, .. }) = query;
+        let limit = (*limit).min(PAGE);
+        let (found, unreadable) = match query {
+            SessionQuery::All { after, .. } => {
+                let sql = "SELECT * FROM sessions WHERE id > ?1 ORDER BY id";
+                self.prepared.readable(sql, [begin(after)], limit, read)
             }
-            SessionQuery::Live { after, limit } => {
-                let sql = "SELECT * FROM sessions WHERE id > ?1 AND ended_at IS NULL ORDER BY id LIMIT ?2";
-                self.prepared.rows(sql, params![begin(after), page(*limit)], read)
+            SessionQuery::Live { after, .. } => {
+                let sql = "SELECT * FROM sessions WHERE id > ?1 AND ended_at IS NULL ORDER BY id";
+                self.prepared.readable(sql, [begin(after)], limit, read)
             }
-            SessionQuery::DueBefore { time, limit } => {
+            SessionQuery::DueBefore { time, .. } => {
                 let sql = "SELECT * FROM sessions WHERE ended_at IS NULL AND lapses_at <= ?1
-                           ORDER BY lapses_at, id LIMIT ?2";
-                self.prepared
-                    .rows(sql, params![micros(*time), page(*limit)], read)
+                           ORDER BY lapses_at, id";
+                self.prepared.readable(sql, [micros(*time)], limit, read)
             }
-            SessionQuery::EndedBefore { time, limit } => {
-                let sql = "SELECT * FROM sessions WHERE ended_at <= ?1 ORDER BY ended_at, id LIMIT ?2";
-                self.prepared
-                    .rows(sql, params![micros(*time), page(*limit)], read)
+            SessionQuery::EndedBefore { time, .. } => {
+                let sql = "SELECT * FROM sessions WHERE ended_at <= ?1 ORDER BY ended_at, id";
+                self.prepared.readable(sql, [micros(*time)], limit, read)
             }
+        }?;
+        for session in unreadable {
+            tracing::error!(
+                session,
+                "a session cannot be read and is passed over: restore it from a backup"
+            );
         }
+        Ok(found)
     }
 
     pub(super) fn webhooks(&mut self) -> Result<Vec<Webhook>, Failed> {
         let seal = &self.keys.seal;
         let sql = "SELECT * FROM webhooks ORDER BY id";
-        self.prepared.rows(sql, [], |row| webhook(row, seal))
+        let (found, unreadable) = self
+            .prepared
+            .readable(sql, [], usize::MAX, |row| webhook(row, seal))?;
+        for webhook in unreadable {
+            tracing::error!(
+                webhook,
+                "a webhook cannot be read and is passed over: remove it, and put it anew"
+            );
+        }
+        Ok(found)
     }
 
     pub(super) fn audit_lines(
@@ -99,26 +118,6 @@ impl Reader<'_> {
                 note: row.get(1)?,
             })
         })
-    }
-
-    pub(super) fn stats(&mut self) -> Result<Stats, Failed> {
-        let mut counts = self.prepared.rows(
-            "SELECT (SELECT count(*) FROM sessions WHERE ended_at IS NULL), count(*), coalesce(sum(bytes), 0),
-             min(at), (SELECT count(*) FROM outbox WHERE due_at IS NULL),
-             (SELECT coalesce(max(seq) + 1, 0) FROM entries) FROM outbox WHERE due_at IS NOT NULL",
-            [],
-            |row| {
-                Ok(Stats {
-                    live_sessions: number(row, 0)?,
-                    outbox_pending: number(row, 1)?,
-                    outbox_bytes: number(row, 2)?,
-                    outbox_oldest: row.get::<_, Option<i64>>(3)?.map(time).transpose()?,
-                    outbox_dead: number(row, 4)?,
-                    audit_entries: number(row, 5)?,
-                })
-            },
-        )?;
-        Ok(counts.pop().unwrap_or_default())
     }
 }
 

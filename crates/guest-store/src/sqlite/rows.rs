@@ -72,7 +72,7 @@ pub(super) fn session(row: &Row<'_>, seal: &SealKey) -> Result<Session, Failed> 
     })
 }
 
-/// Writes a webhook by `sql`, whose parameters are the columns in their order.
+/// Writes a webhook by `sql`, whose parameters are the columns in their order, without the last.
 pub(super) fn write_webhook(
     prepared: &mut Prepared<'_>,
     sql: &'static str,
@@ -90,6 +90,8 @@ pub(super) fn write_webhook(
             serde_json::Value::from(webhook.events.clone()).to_string(),
             webhook.enabled,
             webhook.failing_since.map(micros),
+            webhook.failures,
+            webhook.rest_until.map(micros),
             integer(version)?,
             seal.seal(
                 &place("webhooks", id, "secrets"),
@@ -107,17 +109,19 @@ pub(super) fn write_webhook(
 pub(super) fn webhook(row: &Row<'_>, seal: &SealKey) -> Result<Webhook, Failed> {
     let id: String = row.get(0)?;
     let document = seal
-        .open(&place("webhooks", &id, "document"), row.get(8)?)
+        .open(&place("webhooks", &id, "document"), row.get(10)?)
         .ok_or(StoreErrorKind::Corrupt)?;
     Ok(Webhook {
-        secrets: secret(seal, &place("webhooks", &id, "secrets"), row.get(7)?)?,
+        secrets: secret(seal, &place("webhooks", &id, "secrets"), row.get(9)?)?,
         id: id.parse().map_err(corrupt)?,
         owner: row.get(1)?,
         name: row.get(2)?,
         events: serde_json::from_str(&row.get::<_, String>(3)?).map_err(corrupt)?,
         enabled: row.get(4)?,
         failing_since: row.get::<_, Option<i64>>(5)?.map(time).transpose()?,
-        version: number(row, 6)?,
+        failures: number(row, 6)?,
+        rest_until: row.get::<_, Option<i64>>(7)?.map(time).transpose()?,
+        version: number(row, 8)?,
         document: serde_json::from_slice(&document).map_err(corrupt)?,
     })
 }

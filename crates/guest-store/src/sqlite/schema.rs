@@ -8,6 +8,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::Keys;
 use super::failed::Failed;
+use super::rows::number;
+use super::tally::{Share, Tally};
 use super::writer::Head;
 use crate::journal::Journal;
 use crate::{StoreError, StoreErrorKind};
@@ -51,9 +53,13 @@ const TABLES: &str = "
         events TEXT NOT NULL,
         enabled INTEGER NOT NULL,
         failing_since INTEGER,
+        failures INTEGER NOT NULL,
+        rest_until INTEGER,
         version INTEGER NOT NULL,
         secrets BLOB NOT NULL,
         document BLOB NOT NULL,
+        -- when something was leased of it last
+        last_turn INTEGER,
         UNIQUE (owner, name)
     ) STRICT;
 
@@ -65,12 +71,16 @@ const TABLES: &str = "
         event TEXT NOT NULL,
         at INTEGER NOT NULL,
         due_at INTEGER,
+        leased INTEGER NOT NULL,
         fence INTEGER NOT NULL,
         attempts INTEGER NOT NULL,
         bytes INTEGER NOT NULL,
         body BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX outbox_due ON outbox (webhook, due_at, place) WHERE due_at IS NOT NULL;
+    -- also leads from a webhook that goes to all that goes with it
+    CREATE INDEX outbox_due ON outbox (webhook, due_at, place);
+    CREATE INDEX outbox_leased ON outbox (webhook, due_at) WHERE leased = 1;
+    CREATE INDEX outbox_oldest ON outbox (at) WHERE due_at IS NOT NULL;
     CREATE INDEX outbox_dead ON outbox (place) WHERE due_at IS NULL;
 
     CREATE TABLE entries (
@@ -134,16 +144,13 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Stor
             // a file of another program
             _ => return Err(StoreErrorKind::Corrupt.into()),
         }
-        let journal = journal(connection, keys)?;
-        let (rows, bytes) = connection.query_row(
-            "SELECT count(*), coalesce(sum(bytes), 0) FROM outbox WHERE due_at IS NOT NULL",
-            [],
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
-        )?;
+        let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
         Ok(Head {
-            journal,
-            outbox_rows: rows.unsigned_abs(),
-            outbox_bytes: bytes.unsigned_abs(),
+            journal: journal(connection, keys)?,
+            live_sessions: connection
+                .query_row(live, [], |row| row.get::<_, i64>(0))?
+                .unsigned_abs(),
+            outbox: tally(connection)?,
         })
     };
     prepare().map_err(StoreError::from)
@@ -211,6 +218,24 @@ fn journal(connection: &Connection, keys: &Keys) -> Result<Journal, Failed> {
         return Err(StoreErrorKind::Corrupt.into());
     }
     Ok(Journal { tree, signed })
+}
+
+/// Counts what is in the outbox.
+fn tally(connection: &Connection) -> Result<Tally, Failed> {
+    let mut tally = Tally::default();
+    let mut statement = connection.prepare(
+        "SELECT owner, count(due_at), coalesce(sum(bytes), 0), count(*) - count(due_at)
+         FROM outbox JOIN webhooks ON webhooks.id = webhook GROUP BY owner",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (rows, bytes) = (number(row, 1)?, number(row, 2)?);
+        if rows > 0 {
+            tally.add(&row.get::<_, String>(0)?, Share { rows, bytes });
+        }
+        tally.dead += number::<u64>(row, 3)?;
+    }
+    Ok(tally)
 }
 
 fn corrupt(error: audit::CheckpointError) -> StoreError {

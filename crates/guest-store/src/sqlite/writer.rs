@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::failed::Failed;
 use super::prepared::Prepared;
+use super::tally::Tally;
 use super::{Keys, Reply, Write};
 use crate::journal::Journal;
 use crate::{Limits, StoreError, StoreErrorKind};
@@ -15,8 +16,8 @@ use crate::{Limits, StoreError, StoreErrorKind};
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) journal: Journal,
-    pub(super) outbox_rows: u64,
-    pub(super) outbox_bytes: u64,
+    pub(super) live_sessions: u64,
+    pub(super) outbox: Tally,
 }
 
 pub(super) struct Writer {

@@ -11,7 +11,8 @@ use secrecy::SecretString;
 use time::OffsetDateTime;
 
 use super::event::{CloseInfo, Ending, Refusal, Session};
-use crate::{AdmittedOrigin, Author, ClientHandshake, Contract, Message, MessageId, SocketUrl};
+use crate::web_messaging::CustomAttributes;
+use crate::{AdmittedOrigin, Author, ClientHandshake, Contract, Farewell, Message, MessageId, SocketUrl};
 
 /// The one place where the contract is chosen.
 pub(super) fn of(contract: Contract) -> Box<dyn Dialect> {
@@ -28,12 +29,12 @@ pub(super) trait Dialect: fmt::Debug + Send {
     /// The first frame of a socket.
     fn opening(&self, now: Now) -> String;
     /// The frame that follows once a new session is configured.
-    fn greeting(&self) -> Option<String>;
+    fn greeting(&mut self) -> Option<String>;
     /// A message of the guest.
-    fn message(&self, id: MessageId, text: &str) -> String;
+    fn message(&mut self, id: MessageId, text: &str) -> String;
     /// The guest is typing.
     fn typing(&self) -> String;
-    /// The last frame before we close.
+    /// The last frame before we close, which the service answers.
     fn farewell(&self) -> Option<String>;
     /// What a frame of the service means. `None` if that is not known.
     fn hear(&mut self, text: &str, now: Now) -> Option<Heard>;
@@ -43,6 +44,10 @@ pub(super) trait Dialect: fmt::Debug + Send {
     fn is_final(&self, status: u16) -> bool;
     /// Whether a close of the service is final.
     fn ending(&mut self, close: &CloseInfo) -> Option<Ending>;
+    /// What the last frame is to be from now on.
+    fn set_farewell(&mut self, farewell: Farewell);
+    /// The attributes for the messages to come.
+    fn update_attributes(&mut self, attributes: CustomAttributes);
     /// A token for the connections to come.
     fn update_token(&mut self, token: SecretString);
 }
@@ -50,7 +55,7 @@ pub(super) trait Dialect: fmt::Debug + Send {
 /// What a frame means, whichever contract it came by.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// A message of the guest was accepted: one of ours if the id is, else one from `elsewhere`.
+    /// A message of the guest was accepted: one of ours if the id is, else the one from `elsewhere`.
     Accepted {
         id: Option<MessageId>,
         at: OffsetDateTime,

@@ -9,6 +9,8 @@ use crate::wire::harmless;
 use crate::{Author, Message, MessageId, RawFrame};
 
 /// Something that happened. The last one of every conversation is [`Event::Ended`].
+///
+/// `Debug` shows nothing that anybody said, and no name: it can be logged.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -42,8 +44,11 @@ pub enum Event {
         /// Which.
         ids: Vec<MessageId>,
     },
-    /// Something was said to the guest, or by the guest on another socket of the session.
+    /// Something was said to the guest: an answer of a person or a bot, never the guest's own words.
     Message(Box<Message>),
+    /// The guest's own message, from another socket of the session or from an earlier process. The service takes it
+    /// for delivered (`web-messaging` only).
+    OwnMessage(Box<Message>),
     /// The connection is lost, or could not be made, and will be tried again.
     Reconnecting {
         /// Number of the attempt to come, from 1.

@@ -5,7 +5,7 @@ use genesys_api::Now;
 use super::Conversation;
 use super::dialect::{About, Heard, Why};
 use super::event::{Ending, Event, FailureReason, Loss, Refusal, Session};
-use super::state::{Reason, State, Transmit};
+use super::state::{Reason, State};
 
 impl Conversation {
     pub(super) fn heard(&mut self, heard: Heard, now: Now) {
@@ -28,7 +28,7 @@ impl Conversation {
                     && id.is_none_or(|id| self.seen.is_new(&id.to_string()))
                     && new
                 {
-                    self.events.push_back(Event::Message(message));
+                    self.events.push_back(Event::OwnMessage(message));
                 }
             }
             Heard::Configured(session) => self.configured(session, now),
@@ -48,7 +48,10 @@ impl Conversation {
             }
             Heard::Nothing => {}
             Heard::Refused { about, refusal, why } => self.refused(about, refusal, why, now),
-            Heard::SessionCleared => self.events.push_back(Event::SessionCleared),
+            Heard::SessionCleared => {
+                self.events.push_back(Event::SessionCleared);
+                self.handle_farewell_answered(now);
+            }
             Heard::SessionExpiring { at } => {
                 self.expires_at = at.or(self.expires_at);
                 self.events.push_back(Event::SessionExpiring { at });
@@ -81,11 +84,8 @@ impl Conversation {
         }
         if session.read_only {
             self.read_only();
-        } else if session.new_session
-            && let Some(greeting) = self.dialect.greeting()
-        {
-            self.outbox.count_request(now.instant);
-            self.transmits.push_back(Transmit::Frame(greeting));
+        } else {
+            self.greet |= session.new_session;
         }
     }
 
@@ -108,6 +108,9 @@ impl Conversation {
                     }
                 }
                 About::Other => {}
+            }
+            if !matches!(about, About::Message(_)) {
+                self.handle_farewell_answered(now);
             }
             return;
         }
@@ -134,6 +137,9 @@ impl Conversation {
             self.events.push_back(Event::Failed { id, reason });
         } else {
             self.events.push_back(Event::Refused(refusal));
+            if message.is_none() {
+                self.handle_farewell_answered(now);
+            }
         }
         if read_only {
             if self.state == State::Configured {

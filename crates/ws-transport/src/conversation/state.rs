@@ -81,6 +81,8 @@ pub enum Reason {
     ConnectTimeout,
     /// Messages take too long while ending.
     Drain,
+    /// The service takes too long to answer the farewell.
+    Farewell,
     /// A ping is due, or was not answered.
     Heartbeat,
     /// A limit lets the next message pass.

@@ -78,7 +78,7 @@ impl<'a> GuestMessage<'a> {
     #[must_use]
     pub fn text(text: &'a str, attributes: Option<&'a CustomAttributes>) -> Self {
         Self(Shape::Text {
-            text,
+            text: text.into(),
             channel: attributes.map(Channel::new),
         })
     }
@@ -126,7 +126,7 @@ enum Shape<'a> {
         channel: Option<Channel<'a>>,
     },
     Text {
-        text: &'a str,
+        text: Text<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         channel: Option<Channel<'a>>,
     },

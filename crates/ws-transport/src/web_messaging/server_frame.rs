@@ -4,9 +4,8 @@
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
-use crate::wire::{SecretText, Text};
+use crate::wire::{RawJson, SecretText, Text};
 
 /// One frame of the service.
 #[derive(Clone, Debug)]
@@ -99,13 +98,13 @@ pub enum Body<'a> {
         /// Its class.
         class: Text<'a>,
         /// The body as it came.
-        body: Option<&'a RawValue>,
+        body: Option<RawJson<'a>>,
     },
 }
 
 impl<'a> Body<'a> {
-    fn read(class: Text<'a>, body: Option<&'a RawValue>) -> Self {
-        let json = body.map_or("{}", RawValue::get);
+    fn read(class: Text<'a>, body: Option<RawJson<'a>>) -> Self {
+        let json = body.map_or("{}", |body| body.as_str());
         let known = match &*class {
             "ConnectionClosedEvent" => parse::<Closed<'_>>(json).map(|closed| Self::ConnectionClosed {
                 reason: closed.reason.or(closed.reason_code),
@@ -177,7 +176,7 @@ pub struct StructuredMessage<'a> {
     pub channel: Option<Channel<'a>>,
     /// Quick replies, cards, attachments and so on, as they came: see [`Content::parse`].
     #[serde(borrow, default, deserialize_with = "null_as_empty")]
-    pub content: Vec<&'a RawValue>,
+    pub content: Vec<RawJson<'a>>,
     /// The events of an `Event`.
     #[serde(borrow, default, deserialize_with = "null_as_empty")]
     pub events: Vec<MessageEvent<'a>>,
@@ -244,8 +243,8 @@ pub enum Content<'a> {
 impl<'a> Content<'a> {
     /// Reads an item; `None` if its type is not known.
     #[must_use]
-    pub fn parse(item: &'a RawValue) -> Option<Self> {
-        parse(item.get())
+    pub fn parse(item: RawJson<'a>) -> Option<Self> {
+        parse(item.as_str())
     }
 }
 
@@ -363,7 +362,7 @@ struct Envelope<'a> {
     #[serde(borrow)]
     tracing_id: Option<Text<'a>>,
     #[serde(borrow)]
-    body: Option<&'a RawValue>,
+    body: Option<RawJson<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -586,7 +585,7 @@ mod tests {
         let known: Vec<_> = message
             .content
             .iter()
-            .map(|item| Content::parse(item).is_some())
+            .map(|item| Content::parse(*item).is_some())
             .collect();
         assert_eq!(known, [true, true, false]);
     }

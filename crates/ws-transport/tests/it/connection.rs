@@ -11,7 +11,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use ws_transport::client::{Connection, Settings};
-use ws_transport::{Contract, Ending, Event, Loss, MessageId, OriginPolicy, SendError, State};
+use ws_transport::web_messaging::CustomAttributes;
+use ws_transport::{Contract, Ending, Event, Farewell, Loss, MessageId, OriginPolicy, SendError, State};
 
 use crate::virtual_peer::{TOKEN, agent_says, guest_sessions, session_response, web_messaging};
 
@@ -343,4 +344,112 @@ async fn a_service_that_ends_the_connection_for_good_is_believed() {
         panic!()
     };
     assert_eq!(u16::from(frame.code), 1000);
+}
+
+#[tokio::test]
+async fn what_the_guest_no_longer_agrees_to_stays_here() {
+    let site = Site::new().await;
+    let attributes = |value: &str| CustomAttributes::new([("interest".to_owned(), value.to_owned())].into());
+    let contract = web_messaging().with_attributes(attributes("chess").unwrap());
+    let mut connection = site.open(Contract::WebMessaging(contract));
+    let mut guest = site.configure().await;
+    configured(&mut connection).await;
+    connection.update_attributes(CustomAttributes::default());
+    connection.send("withdrawn").unwrap();
+    assert!(!guest.hear().await.to_string().contains("chess"));
+    connection
+        .handle()
+        .update_attributes(attributes("granted again").unwrap());
+    connection.send("granted").unwrap();
+    let metadata = &guest.hear().await["message"]["channel"]["metadata"];
+    assert_eq!(metadata["customAttributes"]["interest"], "granted again");
+}
+
+#[tokio::test]
+async fn a_guest_who_leaves_for_good_clears_the_conversation_first() {
+    for (answer, event) in [
+        (
+            json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}),
+            "SessionCleared",
+        ),
+        (
+            json!({"type": "response", "class": "string", "code": 403,
+                "body": "Presence events Conversation Clear are not supported"}),
+            "Refused(Refusal { code: \"403\"",
+        ),
+    ] {
+        let site = Site::new().await;
+        let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+        let mut guest = site.configure().await;
+        configured(&mut connection).await;
+        connection.set_farewell(Farewell::Clear);
+        let leaving = tokio::spawn(connection.close());
+        let clear = guest.hear().await;
+        assert_eq!(clear["message"]["events"][0]["presence"]["type"], "Clear");
+        guest.say(&answer).await;
+        assert!(matches!(guest.0.next().await, Some(Ok(Message::Close(Some(_))))));
+        assert!(guest.0.next().await.is_none());
+        let events = leaving.await.unwrap();
+        assert!(format!("{events:?}").contains(event), "{events:?}");
+        assert!(matches!(
+            events[..],
+            [
+                Event::SessionCleared | Event::Refused(_),
+                Event::Ended(Ending::ByUs)
+            ]
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_goodbye_takes_no_longer_than_it_may() {
+    for farewell in [Farewell::Leave, Farewell::Clear] {
+        let site = Site::new().await;
+        let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+        let guest = site.configure().await;
+        configured(&mut connection).await;
+        let unanswered = connection.send("x").unwrap();
+        connection.set_farewell(farewell);
+        // nobody reads `guest`: neither the message nor the goodbye is answered
+        let second = Duration::from_secs(1);
+        let (events, ()) = tokio::join!(connection.close_within(second), async {
+            site.clock.advance(second);
+        });
+        assert!(
+            matches!(&events[..], [Event::InDoubt { ids }, Event::Ended(Ending::ByUs)] if *ids == [unanswered])
+                || matches!(events[..], [Event::Failed { .. }, Event::Ended(Ending::ByUs)]),
+            "{events:?}"
+        );
+        drop(guest);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_waited_for_in_vain_comes_the_next_time() {
+    const COUNT: usize = 1_000;
+    let site = Site::new().await;
+    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut guest = site.configure().await;
+    configured(&mut connection).await;
+    let service = tokio::spawn(async move {
+        for n in 0..COUNT {
+            guest.say(&agent_says(&format!("a{n}"), &n.to_string())).await;
+        }
+        guest
+    });
+    let (mut heard, mut given_up) = (0, 0);
+    while heard < COUNT || given_up < COUNT {
+        tokio::select! {
+            event = connection.next_event() => {
+                let Some(Event::Message(message)) = event else { panic!("{event:?}") };
+                assert_eq!(message.text, heard.to_string(), "in order, and none is missing");
+                heard += 1;
+            }
+            () = std::future::ready(()) => {
+                given_up += 1;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    service.await.unwrap();
 }

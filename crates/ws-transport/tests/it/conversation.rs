@@ -5,10 +5,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::json;
 use ws_transport::guest_sessions::TokenPlacement;
-use ws_transport::web_messaging::CustomAttributes;
 use ws_transport::{
-    AuthorKind, CloseInfo, Command, Contract, Direction, Ending, Event, FailureReason, Farewell, Loss,
-    OriginPolicy, Reason, SendError, SocketUrl, State, Transmit,
+    AuthorKind, CloseInfo, Command, Contract, Direction, Ending, Event, FailureReason, Loss, OriginPolicy,
+    Reason, SendError, SocketUrl, State, Transmit,
 };
 
 use crate::virtual_peer::{
@@ -76,19 +75,6 @@ fn the_own_echo_is_never_a_message_and_nothing_is_shown_twice() {
         (AuthorKind::Human, Some("Ann"))
     );
     assert_eq!(message.direction, Direction::Outbound);
-}
-
-#[test]
-fn what_the_guest_says_on_another_socket_is_a_message() {
-    let mut peer = VirtualPeer::web_messaging();
-    peer.hear(&echo(9));
-    let [Event::Message(message)] = &peer.events()[..] else {
-        panic!()
-    };
-    assert_eq!(
-        (message.direction, message.from.kind),
-        (Direction::Inbound, AuthorKind::Guest)
-    );
 }
 
 #[test]
@@ -266,44 +252,6 @@ fn a_refused_message_fails_alone() {
     };
     assert_eq!((*failed, refusal.code.as_str()), (id(1), "4011"));
     assert_eq!(state(&peer), State::Configured);
-}
-
-#[test]
-fn attributes_travel_until_they_arrive_and_are_dropped_if_too_large() {
-    let attributes = CustomAttributes::new([("accountId".to_owned(), "42".to_owned())].into()).unwrap();
-    let contract = || Contract::WebMessaging(web_messaging().with_attributes(attributes.clone()));
-    let carried =
-        |frame: &serde_json::Value| frame["message"]["channel"]["metadata"]["customAttributes"].clone();
-    for (answer, again) in [
-        (echo(1), false),
-        (refused(4013, Some(id(1))), false),
-        (refused(4011, Some(id(1))), true),
-    ] {
-        let mut peer = VirtualPeer::new(contract());
-        peer.connect();
-        peer.hear(&session_response(true));
-        peer.frames();
-        peer.send(1, "x");
-        assert_eq!(carried(&peer.frames()[0]), json!({"accountId": "42"}));
-        peer.hear(&answer);
-        peer.send(2, "x");
-        assert_eq!(carried(&peer.frames()[0]).is_object(), again, "{answer}");
-    }
-}
-
-#[test]
-fn autostart_joins_a_new_session_only() {
-    for new_session in [true, false] {
-        let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging().with_autostart()));
-        peer.connect();
-        peer.frames();
-        peer.hear(&session_response(new_session));
-        let frames = peer.frames();
-        assert_eq!(frames.len(), usize::from(new_session));
-        if new_session {
-            assert_eq!(frames[0]["message"]["events"][0]["presence"]["type"], "Join");
-        }
-    }
 }
 
 #[test]
@@ -689,101 +637,6 @@ fn a_refusal_as_read_only_ends_the_conversation() {
         ]
     ));
     assert_eq!(state(&peer), State::ReadOnly);
-}
-
-#[test]
-fn ending_waits_for_what_is_on_its_way_then_closes() {
-    let mut peer = VirtualPeer::web_messaging();
-    for n in 0..6 {
-        peer.send(n, "x");
-    }
-    peer.conversation.end(peer.now);
-    assert_eq!(state(&peer), State::Closing);
-    assert_eq!(peer.transmits().len(), 5);
-    assert_eq!(peer.conversation.send_text(id(255), "x"), Err(SendError::Ended));
-    peer.pass(2 * SECOND);
-    assert_eq!(peer.transmits().len(), 1);
-    for n in 0..6 {
-        peer.hear(&echo(n));
-    }
-    assert_eq!(peer.events().len(), 6);
-    assert!(matches!(
-        peer.transmits()[..],
-        [Transmit::Close { code: 1000, .. }]
-    ));
-    peer.close(CloseInfo::with_code(1000, ""));
-    assert!(matches!(peer.events()[..], [Event::Ended(Ending::ByUs)]));
-    assert_eq!(state(&peer), State::Closed);
-}
-
-#[test]
-fn ending_does_not_wait_for_ever() {
-    let mut peer = VirtualPeer::web_messaging();
-    for n in 0..6 {
-        peer.send(n, "x");
-    }
-    peer.frames();
-    peer.conversation.end(peer.now);
-    peer.pass(5 * SECOND);
-    assert!(matches!(peer.transmits()[..], [Transmit::Close { .. }]));
-    assert!(
-        matches!(peer.events()[..], [Event::Failed { id: waiting, reason: FailureReason::Ended }] if waiting == id(5))
-    );
-    peer.pass(2 * SECOND);
-    assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
-    assert!(
-        matches!(&peer.events()[..], [Event::InDoubt { ids }, Event::Ended(Ending::ByUs)] if ids.len() == 5)
-    );
-}
-
-#[test]
-fn ending_can_clear_the_conversation() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(
-        web_messaging().with_farewell(Farewell::Clear),
-    ));
-    peer.connect();
-    peer.frames();
-    peer.hear(&session_response(true));
-    peer.conversation.end(peer.now);
-    let transmits = peer.transmits();
-    let [Transmit::Frame(clear), Transmit::Close { .. }] = &transmits[..] else {
-        panic!()
-    };
-    assert!(clear.contains(r#""presence":{"type":"Clear"}"#));
-    peer.hear(&json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}));
-    peer.hear(&json!({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {}}));
-    assert!(matches!(
-        peer.events()[..],
-        [
-            Event::Configured(_),
-            Event::SessionCleared,
-            Event::Ended(Ending::ByUs)
-        ]
-    ));
-}
-
-#[test]
-fn it_can_be_ended_in_every_state() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
-    peer.send(1, "x");
-    peer.conversation.end(peer.now);
-    assert!(matches!(
-        peer.events()[..],
-        [Event::Failed { .. }, Event::Ended(Ending::ByUs)]
-    ));
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
-    peer.conversation.connect(peer.now);
-    peer.conversation.poll_command();
-    peer.conversation.end(peer.now);
-    assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
-    assert_eq!(state(&peer), State::Closed);
-    let mut peer = VirtualPeer::web_messaging();
-    peer.drop_socket();
-    peer.conversation.end(peer.now);
-    assert_eq!(
-        (state(&peer), peer.conversation.poll_timeout()),
-        (State::Closed, None)
-    );
 }
 
 #[test]

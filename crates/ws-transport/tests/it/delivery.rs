@@ -17,7 +17,7 @@ enum Act {
     Cut,
     EchoOldest,
     EchoTwice,
-    EndNow,
+    EndWithin(u64),
     Pass(u64),
     RefuseOldest,
     Send,
@@ -31,7 +31,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::Cut),
         6 => Just(Act::EchoOldest),
         1 => Just(Act::EchoTwice),
-        1 => Just(Act::EndNow),
+        1 => (0_u64..10_000).prop_map(Act::EndWithin),
         8 => (1_u64..40_000).prop_map(Act::Pass),
         1 => Just(Act::RefuseOldest),
         12 => Just(Act::Send),
@@ -127,7 +127,9 @@ impl Play {
             Event::Accepted { id, .. } => fate(id, "accepted"),
             Event::Failed { id, .. } => fate(id, "failed"),
             Event::InDoubt { ids } => ids.into_iter().for_each(|id| fate(id, "in doubt")),
-            Event::Message(message) => panic!("our own message came back as {message:?}"),
+            Event::Message(message) | Event::OwnMessage(message) => {
+                panic!("our own message came back as {message:?}")
+            }
             _ => {}
         }
     }
@@ -162,7 +164,10 @@ impl Play {
                 self.acknowledge(n);
                 self.acknowledge(n);
             }
-            (Act::EndNow, _) => self.peer.conversation.end(self.peer.now),
+            (Act::EndWithin(millis), _) => {
+                let within = Duration::from_millis(*millis);
+                self.peer.conversation.end_within(within, self.peer.now);
+            }
             (Act::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
             (Act::RefuseOldest, Some(n)) if self.web => {
                 self.ledger.on_the_way.remove(0);

@@ -1,6 +1,8 @@
 //! The crate from outside: the state machine on a virtual clock, and both drivers on loopback sockets.
 
 #[cfg(test)]
+mod attributes;
+#[cfg(test)]
 #[cfg(feature = "client")]
 mod connection;
 #[cfg(test)]
@@ -9,6 +11,10 @@ mod conversation;
 mod delivery;
 #[cfg(test)]
 mod guards;
+#[cfg(test)]
+mod hearing;
+#[cfg(test)]
+mod leaving;
 #[cfg(test)]
 #[cfg(feature = "client")]
 mod server;

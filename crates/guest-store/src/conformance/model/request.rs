@@ -3,7 +3,8 @@
 use proptest::bool::weighted;
 use proptest::prelude::*;
 
-/// Something to ask of a store. Names are few, so that requests meet.
+/// Something to ask of a store. Names are few, so that requests meet. Webhooks and events with an even id are one
+/// owner's, the others another one's.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
     Advance(i64),
@@ -20,6 +21,7 @@ pub(super) enum Request {
     Settle {
         which: usize,
         settled: u8,
+        rest: Option<i64>,
         disable: bool,
     },
 }
@@ -60,14 +62,15 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         3 => (0..3_u8, 0..2_u8, weighted(0.2), any::<bool>())
             .prop_map(|(id, guest, stale, ends)| Changed::UpdateSession { id, guest, stale, ends }),
     ];
-    let events = proptest::collection::vec((0..16_u8, 0..12_u8), 0..3);
+    let events = proptest::collection::vec((0..24_u8, 0..12_u8), 0..4);
+    let rest = proptest::option::weighted(0.2, 0..100_i64);
     prop_oneof![
         2 => (0..200_i64).prop_map(Request::Advance),
         1 => Just(Request::Checkpoint),
         8 => (proptest::option::of(change), 0..3_u8, events)
             .prop_map(|(change, entries, events)| Request::Commit { change, entries, events }),
-        4 => (0..5_usize, 0..100_u64).prop_map(|(limit, seconds)| Request::Lease { limit, seconds }),
-        4 => (0..4_usize, 0..3_u8, weighted(0.2))
-            .prop_map(|(which, settled, disable)| Request::Settle { which, settled, disable }),
+        4 => (0..8_usize, 0..100_u64).prop_map(|(limit, seconds)| Request::Lease { limit, seconds }),
+        4 => (0..4_usize, 0..3_u8, rest, weighted(0.2))
+            .prop_map(|(which, settled, rest, disable)| Request::Settle { which, settled, rest, disable }),
     ]
 }

@@ -12,9 +12,11 @@ use crate::guest_sessions::{
     ClientFrame, EventName, PROTOCOL, Sender, SenderKind, ServerFrame, TOKEN_PROTOCOL_PREFIX, TOKEN_QUERY,
     TokenPlacement,
 };
+use crate::web_messaging::CustomAttributes;
 use crate::wire::harmless;
 use crate::{
-    AdmittedOrigin, Author, AuthorKind, ClientHandshake, Direction, Message, MessageId, QuickReply, SocketUrl,
+    AdmittedOrigin, Author, AuthorKind, ClientHandshake, Direction, Farewell, Message, MessageId, QuickReply,
+    SocketUrl,
 };
 
 #[derive(Debug)]
@@ -113,11 +115,11 @@ impl Dialect for GuestSessionsDialect {
         .to_json()
     }
 
-    fn greeting(&self) -> Option<String> {
+    fn greeting(&mut self) -> Option<String> {
         None
     }
 
-    fn message(&self, id: MessageId, text: &str) -> String {
+    fn message(&mut self, id: MessageId, text: &str) -> String {
         ClientFrame::Message {
             id,
             text: text.into(),
@@ -232,6 +234,14 @@ impl Dialect for GuestSessionsDialect {
         Some(Ending::Rejected(
             refusal.unwrap_or_else(|| Refusal::new(code, close.reason())),
         ))
+    }
+
+    fn set_farewell(&mut self, _farewell: Farewell) {
+        // a session is ended by a call, not on the socket
+    }
+
+    fn update_attributes(&mut self, _attributes: CustomAttributes) {
+        // the gateway has them since the session was created
     }
 
     fn update_token(&mut self, token: SecretString) {

@@ -1,5 +1,7 @@
 //! `web-messaging`: echoes acknowledge, nothing is sent again, errors are numbers.
 
+mod luggage;
+
 use std::time::Duration;
 
 use genesys_api::Now;
@@ -7,6 +9,7 @@ use secrecy::SecretString;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use self::luggage::Luggage;
 use super::{About, Dialect, Heard, TYPING, Why, patience, time_or_now};
 use crate::contract::{Farewell, WebMessaging};
 use crate::conversation::event::{CloseInfo, Ending, Refusal, Session};
@@ -26,30 +29,13 @@ const EVENT: Uuid = Uuid::from_u128(0x6775_6573_7402_4000_8000_6576_656e_7473);
 #[derive(Debug)]
 pub(super) struct WebMessagingDialect {
     contract: WebMessaging,
-    /// The attributes have arrived, or never will.
-    attributes_done: bool,
+    luggage: Luggage,
 }
 
 impl WebMessagingDialect {
-    pub(super) fn new(contract: WebMessaging) -> Self {
-        Self {
-            contract,
-            attributes_done: false,
-        }
-    }
-
-    fn attributes(&self) -> Option<&CustomAttributes> {
-        let attributes = &self.contract.attributes;
-        (!self.attributes_done && !attributes.is_empty()).then_some(attributes)
-    }
-
-    fn on_message(&self, tracing_id: Uuid, message: GuestMessage<'_>) -> String {
-        ClientFrame::OnMessage {
-            token: (&self.contract.token).into(),
-            tracing_id: tracing_id.to_string().into(),
-            message,
-        }
-        .to_json()
+    pub(super) fn new(mut contract: WebMessaging) -> Self {
+        let luggage = Luggage::new(std::mem::take(&mut contract.attributes));
+        Self { contract, luggage }
     }
 
     fn structured(
@@ -63,17 +49,24 @@ impl WebMessagingDialect {
             // the answer to a health check: it has been heard, which is its purpose
             return Some(Heard::Nothing);
         }
-        let inbound = &*message.direction == "Inbound";
-        if &*message.kind == "Event" {
-            return event(message, inbound);
+        let inbound = match &*message.direction {
+            "Inbound" => true,
+            "Outbound" => false,
+            _ => return None,
+        };
+        match &*message.kind {
+            "Event" => return event(message, inbound),
+            // only Genesys' schema has it: a note on a message, not one
+            "Receipt" => return None,
+            _ => {}
         }
         let message = read(message, inbound, now);
         if !inbound {
             return Some(Heard::Message(Box::new(message.0)));
         }
         let id = tracing_id.and_then(|id| id.parse::<MessageId>().ok());
-        if id.is_some() {
-            self.attributes_done = true;
+        if let Some(id) = id {
+            self.luggage.handle_accepted(id);
         }
         let (message, expires_at) = message;
         Some(Heard::Accepted {
@@ -92,7 +85,9 @@ impl WebMessagingDialect {
             // not found; cannot become anonymous again; not authorised
             4007 | 4017 | 401 => return Heard::Ended(Ending::Rejected(refusal)),
             // the attributes are too large: without them the next message passes
-            4013 => self.attributes_done = true,
+            4013 => self
+                .luggage
+                .handle_too_large(tracing_id.and_then(|id| id.parse().ok())),
             _ => {}
         }
         let why = match code {
@@ -129,38 +124,42 @@ impl Dialect for WebMessagingDialect {
         .to_json()
     }
 
-    fn greeting(&self) -> Option<String> {
-        self.contract
-            .autostart
-            .then(|| self.on_message(EVENT, GuestMessage::join(self.attributes())))
+    fn greeting(&mut self) -> Option<String> {
+        if !self.contract.autostart {
+            return None;
+        }
+        let join = GuestMessage::join(self.luggage.load(EVENT.into()));
+        Some(on_message(&self.contract.token, EVENT.into(), join))
     }
 
-    fn message(&self, id: MessageId, text: &str) -> String {
-        ClientFrame::OnMessage {
-            token: (&self.contract.token).into(),
-            tracing_id: id.to_string().into(),
-            message: GuestMessage::text(text, self.attributes()),
-        }
-        .to_json()
+    fn message(&mut self, id: MessageId, text: &str) -> String {
+        let message = GuestMessage::text(text, self.luggage.load(id));
+        on_message(&self.contract.token, id, message)
     }
 
     fn typing(&self) -> String {
-        self.on_message(EVENT, GuestMessage::typing())
+        on_message(&self.contract.token, EVENT.into(), GuestMessage::typing())
     }
 
     fn farewell(&self) -> Option<String> {
-        (self.contract.farewell == Farewell::Clear).then(|| self.on_message(EVENT, GuestMessage::clear()))
+        (self.contract.farewell == Farewell::Clear)
+            .then(|| on_message(&self.contract.token, EVENT.into(), GuestMessage::clear()))
     }
 
     fn hear(&mut self, text: &str, now: Now) -> Option<Heard> {
         let frame = ServerFrame::parse(text).ok()?;
         let tracing_id = frame.tracing_id.as_deref();
         Some(match &frame.body {
-            Body::Session(session) if session.connected => Heard::Configured(Session {
-                new_session: session.new_session,
-                read_only: session.read_only,
-                expires_at: session.expiration_date.and_then(epoch),
-            }),
+            Body::Session(session) if session.connected => {
+                if session.new_session {
+                    self.luggage.handle_new_session();
+                }
+                Heard::Configured(Session {
+                    new_session: session.new_session,
+                    read_only: session.read_only,
+                    expires_at: session.expiration_date.and_then(epoch),
+                })
+            }
             Body::Structured(message) => return self.structured(frame.kind, tracing_id, message, now),
             Body::TooManyRequests(limit) => Heard::Refused {
                 about: about(tracing_id, 429),
@@ -201,9 +200,26 @@ impl Dialect for WebMessagingDialect {
         None
     }
 
+    fn set_farewell(&mut self, farewell: Farewell) {
+        self.contract.farewell = farewell;
+    }
+
+    fn update_attributes(&mut self, attributes: CustomAttributes) {
+        self.luggage.replace(attributes);
+    }
+
     fn update_token(&mut self, _token: SecretString) {
         // the token is the session itself: there is none to renew
     }
+}
+
+fn on_message(token: &SecretString, tracing_id: MessageId, message: GuestMessage<'_>) -> String {
+    ClientFrame::OnMessage {
+        token: token.into(),
+        tracing_id: tracing_id.to_string().into(),
+        message,
+    }
+    .to_json()
 }
 
 fn event(message: &StructuredMessage<'_>, inbound: bool) -> Option<Heard> {
@@ -234,12 +250,12 @@ fn read(message: &StructuredMessage<'_>, inbound: bool, now: Now) -> (Message, O
     let mut quick_replies = Vec::new();
     let mut other_content = Vec::new();
     for item in &message.content {
-        match Content::parse(item) {
+        match Content::parse(*item) {
             Some(Content::QuickReply { quick_reply }) => quick_replies.push(QuickReply {
                 text: quick_reply.text.to_string(),
                 payload: quick_reply.payload.to_string(),
             }),
-            None => other_content.push(RawFrame::new(None, item.get())),
+            None => other_content.push(RawFrame::new(None, item.as_str())),
         }
     }
     let expires_at = message
