@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use genesys_api::{Clock, DeploymentId, Host};
@@ -100,17 +100,19 @@ fn binary() -> Outcome<PathBuf> {
     let release = bench.ancestors().nth(2).ok_or("no target folder")?;
     let target = release.parent().ok_or("no target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let built = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "guest-gateway",
-            "--target-dir",
-        ])
+    let mut build = Command::new(cargo);
+    // what cargo tells a bench about its package would have ring built anew, and all that depends on it
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            build.env_remove(&*name);
+        }
+    }
+    let built = build
+        .args(["build", "--quiet", "--release", "--package", "guest-gateway"])
+        .arg("--target-dir")
         .arg(target)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()?;
     if !built.success() {
         return Err("guest-gateway does not build".into());

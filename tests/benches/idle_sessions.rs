@@ -150,6 +150,7 @@ fn hold_directly(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, fo
             policy: Policy::find("tutorial-strict")?,
             access_token_lifetime: Duration::from_secs(3_600),
             lapse: Duration::from_secs(86_400),
+            retention: Duration::from_secs(86_400),
             limit: 100_000,
         },
         "bench",

@@ -54,6 +54,8 @@ actions! {
     SessionDenied = "session.denied";
     /// A guest session was ended.
     SessionEnded = "session.ended";
+    /// A guest session that had ended was erased, and nothing links its entries to it any more.
+    SessionErased = "session.erased";
     /// A guest session ran out.
     SessionExpired = "session.expired";
     /// A refresh token was used a second time.

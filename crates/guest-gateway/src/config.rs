@@ -1,5 +1,7 @@
 //! The configuration file.
 
+mod rules;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -7,10 +9,14 @@ use std::time::Duration;
 
 use genesys_api::{ChannelId, DeploymentId, Host, Hosts, Region};
 use genesys_auth::{ClientId, Scopes};
+use guest_payload::Policy;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use ws_transport::{Origin, OriginPolicy};
+
+const SHORTEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Everything that `gateway.toml` can say. Every field but `client`, `channel` and `sessions.allowed_origins` has a
 /// default, which `gateway.example.toml` shows.
@@ -51,8 +57,10 @@ pub struct Listen {
     #[serde(deserialize_with = "parsed_option")]
     pub public_url: Option<Host>,
     /// Connections at once.
+    #[serde(deserialize_with = "at_least_one")]
     pub connections: u32,
     /// Requests a minute of one API client.
+    #[serde(deserialize_with = "at_least_one")]
     pub requests_per_minute: usize,
 }
 
@@ -116,8 +124,8 @@ pub struct Sessions {
     #[serde(deserialize_with = "origins")]
     pub allowed_origins: OriginPolicy,
     /// The consent policy.
-    #[serde(default = "tutorial_strict")]
-    pub policy: String,
+    #[serde(default = "Policy::tutorial_strict", deserialize_with = "policy")]
+    pub policy: &'static Policy,
     /// Whether `?access_token=` is accepted beside the safer ways.
     #[serde(default = "yes")]
     pub token_in_query: bool,
@@ -127,8 +135,11 @@ pub struct Sessions {
     /// How long a session lives without its tokens being rotated.
     #[serde(default = "one_day", deserialize_with = "duration")]
     pub lapse: Duration,
+    /// How long an ended session is kept before it is erased.
+    #[serde(default = "thirty_days", deserialize_with = "duration")]
+    pub retention: Duration,
     /// Live sessions at once.
-    #[serde(default = "hundred_thousand")]
+    #[serde(default = "hundred_thousand", deserialize_with = "at_least_one")]
     pub limit: usize,
 }
 
@@ -142,23 +153,36 @@ pub struct Webhooks {
 
 /// `[[client]]`
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "ClientTable")]
 pub struct Client {
     /// Its id.
-    #[serde(deserialize_with = "parsed")]
     pub id: ClientId,
-    /// Its secret, in the file itself. Prefer `secret_file` or `secret_env`.
-    #[serde(default)]
-    secret: Option<SecretString>,
-    /// A file that holds its secret.
-    #[serde(default)]
-    secret_file: Option<PathBuf>,
-    /// An environment variable that holds its secret.
-    #[serde(default)]
-    secret_env: Option<String>,
+    secret: SecretPlace,
     /// What it may do.
-    #[serde(deserialize_with = "scopes")]
     pub scopes: Scopes,
+}
+
+/// Where a client's secret is.
+#[derive(Debug)]
+enum SecretPlace {
+    Environment(String),
+    File(PathBuf),
+    Here(SecretString),
+}
+
+/// A client as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientTable {
+    #[serde(deserialize_with = "parsed")]
+    id: ClientId,
+    /// In the file itself. Prefer one of the other two.
+    #[serde(default, deserialize_with = "secret")]
+    secret: Option<SecretString>,
+    secret_file: Option<PathBuf>,
+    secret_env: Option<String>,
+    #[serde(deserialize_with = "scopes")]
+    scopes: Scopes,
 }
 
 /// `[[channel]]`
@@ -190,15 +214,26 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let line = error
-                .span()
-                .map(|span| text[..span.start].matches('\n').count() + 1);
-            let place = line.map_or_else(String::new, |line| format!("line {line}: "));
-            ConfigError(format!("{place}{}", error.message()))
-        })?;
-        config.check()?;
+        let config: Self = toml::from_str(text)
+            .map_err(|error| ConfigError::at(text, error.span().map(|span| span.start), error.message()))?;
+        rules::check(&config).map_err(|fault| ConfigError::at(text, fault.offset(text), &fault.what))?;
         Ok(config)
+    }
+
+    /// Makes sure that every file and environment variable that it names is there, as a start needs them.
+    ///
+    /// # Errors
+    /// Which is not.
+    pub fn check_surroundings(&self) -> Result<(), ConfigError> {
+        for client in &self.client {
+            client.secret()?;
+        }
+        let files = [&self.listen.certificate, &self.listen.key, &self.genesys.extra_ca];
+        for path in files.into_iter().flatten() {
+            std::fs::metadata(path)
+                .map_err(|source| ConfigError(format!("cannot read {}: {source}", path.display())))?;
+        }
+        Ok(())
     }
 
     /// The hosts of Genesys Cloud, unless the simulator is to be started.
@@ -212,77 +247,53 @@ impl Config {
                 .and_then(|region| Hosts::of_domain(region.domain).ok())
         })
     }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let no = |text: &str| Err(ConfigError(text.to_owned()));
-        let listen = &self.listen;
-        if listen.certificate.is_some() != listen.key.is_some() {
-            return no(
-                "[listen] has one of `certificate` and `key`: give both, or none for plain HTTP on loopback",
-            );
-        }
-        if listen.certificate.is_none() && !listen.address.ip().is_loopback() {
-            return no("[listen] would speak plain HTTP beyond loopback: give `certificate` and `key`");
-        }
-        let genesys = &self.genesys;
-        let ways = [
-            genesys.simulator,
-            genesys.region.is_some(),
-            genesys.host.is_some(),
-        ];
-        if ways.into_iter().filter(|way| *way).count() != 1 {
-            return no("[genesys] needs exactly one of `simulator = true`, `region` and `host`");
-        }
-        if !genesys.simulator && self.channel.iter().any(|channel| channel.deployment.is_none()) {
-            return no("every [[channel]] needs its `deployment`, the id of a messenger deployment");
-        }
-        if self.client.is_empty() || self.channel.is_empty() {
-            return no(
-                "at least one [[client]] and one [[channel]] are needed, or nobody could create a session",
-            );
-        }
-        if self.sessions.access_token_lifetime < Duration::from_secs(60) {
-            return no(
-                "[sessions] `access_token_lifetime` is under a minute: tokens would expire before they are rotated",
-            );
-        }
-        if self.sessions.lapse < self.sessions.access_token_lifetime {
-            return no(
-                "[sessions] `lapse` is shorter than `access_token_lifetime`: make it at least as long",
-            );
-        }
-        Ok(())
-    }
 }
 
 impl Client {
     /// The secret, from wherever the file says it is.
     ///
     /// # Errors
-    /// If not exactly one place is named, or it holds nothing.
+    /// If it cannot be had, or is empty.
     pub fn secret(&self) -> Result<SecretString, ConfigError> {
         let id = self.id.as_str();
         let fail = |what: String| ConfigError(format!("[[client]] {id}: {what}"));
-        let text = match (&self.secret, &self.secret_file, &self.secret_env) {
-            (Some(secret), None, None) => return Ok(secret.clone()),
-            (None, Some(path), None) => std::fs::read_to_string(path)
+        let text = match &self.secret {
+            SecretPlace::Here(secret) => return Ok(secret.clone()),
+            SecretPlace::File(path) => std::fs::read_to_string(path)
                 .map_err(|source| fail(format!("cannot read secret_file {}: {source}", path.display())))?,
-            (None, None, Some(name)) => std::env::var(name).map_err(|_| {
+            SecretPlace::Environment(name) => std::env::var(name).map_err(|_| {
                 fail(format!(
                     "the environment variable {name} of secret_env is not set"
                 ))
             })?,
+        };
+        match text.trim() {
+            "" => Err(fail("its secret is empty".to_owned())),
+            text => Ok(text.into()),
+        }
+    }
+}
+
+impl TryFrom<ClientTable> for Client {
+    type Error = String;
+
+    fn try_from(table: ClientTable) -> Result<Self, String> {
+        let secret = match (table.secret, table.secret_file, table.secret_env) {
+            (Some(secret), None, None) => SecretPlace::Here(secret),
+            (None, Some(path), None) => SecretPlace::File(path),
+            (None, None, Some(name)) => SecretPlace::Environment(name),
             _ => {
-                return Err(fail(
-                    "give exactly one of `secret`, `secret_file` and `secret_env`".to_owned(),
+                let id = table.id.as_str();
+                return Err(format!(
+                    "[[client]] {id}: give exactly one of `secret`, `secret_file` and `secret_env`"
                 ));
             }
         };
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(fail("its secret is empty".to_owned()));
-        }
-        Ok(text.into())
+        Ok(Self {
+            id: table.id,
+            secret,
+            scopes: table.scopes,
+        })
     }
 }
 
@@ -298,9 +309,13 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-impl From<guest_payload::UnknownPolicy> for ConfigError {
-    fn from(error: guest_payload::UnknownPolicy) -> Self {
-        Self(format!("[sessions] policy: {error}"))
+impl ConfigError {
+    /// With the line of `offset`, if that is known.
+    fn at(text: &str, offset: Option<usize>, what: &str) -> Self {
+        match offset.and_then(|offset| text.get(..offset)) {
+            Some(before) => Self(format!("line {}: {what}", before.matches('\n').count() + 1)),
+            None => Self(what.to_owned()),
+        }
     }
 }
 
@@ -321,13 +336,49 @@ where
     parsed(from).map(Some)
 }
 
+fn at_least_one<'de, T, D>(from: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default + PartialEq,
+    D: Deserializer<'de>,
+{
+    let number = T::deserialize(from)?;
+    if number == T::default() {
+        return Err(serde::de::Error::custom("must be at least 1"));
+    }
+    Ok(number)
+}
+
+fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<&'static Policy, D::Error> {
+    Policy::find(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
+/// No error repeats what stands there.
+fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
+    match String::deserialize(from) {
+        Ok(text) if text.is_empty() => Err(serde::de::Error::custom("the secret is empty")),
+        Ok(text) => Ok(Some(text.into())),
+        Err(_) => Err(serde::de::Error::custom(
+            "the secret is no text: put it in quotes",
+        )),
+    }
+}
+
+/// From a minute to ten years: tokens that live shorter expire before they are rotated, and times beyond that have
+/// no form on the wire.
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
-    humantime::parse_duration(&text).map_err(|error| {
+    let duration = humantime::parse_duration(&text).map_err(|error| {
         serde::de::Error::custom(format!(
             "{text:?} is no duration such as \"1h\" or \"90s\": {error}"
         ))
-    })
+    })?;
+    if (SHORTEST..=LONGEST).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(serde::de::Error::custom(format!(
+            "{text:?} is not between a minute and ten years"
+        )))
+    }
 }
 
 fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<OriginPolicy, D::Error> {
@@ -339,16 +390,16 @@ fn scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Scopes, D::Error> {
     names.join(" ").parse().map_err(serde::de::Error::custom)
 }
 
-fn tutorial_strict() -> String {
-    "tutorial-strict".to_owned()
-}
-
 fn yes() -> bool {
     true
 }
 
 fn one_hour() -> Duration {
     Duration::from_secs(3_600)
+}
+
+fn thirty_days() -> Duration {
+    Duration::from_secs(30 * 86_400)
 }
 
 fn one_day() -> Duration {

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use audit::{Action, Actor};
 use genesys_api::{Clock, Host, Hosts};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
 use genesys_http::{Client, Egress, Tls};
 use genesys_sim::Simulator;
-use guest_payload::Policy;
 use guest_store::{SqliteStore, Store};
 use guest_suite::direct::{Direct, DirectConfig};
 use tokio::sync::watch;
@@ -23,10 +23,13 @@ use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 use crate::config::{Config, ConfigError};
 use crate::guest_sessions::{self, Clients, Parts};
 use crate::hub::{Hub, stopped};
+use crate::journal::note;
 use crate::keys::Keys;
 
 /// How long requests in flight and open sockets have to end.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How long all of it has to end: a guest who does not answer the goodbye is not waited for.
+const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -63,20 +66,28 @@ impl Gateway {
         let courier = Courier::new(Client::builder(tls).clock(clock.clone()).egress(egress));
 
         let store = open_store(&config, &keys).await?;
-        let policy = Policy::find(&config.sessions.policy).map_err(ConfigError::from)?;
         let direct = DirectConfig {
             store,
             http,
             hosts,
             deployments: deployments(&config, simulator.as_ref()),
-            policy,
+            policy: config.sessions.policy,
             access_token_lifetime: config.sessions.access_token_lifetime,
             lapse: config.sessions.lapse,
+            retention: config.sessions.retention,
             limit: config.sessions.limit,
         };
         let direct = Direct::open(direct)
             .await
             .map_err(|error| StartError::new("the sessions of the store", error))?;
+        note(
+            &**direct.store(),
+            own_name(),
+            Action::AuditOpened,
+            clock.now().utc,
+        )
+        .await
+        .map_err(|error| StartError::new("the audit log", error))?;
         let (stop, stopping) = watch::channel(false);
         let hub = Hub::new(direct.clone(), stopping.clone());
 
@@ -147,7 +158,7 @@ impl Gateway {
     }
 
     /// Stops taking requests, tells the guests' sockets to come back later, and signs the audit log as it stands.
-    /// Takes two seconds at the most, plus what the disk takes. The store is free then, for the next to open it.
+    /// Takes less than two seconds, plus what the disk takes. The store is free then, for the next to open it.
     pub async fn stop(self) {
         let Self {
             direct,
@@ -164,16 +175,28 @@ impl Gateway {
             // requests, sockets and relays each hold a receiver
             stop.closed().await;
         };
-        if tokio::time::timeout(2 * DRAIN, ended).await.is_err() {
+        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
             tracing::warn!("the gateway stops, and something is still under way");
         }
-        if let Err(error) = direct.store().checkpoint().await {
-            tracing::error!(%error, "the audit log could not be signed at the end");
+        let closed = note(
+            &**direct.store(),
+            own_name(),
+            Action::AuditClosed,
+            direct.clock().now().utc,
+        )
+        .await;
+        let signed = direct.store().checkpoint().await;
+        if let Err(error) = closed.and(signed.map(drop)) {
+            tracing::error!(%error, "the audit log could not be closed and signed");
         }
         if let Some(simulator) = simulator {
             simulator.stop().await;
         }
     }
+}
+
+fn own_name() -> Actor {
+    Actor::system("guest-gateway")
 }
 
 /// The operator's own word for where this gateway's guests come from.

@@ -20,7 +20,9 @@ use axum::routing::{MethodRouter, get, patch, post};
 use bytes::Bytes;
 use genesys_api::{Clock, Host, SessionId};
 use guest_suite::direct::Direct;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, StatusCode};
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
@@ -120,10 +122,26 @@ fn only(allow: &'static str, methods: MethodRouter<App>) -> MethodRouter<App> {
 /// Logs the request, without its query, which may hold a token, and adds the headers that every answer has.
 async fn finish(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = next.run(request).await;
+    // in a task of its own: a client that hangs up must not stop a change between its commit and its effects
+    let mut response = match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(panic) => {
+            tracing::error!(%panic, %method, path, "a request met a fault of this program");
+            Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal.server.error",
+                "a fault of the gateway: look whether the request took effect before sending it again",
+            )
+            .into_response()
+        }
+    };
     tracing::info!(%method, path, status = response.status().as_u16(), "request");
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    );
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(refusal::CORRELATION).or_insert_with(|| {

@@ -14,6 +14,7 @@ mod said;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use genesys_api::SessionId;
 use guest_suite::direct::Direct;
@@ -25,6 +26,8 @@ use self::relay::Relay;
 
 /// Frames that wait for one slow socket before it is given up.
 const BEHIND: usize = 64;
+/// How long goodbyes may take once the gateway stops.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Commands that wait for one relay; a socket that sends more is not read on.
 const AHEAD: usize = 32;
 
@@ -44,6 +47,12 @@ pub(crate) type Stopping = watch::Receiver<bool>;
 pub(crate) async fn stopped(mut stopping: Stopping) {
     // a sender that is gone means the same
     let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// Waits until the gateway has stopped for so long that whoever has not said goodbye need not.
+async fn overdue(stopping: Stopping) {
+    stopped(stopping).await;
+    tokio::time::sleep(FAREWELL).await;
 }
 
 /// What a socket, or the gateway, asks of a relay.
@@ -117,6 +126,11 @@ impl Hub {
     /// Waits for the gateway to stop.
     pub(crate) async fn stopped(&self) {
         stopped(self.stopping.clone()).await;
+    }
+
+    /// Waits until the gateway has stopped for so long that a socket that has not said goodbye need not.
+    pub(crate) async fn overdue(&self) {
+        overdue(self.stopping.clone()).await;
     }
 
     /// Puts a guest's socket on the session's relay, which is started if there is none.

@@ -7,6 +7,7 @@ pub mod demo;
 mod gateway;
 mod guest_sessions;
 mod hub;
+mod journal;
 mod keys;
 
 pub use gateway::{Gateway, StartError};

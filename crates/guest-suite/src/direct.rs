@@ -7,6 +7,7 @@ mod consent;
 mod conversation;
 mod create;
 mod end;
+mod erase;
 mod error;
 mod record;
 mod rotate;
@@ -55,6 +56,8 @@ pub struct DirectConfig {
     pub access_token_lifetime: Duration,
     /// How long a session lives without its tokens being rotated.
     pub lapse: Duration,
+    /// How long an ended session is kept. Then it is erased, and with it the key that its audit entries are linked by.
+    pub retention: Duration,
     /// Live sessions at once; more are refused.
     pub limit: usize,
 }
@@ -68,16 +71,15 @@ impl DirectConfig {
     /// # Errors
     /// If the system's roots of trust cannot be read.
     pub fn new(hosts: Hosts) -> Result<Self, TlsError> {
-        let signer = Signer::from_seed("guest-suite/memory", &entropy::bytes())
-            .expect("the log's name is a valid one");
         Ok(Self {
-            store: Arc::new(MemoryStore::new(signer, Limits::default())),
+            store: memory(),
             http: Client::builder(Tls::system()?).build(),
             hosts,
             deployments: BTreeMap::new(),
             policy: Policy::tutorial_strict(),
             access_token_lifetime: Duration::from_secs(3_600),
             lapse: Duration::from_secs(86_400),
+            retention: Duration::from_secs(30 * 86_400),
             limit: 100_000,
         })
     }
@@ -88,6 +90,12 @@ impl DirectConfig {
         self.deployments.insert(channel, deployment);
         self
     }
+}
+
+fn memory() -> Arc<dyn Store> {
+    let signer =
+        Signer::from_seed("guest-suite/memory", &entropy::bytes()).expect("the log's name is a valid one");
+    Arc::new(MemoryStore::new(signer, Limits::default()))
 }
 
 /// Guest sessions kept by this process. Clones share them.

@@ -86,7 +86,10 @@ impl Bad {
             must(found == Some(value), &format!("the header {name} is not {value}"));
         }
         must(
-            answer.headers.get("cache-control").is_some_and(|value| value == "no-store"),
+            answer
+                .headers
+                .get("cache-control")
+                .is_some_and(|value| value == "no-store"),
             "it may be cached",
         );
         if answer.status == StatusCode::UNAUTHORIZED {
@@ -101,14 +104,17 @@ impl Bad {
         let body: Value = serde_json::from_str(&answer.text).unwrap_or_default();
         let has_text = |name: &str| body[name].as_str().is_some_and(|text| text.len() > 10);
         if self.oauth {
-            must(body["error"] == self.code, &format!("the error is not {}", self.code));
             must(
-                has_text("error_description"),
-                "it does not say what is wrong",
+                body["error"] == self.code,
+                &format!("the error is not {}", self.code),
             );
+            must(has_text("error_description"), "it does not say what is wrong");
             return faults;
         }
-        must(body["code"] == self.code, &format!("the code is not {}", self.code));
+        must(
+            body["code"] == self.code,
+            &format!("the code is not {}", self.code),
+        );
         must(body["status"] == self.status, "the body's status is another one");
         must(body["contextId"] == id, "its contextId is not the correlation id");
         must(has_text("message"), "it does not say what is wrong");
@@ -125,7 +131,10 @@ impl Bad {
         must(
             details.iter().all(|detail| {
                 let code = detail["errorCode"].as_str();
-                self.rule.map_or(code.is_some_and(|code| !code.is_empty()), |rule| code == Some(rule))
+                self.rule
+                    .map_or(code.is_some_and(|code| !code.is_empty()), |rule| {
+                        code == Some(rule)
+                    })
             }),
             "a detail has not its error code",
         );
@@ -173,7 +182,8 @@ impl Scene {
             live[name] = rotated[name].clone();
         }
         let ended = api.create(&guest()).await;
-        api.ask(Call::new(http::Method::DELETE, &path_of(&ended, ""))).await;
+        api.ask(Call::new(http::Method::DELETE, &path_of(&ended, "")))
+            .await;
         Self {
             expired,
             stale,
@@ -217,7 +227,13 @@ impl Scene {
 
     /// The names of the audit entries from number `from` on.
     async fn audited(&self, from: u64) -> Vec<String> {
-        let entries = self.world.gateway.store().audit_lines(from, 1_000, None).await.unwrap();
+        let entries = self
+            .world
+            .gateway
+            .store()
+            .audit_lines(from, 1_000, None)
+            .await
+            .unwrap();
         let action = |bytes: &[u8]| -> Value { serde_json::from_slice(bytes).unwrap() };
         entries
             .iter()
@@ -294,7 +310,11 @@ async fn every_bad_request_gets_its_typed_error_and_changes_nothing() {
             }
         }
         if !faults.is_empty() {
-            let _ = writeln!(failures, "{}: {} {}\n{faults}", row.what, answer.status, answer.text);
+            let _ = writeln!(
+                failures,
+                "{}: {} {}\n{faults}",
+                row.what, answer.status, answer.text
+            );
         }
     }
     assert!(failures.is_empty(), "of {} bad requests:\n{failures}", rows.len());

@@ -5,6 +5,34 @@ mod api;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod conversation;
+#[cfg(test)]
+mod crm;
+#[cfg(test)]
+mod deliveries;
+#[cfg(test)]
+mod direct;
+#[cfg(test)]
+mod funnel;
+#[cfg(test)]
+mod genesys;
+#[cfg(test)]
+mod guests;
+#[cfg(test)]
 mod page;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod proxy;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod rotation;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod tutorial;
 #[cfg(test)]
 mod world;

@@ -114,6 +114,12 @@ impl Page {
         }
     }
 
+    /// Closes the socket, and waits until the other side has let go of it.
+    pub(crate) async fn leave(mut self) {
+        soon(self.socket.close(None)).await.unwrap();
+        while soon(self.socket.next()).await.is_some_and(|read| read.is_ok()) {}
+    }
+
     /// The code that the socket is closed with; frames before that are passed over.
     pub(crate) async fn closed(&mut self) -> Option<u16> {
         loop {

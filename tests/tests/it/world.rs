@@ -27,6 +27,8 @@ pub(crate) struct World {
     /// The time of all of them. It can be moved.
     pub(crate) clock: Clock,
     pub(crate) folder: TempDir,
+    /// The gateway's configuration.
+    pub(crate) toml: String,
 }
 
 impl World {
@@ -44,17 +46,49 @@ impl World {
     }
 
     /// With these rules of the simulator, and a configuration that `change` has had in hand.
-    pub(crate) async fn configured(
-        rules: genesys_sim::Rules,
-        change: impl FnOnce(String) -> String,
-    ) -> Self {
+    pub(crate) async fn configured(rules: genesys_sim::Rules, change: impl FnOnce(String) -> String) -> Self {
         let clock = Clock::system();
         let folder = tempfile::tempdir().unwrap();
-        let simulated = genesys_sim::Config { clock: clock.clone(), rules, ..genesys_sim::Config::plain() };
+        let simulated = genesys_sim::Config {
+            clock: clock.clone(),
+            rules,
+            ..genesys_sim::Config::plain()
+        };
         let simulator = Simulator::start(simulated).await.unwrap();
         let config = change(configuration(&folder, &simulator));
-        let gateway = Gateway::start(Config::parse(&config).unwrap(), clock.clone()).await.unwrap();
-        Self { simulator, gateway, clock, folder }
+        let gateway = Gateway::start(Config::parse(&config).unwrap(), clock.clone())
+            .await
+            .unwrap();
+        Self {
+            simulator,
+            gateway,
+            clock,
+            folder,
+            toml: config,
+        }
+    }
+
+    /// Stops the gateway, and starts it again at the same address and on the same store.
+    pub(crate) async fn restart(self) -> Self {
+        let Self {
+            simulator,
+            gateway,
+            clock,
+            folder,
+            toml,
+        } = self;
+        let toml = toml.replace("\"127.0.0.1:0\"", &format!("\"{}\"", gateway.address()));
+        gateway.stop().await;
+        let gateway = Gateway::start(Config::parse(&toml).unwrap(), clock.clone())
+            .await
+            .unwrap();
+        Self {
+            simulator,
+            gateway,
+            clock,
+            folder,
+            toml,
+        }
     }
 
     /// The gateway's address as the start of a URL.
@@ -64,7 +98,9 @@ impl World {
 
     /// An HTTP client that lives in this world's time.
     pub(crate) fn http(&self) -> Client {
-        Client::builder(Tls::system().unwrap()).clock(self.clock.clone()).build()
+        Client::builder(Tls::system().unwrap())
+            .clock(self.clock.clone())
+            .build()
     }
 
     /// The suite as a remote client with every scope.

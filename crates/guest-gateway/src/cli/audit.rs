@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use audit::VerifierKey;
+use audit::files::FileErrorKind;
+use audit::{Action, Actor, VerifierKey};
 use clap::{Args, Subcommand};
+use genesys_api::Clock;
 
 use super::{Failure, say};
 use crate::causes::chain;
 use crate::config::Config;
+use crate::journal::note;
 use crate::keys::Keys;
 
 /// Export the audit log, and prove that nothing in it was altered
@@ -43,7 +46,7 @@ pub(super) struct KeyOptions {
 
 /// Verify an exported log: every entry, the tree, and every signature
 ///
-/// Exit code 0 if all of it is as it was written, 1 with the entries at fault if not.
+/// Exit code 0 if all of it is as it was written, 1 with the entries at fault if not, 2 if it cannot be read.
 #[derive(Args, Debug)]
 pub(super) struct VerifyOptions {
     /// The exported log
@@ -66,12 +69,26 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 async fn export(options: ExportOptions) -> Result<(), Failure> {
     let (config, keys) = configured(&options.config)?;
+    if !config.store.path.exists() {
+        let path = config.store.path.display();
+        return Err(Failure::usage(format!(
+            "there is no store {path}: run this where the gateway ran"
+        )));
+    }
     let store = guest_store::SqliteStore::open(
         &config.store.path,
         keys.for_store(),
         guest_store::Limits::default(),
     )
     .map_err(|error| Failure::usage(format!("{}: {}", config.store.path.display(), chain(&error))))?;
+    note(
+        &store,
+        Actor::operator("guest-gateway audit export"),
+        Action::AuditExported,
+        Clock::system().now().utc,
+    )
+    .await
+    .map_err(|error| Failure::failed(chain(&error)))?;
     let exported = guest_store::export(&store, &options.out)
         .await
         .map_err(|error| Failure::failed(chain(&error)))?;
@@ -82,7 +99,7 @@ async fn export(options: ExportOptions) -> Result<(), Failure> {
     ));
     say(&format!(
         "Keep this checkpoint elsewhere:\n\n{}",
-        exported.checkpoint.note
+        exported.checkpoint.note.trim_end()
     ));
     Ok(())
 }
@@ -103,14 +120,20 @@ fn verify(options: &VerifyOptions) -> Result<(), Failure> {
             let note = std::fs::read_to_string(path)
                 .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
             Some(
-                key.open(&note)
+                // it may have been copied by hand
+                key.open(&format!("{}\n", note.trim()))
                     .map_err(|error| Failure::usage(format!("{}: {}", path.display(), chain(&error))))?,
             )
         }
         None => None,
     };
-    let report = audit::files::verify_file(&options.file, &key, against)
-        .map_err(|error| Failure::failed(chain(&error)))?;
+    let report = audit::files::verify_file(&options.file, &key, against).map_err(|error| {
+        let text = chain(&error);
+        match error.kind() {
+            FileErrorKind::Read => Failure::usage(text),
+            _ => Failure::failed(text),
+        }
+    })?;
     say(&format!(
         "{} entries are as they were written, {} of them covered by {} signed checkpoints.",
         report.entries, report.covered, report.checkpoints

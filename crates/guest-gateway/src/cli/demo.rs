@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Failure, interrupted, say};
+use super::{Failure, Interrupt, say};
 use crate::demo::{self, Report, Told};
 
 /// Walk the whole road with a local Genesys Cloud, a gateway and a CRM, all on loopback
@@ -23,16 +23,22 @@ pub(super) struct Options {
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let told = if options.json { Told::AsOne } else { Told::Lines };
+    let mut interrupt = Interrupt::listen()?;
     let servers = demo::Servers::start().await.map_err(Failure::failed)?;
     let outcome = tokio::select! {
-        report = demo::walk(&servers, told) => tell(&servers, &report, &options).await,
-        () = interrupted() => Err(Failure::interrupted()),
+        report = demo::walk(&servers, told) => tell(&servers, &report, &options, &mut interrupt).await,
+        () = interrupt.came() => Err(Failure::interrupted()),
     };
     servers.stop().await;
     outcome
 }
 
-async fn tell(servers: &demo::Servers, report: &Report, options: &Options) -> Result<(), Failure> {
+async fn tell(
+    servers: &demo::Servers,
+    report: &Report,
+    options: &Options,
+    interrupt: &mut Interrupt,
+) -> Result<(), Failure> {
     if options.json {
         say(&serde_json::to_string(report).map_err(Failure::failed)?);
     }
@@ -43,7 +49,7 @@ async fn tell(servers: &demo::Servers, report: &Report, options: &Options) -> Re
         } else {
             say(&hints);
         }
-        interrupted().await;
+        interrupt.came().await;
     }
     if report.ok {
         Ok(())

@@ -6,7 +6,7 @@ use clap::Args;
 use genesys_api::Clock;
 use serde_json::json;
 
-use super::{Failure, interrupted, say};
+use super::{Failure, Interrupt, say};
 use crate::causes::chain;
 use crate::config::Config;
 use crate::{Gateway, StartError};
@@ -24,7 +24,8 @@ pub(super) struct Options {
     /// Print one JSON line on stdout when ready, in place of text
     #[arg(long)]
     json: bool,
-    /// Only check the configuration; exit code 2 and the line at fault if it cannot be used
+    /// Only check the configuration, and that the files and variables that it names are there; exit code 2 and what
+    /// is at fault if it cannot be used
     #[arg(long)]
     check: bool,
 }
@@ -32,14 +33,18 @@ pub(super) struct Options {
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let config = Config::read(&options.config).map_err(Failure::usage)?;
     if options.check {
+        config
+            .check_surroundings()
+            .map_err(|error| Failure::usage(format!("{}: {error}", options.config.display())))?;
         say(&format!("{} can be used", options.config.display()));
         return Ok(());
     }
+    let mut interrupt = Interrupt::listen()?;
     let gateway = Gateway::start(config, Clock::system())
         .await
         .map_err(|error| failure(&error))?;
     say(&ready(&gateway, options.json));
-    interrupted().await;
+    interrupt.came().await;
     gateway.stop().await;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use genesys_sim::{Config, Simulator};
 
-use super::{Failure, interrupted, say};
+use super::{Failure, Interrupt, say};
 
 /// Run a local Genesys Cloud web messaging: real sockets, no account
 ///
@@ -41,6 +41,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         Config::default()
     };
     config.listen = options.listen;
+    let mut interrupt = Interrupt::listen()?;
     let simulator = Simulator::start(config).await.map_err(Failure::failed)?;
     let ca = match simulator.ca_pem() {
         Some(pem) => {
@@ -62,7 +63,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
             "SIMULATED Genesys Cloud is ready. Ctrl-C ends it.\n{ready}"
         ));
     }
-    interrupted().await;
+    interrupt.came().await;
     simulator.stop().await;
     Ok(())
 }

@@ -131,13 +131,13 @@ impl Clients {
         hmac::verify(&self.key, &claims, &tag).map_err(|_| BadToken::Unknown)?;
         let claims: Claims = serde_json::from_slice(&claims).map_err(|_| BadToken::Unknown)?;
         let client: ClientId = claims.client.parse().map_err(|_| BadToken::Unknown)?;
-        if !self.known.contains_key(&client) {
-            return Err(BadToken::Unknown);
-        }
+        let known = self.known.get(&client).ok_or(BadToken::Unknown)?;
         if claims.expires <= now.unix_timestamp() {
             return Err(BadToken::Expired);
         }
-        let scopes = claims.scopes.parse().map_err(|_| BadToken::Unknown)?;
+        let scopes: Scopes = claims.scopes.parse().map_err(|_| BadToken::Unknown)?;
+        // what the configuration took away since is no longer granted
+        known.scopes.require(&scopes).map_err(|_| BadToken::Unknown)?;
         Ok(Access { client, scopes })
     }
 

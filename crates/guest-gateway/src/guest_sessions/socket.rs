@@ -91,15 +91,19 @@ async fn serve(
         }
         () = app.hub.stopped() => Err(Farewell::close(1001, "the gateway goes away")),
     };
-    let (admitted, after) = match handshake {
-        Ok(known) => known,
-        Err(farewell) => return farewell.say(socket).await,
+    let farewell = match handshake {
+        Ok((admitted, after)) => {
+            // what Genesys is shown: the page's own origin, unless the configuration has another one for all
+            let shown = app.shown_upstream(origin);
+            let attached = app.hub.attach(&admitted.owner, &id, shown, after).await;
+            converse(&app, &admitted, attached, &mut socket, patience).await
+        }
+        Err(farewell) => farewell,
     };
-    // what Genesys is shown: the page's own origin, unless the configuration has another one for all
-    let shown = app.shown_upstream(origin);
-    let attached = app.hub.attach(&admitted.owner, &id, shown, after).await;
-    let farewell = converse(&app, &admitted, attached, &mut socket, patience).await;
-    farewell.say(socket).await;
+    tokio::select! {
+        () = farewell.say(socket) => {}
+        () = app.hub.overdue() => {}
+    }
 }
 
 /// Waits for the handshake frame, and gives whose session it is and after which event the guest wants to hear.

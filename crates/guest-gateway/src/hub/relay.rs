@@ -1,7 +1,6 @@
 //! One session's relay: its conversation with Genesys Cloud, told to the guest's sockets.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use genesys_api::{SessionId, rfc3339};
 use guest_payload::guest_sessions::SessionState;
@@ -10,18 +9,15 @@ use session_metrics::EndReason;
 use tokio::sync::mpsc;
 use ws_transport::guest_sessions::{EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
 use ws_transport::{
-    AdmittedOrigin, Author, AuthorKind, Direction, Ending, Event, FailureReason, Message, MessageId,
-    SendError, Session,
+    AdmittedOrigin, Author, AuthorKind, Ending, Event, FailureReason, Message, MessageId, SendError, Session,
 };
 
 use super::replay::Replay;
 use super::said::{Fate, Said};
-use super::{Command, Outgoing, Stopping, stopped};
+use super::{Command, Outgoing, Stopping, overdue, stopped};
 
 /// Sockets of one session at once; one more takes the place of the oldest. Genesys' own limit for a session is 3.
 const SOCKETS: usize = 3;
-/// How long a relay may take to say goodbye to Genesys once the gateway stops.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) struct Relay {
     direct: Direct,
@@ -283,8 +279,7 @@ impl Relay {
                     self.tell(doubted(id));
                 }
             }
-            // what the guest said elsewhere is not said to the guest
-            Event::Message(message) if message.direction == Direction::Outbound => self.message(&message),
+            Event::Message(message) => self.message(&message),
             Event::Typing { from, .. } => {
                 self.number(|sequence| ServerFrame::Typing {
                     sequence,
@@ -385,10 +380,7 @@ impl Relay {
 async fn leave(conversation: Conversation, stopping: Stopping) -> Vec<Event> {
     tokio::select! {
         events = conversation.close() => events,
-        () = async {
-            stopped(stopping).await;
-            tokio::time::sleep(FAREWELL).await;
-        } => Vec::new(),
+        () = overdue(stopping) => Vec::new(),
     }
 }
 

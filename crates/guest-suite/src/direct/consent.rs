@@ -6,7 +6,9 @@ use guest_payload::{ConsentChange, Signals};
 use guest_store::{Change, Unit};
 use webhook::EventName;
 
+use super::conversation::{News, custom_attributes};
 use super::record::{consent_detail, purpose_detail};
+use super::update::Work;
 use super::{Direct, DirectError};
 use crate::SessionInfo;
 
@@ -50,7 +52,9 @@ impl Direct {
             }
             let mut changed = record.clone();
             changed.document.consent = consent;
-            changed.document.attributes = changed.lawful_attributes().into();
+            let attributes = changed.lawful_attributes();
+            let news = News::Attributes(custom_attributes(&attributes));
+            changed.document.attributes = attributes.into();
             let state = changed.info();
             let event = changed.event(EventName::Updated, now.utc);
             let unit = Unit {
@@ -58,7 +62,12 @@ impl Direct {
                 entries: vec![entry],
                 events: vec![event],
             };
-            Ok((unit.into(), state))
+            let work = Work {
+                unit,
+                counted: None,
+                news: Some((id.clone(), news)),
+            };
+            Ok((work, state))
         })
         .await
     }

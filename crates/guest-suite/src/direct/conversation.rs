@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use audit::{Action, Actor, Draft};
 use genesys_api::SessionId;
+use guest_payload::LawfulAttributes;
 use guest_store::{Change, Unit};
 use session_metrics::{EndReason, Stage};
 use tokio::sync::watch;
 use ws_transport::client::{Connection, Settings};
 use ws_transport::web_messaging::CustomAttributes;
 use ws_transport::{
-    AdmittedOrigin, Contract, Direction, Ending, Event, MessageId, SendError, SocketUrl, WebMessaging,
+    AdmittedOrigin, Contract, Ending, Event, Farewell, MessageId, SendError, SocketUrl, WebMessaging,
 };
 
 use super::update::Work;
@@ -60,9 +61,8 @@ impl Direct {
             })?;
         let url = SocketUrl::of_host(&config.hosts.messaging, "/v1")
             .expect("a host and a plain path are a socket URL");
-        let attributes = guest_payload::web_messaging::custom_attributes(&record.lawful_attributes());
         let contract = WebMessaging::new(deployment.clone(), record.upstream().clone())
-            .with_attributes(CustomAttributes::new(attributes).unwrap_or_default());
+            .with_attributes(custom_attributes(&record.lawful_attributes()));
         let settings = Settings {
             http: config.http.clone(),
             url,
@@ -120,7 +120,7 @@ impl Direct {
             let work = Work {
                 unit,
                 counted,
-                ended: None,
+                news: None,
             };
             Ok((work, journey.stage()))
         })
@@ -148,14 +148,22 @@ impl Conversation {
         if self.over {
             return None;
         }
-        if self.coming.is_none() {
-            self.coming = Some(tokio::select! {
+        while self.coming.is_none() {
+            tokio::select! {
                 biased;
-                event = self.connection.next_event() => event?,
-                reason = self.leash.ended() => Event::Ended(Ending::SessionEnded {
-                    reason: reason.name().to_owned(),
-                }),
-            });
+                event = self.connection.next_event() => self.coming = Some(event?),
+                news = self.leash.news() => match news {
+                    News::Attributes(attributes) => self.connection.update_attributes(attributes),
+                    News::Ended(reason) => {
+                        if matches!(reason, EndReason::ConsentWithdrawn | EndReason::Guest) {
+                            // the guest does not come back: the agent need not wait
+                            self.connection.set_farewell(Farewell::Clear);
+                        }
+                        let reason = reason.name().to_owned();
+                        self.coming = Some(Event::Ended(Ending::SessionEnded { reason }));
+                    }
+                },
+            }
         }
         if let Some(stage) = self.coming.as_ref().and_then(stage_of) {
             self.reach(stage).await;
@@ -195,64 +203,91 @@ fn stage_of(event: &Event) -> Option<Stage> {
     match event {
         Event::Configured(_) | Event::Restored(_) => Some(Stage::Configured),
         Event::Accepted { .. } => Some(Stage::FirstGuestMessage),
-        Event::Message(message) if message.direction == Direction::Outbound => Some(Stage::FirstReply),
+        Event::Message(_) => Some(Stage::FirstReply),
         _ => None,
     }
 }
 
-/// The conversations of this process, each to be told when its session ends.
+/// What may be told of a guest to Genesys, in the form it takes there.
+pub(super) fn custom_attributes(lawful: &LawfulAttributes) -> CustomAttributes {
+    // within Genesys' limit, since the attributes of a guest are within the same
+    CustomAttributes::new(guest_payload::web_messaging::custom_attributes(lawful)).unwrap_or_default()
+}
+
+/// What the conversations of a session have to know of it.
+#[derive(Clone, Debug)]
+pub(super) enum News {
+    /// Only these may be told of the guest from now on.
+    Attributes(CustomAttributes),
+    /// It has ended.
+    Ended(EndReason),
+}
+
+/// The conversations of this process, each to be told what happens to its session.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Live {
-    ends: Arc<Mutex<HashMap<SessionId, watch::Sender<Option<EndReason>>>>>,
+    sessions: Arc<Mutex<HashMap<SessionId, watch::Sender<Option<News>>>>>,
 }
 
 impl Live {
-    /// Tells the conversations of a session that it has ended.
-    pub(super) fn end(&self, id: &SessionId, reason: EndReason) {
-        if let Some(end) = self.lock().get(id) {
-            end.send_replace(Some(reason));
+    /// Tells the conversations of a session. The newest news is all that counts, and an end stays the last.
+    pub(super) fn tell(&self, id: &SessionId, news: News) {
+        if let Some(session) = self.lock().get(id) {
+            session.send_if_modified(|known| {
+                let over = matches!(known, Some(News::Ended(_)));
+                if !over {
+                    *known = Some(news);
+                }
+                !over
+            });
         }
     }
 
     fn leash(&self, id: &SessionId) -> Leash {
-        let end = self.lock().entry(id.clone()).or_default().subscribe();
+        let news = self.lock().entry(id.clone()).or_default().subscribe();
         Leash {
             live: self.clone(),
             id: id.clone(),
-            end,
+            news,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, watch::Sender<Option<EndReason>>>> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, watch::Sender<Option<News>>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a conversation holds of its session's end.
+/// What ties a conversation to its session.
 #[derive(Debug)]
 struct Leash {
     live: Live,
     id: SessionId,
-    end: watch::Receiver<Option<EndReason>>,
+    news: watch::Receiver<Option<News>>,
 }
 
 impl Leash {
-    /// Waits until the session ends.
-    async fn ended(&mut self) -> EndReason {
-        let ended = self.end.wait_for(Option::is_some).await.map(|reason| *reason);
-        match ended {
-            Ok(Some(reason)) => reason,
-            // the sender is taken away by the last leash alone
-            _ => std::future::pending().await,
+    /// Waits for news, and takes it.
+    async fn news(&mut self) -> News {
+        loop {
+            if self.news.changed().await.is_err() {
+                // the sender is taken away by the last leash alone
+                std::future::pending::<()>().await;
+            }
+            if let Some(news) = self.news.borrow_and_update().clone() {
+                return news;
+            }
         }
     }
 }
 
 impl Drop for Leash {
     fn drop(&mut self) {
-        let mut ends = self.live.lock();
-        if ends.get(&self.id).is_some_and(|end| end.receiver_count() == 1) {
-            ends.remove(&self.id);
+        let mut sessions = self.live.lock();
+        if sessions
+            .get(&self.id)
+            .is_some_and(|session| session.receiver_count() == 1)
+        {
+            sessions.remove(&self.id);
         }
     }
 }

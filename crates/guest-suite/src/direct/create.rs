@@ -74,7 +74,7 @@ impl Direct {
         self.commit(Work {
             unit,
             counted: Some(created),
-            ended: None,
+            news: None,
         })
         .await?;
         Ok(Created { session, tokens })

@@ -8,6 +8,7 @@ use session_metrics::EndReason;
 use time::OffsetDateTime;
 use webhook::EventName;
 
+use super::conversation::News;
 use super::update::Work;
 use super::{Direct, DirectError};
 
@@ -90,7 +91,7 @@ impl Direct {
             let work = Work {
                 unit,
                 counted: journey.end(reason, now.instant),
-                ended: Some((id.clone(), reason)),
+                news: Some((id.clone(), News::Ended(reason))),
             };
             Ok((work, true))
         })

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use genesys_api::{Now, SessionId};
 use guest_store::{Conflict, StoreError, StoreErrorKind, Unit};
-use session_metrics::EndReason;
 
+use super::conversation::News;
 use super::record::Record;
 use super::{Direct, DirectError};
 
@@ -17,7 +17,7 @@ const RACES: usize = 16;
 pub(super) struct Work {
     pub(super) unit: Unit,
     pub(super) counted: Option<session_metrics::Event>,
-    pub(super) ended: Option<(SessionId, EndReason)>,
+    pub(super) news: Option<(SessionId, News)>,
 }
 
 impl From<Unit> for Work {
@@ -53,9 +53,9 @@ impl Direct {
     }
 
     /// Commits work, and does what follows from it, even if nobody waits for that any more: what is stored is
-    /// counted, and a session that ended has no conversation.
+    /// counted, and a session's conversations learn what concerns them.
     pub(super) async fn commit(&self, work: impl Into<Work>) -> Result<(), StoreError> {
-        let Work { unit, counted, ended } = work.into();
+        let Work { unit, counted, news } = work.into();
         let has_events = !unit.events.is_empty();
         if unit.change.is_none() && unit.entries.is_empty() && !has_events {
             return Ok(());
@@ -64,8 +64,8 @@ impl Direct {
         let committing = tokio::spawn(async move {
             shared.config.store.commit(unit).await?;
             shared.metrics.record(counted);
-            if let Some((id, reason)) = ended {
-                shared.live.end(&id, reason);
+            if let Some((id, news)) = news {
+                shared.live.tell(&id, news);
             }
             if has_events {
                 shared.events.notify_one();

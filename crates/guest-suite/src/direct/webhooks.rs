@@ -166,32 +166,35 @@ impl Direct {
             })
             .await;
         let at = self.clock().now().utc;
-        // the store keeps since when an endpoint fails, not how often: at least as often as this message did
-        let failures = leased.attempt.saturating_sub(1);
-        let mut health = EndpointHealth::restored(leased.webhook.failing_since, failures);
+        let webhook = &leased.webhook;
+        let mut health = EndpointHealth::restored(webhook.failing_since, webhook.failures);
         let verdict = health.handle_outcome(leased.attempt, &outcome, at, entropy::number());
-        let (settled, disable_webhook, entries) = match verdict {
-            Verdict::Delivered => (Settled::Delivered, false, Vec::new()),
-            Verdict::RetryAt { at, .. } => {
-                tracing::warn!(webhook = %leased.webhook.id, attempt = leased.attempt, ?outcome, "delivery failed; it is tried again later");
-                (Settled::RetryAt(at), false, Vec::new())
+        let (mut rest, mut disable_webhook, mut entries) = (None, false, Vec::new());
+        let settled = match verdict {
+            Verdict::Delivered => Settled::Delivered,
+            Verdict::RetryAt { at, rest_until } => {
+                tracing::warn!(webhook = %webhook.id, attempt = leased.attempt, ?outcome, "delivery failed; it is tried again later");
+                rest = rest_until;
+                Settled::RetryAt(at)
             }
             Verdict::DisableEndpoint(reason) => {
-                tracing::error!(webhook = %leased.webhook.id, ?reason, "webhook switched off: replace it to switch it on again");
-                (Settled::Dead, true, vec![disabled(self, &leased, reason)])
+                tracing::error!(webhook = %webhook.id, ?reason, "webhook switched off: replace it to switch it on again");
+                disable_webhook = true;
+                entries.push(disabled(self, &leased, reason));
+                Settled::Dead
             }
             // a verdict that this version does not know forgets nothing: the message is kept as dead
-            _ => (
-                Settled::Dead,
-                false,
-                vec![system_entry(self, Action::WebhookDead, &leased)],
-            ),
+            _ => {
+                entries.push(system_entry(self, Action::WebhookDead, &leased));
+                Settled::Dead
+            }
         };
         let settlement = Settlement {
             delivery: leased.id,
             fence: leased.fence,
             at,
             settled,
+            rest_until: rest,
             disable_webhook,
             entries,
         };
@@ -249,6 +252,8 @@ fn row(subscription: &Subscription) -> Webhook {
             .collect(),
         enabled: subscription.enabled,
         failing_since: None,
+        failures: 0,
+        rest_until: None,
         version: 0,
         secrets: SecretString::default(),
         document: guest_sessions::body(subscription),

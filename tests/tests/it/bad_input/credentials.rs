@@ -65,7 +65,10 @@ fn tokens(scene: &Scene) -> Vec<Bad> {
         ("a word for a token", "Bearer let-me-in".to_owned()),
         ("a token with forged claims", format!("Bearer {forged}")),
         ("a token without its MAC", format!("Bearer {claims}.")),
-        ("a token with half a MAC", format!("Bearer {claims}.{}", &mac[..20])),
+        (
+            "a token with half a MAC",
+            format!("Bearer {claims}.{}", &mac[..20]),
+        ),
         ("a token and more", format!("Bearer {good}.{mac}")),
         (
             "a guest's access token",
@@ -105,13 +108,7 @@ fn scopes(scene: &Scene) -> Vec<Bad> {
         .chain(webhooks)
         .map(|(call, scope)| {
             let what = format!("without the scope {scope}: {call:?}");
-            bad(
-                what,
-                call.bearer(&scene.reader.token),
-                403,
-                "missing.permissions",
-            )
-            .at(scope)
+            bad(what, call.bearer(&scene.reader.token), 403, "missing.permissions").at(scope)
         })
         .collect()
 }

@@ -136,7 +136,11 @@ async fn what_breaks_the_protocol_closes_the_socket(session: &Value) {
         assert_eq!(page.closed().await, Some(code), "after {message:?}");
         let mut page = silent(session).await;
         page.send(message.clone()).await;
-        assert_eq!(page.closed().await, Some(code), "before the handshake, after {message:?}");
+        assert_eq!(
+            page.closed().await,
+            Some(code),
+            "before the handshake, after {message:?}"
+        );
     }
 }
 
@@ -184,10 +188,22 @@ async fn handshakes_that_do_not_fit(scene: &Scene) {
     no_token.as_object_mut().unwrap().remove("accessToken");
     for (session, frame, code) in [
         (live, no_token, "authentication.required"),
-        (live, with(live, "accessToken", &json!("let-me-in")), "bad.credentials"),
+        (
+            live,
+            with(live, "accessToken", &json!("let-me-in")),
+            "bad.credentials",
+        ),
         (live, with(live, "accessToken", &json!("")), "bad.credentials"),
-        (live, with(live, "accessToken", &live["refreshToken"]), "bad.credentials"),
-        (live, with(live, "accessToken", &stale["accessToken"]), "bad.credentials"),
+        (
+            live,
+            with(live, "accessToken", &live["refreshToken"]),
+            "bad.credentials",
+        ),
+        (
+            live,
+            with(live, "accessToken", &stale["accessToken"]),
+            "bad.credentials",
+        ),
         (live, with(live, "guestSessionId", &stale["id"]), "not.found"),
         (live, handshake(&scene.strange), "not.found"),
         (stale, handshake(stale), "credentials.expired"),

@@ -145,7 +145,10 @@ async fn broken_http_is_refused_and_the_gateway_goes_on() {
         ),
         (
             "64 KiB and more in chunks",
-            format!("{head}transfer-encoding: chunked\r\n\r\n{}0\r\n\r\n", chunk.repeat(65)),
+            format!(
+                "{head}transfer-encoding: chunked\r\n\r\n{}0\r\n\r\n",
+                chunk.repeat(65)
+            ),
             "413",
         ),
     ] {

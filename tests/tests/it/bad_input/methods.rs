@@ -22,7 +22,9 @@ pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
         (WEBHOOKS, "GET, POST"),
         (&one_webhook, "GET, PUT, DELETE"),
     ] {
-        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
+        for method in [
+            "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW",
+        ] {
             if !allow.split(", ").any(|allowed| allowed == method) {
                 let call = Call::new(Method::from_bytes(method.as_bytes()).unwrap(), path);
                 rows.push(

@@ -49,7 +49,9 @@ pub(super) fn rows() -> Vec<Bad> {
     ];
     let mut rows: Vec<Bad> = invalid_client
         .into_iter()
-        .map(|(what, call)| bad(what, call, 401, "invalid_client").with("www-authenticate", "Basic realm=\"guest-sessions\""))
+        .map(|(what, call)| {
+            bad(what, call, 401, "invalid_client").with("www-authenticate", "Basic realm=\"guest-sessions\"")
+        })
         .collect();
     rows.extend(
         [

@@ -34,7 +34,12 @@ fn bodies(scene: &Scene) -> Vec<Bad> {
             ("no body", json(b""), 400, "bad.request"),
             ("half a body", json(br#"{"consent":{"#), 400, "bad.request"),
             ("two bodies", json(b"{}{}"), 400, "bad.request"),
-            ("text that is not UTF-8", json(b"{\"guestId\":\"\xff\"}"), 400, "bad.request"),
+            (
+                "text that is not UTF-8",
+                json(b"{\"guestId\":\"\xff\"}"),
+                400,
+                "bad.request",
+            ),
             ("a comment", json(b"{} // none"), 400, "bad.request"),
             ("a deep nest", json(&b"[".repeat(10_000)), 400, "bad.request"),
             (
@@ -44,9 +49,19 @@ fn bodies(scene: &Scene) -> Vec<Bad> {
                 "bad.request",
             ),
             ("a huge body", json(&vec![b' '; TOO_LARGE]), 413, "body.too.large"),
-            ("a very huge body", json(&vec![b' '; 1 << 20]), 413, "body.too.large"),
+            (
+                "a very huge body",
+                json(&vec![b' '; 1 << 20]),
+                413,
+                "body.too.large",
+            ),
             ("no media type", call(), 415, "unsupported.media.type"),
-            ("a form", call().form("consent=all"), 415, "unsupported.media.type"),
+            (
+                "a form",
+                call().form("consent=all"),
+                415,
+                "unsupported.media.type",
+            ),
             (
                 "text",
                 call().body("text/plain", guest().to_string()),
@@ -116,7 +131,9 @@ fn creation(scene: &Scene) -> Vec<Bad> {
         .at(&field)
     })
     .collect();
-    let twice = guest().to_string().replacen('{', r#"{"guestId":"a","guestId":"b","#, 1);
+    let twice = guest()
+        .to_string()
+        .replacen('{', r#"{"guestId":"a","guestId":"b","#, 1);
     rows.push(
         bad(
             "a field twice",
@@ -294,7 +311,10 @@ fn consent(scene: &Scene) -> Vec<Bad> {
         (json!({ "marketing": "no" }), "marketing"),
         (json!({ "marketing": null }), "marketing"),
         (json!({ "analytics": 0 }), "analytics"),
-        (json!({ "personalization": false, "profiling": false }), "profiling"),
+        (
+            json!({ "personalization": false, "profiling": false }),
+            "profiling",
+        ),
         (json!({ "consent": { "marketing": false } }), "consent"),
         (
             json!({ "marketing": false, "consentTimestamp": "now" }),

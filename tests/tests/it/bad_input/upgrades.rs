@@ -74,15 +74,16 @@ fn origins(scene: &Scene) -> Vec<Bad> {
 fn handshakes(scene: &Scene) -> Vec<Bad> {
     let path = path_of(&scene.live, "/socket");
     let get = || Call::get(&path).header("origin", ORIGIN);
-    let asked = || get().header("connection", "Upgrade").header("upgrade", "websocket");
+    let asked = || {
+        get()
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+    };
     let version = |version: &str| asked().header("sec-websocket-version", version);
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
     let mut rows: Vec<Bad> = [
         ("no upgrade", get()),
-        (
-            "no Connection header",
-            get().header("upgrade", "websocket"),
-        ),
+        ("no Connection header", get().header("upgrade", "websocket")),
         (
             "an upgrade to something else",
             get().header("connection", "Upgrade").header("upgrade", "h2c"),

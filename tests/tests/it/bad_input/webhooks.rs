@@ -39,11 +39,31 @@ fn shapes(scene: &Scene) -> Vec<Bad> {
         ("/eventFilters/0/predicate", Value::Null, predicate),
         ("/eventFilters/0/predicate", json!(7), predicate),
         ("/eventFilters/0/also", json!(7), "eventFilters[0].also"),
-        ("/eventFilters/0/predicate/type", Value::Null, &format!("{predicate}.type")),
-        ("/eventFilters/0/predicate/values", Value::Null, &format!("{predicate}.values")),
-        ("/eventFilters/0/predicate/values", json!("x"), &format!("{predicate}.values")),
-        ("/eventFilters/0/predicate/values/0", json!(7), &format!("{predicate}.values[0]")),
-        ("/eventFilters/0/predicate/not", json!(7), &format!("{predicate}.not")),
+        (
+            "/eventFilters/0/predicate/type",
+            Value::Null,
+            &format!("{predicate}.type"),
+        ),
+        (
+            "/eventFilters/0/predicate/values",
+            Value::Null,
+            &format!("{predicate}.values"),
+        ),
+        (
+            "/eventFilters/0/predicate/values",
+            json!("x"),
+            &format!("{predicate}.values"),
+        ),
+        (
+            "/eventFilters/0/predicate/values/0",
+            json!(7),
+            &format!("{predicate}.values[0]"),
+        ),
+        (
+            "/eventFilters/0/predicate/not",
+            json!(7),
+            &format!("{predicate}.not"),
+        ),
         ("/headers", json!([]), "headers"),
         ("/headers", json!({ "X-Source": 7 }), "headers.X-Source"),
         ("/secret", json!("whsec_mine"), "secret"),
@@ -90,7 +110,11 @@ fn values(scene: &Scene) -> Vec<Bad> {
         ("/method", json!("GET"), "method"),
         ("/eventFilters", json!([]), "eventFilters"),
         ("/eventFilters", json!(vec![filter; 17]), "eventFilters"),
-        ("/eventFilters/0/predicate/type", json!("schedule"), "eventFilters[0].predicate.type"),
+        (
+            "/eventFilters/0/predicate/type",
+            json!("schedule"),
+            "eventFilters[0].predicate.type",
+        ),
         ("/eventFilters/0/predicate/values", json!([]), values),
         (
             "/eventFilters/0/predicate/values/0",
@@ -140,11 +164,7 @@ fn values(scene: &Scene) -> Vec<Bad> {
 fn names(scene: &Scene) -> Vec<Bad> {
     let other = changed(&webhook("crm"), "/uri", json!("https://other.example/hook"));
     let one = format!("{WEBHOOKS}/{}", scene.webhook["id"].as_str().unwrap());
-    let put = |body: &Value| {
-        Call::new(Method::PUT, &one)
-            .json(body)
-            .bearer(&scene.api.token)
-    };
+    let put = |body: &Value| Call::new(Method::PUT, &one).json(body).bearer(&scene.api.token);
     vec![
         bad(
             "a name in use, with other content",
@@ -155,7 +175,11 @@ fn names(scene: &Scene) -> Vec<Bad> {
         .at("name"),
         bad(
             "replaced under the name of another",
-            put(&changed(&webhook("new"), "/name", scene.other_webhook["name"].clone())),
+            put(&changed(
+                &webhook("new"),
+                "/name",
+                scene.other_webhook["name"].clone(),
+            )),
             409,
             "webhook.name.in.use",
         )

@@ -1,0 +1,143 @@
+//! What holds between the values of a configuration, and the line at which it does not.
+
+use std::collections::HashSet;
+
+use toml::de::{DeTable, DeValue};
+
+use super::Config;
+
+/// Two values, each fine by itself, do not go together.
+#[derive(Debug)]
+pub(super) struct Fault {
+    table: &'static str,
+    /// Which table of that name, for `[[client]]` and `[[channel]]`.
+    position: Option<usize>,
+    key: Option<&'static str>,
+    pub(super) what: String,
+}
+
+impl Fault {
+    fn new(table: &'static str, key: &'static str, what: impl Into<String>) -> Self {
+        Self {
+            table,
+            position: None,
+            key: Some(key),
+            what: what.into(),
+        }
+    }
+
+    fn of(table: &'static str, position: usize, what: impl Into<String>) -> Self {
+        Self {
+            table,
+            position: Some(position),
+            key: None,
+            what: what.into(),
+        }
+    }
+
+    /// Where the value stands in `text`, or else its table, counted in bytes.
+    pub(super) fn offset(&self, text: &str) -> Option<usize> {
+        let file = DeTable::parse(text).ok()?;
+        let (name, value) = file.get_ref().get_key_value(self.table)?;
+        let mut offset = name.span().start;
+        let table = match (value.get_ref(), self.position) {
+            (DeValue::Array(tables), Some(position)) => {
+                let table = tables.get(position)?;
+                offset = table.span().start;
+                table.get_ref()
+            }
+            (value, _) => value,
+        };
+        let key = self.key.and_then(|key| table.as_table()?.get_key_value(key));
+        Some(key.map_or(offset, |(key, _)| key.span().start))
+    }
+}
+
+pub(super) fn check(config: &Config) -> Result<(), Fault> {
+    listen(config)?;
+    genesys(config)?;
+    if config.sessions.lapse < config.sessions.access_token_lifetime {
+        return Err(Fault::new(
+            "sessions",
+            "lapse",
+            "[sessions] `lapse` is shorter than `access_token_lifetime`: make it at least as long",
+        ));
+    }
+    let nobody = "at least one [[client]] and one [[channel]] are needed, or nobody could create a session";
+    if config.client.is_empty() {
+        return Err(Fault::new("client", "", nobody));
+    }
+    if config.channel.is_empty() {
+        return Err(Fault::new("channel", "", nobody));
+    }
+    let ids = config.client.iter().map(|client| client.id.as_str());
+    once("client", ids)?;
+    once(
+        "channel",
+        config.channel.iter().map(|channel| channel.id.as_str()),
+    )
+}
+
+fn listen(config: &Config) -> Result<(), Fault> {
+    let listen = &config.listen;
+    match (&listen.certificate, &listen.key) {
+        (Some(_), Some(_)) => Ok(()),
+        (None, None) if listen.address.ip().is_loopback() => Ok(()),
+        (None, None) => Err(Fault::new(
+            "listen",
+            "address",
+            "[listen] would speak plain HTTP beyond loopback: give `certificate` and `key`",
+        )),
+        (certificate, _) => Err(Fault::new(
+            "listen",
+            if certificate.is_some() {
+                "certificate"
+            } else {
+                "key"
+            },
+            "[listen] has one of `certificate` and `key`: give both, or none for plain HTTP on loopback",
+        )),
+    }
+}
+
+fn genesys(config: &Config) -> Result<(), Fault> {
+    let genesys = &config.genesys;
+    let ways = [
+        genesys.simulator,
+        genesys.region.is_some(),
+        genesys.host.is_some(),
+    ];
+    if ways.into_iter().filter(|way| *way).count() != 1 {
+        return Err(Fault::new(
+            "genesys",
+            "",
+            "[genesys] needs exactly one of `simulator = true`, `region` and `host`",
+        ));
+    }
+    let without = config
+        .channel
+        .iter()
+        .position(|channel| channel.deployment.is_none());
+    match without {
+        Some(position) if !genesys.simulator => Err(Fault::of(
+            "channel",
+            position,
+            "every [[channel]] needs its `deployment`, the id of a messenger deployment",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn once<'a>(table: &'static str, ids: impl Iterator<Item = &'a str>) -> Result<(), Fault> {
+    let mut known = HashSet::new();
+    for (position, id) in ids.enumerate() {
+        if !known.insert(id) {
+            return Err(Fault::of(
+                table,
+                position,
+                format!("[[{table}]] {id} is there twice: the ids must differ"),
+            ));
+        }
+    }
+    Ok(())
+}

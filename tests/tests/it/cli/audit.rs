@@ -1,0 +1,144 @@
+//! `audit export`, `audit key`, `audit verify`: the auditor's round.
+
+use std::path::Path;
+
+use http::Method;
+
+use super::Example;
+use crate::api::{Call, SESSIONS};
+use crate::process::{Ended, run};
+
+/// A configuration whose gateway has created and ended a session, and is stopped.
+async fn used(example: &Example) {
+    let serving = example.serve().await;
+    let session = serving.session().await;
+    let api = serving.api(genesys_http::Tls::system().unwrap()).await;
+    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    api.ask(Call::new(Method::DELETE, &path)).await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+}
+
+async fn export(example: &Example, name: &str) -> Ended {
+    let out = example.path(name).display().to_string();
+    run(["audit", "export", "--config", &example.write(), "--out", &out]).await
+}
+
+async fn verify(file: &Path, key: &str, against: Option<&Path>) -> Ended {
+    let mut arguments = vec!["audit", "verify", file.to_str().unwrap(), "--key", key];
+    if let Some(path) = against {
+        arguments.extend(["--against", path.to_str().unwrap()]);
+    }
+    run(arguments).await
+}
+
+#[tokio::test]
+async fn a_log_is_exported_and_verified_without_the_gateway_and_any_change_shows() {
+    let example = Example::new();
+    used(&example).await;
+    let first = export(&example, "first.jsonl").await;
+    assert_eq!(first.code, Some(0), "{}", first.err);
+    assert!(first.out.starts_with("2 entries are in "), "{}", first.out);
+    used(&example).await;
+    let exported = export(&example, "audit.jsonl").await;
+    assert_eq!(exported.code, Some(0), "{}", exported.err);
+    let key = run(["audit", "key", "--config", &example.write()]).await;
+    assert_eq!(key.code, Some(0), "{}", key.err);
+    let key = key.out.trim();
+
+    // an auditor has the export, the key, and a checkpoint that was kept elsewhere
+    let (file, kept) = (example.path("audit.jsonl"), example.path("kept"));
+    let (_, note) = exported.out.split_once("elsewhere:\n\n").unwrap();
+    std::fs::write(&kept, note).unwrap();
+    std::fs::remove_file(example.path("guest-gateway.db")).unwrap();
+    let copied = example.path("copied");
+    std::fs::write(&copied, format!("\n{}", note.trim_end())).unwrap();
+    for against in [None, Some(kept.as_path()), Some(copied.as_path())] {
+        let verified = verify(&file, key, against).await;
+        assert_eq!(verified.code, Some(0), "{}", verified.err);
+        assert!(
+            verified.out.starts_with("4 entries are as they were written"),
+            "{}",
+            verified.out
+        );
+    }
+
+    tampered(&example, key).await;
+    // all that was logged after the first export is cut away: only the checkpoint that was kept shows it
+    let cut = example.path("first.jsonl");
+    assert_eq!(verify(&cut, key, None).await.code, Some(0));
+    let missed = verify(&cut, key, Some(&kept)).await;
+    assert_eq!(missed.code, Some(1), "{}", missed.err);
+    assert!(missed.why().contains('4'), "{}", missed.why());
+}
+
+async fn tampered(example: &Example, key: &str) {
+    let text = std::fs::read_to_string(example.path("audit.jsonl")).unwrap();
+    let entry = text
+        .lines()
+        .position(|line| line.contains("session.ended"))
+        .unwrap();
+    let copy = example.path("copy.jsonl");
+    let mut lines: Vec<String> = text.lines().map(|line| format!("{line}\n")).collect();
+    lines[entry] = lines[entry].replace("session.ended", "session.endet");
+    for (what, altered) in [
+        ("one letter", lines.concat()),
+        ("an entry left out", {
+            let mut fewer = lines.clone();
+            fewer.remove(entry);
+            fewer.concat()
+        }),
+        (
+            "an end in the middle of a line",
+            text[..text.len() - 40].to_owned(),
+        ),
+        ("no file", String::new()),
+    ] {
+        std::fs::write(&copy, altered).unwrap();
+        let found = verify(&copy, key, None).await;
+        assert_eq!(found.code, Some(1), "{what}: {}", found.out);
+        assert!(found.why().contains("copy.jsonl"), "{what}: {}", found.why());
+        if what == "one letter" {
+            assert!(found.err.contains("entry 1"), "{what}: {}", found.err);
+        }
+    }
+    let other = "guest-gateway/audit+00000000+AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let foreign = verify(&example.path("audit.jsonl"), other, None).await;
+    assert_ne!(foreign.code, Some(0), "{}", foreign.out);
+}
+
+#[tokio::test]
+async fn a_log_in_use_is_not_exported_and_the_message_says_what_to_do() {
+    let example = Example::new();
+    let serving = example.serve().await;
+    let refused = export(&example, "audit.jsonl").await;
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+    assert!(refused.why().contains("stop that one first"), "{}", refused.why());
+    assert!(refused.why().contains("guest-gateway.db"), "{}", refused.why());
+    assert!(!example.path("audit.jsonl").exists());
+    // the key is no secret, and can be had at any time
+    let key = run(["audit", "key", "--config", &example.write()]).await;
+    assert_eq!(key.code, Some(0), "{}", key.err);
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn where_no_gateway_ran_there_is_nothing_to_export() {
+    let example = Example::new();
+    let refused = export(&example, "audit.jsonl").await;
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+    assert!(refused.why().contains("guest-gateway.keys"), "{}", refused.why());
+    used(&example).await;
+    std::fs::remove_file(example.path("guest-gateway.db")).unwrap();
+    let refused = export(&example, "audit.jsonl").await;
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
+    assert!(refused.why().contains("guest-gateway.db"), "{}", refused.why());
+    assert!(
+        !example.path("guest-gateway.db").exists(),
+        "an empty store was made"
+    );
+    let missing = verify(&example.path("nothing.jsonl"), KEY, None).await;
+    assert_eq!(missing.code, Some(2), "{}", missing.err);
+}
+
+/// Some key, in the right form.
+const KEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";

@@ -1,0 +1,214 @@
+//! `serve --config` and `serve --check`: a configuration that cannot be used is refused, with its file and line.
+
+use super::{Example, root};
+use crate::process::{Process, command, run};
+
+async fn check(example: &Example) -> crate::process::Ended {
+    run(["serve", "--check", "--config", &example.write()]).await
+}
+
+#[tokio::test]
+async fn the_example_that_ships_can_be_used() {
+    let path = root().join("gateway.example.toml");
+    let ended = run(["serve", "--check", "--config", path.to_str().unwrap()]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert!(ended.out.contains("can be used"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn a_wrong_value_is_named_with_file_and_line() {
+    let client = "[[client]]\nid = \"your_service_account_client_id\"";
+    for (old, new, at, hint) in [
+        ("[sessions]", "[sessions", "[sessions", ""),
+        ("[sessions]", "[session]", "[session]", "session"),
+        ("lapse = \"24h\"", "laps = \"24h\"", "laps", "lapse"),
+        ("lapse = \"24h\"", "lapse = 24", "lapse", "string"),
+        ("lapse = \"24h\"", "lapse = \"a day\"", "lapse", "1h"),
+        (
+            "lapse = \"24h\"",
+            "lapse = \"30m\"",
+            "lapse",
+            "access_token_lifetime",
+        ),
+        ("lapse = \"24h\"", "lapse = \"300years\"", "lapse", "ten years"),
+        (
+            "access_token_lifetime = \"1h\"",
+            "access_token_lifetime = \"59s\"",
+            "access_token_lifetime",
+            "a minute",
+        ),
+        (
+            "\"tutorial-strict\"",
+            "\"tutorial-lax\"",
+            "policy =",
+            "tutorial-strict",
+        ),
+        (
+            "\"https://yourdomain.com\", \"https://www",
+            "\"yourdomain.com\", \"https://www",
+            "allowed_origins",
+            "https://yourdomain.com",
+        ),
+        (
+            "token_in_query = true",
+            "token_in_query = \"yes\"",
+            "token_in_query",
+            "boolean",
+        ),
+        ("\"127.0.0.1:0\"", "\"localhost\"", "address", "address"),
+        ("\"127.0.0.1:0\"", "\"0.0.0.0:0\"", "address", "certificate"),
+        (
+            "\"127.0.0.1:0\"",
+            "\"127.0.0.1:0\"\nkey = \"gateway.key\"",
+            "key =",
+            "certificate",
+        ),
+        (
+            "\"127.0.0.1:0\"",
+            "\"127.0.0.1:0\"\nrequests_per_minute = 0",
+            "requests_per_minute",
+            "at least 1",
+        ),
+        ("simulator = true", "region = \"eu-west-9\"", "region", ""),
+        (
+            "simulator = true",
+            "simulator = false",
+            "[genesys]",
+            "exactly one",
+        ),
+        (
+            "simulator = true",
+            "simulator = true\nregion = \"eu-west-1\"",
+            "[genesys]",
+            "exactly one",
+        ),
+        (
+            "simulator = true",
+            "host = \"https://sim.example\"",
+            "[[channel]]",
+            "deployment",
+        ),
+        ("simulator = true", "host = \"http://sim.example\"", "host", ""),
+        (
+            "allow_networks = []",
+            "allow_networks = [\"10/8\"]",
+            "allow_networks",
+            "",
+        ),
+        ("\"webhooks:readwrite\"]", "\"web hooks\\u0000\"]", "scopes", ""),
+        (client, "[[client]]\nid = \"a b\"", "id = \"a b\"", ""),
+        (client, "[[client]]", "[[client]]", "id"),
+        (
+            "secret = \"your_service_account_client_secret\"",
+            "secret = \"\"",
+            "secret =",
+            "empty",
+        ),
+        (
+            "secret = \"your_service_account_client_secret\"",
+            "secret = \"a\"\nsecret_env = \"B\"",
+            "[[client]]",
+            "exactly one",
+        ),
+        (
+            "secret = \"your_service_account_client_secret\"",
+            "",
+            "[[client]]",
+            "exactly one",
+        ),
+        (
+            client,
+            "[[client]]\nid = \"your_service_account_client_id\"\nsecret = \"a\"\nscopes = []\n[[client]]\nid = \"your_service_account_client_id\"",
+            "[[client]]\nid = \"your_service_account_client_id\"\nsecret = \"your",
+            "twice",
+        ),
+    ] {
+        let mut example = Example::new();
+        example.change(old, new);
+        let ended = check(&example).await;
+        assert_eq!(ended.code, Some(2), "{new}: {}", ended.err);
+        let start = example.text.find(at).unwrap();
+        let line = example.text[..start].matches('\n').count() + 1;
+        let place = format!("{}: line {line}: ", example.path("gateway.toml").display());
+        assert!(
+            ended.why().contains(&place),
+            "{new}: {} names not {place}",
+            ended.why()
+        );
+        assert!(
+            ended.why().contains(hint),
+            "{new}: {} says nothing of {hint}",
+            ended.why()
+        );
+        assert_eq!(ended.out, "");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_the_wrong_type_is_not_repeated() {
+    for secret in ["20261122", "[\"20261122\"]", "{ is = \"20261122\" }"] {
+        let mut example = Example::new();
+        example.change("\"your_service_account_client_secret\"", secret);
+        let ended = check(&example).await;
+        assert_eq!(ended.code, Some(2));
+        assert!(ended.why().contains("the secret is no text"), "{}", ended.err);
+        assert!(!ended.err.contains("20261122"), "{}", ended.err);
+    }
+}
+
+#[tokio::test]
+async fn what_a_configuration_names_must_be_there() {
+    let secret = "secret = \"your_service_account_client_secret\"";
+    for (old, new, hint) in [
+        (secret, "secret_file = \"/nowhere/secret\"", "/nowhere/secret"),
+        (
+            secret,
+            "secret_env = \"GUEST_SUITE_NO_SUCH\"",
+            "GUEST_SUITE_NO_SUCH",
+        ),
+        (
+            "\"127.0.0.1:0\"",
+            "\"127.0.0.1:0\"\ncertificate = \"/nowhere/c.pem\"\nkey = \"/nowhere/k.pem\"",
+            "/nowhere/c.pem",
+        ),
+        (
+            "simulator = true",
+            "simulator = true\nextra_ca = \"/nowhere/ca.pem\"",
+            "/nowhere/ca.pem",
+        ),
+    ] {
+        let mut example = Example::new();
+        example.change(old, new);
+        let path = example.write();
+        for arguments in [vec!["serve", "--check"], vec!["serve"]] {
+            let ended = run(arguments.iter().chain(&["--config", &path])).await;
+            assert_eq!(ended.code, Some(2), "{arguments:?} {new}: {}", ended.err);
+            assert!(ended.why().contains(hint), "{arguments:?}: {}", ended.why());
+        }
+    }
+    let ended = run(["serve", "--config", "/nowhere/gateway.toml"]).await;
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.why().contains("/nowhere/gateway.toml"), "{}", ended.why());
+}
+
+#[tokio::test]
+async fn a_second_gateway_on_the_same_store_or_port_is_refused() {
+    let first = Example::new();
+    let serving = first.serve().await;
+    let second = Process::start(command(["serve", "--config", &first.write()]));
+    let ended = second.ended().await;
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    assert!(
+        ended.why().contains("in use by another process"),
+        "{}",
+        ended.why()
+    );
+
+    let mut other = Example::new();
+    let address = serving.url.trim_start_matches("http://");
+    other.change("127.0.0.1:0", address);
+    let ended = run(["serve", "--config", &other.write()]).await;
+    assert_eq!(ended.code, Some(2), "{}", ended.err);
+    assert!(ended.why().contains(address), "{}", ended.why());
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+}

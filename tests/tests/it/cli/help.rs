@@ -1,0 +1,94 @@
+//! `--help`.
+
+use crate::process::run;
+
+/// The names under `Commands:` of a help text, each with what stands beside it.
+fn commands(help: &str) -> Vec<(String, String)> {
+    let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    list.take_while(|line| line.starts_with("  "))
+        .map(|line| {
+            let (name, about) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+            (name.to_owned(), about.trim().to_owned())
+        })
+        .collect()
+}
+
+/// What is said of each option and argument, beside it or in the lines under it.
+fn options(help: &str) -> Vec<(String, String)> {
+    let mut options: Vec<(String, String)> = Vec::new();
+    let mut inside = false;
+    for line in help.lines() {
+        let text = line.trim();
+        if !line.starts_with(' ') && !text.is_empty() {
+            inside = matches!(text, "Options:" | "Arguments:");
+        } else if inside && (text.starts_with(['-', '<', '['])) && !line.starts_with("          ") {
+            let (option, about) = text.split_once("  ").unwrap_or((text, ""));
+            options.push((option.to_owned(), about.trim().to_owned()));
+        } else if let Some((_, about)) = options.last_mut().filter(|_| inside) {
+            about.push_str(text);
+        }
+    }
+    options
+}
+
+#[tokio::test]
+async fn every_help_says_what_it_does_and_what_each_option_means() {
+    let mut waiting = vec![Vec::<String>::new()];
+    let mut seen = Vec::new();
+    while let Some(path) = waiting.pop() {
+        let arguments = path.iter().map(String::as_str).chain(["--help"]);
+        let help = run(arguments).await;
+        assert_eq!((help.code, help.err.as_str()), (Some(0), ""), "{path:?}");
+        let about = help.out.split("Usage:").next().unwrap();
+        assert!(about.trim().len() > 40, "{path:?} says only {about:?}");
+        for (option, about) in options(&help.out) {
+            assert!(about.len() > 8, "{path:?} {option}: {about:?}");
+        }
+        for (name, about) in commands(&help.out) {
+            assert!(about.len() > 20, "{path:?} {name}: {about:?}");
+            if name != "help" {
+                let mut longer = path.clone();
+                longer.push(name);
+                waiting.push(longer);
+            }
+        }
+        seen.push((path.join(" "), options(&help.out).len()));
+    }
+    seen.sort();
+    // help is one of each command's options, and the program has its version
+    assert_eq!(
+        seen,
+        [
+            ("", 2),
+            ("audit", 1),
+            ("audit export", 3),
+            ("audit key", 2),
+            ("audit verify", 4),
+            ("demo", 3),
+            ("serve", 4),
+            ("sim", 5)
+        ]
+        .map(|(path, options)| (path.to_owned(), options))
+    );
+}
+
+#[tokio::test]
+async fn wrong_arguments_end_with_2_and_say_what_is_meant() {
+    for (arguments, hint) in [
+        (vec![], "Usage:"),
+        (vec!["serv"], "serve"),
+        (vec!["serve"], "--config"),
+        (vec!["serve", "--konfig", "x"], "--config"),
+        (vec!["sim", "--listen", "everywhere"], "--listen"),
+        (vec!["sim", "--plain", "--listen", "0.0.0.0:0"], "loopback"),
+        (vec!["audit"], "Usage:"),
+        (vec!["audit", "verify", "x.jsonl"], "--key"),
+        (vec!["audit", "verify", "x.jsonl", "--key", "none"], "--key"),
+        (vec!["demo", "more"], "Usage:"),
+    ] {
+        let ended = run(&arguments).await;
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.err);
+        assert!(ended.err.contains(hint), "{arguments:?}: {}", ended.err);
+        assert_eq!(ended.out, "", "{arguments:?}");
+    }
+}

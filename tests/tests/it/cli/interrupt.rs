@@ -1,0 +1,140 @@
+//! Ctrl-C ends every command cleanly.
+//!
+//! How long that takes is printed, and judged by people: a test that is timed fails on a busy machine.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::Example;
+use crate::page::{Heard, Page};
+use crate::process::{Ended, Process, command};
+
+fn ended_well(what: &str, ended: &Ended) {
+    println!("{what} ended {} ms after the interrupt", ended.took.as_millis());
+    assert_eq!(ended.code, Some(0), "{what}: {}", ended.err);
+}
+
+#[tokio::test]
+async fn the_simulator_ends() {
+    for plain in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut arguments = command(["sim", "--listen", "127.0.0.1:0", "--json"]);
+        arguments.current_dir(folder.path());
+        if plain {
+            arguments.arg("--plain");
+        }
+        let mut sim = Process::start(arguments);
+        sim.line().await;
+        ended_well("sim", &sim.interrupt().await);
+    }
+}
+
+#[tokio::test]
+async fn the_gateway_ends_with_a_conversation_under_way_and_signs_its_log() {
+    let example = Example::new();
+    for signal in ["INT", "TERM"] {
+        let serving = example.serve().await;
+        let session = serving.session().await;
+        let mut page = page_of(&session).await;
+        page.message("hello").await;
+        page.until("message").await;
+        // one more that has not shaken hands, and one connection that says nothing
+        let request = request(&session);
+        let mut waiting = Page::open(request).await.unwrap();
+        let address = serving.url.trim_start_matches("http://");
+        let _silent = tokio::net::TcpStream::connect(address).await.unwrap();
+
+        serving.process.signal(signal);
+        let ended = crate::page::soon(serving.process.ended()).await;
+        ended_well(&format!("serve, by SIG{signal},"), &ended);
+        assert_eq!(page.closed().await, Some(1001));
+        assert_eq!(waiting.hear().await, Heard::Closed(Some(1001)));
+        assert!(!ended.err.contains("ERROR"), "{}", ended.err);
+    }
+}
+
+fn request(session: &Value) -> http::Request<()> {
+    let mut request = crate::page::upgrade(session["websocketUrl"].as_str().unwrap());
+    let origin = "https://yourdomain.com".parse().unwrap();
+    request.headers_mut().insert("origin", origin);
+    request
+}
+
+async fn page_of(session: &Value) -> Page {
+    let mut page = Page::open(request(session)).await.unwrap();
+    page.say(&crate::page::handshake(session)).await;
+    page.until("handshake.accepted").await;
+    page
+}
+
+#[tokio::test]
+async fn the_demo_that_keeps_its_servers_ends_and_tidies_up() {
+    let mut demo = Process::start(command(["demo", "--keep"]));
+    let mut told = String::new();
+    while !told.contains("/sim/clock") {
+        told.push_str(&demo.line().await);
+        told.push('\n');
+    }
+    assert_eq!(told.matches('✓').count(), 13, "{told}");
+    let ca = told
+        .lines()
+        .find_map(|line| line.strip_prefix("CA"))
+        .map(|path| PathBuf::from(path.trim()));
+    let ca = ca.expect("the CA's path is told");
+    assert!(ca.exists());
+    the_lines_work(&told).await;
+    ended_well("demo --keep", &demo.interrupt().await);
+    assert!(
+        !ca.parent().unwrap().exists(),
+        "its temporary folder is still there"
+    );
+}
+
+/// The lines to try are tried, on a machine that has curl.
+async fn the_lines_work(told: &str) {
+    let lines: Vec<&str> = told
+        .lines()
+        .skip_while(|line| !line.starts_with("TOKEN="))
+        .collect();
+    assert!(lines.len() >= 4, "{told}");
+    let script = lines
+        .join("\n")
+        .replace("curl ", "curl --fail --silent --show-error ");
+    let shell = |script: &str| {
+        let mut shell = tokio::process::Command::new("sh");
+        shell.args(["-ec", script]).kill_on_drop(true);
+        shell
+    };
+    if !shell("curl --version >/dev/null 2>&1")
+        .status()
+        .await
+        .unwrap()
+        .success()
+    {
+        println!("there is no curl here: the lines are not tried");
+        return;
+    }
+    let tried = crate::page::soon(shell(&script).output()).await.unwrap();
+    let out = String::from_utf8_lossy(&tried.stdout);
+    assert!(
+        tried.status.success(),
+        "{script}\n{out}\n{}",
+        String::from_utf8_lossy(&tried.stderr)
+    );
+    for answer in ["\"dropOff\"", "\"websocketUrl\"", "\"utc\""] {
+        assert!(out.contains(answer), "{answer} is not in {out}");
+    }
+}
+
+#[tokio::test]
+async fn a_demo_that_is_interrupted_has_not_succeeded() {
+    let mut demo = Process::start(command(["demo"]));
+    let first = demo.line().await;
+    let ended = demo.interrupt().await;
+    println!("demo ended {} ms after the interrupt", ended.took.as_millis());
+    let ticked = (first + &ended.out).matches('✓').count();
+    // it may have been done before the signal came
+    let expected = if ticked == 13 { 0 } else { 130 };
+    assert_eq!(ended.code, Some(expected), "{ticked} steps, {}", ended.err);
+}

@@ -1,0 +1,114 @@
+//! What scripts read: `--json`.
+
+use serde_json::{Map, Value};
+use tempfile::tempdir;
+
+use super::Example;
+use crate::process::{Process, command, run};
+
+fn keys(object: &Value) -> Vec<&str> {
+    object
+        .as_object()
+        .map(Map::keys)
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect()
+}
+
+#[tokio::test]
+async fn the_demo_reports_thirteen_verified_steps_as_one_object() {
+    let ended = run(["demo", "--json"]).await;
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.err);
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(keys(&report), ["ok", "steps"]);
+    assert_eq!(report["ok"], true);
+    let steps = report["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 13);
+    for step in steps {
+        assert_eq!(keys(step), ["detail", "ms", "name", "ok"]);
+        assert_eq!(step["ok"], true, "{step}");
+        assert!(step["ms"].as_f64().is_some_and(|ms| ms >= 0.0), "{step}");
+        for text in ["name", "detail"] {
+            assert!(step[text].as_str().is_some_and(|text| text.len() > 4), "{step}");
+        }
+    }
+    assert_eq!(ended.err, "", "nothing went wrong, so nothing is to be said");
+}
+
+#[tokio::test]
+async fn the_demo_ticks_each_step_on_a_line() {
+    let ended = run(["demo"]).await;
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.err);
+    let ticked = ended.out.lines().filter(|line| line.starts_with('✓')).count();
+    assert_eq!(ticked, 13, "{}", ended.out);
+    assert!(!ended.out.contains(['✗', '\x1b']), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn the_simulator_says_where_everything_is() {
+    let mut sim = Process::start(command(["sim", "--plain", "--listen", "127.0.0.1:0", "--json"]));
+    let line = sim.line().await;
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(ready["event"], "ready");
+    let http = ready["http"].as_str().unwrap();
+    let port: u16 = http.strip_prefix("http://127.0.0.1:").unwrap().parse().unwrap();
+    assert_ne!(port, 0);
+    let text = |name: &str| ready[name].as_str().filter(|text| text.len() > 8).unwrap();
+    let (deployment, id, secret) = (text("deployment_id"), text("client_id"), text("client_secret"));
+    // the shape that scripts rely on, to the letter
+    assert_eq!(
+        line,
+        format!(
+            r#"{{"event":"ready","http":"http://127.0.0.1:{port}","websocket":"ws://127.0.0.1:{port}/v1","deployment_id":"{deployment}","client_id":"{id}","client_secret":"{secret}","ca":null}}"#
+        )
+    );
+    let ended = sim.interrupt().await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn the_simulator_with_tls_says_where_its_ca_is() {
+    let folder = tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let mut arguments = command(["sim", "--listen", "127.0.0.1:0", "--json", "--ca"]);
+    let mut sim = Process::start({
+        arguments.arg(&ca);
+        arguments
+    });
+    let ready = sim.json().await;
+    assert_eq!(ready["ca"].as_str(), ca.to_str());
+    assert!(
+        std::fs::read_to_string(&ca)
+            .unwrap()
+            .starts_with("-----BEGIN CERTIFICATE")
+    );
+    assert!(ready["http"].as_str().unwrap().starts_with("https://127.0.0.1:"));
+    assert!(
+        ready["websocket"]
+            .as_str()
+            .unwrap()
+            .starts_with("wss://127.0.0.1:")
+    );
+    assert_eq!(sim.interrupt().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn the_gateway_says_where_it_is_and_that_genesys_is_simulated() {
+    let example = Example::new();
+    let serving = example.serve().await;
+    assert_eq!(keys(&serving.ready), ["event", "http", "simulator"]);
+    assert!(
+        serving.ready["simulator"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://127.0.0.1:")
+    );
+    let ended = serving.process.interrupt().await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), ""));
+
+    let mut told = Process::start(command(["serve", "--config", &example.write()]));
+    assert!(told.line().await.contains("http://127.0.0.1:"));
+    assert!(told.line().await.contains("SIMULATED"));
+    assert_eq!(told.interrupt().await.code, Some(0));
+}

@@ -1,0 +1,270 @@
+//! A guest's conversation through the gateway: what is said arrives, once, numbered and in order.
+
+mod end;
+mod resume;
+mod sockets;
+mod upstream;
+
+use genesys_sim::{Agent, Rules};
+use guest_suite::transport::client::{Connection, Settings};
+use guest_suite::transport::guest_sessions::TokenPlacement;
+use guest_suite::transport::{Contract, Event, GuestSessions, SocketUrl};
+use http::HeaderValue;
+use serde_json::{Value, json};
+
+use crate::api::{Api, guest};
+use crate::genesys::Genesys;
+use crate::guests::page_origin;
+use crate::page::{Heard, Page, handshake, soon, upgrade};
+use crate::world::{CLIENT, World};
+
+/// The same world, its gateway connected to this Genesys.
+async fn world_at(genesys: &Genesys) -> World {
+    World::configured(Rules::default(), |toml| {
+        let simulator = toml.find("host = ").unwrap();
+        let end = toml[simulator..].find('\n').unwrap() + simulator;
+        format!(
+            "{}host = \"{}\"{}",
+            &toml[..simulator],
+            genesys.host(),
+            &toml[end..]
+        )
+    })
+    .await
+}
+
+async fn session(world: &World) -> Value {
+    Api::of(world, CLIENT).await.create(&guest()).await
+}
+
+/// The handshake of a page that read all up to `after`.
+fn resuming(session: &Value, after: u64) -> Value {
+    let mut frame = handshake(session);
+    frame["lastSequence"] = after.into();
+    frame
+}
+
+/// Opens a socket of the session and shakes hands, resuming after `after`. Gives the answer too.
+async fn resume(session: &Value, after: u64) -> (Page, Value) {
+    let url = session["websocketUrl"].as_str().unwrap();
+    let mut page = Page::open(upgrade(url)).await.unwrap();
+    page.say(&resuming(session, after)).await;
+    let accepted = page.until("handshake.accepted").await;
+    (page, accepted)
+}
+
+/// The next numbered frame.
+async fn numbered(page: &mut Page) -> Value {
+    loop {
+        match page.hear().await {
+            Heard::Frame(frame) if frame["sequence"].is_u64() => return frame,
+            Heard::Frame(_) => {}
+            Heard::Closed(code) => panic!("the socket closed with {code:?}"),
+        }
+    }
+}
+
+/// Says something to the echoing agent and waits for acknowledgement and answer; gives the frames from there to here.
+async fn converse(page: &mut Page, text: &str) -> Vec<Value> {
+    let id = page.message(text).await;
+    let mut frames = Vec::new();
+    let (mut accepted, mut answered) = (false, false);
+    while !(accepted && answered) {
+        let frame = numbered(page).await;
+        accepted |= frame["type"] == "message.accepted" && frame["id"] == id.as_str();
+        answered |= frame["type"] == "message" && frame["text"] == format!("You said: {text}");
+        frames.push(frame);
+    }
+    frames
+}
+
+/// The frames must be numbered from `first` on, without a gap.
+fn assert_in_order(frames: &[Value], first: u64) {
+    let numbers: Vec<u64> = frames
+        .iter()
+        .map(|frame| frame["sequence"].as_u64().unwrap())
+        .collect();
+    let expected: Vec<u64> = (first..first + frames.len() as u64).collect();
+    assert_eq!(numbers, expected, "{frames:#?}");
+}
+
+#[tokio::test]
+async fn three_messages_are_acknowledged_and_answered_wherever_the_token_is() {
+    let world = World::start().await;
+    for placement in [
+        TokenPlacement::Frame,
+        TokenPlacement::Query,
+        TokenPlacement::Subprotocol,
+    ] {
+        let session = session(&world).await;
+        let url = session["websocketUrl"].as_str().unwrap();
+        let token = session["accessToken"].as_str().unwrap();
+        let contract = GuestSessions::new(session["id"].as_str().unwrap().parse().unwrap(), token.into());
+        let mut connection = Connection::open(Settings {
+            http: world.http(),
+            url: SocketUrl::from_peer(url, |host| host == world.gateway.host()).unwrap(),
+            origin: page_origin(),
+            contract: Contract::GuestSessions(contract.with_token_in(placement)),
+        });
+        let configured = soon(connection.next_event()).await;
+        assert!(
+            matches!(configured, Some(Event::Configured(session)) if session.new_session && !session.read_only),
+            "{placement:?}: {configured:?}"
+        );
+        let texts = ["one", "two", "three"];
+        let sent = texts.map(|text| connection.send(text).unwrap());
+        let (mut accepted, mut replies, mut last) = (Vec::new(), Vec::new(), 0);
+        while accepted.len() < 3 || replies.len() < 3 {
+            let sequence = match soon(connection.next_event()).await {
+                Some(Event::Accepted { id, sequence, .. }) => {
+                    accepted.push(id);
+                    sequence
+                }
+                Some(Event::Message(message)) => {
+                    replies.push(message.text.clone());
+                    message.sequence
+                }
+                Some(Event::Typing { .. }) => continue,
+                other => panic!("{placement:?}: in place of an answer came {other:?}"),
+            };
+            assert!(sequence.unwrap() > last);
+            last = sequence.unwrap();
+        }
+        assert_eq!(accepted, sent, "{placement:?}");
+        assert_eq!(
+            replies,
+            texts.map(|text| format!("You said: {text}")),
+            "{placement:?}"
+        );
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_any_make_converses_with_the_token_in_any_place() {
+    let world = World::start().await;
+    for place in ["frame", "query", "subprotocol"] {
+        let session = session(&world).await;
+        let (url, token) = (
+            session["websocketUrl"].as_str().unwrap(),
+            session["accessToken"].as_str().unwrap(),
+        );
+        let (mut request, mut first) = (upgrade(url), handshake(&session));
+        match place {
+            "query" => request = upgrade(&format!("{url}?access_token={token}")),
+            "subprotocol" => {
+                let offered = format!("guest-sessions.v1, access_token.{token}");
+                let offered = HeaderValue::from_str(&offered).unwrap();
+                request.headers_mut().insert("sec-websocket-protocol", offered);
+            }
+            _ => {}
+        }
+        if place != "frame" {
+            first.as_object_mut().unwrap().remove("accessToken");
+        }
+        let mut page = Page::open(request).await.unwrap();
+        page.say(&first).await;
+        let Heard::Frame(accepted) = page.hear().await else {
+            panic!("{place}: the socket closed");
+        };
+        assert_eq!(
+            accepted,
+            json!({
+                "type": "handshake.accepted", "guestSessionId": session["id"],
+                "newSession": true, "readOnly": false, "sequence": 0,
+            }),
+            "{place}"
+        );
+        let mut frames = Vec::new();
+        for text in ["one", "two", "three"] {
+            frames.extend(converse(&mut page, text).await);
+        }
+        assert_in_order(&frames, 1);
+        let reply = frames.iter().find(|frame| frame["type"] == "message").unwrap();
+        assert_eq!(reply["from"], json!({ "kind": "agent", "name": "Ann" }));
+        page.say(&json!({ "type": "ping", "id": "p-1" })).await;
+        assert_eq!(page.until("pong").await, json!({ "type": "pong", "id": "p-1" }));
+    }
+    assert_eq!(world.simulator.counters().guest_messages, 9);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn both_see_the_other_typing() {
+    let genesys = Genesys::start().await;
+    let world = world_at(&genesys).await;
+    let session = session(&world).await;
+    let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
+    page.say(&json!({ "type": "typing" })).await;
+    let frame = line.hear().await.unwrap();
+    assert_eq!(frame["action"], "onMessage");
+    assert_eq!(
+        frame["message"]["events"],
+        json!([{ "eventType": "Typing", "typing": { "type": "On" } }])
+    );
+
+    line.say(&json!({
+        "type": "message", "class": "StructuredMessage", "code": 200,
+        "body": {
+            "type": "Event", "direction": "Outbound", "id": "t-1", "originatingEntity": "Bot",
+            "channel": { "time": "2026-11-22T12:30:00.000Z", "from": { "nickname": "Robot" } },
+            "events": [{ "eventType": "Typing", "typing": { "type": "On", "duration": 3000 } }],
+        },
+    }))
+    .await;
+    let typing = page.until("typing").await;
+    assert_eq!(
+        typing,
+        json!({ "type": "typing", "sequence": 1, "from": { "kind": "bot", "name": "Robot" } })
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_sent_again_is_answered_and_not_passed_on_again() {
+    let world = World::with(
+        Rules {
+            agent: Agent::Silent,
+            ..Rules::default()
+        },
+        "",
+    )
+    .await;
+    let session = session(&world).await;
+    let mut page = Page::of(&session).await;
+    let id = page.message("once").await;
+    let accepted = page.until("message.accepted").await;
+    let again = json!({ "type": "message", "id": id, "text": "once" });
+    page.say(&again).await;
+    assert_eq!(page.until("message.accepted").await, accepted);
+
+    // on another socket it is answered too, and only there
+    let mut other = Page::of(&session).await;
+    other.say(&again).await;
+    assert_eq!(other.until("message.accepted").await, accepted);
+    page.say(&json!({ "type": "ping" })).await;
+    assert_eq!(page.hear().await, Heard::Frame(json!({ "type": "pong" })));
+    assert_eq!(world.simulator.counters().guest_messages, 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_guest_says_elsewhere_is_not_said_to_the_guest() {
+    let genesys = Genesys::start().await;
+    let world = world_at(&genesys).await;
+    let session = session(&world).await;
+    let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
+    // an echo of a message that this gateway did not send
+    line.say(&json!({
+        "type": "message", "class": "StructuredMessage", "code": 200,
+        "body": {
+            "type": "Text", "text": "from my telephone", "direction": "Inbound", "id": "e-1",
+            "channel": { "time": "2026-11-22T12:30:00.000Z" },
+        },
+    }))
+    .await;
+    line.agent("a-1", "hello").await;
+    let frame = numbered(&mut page).await;
+    assert_eq!((&frame["sequence"], &frame["text"]), (&json!(1), &json!("hello")));
+    world.stop().await;
+}

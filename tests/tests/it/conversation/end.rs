@@ -1,0 +1,151 @@
+//! How a conversation ends, and who hears of it.
+
+use std::time::Duration;
+
+use genesys_sim::{Disconnect, Rules};
+use serde_json::{Value, json};
+
+use super::{converse, resume, session};
+use crate::api::{Api, Call, SESSIONS};
+use crate::page::{Heard, Page, handshake, upgrade};
+use crate::world::{CLIENT, World};
+
+async fn state(api: &Api, session: &Value) -> Value {
+    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    api.ask(Call::get(&path)).await
+}
+
+async fn delete(api: &Api, session: &Value) {
+    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    api.ask(Call::new(http::Method::DELETE, &path)).await;
+}
+
+#[tokio::test]
+async fn when_the_agent_leaves_nothing_more_can_be_said() {
+    let world = World::start().await;
+    let session = session(&world).await;
+    let mut page = Page::of(&session).await;
+    converse(&mut page, "hello").await;
+    page.message("/disconnect").await;
+    let event = page.until("event").await;
+    assert_eq!(
+        (&event["name"], &event["detail"]),
+        (&json!("conversation.ended"), &json!("read-only"))
+    );
+
+    let id = page.message("anybody there?").await;
+    let failed = page.until("message.failed").await;
+    assert_eq!(
+        (&failed["id"], &failed["code"]),
+        (&json!(id), &json!("conversation.read.only"))
+    );
+    let (_other, accepted) = resume(&session, 0).await;
+    assert_eq!(accepted["readOnly"], true, "a later socket is told at once");
+    assert_eq!(accepted["newSession"], false);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_may_leave_and_let_the_guest_write_on() {
+    let world = World::with(
+        Rules {
+            disconnect: Disconnect::Send,
+            ..Rules::default()
+        },
+        "",
+    )
+    .await;
+    let mut page = Page::of(&session(&world).await).await;
+    page.message("/disconnect").await;
+    let event = page.until("event").await;
+    assert_eq!(
+        (&event["name"], &event["detail"]),
+        (&json!("conversation.ended"), &Value::Null)
+    );
+    converse(&mut page, "one more thing").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn to_delete_a_session_closes_its_sockets() {
+    let world = World::start().await;
+    let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
+    let mut pages = [Page::of(&session).await, Page::of(&session).await];
+    let said = converse(&mut pages[0], "hello").await;
+    delete(&api, &session).await;
+    for page in &mut pages {
+        let ended = page.until("session.ended").await;
+        let next = said.len() as u64 + 1;
+        assert_eq!(
+            ended,
+            json!({ "type": "session.ended", "reason": "guest", "sequence": next })
+        );
+        assert_eq!(page.hear().await, Heard::Closed(Some(1000)));
+    }
+    let url = session["websocketUrl"].as_str().unwrap();
+    let mut page = Page::open(upgrade(url)).await.unwrap();
+    page.say(&handshake(&session)).await;
+    assert_eq!(page.until("error").await["code"], "session.ended");
+    assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+    let refused = Page::open(upgrade(&format!(
+        "{url}?access_token={}",
+        session["accessToken"].as_str().unwrap()
+    )));
+    let Err((status, body)) = refused.await else {
+        panic!("the socket of an ended session was opened");
+    };
+    assert_eq!((status, body.contains("session.ended")), (409, true), "{body}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_whose_time_is_over_closes_its_sockets() {
+    let world = World::with(
+        Rules::default(),
+        "access_token_lifetime = \"2h\"\nlapse = \"2h\"\n",
+    )
+    .await;
+    let session = session(&world).await;
+    let mut page = Page::of(&session).await;
+    // the access token and the session end together; either may be noticed first, and both close the socket
+    world.clock.advance(Duration::from_secs(2 * 3_600));
+    let told = loop {
+        match page.hear().await {
+            Heard::Frame(frame) if frame["type"] == "error" => break frame["code"].clone(),
+            Heard::Frame(frame) if frame["type"] == "session.ended" => break frame["reason"].clone(),
+            Heard::Frame(_) => {}
+            Heard::Closed(code) => panic!("closed with {code:?} without a word"),
+        }
+    };
+    assert!(told == "credentials.expired" || told == "expired", "{told}");
+    let api = Api::of(&world, CLIENT).await;
+    crate::guests::until(async || {
+        world.clock.advance(Duration::from_secs(15));
+        state(&api, &session).await["state"] == "ended"
+    })
+    .await;
+    assert_eq!(state(&api, &session).await["endReason"], "expired");
+    crate::guests::until(async || world.gateway.conversations() == 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn when_genesys_lets_the_session_expire_it_is_over() {
+    let rules = Rules {
+        session_duration: Duration::from_secs(1_800),
+        ..Rules::default()
+    };
+    let world = World::with(rules, "").await;
+    let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
+    let mut page = Page::of(&session).await;
+    converse(&mut page, "hello").await;
+    world.clock.advance(Duration::from_secs(1_801));
+    assert_eq!(page.until("session.ended").await["reason"], "expired");
+    assert_eq!(page.hear().await, Heard::Closed(Some(1000)));
+    let state = state(&api, &session).await;
+    assert_eq!(
+        (&state["state"], &state["endReason"]),
+        (&json!("ended"), &json!("expired"))
+    );
+    world.stop().await;
+}

@@ -1,0 +1,117 @@
+//! A guest whose socket is lost comes back and hears what was missed, once and in order.
+
+use std::time::Duration;
+
+use genesys_sim::Rules;
+use guest_suite::transport::Event;
+use serde_json::json;
+
+use super::{assert_in_order, converse, numbered, resume, session};
+use crate::guests::{answered, newcomer, next, page_origin, talk, until};
+use crate::page::{Heard, Page, soon};
+use crate::proxy::Proxy;
+use crate::world::World;
+
+/// A gateway that its clients reach through a proxy.
+async fn world_behind(proxy: &Proxy, rules: Rules) -> World {
+    let world = World::configured(rules, |toml| {
+        toml.replace("[store]", &format!("public_url = \"{}\"\n[store]", proxy.url()))
+    })
+    .await;
+    proxy.lead_to(world.gateway.address());
+    world
+}
+
+#[tokio::test]
+async fn a_page_that_was_cut_off_while_the_agent_answers_misses_nothing() {
+    let delay = Duration::from_secs(5);
+    let world = World::with(
+        Rules {
+            agent_delay: delay,
+            ..Rules::default()
+        },
+        "",
+    )
+    .await;
+    let session = session(&world).await;
+    let mut page = Page::of(&session).await;
+    let id = page.message("hello").await;
+    let mut frames = vec![numbered(&mut page).await, numbered(&mut page).await];
+    assert_eq!(
+        (&frames[0]["type"], &frames[0]["id"]),
+        (&json!("message.accepted"), &json!(id))
+    );
+    assert_eq!(frames[1]["type"], "typing");
+    drop(page);
+
+    world.clock.advance(delay);
+    until(async || world.simulator.counters().agent_messages == 1).await;
+    // the page had read the first event only when it was cut off
+    let (mut page, accepted) = resume(&session, 1).await;
+    assert_eq!(
+        (&accepted["newSession"], &accepted["readOnly"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(numbered(&mut page).await, frames[1]);
+    frames.push(numbered(&mut page).await);
+    assert_eq!(frames[2]["text"], "You said: hello");
+    assert_in_order(&frames, 1);
+
+    // who read everything hears nothing again
+    let (mut other, accepted) = resume(&session, 3).await;
+    assert_eq!(accepted["sequence"], 3);
+    other.say(&json!({ "type": "ping" })).await;
+    assert_eq!(other.hear().await, Heard::Frame(json!({ "type": "pong" })));
+    let sent = other.message("bye").await;
+    for page in [&mut page, &mut other] {
+        let accepted = numbered(page).await;
+        assert_eq!(
+            (&accepted["id"], &accepted["sequence"]),
+            (&json!(sent), &json!(4))
+        );
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn numbers_go_on_from_socket_to_socket() {
+    let world = World::start().await;
+    let session = session(&world).await;
+    let (mut read, mut frames) = (0, Vec::new());
+    for text in ["one", "two", "three"] {
+        let (mut page, accepted) = resume(&session, read).await;
+        assert_eq!(accepted["sequence"], read);
+        frames.extend(converse(&mut page, text).await);
+        read = frames.len() as u64;
+    }
+    assert_in_order(&frames, 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_client_comes_back_by_itself_and_tells_everything_once() {
+    let proxy = Proxy::start().await;
+    let world = world_behind(&proxy, Rules::default()).await;
+    let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();
+    soon(session.connect(page_origin())).await.unwrap();
+    talk(&mut session, "one").await;
+
+    proxy.cut();
+    assert!(matches!(next(&mut session).await, Event::Reconnecting { .. }));
+    let sent = session.send("two").unwrap();
+    answered(&mut session, sent, "two").await;
+
+    // cut off between a message and its acknowledgement: it is sent again, and arrives once
+    proxy.deafen();
+    let sent = session.send("three").unwrap();
+    until(async || world.simulator.counters().guest_messages == 3).await;
+    proxy.cut();
+    answered(&mut session, sent, "three").await;
+    talk(&mut session, "four").await;
+    let counters = world.simulator.counters();
+    assert_eq!(
+        (counters.guest_messages, counters.sessions, counters.connections),
+        (4, 1, 1)
+    );
+    world.stop().await;
+}

@@ -1,0 +1,174 @@
+//! The guest's own sockets: how many, how long, and how slow.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{converse, numbered, resume, session, world_at};
+use crate::api::{Api, Call, SESSIONS};
+use crate::genesys::Genesys;
+use crate::page::{Heard, Page, handshake, upgrade};
+use crate::world::{CLIENT, World};
+
+#[tokio::test]
+async fn a_fourth_socket_takes_the_place_of_the_oldest() {
+    let world = World::start().await;
+    let session = session(&world).await;
+    let mut oldest = Page::of(&session).await;
+    let mut pages = [
+        Page::of(&session).await,
+        Page::of(&session).await,
+        Page::of(&session).await,
+    ];
+    assert_eq!(oldest.hear().await, Heard::Closed(Some(1008)));
+    let said = converse(&mut pages[0], "hello").await;
+    for page in &mut pages[1..] {
+        for frame in &said {
+            assert_eq!(&numbered(page).await, frame);
+        }
+    }
+    assert_eq!(
+        world.gateway.conversations(),
+        1,
+        "they share one socket to Genesys"
+    );
+    assert_eq!(world.simulator.counters().connections, 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn sockets_that_are_gone_take_nobody_s_place() {
+    let world = World::start().await;
+    let session = session(&world).await;
+    let mut page = Page::of(&session).await;
+    for _ in 0..5 {
+        Page::of(&session).await.leave().await;
+    }
+    converse(&mut page, "still here").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn sockets_that_wait_for_genesys_are_bounded_and_all_hear_of_it() {
+    let genesys = Genesys::start().await;
+    let world = world_at(&genesys).await;
+    let session = session(&world).await;
+    let waiting = async || {
+        let url = session["websocketUrl"].as_str().unwrap();
+        let mut page = Page::open(upgrade(url)).await.unwrap();
+        page.say(&handshake(&session)).await;
+        page
+    };
+    let mut oldest = waiting().await;
+    let mut line = genesys.line().await;
+    let mut pages = [waiting().await, waiting().await, waiting().await];
+    assert_eq!(oldest.hear().await, Heard::Closed(Some(1008)));
+    line.configure().await;
+    for page in &mut pages {
+        page.until("handshake.accepted").await;
+    }
+    line.agent("a-1", "hello").await;
+    for page in &mut pages {
+        assert_eq!(numbered(page).await["text"], "hello");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_outlives_its_token_only_if_the_tokens_are_rotated() {
+    let world = World::start().await;
+    let session = session(&world).await;
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let mut page = Page::of(&session).await;
+    world.clock.advance(minutes(50));
+    let api = Api::of(&world, CLIENT).await;
+    let path = format!("{SESSIONS}/{}/refresh", session["id"].as_str().unwrap());
+    let body = json!({ "refreshToken": session["refreshToken"] });
+    let rotated = api.ask(Call::post(&path).json(&body)).await;
+    world.clock.advance(minutes(20));
+    converse(&mut page, "after the old token's end").await;
+
+    world.clock.advance(minutes(40));
+    assert_eq!(page.until("error").await["code"], "credentials.expired");
+    assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+
+    // neither the first token nor the second opens a socket now
+    let url = session["websocketUrl"].as_str().unwrap();
+    for (token, code) in [
+        (&session["accessToken"], "bad.credentials"),
+        (&rotated["accessToken"], "credentials.expired"),
+    ] {
+        let refused = Page::open(upgrade(&format!(
+            "{url}?access_token={}",
+            token.as_str().unwrap()
+        )));
+        let Err((status, body)) = refused.await else {
+            panic!("the socket was opened");
+        };
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        assert!(body.contains(code), "{body}");
+    }
+    world.stop().await;
+}
+
+/// More than the buffers of two sockets hold on any system that tests run on.
+const FLOOD: usize = 8 * 1024 * 1024;
+
+#[tokio::test]
+async fn a_page_that_does_not_read_is_given_up_and_can_come_back() {
+    let genesys = Genesys::start().await;
+    let world = world_at(&genesys).await;
+    let session = session(&world).await;
+    let (mut slow, mut line) = tokio::join!(Page::of(&session), genesys.configured());
+    let mut attentive = Page::of(&session).await;
+    let text = "x".repeat(4_000);
+    let count = FLOOD / text.len();
+    let flood = async {
+        for number in 1..=count {
+            line.agent(&format!("a-{number}"), &text).await;
+        }
+    };
+    let reading = async {
+        let mut last = 0;
+        while last < count as u64 {
+            let frame = numbered(&mut attentive).await;
+            assert_eq!(frame["sequence"], last + 1, "who reads misses nothing");
+            last += 1;
+        }
+    };
+    tokio::join!(flood, reading);
+
+    let mut heard = 0;
+    let code = loop {
+        match slow.hear().await {
+            Heard::Frame(frame) => {
+                assert_eq!(frame["sequence"], heard + 1);
+                heard += 1;
+            }
+            Heard::Closed(code) => break code,
+        }
+    };
+    assert!(heard < count as u64, "the flood was no flood");
+    assert!(matches!(code, Some(1013) | None), "{code:?}");
+
+    let (mut page, accepted) = resume(&session, heard).await;
+    assert_eq!(accepted["sequence"], count);
+    let Heard::Frame(first) = page.hear().await else {
+        panic!("the socket closed");
+    };
+    assert_eq!(first["code"], "replay.incomplete", "what is lost is said");
+    let mut last: Option<u64> = None;
+    while last != Some(count as u64) {
+        let sequence = numbered(&mut page).await["sequence"].as_u64().unwrap();
+        assert!(last.is_none_or(|last| sequence == last + 1) && sequence > heard);
+        last = Some(sequence);
+    }
+    line.agent("a-last", "hello again").await;
+    let frame: Value = numbered(&mut page).await;
+    assert_eq!(
+        (&frame["text"], &frame["sequence"]),
+        (&json!("hello again"), &json!(count + 1))
+    );
+    world.stop().await;
+}

@@ -1,0 +1,138 @@
+//! When the gateway's own socket to Genesys is lost, or its Genesys says no.
+
+use genesys_sim::Rules;
+use guest_suite::transport::Event;
+use serde_json::{Value, json};
+
+use super::{converse, session, world_at};
+use crate::api::{Api, Call, SESSIONS};
+use crate::genesys::Genesys;
+use crate::guests::{newcomer, next, page_origin, talk, until};
+use crate::page::{Heard, Page, handshake, soon, upgrade};
+use crate::proxy::Proxy;
+use crate::world::{CLIENT, World};
+
+/// A gateway that reaches its simulator through a proxy.
+async fn world_through(proxy: &Proxy) -> World {
+    let world = World::configured(Rules::default(), |toml| {
+        let host = toml
+            .lines()
+            .find(|line| line.starts_with("host = "))
+            .unwrap()
+            .to_owned();
+        toml.replace(&host, &format!("host = \"{}\"", proxy.url()))
+    })
+    .await;
+    proxy.lead_to(world.simulator.local_addr());
+    world
+}
+
+#[tokio::test]
+async fn the_gateway_comes_back_to_genesys_and_the_conversation_goes_on() {
+    let proxy = Proxy::start().await;
+    let world = world_through(&proxy).await;
+    let mut page = Page::of(&session(&world).await).await;
+    converse(&mut page, "one").await;
+    proxy.close(true);
+    proxy.cut();
+    let lost = page.until("event").await;
+    assert_eq!(lost["name"], "session.reconnecting");
+    // what is said meanwhile waits
+    let id = page.message("two").await;
+    proxy.close(false);
+    let mut names = Vec::new();
+    let reply = loop {
+        match page.hear().await {
+            Heard::Frame(frame) if frame["type"] == "event" => names.push(frame["name"].clone()),
+            Heard::Frame(frame) if frame["type"] == "message.accepted" => {
+                assert_eq!(frame["id"], id.as_str())
+            }
+            Heard::Frame(frame) if frame["type"] == "message" => break frame,
+            Heard::Frame(frame) => assert_eq!(frame["type"], "typing"),
+            Heard::Closed(code) => panic!("the guest's socket closed with {code:?}"),
+        }
+    };
+    assert_eq!(reply["text"], "You said: two");
+    assert_eq!(
+        names,
+        ["session.restored"],
+        "one loss is told once, however many attempts it takes"
+    );
+    let counters = world.simulator.counters();
+    assert_eq!((counters.sessions, counters.guest_messages), (1, 2));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_client_is_told_of_it_too() {
+    let proxy = Proxy::start().await;
+    let world = world_through(&proxy).await;
+    let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();
+    soon(session.connect(page_origin())).await.unwrap();
+    talk(&mut session, "one").await;
+    proxy.cut();
+    assert!(matches!(next(&mut session).await, Event::UpstreamLost));
+    assert!(matches!(next(&mut session).await, Event::UpstreamRestored));
+    talk(&mut session, "two").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_whose_fate_is_unknown_is_never_sent_twice() {
+    let proxy = Proxy::start().await;
+    let world = world_through(&proxy).await;
+    let mut page = Page::of(&session(&world).await).await;
+    converse(&mut page, "one").await;
+    proxy.deafen();
+    let id = page.message("two").await;
+    until(async || world.simulator.counters().guest_messages == 2).await;
+    proxy.cut();
+    let failed = page.until("message.failed").await;
+    assert_eq!((&failed["id"], &failed["code"]), (&json!(id), &json!("in.doubt")));
+    page.say(&json!({ "type": "message", "id": id, "text": "two" }))
+        .await;
+    assert_eq!(page.until("message.failed").await, failed);
+    converse(&mut page, "three").await;
+    assert_eq!(world.simulator.counters().guest_messages, 3);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_deployment_that_refuses_the_page_is_told_to_the_guest_and_ends_nothing() {
+    let rules = Rules {
+        allowed_domains: Some(vec!["elsewhere.example".to_owned()]),
+        ..Rules::default()
+    };
+    let world = World::with(rules, "").await;
+    let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
+    for _ in 0..2 {
+        let url = session["websocketUrl"].as_str().unwrap();
+        let mut page = Page::open(upgrade(url)).await.unwrap();
+        page.say(&handshake(&session)).await;
+        assert_eq!(page.until("error").await["code"], "genesys.refused");
+        assert_eq!(page.hear().await, Heard::Closed(Some(1011)));
+    }
+    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    assert_eq!(api.ask(Call::get(&path)).await["endedAt"], Value::Null);
+    until(async || world.gateway.conversations() == 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn when_genesys_closes_the_conversation_for_good_the_session_is_over() {
+    let genesys = Genesys::start().await;
+    let world = world_at(&genesys).await;
+    let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
+    let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
+    line.say(&json!({
+        "type": "message", "class": "ConnectionClosedEvent", "code": 200,
+        "body": { "reason": "ConversationCleared" },
+    }))
+    .await;
+    assert_eq!(page.until("session.ended").await["reason"], "server_closed");
+    assert_eq!(page.hear().await, Heard::Closed(Some(1000)));
+    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    assert_eq!(api.ask(Call::get(&path)).await["endReason"], "server_closed");
+    until(async || world.gateway.conversations() == 0).await;
+    world.stop().await;
+}

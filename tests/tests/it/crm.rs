@@ -1,0 +1,154 @@
+//! A CRM: takes deliveries, remembers them as they came, and answers as it is told.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use genesys_api::Clock;
+use genesys_http::server::{Limits, Server};
+use guest_suite::webhook::{CustomHeaders, EventName, ID_HEADER, Secret, Subscription, Verifier};
+use http::header::LOCATION;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use serde_json::Value;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::page::soon;
+
+pub(crate) struct Crm {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    clock: Clock,
+    answers: Mutex<VecDeque<u16>>,
+    received: watch::Sender<Vec<Delivery>>,
+}
+
+/// One attempt to deliver, as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivery {
+    pub(crate) path: String,
+    pub(crate) at: OffsetDateTime,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Crm {
+    pub(crate) async fn start(clock: &Clock) -> Self {
+        Self::at("127.0.0.1:0".parse().unwrap(), clock).await
+    }
+
+    pub(crate) async fn at(address: SocketAddr, clock: &Clock) -> Self {
+        let server = Server::bind(address, None, Limits::default()).await.unwrap();
+        let address = server.local_addr();
+        let shared = Arc::new(Shared {
+            clock: clock.clone(),
+            answers: Mutex::default(),
+            received: watch::Sender::default(),
+        });
+        let service = {
+            let shared = Arc::clone(&shared);
+            service_fn(move |request| {
+                let shared = Arc::clone(&shared);
+                async move { Ok::<_, Infallible>(shared.receive(request).await) }
+            })
+        };
+        let task = tokio::spawn(server.serve(service, std::future::pending()));
+        Self {
+            address,
+            shared,
+            task,
+        }
+    }
+
+    /// A webhook that asks for every event, at `path`.
+    pub(crate) fn subscription(&self, path: &str) -> Subscription {
+        subscription(self.address, path)
+    }
+
+    /// What it answers to the next deliveries, in turn; then 204. A redirect leads to `/elsewhere`.
+    pub(crate) fn will_answer(&self, statuses: &[u16]) {
+        self.shared.answers.lock().unwrap().extend(statuses);
+    }
+
+    /// Waits until there were so many deliveries, and gives all there were.
+    pub(crate) async fn received(&self, count: usize) -> Vec<Delivery> {
+        let mut received = self.shared.received.subscribe();
+        soon(received.wait_for(|received| received.len() >= count))
+            .await
+            .unwrap()
+            .clone()
+    }
+}
+
+impl Drop for Crm {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A webhook that asks for every event, at a CRM that need not be there yet.
+pub(crate) fn subscription(address: SocketAddr, path: &str) -> Subscription {
+    Subscription {
+        name: "GuestSessionCRMSync".parse().unwrap(),
+        target: format!("http://{address}{path}").parse().unwrap(),
+        enabled: true,
+        events: EventName::ALL.into_iter().collect(),
+        headers: CustomHeaders::parse([("X-Source", "GenesysWebMessaging")]).unwrap(),
+    }
+}
+
+impl Shared {
+    async fn receive(&self, request: Request<Incoming>) -> Response<Empty<Bytes>> {
+        let (head, body) = request.into_parts();
+        let delivery = Delivery {
+            path: head.uri.path().to_owned(),
+            at: self.clock.now().utc,
+            headers: head.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        };
+        let status = self.answers.lock().unwrap().pop_front().unwrap_or(204);
+        self.received.send_modify(|received| received.push(delivery));
+        let mut response = Response::new(Empty::new());
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response
+            .headers_mut()
+            .insert(LOCATION, "/elsewhere".parse().unwrap());
+        response
+    }
+}
+
+impl Delivery {
+    /// The `webhook-id`.
+    pub(crate) fn id(&self) -> &str {
+        self.headers[ID_HEADER].to_str().unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers[name].to_str().unwrap()
+    }
+
+    pub(crate) fn body(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub(crate) fn event(&self) -> String {
+        self.body()["type"].as_str().unwrap().to_owned()
+    }
+
+    /// Its signature must be right, for the time at which it came.
+    pub(crate) fn verify(&self, secret: &Secret) {
+        let verifier = Verifier::new([secret.clone()]);
+        let verified = verifier.verify(&self.headers, &self.body, self.at).unwrap();
+        assert_eq!(verified.id, self.id());
+    }
+}

@@ -1,0 +1,293 @@
+//! Webhooks: every event arrives, signed, in the end; and nowhere that it should not.
+
+use std::time::Duration;
+
+use genesys_sim::Rules;
+use guest_suite::payload::{ConsentChange, Evidence, Purpose};
+use guest_suite::webhook::{EventName, Secret};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::api::{Api, Call, WEBHOOKS};
+use crate::crm::{Crm, Delivery, subscription};
+use crate::guests::{newcomer, until};
+use crate::world::{CLIENT, World};
+
+/// Waits until so many attempts in a row were settled as failed. The clock may be moved then: an attempt under way
+/// would run out of its time.
+async fn failed(world: &World, attempts: u32) {
+    until(async || {
+        let webhooks = world.gateway.store().webhooks().await.unwrap();
+        webhooks.iter().any(|webhook| webhook.failures == attempts)
+    })
+    .await;
+}
+
+async fn pending(world: &World) -> u64 {
+    world.gateway.store().stats().await.unwrap().outbox_pending
+}
+
+/// The names of what the audit log says.
+async fn audited(world: &World) -> Vec<String> {
+    let mut entries = Vec::new();
+    loop {
+        let page = world
+            .gateway
+            .store()
+            .audit_lines(entries.len() as u64, 1_000, None)
+            .await
+            .unwrap();
+        if page.is_empty() {
+            return entries;
+        }
+        entries.extend(page.iter().map(|entry| {
+            let entry: serde_json::Value = serde_json::from_slice(&entry.bytes).unwrap();
+            entry["action"].as_str().unwrap().to_owned()
+        }));
+    }
+}
+
+#[tokio::test]
+async fn a_crm_that_was_down_gets_the_same_message_when_it_is_back() {
+    let world = World::start().await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let suite = world.suite();
+    let secret = suite
+        .ensure_webhook(&subscription(address, "/sync"))
+        .await
+        .unwrap()
+        .unwrap();
+    let session = suite.create(newcomer(&world.clock)).await.unwrap();
+    failed(&world, 1).await;
+    let crm = Crm::at(address, &world.clock).await;
+    crm.will_answer(&[500, 503, 400]);
+    // the waits of Standard Webhooks, each up to a fifth longer
+    for (attempts, wait) in [(2, 5), (3, 300), (4, 1_800)] {
+        world.clock.advance(Duration::from_secs(wait * 6 / 5 + 1));
+        failed(&world, attempts).await;
+    }
+    world.clock.advance(Duration::from_secs(7_200 * 6 / 5 + 1));
+    until(async || pending(&world).await == 0).await;
+    let received = crm.received(4).await;
+    assert_eq!(received.len(), 4);
+    let times: Vec<&str> = received
+        .iter()
+        .map(|delivery| delivery.header("webhook-timestamp"))
+        .collect();
+    assert!(
+        times.is_sorted_by(|a, b| a < b),
+        "each attempt is signed for its own time: {times:?}"
+    );
+    for delivery in &received {
+        delivery.verify(&secret);
+        assert_eq!(delivery.id(), received[0].id(), "one message, one id");
+        assert_eq!(delivery.body(), received[0].body());
+        assert_eq!(delivery.header("x-source"), "GenesysWebMessaging");
+        assert_eq!(delivery.header("content-type"), "application/json");
+    }
+    assert_eq!(received[0].body()["data"]["id"], session.id().as_str());
+    let healthy = world.gateway.store().webhooks().await.unwrap();
+    assert_eq!(healthy[0].failing_since, None);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_crm_that_says_gone_is_left_alone() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    let secret = suite
+        .ensure_webhook(&crm.subscription("/sync"))
+        .await
+        .unwrap()
+        .unwrap();
+    crm.will_answer(&[410]);
+    let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
+    crm.received(1).await;
+    until(async || {
+        audited(&world)
+            .await
+            .iter()
+            .any(|action| action == "webhook.disabled")
+    })
+    .await;
+    let api = Api::of(&world, CLIENT).await;
+    let webhooks = api.ask(Call::get(WEBHOOKS)).await;
+    let webhook = webhooks["entities"].as_array().or(webhooks.as_array()).unwrap()[0].clone();
+    assert_eq!(webhook["enabled"], false);
+    assert!(
+        suite
+            .ensure_webhook(&crm.subscription("/sync"))
+            .await
+            .unwrap()
+            .is_none()
+    );
+
+    session.end().await.unwrap();
+    world.clock.advance(Duration::from_secs(86_400));
+    let body = json!({
+        "name": webhook["name"], "uri": webhook["uri"], "method": "POST", "enabled": true,
+        "eventFilters": [{ "predicate": { "type": "event", "values": [EventName::Created.as_str()] } }],
+    });
+    let api = Api::of(&world, CLIENT).await;
+    let path = format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap());
+    let replaced = api.ask(Call::new(http::Method::PUT, &path).json(&body)).await;
+    assert_eq!(replaced["enabled"], true, "who replaces it switches it on again");
+    let again = suite.create(newcomer(&world.clock)).await.unwrap();
+    let received = crm.received(2).await;
+    let last = received.last().unwrap();
+    last.verify(&secret);
+    assert_eq!(last.body()["data"]["id"], again.id().as_str());
+    assert!(
+        received
+            .iter()
+            .all(|delivery| delivery.event() == EventName::Created.as_str())
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    suite.ensure_webhook(&crm.subscription("/sync")).await.unwrap();
+    crm.will_answer(&[302, 307]);
+    suite.create(newcomer(&world.clock)).await.unwrap();
+    failed(&world, 1).await;
+    world.clock.advance(Duration::from_secs(7));
+    failed(&world, 2).await;
+    world.clock.advance(Duration::from_secs(361));
+    until(async || pending(&world).await == 0).await;
+    let received = crm.received(3).await;
+    assert!(
+        received.iter().all(|delivery| delivery.path == "/sync"),
+        "{received:?}"
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_private_address_gets_nothing_unless_its_network_is_allowed() {
+    let world = World::configured(Rules::default(), |toml| {
+        toml.replace(
+            "allow_networks = [\"127.0.0.0/8\"]",
+            "allow_networks = [\"10.0.0.0/8\"]",
+        )
+    })
+    .await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    suite.ensure_webhook(&crm.subscription("/sync")).await.unwrap();
+    suite.create(newcomer(&world.clock)).await.unwrap();
+    failed(&world, 1).await;
+    world.clock.advance(Duration::from_secs(7));
+    failed(&world, 2).await;
+    assert_eq!(
+        pending(&world).await,
+        1,
+        "it is kept, should the network be allowed one day"
+    );
+    assert!(crm.received(0).await.is_empty());
+    world.stop().await;
+}
+
+/// All events of one session, by their sequence.
+fn in_order(mut received: Vec<Delivery>, secret: &Secret) -> Vec<serde_json::Value> {
+    for delivery in &received {
+        delivery.verify(secret);
+    }
+    received.sort_by_key(|delivery| delivery.body()["data"]["sequence"].as_u64().unwrap());
+    received.iter().map(Delivery::body).collect()
+}
+
+#[tokio::test]
+async fn a_session_s_events_tell_its_story_and_no_more_than_the_guest_allows() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    let secret = suite
+        .ensure_webhook(&crm.subscription("/sync"))
+        .await
+        .unwrap()
+        .unwrap();
+    let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
+    for purpose in [Purpose::Marketing, Purpose::Personalization] {
+        // an attempt under way would run out of its time
+        until(async || pending(&world).await == 0).await;
+        world.clock.advance(Duration::from_secs(60));
+        let change = ConsentChange::new(Evidence::at(world.clock.now().utc)).withdrawing(purpose);
+        session.update_consent(&change).await.unwrap();
+    }
+    session.end().await.unwrap();
+    let received = crm.received(4).await;
+    assert_eq!(received.len(), 4);
+    let events = in_order(received, &secret);
+    let names: Vec<_> = events
+        .iter()
+        .map(|event| event["type"].as_str().unwrap())
+        .collect();
+    let [created, updated, ended] = EventName::ALL.map(|name| name.as_str());
+    assert_eq!(names, [created, updated, updated, ended]);
+    let attributes = events
+        .iter()
+        .map(|event| event["data"]["guestAttributes"].clone());
+    assert_eq!(
+        attributes.collect::<Vec<_>>(),
+        [
+            json!({
+                "source": "web", "region": "EU", "marketing.segment": "spring-campaign", "favouriteColour": "blue",
+            }),
+            json!({ "source": "web", "region": "EU", "favouriteColour": "blue" }),
+            json!({ "source": "web", "region": "EU" }),
+            json!({ "source": "web", "region": "EU" }),
+        ]
+    );
+    let marketing = events
+        .iter()
+        .map(|event| event["data"]["consent"]["marketing"].clone());
+    assert_eq!(
+        marketing.collect::<Vec<_>>(),
+        ["granted", "denied", "denied", "denied"]
+    );
+    assert_eq!(
+        (&events[0]["data"]["state"], &events[3]["data"]["state"]),
+        (&json!("created"), &json!("ended"))
+    );
+    assert_eq!(events[3]["data"]["endReason"], "guest");
+    let times: Vec<_> = events
+        .iter()
+        .map(|event| event["timestamp"].as_str().unwrap())
+        .collect();
+    assert!(times.is_sorted(), "{times:?}");
+
+    // what a guest took back is in no delivery to come, nor in the store's own words about the session
+    let stored = world
+        .gateway
+        .store()
+        .session(session.id())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(!stored.document.to_string().contains("spring-campaign"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_owner_s_webhook_hears_of_that_owner_s_sessions_only() {
+    let world = World::start().await;
+    let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
+    let secret = suite
+        .ensure_webhook(&crm.subscription("/sync"))
+        .await
+        .unwrap()
+        .unwrap();
+    let neighbour = Api::of(&world, crate::world::NEIGHBOUR).await;
+    neighbour.create(&crate::api::guest()).await;
+    let session = suite.create(newcomer(&world.clock)).await.unwrap();
+    let received = crm.received(1).await;
+    let events = in_order(received, &secret);
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["data"]["id"], session.id().as_str());
+    until(async || pending(&world).await == 0).await;
+    assert_eq!(crm.received(1).await.len(), 1);
+    world.stop().await;
+}

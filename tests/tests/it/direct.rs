@@ -1,0 +1,403 @@
+//! The same road without a gateway: this process keeps the sessions, in memory or in SQLite.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::Signer;
+use genesys_api::{Clock, Hosts};
+use genesys_http::{Client, Egress, Tls};
+use genesys_sim::Simulator;
+use guest_store::{Keys, Limits, MemoryStore, SealKey, SqliteStore, Store};
+use guest_suite::audit::Action;
+use guest_suite::direct::{Direct, DirectConfig};
+use guest_suite::metrics::{EndReason, Stage};
+use guest_suite::payload::{Choice, ConsentChange, Evidence, Policy, Purpose};
+use guest_suite::transport::{Ending, Event};
+use guest_suite::webhook::{Courier, EventName, Secret};
+use guest_suite::{ErrorKind, GuestSessions};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::crm::Crm;
+use crate::genesys::Genesys;
+use crate::guests::{consenting, newcomer, next, page_origin, talk, until};
+use crate::page::soon;
+use crate::world::CHANNEL;
+
+fn memory() -> Arc<dyn Store> {
+    let signer = Signer::from_seed("journeys/direct", &[7; 32]).unwrap();
+    Arc::new(MemoryStore::new(signer, Limits::default()))
+}
+
+fn sqlite(folder: &TempDir) -> Arc<dyn Store> {
+    let keys = Keys {
+        seal: SealKey::new(&[8; 32]),
+        signer: Signer::from_seed("journeys/direct", &[7; 32]).unwrap(),
+    };
+    Arc::new(SqliteStore::open(&folder.path().join("direct.db"), keys, Limits::default()).unwrap())
+}
+
+/// Direct mode in this clock's time, with a deployment of `hosts` behind the channel.
+fn config(clock: &Clock, hosts: Hosts, deployment: &str) -> DirectConfig {
+    let config = DirectConfig {
+        http: Client::builder(Tls::system().unwrap())
+            .clock(clock.clone())
+            .build(),
+        ..DirectConfig::new(hosts).unwrap()
+    };
+    config.with_channel(CHANNEL.parse().unwrap(), deployment.parse().unwrap())
+}
+
+async fn road(store: Arc<dyn Store>) {
+    let simulator = Simulator::start(genesys_sim::Config::plain()).await.unwrap();
+    let clock = simulator.clock().clone();
+    let config = config(
+        &clock,
+        Hosts::single(simulator.host()),
+        simulator.deployment_id().as_str(),
+    );
+    let direct = Direct::open(DirectConfig {
+        store: Arc::clone(&store),
+        ..config
+    })
+    .await
+    .unwrap();
+    let suite = GuestSessions::of(direct.clone(), "shop");
+    suite.authenticate().await.unwrap();
+    let crm = Crm::start(&clock).await;
+    let secret = suite
+        .ensure_webhook(&crm.subscription("/sync"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        suite
+            .ensure_webhook(&crm.subscription("/sync"))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let other = suite
+        .ensure_webhook(&crm.subscription("/other"))
+        .await
+        .unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Conflict);
+
+    let refused = consenting(&clock, [Choice::Denied, Choice::Granted, Choice::Granted]);
+    assert_eq!(
+        suite.create(refused).await.unwrap_err().kind(),
+        ErrorKind::ConsentRequired
+    );
+    let mut session = suite.create(newcomer(&clock)).await.unwrap();
+    let mut twin = newcomer(&clock);
+    twin.guest = Some(session.guest().clone());
+    assert_eq!(suite.create(twin).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(session.send("too early").unwrap_err().kind(), ErrorKind::NotSent);
+    soon(session.connect(page_origin())).await.unwrap();
+    session.typing();
+    talk(&mut session, "hello").await;
+    assert_eq!(session.send("").unwrap_err().kind(), ErrorKind::Invalid);
+
+    let before = session.info().await.unwrap();
+    clock.advance(Duration::from_secs(60));
+    session.rotate_now().await.unwrap();
+    let after = session.info().await.unwrap();
+    assert!(after.expires_at > before.expires_at);
+    let change = ConsentChange::new(Evidence::at(clock.now().utc)).withdrawing(Purpose::Marketing);
+    let changed = session.update_consent(&change).await.unwrap();
+    assert!(!changed.consent.purpose(Purpose::Marketing).on);
+    talk(&mut session, "still here").await;
+    session.end().await.unwrap();
+    assert!(session.next_event().await.is_none());
+    assert_eq!(session.info().await.unwrap().ended.unwrap().1, "guest");
+    assert_eq!(
+        session.rotate_now().await.unwrap_err().kind(),
+        ErrorKind::Credentials
+    );
+    assert_eq!(
+        session.update_consent(&change).await.unwrap_err().kind(),
+        ErrorKind::Ended
+    );
+    let again = session.connect(page_origin()).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Ended);
+    session.end().await.unwrap();
+
+    let snapshot = suite.metrics().await.unwrap();
+    assert_eq!((snapshot.sessions, snapshot.open, snapshot.ended), (1, 0, 1));
+    assert_eq!(
+        snapshot.stage(Stage::FirstReply).ended_by.get(EndReason::Guest),
+        1
+    );
+    assert_eq!(snapshot.drop_off, Some(0.0));
+    let trail = session.audit_trail().await.unwrap();
+    let actions: Vec<Action> = trail.iter().map(|entry| entry.draft.action).collect();
+    assert_eq!(
+        actions,
+        [
+            Action::SessionCreated,
+            Action::WsConnected,
+            Action::TokenRotated,
+            Action::ConsentWithdrawn,
+            Action::SessionEnded,
+            Action::AuditRead,
+        ]
+    );
+
+    deliveries_are_this_process_s_to_make(&direct, &crm, &secret, &clock).await;
+    assert!(simulator.complaints().is_empty(), "{:?}", simulator.complaints());
+    simulator.stop().await;
+}
+
+async fn deliveries_are_this_process_s_to_make(direct: &Direct, crm: &Crm, secret: &Secret, clock: &Clock) {
+    assert!(crm.received(0).await.is_empty());
+    let egress = Egress::PublicOnly {
+        allow: vec!["127.0.0.0/8".parse().unwrap()],
+    };
+    let client = Client::builder(Tls::system().unwrap())
+        .clock(clock.clone())
+        .egress(egress);
+    let courier = Courier::new(client);
+    // by hand
+    let leased = direct.lease_due(1).await.unwrap();
+    assert_eq!(leased.len(), 1);
+    for leased in leased {
+        direct.deliver(&courier, leased).await.unwrap();
+    }
+    assert_eq!(crm.received(1).await[0].event(), EventName::Created.as_str());
+    // or by the worker
+    let upkeep = tokio::spawn({
+        let direct = direct.clone();
+        async move { direct.upkeep(courier).await }
+    });
+    let received = crm.received(3).await;
+    for delivery in &received {
+        delivery.verify(secret);
+    }
+    until(async || direct.store().stats().await.unwrap().outbox_pending == 0).await;
+    upkeep.abort();
+}
+
+#[tokio::test]
+async fn the_road_is_the_same_with_a_store_in_memory() {
+    road(memory()).await;
+}
+
+#[tokio::test]
+async fn the_road_is_the_same_with_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    road(sqlite(&folder)).await;
+}
+
+#[tokio::test]
+async fn sessions_are_taken_up_from_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let genesys = Genesys::start().await;
+    let clock = Clock::system();
+    let open = async |store| {
+        let config = config(&clock, Hosts::single(&genesys.host()), "d-1");
+        Direct::open(DirectConfig { store, ..config }).await.unwrap()
+    };
+    let direct = open(sqlite(&folder)).await;
+    let created = direct.create("shop", newcomer(&clock)).await.unwrap();
+    let ended = direct.create("shop", newcomer(&clock)).await.unwrap();
+    direct
+        .end("shop", &ended.session.id, EndReason::Guest)
+        .await
+        .unwrap();
+    drop(direct);
+
+    let direct = open(sqlite(&folder)).await;
+    let snapshot = direct.metrics();
+    assert_eq!((snapshot.sessions, snapshot.open, snapshot.ended), (2, 1, 1));
+    let id = created.session.id;
+    assert!(direct.session("somebody else", &id).await.is_err());
+    direct.admit(&id, &created.tokens.access).await.unwrap();
+    let rotated = direct.rotate("shop", &id, &created.tokens.refresh).await.unwrap();
+    direct.admit(&id, &created.tokens.access).await.unwrap_err();
+    direct.admit(&id, &rotated.access).await.unwrap();
+    let connecting = direct.connect("shop", &id, page_origin());
+    let (conversation, _line) = tokio::join!(connecting, genesys.configured());
+    let mut conversation = conversation.unwrap();
+    assert!(matches!(
+        soon(conversation.next_event()).await,
+        Some(Event::Configured(_))
+    ));
+}
+
+/// A conversation with a Genesys by hand, for a guest who chose so.
+async fn conversation(
+    choices: [Choice; 3],
+) -> (
+    Genesys,
+    crate::genesys::Line,
+    Clock,
+    GuestSessions,
+    guest_suite::GuestSession,
+) {
+    let (genesys, clock) = (Genesys::start().await, Clock::system());
+    let config = DirectConfig {
+        policy: Policy::purpose_scoped(),
+        ..config(&clock, Hosts::single(&genesys.host()), "d-1")
+    };
+    let suite = GuestSessions::direct(config, "shop").await.unwrap();
+    let mut session = suite.create(consenting(&clock, choices)).await.unwrap();
+    let (connected, line) = tokio::join!(session.connect(page_origin()), genesys.configured());
+    connected.unwrap();
+    (genesys, line, clock, suite, session)
+}
+
+#[tokio::test]
+async fn genesys_is_told_what_the_guest_agreed_to_and_nothing_else() {
+    let (yes, no) = (Choice::Granted, Choice::Denied);
+    for (choices, expected) in [
+        (
+            [yes, yes, no],
+            json!({ "source": "web", "marketing.segment": "spring-campaign", "favouriteColour": "blue" }),
+        ),
+        (
+            [no, yes, yes],
+            json!({ "source": "web", "favouriteColour": "blue" }),
+        ),
+        (
+            [yes, no, yes],
+            json!({ "source": "web", "marketing.segment": "spring-campaign" }),
+        ),
+        ([no, Choice::Unknown, no], json!({ "source": "web" })),
+    ] {
+        let (_genesys, mut line, _clock, _suite, session) = conversation(choices).await;
+        session.send("hello").unwrap();
+        let said = line.take_message().await;
+        assert_eq!(
+            said["message"]["channel"]["metadata"]["customAttributes"], expected,
+            "{choices:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_agent_s_greeting_is_no_answer_and_hides_no_message() {
+    let (_genesys, mut line, _clock, suite, mut session) = conversation([Choice::Granted; 3]).await;
+    line.agent("a-1", "Welcome!").await;
+    assert!(matches!(next(&mut session).await, Event::Message(_)));
+    let reached = async |stage| suite.metrics().await.unwrap().stage(stage).reached;
+    assert_eq!(reached(Stage::FirstReply).await, 0);
+    session.send("Hello").unwrap();
+    line.take_message().await;
+    assert!(matches!(next(&mut session).await, Event::Accepted { .. }));
+    assert_eq!(reached(Stage::FirstGuestMessage).await, 1);
+    line.agent("a-2", "What can I do?").await;
+    assert!(matches!(next(&mut session).await, Event::Message(_)));
+    assert_eq!(reached(Stage::FirstReply).await, 1);
+}
+
+#[tokio::test]
+async fn no_event_is_lost_by_whoever_stops_waiting_for_it() {
+    let (_genesys, mut line, _clock, suite, mut session) = conversation([Choice::Granted; 3]).await;
+    let sent = session.send("Hello").unwrap();
+    let answering = async {
+        line.take_message().await;
+        line.agent("a-1", "Hello!").await;
+    };
+    let mut events = Vec::new();
+    let listening = async {
+        while events.len() < 2 {
+            // gives up as often as it can: whatever next_event waits for is dropped
+            tokio::select! {
+                biased;
+                event = session.next_event() => events.push(event.unwrap()),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    };
+    soon(async { tokio::join!(answering, listening) }).await;
+    assert!(
+        matches!(events[0], Event::Accepted { id, .. } if id == sent),
+        "{events:?}"
+    );
+    assert!(
+        matches!(&events[1], Event::Message(message) if message.text == "Hello!"),
+        "{events:?}"
+    );
+    let snapshot = suite.metrics().await.unwrap();
+    assert_eq!(
+        snapshot.stage(Stage::FirstReply).reached,
+        1,
+        "what is stored is counted"
+    );
+}
+
+#[tokio::test]
+async fn a_conversation_is_over_when_its_session_is() {
+    let (genesys, clock) = (Genesys::start().await, Clock::system());
+    let direct = Direct::open(config(&clock, Hosts::single(&genesys.host()), "d-1"))
+        .await
+        .unwrap();
+    for reason in [EndReason::Agent, EndReason::Expired] {
+        let created = direct.create("shop", newcomer(&clock)).await.unwrap();
+        let id = created.session.id;
+        let (conversation, mut line) =
+            tokio::join!(direct.connect("shop", &id, page_origin()), genesys.configured());
+        let mut conversation = conversation.unwrap();
+        assert!(matches!(
+            soon(conversation.next_event()).await,
+            Some(Event::Configured(_))
+        ));
+        if reason == EndReason::Expired {
+            clock.advance(Duration::from_secs(86_400));
+            assert!(direct.admit(&id, &created.tokens.access).await.is_err());
+            assert!(
+                direct.rotate("shop", &id, &created.tokens.refresh).await.is_err(),
+                "too late"
+            );
+            assert_eq!(direct.sweep().await.unwrap(), 1);
+        } else {
+            direct.end("shop", &id, reason).await.unwrap();
+        }
+        match soon(conversation.next_event()).await {
+            Some(Event::Ended(Ending::SessionEnded { reason: told })) => assert_eq!(told, reason.name()),
+            other => panic!("in place of the end came {other:?}"),
+        }
+        assert!(conversation.next_event().await.is_none());
+        drop(conversation);
+        assert!(line.hear().await.is_none(), "the socket to Genesys is closed");
+    }
+    assert_eq!(direct.sweep().await.unwrap(), 0);
+    let snapshot = direct.metrics();
+    assert_eq!(
+        (
+            snapshot.ended_by.get(EndReason::Agent),
+            snapshot.ended_by.get(EndReason::Expired)
+        ),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn of_many_who_register_one_webhook_one_gets_its_secret() {
+    let clock = Clock::system();
+    let hosts = Hosts::of_domain("mypurecloud.de").unwrap();
+    let direct = Direct::open(config(&clock, hosts, "d-1")).await.unwrap();
+    let crm = Crm::start(&clock).await;
+    let registering = (0..20).map(|_| {
+        let (direct, subscription) = (direct.clone(), crm.subscription("/sync"));
+        tokio::spawn(async move { direct.ensure_webhook("shop", subscription).await.unwrap() })
+    });
+    let registered = soon(futures_util::future::join_all(registering)).await;
+    let registered: Vec<_> = registered.into_iter().map(Result::unwrap).collect();
+    assert_eq!(
+        registered
+            .iter()
+            .filter(|webhook| webhook.secret.is_some())
+            .count(),
+        1
+    );
+    assert!(registered.iter().all(|webhook| webhook.id == registered[0].id));
+    let replacing = (0..20).map(|_| {
+        let (direct, id) = (direct.clone(), registered[0].id.clone());
+        let subscription = crm.subscription("/other");
+        tokio::spawn(async move { direct.replace_webhook("shop", &id, subscription).await })
+    });
+    for replaced in soon(futures_util::future::join_all(replacing)).await {
+        replaced.unwrap().unwrap();
+    }
+}

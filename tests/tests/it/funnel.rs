@@ -1,0 +1,198 @@
+//! The funnel of the real gateway against a ledger that is kept by hand.
+
+use std::time::Duration;
+
+use genesys_api::entropy;
+use genesys_sim::{Limits, Rules};
+use guest_suite::metrics::{EndReason, Snapshot, Stage};
+use guest_suite::payload::Choice;
+use guest_suite::transport::Event;
+use guest_suite::{GuestSession, GuestSessions};
+use tokio::task::JoinSet;
+
+use crate::guests::{consenting, newcomer, next, page_origin, talk, until};
+use crate::page::soon;
+use crate::world::World;
+
+/// Sessions in all, and how many live their story at once.
+const SESSIONS: usize = 200;
+const AT_ONCE: usize = 20;
+
+/// What is to become of a session.
+#[derive(Clone, Copy, Debug)]
+struct Story {
+    stage: Stage,
+    ends: bool,
+}
+
+/// SplitMix64, so that a seed tells the whole journey.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    fn story(&mut self) -> Story {
+        // a guest of the simulator is configured as soon as it is connected
+        let stages = [
+            Stage::Created,
+            Stage::Configured,
+            Stage::FirstGuestMessage,
+            Stage::FirstReply,
+        ];
+        Story {
+            stage: stages[usize::try_from(self.below(4)).unwrap()],
+            ends: self.below(2) == 0,
+        }
+    }
+}
+
+/// Lives a story; gives the session back if it is still open.
+async fn live(world: WorldParts, story: Story) -> Option<GuestSession> {
+    let mut session = world.suite.create(newcomer(&world.clock)).await.unwrap();
+    if story.stage > Stage::Created {
+        soon(session.connect(page_origin())).await.unwrap();
+    }
+    if story.stage == Stage::FirstGuestMessage {
+        // the agent leaves without a word
+        let id = session.send("/disconnect").unwrap();
+        let (mut accepted, mut left) = (false, false);
+        while !(accepted && left) {
+            match next(&mut session).await {
+                Event::Accepted { id: told, .. } => accepted |= told == id,
+                Event::ConversationEnded { .. } => left = true,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    if story.stage == Stage::FirstReply {
+        talk(&mut session, "hello").await;
+        talk(&mut session, "once more, which counts for nothing").await;
+    }
+    if story.ends {
+        session.end().await.unwrap();
+        return None;
+    }
+    Some(session)
+}
+
+#[derive(Clone)]
+struct WorldParts {
+    suite: GuestSessions,
+    clock: genesys_api::Clock,
+}
+
+/// The ledger's figures against the gateway's.
+fn compare(stories: &[Story], open_ended: Option<EndReason>, snapshot: &Snapshot, seed: u64) {
+    let count = |which: &dyn Fn(&Story) -> bool| stories.iter().filter(|story| which(story)).count() as u64;
+    let ended = |story: &Story| story.ends || open_ended.is_some();
+    // a figure that travelled as JSON may be off in its last bit
+    let is_share = |figure: Option<f64>, part: u64, whole: u64| match figure {
+        Some(figure) => whole > 0 && (figure - part as f64 / whole as f64).abs() < 1e-12,
+        None => whole == 0,
+    };
+    let context = format!("seed {seed}: {stories:?}\n{snapshot:?}");
+    assert_eq!(snapshot.sessions, stories.len() as u64, "{context}");
+    assert_eq!(snapshot.ended, count(&ended), "{context}");
+    assert_eq!(snapshot.open, stories.len() as u64 - count(&ended), "{context}");
+    for stage in Stage::ALL {
+        let figures = snapshot.stage(stage);
+        assert_eq!(
+            figures.reached,
+            count(&|story| story.stage >= stage),
+            "{stage}: {context}"
+        );
+        assert_eq!(
+            figures.ended,
+            count(&|story| story.stage == stage && ended(story)),
+            "{stage}: {context}"
+        );
+        let by_guest = count(&|story| story.stage == stage && story.ends);
+        assert_eq!(
+            figures.ended_by.get(EndReason::Guest),
+            by_guest,
+            "{stage}: {context}"
+        );
+        if let Some(reason) = open_ended {
+            let others = count(&|story| story.stage == stage && !story.ends);
+            assert_eq!(figures.ended_by.get(reason), others, "{stage}: {context}");
+        }
+    }
+    let silent = count(&|story| ended(story) && story.stage < Stage::FirstGuestMessage);
+    assert!(
+        is_share(snapshot.drop_off, silent, count(&ended)),
+        "live sessions are not lost ones: {context}"
+    );
+    let unconnected = count(&|story| story.stage == Stage::Created);
+    assert!(
+        is_share(snapshot.tutorial_drop_off_rate, unconnected, stories.len() as u64),
+        "{context}"
+    );
+    assert_eq!(
+        snapshot.durations.map_or(0, |durations| durations.count),
+        count(&ended),
+        "{context}"
+    );
+    let answered = count(&|story| story.stage == Stage::FirstReply);
+    assert_eq!(
+        snapshot.time_to_first_reply.map_or(0, |times| times.count),
+        answered,
+        "{context}"
+    );
+}
+
+#[tokio::test]
+async fn two_hundred_sessions_are_counted_as_they_were() {
+    let seed = match std::env::var("GUEST_SUITE_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => entropy::number(),
+    };
+    let mut random = Random(seed);
+    let stories: Vec<Story> = (0..SESSIONS).map(|_| random.story()).collect();
+    let rules = Rules {
+        limits: Limits::none(),
+        ..Rules::default()
+    };
+    let world = World::with(rules, "access_token_lifetime = \"1h\"\nlapse = \"3h\"\n").await;
+    let parts = WorldParts {
+        suite: world.suite(),
+        clock: world.clock.clone(),
+    };
+    let mut open = Vec::new();
+    let mut living = JoinSet::new();
+    for story in &stories {
+        if living.len() == AT_ONCE {
+            open.extend(living.join_next().await.unwrap().unwrap());
+        }
+        living.spawn(live(parts.clone(), *story));
+    }
+    while let Some(lived) = living.join_next().await {
+        open.extend(lived.unwrap());
+    }
+    // a refused session is none
+    let refused = consenting(&world.clock, [Choice::Denied; 3]);
+    parts.suite.create(refused).await.unwrap_err();
+    let snapshot = parts.suite.metrics().await.unwrap();
+    compare(&stories, None, &snapshot, seed);
+
+    // nobody rotates the tokens of those that are left
+    drop(open);
+    world.clock.advance(Duration::from_secs(3 * 3_600));
+    until(async || {
+        world.clock.advance(Duration::from_secs(15));
+        parts.suite.metrics().await.unwrap().open == 0
+    })
+    .await;
+    let snapshot = parts.suite.metrics().await.unwrap();
+    compare(&stories, Some(EndReason::Expired), &snapshot, seed);
+    until(async || world.gateway.conversations() == 0).await;
+
+    let world = world.restart().await;
+    let restored = world.suite().metrics().await.unwrap();
+    compare(&stories, Some(EndReason::Expired), &restored, seed);
+    world.stop().await;
+}

@@ -1,0 +1,110 @@
+//! Genesys Cloud by hand: sockets of `web-messaging` on which a journey hears every frame and says what it likes.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use genesys_api::Host;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::page::soon;
+
+/// Where guests' sockets arrive.
+pub(crate) struct Genesys {
+    listener: TcpListener,
+}
+
+/// One guest's socket.
+pub(crate) struct Line {
+    socket: WebSocketStream<TcpStream>,
+}
+
+impl Genesys {
+    pub(crate) async fn start() -> Self {
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    pub(crate) fn host(&self) -> Host {
+        format!("http://{}", self.address()).parse().unwrap()
+    }
+
+    /// The next socket, on which nothing was said yet.
+    pub(crate) async fn line(&self) -> Line {
+        let (stream, _) = soon(self.listener.accept()).await.unwrap();
+        Line {
+            socket: soon(tokio_tungstenite::accept_async(stream)).await.unwrap(),
+        }
+    }
+
+    /// The next socket, its session configured.
+    pub(crate) async fn configured(&self) -> Line {
+        let mut line = self.line().await;
+        line.configure().await;
+        line
+    }
+}
+
+impl Line {
+    /// The next frame; `None` once the socket is closed.
+    pub(crate) async fn hear(&mut self) -> Option<Value> {
+        loop {
+            match soon(self.socket.next()).await {
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    pub(crate) async fn say(&mut self, frame: &Value) {
+        soon(self.socket.send(Message::text(frame.to_string())))
+            .await
+            .unwrap();
+    }
+
+    /// Takes the first frame, and answers that the session is configured.
+    pub(crate) async fn configure(&mut self) {
+        let asked = self.hear().await.unwrap();
+        assert_eq!(asked["action"], "configureSession");
+        self.say(&json!({
+            "type": "response", "class": "SessionResponse", "code": 200, "tracingId": asked["tracingId"],
+            "body": { "connected": true, "newSession": true, "readOnly": false },
+        }))
+        .await;
+    }
+
+    /// Takes the guest's next message, acknowledges it, and gives it.
+    pub(crate) async fn take_message(&mut self) -> Value {
+        let said = self.hear().await.unwrap();
+        assert_eq!(said["message"]["type"], "Text", "{said}");
+        self.say(&json!({
+            "type": "message", "class": "StructuredMessage", "code": 200, "tracingId": said["tracingId"],
+            "body": {
+                "type": "Text", "text": said["message"]["text"], "direction": "Inbound",
+                "id": said["tracingId"], "channel": { "time": "2026-11-22T12:30:00.000Z" },
+            },
+        }))
+        .await;
+        said
+    }
+
+    /// Says something as the agent. `id` names it.
+    pub(crate) async fn agent(&mut self, id: &str, text: &str) {
+        self.say(&json!({
+            "type": "message", "class": "StructuredMessage", "code": 200,
+            "body": {
+                "type": "Text", "text": text, "direction": "Outbound", "id": id, "originatingEntity": "Human",
+                "channel": { "time": "2026-11-22T12:30:01.000Z", "from": { "nickname": "Ann" } },
+            },
+        }))
+        .await;
+    }
+}

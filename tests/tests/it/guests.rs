@@ -1,0 +1,87 @@
+//! Guests of the suite, and what journeys wait for.
+
+use genesys_api::Clock;
+use guest_suite::payload::{Attributes, Choice, Consent, Evidence};
+use guest_suite::transport::{AdmittedOrigin, Event, MessageId, OriginPolicy};
+use guest_suite::{GuestSession, NewGuest};
+
+use crate::page::soon;
+use crate::world::{CHANNEL, ORIGIN};
+
+/// An EU guest who agreed to everything, and of whom three things are known.
+pub(crate) fn newcomer(clock: &Clock) -> NewGuest {
+    consenting(clock, [Choice::Granted; 3])
+}
+
+/// An EU guest who chose so about marketing, personalization and analytics.
+pub(crate) fn consenting(clock: &Clock, [marketing, personalization, analytics]: [Choice; 3]) -> NewGuest {
+    let consent = Consent {
+        marketing,
+        personalization,
+        analytics,
+        evidence: Evidence::at(clock.now().utc),
+    };
+    let mut attributes = Attributes::new();
+    for (key, value) in [
+        ("source", "web"),
+        ("marketing.segment", "spring-campaign"),
+        ("favouriteColour", "blue"),
+    ] {
+        attributes.insert(key, value).unwrap();
+    }
+    NewGuest {
+        attributes,
+        ..NewGuest::new(CHANNEL.parse().unwrap(), "EU".parse().unwrap(), consent)
+    }
+}
+
+/// The page that is allowed.
+pub(crate) fn page_origin() -> AdmittedOrigin {
+    OriginPolicy::new([ORIGIN])
+        .unwrap()
+        .admit_own(&ORIGIN.parse().unwrap())
+        .unwrap()
+}
+
+/// Says something, and waits until it is acknowledged and the echoing agent has answered it.
+pub(crate) async fn talk(session: &mut GuestSession, text: &str) {
+    let id = session.send(text).unwrap();
+    answered(session, id, text).await;
+}
+
+/// Waits until a message is acknowledged and the echoing agent has answered it.
+pub(crate) async fn answered(session: &mut GuestSession, sent: MessageId, text: &str) {
+    let (mut accepted, mut answered) = (false, false);
+    while !(accepted && answered) {
+        match next(session).await {
+            Event::Accepted { id, .. } if id == sent => {
+                assert!(!accepted, "acknowledged twice");
+                accepted = true;
+            }
+            Event::Message(message) if message.text == format!("You said: {text}") => {
+                assert!(!answered, "answered twice");
+                answered = true;
+            }
+            Event::Ended(ending) => panic!("the conversation ended: {ending}"),
+            Event::Failed { reason, .. } => panic!("the message failed: {reason}"),
+            _ => {}
+        }
+    }
+}
+
+/// The next event of an open conversation.
+pub(crate) async fn next(session: &mut GuestSession) -> Event {
+    soon(session.next_event())
+        .await
+        .expect("the conversation is over")
+}
+
+/// Waits for an effect that shows only when it is looked for.
+pub(crate) async fn until(mut shows: impl AsyncFnMut() -> bool) {
+    soon(async {
+        while !shows().await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}

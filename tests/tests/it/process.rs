@@ -1,0 +1,165 @@
+//! The command line as a process: started, listened to, interrupted.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use genesys_api::Clock;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+use crate::page::soon;
+
+/// How long a command that does its work and ends may take, in real time. The demo takes longest.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program, as built from the sources as they are.
+///
+/// Cargo tells tests of other packages neither where a binary is nor builds it for them, so it is built here unless
+/// it is newer than each of its sources.
+pub(crate) fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let test = std::env::current_exe().unwrap();
+        let folder = test.ancestors().nth(2).unwrap();
+        let path = folder.join(format!("guest-gateway{}", std::env::consts::EXE_SUFFIX));
+        if !is_fresh(&path) {
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let mut build = std::process::Command::new(cargo);
+            build.args(["build", "--quiet", "--package", "guest-gateway", "--target-dir"]);
+            build.arg(folder.parent().unwrap());
+            if folder.ends_with("release") {
+                build.arg("--release");
+            }
+            assert!(build.status().unwrap().success(), "guest-gateway cannot be built");
+        }
+        path
+    })
+}
+
+/// Whether the binary is newer than the sources that cargo lists beside it.
+fn is_fresh(program: &Path) -> bool {
+    let changed = |path: &Path| -> Option<SystemTime> { path.metadata().ok()?.modified().ok() };
+    let built = changed(program);
+    let Ok(list) = std::fs::read_to_string(program.with_extension("d")) else {
+        return false;
+    };
+    let Some((_, sources)) = list.split_once(": ") else {
+        return false;
+    };
+    let mut sources = sources.split_whitespace().map(Path::new);
+    built.is_some() && sources.all(|source| changed(source).is_some_and(|changed| Some(changed) <= built))
+}
+
+/// A command of the program that runs.
+pub(crate) struct Process {
+    child: Child,
+    out: Lines<BufReader<ChildStdout>>,
+    err: JoinHandle<String>,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    /// What it wrote to stdout, without what was read before.
+    pub(crate) out: String,
+    pub(crate) err: String,
+    /// From the interrupt, or from the wait, to the end.
+    pub(crate) took: Duration,
+}
+
+/// A command of the program, with nothing of this process's environment that changes what it says.
+pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(program());
+    command
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ended {
+    Process::start(command(arguments)).ended().await
+}
+
+impl Process {
+    pub(crate) fn start(mut command: Command) -> Self {
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut stderr = child.stderr.take().unwrap();
+        let err = tokio::spawn(async move {
+            let mut text = Vec::new();
+            stderr.read_to_end(&mut text).await.unwrap();
+            String::from_utf8(text).unwrap()
+        });
+        Self { child, out, err }
+    }
+
+    /// The next line of stdout.
+    pub(crate) async fn line(&mut self) -> String {
+        let line = soon(self.out.next_line()).await.unwrap();
+        line.expect("the command ended before it said more")
+    }
+
+    /// The next line of stdout, which is JSON.
+    pub(crate) async fn json(&mut self) -> Value {
+        let line = self.line().await;
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// Presses Ctrl-C, and waits for the end.
+    pub(crate) async fn interrupt(self) -> Ended {
+        self.signal("INT");
+        soon(self.ended()).await
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = std::process::Command::new("kill")
+            .args([&format!("-{name}"), &id])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let clock = Clock::system();
+        let started = clock.now().instant;
+        let mut out = String::new();
+        let end = async {
+            while let Some(line) = self.out.next_line().await.unwrap() {
+                out.push_str(&line);
+                out.push('\n');
+            }
+            self.child.wait().await.unwrap()
+        };
+        let status = tokio::time::timeout(PATIENCE, end)
+            .await
+            .expect("the command did not end within a minute");
+        let took = clock.now().instant - started;
+        Ended {
+            code: status.code(),
+            out,
+            err: self.err.await.unwrap(),
+            took,
+        }
+    }
+}
+
+impl Ended {
+    /// The last line of stderr, which says why a command failed.
+    pub(crate) fn why(&self) -> &str {
+        self.err.trim_end().lines().last().unwrap_or_default()
+    }
+}

@@ -1,0 +1,153 @@
+//! A TCP proxy that misbehaves when it is told to: it cuts connections, swallows answers, loses a reply.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What the next request that holds a text meets with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Loss {
+    /// It arrives, and its answer is lost with the connection.
+    Answer,
+    /// It is lost with the connection.
+    Request,
+}
+
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    target: OnceLock<SocketAddr>,
+    cuts: watch::Sender<u64>,
+    closed: watch::Sender<bool>,
+    deaf: watch::Sender<u64>,
+    trap: Mutex<Option<(Loss, &'static str)>>,
+}
+
+impl Proxy {
+    /// A proxy that leads nowhere yet.
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            target: OnceLock::new(),
+            cuts: watch::Sender::default(),
+            closed: watch::Sender::default(),
+            deaf: watch::Sender::default(),
+            trap: Mutex::default(),
+        });
+        let task = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    if !*shared.closed.borrow() {
+                        tokio::spawn(Arc::clone(&shared).carry(client));
+                    }
+                }
+            }
+        });
+        Self {
+            address,
+            shared,
+            task,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Says where it leads, once.
+    pub(crate) fn lead_to(&self, target: SocketAddr) {
+        self.shared.target.set(target).unwrap();
+    }
+
+    /// Drops every connection that is open.
+    pub(crate) fn cut(&self) {
+        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Drops every connection as soon as it comes, until told otherwise.
+    pub(crate) fn close(&self, closed: bool) {
+        self.shared.closed.send_replace(closed);
+    }
+
+    /// Swallows what the server says on every connection that is open.
+    pub(crate) fn deafen(&self) {
+        self.shared.deaf.send_modify(|times| *times += 1);
+    }
+
+    /// Sets a trap for the next request that holds `text`.
+    pub(crate) fn lose(&self, loss: Loss, text: &'static str) {
+        *self.shared.trap.lock().unwrap() = Some((loss, text));
+    }
+
+    /// Whether the trap went off.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.shared.trap.lock().unwrap().is_none()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.cut();
+    }
+}
+
+impl Shared {
+    async fn carry(self: Arc<Self>, client: TcpStream) {
+        let (mut cuts, born) = (self.cuts.subscribe(), *self.deaf.borrow());
+        let Some(target) = self.target.get() else { return };
+        let Ok(server) = TcpStream::connect(target).await else {
+            return;
+        };
+        tokio::select! {
+            _ = cuts.changed() => {}
+            () = self.pump(client, server, born) => {}
+        }
+    }
+
+    async fn pump(&self, mut client: TcpStream, mut server: TcpStream, born: u64) {
+        let (mut asked, mut answered) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
+        let mut lost = false;
+        loop {
+            tokio::select! {
+                read = client.read(&mut asked) => {
+                    let Ok(bytes @ 1..) = read else { return };
+                    match self.trapped(&asked[..bytes]) {
+                        Some(Loss::Request) => return,
+                        Some(Loss::Answer) => lost = true,
+                        None => {}
+                    }
+                    if server.write_all(&asked[..bytes]).await.is_err() {
+                        return;
+                    }
+                }
+                read = server.read(&mut answered) => {
+                    let Ok(bytes @ 1..) = read else { return };
+                    if lost {
+                        return;
+                    }
+                    if *self.deaf.borrow() == born && client.write_all(&answered[..bytes]).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn trapped(&self, bytes: &[u8]) -> Option<Loss> {
+        let mut trap = self.trap.lock().unwrap();
+        let (_, text) = (*trap)?;
+        let caught = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        caught.then(|| trap.take().map(|(loss, _)| loss))?
+    }
+}

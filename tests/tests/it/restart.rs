@@ -1,0 +1,222 @@
+//! A gateway that is stopped and started again goes on where it was; one that must not start does not.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use genesys_api::Clock;
+use guest_gateway::config::Config;
+use guest_gateway::{Gateway, StartError};
+use guest_store::{StoreError, StoreErrorKind};
+use guest_suite::audit::files::verify_file;
+use guest_suite::metrics::Snapshot;
+use guest_suite::transport::Event;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::api::{Api, guest};
+use crate::crm::{Crm, subscription};
+use crate::guests::{newcomer, next, page_origin, talk, until};
+use crate::page::{Heard, Page, handshake, soon, upgrade};
+use crate::world::{CLIENT, World};
+
+fn counts(snapshot: &Snapshot) -> (u64, u64, u64, Vec<u64>) {
+    let reached = snapshot.stages.iter().map(|stage| stage.reached).collect();
+    (snapshot.sessions, snapshot.open, snapshot.ended, reached)
+}
+
+/// Exports the gateway's audit log, which must verify; gives the number of its entries.
+async fn verified(world: &World, name: &str) -> u64 {
+    let path = world.folder.path().join(name);
+    let store = &**world.gateway.store();
+    store.checkpoint().await.unwrap();
+    guest_store::export(store, &path).await.unwrap();
+    verify_file(&path, store.verifier_key(), None).unwrap().entries
+}
+
+#[tokio::test]
+async fn a_conversation_goes_on_after_a_restart() {
+    let world = World::start().await;
+    let suite = world.suite();
+    let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
+    soon(session.connect(page_origin())).await.unwrap();
+    talk(&mut session, "one").await;
+    suite
+        .create(newcomer(&world.clock))
+        .await
+        .unwrap()
+        .end()
+        .await
+        .unwrap();
+    let before = suite.metrics().await.unwrap();
+    let entries = verified(&world, "before.jsonl").await;
+
+    let world = world.restart().await;
+    loop {
+        match next(&mut session).await {
+            Event::Restored(restored) => {
+                break assert!(!restored.new_session, "to Genesys it is the same one");
+            }
+            Event::Reconnecting { .. } => {}
+            other => panic!("in place of a way back came {other:?}"),
+        }
+    }
+    talk(&mut session, "two").await;
+    session.rotate_now().await.unwrap();
+    let after = suite.metrics().await.unwrap();
+    assert_eq!(counts(&after), counts(&before), "the funnel survives");
+    assert_eq!(before.durations.unwrap().count, after.durations.unwrap().count);
+    let counters = world.simulator.counters();
+    assert_eq!((counters.sessions, counters.guest_messages), (1, 2));
+    assert!(verified(&world, "after.jsonl").await > entries);
+    session.end().await.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_is_told_to_come_back_and_that_it_may_have_missed_something() {
+    let world = World::start().await;
+    let session = Api::of(&world, CLIENT).await.create(&guest()).await;
+    let mut page = Page::of(&session).await;
+    page.message("hello").await;
+    let last = page.until("message").await["sequence"].as_u64().unwrap();
+    let url = session["websocketUrl"].as_str().unwrap();
+    let mut silent = Page::open(upgrade(url)).await.unwrap();
+    let (world, closed, unheard) = tokio::join!(world.restart(), page.closed(), silent.closed());
+    assert_eq!((closed, unheard), (Some(1001), Some(1001)));
+
+    let mut page = Page::open(upgrade(url)).await.unwrap();
+    let mut first = handshake(&session);
+    first["lastSequence"] = last.into();
+    page.say(&first).await;
+    let Heard::Frame(accepted) = page.hear().await else {
+        panic!("the socket closed");
+    };
+    assert_eq!(
+        (&accepted["type"], &accepted["newSession"]),
+        (&json!("handshake.accepted"), &json!(false))
+    );
+    let goes_on_from = accepted["sequence"].as_u64().unwrap();
+    assert!(goes_on_from > last, "no number comes twice");
+    assert_eq!(page.until("error").await["code"], "replay.incomplete");
+    page.message("hello again").await;
+    assert_eq!(page.until("message.accepted").await["sequence"], goes_on_from + 1);
+    drop(page);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn deliveries_that_were_not_made_are_made_after_a_restart() {
+    let world = World::start().await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let suite = world.suite();
+    let secret = suite
+        .ensure_webhook(&subscription(address, "/sync"))
+        .await
+        .unwrap()
+        .unwrap();
+    let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
+    session.end().await.unwrap();
+    let pending = world.gateway.store().stats().await.unwrap().outbox_pending;
+    assert_eq!(pending, 2);
+
+    let world = world.restart().await;
+    assert_eq!(
+        world.gateway.store().stats().await.unwrap().outbox_pending,
+        pending
+    );
+    let crm = Crm::at(address, &world.clock).await;
+    // the next attempt is due, and one that was under way when the gateway stopped
+    world.clock.advance(Duration::from_secs(61));
+    let received = crm.received(2).await;
+    for delivery in &received {
+        delivery.verify(&secret);
+        assert_eq!(delivery.body()["data"]["id"], session.id().as_str());
+    }
+    assert_ne!(received[0].id(), received[1].id());
+    until(async || world.gateway.store().stats().await.unwrap().outbox_pending == 0).await;
+    world.stop().await;
+}
+
+/// Why a gateway with this configuration does not start.
+async fn refused(toml: &str) -> StartError {
+    let config = Config::parse(toml).unwrap();
+    match soon(Gateway::start(config, Clock::system())).await {
+        Ok(_) => panic!("it started"),
+        Err(error) => error,
+    }
+}
+
+fn store_error(error: &StartError) -> StoreErrorKind {
+    let source = error.source().unwrap();
+    source
+        .downcast_ref::<StoreError>()
+        .unwrap_or_else(|| panic!("{source}"))
+        .kind()
+}
+
+#[tokio::test]
+async fn a_second_gateway_on_the_same_store_does_not_start() {
+    let world = World::start().await;
+    let error = refused(&world.toml).await;
+    assert_eq!(store_error(&error), StoreErrorKind::Locked);
+    assert!(error.to_string().contains("gateway.db"), "{error}");
+    // the first one has not noticed
+    let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();
+    session.end().await.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_does_not_open_with_other_keys() {
+    let world = World::start().await;
+    world.suite().create(newcomer(&world.clock)).await.unwrap();
+    let (toml, keys) = (world.toml.clone(), world.folder.path().join("gateway.keys"));
+    let genuine = std::fs::read_to_string(&keys).unwrap();
+    let World {
+        simulator,
+        gateway,
+        folder,
+        clock,
+        ..
+    } = world;
+    gateway.stop().await;
+
+    // keys of another gateway
+    std::fs::remove_file(&keys).unwrap();
+    assert_eq!(store_error(&refused(&toml).await), StoreErrorKind::WrongKey);
+    let other = std::fs::read_to_string(&keys).unwrap();
+    assert_ne!(other, genuine, "the keys that it made for itself");
+    // one key of another gateway
+    for name in ["seal ", "sign "] {
+        let line = |text: &str| {
+            text.lines()
+                .find(|line| line.starts_with(name))
+                .unwrap()
+                .to_owned()
+        };
+        std::fs::write(&keys, genuine.replace(&line(&genuine), &line(&other))).unwrap();
+        assert_eq!(
+            store_error(&refused(&toml).await),
+            StoreErrorKind::WrongKey,
+            "{name}"
+        );
+    }
+    for damaged in ["", "seal AAAA\n", &genuine[..genuine.len() / 2]] {
+        std::fs::write(&keys, damaged).unwrap();
+        let error = refused(&toml).await;
+        assert!(error.source().unwrap().to_string().contains("damaged"), "{error}");
+        let kept = std::fs::read_to_string(&keys).unwrap();
+        assert_eq!(kept, damaged, "a damaged key file is never written over");
+    }
+
+    std::fs::write(&keys, genuine).unwrap();
+    let gateway = Gateway::start(Config::parse(&toml).unwrap(), clock)
+        .await
+        .unwrap();
+    assert_eq!(gateway.store().stats().await.unwrap().live_sessions, 1);
+    gateway.stop().await;
+    simulator.stop().await;
+    drop(folder);
+}

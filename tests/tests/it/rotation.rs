@@ -1,0 +1,245 @@
+//! Tokens that are rotated before they end: in the window, not all at once, one at a time, and never lost in silence.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use guest_suite::GuestSession;
+use guest_suite::audit::{Action, Entry};
+use guest_suite::direct::DirectConfig;
+use guest_suite::token_window::{Event, Jitter, KeepError, Window};
+use guest_suite::{ErrorKind, GuestSessions};
+use http::StatusCode;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::api::{Api, Call, SESSIONS, guest};
+use crate::guests::{newcomer, page_origin, talk, until};
+use crate::page::soon;
+use crate::proxy::{Loss, Proxy};
+use crate::world::{CHANNEL, CLIENT, World};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn count(trail: &[Entry], action: Action) -> usize {
+    trail.iter().filter(|entry| entry.draft.action == action).count()
+}
+
+async fn generation(session: &GuestSession) -> u64 {
+    session.tokens().token().await.unwrap().generation
+}
+
+#[tokio::test]
+async fn tokens_are_rotated_in_the_window_and_the_conversation_does_not_notice() {
+    let world = World::start().await;
+    let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();
+    soon(session.connect(page_origin())).await.unwrap();
+    talk(&mut session, "one").await;
+    let first = session.info().await.unwrap().expires_at;
+    let mut renewals = session.tokens().events();
+    // 18 minutes before the end is the earliest, 15 the latest
+    world.clock.advance(HOUR - Duration::from_secs(19 * 60));
+    talk(&mut session, "two").await;
+    assert_eq!(generation(&session).await, 0, "not before the window");
+    world.clock.advance(Duration::from_secs(4 * 60));
+    assert_eq!(
+        soon(renewals.next()).await,
+        Some(Event::Renewed { generation: 1 })
+    );
+    let second = session.info().await.unwrap().expires_at;
+    assert!(second - first > time::Duration::minutes(40), "{first} {second}");
+
+    // past the first token's end, on the same socket
+    world.clock.advance(Duration::from_secs(20 * 60));
+    talk(&mut session, "three").await;
+    let trail = session.audit_trail().await.unwrap();
+    assert_eq!(count(&trail, Action::TokenRotated), 1);
+    assert_eq!(world.simulator.counters().connections, 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_rotation_can_be_asked_for_at_any_time() {
+    let world = World::start().await;
+    let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();
+    soon(session.connect(page_origin())).await.unwrap();
+    for expected in 1..=3 {
+        session.rotate_now().await.unwrap();
+        assert_eq!(generation(&session).await, expected);
+    }
+    talk(&mut session, "hello").await;
+    assert_eq!(
+        count(&session.audit_trail().await.unwrap(), Action::TokenRotated),
+        3
+    );
+    session.end().await.unwrap();
+    let error = session.rotate_now().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Credentials, "{error}");
+    world.stop().await;
+}
+
+/// A step of the clock, and how far from it a session may count as neither due nor not.
+const STEP: Duration = Duration::from_secs(10);
+const BLUR: Duration = Duration::from_secs(2);
+
+#[tokio::test]
+async fn sessions_that_were_created_together_are_not_rotated_together() {
+    let world = World::start().await;
+    let suite = world.suite();
+    let created = world.clock.now().instant;
+    let mut creating = JoinSet::new();
+    for _ in 0..50 {
+        let (suite, guest) = (suite.clone(), newcomer(&world.clock));
+        creating.spawn(async move { suite.create(guest).await.unwrap() });
+    }
+    let sessions = soon(creating.join_all()).await;
+    // some time has passed since, but far less than the blur
+    assert!(
+        world.clock.now().instant - created < BLUR,
+        "this machine is too slow for this journey"
+    );
+    let due =
+        |session: &GuestSession| Window::default().renew_at(HOUR, Jitter::of(session.id().as_str()), created);
+    world.clock.advance(HOUR - Duration::from_secs(18 * 60) - STEP);
+    let mut steps = BTreeSet::new();
+    let mut rotated = 0;
+    for step in 0..22 {
+        let now = world.clock.now().instant;
+        let (mut now_due, mut later) = (0, 0);
+        for session in &sessions {
+            if due(session) + BLUR <= now {
+                until(async || generation(session).await == 1).await;
+                now_due += 1;
+            } else if due(session) > now + BLUR {
+                assert_eq!(generation(session).await, 0);
+                later += 1;
+            }
+        }
+        assert!(now_due + later >= 40, "the blur is no more than a blur");
+        if now_due > rotated {
+            steps.insert(step);
+            assert!(now_due - rotated <= 15, "{} at once", now_due - rotated);
+            rotated = now_due;
+        }
+        world.clock.advance(STEP);
+    }
+    assert_eq!(rotated, 50);
+    assert!(steps.len() >= 10, "{} of 18 steps had rotations", steps.len());
+    world.stop().await;
+}
+
+/// A session kept through a proxy, which makes of its next rotation what `loss` says.
+async fn lose(loss: Loss) -> (World, Proxy, GuestSession) {
+    let proxy = Proxy::start().await;
+    let world = World::configured(genesys_sim::Rules::default(), |toml| {
+        toml.replace("[store]", &format!("public_url = \"{}\"\n[store]", proxy.url()))
+    })
+    .await;
+    proxy.lead_to(world.gateway.address());
+    let session = world.suite().create(newcomer(&world.clock)).await.unwrap();
+    proxy.lose(loss, "/refresh");
+    (world, proxy, session)
+}
+
+#[tokio::test]
+async fn a_rotation_whose_answer_was_lost_ends_in_a_clear_word_and_in_the_audit_log() {
+    let (world, proxy, session) = lose(Loss::Answer).await;
+    let mut events = session.tokens().events();
+    world.clock.advance(HOUR - Duration::from_secs(14 * 60));
+    assert!(matches!(
+        soon(events.next()).await,
+        Some(Event::InDoubt { attempt: 1, .. })
+    ));
+    assert!(proxy.has_lost());
+    // the one further try finds that the refresh token is used up
+    assert_eq!(soon(events.next()).await, Some(Event::ReauthRequired));
+    let error = session.rotate_now().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Credentials, "{error}");
+    let trail = session.audit_trail().await.unwrap();
+    assert_eq!(count(&trail, Action::TokenRotated), 1);
+    assert_eq!(
+        count(&trail, Action::TokenReuseDetected),
+        1,
+        "and no third try was made"
+    );
+
+    // the token that is left serves until its end, as far as this client can know; then there is none
+    assert_eq!(generation(&session).await, 0);
+    world.clock.advance(HOUR);
+    assert_eq!(
+        session.tokens().token().await.unwrap_err(),
+        KeepError::ReauthRequired
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_rotation_that_never_arrived_is_made_again() {
+    let (world, proxy, session) = lose(Loss::Request).await;
+    let mut events = session.tokens().events();
+    world.clock.advance(HOUR - Duration::from_secs(14 * 60));
+    assert!(matches!(
+        soon(events.next()).await,
+        Some(Event::InDoubt { .. } | Event::Failed { .. })
+    ));
+    assert!(proxy.has_lost());
+    assert_eq!(soon(events.next()).await, Some(Event::Renewed { generation: 1 }));
+    let trail = session.audit_trail().await.unwrap();
+    assert_eq!(count(&trail, Action::TokenRotated), 1);
+    assert_eq!(count(&trail, Action::TokenReuseDetected), 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn of_twenty_rotations_of_one_token_exactly_one_wins() {
+    let world = World::start().await;
+    let api = Api::of(&world, CLIENT).await;
+    let session = api.create(&guest()).await;
+    let id = session["id"].as_str().unwrap();
+    let body = json!({ "refreshToken": session["refreshToken"] });
+    let call = Call::post(&format!("{SESSIONS}/{id}/refresh"))
+        .json(&body)
+        .bearer(&api.token);
+    let answers: Vec<_> = {
+        let sending = (0..20).map(|_| api.send(call.clone()));
+        soon(futures_util::future::join_all(sending)).await
+    };
+    let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == StatusCode::OK);
+    assert_eq!((won.len(), lost.len()), (1, 19));
+    for answer in lost {
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.text);
+        assert_eq!(answer.json()["code"], "refresh.token.used");
+    }
+    let trail = api.ask(Call::get(&format!("{SESSIONS}/{id}/audit"))).await;
+    let entries = trail["entries"].as_array().unwrap();
+    let count = |action: &str| entries.iter().filter(|entry| entry["action"] == action).count();
+    assert_eq!((count("token.rotated"), count("token.reuse_detected")), (1, 19));
+
+    // the winner's tokens are the session's
+    let body = json!({ "refreshToken": won[0].json()["refreshToken"] });
+    let rotated = api
+        .ask(Call::post(&format!("{SESSIONS}/{id}/refresh")).json(&body))
+        .await;
+    assert_ne!(rotated["accessToken"], won[0].json()["accessToken"]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn in_direct_mode_twenty_who_ask_share_one_rotation() {
+    let world = World::start().await;
+    let hosts = guest_suite::api::Hosts::single(world.simulator.host());
+    let config = DirectConfig {
+        http: world.http(),
+        ..DirectConfig::new(hosts).unwrap()
+    };
+    let config = config.with_channel(CHANNEL.parse().unwrap(), world.simulator.deployment_id().clone());
+    let suite = GuestSessions::direct(config, "direct").await.unwrap();
+    let session = suite.create(newcomer(&world.clock)).await.unwrap();
+    let asking = (0..20).map(|_| session.rotate_now());
+    for outcome in soon(futures_util::future::join_all(asking)).await {
+        outcome.unwrap();
+    }
+    assert_eq!(generation(&session).await, 1);
+    let trail = session.audit_trail().await.unwrap();
+    assert_eq!(count(&trail, Action::TokenRotated), 1);
+    world.stop().await;
+}

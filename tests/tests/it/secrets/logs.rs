@@ -1,0 +1,94 @@
+//! Everything that is logged while a journey listens, at every level.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+/// What was logged. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Logs {
+    text: Arc<Mutex<Vec<u8>>>,
+    on: Arc<AtomicBool>,
+}
+
+impl Logs {
+    /// Listens from now on, to all threads of this process: the store has threads of its own. Journeys that run
+    /// beside this one are heard too, which does no harm.
+    pub(super) fn listen() -> Self {
+        static LOGS: OnceLock<Logs> = OnceLock::new();
+        let logs = LOGS.get_or_init(|| {
+            let logs = Self::default();
+            let on = Arc::clone(&logs.on);
+            let layer = tracing_subscriber::fmt::layer()
+                .with_ansi(false)
+                .with_span_events(FmtSpan::FULL)
+                .with_writer({
+                    let logs = logs.clone();
+                    move || logs.clone()
+                })
+                .with_filter(dynamic_filter_fn(move |_, _| on.load(Ordering::Relaxed)))
+                .with_filter(LevelFilter::TRACE);
+            tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
+                .expect("no other journey listens to the whole process");
+            log::set_boxed_logger(Box::new(logs.clone())).expect("as above");
+            log::set_max_level(log::LevelFilter::Trace);
+            logs
+        });
+        logs.on.store(true, Ordering::Relaxed);
+        // both roads are open
+        tracing::trace!("the journey listens");
+        log::trace!("the journey listens to others");
+        assert!(logs.contains("the journey listens\n") && logs.contains("the journey listens to others"));
+        logs.clone()
+    }
+
+    pub(super) fn contains(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.text()).contains(text)
+    }
+
+    /// Listens no more, and gives what was heard.
+    pub(super) fn take(&self) -> Vec<u8> {
+        self.on.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *self.text())
+    }
+
+    fn text(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.text.lock().unwrap()
+    }
+}
+
+impl io::Write for Logs {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What rustls and tungstenite log goes by the crate `log`, which the gateway's program does not print at all.
+///
+/// At the level trace tungstenite writes every frame, token and text included, and nothing but that logger can keep
+/// it from doing so; who embeds the suite beside a logger of `log` must leave that level off, as is left off here.
+impl log::Log for Logs {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        let frames = metadata.target().starts_with("tungstenite") && metadata.level() == log::Level::Trace;
+        self.on.load(Ordering::Relaxed) && !frames
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = format!("{} {}: {}\n", record.level(), record.target(), record.args());
+            self.text().extend_from_slice(line.as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}

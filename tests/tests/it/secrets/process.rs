@@ -1,0 +1,87 @@
+//! The gateway as it runs, told to log all it can.
+
+use std::process::Stdio;
+
+use genesys_http::Tls;
+use serde_json::json;
+
+use super::canary::Searcher;
+use super::{GUESS, MESSAGE, Seen, plant_tokens, text};
+use crate::api::{Call, SESSIONS, guest};
+use crate::cli::{EXAMPLE_CLIENT, Example, Serving};
+use crate::page::{Page, handshake, upgrade};
+use crate::process::{Process, command};
+
+#[tokio::test]
+async fn the_program_at_its_most_talkative_says_no_secret() {
+    let example = Example::new();
+    let mut talkative = command(["serve", "--json", "--config", &example.write()]);
+    talkative
+        .env("RUST_LOG", "trace")
+        .env("RUST_BACKTRACE", "1")
+        .stdin(Stdio::null());
+    let mut process = Process::start(talkative);
+    let ready = process.json().await;
+    let serving = Serving {
+        url: text(&ready["http"]).to_owned(),
+        ready,
+        process,
+    };
+    let api = serving.api(Tls::system().unwrap()).await;
+    let mut canaries = Searcher::default();
+    canaries.plant("the API client's secret", EXAMPLE_CLIENT.1);
+    canaries.plant("an API token", &api.token);
+    canaries.plant("what somebody guessed", GUESS);
+    canaries.plant("the message", MESSAGE);
+
+    let mut body = guest();
+    body["channelConfigurationId"] = "your_web_messaging_channel_config_id".into();
+    let session = api.create(&body).await;
+    plant_tokens(&mut canaries, "of the session", &session);
+    let url = format!(
+        "{}?access_token={}",
+        text(&session["websocketUrl"]),
+        text(&session["accessToken"])
+    );
+    let mut stranger = upgrade(&url);
+    stranger
+        .headers_mut()
+        .insert("origin", "https://evil.example".parse().unwrap());
+    assert_eq!(Page::open(stranger).await.err().unwrap().0, 403);
+    let mut request = upgrade(&url);
+    request
+        .headers_mut()
+        .insert("origin", "https://yourdomain.com".parse().unwrap());
+    let mut page = Page::open(request).await.unwrap();
+    page.say(&handshake(&session)).await;
+    page.until("handshake.accepted").await;
+    page.message(MESSAGE).await;
+    page.until("message").await;
+    page.say(&json!({ "type": MESSAGE })).await;
+    page.until("error").await;
+
+    let path = format!("{SESSIONS}/{}/refresh", text(&session["id"]));
+    let guess = Call::post(&path).json(&json!({ "refreshToken": GUESS }));
+    assert_eq!(api.send(guess.bearer(&api.token)).await.status, 400);
+    let (id, _) = EXAMPLE_CLIENT;
+    let form = format!("grant_type=client_credentials&client_id={id}&client_secret=guess");
+    assert_eq!(api.send(Call::post("/oauth/token").form(&form)).await.status, 401);
+    let rotated = api
+        .ask(Call::post(&path).json(&json!({ "refreshToken": session["refreshToken"] })))
+        .await;
+    plant_tokens(&mut canaries, "after the rotation", &rotated);
+
+    let ended = serving.process.interrupt().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for heard in ["DEBUG", "refused for its origin", "status=401"] {
+        assert!(
+            ended.err.contains(heard),
+            "{heard} was not logged:\n{}",
+            ended.err
+        );
+    }
+    let mut seen = Seen::default();
+    seen.keep("stdout", ended.out);
+    seen.keep("stderr", ended.err);
+    seen.check(&canaries);
+}
