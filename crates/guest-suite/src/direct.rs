@@ -39,7 +39,11 @@ use self::conversation::Live;
 use self::record::Record;
 use crate::SessionInfo;
 
-/// What direct mode is made of. Every field can be set; [`DirectConfig::new`] has a default for each.
+/// The longest duration of a configuration: ten years. Times beyond that have no form on the wire.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// What direct mode is made of. Every field can be set; [`DirectConfig::new`] has a default for each. A duration of more
+/// than ten years counts as ten.
 #[derive(Debug)]
 pub struct DirectConfig {
     /// Where sessions, audit entries and outgoing events are kept.
@@ -64,7 +68,8 @@ pub struct DirectConfig {
 
 impl DirectConfig {
     /// Sessions in memory, which a restart forgets, under the policy `tutorial-strict`: access tokens live for an
-    /// hour, sessions for a day without a rotation, and 100,000 of them at once. No channel is configured yet.
+    /// hour, sessions for a day without a rotation, 100,000 of them at once, and they are kept for 30 days after their
+    /// end. No channel is configured yet.
     ///
     /// It makes an HTTP client that trusts the system's roots. A process needs one: share it in `http`.
     ///
@@ -117,7 +122,14 @@ impl Direct {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub async fn open(config: DirectConfig) -> Result<Self, DirectError> {
+    pub async fn open(mut config: DirectConfig) -> Result<Self, DirectError> {
+        for duration in [
+            &mut config.access_token_lifetime,
+            &mut config.lapse,
+            &mut config.retention,
+        ] {
+            *duration = LONGEST.min(*duration);
+        }
         let mut past = Vec::new();
         let mut after = None;
         loop {

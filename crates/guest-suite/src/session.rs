@@ -192,9 +192,15 @@ impl GuestSession {
     /// [`ErrorKind::Ended`], or a grant that is older than the choice it would replace.
     pub async fn update_consent(&self, change: &ConsentChange) -> Result<SessionInfo, Error> {
         match &self.mode {
-            Mode::Direct { direct, owner } => Ok(direct
-                .change_consent(owner, &self.id, change, Signals::default())
-                .await?),
+            Mode::Direct { direct, owner } => {
+                let info = direct
+                    .change_consent(owner, &self.id, change, Signals::default())
+                    .await?;
+                if let Some(Link::Direct(conversation)) = &self.link {
+                    conversation.heed();
+                }
+                Ok(info)
+            }
             Mode::Remote(remote) => remote.change_consent(&self.id, change).await,
         }
     }
@@ -232,7 +238,7 @@ impl GuestSession {
     /// If that could not be written down. It is safe to try again.
     pub async fn end(&mut self) -> Result<(), Error> {
         match self.link.take() {
-            Some(Link::Direct(conversation)) => drop(conversation.close().await),
+            Some(Link::Direct(conversation)) => drop(conversation.close_for_good().await),
             Some(Link::Remote { connection, .. }) => drop(connection.close().await),
             None => {}
         }

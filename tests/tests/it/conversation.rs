@@ -19,7 +19,7 @@ use crate::page::{Heard, Page, handshake, soon, upgrade};
 use crate::world::{CLIENT, World};
 
 /// The same world, its gateway connected to this Genesys.
-async fn world_at(genesys: &Genesys) -> World {
+pub(crate) async fn world_at(genesys: &Genesys) -> World {
     World::configured(Rules::default(), |toml| {
         let simulator = toml.find("host = ").unwrap();
         let end = toml[simulator..].find('\n').unwrap() + simulator;

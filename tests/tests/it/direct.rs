@@ -9,17 +9,17 @@ use genesys_http::{Client, Egress, Tls};
 use genesys_sim::Simulator;
 use guest_store::{Keys, Limits, MemoryStore, SealKey, SqliteStore, Store};
 use guest_suite::audit::Action;
-use guest_suite::direct::{Direct, DirectConfig};
+use guest_suite::direct::{Direct, DirectConfig, DirectError};
 use guest_suite::metrics::{EndReason, Stage};
 use guest_suite::payload::{Choice, ConsentChange, Evidence, Policy, Purpose};
 use guest_suite::transport::{Ending, Event};
 use guest_suite::webhook::{Courier, EventName, Secret};
-use guest_suite::{ErrorKind, GuestSessions};
+use guest_suite::{ErrorKind, GuestSession, GuestSessions};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::crm::Crm;
-use crate::genesys::Genesys;
+use crate::genesys::{Genesys, Line};
 use crate::guests::{consenting, newcomer, next, page_origin, talk, until};
 use crate::page::soon;
 use crate::world::CHANNEL;
@@ -225,17 +225,17 @@ async fn sessions_are_taken_up_from_the_store() {
 }
 
 /// A conversation with a Genesys by hand, for a guest who chose so.
-async fn conversation(
+async fn conversation(choices: [Choice; 3]) -> (Line, Clock, GuestSessions, GuestSession) {
+    conversation_in(memory(), choices).await
+}
+
+async fn conversation_in(
+    store: Arc<dyn Store>,
     choices: [Choice; 3],
-) -> (
-    Genesys,
-    crate::genesys::Line,
-    Clock,
-    GuestSessions,
-    guest_suite::GuestSession,
-) {
+) -> (Line, Clock, GuestSessions, GuestSession) {
     let (genesys, clock) = (Genesys::start().await, Clock::system());
     let config = DirectConfig {
+        store,
         policy: Policy::purpose_scoped(),
         ..config(&clock, Hosts::single(&genesys.host()), "d-1")
     };
@@ -243,7 +243,7 @@ async fn conversation(
     let mut session = suite.create(consenting(&clock, choices)).await.unwrap();
     let (connected, line) = tokio::join!(session.connect(page_origin()), genesys.configured());
     connected.unwrap();
-    (genesys, line, clock, suite, session)
+    (line, clock, suite, session)
 }
 
 #[tokio::test]
@@ -264,7 +264,7 @@ async fn genesys_is_told_what_the_guest_agreed_to_and_nothing_else() {
         ),
         ([no, Choice::Unknown, no], json!({ "source": "web" })),
     ] {
-        let (_genesys, mut line, _clock, _suite, session) = conversation(choices).await;
+        let (mut line, _clock, _suite, session) = conversation(choices).await;
         session.send("hello").unwrap();
         let said = line.take_message().await;
         assert_eq!(
@@ -276,7 +276,7 @@ async fn genesys_is_told_what_the_guest_agreed_to_and_nothing_else() {
 
 #[tokio::test]
 async fn an_agent_s_greeting_is_no_answer_and_hides_no_message() {
-    let (_genesys, mut line, _clock, suite, mut session) = conversation([Choice::Granted; 3]).await;
+    let (mut line, _clock, suite, mut session) = conversation([Choice::Granted; 3]).await;
     line.agent("a-1", "Welcome!").await;
     assert!(matches!(next(&mut session).await, Event::Message(_)));
     let reached = async |stage| suite.metrics().await.unwrap().stage(stage).reached;
@@ -292,37 +292,106 @@ async fn an_agent_s_greeting_is_no_answer_and_hides_no_message() {
 
 #[tokio::test]
 async fn no_event_is_lost_by_whoever_stops_waiting_for_it() {
-    let (_genesys, mut line, _clock, suite, mut session) = conversation([Choice::Granted; 3]).await;
-    let sent = session.send("Hello").unwrap();
-    let answering = async {
-        line.take_message().await;
-        line.agent("a-1", "Hello!").await;
-    };
-    let mut events = Vec::new();
-    let listening = async {
-        while events.len() < 2 {
-            // gives up as often as it can: whatever next_event waits for is dropped
-            tokio::select! {
-                biased;
-                event = session.next_event() => events.push(event.unwrap()),
-                () = tokio::task::yield_now() => {}
+    let folder = tempfile::tempdir().unwrap();
+    for store in [memory(), sqlite(&folder)] {
+        let (mut line, _clock, suite, mut session) = conversation_in(store, [Choice::Granted; 3]).await;
+        let sent = session.send("Hello").unwrap();
+        let answering = async {
+            line.take_message().await;
+            line.agent("a-1", "Hello!").await;
+        };
+        let mut events = Vec::new();
+        let listening = async {
+            while events.len() < 2 {
+                // gives up as often as it can: whatever next_event waits for is dropped
+                tokio::select! {
+                    biased;
+                    event = session.next_event() => events.push(event.unwrap()),
+                    () = tokio::task::yield_now() => {}
+                }
             }
-        }
-    };
-    soon(async { tokio::join!(answering, listening) }).await;
-    assert!(
-        matches!(events[0], Event::Accepted { id, .. } if id == sent),
-        "{events:?}"
-    );
-    assert!(
-        matches!(&events[1], Event::Message(message) if message.text == "Hello!"),
-        "{events:?}"
-    );
-    let snapshot = suite.metrics().await.unwrap();
+        };
+        soon(async { tokio::join!(answering, listening) }).await;
+        assert!(
+            matches!(events[0], Event::Accepted { id, .. } if id == sent),
+            "{events:?}"
+        );
+        assert!(
+            matches!(&events[1], Event::Message(message) if message.text == "Hello!"),
+            "{events:?}"
+        );
+        let snapshot = suite.metrics().await.unwrap();
+        assert_eq!(
+            snapshot.stage(Stage::FirstReply).reached,
+            1,
+            "what is stored is counted"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_the_guest_takes_back_does_not_travel_with_what_is_said_next() {
+    let (mut line, clock, _suite, session) = conversation([Choice::Granted; 3]).await;
+    clock.advance(Duration::from_secs(1));
+    let change = ConsentChange::new(Evidence::at(clock.now().utc)).withdrawing(Purpose::Marketing);
+    session.update_consent(&change).await.unwrap();
+    session.send("hello").unwrap();
+    let said = line.take_message().await;
     assert_eq!(
-        snapshot.stage(Stage::FirstReply).reached,
-        1,
-        "what is stored is counted"
+        said["message"]["channel"]["metadata"]["customAttributes"],
+        json!({ "source": "web", "favouriteColour": "blue" })
+    );
+}
+
+#[tokio::test]
+async fn a_guest_who_ends_the_session_says_goodbye_to_the_agent() {
+    let (mut line, _clock, _suite, mut session) = conversation([Choice::Granted; 3]).await;
+    session.send("thank you, bye").unwrap();
+    let (ended, ()) = tokio::join!(session.end(), async {
+        line.take_message().await;
+        let farewell = line.hear().await.unwrap();
+        let event = &farewell["message"]["events"][0];
+        assert_eq!(
+            (&event["eventType"], &event["presence"]["type"]),
+            (&json!("Presence"), &json!("Clear"))
+        );
+        assert!(line.hear().await.is_none(), "the socket is closed");
+    });
+    ended.unwrap();
+    let info = session.info().await.unwrap();
+    assert_eq!(info.ended.unwrap().1, "guest");
+}
+
+#[tokio::test]
+async fn a_session_is_erased_when_it_ended_long_ago() {
+    let clock = Clock::system();
+    let config = config(&clock, Hosts::of_domain("mypurecloud.de").unwrap(), "d-1");
+    let direct = Direct::open(config).await.unwrap();
+    let old = direct.create("shop", newcomer(&clock)).await.unwrap().session.id;
+    direct.end("shop", &old, EndReason::Guest).await.unwrap();
+    let month = Duration::from_secs(30 * 86_400);
+    clock.advance(month - Duration::from_secs(60));
+    let live = direct.create("shop", newcomer(&clock)).await.unwrap().session.id;
+    assert_eq!(direct.erase_old().await.unwrap(), 0);
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(direct.erase_old().await.unwrap(), 1);
+    assert!(matches!(
+        direct.session("shop", &old).await,
+        Err(DirectError::NotFound)
+    ));
+    direct.session("shop", &live).await.unwrap();
+    assert_eq!(direct.metrics().sessions, 2, "what happened has happened");
+    let entries = direct.store().audit_lines(0, 100, None).await.unwrap();
+    let actions: Vec<String> = entries
+        .iter()
+        .map(|entry| serde_json::from_slice::<serde_json::Value>(&entry.bytes).unwrap()["action"].to_string())
+        .collect();
+    assert_eq!(
+        actions
+            .iter()
+            .filter(|action| action.contains("session.erased"))
+            .count(),
+        1
     );
 }
 

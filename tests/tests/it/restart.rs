@@ -14,7 +14,9 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::api::{Api, guest};
+use crate::conversation::world_at;
 use crate::crm::{Crm, subscription};
+use crate::genesys::Genesys;
 use crate::guests::{newcomer, next, page_origin, talk, until};
 use crate::page::{Heard, Page, handshake, soon, upgrade};
 use crate::world::{CLIENT, World};
@@ -100,6 +102,21 @@ async fn a_page_is_told_to_come_back_and_that_it_may_have_missed_something() {
     assert_eq!(page.until("error").await["code"], "replay.incomplete");
     page.message("hello again").await;
     assert_eq!(page.until("message.accepted").await["sequence"], goes_on_from + 1);
+    drop(page);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_genesys_that_says_no_goodbye_keeps_no_store_occupied() {
+    let genesys = Genesys::start().await;
+    let world = world_at(&genesys).await;
+    let session = Api::of(&world, CLIENT).await.create(&guest()).await;
+    let (page, line) = tokio::join!(Page::of(&session), genesys.configured());
+    page.leave().await;
+    // its line is open, and nobody reads from it
+    let world = world.restart().await;
+    drop(line);
+    let (page, _line) = tokio::join!(Page::of(&session), genesys.configured());
     drop(page);
     world.stop().await;
 }

@@ -10,6 +10,7 @@ use guest_payload::LawfulAttributes;
 use guest_store::{Change, Unit};
 use session_metrics::{EndReason, Stage};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use ws_transport::client::{Connection, Settings};
 use ws_transport::web_messaging::CustomAttributes;
 use ws_transport::{
@@ -31,6 +32,7 @@ pub struct Conversation {
     leash: Leash,
     /// What came and is not told yet, because the stage that it brings is being stored.
     coming: Option<Event>,
+    storing: Option<JoinHandle<Result<Stage, DirectError>>>,
     over: bool,
 }
 
@@ -77,6 +79,7 @@ impl Direct {
             connection: Connection::open(settings),
             leash,
             coming: None,
+            storing: None,
             over: false,
         };
         conversation.reach(Stage::Connected).await;
@@ -134,6 +137,7 @@ impl Conversation {
     /// # Errors
     /// If it cannot be queued: it is too long, too much waits already, or the conversation is over.
     pub fn send(&self, id: MessageId, text: &str) -> Result<(), SendError> {
+        self.heed();
         self.connection.handle().send_as(id, text)
     }
 
@@ -172,6 +176,20 @@ impl Conversation {
         self.coming.take()
     }
 
+    /// Sees to it that nothing leaves from now on that the guest took back. Whoever waits for the next event need not
+    /// ask for it.
+    pub(crate) fn heed(&self) {
+        if let Some(News::Attributes(attributes)) = &*self.leash.news.borrow() {
+            self.connection.update_attributes(attributes.clone());
+        }
+    }
+
+    /// As [`Conversation::close`], for a guest who does not come back: the agent need not wait.
+    pub(crate) async fn close_for_good(self) -> Vec<Event> {
+        self.connection.set_farewell(Farewell::Clear);
+        self.close().await
+    }
+
     /// Leaves the conversation and closes the socket. Waits up to 7 s for messages that are on their way, and returns
     /// what came meanwhile.
     pub async fn close(mut self) -> Vec<Event> {
@@ -186,14 +204,25 @@ impl Conversation {
     }
 
     /// The funnel is no reason to break off a conversation: if the stage cannot be written down now, the next event
-    /// tries again.
+    /// tries again. If the future is dropped, the storing goes on, and the next call waits for it.
     async fn reach(&mut self, stage: Stage) {
-        if stage <= self.reached {
-            return;
+        if self.storing.is_none() && stage > self.reached {
+            let (direct, owner, id) = (self.direct.clone(), self.owner.clone(), self.id.clone());
+            self.storing = Some(tokio::spawn(
+                async move { direct.reach(&owner, &id, stage).await },
+            ));
         }
-        match self.direct.reach(&self.owner, &self.id, stage).await {
-            Ok(reached) => self.reached = reached,
-            Err(error) => tracing::warn!(session = %self.id, %stage, %error, "the stage could not be stored"),
+        let Some(storing) = &mut self.storing else {
+            return;
+        };
+        let stored = storing.await;
+        self.storing = None;
+        match stored {
+            Ok(Ok(reached)) => self.reached = reached,
+            Ok(Err(error)) => {
+                tracing::warn!(session = %self.id, %stage, %error, "the stage could not be stored");
+            }
+            Err(gone) => tracing::error!(session = %self.id, %stage, %gone, "the stage could not be stored"),
         }
     }
 }

@@ -17,8 +17,9 @@ const SWEEP: Duration = Duration::from_secs(15);
 const CHECKPOINT: Duration = Duration::from_secs(60);
 
 impl Direct {
-    /// Makes the deliveries of the outbox, up to 32 at once, ends the sessions whose time is over and erases those
-    /// that ended long ago, every 15 s, and signs the audit log, every minute. It goes on until it is dropped: spawn it, once for each process.
+    /// Makes the deliveries of the outbox, up to 32 at once; ends the sessions whose time is over, and erases those
+    /// that ended long ago, every 15 s; signs the audit log, every minute. It goes on until it is dropped: spawn it,
+    /// once for each process.
     ///
     /// A delivery that is under way when it is dropped is made again, under the same id.
     pub async fn upkeep(&self, courier: Courier) {

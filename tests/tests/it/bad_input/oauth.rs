@@ -7,13 +7,61 @@ use crate::world::{CLIENT, NEIGHBOUR, READER};
 const GRANT: &str = "grant_type=client_credentials";
 
 pub(super) fn rows() -> Vec<Bad> {
-    let form = |text: &str| Call::post("/oauth/token").form(text);
-    let basic = |credentials: &str, text: &str| form(text).header("authorization", credentials);
+    let mut rows: Vec<Bad> = credentials()
+        .into_iter()
+        .map(|(what, call)| {
+            bad(what, call, 401, "invalid_client").with("www-authenticate", "Basic realm=\"guest-sessions\"")
+        })
+        .collect();
+    rows.extend(
+        forms()
+            .into_iter()
+            .map(|(what, call, error)| bad(what, call, 400, error)),
+    );
+    rows = rows.into_iter().map(Bad::in_oauth).collect();
+    let json = serde_json::json!({ "grant_type": "client_credentials" });
+    let huge = format!("{GRANT}&{}&scope={}", known(), "x".repeat(64 * 1024));
+    rows.extend(
+        [
+            (
+                "JSON in place of a form",
+                Call::post("/oauth/token").json(&json),
+                415,
+                "unsupported.media.type",
+            ),
+            (
+                "no media type",
+                Call::post("/oauth/token"),
+                415,
+                "unsupported.media.type",
+            ),
+            ("a huge form", form(&huge), 413, "body.too.large"),
+        ]
+        .map(|(what, call, status, code)| bad(what, call, status, code)),
+    );
+    for row in &mut rows {
+        row.what.insert_str(0, "oauth: ");
+    }
+    rows
+}
+
+fn form(text: &str) -> Call {
+    Call::post("/oauth/token").form(text)
+}
+
+fn basic(credentials: &str, text: &str) -> Call {
+    form(text).header("authorization", credentials)
+}
+
+fn known() -> String {
     let (id, secret) = CLIENT;
-    let known = format!("client_id={id}&client_secret={secret}");
-    // all-scopes:secret-of-all-scopes
-    let right = "Basic YWxsLXNjb3BlczpzZWNyZXQtb2YtYWxsLXNjb3Blcw==";
-    let invalid_client = [
+    format!("client_id={id}&client_secret={secret}")
+}
+
+/// Credentials that are missing, wrong, or no credentials at all.
+fn credentials() -> [(&'static str, Call); 12] {
+    let (id, secret) = CLIENT;
+    [
         (
             "a wrong secret",
             form(&format!("{GRANT}&client_id={id}&client_secret=guess")),
@@ -46,85 +94,56 @@ pub(super) fn rows() -> Vec<Bad> {
         // nocolon
         ("Basic without a colon", basic("Basic bm9jb2xvbg==", GRANT)),
         ("a bearer token in place of Basic", basic("Bearer abc", GRANT)),
-    ];
-    let mut rows: Vec<Bad> = invalid_client
-        .into_iter()
-        .map(|(what, call)| {
-            bad(what, call, 401, "invalid_client").with("www-authenticate", "Basic realm=\"guest-sessions\"")
-        })
-        .collect();
-    rows.extend(
-        [
-            (
-                "both ways at once",
-                basic(right, &format!("{GRANT}&{known}")),
-                "invalid_request",
-            ),
-            (
-                "Basic twice",
-                basic(right, GRANT).header("authorization", right),
-                "invalid_request",
-            ),
-            (
-                "a repeated parameter",
-                form(&format!("{GRANT}&{known}&scope=a&scope=b")),
-                "invalid_request",
-            ),
-            (
-                "an unknown parameter",
-                form(&format!("{GRANT}&{known}&audience=x")),
-                "invalid_request",
-            ),
-            ("no grant", form(&known), "invalid_request"),
-            (
-                "a wrong grant",
-                form(&format!("grant_type=password&{known}")),
-                "unsupported_grant_type",
-            ),
-            (
-                "an unknown scope",
-                form(&format!("{GRANT}&{known}&scope=everything")),
-                "invalid_scope",
-            ),
-            (
-                "a scope that cannot be one",
-                form(&format!("{GRANT}&{known}&scope=a%22b")),
-                "invalid_scope",
-            ),
-            (
-                "a scope that the client has not",
-                form(&format!(
-                    "{GRANT}&client_id={}&client_secret={}&scope=webhooks:readwrite",
-                    READER.0, READER.1
-                )),
-                "invalid_scope",
-            ),
-        ]
-        .map(|(what, call, error)| bad(what, call, 400, error)),
-    );
-    rows = rows.into_iter().map(Bad::in_oauth).collect();
-    rows.extend([
-        bad(
-            "JSON in place of a form",
-            Call::post("/oauth/token").json(&serde_json::json!({ "grant_type": "client_credentials" })),
-            415,
-            "unsupported.media.type",
+    ]
+}
+
+/// Forms that ask for what there is not, or ask wrongly.
+fn forms() -> [(&'static str, Call, &'static str); 9] {
+    // all-scopes:secret-of-all-scopes
+    let right = "Basic YWxsLXNjb3BlczpzZWNyZXQtb2YtYWxsLXNjb3Blcw==";
+    let known = known();
+    let reader = format!("client_id={}&client_secret={}", READER.0, READER.1);
+    [
+        (
+            "both ways at once",
+            basic(right, &format!("{GRANT}&{known}")),
+            "invalid_request",
         ),
-        bad(
-            "no media type",
-            Call::post("/oauth/token"),
-            415,
-            "unsupported.media.type",
+        (
+            "Basic twice",
+            basic(right, GRANT).header("authorization", right),
+            "invalid_request",
         ),
-        bad(
-            "a huge form",
-            form(&format!("{GRANT}&{known}&scope={}", "x".repeat(64 * 1024))),
-            413,
-            "body.too.large",
+        (
+            "a repeated parameter",
+            form(&format!("{GRANT}&{known}&scope=a&scope=b")),
+            "invalid_request",
         ),
-    ]);
-    for row in &mut rows {
-        row.what.insert_str(0, "oauth: ");
-    }
-    rows
+        (
+            "an unknown parameter",
+            form(&format!("{GRANT}&{known}&audience=x")),
+            "invalid_request",
+        ),
+        ("no grant", form(&known), "invalid_request"),
+        (
+            "a wrong grant",
+            form(&format!("grant_type=password&{known}")),
+            "unsupported_grant_type",
+        ),
+        (
+            "an unknown scope",
+            form(&format!("{GRANT}&{known}&scope=everything")),
+            "invalid_scope",
+        ),
+        (
+            "a scope that cannot be one",
+            form(&format!("{GRANT}&{known}&scope=a%22b")),
+            "invalid_scope",
+        ),
+        (
+            "a scope that the client has not",
+            form(&format!("{GRANT}&{reader}&scope=webhooks:readwrite")),
+            "invalid_scope",
+        ),
+    ]
 }

@@ -16,113 +16,149 @@ async fn the_example_that_ships_can_be_used() {
 }
 
 #[tokio::test]
-async fn a_wrong_value_is_named_with_file_and_line() {
-    let client = "[[client]]\nid = \"your_service_account_client_id\"";
-    for (old, new, at, hint) in [
-        ("[sessions]", "[sessions", "[sessions", ""),
-        ("[sessions]", "[session]", "[session]", "session"),
-        ("lapse = \"24h\"", "laps = \"24h\"", "laps", "lapse"),
-        ("lapse = \"24h\"", "lapse = 24", "lapse", "string"),
-        ("lapse = \"24h\"", "lapse = \"a day\"", "lapse", "1h"),
-        (
-            "lapse = \"24h\"",
-            "lapse = \"30m\"",
-            "lapse",
-            "access_token_lifetime",
-        ),
-        ("lapse = \"24h\"", "lapse = \"300years\"", "lapse", "ten years"),
-        (
-            "access_token_lifetime = \"1h\"",
-            "access_token_lifetime = \"59s\"",
-            "access_token_lifetime",
-            "a minute",
-        ),
-        (
-            "\"tutorial-strict\"",
-            "\"tutorial-lax\"",
-            "policy =",
-            "tutorial-strict",
-        ),
-        (
-            "\"https://yourdomain.com\", \"https://www",
-            "\"yourdomain.com\", \"https://www",
-            "allowed_origins",
-            "https://yourdomain.com",
-        ),
-        (
-            "token_in_query = true",
-            "token_in_query = \"yes\"",
-            "token_in_query",
-            "boolean",
-        ),
-        ("\"127.0.0.1:0\"", "\"localhost\"", "address", "address"),
-        ("\"127.0.0.1:0\"", "\"0.0.0.0:0\"", "address", "certificate"),
-        (
-            "\"127.0.0.1:0\"",
-            "\"127.0.0.1:0\"\nkey = \"gateway.key\"",
-            "key =",
-            "certificate",
-        ),
-        (
-            "\"127.0.0.1:0\"",
-            "\"127.0.0.1:0\"\nrequests_per_minute = 0",
-            "requests_per_minute",
-            "at least 1",
-        ),
-        ("simulator = true", "region = \"eu-west-9\"", "region", ""),
-        (
-            "simulator = true",
-            "simulator = false",
-            "[genesys]",
-            "exactly one",
-        ),
-        (
-            "simulator = true",
-            "simulator = true\nregion = \"eu-west-1\"",
-            "[genesys]",
-            "exactly one",
-        ),
-        (
-            "simulator = true",
-            "host = \"https://sim.example\"",
-            "[[channel]]",
-            "deployment",
-        ),
-        ("simulator = true", "host = \"http://sim.example\"", "host", ""),
-        (
-            "allow_networks = []",
-            "allow_networks = [\"10/8\"]",
-            "allow_networks",
-            "",
-        ),
-        ("\"webhooks:readwrite\"]", "\"web hooks\\u0000\"]", "scopes", ""),
-        (client, "[[client]]\nid = \"a b\"", "id = \"a b\"", ""),
-        (client, "[[client]]", "[[client]]", "id"),
-        (
-            "secret = \"your_service_account_client_secret\"",
-            "secret = \"\"",
-            "secret =",
-            "empty",
-        ),
-        (
-            "secret = \"your_service_account_client_secret\"",
-            "secret = \"a\"\nsecret_env = \"B\"",
-            "[[client]]",
-            "exactly one",
-        ),
-        (
-            "secret = \"your_service_account_client_secret\"",
-            "",
-            "[[client]]",
-            "exactly one",
-        ),
-        (
-            client,
-            "[[client]]\nid = \"your_service_account_client_id\"\nsecret = \"a\"\nscopes = []\n[[client]]\nid = \"your_service_account_client_id\"",
-            "[[client]]\nid = \"your_service_account_client_id\"\nsecret = \"your",
-            "twice",
-        ),
+async fn the_example_names_every_setting() {
+    for table in [
+        "[listen]",
+        "[store]",
+        "[genesys]",
+        "[sessions]",
+        "[webhooks]",
+        "[[client]]",
+        "[[channel]]",
     ] {
+        let mut example = Example::new();
+        example.change(
+            &format!("\n{table}\n"),
+            &format!("\n{table}\nno_such_setting = 1\n"),
+        );
+        let ended = check(&example).await;
+        // what is refused is told what there is
+        let (_, known) = ended.why().split_once("expected ").unwrap();
+        let mut known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        known.retain(|name| !name.is_empty());
+        assert!(!known.is_empty(), "{}", ended.why());
+        for name in known {
+            assert!(
+                example.text.contains(name),
+                "{table} {name} is not in the example"
+            );
+        }
+    }
+}
+
+/// What the example's only client begins with.
+const CLIENT: &str = "[[client]]\nid = \"your_service_account_client_id\"";
+
+/// What is changed to what, which line is at fault then, and a word of what is said about it.
+const WRONG: &[(&str, &str, &str, &str)] = &[
+    ("[sessions]", "[sessions", "[sessions", ""),
+    ("[sessions]", "[session]", "[session]", "session"),
+    ("lapse = \"24h\"", "laps = \"24h\"", "laps", "lapse"),
+    ("lapse = \"24h\"", "lapse = 24", "lapse", "string"),
+    ("lapse = \"24h\"", "lapse = \"a day\"", "lapse", "1h"),
+    (
+        "lapse = \"24h\"",
+        "lapse = \"30m\"",
+        "lapse",
+        "access_token_lifetime",
+    ),
+    ("lapse = \"24h\"", "lapse = \"300years\"", "lapse", "ten years"),
+    (
+        "access_token_lifetime = \"1h\"",
+        "access_token_lifetime = \"59s\"",
+        "access_token_lifetime",
+        "a minute",
+    ),
+    (
+        "\"tutorial-strict\"",
+        "\"tutorial-lax\"",
+        "policy =",
+        "tutorial-strict",
+    ),
+    (
+        "\"https://yourdomain.com\", \"https://www",
+        "\"yourdomain.com\", \"https://www",
+        "allowed_origins",
+        "https://yourdomain.com",
+    ),
+    (
+        "token_in_query = true",
+        "token_in_query = \"yes\"",
+        "token_in_query",
+        "boolean",
+    ),
+    ("\"127.0.0.1:0\"", "\"localhost\"", "address", "address"),
+    ("\"127.0.0.1:0\"", "\"0.0.0.0:0\"", "address", "certificate"),
+    (
+        "\"127.0.0.1:0\"",
+        "\"127.0.0.1:0\"\nkey = \"gateway.key\"",
+        "key =",
+        "certificate",
+    ),
+    (
+        "\"127.0.0.1:0\"",
+        "\"127.0.0.1:0\"\nrequests_per_minute = 0",
+        "requests_per_minute",
+        "at least 1",
+    ),
+    ("simulator = true", "region = \"eu-west-9\"", "region", ""),
+    (
+        "simulator = true",
+        "simulator = false",
+        "[genesys]",
+        "exactly one",
+    ),
+    (
+        "simulator = true",
+        "simulator = true\nregion = \"eu-west-1\"",
+        "[genesys]",
+        "exactly one",
+    ),
+    (
+        "simulator = true",
+        "host = \"https://sim.example\"",
+        "[[channel]]",
+        "deployment",
+    ),
+    ("simulator = true", "host = \"http://sim.example\"", "host", ""),
+    (
+        "allow_networks = []",
+        "allow_networks = [\"10/8\"]",
+        "allow_networks",
+        "",
+    ),
+    ("\"webhooks:readwrite\"]", "\"web hooks\\u0000\"]", "scopes", ""),
+    (CLIENT, "[[client]]\nid = \"a b\"", "id = \"a b\"", ""),
+    (CLIENT, "[[client]]", "[[client]]", "id"),
+    (
+        "secret = \"your_service_account_client_secret\"",
+        "secret = \"\"",
+        "secret =",
+        "empty",
+    ),
+    (
+        "secret = \"your_service_account_client_secret\"",
+        "secret = \"a\"\nsecret_env = \"B\"",
+        "[[client]]",
+        "exactly one",
+    ),
+    (
+        "secret = \"your_service_account_client_secret\"",
+        "",
+        "[[client]]",
+        "exactly one",
+    ),
+    (
+        CLIENT,
+        "[[client]]\nid = \"your_service_account_client_id\"\nsecret = \"a\"\nscopes = []\n[[client]]\nid = \"your_service_account_client_id\"",
+        "[[client]]\nid = \"your_service_account_client_id\"\nsecret = \"your",
+        "twice",
+    ),
+];
+
+#[tokio::test]
+async fn a_wrong_value_is_named_with_file_and_line() {
+    for &(old, new, at, hint) in WRONG {
         let mut example = Example::new();
         example.change(old, new);
         let ended = check(&example).await;

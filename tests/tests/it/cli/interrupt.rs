@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::Example;
-use crate::page::{Heard, Page};
+use crate::page::{Page, handshake, soon, upgrade};
 use crate::process::{Ended, Process, command};
 
 fn ended_well(what: &str, ended: &Ended) {
@@ -25,15 +25,29 @@ async fn the_simulator_ends() {
             arguments.arg("--plain");
         }
         let mut sim = Process::start(arguments);
-        sim.line().await;
-        ended_well("sim", &sim.interrupt().await);
+        let ready = sim.json().await;
+        // a guest that does not answer the goodbye
+        let mut guest = None;
+        if plain {
+            let url = format!(
+                "{}?deploymentId={}",
+                ready["websocket"].as_str().unwrap(),
+                ready["deployment_id"].as_str().unwrap()
+            );
+            guest = Some(Page::open(upgrade(&url)).await.unwrap());
+        }
+        ended_well(&format!("sim, plain: {plain},"), &sim.interrupt().await);
+        if let Some(mut guest) = guest {
+            assert_eq!(guest.closed().await, Some(1001));
+        }
     }
 }
 
 #[tokio::test]
 async fn the_gateway_ends_with_a_conversation_under_way_and_signs_its_log() {
     let example = Example::new();
-    for signal in ["INT", "TERM"] {
+    // a page that has gone to sleep does not answer the goodbye, and must not hold the gateway up
+    for (signal, asleep) in [("INT", false), ("TERM", true)] {
         let serving = example.serve().await;
         let session = serving.session().await;
         let mut page = page_of(&session).await;
@@ -46,16 +60,29 @@ async fn the_gateway_ends_with_a_conversation_under_way_and_signs_its_log() {
         let _silent = tokio::net::TcpStream::connect(address).await.unwrap();
 
         serving.process.signal(signal);
-        let ended = crate::page::soon(serving.process.ended()).await;
-        ended_well(&format!("serve, by SIG{signal},"), &ended);
-        assert_eq!(page.closed().await, Some(1001));
-        assert_eq!(waiting.hear().await, Heard::Closed(Some(1001)));
+        let ended = soon(serving.process.ended());
+        let goodbyes = async { tokio::join!(goodbye(&mut page), goodbye(&mut waiting)) };
+        let (ended, goodbyes) = if asleep {
+            (ended.await, goodbyes.await)
+        } else {
+            tokio::join!(ended, goodbyes)
+        };
+        assert_eq!(goodbyes, (Some(1001), Some(1001)));
+        ended_well(&format!("serve, by SIG{signal}, asleep: {asleep},"), &ended);
         assert!(!ended.err.contains("ERROR"), "{}", ended.err);
     }
 }
 
+/// Hears the goodbye, and answers it.
+async fn goodbye(page: &mut Page) -> Option<u16> {
+    let code = page.closed().await;
+    // the answer goes out with the next read
+    page.closed().await;
+    code
+}
+
 fn request(session: &Value) -> http::Request<()> {
-    let mut request = crate::page::upgrade(session["websocketUrl"].as_str().unwrap());
+    let mut request = upgrade(session["websocketUrl"].as_str().unwrap());
     let origin = "https://yourdomain.com".parse().unwrap();
     request.headers_mut().insert("origin", origin);
     request
@@ -63,7 +90,7 @@ fn request(session: &Value) -> http::Request<()> {
 
 async fn page_of(session: &Value) -> Page {
     let mut page = Page::open(request(session)).await.unwrap();
-    page.say(&crate::page::handshake(session)).await;
+    page.say(&handshake(session)).await;
     page.until("handshake.accepted").await;
     page
 }
@@ -115,7 +142,7 @@ async fn the_lines_work(told: &str) {
         println!("there is no curl here: the lines are not tried");
         return;
     }
-    let tried = crate::page::soon(shell(&script).output()).await.unwrap();
+    let tried = soon(shell(&script).output()).await.unwrap();
     let out = String::from_utf8_lossy(&tried.stdout);
     assert!(
         tried.status.success(),
