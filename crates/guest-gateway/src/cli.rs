@@ -118,6 +118,7 @@ fn fail(message: &str, code: u8) -> ExitCode {
 
 /// Hears Ctrl-C and SIGTERM from when it is made: one that comes while a command still starts is not lost.
 struct Interrupt {
+    hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
 }
@@ -126,6 +127,7 @@ impl Interrupt {
     fn listen() -> Result<Self, Failure> {
         let hear = |kind| signal(kind).map_err(Failure::failed);
         Ok(Self {
+            hangup: hear(SignalKind::hangup())?,
             interrupt: hear(SignalKind::interrupt())?,
             terminate: hear(SignalKind::terminate())?,
         })
@@ -134,6 +136,7 @@ impl Interrupt {
     /// Waits for one of them.
     async fn came(&mut self) {
         tokio::select! {
+            _ = self.hangup.recv() => {}
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }

@@ -49,6 +49,13 @@ impl Gateway {
     /// # Errors
     /// If a file cannot be read, the address is taken, or another process has the store.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        if config.store.path.exists() && !config.store.keys.exists() {
+            let path = config.store.path.display();
+            return Err(StartError::new(
+                format!("the key file {}", config.store.keys.display()),
+                format!("it is missing, and the store {path} needs the one it was written with: restore it"),
+            ));
+        }
         let keys = Keys::open(&config.store.keys).map_err(|error| {
             StartError::new(format!("the key file {}", config.store.keys.display()), error)
         })?;
@@ -321,7 +328,7 @@ impl From<ConfigError> for StartError {
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot start: {} does not do", self.what)
+        write!(f, "cannot start with {}", self.what)
     }
 }
 

@@ -28,6 +28,7 @@ use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::Clients;
 use self::refusal::Refusal;
+pub(crate) use self::request::SCOPES;
 use crate::hub::Hub;
 
 /// What the routes work on. Clones share it.

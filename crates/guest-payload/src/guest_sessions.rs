@@ -16,7 +16,7 @@ use crate::Signals;
 
 pub use body::{BodyError, ChangeBody, CreateBody};
 pub use call::{AuditTrail, ChangeConsent, Create, End, Fetch, MetricsSnapshot};
-pub use reply::{Session, SessionState, SessionView};
+pub use reply::{Session, SessionView};
 
 /// Where guest sessions live on the API host.
 pub const PATH: &str = "/api/v2/webmessaging/guest-sessions";

@@ -9,6 +9,7 @@ mod policy;
 mod purpose;
 mod record;
 mod session;
+mod state;
 pub mod web_messaging;
 
 pub use attributes::{AttributeError, Attributes, LawfulAttributes, Use};
@@ -19,3 +20,4 @@ pub use policy::{Basis, Lint, LintKind, OnMissing, Policy, Rule, Source, Switch,
 pub use purpose::Purpose;
 pub use record::{ChangeError, Changed, ConsentRecord, PurposeRecord};
 pub use session::NewSession;
+pub use state::SessionState;

@@ -50,7 +50,8 @@ pub struct SqliteStore {
     keys: Arc<Keys>,
     writer: Option<mpsc::Sender<Write>>,
     reader: Option<mpsc::Sender<Read>>,
-    threads: Vec<JoinHandle<()>>,
+    reading: Option<JoinHandle<()>>,
+    writing: Option<JoinHandle<()>>,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -98,7 +99,8 @@ impl SqliteStore {
             keys,
             writer: Some(to_writer),
             reader: Some(to_reader),
-            threads: vec![writing, reading],
+            reading: Some(reading),
+            writing: Some(writing),
             _lock: lock,
         })
     }
@@ -203,11 +205,12 @@ impl Store for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        (self.writer, self.reader) = (None, None);
-        for thread in self.threads.drain(..) {
-            // a thread that panicked has answered with an error already
-            let _ = thread.join();
-        }
+        // the writer's connection is closed last: the last one brings the write-ahead log into the file, so that a
+        // copy of the one file is a copy of the store; a reader could not
+        self.reader = None;
+        let _panicked = self.reading.take().map(JoinHandle::join);
+        self.writer = None;
+        let _panicked = self.writing.take().map(JoinHandle::join);
     }
 }
 
@@ -488,7 +491,17 @@ mod tests {
         let leased = store.lease_deliveries(at(), Duration::ZERO, 1).await.unwrap();
         assert_eq!(leased[0].body, CANARY);
         assert_eq!(search(folder.path(), CANARY), ["guest.db-wal"]);
+        // a reader has the file open too, and cannot bring the log into it
+        let query = SessionQuery::All {
+            after: None,
+            limit: 1,
+        };
+        assert_eq!(store.sessions(query).await.unwrap().len(), 1);
         drop(store);
+        assert!(
+            !folder.path().join("guest.db-wal").exists(),
+            "a stopped store is one file"
+        );
         assert_eq!(search(folder.path(), CANARY), ["guest.db"]);
     }
 

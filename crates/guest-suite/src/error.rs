@@ -124,7 +124,9 @@ impl From<DirectError> for Error {
                 | StoreErrorKind::Unavailable => ErrorKind::Unavailable,
                 _ => ErrorKind::Other,
             },
-            DirectError::GuestInUse | DirectError::WebhookNameInUse => ErrorKind::Conflict,
+            DirectError::GuestInUse | DirectError::TooManyWebhooks | DirectError::WebhookNameInUse => {
+                ErrorKind::Conflict
+            }
             DirectError::NotFound => ErrorKind::NotFound,
         };
         Self::new(kind, error)

@@ -1,7 +1,7 @@
 //! Guests and their sessions, whichever mode keeps them.
 
 use genesys_api::{ChannelId, GuestId, SessionId};
-use guest_payload::guest_sessions::SessionState;
+use guest_payload::SessionState;
 use guest_payload::{Attributes, Consent, ConsentRecord, Jurisdictions, Signals};
 use time::OffsetDateTime;
 

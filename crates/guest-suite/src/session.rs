@@ -6,7 +6,7 @@ use guest_payload::guest_sessions::Session;
 use guest_payload::{ConsentChange, Signals};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
-use token_window::{Failure, Intent, Jitter, Keeper, Renew, Renewal, Renewed, Rotation, Window};
+use token_window::{Events, Failure, Intent, Jitter, Keeper, Renew, Renewal, Renewed, Rotation, Window};
 use tokio::task::AbortHandle;
 use ws_transport::client::{Connection, Handle, Settings};
 use ws_transport::guest_sessions::TokenPlacement;
@@ -257,6 +257,8 @@ impl GuestSession {
         let socket = self.socket.as_deref().unwrap_or_default();
         // the gateway's own host only: a URL from a reply must not carry the token elsewhere
         let url = SocketUrl::from_peer(socket, |host| host == remote.host()).map_err(invalid)?;
+        // heard from before the token is taken, so that no renewal in between is missed
+        let renewals = self.keeper.events();
         let token = self.keeper.token().await?.secret;
         let contract = GuestSessions::new(self.id.clone(), token).with_token_in(TokenPlacement::Subprotocol);
         let contract = Contract::GuestSessions(contract);
@@ -267,7 +269,7 @@ impl GuestSession {
             contract,
         };
         let connection = Connection::open(settings);
-        let feed = tokio::spawn(feed(self.keeper.clone(), connection.handle())).abort_handle();
+        let feed = tokio::spawn(feed(self.keeper.clone(), renewals, connection.handle())).abort_handle();
         Ok(Link::Remote {
             connection,
             _feed: Feed(feed),
@@ -275,9 +277,8 @@ impl GuestSession {
     }
 }
 
-async fn feed(keeper: Keeper, connection: Handle) {
-    let mut events = keeper.events();
-    while let Some(event) = events.next().await {
+async fn feed(keeper: Keeper, mut renewals: Events, connection: Handle) {
+    while let Some(event) = renewals.next().await {
         if let (token_window::Event::Renewed { .. }, Ok(token)) = (event, keeper.token().await) {
             connection.update_token(token.secret);
         }

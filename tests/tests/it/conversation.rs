@@ -217,6 +217,7 @@ async fn both_see_the_other_typing() {
         typing,
         json!({ "type": "typing", "sequence": 1, "from": { "kind": "bot", "name": "Robot" } })
     );
+    drop(line);
     world.stop().await;
 }
 
@@ -266,5 +267,6 @@ async fn what_the_guest_says_elsewhere_is_not_said_to_the_guest() {
     line.agent("a-1", "hello").await;
     let frame = numbered(&mut page).await;
     assert_eq!((&frame["sequence"], &frame["text"]), (&json!(1), &json!("hello")));
+    drop(line);
     world.stop().await;
 }

@@ -11,11 +11,11 @@ use guest_store::{Keys, Limits, MemoryStore, SealKey, SqliteStore, Store};
 use guest_suite::audit::Action;
 use guest_suite::direct::{Direct, DirectConfig, DirectError};
 use guest_suite::metrics::{EndReason, Stage};
-use guest_suite::payload::{Choice, ConsentChange, Evidence, Policy, Purpose};
+use guest_suite::payload::{Choice, ConsentChange, Evidence, Policy, Purpose, Signals};
 use guest_suite::transport::{Ending, Event};
 use guest_suite::webhook::{Courier, EventName, Secret};
 use guest_suite::{ErrorKind, GuestSession, GuestSessions};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::crm::Crm;
@@ -225,25 +225,23 @@ async fn sessions_are_taken_up_from_the_store() {
 }
 
 /// A conversation with a Genesys by hand, for a guest who chose so.
-async fn conversation(choices: [Choice; 3]) -> (Line, Clock, GuestSessions, GuestSession) {
+async fn conversation(choices: [Choice; 3]) -> (Line, Clock, Direct, GuestSession) {
     conversation_in(memory(), choices).await
 }
 
-async fn conversation_in(
-    store: Arc<dyn Store>,
-    choices: [Choice; 3],
-) -> (Line, Clock, GuestSessions, GuestSession) {
+async fn conversation_in(store: Arc<dyn Store>, choices: [Choice; 3]) -> (Line, Clock, Direct, GuestSession) {
     let (genesys, clock) = (Genesys::start().await, Clock::system());
     let config = DirectConfig {
         store,
         policy: Policy::purpose_scoped(),
         ..config(&clock, Hosts::single(&genesys.host()), "d-1")
     };
-    let suite = GuestSessions::direct(config, "shop").await.unwrap();
+    let direct = Direct::open(config).await.unwrap();
+    let suite = GuestSessions::of(direct.clone(), "shop");
     let mut session = suite.create(consenting(&clock, choices)).await.unwrap();
     let (connected, line) = tokio::join!(session.connect(page_origin()), genesys.configured());
     connected.unwrap();
-    (line, clock, suite, session)
+    (line, clock, direct, session)
 }
 
 #[tokio::test]
@@ -264,7 +262,7 @@ async fn genesys_is_told_what_the_guest_agreed_to_and_nothing_else() {
         ),
         ([no, Choice::Unknown, no], json!({ "source": "web" })),
     ] {
-        let (mut line, _clock, _suite, session) = conversation(choices).await;
+        let (mut line, _clock, _direct, session) = conversation(choices).await;
         session.send("hello").unwrap();
         let said = line.take_message().await;
         assert_eq!(
@@ -276,25 +274,25 @@ async fn genesys_is_told_what_the_guest_agreed_to_and_nothing_else() {
 
 #[tokio::test]
 async fn an_agent_s_greeting_is_no_answer_and_hides_no_message() {
-    let (mut line, _clock, suite, mut session) = conversation([Choice::Granted; 3]).await;
+    let (mut line, _clock, direct, mut session) = conversation([Choice::Granted; 3]).await;
     line.agent("a-1", "Welcome!").await;
     assert!(matches!(next(&mut session).await, Event::Message(_)));
-    let reached = async |stage| suite.metrics().await.unwrap().stage(stage).reached;
-    assert_eq!(reached(Stage::FirstReply).await, 0);
+    let reached = |stage| direct.metrics().stage(stage).reached;
+    assert_eq!(reached(Stage::FirstReply), 0);
     session.send("Hello").unwrap();
     line.take_message().await;
     assert!(matches!(next(&mut session).await, Event::Accepted { .. }));
-    assert_eq!(reached(Stage::FirstGuestMessage).await, 1);
+    assert_eq!(reached(Stage::FirstGuestMessage), 1);
     line.agent("a-2", "What can I do?").await;
     assert!(matches!(next(&mut session).await, Event::Message(_)));
-    assert_eq!(reached(Stage::FirstReply).await, 1);
+    assert_eq!(reached(Stage::FirstReply), 1);
 }
 
 #[tokio::test]
 async fn no_event_is_lost_by_whoever_stops_waiting_for_it() {
     let folder = tempfile::tempdir().unwrap();
     for store in [memory(), sqlite(&folder)] {
-        let (mut line, _clock, suite, mut session) = conversation_in(store, [Choice::Granted; 3]).await;
+        let (mut line, _clock, direct, mut session) = conversation_in(store, [Choice::Granted; 3]).await;
         let sent = session.send("Hello").unwrap();
         let answering = async {
             line.take_message().await;
@@ -320,7 +318,7 @@ async fn no_event_is_lost_by_whoever_stops_waiting_for_it() {
             matches!(&events[1], Event::Message(message) if message.text == "Hello!"),
             "{events:?}"
         );
-        let snapshot = suite.metrics().await.unwrap();
+        let snapshot = direct.metrics();
         assert_eq!(
             snapshot.stage(Stage::FirstReply).reached,
             1,
@@ -330,22 +328,60 @@ async fn no_event_is_lost_by_whoever_stops_waiting_for_it() {
 }
 
 #[tokio::test]
-async fn what_the_guest_takes_back_does_not_travel_with_what_is_said_next() {
-    let (mut line, clock, _suite, session) = conversation([Choice::Granted; 3]).await;
-    clock.advance(Duration::from_secs(1));
-    let change = ConsentChange::new(Evidence::at(clock.now().utc)).withdrawing(Purpose::Marketing);
-    session.update_consent(&change).await.unwrap();
-    session.send("hello").unwrap();
-    let said = line.take_message().await;
+async fn what_the_guest_takes_back_does_not_travel_any_more() {
+    let (mut line, clock, direct, session) = conversation([Choice::Granted; 3]).await;
+    let carried = |said: &Value| said["message"]["channel"]["metadata"]["customAttributes"].clone();
+    // five may leave in a second, and the sixth waits
+    for _ in 0..6 {
+        session.send("hello").unwrap();
+    }
+    for _ in 0..5 {
+        let said = line.hear().await.unwrap();
+        assert_eq!(carried(&said)["marketing.segment"], "spring-campaign");
+    }
+    let withdrawing = |purpose| ConsentChange::new(Evidence::at(clock.now().utc)).withdrawing(purpose);
+    let marketing = withdrawing(Purpose::Marketing);
+    session.update_consent(&marketing).await.unwrap();
+    clock.advance(Duration::from_secs(2));
+    let sixth = line.hear().await.unwrap();
     assert_eq!(
-        said["message"]["channel"]["metadata"]["customAttributes"],
+        carried(&sixth),
         json!({ "source": "web", "favouriteColour": "blue" })
     );
+
+    // taken back by another way than this session's own
+    let (personal, signals) = (withdrawing(Purpose::Personalization), Signals::default());
+    direct
+        .change_consent("shop", session.id(), &personal, signals)
+        .await
+        .unwrap();
+    session.send("hello").unwrap();
+    assert_eq!(carried(&line.hear().await.unwrap()), json!({ "source": "web" }));
+}
+
+#[tokio::test]
+async fn what_is_stored_is_counted_though_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::system();
+    let config = DirectConfig {
+        store: sqlite(&folder),
+        ..config(&clock, Hosts::of_domain("mypurecloud.de").unwrap(), "d-1")
+    };
+    let direct = Direct::open(config).await.unwrap();
+    for sessions in 1..=5 {
+        tokio::select! {
+            biased;
+            _ = direct.create("shop", newcomer(&clock)) => panic!("the disk was quicker than can be"),
+            () = tokio::task::yield_now() => {}
+        }
+        until(async || direct.store().stats().await.unwrap().live_sessions == sessions).await;
+        until(async || direct.metrics().sessions == sessions).await;
+    }
 }
 
 #[tokio::test]
 async fn a_guest_who_ends_the_session_says_goodbye_to_the_agent() {
-    let (mut line, _clock, _suite, mut session) = conversation([Choice::Granted; 3]).await;
+    let (mut line, _clock, _direct, mut session) = conversation([Choice::Granted; 3]).await;
     session.send("thank you, bye").unwrap();
     let (ended, ()) = tokio::join!(session.end(), async {
         line.take_message().await;
@@ -384,7 +420,7 @@ async fn a_session_is_erased_when_it_ended_long_ago() {
     let entries = direct.store().audit_lines(0, 100, None).await.unwrap();
     let actions: Vec<String> = entries
         .iter()
-        .map(|entry| serde_json::from_slice::<serde_json::Value>(&entry.bytes).unwrap()["action"].to_string())
+        .map(|entry| serde_json::from_slice::<Value>(&entry.bytes).unwrap()["action"].to_string())
         .collect();
     assert_eq!(
         actions

@@ -58,7 +58,8 @@ impl Line {
         loop {
             match soon(self.socket.next()).await {
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Err(_)) | None => return None,
+                // a close frame is answered by reading on
                 Some(Ok(_)) => {}
             }
         }

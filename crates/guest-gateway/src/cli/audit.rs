@@ -31,7 +31,7 @@ pub(super) struct ExportOptions {
     /// The gateway's configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The file to write
+    /// The file to write; it must not exist yet
     #[arg(long, value_name = "FILE", default_value = "audit.jsonl")]
     out: PathBuf,
 }
@@ -73,6 +73,12 @@ async fn export(options: ExportOptions) -> Result<(), Failure> {
         let path = config.store.path.display();
         return Err(Failure::usage(format!(
             "there is no store {path}: run this where the gateway ran"
+        )));
+    }
+    if options.out.exists() {
+        let out = options.out.display();
+        return Err(Failure::usage(format!(
+            "{out} exists already: choose another name with --out, or remove it"
         )));
     }
     let store = guest_store::SqliteStore::open(
@@ -134,9 +140,18 @@ fn verify(options: &VerifyOptions) -> Result<(), Failure> {
             _ => Failure::failed(text),
         }
     })?;
+    if report.covered < report.entries {
+        return Err(Failure::failed(format!(
+            "{}: {} entries are proved; the {} after the last checkpoint are not: an export ends with a checkpoint, so \
+             the end of this file is missing",
+            options.file.display(),
+            report.covered,
+            report.entries - report.covered
+        )));
+    }
     say(&format!(
-        "{} entries are as they were written, {} of them covered by {} signed checkpoints.",
-        report.entries, report.covered, report.checkpoints
+        "{} entries are as they were written, proved by {} signed checkpoints.",
+        report.entries, report.checkpoints
     ));
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
+use crate::guest_sessions::SCOPES;
 
 /// Two values, each fine by itself, do not go together.
 #[derive(Debug)]
@@ -56,6 +57,14 @@ impl Fault {
 pub(super) fn check(config: &Config) -> Result<(), Fault> {
     listen(config)?;
     genesys(config)?;
+    if config.store.path == config.store.keys {
+        return Err(Fault::new(
+            "store",
+            "keys",
+            "[store] `path` and `keys` are the same file: give each its own",
+        ));
+    }
+    scopes(config)?;
     if config.sessions.lapse < config.sessions.access_token_lifetime {
         return Err(Fault::new(
             "sessions",
@@ -126,6 +135,19 @@ fn genesys(config: &Config) -> Result<(), Fault> {
         )),
         _ => Ok(()),
     }
+}
+
+fn scopes(config: &Config) -> Result<(), Fault> {
+    for (position, client) in config.client.iter().enumerate() {
+        if let Some(scope) = client.scopes.iter().find(|scope| !SCOPES.contains(scope)) {
+            return Err(Fault::of(
+                "client",
+                position,
+                format!("there is no scope {scope}: choose from {}", SCOPES.join(", ")),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn once<'a>(table: &'static str, ids: impl Iterator<Item = &'a str>) -> Result<(), Fault> {

@@ -18,6 +18,7 @@ impl From<DirectError> for Refusal {
             DirectError::GuestInUse => (StatusCode::CONFLICT, "guest.id.in.use"),
             DirectError::NotFound => (StatusCode::NOT_FOUND, "not.found"),
             DirectError::RefreshUsed => (StatusCode::CONFLICT, "refresh.token.used"),
+            DirectError::TooManyWebhooks => (StatusCode::CONFLICT, "webhook.limit"),
             DirectError::WebhookNameInUse => (StatusCode::CONFLICT, "webhook.name.in.use"),
             DirectError::RefreshUnknown => return Self::invalid_value("refreshToken", error.to_string()),
             DirectError::UnknownChannel { .. } => {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts, Path, Request};
 use bytes::Bytes;
 use genesys_api::Now;
@@ -35,12 +35,20 @@ pub(super) enum Scope {
     Webhooks,
 }
 
+/// The scopes of the contract.
+pub(crate) const SCOPES: [&str; 3] = [
+    "webmessaging:guest",
+    "webmessaging:guest:write",
+    "webhooks:readwrite",
+];
+
 impl Scope {
     fn name(self) -> &'static str {
+        let [read, write, webhooks] = SCOPES;
         match self {
-            Self::Read => "webmessaging:guest",
-            Self::Write => "webmessaging:guest:write",
-            Self::Webhooks => "webhooks:readwrite",
+            Self::Read => read,
+            Self::Write => write,
+            Self::Webhooks => webhooks,
         }
     }
 }
@@ -131,16 +139,16 @@ pub(super) async fn read(app: &App, request: Request, media: Media) -> Result<(P
 }
 
 async fn bytes(body: Body) -> Result<Bytes, Refusal> {
+    let too_large = || {
+        let message = format!("the body is larger than {LARGEST_BODY} bytes");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body.too.large", message)
+    };
+    if body.size_hint().lower() > LARGEST_BODY as u64 {
+        return Err(too_large());
+    }
     match Limited::new(body, LARGEST_BODY).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            let message = format!("the body is larger than {LARGEST_BODY} bytes");
-            Err(Refusal::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body.too.large",
-                message,
-            ))
-        }
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
         Err(_) => Err(Refusal::bad_request("the body ended before it was complete")),
     }
 }

@@ -182,9 +182,12 @@ async fn converse(
                         return Farewell::Gone;
                     }
                 }
+                // one by one: a slow guest has its time for each
                 Some(Outgoing::Welcome(frames)) => {
-                    if socket.send_all(frames.iter().map(ToString::to_string)).await.is_err() {
-                        return Farewell::Gone;
+                    for frame in frames {
+                        if socket.send(&*frame).await.is_err() {
+                            return Farewell::Gone;
+                        }
                     }
                 }
                 Some(Outgoing::Extend(until)) => ends_at = app.clock.now().deadline(until),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use genesys_api::{SessionId, rfc3339};
-use guest_payload::guest_sessions::SessionState;
+use guest_payload::SessionState;
 use guest_suite::direct::{Conversation, Direct, DirectError};
 use session_metrics::EndReason;
 use tokio::sync::mpsc;

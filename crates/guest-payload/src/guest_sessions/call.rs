@@ -204,8 +204,8 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::guest_sessions::{self, SessionState};
     use crate::{Attributes, Consent, Evidence, Jurisdiction, Policy, Signals, Use};
+    use crate::{SessionState, guest_sessions};
 
     fn host() -> Host {
         "https://gateway.example".parse().unwrap()

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::stamp;
-use crate::ConsentRecord;
+use crate::{ConsentRecord, SessionState};
 
 /// A guest session that was created: the answer to [`Create`](super::Create). Both tokens are secret.
 #[derive(Clone, Debug)]
@@ -106,23 +106,4 @@ pub struct SessionView {
     pub end_reason: Option<String>,
     /// What holds about consent.
     pub consent: ConsentRecord,
-}
-
-/// How far a session has come.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum SessionState {
-    /// It exists.
-    Created,
-    /// Its socket is open.
-    Connected,
-    /// Genesys has configured it.
-    Configured,
-    /// The guest has written.
-    Conversing,
-    /// The guest has been answered.
-    Answered,
-    /// It is over.
-    Ended,
 }

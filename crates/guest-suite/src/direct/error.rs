@@ -46,6 +46,9 @@ pub enum DirectError {
         "the store cannot do it, so nothing was changed: try again, and look at the gateway's log if it lasts"
     )]
     Store(#[source] StoreError),
+    /// The owner has as many webhooks as one may have.
+    #[error("there are as many webhooks as one API client may have: remove one first")]
+    TooManyWebhooks,
     /// No deployment is configured for the channel.
     #[error("no channel {channel} is configured: use the id of a configured one")]
     UnknownChannel {
@@ -63,6 +66,7 @@ impl From<StoreError> for DirectError {
             StoreErrorKind::Conflict(Conflict::GuestInUse) => Self::GuestInUse,
             StoreErrorKind::Conflict(Conflict::WebhookNameInUse) => Self::WebhookNameInUse,
             StoreErrorKind::NotFound => Self::NotFound,
+            StoreErrorKind::TooManyWebhooks => Self::TooManyWebhooks,
             _ => Self::Store(error),
         }
     }

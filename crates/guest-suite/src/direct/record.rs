@@ -8,7 +8,7 @@ use audit::Pseudonym;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use genesys_api::{Now, entropy, rfc3339};
-use guest_payload::guest_sessions::SessionState;
+use guest_payload::SessionState;
 use guest_payload::{Attributes, ConsentRecord, LawfulAttributes, Purpose, PurposeRecord};
 use guest_store::{Event, Session, StoreErrorKind};
 use secrecy::{ExposeSecret, SecretString};

@@ -48,6 +48,13 @@ async fn a_log_is_exported_and_verified_without_the_gateway_and_any_change_shows
     let exported = export(&example, "audit.jsonl").await;
     assert_eq!(exported.code, Some(0), "{}", exported.err);
     let all = entries(&exported);
+    let again = export(&example, "audit.jsonl").await;
+    assert_eq!(
+        (again.code, again.why().contains("exists already")),
+        (Some(2), true),
+        "{}",
+        again.err
+    );
     assert!(2 <= fewer && fewer + 2 <= all, "{fewer}, then {all}");
     let key = run(["audit", "key", "--config", &example.write()]).await;
     assert_eq!(key.code, Some(0), "{}", key.err);
@@ -111,6 +118,10 @@ async fn tampered(example: &Example, key: &str) {
             text[..text.len() - 40].to_owned(),
         ),
         ("no file", String::new()),
+        ("the last checkpoint left out", {
+            let (rest, _checkpoint) = text.trim_end().rsplit_once('\n').unwrap();
+            format!("{rest}\n")
+        }),
     ] {
         std::fs::write(&copy, altered).unwrap();
         let found = verify(&copy, key, None).await;

@@ -72,6 +72,7 @@ async fn sockets_that_wait_for_genesys_are_bounded_and_all_hear_of_it() {
     for page in &mut pages {
         assert_eq!(numbered(page).await["text"], "hello");
     }
+    drop(line);
     world.stop().await;
 }
 
@@ -170,5 +171,6 @@ async fn a_page_that_does_not_read_is_given_up_and_can_come_back() {
         (&frame["text"], &frame["sequence"]),
         (&json!("hello again"), &json!(count + 1))
     );
+    drop(line);
     world.stop().await;
 }
