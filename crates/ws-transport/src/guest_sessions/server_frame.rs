@@ -8,7 +8,8 @@ use crate::wire::Text;
 
 /// A frame of the gateway.
 ///
-/// `sequence` numbers the events of a session from 1 on, without gaps; frames without it are not sent again.
+/// `sequence` numbers the events of a session, each higher than the one before, by one as long as the gateway runs; after
+/// a restart it goes on higher. Frames without it are not sent again.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
