@@ -1,4 +1,4 @@
-//! The agent at the other end: a script, for now a short one.
+//! The agent at the other end: a short script.
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,290 @@
+//! What the inner loops of the steps cost, each beside the least that the layer below allows, in the same run.
+//!
+//! Rounds are interleaved, and of each figure the median is told. These loops wait for nothing, so their time is CPU
+//! time as long as the machine is not full.
+//!
+//! ```sh
+//! cargo bench -p journeys --bench steps
+//! ```
+#![expect(clippy::print_stdout, reason = "a bench tells its figures on stdout")]
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::error::Error;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use audit::{Action, Actor, Draft, Pseudonym, Tree, leaf_hash};
+use genesys_api::{Call as _, ChannelId, Clock, GuestId, Host, Now};
+use guest_payload::guest_sessions::Create;
+use guest_payload::{
+    Attributes, Choice, Consent, Evidence, Jurisdictions, NewSession, Policy, Request, Signals,
+};
+use http::HeaderMap;
+use ring::{digest, hmac};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use session_metrics::{Journey, Metrics};
+use token_window::Schedule;
+use webhook::{MessageId, Secret, Verifier, sign};
+use ws_transport::web_messaging::ServerFrame;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// How long a figure is measured in one round, about.
+const ROUND: Duration = Duration::from_millis(40);
+/// Rounds that are counted.
+const ROUNDS: usize = 7;
+/// Sessions at which growth is shown.
+const FEW: u32 = 10_000;
+const MANY: u32 = 1_000_000;
+
+fn main() -> Outcome<()> {
+    let clock = Clock::system();
+    let mut rows = Vec::new();
+    webhooks(&mut rows, clock.now())?;
+    log(&mut rows, clock.now())?;
+    schedule(&mut rows, clock.now().instant)?;
+    metrics(&mut rows, clock.now().instant);
+    payload(&mut rows, clock.now())?;
+    frames(&mut rows);
+
+    let count = |row: &mut Row, times: u32| {
+        let before = clock.now().instant;
+        for _ in 0..times {
+            (row.run)();
+        }
+        clock.now().instant - before
+    };
+    for row in &mut rows {
+        while count(row, row.times) < ROUND / 4 {
+            row.times *= 2;
+        }
+        row.times *= 4;
+    }
+    for _ in 0..ROUNDS {
+        for row in &mut rows {
+            let nanoseconds = count(row, row.times).as_secs_f64() * 1e9;
+            row.rounds.push(nanoseconds / f64::from(row.times));
+        }
+    }
+    report(&mut rows);
+    Ok(())
+}
+
+/// One figure of the table.
+struct Row {
+    what: &'static str,
+    kind: Kind,
+    run: Box<dyn FnMut()>,
+    /// How often it runs in one round.
+    times: u32,
+    /// Nanoseconds of one run.
+    rounds: Vec<f64>,
+}
+
+enum Kind {
+    /// What the rows after it are compared with.
+    Floor,
+    Ours,
+}
+
+fn row<T>(rows: &mut Vec<Row>, kind: Kind, what: &'static str, mut work: impl FnMut() -> T + 'static) {
+    rows.push(Row {
+        what,
+        kind,
+        run: Box::new(move || {
+            black_box(work());
+        }),
+        times: 1,
+        rounds: Vec::new(),
+    });
+}
+
+fn report(rows: &mut [Row]) {
+    println!("Nanoseconds, medians of {ROUNDS} rounds:\n");
+    let mut floor = f64::NAN;
+    for row in rows {
+        row.rounds.sort_by(f64::total_cmp);
+        let median = row.rounds[ROUNDS / 2];
+        match row.kind {
+            Kind::Floor => {
+                floor = median;
+                println!("{:60}{median:>10.1}", row.what);
+            }
+            Kind::Ours => println!("{:60}{median:>10.1}{:>10.2} x", row.what, median / floor),
+        }
+    }
+}
+
+fn webhooks(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
+    let body = vec![b'x'; 1024];
+    let id = MessageId::generate([7; 16]);
+    let secret = Secret::from_bytes(&[9; 32])?;
+
+    let mut signed = format!("{id}.{}.", now.utc.unix_timestamp()).into_bytes();
+    signed.extend(&body);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &[9; 32]);
+    row(rows, Kind::Floor, "HMAC-SHA256 of 1 KiB", move || {
+        hmac::sign(&key, &signed)
+    });
+
+    let mut headers = HeaderMap::new();
+    sign(&secret, &[], &id, now.utc, &body).insert_into(&mut headers);
+    let (to_sign, signer) = (body.clone(), secret.clone());
+    row(rows, Kind::Ours, "webhook: sign 1 KiB", move || {
+        sign(&signer, &[], &id, now.utc, &to_sign)
+    });
+    let verifier = Verifier::new([secret]);
+    row(rows, Kind::Ours, "webhook: verify 1 KiB", move || {
+        verifier.verify(&headers, &body, now.utc).is_ok()
+    });
+    Ok(())
+}
+
+fn log(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
+    let draft = Draft::new(now.utc, Actor::client("bench"), Action::SessionCreated)
+        .subject(Pseudonym::of(&[3; 32], "f93df19e-a328-4ea2-bdc7-a9346171a288"))
+        .detail("marketing", "granted, on (tutorial-strict/EU/marketing)")
+        .detail(
+            "personalization",
+            "granted, on (tutorial-strict/EU/personalization)",
+        )
+        .detail("policy", "tutorial-strict 1.0.0")
+        .detail("jurisdiction", "EU");
+    let line = draft.seal(1, "guest-gateway/audit")?;
+    row(rows, Kind::Floor, "SHA-256 of an audit entry", move || {
+        digest::digest(&digest::SHA256, &line)
+    });
+    let mut tree = Tree::new();
+    row(
+        rows,
+        Kind::Ours,
+        "audit: canonical JSON, hash, and place in the tree",
+        move || {
+            let line = draft.seal(tree.size(), "guest-gateway/audit");
+            tree.append(leaf_hash(line.as_deref().unwrap_or_default()));
+        },
+    );
+    Ok(())
+}
+
+fn schedule(rows: &mut Vec<Row>, now: Instant) -> Outcome<()> {
+    let lifetime = Duration::from_secs(3_600);
+    // in no order, so that neighbours in time are none in memory; each comes back as the last, as after a renewal
+    let due = move |session: u32| {
+        let place = u64::from(session) * 611_953 % u64::from(MANY);
+        now + lifetime.mul_f64(place as f64 / f64::from(MANY))
+    };
+    let mut heap: BinaryHeap<_> = (0..MANY)
+        .map(|session| Reverse((due(session), session)))
+        .collect();
+    row(
+        rows,
+        Kind::Floor,
+        "a binary heap of 1,000,000: pop and push",
+        move || {
+            if let Some(Reverse((at, session))) = heap.pop() {
+                heap.push(Reverse((at + lifetime, session)));
+            }
+        },
+    );
+    for (sessions, rotate, idle) in [
+        (
+            FEW,
+            "token-window: pop what is due and reschedule, at 10,000",
+            "token-window: nothing is due, at 10,000",
+        ),
+        (
+            MANY,
+            "token-window: pop what is due and reschedule, at 1,000,000",
+            "token-window: nothing is due, at 1,000,000",
+        ),
+    ] {
+        let mut schedule = Schedule::new(MANY as usize);
+        for session in 0..sessions {
+            schedule.insert(session, due(session))?;
+        }
+        let mut resting = schedule.clone();
+        row(rows, Kind::Ours, rotate, move || {
+            let at = schedule.next_deadline()?;
+            let session = schedule.pop_due(at)?;
+            schedule.insert(session, at + lifetime).ok()
+        });
+        let before = now - lifetime;
+        row(rows, Kind::Ours, idle, move || resting.pop_due(before));
+    }
+    Ok(())
+}
+
+fn metrics(rows: &mut Vec<Row>, now: Instant) {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+    row(rows, Kind::Floor, "one atomic addition", || {
+        COUNTER.fetch_add(1, Ordering::Release)
+    });
+    let metrics = Metrics::new();
+    row(rows, Kind::Ours, "session-metrics: record an event", move || {
+        metrics.record(Journey::begin(now).1);
+    });
+    let metrics = Metrics::new();
+    row(rows, Kind::Ours, "session-metrics: snapshot", move || {
+        metrics.snapshot()
+    });
+}
+
+fn payload(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
+    let host: Host = "https://127.0.0.1".parse()?;
+    let channel: ChannelId = "channel".parse()?;
+    let guest: GuestId = "a382603a-ba10-4859-8d8d-9077ae4b51e0".parse()?;
+    let jurisdictions: Jurisdictions = "EU".parse()?;
+    let policy = Policy::find("tutorial-strict")?;
+    let mut attributes = Attributes::new();
+    attributes.insert("source", "web")?;
+    let consent = Consent {
+        marketing: Choice::Granted,
+        personalization: Choice::Granted,
+        analytics: Choice::Granted,
+        evidence: Evidence::at(now.utc),
+    };
+    let build = move || {
+        let decision = policy.decide(&Request {
+            jurisdictions: &jurisdictions,
+            signals: Signals::default(),
+            consent,
+        });
+        let new = NewSession::new(channel.clone(), guest.clone(), decision, attributes.clone()).ok()?;
+        Some(Create(&new).request(&host))
+    };
+    let request = build().ok_or("the policy refuses its own example")?;
+    let body: Value = serde_json::from_slice(request.body())?;
+    row(
+        rows,
+        Kind::Floor,
+        "serde_json: write the body of a creation",
+        move || body.to_string(),
+    );
+    row(
+        rows,
+        Kind::Ours,
+        "guest-payload: decide consent and build the request",
+        build,
+    );
+    Ok(())
+}
+
+fn frames(rows: &mut Vec<Row>) {
+    row(
+        rows,
+        Kind::Floor,
+        "serde_json: walk over a frame of 500 B",
+        || serde_json::from_str::<&RawValue>(FRAME).is_ok(),
+    );
+    row(rows, Kind::Ours, "ws-transport: read a frame of 500 B", || {
+        ServerFrame::parse(FRAME).is_ok()
+    });
+}
+
+/// A message of an agent, as Genesys Cloud sends it.
+const FRAME: &str = r#"{"type":"message","class":"StructuredMessage","code":200,"body":{"text":"The blue one is back in stock from Monday on. Shall I put one aside for you?","type":"Text","direction":"Outbound","id":"d5a1c8a2-6f3b-4c6e-9d53-0e2f7b1a4c11","channel":{"time":"2026-11-22T12:30:00.000Z","messageId":"d5a1c8a2-6f3b-4c6e-9d53-0e2f7b1a4c11","type":"Private","to":{"id":"f93df19e"},"from":{"nickname":"Ann","type":"Agent"}},"originatingEntity":"Human","metadata":{"correlationId":"4f1d9c52-72a4"}}}"#;
