@@ -20,8 +20,8 @@ use crate::{Egress, Error, Stream, Tls};
 
 /// How long a connection that nobody uses is kept.
 const POOL_IDLE: Duration = Duration::from_secs(60);
-/// How many such connections are kept for one host.
-const POOL_SIZE: usize = 32;
+/// How many such connections are kept for one host: what a burst opened is there for the next one.
+const POOL_SIZE: usize = 256;
 /// Upper bound of a connection's read buffer, and so of a response's head.
 const HEAD_LIMIT: usize = 64 * 1024;
 /// A longer time limit means this: it keeps arithmetic on deadlines from overflowing.

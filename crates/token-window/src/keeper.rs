@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use crate::{Event, Failure, Reason, Renewal, Rotation, Status, Tokens};
 
 /// Events kept for a listener that lags behind; then it loses the oldest.
-const MOST_EVENTS: usize = 64;
+const MOST_EVENTS: usize = 8;
 
 /// Makes one attempt to renew a token.
 pub trait Renew: Send + Sync + 'static {
@@ -144,7 +144,7 @@ impl Keeper {
         }
     }
 
-    /// Listens to what happens from now on. A listener that lags more than 64 events behind loses the oldest.
+    /// Listens to what happens from now on. A listener that lags more than 8 events behind loses the oldest.
     #[must_use]
     pub fn events(&self) -> Events {
         Events {
