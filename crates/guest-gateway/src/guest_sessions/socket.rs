@@ -266,7 +266,11 @@ impl Patience {
     /// Tells the guest what is wrong with a frame. After the fifth the socket ends.
     async fn answer(&mut self, socket: &mut Socket, what: &str) -> Result<(), Farewell> {
         self.bad_frames += 1;
-        if socket.send(error("bad.frame", what)).await.is_err() {
+        if socket
+            .send(ServerFrame::error("bad.frame", what).to_json())
+            .await
+            .is_err()
+        {
             return Err(Farewell::Gone);
         }
         if self.bad_frames == BAD_FRAMES {
@@ -294,7 +298,7 @@ enum Farewell {
 impl Farewell {
     fn error(code: &str, message: &str) -> Self {
         Self::Error {
-            frame: error(code, message),
+            frame: ServerFrame::error(code, message).to_json(),
             code: 1008,
         }
     }
@@ -332,15 +336,6 @@ fn refused(error: &DirectError) -> Farewell {
         _ => "service.unavailable",
     };
     Farewell::error(code, &error.to_string())
-}
-
-fn error(code: &str, message: &str) -> String {
-    ServerFrame::Error {
-        code: code.into(),
-        message: message.into(),
-        retry_after: None,
-    }
-    .to_json()
 }
 
 fn stranger(id: &SessionId, error: &OriginError) -> Refusal {

@@ -235,7 +235,7 @@ impl Relay {
                 let (gap, missed) = self.replay.after(after);
                 if gap {
                     let text = "more was missed than is kept: read the history of the conversation";
-                    frames.push(error("replay.incomplete", text).into());
+                    frames.push(ServerFrame::error("replay.incomplete", text).to_json().into());
                 }
                 frames.extend(missed.cloned());
             }
@@ -359,7 +359,7 @@ impl Relay {
         let (code, reason) = match stop {
             Stop::Leaving => (1001, "the gateway goes away"),
             Stop::Broken { code, message } => {
-                self.tell(error(code, &message).into());
+                self.tell(ServerFrame::error(code, &message).to_json().into());
                 (1011, "see the error frame")
             }
             Stop::Ended(reason) => {
@@ -412,15 +412,6 @@ fn failed(id: MessageId, code: &'static str, message: &str) -> Arc<str> {
 fn doubted(id: MessageId) -> Arc<str> {
     let text = "the connection to Genesys was lost before it was acknowledged: it may have arrived";
     failed(id, "in.doubt", text)
-}
-
-fn error(code: &str, message: &str) -> String {
-    ServerFrame::Error {
-        code: code.into(),
-        message: message.into(),
-        retry_after: None,
-    }
-    .to_json()
 }
 
 fn sender(author: &Author) -> Sender<'_> {

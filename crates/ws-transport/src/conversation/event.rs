@@ -169,12 +169,12 @@ pub enum Loss {
     NoAnswer,
     /// Events were not read, and too many came.
     Overrun,
-    /// The upgrade was refused, for now.
+    /// The upgrade was refused, by a status that may pass.
     Refused {
         /// HTTP status.
         status: u16,
     },
-    /// The service could not configure the session, for now.
+    /// The service could not configure the session, by an error that may pass.
     Rejected(Refusal),
     /// Two pings were not answered.
     Silent,

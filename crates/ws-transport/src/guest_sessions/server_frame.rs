@@ -123,6 +123,16 @@ impl<'a> ServerFrame<'a> {
         serde_json::from_str(text).ok()
     }
 
+    /// A refusal that names no time to wait.
+    #[must_use]
+    pub fn error(code: &'a str, message: &'a str) -> Self {
+        Self::Error {
+            code: code.into(),
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
     /// The frame as it travels.
     ///
     /// # Panics

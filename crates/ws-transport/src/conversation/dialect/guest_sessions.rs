@@ -221,7 +221,7 @@ impl Dialect for GuestSessionsDialect {
     }
 
     fn is_final(&self, status: u16) -> bool {
-        // the gateway names what is for now: a timeout and a limit; all else at fault is the request
+        // a timeout and a limit pass; all else is a fault of the request
         (400..500).contains(&status) && !matches!(status, 408 | 425 | 429)
     }
 
