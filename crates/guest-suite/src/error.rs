@@ -185,6 +185,7 @@ impl From<SendError> for Error {
 impl From<Ending> for Error {
     fn from(ending: Ending) -> Self {
         let kind = match &ending {
+            Ending::AuthorizationRequired(_) => ErrorKind::Credentials,
             Ending::LoggedOut | Ending::SessionEnded { .. } | Ending::SessionExpired => ErrorKind::Ended,
             Ending::Refused { status: 403 } => ErrorKind::Invalid,
             Ending::Refused { status: 409 } => ErrorKind::Ended,

@@ -6,7 +6,9 @@ use guest_payload::guest_sessions::Session;
 use guest_payload::{ConsentChange, Signals};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
-use token_window::{Events, Failure, Intent, Jitter, Keeper, Renew, Renewal, Renewed, Rotation, Window};
+use token_window::{
+    Events, Failure, Intent, Jitter, KeepError, Keeper, Renew, Renewal, Renewed, Rotation, Window,
+};
 use tokio::task::AbortHandle;
 use ws_transport::client::{Connection, Handle, Settings};
 use ws_transport::guest_sessions::TokenPlacement;
@@ -33,7 +35,11 @@ pub struct GuestSession {
 #[derive(Debug)]
 enum Link {
     Direct(Box<Conversation>),
-    Remote { connection: Connection, _feed: Feed },
+    Remote {
+        connection: Connection,
+        keeper: Keeper,
+        _feed: Feed,
+    },
 }
 
 /// Hands rotated tokens to an open connection, for its next reconnect.
@@ -272,6 +278,7 @@ impl GuestSession {
         let feed = tokio::spawn(feed(self.keeper.clone(), renewals, connection.handle())).abort_handle();
         Ok(Link::Remote {
             connection,
+            keeper: self.keeper.clone(),
             _feed: Feed(feed),
         })
     }
@@ -289,7 +296,27 @@ impl Link {
     async fn next_event(&mut self) -> Option<Event> {
         match self {
             Self::Direct(conversation) => conversation.next_event().await,
-            Self::Remote { connection, .. } => connection.next_event().await,
+            Self::Remote {
+                connection, keeper, ..
+            } => {
+                let event = connection.next_event().await;
+                if let Some(Event::TokenNeeded { .. }) = event {
+                    tokio::spawn(mend(keeper.clone(), connection.handle()));
+                }
+                event
+            }
+        }
+    }
+}
+
+/// The token did not outlive an outage: the feed passes the next one on; if there is none, that is the end.
+async fn mend(keeper: Keeper, connection: Handle) {
+    match keeper.renew_now().await {
+        // what failed is tried again in its time, and the conversation waits for it
+        Ok(_) | Err(KeepError::Failed { .. }) => {}
+        Err(error) => {
+            tracing::warn!(%error, "the token of the conversation cannot be renewed");
+            connection.decline_token();
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use genesys_api::{Clock, entropy};
+use genesys_api::{Clock, Now, entropy};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -18,7 +18,8 @@ use self::task::Task;
 use crate::conversation::LONGEST_GOODBYE;
 use crate::web_messaging::CustomAttributes;
 use crate::{
-    AdmittedOrigin, Contract, Conversation, Event, Farewell, MessageId, SendError, SocketUrl, State,
+    AdmittedOrigin, Contract, Conversation, Delivery, Event, Farewell, MessageId, RequestError, SendError,
+    SocketUrl, State,
 };
 
 /// Events that may wait for the application. When they are that many the socket is no longer read, until some are.
@@ -208,10 +209,92 @@ impl Handle {
         self.shared.to_task.notify_one();
     }
 
-    /// Uses another access token from the next connection on; the socket stays open. Whoever renews the token calls
-    /// this, before the old one expires.
+    /// There is no other token: see [`Conversation::decline_token`].
+    pub fn decline_token(&self) {
+        self.shared.lock().decline_token();
+        self.shared.to_task.notify_one();
+        self.shared.to_application.notify_one();
+    }
+
+    /// Where a message stands: see [`Conversation::delivery`].
+    #[must_use]
+    pub fn delivery(&self, id: MessageId) -> Option<Delivery> {
+        self.shared.lock().delivery(id)
+    }
+
+    /// Asks whether the service is well: see [`Conversation::check_health`].
+    ///
+    /// # Errors
+    /// If it cannot be asked.
+    pub fn check_health(&self) -> Result<(), RequestError> {
+        self.ask(|conversation, _| conversation.check_health())
+    }
+
+    /// Reads a page of the history, from 1: see [`Conversation::read_history`].
+    ///
+    /// # Errors
+    /// If it cannot be asked for.
+    pub fn read_history(&self, page: u32) -> Result<(), RequestError> {
+        self.ask(|conversation, now| conversation.read_history(page, now))
+    }
+
+    /// Clears the conversation: see [`Conversation::clear`].
+    ///
+    /// # Errors
+    /// If it cannot be asked for.
+    pub fn clear(&self) -> Result<(), RequestError> {
+        self.ask(Conversation::clear)
+    }
+
+    /// Leaves a read-only conversation for a new one: see [`Conversation::start_new`].
+    ///
+    /// # Errors
+    /// If it is not read-only, or not connected.
+    pub fn start_new(&self) -> Result<(), RequestError> {
+        self.ask(Conversation::start_new)
+    }
+
+    /// Signs the guest in on the present session: see [`Conversation::step_up`].
+    ///
+    /// # Errors
+    /// If the session is not ready for it.
+    pub fn step_up(&self, jwt: SecretString) -> Result<(), RequestError> {
+        self.ask(|conversation, now| conversation.step_up(jwt, now))
+    }
+
+    /// Keeps the frame behind each event: see [`Conversation::keep_frames`].
+    pub fn keep_frames(&self) {
+        self.shared.lock().keep_frames();
+    }
+
+    /// The frame behind the event read last: see [`Conversation::raw`].
+    #[must_use]
+    pub fn raw(&self) -> Option<String> {
+        self.shared.lock().raw().map(str::to_owned)
+    }
+
+    /// Drops the wait before the next connection, if there is one.
+    pub fn reconnect_now(&self) {
+        let now = self.shared.clock.now();
+        self.shared.lock().connect(now);
+        self.shared.to_task.notify_one();
+    }
+
+    fn ask(
+        &self,
+        ask: impl FnOnce(&mut Conversation, Now) -> Result<(), RequestError>,
+    ) -> Result<(), RequestError> {
+        let now = self.shared.clock.now();
+        ask(&mut self.shared.lock(), now)?;
+        self.shared.to_task.notify_one();
+        Ok(())
+    }
+
+    /// Uses another token from the next connection on, or at once if [`Event::TokenNeeded`] asked for it; the socket
+    /// stays open. Whoever renews the token calls this, before the old one expires.
     pub fn update_token(&self, token: SecretString) {
         self.shared.lock().update_token(token);
+        self.shared.to_task.notify_one();
     }
 
     /// Replaces the custom attributes that go out with the next message, so that what the guest no longer agrees to

@@ -1,6 +1,6 @@
 //! The two contracts that a conversation can be held under. Which one is configuration, never guessed.
 
-use genesys_api::{DeploymentId, SessionId};
+use genesys_api::{DeploymentId, Host, SessionId};
 use secrecy::SecretString;
 
 use crate::guest_sessions::TokenPlacement;
@@ -57,8 +57,10 @@ pub struct WebMessaging {
     pub(crate) deployment: DeploymentId,
     pub(crate) token: SecretString,
     pub(crate) attributes: CustomAttributes,
-    pub(crate) autostart: bool,
     pub(crate) farewell: Farewell,
+    pub(crate) api: Option<Host>,
+    pub(crate) jwt: Option<SecretString>,
+    pub(crate) rules: DeploymentRules,
 }
 
 impl WebMessaging {
@@ -70,8 +72,10 @@ impl WebMessaging {
             deployment,
             token,
             attributes: CustomAttributes::default(),
-            autostart: false,
             farewell: Farewell::Leave,
+            api: None,
+            jwt: None,
+            rules: DeploymentRules::default(),
         }
     }
 
@@ -87,7 +91,31 @@ impl WebMessaging {
     /// where the deployment has autostart enabled.
     #[must_use]
     pub fn with_autostart(mut self) -> Self {
-        self.autostart = true;
+        self.rules.autostart = true;
+        self
+    }
+
+    /// Obeys the deployment's configuration.
+    #[must_use]
+    pub fn obeying(mut self, rules: DeploymentRules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Reads the history at this host, `https://api.` and the domain, so that a reconnect loses nothing. Without it,
+    /// what was sent and not acknowledged when a connection was lost stays in doubt, and what was said meanwhile is
+    /// missed.
+    #[must_use]
+    pub fn with_history_at(mut self, api: Host) -> Self {
+        self.api = Some(api);
+        self
+    }
+
+    /// The guest is signed in: `jwt` is what the exchange of the authorization code gave. It lives for 15 minutes at
+    /// most and is needed again by each connection: see [`Event::TokenNeeded`](crate::Event::TokenNeeded).
+    #[must_use]
+    pub fn signed_in(mut self, jwt: SecretString) -> Self {
+        self.jwt = Some(jwt);
         self
     }
 
@@ -97,6 +125,38 @@ impl WebMessaging {
     pub fn with_farewell(mut self, farewell: Farewell) -> Self {
         self.farewell = farewell;
         self
+    }
+}
+
+/// What a deployment lets its guests do, as its configuration says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the switches of a deployment's configuration, which are independent of each other"
+)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "plain flags, made by whoever read the configuration"
+)]
+pub struct DeploymentRules {
+    /// Files may be sent. Default: yes.
+    pub attachments: bool,
+    /// A new session joins by itself. Default: no.
+    pub autostart: bool,
+    /// The guest may clear the conversation. Default: yes; the service has the last word.
+    pub clear: bool,
+    /// The guest's typing is shown to the agent. Default: yes.
+    pub typing: bool,
+}
+
+impl Default for DeploymentRules {
+    fn default() -> Self {
+        Self {
+            attachments: true,
+            autostart: false,
+            clear: true,
+            typing: true,
+        }
     }
 }
 

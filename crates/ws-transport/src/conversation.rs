@@ -19,12 +19,20 @@
 //! | `end` | `Closed` | `Closed` | `Closing` | `Closing` | `Closed` | sooner, if told so | – |
 
 mod backoff;
+mod delivery;
 mod dialect;
 mod event;
+mod health;
 mod hearing;
 mod heartbeat;
 mod leaving;
+mod library;
 mod outbox;
+mod pacing;
+mod queue;
+mod recovery;
+mod renewal;
+mod request;
 mod seen;
 mod state;
 
@@ -32,18 +40,25 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use genesys_api::Now;
-use secrecy::SecretString;
 use time::OffsetDateTime;
 
 use self::backoff::Backoff;
-use self::dialect::Dialect;
+pub use self::delivery::Delivery;
+pub(crate) use self::dialect::read_message;
+use self::dialect::{Dialect, Errand, Parting};
 pub use self::event::{CloseInfo, Ending, Event, FailureReason, Loss, Refusal, Session};
+use self::health::{Health, Sign};
 pub use self::heartbeat::{Beat, Heartbeat};
 use self::leaving::Goodbye;
 #[cfg(feature = "client")]
 pub(crate) use self::leaving::LONGEST_GOODBYE;
+pub use self::library::HistoryFailure;
+use self::library::Library;
 use self::outbox::Outbox;
 pub use self::outbox::SendError;
+use self::queue::{EVENT_LIMIT, Queue};
+use self::renewal::Renewal;
+pub use self::request::RequestError;
 use self::seen::Seen;
 pub use self::state::{Command, Reason, State, Transmit};
 use crate::web_messaging::CustomAttributes;
@@ -52,11 +67,9 @@ use crate::{AdmittedOrigin, ClientHandshake, Contract, MessageId, RawFrame, Sock
 /// How long a connection may take, with its upgrade.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the service may take to configure the session.
-const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two typing indicators (Genesys' guidance).
 const TYPING_INTERVAL: Duration = Duration::from_secs(5);
-/// Most events that wait to be polled.
-const EVENT_LIMIT: usize = 1024;
 
 /// A guest's conversation.
 #[derive(Debug)]
@@ -80,19 +93,31 @@ pub struct Conversation {
     greet: bool,
     /// Since we leave.
     goodbye: Option<Goodbye>,
-    expires_at: Option<OffsetDateTime>,
+    /// The next configuration is for a fresh conversation.
+    start_new: bool,
+    /// The guest is being signed in on a session that was configured without.
+    stepping: bool,
+    renewal: Renewal,
+    health: Health,
+    library: Option<Box<Library>>,
+    /// When the last socket was lost.
+    lost_at: Option<Instant>,
     seen: Seen,
     command: Option<Command>,
     transmits: VecDeque<Transmit>,
-    events: VecDeque<Event>,
+    events: Queue,
 }
 
 impl Conversation {
     /// A conversation that is not yet connected.
     #[must_use]
     pub fn new(contract: Contract) -> Self {
+        let dialect = dialect::of(contract);
+        let library = dialect
+            .history_host()
+            .map(|host| Box::new(Library::new(host.clone())));
         Self {
-            dialect: dialect::of(contract),
+            dialect,
             state: State::Idle,
             socket: false,
             loss: None,
@@ -105,11 +130,16 @@ impl Conversation {
             was_configured: false,
             greet: false,
             goodbye: None,
-            expires_at: None,
+            start_new: false,
+            stepping: false,
+            renewal: Renewal::default(),
+            health: Health::default(),
+            library,
+            lost_at: None,
             seen: Seen::default(),
             command: None,
             transmits: VecDeque::new(),
-            events: VecDeque::new(),
+            events: Queue::default(),
         }
     }
 
@@ -122,18 +152,22 @@ impl Conversation {
     /// When the session expires, as far as the service said.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
-        self.expires_at
+        self.health.expires_at()
+    }
+
+    /// Where a message of the guest stands; `None` if it was never taken. The last 64 that ended are remembered, and
+    /// the last 256 in doubt.
+    #[must_use]
+    pub fn delivery(&self, id: MessageId) -> Option<Delivery> {
+        self.outbox.delivery(id)
     }
 
     /// The upgrade to make when told to [`Command::Connect`].
     pub fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake {
+        if let Some(library) = &mut self.library {
+            library.origin = Some(origin.origin().clone());
+        }
         self.dialect.handshake(url, origin)
-    }
-
-    /// Uses another access token from the next connection on; the present one stays. Under `web-messaging` this does
-    /// nothing: the token is the session itself.
-    pub fn update_token(&mut self, token: SecretString) {
-        self.dialect.update_token(token);
     }
 
     /// Replaces the custom attributes: from now on no frame carries another value than these. The next message
@@ -147,9 +181,18 @@ impl Conversation {
     /// Connects for the first time, or at once where a wait is on.
     pub fn connect(&mut self, now: Now) {
         if matches!(self.state, State::Idle | State::Reconnecting) {
+            self.stop_awaiting();
             self.state = State::Connecting;
             self.command = Some(Command::Connect);
             self.deadline = Some((now.instant + CONNECT_TIMEOUT, Reason::ConnectTimeout));
+        }
+    }
+
+    /// A limit on new connections holds [`Command::Connect`] back until then: only after that does the time that a
+    /// connection may take begin.
+    pub fn handle_connect_deferred(&mut self, until: Instant) {
+        if let Some((at, Reason::ConnectTimeout)) = &mut self.deadline {
+            *at = until + CONNECT_TIMEOUT;
         }
     }
 
@@ -170,7 +213,8 @@ impl Conversation {
         }
     }
 
-    /// Shows that the guest is typing. More than once in 5 s, and outside of a ready session, it does nothing.
+    /// Shows that the guest is typing. More than once in 5 s, unless a message was accepted since, it does nothing; nor
+    /// does it outside of a ready session, or where the deployment does not show it.
     pub fn send_typing(&mut self, now: Now) {
         let too_soon = self
             .typed
@@ -178,7 +222,8 @@ impl Conversation {
         if self.state == State::Configured
             && self.socket
             && !too_soon
-            && self.outbox.count_request(now.instant)
+            && self.dialect.rules().typing
+            && self.outbox.pacing.request(now.instant).is_ok()
         {
             self.typed = Some(now.instant);
             self.transmits.push_back(Transmit::Frame(self.dialect.typing()));
@@ -193,7 +238,7 @@ impl Conversation {
         self.state = State::Configuring;
         self.socket = true;
         self.heartbeat = Some(Heartbeat::new(now.instant));
-        self.outbox.handle_connected();
+        self.outbox.pacing.handle_connected();
         self.configure(now);
     }
 
@@ -207,15 +252,16 @@ impl Conversation {
             self.disconnect(Loss::Overrun);
             return;
         }
+        self.events.handle_frame(text);
         match self.dialect.hear(text, now) {
             Some(heard) => self.heard(heard, now),
             None => {
                 let class = serde_json::from_str::<Class<'_>>(text).ok();
                 let class = class.and_then(|class| class.class.or(class.kind));
-                self.events
-                    .push_back(Event::Unknown(RawFrame::new(class.as_deref(), text)));
+                self.tell(Event::Unknown(RawFrame::new(class.as_deref(), text)));
             }
         }
+        self.events.handle_frame_end();
     }
 
     /// Something else came: a ping, a pong, or any byte at all.
@@ -232,12 +278,15 @@ impl Conversation {
             State::Idle | State::Reconnecting | State::Closed | State::Failed => {}
             State::Closing => self.finish(Ending::ByUs),
             State::Connecting | State::Configuring | State::Configured | State::ReadOnly => {
-                if let Some(loss) = self.loss.take() {
-                    self.reconnect(loss, None, now, random);
-                } else if let Some(ending) = self.dialect.ending(&close) {
-                    self.finish(ending);
-                } else {
-                    self.reconnect(Loss::Closed(close), None, now, random);
+                let parting = self.dialect.ending(&close);
+                match (self.loss.take(), parting) {
+                    (Some(Loss::Rejected(refusal)), _) if std::mem::take(&mut self.renewal.after_loss) => {
+                        self.need_token_unconnected(refusal, now);
+                    }
+                    (Some(loss), _) => self.reconnect(loss, None, now, random),
+                    (None, Some(Parting::Ended(ending))) => self.finish(ending),
+                    (None, Some(Parting::TokenNeeded(refusal))) => self.need_token_unconnected(refusal, now),
+                    (None, None) => self.reconnect(Loss::Closed(close), None, now, random),
                 }
             }
         }
@@ -249,7 +298,10 @@ impl Conversation {
             return;
         }
         self.loss = None;
-        if self.dialect.is_final(status) {
+        if self.dialect.wants_token(status) {
+            let refusal = Refusal::new(status, "the handshake was not authorised");
+            self.need_token_unconnected(refusal, now);
+        } else if self.dialect.is_final(status) {
             self.finish(Ending::Refused { status });
         } else {
             self.reconnect(Loss::Refused { status }, retry_after, now, random);
@@ -260,7 +312,9 @@ impl Conversation {
     pub fn handle_timeout(&mut self, now: Now) {
         if let Some((_, reason)) = self.deadline.take_if(|(at, _)| *at <= now.instant) {
             match reason {
-                Reason::ConnectTimeout | Reason::ConfigureTimeout => self.disconnect(Loss::NoAnswer),
+                Reason::ConnectTimeout | Reason::ConfigureTimeout | Reason::StartNew => {
+                    self.disconnect(Loss::NoAnswer);
+                }
                 Reason::Configure => self.configure(now),
                 Reason::Drain => self.say_farewell(now),
                 Reason::Farewell => self.close(now),
@@ -271,7 +325,8 @@ impl Conversation {
                     self.finish(Ending::ByUs);
                 }
                 Reason::Reconnect => self.connect(now),
-                Reason::Heartbeat | Reason::Pace => {}
+                Reason::Token => self.handle_no_token(),
+                Reason::Expiry | Reason::Heartbeat | Reason::History | Reason::Pace => {}
             }
         }
         self.pace.take_if(|at| *at <= now.instant);
@@ -286,16 +341,29 @@ impl Conversation {
             Some(Beat::Dead) => self.disconnect(Loss::Silent),
             Some(Beat::Ping) => {
                 self.transmits.push_back(Transmit::Ping);
-                let doubted = self.outbox.doubt_overdue(self.pings());
-                self.doubt(doubted);
+                if self.outbox.doubt_overdue(self.pings()) {
+                    self.recover_overdue(now);
+                }
             }
             None => {}
         }
+        if matches!(self.state, State::Configured | State::ReadOnly) {
+            match self.health.handle_timeout(now) {
+                Some(Sign::Expired) => self.finish(Ending::SessionExpired),
+                Some(Sign::Expiring(at)) => self.tell(Event::SessionExpiring { at: Some(at) }),
+                None => {}
+            }
+        }
+        self.advance_history(now);
     }
 
     /// What to do with the connection, if anything.
     pub fn poll_command(&mut self) -> Option<Command> {
-        self.command.take()
+        if let Some(command) = self.command.take() {
+            return Some(command);
+        }
+        let read = self.library.as_mut()?.command.take();
+        read.map(Command::ReadHistory)
     }
 
     /// The next thing for the socket, if there is one and the limits let it pass.
@@ -304,21 +372,37 @@ impl Conversation {
             return Some(transmit);
         }
         let draining = self.state == State::Closing && matches!(self.deadline, Some((_, Reason::Drain)));
-        if !self.socket || !(self.state == State::Configured || draining) {
+        if !self.socket || !(matches!(self.state, State::Configured | State::ReadOnly) || draining) {
             return None;
         }
-        if self.state == State::Configured
-            && std::mem::take(&mut self.greet)
-            && let Some(greeting) = self.dialect.greeting()
-        {
-            self.outbox.count_request(now.instant);
-            return Some(Transmit::Frame(greeting));
+        self.pace = None;
+        if self.health.wants_echo() {
+            match self.outbox.pacing.echo(now.instant) {
+                Ok(()) => {
+                    self.health.handle_asked();
+                    return self.dialect.errand(Errand::Echo).map(Transmit::Frame);
+                }
+                Err(at) => self.pace = Some(at),
+            }
         }
-        let pings = self.pings();
-        match self.outbox.next(now.instant, pings) {
-            Ok(Some((id, text))) => return Some(Transmit::Frame(self.dialect.message(id, text))),
-            Ok(None) => self.pace = None,
-            Err(at) => self.pace = Some(at),
+        if self.state == State::Configured && self.greet {
+            match self.outbox.pacing.request(now.instant) {
+                Ok(()) => {
+                    self.greet = false;
+                    if let Some(greeting) = self.dialect.greeting() {
+                        return Some(Transmit::Frame(greeting));
+                    }
+                }
+                Err(at) => self.wake_at(at),
+            }
+        }
+        if !self.is_deciding() {
+            let pings = self.pings();
+            match self.outbox.next(now, pings) {
+                Ok(Some((id, text))) => return Some(Transmit::Frame(self.dialect.message(id, text))),
+                Ok(None) => {}
+                Err(at) => self.wake_at(at),
+            }
         }
         if draining && self.outbox.is_idle() {
             self.say_farewell(now);
@@ -328,7 +412,7 @@ impl Conversation {
 
     /// The next event, if there is one.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop()
     }
 
     /// Events that wait. A driver stops reading its socket when they are many; beyond 1,024 the socket is dropped.
@@ -343,17 +427,26 @@ impl Conversation {
         let heartbeat = self.heartbeat.as_ref().filter(|_| self.socket);
         let heartbeat = heartbeat.map(|heartbeat| (heartbeat.poll_timeout(), Reason::Heartbeat));
         let pace = self.pace.filter(|_| self.socket).map(|at| (at, Reason::Pace));
-        [self.deadline, heartbeat, pace]
+        let ready = self.socket && matches!(self.state, State::Configured | State::ReadOnly);
+        let expiry = self.health.poll_timeout().filter(|_| ready);
+        let expiry = expiry.map(|at| (at, Reason::Expiry));
+        let history = self.library.as_ref().filter(|_| ready);
+        let history = history.and_then(|library| library.poll_timeout());
+        let history = history.map(|at| (at, Reason::History));
+        [self.deadline, heartbeat, pace, expiry, history]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
     }
 
     fn configure(&mut self, now: Now) {
-        self.outbox.count_request(now.instant);
-        self.transmits
-            .push_back(Transmit::Frame(self.dialect.opening(now)));
-        self.deadline = Some((now.instant + CONFIGURE_TIMEOUT, Reason::ConfigureTimeout));
+        if let Err(at) = self.outbox.pacing.configure(now.instant) {
+            self.deadline = Some((at, Reason::Configure));
+            return;
+        }
+        let opening = self.dialect.opening(self.start_new, now);
+        self.transmits.push_back(Transmit::Frame(opening));
+        self.deadline = Some((now.instant + ANSWER_TIMEOUT, Reason::ConfigureTimeout));
     }
 
     /// Has the socket dropped, or its opening given up; `handle_closed` follows.
@@ -366,49 +459,86 @@ impl Conversation {
     }
 
     fn reconnect(&mut self, why: Loss, asked: Option<Duration>, now: Now, random: u64) {
+        self.handle_lost(now);
         let (attempt, after) = self.backoff.handle_lost(asked, now.instant, random);
         self.state = State::Reconnecting;
-        self.heartbeat = None;
-        self.transmits.clear();
         self.deadline = Some((now.instant + after, Reason::Reconnect));
-        self.events.push_back(Event::Reconnecting { attempt, after, why });
+        self.tell(Event::Reconnecting { attempt, after, why });
+    }
+
+    /// The socket is gone, and with it what was on it.
+    fn handle_lost(&mut self, now: Now) {
+        self.stop_awaiting();
+        self.heartbeat = None;
+        self.stepping = false;
+        self.lost_at = Some(now.instant);
+        self.transmits.clear();
+        self.health.handle_lost();
+        if self.dialect.resends() {
+            self.outbox.requeue_all();
+        } else {
+            self.outbox.doubt_sent();
+        }
+        self.handle_history_lost();
     }
 
     fn finish(&mut self, ending: Ending) {
         if self.state.is_over() {
             return;
         }
+        self.abandon_history();
         self.give_up_waiting(&FailureReason::Ended);
-        let doubted = self.outbox.doubt_sent();
-        self.doubt(doubted);
+        self.outbox.doubt_sent();
+        self.tell_doubts();
         self.transmits.clear();
         if self.socket && !matches!(self.deadline, Some((_, Reason::Close))) {
             self.transmits.push_back(GOODBYE);
         }
         self.state = match ending {
             Ending::ByUs | Ending::ClosedByServer { .. } | Ending::SessionEnded { .. } => State::Closed,
-            Ending::LoggedOut | Ending::Refused { .. } | Ending::Rejected(_) | Ending::SessionExpired => {
-                State::Failed
-            }
+            Ending::AuthorizationRequired(_)
+            | Ending::LoggedOut
+            | Ending::Refused { .. }
+            | Ending::Rejected(_)
+            | Ending::SessionExpired => State::Failed,
         };
         self.socket = false;
         self.loss = None;
         self.deadline = None;
-        self.events.push_back(Event::Ended(ending));
+        self.tell(Event::Ended(ending));
     }
 
     fn give_up_waiting(&mut self, reason: &FailureReason) {
-        let given_up = self.outbox.give_up_waiting();
-        self.events.extend(given_up.into_iter().map(|id| Event::Failed {
-            id,
-            reason: reason.clone(),
-        }));
+        for id in self.outbox.give_up_waiting(reason) {
+            let reason = reason.clone();
+            self.tell(Event::Failed { id, reason });
+        }
     }
 
-    fn doubt(&mut self, ids: Vec<MessageId>) {
+    /// What is in doubt, and not being decided, is told.
+    fn tell_doubts(&mut self) {
+        let ids = self.outbox.tell_doubts();
         if !ids.is_empty() {
-            self.events.push_back(Event::InDoubt { ids });
+            self.tell(Event::InDoubt { ids });
         }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let told = self.events.tell(event);
+        self.events.push(told);
+    }
+
+    /// Messages wait while it is decided whether older ones arrived.
+    fn is_deciding(&self) -> bool {
+        let recovering = self
+            .library
+            .as_ref()
+            .is_some_and(|library| library.is_recovering());
+        recovering && self.outbox.is_undecided()
+    }
+
+    fn wake_at(&mut self, at: Instant) {
+        self.pace = Some(self.pace.map_or(at, |pace| pace.min(at)));
     }
 
     fn pings(&self) -> u64 {

@@ -16,10 +16,10 @@ mod url;
 pub mod web_messaging;
 mod wire;
 
-pub use contract::{Contract, Farewell, GuestSessions, WebMessaging};
+pub use contract::{Contract, DeploymentRules, Farewell, GuestSessions, WebMessaging};
 pub use conversation::{
-    Beat, CloseInfo, Command, Conversation, Ending, Event, FailureReason, Heartbeat, Loss, Reason, Refusal,
-    SendError, Session, State, Transmit,
+    Beat, CloseInfo, Command, Conversation, Delivery, Ending, Event, FailureReason, Heartbeat,
+    HistoryFailure, Loss, Reason, Refusal, RequestError, SendError, Session, State, Transmit,
 };
 pub use handshake::{ClientHandshake, HandshakeError, ServerHandshake};
 pub use message::{

@@ -5,10 +5,11 @@
 
 mod attributes;
 mod client_frame;
+pub mod rest;
 mod server_frame;
 
 pub use attributes::{AttributesError, CustomAttributes};
-pub use client_frame::{ClientFrame, GuestMessage};
+pub use client_frame::{AuthenticationData, ClientFrame, GuestMessage};
 pub use server_frame::{
     Body, Channel, Content, ErrorBody, FrameError, FrameKind, Jwt, MessageEvent, Metadata, Participant,
     Presence, QuickReply, ServerFrame, SessionResponse, StructuredMessage, TooManyRequests, Typing,

@@ -1,5 +1,7 @@
 //! The task that moves bytes and time between a conversation and its connection.
 
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -8,10 +10,14 @@ use genesys_api::entropy;
 
 use super::link::{Link, Turn};
 use super::{BACKLOG, Shared};
-use crate::{AdmittedOrigin, CloseInfo, Command, SocketUrl, State};
+use crate::socket::in_a_sentence;
+use crate::web_messaging::rest::history::{History, HistoryPage};
+use crate::{AdmittedOrigin, CloseInfo, Command, HistoryFailure, SocketUrl, State};
 
 /// How long the last frames may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// The wait if the service throttles reads without saying for how long; Genesys' Java SDK: the same.
+const THROTTLED: Duration = Duration::from_secs(3);
 
 pub(super) struct Task {
     shared: Arc<Shared>,
@@ -19,8 +25,12 @@ pub(super) struct Task {
     url: SocketUrl,
     origin: AdmittedOrigin,
     link: Link,
+    /// The history, while it is read.
+    reading: Option<Reading>,
     known: State,
 }
+
+type Reading = Pin<Box<dyn Future<Output = Result<HistoryPage, HistoryFailure>> + Send>>;
 
 impl Task {
     pub(super) fn new(
@@ -35,6 +45,7 @@ impl Task {
             url,
             origin,
             link: Link::Down,
+            reading: None,
             known: State::Idle,
         }
     }
@@ -45,11 +56,16 @@ impl Task {
             let wake = async {
                 match deadline {
                     Some(at) => self.shared.clock.sleep_until(at).await,
-                    None => std::future::pending().await,
+                    None => pending().await,
                 }
             };
             tokio::select! {
                 turn = self.link.turn(reading) => self.happen(turn),
+                result = answer(&mut self.reading) => {
+                    self.reading = None;
+                    let now = self.shared.clock.now();
+                    self.shared.lock().handle_history(result, now);
+                }
                 () = wake => {
                     let mut conversation = self.shared.lock();
                     if !reading {
@@ -83,6 +99,9 @@ impl Task {
                         now,
                         entropy::number(),
                     );
+                }
+                Command::ReadHistory(history) => {
+                    self.reading = Some(Box::pin(read(self.http.clone(), history)));
                 }
             }
         }
@@ -132,6 +151,27 @@ impl Task {
             Turn::Text(text) => conversation.handle_frame(&text, now),
         }
     }
+}
+
+/// Waits for the history; for ever if none is read.
+async fn answer(reading: &mut Option<Reading>) -> Result<HistoryPage, HistoryFailure> {
+    match reading {
+        Some(reading) => reading.await,
+        None => pending().await,
+    }
+}
+
+async fn read(http: genesys_http::Client, history: Box<History>) -> Result<HistoryPage, HistoryFailure> {
+    let called = http.call(&*history, history.host(), Some(history.jwt())).await;
+    called.map_err(|error| match error.problem() {
+        Some(problem) if problem.status == 401 => HistoryFailure::Unauthorized,
+        Some(problem) if problem.status == 429 => HistoryFailure::TooMany {
+            retry_after: problem.retry_after.unwrap_or(THROTTLED),
+        },
+        _ => HistoryFailure::Failed {
+            why: in_a_sentence(&error),
+        },
+    })
 }
 
 impl Drop for Task {

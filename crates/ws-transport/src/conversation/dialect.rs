@@ -6,13 +6,17 @@ mod web_messaging;
 use std::fmt;
 use std::time::Duration;
 
-use genesys_api::{Now, parse_rfc3339};
+use genesys_api::{Host, Now, parse_rfc3339};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
+pub(crate) use self::web_messaging::read_message;
 use super::event::{CloseInfo, Ending, Refusal, Session};
 use crate::web_messaging::CustomAttributes;
-use crate::{AdmittedOrigin, Author, ClientHandshake, Contract, Farewell, Message, MessageId, SocketUrl};
+use crate::{
+    AdmittedOrigin, Author, ClientHandshake, Contract, DeploymentRules, Farewell, Message, MessageId,
+    SocketUrl,
+};
 
 /// The one place where the contract is chosen.
 pub(super) fn of(contract: Contract) -> Box<dyn Dialect> {
@@ -26,8 +30,8 @@ pub(super) fn of(contract: Contract) -> Box<dyn Dialect> {
 pub(super) trait Dialect: fmt::Debug + Send {
     /// The upgrade, with the URL and the headers that the contract wants.
     fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake;
-    /// The first frame of a socket.
-    fn opening(&self, now: Now) -> String;
+    /// The first frame of a socket; `start_new` asks for a fresh conversation after a read-only one.
+    fn opening(&self, start_new: bool, now: Now) -> String;
     /// The frame that follows once a new session is configured.
     fn greeting(&mut self) -> Option<String>;
     /// A message of the guest.
@@ -36,20 +40,52 @@ pub(super) trait Dialect: fmt::Debug + Send {
     fn typing(&self) -> String;
     /// The last frame before we close, which the service answers.
     fn farewell(&self) -> Option<String>;
+    /// A request of another kind, if the contract has it.
+    fn errand(&self, errand: Errand) -> Option<String>;
+    /// Where the history is read, if it can be.
+    fn history_host(&self) -> Option<&Host>;
+    /// What the deployment lets its guests do.
+    fn rules(&self) -> DeploymentRules;
     /// What a frame of the service means. `None` if that is not known.
     fn hear(&mut self, text: &str, now: Now) -> Option<Heard>;
+    /// The history shows that this message arrived.
+    fn handle_delivered(&mut self, id: MessageId);
     /// Whether a message can be sent again under its id and is still one message.
     fn resends(&self) -> bool;
     /// Whether an upgrade that was refused with this HTTP status would be refused again.
     fn is_final(&self, status: u16) -> bool;
     /// Whether a close of the service is final.
-    fn ending(&mut self, close: &CloseInfo) -> Option<Ending>;
+    fn ending(&mut self, close: &CloseInfo) -> Option<Parting>;
+    /// Whether this HTTP status of an upgrade means that another token is needed.
+    fn wants_token(&self, status: u16) -> bool;
     /// What the last frame is to be from now on.
     fn set_farewell(&mut self, farewell: Farewell);
     /// The attributes for the messages to come.
     fn update_attributes(&mut self, attributes: CustomAttributes);
     /// A token for the connections to come.
     fn update_token(&mut self, token: SecretString);
+    /// Signs the guest in on the present session, or takes that back. `false` if the contract has no such thing.
+    fn step_up(&mut self, jwt: Option<SecretString>) -> bool;
+}
+
+/// A request that is neither a message nor the first frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Errand {
+    /// Ends the conversation, and its history is lost.
+    Clear,
+    /// Leaves a read-only conversation.
+    CloseSession,
+    /// The service's health check.
+    Echo,
+    /// The token that reads the history.
+    Jwt,
+}
+
+/// What a close of the service means, if it is more than a lost connection.
+#[derive(Debug)]
+pub(super) enum Parting {
+    Ended(Ending),
+    TokenNeeded(Refusal),
 }
 
 /// What a frame means, whichever contract it came by.
@@ -63,11 +99,21 @@ pub(super) enum Heard {
         expires_at: Option<OffsetDateTime>,
         elsewhere: Option<Box<Message>>,
     },
+    /// `closeSession` was done.
+    Closed,
     Configured(Session),
     ConversationEnded {
         read_only: bool,
     },
     Ended(Ending),
+    /// The health check was answered.
+    Healthy {
+        expires_at: Option<OffsetDateTime>,
+    },
+    Jwt {
+        jwt: SecretString,
+        expires_at: OffsetDateTime,
+    },
     Message(Box<Message>),
     /// Nothing that an application would want to know.
     Nothing,
@@ -80,6 +126,11 @@ pub(super) enum Heard {
     SessionExpiring {
         at: Option<OffsetDateTime>,
     },
+    /// Another token is needed.
+    TokenNeeded {
+        about: About,
+        refusal: Refusal,
+    },
     Typing {
         from: Author,
         during: Duration,
@@ -91,6 +142,7 @@ pub(super) enum Heard {
 /// What was refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum About {
+    Errand(Errand),
     Message(MessageId),
     /// Neither a message nor the first frame, or it cannot be told.
     Other,

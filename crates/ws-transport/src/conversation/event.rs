@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::web_messaging::rest::history::HistoryPage;
 use crate::wire::harmless;
 use crate::{Author, Message, MessageId, RawFrame};
 
@@ -23,7 +24,7 @@ pub enum Event {
         /// The event's number, where the contract numbers events.
         sequence: Option<u64>,
     },
-    /// The session is ready, for the first time.
+    /// The session is ready, for the first time, or with a fresh conversation after a read-only one.
     Configured(Session),
     /// The agent or the bot ended the conversation.
     ConversationEnded {
@@ -38,6 +39,20 @@ pub enum Event {
         id: MessageId,
         /// Why.
         reason: FailureReason,
+    },
+    /// The health check that was asked for was answered.
+    Healthy {
+        /// When the session expires, if the service said so.
+        expires_at: Option<OffsetDateTime>,
+    },
+    /// A page of the history, as [`Conversation::read_history`](crate::Conversation::read_history) asked. What is in
+    /// it may have been told before, or be told again: [`Message::id`] is the same.
+    History(Box<HistoryPage>),
+    /// The history could not be read. What was in doubt stays so, and what was said while the connection was lost is
+    /// missing.
+    HistoryUnread {
+        /// For people.
+        why: String,
     },
     /// It cannot be known whether these were delivered: they were sent, and no acknowledgement came.
     InDoubt {
@@ -62,6 +77,8 @@ pub enum Event {
     Refused(Refusal),
     /// The session is ready again after a lost connection.
     Restored(Session),
+    /// The guest is signed in on the session that was an anonymous one.
+    SignedIn(Session),
     /// The conversation was cleared: wipe what is shown of it.
     SessionCleared,
     /// The session expires soon.
@@ -73,6 +90,12 @@ pub enum Event {
     Throttled {
         /// How long nothing is sent.
         retry_after: Duration,
+    },
+    /// The service wants another token: give it within two minutes by
+    /// [`Conversation::update_token`](crate::Conversation::update_token), and the conversation goes on.
+    TokenNeeded {
+        /// How many were asked for in a row; there are at most three.
+        attempt: u8,
     },
     /// Somebody is typing.
     Typing {
@@ -104,6 +127,8 @@ pub struct Session {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Ending {
+    /// The service wanted another token than it got, three times in a row, or none was given in time.
+    AuthorizationRequired(Refusal),
     /// We ended it.
     ByUs,
     /// The service closed the connection for good: the conversation was cleared, the session has too many
@@ -133,6 +158,12 @@ pub enum Ending {
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AuthorizationRequired(refusal) => {
+                write!(
+                    f,
+                    "the service accepts no token of this guest: {refusal}: sign in again"
+                )
+            }
             Self::ByUs => f.write_str("the conversation was ended by this side"),
             Self::ClosedByServer { reason } => write!(
                 f,
@@ -271,6 +302,8 @@ impl fmt::Display for Refusal {
 pub enum FailureReason {
     /// The conversation ended before it was sent.
     Ended,
+    /// It was sent, twice if it could be, and the history has it not.
+    NotDelivered,
     /// The conversation became read-only.
     ReadOnly,
     /// The service refused it.
@@ -281,6 +314,7 @@ impl fmt::Display for FailureReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ended => f.write_str("the conversation ended before it was sent"),
+            Self::NotDelivered => f.write_str("it was sent and did not arrive: send it again"),
             Self::ReadOnly => f.write_str("the conversation is read-only: start a new one"),
             Self::Refused(refusal) => refusal.fmt(f),
         }

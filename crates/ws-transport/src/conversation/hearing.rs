@@ -3,7 +3,7 @@
 use genesys_api::Now;
 
 use super::Conversation;
-use super::dialect::{About, Heard, Why};
+use super::dialect::{About, Errand, Heard, Why};
 use super::event::{Ending, Event, FailureReason, Loss, Refusal, Session};
 use super::state::{Reason, State};
 
@@ -17,23 +17,31 @@ impl Conversation {
                 expires_at,
                 elsewhere,
             } => {
-                self.expires_at = expires_at.or(self.expires_at);
+                self.health.learn(expires_at, now);
+                self.note_time(at, now);
                 let new = elsewhere
                     .as_ref()
                     .is_none_or(|message| self.seen.is_new(&message.id));
-                if let Some(id) = id.filter(|id| self.outbox.settle(*id)) {
+                if let Some(id) = id.filter(|id| self.outbox.settle(*id, None)) {
+                    self.typed = None;
                     self.seen.is_new(&id.to_string());
-                    self.events.push_back(Event::Accepted { id, at, sequence });
+                    self.tell_in_order(Event::Accepted { id, at, sequence });
                 } else if let Some(message) = elsewhere
                     && id.is_none_or(|id| self.seen.is_new(&id.to_string()))
                     && new
                 {
-                    self.events.push_back(Event::OwnMessage(message));
+                    self.tell_in_order(Event::OwnMessage(message));
+                }
+            }
+            Heard::Closed => {
+                if self.start_new && self.state == State::ReadOnly {
+                    self.state = State::Configuring;
+                    self.configure(now);
                 }
             }
             Heard::Configured(session) => self.configured(session, now),
             Heard::ConversationEnded { read_only } => {
-                self.events.push_back(Event::ConversationEnded { read_only });
+                self.tell(Event::ConversationEnded { read_only });
                 if read_only {
                     self.read_only();
                 }
@@ -41,59 +49,93 @@ impl Conversation {
             // while we leave, whatever the service says is our leaving
             Heard::Ended(_) if self.state == State::Closing => self.finish(Ending::ByUs),
             Heard::Ended(ending) => self.finish(ending),
+            Heard::Healthy { expires_at } => {
+                if self.health.handle_answer(expires_at, now) {
+                    let expires_at = self.health.expires_at();
+                    self.tell(Event::Healthy { expires_at });
+                }
+            }
+            Heard::Jwt { jwt, expires_at } => {
+                if let Some(library) = &mut self.library {
+                    library.handle_jwt(jwt, expires_at, now);
+                }
+                self.advance_history(now);
+            }
             Heard::Message(message) => {
+                self.note_time(message.at, now);
                 if self.seen.is_new(&message.id) {
-                    self.events.push_back(Event::Message(message));
+                    self.tell_in_order(Event::Message(message));
                 }
             }
             Heard::Nothing => {}
             Heard::Refused { about, refusal, why } => self.refused(about, refusal, why, now),
             Heard::SessionCleared => {
-                self.events.push_back(Event::SessionCleared);
+                self.tell(Event::SessionCleared);
                 self.handle_farewell_answered(now);
             }
             Heard::SessionExpiring { at } => {
-                self.expires_at = at.or(self.expires_at);
-                self.events.push_back(Event::SessionExpiring { at });
+                self.tell(Event::SessionExpiring { at });
             }
-            Heard::Typing { from, during } => self.events.push_back(Event::Typing { from, during }),
-            Heard::UpstreamLost => self.events.push_back(Event::UpstreamLost),
-            Heard::UpstreamRestored => self.events.push_back(Event::UpstreamRestored),
+            Heard::TokenNeeded { about, refusal } => self.token_needed(about, refusal, now),
+            Heard::Typing { from, during } => self.tell(Event::Typing { from, during }),
+            Heard::UpstreamLost => self.tell(Event::UpstreamLost),
+            Heard::UpstreamRestored => self.tell(Event::UpstreamRestored),
         }
     }
 
     fn configured(&mut self, session: Session, now: Now) {
-        self.expires_at = session.expires_at.or(self.expires_at);
+        self.health.learn(session.expires_at, now);
         if self.state != State::Configuring {
             return;
         }
         self.state = State::Configured;
         self.deadline = None;
         self.backoff.handle_configured(now.instant);
-        if self.was_configured {
-            self.events.push_back(Event::Restored(session));
+        self.handle_authorized();
+        let fresh = std::mem::take(&mut self.start_new);
+        let resumed = std::mem::replace(&mut self.was_configured, true);
+        if std::mem::take(&mut self.stepping) {
+            self.tell(Event::SignedIn(session));
         } else {
-            self.events.push_back(Event::Configured(session));
-        }
-        self.was_configured = true;
-        if self.dialect.resends() {
-            self.outbox.requeue_all();
-        } else {
-            let doubted = self.outbox.doubt_sent();
-            self.doubt(doubted);
+            if resumed && !fresh {
+                self.tell(Event::Restored(session));
+            } else {
+                self.tell(Event::Configured(session));
+            }
+            self.begin_recovery(resumed, session.new_session, now);
         }
         if session.read_only {
             self.read_only();
         } else {
-            self.greet |= session.new_session;
+            self.greet |= session.new_session && self.dialect.rules().autostart;
+        }
+    }
+
+    fn token_needed(&mut self, about: About, refusal: Refusal, now: Now) {
+        let resends = self.dialect.resends();
+        match self.state {
+            // the socket is about to be closed for it
+            State::Configuring if resends => self.drop_for_token(refusal),
+            _ if resends => self.tell(Event::Refused(refusal)),
+            State::Configuring => self.need_token(refusal, now),
+            State::Closing => self.finish(Ending::ByUs),
+            State::Configured | State::ReadOnly => {
+                if let About::Message(id) = about {
+                    self.outbox.requeue(id);
+                }
+                self.abandon_history();
+                self.state = State::Configuring;
+                self.need_token(refusal, now);
+            }
+            State::Idle | State::Connecting | State::Reconnecting | State::Closed | State::Failed => {}
         }
     }
 
     fn refused(&mut self, about: About, refusal: Refusal, why: Why, now: Now) {
         if let Why::TooMany { retry_after } = why {
             let until = now.instant + retry_after;
-            self.outbox.pause_until(until);
-            self.events.push_back(Event::Throttled { retry_after });
+            self.outbox.pacing.pause_until(until);
+            self.tell(Event::Throttled { retry_after });
             match about {
                 _ if self.state == State::Configuring => {
                     self.deadline = Some((until, Reason::Configure));
@@ -107,7 +149,17 @@ impl Conversation {
                         self.outbox.requeue(id);
                     }
                 }
-                About::Other => {}
+                About::Errand(Errand::Echo) => self.health.handle_refused(),
+                About::Errand(Errand::Jwt) => {
+                    if let Some(library) = &mut self.library {
+                        library.handle_jwt_deferred(until);
+                    }
+                }
+                About::Errand(Errand::CloseSession) => {
+                    self.start_new = false;
+                    self.deadline.take_if(|(_, reason)| *reason == Reason::StartNew);
+                }
+                About::Errand(Errand::Clear) | About::Other => {}
             }
             if !matches!(about, About::Message(_)) {
                 self.handle_farewell_answered(now);
@@ -115,7 +167,13 @@ impl Conversation {
             return;
         }
         if self.state == State::Configuring {
-            if why == Why::Trouble {
+            if why == Why::Final && std::mem::take(&mut self.stepping) {
+                // it stays what it was: a guest who is not signed in
+                self.dialect.step_up(None);
+                self.state = State::Configured;
+                self.deadline = None;
+                self.tell(Event::Refused(refusal));
+            } else if why == Why::Trouble {
                 self.disconnect(Loss::Rejected(refusal));
             } else {
                 self.finish(Ending::Rejected(refusal));
@@ -125,26 +183,34 @@ impl Conversation {
         let message = match about {
             About::Message(id) => Some(id),
             About::SomeMessage => self.outbox.only_sent(),
-            About::Other => None,
+            About::Errand(Errand::Jwt) => {
+                self.history_unread(refusal.to_string());
+                None
+            }
+            About::Errand(Errand::CloseSession) => {
+                self.start_new = false;
+                self.deadline.take_if(|(_, reason)| *reason == Reason::StartNew);
+                None
+            }
+            About::Errand(Errand::Clear | Errand::Echo) | About::Other => None,
         };
         let read_only = why == Why::ReadOnly;
-        if let Some(id) = message.filter(|id| self.outbox.settle(*id)) {
-            let reason = if read_only {
-                FailureReason::ReadOnly
-            } else {
-                FailureReason::Refused(refusal)
-            };
-            self.events.push_back(Event::Failed { id, reason });
+        let reason = if read_only {
+            FailureReason::ReadOnly
         } else {
-            self.events.push_back(Event::Refused(refusal));
+            FailureReason::Refused(refusal.clone())
+        };
+        if let Some(id) = message.filter(|id| self.outbox.settle(*id, Some(&reason))) {
+            self.tell(Event::Failed { id, reason });
+        } else {
+            self.tell(Event::Refused(refusal));
             if message.is_none() {
                 self.handle_farewell_answered(now);
             }
         }
         if read_only {
             if self.state == State::Configured {
-                self.events
-                    .push_back(Event::ConversationEnded { read_only: true });
+                self.tell(Event::ConversationEnded { read_only: true });
             }
             self.read_only();
         }
@@ -155,5 +221,8 @@ impl Conversation {
             self.state = State::ReadOnly;
         }
         self.give_up_waiting(&FailureReason::ReadOnly);
+        if !self.is_deciding() {
+            self.tell_doubts();
+        }
     }
 }

@@ -80,10 +80,12 @@ impl Conversation {
                 });
             }
             State::Configured if self.socket => {
+                self.abandon_history();
                 self.state = State::Closing;
                 self.deadline = Some((goodbye.drained, Reason::Drain));
             }
             State::ReadOnly if self.socket => {
+                self.abandon_history();
                 self.state = State::Closing;
                 self.say_farewell(now);
             }
@@ -105,7 +107,7 @@ impl Conversation {
         let Some(farewell) = self.dialect.farewell() else {
             return self.close(now);
         };
-        self.outbox.count_request(now.instant);
+        let _ = self.outbox.pacing.request(now.instant);
         self.transmits.push_back(Transmit::Frame(farewell));
         // whether Genesys heeds it if a close frame follows at once is not known: wait for the answer, as its SDK does
         let latest = self.goodbye.map(|goodbye| goodbye.answered);

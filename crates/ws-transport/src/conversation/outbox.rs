@@ -1,20 +1,24 @@
 //! Messages on their way: waiting, sent, or in doubt, within the limits of the service.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::DefaultHasher;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::hash::{Hash, Hasher};
+use std::ops::RangeInclusive;
+use std::time::Instant;
 
-use genesys_api::SlidingWindow;
+use genesys_api::Now;
+use time::OffsetDateTime;
 
+use super::delivery::{Delivery, Fates};
+use super::event::FailureReason;
+use super::pacing::Pacing;
 use crate::{MessageId, TEXT_LIMIT};
 
 /// Most messages that wait or are not yet acknowledged.
 pub(super) const COUNT_LIMIT: usize = 256;
 /// Most bytes of their text.
 pub(super) const BYTE_LIMIT: usize = 256 * 1024;
-
-/// Added to the period of each limit, since frames that leave evenly do not arrive evenly. Our choice.
-const SLACK: Duration = Duration::from_millis(100);
 
 /// A message was not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -49,11 +53,14 @@ pub enum SendError {
 pub(super) struct Outbox {
     waiting: VecDeque<Outgoing>,
     sent: VecDeque<Outgoing>,
-    doubtful: VecDeque<MessageId>,
+    /// In doubt, and still to be decided by the history.
+    undecided: VecDeque<Outgoing>,
+    /// In doubt, and the application was told so.
+    told: VecDeque<Doubted>,
+    fates: Fates,
     bytes: usize,
     taken: u64,
-    messages: SlidingWindow,
-    requests: SlidingWindow,
+    pub(super) pacing: Pacing,
 }
 
 struct Outgoing {
@@ -63,12 +70,23 @@ struct Outgoing {
     order: u64,
     /// Pings that the socket had seen when it was sent.
     pings: u64,
+    /// When it was sent for the first time.
+    first_sent: Option<OffsetDateTime>,
+    /// The history did not have it, and it was sent once more.
+    again: bool,
 }
 
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({} bytes)", self.id, self.text.len())
     }
+}
+
+#[derive(Debug)]
+struct Doubted {
+    id: MessageId,
+    text: Fingerprint,
+    first_sent: Option<OffsetDateTime>,
 }
 
 impl Outbox {
@@ -80,18 +98,13 @@ impl Outbox {
         Self {
             waiting: VecDeque::new(),
             sent: VecDeque::new(),
-            doubtful: VecDeque::new(),
+            undecided: VecDeque::new(),
+            told: VecDeque::new(),
+            fates: Fates::default(),
             bytes: 0,
             taken: 0,
-            // Genesys: messages.per.session.rate.per.second
-            messages: SlidingWindow::new(5, Duration::from_secs(1) + SLACK),
-            requests: Self::requests_of_a_connection(),
+            pacing: Pacing::new(),
         }
-    }
-
-    fn requests_of_a_connection() -> SlidingWindow {
-        // Genesys: requests.per.connection.rate.per.minute
-        SlidingWindow::new(60, Duration::from_secs(60) + SLACK)
     }
 
     pub(super) fn push(&mut self, id: MessageId, text: &str) -> Result<(), SendError> {
@@ -101,7 +114,7 @@ impl Outbox {
         if text.len() > TEXT_LIMIT {
             return Err(SendError::TooLong { bytes: text.len() });
         }
-        let count = self.waiting.len() + self.sent.len();
+        let count = self.waiting.len() + self.sent.len() + self.undecided.len();
         if count >= COUNT_LIMIT || self.bytes + text.len() > BYTE_LIMIT {
             return Err(SendError::Full {
                 count,
@@ -115,64 +128,74 @@ impl Outbox {
             text: text.into(),
             order: self.taken,
             pings: 0,
+            first_sent: None,
+            again: false,
         });
         Ok(())
+    }
+
+    /// Where a message stands, if it is known.
+    pub(super) fn delivery(&self, id: MessageId) -> Option<Delivery> {
+        let is_in = |queue: &VecDeque<Outgoing>| queue.iter().any(|message| message.id == id);
+        if is_in(&self.waiting) {
+            Some(Delivery::Queued)
+        } else if is_in(&self.sent) {
+            Some(Delivery::Sending)
+        } else if is_in(&self.undecided) || self.told.iter().any(|doubted| doubted.id == id) {
+            Some(Delivery::InDoubt)
+        } else {
+            self.fates.of(id)
+        }
     }
 
     /// The next message to send, if the limits let it pass; it counts as sent.
     ///
     /// # Errors
     /// When to ask again, if a limit holds it back.
-    pub(super) fn next(&mut self, now: Instant, pings: u64) -> Result<Option<(MessageId, &str)>, Instant> {
+    pub(super) fn next(&mut self, now: Now, pings: u64) -> Result<Option<(MessageId, &str)>, Instant> {
         if self.waiting.is_empty() {
             return Ok(None);
         }
-        self.requests.check(now)?;
-        self.messages.try_acquire(now)?;
-        self.requests.try_acquire(now)?;
+        self.pacing.message(now.instant)?;
         let Some(mut message) = self.waiting.pop_front() else {
             return Ok(None);
         };
         message.pings = pings;
+        message.first_sent.get_or_insert(now.utc);
         self.sent.push_back(message);
         Ok(self.sent.back().map(|message| (message.id, &*message.text)))
     }
 
-    /// Counts a request that is no message; `false` if it would exceed the limit.
-    pub(super) fn count_request(&mut self, now: Instant) -> bool {
-        self.requests.try_acquire(now).is_ok()
-    }
-
-    /// A new connection has a new limit of requests; the limit of messages is the session's.
-    pub(super) fn handle_connected(&mut self) {
-        self.requests = Self::requests_of_a_connection();
-    }
-
-    /// The service asks for patience.
-    pub(super) fn pause_until(&mut self, until: Instant) {
-        self.messages.pause_until(until);
-        self.requests.pause_until(until);
-    }
-
     /// Takes a message out, wherever it is, because its fate is known; `false` if it is not here.
-    pub(super) fn settle(&mut self, id: MessageId) -> bool {
-        for queue in [&mut self.sent, &mut self.waiting] {
-            if let Some(at) = queue.iter().position(|message| message.id == id) {
-                let message = queue.remove(at);
-                self.bytes -= message.map_or(0, |message| message.text.len());
-                return true;
-            }
+    pub(super) fn settle(&mut self, id: MessageId, failure: Option<&FailureReason>) -> bool {
+        let taken = [&mut self.sent, &mut self.waiting, &mut self.undecided]
+            .into_iter()
+            .find_map(|queue| {
+                let at = queue.iter().position(|message| message.id == id)?;
+                queue.remove(at)
+            });
+        let known = if let Some(message) = taken {
+            self.bytes -= message.text.len();
+            true
+        } else {
+            let told = self.told.iter().position(|doubted| doubted.id == id);
+            told.is_some_and(|at| self.told.remove(at).is_some())
+        };
+        if known {
+            self.fates.note(id, failure);
         }
-        let doubted = self.doubtful.iter().position(|known| *known == id);
-        doubted.is_some_and(|at| self.doubtful.remove(at).is_some())
+        known
     }
 
-    /// Puts a sent message back in its place among the waiting; `false` if it was not sent.
+    /// Puts a message back that was refused for now, in its place among the waiting; `false` if it was not sent.
     pub(super) fn requeue(&mut self, id: MessageId) -> bool {
         let Some(at) = self.sent.iter().position(|message| message.id == id) else {
             return false;
         };
-        self.waiting.extend(self.sent.remove(at));
+        if let Some(mut message) = self.sent.remove(at) {
+            message.first_sent = None;
+            self.waiting.push_back(message);
+        }
         self.in_order();
         true
     }
@@ -197,40 +220,122 @@ impl Outbox {
     }
 
     /// Gives up the waiting messages, which were certainly not delivered.
-    pub(super) fn give_up_waiting(&mut self) -> Vec<MessageId> {
-        let given_up = std::mem::take(&mut self.waiting);
+    pub(super) fn give_up_waiting(&mut self, reason: &FailureReason) -> Vec<MessageId> {
+        // what waits for its second sending may have arrived the first time
+        let (again, given_up) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|message| message.first_sent.is_some());
+        self.undecided.extend(again);
         self.bytes -= given_up.iter().map(|message| message.text.len()).sum::<usize>();
-        given_up.into_iter().map(|message| message.id).collect()
+        let given_up: Vec<_> = given_up.into_iter().map(|message| message.id).collect();
+        for id in &given_up {
+            self.fates.note(*id, Some(reason));
+        }
+        given_up
     }
 
     /// Doubts all sent messages.
-    pub(super) fn doubt_sent(&mut self) -> Vec<MessageId> {
-        self.doubt(|_| true)
+    pub(super) fn doubt_sent(&mut self) {
+        self.undecided.append(&mut self.sent);
     }
 
-    /// Doubts the sent messages that were not acknowledged for long.
-    pub(super) fn doubt_overdue(&mut self, pings: u64) -> Vec<MessageId> {
-        self.doubt(|message| pings.saturating_sub(message.pings) > Self::PATIENCE)
-    }
-
-    /// Moves what is doubted out of the queue. The latest ids are remembered, should an echo come after all.
-    fn doubt(&mut self, which: impl Fn(&Outgoing) -> bool) -> Vec<MessageId> {
-        let (doubted, kept) = std::mem::take(&mut self.sent)
+    /// Doubts the sent messages that were not acknowledged for long; whether there are any.
+    pub(super) fn doubt_overdue(&mut self, pings: u64) -> bool {
+        let (overdue, kept) = std::mem::take(&mut self.sent)
             .into_iter()
-            .partition::<VecDeque<_>, _>(which);
+            .partition::<VecDeque<_>, _>(|message| pings.saturating_sub(message.pings) > Self::PATIENCE);
         self.sent = kept;
-        self.bytes -= doubted.iter().map(|message| message.text.len()).sum::<usize>();
-        let ids: Vec<_> = doubted.into_iter().map(|message| message.id).collect();
-        self.doubtful.extend(&ids);
-        let surplus = self.doubtful.len().saturating_sub(COUNT_LIMIT);
-        self.doubtful.drain(..surplus);
+        let any = !overdue.is_empty();
+        self.undecided.extend(overdue);
+        any
+    }
+
+    /// When the first of the messages that are to be decided was sent.
+    pub(super) fn undecided_since(&self) -> Option<OffsetDateTime> {
+        self.undecided
+            .iter()
+            .filter_map(|message| message.first_sent)
+            .min()
+    }
+
+    /// Whether something is to be decided.
+    pub(super) fn is_undecided(&self) -> bool {
+        !self.undecided.is_empty()
+    }
+
+    /// Gives up deciding. The latest ids are remembered, should an echo come after all.
+    pub(super) fn tell_doubts(&mut self) -> Vec<MessageId> {
+        self.bytes -= self
+            .undecided
+            .iter()
+            .map(|message| message.text.len())
+            .sum::<usize>();
+        let doubted = std::mem::take(&mut self.undecided)
+            .into_iter()
+            .map(|message| Doubted {
+                id: message.id,
+                text: Fingerprint::of(&message.text),
+                first_sent: message.first_sent,
+            });
+        let already = self.told.len();
+        self.told.extend(doubted);
+        let ids = self.told.iter().skip(already).map(|doubted| doubted.id).collect();
+        let surplus = self.told.len().saturating_sub(COUNT_LIMIT);
+        self.told.drain(..surplus);
         ids
+    }
+
+    /// The oldest doubted message, told or not, that is this text of the history: sent no later than `latest` allows.
+    pub(super) fn claim(&self, text: Fingerprint, sent: RangeInclusive<OffsetDateTime>) -> Option<MessageId> {
+        let fits = |at: Option<OffsetDateTime>| at.is_some_and(|at| sent.contains(&at));
+        let told = self
+            .told
+            .iter()
+            .find(|doubted| doubted.text == text && fits(doubted.first_sent));
+        let told = told.map(|doubted| doubted.id);
+        told.or_else(|| {
+            let mut undecided = self.undecided.iter();
+            let found =
+                undecided.find(|message| Fingerprint::of(&message.text) == text && fits(message.first_sent));
+            found.map(|message| message.id)
+        })
+    }
+
+    /// What is undecided is surely absent: it is sent once more, in its place, if anything may be sent. What was sent
+    /// twice already has failed.
+    pub(super) fn settle_absent(&mut self, may_send: bool) -> Vec<MessageId> {
+        let mut failed = Vec::new();
+        for mut message in std::mem::take(&mut self.undecided) {
+            if message.again || !may_send {
+                self.bytes -= message.text.len();
+                self.fates.note(message.id, Some(&FailureReason::NotDelivered));
+                failed.push(message.id);
+            } else {
+                message.again = true;
+                message.first_sent = None;
+                self.waiting.push_back(message);
+            }
+        }
+        self.in_order();
+        failed
     }
 
     fn in_order(&mut self) {
         self.waiting
             .make_contiguous()
             .sort_by_key(|message| message.order);
+    }
+}
+
+/// A text, recognised without being kept. White space around it does not count.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Fingerprint(u64);
+
+impl Fingerprint {
+    pub(super) fn of(text: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        text.trim().hash(&mut hasher);
+        Self(hasher.finish())
     }
 }
 
@@ -242,12 +347,16 @@ mod tests {
         uuid::Uuid::from_u128(n).into()
     }
 
-    fn epoch() -> Instant {
+    fn epoch() -> Now {
         #[expect(
             clippy::disallowed_methods,
             reason = "an Instant can be had from nowhere else"
         )]
-        Instant::now()
+        let instant = Instant::now();
+        Now {
+            instant,
+            utc: OffsetDateTime::UNIX_EPOCH,
+        }
     }
 
     #[test]
@@ -263,7 +372,7 @@ mod tests {
                 bytes: 256
             })
         );
-        assert!(outbox.settle(id(0)));
+        assert!(outbox.settle(id(0), None));
         assert_eq!(outbox.push(id(999), "x"), Ok(()));
 
         let mut outbox = Outbox::new();
@@ -277,7 +386,7 @@ mod tests {
                 bytes: BYTE_LIMIT
             })
         );
-        outbox.give_up_waiting();
+        outbox.give_up_waiting(&FailureReason::Ended);
         assert_eq!(outbox.bytes, 0);
         assert_eq!(outbox.push(id(1), ""), Err(SendError::Empty));
         assert_eq!(
@@ -309,10 +418,13 @@ mod tests {
         let mut outbox = Outbox::new();
         outbox.push(id(1), "x").unwrap();
         outbox.next(epoch(), 3).unwrap();
-        assert_eq!(outbox.doubt_overdue(7), []);
-        assert_eq!(outbox.doubt_overdue(8), [id(1)]);
+        assert!(!outbox.doubt_overdue(7));
+        assert!(outbox.doubt_overdue(8));
+        assert_eq!(outbox.tell_doubts(), [id(1)]);
         assert!(outbox.is_idle());
-        assert!(outbox.settle(id(1)));
-        assert!(!outbox.settle(id(1)));
+        assert_eq!(outbox.delivery(id(1)), Some(Delivery::InDoubt));
+        assert!(outbox.settle(id(1), None));
+        assert!(!outbox.settle(id(1), None));
+        assert_eq!(outbox.delivery(id(1)), Some(Delivery::Delivered));
     }
 }

@@ -18,9 +18,7 @@ impl Seen {
         if name.is_empty() {
             return true;
         }
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        let hash = hasher.finish();
+        let hash = hash(name);
         if self.hashes.contains(&hash) {
             return false;
         }
@@ -30,6 +28,17 @@ impl Seen {
         self.hashes.push_back(hash);
         true
     }
+
+    /// Whether something of this name was seen lately.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        !name.is_empty() && self.hashes.contains(&hash(name))
+    }
+}
+
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]

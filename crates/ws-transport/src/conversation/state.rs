@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::web_messaging::rest::history::History;
+
 /// Where a conversation stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum State {
@@ -33,13 +35,16 @@ impl State {
     }
 }
 
-/// What the driver is to do with the connection.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What the driver is to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
     /// Open one, by [`Conversation::handshake`](crate::Conversation::handshake); then call `handle_connected`, `handle_refused` or `handle_closed`.
     Connect,
     /// Drop it, or give up opening it; then call `handle_closed`.
     Disconnect,
+    /// Make this call, beside the connection; then call `handle_history`. One is made at a time: the next command of
+    /// this kind takes the place of one whose answer has not come.
+    ReadHistory(Box<History>),
 }
 
 /// What the driver is to put on the socket. `Debug` does not show a frame, which holds a token.
@@ -83,10 +88,18 @@ pub enum Reason {
     Drain,
     /// The service takes too long to answer the farewell.
     Farewell,
+    /// The session expires, or is asked whether it does.
+    Expiry,
     /// A ping is due, or was not answered.
     Heartbeat,
+    /// The history can be read on, or takes too long.
+    History,
     /// A limit lets the next message pass.
     Pace,
     /// The next connection is due.
     Reconnect,
+    /// The read-only conversation takes too long to be left.
+    StartNew,
+    /// Nobody gave the token that the service wants.
+    Token,
 }

@@ -1,6 +1,7 @@
 //! What a guest sends: one flat JSON object with an `action`.
 
 use genesys_api::DeploymentId;
+use secrecy::SecretString;
 use serde::Serialize;
 
 use super::CustomAttributes;
@@ -17,6 +18,19 @@ pub enum ClientFrame<'a> {
         token: SecretText<'a>,
         /// Whether the session's other sockets are closed as well.
         close_all_connections: bool,
+        /// Comes back in the answer.
+        tracing_id: Text<'a>,
+    },
+    /// The first frame of a signed-in guest's socket; on a guest's socket, it signs the guest in.
+    ConfigureAuthenticatedSession {
+        /// The session.
+        token: SecretText<'a>,
+        /// Its deployment.
+        deployment_id: &'a DeploymentId,
+        /// `true` only for a fresh conversation after a read-only one.
+        start_new: bool,
+        /// Who the guest is.
+        data: AuthenticationData<'a>,
         /// Comes back in the answer.
         tracing_id: Text<'a>,
     },
@@ -66,6 +80,20 @@ impl ClientFrame<'_> {
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("frames are plain structs with text keys")
+    }
+}
+
+/// Who a signed-in guest is.
+#[derive(Clone, Debug, Serialize)]
+pub struct AuthenticationData<'a> {
+    code: SecretText<'a>,
+}
+
+impl<'a> AuthenticationData<'a> {
+    /// By the JWT of the exchange. Genesys calls the field `code`, but it is no authorization code.
+    #[must_use]
+    pub fn new(jwt: &'a SecretString) -> Self {
+        Self { code: jwt.into() }
     }
 }
 
@@ -168,8 +196,6 @@ struct ChannelMetadata<'a> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-
-    use secrecy::SecretString;
 
     use super::*;
 

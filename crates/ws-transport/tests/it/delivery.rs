@@ -87,6 +87,7 @@ impl Play {
                         self.peer.conversation.handle_connected(self.peer.now);
                     }
                     Command::Disconnect => self.peer.drop_socket(),
+                    Command::ReadHistory(_) => panic!("no host was given"),
                 }
             }
             for transmit in self.peer.transmits() {

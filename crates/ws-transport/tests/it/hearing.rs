@@ -95,10 +95,9 @@ fn events_can_be_logged() {
 }
 
 /// The gateway's words for what no other try would change; a caller tells by them what to do.
-const FATAL: [&str; 7] = [
+const FATAL: [&str; 6] = [
     "authentication.required",
     "bad.credentials",
-    "credentials.expired",
     "handshake.expected",
     "handshake.timeout",
     "not.found",
@@ -126,7 +125,7 @@ fn why_the_gateway_lets_nobody_in_can_be_told_by_its_code() {
         assert_eq!(last(&mut peer), code);
     }
     // before the upgrade
-    for status in [401, 403, 404, 409] {
+    for status in [403, 404, 409] {
         let mut peer = VirtualPeer::new(Contract::GuestSessions(guest_sessions()));
         peer.conversation.connect(peer.now);
         peer.conversation.handle_refused(status, None, peer.now, 0);

@@ -1,11 +1,11 @@
 //! `guest-sessions`: events are numbered, messages can be sent again under their id, errors are words.
 
-use genesys_api::{Now, parse_rfc3339, rfc3339};
+use genesys_api::{Host, Now, parse_rfc3339, rfc3339};
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::{About, Dialect, Heard, TYPING, Why, patience, time_or_now};
+use super::{About, Dialect, Errand, Heard, Parting, TYPING, Why, patience, time_or_now};
 use crate::contract::GuestSessions;
 use crate::conversation::event::{CloseInfo, Ending, Refusal, Session};
 use crate::guest_sessions::{
@@ -15,8 +15,8 @@ use crate::guest_sessions::{
 use crate::web_messaging::CustomAttributes;
 use crate::wire::harmless;
 use crate::{
-    AdmittedOrigin, Author, AuthorKind, ClientHandshake, Direction, Farewell, Message, MessageId, QuickReply,
-    SocketUrl,
+    AdmittedOrigin, Author, AuthorKind, ClientHandshake, DeploymentRules, Direction, Farewell, Message,
+    MessageId, QuickReply, SocketUrl,
 };
 
 #[derive(Debug)]
@@ -76,6 +76,14 @@ impl GuestSessionsDialect {
     }
 
     fn refused(&mut self, refusal: Refusal, retry_after: Option<u64>) -> Heard {
+        if refusal.code == "replay.incomplete" {
+            // a note on what was missed: no close is about it
+            return Heard::Refused {
+                about: About::Other,
+                refusal,
+                why: Why::Final,
+            };
+        }
         self.complaint = Some(refusal.clone());
         let (about, why) = match (&*refusal.code, retry_after) {
             (_, Some(_)) => (
@@ -86,6 +94,12 @@ impl GuestSessionsDialect {
             ),
             ("service.unavailable" | "internal.server.error" | "request.timeout", None) => {
                 (About::Other, Why::Trouble)
+            }
+            (EXPIRED, None) => {
+                return Heard::TokenNeeded {
+                    about: About::Other,
+                    refusal,
+                };
             }
             _ => (About::Other, Why::Final),
         };
@@ -105,7 +119,7 @@ impl Dialect for GuestSessionsDialect {
         }
     }
 
-    fn opening(&self, now: Now) -> String {
+    fn opening(&self, _start_new: bool, now: Now) -> String {
         ClientFrame::Handshake {
             guest_session_id: self.contract.session.clone(),
             timestamp: rfc3339(now.utc).into(),
@@ -133,6 +147,18 @@ impl Dialect for GuestSessionsDialect {
 
     fn farewell(&self) -> Option<String> {
         None
+    }
+
+    fn errand(&self, _errand: Errand) -> Option<String> {
+        None
+    }
+
+    fn history_host(&self) -> Option<&Host> {
+        None
+    }
+
+    fn rules(&self) -> DeploymentRules {
+        DeploymentRules::default()
     }
 
     fn hear(&mut self, text: &str, now: Now) -> Option<Heard> {
@@ -216,6 +242,10 @@ impl Dialect for GuestSessionsDialect {
         })
     }
 
+    fn handle_delivered(&mut self, _id: MessageId) {
+        // nothing travels with a message here
+    }
+
     fn resends(&self) -> bool {
         true
     }
@@ -225,15 +255,21 @@ impl Dialect for GuestSessionsDialect {
         (400..500).contains(&status) && !matches!(status, 408 | 425 | 429)
     }
 
-    fn ending(&mut self, close: &CloseInfo) -> Option<Ending> {
+    fn ending(&mut self, close: &CloseInfo) -> Option<Parting> {
         let refusal = self.complaint.take();
         // protocol error, wrong data, broken text, policy, too big: the same would happen again
         let code = close
             .code()
             .filter(|code| matches!(code, 1002 | 1003 | 1007 | 1008 | 1009))?;
-        Some(Ending::Rejected(
-            refusal.unwrap_or_else(|| Refusal::new(code, close.reason())),
-        ))
+        Some(match refusal {
+            Some(refusal) if refusal.code == EXPIRED => Parting::TokenNeeded(refusal),
+            Some(refusal) => Parting::Ended(Ending::Rejected(refusal)),
+            None => Parting::Ended(Ending::Rejected(Refusal::new(code, close.reason()))),
+        })
+    }
+
+    fn wants_token(&self, status: u16) -> bool {
+        status == 401
     }
 
     fn set_farewell(&mut self, _farewell: Farewell) {
@@ -246,6 +282,10 @@ impl Dialect for GuestSessionsDialect {
 
     fn update_token(&mut self, token: SecretString) {
         self.contract.access_token = token;
+    }
+
+    fn step_up(&mut self, _jwt: Option<SecretString>) -> bool {
+        false
     }
 }
 
@@ -271,6 +311,9 @@ fn author(from: &Sender<'_>) -> Author {
         name: from.name.as_deref().map(str::to_owned),
     }
 }
+
+/// The gateway's word for an access token whose time has passed.
+const EXPIRED: &str = "credentials.expired";
 
 #[derive(Deserialize)]
 struct Numbered {

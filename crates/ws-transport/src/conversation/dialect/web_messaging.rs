@@ -4,27 +4,42 @@ mod luggage;
 
 use std::time::Duration;
 
-use genesys_api::Now;
+use genesys_api::{Host, Now, parse_rfc3339};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::luggage::Luggage;
-use super::{About, Dialect, Heard, TYPING, Why, patience, time_or_now};
+use super::{About, Dialect, Errand, Heard, Parting, TYPING, Why, patience};
 use crate::contract::{Farewell, WebMessaging};
 use crate::conversation::event::{CloseInfo, Ending, Refusal, Session};
 use crate::web_messaging::{
-    Body, ClientFrame, Content, CustomAttributes, DEPLOYMENT_QUERY, FrameKind, GuestMessage, ServerFrame,
-    StructuredMessage,
+    AuthenticationData, Body, ClientFrame, Content, CustomAttributes, DEPLOYMENT_QUERY, FrameKind,
+    GuestMessage, ServerFrame, StructuredMessage,
 };
 use crate::wire::RawFrame;
 use crate::{
-    AdmittedOrigin, Author, AuthorKind, ClientHandshake, Direction, Message, MessageId, QuickReply, SocketUrl,
+    AdmittedOrigin, Author, AuthorKind, ClientHandshake, DeploymentRules, Direction, Message, MessageId,
+    QuickReply, SocketUrl,
 };
 
 /// Tracing ids of frames that are no message. Constant, as in Genesys' own SDK: only this socket sees the answer.
 const OPENING: Uuid = Uuid::from_u128(0x6775_6573_7401_4000_8000_636f_6e66_6967);
 const EVENT: Uuid = Uuid::from_u128(0x6775_6573_7402_4000_8000_6576_656e_7473);
+const CLEAR: Uuid = Uuid::from_u128(0x6775_6573_7403_4000_8000_0063_6c65_6172);
+const CLOSE: Uuid = Uuid::from_u128(0x6775_6573_7404_4000_8000_0063_6c6f_7365);
+const ECHO: Uuid = Uuid::from_u128(0x6775_6573_7405_4000_8000_0000_6563_686f);
+const JWT: Uuid = Uuid::from_u128(0x6775_6573_7406_4000_8000_0000_006a_7774);
+
+/// What each frame that is no message bears.
+const CONTROL: [(Uuid, About); 6] = [
+    (OPENING, About::Other),
+    (EVENT, About::Other),
+    (CLEAR, About::Errand(Errand::Clear)),
+    (CLOSE, About::Errand(Errand::CloseSession)),
+    (ECHO, About::Errand(Errand::Echo)),
+    (JWT, About::Errand(Errand::Jwt)),
+];
 
 #[derive(Debug)]
 pub(super) struct WebMessagingDialect {
@@ -46,8 +61,10 @@ impl WebMessagingDialect {
         now: Now,
     ) -> Option<Heard> {
         if kind == FrameKind::Response {
-            // the answer to a health check: it has been heard, which is its purpose
-            return Some(Heard::Nothing);
+            // the answer to a health check
+            return Some(Heard::Healthy {
+                expires_at: expiry(message),
+            });
         }
         let inbound = match &*message.direction {
             "Inbound" => true,
@@ -60,15 +77,15 @@ impl WebMessagingDialect {
             "Receipt" => return None,
             _ => {}
         }
-        let message = read(message, inbound, now);
+        let expires_at = expiry(message);
+        let message = read_message(message, now.utc)?;
         if !inbound {
-            return Some(Heard::Message(Box::new(message.0)));
+            return Some(Heard::Message(Box::new(message)));
         }
         let id = tracing_id.and_then(|id| id.parse::<MessageId>().ok());
         if let Some(id) = id {
             self.luggage.handle_accepted(id);
         }
-        let (message, expires_at) = message;
         Some(Heard::Accepted {
             id,
             at: message.at,
@@ -82,6 +99,10 @@ impl WebMessagingDialect {
         let refusal = Refusal::new(code, text);
         match code {
             4006 => return Heard::Ended(Ending::SessionExpired),
+            401 if self.contract.jwt.is_some() => return self.unauthorized(refusal, tracing_id),
+            403 if self.contract.jwt.is_some() && asks_to_sign_in(text) => {
+                return self.unauthorized(refusal, tracing_id);
+            }
             // not found; cannot become anonymous again; not authorised
             4007 | 4017 | 401 => return Heard::Ended(Ending::Rejected(refusal)),
             // the attributes are too large: without them the next message passes
@@ -104,6 +125,13 @@ impl WebMessagingDialect {
             why,
         }
     }
+
+    fn unauthorized(&self, refusal: Refusal, tracing_id: Option<&str>) -> Heard {
+        Heard::TokenNeeded {
+            about: about(tracing_id, 401),
+            refusal,
+        }
+    }
 }
 
 impl Dialect for WebMessagingDialect {
@@ -114,18 +142,29 @@ impl Dialect for WebMessagingDialect {
         ClientHandshake::new(named.unwrap_or_else(|_| url.clone()), origin.clone())
     }
 
-    fn opening(&self, _now: Now) -> String {
-        ClientFrame::ConfigureSession {
-            token: (&self.contract.token).into(),
-            deployment_id: &self.contract.deployment,
-            start_new: false,
-            tracing_id: OPENING.to_string().into(),
-        }
-        .to_json()
+    fn opening(&self, start_new: bool, _now: Now) -> String {
+        let token = (&self.contract.token).into();
+        let tracing_id = OPENING.to_string().into();
+        let frame = match &self.contract.jwt {
+            None => ClientFrame::ConfigureSession {
+                token,
+                deployment_id: &self.contract.deployment,
+                start_new,
+                tracing_id,
+            },
+            Some(jwt) => ClientFrame::ConfigureAuthenticatedSession {
+                token,
+                deployment_id: &self.contract.deployment,
+                start_new,
+                data: AuthenticationData::new(jwt),
+                tracing_id,
+            },
+        };
+        frame.to_json()
     }
 
     fn greeting(&mut self) -> Option<String> {
-        if !self.contract.autostart {
+        if !self.contract.rules.autostart {
             return None;
         }
         let join = GuestMessage::join(self.luggage.load(EVENT.into()));
@@ -142,8 +181,42 @@ impl Dialect for WebMessagingDialect {
     }
 
     fn farewell(&self) -> Option<String> {
-        (self.contract.farewell == Farewell::Clear)
-            .then(|| on_message(&self.contract.token, EVENT.into(), GuestMessage::clear()))
+        let clears = self.contract.farewell == Farewell::Clear && self.contract.rules.clear;
+        clears.then(|| self.errand(Errand::Clear)).flatten()
+    }
+
+    fn errand(&self, errand: Errand) -> Option<String> {
+        let token = (&self.contract.token).into();
+        let frame = match errand {
+            Errand::Clear => ClientFrame::OnMessage {
+                token,
+                tracing_id: CLEAR.to_string().into(),
+                message: GuestMessage::clear(),
+            },
+            Errand::CloseSession => ClientFrame::CloseSession {
+                token,
+                close_all_connections: true,
+                tracing_id: CLOSE.to_string().into(),
+            },
+            Errand::Echo => ClientFrame::Echo {
+                token,
+                tracing_id: ECHO.to_string().into(),
+                message: GuestMessage::text("ping", None),
+            },
+            Errand::Jwt => ClientFrame::GetJwt {
+                token,
+                tracing_id: JWT.to_string().into(),
+            },
+        };
+        Some(frame.to_json())
+    }
+
+    fn history_host(&self) -> Option<&Host> {
+        self.contract.api.as_ref()
+    }
+
+    fn rules(&self) -> DeploymentRules {
+        self.contract.rules
     }
 
     fn hear(&mut self, text: &str, now: Now) -> Option<Heard> {
@@ -177,14 +250,23 @@ impl Dialect for WebMessagingDialect {
                 tracing_id,
             ),
             Body::Plain(text) if frame.code >= 400 => self.refused(frame.code, text, tracing_id),
+            Body::Session(session) if session.read_only => Heard::Closed,
+            Body::Jwt(jwt) => Heard::Jwt {
+                jwt: jwt.jwt.to_secret(),
+                expires_at: epoch(jwt.exp)?,
+            },
             Body::ConnectionClosed { reason } => Heard::Ended(Ending::ClosedByServer {
                 reason: reason.as_deref().map(crate::wire::harmless),
             }),
             Body::LoggedOut => Heard::Ended(Ending::LoggedOut),
             Body::SessionCleared => Heard::SessionCleared,
             Body::SessionExpired => Heard::Ended(Ending::SessionExpired),
-            Body::Jwt(_) | Body::Plain(_) | Body::Session(_) | Body::Unknown { .. } => return None,
+            Body::Plain(_) | Body::Session(_) | Body::Unknown { .. } => return None,
         })
+    }
+
+    fn handle_delivered(&mut self, id: MessageId) {
+        self.luggage.handle_accepted(id);
     }
 
     fn resends(&self) -> bool {
@@ -195,7 +277,11 @@ impl Dialect for WebMessagingDialect {
         matches!(status, 401 | 403)
     }
 
-    fn ending(&mut self, _close: &CloseInfo) -> Option<Ending> {
+    fn wants_token(&self, _status: u16) -> bool {
+        false
+    }
+
+    fn ending(&mut self, _close: &CloseInfo) -> Option<Parting> {
         // Genesys defines no close codes of its own: what is final comes in a frame before
         None
     }
@@ -208,8 +294,16 @@ impl Dialect for WebMessagingDialect {
         self.luggage.replace(attributes);
     }
 
-    fn update_token(&mut self, _token: SecretString) {
-        // the token is the session itself: there is none to renew
+    fn update_token(&mut self, token: SecretString) {
+        // the token of a guest who is not signed in is the session itself: there is none to renew
+        if let Some(jwt) = &mut self.contract.jwt {
+            *jwt = token;
+        }
+    }
+
+    fn step_up(&mut self, jwt: Option<SecretString>) -> bool {
+        self.contract.jwt = jwt;
+        true
     }
 }
 
@@ -242,7 +336,16 @@ fn event(message: &StructuredMessage<'_>, inbound: bool) -> Option<Heard> {
     }
 }
 
-fn read(message: &StructuredMessage<'_>, inbound: bool, now: Now) -> (Message, Option<OffsetDateTime>) {
+/// A message, live or of the history; `None` if it is an event, a receipt, or of no known direction.
+pub(crate) fn read_message(message: &StructuredMessage<'_>, otherwise_at: OffsetDateTime) -> Option<Message> {
+    let inbound = match &*message.direction {
+        "Inbound" => true,
+        "Outbound" => false,
+        _ => return None,
+    };
+    if matches!(&*message.kind, "Event" | "Receipt") {
+        return None;
+    }
     let time = message
         .channel
         .as_ref()
@@ -258,16 +361,11 @@ fn read(message: &StructuredMessage<'_>, inbound: bool, now: Now) -> (Message, O
             None => other_content.push(RawFrame::new(None, item.as_str())),
         }
     }
-    let expires_at = message
-        .metadata
-        .as_ref()
-        .and_then(|metadata| metadata.expiration_date)
-        .and_then(epoch);
-    let message = Message {
+    Some(Message {
         id: message.key().unwrap_or_default().to_owned(),
         text: message.text.as_deref().unwrap_or_default().to_owned(),
         from: author(message, inbound),
-        at: time_or_now(time, now),
+        at: time.and_then(parse_rfc3339).unwrap_or(otherwise_at),
         direction: if inbound {
             Direction::Inbound
         } else {
@@ -276,8 +374,19 @@ fn read(message: &StructuredMessage<'_>, inbound: bool, now: Now) -> (Message, O
         quick_replies,
         other_content,
         sequence: None,
-    };
-    (message, expires_at)
+    })
+}
+
+fn expiry(message: &StructuredMessage<'_>) -> Option<OffsetDateTime> {
+    let metadata = message.metadata.as_ref()?;
+    metadata.expiration_date.and_then(epoch)
+}
+
+/// Two of the three texts that Genesys' own clients look at (its mobile SDK).
+fn asks_to_sign_in(text: &str) -> bool {
+    ["Session authentication failed", "Try to authenticate again"]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 fn author(message: &StructuredMessage<'_>, inbound: bool) -> Author {
@@ -300,7 +409,10 @@ fn author(message: &StructuredMessage<'_>, inbound: bool) -> Author {
 
 fn about(tracing_id: Option<&str>, code: i64) -> About {
     match tracing_id.map(|id| id.parse::<MessageId>()) {
-        Some(Ok(id)) if id != OPENING.into() && id != EVENT.into() => About::Message(id),
+        Some(Ok(id)) => {
+            let control = CONTROL.iter().find(|(name, _)| id == (*name).into());
+            control.map_or(About::Message(id), |(_, about)| *about)
+        }
         // only a message can be too long, carry too large attributes, or come too late; many things come too soon,
         // and of them a message is the most likely
         None if matches!(code, 409 | 429 | 4011 | 4013 | 4029) => About::SomeMessage,
@@ -328,8 +440,8 @@ mod tests {
 
     #[test]
     fn control_frames_are_never_taken_for_messages() {
-        for id in [OPENING, EVENT] {
-            assert_eq!(about(Some(&id.to_string()), 429), About::Other);
+        for (id, known) in CONTROL {
+            assert_eq!(about(Some(&id.to_string()), 429), known);
             assert_eq!(id.get_version_num(), 4);
         }
         assert_eq!(about(Some("SGVhbHRo"), 429), About::Other);

@@ -1,0 +1,295 @@
+//! Reading the history: which page, with which token, when; and what waits until it is read.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use genesys_api::{Host, Now, SlidingWindow};
+use secrecy::SecretString;
+use time::OffsetDateTime;
+
+use super::queue::Told;
+use crate::web_messaging::rest::history::{History, HistoryPage};
+use crate::{Message, Origin};
+
+/// Entries of a page that is read to recover. Genesys' Java SDK takes 100; a page must fit an answer of 1 MiB.
+const PAGE_SIZE: u32 = 50;
+/// Pages that are read to recover: 200 entries. Our choice.
+const PAGE_LIMIT: u32 = 4;
+/// Live messages that wait for the history. Our choice.
+const HOLD_LIMIT: usize = 64;
+/// Pages for the application that wait to be read.
+const WISH_LIMIT: usize = 4;
+/// How long all of it may take. Our choice.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A token counts as valid while it has more left than this (Genesys' mobile SDK).
+const JWT_MARGIN: Duration = Duration::from_secs(5);
+
+/// Why the history was not read. For the one who moved the call.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum HistoryFailure {
+    /// It failed, for good or for now.
+    Failed {
+        /// For people; holds no secret.
+        why: String,
+    },
+    /// The service asks for patience.
+    TooMany {
+        /// For how long.
+        retry_after: Duration,
+    },
+    /// The token was not accepted (401).
+    Unauthorized,
+}
+
+#[derive(Debug)]
+pub(super) struct Library {
+    host: Host,
+    pub(super) origin: Option<Origin>,
+    jwt: Option<(SecretString, OffsetDateTime)>,
+    reads: SlidingWindow,
+    wishes: VecDeque<u32>,
+    pub(super) task: Option<Box<Task>>,
+    pub(super) command: Option<Box<History>>,
+    /// What is older was not missed.
+    pub(super) floor: OffsetDateTime,
+    /// The newest that came, live or by the history, by the service's clock.
+    pub(super) newest: Option<OffsetDateTime>,
+    /// The service's clock minus ours, as the last live message showed it.
+    pub(super) ahead: time::Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) purpose: Purpose,
+    step: Step,
+    page: u32,
+    /// A token was asked for because the last one was not accepted.
+    renewed: bool,
+    latest: Instant,
+    pub(super) missed: Vec<Message>,
+    pub(super) own: Vec<Message>,
+    pub(super) held: Vec<Told>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// For the application.
+    Display,
+    /// What happened while the connection was lost, back to this time of the service.
+    Recover { since: OffsetDateTime },
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    /// Nothing to do before then.
+    Wait(Instant),
+    /// `getJwt` is to be sent.
+    NeedJwt,
+    /// It was sent.
+    AwaitJwt,
+    /// The page is being read.
+    Reading,
+}
+
+/// What a task asks for next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Next {
+    /// Nothing, for now.
+    Nothing,
+    /// `getJwt` on the socket.
+    Jwt,
+    /// It took too long.
+    TooLate,
+}
+
+impl Library {
+    pub(super) fn new(host: Host) -> Self {
+        Self {
+            host,
+            origin: None,
+            jwt: None,
+            // Genesys: get.history.rate.per.minute, of a session
+            reads: SlidingWindow::new(10, Duration::from_millis(60_100)),
+            wishes: VecDeque::new(),
+            task: None,
+            command: None,
+            floor: OffsetDateTime::UNIX_EPOCH,
+            newest: None,
+            ahead: time::Duration::ZERO,
+        }
+    }
+
+    /// A page for the application; `false` if too many wait.
+    pub(super) fn wish(&mut self, page: u32) -> bool {
+        let room = self.wishes.len() < WISH_LIMIT;
+        if room {
+            self.wishes.push_back(page.max(1));
+        }
+        room
+    }
+
+    pub(super) fn recover(&mut self, since: OffsetDateTime, not_before: Instant, now: Now) {
+        self.begin(Purpose::Recover { since }, 1, not_before, now);
+    }
+
+    pub(super) fn is_recovering(&self) -> bool {
+        let task = self.task.as_ref();
+        task.is_some_and(|task| matches!(task.purpose, Purpose::Recover { .. }))
+    }
+
+    /// Holds a live message back while a recovery is on; gives it back if it need not, or cannot, wait.
+    pub(super) fn hold(&mut self, told: Told) -> Option<Told> {
+        match &mut self.task {
+            Some(task) if matches!(task.purpose, Purpose::Recover { .. }) && task.held.len() < HOLD_LIMIT => {
+                task.held.push(told);
+                None
+            }
+            _ => Some(told),
+        }
+    }
+
+    /// Goes on as far as it can; a read comes out as a command.
+    pub(super) fn advance(&mut self, now: Now) -> Next {
+        if self.task.is_none()
+            && let Some(page) = self.wishes.pop_front()
+        {
+            self.begin(Purpose::Display, page, now.instant, now);
+        }
+        let Some(task) = &mut self.task else {
+            return Next::Nothing;
+        };
+        if task.latest <= now.instant {
+            return Next::TooLate;
+        }
+        match task.step {
+            Step::Wait(until) if until > now.instant => return Next::Nothing,
+            Step::Wait(_) | Step::NeedJwt => {}
+            Step::AwaitJwt | Step::Reading => return Next::Nothing,
+        }
+        let valid = self
+            .jwt
+            .as_ref()
+            .filter(|(_, until)| *until > now.utc + JWT_MARGIN);
+        let Some((jwt, _)) = valid else {
+            task.step = Step::NeedJwt;
+            return Next::Jwt;
+        };
+        if let Err(at) = self.reads.try_acquire(now.instant) {
+            task.step = Step::Wait(at);
+            return Next::Nothing;
+        }
+        task.step = Step::Reading;
+        self.command = Some(Box::new(History {
+            host: self.host.clone(),
+            jwt: jwt.clone(),
+            page: task.page,
+            page_size: PAGE_SIZE,
+            origin: self.origin.clone(),
+        }));
+        Next::Nothing
+    }
+
+    /// `getJwt` left.
+    pub(super) fn handle_jwt_asked(&mut self) {
+        if let Some(task) = &mut self.task {
+            task.step = Step::AwaitJwt;
+        }
+    }
+
+    pub(super) fn handle_jwt(&mut self, jwt: SecretString, until: OffsetDateTime, now: Now) {
+        // by our clock it may seem to be over already: it is as good as the first read finds it
+        self.jwt = Some((jwt, until.max(now.utc + 2 * JWT_MARGIN)));
+        if let Some(task) = &mut self.task
+            && task.step == Step::AwaitJwt
+        {
+            task.step = Step::Wait(now.instant);
+        }
+    }
+
+    /// The service asks for patience with `getJwt`.
+    pub(super) fn handle_jwt_deferred(&mut self, until: Instant) {
+        if let Some(task) = &mut self.task
+            && task.step == Step::AwaitJwt
+        {
+            task.step = Step::Wait(until);
+        }
+    }
+
+    /// The read failed: `Some` if it is not tried again.
+    pub(super) fn handle_failure(&mut self, failure: HistoryFailure, now: Now) -> Option<String> {
+        let task = self.task.as_mut().filter(|task| task.step == Step::Reading)?;
+        match failure {
+            HistoryFailure::Unauthorized if !task.renewed => {
+                task.renewed = true;
+                self.jwt = None;
+                task.step = Step::NeedJwt;
+                None
+            }
+            HistoryFailure::TooMany { retry_after } => {
+                self.reads.pause_until(now.instant + retry_after);
+                task.step = Step::Wait(now.instant + retry_after);
+                None
+            }
+            HistoryFailure::Unauthorized => Some("a new token was not accepted either (401)".to_owned()),
+            HistoryFailure::Failed { why } => Some(why),
+        }
+    }
+
+    /// A page came while recovering: whether enough was read (`Some`), and if so whether nothing can be missing.
+    pub(super) fn handle_page(
+        &mut self,
+        page: &HistoryPage,
+        since: OffsetDateTime,
+        now: Now,
+    ) -> Option<bool> {
+        let task = self.task.as_mut()?;
+        let reached = page.messages.iter().any(|message| message.at < since);
+        let last = page.entries == 0 || task.page >= page.page_count;
+        if reached || last {
+            return Some(true);
+        }
+        if task.page >= PAGE_LIMIT {
+            return Some(false);
+        }
+        task.page += 1;
+        task.step = Step::Wait(now.instant);
+        None
+    }
+
+    /// Whether an answer is expected.
+    pub(super) fn is_reading(&self) -> bool {
+        self.task.as_ref().is_some_and(|task| task.step == Step::Reading)
+    }
+
+    /// The socket is gone: what was being done for the application is done again on the next one.
+    pub(super) fn handle_lost(&mut self) -> Option<Box<Task>> {
+        self.command = None;
+        let task = self.task.take()?;
+        if task.purpose == Purpose::Display {
+            self.wishes.push_front(task.page);
+        }
+        Some(task)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let Some(task) = &self.task else { return None };
+        Some(match task.step {
+            Step::Wait(until) => until.min(task.latest),
+            Step::NeedJwt | Step::AwaitJwt | Step::Reading => task.latest,
+        })
+    }
+
+    fn begin(&mut self, purpose: Purpose, page: u32, not_before: Instant, now: Now) {
+        self.task = Some(Box::new(Task {
+            purpose,
+            step: Step::Wait(not_before),
+            page,
+            renewed: false,
+            latest: now.instant.max(not_before) + PATIENCE,
+            missed: Vec::new(),
+            own: Vec::new(),
+            held: Vec::new(),
+        }));
+    }
+}

@@ -1,0 +1,73 @@
+//! The limits of the service, kept before it complains.
+
+use std::time::{Duration, Instant};
+
+use genesys_api::SlidingWindow;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Added to the period of each limit, since frames that leave evenly do not arrive evenly. Our choice.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// The limits of a session and of its present connection, as Genesys publishes them. Each is a sliding window, so that
+/// it holds wherever the service's own window begins.
+#[derive(Debug)]
+pub(super) struct Pacing {
+    messages: SlidingWindow,
+    configures: SlidingWindow,
+    requests: SlidingWindow,
+    echoes: SlidingWindow,
+}
+
+impl Pacing {
+    pub(super) fn new() -> Self {
+        Self {
+            // messages.per.session.rate.per.second
+            messages: SlidingWindow::new(5, SECOND + SLACK),
+            // configure.per.session.rate.per.minute
+            configures: SlidingWindow::new(60, MINUTE + SLACK),
+            // requests.per.connection.rate.per.minute
+            requests: SlidingWindow::new(60, MINUTE + SLACK),
+            // health.check.per.connection.rate.per.minute
+            echoes: SlidingWindow::new(2, MINUTE + SLACK),
+        }
+    }
+
+    /// A new connection has new limits; those of the session stay.
+    pub(super) fn handle_connected(&mut self) {
+        let fresh = Self::new();
+        self.requests = fresh.requests;
+        self.echoes = fresh.echoes;
+    }
+
+    /// The service asks for patience.
+    pub(super) fn pause_until(&mut self, until: Instant) {
+        self.messages.pause_until(until);
+        self.requests.pause_until(until);
+    }
+
+    /// # Errors
+    /// Each of these: when to ask again.
+    pub(super) fn request(&mut self, now: Instant) -> Result<(), Instant> {
+        self.requests.try_acquire(now)
+    }
+
+    pub(super) fn message(&mut self, now: Instant) -> Result<(), Instant> {
+        self.requests.check(now)?;
+        self.messages.try_acquire(now)?;
+        self.requests.try_acquire(now)
+    }
+
+    pub(super) fn configure(&mut self, now: Instant) -> Result<(), Instant> {
+        self.requests.check(now)?;
+        self.configures.try_acquire(now)?;
+        self.requests.try_acquire(now)
+    }
+
+    pub(super) fn echo(&mut self, now: Instant) -> Result<(), Instant> {
+        self.requests.check(now)?;
+        self.echoes.try_acquire(now)?;
+        self.requests.try_acquire(now)
+    }
+}

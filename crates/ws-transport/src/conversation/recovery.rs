@@ -1,0 +1,263 @@
+//! What a lost connection left open, decided by the history.
+//!
+//! The history shows no tracing id, so a doubted message is recognised by its text, within a minute of the time when
+//! it was sent, among the guest's own entries that were not seen before: as many entries as match decide as many
+//! messages, oldest first. That is our choice, and so is what makes a message *surely absent*: its socket has been
+//! gone for 3 s, or has answered five pings since; the history was then read, back to a minute before the message was
+//! sent; and no entry matches. Such a message is sent once more, in its place and with the same tracing id; if it is
+//! missing again, it has failed. That Genesys Cloud shows in the history within 3 s what it took is an inference.
+
+use std::time::Duration;
+
+use genesys_api::Now;
+use time::OffsetDateTime;
+
+use super::Conversation;
+use super::dialect::Errand;
+use super::event::{Event, FailureReason};
+use super::library::{HistoryFailure, Next, Purpose, Task};
+use super::outbox::Fingerprint;
+use super::queue::Told;
+use super::state::{State, Transmit};
+use crate::Direction;
+use crate::web_messaging::rest::history::HistoryPage;
+
+/// How long a lost socket may still deliver what was put on it.
+const SETTLE: Duration = Duration::from_secs(3);
+/// How far two clocks, or two readings of one message, may be apart.
+const SKEW: time::Duration = time::Duration::minutes(1);
+/// A session that is resumed by a new process has missed nothing that is older than its first configuration, less
+/// this.
+const EARLIER: time::Duration = time::Duration::seconds(5);
+
+impl Conversation {
+    /// The history was read, or could not be, as [`Command::ReadHistory`](super::Command::ReadHistory) asked. An
+    /// answer that nobody waits for any more is left.
+    pub fn handle_history(&mut self, result: Result<HistoryPage, HistoryFailure>, now: Now) {
+        let Some(library) = self.library.as_mut().filter(|library| library.is_reading()) else {
+            return;
+        };
+        let Some(purpose) = library.task.as_ref().map(|task| task.purpose) else {
+            return;
+        };
+        match (result, purpose) {
+            (Err(failure), _) => {
+                if let Some(why) = library.handle_failure(failure, now) {
+                    self.history_unread(why);
+                }
+            }
+            (Ok(page), Purpose::Display) => {
+                library.task = None;
+                self.tell(Event::History(Box::new(page)));
+            }
+            (Ok(page), Purpose::Recover { since }) => {
+                let enough = library.handle_page(&page, since, now);
+                self.collect(page);
+                if let Some(complete) = enough {
+                    self.decide(complete);
+                }
+            }
+        }
+        self.advance_history(now);
+    }
+
+    /// The session is configured: what is known, and what is to be found out.
+    pub(super) fn begin_recovery(&mut self, resumed: bool, new_session: bool, now: Now) {
+        let Some(library) = self.library.as_mut() else {
+            return self.tell_doubts();
+        };
+        if !resumed || new_session {
+            // what was said in an older conversation is not part of this one
+            library.floor = if new_session {
+                OffsetDateTime::UNIX_EPOCH
+            } else {
+                now.utc - EARLIER
+            };
+            library.newest = None;
+            self.tell_doubts();
+        } else {
+            let known = library.newest.unwrap_or(library.floor);
+            let doubted = self.outbox.undecided_since().map(|at| at + library.ahead);
+            let since = doubted.map_or(known, |doubted| doubted.min(known));
+            let since = since.checked_sub(SKEW).unwrap_or(since);
+            let settled = self.lost_at.filter(|_| self.outbox.is_undecided());
+            let not_before = settled.map_or(now.instant, |at| at + SETTLE);
+            library.recover(since, not_before, now);
+        }
+        self.advance_history(now);
+    }
+
+    /// Messages on a living socket were not echoed for long.
+    pub(super) fn recover_overdue(&mut self, now: Now) {
+        match self.library.as_mut() {
+            Some(library)
+                if library.task.is_none() && matches!(self.state, State::Configured | State::ReadOnly) =>
+            {
+                let known = library.newest.unwrap_or(now.utc + library.ahead);
+                let doubted = self.outbox.undecided_since().map(|at| at + library.ahead);
+                let since = doubted.map_or(known, |doubted| doubted.min(known)) - SKEW;
+                library.recover(since, now.instant, now);
+                self.advance_history(now);
+            }
+            _ => self.tell_doubts(),
+        }
+    }
+
+    /// Goes on with the history as far as the socket and the limits allow.
+    pub(super) fn advance_history(&mut self, now: Now) {
+        if !self.socket || !matches!(self.state, State::Configured | State::ReadOnly) {
+            return;
+        }
+        let Some(library) = self.library.as_mut() else {
+            return;
+        };
+        match library.advance(now) {
+            Next::Nothing => {}
+            Next::TooLate => self.history_unread("it took more than a minute".to_owned()),
+            Next::Jwt => {
+                library.handle_jwt_asked();
+                match self.outbox.pacing.request(now.instant) {
+                    Ok(()) => {
+                        let frame = self.dialect.errand(Errand::Jwt);
+                        self.transmits.extend(frame.map(Transmit::Frame));
+                    }
+                    Err(at) => library.handle_jwt_deferred(at),
+                }
+            }
+        }
+    }
+
+    /// What is being read is given up: what came is told, and what is open stays in doubt.
+    pub(super) fn abandon_history(&mut self) {
+        let task = self.library.as_mut().and_then(|library| {
+            library.command = None;
+            library.task.take()
+        });
+        if let Some(task) = task {
+            self.release(*task, Vec::new());
+        }
+    }
+
+    /// The socket is gone.
+    pub(super) fn handle_history_lost(&mut self) {
+        if let Some(task) = self.library.as_mut().and_then(|library| library.handle_lost()) {
+            self.release(*task, Vec::new());
+        }
+    }
+
+    pub(super) fn history_unread(&mut self, why: String) {
+        self.abandon_history();
+        self.tell(Event::HistoryUnread {
+            why: crate::wire::harmless(&why),
+        });
+        self.tell_doubts();
+    }
+
+    /// A message that was heard: tells when the service spoke last, and how its clock goes.
+    pub(super) fn note_time(&mut self, at: OffsetDateTime, now: Now) {
+        if let Some(library) = self.library.as_mut() {
+            library.newest = library.newest.max(Some(at));
+            library.ahead = at - now.utc;
+        }
+    }
+
+    /// Tells a live message, or holds it back until the history is read.
+    pub(super) fn tell_in_order(&mut self, event: Event) {
+        let told = self.events.tell(event);
+        let now = match self.library.as_mut() {
+            Some(library) => library.hold(told),
+            None => Some(told),
+        };
+        if let Some(told) = now {
+            self.events.push(told);
+        }
+    }
+
+    fn collect(&mut self, page: HistoryPage) {
+        let Some(library) = self.library.as_mut() else {
+            return;
+        };
+        let floor = library.floor;
+        let Some(task) = library.task.as_mut() else { return };
+        for message in page.messages {
+            if message.at < floor || self.seen.knows(&message.id) {
+                continue;
+            }
+            match message.direction {
+                Direction::Outbound if task.missed.iter().all(|known| known.id != message.id) => {
+                    task.missed.push(message);
+                }
+                Direction::Inbound if task.own.iter().all(|known| known.id != message.id) => {
+                    task.own.push(message);
+                }
+                Direction::Inbound | Direction::Outbound => {}
+            }
+        }
+    }
+
+    fn decide(&mut self, complete: bool) {
+        let Some(library) = self.library.as_mut() else {
+            return;
+        };
+        let ahead = library.ahead;
+        let Some(mut task) = library.task.take() else {
+            return;
+        };
+        let mut found = Vec::new();
+        // the list has the newest first
+        for entry in task.own.drain(..).rev() {
+            let sent = entry.at - ahead;
+            let window = sent.checked_sub(SKEW).unwrap_or(sent)..=sent.checked_add(SKEW).unwrap_or(sent);
+            let Some(id) = self.outbox.claim(Fingerprint::of(&entry.text), window) else {
+                continue;
+            };
+            self.outbox.settle(id, None);
+            self.dialect.handle_delivered(id);
+            self.seen.is_new(&entry.id);
+            self.seen.is_new(&id.to_string());
+            let accepted = Event::Accepted {
+                id,
+                at: entry.at,
+                sequence: None,
+            };
+            found.push((entry.at, self.events.tell(accepted)));
+        }
+        self.release(*task, found);
+        if !complete {
+            return self.tell_doubts();
+        }
+        let may_send = self.state == State::Configured;
+        for id in self.outbox.settle_absent(may_send) {
+            let reason = FailureReason::NotDelivered;
+            self.tell(Event::Failed { id, reason });
+        }
+    }
+
+    /// Tells all that came, in the order in which the service has it.
+    fn release(&mut self, task: Task, found: Vec<(OffsetDateTime, Told)>) {
+        let mut all = found;
+        for message in task.missed {
+            if self.seen.is_new(&message.id) {
+                let at = message.at;
+                let library = self.library.as_mut();
+                if let Some(library) = library {
+                    library.newest = library.newest.max(Some(at));
+                }
+                all.push((at, self.events.tell(Event::Message(Box::new(message)))));
+            }
+        }
+        all.extend(task.held.into_iter().map(|told| (time_of(&told.event), told)));
+        all.sort_by_key(|(at, _)| *at);
+        for (_, told) in all {
+            self.events.push(told);
+        }
+    }
+}
+
+fn time_of(event: &Event) -> OffsetDateTime {
+    match event {
+        Event::Message(message) | Event::OwnMessage(message) => message.at,
+        Event::Accepted { at, .. } => *at,
+        _ => OffsetDateTime::UNIX_EPOCH,
+    }
+}

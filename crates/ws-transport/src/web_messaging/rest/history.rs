@@ -1,0 +1,221 @@
+//! `GET /api/v2/webmessaging/messages`: what was said in the session, newest first.
+
+use bytes::Bytes;
+use genesys_api::{Call, Host, ReplyError, json};
+use http::header::ORIGIN;
+use http::{HeaderValue, Request, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use crate::conversation::read_message;
+use crate::web_messaging::StructuredMessage;
+use crate::wire::RawJson;
+use crate::{Message, Origin};
+
+/// Reads one page of the history. Whoever moves it sends [`History::jwt`] as the bearer, to [`History::host`].
+///
+/// At most 10 a minute a session (Genesys). That pages come newest first is what Genesys' own client relies on; it is
+/// not documented.
+#[derive(Clone, Debug)]
+pub struct History {
+    pub(crate) host: Host,
+    pub(crate) jwt: SecretString,
+    pub(crate) page: u32,
+    pub(crate) page_size: u32,
+    pub(crate) origin: Option<Origin>,
+}
+
+impl History {
+    /// The page of this number, from 1; `page_size` of Genesys' Java SDK is 100. `jwt` is the answer to `getJwt` and
+    /// lives for one minute. The deployment must allow `origin`.
+    #[must_use]
+    pub fn new(host: Host, jwt: SecretString, page: u32, page_size: u32, origin: Option<Origin>) -> Self {
+        Self {
+            host,
+            jwt,
+            page,
+            page_size,
+            origin,
+        }
+    }
+
+    /// Where it is asked.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The bearer.
+    #[must_use]
+    pub fn jwt(&self) -> &SecretString {
+        &self.jwt
+    }
+
+    /// Which page, from 1.
+    #[must_use]
+    pub fn page(&self) -> u32 {
+        self.page
+    }
+}
+
+impl PartialEq for History {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.host, self.page, self.page_size, &self.origin)
+            == (&other.host, other.page, other.page_size, &other.origin)
+            && self.jwt.expose_secret() == other.jwt.expose_secret()
+    }
+}
+
+impl Eq for History {}
+
+impl Call for History {
+    type Reply = HistoryPage;
+
+    const IDEMPOTENT: bool = true;
+
+    fn request(&self, host: &Host) -> Request<Bytes> {
+        let (size, page) = (self.page_size, self.page);
+        let path = format!("/api/v2/webmessaging/messages?pageSize={size}&pageNumber={page}");
+        let mut request = json::get(host, &path);
+        let origin = self.origin.as_ref().map(ToString::to_string);
+        if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) {
+            request.headers_mut().insert(ORIGIN, origin);
+        }
+        request
+    }
+
+    fn reply(&self, response: Response<Bytes>) -> Result<HistoryPage, ReplyError> {
+        let response = json::accepted(response)?;
+        let malformed = |_| ReplyError::Malformed {
+            status: response.status().as_u16(),
+            expected: "a page of the history",
+        };
+        let page: Page<'_> = serde_json::from_slice(response.body()).map_err(malformed)?;
+        let entries = page.entities.len();
+        // what has no time is as old as what came after it
+        let mut at = OffsetDateTime::UNIX_EPOCH;
+        let mut messages = Vec::new();
+        for entity in &page.entities {
+            let entity = serde_json::from_str::<StructuredMessage<'_>>(entity.as_str()).ok();
+            if let Some(message) = entity.and_then(|entity| read_message(&entity, at)) {
+                at = message.at;
+                messages.push(message);
+            }
+        }
+        Ok(HistoryPage {
+            messages,
+            entries,
+            page: page.page_number.unwrap_or(self.page),
+            page_count: page.page_count.unwrap_or(0),
+            total: page.total.unwrap_or(0),
+        })
+    }
+}
+
+/// One page of the history.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct HistoryPage {
+    /// What was said, newest first, read as live messages are. Events of the past, such as an agent who left, are not
+    /// among them, nor is what cannot be read.
+    pub messages: Vec<Message>,
+    /// How many entries the page has, with those that are no messages.
+    pub entries: usize,
+    /// Its number, from 1.
+    pub page: u32,
+    /// How many pages there are.
+    pub page_count: u32,
+    /// How many entries there are in all.
+    pub total: u32,
+}
+
+impl HistoryPage {
+    /// A page, as a peer in a test would give it.
+    #[must_use]
+    pub fn new(messages: Vec<Message>, page: u32, page_count: u32) -> Self {
+        Self {
+            entries: messages.len(),
+            messages,
+            page,
+            page_count,
+            total: 0,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'a> {
+    #[serde(borrow)]
+    entities: Vec<RawJson<'a>>,
+    page_number: Option<u32>,
+    page_count: Option<u32>,
+    total: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Direction;
+
+    fn history() -> History {
+        let origin = "https://shop.example".parse().ok();
+        let host = "https://api.mypurecloud.ie".parse().unwrap();
+        History::new(host, SecretString::from("canary"), 2, 50, origin)
+    }
+
+    #[test]
+    fn the_request_names_page_and_origin_and_no_secret() {
+        let history = history();
+        let request = history.request(history.host());
+        assert_eq!(
+            request.uri(),
+            "https://api.mypurecloud.ie/api/v2/webmessaging/messages?pageSize=50&pageNumber=2"
+        );
+        assert_eq!(request.headers()["origin"], "https://shop.example");
+        assert!(!format!("{history:?} {request:?}").contains("canary"));
+    }
+
+    #[test]
+    fn messages_are_read_as_live_ones_and_old_events_are_left_out() {
+        let body = r#"{"entities":[
+            {"id":"d","type":"Event","direction":"Outbound","channel":{"time":"2014-04-30T21:09:53.000Z"},
+             "events":[{"eventType":"Presence","presence":{"type":"Disconnect"}}]},
+            {"id":"b","channel":{"time":"2014-04-30T21:09:52.000Z"},"type":"Text","text":"hi","content":[],
+             "direction":"Outbound","originatingEntity":"Bot","metadata":{}},
+            {"id":"a","channel":{"time":null,"messageId":"m1"},"type":"Text","text":"hello","direction":"Inbound"},
+            "nonsense"],"pageSize":25,"pageNumber":1,"total":4,"pageCount":1}"#;
+        let page = history()
+            .reply(Response::new(Bytes::from_static(body.as_bytes())))
+            .unwrap();
+        assert_eq!(
+            (page.entries, page.page, page.page_count, page.total),
+            (4, 1, 1, 4)
+        );
+        let read: Vec<_> = page
+            .messages
+            .iter()
+            .map(|message| (&*message.id, message.direction, message.at.unix_timestamp()))
+            .collect();
+        let second = 1_398_892_192;
+        assert_eq!(
+            read,
+            [
+                ("b", Direction::Outbound, second),
+                ("m1", Direction::Inbound, second)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_refusal_and_a_page_of_html_are_errors() {
+        let refused = Response::builder()
+            .status(401)
+            .body(Bytes::from_static(b"{}"))
+            .unwrap();
+        assert!(history().reply(refused).unwrap_err().problem().is_some());
+        let html = Response::new(Bytes::from_static(b"<html>"));
+        assert!(matches!(history().reply(html), Err(ReplyError::Malformed { .. })));
+    }
+}
