@@ -53,6 +53,8 @@ pub(super) struct Library {
     pub(super) command: Option<Box<History>>,
     /// What is older was not missed.
     pub(super) floor: OffsetDateTime,
+    /// When the conversation was configured for the first time, by our clock.
+    pub(super) begun: OffsetDateTime,
     /// The newest that came, live or by the history, by the service's clock.
     pub(super) newest: Option<OffsetDateTime>,
     /// The service's clock minus ours, as the last live message showed it.
@@ -115,6 +117,7 @@ impl Library {
             task: None,
             command: None,
             floor: OffsetDateTime::UNIX_EPOCH,
+            begun: OffsetDateTime::UNIX_EPOCH,
             newest: None,
             ahead: time::Duration::ZERO,
         }
@@ -177,6 +180,7 @@ impl Library {
         };
         if let Err(at) = self.reads.try_acquire(now.instant) {
             task.step = Step::Wait(at);
+            task.latest = task.latest.max(at + PATIENCE);
             return Next::Nothing;
         }
         task.step = Step::Reading;

@@ -73,10 +73,11 @@ impl Conversation {
             } else {
                 now.utc - EARLIER
             };
+            library.begun = now.utc;
             library.newest = None;
             self.tell_doubts();
         } else {
-            let known = library.newest.unwrap_or(library.floor);
+            let known = library.newest.unwrap_or(library.begun);
             let doubted = self.outbox.undecided_since().map(|at| at + library.ahead);
             let since = doubted.map_or(known, |doubted| doubted.min(known));
             let since = since.checked_sub(SKEW).unwrap_or(since);

@@ -14,7 +14,11 @@ mod guards;
 #[cfg(test)]
 mod hearing;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod leaving;
+#[cfg(test)]
+mod request;
 #[cfg(test)]
 #[cfg(feature = "client")]
 mod server;
