@@ -3,22 +3,53 @@
 //! A driver feeds it what happens (`handle_*`), moves what it wants moved (`poll_*`), and wakes it at
 //! [`Conversation::poll_timeout`]. After each input, poll commands, then transmits, then events, until all are empty.
 //!
-//! | input | `Idle` | `Connecting` | `Configuring` | `Configured`, `ReadOnly` | `Reconnecting` | `Closing` | `Closed`, `Failed` |
-//! |---|---|---|---|---|---|---|---|
-//! | `connect` | `Connecting` | – | – | – | `Connecting` | – | – |
-//! | `handle_connected` | – | `Configuring` | – | – | – | – | – |
-//! | frame: configured | – | – | `Configured`, or `ReadOnly` | – | – | – | – |
-//! | frame: refused for good | – | – | `Failed` | event | – | event | – |
-//! | frame: final (expired, logged out, closed) | – | – | `Failed`, or `Closed` | `Failed`, or `Closed` | – | `Closed` | – |
-//! | frame: read-only | – | – | – | `ReadOnly` | – | – | – |
-//! | `handle_closed` | – | `Reconnecting` | `Reconnecting` | `Reconnecting` | – | `Closed` | – |
-//! | `handle_closed`, final code | – | `Failed` | `Failed` | `Failed` | – | `Closed` | – |
-//! | `handle_refused` | – | `Reconnecting`; `Failed` if final | – | – | – | – | – |
-//! | timeout | – | disconnect | disconnect | ping; disconnect after two | `Connecting` | farewell; close; then `Closed` | – |
-//! | `send_text` | waits | waits | waits | sent; refused in `ReadOnly` | waits | refused | refused |
-//! | `end` | `Closed` | `Closed` | `Closing` | `Closing` | `Closed` | sooner, if told so | – |
+//! What each input does in each state: the state that follows; `–`, it stays; `drop`, it stays, and the driver is told
+//! to drop the connection, whose `handle_closed` follows; `refused`, a typed error. The test `states` reads this table
+//! and tries every pair, under `web-messaging`. Under `guest-sessions` the same holds, but for what that contract has
+//! not, and an upgrade that is refused by 401, a close after `credentials.expired`, or that error in place of the
+//! first answer, which lead to `Reconnecting` and a wait for a token.
+//!
+//! | input | `Idle` | `Connecting` | `Configuring` | `Configured` | `ReadOnly` | `Reconnecting` | `Closing` | `Closed` | `Failed` |
+//! |---|---|---|---|---|---|---|---|---|---|
+//! | connect | Connecting | – | – | – | – | Connecting | – | – | – |
+//! | handle_connected | – | Configuring | – | – | – | – | – | – | – |
+//! | frame: session | – | – | Configured | – | – | – | – | – | – |
+//! | frame: session, read-only | – | – | ReadOnly | – | – | – | – | – | – |
+//! | frame: session left | – | – | – | – | – | – | – | – | – |
+//! | frame: refused | – | – | Failed | – | – | – | – | – | – |
+//! | frame: trouble | – | – | drop | – | – | – | – | – | – |
+//! | frame: too many | – | – | – | – | – | – | – | – | – |
+//! | frame: unauthorised | – | – | Failed | Failed | Failed | – | Closed | – | – |
+//! | frame: unauthorised, signed in | – | – | – | Configuring | Configuring | – | Closed | – | – |
+//! | frame: read-only | – | – | Failed | ReadOnly | – | – | – | – | – |
+//! | frame: expired | – | – | Failed | Failed | Failed | – | Closed | – | – |
+//! | frame: logged out | – | – | Failed | Failed | Failed | – | Closed | – | – |
+//! | frame: closed | – | – | Closed | Closed | Closed | – | Closed | – | – |
+//! | frame: cleared | – | – | – | – | – | – | – | – | – |
+//! | frame: message | – | – | – | – | – | – | – | – | – |
+//! | frame: unknown | – | – | – | – | – | – | – | – | – |
+//! | handle_alive | – | – | – | – | – | – | – | – | – |
+//! | handle_closed | – | Reconnecting | Reconnecting | Reconnecting | Reconnecting | – | Closed | – | – |
+//! | handle_refused: 503 | – | Reconnecting | – | – | – | – | – | – | – |
+//! | handle_refused: 403 | – | Failed | – | – | – | – | – | – | – |
+//! | handle_history | – | – | – | – | – | – | – | – | – |
+//! | handle_timeout: next deadline | – | drop | drop | – | – | Connecting | – | – | – |
+//! | handle_timeout: silence | – | drop | drop | drop | drop | Connecting | Closed | – | – |
+//! | send_text | – | – | – | – | refused | – | refused | refused | refused |
+//! | send_typing | – | – | – | – | – | – | – | – | – |
+//! | check_health | – | – | – | – | – | – | refused | refused | refused |
+//! | read_history | – | – | – | – | – | – | refused | refused | refused |
+//! | clear | refused | refused | refused | – | – | refused | refused | refused | refused |
+//! | start_new | refused | refused | refused | refused | – | refused | refused | refused | refused |
+//! | start_new, and left | refused | refused | refused | refused | Configuring | refused | refused | refused | refused |
+//! | step_up | refused | refused | refused | Configuring | refused | refused | refused | refused | refused |
+//! | update_token | – | – | – | – | – | – | – | – | – |
+//! | update_attributes | – | – | – | – | – | – | – | – | – |
+//! | set_farewell | – | – | – | – | – | – | – | – | – |
+//! | end | Closed | Closed | Closing | Closing | Closing | Closed | – | – | – |
 
 mod backoff;
+mod connection;
 mod delivery;
 mod dialect;
 mod event;
@@ -29,6 +60,7 @@ mod leaving;
 mod library;
 mod outbox;
 mod pacing;
+mod polling;
 mod queue;
 mod recovery;
 mod renewal;
@@ -45,7 +77,7 @@ use time::OffsetDateTime;
 use self::backoff::Backoff;
 pub use self::delivery::Delivery;
 pub(crate) use self::dialect::read_message;
-use self::dialect::{Dialect, Errand, Parting};
+use self::dialect::{Dialect, Parting};
 pub use self::event::{CloseInfo, Ending, Event, FailureReason, Loss, Refusal, Session};
 use self::health::{Health, Sign};
 pub use self::heartbeat::{Beat, Heartbeat};
@@ -357,157 +389,6 @@ impl Conversation {
         self.advance_history(now);
     }
 
-    /// What to do with the connection, if anything.
-    pub fn poll_command(&mut self) -> Option<Command> {
-        if let Some(command) = self.command.take() {
-            return Some(command);
-        }
-        let read = self.library.as_mut()?.command.take();
-        read.map(Command::ReadHistory)
-    }
-
-    /// The next thing for the socket, if there is one and the limits let it pass.
-    pub fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
-        if let Some(transmit) = self.transmits.pop_front() {
-            return Some(transmit);
-        }
-        let draining = self.state == State::Closing && matches!(self.deadline, Some((_, Reason::Drain)));
-        if !self.socket || !(matches!(self.state, State::Configured | State::ReadOnly) || draining) {
-            return None;
-        }
-        self.pace = None;
-        if self.health.wants_echo() {
-            match self.outbox.pacing.echo(now.instant) {
-                Ok(()) => {
-                    self.health.handle_asked();
-                    return self.dialect.errand(Errand::Echo).map(Transmit::Frame);
-                }
-                Err(at) => self.pace = Some(at),
-            }
-        }
-        if self.state == State::Configured && self.greet {
-            match self.outbox.pacing.request(now.instant) {
-                Ok(()) => {
-                    self.greet = false;
-                    if let Some(greeting) = self.dialect.greeting() {
-                        return Some(Transmit::Frame(greeting));
-                    }
-                }
-                Err(at) => self.wake_at(at),
-            }
-        }
-        if !self.is_deciding() {
-            let pings = self.pings();
-            match self.outbox.next(now, pings) {
-                Ok(Some((id, text))) => return Some(Transmit::Frame(self.dialect.message(id, text))),
-                Ok(None) => {}
-                Err(at) => self.wake_at(at),
-            }
-        }
-        if draining && self.outbox.is_idle() {
-            self.say_farewell(now);
-        }
-        self.transmits.pop_front()
-    }
-
-    /// The next event, if there is one.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop()
-    }
-
-    /// Events that wait. A driver stops reading its socket when they are many; beyond 1,024 the socket is dropped.
-    #[must_use]
-    pub fn backlog(&self) -> usize {
-        self.events.len()
-    }
-
-    /// When to call [`Self::handle_timeout`] at the latest, and why.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        let heartbeat = self.heartbeat.as_ref().filter(|_| self.socket);
-        let heartbeat = heartbeat.map(|heartbeat| (heartbeat.poll_timeout(), Reason::Heartbeat));
-        let pace = self.pace.filter(|_| self.socket).map(|at| (at, Reason::Pace));
-        let ready = self.socket && matches!(self.state, State::Configured | State::ReadOnly);
-        let expiry = self.health.poll_timeout().filter(|_| ready);
-        let expiry = expiry.map(|at| (at, Reason::Expiry));
-        let history = self.library.as_ref().filter(|_| ready);
-        let history = history.and_then(|library| library.poll_timeout());
-        let history = history.map(|at| (at, Reason::History));
-        [self.deadline, heartbeat, pace, expiry, history]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(at, _)| *at)
-    }
-
-    fn configure(&mut self, now: Now) {
-        if let Err(at) = self.outbox.pacing.configure(now.instant) {
-            self.deadline = Some((at, Reason::Configure));
-            return;
-        }
-        let opening = self.dialect.opening(self.start_new, now);
-        self.transmits.push_back(Transmit::Frame(opening));
-        self.deadline = Some((now.instant + ANSWER_TIMEOUT, Reason::ConfigureTimeout));
-    }
-
-    /// Has the socket dropped, or its opening given up; `handle_closed` follows.
-    fn disconnect(&mut self, loss: Loss) {
-        self.socket = false;
-        self.loss = Some(loss);
-        self.deadline = None;
-        self.transmits.clear();
-        self.command = Some(Command::Disconnect);
-    }
-
-    fn reconnect(&mut self, why: Loss, asked: Option<Duration>, now: Now, random: u64) {
-        self.handle_lost(now);
-        let (attempt, after) = self.backoff.handle_lost(asked, now.instant, random);
-        self.state = State::Reconnecting;
-        self.deadline = Some((now.instant + after, Reason::Reconnect));
-        self.tell(Event::Reconnecting { attempt, after, why });
-    }
-
-    /// The socket is gone, and with it what was on it.
-    fn handle_lost(&mut self, now: Now) {
-        self.stop_awaiting();
-        self.heartbeat = None;
-        self.stepping = false;
-        self.lost_at = Some(now.instant);
-        self.transmits.clear();
-        self.health.handle_lost();
-        if self.dialect.resends() {
-            self.outbox.requeue_all();
-        } else {
-            self.outbox.doubt_sent();
-        }
-        self.handle_history_lost();
-    }
-
-    fn finish(&mut self, ending: Ending) {
-        if self.state.is_over() {
-            return;
-        }
-        self.abandon_history();
-        self.give_up_waiting(&FailureReason::Ended);
-        self.outbox.doubt_sent();
-        self.tell_doubts();
-        self.transmits.clear();
-        if self.socket && !matches!(self.deadline, Some((_, Reason::Close))) {
-            self.transmits.push_back(GOODBYE);
-        }
-        self.state = match ending {
-            Ending::ByUs | Ending::ClosedByServer { .. } | Ending::SessionEnded { .. } => State::Closed,
-            Ending::AuthorizationRequired(_)
-            | Ending::LoggedOut
-            | Ending::Refused { .. }
-            | Ending::Rejected(_)
-            | Ending::SessionExpired => State::Failed,
-        };
-        self.socket = false;
-        self.loss = None;
-        self.deadline = None;
-        self.tell(Event::Ended(ending));
-    }
-
     fn give_up_waiting(&mut self, reason: &FailureReason) {
         for id in self.outbox.give_up_waiting(reason) {
             let reason = reason.clone();
@@ -545,11 +426,6 @@ impl Conversation {
         self.heartbeat.as_ref().map_or(0, Heartbeat::pings)
     }
 }
-
-const GOODBYE: Transmit = Transmit::Close {
-    code: 1000,
-    reason: "the guest has left",
-};
 
 /// The name of a frame that is not known, under either contract.
 #[derive(serde::Deserialize)]

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use genesys_api::Now;
 
+use super::Conversation;
+use super::connection::GOODBYE;
 use super::event::{Ending, FailureReason};
 use super::state::{Command, Reason, State, Transmit};
-use super::{Conversation, GOODBYE};
 use crate::Farewell;
 
 /// How long messages that are on their way are waited for.

@@ -23,4 +23,6 @@ mod request;
 #[cfg(feature = "client")]
 mod server;
 #[cfg(test)]
+mod states;
+#[cfg(test)]
 mod virtual_peer;
