@@ -49,7 +49,9 @@ impl Conversation {
         } else {
             self.outbox.doubt_sent();
         }
-        self.handle_history_lost();
+        if let Some(library) = &mut self.library {
+            library.handle_lost();
+        }
     }
 
     pub(super) fn finish(&mut self, ending: Ending) {

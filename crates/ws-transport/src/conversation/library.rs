@@ -57,6 +57,10 @@ pub(super) struct Library {
     pub(super) begun: OffsetDateTime,
     /// The newest that came, live or by the history, by the service's clock.
     pub(super) newest: Option<OffsetDateTime>,
+    /// What was held back when the socket was lost in the middle of a recovery; the next one takes it.
+    pub(super) carried: Vec<Told>,
+    /// A recovery that failed had to go back to this time: the next one has to.
+    pub(super) owed: Option<OffsetDateTime>,
     /// The service's clock minus ours, as the last live message showed it.
     pub(super) ahead: time::Duration,
 }
@@ -119,6 +123,8 @@ impl Library {
             floor: OffsetDateTime::UNIX_EPOCH,
             begun: OffsetDateTime::UNIX_EPOCH,
             newest: None,
+            carried: Vec::new(),
+            owed: None,
             ahead: time::Duration::ZERO,
         }
     }
@@ -133,6 +139,7 @@ impl Library {
     }
 
     pub(super) fn recover(&mut self, since: OffsetDateTime, not_before: Instant, now: Now) {
+        let since = self.owed.map_or(since, |owed| owed.min(since));
         self.begin(Purpose::Recover { since }, 1, not_before, now);
     }
 
@@ -266,14 +273,23 @@ impl Library {
         self.task.as_ref().is_some_and(|task| task.step == Step::Reading)
     }
 
-    /// The socket is gone: what was being done for the application is done again on the next one.
-    pub(super) fn handle_lost(&mut self) -> Option<Box<Task>> {
+    /// Gives up what is being read.
+    pub(super) fn abandon(&mut self) -> Option<Box<Task>> {
         self.command = None;
         let task = self.task.take()?;
+        if let Purpose::Recover { since } = task.purpose {
+            self.owed = Some(since);
+        }
+        Some(task)
+    }
+
+    /// The socket is gone: what was being done for the application is done again on the next one.
+    pub(super) fn handle_lost(&mut self) {
+        let Some(task) = self.abandon() else { return };
         if task.purpose == Purpose::Display {
             self.wishes.push_front(task.page);
         }
-        Some(task)
+        self.carried.extend(task.held);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -285,6 +301,10 @@ impl Library {
     }
 
     fn begin(&mut self, purpose: Purpose, page: u32, not_before: Instant, now: Now) {
+        let held = match purpose {
+            Purpose::Display => Vec::new(),
+            Purpose::Recover { .. } => std::mem::take(&mut self.carried),
+        };
         self.task = Some(Box::new(Task {
             purpose,
             step: Step::Wait(not_before),
@@ -293,7 +313,7 @@ impl Library {
             latest: now.instant.max(not_before) + PATIENCE,
             missed: Vec::new(),
             own: Vec::new(),
-            held: Vec::new(),
+            held,
         }));
     }
 }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use genesys_api::Now;
@@ -285,20 +284,28 @@ impl Outbox {
         ids
     }
 
-    /// The oldest doubted message, told or not, that is this text of the history: sent no later than `latest` allows.
-    pub(super) fn claim(&self, text: Fingerprint, sent: RangeInclusive<OffsetDateTime>) -> Option<MessageId> {
-        let fits = |at: Option<OffsetDateTime>| at.is_some_and(|at| sent.contains(&at));
-        let told = self
-            .told
-            .iter()
-            .find(|doubted| doubted.text == text && fits(doubted.first_sent));
-        let told = told.map(|doubted| doubted.id);
-        told.or_else(|| {
-            let mut undecided = self.undecided.iter();
-            let found =
-                undecided.find(|message| Fingerprint::of(&message.text) == text && fits(message.first_sent));
-            found.map(|message| message.id)
-        })
+    /// The doubted message that is this text of the history, which was sent about `at`: the oldest that is to be
+    /// decided, or the oldest that was told, whichever is nearer in time.
+    pub(super) fn claim(
+        &self,
+        text: Fingerprint,
+        at: OffsetDateTime,
+        skew: time::Duration,
+    ) -> Option<MessageId> {
+        let apart = |sent: Option<OffsetDateTime>| {
+            let apart = (at - sent?).abs();
+            (apart <= skew).then_some(apart)
+        };
+        let undecided = self.undecided.iter().find_map(|message| {
+            let same = Fingerprint::of(&message.text) == text;
+            Some((apart(message.first_sent).filter(|_| same)?, message.id))
+        });
+        let told = self.told.iter().find_map(|doubted| {
+            let same = doubted.text == text;
+            Some((apart(doubted.first_sent).filter(|_| same)?, doubted.id))
+        });
+        let nearest = undecided.into_iter().chain(told).min_by_key(|(apart, _)| *apart);
+        nearest.map(|(_, id)| id)
     }
 
     /// What is undecided is surely absent: it is sent once more, in its place, if anything may be sent. What was sent

@@ -2,7 +2,7 @@
 //!
 //! The history shows no tracing id, so a doubted message is recognised by its text, within a minute of the time when
 //! it was sent, among the guest's own entries that were not seen before: as many entries as match decide as many
-//! messages, oldest first. That is our choice, and so is what makes a message *surely absent*: its socket has been
+//! messages, oldest first, since what a socket delivered is the beginning of what was put on it. That is our choice, and so is what makes a message *surely absent*: its socket has been
 //! gone for 3 s, or has answered five pings since; the history was then read, back to a minute before the message was
 //! sent; and no entry matches. Such a message is sent once more, in its place and with the same tracing id; if it is
 //! missing again, it has failed. That Genesys Cloud shows in the history within 3 s what it took is an inference.
@@ -15,12 +15,12 @@ use time::OffsetDateTime;
 use super::Conversation;
 use super::dialect::Errand;
 use super::event::{Event, FailureReason};
-use super::library::{HistoryFailure, Next, Purpose, Task};
+use super::library::{HistoryFailure, Next, Purpose};
 use super::outbox::Fingerprint;
 use super::queue::Told;
 use super::state::{State, Transmit};
-use crate::Direction;
 use crate::web_messaging::rest::history::HistoryPage;
+use crate::{Direction, Message};
 
 /// How long a lost socket may still deliver what was put on it.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -67,6 +67,10 @@ impl Conversation {
             return self.tell_doubts();
         };
         if !resumed || new_session {
+            self.abandon_history();
+            let Some(library) = self.library.as_mut() else {
+                return;
+            };
             // what was said in an older conversation is not part of this one
             library.floor = if new_session {
                 OffsetDateTime::UNIX_EPOCH
@@ -74,6 +78,7 @@ impl Conversation {
                 now.utc - EARLIER
             };
             library.begun = now.utc;
+            library.owed = None;
             library.newest = None;
             self.tell_doubts();
         } else {
@@ -130,20 +135,16 @@ impl Conversation {
 
     /// What is being read is given up: what came is told, and what is open stays in doubt.
     pub(super) fn abandon_history(&mut self) {
-        let task = self.library.as_mut().and_then(|library| {
-            library.command = None;
-            library.task.take()
-        });
-        if let Some(task) = task {
-            self.release(*task, Vec::new());
+        let Some(library) = self.library.as_mut() else {
+            return;
+        };
+        let mut held = std::mem::take(&mut library.carried);
+        let mut missed = Vec::new();
+        if let Some(task) = library.abandon() {
+            held.extend(task.held);
+            missed = task.missed;
         }
-    }
-
-    /// The socket is gone.
-    pub(super) fn handle_history_lost(&mut self) {
-        if let Some(task) = self.library.as_mut().and_then(|library| library.handle_lost()) {
-            self.release(*task, Vec::new());
-        }
+        self.release(missed, held, Vec::new());
     }
 
     pub(super) fn history_unread(&mut self, why: String) {
@@ -201,15 +202,15 @@ impl Conversation {
             return;
         };
         let ahead = library.ahead;
+        library.owed = None;
         let Some(mut task) = library.task.take() else {
             return;
         };
         let mut found = Vec::new();
         // the list has the newest first
         for entry in task.own.drain(..).rev() {
-            let sent = entry.at - ahead;
-            let window = sent.checked_sub(SKEW).unwrap_or(sent)..=sent.checked_add(SKEW).unwrap_or(sent);
-            let Some(id) = self.outbox.claim(Fingerprint::of(&entry.text), window) else {
+            let sent = entry.at.checked_sub(ahead).unwrap_or(entry.at);
+            let Some(id) = self.outbox.claim(Fingerprint::of(&entry.text), sent, SKEW) else {
                 continue;
             };
             self.outbox.settle(id, None);
@@ -223,7 +224,7 @@ impl Conversation {
             };
             found.push((entry.at, self.events.tell(accepted)));
         }
-        self.release(*task, found);
+        self.release(task.missed, task.held, found);
         if !complete {
             return self.tell_doubts();
         }
@@ -235,9 +236,9 @@ impl Conversation {
     }
 
     /// Tells all that came, in the order in which the service has it.
-    fn release(&mut self, task: Task, found: Vec<(OffsetDateTime, Told)>) {
+    fn release(&mut self, missed: Vec<Message>, held: Vec<Told>, found: Vec<(OffsetDateTime, Told)>) {
         let mut all = found;
-        for message in task.missed {
+        for message in missed {
             if self.seen.is_new(&message.id) {
                 let at = message.at;
                 let library = self.library.as_mut();
@@ -247,7 +248,7 @@ impl Conversation {
                 all.push((at, self.events.tell(Event::Message(Box::new(message)))));
             }
         }
-        all.extend(task.held.into_iter().map(|told| (time_of(&told.event), told)));
+        all.extend(held.into_iter().map(|told| (time_of(&told.event), told)));
         all.sort_by_key(|(at, _)| *at);
         for (_, told) in all {
             self.events.push(told);

@@ -18,6 +18,8 @@ mod history;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod request;
 #[cfg(test)]
 #[cfg(feature = "client")]
