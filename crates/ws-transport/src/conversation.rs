@@ -76,7 +76,6 @@ use time::OffsetDateTime;
 
 use self::backoff::Backoff;
 pub use self::delivery::Delivery;
-pub(crate) use self::dialect::read_message;
 use self::dialect::{Dialect, Parting};
 pub use self::event::{CloseInfo, Ending, Event, FailureReason, Loss, Refusal, Session};
 use self::health::{Health, Sign};

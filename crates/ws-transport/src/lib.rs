@@ -23,7 +23,9 @@ pub use conversation::{
 };
 pub use handshake::{ClientHandshake, HandshakeError, ServerHandshake};
 pub use message::{
-    Author, AuthorKind, Direction, Message, MessageId, MessageIdError, QuickReply, TEXT_LIMIT,
+    Answer, Attachment, Author, AuthorKind, ButtonKind, ButtonResponse, Card, CardAction, Choice, Content,
+    DatePicker, DateSlot, Direction, Form, ListItem, ListPicker, ListSection, Media, Message, MessageId,
+    MessageIdError, QuickReply, Said, TEXT_LIMIT,
 };
 pub use origin::{AdmittedOrigin, Origin, OriginError, OriginPolicy, OriginPolicyError, ParseOriginError};
 pub use url::{SocketUrl, SocketUrlError};

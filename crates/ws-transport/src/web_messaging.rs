@@ -5,14 +5,21 @@
 
 mod attributes;
 mod client_frame;
+mod error_code;
+mod journey;
 pub mod rest;
 mod server_frame;
 
 pub use attributes::{AttributesError, CustomAttributes};
-pub use client_frame::{AuthenticationData, ClientFrame, GuestMessage};
+pub use client_frame::{ClientFrame, GuestMessage};
+pub use error_code::{ErrorCode, Remedy};
+pub use journey::{JourneyAction, JourneyContext, JourneySession};
 pub use server_frame::{
-    Body, Channel, Content, ErrorBody, FrameError, FrameKind, Jwt, MessageEvent, Metadata, Participant,
-    Presence, QuickReply, ServerFrame, SessionResponse, StructuredMessage, TooManyRequests, Typing,
+    AllowedMedia, Attachment, AttachmentError, Body, ButtonResponse, Card, CardAction, Carousel, Channel,
+    CoBrowse, Configuration, Content, DatePicker, DateSlot, ErrorBody, FileType, Form, FrameError, FrameKind,
+    Jwt, ListItem, ListPicker, ListSection, MediaRules, MessageEvent, Metadata, Offer, Participant, Presence,
+    PresenceKind, PresignedUrl, QuickReplies, QuickReply, ReceiptReason, ResumeToken, ServerFrame,
+    SessionResponse, StructuredMessage, TextContent, TooManyRequests, Typing, UploadSuccess, Video,
 };
 
 /// Path of the socket on the messaging host.

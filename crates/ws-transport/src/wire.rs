@@ -9,9 +9,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// Text of a frame, borrowed from it unless it holds an escape. `Debug` shows its length: somebody may have said it.
-#[derive(Clone, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    /// A copy that outlives the frame.
+    #[must_use]
+    pub fn to_static(&self) -> Text<'static> {
+        Text(Cow::Owned(self.0.as_ref().to_owned()))
+    }
+}
 
 impl Deref for Text<'_> {
     type Target = str;

@@ -313,11 +313,11 @@ impl Relay {
     }
 
     fn message(&mut self, message: &Message) {
-        let quick_replies = message.quick_replies.iter();
-        let quick_replies: Vec<SuggestedReply<'_>> = quick_replies
+        let quick_replies: Vec<SuggestedReply<'_>> = message
+            .quick_replies()
             .map(|reply| SuggestedReply {
-                text: reply.text.as_str().into(),
-                payload: reply.payload.as_str().into(),
+                text: reply.text.clone(),
+                payload: reply.payload.clone(),
             })
             .collect();
         self.number(|sequence| ServerFrame::Message {

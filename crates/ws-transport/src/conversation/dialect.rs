@@ -10,7 +10,6 @@ use genesys_api::{Host, Now, parse_rfc3339};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
-pub(crate) use self::web_messaging::read_message;
 use super::event::{CloseInfo, Ending, Refusal, Session};
 use crate::web_messaging::CustomAttributes;
 use crate::{

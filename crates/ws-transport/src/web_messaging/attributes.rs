@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Most bytes of all keys and values together (Genesys: `metadata.custom.attributes.bytes.max`).
+/// Most bytes of all keys and values together, unless a session says otherwise (Genesys:
+/// `metadata.custom.attributes.bytes.max`).
 const MOST: usize = 2048;
 
 /// Attributes that travel with a message and become participant data in Genesys Cloud.
@@ -22,14 +23,21 @@ impl CustomAttributes {
     /// # Errors
     /// If they are too large; the service would answer 4013 and drop the message that carries them.
     pub fn new(attributes: BTreeMap<String, String>) -> Result<Self, AttributesError> {
-        let bytes = attributes
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
-        if bytes > MOST {
-            return Err(AttributesError { bytes });
+        let attributes = Self(attributes);
+        attributes.check(MOST)?;
+        Ok(attributes)
+    }
+
+    /// Checks the size against the limit of a session: `maxCustomDataBytes` of the answer to configuring it.
+    ///
+    /// # Errors
+    /// If they are larger.
+    pub fn check(&self, most: usize) -> Result<(), AttributesError> {
+        let bytes = self.0.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > most {
+            return Err(AttributesError { bytes, most });
         }
-        Ok(Self(attributes))
+        Ok(())
     }
 
     /// Whether there are none.
@@ -47,10 +55,12 @@ impl fmt::Debug for CustomAttributes {
 
 /// The attributes are too large.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the custom attributes have {bytes} bytes of keys and values: Genesys Cloud takes at most 2048")]
+#[error("the custom attributes have {bytes} bytes of keys and values: Genesys Cloud takes at most {most}")]
 pub struct AttributesError {
     /// Bytes of all keys and values.
     pub bytes: usize,
+    /// Most bytes that are taken.
+    pub most: usize,
 }
 
 #[cfg(test)]
@@ -61,7 +71,22 @@ mod tests {
     fn the_limit_counts_keys_and_values_in_bytes() {
         let of = |value: String| CustomAttributes::new(BTreeMap::from([("k".to_owned(), value)]));
         assert!(of("x".repeat(2047)).is_ok());
-        assert_eq!(of("x".repeat(2048)), Err(AttributesError { bytes: 2049 }));
+        let error = AttributesError {
+            bytes: 2049,
+            most: 2048,
+        };
+        assert_eq!(of("x".repeat(2048)), Err(error));
         assert!(of("é".repeat(1024)).is_err());
+        assert!(
+            of("\"".repeat(2047)).is_ok(),
+            "the punctuation of JSON does not count"
+        );
+    }
+
+    #[test]
+    fn a_session_may_have_a_limit_of_its_own() {
+        let attributes = CustomAttributes::new([("key".to_owned(), "val".to_owned())].into()).unwrap();
+        assert_eq!(attributes.check(6), Ok(()));
+        assert_eq!(attributes.check(5), Err(AttributesError { bytes: 6, most: 5 }));
     }
 }

@@ -1,10 +1,13 @@
 //! What a guest sends: one flat JSON object with an `action`.
 
-use genesys_api::DeploymentId;
-use secrecy::SecretString;
-use serde::Serialize;
+mod guest_message;
 
-use super::CustomAttributes;
+use genesys_api::DeploymentId;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
+
+pub use self::guest_message::GuestMessage;
+use super::JourneyContext;
 use crate::wire::{SecretText, Text};
 
 /// A frame of the guest. `token` is the session itself, a bearer secret; `tracingId` comes back in the answer.
@@ -21,7 +24,8 @@ pub enum ClientFrame<'a> {
         /// Comes back in the answer.
         tracing_id: Text<'a>,
     },
-    /// The first frame of a signed-in guest's socket; on a guest's socket, it signs the guest in.
+    /// As [`ClientFrame::ConfigureSession`], for a signed-in guest. On a socket that is configured already it signs
+    /// its guest in, where the deployment allows that (`auth.allowSessionUpgrade`).
     ConfigureAuthenticatedSession {
         /// The session.
         token: SecretText<'a>,
@@ -29,8 +33,12 @@ pub enum ClientFrame<'a> {
         deployment_id: &'a DeploymentId,
         /// `true` only for a fresh conversation after a read-only one.
         start_new: bool,
-        /// Who the guest is.
-        data: AuthenticationData<'a>,
+        /// The JWT of the sign-in. It travels as `data.code`, although it is no code.
+        #[serde(rename = "data", serialize_with = "as_code")]
+        jwt: SecretText<'a>,
+        /// What led the guest here.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        journey_context: Option<&'a JourneyContext>,
         /// Comes back in the answer.
         tracing_id: Text<'a>,
     },
@@ -42,6 +50,28 @@ pub enum ClientFrame<'a> {
         deployment_id: &'a DeploymentId,
         /// `true` only for a fresh conversation after a read-only one.
         start_new: bool,
+        /// What led the guest here.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        journey_context: Option<&'a JourneyContext>,
+        /// Only the schema has it; no official client sends it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        resume_token: Option<SecretText<'a>>,
+        /// Comes back in the answer.
+        tracing_id: Text<'a>,
+    },
+    /// Takes an upload back, before it was sent.
+    DeleteAttachment {
+        /// The session.
+        token: SecretText<'a>,
+        /// The file.
+        attachment_id: Text<'a>,
+        /// Comes back in the answer.
+        tracing_id: Text<'a>,
+    },
+    /// Disconnects the guest. Only the schema has it: that it needs no more than these fields is an inference.
+    DisconnectCustomer {
+        /// The session.
+        token: SecretText<'a>,
         /// Comes back in the answer.
         tracing_id: Text<'a>,
     },
@@ -54,10 +84,49 @@ pub enum ClientFrame<'a> {
         /// Any text.
         message: GuestMessage<'a>,
     },
+    /// Asks for a fresh download link, which lives for about ten minutes.
+    GetAttachment {
+        /// The session.
+        token: SecretText<'a>,
+        /// The file.
+        attachment_id: Text<'a>,
+        /// Comes back in the answer.
+        tracing_id: Text<'a>,
+    },
+    /// Asks for the limits of a deployment; may come before the session is configured.
+    GetConfiguration {
+        /// The session.
+        token: SecretText<'a>,
+        /// The deployment.
+        deployment_id: &'a DeploymentId,
+        /// Comes back in the answer.
+        tracing_id: Text<'a>,
+    },
     /// Asks for the token that reads the history; it lives for one minute.
     GetJwt {
         /// The session.
         token: SecretText<'a>,
+        /// Comes back in the answer.
+        tracing_id: Text<'a>,
+    },
+    /// Asks where to upload a file.
+    OnAttachment {
+        /// The session.
+        token: SecretText<'a>,
+        /// A UUID of ours for the file; the service draws one if there is none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        attachment_id: Option<Text<'a>>,
+        /// Its name with its ending, shorter than 1,024 characters.
+        file_name: Text<'a>,
+        /// Its media type.
+        file_type: Text<'a>,
+        /// Its size in bytes.
+        file_size: u64,
+        /// MD5 of it in Base64. The schema requires it, and no official client sends it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_md5: Option<Text<'a>>,
+        /// Whether a refusal comes as `GenerateUrlError`, as the mobile SDK asks for, or as plain text.
+        errors_as_json: bool,
         /// Comes back in the answer.
         tracing_id: Text<'a>,
     },
@@ -69,6 +138,13 @@ pub enum ClientFrame<'a> {
         tracing_id: Text<'a>,
         /// The message.
         message: GuestMessage<'a>,
+    },
+    /// Asks for a resume token. Only the schema has it: that it needs no more than these fields is an inference.
+    ResumeToken {
+        /// The session.
+        token: SecretText<'a>,
+        /// Comes back in the answer.
+        tracing_id: Text<'a>,
     },
 }
 
@@ -83,189 +159,8 @@ impl ClientFrame<'_> {
     }
 }
 
-/// Who a signed-in guest is.
-#[derive(Clone, Debug, Serialize)]
-pub struct AuthenticationData<'a> {
-    code: SecretText<'a>,
-}
-
-impl<'a> AuthenticationData<'a> {
-    /// By the JWT of the exchange. Genesys calls the field `code`, but it is no authorization code.
-    #[must_use]
-    pub fn new(jwt: &'a SecretString) -> Self {
-        Self { code: jwt.into() }
-    }
-}
-
-/// What the guest says or does.
-#[derive(Clone, Debug, Serialize)]
-pub struct GuestMessage<'a>(Shape<'a>);
-
-impl<'a> GuestMessage<'a> {
-    /// Text, at most [`TEXT_LIMIT`](crate::TEXT_LIMIT) bytes, with the attributes that it carries.
-    #[must_use]
-    pub fn text(text: &'a str, attributes: Option<&'a CustomAttributes>) -> Self {
-        Self(Shape::Text {
-            text: text.into(),
-            channel: attributes.map(Channel::new),
-        })
-    }
-
-    /// The guest is typing; at most once in 5 s.
-    #[must_use]
-    pub fn typing() -> Self {
-        Self(Shape::Event {
-            events: [GuestEvent::Typing {
-                typing: State { state: "On" },
-            }],
-            channel: None,
-        })
-    }
-
-    /// The guest joins: starts the conversation before any text, where the deployment has autostart on.
-    #[must_use]
-    pub fn join(attributes: Option<&'a CustomAttributes>) -> Self {
-        Self(Shape::Event {
-            events: [GuestEvent::Presence {
-                presence: State { state: "Join" },
-            }],
-            channel: attributes.map(Channel::new),
-        })
-    }
-
-    /// The guest clears the conversation: it ends, and its history is lost. The deployment must allow it.
-    #[must_use]
-    pub fn clear() -> Self {
-        Self(Shape::Event {
-            events: [GuestEvent::Presence {
-                presence: State { state: "Clear" },
-            }],
-            channel: None,
-        })
-    }
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "type")]
-enum Shape<'a> {
-    Event {
-        events: [GuestEvent; 1],
-        #[serde(skip_serializing_if = "Option::is_none")]
-        channel: Option<Channel<'a>>,
-    },
-    Text {
-        text: Text<'a>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        channel: Option<Channel<'a>>,
-    },
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "eventType")]
-enum GuestEvent {
-    Presence { presence: State },
-    Typing { typing: State },
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct State {
-    #[serde(rename = "type")]
-    state: &'static str,
-}
-
-/// Genesys' own clients put it inside `message`, and others beside it; the schema has both places.
-#[derive(Clone, Debug, Serialize)]
-struct Channel<'a> {
-    metadata: ChannelMetadata<'a>,
-}
-
-impl<'a> Channel<'a> {
-    fn new(custom_attributes: &'a CustomAttributes) -> Self {
-        Self {
-            metadata: ChannelMetadata { custom_attributes },
-        }
-    }
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ChannelMetadata<'a> {
-    custom_attributes: &'a CustomAttributes,
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    fn assert_json(frame: &ClientFrame<'_>, expected: &str) {
-        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-        assert_eq!(value(&frame.to_json()), value(expected));
-        assert!(frame.to_json().starts_with(r#"{"action":""#));
-        assert!(!format!("{frame:?}").contains("7d1f"), "{frame:?}");
-    }
-
-    #[test]
-    fn every_action_has_the_shape_that_genesys_clients_send() {
-        let secret = SecretString::from("7d1f");
-        let token = SecretText::from(&secret);
-        let deployment: DeploymentId = "b3c2".parse().unwrap();
-        let tracing_id = Text::from("5b0e");
-        let attributes =
-            CustomAttributes::new(BTreeMap::from([("accountId".to_owned(), "42".to_owned())])).unwrap();
-        let on_message = |message| ClientFrame::OnMessage {
-            token: token.clone(),
-            tracing_id: tracing_id.clone(),
-            message,
-        };
-        assert_json(
-            &ClientFrame::ConfigureSession {
-                token: token.clone(),
-                deployment_id: &deployment,
-                start_new: false,
-                tracing_id: tracing_id.clone(),
-            },
-            include_str!("../../tests/golden/client/configure-session.json"),
-        );
-        assert_json(
-            &on_message(GuestMessage::text("Hello", Some(&attributes))),
-            include_str!("../../tests/golden/client/text-with-attributes.json"),
-        );
-        assert_json(
-            &on_message(GuestMessage::typing()),
-            include_str!("../../tests/golden/client/typing.json"),
-        );
-        assert_json(
-            &on_message(GuestMessage::join(Some(&attributes))),
-            include_str!("../../tests/golden/client/join-with-attributes.json"),
-        );
-        assert_json(
-            &on_message(GuestMessage::clear()),
-            include_str!("../../tests/golden/client/clear.json"),
-        );
-        assert_json(
-            &ClientFrame::Echo {
-                token: token.clone(),
-                tracing_id: tracing_id.clone(),
-                message: GuestMessage::text("ping", None),
-            },
-            include_str!("../../tests/golden/client/echo.json"),
-        );
-        assert_json(
-            &ClientFrame::GetJwt {
-                token: token.clone(),
-                tracing_id: tracing_id.clone(),
-            },
-            include_str!("../../tests/golden/client/get-jwt.json"),
-        );
-        assert_json(
-            &ClientFrame::CloseSession {
-                token: token.clone(),
-                close_all_connections: true,
-                tracing_id: tracing_id.clone(),
-            },
-            include_str!("../../tests/golden/client/close-session.json"),
-        );
-    }
+fn as_code<S: Serializer>(jwt: &SecretText<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut data = serializer.serialize_struct("Data", 1)?;
+    data.serialize_field("code", jwt)?;
+    data.end()
 }

@@ -16,7 +16,10 @@ fn errors_are_small_and_say_what_to_do_in_one_line() {
             assert!(!text.ends_with('.') && !text.contains('\n'), "{text}");
         }
     }
-    check(&[AttributesError { bytes: 3000 }]);
+    check(&[AttributesError {
+        bytes: 3000,
+        most: 2048,
+    }]);
     check(&[
         BadFrame::NotAFrame,
         BadFrame::UnknownType,

@@ -10,6 +10,8 @@ mod conversation;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod guards;
 #[cfg(test)]
 mod hearing;

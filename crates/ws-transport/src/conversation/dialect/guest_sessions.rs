@@ -15,8 +15,8 @@ use crate::guest_sessions::{
 use crate::web_messaging::CustomAttributes;
 use crate::wire::harmless;
 use crate::{
-    AdmittedOrigin, Author, AuthorKind, ClientHandshake, DeploymentRules, Direction, Farewell, Message,
-    MessageId, QuickReply, SocketUrl,
+    AdmittedOrigin, Author, AuthorKind, ClientHandshake, Content, DeploymentRules, Direction, Farewell,
+    Message, MessageId, QuickReply, SocketUrl,
 };
 
 #[derive(Debug)]
@@ -220,14 +220,15 @@ impl Dialect for GuestSessionsDialect {
                 from: author(&from),
                 at: time_or_now(Some(&timestamp), now),
                 direction: Direction::Outbound,
-                quick_replies: quick_replies
+                content: quick_replies
                     .iter()
-                    .map(|reply| QuickReply {
-                        text: reply.text.to_string(),
-                        payload: reply.payload.to_string(),
+                    .map(|reply| {
+                        Content::QuickReply(QuickReply {
+                            text: reply.text.to_static(),
+                            payload: reply.payload.to_static(),
+                        })
                     })
                     .collect(),
-                other_content: Vec::new(),
                 sequence: Some(sequence),
             })),
             ServerFrame::Typing { from, .. } => Heard::Typing {

@@ -4,9 +4,8 @@ mod luggage;
 
 use std::time::Duration;
 
-use genesys_api::{Host, Now, parse_rfc3339};
+use genesys_api::{Host, Now};
 use secrecy::SecretString;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::luggage::Luggage;
@@ -14,14 +13,10 @@ use super::{About, Dialect, Errand, Heard, Parting, TYPING, Why, patience};
 use crate::contract::{Farewell, WebMessaging};
 use crate::conversation::event::{CloseInfo, Ending, Refusal, Session};
 use crate::web_messaging::{
-    AuthenticationData, Body, ClientFrame, Content, CustomAttributes, DEPLOYMENT_QUERY, FrameKind,
-    GuestMessage, ServerFrame, StructuredMessage,
+    Body, ClientFrame, CustomAttributes, DEPLOYMENT_QUERY, FrameKind, GuestMessage, MessageEvent, Metadata,
+    PresenceKind, ServerFrame, StructuredMessage,
 };
-use crate::wire::RawFrame;
-use crate::{
-    AdmittedOrigin, Author, AuthorKind, ClientHandshake, DeploymentRules, Direction, Message, MessageId,
-    QuickReply, SocketUrl,
-};
+use crate::{AdmittedOrigin, ClientHandshake, DeploymentRules, MessageId, SocketUrl};
 
 /// Tracing ids of frames that are no message. Constant, as in Genesys' own SDK: only this socket sees the answer.
 const OPENING: Uuid = Uuid::from_u128(0x6775_6573_7401_4000_8000_636f_6e66_6967);
@@ -63,7 +58,7 @@ impl WebMessagingDialect {
         if kind == FrameKind::Response {
             // the answer to a health check
             return Some(Heard::Healthy {
-                expires_at: expiry(message),
+                expires_at: message.metadata.as_ref().and_then(Metadata::expires_at),
             });
         }
         let inbound = match &*message.direction {
@@ -71,14 +66,11 @@ impl WebMessagingDialect {
             "Outbound" => false,
             _ => return None,
         };
-        match &*message.kind {
-            "Event" => return event(message, inbound),
-            // only Genesys' schema has it: a note on a message, not one
-            "Receipt" => return None,
-            _ => {}
+        if &*message.kind == "Event" {
+            return event(message, inbound);
         }
-        let expires_at = expiry(message);
-        let message = read_message(message, now.utc)?;
+        let expires_at = message.metadata.as_ref().and_then(Metadata::expires_at);
+        let message = message.to_message(now.utc)?;
         if !inbound {
             return Some(Heard::Message(Box::new(message)));
         }
@@ -144,19 +136,23 @@ impl Dialect for WebMessagingDialect {
 
     fn opening(&self, start_new: bool, _now: Now) -> String {
         let token = (&self.contract.token).into();
+        let deployment_id = &self.contract.deployment;
         let tracing_id = OPENING.to_string().into();
         let frame = match &self.contract.jwt {
             None => ClientFrame::ConfigureSession {
                 token,
-                deployment_id: &self.contract.deployment,
+                deployment_id,
                 start_new,
+                journey_context: None,
+                resume_token: None,
                 tracing_id,
             },
             Some(jwt) => ClientFrame::ConfigureAuthenticatedSession {
                 token,
-                deployment_id: &self.contract.deployment,
+                deployment_id,
                 start_new,
-                data: AuthenticationData::new(jwt),
+                jwt: jwt.into(),
+                journey_context: None,
                 tracing_id,
             },
         };
@@ -230,7 +226,7 @@ impl Dialect for WebMessagingDialect {
                 Heard::Configured(Session {
                     new_session: session.new_session,
                     read_only: session.read_only,
-                    expires_at: session.expiration_date.and_then(epoch),
+                    expires_at: session.expires_at(),
                 })
             }
             Body::Structured(message) => return self.structured(frame.kind, tracing_id, message, now),
@@ -244,16 +240,14 @@ impl Dialect for WebMessagingDialect {
                     retry_after: patience(limit.retry_after.and_then(|seconds| u64::try_from(seconds).ok())),
                 },
             },
-            Body::Error(error) => self.refused(
-                error.error_code.unwrap_or(frame.code),
-                error.error_message.as_deref().unwrap_or_default(),
-                tracing_id,
-            ),
+            Body::Error(error) => {
+                self.refused(error.error_code.unwrap_or(frame.code), error.text(), tracing_id)
+            }
             Body::Plain(text) if frame.code >= 400 => self.refused(frame.code, text, tracing_id),
             Body::Session(session) if session.read_only => Heard::Closed,
             Body::Jwt(jwt) => Heard::Jwt {
                 jwt: jwt.jwt.to_secret(),
-                expires_at: epoch(jwt.exp)?,
+                expires_at: jwt.expires_at()?,
             },
             Body::ConnectionClosed { reason } => Heard::Ended(Ending::ClosedByServer {
                 reason: reason.as_deref().map(crate::wire::harmless),
@@ -261,7 +255,7 @@ impl Dialect for WebMessagingDialect {
             Body::LoggedOut => Heard::Ended(Ending::LoggedOut),
             Body::SessionCleared => Heard::SessionCleared,
             Body::SessionExpired => Heard::Ended(Ending::SessionExpired),
-            Body::Plain(_) | Body::Session(_) | Body::Unknown { .. } => return None,
+            _ => return None,
         })
     }
 
@@ -317,69 +311,24 @@ fn on_message(token: &SecretString, tracing_id: MessageId, message: GuestMessage
 }
 
 fn event(message: &StructuredMessage<'_>, inbound: bool) -> Option<Heard> {
-    let event = message.events.first()?;
-    match (&event.presence, &event.typing) {
+    Some(match message.events.first()? {
         // our own typing, joining and clearing come back; clearing is told by SessionClearedEvent
-        (Some(_), _) | (_, Some(_)) if inbound => Some(Heard::Nothing),
-        (Some(presence), _) if &*presence.kind == "Disconnect" => Some(Heard::ConversationEnded {
-            read_only: message
-                .metadata
-                .as_ref()
-                .is_some_and(|metadata| metadata.read_only),
-        }),
-        (_, Some(typing)) if &*typing.kind == "On" => Some(Heard::Typing {
-            from: author(message, inbound),
-            during: typing.duration.map_or(TYPING, Duration::from_millis),
-        }),
-        (None, Some(_)) => Some(Heard::Nothing),
-        _ => None,
-    }
-}
-
-/// A message, live or of the history; `None` if it is an event, a receipt, or of no known direction.
-pub(crate) fn read_message(message: &StructuredMessage<'_>, otherwise_at: OffsetDateTime) -> Option<Message> {
-    let inbound = match &*message.direction {
-        "Inbound" => true,
-        "Outbound" => false,
-        _ => return None,
-    };
-    if matches!(&*message.kind, "Event" | "Receipt") {
-        return None;
-    }
-    let time = message
-        .channel
-        .as_ref()
-        .and_then(|channel| channel.time.as_deref());
-    let mut quick_replies = Vec::new();
-    let mut other_content = Vec::new();
-    for item in &message.content {
-        match Content::parse(*item) {
-            Some(Content::QuickReply { quick_reply }) => quick_replies.push(QuickReply {
-                text: quick_reply.text.to_string(),
-                payload: quick_reply.payload.to_string(),
-            }),
-            None => other_content.push(RawFrame::new(None, item.as_str())),
+        MessageEvent::Presence(_) | MessageEvent::Typing(_) if inbound => Heard::Nothing,
+        MessageEvent::Presence(presence) if presence.kind == PresenceKind::Disconnect => {
+            Heard::ConversationEnded {
+                read_only: message
+                    .metadata
+                    .as_ref()
+                    .is_some_and(|metadata| metadata.read_only),
+            }
         }
-    }
-    Some(Message {
-        id: message.key().unwrap_or_default().to_owned(),
-        text: message.text.as_deref().unwrap_or_default().to_owned(),
-        from: author(message, inbound),
-        at: time.and_then(parse_rfc3339).unwrap_or(otherwise_at),
-        direction: if inbound {
-            Direction::Inbound
-        } else {
-            Direction::Outbound
+        MessageEvent::Typing(typing) if &*typing.kind == "On" => Heard::Typing {
+            from: message.author(),
+            during: typing.duration.map_or(TYPING, Duration::from_millis),
         },
-        quick_replies,
-        other_content,
-        sequence: None,
+        MessageEvent::Typing(_) => Heard::Nothing,
+        _ => return None,
     })
-}
-
-fn expiry(message: &StructuredMessage<'_>) -> Option<OffsetDateTime> {
-    let metadata = message.metadata.as_ref()?;
-    metadata.expiration_date.and_then(epoch)
 }
 
 /// Two of the three texts that Genesys' own clients look at (its mobile SDK).
@@ -387,24 +336,6 @@ fn asks_to_sign_in(text: &str) -> bool {
     ["Session authentication failed", "Try to authenticate again"]
         .iter()
         .any(|start| text.starts_with(start))
-}
-
-fn author(message: &StructuredMessage<'_>, inbound: bool) -> Author {
-    let from = message.channel.as_ref().and_then(|channel| channel.from.as_ref());
-    let name = from.and_then(|from| {
-        let full_name = || {
-            let parts = [from.first_name.as_deref(), from.last_name.as_deref()];
-            let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-            (!name.is_empty()).then_some(name)
-        };
-        from.nickname.as_deref().map(str::to_owned).or_else(full_name)
-    });
-    let kind = match message.originating_entity.as_deref() {
-        _ if inbound => AuthorKind::Guest,
-        Some("Bot") => AuthorKind::Bot,
-        _ => AuthorKind::Human,
-    };
-    Author { kind, name }
 }
 
 fn about(tracing_id: Option<&str>, code: i64) -> About {
@@ -420,23 +351,9 @@ fn about(tracing_id: Option<&str>, code: i64) -> About {
     }
 }
 
-/// Seconds since 1970; what can only be milliseconds is taken as such, since some of Genesys' documents say so.
-fn epoch(value: i64) -> Option<OffsetDateTime> {
-    const YEAR_5138: i64 = 100_000_000_000;
-    let seconds = if value > YEAR_5138 { value / 1000 } else { value };
-    OffsetDateTime::from_unix_timestamp(seconds).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn expiry_is_read_in_seconds_and_in_milliseconds() {
-        assert_eq!(epoch(1_791_139_139), epoch(1_791_139_139_000));
-        assert_eq!(epoch(i64::MIN), None);
-        assert!(epoch(i64::MAX).is_none());
-    }
 
     #[test]
     fn control_frames_are_never_taken_for_messages() {

@@ -8,7 +8,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use crate::conversation::read_message;
 use crate::web_messaging::StructuredMessage;
 use crate::wire::RawJson;
 use crate::{Message, Origin};
@@ -98,7 +97,7 @@ impl Call for History {
         let mut messages = Vec::new();
         for entity in &page.entities {
             let entity = serde_json::from_str::<StructuredMessage<'_>>(entity.as_str()).ok();
-            if let Some(message) = entity.and_then(|entity| read_message(&entity, at)) {
+            if let Some(message) = entity.and_then(|entity| entity.to_message(at)) {
                 at = message.at;
                 messages.push(message);
             }
@@ -114,7 +113,7 @@ impl Call for History {
 }
 
 /// One page of the history.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HistoryPage {
     /// What was said, newest first, read as live messages are. Events of the past, such as an agent who left, are not

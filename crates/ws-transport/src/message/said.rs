@@ -1,0 +1,113 @@
+//! What the guest says.
+
+use super::{ListItem, QuickReply};
+use crate::Text;
+
+/// Something that the guest says: words, files, or a choice among what was offered. `Debug` shows lengths.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Said {
+    /// A button of a card or carousel was pressed; a link is none.
+    Button(Choice),
+    /// A time was picked.
+    Date {
+        /// Id of the message that offered it.
+        question: Text<'static>,
+        /// The time as the guest read it, and [`DateSlot::at`](crate::DateSlot::at) as its payload.
+        choice: Choice,
+    },
+    /// A form was filled in.
+    Form {
+        /// Id of the message that offered it.
+        question: Text<'static>,
+        /// Id of the form.
+        form: Text<'static>,
+        /// What the transcript shows.
+        text: Text<'static>,
+        /// The answers.
+        answers: Vec<Answer>,
+    },
+    /// Items of a list were picked.
+    Items {
+        /// Id of the message that offered them.
+        question: Text<'static>,
+        /// The items.
+        choices: Vec<Choice>,
+    },
+    /// A quick reply was chosen.
+    QuickReply {
+        /// Id of the message that offered it, if known.
+        question: Option<Text<'static>>,
+        /// The reply.
+        choice: Choice,
+    },
+    /// Text, files, or both.
+    Text {
+        /// The words, at most [`TEXT_LIMIT`](crate::TEXT_LIMIT) bytes; may be empty beside a file.
+        text: Text<'static>,
+        /// Ids of uploaded files.
+        attachments: Vec<Text<'static>>,
+    },
+}
+
+impl Said {
+    /// Words.
+    #[must_use]
+    pub fn text(text: impl Into<Text<'static>>) -> Self {
+        Self::Text {
+            text: text.into(),
+            attachments: Vec::new(),
+        }
+    }
+
+    /// The words of it: what the transcript shows.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Button(choice) | Self::Date { choice, .. } | Self::QuickReply { choice, .. } => {
+                choice.text.to_string()
+            }
+            Self::Form { text, .. } | Self::Text { text, .. } => text.to_string(),
+            Self::Items { choices, .. } => {
+                let texts: Vec<_> = choices.iter().map(|choice| &*choice.text).collect();
+                texts.join(", ")
+            }
+        }
+    }
+}
+
+/// One of the things that were offered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Choice {
+    /// What the guest read.
+    pub text: Text<'static>,
+    /// What the bot gets.
+    pub payload: Text<'static>,
+}
+
+impl From<&ListItem> for Choice {
+    fn from(item: &ListItem) -> Self {
+        Self {
+            text: item.title.clone(),
+            payload: item.id.clone(),
+        }
+    }
+}
+
+impl From<&QuickReply> for Choice {
+    fn from(reply: &QuickReply) -> Self {
+        Self {
+            text: reply.text.clone(),
+            payload: reply.payload.clone(),
+        }
+    }
+}
+
+/// The answer to one field of a form.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answer {
+    /// The field.
+    pub field: Text<'static>,
+    /// What the guest chose or wrote.
+    pub choice: Choice,
+}
