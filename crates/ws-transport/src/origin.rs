@@ -19,6 +19,12 @@ pub struct Origin {
     port: u16,
 }
 
+impl Origin {
+    pub(crate) fn host(&self) -> &url::Host<String> {
+        &self.host
+    }
+}
+
 impl FromStr for Origin {
     type Err = ParseOriginError;
 

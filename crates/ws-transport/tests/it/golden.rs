@@ -1,6 +1,7 @@
 //! The golden frames of `spec/web-messaging/golden`: each is read or written here, and none is forgotten.
 
 mod client;
+mod rest;
 mod server;
 
 use std::collections::BTreeSet;
