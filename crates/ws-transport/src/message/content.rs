@@ -240,4 +240,6 @@ pub struct QuickReply {
     pub text: Text<'static>,
     /// What the bot gets.
     pub payload: Text<'static>,
+    /// URL of a picture.
+    pub image: Option<Text<'static>>,
 }

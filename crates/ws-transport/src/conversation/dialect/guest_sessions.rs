@@ -226,6 +226,7 @@ impl Dialect for GuestSessionsDialect {
                         Content::QuickReply(QuickReply {
                             text: reply.text.to_static(),
                             payload: reply.payload.to_static(),
+                            image: None,
                         })
                     })
                     .collect(),

@@ -209,6 +209,7 @@ fn quick_reply(reply: &content::QuickReply<'_>) -> Meaning {
     Meaning::QuickReply(QuickReply {
         text: reply.text.to_static(),
         payload: reply.payload.to_static(),
+        image: kept(reply.image.as_ref()),
     })
 }
 

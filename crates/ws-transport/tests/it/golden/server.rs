@@ -181,6 +181,12 @@ fn content_means_the_same_in_the_words_of_the_domain() {
     assert!(
         matches!(&message("quick-replies-v2").content[0], Meaning::Text(title) if &**title == "Which colour?")
     );
+    let pictured = message("quick-replies");
+    let images = pictured.quick_replies().map(|reply| reply.image.as_deref());
+    assert_eq!(
+        images.collect::<Vec<_>>(),
+        [None, Some("https://shop.example/blue.png")]
+    );
     let Meaning::Carousel(cards) = &message("carousel").content[0] else {
         panic!()
     };
