@@ -4,7 +4,7 @@ use genesys_api::{DeploymentId, Host, SessionId};
 use secrecy::SecretString;
 
 use crate::guest_sessions::TokenPlacement;
-use crate::web_messaging::CustomAttributes;
+use crate::web_messaging::{CustomAttributes, JourneyContext};
 
 /// Whose frames a conversation speaks.
 #[derive(Clone, Debug)]
@@ -61,6 +61,7 @@ pub struct WebMessaging {
     pub(crate) api: Option<Host>,
     pub(crate) jwt: Option<SecretString>,
     pub(crate) rules: DeploymentRules,
+    pub(crate) journey: Option<JourneyContext>,
 }
 
 impl WebMessaging {
@@ -76,6 +77,7 @@ impl WebMessaging {
             api: None,
             jwt: None,
             rules: DeploymentRules::default(),
+            journey: None,
         }
     }
 
@@ -116,6 +118,13 @@ impl WebMessaging {
     #[must_use]
     pub fn signed_in(mut self, jwt: SecretString) -> Self {
         self.jwt = Some(jwt);
+        self
+    }
+
+    /// Tells what led the guest here. It is analytics: only for a guest who has consented.
+    #[must_use]
+    pub fn with_journey(mut self, journey: JourneyContext) -> Self {
+        self.journey = Some(journey);
         self
     }
 

@@ -18,6 +18,8 @@ mod hearing;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod journey;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod model;

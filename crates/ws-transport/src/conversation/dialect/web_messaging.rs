@@ -143,7 +143,7 @@ impl Dialect for WebMessagingDialect {
                 token,
                 deployment_id,
                 start_new,
-                journey_context: None,
+                journey_context: self.contract.journey.as_ref(),
                 resume_token: None,
                 tracing_id,
             },
@@ -152,7 +152,7 @@ impl Dialect for WebMessagingDialect {
                 deployment_id,
                 start_new,
                 jwt: jwt.into(),
-                journey_context: None,
+                journey_context: self.contract.journey.as_ref(),
                 tracing_id,
             },
         };
