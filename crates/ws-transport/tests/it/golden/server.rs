@@ -320,6 +320,21 @@ fn what_is_not_known_is_kept_and_never_an_error() {
         ServerFrame::parse(wrong_body).unwrap().body,
         Body::Unknown { .. }
     ));
+    let wrong_message = r#"{"type":"message","class":"StructuredMessage","code":200,"body":{"type":"Text"}}"#;
+    assert!(matches!(
+        ServerFrame::parse(wrong_message).unwrap().body,
+        Body::Unknown { body: Some(_), .. }
+    ));
+    let other_class = r#"{"tracingId":"StructuredMessage","type":"message","class":"LogoutEvent","code":200,"body":{"type":"Text","direction":"Inbound"}}"#;
+    assert!(matches!(
+        ServerFrame::parse(other_class).unwrap().body,
+        Body::LoggedOut
+    ));
+    let late_class = r#"{"body":{"type":"Text","direction":"Inbound"},"tracingId":"c0ffee00-4d5e-4f60-8718-293a4b5c6d7e","type":"message","code":200,"class":"StructuredMessage"}"#;
+    assert!(matches!(
+        ServerFrame::parse(late_class).unwrap().body,
+        Body::Structured(_)
+    ));
     let newer_kind = r#"{"type":"whisper","class":"LogoutEvent","code":200,"body":{}}"#;
     assert_eq!(ServerFrame::parse(newer_kind).unwrap().kind, FrameKind::Other);
     let bare = r#"{"type":"message","class":"ConnectionClosedEvent","code":200}"#;
