@@ -24,6 +24,10 @@ mod leaving;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod pacing;
+#[cfg(test)]
+mod reconnect;
+#[cfg(test)]
 mod request;
 #[cfg(test)]
 #[cfg(feature = "client")]

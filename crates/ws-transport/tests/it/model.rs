@@ -269,7 +269,7 @@ impl StateMachineTest for World {
 
 /// The guest says "yes" again and again.
 fn text(number: u128) -> String {
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         "yes".to_owned()
     } else {
         number.to_string()

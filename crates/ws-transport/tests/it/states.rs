@@ -100,19 +100,41 @@ fn in_state(state: State, signed_in: bool) -> VirtualPeer {
     peer
 }
 
-fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
+/// The frame that an input of the table is, if it is one.
+fn frame(input: &str) -> Option<Value> {
     let event = |class: &str| json!({"type": "message", "class": class, "code": 200, "body": {}});
-    let session = |connected: bool, read_only: bool| {
-        let mut frame = session_response(false);
-        frame["body"]["connected"] = connected.into();
-        frame["body"]["readOnly"] = read_only.into();
-        frame
-    };
-    let now = peer.now;
-    let hear = |peer: &mut VirtualPeer, frame: Value| {
+    Some(match input.strip_prefix("frame: ")? {
+        "session" => session(true, false),
+        "session, read-only" => session(true, true),
+        "session left" => session(false, true),
+        "refused" => refused(400, None),
+        "trouble" => refused(500, None),
+        "too many" => too_many(1, None),
+        "unauthorised" | "unauthorised, signed in" => refused(401, None),
+        "read-only" => refused(409, None),
+        "expired" => event("SessionExpiredEvent"),
+        "logged out" => event("LogoutEvent"),
+        "closed" => event("ConnectionClosedEvent"),
+        "cleared" => event("SessionClearedEvent"),
+        "message" => agent_says("a", "x"),
+        "unknown" => event("Novelty"),
+        other => panic!("the table has a frame that this test does not know: {other}"),
+    })
+}
+
+fn session(connected: bool, read_only: bool) -> Value {
+    let mut frame = session_response(false);
+    frame["body"]["connected"] = connected.into();
+    frame["body"]["readOnly"] = read_only.into();
+    frame
+}
+
+fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
+    if let Some(frame) = frame(input) {
         peer.hear(&frame);
-        Ok(())
-    };
+        return Ok(());
+    }
+    let now = peer.now;
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let conversation = &mut peer.conversation;
     match input {
@@ -124,20 +146,6 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
             conversation.handle_connected(now);
             Ok(())
         }
-        "frame: session" => hear(peer, session(true, false)),
-        "frame: session, read-only" => hear(peer, session(true, true)),
-        "frame: session left" => hear(peer, session(false, true)),
-        "frame: refused" => hear(peer, refused(400, None)),
-        "frame: trouble" => hear(peer, refused(500, None)),
-        "frame: too many" => hear(peer, too_many(1, None)),
-        "frame: unauthorised" | "frame: unauthorised, signed in" => hear(peer, refused(401, None)),
-        "frame: read-only" => hear(peer, refused(409, None)),
-        "frame: expired" => hear(peer, event("SessionExpiredEvent")),
-        "frame: logged out" => hear(peer, event("LogoutEvent")),
-        "frame: closed" => hear(peer, event("ConnectionClosedEvent")),
-        "frame: cleared" => hear(peer, event("SessionClearedEvent")),
-        "frame: message" => hear(peer, agent_says("a", "x")),
-        "frame: unknown" => hear(peer, event("Novelty")),
         "handle_alive" => {
             conversation.handle_alive();
             Ok(())
@@ -178,7 +186,8 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
         "start_new" => conversation.start_new(now).map_err(|error| words(&error)),
         "start_new, and left" => {
             conversation.start_new(now).map_err(|error| words(&error))?;
-            hear(peer, session(false, true))
+            peer.hear(&session(false, true));
+            Ok(())
         }
         "step_up" => {
             let jwt = SecretString::from("jwt");
