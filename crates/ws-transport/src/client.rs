@@ -1,5 +1,6 @@
 //! A conversation on a real socket: one task a session, driven by the process' clock.
 
+mod limiter;
 mod link;
 mod task;
 
@@ -14,6 +15,7 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+pub use self::limiter::ConnectLimiter;
 use self::task::Task;
 use crate::conversation::LONGEST_GOODBYE;
 use crate::web_messaging::CustomAttributes;

@@ -1,0 +1,177 @@
+//! How fast the sessions of one process may connect.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use genesys_api::Clock;
+
+/// Spreads new connections. All sessions of a process share one; clones are the same limiter.
+///
+/// Genesys Cloud takes 1,000 new connections a minute for a deployment. The default, 15 a second and at most 15 at
+/// once, makes 915 in the fullest minute, and leaves some for others.
+///
+/// Whoever comes first connects first. A place is a point in time, so that no queue is held, and so that a place whose
+/// session is dropped before its time is lost: nobody connects then. That costs a fraction of a second.
+#[derive(Clone, Debug)]
+pub struct ConnectLimiter {
+    pace: Arc<Mutex<Pace>>,
+}
+
+impl Default for ConnectLimiter {
+    fn default() -> Self {
+        const DEFAULT: NonZeroU32 = NonZeroU32::new(15).expect("15 is not 0");
+        Self::new(DEFAULT, DEFAULT)
+    }
+}
+
+impl ConnectLimiter {
+    /// At most `per_second` connections a second in the long run, and `burst` at once after a quiet time: never more
+    /// than `60 * per_second + burst` in a minute.
+    #[must_use]
+    pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        let pace = Arc::new(Mutex::new(Pace::new(per_second, burst)));
+        Self { pace }
+    }
+
+    /// Takes the next place: when to connect. Never before `now`, and never before an earlier place.
+    #[must_use = "a place that is not used is lost"]
+    pub fn reserve(&self, now: Instant) -> Instant {
+        self.pace
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .reserve(now)
+    }
+
+    /// Takes the next place and waits for it; returns how long the wait was to be. If the future is dropped, the place
+    /// is lost.
+    pub async fn wait(&self, clock: &Clock) -> Duration {
+        let now = clock.now().instant;
+        let place = self.reserve(now);
+        let wait = place.saturating_duration_since(now);
+        if !wait.is_zero() {
+            clock.sleep_until(place).await;
+        }
+        wait
+    }
+}
+
+/// The generic cell rate algorithm: one point in time stands for the whole past.
+#[derive(Debug)]
+struct Pace {
+    /// Between two places.
+    interval: Duration,
+    /// How far ahead of an even pace a place may be.
+    tolerance: Duration,
+    /// When the next place would be if all were evenly spread.
+    even: Option<Instant>,
+}
+
+impl Pace {
+    fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        let interval = Duration::from_nanos(1_000_000_000_u64.div_ceil(per_second.get().into()));
+        Self {
+            interval,
+            tolerance: interval * (burst.get() - 1),
+            even: None,
+        }
+    }
+
+    fn reserve(&mut self, now: Instant) -> Instant {
+        let even = self.even.map_or(now, |even| even.max(now));
+        self.even = Some(even + self.interval);
+        let ahead = even.saturating_duration_since(now);
+        now + ahead.saturating_sub(self.tolerance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn epoch() -> Instant {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an Instant can be had from nowhere else"
+        )]
+        Instant::now()
+    }
+
+    fn of(number: u32) -> NonZeroU32 {
+        NonZeroU32::new(number).unwrap()
+    }
+
+    #[test]
+    fn a_burst_passes_and_the_rest_is_spread() {
+        let start = epoch();
+        let limiter = ConnectLimiter::new(of(10), of(3));
+        let waits: Vec<_> = (0..6)
+            .map(|_| (limiter.clone().reserve(start) - start).as_millis())
+            .collect();
+        assert_eq!(waits, [0, 0, 0, 100, 200, 300]);
+        let later = start + Duration::from_secs(60);
+        let waits: Vec<_> = (0..4)
+            .map(|_| (limiter.reserve(later) - later).as_millis())
+            .collect();
+        assert_eq!(waits, [0, 0, 0, 100], "a quiet time buys one burst, not more");
+    }
+
+    #[test]
+    fn a_hundred_thousand_may_wait() {
+        let start = epoch();
+        let limiter = ConnectLimiter::default();
+        for _ in 1..100_000 {
+            let _ = limiter.reserve(start);
+        }
+        let last = limiter.reserve(start);
+        let expected = Duration::from_secs((100_000 - 15) / 15);
+        assert!((last - start).abs_diff(expected) < Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_is_on_the_process_clock() {
+        let clock = Clock::system();
+        let limiter = ConnectLimiter::new(of(1), of(1));
+        assert_eq!(limiter.wait(&clock).await, Duration::ZERO);
+        let second = tokio::spawn({
+            let (limiter, clock) = (limiter.clone(), clock.clone());
+            async move { limiter.wait(&clock).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished());
+        clock.advance(Duration::from_secs(1));
+        assert!(second.await.unwrap() > Duration::from_millis(900));
+    }
+
+    proptest! {
+        #[test]
+        fn no_minute_has_more_than_it_may(
+            per_second in 1_u32..20,
+            burst in 1_u32..30,
+            steps in proptest::collection::vec((0_u64..4000, 1_usize..120), 1..60),
+        ) {
+            let mut now = epoch();
+            let limiter = ConnectLimiter::new(of(per_second), of(burst));
+            let most = (60 * per_second + burst) as usize;
+            let mut minute = VecDeque::new();
+            let mut last = now;
+            for (step, count) in steps {
+                now += Duration::from_millis(step);
+                for _ in 0..count {
+                    let place = limiter.reserve(now);
+                    prop_assert!(place >= now && place >= last);
+                    last = place;
+                    minute.push_back(place);
+                    while minute.front().is_some_and(|first| place - *first >= Duration::from_secs(60)) {
+                        minute.pop_front();
+                    }
+                    prop_assert!(minute.len() <= most);
+                }
+            }
+        }
+    }
+}
