@@ -3,3 +3,6 @@
 pub mod deployment;
 pub mod history;
 pub mod sign_in;
+mod upload;
+
+pub use upload::{Upload, UploadError};
