@@ -48,6 +48,7 @@
 //! | set_farewell | – | – | – | – | – | – | – | – | – |
 //! | end | Closed | Closed | Closing | Closing | Closing | Closed | – | – | – |
 
+pub mod attachments;
 mod backoff;
 mod connection;
 mod delivery;

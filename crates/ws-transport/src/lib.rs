@@ -17,6 +17,7 @@ pub mod web_messaging;
 mod wire;
 
 pub use contract::{Contract, DeploymentRules, Farewell, GuestSessions, WebMessaging};
+pub use conversation::attachments;
 pub use conversation::{
     Beat, CloseInfo, Command, Conversation, Delivery, Ending, Event, FailureReason, Heartbeat,
     HistoryFailure, Loss, Reason, Refusal, RequestError, SendError, Session, State, Transmit,

@@ -1,6 +1,8 @@
 //! The crate from outside: the state machine on a virtual clock, and both drivers on loopback sockets.
 
 #[cfg(test)]
+mod attachments;
+#[cfg(test)]
 mod attributes;
 #[cfg(test)]
 #[cfg(feature = "client")]

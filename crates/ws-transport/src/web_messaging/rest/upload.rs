@@ -64,6 +64,10 @@ impl Upload {
     pub fn host(&self) -> &Host {
         &self.host
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.body.len()
+    }
 }
 
 impl Call for Upload {
