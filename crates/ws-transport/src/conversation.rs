@@ -68,6 +68,7 @@ mod renewal;
 mod request;
 mod seen;
 mod state;
+pub mod timeline;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

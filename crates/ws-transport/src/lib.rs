@@ -17,11 +17,11 @@ pub mod web_messaging;
 mod wire;
 
 pub use contract::{Contract, DeploymentRules, Farewell, GuestSessions, WebMessaging};
-pub use conversation::attachments;
 pub use conversation::{
     Beat, CloseInfo, Command, Conversation, Delivery, Ending, Event, FailureReason, Heartbeat,
     HistoryFailure, Loss, Reason, Refusal, RequestError, SendError, Session, State, Transmit,
 };
+pub use conversation::{attachments, timeline};
 pub use handshake::{ClientHandshake, HandshakeError, ServerHandshake};
 pub use message::{
     Answer, Attachment, Author, AuthorKind, ButtonKind, ButtonResponse, Card, CardAction, Choice, Content,
