@@ -244,6 +244,7 @@ impl Attachments {
         if let Some(item) = self.items.iter_mut().find(uploading) {
             item.enter(Stage::Uploaded, None);
             item.load = Load::Nothing;
+            item.tries = 0;
             self.notices.push_back(Notice::Uploaded {
                 id: id.clone(),
                 link: url.map(|url| Link::new(url, now)),
@@ -295,7 +296,8 @@ impl Attachments {
                 Stage::Waiting | Stage::Uploaded | Stage::Sending | Stage::Refreshing => {}
             }
         }
-        let Some(refresh) = self.refreshes.iter_mut().find(|refresh| refresh.id == *id) else {
+        let asked = |refresh: &&mut Refresh| refresh.asked && refresh.id == *id;
+        let Some(refresh) = self.refreshes.iter_mut().find(asked) else {
             return false;
         };
         if too_soon && refresh.tries < PATIENCE {

@@ -463,6 +463,12 @@ fn a_link_may_not_be_had() {
     assert!(world.attachments.handle_refused(&id(1), 4009, ""));
     assert_eq!(world.failure(), Failure::NotFound);
     asked(&mut world);
+    assert!(world.attachments.handle_refused(&id(1), 429, ""));
+    assert!(
+        !world.attachments.handle_refused(&id(1), 429, ""),
+        "answered once"
+    );
+    assert!(world.ask().is_some(), "asked again");
     world.attachments.handle_disconnected();
     let stage = Stage::Refreshing;
     assert_eq!(world.failure(), Failure::ConnectionLost { stage });

@@ -32,9 +32,14 @@ mod reconnect;
 #[cfg(test)]
 mod request;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 #[cfg(feature = "client")]
 mod server;
 #[cfg(test)]
 mod states;
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod upload;
 #[cfg(test)]
 mod virtual_peer;

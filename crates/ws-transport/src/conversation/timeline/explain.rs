@@ -193,8 +193,13 @@ impl fmt::Display for EndingCause {
             Self::ByUs => f.write_str("this side ended the conversation"),
             Self::ClosedByServer => f.write_str("the service closed the connection for good"),
             Self::LoggedOut => f.write_str("the guest was logged out"),
-            Self::Rejected(Some(400 | 404)) => f.write_str("the service does not know what was asked for"),
-            Self::Rejected(Some(401)) => f.write_str("the service does not know who the guest is"),
+            Self::Rejected(Some(code @ (400 | 404))) => {
+                write!(
+                    f,
+                    "the service does not know the deployment, or not the request ({code})"
+                )
+            }
+            Self::Rejected(Some(401)) => f.write_str("the service does not know who the guest is (401)"),
             Self::Rejected(Some(4007)) => f.write_str("the service does not know the session (4007)"),
             Self::Rejected(Some(4017)) => f.write_str(
                 "the session belongs to a signed-in guest and cannot be an anonymous one's (4017)",

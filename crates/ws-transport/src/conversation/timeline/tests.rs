@@ -70,12 +70,12 @@ fn endings() -> Vec<(Ending, &'static str)> {
         ),
         (
             Ending::Rejected(refusal("400")),
-            "The service does not know what was asked for. Check the id of the deployment, and that the host is that \
+            "The service does not know the deployment, or not the request (400). Check the id of the deployment, and that the host is that \
              of its region.",
         ),
         (
             Ending::Rejected(refusal("401")),
-            "The service does not know who the guest is. Have the guest sign in, then start a new session.",
+            "The service does not know who the guest is (401). Have the guest sign in, then start a new session.",
         ),
         (
             Ending::Rejected(refusal("4007")),

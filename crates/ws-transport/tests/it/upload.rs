@@ -1,0 +1,59 @@
+//! An upload by the one HTTP client, to a storage on a loopback socket.
+
+use bytes::Bytes;
+use genesys_http::{CallErrorKind, Client, Tls};
+use secrecy::SecretString;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use ws_transport::web_messaging::rest::Upload;
+
+/// Uploads three bytes to a storage that answers `status`; what it saw, and what came of it.
+async fn upload(status: &str) -> (String, Result<(), genesys_http::CallError>) {
+    let storage = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/a%20b/c?sig=5ec2e7", storage.local_addr().unwrap());
+    let upload = Upload::new(
+        &SecretString::from(url),
+        [("x-amz-tagging", "organizationId=1&originPlatform=PureCloud")],
+        "image/png",
+        Bytes::from_static(b"png"),
+    )
+    .unwrap();
+    let client = Client::builder(Tls::system().unwrap()).build();
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 20\r\n\r\n<Signature>5ec2e7</>");
+    let serve = async {
+        let (mut stream, _) = storage.accept().await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\r\n\r\npng") {
+            assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0);
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(seen).unwrap()
+    };
+    tokio::join!(serve, client.call(&upload, upload.host(), None))
+}
+
+#[tokio::test]
+async fn the_storage_sees_what_was_granted() {
+    let (seen, outcome) = upload("200 OK").await;
+    outcome.unwrap();
+    let mut lines = seen.lines();
+    assert_eq!(lines.next(), Some("PUT /a%20b/c?sig=5ec2e7 HTTP/1.1"));
+    let headers: Vec<_> = lines.collect();
+    for header in [
+        "x-amz-tagging: organizationId=1&originPlatform=PureCloud",
+        "content-type: image/png",
+        "content-length: 3",
+    ] {
+        assert!(headers.contains(&header), "{header} in {seen}");
+    }
+    assert!(!seen.to_lowercase().contains("authorization"));
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_status_and_no_secret() {
+    let (_, outcome) = upload("403 Forbidden").await;
+    let error = outcome.unwrap_err();
+    assert_eq!(error.kind(), CallErrorKind::Refused);
+    assert_eq!(error.problem().unwrap().status, 403);
+    assert!(!format!("{error} {error:?}").contains("5ec2e7"));
+}
