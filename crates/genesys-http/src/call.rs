@@ -230,7 +230,11 @@ impl Failure {
                     Some(Outcome::Unknown)
                 }
                 ErrorKind::Closed | ErrorKind::Connect | ErrorKind::Timeout => Some(Outcome::NotSent),
-                ErrorKind::Blocked | ErrorKind::Protocol | ErrorKind::Tls | ErrorKind::TooLarge => None,
+                ErrorKind::Blocked
+                | ErrorKind::Protocol
+                | ErrorKind::Proxy
+                | ErrorKind::Tls
+                | ErrorKind::TooLarge => None,
             },
         }
     }

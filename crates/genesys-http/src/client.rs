@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use crate::connect::{Connector, Settings};
 use crate::error::Reason;
 use crate::place::Place;
-use crate::{Egress, Error, Stream, Tls};
+use crate::{Egress, Error, Proxy, Stream, Tls};
 
 /// How long a connection that nobody uses is kept.
 const POOL_IDLE: Duration = Duration::from_secs(60);
@@ -24,12 +24,14 @@ const POOL_IDLE: Duration = Duration::from_secs(60);
 const POOL_SIZE: usize = 256;
 /// Upper bound of a connection's read buffer, and so of a response's head.
 const HEAD_LIMIT: usize = 64 * 1024;
+/// What this client calls itself.
+pub(crate) const PRODUCT: &str = concat!("guest-suite/", env!("CARGO_PKG_VERSION"));
 /// A longer time limit means this: it keeps arithmetic on deadlines from overflowing.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// An HTTP/1.1 client with a pool of connections. Clones share it.
 ///
-/// It follows no redirect, uses no proxy, keeps no cookies, and asks for no compression.
+/// It follows no redirect, uses no proxy but one that is set, keeps no cookies, and asks for no compression.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -54,6 +56,7 @@ impl Client {
             connect_timeout: Duration::from_secs(10),
             body_limit: 1024 * 1024,
             egress: Egress::Anywhere,
+            proxy: None,
             retry: RetryPolicy::default(),
             clock: Clock::system(),
         }
@@ -110,10 +113,7 @@ impl Client {
         }
         headers
             .entry(USER_AGENT)
-            .or_insert(HeaderValue::from_static(concat!(
-                "guest-suite/",
-                env!("CARGO_PKG_VERSION")
-            )));
+            .or_insert(HeaderValue::from_static(PRODUCT));
         let mut request = request.map(Full::new);
         let connection = capture_connection(&mut request);
         let handed_over = || connection.connection_metadata().is_some();
@@ -171,6 +171,7 @@ pub struct ClientBuilder {
     connect_timeout: Duration,
     body_limit: usize,
     egress: Egress,
+    proxy: Option<Proxy>,
     retry: RetryPolicy,
     clock: Clock,
 }
@@ -183,7 +184,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long resolving, TCP and TLS may take together. Default: 10 s; a day at most.
+    /// How long resolving, TCP, a proxy's answer and TLS may take together. Default: 10 s; a day at most.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.min(LONGEST);
         self
@@ -198,6 +199,15 @@ impl ClientBuilder {
     /// Which addresses may be connected to. Default: [`Egress::Anywhere`].
     pub fn egress(mut self, egress: Egress) -> Self {
         self.egress = egress;
+        self
+    }
+
+    /// The proxies to go through; [`Proxy::from_env`] gives those of the environment. Default: none.
+    ///
+    /// With [`Egress::PublicOnly`] none is used, whatever is set: a proxy resolves names itself, so where it connects to
+    /// cannot be checked.
+    pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
+        self.proxy = proxy.into();
         self
     }
 
@@ -219,6 +229,7 @@ impl ClientBuilder {
         let connector = Connector::new(Settings {
             tls: self.tls,
             egress: self.egress,
+            proxy: self.proxy,
             timeout: self.connect_timeout,
             clock: self.clock.clone(),
         });

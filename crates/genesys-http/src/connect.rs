@@ -1,4 +1,4 @@
-//! Opens connections: name to addresses, egress check, TCP, TLS.
+//! Opens connections: name to addresses, egress check, TCP, a proxy's tunnel, TLS.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,8 +15,9 @@ use tokio_rustls::TlsConnector;
 
 use crate::error::Reason;
 use crate::place::Place;
+use crate::proxy::{Hop, ProxyFailure, dig};
 use crate::tls::TlsFailure;
-use crate::{Egress, Error, Stream, Tls};
+use crate::{Egress, Error, ErrorKind, Proxy, Stream, Tls};
 
 /// The one way out of the process. Clones share its settings.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ pub(crate) struct Connector {
 pub(crate) struct Settings {
     pub(crate) tls: Tls,
     pub(crate) egress: Egress,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) timeout: Duration,
     pub(crate) clock: Clock,
 }
@@ -42,17 +44,29 @@ impl Connector {
     pub(crate) async fn open(&self, place: &Place) -> Result<Stream, Error> {
         let Settings { timeout, clock, .. } = &*self.settings;
         let deadline = clock.now().instant + *timeout;
+        let hop = self.settings.hop(place);
         tokio::select! {
             biased;
-            opened = self.settings.open(place, deadline) => opened,
-            () = clock.sleep_until(deadline) => Err(Error::new(Reason::ConnectTimeout(*timeout), Some(place))),
+            opened = self.settings.open(place, hop.as_ref(), deadline) => opened,
+            () = clock.sleep_until(deadline) => Err(self.settings.late(place, hop.as_ref())),
         }
     }
 }
 
 impl Settings {
-    async fn open(&self, place: &Place, deadline: Instant) -> Result<Stream, Error> {
-        let tcp = self.tcp(place, deadline).await?;
+    /// The proxy on the way to `place`. What is behind a proxy cannot be checked, so there is none where it must be.
+    fn hop(&self, place: &Place) -> Option<Hop> {
+        match self.egress {
+            Egress::Anywhere => self.proxy.as_ref()?.before(place),
+            Egress::PublicOnly { .. } => None,
+        }
+    }
+
+    async fn open(&self, place: &Place, hop: Option<&Hop>, deadline: Instant) -> Result<Stream, Error> {
+        let tcp = match hop {
+            Some(hop) => self.through(hop, place, deadline).await?,
+            None => self.tcp(place, deadline).await?,
+        };
         if !place.secure {
             return Ok(Stream::plain(tcp));
         }
@@ -62,10 +76,40 @@ impl Settings {
         match connector.connect(name, tcp).await {
             Ok(tls) => Ok(Stream::tls(tls)),
             Err(error) => {
-                let reason = TlsFailure::of(&error).map_or(Reason::Connect, Reason::Tls);
+                let reason = TlsFailure::of(&error).map_or(Reason::HandshakeCut, Reason::Tls);
                 Err(Error::caused(reason, place, error))
             }
         }
+    }
+
+    /// A connection to `place` through a proxy.
+    async fn through(&self, hop: &Hop, place: &Place, deadline: Instant) -> Result<TcpStream, Error> {
+        let tcp = self
+            .tcp(&hop.place, deadline)
+            .await
+            .map_err(|error| match error.kind() {
+                ErrorKind::Timeout => self.late(place, Some(hop)),
+                _ => Error::caused(
+                    Reason::Proxy(hop.place.clone(), ProxyFailure::Unreachable),
+                    place,
+                    error,
+                ),
+            })?;
+        dig(tcp, hop, place).await.map_err(|(failure, cause)| {
+            let reason = Reason::Proxy(hop.place.clone(), failure);
+            match cause {
+                Some(cause) => Error::caused(reason, place, cause),
+                None => Error::new(reason, Some(place)),
+            }
+        })
+    }
+
+    fn late(&self, place: &Place, hop: Option<&Hop>) -> Error {
+        let reason = match hop {
+            Some(hop) => Reason::Proxy(hop.place.clone(), ProxyFailure::Timeout(self.timeout)),
+            None => Reason::ConnectTimeout(self.timeout),
+        };
+        Error::new(reason, Some(place))
     }
 
     /// Tries each permitted address in turn. Each may use an equal share of the time that is left, so that one that

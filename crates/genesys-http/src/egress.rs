@@ -11,7 +11,8 @@ pub enum Egress {
     /// All. For hosts that the operator configures.
     #[default]
     Anywhere,
-    /// Public addresses only. For hosts that a tenant names, such as webhook receivers.
+    /// Public addresses only, and never through a proxy, since that would choose the address. For hosts that a tenant
+    /// names, such as webhook receivers.
     PublicOnly {
         /// Networks that are reachable although they are not public.
         allow: Vec<IpNet>,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::place::Place;
+use crate::proxy::ProxyFailure;
 use crate::tls::TlsFailure;
 
 /// A request that got no response, or a connection that could not be had. Clones share it.
@@ -27,10 +28,11 @@ impl Error {
     /// What went wrong, in the classes that ask for different answers.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        match self.inner.reason {
+        match &self.inner.reason {
             Reason::Blocked(_) => ErrorKind::Blocked,
             Reason::Broken => ErrorKind::Closed,
-            Reason::Connect | Reason::Resolve => ErrorKind::Connect,
+            Reason::Connect | Reason::HandshakeCut | Reason::Resolve => ErrorKind::Connect,
+            Reason::Proxy(_, failure) => failure.kind(),
             Reason::ConnectTimeout(_) | Reason::Deadline(_) => ErrorKind::Timeout,
             Reason::Request | Reason::Response => ErrorKind::Protocol,
             Reason::Tls(_) => ErrorKind::Tls,
@@ -113,7 +115,7 @@ impl fmt::Display for Error {
                 "the request has no target: give an absolute http or https URI without credentials",
             );
         };
-        match self.inner.reason {
+        match &self.inner.reason {
             Reason::Blocked(address) => write!(
                 f,
                 "{place} leads to {address}, which is no public address: allow its network if that is meant"
@@ -137,6 +139,12 @@ impl fmt::Display for Error {
                 "no connection to {place} within {limit:?}: check the address and the network"
             ),
             Reason::Deadline(limit) => write!(f, "no complete answer from {place} within {limit:?}"),
+            Reason::HandshakeCut => write!(
+                f,
+                "{place} closed the connection during the TLS handshake: check the port, and that the server speaks \
+                 TLS 1.2 or 1.3"
+            ),
+            Reason::Proxy(proxy, failure) => failure.tell(proxy, place, f),
             Reason::Request => write!(
                 f,
                 "the request to {place} cannot be sent: a header of it has characters that HTTP does not allow"
@@ -146,32 +154,7 @@ impl fmt::Display for Error {
                 f,
                 "{place} did not answer in HTTP/1.1, or with more headers than are read: check host and port"
             ),
-            Reason::Tls(failure) => match failure {
-                TlsFailure::BadSignature => write!(
-                    f,
-                    "the certificate of {place} is signed with another key than its CA's: if the CA was made anew, \
-                     configure the new one"
-                ),
-                TlsFailure::Expired => write!(
-                    f,
-                    "the certificate of {place} has expired: it must be renewed there"
-                ),
-                TlsFailure::NotTls => write!(f, "{place} does not speak TLS: check the port"),
-                TlsFailure::NotYetValid => write!(
-                    f,
-                    "the certificate of {place} is not valid yet: check the clock of this machine"
-                ),
-                TlsFailure::Other => write!(f, "the TLS handshake with {place} failed"),
-                TlsFailure::Revoked => write!(f, "the certificate of {place} is revoked"),
-                TlsFailure::UnknownIssuer => write!(
-                    f,
-                    "the certificate of {place} comes from an unknown issuer: configure its CA if you trust it"
-                ),
-                TlsFailure::WrongName => write!(
-                    f,
-                    "the certificate of {place} is for another host name: use the name that it was issued for"
-                ),
-            },
+            Reason::Tls(failure) => failure.tell(place, f),
         }
     }
 }
@@ -208,6 +191,8 @@ pub enum ErrorKind {
     Connect,
     /// The request cannot be sent as HTTP, or the answer is not HTTP.
     Protocol,
+    /// The proxy on the way refuses, or is none.
+    Proxy,
     /// A deadline passed.
     Timeout,
     /// The peer's certificate is not trusted, or TLS failed otherwise.
@@ -217,7 +202,7 @@ pub enum ErrorKind {
 }
 
 /// The kind, with what its message needs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Reason {
     Blocked(IpAddr),
     BodyTooLarge(usize),
@@ -225,6 +210,8 @@ pub(crate) enum Reason {
     Connect,
     ConnectTimeout(Duration),
     Deadline(Duration),
+    HandshakeCut,
+    Proxy(Place, ProxyFailure),
     Request,
     Resolve,
     Response,

@@ -6,6 +6,7 @@ mod connect;
 mod egress;
 mod error;
 mod place;
+mod proxy;
 mod stream;
 mod tls;
 
@@ -18,5 +19,6 @@ pub use egress::Egress;
 pub use error::{Error, ErrorKind};
 #[doc(no_inline)]
 pub use ipnet::IpNet;
+pub use proxy::{Proxy, ProxyError};
 pub use stream::Stream;
 pub use tls::{Tls, TlsError};

@@ -6,5 +6,6 @@ mod authority;
 mod call;
 mod client;
 mod loopback;
+mod proxy;
 mod server;
 mod tls;

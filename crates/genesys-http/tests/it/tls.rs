@@ -6,9 +6,10 @@ use bytes::Bytes;
 use genesys_http::server::{Identity, IdentityError, Limits};
 use genesys_http::{Client, Error, ErrorKind, Tls, TlsError};
 use http::Request;
-use rcgen::{KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::authority::Authority;
 use crate::loopback::{Loopback, Raw, answer, client, get, read_head, write};
@@ -87,6 +88,86 @@ async fn what_is_wrong_with_a_certificate_is_said() {
     ];
     for (error, expected) in cases {
         assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_vouches_for_itself_is_told_from_one_of_a_stranger() {
+    for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        let key = KeyPair::generate().unwrap();
+        let chain = params.self_signed(&key).unwrap().pem();
+        let identity = Identity::from_pem(chain.as_bytes(), key.serialize_pem().as_bytes()).unwrap();
+        let error = refused(Authority::new().trusted(), identity.clone()).await;
+        assert!(error.to_string().contains("is self-signed"), "{error}");
+        let extra = Tls::with_extra_ca(Authority::new().pem().as_bytes()).unwrap();
+        let error = refused(extra, identity).await;
+        assert!(error.to_string().contains("is self-signed"), "{error}");
+    }
+}
+
+/// What a client says of a server that answers its first flight with `answer` and then closes.
+async fn answered(answer: &'static [u8]) -> Error {
+    let server = Raw::bind().await;
+    let host = format!("https://{}", server.listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let sending = tokio::spawn(async move { client().send(get(&host, "/")).await });
+    let (mut tcp, _) = server.listener.accept().await.unwrap();
+    let mut header = [0; 5];
+    tcp.read_exact(&mut header).await.unwrap();
+    let mut hello = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+    tcp.read_exact(&mut hello).await.unwrap();
+    tcp.write_all(answer).await.unwrap();
+    tcp.shutdown().await.unwrap();
+    sending.await.unwrap().unwrap_err()
+}
+
+/// The `ServerHello` of a server that speaks `minor` of SSL 3 at most: RFC 5246 section 7.4.1.3, with zeros for
+/// randomness, no session, and RSA with AES-128-CBC.
+const fn old_hello(minor: u8) -> [u8; 47] {
+    let mut hello = [0; 47];
+    let head = [22, 3, minor, 0, 42, 2, 0, 0, 38, 3, minor];
+    let mut at = 0;
+    while at < head.len() {
+        hello[at] = head[at];
+        at += 1;
+    }
+    hello[45] = 0x2f;
+    hello
+}
+
+#[tokio::test]
+async fn what_a_server_cannot_do_is_said() {
+    const SSL_3: &[u8] = &old_hello(0);
+    const TLS_1_0: &[u8] = &old_hello(1);
+    const TLS_1_1: &[u8] = &old_hello(2);
+    for (answer, kind, expected) in [
+        // alerts: RFC 8446 section 6, in the record of an old server and of a new one
+        (&[21, 3, 1, 0, 2, 2, 70][..], ErrorKind::Tls, "older TLS than 1.2"),
+        (&[21, 3, 3, 0, 2, 2, 70], ErrorKind::Tls, "older TLS than 1.2"),
+        (SSL_3, ErrorKind::Tls, "older TLS than 1.2"),
+        (TLS_1_0, ErrorKind::Tls, "older TLS than 1.2"),
+        (TLS_1_1, ErrorKind::Tls, "older TLS than 1.2"),
+        (&[21, 3, 3, 0, 2, 2, 40], ErrorKind::Tls, "shares no cipher suite"),
+        (&[21, 3, 3, 0, 2, 2, 112], ErrorKind::Tls, "UnrecognisedName"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            ErrorKind::Tls,
+            "does not speak TLS",
+        ),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", ErrorKind::Tls, "does not speak TLS"),
+        // a load balancer without a server behind it does this: worth another try
+        (
+            b"",
+            ErrorKind::Connect,
+            "closed the connection during the TLS handshake",
+        ),
+    ] {
+        let error = answered(answer).await;
+        assert!(error.to_string().contains(expected), "{answer:?}: {error}");
+        assert_eq!((error.kind(), error.was_sent()), (kind, false), "{error}");
     }
 }
 

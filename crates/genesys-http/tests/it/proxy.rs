@@ -1,0 +1,270 @@
+//! Through a proxy: what it hears, what passes, and what is said when it refuses.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use genesys_api::{Clock, Host};
+use genesys_http::server::Limits;
+use genesys_http::{Client, Egress, Error, ErrorKind, Proxy};
+use http::Request;
+use rcgen::SanType;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::authority::Authority;
+use crate::loopback::{Loopback, Raw, advance_until, answer, any_port, builder, deaf, get, read_head, write};
+
+/// A name that only the proxy knows.
+const NAME: &str = "genesys.test";
+
+/// A proxy that leads every host to one server, and remembers what it was asked.
+struct Relay {
+    address: SocketAddr,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Relay {
+    async fn start(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind(any_port()).await.unwrap();
+        let relay = Self {
+            address: listener.local_addr().unwrap(),
+            heads: Arc::default(),
+        };
+        let heads = Arc::clone(&relay.heads);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let heads = Arc::clone(&heads);
+                tokio::spawn(async move {
+                    let head = read_head(&mut client).await;
+                    heads.lock().unwrap().push(head);
+                    let mut server = TcpStream::connect(server).await.unwrap();
+                    write(&mut client, "HTTP/1.1 200 Connection established\r\n\r\n").await;
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        relay
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+fn proxy(address: impl std::fmt::Display) -> Proxy {
+    Proxy::new(&format!("http://guest:pa55%3Aword@{address}").into(), "").unwrap()
+}
+
+fn host() -> Host {
+    format!("https://{NAME}:4430").parse().unwrap()
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_the_host_inside_the_tunnel() {
+    let authority = Authority::new();
+    let identity = authority.issue(|params| {
+        params.subject_alt_names = vec![SanType::DnsName(NAME.try_into().unwrap())];
+    });
+    let server = Loopback::start(Some(identity), Limits::default(), |request| async move {
+        assert!(!request.headers().contains_key("proxy-authorization"));
+        answer(200, "hello")
+    })
+    .await;
+    let relay = Relay::start(server.address).await;
+    let client = Client::builder(authority.trusted())
+        .proxy(proxy(relay.address))
+        .build();
+    for _ in 0..2 {
+        let response = client.send(get(&host(), "/")).await.unwrap();
+        assert_eq!(response.body(), "hello");
+    }
+    let head = format!(
+        "CONNECT {NAME}:4430 HTTP/1.1\r\nhost: {NAME}:4430\r\nuser-agent: guest-suite/{}\r\n\
+         proxy-authorization: Basic Z3Vlc3Q6cGE1NTp3b3Jk\r\n\r\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(
+        relay.heads(),
+        std::slice::from_ref(&head),
+        "one tunnel serves both requests"
+    );
+    assert!(client.connect(&host()).await.unwrap().is_secure());
+    assert_eq!(relay.heads(), [head.clone(), head]);
+}
+
+#[tokio::test]
+async fn plain_hosts_are_tunnelled_as_well() {
+    let server = Loopback::plain(|request| async move {
+        assert_eq!(request.uri().to_string(), "/path", "no form for proxies");
+        answer(200, "hello")
+    })
+    .await;
+    let relay = Relay::start(server.address).await;
+    let client = builder().proxy(proxy(relay.address)).build();
+    let request = Request::get(format!("http://{NAME}/path"));
+    let response = client.send(request.body(Bytes::new()).unwrap()).await.unwrap();
+    assert_eq!(response.body(), "hello");
+    assert!(relay.heads()[0].starts_with("CONNECT "));
+}
+
+/// A target that leads to `server`, but by an address that does not count as this machine's.
+fn by_another_address(server: &Loopback) -> Request<Bytes> {
+    let target = format!("http://0.0.0.0:{}/", server.address.port());
+    Request::get(target).body(Bytes::new()).unwrap()
+}
+
+#[tokio::test]
+async fn excepted_hosts_and_this_machine_are_reached_without_it() {
+    let server = Loopback::plain(|_| async { answer(200, "hello") }).await;
+    let relay = Relay::start(server.address).await;
+    let client = builder().proxy(proxy(relay.address)).build();
+    assert_eq!(client.send(server.get("/")).await.unwrap().body(), "hello");
+    assert!(relay.heads().is_empty());
+    client.send(by_another_address(&server)).await.unwrap();
+    assert_eq!(relay.heads().len(), 1);
+    let spared = Proxy::new(&format!("http://{}", relay.address).into(), "0.0.0.0/8").unwrap();
+    let client = builder().proxy(spared).build();
+    client.send(by_another_address(&server)).await.unwrap();
+    assert_eq!(relay.heads().len(), 1);
+}
+
+/// A proxy would choose the address that a webhook's receiver has, behind the check.
+#[tokio::test]
+async fn where_only_public_addresses_are_allowed_no_proxy_is_used() {
+    let server = Loopback::plain(|_| async { answer(200, "internal") }).await;
+    let relay = Relay::start(server.address).await;
+    let guarded = |allow| {
+        builder()
+            .egress(Egress::PublicOnly { allow })
+            .proxy(proxy(relay.address))
+            .build()
+    };
+    let error = guarded(vec![])
+        .send(by_another_address(&server))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Blocked);
+    let allowed = guarded(vec!["0.0.0.0/8".parse().unwrap()]);
+    allowed.send(by_another_address(&server)).await.unwrap();
+    assert!(relay.heads().is_empty());
+}
+
+/// What is said of a proxy that answers `text` and closes.
+async fn told(text: String) -> Error {
+    let server = Raw::bind().await;
+    let address = server.listener.local_addr().unwrap();
+    let asking = tokio::spawn(async move {
+        let client = builder().proxy(proxy(address)).build();
+        client.connect(&host()).await.unwrap_err()
+    });
+    let mut tcp = server.accept_request().await;
+    // the client may have heard enough before the end
+    let _ = tcp.write_all(text.as_bytes()).await;
+    let _ = tcp.shutdown().await;
+    let error = asking.await.unwrap();
+    let shown = format!("{error} {error:?}");
+    assert!(
+        shown.contains(NAME) && shown.contains(&address.to_string()),
+        "{shown}"
+    );
+    assert!(!shown.contains("pa55") && !shown.contains("Z3Vl"), "{shown}");
+    assert!(!error.was_sent());
+    error
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_told_from_one_that_is_none() {
+    let refusal = |status: &str| format!("HTTP/1.1 {status}\r\ncontent-length: 4\r\n\r\nbody");
+    let endless = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(16 * 1024));
+    for (text, kind, expected) in [
+        (
+            refusal("407 Proxy Authentication Required"),
+            ErrorKind::Proxy,
+            "wants other credentials",
+        ),
+        (
+            refusal("403 Forbidden"),
+            ErrorKind::Proxy,
+            "(403): have this host and port allowed",
+        ),
+        (refusal("302 Found"), ErrorKind::Proxy, "refuses to connect"),
+        (
+            refusal("502 Bad Gateway"),
+            ErrorKind::Connect,
+            "cannot reach genesys.test:4430 (502)",
+        ),
+        (refusal("504 Gateway Timeout"), ErrorKind::Connect, "cannot reach"),
+        (String::new(), ErrorKind::Connect, "without a word"),
+        ("HTTP/1.1 200".to_owned(), ErrorKind::Connect, "without a word"),
+        (
+            "SSH-2.0-OpenSSH_9.9\r\n".to_owned(),
+            ErrorKind::Proxy,
+            "is no HTTP proxy",
+        ),
+        (
+            "HTTP/1.1 2000 OK\r\n\r\n".to_owned(),
+            ErrorKind::Proxy,
+            "is no HTTP proxy",
+        ),
+        (endless, ErrorKind::Proxy, "is no HTTP proxy"),
+        (
+            "HTTP/1.1 200 OK\r\n\r\nearly".to_owned(),
+            ErrorKind::Proxy,
+            "is no HTTP proxy",
+        ),
+    ] {
+        let error = told(text.clone()).await;
+        assert!(error.to_string().contains(expected), "{text:?}: {error}");
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_many_pieces_is_an_answer() {
+    const CLIENT_HELLO: u8 = 22;
+    let server = Raw::bind().await;
+    let address = server.listener.local_addr().unwrap();
+    let client = builder().proxy(proxy(address)).build();
+    let asking = tokio::spawn(async move { client.connect(&host()).await.is_ok() });
+    let mut tcp = server.accept_request().await;
+    tcp.set_nodelay(true).unwrap();
+    for byte in "HTTP/1.0 200 \r\nvia: many hands\r\n\r\n".chars() {
+        write(&mut tcp, &byte.to_string()).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(tcp.read_u8().await.unwrap(), CLIENT_HELLO, "the tunnel is used");
+    drop(tcp);
+    assert!(!asking.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_proxy_that_cannot_be_reached_is_named() {
+    let (socket, _) = deaf();
+    let client = builder().proxy(proxy(socket.local_addr().unwrap())).build();
+    let error = client.send(get(&host(), "/")).await.unwrap_err();
+    assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Connect, false));
+    assert!(
+        error.to_string().contains("cannot connect to the proxy"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_connect_timeout_covers_what_the_proxy_takes() {
+    let server = Raw::bind().await;
+    let clock = Clock::system();
+    let client = builder()
+        .clock(clock.clone())
+        .proxy(proxy(server.listener.local_addr().unwrap()))
+        .build();
+    let asking = tokio::spawn(async move { client.connect(&host()).await.unwrap_err() });
+    let mut silent = server.accept_request().await;
+    write(&mut silent, "HTTP/1.1 200").await;
+    clock.advance(Duration::from_secs(9));
+    assert!(!asking.is_finished());
+    let error = advance_until(&clock, asking).await;
+    assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Timeout, false));
+    assert!(error.to_string().contains("through the proxy"), "{error}");
+}
