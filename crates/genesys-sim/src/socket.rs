@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -68,6 +69,8 @@ async fn converse(
 ) {
     loop {
         tokio::select! {
+            // what a frame brought about leaves before the next one is read, or the end of a guest who hangs up
+            biased;
             order = inbox.recv() => match order {
                 Some(ToGuest::Frame(text)) => {
                     let sent = timeout(SEND_TIMEOUT, stream.send(Message::text(text))).await;
@@ -87,6 +90,12 @@ async fn converse(
                 Some(Ok(_)) => {}
                 Some(Err(Error::Capacity(_))) => {
                     return close(stream, CloseCode::Size, "the message is too large").await;
+                }
+                Some(Err(Error::Utf8(_))) => {
+                    return close(stream, CloseCode::Invalid, "the text is not UTF-8").await;
+                }
+                Some(Err(Error::Protocol(breach))) if breach != ProtocolError::ResetWithoutClosingHandshake => {
+                    return close(stream, CloseCode::Protocol, "RFC 6455 was not kept").await;
                 }
                 Some(Err(_)) | None => return,
             },

@@ -5,14 +5,14 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
 use crate::CloseInfo;
-use crate::socket::{close_info, config};
+use crate::socket::{breach, close_info, config};
 
 /// How long a closing handshake is waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -116,6 +116,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
         let handshake = async {
             if self.stream.close(Some(frame)).await.is_ok() {
                 while let Some(Ok(_)) = self.stream.next().await {}
+            }
+            // after a breach of the protocol nothing is read as frames any more; but to close TCP over unread bytes
+            // resets it, and the client may never see why (RFC 6455 section 7.1.1)
+            let tcp = self.stream.get_mut();
+            let mut rest = [0; 1024];
+            if tcp.shutdown().await.is_ok() {
+                while tcp.read(&mut rest).await.is_ok_and(|length| length > 0) {}
             }
         };
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, handshake).await;
@@ -228,13 +235,12 @@ impl SocketError {
 
 impl From<WsError> for SocketError {
     fn from(error: WsError) -> Self {
-        let kind = match &error {
-            WsError::Capacity(CapacityError::MessageTooLong { .. }) => SocketErrorKind::TooLarge,
-            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => SocketErrorKind::Broken,
-            WsError::Protocol(_) => SocketErrorKind::Protocol,
-            WsError::Utf8(_) => SocketErrorKind::Utf8,
-            WsError::WriteBufferFull(_) => SocketErrorKind::Slow,
-            _ => SocketErrorKind::Broken,
+        let kind = match breach(&error) {
+            Some(CloseCode::Size) => SocketErrorKind::TooLarge,
+            Some(CloseCode::Invalid) => SocketErrorKind::Utf8,
+            Some(_) => SocketErrorKind::Protocol,
+            None if matches!(error, WsError::WriteBufferFull(_)) => SocketErrorKind::Slow,
+            None => SocketErrorKind::Broken,
         };
         Self::new(kind, Some(error))
     }

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
 use crate::CloseInfo;
@@ -23,6 +25,17 @@ pub(crate) fn close_info(frame: Option<&CloseFrame>) -> CloseInfo {
     match frame {
         Some(frame) => CloseInfo::with_code(frame.code.into(), &frame.reason),
         None => CloseInfo::abrupt("closed without a code"),
+    }
+}
+
+/// The code that tells the peer what it did (RFC 6455 section 7.4.1); `None` if the connection broke.
+pub(crate) fn breach(error: &WsError) -> Option<CloseCode> {
+    match error {
+        WsError::Capacity(_) => Some(CloseCode::Size),
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        WsError::Protocol(_) => Some(CloseCode::Protocol),
+        WsError::Utf8(_) => Some(CloseCode::Invalid),
+        _ => None,
     }
 }
 

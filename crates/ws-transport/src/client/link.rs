@@ -12,7 +12,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
-use crate::socket::{close_info, config, in_a_sentence};
+use crate::socket::{breach, close_info, config, in_a_sentence};
 use crate::{ClientHandshake, CloseInfo, Transmit};
 
 /// Longest frame and message read. Genesys Cloud does not publish its own limit; its transport is believed to have
@@ -111,7 +111,17 @@ impl Socket {
             Some(Ok(Message::Binary(_) | Message::Frame(_) | Message::Ping(_) | Message::Pong(_))) => {
                 Turn::Alive
             }
-            Some(Err(error)) => Turn::Closed(CloseInfo::abrupt(&in_a_sentence(&error))),
+            Some(Err(error)) => {
+                if let Some(code) = breach(&error) {
+                    // told if it can be at once: the connection is given up either way (RFC 6455 section 7.1.7)
+                    let reason = Utf8Bytes::default();
+                    let _ = stream
+                        .as_mut()
+                        .start_send(Message::Close(Some(CloseFrame { code, reason })));
+                    let _ = stream.poll_flush(cx);
+                }
+                Turn::Closed(CloseInfo::abrupt(&in_a_sentence(&error)))
+            }
             None => Turn::Closed(CloseInfo::abrupt("the connection ended without a close frame")),
         })
     }

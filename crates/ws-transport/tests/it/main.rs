@@ -40,6 +40,9 @@ mod server;
 mod states;
 #[cfg(test)]
 #[cfg(feature = "client")]
+mod tls;
+#[cfg(test)]
+#[cfg(feature = "client")]
 mod upload;
 #[cfg(test)]
 mod virtual_peer;
