@@ -29,6 +29,8 @@ mod proxy;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod rfc6455;
+#[cfg(test)]
 mod rotation;
 #[cfg(test)]
 mod secrets;

@@ -1,0 +1,153 @@
+//! RFC 6455 at all three ends: the client's, the gateway's and the simulator's, against a peer that writes bytes by hand.
+
+mod cases;
+mod client;
+mod peer;
+mod servers;
+
+use genesys_http::{Client, Tls};
+
+use self::cases::{CASES, Case, Then};
+use self::peer::{Peer, Sent, text};
+use crate::page::soon;
+
+/// One end of a socket under test, with the peer on the other side of it.
+struct End {
+    peer: Peer,
+    /// What this end understands as speech.
+    speech: String,
+    /// Longest message that it takes, in bytes.
+    limit: usize,
+}
+
+/// What an end sent after the bytes of a case.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Answer {
+    texts: usize,
+    pongs: Vec<Vec<u8>>,
+    /// The close code, if a close frame came: 1005 for one without a code.
+    closed: Option<u16>,
+    /// It ended the connection.
+    ended: bool,
+}
+
+impl End {
+    /// Sends what a case says, and what shows whether the end still listens, and hears it out.
+    async fn play(&mut self, case: &Case) -> Answer {
+        const PROBE: &[u8] = b"still there?";
+        let bytes = (case.bytes)(&self.peer.pen(&self.speech, self.limit));
+        self.peer.write(&bytes).await;
+        match case.then {
+            Then::GoesOn => {
+                let ping = self.peer.pen(&self.speech, self.limit).frame(0x89, PROBE);
+                self.peer.write(&ping).await;
+            }
+            Then::HangsUp => self.peer.hang_up().await,
+            Then::Closes(_) => {}
+        }
+        let mut answer = Answer::default();
+        loop {
+            match soon(self.peer.hear()).await {
+                Some(Sent::Pong(payload)) if payload == PROBE => return answer,
+                Some(Sent::Pong(payload)) => answer.pongs.push(payload),
+                Some(Sent::Text(_)) => answer.texts += 1,
+                Some(Sent::Close(code)) => {
+                    answer.closed = Some(code);
+                    self.peer.hang_up().await;
+                }
+                None => {
+                    answer.ended = true;
+                    return answer;
+                }
+            }
+        }
+    }
+}
+
+impl Case {
+    /// The answer that is right, its `texts` apart.
+    fn expected(&self) -> Answer {
+        Answer {
+            texts: 0,
+            pongs: self.pongs.iter().map(|payload| payload.to_vec()).collect(),
+            closed: match self.then {
+                Then::Closes(code) => Some(code),
+                Then::GoesOn | Then::HangsUp => None,
+            },
+            ended: !matches!(self.then, Then::GoesOn),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_gateway_s_end_keeps_to_it() {
+    for case in CASES {
+        let mut end = servers::gateway().await;
+        let answer = end.play(case).await;
+        let expected = Answer {
+            texts: case.heard,
+            ..case.expected()
+        };
+        assert_eq!(answer, expected, "{} ({})", case.name, case.section);
+    }
+}
+
+#[tokio::test]
+async fn the_simulator_s_end_keeps_to_it() {
+    let simulator = servers::simulator().await;
+    for case in CASES {
+        let mut end = servers::guest_of(&simulator).await;
+        let answer = end.play(case).await;
+        let expected = Answer {
+            texts: case.heard,
+            ..case.expected()
+        };
+        assert_eq!(answer, expected, "{} ({})", case.name, case.section);
+    }
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn the_client_s_end_keeps_to_it() {
+    let http = Client::builder(Tls::system().unwrap()).build();
+    for case in CASES {
+        let (mut end, mut connection) = client::dialled(&http).await;
+        let answer = end.play(case).await;
+        // what it says by itself, such as goodbye, is another matter
+        let answer = Answer { texts: 0, ..answer };
+        assert_eq!(answer, case.expected(), "{} ({})", case.name, case.section);
+        for _ in 0..case.heard {
+            assert_eq!(client::heard(&mut connection).await, text(), "{}", case.name);
+        }
+    }
+}
+
+/// Neither contract has binary frames. Each end has an answer of its own: RFC 6455 section 7.4.1 leaves it to them.
+#[tokio::test]
+async fn binary_messages_are_not_taken_for_text() {
+    let mut end = servers::gateway().await;
+    let answer = end.play(&cases::binary(Then::Closes(1003))).await;
+    assert_eq!((answer.closed, answer.texts), (Some(1003), 0));
+
+    let simulator = servers::simulator().await;
+    let mut end = servers::guest_of(&simulator).await;
+    let answer = end.play(&cases::binary(Then::GoesOn)).await;
+    assert_eq!(
+        (answer.closed, answer.texts),
+        (None, 1),
+        "it says that this is no JSON"
+    );
+    simulator.stop().await;
+
+    let http = Client::builder(Tls::system().unwrap()).build();
+    let (mut end, mut connection) = client::dialled(&http).await;
+    let answer = end.play(&cases::binary(Then::GoesOn)).await;
+    assert!(!answer.ended);
+    let bytes = end.peer.pen("", 0).frame(0x81, end.speech.as_bytes());
+    end.peer.write(&bytes).await;
+    assert_eq!(
+        client::heard(&mut connection).await,
+        text(),
+        "and nothing before it"
+    );
+}
