@@ -35,6 +35,8 @@ mod rotation;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod tutorial;
 #[cfg(test)]
 mod world;

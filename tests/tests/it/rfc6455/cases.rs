@@ -151,6 +151,22 @@ pub(super) const CASES: &[Case] = &[
         ]
         .concat()
     }),
+    // section 5.2 wants the shortest form; the library reads the longer ones as well, which does no harm: a length means
+    // the same in each
+    heard("a length in eight bytes", "5.2", |pen| {
+        let length = pen.speech.len() as u64;
+        [pen.announced(length), pen.speech.as_bytes().to_vec()].concat()
+    }),
+    // section 5.5.3 lets the last one do
+    Case {
+        heard: 0,
+        ..answered(
+            "two pings at once",
+            "5.5.3",
+            |pen| [pen.frame(PING, b"one"), pen.frame(PING, b"two")].concat(),
+            &[b"one", b"two"],
+        )
+    },
     Case {
         then: Then::HangsUp,
         ..heard("TCP half-closed after a message", "7.1.1", |pen| {

@@ -103,12 +103,12 @@ impl Pen<'_> {
         self.write(first, payload, self.role == Role::Server)
     }
 
-    /// A text frame of this many bytes, of which none follow.
+    /// A text frame of this many bytes, of which none follow. The mask is 0.
     pub(super) fn announced(&self, length: u64) -> Vec<u8> {
         let masked = self.role == Role::Client;
         let mut bytes = vec![0x81, 127 | u8::from(masked) << 7];
         bytes.extend(length.to_be_bytes());
-        bytes.extend(if masked { &[1, 2, 3, 4][..] } else { &[] });
+        bytes.extend(if masked { &[0; 4][..] } else { &[] });
         bytes
     }
 

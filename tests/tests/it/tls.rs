@@ -1,0 +1,47 @@
+//! A guest and a simulator over TLS, where the one does not trust the other.
+
+use genesys_http::{Client, Tls};
+use genesys_sim::{Config, Simulator, throwaway_ca};
+use ws_transport::client::{Connection, Settings};
+use ws_transport::{Contract, Event, Loss, OriginPolicy, WebMessaging};
+
+use crate::page::soon;
+use crate::world::ORIGIN;
+
+#[tokio::test]
+async fn a_guest_learns_that_the_authority_is_not_configured() {
+    let simulator = Simulator::start(Config::default()).await.unwrap();
+    let stranger = throwaway_ca(&["127.0.0.1"]).unwrap();
+    let open = |ca: &str| {
+        Connection::open(Settings {
+            http: Client::builder(Tls::only_ca(ca.as_bytes()).unwrap()).build(),
+            url: simulator.websocket_url().parse().unwrap(),
+            origin: OriginPolicy::new([ORIGIN]).unwrap().admit([ORIGIN]).unwrap(),
+            contract: Contract::WebMessaging(WebMessaging::new(
+                simulator.deployment_id().clone(),
+                "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11".into(),
+            )),
+        })
+    };
+    let mut trusting = open(simulator.ca_pem().unwrap());
+    let first = soon(trusting.next_event()).await;
+    assert!(matches!(first, Some(Event::Configured(_))), "{first:?}");
+    drop(trusting);
+
+    let mut doubting = open(&stranger.ca_pem);
+    let Some(Event::Reconnecting {
+        why: Loss::Closed(why),
+        ..
+    }) = soon(doubting.next_event()).await
+    else {
+        panic!("the connection was made");
+    };
+    // both authorities bear one name, so the signature is what tells them apart
+    assert!(
+        why.reason().contains("if the CA was made anew, configure"),
+        "{}",
+        why.reason()
+    );
+    drop(doubting);
+    simulator.stop().await;
+}
