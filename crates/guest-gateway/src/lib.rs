@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod causes;
+pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod demo;
