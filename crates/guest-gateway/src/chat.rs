@@ -27,6 +27,8 @@ pub use self::line::{Line, Look, Tone};
 
 /// How long deliveries are waited for once a script has ended, before what is missing counts as undelivered.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest silence that a script can wait for.
+const LONGEST_QUIET: Duration = Duration::from_secs(86_400);
 /// How many messages of a script may be on their way before its next line is read.
 const SCRIPT_AHEAD: usize = 64;
 
@@ -38,7 +40,7 @@ pub enum Writer {
     /// A script, whose lines are shown as they are read. After its last one the chat goes on until everything is
     /// delivered and nothing was heard for `quiet`; 30 s longer than that at most.
     Script {
-        /// How long a silence means that no answer is coming.
+        /// How long a silence means that no answer is coming; more than a day counts as a day.
         quiet: Duration,
     },
 }
@@ -90,6 +92,12 @@ impl Chat {
     /// A chat that waits for its conversation to connect.
     #[must_use]
     pub fn new(writer: Writer) -> Self {
+        let writer = match writer {
+            Writer::Person => writer,
+            Writer::Script { quiet } => Writer::Script {
+                quiet: quiet.min(LONGEST_QUIET),
+            },
+        };
         Self {
             writer,
             standing: Standing::Connecting,

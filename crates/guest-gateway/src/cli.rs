@@ -1,6 +1,7 @@
-//! `guest-gateway`: serve, sim, demo, audit.
+//! `guest-gateway`: serve, sim, chat, demo, audit.
 
 mod audit;
+mod chat;
 mod demo;
 mod serve;
 mod sim;
@@ -12,12 +13,12 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Guest sessions of Genesys Cloud web messaging: a gateway, a simulator, a demo and an auditor's tool.
+/// Guest sessions of Genesys Cloud web messaging: a gateway, a simulator, a chat, a demo and an auditor's tool.
 #[derive(Debug, Parser)]
 #[command(
     name = "guest-gateway",
     version,
-    after_help = "Logs go to stderr; RUST_LOG chooses how much (default: info, and warn for the demo).\n\
+    after_help = "Logs go to stderr; RUST_LOG chooses how much (default: info, but warn for the demo, error for the chat).\n\
                   Ctrl-C ends every command cleanly.\n\n\
                   Begin with:\n  guest-gateway demo\n  guest-gateway serve --config gateway.example.toml"
 )]
@@ -28,6 +29,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Chat(chat::Options),
     Demo(demo::Options),
     Serve(serve::Options),
     Sim(sim::Options),
@@ -40,10 +42,10 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = if matches!(cli.command, Command::Demo(_)) {
-        "warn"
-    } else {
-        "info"
+    let level = match cli.command {
+        Command::Chat(_) => "error",
+        Command::Demo(_) => "warn",
+        _ => "info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
+            Command::Chat(options) => chat::run(options).await,
             Command::Demo(options) => demo::run(options).await,
             Command::Serve(options) => serve::run(options).await,
             Command::Sim(options) => sim::run(options).await,

@@ -466,6 +466,11 @@ fn a_script_does_not_wait_for_ever() {
     chatty.pass(1.0);
     assert_eq!(chatty.requests(), [Request::Leave]);
 
+    let mut patient = Fixture::connected(Writer::Script { quiet: Duration::MAX });
+    patient.chat.handle_end_of_input(patient.now);
+    patient.pass(86_401.0);
+    assert_eq!(patient.requests(), [Request::Leave]);
+
     let mut refused = Fixture::new(SCRIPT);
     refused.event(Event::Ended(Ending::Refused { status: 403 }));
     assert!(refused.requests().is_empty(), "lines may come");

@@ -64,6 +64,7 @@ async fn every_help_says_what_it_does_and_what_each_option_means() {
             ("audit export", 3),
             ("audit key", 2),
             ("audit verify", 4),
+            ("chat", 9),
             ("demo", 3),
             ("serve", 4),
             ("sim", 5)
@@ -81,6 +82,18 @@ async fn wrong_arguments_end_with_2_and_say_what_is_meant() {
         (vec!["serve", "--konfig", "x"], "--config"),
         (vec!["sim", "--listen", "everywhere"], "--listen"),
         (vec!["sim", "--plain", "--listen", "0.0.0.0:0"], "loopback"),
+        (vec!["chat"], "--sim"),
+        (vec!["chat", "--sim", "http://127.0.0.1:1"], "--deployment"),
+        (vec!["chat", "--domain", "mypurecloud.ie"], "--deployment"),
+        (
+            vec!["chat", "--domain", "atlantis", "--deployment", "d"],
+            "atlantis",
+        ),
+        (vec!["chat", "--sim", "--origin", "shop"], "--origin"),
+        (
+            vec!["chat", "--sim", "--ca", "/nowhere/ca.pem"],
+            "/nowhere/ca.pem",
+        ),
         (vec!["audit"], "Usage:"),
         (vec!["audit", "verify", "x.jsonl"], "--key"),
         (vec!["audit", "verify", "x.jsonl", "--key", "none"], "--key"),

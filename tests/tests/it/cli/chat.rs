@@ -1,0 +1,152 @@
+//! `chat`, as a script uses it: lines in, one line for each event out.
+
+use std::io::{PipeWriter, Write as _};
+
+use serde_json::Value;
+
+use crate::process::{Ended, Process, command, run};
+
+/// A chat whose input is still open.
+fn chat(arguments: &[&str]) -> (Process, PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = command(["chat"].iter().chain(arguments));
+    command.stdin(reader);
+    (Process::start(command), writer)
+}
+
+/// Writes a whole script, and waits for the end.
+async fn script(arguments: &[&str], lines: &str) -> Ended {
+    let (process, mut input) = chat(arguments);
+    input.write_all(lines.as_bytes()).unwrap();
+    drop(input);
+    process.ended().await
+}
+
+/// Reads until a line comes that is this one.
+async fn until(process: &mut Process, line: &str) {
+    while process.line().await != line {}
+}
+
+/// Whether the lines occur in this order, others between them.
+fn in_order(transcript: &str, lines: &[&str]) {
+    let mut all = transcript.lines();
+    for line in lines {
+        assert!(
+            all.any(|it| it == *line),
+            "{line:?} is not in its place:\n{transcript}"
+        );
+    }
+}
+
+/// A simulator as a process of its own: where it is, and its deployment.
+async fn simulator(arguments: &[&str]) -> (Process, String, String) {
+    let mut sim = Process::start(command(
+        ["sim", "--listen", "127.0.0.1:0", "--json"]
+            .iter()
+            .chain(arguments),
+    ));
+    let ready: Value = sim.json().await;
+    let text = |name: &str| ready[name].as_str().unwrap().to_owned();
+    (sim, text("http"), text("deployment_id"))
+}
+
+#[tokio::test]
+async fn a_piped_script_gets_its_deliveries_and_answers_then_ends() {
+    let ended = script(&["--sim"], "hi\n\n/dance\n//slash\n日本語").await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
+    let banner = ended.out.lines().next().unwrap();
+    assert!(banner.starts_with("* SIMULATED Genesys Cloud"), "{banner}");
+    assert!(banner.contains("http://127.0.0.1:"), "{banner}");
+    for (said, line) in [("hi", "> hi"), ("/slash", "> //slash"), ("日本語", "> 日本語")] {
+        in_order(
+            &ended.out,
+            &[line, &format!("✓ {said}"), &format!("Ann: You said: {said}")],
+        );
+    }
+    in_order(&ended.out, &["> hi", "> /dance", "> //slash", "> 日本語"]);
+    in_order(
+        &ended.out,
+        &[
+            "* connected: a new conversation",
+            "✓ hi",
+            "Ann is typing …",
+            "Ann: You said: hi",
+        ],
+    );
+    assert_eq!(
+        ended.out.matches("! there is no /dance").count(),
+        1,
+        "{}",
+        ended.out
+    );
+    assert_eq!(ended.out.lines().last(), Some("* you have left the conversation"));
+    assert!(!ended.out.contains('\x1b'), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn a_running_simulator_is_joined_plain_or_with_its_ca() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem").display().to_string();
+    for (how, trust) in [(vec!["--plain"], vec![]), (vec!["--ca", &ca], vec!["--ca", &ca])] {
+        let (sim, url, deployment) = simulator(&how).await;
+        let mut arguments = vec!["--sim", &url, "--deployment", &deployment, "--wait", "0s"];
+        arguments.extend(trust);
+        let (mut guest, mut input) = chat(&arguments);
+        assert!(guest.line().await.contains(&url));
+        writeln!(input, "hello").unwrap();
+        until(&mut guest, "Ann: You said: hello").await;
+        drop(input);
+        let ended = guest.ended().await;
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+        assert_eq!(sim.interrupt().await.code, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn what_comes_back_cannot_steer_the_terminal() {
+    let (mut guest, mut input) = chat(&["--sim", "--wait", "0s"]);
+    writeln!(input, "a\x1b]0;owned\x07\u{202e}b").unwrap();
+    until(&mut guest, r"Ann: You said: a\u{1b}]0;owned\u{7}\u{202e}b").await;
+    drop(input);
+    assert_eq!(guest.ended().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn the_other_side_leaves_and_a_new_conversation_begins() {
+    let (mut guest, mut input) = chat(&["--sim", "--wait", "0s"]);
+    writeln!(input, "//disconnect").unwrap();
+    let left = "* the other side has left; this can only be read now: /new begins another";
+    until(&mut guest, left).await;
+    writeln!(input, "too late\n/new").unwrap();
+    until(
+        &mut guest,
+        "✗ too late (not delivered: the conversation is read-only: start a new one)",
+    )
+    .await;
+    until(&mut guest, "* connected: a new conversation").await;
+    writeln!(input, "again\n/clear").unwrap();
+    until(&mut guest, "✓ again").await;
+    until(&mut guest, "* the conversation was cleared").await;
+    drop(input);
+    let ended = guest.ended().await;
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.why(), "guest-gateway: a message was not delivered");
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_chat_whose_input_is_open() {
+    let (mut guest, _input) = chat(&["--sim"]);
+    until(&mut guest, "* connected: a new conversation").await;
+    let ended = guest.interrupt().await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn a_deployment_that_does_not_exist_is_said_and_fails() {
+    let (sim, url, _) = simulator(&["--plain"]).await;
+    let ended = run(["chat", "--sim", &url, "--deployment", "none"]).await;
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.why(), "guest-gateway: the conversation never began");
+    assert!(ended.out.contains("Deployment not found"), "{}", ended.out);
+    assert_eq!(sim.interrupt().await.code, Some(0));
+}
