@@ -77,6 +77,11 @@ impl Health {
         };
     }
 
+    /// The service told by itself that the session expires.
+    pub(super) fn note(&mut self, expires_at: Option<OffsetDateTime>) {
+        self.expires_at = expires_at.or(self.expires_at);
+    }
+
     /// The application asks. At most one question waits.
     pub(super) fn want(&mut self) {
         self.wanted = Some(Asker::Application);

@@ -74,6 +74,7 @@ impl Conversation {
                 self.handle_farewell_answered(now);
             }
             Heard::SessionExpiring { at } => {
+                self.health.note(at);
                 self.tell(Event::SessionExpiring { at });
             }
             Heard::TokenNeeded { about, refusal } => self.token_needed(about, refusal, now),

@@ -49,7 +49,7 @@ impl Site {
         self.listener.accept().await.unwrap().0
     }
 
-    async fn accept(&self) -> Guest {
+    pub(crate) async fn accept(&self) -> Guest {
         #[expect(
             clippy::result_large_err,
             reason = "the type is that of the library's callback"
@@ -68,7 +68,7 @@ impl Site {
     }
 
     /// Accepts a guest and configures it.
-    async fn configure(&self) -> Guest {
+    pub(crate) async fn configure(&self) -> Guest {
         let mut guest = self.accept().await;
         let opening = guest.hear().await;
         assert_eq!(
@@ -80,10 +80,10 @@ impl Site {
     }
 }
 
-struct Guest(WebSocketStream<TcpStream>);
+pub(crate) struct Guest(WebSocketStream<TcpStream>);
 
 impl Guest {
-    async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         loop {
             match self.0.next().await.unwrap().unwrap() {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
@@ -93,7 +93,7 @@ impl Guest {
         }
     }
 
-    async fn say(&mut self, frame: &Value) {
+    pub(crate) async fn say(&mut self, frame: &Value) {
         self.0.send(Message::text(frame.to_string())).await.unwrap();
     }
 
@@ -118,7 +118,7 @@ async fn accepted(connection: &mut Connection) -> MessageId {
     }
 }
 
-async fn configured(connection: &mut Connection) {
+pub(crate) async fn configured(connection: &mut Connection) {
     assert!(matches!(
         connection.next_event().await,
         Some(Event::Configured(_))

@@ -34,6 +34,22 @@ fn the_guests_own_words_are_never_an_answer() {
 }
 
 #[test]
+fn the_gateway_tells_by_itself_that_a_session_expires() {
+    let mut peer = VirtualPeer::guest_sessions();
+    peer.hear(
+        &json!({"type": "event", "sequence": 1, "name": "session.expiring",
+        "detail": "2026-11-22T12:05:00.000Z"}),
+    );
+    assert!(matches!(
+        peer.events()[..],
+        [Event::SessionExpiring { at: Some(_) }]
+    ));
+    assert!(peer.conversation.expires_at().is_some());
+    peer.pass(std::time::Duration::from_secs(600));
+    assert!(peer.frames().is_empty() && peer.events().is_empty());
+}
+
+#[test]
 fn what_is_neither_said_nor_heard_is_no_message() {
     let mut peer = VirtualPeer::web_messaging();
     for (field, value) in [("direction", "Sideways"), ("type", "Receipt")] {

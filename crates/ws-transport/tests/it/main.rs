@@ -30,6 +30,9 @@ mod pacing;
 #[cfg(test)]
 mod reconnect;
 #[cfg(test)]
+#[cfg(feature = "client")]
+mod recovery;
+#[cfg(test)]
 mod request;
 #[cfg(test)]
 mod rules;

@@ -213,10 +213,8 @@ impl StateMachineTest for World {
                 Some(&"delivered") => assert_eq!(delivery, Some(Delivery::Delivered)),
                 Some(&"failed") => assert!(matches!(delivery, Some(Delivery::Failed(_)))),
                 Some(_) => assert_eq!(delivery, Some(Delivery::InDoubt)),
-                None => assert!(matches!(
-                    delivery,
-                    Some(Delivery::Queued | Delivery::Sending | Delivery::InDoubt)
-                )),
+                // what was delivered may wait to be told in its order
+                None => assert!(!matches!(delivery, None | Some(Delivery::Failed(_)))),
             }
         }
         let once = |number: &u32| world.shown.iter().filter(|shown| *shown == number).count() == 1;

@@ -205,6 +205,17 @@ fn a_service_that_does_not_configure_is_left_after_ten_seconds() {
 }
 
 #[test]
+fn a_connection_that_a_limit_holds_back_has_its_time_after_that() {
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    peer.conversation.connect(peer.now);
+    assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
+    let until = peer.now.instant + 90 * SECOND;
+    peer.conversation.handle_connect_deferred(until);
+    let due = peer.conversation.poll_timeout();
+    assert_eq!(due, Some((until + 20 * SECOND, Reason::ConnectTimeout)));
+}
+
+#[test]
 fn a_connection_that_is_not_made_is_given_up() {
     let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
     peer.conversation.connect(peer.now);
