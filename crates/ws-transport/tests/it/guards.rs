@@ -4,7 +4,7 @@ use ws_transport::guest_sessions::BadFrame;
 use ws_transport::web_messaging::{AttributesError, FrameError};
 use ws_transport::{
     Conversation, Event, HandshakeError, MessageIdError, OriginError, OriginPolicyError, ParseOriginError,
-    SendError, SocketUrlError,
+    RequestError, SendError, SocketUrlError, State,
 };
 
 #[test]
@@ -49,6 +49,13 @@ fn errors_are_small_and_say_what_to_do_in_one_line() {
         SendError::TooLong { bytes: 5000 },
         SendError::Ended,
     ]);
+    check(&[
+        RequestError::Busy { waiting: 4 },
+        RequestError::Ended,
+        RequestError::NotAllowed,
+        RequestError::NotOffered,
+        RequestError::NotReady { state: State::Idle },
+    ]);
     check(&[SocketUrlError::Insecure, SocketUrlError::Malformed]);
 }
 
@@ -58,4 +65,6 @@ fn a_conversation_can_live_in_a_task() {
     check::<Conversation>();
     check::<Event>();
     assert!(size_of::<Event>() <= 96, "{}", size_of::<Event>());
+    // beside it an idle one has its contract, on the heap
+    assert!(size_of::<Conversation>() <= 1280, "{}", size_of::<Conversation>());
 }
