@@ -22,7 +22,12 @@ impl Conversation {
                 let new = elsewhere
                     .as_ref()
                     .is_none_or(|message| self.seen.is_new(&message.id));
-                if let Some(id) = id.filter(|id| self.outbox.settle(*id, None)) {
+                let ours = id.filter(|id| self.outbox.settle(*id, None)).or_else(|| {
+                    // it arrived by a socket that is gone: its echo on this one names no tracing id
+                    let late = elsewhere.as_ref().filter(|_| id.is_none() && new);
+                    late.and_then(|message| self.claim(message))
+                });
+                if let Some(id) = ours {
                     self.typed = None;
                     self.seen.is_new(&id.to_string());
                     self.tell_in_order(Event::Accepted { id, at, sequence });

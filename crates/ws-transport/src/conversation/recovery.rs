@@ -20,7 +20,7 @@ use super::outbox::Fingerprint;
 use super::queue::Told;
 use super::state::{State, Transmit};
 use crate::web_messaging::rest::history::HistoryPage;
-use crate::{Direction, Message};
+use crate::{Direction, Message, MessageId};
 
 /// How long a lost socket may still deliver what was put on it.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -201,7 +201,6 @@ impl Conversation {
         let Some(library) = self.library.as_mut() else {
             return;
         };
-        let ahead = library.ahead;
         library.owed = None;
         let Some(mut task) = library.task.take() else {
             return;
@@ -209,14 +208,7 @@ impl Conversation {
         let mut found = Vec::new();
         // the list has the newest first
         for entry in task.own.drain(..).rev() {
-            let sent = entry.at.checked_sub(ahead).unwrap_or(entry.at);
-            let Some(id) = self.outbox.claim(Fingerprint::of(&entry.text), sent, SKEW) else {
-                continue;
-            };
-            self.outbox.settle(id, None);
-            self.dialect.handle_delivered(id);
-            self.seen.is_new(&entry.id);
-            self.seen.is_new(&id.to_string());
+            let Some(id) = self.claim(&entry) else { continue };
             let accepted = Event::Accepted {
                 id,
                 at: entry.at,
@@ -233,6 +225,20 @@ impl Conversation {
             let reason = FailureReason::NotDelivered;
             self.tell(Event::Failed { id, reason });
         }
+    }
+
+    /// Recognises a message of the guest, from the history or from another socket, as one that was in doubt.
+    pub(super) fn claim(&mut self, entry: &Message) -> Option<MessageId> {
+        let sent = entry
+            .at
+            .checked_sub(self.library.as_ref()?.ahead)
+            .unwrap_or(entry.at);
+        let id = self.outbox.claim(Fingerprint::of(&entry.text), sent, SKEW)?;
+        self.outbox.settle(id, None);
+        self.dialect.handle_delivered(id);
+        self.seen.is_new(&entry.id);
+        self.seen.is_new(&id.to_string());
+        Some(id)
     }
 
     /// Tells all that came, in the order in which the service has it.

@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-/// The names of the last 256 messages, to recognise one that comes twice. Eight bytes each.
+/// The names of the last 512 messages, to recognise one that comes twice. Eight bytes each. A message of the guest has
+/// two, and a recovery reads 200 entries back: none of them that was told may be forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     hashes: VecDeque<u64>,
 }
 
 impl Seen {
-    const LIMIT: usize = 256;
+    const LIMIT: usize = 512;
 
     /// Whether nothing of this name was seen lately; it has been now. What has no name is always new.
     pub(super) fn is_new(&mut self, name: &str) -> bool {
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_remembers_the_last_256() {
+    fn it_remembers_the_last_512() {
         let mut seen = Seen::default();
         assert!(seen.is_new("") && seen.is_new(""));
         for n in 0..=Seen::LIMIT {

@@ -388,3 +388,23 @@ fn ending_waits_for_no_history() {
     peer.close(ws_transport::CloseInfo::with_code(1000, ""));
     assert_eq!(told(&mut peer), ["said held", "doubt 1"]);
 }
+
+#[test]
+fn what_arrives_late_by_a_socket_that_is_gone_is_not_sent_again() {
+    let mut peer = peer();
+    peer.send(1, "late");
+    assert_eq!(peer.frames().len(), 1);
+    come_back(&mut peer);
+    // the service got it meanwhile, and tells the new socket, which did not send it
+    let mut late = echo(1);
+    late["tracingId"] = Value::Null;
+    late["body"]["text"] = "late".into();
+    late["body"]["channel"]["time"] = "2026-11-22T12:00:02.000Z".into();
+    peer.hear(&late);
+    asked(&mut peer);
+    let seen = json!({"id": "kept", "type": "Text", "text": "late", "direction": "Inbound",
+        "channel": {"time": "2026-11-22T12:00:02.000Z", "messageId": "m1"}});
+    answer(&mut peer, page(1, 1, &[seen]));
+    assert_eq!(told(&mut peer), ["accepted 1"]);
+    assert_eq!(peer.frames(), Vec::<Value>::new());
+}
