@@ -1,12 +1,18 @@
 //! What a simulator is started with.
 
+pub(crate) mod attachment;
+pub(crate) mod sign_in;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use genesys_api::{Clock, DeploymentId};
 use secrecy::SecretString;
 
-use crate::{Agent, Limits, Pki};
+use crate::{Agent, Limits, Pki, SocketAges};
+
+pub use attachment::AttachmentRules;
+pub use sign_in::{SignInRules, User};
 
 /// How a simulator listens, and the rules of its world.
 #[derive(Clone, Debug)]
@@ -87,6 +93,17 @@ pub struct Rules {
     pub token_lifetime: Duration,
     /// Rate limits. Default: Genesys' own numbers.
     pub limits: Limits,
+    /// What guests may upload.
+    pub attachments: AttachmentRules,
+    /// How guests sign in.
+    pub sign_in: SignInRules,
+    /// Whether the deployment is active. One that is not refuses handshakes, and has no configuration, with 403.
+    /// Default: yes.
+    pub deployment_active: bool,
+    /// Whether clients should begin a conversation by joining (`autoStart`). Default: no.
+    pub auto_start: bool,
+    /// When sockets of guests are closed by age. Default: never.
+    pub socket_ages: SocketAges,
     /// Most sockets open at once; the next is refused with 503. Default 16,384.
     pub max_connections: usize,
     /// Most sessions alive at once; the next is refused with 5000. Default 100,000.
@@ -108,6 +125,11 @@ impl Default for Rules {
             session_duration: Duration::from_secs(259_200),
             token_lifetime: Duration::from_secs(86_400),
             limits: Limits::default(),
+            attachments: AttachmentRules::default(),
+            sign_in: SignInRules::default(),
+            deployment_active: true,
+            auto_start: false,
+            socket_ages: SocketAges::default(),
             max_connections: 16_384,
             max_sessions: 100_000,
         }

@@ -7,7 +7,7 @@ mod serve;
 mod socket;
 mod world;
 
-pub use config::{Config, Disconnect, Rules, Tls};
+pub use config::{AttachmentRules, Config, Disconnect, Rules, SignInRules, Tls, User};
 pub use pki::{LOOPBACK, Pki, PkiError, throwaway_ca};
 pub use serve::{Simulator, StartError, StartErrorKind};
-pub use world::{Agent, Complaint, Counters, Limits, Oddity, Output, Reason, SocketId, World};
+pub use world::{Agent, Complaint, Counters, Limits, Oddity, Output, Reason, SocketAges, SocketId, World};

@@ -1,43 +1,72 @@
 //! REST: a request in, a response out, over the world. Every host of Genesys is on the same listener.
 
+mod authorize;
 mod cdn;
 mod control;
+mod cors;
 mod login;
 mod messages;
+mod notification;
 mod origin;
+mod platform;
 mod problem;
+mod push;
+mod resource;
+mod sign_in;
+mod transfer;
 
 use bytes::Bytes;
 use genesys_api::Now;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use serde::Serialize;
 use url::form_urlencoded;
 
+use crate::config::attachment::LARGEST_KB;
 use crate::world::limits::Usage;
 use crate::world::{Oddity, World};
 
 pub(crate) use origin::admits;
 pub(crate) use problem::Problem;
+use resource::Resource;
 
 const CORRELATION: HeaderName = HeaderName::from_static("inin-correlation-id");
 
-/// Largest body of a request, in bytes.
+/// Largest body of a request, in bytes, unless it is an upload.
 pub(crate) const LARGEST_BODY: usize = 64 * 1024;
 
 /// Answers as the host that the path belongs to.
 pub(crate) fn answer(world: &mut World, request: &Request<Bytes>, now: Now) -> Response<Bytes> {
-    if request.body().len() > LARGEST_BODY {
+    if request.body().len() > body_limit(world, request.method(), request.uri(), now) {
         return refuse(world, &Problem::too_large());
     }
-    match route(world, request, now) {
+    let answered = match cors::preflight(request) {
+        Some(response) => Ok(response),
+        None => route(world, request, now),
+    };
+    let mut response = match answered {
         Ok(mut response) => {
             let id = world.seed.uuid().to_string();
             correlate(&mut response, &id);
             response
         }
         Err(problem) => refuse(world, &problem),
+    };
+    cors::decorate(world, request, &mut response);
+    response
+}
+
+/// The largest body read of a request: more for an upload that was granted than for any other.
+pub(crate) fn body_limit(world: &World, method: &Method, uri: &Uri, now: Now) -> usize {
+    if method == Method::PUT && world.expects_upload(uri, now) {
+        return LARGEST_KB as usize * 1024;
     }
+    LARGEST_BODY
+}
+
+/// Whether a path takes WebSocket handshakes.
+pub(crate) fn takes_sockets(path: &str) -> bool {
+    path == "/v1" || path.starts_with("/channels/")
 }
 
 /// A refusal in Genesys' standard error body.
@@ -57,8 +86,8 @@ fn route(world: &mut World, request: &Request<Bytes>, now: Now) -> Result<Respon
         "/oauth/token" => POST,
         "/api/v2/webmessaging/messages" | "/sim/complaints" | "/sim/state" | "/v1" => GET,
         "/sim/clock" => GET_POST,
-        _ if cdn::document(path).is_some() => GET,
-        _ => &[],
+        _ if cdn::document(path).is_some() || takes_sockets(path) => GET,
+        _ => Resource::parse(path).map_or(&[][..], Resource::methods),
     };
     if !allowed.contains(request.method()) {
         let place = format!("{} {path}", request.method());
@@ -75,8 +104,11 @@ fn route(world: &mut World, request: &Request<Bytes>, now: Now) -> Result<Respon
         ("/sim/clock", _) => control::advance(world, request, now),
         ("/sim/complaints", _) => Ok(control::complaints(world)),
         ("/sim/state", _) => Ok(control::state(world, now)),
-        ("/v1", _) => Err(Problem::no_upgrade()),
-        _ => Ok(cdn::answer(world, path)),
+        (path, _) if takes_sockets(path) => Err(Problem::no_upgrade()),
+        (path, _) => match Resource::parse(path) {
+            Some(resource) => resource.answer(world, request, now),
+            None => Ok(cdn::answer(world, path)),
+        },
     }
 }
 

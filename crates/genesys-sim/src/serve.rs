@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use genesys_api::{Clock, DeploymentId, Host, Now, entropy};
 use genesys_http::server::{self, Identity, Server};
-use http::{Request, Response};
+use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, Tls};
 use crate::pki::{self, LOOPBACK};
-use crate::rest::{self, LARGEST_BODY, Problem};
+use crate::rest::{self, Problem};
 use crate::socket;
 use crate::world::{Complaint, Counters, Output, SocketId, World};
 
@@ -311,11 +311,19 @@ impl Shell {
         request: &Request<Incoming>,
     ) -> Result<(SocketId, mpsc::Receiver<ToGuest>), Box<Response<Bytes>>> {
         let mut state = self.state();
+        let deadline = state.world.poll_timeout();
         let socket = state.world.handle_handshake(request, self.clock.now())?;
         let (sender, receiver) = mpsc::channel(LONGEST_INBOX);
         state.inboxes.insert(socket, sender);
         self.dispatch(&mut state);
+        if state.world.poll_timeout() != deadline {
+            self.deadline_moved.notify_one();
+        }
         Ok((socket, receiver))
+    }
+
+    fn body_limit(&self, method: &Method, uri: &Uri) -> usize {
+        rest::body_limit(&self.state().world, method, uri, self.clock.now())
     }
 
     pub(crate) fn leave(&self, socket: SocketId) {
@@ -391,13 +399,14 @@ async fn serve(server: Server, shell: Arc<Shell>, mut stop: watch::Receiver<()>)
 }
 
 async fn answer(shell: &Arc<Shell>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
-    if request.uri().path() == "/v1"
+    if rest::takes_sockets(request.uri().path())
         && let Some(response) = socket::accept(shell, &mut request)
     {
         return response;
     }
     let (parts, body) = request.into_parts();
-    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, LARGEST_BODY).collect()).await;
+    let limit = shell.body_limit(&parts.method, &parts.uri);
+    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
     let response = shell.turn(|world, now| match body {
         Ok(Ok(body)) => world.handle_request(Request::from_parts(parts, body.to_bytes()), now),
         Ok(Err(_)) => rest::refuse(world, &Problem::too_large()),

@@ -87,6 +87,7 @@ async fn converse(
                 }
                 // a frame that is no text is no JSON either
                 Some(Ok(Message::Binary(_))) => shell.turn(|world, now| world.handle_frame(socket, "", now)),
+                Some(Ok(Message::Ping(_))) => shell.turn(|world, now| world.handle_ping(socket, now)),
                 Some(Ok(_)) => {}
                 Some(Err(Error::Capacity(_))) => {
                     return close(stream, CloseCode::Size, "the message is too large").await;

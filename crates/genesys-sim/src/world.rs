@@ -1,8 +1,13 @@
 //! The simulated world, without a socket or a clock: inputs, outputs, deadlines.
 
+mod access;
 mod actions;
+mod age;
 mod agent;
+mod attachment;
+mod channel;
 mod complaint;
+mod delivery;
 mod frame;
 mod history;
 mod jwt;
@@ -10,6 +15,7 @@ pub(crate) mod limits;
 mod request;
 mod seed;
 mod session;
+mod sign_in;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timers;
@@ -27,18 +33,27 @@ use serde_json::{Value, json};
 
 use crate::config::Rules;
 use crate::rest;
+use crate::world::access::Access;
+use crate::world::age::Age;
+use crate::world::attachment::Attachments;
+use crate::world::channel::Channels;
 use crate::world::limits::{Usage, Window};
 use crate::world::session::{SessionKey, Sessions};
+use crate::world::sign_in::SignIns;
 use crate::world::timers::{Timer, Timers};
 
+pub use age::SocketAges;
 pub use agent::Agent;
 pub use complaint::{Complaint, Oddity};
 pub use limits::Limits;
 pub use timers::Reason;
 
+pub(crate) use access::AccessRefusal;
+pub(crate) use attachment::{Denied, Verb};
 pub(crate) use complaint::Complaints;
 pub(crate) use jwt::JwtError;
 pub(crate) use seed::Seed;
+pub(crate) use sign_in::{Approval, Proof};
 
 /// Longest lifetime of a session: ten years.
 const LONGEST_SESSION: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -57,9 +72,14 @@ pub struct World {
     pub(crate) complaints: Complaints,
     pub(crate) counters: Counters,
     pub(crate) tokens: Window,
+    pub(crate) access: Access,
+    pub(crate) sign_ins: SignIns,
+    attachments: Attachments,
+    channels: Channels,
     jwt_key: hmac::Key,
     handshakes: Window,
     sockets: BTreeMap<SocketId, Socket>,
+    opened: u64,
     sessions: Sessions,
     timers: Timers,
     outputs: VecDeque<Output>,
@@ -125,6 +145,10 @@ pub struct Counters {
     pub tokens: u64,
     /// Pages of history read.
     pub histories: u64,
+    /// Files uploaded by guests.
+    pub uploads: u64,
+    /// Events pushed to notification channels.
+    pub notifications: u64,
 }
 
 struct Socket {
@@ -133,6 +157,7 @@ struct Socket {
     binding: Binding,
     requests: Window,
     echoes: Window,
+    age: Age,
 }
 
 #[derive(Default)]
@@ -158,6 +183,10 @@ impl World {
             deployment: deployment.unwrap_or_else(|| seed.uuid().into()),
             client_id: client_id.unwrap_or_else(|| seed.uuid().to_string()),
             client_secret: client_secret.unwrap_or_else(|| seed.secret().into()),
+            access: Access::default(),
+            sign_ins: SignIns::new(seed.bytes(), seed.bytes()),
+            attachments: Attachments::new(seed.bytes(), &seed.uuid().to_string()),
+            channels: Channels::default(),
             rules,
             base,
             seed,
@@ -167,6 +196,7 @@ impl World {
             jwt_key,
             handshakes: Window::default(),
             sockets: BTreeMap::new(),
+            opened: 0,
             sessions: Sessions::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -208,43 +238,33 @@ impl World {
         self.complaints.list()
     }
 
-    /// Judges a WebSocket handshake on `/v1`: its query, its origin, the limits. An unknown deployment is let in,
-    /// as Genesys does, and told later.
+    /// Judges a WebSocket handshake. On `/v1`: its query, its origin, the limits. An unknown deployment is let in,
+    /// as Genesys does, and told later. On `/channels/{id}`, for servers: whether there is such a channel.
     ///
     /// # Errors
-    /// The refusal: 400 without a deployment, 403 for the origin, 429 or 503 at a limit.
+    /// The refusal: 400 without a deployment, 403 for the origin or where the deployment is inactive, 404 for a
+    /// channel, 429 or 503 at a limit.
     pub fn handle_handshake<B>(
         &mut self,
         request: &http::Request<B>,
         now: Now,
     ) -> Result<SocketId, Box<http::Response<Bytes>>> {
         self.settle(now);
-        match self.judge(request, now) {
-            Ok(deployment_known) => {
-                self.counters.connections += 1;
-                let socket = SocketId(self.counters.connections);
-                self.sockets.insert(
-                    socket,
-                    Socket {
-                        deployment_known,
-                        binding: Binding::None,
-                        requests: Window::default(),
-                        echoes: Window::default(),
-                    },
-                );
-                Ok(socket)
-            }
-            Err(problem) => {
-                self.counters.refused += 1;
-                Err(Box::new(rest::refuse(self, &problem)))
-            }
-        }
+        let judged = match channel::named(request.uri().path()) {
+            Some(id) => self.open_channel(id, now),
+            None => self.judge(request, now).map(|known| self.open_socket(known, now)),
+        };
+        judged.map_err(|problem| {
+            self.counters.refused += 1;
+            Box::new(rest::refuse(self, &problem))
+        })
     }
 
-    /// Takes a text frame from a guest. One from a socket that is closed counts for nothing.
+    /// Takes a text frame from a socket. One from a socket that is closed counts for nothing.
     pub fn handle_frame(&mut self, socket: SocketId, text: &str, now: Now) {
         self.settle(now);
-        if self.sockets.contains_key(&socket) {
+        if !self.hear_listener(socket, text, now) && self.sockets.contains_key(&socket) {
+            self.hear(socket, now);
             self.act(socket, text, now);
             self.settle(now);
         }
@@ -254,6 +274,7 @@ impl World {
     pub fn handle_closed(&mut self, socket: SocketId, now: Now) {
         self.settle(now);
         self.forget(socket);
+        self.forget_listener(socket);
     }
 
     /// Answers a REST request.
@@ -270,7 +291,8 @@ impl World {
     /// Closes all sockets with 1001, and refuses new ones.
     pub fn handle_shutdown(&mut self) {
         self.closing = true;
-        for socket in std::mem::take(&mut self.sockets).into_keys() {
+        let listeners = self.drain_listeners();
+        for socket in std::mem::take(&mut self.sockets).into_keys().chain(listeners) {
             self.outputs.push_back(Output::Close {
                 socket,
                 code: 1001,
@@ -312,12 +334,17 @@ impl World {
             .take(limit, limits::MINUTE, now.instant)
             .map_err(HistoryRefusal::TooMany)?;
         self.counters.histories += 1;
-        Ok((session.history.page(size, number), usage))
+        let mut page = session.history.page(size, number);
+        self.refresh_links(key, &mut page, now);
+        Ok((page, usage))
     }
 
     fn judge<B>(&mut self, request: &http::Request<B>, now: Now) -> Result<bool, rest::Problem> {
         if self.closing || self.sockets.len() >= self.rules.max_connections {
             return Err(rest::Problem::unavailable());
+        }
+        if !self.rules.deployment_active {
+            return Err(rest::Problem::inactive());
         }
         let deployment = rest::parameter(request.uri().query().unwrap_or_default(), "deploymentId")
             .filter(|id| !id.is_empty())
@@ -341,6 +368,25 @@ impl World {
         Ok(deployment == self.deployment.as_str())
     }
 
+    fn open_socket(&mut self, deployment_known: bool, now: Now) -> SocketId {
+        self.counters.connections += 1;
+        let socket = self.next_socket();
+        let state = Socket {
+            deployment_known,
+            binding: Binding::None,
+            requests: Window::default(),
+            echoes: Window::default(),
+            age: self.begin_age(socket, now),
+        };
+        self.sockets.insert(socket, state);
+        socket
+    }
+
+    fn next_socket(&mut self) -> SocketId {
+        self.opened += 1;
+        SocketId(self.opened)
+    }
+
     fn settle(&mut self, now: Now) {
         while let Some((key, timer)) = self.timers.take_due(now.instant) {
             match timer {
@@ -351,6 +397,12 @@ impl World {
                     }
                     self.take_turn(session, turn, now);
                 }
+                Timer::Age(socket) => self.retire(socket, "the socket is old"),
+                Timer::ChannelEnd(channel) => self.close_channel(channel),
+                Timer::ChannelWarning(channel) => self.warn_channel(channel),
+                Timer::Heartbeat(socket) => self.heartbeat(socket, now),
+                Timer::Idle(socket) => self.check_idle(socket, now),
+                Timer::Upload(session, id) => self.expire_grant(session, &id),
             }
         }
     }
@@ -375,6 +427,10 @@ impl World {
     /// Tells a socket that its connection is over, and closes it.
     fn drop_with_notice(&mut self, socket: SocketId) {
         self.send(socket, frame::pushed("ConnectionClosedEvent", None, &json!({})));
+        self.hang_up_guest(socket);
+    }
+
+    fn hang_up_guest(&mut self, socket: SocketId) {
         self.forget(socket);
         self.outputs.push_back(Output::Close {
             socket,
@@ -385,7 +441,9 @@ impl World {
 
     fn forget(&mut self, socket: SocketId) {
         self.detach(socket);
-        self.sockets.remove(&socket);
+        if let Some(state) = self.sockets.remove(&socket) {
+            self.end_age(&state);
+        }
     }
 
     pub(crate) fn is_client(&self, id: &str) -> bool {

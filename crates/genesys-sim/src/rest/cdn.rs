@@ -1,11 +1,11 @@
 //! The deployment CDN: public configuration of the deployment.
 
 use bytes::Bytes;
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE};
+use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::json;
+use super::{json, transfer};
 use crate::config::Disconnect;
 use crate::world::World;
 
@@ -26,25 +26,17 @@ pub(super) fn document(path: &str) -> Option<(&str, Document)> {
     }
 }
 
-/// An unknown deployment is refused with 403, as a bucket does that may not be listed; the body is an inference.
+/// An unknown or inactive deployment is refused with 403, as a bucket does that may not be listed.
 pub(super) fn answer(world: &World, path: &str) -> Response<Bytes> {
     let mut response = match document(path) {
-        Some((id, document)) if id == world.deployment.as_str() => {
+        Some((id, document)) if id == world.deployment.as_str() && world.rules.deployment_active => {
             let body = match document {
                 Document::Config => config(world),
                 Document::Domains => domains(world),
             };
             json(StatusCode::OK, &body)
         }
-        _ => {
-            let body = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
-            let mut response = Response::new(Bytes::from_static(body.as_bytes()));
-            *response.status_mut() = StatusCode::FORBIDDEN;
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-            response
-        }
+        _ => transfer::denied(),
     };
     response
         .headers_mut()
@@ -57,7 +49,13 @@ fn domains(world: &World) -> Value {
     json!({"allowAllDomains": domains.is_none(), "allowedDomains": domains.unwrap_or_default()})
 }
 
-fn config(world: &World) -> Value {
+pub(super) fn config(world: &World) -> Value {
+    let (uploads, sign_in) = (&world.rules.attachments, &world.rules.sign_in);
+    let modes = if uploads.enabled {
+        json!([{"fileTypes": uploads.file_types, "maxFileSizeKB": uploads.largest_kb()}])
+    } else {
+        json!([])
+    };
     let disconnect = match world.rules.disconnect {
         Disconnect::Off => json!({"enabled": false}),
         Disconnect::ReadOnly => json!({"enabled": true, "type": "ReadOnly"}),
@@ -80,7 +78,7 @@ fn config(world: &World) -> Value {
                 "messagingEndpoint": world.base.websocket_url("/v1"),
                 "showAgentTypingIndicator": true,
                 "showUserTypingIndicator": true,
-                "autoStart": {"enabled": false},
+                "autoStart": {"enabled": world.rules.auto_start},
                 "conversationDisconnect": disconnect,
                 "conversationClear": {"enabled": world.rules.conversation_clear},
                 "notifications": {"enabled": false, "notificationContentType": "ExcludeMessagesContent"},
@@ -88,10 +86,13 @@ fn config(world: &World) -> Value {
                 "humanize": {"enabled": false},
                 "sessionDurationSeconds": world.rules.session_duration.as_secs(),
             }},
-            "fileUpload": {"enableAttachments": false, "modes": []},
+            "fileUpload": {"enableAttachments": uploads.enabled, "modes": modes},
         },
         "journeyEvents": {"enabled": false},
-        "auth": {"enabled": false, "allowSessionUpgrade": false},
+        "auth": {
+            "enabled": sign_in.enabled,
+            "allowSessionUpgrade": sign_in.enabled && sign_in.allow_session_upgrade,
+        },
     })
 }
 

@@ -52,7 +52,7 @@ pub(super) fn token(
             "the simulator grants client_credentials only",
         )
     } else {
-        issue(world)
+        issue(world, now)
     };
     if let Some(usage) = usage {
         tell_usage(&mut response, usage);
@@ -60,12 +60,17 @@ pub(super) fn token(
     Ok(response)
 }
 
-fn issue(world: &mut World) -> Response<Bytes> {
+fn issue(world: &mut World, now: Now) -> Response<Bytes> {
     world.counters.tokens += 1;
+    let token = world.seed.secret();
+    let lifetime = time::Duration::try_from(world.rules.token_lifetime).unwrap_or(time::Duration::MAX);
+    world
+        .access
+        .grant(token.clone(), now.utc.saturating_add(lifetime));
     let mut response = json(
         StatusCode::OK,
         &json!({
-            "access_token": world.seed.secret(),
+            "access_token": token,
             "token_type": "bearer",
             // Genesys counts down from the moment of issue: a lifetime of 86400 is told as 86399
             "expires_in": world.rules.token_lifetime.as_secs().saturating_sub(1),

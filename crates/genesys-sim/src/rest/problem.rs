@@ -68,6 +68,14 @@ impl Problem {
         )
     }
 
+    pub(crate) fn inactive() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "not.authorized",
+            "The deployment is not active.",
+        )
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
@@ -146,7 +154,7 @@ impl Problem {
         response
     }
 
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
             code,

@@ -51,30 +51,18 @@ impl World {
         };
         self.complaints.check(request, now.utc);
         match request.action() {
+            "configureAuthenticatedSession" => self.configure_signed_in(socket, request, now),
+            "deleteAttachment" => self.delete_attachment(socket, request),
+            "disconnectCustomer" => self.disconnect_customer(socket, request),
+            "getAttachment" => self.fetch_attachment(socket, request, now),
+            "onAttachment" => self.on_attachment(socket, request, now),
+            "resumeToken" => self.resume_token(socket, request, now),
             "closeSession" => self.close_session(socket, request),
             "configureSession" => self.configure_session(socket, request, now),
             "echo" => self.echo(socket, request, now),
             "getConfiguration" => self.configuration(socket, request),
             "getJwt" => self.issue_jwt(socket, request, now),
             "onMessage" => self.on_message(socket, request, now),
-            "onAttachment" => {
-                let fields = request.fields();
-                self.configured(socket, fields.text("token")?)?;
-                if !fields.optional_flag("errorsAsJson")?.unwrap_or_default() {
-                    return Err(Refusal::UPLOADS_OFF);
-                }
-                Err(Refusal::Upload {
-                    attachment_id: fields.optional_text("attachmentId")?.map(str::to_owned),
-                })
-            }
-            "deleteAttachment" | "getAttachment" => {
-                self.configured(socket, request.fields().text("token")?)?;
-                Err(Refusal::NO_ATTACHMENT)
-            }
-            "configureAuthenticatedSession" | "disconnectCustomer" | "resumeToken" => {
-                request.fields().text("token")?;
-                Err(Refusal::SWITCHED_OFF)
-            }
             _ => Err(Refusal::FAILED),
         }
     }
@@ -84,6 +72,7 @@ impl World {
         let token = fields.text("token")?;
         let start_new = fields.optional_flag("startNew")?.unwrap_or_default();
         self.check_deployment(socket, fields)?;
+        self.check_downgrade(token)?;
         let (key, new) = self.configure(socket, token, start_new, now)?;
         let body = self.session_answer(key, new);
         self.send(
@@ -98,8 +87,8 @@ impl World {
         fields.text("token")?;
         self.check_deployment(socket, fields)?;
         let body = json!({
-            "allowedMedia": session::allowed_media(),
-            "blockedExtensions": session::BLOCKED_EXTENSIONS,
+            "allowedMedia": session::allowed_media(&self.rules.attachments),
+            "blockedExtensions": self.rules.attachments.blocked_extensions,
             "maxCustomDataBytes": MOST_ATTRIBUTE_BYTES,
             "messageRoutingEnabled": true,
             "sessionDurationSeconds": self.rules.session_duration.as_secs(),
@@ -112,7 +101,7 @@ impl World {
     }
 
     /// Both the deployment of the URL and that of the frame have to be ours.
-    fn check_deployment(&self, socket: SocketId, fields: Fields<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_deployment(&self, socket: SocketId, fields: Fields<'_>) -> Result<(), Refusal> {
         let named = fields.text("deploymentId")?;
         let known = self
             .sockets
@@ -172,6 +161,29 @@ impl World {
         let key = self.configured(socket, fields.text("token")?)?;
         let close_all = fields.flag("closeAllConnections")?;
         fields.text("tracingId")?;
+        self.leave(socket, key, close_all, request);
+        Ok(())
+    }
+
+    /// Answered as `closeSession` is (inference: no client uses it).
+    fn disconnect_customer(&mut self, socket: SocketId, request: &Request) -> Result<(), Refusal> {
+        let key = self.configured(socket, request.fields().text("token")?)?;
+        self.leave(socket, key, true, request);
+        Ok(())
+    }
+
+    /// Answered with a token that nothing takes (inference: no client uses it).
+    fn resume_token(&mut self, socket: SocketId, request: &Request, now: Now) -> Result<(), Refusal> {
+        self.configured(socket, request.fields().text("token")?)?;
+        let body = json!({"resumeToken": self.seed.secret(), "exp": now.utc.unix_timestamp() + 60});
+        self.send(
+            socket,
+            frame::answer("ResumeTokenResponse", request.tracing_id(), &body),
+        );
+        Ok(())
+    }
+
+    fn leave(&mut self, socket: SocketId, key: SessionKey, close_all: bool, request: &Request) {
         self.silence_agent(key);
         self.detach(socket);
         let others = match self.sessions.get_mut(&key) {
@@ -191,7 +203,6 @@ impl World {
                 self.drop_with_notice(other);
             }
         }
-        Ok(())
     }
 
     fn on_message(&mut self, socket: SocketId, request: &Request, now: Now) -> Result<(), Refusal> {
@@ -214,14 +225,22 @@ impl World {
             return Err(message.missing("text"));
         }
         check_length(text.unwrap_or_default())?;
-        let sent = Sent {
+        let mut sent = Sent {
             text: text.map(str::to_owned),
-            content: content.to_vec(),
             metadata: texts(message.optional_object("metadata")?)?,
             ..Sent::default()
         };
-        let label = check_content(content)?;
+        let label = self.check_content(key, content)?;
         self.check_message_rate(key, now)?;
+        sent.content = self.send_attachments(key, content, now);
+        if self
+            .sessions
+            .get(&key)
+            .is_some_and(|session| session.user.is_some())
+        {
+            sent.metadata
+                .insert("authenticated".to_owned(), "true".to_owned());
+        }
         self.counters.guest_messages += 1;
         self.tell(socket, key, request, kind, sent, now);
         let said = text.filter(|text| !text.is_empty()).or(label).unwrap_or_default();
@@ -283,7 +302,7 @@ impl World {
         }
     }
 
-    fn check_writable(&self, key: SessionKey) -> Result<(), Refusal> {
+    pub(super) fn check_writable(&self, key: SessionKey) -> Result<(), Refusal> {
         match self.sessions.get(&key) {
             Some(session) if session.read_only => Err(Refusal::READ_ONLY),
             _ => Ok(()),
@@ -308,7 +327,35 @@ impl World {
         self.fan_out(key, Some(socket), |own| {
             message.frame(if own { request.tracing_id() } else { None })
         });
+        let id = message.id().to_owned();
         self.keep(key, message, now);
+        self.announce(key, &id, now);
+    }
+
+    /// Checks what stands beside the text, and finds the label of the first button pressed.
+    fn check_content<'a>(&self, key: SessionKey, content: &'a [Value]) -> Result<Option<&'a str>, Refusal> {
+        let mut label = None;
+        for item in content {
+            let item = Fields::of("message.content", item).ok_or(Refusal::FAILED)?;
+            match item.text("contentType")? {
+                "Attachment" => {
+                    self.check_attachment(key, item.object("attachment")?.text("id")?)?;
+                }
+                "ButtonResponse" => {
+                    let button = item.object("buttonResponse")?;
+                    button.text("payload")?;
+                    if !BUTTON_TYPES.contains(&button.text("type")?) {
+                        return Err(Refusal::FAILED);
+                    }
+                    label = label.or(Some(button.text("text")?));
+                }
+                "Form" => {
+                    item.object("form")?;
+                }
+                _ => return Err(Refusal::FAILED),
+            }
+        }
+        Ok(label)
     }
 }
 
@@ -352,31 +399,4 @@ fn texts(fields: Option<Fields<'_>>) -> Result<BTreeMap<String, String>, Refusal
             Ok((name.clone(), value.to_owned()))
         })
         .collect()
-}
-
-/// Checks what stands beside the text, and finds the label of the first button pressed.
-fn check_content(content: &[Value]) -> Result<Option<&str>, Refusal> {
-    let mut label = None;
-    for item in content {
-        let item = Fields::of("message.content", item).ok_or(Refusal::FAILED)?;
-        match item.text("contentType")? {
-            "Attachment" => {
-                item.object("attachment")?.text("id")?;
-                return Err(Refusal::NO_ATTACHMENT);
-            }
-            "ButtonResponse" => {
-                let button = item.object("buttonResponse")?;
-                button.text("payload")?;
-                if !BUTTON_TYPES.contains(&button.text("type")?) {
-                    return Err(Refusal::FAILED);
-                }
-                label = label.or(Some(button.text("text")?));
-            }
-            "Form" => {
-                item.object("form")?;
-            }
-            _ => return Err(Refusal::FAILED),
-        }
-    }
-    Ok(label)
 }

@@ -100,11 +100,6 @@ impl World {
                 return;
             }
         };
-        self.counters.agent_messages += 1;
-        if session.sockets.is_empty() {
-            self.counters.undelivered += 1;
-        }
-        self.fan_out(key, None, |_| message.frame(None));
-        self.keep(key, message, now);
+        self.deliver(key, message, now);
     }
 }

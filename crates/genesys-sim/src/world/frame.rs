@@ -55,7 +55,12 @@ pub(crate) fn pushed(class: &'static str, tracing_id: Option<&str>, body: &impl 
 pub(crate) enum Refusal {
     Coded(u16, Cow<'static, str>),
     TooMany(Limited, u64),
-    Upload { attachment_id: Option<String> },
+    /// What went wrong with an attachment, for whoever asked for errors as JSON.
+    Upload {
+        code: u16,
+        text: Cow<'static, str>,
+        attachment_id: Option<String>,
+    },
 }
 
 /// Which limit was exceeded.
@@ -68,7 +73,21 @@ pub(crate) enum Limited {
 }
 
 impl Refusal {
+    pub(crate) const ATTACHMENT_EXPIRED: Self = Self::Coded(4008, Cow::Borrowed("Attachment has expired"));
+    /// Clients match the beginnings of the next two.
+    pub(crate) const AUTHENTICATE_AGAIN: Self = Self::Coded(
+        403,
+        Cow::Borrowed("Try to authenticate again: the refresh token has expired"),
+    );
+    pub(crate) const AUTHENTICATION_FAILED: Self = Self::Coded(
+        403,
+        Cow::Borrowed("Session authentication failed: the user is signed out, or another one"),
+    );
     pub(crate) const DEPLOYMENT: Self = Self::Coded(400, Cow::Borrowed("Deployment not found"));
+    pub(crate) const DOWNGRADE: Self = Self::Coded(
+        4017,
+        Cow::Borrowed("Cannot downgrade an authenticated session to an unauthenticated one"),
+    );
     pub(crate) const EXPIRED: Self = Self::Coded(4006, Cow::Borrowed("Session has expired"));
     pub(crate) const FAILED: Self = Self::Coded(400, Cow::Borrowed("Request failed."));
     pub(crate) const FULL: Self = Self::Coded(5000, Cow::Borrowed("The simulator holds its most sessions"));
@@ -78,6 +97,8 @@ impl Refusal {
         Cow::Borrowed("Presence events Conversation Clear are not supported"),
     );
     pub(crate) const NOT_FOUND: Self = Self::Coded(4007, Cow::Borrowed("Session not found"));
+    pub(crate) const NOT_UPLOADED: Self =
+        Self::Coded(4010, Cow::Borrowed("Attachment was not successfully uploaded"));
     pub(crate) const READ_ONLY: Self = Self::Coded(
         409,
         Cow::Borrowed("Session is read-only, no new messages allowed"),
@@ -86,7 +107,13 @@ impl Refusal {
         403,
         Cow::Borrowed("Turn on the Feature Toggle or fix the configuration."),
     );
+    pub(crate) const UNAUTHORIZED: Self =
+        Self::Coded(401, Cow::Borrowed("The JWT is invalid or has expired"));
     pub(crate) const UPLOADS_OFF: Self = Self::Coded(4000, Cow::Borrowed("File upload is unavailable"));
+
+    pub(crate) fn coded(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
+        Self::Coded(code, text.into())
+    }
 
     pub(crate) fn attributes_too_large(limit: usize) -> Self {
         let text = format!("Custom Attributes in channel metadata is larger than {limit} bytes");
@@ -120,8 +147,12 @@ impl Refusal {
                 let body = json!({"retryAfter": retry_after, "errorCode": error_code, "errorMessage": what});
                 ("TooManyRequestsErrorMessage", 429, body)
             }
-            Self::Upload { attachment_id } => {
-                let mut body = json!({"errorCode": 4000, "errorMessage": "File upload is unavailable"});
+            Self::Upload {
+                code,
+                text,
+                attachment_id,
+            } => {
+                let mut body = json!({"errorCode": code, "errorMessage": text});
                 if let Some(id) = attachment_id {
                     body["attachmentId"] = json!(id);
                 }

@@ -38,8 +38,14 @@ pub(crate) enum Kind {
 
 #[derive(Debug)]
 enum Author {
-    Agent { nickname: String },
-    Guest { message_id: String },
+    Agent {
+        nickname: String,
+    },
+    Guest {
+        message_id: String,
+        /// Told when the guest signs in.
+        from: Option<Value>,
+    },
 }
 
 /// What a guest sent.
@@ -49,9 +55,21 @@ pub(crate) struct Sent {
     pub(crate) content: Vec<Value>,
     pub(crate) events: Vec<Value>,
     pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) from: Option<Value>,
 }
 
 impl Message {
+    /// The id in live frames.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether any of its ids is `id`.
+    pub(crate) fn is_named(&self, id: &str) -> bool {
+        let other = matches!(&self.author, Author::Guest { message_id, .. } if message_id == id);
+        other || self.id == id || self.kept_id == id
+    }
+
     pub(crate) fn guest(seed: &mut Seed, kind: Kind, sent: Sent, time: OffsetDateTime) -> Self {
         let mut metadata = sent.metadata;
         metadata.insert("correlationId".to_owned(), seed.uuid().to_string());
@@ -61,6 +79,7 @@ impl Message {
             kind,
             author: Author::Guest {
                 message_id: seed.uuid().to_string(),
+                from: sent.from,
             },
             text: sent.text,
             content: sent.content,
@@ -76,6 +95,21 @@ impl Message {
             text: Some(text),
             metadata,
             ..Self::agent(seed, name, Kind::Text, time)
+        }
+    }
+
+    #[allow(dead_code, reason = "for the scripts of agents")]
+    pub(crate) fn agent_content(
+        seed: &mut Seed,
+        name: &str,
+        text: Option<String>,
+        content: Vec<Value>,
+        time: OffsetDateTime,
+    ) -> Self {
+        Self {
+            text,
+            content,
+            ..Self::agent_text(seed, name, String::new(), time)
         }
     }
 
@@ -124,11 +158,11 @@ impl Message {
                 },
                 Some("Human"),
             ),
-            Author::Guest { message_id } => (
+            Author::Guest { message_id, from } => (
                 "Inbound",
                 Channel {
                     message_id: Some(message_id),
-                    from: None,
+                    from: from.clone(),
                     to: None,
                     kind: None,
                     time: rfc3339(self.time),
@@ -159,7 +193,12 @@ impl Message {
             Author::Agent { nickname } => {
                 ("Outbound", &self.id, json!({"nickname": nickname}), Some("Human"))
             }
-            Author::Guest { message_id } => ("Inbound", message_id, json!({}), None),
+            Author::Guest { message_id, from } => (
+                "Inbound",
+                message_id,
+                from.clone().unwrap_or_else(|| json!({})),
+                None,
+            ),
         };
         Body {
             text: self.text.as_deref(),
@@ -225,6 +264,10 @@ impl History {
             self.0.pop_front();
         }
         self.0.push_back(message);
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Option<&Message> {
+        self.0.iter().find(|message| message.is_named(id))
     }
 
     pub(crate) fn clear(&mut self) {

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -37,31 +38,38 @@ pub(crate) fn issue(key: &hmac::Key, session: SessionKey, utc: OffsetDateTime) -
         iat,
         exp: iat + LIFETIME,
     };
-    let payload = serde_json::to_vec(&claims).expect("claims are texts and numbers");
+    (sign(key, &claims), claims.exp)
+}
+
+/// The session that `jwt` was issued for.
+pub(crate) fn verify(key: &hmac::Key, jwt: &str, utc: OffsetDateTime) -> Result<SessionKey, JwtError> {
+    let claims: Claims = open(key, jwt).ok_or(JwtError::Invalid)?;
+    let session = claims.sub.parse().map_err(|_| JwtError::Invalid)?;
+    if utc.unix_timestamp() >= claims.exp {
+        return Err(JwtError::Expired);
+    }
+    Ok(SessionKey(session))
+}
+
+/// Any claims, signed.
+pub(crate) fn sign(key: &hmac::Key, claims: &impl Serialize) -> String {
+    let payload = serde_json::to_vec(claims).expect("claims are texts and numbers");
     let signed = format!(
         "{}.{}",
         URL_SAFE_NO_PAD.encode(HEADER),
         URL_SAFE_NO_PAD.encode(payload)
     );
     let tag = URL_SAFE_NO_PAD.encode(hmac::sign(key, signed.as_bytes()));
-    (format!("{signed}.{tag}"), claims.exp)
+    format!("{signed}.{tag}")
 }
 
-/// The session that `jwt` was issued for.
-pub(crate) fn verify(key: &hmac::Key, jwt: &str, utc: OffsetDateTime) -> Result<SessionKey, JwtError> {
-    let (signed, tag) = jwt.rsplit_once('.').ok_or(JwtError::Invalid)?;
-    let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| JwtError::Invalid)?;
-    hmac::verify(key, signed.as_bytes(), &tag).map_err(|_| JwtError::Invalid)?;
-    let claims: Claims = signed
-        .split_once('.')
-        .and_then(|(_, payload)| URL_SAFE_NO_PAD.decode(payload).ok())
-        .and_then(|payload| serde_json::from_slice(&payload).ok())
-        .ok_or(JwtError::Invalid)?;
-    let session = claims.sub.parse().map_err(|_| JwtError::Invalid)?;
-    if utc.unix_timestamp() >= claims.exp {
-        return Err(JwtError::Expired);
-    }
-    Ok(SessionKey(session))
+/// The claims of a JWT that `key` signed. Whether it has expired is for the caller to see.
+pub(crate) fn open<T: DeserializeOwned>(key: &hmac::Key, jwt: &str) -> Option<T> {
+    let (signed, tag) = jwt.rsplit_once('.')?;
+    let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;
+    hmac::verify(key, signed.as_bytes(), &tag).ok()?;
+    let (_, payload) = signed.split_once('.')?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }
 
 #[cfg(test)]

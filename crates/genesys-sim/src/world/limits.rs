@@ -19,6 +19,11 @@ pub struct Limits {
     pub connections_per_minute: Option<u32>,
     /// `client.credentials.token.rate.per.minute`, for each client.
     pub tokens_per_minute: Option<u32>,
+    /// `token.rate.per.minute` and the like: calls of the platform API, for each access token and each client.
+    pub api_requests_per_minute: Option<u32>,
+    /// `exchange.token.rate.per.minute`, and those for `refresh` and `revoke`: each of the three. The number is a
+    /// user's, not Genesys'.
+    pub sign_ins_per_minute: Option<u32>,
 }
 
 impl Limits {
@@ -33,6 +38,8 @@ impl Limits {
             histories_per_minute: None,
             connections_per_minute: None,
             tokens_per_minute: None,
+            api_requests_per_minute: None,
+            sign_ins_per_minute: None,
         }
     }
 }
@@ -47,6 +54,8 @@ impl Default for Limits {
             histories_per_minute: Some(10),
             connections_per_minute: Some(1_000),
             tokens_per_minute: Some(300),
+            api_requests_per_minute: Some(300),
+            sign_ins_per_minute: Some(300),
         }
     }
 }

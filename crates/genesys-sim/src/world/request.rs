@@ -64,6 +64,11 @@ impl<'a> Fields<'a> {
             .transpose()
     }
 
+    pub(crate) fn count(self, name: &str) -> Result<u64, Refusal> {
+        let value = self.present(name).ok_or_else(|| self.missing(name))?;
+        value.as_u64().ok_or(Refusal::FAILED)
+    }
+
     pub(crate) fn flag(self, name: &str) -> Result<bool, Refusal> {
         self.optional_flag(name)?.ok_or_else(|| self.missing(name))
     }

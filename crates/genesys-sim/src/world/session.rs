@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use crate::config::{AttachmentRules, User};
 use crate::world::frame::{self, Refusal};
 use crate::world::history::{History, Message};
 use crate::world::limits::Window;
@@ -21,7 +22,7 @@ const MOST_SOCKETS: usize = 3;
 pub(super) const MOST_ATTRIBUTE_BYTES: usize = 2_048;
 
 /// Names one life of a token.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct SessionKey(pub(crate) u64);
 
 pub(crate) struct Session {
@@ -29,6 +30,12 @@ pub(crate) struct Session {
     /// Oldest first.
     pub(super) sockets: Vec<SocketId>,
     pub(super) read_only: bool,
+    /// What the platform API knows the conversation by.
+    pub(super) conversation: String,
+    /// What it knows the guest by.
+    pub(super) participant: String,
+    /// Who signed in, if anyone did.
+    pub(super) user: Option<User>,
     pub(super) history: History,
     pub(super) messages: Window,
     pub(super) histories: Window,
@@ -71,6 +78,10 @@ impl Sessions {
 
     pub(super) fn key_of(&self, token: &str) -> Option<SessionKey> {
         self.by_token.get(token).copied()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.by_key.iter().map(|(key, session)| (*key, session))
     }
 
     pub(super) fn get(&self, key: &SessionKey) -> Option<&Session> {
@@ -125,6 +136,9 @@ impl World {
             token: token.to_owned(),
             sockets: Vec::new(),
             read_only: false,
+            conversation: String::new(),
+            participant: String::new(),
+            user: None,
             history: History::default(),
             messages: Window::default(),
             histories: Window::default(),
@@ -144,7 +158,12 @@ impl World {
     fn begin(&mut self, key: SessionKey, now: Now) {
         self.counters.sessions += 1;
         self.silence_agent(key);
+        self.forget_attachments(key);
+        let conversation = self.seed.uuid().to_string();
+        let participant = self.seed.uuid().to_string();
         if let Some(session) = self.sessions.get_mut(&key) {
+            session.conversation = conversation;
+            session.participant = participant;
             session.read_only = false;
             session.spoken = 0;
             session.history.clear();
@@ -229,6 +248,7 @@ impl World {
 
     pub(super) fn expire(&mut self, key: SessionKey) {
         self.silence_agent(key);
+        self.forget_attachments(key);
         let Some(session) = self.sessions.remove(key) else {
             return;
         };
@@ -244,6 +264,7 @@ impl World {
     /// Ends a session for all: its history is lost, its sockets are told and closed.
     pub(super) fn clear(&mut self, key: SessionKey) {
         self.silence_agent(key);
+        self.forget_attachments(key);
         self.fan_out(key, None, |_| {
             frame::pushed("SessionClearedEvent", None, &json!({}))
         });
@@ -274,8 +295,8 @@ impl World {
             new_session: new,
             read_only,
             max_custom_data_bytes: MOST_ATTRIBUTE_BYTES,
-            allowed_media: allowed_media(),
-            blocked_extensions: BLOCKED_EXTENSIONS,
+            allowed_media: allowed_media(&self.rules.attachments),
+            blocked_extensions: self.rules.attachments.blocked_extensions.clone(),
             cleared_existing_session: false,
             duration_seconds: seconds(self.rules.session_duration),
             expiration_date: ends,
@@ -292,16 +313,21 @@ pub(super) struct SessionAnswer {
     read_only: bool,
     max_custom_data_bytes: usize,
     allowed_media: Value,
-    blocked_extensions: [&'static str; 2],
-    cleared_existing_session: bool,
+    blocked_extensions: Vec<String>,
+    pub(super) cleared_existing_session: bool,
     duration_seconds: u64,
     expiration_date: i64,
 }
 
-pub(super) const BLOCKED_EXTENSIONS: [&str; 2] = [".ade", ".adp"];
-
-pub(super) fn allowed_media() -> Value {
-    json!({"inbound": {"fileTypes": [{"type": "*/*"}], "maxFileSizeKB": 10240}})
+/// Nothing is allowed where uploads are off (inference).
+pub(super) fn allowed_media(rules: &AttachmentRules) -> Value {
+    let types: Vec<_> = rules
+        .file_types
+        .iter()
+        .filter(|_| rules.enabled)
+        .map(|kind| json!({"type": kind}))
+        .collect();
+    json!({"inbound": {"fileTypes": types, "maxFileSizeKB": rules.largest_kb()}})
 }
 
 pub(super) fn seconds(duration: Duration) -> u64 {

@@ -1,10 +1,14 @@
 //! The rules of the world, each by a virtual clock.
 
+mod age;
+mod attachment;
 mod conversation;
 mod golden;
 mod hardening;
 mod lifetime;
 mod limit;
+mod platform;
+mod sign_in;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -15,6 +19,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::AttachmentRules;
 
 pub(crate) const DEPLOYMENT: &str = "b3c2a0de-1111-4222-8333-444455556666";
 pub(crate) const TOKEN: &str = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11";
@@ -166,6 +171,17 @@ impl Stage {
             .unwrap();
         let (response, body) = send(&mut self.world, request, self.now);
         (response.status().as_u16(), body)
+    }
+
+    /// A REST call with a bearer token.
+    fn call(&mut self, method: &str, path: &str, bearer: &str, body: &Value) -> (Response<Bytes>, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {bearer}"))
+            .body(Bytes::from(body.to_string()))
+            .unwrap();
+        send(&mut self.world, request, self.now)
     }
 
     fn jwt(&mut self, socket: SocketId) -> String {

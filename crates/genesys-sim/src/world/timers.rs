@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::world::SocketId;
 use crate::world::agent::Turn;
 use crate::world::session::SessionKey;
 
@@ -12,14 +13,28 @@ use crate::world::session::SessionKey;
 pub enum Reason {
     /// The agent types, speaks or leaves.
     AgentTurn,
+    /// A notification channel ends, or is about to.
+    ChannelExpiry,
+    /// A notification channel's socket is told that it lives.
+    Heartbeat,
     /// A session's time is over.
     SessionExpiry,
+    /// A guest's socket may be too old, or idle.
+    SocketAge,
+    /// A granted upload was not begun in time.
+    UploadExpiry,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Timer {
     Expiry(SessionKey),
     Turn(SessionKey, Turn),
+    Age(SocketId),
+    ChannelEnd(u64),
+    ChannelWarning(u64),
+    Heartbeat(SocketId),
+    Idle(SocketId),
+    Upload(SessionKey, String),
 }
 
 /// Names one timer, to cancel it. Timers of one instant go off in the order in which they were set.
@@ -57,6 +72,10 @@ impl Timers {
         let reason = match timer {
             Timer::Expiry(_) => Reason::SessionExpiry,
             Timer::Turn(..) => Reason::AgentTurn,
+            Timer::Age(_) | Timer::Idle(_) => Reason::SocketAge,
+            Timer::ChannelEnd(_) | Timer::ChannelWarning(_) => Reason::ChannelExpiry,
+            Timer::Heartbeat(_) => Reason::Heartbeat,
+            Timer::Upload(..) => Reason::UploadExpiry,
         };
         Some((key.at, reason))
     }

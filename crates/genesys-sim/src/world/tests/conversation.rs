@@ -156,18 +156,22 @@ fn whoever_is_not_configured_gets_nothing() {
 }
 
 #[test]
-fn what_is_not_simulated_is_refused_by_documented_codes() {
+fn what_is_switched_off_is_refused_by_documented_codes() {
     let mut stage = Stage::quiet();
+    stage.world.rules.attachments.enabled = false;
+    stage.world.rules.sign_in.enabled = false;
     let socket = stage.guest();
     for (action, expected) in [
         ("configureAuthenticatedSession", 403),
-        ("resumeToken", 403),
-        ("disconnectCustomer", 403),
         ("onAttachment", 4000),
         ("getAttachment", 4009),
         ("deleteAttachment", 4009),
     ] {
-        let answer = stage.ask(socket, json!({"action": action, "token": TOKEN}));
+        let answer = stage.ask(
+            socket,
+            json!({"action": action, "token": TOKEN, "attachmentId": "a", "deploymentId": DEPLOYMENT,
+                "data": {"code": "a"}}),
+        );
         assert_eq!(code(&answer), expected, "{action}");
     }
     let answer = stage.ask(
@@ -176,6 +180,32 @@ fn what_is_not_simulated_is_refused_by_documented_codes() {
     );
     assert_eq!(answer["class"], "GetConfigurationResponse");
     assert_eq!(answer["body"]["maxCustomDataBytes"], 2048);
+}
+
+#[test]
+fn what_no_client_asks_for_is_answered_plausibly() {
+    let mut stage = Stage::quiet();
+    let (socket, other) = (stage.guest(), stage.guest());
+    let answer = stage.ask(socket, json!({"action": "resumeToken", "token": TOKEN}));
+    assert_eq!(answer["class"], "ResumeTokenResponse");
+    assert!(answer["body"]["resumeToken"].is_string() && answer["body"]["exp"].is_i64());
+    stage.tell(socket, json!({"action": "disconnectCustomer", "token": TOKEN}));
+    let seen = stage.seen();
+    assert_eq!(
+        seen.last(),
+        Some(&(other, Seen::Closed(1000))),
+        "the other socket goes"
+    );
+    let Seen::Frame(answer) = &seen[0].1 else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(answer["body"], json!({"connected": false, "readOnly": true}));
+    assert_eq!(
+        stage.ask(socket, configure())["body"]["readOnly"],
+        true,
+        "the conversation is over"
+    );
+    assert_eq!(stage.world.complaints(), []);
 }
 
 #[test]

@@ -194,6 +194,10 @@ fn expiry() {
 fn errors() {
     let mut stage = Stage::new(Rules {
         agent: Agent::Silent,
+        attachments: AttachmentRules {
+            file_types: vec!["image/png".to_owned()],
+            ..AttachmentRules::default()
+        },
         ..rules()
     });
     let socket = stage.guest();
@@ -215,12 +219,12 @@ fn errors() {
         r#"{"type":"response","class":"TooManyRequestsErrorMessage","code":429,"tracingId":"t-1","body":{"retryAfter":1,
         "errorCode":4029,"errorMessage":"Message rate too high for this session"}}"#,
     );
-    let upload = json!({"action": "onAttachment", "token": TOKEN, "attachmentId": "a", "fileName": "f.png",
-        "fileType": "image/png", "fileSize": 1, "errorsAsJson": true});
+    let upload = json!({"action": "onAttachment", "token": TOKEN, "attachmentId": "a", "fileName": "f.tiff",
+        "fileType": "image/tiff", "fileSize": 1, "errorsAsJson": true});
     same(
         &stage.ask(socket, upload),
         r#"{"type":"response","class":"GenerateUrlError","code":400,
-        "body":{"errorCode":4000,"errorMessage":"…","attachmentId":"a"}}"#,
+        "body":{"errorCode":4001,"errorMessage":"File type image/tiff not supported","attachmentId":"a"}}"#,
     );
 }
 

@@ -1,0 +1,60 @@
+//! How guests sign in.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Rules for signed-in guests. The simulator is their identity provider, too.
+#[derive(Clone, Debug)]
+pub struct SignInRules {
+    /// Whether guests may sign in. Default: yes.
+    pub enabled: bool,
+    /// Whether a guest may sign in during a conversation. Default: yes.
+    pub allow_session_upgrade: bool,
+    /// Where the provider sends guests back to, exactly. `None`, the default, allows every place.
+    pub redirect_uris: Option<Vec<String>>,
+    /// Who signs in, unless `login_hint` of the authorization request names another id.
+    pub user: User,
+    /// Lifetime of a JWT. Default 15 minutes, as Genesys'; more counts as that.
+    pub jwt_lifetime: Duration,
+    /// Lifetime of a refresh token. Default 24 hours, as Genesys'.
+    pub refresh_lifetime: Duration,
+}
+
+/// A simulated user, whom the provider approves unasked.
+#[derive(Clone, Eq, PartialEq)]
+pub struct User {
+    /// The subject of OpenID Connect.
+    pub id: String,
+    /// Given name.
+    pub first_name: String,
+    /// Family name.
+    pub last_name: String,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for SignInRules {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            allow_session_upgrade: true,
+            redirect_uris: None,
+            user: User {
+                id: "jo".to_owned(),
+                first_name: "Jo".to_owned(),
+                last_name: "Doe".to_owned(),
+            },
+            jwt_lifetime: LONGEST_JWT,
+            refresh_lifetime: Duration::from_secs(86_400),
+        }
+    }
+}
+
+/// Genesys' lifetime of the JWT of a signed-in guest.
+pub(crate) const LONGEST_JWT: Duration = Duration::from_secs(900);

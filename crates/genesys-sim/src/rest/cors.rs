@@ -1,0 +1,112 @@
+//! What a browser has to be told before a page of another origin may read an answer.
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+
+use super::admits;
+use crate::world::World;
+
+/// The answer to a preflight, or `None` if the request is none. Pages of the allowed domains may do what they ask
+/// for; others are told nothing, which stops their browser (inference: Genesys' own answers are unknown).
+pub(super) fn preflight(request: &Request<Bytes>) -> Option<Response<Bytes>> {
+    let headers = request.headers();
+    if request.method() != Method::OPTIONS || !headers.contains_key(ORIGIN) {
+        return None;
+    }
+    let method = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?.clone();
+    let asked = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, method);
+    if let Some(asked) = asked {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
+    }
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    Some(response)
+}
+
+/// Lets a page read the answer, if its domain is allowed. Answers of a CDN or bucket are open to all.
+pub(super) fn decorate(world: &World, request: &Request<Bytes>, response: &mut Response<Bytes>) {
+    let Some(origin) = request.headers().get(ORIGIN) else {
+        return;
+    };
+    // the simulator's own endpoints, which move its clock, are for no page
+    if request.uri().path().starts_with("/sim/") {
+        return;
+    }
+    let admitted = admits(world.rules.allowed_domains.as_deref(), origin.to_str().ok());
+    let headers = response.headers_mut();
+    if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) || !admitted {
+        return;
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    let exposed = "inin-correlation-id, inin-ratelimit-allowed, inin-ratelimit-count, inin-ratelimit-reset, \
+                   retry-after";
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Rules;
+    use crate::world::tests::{now, rules, send, world_of};
+
+    fn ask(method: &str, path: &str, origin: &str) -> Response<Bytes> {
+        let mut world = world_of(Rules {
+            allowed_domains: Some(vec!["example.com".to_owned()]),
+            ..rules()
+        });
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(ORIGIN, origin)
+            .header(ACCESS_CONTROL_REQUEST_METHOD, "GET")
+            .header(ACCESS_CONTROL_REQUEST_HEADERS, "authorization")
+            .body(Bytes::new())
+            .unwrap();
+        send(&mut world, request, now()).0
+    }
+
+    #[test]
+    fn a_page_of_an_allowed_domain_may_ask_and_read() {
+        let path = "/api/v2/webmessaging/messages";
+        let allowed = ask("OPTIONS", path, "https://app.example.com");
+        assert_eq!(allowed.status(), 204);
+        assert_eq!(
+            allowed.headers()[ACCESS_CONTROL_ALLOW_ORIGIN],
+            "https://app.example.com"
+        );
+        assert_eq!(allowed.headers()[ACCESS_CONTROL_ALLOW_METHODS], "GET");
+        assert_eq!(allowed.headers()[ACCESS_CONTROL_ALLOW_HEADERS], "authorization");
+        let refusal = ask("GET", path, "https://app.example.com");
+        assert_eq!(refusal.status(), 401);
+        assert!(
+            refusal.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN),
+            "errors are read as well"
+        );
+        assert!(refusal.headers().contains_key(ACCESS_CONTROL_EXPOSE_HEADERS));
+    }
+
+    #[test]
+    fn other_pages_may_not_and_none_reads_the_simulators_own_endpoints() {
+        for (path, origin) in [
+            ("/api/v2/webmessaging/messages", "https://evil.test"),
+            ("/sim/state", "https://app.example.com"),
+        ] {
+            for method in ["OPTIONS", "GET"] {
+                let response = ask(method, path, origin);
+                assert!(
+                    !response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN),
+                    "{method} {path}"
+                );
+            }
+        }
+    }
+}

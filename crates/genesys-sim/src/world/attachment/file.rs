@@ -1,0 +1,89 @@
+//! What a guest announces of a file, and whether it may be uploaded.
+
+use crate::config::AttachmentRules;
+use crate::world::frame::Refusal;
+use crate::world::request::Fields;
+
+/// Names have fewer characters.
+const TOO_LONG: usize = 1_024;
+
+/// A file that may be uploaded.
+#[derive(Clone)]
+pub(crate) struct File {
+    pub(super) name: String,
+    /// MIME type.
+    pub(super) kind: String,
+    /// Bytes.
+    pub(super) size: u64,
+}
+
+impl File {
+    /// Reads `fileName`, `fileType` and `fileSize`. That `fileMd5` may be left out is known, that it is not compared
+    /// is our choice; that a blocked extension is an invalid type, and a missing one an invalid name, are inferences.
+    pub(super) fn parse(rules: &AttachmentRules, fields: Fields<'_>) -> Result<Self, Refusal> {
+        if !rules.enabled {
+            return Err(Refusal::UPLOADS_OFF);
+        }
+        let (name, kind) = (fields.text("fileName")?, fields.text("fileType")?);
+        let size = fields.count("fileSize")?;
+        fields.optional_text("fileMd5")?;
+        if name.chars().count() >= TOO_LONG {
+            return Err(Refusal::coded(4005, "File name is too long"));
+        }
+        let extension = extension(name).ok_or_else(|| Refusal::coded(4004, "File name is invalid"))?;
+        if rules.blocked_extensions.contains(&extension) {
+            return Err(Refusal::coded(
+                4001,
+                format!("File type {extension} not supported"),
+            ));
+        }
+        if !rules.file_types.iter().any(|allowed| includes(allowed, kind)) {
+            return Err(Refusal::coded(4001, format!("File type {kind} not supported")));
+        }
+        let largest = u64::from(rules.largest_kb()) * 1024;
+        match size {
+            0 => return Err(Refusal::coded(4102, "File is empty")),
+            _ if size > largest => {
+                let text = format!("File size {size} is larger than {largest}");
+                return Err(Refusal::coded(4002, text));
+            }
+            _ => {}
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            size,
+        })
+    }
+
+    pub(super) fn media_type(&self) -> &'static str {
+        match self.kind.split('/').next().unwrap_or_default() {
+            "audio" => "Audio",
+            "image" => "Image",
+            "video" => "Video",
+            _ => "File",
+        }
+    }
+}
+
+/// The extension with its dot, in lower case, of a name that has one and is no path.
+fn extension(name: &str) -> Option<String> {
+    if name.contains(|c: char| c.is_control() || matches!(c, '/' | '\\')) {
+        return None;
+    }
+    let (stem, extension) = name.rsplit_once('.')?;
+    let whole = !stem.trim().is_empty() && !extension.trim().is_empty();
+    whole.then(|| format!(".{}", extension.to_lowercase()))
+}
+
+fn includes(allowed: &str, kind: &str) -> bool {
+    let Some((class, name)) = kind.split_once('/') else {
+        return false;
+    };
+    let clean = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && b != b'*');
+    let wanted = allowed.split_once('/').unwrap_or_default();
+    clean(class)
+        && clean(name)
+        && (wanted.0 == "*" || wanted.0.eq_ignore_ascii_case(class))
+        && (wanted.1 == "*" || wanted.1.eq_ignore_ascii_case(name))
+}
