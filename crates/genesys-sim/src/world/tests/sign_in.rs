@@ -335,3 +335,11 @@ fn a_field_that_no_client_sends_is_complained_of() {
         "token exchange oauth.redirect_uri"
     );
 }
+
+#[test]
+fn a_user_shows_an_id_and_no_name() {
+    assert_eq!(
+        format!("{:?}", SignInRules::default().user),
+        r#"User { id: "jo", .. }"#
+    );
+}
