@@ -9,7 +9,7 @@ use std::time::Duration;
 use genesys_api::{Clock, DeploymentId};
 use secrecy::SecretString;
 
-use crate::{Agent, Limits, Pki, SocketAges};
+use crate::{Agent, Fault, Limits, Pki, SocketAges};
 
 pub use attachment::AttachmentRules;
 pub use sign_in::{SignInRules, User};
@@ -23,7 +23,7 @@ pub struct Config {
     pub tls: Tls,
     /// The simulator's clock. Share it to move other parts of the process with it. Default: the system's time.
     pub clock: Clock,
-    /// Seed of every id and key. Default: random.
+    /// Seed of every id, key and random fault. Default: random.
     pub seed: Option<[u8; 32]>,
     /// What the simulated Genesys Cloud allows, and how its agent behaves.
     pub rules: Rules,
@@ -104,6 +104,8 @@ pub struct Rules {
     pub auto_start: bool,
     /// When sockets of guests are closed by age. Default: never.
     pub socket_ages: SocketAges,
+    /// Faults from the start, at most 64; further ones are left out. Default: none.
+    pub faults: Vec<Fault>,
     /// Most sockets open at once; the next is refused with 503. Default 16,384.
     pub max_connections: usize,
     /// Most sessions alive at once; the next is refused with 5000. Default 100,000.
@@ -130,6 +132,7 @@ impl Default for Rules {
             deployment_active: true,
             auto_start: false,
             socket_ages: SocketAges::default(),
+            faults: Vec::new(),
             max_connections: 16_384,
             max_sessions: 100_000,
         }

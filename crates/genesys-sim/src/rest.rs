@@ -81,11 +81,14 @@ fn route(world: &mut World, request: &Request<Bytes>, now: Now) -> Result<Respon
     const GET: &[Method] = &[Method::GET];
     const POST: &[Method] = &[Method::POST];
     const GET_POST: &[Method] = &[Method::GET, Method::POST];
+    const FAULTS: &[Method] = &[Method::DELETE, Method::GET, Method::POST];
+    world.strike_request(request, now)?;
     let path = request.uri().path();
     let allowed = match path {
         "/oauth/token" => POST,
         "/api/v2/webmessaging/messages" | "/sim/complaints" | "/sim/state" | "/v1" => GET,
         "/sim/clock" => GET_POST,
+        "/sim/faults" => FAULTS,
         _ if cdn::document(path).is_some() || takes_sockets(path) => GET,
         _ => Resource::parse(path).map_or(&[][..], Resource::methods),
     };
@@ -103,6 +106,9 @@ fn route(world: &mut World, request: &Request<Bytes>, now: Now) -> Result<Respon
         ("/sim/clock", &Method::GET) => Ok(control::clock(now)),
         ("/sim/clock", _) => control::advance(world, request, now),
         ("/sim/complaints", _) => Ok(control::complaints(world)),
+        ("/sim/faults", &Method::DELETE) => control::disarm(world, request),
+        ("/sim/faults", &Method::POST) => control::arm(world, request),
+        ("/sim/faults", _) => Ok(control::faults(world)),
         ("/sim/state", _) => Ok(control::state(world, now)),
         (path, _) if takes_sockets(path) => Err(Problem::no_upgrade()),
         (path, _) => match Resource::parse(path) {

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use genesys_api::{Clock, DeploymentId, Host, Now, entropy};
@@ -184,6 +184,7 @@ impl Simulator {
             client_id: &self.client_id,
             client_secret: self.client_secret.expose_secret(),
             ca: ca.map(Path::to_string_lossy),
+            seed: self.shell.state().world.seed().to_owned(),
         };
         serde_json::to_string(&line).expect("the line is made of texts")
     }
@@ -217,6 +218,7 @@ struct ReadyLine<'a> {
     client_id: &'a str,
     client_secret: &'a str,
     ca: Option<Cow<'a, str>>,
+    seed: String,
 }
 
 /// The simulator did not start.
@@ -287,7 +289,9 @@ struct State {
 #[derive(Debug)]
 pub(crate) enum ToGuest {
     Close { code: u16, reason: &'static str },
-    Frame(String),
+    Drop,
+    Frame { text: String, fragments: u16 },
+    Hang { until: Option<Instant> },
 }
 
 impl Shell {
@@ -326,6 +330,18 @@ impl Shell {
         rest::body_limit(&self.state().world, method, uri, self.clock.now())
     }
 
+    /// Waits until the answer to an admitted handshake may leave.
+    pub(crate) async fn opens(&self, socket: SocketId) {
+        let opens_at = self.state().world.opens_at(socket);
+        if let Some(at) = opens_at {
+            self.clock.sleep_until(at).await;
+        }
+    }
+
+    pub(crate) async fn sleep_until(&self, at: Instant) {
+        self.clock.sleep_until(at).await;
+    }
+
     pub(crate) fn leave(&self, socket: SocketId) {
         self.state().inboxes.remove(&socket);
         self.turn(|world, now| world.handle_closed(socket, now));
@@ -339,9 +355,15 @@ impl Shell {
                     continue;
                 }
                 Output::Close { socket, code, reason } => (socket, ToGuest::Close { code, reason }),
-                Output::Frame { socket, text } => (socket, ToGuest::Frame(text)),
+                Output::Drop { socket } => (socket, ToGuest::Drop),
+                Output::Frame {
+                    socket,
+                    text,
+                    fragments,
+                } => (socket, ToGuest::Frame { text, fragments }),
+                Output::Hang { socket, until } => (socket, ToGuest::Hang { until }),
             };
-            let last = matches!(order, ToGuest::Close { .. });
+            let last = matches!(order, ToGuest::Close { .. } | ToGuest::Drop);
             let sent = state
                 .inboxes
                 .get(&socket)
@@ -400,7 +422,7 @@ async fn serve(server: Server, shell: Arc<Shell>, mut stop: watch::Receiver<()>)
 
 async fn answer(shell: &Arc<Shell>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
     if rest::takes_sockets(request.uri().path())
-        && let Some(response) = socket::accept(shell, &mut request)
+        && let Some(response) = socket::accept(shell, &mut request).await
     {
         return response;
     }

@@ -7,11 +7,14 @@ mod agent;
 mod attachment;
 mod channel;
 mod complaint;
+mod counters;
 mod delivery;
+mod fault;
 mod frame;
 mod history;
 mod jwt;
 pub(crate) mod limits;
+mod output;
 mod request;
 mod seed;
 mod session;
@@ -22,21 +25,23 @@ mod timers;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use genesys_api::{DeploymentId, Host, Now};
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::Rules;
 use crate::rest;
+use crate::script::Script;
 use crate::world::access::Access;
 use crate::world::age::Age;
 use crate::world::attachment::Attachments;
 use crate::world::channel::Channels;
+use crate::world::fault::Faults;
 use crate::world::limits::{Usage, Window};
 use crate::world::session::{SessionKey, Sessions};
 use crate::world::sign_in::SignIns;
@@ -45,7 +50,10 @@ use crate::world::timers::{Timer, Timers};
 pub use age::SocketAges;
 pub use agent::Agent;
 pub use complaint::{Complaint, Oddity};
+pub use counters::Counters;
+pub use fault::{Fault, FaultError, FaultKind, Injected};
 pub use limits::Limits;
+pub use output::Output;
 pub use timers::Reason;
 
 pub(crate) use access::AccessRefusal;
@@ -82,74 +90,21 @@ pub struct World {
     opened: u64,
     sessions: Sessions,
     timers: Timers,
+    /// As the world says it; faults are still to come.
     outputs: VecDeque<Output>,
+    ready: VecDeque<Output>,
+    /// At least one.
+    agents: Vec<Arc<Script>>,
+    faults: Faults,
+    seed_text: String,
+    /// The time of the last input.
+    settled: Option<Now>,
     closing: bool,
 }
 
 /// Names one socket of a world.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SocketId(u64);
-
-/// What a world wants done.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Output {
-    /// Move the clock forward.
-    Advance(Duration),
-    /// Close a socket, after the frames that came before. The world knows it no longer.
-    Close {
-        /// Which.
-        socket: SocketId,
-        /// RFC 6455 close code.
-        code: u16,
-        /// For people.
-        reason: &'static str,
-    },
-    /// Send a text frame.
-    Frame {
-        /// To which socket.
-        socket: SocketId,
-        /// JSON.
-        text: String,
-    },
-}
-
-/// What happened since the start.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Counters {
-    /// Handshakes accepted.
-    pub connections: u64,
-    /// Handshakes refused, for their origin or a limit.
-    pub refused: u64,
-    /// Sockets open now.
-    pub open: u64,
-    /// Conversations begun.
-    pub sessions: u64,
-    /// Sessions alive now.
-    pub alive: u64,
-    /// Sessions that ended by time.
-    pub expired: u64,
-    /// Sockets that a fourth one of their session put out.
-    pub evicted: u64,
-    /// Messages of guests, events not counted.
-    pub guest_messages: u64,
-    /// Messages and departures of agents.
-    pub agent_messages: u64,
-    /// Of these, those that no socket was open to receive.
-    pub undelivered: u64,
-    /// Frames and requests over a rate limit.
-    pub rate_limited: u64,
-    /// Access tokens issued to the API client.
-    pub tokens: u64,
-    /// Pages of history read.
-    pub histories: u64,
-    /// Files uploaded by guests.
-    pub uploads: u64,
-    /// Events pushed to notification channels.
-    pub notifications: u64,
-}
 
 struct Socket {
     /// Whether the handshake named our deployment; told only in answer to `configureSession`.
@@ -174,6 +129,9 @@ impl World {
     #[must_use]
     pub fn new(mut rules: Rules, base: Host, seed: [u8; 32]) -> Self {
         rules.session_duration = rules.session_duration.min(LONGEST_SESSION);
+        let seed_text = seed::text(&seed);
+        let faults = Faults::new(Seed::branch(&seed, "faults"), std::mem::take(&mut rules.faults));
+        let agents = std::mem::take(&mut rules.agent).scripts();
         let mut seed = Seed::new(seed);
         let jwt_key = hmac::Key::new(hmac::HMAC_SHA256, &seed.bytes());
         let deployment = rules.deployment.clone();
@@ -200,6 +158,11 @@ impl World {
             sessions: Sessions::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
+            ready: VecDeque::new(),
+            agents,
+            faults,
+            seed_text,
+            settled: None,
             closing: false,
         }
     }
@@ -228,6 +191,7 @@ impl World {
         Counters {
             open: self.sockets.len() as u64,
             alive: self.sessions.len() as u64,
+            faults: self.faults.injected(),
             ..self.counters
         }
     }
@@ -252,7 +216,12 @@ impl World {
         self.settle(now);
         let judged = match channel::named(request.uri().path()) {
             Some(id) => self.open_channel(id, now),
-            None => self.judge(request, now).map(|known| self.open_socket(known, now)),
+            None => self.strike_handshake().and_then(|late| {
+                let known = self.judge(request, now)?;
+                let socket = self.open_socket(known, now);
+                self.open_late(socket, late, now.instant);
+                Ok(socket)
+            }),
         };
         judged.map_err(|problem| {
             self.counters.refused += 1;
@@ -265,7 +234,7 @@ impl World {
         self.settle(now);
         if !self.hear_listener(socket, text, now) && self.sockets.contains_key(&socket) {
             self.hear(socket, now);
-            self.act(socket, text, now);
+            self.take_frame(socket, text, now);
             self.settle(now);
         }
     }
@@ -273,6 +242,7 @@ impl World {
     /// Forgets a socket that is gone. Its session lives on.
     pub fn handle_closed(&mut self, socket: SocketId, now: Now) {
         self.settle(now);
+        self.faults.forget(socket);
         self.forget(socket);
         self.forget_listener(socket);
     }
@@ -303,10 +273,23 @@ impl World {
 
     /// The next thing to do; frames of one socket stand in their order.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        loop {
+            if let Some(output) = self.ready.pop_front() {
+                return Some(output);
+            }
+            let output = self.outputs.pop_front()?;
+            self.suffer(output);
+        }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), and why.
+    /// The seed of all ids, keys and random faults, as 64 hexadecimal digits. Whoever knows it knows every secret of
+    /// this world.
+    #[must_use]
+    pub fn seed(&self) -> &str {
+        &self.seed_text
+    }
+
+    /// Once there is no more output: when to call [`handle_timeout`](Self::handle_timeout), and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         self.timers.next()
@@ -388,9 +371,11 @@ impl World {
     }
 
     fn settle(&mut self, now: Now) {
+        self.settled = Some(now);
         while let Some((key, timer)) = self.timers.take_due(now.instant) {
             match timer {
                 Timer::Expiry(session) => self.expire(session),
+                Timer::Release(socket) => self.release(socket, now),
                 Timer::Turn(session, turn) => {
                     if let Some(session) = self.sessions.get_mut(&session) {
                         session.turns.retain(|other| *other != key);
@@ -408,7 +393,11 @@ impl World {
     }
 
     fn send(&mut self, socket: SocketId, text: String) {
-        self.outputs.push_back(Output::Frame { socket, text });
+        self.outputs.push_back(Output::Frame {
+            socket,
+            text,
+            fragments: 1,
+        });
     }
 
     /// Sends to every socket of a session; `frame` is told whether the socket is `own`.
@@ -420,6 +409,7 @@ impl World {
             self.outputs.push_back(Output::Frame {
                 socket: *socket,
                 text: frame(own == Some(*socket)),
+                fragments: 1,
             });
         }
     }

@@ -257,7 +257,7 @@ async fn the_ready_line_says_where_everything_is() {
     assert_eq!(line["ca"], Value::Null);
     let secret = line["client_secret"].as_str().unwrap();
     assert!(!format!("{sim:?}").contains(secret));
-    assert_eq!(line.as_object().unwrap().len(), 7);
+    assert_eq!(line.as_object().unwrap().len(), 8);
     let with_ca: Value = serde_json::from_str(&sim.ready_line(Some("/tmp/ca.pem".as_ref()))).unwrap();
     assert_eq!(with_ca["ca"], "/tmp/ca.pem");
 }

@@ -1,17 +1,19 @@
 //! The simulator's own endpoints, under `/sim`: its clock, its counters, its complaints.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use genesys_api::{Now, rfc3339};
 use http::{Request, Response, StatusCode};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Problem, json};
-use crate::world::{Output, World};
+use super::{Problem, json, parameter};
+use crate::world::{Fault, FaultError, Output, World};
 
 /// No later than this year can the clock be moved: what is counted from it has to fit RFC 3339.
 const LAST_YEAR: i32 = 9_000;
+
+/// Longest token of a session that a fault is for, in bytes.
+const LONGEST_TOKEN: usize = 256;
 
 pub(super) fn clock(now: Now) -> Response<Bytes> {
     json(StatusCode::OK, &json!({"utc": rfc3339(now.utc)}))
@@ -28,7 +30,7 @@ pub(super) fn advance(
         Ok(Value::Object(body)) if body.len() == 1 => body
             .get("advance")
             .and_then(Value::as_str)
-            .and_then(duration)
+            .and_then(crate::duration::parse)
             .ok_or_else(|| Problem::bad_request(FORM))?,
         _ => return Err(Problem::bad_request(FORM)),
     };
@@ -46,28 +48,59 @@ pub(super) fn complaints(world: &World) -> Response<Bytes> {
     json(StatusCode::OK, &body)
 }
 
+/// `POST /sim/faults {"fault":"drop@3","session":"…"}`: without a session it is for all.
+pub(super) fn arm(world: &mut World, request: &Request<Bytes>) -> Result<Response<Bytes>, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        fault: String,
+        session: Option<String>,
+    }
+    let body: Body = serde_json::from_slice(request.body()).map_err(|_| {
+        Problem::bad_request(r#"The body has to be {"fault":"drop@3"}, with "session" for one session only."#)
+    })?;
+    let session = body.session.as_deref();
+    if session.is_some_and(|token| token.len() > LONGEST_TOKEN) {
+        return Err(Problem::bad_request(
+            "The session is no token: it has more than 256 bytes.",
+        ));
+    }
+    let fault: Fault = body.fault.parse().map_err(refuse_fault)?;
+    let id = world.arm(fault, session).map_err(refuse_fault)?;
+    Ok(json(StatusCode::OK, &json!({"id": id})))
+}
+
+/// `DELETE /sim/faults` takes back all, `?id=3` one.
+pub(super) fn disarm(world: &mut World, request: &Request<Bytes>) -> Result<Response<Bytes>, Problem> {
+    let id = parameter(request.uri().query().unwrap_or_default(), "id")
+        .map(|id| id.parse())
+        .transpose()
+        .map_err(|_| Problem::bad_request("The id is no number: GET /sim/faults lists them."))?;
+    Ok(json(StatusCode::OK, &json!({"removed": world.disarm(id)})))
+}
+
+pub(super) fn faults(world: &World) -> Response<Bytes> {
+    let body = json!({
+        "seed": world.seed(),
+        "faults": world.faults(),
+        "happened": world.counters().faults,
+    });
+    json(StatusCode::OK, &body)
+}
+
+fn refuse_fault(error: FaultError) -> Problem {
+    Problem::bad_request(error.to_string())
+}
+
 pub(super) fn state(world: &World, now: Now) -> Response<Bytes> {
     let body = json!({"utc": rfc3339(now.utc), "counters": world.counters()});
     json(StatusCode::OK, &body)
 }
 
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    let seconds = match unit {
-        "ms" => return Some(Duration::from_millis(number)),
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.checked_mul(seconds).map(Duration::from_secs)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::world::tests::{get, now, send, world};
 

@@ -131,6 +131,20 @@ impl Problem {
         )
     }
 
+    /// A fault that was asked for, with Genesys' code for its status where there is one.
+    pub(crate) fn simulated(status: StatusCode) -> Self {
+        let code = match status {
+            StatusCode::BAD_REQUEST => "bad.request",
+            StatusCode::FORBIDDEN => "not.authorized",
+            StatusCode::NOT_FOUND => "not.found",
+            StatusCode::INTERNAL_SERVER_ERROR => "internal.server.error",
+            StatusCode::SERVICE_UNAVAILABLE => "service.unavailable",
+            StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => "request.timeout",
+            _ => "simulated.fault",
+        };
+        Self::new(status, code, "The simulator was asked for this fault.")
+    }
+
     pub(crate) fn response(&self, context_id: &str) -> Response<Bytes> {
         let mut body = json!({
             "message": self.message,

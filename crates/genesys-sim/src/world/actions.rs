@@ -21,9 +21,12 @@ const BUTTON_TYPES: [&str; 5] = ["Button", "DatePicker", "Form", "ListPicker", "
 impl World {
     pub(super) fn act(&mut self, socket: SocketId, text: &str, now: Now) {
         let request = Request::parse(text);
-        let done = self
-            .admit(socket, now)
-            .and_then(|()| self.perform(socket, request.as_ref(), now));
+        let done = match self.spares(socket, (text, request.as_ref()), now) {
+            Ok(false) => return,
+            spared => spared
+                .and_then(|_| self.admit(socket, now))
+                .and_then(|()| self.perform(socket, request.as_ref(), now)),
+        };
         if let Err(refusal) = done {
             if matches!(refusal, Refusal::TooMany(..)) {
                 self.counters.rate_limited += 1;
@@ -244,7 +247,8 @@ impl World {
         self.counters.guest_messages += 1;
         self.tell(socket, key, request, kind, sent, now);
         let said = text.filter(|text| !text.is_empty()).or(label).unwrap_or_default();
-        self.prompt_agent(key, said, now.instant);
+        self.choose_agent(key, [fields, message], now.instant);
+        self.prompt_agent(key, said, content, now.instant);
         Ok(())
     }
 
@@ -278,6 +282,8 @@ impl World {
             "Join" => {
                 self.check_message_rate(key, now)?;
                 self.tell(socket, key, request, Kind::Event, sent, now);
+                self.choose_agent(key, [request.fields(), message], now.instant);
+                self.hear_join(key, now.instant);
                 Ok(())
             }
             "Clear" if !self.rules.conversation_clear => Err(Refusal::NO_CLEAR),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 use crate::world::frame::{self, Refusal};
+use crate::world::history::{Kind, Message};
 use crate::world::session::SessionKey;
 use crate::world::timers::TimerKey;
 
@@ -125,6 +126,7 @@ impl World {
         let failure = match body.len() as u64 {
             0 => Some((4102, "File is empty")),
             length if length != announced => Some((4002, "File size differs from the announced one")),
+            _ if self.upload_fails(key) => Some((4100, "File was not stored: a simulated fault")),
             _ => None,
         };
         if let Some((code, message)) = failure {
@@ -178,7 +180,6 @@ impl World {
 
     /// Sends a file as the agent, with what the agent says to it. Returns `false`, and sends nothing, if it is empty
     /// or there is no room for it.
-    #[allow(dead_code, reason = "for the scripts of agents")]
     pub(crate) fn agent_attachment(
         &mut self,
         key: SessionKey,
@@ -205,9 +206,9 @@ impl World {
             return false;
         };
         let time = session.stamp(now.utc);
-        let name = &self.rules.agent_name;
-        let message =
-            crate::world::history::Message::agent_content(&mut self.seed, name, text, content, time);
+        let name = session.agent.name(&self.rules.agent_name);
+        let message = Message::agent_content(&mut self.seed, name, Kind::Text, text, content, time);
+        let message = message.by(session.agent.is_bot());
         self.deliver(key, message, now);
         true
     }

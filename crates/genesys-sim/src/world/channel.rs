@@ -267,6 +267,7 @@ impl World {
                     self.outputs.push_back(Output::Frame {
                         socket,
                         text: frame.to_string(),
+                        fragments: 1,
                     });
                 }
             }

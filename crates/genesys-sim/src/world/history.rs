@@ -1,6 +1,7 @@
 //! Messages: as frames, and as the history keeps them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use genesys_api::rfc3339;
 use serde::Serialize;
@@ -40,6 +41,7 @@ pub(crate) enum Kind {
 enum Author {
     Agent {
         nickname: String,
+        bot: bool,
     },
     Guest {
         message_id: String,
@@ -98,24 +100,36 @@ impl Message {
         }
     }
 
-    #[allow(dead_code, reason = "for the scripts of agents")]
+    /// A text, if any, with something to press, choose or fetch.
     pub(crate) fn agent_content(
         seed: &mut Seed,
         name: &str,
+        kind: Kind,
         text: Option<String>,
         content: Vec<Value>,
         time: OffsetDateTime,
     ) -> Self {
+        let metadata = BTreeMap::from([("correlationId".to_owned(), seed.uuid().to_string())]);
         Self {
             text,
             content,
-            ..Self::agent_text(seed, name, String::new(), time)
+            metadata,
+            ..Self::agent(seed, name, kind, time)
         }
     }
 
-    pub(crate) fn agent_typing(seed: &mut Seed, name: &str, time: OffsetDateTime) -> Self {
+    /// The same from a bot, or from a person.
+    pub(crate) fn by(mut self, is_bot: bool) -> Self {
+        if let Author::Agent { bot, .. } = &mut self.author {
+            *bot = is_bot;
+        }
+        self
+    }
+
+    pub(crate) fn agent_typing(seed: &mut Seed, name: &str, time: OffsetDateTime, shown: Duration) -> Self {
+        let shown = u64::try_from(shown.as_millis()).unwrap_or(u64::MAX);
         Self {
-            events: vec![json!({"eventType": "Typing", "typing": {"type": "On", "duration": 5000}})],
+            events: vec![json!({"eventType": "Typing", "typing": {"type": "On", "duration": shown}})],
             ..Self::agent(seed, name, Kind::Event, time)
         }
     }
@@ -135,6 +149,7 @@ impl Message {
             kind,
             author: Author::Agent {
                 nickname: name.to_owned(),
+                bot: false,
             },
             text: None,
             content: Vec::new(),
@@ -147,7 +162,7 @@ impl Message {
     /// The frame that tells of it. The sender's own carries the tracing id.
     pub(crate) fn frame(&self, tracing_id: Option<&str>) -> String {
         let (direction, channel, entity) = match &self.author {
-            Author::Agent { nickname } => (
+            Author::Agent { nickname, bot } => (
                 "Outbound",
                 Channel {
                     message_id: None,
@@ -156,7 +171,7 @@ impl Message {
                     kind: Some("Private"),
                     time: rfc3339(self.time),
                 },
-                Some("Human"),
+                Some(entity_of(*bot)),
             ),
             Author::Guest { message_id, from } => (
                 "Inbound",
@@ -190,9 +205,12 @@ impl Message {
     /// The entity that history shows.
     fn entity(&self) -> Body<'_> {
         let (direction, message_id, from, entity) = match &self.author {
-            Author::Agent { nickname } => {
-                ("Outbound", &self.id, json!({"nickname": nickname}), Some("Human"))
-            }
+            Author::Agent { nickname, bot } => (
+                "Outbound",
+                &self.id,
+                json!({"nickname": nickname}),
+                Some(entity_of(*bot)),
+            ),
             Author::Guest { message_id, from } => (
                 "Inbound",
                 message_id,
@@ -218,6 +236,10 @@ impl Message {
             originating_entity: entity,
         }
     }
+}
+
+fn entity_of(bot: bool) -> &'static str {
+    if bot { "Bot" } else { "Human" }
 }
 
 #[derive(Serialize)]

@@ -21,6 +21,16 @@ impl Seed {
         }
     }
 
+    /// Draws apart from the seed itself, so that neither moves the other.
+    pub(crate) fn branch(seed: &[u8; 32], label: &str) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, seed);
+        let tag = hmac::sign(&key, label.as_bytes());
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, tag.as_ref()),
+            drawn: 0,
+        }
+    }
+
     pub(crate) fn bytes(&mut self) -> [u8; 32] {
         self.drawn += 1;
         let tag = hmac::sign(&self.key, &self.drawn.to_be_bytes());
@@ -44,6 +54,11 @@ impl Seed {
     pub(crate) fn secret(&mut self) -> String {
         URL_SAFE_NO_PAD.encode(self.bytes())
     }
+}
+
+/// 64 hexadecimal digits.
+pub(crate) fn text(seed: &[u8; 32]) -> String {
+    seed.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Debug for Seed {

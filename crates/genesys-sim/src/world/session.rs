@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::config::{AttachmentRules, User};
+use crate::world::agent::Performer;
 use crate::world::frame::{self, Refusal};
 use crate::world::history::{History, Message};
 use crate::world::limits::Window;
@@ -41,8 +42,7 @@ pub(crate) struct Session {
     pub(super) histories: Window,
     /// What the agent has in mind.
     pub(super) turns: Vec<TimerKey>,
-    /// How often the agent answered.
-    pub(super) spoken: usize,
+    pub(super) agent: Performer,
     configures: Window,
     ends: OffsetDateTime,
     expiry: TimerKey,
@@ -143,7 +143,7 @@ impl World {
             messages: Window::default(),
             histories: Window::default(),
             turns: Vec::new(),
-            spoken: 0,
+            agent: Performer::new(&self.agents[0]),
             configures: Window::default(),
             ends: now.utc,
             expiry: self.timers.set(now.instant, Timer::Expiry(key)),
@@ -165,10 +165,10 @@ impl World {
             session.conversation = conversation;
             session.participant = participant;
             session.read_only = false;
-            session.spoken = 0;
             session.history.clear();
         }
         self.slide(key, now);
+        self.greet(key, now.instant);
     }
 
     fn attach(&mut self, socket: SocketId, key: SessionKey) {
@@ -259,6 +259,14 @@ impl World {
                 socket.binding = Binding::Expired(session.token.clone());
             }
         }
+    }
+
+    /// Before its time.
+    pub(super) fn expire_now(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get(&key) {
+            self.timers.cancel(session.expiry);
+        }
+        self.expire(key);
     }
 
     /// Ends a session for all: its history is lost, its sockets are told and closed.

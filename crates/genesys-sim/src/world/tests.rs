@@ -1,8 +1,10 @@
 //! The rules of the world, each by a virtual clock.
 
 mod age;
+mod agents;
 mod attachment;
 mod conversation;
+mod faults;
 mod golden;
 mod hardening;
 mod lifetime;
@@ -148,9 +150,11 @@ impl Stage {
     fn seen(&mut self) -> Vec<(SocketId, Seen)> {
         std::iter::from_fn(|| self.world.poll_output())
             .map(|output| match output {
-                Output::Frame { socket, text } => (socket, Seen::Frame(serde_json::from_str(&text).unwrap())),
+                Output::Frame { socket, text, .. } => {
+                    (socket, Seen::Frame(serde_json::from_str(&text).unwrap()))
+                }
                 Output::Close { socket, code, .. } => (socket, Seen::Closed(code)),
-                Output::Advance(_) => panic!("no frame moves the clock"),
+                other => panic!("{other:?} comes of faults only"),
             })
             .collect()
     }

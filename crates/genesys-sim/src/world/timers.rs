@@ -15,6 +15,8 @@ pub enum Reason {
     AgentTurn,
     /// A notification channel ends, or is about to.
     ChannelExpiry,
+    /// A fault held something back until now.
+    Fault,
     /// A notification channel's socket is told that it lives.
     Heartbeat,
     /// A session's time is over.
@@ -28,6 +30,7 @@ pub enum Reason {
 #[derive(Clone, Debug)]
 pub(crate) enum Timer {
     Expiry(SessionKey),
+    Release(SocketId),
     Turn(SessionKey, Turn),
     Age(SocketId),
     ChannelEnd(u64),
@@ -71,6 +74,7 @@ impl Timers {
         let (key, timer) = self.queue.first_key_value()?;
         let reason = match timer {
             Timer::Expiry(_) => Reason::SessionExpiry,
+            Timer::Release(_) => Reason::Fault,
             Timer::Turn(..) => Reason::AgentTurn,
             Timer::Age(_) | Timer::Idle(_) => Reason::SocketAge,
             Timer::ChannelEnd(_) | Timer::ChannelWarning(_) => Reason::ChannelExpiry,

@@ -373,7 +373,7 @@ fn an_agent_speaks_by_script_and_after_a_while() {
     }
     stage.seen();
     stage.pass(Duration::from_secs(2));
-    assert_eq!(stage.seen().len(), 63, "an agent's patience is bounded");
+    assert_eq!(stage.seen().len(), 64, "an agent's patience is bounded");
 }
 
 #[test]

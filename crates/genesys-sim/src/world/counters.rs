@@ -1,0 +1,44 @@
+//! What is counted.
+
+use serde::Serialize;
+
+use crate::world::Injected;
+
+/// What happened since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Counters {
+    /// Handshakes accepted.
+    pub connections: u64,
+    /// Handshakes refused, for their origin or a limit.
+    pub refused: u64,
+    /// Sockets open now.
+    pub open: u64,
+    /// Conversations begun.
+    pub sessions: u64,
+    /// Sessions alive now.
+    pub alive: u64,
+    /// Sessions that ended by time.
+    pub expired: u64,
+    /// Sockets that a fourth one of their session put out.
+    pub evicted: u64,
+    /// Messages of guests, events not counted.
+    pub guest_messages: u64,
+    /// Messages and departures of agents.
+    pub agent_messages: u64,
+    /// Of these, those that no socket was open to receive.
+    pub undelivered: u64,
+    /// Frames and requests over a rate limit.
+    pub rate_limited: u64,
+    /// Access tokens issued to the API client.
+    pub tokens: u64,
+    /// Pages of history read.
+    pub histories: u64,
+    /// Files uploaded by guests.
+    pub uploads: u64,
+    /// Events pushed to notification channels.
+    pub notifications: u64,
+    /// Faults that happened.
+    pub faults: Injected,
+}

@@ -1,0 +1,538 @@
+//! A fault as text: what goes wrong, how often, and when.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::error::FaultError;
+use crate::duration;
+
+/// Longest text of a fault, in bytes.
+pub(super) const LONGEST: usize = 256;
+
+/// Longest time that a fault may take.
+const LONGEST_TIME: Duration = Duration::from_secs(3_600);
+
+/// Furthest that a fault may move the clock: ten years.
+const FURTHEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Most fragments of a frame.
+const MOST_FRAGMENTS: u16 = 100;
+
+/// Most times that a fault may be asked to happen, and furthest that it may wait for.
+pub(super) const MOST_TIMES: u32 = 1_000_000;
+
+/// Something that goes wrong, as text: `KIND[:ARGUMENT][:xN|:always][@N|@inN][~P%]`.
+///
+/// | text | what happens |
+/// |---|---|
+/// | `drop`, `drop:CODE`, `drop:abrupt` | the socket is closed in place of the frame: 1001, another code, or without a close frame |
+/// | `hang`, `hang:10s` | the socket neither sends nor reads nor answers pings, for ever or for a while |
+/// | `delay:2s` | a frame comes late, and those after it no earlier |
+/// | `reorder` | a frame comes after the next one, or a second late if there is none |
+/// | `duplicate` | a frame comes twice |
+/// | `fragment:3` | a frame comes in three fragments (RFC 6455, 5.4), cut anywhere, also within a character |
+/// | `unknown-class` | a frame of a class that nobody knows comes first |
+/// | `unknown-fields` | a frame has fields that nobody knows |
+/// | `evict` | the socket is told `ConnectionClosedEvent` after the frame, and closed with 1000 |
+/// | `clock:+14m` | the simulator's clock jumps |
+/// | `throttle`, `throttle:9s` | a guest's frame is refused with 429, `retryAfter` 3 s or as given |
+/// | `rest:503`, `rest:503:/oauth` | a REST request is refused, or only one whose path begins so |
+/// | `slow-handshake:3s` | a WebSocket handshake is answered late |
+/// | `refuse-handshake`, `refuse-handshake:503` | a handshake is refused: 403, or as given |
+/// | `expired-jwt` | a JWT counts as expired where it is used next |
+/// | `upload-failure` | an attachment's upload fails after its bytes have come |
+///
+/// A fault happens once, at the next frame, request, handshake or JWT that it fits; `:x5` makes it five times in a
+/// row, `:always` each time. `@3` waits for the third. `~10%` leaves each time to chance, by the world's seed, and
+/// goes on until `:xN` of them have happened. Frames are those to the guest; `@in3` is the third *from* the guest,
+/// for `drop`, `hang`, `evict` and `clock`, and it is lost with a `drop`.
+///
+/// Times last at most an hour, a clock's jump at most ten years, `N` is at most a million.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    pub(super) effect: Effect,
+    pub(super) times: Times,
+    /// Counted from one.
+    pub(super) from: u32,
+    pub(super) inward: bool,
+    pub(super) percent: Option<u8>,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Effect {
+    Clock(Duration),
+    Delay(Duration),
+    Drop(Cut),
+    Duplicate,
+    Evict,
+    ExpiredJwt,
+    Fragment(u16),
+    Hang(Option<Duration>),
+    RefuseHandshake(StatusCode),
+    Reorder,
+    Rest(StatusCode, Option<String>),
+    SlowHandshake(Duration),
+    Throttle(Duration),
+    UnknownClass,
+    UnknownFields,
+    UploadFailure,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Cut {
+    Abrupt,
+    Close(u16),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Times {
+    Always,
+    Most(u32),
+}
+
+/// Where a fault strikes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Site {
+    FrameFromGuest,
+    FrameToGuest,
+    Handshake,
+    Jwt,
+    Rest,
+    Upload,
+}
+
+/// Kinds of fault.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// `clock`
+    Clock,
+    /// `delay`
+    Delay,
+    /// `drop`
+    Drop,
+    /// `duplicate`
+    Duplicate,
+    /// `evict`
+    Evict,
+    /// `expired-jwt`
+    ExpiredJwt,
+    /// `fragment`
+    Fragment,
+    /// `hang`
+    Hang,
+    /// `refuse-handshake`
+    RefuseHandshake,
+    /// `reorder`
+    Reorder,
+    /// `rest`
+    Rest,
+    /// `slow-handshake`
+    SlowHandshake,
+    /// `throttle`
+    Throttle,
+    /// `unknown-class`
+    UnknownClass,
+    /// `unknown-fields`
+    UnknownFields,
+    /// `upload-failure`
+    UploadFailure,
+}
+
+impl FaultKind {
+    /// Every kind, by name.
+    pub const ALL: [Self; 16] = [
+        Self::Clock,
+        Self::Delay,
+        Self::Drop,
+        Self::Duplicate,
+        Self::Evict,
+        Self::ExpiredJwt,
+        Self::Fragment,
+        Self::Hang,
+        Self::RefuseHandshake,
+        Self::Reorder,
+        Self::Rest,
+        Self::SlowHandshake,
+        Self::Throttle,
+        Self::UnknownClass,
+        Self::UnknownFields,
+        Self::UploadFailure,
+    ];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Clock => "clock",
+            Self::Delay => "delay",
+            Self::Drop => "drop",
+            Self::Duplicate => "duplicate",
+            Self::Evict => "evict",
+            Self::ExpiredJwt => "expired-jwt",
+            Self::Fragment => "fragment",
+            Self::Hang => "hang",
+            Self::RefuseHandshake => "refuse-handshake",
+            Self::Reorder => "reorder",
+            Self::Rest => "rest",
+            Self::SlowHandshake => "slow-handshake",
+            Self::Throttle => "throttle",
+            Self::UnknownClass => "unknown-class",
+            Self::UnknownFields => "unknown-fields",
+            Self::UploadFailure => "upload-failure",
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Fault {
+    /// What kind it is.
+    #[must_use]
+    pub fn kind(&self) -> FaultKind {
+        match self.effect {
+            Effect::Clock(_) => FaultKind::Clock,
+            Effect::Delay(_) => FaultKind::Delay,
+            Effect::Drop(_) => FaultKind::Drop,
+            Effect::Duplicate => FaultKind::Duplicate,
+            Effect::Evict => FaultKind::Evict,
+            Effect::ExpiredJwt => FaultKind::ExpiredJwt,
+            Effect::Fragment(_) => FaultKind::Fragment,
+            Effect::Hang(_) => FaultKind::Hang,
+            Effect::RefuseHandshake(_) => FaultKind::RefuseHandshake,
+            Effect::Reorder => FaultKind::Reorder,
+            Effect::Rest(..) => FaultKind::Rest,
+            Effect::SlowHandshake(_) => FaultKind::SlowHandshake,
+            Effect::Throttle(_) => FaultKind::Throttle,
+            Effect::UnknownClass => FaultKind::UnknownClass,
+            Effect::UnknownFields => FaultKind::UnknownFields,
+            Effect::UploadFailure => FaultKind::UploadFailure,
+        }
+    }
+
+    pub(super) fn site(&self) -> Site {
+        match self.effect {
+            Effect::Throttle(_) => Site::FrameFromGuest,
+            _ if self.inward => Site::FrameFromGuest,
+            Effect::ExpiredJwt => Site::Jwt,
+            Effect::RefuseHandshake(_) | Effect::SlowHandshake(_) => Site::Handshake,
+            Effect::Rest(..) => Site::Rest,
+            Effect::UploadFailure => Site::Upload,
+            Effect::Clock(_)
+            | Effect::Delay(_)
+            | Effect::Drop(_)
+            | Effect::Duplicate
+            | Effect::Evict
+            | Effect::Fragment(_)
+            | Effect::Hang(_)
+            | Effect::Reorder
+            | Effect::UnknownClass
+            | Effect::UnknownFields => Site::FrameToGuest,
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = FaultError;
+
+    fn from_str(text: &str) -> Result<Self, FaultError> {
+        if text.len() > LONGEST {
+            return Err(FaultError::Length { bytes: text.len() });
+        }
+        let (text, percent) = match text.split_once('~') {
+            Some((text, chance)) => (text, Some(percentage(chance)?)),
+            None => (text, None),
+        };
+        let (text, inward, from) = match text.split_once('@') {
+            Some((text, at)) => match at.strip_prefix("in") {
+                Some(number) => (text, true, times(number, at)?),
+                None => (text, false, times(at, at)?),
+            },
+            None => (text, false, 1),
+        };
+        let mut parts: Vec<_> = text.split(':').collect();
+        let bound = match parts.last() {
+            Some(&"always") => Some(Times::Always),
+            Some(last) => match last.strip_prefix('x') {
+                Some(number) if parts.len() > 1 => Some(Times::Most(times(number, last)?)),
+                _ => None,
+            },
+            None => None,
+        };
+        if bound.is_some() {
+            parts.pop();
+        }
+        let kind = parts.first().copied().unwrap_or_default();
+        let kind = FaultKind::ALL
+            .into_iter()
+            .find(|it| it.name() == kind)
+            .ok_or_else(|| FaultError::Kind {
+                found: kind.to_owned(),
+            })?;
+        let argument = (parts.len() > 1).then(|| parts[1..].join(":"));
+        let fault = Self {
+            effect: effect(kind, argument.as_deref())?,
+            times: bound.unwrap_or(if percent.is_some() {
+                Times::Always
+            } else {
+                Times::Most(1)
+            }),
+            from,
+            inward,
+            percent,
+        };
+        let strikes_inward = matches!(
+            fault.effect,
+            Effect::Clock(_) | Effect::Drop(_) | Effect::Evict | Effect::Hang(_) | Effect::Throttle(_)
+        );
+        if inward && !strikes_inward {
+            return Err(FaultError::Inward { kind: kind.name() });
+        }
+        Ok(fault)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind().name())?;
+        match &self.effect {
+            Effect::Clock(by) => write!(f, ":+{}", duration::write(*by))?,
+            Effect::Delay(time) | Effect::SlowHandshake(time) | Effect::Throttle(time) => {
+                write!(f, ":{}", duration::write(*time))?;
+            }
+            Effect::Drop(Cut::Abrupt) => f.write_str(":abrupt")?,
+            Effect::Drop(Cut::Close(code)) => write!(f, ":{code}")?,
+            Effect::Fragment(parts) => write!(f, ":{parts}")?,
+            Effect::Hang(Some(time)) => write!(f, ":{}", duration::write(*time))?,
+            Effect::RefuseHandshake(status) | Effect::Rest(status, None) => {
+                write!(f, ":{}", status.as_u16())?
+            }
+            Effect::Rest(status, Some(path)) => write!(f, ":{}:{path}", status.as_u16())?,
+            Effect::Duplicate
+            | Effect::Evict
+            | Effect::ExpiredJwt
+            | Effect::Hang(None)
+            | Effect::Reorder
+            | Effect::UnknownClass
+            | Effect::UnknownFields
+            | Effect::UploadFailure => {}
+        }
+        match self.times {
+            Times::Always => f.write_str(":always")?,
+            Times::Most(times) => write!(f, ":x{times}")?,
+        }
+        if self.inward {
+            write!(f, "@in{}", self.from)?;
+        } else {
+            write!(f, "@{}", self.from)?;
+        }
+        match self.percent {
+            Some(percent) => write!(f, "~{percent}%"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn effect(kind: FaultKind, argument: Option<&str>) -> Result<Effect, FaultError> {
+    const NOTHING: &str = "no argument";
+    const TIME: &str = "a time of at most an hour: a whole number of ms, s or m, such as 1500ms";
+    const STATUS: &str = "an HTTP status from 400 to 599";
+    let wrong = |expected| match argument {
+        Some(found) => FaultError::Argument {
+            kind: kind.name(),
+            found: found.to_owned(),
+            expected,
+        },
+        None => FaultError::Incomplete {
+            kind: kind.name(),
+            expected,
+        },
+    };
+    let time = || {
+        argument
+            .and_then(duration::parse)
+            .filter(|time| !time.is_zero() && *time <= LONGEST_TIME)
+            .ok_or_else(|| wrong(TIME))
+    };
+    let bare = |effect| {
+        if argument.is_none() {
+            Ok(effect)
+        } else {
+            Err(wrong(NOTHING))
+        }
+    };
+    match kind {
+        FaultKind::Clock => argument
+            .and_then(|text| duration::parse(text.strip_prefix('+')?))
+            .filter(|by| *by <= FURTHEST)
+            .map(Effect::Clock)
+            .ok_or_else(|| wrong("a time of at most ten years with a plus, such as +14m")),
+        FaultKind::Delay => time().map(Effect::Delay),
+        FaultKind::Drop => match argument {
+            None => Ok(Effect::Drop(Cut::Close(1001))),
+            Some("abrupt") => Ok(Effect::Drop(Cut::Abrupt)),
+            Some(code) => code
+                .parse()
+                .ok()
+                .filter(|code| matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999))
+                .map(|code| Effect::Drop(Cut::Close(code)))
+                .ok_or_else(|| wrong("abrupt, or a close code that may be sent (RFC 6455, 7.4)")),
+        },
+        FaultKind::Duplicate => bare(Effect::Duplicate),
+        FaultKind::Evict => bare(Effect::Evict),
+        FaultKind::ExpiredJwt => bare(Effect::ExpiredJwt),
+        FaultKind::Fragment => argument
+            .and_then(|text| text.parse().ok())
+            .filter(|parts| (2..=MOST_FRAGMENTS).contains(parts))
+            .map(Effect::Fragment)
+            .ok_or_else(|| wrong("a number of fragments from 2 to 100")),
+        FaultKind::Hang if argument.is_none() => Ok(Effect::Hang(None)),
+        FaultKind::Hang => time().map(|time| Effect::Hang(Some(time))),
+        FaultKind::RefuseHandshake => status(argument.unwrap_or("403"))
+            .map(Effect::RefuseHandshake)
+            .ok_or_else(|| wrong(STATUS)),
+        FaultKind::Reorder => bare(Effect::Reorder),
+        FaultKind::Rest => {
+            let (code, path) = match argument.and_then(|text| text.split_once(':')) {
+                Some((code, path)) => (Some(code), Some(path)),
+                None => (argument, None),
+            };
+            code.and_then(status)
+                .filter(|_| path.is_none_or(|path| path.starts_with('/')))
+                .map(|status| Effect::Rest(status, path.map(str::to_owned)))
+                .ok_or_else(|| {
+                    wrong("an HTTP status from 400 to 599, and perhaps the beginning of a path: 503:/oauth")
+                })
+        }
+        FaultKind::SlowHandshake => time().map(Effect::SlowHandshake),
+        FaultKind::Throttle if argument.is_none() => Ok(Effect::Throttle(Duration::from_secs(3))),
+        FaultKind::Throttle => time().map(Effect::Throttle),
+        FaultKind::UnknownClass => bare(Effect::UnknownClass),
+        FaultKind::UnknownFields => bare(Effect::UnknownFields),
+        FaultKind::UploadFailure => bare(Effect::UploadFailure),
+    }
+}
+
+fn status(text: &str) -> Option<StatusCode> {
+    let status = text.parse().ok()?;
+    StatusCode::from_u16(status)
+        .ok()
+        .filter(|_| (400..600).contains(&status))
+}
+
+fn percentage(text: &str) -> Result<u8, FaultError> {
+    text.strip_suffix('%')
+        .and_then(|number| number.parse().ok())
+        .filter(|percent| (1..=100).contains(percent))
+        .ok_or_else(|| FaultError::Chance {
+            found: text.to_owned(),
+        })
+}
+
+fn times(number: &str, found: &str) -> Result<u32, FaultError> {
+    number
+        .parse()
+        .ok()
+        .filter(|times| (1..=MOST_TIMES).contains(times))
+        .ok_or_else(|| FaultError::Times {
+            found: found.to_owned(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_fault_can_be_written_in_full_and_short() {
+        for (short, full) in [
+            ("drop", "drop:1001:x1@1"),
+            ("drop:1011", "drop:1011:x1@1"),
+            ("drop:abrupt@3", "drop:abrupt:x1@3"),
+            ("drop@in2", "drop:1001:x1@in2"),
+            ("hang", "hang:x1@1"),
+            ("hang:10s", "hang:10s:x1@1"),
+            ("delay:2s~10%", "delay:2s:always@1~10%"),
+            ("reorder:x2~50%", "reorder:x2@1~50%"),
+            ("duplicate:always", "duplicate:always@1"),
+            ("fragment:3", "fragment:3:x1@1"),
+            ("unknown-class", "unknown-class:x1@1"),
+            ("unknown-fields", "unknown-fields:x1@1"),
+            ("throttle:x5", "throttle:3s:x5@1"),
+            ("throttle:9s", "throttle:9s:x1@1"),
+            ("rest:503:x3", "rest:503:x3@1"),
+            ("rest:401:/oauth", "rest:401:/oauth:x1@1"),
+            ("slow-handshake:3s", "slow-handshake:3s:x1@1"),
+            ("refuse-handshake", "refuse-handshake:403:x1@1"),
+            ("expired-jwt", "expired-jwt:x1@1"),
+            ("upload-failure", "upload-failure:x1@1"),
+            ("evict", "evict:x1@1"),
+            ("clock:+14m@2", "clock:+14m:x1@2"),
+        ] {
+            let fault: Fault = short.parse().unwrap();
+            assert_eq!(fault.to_string(), full);
+            assert_eq!(full.parse(), Ok(fault));
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_fault_is_told_why() {
+        for (text, why) in [
+            (
+                "explode",
+                r#""explode" is no fault: use one of clock, delay, drop, "#,
+            ),
+            ("", r#""" is no fault"#),
+            (
+                "delay",
+                r#"the fault "delay" needs an argument: a time of at most an hour"#,
+            ),
+            ("delay:2", r#"the fault "delay" cannot take "2": it takes a time"#),
+            ("delay:2h", r#"the fault "delay" cannot take "2h""#),
+            (
+                "drop:1005",
+                r#"the fault "drop" cannot take "1005": it takes abrupt, or a close code"#,
+            ),
+            (
+                "duplicate:2",
+                r#"the fault "duplicate" cannot take "2": it takes no argument"#,
+            ),
+            ("fragment:1", r#"it takes a number of fragments from 2 to 100"#),
+            ("rest:200", "it takes an HTTP status from 400 to 599"),
+            ("rest:503:oauth", "the beginning of a path"),
+            ("clock:14m", "with a plus, such as +14m"),
+            ("drop:x0", r#""x0" is no whole number from 1 to 1000000"#),
+            ("drop@0", r#""0" is no whole number"#),
+            ("drop@in", r#""in" is no whole number"#),
+            ("drop~101%", r#"the chance "101%" is no whole percentage"#),
+            ("drop~10", r#"the chance "10" is no whole percentage"#),
+            ("delay:2s@in1", "does not wait for a frame from the guest"),
+        ] {
+            let error = text.parse::<Fault>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        assert_eq!(
+            "x".repeat(257).parse::<Fault>(),
+            Err(FaultError::Length { bytes: 257 })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "[a-z0-9:@~%x+/é-]{0,40}") {
+            if let Ok(fault) = text.parse::<Fault>() {
+                prop_assert_eq!(fault.to_string().parse(), Ok(fault));
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Faults as they look on a real socket.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where its own setup fails")]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use genesys_http::{Client, Tls};
+use genesys_sim::{Config, FaultKind, Simulator};
+use http::Request;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+const TOKEN: &str = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11";
+
+type Guest = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+async fn simulator() -> Simulator {
+    Simulator::start(Config::plain()).await.unwrap()
+}
+
+async fn connect(sim: &Simulator) -> Result<Guest, Error> {
+    let url = format!("{}?deploymentId={}", sim.websocket_url(), sim.deployment_id());
+    connect_async(url).await.map(|(guest, _)| guest)
+}
+
+async fn configured(sim: &Simulator) -> Guest {
+    let mut guest = connect(sim).await.unwrap();
+    let deployment = sim.deployment_id();
+    let configure = json!({"action": "configureSession", "token": TOKEN, "deploymentId": deployment});
+    guest.send(Message::text(configure.to_string())).await.unwrap();
+    assert_eq!(heard(&mut guest).await["class"], "SessionResponse");
+    guest
+}
+
+async fn say(guest: &mut Guest, text: &str) {
+    let frame = json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Text", "text": text}});
+    guest.send(Message::text(frame.to_string())).await.unwrap();
+}
+
+async fn heard(guest: &mut Guest) -> Value {
+    match guest.next().await.unwrap().unwrap() {
+        Message::Text(text) => serde_json::from_str(&text).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn call(request: http::request::Builder, body: Value) -> (u16, Value) {
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let request = request.body(Bytes::from(body)).unwrap();
+    let client = Client::builder(Tls::system().unwrap()).build();
+    let response = client.send(request).await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_slice(response.body()).unwrap())
+}
+
+async fn arm(sim: &Simulator, fault: &str) {
+    let post = Request::post(sim.host().uri("/sim/faults"));
+    let (status, body) = call(post, json!({"fault": fault})).await;
+    assert_eq!(status, 200, "{body}");
+}
+
+async fn happened(sim: &Simulator, kind: FaultKind) {
+    while sim.counters().faults.of(kind) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn fragments_are_fragments_on_the_wire() {
+    let sim = simulator().await;
+    let mut guest = configured(&sim).await;
+    arm(&sim, "fragment:3").await;
+    say(&mut guest, "först").await;
+    assert_eq!(
+        heard(&mut guest).await["body"]["text"],
+        "först",
+        "a client puts them together"
+    );
+    heard(&mut guest).await;
+    heard(&mut guest).await;
+
+    arm(&sim, "fragment:3").await;
+    say(&mut guest, "först").await;
+    let mut wire = guest.into_inner();
+    let mut heads = Vec::new();
+    let mut text = Vec::new();
+    while text.is_empty() || heads.last().is_some_and(|head| head & 0x80 == 0) {
+        heads.push(wire.read_u8().await.unwrap());
+        let length = match wire.read_u8().await.unwrap() {
+            126 => wire.read_u16().await.unwrap(),
+            short => short.into(),
+        };
+        let mut part = vec![0; length.into()];
+        wire.read_exact(&mut part).await.unwrap();
+        text.extend(part);
+    }
+    assert_eq!(heads, [0x01, 0x00, 0x80], "text, continuation, last continuation");
+    let echo: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(echo["body"]["text"], "först");
+}
+
+#[tokio::test]
+async fn an_abrupt_drop_has_no_close_frame() {
+    let sim = simulator().await;
+    let mut guest = configured(&sim).await;
+    arm(&sim, "drop:abrupt").await;
+    say(&mut guest, "hello").await;
+    match guest.next().await {
+        Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(sim.counters().faults.of(FaultKind::Drop), 1);
+}
+
+#[tokio::test]
+async fn a_hung_socket_answers_no_ping_until_its_time_is_over() {
+    let sim = simulator().await;
+    let mut guest = configured(&sim).await;
+    arm(&sim, "hang:1h").await;
+    say(&mut guest, "hello").await;
+    happened(&sim, FaultKind::Hang).await;
+    guest
+        .send(Message::Ping(Bytes::from_static(b"there?")))
+        .await
+        .unwrap();
+    arm(&sim, "rest:503").await;
+    assert!(guest.next().now_or_never().is_none());
+
+    sim.clock().advance(Duration::from_secs(3_600));
+    let mut got = Vec::new();
+    while got.len() < 4 {
+        got.push(guest.next().await.unwrap().unwrap());
+    }
+    assert_eq!(got.iter().filter(|message| message.is_pong()).count(), 1);
+    assert_eq!(got.iter().filter(|message| message.is_text()).count(), 3);
+}
+
+#[tokio::test]
+async fn a_guest_that_hangs_for_ever_is_let_go_when_the_simulator_stops() {
+    let sim = simulator().await;
+    let mut guest = configured(&sim).await;
+    arm(&sim, "hang").await;
+    say(&mut guest, "hello").await;
+    happened(&sim, FaultKind::Hang).await;
+    let (message, ()) = tokio::join!(guest.next(), sim.stop());
+    assert!(matches!(message, Some(Ok(Message::Close(Some(close)))) if close.code == 1001.into()));
+}
+
+#[tokio::test]
+async fn a_slow_handshake_takes_its_time_and_a_refused_one_is_refused() {
+    let sim = simulator().await;
+    arm(&sim, "slow-handshake:1h").await;
+    let (guest, ()) = tokio::join!(configured(&sim), async {
+        happened(&sim, FaultKind::SlowHandshake).await;
+        assert_eq!(sim.counters().sessions, 0);
+        sim.clock().advance(Duration::from_secs(3_600));
+    });
+    drop(guest);
+    arm(&sim, "refuse-handshake").await;
+    match connect(&sim).await {
+        Err(Error::Http(response)) => assert_eq!(response.status(), 403),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn faults_are_listed_taken_back_and_explained() {
+    let sim = simulator().await;
+    let faults = |request: http::request::Builder, body| call(request, body);
+    let at = |path: &str| sim.host().uri(path);
+    let body = json!({"fault": "drop:abrupt@3", "session": TOKEN});
+    let (_, first) = faults(Request::post(at("/sim/faults")), body).await;
+    let (_, second) = faults(Request::post(at("/sim/faults")), json!({"fault": "rest:503:x3"})).await;
+    assert_eq!((&first["id"], &second["id"]), (&json!(1), &json!(2)));
+
+    let (_, list) = faults(Request::get(at("/sim/faults")), Value::Null).await;
+    assert_eq!(
+        list["faults"],
+        json!([
+            {"id": 1, "fault": "drop:abrupt:x1@3", "session": "…1c11", "seen": 0, "happened": 0},
+            {"id": 2, "fault": "rest:503:x3@1", "session": null, "seen": 0, "happened": 0},
+        ])
+    );
+    let ready: Value = serde_json::from_str(&sim.ready_line(None)).unwrap();
+    assert_eq!(ready["seed"], list["seed"]);
+    assert_eq!(list["seed"].as_str().unwrap().len(), 64);
+
+    let (_, removed) = faults(Request::delete(at("/sim/faults?id=1")), Value::Null).await;
+    assert_eq!(removed["removed"], 1);
+    let (_, removed) = faults(Request::delete(at("/sim/faults")), Value::Null).await;
+    assert_eq!(removed["removed"], 1);
+
+    for (body, why) in [
+        (json!({"fault": "explode"}), "is no fault: use one of clock"),
+        (json!({"fault": "evict", "extra": 1}), "The body has to be"),
+        (
+            json!({"fault": "slow-handshake:1s", "session": TOKEN}),
+            "cannot be of one session",
+        ),
+    ] {
+        let (status, problem) = faults(Request::post(at("/sim/faults")), body).await;
+        assert_eq!(status, 400);
+        assert!(problem["message"].as_str().unwrap().contains(why), "{problem}");
+    }
+    let (status, _) = faults(Request::delete(at("/sim/faults?id=x")), Value::Null).await;
+    assert_eq!(status, 400);
+}
