@@ -32,7 +32,7 @@ enum Command {
     Chat(chat::Options),
     Demo(demo::Options),
     Serve(serve::Options),
-    Sim(sim::Options),
+    Sim(Box<sim::Options>),
     #[command(subcommand)]
     Audit(audit::Command),
 }
@@ -63,7 +63,7 @@ pub fn main() -> ExitCode {
             Command::Chat(options) => chat::run(options).await,
             Command::Demo(options) => demo::run(options).await,
             Command::Serve(options) => serve::run(options).await,
-            Command::Sim(options) => sim::run(options).await,
+            Command::Sim(options) => sim::run(*options).await,
             Command::Audit(command) => audit::run(command).await,
         }
     });

@@ -1,10 +1,14 @@
-//! `sim`: the simulator as a process of its own.
+//! `sim`: the simulator as a process of its own, and what may be asked of one that runs.
+
+mod control;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
-use genesys_sim::{Config, Simulator};
+use genesys_api::DeploymentId;
+use genesys_sim::{Agent, Config, Fault, Limits, Script, Simulator};
 
 use super::{Failure, Interrupt, say};
 
@@ -14,7 +18,10 @@ use super::{Failure, Interrupt, say};
 /// the WebSocket at /v1?deploymentId=…, the history at /api/v2/webmessaging/messages, and the simulator's own
 /// controls under /sim (POST /sim/clock {"advance":"14m"} moves its time). A scripted agent answers every message.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Options {
+    #[command(subcommand)]
+    control: Option<control::Command>,
     /// Plain HTTP and WS in place of TLS with a throw-away CA
     #[arg(long)]
     plain: bool,
@@ -27,9 +34,33 @@ pub(super) struct Options {
     /// Where to write the CA's certificate (PEM) when speaking TLS
     #[arg(long, default_value = "genesys-sim-ca.pem", value_name = "FILE")]
     ca: PathBuf,
+    /// A script of an agent (YAML); repeat it for several, among which a guest's custom attribute `agent` chooses
+    #[arg(long, value_name = "FILE")]
+    agent: Vec<PathBuf>,
+    /// Something that goes wrong, such as drop:abrupt@3, delay:2s~10% or rest:503:x3; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    fault: Vec<Fault>,
+    /// Up to 64 hexadecimal digits, to repeat a run; the ready line tells the one of each run
+    #[arg(long, value_name = "HEX", value_parser = seed)]
+    seed: Option<[u8; 32]>,
+    /// No rate limits
+    #[arg(long)]
+    no_limits: bool,
+    /// A domain whose pages may connect, subdomains included; may be repeated. Default: all
+    #[arg(long, value_name = "DOMAIN")]
+    allowed_domain: Vec<String>,
+    /// The id of the one deployment. Default: a random one
+    #[arg(long, value_name = "UUID")]
+    deployment: Option<DeploymentId>,
+    /// From the last message to the end of a session. Default: 72h, as Genesys'
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    session_duration: Option<Duration>,
 }
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
+    if let Some(command) = options.control {
+        return control::run(command).await;
+    }
     if !options.listen.ip().is_loopback() {
         return Err(Failure::usage(
             "the simulator listens on loopback only: its secrets are printed. Give 127.0.0.1:PORT",
@@ -41,6 +72,22 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         Config::default()
     };
     config.listen = options.listen;
+    config.seed = options.seed;
+    if !options.agent.is_empty() {
+        let scripts: Result<Vec<_>, _> = options.agent.iter().map(|path| script(path)).collect();
+        config.rules.agent = Agent::Scripts(scripts?);
+    }
+    config.rules.faults = options.fault;
+    if options.no_limits {
+        config.rules.limits = Limits::none();
+    }
+    if !options.allowed_domain.is_empty() {
+        config.rules.allowed_domains = Some(options.allowed_domain);
+    }
+    config.rules.deployment = options.deployment;
+    if let Some(duration) = options.session_duration {
+        config.rules.session_duration = duration;
+    }
     let mut interrupt = Interrupt::listen()?;
     let simulator = Simulator::start(config).await.map_err(Failure::failed)?;
     let ca = match simulator.ca_pem() {
@@ -66,4 +113,24 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     interrupt.came().await;
     simulator.stop().await;
     Ok(())
+}
+
+fn script(path: &Path) -> Result<Script, Failure> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("cannot read the agent {name}: {error}")))?;
+    Script::parse(&name.to_string(), &text).map_err(Failure::usage)
+}
+
+fn seed(text: &str) -> Result<[u8; 32], &'static str> {
+    const FORM: &str = "a seed has 1 to 64 hexadecimal digits";
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(FORM);
+    }
+    let padded = format!("{text:0>64}");
+    let mut seed = [0; 32];
+    for (index, byte) in seed.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&padded[2 * index..2 * index + 2], 16).map_err(|_| FORM)?;
+    }
+    Ok(seed)
 }

@@ -1,0 +1,100 @@
+//! What may be asked of a simulator that runs: move its clock, break something, look at it.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use genesys_api::Host;
+use genesys_http::{Client, Tls};
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+use super::super::{Failure, say};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Move the clock of a running simulator forward
+    Advance {
+        /// A whole number of ms, s, m, h or d, such as 20m
+        time: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Have something go wrong in a running simulator, such as drop:abrupt@3
+    Fault {
+        /// What goes wrong, and when
+        text: String,
+        /// The token of the one session that it is for. Default: all
+        #[arg(long, value_name = "TOKEN")]
+        session: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// List what no official client would have sent
+    Complaints(Target),
+    /// Count what happened
+    State(Target),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Target {
+    /// Where the simulator is
+    #[arg(long, default_value = "https://127.0.0.1:8082", value_name = "URL")]
+    at: Host,
+    /// The certificate (PEM) that the simulator wrote when it started with TLS
+    #[arg(long, default_value = "genesys-sim-ca.pem", value_name = "FILE")]
+    ca: PathBuf,
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    let (target, method, path, body) = match command {
+        Command::Advance { time, target } => (target, Method::POST, "/sim/clock", json!({"advance": time})),
+        Command::Fault {
+            text,
+            session,
+            target,
+        } => {
+            let mut body = json!({"fault": text});
+            if let Some(session) = session {
+                body["session"] = json!(session);
+            }
+            (target, Method::POST, "/sim/faults", body)
+        }
+        Command::Complaints(target) => (target, Method::GET, "/sim/complaints", Value::Null),
+        Command::State(target) => (target, Method::GET, "/sim/state", Value::Null),
+    };
+    let tls = if target.at.is_secure() {
+        let pem = std::fs::read(&target.ca).map_err(|error| {
+            Failure::usage(format!(
+                "cannot read the simulator's CA {}: {error}; give --ca FILE, or --at http://… if it is plain",
+                target.ca.display()
+            ))
+        })?;
+        Tls::only_ca(&pem)
+    } else {
+        Tls::system()
+    };
+    let client = Client::builder(tls.map_err(Failure::usage)?).build();
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let request = Request::builder()
+        .method(method)
+        .uri(target.at.uri(path))
+        .body(Bytes::from(body))
+        .map_err(Failure::failed)?;
+    let response = client.send(request).await.map_err(Failure::failed)?;
+    let answer = String::from_utf8_lossy(response.body());
+    if response.status().is_success() {
+        say(&answer);
+        return Ok(());
+    }
+    let problem: Value = serde_json::from_str(&answer).unwrap_or_default();
+    let message = problem["message"].as_str().unwrap_or("no reason was given");
+    Err(Failure::failed(format!(
+        "the simulator refused it with {}: {message}",
+        response.status()
+    )))
+}
