@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::Disconnect;
 use crate::script::{Card, Heard, Leave, On, Script, Step, Words};
 use crate::world::World;
-use crate::world::history::{Kind, Message};
+use crate::world::history::Message;
 use crate::world::request::Fields;
 use crate::world::session::SessionKey;
 use crate::world::timers::Timer;
@@ -260,7 +260,7 @@ impl World {
                 Message::agent_left(seed, &name, read_only, time)
             }
             _ if content.is_empty() => Message::agent_text(seed, &name, shortened(text), time),
-            _ => Message::agent_content(seed, &name, Kind::Structured, text, content, time),
+            _ => Message::agent_content(seed, &name, text, content, time),
         };
         self.deliver(key, message.by(bot), now);
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 use crate::world::frame::{self, Refusal};
-use crate::world::history::{Kind, Message};
+use crate::world::history::Message;
 use crate::world::session::SessionKey;
 use crate::world::timers::TimerKey;
 
@@ -126,7 +126,7 @@ impl World {
         let failure = match body.len() as u64 {
             0 => Some((4102, "File is empty")),
             length if length != announced => Some((4002, "File size differs from the announced one")),
-            _ if self.upload_fails(key) => Some((4100, "File was not stored: a simulated fault")),
+            _ if self.upload_fails(key) => Some((4010, "File was not stored: a simulated fault")),
             _ => None,
         };
         if let Some((code, message)) = failure {
@@ -207,7 +207,7 @@ impl World {
         };
         let time = session.stamp(now.utc);
         let name = session.agent.name(&self.rules.agent_name);
-        let message = Message::agent_content(&mut self.seed, name, Kind::Text, text, content, time);
+        let message = Message::agent_content(&mut self.seed, name, text, content, time);
         let message = message.by(session.agent.is_bot());
         self.deliver(key, message, now);
         true

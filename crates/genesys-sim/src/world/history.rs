@@ -104,7 +104,6 @@ impl Message {
     pub(crate) fn agent_content(
         seed: &mut Seed,
         name: &str,
-        kind: Kind,
         text: Option<String>,
         content: Vec<Value>,
         time: OffsetDateTime,
@@ -114,7 +113,7 @@ impl Message {
             text,
             content,
             metadata,
-            ..Self::agent(seed, name, kind, time)
+            ..Self::agent(seed, name, Kind::Structured, time)
         }
     }
 

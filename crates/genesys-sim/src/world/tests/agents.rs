@@ -50,6 +50,27 @@ fn pressed(payload: &str) -> Value {
 }
 
 #[test]
+fn an_agent_sends_a_file_under_its_own_name() {
+    let script = "name: files\nnickname: Rex\nbot: true\nrules:\n  - on: connect\n    do:\n      \
+        - attachment: {name: prices.txt, type: text/plain, body: free, text: Our prices}\n";
+    let mut stage = Stage::new(Rules {
+        agent: Agent::Scripts(vec![Script::parse("files.yaml", script).unwrap()]),
+        ..rules()
+    });
+    let socket = stage.connect();
+    stage.tell(socket, configure());
+    let message = heard(&mut stage).remove(0);
+    assert_eq!(
+        [&message["type"], &message["text"], &message["originatingEntity"]],
+        ["Structured", "Our prices", "Bot"]
+    );
+    assert_eq!(message["channel"]["from"]["nickname"], "Rex");
+    let file = &message["content"][0]["attachment"];
+    assert_eq!([&file["filename"], &file["mime"]], ["prices.txt", "text/plain"]);
+    assert_eq!(stage.fetch(&file["url"]).body(), "free");
+}
+
+#[test]
 fn a_survey_offers_choices_and_hands_over() {
     let (mut stage, socket) = stage(&["shop-survey"]);
     let typing = heard(&mut stage);

@@ -19,13 +19,13 @@ fn message() -> Value {
 }
 
 impl Stage {
-    fn granted(&mut self, socket: SocketId, size: u64) -> Value {
+    pub(super) fn granted(&mut self, socket: SocketId, size: u64) -> Value {
         let answer = self.ask(socket, grant("foo.png", "image/png", size));
         assert_eq!(answer["class"], "PresignedUrlResponse", "{answer}");
         answer["body"].clone()
     }
 
-    fn put(&mut self, grant: &Value, body: &'static [u8]) -> u16 {
+    pub(super) fn put(&mut self, grant: &Value, body: &'static [u8]) -> u16 {
         let mut request = Request::put(path(&grant["url"]));
         for (name, value) in grant["headers"].as_object().unwrap() {
             request = request.header(name, value.as_str().unwrap());
@@ -34,7 +34,7 @@ impl Stage {
         send(&mut self.world, request, self.now).0.status().as_u16()
     }
 
-    fn fetch(&mut self, url: &Value) -> Response<Bytes> {
+    pub(super) fn fetch(&mut self, url: &Value) -> Response<Bytes> {
         get(&mut self.world, &path(url), self.now).0
     }
 }

@@ -336,10 +336,14 @@ fn a_fault_of_one_session_spares_the_others() {
 
 #[test]
 fn an_upload_fails_when_it_was_asked_to() {
-    let (mut stage, _) = stage("upload-failure");
-    let session = stage.world.sessions.key_of(TOKEN).unwrap();
-    assert!(stage.world.upload_fails(session));
-    assert!(!stage.world.upload_fails(session));
+    let (mut stage, socket) = stage("upload-failure");
+    let mut upload = || {
+        let grant = stage.granted(socket, 5);
+        assert_eq!(stage.put(&grant, b"12345"), 200);
+        words(&stage.got(socket)).remove(0)
+    };
+    assert_eq!(upload(), "UploadFailureEvent");
+    assert_eq!(upload(), "UploadSuccessEvent");
 }
 
 #[test]
