@@ -27,6 +27,7 @@ use guest_payload::Policy;
 use guest_store::{Limits, MemoryStore, Session, SessionQuery, Store};
 use session_metrics::{Metrics, Snapshot};
 use tokio::sync::Notify;
+use ws_transport::client::ConnectLimiter;
 
 pub use self::conversation::Conversation;
 pub use self::create::Created;
@@ -115,6 +116,8 @@ struct Shared {
     metrics: Metrics,
     events: Notify,
     live: Live,
+    /// For the sockets of all its sessions.
+    limiter: ConnectLimiter,
 }
 
 impl Direct {
@@ -153,6 +156,7 @@ impl Direct {
                 metrics,
                 events: Notify::new(),
                 live: Live::default(),
+                limiter: ConnectLimiter::default(),
             }),
         })
     }

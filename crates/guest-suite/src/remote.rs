@@ -17,6 +17,7 @@ use token_window::guest_sessions::Refresh;
 use token_window::{Failure, Renew, Renewal, Renewed, Tokens};
 use webhook::Subscription;
 use webhook::guest_sessions::{Register, Registered};
+use ws_transport::client::ConnectLimiter;
 
 use crate::{Error, NewGuest, SessionInfo};
 
@@ -56,6 +57,8 @@ struct Shared {
     http: Client,
     host: Host,
     auth: Authenticator,
+    /// For the sockets of all its sessions.
+    limiter: ConnectLimiter,
 }
 
 impl Remote {
@@ -74,12 +77,17 @@ impl Remote {
                 http: config.http,
                 host: config.host,
                 auth,
+                limiter: ConnectLimiter::default(),
             }),
         }
     }
 
     pub(crate) fn http(&self) -> &Client {
         &self.shared.http
+    }
+
+    pub(crate) fn limiter(&self) -> &ConnectLimiter {
+        &self.shared.limiter
     }
 
     pub(crate) fn host(&self) -> &Host {

@@ -273,6 +273,7 @@ impl GuestSession {
             url,
             origin,
             contract,
+            limiter: remote.limiter().clone(),
         };
         let connection = Connection::open(settings);
         let feed = tokio::spawn(feed(self.keeper.clone(), renewals, connection.handle())).abort_handle();

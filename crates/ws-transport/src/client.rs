@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 pub use self::limiter::ConnectLimiter;
 use self::task::Task;
 use crate::conversation::LONGEST_GOODBYE;
+use crate::timeline::Timeline;
 use crate::web_messaging::CustomAttributes;
 use crate::{
     AdmittedOrigin, Contract, Conversation, Delivery, Event, Farewell, MessageId, RequestError, SendError,
@@ -38,6 +39,8 @@ pub struct Settings {
     pub origin: AdmittedOrigin,
     /// Whose frames are spoken.
     pub contract: Contract,
+    /// Spreads new connections: give every connection of the process a clone of one.
+    pub limiter: ConnectLimiter,
 }
 
 /// A guest's conversation, connected and kept connected by a task of its own. Dropping it drops the socket at once;
@@ -75,6 +78,7 @@ impl Connection {
             settings.http,
             settings.url,
             settings.origin,
+            settings.limiter,
         );
         Self {
             handle,
@@ -146,6 +150,18 @@ impl Connection {
     #[must_use]
     pub fn state(&self) -> State {
         self.handle.state()
+    }
+
+    /// As [`Handle::explain`].
+    #[must_use]
+    pub fn explain(&self) -> String {
+        self.handle.explain()
+    }
+
+    /// As [`Handle::timeline`].
+    #[must_use]
+    pub fn timeline(&self) -> Option<Timeline> {
+        self.handle.timeline()
     }
 
     /// Ends the conversation and waits until it is over, at most 7 s; returns the events that came meanwhile.
@@ -328,6 +344,18 @@ impl Handle {
     #[must_use]
     pub fn state(&self) -> State {
         self.shared.lock().state()
+    }
+
+    /// Why did it disconnect? In a few words, also when the conversation is over: see [`Conversation::explain`].
+    #[must_use]
+    pub fn explain(&self) -> String {
+        self.shared.lock().explain()
+    }
+
+    /// What happened to the conversation so far, without anything that was said: see [`Conversation::timeline`].
+    #[must_use]
+    pub fn timeline(&self) -> Option<Timeline> {
+        self.shared.lock().timeline().cloned()
     }
 
     /// When the session expires, as far as the service said.

@@ -50,6 +50,7 @@
 
 pub mod attachments;
 mod backoff;
+mod chronicle;
 mod connection;
 mod delivery;
 mod dialect;
@@ -77,6 +78,7 @@ use genesys_api::Now;
 use time::OffsetDateTime;
 
 use self::backoff::Backoff;
+use self::chronicle::Chronicle;
 pub use self::delivery::Delivery;
 use self::dialect::{Dialect, Parting};
 pub use self::event::{CloseInfo, Ending, Event, FailureReason, Loss, Refusal, Session};
@@ -94,8 +96,9 @@ use self::renewal::Renewal;
 pub use self::request::RequestError;
 use self::seen::Seen;
 pub use self::state::{Command, Reason, State, Transmit};
+use self::timeline::{Happening, Limit};
 use crate::web_messaging::CustomAttributes;
-use crate::{AdmittedOrigin, ClientHandshake, Contract, MessageId, RawFrame, SocketUrl};
+use crate::{AdmittedOrigin, ClientHandshake, Contract, Direction, MessageId, RawFrame, SocketUrl};
 
 /// How long a connection may take, with its upgrade.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -139,6 +142,7 @@ pub struct Conversation {
     command: Option<Command>,
     transmits: VecDeque<Transmit>,
     events: Queue,
+    chronicle: Chronicle,
 }
 
 impl Conversation {
@@ -173,6 +177,7 @@ impl Conversation {
             command: None,
             transmits: VecDeque::new(),
             events: Queue::default(),
+            chronicle: Chronicle::default(),
         }
     }
 
@@ -213,9 +218,10 @@ impl Conversation {
 
     /// Connects for the first time, or at once where a wait is on.
     pub fn connect(&mut self, now: Now) {
+        self.chronicle.handle_time(now);
         if matches!(self.state, State::Idle | State::Reconnecting) {
             self.stop_awaiting();
-            self.state = State::Connecting;
+            self.enter(State::Connecting);
             self.command = Some(Command::Connect);
             self.deadline = Some((now.instant + CONNECT_TIMEOUT, Reason::ConnectTimeout));
         }
@@ -226,6 +232,7 @@ impl Conversation {
     pub fn handle_connect_deferred(&mut self, until: Instant) {
         if let Some((at, Reason::ConnectTimeout)) = &mut self.deadline {
             *at = until + CONNECT_TIMEOUT;
+            self.chronicle.record_wait(Limit::Connections, until);
         }
     }
 
@@ -249,6 +256,7 @@ impl Conversation {
     /// Shows that the guest is typing. More than once in 5 s, unless a message was accepted since, it does nothing; nor
     /// does it outside of a ready session, or where the deployment does not show it.
     pub fn send_typing(&mut self, now: Now) {
+        self.chronicle.handle_time(now);
         let too_soon = self
             .typed
             .is_some_and(|at| now.instant.saturating_duration_since(at) < TYPING_INTERVAL);
@@ -265,10 +273,11 @@ impl Conversation {
 
     /// The socket is open.
     pub fn handle_connected(&mut self, now: Now) {
+        self.chronicle.handle_time(now);
         if self.state != State::Connecting || self.loss.is_some() {
             return;
         }
-        self.state = State::Configuring;
+        self.enter(State::Configuring);
         self.socket = true;
         self.heartbeat = Some(Heartbeat::new(now.instant));
         self.outbox.pacing.handle_connected();
@@ -280,6 +289,8 @@ impl Conversation {
         if !self.socket {
             return;
         }
+        self.chronicle.handle_time(now);
+        self.chronicle.record_frame(Direction::Outbound, text);
         self.handle_alive();
         if self.events.len() >= EVENT_LIMIT {
             self.disconnect(Loss::Overrun);
@@ -306,6 +317,7 @@ impl Conversation {
 
     /// The connection is gone, or could not be made. `random` is any fresh random number.
     pub fn handle_closed(&mut self, close: CloseInfo, now: Now, random: u64) {
+        self.chronicle.handle_time(now);
         self.socket = false;
         match self.state {
             State::Idle | State::Reconnecting | State::Closed | State::Failed => {}
@@ -330,6 +342,7 @@ impl Conversation {
         if self.state != State::Connecting {
             return;
         }
+        self.chronicle.handle_time(now);
         self.loss = None;
         if self.dialect.wants_token(status) {
             let refusal = Refusal::new(status, "the handshake was not authorised");
@@ -343,6 +356,7 @@ impl Conversation {
 
     /// Time has passed; call it at [`Self::poll_timeout`], or at any time.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.chronicle.handle_time(now);
         if let Some((_, reason)) = self.deadline.take_if(|(at, _)| *at <= now.instant) {
             match reason {
                 Reason::ConnectTimeout | Reason::ConfigureTimeout | Reason::StartNew => {
@@ -373,6 +387,9 @@ impl Conversation {
         match beat {
             Some(Beat::Dead) => self.disconnect(Loss::Silent),
             Some(Beat::Ping) => {
+                if self.heartbeat.as_ref().is_some_and(Heartbeat::has_missed) {
+                    self.chronicle.record(Happening::PingMissed);
+                }
                 self.transmits.push_back(Transmit::Ping);
                 if self.outbox.doubt_overdue(self.pings()) {
                     self.recover_overdue(now);
@@ -419,7 +436,8 @@ impl Conversation {
         recovering && self.outbox.is_undecided()
     }
 
-    fn wake_at(&mut self, at: Instant) {
+    fn wake_at(&mut self, limit: Limit, at: Instant) {
+        self.chronicle.record_wait(limit, at);
         self.pace = Some(self.pace.map_or(at, |pace| pace.min(at)));
     }
 

@@ -6,7 +6,7 @@ mod sockets;
 mod upstream;
 
 use genesys_sim::{Agent, Rules};
-use guest_suite::transport::client::{Connection, Settings};
+use guest_suite::transport::client::{ConnectLimiter, Connection, Settings};
 use guest_suite::transport::guest_sessions::TokenPlacement;
 use guest_suite::transport::{Contract, Event, GuestSessions, SocketUrl};
 use http::HeaderValue;
@@ -105,6 +105,7 @@ async fn three_messages_are_acknowledged_and_answered_wherever_the_token_is() {
             url: SocketUrl::from_peer(url, |host| host == world.gateway.host()).unwrap(),
             origin: page_origin(),
             contract: Contract::GuestSessions(contract.with_token_in(placement)),
+            limiter: ConnectLimiter::default(),
         });
         let configured = soon(connection.next_event()).await;
         assert!(

@@ -2,7 +2,7 @@
 
 use genesys_http::{Client, Tls};
 use genesys_sim::{Config, Simulator, throwaway_ca};
-use ws_transport::client::{Connection, Settings};
+use ws_transport::client::{ConnectLimiter, Connection, Settings};
 use ws_transport::{Contract, Event, Loss, OriginPolicy, WebMessaging};
 
 use crate::page::soon;
@@ -21,6 +21,7 @@ async fn a_guest_learns_that_the_authority_is_not_configured() {
                 simulator.deployment_id().clone(),
                 "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11".into(),
             )),
+            limiter: ConnectLimiter::default(),
         })
     };
     let mut trusting = open(simulator.ca_pem().unwrap());

@@ -70,6 +70,7 @@ impl Direct {
             url,
             origin,
             contract: Contract::WebMessaging(contract),
+            limiter: self.shared.limiter.clone(),
         };
         let mut conversation = Conversation {
             direct: self.clone(),

@@ -3,7 +3,7 @@
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{Sink, Stream as _};
 use genesys_api::{Clock, entropy, retry};
@@ -41,8 +41,9 @@ pub(super) enum Turn {
 }
 
 impl Link {
-    pub(super) fn dial(http: genesys_http::Client, handshake: ClientHandshake) -> Self {
-        Self::Dialling(Box::pin(dial(http, handshake)))
+    /// Makes a connection, not before `place`.
+    pub(super) fn dial(http: genesys_http::Client, handshake: ClientHandshake, place: Instant) -> Self {
+        Self::Dialling(Box::pin(dial(http, handshake, place)))
     }
 
     /// Waits for something to happen. If the future is dropped, nothing is lost.
@@ -127,8 +128,11 @@ impl Socket {
     }
 }
 
-async fn dial(http: genesys_http::Client, handshake: ClientHandshake) -> Turn {
+async fn dial(http: genesys_http::Client, handshake: ClientHandshake, place: Instant) -> Turn {
     let clock: Clock = http.clock().clone();
+    if place > clock.now().instant {
+        clock.sleep_until(place).await;
+    }
     let stream = match http.connect(&handshake.url().host()).await {
         Ok(stream) => stream,
         Err(error) => return Turn::Closed(CloseInfo::abrupt(&in_a_sentence(&error))),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use genesys_api::entropy;
 
 use super::link::{Link, Turn};
-use super::{BACKLOG, Shared};
+use super::{BACKLOG, ConnectLimiter, Shared};
 use crate::socket::in_a_sentence;
 use crate::web_messaging::rest::history::{History, HistoryPage};
 use crate::{AdmittedOrigin, CloseInfo, Command, HistoryFailure, SocketUrl, State};
@@ -24,6 +24,7 @@ pub(super) struct Task {
     http: genesys_http::Client,
     url: SocketUrl,
     origin: AdmittedOrigin,
+    limiter: ConnectLimiter,
     link: Link,
     /// The history, while it is read.
     reading: Option<Reading>,
@@ -38,12 +39,14 @@ impl Task {
         http: genesys_http::Client,
         url: SocketUrl,
         origin: AdmittedOrigin,
+        limiter: ConnectLimiter,
     ) -> Self {
         Self {
             shared,
             http,
             url,
             origin,
+            limiter,
             link: Link::Down,
             reading: None,
             known: State::Idle,
@@ -90,7 +93,9 @@ impl Task {
             match command {
                 Command::Connect => {
                     let handshake = conversation.handshake(&self.url, &self.origin);
-                    self.link = Link::dial(self.http.clone(), handshake);
+                    let place = self.limiter.reserve(now.instant);
+                    conversation.handle_connect_deferred(place);
+                    self.link = Link::dial(self.http.clone(), handshake, place);
                 }
                 Command::Disconnect => {
                     self.link = Link::Down;

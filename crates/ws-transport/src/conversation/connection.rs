@@ -6,11 +6,13 @@ use genesys_api::Now;
 
 use super::event::{Ending, Event, FailureReason, Loss};
 use super::state::{Command, Reason, State, Transmit};
+use super::timeline::{Happening, Limit};
 use super::{ANSWER_TIMEOUT, Conversation};
 
 impl Conversation {
     pub(super) fn configure(&mut self, now: Now) {
         if let Err(at) = self.outbox.pacing.configure(now.instant) {
+            self.chronicle.record_wait(Limit::Requests, at);
             self.deadline = Some((at, Reason::Configure));
             return;
         }
@@ -29,9 +31,12 @@ impl Conversation {
     }
 
     pub(super) fn reconnect(&mut self, why: Loss, asked: Option<Duration>, now: Now, random: u64) {
+        self.chronicle
+            .with(|timeline, now| timeline.record_loss(&why, now));
         self.handle_lost(now);
         let (attempt, after) = self.backoff.handle_lost(asked, now.instant, random);
-        self.state = State::Reconnecting;
+        self.enter(State::Reconnecting);
+        self.chronicle.record(Happening::reconnect_in(attempt, after));
         self.deadline = Some((now.instant + after, Reason::Reconnect));
         self.tell(Event::Reconnecting { attempt, after, why });
     }
@@ -66,14 +71,16 @@ impl Conversation {
         if self.socket && !matches!(self.deadline, Some((_, Reason::Close))) {
             self.transmits.push_back(GOODBYE);
         }
-        self.state = match ending {
+        self.chronicle
+            .with(|timeline, now| timeline.record_ending(&ending, now));
+        self.enter(match ending {
             Ending::ByUs | Ending::ClosedByServer { .. } | Ending::SessionEnded { .. } => State::Closed,
             Ending::AuthorizationRequired(_)
             | Ending::LoggedOut
             | Ending::Refused { .. }
             | Ending::Rejected(_)
             | Ending::SessionExpired => State::Failed,
-        };
+        });
         self.socket = false;
         self.loss = None;
         self.deadline = None;

@@ -6,6 +6,7 @@ use super::Conversation;
 use super::dialect::{About, Errand, Heard, Why};
 use super::event::{Ending, Event, FailureReason, Loss, Refusal, Session};
 use super::state::{Reason, State};
+use super::timeline::{Happening, Limit};
 
 impl Conversation {
     pub(super) fn heard(&mut self, heard: Heard, now: Now) {
@@ -40,7 +41,7 @@ impl Conversation {
             }
             Heard::Closed => {
                 if self.start_new && self.state == State::ReadOnly {
-                    self.state = State::Configuring;
+                    self.enter(State::Configuring);
                     self.configure(now);
                 }
             }
@@ -75,6 +76,7 @@ impl Conversation {
             Heard::Nothing => {}
             Heard::Refused { about, refusal, why } => self.refused(about, refusal, why, now),
             Heard::SessionCleared => {
+                self.chronicle.record(Happening::Cleared);
                 self.tell(Event::SessionCleared);
                 self.handle_farewell_answered(now);
             }
@@ -94,7 +96,7 @@ impl Conversation {
         if self.state != State::Configuring {
             return;
         }
-        self.state = State::Configured;
+        self.enter(State::Configured);
         self.deadline = None;
         self.backoff.handle_configured(now.instant);
         self.handle_authorized();
@@ -130,7 +132,7 @@ impl Conversation {
                     self.outbox.requeue(id);
                 }
                 self.abandon_history();
-                self.state = State::Configuring;
+                self.enter(State::Configuring);
                 self.need_token(refusal, now);
             }
             State::Idle | State::Connecting | State::Reconnecting | State::Closed | State::Failed => {}
@@ -141,6 +143,7 @@ impl Conversation {
         if let Why::TooMany { retry_after } = why {
             let until = now.instant + retry_after;
             self.outbox.pacing.pause_until(until);
+            self.chronicle.record_wait(Limit::Service, until);
             self.tell(Event::Throttled { retry_after });
             match about {
                 _ if self.state == State::Configuring => {
@@ -176,7 +179,7 @@ impl Conversation {
             if why == Why::Final && std::mem::take(&mut self.stepping) {
                 // it stays what it was: a guest who is not signed in
                 self.dialect.step_up(None);
-                self.state = State::Configured;
+                self.enter(State::Configured);
                 self.deadline = None;
                 self.tell(Event::Refused(refusal));
             } else if why == Why::Trouble {
@@ -224,7 +227,7 @@ impl Conversation {
 
     fn read_only(&mut self) {
         if self.state == State::Configured {
-            self.state = State::ReadOnly;
+            self.enter(State::ReadOnly);
         }
         self.give_up_waiting(&FailureReason::ReadOnly);
         if !self.is_deciding() {

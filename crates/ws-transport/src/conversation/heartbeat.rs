@@ -71,6 +71,11 @@ impl Heartbeat {
         self.next
     }
 
+    /// The ping before the last was not answered.
+    pub(super) fn has_missed(&self) -> bool {
+        self.unanswered > 1
+    }
+
     /// Pings since the socket opened.
     #[must_use]
     pub fn pings(&self) -> u64 {

@@ -65,6 +65,7 @@ impl Conversation {
     /// configured. [`Event::SessionCleared`](crate::Event::SessionCleared) tells that it was heard,
     /// [`Event::Refused`](crate::Event::Refused) that it was refused; the conversation ends in any case.
     pub fn end_within(&mut self, within: Duration, now: Now) {
+        self.chronicle.handle_time(now);
         let goodbye = Goodbye::new(now.instant, within);
         let goodbye = self.goodbye.map_or(goodbye, |known| known.sooner(goodbye));
         self.goodbye = Some(goodbye);
@@ -82,16 +83,16 @@ impl Conversation {
             }
             State::Configured if self.socket => {
                 self.abandon_history();
-                self.state = State::Closing;
+                self.enter(State::Closing);
                 self.deadline = Some((goodbye.drained, Reason::Drain));
             }
             State::ReadOnly if self.socket => {
                 self.abandon_history();
-                self.state = State::Closing;
+                self.enter(State::Closing);
                 self.say_farewell(now);
             }
             State::Configuring if self.socket => {
-                self.state = State::Closing;
+                self.enter(State::Closing);
                 self.close(now);
             }
             State::Connecting => {

@@ -8,6 +8,8 @@ use super::Conversation;
 use super::dialect::Errand;
 use super::event::Event;
 use super::state::{Command, Reason, State, Transmit};
+use super::timeline::{self, Happening, Limit, Outcome};
+use crate::Direction;
 
 impl Conversation {
     /// What to do with the connection, if anything.
@@ -15,12 +17,23 @@ impl Conversation {
         if let Some(command) = self.command.take() {
             return Some(command);
         }
-        let read = self.library.as_mut()?.command.take();
-        read.map(Command::ReadHistory)
+        let read = self.library.as_mut()?.command.take()?;
+        self.chronicle
+            .record(Happening::Errand(timeline::Errand::History, Outcome::Begun));
+        Some(Command::ReadHistory(read))
     }
 
     /// The next thing for the socket, if there is one and the limits let it pass.
     pub fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
+        self.chronicle.handle_time(now);
+        let transmit = self.next_transmit(now);
+        if let Some(Transmit::Frame(text)) = &transmit {
+            self.chronicle.record_frame(Direction::Inbound, text);
+        }
+        transmit
+    }
+
+    fn next_transmit(&mut self, now: Now) -> Option<Transmit> {
         if let Some(transmit) = self.transmits.pop_front() {
             return Some(transmit);
         }
@@ -46,7 +59,7 @@ impl Conversation {
                         return Some(Transmit::Frame(greeting));
                     }
                 }
-                Err(at) => self.wake_at(at),
+                Err(at) => self.wake_at(Limit::Requests, at),
             }
         }
         if !self.is_deciding() {
@@ -54,7 +67,7 @@ impl Conversation {
             match self.outbox.next(now, pings) {
                 Ok(Some((id, text))) => return Some(Transmit::Frame(self.dialect.message(id, text))),
                 Ok(None) => {}
-                Err(at) => self.wake_at(at),
+                Err(at) => self.wake_at(Limit::Messages, at),
             }
         }
         if draining && self.outbox.is_idle() {

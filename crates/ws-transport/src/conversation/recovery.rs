@@ -19,6 +19,7 @@ use super::library::{HistoryFailure, Next, Purpose};
 use super::outbox::Fingerprint;
 use super::queue::Told;
 use super::state::{State, Transmit};
+use super::timeline::{self, Happening, Limit, Outcome};
 use crate::web_messaging::rest::history::HistoryPage;
 use crate::{Direction, Message, MessageId};
 
@@ -37,6 +38,15 @@ impl Conversation {
         let Some(library) = self.library.as_mut().filter(|library| library.is_reading()) else {
             return;
         };
+        self.chronicle.handle_time(now);
+        let outcome = match &result {
+            Ok(_) => Outcome::Done,
+            Err(HistoryFailure::Failed { .. }) => Outcome::Unanswered,
+            Err(HistoryFailure::TooMany { .. }) => Outcome::Refused(429),
+            Err(HistoryFailure::Unauthorized) => Outcome::Refused(401),
+        };
+        self.chronicle
+            .record(Happening::Errand(timeline::Errand::History, outcome));
         let Some(purpose) = library.task.as_ref().map(|task| task.purpose) else {
             return;
         };
@@ -127,7 +137,10 @@ impl Conversation {
                         let frame = self.dialect.errand(Errand::Jwt);
                         self.transmits.extend(frame.map(Transmit::Frame));
                     }
-                    Err(at) => library.handle_jwt_deferred(at),
+                    Err(at) => {
+                        library.handle_jwt_deferred(at);
+                        self.chronicle.record_wait(Limit::Requests, at);
+                    }
                 }
             }
         }

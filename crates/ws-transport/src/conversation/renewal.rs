@@ -6,8 +6,9 @@ use genesys_api::Now;
 use secrecy::SecretString;
 
 use super::Conversation;
-use super::event::{Ending, Event, Refusal};
+use super::event::{Ending, Event, Loss, Refusal};
 use super::state::{Reason, State};
+use super::timeline::{Happening, TokenEvent};
 
 /// How long a new token is waited for. Our choice.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(120);
@@ -30,6 +31,7 @@ impl Conversation {
     pub fn update_token(&mut self, token: SecretString) {
         self.dialect.update_token(token);
         if let Some(asked) = self.renewal.awaiting.take() {
+            self.chronicle.record(Happening::Token(TokenEvent::Given));
             // due already: whoever drives calls at once
             let reason = match self.state {
                 State::Configuring => Reason::Configure,
@@ -49,27 +51,32 @@ impl Conversation {
     /// Asks for a token and waits, on this socket or without one.
     pub(super) fn need_token(&mut self, refusal: Refusal, now: Now) {
         if self.renewal.attempt >= ATTEMPTS {
+            self.chronicle.record(Happening::Token(TokenEvent::Refused));
             return self.finish(Ending::AuthorizationRequired(refusal));
         }
         self.renewal.attempt += 1;
         self.renewal.awaiting = Some(now.instant);
         self.renewal.refusal = Some(Box::new(refusal));
         self.deadline = Some((now.instant + TOKEN_TIMEOUT, Reason::Token));
+        self.chronicle.record(Happening::Token(TokenEvent::Asked));
         let attempt = self.renewal.attempt;
         self.tell(Event::TokenNeeded { attempt });
     }
 
     /// The connection was lost because of the token.
     pub(super) fn need_token_unconnected(&mut self, refusal: Refusal, now: Now) {
+        let loss = Loss::Rejected(refusal.clone());
+        self.chronicle
+            .with(|timeline, now| timeline.record_loss(&loss, now));
         self.handle_lost(now);
-        self.state = State::Reconnecting;
+        self.enter(State::Reconnecting);
         self.need_token(refusal, now);
     }
 
     /// Drops the socket, on which nothing more will be heard, and asks for a token then.
     pub(super) fn drop_for_token(&mut self, refusal: Refusal) {
         self.renewal.after_loss = true;
-        self.disconnect(super::event::Loss::Rejected(refusal));
+        self.disconnect(Loss::Rejected(refusal));
     }
 
     pub(super) fn handle_no_token(&mut self) {

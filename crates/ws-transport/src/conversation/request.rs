@@ -44,6 +44,7 @@ impl Conversation {
     /// # Errors
     /// If it cannot be asked for.
     pub fn clear(&mut self, now: Now) -> Result<(), RequestError> {
+        self.chronicle.handle_time(now);
         self.ready(&[State::Configured, State::ReadOnly])?;
         if !self.dialect.rules().clear {
             return Err(RequestError::NotAllowed);
@@ -78,6 +79,7 @@ impl Conversation {
     /// # Errors
     /// If it cannot be asked for.
     pub fn read_history(&mut self, page: u32, now: Now) -> Result<(), RequestError> {
+        self.chronicle.handle_time(now);
         self.not_over()?;
         let library = self.library.as_mut().ok_or(RequestError::NotOffered)?;
         if !library.wish(page) {
@@ -93,6 +95,7 @@ impl Conversation {
     /// # Errors
     /// If the conversation is not read-only, or not connected.
     pub fn start_new(&mut self, now: Now) -> Result<(), RequestError> {
+        self.chronicle.handle_time(now);
         self.ready(&[State::ReadOnly])?;
         let frame = self
             .dialect
@@ -116,12 +119,13 @@ impl Conversation {
     /// # Errors
     /// If the session is not ready, or the contract has no such thing.
     pub fn step_up(&mut self, jwt: SecretString, now: Now) -> Result<(), RequestError> {
+        self.chronicle.handle_time(now);
         self.ready(&[State::Configured])?;
         if !self.dialect.step_up(Some(jwt)) {
             return Err(RequestError::NotOffered);
         }
         self.stepping = true;
-        self.state = State::Configuring;
+        self.enter(State::Configuring);
         self.configure(now);
         Ok(())
     }

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
-use ws_transport::client::{Connection, Settings};
+use ws_transport::client::{ConnectLimiter, Connection, Settings};
 use ws_transport::web_messaging::CustomAttributes;
 use ws_transport::{Contract, Ending, Event, Farewell, Loss, MessageId, OriginPolicy, SendError, State};
 
@@ -30,6 +30,10 @@ impl Site {
     }
 
     pub(crate) fn open(&self, contract: Contract) -> Connection {
+        self.open_within(contract, ConnectLimiter::default())
+    }
+
+    pub(crate) fn open_within(&self, contract: Contract, limiter: ConnectLimiter) -> Connection {
         let tls = genesys_http::Tls::system().unwrap();
         let address = self.listener.local_addr().unwrap();
         Connection::open(Settings {
@@ -42,6 +46,7 @@ impl Site {
                 .admit(["https://shop.example"])
                 .unwrap(),
             contract,
+            limiter,
         })
     }
 

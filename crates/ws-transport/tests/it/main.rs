@@ -24,6 +24,9 @@ mod journey;
 #[cfg(test)]
 mod leaving;
 #[cfg(test)]
+#[cfg(feature = "client")]
+mod limiter;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod pacing;
@@ -41,6 +44,8 @@ mod rules;
 mod server;
 #[cfg(test)]
 mod states;
+#[cfg(test)]
+mod timeline;
 #[cfg(test)]
 #[cfg(feature = "client")]
 mod tls;

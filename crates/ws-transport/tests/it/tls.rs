@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use genesys_http::{Client, Tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use ws_transport::client::{Connection, Settings};
+use ws_transport::client::{ConnectLimiter, Connection, Settings};
 use ws_transport::{Contract, Event, Loss, OriginPolicy};
 
 use crate::virtual_peer::web_messaging;
@@ -22,6 +22,7 @@ async fn why(answer: &[u8]) -> (SocketAddr, String) {
             .admit(["https://shop.example"])
             .unwrap(),
         contract: Contract::WebMessaging(web_messaging()),
+        limiter: ConnectLimiter::default(),
     });
     let (mut tcp, _) = listener.accept().await.unwrap();
     let mut header = [0; 5];

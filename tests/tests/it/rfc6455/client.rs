@@ -4,7 +4,7 @@ use genesys_http::Client;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
-use ws_transport::client::{Connection, Settings};
+use ws_transport::client::{ConnectLimiter, Connection, Settings};
 use ws_transport::{Contract, Event, OriginPolicy, ServerHandshake, WebMessaging};
 
 use super::End;
@@ -24,6 +24,7 @@ pub(super) async fn dialled(http: &Client) -> (End, Connection) {
             .unwrap(),
         origin: OriginPolicy::new([ORIGIN]).unwrap().admit([ORIGIN]).unwrap(),
         contract: Contract::WebMessaging(WebMessaging::new("b3c2".parse().unwrap(), "7d1f".into())),
+        limiter: ConnectLimiter::default(),
     });
     let (mut tcp, _) = soon(listener.accept()).await.unwrap();
     tcp.set_nodelay(true).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use genesys_api::entropy;
 use secrecy::SecretString;
-use ws_transport::client::{Connection, Settings};
+use ws_transport::client::{ConnectLimiter, Connection, Settings};
 use ws_transport::{Contract, Farewell, WebMessaging};
 
 use super::surface::{Heard, Surface};
@@ -123,5 +123,6 @@ fn open(place: &Place) -> Connection {
         url: place.url.clone(),
         origin: place.origin.clone(),
         contract: Contract::WebMessaging(WebMessaging::new(place.deployment.clone(), token)),
+        limiter: ConnectLimiter::default(),
     })
 }
