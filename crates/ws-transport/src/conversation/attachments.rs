@@ -47,6 +47,7 @@ pub use self::rules::{AttachError, Rules};
 use super::event::Refusal;
 use crate::MessageId;
 use crate::web_messaging::rest::Upload;
+use crate::web_messaging::{ErrorCode, Remedy};
 
 /// Most attachments held, in whatever stage.
 const HELD: usize = 32;
@@ -267,7 +268,8 @@ impl Attachments {
     ///
     /// What came too soon (429, 4029) is asked again: whoever polls waits as long as the service said.
     pub fn handle_refused(&mut self, id: &AttachmentId, code: i64, message: &str) -> bool {
-        let too_soon = matches!(code, 429 | 4029);
+        let known = ErrorCode::new(code);
+        let too_soon = known.remedy(message) == Remedy::Wait;
         let why = || Failure::of(code, message);
         if let Some(index) = self.position(id) {
             let item = &mut self.items[index];
@@ -281,7 +283,7 @@ impl Attachments {
                     item.enter(again, None);
                     return true;
                 }
-                Stage::Deleting if code == failure::NOT_FOUND => {
+                Stage::Deleting if known == ErrorCode::AttachmentNotFound => {
                     self.handle_deleted(id);
                     return true;
                 }
@@ -322,7 +324,7 @@ impl Attachments {
     /// The service has not, and will not have, the message, by the code of its refusal if it refused. What it carries
     /// can go with another, unless the refusal was about it (4008, 4009, 4010: expired, not found, not uploaded).
     pub fn handle_not_accepted(&mut self, message: MessageId, code: Option<i64>) {
-        let fault = code.filter(|code| failure::ABOUT_CARRIED.contains(code));
+        let fault = code.filter(|code| failure::is_about_carried(*code));
         for index in (0..self.items.len()).rev() {
             if self.items[index].message != Some(message) {
                 continue;

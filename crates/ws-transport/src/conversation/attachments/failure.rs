@@ -1,11 +1,16 @@
 //! Why an attachment failed.
 
 use super::{Refusal, Stage};
+use crate::web_messaging::ErrorCode;
 use crate::web_messaging::rest::UploadError;
 
-pub(super) const NOT_FOUND: i64 = 4009;
-/// Codes that refuse a message because of what it carries.
-pub(super) const ABOUT_CARRIED: [i64; 3] = [4008, NOT_FOUND, 4010];
+/// Whether a message was refused because of what it carries.
+pub(super) fn is_about_carried(code: i64) -> bool {
+    matches!(
+        ErrorCode::new(code),
+        ErrorCode::AttachmentExpired | ErrorCode::AttachmentNotFound | ErrorCode::AttachmentNotUploaded
+    )
+}
 
 /// Why an attachment failed, or its link could not be had. `Display` says what to do.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -77,17 +82,17 @@ impl Failure {
     /// is the service's, for people; it is used where the code says nothing.
     #[must_use]
     pub fn of(code: i64, message: &str) -> Self {
-        match code {
-            4000 => Self::Off,
-            4001 => Self::FileType,
-            4002 => Self::FileSize,
-            4003 => Self::Content,
-            4004 => Self::Name,
-            4005 => Self::NameTooLong,
-            4008 => Self::Expired,
-            NOT_FOUND => Self::NotFound,
-            4010 => Self::NotUploaded,
-            4102 => Self::Empty,
+        match ErrorCode::new(code) {
+            ErrorCode::FeatureUnavailable => Self::Off,
+            ErrorCode::FileTypeInvalid => Self::FileType,
+            ErrorCode::FileSizeInvalid => Self::FileSize,
+            ErrorCode::FileContentInvalid => Self::Content,
+            ErrorCode::FileNameInvalid => Self::Name,
+            ErrorCode::FileNameTooLong => Self::NameTooLong,
+            ErrorCode::AttachmentExpired => Self::Expired,
+            ErrorCode::AttachmentNotFound => Self::NotFound,
+            ErrorCode::AttachmentNotUploaded => Self::NotUploaded,
+            ErrorCode::FileEmpty => Self::Empty,
             _ => Self::Refused(Refusal::new(code, message)),
         }
     }

@@ -13,8 +13,8 @@ use super::{About, Dialect, Errand, Heard, Parting, TYPING, Why, patience};
 use crate::contract::{Farewell, WebMessaging};
 use crate::conversation::event::{CloseInfo, Ending, Refusal, Session};
 use crate::web_messaging::{
-    Body, ClientFrame, CustomAttributes, DEPLOYMENT_QUERY, FrameKind, GuestMessage, MessageEvent, Metadata,
-    PresenceKind, ServerFrame, StructuredMessage,
+    Body, ClientFrame, CustomAttributes, DEPLOYMENT_QUERY, ErrorCode, FrameKind, GuestMessage, MessageEvent,
+    Metadata, PresenceKind, Remedy, ServerFrame, StructuredMessage,
 };
 use crate::{AdmittedOrigin, ClientHandshake, DeploymentRules, MessageId, SocketUrl};
 
@@ -89,39 +89,34 @@ impl WebMessagingDialect {
 
     fn refused(&mut self, code: i64, text: &str, tracing_id: Option<&str>) -> Heard {
         let refusal = Refusal::new(code, text);
-        match code {
-            4006 => return Heard::Ended(Ending::SessionExpired),
-            401 if self.contract.jwt.is_some() => return self.unauthorized(refusal, tracing_id),
-            403 if self.contract.jwt.is_some() && asks_to_sign_in(text) => {
-                return self.unauthorized(refusal, tracing_id);
+        let code = ErrorCode::new(code);
+        let why = match code.remedy(text) {
+            Remedy::RefreshJwt | Remedy::Authenticate if self.contract.jwt.is_some() => {
+                return Heard::TokenNeeded {
+                    about: about(tracing_id, code),
+                    refusal,
+                };
             }
-            // not found; cannot become anonymous again; not authorised
-            4007 | 4017 | 401 => return Heard::Ended(Ending::Rejected(refusal)),
-            // the attributes are too large: without them the next message passes
-            4013 => self
-                .luggage
-                .handle_too_large(tracing_id.and_then(|id| id.parse().ok())),
-            _ => {}
-        }
-        let why = match code {
-            409 => Why::ReadOnly,
-            429 | 4029 => Why::TooMany {
+            Remedy::NewSession if code == ErrorCode::SessionExpired => {
+                return Heard::Ended(Ending::SessionExpired);
+            }
+            Remedy::NewSession | Remedy::RefreshJwt => return Heard::Ended(Ending::Rejected(refusal)),
+            Remedy::DropAttributes => {
+                let bearer = tracing_id.and_then(|id| id.parse().ok());
+                self.luggage.handle_too_large(bearer);
+                Why::Final
+            }
+            Remedy::Retry => Why::Trouble,
+            Remedy::StopSending => Why::ReadOnly,
+            Remedy::Wait => Why::TooMany {
                 retry_after: patience(None),
             },
-            408 | 500..=599 | 5000 => Why::Trouble,
-            _ => Why::Final,
+            Remedy::Authenticate | Remedy::CannotClear | Remedy::FreshLink | Remedy::Report => Why::Final,
         };
         Heard::Refused {
             about: about(tracing_id, code),
             refusal,
             why,
-        }
-    }
-
-    fn unauthorized(&self, refusal: Refusal, tracing_id: Option<&str>) -> Heard {
-        Heard::TokenNeeded {
-            about: about(tracing_id, 401),
-            refusal,
         }
     }
 }
@@ -231,7 +226,7 @@ impl Dialect for WebMessagingDialect {
             }
             Body::Structured(message) => return self.structured(frame.kind, tracing_id, message, now),
             Body::TooManyRequests(limit) => Heard::Refused {
-                about: about(tracing_id, 429),
+                about: about(tracing_id, ErrorCode::TooManyRequests),
                 refusal: Refusal::new(
                     limit.error_code.unwrap_or(429),
                     limit.error_message.as_deref().unwrap_or_default(),
@@ -331,14 +326,7 @@ fn event(message: &StructuredMessage<'_>, inbound: bool) -> Option<Heard> {
     })
 }
 
-/// Two of the three texts that Genesys' own clients look at (its mobile SDK).
-fn asks_to_sign_in(text: &str) -> bool {
-    ["Session authentication failed", "Try to authenticate again"]
-        .iter()
-        .any(|start| text.starts_with(start))
-}
-
-fn about(tracing_id: Option<&str>, code: i64) -> About {
+fn about(tracing_id: Option<&str>, code: ErrorCode) -> About {
     match tracing_id.map(|id| id.parse::<MessageId>()) {
         Some(Ok(id)) => {
             let control = CONTROL.iter().find(|(name, _)| id == (*name).into());
@@ -346,7 +334,17 @@ fn about(tracing_id: Option<&str>, code: i64) -> About {
         }
         // only a message can be too long, carry too large attributes, or come too late; many things come too soon,
         // and of them a message is the most likely
-        None if matches!(code, 409 | 429 | 4011 | 4013 | 4029) => About::SomeMessage,
+        None if matches!(
+            code,
+            ErrorCode::CustomAttributesTooLarge
+                | ErrorCode::MessageTooLong
+                | ErrorCode::ReadOnly
+                | ErrorCode::RequestRateTooHigh
+                | ErrorCode::TooManyRequests
+        ) =>
+        {
+            About::SomeMessage
+        }
         _ => About::Other,
     }
 }
@@ -358,11 +356,11 @@ mod tests {
     #[test]
     fn control_frames_are_never_taken_for_messages() {
         for (id, known) in CONTROL {
-            assert_eq!(about(Some(&id.to_string()), 429), known);
+            assert_eq!(about(Some(&id.to_string()), ErrorCode::new(429)), known);
             assert_eq!(id.get_version_num(), 4);
         }
-        assert_eq!(about(Some("SGVhbHRo"), 429), About::Other);
-        assert_eq!(about(None, 429), About::SomeMessage);
-        assert_eq!(about(None, 400), About::Other);
+        assert_eq!(about(Some("SGVhbHRo"), ErrorCode::new(429)), About::Other);
+        assert_eq!(about(None, ErrorCode::new(429)), About::SomeMessage);
+        assert_eq!(about(None, ErrorCode::new(400)), About::Other);
     }
 }
