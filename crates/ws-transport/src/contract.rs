@@ -2,12 +2,17 @@
 
 use genesys_api::{DeploymentId, Host, SessionId};
 use secrecy::SecretString;
+use time::OffsetDateTime;
 
 use crate::guest_sessions::TokenPlacement;
 use crate::web_messaging::{CustomAttributes, JourneyContext};
 
 /// Whose frames a conversation speaks.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once for each conversation, which keeps it on the heap"
+)]
 pub enum Contract {
     /// Ours, served by `guest-gateway`.
     GuestSessions(GuestSessions),
@@ -59,6 +64,7 @@ pub struct WebMessaging {
     pub(crate) attributes: CustomAttributes,
     pub(crate) farewell: Farewell,
     pub(crate) api: Option<Host>,
+    pub(crate) heard_until: Option<OffsetDateTime>,
     pub(crate) jwt: Option<SecretString>,
     pub(crate) rules: DeploymentRules,
     pub(crate) journey: Option<JourneyContext>,
@@ -75,6 +81,7 @@ impl WebMessaging {
             attributes: CustomAttributes::default(),
             farewell: Farewell::Leave,
             api: None,
+            heard_until: None,
             jwt: None,
             rules: DeploymentRules::default(),
             journey: None,
@@ -110,6 +117,15 @@ impl WebMessaging {
     #[must_use]
     pub fn with_history_at(mut self, api: Host) -> Self {
         self.api = Some(api);
+        self
+    }
+
+    /// Goes on after what an earlier process heard: the [`Message::at`](crate::Message::at) of the last message that it
+    /// told. What came later is read in the history and told first, in order. Default: 5 s before the session is
+    /// configured. It needs [`Self::with_history_at`], and a new session has nothing to go on after.
+    #[must_use]
+    pub fn resuming_after(mut self, last: OffsetDateTime) -> Self {
+        self.heard_until = Some(last);
         self
     }
 

@@ -43,6 +43,8 @@ pub(super) trait Dialect: fmt::Debug + Send {
     fn errand(&self, errand: Errand) -> Option<String>;
     /// Where the history is read, if it can be.
     fn history_host(&self) -> Option<&Host>;
+    /// What an earlier process heard last.
+    fn heard_until(&self) -> Option<OffsetDateTime>;
     /// What the deployment lets its guests do.
     fn rules(&self) -> DeploymentRules;
     /// What a frame of the service means. `None` if that is not known.

@@ -28,7 +28,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// How far two clocks, or two readings of one message, may be apart.
 const SKEW: time::Duration = time::Duration::minutes(1);
 /// A session that is resumed by a new process has missed nothing that is older than its first configuration, less
-/// this.
+/// this, unless that process knows better.
 const EARLIER: time::Duration = time::Duration::seconds(5);
 
 impl Conversation {
@@ -81,15 +81,18 @@ impl Conversation {
             let Some(library) = self.library.as_mut() else {
                 return;
             };
-            // what was said in an older conversation is not part of this one
-            library.floor = if new_session {
-                OffsetDateTime::UNIX_EPOCH
-            } else {
-                now.utc - EARLIER
-            };
             library.begun = now.utc;
             library.owed = None;
             library.newest = None;
+            // what was said in an older conversation is not part of this one
+            library.floor = OffsetDateTime::UNIX_EPOCH;
+            if !new_session {
+                library.floor = match self.dialect.heard_until() {
+                    Some(last) => last.saturating_add(time::Duration::NANOSECOND),
+                    None => now.utc - EARLIER,
+                };
+                library.recover(library.floor, now.instant, now);
+            }
             self.tell_doubts();
         } else {
             let known = library.newest.unwrap_or(library.begun);

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use genesys_api::Call;
 use serde_json::{Value, json};
 use ws_transport::web_messaging::rest::history::{History, HistoryPage};
-use ws_transport::{Command, Contract, Delivery, Event, FailureReason, HistoryFailure, RequestError};
+use ws_transport::{
+    Command, Contract, Delivery, Event, FailureReason, HistoryFailure, RequestError, WebMessaging,
+};
 
 use crate::virtual_peer::{VirtualPeer, agent_says, echo, id, session_response, too_many, web_messaging};
 
@@ -407,4 +409,65 @@ fn what_arrives_late_by_a_socket_that_is_gone_is_not_sent_again() {
     answer(&mut peer, page(1, 1, &[seen]));
     assert_eq!(told(&mut peer), ["accepted 1"]);
     assert_eq!(peer.frames(), Vec::<Value>::new());
+}
+
+/// A new process, whose session is an old one; the history is asked for.
+fn resumed(contract: WebMessaging) -> VirtualPeer {
+    let contract = contract.with_history_at("https://api.example".parse().unwrap());
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session_response(false));
+    assert!(matches!(peer.events()[..], [Event::Configured(_)]));
+    assert_eq!(peer.frames()[0]["action"], "getJwt");
+    peer
+}
+
+#[test]
+fn what_fell_between_two_processes_is_told_first_and_in_order() {
+    let mut peer = resumed(web_messaging());
+    peer.hear(&agent_says("a3", "live"));
+    assert_eq!(told(&mut peer), [""; 0], "something older may come");
+    peer.send(1, "the guest need not wait");
+    assert_eq!(peer.frames().len(), 1);
+    peer.hear(&jwt(&peer, 60));
+    command(&mut peer);
+    let mut older = entry("a0", 0, "told by the earlier process", false);
+    older["channel"]["time"] = "2026-11-22T11:59:54.999Z".into();
+    let history = [
+        entry("a3", 2, "live", false),
+        entry("a2", 1, "second", false),
+        entry("g1", 1, "said to the earlier process", true),
+        entry("a1", 0, "first", false),
+        older,
+    ];
+    answer(&mut peer, page(1, 1, &history));
+    assert_eq!(told(&mut peer), ["said first", "said second", "said live"]);
+    assert_eq!(peer.conversation.poll_command(), None);
+}
+
+#[test]
+fn an_application_says_what_it_heard_last() {
+    let heard = genesys_api::parse_rfc3339("2026-11-22T11:30:00Z").unwrap();
+    let mut peer = resumed(web_messaging().resuming_after(heard));
+    // a recovery that is cut off goes back as far the next time
+    peer.drop_socket();
+    peer.reconnect();
+    peer.frames();
+    peer.hear(&session_response(false));
+    asked(&mut peer);
+    let at = |name: &str, time: &str| {
+        let mut entry = entry(name, 0, name, false);
+        entry["channel"]["time"] = time.into();
+        entry
+    };
+    answer(&mut peer, page(1, 2, &[at("later", "2026-11-22T11:45:00Z")]));
+    assert_eq!(command(&mut peer).page(), 2);
+    let last = [
+        at("next", "2026-11-22T11:30:00.001Z"),
+        at("last", "2026-11-22T11:30:00Z"),
+        at("before", "2026-11-22T11:29:59Z"),
+    ];
+    answer(&mut peer, page(2, 2, &last));
+    assert_eq!(told(&mut peer), ["said next", "said later"]);
 }

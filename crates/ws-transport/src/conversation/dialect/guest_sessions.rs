@@ -4,6 +4,7 @@ use genesys_api::{Host, Now, parse_rfc3339, rfc3339};
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use time::OffsetDateTime;
 
 use super::{About, Dialect, Errand, Heard, Parting, TYPING, Why, patience, time_or_now};
 use crate::contract::GuestSessions;
@@ -154,6 +155,10 @@ impl Dialect for GuestSessionsDialect {
     }
 
     fn history_host(&self) -> Option<&Host> {
+        None
+    }
+
+    fn heard_until(&self) -> Option<OffsetDateTime> {
         None
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use genesys_api::{Host, Now};
 use secrecy::SecretString;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::luggage::Luggage;
@@ -204,6 +205,10 @@ impl Dialect for WebMessagingDialect {
 
     fn history_host(&self) -> Option<&Host> {
         self.contract.api.as_ref()
+    }
+
+    fn heard_until(&self) -> Option<OffsetDateTime> {
+        self.contract.heard_until
     }
 
     fn rules(&self) -> DeploymentRules {
