@@ -14,6 +14,6 @@ pub use pki::{LOOPBACK, Pki, PkiError, throwaway_ca};
 pub use script::{Script, ScriptError};
 pub use serve::{Simulator, StartError, StartErrorKind};
 pub use world::{
-    Agent, Complaint, Counters, Fault, FaultError, FaultKind, Injected, Limits, Oddity, Output, Reason,
+    Agent, Complaint, Counters, Fault, FaultError, FaultKind, Injected, Limits, Oddity, Output, Reason, Said,
     SocketAges, SocketId, World,
 };

@@ -15,6 +15,7 @@ mod history;
 mod jwt;
 pub(crate) mod limits;
 mod output;
+mod record;
 mod request;
 mod seed;
 mod session;
@@ -54,6 +55,7 @@ pub use counters::Counters;
 pub use fault::{Fault, FaultError, FaultKind, Injected};
 pub use limits::Limits;
 pub use output::Output;
+pub use record::Said;
 pub use timers::Reason;
 
 pub(crate) use access::AccessRefusal;

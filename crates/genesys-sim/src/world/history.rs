@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::world::frame;
+use crate::world::record::Said;
 use crate::world::seed::Seed;
 
 /// Most messages kept of one session; the oldest go first. Our choice.
@@ -293,6 +294,18 @@ impl History {
 
     pub(crate) fn clear(&mut self) {
         self.0 = VecDeque::new();
+    }
+
+    pub(crate) fn said(&self) -> Vec<Said> {
+        let said = self.0.iter().filter_map(|message| {
+            Some(Said {
+                by_guest: matches!(message.author, Author::Guest { .. }),
+                text: message.text.clone()?,
+                // as precise as the wire
+                at: message.time.truncate_to_millisecond(),
+            })
+        });
+        said.collect()
     }
 
     /// A page, newest first; `number` counts from 1.

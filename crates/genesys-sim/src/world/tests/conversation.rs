@@ -448,3 +448,20 @@ fn history_is_paged_newest_first_and_joined_to_frames_by_message_id() {
         assert_eq!(stage.history(&jwt, query).0, 400, "{query}");
     }
 }
+
+#[test]
+fn the_record_holds_what_was_said_and_by_whom() {
+    let mut stage = Stage::new(rules());
+    let socket = stage.guest();
+    stage.tell(socket, text("hi"));
+    stage.tell(socket, presence("Join"));
+    let said: Vec<_> = stage
+        .world
+        .record(TOKEN)
+        .into_iter()
+        .map(|said| (said.by_guest, said.text))
+        .collect();
+    let words = [(true, "hi".to_owned()), (false, "You said: hi".to_owned())];
+    assert_eq!(said, words, "events are left out");
+    assert_eq!(stage.world.record("stranger"), []);
+}
