@@ -7,10 +7,11 @@ use std::time::Duration;
 use regex_lite::{Regex, RegexBuilder};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use serde_json::Value;
 
 use crate::{Fault, duration};
 
-pub(crate) use content::{Card, DatePicker, File, Form, ListPicker, QuickReplies};
+pub(crate) use content::{Card, Content, DatePicker, File, Form, ListPicker, QuickReplies};
 
 /// Largest script, in bytes.
 const LARGEST: usize = 64 * 1024;
@@ -52,8 +53,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 /// (whatever its case), `matches` (a regular expression), `button` (a payload), `after` (a time from the beginning of
 /// the conversation) or `otherwise`. `do` lists `say` (a text, or several in turn), `type`, `wait`, `pause` (for
 /// [`Rules::agent_delay`](crate::Rules::agent_delay)), `quick_replies`, `card`, `carousel`, `date_picker`,
-/// `list_picker`, `form`, `attachment` (read, but not sent yet), `hand_over`, `disconnect` (or `disconnect: read_only` / `open`), `clear`,
-/// `expire` and `fault`. A guest chooses among several scripts with the custom attribute `agent`.
+/// `list_picker`, `form`, `attachment`, `content` and `event` (as Genesys writes them), `hand_over`, `disconnect` (or
+/// `disconnect: read_only` / `open`), `clear`, `expire` and `fault`; `agents/README.md` shows each. A guest chooses among
+/// several scripts with the custom attribute `agent`.
 ///
 /// At most 64 KiB, 64 rules of 64 steps; waits of at most 30 days.
 #[derive(Clone, Debug, Deserialize)]
@@ -61,6 +63,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 pub struct Script {
     name: String,
     pub(crate) nickname: Option<String>,
+    /// Where the agent's picture is.
+    pub(crate) picture: Option<String>,
     #[serde(default)]
     pub(crate) bot: bool,
     pub(crate) rules: Vec<Rule>,
@@ -95,8 +99,11 @@ pub(crate) enum Step {
     Card(Card),
     Carousel(Vec<Card>),
     Clear,
+    Content(Content),
     DatePicker(DatePicker),
     Disconnect(Option<Leave>),
+    /// An event as Genesys writes it.
+    Event(Value),
     Expire,
     Fault(Planned),
     Form(Form),
@@ -241,6 +248,7 @@ impl Script {
         Self {
             name: "silent".to_owned(),
             nickname: None,
+            picture: None,
             bot: false,
             rules: Vec::new(),
         }

@@ -136,19 +136,19 @@ impl World {
         let agents = std::mem::take(&mut rules.agent).scripts();
         let mut seed = Seed::new(seed);
         let jwt_key = hmac::Key::new(hmac::HMAC_SHA256, &seed.bytes());
-        let deployment = rules.deployment.clone();
+        let deployment = rules.deployment.clone().unwrap_or_else(|| seed.uuid().into());
         let client_id = rules.client_id.clone();
         let client_secret = rules.client_secret.clone();
         Self {
-            deployment: deployment.unwrap_or_else(|| seed.uuid().into()),
             client_id: client_id.unwrap_or_else(|| seed.uuid().to_string()),
             client_secret: client_secret.unwrap_or_else(|| seed.secret().into()),
             access: Access::default(),
             sign_ins: SignIns::new(seed.bytes(), seed.bytes()),
-            attachments: Attachments::new(seed.bytes(), &seed.uuid().to_string()),
+            attachments: Attachments::new(seed.bytes(), &seed.uuid().to_string(), &deployment),
             channels: Channels::default(),
             rules,
             base,
+            deployment,
             seed,
             complaints: Complaints::default(),
             counters: Counters::default(),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 /// Rules for signed-in guests. The simulator is their identity provider, too.
 #[derive(Clone, Debug)]
 pub struct SignInRules {
@@ -29,6 +31,13 @@ pub struct User {
     pub first_name: String,
     /// Family name.
     pub last_name: String,
+}
+
+impl User {
+    /// As Genesys writes it into a message.
+    pub(crate) fn name(&self) -> Value {
+        json!({"firstName": self.first_name, "lastName": self.last_name})
+    }
 }
 
 impl fmt::Debug for User {

@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(body["code"], "too.many.requests");
         assert_eq!(
             body["limit"],
-            json!({"key": "client.credentials.token.rate.per.minute", "namespace": "platform.api", "value": 300})
+            json!({"key": "client.credentials.token.rate.per.minute", "namespace": "platform.api", "value": "300"})
         );
         let later = at(now(), Duration::from_secs(60));
         assert_eq!(ask_at(&mut world, "client:s3cret", grant, later).0.status(), 200);

@@ -155,8 +155,12 @@ impl Problem {
             "errors": [],
         });
         if let Some(limit) = &self.limit {
-            body["limit"] =
-                json!({"key": limit.key, "namespace": limit.namespace, "value": limit.usage.allowed});
+            // the schema has texts only
+            let (value, reset) = (limit.usage.allowed.to_string(), limit.usage.reset.to_string());
+            body["limit"] = json!({"key": limit.key, "namespace": limit.namespace, "value": value});
+            body["messageWithParams"] =
+                json!("Rate limit exceeded the maximum. Retry the request in [{time}] seconds");
+            body["messageParams"] = json!({"time": reset});
         }
         let mut response = super::json(self.status, &body);
         if let Some(limit) = &self.limit {

@@ -23,6 +23,7 @@ enum Choice {
 struct Reply {
     text: String,
     payload: String,
+    image: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -43,10 +44,18 @@ struct Action {
     url: Option<String>,
 }
 
+/// Items as Genesys writes them, for what has no step of its own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Content {
+    pub(crate) text: Option<String>,
+    pub(crate) items: Vec<Value>,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DatePicker {
-    title: String,
+    pub(crate) title: String,
     subtitle: Option<String>,
     times: Vec<Slot>,
 }
@@ -62,7 +71,7 @@ struct Slot {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListPicker {
-    title: String,
+    pub(crate) title: String,
     sections: Vec<Section>,
 }
 
@@ -109,11 +118,12 @@ pub(crate) struct File {
 impl QuickReplies {
     pub(crate) fn content(&self) -> Vec<Value> {
         let reply = |choice: &Choice| {
-            let (text, payload) = match choice {
-                Choice::Label(label) => (label, label),
-                Choice::Reply(reply) => (&reply.text, &reply.payload),
+            let (text, payload, image) = match choice {
+                Choice::Label(label) => (label, label, None),
+                Choice::Reply(reply) => (&reply.text, &reply.payload, reply.image.as_ref()),
             };
-            let reply = json!({"text": text, "payload": payload, "action": "Message"});
+            let reply =
+                without_null(json!({"text": text, "payload": payload, "action": "Message", "image": image}));
             json!({"contentType": "QuickReply", "quickReply": reply})
         };
         self.replies.iter().map(reply).collect()

@@ -236,11 +236,8 @@ impl World {
         let label = self.check_content(key, content)?;
         self.check_message_rate(key, now)?;
         sent.content = self.send_attachments(key, content, now);
-        if self
-            .sessions
-            .get(&key)
-            .is_some_and(|session| session.user.is_some())
-        {
+        if let Some(user) = self.sessions.get(&key).and_then(|session| session.user.as_ref()) {
+            sent.from = Some(user.name());
             sent.metadata
                 .insert("authenticated".to_owned(), "true".to_owned());
         }
@@ -282,6 +279,9 @@ impl World {
             "Join" => {
                 self.check_message_rate(key, now)?;
                 self.tell(socket, key, request, Kind::Event, sent, now);
+                if let Some(session) = self.sessions.get_mut(&key) {
+                    session.auto_started = true;
+                }
                 self.choose_agent(key, [request.fields(), message], now.instant);
                 self.hear_join(key, now.instant);
                 Ok(())

@@ -48,6 +48,7 @@ impl Agent {
 pub(crate) struct Performer {
     script: Arc<Script>,
     nickname: Option<String>,
+    picture: Option<String>,
     bot: bool,
     spoken: usize,
 }
@@ -57,6 +58,7 @@ impl Performer {
         Self {
             script: Arc::clone(script),
             nickname: script.nickname.clone(),
+            picture: script.picture.clone(),
             bot: script.bot,
             spoken: 0,
         }
@@ -67,8 +69,9 @@ impl Performer {
         self.nickname.as_deref().unwrap_or(usual)
     }
 
-    pub(super) fn is_bot(&self) -> bool {
-        self.bot
+    /// Whether it is a bot, and its picture.
+    pub(super) fn look(&self) -> (bool, Option<String>) {
+        (self.bot, self.picture.clone())
     }
 }
 
@@ -219,10 +222,11 @@ impl World {
         }
         let agent = &mut session.agent;
         let name = agent.name(&self.rules.agent_name).to_owned();
-        let bot = agent.bot;
+        let look = agent.look();
         let (text, content) = match step {
             Step::HandOver(person) => {
                 agent.nickname = Some(person.clone());
+                agent.picture = None;
                 agent.bot = false;
                 return;
             }
@@ -234,9 +238,10 @@ impl World {
             }
             Step::Card(card) => (None, card.content()),
             Step::Carousel(cards) => (None, Card::carousel(cards)),
-            Step::DatePicker(picker) => (None, picker.content()),
+            Step::Content(content) => (content.text.clone(), content.items.clone()),
+            Step::DatePicker(picker) => (Some(picker.title.clone()), picker.content()),
             Step::Form(form) => (None, form.content()),
-            Step::ListPicker(picker) => (None, picker.content()),
+            Step::ListPicker(picker) => (Some(picker.title.clone()), picker.content()),
             Step::QuickReplies(replies) => (Some(replies.text.clone()), replies.content()),
             _ => (None, Vec::new()),
         };
@@ -244,9 +249,18 @@ impl World {
         let seed = &mut self.seed;
         let message = match step {
             Step::Type(shown) => {
-                let typing = Message::agent_typing(seed, &name, time, shown.0).by(bot);
+                let typing = Message::agent_typing(seed, &name, time, shown.0).by(look);
                 self.fan_out(key, None, |_| typing.frame(None));
                 return;
+            }
+            Step::Event(event) => {
+                let message = Message::agent_event(seed, &name, event.clone(), time).by(look);
+                // of events, only presences belong to the record
+                if event["eventType"] != "Presence" {
+                    self.fan_out(key, None, |_| message.frame(None));
+                    return;
+                }
+                message
             }
             Step::Disconnect(how) => {
                 let read_only = match (how, self.rules.disconnect) {
@@ -257,12 +271,13 @@ impl World {
                     (None, Disconnect::Send) => false,
                 };
                 session.read_only = read_only;
-                Message::agent_left(seed, &name, read_only, time)
+                Message::agent_left(seed, &name, read_only, time).by(look)
             }
-            _ if content.is_empty() => Message::agent_text(seed, &name, shortened(text), time),
-            _ => Message::agent_content(seed, &name, text, content, time),
+            _ if content.is_empty() && text.is_none() => return,
+            _ if content.is_empty() => Message::agent_text(seed, &name, shortened(text), time).by(look),
+            _ => Message::agent_content(seed, &name, text, content, time).by(look),
         };
-        self.deliver(key, message.by(bot), now);
+        self.deliver(key, message, now);
     }
 }
 

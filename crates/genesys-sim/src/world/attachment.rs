@@ -7,7 +7,7 @@ mod link;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use genesys_api::{Host, Now, rfc3339};
+use genesys_api::{DeploymentId, Host, Now, rfc3339};
 use ring::{digest, hmac};
 use serde_json::{Value, json};
 
@@ -55,12 +55,15 @@ enum State {
 pub(crate) struct Denied;
 
 impl Attachments {
-    pub(super) fn new(key: [u8; 32], organization: &str) -> Self {
+    pub(super) fn new(key: [u8; 32], organization: &str, deployment: &DeploymentId) -> Self {
         Self {
             held: BTreeMap::new(),
             bytes: 0,
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
-            tagging: format!("organizationId={organization}&originPlatform=PureCloud"),
+            tagging: format!(
+                "organizationId={organization}&originPlatform=PureCloud&deploymentId={}",
+                deployment.as_str()
+            ),
         }
     }
 
@@ -201,14 +204,19 @@ impl World {
         let state = stored(body, true);
         self.attachments
             .insert(key, id.clone(), Attachment { file, state });
-        let content = self.content(key, &id, now).into_iter().collect();
+        let mut content: Vec<_> = self.content(key, &id, now).into_iter().collect();
+        for item in &mut content {
+            if let Some(text) = &text {
+                item["attachment"]["text"] = json!(text);
+            }
+        }
         let Some(session) = self.sessions.get_mut(&key) else {
             return false;
         };
         let time = session.stamp(now.utc);
         let name = session.agent.name(&self.rules.agent_name);
         let message = Message::agent_content(&mut self.seed, name, text, content, time);
-        let message = message.by(session.agent.is_bot());
+        let message = message.by(session.agent.look());
         self.deliver(key, message, now);
         true
     }
@@ -222,9 +230,9 @@ impl World {
             .filter_map(|entity| entity["content"].as_array_mut())
             .flatten();
         for item in items {
-            let id = item["attachment"]["id"].as_str().map(str::to_owned);
-            if let Some(fresh) = id.and_then(|id| self.content(key, &id, now)) {
-                *item = fresh;
+            let id = item["attachment"]["id"].as_str();
+            if let Some(id) = id.filter(|id| self.attachments.get(key, id).is_some()) {
+                item["attachment"]["url"] = json!(self.download_link(key, id, now));
             }
         }
     }

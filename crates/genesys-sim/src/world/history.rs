@@ -43,10 +43,11 @@ enum Author {
     Agent {
         nickname: String,
         bot: bool,
+        picture: Option<String>,
     },
     Guest {
         message_id: String,
-        /// Told when the guest signs in.
+        /// Who signed in.
         from: Option<Value>,
     },
 }
@@ -118,20 +119,26 @@ impl Message {
         }
     }
 
-    /// The same from a bot, or from a person.
-    pub(crate) fn by(mut self, is_bot: bool) -> Self {
-        if let Author::Agent { bot, .. } = &mut self.author {
-            *bot = is_bot;
+    /// The same from a bot, or from a person, with a picture.
+    pub(crate) fn by(mut self, (is_bot, shown): (bool, Option<String>)) -> Self {
+        if let Author::Agent { bot, picture, .. } = &mut self.author {
+            (*bot, *picture) = (is_bot, shown);
         }
         self
     }
 
-    pub(crate) fn agent_typing(seed: &mut Seed, name: &str, time: OffsetDateTime, shown: Duration) -> Self {
-        let shown = u64::try_from(shown.as_millis()).unwrap_or(u64::MAX);
+    /// An event as Genesys writes it.
+    pub(crate) fn agent_event(seed: &mut Seed, name: &str, event: Value, time: OffsetDateTime) -> Self {
         Self {
-            events: vec![json!({"eventType": "Typing", "typing": {"type": "On", "duration": shown}})],
+            events: vec![event],
             ..Self::agent(seed, name, Kind::Event, time)
         }
+    }
+
+    pub(crate) fn agent_typing(seed: &mut Seed, name: &str, time: OffsetDateTime, shown: Duration) -> Self {
+        let shown = u64::try_from(shown.as_millis()).unwrap_or(u64::MAX);
+        let event = json!({"eventType": "Typing", "typing": {"type": "On", "duration": shown}});
+        Self::agent_event(seed, name, event, time)
     }
 
     pub(crate) fn agent_left(seed: &mut Seed, name: &str, read_only: bool, time: OffsetDateTime) -> Self {
@@ -150,6 +157,7 @@ impl Message {
             author: Author::Agent {
                 nickname: name.to_owned(),
                 bot: false,
+                picture: None,
             },
             text: None,
             content: Vec::new(),
@@ -162,11 +170,15 @@ impl Message {
     /// The frame that tells of it. The sender's own carries the tracing id.
     pub(crate) fn frame(&self, tracing_id: Option<&str>) -> String {
         let (direction, channel, entity) = match &self.author {
-            Author::Agent { nickname, bot } => (
+            Author::Agent {
+                nickname,
+                bot,
+                picture,
+            } => (
                 "Outbound",
                 Channel {
                     message_id: None,
-                    from: Some(json!({"nickname": nickname})),
+                    from: Some(appearance(nickname, picture.as_deref())),
                     to: Some(json!({})),
                     kind: Some("Private"),
                     time: rfc3339(self.time),
@@ -177,7 +189,8 @@ impl Message {
                 "Inbound",
                 Channel {
                     message_id: Some(message_id),
-                    from: from.clone(),
+                    // live, only the event of signing in names the guest (inference)
+                    from: from.clone().filter(|_| matches!(self.kind, Kind::Event)),
                     to: None,
                     kind: None,
                     time: rfc3339(self.time),
@@ -205,10 +218,14 @@ impl Message {
     /// The entity that history shows.
     fn entity(&self) -> Body<'_> {
         let (direction, message_id, from, entity) = match &self.author {
-            Author::Agent { nickname, bot } => (
+            Author::Agent {
+                nickname,
+                bot,
+                picture,
+            } => (
                 "Outbound",
                 &self.id,
-                json!({"nickname": nickname}),
+                appearance(nickname, picture.as_deref()),
                 Some(entity_of(*bot)),
             ),
             Author::Guest { message_id, from } => (
@@ -235,6 +252,13 @@ impl Message {
             metadata: Some(&self.metadata),
             originating_entity: entity,
         }
+    }
+}
+
+fn appearance(nickname: &str, picture: Option<&str>) -> Value {
+    match picture {
+        Some(picture) => json!({"nickname": nickname, "image": picture}),
+        None => json!({"nickname": nickname}),
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Session {
     /// Oldest first.
     pub(super) sockets: Vec<SocketId>,
     pub(super) read_only: bool,
+    /// Whether the guest began by joining.
+    pub(super) auto_started: bool,
     /// What the platform API knows the conversation by.
     pub(super) conversation: String,
     /// What it knows the guest by.
@@ -136,6 +138,7 @@ impl World {
             token: token.to_owned(),
             sockets: Vec::new(),
             read_only: false,
+            auto_started: false,
             conversation: String::new(),
             participant: String::new(),
             user: None,
@@ -165,6 +168,7 @@ impl World {
             session.conversation = conversation;
             session.participant = participant;
             session.read_only = false;
+            session.auto_started = false;
             session.history.clear();
         }
         self.slide(key, now);
@@ -294,10 +298,9 @@ impl World {
     }
 
     pub(super) fn session_answer(&self, key: SessionKey, new: bool) -> SessionAnswer {
-        let (read_only, ends) = self
-            .sessions
-            .get(&key)
-            .map_or((false, 0), |it| (it.read_only, it.ends_in_epoch_seconds()));
+        let (read_only, auto_started, ends) = self.sessions.get(&key).map_or((false, false, 0), |it| {
+            (it.read_only, it.auto_started, it.ends_in_epoch_seconds())
+        });
         SessionAnswer {
             connected: true,
             new_session: new,
@@ -308,6 +311,7 @@ impl World {
             cleared_existing_session: false,
             duration_seconds: seconds(self.rules.session_duration),
             expiration_date: ends,
+            auto_started: auto_started.then_some(true),
         }
     }
 }
@@ -325,6 +329,9 @@ pub(super) struct SessionAnswer {
     pub(super) cleared_existing_session: bool,
     duration_seconds: u64,
     expiration_date: i64,
+    /// Told once the guest has joined (inference).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_started: Option<bool>,
 }
 
 /// Nothing is allowed where uploads are off (inference).

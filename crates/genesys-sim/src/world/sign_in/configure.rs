@@ -1,5 +1,7 @@
 //! What a JWT does on a guest's socket: sign in from the start, step up, be signed out.
 
+use std::collections::BTreeMap;
+
 use genesys_api::Now;
 use serde_json::json;
 
@@ -93,7 +95,8 @@ impl World {
         let time = session.stamp(now.utc);
         let sent = Sent {
             events: vec![json!({"eventType": "Presence", "presence": {"type": "SignIn"}})],
-            from: Some(json!({"firstName": user.first_name, "lastName": user.last_name})),
+            metadata: BTreeMap::from([("authenticated".to_owned(), "true".to_owned())]),
+            from: Some(user.name()),
             ..Sent::default()
         };
         let message = Message::guest(&mut self.seed, Kind::Event, sent, time);

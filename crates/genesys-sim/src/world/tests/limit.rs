@@ -90,7 +90,7 @@ fn ten_histories_a_minute() {
     assert_eq!(status, 429);
     assert_eq!(
         body["limit"],
-        json!({"key": "get.history.rate.per.minute", "namespace": "web.messaging", "value": 10})
+        json!({"key": "get.history.rate.per.minute", "namespace": "web.messaging", "value": "10"})
     );
     stage.pass(Duration::from_secs(59));
     assert_eq!(stage.history(&jwt, "").0, 429);

@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 
-const CHANNELS: &str = "/api/v2/notifications/channels";
+pub(super) const CHANNELS: &str = "/api/v2/notifications/channels";
 
 impl Stage {
-    fn access_token(&mut self) -> String {
+    pub(super) fn access_token(&mut self) -> String {
         let request = Request::post("/oauth/token")
             .header(
                 "authorization",
@@ -22,7 +22,7 @@ impl Stage {
     }
 
     /// A channel's id, with these topics.
-    fn channel(&mut self, bearer: &str, topics: &Value) -> String {
+    pub(super) fn channel(&mut self, bearer: &str, topics: &Value) -> String {
         let (response, channel) = self.call("POST", CHANNELS, bearer, &json!({}));
         assert_eq!(response.status(), 200, "{channel}");
         let id = channel["id"].as_str().unwrap().to_owned();
@@ -33,17 +33,17 @@ impl Stage {
     }
 
     #[expect(clippy::unwrap_in_result, reason = "a test's own request is valid")]
-    fn listen(&mut self, id: &str) -> Result<SocketId, Box<Response<Bytes>>> {
+    pub(super) fn listen(&mut self, id: &str) -> Result<SocketId, Box<Response<Bytes>>> {
         let request = Request::get(format!("/channels/{id}")).body(()).unwrap();
         self.world.handle_handshake(&request, self.now)
     }
 }
 
-fn undelivered() -> String {
+pub(super) fn undelivered() -> String {
     format!("v2.webmessaging.deployments.{DEPLOYMENT}.undelivered.messages")
 }
 
-fn queue() -> String {
+pub(super) fn queue() -> String {
     format!("v2.routing.queues.{TOKEN}.conversations.messages")
 }
 

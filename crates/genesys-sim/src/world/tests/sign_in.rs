@@ -7,13 +7,13 @@ use ring::digest;
 use super::*;
 use crate::config::SignInRules;
 
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(super) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const OTHER: &str = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c12";
-const EXCHANGE: &str = "/api/v2/webdeployments/token/oauthcodegrantjwtexchange";
-const REFRESH: &str = "/api/v2/webdeployments/token/refresh";
-const REVOKE: &str = "/api/v2/webdeployments/token/revoke";
+pub(super) const EXCHANGE: &str = "/api/v2/webdeployments/token/oauthcodegrantjwtexchange";
+pub(super) const REFRESH: &str = "/api/v2/webdeployments/token/refresh";
+pub(super) const REVOKE: &str = "/api/v2/webdeployments/token/revoke";
 
-fn authorize(extra: &str) -> String {
+pub(super) fn authorize(extra: &str) -> String {
     let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, VERIFIER.as_bytes()));
     format!(
         "/oauth/authorize?response_type=code&client_id=app&redirect_uri=https%3A%2F%2Fapp.test%2Fback%3Fa%3D1\
@@ -21,24 +21,24 @@ fn authorize(extra: &str) -> String {
     )
 }
 
-fn exchange(code: &str, verifier: &str) -> Value {
+pub(super) fn exchange(code: &str, verifier: &str) -> Value {
     json!({"deploymentId": DEPLOYMENT, "oauth": {"code": code, "redirectUri": "https://app.test/back?a=1",
         "codeVerifier": verifier, "nonce": "n"}})
 }
 
-fn signed_in(token: &str, jwt: &str) -> Value {
+pub(super) fn signed_in(token: &str, jwt: &str) -> Value {
     json!({"action": "configureAuthenticatedSession", "token": token, "deploymentId": DEPLOYMENT,
         "data": {"code": jwt}, "tracingId": "t-1"})
 }
 
 impl Stage {
-    fn location(&mut self, path: &str) -> String {
+    pub(super) fn location(&mut self, path: &str) -> String {
         let (response, _) = get(&mut self.world, path, self.now);
         assert_eq!(response.status(), 302, "{path}");
         response.headers()["location"].to_str().unwrap().to_owned()
     }
 
-    fn code(&mut self, extra: &str) -> String {
+    pub(super) fn code(&mut self, extra: &str) -> String {
         let place = self.location(&authorize(extra));
         let (_, query) = place.split_once("?a=1&").unwrap();
         assert!(query.ends_with("&state=s+1"), "{place}");
@@ -46,7 +46,7 @@ impl Stage {
     }
 
     /// JWT and refresh token.
-    fn sign_in(&mut self, extra: &str) -> (String, String) {
+    pub(super) fn sign_in(&mut self, extra: &str) -> (String, String) {
         let code = self.code(extra);
         let (response, body) = self.call("POST", EXCHANGE, "", &exchange(&code, VERIFIER));
         assert_eq!(response.status(), 200, "{body}");
