@@ -87,6 +87,10 @@ impl Channels {
         self.listeners.is_empty()
     }
 
+    pub(super) fn has(&self, socket: SocketId) -> bool {
+        self.listeners.contains_key(&socket)
+    }
+
     fn number(&self, id: &str) -> Result<u64, Problem> {
         id.split('-')
             .nth(1)

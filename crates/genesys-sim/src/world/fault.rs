@@ -102,13 +102,15 @@ impl World {
         self.faults.armed.list()
     }
 
-    /// Passes an output on, unless a fault keeps, changes or doubles it.
+    /// Passes an output on, unless a fault keeps, changes or doubles it. Those of notification channels are spared.
     pub(super) fn suffer(&mut self, output: Output) {
         let Some(Now { instant: now, .. }) = self.settled else {
             return self.ready.push_back(output);
         };
         match output {
-            Output::Frame { socket, text, .. } => self.suffer_frame(socket, text, now),
+            Output::Frame { socket, text, .. } if !self.channels.has(socket) => {
+                self.suffer_frame(socket, text, now);
+            }
             Output::Close { socket, .. } if self.closing => {
                 self.faults.forget(socket);
                 self.ready.push_back(output);
@@ -121,7 +123,9 @@ impl World {
                     self.ready.push_back(output);
                 }
             },
-            Output::Advance(_) | Output::Drop { .. } | Output::Hang { .. } => self.ready.push_back(output),
+            Output::Advance(_) | Output::Drop { .. } | Output::Frame { .. } | Output::Hang { .. } => {
+                self.ready.push_back(output);
+            }
         }
     }
 

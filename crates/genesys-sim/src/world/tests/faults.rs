@@ -347,6 +347,16 @@ fn an_upload_fails_when_it_was_asked_to() {
 }
 
 #[test]
+fn notification_channels_are_spared() {
+    let (mut stage, _) = stage("drop:always");
+    let bearer = stage.access_token();
+    let channel = stage.channel(&bearer, &json!([]));
+    let listener = stage.listen(&channel).unwrap();
+    stage.tell(listener, json!({"message": "ping"}));
+    assert!(matches!(&stage.got(listener)[..], [Got::Frame(_)]));
+}
+
+#[test]
 fn the_same_seed_inputs_and_times_give_the_same_outputs() {
     let run = || {
         let mut stage = Stage::new(Rules {
