@@ -67,7 +67,11 @@ async fn every_help_says_what_it_does_and_what_each_option_means() {
             ("chat", 9),
             ("demo", 3),
             ("serve", 4),
-            ("sim", 5)
+            ("sim", 12),
+            ("sim advance", 4),
+            ("sim complaints", 3),
+            ("sim fault", 5),
+            ("sim state", 3),
         ]
         .map(|(path, options)| (path.to_owned(), options))
     );
@@ -82,6 +86,13 @@ async fn wrong_arguments_end_with_2_and_say_what_is_meant() {
         (vec!["serve", "--konfig", "x"], "--config"),
         (vec!["sim", "--listen", "everywhere"], "--listen"),
         (vec!["sim", "--plain", "--listen", "0.0.0.0:0"], "loopback"),
+        (vec!["sim", "--seed", "xyz"], "1 to 64 hexadecimal digits"),
+        (vec!["sim", "--fault", "explode"], "use one of clock, delay"),
+        (vec!["sim", "--session-duration", "long"], "--session-duration"),
+        (vec!["sim", "--agent", "/nowhere/ann.yaml"], "/nowhere/ann.yaml"),
+        (vec!["sim", "advance"], "<TIME>"),
+        (vec!["sim", "fault"], "<TEXT>"),
+        (vec!["sim", "state", "--ca", "/nowhere/ca.pem"], "give --ca FILE"),
         (vec!["chat"], "--sim"),
         (vec!["chat", "--sim", "http://127.0.0.1:1"], "--deployment"),
         (vec!["chat", "--domain", "mypurecloud.ie"], "--deployment"),

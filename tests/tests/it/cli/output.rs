@@ -56,11 +56,12 @@ async fn the_simulator_says_where_everything_is() {
     assert_ne!(port, 0);
     let text = |name: &str| ready[name].as_str().filter(|text| text.len() > 8).unwrap();
     let (deployment, id, secret) = (text("deployment_id"), text("client_id"), text("client_secret"));
+    let seed = text("seed");
     // the shape that scripts rely on, to the letter
     assert_eq!(
         line,
         format!(
-            r#"{{"event":"ready","http":"http://127.0.0.1:{port}","websocket":"ws://127.0.0.1:{port}/v1","deployment_id":"{deployment}","client_id":"{id}","client_secret":"{secret}","ca":null}}"#
+            r#"{{"event":"ready","http":"http://127.0.0.1:{port}","websocket":"ws://127.0.0.1:{port}/v1","deployment_id":"{deployment}","client_id":"{id}","client_secret":"{secret}","ca":null,"seed":"{seed}"}}"#
         )
     );
     let ended = sim.interrupt().await;

@@ -10,6 +10,7 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 
 use super::super::{Failure, say};
+use crate::causes::chain;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -32,7 +33,7 @@ pub(super) enum Command {
     },
     /// List what no official client would have sent
     Complaints(Target),
-    /// Count what happened
+    /// Count what happened in a running simulator, faults included
     State(Target),
 }
 
@@ -85,7 +86,12 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         .uri(target.at.uri(path))
         .body(Bytes::from(body))
         .map_err(Failure::failed)?;
-    let response = client.send(request).await.map_err(Failure::failed)?;
+    let response = client.send(request).await.map_err(|error| {
+        Failure::failed(format!(
+            "{}; start a simulator with guest-gateway sim, or say with --at where it is",
+            chain(&error)
+        ))
+    })?;
     let answer = String::from_utf8_lossy(response.body());
     if response.status().is_success() {
         say(&answer);

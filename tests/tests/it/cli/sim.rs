@@ -1,0 +1,209 @@
+//! `sim`, with its options, and what may be asked of one that runs.
+
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::process::{Ended, Process, command, run};
+
+const DEPLOYMENT: &str = "b3c2a0de-1111-4222-8333-444455556666";
+
+/// A simulator without TLS, and its ready line.
+async fn plain(arguments: &[&str]) -> (Process, Value) {
+    let fixed = ["sim", "--plain", "--listen", "127.0.0.1:0", "--json"];
+    let mut sim = Process::start(command(fixed.iter().chain(arguments)));
+    let ready = sim.json().await;
+    (sim, ready)
+}
+
+/// A simulator, of which things are asked.
+struct Asked {
+    sim: Process,
+    at: String,
+}
+
+impl Asked {
+    async fn start(arguments: &[&str]) -> Self {
+        let (sim, ready) = plain(arguments).await;
+        let at = ready["http"].as_str().unwrap().to_owned();
+        Self { sim, at }
+    }
+
+    async fn ask(&self, arguments: &[&str]) -> Ended {
+        run(["sim"].iter().chain(arguments).chain(&["--at", &self.at])).await
+    }
+
+    /// The JSON that it is answered.
+    async fn told(&self, arguments: &[&str]) -> Value {
+        let ended = self.ask(arguments).await;
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}");
+        serde_json::from_str(&ended.out).unwrap()
+    }
+
+    /// Why it is not done.
+    async fn refused(&self, arguments: &[&str]) -> String {
+        let ended = self.ask(arguments).await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{arguments:?}");
+        ended.why().to_owned()
+    }
+}
+
+/// A guest who says this, and leaves.
+async fn chat(at: &str, words: &str) -> String {
+    let arguments = ["chat", "--sim", at, "--deployment", DEPLOYMENT];
+    let mut command = command(arguments.iter().chain(&["--origin", "https://shop.example"]));
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    command.stdin(reader);
+    let process = Process::start(command);
+    std::io::Write::write_all(&mut writer, words.as_bytes()).unwrap();
+    drop(writer);
+    let ended = process.ended().await;
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.err);
+    ended.out
+}
+
+#[tokio::test]
+async fn a_guest_meets_the_agent_of_a_script_and_the_faults_that_were_asked_for() {
+    let folder = tempdir().unwrap();
+    let script = folder.path().join("rex.yaml");
+    let rules = "name: rex\nnickname: Rex\nrules:\n  - on: otherwise\n    do: [{say: \"Woof, {text}!\"}]\n";
+    std::fs::write(&script, rules).unwrap();
+    let sim = Asked::start(&[
+        "--agent",
+        script.to_str().unwrap(),
+        "--fault",
+        "duplicate:always",
+        "--no-limits",
+        "--allowed-domain",
+        "shop.example",
+        "--deployment",
+        DEPLOYMENT,
+        "--session-duration",
+        "30m",
+    ])
+    .await;
+    let transcript = chat(&sim.at, "hello").await;
+    assert_eq!(
+        transcript.matches("Rex: Woof, hello!").count(),
+        1,
+        "a frame that comes twice is shown once:\n{transcript}"
+    );
+    let state = sim.told(&["state"]).await;
+    assert_eq!(state["counters"]["guestMessages"], 1);
+    assert!(
+        state["counters"]["faults"]["duplicate"].as_u64() >= Some(3),
+        "{state}"
+    );
+    assert_eq!(
+        sim.told(&["complaints"]).await,
+        json!({"complaints": [], "dropped": 0})
+    );
+    assert_eq!(state["counters"]["alive"], 1);
+    sim.told(&["advance", "30m"]).await;
+    let state = sim.told(&["state"]).await;
+    assert_eq!(
+        (&state["counters"]["alive"], &state["counters"]["expired"]),
+        (&json!(0), &json!(1))
+    );
+    assert_eq!(sim.sim.interrupt().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn the_same_seed_makes_the_same_simulator() {
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let (sim, ready) = plain(&["--seed", "7"]).await;
+        assert_eq!(ready["seed"], format!("{:0>64}", "7"));
+        told.push(["client_id", "client_secret", "deployment_id"].map(|name| ready[name].clone()));
+        assert_eq!(sim.interrupt().await.code, Some(0));
+    }
+    assert_eq!(told[0], told[1]);
+}
+
+#[tokio::test]
+async fn one_that_runs_breaks_on_demand_and_says_what_it_did_not_understand() {
+    let sim = Asked::start(&[]).await;
+    assert_eq!(sim.told(&["fault", "rest:503:/oauth:x2"]).await, json!({"id": 1}));
+    let one = [
+        "fault",
+        "drop:abrupt@3",
+        "--session",
+        "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11",
+    ];
+    assert_eq!(sim.told(&one).await, json!({"id": 2}));
+    for (arguments, why) in [
+        (vec!["fault", "explode"], "is no fault: use one of clock, delay"),
+        (
+            vec!["fault", "refuse-handshake", "--session", "x"],
+            "leave the session out",
+        ),
+        (vec!["advance", "soon"], r#"{"advance":"14m"}"#),
+        (vec!["advance", "9999999d"], "the year 9000"),
+    ] {
+        let said = sim.refused(&arguments).await;
+        assert!(
+            said.contains("the simulator refused it with 400") && said.contains(why),
+            "{said}"
+        );
+    }
+    let http = genesys_http::Client::builder(genesys_http::Tls::system().unwrap()).build();
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        let request = http::Request::post(format!("{}/oauth/token?tea=1", sim.at)).body(bytes::Bytes::new());
+        statuses.push(http.send(request.unwrap()).await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [503, 503, 400]);
+    let request = http::Request::get(format!("{}/teapot", sim.at)).body(bytes::Bytes::new());
+    assert_eq!(http.send(request.unwrap()).await.unwrap().status(), 404);
+    let complaints = sim.told(&["complaints"]).await;
+    assert!(complaints.to_string().contains("GET /teapot"), "{complaints}");
+    let state = sim.told(&["state"]).await;
+    assert_eq!(state["counters"]["faults"]["rest"], 2, "{state}");
+    assert_eq!(sim.sim.interrupt().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn with_tls_whoever_asks_needs_its_ca() {
+    let folder = tempdir().unwrap();
+    let [ca, other] = ["ca.pem", "other.pem"].map(|name| folder.path().join(name).display().to_string());
+    let mut sim = Process::start(command(["sim", "--listen", "127.0.0.1:0", "--json", "--ca", &ca]));
+    let ready = sim.json().await;
+    let at = ready["http"].as_str().unwrap();
+    let state = run(["sim", "state", "--at", at, "--ca", &ca]).await;
+    assert_eq!(state.code, Some(0), "{}", state.err);
+    let mut second = Process::start(command([
+        "sim",
+        "--listen",
+        "127.0.0.1:0",
+        "--json",
+        "--ca",
+        &other,
+    ]));
+    second.json().await;
+    let refused = run(["sim", "state", "--at", at, "--ca", &other]).await;
+    assert_eq!(refused.code, Some(1), "{}", refused.out);
+    assert!(refused.why().contains("certificate"), "{}", refused.err);
+    assert_eq!(second.interrupt().await.code, Some(0));
+    assert_eq!(sim.interrupt().await.code, Some(0));
+    let gone = run(["sim", "state", "--at", at, "--ca", &ca]).await;
+    assert_eq!(gone.code, Some(1));
+    assert!(
+        gone.why().contains("start a simulator with guest-gateway sim"),
+        "{}",
+        gone.why()
+    );
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_script_is_told_with_its_line() {
+    let folder = tempdir().unwrap();
+    let script = folder.path().join("ann.yaml");
+    std::fs::write(
+        &script,
+        "name: ann\nrules:\n  - on: connect\n    do: [{shout: hi}]\n",
+    )
+    .unwrap();
+    let ended = run(["sim", "--agent", script.to_str().unwrap()]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""));
+    assert!(ended.err.contains("ann.yaml, line 4, column"), "{}", ended.err);
+    assert!(ended.err.contains("shout"), "{}", ended.err);
+}
