@@ -50,6 +50,19 @@ fn pressed(payload: &str) -> Value {
 }
 
 #[test]
+fn the_scripts_of_the_documentation_are_scripts() {
+    let pages = [
+        include_str!("../../../README.md"),
+        include_str!("../../../agents/README.md"),
+    ];
+    for page in pages {
+        let (_, rest) = page.split_once("```yaml\n").unwrap();
+        let (script, _) = rest.split_once("```").unwrap();
+        Script::parse("README.md", script).unwrap();
+    }
+}
+
+#[test]
 fn an_agent_sends_a_file_under_its_own_name() {
     let script = "name: files\nnickname: Rex\nbot: true\nrules:\n  - on: connect\n    do:\n      \
         - attachment: {name: prices.txt, type: text/plain, body: free, text: Our prices}\n";
