@@ -35,13 +35,13 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    deadline: Duration,
 }
 
 struct Shared {
     pool: legacy::Client<Connector, Full<Bytes>>,
     connector: Connector,
     clock: Clock,
-    deadline: Duration,
     body_limit: usize,
     retry: RetryPolicy,
     budget: Mutex<RetryBudget>,
@@ -62,6 +62,13 @@ impl Client {
         }
     }
 
+    /// The same client, which gives a `send` or a `call` another time: see [`ClientBuilder::deadline`].
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline.min(LONGEST);
+        self
+    }
+
     /// Sends `request` once and reads the whole response, whatever its status.
     ///
     /// A pooled connection that turns out to be dead before a byte of the request was written is replaced, which is
@@ -70,7 +77,7 @@ impl Client {
     /// # Errors
     /// See [`ErrorKind`](crate::ErrorKind). [`Error::was_sent`] tells whether the server may have acted on it.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
-        self.attempt(request, self.clock().now().instant + self.shared.deadline)
+        self.attempt(request, self.clock().now().instant + self.deadline)
             .await
     }
 
@@ -90,7 +97,7 @@ impl Client {
     }
 
     pub(crate) fn deadline(&self) -> Duration {
-        self.shared.deadline
+        self.deadline
     }
 
     pub(crate) fn retry(&self) -> RetryPolicy {
@@ -121,7 +128,7 @@ impl Client {
             biased;
             response = self.exchange(request, &place, handed_over) => response,
             () = self.clock().sleep_until(deadline) => {
-                Err(Error::sent(Reason::Deadline(self.shared.deadline), &place, handed_over()))
+                Err(Error::sent(Reason::Deadline(self.deadline), &place, handed_over()))
             }
         }
     }
@@ -155,7 +162,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("connector", &self.shared.connector)
-            .field("deadline", &self.shared.deadline)
+            .field("deadline", &self.deadline)
             .field("body_limit", &self.shared.body_limit)
             .field("retry", &self.shared.retry)
             .finish_non_exhaustive()
@@ -245,11 +252,11 @@ impl ClientBuilder {
                 pool,
                 connector,
                 clock: self.clock,
-                deadline: self.deadline,
                 body_limit: self.body_limit,
                 retry: self.retry,
                 budget: Mutex::default(),
             }),
+            deadline: self.deadline,
         }
     }
 }

@@ -173,7 +173,7 @@ impl From<KeepError> for Error {
 impl From<SendError> for Error {
     fn from(error: SendError) -> Self {
         let kind = match error {
-            SendError::Empty | SendError::TooLong { .. } => ErrorKind::Invalid,
+            SendError::Empty | SendError::TooLarge { .. } | SendError::TooLong { .. } => ErrorKind::Invalid,
             SendError::Full { .. } => ErrorKind::Unavailable,
             _ => ErrorKind::NotSent,
         };
@@ -322,7 +322,8 @@ mod tests {
             (SendError::ReadOnly, ErrorKind::NotSent),
             (SendError::Ended, ErrorKind::NotSent),
         ] {
-            assert_eq!(Error::from(error).kind(), kind, "{error}");
+            let text = error.to_string();
+            assert_eq!(Error::from(error).kind(), kind, "{text}");
         }
         let failed = KeepError::Failed {
             attempt: 1,

@@ -3,6 +3,7 @@
 mod limiter;
 mod link;
 mod task;
+mod uploads;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +18,13 @@ use tokio::task::JoinHandle;
 
 pub use self::limiter::ConnectLimiter;
 use self::task::Task;
+use crate::attachments::{AttachError, AttachmentId, DeleteError, File, Stage};
 use crate::conversation::LONGEST_GOODBYE;
 use crate::timeline::Timeline;
 use crate::web_messaging::CustomAttributes;
 use crate::{
-    AdmittedOrigin, Contract, Conversation, Delivery, Event, Farewell, MessageId, RequestError, SendError,
-    SocketUrl, State,
+    AdmittedOrigin, Contract, Conversation, Delivery, Event, Farewell, MessageId, RequestError, Said,
+    SendError, SocketUrl, State,
 };
 
 /// Events that may wait for the application. When they are that many the socket is no longer read, until some are.
@@ -218,6 +220,60 @@ impl Handle {
         self.shared.lock().send_text(id, text)?;
         self.shared.to_task.notify_one();
         Ok(())
+    }
+
+    /// Takes whatever the guest says: words with attachments, or a choice among what was offered.
+    ///
+    /// # Errors
+    /// If it was not taken: see [`Conversation::send`].
+    pub fn say(&self, said: &Said) -> Result<MessageId, SendError> {
+        let id = MessageId::from(entropy::uuid());
+        self.say_as(id, said).map(|()| id)
+    }
+
+    /// As [`Self::say`], with an id that the message has already, one fresh and random.
+    ///
+    /// # Errors
+    /// As [`Self::say`].
+    pub fn say_as(&self, id: MessageId, said: &Said) -> Result<(), SendError> {
+        self.shared.lock().send(id, said)?;
+        self.shared.to_task.notify_one();
+        Ok(())
+    }
+
+    /// Takes a file, and uploads it: see [`Conversation::attach`].
+    ///
+    /// # Errors
+    /// If it was not taken.
+    pub fn attach(&self, file: File) -> Result<AttachmentId, AttachError> {
+        let id = AttachmentId::from(entropy::uuid());
+        self.shared.lock().attach(id.clone(), file)?;
+        self.shared.to_task.notify_one();
+        Ok(id)
+    }
+
+    /// Removes an attachment that was not sent: see [`Conversation::delete_attachment`].
+    ///
+    /// # Errors
+    /// If it is not held, or a message has it already.
+    pub fn delete_attachment(&self, id: &AttachmentId) -> Result<(), DeleteError> {
+        self.shared.lock().delete_attachment(id)?;
+        self.shared.to_task.notify_one();
+        Ok(())
+    }
+
+    /// Asks for a fresh download link: see [`Conversation::refresh_attachment`].
+    ///
+    /// # Errors
+    /// If it cannot be asked for.
+    pub fn refresh_attachment(&self, id: AttachmentId) -> Result<(), RequestError> {
+        self.ask(|conversation, _| conversation.refresh_attachment(id))
+    }
+
+    /// Where an attachment stands: see [`Conversation::attachment`].
+    #[must_use]
+    pub fn attachment(&self, id: &AttachmentId) -> Option<Stage> {
+        self.shared.lock().attachment(id)
     }
 
     /// Shows that the guest is typing; more than once in 5 s it does nothing.

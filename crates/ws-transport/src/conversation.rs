@@ -27,15 +27,22 @@
 //! | frame: closed | – | – | Closed | Closed | Closed | – | Closed | – | – |
 //! | frame: cleared | – | – | – | – | – | – | – | – | – |
 //! | frame: message | – | – | – | – | – | – | – | – | – |
+//! | frame: upload granted | – | – | – | – | – | – | – | – | – |
+//! | frame: upload refused | – | – | – | – | – | – | – | – | – |
 //! | frame: unknown | – | – | – | – | – | – | – | – | – |
 //! | handle_alive | – | – | – | – | – | – | – | – | – |
 //! | handle_closed | – | Reconnecting | Reconnecting | Reconnecting | Reconnecting | – | Closed | – | – |
 //! | handle_refused: 503 | – | Reconnecting | – | – | – | – | – | – | – |
 //! | handle_refused: 403 | – | Failed | – | – | – | – | – | – | – |
 //! | handle_history | – | – | – | – | – | – | – | – | – |
+//! | handle_put | – | – | – | – | – | – | – | – | – |
 //! | handle_timeout: next deadline | – | drop | drop | – | – | Connecting | – | – | – |
 //! | handle_timeout: silence | – | drop | drop | drop | drop | Connecting | Closed | – | – |
 //! | send_text | – | – | – | – | refused | – | refused | refused | refused |
+//! | send, with an attachment | refused | refused | refused | refused | refused | refused | refused | refused | refused |
+//! | attach | refused | refused | refused | – | refused | – | refused | refused | refused |
+//! | delete_attachment | refused | refused | refused | refused | refused | refused | refused | refused | refused |
+//! | refresh_attachment | – | – | – | – | – | – | refused | refused | refused |
 //! | send_typing | – | – | – | – | – | – | – | – | – |
 //! | check_health | – | – | – | – | – | – | refused | refused | refused |
 //! | read_history | – | – | – | – | – | – | refused | refused | refused |
@@ -55,6 +62,7 @@ mod connection;
 mod delivery;
 mod dialect;
 mod event;
+mod files;
 mod health;
 mod hearing;
 mod heartbeat;
@@ -68,6 +76,7 @@ mod recovery;
 mod renewal;
 mod request;
 mod seen;
+mod sending;
 mod state;
 pub mod timeline;
 
@@ -82,6 +91,7 @@ use self::chronicle::Chronicle;
 pub use self::delivery::Delivery;
 use self::dialect::{Dialect, Parting};
 pub use self::event::{CloseInfo, Ending, Event, FailureReason, Loss, Refusal, Session};
+use self::files::Files;
 use self::health::{Health, Sign};
 pub use self::heartbeat::{Beat, Heartbeat};
 use self::leaving::Goodbye;
@@ -143,6 +153,7 @@ pub struct Conversation {
     transmits: VecDeque<Transmit>,
     events: Queue,
     chronicle: Chronicle,
+    files: Option<Box<Files>>,
 }
 
 impl Conversation {
@@ -178,6 +189,7 @@ impl Conversation {
             transmits: VecDeque::new(),
             events: Queue::default(),
             chronicle: Chronicle::default(),
+            files: None,
         }
     }
 
@@ -233,23 +245,6 @@ impl Conversation {
         if let Some((at, Reason::ConnectTimeout)) = &mut self.deadline {
             *at = until + CONNECT_TIMEOUT;
             self.chronicle.record_wait(Limit::Connections, until);
-        }
-    }
-
-    /// Takes a message of 1 to 4,096 bytes, to be sent as soon as the session and the limits allow. `id` is fresh and
-    /// random. What becomes of it is told by [`Event::Accepted`], [`Event::Failed`] or [`Event::InDoubt`].
-    ///
-    /// # Errors
-    /// If it was not taken.
-    pub fn send_text(&mut self, id: MessageId, text: &str) -> Result<(), SendError> {
-        match self.state {
-            State::Closing | State::Closed | State::Failed => Err(SendError::Ended),
-            State::ReadOnly => Err(SendError::ReadOnly),
-            State::Idle
-            | State::Connecting
-            | State::Configuring
-            | State::Configured
-            | State::Reconnecting => self.outbox.push(id, text),
         }
     }
 
@@ -373,7 +368,7 @@ impl Conversation {
                 }
                 Reason::Reconnect => self.connect(now),
                 Reason::Token => self.handle_no_token(),
-                Reason::Expiry | Reason::Heartbeat | Reason::History | Reason::Pace => {}
+                Reason::Attachment | Reason::Expiry | Reason::Heartbeat | Reason::History | Reason::Pace => {}
             }
         }
         self.pace.take_if(|at| *at <= now.instant);
@@ -404,6 +399,7 @@ impl Conversation {
                 None => {}
             }
         }
+        self.handle_file_timeout(now);
         self.advance_history(now);
     }
 
@@ -411,6 +407,7 @@ impl Conversation {
         for id in self.outbox.give_up_waiting(reason) {
             let reason = reason.clone();
             self.tell(Event::Failed { id, reason });
+            self.settle_carried(id, Err(None));
         }
     }
 

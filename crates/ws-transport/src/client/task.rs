@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use genesys_api::entropy;
 
 use super::link::{Link, Turn};
+use super::uploads::Uploads;
 use super::{BACKLOG, ConnectLimiter, Shared};
+use crate::attachments::Stage;
 use crate::socket::in_a_sentence;
 use crate::web_messaging::rest::history::{History, HistoryPage};
 use crate::{AdmittedOrigin, CloseInfo, Command, HistoryFailure, SocketUrl, State};
@@ -28,6 +30,7 @@ pub(super) struct Task {
     link: Link,
     /// The history, while it is read.
     reading: Option<Reading>,
+    uploads: Uploads,
     known: State,
 }
 
@@ -49,6 +52,7 @@ impl Task {
             limiter,
             link: Link::Down,
             reading: None,
+            uploads: Uploads::default(),
             known: State::Idle,
         }
     }
@@ -68,6 +72,10 @@ impl Task {
                     self.reading = None;
                     let now = self.shared.clock.now();
                     self.shared.lock().handle_history(result, now);
+                }
+                (id, outcome) = self.uploads.next() => {
+                    let now = self.shared.clock.now();
+                    self.shared.lock().handle_put(&id, outcome, now);
                 }
                 () = wake => {
                     let mut conversation = self.shared.lock();
@@ -108,8 +116,11 @@ impl Task {
                 Command::ReadHistory(history) => {
                     self.reading = Some(Box::pin(read(self.http.clone(), history)));
                 }
+                Command::Upload(put) => self.uploads.begin(self.http.clone(), *put),
             }
         }
+        self.uploads
+            .retain(|id| conversation.attachment(id) == Some(Stage::Uploading));
         let over = conversation.state().is_over();
         if let Link::Open(socket) = &mut self.link
             && (over || socket.is_flushed())

@@ -397,6 +397,17 @@ impl Attachments {
         }
     }
 
+    /// Whether [`Self::poll_ask`] has a request.
+    #[must_use]
+    pub fn wants_ask(&self) -> bool {
+        let wants = |item: &Item| match item.stage {
+            Stage::Waiting => true,
+            Stage::Deleting => item.deadline.is_none(),
+            _ => false,
+        };
+        self.items.iter().any(wants) || self.refreshes.iter().any(|refresh| !refresh.asked)
+    }
+
     /// The next request for the socket, in a configured session, when the limits let a request pass. Its tracing id
     /// should be the attachment's id, so that every kind of error finds back to [`Self::handle_refused`].
     pub fn poll_ask(&mut self, now: Instant) -> Option<Ask> {

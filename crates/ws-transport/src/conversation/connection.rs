@@ -57,6 +57,7 @@ impl Conversation {
         if let Some(library) = &mut self.library {
             library.handle_lost();
         }
+        self.handle_files_lost();
     }
 
     pub(super) fn finish(&mut self, ending: Ending) {
@@ -67,6 +68,7 @@ impl Conversation {
         self.give_up_waiting(&FailureReason::Ended);
         self.outbox.doubt_sent();
         self.tell_doubts();
+        self.give_up_files();
         self.transmits.clear();
         if self.socket && !matches!(self.deadline, Some((_, Reason::Close))) {
             self.transmits.push_back(GOODBYE);

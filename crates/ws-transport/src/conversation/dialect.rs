@@ -10,10 +10,12 @@ use genesys_api::{Host, Now, parse_rfc3339};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
+use super::attachments::{Ask, AttachmentId, Rules};
 use super::event::{CloseInfo, Ending, Refusal, Session};
+use super::files::News;
 use crate::web_messaging::CustomAttributes;
 use crate::{
-    AdmittedOrigin, Author, ClientHandshake, Contract, DeploymentRules, Farewell, Message, MessageId,
+    AdmittedOrigin, Author, ClientHandshake, Contract, DeploymentRules, Farewell, Message, MessageId, Said,
     SocketUrl,
 };
 
@@ -33,8 +35,12 @@ pub(super) trait Dialect: fmt::Debug + Send {
     fn opening(&self, start_new: bool, now: Now) -> String;
     /// The frame that follows once a new session is configured.
     fn greeting(&mut self) -> Option<String>;
-    /// A message of the guest.
-    fn message(&mut self, id: MessageId, text: &str) -> String;
+    /// A message of the guest, with more than words only if the contract is rich.
+    fn message(&mut self, id: MessageId, said: &Said) -> String;
+    /// Whether the contract has attachments, and choices among what was offered.
+    fn is_rich(&self) -> bool;
+    /// A request about an attachment, if the contract is rich.
+    fn attachment(&self, ask: &Ask) -> Option<String>;
     /// The guest is typing.
     fn typing(&self) -> String;
     /// The last frame before we close, which the service answers.
@@ -100,9 +106,17 @@ pub(super) enum Heard {
         expires_at: Option<OffsetDateTime>,
         elsewhere: Option<Box<Message>>,
     },
+    Attachment {
+        id: AttachmentId,
+        news: Box<News>,
+    },
     /// `closeSession` was done.
     Closed,
-    Configured(Session),
+    /// With the rules for attachments, if the contract is rich.
+    Configured {
+        session: Session,
+        rules: Option<Rules>,
+    },
     ConversationEnded {
         read_only: bool,
     },
@@ -141,9 +155,12 @@ pub(super) enum Heard {
 }
 
 /// What was refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum About {
+    /// A request about one whose id is no UUID.
+    Attachment(AttachmentId),
     Errand(Errand),
+    /// A message, or a request about an attachment.
     Message(MessageId),
     /// Neither a message nor the first frame, or it cannot be told.
     Other,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use super::attachments::Notice;
 use crate::web_messaging::rest::history::HistoryPage;
 use crate::wire::harmless;
 use crate::{Author, Message, MessageId, RawFrame};
@@ -24,6 +25,8 @@ pub enum Event {
         /// The event's number, where the contract numbers events.
         sequence: Option<u64>,
     },
+    /// What became of an attachment, or of a download link that was asked for (`web-messaging` only).
+    Attachment(Box<Notice>),
     /// The session is ready, for the first time, or with a fresh conversation after a read-only one.
     Configured(Session),
     /// The agent or the bot ended the conversation.

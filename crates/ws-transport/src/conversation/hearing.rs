@@ -3,6 +3,7 @@
 use genesys_api::Now;
 
 use super::Conversation;
+use super::attachments::Rules;
 use super::dialect::{About, Errand, Heard, Why};
 use super::event::{Ending, Event, FailureReason, Loss, Refusal, Session};
 use super::state::{Reason, State};
@@ -32,6 +33,7 @@ impl Conversation {
                     self.typed = None;
                     self.seen.is_new(&id.to_string());
                     self.tell_in_order(Event::Accepted { id, at, sequence });
+                    self.settle_carried(id, Ok(()));
                 } else if let Some(message) = elsewhere
                     && id.is_none_or(|id| self.seen.is_new(&id.to_string()))
                     && new
@@ -39,13 +41,14 @@ impl Conversation {
                     self.tell_in_order(Event::OwnMessage(message));
                 }
             }
+            Heard::Attachment { id, news } => self.handle_file_news(&id, *news, now),
             Heard::Closed => {
                 if self.start_new && self.state == State::ReadOnly {
                     self.enter(State::Configuring);
                     self.configure(now);
                 }
             }
-            Heard::Configured(session) => self.configured(session, now),
+            Heard::Configured { session, rules } => self.configured(session, rules, now),
             Heard::ConversationEnded { read_only } => {
                 self.tell(Event::ConversationEnded { read_only });
                 if read_only {
@@ -91,7 +94,7 @@ impl Conversation {
         }
     }
 
-    fn configured(&mut self, session: Session, now: Now) {
+    fn configured(&mut self, session: Session, rules: Option<Rules>, now: Now) {
         self.health.learn(session.expires_at, now);
         if self.state != State::Configuring {
             return;
@@ -112,6 +115,7 @@ impl Conversation {
             }
             self.begin_recovery(resumed, session.new_session, now);
         }
+        self.handle_file_rules(rules, session.new_session);
         if session.read_only {
             self.read_only();
         } else {
@@ -128,7 +132,9 @@ impl Conversation {
             State::Configuring => self.need_token(refusal, now),
             State::Closing => self.finish(Ending::ByUs),
             State::Configured | State::ReadOnly => {
-                if let About::Message(id) = about {
+                if !self.handle_file_deferred(&about, &refusal)
+                    && let About::Message(id) = about
+                {
                     self.outbox.requeue(id);
                 }
                 self.abandon_history();
@@ -145,6 +151,10 @@ impl Conversation {
             self.outbox.pacing.pause_until(until);
             self.chronicle.record_wait(Limit::Service, until);
             self.tell(Event::Throttled { retry_after });
+            if self.handle_file_deferred(&about, &refusal) {
+                return;
+            }
+            let is_message = matches!(about, About::Message(_));
             match about {
                 _ if self.state == State::Configuring => {
                     self.deadline = Some((until, Reason::Configure));
@@ -168,11 +178,17 @@ impl Conversation {
                     self.start_new = false;
                     self.deadline.take_if(|(_, reason)| *reason == Reason::StartNew);
                 }
-                About::Errand(Errand::Clear) | About::Other => {}
+                About::Attachment(_) | About::Errand(Errand::Clear) | About::Other => {}
             }
-            if !matches!(about, About::Message(_)) {
+            if !is_message {
                 self.handle_farewell_answered(now);
             }
+            return;
+        }
+        let code = refusal.code.parse().ok();
+        if let Some(code) = code
+            && self.handle_file_refused(&about, code, &refusal)
+        {
             return;
         }
         if self.state == State::Configuring {
@@ -201,7 +217,7 @@ impl Conversation {
                 self.deadline.take_if(|(_, reason)| *reason == Reason::StartNew);
                 None
             }
-            About::Errand(Errand::Clear | Errand::Echo) | About::Other => None,
+            About::Attachment(_) | About::Errand(Errand::Clear | Errand::Echo) | About::Other => None,
         };
         let read_only = why == Why::ReadOnly;
         let reason = if read_only {
@@ -211,6 +227,7 @@ impl Conversation {
         };
         if let Some(id) = message.filter(|id| self.outbox.settle(*id, Some(&reason))) {
             self.tell(Event::Failed { id, reason });
+            self.settle_carried(id, Err(code));
         } else {
             self.tell(Event::Refused(refusal));
             if message.is_none() {

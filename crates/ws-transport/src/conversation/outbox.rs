@@ -9,20 +9,32 @@ use std::time::Instant;
 use genesys_api::Now;
 use time::OffsetDateTime;
 
+use super::attachments::CarryError;
 use super::delivery::{Delivery, Fates};
 use super::event::FailureReason;
 use super::pacing::Pacing;
-use crate::{MessageId, TEXT_LIMIT};
+use crate::{MessageId, Said, TEXT_LIMIT, Text};
 
 /// Most messages that wait or are not yet acknowledged.
 pub(super) const COUNT_LIMIT: usize = 256;
 /// Most bytes of their text.
 pub(super) const BYTE_LIMIT: usize = 256 * 1024;
+/// Most bytes of one message, with its choices and answers: a frame of it fits any limit that is believed to be one. Our
+/// choice.
+const MESSAGE_LIMIT: usize = 16 * 1024;
 
 /// A message was not taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
+    /// An attachment cannot go with it.
+    #[error(transparent)]
+    Attachment(#[from] CarryError),
+    /// What should name an attachment cannot.
+    #[error(
+        "an attachment of the message has no id that could be one: take it from where the file was attached"
+    )]
+    AttachmentId,
     /// No text.
     #[error("the message is empty")]
     Empty,
@@ -37,9 +49,18 @@ pub enum SendError {
         /// Bytes of their text.
         bytes: usize,
     },
+    /// The contract has text only.
+    #[error("this contract has text only: say it in words, or speak web-messaging")]
+    NotOffered,
     /// The conversation is read-only.
     #[error("the conversation is read-only: start a new one")]
     ReadOnly,
+    /// The whole of it, with what the service gets beside the words, is too large.
+    #[error("the message has {bytes} bytes with its answers: at most 16384 are allowed")]
+    TooLarge {
+        /// Bytes of UTF-8.
+        bytes: usize,
+    },
     /// The text is too long.
     #[error("the message has {bytes} bytes: at most 4096 are allowed")]
     TooLong {
@@ -64,7 +85,9 @@ pub(super) struct Outbox {
 
 struct Outgoing {
     id: MessageId,
-    text: Box<str>,
+    said: Box<Said>,
+    text: Fingerprint,
+    bytes: usize,
     /// Place in the order of sending, kept when it is sent again.
     order: u64,
     /// Pings that the socket had seen when it was sent.
@@ -77,7 +100,7 @@ struct Outgoing {
 
 impl fmt::Debug for Outgoing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} bytes)", self.id, self.text.len())
+        write!(f, "{} ({} bytes)", self.id, self.bytes)
     }
 }
 
@@ -106,25 +129,31 @@ impl Outbox {
         }
     }
 
-    pub(super) fn push(&mut self, id: MessageId, text: &str) -> Result<(), SendError> {
-        if text.is_empty() {
+    pub(super) fn push(&mut self, id: MessageId, said: Said) -> Result<(), SendError> {
+        if said.is_empty() {
             return Err(SendError::Empty);
         }
-        if text.len() > TEXT_LIMIT {
-            return Err(SendError::TooLong { bytes: text.len() });
+        let (words, bytes) = (said.words(), said.bytes());
+        if words.len() > TEXT_LIMIT {
+            return Err(SendError::TooLong { bytes: words.len() });
+        }
+        if bytes > MESSAGE_LIMIT {
+            return Err(SendError::TooLarge { bytes });
         }
         let count = self.waiting.len() + self.sent.len() + self.undecided.len();
-        if count >= COUNT_LIMIT || self.bytes + text.len() > BYTE_LIMIT {
+        if count >= COUNT_LIMIT || self.bytes + bytes > BYTE_LIMIT {
             return Err(SendError::Full {
                 count,
                 bytes: self.bytes,
             });
         }
-        self.bytes += text.len();
+        self.bytes += bytes;
         self.taken += 1;
         self.waiting.push_back(Outgoing {
             id,
-            text: text.into(),
+            text: Fingerprint::of(&words, said.attachments().iter()),
+            said: Box::new(said),
+            bytes,
             order: self.taken,
             pings: 0,
             first_sent: None,
@@ -151,7 +180,7 @@ impl Outbox {
     ///
     /// # Errors
     /// When to ask again, if a limit holds it back.
-    pub(super) fn next(&mut self, now: Now, pings: u64) -> Result<Option<(MessageId, &str)>, Instant> {
+    pub(super) fn next(&mut self, now: Now, pings: u64) -> Result<Option<(MessageId, &Said)>, Instant> {
         if self.waiting.is_empty() {
             return Ok(None);
         }
@@ -162,7 +191,7 @@ impl Outbox {
         message.pings = pings;
         message.first_sent.get_or_insert(now.utc);
         self.sent.push_back(message);
-        Ok(self.sent.back().map(|message| (message.id, &*message.text)))
+        Ok(self.sent.back().map(|message| (message.id, &*message.said)))
     }
 
     /// Takes a message out, wherever it is, because its fate is known; `false` if it is not here.
@@ -174,7 +203,7 @@ impl Outbox {
                 queue.remove(at)
             });
         let known = if let Some(message) = taken {
-            self.bytes -= message.text.len();
+            self.bytes -= message.bytes;
             true
         } else {
             let told = self.told.iter().position(|doubted| doubted.id == id);
@@ -225,7 +254,7 @@ impl Outbox {
             .into_iter()
             .partition::<VecDeque<_>, _>(|message| message.first_sent.is_some());
         self.undecided.extend(again);
-        self.bytes -= given_up.iter().map(|message| message.text.len()).sum::<usize>();
+        self.bytes -= given_up.iter().map(|message| message.bytes).sum::<usize>();
         let given_up: Vec<_> = given_up.into_iter().map(|message| message.id).collect();
         for id in &given_up {
             self.fates.note(*id, Some(reason));
@@ -264,16 +293,12 @@ impl Outbox {
 
     /// Gives up deciding. The latest ids are remembered, should an echo come after all.
     pub(super) fn tell_doubts(&mut self) -> Vec<MessageId> {
-        self.bytes -= self
-            .undecided
-            .iter()
-            .map(|message| message.text.len())
-            .sum::<usize>();
+        self.bytes -= self.undecided.iter().map(|message| message.bytes).sum::<usize>();
         let doubted = std::mem::take(&mut self.undecided)
             .into_iter()
             .map(|message| Doubted {
                 id: message.id,
-                text: Fingerprint::of(&message.text),
+                text: message.text,
                 first_sent: message.first_sent,
             });
         let already = self.told.len();
@@ -297,7 +322,7 @@ impl Outbox {
             (apart <= skew).then_some(apart)
         };
         let undecided = self.undecided.iter().find_map(|message| {
-            let same = Fingerprint::of(&message.text) == text;
+            let same = message.text == text;
             Some((apart(message.first_sent).filter(|_| same)?, message.id))
         });
         let told = self.told.iter().find_map(|doubted| {
@@ -314,7 +339,7 @@ impl Outbox {
         let mut failed = Vec::new();
         for mut message in std::mem::take(&mut self.undecided) {
             if message.again || !may_send {
-                self.bytes -= message.text.len();
+                self.bytes -= message.bytes;
                 self.fates.note(message.id, Some(&FailureReason::NotDelivered));
                 failed.push(message.id);
             } else {
@@ -334,14 +359,18 @@ impl Outbox {
     }
 }
 
-/// A text, recognised without being kept. White space around it does not count.
+/// What was said, recognised without being kept: by its words, or if it has none by its attachments. White space around
+/// it does not count.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Fingerprint(u64);
 
 impl Fingerprint {
-    pub(super) fn of(text: &str) -> Self {
+    pub(super) fn of<'a>(words: &str, attachments: impl Iterator<Item = &'a Text<'static>>) -> Self {
         let mut hasher = DefaultHasher::new();
-        text.trim().hash(&mut hasher);
+        words.trim().hash(&mut hasher);
+        if words.trim().is_empty() {
+            attachments.for_each(|id| id.hash(&mut hasher));
+        }
         Self(hasher.finish())
     }
 }
@@ -370,24 +399,24 @@ mod tests {
     fn it_is_bounded_by_count_and_by_bytes() {
         let mut outbox = Outbox::new();
         for n in 0..COUNT_LIMIT {
-            outbox.push(id(n as u128), "x").unwrap();
+            outbox.push(id(n as u128), Said::text("x")).unwrap();
         }
         assert_eq!(
-            outbox.push(id(999), "x"),
+            outbox.push(id(999), Said::text("x")),
             Err(SendError::Full {
                 count: 256,
                 bytes: 256
             })
         );
         assert!(outbox.settle(id(0), None));
-        assert_eq!(outbox.push(id(999), "x"), Ok(()));
+        assert_eq!(outbox.push(id(999), Said::text("x")), Ok(()));
 
         let mut outbox = Outbox::new();
         for n in 0..64 {
-            outbox.push(id(n), &"é".repeat(2048)).unwrap();
+            outbox.push(id(n), Said::text("é".repeat(2048))).unwrap();
         }
         assert_eq!(
-            outbox.push(id(999), "x"),
+            outbox.push(id(999), Said::text("x")),
             Err(SendError::Full {
                 count: 64,
                 bytes: BYTE_LIMIT
@@ -395,9 +424,9 @@ mod tests {
         );
         outbox.give_up_waiting(&FailureReason::Ended);
         assert_eq!(outbox.bytes, 0);
-        assert_eq!(outbox.push(id(1), ""), Err(SendError::Empty));
+        assert_eq!(outbox.push(id(1), Said::text("")), Err(SendError::Empty));
         assert_eq!(
-            outbox.push(id(1), &"x".repeat(4097)),
+            outbox.push(id(1), Said::text("x".repeat(4097))),
             Err(SendError::TooLong { bytes: 4097 })
         );
     }
@@ -407,7 +436,7 @@ mod tests {
         let now = epoch();
         let mut outbox = Outbox::new();
         for n in 1..=4 {
-            outbox.push(id(n), "x").unwrap();
+            outbox.push(id(n), Said::text("x")).unwrap();
         }
         for _ in 1..=3 {
             outbox.next(now, 0).unwrap();
@@ -423,7 +452,7 @@ mod tests {
     #[test]
     fn a_doubted_message_can_still_be_settled_once() {
         let mut outbox = Outbox::new();
-        outbox.push(id(1), "x").unwrap();
+        outbox.push(id(1), Said::text("x")).unwrap();
         outbox.next(epoch(), 3).unwrap();
         assert!(!outbox.doubt_overdue(7));
         assert!(outbox.doubt_overdue(8));

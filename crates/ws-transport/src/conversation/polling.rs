@@ -17,6 +17,11 @@ impl Conversation {
         if let Some(command) = self.command.take() {
             return Some(command);
         }
+        if let Some(put) = self.next_put() {
+            self.chronicle
+                .record(Happening::Errand(timeline::Errand::Upload, Outcome::Begun));
+            return Some(Command::Upload(Box::new(put)));
+        }
         let read = self.library.as_mut()?.command.take()?;
         self.chronicle
             .record(Happening::Errand(timeline::Errand::History, Outcome::Begun));
@@ -62,10 +67,20 @@ impl Conversation {
                 Err(at) => self.wake_at(Limit::Requests, at),
             }
         }
+        if self.state == State::Configured && self.wants_file_frame() {
+            match self.outbox.pacing.request(now.instant) {
+                Ok(()) => {
+                    if let Some(frame) = self.file_frame(now) {
+                        return Some(Transmit::Frame(frame));
+                    }
+                }
+                Err(at) => self.wake_at(Limit::Requests, at),
+            }
+        }
         if !self.is_deciding() {
             let pings = self.pings();
             match self.outbox.next(now, pings) {
-                Ok(Some((id, text))) => return Some(Transmit::Frame(self.dialect.message(id, text))),
+                Ok(Some((id, said))) => return Some(Transmit::Frame(self.dialect.message(id, said))),
                 Ok(None) => {}
                 Err(at) => self.wake_at(Limit::Messages, at),
             }
@@ -99,7 +114,9 @@ impl Conversation {
         let history = self.library.as_ref().filter(|_| ready);
         let history = history.and_then(|library| library.poll_timeout());
         let history = history.map(|at| (at, Reason::History));
-        [self.deadline, heartbeat, pace, expiry, history]
+        let attachment = self.file_timeout().filter(|_| self.socket);
+        let attachment = attachment.map(|at| (at, Reason::Attachment));
+        [self.deadline, heartbeat, pace, expiry, history, attachment]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)

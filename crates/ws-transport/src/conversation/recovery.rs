@@ -21,7 +21,7 @@ use super::queue::Told;
 use super::state::{State, Transmit};
 use super::timeline::{self, Happening, Limit, Outcome};
 use crate::web_messaging::rest::history::HistoryPage;
-use crate::{Direction, Message, MessageId};
+use crate::{Content, Direction, Message, MessageId};
 
 /// How long a lost socket may still deliver what was put on it.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -240,6 +240,7 @@ impl Conversation {
         for id in self.outbox.settle_absent(may_send) {
             let reason = FailureReason::NotDelivered;
             self.tell(Event::Failed { id, reason });
+            self.settle_carried(id, Err(None));
         }
     }
 
@@ -249,9 +250,10 @@ impl Conversation {
             .at
             .checked_sub(self.library.as_ref()?.ahead)
             .unwrap_or(entry.at);
-        let id = self.outbox.claim(Fingerprint::of(&entry.text), sent, SKEW)?;
+        let id = self.outbox.claim(fingerprint(entry), sent, SKEW)?;
         self.outbox.settle(id, None);
         self.dialect.handle_delivered(id);
+        self.settle_carried(id, Ok(()));
         self.seen.is_new(&entry.id);
         self.seen.is_new(&id.to_string());
         Some(id)
@@ -275,6 +277,26 @@ impl Conversation {
         for (_, told) in all {
             self.events.push(told);
         }
+    }
+}
+
+/// A choice may come back without words of its own; that it then has those of what was chosen is an inference.
+fn fingerprint(entry: &Message) -> Fingerprint {
+    let chosen: Vec<_> = entry
+        .content
+        .iter()
+        .filter_map(|item| match item {
+            Content::ButtonResponse(response) => Some(&*response.text),
+            _ => None,
+        })
+        .collect();
+    let attachments = entry.content.iter().filter_map(|item| match item {
+        Content::Attachment(attachment) => Some(&attachment.id),
+        _ => None,
+    });
+    match &*entry.text {
+        "" => Fingerprint::of(&chosen.join(", "), attachments),
+        words => Fingerprint::of(words, attachments),
     }
 }
 

@@ -142,7 +142,7 @@ impl Conversation {
         self.events.raw()
     }
 
-    fn not_over(&self) -> Result<(), RequestError> {
+    pub(super) fn not_over(&self) -> Result<(), RequestError> {
         match self.state {
             State::Closing | State::Closed | State::Failed => Err(RequestError::Ended),
             _ => Ok(()),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::attachments::Put;
 use crate::web_messaging::rest::history::History;
 
 /// Where a conversation stands.
@@ -45,6 +46,9 @@ pub enum Command {
     /// Make this call, beside the connection; then call `handle_history`. One is made at a time: the next command of
     /// this kind takes the place of one whose answer has not come.
     ReadHistory(Box<History>),
+    /// Upload this, beside the connection and other uploads; then call `handle_put`. Drop it as soon as
+    /// [`attachment`](crate::Conversation::attachment) is no longer [`Uploading`](crate::attachments::Stage::Uploading).
+    Upload(Box<Put>),
 }
 
 /// What the driver is to put on the socket. `Debug` does not show a frame, which holds a token.
@@ -76,6 +80,8 @@ impl fmt::Debug for Transmit {
 /// Why a conversation wants to be woken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reason {
+    /// The service, or an upload, takes too long with an attachment.
+    Attachment,
     /// The service takes too long to close.
     Close,
     /// Ask for the session once more: the first time was too soon.

@@ -60,6 +60,55 @@ impl Said {
         }
     }
 
+    /// Words, and nothing else.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self, Self::Text { attachments, .. } if attachments.is_empty())
+    }
+
+    /// Nothing is said.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Items { choices, .. } => choices.is_empty(),
+            Self::Text { text, attachments } => text.is_empty() && attachments.is_empty(),
+            Self::Button(_) | Self::Date { .. } | Self::Form { .. } | Self::QuickReply { .. } => false,
+        }
+    }
+
+    pub(crate) fn attachments(&self) -> &[Text<'static>] {
+        match self {
+            Self::Text { attachments, .. } => attachments,
+            _ => &[],
+        }
+    }
+
+    /// Bytes of all its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        let of = |choice: &Choice| choice.text.len() + choice.payload.len();
+        match self {
+            Self::Button(choice) => of(choice),
+            Self::Date { question, choice } => question.len() + of(choice),
+            Self::Form {
+                question,
+                form,
+                text,
+                answers,
+            } => {
+                let answers = answers.iter();
+                let answered: usize = answers
+                    .map(|answer| answer.field.len() + of(&answer.choice))
+                    .sum();
+                question.len() + form.len() + text.len() + answered
+            }
+            Self::Items { question, choices } => question.len() + choices.iter().map(of).sum::<usize>(),
+            Self::QuickReply { question, choice } => {
+                question.as_ref().map_or(0, |question| question.len()) + of(choice)
+            }
+            Self::Text { text, attachments } => {
+                text.len() + attachments.iter().map(|id| id.len()).sum::<usize>()
+            }
+        }
+    }
+
     /// The words of it: what the transcript shows.
     #[must_use]
     pub fn words(&self) -> String {

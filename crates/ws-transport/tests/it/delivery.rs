@@ -88,6 +88,7 @@ impl Play {
                     }
                     Command::Disconnect => self.peer.drop_socket(),
                     Command::ReadHistory(_) => panic!("no host was given"),
+                    Command::Upload(_) => panic!("no file was attached"),
                 }
             }
             for transmit in self.peer.transmits() {

@@ -309,6 +309,7 @@ impl World {
                     }
                     Command::Disconnect => self.cut(),
                     Command::ReadHistory(call) => self.read(&call),
+                    Command::Upload(_) => panic!("no file was attached"),
                 }
             }
             for transmit in self.peer.transmits() {

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use ws_transport::{CloseInfo, Command, Contract, Farewell, HistoryFailure, State};
+use ws_transport::attachments::{AttachmentId, File, PutOutcome};
+use ws_transport::{CloseInfo, Command, Contract, Conversation, Farewell, HistoryFailure, Said, State};
 
 use crate::virtual_peer::{VirtualPeer, agent_says, id, refused, session_response, too_many, web_messaging};
 
 const SOURCE: &str = include_str!("../../src/conversation.rs");
+/// An attachment that nobody has attached.
+const FILE: &str = "a7fa0000-0000-4000-8000-000000000001";
 const STATES: [State; 9] = [
     State::Idle,
     State::Connecting,
@@ -49,7 +52,7 @@ fn every_input_does_in_every_state_what_the_table_says() {
             assert!(dropped == (*cell == "drop") || gave_up, "{pair}");
         }
     }
-    assert_eq!(pairs, 36 * 9);
+    assert_eq!(pairs, 43 * 9);
 }
 
 fn in_state(state: State, signed_in: bool) -> VirtualPeer {
@@ -61,7 +64,9 @@ fn in_state(state: State, signed_in: bool) -> VirtualPeer {
     let configured = |peer: &mut VirtualPeer| {
         peer.connect();
         peer.frames();
-        peer.hear(&session_response(true));
+        let mut session = session_response(true);
+        session["body"]["allowedMedia"] = json!({"inbound": {"fileTypes": [{"type": "*/*"}]}});
+        peer.hear(&session);
     };
     match state {
         State::Idle => {}
@@ -117,6 +122,10 @@ fn frame(input: &str) -> Option<Value> {
         "closed" => event("ConnectionClosedEvent"),
         "cleared" => event("SessionClearedEvent"),
         "message" => agent_says("a", "x"),
+        "upload granted" => json!({"type": "response", "class": "PresignedUrlResponse", "code": 200,
+            "body": {"attachmentId": FILE, "url": "https://bucket.example/k", "headers": {"x": "y"}}}),
+        "upload refused" => json!({"type": "response", "class": "GenerateUrlError", "code": 200,
+            "body": {"attachmentId": FILE, "errorCode": 4001, "errorMessage": "no"}}),
         "unknown" => event("Novelty"),
         other => panic!("the table has a frame that this test does not know: {other}"),
     })
@@ -166,6 +175,10 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
             conversation.handle_history(Err(HistoryFailure::Unauthorized), now);
             Ok(())
         }
+        "handle_put" => {
+            conversation.handle_put(&file(), PutOutcome::Stored, now);
+            Ok(())
+        }
         "handle_timeout: next deadline" => {
             let due = conversation.poll_timeout();
             peer.pass(due.map_or(Duration::ZERO, |(at, _)| at - now.instant));
@@ -176,6 +189,9 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
             Ok(())
         }
         "send_text" => conversation.send_text(id(9), "x").map_err(|error| words(&error)),
+        "send, with an attachment" | "attach" | "delete_attachment" | "refresh_attachment" => {
+            act_on_file(conversation, input)
+        }
         "send_typing" => {
             conversation.send_typing(now);
             Ok(())
@@ -211,6 +227,33 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
         }
         other => panic!("the table has an input that this test does not know: {other}"),
     }
+}
+
+fn act_on_file(conversation: &mut Conversation, input: &str) -> Result<(), String> {
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    match input {
+        "attach" => {
+            let cat = File::new("cat.png", "png".into());
+            conversation.attach(file(), cat).map_err(|error| words(&error))
+        }
+        "delete_attachment" => conversation
+            .delete_attachment(&file())
+            .map_err(|error| words(&error)),
+        "refresh_attachment" => conversation
+            .refresh_attachment(file())
+            .map_err(|error| words(&error)),
+        _ => {
+            let said = Said::Text {
+                text: "x".into(),
+                attachments: vec![FILE.into()],
+            };
+            conversation.send(id(9), &said).map_err(|error| words(&error))
+        }
+    }
+}
+
+fn file() -> AttachmentId {
+    FILE.parse().unwrap()
 }
 
 /// Nothing comes and time passes, until something is asked of the driver or the conversation is over.

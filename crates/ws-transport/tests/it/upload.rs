@@ -5,7 +5,13 @@ use genesys_http::{CallErrorKind, Client, Tls};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use ws_transport::attachments::{File, Notice, Stage};
 use ws_transport::web_messaging::rest::Upload;
+use ws_transport::{Contract, Event, Said};
+
+use crate::connection::{Site, configured};
+use crate::files::{granted, session_with_files, uploaded};
+use crate::virtual_peer::{agent_says, web_messaging};
 
 /// Uploads three bytes to a storage that answers `status`; what it saw, and what came of it.
 async fn upload(status: &str) -> (String, Result<(), genesys_http::CallError>) {
@@ -56,4 +62,61 @@ async fn a_refusal_names_the_status_and_no_secret() {
     assert_eq!(error.kind(), CallErrorKind::Refused);
     assert_eq!(error.problem().unwrap().status, 403);
     assert!(!format!("{error} {error:?}").contains("5ec2e7"));
+}
+
+#[tokio::test]
+async fn a_connection_uploads_beside_its_socket_and_gives_up_what_is_deleted() {
+    let site = Site::new().await;
+    let storage = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut guest = site.accept().await;
+    guest.hear().await;
+    guest.say(&session_with_files(true)).await;
+    configured(&mut connection).await;
+    let handle = connection.handle();
+    let file = || File::new("cat.png", Bytes::from_static(b"png"));
+    let url = format!("http://{}/k", storage.local_addr().unwrap());
+    for fate in ["deleted", "stored"] {
+        let id = handle.attach(file()).unwrap();
+        let asked = guest.hear().await;
+        assert_eq!(
+            (&asked["action"], &asked["attachmentId"]),
+            (&"onAttachment".into(), &id.as_str().into())
+        );
+        guest.say(&granted(&asked["attachmentId"], &url)).await;
+        let (mut stream, _) = storage.accept().await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"\r\n\r\npng") {
+            assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0);
+        }
+        // the socket goes on meanwhile
+        guest.say(&agent_says(fate, "go on")).await;
+        assert!(matches!(connection.next_event().await, Some(Event::Message(_))));
+        assert_eq!(handle.attachment(&id), Some(Stage::Uploading));
+        if fate == "deleted" {
+            handle.delete_attachment(&id).unwrap();
+            let Some(Event::Attachment(notice)) = connection.next_event().await else {
+                panic!("nothing was told");
+            };
+            assert!(matches!(*notice, Notice::Deleted { .. }));
+            assert_eq!(stream.read(&mut [0]).await.unwrap_or_default(), 0, "it hung up");
+            continue;
+        }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .await
+            .unwrap();
+        guest.say(&uploaded(&asked["attachmentId"])).await;
+        let Some(Event::Attachment(notice)) = connection.next_event().await else {
+            panic!("nothing was told");
+        };
+        assert!(matches!(*notice, Notice::Uploaded { .. }));
+        let said = Said::Text {
+            text: "look".into(),
+            attachments: vec![id.to_string().into()],
+        };
+        handle.say(&said).unwrap();
+        let message = guest.hear().await;
+        assert_eq!(message["message"]["content"][0]["attachment"]["id"], id.as_str());
+    }
 }

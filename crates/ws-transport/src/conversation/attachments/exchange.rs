@@ -100,6 +100,15 @@ pub struct Put {
     pub upload: Upload,
 }
 
+/// Each attachment is put once: two are equal if they are of the same one.
+impl PartialEq for Put {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Put {}
+
 /// What the storage answered. A success is not completion: the service looks at the file first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PutOutcome {

@@ -140,6 +140,9 @@ pub enum AttachError {
     /// Nothing is in it; the service would answer 4102.
     #[error("the file is empty: attach one that is not")]
     Empty,
+    /// The conversation is over, or ending.
+    #[error("the conversation has ended: attach the file in a new one")]
+    Ended,
     /// The id is in use.
     #[error("an attachment of this id is held already: draw a fresh id")]
     Known,
@@ -161,7 +164,10 @@ pub enum AttachError {
     /// The name has no extension, which Genesys Cloud requires.
     #[error("the file name has no extension: add one that says what is in it, such as .png")]
     NoExtension,
-    /// The rules are not known yet.
+    /// The contract has no attachments.
+    #[error("this contract has no attachments: web-messaging does")]
+    NotOffered,
+    /// The rules are not known yet, or the conversation is read-only.
     #[error("the session is not ready: attach the file when it is configured")]
     NotReady,
     /// The deployment takes no attachments; the service would answer 4000.

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::{About, Dialect, Errand, Heard, Parting, TYPING, Why, patience, time_or_now};
 use crate::contract::GuestSessions;
+use crate::conversation::attachments::Ask;
 use crate::conversation::event::{CloseInfo, Ending, Refusal, Session};
 use crate::guest_sessions::{
     ClientFrame, EventName, PROTOCOL, Sender, SenderKind, ServerFrame, TOKEN_PROTOCOL_PREFIX, TOKEN_QUERY,
@@ -17,7 +18,7 @@ use crate::web_messaging::CustomAttributes;
 use crate::wire::harmless;
 use crate::{
     AdmittedOrigin, Author, AuthorKind, ClientHandshake, Content, DeploymentRules, Direction, Farewell,
-    Message, MessageId, QuickReply, SocketUrl,
+    Message, MessageId, QuickReply, Said, SocketUrl,
 };
 
 #[derive(Debug)]
@@ -69,11 +70,14 @@ impl GuestSessionsDialect {
         // a smaller number than ours means that the gateway counts anew
         let last = self.contract.last_sequence.unwrap_or(sequence);
         self.contract.last_sequence = Some(last.min(sequence));
-        Heard::Configured(Session {
-            new_session,
-            read_only,
-            expires_at: None,
-        })
+        Heard::Configured {
+            session: Session {
+                new_session,
+                read_only,
+                expires_at: None,
+            },
+            rules: None,
+        }
     }
 
     fn refused(&mut self, refusal: Refusal, retry_after: Option<u64>) -> Heard {
@@ -134,12 +138,20 @@ impl Dialect for GuestSessionsDialect {
         None
     }
 
-    fn message(&mut self, id: MessageId, text: &str) -> String {
+    fn message(&mut self, id: MessageId, said: &Said) -> String {
         ClientFrame::Message {
             id,
-            text: text.into(),
+            text: said.words().into(),
         }
         .to_json()
+    }
+
+    fn is_rich(&self) -> bool {
+        false
+    }
+
+    fn attachment(&self, _ask: &Ask) -> Option<String> {
+        None
     }
 
     fn typing(&self) -> String {

@@ -1,5 +1,6 @@
 //! `web-messaging`: echoes acknowledge, nothing is sent again, errors are numbers.
 
+mod files;
 mod luggage;
 
 use std::time::Duration;
@@ -12,12 +13,13 @@ use uuid::Uuid;
 use self::luggage::Luggage;
 use super::{About, Dialect, Errand, Heard, Parting, TYPING, Why, patience};
 use crate::contract::{Farewell, WebMessaging};
+use crate::conversation::attachments::{Ask, Rules};
 use crate::conversation::event::{CloseInfo, Ending, Refusal, Session};
 use crate::web_messaging::{
     Body, ClientFrame, CustomAttributes, DEPLOYMENT_QUERY, ErrorCode, FrameKind, GuestMessage, MessageEvent,
     Metadata, PresenceKind, Remedy, ServerFrame, StructuredMessage,
 };
-use crate::{AdmittedOrigin, ClientHandshake, DeploymentRules, MessageId, SocketUrl};
+use crate::{AdmittedOrigin, ClientHandshake, DeploymentRules, MessageId, Said, SocketUrl};
 
 /// Tracing ids of frames that are no message. Constant, as in Genesys' own SDK: only this socket sees the answer.
 const OPENING: Uuid = Uuid::from_u128(0x6775_6573_7401_4000_8000_636f_6e66_6967);
@@ -163,9 +165,17 @@ impl Dialect for WebMessagingDialect {
         Some(on_message(&self.contract.token, EVENT.into(), join))
     }
 
-    fn message(&mut self, id: MessageId, text: &str) -> String {
-        let message = GuestMessage::text(text, self.luggage.load(id));
+    fn message(&mut self, id: MessageId, said: &Said) -> String {
+        let message = GuestMessage::said(said, self.luggage.load(id));
         on_message(&self.contract.token, id, message)
+    }
+
+    fn is_rich(&self) -> bool {
+        true
+    }
+
+    fn attachment(&self, ask: &Ask) -> Option<String> {
+        Some(files::frame(&self.contract.token, ask).to_json())
     }
 
     fn typing(&self) -> String {
@@ -223,11 +233,15 @@ impl Dialect for WebMessagingDialect {
                 if session.new_session {
                     self.luggage.handle_new_session();
                 }
-                Heard::Configured(Session {
-                    new_session: session.new_session,
-                    read_only: session.read_only,
-                    expires_at: session.expires_at(),
-                })
+                let allowed = Some(session).filter(|_| self.contract.rules.attachments);
+                Heard::Configured {
+                    session: Session {
+                        new_session: session.new_session,
+                        read_only: session.read_only,
+                        expires_at: session.expires_at(),
+                    },
+                    rules: Some(allowed.map_or_else(Rules::off, files::rules)),
+                }
             }
             Body::Structured(message) => return self.structured(frame.kind, tracing_id, message, now),
             Body::TooManyRequests(limit) => Heard::Refused {
@@ -255,7 +269,7 @@ impl Dialect for WebMessagingDialect {
             Body::LoggedOut => Heard::Ended(Ending::LoggedOut),
             Body::SessionCleared => Heard::SessionCleared,
             Body::SessionExpired => Heard::Ended(Ending::SessionExpired),
-            _ => return None,
+            other => return files::heard(other, tracing_id),
         })
     }
 
@@ -335,7 +349,11 @@ fn about(tracing_id: Option<&str>, code: ErrorCode) -> About {
     match tracing_id.map(|id| id.parse::<MessageId>()) {
         Some(Ok(id)) => {
             let control = CONTROL.iter().find(|(name, _)| id == (*name).into());
-            control.map_or(About::Message(id), |(_, about)| *about)
+            control.map_or(About::Message(id), |(_, about)| about.clone())
+        }
+        Some(Err(_)) => {
+            let id = tracing_id.and_then(|id| id.parse().ok());
+            id.map_or(About::Other, About::Attachment)
         }
         // only a message can be too long, carry too large attributes, or come too late; many things come too soon,
         // and of them a message is the most likely
@@ -364,7 +382,10 @@ mod tests {
             assert_eq!(about(Some(&id.to_string()), ErrorCode::new(429)), known);
             assert_eq!(id.get_version_num(), 4);
         }
-        assert_eq!(about(Some("SGVhbHRo"), ErrorCode::new(429)), About::Other);
+        assert_eq!(
+            about(Some("SGVhbHRo"), ErrorCode::new(429)),
+            About::Attachment("SGVhbHRo".parse().unwrap())
+        );
         assert_eq!(about(None, ErrorCode::new(429)), About::SomeMessage);
         assert_eq!(about(None, ErrorCode::new(400)), About::Other);
     }
