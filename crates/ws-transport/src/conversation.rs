@@ -118,6 +118,22 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const TYPING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A guest's conversation.
+///
+/// ```
+/// use ws_transport::{Contract, Conversation, Event, Transmit, WebMessaging};
+///
+/// # let now = genesys_api::Now { instant: std::time::Instant::now(), utc: time::OffsetDateTime::UNIX_EPOCH };
+/// let contract = WebMessaging::new("b3c2".parse()?, "7d1f0c9e-0000-4000-8000-000000000001".into());
+/// let mut guest = Conversation::new(Contract::WebMessaging(contract));
+/// guest.connect(now); // Command::Connect: the driver opens what `handshake` says
+/// guest.handle_connected(now);
+/// assert!(matches!(guest.poll_transmit(now), Some(Transmit::Frame(text)) if text.contains("configureSession")));
+/// guest.handle_frame(r#"{"type":"response","class":"SessionResponse","code":200,"body":{"connected":true}}"#, now);
+/// assert!(matches!(guest.poll_event(), Some(Event::Configured(_))));
+/// guest.send_text(uuid::Uuid::from_u128(1).into(), "Hello")?;
+/// assert!(matches!(guest.poll_transmit(now), Some(Transmit::Frame(text)) if text.contains("Hello")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Conversation {
     dialect: Box<dyn Dialect>,
