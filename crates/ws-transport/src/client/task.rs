@@ -102,7 +102,9 @@ impl Task {
                 Command::Connect => {
                     let handshake = conversation.handshake(&self.url, &self.origin);
                     let place = self.limiter.reserve(now.instant);
-                    conversation.handle_connect_deferred(place);
+                    if place > now.instant {
+                        conversation.handle_connect_deferred(place);
+                    }
                     self.link = Link::dial(self.http.clone(), handshake, place);
                 }
                 Command::Disconnect => {

@@ -149,7 +149,14 @@ impl Conversation {
             News::Refused { code, message } => {
                 attachments.handle_refused(id, code, &message);
             }
-            News::Uploaded { url } => attachments.handle_success(id, Some(url), now.instant),
+            News::Uploaded { url } => {
+                if attachments.stage(id) == Some(Stage::Uploading) {
+                    // the event came before the storage's answer, which nobody waits for any more
+                    self.chronicle
+                        .record(Happening::Errand(Errand::Upload, Outcome::Done));
+                }
+                attachments.handle_success(id, Some(url), now.instant);
+            }
         }
         self.tell_files();
     }

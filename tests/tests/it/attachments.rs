@@ -1,0 +1,182 @@
+//! Files of a guest: from the disk to the simulator's storage, and to those who read along.
+
+use bytes::Bytes;
+use genesys_api::Clock;
+use genesys_http::{Client, Tls};
+use genesys_sim::{Config, Rules, Simulator};
+use http::Request;
+use secrecy::{ExposeSecret, SecretString};
+use ws_transport::attachments::{AttachError, AttachmentId, Failure, File, Link, Notice, Stage};
+use ws_transport::client::{ConnectLimiter, Connection, Settings};
+use ws_transport::{Content, Contract, Event, OriginPolicy, Said, WebMessaging};
+
+use crate::page::soon;
+use crate::world::ORIGIN;
+
+struct Place {
+    simulator: Simulator,
+    http: Client,
+}
+
+impl Place {
+    async fn start(rules: Rules) -> Self {
+        let clock = Clock::system();
+        let config = Config {
+            rules,
+            clock: clock.clone(),
+            ..Config::plain()
+        };
+        Self {
+            simulator: Simulator::start(config).await.unwrap(),
+            http: Client::builder(Tls::system().unwrap()).clock(clock).build(),
+        }
+    }
+
+    async fn guest(&self) -> Connection {
+        let token = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11".into();
+        let contract = WebMessaging::new(self.simulator.deployment_id().clone(), token);
+        let mut guest = Connection::open(Settings {
+            http: self.http.clone(),
+            url: self.simulator.websocket_url().parse().unwrap(),
+            origin: OriginPolicy::new([ORIGIN]).unwrap().admit([ORIGIN]).unwrap(),
+            contract: Contract::WebMessaging(contract),
+            limiter: ConnectLimiter::default(),
+        });
+        let first = soon(guest.next_event()).await;
+        assert!(matches!(first, Some(Event::Configured(_))), "{first:?}");
+        guest
+    }
+
+    async fn fetch(&self, link: &Link) -> (u16, Bytes) {
+        let url = link.url(self.http.clock().now().instant).unwrap();
+        self.fetch_url(url).await
+    }
+
+    async fn fetch_url(&self, url: &SecretString) -> (u16, Bytes) {
+        let request = Request::get(url.expose_secret()).body(Bytes::new()).unwrap();
+        let response = soon(self.http.send(request)).await.unwrap();
+        (response.status().as_u16(), response.into_body())
+    }
+
+    async fn stop(self) {
+        assert!(
+            self.simulator.complaints().is_empty(),
+            "{:?}",
+            self.simulator.complaints()
+        );
+        self.simulator.stop().await;
+    }
+}
+
+/// The next notice; what else is told meanwhile is of no interest.
+async fn notice(guest: &mut Connection) -> Notice {
+    loop {
+        match soon(guest.next_event()).await {
+            Some(Event::Attachment(notice)) => return *notice,
+            Some(_) => {}
+            None => panic!("the conversation is over: {}", guest.explain()),
+        }
+    }
+}
+
+fn with(text: &'static str, id: &AttachmentId) -> Said {
+    Said::Text {
+        text: text.into(),
+        attachments: vec![id.to_string().into()],
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_uploaded_sent_read_along_and_fetched_anew() {
+    let place = Place::start(Rules::default()).await;
+    let mut guest = place.guest().await;
+    let mut elsewhere = place.guest().await;
+    let handle = guest.handle();
+    let body = Bytes::from(vec![7; 300_000]);
+    let id = handle.attach(File::new("cat.png", body.clone())).unwrap();
+    let Notice::Uploaded { link: Some(link), .. } = notice(&mut guest).await else {
+        panic!("it was not uploaded");
+    };
+    assert_eq!(place.fetch(&link).await, (200, body.clone()));
+    handle.say(&with("look", &id)).unwrap();
+    let sent = notice(&mut guest).await;
+    assert!(matches!(sent, Notice::Sent { .. }), "{sent:?}");
+    assert_eq!(handle.attachment(&id), None);
+    let seen = loop {
+        if let Some(Event::OwnMessage(message)) = soon(elsewhere.next_event()).await {
+            break message;
+        }
+    };
+    assert_eq!(seen.text, "look");
+    let Some(Content::Attachment(attachment)) = seen.content.first() else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(&*attachment.id, id.as_str());
+    assert_eq!(attachment.name.as_deref(), Some("cat.png"));
+
+    // a link lives for ten minutes; whoever reads along gets another by its name
+    place.http.clock().advance(std::time::Duration::from_secs(601));
+    let expired = place.fetch_url(attachment.url.as_ref().unwrap()).await;
+    assert_eq!(expired.0, 403);
+    let elsewhere_handle = elsewhere.handle();
+    elsewhere_handle.refresh_attachment(id.clone()).unwrap();
+    let Notice::Link { link, .. } = notice(&mut elsewhere).await else {
+        panic!("there is no link");
+    };
+    assert_eq!(place.fetch(&link).await, (200, body));
+    let timeline = handle.timeline().unwrap().to_string();
+    assert!(timeline.contains("uploading a file: done"), "{timeline}");
+    drop((guest, elsewhere));
+    place.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_is_refused_before_it_leaves_or_deleted_before_it_is_sent() {
+    let place = Place::start(Rules::default()).await;
+    let mut guest = place.guest().await;
+    let handle = guest.handle();
+    let blocked = handle.attach(File::new("old.ade", Bytes::from_static(b"x")));
+    assert!(matches!(blocked, Err(AttachError::Blocked { .. })));
+    let large = handle.attach(File::new("large.png", Bytes::from(vec![0; 10_240 * 1024 + 1])));
+    assert!(matches!(large, Err(AttachError::TooLarge { .. })));
+    let id = handle
+        .attach(File::new("cat.png", Bytes::from_static(b"png")))
+        .unwrap();
+    let uploaded = notice(&mut guest).await;
+    assert!(matches!(uploaded, Notice::Uploaded { .. }), "{uploaded:?}");
+    assert_eq!(handle.attachment(&id), Some(Stage::Uploaded));
+    handle.delete_attachment(&id).unwrap();
+    let deleted = notice(&mut guest).await;
+    assert!(matches!(deleted, Notice::Deleted { .. }), "{deleted:?}");
+    assert!(handle.say(&with("too late", &id)).is_err());
+    handle.refresh_attachment(id).unwrap();
+    let Notice::NoLink { why, .. } = notice(&mut guest).await else {
+        panic!("what was deleted has a link");
+    };
+    assert_eq!(why, Failure::NotFound);
+    drop(guest);
+    place.stop().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_fails_afterwards_is_told_and_the_next_one_passes() {
+    let rules = Rules {
+        faults: vec!["upload-failure".parse().unwrap()],
+        ..Rules::default()
+    };
+    let place = Place::start(rules).await;
+    let mut guest = place.guest().await;
+    let handle = guest.handle();
+    let cat = || File::new("cat.png", Bytes::from_static(b"png"));
+    let id = handle.attach(cat()).unwrap();
+    let failed = notice(&mut guest).await;
+    assert!(
+        matches!(&failed, Notice::Failed { id: known, .. } if *known == id),
+        "{failed:?}"
+    );
+    handle.attach(cat()).unwrap();
+    let uploaded = notice(&mut guest).await;
+    assert!(matches!(uploaded, Notice::Uploaded { .. }), "{uploaded:?}");
+    drop(guest);
+    place.stop().await;
+}
