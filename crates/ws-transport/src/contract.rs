@@ -1,5 +1,7 @@
 //! The two contracts that a conversation can be held under. Which one is configuration, never guessed.
 
+use std::time::Duration;
+
 use genesys_api::{DeploymentId, Host, SessionId};
 use secrecy::SecretString;
 use time::OffsetDateTime;
@@ -170,6 +172,8 @@ pub struct DeploymentRules {
     pub autostart: bool,
     /// The guest may clear the conversation. Default: yes; the service has the last word.
     pub clear: bool,
+    /// How long a session lives after its last message, where the service does not say it. Default: not known.
+    pub session_duration: Option<Duration>,
     /// The guest's typing is shown to the agent. Default: yes.
     pub typing: bool,
 }
@@ -180,6 +184,7 @@ impl Default for DeploymentRules {
             attachments: true,
             autostart: false,
             clear: true,
+            session_duration: None,
             typing: true,
         }
     }

@@ -25,6 +25,8 @@ const DISAGREEMENT: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Health {
     expires_at: Option<OffsetDateTime>,
+    /// The service said so itself.
+    told: bool,
     stage: Stage,
     alarm: Option<Instant>,
     wanted: Option<Asker>,
@@ -64,6 +66,19 @@ impl Health {
     /// The service named the expiry.
     pub(super) fn learn(&mut self, expires_at: Option<OffsetDateTime>, now: Now) {
         let Some(at) = expires_at else { return };
+        self.told = true;
+        self.expect(at, now);
+    }
+
+    /// Something was said in the session, which lives for `duration` from now on unless the service says otherwise.
+    pub(super) fn assume(&mut self, duration: Option<Duration>, now: Now) {
+        let at = duration.and_then(|duration| now.utc.checked_add(duration.try_into().ok()?));
+        if let Some(at) = at.filter(|_| !self.told) {
+            self.expect(at, now);
+        }
+    }
+
+    fn expect(&mut self, at: OffsetDateTime, now: Now) {
         self.expires_at = Some(at);
         let left = now.until(at);
         (self.stage, self.alarm) = if at <= now.utc {
@@ -79,6 +94,7 @@ impl Health {
 
     /// The service told by itself that the session expires.
     pub(super) fn note(&mut self, expires_at: Option<OffsetDateTime>) {
+        self.told |= expires_at.is_some();
         self.expires_at = expires_at.or(self.expires_at);
     }
 

@@ -20,6 +20,7 @@ impl Conversation {
                 elsewhere,
             } => {
                 self.health.learn(expires_at, now);
+                self.health.assume(self.dialect.rules().session_duration, now);
                 self.note_time(at, now);
                 let new = elsewhere
                     .as_ref()
@@ -71,6 +72,7 @@ impl Conversation {
                 self.advance_history(now);
             }
             Heard::Message(message) => {
+                self.health.assume(self.dialect.rules().session_duration, now);
                 self.note_time(message.at, now);
                 if self.seen.is_new(&message.id) {
                     self.tell_in_order(Event::Message(message));
@@ -96,6 +98,7 @@ impl Conversation {
 
     fn configured(&mut self, session: Session, rules: Option<Rules>, now: Now) {
         self.health.learn(session.expires_at, now);
+        self.health.assume(self.dialect.rules().session_duration, now);
         if self.state != State::Configuring {
             return;
         }

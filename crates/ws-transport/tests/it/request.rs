@@ -190,6 +190,28 @@ fn health_checks_are_deferred_and_not_dropped() {
 }
 
 #[test]
+fn where_the_service_says_nothing_the_deployments_duration_counts_from_the_last_message() {
+    let rules = DeploymentRules {
+        session_duration: Some(900 * SECOND),
+        ..DeploymentRules::default()
+    };
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging().obeying(rules)));
+    peer.connect();
+    peer.frames();
+    let mut silent = session_response(true);
+    silent["body"].as_object_mut().unwrap().remove("expirationDate");
+    peer.hear(&silent);
+    let begun = peer.now.utc;
+    assert_eq!(peer.conversation.expires_at(), Some(begun + 900 * SECOND));
+    peer.pass(60 * SECOND);
+    peer.hear(&agent_says("a1", "hello"));
+    assert_eq!(peer.conversation.expires_at(), Some(begun + 960 * SECOND));
+    peer.hear(&session(&peer, 300));
+    peer.hear(&agent_says("a2", "still there?"));
+    assert_eq!(peer.conversation.expires_at(), Some(begun + 360 * SECOND));
+}
+
+#[test]
 fn the_expiry_is_noticed_ahead_and_when_it_comes() {
     for contradicted in [false, true] {
         let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));

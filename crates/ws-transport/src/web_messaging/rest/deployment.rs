@@ -8,7 +8,7 @@ use http::{Request, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Origin, SocketUrl};
+use crate::{DeploymentRules, Origin, SocketUrl};
 
 /// Reads the configuration of a deployment, on the host of the public configurations.
 ///
@@ -69,6 +69,62 @@ impl Call for ReadDomains<'_> {
             Domains::Listed(body.allowed_domains.iter().map(|entry| normal(entry)).collect())
         })
     }
+}
+
+/// What is published about a deployment, as far as it could be read. What could not forbids nothing: the service has
+/// the last word, and answers the upgrade 403.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the two public files, put together by whoever read them"
+)]
+pub struct Published {
+    /// By [`ReadConfiguration`].
+    pub configuration: Option<DeploymentConfiguration>,
+    /// By [`ReadDomains`].
+    pub domains: Option<Domains>,
+}
+
+impl Published {
+    /// Whether a guest may come from this origin, and what the deployment lets its guests do: the defaults where its
+    /// configuration could not be read.
+    ///
+    /// # Errors
+    /// If the service would refuse the socket.
+    pub fn admit(&self, origin: &Origin) -> Result<DeploymentRules, NotAdmitted> {
+        let configuration = self.configuration.as_ref();
+        if configuration.is_some_and(|known| known.status == DeploymentStatus::Inactive) {
+            return Err(NotAdmitted::Inactive);
+        }
+        if self
+            .domains
+            .as_ref()
+            .is_some_and(|domains| !domains.admits(origin))
+        {
+            return Err(NotAdmitted::Origin {
+                origin: origin.clone(),
+            });
+        }
+        Ok(configuration.map(DeploymentRules::from).unwrap_or_default())
+    }
+}
+
+/// What is published about a deployment keeps a guest out.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotAdmitted {
+    /// The deployment takes no guests.
+    #[error("the messenger deployment is not active: an administrator can activate it")]
+    Inactive,
+    /// The deployment's domains leave the origin out.
+    #[error(
+        "the messenger deployment does not allow the origin {origin}: add its domain to those of the deployment, or \
+         come from another page"
+    )]
+    Origin {
+        /// The origin.
+        origin: Origin,
+    },
 }
 
 /// What a client obeys of a deployment's configuration.
@@ -151,6 +207,18 @@ impl DeploymentConfiguration {
             sign_in: is_on("/auth/enabled"),
             step_up: is_on("/auth/allowSessionUpgrade"),
         })
+    }
+}
+
+impl From<&DeploymentConfiguration> for DeploymentRules {
+    fn from(configuration: &DeploymentConfiguration) -> Self {
+        Self {
+            attachments: configuration.attachments != Attachments::Off,
+            autostart: configuration.autostart,
+            clear: configuration.conversation_clear,
+            session_duration: configuration.session_duration,
+            typing: configuration.guest_typing,
+        }
     }
 }
 
@@ -336,6 +404,37 @@ mod tests {
         for text in ["", "[]", "{}", r#"{"id":7}"#, r#"{"id":"a b"}"#] {
             assert_eq!(configuration(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_published_is_obeyed_and_what_is_not_forbids_nothing() {
+        let shop: Origin = "https://shop.example".parse().unwrap();
+        let mut published = Published::default();
+        assert_eq!(published.admit(&shop), Ok(DeploymentRules::default()));
+        let text = r#"{"id":"b3c2","status":"Active","messenger":{"apps":{"conversations":{
+            "autoStart":{"enabled":true},"showUserTypingIndicator":true,"sessionDurationSeconds":900}}}}"#;
+        published.configuration = configuration(text);
+        let rules = DeploymentRules {
+            attachments: false,
+            autostart: true,
+            clear: false,
+            session_duration: Some(Duration::from_secs(900)),
+            typing: true,
+        };
+        assert_eq!(published.admit(&shop), Ok(rules));
+        published.domains = Some(domains(r#"{"allowedDomains":["other.example"]}"#));
+        assert_eq!(
+            published.admit(&shop),
+            Err(NotAdmitted::Origin { origin: shop.clone() })
+        );
+        published.domains = None;
+        published.configuration = configuration(&text.replace("Active", "Inactive"));
+        assert_eq!(published.admit(&shop), Err(NotAdmitted::Inactive));
+        published.configuration = configuration(&text.replace("Active", "Pending"));
+        assert!(
+            published.admit(&shop).is_ok(),
+            "what is not known forbids nothing"
+        );
     }
 
     #[test]
