@@ -6,6 +6,7 @@
 mod consent;
 mod conversation;
 mod create;
+mod deployments;
 mod end;
 mod erase;
 mod error;
@@ -28,6 +29,7 @@ use guest_store::{Limits, MemoryStore, Session, SessionQuery, Store};
 use session_metrics::{Metrics, Snapshot};
 use tokio::sync::Notify;
 use ws_transport::client::ConnectLimiter;
+use ws_transport::web_messaging::rest::deployment::Published;
 
 pub use self::conversation::Conversation;
 pub use self::create::Created;
@@ -37,6 +39,7 @@ pub use self::rotate::Admitted;
 pub use self::webhooks::RegisteredWebhook;
 
 use self::conversation::Live;
+use self::deployments::Deployments;
 use self::record::Record;
 use crate::SessionInfo;
 
@@ -49,7 +52,8 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 pub struct DirectConfig {
     /// Where sessions, audit entries and outgoing events are kept.
     pub store: Arc<dyn Store>,
-    /// The process's HTTP client; it also opens the sockets to Genesys.
+    /// The process's HTTP client; it also opens the sockets to Genesys. What it is given, such as a proxy, counts for
+    /// all of that.
     pub http: Client,
     /// Genesys Cloud, or a simulator.
     pub hosts: Hosts,
@@ -113,6 +117,7 @@ pub struct Direct {
 #[derive(Debug)]
 struct Shared {
     config: DirectConfig,
+    deployments: Deployments,
     metrics: Metrics,
     events: Notify,
     live: Live,
@@ -150,9 +155,11 @@ impl Direct {
             }
         }
         let metrics = Metrics::restore(past);
+        let deployments = Deployments::new(config.deployments.values());
         Ok(Self {
             shared: Arc::new(Shared {
                 config,
+                deployments,
                 metrics,
                 events: Notify::new(),
                 live: Live::default(),
@@ -185,6 +192,15 @@ impl Direct {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         self.shared.config.http.clock()
+    }
+
+    async fn published(&self, deployment: &DeploymentId) -> Published {
+        let Shared {
+            config, deployments, ..
+        } = &*self.shared;
+        deployments
+            .published(&config.http, &config.hosts.cdn, deployment)
+            .await
     }
 
     async fn load(&self, owner: &str, id: &SessionId) -> Result<Record, DirectError> {

@@ -114,7 +114,9 @@ impl From<DirectError> for Error {
             | DirectError::AccessUnknown
             | DirectError::RefreshUnknown
             | DirectError::RefreshUsed => ErrorKind::Credentials,
-            DirectError::ConsentOutdated(_) | DirectError::UnknownChannel { .. } => ErrorKind::Invalid,
+            DirectError::ConsentOutdated(_)
+            | DirectError::NotAdmitted(_)
+            | DirectError::UnknownChannel { .. } => ErrorKind::Invalid,
             DirectError::ConsentRequired(_) => ErrorKind::ConsentRequired,
             DirectError::Ended => ErrorKind::Ended,
             DirectError::Full { .. } => ErrorKind::Unavailable,

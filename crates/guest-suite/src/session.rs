@@ -176,6 +176,15 @@ impl GuestSession {
         }
     }
 
+    /// Asks for the rest of what the open conversation offers. `None` if none is open.
+    #[must_use]
+    pub fn handle(&self) -> Option<Handle> {
+        Some(match self.link.as_ref()? {
+            Link::Direct(conversation) => conversation.handle(),
+            Link::Remote { connection, .. } => connection.handle(),
+        })
+    }
+
     /// The next event of the conversation. `None` if none is open, or it is over and everything was told.
     pub async fn next_event(&mut self) -> Option<Event> {
         self.link.as_mut()?.next_event().await
@@ -198,15 +207,9 @@ impl GuestSession {
     /// [`ErrorKind::Ended`], or a grant that is older than the choice it would replace.
     pub async fn update_consent(&self, change: &ConsentChange) -> Result<SessionInfo, Error> {
         match &self.mode {
-            Mode::Direct { direct, owner } => {
-                let info = direct
-                    .change_consent(owner, &self.id, change, Signals::default())
-                    .await?;
-                if let Some(Link::Direct(conversation)) = &self.link {
-                    conversation.heed();
-                }
-                Ok(info)
-            }
+            Mode::Direct { direct, owner } => Ok(direct
+                .change_consent(owner, &self.id, change, Signals::default())
+                .await?),
             Mode::Remote(remote) => remote.change_consent(&self.id, change).await,
         }
     }

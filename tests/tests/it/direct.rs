@@ -1,5 +1,7 @@
 //! The same road without a gateway: this process keeps the sessions, in memory or in SQLite.
 
+mod deployment;
+
 use std::sync::Arc;
 use std::time::Duration;
 

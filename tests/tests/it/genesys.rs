@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use futures_util::{SinkExt as _, StreamExt as _};
 use genesys_api::Host;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -36,11 +37,18 @@ impl Genesys {
         format!("http://{}", self.address()).parse().unwrap()
     }
 
-    /// The next socket, on which nothing was said yet.
+    /// The next socket, on which nothing was said yet. It publishes nothing about its deployment: who asks is refused.
     pub(crate) async fn line(&self) -> Line {
-        let (stream, _) = soon(self.listener.accept()).await.unwrap();
-        Line {
-            socket: soon(tokio_tungstenite::accept_async(stream)).await.unwrap(),
+        loop {
+            let (mut stream, _) = soon(self.listener.accept()).await.unwrap();
+            if is_upgrade(&stream).await {
+                let socket = soon(tokio_tungstenite::accept_async(stream)).await.unwrap();
+                return Line { socket };
+            }
+            let mut head = [0; 8 * 1024];
+            let _whole = soon(stream.read(&mut head)).await.unwrap();
+            let refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            soon(stream.write_all(refusal)).await.unwrap();
         }
     }
 
@@ -49,6 +57,19 @@ impl Genesys {
         let mut line = self.line().await;
         line.configure().await;
         line
+    }
+}
+
+/// Whether the request is for a socket; none of it is taken.
+async fn is_upgrade(stream: &TcpStream) -> bool {
+    let mut head = [0; 8 * 1024];
+    loop {
+        let bytes = soon(stream.peek(&mut head)).await.unwrap();
+        let text = String::from_utf8_lossy(&head[..bytes]).to_lowercase();
+        if bytes == 0 || text.contains("\r\n\r\n") {
+            return text.contains("upgrade: websocket");
+        }
+        tokio::task::yield_now().await;
     }
 }
 

@@ -28,6 +28,7 @@ struct Shared {
     cuts: watch::Sender<u64>,
     closed: watch::Sender<bool>,
     deaf: watch::Sender<u64>,
+    mute: watch::Sender<Option<usize>>,
     trap: Mutex<Option<(Loss, &'static str)>>,
 }
 
@@ -41,6 +42,7 @@ impl Proxy {
             cuts: watch::Sender::default(),
             closed: watch::Sender::default(),
             deaf: watch::Sender::default(),
+            mute: watch::Sender::default(),
             trap: Mutex::default(),
         });
         let task = tokio::spawn({
@@ -84,6 +86,18 @@ impl Proxy {
         self.shared.deaf.send_modify(|times| *times += 1);
     }
 
+    /// Swallows what clients say, until told otherwise.
+    pub(crate) fn mute(&self, mute: bool) {
+        self.shared.mute.send_replace(mute.then_some(0));
+    }
+
+    /// Waits until something was swallowed.
+    pub(crate) async fn swallowed(&self) {
+        let mut mute = self.shared.mute.subscribe();
+        let something = mute.wait_for(|bytes| bytes.is_some_and(|bytes| bytes > 0));
+        crate::page::soon(something).await.unwrap();
+    }
+
     /// Sets a trap for the next request that holds `text`.
     pub(crate) fn lose(&self, loss: Loss, text: &'static str) {
         *self.shared.trap.lock().unwrap() = Some((loss, text));
@@ -122,6 +136,11 @@ impl Shared {
             tokio::select! {
                 read = client.read(&mut asked) => {
                     let Ok(bytes @ 1..) = read else { return };
+                    if self.mute.send_if_modified(|mute| {
+                        mute.as_mut().map(|swallowed| *swallowed += bytes).is_some()
+                    }) {
+                        continue;
+                    }
                     match self.trapped(&asked[..bytes]) {
                         Some(Loss::Request) => return,
                         Some(Loss::Answer) => lost = true,

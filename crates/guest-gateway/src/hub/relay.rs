@@ -19,6 +19,11 @@ use super::{Command, Outgoing, Stopping, overdue, stopped};
 /// Sockets of one session at once; one more takes the place of the oldest. Genesys' own limit for a session is 3.
 const SOCKETS: usize = 3;
 
+/// Something was missed that cannot be told.
+const INCOMPLETE: &str = "replay.incomplete";
+/// Genesys would not have the guest; the same for every socket, however it was found out.
+const REFUSED: &str = "genesys.refused";
+
 pub(super) struct Relay {
     direct: Direct,
     owner: String,
@@ -115,7 +120,10 @@ impl Relay {
             .connect(&self.owner, &self.id, self.origin.clone())
             .await;
         let broken = |error: DirectError| Stop::Broken {
-            code: "service.unavailable",
+            code: match error {
+                DirectError::NotAdmitted(_) => REFUSED,
+                _ => "service.unavailable",
+            },
             message: error.to_string(),
         };
         let info = info.map_err(broken)?;
@@ -235,7 +243,7 @@ impl Relay {
                 let (gap, missed) = self.replay.after(after);
                 if gap {
                     let text = "more was missed than is kept: read the history of the conversation";
-                    frames.push(ServerFrame::error("replay.incomplete", text).to_json().into());
+                    frames.push(ServerFrame::error(INCOMPLETE, text).to_json().into());
                 }
                 frames.extend(missed.cloned());
             }
@@ -249,13 +257,15 @@ impl Relay {
 
     fn handle_event(&mut self, event: Event) -> Option<Stop> {
         match event {
-            Event::Configured(session) | Event::Restored(session) => {
+            Event::Configured(session) | Event::Restored(session) | Event::SignedIn(session) => {
                 if std::mem::take(&mut self.reconnecting) {
                     self.event(EventName::SessionRestored, None);
                 }
                 self.configured = Some(session);
                 self.welcome();
             }
+            // a guest is told once, however often Genesys says it
+            Event::Accepted { id, .. } if matches!(self.said.fate(id), Some(Fate::Accepted(_))) => {}
             Event::Accepted { id, at, .. } => {
                 let frame = self.number(|sequence| ServerFrame::MessageAccepted {
                     id,
@@ -301,12 +311,20 @@ impl Relay {
             }
             Event::SessionExpiring { at } => self.event(EventName::SessionExpiring, at.map(rfc3339)),
             Event::Ended(ending) => return Some(stop(ending)),
+            Event::HistoryUnread { why } => {
+                tracing::warn!(session = %self.id, why, "what was missed cannot be read");
+                self.replay.leave_gap();
+                let text = "messages may be missing: the history could not be read after a lost connection";
+                self.tell(ServerFrame::error(INCOMPLETE, text).to_json().into());
+            }
             Event::Throttled { retry_after } => {
                 tracing::warn!(session = %self.id, ?retry_after, "Genesys throttles the session");
             }
             Event::Refused(refusal) => {
                 tracing::warn!(session = %self.id, %refusal, "Genesys refused a frame")
             }
+            // a guest's own message on another socket was acknowledged there; tokens are the suite's to renew, and
+            // nothing else was asked for
             _ => {}
         }
         None
@@ -394,7 +412,7 @@ fn stop(ending: Ending) -> Stop {
         Ending::ClosedByServer { .. } | Ending::LoggedOut => Stop::Ended(EndReason::ServerClosed),
         // the deployment, its domains or our configuration: nothing that the guest's session could help
         ending => Stop::Broken {
-            code: "genesys.refused",
+            code: REFUSED,
             message: ending.to_string(),
         },
     }

@@ -14,6 +14,8 @@ pub(super) struct Replay {
     last: u64,
     kept: VecDeque<(u64, Arc<str>)>,
     bytes: usize,
+    /// After this number something is missing that never had one.
+    gap: Option<u64>,
 }
 
 impl Replay {
@@ -28,6 +30,11 @@ impl Replay {
     /// The number of the last frame; 0 before the first.
     pub(super) fn last(&self) -> u64 {
         self.last
+    }
+
+    /// Something happened now that cannot be told.
+    pub(super) fn leave_gap(&mut self) {
+        self.gap = Some(self.last);
     }
 
     /// Numbers and keeps the frame that `render` makes of its number.
@@ -45,7 +52,7 @@ impl Replay {
         frame
     }
 
-    /// The frames after number `after`, and whether some of them are kept no more.
+    /// The frames after number `after`, and whether something else was missed as well.
     pub(super) fn after(&self, after: u64) -> (bool, impl Iterator<Item = &Arc<str>>) {
         let first_kept = self.kept.front().map_or(self.last + 1, |(number, _)| *number);
         let frames = self
@@ -53,7 +60,8 @@ impl Replay {
             .iter()
             .filter(move |(number, _)| *number > after)
             .map(|(_, frame)| frame);
-        (after.saturating_add(1) < first_kept, frames)
+        let gap = self.gap.is_some_and(|gap| after <= gap) || after.saturating_add(1) < first_kept;
+        (gap, frames)
     }
 }
 
@@ -85,6 +93,17 @@ mod tests {
         replay.push(|number| number.to_string());
         assert_eq!(after(&replay, 7), (true, vec!["1001".to_owned()]));
         assert_eq!(after(&replay, 1_000), (false, vec!["1001".to_owned()]));
+    }
+
+    #[test]
+    fn what_cannot_be_told_shows_as_a_gap_to_those_who_missed_it() {
+        let mut replay = Replay::default();
+        replay.push(|number| number.to_string());
+        replay.leave_gap();
+        replay.push(|number| number.to_string());
+        assert_eq!(after(&replay, 0), (true, vec!["1".to_owned(), "2".to_owned()]));
+        assert_eq!(after(&replay, 1), (true, vec!["2".to_owned()]));
+        assert_eq!(after(&replay, 2), (false, vec![]));
     }
 
     #[test]

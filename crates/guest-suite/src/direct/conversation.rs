@@ -11,7 +11,7 @@ use guest_store::{Change, Unit};
 use session_metrics::{EndReason, Stage};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use ws_transport::client::{Connection, Settings};
+use ws_transport::client::{Connection, Handle, Settings};
 use ws_transport::web_messaging::CustomAttributes;
 use ws_transport::{
     AdmittedOrigin, Contract, Ending, Event, Farewell, MessageId, SendError, SocketUrl, WebMessaging,
@@ -37,12 +37,16 @@ pub struct Conversation {
 }
 
 impl Direct {
-    /// Opens the session's socket to Genesys Cloud, from `origin`, which the deployment must allow. Returns at once;
+    /// Opens the session's socket to Genesys Cloud, from `origin`, which the deployment must allow.
     /// [`Event::Configured`] comes when messages pass.
+    ///
+    /// What the deployment publishes (`config.json` and `domains.json`) is read first, at most every 5 minutes, and
+    /// obeyed. If it does not come within 5 s, what was known of it counts, or else the defaults.
     ///
     /// # Errors
     /// [`DirectError::NotFound`], [`DirectError::Ended`], [`DirectError::UnknownChannel`] if the configuration no
-    /// longer has the session's channel, or the store's.
+    /// longer has the session's channel, [`DirectError::NotAdmitted`] if Genesys Cloud would refuse the socket, or the
+    /// store's.
     pub async fn connect(
         &self,
         owner: &str,
@@ -50,7 +54,7 @@ impl Direct {
         origin: AdmittedOrigin,
     ) -> Result<Conversation, DirectError> {
         // before the session is read, so that no end is missed
-        let leash = self.shared.live.leash(id);
+        let mut leash = self.shared.live.leash(id);
         let record = self.load(owner, id).await?;
         record.ensure_live(self.clock().now())?;
         let config = &self.shared.config;
@@ -63,7 +67,11 @@ impl Direct {
             })?;
         let url = SocketUrl::of_host(&config.hosts.messaging, "/v1")
             .expect("a host and a plain path are a socket URL");
+        let published = self.published(deployment).await;
+        let rules = published.admit(origin.origin())?;
         let contract = WebMessaging::new(deployment.clone(), record.upstream().clone())
+            .obeying(rules)
+            .with_history_at(config.hosts.api.clone())
             .with_attributes(custom_attributes(&record.lawful_attributes()));
         let settings = Settings {
             http: config.http.clone(),
@@ -72,12 +80,14 @@ impl Direct {
             contract: Contract::WebMessaging(contract),
             limiter: self.shared.limiter.clone(),
         };
+        let connection = Connection::open(settings);
+        leash.tie(connection.handle());
         let mut conversation = Conversation {
             direct: self.clone(),
             id: id.clone(),
             owner: owner.to_owned(),
             reached: record.document.stage,
-            connection: Connection::open(settings),
+            connection,
             leash,
             coming: None,
             storing: None,
@@ -138,13 +148,19 @@ impl Conversation {
     /// # Errors
     /// If it cannot be queued: it is too long, too much waits already, or the conversation is over.
     pub fn send(&self, id: MessageId, text: &str) -> Result<(), SendError> {
-        self.heed();
         self.connection.handle().send_as(id, text)
     }
 
     /// Shows that the guest is typing. At most one in 5 s travels on.
     pub fn typing(&self) {
         self.connection.typing();
+    }
+
+    /// Asks for the rest of what a conversation offers: its history, health checks, a fresh conversation after a
+    /// read-only one, clearing. Attributes that the guest took back stay so, whoever sends.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.connection.handle()
     }
 
     /// The next event. `None` once the conversation is over and everything was told. If the future is dropped, no
@@ -157,17 +173,14 @@ impl Conversation {
             tokio::select! {
                 biased;
                 event = self.connection.next_event() => self.coming = Some(event?),
-                news = self.leash.news() => match news {
-                    News::Attributes(attributes) => self.connection.update_attributes(attributes),
-                    News::Ended(reason) => {
-                        if matches!(reason, EndReason::ConsentWithdrawn | EndReason::Guest) {
-                            // the guest does not come back: the agent need not wait
-                            self.connection.set_farewell(Farewell::Clear);
-                        }
-                        let reason = reason.name().to_owned();
-                        self.coming = Some(Event::Ended(Ending::SessionEnded { reason }));
+                reason = self.leash.ended() => {
+                    if matches!(reason, EndReason::ConsentWithdrawn | EndReason::Guest) {
+                        // the guest does not come back: the agent need not wait
+                        self.connection.set_farewell(Farewell::Clear);
                     }
-                },
+                    let reason = reason.name().to_owned();
+                    self.coming = Some(Event::Ended(Ending::SessionEnded { reason }));
+                }
             }
         }
         if let Some(stage) = self.coming.as_ref().and_then(stage_of) {
@@ -175,14 +188,6 @@ impl Conversation {
         }
         self.over = matches!(self.coming, Some(Event::Ended(_)));
         self.coming.take()
-    }
-
-    /// Sees to it that nothing leaves from now on that the guest took back. Whoever waits for the next event need not
-    /// ask for it.
-    pub(crate) fn heed(&self) {
-        if let Some(News::Attributes(attributes)) = &*self.leash.news.borrow() {
-            self.connection.update_attributes(attributes.clone());
-        }
     }
 
     /// As [`Conversation::close`], for a guest who does not come back: the agent need not wait.
@@ -256,33 +261,48 @@ pub(super) enum News {
 /// The conversations of this process, each to be told what happens to its session.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Live {
-    sessions: Arc<Mutex<HashMap<SessionId, watch::Sender<Option<News>>>>>,
+    sessions: Arc<Mutex<HashMap<SessionId, Lines>>>,
+}
+
+/// What is known of a session that has conversations here.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Only these may be told of the guest, once they were changed.
+    attributes: Option<CustomAttributes>,
+    ended: watch::Sender<Option<EndReason>>,
+    handles: Vec<(u64, Handle)>,
+    tied: u64,
 }
 
 impl Live {
-    /// Tells the conversations of a session. The newest news is all that counts, and an end stays the last.
+    /// Tells the conversations of a session. Once this returns, nothing leaves any more that the guest took back.
     pub(super) fn tell(&self, id: &SessionId, news: News) {
-        if let Some(session) = self.lock().get(id) {
-            session.send_if_modified(|known| {
-                let over = matches!(known, Some(News::Ended(_)));
-                if !over {
-                    *known = Some(news);
+        let mut sessions = self.lock();
+        let Some(lines) = sessions.get_mut(id) else {
+            return;
+        };
+        match news {
+            News::Attributes(attributes) => {
+                for (_, handle) in &lines.handles {
+                    handle.update_attributes(attributes.clone());
                 }
-                !over
-            });
+                lines.attributes = Some(attributes);
+            }
+            News::Ended(reason) => lines.ended.send_modify(|ended| *ended = ended.or(Some(reason))),
         }
     }
 
     fn leash(&self, id: &SessionId) -> Leash {
-        let news = self.lock().entry(id.clone()).or_default().subscribe();
+        let ended = self.lock().entry(id.clone()).or_default().ended.subscribe();
         Leash {
             live: self.clone(),
             id: id.clone(),
-            news,
+            number: None,
+            ended,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, watch::Sender<Option<News>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Lines>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -292,31 +312,46 @@ impl Live {
 struct Leash {
     live: Live,
     id: SessionId,
-    news: watch::Receiver<Option<News>>,
+    /// That of the conversation's handle, once it is tied.
+    number: Option<u64>,
+    ended: watch::Receiver<Option<EndReason>>,
 }
 
 impl Leash {
-    /// Waits for news, and takes it.
-    async fn news(&mut self) -> News {
-        loop {
-            if self.news.changed().await.is_err() {
-                // the sender is taken away by the last leash alone
-                std::future::pending::<()>().await;
-            }
-            if let Some(news) = self.news.borrow_and_update().clone() {
-                return news;
-            }
+    /// Ties the conversation that was opened. It learns of what changed meanwhile.
+    fn tie(&mut self, handle: Handle) {
+        let mut sessions = self.live.lock();
+        let Some(lines) = sessions.get_mut(&self.id) else {
+            return;
+        };
+        if let Some(attributes) = &lines.attributes {
+            handle.update_attributes(attributes.clone());
         }
+        lines.tied += 1;
+        lines.handles.push((lines.tied, handle));
+        self.number = Some(lines.tied);
+    }
+
+    /// Waits for the end of the session.
+    async fn ended(&mut self) -> EndReason {
+        if let Ok(ended) = self.ended.wait_for(Option::is_some).await
+            && let Some(reason) = *ended
+        {
+            return reason;
+        }
+        // the sender is taken away by the last leash alone
+        std::future::pending().await
     }
 }
 
 impl Drop for Leash {
     fn drop(&mut self) {
         let mut sessions = self.live.lock();
-        if sessions
-            .get(&self.id)
-            .is_some_and(|session| session.receiver_count() == 1)
-        {
+        let Some(lines) = sessions.get_mut(&self.id) else {
+            return;
+        };
+        lines.handles.retain(|(number, _)| Some(*number) != self.number);
+        if lines.ended.receiver_count() == 1 {
             sessions.remove(&self.id);
         }
     }

@@ -3,6 +3,7 @@
 use genesys_api::ChannelId;
 use guest_payload::{ChangeError, Refused};
 use guest_store::{Conflict, StoreError, StoreErrorKind};
+use ws_transport::web_messaging::rest::deployment::NotAdmitted;
 
 /// An operation of direct mode did not happen, and nothing was changed but, where it says so, the audit log.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum DirectError {
         /// The limit.
         limit: usize,
     },
+    /// What Genesys Cloud publishes about the deployment keeps the guest out. No socket was opened.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// No such session or webhook, or somebody else's.
     #[error("there is no such session or webhook: check the id and whose it is")]
     NotFound,

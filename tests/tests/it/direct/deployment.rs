@@ -1,0 +1,101 @@
+//! What the deployment publishes is read before a socket is opened, and obeyed.
+
+use std::time::Duration;
+
+use genesys_sim::{Rules, Simulator};
+use guest_suite::api::{Clock, Host, SessionId};
+use guest_suite::transport::web_messaging::rest::deployment::NotAdmitted;
+use guest_suite::transport::{Event, RequestError};
+
+use super::*;
+
+async fn simulator(rules: Rules) -> Simulator {
+    let config = genesys_sim::Config {
+        rules,
+        ..genesys_sim::Config::plain()
+    };
+    Simulator::start(config).await.unwrap()
+}
+
+/// A session in direct mode at this simulator, whose deployment is published at `cdn`.
+async fn session(simulator: &Simulator, cdn: Host) -> (Direct, SessionId) {
+    let clock: Clock = simulator.clock().clone();
+    let hosts = Hosts {
+        cdn,
+        ..Hosts::single(simulator.host())
+    };
+    let direct = Direct::open(config(&clock, hosts, simulator.deployment_id().as_str()))
+        .await
+        .unwrap();
+    let created = direct.create("shop", newcomer(&clock)).await.unwrap();
+    (direct, created.session.id)
+}
+
+#[tokio::test]
+async fn a_page_that_the_domains_leave_out_opens_no_socket() {
+    let simulator = simulator(Rules {
+        allowed_domains: Some(vec!["elsewhere.example".to_owned()]),
+        ..Rules::default()
+    })
+    .await;
+    let (direct, id) = session(&simulator, simulator.host().clone()).await;
+    let refused = soon(direct.connect("shop", &id, page_origin()))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, DirectError::NotAdmitted(NotAdmitted::Origin { .. })),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("https://shop.example"), "{refused}");
+    assert_eq!(guest_suite::Error::from(refused).kind(), ErrorKind::Invalid);
+    assert_eq!(simulator.counters().connections, 0);
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_deployment_switches_off_is_notasked_for() {
+    let simulator = simulator(Rules {
+        conversation_clear: false,
+        ..Rules::default()
+    })
+    .await;
+    let (direct, id) = session(&simulator, simulator.host().clone()).await;
+    let mut conversation = soon(direct.connect("shop", &id, page_origin())).await.unwrap();
+    assert!(matches!(
+        soon(conversation.next_event()).await,
+        Some(Event::Configured(_))
+    ));
+    let handle = conversation.handle();
+    assert_eq!(handle.clear(), Err(RequestError::NotAllowed));
+    handle.check_health().unwrap();
+    assert!(matches!(
+        soon(conversation.next_event()).await,
+        Some(Event::Healthy { .. })
+    ));
+    drop(conversation);
+    simulator.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_keeps_no_guest_out() {
+    let simulator = simulator(Rules::default()).await;
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cdn = format!("http://{}", nobody.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let (direct, id) = session(&simulator, cdn).await;
+    let clock = simulator.clock().clone();
+    let (connected, _) = tokio::join!(soon(direct.connect("shop", &id, page_origin())), async {
+        // it was asked for both files, and answers none
+        let asked = (nobody.accept().await.unwrap(), nobody.accept().await.unwrap());
+        clock.advance(Duration::from_secs(5));
+        asked
+    });
+    let mut conversation = connected.unwrap();
+    assert!(matches!(
+        soon(conversation.next_event()).await,
+        Some(Event::Configured(_))
+    ));
+    drop(conversation);
+    simulator.stop().await;
+}
