@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use genesys_api::{ChannelId, DeploymentId, Host, Hosts, Region};
 use genesys_auth::{ClientId, Scopes};
+use genesys_http::Proxy;
 use guest_payload::Policy;
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 use ws_transport::{Origin, OriginPolicy};
 
@@ -114,6 +115,48 @@ pub struct Genesys {
     pub origin: Option<Origin>,
     /// PEM file of a further CA to trust.
     pub extra_ca: Option<PathBuf>,
+    /// Where tokens are issued, in place of that of the region or host.
+    #[serde(deserialize_with = "parsed_option")]
+    pub login: Option<Host>,
+    /// The platform API, in place of that of the region or host.
+    #[serde(deserialize_with = "parsed_option")]
+    pub api: Option<Host>,
+    /// The guests' WebSocket, in place of that of the region or host.
+    #[serde(deserialize_with = "parsed_option")]
+    pub messaging: Option<Host>,
+    /// The public configuration of deployments, in place of that of the region or host.
+    #[serde(deserialize_with = "parsed_option")]
+    pub cdn: Option<Host>,
+    /// The proxy on the way to Genesys: `http://host:port`, or `off`. The environment's, such as `HTTPS_PROXY`, if
+    /// left out.
+    #[serde(deserialize_with = "way_out")]
+    proxy: WayOut,
+}
+
+/// How Genesys is reached.
+#[derive(Debug, Default)]
+enum WayOut {
+    /// As the environment says.
+    #[default]
+    Environment,
+    Directly,
+    Through(Proxy),
+}
+
+impl Genesys {
+    /// The proxy on the way to Genesys, if there is one. Webhooks go without: a proxy would resolve their hosts itself,
+    /// past the check that keeps them off private addresses.
+    ///
+    /// # Errors
+    /// If the environment names something that is no proxy of a known kind.
+    pub fn proxy(&self) -> Result<Option<Proxy>, ConfigError> {
+        match &self.proxy {
+            WayOut::Environment => Proxy::from_env()
+                .map_err(|error| ConfigError(format!("the proxy of the environment: {error}"))),
+            WayOut::Directly => Ok(None),
+            WayOut::Through(proxy) => Ok(Some(proxy.clone())),
+        }
+    }
 }
 
 /// `[sessions]`
@@ -228,6 +271,7 @@ impl Config {
         for client in &self.client {
             client.secret()?;
         }
+        self.genesys.proxy()?;
         let files = [&self.listen.certificate, &self.listen.key, &self.genesys.extra_ca];
         for path in files.into_iter().flatten() {
             std::fs::metadata(path)
@@ -241,11 +285,18 @@ impl Config {
     pub fn hosts(&self) -> Option<Hosts> {
         let genesys = &self.genesys;
         let of_host = genesys.host.as_ref().map(Hosts::single);
-        of_host.or_else(|| {
-            genesys
-                .region
-                .and_then(|region| Hosts::of_domain(region.domain).ok())
-        })
+        let mut hosts = of_host.or_else(|| Hosts::of_domain(genesys.region?.domain).ok())?;
+        for (host, own) in [
+            (&mut hosts.login, &genesys.login),
+            (&mut hosts.api, &genesys.api),
+            (&mut hosts.messaging, &genesys.messaging),
+            (&mut hosts.cdn, &genesys.cdn),
+        ] {
+            if let Some(own) = own {
+                *host = own.clone();
+            }
+        }
+        Some(hosts)
     }
 }
 
@@ -360,6 +411,17 @@ fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D:
         Err(_) => Err(serde::de::Error::custom(
             "the secret is no text: put it in quotes",
         )),
+    }
+}
+
+/// It may hold a password, so no error repeats it.
+fn way_out<'de, D: Deserializer<'de>>(from: D) -> Result<WayOut, D::Error> {
+    match secret(from)? {
+        Some(url) if url.expose_secret() == "off" => Ok(WayOut::Directly),
+        Some(url) => Proxy::new(&url, "")
+            .map(WayOut::Through)
+            .map_err(serde::de::Error::custom),
+        None => Ok(WayOut::Environment),
     }
 }
 

@@ -66,7 +66,11 @@ impl Gateway {
             None => Tls::system(),
         }
         .map_err(|error| StartError::new("the certificate authorities", error))?;
-        let http = Client::builder(tls.clone()).clock(clock.clone()).build();
+        let proxy = config.genesys.proxy()?;
+        let http = Client::builder(tls.clone())
+            .clock(clock.clone())
+            .proxy(proxy)
+            .build();
         let egress = Egress::PublicOnly {
             allow: config.webhooks.allow_networks.clone(),
         };

@@ -123,6 +123,22 @@ fn genesys(config: &Config) -> Result<(), Fault> {
             "[genesys] needs exactly one of `simulator = true`, `region` and `host`",
         ));
     }
+    let overrides = [
+        ("login", &genesys.login),
+        ("api", &genesys.api),
+        ("messaging", &genesys.messaging),
+        ("cdn", &genesys.cdn),
+    ];
+    if let Some((key, _)) = overrides
+        .iter()
+        .find(|(_, host)| genesys.simulator && host.is_some())
+    {
+        return Err(Fault::new(
+            "genesys",
+            key,
+            "[genesys] has `simulator = true`, which is every host itself: give `region` or `host` instead",
+        ));
+    }
     let without = config
         .channel
         .iter()

@@ -104,6 +104,18 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("simulator = true", "region = \"eu-west-9\"", "region", ""),
     (
         "simulator = true",
+        "simulator = true\nproxy = \"socks5://proxy.example\"",
+        "proxy",
+        "http://host:port",
+    ),
+    (
+        "simulator = true",
+        "simulator = true\nmessaging = \"https://ws.example\"",
+        "messaging",
+        "region",
+    ),
+    (
+        "simulator = true",
         "simulator = false",
         "[genesys]",
         "exactly one",
