@@ -12,6 +12,7 @@ mod erase;
 mod error;
 mod record;
 mod rotate;
+mod sign_in;
 mod trail;
 mod update;
 mod upkeep;
@@ -36,11 +37,13 @@ pub use self::create::Created;
 pub use self::error::DirectError;
 pub use self::record::Tokens;
 pub use self::rotate::Admitted;
+pub use self::sign_in::SignIn;
 pub use self::webhooks::RegisteredWebhook;
 
 use self::conversation::Live;
 use self::deployments::Deployments;
 use self::record::Record;
+use self::sign_in::SignedIn;
 use crate::SessionInfo;
 
 /// The longest duration of a configuration: ten years. Times beyond that have no form on the wire.
@@ -123,6 +126,7 @@ struct Shared {
     live: Live,
     /// For the sockets of all its sessions.
     limiter: ConnectLimiter,
+    signed_in: SignedIn,
 }
 
 impl Direct {
@@ -164,6 +168,7 @@ impl Direct {
                 events: Notify::new(),
                 live: Live::default(),
                 limiter: ConnectLimiter::default(),
+                signed_in: SignedIn::default(),
             }),
         })
     }
@@ -192,6 +197,14 @@ impl Direct {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         self.shared.config.http.clock()
+    }
+
+    fn deployment(&self, record: &Record) -> Result<&DeploymentId, DirectError> {
+        let channel = &record.row.channel;
+        let deployment = self.shared.config.deployments.get(channel);
+        deployment.ok_or_else(|| DirectError::UnknownChannel {
+            channel: channel.clone(),
+        })
     }
 
     async fn published(&self, deployment: &DeploymentId) -> Published {

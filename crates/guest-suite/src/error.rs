@@ -112,10 +112,13 @@ impl From<DirectError> for Error {
         let kind = match &error {
             DirectError::AccessExpired
             | DirectError::AccessUnknown
+            | DirectError::NotSignedIn
             | DirectError::RefreshUnknown
-            | DirectError::RefreshUsed => ErrorKind::Credentials,
+            | DirectError::RefreshUsed
+            | DirectError::SignInForged => ErrorKind::Credentials,
             DirectError::ConsentOutdated(_)
             | DirectError::NotAdmitted(_)
+            | DirectError::SignInOff
             | DirectError::UnknownChannel { .. } => ErrorKind::Invalid,
             DirectError::ConsentRequired(_) => ErrorKind::ConsentRequired,
             DirectError::Ended => ErrorKind::Ended,
@@ -130,6 +133,12 @@ impl From<DirectError> for Error {
                 ErrorKind::Conflict
             }
             DirectError::NotFound => ErrorKind::NotFound,
+            DirectError::SignIn(error) => match error.problem() {
+                Some(problem) => of_status(problem.status),
+                None => ErrorKind::Unavailable,
+            },
+            DirectError::StepUp(_) => ErrorKind::NotSent,
+            DirectError::Token(error) => of_keeper(*error),
         };
         Self::new(kind, error)
     }
@@ -163,12 +172,7 @@ impl From<AuthorizedError> for Error {
 
 impl From<KeepError> for Error {
     fn from(error: KeepError) -> Self {
-        let kind = match error {
-            KeepError::Failed { .. } => ErrorKind::Unavailable,
-            KeepError::ReauthRequired => ErrorKind::Credentials,
-            _ => ErrorKind::Other,
-        };
-        Self::new(kind, error)
+        Self::new(of_keeper(error), error)
     }
 }
 
@@ -196,6 +200,14 @@ impl From<Ending> for Error {
             _ => ErrorKind::NotSent,
         };
         Self::new(kind, ending.to_string())
+    }
+}
+
+fn of_keeper(error: KeepError) -> ErrorKind {
+    match error {
+        KeepError::Failed { .. } => ErrorKind::Unavailable,
+        KeepError::ReauthRequired => ErrorKind::Credentials,
+        _ => ErrorKind::Other,
     }
 }
 

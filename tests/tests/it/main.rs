@@ -37,6 +37,8 @@ mod rotation;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod sign_in;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod tutorial;

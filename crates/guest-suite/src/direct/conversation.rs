@@ -8,13 +8,15 @@ use audit::{Action, Actor, Draft};
 use genesys_api::SessionId;
 use guest_payload::LawfulAttributes;
 use guest_store::{Change, Unit};
+use secrecy::SecretString;
 use session_metrics::{EndReason, Stage};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use ws_transport::client::{Connection, Handle, Settings};
 use ws_transport::web_messaging::CustomAttributes;
 use ws_transport::{
-    AdmittedOrigin, Contract, Ending, Event, Farewell, MessageId, SendError, SocketUrl, WebMessaging,
+    AdmittedOrigin, Contract, Ending, Event, Farewell, MessageId, RequestError, SendError, SocketUrl, State,
+    WebMessaging,
 };
 
 use super::update::Work;
@@ -58,21 +60,19 @@ impl Direct {
         let record = self.load(owner, id).await?;
         record.ensure_live(self.clock().now())?;
         let config = &self.shared.config;
-        let channel = &record.row.channel;
-        let deployment = config
-            .deployments
-            .get(channel)
-            .ok_or_else(|| DirectError::UnknownChannel {
-                channel: channel.clone(),
-            })?;
+        let deployment = self.deployment(&record)?;
         let url = SocketUrl::of_host(&config.hosts.messaging, "/v1")
             .expect("a host and a plain path are a socket URL");
         let published = self.published(deployment).await;
         let rules = published.admit(origin.origin())?;
-        let contract = WebMessaging::new(deployment.clone(), record.upstream().clone())
+        let jwt = self.jwt(&record, deployment).await?;
+        let mut contract = WebMessaging::new(deployment.clone(), record.upstream().clone())
             .obeying(rules)
             .with_history_at(config.hosts.api.clone())
             .with_attributes(custom_attributes(&record.lawful_attributes()));
+        if let Some(jwt) = jwt {
+            contract = contract.signed_in(jwt);
+        }
         let settings = Settings {
             http: config.http.clone(),
             url,
@@ -172,7 +172,15 @@ impl Conversation {
         while self.coming.is_none() {
             tokio::select! {
                 biased;
-                event = self.connection.next_event() => self.coming = Some(event?),
+                event = self.connection.next_event() => {
+                    let event = event?;
+                    match &event {
+                        Event::TokenNeeded { .. } => self.direct.mend(&self.id, self.connection.handle()),
+                        Event::Ended(Ending::LoggedOut) => self.direct.forget_sign_in(&self.owner, &self.id),
+                        _ => {}
+                    }
+                    self.coming = Some(event);
+                }
                 reason = self.leash.ended() => {
                     if matches!(reason, EndReason::ConsentWithdrawn | EndReason::Guest) {
                         // the guest does not come back: the agent need not wait
@@ -290,6 +298,25 @@ impl Live {
             }
             News::Ended(reason) => lines.ended.send_modify(|ended| *ended = ended.or(Some(reason))),
         }
+    }
+
+    /// Hands a signed-in guest's JWT to the conversations of a session.
+    pub(super) fn update_token(&self, id: &SessionId, jwt: &SecretString) {
+        if let Some(lines) = self.lock().get(id) {
+            for (_, handle) in &lines.handles {
+                handle.update_token(jwt.clone());
+            }
+        }
+    }
+
+    /// Signs the guest in on the newest conversation of a session; Genesys Cloud closes the others then.
+    pub(super) fn step_up(&self, id: &SessionId, jwt: &SecretString) -> Result<(), RequestError> {
+        let newest = self
+            .lock()
+            .get(id)
+            .and_then(|lines| Some(lines.handles.last()?.1.clone()));
+        let newest = newest.ok_or(RequestError::NotReady { state: State::Idle })?;
+        newest.step_up(jwt.clone())
     }
 
     fn leash(&self, id: &SessionId) -> Leash {

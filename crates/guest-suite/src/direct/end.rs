@@ -78,7 +78,7 @@ impl Direct {
                 .subject(record.subject())
                 .detail("reason", reason.name())
                 .detail("stage", journey.stage().name());
-            let mut ended = record.clone();
+            let mut ended = record.clone().with_refresh_token(None);
             ended.row.ended_at = Some(now.utc);
             ended.document.end_reason = Some(reason);
             let event = ended.event(EventName::Ended, now.utc);

@@ -1,8 +1,11 @@
 //! Why an operation of direct mode did not happen.
 
 use genesys_api::ChannelId;
+use genesys_http::CallError;
 use guest_payload::{ChangeError, Refused};
 use guest_store::{Conflict, StoreError, StoreErrorKind};
+use token_window::KeepError;
+use ws_transport::RequestError;
 use ws_transport::web_messaging::rest::deployment::NotAdmitted;
 
 /// An operation of direct mode did not happen, and nothing was changed but, where it says so, the audit log.
@@ -39,17 +42,37 @@ pub enum DirectError {
     /// No such session or webhook, or somebody else's.
     #[error("there is no such session or webhook: check the id and whose it is")]
     NotFound,
+    /// The guest is not signed in.
+    #[error("the guest is not signed in: begin a sign-in, and exchange its code")]
+    NotSignedIn,
     /// The refresh token is not this session's.
     #[error("the refresh token is not this session's: use the one of its creation or of its last rotation")]
     RefreshUnknown,
     /// The refresh token has been used. Written to the audit log.
     #[error("the refresh token has been used: each works once, use the one that its rotation brought")]
     RefreshUsed,
+    /// Genesys Cloud did not sign the guest in or out.
+    #[error(
+        "Genesys Cloud did not sign the guest in or out: try again if it may pass, or have the guest sign in anew"
+    )]
+    SignIn(#[source] CallError),
+    /// The guest came back with the state of another sign-in.
+    #[error("the state is not this sign-in's: begin another one, and look for links that others made")]
+    SignInForged,
+    /// The deployment does not sign guests in, or not during a conversation.
+    #[error("the deployment does not allow it: an administrator can switch it on in its configuration")]
+    SignInOff,
+    /// A conversation cannot be signed in now.
+    #[error("a conversation cannot be signed in now: connect it, and try again once it is configured")]
+    StepUp(#[source] RequestError),
     /// The store cannot write or read.
     #[error(
         "the store cannot do it, so nothing was changed: try again, and look at the gateway's log if it lasts"
     )]
     Store(#[source] StoreError),
+    /// There is no fresh token of the signed-in guest now.
+    #[error(transparent)]
+    Token(KeepError),
     /// The owner has as many webhooks as one may have.
     #[error("there are as many webhooks as one API client may have: remove one first")]
     TooManyWebhooks,

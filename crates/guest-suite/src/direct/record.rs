@@ -58,6 +58,8 @@ struct Secrets {
     upstream: SecretString,
     /// Makes the session's pseudonym in the audit log. Destroying it unlinks the entries for good.
     subject: [u8; 32],
+    /// Of a signed-in guest.
+    refresh_token: Option<SecretString>,
 }
 
 /// The two tokens of a session, shown once.
@@ -95,6 +97,16 @@ impl Record {
 
     pub(super) fn upstream(&self) -> &SecretString {
         &self.secrets.upstream
+    }
+
+    pub(super) fn refresh_token(&self) -> Option<&SecretString> {
+        self.secrets.refresh_token.as_ref()
+    }
+
+    pub(super) fn with_refresh_token(mut self, token: Option<SecretString>) -> Self {
+        self.secrets.refresh_token = token;
+        self.row.secrets = self.secrets.write();
+        self
     }
 
     pub(super) fn subject(&self) -> Pseudonym {
@@ -234,18 +246,32 @@ impl fmt::Debug for Secrets {
 
 impl Secrets {
     fn read(text: &SecretString) -> Option<Self> {
-        let (upstream, subject) = text.expose_secret().split_once(' ')?;
-        let subject = STANDARD.decode(subject).ok()?.try_into().ok()?;
+        let mut words = text.expose_secret().splitn(3, ' ');
+        let (upstream, subject) = (words.next()?, words.next()?);
         Some(Self {
             upstream: upstream.into(),
-            subject,
+            subject: STANDARD.decode(subject).ok()?.try_into().ok()?,
+            refresh_token: words.next().map(SecretString::from),
         })
+    }
+
+    fn write(&self) -> SecretString {
+        let (upstream, subject) = (self.upstream.expose_secret(), STANDARD.encode(self.subject));
+        match &self.refresh_token {
+            Some(token) => format!("{upstream} {subject} {}", token.expose_secret()).into(),
+            None => format!("{upstream} {subject}").into(),
+        }
     }
 }
 
 /// Fresh secrets of a session, as the store seals them.
 pub(super) fn fresh_secrets() -> SecretString {
-    format!("{} {}", entropy::uuid(), STANDARD.encode(entropy::bytes::<32>())).into()
+    let secrets = Secrets {
+        upstream: entropy::uuid().to_string().into(),
+        subject: entropy::bytes(),
+        refresh_token: None,
+    };
+    secrets.write()
 }
 
 impl Tokens {
@@ -325,6 +351,19 @@ mod tests {
         let again = record.clone().into_row();
         assert_eq!(again.document, row.document);
         assert_eq!(Record::load(again).unwrap().subject(), record.subject());
+    }
+
+    #[test]
+    fn a_refresh_token_is_among_the_secrets_until_it_is_taken_away() {
+        let row = row();
+        let record = Record::load(row.clone()).unwrap();
+        assert!(record.refresh_token().is_none());
+        let signed_in = record.with_refresh_token(Some("canary".into())).into_row();
+        let again = Record::load(signed_in).unwrap();
+        assert_eq!(again.refresh_token().unwrap().expose_secret(), "canary");
+        assert!(!format!("{again:?}").contains("canary"));
+        let out = again.with_refresh_token(None).into_row();
+        assert_eq!(out.secrets.expose_secret(), row.secrets.expose_secret());
     }
 
     #[test]

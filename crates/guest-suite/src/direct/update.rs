@@ -65,6 +65,9 @@ impl Direct {
             shared.config.store.commit(unit).await?;
             shared.metrics.record(counted);
             if let Some((id, news)) = news {
+                if matches!(news, News::Ended(_)) {
+                    shared.signed_in.remove(&id);
+                }
                 shared.live.tell(&id, news);
             }
             if has_events {

@@ -1,0 +1,369 @@
+//! Guests who sign in: a code becomes a JWT, which is kept fresh and handed to the guest's conversations.
+//!
+//! The refresh token is stored, sealed with the session's secrets; the JWT never is.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use genesys_api::{DeploymentId, SessionId, entropy};
+use genesys_http::CallError;
+use guest_store::{Change, StoreErrorKind, Unit};
+use secrecy::SecretString;
+use token_window::{Failure, Intent, Jitter, KeepError, Keeper, Renew, Renewal, Renewed, Rotation, Window};
+use url::Url;
+use ws_transport::client::Handle;
+use ws_transport::web_messaging::rest::sign_in::{Exchange, Pkce, Refresh, Revoke};
+
+use super::record::Record;
+use super::{Direct, DirectError, Shared};
+
+/// Longest life of a JWT at Genesys Cloud. One that ends earlier is found out by the service's refusal.
+const JWT_LIFETIME: Duration = Duration::from_secs(900);
+/// Attempts to revoke a JWT, each with a newer one (Genesys' mobile SDK).
+const ATTEMPTS: u8 = 3;
+
+/// A sign-in that has begun: the guest is at the identity provider. It lives in this process only.
+#[derive(Debug)]
+pub struct SignIn {
+    direct: Direct,
+    owner: String,
+    id: SessionId,
+    deployment: DeploymentId,
+    redirect_uri: String,
+    pkce: Pkce,
+    nonce: String,
+    state: String,
+}
+
+impl Direct {
+    /// Begins to sign in the guest of a session. The identity provider sends the guest back to `redirect_uri`.
+    ///
+    /// # Errors
+    /// [`DirectError::SignInOff`] if the deployment signs nobody in, [`DirectError::Ended`],
+    /// [`DirectError::NotFound`], [`DirectError::UnknownChannel`], or the store's.
+    pub async fn begin_sign_in(
+        &self,
+        owner: &str,
+        id: &SessionId,
+        redirect_uri: &Url,
+    ) -> Result<SignIn, DirectError> {
+        let record = self.load(owner, id).await?;
+        record.ensure_live(self.clock().now())?;
+        let deployment = self.deployment(&record)?;
+        let configuration = self.published(deployment).await.configuration;
+        if configuration.is_some_and(|known| !known.sign_in) {
+            return Err(DirectError::SignInOff);
+        }
+        Ok(SignIn {
+            direct: self.clone(),
+            owner: owner.to_owned(),
+            id: id.clone(),
+            deployment: deployment.clone(),
+            redirect_uri: redirect_uri.to_string(),
+            pkce: Pkce::new(entropy::bytes()),
+            nonce: URL_SAFE_NO_PAD.encode(entropy::bytes::<16>()),
+            state: URL_SAFE_NO_PAD.encode(entropy::bytes::<16>()),
+        })
+    }
+
+    /// Signs the guest in on the session's newest open conversation, which began as an anonymous guest's.
+    /// [`Event::SignedIn`](ws_transport::Event::SignedIn) tells that it was done; Genesys Cloud may close the session's
+    /// other conversations then.
+    ///
+    /// # Errors
+    /// [`DirectError::NotSignedIn`], [`DirectError::SignInOff`] if the deployment does not allow it,
+    /// [`DirectError::StepUp`] if a conversation is not ready for it, or there is none.
+    pub async fn step_up(&self, owner: &str, id: &SessionId) -> Result<(), DirectError> {
+        let record = self.load(owner, id).await?;
+        let deployment = self.deployment(&record)?;
+        let configuration = self.published(deployment).await.configuration;
+        if configuration.is_some_and(|known| !known.step_up) {
+            return Err(DirectError::SignInOff);
+        }
+        let jwt = self.jwt(&record, deployment).await?;
+        let jwt = jwt.ok_or(DirectError::NotSignedIn)?;
+        self.shared.live.step_up(id, &jwt).map_err(DirectError::StepUp)
+    }
+
+    /// Signs the guest out everywhere. Both tokens are gone then, and each conversation ends with
+    /// [`Ending::LoggedOut`](ws_transport::Ending::LoggedOut).
+    ///
+    /// # Errors
+    /// [`DirectError::NotSignedIn`]; [`DirectError::SignIn`] if Genesys Cloud did not do it: the guest is still signed
+    /// in.
+    pub async fn sign_out(&self, owner: &str, id: &SessionId) -> Result<(), DirectError> {
+        let record = self.load(owner, id).await?;
+        let jwt = self.jwt(&record, self.deployment(&record)?).await?;
+        let mut jwt = jwt.ok_or(DirectError::NotSignedIn)?;
+        let config = &self.shared.config;
+        let mut attempt = 1;
+        loop {
+            let revoked = config.http.call(&Revoke { jwt }, &config.hosts.api, None).await;
+            match revoked {
+                Ok(()) => break,
+                Err(error) if is_unauthorized(&error) && attempt < ATTEMPTS => {}
+                Err(error) => return Err(DirectError::SignIn(error)),
+            }
+            attempt += 1;
+            let Some(keeper) = self.shared.signed_in.keeper(id) else {
+                return Ok(());
+            };
+            jwt = match keeper.renew_now().await {
+                Ok(token) => token.secret,
+                Err(error @ KeepError::Failed { .. }) => return Err(DirectError::Token(error)),
+                // it cannot be refreshed: that is to be signed out
+                Err(_) => break,
+            };
+        }
+        self.forget_sign_in(owner, id);
+        Ok(())
+    }
+
+    /// What configures a signed-in guest's session; `None` for an anonymous guest.
+    pub(super) async fn jwt(
+        &self,
+        record: &Record,
+        deployment: &DeploymentId,
+    ) -> Result<Option<SecretString>, DirectError> {
+        let id = &record.row.id;
+        if let Some(keeper) = self.shared.signed_in.keeper(id) {
+            let token = keeper.token().await.map(|token| token.secret);
+            // one that is too old is asked for again by the service
+            return Ok(Some(token.unwrap_or_else(|_| keeper.tokens().access().clone())));
+        }
+        let Some(refresh_token) = record.refresh_token() else {
+            return Ok(None);
+        };
+        let config = &self.shared.config;
+        let sent = self.clock().now().instant;
+        let call = Refresh {
+            deployment: deployment.clone(),
+            refresh_token: refresh_token.clone(),
+        };
+        match config.http.call(&call, &config.hosts.api, None).await {
+            Ok(jwt) => {
+                let refresh_token = Some(refresh_token.clone());
+                self.keep_signed_in(record.owner(), id, deployment, (jwt.clone(), refresh_token), sent)?;
+                Ok(Some(jwt))
+            }
+            Err(error) => {
+                if failure(&error) == Failure::Refused {
+                    self.forget_sign_in(record.owner(), id);
+                }
+                Err(DirectError::SignIn(error))
+            }
+        }
+    }
+
+    /// The service wants another JWT than it got, on this conversation.
+    pub(super) fn mend(&self, id: &SessionId, conversation: Handle) {
+        let Some(keeper) = self.shared.signed_in.keeper(id) else {
+            return conversation.decline_token();
+        };
+        tokio::spawn(async move {
+            match keeper.renew_now().await {
+                Ok(token) => conversation.update_token(token.secret),
+                // it is tried again, and the conversation waits for it
+                Err(KeepError::Failed { .. }) => {}
+                Err(_) => conversation.decline_token(),
+            }
+        });
+    }
+
+    /// Drops both tokens: the JWT now, the stored one as soon as the store can.
+    pub(super) fn forget_sign_in(&self, owner: &str, id: &SessionId) {
+        self.shared.signed_in.remove(id);
+        let (direct, owner, id) = (self.clone(), owner.to_owned(), id.clone());
+        tokio::spawn(async move {
+            if let Err(error) = direct.store_refresh_token(&owner, &id, None).await {
+                tracing::warn!(session = %id, %error, "a refresh token that is worth nothing stays in the store");
+            }
+        });
+    }
+
+    async fn store_refresh_token(
+        &self,
+        owner: &str,
+        id: &SessionId,
+        token: Option<&SecretString>,
+    ) -> Result<(), DirectError> {
+        self.update(owner, id, |record, now| {
+            if token.is_some() {
+                record.ensure_live(now)?;
+            }
+            let change = Change::UpdateSession(record.clone().with_refresh_token(token.cloned()).into_row());
+            let unit = Unit {
+                change: Some(change),
+                ..Unit::default()
+            };
+            Ok((unit.into(), ()))
+        })
+        .await
+    }
+
+    fn keep_signed_in(
+        &self,
+        owner: &str,
+        id: &SessionId,
+        deployment: &DeploymentId,
+        (jwt, refresh): (SecretString, Option<SecretString>),
+        sent: Instant,
+    ) -> Result<(), DirectError> {
+        // the service's tokens are checked as they come, so it is the store's
+        let tokens = token_window::Tokens::new(jwt, refresh, JWT_LIFETIME)
+            .map_err(|_| DirectError::Store(StoreErrorKind::Corrupt.into()))?;
+        let rotation = Rotation::new(
+            tokens,
+            Intent::RefreshByRest,
+            Window::default(),
+            Jitter::of(id.as_str()),
+            sent,
+        );
+        let renew = RefreshJwt {
+            shared: Arc::downgrade(&self.shared),
+            owner: owner.to_owned(),
+            id: id.clone(),
+            deployment: deployment.clone(),
+        };
+        let keeper = Keeper::spawn(rotation, renew, self.clock().clone());
+        self.shared.signed_in.lock().insert(id.clone(), keeper);
+        Ok(())
+    }
+}
+
+impl SignIn {
+    /// What goes to the identity provider, beside its own `client_id` and `scope`: OAuth's authorization code flow with
+    /// PKCE (RFC 7636) and the `nonce` of `OpenID` Connect.
+    #[must_use]
+    pub fn parameters(&self) -> [(&'static str, &str); 6] {
+        [
+            ("response_type", "code"),
+            ("redirect_uri", &self.redirect_uri),
+            ("code_challenge", &self.pkce.challenge),
+            ("code_challenge_method", "S256"),
+            ("nonce", &self.nonce),
+            ("state", &self.state),
+        ]
+    }
+
+    /// Where to send the guest: the provider's authorization endpoint with all that it needs.
+    #[must_use]
+    pub fn authorization_url(&self, endpoint: &Url, client_id: &str, scope: &str) -> Url {
+        let mut url = endpoint.clone();
+        url.query_pairs_mut()
+            .extend_pairs(self.parameters())
+            .append_pair("client_id", client_id)
+            .append_pair("scope", scope);
+        url
+    }
+
+    /// The guest came back with a `code` and a `state`: signs the guest in. From here on the session's conversations
+    /// connect as the signed-in guest's; those that are open need [`Direct::step_up`]. A code works once.
+    ///
+    /// # Errors
+    /// [`DirectError::SignInForged`] if the state is not this sign-in's, [`DirectError::SignIn`] if Genesys Cloud does
+    /// not take the code, [`DirectError::Ended`], or the store's.
+    pub async fn exchange(self, state: &str, code: SecretString) -> Result<(), DirectError> {
+        if state != self.state {
+            return Err(DirectError::SignInForged);
+        }
+        let config = &self.direct.shared.config;
+        let sent = self.direct.clock().now().instant;
+        let call = Exchange::code(self.deployment.clone(), code, self.redirect_uri)
+            .with_code_verifier(self.pkce.verifier)
+            .with_nonce(self.nonce);
+        let signed_in = config
+            .http
+            .call(&call, &config.hosts.api, None)
+            .await
+            .map_err(DirectError::SignIn)?;
+        let refresh = signed_in.refresh_token;
+        self.direct
+            .store_refresh_token(&self.owner, &self.id, refresh.as_ref())
+            .await?;
+        let tokens = (signed_in.jwt, refresh);
+        self.direct
+            .keep_signed_in(&self.owner, &self.id, &self.deployment, tokens, sent)
+    }
+}
+
+/// The signed-in guests of this process.
+#[derive(Debug, Default)]
+pub(super) struct SignedIn {
+    guests: Mutex<HashMap<SessionId, Keeper>>,
+}
+
+impl SignedIn {
+    pub(super) fn remove(&self, id: &SessionId) {
+        self.lock().remove(id);
+    }
+
+    fn keeper(&self, id: &SessionId) -> Option<Keeper> {
+        self.lock().get(id).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Keeper>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Refreshes the JWT of one session.
+#[derive(Debug)]
+struct RefreshJwt {
+    shared: Weak<Shared>,
+    owner: String,
+    id: SessionId,
+    deployment: DeploymentId,
+}
+
+impl Renew for RefreshJwt {
+    async fn renew(&self, current: &token_window::Tokens, _: &Renewal) -> Result<Renewed, Failure> {
+        let direct = Direct {
+            shared: self.shared.upgrade().ok_or(Failure::Refused)?,
+        };
+        let config = &direct.shared.config;
+        let Some(refresh_token) = current.refresh().cloned() else {
+            direct.forget_sign_in(&self.owner, &self.id);
+            return Err(Failure::Refused);
+        };
+        let sent_at = direct.clock().now().instant;
+        let call = Refresh {
+            deployment: self.deployment.clone(),
+            refresh_token: refresh_token.clone(),
+        };
+        let jwt = config
+            .http
+            .call(&call, &config.hosts.api, None)
+            .await
+            .map_err(|error| {
+                let failure = failure(&error);
+                tracing::warn!(session = %self.id, %error, "the sign-in of a guest could not be refreshed");
+                if failure == Failure::Refused {
+                    direct.forget_sign_in(&self.owner, &self.id);
+                }
+                failure
+            })?;
+        direct.shared.live.update_token(&self.id, &jwt);
+        let tokens = token_window::Tokens::new(jwt, Some(refresh_token), JWT_LIFETIME);
+        Ok(Renewed {
+            tokens: tokens.map_err(|_| Failure::Unknown)?,
+            sent_at,
+        })
+    }
+}
+
+/// What a failed refresh says of the refresh token. It can be used again and again, so a lost reply costs nothing; and
+/// a service in trouble has not decided anything, which is our choice: Genesys' mobile SDK gives both tokens up.
+fn failure(error: &CallError) -> Failure {
+    match error.problem().map(Failure::from) {
+        Some(Failure::Unknown) | None => Failure::Transient { retry_after: None },
+        Some(failure) => failure,
+    }
+}
+
+fn is_unauthorized(error: &CallError) -> bool {
+    error.problem().is_some_and(|problem| problem.status == 401)
+}

@@ -1,0 +1,264 @@
+//! Guests who sign in, in direct mode, with the simulator as their identity provider.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::Signer;
+use genesys_api::{Clock, Host, Hosts};
+use genesys_http::{Client, Tls};
+use genesys_sim::{Rules, SignInRules, Simulator};
+use guest_store::{Limits, MemoryStore, Store};
+use guest_suite::api::SessionId;
+use guest_suite::direct::{Conversation, Direct, DirectConfig, DirectError, SignIn};
+use guest_suite::transport::{Ending, Event};
+use secrecy::SecretString;
+use url::Url;
+
+use crate::guests::{newcomer, page_origin, until};
+use crate::page::soon;
+use crate::proxy::Proxy;
+use crate::world::CHANNEL;
+
+/// A guest in direct mode, whose sockets go through a proxy.
+struct Guest {
+    simulator: Simulator,
+    proxy: Proxy,
+    store: Arc<dyn Store>,
+    direct: Direct,
+    id: SessionId,
+}
+
+impl Guest {
+    async fn new(rules: SignInRules) -> Self {
+        let config = genesys_sim::Config {
+            rules: Rules {
+                sign_in: rules,
+                ..Rules::default()
+            },
+            ..genesys_sim::Config::plain()
+        };
+        let simulator = Simulator::start(config).await.unwrap();
+        let proxy = Proxy::start().await;
+        proxy.lead_to(simulator.local_addr());
+        let signer = Signer::from_seed("journeys/sign-in", &[7; 32]).unwrap();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(signer, Limits::default()));
+        let direct = direct(&simulator, &proxy, &store).await;
+        let created = direct.create("shop", newcomer(simulator.clock())).await.unwrap();
+        Self {
+            id: created.session.id,
+            simulator,
+            proxy,
+            store,
+            direct,
+        }
+    }
+
+    fn clock(&self) -> &Clock {
+        self.simulator.clock()
+    }
+
+    /// Goes to the provider and comes back, with a code and a state.
+    async fn approved(&self) -> (SignIn, String, SecretString) {
+        let back = "https://shop.example/signed-in".parse().unwrap();
+        let begun = self.direct.begin_sign_in("shop", &self.id, &back).await.unwrap();
+        let provider: Url = format!("{}/oauth/authorize", self.simulator.host())
+            .parse()
+            .unwrap();
+        let url = begun.authorization_url(&provider, "shop-app", "openid profile");
+        let request = http::Request::get(url.as_str())
+            .body(bytes::Bytes::new())
+            .unwrap();
+        let sent_back = http(self.clock()).send(request).await.unwrap();
+        let location: Url = sent_back.headers()["location"].to_str().unwrap().parse().unwrap();
+        assert_eq!(location.path(), "/signed-in");
+        let given = |name: &str| {
+            let mut pairs = location.query_pairs();
+            pairs.find(|(key, _)| key == name).unwrap().1.into_owned()
+        };
+        (begun, given("state"), given("code").into())
+    }
+
+    async fn sign_in(&self) {
+        let (begun, state, code) = self.approved().await;
+        begun.exchange(&state, code).await.unwrap();
+    }
+
+    async fn connect(&self) -> Conversation {
+        let mut conversation = soon(self.direct.connect("shop", &self.id, page_origin()))
+            .await
+            .unwrap();
+        assert!(matches!(next(&mut conversation).await, Event::Configured(_)));
+        conversation
+    }
+
+    async fn stop(self) {
+        let complaints = self.simulator.complaints();
+        assert!(complaints.is_empty(), "{complaints:?}");
+        self.simulator.stop().await;
+    }
+}
+
+fn http(clock: &Clock) -> Client {
+    Client::builder(Tls::system().unwrap())
+        .clock(clock.clone())
+        .build()
+}
+
+async fn direct(simulator: &Simulator, proxy: &Proxy, store: &Arc<dyn Store>) -> Direct {
+    let messaging: Host = proxy.url().parse().unwrap();
+    let hosts = Hosts {
+        messaging,
+        ..Hosts::single(simulator.host())
+    };
+    let config = DirectConfig {
+        http: http(simulator.clock()),
+        store: Arc::clone(store),
+        ..DirectConfig::new(hosts).unwrap()
+    };
+    let config = config.with_channel(CHANNEL.parse().unwrap(), simulator.deployment_id().clone());
+    Direct::open(config).await.unwrap()
+}
+
+async fn next(conversation: &mut Conversation) -> Event {
+    soon(conversation.next_event())
+        .await
+        .expect("the conversation is over")
+}
+
+/// Says something, and waits for the answer.
+async fn talk(conversation: &mut Conversation, text: &str) {
+    conversation.handle().send(text).unwrap();
+    loop {
+        match next(conversation).await {
+            Event::Message(message) if message.text == format!("You said: {text}") => return,
+            Event::Ended(ending) => panic!("the conversation ended: {ending}"),
+            Event::Failed { reason, .. } => panic!("the message failed: {reason}"),
+            _ => {}
+        }
+    }
+}
+
+async fn ending(conversation: &mut Conversation) -> Ending {
+    loop {
+        if let Event::Ended(ending) = next(conversation).await {
+            return ending;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_signed_in_guest_outlives_the_jwt() {
+    let guest = Guest::new(SignInRules {
+        jwt_lifetime: Duration::from_secs(60),
+        ..SignInRules::default()
+    })
+    .await;
+    guest.sign_in().await;
+    let mut conversation = guest.connect().await;
+    talk(&mut conversation, "one").await;
+    guest.clock().advance(Duration::from_secs(61));
+    guest.proxy.cut();
+    let mut asked = 0;
+    loop {
+        match next(&mut conversation).await {
+            Event::TokenNeeded { .. } => asked += 1,
+            Event::Restored(session) => break assert!(!session.new_session),
+            Event::Ended(ending) => panic!("the conversation ended: {ending}"),
+            _ => {}
+        }
+    }
+    assert_eq!(asked, 1, "the old one was refused, the next one taken");
+    talk(&mut conversation, "two").await;
+    drop(conversation);
+    guest.stop().await;
+}
+
+#[tokio::test]
+async fn a_guest_steps_up_and_signs_out() {
+    let guest = Guest::new(SignInRules::default()).await;
+    let mut conversation = guest.connect().await;
+    talk(&mut conversation, "who am I?").await;
+    let error = guest.direct.step_up("shop", &guest.id).await.unwrap_err();
+    assert!(matches!(error, DirectError::NotSignedIn), "{error}");
+    guest.sign_in().await;
+    guest.direct.step_up("shop", &guest.id).await.unwrap();
+    while !matches!(next(&mut conversation).await, Event::SignedIn(_)) {}
+    talk(&mut conversation, "it is me").await;
+
+    // the JWT is too old for that, and is refreshed
+    guest.clock().advance(Duration::from_secs(1_000));
+    soon(guest.direct.sign_out("shop", &guest.id)).await.unwrap();
+    assert_eq!(ending(&mut conversation).await, Ending::LoggedOut);
+    let error = guest.direct.sign_out("shop", &guest.id).await.unwrap_err();
+    assert!(matches!(error, DirectError::NotSignedIn), "{error}");
+    guest.stop().await;
+}
+
+#[tokio::test]
+async fn a_sign_in_that_cannot_be_refreshed_is_over_and_forgotten() {
+    let guest = Guest::new(SignInRules {
+        refresh_lifetime: Duration::from_secs(120),
+        ..SignInRules::default()
+    })
+    .await;
+    guest.sign_in().await;
+    let mut conversation = guest.connect().await;
+    guest.clock().advance(Duration::from_secs(121));
+    guest.proxy.cut();
+    let ending = ending(&mut conversation).await;
+    assert!(
+        matches!(ending, Ending::AuthorizationRequired(_) | Ending::Rejected(_)),
+        "{ending:?}"
+    );
+    drop(conversation);
+    // the window opens, and neither token can be used any more
+    guest.clock().advance(Duration::from_secs(720));
+    until(async || {
+        let outcome = guest.direct.step_up("shop", &guest.id).await;
+        matches!(outcome, Err(DirectError::NotSignedIn))
+    })
+    .await;
+    guest.stop().await;
+}
+
+#[tokio::test]
+async fn a_guest_is_still_signed_in_after_a_restart() {
+    let mut guest = Guest::new(SignInRules::default()).await;
+    guest.sign_in().await;
+    let mut conversation = guest.connect().await;
+    talk(&mut conversation, "one").await;
+    conversation.close().await;
+    guest.direct = direct(&guest.simulator, &guest.proxy, &guest.store).await;
+    // an anonymous guest would not be let into this session
+    let mut conversation = guest.connect().await;
+    talk(&mut conversation, "two").await;
+    drop(conversation);
+    soon(guest.direct.sign_out("shop", &guest.id)).await.unwrap();
+    guest.stop().await;
+}
+
+#[tokio::test]
+async fn the_state_and_the_code_must_be_this_sign_ins() {
+    let guest = Guest::new(SignInRules::default()).await;
+    let (begun, _, code) = guest.approved().await;
+    let error = begun.exchange("another", code).await.unwrap_err();
+    assert!(matches!(error, DirectError::SignInForged), "{error}");
+    let (begun, state, _) = guest.approved().await;
+    let error = begun.exchange(&state, "1.canary".into()).await.unwrap_err();
+    assert!(matches!(error, DirectError::SignIn(_)), "{error}");
+    assert!(!format!("{error:?}").contains("canary"));
+    guest.stop().await;
+}
+
+#[tokio::test]
+async fn a_deployment_that_signs_nobody_in_is_not_asked() {
+    let guest = Guest::new(SignInRules {
+        enabled: false,
+        ..SignInRules::default()
+    })
+    .await;
+    let back = "https://shop.example/signed-in".parse().unwrap();
+    let refused = guest.direct.begin_sign_in("shop", &guest.id, &back).await;
+    assert!(matches!(refused, Err(DirectError::SignInOff)));
+    guest.stop().await;
+}
