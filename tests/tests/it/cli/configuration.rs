@@ -105,13 +105,13 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     (
         "simulator = true",
         "simulator = true\nproxy = \"socks5://proxy.example\"",
-        "proxy",
+        "proxy = \"socks5",
         "http://host:port",
     ),
     (
         "simulator = true",
         "simulator = true\nmessaging = \"https://ws.example\"",
-        "messaging",
+        "messaging = \"",
         "region",
     ),
     (

@@ -5,8 +5,9 @@ use std::time::Duration;
 use genesys_sim::Rules;
 use guest_suite::transport::Event;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
-use super::{converse, session, world_at};
+use super::{converse, resume, session, world_at};
 use crate::api::{Api, Call, SESSIONS};
 use crate::genesys::Genesys;
 use crate::guests::{newcomer, next, page_origin, talk, until};
@@ -16,13 +17,18 @@ use crate::world::{CLIENT, World};
 
 /// A gateway that reaches its simulator through a proxy.
 async fn world_through(proxy: &Proxy) -> World {
+    world_with(proxy, "").await
+}
+
+/// The same, with these lines in the configuration's `[genesys]`.
+async fn world_with(proxy: &Proxy, genesys: &str) -> World {
     let world = World::configured(Rules::default(), |toml| {
         let host = toml
             .lines()
             .find(|line| line.starts_with("host = "))
             .unwrap()
             .to_owned();
-        toml.replace(&host, &format!("host = \"{}\"", proxy.url()))
+        toml.replace(&host, &format!("host = \"{}\"\n{genesys}", proxy.url()))
     })
     .await;
     proxy.lead_to(world.simulator.local_addr());
@@ -144,6 +150,37 @@ async fn a_message_that_was_lost_on_the_way_arrives_once() {
     world.clock.advance(SETTLE);
     assert_eq!(fate(&mut page, &id, "two").await, (1, 0, 1));
     assert_eq!(world.simulator.counters().guest_messages, 3);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn where_the_history_cannot_be_read_the_doubt_is_told_and_the_gap_too() {
+    let proxy = Proxy::start().await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = nobody.local_addr().unwrap();
+    drop(nobody);
+    let world = world_with(&proxy, &format!("api = \"http://{api}\"")).await;
+    let session = session(&world).await;
+    let mut page = Page::of(&session).await;
+    let frames = converse(&mut page, "one").await;
+    let read = frames.last().unwrap()["sequence"].as_u64().unwrap();
+    proxy.deafen();
+    let id = page.message("two").await;
+    until(async || world.simulator.counters().guest_messages == 2).await;
+    proxy.cut();
+    restored(&mut page).await;
+    world.clock.advance(SETTLE);
+    assert_eq!(page.until("error").await["code"], "replay.incomplete");
+    let failed = page.until("message.failed").await;
+    assert_eq!((&failed["id"], &failed["code"]), (&json!(id), &json!("in.doubt")));
+    page.say(&json!({ "type": "message", "id": id, "text": "two" }))
+        .await;
+    assert_eq!(page.until("message.failed").await, failed, "it is not said twice");
+    converse(&mut page, "three").await;
+    assert_eq!(world.simulator.counters().guest_messages, 3);
+    // who comes back from before is told so as well
+    let (mut late, _) = resume(&session, read).await;
+    assert_eq!(late.until("error").await["code"], "replay.incomplete");
     world.stop().await;
 }
 
