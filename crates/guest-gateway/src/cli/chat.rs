@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use genesys_api::{Clock, DeploymentId, Host, Hosts, Region};
-use genesys_http::{Client, Tls};
+use genesys_http::{Client, Proxy, Tls};
 use genesys_sim::{Config, Simulator};
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy, SocketUrl};
 
@@ -148,6 +148,7 @@ fn place(options: &Options, simulator: Option<&Simulator>, clock: Clock) -> Resu
     Ok(Place {
         http: Client::builder(tls.map_err(|error| Failure::usage(chain(&error)))?)
             .clock(clock)
+            .proxy(Proxy::from_env().map_err(Failure::usage)?)
             .build(),
         url: SocketUrl::of_host(&host, "/v1").map_err(Failure::usage)?,
         origin: admitted,

@@ -240,6 +240,26 @@ async fn what_a_configuration_names_must_be_there() {
 }
 
 #[tokio::test]
+async fn a_proxy_of_the_environment_is_checked_unless_it_is_switched_off() {
+    let mut example = Example::new();
+    let asked = async |arguments: &[&str], path: &str| {
+        let mut serve = command(arguments.iter().copied().chain(["--config", path]));
+        serve.env("HTTPS_PROXY", "socks5://jo:canary@proxy.example");
+        Process::start(serve).ended().await
+    };
+    let path = example.write();
+    for arguments in [&["serve", "--check"][..], &["serve"]] {
+        let ended = asked(arguments, &path).await;
+        assert_eq!(ended.code, Some(2), "{}", ended.err);
+        assert!(ended.err.contains("HTTPS_PROXY"), "{}", ended.err);
+        assert!(!ended.err.contains("canary"), "{}", ended.err);
+    }
+    example.change("simulator = true", "simulator = true\nproxy = \"off\"");
+    let ended = asked(&["serve", "--check"], &example.write()).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+}
+
+#[tokio::test]
 async fn a_second_gateway_on_the_same_store_or_port_is_refused() {
     let first = Example::new();
     let serving = first.serve().await;
