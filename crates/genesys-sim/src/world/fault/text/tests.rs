@@ -1,0 +1,88 @@
+//! Faults are read, written, and refused with what would fit.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn every_fault_can_be_written_in_full_and_short() {
+    for (short, full) in [
+        ("drop", "drop:1001:x1@1"),
+        ("drop:1011", "drop:1011:x1@1"),
+        ("drop:abrupt@3", "drop:abrupt:x1@3"),
+        ("drop@in2", "drop:1001:x1@in2"),
+        ("hang", "hang:x1@1"),
+        ("hang:10s", "hang:10s:x1@1"),
+        ("delay:2s~10%", "delay:2s:always@1~10%"),
+        ("reorder:x2~50%", "reorder:x2@1~50%"),
+        ("duplicate:always", "duplicate:always@1"),
+        ("fragment:3", "fragment:3:x1@1"),
+        ("unknown-class", "unknown-class:x1@1"),
+        ("unknown-fields", "unknown-fields:x1@1"),
+        ("throttle:x5", "throttle:3s:x5@1"),
+        ("throttle:9s", "throttle:9s:x1@1"),
+        ("rest:503:x3", "rest:503:x3@1"),
+        ("rest:401:/oauth", "rest:401:/oauth:x1@1"),
+        ("slow-handshake:3s", "slow-handshake:3s:x1@1"),
+        ("refuse-handshake", "refuse-handshake:403:x1@1"),
+        ("expired-jwt", "expired-jwt:x1@1"),
+        ("upload-failure", "upload-failure:x1@1"),
+        ("evict", "evict:x1@1"),
+        ("clock:+14m@2", "clock:+14m:x1@2"),
+    ] {
+        let fault: Fault = short.parse().unwrap();
+        assert_eq!(fault.to_string(), full);
+        assert_eq!(full.parse(), Ok(fault));
+    }
+}
+
+#[test]
+fn a_text_that_is_no_fault_is_told_why() {
+    for (text, why) in [
+        (
+            "explode",
+            r#""explode" is no fault: use one of clock, delay, drop, "#,
+        ),
+        ("", r#""" is no fault"#),
+        (
+            "delay",
+            r#"the fault "delay" needs an argument: a time of at most an hour"#,
+        ),
+        ("delay:2", r#"the fault "delay" cannot take "2": it takes a time"#),
+        ("delay:2h", r#"the fault "delay" cannot take "2h""#),
+        (
+            "drop:1005",
+            r#"the fault "drop" cannot take "1005": it takes abrupt, or a close code"#,
+        ),
+        (
+            "duplicate:2",
+            r#"the fault "duplicate" cannot take "2": it takes no argument"#,
+        ),
+        ("fragment:1", r#"it takes a number of fragments from 2 to 100"#),
+        ("rest:200", "it takes an HTTP status from 400 to 599"),
+        ("rest:503:oauth", "the beginning of a path"),
+        ("clock:14m", "with a plus, such as +14m"),
+        ("drop:x0", r#""x0" is no whole number from 1 to 1000000"#),
+        ("drop@0", r#""0" is no whole number"#),
+        ("drop@in", r#""in" is no whole number"#),
+        ("drop~101%", r#"the chance "101%" is no whole percentage"#),
+        ("drop~10", r#"the chance "10" is no whole percentage"#),
+        ("delay:2s@in1", "does not wait for a frame from the guest"),
+    ] {
+        let error = text.parse::<Fault>().unwrap_err().to_string();
+        assert!(error.contains(why), "{text}: {error}");
+    }
+    assert_eq!(
+        "x".repeat(257).parse::<Fault>(),
+        Err(FaultError::Length { bytes: 257 })
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "[a-z0-9:@~%x+/é-]{0,40}") {
+        if let Ok(fault) = text.parse::<Fault>() {
+            prop_assert_eq!(fault.to_string().parse(), Ok(fault));
+        }
+    }
+}
