@@ -69,6 +69,8 @@ impl Direct {
         let mut contract = WebMessaging::new(deployment.clone(), record.upstream().clone())
             .obeying(rules)
             .with_history_at(config.hosts.api.clone())
+            // what an earlier conversation told is not stored, and nothing is to be told twice
+            .resuming_after(self.clock().now().utc)
             .with_attributes(custom_attributes(&record.lawful_attributes()));
         if let Some(jwt) = jwt {
             contract = contract.signed_in(jwt);
