@@ -3,47 +3,44 @@
 //!
 //! No terminal, socket or clock is touched here. A driver calls one `handle_*` method for whatever happens, then
 //! [`Chat::poll_line`] and [`Chat::poll_request`] until both are empty, and [`Chat::handle_timeout`] when
-//! [`Chat::poll_timeout`] says so. A request that it has no means for it gives back by [`Chat::handle_impossible`].
+//! [`Chat::poll_timeout`] says so. A request that fails it gives back by [`Chat::handle_failure`].
 
 mod command;
+mod content;
 mod delivery;
+mod errand;
 mod line;
+mod links;
+mod lookup;
+mod offer;
 mod telling;
 #[cfg(test)]
 mod tests;
 mod untrusted;
+mod uploads;
+mod writer;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use genesys_api::Now;
-use ws_transport::{Author, Event, Message, MessageId, QuickReply};
+use ws_transport::{Author, Ending, Event, MessageId, Said};
 
 pub use self::command::Request;
 use self::command::{COMMANDS, Input};
 use self::delivery::Deliveries;
+use self::errand::{Errand, PATIENCE};
 pub use self::line::{Line, Look, Tone};
+use self::links::Links;
+use self::offer::Offer;
+use self::uploads::Uploads;
+pub use self::writer::Writer;
 
 /// How long deliveries are waited for once a script has ended, before what is missing counts as undelivered.
 const DELIVERY_PATIENCE: Duration = Duration::from_secs(30);
-/// Longest silence that a script can wait for.
-const LONGEST_QUIET: Duration = Duration::from_secs(86_400);
 /// How many messages of a script may be on their way before its next line is read.
 const SCRIPT_AHEAD: usize = 64;
-
-/// Who writes the lines of input.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Writer {
-    /// A person, who decides when to leave.
-    Person,
-    /// A script, whose lines are shown as they are read. After its last one the chat goes on until everything is
-    /// delivered and nothing was heard for `quiet`; 30 s longer than that at most.
-    Script {
-        /// How long a silence means that no answer is coming; more than a day counts as a day.
-        quiet: Duration,
-    },
-}
 
 /// Why a chat wants to be woken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,6 +49,8 @@ pub enum Reason {
     Leave,
     /// Somebody is no longer typing.
     Typing,
+    /// The script waits for something that does not come.
+    Patience,
     /// A message takes long to be delivered.
     Waiting,
 }
@@ -62,9 +61,19 @@ pub struct Chat {
     standing: Standing,
     /// Whether it was ever connected.
     begun: bool,
+    /// It is to be cleared as soon as what was said is delivered.
+    clearing: bool,
+    /// Whether it was cleared, and so is about to be over.
+    cleared: bool,
     deliveries: Deliveries,
-    offered: Vec<QuickReply>,
+    uploads: Uploads,
+    offer: Offer,
+    links: Links,
     typing: Option<Typing>,
+    /// Whether somebody has spoken since the guest did.
+    answered: bool,
+    /// What the script waits for before it goes on, and how long.
+    awaited: Option<(Errand, Instant)>,
     /// When anything was last heard, or delivered.
     heard: Option<Instant>,
     /// When it is left at the latest, because the script has ended.
@@ -91,26 +100,28 @@ struct Typing {
 impl Chat {
     /// A chat that waits for its conversation to connect.
     #[must_use]
-    pub fn new(writer: Writer) -> Self {
-        let writer = match writer {
-            Writer::Person => writer,
-            Writer::Script { quiet } => Writer::Script {
-                quiet: quiet.min(LONGEST_QUIET),
-            },
-        };
-        Self {
-            writer,
+    pub fn new(writer: Writer, now: Now) -> Self {
+        let mut chat = Self {
+            writer: writer.bounded(),
             standing: Standing::Connecting,
             begun: false,
+            clearing: false,
+            cleared: false,
             deliveries: Deliveries::default(),
-            offered: Vec::new(),
+            uploads: Uploads::default(),
+            offer: Offer::default(),
+            links: Links::default(),
             typing: None,
+            answered: false,
+            awaited: None,
             heard: None,
             latest: None,
             left: false,
             lines: VecDeque::new(),
             requests: VecDeque::new(),
-        }
+        };
+        chat.wait_for(Errand::Connection, now);
+        chat
     }
 
     /// Shows something about the chat itself.
@@ -126,31 +137,23 @@ impl Chat {
         if self.is_scripted() && !line.trim().is_empty() {
             self.show(Line::new(Tone::Good, ">", line));
         }
-        match command::read(line, &self.offered) {
-            Input::Ask(Request::StartNew)
-                if !matches!(self.standing, Standing::Over | Standing::ReadOnly) =>
-            {
-                self.trouble("the conversation has not ended: /new is for afterwards");
+        match command::read(line, &self.offer) {
+            Input::Ask(Request::Reconnect) if self.standing != Standing::Reconnecting => {
+                self.announce("no next try is waited for");
             }
-            Input::Ask(Request::StartNew) => {
-                self.standing = Standing::Connecting;
-                self.offered.clear();
-                self.typing = None;
-                self.requests.push_back(Request::StartNew);
-            }
-            Input::Ask(request) => {
-                if matches!(request, Request::ChooseReply(_)) {
-                    self.offered.clear();
-                }
-                self.requests.push_back(request);
-            }
+            Input::Ask(request) => self.ask(request, now),
             Input::Help => self.help(),
+            Input::New => match self.standing {
+                Standing::Over => self.ask(Request::OpenAnother, now),
+                Standing::ReadOnly => self.ask(Request::StartNew, now),
+                Standing::Connecting | Standing::Live | Standing::Reconnecting => {
+                    self.trouble("the conversation has not ended: /new is for afterwards");
+                }
+            },
             Input::Nothing => {}
+            Input::Open(number) => self.open(number),
             Input::Quit => self.handle_end_of_input(now),
-            Input::Say(text) => {
-                self.offered.clear();
-                self.requests.push_back(Request::Say(text.to_owned()));
-            }
+            Input::Say(text) => self.ask(Request::Say(Said::text(text.to_owned())), now),
             Input::Unknown(name) => {
                 let names: Vec<&str> = COMMANDS
                     .iter()
@@ -161,18 +164,21 @@ impl Chat {
                     names.join(" ")
                 ));
             }
+            Input::Unsuitable(why) => self.trouble(&why.to_string()),
             Input::Usage(usage) => self.trouble(&format!("write {usage}")),
+            Input::Wait if self.answered || !self.is_scripted() => {}
+            Input::Wait => self.wait_for(Errand::Answer, now),
         }
     }
 
     /// Asks for something, as the command of its name does.
-    pub fn handle_request(&mut self, request: Request) {
-        self.requests.push_back(request);
+    pub fn handle_request(&mut self, request: Request, now: Now) {
+        self.ask(request, now);
     }
 
     /// The person edits a line that stands at `line` now.
     pub fn handle_editing(&mut self, line: &str) {
-        let says = matches!(command::read(line, &self.offered), Input::Say(_));
+        let says = matches!(command::read(line, &self.offer), Input::Say(_));
         if says && self.standing == Standing::Live && !self.requests.contains(&Request::Typing) {
             self.requests.push_back(Request::Typing);
         }
@@ -201,41 +207,36 @@ impl Chat {
         self.leave();
     }
 
-    /// The conversation took a text, and calls it `id` from now on.
-    pub fn handle_taken(&mut self, id: MessageId, text: &str, now: Now) {
-        self.deliveries.begin(id, text, now.instant);
+    /// The conversation took what was said, and calls it `id` from now on.
+    pub fn handle_taken(&mut self, id: MessageId, said: &Said, now: Now) {
+        let label = self.label(said);
+        self.deliveries.begin(id, &label, now.instant);
     }
 
-    /// The conversation did not take a text.
-    pub fn handle_not_taken(&mut self, text: &str, why: &dyn fmt::Display) {
-        let line = self.deliveries.refuse(text, why);
+    /// The conversation did not take what was said.
+    pub fn handle_not_taken(&mut self, said: &Said, why: &dyn fmt::Display) {
+        let label = self.label(said);
+        let line = self.deliveries.refuse(&label, why);
         self.show(line);
-    }
-
-    /// The driver has no means to do what was asked.
-    pub fn handle_impossible(&mut self, request: &Request) {
-        self.trouble(&format!("{} is not possible in this version", request.name()));
     }
 
     /// What was asked for failed.
     pub fn handle_failure(&mut self, request: &Request, why: &dyn fmt::Display) {
+        self.awaited
+            .take_if(|(errand, _)| Errand::of(request) == Some(*errand));
+        if matches!(request, Request::Attach(_)) {
+            self.deliveries.count_undelivered();
+        }
+        if *request == Request::StartNew && self.standing == Standing::Connecting {
+            self.standing = Standing::ReadOnly;
+        }
         self.trouble(&format!("{} failed: {why}", request.name()));
     }
 
-    /// What was said so far, oldest first.
-    pub fn handle_history<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>) {
-        let before = self.lines.len();
-        self.announce("what was said so far:");
-        self.lines.extend(messages.into_iter().map(telling::remembered));
-        if self.lines.len() == before + 1 {
-            self.lines.truncate(before);
-            self.announce("nothing was said so far");
-        }
-    }
-
-    /// Why the connection was lost, or the conversation ended.
-    pub fn handle_explanation(&mut self, text: &str) {
-        self.announce(text);
+    /// Why the connection was lost, or the conversation ended, and what happened lately.
+    pub fn handle_explanation(&mut self, text: &str, lately: &[String]) {
+        let line = Line::new(Tone::Quiet, "*", text);
+        self.show(lately.iter().fold(line, |line, entry| line.with(entry)));
     }
 
     /// Takes an event of the conversation.
@@ -256,9 +257,28 @@ impl Chat {
             }
             Event::Message(message) => {
                 self.heard(now);
+                self.answered = true;
                 self.typing = None;
-                self.offered = message.quick_replies().cloned().collect();
-                self.show(telling::message(message));
+                let mut offer = Offer::of(&message.id);
+                let pieces = content::pieces(message, Some(&mut offer), &mut self.links);
+                self.offer = offer;
+                self.show(telling::message(&message.from, &pieces));
+            }
+            Event::OwnMessage(message) => {
+                let pieces = content::pieces(message, None, &mut self.links);
+                self.show(telling::message(&message.from, &pieces).preceded_by("elsewhere"));
+            }
+            Event::History(page) => {
+                self.heard(now);
+                self.remember(page);
+            }
+            Event::TokenNeeded { .. } => {
+                self.lines.extend(telling::state(&event, now));
+                self.requests.push_back(Request::DeclineToken);
+            }
+            Event::Ended(Ending::ClosedByServer { .. }) if self.cleared => {
+                self.stand(&event, now);
+                self.announce("it is over: /new begins another conversation, /quit leaves");
             }
             Event::Typing { from, during } => {
                 self.heard(now);
@@ -276,6 +296,9 @@ impl Chat {
                 self.lines.extend(telling::state(&event, now));
             }
         }
+        self.awaited.take_if(|(errand, _)| errand.is_done_by(&event));
+        self.advance_uploads(&event);
+        self.clear_when_delivered();
         self.leave_when_over();
     }
 
@@ -286,6 +309,9 @@ impl Chat {
         }
         while let Some(line) = self.deliveries.waiting(now.instant) {
             self.show(line);
+        }
+        if let Some((errand, _)) = self.awaited.take_if(|(_, until)| *until <= now.instant) {
+            self.trouble(&format!("no {} within {} s", errand.name(), PATIENCE.as_secs()));
         }
         if self.leaving().is_some_and(|at| at <= now.instant) {
             self.leave();
@@ -310,18 +336,20 @@ impl Chat {
         }
         let typing = self.typing.as_ref().map(|it| (it.until, Reason::Typing));
         let waiting = self.deliveries.next_waiting().map(|at| (at, Reason::Waiting));
+        let patience = self.awaited.map(|(_, until)| (until, Reason::Patience));
         let leaving = self.leaving().map(|at| (at, Reason::Leave));
-        [typing, waiting, leaving]
+        [typing, waiting, patience, leaving]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Whether the next line of input can be taken. A script that is far ahead of its deliveries waits.
+    /// Whether the next line of input can be taken. A script waits for what it has asked for, and for its deliveries
+    /// when it is far ahead of them.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         let ahead = self.is_scripted() && self.deliveries.outstanding() >= SCRIPT_AHEAD;
-        !self.left && self.latest.is_none() && !ahead
+        !self.left && self.latest.is_none() && self.awaited.is_none() && self.uploads.is_empty() && !ahead
     }
 
     /// What a script has to know once the chat is left: that it never began, or that something was not delivered, or
@@ -339,6 +367,46 @@ impl Chat {
         }
     }
 
+    fn ask(&mut self, request: Request, now: Now) {
+        match request {
+            Request::OpenAnother | Request::StartNew => {
+                self.standing = Standing::Connecting;
+                self.cleared = false;
+                self.forget_offers();
+            }
+            Request::Say(_) => {
+                self.answered = false;
+                self.offer = Offer::default();
+            }
+            _ => {}
+        }
+        if let Some(errand) = Errand::of(&request) {
+            self.wait_for(errand, now);
+        }
+        match request {
+            Request::Attach(path) => self.attach(path),
+            Request::Clear => {
+                self.clearing = true;
+                self.clear_when_delivered();
+            }
+            _ => self.requests.push_back(request),
+        }
+    }
+
+    fn clear_when_delivered(&mut self) {
+        let on_its_way = self.standing == Standing::Live && self.deliveries.outstanding() > 0;
+        if self.clearing && !on_its_way {
+            self.clearing = false;
+            self.requests.push_back(Request::Clear);
+        }
+    }
+
+    fn wait_for(&mut self, errand: Errand, now: Now) {
+        if self.is_scripted() {
+            self.awaited = Some((errand, now.instant + PATIENCE));
+        }
+    }
+
     fn stand(&mut self, event: &Event, now: Now) {
         self.standing = match event {
             Event::Configured(session) | Event::Restored(session) => {
@@ -353,12 +421,20 @@ impl Chat {
             Event::ConversationEnded { read_only: true } => Standing::ReadOnly,
             Event::Ended(_) => Standing::Over,
             Event::Reconnecting { .. } => Standing::Reconnecting,
+            Event::SessionCleared => {
+                self.cleared = true;
+                return;
+            }
             _ => return,
         };
         if self.standing != Standing::Live {
-            self.typing = None;
-            self.offered.clear();
+            self.forget_offers();
         }
+    }
+
+    fn forget_offers(&mut self) {
+        self.typing = None;
+        self.offer = Offer::default();
     }
 
     fn heard(&mut self, now: Now) {
@@ -371,7 +447,7 @@ impl Chat {
             return None;
         };
         let connected = matches!(self.standing, Standing::Live | Standing::ReadOnly);
-        if !connected || self.deliveries.outstanding() > 0 {
+        if !connected || self.deliveries.outstanding() > 0 || !self.uploads.is_empty() {
             return Some(latest);
         }
         let silent_since = self.typing.as_ref().map_or(self.heard?, |it| it.until);
@@ -389,14 +465,6 @@ impl Chat {
             self.left = true;
             self.requests.push_back(Request::Leave);
         }
-    }
-
-    fn help(&mut self) {
-        self.announce("what begins with no slash is said; these are commands:");
-        for (usage, about) in COMMANDS {
-            self.announce(&format!("{usage:<13} {about}"));
-        }
-        self.announce("// says a slash; a space before a number says the number");
     }
 
     fn trouble(&mut self, text: &str) {

@@ -29,7 +29,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Chat(chat::Options),
+    Chat(Box<chat::Options>),
     Demo(demo::Options),
     Serve(serve::Options),
     Sim(Box<sim::Options>),
@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
-            Command::Chat(options) => chat::run(options).await,
+            Command::Chat(options) => chat::run(*options).await,
             Command::Demo(options) => demo::run(options).await,
             Command::Serve(options) => serve::run(options).await,
             Command::Sim(options) => sim::run(*options).await,

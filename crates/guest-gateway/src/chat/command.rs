@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use ws_transport::QuickReply;
+use ws_transport::Said;
+
+use super::offer::{Offer, Unsuitable};
 
 /// What a chat asks of its driver.
 ///
@@ -10,22 +12,27 @@ use ws_transport::QuickReply;
 #[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Request {
-    /// Send a file.
+    /// Upload a file; answer with [`Chat::handle_attached`](super::Chat::handle_attached) or
+    /// [`Chat::handle_failure`](super::Chat::handle_failure).
     Attach(PathBuf),
-    /// Choose one of the answers that were offered.
-    ChooseReply(QuickReply),
     /// Clear the conversation at the service, which ends it.
     Clear,
-    /// Fetch what was said before; answer with [`Chat::handle_history`](super::Chat::handle_history).
-    History,
+    /// Say that there is no other token.
+    DeclineToken,
+    /// Read a page of what was said before, newest first, from 1.
+    History(u32),
     /// End the chat: close the conversation, tell its last events, stop.
     Leave,
-    /// Drop the connection and make a new one, for the same session.
+    /// Open another conversation in place of one that is over.
+    OpenAnother,
+    /// Ask whether the service is well.
+    Ping,
+    /// Connect now, for the same session.
     Reconnect,
-    /// Send a text; answer with [`Chat::handle_taken`](super::Chat::handle_taken) or
+    /// Say something; answer with [`Chat::handle_taken`](super::Chat::handle_taken) or
     /// [`Chat::handle_not_taken`](super::Chat::handle_not_taken).
-    Say(String),
-    /// Begin a new conversation in place of one that has ended.
+    Say(Said),
+    /// Begin a new conversation in the session of one that can only be read.
     StartNew,
     /// Show the other side that the guest is typing.
     Typing,
@@ -39,13 +46,15 @@ impl Request {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Attach(_) => "/attach",
-            Self::ChooseReply(_) => "an answer by its number",
             Self::Clear => "/clear",
-            Self::History => "/history",
+            Self::DeclineToken => "declining to sign in",
+            Self::History(_) => "/history",
             Self::Leave => "/quit",
+            Self::OpenAnother | Self::StartNew => "/new",
+            Self::Ping => "/ping",
             Self::Reconnect => "/reconnect",
-            Self::Say(_) => "a message",
-            Self::StartNew => "/new",
+            Self::Say(Said::Text { .. }) => "a message",
+            Self::Say(_) => "an answer by its number",
             Self::Typing => "the typing indicator",
             Self::Why => "/why",
         }
@@ -59,14 +68,20 @@ impl std::fmt::Debug for Request {
 }
 
 /// The commands, each with what it does.
-pub(super) const COMMANDS: [(&str, &str); 8] = [
+pub(super) const COMMANDS: [(&str, &str); 11] = [
     ("/attach FILE", "sends a file"),
     ("/clear", "clears the conversation for good, which ends it"),
     ("/help", "this list"),
-    ("/history", "shows what was said so far, as Genesys Cloud has it"),
+    (
+        "/history [PAGE]",
+        "shows what was said so far, as Genesys Cloud has it; page 1 is the latest",
+    ),
     ("/new", "begins a new conversation, when the last one has ended"),
+    ("/open N", "shows the link of a file, which is a secret"),
+    ("/ping", "asks whether the service is well"),
     ("/quit", "leaves; Ctrl-D and Ctrl-C do the same"),
-    ("/reconnect", "drops the connection and makes a new one"),
+    ("/reconnect", "connects now, where the next try is waited for"),
+    ("/wait", "for scripts: reads on when the other side has answered"),
     (
         "/why",
         "explains why the connection was lost, or the conversation ended",
@@ -78,21 +93,30 @@ pub(super) const COMMANDS: [(&str, &str); 8] = [
 pub(super) enum Input<'a> {
     Ask(Request),
     Help,
+    New,
     Nothing,
+    /// Show the link of this number.
+    Open(usize),
     Quit,
     Say(&'a str),
+    Unknown(&'a str),
+    /// Numbers that cannot be chosen together.
+    Unsuitable(Unsuitable),
     /// An argument is missing, or there is one too many: how to write it.
     Usage(&'static str),
-    Unknown(&'a str),
+    Wait,
 }
 
-/// Reads a line. `offered` are the answers that can be chosen by their number, from 1.
-pub(super) fn read<'a>(line: &'a str, offered: &[QuickReply]) -> Input<'a> {
+/// Reads a line. What is on offer can be chosen by its number.
+pub(super) fn read<'a>(line: &'a str, offer: &Offer) -> Input<'a> {
     if line.trim().is_empty() {
         return Input::Nothing;
     }
-    if let Some(reply) = chosen(line.trim_end(), offered) {
-        return Input::Ask(Request::ChooseReply(reply.clone()));
+    if let Some(chosen) = offer.choose(line) {
+        return match chosen {
+            Ok(said) => Input::Ask(Request::Say(said)),
+            Err(why) => Input::Unsuitable(why),
+        };
     }
     if !line.starts_with('/') {
         return Input::Say(line);
@@ -104,84 +128,78 @@ pub(super) fn read<'a>(line: &'a str, offered: &[QuickReply]) -> Input<'a> {
         Some((name, argument)) => (name, argument.trim()),
         None => (line, ""),
     };
-    match (name, argument) {
-        ("/attach", "") => Input::Usage("/attach FILE"),
-        ("/attach", path) => Input::Ask(Request::Attach(path.into())),
-        ("/clear", "") => Input::Ask(Request::Clear),
-        ("/help", _) => Input::Help,
-        ("/history", "") => Input::Ask(Request::History),
-        ("/new", "") => Input::Ask(Request::StartNew),
-        ("/quit", _) => Input::Quit,
-        ("/reconnect", "") => Input::Ask(Request::Reconnect),
-        ("/why", "") => Input::Ask(Request::Why),
-        ("/clear", _) => Input::Usage("/clear"),
-        ("/history", _) => Input::Usage("/history"),
-        ("/new", _) => Input::Usage("/new"),
-        ("/reconnect", _) => Input::Usage("/reconnect"),
-        ("/why", _) => Input::Usage("/why"),
-        _ => Input::Unknown(name),
+    let mut usages = COMMANDS.iter().map(|(usage, _)| *usage);
+    match usages.find(|usage| usage.split(' ').next() == Some(name)) {
+        Some(usage) => command(name, argument).unwrap_or(Input::Usage(usage)),
+        None => Input::Unknown(name),
     }
 }
 
-/// A number that stands at the very beginning, alone, and has an answer; a space before it makes it a text.
-fn chosen<'a>(line: &str, offered: &'a [QuickReply]) -> Option<&'a QuickReply> {
-    if !line.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let number: usize = line.parse().ok()?;
-    offered.get(number.checked_sub(1)?)
+fn command<'a>(name: &str, argument: &str) -> Option<Input<'a>> {
+    let input = match (name, argument) {
+        ("/attach", path) if !path.is_empty() => Input::Ask(Request::Attach(path.into())),
+        ("/clear", "") => Input::Ask(Request::Clear),
+        ("/help", _) => Input::Help,
+        ("/history", "") => Input::Ask(Request::History(1)),
+        ("/history", page) => Input::Ask(Request::History(page.parse().ok().filter(|page| *page > 0)?)),
+        ("/new", "") => Input::New,
+        ("/open", number) => Input::Open(number.parse().ok()?),
+        ("/ping", "") => Input::Ask(Request::Ping),
+        ("/quit", _) => Input::Quit,
+        ("/reconnect", "") => Input::Ask(Request::Reconnect),
+        ("/wait", "") => Input::Wait,
+        ("/why", "") => Input::Ask(Request::Why),
+        _ => return None,
+    };
+    Some(input)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn yes() -> QuickReply {
-        QuickReply {
-            text: "Yes".into(),
-            payload: "y".into(),
-            image: None,
-        }
+    fn text(line: &str) -> Input<'_> {
+        read(line, &Offer::default())
     }
 
     #[test]
     fn every_command_that_is_listed_is_understood() {
-        for (command, _) in COMMANDS {
-            let input = read(command, &[]);
+        for (usage, _) in COMMANDS {
+            let line = usage.replace('N', "1").replace("[PAGE]", "2");
+            let input = text(&line);
             assert!(
-                matches!(input, Input::Ask(_) | Input::Help | Input::Quit),
-                "{command}: {input:?}"
+                !matches!(input, Input::Usage(_) | Input::Unknown(_)),
+                "{line}: {input:?}"
             );
         }
     }
 
     #[test]
     fn a_line_is_text_unless_it_begins_with_one_slash() {
-        assert_eq!(read("hello /why", &[]), Input::Say("hello /why"));
-        assert_eq!(read(" /why", &[]), Input::Say(" /why"));
-        assert_eq!(read("//why", &[]), Input::Say("/why"));
-        assert_eq!(read("//", &[]), Input::Say("/"));
-        assert_eq!(read("/", &[]), Input::Unknown("/"));
-        assert_eq!(read("/whyever", &[]), Input::Unknown("/whyever"));
-        assert_eq!(read("/why not", &[]), Input::Usage("/why"));
-        assert_eq!(read("/attach  ", &[]), Input::Usage("/attach FILE"));
+        assert_eq!(text("hello /why"), Input::Say("hello /why"));
+        assert_eq!(text(" /why"), Input::Say(" /why"));
+        assert_eq!(text("//why"), Input::Say("/why"));
+        assert_eq!(text("//"), Input::Say("/"));
+        assert_eq!(text("1"), Input::Say("1"));
+        assert_eq!(text("/"), Input::Unknown("/"));
+        assert_eq!(text("/whyever"), Input::Unknown("/whyever"));
+        for (line, usage) in [
+            ("/why not", "/why"),
+            ("/attach  ", "/attach FILE"),
+            ("/history 0", "/history [PAGE]"),
+            ("/history all", "/history [PAGE]"),
+            ("/open", "/open N"),
+            ("/open -1", "/open N"),
+        ] {
+            assert_eq!(text(line), Input::Usage(usage), "{line}");
+        }
         assert_eq!(
-            read("/attach my file.png ", &[]),
+            text("/attach my file.png "),
             Input::Ask(Request::Attach("my file.png".into()))
         );
+        assert_eq!(text("/history"), Input::Ask(Request::History(1)));
         for nothing in ["", " ", "\t\u{3000}"] {
-            assert_eq!(read(nothing, &[]), Input::Nothing);
+            assert_eq!(text(nothing), Input::Nothing);
         }
-    }
-
-    #[test]
-    fn a_number_chooses_only_what_is_offered() {
-        let choice = Input::Ask(Request::ChooseReply(yes()));
-        assert_eq!(read("1", &[yes()]), choice);
-        assert_eq!(read("01 ", &[yes()]), choice);
-        for text in ["0", "2", "1.", " 1", "+1", "١", "99999999999999999999999"] {
-            assert_eq!(read(text, &[yes()]), Input::Say(text), "{text}");
-        }
-        assert_eq!(read("1", &[]), Input::Say("1"));
     }
 }

@@ -3,34 +3,29 @@
 use std::time::Duration;
 
 use genesys_api::Now;
-use ws_transport::{Author, AuthorKind, Content, Ending, Event, Message};
+use time::UtcOffset;
+use ws_transport::{Author, AuthorKind, Ending, Event, Message};
 
 use super::line::{Line, Tone};
 use super::untrusted;
 
-/// Somebody says something.
-pub(super) fn message(message: &Message) -> Line {
-    let tone = match message.from.kind {
+/// Somebody says something, in these pieces.
+pub(super) fn message(from: &Author, pieces: &[String]) -> Line {
+    let tone = match from.kind {
         AuthorKind::Guest => Tone::Good,
         AuthorKind::Bot | AuthorKind::Human => Tone::Theirs,
     };
-    let mut line = Line::new(tone, &format!("{}:", called(&message.from)), &message.text);
-    for content in &message.content {
-        if let Content::Other(content) = content {
-            let class = content.class().unwrap_or("unnamed");
-            line = line.with(&format!("[content that cannot be shown here: {class}]"));
-        }
-    }
-    for (at, reply) in message.quick_replies().enumerate() {
-        line = line.with(&format!("[{}] {}", at + 1, &*reply.text));
-    }
-    line
+    let (first, more) = pieces
+        .split_first()
+        .map_or(("", pieces), |(first, more)| (&**first, more));
+    let line = Line::new(tone, &format!("{}:", called(from)), first);
+    more.iter().fold(line, |line, piece| line.with(piece))
 }
 
-/// Somebody said something, at its time.
-pub(super) fn remembered(said: &Message) -> Line {
-    let at = said.at;
-    message(said).preceded_by(&format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute()))
+/// Somebody said something, in these pieces, at its time.
+pub(super) fn remembered(said: &Message, pieces: &[String]) -> Line {
+    let at = said.at.to_offset(UtcOffset::UTC);
+    message(&said.from, pieces).preceded_by(&format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute()))
 }
 
 /// Somebody is typing.
@@ -67,7 +62,20 @@ pub(super) fn state(event: &Event, now: Now) -> Option<Line> {
             Tone::Wrong,
             format!("{ending} (/new begins another conversation, /quit leaves)"),
         ),
-        Event::OwnMessage(said) => return Some(message(said).preceded_by("elsewhere")),
+        Event::Healthy { expires_at } => (
+            Tone::Quiet,
+            match expires_at {
+                Some(at) => format!(
+                    "the service is well; the session expires in {} unless somebody writes",
+                    lasting(now.until(*at))
+                ),
+                None => "the service is well".to_owned(),
+            },
+        ),
+        Event::HistoryUnread { why } => (
+            Tone::Wrong,
+            format!("what was said could not be read: {why}; /history tries again"),
+        ),
         Event::Reconnecting { attempt, after, why } => (
             Tone::Wrong,
             format!("not connected: {why}; attempt {attempt} {}", within(*after)),
@@ -84,10 +92,15 @@ pub(super) fn state(event: &Event, now: Now) -> Option<Line> {
             match at {
                 Some(at) => format!(
                     "the session expires in {} unless somebody writes",
-                    humantime::format_duration(Duration::from_secs(now.until(*at).as_secs()))
+                    lasting(now.until(*at))
                 ),
                 None => "the session expires soon unless somebody writes".to_owned(),
             },
+        ),
+        Event::SignedIn(_) => (Tone::Quiet, "you are signed in".to_owned()),
+        Event::TokenNeeded { .. } => (
+            Tone::Wrong,
+            "the service wants the guest to sign in, which cannot be done here".to_owned(),
         ),
         Event::Throttled { retry_after } => (
             Tone::Quiet,
@@ -125,6 +138,15 @@ fn called(author: &Author) -> String {
         (AuthorKind::Human, Some(name)) => name,
         (AuthorKind::Human, None) => "agent".to_owned(),
     }
+}
+
+/// A time to come, to the second if it is short and to the minute if it is not.
+fn lasting(time: Duration) -> impl std::fmt::Display {
+    let seconds = match time.as_secs() {
+        seconds @ 0..600 => seconds,
+        seconds => seconds.saturating_add(30) / 60 * 60,
+    };
+    humantime::format_duration(Duration::from_secs(seconds))
 }
 
 fn within(wait: Duration) -> String {

@@ -6,6 +6,10 @@ use ws_transport::{CloseInfo, Direction, Ending, FailureReason, Loss, Refusal, S
 
 use super::*;
 
+mod content;
+mod script;
+mod uploads;
+
 /// A chat, and what it showed and asked for since it was last looked at.
 struct Fixture {
     chat: Chat,
@@ -23,7 +27,7 @@ impl Fixture {
             utc: OffsetDateTime::UNIX_EPOCH,
         };
         Self {
-            chat: Chat::new(writer),
+            chat: Chat::new(writer, now),
             now,
         }
     }
@@ -47,10 +51,10 @@ impl Fixture {
     /// Says something that the conversation takes.
     fn say(&mut self, text: &str, id: u128) {
         self.chat.handle_line(text, self.now);
-        let Some(Request::Say(text)) = self.chat.poll_request() else {
+        let Some(Request::Say(said)) = self.chat.poll_request() else {
             panic!("{text} is not said");
         };
-        self.chat.handle_taken(message_id(id), &text, self.now);
+        self.chat.handle_taken(message_id(id), &said, self.now);
     }
 
     /// Lets time pass, with the chat woken whenever it wants to be.
@@ -98,8 +102,20 @@ fn ann() -> Author {
     }
 }
 
-/// A message as the transport reads it; it cannot be made in another way.
+/// A message of a bot, whose id is m1.
 fn said(json_text: &str, content: &str) -> Event {
+    let event = event_of(
+        "StructuredMessage",
+        &format!(
+            r#"{{"type":"Structured","text":"{json_text}","direction":"Outbound","originatingEntity":"Bot","id":"m1","channel":{{"time":"2026-01-01T00:00:00Z","messageId":"m1","type":"Private","from":{{"nickname":"Botty"}}}},"content":[{content}]}}"#
+        ),
+    );
+    assert!(matches!(event, Event::Message(_)), "{event:?}");
+    event
+}
+
+/// An event as the transport reads it; messages cannot be made in another way.
+fn event_of(class: &str, body: &str) -> Event {
     use secrecy::SecretString;
     use ws_transport::{Contract, Conversation, WebMessaging};
     let now = Now {
@@ -115,15 +131,12 @@ fn said(json_text: &str, content: &str) -> Event {
         r#"{"type":"response","class":"SessionResponse","code":200,"body":{"connected":true,"newSession":true}}"#,
         now,
     );
+    while conversation.poll_event().is_some() {}
     conversation.handle_frame(
-        &format!(
-            r#"{{"type":"message","class":"StructuredMessage","code":200,"body":{{"type":"Structured","text":"{json_text}","direction":"Outbound","originatingEntity":"Bot","id":"m1","channel":{{"time":"2026-01-01T00:00:00Z","messageId":"m1","type":"Private","from":{{"nickname":"Botty"}}}},"content":[{content}]}}}}"#
-        ),
+        &format!(r#"{{"type":"message","class":"{class}","code":200,"body":{body}}}"#),
         now,
     );
-    std::iter::from_fn(|| conversation.poll_event())
-        .find(|event| matches!(event, Event::Message(_)))
-        .expect("the frame is a message")
+    conversation.poll_event().expect("the frame tells something")
 }
 
 fn question() -> Event {
@@ -169,7 +182,7 @@ fn each_message_gets_its_mark() {
     assert_eq!(guest.lines(), ["✓ c"], "the doubt is settled");
     guest.event(accepted(3));
     assert!(guest.lines().is_empty());
-    guest.chat.handle_not_taken("", &SendError::Empty);
+    guest.chat.handle_not_taken(&Said::text(""), &SendError::Empty);
     assert_eq!(guest.lines(), ["✗  (not delivered: the message is empty)"]);
 }
 
@@ -215,28 +228,6 @@ fn typing_is_shown_once_replaced_by_others_and_gone_after_its_time() {
         ],
         "what was being typed was said"
     );
-}
-
-#[test]
-fn a_quick_reply_is_chosen_by_its_number_while_it_is_offered() {
-    let mut guest = Fixture::connected(Writer::Person);
-    guest.event(question());
-    guest.line("2");
-    let requests = guest.requests();
-    assert!(
-        matches!(&requests[..], [Request::ChooseReply(reply)] if &*reply.payload == "b"),
-        "{requests:?}"
-    );
-    guest.line("2");
-    assert!(matches!(&guest.requests()[..], [Request::Say(text)] if text == "2"));
-
-    guest.event(question());
-    guest.line(" 2");
-    assert!(matches!(&guest.requests()[..], [Request::Say(text)] if text == " 2"));
-    guest.event(question());
-    guest.event(said("Never mind.", ""));
-    guest.line("2");
-    assert!(matches!(&guest.requests()[..], [Request::Say(_)]));
 }
 
 #[test]
@@ -289,7 +280,20 @@ fn every_change_of_state_is_one_plain_line() {
             },
             "* the session expires in 5m unless somebody writes",
         ),
-        (Event::SessionCleared, "* the conversation was cleared"),
+        (Event::Healthy { expires_at: None }, "* the service is well"),
+        (
+            Event::Healthy {
+                expires_at: Some(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(3_720)),
+            },
+            "* the service is well; the session expires in 1h 2m unless somebody writes",
+        ),
+        (
+            Event::HistoryUnread {
+                why: "the API is silent\x07".to_owned(),
+            },
+            r"! what was said could not be read: the API is silent\u{7}; /history tries again",
+        ),
+        (Event::SignedIn(session()), "* you are signed in"),
         (
             Event::Refused(Refusal {
                 code: "403".to_owned(),
@@ -310,21 +314,80 @@ fn every_change_of_state_is_one_plain_line() {
 #[test]
 fn a_new_conversation_begins_only_after_the_last_one() {
     let mut guest = Fixture::connected(Writer::Person);
-    assert_eq!(
-        guest.line("/new"),
-        ["! the conversation has not ended: /new is for afterwards"]
-    );
-    for over in [
-        Event::ConversationEnded { read_only: true },
-        Event::Ended(Ending::LoggedOut),
+    let not_yet = ["! the conversation has not ended: /new is for afterwards"];
+    assert_eq!(guest.line("/new"), not_yet);
+    for (over, request) in [
+        (Event::ConversationEnded { read_only: true }, Request::StartNew),
+        (Event::Ended(Ending::LoggedOut), Request::OpenAnother),
     ] {
         guest.event(over);
         guest.lines();
         assert!(guest.line("/new").is_empty());
-        assert_eq!(guest.requests(), [Request::StartNew]);
+        assert_eq!(guest.requests(), [request]);
+        assert_eq!(guest.line("/new"), not_yet, "one begins already");
         guest.event(Event::Configured(session()));
         assert_eq!(guest.lines(), ["* connected: a new conversation"]);
     }
+}
+
+#[test]
+fn a_new_conversation_that_failed_to_begin_can_be_tried_again() {
+    let mut guest = Fixture::connected(Writer::Person);
+    guest.event(Event::ConversationEnded { read_only: true });
+    guest.lines();
+    for _ in 0..2 {
+        guest.line("/new");
+        assert_eq!(guest.requests(), [Request::StartNew]);
+        guest
+            .chat
+            .handle_failure(&Request::StartNew, &"it is not connected");
+        assert_eq!(guest.lines(), ["! /new failed: it is not connected"]);
+    }
+}
+
+#[test]
+fn what_was_cleared_is_over_without_alarm() {
+    let mut guest = Fixture::connected(Writer::Person);
+    guest.line("/clear");
+    assert_eq!(guest.requests(), [Request::Clear]);
+    let closed = || Event::Ended(Ending::ClosedByServer { reason: None });
+    guest.event(Event::SessionCleared);
+    guest.event(closed());
+    assert_eq!(
+        guest.lines(),
+        [
+            "* the conversation was cleared",
+            "* it is over: /new begins another conversation, /quit leaves"
+        ]
+    );
+    guest.line("/new");
+    guest.event(Event::Configured(session()));
+    guest.lines();
+    guest.event(closed());
+    assert!(guest.lines()[0].starts_with("! the service closed the connection"));
+}
+
+#[test]
+fn nothing_is_cleared_before_what_was_said_is_delivered() {
+    let mut guest = Fixture::connected(Writer::Person);
+    guest.say("a", 1);
+    guest.line("/clear");
+    assert!(guest.requests().is_empty());
+    guest.event(accepted(1));
+    assert_eq!(guest.requests(), [Request::Clear]);
+    guest.event(Event::SessionCleared);
+    assert!(guest.requests().is_empty());
+}
+
+#[test]
+fn a_token_that_is_wanted_is_declined() {
+    let mut guest = Fixture::connected(Writer::Person);
+    guest.event(Event::TokenNeeded { attempt: 1 });
+    assert_eq!(guest.requests(), [Request::DeclineToken]);
+    assert_eq!(
+        guest.lines(),
+        ["! the service wants the guest to sign in, which cannot be done here"]
+    );
 }
 
 #[test]
@@ -333,19 +396,17 @@ fn commands_are_asked_for_and_mistakes_are_explained() {
     for (line, name) in [
         ("/why", "/why"),
         ("/history", "/history"),
+        ("/history 2", "/history"),
         ("/clear", "/clear"),
-        ("/reconnect", "/reconnect"),
+        ("/ping", "/ping"),
         ("/attach a.png", "/attach"),
     ] {
         assert!(guest.line(line).is_empty());
         let requests = guest.requests();
         assert_eq!(requests.len(), 1);
         assert_eq!(requests[0].name(), name);
-        guest.chat.handle_impossible(&requests[0]);
-        assert_eq!(
-            guest.lines(),
-            [format!("! {name} is not possible in this version")]
-        );
+        guest.chat.handle_failure(&requests[0], &"it is not possible");
+        assert_eq!(guest.lines(), [format!("! {name} failed: it is not possible")]);
     }
     let unknown = guest.line("/whyever");
     assert!(
@@ -353,32 +414,19 @@ fn commands_are_asked_for_and_mistakes_are_explained() {
         "{unknown:?}"
     );
     assert_eq!(guest.line("/attach"), ["! write /attach FILE"]);
+    assert_eq!(guest.line("/reconnect"), ["* no next try is waited for"]);
+    assert!(guest.requests().is_empty());
+    guest.event(Event::Reconnecting {
+        attempt: 1,
+        after: Duration::from_secs(9),
+        why: Loss::Silent,
+    });
+    guest.lines();
+    assert!(guest.line("/reconnect").is_empty());
+    assert_eq!(guest.requests(), [Request::Reconnect]);
     assert_eq!(guest.line("/help").len(), COMMANDS.len() + 2);
     assert!(guest.line("  ").is_empty());
     assert!(guest.requests().is_empty());
-}
-
-#[test]
-fn the_history_is_shown_with_its_times() {
-    let mut guest = Fixture::connected(Writer::Person);
-    let Event::Message(bot) = question() else {
-        unreachable!("it is a message");
-    };
-    let mut own = (*bot).clone();
-    own.from.kind = ws_transport::AuthorKind::Guest;
-    own.direction = Direction::Inbound;
-    own.content.clear();
-    guest.chat.handle_history([&*bot, &own]);
-    assert_eq!(
-        guest.lines(),
-        [
-            "* what was said so far:",
-            "2026-01-01 00:00 UTC Botty (bot): Red or blue? | [1] Red | [2] Blue",
-            "2026-01-01 00:00 UTC you: Red or blue?"
-        ]
-    );
-    guest.chat.handle_history([]);
-    assert_eq!(guest.lines(), ["* nothing was said so far"]);
 }
 
 #[test]
@@ -415,83 +463,6 @@ fn a_person_leaves_at_once() {
         assert!(guest.requests().is_empty());
         assert_eq!(guest.chat.failure(), None);
     }
-}
-
-#[test]
-fn a_script_is_left_once_all_is_delivered_and_silent() {
-    let mut guest = Fixture::new(SCRIPT);
-    guest.say("hi", 1);
-    assert_eq!(guest.lines(), ["> hi"]);
-    guest.chat.handle_end_of_input(guest.now);
-    assert!(!guest.chat.wants_input());
-    guest.pass(3.0);
-    guest.event(Event::Configured(session()));
-    guest.pass(3.0);
-    guest.event(accepted(1));
-    guest.pass(1.0);
-    guest.event(Event::Typing {
-        from: ann(),
-        during: Duration::from_secs(5),
-    });
-    guest.pass(4.0);
-    guest.event(said("hello", ""));
-    guest.pass(1.9);
-    assert!(guest.requests().is_empty());
-    guest.pass(0.1);
-    assert_eq!(guest.requests(), [Request::Leave]);
-    assert_eq!(guest.chat.failure(), None);
-}
-
-#[test]
-fn a_script_does_not_wait_for_ever() {
-    let mut guest = Fixture::new(SCRIPT);
-    guest.say("hi", 1);
-    guest.chat.handle_end_of_input(guest.now);
-    guest.pass(31.9);
-    assert!(guest.requests().is_empty());
-    guest.pass(0.1);
-    assert_eq!(guest.requests(), [Request::Leave]);
-    assert_eq!(
-        guest.chat.failure().as_deref(),
-        Some("a message was not delivered")
-    );
-
-    let mut chatty = Fixture::connected(SCRIPT);
-    chatty.chat.handle_end_of_input(chatty.now);
-    for _ in 0..31 {
-        chatty.pass(1.0);
-        chatty.event(said("and another thing", ""));
-    }
-    assert!(chatty.requests().is_empty());
-    chatty.pass(1.0);
-    assert_eq!(chatty.requests(), [Request::Leave]);
-
-    let mut patient = Fixture::connected(Writer::Script { quiet: Duration::MAX });
-    patient.chat.handle_end_of_input(patient.now);
-    patient.pass(86_401.0);
-    assert_eq!(patient.requests(), [Request::Leave]);
-
-    let mut refused = Fixture::new(SCRIPT);
-    refused.event(Event::Ended(Ending::Refused { status: 403 }));
-    assert!(refused.requests().is_empty(), "lines may come");
-    refused.chat.handle_end_of_input(refused.now);
-    assert_eq!(refused.requests(), [Request::Leave]);
-    assert_eq!(
-        refused.chat.failure().as_deref(),
-        Some("the conversation never began")
-    );
-}
-
-#[test]
-fn a_script_that_is_far_ahead_waits() {
-    let mut guest = Fixture::connected(SCRIPT);
-    for id in 0..64 {
-        assert!(guest.chat.wants_input());
-        guest.say("x", id);
-    }
-    assert!(!guest.chat.wants_input());
-    guest.event(accepted(0));
-    assert!(guest.chat.wants_input());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `chat`: a guest's conversation in a terminal, or through a pipe.
 
 mod drive;
+mod place;
 mod surface;
 mod terminal;
 
@@ -9,31 +10,34 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use genesys_api::{Clock, DeploymentId, Host, Hosts, Region};
-use genesys_http::{Client, Proxy, Tls};
-use genesys_sim::{Config, Simulator};
-use ws_transport::{AdmittedOrigin, Origin, OriginPolicy, SocketUrl};
+use genesys_api::{Clock, DeploymentId, Host};
+use genesys_sim::{Agent, Config, Fault, Simulator};
+use ws_transport::Origin;
 
 use self::drive::Driver;
+use self::place::Place;
 use self::surface::Surface;
+use super::sim::script;
 use super::{Failure, Interrupt};
-use crate::causes::chain;
 use crate::chat::{Chat, Request};
 
 /// Chat as a guest, directly with Genesys Cloud or with a simulator
 ///
 /// A guest needs no account: the deployment's id and its region's domain are enough. What you write is said; what
-/// begins with a slash is a command, and /help lists them. ✓ marks what was delivered, ✗ what was not, ? what may not
-/// have been, and … what waits.
+/// begins with a slash is a command, and /help lists them; a number chooses what is offered, 1,2 several of a list.
+/// ✓ marks what was delivered, ✗ what was not, ? what may not have been, and … what waits.
 ///
-/// Through a pipe each event is one line on stdout, without colours. After the last line of input the chat waits for
-/// outstanding deliveries, at most 30 s, and then until nothing was heard for --wait. Exit code 0 then; 1 if something
-/// was not delivered.
+/// Through a pipe each event is one line on stdout, without colours. A line is read once the chat is connected, and
+/// what the line before asks for, such as a file or the history, is done; /wait waits for an answer. After the last
+/// line the chat waits for outstanding deliveries, at most 30 s, and then until nothing was heard for --wait. Exit
+/// code 0 then; 1 if something was not delivered.
+///
+/// The proxies of HTTPS_PROXY and NO_PROXY are used on the way to Genesys Cloud.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "guest-gateway chat --sim [URL --deployment ID]\n       \
                       guest-gateway chat --deployment ID --domain DOMAIN",
-    after_help = "Try:\n  guest-gateway chat --sim\n  printf 'hi\\n/help\\n' | guest-gateway chat --sim"
+    after_help = EXAMPLES
 )]
 pub(super) struct Options {
     /// Chat with a SIMULATED Genesys Cloud, started just for this; or with the one that runs at URL
@@ -48,6 +52,12 @@ pub(super) struct Options {
     /// Where the guests' WebSocket is, in place of https://webmessaging.DOMAIN
     #[arg(long, value_name = "URL", requires = "domain")]
     messaging_host: Option<Host>,
+    /// Where the history is read, in place of https://api.DOMAIN
+    #[arg(long, value_name = "URL", requires = "domain")]
+    api_host: Option<Host>,
+    /// Where the deployment says what it allows, in place of https://api-cdn.DOMAIN
+    #[arg(long, value_name = "URL", requires = "domain")]
+    cdn_host: Option<Host>,
     /// The page that you come from, which the deployment must allow. Default: the host of the WebSocket itself, as
     /// Genesys' mobile SDK has it; a deployment that allows all domains takes any
     #[arg(long, value_name = "URL")]
@@ -58,114 +68,82 @@ pub(super) struct Options {
     /// Send a file first
     #[arg(long, value_name = "FILE")]
     attach: Option<PathBuf>,
+    /// The script (YAML) of the agent in the simulator started just for this. Default: an echo
+    #[arg(long, value_name = "FILE", requires = "sim")]
+    agent: Option<PathBuf>,
+    /// Something that goes wrong there, such as drop:abrupt@3 or delay:2s~10%; may be repeated
+    #[arg(long, value_name = "TEXT", requires = "sim")]
+    fault: Vec<Fault>,
     /// Through a pipe: how long a silence after the last line means that no answer is coming; a day at most
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
     wait: Duration,
 }
+
+/// What follows the options in the help.
+const EXAMPLES: &str = r"Try:
+  guest-gateway chat --sim
+  guest-gateway chat --sim --fault drop:abrupt@3
+
+  $ printf 'hi\n/wait\n/history\n' | guest-gateway chat --sim
+  * SIMULATED Genesys Cloud, nobody real answers: http://127.0.0.1:42285, deployment 7a70b274-…
+  * connected: a new conversation
+  > hi
+  > /wait
+  ✓ hi
+  Ann is typing …
+  Ann: You said: hi
+  > /history
+  * what was said:
+  2026-11-22 16:36 UTC you: hi
+  2026-11-22 16:36 UTC Ann: You said: hi
+  * you have left the conversation";
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
     let clock = Clock::system();
     let simulator = match options.sim {
         Some(None) => Some(simulator(&options, &clock).await?),
+        Some(Some(_)) if options.agent.is_some() || !options.fault.is_empty() => {
+            return Err(Failure::usage(
+                "--agent and --fault are for a simulator started just for this: leave the URL behind --sim out, or \
+                 give them to the one that runs there",
+            ));
+        }
         _ => None,
     };
-    let outcome = match place(&options, simulator.as_ref(), clock) {
-        Ok(place) => {
-            // not before everything else is right: from here on the terminal is not as it was
-            let surface = Surface::open(options.wait);
-            let mut chat = Chat::new(surface.writer());
-            chat.announce(&place.greeting());
-            if let Some(path) = options.attach {
-                chat.handle_request(Request::Attach(path));
-            }
-            Driver::new(chat, place, surface).run(&mut interrupt).await
-        }
-        Err(failure) => Err(failure),
-    };
+    let outcome = converse(options, simulator.as_ref(), clock, &mut interrupt).await;
     if let Some(simulator) = simulator {
         simulator.stop().await;
     }
     outcome
 }
 
-/// Where the guest goes, and how.
-struct Place {
-    http: Client,
-    url: SocketUrl,
-    origin: AdmittedOrigin,
-    deployment: DeploymentId,
-    simulated: bool,
-}
-
-impl Place {
-    fn greeting(&self) -> String {
-        let (host, deployment) = (self.url.host(), &self.deployment);
-        if self.simulated {
-            format!("SIMULATED Genesys Cloud, nobody real answers: {host}, deployment {deployment}")
-        } else {
-            format!(
-                "Genesys Cloud: {host}, deployment {deployment}, from {}",
-                self.origin
-            )
-        }
+async fn converse(
+    options: Options,
+    simulator: Option<&Simulator>,
+    clock: Clock,
+    interrupt: &mut Interrupt,
+) -> Result<(), Failure> {
+    let mut place = Place::new(&options, simulator, clock)?;
+    if let Some(path) = options.attach.as_deref().filter(|path| !path.is_file()) {
+        return Err(Failure::usage(format!(
+            "--attach: there is no file {}",
+            path.display()
+        )));
     }
-}
-
-fn place(options: &Options, simulator: Option<&Simulator>, clock: Clock) -> Result<Place, Failure> {
-    let host = match (&options.sim, simulator, &options.domain) {
-        (_, Some(simulator), _) => simulator.host().clone(),
-        (Some(Some(host)), ..) => host.clone(),
-        (_, _, Some(domain)) => options
-            .messaging_host
-            .clone()
-            .map_or_else(|| messaging_host(domain), Ok)?,
-        _ => return Err(Failure::usage("give --sim, or --deployment and --domain")),
-    };
-    let deployment = options
-        .deployment
-        .clone()
-        .or_else(|| simulator.map(|it| it.deployment_id().clone()))
-        .ok_or_else(|| {
-            Failure::usage("--sim URL needs --deployment ID, which the simulator said when it started")
-        })?;
-    let tls = match &options.ca {
-        Some(path) => {
-            let pem = std::fs::read(path)
-                .map_err(|error| Failure::usage(format!("--ca: cannot read {}: {error}", path.display())))?;
-            Tls::with_extra_ca(&pem)
-        }
-        None => Tls::system(),
-    };
-    let origin = match &options.origin {
-        Some(origin) => origin.clone(),
-        None => host.to_string().parse().map_err(Failure::usage)?,
-    };
-    let admitted = OriginPolicy::new([origin.to_string()])
-        .map_err(Failure::usage)?
-        .admit_own(&origin)
-        .map_err(Failure::usage)?;
-    Ok(Place {
-        http: Client::builder(tls.map_err(|error| Failure::usage(chain(&error)))?)
-            .clock(clock)
-            .proxy(Proxy::from_env().map_err(Failure::usage)?)
-            .build(),
-        url: SocketUrl::of_host(&host, "/v1").map_err(Failure::usage)?,
-        origin: admitted,
-        deployment,
-        simulated: options.sim.is_some(),
-    })
-}
-
-/// A region's, or that of a domain which is in no table.
-fn messaging_host(domain: &str) -> Result<Host, Failure> {
-    let domain = match domain.parse::<Region>() {
-        Ok(region) => region.domain,
-        Err(_) if domain.contains('.') => domain,
-        Err(unknown) => return Err(Failure::usage(format!("--domain: {unknown}"))),
-    };
-    let hosts = Hosts::of_domain(domain).map_err(|error| Failure::usage(format!("--domain: {error}")))?;
-    Ok(hosts.messaging)
+    tokio::select! {
+        learnt = place.learn() => learnt?,
+        () = interrupt.came() => return Err(Failure::interrupted()),
+    }
+    let now = place.http.clock().now();
+    // not before everything else is right: from here on the terminal is not as it was
+    let surface = Surface::open(options.wait);
+    let mut chat = Chat::new(surface.writer(), now);
+    chat.announce(&place.greeting());
+    if let Some(path) = options.attach {
+        chat.handle_request(Request::Attach(path), now);
+    }
+    Driver::new(chat, place, surface).run(interrupt).await
 }
 
 /// A simulator of one's own. For a person its agent takes a moment to answer, so that typing can be seen.
@@ -173,6 +151,10 @@ async fn simulator(options: &Options, clock: &Clock) -> Result<Simulator, Failur
     let mut config = Config::plain();
     config.clock = clock.clone();
     config.rules.deployment.clone_from(&options.deployment);
+    config.rules.faults.clone_from(&options.fault);
+    if let Some(path) = &options.agent {
+        config.rules.agent = Agent::Scripts(vec![script(path)?]);
+    }
     if std::io::stdin().is_terminal() {
         config.rules.agent_delay = Duration::from_millis(1_200);
     }

@@ -115,7 +115,8 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-fn script(path: &Path) -> Result<Script, Failure> {
+/// Reads the script of an agent.
+pub(super) fn script(path: &Path) -> Result<Script, Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("cannot read the agent {name}: {error}")))?;

@@ -1,22 +1,31 @@
 //! Moves lines, events and time between a chat, its conversation and its surface.
 
+use std::io::Read as _;
+use std::path::Path;
 use std::time::Duration;
 
 use genesys_api::entropy;
 use secrecy::SecretString;
-use ws_transport::client::{ConnectLimiter, Connection, Settings};
-use ws_transport::{Contract, Farewell, WebMessaging};
+use ws_transport::attachments::{AttachmentId, File};
+use ws_transport::client::{ConnectLimiter, Connection, Handle, Settings};
+use ws_transport::timeline::{Happening, Timeline};
 
+use super::super::{Failure, Interrupt};
+use super::place::Place;
 use super::surface::{Heard, Surface};
-use super::{Failure, Interrupt, Place};
 use crate::chat::{Chat, Request};
 
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(3);
+/// Largest file that is read, in bytes: as much as a conversation holds of files on their way. Genesys Cloud takes less.
+const LARGEST_FILE: u64 = 50 << 20;
+/// How many entries of the timeline an explanation shows.
+const LATELY: usize = 12;
 
 pub(super) struct Driver {
     chat: Chat,
     place: Place,
+    limiter: ConnectLimiter,
     surface: Surface,
     connection: Connection,
     /// Whether the connection has events to come.
@@ -25,10 +34,12 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(chat: Chat, place: Place, surface: Surface) -> Self {
-        let connection = open(&place);
+        let limiter = ConnectLimiter::default();
+        let connection = open(&place, limiter.clone());
         Self {
             chat,
             place,
+            limiter,
             surface,
             connection,
             live: true,
@@ -88,25 +99,98 @@ impl Driver {
             let Some(request) = self.chat.poll_request() else {
                 return true;
             };
-            match request {
-                Request::Clear => {
-                    self.connection.set_farewell(Farewell::Clear);
-                    self.connection.handle().end();
+            let handle = self.connection.handle();
+            let asked = match &request {
+                Request::Attach(path) => {
+                    match attach(path, &handle) {
+                        Ok((id, name, bytes)) => self.chat.handle_attached(id, &name, bytes),
+                        Err(why) => self.chat.handle_failure(&request, &why),
+                    }
+                    Ok(())
                 }
+                Request::Clear => handle.clear(),
+                Request::DeclineToken => {
+                    handle.decline_token();
+                    Ok(())
+                }
+                Request::History(page) => handle.read_history(*page),
                 Request::Leave => return false,
-                Request::Say(text) => match self.connection.send(&text) {
-                    Ok(id) => self.chat.handle_taken(id, &text, self.place.http.clock().now()),
-                    Err(error) => self.chat.handle_not_taken(&text, &error),
-                },
-                Request::StartNew => {
-                    self.connection = open(&self.place);
+                Request::OpenAnother => {
+                    self.connection = open(&self.place, self.limiter.clone());
                     self.live = true;
+                    Ok(())
                 }
-                Request::Typing => self.connection.typing(),
-                other => self.chat.handle_impossible(&other),
+                Request::Ping => handle.check_health(),
+                Request::Reconnect => {
+                    handle.reconnect_now();
+                    Ok(())
+                }
+                Request::Say(said) => {
+                    let now = self.place.http.clock().now();
+                    match handle.say(said) {
+                        Ok(id) => self.chat.handle_taken(id, said, now),
+                        Err(error) => self.chat.handle_not_taken(said, &error),
+                    }
+                    Ok(())
+                }
+                Request::StartNew => handle.start_new(),
+                Request::Typing => {
+                    handle.typing();
+                    Ok(())
+                }
+                Request::Why => {
+                    self.chat.handle_explanation(&handle.explain(), &lately(&handle));
+                    Ok(())
+                }
+            };
+            if let Err(why) = asked {
+                self.chat.handle_failure(&request, &why);
             }
         }
     }
+}
+
+/// Reads a file and has it uploaded: what it is called, and its size.
+fn attach(path: &Path, handle: &Handle) -> Result<(AttachmentId, String, u64), String> {
+    let unread = |error| format!("cannot read {}: {error}", path.display());
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unread)?;
+    file.take(LARGEST_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unread)?;
+    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if size > LARGEST_FILE {
+        return Err(format!(
+            "{} has more than {} MiB",
+            path.display(),
+            LARGEST_FILE >> 20
+        ));
+    }
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let id = handle
+        .attach(File::new(&name, bytes.into()))
+        .map_err(|why| format!("{name}: {why}"))?;
+    Ok((id, name, size))
+}
+
+/// What happened lately, but for single frames.
+fn lately(handle: &Handle) -> Vec<String> {
+    let timeline = handle.timeline();
+    let entries: Vec<_> = timeline.iter().flat_map(Timeline::entries).collect();
+    let turns = entries
+        .iter()
+        .filter(|(_, what)| !matches!(what, Happening::Frames { .. }));
+    let mut lines: Vec<String> = turns
+        .rev()
+        .take(LATELY)
+        .map(|(at, what)| format!("{:02}:{:02}:{:02} {what}", at.hour(), at.minute(), at.second()))
+        .collect();
+    lines.reverse();
+    lines
 }
 
 fn show(chat: &mut Chat, surface: &Surface) {
@@ -116,13 +200,13 @@ fn show(chat: &mut Chat, surface: &Surface) {
 }
 
 /// A new session, by a token that nobody else has.
-fn open(place: &Place) -> Connection {
+fn open(place: &Place, limiter: ConnectLimiter) -> Connection {
     let token = SecretString::from(entropy::uuid().to_string());
     Connection::open(Settings {
         http: place.http.clone(),
         url: place.url.clone(),
         origin: place.origin.clone(),
-        contract: Contract::WebMessaging(WebMessaging::new(place.deployment.clone(), token)),
-        limiter: ConnectLimiter::default(),
+        contract: place.session(token),
+        limiter,
     })
 }

@@ -1,0 +1,267 @@
+//! What a message holds beside its text, in words.
+
+use std::time::Duration;
+
+use genesys_api::parse_rfc3339;
+use serde_json::Value;
+use time::UtcOffset;
+use ws_transport::{
+    Attachment, Card, CardAction, Choice, Content, DatePicker, DateSlot, Form, ListPicker, Media, Message,
+    RawFrame, Text,
+};
+
+use super::links::Links;
+use super::offer::{Kind, Offer};
+
+/// What can be shown of a message, piece by piece, its text first. What can be chosen is added to `offer`, if that is
+/// possible now; links are kept in `links` and not shown.
+pub(super) fn pieces(message: &Message, offer: Option<&mut Offer>, links: &mut Links) -> Vec<String> {
+    let mut teller = Teller {
+        offer,
+        links,
+        lists: 0,
+        sections: 0,
+        pieces: Vec::new(),
+        text: &message.text,
+    };
+    if !message.text.is_empty() {
+        teller.pieces.push(message.text.clone());
+    }
+    for content in &message.content {
+        teller.tell(content);
+    }
+    teller.pieces
+}
+
+struct Teller<'a> {
+    offer: Option<&'a mut Offer>,
+    links: &'a mut Links,
+    lists: usize,
+    sections: usize,
+    pieces: Vec<String>,
+    /// The message's own text, which other parts may repeat.
+    text: &'a str,
+}
+
+impl Teller<'_> {
+    fn tell(&mut self, content: &Content) {
+        match content {
+            Content::Attachment(file) => self.file(file),
+            Content::ButtonResponse(response) if &*response.text == self.text => {}
+            Content::ButtonResponse(response) => self.pieces.push(format!("chose: {}", &*response.text)),
+            Content::Card(card) => self.card("card", card),
+            Content::Carousel(cards) => {
+                for (at, card) in cards.iter().enumerate() {
+                    self.card(&format!("card {} of {}", at + 1, cards.len()), card);
+                }
+            }
+            Content::DatePicker(picker) => self.dates(picker),
+            Content::Form(form) => self.form(form),
+            Content::ListPicker(picker) => self.list(picker),
+            Content::Other(other) => {
+                let class = other.class().unwrap_or("unnamed");
+                self.pieces
+                    .push(format!("[content that cannot be shown here: {class}]"));
+            }
+            Content::QuickReply(reply) => self.option(Kind::QuickReply, Choice::from(reply), ""),
+            Content::Text(text) => self.tell_some(Some(text)),
+            _ => self.pieces.push("[content that cannot be shown here]".to_owned()),
+        }
+    }
+
+    fn file(&mut self, file: &Attachment) {
+        let kind = match file.media {
+            Media::Audio => "audio",
+            Media::Image => "picture",
+            Media::Link => "link",
+            Media::Video => "video",
+            _ => "file",
+        };
+        let name = file.name.as_deref().unwrap_or("unnamed");
+        let mut about = format!("[{kind}] {name}");
+        if let Some(media_type) = &file.media_type {
+            about.push_str(&format!(", {}", &**media_type));
+        }
+        if let Some(bytes) = file.size {
+            about.push_str(&format!(", {}", size(bytes)));
+        }
+        if let Some(link) = &file.url {
+            let number = self.links.add(link.clone());
+            about.push_str(&format!(" (/open {number} shows its link)"));
+        }
+        self.pieces.push(about);
+        self.tell_some(file.text.as_deref());
+    }
+
+    fn card(&mut self, what: &str, card: &Card) {
+        self.pieces.push(format!("[{what}] {}", &*card.title));
+        self.tell_some(card.description.as_deref());
+        for (what, url) in [("picture", &card.image), ("video", &card.video)] {
+            if let Some(url) = url {
+                self.pieces.push(format!("{what}: {}", &**url));
+            }
+        }
+        for action in card.default_action.iter().chain(&card.actions) {
+            match action {
+                CardAction::Link { text, url } => self.pieces.push(match &**text {
+                    "" => format!("link: {}", &**url),
+                    text => format!("{text}: {}", &**url),
+                }),
+                CardAction::Postback { text, payload } => {
+                    let text = if text.is_empty() {
+                        card.title.clone()
+                    } else {
+                        text.clone()
+                    };
+                    let payload = payload.clone();
+                    self.option(Kind::Button, Choice { text, payload }, "");
+                }
+                CardAction::Other { text } => self.tell_some(Some(text)),
+                _ => {}
+            }
+        }
+    }
+
+    fn dates(&mut self, picker: &DatePicker) {
+        self.tell_some(picker.title.as_deref());
+        self.tell_some(picker.subtitle.as_deref());
+        if picker.slots.is_empty() {
+            let bound = |word: &str, at: &Option<Text<'static>>| {
+                at.as_ref()
+                    .map(|at| format!(" {word} {}", moment(at)))
+                    .unwrap_or_default()
+            };
+            let (from, to) = (bound("from", &picker.earliest), bound("to", &picker.latest));
+            self.pieces.push(format!("[a time{from}{to}: say it in words]"));
+        }
+        for DateSlot { at, seconds, .. } in &picker.slots {
+            let lasting = seconds.filter(|seconds| *seconds > 0).map(|seconds| {
+                let time = humantime::format_duration(Duration::from_secs(seconds));
+                format!(", for {time}")
+            });
+            let choice = Choice {
+                text: moment(at).into(),
+                payload: at.clone(),
+            };
+            self.option(Kind::Date, choice, &lasting.unwrap_or_default());
+        }
+    }
+
+    fn list(&mut self, picker: &ListPicker) {
+        self.tell_raw(picker.introduction.as_ref());
+        for section in &picker.sections {
+            let several = section.multiple && section.items.len() > 1;
+            match (section.title.as_deref().unwrap_or_default(), several) {
+                ("", false) => {}
+                ("", true) => self.pieces.push("(several at once, as 1,2)".to_owned()),
+                (title, false) => self.pieces.push(format!("{title}:")),
+                (title, true) => self.pieces.push(format!("{title} (several at once, as 1,2):")),
+            }
+            for item in &section.items {
+                let kind = Kind::Item {
+                    list: self.lists,
+                    section: self.sections,
+                    several: section.multiple,
+                };
+                let more = item.subtitle.as_deref().map(|more| format!(": {more}"));
+                self.option(kind, Choice::from(item), &more.unwrap_or_default());
+            }
+            self.sections += 1;
+        }
+        self.lists += 1;
+    }
+
+    /// Nothing public describes the fields of a form: what it asks can be said, but not answered field by field.
+    fn form(&mut self, form: &Form) {
+        if form.answers.is_some() {
+            self.pieces.push("[a form that was filled in]".to_owned());
+            return;
+        }
+        self.pieces
+            .push("[a form that cannot be filled in here: answer in words]".to_owned());
+        self.tell_raw(form.introduction.as_ref());
+    }
+
+    /// Something to choose, with its number if that is possible now.
+    fn option(&mut self, kind: Kind, choice: Choice, more: &str) {
+        let text = choice.text.clone();
+        let mark = match &mut self.offer {
+            Some(offer) => format!("[{}]", offer.add(kind, choice)),
+            None => "-".to_owned(),
+        };
+        self.pieces.push(format!("{mark} {}{more}", &*text));
+    }
+
+    fn tell_some(&mut self, text: Option<&str>) {
+        if let Some(text) = text.filter(|text| !text.is_empty() && *text != self.text) {
+            self.pieces.push(text.to_owned());
+        }
+    }
+
+    /// What words there are in something whose form is not public.
+    fn tell_raw(&mut self, raw: Option<&RawFrame>) {
+        let value: Value = raw
+            .and_then(|raw| serde_json::from_str(raw.as_str()).ok())
+            .unwrap_or_default();
+        for name in ["title", "subtitle", "text"] {
+            self.tell_some(value[name].as_str());
+        }
+    }
+}
+
+/// A time in words, or as it came if it is none.
+fn moment(at: &str) -> String {
+    let Some(at) = parse_rfc3339(at).map(|at| at.to_offset(UtcOffset::UTC)) else {
+        return at.to_owned();
+    };
+    let (weekday, day, month, year) = (at.weekday(), at.day(), at.month(), at.year());
+    format!(
+        "{weekday} {day} {month} {year}, {:02}:{:02} UTC",
+        at.hour(),
+        at.minute()
+    )
+}
+
+/// A size in words: exact below 1 KiB, else to a tenth.
+pub(super) fn size(bytes: u64) -> String {
+    const KIB: u64 = 1024;
+    const MIB: u64 = KIB * KIB;
+    let tenths = |unit: u64| (bytes / unit, bytes % unit * 10 / unit);
+    match bytes {
+        1 => "1 byte".to_owned(),
+        0..KIB => format!("{bytes} bytes"),
+        KIB..MIB => {
+            let (whole, tenth) = tenths(KIB);
+            format!("{whole}.{tenth} KiB")
+        }
+        _ => {
+            let (whole, tenth) = tenths(MIB);
+            format!("{whole}.{tenth} MiB")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_said_as_people_say_them() {
+        assert_eq!(
+            moment("2026-06-26T19:30:00.000+02:00"),
+            "Friday 26 June 2026, 17:30 UTC"
+        );
+        assert_eq!(moment("at tea time"), "at tea time");
+        for (bytes, words) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (1023, "1023 bytes"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1023.9 KiB"),
+            (10_485_760, "10.0 MiB"),
+            (u64::MAX, "17592186044415.9 MiB"),
+        ] {
+            assert_eq!(size(bytes), words);
+        }
+    }
+}
