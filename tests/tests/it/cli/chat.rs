@@ -1,5 +1,8 @@
 //! `chat`, as a script uses it: lines in, one line for each event out.
 
+mod content;
+mod trouble;
+
 use std::io::{PipeWriter, Write as _};
 
 use serde_json::Value;
@@ -142,11 +145,42 @@ async fn ctrl_c_ends_a_chat_whose_input_is_open() {
 }
 
 #[tokio::test]
-async fn a_deployment_that_does_not_exist_is_said_and_fails() {
-    let (sim, url, _) = simulator(&["--plain"]).await;
-    let ended = run(["chat", "--sim", &url, "--deployment", "none"]).await;
-    assert_eq!(ended.code, Some(1));
-    assert_eq!(ended.why(), "guest-gateway: the conversation never began");
-    assert!(ended.out.contains("Deployment not found"), "{}", ended.out);
+async fn who_may_not_come_is_told_what_to_do() {
+    let (sim, url, deployment) = simulator(&["--plain"]).await;
+    for (arguments, told) in [
+        (
+            vec!["--sim", &*url, "--deployment", "none"],
+            "there is no deployment none",
+        ),
+        (
+            vec![
+                "--domain",
+                "mypurecloud.ie",
+                "--deployment",
+                "none",
+                "--cdn-host",
+                &*url,
+            ],
+            "there is no deployment none",
+        ),
+    ] {
+        let ended = run([&["chat"], &*arguments].concat()).await;
+        assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{}", ended.err);
+        assert!(ended.why().contains(told), "{}", ended.err);
+    }
+    let other = ["chat", "--domain", "example.com", "--deployment", &deployment];
+    let hosts = [
+        "--cdn-host",
+        &url,
+        "--api-host",
+        &url,
+        "--messaging-host",
+        &url,
+        "--wait",
+        "0s",
+    ];
+    let ended = run(other.iter().chain(&hosts)).await;
+    assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{}", ended.out);
+    assert!(ended.out.starts_with("* Genesys Cloud: "), "{}", ended.out);
     assert_eq!(sim.interrupt().await.code, Some(0));
 }

@@ -64,7 +64,7 @@ async fn every_help_says_what_it_does_and_what_each_option_means() {
             ("audit export", 3),
             ("audit key", 2),
             ("audit verify", 4),
-            ("chat", 9),
+            ("chat", 13),
             ("demo", 3),
             ("serve", 4),
             ("sim", 12),
@@ -104,6 +104,26 @@ async fn wrong_arguments_end_with_2_and_say_what_is_meant() {
         (
             vec!["chat", "--sim", "--ca", "/nowhere/ca.pem"],
             "/nowhere/ca.pem",
+        ),
+        (
+            vec![
+                "chat",
+                "--sim",
+                "http://127.0.0.1:1",
+                "--deployment",
+                "d",
+                "--fault",
+                "hang",
+            ],
+            "--fault",
+        ),
+        (
+            vec!["chat", "--sim", "--agent", "/nowhere/a.yaml"],
+            "/nowhere/a.yaml",
+        ),
+        (
+            vec!["chat", "--sim", "--attach", "/nowhere/cat.png"],
+            "/nowhere/cat.png",
         ),
         (vec!["audit"], "Usage:"),
         (vec!["audit", "verify", "x.jsonl"], "--key"),

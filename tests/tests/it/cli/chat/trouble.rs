@@ -1,0 +1,137 @@
+//! What goes wrong, what ends, and what was said before.
+
+use super::content::agent;
+use super::*;
+
+#[tokio::test]
+async fn after_a_dropped_socket_nothing_is_lost_and_why_tells_it() {
+    let arguments = ["--sim", "--wait", "0s", "--fault", "drop:abrupt@3"];
+    let ended = script(&arguments, "/why\nhi\n/wait\nagain\n/wait\n/why\n").await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
+    in_order(
+        &ended.out,
+        &[
+            "> hi",
+            "* connected again",
+            "Ann: You said: hi",
+            "> again",
+            "Ann: You said: again",
+        ],
+    );
+    for once in ["✓ hi", "Ann: You said: hi", "✓ again", "! not connected: "] {
+        let count = ended.out.lines().filter(|line| line.starts_with(once)).count();
+        assert_eq!(count, 1, "{once}: {}", ended.out);
+    }
+    let told: Vec<_> = ended
+        .out
+        .lines()
+        .filter(|line| line.contains(" state: "))
+        .collect();
+    assert_eq!(told.len(), 2, "{}", ended.out);
+    assert!(
+        told[0].starts_with("* Nothing has broken this conversation so far."),
+        "{told:?}"
+    );
+    assert!(told[1].starts_with("* The connection broke"), "{told:?}");
+    assert!(told[1].contains(" lost: "), "{told:?}");
+}
+
+#[tokio::test]
+async fn history_tells_what_was_said_and_offers_nothing() {
+    let ended = script(
+        &["--sim", "--wait", "0s"],
+        "/history\nhi\n/wait\n/history\n/ping\n",
+    )
+    .await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
+    in_order(
+        &ended.out,
+        &[
+            "* nothing is known to have been said",
+            "> hi",
+            "> /history",
+            "* what was said:",
+            "> /ping",
+        ],
+    );
+    let said = |text: &str| ended.out.lines().filter(|line| line.ends_with(text)).count();
+    assert_eq!(
+        (said(" UTC you: hi"), said(" UTC Ann: You said: hi")),
+        (1, 1),
+        "{}",
+        ended.out
+    );
+    let well = "* the service is well; the session expires in 3days unless somebody writes";
+    assert_eq!(said(well), 1, "{}", ended.out);
+}
+
+#[tokio::test]
+async fn a_read_only_conversation_is_followed_by_another_and_so_is_a_cleared_one() {
+    let arguments = ["--sim", "--wait", "0s", "--agent", &agent("disconnects.yaml")];
+    let ended = script(
+        &arguments,
+        "read only\n/wait\n/history\n/new\nhello\n/clear\n/new\nanew\n",
+    )
+    .await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
+    in_order(
+        &ended.out,
+        &[
+            "* connected: a new conversation",
+            "* the other side has left; this can only be read now: /new begins another",
+            "* what was said:",
+            "> /new",
+            "* connected: a new conversation",
+            "> hello",
+            "> /clear",
+            "✓ hello",
+            "* the conversation was cleared",
+            "* it is over: /new begins another conversation, /quit leaves",
+            "> /new",
+            "* connected: a new conversation",
+            "> anew",
+            "✓ anew",
+            "* you have left the conversation",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn an_origin_that_is_not_admitted_is_told_which_are() {
+    let (sim, url, deployment) = simulator(&["--plain", "--allowed-domain", "shop.example"]).await;
+    let common = ["--sim", &url, "--deployment", &deployment, "--wait", "0s"];
+    let ended = script(&common, "").await;
+    assert_eq!((ended.code, &*ended.out), (Some(2), ""));
+    assert!(
+        ended.why().contains("admits guests from shop.example"),
+        "{}",
+        ended.err
+    );
+    let admitted = [&common[..], &["--origin", "https://www.shop.example"]].concat();
+    let ended = script(&admitted, "hi\n").await;
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
+    assert_eq!(sim.interrupt().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_named() {
+    let arguments = ["chat", "--domain", "mypurecloud.ie", "--deployment", "d"];
+    for (proxy, code, told) in [
+        ("http://127.0.0.1:1", 1, "cannot connect to the proxy 127.0.0.1:1"),
+        (
+            "socks5://127.0.0.1:1",
+            2,
+            "HTTPS_PROXY names a proxy of a kind that is not supported",
+        ),
+    ] {
+        let mut command = command(arguments);
+        command
+            .env_remove("https_proxy")
+            .env_remove("NO_PROXY")
+            .env_remove("no_proxy")
+            .env("HTTPS_PROXY", proxy);
+        let ended = Process::start(command).ended().await;
+        assert_eq!((ended.code, &*ended.out), (Some(code), ""), "{}", ended.err);
+        assert!(ended.why().contains(told), "{}", ended.err);
+    }
+}
