@@ -382,7 +382,16 @@ impl World {
                     if let Some(session) = self.sessions.get_mut(&session) {
                         session.turns.retain(|other| *other != key);
                     }
-                    self.take_turn(session, turn, now);
+                    // when it was due: a clock that was moved further does not keep a session alive
+                    let late = now.instant.saturating_duration_since(key.at);
+                    let due = Now {
+                        instant: now.instant - late,
+                        utc: now
+                            .utc
+                            .checked_sub(late.try_into().unwrap_or_default())
+                            .unwrap_or(now.utc),
+                    };
+                    self.take_turn(session, turn, due);
                 }
                 Timer::Age(socket) => self.retire(socket, "the socket is old"),
                 Timer::ChannelEnd(channel) => self.close_channel(channel),

@@ -43,7 +43,7 @@ pub(crate) enum Timer {
 /// Names one timer, to cancel it. Timers of one instant go off in the order in which they were set.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct TimerKey {
-    at: Instant,
+    pub(super) at: Instant,
     number: u64,
 }
 
