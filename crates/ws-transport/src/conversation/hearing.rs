@@ -21,7 +21,7 @@ impl Conversation {
             } => {
                 self.health.learn(expires_at, now);
                 self.health.assume(self.dialect.rules().session_duration, now);
-                self.note_time(at, now);
+                self.note_time(at);
                 let new = elsewhere
                     .as_ref()
                     .is_none_or(|message| self.seen.is_new(&message.id));
@@ -73,7 +73,7 @@ impl Conversation {
             }
             Heard::Message(message) => {
                 self.health.assume(self.dialect.rules().session_duration, now);
-                self.note_time(message.at, now);
+                self.note_time(message.at);
                 if self.seen.is_new(&message.id) {
                     self.tell_in_order(Event::Message(message));
                 }

@@ -53,16 +53,12 @@ pub(super) struct Library {
     pub(super) command: Option<Box<History>>,
     /// What is older was not missed.
     pub(super) floor: OffsetDateTime,
-    /// When the conversation was configured for the first time, by our clock.
-    pub(super) begun: OffsetDateTime,
-    /// The newest that came, live or by the history, by the service's clock.
-    pub(super) newest: Option<OffsetDateTime>,
+    /// The newest that came, live or by the history, by the service's clock; the floor before anything came.
+    pub(super) newest: OffsetDateTime,
     /// What was held back when the socket was lost in the middle of a recovery; the next one takes it.
     pub(super) carried: Vec<Told>,
     /// A recovery that failed had to go back to this time: the next one has to.
     pub(super) owed: Option<OffsetDateTime>,
-    /// The service's clock minus ours, as the last live message showed it.
-    pub(super) ahead: time::Duration,
 }
 
 #[derive(Debug)]
@@ -121,11 +117,9 @@ impl Library {
             task: None,
             command: None,
             floor: OffsetDateTime::UNIX_EPOCH,
-            begun: OffsetDateTime::UNIX_EPOCH,
-            newest: None,
+            newest: OffsetDateTime::UNIX_EPOCH,
             carried: Vec::new(),
             owed: None,
-            ahead: time::Duration::ZERO,
         }
     }
 

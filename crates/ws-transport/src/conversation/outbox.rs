@@ -92,8 +92,8 @@ struct Outgoing {
     order: u64,
     /// Pings that the socket had seen when it was sent.
     pings: u64,
-    /// When it was sent for the first time.
-    first_sent: Option<OffsetDateTime>,
+    /// Since it was sent for the first time: what the service's clock had shown until then.
+    after: Option<OffsetDateTime>,
     /// The history did not have it, and it was sent once more.
     again: bool,
 }
@@ -108,7 +108,7 @@ impl fmt::Debug for Outgoing {
 struct Doubted {
     id: MessageId,
     text: Fingerprint,
-    first_sent: Option<OffsetDateTime>,
+    after: Option<OffsetDateTime>,
 }
 
 impl Outbox {
@@ -156,7 +156,7 @@ impl Outbox {
             bytes,
             order: self.taken,
             pings: 0,
-            first_sent: None,
+            after: None,
             again: false,
         });
         Ok(())
@@ -180,7 +180,12 @@ impl Outbox {
     ///
     /// # Errors
     /// When to ask again, if a limit holds it back.
-    pub(super) fn next(&mut self, now: Now, pings: u64) -> Result<Option<(MessageId, &Said)>, Instant> {
+    pub(super) fn next(
+        &mut self,
+        now: Now,
+        pings: u64,
+        heard_until: OffsetDateTime,
+    ) -> Result<Option<(MessageId, &Said)>, Instant> {
         if self.waiting.is_empty() {
             return Ok(None);
         }
@@ -189,7 +194,7 @@ impl Outbox {
             return Ok(None);
         };
         message.pings = pings;
-        message.first_sent.get_or_insert(now.utc);
+        message.after.get_or_insert(heard_until);
         self.sent.push_back(message);
         Ok(self.sent.back().map(|message| (message.id, &*message.said)))
     }
@@ -221,7 +226,7 @@ impl Outbox {
             return false;
         };
         if let Some(mut message) = self.sent.remove(at) {
-            message.first_sent = None;
+            message.after = None;
             self.waiting.push_back(message);
         }
         self.in_order();
@@ -252,7 +257,7 @@ impl Outbox {
         // what waits for its second sending may have arrived the first time
         let (again, given_up) = std::mem::take(&mut self.waiting)
             .into_iter()
-            .partition::<VecDeque<_>, _>(|message| message.first_sent.is_some());
+            .partition::<VecDeque<_>, _>(|message| message.after.is_some());
         self.undecided.extend(again);
         self.bytes -= given_up.iter().map(|message| message.bytes).sum::<usize>();
         let given_up: Vec<_> = given_up.into_iter().map(|message| message.id).collect();
@@ -278,12 +283,9 @@ impl Outbox {
         any
     }
 
-    /// When the first of the messages that are to be decided was sent.
+    /// What the service's clock had shown when the first of the messages that are to be decided was sent.
     pub(super) fn undecided_since(&self) -> Option<OffsetDateTime> {
-        self.undecided
-            .iter()
-            .filter_map(|message| message.first_sent)
-            .min()
+        self.undecided.iter().filter_map(|message| message.after).min()
     }
 
     /// Whether something is to be decided.
@@ -299,7 +301,7 @@ impl Outbox {
             .map(|message| Doubted {
                 id: message.id,
                 text: message.text,
-                first_sent: message.first_sent,
+                after: message.after,
             });
         let already = self.told.len();
         self.told.extend(doubted);
@@ -309,28 +311,23 @@ impl Outbox {
         ids
     }
 
-    /// The doubted message that is this text of the history, which was sent about `at`: the oldest that is to be
-    /// decided, or the oldest that was told, whichever is nearer in time.
-    pub(super) fn claim(
-        &self,
-        text: Fingerprint,
-        at: OffsetDateTime,
-        skew: time::Duration,
-    ) -> Option<MessageId> {
-        let apart = |sent: Option<OffsetDateTime>| {
-            let apart = (at - sent?).abs();
-            (apart <= skew).then_some(apart)
+    /// The doubted message that is this text of the history, whose time is no later than `latest`: the oldest that is
+    /// to be decided, or the oldest that was told, whichever was sent later.
+    pub(super) fn claim(&self, text: Fingerprint, latest: OffsetDateTime) -> Option<MessageId> {
+        let fits = |known, after: Option<OffsetDateTime>| {
+            known == text && after.is_some_and(|after| after <= latest)
         };
-        let undecided = self.undecided.iter().find_map(|message| {
-            let same = message.text == text;
-            Some((apart(message.first_sent).filter(|_| same)?, message.id))
-        });
-        let told = self.told.iter().find_map(|doubted| {
-            let same = doubted.text == text;
-            Some((apart(doubted.first_sent).filter(|_| same)?, doubted.id))
-        });
-        let nearest = undecided.into_iter().chain(told).min_by_key(|(apart, _)| *apart);
-        nearest.map(|(_, id)| id)
+        let undecided = self
+            .undecided
+            .iter()
+            .find(|message| fits(message.text, message.after));
+        let told = self.told.iter().find(|doubted| fits(doubted.text, doubted.after));
+        let undecided = undecided.map(|message| (message.after, message.id));
+        let told = told.map(|doubted| (doubted.after, doubted.id));
+        told.into_iter()
+            .chain(undecided)
+            .max_by_key(|(after, _)| *after)
+            .map(|(_, id)| id)
     }
 
     /// What is undecided is surely absent: it is sent once more, in its place, if anything may be sent. What was sent
@@ -344,7 +341,7 @@ impl Outbox {
                 failed.push(message.id);
             } else {
                 message.again = true;
-                message.first_sent = None;
+                message.after = None;
                 self.waiting.push_back(message);
             }
         }
@@ -439,7 +436,7 @@ mod tests {
             outbox.push(id(n), Said::text("x")).unwrap();
         }
         for _ in 1..=3 {
-            outbox.next(now, 0).unwrap();
+            outbox.next(now, 0, now.utc).unwrap();
         }
         assert!(outbox.requeue(id(2)));
         assert!(outbox.requeue(id(1)));
@@ -453,7 +450,7 @@ mod tests {
     fn a_doubted_message_can_still_be_settled_once() {
         let mut outbox = Outbox::new();
         outbox.push(id(1), Said::text("x")).unwrap();
-        outbox.next(epoch(), 3).unwrap();
+        outbox.next(epoch(), 3, epoch().utc).unwrap();
         assert!(!outbox.doubt_overdue(7));
         assert!(outbox.doubt_overdue(8));
         assert_eq!(outbox.tell_doubts(), [id(1)]);

@@ -78,8 +78,8 @@ impl Conversation {
             }
         }
         if !self.is_deciding() {
-            let pings = self.pings();
-            match self.outbox.next(now, pings) {
+            let (pings, heard) = (self.pings(), self.heard_until());
+            match self.outbox.next(now, pings, heard) {
                 Ok(Some((id, said))) => return Some(Transmit::Frame(self.dialect.message(id, said))),
                 Ok(None) => {}
                 Err(at) => self.wake_at(Limit::Messages, at),

@@ -1,11 +1,13 @@
 //! What a lost connection left open, decided by the history.
 //!
-//! The history shows no tracing id, so a doubted message is recognised by its text, within a minute of the time when
-//! it was sent, among the guest's own entries that were not seen before: as many entries as match decide as many
-//! messages, oldest first, since what a socket delivered is the beginning of what was put on it. That is our choice, and so is what makes a message *surely absent*: its socket has been
-//! gone for 3 s, or has answered five pings since; the history was then read, back to a minute before the message was
-//! sent; and no entry matches. Such a message is sent once more, in its place and with the same tracing id; if it is
-//! missing again, it has failed. That Genesys Cloud shows in the history within 3 s what it took is an inference.
+//! The history shows no tracing id, so a doubted message is recognised by its text, among the guest's own entries that
+//! were not seen before and are no older than what the service had said last when the message was sent: as many entries
+//! as match decide as many messages, oldest first, since what a socket delivered is the beginning of what was put on it.
+//! Only times of the service are compared, so that no clock has to agree with another. That is our choice, and so is
+//! what makes a message *surely absent*: its socket has been gone for 3 s, or has answered five pings since; the history
+//! was then read that far back; and no entry matches. Such a message is sent once more, in its place and with the same
+//! tracing id; if it is missing again, it has failed. That Genesys Cloud shows in the history within 3 s what it took is
+//! an inference.
 
 use std::time::Duration;
 
@@ -15,8 +17,8 @@ use time::OffsetDateTime;
 use super::Conversation;
 use super::dialect::Errand;
 use super::event::{Event, FailureReason};
-use super::library::{HistoryFailure, Next, Purpose};
-use super::outbox::Fingerprint;
+use super::library::{HistoryFailure, Library, Next, Purpose};
+use super::outbox::{Fingerprint, Outbox};
 use super::queue::Told;
 use super::state::{State, Transmit};
 use super::timeline::{self, Happening, Limit, Outcome};
@@ -25,8 +27,8 @@ use crate::{Content, Direction, Message, MessageId};
 
 /// How long a lost socket may still deliver what was put on it.
 const SETTLE: Duration = Duration::from_secs(3);
-/// How far two clocks, or two readings of one message, may be apart.
-const SKEW: time::Duration = time::Duration::minutes(1);
+/// How far the clocks of the service's own machines may be apart. Our choice.
+const SLACK: time::Duration = time::Duration::seconds(10);
 /// A session that is resumed by a new process has missed nothing that is older than its first configuration, less
 /// this, unless that process knows better.
 const EARLIER: time::Duration = time::Duration::seconds(5);
@@ -81,24 +83,20 @@ impl Conversation {
             let Some(library) = self.library.as_mut() else {
                 return;
             };
-            library.begun = now.utc;
             library.owed = None;
-            library.newest = None;
-            // what was said in an older conversation is not part of this one
-            library.floor = OffsetDateTime::UNIX_EPOCH;
+            library.floor = match self.dialect.heard_until() {
+                // what was said in an older conversation is not part of this one
+                _ if new_session => OffsetDateTime::UNIX_EPOCH,
+                Some(last) => last.saturating_add(time::Duration::NANOSECOND),
+                None => now.utc - EARLIER,
+            };
+            library.newest = library.floor;
             if !new_session {
-                library.floor = match self.dialect.heard_until() {
-                    Some(last) => last.saturating_add(time::Duration::NANOSECOND),
-                    None => now.utc - EARLIER,
-                };
                 library.recover(library.floor, now.instant, now);
             }
             self.tell_doubts();
         } else {
-            let known = library.newest.unwrap_or(library.begun);
-            let doubted = self.outbox.undecided_since().map(|at| at + library.ahead);
-            let since = doubted.map_or(known, |doubted| doubted.min(known));
-            let since = since.checked_sub(SKEW).unwrap_or(since);
+            let since = library.since(&self.outbox);
             let settled = self.lost_at.filter(|_| self.outbox.is_undecided());
             let not_before = settled.map_or(now.instant, |at| at + SETTLE);
             library.recover(since, not_before, now);
@@ -112,10 +110,7 @@ impl Conversation {
             Some(library)
                 if library.task.is_none() && matches!(self.state, State::Configured | State::ReadOnly) =>
             {
-                let known = library.newest.unwrap_or(now.utc + library.ahead);
-                let doubted = self.outbox.undecided_since().map(|at| at + library.ahead);
-                let since = doubted.map_or(known, |doubted| doubted.min(known)) - SKEW;
-                library.recover(since, now.instant, now);
+                library.recover(library.since(&self.outbox), now.instant, now);
                 self.advance_history(now);
             }
             _ => self.tell_doubts(),
@@ -171,11 +166,16 @@ impl Conversation {
         self.tell_doubts();
     }
 
-    /// A message that was heard: tells when the service spoke last, and how its clock goes.
-    pub(super) fn note_time(&mut self, at: OffsetDateTime, now: Now) {
+    /// What the service's clock showed last.
+    pub(super) fn heard_until(&self) -> OffsetDateTime {
+        let library = self.library.as_ref();
+        library.map_or(OffsetDateTime::UNIX_EPOCH, |library| library.newest)
+    }
+
+    /// A message that was heard: the service's clock shows at least this.
+    pub(super) fn note_time(&mut self, at: OffsetDateTime) {
         if let Some(library) = self.library.as_mut() {
-            library.newest = library.newest.max(Some(at));
-            library.ahead = at - now.utc;
+            library.newest = library.newest.max(at);
         }
     }
 
@@ -246,11 +246,8 @@ impl Conversation {
 
     /// Recognises a message of the guest, from the history or from another socket, as one that was in doubt.
     pub(super) fn claim(&mut self, entry: &Message) -> Option<MessageId> {
-        let sent = entry
-            .at
-            .checked_sub(self.library.as_ref()?.ahead)
-            .unwrap_or(entry.at);
-        let id = self.outbox.claim(fingerprint(entry), sent, SKEW)?;
+        let latest = entry.at.saturating_add(SLACK);
+        let id = self.outbox.claim(fingerprint(entry), latest)?;
         self.outbox.settle(id, None);
         self.dialect.handle_delivered(id);
         self.settle_carried(id, Ok(()));
@@ -265,10 +262,7 @@ impl Conversation {
         for message in missed {
             if self.seen.is_new(&message.id) {
                 let at = message.at;
-                let library = self.library.as_mut();
-                if let Some(library) = library {
-                    library.newest = library.newest.max(Some(at));
-                }
+                self.note_time(at);
                 all.push((at, self.events.tell(Event::Message(Box::new(message)))));
             }
         }
@@ -277,6 +271,15 @@ impl Conversation {
         for (_, told) in all {
             self.events.push(told);
         }
+    }
+}
+
+impl Library {
+    /// How far back to read: to what came last, or to the first message in doubt.
+    fn since(&self, outbox: &Outbox) -> OffsetDateTime {
+        let doubted = outbox.undecided_since();
+        let since = doubted.map_or(self.newest, |doubted| doubted.min(self.newest));
+        since.saturating_sub(SLACK)
     }
 }
 

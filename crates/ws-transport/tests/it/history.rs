@@ -213,10 +213,7 @@ fn equal_texts_are_counted_and_what_was_known_or_is_old_decides_nothing() {
 fn pages_are_read_until_the_time_is_reached_or_four_were() {
     for complete in [true, false] {
         let mut peer = peer();
-        peer.pass(60 * SECOND);
-        peer.pass(30 * SECOND);
-        peer.conversation.handle_alive();
-        peer.transmits();
+        peer.hear(&agent_says("a0", "before"));
         peer.send(1, "lost");
         peer.frames();
         come_back(&mut peer);
