@@ -1,1 +1,3 @@
-//! Journeys live in `tests/`.
+//! What journeys share beyond one test. The journeys themselves live in `tests/`.
+
+pub mod simulation;

@@ -7,6 +7,7 @@
 
 mod ci;
 mod codegen;
+mod simulate;
 mod tidy;
 mod workspace;
 
@@ -20,6 +21,7 @@ Tasks of the workspace, with their times on 2 cores:
   cargo xtask codegen           writes the files that are generated from spec/                      1 s
   cargo xtask codegen --check   says which generated files are stale                                1 s
   cargo xtask ci                everything that .ci/run calls, and stops at the first failure  4 to 10 min
+  cargo xtask simulate --seeds N    random journeys on virtual time; --seed S plays one again      10,000 a minute
   cargo xtask ci STEP           one step of it; `cargo xtask ci steps` lists them
 ";
 
@@ -50,6 +52,7 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         ["ci", step] => ci::run_one(root, step),
         ["codegen"] => codegen::write(root),
         ["codegen", "--check"] => codegen::check(root),
+        ["simulate", arguments @ ..] => simulate::run(root, arguments),
         ["tidy"] => tidy::run(root),
         _ => Err(format!(
             "there is no task `{}`: run `cargo xtask` for the list",

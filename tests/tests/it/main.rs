@@ -38,6 +38,7 @@ mod rotation;
 mod secrets;
 #[cfg(test)]
 mod sign_in;
+mod simulation;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]

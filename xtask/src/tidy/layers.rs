@@ -56,7 +56,7 @@ const TABLE: &[Row] = &[
         "session-metrics", "audit", "guest-store", "guest-suite", "genesys-sim",
     ]),
     row("genesys-sim", Layer::Simulator, &["genesys-api", "genesys-http"]),
-    row("journeys", Layer::Tooling, &[]),
+    row("journeys", Layer::Tooling, &["genesys-api", "genesys-sim", "ws-transport"]),
     row("xtask", Layer::Tooling, &[]),
 ];
 

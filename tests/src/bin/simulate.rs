@@ -1,0 +1,94 @@
+//! `cargo xtask simulate`: many random journeys, or one of them, told line by line.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool speaks on its terminal"
+)]
+
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use journeys::simulation::{Breach, journey, replay};
+
+const USAGE: &str =
+    "usage: cargo xtask simulate --seeds N [--from SEED]   plays N journeys, from seed 0 or SEED on
+       cargo xtask simulate --seed SEED              plays one, and tells what happens";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["--seed", seed] => seed.parse().ok().map(one),
+        ["--seeds", count] => count.parse().ok().map(|count| many(0, count)),
+        ["--seeds", count, "--from", from] => count
+            .parse()
+            .ok()
+            .zip(from.parse().ok())
+            .map(|(count, from)| many(from, count)),
+        _ => None,
+    };
+    match done {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::FAILURE,
+        None => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn one(seed: u64) -> bool {
+    let (lines, outcome) = replay(seed);
+    for line in lines {
+        println!("{line}");
+    }
+    match outcome {
+        Ok(report) => {
+            println!("{report:#?}");
+            true
+        }
+        Err(breach) => {
+            eprintln!("{breach}");
+            false
+        }
+    }
+}
+
+fn many(from: u64, count: u64) -> bool {
+    let bar = ProgressBar::new(count).with_style(
+        ProgressStyle::with_template("{wide_bar} {pos}/{len} journeys, {per_sec}, {eta} to go")
+            .expect("the template is well formed"),
+    );
+    let next = AtomicU64::new(0);
+    let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let breaches: Vec<Breach> = thread::scope(|scope| {
+        let work = || {
+            let mut breaches = Vec::new();
+            loop {
+                let done = next.fetch_add(1, Ordering::Relaxed);
+                let Some(seed) = (done < count).then(|| from.wrapping_add(done)) else {
+                    return breaches;
+                };
+                if let Err(breach) = journey(seed) {
+                    bar.suspend(|| eprintln!("{breach}"));
+                    breaches.push(breach);
+                }
+                bar.inc(1);
+            }
+        };
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("a journey does not panic"))
+            .collect()
+    });
+    bar.finish_and_clear();
+    println!(
+        "{count} journeys from seed {from} on: {} broke a promise",
+        breaches.len()
+    );
+    breaches.is_empty()
+}

@@ -1,0 +1,187 @@
+//! What will happen, drawn from a seed before anything does.
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use genesys_sim::Rules;
+use ws_transport::State;
+
+/// One journey, before it is played.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where everything else comes from.
+    pub seed: u64,
+    /// What the guest says, and how long after the start.
+    pub says: Vec<(Duration, String)>,
+    /// When the network breaks, and how.
+    pub breaks: Vec<(Duration, Break)>,
+    /// When the process of the guest ends, to be started anew with the same session.
+    pub restarts: Vec<Duration>,
+    /// One way through the network, in milliseconds.
+    pub latency: RangeInclusive<u64>,
+    /// From a message to the agent's answer.
+    pub thinking: Duration,
+    /// What goes wrong at the cloud, in the words of `--fault`.
+    pub faults: Vec<&'static str>,
+    /// From here on nothing goes wrong any more.
+    pub calm: Duration,
+    /// Where the conversation stands in the end.
+    pub ends: State,
+}
+
+/// How a connection breaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Break {
+    /// Both ends learn of it at once; what was on its way either way is lost.
+    Reset,
+    /// What was on its way to the cloud still arrives, its answers do not.
+    AnswersLost,
+    /// The guest learns of it at once; what was on its way to the cloud arrives up to two seconds later.
+    Late,
+    /// Nothing arrives any more, and nobody is told.
+    Silence,
+}
+
+impl Plan {
+    /// The journey of `seed`.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let calm = Duration::from_secs(dice.u64(20..900));
+        let moments = |dice: &mut fastrand::Rng, most: usize| {
+            let mut moments: Vec<_> = (0..dice.usize(0..=most))
+                .map(|_| Duration::from_millis(dice.u64(0..calm.as_millis() as u64)))
+                .collect();
+            moments.sort();
+            moments
+        };
+        // most guests say little, some so much that the history has several pages
+        let most = if dice.u8(0..10) == 0 { 150 } else { 20 };
+        let says = moments(&mut dice, most)
+            .into_iter()
+            .enumerate()
+            // some messages are equal, as those of people are
+            .map(|(n, at)| {
+                let text = if dice.u8(0..4) == 0 {
+                    "ok".to_owned()
+                } else {
+                    format!("message {n}")
+                };
+                (at, text)
+            })
+            .collect();
+        // most journeys meet a few breaks, some a hundred
+        let most = if dice.u8(0..20) == 0 { 100 } else { 6 };
+        let breaks = moments(&mut dice, most)
+            .into_iter()
+            .map(|at| (at, *dice.choice(&BREAKS).expect("there are four")))
+            .collect();
+        let restarts = if dice.u8(0..8) == 0 {
+            moments(&mut dice, 2)
+        } else {
+            Vec::new()
+        };
+        let quickest = dice.u64(1..80);
+        let latency = quickest..=quickest + dice.u64(0..400);
+        let thinking = Duration::from_millis(if dice.bool() { 0 } else { dice.u64(0..30_000) });
+        let faults = (0..dice.usize(0..=2))
+            .map(|_| *dice.choice(&FAULTS).expect("there are some"))
+            .collect();
+        Self {
+            seed,
+            says,
+            breaks,
+            restarts,
+            latency,
+            thinking,
+            faults,
+            calm,
+            ends: State::Configured,
+        }
+    }
+
+    /// Ten messages in a minute over a good network that breaks once, and one fault.
+    #[must_use]
+    pub fn with(fault: &'static str, ends: State) -> Self {
+        let says = (0..10).map(|n| (Duration::from_secs(5 + 6 * n), format!("message {n}")));
+        Self {
+            seed: 0,
+            says: says.collect(),
+            breaks: vec![(Duration::from_secs(33), Break::Reset)],
+            restarts: Vec::new(),
+            latency: 20..=40,
+            thinking: Duration::from_secs(2),
+            faults: vec![fault],
+            calm: Duration::from_secs(120),
+            ends,
+        }
+    }
+}
+
+/// One thing that happens at a given time.
+#[derive(Clone, Debug)]
+pub(super) enum Act {
+    Break(Break),
+    /// Nothing goes wrong at the cloud any more.
+    Calm,
+    Restart,
+    Say(String),
+}
+
+impl Plan {
+    /// All that happens, soonest first.
+    pub(super) fn acts(&self) -> VecDeque<(Duration, Act)> {
+        let says = self.says.iter().map(|(at, text)| (*at, Act::Say(text.clone())));
+        let breaks = self.breaks.iter().map(|(at, how)| (*at, Act::Break(*how)));
+        let restarts = self.restarts.iter().map(|at| (*at, Act::Restart));
+        // what was missed because the history could not be read is told after one more reconnect
+        let last = [
+            (self.calm, Act::Calm),
+            (self.calm + REST, Act::Break(Break::Reset)),
+        ];
+        let mut acts: Vec<_> = says.chain(breaks).chain(restarts).chain(last).collect();
+        acts.sort_by_key(|(at, _)| *at);
+        acts.into()
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        Rules {
+            agent_delay: self.thinking,
+            faults: self
+                .faults
+                .iter()
+                .map(|fault| fault.parse().expect("the list is well formed"))
+                .collect(),
+            ..Rules::default()
+        }
+    }
+}
+
+/// From the last trouble to the last reconnect.
+const REST: Duration = Duration::from_secs(300);
+
+const BREAKS: [Break; 4] = [Break::Reset, Break::AnswersLost, Break::Late, Break::Silence];
+
+/// Those that a conversation has to survive; what ends it is tested one by one.
+const FAULTS: [&str; 19] = [
+    "clock:+14m@9",
+    "clock:+40s:x3~5%",
+    "delay:2s:x10~10%",
+    "drop:abrupt:x5~5%",
+    "drop:x3@in5",
+    "drop:x5~5%",
+    "duplicate:x20~20%",
+    "expired-jwt:x2",
+    "fragment:3:x20~20%",
+    "hang:20s:x2~3%",
+    "hang:x2~2%",
+    "refuse-handshake:503:x3~40%",
+    "reorder:x5~10%",
+    "rest:401:x2~40%",
+    "rest:503:x2~40%",
+    "slow-handshake:8s:x3~30%",
+    "throttle:x8~10%",
+    "unknown-class:x9~10%",
+    "unknown-fields:x20~20%",
+];

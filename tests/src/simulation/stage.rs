@@ -1,0 +1,245 @@
+//! A journey while it is played: the guest, the cloud, and the network between them.
+
+mod wires;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use genesys_api::{Host, Now, parse_rfc3339};
+use genesys_sim::World;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use ws_transport::{AdmittedOrigin, Contract, Conversation, Event, MessageId, OriginPolicy, WebMessaging};
+
+use self::wires::Wires;
+use super::plan::{Act, Plan};
+
+/// How long a journey goes on after the last trouble: long enough for the slowest reconnect and two reads of history.
+const AFTERMATH: Duration = Duration::from_secs(600);
+/// More steps than any sound journey takes.
+const MOST_STEPS: usize = 400_000;
+/// What a journey was like.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// A hash of all that happened, in order: equal for equal seeds.
+    pub trace: u64,
+    /// Connections that were made.
+    pub connections: u32,
+    /// Messages that the guest handed over.
+    pub said: u32,
+    /// Messages of the agent that were told.
+    pub told: u32,
+    /// Connections that were lost.
+    pub reconnects: u32,
+    /// Faults of the cloud that happened.
+    pub faults: u64,
+    /// Virtual time that passed.
+    pub lasted: Duration,
+    /// Steps that were taken.
+    pub steps: usize,
+}
+
+/// Everything on stage.
+pub(super) struct Stage {
+    pub(super) world: World,
+    pub(super) conversation: Conversation,
+    /// What the application was told, over all its processes, and by which.
+    pub(super) heard: Vec<(u32, Event)>,
+    /// What the application handed over, in order: by which process, under which id.
+    pub(super) said: Vec<(u32, MessageId, String)>,
+    /// How often each message was put on a socket.
+    pub(super) sent: BTreeMap<MessageId, u32>,
+    /// What the cloud has on record.
+    pub(super) record: Vec<genesys_sim::Said>,
+    /// How often the application was started.
+    pub(super) process: u32,
+    /// What the cloud had counted when its record was last looked up.
+    counted: (u64, u64),
+    token: SecretString,
+    base: Host,
+    wires: Wires,
+    dice: fastrand::Rng,
+    start: Instant,
+    now: Now,
+    /// How far the cloud's clock has jumped ahead of the guest's.
+    ahead: Duration,
+    trace: DefaultHasher,
+    /// All that happened, if it is to be written down.
+    pub(super) script: Option<Vec<String>>,
+}
+
+impl Stage {
+    pub(super) fn set(plan: &Plan) -> Self {
+        let base: Host = "https://cloud.example".parse().expect("a host");
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&plan.seed.to_be_bytes());
+        let world = World::new(plan.rules(), base.clone(), seed);
+        let now = epoch();
+        let mut dice = fastrand::Rng::with_seed(!plan.seed);
+        let token = SecretString::from(uuid(&mut dice).to_string());
+        let conversation = Conversation::new(contract(&world, &token, &base));
+        Self {
+            world,
+            conversation,
+            heard: Vec::new(),
+            said: Vec::new(),
+            sent: BTreeMap::new(),
+            record: Vec::new(),
+            process: 0,
+            counted: (0, 0),
+            token,
+            wires: Wires::new(&base, origin(), plan.latency.clone()),
+            base,
+            dice,
+            start: now.instant,
+            now,
+            ahead: Duration::ZERO,
+            trace: DefaultHasher::new(),
+            script: None,
+        }
+    }
+
+    /// Plays to the end. What the guest could not be told in the time after the last trouble is not told.
+    pub(super) fn play(&mut self, plan: &Plan) -> Option<Report> {
+        let end = self.start + plan.calm + AFTERMATH;
+        let mut acts = plan.acts();
+        self.conversation.connect(self.now);
+        for steps in 1..MOST_STEPS {
+            self.settle();
+            let act = acts.front().map(|(after, _)| self.start + *after);
+            let next = [
+                act,
+                self.wires.next_at(),
+                self.conversation.poll_timeout().map(|(at, _)| at),
+                self.world.poll_timeout().map(|(at, _)| at - self.ahead),
+            ];
+            let next = next.into_iter().flatten().min().filter(|at| *at <= end);
+            let Some(at) = next else {
+                return Some(self.report(steps));
+            };
+            let passed = at.saturating_duration_since(self.now.instant);
+            self.now.instant += passed;
+            self.now.utc += passed;
+            if act == Some(at) {
+                if let Some((_, act)) = acts.pop_front() {
+                    self.act(act);
+                }
+            } else if !self.arrive() {
+                self.conversation.handle_timeout(self.now);
+                self.world.handle_timeout(self.cloud());
+            }
+            self.look_up_record();
+        }
+        None
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Break(how) => {
+                self.note(&("break", how as u8));
+                self.wires.cut(how, self.now.instant);
+            }
+            Act::Calm => {
+                self.world.disarm(None);
+            }
+            Act::Restart => {
+                self.note(&"restart");
+                self.process += 1;
+                self.wires.hang_up(self.now.instant, &mut self.dice);
+                let mut next = Conversation::new(contract(&self.world, &self.token, &self.base));
+                next.connect(self.now);
+                self.conversation = next;
+            }
+            Act::Say(text) => {
+                let id = MessageId::from(uuid(&mut self.dice));
+                if self.conversation.send_text(id, &text).is_ok() {
+                    self.said.push((self.process, id, text));
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, frame: &str) {
+        let frame: Value = serde_json::from_str(frame).unwrap_or_default();
+        if let Some(id) = frame["tracingId"].as_str().and_then(|id| id.parse().ok())
+            && frame["action"] == "onMessage"
+        {
+            *self.sent.entry(id).or_default() += 1;
+        }
+    }
+
+    /// Keeps what the cloud has on record, as long as it has it.
+    fn look_up_record(&mut self) {
+        let counted = self.world.counters();
+        let counted = (counted.guest_messages, counted.agent_messages);
+        if counted != self.counted {
+            self.counted = counted;
+            let record = self.world.record(self.token.expose_secret());
+            if !record.is_empty() {
+                self.record = record;
+            }
+        }
+    }
+
+    /// The time at the cloud.
+    fn cloud(&self) -> Now {
+        Now {
+            instant: self.now.instant + self.ahead,
+            utc: self.now.utc + self.ahead,
+        }
+    }
+
+    fn note(&mut self, what: &(impl Hash + fmt::Debug)) {
+        let after = self.now.instant - self.start;
+        (after, what).hash(&mut self.trace);
+        if let Some(script) = &mut self.script {
+            script.push(format!("{:>9.3} s  {what:?}", after.as_secs_f64()));
+        }
+    }
+
+    fn report(&self, steps: usize) -> Report {
+        let count = |which: fn(&Event) -> bool| {
+            let events = self.heard.iter().filter(|(_, event)| which(event));
+            u32::try_from(events.count()).unwrap_or(u32::MAX)
+        };
+        Report {
+            trace: self.trace.finish(),
+            connections: self.wires.connections(),
+            said: u32::try_from(self.said.len()).unwrap_or(u32::MAX),
+            told: count(|event| matches!(event, Event::Message(_))),
+            reconnects: count(|event| matches!(event, Event::Reconnecting { .. })),
+            faults: self.world.counters().faults.total(),
+            lasted: self.now.instant - self.start,
+            steps,
+        }
+    }
+}
+
+fn contract(world: &World, token: &SecretString, base: &Host) -> Contract {
+    let contract = WebMessaging::new(world.deployment_id().clone(), token.clone());
+    Contract::WebMessaging(contract.with_history_at(base.clone()))
+}
+
+fn origin() -> AdmittedOrigin {
+    let policy = OriginPolicy::new(["https://shop.example"]).expect("an origin");
+    policy.admit(["https://shop.example"]).expect("the policy has it")
+}
+
+fn uuid(dice: &mut fastrand::Rng) -> uuid::Uuid {
+    uuid::Builder::from_random_bytes(dice.u128(..).to_be_bytes()).into_uuid()
+}
+
+fn epoch() -> Now {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an Instant can be had from nowhere else, and only differences to it count"
+    )]
+    let instant = Instant::now();
+    Now {
+        instant,
+        utc: parse_rfc3339("2026-11-22T12:00:00Z").expect("a time"),
+    }
+}

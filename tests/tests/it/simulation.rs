@@ -1,0 +1,79 @@
+//! A thousand random journeys on virtual time.
+
+use std::collections::BTreeSet;
+
+use journeys::simulation::{Plan, journey, play};
+use ws_transport::State;
+
+#[test]
+fn no_message_is_lost_or_told_twice_on_a_thousand_journeys() {
+    let (mut said, mut told, mut reconnects, mut faults) = (0, 0, 0, 0);
+    let mut drawn = BTreeSet::new();
+    for seed in 0..1000 {
+        match journey(seed) {
+            Ok(report) => {
+                said += report.said;
+                told += report.told;
+                reconnects += report.reconnects;
+                faults += report.faults;
+                drawn.extend(Plan::draw(seed).faults);
+            }
+            Err(breach) => panic!("{breach}"),
+        }
+    }
+    // it was no walk in the park
+    assert!(said > 10_000 && told > 10_000, "{said} said, {told} told");
+    assert!(
+        reconnects > 3_000 && faults > 3_000,
+        "{reconnects} reconnects, {faults} faults"
+    );
+    assert_eq!(drawn.len(), 19, "{drawn:?}");
+}
+
+#[test]
+fn a_journey_is_played_again_to_the_last_byte() {
+    for seed in 0..20 {
+        let trace = || journey(seed).map(|report| report.trace).unwrap();
+        assert_eq!(trace(), trace(), "seed {seed}");
+    }
+}
+
+#[test]
+fn each_fault_ends_in_the_right_state() {
+    // what passes, and what ends a conversation: nothing that is final is tried again
+    for (fault, times, ends) in [
+        ("clock:+14m@in3", 1, State::Configured),
+        ("clock:+80h@in3", 1, State::Failed),
+        ("delay:30s:x3", 3, State::Configured),
+        ("drop", 1, State::Configured),
+        ("drop:1011:x3", 3, State::Configured),
+        ("drop:abrupt:x3@4", 3, State::Configured),
+        ("drop@in3", 1, State::Configured),
+        ("duplicate:always", 20, State::Configured),
+        ("evict@in4", 1, State::Closed),
+        ("expired-jwt", 1, State::Configured),
+        ("fragment:5:always", 20, State::Configured),
+        ("hang:50s@5", 1, State::Configured),
+        ("hang@5", 1, State::Configured),
+        ("refuse-handshake", 1, State::Failed),
+        ("refuse-handshake:429:x2", 2, State::Configured),
+        ("refuse-handshake:503:x5", 5, State::Configured),
+        ("reorder:x8@4", 8, State::Configured),
+        ("rest:401:x2", 2, State::Configured),
+        ("rest:403", 1, State::Configured),
+        ("rest:503", 1, State::Configured),
+        ("slow-handshake:15s", 1, State::Configured),
+        ("slow-handshake:40s", 1, State::Configured),
+        ("throttle:9s:x12", 12, State::Configured),
+        ("throttle:x30", 30, State::Configured),
+        ("unknown-class:always", 20, State::Configured),
+        ("unknown-fields:always", 20, State::Configured),
+    ] {
+        let report = play(&Plan::with(fault, ends)).unwrap_or_else(|breach| panic!("{fault}: {breach}"));
+        assert!(
+            report.faults >= times,
+            "{fault}: happened {} times",
+            report.faults
+        );
+    }
+}
