@@ -14,12 +14,13 @@ const LIFETIME: i64 = 60;
 
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
+/// Genesys' claims are unknown; these are ours.
 #[derive(Deserialize, Serialize)]
-struct Claims {
-    iss: String,
-    sub: String,
-    iat: i64,
-    exp: i64,
+pub(super) struct Claims {
+    pub(super) iss: String,
+    pub(super) sub: String,
+    pub(super) iat: i64,
+    pub(super) exp: i64,
 }
 
 /// Why a JWT opens nothing.

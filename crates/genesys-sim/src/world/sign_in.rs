@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use crate::config::User;
 use crate::config::sign_in::LONGEST_JWT;
+use crate::world::jwt::Claims;
 use crate::world::limits::Window;
 use crate::world::{JwtError, World, jwt};
 
@@ -85,15 +86,6 @@ struct IdClaims {
     exp: i64,
     given_name: String,
     family_name: String,
-}
-
-/// Genesys' claims are unknown; these are ours.
-#[derive(Deserialize, Serialize)]
-struct Claims {
-    iss: String,
-    sub: String,
-    iat: i64,
-    exp: i64,
 }
 
 /// Why a JWT does not sign a guest in.
