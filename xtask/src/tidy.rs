@@ -136,7 +136,7 @@ fn check_generated(
         findings.push(Finding {
             path: artifact.output.to_owned(),
             line: 1,
-            wrong: format!("stale: it is not what {} generates", artifact.source),
+            wrong: format!("stale: it is not what {} generates", artifact.sources.join(", ")),
             remedy: "run `cargo xtask codegen`".to_owned(),
         });
     }

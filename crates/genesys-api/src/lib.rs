@@ -19,6 +19,7 @@ pub mod entropy;
 pub use call::{Call, ReplyError};
 #[cfg(feature = "driver")]
 pub use clock::Clock;
+pub use generated::limits;
 pub use host::{Host, HostError, Hosts};
 pub use id::{ChannelId, DeploymentId, GuestId, IdError, SessionId, WebhookId};
 pub use now::{Now, parse_rfc3339, rfc3339};

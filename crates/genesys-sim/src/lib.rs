@@ -2,6 +2,7 @@
 
 mod config;
 mod duration;
+mod generated;
 mod pki;
 mod rest;
 mod script;

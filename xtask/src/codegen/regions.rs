@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::fmt::Write;
 
-use serde::Deserialize;
+use super::REGIONS;
+use super::facts::{Region, Regions, Sources};
 
 /// The table as Rust, in the order of the file.
-pub(crate) fn generate(spec: &str) -> Result<String, Box<dyn Error>> {
-    let Spec { regions } = toml::from_str(spec)?;
+pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
+    let Regions { regions } = sources.toml(REGIONS)?;
     let mut code = format!(
         "use crate::Region;\n\npub(crate) const REGIONS: [Region; {}] = [",
         regions.len()
@@ -26,23 +27,6 @@ pub(crate) fn generate(spec: &str) -> Result<String, Box<dyn Error>> {
     }
     code.push_str("];\n");
     Ok(code)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Spec {
-    #[serde(rename = "region")]
-    regions: Vec<Region>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Region {
-    aws: String,
-    domain: String,
-    #[serde(default)]
-    aliases: Vec<String>,
-    environment: String,
 }
 
 #[cfg(test)]
@@ -64,7 +48,7 @@ mod tests {
             environment = "prod-euw1"
         "#;
         assert_eq!(
-            generate(spec).unwrap(),
+            generate(&Sources::of(REGIONS, spec)).unwrap(),
             "use crate::Region;\n\npub(crate) const REGIONS: [Region; 2] = [\
              Region { aws: \"us-east-1\", domain: \"one.example\", aliases: &[\"uno.example\"], environment: \"prod\" },\
              Region { aws: \"eu-west-1\", domain: \"two.example\", aliases: &[], environment: \"prod-euw1\" },\
@@ -75,6 +59,7 @@ mod tests {
     #[test]
     fn a_misspelt_key_is_refused_by_name() {
         let spec = "[[region]]\naws = \"us-east-1\"\ndomian = \"one.example\"\nenvironment = \"prod\"\n";
-        assert!(generate(spec).unwrap_err().to_string().contains("domian"));
+        let error = generate(&Sources::of(REGIONS, spec)).unwrap_err().to_string();
+        assert!(error.contains("domian") && error.contains(REGIONS), "{error}");
     }
 }

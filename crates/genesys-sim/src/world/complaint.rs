@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::generated::actions::ACTIONS;
 use crate::world::request::Request;
 
 /// Most different complaints kept; further ones are only counted.
@@ -14,98 +15,6 @@ const MOST: usize = 1_000;
 
 /// Longest place named, in characters.
 const LONGEST: usize = 120;
-
-/// Every action of Genesys' schema with its fields. Arrays are transparent; `*` stands for whatever is below.
-const ACTIONS: [(&str, &[&str]); 12] = [
-    ("closeSession", &["closeAllConnections"]),
-    (
-        "configureAuthenticatedSession",
-        &[
-            "data.code",
-            "deploymentId",
-            "journeyContext.customer.id",
-            "journeyContext.customer.idType",
-            "journeyContext.customerSession.id",
-            "journeyContext.customerSession.type",
-            "journeyContext.triggeringAction.actionMap.id",
-            "journeyContext.triggeringAction.actionMap.version",
-            "journeyContext.triggeringAction.id",
-            "startNew",
-        ],
-    ),
-    (
-        "configureSession",
-        &[
-            "deploymentId",
-            "journeyContext.customer.id",
-            "journeyContext.customer.idType",
-            "journeyContext.customerSession.id",
-            "journeyContext.customerSession.type",
-            "journeyContext.triggeringAction.actionMap.id",
-            "journeyContext.triggeringAction.actionMap.version",
-            "journeyContext.triggeringAction.id",
-            "resumeToken",
-            "startNew",
-        ],
-    ),
-    ("deleteAttachment", &["attachmentId"]),
-    ("disconnectCustomer", &[]),
-    ("echo", &["message.type", "message.text", "message.metadata.*"]),
-    ("getAttachment", &["attachmentId"]),
-    ("getConfiguration", &["deploymentId"]),
-    ("getJwt", &[]),
-    (
-        "onAttachment",
-        &[
-            "attachmentId",
-            "errorsAsJson",
-            "fileMd5",
-            "fileName",
-            "fileSize",
-            "fileType",
-        ],
-    ),
-    (
-        "onMessage",
-        &[
-            "channel.metadata.customAttributes.*",
-            "message.channel.metadata.customAttributes.*",
-            "message.content.attachment.id",
-            "message.content.buttonResponse.id",
-            "message.content.buttonResponse.originatingMessageId",
-            "message.content.buttonResponse.payload",
-            "message.content.buttonResponse.text",
-            "message.content.buttonResponse.type",
-            "message.content.contentType",
-            "message.content.form.cannedResponseId",
-            "message.content.form.originatingMessageId",
-            "message.content.form.response.component.buttonResponse.id",
-            "message.content.form.response.component.buttonResponse.originatingMessageId",
-            "message.content.form.response.component.buttonResponse.payload",
-            "message.content.form.response.component.buttonResponse.text",
-            "message.content.form.response.component.buttonResponse.type",
-            "message.content.form.response.component.contentType",
-            "message.content.form.response.id",
-            "message.events.coBrowse.sessionId",
-            "message.events.coBrowse.sessionJoinToken",
-            "message.events.coBrowse.type",
-            "message.events.eventType",
-            "message.events.presence.receivedMessage",
-            "message.events.presence.replyMessage",
-            "message.events.presence.type",
-            "message.events.typing.duration",
-            "message.events.typing.type",
-            "message.events.video.jwt",
-            "message.events.video.offeringId",
-            "message.events.video.type",
-            "message.metadata.*",
-            "message.text",
-            "message.type",
-            "time",
-        ],
-    ),
-    ("resumeToken", &[]),
-];
 
 /// Something that no official client sends.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]

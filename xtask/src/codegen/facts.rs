@@ -1,0 +1,235 @@
+//! The facts of `spec/` as they stand in its files. A misspelt key is refused by name.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// The texts that an artifact is made of, by path relative to the root.
+pub(crate) struct Sources(BTreeMap<&'static str, String>);
+
+impl Sources {
+    pub(crate) fn read(root: &Path, paths: &'static [&'static str]) -> Result<Self, Box<dyn Error>> {
+        let read = |path: &&'static str| {
+            let text = fs::read_to_string(root.join(path))
+                .map_err(|error| format!("cannot read {path}: {error}"))?;
+            Ok((*path, text))
+        };
+        paths.iter().map(read).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// One of them, read as TOML.
+    pub(crate) fn toml<T: DeserializeOwned>(&self, path: &str) -> Result<T, Box<dyn Error>> {
+        let text = self
+            .0
+            .get(path)
+            .ok_or_else(|| format!("{path} is no source of this artifact"))?;
+        toml::from_str(text).map_err(|error| format!("{path}: {error}").into())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(path: &'static str, text: &str) -> Self {
+        Self(BTreeMap::from([(path, text.to_owned())]))
+    }
+}
+
+/// Who says that something is so.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Provenance {
+    Capture,
+    Documentation,
+    Inference,
+    Official,
+}
+
+impl Provenance {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Capture => "capture",
+            Self::Documentation => "documentation",
+            Self::Inference => "inference",
+            Self::Official => "official",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Regions {
+    #[serde(rename = "region")]
+    pub(crate) regions: Vec<Region>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Region {
+    pub(crate) aws: String,
+    pub(crate) domain: String,
+    #[serde(default)]
+    pub(crate) aliases: Vec<String>,
+    pub(crate) environment: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    #[serde(rename = "limit")]
+    pub(crate) limits: Vec<Limit>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limit {
+    pub(crate) name: String,
+    pub(crate) key: Option<String>,
+    pub(crate) value: u64,
+    pub(crate) unit: Unit,
+    pub(crate) per: Option<Period>,
+    pub(crate) of: String,
+    pub(crate) note: Option<String>,
+    pub(crate) provenance: Provenance,
+    pub(crate) source: String,
+}
+
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Unit {
+    Bytes,
+    Characters,
+    Count,
+    Kilobytes,
+    Seconds,
+}
+
+impl Unit {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Characters => "characters",
+            Self::Count => "",
+            Self::Kilobytes => "KiB",
+            Self::Seconds => "s",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Period {
+    Minute,
+    Second,
+}
+
+impl Period {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Minute => "minute",
+            Self::Second => "second",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ErrorCodes {
+    #[serde(rename = "error")]
+    pub(crate) errors: Vec<ErrorCode>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ErrorCode {
+    pub(crate) code: u16,
+    pub(crate) name: String,
+    pub(crate) meaning: String,
+    pub(crate) action: ClientAction,
+    pub(crate) provenance: Provenance,
+    pub(crate) source: String,
+}
+
+/// What the client does about a refusal.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ClientAction {
+    DropAttributes,
+    End,
+    FailAttachment,
+    FailMessage,
+    ReadOnly,
+    Refused,
+    RenewLink,
+    Report,
+    Retry,
+    SignIn,
+    Wait,
+}
+
+impl ClientAction {
+    /// What it is, for people.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::DropAttributes => "the message has failed, and its custom attributes are not sent again",
+            Self::End => "the session is over for good; a new one needs a new token",
+            Self::FailAttachment => "the attachment has failed",
+            Self::FailMessage => "the message has failed",
+            Self::ReadOnly => "nothing more is sent; a new conversation may be started",
+            Self::Refused => {
+                "while the session is being configured it ends the conversation, later it is reported"
+            }
+            Self::RenewLink => "the attachment's link is asked for again",
+            Self::Report => "the application is told",
+            Self::Retry => "it may pass, and is tried again",
+            Self::SignIn => "a signed-in guest's token is renewed; for others the conversation ends",
+            Self::Wait => "nothing is sent for as long as the answer asks, then it is sent again",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Actions {
+    #[serde(rename = "action")]
+    pub(crate) actions: Vec<Action>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Action {
+    pub(crate) name: String,
+    pub(crate) answer: String,
+    pub(crate) meaning: String,
+    pub(crate) provenance: Provenance,
+    pub(crate) source: String,
+    pub(crate) fields: Vec<Field>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Field {
+    pub(crate) path: String,
+    #[serde(default)]
+    pub(crate) required: bool,
+    pub(crate) note: Option<String>,
+    pub(crate) provenance: Option<Provenance>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Classes {
+    #[serde(rename = "class")]
+    pub(crate) classes: Vec<Class>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Class {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) meaning: String,
+    pub(crate) provenance: Provenance,
+    pub(crate) source: String,
+}

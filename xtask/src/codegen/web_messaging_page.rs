@@ -1,0 +1,144 @@
+//! The reference page of `web-messaging`: what we take for true of Genesys' contract, and who says so.
+
+use std::error::Error;
+use std::fmt::Write;
+
+use super::facts::{Actions, Classes, ErrorCodes, Limits, Regions, Sources};
+use super::{ACTIONS, CLASSES, ERRORS, LIMITS, REGIONS};
+
+pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
+    let mut page = String::from(
+        "# web-messaging: reference\n\n\
+         Genesys Cloud's own contract with a guest, as this project knows it. It is not the contract `guest-sessions`,\n\
+         which is ours. Each fact says where it comes from: `official` is Genesys' source code or schemas,\n\
+         `documentation` its Developer Center or help pages, `capture` real traffic that somebody published, and\n\
+         `inference` is ours: Genesys does not say.\n",
+    );
+    actions(&mut page, sources.toml(ACTIONS)?)?;
+    classes(&mut page, sources.toml(CLASSES)?)?;
+    errors(&mut page, sources.toml(ERRORS)?)?;
+    limits(&mut page, sources.toml(LIMITS)?)?;
+    regions(&mut page, sources.toml(REGIONS)?)?;
+    Ok(page)
+}
+
+fn actions(page: &mut String, Actions { actions }: Actions) -> Result<(), Box<dyn Error>> {
+    page.push_str(
+        "\n## Actions\n\n\
+         What a guest asks for. Every frame also has `action`, `token` and, optionally, `tracingId`. Arrays are\n\
+         transparent in a path; `*` stands for whatever is below.\n",
+    );
+    for action in &actions {
+        write!(
+            page,
+            "\n### {}\n\n{}. Answered by `{}`. Source: {} ({}).\n",
+            action.name,
+            sentence(&action.meaning),
+            action.answer,
+            action.source,
+            action.provenance.name()
+        )?;
+        if action.fields.is_empty() {
+            continue;
+        }
+        page.push_str("\n| field | required | note |\n|---|---|---|\n");
+        for field in &action.fields {
+            let required = if field.required { "yes" } else { "" };
+            let note = field.note.as_deref().unwrap_or_default();
+            let doubt = match field.provenance {
+                Some(provenance) => format!(" ({})", provenance.name()),
+                None => String::new(),
+            };
+            writeln!(page, "| `{}` | {required} | {note}{doubt} |", field.path)?;
+        }
+    }
+    Ok(())
+}
+
+fn classes(page: &mut String, Classes { classes }: Classes) -> Result<(), Box<dyn Error>> {
+    page.push_str(
+        "\n## Classes\n\n\
+         What the service sends. A `response` answers this socket's own request, a `message` goes to all sockets of\n\
+         the session.\n\n| class | type | meaning | source |\n|---|---|---|---|\n",
+    );
+    for class in &classes {
+        writeln!(
+            page,
+            "| `{}` | {} | {} | {} ({}) |",
+            class.name,
+            class.kind,
+            class.meaning,
+            class.source,
+            class.provenance.name()
+        )?;
+    }
+    Ok(())
+}
+
+fn errors(page: &mut String, ErrorCodes { errors }: ErrorCodes) -> Result<(), Box<dyn Error>> {
+    page.push_str("\n## Error codes\n\n| code | name | meaning | what the client does | source |\n|---|---|---|---|---|\n");
+    for error in &errors {
+        writeln!(
+            page,
+            "| {} | `{}` | {} | {} | {} ({}) |",
+            error.code,
+            error.name,
+            error.meaning,
+            error.action.meaning(),
+            error.source,
+            error.provenance.name()
+        )?;
+    }
+    Ok(())
+}
+
+fn limits(page: &mut String, Limits { limits }: Limits) -> Result<(), Box<dyn Error>> {
+    page.push_str("\n## Limits\n\n| what | limit | note | source |\n|---|---|---|---|\n");
+    for limit in &limits {
+        let name = limit.key.as_deref().unwrap_or(&limit.name);
+        let period = limit
+            .per
+            .map(|period| format!(" a {}", period.name()))
+            .unwrap_or_default();
+        writeln!(
+            page,
+            "| `{name}`, for each {} | {}{period} | {} | {} ({}) |",
+            limit.of,
+            format!("{} {}", limit.value, limit.unit.name()).trim_end(),
+            limit.note.as_deref().unwrap_or_default(),
+            limit.source,
+            limit.provenance.name()
+        )?;
+    }
+    Ok(())
+}
+
+fn regions(page: &mut String, Regions { regions }: Regions) -> Result<(), Box<dyn Error>> {
+    page.push_str(
+        "\n## Regions\n\n\
+         For a base domain D the hosts are `login.D`, `api.D`, `webmessaging.D` and `api-cdn.D`.\n\n\
+         | AWS region | base domain | environment |\n|---|---|---|\n",
+    );
+    for region in &regions {
+        let domains: Vec<String> = std::iter::once(&region.domain)
+            .chain(&region.aliases)
+            .map(|domain| format!("`{domain}`"))
+            .collect();
+        writeln!(
+            page,
+            "| {} | {} | {} |",
+            region.aws,
+            domains.join(", "),
+            region.environment
+        )?;
+    }
+    Ok(())
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
+}
