@@ -2,9 +2,16 @@
 //! `codegen/`.
 
 mod actions;
+mod browser_client;
+mod contract;
+mod error_codes;
 mod facts;
+mod guest_sessions_page;
 mod limits;
 mod regions;
+mod routes;
+mod served_contract;
+mod type_script;
 mod web_messaging_page;
 
 use std::error::Error;
@@ -25,6 +32,14 @@ pub(crate) struct Artifact {
     /// Turns the one into the other, without preamble and unformatted.
     generate: fn(&Sources) -> Result<String, Box<dyn Error>>,
 }
+
+/// What is written by hand of the browser client, and its types.
+const CLIENT: &str = "xtask/src/codegen/browser_client.js";
+const CLIENT_TYPES: &str = "xtask/src/codegen/browser_client.d.ts";
+const CONTRACT: &str = "spec/guest-sessions/openapi.json";
+const CONTRACT_ERRORS: &str = "spec/guest-sessions/errors.toml";
+const CONTRACT_EVENTS: &str = "spec/guest-sessions/events.schema.json";
+const CONTRACT_FRAMES: &str = "spec/guest-sessions/frames.schema.json";
 
 const ACTIONS: &str = "spec/web-messaging/actions.toml";
 const CLASSES: &str = "spec/web-messaging/classes.toml";
@@ -52,6 +67,52 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         sources: &[REGIONS, ACTIONS, CLASSES, ERRORS, LIMITS],
         output: "docs/web-messaging.md",
         generate: web_messaging_page::generate,
+    },
+    Artifact {
+        sources: &[CONTRACT, CONTRACT_ERRORS],
+        output: "crates/guest-gateway/src/generated/error_code.rs",
+        generate: error_codes::generate,
+    },
+    Artifact {
+        sources: &[CONTRACT, CONTRACT_ERRORS],
+        output: "crates/guest-gateway/src/generated/routes.rs",
+        generate: routes::generate,
+    },
+    Artifact {
+        sources: &[CONTRACT, CONTRACT_ERRORS],
+        output: "crates/guest-gateway/src/generated/openapi.json",
+        generate: served_contract::openapi,
+    },
+    Artifact {
+        sources: &[CONTRACT, CONTRACT_ERRORS, CONTRACT_FRAMES],
+        output: "crates/guest-gateway/src/generated/frames.schema.json",
+        generate: served_contract::frames,
+    },
+    Artifact {
+        sources: &[CONTRACT_EVENTS],
+        output: "crates/guest-gateway/src/generated/events.schema.json",
+        generate: served_contract::events,
+    },
+    Artifact {
+        sources: &[CONTRACT, CONTRACT_ERRORS, CLIENT],
+        output: "clients/browser/guest-sessions.js",
+        generate: browser_client::generate,
+    },
+    Artifact {
+        sources: &[
+            CONTRACT,
+            CONTRACT_ERRORS,
+            CONTRACT_EVENTS,
+            CONTRACT_FRAMES,
+            CLIENT_TYPES,
+        ],
+        output: "clients/browser/guest-sessions.d.ts",
+        generate: type_script::generate,
+    },
+    Artifact {
+        sources: &[CONTRACT, CONTRACT_ERRORS, CONTRACT_EVENTS, CONTRACT_FRAMES],
+        output: "docs/guest-sessions.md",
+        generate: guest_sessions_page::generate,
     },
 ];
 
@@ -102,6 +163,8 @@ fn fresh(root: &Path, artifact: &Artifact) -> Result<String, Box<dyn Error>> {
     );
     match artifact.output.rsplit_once('.') {
         Some((_, "rs")) => format(root, format!("//! {notice}\n\n{body}")),
+        // JSON has no comments: the folder says it
+        Some((_, "json")) => Ok(format!("{body}\n")),
         Some((_, "md")) => Ok(format!("<!-- {notice} -->\n\n{body}")),
         Some((_, "js" | "ts")) => Ok(format!("// {notice}\n\n{body}")),
         _ => Err(format!("{}: no preamble is known for this language", artifact.output).into()),

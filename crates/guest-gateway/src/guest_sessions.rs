@@ -1,6 +1,7 @@
 //! The `guest-sessions` contract over HTTP: routes, and what every answer has in common.
 
 mod access;
+mod documents;
 mod error;
 mod oauth;
 mod refusal;
@@ -16,19 +17,20 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, patch, post};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use bytes::Bytes;
 use genesys_api::{Clock, Host, SessionId};
 use guest_suite::direct::Direct;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::Clients;
 use self::refusal::Refusal;
 pub(crate) use self::request::SCOPES;
+use crate::generated::{ErrorCode, Operation, ROUTES};
 use crate::hub::Hub;
 
 /// What the routes work on. Clones share it.
@@ -60,49 +62,51 @@ impl Parts {
     }
 }
 
-/// Every route of the contract. A path that is none of them is a 404, a method that is none of a path's a 405, both
-/// in the contract's error shape.
+/// The contract's routes, and no others. A path that is none of them is a 404, a method that is none of a path's a
+/// 405, both in the contract's error shape.
 pub(crate) fn router(app: App) -> Router {
-    let sessions = "/api/v2/webmessaging/guest-sessions";
-    let path = |rest: &str| format!("{sessions}{rest}");
-    Router::new()
-        .route("/oauth/token", only("POST", post(oauth::token)))
-        .route(sessions, only("POST", post(sessions::create)))
-        .route(&path("/metrics"), only("GET", get(sessions::metrics)))
-        .route(
-            &path("/{id}"),
-            only("GET, DELETE", get(sessions::fetch).delete(sessions::end)),
-        )
-        .route(&path("/{id}/refresh"), only("POST", post(sessions::refresh)))
-        .route(
-            &path("/{id}/consent"),
-            only("PATCH", patch(sessions::change_consent)),
-        )
-        .route(&path("/{id}/audit"), only("GET", get(sessions::audit_trail)))
-        .route(&path("/{id}/socket"), only("GET", get(socket::open)))
-        .route(
-            "/api/v2/webhooks",
-            only("GET, POST", get(webhooks::list).post(webhooks::register)),
-        )
-        .route(
-            "/api/v2/webhooks/{id}",
-            only(
-                "GET, PUT, DELETE",
-                get(webhooks::fetch)
-                    .put(webhooks::replace)
-                    .delete(webhooks::remove),
-            ),
-        )
-        .route("/health", only("GET", get(health)))
+    let mut router = Router::new();
+    for route in ROUTES {
+        let other = || async { Refusal::method_not_allowed(route.allow) };
+        let methods = route.operations.iter().fold(
+            MethodRouter::new().fallback(other),
+            |methods, (method, operation)| methods.merge(handler(*operation, method)),
+        );
+        router = router.route(route.path, methods);
+    }
+    router
         .fallback(|| async {
             Refusal::new(
-                StatusCode::NOT_FOUND,
-                "not.found",
-                "there is no such path: see the contract's openapi.json",
+                ErrorCode::NotFound,
+                "there is no such path: /openapi.json lists those that there are",
             )
         })
         .layer(middleware::from_fn(finish))
         .with_state(app)
+}
+
+fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
+    let method = MethodFilter::try_from(method.clone()).expect("the contract has methods of RFC 9110");
+    match operation {
+        Operation::ChangeConsent => on(method, sessions::change_consent),
+        Operation::CheckHealth => on(method, health),
+        Operation::CreateSession => on(method, sessions::create),
+        Operation::EndSession => on(method, sessions::end),
+        Operation::FetchAuditTrail => on(method, sessions::audit_trail),
+        Operation::FetchDocument => on(method, documents::openapi),
+        Operation::FetchEventsSchema => on(method, documents::events),
+        Operation::FetchFramesSchema => on(method, documents::frames),
+        Operation::FetchMetrics => on(method, sessions::metrics),
+        Operation::FetchSession => on(method, sessions::fetch),
+        Operation::FetchToken => on(method, oauth::token),
+        Operation::FetchWebhook => on(method, webhooks::fetch),
+        Operation::ListWebhooks => on(method, webhooks::list),
+        Operation::OpenSocket => on(method, socket::open),
+        Operation::RefreshSession => on(method, sessions::refresh),
+        Operation::RegisterWebhook => on(method, webhooks::register),
+        Operation::RemoveWebhook => on(method, webhooks::remove),
+        Operation::ReplaceWebhook => on(method, webhooks::replace),
+    }
 }
 
 async fn health(State(app): State<App>) -> Response {
@@ -116,10 +120,6 @@ async fn health(State(app): State<App>) -> Response {
     json_answer(status, body.to_string().into())
 }
 
-fn only(allow: &'static str, methods: MethodRouter<App>) -> MethodRouter<App> {
-    methods.fallback(move || async move { Refusal::method_not_allowed(allow) })
-}
-
 /// Logs the request, without its query, which may hold a token, and adds the headers that every answer has.
 async fn finish(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -129,8 +129,7 @@ async fn finish(request: Request, next: Next) -> Response {
         Err(panic) => {
             tracing::error!(%panic, %method, path, "a request met a fault of this program");
             Refusal::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal.server.error",
+                ErrorCode::InternalServerError,
                 "a fault of the gateway: look whether the request took effect before sending it again",
             )
             .into_response()
@@ -138,7 +137,9 @@ async fn finish(request: Request, next: Next) -> Response {
     };
     tracing::info!(%method, path, status = response.status().as_u16(), "request");
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 mod gateway;
+mod generated;
 mod guest_sessions;
 mod hub;
 mod journal;

@@ -31,7 +31,7 @@ mod tests {
     fn an_action_is_a_row_of_its_fields_in_order() {
         let spec = "[[action]]\nname = \"getJwt\"\nanswer = \"JwtResponse\"\nmeaning = \"a token\"\n\
                     provenance = \"official\"\nsource = \"here\"\nfields = [{ path = \"b\" }, { path = \"a.*\" }]\n";
-        let code = generate(&Sources::of(ACTIONS, spec)).unwrap();
+        let code = generate(&Sources::of([(ACTIONS, spec)])).unwrap();
         assert!(code.ends_with("[(\"getJwt\", &[\"a.*\", \"b\"]),];\n"), "{code}");
     }
 }

@@ -23,16 +23,28 @@ impl Sources {
 
     /// One of them, read as TOML.
     pub(crate) fn toml<T: DeserializeOwned>(&self, path: &str) -> Result<T, Box<dyn Error>> {
-        let text = self
-            .0
-            .get(path)
-            .ok_or_else(|| format!("{path} is no source of this artifact"))?;
-        toml::from_str(text).map_err(|error| format!("{path}: {error}").into())
+        toml::from_str(self.text(path)?).map_err(|error| format!("{path}: {error}").into())
+    }
+
+    /// One of them, read as JSON.
+    pub(crate) fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T, Box<dyn Error>> {
+        serde_json::from_str(self.text(path)?).map_err(|error| format!("{path}: {error}").into())
+    }
+
+    /// One of them, as it is.
+    pub(crate) fn text(&self, path: &str) -> Result<&str, Box<dyn Error>> {
+        let text = self.0.get(path).map(String::as_str);
+        text.ok_or_else(|| format!("{path} is no source of this artifact").into())
     }
 
     #[cfg(test)]
-    pub(crate) fn of(path: &'static str, text: &str) -> Self {
-        Self(BTreeMap::from([(path, text.to_owned())]))
+    pub(crate) fn of<'t>(texts: impl IntoIterator<Item = (&'static str, &'t str)>) -> Self {
+        Self(
+            texts
+                .into_iter()
+                .map(|(path, text)| (path, text.to_owned()))
+                .collect(),
+        )
     }
 }
 

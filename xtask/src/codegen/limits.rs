@@ -64,13 +64,13 @@ mod tests {
     fn a_limit_is_a_constant_of_the_type_that_its_unit_asks_for() {
         let spec = "[[limit]]\nname = \"PING_SECONDS\"\nvalue = 15\nunit = \"seconds\"\nof = \"connection\"\n\
                     provenance = \"official\"\nsource = \"here\"\n";
-        let code = generate(&Sources::of(LIMITS, spec)).unwrap();
+        let code = generate(&Sources::of([(LIMITS, spec)])).unwrap();
         assert!(
             code.contains("pub const PING: Duration = Duration::from_secs(15);"),
             "{code}"
         );
         assert!(code.contains("/// Source: here (official)."), "{code}");
         let nameless = spec.replace("PING_SECONDS", "PING");
-        assert!(generate(&Sources::of(LIMITS, &nameless)).is_err());
+        assert!(generate(&Sources::of([(LIMITS, nameless.as_str())])).is_err());
     }
 }

@@ -48,7 +48,7 @@ mod tests {
             environment = "prod-euw1"
         "#;
         assert_eq!(
-            generate(&Sources::of(REGIONS, spec)).unwrap(),
+            generate(&Sources::of([(REGIONS, spec)])).unwrap(),
             "use crate::Region;\n\npub(crate) const REGIONS: [Region; 2] = [\
              Region { aws: \"us-east-1\", domain: \"one.example\", aliases: &[\"uno.example\"], environment: \"prod\" },\
              Region { aws: \"eu-west-1\", domain: \"two.example\", aliases: &[], environment: \"prod-euw1\" },\
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn a_misspelt_key_is_refused_by_name() {
         let spec = "[[region]]\naws = \"us-east-1\"\ndomian = \"one.example\"\nenvironment = \"prod\"\n";
-        let error = generate(&Sources::of(REGIONS, spec)).unwrap_err().to_string();
+        let error = generate(&Sources::of([(REGIONS, spec)])).unwrap_err().to_string();
         assert!(error.contains("domian") && error.contains(REGIONS), "{error}");
     }
 }

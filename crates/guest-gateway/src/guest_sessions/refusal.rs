@@ -6,6 +6,8 @@ use genesys_api::{Detail, Problem, entropy};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use crate::generated::ErrorCode;
+
 /// The header that repeats a problem's `contextId`.
 pub(super) const CORRELATION: HeaderName = HeaderName::from_static("inin-correlation-id");
 
@@ -17,27 +19,26 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        let mut problem = Box::new(Problem::new(status.as_u16(), code, message));
+    pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let mut problem = Box::new(Problem::new(code.status().as_u16(), code.name(), message));
         problem.context_id = Some(entropy::uuid().to_string());
         Self { problem, allow: None }
     }
 
     /// 400: the request is not what the contract says.
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad.request", message)
+        Self::new(ErrorCode::BadRequest, message)
     }
 
     /// 400: one field has a wrong value.
     pub(super) fn invalid_value(field: &str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid.value", message).detail("invalid.value", field)
+        Self::new(ErrorCode::InvalidValue, message).detail(ErrorCode::InvalidValue.name(), field)
     }
 
     /// 404, also for what belongs to somebody else: that it exists is theirs to know.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(
-            StatusCode::NOT_FOUND,
-            "not.found",
+            ErrorCode::NotFound,
             format!(
                 "there is no such {what} for this API client: check the id, and whether it was created with these credentials"
             ),
@@ -49,15 +50,14 @@ impl Refusal {
         let message = format!("this path answers {allow} only");
         Self {
             allow: Some(allow),
-            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "method.not.allowed", message)
+            ..Self::new(ErrorCode::MethodNotAllowed, message)
         }
     }
 
     /// 429.
     pub(super) fn too_many(wait: std::time::Duration) -> Self {
         let mut refusal = Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too.many.requests",
+            ErrorCode::TooManyRequests,
             "this API client has used up its requests of the current minute: wait as long as Retry-After says",
         );
         refusal.problem.retry_after = Some(wait);
@@ -66,7 +66,7 @@ impl Refusal {
 
     /// 503: nothing was changed, because it could not be written down.
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
-        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "service.unavailable", message);
+        let mut refusal = Self::new(ErrorCode::ServiceUnavailable, message);
         refusal.problem.retry_after = Some(std::time::Duration::from_secs(5));
         refusal
     }

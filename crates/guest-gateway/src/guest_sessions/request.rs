@@ -7,13 +7,14 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts, Path, Request};
 use bytes::Bytes;
 use genesys_api::Now;
+use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::access::{Access, BadToken};
 use super::{App, Refusal};
+use crate::generated::ErrorCode;
 
 /// The largest body accepted, in bytes.
 pub(super) const LARGEST_BODY: usize = 64 * 1024;
@@ -83,8 +84,7 @@ pub(super) fn admit(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Call
             scope.name()
         );
         return Err(
-            Refusal::new(StatusCode::FORBIDDEN, "missing.permissions", message)
-                .detail("missing.scope", scope.name()),
+            Refusal::new(ErrorCode::MissingPermissions, message).detail("missing.scope", scope.name())
         );
     }
     app.clients
@@ -122,17 +122,12 @@ pub(super) async fn read(app: &App, request: Request, media: Media) -> Result<(P
     let essence = found.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case(expected) {
         let message = format!("the body must be {expected}: say so in Content-Type");
-        return Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported.media.type",
-            message,
-        ));
+        return Err(Refusal::new(ErrorCode::UnsupportedMediaType, message));
     }
     tokio::select! {
         body = bytes(body) => Ok((parts, body?)),
         () = app.clock.sleep(SLOWEST_BODY) => Err(Refusal::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request.timeout",
+            ErrorCode::RequestTimeout,
             "the body did not arrive within 10 seconds: send the request again",
         )),
     }
@@ -141,7 +136,7 @@ pub(super) async fn read(app: &App, request: Request, media: Media) -> Result<(P
 async fn bytes(body: Body) -> Result<Bytes, Refusal> {
     let too_large = || {
         let message = format!("the body is larger than {LARGEST_BODY} bytes");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body.too.large", message)
+        Refusal::new(ErrorCode::BodyTooLarge, message)
     };
     if body.size_hint().lower() > LARGEST_BODY as u64 {
         return Err(too_large());
@@ -157,14 +152,13 @@ fn authenticate(app: &App, headers: &HeaderMap, now: Now) -> Result<Access, Refu
     let mut headers = headers.get_all(AUTHORIZATION).iter();
     let (Some(header), None) = (headers.next(), headers.next()) else {
         return Err(Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            "authentication.required",
+            ErrorCode::AuthenticationRequired,
             "no bearer token: fetch one from /oauth/token and send it as one Authorization header",
         ));
     };
     let bad = || {
         let message = "the bearer token is not one of this gateway's: fetch one from /oauth/token";
-        Refusal::new(StatusCode::UNAUTHORIZED, "bad.credentials", message)
+        Refusal::new(ErrorCode::BadCredentials, message)
     };
     let (scheme, token) = header
         .to_str()
@@ -179,7 +173,7 @@ fn authenticate(app: &App, headers: &HeaderMap, now: Now) -> Result<Access, Refu
         .map_err(|error| match error {
             BadToken::Expired => {
                 let message = "the bearer token has expired: fetch a new one from /oauth/token";
-                Refusal::new(StatusCode::UNAUTHORIZED, "credentials.expired", message)
+                Refusal::new(ErrorCode::CredentialsExpired, message)
             }
             BadToken::Unknown => bad(),
         })

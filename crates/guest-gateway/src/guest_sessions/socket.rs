@@ -7,7 +7,6 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use genesys_api::SessionId;
 use guest_suite::direct::{Admitted, DirectError};
-use http::StatusCode;
 use http::header::ORIGIN;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -18,6 +17,7 @@ use ws_transport::{AdmittedOrigin, Beat, Heartbeat, MessageId, OriginError, Serv
 use super::request::Id;
 use super::sessions::session_id;
 use super::{App, Refusal};
+use crate::generated::ErrorCode;
 use crate::hub::{Attached, Outgoing};
 
 /// How long a guest has for the handshake frame.
@@ -44,11 +44,7 @@ pub(super) async fn open(
         .map_err(|error| stranger(&id, &error))?;
     let handshake = ServerHandshake::parse(&request).map_err(|error| match error.status() {
         405 => Refusal::method_not_allowed("GET"),
-        426 => Refusal::new(
-            StatusCode::UPGRADE_REQUIRED,
-            "upgrade.required",
-            error.to_string(),
-        ),
+        426 => Refusal::new(ErrorCode::UpgradeRequired, error.to_string()),
         _ => Refusal::bad_request(error.to_string()),
     })?;
     let offered = offered_token(&handshake);
@@ -87,7 +83,7 @@ async fn serve(
     let handshake = tokio::select! {
         handshake = shake_hands(&app, &id, admitted, &mut socket, &mut patience) => handshake,
         () = app.clock.sleep(HANDSHAKE) => {
-            Err(Farewell::error("handshake.timeout", "no handshake frame came within 10 seconds"))
+            Err(Farewell::error(ErrorCode::HandshakeTimeout, "no handshake frame came within 10 seconds"))
         }
         () = app.hub.stopped() => Err(Farewell::close(1001, "the gateway goes away")),
     };
@@ -133,7 +129,7 @@ async fn shake_hands(
             }
             Ok(_) => {
                 return Err(Farewell::error(
-                    "handshake.expected",
+                    ErrorCode::HandshakeExpected,
                     "the first frame must be a handshake",
                 ));
             }
@@ -142,7 +138,7 @@ async fn shake_hands(
     };
     if named != *id {
         return Err(Farewell::error(
-            "not.found",
+            ErrorCode::NotFound,
             "the handshake names another session than the URL does",
         ));
     }
@@ -156,7 +152,7 @@ async fn shake_hands(
             .map_err(|error| refused(&error))?,
         (None, None) => {
             let text = "no access token: send it as a subprotocol, or as accessToken in the handshake frame";
-            return Err(Farewell::error("authentication.required", text));
+            return Err(Farewell::error(ErrorCode::AuthenticationRequired, text));
         }
     };
     Ok((admitted, after))
@@ -225,7 +221,7 @@ async fn converse(
             () = app.clock.sleep_until(readable_at.unwrap_or(now)), if readable_at.is_some() => {}
             () = app.clock.sleep_until(ends_at) => {
                 let text = "the access token has expired: rotate the session's tokens, then come back and resume";
-                return Farewell::error("credentials.expired", text);
+                return Farewell::error(ErrorCode::CredentialsExpired, text);
             }
             () = app.clock.sleep_until(heartbeat.poll_timeout()) => match heartbeat.handle_timeout(app.clock.now().instant) {
                 Some(Beat::Dead) => return Farewell::Gone,
@@ -267,7 +263,7 @@ impl Patience {
     async fn answer(&mut self, socket: &mut Socket, what: &str) -> Result<(), Farewell> {
         self.bad_frames += 1;
         if socket
-            .send(ServerFrame::error("bad.frame", what).to_json())
+            .send(ServerFrame::error(ErrorCode::BadFrame.name(), what).to_json())
             .await
             .is_err()
         {
@@ -296,9 +292,9 @@ enum Farewell {
 }
 
 impl Farewell {
-    fn error(code: &str, message: &str) -> Self {
+    fn error(code: ErrorCode, message: &str) -> Self {
         Self::Error {
-            frame: ServerFrame::error(code, message).to_json(),
+            frame: ServerFrame::error(code.name(), message).to_json(),
             code: 1008,
         }
     }
@@ -329,16 +325,16 @@ fn broken(error: &SocketError) -> Farewell {
 
 fn refused(error: &DirectError) -> Farewell {
     let code = match error {
-        DirectError::AccessExpired => "credentials.expired",
-        DirectError::AccessUnknown => "bad.credentials",
-        DirectError::Ended => "session.ended",
-        DirectError::NotFound => "not.found",
-        _ => "service.unavailable",
+        DirectError::AccessExpired => ErrorCode::CredentialsExpired,
+        DirectError::AccessUnknown => ErrorCode::BadCredentials,
+        DirectError::Ended => ErrorCode::SessionEnded,
+        DirectError::NotFound => ErrorCode::NotFound,
+        _ => ErrorCode::ServiceUnavailable,
     };
     Farewell::error(code, &error.to_string())
 }
 
 fn stranger(id: &SessionId, error: &OriginError) -> Refusal {
     tracing::info!(session = %id, %error, "socket refused for its origin");
-    Refusal::new(StatusCode::FORBIDDEN, "origin.not.allowed", error.to_string())
+    Refusal::new(ErrorCode::OriginNotAllowed, error.to_string())
 }

@@ -15,14 +15,10 @@ use ws_transport::{
 use super::replay::Replay;
 use super::said::{Fate, Said};
 use super::{Command, Outgoing, Stopping, overdue, stopped};
+use crate::generated::ErrorCode;
 
 /// Sockets of one session at once; one more takes the place of the oldest. Genesys' own limit for a session is 3.
 const SOCKETS: usize = 3;
-
-/// Something was missed that cannot be told.
-const INCOMPLETE: &str = "replay.incomplete";
-/// Genesys would not have the guest; the same for every socket, however it was found out.
-const REFUSED: &str = "genesys.refused";
 
 pub(super) struct Relay {
     direct: Direct,
@@ -50,7 +46,7 @@ enum Stop {
     /// The session is over.
     Ended(EndReason),
     /// This gateway cannot go on with it now; the session is as it was.
-    Broken { code: &'static str, message: String },
+    Broken { code: ErrorCode, message: String },
     /// The gateway goes away.
     Leaving,
 }
@@ -121,8 +117,8 @@ impl Relay {
             .await;
         let broken = |error: DirectError| Stop::Broken {
             code: match error {
-                DirectError::NotAdmitted(_) => REFUSED,
-                _ => "service.unavailable",
+                DirectError::NotAdmitted(_) => ErrorCode::GenesysRefused,
+                _ => ErrorCode::ServiceUnavailable,
             },
             message: error.to_string(),
         };
@@ -153,7 +149,7 @@ impl Relay {
                 event = conversation.next_event() => {
                     let Some(event) = event else {
                         return Stop::Broken {
-                            code: "service.unavailable",
+                            code: ErrorCode::ServiceUnavailable,
                             message: "the connection to Genesys was lost for good: come back and resume".to_owned(),
                         };
                     };
@@ -195,11 +191,11 @@ impl Relay {
                 }
                 Err(error) => {
                     let code = match error {
-                        SendError::Empty => "message.empty",
-                        SendError::Full { .. } => "too.many.messages",
-                        SendError::ReadOnly => "conversation.read.only",
-                        SendError::TooLong { .. } => "message.too.long",
-                        _ => "not.sent",
+                        SendError::Empty => ErrorCode::MessageEmpty,
+                        SendError::Full { .. } => ErrorCode::TooManyMessages,
+                        SendError::ReadOnly => ErrorCode::ConversationReadOnly,
+                        SendError::TooLong { .. } => ErrorCode::MessageTooLong,
+                        _ => ErrorCode::NotSent,
                     };
                     Some(failed(id, code, &error.to_string()))
                 }
@@ -243,7 +239,11 @@ impl Relay {
                 let (gap, missed) = self.replay.after(after);
                 if gap {
                     let text = "more was missed than is kept: read the history of the conversation";
-                    frames.push(ServerFrame::error(INCOMPLETE, text).to_json().into());
+                    frames.push(
+                        ServerFrame::error(ErrorCode::ReplayIncomplete.name(), text)
+                            .to_json()
+                            .into(),
+                    );
                 }
                 frames.extend(missed.cloned());
             }
@@ -276,9 +276,9 @@ impl Relay {
             }
             Event::Failed { id, reason } => {
                 let code = match &reason {
-                    FailureReason::ReadOnly => "conversation.read.only",
-                    FailureReason::Refused(_) => "message.refused",
-                    _ => "not.sent",
+                    FailureReason::ReadOnly => ErrorCode::ConversationReadOnly,
+                    FailureReason::Refused(_) => ErrorCode::MessageRefused,
+                    _ => ErrorCode::NotSent,
                 };
                 self.said.forget(id);
                 self.tell(failed(id, code, &reason.to_string()));
@@ -315,7 +315,11 @@ impl Relay {
                 tracing::warn!(session = %self.id, why, "what was missed cannot be read");
                 self.replay.leave_gap();
                 let text = "messages may be missing: the history could not be read after a lost connection";
-                self.tell(ServerFrame::error(INCOMPLETE, text).to_json().into());
+                self.tell(
+                    ServerFrame::error(ErrorCode::ReplayIncomplete.name(), text)
+                        .to_json()
+                        .into(),
+                );
             }
             Event::Throttled { retry_after } => {
                 tracing::warn!(session = %self.id, ?retry_after, "Genesys throttles the session");
@@ -377,7 +381,7 @@ impl Relay {
         let (code, reason) = match stop {
             Stop::Leaving => (1001, "the gateway goes away"),
             Stop::Broken { code, message } => {
-                self.tell(ServerFrame::error(code, &message).to_json().into());
+                self.tell(ServerFrame::error(code.name(), &message).to_json().into());
                 (1011, "see the error frame")
             }
             Stop::Ended(reason) => {
@@ -412,16 +416,16 @@ fn stop(ending: Ending) -> Stop {
         Ending::ClosedByServer { .. } | Ending::LoggedOut => Stop::Ended(EndReason::ServerClosed),
         // the deployment, its domains or our configuration: nothing that the guest's session could help
         ending => Stop::Broken {
-            code: REFUSED,
+            code: ErrorCode::GenesysRefused,
             message: ending.to_string(),
         },
     }
 }
 
-fn failed(id: MessageId, code: &'static str, message: &str) -> Arc<str> {
+fn failed(id: MessageId, code: ErrorCode, message: &str) -> Arc<str> {
     let frame = ServerFrame::MessageFailed {
         id,
-        code: code.into(),
+        code: code.name().into(),
         message: message.into(),
     };
     frame.to_json().into()
@@ -429,7 +433,7 @@ fn failed(id: MessageId, code: &'static str, message: &str) -> Arc<str> {
 
 fn doubted(id: MessageId) -> Arc<str> {
     let text = "the connection to Genesys was lost before it was acknowledged: it may have arrived";
-    failed(id, "in.doubt", text)
+    failed(id, ErrorCode::InDoubt, text)
 }
 
 fn sender(author: &Author) -> Sender<'_> {

@@ -1,0 +1,64 @@
+//! The browser client of the contract `guest-sessions`: tables of the contract before a program that is written by
+//! hand.
+
+use std::error::Error;
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::CLIENT;
+use super::contract::{Document, Operation};
+use super::facts::Sources;
+
+pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
+    let (document, codes) = Document::read(sources)?;
+    let mut code = String::from(
+        "/** What a client does about each code of the contract. */\nexport const ACTIONS = Object.freeze({\n",
+    );
+    for error in &codes {
+        writeln!(code, "  {:?}: {:?},", error.code, error.action.name())?;
+    }
+    code.push_str("});\n\n/** Method, path and media type of each operation. */\nconst OPERATIONS = {\n");
+    let operations = callable(&document)?;
+    for operation in &operations {
+        let method = operation.method.to_uppercase();
+        let media = match media(operation.value) {
+            Some(media) => format!(", {media:?}"),
+            None => String::new(),
+        };
+        writeln!(
+            code,
+            "  {}: [{method:?}, {:?}{media}],",
+            operation.id, operation.path
+        )?;
+    }
+    code.push_str("};\n\n");
+    code.push_str(sources.text(CLIENT)?);
+    for operation in &operations {
+        let summary = operation.value["summary"].as_str().unwrap_or_default();
+        let (id, path) = (operation.id, operation.path.contains("{id}"));
+        let (parameters, given) = match (path, media(operation.value).is_some()) {
+            (false, false) => ("options", "{}"),
+            (false, true) => ("options, body", "{ body }"),
+            (true, false) => ("options, id", "{ path: { id } }"),
+            (true, true) => ("options, id, body", "{ path: { id }, body }"),
+        };
+        write!(
+            code,
+            "\n/** {summary}. */\nexport function {id}({parameters}) {{\n  return call({id:?}, options, {given});\n}}\n"
+        )?;
+    }
+    Ok(code)
+}
+
+/// The operations that `fetch` can make: all but the socket.
+pub(super) fn callable(document: &Document) -> Result<Vec<Operation<'_>>, Box<dyn Error>> {
+    let mut operations = document.operations()?;
+    operations.retain(|operation| operation.value["responses"].get("101").is_none());
+    Ok(operations)
+}
+
+fn media(operation: &Value) -> Option<&str> {
+    let content = operation["requestBody"]["content"].as_object()?;
+    content.keys().next().map(String::as_str)
+}

@@ -1,0 +1,243 @@
+//! The contract `guest-sessions` as its documents describe it.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::facts::Sources;
+use super::{CONTRACT, CONTRACT_ERRORS};
+
+/// The methods that a path item may have, in the order in which they are listed.
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Codes {
+    #[serde(rename = "error")]
+    pub(crate) codes: Vec<Code>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Code {
+    pub(crate) code: String,
+    pub(crate) status: Option<u16>,
+    pub(crate) frame: Option<Frame>,
+    pub(crate) meaning: String,
+    pub(crate) action: Action,
+}
+
+/// Which frame has a code.
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Frame {
+    Failure,
+    Refusal,
+}
+
+/// What a client does about a code.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    Authenticate,
+    End,
+    Fix,
+    Look,
+    Renew,
+    Retry,
+    Tell,
+    Wait,
+}
+
+impl Action {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Authenticate,
+        Self::End,
+        Self::Fix,
+        Self::Look,
+        Self::Renew,
+        Self::Retry,
+        Self::Tell,
+        Self::Wait,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Authenticate => "authenticate",
+            Self::End => "end",
+            Self::Fix => "fix",
+            Self::Look => "look",
+            Self::Renew => "renew",
+            Self::Retry => "retry",
+            Self::Tell => "tell",
+            Self::Wait => "wait",
+        }
+    }
+
+    /// What it is, for people.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Authenticate => "fetch an access token that may do it",
+            Self::End => "give up: the session is over, or refused for good",
+            Self::Fix => "change the request: as it is, it is refused again",
+            Self::Look => "look what became of it before sending it again",
+            Self::Renew => "rotate the session's tokens, then come back",
+            Self::Retry => "send it again",
+            Self::Tell => "tell the user, and go on",
+            Self::Wait => "wait for as long as the answer asks, then send it again",
+        }
+    }
+}
+
+/// The document of the REST calls.
+pub(crate) struct Document(pub(crate) Value);
+
+pub(crate) struct Operation<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) method: &'static str,
+    pub(crate) path: &'a str,
+    pub(crate) value: &'a Value,
+}
+
+impl Document {
+    /// Reads it; each of its error codes must be one of [`CONTRACT_ERRORS`], and the other way round.
+    pub(crate) fn read(sources: &Sources) -> Result<(Self, Vec<Code>), Box<dyn Error>> {
+        let document = Self(sources.json(CONTRACT)?);
+        let Codes { codes } = sources.toml(CONTRACT_ERRORS)?;
+        if !codes.is_sorted_by(|one, other| one.code < other.code) {
+            return Err(format!("{CONTRACT_ERRORS}: the codes are not in order, or one stands twice").into());
+        }
+        let mut known: BTreeSet<(u16, &str)> = BTreeSet::new();
+        for code in &codes {
+            match (code.status, code.frame) {
+                (Some(status), _) => drop(known.insert((status, &code.code))),
+                (None, Some(_)) => {}
+                (None, None) => {
+                    return Err(format!("{CONTRACT_ERRORS}: {}: nothing has it", code.code).into());
+                }
+            }
+        }
+        let mut used = BTreeSet::new();
+        let operations = document.operations()?;
+        let elsewhere = std::iter::once(&document.0["x-elsewhere"]);
+        for responses in operations
+            .iter()
+            .map(|operation| &operation.value["responses"])
+            .chain(elsewhere)
+        {
+            for (status, response) in object(responses)? {
+                for code in strings(&document.resolve(response)?["x-codes"]) {
+                    used.insert((status.parse::<u16>()?, code));
+                }
+            }
+        }
+        if let Some((status, code)) = known.symmetric_difference(&used).next() {
+            return Err(format!(
+                "{code} with status {status} stands in only one of {CONTRACT} and {CONTRACT_ERRORS}"
+            )
+            .into());
+        }
+        Ok((document, codes))
+    }
+
+    /// The operations, in the order of the document's paths.
+    pub(crate) fn operations(&self) -> Result<Vec<Operation<'_>>, Box<dyn Error>> {
+        let mut operations = Vec::new();
+        for (path, item) in object(&self.0["paths"])? {
+            for method in METHODS {
+                if let Some(value) = item.get(method) {
+                    let id = value["operationId"]
+                        .as_str()
+                        .ok_or_else(|| format!("{CONTRACT}: {method} {path} has no operationId"))?;
+                    operations.push(Operation {
+                        id,
+                        method,
+                        path,
+                        value,
+                    });
+                }
+            }
+        }
+        Ok(operations)
+    }
+
+    /// What a value that may be a reference within the document stands for.
+    pub(crate) fn resolve<'a>(&'a self, value: &'a Value) -> Result<&'a Value, Box<dyn Error>> {
+        match value["$ref"].as_str() {
+            None => Ok(value),
+            Some(reference) => reference
+                .strip_prefix('#')
+                .and_then(|pointer| self.0.pointer(pointer))
+                .ok_or_else(|| format!("{CONTRACT}: {reference} leads nowhere").into()),
+        }
+    }
+}
+
+pub(crate) fn object(value: &Value) -> Result<&Map<String, Value>, Box<dyn Error>> {
+    value
+        .as_object()
+        .ok_or_else(|| format!("no object: {value}").into())
+}
+
+/// The texts of an array; none of what is none.
+pub(crate) fn strings(value: &Value) -> impl Iterator<Item = &str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// `guest.id.in.use` and `fetchToken` as the name of a type.
+pub(crate) fn pascal(name: &str) -> String {
+    name.split(['.', '_', '-'])
+        .flat_map(|word| {
+            let mut letters = word.chars();
+            letters
+                .next()
+                .map(|first| first.to_uppercase().chain(letters).collect::<String>())
+        })
+        .collect()
+}
+
+/// The last part of a reference: the name of what it leads to.
+pub(crate) fn referred(value: &Value) -> Option<&str> {
+    value["$ref"].as_str()?.rsplit('/').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(codes: &str, statuses: &str) -> Result<(), String> {
+        let document = format!(
+            r#"{{"paths": {{"/a": {{"get": {{"operationId": "a", "responses": {statuses}}}}}}}, "x-elsewhere": {{}}}}"#
+        );
+        let sources = Sources::of([(CONTRACT, document.as_str()), (CONTRACT_ERRORS, codes)]);
+        Document::read(&sources)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_code_stands_in_both_files_with_one_status() {
+        let code = "[[error]]\ncode = \"not.found\"\nstatus = 404\nmeaning = \"m\"\naction = \"end\"\n";
+        assert_eq!(read(code, r#"{"404": {"x-codes": ["not.found"]}}"#), Ok(()));
+        for statuses in [
+            "{}",
+            r#"{"409": {"x-codes": ["not.found"]}}"#,
+            r#"{"404": {"x-codes": ["not.found", "other"]}}"#,
+        ] {
+            assert!(
+                read(code, statuses).unwrap_err().contains("stands in only one"),
+                "{statuses}"
+            );
+        }
+        let twice = code.repeat(2);
+        assert!(read(&twice, "{}").unwrap_err().contains("stands twice"));
+    }
+
+    #[test]
+    fn names_of_types() {
+        assert_eq!(pascal("guest.id.in.use"), "GuestIdInUse");
+        assert_eq!(pascal("fetchToken"), "FetchToken");
+    }
+}
