@@ -6,6 +6,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use serde_json::{Value, json};
 
+use crate::document::{Asked, DOCUMENT};
 use crate::world::{CHANNEL, World};
 
 /// Where guest sessions are created.
@@ -37,11 +38,7 @@ impl Api {
 
     /// The same at a gateway that is no [`World`]'s.
     pub(crate) async fn at(http: Client, base: String, (id, secret): (&str, &str)) -> Self {
-        let mut api = Self {
-            http,
-            base,
-            token: String::new(),
-        };
+        let mut api = Self::without_token(http, base);
         let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
         let answer = api.send(Call::post("/oauth/token").form(&form)).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
@@ -49,9 +46,18 @@ impl Api {
         api
     }
 
-    /// Sends a call as it is.
+    /// One that only sends what brings its own credentials.
+    pub(crate) fn without_token(http: Client, base: String) -> Self {
+        Self {
+            http,
+            base,
+            token: String::new(),
+        }
+    }
+
+    /// Sends a call as it is. The answer must be one that the contract has for it.
     pub(crate) async fn send(&self, call: Call) -> Answer {
-        let request = call.0;
+        let request = call.request();
         let mut parts = Request::builder()
             .method(request.method())
             .uri(format!("{}{}", self.base, request.uri()))
@@ -60,11 +66,13 @@ impl Api {
         *parts.headers_mut() = request.headers().clone();
         let response = self.http.send(parts).await.unwrap();
         let (head, body) = response.into_parts();
-        Answer {
+        let answer = Answer {
             status: head.status,
             headers: head.headers,
             text: String::from_utf8(body.to_vec()).unwrap(),
-        }
+        };
+        call.judge(&answer);
+        answer
     }
 
     /// Sends a call with this client's token, which must succeed, and gives the answer's body.
@@ -100,6 +108,38 @@ impl Call {
         Self::new(Method::POST, path)
     }
 
+    pub(crate) fn request(&self) -> &Request<Bytes> {
+        &self.0
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.uri().path()
+    }
+
+    /// The answer must be one that the contract's document has for this.
+    pub(crate) fn judge(&self, answer: &Answer) {
+        let media = self.0.headers().get(CONTENT_TYPE);
+        let asked = Asked {
+            method: self.0.method(),
+            path: self.path(),
+            media: media.and_then(|media| media.to_str().ok()),
+            body: self.0.body(),
+        };
+        DOCUMENT.check_answer(&asked, answer);
+    }
+
+    /// The same at another path.
+    pub(crate) fn with_path(mut self, path: &str) -> Self {
+        *self.0.uri_mut() = path.parse().unwrap();
+        self
+    }
+
+    /// The same with another body.
+    pub(crate) fn with_body(mut self, media: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.0.headers_mut().remove(CONTENT_TYPE);
+        self.body(media, bytes)
+    }
+
     /// Adds a header; one of this name that is there already stays.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         let name: HeaderName = name.parse().unwrap();
@@ -116,6 +156,12 @@ impl Call {
     pub(crate) fn body(mut self, media: &str, bytes: impl Into<Vec<u8>>) -> Self {
         *self.0.body_mut() = Bytes::from(bytes.into());
         self.header(CONTENT_TYPE.as_str(), media)
+    }
+
+    /// Sets a body of the media type that is set already.
+    pub(crate) fn bytes(mut self, bytes: Bytes) -> Self {
+        *self.0.body_mut() = bytes;
+        self
     }
 
     pub(crate) fn json(self, body: &Value) -> Self {

@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::document::check_delivered;
 use crate::page::soon;
 
 pub(crate) struct Crm {
@@ -116,6 +117,7 @@ impl Shared {
             headers: head.headers,
             body: body.collect().await.unwrap().to_bytes(),
         };
+        check_delivered(&delivery.body());
         let status = self.answers.lock().unwrap().pop_front().unwrap_or(204);
         self.received.send_modify(|received| received.push(delivery));
         let mut response = Response::new(Empty::new());

@@ -7,7 +7,11 @@ mod attachments;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod contract;
 #[cfg(test)]
 mod conversation;
 #[cfg(test)]
@@ -16,6 +20,8 @@ mod crm;
 mod deliveries;
 #[cfg(test)]
 mod direct;
+#[cfg(test)]
+mod document;
 #[cfg(test)]
 mod funnel;
 #[cfg(test)]

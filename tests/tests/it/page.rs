@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::api::{Answer, Call, SESSIONS};
+use crate::document::{check_said, check_told};
 use crate::world::ORIGIN;
 
 /// How long an effect may take to show, in real time.
@@ -52,16 +54,31 @@ pub(crate) fn upgrade(url: &str) -> Request<()> {
 impl Page {
     /// Makes the upgrade, or gives the status and body of the refusal.
     pub(crate) async fn open(request: Request<()>) -> Result<Self, (u16, String)> {
+        let (answer, page) = Self::ask(request).await;
+        page.ok_or((answer.status.as_u16(), answer.text))
+    }
+
+    /// Asks for the upgrade, and gives the answer, which must be one that the contract has, if it is the gateway's.
+    pub(crate) async fn ask(request: Request<()>) -> (Answer, Option<Self>) {
+        let call = Call::get(request.uri().path_and_query().unwrap().as_str());
         let address = request.uri().authority().unwrap().as_str().to_owned();
         let stream = TcpStream::connect(address).await.unwrap();
-        match soon(tokio_tungstenite::client_async(request, stream)).await {
-            Ok((socket, _)) => Ok(Self { socket }),
-            Err(Error::Http(response)) => {
-                let body = response.body().clone().unwrap_or_default();
-                Err((response.status().as_u16(), String::from_utf8(body).unwrap()))
-            }
+        let (response, page) = match soon(tokio_tungstenite::client_async(request, stream)).await {
+            Ok((socket, response)) => (response, Some(Self { socket })),
+            Err(Error::Http(response)) => (*response, None),
             Err(error) => panic!("{error}"),
+        };
+        let (head, body) = response.into_parts();
+        let answer = Answer {
+            status: head.status,
+            headers: head.headers,
+            text: String::from_utf8(body.unwrap_or_default()).unwrap(),
+        };
+        // the simulator's sockets are of another contract
+        if call.path().starts_with(SESSIONS) {
+            call.judge(&answer);
         }
+        (answer, page)
     }
 
     /// Opens the socket of a session that was created, and shakes hands with its token in the frame.
@@ -75,7 +92,14 @@ impl Page {
         page
     }
 
+    /// Sends a frame of the contract.
     pub(crate) async fn say(&mut self, frame: &Value) {
+        check_said(frame);
+        self.blurt(frame).await;
+    }
+
+    /// Sends a frame, be it of the contract or not.
+    pub(crate) async fn blurt(&mut self, frame: &Value) {
         self.send(Message::text(frame.to_string())).await;
     }
 
@@ -95,7 +119,11 @@ impl Page {
     pub(crate) async fn hear(&mut self) -> Heard {
         loop {
             return match soon(self.socket.next()).await {
-                Some(Ok(Message::Text(text))) => Heard::Frame(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Text(text))) => {
+                    let frame = serde_json::from_str(&text).unwrap();
+                    check_told(&frame);
+                    Heard::Frame(frame)
+                }
                 Some(Ok(Message::Close(frame))) => Heard::Closed(frame.map(|frame| frame.code.into())),
                 Some(Ok(_)) => continue,
                 Some(Err(_)) | None => Heard::Closed(None),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use genesys_api::entropy;
 use http::Request;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -113,7 +114,9 @@ async fn messages_that_cannot_be_sent_are_told(session: &Value) {
         ("x".repeat(4_097), "message.too.long"),
         ("ü".repeat(2_049), "message.too.long"),
     ] {
-        let id = page.message(&text).await;
+        let id = entropy::uuid().to_string();
+        page.blurt(&json!({ "type": "message", "id": id, "text": text }))
+            .await;
         let failed = page.until("message.failed").await;
         assert_eq!((&failed["id"], &failed["code"]), (&json!(id), &json!(code)));
     }
@@ -161,7 +164,7 @@ async fn nothing_goes_before_the_handshake(session: &Value) {
         json!({ "type": "ping" }),
     ] {
         let mut page = silent(session).await;
-        page.say(&frame).await;
+        page.blurt(&frame).await;
         hear_error(&mut page, "handshake.expected").await;
         assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
     }
@@ -210,7 +213,7 @@ async fn handshakes_that_do_not_fit(scene: &Scene) {
         (ended, handshake(ended), "session.ended"),
     ] {
         let mut page = silent(session).await;
-        page.say(&frame).await;
+        page.blurt(&frame).await;
         hear_error(&mut page, code).await;
         assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
     }

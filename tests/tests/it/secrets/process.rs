@@ -57,7 +57,7 @@ async fn the_program_at_its_most_talkative_says_no_secret() {
     page.until("handshake.accepted").await;
     page.message(MESSAGE).await;
     page.until("message").await;
-    page.say(&json!({ "type": MESSAGE })).await;
+    page.blurt(&json!({ "type": MESSAGE })).await;
     page.until("error").await;
 
     let path = format!("{SESSIONS}/{}/refresh", text(&session["id"]));

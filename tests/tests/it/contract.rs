@@ -1,0 +1,483 @@
+//! The whole of the contract's document against a real gateway: no operation, status or field is in only one of both.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{Seek as _, Write as _};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest};
+use crate::document::DOCUMENT;
+use crate::page::{Page, soon, upgrade};
+use crate::world::{CLIENT, ORIGIN, World};
+
+/// A gateway with sessions to try things on.
+struct Place {
+    world: World,
+    api: Api,
+}
+
+impl Place {
+    async fn set() -> Self {
+        let world = World::start().await;
+        let api = Api::of(&world, CLIENT).await;
+        Self { world, api }
+    }
+
+    /// A session with all that one can have.
+    async fn session(&self) -> Value {
+        self.api.create(&guest()).await
+    }
+
+    async fn webhook(&self) -> Value {
+        let name = format!("w-{}", genesys_api::entropy::number());
+        self.api.ask(Call::post(WEBHOOKS).json(&webhook(&name))).await
+    }
+
+    /// There may only be so many.
+    async fn forget_webhooks(&self) {
+        let known = self.api.ask(Call::get(WEBHOOKS)).await;
+        for webhook in known["entities"].as_array().unwrap() {
+            let path = format!("{WEBHOOKS}/{}", webhook["id"].as_str().unwrap());
+            self.api.ask(Call::new(Method::DELETE, &path)).await;
+        }
+    }
+
+    /// What this operation answers well, as it is asked for with a token.
+    async fn call(&self, operation: &str) -> Call {
+        let (method, template, _) = DOCUMENT.operation(operation);
+        let subject = match template {
+            path if !path.contains("{id}") => Value::Null,
+            path if path.starts_with(WEBHOOKS) => self.webhook().await,
+            _ => self.session().await,
+        };
+        let call = Call::new(
+            method,
+            &template.replace("{id}", subject["id"].as_str().unwrap_or_default()),
+        );
+        match operation {
+            "changeConsent" => call.json(&json!({ "analytics": false })),
+            "createSession" => call.json(&guest()),
+            "fetchToken" => call.form(&token_form("")),
+            "openSocket" => shake(call, subject["accessToken"].as_str().unwrap()).header("origin", ORIGIN),
+            "refreshSession" => call.json(&json!({ "refreshToken": subject["refreshToken"] })),
+            "registerWebhook" | "replaceWebhook" => {
+                call.json(&webhook(&format!("n-{}", genesys_api::entropy::number())))
+            }
+            _ => call,
+        }
+    }
+
+    async fn send(&self, call: Call) -> Answer {
+        self.api.send(call.bearer(&self.api.token)).await
+    }
+}
+
+fn webhook(name: &str) -> Value {
+    json!({
+        "name": name, "uri": "http://127.0.0.1:9/crm", "method": "POST", "headers": { "X-Source": "tests" },
+        "eventFilters": [{ "predicate": { "type": "event", "values": ["webmessaging.guestsession.ended"] } }],
+    })
+}
+
+fn token_form(more: &str) -> String {
+    let (id, secret) = CLIENT;
+    format!("grant_type=client_credentials&client_id={id}&client_secret={secret}{more}")
+}
+
+/// An upgrade with the token in the subprotocol.
+fn shake(call: Call, token: &str) -> Call {
+    call.header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header(
+            "sec-websocket-protocol",
+            &format!("guest-sessions.v1, access_token.{token}"),
+        )
+}
+
+/// The places in which every status can be provoked.
+struct Places {
+    sound: Place,
+    /// Its API client has used up its requests.
+    hurried: Place,
+    /// Its store fails. What to ask of it was made ready before.
+    broken: (Place, HashMap<String, Call>),
+}
+
+impl Places {
+    async fn set() -> Self {
+        let hurried = World::configured(genesys_sim::Rules::default(), |toml| {
+            toml.replacen("[listen]\n", "[listen]\nrequests_per_minute = 1\n", 1)
+        })
+        .await;
+        let api = Api::of(&hurried, CLIENT).await;
+        let broken = Place::set().await;
+        let mut ready = HashMap::new();
+        for (operation, status) in DOCUMENT.answers() {
+            if status == 503 {
+                ready.insert(operation.clone(), broken.call(&operation).await);
+            }
+        }
+        destroy(&broken.world);
+        Self {
+            sound: Place::set().await,
+            hurried: Place { world: hurried, api },
+            broken: (broken, ready),
+        }
+    }
+
+    /// The answer of an operation with this status; nothing if it is not known how to come by it.
+    async fn provoke(&self, operation: &str, status: u16) -> Option<Answer> {
+        let sound = &self.sound;
+        let (method, template, value) = DOCUMENT.operation(operation);
+        sound.forget_webhooks().await;
+        let call = sound.call(operation).await;
+        let path = call.path();
+        let nobody = Call::new(method.clone(), &template.replace("{id}", "nobody"));
+        Some(match (operation, status) {
+            ("openSocket", 101) => {
+                Page::ask(upgrade(&sound.world.gateway.host().websocket_url(path)))
+                    .await
+                    .0
+            }
+            ("checkHealth", 503) => {
+                let (broken, ready) = &self.broken;
+                broken.api.send(ready[operation].clone()).await
+            }
+            ("openSocket", _) => self.socket(status, &call).await?,
+            ("fetchToken", 200 | 413 | 415 | 429 | 400 | 401 | 408) | ("checkHealth", _) => {
+                self.open_to_all(operation, status, call).await?
+            }
+            (_, 200 | 304) if value["security"] == json!([]) => {
+                self.open_to_all(operation, status, call).await?
+            }
+            ("registerWebhook", 200) => {
+                sound.send(call.clone()).await;
+                sound.send(call).await
+            }
+            (_, 200 | 201 | 204) => sound.send(call).await,
+            (_, 400) => sound.send(call.with_body("application/json", "{}")).await,
+            (_, 401) => sound.api.send(call).await,
+            (_, 403) => {
+                sound
+                    .api
+                    .send(call.bearer(&lesser_token(&sound.api, value).await))
+                    .await
+            }
+            (_, 404) => {
+                let known = call.with_path(nobody.path());
+                sound.send(known).await
+            }
+            (_, 408) => slow(&sound.world, call.bearer(&sound.api.token)).await,
+            (_, 409) => self.conflict(operation, call).await?,
+            (_, 413) => {
+                sound
+                    .send(call.with_body("application/json", " ".repeat(65_537)))
+                    .await
+            }
+            (_, 415) => sound.send(call.with_body("text/plain", "{}")).await,
+            ("createSession", 422) => {
+                let mut refused = guest();
+                refused["consent"]["marketing"] = false.into();
+                sound
+                    .send(call.with_body("application/json", refused.to_string()))
+                    .await
+            }
+            (_, 429) => self.hurried.send(call).await,
+            (_, 503) => {
+                let (broken, ready) = &self.broken;
+                broken.send(ready[operation].clone()).await
+            }
+            _ => return None,
+        })
+    }
+
+    /// What asks for no token.
+    async fn open_to_all(&self, operation: &str, status: u16, call: Call) -> Option<Answer> {
+        const FORM: &str = "application/x-www-form-urlencoded";
+        let api = &self.sound.api;
+        Some(match (operation, status) {
+            (_, 200) => api.send(call).await,
+            (_, 304) => {
+                let tag = api.send(call.clone()).await.header("etag").to_owned();
+                api.send(call.header("if-none-match", &tag)).await
+            }
+            (_, 400) => {
+                api.send(call.with_body(FORM, token_form("&scope=everything")))
+                    .await
+            }
+            (_, 401) => {
+                api.send(call.with_body(FORM, "grant_type=client_credentials"))
+                    .await
+            }
+            (_, 408) => slow(&self.sound.world, call).await,
+            (_, 413) => api.send(call.with_body(FORM, "x".repeat(65_537))).await,
+            (_, 415) => api.send(call.with_body("text/plain", "")).await,
+            (_, 429) => self.hurried.api.send(call).await,
+            _ => return None,
+        })
+    }
+
+    async fn socket(&self, status: u16, call: &Call) -> Option<Answer> {
+        let api = &self.sound.api;
+        let plain = Call::get(call.path());
+        let stranger = |path: &str| shake(Call::get(path), "stranger").header("origin", ORIGIN);
+        Some(match status {
+            400 => {
+                let short = plain
+                    .header("connection", "Upgrade")
+                    .header("upgrade", "websocket");
+                let short = short
+                    .header("sec-websocket-version", "13")
+                    .header("origin", ORIGIN);
+                api.send(short).await
+            }
+            401 => api.send(stranger(call.path())).await,
+            403 => api.send(shake(plain, "stranger")).await,
+            404 => api.send(stranger(&format!("{SESSIONS}/nobody/socket"))).await,
+            409 => {
+                let session = call.path().trim_end_matches("/socket");
+                self.sound.send(Call::new(Method::DELETE, session)).await;
+                api.send(call.clone()).await
+            }
+            426 => api.send(plain.header("origin", ORIGIN)).await,
+            503 => {
+                let (broken, ready) = &self.broken;
+                broken.api.send(ready["openSocket"].clone()).await
+            }
+            _ => return None,
+        })
+    }
+
+    async fn conflict(&self, operation: &str, call: Call) -> Option<Answer> {
+        let sound = &self.sound;
+        Some(match operation {
+            "createSession" => {
+                let mut named = guest();
+                named["guestId"] = "one".into();
+                let again = call.with_body("application/json", named.to_string());
+                sound.send(again.clone()).await;
+                sound.send(again).await
+            }
+            "refreshSession" => {
+                sound.send(call.clone()).await;
+                sound.send(call).await
+            }
+            "changeConsent" => {
+                let old = json!({ "analytics": true, "consentTimestamp": "2020-01-01T00:00:00Z" });
+                sound.send(call.clone()).await;
+                sound
+                    .send(call.with_body("application/json", old.to_string()))
+                    .await
+            }
+            "registerWebhook" | "replaceWebhook" => {
+                let taken = sound.webhook().await;
+                let mut other = webhook(taken["name"].as_str().unwrap());
+                other["uri"] = "http://127.0.0.1:9/other".into();
+                sound
+                    .send(call.with_body("application/json", other.to_string()))
+                    .await
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// A token of `api`'s client with all scopes but those that the operation asks for.
+async fn lesser_token(api: &Api, operation: &Value) -> String {
+    let asked = &operation["security"][0]["oauth"];
+    let others: Vec<&str> = [
+        "webmessaging:guest",
+        "webmessaging:guest:write",
+        "webhooks:readwrite",
+    ]
+    .into_iter()
+    .filter(|scope| !asked.as_array().unwrap().contains(&json!(scope)))
+    .collect();
+    let form = token_form(&format!("&scope={}", others.join("+")));
+    let answer = api.send(Call::post("/oauth/token").form(&form)).await;
+    answer.json()["access_token"].as_str().unwrap().to_owned()
+}
+
+/// Sends all but the end of the body, and moves the time until the gateway has lost its patience.
+async fn slow(world: &World, call: Call) -> Answer {
+    let request = call.request();
+    let mut head = format!(
+        "{} {} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n",
+        request.method(),
+        request.uri(),
+        request.body().len() + 1
+    );
+    for (name, value) in request.headers() {
+        head += &format!("{name}: {}\r\n", value.to_str().unwrap());
+    }
+    let mut tcp = TcpStream::connect(world.gateway.address()).await.unwrap();
+    tcp.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    tcp.write_all(request.body()).await.unwrap();
+    let mut text = String::new();
+    let answered = async {
+        let mut read = std::pin::pin!(tcp.read_to_string(&mut text));
+        // nothing shows when the gateway begins to wait, so the time is moved until it has
+        let mut again = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            tokio::select! {
+                read = &mut read => return read.map(|_| ()),
+                _ = again.tick() => world.clock.advance(Duration::from_secs(10)),
+            }
+        }
+    };
+    soon(answered).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+    let answer = Answer {
+        status: status.parse().unwrap(),
+        headers: lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| {
+                (
+                    name.parse::<HeaderName>().unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect::<HeaderMap>(),
+        text: body.to_owned(),
+    };
+    call.judge(&answer);
+    answer
+}
+
+/// Writes over the gateway's database, below its feet.
+fn destroy(world: &World) {
+    for name in ["gateway.db", "gateway.db-wal", "gateway.db-shm"] {
+        let path = world.folder.path().join(name);
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let length = file.metadata().unwrap().len();
+        file.rewind().unwrap();
+        file.write_all(&vec![0xA5; usize::try_from(length).unwrap()])
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn every_operation_answers_with_every_status_of_the_document_and_with_all_its_fields() {
+    let places = Places::set().await;
+    let mut seen = BTreeSet::new();
+    let mut missing = Vec::new();
+    full_answers(&places.sound, &mut seen).await;
+    for (operation, status) in DOCUMENT.answers() {
+        match places.provoke(&operation, status).await {
+            Some(answer) if answer.status == status => {
+                if let Ok(body) = serde_json::from_str(&answer.text) {
+                    DOCUMENT.seen(&operation, status, &body, &mut seen);
+                }
+            }
+            Some(answer) => missing.push(format!(
+                "{operation} {status}: it is {} {}",
+                answer.status, answer.text
+            )),
+            None => missing.push(format!("{operation} {status}: it is not known how to provoke it")),
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    let unseen: Vec<String> = DOCUMENT.properties().difference(&seen).cloned().collect();
+    assert!(unseen.is_empty(), "no answer has these fields: {unseen:#?}");
+    places.sound.world.stop().await;
+}
+
+/// Answers with the fields that only a session with a past has.
+async fn full_answers(place: &Place, seen: &mut BTreeSet<String>) {
+    let session = place.session().await;
+    let mut page = Page::of(&session).await;
+    page.message("hello").await;
+    page.until("message").await;
+    page.leave().await;
+    let id = session["id"].as_str().unwrap();
+    place
+        .send(Call::new(Method::DELETE, &format!("{SESSIONS}/{id}")))
+        .await;
+    for (operation, rest) in [
+        ("fetchSession", format!("/{id}")),
+        ("fetchMetrics", "/metrics".to_owned()),
+    ] {
+        let answer = place.send(Call::get(&format!("{SESSIONS}{rest}"))).await;
+        DOCUMENT.seen(operation, 200, &answer.json(), seen);
+    }
+}
+
+#[tokio::test]
+async fn every_path_has_the_methods_of_the_document_and_no_others() {
+    let place = Place::set().await;
+    for (template, methods) in DOCUMENT.methods() {
+        let path = template.replace("{id}", "x");
+        let answer = place.send(Call::new(Method::OPTIONS, &path)).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        let allowed: BTreeSet<String> = answer.header("allow").split(", ").map(str::to_owned).collect();
+        assert_eq!(allowed, methods, "{path}");
+    }
+    place.world.stop().await;
+}
+
+#[tokio::test]
+async fn the_document_is_served_to_be_kept_and_asked_for_again() {
+    let place = Place::set().await;
+    for (path, file, media) in [
+        (
+            "/openapi.json",
+            "openapi.json",
+            "application/vnd.oai.openapi+json;version=3.1",
+        ),
+        (
+            "/frames.schema.json",
+            "frames.schema.json",
+            "application/schema+json",
+        ),
+        (
+            "/events.schema.json",
+            "events.schema.json",
+            "application/schema+json",
+        ),
+    ] {
+        let answer = place.api.send(Call::get(path)).await;
+        assert_eq!(answer.header("content-type"), media);
+        assert_eq!(answer.header("cache-control"), "public, max-age=86400");
+        let mut spec: Value = serde_json::from_str(
+            &std::fs::read_to_string(format!(
+                "{}/../spec/guest-sessions/{file}",
+                env!("CARGO_MANIFEST_DIR")
+            ))
+            .unwrap(),
+        )
+        .unwrap();
+        let served = answer.json();
+        // the lists of codes are filled in
+        for pointer in [
+            "/components/schemas/ErrorCode",
+            "/$defs/RefusalCode",
+            "/$defs/FailureCode",
+        ] {
+            if let Some(codes) = spec.pointer_mut(pointer) {
+                codes["enum"] = served.pointer(pointer).unwrap()["enum"].clone();
+            }
+        }
+        assert_eq!(served, spec);
+        let tag = answer.header("etag").to_owned();
+        for known in [tag.clone(), format!("\"x\", W/{tag}"), "*".to_owned()] {
+            let again = place
+                .api
+                .send(Call::get(path).header("if-none-match", &known))
+                .await;
+            assert_eq!(
+                (again.status, again.text.as_str()),
+                (StatusCode::NOT_MODIFIED, "")
+            );
+            assert_eq!(again.header("etag"), tag);
+        }
+    }
+    place.world.stop().await;
+}
