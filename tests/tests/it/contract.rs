@@ -1,5 +1,7 @@
 //! The whole of the contract's document against a real gateway: no operation, status or field is in only one of both.
 
+mod frames;
+
 use std::collections::{BTreeSet, HashMap};
 use std::io::{Seek as _, Write as _};
 use std::time::Duration;

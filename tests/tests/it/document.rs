@@ -50,6 +50,22 @@ pub(crate) fn check_delivered(body: &Value) {
     EVENTS.check(&EVENTS.root, body, "a delivery");
 }
 
+/// Every property of the frames that the gateway may send.
+pub(crate) fn frame_properties() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for frame in FRAMES.frames() {
+        FRAMES.collect(frame, "", &mut found);
+    }
+    found
+}
+
+/// Adds those that this frame has.
+pub(crate) fn see_frame(frame: &Value, seen: &mut BTreeSet<String>) {
+    let same = |known: &&Value| FRAMES.resolve(known)["properties"]["type"]["const"] == frame["type"];
+    let known = FRAMES.frames().iter().find(same).unwrap();
+    FRAMES.walk(known, "", frame, seen);
+}
+
 /// A question to the gateway.
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
@@ -284,6 +300,10 @@ impl Document {
             Some(reference) => (self.resolve(schema), reference.to_owned()),
             None => (schema, at.to_owned()),
         }
+    }
+
+    fn frames(&self) -> &[Value] {
+        self.root["$defs"]["GatewayFrame"]["oneOf"].as_array().unwrap()
     }
 
     fn paths(&self) -> &Map<String, Value> {

@@ -1,0 +1,100 @@
+//! Every frame that the gateway may send, with every field that it may have.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::api::{Api, Call, SESSIONS, guest};
+use crate::conversation::world_at;
+use crate::document::{frame_properties, see_frame};
+use crate::genesys::Genesys;
+use crate::page::{Heard, Page, handshake, upgrade};
+use crate::world::{CLIENT, World};
+
+#[tokio::test]
+async fn every_frame_of_the_document_is_sent_with_all_its_fields() {
+    let mut seen = BTreeSet::new();
+    for frame in with_the_simulator()
+        .await
+        .iter()
+        .chain(&with_a_talkative_genesys().await)
+    {
+        see_frame(frame, &mut seen);
+    }
+    let unseen: Vec<String> = frame_properties().difference(&seen).cloned().collect();
+    assert!(unseen.is_empty(), "no frame has these fields: {unseen:#?}");
+}
+
+async fn with_the_simulator() -> Vec<Value> {
+    let world = World::start().await;
+    let api = Api::of(&world, CLIENT).await;
+    let session = api.create(&guest()).await;
+    let mut page = Page::open(upgrade(session["websocketUrl"].as_str().unwrap()))
+        .await
+        .unwrap();
+    let mut heard = Vec::new();
+    page.say(&handshake(&session)).await;
+    until(&mut page, "handshake.accepted", &mut heard).await;
+    page.message("hello").await;
+    until(&mut page, "message", &mut heard).await;
+    page.blurt(&json!({ "type": "message", "id": session["id"], "text": "" }))
+        .await;
+    until(&mut page, "message.failed", &mut heard).await;
+    page.blurt(&json!({})).await;
+    until(&mut page, "error", &mut heard).await;
+    page.say(&json!({ "type": "ping", "id": "1" })).await;
+    until(&mut page, "pong", &mut heard).await;
+    page.message("/disconnect").await;
+    until(&mut page, "event", &mut heard).await;
+    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    api.ask(Call::new(Method::DELETE, &path)).await;
+    until(&mut page, "session.ended", &mut heard).await;
+    world.stop().await;
+    heard
+}
+
+async fn with_a_talkative_genesys() -> Vec<Value> {
+    let genesys = Genesys::start().await;
+    let world = world_at(&genesys).await;
+    let session = Api::of(&world, CLIENT).await.create(&guest()).await;
+    let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
+    let said = |kind: &str, more: Value| {
+        let mut body = json!({
+            "type": kind, "direction": "Outbound", "id": kind, "originatingEntity": "Bot",
+            "channel": { "time": "2026-11-22T12:30:00.000Z", "from": { "nickname": "Robot" } },
+        });
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!({ "type": "message", "class": "StructuredMessage", "code": 200, "body": body })
+    };
+    let mut heard = Vec::new();
+    let typing =
+        json!({ "events": [{ "eventType": "Typing", "typing": { "type": "On", "duration": 3_000 } }] });
+    line.say(&said("Event", typing)).await;
+    until(&mut page, "typing", &mut heard).await;
+    let reply = json!({ "text": "Yes", "payload": "yes", "action": "Message" });
+    let choice = json!({
+        "text": "Shall we?", "content": [{ "contentType": "QuickReply", "quickReply": reply }],
+    });
+    line.say(&said("Structured", choice)).await;
+    until(&mut page, "message", &mut heard).await;
+    drop(line);
+    world.stop().await;
+    heard
+}
+
+/// Keeps what is heard, to the first frame of this type.
+async fn until(page: &mut Page, kind: &str, heard: &mut Vec<Value>) {
+    loop {
+        let Heard::Frame(frame) = page.hear().await else {
+            panic!("the socket closed before a frame {kind} came: {heard:#?}");
+        };
+        let found = frame["type"] == kind;
+        heard.push(frame);
+        if found {
+            return;
+        }
+    }
+}
