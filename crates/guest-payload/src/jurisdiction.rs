@@ -16,39 +16,67 @@ use self::iso3166::{COUNTRIES, EEA_BESIDE_EU, EU_MEMBERS, SUBDIVISIONS};
 /// California is `US-CA`. Anything else is refused, with a suggestion where one can be made: a region that is
 /// guessed wrong is a guest treated under the wrong law.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Jurisdiction([u8; LONGEST_CODE]);
+pub struct Jurisdiction(u16);
 
 impl Jurisdiction {
     /// The European Economic Area: the European Union, Iceland, Liechtenstein and Norway.
-    pub const EEA: Self = Self::known("EEA");
+    pub const EEA: Self = Self(1);
     /// The European Union.
-    pub const EU: Self = Self::known("EU");
+    pub const EU: Self = Self(0);
+
+    /// How many there are. Each has a slot below it.
+    pub(crate) const COUNT: usize = UNIONS + COUNTRIES.len() + SUBDIVISIONS.len();
 
     /// The code, as in `US-CA`.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(LONGEST_CODE);
-        std::str::from_utf8(&self.0[..length]).unwrap_or_default()
+    pub const fn as_str(&self) -> &'static str {
+        let slot = self.slot();
+        if slot == 0 {
+            "EU"
+        } else if slot == 1 {
+            "EEA"
+        } else if slot < UNIONS + COUNTRIES.len() {
+            COUNTRIES[slot - UNIONS].0
+        } else {
+            SUBDIVISIONS[slot - UNIONS - COUNTRIES.len()].0
+        }
     }
 
     /// The English name, as in `California`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self.as_str() {
-            "EEA" => "the European Economic Area",
-            "EU" => "the European Union",
-            code => country(code)
-                .map(|(_, _, name)| *name)
-                .or_else(|| subdivision(code).map(|(_, name)| *name))
-                .unwrap_or_default(),
+        match self.slot() {
+            0 => "the European Union",
+            1 => "the European Economic Area",
+            slot if slot < UNIONS + COUNTRIES.len() => COUNTRIES[slot - UNIONS].2,
+            slot => SUBDIVISIONS[slot - UNIONS - COUNTRIES.len()].1,
         }
+    }
+
+    /// The name, and for a state or a province its country: there are two of some names.
+    fn described(self) -> String {
+        let country = self.as_str().split_once('-').and_then(|(code, _)| find(code));
+        match country {
+            Some(country) => format!("{} in {}", self.name(), country.name()),
+            None => self.name().to_owned(),
+        }
+    }
+
+    /// Every place that there is: unions, countries, subdivisions, each by its code.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..).take(Self::COUNT).map(Self)
+    }
+
+    /// Its place in a table of all.
+    pub(crate) const fn slot(self) -> usize {
+        self.0 as usize
     }
 
     /// The place itself, then each wider place that holds it, the narrowest first: `US-CA` is in `US`, `FR` in `EU`
     /// and that in `EEA`.
-    pub(crate) fn widening(self) -> impl Iterator<Item = Self> {
+    pub fn widening(self) -> impl Iterator<Item = Self> {
         let code = self.as_str();
-        let country = (code.len() == LONGEST_CODE).then(|| Self::known(&code[..2]));
+        let country = code.split_once('-').and_then(|(country, _)| find(country));
         let in_eu = EU_MEMBERS.contains(&code);
         let in_eea = in_eu || self == Self::EU || EEA_BESIDE_EU.contains(&code);
         [
@@ -61,16 +89,18 @@ impl Jurisdiction {
         .flatten()
     }
 
-    /// A code that is known to be good, in upper case.
+    /// A code that is known to be good, in upper case. In a table a wrong one does not compile.
     pub(crate) const fn known(code: &str) -> Self {
-        let code = code.as_bytes();
-        let mut bytes = [0; LONGEST_CODE];
-        let mut at = 0;
-        while at < code.len() {
-            bytes[at] = code[at];
-            at += 1;
+        let mut slot = 0;
+        while slot < Self::COUNT {
+            // there are some three hundred
+            let place = Self(slot as u16);
+            if same(place.as_str(), code) {
+                return place;
+            }
+            slot += 1;
         }
-        Self(bytes)
+        panic!("the code is in no table")
     }
 }
 
@@ -81,22 +111,23 @@ impl FromStr for Jurisdiction {
         if text.is_empty() {
             return Err(JurisdictionError::Empty);
         }
-        if text.len() <= LONGEST_CODE {
-            match text.to_ascii_uppercase().as_str() {
-                "UK" => return Ok(Self::known("GB")),
-                code if code == "EEA"
-                    || code == "EU"
-                    || country(code).is_some()
-                    || subdivision(code).is_some() =>
-                {
-                    return Ok(Self::known(code));
-                }
-                _ => {}
-            }
+        if text.len() <= LONGEST_CODE
+            && let Some(place) = find(&text.to_ascii_uppercase())
+        {
+            return Ok(place);
         }
-        Err(JurisdictionError::Unknown {
-            text: text.chars().take(LONGEST_ECHO).collect(),
-            suggestions: suggestion::suggestions(text),
+        let echo = text.chars().take(LONGEST_ECHO).collect();
+        let suggestions = suggestion::suggestions(text);
+        Err(if suggestions.len() > 1 {
+            JurisdictionError::Ambiguous {
+                text: echo,
+                meanings: suggestions,
+            }
+        } else {
+            JurisdictionError::Unknown {
+                text: echo,
+                suggestion: suggestions.first().copied(),
+            }
         })
     }
 }
@@ -123,6 +154,18 @@ pub struct Jurisdictions(Vec<Jurisdiction>);
 impl Jurisdictions {
     /// As many places as are read from text. Our choice.
     pub const MOST: usize = 8;
+
+    /// Where the guest lives, where their address lies, and what their page or their network hints at; `None` for
+    /// what is not known. They weigh the same, since the most protective of them wins.
+    #[must_use]
+    pub fn of(
+        residence: Option<Jurisdiction>,
+        address: Option<Jurisdiction>,
+        hint: Option<Jurisdiction>,
+    ) -> Self {
+        let known: Vec<Jurisdiction> = [residence, address, hint].into_iter().flatten().collect();
+        Self::from(known.as_slice())
+    }
 
     /// The places in words, as in `France (FR)`.
     pub(crate) fn described(&self) -> String {
@@ -188,6 +231,13 @@ impl fmt::Display for Jurisdictions {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum JurisdictionError {
+    /// No code, and it could mean more than one place.
+    Ambiguous {
+        /// What was given, its first 40 characters.
+        text: String,
+        /// What may have been meant, the likeliest first.
+        meanings: Vec<Jurisdiction>,
+    },
     /// Nothing was given.
     Empty,
     /// More places than [`Jurisdictions::MOST`].
@@ -199,14 +249,22 @@ pub enum JurisdictionError {
     Unknown {
         /// What was given, its first 40 characters.
         text: String,
-        /// What may have been meant; several if the text can be read in more than one way.
-        suggestions: Vec<Jurisdiction>,
+        /// What was probably meant.
+        suggestion: Option<Jurisdiction>,
     },
 }
 
 impl fmt::Display for JurisdictionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Ambiguous { text, meanings } => {
+                write!(f, "{text:?} names no jurisdiction, and could be more than one:")?;
+                for (at, place) in meanings.iter().enumerate() {
+                    let or = if at == 0 { "" } else { ", or" };
+                    write!(f, "{or} write {place} for {}", place.described())?;
+                }
+                Ok(())
+            }
             Self::Empty => {
                 f.write_str("the region is empty: leave it out if it is unknown, or give a code such as FR")
             }
@@ -215,20 +273,21 @@ impl fmt::Display for JurisdictionError {
                 "{count} regions are too many: give at most {}",
                 Jurisdictions::MOST
             ),
-            Self::Unknown { text, suggestions } => {
+            Self::Unknown { text, suggestion } => {
                 write!(f, "{text:?} names no jurisdiction: ")?;
-                let Some((first, rest)) = suggestions.split_first() else {
-                    return f.write_str("give an ISO 3166 code such as FR or US-CA, or EU, EEA or UK");
-                };
-                write!(f, "write {first} for {}", first.name())?;
-                rest.iter()
-                    .try_for_each(|other| write!(f, ", or {other} for {}", other.name()))
+                match suggestion {
+                    Some(place) => write!(f, "write {place} for {}", place.described()),
+                    None => f.write_str("give an ISO 3166 code such as FR or US-CA, or EU, EEA or UK"),
+                }
             }
         }
     }
 }
 
 impl std::error::Error for JurisdictionError {}
+
+/// `EU` and `EEA` come before the countries.
+const UNIONS: usize = 2;
 
 /// `US-CA` is among the longest.
 const LONGEST_CODE: usize = 5;
@@ -239,14 +298,36 @@ const LONGEST_ECHO: usize = 40;
 /// How no place at all is written.
 const UNKNOWN: &str = "unknown";
 
-fn country(code: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
-    let at = COUNTRIES.binary_search_by_key(&code, |(code, _, _)| code).ok()?;
-    COUNTRIES.get(at)
+/// The place of a code in upper case.
+fn find(code: &str) -> Option<Jurisdiction> {
+    let slot = match code {
+        "EU" => 0,
+        "EEA" => 1,
+        "UK" => return find("GB"),
+        _ => match COUNTRIES.binary_search_by_key(&code, |(code, _, _)| code) {
+            Ok(at) => UNIONS + at,
+            Err(_) => {
+                let at = SUBDIVISIONS.binary_search_by_key(&code, |(code, _)| code).ok()?;
+                UNIONS + COUNTRIES.len() + at
+            }
+        },
+    };
+    u16::try_from(slot).ok().map(Jurisdiction)
 }
 
-fn subdivision(code: &str) -> Option<&'static (&'static str, &'static str)> {
-    let at = SUBDIVISIONS.binary_search_by_key(&code, |(code, _)| code).ok()?;
-    SUBDIVISIONS.get(at)
+const fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
 }
 
 /// Every single place that can be written, for tests over all of them.
@@ -270,8 +351,11 @@ mod tests {
 
     fn suggested(text: &str) -> Vec<String> {
         match text.parse::<Jurisdiction>() {
-            Err(JurisdictionError::Unknown { suggestions, .. }) => {
-                suggestions.iter().map(Jurisdiction::to_string).collect()
+            Err(JurisdictionError::Unknown { suggestion, .. }) => {
+                suggestion.iter().map(Jurisdiction::to_string).collect()
+            }
+            Err(JurisdictionError::Ambiguous { meanings, .. }) => {
+                meanings.iter().map(Jurisdiction::to_string).collect()
             }
             other => panic!("{text:?} should be unknown, and is {other:?}"),
         }
@@ -338,12 +422,22 @@ mod tests {
             ("United States", "US"),
             ("United Kingdom", "GB"),
             ("the netherlands", "NL"),
+            ("Kalifornien", "US-CA"),
+            ("CA-California", "US-CA"),
+            ("CA (USA)", "US-CA"),
+            ("ca, usa", "US-CA"),
+            ("US-California", "US-CA"),
+            ("Kanada", "CA"),
+            ("Brasilien", "BR"),
+            ("Frankreich", "FR"),
+            ("en-GB", "GB"),
         ] {
             assert_eq!(suggested(text), [meant], "{text:?}");
         }
         assert_eq!(suggested("Georgia"), ["GE", "US-GA"], "both are called so");
         assert_eq!(suggested("US-QC"), ["CA-QC", "US"]);
         assert_eq!(suggested("CA-CA"), ["US-CA", "CA"]);
+        assert_eq!(suggested("EN"), ["GB", "US"], "a language, not a place");
         assert!(suggested("atlantis").is_empty());
         assert!(suggested("840").is_empty());
     }
@@ -353,11 +447,12 @@ mod tests {
         let message = |text: &str| text.parse::<Jurisdiction>().unwrap_err().to_string();
         assert_eq!(
             message("california"),
-            "\"california\" names no jurisdiction: write US-CA for California"
+            "\"california\" names no jurisdiction: write US-CA for California in the United States"
         );
         assert_eq!(
             message("georgia"),
-            "\"georgia\" names no jurisdiction: write GE for Georgia, or US-GA for Georgia"
+            "\"georgia\" names no jurisdiction, and could be more than one: write GE for Georgia, or write US-GA for \
+             Georgia in the United States"
         );
         assert!(
             message("x\ny").starts_with("\"x\\ny\" names"),

@@ -8,14 +8,41 @@ pub(super) fn suggestions(text: &str) -> Vec<Jurisdiction> {
     if text.len() > LONGEST {
         return Vec::new();
     }
-    let wanted: String = letters(text).collect();
-    let mut found = named(&wanted);
-    if found.is_empty() {
-        // `DE-BY`, `US-QC`, `CA-CA`: an unknown part of a known country
-        if let Some((country, part)) = text.split_once(['-', '_', ' ']) {
-            found = parts(&letters(part).collect::<String>());
-            found.extend(countries(&letters(country).collect::<String>()));
+    let found = named(&letters(text).collect::<String>());
+    match text.split_once(['-', '_', ' ', ',', '/', '(']) {
+        Some((first, last)) if found.is_empty() => {
+            pair(&letters(first).collect::<String>(), &letters(last).collect::<String>())
         }
+        _ => found,
+    }
+}
+
+/// What two words may mean together.
+fn pair(first: &str, last: &str) -> Vec<Jurisdiction> {
+    // `CA (USA)`, `US-California`: a state beside its country
+    let is_in = |country: &str, code: &str| named(country).iter().any(|known| known.as_str() == &code[..2]);
+    let is_called = |word: &str, (code, name): &(&str, &str)| {
+        code[3..].eq_ignore_ascii_case(word) || letters(name).eq(word.chars())
+    };
+    let state = SUBDIVISIONS.iter().find(|state| {
+        (is_called(first, state) && is_in(last, state.0)) || (is_called(last, state) && is_in(first, state.0))
+    });
+    if let Some((code, _)) = state {
+        return vec![Jurisdiction::known(code)];
+    }
+    let mut found = Vec::new();
+    // `CA-California`
+    if last.len() > 3 {
+        found = named(last);
+    }
+    // `DE-BY`, `US-QC`, `CA-CA`: an unknown part of a known country
+    if found.is_empty() {
+        found = parts(last);
+        found.extend(countries(first));
+    }
+    // `en-GB`: a language and a country
+    if found.is_empty() {
+        found = named(last);
     }
     found
 }
@@ -73,34 +100,56 @@ fn letters(text: &str) -> impl Iterator<Item = char> {
 const LONGEST: usize = 64;
 
 /// Names in use that the tables do not hold.
-const ALIASES: [(&str, &str); 29] = [
+const ALIASES: [(&str, &str); 51] = [
+    ("alemania", "DE"),
+    ("allemagne", "DE"),
     ("america", "US"),
     ("brasil", "BR"),
+    ("brasilien", "BR"),
     ("britain", "GB"),
+    ("brésil", "BR"),
     ("cali", "US-CA"),
     ("calif", "US-CA"),
+    ("californie", "US-CA"),
+    ("californië", "US-CA"),
+    ("canadá", "CA"),
     ("czechrepublic", "CZ"),
     ("deutschland", "DE"),
     ("eea", "EEA"),
     ("el", "GR"),
+    ("en", "GB"),
+    ("en", "US"),
     ("england", "GB"),
     ("espana", "ES"),
     ("españa", "ES"),
+    ("estadosunidos", "US"),
     ("eu", "EU"),
+    ("europa", "EU"),
     ("europe", "EU"),
     ("europeaneconomicarea", "EEA"),
     ("europeanunion", "EU"),
+    ("frankreich", "FR"),
     ("greatbritain", "GB"),
+    ("grossbritannien", "GB"),
+    ("großbritannien", "GB"),
     ("holland", "NL"),
     ("italia", "IT"),
+    ("kalifornien", "US-CA"),
+    ("kanada", "CA"),
     ("newyorkcity", "US-NY"),
     ("northernireland", "GB"),
     ("québec", "CA-QC"),
+    ("royaumeuni", "GB"),
+    ("schweiz", "CH"),
     ("scotland", "GB"),
+    ("suisse", "CH"),
+    ("svizzera", "CH"),
     ("türkiye", "TR"),
     ("uk", "GB"),
     ("unitedstatesofamerica", "US"),
+    ("usofa", "US"),
     ("wales", "GB"),
     ("washingtondc", "US-DC"),
+    ("étatsunis", "US"),
     ("österreich", "AT"),
 ];
