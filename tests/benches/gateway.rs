@@ -9,7 +9,7 @@ use genesys_api::{Clock, DeploymentId, Host};
 use genesys_auth::Credentials;
 use genesys_http::{Client, Tls};
 use genesys_sim::Pki;
-use guest_payload::{Attributes, Choice, Consent, Evidence, Signals};
+use guest_payload::{Age, Attributes, Choice, Consent, Evidence, Signals};
 use guest_suite::{GuestSessions, NewGuest, RemoteConfig};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -82,12 +82,8 @@ pub(crate) fn guest() -> Outcome<NewGuest> {
         channel: CHANNEL.parse()?,
         guest: None,
         jurisdictions: "EU".parse()?,
-        consent: Consent {
-            marketing: Choice::Granted,
-            personalization: Choice::Granted,
-            analytics: Choice::Granted,
-            evidence: Evidence::at(Clock::system().now().utc),
-        },
+        age: Age::UNKNOWN,
+        consent: Consent::together([Choice::Granted; 3], Evidence::at(Clock::system().now().utc)),
         signals: Signals::default(),
         attributes,
     })

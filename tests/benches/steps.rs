@@ -19,7 +19,7 @@ use audit::{Action, Actor, Draft, Pseudonym, Tree, leaf_hash};
 use genesys_api::{Call as _, ChannelId, Clock, GuestId, Host, Now};
 use guest_payload::guest_sessions::Create;
 use guest_payload::{
-    Attributes, Choice, Consent, Evidence, Jurisdictions, NewSession, Policy, Request, Signals,
+    Age, Attributes, Choice, Consent, Evidence, Jurisdictions, NewSession, Policy, Request, Signals,
 };
 use http::HeaderMap;
 use ring::{digest, hmac};
@@ -242,17 +242,14 @@ fn payload(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     let policy = Policy::find("tutorial-strict")?;
     let mut attributes = Attributes::new();
     attributes.insert("source", "web")?;
-    let consent = Consent {
-        marketing: Choice::Granted,
-        personalization: Choice::Granted,
-        analytics: Choice::Granted,
-        evidence: Evidence::at(now.utc),
-    };
+    let consent = Consent::together([Choice::Granted; 3], Evidence::at(now.utc));
     let build = move || {
         let decision = policy.decide(&Request {
             jurisdictions: &jurisdictions,
+            age: Age::UNKNOWN,
             signals: Signals::default(),
-            consent,
+            consent: &consent,
+            now: now.utc,
         });
         let new = NewSession::new(channel.clone(), guest.clone(), decision, attributes.clone()).ok()?;
         Some(Create(&new).request(&host))

@@ -3,6 +3,7 @@
 
 mod actions;
 mod browser_client;
+mod consent;
 mod contract;
 mod error_codes;
 mod facts;
@@ -40,6 +41,9 @@ const CONTRACT: &str = "spec/guest-sessions/openapi.json";
 const CONTRACT_ERRORS: &str = "spec/guest-sessions/errors.toml";
 const CONTRACT_EVENTS: &str = "spec/guest-sessions/events.schema.json";
 const CONTRACT_FRAMES: &str = "spec/guest-sessions/frames.schema.json";
+
+const PURPOSE_SCOPED: &str = "spec/consent/purpose-scoped.toml";
+const TUTORIAL_STRICT: &str = "spec/consent/tutorial-strict.toml";
 
 const ACTIONS: &str = "spec/web-messaging/actions.toml";
 const CLASSES: &str = "spec/web-messaging/classes.toml";
@@ -113,6 +117,16 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         sources: &[CONTRACT, CONTRACT_ERRORS, CONTRACT_EVENTS, CONTRACT_FRAMES],
         output: "docs/guest-sessions.md",
         generate: guest_sessions_page::generate,
+    },
+    Artifact {
+        sources: &[PURPOSE_SCOPED],
+        output: "crates/guest-payload/src/generated/purpose_scoped.rs",
+        generate: consent::generate,
+    },
+    Artifact {
+        sources: &[TUTORIAL_STRICT],
+        output: "crates/guest-payload/src/generated/tutorial_strict.rs",
+        generate: consent::generate,
     },
 ];
 

@@ -4,7 +4,7 @@
 
 mod body;
 mod call;
-mod consent;
+pub mod consent_record;
 mod object;
 mod problem;
 mod reply;
@@ -16,6 +16,7 @@ use crate::Signals;
 
 pub use body::{BodyError, ChangeBody, CreateBody};
 pub use call::{AuditTrail, ChangeConsent, Create, End, Fetch, MetricsSnapshot};
+pub use consent_record::{ConsentObject, ContradictoryRecord};
 pub use reply::{Session, SessionView};
 
 /// Where guest sessions live on the API host.

@@ -276,7 +276,7 @@ impl fmt::Display for JurisdictionError {
             Self::Unknown { text, suggestion } => {
                 write!(f, "{text:?} names no jurisdiction: ")?;
                 match suggestion {
-                    Some(place) => write!(f, "write {place} for {}", place.described()),
+                    Some(place) => write!(f, "write {place} for {}", place.name()),
                     None => f.write_str("give an ISO 3166 code such as FR or US-CA, or EU, EEA or UK"),
                 }
             }
@@ -447,7 +447,7 @@ mod tests {
         let message = |text: &str| text.parse::<Jurisdiction>().unwrap_err().to_string();
         assert_eq!(
             message("california"),
-            "\"california\" names no jurisdiction: write US-CA for California in the United States"
+            "\"california\" names no jurisdiction: write US-CA for California"
         );
         assert_eq!(
             message("georgia"),

@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod age;
 mod attributes;
 mod consent;
 mod decision;
+mod generated;
 pub mod guest_sessions;
 mod jurisdiction;
+mod obligation;
 mod policy;
 mod purpose;
 mod record;
@@ -12,11 +15,19 @@ mod session;
 mod state;
 pub mod web_messaging;
 
+pub use age::{Age, AgeError};
 pub use attributes::{AttributeError, Attributes, LawfulAttributes, Use};
-pub use consent::{Choice, Consent, ConsentChange, Evidence, Signals};
+pub use consent::{
+    Actor, Choice, Consent, ConsentChange, Evidence, EvidenceError, Given, Gpp, How, Notice, Signals,
+};
 pub use decision::{Allowed, Decision, PurposeState, Reason, Refused, Request};
 pub use jurisdiction::{Jurisdiction, JurisdictionError, Jurisdictions};
-pub use policy::{Basis, Lint, LintKind, OnMissing, Policy, Rule, Source, Switch, UnknownPolicy};
+pub use obligation::{Obligation, Obligations};
+pub use policy::{
+    Ages, Basis, Functional, Lint, LintKind, OnMissing, Policy, Rule, Scope, Source, Switch, UnknownPolicy,
+};
+#[cfg(feature = "policy-files")]
+pub use policy::{Case, Difference, Example, ExampleFailure, Mistake, Outcome, PolicyError, PolicyFile};
 pub use purpose::Purpose;
 pub use record::{ChangeError, Changed, ConsentRecord, PurposeRecord};
 pub use session::NewSession;

@@ -1,28 +1,62 @@
-//! Which purposes a guest's data may serve, as data: policy, area, rule.
+//! Which purposes a guest's data may serve, as data: policy, rule, place.
 //!
-//! A policy is a table. Each area names its places and has one rule for each purpose; a rule says what the purpose
-//! rests on, how it stands while the guest has said nothing, and what a missing agreement does. The engine knows no
-//! place and no law.
+//! A policy is a table of rules, read from a file or built in. Each says for one purpose in some places what the
+//! purpose rests on, how it stands while the guest has said nothing, and what a missing agreement does. The engine
+//! knows no place and no law. Which rule holds where is worked out once, when the policy is read or generated; a
+//! decision looks it up.
 
-mod purpose_scoped;
-mod tutorial_strict;
+#[cfg(feature = "policy-files")]
+mod diff;
+#[cfg(feature = "policy-files")]
+mod example;
+#[cfg(feature = "policy-files")]
+mod file;
+#[cfg(feature = "policy-files")]
+mod index;
+mod lint;
+#[cfg(feature = "policy-files")]
+mod mistake;
+mod rule;
+#[cfg(feature = "policy-files")]
+mod sheet;
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use time::{Date, OffsetDateTime};
 
-use crate::decision::{PurposeState, Reason};
-use crate::{Choice, Jurisdiction, Purpose, Signals};
+use crate::decision::PurposeState;
+use crate::generated::{purpose_scoped, tutorial_strict};
+use crate::{Age, Consent, Jurisdiction, Purpose, Signals};
+
+#[cfg(feature = "policy-files")]
+pub use self::diff::{Case, Difference};
+#[cfg(feature = "policy-files")]
+pub use self::example::{Example, ExampleFailure, Outcome};
+#[cfg(feature = "policy-files")]
+pub use self::file::PolicyFile;
+pub use self::lint::{Lint, LintKind};
+#[cfg(feature = "policy-files")]
+pub use self::mistake::{Mistake, PolicyError};
+pub(crate) use self::rule::Fact;
+pub use self::rule::{Ages, Basis, OnMissing, Rule, Scope, Source, Switch};
 
 /// A set of rules, with a name and a version.
-#[derive(Debug, Eq, PartialEq)]
+///
+/// The same type whether it is built in or read from a file (feature `policy-files`).
+#[derive(Clone, Eq, PartialEq)]
 pub struct Policy {
-    id: &'static str,
-    version: &'static str,
-    reviewed: &'static str,
-    areas: &'static [Area],
-    elsewhere: [Rule; 3],
-    unknown: [Rule; 3],
+    pub(crate) id: Cow<'static, str>,
+    pub(crate) version: Cow<'static, str>,
+    pub(crate) about: Cow<'static, str>,
+    pub(crate) valid_from: Date,
+    pub(crate) valid_until: Option<Date>,
+    pub(crate) reviewed: Date,
+    pub(crate) assumed_age: u8,
+    pub(crate) functional: Functional,
+    pub(crate) rules: Cow<'static, [Rule]>,
+    /// The number of a rule for each purpose of each slot of [`Jurisdiction`], and after them of an unknown place.
+    pub(crate) index: Cow<'static, [u16]>,
 }
 
 impl Policy {
@@ -54,7 +88,7 @@ impl Policy {
         [Self::tutorial_strict(), Self::purpose_scoped()]
     }
 
-    /// The policy of this id.
+    /// The policy of this id that ships.
     ///
     /// # Errors
     /// If none has it.
@@ -70,225 +104,163 @@ impl Policy {
     /// The name, as in `tutorial-strict`.
     #[must_use]
     pub fn id(&self) -> &str {
-        self.id
+        &self.id
     }
 
-    /// The version of its rules. A decision records it.
+    /// The version of its rules, as in `1.0.0`. A decision records it.
     #[must_use]
     pub fn version(&self) -> &str {
-        self.version
+        &self.version
     }
 
-    /// The day its rules were last compared with their sources, as `2026-11-22`.
+    /// What it is for, in a sentence or two.
     #[must_use]
-    pub fn reviewed(&self) -> &str {
+    pub fn about(&self) -> &str {
+        &self.about
+    }
+
+    /// The first day on which it may decide, in UTC.
+    #[must_use]
+    pub fn valid_from(&self) -> Date {
+        self.valid_from
+    }
+
+    /// The last day on which it may decide, in UTC, if it ends.
+    #[must_use]
+    pub fn valid_until(&self) -> Option<Date> {
+        self.valid_until
+    }
+
+    /// The day its rules were last reviewed as a whole.
+    #[must_use]
+    pub fn reviewed(&self) -> Date {
         self.reviewed
     }
 
-    /// Every rule.
-    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.areas
-            .iter()
-            .flat_map(|area| &area.rules)
-            .chain(&self.elsewhere)
-            .chain(&self.unknown)
+    /// How old a guest of unknown age is taken to be, in years.
+    #[must_use]
+    pub fn assumed_age(&self) -> u8 {
+        self.assumed_age
     }
 
-    /// What a lawyer would object to in the rules.
+    /// What serving the guest rests on.
     #[must_use]
-    pub fn lints(&self) -> Vec<Lint> {
-        let mut lints = Vec::new();
-        for rule in self.rules() {
-            if rule.on_missing == OnMissing::DenySession {
-                lints.push(Lint {
-                    kind: LintKind::Bundled,
-                    rule: rule.id,
-                });
-            }
-            if rule.basis == Basis::Consent && rule.default == Switch::On {
-                lints.push(Lint {
-                    kind: LintKind::Preticked,
-                    rule: rule.id,
-                });
-            }
-        }
-        lints
+    pub fn functional(&self) -> &Functional {
+        &self.functional
+    }
+
+    /// Every rule.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rule that holds for a purpose in a place, or where the place is unknown.
+    #[must_use]
+    pub fn rule(&self, place: Option<Jurisdiction>, purpose: Purpose) -> &Rule {
+        let slot = place.map_or(Jurisdiction::COUNT, Jurisdiction::slot);
+        &self.rules[usize::from(self.index[slot * Purpose::ALL.len() + purpose as usize])]
+    }
+
+    /// The number of the rule of each purpose, for each place that there is, and last for an unknown one.
+    ///
+    /// This is what a generator writes beside the rules.
+    #[must_use]
+    pub fn index(&self) -> &[u16] {
+        &self.index
     }
 
     /// How each purpose stands for a guest of these places, and the rules whose demand for an agreement is not met.
     ///
     /// The most protective place wins: one that switches a purpose off is not outvoted, nor is one that demands.
-    pub(crate) fn judge(
-        &'static self,
+    pub(crate) fn judge(&self, places: &[Jurisdiction], facts: &Facts<'_>) -> Judgement<'_> {
+        let today = facts.now.date();
+        let in_force = self.valid_from <= today && self.valid_until.is_none_or(|last| today <= last);
+        let age = facts.age.years().unwrap_or(self.assumed_age);
+        let [marketing, personalization, analytics] = Purpose::ALL.map(|purpose| {
+            let given = facts.consent.given(purpose);
+            let fact = Fact {
+                choice: given.choice,
+                guardian: given.evidence.is_by_guardian(),
+                since: Fact::since(given.evidence.when, facts.now),
+                gpc: facts.signals.gpc,
+                age,
+                in_force,
+            };
+            self.judge_one(places, purpose, &fact)
+        });
+        Judgement {
+            states: [marketing.0, personalization.0, analytics.0],
+            unmet: [marketing.1, personalization.1, analytics.1],
+        }
+    }
+
+    pub(crate) fn judge_one(
+        &self,
         places: &[Jurisdiction],
-        choices: [Choice; 3],
-        signals: Signals,
-    ) -> ([PurposeState; 3], [Option<&'static Rule>; 3]) {
+        purpose: Purpose,
+        fact: &Fact,
+    ) -> (PurposeState<'_>, Option<&Rule>) {
         let (first, rest) = match places.split_first() {
-            Some((first, rest)) => (self.rules_of(*first), rest),
-            None => (&self.unknown, places),
+            Some((first, rest)) => (self.rule(Some(*first), purpose), rest),
+            None => (self.rule(None, purpose), places),
         };
-        let mut states =
-            Purpose::ALL.map(|purpose| first[purpose as usize].apply(choices[purpose as usize], signals));
-        let mut unmet = Purpose::ALL.map(|purpose| first[purpose as usize].unmet(choices[purpose as usize]));
+        let mut state = PurposeState::of(first, fact);
+        let mut unmet = first.is_unmet(fact).then_some(first);
         for place in rest {
-            let rules = self.rules_of(*place);
-            for (at, choice) in choices.into_iter().enumerate() {
-                let state = rules[at].apply(choice, signals);
-                if states[at].on && !state.on {
-                    states[at] = state;
-                }
-                unmet[at] = unmet[at].or(rules[at].unmet(choice));
+            let rule = self.rule(Some(*place), purpose);
+            let other = PurposeState::of(rule, fact);
+            let obligations = state.obligations.and(other.obligations);
+            if state.on && !other.on {
+                state = other;
             }
+            state.obligations = obligations;
+            unmet = unmet.or(rule.is_unmet(fact).then_some(rule));
         }
-        (states, unmet)
-    }
-
-    /// The rules of the narrowest area that holds the place.
-    fn rules_of(&'static self, place: Jurisdiction) -> &'static [Rule; 3] {
-        place
-            .widening()
-            .find_map(|wider| self.areas.iter().find(|area| area.places.contains(&wider)))
-            .map_or(&self.elsewhere, |area| &area.rules)
+        (state, unmet)
     }
 }
 
-/// Places that share their rules.
-#[derive(Debug, Eq, PartialEq)]
-struct Area {
-    places: &'static [Jurisdiction],
-    /// One for each purpose, in the order of [`Purpose::ALL`].
-    rules: [Rule; 3],
+/// Its name and size: the rules would fill pages.
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("id", &self.id)
+            .field("version", &self.version)
+            .field("rules", &self.rules.len())
+            .finish_non_exhaustive()
+    }
 }
 
-/// What holds for one purpose in one area.
-#[derive(Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Rule {
-    /// Its name: policy, area, purpose, as in `tutorial-strict/EU/marketing`.
-    pub id: &'static str,
-    /// What it is about.
-    pub purpose: Purpose,
-    /// What the purpose rests on there.
+/// What is known of a guest when purposes are judged.
+pub(crate) struct Facts<'a> {
+    pub(crate) consent: &'a Consent,
+    pub(crate) signals: Signals,
+    pub(crate) age: Age,
+    pub(crate) now: OffsetDateTime,
+}
+
+/// One state for each purpose, in the order of [`Purpose::ALL`], and the rule whose demand is not met, if one is not.
+pub(crate) struct Judgement<'p> {
+    pub(crate) states: [PurposeState<'p>; 3],
+    pub(crate) unmet: [Option<&'p Rule>; 3],
+}
+
+/// A day of the year, for tables. One that does not exist does not compile.
+pub(crate) const fn day(year: i32, ordinal: u16) -> Date {
+    match Date::from_ordinal_date(year, ordinal) {
+        Ok(date) => date,
+        Err(_) => panic!("the year has no such day"),
+    }
+}
+
+/// What serving the guest rests on. It needs no consent, so there is nothing to decide about it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Functional {
+    /// The legal basis.
     pub basis: Basis,
-    /// How it stands while the guest has said nothing.
-    pub default: Switch,
-    /// What the lack of an agreement does.
-    pub on_missing: OnMissing,
-    /// Whether a GPC signal switches it off.
-    pub gpc: bool,
-    /// Where the rule comes from.
-    pub source: Source,
-}
-
-impl Rule {
-    /// How the purpose stands under this rule.
-    ///
-    /// A refusal and a signal come first, so neither can switch anything on.
-    fn apply(&'static self, choice: Choice, signals: Signals) -> PurposeState {
-        let reason = match choice {
-            Choice::Denied => Reason::Denied,
-            _ if signals.gpc && self.gpc => Reason::OptOutSignal,
-            Choice::Granted => Reason::Granted,
-            Choice::Unknown => match self.default {
-                Switch::Off => Reason::NotGranted,
-                Switch::On => Reason::NotObjected,
-            },
-        };
-        PurposeState {
-            on: reason.is_on(),
-            reason,
-            rule: self,
-        }
-    }
-
-    /// This rule, if it demands an agreement that was not given.
-    fn unmet(&'static self, choice: Choice) -> Option<&'static Self> {
-        (self.on_missing == OnMissing::DenySession && choice != Choice::Granted).then_some(self)
-    }
-}
-
-/// What a purpose rests on.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Basis {
-    /// The guest has to agree first.
-    Consent,
-    /// The guest may object.
-    OptOut,
-}
-
-/// What the lack of an agreement does.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum OnMissing {
-    /// No session is created.
-    DenySession,
-    /// The purpose stands as its default says, and off if the guest said no. The session is created.
-    DisablePurpose,
-}
-
-/// Whether a purpose is pursued.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Switch {
-    /// It is not.
-    Off,
-    /// It is.
-    On,
-}
-
-/// Where a rule comes from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Source {
-    /// The law, or whoever else set the rule.
-    pub law: &'static str,
-    /// The place in it.
-    pub article: &'static str,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.law, self.article)
-    }
-}
-
-/// An objection to a rule.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Lint {
-    /// What is wrong with it.
-    pub kind: LintKind,
-    /// Id of the rule.
-    pub rule: &'static str,
-}
-
-impl fmt::Display for Lint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, why) = match self.kind {
-            LintKind::Bundled => (
-                "bundled",
-                "a session is refused for want of a consent that serving the guest does not need (GDPR, Art. 7(4))",
-            ),
-            LintKind::Preticked => (
-                "preticked",
-                "a purpose that needs consent is on before it is given (CJEU C-673/17, Planet49)",
-            ),
-        };
-        write!(f, "{}: {name}: {why}", self.rule)
-    }
-}
-
-/// What is wrong with a rule.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum LintKind {
-    /// The session depends on a consent that it does not need.
-    Bundled,
-    /// A purpose that needs consent is on by default.
-    Preticked,
+    /// Where that comes from.
+    pub sources: Cow<'static, [Source]>,
 }
 
 /// No policy bears the id.
@@ -304,7 +276,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::jurisdiction::every_code;
 
     #[test]
     fn a_policy_is_found_by_its_id() {
@@ -318,83 +289,62 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_has_a_name_of_its_own_and_a_source() {
+    fn every_rule_has_a_name_of_its_own() {
         for policy in Policy::all() {
             let mut names = BTreeSet::new();
             for rule in policy.rules() {
                 let parts: Vec<&str> = rule.id.split('/').collect();
                 assert_eq!(parts.len(), 3, "{}", rule.id);
                 assert_eq!((parts[0], parts[2]), (policy.id(), rule.purpose.as_str()));
-                assert!(names.insert(rule.id), "{} stands twice", rule.id);
-                assert!(
-                    !rule.source.law.is_empty() && !rule.source.article.is_empty(),
-                    "{}",
-                    rule.id
-                );
+                assert!(names.insert(&rule.id), "{} stands twice", rule.id);
             }
         }
     }
 
     #[test]
-    fn rules_stand_in_the_order_of_the_purposes() {
-        for policy in Policy::all() {
-            let tables = policy.areas.iter().map(|area| &area.rules);
-            for rules in tables.chain([&policy.elsewhere, &policy.unknown]) {
-                assert_eq!(rules.each_ref().map(|rule| rule.purpose), Purpose::ALL);
-            }
+    fn the_narrowest_rule_holds() {
+        let rule = |code: &str, purpose| &*Policy::purpose_scoped().rule(code.parse().ok(), purpose).id;
+        for (code, expected) in [
+            ("US-CA", "purpose-scoped/US-CA/marketing"),
+            ("US-TX", "purpose-scoped/US/marketing"),
+            ("CA-QC", "purpose-scoped/CA-QC/marketing"),
+            ("CA-ON", "purpose-scoped/CA/marketing"),
+            ("FR", "purpose-scoped/EU-15/marketing"),
+            ("DE", "purpose-scoped/EU/marketing"),
+            ("NO", "purpose-scoped/EEA-13/marketing"),
+            ("TV", "purpose-scoped/elsewhere/marketing"),
+            ("nowhere", "purpose-scoped/unknown/marketing"),
+        ] {
+            assert_eq!(rule(code, Purpose::Marketing), expected);
         }
-    }
-
-    #[test]
-    fn every_place_of_a_table_exists_and_stands_once() {
-        for policy in Policy::all() {
-            let mut places = BTreeSet::new();
-            for place in policy.areas.iter().flat_map(|area| area.places) {
-                assert_eq!(place.as_str().parse(), Ok(*place));
-                assert!(places.insert(*place), "{place} stands twice in {}", policy.id());
-            }
-        }
-    }
-
-    #[test]
-    fn the_narrowest_area_rules() {
-        let rule = |code: &str| Policy::purpose_scoped().rules_of(code.parse().unwrap())[0].id;
-        assert_eq!(rule("US-CA"), "purpose-scoped/US-CA/marketing");
-        assert_eq!(rule("US-TX"), "purpose-scoped/US/marketing");
-        assert_eq!(rule("CA-QC"), "purpose-scoped/CA-QC/marketing");
-        assert_eq!(rule("CA-ON"), "purpose-scoped/CA/marketing");
-        assert_eq!(rule("FR"), "purpose-scoped/EU/marketing");
-        assert_eq!(rule("NO"), "purpose-scoped/EU/marketing");
-        assert_eq!(rule("TV"), "purpose-scoped/elsewhere/marketing");
-    }
-
-    #[test]
-    fn what_a_lawyer_would_object_to_is_said() {
-        assert_eq!(Policy::purpose_scoped().lints(), []);
-        let lints = Policy::tutorial_strict().lints();
-        let has = |kind, rule| lints.contains(&Lint { kind, rule });
-        assert!(has(LintKind::Preticked, "tutorial-strict/EU/analytics"));
-        assert!(has(LintKind::Bundled, "tutorial-strict/BR/marketing"));
-        assert!(
-            lints
-                .iter()
-                .all(|lint| lint.to_string().starts_with("tutorial-strict/"))
+        // a rule about one purpose leaves the others to the wider place
+        assert_eq!(
+            rule("US-TX", Purpose::Personalization),
+            "purpose-scoped/US-TX/personalization"
         );
+        assert_eq!(rule("CA-BC", Purpose::Analytics), "purpose-scoped/CA/analytics");
     }
 
     #[test]
-    fn no_place_is_stricter_than_an_unknown_one() {
-        let choices = [Choice::Denied, Choice::Granted, Choice::Unknown];
+    fn the_index_is_what_a_search_of_the_rules_finds() {
         for policy in Policy::all() {
-            for code in every_code() {
-                let place = [code.parse().unwrap()];
-                for choice in choices {
-                    let (unknown, demanded) = policy.judge(&[], [choice; 3], Signals::default());
-                    let (known, unmet) = policy.judge(&place, [choice; 3], Signals::default());
-                    for at in 0..3 {
-                        assert!(known[at].on || !unknown[at].on, "{code} {choice}");
-                        assert!(demanded[at].is_some() || unmet[at].is_none(), "{code} {choice}");
-                    }
+            for place in Jurisdiction::all() {
+                for purpose in Purpose::ALL {
+                    let holds_in = |wider| {
+                        policy.rules().iter().find(|rule| {
+                            rule.purpose == purpose
+                                && matches!(&rule.scope, Scope::Places(places) if places.contains(&wider))
+                        })
+                    };
+                    let is_elsewhere =
+                        |rule: &&Rule| rule.purpose == purpose && rule.scope == Scope::Elsewhere;
+                    let found = place.widening().find_map(holds_in);
+                    let found = found.or_else(|| policy.rules().iter().find(is_elsewhere));
+                    assert_eq!(
+                        found,
+                        Some(policy.rule(Some(place), purpose)),
+                        "{place} {purpose}"
+                    );
                 }
             }
         }

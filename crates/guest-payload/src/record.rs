@@ -2,14 +2,15 @@
 
 use time::OffsetDateTime;
 
+use crate::policy::{Facts, Judgement};
 use crate::{
-    Allowed, Attributes, Choice, ConsentChange, Jurisdictions, LawfulAttributes, Policy, Purpose, Reason,
-    Signals,
+    Age, Allowed, Attributes, Choice, Consent, ConsentChange, Evidence, Jurisdictions, LawfulAttributes,
+    Policy, Purpose, Reason, Signals,
 };
 
 /// What was decided, in a form that can be stored, sent, and decided anew when the guest changes their mind.
 ///
-/// It serializes as the `consent` object of the `guest-sessions` contract, and reads that back without loss.
+/// How it is written is a matter of the contract: [`guest_sessions::consent_record`](crate::guest_sessions::consent_record).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConsentRecord {
     pub(crate) purposes: [PurposeRecord; 3],
@@ -18,28 +19,29 @@ pub struct ConsentRecord {
     pub(crate) jurisdictions: Jurisdictions,
     pub(crate) recorded_at: OffsetDateTime,
     pub(crate) gpc: bool,
+    pub(crate) age: Age,
 }
 
 impl ConsentRecord {
-    pub(crate) fn of(allowed: &Allowed) -> Self {
-        let when = allowed.consent().evidence.when;
+    pub(crate) fn of(allowed: &Allowed<'_>) -> Self {
         Self {
             purposes: Purpose::ALL.map(|purpose| {
-                let choice = allowed.consent().choice(purpose);
+                let given = allowed.consent().given(purpose);
                 let state = allowed.state(purpose);
                 PurposeRecord {
-                    choice,
+                    choice: given.choice,
                     on: state.on,
                     reason: state.reason,
-                    rule: state.rule.id.to_owned(),
-                    chosen_at: (choice != Choice::Unknown).then_some(when),
+                    rule: state.rule.id.clone().into_owned(),
+                    evidence: (given.choice != Choice::Unknown).then(|| given.evidence.clone()),
                 }
             }),
             policy: allowed.policy().id().to_owned(),
             policy_version: allowed.policy().version().to_owned(),
             jurisdictions: allowed.jurisdictions().clone(),
-            recorded_at: when,
+            recorded_at: allowed.consent().latest(),
             gpc: allowed.signals().gpc,
+            age: allowed.age(),
         }
     }
 
@@ -79,6 +81,12 @@ impl ConsentRecord {
         self.gpc
     }
 
+    /// How old the guest may be, as it was known when the session was created.
+    #[must_use]
+    pub fn age(&self) -> Age {
+        self.age
+    }
+
     /// The attributes that may be used under this record: functional ones, and those of purposes that are on.
     #[must_use]
     pub fn filter(&self, attributes: Attributes) -> LawfulAttributes {
@@ -100,7 +108,8 @@ impl ConsentRecord {
         &self,
         change: &ConsentChange,
         signals: Signals,
-        policy: &'static Policy,
+        policy: &Policy,
+        now: OffsetDateTime,
     ) -> Result<(Self, Vec<Changed>), ChangeError> {
         let when = change.evidence().when;
         let withdraws = Purpose::ALL
@@ -112,7 +121,7 @@ impl ConsentRecord {
             let Some(choice) = change.choice(purpose) else {
                 continue;
             };
-            let recorded = record.chosen_at.filter(|recorded| when < *recorded);
+            let recorded = record.chosen_at().filter(|recorded| when < *recorded);
             match (choice, recorded) {
                 (Choice::Granted, Some(_)) if withdraws => continue,
                 (Choice::Granted, Some(recorded)) => {
@@ -126,17 +135,24 @@ impl ConsentRecord {
             }
             record.choice = choice;
             // an early withdrawal takes the time of what it withdraws: otherwise a grant between the two could undo it
-            record.chosen_at = Some(recorded.unwrap_or(when));
+            let mut evidence = change.evidence().clone();
+            evidence.when = recorded.unwrap_or(when);
+            record.evidence = Some(evidence);
             after.recorded_at = after.recorded_at.max(when);
         }
-        let choices = after.purposes.each_ref().map(|record| record.choice);
-        let (states, _) = policy.judge(&self.jurisdictions, choices, Signals { gpc: after.gpc });
+        let facts = Facts {
+            consent: &after.consent(),
+            signals: Signals { gpc: after.gpc },
+            age: after.age,
+            now,
+        };
+        let Judgement { states, .. } = policy.judge(&self.jurisdictions, &facts);
         policy.id().clone_into(&mut after.policy);
         policy.version().clone_into(&mut after.policy_version);
         for (record, state) in after.purposes.iter_mut().zip(states) {
             record.on = state.on;
             record.reason = state.reason;
-            state.rule.id.clone_into(&mut record.rule);
+            record.rule = state.rule.id.clone().into_owned();
         }
         let changed = Purpose::ALL
             .into_iter()
@@ -148,6 +164,18 @@ impl ConsentRecord {
             })
             .collect();
         Ok((after, changed))
+    }
+
+    /// The choices as they stand. What was not chosen has the time at which anything last was.
+    fn consent(&self) -> Consent {
+        let asked = Evidence::at(self.recorded_at);
+        Purpose::ALL.into_iter().zip(&self.purposes).fold(
+            Consent::together([Choice::Unknown; 3], asked.clone()),
+            |consent, (purpose, record)| {
+                let evidence = record.evidence.clone().unwrap_or_else(|| asked.clone());
+                consent.with(purpose, record.choice, evidence)
+            },
+        )
     }
 }
 
@@ -163,11 +191,17 @@ pub struct PurposeRecord {
     pub reason: Reason,
     /// Id of the rule that says so.
     pub rule: String,
-    /// When the guest chose, from the evidence, in UTC; nothing while they have not.
-    pub chosen_at: Option<OffsetDateTime>,
+    /// When the guest chose, and how that can be shown; nothing while they have not.
+    pub evidence: Option<Evidence>,
 }
 
 impl PurposeRecord {
+    /// When the guest chose, from the evidence, in UTC; nothing while they have not.
+    #[must_use]
+    pub fn chosen_at(&self) -> Option<OffsetDateTime> {
+        self.evidence.as_ref().map(|evidence| evidence.when)
+    }
+
     /// Whether more differs than the time at which the same was said again.
     fn differs(&self, other: &Self) -> bool {
         (self.choice, self.on, self.reason) != (other.choice, other.on, other.reason)
@@ -211,24 +245,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Consent, Evidence, Request};
+    use crate::Request;
 
     fn at(minute: i64) -> Evidence {
-        Evidence::at(OffsetDateTime::UNIX_EPOCH + time::Duration::minutes(minute))
+        Evidence::at(
+            genesys_api::parse_rfc3339("2026-11-22T12:00:00Z").unwrap() + time::Duration::minutes(minute),
+        )
     }
 
     fn record(policy: &'static Policy, code: &str, choices: [Choice; 3]) -> ConsentRecord {
-        let [marketing, personalization, analytics] = choices;
         policy
             .decide(&Request {
                 jurisdictions: &[code.parse().unwrap()],
+                age: Age::UNKNOWN,
                 signals: Signals::default(),
-                consent: Consent {
-                    marketing,
-                    personalization,
-                    analytics,
-                    evidence: at(10),
-                },
+                consent: &Consent::together(choices, at(10)),
+                now: at(10).when,
             })
             .into_result()
             .unwrap()
@@ -244,11 +276,11 @@ mod tests {
         );
         assert_eq!(record.recorded_at(), at(10).when);
         assert_eq!(
-            record.purpose(Purpose::Personalization).chosen_at,
+            record.purpose(Purpose::Personalization).chosen_at(),
             Some(at(10).when)
         );
         assert_eq!(
-            record.purpose(Purpose::Analytics).chosen_at,
+            record.purpose(Purpose::Analytics).chosen_at(),
             None,
             "nothing was chosen"
         );
@@ -259,7 +291,12 @@ mod tests {
         let before = record(Policy::tutorial_strict(), "EU", [Choice::Granted; 3]);
         let change = ConsentChange::new(at(20)).withdrawing(Purpose::Marketing);
         let (after, changed) = before
-            .change(&change, Signals::default(), Policy::tutorial_strict())
+            .change(
+                &change,
+                Signals::default(),
+                Policy::tutorial_strict(),
+                at(30).when,
+            )
             .unwrap();
         assert!(!after.purpose(Purpose::Marketing).on);
         assert!(after.purpose(Purpose::Personalization).on && after.purpose(Purpose::Analytics).on);
@@ -290,7 +327,7 @@ mod tests {
         let before = record(policy, "DE", [Choice::Denied, Choice::Granted, Choice::Denied]);
         let grant = ConsentChange::new(at(9)).granting(Purpose::Marketing);
         assert_eq!(
-            before.change(&grant, Signals::default(), policy),
+            before.change(&grant, Signals::default(), policy, at(30).when),
             Err(ChangeError::Outdated {
                 purpose: Purpose::Marketing,
                 given: at(9).when,
@@ -302,14 +339,17 @@ mod tests {
                 &grant.withdrawing(Purpose::Personalization),
                 Signals::default(),
                 policy,
+                at(30).when,
             )
             .unwrap();
         assert_eq!(changed.len(), 1, "the grant is passed over");
         let withdrawn = after.purpose(Purpose::Personalization);
-        assert_eq!((withdrawn.on, withdrawn.chosen_at), (false, Some(at(10).when)));
+        assert_eq!((withdrawn.on, withdrawn.chosen_at()), (false, Some(at(10).when)));
 
         let again = ConsentChange::new(at(11)).granting(Purpose::Marketing);
-        let (after, _) = after.change(&again, Signals::default(), policy).unwrap();
+        let (after, _) = after
+            .change(&again, Signals::default(), policy, at(30).when)
+            .unwrap();
         assert!(after.purpose(Purpose::Marketing).on);
     }
 
@@ -318,10 +358,12 @@ mod tests {
         let policy = Policy::purpose_scoped();
         let before = record(policy, "DE", [Choice::Granted; 3]);
         let change = ConsentChange::new(at(30)).granting(Purpose::Analytics);
-        let (after, changed) = before.change(&change, Signals::default(), policy).unwrap();
+        let (after, changed) = before
+            .change(&change, Signals::default(), policy, at(30).when)
+            .unwrap();
         assert_eq!(changed, []);
-        assert_eq!(after.purpose(Purpose::Analytics).chosen_at, Some(at(30).when));
-        assert_eq!(after.purpose(Purpose::Marketing).chosen_at, Some(at(10).when));
+        assert_eq!(after.purpose(Purpose::Analytics).chosen_at(), Some(at(30).when));
+        assert_eq!(after.purpose(Purpose::Marketing).chosen_at(), Some(at(10).when));
     }
 
     #[test]
@@ -329,10 +371,14 @@ mod tests {
         let policy = Policy::purpose_scoped();
         let before = record(policy, "US", [Choice::Unknown; 3]);
         let nothing = ConsentChange::new(at(20));
-        let (after, changed) = before.change(&nothing, Signals { gpc: true }, policy).unwrap();
+        let (after, changed) = before
+            .change(&nothing, Signals { gpc: true }, policy, at(30).when)
+            .unwrap();
         assert_eq!(changed.len(), 2);
         let grant = ConsentChange::new(at(21)).granting(Purpose::Marketing);
-        let (after, _) = after.change(&grant, Signals::default(), policy).unwrap();
+        let (after, _) = after
+            .change(&grant, Signals::default(), policy, at(30).when)
+            .unwrap();
         assert!(after.gpc() && !after.purpose(Purpose::Marketing).on);
     }
 
@@ -352,6 +398,7 @@ mod tests {
                 &ConsentChange::new(at(20)),
                 Signals::default(),
                 Policy::purpose_scoped(),
+                at(30).when,
             )
             .unwrap();
         assert_eq!(after.policy(), "purpose-scoped");
@@ -368,7 +415,7 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "marketing was granted at 1970-01-01T00:09:00.000Z, before the choice of 1970-01-01T00:10:00.000Z that is \
+            "marketing was granted at 2026-11-22T12:09:00.000Z, before the choice of 2026-11-22T12:10:00.000Z that is \
              recorded: ask the guest again"
         );
     }
@@ -389,7 +436,7 @@ mod tests {
                 change = change.granting(Purpose::ALL[granted]);
             }
             change = change.withdrawing(Purpose::ALL[withdrawn]);
-            let (after, _) = before.change(&change, Signals { gpc }, Policy::tutorial_strict()).unwrap();
+            let (after, _) = before.change(&change, Signals { gpc }, Policy::tutorial_strict(), at(30).when).unwrap();
             prop_assert!(!after.purposes[withdrawn].on);
             prop_assert!(after.recorded_at() >= before.recorded_at());
         }

@@ -19,12 +19,12 @@ impl NewSession {
     ///
     /// # Errors
     /// The refusal, if that is what was decided.
-    pub fn new(
+    pub fn new<'p>(
         channel: ChannelId,
         guest: GuestId,
-        decision: Decision,
+        decision: Decision<'p>,
         attributes: Attributes,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, Refused<'p>> {
         let allowed = decision.into_result()?;
         Ok(Self {
             channel,
@@ -61,10 +61,8 @@ impl NewSession {
 
 #[cfg(test)]
 mod tests {
-    use time::OffsetDateTime;
-
     use super::*;
-    use crate::{Choice, Consent, Evidence, Policy, Purpose, Request, Signals};
+    use crate::{Age, Choice, Consent, Evidence, Policy, Purpose, Request, Signals};
 
     fn attributes() -> Attributes {
         let mut attributes = Attributes::new();
@@ -79,16 +77,14 @@ mod tests {
         attributes
     }
 
-    fn decide(policy: &'static Policy, marketing: Choice) -> Decision {
+    fn decide(policy: &'static Policy, marketing: Choice) -> Decision<'static> {
+        let now = genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
         policy.decide(&Request {
             jurisdictions: &["DE".parse().unwrap()],
+            age: Age::UNKNOWN,
             signals: Signals::default(),
-            consent: Consent {
-                marketing,
-                personalization: Choice::Denied,
-                analytics: Choice::Granted,
-                evidence: Evidence::at(OffsetDateTime::UNIX_EPOCH),
-            },
+            consent: &Consent::together([marketing, Choice::Denied, Choice::Granted], Evidence::at(now)),
+            now,
         })
     }
 

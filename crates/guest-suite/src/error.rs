@@ -101,8 +101,8 @@ impl StdError for Error {
     }
 }
 
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
+impl From<Refused<'static>> for Error {
+    fn from(refused: Refused<'static>) -> Self {
         Self::new(ErrorKind::ConsentRequired, refused)
     }
 }

@@ -2,7 +2,7 @@
 
 use genesys_api::{ChannelId, GuestId, SessionId};
 use guest_payload::SessionState;
-use guest_payload::{Attributes, Consent, ConsentRecord, Jurisdictions, Signals};
+use guest_payload::{Age, Attributes, Consent, ConsentRecord, Jurisdictions, Signals};
 use time::OffsetDateTime;
 
 /// A guest who may get a session, if the policy allows it.
@@ -14,6 +14,8 @@ pub struct NewGuest {
     pub guest: Option<GuestId>,
     /// Where the guest is, as far as anyone knows. The most protective place wins, and none at all is the strictest.
     pub jurisdictions: Jurisdictions,
+    /// How old the guest may be.
+    pub age: Age,
     /// What the guest chose, with the evidence.
     pub consent: Consent,
     /// What the guest's browser signals.
@@ -30,6 +32,7 @@ impl NewGuest {
             channel,
             guest: None,
             jurisdictions,
+            age: Age::UNKNOWN,
             consent,
             signals: Signals::default(),
             attributes: Attributes::new(),

@@ -116,8 +116,10 @@ impl Remote {
     pub(crate) async fn create(&self, guest: NewGuest) -> Result<(Session, Now), Error> {
         let decision = Policy::purpose_scoped().decide(&Request {
             jurisdictions: &guest.jurisdictions,
+            age: guest.age,
             signals: guest.signals,
-            consent: guest.consent,
+            consent: &guest.consent,
+            now: self.clock().now().utc,
         });
         let id = guest.guest.unwrap_or_else(|| entropy::uuid().into());
         let new = NewSession::new(guest.channel, id, decision, guest.attributes)?;

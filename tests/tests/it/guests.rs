@@ -14,13 +14,8 @@ pub(crate) fn newcomer(clock: &Clock) -> NewGuest {
 }
 
 /// An EU guest who chose so about marketing, personalization and analytics.
-pub(crate) fn consenting(clock: &Clock, [marketing, personalization, analytics]: [Choice; 3]) -> NewGuest {
-    let consent = Consent {
-        marketing,
-        personalization,
-        analytics,
-        evidence: Evidence::at(clock.now().utc),
-    };
+pub(crate) fn consenting(clock: &Clock, choices: [Choice; 3]) -> NewGuest {
+    let consent = Consent::together(choices, Evidence::at(clock.now().utc));
     let mut attributes = Attributes::new();
     for (key, value) in [
         ("source", "web"),

@@ -37,6 +37,11 @@ impl Sources {
         text.ok_or_else(|| format!("{path} is no source of this artifact").into())
     }
 
+    /// Each of them with its path.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(path, text)| (*path, text.as_str()))
+    }
+
     #[cfg(test)]
     pub(crate) fn of<'t>(texts: impl IntoIterator<Item = (&'static str, &'t str)>) -> Self {
         Self(

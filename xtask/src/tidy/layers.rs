@@ -57,7 +57,8 @@ const TABLE: &[Row] = &[
     ]),
     row("genesys-sim", Layer::Simulator, &["genesys-api", "genesys-http"]),
     row("journeys", Layer::Tooling, &["genesys-api", "genesys-sim", "ws-transport"]),
-    row("xtask", Layer::Tooling, &[]),
+    // its generators read what ships with the parsers that ship
+    row("xtask", Layer::Tooling, &["guest-payload"]),
 ];
 
 /// What tests from L2 upward may run against: an accept loop, or the simulator.

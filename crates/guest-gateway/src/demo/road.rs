@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use genesys_api::{ChannelId, Clock};
 use genesys_auth::Credentials;
-use guest_payload::{Attributes, Choice, Consent, ConsentChange, Evidence, Purpose, Signals};
+use guest_payload::{Age, Attributes, Choice, Consent, ConsentChange, Evidence, Purpose, Signals};
 use guest_suite::{ErrorKind, GuestSession, GuestSessions, NewGuest, RemoteConfig};
 use webhook::{EventName, Subscription};
 use ws_transport::{AdmittedOrigin, Event, OriginPolicy};
@@ -302,10 +302,7 @@ async fn metrics(suite: &GuestSessions) -> Verified<()> {
     ))
 }
 
-fn guest(
-    clock: &Clock,
-    [marketing, personalization, analytics]: [Choice; 3],
-) -> Result<NewGuest, Unverified> {
+fn guest(clock: &Clock, choices: [Choice; 3]) -> Result<NewGuest, Unverified> {
     let now = clock.now().utc;
     let mut attributes = Attributes::new();
     attributes.insert("source", "web")?;
@@ -315,12 +312,8 @@ fn guest(
         channel: CHANNEL.parse::<ChannelId>()?,
         guest: None,
         jurisdictions: "EU".parse()?,
-        consent: Consent {
-            marketing,
-            personalization,
-            analytics,
-            evidence,
-        },
+        age: Age::UNKNOWN,
+        consent: Consent::together(choices, evidence),
         signals: Signals::default(),
         attributes,
     })

@@ -23,6 +23,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
         channel: body.channel,
         guest: body.guest,
         jurisdictions: body.jurisdictions,
+        age: body.age,
         consent,
         signals,
         attributes: body.attributes,

@@ -1,13 +1,14 @@
 //! The bodies that a client sends, as the gateway reads them.
 
 use genesys_api::{ChannelId, GuestId, IdError, parse_rfc3339};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use super::object::{Object, join, text, wrong_type};
 use crate::{
-    AttributeError, Attributes, Choice, Consent, ConsentChange, Evidence, JurisdictionError, Jurisdictions,
-    Purpose,
+    Actor, Age, AgeError, AttributeError, Attributes, Choice, Consent, ConsentChange, Evidence,
+    EvidenceError, Gpp, How, JurisdictionError, Jurisdictions, Notice, Purpose,
 };
 
 /// How far a client's clock may run ahead of ours when it says when a guest chose. Our choice.
@@ -25,8 +26,10 @@ pub struct CreateBody {
     pub jurisdictions: Jurisdictions,
     /// What is known of the guest, `region` included as it was sent, each with the use that its key implies.
     pub attributes: Attributes,
+    /// How old the guest may be, from `consent.age`.
+    pub age: Age,
     choices: [Choice; 3],
-    chosen_at: Option<OffsetDateTime>,
+    evidence: Shown,
 }
 
 impl CreateBody {
@@ -34,7 +37,7 @@ impl CreateBody {
     /// is `null` or missing is [`Choice::Unknown`].
     ///
     /// # Errors
-    /// If it is not the contract's. The error names the field, and repeats no value but a wrong region.
+    /// If it is not the contract's. The error names the field, and repeats no value but a wrong region or age.
     pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
         let mut body = Object::body(bytes)?;
         let channel = id(CHANNEL, body.require(CHANNEL)?)?;
@@ -51,15 +54,24 @@ impl CreateBody {
                 };
             }
         }
-        let chosen_at = time(CONSENT_TIME, consent.take(CONSENT_TIME))?;
-        consent.finish(IN_CONSENT_KNOWN)?;
+        let age = match consent.take(AGE) {
+            Some(raw) => text(AGE, raw)?
+                .parse()
+                .map_err(|error| BodyError::Age { field: AGE, error })?,
+            None => Age::UNKNOWN,
+        };
+        let evidence = Shown::read(&mut consent, &IN_CREATION)?;
+        consent.finish(
+            "marketing, personalization, analytics, consentTimestamp, age, how, actor, notice, gpp",
+        )?;
         Ok(Self {
             channel,
             guest,
             jurisdictions,
             attributes,
+            age,
             choices,
-            chosen_at,
+            evidence,
         })
     }
 
@@ -69,13 +81,8 @@ impl CreateBody {
     /// # Errors
     /// If the guest would have chosen more than five minutes from now.
     pub fn consent(&self, received: OffsetDateTime) -> Result<Consent, BodyError> {
-        let [marketing, personalization, analytics] = self.choices;
-        Ok(Consent {
-            marketing,
-            personalization,
-            analytics,
-            evidence: evidence(CONSENT_TIME, self.chosen_at, received)?,
-        })
+        let evidence = self.evidence.at(CONSENT_TIME, received)?;
+        Ok(Consent::together(self.choices, evidence))
     }
 }
 
@@ -83,7 +90,7 @@ impl CreateBody {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ChangeBody {
     choices: [Option<Choice>; 3],
-    chosen_at: Option<OffsetDateTime>,
+    evidence: Shown,
 }
 
 impl ChangeBody {
@@ -99,12 +106,12 @@ impl ChangeBody {
                 *choice = Some(yes_or_no(purpose.as_str(), raw, "true or false")?);
             }
         }
-        let chosen_at = time(CHANGE_TIME, body.take(CHANGE_TIME))?;
-        body.finish(IN_CONSENT_KNOWN)?;
+        let evidence = Shown::read(&mut body, &IN_CHANGE)?;
+        body.finish("marketing, personalization, analytics, consentTimestamp, how, actor, notice, gpp")?;
         if choices == [None; 3] {
             return Err(BodyError::Nothing);
         }
-        Ok(Self { choices, chosen_at })
+        Ok(Self { choices, evidence })
     }
 
     /// What the guest changes, dated by `consentTimestamp`, or where that is missing by the time the body was
@@ -113,7 +120,7 @@ impl ChangeBody {
     /// # Errors
     /// If the guest would have chosen more than five minutes from now.
     pub fn change(&self, received: OffsetDateTime) -> Result<ConsentChange, BodyError> {
-        let mut change = ConsentChange::new(evidence(CHANGE_TIME, self.chosen_at, received)?);
+        let mut change = ConsentChange::new(self.evidence.at(CHANGE_TIME, received)?);
         for (purpose, choice) in Purpose::ALL.into_iter().zip(self.choices) {
             change = match choice {
                 Some(Choice::Granted) => change.granting(purpose),
@@ -128,10 +135,18 @@ impl ChangeBody {
 /// A body is not the contract's.
 ///
 /// Its message is fit to be shown: it names the field, and repeats of what was sent only names of fields, cut short,
-/// and a wrong region.
+/// and a wrong region or age.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
+    /// The age is none.
+    #[error("{field}: {error}")]
+    Age {
+        /// Which field.
+        field: &'static str,
+        /// Why.
+        error: AgeError,
+    },
     /// An attribute cannot be taken.
     #[error("guestAttributes: {error}")]
     Attribute {
@@ -143,6 +158,14 @@ pub enum BodyError {
     Duplicate {
         /// Which, with its path.
         field: String,
+    },
+    /// A piece of evidence is none.
+    #[error("{field}: {error}")]
+    Evidence {
+        /// Which field.
+        field: &'static str,
+        /// Why.
+        error: EvidenceError,
     },
     /// The guest would have chosen in the future.
     #[error("{field} lies {seconds} s in the future: check the clock of the machine that sent it")]
@@ -220,7 +243,7 @@ const IN_CONSENT: [&str; 3] = [
     "consent.personalization",
     "consent.analytics",
 ];
-const IN_CONSENT_KNOWN: &str = "marketing, personalization, analytics, consentTimestamp";
+const AGE: &str = "consent.age";
 const CONSENT_TIME: &str = "consent.consentTimestamp";
 const CHANGE_TIME: &str = "consentTimestamp";
 
@@ -261,20 +284,100 @@ fn time(field: &'static str, raw: Option<&RawValue>) -> Result<Option<OffsetDate
         .ok_or(BodyError::Time { field })
 }
 
-fn evidence(
-    field: &'static str,
+/// Evidence as it was sent, before the time at which it came is known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Shown {
     chosen_at: Option<OffsetDateTime>,
-    received: OffsetDateTime,
-) -> Result<Evidence, BodyError> {
-    let when = chosen_at.unwrap_or(received);
-    let ahead = when - received;
-    if ahead > SKEW {
-        return Err(BodyError::Future {
-            field,
-            seconds: ahead.whole_seconds(),
-        });
+    how: How,
+    actor: Actor,
+    notice: Option<Notice>,
+    gpp: Option<Gpp>,
+}
+
+/// Where evidence stands in a body.
+struct Paths {
+    when: &'static str,
+    how: &'static str,
+    actor: &'static str,
+    notice: &'static str,
+    version: &'static str,
+    language: &'static str,
+    gpp: &'static str,
+}
+
+const IN_CREATION: Paths = Paths {
+    when: CONSENT_TIME,
+    how: "consent.how",
+    actor: "consent.actor",
+    notice: "consent.notice",
+    version: "consent.notice.version",
+    language: "consent.notice.language",
+    gpp: "consent.gpp",
+};
+const IN_CHANGE: Paths = Paths {
+    when: CHANGE_TIME,
+    how: "how",
+    actor: "actor",
+    notice: "notice",
+    version: "notice.version",
+    language: "notice.language",
+    gpp: "gpp",
+};
+
+impl Shown {
+    fn read(object: &mut Object<'_>, paths: &Paths) -> Result<Self, BodyError> {
+        let wrong = |field| move |error| BodyError::Evidence { field, error };
+        let mut notice = None;
+        if let Some(raw) = object.take(paths.notice) {
+            let mut object = Object::read(paths.notice, raw)?;
+            let version = text(paths.version, object.require(paths.version)?)?;
+            let language = text(paths.language, object.require(paths.language)?)?;
+            object.finish("version, language")?;
+            notice = Some(Notice::new(version, language).map_err(wrong(paths.notice))?);
+        }
+        let gpp = match object.take(paths.gpp) {
+            Some(raw) => Some(Gpp::new(text(paths.gpp, raw)?).map_err(wrong(paths.gpp))?),
+            None => None,
+        };
+        Ok(Self {
+            chosen_at: time(paths.when, object.take(paths.when))?,
+            how: word(
+                paths.how,
+                object.take(paths.how),
+                "banner, chat, form, phone or unstated",
+            )?,
+            actor: word(paths.actor, object.take(paths.actor), "guest, guardian or agent")?,
+            notice,
+            gpp,
+        })
     }
-    Ok(Evidence::at(when))
+
+    fn at(&self, field: &'static str, received: OffsetDateTime) -> Result<Evidence, BodyError> {
+        let when = self.chosen_at.unwrap_or(received);
+        let ahead = when - received;
+        if ahead > SKEW {
+            return Err(BodyError::Future {
+                field,
+                seconds: ahead.whole_seconds(),
+            });
+        }
+        let mut evidence = Evidence::at(when).how(self.how).by(self.actor);
+        evidence.notice = self.notice.clone();
+        evidence.gpp = self.gpp.clone();
+        Ok(evidence)
+    }
+}
+
+/// One of a few words, or the usual one where nothing is said.
+fn word<T: Default + DeserializeOwned>(
+    field: &str,
+    raw: Option<&RawValue>,
+    expected: &'static str,
+) -> Result<T, BodyError> {
+    match raw {
+        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| wrong_type(field, expected, raw)),
+        None => Ok(T::default()),
+    }
 }
 
 #[cfg(test)]
@@ -307,8 +410,11 @@ mod tests {
         assert_eq!(body.jurisdictions.to_string(), "EU");
         assert_eq!(body.attributes.iter().count(), 3);
         let consent = body.consent(received()).unwrap();
-        assert_eq!(consent.choices(), [Choice::Granted; 3]);
-        assert_eq!(rfc3339(consent.evidence.when), "2026-11-22T12:30:00.123Z");
+        assert_eq!(
+            Purpose::ALL.map(|purpose| consent.choice(purpose)),
+            [Choice::Granted; 3]
+        );
+        assert_eq!(rfc3339(consent.latest()), "2026-11-22T12:30:00.123Z");
     }
 
     #[test]
@@ -319,8 +425,11 @@ mod tests {
         ] {
             let body = CreateBody::parse(with_consent(consent).as_bytes()).unwrap();
             let consent = body.consent(received()).unwrap();
-            assert_eq!(consent.choices(), [Choice::Unknown; 3]);
-            assert_eq!(consent.evidence.when, received());
+            assert_eq!(
+                Purpose::ALL.map(|purpose| consent.choice(purpose)),
+                [Choice::Unknown; 3]
+            );
+            assert_eq!(consent.latest(), received());
             assert!(body.jurisdictions.is_empty() && body.guest.is_none());
         }
     }
@@ -403,7 +512,7 @@ mod tests {
             (
                 &with_consent(r#"{"advertising":true}"#),
                 "the field \"consent.advertising\" is unknown: there are marketing, personalization, analytics, \
-                 consentTimestamp",
+                 consentTimestamp, age, how, actor, notice, gpp",
             ),
             (
                 &with_consent(r#"{"consentTimestamp":"hunter2"}"#),
@@ -468,13 +577,53 @@ mod tests {
             ),
             (
                 r#"{"consent":{}}"#,
-                "the field \"consent\" is unknown: there are marketing, personalization, analytics, consentTimestamp",
+                "the field \"consent\" is unknown: there are marketing, personalization, analytics, consentTimestamp, \
+                 how, actor, notice, gpp",
             ),
         ] {
             assert_eq!(
                 ChangeBody::parse(body.as_bytes()).unwrap_err().to_string(),
                 expected
             );
+        }
+    }
+
+    #[test]
+    fn evidence_and_age_are_read_or_named() {
+        let body = with_consent(
+            r#"{"marketing":true,"age":"13-15","how":"banner","actor":"guardian","notice":{"version":"7","language":"de"},"gpp":"DBABMA~x"}"#,
+        );
+        let body = CreateBody::parse(body.as_bytes()).unwrap();
+        assert_eq!(body.age, Age::at_least(13));
+        let consent = body.consent(received()).unwrap();
+        let evidence = &consent.given(Purpose::Marketing).evidence;
+        assert_eq!((evidence.how, evidence.actor), (How::Banner, Actor::Guardian));
+        assert_eq!(evidence.notice, Notice::new("7", "de").ok());
+        assert_eq!(evidence.gpp.as_ref().map(Gpp::as_str), Some("DBABMA~x"));
+        for (consent, expected) in [
+            (
+                r#"{"age":"old"}"#,
+                "consent.age: \"old\" is no age: write years, as in 16, 13-15, 18+ or \"under 13\", or unknown",
+            ),
+            (
+                r#"{"how":"hunter2"}"#,
+                "consent.how must be banner, chat, form, phone or unstated, and is text",
+            ),
+            (
+                r#"{"notice":{"version":"7"}}"#,
+                "the field \"consent.notice.language\" is missing",
+            ),
+            (
+                r#"{"notice":{"version":"7","language":"hunter2 "}}"#,
+                "consent.notice: the notice's language is none: give a tag such as de or de-CH",
+            ),
+            (
+                r#"{"gpp":""}"#,
+                "consent.gpp: the GPP string must be 1 to 4096 visible ASCII characters",
+            ),
+        ] {
+            let error = CreateBody::parse(with_consent(consent).as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), expected);
         }
     }
 

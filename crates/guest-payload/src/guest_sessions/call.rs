@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::reply::{Body, Session, SessionView};
 use super::{PATH, SEC_GPC};
-use crate::{Choice, ConsentChange, NewSession, Purpose};
+use crate::{Actor, Choice, ConsentChange, ConsentRecord, Evidence, Gpp, How, NewSession, Purpose};
 
 /// Creates a session. Not idempotent: two requests make two sessions.
 ///
@@ -50,6 +50,8 @@ impl Call for Create<'_> {
                 personalization: choice(Purpose::Personalization),
                 analytics: choice(Purpose::Analytics),
                 consent_timestamp: rfc3339(record.recorded_at()),
+                age: record.age().years().map(|_| record.age().to_string()),
+                shown: Shown::of(latest(record)),
             },
         };
         let mut request = json::with_body(Method::POST, host, PATH, &body);
@@ -72,16 +74,63 @@ struct CreateBody<'a> {
     channel_configuration_id: &'a ChannelId,
     guest_id: &'a GuestId,
     guest_attributes: BTreeMap<&'a str, Cow<'a, str>>,
-    consent: CreateConsent,
+    consent: CreateConsent<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct CreateConsent {
+struct CreateConsent<'a> {
     marketing: Option<bool>,
     personalization: Option<bool>,
     analytics: Option<bool>,
     consent_timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age: Option<String>,
+    #[serde(flatten)]
+    shown: Shown<'a>,
+}
+
+/// Evidence beside its time.
+#[derive(Default, Serialize)]
+struct Shown<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    how: Option<How>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<Actor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<ShownNotice<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpp: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ShownNotice<'a> {
+    version: &'a str,
+    language: &'a str,
+}
+
+impl<'a> Shown<'a> {
+    fn of(evidence: Option<&'a Evidence>) -> Self {
+        let Some(evidence) = evidence else {
+            return Self::default();
+        };
+        Self {
+            how: Some(evidence.how).filter(|how| *how != How::default()),
+            actor: Some(evidence.actor).filter(|actor| *actor != Actor::default()),
+            notice: evidence.notice.as_ref().map(|notice| ShownNotice {
+                version: notice.version(),
+                language: notice.language(),
+            }),
+            gpp: evidence.gpp.as_ref().map(Gpp::as_str),
+        }
+    }
+}
+
+/// The contract carries one piece of evidence: the latest, and a guardian's only if there is no other.
+fn latest(record: &ConsentRecord) -> Option<&Evidence> {
+    let given = Purpose::ALL.map(|purpose| record.purpose(purpose).evidence.as_ref());
+    let given = given.into_iter().flatten();
+    given.max_by_key(|evidence| (!evidence.is_by_guardian(), evidence.when))
 }
 
 /// Asks how a session stands.
@@ -125,6 +174,7 @@ impl Call for ChangeConsent<'_> {
             personalization: choice(Purpose::Personalization),
             analytics: choice(Purpose::Analytics),
             consent_timestamp: rfc3339(self.change.evidence().when),
+            shown: Shown::of(Some(self.change.evidence())),
         };
         json::with_body(Method::PATCH, host, &format!("{PATH}/{}/consent", self.id), &body)
     }
@@ -136,7 +186,7 @@ impl Call for ChangeConsent<'_> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ChangeBody {
+struct ChangeBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     marketing: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,6 +194,8 @@ struct ChangeBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     analytics: Option<bool>,
     consent_timestamp: String,
+    #[serde(flatten)]
+    shown: Shown<'a>,
 }
 
 /// Ends a session.
@@ -204,7 +256,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::{Attributes, Consent, Evidence, Jurisdiction, Policy, Signals, Use};
+    use crate::{Age, Attributes, Consent, Jurisdiction, Policy, Signals, Use};
     use crate::{SessionState, guest_sessions};
 
     fn host() -> Host {
@@ -218,13 +270,13 @@ mod tests {
     fn session(places: &[Jurisdiction], gpc: bool) -> NewSession {
         let decision = Policy::purpose_scoped().decide(&crate::Request {
             jurisdictions: places,
+            age: Age::UNKNOWN,
             signals: Signals { gpc },
-            consent: Consent {
-                marketing: Choice::Denied,
-                personalization: Choice::Unknown,
-                analytics: Choice::Granted,
-                evidence: Evidence::at(when()),
-            },
+            consent: &Consent::together(
+                [Choice::Denied, Choice::Unknown, Choice::Granted],
+                Evidence::at(when()),
+            ),
+            now: when(),
         });
         let mut attributes = Attributes::new();
         attributes.insert("source", "web").unwrap();
@@ -265,7 +317,7 @@ mod tests {
         assert_eq!(body.guest.as_ref(), Some(session.guest()));
         assert_eq!(&body.jurisdictions, session.consent().jurisdictions());
         let consent = body.consent(when()).unwrap();
-        assert_eq!(consent.evidence.when, when());
+        assert_eq!(consent.latest(), when());
         for purpose in Purpose::ALL {
             assert_eq!(consent.choice(purpose), session.consent().purpose(purpose).choice);
         }

@@ -6,8 +6,8 @@ use super::BodyError;
 use crate::{AttributeError, ChangeError, Refused};
 
 /// 422 `consent.required`, with one detail for each missing purpose: the field, and as its code the id of the rule.
-impl From<&Refused> for Problem {
-    fn from(refused: &Refused) -> Self {
+impl From<&Refused<'_>> for Problem {
+    fn from(refused: &Refused<'_>) -> Self {
         let details = refused.missing().map(|(purpose, rule)| Detail {
             error_code: rule.to_owned(),
             field_name: format!("consent.{purpose}"),
@@ -33,9 +33,11 @@ impl From<&BodyError> for Problem {
                 _ => ("guestAttributes".to_owned(), "field.value"),
             },
             BodyError::Duplicate { field } => (field.clone(), "field.duplicate"),
-            BodyError::Future { field, .. } | BodyError::Id { field, .. } | BodyError::Time { field } => {
-                ((*field).to_owned(), "field.value")
-            }
+            BodyError::Age { field, .. }
+            | BodyError::Evidence { field, .. }
+            | BodyError::Future { field, .. }
+            | BodyError::Id { field, .. }
+            | BodyError::Time { field } => ((*field).to_owned(), "field.value"),
             BodyError::Jurisdiction { .. } => ("guestAttributes.region".to_owned(), "field.value"),
             BodyError::Missing { field } => ((*field).to_owned(), "field.missing"),
             BodyError::Nothing | BodyError::Syntax { .. } => {
@@ -72,20 +74,20 @@ mod tests {
 
     use super::*;
     use crate::guest_sessions::CreateBody;
-    use crate::{Choice, Consent, Evidence, Policy, Request, Signals};
+    use crate::{Age, Choice, Consent, Evidence, Policy, Request, Signals};
 
     #[test]
     fn a_refusal_names_field_and_rule() {
         let refused = Policy::tutorial_strict()
             .decide(&Request {
                 jurisdictions: &["GB".parse().unwrap()],
+                age: Age::UNKNOWN,
                 signals: Signals::default(),
-                consent: Consent {
-                    marketing: Choice::Unknown,
-                    personalization: Choice::Granted,
-                    analytics: Choice::Granted,
-                    evidence: Evidence::at(OffsetDateTime::UNIX_EPOCH),
-                },
+                consent: &Consent::together(
+                    [Choice::Unknown, Choice::Granted, Choice::Granted],
+                    Evidence::at(OffsetDateTime::UNIX_EPOCH),
+                ),
+                now: OffsetDateTime::UNIX_EPOCH,
             })
             .into_result()
             .unwrap_err();

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::stamp;
+use super::{consent_record, stamp};
 use crate::{ConsentRecord, SessionState};
 
 /// A guest session that was created: the answer to [`Create`](super::Create). Both tokens are secret.
@@ -63,6 +63,7 @@ pub(super) struct Body<Token> {
     expires_at: OffsetDateTime,
     #[serde(with = "stamp")]
     created_at: OffsetDateTime,
+    #[serde(with = "consent_record")]
     consent: ConsentRecord,
 }
 
@@ -105,5 +106,6 @@ pub struct SessionView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<String>,
     /// What holds about consent.
+    #[serde(with = "consent_record")]
     pub consent: ConsentRecord,
 }

@@ -10,9 +10,10 @@ pub(super) fn suggestions(text: &str) -> Vec<Jurisdiction> {
     }
     let found = named(&letters(text).collect::<String>());
     match text.split_once(['-', '_', ' ', ',', '/', '(']) {
-        Some((first, last)) if found.is_empty() => {
-            pair(&letters(first).collect::<String>(), &letters(last).collect::<String>())
-        }
+        Some((first, last)) if found.is_empty() => pair(
+            &letters(first).collect::<String>(),
+            &letters(last).collect::<String>(),
+        ),
         _ => found,
     }
 }

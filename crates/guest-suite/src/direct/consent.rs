@@ -30,7 +30,7 @@ impl Direct {
             let (consent, changed) = record
                 .document
                 .consent
-                .change(change, signals, self.shared.config.policy)
+                .change(change, signals, self.shared.config.policy, now.utc)
                 .map_err(DirectError::ConsentOutdated)?;
             let withdrawn = changed
                 .iter()

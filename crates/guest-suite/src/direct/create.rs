@@ -41,8 +41,10 @@ impl Direct {
         let now = self.clock().now();
         let decision = config.policy.decide(&Request {
             jurisdictions: &guest.jurisdictions,
+            age: guest.age,
             signals: guest.signals,
-            consent: guest.consent,
+            consent: &guest.consent,
+            now: now.utc,
         });
         let id = guest.guest.unwrap_or_else(|| entropy::uuid().into());
         let new = match NewSession::new(guest.channel, id, decision, guest.attributes) {
@@ -116,7 +118,7 @@ impl Direct {
     }
 }
 
-fn denial(owner: &str, refused: &Refused, now: Now) -> Draft {
+fn denial(owner: &str, refused: &Refused<'_>, now: Now) -> Draft {
     let policy = refused.policy();
     let mut entry = Draft::new(now.utc, Actor::client(owner), Action::SessionDenied)
         .outcome(Outcome::Denied)

@@ -23,7 +23,7 @@ pub enum DirectError {
     ConsentOutdated(ChangeError),
     /// The policy refuses the session. Written to the audit log.
     #[error("{0}")]
-    ConsentRequired(Box<Refused>),
+    ConsentRequired(Box<Refused<'static>>),
     /// The session is over.
     #[error("the session has ended: create a new one")]
     Ended,

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use genesys_api::{Now, entropy, rfc3339};
 use guest_payload::SessionState;
+use guest_payload::guest_sessions::{ConsentObject, consent_record};
 use guest_payload::{Attributes, ConsentRecord, LawfulAttributes, Purpose, PurposeRecord};
 use guest_store::{Event, Session, StoreErrorKind};
 use secrecy::{ExposeSecret, SecretString};
@@ -32,6 +33,7 @@ pub(super) struct Record {
 /// What no query needs, and no one but this crate reads. The store seals it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Document {
+    #[serde(with = "consent_record")]
     pub(super) consent: ConsentRecord,
     pub(super) attributes: Attributes,
     pub(super) stage: Stage,
@@ -189,7 +191,7 @@ impl Record {
             "channelConfigurationId": row.channel,
             "state": self.state(),
             "createdAt": rfc3339(row.created_at),
-            "consent": self.document.consent,
+            "consent": ConsentObject::from(&self.document.consent),
             "guestAttributes": self.lawful_attributes().iter().collect::<BTreeMap<_, _>>(),
         });
         if let Some(at) = row.ended_at {
@@ -289,7 +291,7 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use genesys_api::parse_rfc3339;
-    use guest_payload::{Choice, Consent, Evidence, NewSession, Policy, Request, Signals};
+    use guest_payload::{Age, Choice, Consent, Evidence, NewSession, Policy, Request, Signals};
     use guest_store::TokenHash;
 
     use super::*;
@@ -300,16 +302,14 @@ mod tests {
 
     /// An EU guest who agreed to all but marketing, as the store has it.
     fn row() -> Session {
-        let consent = Consent {
-            marketing: Choice::Denied,
-            personalization: Choice::Granted,
-            analytics: Choice::Granted,
-            evidence: Evidence::at(at()),
-        };
+        let choices = [Choice::Denied, Choice::Granted, Choice::Granted];
+        let consent = Consent::together(choices, Evidence::at(at()));
         let decision = Policy::purpose_scoped().decide(&Request {
             jurisdictions: &["EU".parse().unwrap()],
+            age: Age::UNKNOWN,
             signals: Signals::default(),
-            consent,
+            consent: &consent,
+            now: at(),
         });
         let mut attributes = Attributes::new();
         attributes.insert("source", "web").unwrap();

@@ -1,0 +1,311 @@
+//! The `consent` object of the contract's replies, which is also how a record is stored.
+//!
+//! For a field: `#[serde(with = "guest_payload::guest_sessions::consent_record")]`.
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
+
+use super::stamp;
+use crate::{
+    Actor, Age, Choice, ConsentRecord, Evidence, EvidenceError, Gpp, How, Notice, PurposeRecord, Reason,
+};
+
+/// Writes the object.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn serialize<S: Serializer>(record: &ConsentRecord, serializer: S) -> Result<S::Ok, S::Error> {
+    ConsentObject::from(record).serialize(serializer)
+}
+
+/// Reads the object.
+///
+/// # Errors
+/// If it is none, or contradicts itself.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ConsentRecord, D::Error> {
+    ConsentObject::deserialize(deserializer)?
+        .try_into()
+        .map_err(D::Error::custom)
+}
+
+/// The object: choices on top, for whoever only wants those; what follows from them in `purposes`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsentObject {
+    marketing: Choice,
+    personalization: Choice,
+    analytics: Choice,
+    policy: String,
+    policy_version: String,
+    jurisdiction: String,
+    #[serde(with = "stamp")]
+    recorded_at: OffsetDateTime,
+    gpc: bool,
+    /// The least that the guest may be, in years.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    age: Option<u8>,
+    purposes: Purposes,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Purposes {
+    marketing: State,
+    personalization: State,
+    analytics: State,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct State {
+    on: bool,
+    reason: Reason,
+    rule: String,
+    #[serde(with = "stamp::option", default, skip_serializing_if = "Option::is_none")]
+    chosen_at: Option<OffsetDateTime>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    how: How,
+    #[serde(default, skip_serializing_if = "is_default")]
+    actor: Actor,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notice: Option<NoticeObject>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gpp: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct NoticeObject {
+    version: String,
+    language: String,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl From<&PurposeRecord> for State {
+    fn from(record: &PurposeRecord) -> Self {
+        let evidence = record.evidence.as_ref();
+        let notice = evidence.and_then(|evidence| evidence.notice.as_ref());
+        Self {
+            on: record.on,
+            reason: record.reason,
+            rule: record.rule.clone(),
+            chosen_at: record.chosen_at(),
+            how: evidence.map(|evidence| evidence.how).unwrap_or_default(),
+            actor: evidence.map(|evidence| evidence.actor).unwrap_or_default(),
+            notice: notice.map(|notice| NoticeObject {
+                version: notice.version().to_owned(),
+                language: notice.language().to_owned(),
+            }),
+            gpp: evidence
+                .and_then(|evidence| evidence.gpp.as_ref())
+                .map(|gpp| gpp.as_str().to_owned()),
+        }
+    }
+}
+
+impl State {
+    fn record(self, choice: Choice) -> Result<PurposeRecord, ContradictoryRecord> {
+        if self.on != self.reason.is_on() {
+            return Err(ContradictoryRecord::Reason);
+        }
+        let notice = self
+            .notice
+            .map(|notice| Notice::new(notice.version, notice.language))
+            .transpose()?;
+        let gpp = self.gpp.map(Gpp::new).transpose()?;
+        Ok(PurposeRecord {
+            choice,
+            on: self.on,
+            reason: self.reason,
+            rule: self.rule,
+            evidence: self.chosen_at.map(|when| {
+                let mut evidence = Evidence::at(when).how(self.how).by(self.actor);
+                evidence.notice = notice;
+                evidence.gpp = gpp;
+                evidence
+            }),
+        })
+    }
+}
+
+impl From<&ConsentRecord> for ConsentObject {
+    fn from(record: &ConsentRecord) -> Self {
+        let [marketing, personalization, analytics] = &record.purposes;
+        Self {
+            marketing: marketing.choice,
+            personalization: personalization.choice,
+            analytics: analytics.choice,
+            policy: record.policy.clone(),
+            policy_version: record.policy_version.clone(),
+            jurisdiction: record.jurisdictions.to_string(),
+            recorded_at: record.recorded_at,
+            gpc: record.gpc,
+            age: record.age.years(),
+            purposes: Purposes {
+                marketing: marketing.into(),
+                personalization: personalization.into(),
+                analytics: analytics.into(),
+            },
+        }
+    }
+}
+
+impl TryFrom<ConsentObject> for ConsentRecord {
+    type Error = ContradictoryRecord;
+
+    fn try_from(wire: ConsentObject) -> Result<Self, ContradictoryRecord> {
+        Ok(Self {
+            purposes: [
+                wire.purposes.marketing.record(wire.marketing)?,
+                wire.purposes.personalization.record(wire.personalization)?,
+                wire.purposes.analytics.record(wire.analytics)?,
+            ],
+            policy: wire.policy,
+            policy_version: wire.policy_version,
+            jurisdictions: wire
+                .jurisdiction
+                .parse()
+                .map_err(|_| ContradictoryRecord::Jurisdiction)?,
+            recorded_at: wire.recorded_at,
+            gpc: wire.gpc,
+            age: wire.age.map_or(Age::UNKNOWN, Age::at_least),
+        })
+    }
+}
+
+/// The object is no record of consent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContradictoryRecord {
+    /// A piece of evidence is none.
+    #[error("{0}")]
+    Evidence(EvidenceError),
+    /// Its places are none.
+    #[error("the jurisdiction names no places")]
+    Jurisdiction,
+    /// A purpose is on for a reason to be off, or off for one to be on.
+    #[error("a purpose is on for a reason to be off, or off for one to be on")]
+    Reason,
+}
+
+impl From<EvidenceError> for ContradictoryRecord {
+    fn from(error: EvidenceError) -> Self {
+        Self::Evidence(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use genesys_api::parse_rfc3339;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Consent, Jurisdiction, Policy, Request, Signals};
+
+    fn record(places: &[Jurisdiction], choices: [Choice; 3], gpc: bool) -> ConsentRecord {
+        let now = parse_rfc3339("2026-11-22T12:30:00.123456Z").unwrap();
+        Policy::purpose_scoped()
+            .decide(&Request {
+                jurisdictions: places,
+                age: Age::UNKNOWN,
+                signals: Signals { gpc },
+                consent: &Consent::together(choices, Evidence::at(now)),
+                now,
+            })
+            .into_result()
+            .unwrap()
+            .record()
+    }
+
+    #[test]
+    fn a_record_on_the_wire() {
+        let places = ["US-CA".parse().unwrap(), "CH".parse().unwrap()];
+        let record = record(&places, [Choice::Granted, Choice::Denied, Choice::Unknown], true);
+        assert_eq!(
+            serde_json::to_value(ConsentObject::from(&record)).unwrap(),
+            json!({
+                "marketing": "granted",
+                "personalization": "denied",
+                "analytics": "unknown",
+                "policy": "purpose-scoped",
+                "policyVersion": "1.1.0",
+                "jurisdiction": "US-CA,CH",
+                "recordedAt": "2026-11-22T12:30:00.123Z",
+                "gpc": true,
+                "purposes": {
+                    "marketing": {
+                        "on": false,
+                        "reason": "optOutSignal",
+                        "rule": "purpose-scoped/US-CA/marketing",
+                        "chosenAt": "2026-11-22T12:30:00.123Z"
+                    },
+                    "personalization": {
+                        "on": false,
+                        "reason": "denied",
+                        "rule": "purpose-scoped/US-CA/personalization",
+                        "chosenAt": "2026-11-22T12:30:00.123Z"
+                    },
+                    "analytics": { "on": true, "reason": "notObjected", "rule": "purpose-scoped/US-CA/analytics" }
+                }
+            })
+        );
+    }
+
+    #[test]
+    fn a_record_that_contradicts_itself_is_not_read() {
+        let mut json =
+            serde_json::to_value(ConsentObject::from(&record(&[], [Choice::Denied; 3], false))).unwrap();
+        json["purposes"]["marketing"]["on"] = true.into();
+        assert!(deserialize(json).is_err());
+    }
+
+    #[test]
+    fn all_evidence_survives_the_wire() {
+        let when = parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
+        let evidence = Evidence::at(when)
+            .how(How::Banner)
+            .by(Actor::Guardian)
+            .notice(Notice::new("7", "fr").unwrap())
+            .gpp(Gpp::new("DBABMA~CPXxRfAPXxRfAAfKABENB").unwrap());
+        let record = Policy::purpose_scoped()
+            .decide(&Request {
+                jurisdictions: &["FR".parse().unwrap()],
+                age: Age::at_least(13),
+                signals: Signals::default(),
+                consent: &Consent::together([Choice::Granted; 3], evidence),
+                now: when,
+            })
+            .into_result()
+            .unwrap()
+            .record();
+        let json = serde_json::to_value(ConsentObject::from(&record)).unwrap();
+        assert_eq!(json["age"], 13);
+        assert_eq!(
+            json["purposes"]["analytics"]["gpp"],
+            "DBABMA~CPXxRfAPXxRfAAfKABENB"
+        );
+        assert_eq!(deserialize(json.clone()).unwrap(), record);
+        let mut broken = json;
+        broken["purposes"]["analytics"]["notice"]["language"] = "".into();
+        assert!(deserialize(broken).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_survives_the_wire(
+            codes in proptest::sample::subsequence(vec!["EU", "US-CA", "GB", "TV"], 0..=4),
+            choices in proptest::array::uniform3(
+                prop_oneof![Just(Choice::Denied), Just(Choice::Granted), Just(Choice::Unknown)]
+            ),
+            gpc in any::<bool>(),
+        ) {
+            let places: Vec<Jurisdiction> = codes.iter().map(|code| code.parse().unwrap()).collect();
+            let record = record(&places, choices, gpc);
+            let json = serde_json::to_value(ConsentObject::from(&record)).unwrap();
+            prop_assert_eq!(deserialize(json).unwrap(), record);
+        }
+    }
+}

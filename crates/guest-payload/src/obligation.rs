@@ -1,0 +1,121 @@
+//! What has to be done beside heeding a decision.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Something that a rule, or the way it came out, asks of whoever runs the session.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Obligation {
+    /// Ask the guest: the purpose waits for their answer.
+    Ask,
+    /// Ask the guest again: what they agreed to is too long ago.
+    AskAgain,
+    /// Ask apart from everything else.
+    AskApart,
+    /// Have the guest confirm from the address that they gave (double opt-in).
+    AskTwice,
+    /// Ask a parent or guardian.
+    AskGuardian,
+    /// Let a person review what was decided by machine alone, if the guest asks.
+    HumanReview,
+    /// Show an easy way to object.
+    OfferObjection,
+    /// Replace the policy: it is not in force today.
+    ReplacePolicy,
+    /// Tell the guest before any data flows: before the socket opens.
+    TellFirst,
+}
+
+impl Obligation {
+    /// Every obligation.
+    pub const ALL: [Self; 9] = [
+        Self::Ask,
+        Self::AskAgain,
+        Self::AskApart,
+        Self::AskTwice,
+        Self::AskGuardian,
+        Self::HumanReview,
+        Self::OfferObjection,
+        Self::ReplacePolicy,
+        Self::TellFirst,
+    ];
+
+    /// What to do, as in `ask the guest`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ask => "ask the guest",
+            Self::AskAgain => "ask the guest again",
+            Self::AskApart => "ask for it apart from everything else",
+            Self::AskTwice => "have the guest confirm it from their address",
+            Self::AskGuardian => "ask a parent or guardian",
+            Self::HumanReview => "let a person review automated decisions on request",
+            Self::OfferObjection => "show an easy way to object",
+            Self::ReplacePolicy => "replace the policy, which is not in force",
+            Self::TellFirst => "tell the guest before the socket opens",
+        }
+    }
+}
+
+/// A set of obligations. It allocates nothing.
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
+pub struct Obligations(u16);
+
+impl Obligations {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// These.
+    #[must_use]
+    pub const fn of(all: &[Obligation]) -> Self {
+        let mut bits = 0;
+        let mut at = 0;
+        while at < all.len() {
+            bits |= 1 << all[at] as u16;
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = Obligation> {
+        Obligation::ALL
+            .into_iter()
+            .filter(move |obligation| self.0 & (1 << *obligation as u16) != 0)
+    }
+}
+
+impl fmt::Debug for Obligations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in() {
+        let set = Obligations::of(&[Obligation::TellFirst, Obligation::Ask]);
+        let more = set.and(Obligations::of(&[Obligation::AskApart]));
+        assert_eq!(
+            more.iter().collect::<Vec<_>>(),
+            [Obligation::Ask, Obligation::AskApart, Obligation::TellFirst]
+        );
+        assert_eq!(
+            Obligations::of(&Obligation::ALL).iter().count(),
+            Obligation::ALL.len()
+        );
+        assert_eq!(Obligations::NONE.iter().count(), 0);
+    }
+}

@@ -1,0 +1,186 @@
+//! What a lawyer would object to.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use time::{Date, Duration};
+
+use super::{Basis, OnMissing, Policy, Source, Switch};
+
+impl Policy {
+    /// What a lawyer would object to on this day, rule by rule.
+    #[must_use]
+    pub fn lints(&self, today: Date) -> Vec<Lint> {
+        let mut lints = Vec::new();
+        let mut lint = |kind, rule: &Cow<'static, str>| {
+            lints.push(Lint {
+                kind,
+                rule: rule.clone(),
+            });
+        };
+        if self.valid_until.is_some_and(|last| last < today) {
+            lint(LintKind::Expired, &self.id);
+        }
+        if let Some(kind) = unsound(&self.functional.sources, today) {
+            lint(kind, &self.id);
+        }
+        for rule in self.rules.iter() {
+            if rule.on_missing == OnMissing::DenySession {
+                lint(LintKind::Bundled, &rule.id);
+            }
+            if rule.basis == Basis::Consent && rule.default == Switch::On {
+                lint(LintKind::Preticked, &rule.id);
+            }
+            if let Some(kind) = unsound(&rule.sources, today) {
+                lint(kind, &rule.id);
+            }
+            if !rule.doubts.is_empty() {
+                lint(LintKind::Doubtful, &rule.id);
+            }
+        }
+        lints
+    }
+}
+
+fn unsound(sources: &[Source], today: Date) -> Option<LintKind> {
+    let named = |source: &Source| !source.law.is_empty() && !source.article.is_empty();
+    if sources.is_empty() || !sources.iter().all(named) {
+        return Some(LintKind::Unsourced);
+    }
+    if sources.iter().any(|source| source.reviewed > today) {
+        return Some(LintKind::ReviewedInFuture);
+    }
+    let is_old = |source: &Source| today - source.reviewed > REVIEW_EVERY;
+    sources.iter().any(is_old).then_some(LintKind::ReviewOverdue)
+}
+
+/// An objection to a rule.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Lint {
+    /// What is wrong with it.
+    pub kind: LintKind,
+    /// Id of the rule, or of the policy.
+    pub rule: Cow<'static, str>,
+}
+
+impl fmt::Display for Lint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, why) = match self.kind {
+            LintKind::Bundled => (
+                "bundled",
+                "a session is refused for want of a consent that serving the guest does not need (GDPR, Art. 7(4))",
+            ),
+            LintKind::Doubtful => ("doubtful", "the file itself doubts it: have it checked"),
+            LintKind::Expired => (
+                "expired",
+                "the policy is no longer in force: every purpose is off",
+            ),
+            LintKind::Preticked => (
+                "preticked",
+                "a purpose that needs consent is on before it is given (CJEU C-673/17, Planet49)",
+            ),
+            LintKind::ReviewOverdue => (
+                "review overdue",
+                "it was not compared with its sources for more than a year",
+            ),
+            LintKind::ReviewedInFuture => ("reviewed in future", "the date of a review is yet to come"),
+            LintKind::Unsourced => ("unsourced", "it names no law and article"),
+        };
+        write!(f, "{}: {name}: {why}", self.rule)
+    }
+}
+
+/// What is wrong with a rule.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum LintKind {
+    /// The session depends on a consent that it does not need.
+    Bundled,
+    /// The file says that it is not certain.
+    Doubtful,
+    /// The policy is no longer in force.
+    Expired,
+    /// A purpose that needs consent is on by default.
+    Preticked,
+    /// It was not compared with its sources for more than a year. Our choice.
+    ReviewOverdue,
+    /// The date of a review is yet to come.
+    ReviewedInFuture,
+    /// It names no law and article.
+    Unsourced,
+}
+
+impl LintKind {
+    /// Whether no policy may ship so. The rest is for a lawyer to weigh.
+    #[must_use]
+    pub const fn is_fatal(self) -> bool {
+        matches!(self, Self::Expired | Self::ReviewedInFuture | Self::Unsourced)
+    }
+}
+
+/// Our choice.
+const REVIEW_EVERY: Duration = Duration::days(366);
+
+#[cfg(test)]
+mod tests {
+    use time::Month;
+
+    use super::*;
+
+    fn on(year: i32) -> Date {
+        Date::from_calendar_date(year, Month::November, 22).unwrap()
+    }
+
+    #[test]
+    fn what_ships_has_sources_and_dates_of_review() {
+        for policy in Policy::all() {
+            let fatal: Vec<_> = policy
+                .lints(on(2026))
+                .into_iter()
+                .filter(|lint| lint.kind.is_fatal() || lint.kind == LintKind::ReviewOverdue)
+                .collect();
+            assert_eq!(fatal, []);
+            let reviewed = policy.rules().iter().flat_map(|rule| rule.sources.iter());
+            assert!(reviewed.count() >= policy.rules().len());
+        }
+    }
+
+    #[test]
+    fn what_a_lawyer_would_object_to_is_said() {
+        let lints = Policy::tutorial_strict().lints(on(2026));
+        let has = |kind, rule: &'static str| {
+            lints.contains(&Lint {
+                kind,
+                rule: rule.into(),
+            })
+        };
+        assert!(has(LintKind::Preticked, "tutorial-strict/EU/analytics"));
+        assert!(has(LintKind::Bundled, "tutorial-strict/BR/marketing"));
+        assert!(
+            lints
+                .iter()
+                .all(|lint| lint.to_string().starts_with("tutorial-strict/"))
+        );
+        let scoped = Policy::purpose_scoped().lints(on(2026));
+        assert!(
+            scoped.iter().all(|lint| lint.kind == LintKind::Doubtful),
+            "{scoped:?}"
+        );
+    }
+
+    #[test]
+    fn a_review_grows_old_and_a_policy_ends() {
+        let has = |policy: &Policy, today, kind| policy.lints(today).iter().any(|lint| lint.kind == kind);
+        let mut policy = Policy::purpose_scoped().clone();
+        assert!(has(&policy, on(2028), LintKind::ReviewOverdue));
+        assert!(has(&policy, on(2020), LintKind::ReviewedInFuture));
+        policy.valid_until = Some(on(2027));
+        assert!(!has(&policy, on(2027), LintKind::Expired));
+        assert!(has(&policy, on(2028), LintKind::Expired));
+        let mut rule = policy.rules[0].clone();
+        rule.sources = Cow::Borrowed(&[]);
+        policy.rules = vec![rule].into();
+        assert!(has(&policy, on(2026), LintKind::Unsourced));
+    }
+}
