@@ -6,6 +6,7 @@ mod consent;
 mod decision;
 mod generated;
 pub mod guest_sessions;
+pub mod iso27560;
 mod jurisdiction;
 mod obligation;
 mod policy;

@@ -1,0 +1,341 @@
+//! Consent records in the fields of ISO/IEC TS 27560:2023: the controller's record, and the guest's receipt.
+//!
+//! The specification names fields, and prescribes no encoding. Here they are JSON in `snake_case`, as in its examples
+//! and in the guide of the W3C's Data Privacy Vocabularies group, from which the names were taken (the text of the
+//! specification is sold and was not read). Who fills what:
+//!
+//! | field | filled by |
+//! |---|---|
+//! | `schema_version`, `record_id`, `pii_principal_id` | us |
+//! | `purposes[]`: `purpose`, `lawful_basis`, `jurisdictions`, events | us, from the record |
+//! | `privacy_notice`, `language` | us, from the evidence; where it has none, the controller's own |
+//! | `pii_controllers`, `pii_processors`, `recipient_third_parties`, `authority_party` | the controller |
+//! | `pii_information`, `storage_locations`, `retention_period`, `withdrawal_method`, `privacy_rights` | the controller |
+//!
+//! What nobody has filled is left out, never made up. A purpose whose choice is unknown has no event: nothing happened.
+
+use genesys_api::{GuestId, rfc3339};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::{Choice, ConsentRecord, How, Policy, Purpose, PurposeRecord, Reason};
+
+/// What the controller configures once: parties and processing.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Controller {
+    /// Who decides about the data. The specification wants at least one.
+    pub pii_controllers: Vec<Party>,
+    /// Who processes it for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pii_processors: Vec<Party>,
+    /// Whom a guest can complain to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority_party: Option<Party>,
+    /// Where the privacy notice stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privacy_notice: Option<String>,
+    /// The language of that notice, as in `de`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// What kinds of data there are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pii_information: Vec<String>,
+    /// Who else gets it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recipient_third_parties: Vec<String>,
+    /// Where it is stored.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub storage_locations: Vec<String>,
+    /// How long it is kept, as in `P30D` (ISO 8601).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_period: Option<String>,
+    /// How to withdraw: an address or a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawal_method: Option<String>,
+    /// What rights there are, and where to exercise them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub privacy_rights: Vec<String>,
+}
+
+/// A party, as the specification identifies one.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Party {
+    /// A name for it within the record.
+    pub party_id: String,
+    /// Its name.
+    pub party_name: String,
+    /// What it is, as in `pii controller`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub party_role: Option<String>,
+    /// Its postal address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub party_address: Option<String>,
+    /// Its electronic address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub party_email: Option<String>,
+    /// Its page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub party_url: Option<String>,
+}
+
+/// The controller's record of what a guest chose.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    schema_version: &'static str,
+    record_id: String,
+    pii_principal_id: String,
+    purposes: Vec<PurposeEntry>,
+    #[serde(flatten)]
+    controller: Controller,
+    policy: String,
+    /// As the consent platform gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpp: Option<String>,
+}
+
+impl Record {
+    /// The record with this id. `policy` is the one that decided; under another one the bases are left out.
+    #[must_use]
+    pub fn new(
+        id: impl Into<String>,
+        guest: &GuestId,
+        record: &ConsentRecord,
+        policy: &Policy,
+        controller: &Controller,
+    ) -> Self {
+        let purposes = Purpose::ALL.map(|purpose| PurposeEntry::new(purpose, record, policy, controller));
+        let evidence = Purpose::ALL.map(|purpose| record.purpose(purpose).evidence.as_ref());
+        let given = evidence.into_iter().flatten();
+        let gpp = given.filter_map(|evidence| evidence.gpp.as_ref()).next();
+        Self {
+            schema_version: SCHEMA,
+            record_id: id.into(),
+            pii_principal_id: guest.to_string(),
+            purposes: purposes.into(),
+            // notice and language stand with each purpose, since guests may have been shown different ones
+            controller: Controller {
+                privacy_notice: None,
+                language: None,
+                ..controller.clone()
+            },
+            policy: format!("{} {}", record.policy(), record.policy_version()),
+            gpp: gpp.map(|gpp| gpp.as_str().to_owned()),
+        }
+    }
+
+    /// What the guest gets: the same without their GPP string and without what only the controller needs.
+    #[must_use]
+    pub fn receipt(&self, id: impl Into<String>) -> Receipt {
+        Receipt {
+            schema_version: SCHEMA,
+            receipt_id: id.into(),
+            record_id: self.record_id.clone(),
+            pii_principal_id: self.pii_principal_id.clone(),
+            purposes: self.purposes.clone(),
+            controller: Controller {
+                pii_processors: Vec::new(),
+                storage_locations: Vec::new(),
+                ..self.controller.clone()
+            },
+        }
+    }
+}
+
+/// A guest's receipt for what they chose.
+#[derive(Clone, Debug, Serialize)]
+pub struct Receipt {
+    schema_version: &'static str,
+    receipt_id: String,
+    record_id: String,
+    pii_principal_id: String,
+    purposes: Vec<PurposeEntry>,
+    #[serde(flatten)]
+    controller: Controller,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct PurposeEntry {
+    purpose: Purpose,
+    purpose_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lawful_basis: Option<&'static str>,
+    collection_method: &'static str,
+    jurisdictions: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    privacy_notice: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    privacy_notice_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<String>,
+    events: Vec<Event>,
+    /// Ours: whether data is used for it, why, and by which rule.
+    state: State,
+}
+
+impl PurposeEntry {
+    fn new(purpose: Purpose, record: &ConsentRecord, policy: &Policy, controller: &Controller) -> Self {
+        let held = record.purpose(purpose);
+        let is_same = policy.id() == record.policy() && policy.version() == record.policy_version();
+        let rule = policy.rules().iter().find(|rule| is_same && rule.id == held.rule);
+        let evidence = held.evidence.as_ref();
+        let notice = evidence.and_then(|evidence| evidence.notice.as_ref());
+        Self {
+            purpose,
+            purpose_type: purpose.as_str(),
+            lawful_basis: rule.map(|rule| rule.basis.as_str()),
+            collection_method: evidence.map_or(How::Unstated, |evidence| evidence.how).as_str(),
+            jurisdictions: record
+                .jurisdictions()
+                .iter()
+                .map(crate::Jurisdiction::as_str)
+                .collect(),
+            privacy_notice: controller.privacy_notice.clone(),
+            privacy_notice_version: notice.map(|notice| notice.version().to_owned()),
+            language: notice
+                .map(|notice| notice.language().to_owned())
+                .or_else(|| controller.language.clone()),
+            events: Event::of(held, rule.and_then(|rule| rule.max_age_days))
+                .into_iter()
+                .collect(),
+            state: State {
+                on: held.on,
+                reason: held.reason,
+                rule: held.rule.clone(),
+            },
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct State {
+    on: bool,
+    reason: Reason,
+    rule: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Event {
+    event_time: String,
+    /// Who acted.
+    entity_id: &'static str,
+    event_type: &'static str,
+    event_state: &'static str,
+    /// ISO 8601, as in `P730D`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validity_duration: Option<String>,
+}
+
+impl Event {
+    fn of(record: &PurposeRecord, max_age_days: Option<u32>) -> Option<Self> {
+        let evidence = record.evidence.as_ref()?;
+        let when: OffsetDateTime = evidence.when;
+        let (event_state, days) = match record.choice {
+            Choice::Granted => ("consent given", max_age_days),
+            Choice::Denied => ("consent refused or withdrawn", None),
+            Choice::Unknown => return None,
+        };
+        Some(Self {
+            event_time: rfc3339(when),
+            entity_id: evidence.actor.as_str(),
+            event_type: "explicit",
+            event_state,
+            validity_duration: days.map(|days| format!("P{days}D")),
+        })
+    }
+}
+
+const SCHEMA: &str = "ISO/IEC TS 27560:2023";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Age, Consent, Evidence, Gpp, Notice, Request, Signals};
+
+    fn controller() -> Controller {
+        serde_json::from_value(json!({
+            "pii_controllers": [{ "party_id": "shop", "party_name": "Shop Ltd", "party_email": "privacy@shop.example" }],
+            "pii_processors": [{ "party_id": "cloud", "party_name": "Cloud Ltd" }],
+            "privacy_notice": "https://shop.example/privacy",
+            "language": "en",
+            "withdrawal_method": "https://shop.example/consent",
+        }))
+        .unwrap()
+    }
+
+    fn record() -> ConsentRecord {
+        let now = genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
+        let evidence = Evidence::at(now)
+            .how(How::Banner)
+            .notice(Notice::new("7", "ko").unwrap())
+            .gpp(Gpp::new("DBABMA~x").unwrap());
+        let consent = Consent::together([Choice::Granted, Choice::Denied, Choice::Unknown], evidence);
+        Policy::purpose_scoped()
+            .decide(&Request {
+                jurisdictions: &["KR".parse().unwrap()],
+                age: Age::UNKNOWN,
+                signals: Signals::default(),
+                consent: &consent,
+                now,
+            })
+            .into_result()
+            .unwrap()
+            .record()
+    }
+
+    #[test]
+    fn a_record_has_the_fields_of_the_specification() {
+        let guest = "guest-1".parse().unwrap();
+        let record = Record::new("r-1", &guest, &record(), Policy::purpose_scoped(), &controller());
+        let json = serde_json::to_value(&record).unwrap();
+        assert_eq!(json["schema_version"], "ISO/IEC TS 27560:2023");
+        assert_eq!(json["record_id"], "r-1");
+        assert_eq!(json["pii_principal_id"], "guest-1");
+        assert_eq!(json["pii_controllers"][0]["party_name"], "Shop Ltd");
+        assert_eq!(json["gpp"], "DBABMA~x");
+        assert_eq!(
+            json["purposes"][0],
+            json!({
+                "purpose": "marketing",
+                "purpose_type": "marketing",
+                "lawful_basis": "consent",
+                "collection_method": "banner",
+                "jurisdictions": ["KR"],
+                "privacy_notice": "https://shop.example/privacy",
+                "privacy_notice_version": "7",
+                "language": "ko",
+                "events": [{
+                    "event_time": "2026-11-22T12:30:00.000Z",
+                    "entity_id": "guest",
+                    "event_type": "explicit",
+                    "event_state": "consent given",
+                    "validity_duration": "P730D"
+                }],
+                "state": { "on": true, "reason": "granted", "rule": "purpose-scoped/KR/marketing" }
+            })
+        );
+        assert_eq!(
+            json["purposes"][1]["events"][0]["event_state"],
+            "consent refused or withdrawn"
+        );
+        assert_eq!(json["purposes"][2]["events"], json!([]), "nothing was chosen");
+        assert_eq!(json["purposes"][2]["language"], "en");
+        assert!(json.get("retention_period").is_none(), "nothing is made up");
+    }
+
+    #[test]
+    fn a_receipt_tells_the_guest_what_they_chose_and_how_to_withdraw() {
+        let guest = "guest-1".parse().unwrap();
+        let record = Record::new("r-1", &guest, &record(), Policy::tutorial_strict(), &controller());
+        let receipt = serde_json::to_value(record.receipt("q-1")).unwrap();
+        assert_eq!(receipt["receipt_id"], "q-1");
+        assert_eq!(receipt["record_id"], "r-1");
+        assert_eq!(receipt["withdrawal_method"], "https://shop.example/consent");
+        assert!(receipt.get("gpp").is_none() && receipt.get("pii_processors").is_none());
+        let marketing = &receipt["purposes"][0];
+        assert!(marketing.get("lawful_basis").is_none(), "another policy decided");
+    }
+}
