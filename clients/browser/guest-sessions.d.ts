@@ -10,6 +10,9 @@ export type Action =
   | "tell"
   | "wait";
 
+/** Who chose; the guest when absent. */
+export type Actor = "guest" | "guardian" | "agent";
+
 /** One entry of the log, as it is hashed: canonical JSON by RFC 8785. */
 export interface AuditEntry {
   /** What was done, such as `session.created`. */
@@ -36,11 +39,15 @@ export interface AuditTrail {
 }
 
 export interface ChangeConsent {
+  actor?: Actor;
   /** true grants, false withdraws. */
   analytics?: boolean;
   consentTimestamp?: string;
+  gpp?: Gpp;
+  how?: How;
   /** true grants, false withdraws. */
   marketing?: boolean;
+  notice?: Notice;
   /** true grants, false withdraws. */
   personalization?: boolean;
 }
@@ -49,6 +56,8 @@ export interface ChangeConsent {
 export type Choice = "granted" | "denied" | "unknown";
 
 export interface Consent {
+  /** The least that the guest may be, in years, if that was said. */
+  age?: number;
   analytics: Choice;
   /** Whether a Global Privacy Control signal was seen. */
   gpc: boolean;
@@ -78,12 +87,18 @@ export interface ConversationEvent {
 export interface CreateSession {
   channelConfigurationId: Id;
   consent: {
+    actor?: Actor;
+    /** How old the guest may be: 16, 13-15, 18+, "under 13" or unknown. */
+    age?: string;
     /** true grants, false denies, null or absent says nothing. */
     analytics?: boolean | null;
     /** When the guest chose. The moment of the request when absent. */
     consentTimestamp?: string;
+    gpp?: Gpp;
+    how?: How;
     /** true grants, false denies, null or absent says nothing. */
     marketing?: boolean | null;
+    notice?: Notice;
     /** true grants, false denies, null or absent says nothing. */
     personalization?: boolean | null;
   };
@@ -177,6 +192,9 @@ export type FailureCode =
 /** What the gateway sends. */
 export type GatewayFrame = HandshakeAccepted | MessageAccepted | MessageFailed | Message | Typing | ConversationEvent | Refused | SessionEnded | Pong;
 
+/** A string of the IAB Global Privacy Platform. Kept as given, and not read. */
+export type Gpp = string;
+
 /** What the guest's page sends. */
 export type GuestFrame = Handshake | GuestMessage | GuestTyping | Ping;
 
@@ -216,6 +234,9 @@ export interface Health {
   detail?: string;
   ok: boolean;
 }
+
+/** How the guest was asked; `unstated` when absent. */
+export type How = "banner" | "chat" | "form" | "phone" | "unstated";
 
 export type Id = string;
 
@@ -263,6 +284,13 @@ export interface Metrics {
   tutorialDropOffRate: number | null;
 }
 
+export interface Notice {
+  /** The language in which it was shown: a tag of BCP 47, as in de-CH. */
+  language: string;
+  /** The privacy notice that the guest was shown, as the controller names it. */
+  version: string;
+}
+
 /** Answered by pong. */
 export interface Ping {
   id?: string;
@@ -290,7 +318,11 @@ export interface Problem {
 }
 
 export interface Purpose {
+  actor?: Actor;
   chosenAt?: string;
+  gpp?: Gpp;
+  how?: How;
+  notice?: Notice;
   /** Whether data may be used for it. */
   on: boolean;
   reason: string;

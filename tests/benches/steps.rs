@@ -19,7 +19,8 @@ use audit::{Action, Actor, Draft, Pseudonym, Tree, leaf_hash};
 use genesys_api::{Call as _, ChannelId, Clock, GuestId, Host, Now};
 use guest_payload::guest_sessions::Create;
 use guest_payload::{
-    Age, Attributes, Choice, Consent, Evidence, Jurisdictions, NewSession, Policy, Request, Signals,
+    Age, Attributes, Choice, Consent, Evidence, Jurisdiction, Jurisdictions, NewSession, Policy, Purpose,
+    Request, Scope, Signals,
 };
 use http::HeaderMap;
 use ring::{digest, hmac};
@@ -47,6 +48,7 @@ fn main() -> Outcome<()> {
     log(&mut rows, clock.now())?;
     schedule(&mut rows, clock.now().instant)?;
     metrics(&mut rows, clock.now().instant);
+    decisions(&mut rows, clock.now())?;
     payload(&mut rows, clock.now())?;
     frames(&mut rows);
 
@@ -268,6 +270,41 @@ fn payload(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
         "guest-payload: decide consent and build the request",
         build,
     );
+    Ok(())
+}
+
+/// A decision looks its rules up; the floor is what it would cost to search the table, in the same place.
+fn decisions(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
+    let policy = Policy::purpose_scoped();
+    let place: Jurisdiction = "US-WA".parse()?;
+    let holds = move |purpose: Purpose, wider: Jurisdiction| {
+        policy.rules().iter().find(|rule| {
+            rule.purpose == purpose && matches!(&rule.scope, Scope::Places(places) if places.contains(&wider))
+        })
+    };
+    row(
+        rows,
+        Kind::Floor,
+        "three rules, by a search of the table",
+        move || Purpose::ALL.map(|purpose| place.widening().find_map(|wider| holds(purpose, wider))),
+    );
+    row(
+        rows,
+        Kind::Ours,
+        "guest-payload: three rules, looked up",
+        move || Purpose::ALL.map(|purpose| policy.rule(Some(black_box(place)), purpose)),
+    );
+    let consent = Consent::together([Choice::Granted; 3], Evidence::at(now.utc));
+    row(rows, Kind::Ours, "guest-payload: a whole decision", move || {
+        let decision = policy.decide(&Request {
+            jurisdictions: &[black_box(place)],
+            age: Age::UNKNOWN,
+            signals: Signals::default(),
+            consent: &consent,
+            now: now.utc,
+        });
+        decision.into_result().is_ok()
+    });
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use genesys_api::{ChannelId, DeploymentId, Host, Hosts, Region};
 use genesys_auth::{ClientId, Scopes};
 use genesys_http::Proxy;
-use guest_payload::Policy;
+use guest_payload::{Policy, PolicyFile};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
@@ -166,7 +166,7 @@ pub struct Sessions {
     /// Origins of the pages that may open a guest's WebSocket.
     #[serde(deserialize_with = "origins")]
     pub allowed_origins: OriginPolicy,
-    /// The consent policy.
+    /// The consent policy: the id of one that ships, or the path of a file.
     #[serde(default = "Policy::tutorial_strict", deserialize_with = "policy")]
     pub policy: &'static Policy,
     /// Whether `?access_token=` is accepted beside the safer ways.
@@ -400,7 +400,26 @@ where
 }
 
 fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<&'static Policy, D::Error> {
-    Policy::find(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+    let name = String::deserialize(from)?;
+    if !name.ends_with(".toml") {
+        return Policy::find(&name).map_err(|error| {
+            serde::de::Error::custom(format!("{error}; or give the path of a file that ends in .toml"))
+        });
+    }
+    let policy = policy_file(Path::new(&name)).map_err(|error| serde::de::Error::custom(error.0))?;
+    // it is needed until the process ends, and read once
+    Ok(Box::leak(Box::new(policy)))
+}
+
+/// A policy whose file is sound and whose examples hold.
+fn policy_file(path: &Path) -> Result<Policy, ConfigError> {
+    let fail = |what: String| ConfigError(format!("{}: {what}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|source| fail(format!("cannot be read: {source}")))?;
+    let file = PolicyFile::parse(&text).map_err(|error| fail(error.to_string()))?;
+    match file.test().first() {
+        Some(failure) => Err(fail(failure.to_string())),
+        None => Ok(file.policy),
+    }
 }
 
 /// No error repeats what stands there.
@@ -470,4 +489,35 @@ fn one_day() -> Duration {
 
 fn hundred_thousand() -> usize {
     100_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_of_ones_own_is_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            policy_file(&path)
+        };
+        let shipped = include_str!("../../../spec/consent/purpose-scoped.toml");
+        let mine = shipped.replacen("id = \"purpose-scoped\"", "id = \"mine\"", 1);
+        assert_eq!(read(&mine).unwrap().id(), "mine");
+        for (from, to, expected) in [
+            ("basis", "bases", "mine.toml: line 18: unknown field `bases`"),
+            (
+                "is = \"off\"",
+                "is = \"on\"",
+                "should be on by mine/EU/marketing, and is off",
+            ),
+        ] {
+            let error = read(&mine.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let missing = policy_file(&folder.path().join("no.toml")).unwrap_err();
+        assert!(missing.to_string().contains("no.toml: cannot be read"));
+    }
 }

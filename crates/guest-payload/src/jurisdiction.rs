@@ -476,6 +476,28 @@ mod tests {
         );
     }
 
+    #[test]
+    fn ten_thousand_bad_regions_are_refused() {
+        let letters = || (0..26).map(|at| char::from(b'A' + at));
+        let mut refused = 0;
+        // every word of three letters: the codes of three are a suggestion, and not a code
+        for first in letters() {
+            for second in letters() {
+                for third in letters() {
+                    let text = format!("{first}{second}{third}");
+                    match text.parse::<Jurisdiction>() {
+                        Ok(place) => assert_eq!(place, Jurisdiction::EEA),
+                        Err(error) => {
+                            assert!(error.to_string().contains(&text));
+                            refused += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert_eq!(refused, 26 * 26 * 26 - 1);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 

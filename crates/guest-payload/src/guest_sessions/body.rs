@@ -634,6 +634,31 @@ mod tests {
         assert!(CreateBody::parse(with_attributes(&format!(r#"{{"a":{deep}}}"#)).as_bytes()).is_err());
     }
 
+    #[test]
+    fn ten_thousand_bad_bodies_are_refused() {
+        let mut refused = std::collections::BTreeSet::new();
+        for at in 0..TUTORIAL.len() {
+            for other in [
+                "\0", "\"", "[", "]", "{", "}", ",", ":", "\\", "é", "\n", "1e999", "\u{1}", "\u{b}",
+                "\u{c}", "\u{1f}", "\t", "null",
+            ] {
+                let cut = if TUTORIAL.as_bytes()[at] < 0x80 {
+                    at + 1
+                } else {
+                    at
+                };
+                for rest in [&TUTORIAL[at..], &TUTORIAL[cut..]] {
+                    let body = format!("{}{other}{rest}", &TUTORIAL[..at]);
+                    if let Err(error) = CreateBody::parse(body.as_bytes()) {
+                        assert!(!error.to_string().is_empty());
+                        refused.insert(body);
+                    }
+                }
+            }
+        }
+        assert!(refused.len() >= 10_000, "{}", refused.len());
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 

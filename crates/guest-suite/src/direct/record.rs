@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use genesys_api::{Now, entropy, rfc3339};
 use guest_payload::SessionState;
 use guest_payload::guest_sessions::{ConsentObject, consent_record};
-use guest_payload::{Attributes, ConsentRecord, LawfulAttributes, Purpose, PurposeRecord};
+use guest_payload::{Actor, Attributes, ConsentRecord, How, LawfulAttributes, Purpose, PurposeRecord};
 use guest_store::{Event, Session, StoreErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -234,10 +234,23 @@ pub(super) fn consent_detail(consent: &ConsentRecord) -> Vec<(String, String)> {
     detail
 }
 
-/// One purpose in an audit entry, as in `granted, on (tutorial-strict/EU/marketing)`.
+/// One purpose in an audit entry, as in `granted, on (tutorial-strict/EU/marketing), by guest, banner, notice 7 de`.
 pub(super) fn purpose_detail(purpose: &PurposeRecord) -> String {
     let switch = if purpose.on { "on" } else { "off" };
-    format!("{}, {switch} ({})", purpose.choice.as_str(), purpose.rule)
+    let mut detail = format!("{}, {switch} ({})", purpose.choice.as_str(), purpose.rule);
+    if let Some(evidence) = &purpose.evidence
+        && (evidence.how != How::Unstated || evidence.actor != Actor::Guest || evidence.notice.is_some())
+    {
+        detail.push_str(&format!(
+            ", by {}, {}",
+            evidence.actor.as_str(),
+            evidence.how.as_str()
+        ));
+        if let Some(notice) = &evidence.notice {
+            detail.push_str(&format!(", notice {} {}", notice.version(), notice.language()));
+        }
+    }
+    detail
 }
 
 impl fmt::Debug for Secrets {
