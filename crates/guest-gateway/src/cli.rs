@@ -1,8 +1,9 @@
-//! `guest-gateway`: serve, sim, chat, demo, audit.
+//! `guest-gateway`: serve, sim, chat, demo, audit, policy.
 
 mod audit;
 mod chat;
 mod demo;
+mod policy;
 mod serve;
 mod sim;
 
@@ -35,6 +36,8 @@ enum Command {
     Sim(Box<sim::Options>),
     #[command(subcommand)]
     Audit(audit::Command),
+    #[command(subcommand)]
+    Policy(policy::Command),
 }
 
 /// Runs the command that the arguments name. Exit codes: 0 done, 1 it failed, 2 the arguments or the configuration
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
             Command::Serve(options) => serve::run(options).await,
             Command::Sim(options) => sim::run(*options).await,
             Command::Audit(command) => audit::run(command).await,
+            Command::Policy(command) => policy::run(&command),
         }
     });
     // whatever still runs has been told to stop; it gets no longer than this

@@ -6,6 +6,7 @@ mod configuration;
 mod help;
 mod interrupt;
 mod output;
+mod policy;
 mod sim;
 
 use std::path::{Path, PathBuf};

@@ -43,6 +43,13 @@ impl Policy {
                 }
             }
         }
+        // what holds for most guests first
+        differences.sort_by_key(|difference| {
+            let Case {
+                age, guardian, days, ..
+            } = difference.case;
+            (age.is_some(), guardian, days)
+        });
         differences
     }
 

@@ -66,6 +66,13 @@ async fn every_help_says_what_it_does_and_what_each_option_means() {
             ("audit verify", 4),
             ("chat", 13),
             ("demo", 3),
+            ("policy", 1),
+            ("policy diff", 3),
+            ("policy explain", 7),
+            ("policy lint", 2),
+            ("policy list", 1),
+            ("policy show", 2),
+            ("policy test", 2),
             ("serve", 4),
             ("sim", 12),
             ("sim advance", 4),
@@ -129,6 +136,13 @@ async fn wrong_arguments_end_with_2_and_say_what_is_meant() {
         (vec!["audit", "verify", "x.jsonl"], "--key"),
         (vec!["audit", "verify", "x.jsonl", "--key", "none"], "--key"),
         (vec!["demo", "more"], "Usage:"),
+        (vec!["policy", "show", "lenient"], "tutorial-strict"),
+        (vec!["policy", "test", "no.toml"], "no.toml"),
+        (vec!["policy", "explain", "--jurisdiction", "california"], "US-CA"),
+        (
+            vec!["policy", "explain", "--grant", "marketing", "--deny", "marketing"],
+            "both",
+        ),
     ] {
         let ended = run(&arguments).await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.err);

@@ -1,0 +1,44 @@
+//! What a person who writes or reviews a policy sees.
+
+use super::root;
+use crate::process::run;
+
+#[tokio::test]
+async fn a_decision_is_explained_and_a_refusal_ends_with_1() {
+    let arguments = "policy explain --policy purpose-scoped --jurisdiction US-CA --gpc --deny marketing";
+    let ended = run(arguments.split(' ')).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(
+        ended.out.contains("marketing is off: the guest refused it."),
+        "{}",
+        ended.out
+    );
+    assert!(
+        ended.out.contains("sent an opt-out signal (GPC)"),
+        "{}",
+        ended.out
+    );
+    let ended = run(["policy", "explain", "--jurisdiction", "fr"]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(
+        ended.out.contains("tutorial-strict/EU/marketing"),
+        "{}",
+        ended.out
+    );
+}
+
+#[tokio::test]
+async fn what_ships_has_no_fatal_lint_and_its_examples_hold() {
+    for id in ["tutorial-strict", "purpose-scoped"] {
+        let file = root()
+            .join(format!("spec/consent/{id}.toml"))
+            .display()
+            .to_string();
+        for command in ["test", "lint", "show"] {
+            let ended = run(["policy", command, &file]).await;
+            assert_eq!(ended.code, Some(0), "{command} {id}: {} {}", ended.out, ended.err);
+        }
+        let ended = run(["policy", "diff", id, &file]).await;
+        assert_eq!(ended.out, "No guest is treated differently.\n");
+    }
+}
