@@ -9,6 +9,7 @@ mod error_codes;
 mod facts;
 mod guest_sessions_page;
 mod limits;
+mod refusals;
 mod regions;
 mod routes;
 mod served_contract;
@@ -66,6 +67,11 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         sources: &[ACTIONS],
         output: "crates/genesys-sim/src/generated/actions.rs",
         generate: actions::generate,
+    },
+    Artifact {
+        sources: &[ERRORS],
+        output: "crates/ws-transport/src/generated/error_code.rs",
+        generate: refusals::generate,
     },
     Artifact {
         sources: &[REGIONS, ACTIONS, CLASSES, ERRORS, LIMITS],

@@ -4,6 +4,7 @@
 pub mod client;
 mod contract;
 mod conversation;
+mod generated;
 pub mod guest_sessions;
 mod handshake;
 mod message;

@@ -186,6 +186,20 @@ pub(crate) enum ClientAction {
 }
 
 impl ClientAction {
+    /// The `Remedy` of `ws-transport` that does it. To fail one message or file is how that crate reports.
+    pub(crate) fn remedy(self) -> &'static str {
+        match self {
+            Self::DropAttributes => "DropAttributes",
+            Self::End => "NewSession",
+            Self::FailAttachment | Self::FailMessage | Self::Refused | Self::Report => "Report",
+            Self::ReadOnly => "StopSending",
+            Self::RenewLink => "FreshLink",
+            Self::Retry => "Retry",
+            Self::SignIn => "RefreshJwt",
+            Self::Wait => "Wait",
+        }
+    }
+
     /// What it is, for people.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
