@@ -6,7 +6,7 @@ pub(crate) mod sign_in;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use genesys_api::{Clock, DeploymentId};
+use genesys_api::{Clock, DeploymentId, limits};
 use secrecy::SecretString;
 
 use crate::{Agent, Fault, Limits, Pki, SocketAges};
@@ -124,8 +124,8 @@ impl Default for Rules {
             agent_delay: Duration::ZERO,
             disconnect: Disconnect::default(),
             conversation_clear: true,
-            session_duration: Duration::from_secs(259_200),
-            token_lifetime: Duration::from_secs(86_400),
+            session_duration: limits::SESSION,
+            token_lifetime: limits::ACCESS_TOKEN,
             limits: Limits::default(),
             attachments: AttachmentRules::default(),
             sign_in: SignInRules::default(),

@@ -25,7 +25,7 @@ use crate::serve::{Shell, ToGuest};
 use crate::world::SocketId;
 
 /// Largest message, in bytes: that of AWS API Gateway, which Genesys' socket resembles (inference).
-const LARGEST_MESSAGE: usize = 128 * 1024;
+const LARGEST_MESSAGE: usize = genesys_api::limits::FRAME_BYTES;
 
 /// How long a guest may take to read a frame.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);

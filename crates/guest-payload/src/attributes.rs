@@ -49,7 +49,7 @@ impl Attributes {
     pub const MOST: usize = 64;
     /// Most UTF-8 bytes of all keys and values together, punctuation not counted: the limit of Genesys Cloud
     /// (`maxCustomDataBytes`, error 4013), counted as its mobile SDK counts.
-    pub const MOST_BYTES: usize = 2048;
+    pub const MOST_BYTES: usize = genesys_api::limits::ATTRIBUTE_BYTES;
     /// Most characters of a key.
     pub const LONGEST_KEY: usize = 64;
     /// Most characters of a value.

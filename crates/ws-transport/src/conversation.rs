@@ -115,7 +115,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the service may take to configure the session.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two typing indicators (Genesys' guidance).
-const TYPING_INTERVAL: Duration = Duration::from_secs(5);
+const TYPING_INTERVAL: Duration = genesys_api::limits::TYPING_INTERVAL;
 
 /// A guest's conversation.
 ///

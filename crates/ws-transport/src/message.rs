@@ -17,7 +17,7 @@ pub use self::said::{Answer, Choice, Said};
 use crate::wire::Length;
 
 /// Longest text of the guest, in bytes of UTF-8; Genesys Cloud answers 4011 to a longer one.
-pub const TEXT_LIMIT: usize = 4096;
+pub const TEXT_LIMIT: usize = genesys_api::limits::TEXT_BYTES;
 
 /// Something that was said to the guest, or by the guest elsewhere. `Debug` shows lengths: it is personal data.
 #[derive(Clone)]

@@ -22,8 +22,8 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
                 )?;
             }
             (Unit::Seconds, None) => return Err(format!("{LIMITS}: {name}: seconds end in _SECONDS").into()),
-            (Unit::Count, _) => writeln!(code, "pub const {name}: u32 = {value};\n")?,
-            (Unit::Bytes | Unit::Characters | Unit::Kilobytes, _) => {
+            (Unit::Count | Unit::Kilobytes, _) => writeln!(code, "pub const {name}: u32 = {value};\n")?,
+            (Unit::Bytes | Unit::Characters, _) => {
                 writeln!(code, "pub const {name}: usize = {value};\n")?;
             }
         }

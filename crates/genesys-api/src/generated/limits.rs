@@ -71,7 +71,7 @@ pub const AGENT_TEXT_CHARACTERS: usize = 4000;
 /// A deployment may allow less: the answer to configureSession says.
 ///
 /// Source: Developer Center, Limits (documentation).
-pub const ATTACHMENT_KILOBYTES: usize = 10240;
+pub const ATTACHMENT_KILOBYTES: u32 = 10240;
 
 /// For each attachment, in characters.
 ///
@@ -154,3 +154,20 @@ pub const IDLE: Duration = Duration::from_secs(600);
 ///
 /// Source: Genesys does not say (inference).
 pub const CONNECTION: Duration = Duration::from_secs(7200);
+
+/// For each deployment, in a minute.
+/// The same for refreshing and revoking, each on its own.
+///
+/// Source: `exchange.token.rate.per.minute`; a user of Genesys' forum; Genesys names the limits, not their numbers (capture).
+pub const SIGN_INS_PER_MINUTE: u32 = 300;
+
+/// For each access token of an API client.
+/// The default; an administrator sets it.
+///
+/// Source: Developer Center, client credentials grant (documentation).
+pub const ACCESS_TOKEN: Duration = Duration::from_secs(86400);
+
+/// For each refusal for too many requests that names no wait.
+///
+/// Source: Genesys' Java SDK (official).
+pub const RETRY_AFTER: Duration = Duration::from_secs(3);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use genesys_api::limits;
+
 /// Rules for attachments. Where Genesys documents none, they are our choice.
 #[derive(Clone, Debug)]
 pub struct AttachmentRules {
@@ -29,8 +31,8 @@ impl Default for AttachmentRules {
             file_types: vec!["*/*".to_owned()],
             blocked_extensions: vec![".ade".to_owned(), ".adp".to_owned()],
             largest_kb: LARGEST_KB,
-            upload_lifetime: Duration::from_secs(600),
-            download_lifetime: Duration::from_secs(600),
+            upload_lifetime: limits::DOWNLOAD_LINK,
+            download_lifetime: limits::DOWNLOAD_LINK,
             most_bytes: 64 * 1024 * 1024,
         }
     }
@@ -43,4 +45,4 @@ impl AttachmentRules {
 }
 
 /// 10 MiB: Genesys' default, and the most that the listener reads.
-pub(crate) const LARGEST_KB: u32 = 10_240;
+pub(crate) const LARGEST_KB: u32 = limits::ATTACHMENT_KILOBYTES;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use genesys_api::limits;
 use serde_json::{Value, json};
 
 /// Rules for signed-in guests. The simulator is their identity provider, too.
@@ -60,10 +61,10 @@ impl Default for SignInRules {
                 last_name: "Doe".to_owned(),
             },
             jwt_lifetime: LONGEST_JWT,
-            refresh_lifetime: Duration::from_secs(86_400),
+            refresh_lifetime: limits::REFRESH_TOKEN,
         }
     }
 }
 
 /// Genesys' lifetime of the JWT of a signed-in guest.
-pub(crate) const LONGEST_JWT: Duration = Duration::from_secs(900);
+pub(crate) const LONGEST_JWT: Duration = limits::SIGNED_IN_JWT;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use genesys_api::Now;
+use genesys_api::{Now, limits};
 use serde_json::{Value, json};
 
 use crate::world::complaint::Oddity;
@@ -10,11 +10,8 @@ use crate::world::frame::{self, Limited, Refusal};
 use crate::world::history::{Kind, Message, Sent};
 use crate::world::limits::{MINUTE, SECOND};
 use crate::world::request::{Fields, Request};
-use crate::world::session::{self, MOST_ATTRIBUTE_BYTES, SessionKey};
+use crate::world::session::{self, SessionKey};
 use crate::world::{SocketId, World, jwt};
-
-/// Genesys' bound on a guest's text, in bytes of UTF-8.
-const LONGEST_TEXT: usize = 4_096;
 
 const BUTTON_TYPES: [&str; 5] = ["Button", "DatePicker", "Form", "ListPicker", "QuickReply"];
 
@@ -92,7 +89,7 @@ impl World {
         let body = json!({
             "allowedMedia": session::allowed_media(&self.rules.attachments),
             "blockedExtensions": self.rules.attachments.blocked_extensions,
-            "maxCustomDataBytes": MOST_ATTRIBUTE_BYTES,
+            "maxCustomDataBytes": limits::ATTRIBUTE_BYTES,
             "messageRoutingEnabled": true,
             "sessionDurationSeconds": self.rules.session_duration.as_secs(),
         });
@@ -366,8 +363,8 @@ impl World {
 }
 
 fn check_length(text: &str) -> Result<(), Refusal> {
-    if text.len() > LONGEST_TEXT {
-        return Err(Refusal::message_too_long(text.len(), LONGEST_TEXT));
+    if text.len() > limits::TEXT_BYTES {
+        return Err(Refusal::message_too_long(text.len(), limits::TEXT_BYTES));
     }
     Ok(())
 }
@@ -388,8 +385,8 @@ fn check_attributes(fields: Fields<'_>, message: Fields<'_>) -> Result<(), Refus
             .map(|(key, value)| key.len() + value.len())
             .sum::<usize>();
     }
-    if bytes > MOST_ATTRIBUTE_BYTES {
-        return Err(Refusal::attributes_too_large(MOST_ATTRIBUTE_BYTES));
+    if bytes > limits::ATTRIBUTE_BYTES {
+        return Err(Refusal::attributes_too_large(limits::ATTRIBUTE_BYTES));
     }
     Ok(())
 }

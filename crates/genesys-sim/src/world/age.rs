@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use genesys_api::Now;
+use genesys_api::{Now, limits};
 
 use crate::world::timers::{Timer, TimerKey};
 use crate::world::{Output, Socket, SocketId, World};
@@ -23,8 +23,8 @@ impl SocketAges {
     #[must_use]
     pub const fn like_api_gateway() -> Self {
         Self {
-            idle: Some(Duration::from_secs(600)),
-            most: Some(Duration::from_secs(7_200)),
+            idle: Some(limits::IDLE),
+            most: Some(limits::CONNECTION),
         }
     }
 }

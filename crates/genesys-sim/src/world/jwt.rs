@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use crate::world::session::SessionKey;
 
 /// Genesys' lifetime of such a JWT, in seconds.
-const LIFETIME: i64 = 60;
+const LIFETIME: i64 = genesys_api::limits::HISTORY_JWT.as_secs() as i64;
 
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use genesys_api::limits;
+
 /// How often things may happen. `None` switches a limit off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
@@ -47,15 +49,15 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            messages_per_second: Some(5),
-            requests_per_minute: Some(60),
-            configures_per_minute: Some(60),
-            echoes_per_minute: Some(2),
-            histories_per_minute: Some(10),
-            connections_per_minute: Some(1_000),
-            tokens_per_minute: Some(300),
-            api_requests_per_minute: Some(300),
-            sign_ins_per_minute: Some(300),
+            messages_per_second: Some(limits::MESSAGES_PER_SECOND),
+            requests_per_minute: Some(limits::REQUESTS_PER_MINUTE),
+            configures_per_minute: Some(limits::CONFIGURES_PER_MINUTE),
+            echoes_per_minute: Some(limits::ECHOES_PER_MINUTE),
+            histories_per_minute: Some(limits::HISTORIES_PER_MINUTE),
+            connections_per_minute: Some(limits::CONNECTIONS_PER_MINUTE),
+            tokens_per_minute: Some(limits::TOKENS_PER_MINUTE),
+            api_requests_per_minute: Some(limits::CALLS_PER_MINUTE),
+            sign_ins_per_minute: Some(limits::SIGN_INS_PER_MINUTE),
         }
     }
 }

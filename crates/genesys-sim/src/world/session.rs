@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use genesys_api::Now;
+use genesys_api::{Now, limits};
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -15,12 +15,6 @@ use crate::world::history::{History, Message};
 use crate::world::limits::Window;
 use crate::world::timers::{Timer, TimerKey};
 use crate::world::{Binding, SocketId, World};
-
-/// `session.connections.max`
-const MOST_SOCKETS: usize = 3;
-
-/// `metadata.custom.attributes.bytes.max`
-pub(super) const MOST_ATTRIBUTE_BYTES: usize = 2_048;
 
 /// Names one life of a token.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -187,7 +181,7 @@ impl World {
         let oldest = self
             .sessions
             .get(&key)
-            .filter(|session| session.sockets.len() >= MOST_SOCKETS)
+            .filter(|session| session.sockets.len() >= limits::CONNECTIONS_PER_SESSION as usize)
             .map(|session| session.sockets[0]);
         if let Some(oldest) = oldest {
             self.counters.evicted += 1;
@@ -305,7 +299,7 @@ impl World {
             connected: true,
             new_session: new,
             read_only,
-            max_custom_data_bytes: MOST_ATTRIBUTE_BYTES,
+            max_custom_data_bytes: limits::ATTRIBUTE_BYTES,
             allowed_media: allowed_media(&self.rules.attachments),
             blocked_extensions: self.rules.attachments.blocked_extensions.clone(),
             cleared_existing_session: false,

@@ -17,8 +17,8 @@ use super::said::{Fate, Said};
 use super::{Command, Outgoing, Stopping, overdue, stopped};
 use crate::generated::ErrorCode;
 
-/// Sockets of one session at once; one more takes the place of the oldest. Genesys' own limit for a session is 3.
-const SOCKETS: usize = 3;
+/// Sockets of one session at once; one more takes the place of the oldest. As many as Genesys itself takes.
+const SOCKETS: usize = genesys_api::limits::CONNECTIONS_PER_SESSION as usize;
 
 pub(super) struct Relay {
     direct: Direct,

@@ -21,7 +21,7 @@ use super::record::Record;
 use super::{Direct, DirectError, Shared};
 
 /// Longest life of a JWT at Genesys Cloud. One that ends earlier is found out by the service's refusal.
-const JWT_LIFETIME: Duration = Duration::from_secs(900);
+const JWT_LIFETIME: Duration = genesys_api::limits::SIGNED_IN_JWT;
 /// Attempts to revoke a JWT, each with a newer one (Genesys' mobile SDK).
 const ATTEMPTS: u8 = 3;
 

@@ -15,9 +15,8 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 use crate::socket::{breach, close_info, config, in_a_sentence};
 use crate::{ClientHandshake, CloseInfo, Transmit};
 
-/// Longest frame and message read. Genesys Cloud does not publish its own limit; its transport is believed to have
-/// this one.
-const MESSAGE_LIMIT: usize = 128 * 1024;
+/// Longest frame and message read.
+const MESSAGE_LIMIT: usize = genesys_api::limits::FRAME_BYTES;
 /// Most bytes that wait to be written: beyond any batch that the pacing lets pass.
 const WRITE_LIMIT: usize = 512 * 1024;
 

@@ -19,7 +19,7 @@ use crate::{AdmittedOrigin, CloseInfo, Command, HistoryFailure, SocketUrl, State
 /// How long the last frames may take to leave.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The wait if the service throttles reads without saying for how long; Genesys' Java SDK: the same.
-const THROTTLED: Duration = Duration::from_secs(3);
+const THROTTLED: Duration = genesys_api::limits::RETRY_AFTER;
 
 pub(super) struct Task {
     shared: Arc<Shared>,

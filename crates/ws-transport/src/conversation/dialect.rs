@@ -181,11 +181,11 @@ pub(super) enum Why {
     Trouble,
 }
 
-/// How long a typing indicator is shown if the service does not say (Genesys' clients: 5 s).
-const TYPING: Duration = Duration::from_secs(5);
+/// How long a typing indicator is shown if the service does not say.
+const TYPING: Duration = genesys_api::limits::TYPING_SHOWN;
 
 /// The wait if a service throttles without saying for how long; what Genesys' Java SDK takes.
-const RETRY_AFTER: Duration = Duration::from_secs(3);
+const RETRY_AFTER: Duration = genesys_api::limits::RETRY_AFTER;
 
 /// A wait that a service asked for, within reason.
 fn patience(seconds: Option<u64>) -> Duration {

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use genesys_api::Now;
+use genesys_api::{Now, limits};
 use time::OffsetDateTime;
 
 /// The application is told so long before the session expires (Genesys' mobile SDK: the same).
-const NOTICE: Duration = Duration::from_secs(300);
+const NOTICE: Duration = limits::EXPIRY_NOTICE;
 /// And so long before that, an echo asks whether it is still true (the same).
 const REFRESH: Duration = Duration::from_secs(310);
 /// So long after the expiry an echo asks whether it is over (the same).

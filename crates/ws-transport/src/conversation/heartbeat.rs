@@ -25,7 +25,7 @@ pub enum Beat {
 
 impl Heartbeat {
     /// Between two pings; Genesys' own mobile SDK uses the same.
-    pub const INTERVAL: Duration = Duration::from_secs(15);
+    pub const INTERVAL: Duration = genesys_api::limits::PING;
 
     /// How long the second of two unanswered pings is waited for.
     pub const GRACE: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use genesys_api::SlidingWindow;
+use genesys_api::{SlidingWindow, limits};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -23,14 +23,10 @@ pub(super) struct Pacing {
 impl Pacing {
     pub(super) fn new() -> Self {
         Self {
-            // messages.per.session.rate.per.second
-            messages: SlidingWindow::new(5, SECOND + SLACK),
-            // configure.per.session.rate.per.minute
-            configures: SlidingWindow::new(60, MINUTE + SLACK),
-            // requests.per.connection.rate.per.minute
-            requests: SlidingWindow::new(60, MINUTE + SLACK),
-            // health.check.per.connection.rate.per.minute
-            echoes: SlidingWindow::new(2, MINUTE + SLACK),
+            messages: SlidingWindow::new(limits::MESSAGES_PER_SECOND as usize, SECOND + SLACK),
+            configures: SlidingWindow::new(limits::CONFIGURES_PER_MINUTE as usize, MINUTE + SLACK),
+            requests: SlidingWindow::new(limits::REQUESTS_PER_MINUTE as usize, MINUTE + SLACK),
+            echoes: SlidingWindow::new(limits::ECHOES_PER_MINUTE as usize, MINUTE + SLACK),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use genesys_api::Now;
+use genesys_api::{Now, limits};
 use secrecy::SecretString;
 
 use super::Conversation;
@@ -13,7 +13,7 @@ use super::timeline::{Happening, TokenEvent};
 /// How long a new token is waited for. Our choice.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(120);
 /// Tokens that are tried in a row (Genesys' mobile SDK).
-const ATTEMPTS: u8 = 3;
+const ATTEMPTS: u8 = limits::SIGN_IN_ATTEMPTS as u8;
 
 #[derive(Debug, Default)]
 pub(super) struct Renewal {

@@ -5,9 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Most bytes of all keys and values together, unless a session says otherwise (Genesys:
-/// `metadata.custom.attributes.bytes.max`).
-const MOST: usize = 2048;
+/// Most bytes of all keys and values together, unless a session says otherwise.
+const MOST: usize = genesys_api::limits::ATTRIBUTE_BYTES;
 
 /// Attributes that travel with a message and become participant data in Genesys Cloud.
 ///

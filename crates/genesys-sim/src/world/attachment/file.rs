@@ -1,11 +1,10 @@
 //! What a guest announces of a file, and whether it may be uploaded.
 
+use genesys_api::limits;
+
 use crate::config::AttachmentRules;
 use crate::world::frame::Refusal;
 use crate::world::request::Fields;
-
-/// Names have fewer characters.
-const TOO_LONG: usize = 1_024;
 
 /// A file that may be uploaded.
 #[derive(Clone)]
@@ -27,7 +26,7 @@ impl File {
         let (name, kind) = (fields.text("fileName")?, fields.text("fileType")?);
         let size = fields.count("fileSize")?;
         fields.optional_text("fileMd5")?;
-        if name.chars().count() >= TOO_LONG {
+        if name.chars().count() > limits::FILE_NAME_CHARACTERS {
             return Err(Refusal::coded(4005, "File name is too long"));
         }
         let extension = extension(name).ok_or_else(|| Refusal::coded(4004, "File name is invalid"))?;

@@ -132,7 +132,7 @@ pub struct Link {
 }
 
 impl Link {
-    const LIFETIME: Duration = Duration::from_secs(9 * 60);
+    const LIFETIME: Duration = genesys_api::limits::DOWNLOAD_LINK.saturating_sub(Duration::from_secs(60));
 
     /// A link that came at `now`.
     #[must_use]

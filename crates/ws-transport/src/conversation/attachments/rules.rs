@@ -1,12 +1,14 @@
 //! What the service takes, checked before it is asked.
 
+use genesys_api::limits;
+
 use super::File;
 use crate::wire::harmless;
 
 /// Most characters of a name; the service answers 4005 to more (Genesys: fewer than 1,024).
-const LONGEST_NAME: usize = 1023;
+const LONGEST_NAME: usize = limits::FILE_NAME_CHARACTERS;
 /// Largest file, where the service names no size (Genesys' default).
-const LARGEST_KB: u64 = 10_240;
+const LARGEST_KB: u64 = limits::ATTACHMENT_KILOBYTES as u64;
 
 /// The service's rules for attachments: `allowedMedia` and `blockedExtensions` of its `SessionResponse`. They are kept
 /// as two texts, for every session has them.
