@@ -4,6 +4,7 @@
 mod actions;
 mod browser_client;
 mod consent;
+mod consent_page;
 mod contract;
 mod error_codes;
 mod facts;
@@ -133,6 +134,11 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         sources: &[TUTORIAL_STRICT],
         output: "crates/guest-payload/src/generated/tutorial_strict.rs",
         generate: consent::generate,
+    },
+    Artifact {
+        sources: &[PURPOSE_SCOPED, TUTORIAL_STRICT],
+        output: "docs/consent.md",
+        generate: consent_page::generate,
     },
 ];
 

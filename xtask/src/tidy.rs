@@ -5,6 +5,7 @@ mod exceptions;
 mod layers;
 mod manifests;
 mod modules;
+mod policies;
 mod source;
 mod text;
 
@@ -12,6 +13,8 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 use std::{fs, io};
+
+use time::OffsetDateTime;
 
 use self::manifests::Manifest;
 use self::source::Source;
@@ -49,6 +52,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     layers::check(&manifests, &mut findings);
     layers::check_table(&manifests, &mut findings);
     check_pages(root, &manifests, &mut findings)?;
+    check_policies(root, &mut findings)?;
     check_generated(root, &sources, &mut findings)?;
 
     findings.sort();
@@ -123,6 +127,19 @@ fn check_pages(
             &fs::read_to_string(&path)?,
             findings,
         );
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a policy ends on a day: this tool is its own driver, and its rules take the day"
+)]
+fn check_policies(root: &Path, findings: &mut Vec<Finding>) -> io::Result<()> {
+    let today = OffsetDateTime::now_utc().date();
+    for path in workspace::files(&root.join("spec/consent"), "toml")? {
+        let text = fs::read_to_string(&path)?;
+        policies::check(&workspace::relative(root, &path), &text, today, findings);
     }
     Ok(())
 }

@@ -1,0 +1,173 @@
+//! The reference page of the consent policies that ship: their rules, sources, days of review and doubts.
+
+use std::error::Error;
+use std::fmt::Write;
+
+use guest_payload::{Jurisdiction, OnMissing, Policy, Rule, Scope, Source, Switch};
+
+use super::facts::Sources;
+
+pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
+    let mut page = String::from(
+        "# Consent policies: reference\n\n\
+         Which purposes a guest's data may serve, where, and on what basis, in the policies that ship. They are **no legal\n\
+         advice**: a starting set that counsel must sign off. `spec/consent/README.md` says how to write your own.\n\n\
+         `guest-gateway policy explain --jurisdiction US-CA --gpc --deny marketing` decides about one guest and says why.\n",
+    );
+    for (path, text) in sources.iter() {
+        let policy = Policy::parse(text).map_err(|error| format!("{path}: {error}"))?;
+        describe(&mut page, path, &policy)?;
+    }
+    Ok(page)
+}
+
+fn describe(page: &mut String, path: &str, policy: &Policy) -> Result<(), Box<dyn Error>> {
+    write!(
+        page,
+        "\n## {} {}\n\n{}\n\nIn force from {}",
+        policy.id(),
+        policy.version(),
+        policy.about(),
+        policy.valid_from()
+    )?;
+    if let Some(last) = policy.valid_until() {
+        write!(page, " until {last}")?;
+    }
+    let functional = policy.functional();
+    let basis: Vec<String> = functional.sources.iter().map(ToString::to_string).collect();
+    write!(
+        page,
+        "; reviewed on {}. A guest of unknown age counts as {} years old. What serving the guest needs rests on {} \
+         ({}).\n\nFrom `{path}`.\n\n\
+         | rule | places | basis | default | without an agreement | ages | obligations | sources |\n\
+         |---|---|---|---|---|---|---|---|\n",
+        policy.reviewed(),
+        policy.assumed_age(),
+        functional.basis.as_str(),
+        basis.join("; "),
+    )?;
+    let mut named: Vec<&Source> = Vec::new();
+    for rule in policy.rules() {
+        let numbers: Vec<String> = rule
+            .sources
+            .iter()
+            .map(|source| number(&mut named, source).to_string())
+            .collect();
+        writeln!(
+            page,
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            rule.id.split_once('/').map_or(&*rule.id, |(_, within)| within),
+            places(&rule.scope),
+            rule.basis.as_str(),
+            default(rule),
+            missing(rule),
+            ages(rule),
+            obligations(rule),
+            numbers.join(", ")
+        )?;
+    }
+    page.push_str("\nSources:\n\n");
+    for (at, source) in named.iter().enumerate() {
+        writeln!(page, "{}. {source} (reviewed on {})", at + 1, source.reviewed)?;
+    }
+    let doubtful: Vec<&Rule> = policy
+        .rules()
+        .iter()
+        .filter(|rule| !rule.doubts.is_empty())
+        .collect();
+    if !doubtful.is_empty() {
+        page.push_str("\nDoubts:\n\n");
+    }
+    for rule in doubtful {
+        for doubt in rule.doubts.iter() {
+            writeln!(page, "- `{}`: {doubt}", rule.id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Its place in the list of sources, from 1.
+fn number<'p>(named: &mut Vec<&'p Source>, source: &'p Source) -> usize {
+    match named.iter().position(|other| *other == source) {
+        Some(at) => at + 1,
+        None => {
+            named.push(source);
+            named.len()
+        }
+    }
+}
+
+fn places(scope: &Scope) -> String {
+    match scope {
+        Scope::Places(places) => {
+            let codes: Vec<&str> = places.iter().map(Jurisdiction::as_str).collect();
+            codes.join(" ")
+        }
+        Scope::Elsewhere => "elsewhere".to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn default(rule: &Rule) -> &'static str {
+    match (rule.default, rule.gpc) {
+        (Switch::Off, _) => "off",
+        (Switch::On, true) => "on, off with GPC",
+        (Switch::On, false) => "on",
+    }
+}
+
+fn missing(rule: &Rule) -> &'static str {
+    match rule.on_missing {
+        OnMissing::Ask => "ask the guest",
+        OnMissing::DenySession => "no session",
+        _ => "as by default",
+    }
+}
+
+fn ages(rule: &Rule) -> String {
+    let says = [
+        (rule.ages.prohibited_below, "off below"),
+        (rule.ages.opt_in_below, "opt-in below"),
+        (rule.ages.consent_from, "alone from"),
+    ];
+    let says: Vec<String> = says
+        .iter()
+        .filter(|(years, _)| *years > 0)
+        .map(|(years, what)| format!("{what} {years}"))
+        .collect();
+    says.join(", ")
+}
+
+fn obligations(rule: &Rule) -> String {
+    let mut all: Vec<String> = rule
+        .obligations
+        .iter()
+        .map(|obligation| obligation.as_str().to_owned())
+        .collect();
+    if let Some(days) = rule.max_age_days {
+        all.push(format!("ask again after {days} days"));
+    }
+    all.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_is_a_row_with_its_sources() {
+        let spec = include_str!("../../../spec/consent/tutorial-strict.toml");
+        let page = generate(&Sources::of([("policy.toml", spec)])).unwrap();
+        let policy = Policy::parse(spec).unwrap();
+        let rows = page.lines().filter(|line| line.ends_with("| 1 |")).count();
+        assert_eq!(rows, policy.rules().len());
+        assert!(
+            page.contains("| EU/marketing | EU EEA | consent | off | no session |"),
+            "{page}"
+        );
+        assert!(
+            page.contains("1. the founding tutorial, step 1 (reviewed on 2026-11-22)"),
+            "{page}"
+        );
+    }
+}

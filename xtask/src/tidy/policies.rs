@@ -1,0 +1,101 @@
+//! Rules on the consent policies that ship: each reads, names law, article and day of review for every rule, and does
+//! what its examples say.
+
+use guest_payload::PolicyFile;
+use time::Date;
+
+use super::Finding;
+
+/// The file at `path`, as it stands on this day.
+pub(crate) fn check(path: &str, text: &str, today: Date, findings: &mut Vec<Finding>) {
+    let mut find = |line, wrong: String, remedy: &str| {
+        findings.push(Finding {
+            path: path.to_owned(),
+            line,
+            wrong,
+            remedy: remedy.to_owned(),
+        });
+    };
+    let file = match PolicyFile::parse(text) {
+        Ok(file) => file,
+        Err(error) => {
+            let wrong = error.to_string();
+            let wrong = wrong.split_once(": ").map_or(&*wrong, |(_, wrong)| wrong);
+            find(
+                error.line(),
+                wrong.to_owned(),
+                "mend it: spec/consent/README.md says what each key means",
+            );
+            return;
+        }
+    };
+    for lint in file.policy.lints(today) {
+        if lint.kind.is_fatal() {
+            find(1, lint.to_string(), "no policy may ship so: mend the rule");
+        }
+    }
+    for failure in file.test() {
+        let wrong = failure.to_string();
+        let wrong = wrong.split_once(": ").map_or(&*wrong, |(_, wrong)| wrong);
+        find(
+            failure.example.line,
+            wrong.to_owned(),
+            "mend the rule or its example",
+        );
+    }
+    for rule in file.unexampled() {
+        find(
+            1,
+            format!("{rule} has no example"),
+            "show beside it whom it is about",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRICT: &str = include_str!("../../../spec/consent/tutorial-strict.toml");
+
+    fn findings(text: &str, day: i32) -> Vec<String> {
+        let mut findings = Vec::new();
+        let today = Date::from_ordinal_date(day, 327).unwrap();
+        check("p.toml", text, today, &mut findings);
+        findings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_ships_passes() {
+        assert_eq!(findings(STRICT, 2026), [""; 0]);
+    }
+
+    #[test]
+    fn a_rule_without_source_or_day_of_review_is_found() {
+        for (from, to) in [
+            ("sources = [\"tutorial\"]", "sources = []"),
+            (
+                "article = \"step 1\"\nreviewed = 2026-11-22",
+                "article = \"step 1\"",
+            ),
+        ] {
+            let found = findings(&STRICT.replacen(from, to, 1), 2026);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].starts_with("p.toml:"), "{found:?}");
+        }
+        let early = findings(STRICT, 2020);
+        assert!(early.iter().all(|finding| finding.contains("reviewed in future")) && !early.is_empty());
+    }
+
+    #[test]
+    fn an_example_that_fails_or_is_missing_is_found() {
+        let wrong = findings(&STRICT.replacen("is = \"denied\"", "is = \"on\"", 1), 2026);
+        assert!(wrong[0].contains("should be on by"), "{wrong:?}");
+        let none = STRICT.replacen("examples = [{ place = \"IS\", is = \"on\" }]\n", "", 1);
+        let found = findings(&none, 2026);
+        assert!(
+            found[0].contains("tutorial-strict/IS-LI-NO/analytics has no example"),
+            "{found:?}"
+        );
+    }
+}
