@@ -31,7 +31,7 @@ impl Place {
 
     /// A session with all that one can have.
     async fn session(&self) -> Value {
-        self.api.create(&guest()).await
+        self.api.create(&thorough_guest()).await
     }
 
     async fn webhook(&self) -> Value {
@@ -62,7 +62,7 @@ impl Place {
         );
         match operation {
             "changeConsent" => call.json(&json!({ "analytics": false })),
-            "createSession" => call.json(&guest()),
+            "createSession" => call.json(&thorough_guest()),
             "fetchToken" => call.form(&token_form("")),
             "openSocket" => shake(call, subject["accessToken"].as_str().unwrap()).header("origin", ORIGIN),
             "refreshSession" => call.json(&json!({ "refreshToken": subject["refreshToken"] })),
@@ -76,6 +76,18 @@ impl Place {
     async fn send(&self, call: Call) -> Answer {
         self.api.send(call.bearer(&self.api.token)).await
     }
+}
+
+/// One whose choice comes with everything that can be said of it.
+fn thorough_guest() -> Value {
+    let mut body = guest();
+    let evidence = json!({
+        "age": "18+", "how": "form", "actor": "agent", "notice": { "version": "2026-03", "language": "de" },
+        "gpp": "DBABMA~CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA",
+    });
+    let consent = body["consent"].as_object_mut().expect("a guest has consent");
+    consent.extend(evidence.as_object().cloned().unwrap_or_default());
+    body
 }
 
 fn webhook(name: &str) -> Value {
