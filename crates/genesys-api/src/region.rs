@@ -17,6 +17,9 @@ pub struct Region {
     pub aliases: &'static [&'static str],
     /// What the messenger snippet calls the region, such as `prod-euw1`.
     pub environment: &'static str,
+    /// The host to which guests upload files, and from which they download them. For some regions it is inferred from
+    /// the others: `spec/regions.toml` says which.
+    pub attachments: &'static str,
 }
 
 impl Region {

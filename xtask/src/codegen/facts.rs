@@ -89,6 +89,18 @@ pub(crate) struct Region {
     #[serde(default)]
     pub(crate) aliases: Vec<String>,
     pub(crate) environment: String,
+    pub(crate) provenance: Provenance,
+    pub(crate) source: String,
+    pub(crate) attachments: AttachmentHost,
+}
+
+/// Where the files of a region's guests are.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AttachmentHost {
+    pub(crate) host: String,
+    pub(crate) provenance: Provenance,
+    pub(crate) source: String,
 }
 
 #[derive(Deserialize)]

@@ -18,11 +18,15 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
         domain,
         aliases,
         environment,
+        attachments,
+        ..
     } in regions
     {
         write!(
             code,
-            "Region {{ aws: {aws:?}, domain: {domain:?}, aliases: &{aliases:?}, environment: {environment:?} }},"
+            "Region {{ aws: {aws:?}, domain: {domain:?}, aliases: &{aliases:?}, environment: {environment:?}, \
+             attachments: {:?} }},",
+            attachments.host
         )?;
     }
     code.push_str("];\n");
@@ -41,17 +45,23 @@ mod tests {
             domain = "one.example"
             aliases = ["uno.example"]
             environment = "prod"
+            provenance = "official"
+            source = "here"
+            attachments = { host = "files.one.example", provenance = "documentation", source = "there" }
 
             [[region]]
             aws = "eu-west-1"
             domain = "two.example"
             environment = "prod-euw1"
+            provenance = "official"
+            source = "here"
+            attachments = { host = "files.two.example", provenance = "inference", source = "there" }
         "#;
         assert_eq!(
             generate(&Sources::of([(REGIONS, spec)])).unwrap(),
             "use crate::Region;\n\npub(crate) const REGIONS: [Region; 2] = [\
-             Region { aws: \"us-east-1\", domain: \"one.example\", aliases: &[\"uno.example\"], environment: \"prod\" },\
-             Region { aws: \"eu-west-1\", domain: \"two.example\", aliases: &[], environment: \"prod-euw1\" },\
+             Region { aws: \"us-east-1\", domain: \"one.example\", aliases: &[\"uno.example\"], environment: \"prod\", attachments: \"files.one.example\" },\
+             Region { aws: \"eu-west-1\", domain: \"two.example\", aliases: &[], environment: \"prod-euw1\", attachments: \"files.two.example\" },\
              ];\n"
         );
     }

@@ -117,7 +117,7 @@ fn regions(page: &mut String, Regions { regions }: Regions) -> Result<(), Box<dy
     page.push_str(
         "\n## Regions\n\n\
          For a base domain D the hosts are `login.D`, `api.D`, `webmessaging.D` and `api-cdn.D`.\n\n\
-         | AWS region | base domain | environment |\n|---|---|---|\n",
+         | AWS region | base domain | environment | files of guests | source |\n|---|---|---|---|---|\n",
     );
     for region in &regions {
         let domains: Vec<String> = std::iter::once(&region.domain)
@@ -126,10 +126,15 @@ fn regions(page: &mut String, Regions { regions }: Regions) -> Result<(), Box<dy
             .collect();
         writeln!(
             page,
-            "| {} | {} | {} |",
+            "| {} | {} | {} | `{}` ({}, {}) | {} ({}) |",
             region.aws,
             domains.join(", "),
-            region.environment
+            region.environment,
+            region.attachments.host,
+            region.attachments.source,
+            region.attachments.provenance.name(),
+            region.source,
+            region.provenance.name()
         )?;
     }
     Ok(())
