@@ -46,6 +46,8 @@ actions! {
     ConfigChanged = "config.changed";
     /// A guest changed what they consent to.
     ConsentChanged = "consent.changed";
+    /// Records of what guests consented to were written to a file.
+    ConsentExported = "consent.exported";
     /// A guest took a consent back.
     ConsentWithdrawn = "consent.withdrawn";
     /// A guest session was created.

@@ -1,7 +1,8 @@
-//! `guest-gateway`: serve, sim, chat, demo, audit, policy.
+//! `guest-gateway`: serve, sim, chat, demo, audit, consent, policy.
 
 mod audit;
 mod chat;
+mod consent;
 mod demo;
 mod policy;
 mod serve;
@@ -37,6 +38,8 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Command),
     #[command(subcommand)]
+    Consent(consent::Command),
+    #[command(subcommand)]
     Policy(policy::Command),
 }
 
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
             Command::Serve(options) => serve::run(options).await,
             Command::Sim(options) => sim::run(*options).await,
             Command::Audit(command) => audit::run(command).await,
+            Command::Consent(command) => consent::run(command).await,
             Command::Policy(command) => policy::run(&command),
         }
     });

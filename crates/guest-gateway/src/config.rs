@@ -10,6 +10,7 @@ use std::time::Duration;
 use genesys_api::{ChannelId, DeploymentId, Host, Hosts, Region};
 use genesys_auth::{ClientId, Scopes};
 use genesys_http::Proxy;
+use guest_payload::iso27560::Controller;
 use guest_payload::{Policy, PolicyFile};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -38,6 +39,9 @@ pub struct Config {
     /// How webhooks are delivered.
     #[serde(default)]
     pub webhooks: Webhooks,
+    /// Who decides about the guests' data: part of each consent record that is exported.
+    #[serde(default)]
+    pub controller: Controller,
     /// The API clients that may call it.
     pub client: Vec<Client>,
     /// The web messaging channels that sessions may be created for.

@@ -3,6 +3,7 @@
 mod audit;
 mod chat;
 mod configuration;
+mod consent;
 mod help;
 mod interrupt;
 mod output;

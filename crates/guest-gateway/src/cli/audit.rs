@@ -6,6 +6,7 @@ use audit::files::FileErrorKind;
 use audit::{Action, Actor, VerifierKey};
 use clap::{Args, Subcommand};
 use genesys_api::Clock;
+use guest_store::{Limits, SqliteStore};
 
 use super::{Failure, say};
 use crate::causes::chain;
@@ -69,24 +70,13 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 async fn export(options: ExportOptions) -> Result<(), Failure> {
     let (config, keys) = configured(&options.config)?;
-    if !config.store.path.exists() {
-        let path = config.store.path.display();
-        return Err(Failure::usage(format!(
-            "there is no store {path}: run this where the gateway ran"
-        )));
-    }
     if options.out.exists() {
         let out = options.out.display();
         return Err(Failure::usage(format!(
             "{out} exists already: choose another name with --out, or remove it"
         )));
     }
-    let store = guest_store::SqliteStore::open(
-        &config.store.path,
-        keys.for_store(),
-        guest_store::Limits::default(),
-    )
-    .map_err(|error| Failure::usage(format!("{}: {}", config.store.path.display(), chain(&error))))?;
+    let store = opened(&config, &keys)?;
     note(
         &store,
         Actor::operator("guest-gateway audit export"),
@@ -156,7 +146,19 @@ fn verify(options: &VerifyOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-fn configured(path: &Path) -> Result<(Config, Keys), Failure> {
+/// The store of a gateway that is stopped.
+pub(super) fn opened(config: &Config, keys: &Keys) -> Result<SqliteStore, Failure> {
+    let path = config.store.path.display();
+    if !config.store.path.exists() {
+        return Err(Failure::usage(format!(
+            "there is no store {path}: run this where the gateway ran"
+        )));
+    }
+    SqliteStore::open(&config.store.path, keys.for_store(), Limits::default())
+        .map_err(|error| Failure::usage(format!("{path}: {}", chain(&error))))
+}
+
+pub(super) fn configured(path: &Path) -> Result<(Config, Keys), Failure> {
     let config = Config::read(path).map_err(Failure::usage)?;
     if !config.store.keys.exists() {
         let keys = config.store.keys.display();

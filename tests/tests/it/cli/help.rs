@@ -65,6 +65,8 @@ async fn every_help_says_what_it_does_and_what_each_option_means() {
             ("audit key", 2),
             ("audit verify", 4),
             ("chat", 13),
+            ("consent", 1),
+            ("consent export", 5),
             ("demo", 3),
             ("policy", 1),
             ("policy diff", 3),

@@ -1,0 +1,117 @@
+//! `consent`: what guests chose, for the controller and for the guests.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+use audit::{Action, Actor};
+use clap::{Args, Subcommand};
+use genesys_api::{Clock, SessionId};
+use guest_payload::iso27560::Record;
+use guest_suite::SessionInfo;
+use guest_suite::direct::kept;
+
+use super::audit::{configured, opened};
+use super::{Failure, say};
+use crate::causes::chain;
+use crate::config::Config;
+use crate::journal::note;
+
+/// Export the records of what guests chose
+///
+/// The fields are those of ISO/IEC TS 27560, as the controller's record or as a receipt for the guest. Neither is legal
+/// advice: counsel says what else a record needs.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Export(ExportOptions),
+}
+
+/// Write the consent records of a stopped gateway's store to a file
+///
+/// One JSON object for each session on a line of its own, in the fields of ISO/IEC TS 27560; what the configuration's
+/// [controller] says is part of each. A session that was erased has none any more: the audit log has what is left.
+/// The file holds personal data and is for its owner only.
+#[derive(Args, Debug)]
+pub(super) struct ExportOptions {
+    /// The gateway's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The file to write; it must not exist yet
+    #[arg(long, value_name = "FILE", default_value = "consent.jsonl")]
+    out: PathBuf,
+    /// The receipts for the guests, in place of the controller's records
+    #[arg(long)]
+    receipts: bool,
+    /// Only this session
+    #[arg(long, value_name = "ID")]
+    session: Option<SessionId>,
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Export(options) => export(options).await,
+    }
+}
+
+async fn export(options: ExportOptions) -> Result<(), Failure> {
+    let (config, keys) = configured(&options.config)?;
+    let store = opened(&config, &keys)?;
+    let out = options.out.display();
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&options.out)
+        .map_err(|error| Failure::usage(format!("{out}: {error}: choose another name with --out")))?;
+    note(
+        &store,
+        Actor::operator("guest-gateway consent export"),
+        Action::ConsentExported,
+        Clock::system().now().utc,
+    )
+    .await
+    .map_err(|error| Failure::failed(chain(&error)))?;
+    let mut file = BufWriter::new(file);
+    let (mut after, mut written) = (None, 0_u64);
+    loop {
+        let sessions = kept(&store, after)
+            .await
+            .map_err(|error| Failure::failed(chain(&error)))?;
+        let Some(last) = sessions.last() else { break };
+        after = Some(last.id.clone());
+        for session in &sessions {
+            if options.session.as_ref().is_none_or(|only| *only == session.id) {
+                write(&mut file, session, &config, options.receipts)
+                    .map_err(|error| Failure::failed(format!("{out}: {error}")))?;
+                written += 1;
+            }
+        }
+    }
+    file.into_inner()
+        .map_err(|error| error.into_error())
+        .and_then(|file| file.sync_all())
+        .map_err(|error| Failure::failed(format!("{out}: {error}")))?;
+    if let (Some(id), 0) = (&options.session, written) {
+        return Err(Failure::failed(format!("the store has no session {id}")));
+    }
+    let what = if options.receipts { "receipts" } else { "records" };
+    say(&format!("{written} {what} are in {out}."));
+    Ok(())
+}
+
+fn write(
+    file: &mut BufWriter<File>,
+    session: &SessionInfo,
+    config: &Config,
+    receipt: bool,
+) -> std::io::Result<()> {
+    let id = session.id.as_str();
+    let policy = config.sessions.policy;
+    let record = Record::new(id, &session.guest, &session.consent, policy, &config.controller);
+    match receipt {
+        true => serde_json::to_writer(&mut *file, &record.receipt(id))?,
+        false => serde_json::to_writer(&mut *file, &record)?,
+    }
+    file.write_all(b"\n")
+}

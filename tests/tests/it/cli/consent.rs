@@ -1,0 +1,63 @@
+//! `consent export`: the controller's records and the guests' receipts.
+
+use serde_json::Value;
+
+use super::Example;
+use crate::process::{Ended, run};
+
+async fn export(example: &Example, more: &[&str]) -> (Ended, Vec<Value>) {
+    let out = example.path(&format!("consent-{}.jsonl", genesys_api::entropy::number()));
+    let config = example.write();
+    let path = out.display().to_string();
+    let mut arguments = vec!["consent", "export", "--config", &config, "--out", &path];
+    arguments.extend(more);
+    let ended = run(arguments).await;
+    let text = std::fs::read_to_string(&out).unwrap_or_default();
+    (
+        ended,
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
+    )
+}
+
+#[tokio::test]
+async fn what_guests_chose_is_exported_with_what_the_controller_says_of_itself() {
+    let mut example = Example::new();
+    example.text.push_str(
+        "\n[controller]\nwithdrawal_method = \"https://shop.example/consent\"\n\n[[controller.pii_controllers]]\n\
+         party_id = \"shop\"\nparty_name = \"Shop Ltd\"\n\n[[controller.pii_processors]]\nparty_id = \"cloud\"\n\
+         party_name = \"Cloud Ltd\"\n",
+    );
+    let serving = example.serve().await;
+    let session = serving.session().await;
+    let other = serving.session().await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+
+    let (ended, records) = export(&example, &[]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.out.starts_with("2 records are in "), "{}", ended.out);
+    for session in [&session, &other] {
+        let id = &session["id"];
+        let record = records.iter().find(|record| &record["record_id"] == id).unwrap();
+        assert_eq!(record["pii_principal_id"], session["guestId"]);
+        assert_eq!(record["pii_controllers"][0]["party_name"], "Shop Ltd");
+        assert_eq!(record["purposes"][0]["lawful_basis"], "consent");
+    }
+
+    let only = session["id"].as_str().unwrap();
+    let (ended, receipts) = export(&example, &["--receipts", "--session", only]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!(receipts.len(), 1);
+    assert_eq!(receipts[0]["record_id"], only);
+    assert_eq!(receipts[0]["withdrawal_method"], "https://shop.example/consent");
+    assert!(receipts[0].get("pii_processors").is_none());
+
+    let (ended, _) = export(&example, &["--session", "nobody"]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    assert!(
+        ended.why().contains("the store has no session nobody"),
+        "{}",
+        ended.err
+    );
+}
