@@ -123,8 +123,9 @@ impl WebMessaging {
     }
 
     /// Goes on after what an earlier process heard: the [`Message::at`](crate::Message::at) of the last message that it
-    /// told. What came later is read in the history and told first, in order. Default: 5 s before the session is
-    /// configured. It needs [`Self::with_history_at`], and a new session has nothing to go on after.
+    /// told, a time of the service's clock and never of one's own. What came later is read in the history and told
+    /// first, in order. Default: 5 s before the session is configured. It needs [`Self::with_history_at`], and a new
+    /// session has nothing to go on after.
     #[must_use]
     pub fn resuming_after(mut self, last: OffsetDateTime) -> Self {
         self.heard_until = Some(last);

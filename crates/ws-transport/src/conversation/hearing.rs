@@ -65,12 +65,7 @@ impl Conversation {
                     self.tell(Event::Healthy { expires_at });
                 }
             }
-            Heard::Jwt { jwt, expires_at } => {
-                if let Some(library) = &mut self.library {
-                    library.handle_jwt(jwt, expires_at, now);
-                }
-                self.advance_history(now);
-            }
+            Heard::Jwt { jwt, expires_at } => self.handle_jwt(jwt, expires_at, now),
             Heard::Message(message) => {
                 self.health.assume(self.dialect.rules().session_duration, now);
                 self.note_time(message.at);

@@ -21,6 +21,11 @@ const HOLD_LIMIT: usize = 64;
 const WISH_LIMIT: usize = 4;
 /// How long all of it may take. Our choice.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a token for the history lives (Genesys).
+const JWT_LIFETIME: Duration = Duration::from_secs(60);
+/// A session that is resumed by a new process has missed nothing that is older than its first configuration, less
+/// this, unless that process knows better.
+const EARLIER: Duration = Duration::from_secs(5);
 /// A token counts as valid while it has more left than this (Genesys' mobile SDK).
 const JWT_MARGIN: Duration = Duration::from_secs(5);
 
@@ -51,14 +56,24 @@ pub(super) struct Library {
     wishes: VecDeque<u32>,
     pub(super) task: Option<Box<Task>>,
     pub(super) command: Option<Box<History>>,
-    /// What is older was not missed.
-    pub(super) floor: OffsetDateTime,
-    /// The newest that came, live or by the history, by the service's clock; the floor before anything came.
+    pub(super) floor: Floor,
+    /// The newest that came, live or by the history, by the service's clock; 1970 before anything came.
     pub(super) newest: OffsetDateTime,
     /// What was held back when the socket was lost in the middle of a recovery; the next one takes it.
     pub(super) carried: Vec<Told>,
     /// A recovery that failed had to go back to this time: the next one has to.
     pub(super) owed: Option<OffsetDateTime>,
+}
+
+/// What is older was not missed. A time of the service's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Floor {
+    /// Not known before the service shows its clock: some time before the session was configured, which was then.
+    Configured(Instant),
+    /// An earlier process told what is older.
+    Told(OffsetDateTime),
+    /// As far as the history was read for the first time, or 1970. What is not older was told, or was missed since.
+    Read(OffsetDateTime),
 }
 
 #[derive(Debug)]
@@ -69,6 +84,8 @@ pub(super) struct Task {
     /// A token was asked for because the last one was not accepted.
     renewed: bool,
     latest: Instant,
+    /// The oldest entry that was read.
+    pub(super) oldest: Option<OffsetDateTime>,
     pub(super) missed: Vec<Message>,
     pub(super) own: Vec<Message>,
     pub(super) held: Vec<Told>,
@@ -116,7 +133,7 @@ impl Library {
             wishes: VecDeque::new(),
             task: None,
             command: None,
-            floor: OffsetDateTime::UNIX_EPOCH,
+            floor: Floor::Read(OffsetDateTime::UNIX_EPOCH),
             newest: OffsetDateTime::UNIX_EPOCH,
             carried: Vec::new(),
             owed: None,
@@ -203,6 +220,12 @@ impl Library {
     }
 
     pub(super) fn handle_jwt(&mut self, jwt: SecretString, until: OffsetDateTime, now: Now) {
+        if let Floor::Configured(at) = self.floor {
+            // it was made just now, by the service's clock
+            let since = JWT_LIFETIME + EARLIER + now.instant.saturating_duration_since(at);
+            let floor = time::Duration::try_from(since).map(|since| until.saturating_sub(since));
+            self.floor = Floor::Told(floor.unwrap_or(OffsetDateTime::UNIX_EPOCH));
+        }
         // by our clock it may seem to be over already: it is as good as the first read finds it
         self.jwt = Some((jwt, until.max(now.utc + 2 * JWT_MARGIN)));
         if let Some(task) = &mut self.task
@@ -248,6 +271,7 @@ impl Library {
         since: OffsetDateTime,
         now: Now,
     ) -> Option<bool> {
+        let since = since.max(self.floor());
         let task = self.task.as_mut()?;
         let reached = page.messages.iter().any(|message| message.at < since);
         let last = page.entries == 0 || task.page >= page.page_count;
@@ -260,6 +284,22 @@ impl Library {
         task.page += 1;
         task.step = Step::Wait(now.instant);
         None
+    }
+
+    /// What is older was not missed.
+    pub(super) fn floor(&self) -> OffsetDateTime {
+        match self.floor {
+            Floor::Configured(_) => OffsetDateTime::UNIX_EPOCH,
+            Floor::Told(at) | Floor::Read(at) => at,
+        }
+    }
+
+    /// A recovery is done. After the first one, the service's own times are all that counts.
+    pub(super) fn handle_recovered(&mut self, oldest: Option<OffsetDateTime>) {
+        self.owed = None;
+        if !matches!(self.floor, Floor::Read(_)) {
+            self.floor = Floor::Read(oldest.unwrap_or(OffsetDateTime::UNIX_EPOCH));
+        }
     }
 
     /// Whether an answer is expected.
@@ -305,6 +345,7 @@ impl Library {
             page,
             renewed: false,
             latest: now.instant.max(not_before) + PATIENCE,
+            oldest: None,
             missed: Vec::new(),
             own: Vec::new(),
             held,

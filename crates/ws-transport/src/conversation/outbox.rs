@@ -283,6 +283,16 @@ impl Outbox {
         any
     }
 
+    /// What was sent before the service had shown its clock was sent after this.
+    pub(super) fn handle_floor(&mut self, floor: OffsetDateTime) {
+        let sent = [&mut self.waiting, &mut self.sent, &mut self.undecided];
+        let sent = sent.into_iter().flatten().map(|message| &mut message.after);
+        let told = self.told.iter_mut().map(|doubted| &mut doubted.after);
+        for after in sent.chain(told).flatten() {
+            *after = floor.max(*after);
+        }
+    }
+
     /// What the service's clock had shown when the first of the messages that are to be decided was sent.
     pub(super) fn undecided_since(&self) -> Option<OffsetDateTime> {
         self.undecided.iter().filter_map(|message| message.after).min()

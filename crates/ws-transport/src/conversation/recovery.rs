@@ -8,30 +8,33 @@
 //! was then read that far back; and no entry matches. Such a message is sent once more, in its place and with the same
 //! tracing id; if it is missing again, it has failed. That Genesys Cloud shows in the history within 3 s what it took is
 //! an inference.
+//!
+//! A session that a new process resumes has missed what came after the last message that the earlier one told, or from
+//! 5 s before it was configured if that is not known; the service's time of it is computed from the token for the
+//! history, which is made on the spot and lives for a minute. That holds until the history was read once. From then on
+//! what was missed is what it shows and has not been seen, back to where that first reading ended.
 
 use std::time::Duration;
 
 use genesys_api::Now;
+use secrecy::SecretString;
 use time::OffsetDateTime;
 
 use super::Conversation;
 use super::dialect::Errand;
 use super::event::{Event, FailureReason};
-use super::library::{HistoryFailure, Library, Next, Purpose};
+use super::library::{Floor, HistoryFailure, Library, Next, Purpose};
 use super::outbox::{Fingerprint, Outbox};
 use super::queue::Told;
 use super::state::{State, Transmit};
 use super::timeline::{self, Happening, Limit, Outcome};
-use crate::web_messaging::rest::history::HistoryPage;
+use crate::web_messaging::rest::history::{HistoryPage, date};
 use crate::{Content, Direction, Message, MessageId};
 
 /// How long a lost socket may still deliver what was put on it.
 const SETTLE: Duration = Duration::from_secs(3);
 /// How far the clocks of the service's own machines may be apart. Our choice.
 const SLACK: time::Duration = time::Duration::seconds(10);
-/// A session that is resumed by a new process has missed nothing that is older than its first configuration, less
-/// this, unless that process knows better.
-const EARLIER: time::Duration = time::Duration::seconds(5);
 
 impl Conversation {
     /// The history was read, or could not be, as [`Command::ReadHistory`](super::Command::ReadHistory) asked. An
@@ -62,7 +65,9 @@ impl Conversation {
                 library.task = None;
                 self.tell(Event::History(Box::new(page)));
             }
-            (Ok(page), Purpose::Recover { since }) => {
+            (Ok(mut page), Purpose::Recover { since }) => {
+                // where the whole page has no time, nothing of it is old
+                date(&mut page.messages, library.newest.max(library.floor()));
                 let enough = library.handle_page(&page, since, now);
                 self.collect(page);
                 if let Some(complete) = enough {
@@ -84,15 +89,15 @@ impl Conversation {
                 return;
             };
             library.owed = None;
+            library.newest = OffsetDateTime::UNIX_EPOCH;
             library.floor = match self.dialect.heard_until() {
                 // what was said in an older conversation is not part of this one
-                _ if new_session => OffsetDateTime::UNIX_EPOCH,
-                Some(last) => last.saturating_add(time::Duration::NANOSECOND),
-                None => now.utc - EARLIER,
+                _ if new_session => Floor::Read(OffsetDateTime::UNIX_EPOCH),
+                Some(last) => Floor::Told(last.saturating_add(time::Duration::NANOSECOND)),
+                None => Floor::Configured(now.instant),
             };
-            library.newest = library.floor;
             if !new_session {
-                library.recover(library.floor, now.instant, now);
+                library.recover(library.floor(), now.instant, now);
             }
             self.tell_doubts();
         } else {
@@ -168,8 +173,23 @@ impl Conversation {
 
     /// What the service's clock showed last.
     pub(super) fn heard_until(&self) -> OffsetDateTime {
-        let library = self.library.as_ref();
-        library.map_or(OffsetDateTime::UNIX_EPOCH, |library| library.newest)
+        let library = self.library.as_deref();
+        let heard = |library: &Library| Some(library.newest).filter(|at| *at > OffsetDateTime::UNIX_EPOCH);
+        library.map_or(OffsetDateTime::UNIX_EPOCH, |library| {
+            heard(library).unwrap_or_else(|| library.floor())
+        })
+    }
+
+    /// The token for the history came.
+    pub(super) fn handle_jwt(&mut self, jwt: SecretString, expires_at: OffsetDateTime, now: Now) {
+        if let Some(library) = &mut self.library {
+            let undated = matches!(library.floor, Floor::Configured(_));
+            library.handle_jwt(jwt, expires_at, now);
+            if undated {
+                self.outbox.handle_floor(library.floor());
+            }
+        }
+        self.advance_history(now);
     }
 
     /// A message that was heard: the service's clock shows at least this.
@@ -195,10 +215,15 @@ impl Conversation {
         let Some(library) = self.library.as_mut() else {
             return;
         };
-        let floor = library.floor;
+        let floor = library.floor();
         let Some(task) = library.task.as_mut() else { return };
         for message in page.messages {
-            if message.at < floor || self.seen.knows(&message.id) {
+            task.oldest = Some(task.oldest.map_or(message.at, |oldest| oldest.min(message.at)));
+            library.newest = library.newest.max(message.at);
+            if message.at < floor {
+                self.seen.is_new(&message.id);
+            }
+            if self.seen.knows(&message.id) || message.at < floor {
                 continue;
             }
             match message.direction {
@@ -217,10 +242,10 @@ impl Conversation {
         let Some(library) = self.library.as_mut() else {
             return;
         };
-        library.owed = None;
         let Some(mut task) = library.task.take() else {
             return;
         };
+        library.handle_recovered(task.oldest);
         let mut found = Vec::new();
         // the list has the newest first
         for entry in task.own.drain(..).rev() {

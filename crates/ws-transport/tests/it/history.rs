@@ -15,7 +15,7 @@ use crate::virtual_peer::{VirtualPeer, agent_says, echo, id, session_response, t
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Configured, with an API host.
-fn peer() -> VirtualPeer {
+pub(crate) fn peer() -> VirtualPeer {
     let contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
     let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
     peer.connect();
@@ -25,13 +25,13 @@ fn peer() -> VirtualPeer {
     peer
 }
 
-fn jwt(peer: &VirtualPeer, seconds: i64) -> Value {
+pub(crate) fn jwt(peer: &VirtualPeer, seconds: i64) -> Value {
     json!({"type": "response", "class": "JwtResponse", "code": 200,
         "body": {"jwt": "canary-jwt", "exp": peer.now.utc.unix_timestamp() + seconds}})
 }
 
 /// Loses the socket and configures the next one.
-fn come_back(peer: &mut VirtualPeer) {
+pub(crate) fn come_back(peer: &mut VirtualPeer) {
     peer.drop_socket();
     peer.reconnect();
     assert_eq!(peer.frames().len(), 1);
@@ -39,7 +39,7 @@ fn come_back(peer: &mut VirtualPeer) {
 }
 
 /// Waits for what is due, hands out a token, and gives the call.
-fn asked(peer: &mut VirtualPeer) -> Box<History> {
+pub(crate) fn asked(peer: &mut VirtualPeer) -> Box<History> {
     peer.pass(3 * SECOND);
     let frames = peer.frames();
     assert_eq!(frames.len(), 1, "{frames:?}");
@@ -48,14 +48,14 @@ fn asked(peer: &mut VirtualPeer) -> Box<History> {
     command(peer)
 }
 
-fn command(peer: &mut VirtualPeer) -> Box<History> {
+pub(crate) fn command(peer: &mut VirtualPeer) -> Box<History> {
     match peer.conversation.poll_command() {
         Some(Command::ReadHistory(history)) => history,
         other => panic!("{other:?}"),
     }
 }
 
-fn entry(name: &str, second: u32, text: &str, inbound: bool) -> Value {
+pub(crate) fn entry(name: &str, second: u32, text: &str, inbound: bool) -> Value {
     let direction = if inbound { "Inbound" } else { "Outbound" };
     let mut entry = json!({"id": name, "type": "Text", "text": text, "direction": direction,
         "channel": {"time": format!("2026-11-22T12:00:{second:02}.000Z")}});
@@ -65,7 +65,7 @@ fn entry(name: &str, second: u32, text: &str, inbound: bool) -> Value {
     entry
 }
 
-fn page(number: u32, of: u32, entries: &[Value]) -> HistoryPage {
+pub(crate) fn page(number: u32, of: u32, entries: &[Value]) -> HistoryPage {
     let history = History::new(
         "https://api.example".parse().unwrap(),
         secrecy::SecretString::from("x"),
@@ -80,12 +80,12 @@ fn page(number: u32, of: u32, entries: &[Value]) -> HistoryPage {
         .unwrap()
 }
 
-fn answer(peer: &mut VirtualPeer, page: HistoryPage) {
+pub(crate) fn answer(peer: &mut VirtualPeer, page: HistoryPage) {
     peer.conversation.handle_history(Ok(page), peer.now);
 }
 
 /// Events in short: who said, accepted, failed, in doubt.
-fn told(peer: &mut VirtualPeer) -> Vec<String> {
+pub(crate) fn told(peer: &mut VirtualPeer) -> Vec<String> {
     let events = peer.events();
     assert!(!format!("{events:?}").contains("canary"));
     let short = events.into_iter().filter_map(|event| match event {
@@ -409,7 +409,7 @@ fn what_arrives_late_by_a_socket_that_is_gone_is_not_sent_again() {
 }
 
 /// A new process, whose session is an old one; the history is asked for.
-fn resumed(contract: WebMessaging) -> VirtualPeer {
+pub(crate) fn resumed(contract: WebMessaging) -> VirtualPeer {
     let contract = contract.with_history_at("https://api.example".parse().unwrap());
     let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
     peer.connect();

@@ -45,6 +45,8 @@ mod rules;
 #[cfg(feature = "client")]
 mod server;
 #[cfg(test)]
+mod skew;
+#[cfg(test)]
 mod states;
 #[cfg(test)]
 mod timeline;

@@ -92,16 +92,18 @@ impl Call for History {
         };
         let page: Page<'_> = serde_json::from_slice(response.body()).map_err(malformed)?;
         let entries = page.entities.len();
-        // what has no time is as old as what came after it
-        let mut at = OffsetDateTime::UNIX_EPOCH;
-        let mut messages = Vec::new();
+        let mut messages: Vec<Message> = Vec::new();
         for entity in &page.entities {
             let entity = serde_json::from_str::<StructuredMessage<'_>>(entity.as_str()).ok();
-            if let Some(message) = entity.and_then(|entity| entity.to_message(at)) {
-                at = message.at;
-                messages.push(message);
-            }
+            let newer = messages.last().map_or(UNDATED, |newer| newer.at);
+            messages.extend(entity.and_then(|entity| entity.to_message(newer)));
         }
+        // nothing newer has a time
+        let first = messages
+            .iter()
+            .map(|message| message.at)
+            .find(|at| *at != UNDATED);
+        date(&mut messages, first.unwrap_or(UNDATED));
         Ok(HistoryPage {
             messages,
             entries,
@@ -117,7 +119,8 @@ impl Call for History {
 #[non_exhaustive]
 pub struct HistoryPage {
     /// What was said, newest first, read as live messages are. Events of the past, such as an agent who left, are not
-    /// among them, nor is what cannot be read.
+    /// among them, nor is what cannot be read. What has no time has that of what came after it, else of what came
+    /// before it; where nothing on the page has a time, it is 1970.
     pub messages: Vec<Message>,
     /// How many entries the page has, with those that are no messages.
     pub entries: usize,
@@ -140,6 +143,16 @@ impl HistoryPage {
             page_count,
             total: 0,
         }
+    }
+}
+
+/// No time that a message can have.
+const UNDATED: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+/// Gives what has no time this one.
+pub(crate) fn date(messages: &mut [Message], at: OffsetDateTime) {
+    for message in messages.iter_mut().filter(|message| message.at == UNDATED) {
+        message.at = at;
     }
 }
 
@@ -205,6 +218,28 @@ mod tests {
                 ("m1", Direction::Inbound, second)
             ]
         );
+    }
+
+    #[test]
+    fn what_has_no_time_takes_that_of_its_neighbour() {
+        let at = |text: &str| genesys_api::parse_rfc3339(text).unwrap();
+        let read = |times: &[Option<&str>]| {
+            let entities: Vec<_> = times
+                .iter()
+                .map(|time| {
+                    serde_json::json!({"id": "a", "type": "Text", "direction": "Outbound", "channel": {"time": time}})
+                })
+                .collect();
+            let body = serde_json::json!({ "entities": entities }).to_string();
+            let page = history().reply(Response::new(Bytes::from(body))).unwrap();
+            page.messages.iter().map(|message| message.at).collect::<Vec<_>>()
+        };
+        let (late, early) = ("2014-04-30T21:09:53Z", "2014-04-30T21:09:52Z");
+        assert_eq!(
+            read(&[None, Some(late), None, Some(early)]),
+            [at(late), at(late), at(late), at(early)]
+        );
+        assert_eq!(read(&[None, None]), [UNDATED; 2]);
     }
 
     #[test]
