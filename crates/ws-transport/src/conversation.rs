@@ -403,7 +403,7 @@ impl Conversation {
                 }
                 self.transmits.push_back(Transmit::Ping);
                 if self.outbox.doubt_overdue(self.pings()) {
-                    self.recover_overdue(now);
+                    self.recover_overdue(now.instant, now);
                 }
             }
             None => {}

@@ -6,6 +6,7 @@ use super::Conversation;
 use super::attachments::Rules;
 use super::dialect::{About, Errand, Heard, Why};
 use super::event::{Ending, Event, FailureReason, Loss, Refusal, Session};
+use super::recovery::SETTLE;
 use super::state::{Reason, State};
 use super::timeline::{Happening, Limit};
 
@@ -201,6 +202,13 @@ impl Conversation {
             } else {
                 self.finish(Ending::Rejected(refusal));
             }
+            return;
+        }
+        if let (Why::Trouble, About::Message(id)) = (why, &about)
+            && self.outbox.doubt(*id)
+        {
+            // it may have arrived all the same
+            self.recover_overdue(now.instant + SETTLE, now);
             return;
         }
         let message = match about {

@@ -317,7 +317,7 @@ impl Library {
         Some(task)
     }
 
-    /// The socket is gone: what was being done for the application is done again on the next one.
+    /// What is being done has to be done anew, on the next socket if this one is gone.
     pub(super) fn handle_lost(&mut self) {
         let Some(task) = self.abandon() else { return };
         if task.purpose == Purpose::Display {

@@ -267,6 +267,15 @@ impl Outbox {
         given_up
     }
 
+    /// Doubts a message; `false` if it was not sent.
+    pub(super) fn doubt(&mut self, id: MessageId) -> bool {
+        let at = self.sent.iter().position(|message| message.id == id);
+        let doubted = at.and_then(|at| self.sent.remove(at));
+        let known = doubted.is_some();
+        self.undecided.extend(doubted);
+        known
+    }
+
     /// Doubts all sent messages.
     pub(super) fn doubt_sent(&mut self) {
         self.undecided.append(&mut self.sent);

@@ -4,17 +4,17 @@
 //! were not seen before and are no older than what the service had said last when the message was sent: as many entries
 //! as match decide as many messages, oldest first, since what a socket delivered is the beginning of what was put on it.
 //! Only times of the service are compared, so that no clock has to agree with another. That is our choice, and so is
-//! what makes a message *surely absent*: its socket has been gone for 3 s, or has answered five pings since; the history
-//! was then read that far back; and no entry matches. Such a message is sent once more, in its place and with the same
-//! tracing id; if it is missing again, it has failed. That Genesys Cloud shows in the history within 3 s what it took is
-//! an inference.
+//! what makes a message *surely absent*: its socket has been gone for 3 s, or has answered five pings since, or the
+//! service told of trouble of its own (408, 5xx, 5000) in place of the echo, 3 s ago; the history was then read that far
+//! back; and no entry matches. Such a message is sent once more, in its place and with the same tracing id; if it is
+//! missing again, it has failed. That Genesys Cloud shows in the history within 3 s what it took is an inference.
 //!
 //! A session that a new process resumes has missed what came after the last message that the earlier one told, or from
 //! 5 s before it was configured if that is not known; the service's time of it is computed from the token for the
 //! history, which is made on the spot and lives for a minute. That holds until the history was read once. From then on
 //! what was missed is what it shows and has not been seen, back to where that first reading ended.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use genesys_api::Now;
 use secrecy::SecretString;
@@ -31,8 +31,8 @@ use super::timeline::{self, Happening, Limit, Outcome};
 use crate::web_messaging::rest::history::{HistoryPage, date};
 use crate::{Content, Direction, Message, MessageId};
 
-/// How long a lost socket may still deliver what was put on it.
-const SETTLE: Duration = Duration::from_secs(3);
+/// How long a lost socket, or a service in trouble, may still deliver what was put on it.
+pub(super) const SETTLE: Duration = Duration::from_secs(3);
 /// How far the clocks of the service's own machines may be apart. Our choice.
 const SLACK: time::Duration = time::Duration::seconds(10);
 
@@ -109,13 +109,13 @@ impl Conversation {
         self.advance_history(now);
     }
 
-    /// Messages on a living socket were not echoed for long.
-    pub(super) fn recover_overdue(&mut self, now: Now) {
+    /// Messages on a living socket were not echoed for long, or met with trouble of the service.
+    pub(super) fn recover_overdue(&mut self, not_before: Instant, now: Now) {
         match self.library.as_mut() {
-            Some(library)
-                if library.task.is_none() && matches!(self.state, State::Configured | State::ReadOnly) =>
-            {
-                library.recover(library.since(&self.outbox), now.instant, now);
+            Some(library) if matches!(self.state, State::Configured | State::ReadOnly) => {
+                // what is being read may be too old to have it
+                library.handle_lost();
+                library.recover(library.since(&self.outbox), not_before, now);
                 self.advance_history(now);
             }
             _ => self.tell_doubts(),

@@ -54,6 +54,8 @@ mod timeline;
 #[cfg(feature = "client")]
 mod tls;
 #[cfg(test)]
+mod trouble;
+#[cfg(test)]
 #[cfg(feature = "client")]
 mod upload;
 #[cfg(test)]
