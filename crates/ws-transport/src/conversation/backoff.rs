@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use genesys_api::retry::full_jitter;
+use genesys_api::retry::{LONGEST_WAIT, full_jitter};
 
 /// Full jitter from 0.5 s up to 30 s, counted anew once a connection was stable for a minute.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +35,7 @@ impl Backoff {
         }
         let jitter = full_jitter(Self::BASE, Self::CAP, self.attempt, random);
         self.attempt = self.attempt.saturating_add(1);
-        let wait = asked.map_or(jitter, |asked| asked + jitter.min(Self::BASE));
+        let wait = asked.map_or(jitter, |asked| asked.min(LONGEST_WAIT) + jitter.min(Self::BASE));
         (self.attempt, wait)
     }
 }

@@ -6,11 +6,11 @@ use genesys_api::{Now, limits};
 use time::OffsetDateTime;
 
 /// The application is told so long before the session expires (Genesys' mobile SDK: the same).
-const NOTICE: Duration = limits::EXPIRY_NOTICE;
+const NOTICE: time::Duration = time::Duration::seconds(limits::EXPIRY_NOTICE.as_secs().cast_signed());
 /// And so long before that, an echo asks whether it is still true (the same).
-const REFRESH: Duration = Duration::from_secs(310);
+const REFRESH: time::Duration = time::Duration::seconds(310);
 /// So long after the expiry an echo asks whether it is over (the same).
-const AFTERWARDS: Duration = Duration::from_secs(2);
+const AFTERWARDS: time::Duration = time::Duration::seconds(2);
 /// How long that echo may take. Our choice.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
 /// When the service goes on beyond the expiry that it named: how long until it is asked again. Our choice.
@@ -84,11 +84,11 @@ impl Health {
         (self.stage, self.alarm) = if at <= now.utc {
             (Stage::Far, None)
         } else if left > REFRESH {
-            (Stage::Far, Some(now.deadline(at - REFRESH)))
+            (Stage::Far, Some(now.deadline(at.saturating_sub(REFRESH))))
         } else if matches!(self.stage, Stage::Noticed | Stage::Due) {
-            (Stage::Noticed, Some(now.deadline(at + AFTERWARDS)))
+            (Stage::Noticed, Some(now.deadline(at.saturating_add(AFTERWARDS))))
         } else {
-            (Stage::Near, Some(now.deadline(at - NOTICE)))
+            (Stage::Near, Some(now.deadline(at.saturating_sub(NOTICE))))
         };
     }
 
@@ -142,9 +142,9 @@ impl Health {
         self.alarm.take_if(|alarm| *alarm <= now.instant)?;
         let at = self.expires_at?;
         let (due, next) = match self.stage {
-            Stage::Far => (at - REFRESH, Stage::Near),
-            Stage::Near => (at - NOTICE, Stage::Noticed),
-            Stage::Noticed => (at + AFTERWARDS, Stage::Due),
+            Stage::Far => (at.saturating_sub(REFRESH), Stage::Near),
+            Stage::Near => (at.saturating_sub(NOTICE), Stage::Noticed),
+            Stage::Noticed => (at.saturating_add(AFTERWARDS), Stage::Due),
             Stage::Due if self.wanted.is_some() => {
                 // the limit of echoes holds the question back
                 self.alarm = Some(now.instant + LAST_ANSWER);
@@ -163,11 +163,11 @@ impl Health {
         match next {
             Stage::Far | Stage::Near => {
                 self.wanted = self.wanted.max(Some(Asker::Ourselves));
-                self.alarm = Some(now.deadline(at - NOTICE));
+                self.alarm = Some(now.deadline(at.saturating_sub(NOTICE)));
                 None
             }
             Stage::Noticed => {
-                self.alarm = Some(now.deadline(at + AFTERWARDS));
+                self.alarm = Some(now.deadline(at.saturating_add(AFTERWARDS)));
                 Some(Sign::Expiring(at))
             }
             Stage::Due => {

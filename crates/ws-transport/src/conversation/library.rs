@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use genesys_api::retry::LONGEST_WAIT;
 use genesys_api::{Host, Now, SlidingWindow};
 use secrecy::SecretString;
 use time::OffsetDateTime;
@@ -255,8 +256,9 @@ impl Library {
                 None
             }
             HistoryFailure::TooMany { retry_after } => {
-                self.reads.pause_until(now.instant + retry_after);
-                task.step = Step::Wait(now.instant + retry_after);
+                let until = now.instant + retry_after.min(LONGEST_WAIT);
+                self.reads.pause_until(until);
+                task.step = Step::Wait(until);
                 None
             }
             HistoryFailure::Unauthorized => Some("a new token was not accepted either (401)".to_owned()),

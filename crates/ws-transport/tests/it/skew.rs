@@ -134,3 +134,35 @@ fn an_entry_without_a_time_is_neither_old_nor_the_end() {
     answer(&mut peer, page(2, 2, &[entry("g", 5, "lost", true)]));
     assert_eq!(told(&mut peer), ["said timeless", "accepted 1"]);
 }
+
+#[test]
+fn no_time_of_the_service_is_too_far_away() {
+    let session =
+        |at: &str| json!({"type": "event", "sequence": 1, "name": "session.expiring", "detail": at});
+    for at in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"] {
+        let mut peer = VirtualPeer::guest_sessions();
+        peer.hear(&session(at));
+        peer.pass(MINUTE);
+        let mut peer = self::peer();
+        let mut far = agent_says("far", "far");
+        far["body"]["channel"]["time"] = at.into();
+        for expires in [i64::MIN / 2, -377_705_116_800, 600, 253_402_300_799, i64::MAX] {
+            let mut session = session_response(false);
+            session["body"]["expirationDate"] = expires.into();
+            peer.hear(&session);
+            peer.hear(&far);
+            peer.send(1, "x");
+            peer.frames();
+            peer.pass(400 * MINUTE / 60);
+            restore(&mut peer);
+            let mut jwt = Skew::Ahead.jwt(&peer);
+            jwt["body"]["exp"] = expires.into();
+            peer.hear(&jwt);
+            for _ in 0..50 {
+                peer.pass(Duration::from_secs(15));
+                peer.conversation.handle_alive();
+                peer.transmits();
+            }
+        }
+    }
+}
