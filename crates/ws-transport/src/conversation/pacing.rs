@@ -18,6 +18,8 @@ pub(super) struct Pacing {
     configures: SlidingWindow,
     requests: SlidingWindow,
     echoes: SlidingWindow,
+    /// The service asked for patience until then.
+    paused_until: Option<Instant>,
 }
 
 impl Pacing {
@@ -27,19 +29,23 @@ impl Pacing {
             configures: SlidingWindow::new(limits::CONFIGURES_PER_MINUTE as usize, MINUTE + SLACK),
             requests: SlidingWindow::new(limits::REQUESTS_PER_MINUTE as usize, MINUTE + SLACK),
             echoes: SlidingWindow::new(limits::ECHOES_PER_MINUTE as usize, MINUTE + SLACK),
+            paused_until: None,
         }
     }
 
-    /// A new connection has new limits; those of the session stay.
+    /// A new connection has new limits; those of the session stay, and so does what the service asked for.
     pub(super) fn handle_connected(&mut self) {
         let fresh = Self::new();
         self.requests = fresh.requests;
         self.echoes = fresh.echoes;
+        if let Some(until) = self.paused_until {
+            self.requests.pause_until(until);
+        }
     }
 
-    /// The service asks for patience.
+    /// The service asks for patience: nothing at all leaves, for everything is a request.
     pub(super) fn pause_until(&mut self, until: Instant) {
-        self.messages.pause_until(until);
+        self.paused_until = self.paused_until.max(Some(until));
         self.requests.pause_until(until);
     }
 

@@ -99,6 +99,8 @@ impl ReferenceStateMachine for Model {
 struct World {
     peer: VirtualPeer,
     swallow: Option<Swallow>,
+    /// The socket has its session: before, nothing comes by it.
+    joined: bool,
     rest: bool,
     /// The history could not be read once: what was missed then comes late.
     unread: bool,
@@ -129,6 +131,7 @@ impl StateMachineTest for World {
         let mut world = Self {
             peer: VirtualPeer::new(Contract::WebMessaging(contract)),
             swallow: None,
+            joined: false,
             rest: true,
             unread: false,
             throttled: false,
@@ -285,7 +288,7 @@ impl World {
     }
 
     fn down(&mut self, frame: &Value) {
-        if self.swallow.is_none() {
+        if self.swallow.is_none() && self.joined {
             self.peer.hear(frame);
         }
     }
@@ -304,6 +307,7 @@ impl World {
                 match command {
                     Command::Connect => {
                         self.swallow = None;
+                        self.joined = false;
                         self.requests.push(Vec::new());
                         self.peer.conversation.handle_connected(self.peer.now);
                     }
@@ -364,6 +368,7 @@ impl World {
         match (frame["action"].as_str(), known) {
             (Some("configureSession"), _) => {
                 let new = self.requests.len() == 1;
+                self.joined = true;
                 self.down(&session_response(new));
             }
             (Some("getJwt"), _) => {

@@ -98,3 +98,23 @@ fn events_that_nobody_reads_are_bounded() {
     assert_eq!(peer.conversation.backlog(), 1024);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
 }
+
+#[test]
+fn patience_outlives_the_connection() {
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    peer.connect();
+    assert_eq!(peer.frames().len(), 1);
+    peer.hear(&too_many(60, None));
+    let asked = peer.now.instant + 60 * SECOND;
+    peer.drop_socket();
+    peer.reconnect();
+    assert_eq!(peer.frames().len(), 0);
+    assert_eq!(peer.conversation.poll_timeout().unwrap().1, Reason::Heartbeat);
+    peer.conversation.handle_alive();
+    while peer.now.instant < asked {
+        assert_eq!(peer.frames().len(), 0);
+        peer.pass(SECOND);
+        peer.conversation.handle_alive();
+    }
+    assert_eq!(peer.frames()[0]["action"], "configureSession");
+}

@@ -34,6 +34,7 @@ fn a_life_is_written_down_without_what_was_said() {
     peer.hear(&too_many(7, None));
     peer.close(CloseInfo::with_code(1001, "canary of the service"));
     peer.reconnect();
+    peer.pass(7 * SECOND);
     peer.frames();
     peer.hear(&session_response(false));
     let text = format!(
