@@ -405,7 +405,13 @@ impl Attachments {
             Stage::Deleting => item.deadline.is_none(),
             _ => false,
         };
-        self.items.iter().any(wants) || self.refreshes.iter().any(|refresh| !refresh.asked)
+        self.items.iter().any(wants) || self.wants_refresh()
+    }
+
+    /// Whether [`Self::poll_refresh`] has a request.
+    #[must_use]
+    pub fn wants_refresh(&self) -> bool {
+        self.refreshes.iter().any(|refresh| !refresh.asked)
     }
 
     /// The next request for the socket, in a configured session, when the limits let a request pass. Its tracing id
@@ -427,9 +433,14 @@ impl Attachments {
                 _ => {}
             }
         }
+        self.poll_refresh(now)
+    }
+
+    /// As [`Self::poll_ask`], but only links: all that may be asked for in a read-only session.
+    pub fn poll_refresh(&mut self, now: Instant) -> Option<Ask> {
         let refresh = self.refreshes.iter_mut().find(|refresh| !refresh.asked)?;
         refresh.asked = true;
-        refresh.deadline = deadline;
+        refresh.deadline = Some(now + ANSWER);
         let id = refresh.id.clone();
         Some(Ask::Refresh { id })
     }

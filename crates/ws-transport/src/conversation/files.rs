@@ -224,12 +224,20 @@ impl Conversation {
 
     pub(super) fn wants_file_frame(&self) -> bool {
         let files = self.files.as_ref();
-        files.is_some_and(|files| files.attachments.wants_ask())
+        files.is_some_and(|files| match self.state {
+            State::Configured => files.attachments.wants_ask(),
+            State::ReadOnly => files.attachments.wants_refresh(),
+            _ => false,
+        })
     }
 
     /// The next frame about an attachment; a limit has let it pass.
     pub(super) fn file_frame(&mut self, now: Now) -> Option<String> {
-        let ask: Ask = self.files.as_mut()?.attachments.poll_ask(now.instant)?;
+        let attachments = &mut self.files.as_mut()?.attachments;
+        let ask: Ask = match self.state {
+            State::ReadOnly => attachments.poll_refresh(now.instant)?,
+            _ => attachments.poll_ask(now.instant)?,
+        };
         self.dialect.attachment(&ask)
     }
 

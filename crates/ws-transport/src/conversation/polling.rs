@@ -67,7 +67,7 @@ impl Conversation {
                 Err(at) => self.wake_at(Limit::Requests, at),
             }
         }
-        if self.state == State::Configured && self.wants_file_frame() {
+        if self.wants_file_frame() {
             match self.outbox.pacing.request(now.instant) {
                 Ok(()) => {
                     if let Some(frame) = self.file_frame(now) {

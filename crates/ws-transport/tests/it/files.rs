@@ -10,7 +10,7 @@ use ws_transport::attachments::{
     AttachError, AttachmentId, CarryError, DeleteError, Failure, File, Notice, Put, PutOutcome, Stage,
 };
 use ws_transport::{
-    Choice, Command, Contract, Delivery, DeploymentRules, Event, RequestError, Said, SendError,
+    Choice, Command, Contract, Delivery, DeploymentRules, Event, RequestError, Said, SendError, State,
 };
 
 use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_many, web_messaging};
@@ -309,4 +309,15 @@ fn what_takes_too_long_fails_and_the_end_leaves_nothing() {
     );
     assert_eq!(peer.conversation.poll_timeout(), None);
     assert_eq!(peer.conversation.attach(name(4), cat()), Err(AttachError::Ended));
+}
+
+#[test]
+fn a_link_can_be_had_in_a_read_only_conversation() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.hear(&refused(409, None));
+    peer.events();
+    assert_eq!(peer.conversation.state(), State::ReadOnly);
+    let id: AttachmentId = "7d1f0c9e-0000-4000-8000-000000000009".parse().unwrap();
+    peer.conversation.refresh_attachment(id).unwrap();
+    assert_eq!(peer.frames()[0]["action"], "getAttachment");
 }
