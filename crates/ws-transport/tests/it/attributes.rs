@@ -176,3 +176,23 @@ fn autostart_joins_a_new_session_only() {
         }
     }
 }
+
+#[test]
+fn what_the_greeting_carried_travels_once() {
+    let contract = web_messaging()
+        .with_attributes(of(&[("interest", "chess")]))
+        .with_autostart();
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session_response(true));
+    let join = peer.frames().remove(0);
+    assert!(join.to_string().contains("chess"));
+    peer.hear(
+        &json!({"type": "message", "class": "StructuredMessage", "code": 200, "tracingId": join["tracingId"],
+        "body": {"type": "Event", "direction": "Inbound", "id": "j",
+            "events": [{"eventType": "Presence", "presence": {"type": "Join"}}]}}),
+    );
+    peer.send(1, "x");
+    assert!(!peer.frames()[0].to_string().contains("chess"));
+}

@@ -69,6 +69,10 @@ impl WebMessagingDialect {
             "Outbound" => false,
             _ => return None,
         };
+        let id = tracing_id.and_then(|id| id.parse::<MessageId>().ok());
+        if let Some(id) = id.filter(|_| inbound) {
+            self.luggage.handle_accepted(id);
+        }
         if &*message.kind == "Event" {
             return event(message, inbound);
         }
@@ -76,10 +80,6 @@ impl WebMessagingDialect {
         let message = message.to_message(now.utc)?;
         if !inbound {
             return Some(Heard::Message(Box::new(message)));
-        }
-        let id = tracing_id.and_then(|id| id.parse::<MessageId>().ok());
-        if let Some(id) = id {
-            self.luggage.handle_accepted(id);
         }
         Some(Heard::Accepted {
             id,
