@@ -347,10 +347,10 @@ impl Handle {
         self.shared.lock().raw().map(str::to_owned)
     }
 
-    /// Drops the wait before the next connection, if there is one.
+    /// Connects anew, at once: drops the connection, or the wait before the next one. See [`Conversation::reconnect`].
     pub fn reconnect_now(&self) {
         let now = self.shared.clock.now();
-        self.shared.lock().connect(now);
+        self.shared.lock().reconnect(now);
         self.shared.to_task.notify_one();
     }
 

@@ -12,6 +12,7 @@
 //! | input | `Idle` | `Connecting` | `Configuring` | `Configured` | `ReadOnly` | `Reconnecting` | `Closing` | `Closed` | `Failed` |
 //! |---|---|---|---|---|---|---|---|---|---|
 //! | connect | Connecting | – | – | – | – | Connecting | – | – | – |
+//! | reconnect | Connecting | drop | drop | drop | drop | Connecting | – | – | – |
 //! | handle_connected | – | Configuring | – | – | – | – | – | – | – |
 //! | frame: session | – | – | Configured | – | – | – | – | – | – |
 //! | frame: session, read-only | – | – | ReadOnly | – | – | – | – | – | – |
@@ -255,6 +256,20 @@ impl Conversation {
         }
     }
 
+    /// Connects anew: drops a connection, live or being made, and makes another one at once; where there is none, it is
+    /// [`Self::connect`]. What was on its way is dealt with as after any lost connection.
+    pub fn reconnect(&mut self, now: Now) {
+        match self.state {
+            State::Connecting | State::Configuring | State::Configured | State::ReadOnly
+                if self.loss.is_none() =>
+            {
+                self.chronicle.handle_time(now);
+                self.disconnect(Loss::Asked);
+            }
+            _ => self.connect(now),
+        }
+    }
+
     /// A limit on new connections holds [`Command::Connect`] back until then: only after that does the time that a
     /// connection may take begin.
     pub fn handle_connect_deferred(&mut self, until: Instant) {
@@ -339,10 +354,11 @@ impl Conversation {
                     (Some(Loss::Rejected(refusal)), _) if std::mem::take(&mut self.renewal.after_loss) => {
                         self.need_token_unconnected(refusal, now);
                     }
-                    (Some(loss), _) => self.reconnect(loss, None, now, random),
+                    (Some(Loss::Asked), _) => self.reconnect_after(Loss::Asked, Some(Duration::ZERO), now, 0),
+                    (Some(loss), _) => self.reconnect_after(loss, None, now, random),
                     (None, Some(Parting::Ended(ending))) => self.finish(ending),
                     (None, Some(Parting::TokenNeeded(refusal))) => self.need_token_unconnected(refusal, now),
-                    (None, None) => self.reconnect(Loss::Closed(close), None, now, random),
+                    (None, None) => self.reconnect_after(Loss::Closed(close), None, now, random),
                 }
             }
         }
@@ -361,7 +377,7 @@ impl Conversation {
         } else if self.dialect.is_final(status) {
             self.finish(Ending::Refused { status });
         } else {
-            self.reconnect(Loss::Refused { status }, retry_after, now, random);
+            self.reconnect_after(Loss::Refused { status }, retry_after, now, random);
         }
     }
 

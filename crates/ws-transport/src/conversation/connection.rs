@@ -30,7 +30,7 @@ impl Conversation {
         self.command = Some(Command::Disconnect);
     }
 
-    pub(super) fn reconnect(&mut self, why: Loss, asked: Option<Duration>, now: Now, random: u64) {
+    pub(super) fn reconnect_after(&mut self, why: Loss, asked: Option<Duration>, now: Now, random: u64) {
         self.chronicle
             .with(|timeline, now| timeline.record_loss(&why, now));
         self.handle_lost(now);

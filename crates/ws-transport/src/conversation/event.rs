@@ -197,6 +197,8 @@ impl fmt::Display for Ending {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Loss {
+    /// The application asked for a new connection: [`Conversation::reconnect`](crate::Conversation::reconnect).
+    Asked,
     /// It closed, or could not be made.
     Closed(CloseInfo),
     /// The service did not answer the connection, or the first frame, in time.
@@ -217,6 +219,7 @@ pub enum Loss {
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Asked => f.write_str("a new connection was asked for"),
             Self::Closed(info) => info.fmt(f),
             Self::NoAnswer => f.write_str("the service did not answer in time"),
             Self::Overrun => f.write_str("too many events were not read"),

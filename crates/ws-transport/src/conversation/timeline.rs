@@ -109,7 +109,12 @@ impl Timeline {
             // without a code there was no close frame: the account is our own
             Loss::Closed(close) if close.code().is_none() => account(close),
             Loss::Rejected(refusal) => word(&refusal.code),
-            Loss::Closed(_) | Loss::NoAnswer | Loss::Overrun | Loss::Refused { .. } | Loss::Silent => None,
+            Loss::Closed(_)
+            | Loss::Asked
+            | Loss::NoAnswer
+            | Loss::Overrun
+            | Loss::Refused { .. }
+            | Loss::Silent => None,
         };
     }
 

@@ -345,3 +345,30 @@ fn terminal_causes_never_loop() {
         "the service rejected the session: five bad frames (bad.frame)"
     );
 }
+
+#[test]
+fn a_new_connection_can_be_asked_for() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.jitter = u64::MAX;
+    peer.conversation.reconnect(peer.now);
+    assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
+    peer.conversation.reconnect(peer.now);
+    assert_eq!(peer.conversation.poll_command(), None);
+    peer.drop_socket();
+    assert!(matches!(
+        peer.events()[..],
+        [Event::Reconnecting {
+            attempt: 1,
+            after: Duration::ZERO,
+            why: Loss::Asked
+        }]
+    ));
+    peer.reconnect();
+    peer.frames();
+    peer.hear(&session_response(false));
+    let explained = peer.conversation.explain();
+    assert!(
+        explained.starts_with("This side asked for a new connection."),
+        "{explained}"
+    );
+}

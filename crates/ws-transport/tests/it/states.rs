@@ -52,7 +52,7 @@ fn every_input_does_in_every_state_what_the_table_says() {
             assert!(dropped == (*cell == "drop") || gave_up, "{pair}");
         }
     }
-    assert_eq!(pairs, 43 * 9);
+    assert_eq!(pairs, 44 * 9);
 }
 
 fn in_state(state: State, signed_in: bool) -> VirtualPeer {
@@ -149,6 +149,10 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
     match input {
         "connect" => {
             conversation.connect(now);
+            Ok(())
+        }
+        "reconnect" => {
+            conversation.reconnect(now);
             Ok(())
         }
         "handle_connected" => {

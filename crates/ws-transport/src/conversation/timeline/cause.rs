@@ -43,6 +43,8 @@ impl From<&Ending> for EndingCause {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LossCause {
+    /// The application asked for a new connection.
+    Asked,
     /// It closed, with this code, or could not be made.
     Closed(Option<u16>),
     /// No answer came in time.
@@ -60,6 +62,7 @@ pub enum LossCause {
 impl From<&Loss> for LossCause {
     fn from(loss: &Loss) -> Self {
         match loss {
+            Loss::Asked => Self::Asked,
             Loss::Closed(close) => Self::Closed(close.code()),
             Loss::NoAnswer => Self::NoAnswer,
             Loss::Overrun => Self::Overrun,

@@ -84,6 +84,7 @@ impl Timeline {
             return "It is connected again, and nothing is to be done".to_owned();
         }
         let advice = match cause {
+            LossCause::Asked => return "It connects again by itself, and nothing is to be done".to_owned(),
             LossCause::Closed(Some(1009)) => "send smaller frames",
             LossCause::Closed(Some(1008)) | LossCause::Rejected(_) => {
                 "if it goes on, check the deployment and the session"
@@ -220,6 +221,7 @@ impl fmt::Display for EndingCause {
 impl fmt::Display for LossCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Asked => f.write_str("this side asked for a new connection"),
             Self::Closed(Some(1000)) => {
                 f.write_str("the service closed the connection without a reason (1000)")
             }
