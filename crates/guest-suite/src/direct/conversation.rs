@@ -32,6 +32,8 @@ pub struct Conversation {
     reached: Stage,
     connection: Connection,
     leash: Leash,
+    /// The refresh token of the guest's sign-in that the conversation was configured with last.
+    sign_in: Option<SecretString>,
     /// What came and is not told yet, because the stage that it brings is being stored.
     coming: Option<Event>,
     storing: Option<JoinHandle<Result<Stage, DirectError>>>,
@@ -91,6 +93,7 @@ impl Direct {
             reached: record.document.stage,
             connection,
             leash,
+            sign_in: self.held_refresh_token(id),
             coming: None,
             storing: None,
             over: false,
@@ -178,7 +181,12 @@ impl Conversation {
                     let event = event?;
                     match &event {
                         Event::TokenNeeded { .. } => self.direct.mend(&self.id, self.connection.handle()),
-                        Event::Ended(Ending::LoggedOut) => self.direct.forget_sign_in(&self.owner, &self.id),
+                        Event::Configured(_) | Event::Restored(_) | Event::SignedIn(_) => {
+                            self.sign_in = self.direct.held_refresh_token(&self.id);
+                        }
+                        Event::Ended(Ending::LoggedOut) => {
+                            self.direct.forget_sign_in(&self.owner, &self.id, self.sign_in.take());
+                        }
                         _ => {}
                     }
                     self.coming = Some(event);

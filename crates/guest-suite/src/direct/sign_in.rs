@@ -3,6 +3,8 @@
 //! The refresh token is stored, sealed with the session's secrets; the JWT never is.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,13 +13,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::{DeploymentId, SessionId, entropy};
 use genesys_http::CallError;
 use guest_store::{Change, StoreErrorKind, Unit};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use token_window::{Failure, Intent, Jitter, KeepError, Keeper, Renew, Renewal, Renewed, Rotation, Window};
 use url::Url;
 use ws_transport::client::Handle;
 use ws_transport::web_messaging::rest::sign_in::{Exchange, Pkce, Refresh, Revoke};
 
 use super::record::Record;
+use super::update::Work;
 use super::{Direct, DirectError, Shared};
 
 /// Longest life of a JWT at Genesys Cloud. One that ends earlier is found out by the service's refusal.
@@ -26,7 +29,6 @@ const JWT_LIFETIME: Duration = genesys_api::limits::SIGNED_IN_JWT;
 const ATTEMPTS: u8 = 3;
 
 /// A sign-in that has begun: the guest is at the identity provider. It lives in this process only.
-#[derive(Debug)]
 pub struct SignIn {
     direct: Direct,
     owner: String,
@@ -98,6 +100,7 @@ impl Direct {
         let record = self.load(owner, id).await?;
         let jwt = self.jwt(&record, self.deployment(&record)?).await?;
         let mut jwt = jwt.ok_or(DirectError::NotSignedIn)?;
+        let refresh_token = self.held_refresh_token(id);
         let config = &self.shared.config;
         let mut attempt = 1;
         loop {
@@ -118,7 +121,7 @@ impl Direct {
                 Err(_) => break,
             };
         }
-        self.forget_sign_in(owner, id);
+        self.forget_sign_in(owner, id, refresh_token);
         Ok(())
     }
 
@@ -143,15 +146,23 @@ impl Direct {
             deployment: deployment.clone(),
             refresh_token: refresh_token.clone(),
         };
+        let refresh_token = Some(refresh_token.clone());
         match config.http.call(&call, &config.hosts.api, None).await {
             Ok(jwt) => {
-                let refresh_token = Some(refresh_token.clone());
-                self.keep_signed_in(record.owner(), id, deployment, (jwt.clone(), refresh_token), sent)?;
-                Ok(Some(jwt))
+                let keeper =
+                    self.keeper(record.owner(), id, deployment, (jwt.clone(), refresh_token), sent)?;
+                match self.shared.signed_in.lock().entry(id.clone()) {
+                    // the guest signed in meanwhile
+                    Entry::Occupied(newer) => Ok(Some(newer.get().tokens().access().clone())),
+                    Entry::Vacant(place) => {
+                        place.insert(keeper);
+                        Ok(Some(jwt))
+                    }
+                }
             }
             Err(error) => {
                 if failure(&error) == Failure::Refused {
-                    self.forget_sign_in(record.owner(), id);
+                    self.forget_sign_in(record.owner(), id, refresh_token);
                 }
                 Err(DirectError::SignIn(error))
             }
@@ -173,45 +184,45 @@ impl Direct {
         });
     }
 
-    /// Drops both tokens: the JWT now, the stored one as soon as the store can.
-    pub(super) fn forget_sign_in(&self, owner: &str, id: &SessionId) {
-        self.shared.signed_in.remove(id);
+    /// The refresh token that is in use now, if there is one.
+    pub(super) fn held_refresh_token(&self, id: &SessionId) -> Option<SecretString> {
+        let keeper = self.shared.signed_in.keeper(id)?;
+        keeper.tokens().refresh().cloned()
+    }
+
+    /// Drops both tokens of the sign-in that `refresh_token` is of: the JWT now, the stored one as soon as the store
+    /// can. What a guest has who signed in again meanwhile stays.
+    pub(super) fn forget_sign_in(&self, owner: &str, id: &SessionId, refresh_token: Option<SecretString>) {
+        if let Entry::Occupied(held) = self.shared.signed_in.lock().entry(id.clone())
+            && are_same(held.get().tokens().refresh(), refresh_token.as_ref())
+        {
+            held.remove();
+        }
+        if refresh_token.is_none() {
+            return;
+        }
         let (direct, owner, id) = (self.clone(), owner.to_owned(), id.clone());
         tokio::spawn(async move {
-            if let Err(error) = direct.store_refresh_token(&owner, &id, None).await {
+            let forgotten = direct.update(&owner, &id, |record, _| {
+                if !are_same(record.refresh_token(), refresh_token.as_ref()) {
+                    return Ok((Work::default(), ()));
+                }
+                Ok((refresh_token_of(record, None), ()))
+            });
+            if let Err(error) = forgotten.await {
                 tracing::warn!(session = %id, %error, "a refresh token that is worth nothing stays in the store");
             }
         });
     }
 
-    async fn store_refresh_token(
-        &self,
-        owner: &str,
-        id: &SessionId,
-        token: Option<&SecretString>,
-    ) -> Result<(), DirectError> {
-        self.update(owner, id, |record, now| {
-            if token.is_some() {
-                record.ensure_live(now)?;
-            }
-            let change = Change::UpdateSession(record.clone().with_refresh_token(token.cloned()).into_row());
-            let unit = Unit {
-                change: Some(change),
-                ..Unit::default()
-            };
-            Ok((unit.into(), ()))
-        })
-        .await
-    }
-
-    fn keep_signed_in(
+    fn keeper(
         &self,
         owner: &str,
         id: &SessionId,
         deployment: &DeploymentId,
         (jwt, refresh): (SecretString, Option<SecretString>),
         sent: Instant,
-    ) -> Result<(), DirectError> {
+    ) -> Result<Keeper, DirectError> {
         // the service's tokens are checked as they come, so it is the store's
         let tokens = token_window::Tokens::new(jwt, refresh, JWT_LIFETIME)
             .map_err(|_| DirectError::Store(StoreErrorKind::Corrupt.into()))?;
@@ -228,9 +239,7 @@ impl Direct {
             id: id.clone(),
             deployment: deployment.clone(),
         };
-        let keeper = Keeper::spawn(rotation, renew, self.clock().clone());
-        self.shared.signed_in.lock().insert(id.clone(), keeper);
-        Ok(())
+        Ok(Keeper::spawn(rotation, renew, self.clock().clone()))
     }
 }
 
@@ -282,15 +291,48 @@ impl SignIn {
             .map_err(DirectError::SignIn)?;
         let refresh = signed_in.refresh_token;
         self.direct
-            .store_refresh_token(&self.owner, &self.id, refresh.as_ref())
+            .update(&self.owner, &self.id, |record, now| {
+                record.ensure_live(now)?;
+                Ok((refresh_token_of(record, refresh.clone()), ()))
+            })
             .await?;
         let tokens = (signed_in.jwt, refresh);
+        let keeper = self
+            .direct
+            .keeper(&self.owner, &self.id, &self.deployment, tokens, sent)?;
         self.direct
-            .keep_signed_in(&self.owner, &self.id, &self.deployment, tokens, sent)
+            .shared
+            .signed_in
+            .lock()
+            .insert(self.id.clone(), keeper);
+        Ok(())
     }
 }
 
-/// The signed-in guests of this process.
+impl fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignIn")
+            .field("session", &self.id)
+            .field("deployment", &self.deployment)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Stores another refresh token, or none.
+fn refresh_token_of(record: &Record, token: Option<SecretString>) -> Work {
+    let row = record.clone().with_refresh_token(token).into_row();
+    let change = Some(Change::UpdateSession(row));
+    Work::from(Unit {
+        change,
+        ..Unit::default()
+    })
+}
+
+fn are_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
+    one.map(SecretString::expose_secret) == other.map(SecretString::expose_secret)
+}
+
+/// The signed-in guests of this process. Whoever's session ended, here or elsewhere, leaves it with the next renewal.
 #[derive(Debug, Default)]
 pub(super) struct SignedIn {
     guests: Mutex<HashMap<SessionId, Keeper>>,
@@ -325,8 +367,16 @@ impl Renew for RefreshJwt {
             shared: self.shared.upgrade().ok_or(Failure::Refused)?,
         };
         let config = &direct.shared.config;
-        let Some(refresh_token) = current.refresh().cloned() else {
-            direct.forget_sign_in(&self.owner, &self.id);
+        let lives = match direct.load(&self.owner, &self.id).await {
+            Ok(record) => record.ensure_live(direct.clock().now()).is_ok(),
+            Err(DirectError::NotFound) => false,
+            Err(error) => {
+                tracing::warn!(session = %self.id, %error, "the session of a signed-in guest cannot be read");
+                return Err(Failure::Transient { retry_after: None });
+            }
+        };
+        let Some(refresh_token) = current.refresh().cloned().filter(|_| lives) else {
+            direct.forget_sign_in(&self.owner, &self.id, current.refresh().cloned());
             return Err(Failure::Refused);
         };
         let sent_at = direct.clock().now().instant;
@@ -342,7 +392,7 @@ impl Renew for RefreshJwt {
                 let failure = failure(&error);
                 tracing::warn!(session = %self.id, %error, "the sign-in of a guest could not be refreshed");
                 if failure == Failure::Refused {
-                    direct.forget_sign_in(&self.owner, &self.id);
+                    direct.forget_sign_in(&self.owner, &self.id, Some(refresh_token.clone()));
                 }
                 failure
             })?;
