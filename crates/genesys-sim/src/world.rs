@@ -62,6 +62,7 @@ pub(crate) use access::AccessRefusal;
 pub(crate) use attachment::{Denied, Verb};
 pub(crate) use complaint::Complaints;
 pub(crate) use jwt::JwtError;
+pub(crate) use output::moved;
 pub(crate) use seed::Seed;
 pub(crate) use sign_in::{Approval, Proof};
 
@@ -101,6 +102,8 @@ pub struct World {
     seed_text: String,
     /// The time of the last input.
     settled: Option<Now>,
+    /// How far the clock was moved since then.
+    moved: Duration,
     closing: bool,
 }
 
@@ -165,6 +168,7 @@ impl World {
             faults,
             seed_text,
             settled: None,
+            moved: Duration::ZERO,
             closing: false,
         }
     }
@@ -277,6 +281,13 @@ impl World {
     pub fn poll_output(&mut self) -> Option<Output> {
         loop {
             if let Some(output) = self.ready.pop_front() {
+                if let (Output::Advance(by), Some(now)) = (&output, self.settled) {
+                    let by = self.moved.saturating_add(*by);
+                    if moved(now, by).is_none() {
+                        continue;
+                    }
+                    self.moved = by;
+                }
                 return Some(output);
             }
             let output = self.outputs.pop_front()?;
@@ -374,6 +385,7 @@ impl World {
 
     fn settle(&mut self, now: Now) {
         self.settled = Some(now);
+        self.moved = Duration::ZERO;
         while let Some((key, timer)) = self.timers.take_due(now.instant) {
             match timer {
                 Timer::Expiry(session) => self.expire(session),

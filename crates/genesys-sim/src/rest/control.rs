@@ -7,10 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Problem, json, parameter};
-use crate::world::{Fault, FaultError, Output, World};
-
-/// No later than this year can the clock be moved: what is counted from it has to fit RFC 3339.
-const LAST_YEAR: i32 = 9_000;
+use crate::world::{self, Fault, FaultError, Output, World};
 
 /// Longest token of a session that a fault is for, in bytes.
 const LONGEST_TOKEN: usize = 256;
@@ -34,10 +31,7 @@ pub(super) fn advance(
             .ok_or_else(|| Problem::bad_request(FORM))?,
         _ => return Err(Problem::bad_request(FORM)),
     };
-    let utc = time::Duration::try_from(by)
-        .ok()
-        .and_then(|by| now.utc.checked_add(by))
-        .filter(|utc| utc.year() <= LAST_YEAR)
+    let utc = world::moved(now, by)
         .ok_or_else(|| Problem::bad_request("The clock cannot be moved beyond the year 9000."))?;
     world.order(Output::Advance(by));
     Ok(json(StatusCode::OK, &json!({"utc": rfc3339(utc)})))

@@ -2,13 +2,26 @@
 
 use std::time::{Duration, Instant};
 
+use genesys_api::Now;
+use time::OffsetDateTime;
+
 use crate::world::SocketId;
+
+/// No later than this year can the clock be moved: what is counted from it has to fit RFC 3339.
+const LAST_YEAR: i32 = 9_000;
+
+/// What a clock shows that was moved; `None` beyond the year 9000.
+pub(crate) fn moved(now: Now, by: Duration) -> Option<OffsetDateTime> {
+    let by = time::Duration::try_from(by).ok()?;
+    let utc = now.utc.checked_add(by)?;
+    (utc.year() <= LAST_YEAR).then_some(utc)
+}
 
 /// What a world wants done.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Output {
-    /// Move the clock forward.
+    /// Move the clock forward, never beyond the year 9000.
     Advance(Duration),
     /// Close a socket, after the frames that came before. The world knows it no longer.
     Close {

@@ -261,6 +261,26 @@ fn a_guest_is_put_out_and_the_clock_jumps() {
 }
 
 #[test]
+fn no_fault_moves_the_clock_beyond_the_year_9000() {
+    let (mut stage, socket) = stage("clock:+3650d:always@in1");
+    for _ in 0..1_000 {
+        stage.tell(socket, json!({"action": "echo", "token": TOKEN}));
+        while let Some(output) = stage.world.poll_output() {
+            if let Output::Advance(by) = output {
+                stage.now.instant += by;
+                stage.now.utc += by;
+            }
+        }
+    }
+    assert!(
+        (8_990..=9_000).contains(&stage.now.utc.year()),
+        "{}",
+        stage.now.utc
+    );
+    assert!(stage.world.counters().faults.total() >= 1_000);
+}
+
+#[test]
 fn evicting_always_ends() {
     let (mut stage, socket) = stage("evict:always");
     stage.say(socket, &["one"]);
