@@ -24,7 +24,7 @@ use crate::world::{Binding, Output, SocketId, World, jwt};
 
 use armed::Armed;
 use line::{Full, Line};
-use text::{Cut, Effect, Site};
+use text::{Cut, Effect, Reason, Site};
 
 pub use armed::Injected;
 pub use error::FaultError;
@@ -72,7 +72,7 @@ impl Faults {
 /// What becomes of one frame.
 struct Fate {
     cut: Option<Cut>,
-    evicted: bool,
+    evicted: Option<Option<Reason>>,
     hang: Option<Option<Duration>>,
     late: Duration,
     overtaken: bool,
@@ -174,9 +174,8 @@ impl World {
                     self.cut(socket, cut);
                     spared = false;
                 }
-                Effect::Evict if self.sockets.contains_key(&socket) => {
-                    self.counters.evicted += 1;
-                    self.drop_with_notice(socket);
+                Effect::Evict(reason) if self.sockets.contains_key(&socket) => {
+                    self.evict(socket, reason);
                     spared = false;
                 }
                 Effect::Hang(time) => {
@@ -184,6 +183,7 @@ impl World {
                     self.take_frame(socket, text, now);
                     spared = false;
                 }
+                Effect::Refuse(code, class) => refusal = Some(Refusal::Simulated(code, class)),
                 Effect::Throttle(time) => {
                     let limited = match request.map(Request::action) {
                         Some("configureSession" | "configureAuthenticatedSession") => Limited::Configure,
@@ -271,7 +271,7 @@ impl World {
     fn suffer_frame(&mut self, socket: SocketId, mut text: String, now: Instant) {
         let mut fate = Fate {
             cut: None,
-            evicted: false,
+            evicted: None,
             hang: None,
             late: Duration::ZERO,
             overtaken: false,
@@ -283,7 +283,7 @@ impl World {
                 Effect::Delay(time) => fate.late = fate.late.max(time),
                 Effect::Drop(cut) => fate.cut = Some(cut),
                 Effect::Duplicate => copies = 2,
-                Effect::Evict => fate.evicted = true,
+                Effect::Evict(reason) => fate.evicted = Some(reason),
                 Effect::Fragment(parts) => fragments = parts,
                 Effect::Hang(time) => fate.hang = Some(time),
                 Effect::Reorder => fate.overtaken = true,
@@ -316,10 +316,17 @@ impl World {
         } else {
             self.pass(socket, last, fate.late, now);
         }
-        if fate.evicted && self.sockets.contains_key(&socket) {
-            self.counters.evicted += 1;
-            self.drop_with_notice(socket);
+        if let Some(reason) = fate.evicted.filter(|_| self.sockets.contains_key(&socket)) {
+            self.evict(socket, reason);
         }
+    }
+
+    fn evict(&mut self, socket: SocketId, reason: Option<Reason>) {
+        self.counters.evicted += 1;
+        let why = reason.map(|reason| (reason.name().to_owned(), json!("signedIn")));
+        let body: Map<String, Value> = why.into_iter().collect();
+        self.send(socket, frame::pushed("ConnectionClosedEvent", None, &body));
+        self.hang_up_guest(socket);
     }
 
     /// Sends an output behind all that waits for its socket.

@@ -54,6 +54,8 @@ pub(crate) fn pushed(class: &'static str, tracing_id: Option<&str>, body: &impl 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Refusal {
     Coded(u16, Cow<'static, str>),
+    /// What no rule of the world asks for, in the form of this class.
+    Simulated(u16, ErrorClass),
     TooMany(Limited, u64),
     /// What went wrong with an attachment, for whoever asked for errors as JSON.
     Upload {
@@ -61,6 +63,32 @@ pub(crate) enum Refusal {
         text: Cow<'static, str>,
         attachment_id: Option<String>,
     },
+}
+
+/// The forms in which Genesys' clients, documents and schema have errors.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ErrorClass {
+    /// Of the schema.
+    Error,
+    /// Of the documents.
+    ErrorMessage,
+    /// What clients meet.
+    String,
+}
+
+impl ErrorClass {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Error => "Error",
+            Self::ErrorMessage => "ErrorMessage",
+            Self::String => "string",
+        }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        let mut all = [Self::Error, Self::ErrorMessage, Self::String].into_iter();
+        all.find(|class| class.name() == name)
+    }
 }
 
 /// Which limit was exceeded.
@@ -136,6 +164,22 @@ impl Refusal {
     pub(crate) fn frame(&self, tracing_id: Option<&str>) -> String {
         let (class, code, body) = match self {
             Self::Coded(code, text) => ("string", *code, json!(text)),
+            Self::Simulated(code, class) => {
+                let text = match code {
+                    408 => "Request timed out",
+                    429 => "Request rate too high for this connection",
+                    _ => "A simulated fault",
+                };
+                let body = match class {
+                    ErrorClass::String => json!(text),
+                    ErrorClass::ErrorMessage => json!({"errorCode": code, "errorMessage": text}),
+                    ErrorClass::Error => {
+                        json!({"errorCode": code, "errorMessage": text, "name": "MissingParameter",
+                        "message": text, "stack": "simulated", "tracingId": tracing_id.unwrap_or_default()})
+                    }
+                };
+                (class.name(), *code, body)
+            }
             Self::TooMany(limited, retry_after) => {
                 // both error codes have been seen, the second in a capture of a configureSession
                 let (error_code, what) = match limited {
@@ -163,7 +207,8 @@ impl Refusal {
             kind: "response",
             class,
             code,
-            tracing_id,
+            // the objects that are documented have none
+            tracing_id: tracing_id.filter(|_| !matches!(class, "Error" | "ErrorMessage")),
             body,
         }
         .text()

@@ -11,6 +11,7 @@ use http::StatusCode;
 
 use super::error::FaultError;
 use crate::duration;
+use crate::world::frame::ErrorClass;
 
 /// Longest text of a fault, in bytes.
 pub(super) const LONGEST: usize = 256;
@@ -39,9 +40,10 @@ pub(super) const MOST_TIMES: u32 = 1_000_000;
 /// | `fragment:3` | a frame comes in three fragments (RFC 6455, 5.4), cut anywhere, also within a character |
 /// | `unknown-class` | a frame of a class that nobody knows comes first |
 /// | `unknown-fields` | a frame has fields that nobody knows |
-/// | `evict` | the socket is told `ConnectionClosedEvent` after the frame, and closed with 1000 |
+/// | `evict`, `evict:reasonCode` | the socket is told `ConnectionClosedEvent` after the frame, with `signedIn` under this name if there is one (`reason` or `reasonCode`), and closed with 1000 |
 /// | `clock:+14m` | the simulator's clock jumps |
 /// | `throttle`, `throttle:9s` | a guest's frame is refused with 429, `retryAfter` 3 s or as given |
+/// | `refuse:408`, `refuse:400:ErrorMessage` | a guest's frame is refused with a code, in the form of a class: `string`, or as given (`ErrorMessage`, `Error`) |
 /// | `rest:503`, `rest:503:/oauth` | a REST request is refused, or only one whose path begins so |
 /// | `slow-handshake:3s` | a WebSocket handshake is answered late |
 /// | `refuse-handshake`, `refuse-handshake:503` | a handshake is refused: 403, or as given |
@@ -71,10 +73,11 @@ pub(super) enum Effect {
     Delay(Duration),
     Drop(Cut),
     Duplicate,
-    Evict,
+    Evict(Option<Reason>),
     ExpiredJwt,
     Fragment(u16),
     Hang(Option<Duration>),
+    Refuse(u16, ErrorClass),
     RefuseHandshake(StatusCode),
     Reorder,
     Rest(StatusCode, Option<String>),
@@ -89,6 +92,22 @@ pub(super) enum Effect {
 pub(super) enum Cut {
     Abrupt,
     Close(u16),
+}
+
+/// Under which name an evicted socket is told why.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reason {
+    Reason,
+    ReasonCode,
+}
+
+impl Reason {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Reason => "reason",
+            Self::ReasonCode => "reasonCode",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -128,6 +147,8 @@ pub enum FaultKind {
     Fragment,
     /// `hang`
     Hang,
+    /// `refuse`
+    Refuse,
     /// `refuse-handshake`
     RefuseHandshake,
     /// `reorder`
@@ -148,7 +169,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind, by name.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Clock,
         Self::Delay,
         Self::Drop,
@@ -157,6 +178,7 @@ impl FaultKind {
         Self::ExpiredJwt,
         Self::Fragment,
         Self::Hang,
+        Self::Refuse,
         Self::RefuseHandshake,
         Self::Reorder,
         Self::Rest,
@@ -179,6 +201,7 @@ impl FaultKind {
             Self::ExpiredJwt => "expired-jwt",
             Self::Fragment => "fragment",
             Self::Hang => "hang",
+            Self::Refuse => "refuse",
             Self::RefuseHandshake => "refuse-handshake",
             Self::Reorder => "reorder",
             Self::Rest => "rest",
@@ -206,10 +229,11 @@ impl Fault {
             Effect::Delay(_) => FaultKind::Delay,
             Effect::Drop(_) => FaultKind::Drop,
             Effect::Duplicate => FaultKind::Duplicate,
-            Effect::Evict => FaultKind::Evict,
+            Effect::Evict(_) => FaultKind::Evict,
             Effect::ExpiredJwt => FaultKind::ExpiredJwt,
             Effect::Fragment(_) => FaultKind::Fragment,
             Effect::Hang(_) => FaultKind::Hang,
+            Effect::Refuse(..) => FaultKind::Refuse,
             Effect::RefuseHandshake(_) => FaultKind::RefuseHandshake,
             Effect::Reorder => FaultKind::Reorder,
             Effect::Rest(..) => FaultKind::Rest,
@@ -223,7 +247,7 @@ impl Fault {
 
     pub(super) fn site(&self) -> Site {
         match self.effect {
-            Effect::Throttle(_) => Site::FrameFromGuest,
+            Effect::Refuse(..) | Effect::Throttle(_) => Site::FrameFromGuest,
             _ if self.inward => Site::FrameFromGuest,
             Effect::ExpiredJwt => Site::Jwt,
             Effect::RefuseHandshake(_) | Effect::SlowHandshake(_) => Site::Handshake,
@@ -233,7 +257,7 @@ impl Fault {
             | Effect::Delay(_)
             | Effect::Drop(_)
             | Effect::Duplicate
-            | Effect::Evict
+            | Effect::Evict(_)
             | Effect::Fragment(_)
             | Effect::Hang(_)
             | Effect::Reorder
@@ -294,7 +318,12 @@ impl FromStr for Fault {
         };
         let strikes_inward = matches!(
             fault.effect,
-            Effect::Clock(_) | Effect::Drop(_) | Effect::Evict | Effect::Hang(_) | Effect::Throttle(_)
+            Effect::Clock(_)
+                | Effect::Drop(_)
+                | Effect::Evict(_)
+                | Effect::Hang(_)
+                | Effect::Refuse(..)
+                | Effect::Throttle(_)
         );
         if inward && !strikes_inward {
             return Err(FaultError::Inward { kind: kind.name() });
@@ -313,14 +342,16 @@ impl fmt::Display for Fault {
             }
             Effect::Drop(Cut::Abrupt) => f.write_str(":abrupt")?,
             Effect::Drop(Cut::Close(code)) => write!(f, ":{code}")?,
+            Effect::Evict(Some(reason)) => write!(f, ":{}", reason.name())?,
             Effect::Fragment(parts) => write!(f, ":{parts}")?,
             Effect::Hang(Some(time)) => write!(f, ":{}", duration::write(*time))?,
+            Effect::Refuse(code, class) => write!(f, ":{code}:{}", class.name())?,
             Effect::RefuseHandshake(status) | Effect::Rest(status, None) => {
                 write!(f, ":{}", status.as_u16())?
             }
             Effect::Rest(status, Some(path)) => write!(f, ":{}:{path}", status.as_u16())?,
             Effect::Duplicate
-            | Effect::Evict
+            | Effect::Evict(None)
             | Effect::ExpiredJwt
             | Effect::Hang(None)
             | Effect::Reorder
@@ -390,7 +421,12 @@ fn effect(kind: FaultKind, argument: Option<&str>) -> Result<Effect, FaultError>
                 .ok_or_else(|| wrong("abrupt, or a close code that may be sent (RFC 6455, 7.4)")),
         },
         FaultKind::Duplicate => bare(Effect::Duplicate),
-        FaultKind::Evict => bare(Effect::Evict),
+        FaultKind::Evict => match argument {
+            None => Ok(Effect::Evict(None)),
+            Some("reason") => Ok(Effect::Evict(Some(Reason::Reason))),
+            Some("reasonCode") => Ok(Effect::Evict(Some(Reason::ReasonCode))),
+            Some(_) => Err(wrong("reason or reasonCode")),
+        },
         FaultKind::ExpiredJwt => bare(Effect::ExpiredJwt),
         FaultKind::Fragment => argument
             .and_then(|text| text.parse().ok())
@@ -399,6 +435,19 @@ fn effect(kind: FaultKind, argument: Option<&str>) -> Result<Effect, FaultError>
             .ok_or_else(|| wrong("a number of fragments from 2 to 100")),
         FaultKind::Hang if argument.is_none() => Ok(Effect::Hang(None)),
         FaultKind::Hang => time().map(|time| Effect::Hang(Some(time))),
+        FaultKind::Refuse => {
+            let (code, class) = match argument.and_then(|text| text.split_once(':')) {
+                Some((code, class)) => (Some(code), ErrorClass::of_name(class)),
+                None => (argument, Some(ErrorClass::String)),
+            };
+            code.and_then(|code| code.parse().ok())
+                .filter(|code| (400..6_000).contains(code))
+                .zip(class)
+                .map(|(code, class)| Effect::Refuse(code, class))
+                .ok_or_else(|| {
+                    wrong("a code from 400 to 5999, and perhaps string, ErrorMessage or Error: 408:string")
+                })
+        }
         FaultKind::RefuseHandshake => status(argument.unwrap_or("403"))
             .map(Effect::RefuseHandshake)
             .ok_or_else(|| wrong(STATUS)),

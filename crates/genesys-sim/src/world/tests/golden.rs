@@ -57,28 +57,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "only the schema has it: a messenger shows agents by nickname",
     ),
     (
-        "server/connection-closed-reason-code",
-        "",
-        "the schema's name of `reason`, which is what clients read",
-    ),
-    (
-        "server/error-message",
-        "",
-        "documented, but no official client has met it",
-    ),
-    (
         "server/error-message-only",
         "",
         "in the schema, but no official client has met it",
     ),
-    (
-        "server/error-schema",
-        "",
-        "in the schema, but no official client has met it",
-    ),
     ("server/error-string", "/body", "the words of an older service"),
-    ("server/timeout-408", "", "the simulator is never too slow"),
-    ("server/too-many-string", "", "a form that nobody has seen"),
     (
         "server/unknown",
         "",

@@ -28,6 +28,11 @@ fn every_fault_can_be_written_in_full_and_short() {
         ("expired-jwt", "expired-jwt:x1@1"),
         ("upload-failure", "upload-failure:x1@1"),
         ("evict", "evict:x1@1"),
+        ("evict:reasonCode", "evict:reasonCode:x1@1"),
+        ("evict:reason@in2", "evict:reason:x1@in2"),
+        ("refuse:408", "refuse:408:string:x1@1"),
+        ("refuse:400:ErrorMessage:x2", "refuse:400:ErrorMessage:x2@1"),
+        ("refuse:4020:Error@in3", "refuse:4020:Error:x1@in3"),
         ("clock:+14m@2", "clock:+14m:x1@2"),
     ] {
         let fault: Fault = short.parse().unwrap();
@@ -59,6 +64,13 @@ fn a_text_that_is_no_fault_is_told_why() {
             r#"the fault "duplicate" cannot take "2": it takes no argument"#,
         ),
         ("fragment:1", r#"it takes a number of fragments from 2 to 100"#),
+        ("evict:why", "it takes reason or reasonCode"),
+        (
+            "refuse",
+            r#"the fault "refuse" needs an argument: a code from 400 to 5999"#,
+        ),
+        ("refuse:200", "it takes a code from 400 to 5999"),
+        ("refuse:400:Err", "and perhaps string, ErrorMessage or Error"),
         ("rest:200", "it takes an HTTP status from 400 to 599"),
         ("rest:503:oauth", "the beginning of a path"),
         ("clock:14m", "with a plus, such as +14m"),

@@ -245,6 +245,24 @@ fn signing_in(produced: &mut Produced) {
     produced.insert("forbidden-403-again", refused);
 }
 
+/// What only a fault brings.
+fn faults(produced: &mut Produced) {
+    for (name, fault) in [
+        ("connection-closed-reason-code", "evict:reasonCode@in1"),
+        ("error-message", "refuse:400:ErrorMessage"),
+        ("error-schema", "refuse:4020:Error"),
+        ("timeout-408", "refuse:408"),
+        ("too-many-string", "refuse:429"),
+    ] {
+        let mut stage = Stage::quiet();
+        let socket = stage.guest();
+        stage.seen();
+        stage.world.arm(fault.parse().unwrap(), None).unwrap();
+        stage.tell(socket, text("Hello"));
+        produced.insert(name, stage.frames(socket).remove(0));
+    }
+}
+
 fn traced(mut frame: Value) -> Value {
     frame["tracingId"] = json!("t-1");
     frame
@@ -257,6 +275,7 @@ fn produced(files: &BTreeMap<String, (Golden, Value)>) -> Produced {
     own_requests(&mut produced);
     refusals(&mut produced);
     signing_in(&mut produced);
+    faults(&mut produced);
     produced
 }
 
