@@ -222,6 +222,37 @@ async fn a_sign_in_that_cannot_be_refreshed_is_over_and_forgotten() {
 }
 
 #[tokio::test]
+async fn what_becomes_of_an_older_sign_in_leaves_the_newer_one() {
+    let mut guest = Guest::new(SignInRules {
+        refresh_lifetime: Duration::from_secs(1_000),
+        ..SignInRules::default()
+    })
+    .await;
+    let (begun, ..) = guest.approved().await;
+    let shown = format!("{begun:?}");
+    for (name, value) in begun.parameters() {
+        let secret = matches!(name, "nonce" | "state" | "code_challenge");
+        assert!(!(secret && shown.contains(value)), "{shown}");
+    }
+    guest.sign_in().await;
+    guest.clock().advance(Duration::from_secs(500));
+    // the guest signs in again, by another process
+    let newer = direct(&guest.simulator, &guest.proxy, &guest.store).await;
+    let older = std::mem::replace(&mut guest.direct, newer);
+    guest.sign_in().await;
+    // the older refresh token is refused
+    guest.clock().advance(Duration::from_secs(600));
+    until(async || {
+        let Ok(mut conversation) = older.connect("shop", &guest.id, page_origin()).await else {
+            return false;
+        };
+        matches!(next(&mut conversation).await, Event::Configured(_))
+    })
+    .await;
+    guest.stop().await;
+}
+
+#[tokio::test]
 async fn a_guest_is_still_signed_in_after_a_restart() {
     let mut guest = Guest::new(SignInRules::default()).await;
     guest.sign_in().await;

@@ -1,0 +1,47 @@
+//! Files of a guest of the suite.
+
+use bytes::Bytes;
+use genesys_sim::Simulator;
+use guest_suite::transport::Said;
+use guest_suite::transport::attachments::{File, Notice};
+
+use super::*;
+
+async fn notice(session: &mut GuestSession) -> Notice {
+    loop {
+        match next(session).await {
+            Event::Attachment(notice) => return *notice,
+            Event::Ended(ending) => panic!("the conversation ended: {ending}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guest_sends_a_file() {
+    let simulator = Simulator::start(genesys_sim::Config::plain()).await.unwrap();
+    let deployment = simulator.deployment_id().as_str();
+    let config = config(simulator.clock(), Hosts::single(simulator.host()), deployment);
+    let suite = GuestSessions::direct(config, "shop").await.unwrap();
+    let mut session = suite.create(newcomer(simulator.clock())).await.unwrap();
+    soon(session.connect(page_origin())).await.unwrap();
+    let handle = session.handle().unwrap();
+    let id = handle
+        .attach(File::new("cat.png", Bytes::from_static(b"png")))
+        .unwrap();
+    let uploaded = notice(&mut session).await;
+    assert!(
+        matches!(&uploaded, Notice::Uploaded { id: known, .. } if *known == id),
+        "{uploaded:?}"
+    );
+    let said = Said::Text {
+        text: "look".into(),
+        attachments: vec![id.to_string().into()],
+    };
+    handle.say(&said).unwrap();
+    let sent = notice(&mut session).await;
+    assert!(matches!(sent, Notice::Sent { .. }), "{sent:?}");
+    session.end().await.unwrap();
+    assert!(simulator.complaints().is_empty(), "{:?}", simulator.complaints());
+    simulator.stop().await;
+}

@@ -1,0 +1,93 @@
+//! What the store keeps: sessions are taken up from it, counted, and erased.
+
+use super::*;
+
+#[tokio::test]
+async fn sessions_are_taken_up_from_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let genesys = Genesys::start().await;
+    let clock = Clock::system();
+    let open = async |store| {
+        let config = config(&clock, Hosts::single(&genesys.host()), "d-1");
+        Direct::open(DirectConfig { store, ..config }).await.unwrap()
+    };
+    let direct = open(sqlite(&folder)).await;
+    let created = direct.create("shop", newcomer(&clock)).await.unwrap();
+    let ended = direct.create("shop", newcomer(&clock)).await.unwrap();
+    direct
+        .end("shop", &ended.session.id, EndReason::Guest)
+        .await
+        .unwrap();
+    drop(direct);
+
+    let direct = open(sqlite(&folder)).await;
+    let snapshot = direct.metrics();
+    assert_eq!((snapshot.sessions, snapshot.open, snapshot.ended), (2, 1, 1));
+    let id = created.session.id;
+    assert!(direct.session("somebody else", &id).await.is_err());
+    direct.admit(&id, &created.tokens.access).await.unwrap();
+    let rotated = direct.rotate("shop", &id, &created.tokens.refresh).await.unwrap();
+    direct.admit(&id, &created.tokens.access).await.unwrap_err();
+    direct.admit(&id, &rotated.access).await.unwrap();
+    let connecting = direct.connect("shop", &id, page_origin());
+    let (conversation, _line) = tokio::join!(connecting, genesys.configured());
+    let mut conversation = conversation.unwrap();
+    assert!(matches!(
+        soon(conversation.next_event()).await,
+        Some(Event::Configured(_))
+    ));
+}
+
+#[tokio::test]
+async fn what_is_stored_is_counted_though_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::system();
+    let config = DirectConfig {
+        store: sqlite(&folder),
+        ..config(&clock, Hosts::of_domain("mypurecloud.de").unwrap(), "d-1")
+    };
+    let direct = Direct::open(config).await.unwrap();
+    for sessions in 1..=5 {
+        tokio::select! {
+            biased;
+            // asked once, before what it waits for had a chance to run
+            _ = direct.create("shop", newcomer(&clock)) => panic!("nothing was to be waited for"),
+            () = std::future::ready(()) => {}
+        }
+        until(async || direct.store().stats().await.unwrap().live_sessions == sessions).await;
+        until(async || direct.metrics().sessions == sessions).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_erased_when_it_ended_long_ago() {
+    let clock = Clock::system();
+    let config = config(&clock, Hosts::of_domain("mypurecloud.de").unwrap(), "d-1");
+    let direct = Direct::open(config).await.unwrap();
+    let old = direct.create("shop", newcomer(&clock)).await.unwrap().session.id;
+    direct.end("shop", &old, EndReason::Guest).await.unwrap();
+    let month = Duration::from_secs(30 * 86_400);
+    clock.advance(month - Duration::from_secs(60));
+    let live = direct.create("shop", newcomer(&clock)).await.unwrap().session.id;
+    assert_eq!(direct.erase_old().await.unwrap(), 0);
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(direct.erase_old().await.unwrap(), 1);
+    assert!(matches!(
+        direct.session("shop", &old).await,
+        Err(DirectError::NotFound)
+    ));
+    direct.session("shop", &live).await.unwrap();
+    assert_eq!(direct.metrics().sessions, 2, "what happened has happened");
+    let entries = direct.store().audit_lines(0, 100, None).await.unwrap();
+    let actions: Vec<String> = entries
+        .iter()
+        .map(|entry| serde_json::from_slice::<Value>(&entry.bytes).unwrap()["action"].to_string())
+        .collect();
+    assert_eq!(
+        actions
+            .iter()
+            .filter(|action| action.contains("session.erased"))
+            .count(),
+        1
+    );
+}
