@@ -10,6 +10,7 @@ mod deployments;
 mod end;
 mod erase;
 mod error;
+mod heard;
 mod kept;
 mod record;
 mod rotate;

@@ -2,6 +2,7 @@
 
 mod deployment;
 mod files;
+mod heard;
 mod store;
 
 use std::sync::Arc;

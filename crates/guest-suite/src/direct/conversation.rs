@@ -10,6 +10,7 @@ use guest_payload::LawfulAttributes;
 use guest_store::{Change, Unit};
 use secrecy::SecretString;
 use session_metrics::{EndReason, Stage};
+use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use ws_transport::client::{Connection, Handle, Settings};
@@ -19,6 +20,7 @@ use ws_transport::{
     WebMessaging,
 };
 
+use super::heard::Heard;
 use super::update::Work;
 use super::{Direct, DirectError};
 
@@ -31,6 +33,8 @@ pub struct Conversation {
     owner: String,
     reached: Stage,
     connection: Connection,
+    // dropped before the leash: what it stores is known here until then
+    heard: Heard,
     leash: Leash,
     /// The refresh token of the guest's sign-in that the conversation was configured with last.
     sign_in: Option<SecretString>,
@@ -42,7 +46,8 @@ pub struct Conversation {
 
 impl Direct {
     /// Opens the session's socket to Genesys Cloud, from `origin`, which the deployment must allow.
-    /// [`Event::Configured`] comes when messages pass.
+    /// [`Event::Configured`] comes when messages pass. What was said since the last message that a conversation of
+    /// this session told comes next, from the history; of a session that was told nothing, all since its creation.
     ///
     /// What the deployment publishes (`config.json` and `domains.json`) is read first, at most every 5 minutes, and
     /// obeyed. If it does not come within 5 s, what was known of it counts, or else the defaults.
@@ -68,11 +73,12 @@ impl Direct {
         let published = self.published(deployment).await;
         let rules = published.admit(origin.origin())?;
         let jwt = self.jwt(&record, deployment).await?;
+        let heard = record.document.heard.max(leash.heard());
         let mut contract = WebMessaging::new(deployment.clone(), record.upstream().clone())
             .obeying(rules)
             .with_history_at(config.hosts.api.clone())
-            // what an earlier conversation told is not stored, and nothing is to be told twice
-            .resuming_after(self.clock().now().utc)
+            // what an earlier conversation told is not told again
+            .resuming_after(heard.unwrap_or(record.row.created_at))
             .with_attributes(custom_attributes(&record.lawful_attributes()));
         if let Some(jwt) = jwt {
             contract = contract.signed_in(jwt);
@@ -92,6 +98,7 @@ impl Direct {
             owner: owner.to_owned(),
             reached: record.document.stage,
             connection,
+            heard: Heard::new(self.clone(), owner.to_owned(), id.clone()),
             leash,
             sign_in: self.held_refresh_token(id),
             coming: None,
@@ -204,7 +211,14 @@ impl Conversation {
         if let Some(stage) = self.coming.as_ref().and_then(stage_of) {
             self.reach(stage).await;
         }
-        self.over = matches!(self.coming, Some(Event::Ended(_)));
+        match &self.coming {
+            Some(Event::Message(message)) => self.heard.note(message.at),
+            Some(Event::Ended(_)) => {
+                self.heard.close().await;
+                self.over = true;
+            }
+            _ => {}
+        }
         self.coming.take()
     }
 
@@ -288,6 +302,8 @@ struct Lines {
     /// Only these may be told of the guest, once they were changed.
     attributes: Option<CustomAttributes>,
     ended: watch::Sender<Option<EndReason>>,
+    /// The service's time of the last message that was told here.
+    heard: Option<OffsetDateTime>,
     handles: Vec<(u64, Handle)>,
     tied: u64,
 }
@@ -329,7 +345,14 @@ impl Live {
         newest.step_up(jwt.clone())
     }
 
-    fn leash(&self, id: &SessionId) -> Leash {
+    /// A conversation of a session tells a message of this time.
+    pub(super) fn hear(&self, id: &SessionId, at: OffsetDateTime) {
+        if let Some(lines) = self.lock().get_mut(id) {
+            lines.heard = lines.heard.max(Some(at));
+        }
+    }
+
+    pub(super) fn leash(&self, id: &SessionId) -> Leash {
         let ended = self.lock().entry(id.clone()).or_default().ended.subscribe();
         Leash {
             live: self.clone(),
@@ -346,7 +369,7 @@ impl Live {
 
 /// What ties a conversation to its session.
 #[derive(Debug)]
-struct Leash {
+pub(super) struct Leash {
     live: Live,
     id: SessionId,
     /// That of the conversation's handle, once it is tied.
@@ -367,6 +390,11 @@ impl Leash {
         lines.tied += 1;
         lines.handles.push((lines.tied, handle));
         self.number = Some(lines.tied);
+    }
+
+    /// The service's time of the last message that was told here, unless that was stored.
+    fn heard(&self) -> Option<OffsetDateTime> {
+        self.live.lock().get(&self.id)?.heard
     }
 
     /// Waits for the end of the session.

@@ -96,6 +96,7 @@ impl Direct {
             stage: Stage::Created,
             asked_at: None,
             waited_ms: None,
+            heard: None,
             end_reason: None,
         };
         Record::load(Session {

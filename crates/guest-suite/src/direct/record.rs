@@ -43,6 +43,9 @@ pub(super) struct Document {
     /// From the guest's first message to the first reply, in milliseconds.
     #[serde(default)]
     pub(super) waited_ms: Option<u64>,
+    /// The service's time of the last message that was told, as far as it was stored.
+    #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
+    pub(super) heard: Option<OffsetDateTime>,
     #[serde(default)]
     pub(super) end_reason: Option<EndReason>,
 }
@@ -334,6 +337,7 @@ mod tests {
             stage: Stage::FirstReply,
             asked_at: Some(at()),
             waited_ms: Some(40),
+            heard: Some(at()),
             end_reason: None,
         };
         Session {
@@ -360,6 +364,7 @@ mod tests {
         let row = row();
         let record = Record::load(row.clone()).unwrap();
         assert_eq!(record.document.asked_at, Some(at()));
+        assert_eq!(record.document.heard, Some(at()));
         assert_eq!(record.info().state, SessionState::Answered);
         let again = record.clone().into_row();
         assert_eq!(again.document, row.document);

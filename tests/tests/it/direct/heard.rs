@@ -1,0 +1,95 @@
+//! What was said while nobody was there is told once, to whoever comes next.
+
+use genesys_sim::{Agent, Rules, Script};
+use guest_suite::api::SessionId;
+use guest_suite::direct::Conversation;
+
+use super::*;
+
+/// Answers at once, and again ten seconds later.
+const LATE: &str = r#"
+name: late
+rules:
+  - {on: otherwise, do: [{say: "You said: {text}"}, {wait: 10s}, {say: "Later: {text}"}]}
+"#;
+
+async fn connect(direct: &Direct, id: &SessionId) -> Conversation {
+    let mut conversation = soon(direct.connect("shop", id, page_origin())).await.unwrap();
+    let first = soon(conversation.next_event()).await;
+    assert!(matches!(first, Some(Event::Configured(_))), "{first:?}");
+    conversation
+}
+
+/// The text of the next message.
+async fn hear(conversation: &mut Conversation) -> String {
+    loop {
+        match soon(conversation.next_event()).await {
+            Some(Event::Message(message)) => return message.text,
+            Some(Event::Ended(ending)) => panic!("the conversation ended: {ending}"),
+            Some(Event::HistoryUnread { why }) => panic!("{why}"),
+            Some(_) => {}
+            None => panic!("the conversation is over"),
+        }
+    }
+}
+
+async fn say(conversation: &mut Conversation, text: &str) {
+    conversation.handle().send(text).unwrap();
+    assert_eq!(hear(conversation).await, format!("You said: {text}"));
+}
+
+#[tokio::test]
+async fn what_was_said_between_two_visits_is_told_once() {
+    let config_of_simulator = genesys_sim::Config {
+        rules: Rules {
+            agent: Agent::Scripts(vec![Script::parse("late", LATE).unwrap()]),
+            ..Rules::default()
+        },
+        ..genesys_sim::Config::plain()
+    };
+    let simulator = Simulator::start(config_of_simulator).await.unwrap();
+    let clock = simulator.clock().clone();
+    let store = memory();
+    let open = async || {
+        let deployment = simulator.deployment_id().as_str();
+        let config = config(&clock, Hosts::single(simulator.host()), deployment);
+        let store = Arc::clone(&store);
+        Direct::open(DirectConfig { store, ..config }).await.unwrap()
+    };
+    // each time the agent is quicker than the guest is back
+    let late = async |texts: usize| {
+        clock.advance(Duration::from_secs(11));
+        until(async || simulator.counters().agent_messages == texts as u64).await;
+    };
+
+    let direct = open().await;
+    let id = direct.create("shop", newcomer(&clock)).await.unwrap().session.id;
+    let mut conversation = connect(&direct, &id).await;
+    say(&mut conversation, "one").await;
+    conversation.close().await;
+    late(2).await;
+    let mut conversation = connect(&direct, &id).await;
+    assert_eq!(hear(&mut conversation).await, "Later: one");
+
+    // left without a goodbye, and back at once
+    say(&mut conversation, "two").await;
+    drop(conversation);
+    late(4).await;
+    let mut conversation = connect(&direct, &id).await;
+    assert_eq!(hear(&mut conversation).await, "Later: two");
+    drop(conversation);
+    let mut conversation = connect(&direct, &id).await;
+    say(&mut conversation, "three").await;
+
+    // by another process
+    conversation.close().await;
+    drop(direct);
+    late(6).await;
+    let direct = open().await;
+    let mut conversation = connect(&direct, &id).await;
+    assert_eq!(hear(&mut conversation).await, "Later: three");
+    say(&mut conversation, "four").await;
+    drop(conversation);
+    assert!(simulator.complaints().is_empty(), "{:?}", simulator.complaints());
+    simulator.stop().await;
+}
