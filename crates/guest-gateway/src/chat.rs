@@ -225,6 +225,7 @@ impl Chat {
         self.awaited
             .take_if(|(errand, _)| Errand::of(request) == Some(*errand));
         if matches!(request, Request::Attach(_)) {
+            self.uploads.forget_reading();
             self.deliveries.count_undelivered();
         }
         if *request == Request::StartNew && self.standing == Standing::Connecting {
@@ -344,12 +345,14 @@ impl Chat {
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Whether the next line of input can be taken. A script waits for what it has asked for, and for its deliveries
-    /// when it is far ahead of them.
+    /// Whether the next line of input can be taken. A person may always write. A script waits for what it has asked
+    /// for, and for its deliveries when it is far ahead of them.
     #[must_use]
     pub fn wants_input(&self) -> bool {
-        let ahead = self.is_scripted() && self.deliveries.outstanding() >= SCRIPT_AHEAD;
-        !self.left && self.latest.is_none() && self.awaited.is_none() && self.uploads.is_empty() && !ahead
+        let busy = self.awaited.is_some()
+            || !self.uploads.is_empty()
+            || self.deliveries.outstanding() >= SCRIPT_AHEAD;
+        !self.left && self.latest.is_none() && !(self.is_scripted() && busy)
     }
 
     /// What a script has to know once the chat is left: that it never began, or that something was not delivered, or

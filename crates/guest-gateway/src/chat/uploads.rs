@@ -9,7 +9,7 @@ use super::content::size;
 use super::line::{Line, Tone};
 use super::{Chat, Request, Standing};
 
-/// How many files can wait for the conversation to begin.
+/// How many files can wait for the conversation to begin, or to be read.
 const MOST_WAITING: usize = 32;
 
 /// The files on their way, by their names. The conversation holds at most 32.
@@ -17,12 +17,19 @@ const MOST_WAITING: usize = 32;
 pub(super) struct Uploads {
     /// Asked for before the conversation began.
     waiting: Vec<PathBuf>,
+    /// How many are being read.
+    reading: usize,
     begun: Vec<(AttachmentId, String)>,
 }
 
 impl Uploads {
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.begun.is_empty()
+        self.waiting.is_empty() && self.reading == 0 && self.begun.is_empty()
+    }
+
+    /// A file was read, or could not be.
+    pub(super) fn forget_reading(&mut self) {
+        self.reading = self.reading.saturating_sub(1);
     }
 
     fn take(&mut self, id: &str) -> Option<String> {
@@ -39,19 +46,21 @@ impl Uploads {
 impl Chat {
     /// A file was taken to be uploaded, under this name.
     pub fn handle_attached(&mut self, id: AttachmentId, name: &str, bytes: u64) {
+        self.uploads.forget_reading();
         self.announce(&format!("uploading {name}, {}", size(bytes)));
         self.uploads.begun.push((id, name.to_owned()));
     }
 
     /// Asks for a file to be sent, once the conversation has begun.
     pub(super) fn attach(&mut self, path: PathBuf) {
-        if self.standing != Standing::Connecting {
-            self.requests.push_back(Request::Attach(path));
-        } else if self.uploads.waiting.len() < MOST_WAITING {
-            self.uploads.waiting.push(path);
-        } else {
+        if self.uploads.waiting.len() + self.uploads.reading >= MOST_WAITING {
             self.deliveries.count_undelivered();
             self.trouble("too many files wait already");
+        } else if self.standing == Standing::Connecting {
+            self.uploads.waiting.push(path);
+        } else {
+            self.uploads.reading += 1;
+            self.requests.push_back(Request::Attach(path));
         }
     }
 
@@ -61,6 +70,7 @@ impl Chat {
             Event::Attachment(notice) => self.upload_told(notice),
             Event::Configured(_) => {
                 let waiting = std::mem::take(&mut self.uploads.waiting);
+                self.uploads.reading += waiting.len();
                 self.requests.extend(waiting.into_iter().map(Request::Attach));
             }
             Event::Ended(_) => {

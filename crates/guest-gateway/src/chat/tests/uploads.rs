@@ -53,6 +53,34 @@ fn a_file_is_sent_once_it_is_uploaded() {
 }
 
 #[test]
+fn a_person_writes_on_while_a_file_waits_or_is_uploaded() {
+    let mut guest = Fixture::new(Writer::Person);
+    guest.line("/attach cat.png");
+    assert!(guest.chat.wants_input(), "it is not connected");
+    guest.event(Event::Configured(session()));
+    assert_eq!(guest.requests(), [Request::Attach("cat.png".into())]);
+    assert!(guest.chat.wants_input(), "the file is read");
+    guest.chat.handle_attached(file_id(), "cat.png", 2_048);
+    assert!(guest.chat.wants_input(), "the file is on its way");
+    guest.event(Event::Ended(Ending::SessionExpired));
+    guest.line("/new");
+    assert!(guest.chat.wants_input(), "another is not connected");
+    guest.line("/quit");
+    assert!(!guest.chat.wants_input());
+}
+
+#[test]
+fn a_script_waits_while_a_file_is_read() {
+    let mut guest = Fixture::connected(SCRIPT);
+    guest.line("/attach cat.png");
+    assert!(!guest.chat.wants_input());
+    guest
+        .chat
+        .handle_failure(&Request::Attach("cat.png".into()), &"cannot read it");
+    assert!(guest.chat.wants_input());
+}
+
+#[test]
 fn a_file_that_failed_says_why_and_counts_as_undelivered() {
     let mut guest = uploading(SCRIPT);
     guest.event(failed());

@@ -1,12 +1,14 @@
 //! Moves lines, events and time between a chat, its conversation and its surface.
 
+use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use genesys_api::entropy;
 use secrecy::SecretString;
-use ws_transport::attachments::{AttachmentId, File};
+use tokio::task::JoinSet;
+use ws_transport::attachments;
 use ws_transport::client::{ConnectLimiter, Connection, Handle, Settings};
 use ws_transport::timeline::{Happening, Timeline};
 
@@ -30,6 +32,8 @@ pub(super) struct Driver {
     connection: Connection,
     /// Whether the connection has events to come.
     live: bool,
+    /// The files that are being read.
+    reading: JoinSet<(PathBuf, Result<Vec<u8>, String>)>,
 }
 
 impl Driver {
@@ -43,6 +47,7 @@ impl Driver {
             surface,
             connection,
             live: true,
+            reading: JoinSet::new(),
         }
     }
 
@@ -65,6 +70,7 @@ impl Driver {
                     Some(event) => self.chat.handle_event(event, clock.now()),
                     None => self.live = false,
                 },
+                Some(Ok((path, read))) = self.reading.join_next() => self.attach(path, read),
                 () = due => self.chat.handle_timeout(clock.now()),
             }
         }
@@ -92,6 +98,23 @@ impl Driver {
         }
     }
 
+    /// A file was read: it is uploaded.
+    fn attach(&mut self, path: PathBuf, read: Result<Vec<u8>, String>) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let attached = read.and_then(|bytes| {
+            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            let file = attachments::File::new(&name, bytes.into());
+            let taken = self.connection.handle().attach(file);
+            taken.map(|id| (id, size)).map_err(|why| format!("{name}: {why}"))
+        });
+        match attached {
+            Ok((id, size)) => self.chat.handle_attached(id, &name, size),
+            Err(why) => {
+                self.chat.handle_failure(&Request::Attach(path.clone()), &why);
+            }
+        }
+    }
+
     /// Shows and does all that the chat wants. Whether it goes on.
     fn obey(&mut self) -> bool {
         loop {
@@ -102,10 +125,11 @@ impl Driver {
             let handle = self.connection.handle();
             let asked = match &request {
                 Request::Attach(path) => {
-                    match attach(path, &handle) {
-                        Ok((id, name, bytes)) => self.chat.handle_attached(id, &name, bytes),
-                        Err(why) => self.chat.handle_failure(&request, &why),
-                    }
+                    let path = path.clone();
+                    self.reading.spawn_blocking(|| {
+                        let read = read(&path);
+                        (path, read)
+                    });
                     Ok(())
                 }
                 Request::Clear => handle.clear(),
@@ -150,31 +174,26 @@ impl Driver {
     }
 }
 
-/// Reads a file and has it uploaded: what it is called, and its size.
-fn attach(path: &Path, handle: &Handle) -> Result<(AttachmentId, String, u64), String> {
+/// The contents of a file.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
     let unread = |error| format!("cannot read {}: {error}", path.display());
+    // a pipe or a device could be read for ever
+    if !path.metadata().map_err(unread)?.is_file() {
+        return Err(format!("{} is no file", path.display()));
+    }
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unread)?;
+    let file = File::open(path).map_err(unread)?;
     file.take(LARGEST_FILE + 1)
         .read_to_end(&mut bytes)
         .map_err(unread)?;
-    let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    if size > LARGEST_FILE {
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LARGEST_FILE {
         return Err(format!(
             "{} has more than {} MiB",
             path.display(),
             LARGEST_FILE >> 20
         ));
     }
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let id = handle
-        .attach(File::new(&name, bytes.into()))
-        .map_err(|why| format!("{name}: {why}"))?;
-    Ok((id, name, size))
+    Ok(bytes)
 }
 
 /// What happened lately, but for single frames.
