@@ -190,6 +190,11 @@ impl Chat {
         self.trouble(&format!("a line of more than {limit} bytes was not read"));
     }
 
+    /// A line of input was no text; it was skipped.
+    pub fn handle_line_unreadable(&mut self) {
+        self.trouble("what you wrote is not UTF-8, and was not read: write it again");
+    }
+
     /// No further line will come, or the person wants to leave.
     pub fn handle_end_of_input(&mut self, now: Now) {
         match self.writer {

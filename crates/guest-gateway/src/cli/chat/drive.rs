@@ -95,6 +95,10 @@ impl Driver {
                 self.surface.go_on(self.chat.wants_input());
             }
             Heard::TooLong { limit } => self.chat.handle_line_too_long(limit),
+            Heard::Unreadable => {
+                self.chat.handle_line_unreadable();
+                self.surface.go_on(self.chat.wants_input());
+            }
         }
     }
 

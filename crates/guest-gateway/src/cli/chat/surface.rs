@@ -26,6 +26,8 @@ pub(super) enum Heard {
     TooLong {
         limit: usize,
     },
+    /// What a person wrote is not UTF-8.
+    Unreadable,
 }
 
 pub(super) struct Surface {

@@ -1,11 +1,11 @@
 //! A terminal: a line is edited at the bottom while others appear above it.
 
-use std::io::{Write as _, stdin, stdout};
+use std::io::{ErrorKind, Write as _, stdin, stdout};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::config::Config;
 use rustyline::error::ReadlineError;
@@ -38,6 +38,11 @@ impl Terminal {
     /// `None` if this terminal cannot move its cursor.
     pub(super) fn open(heard: mpsc::Sender<Heard>) -> Option<Self> {
         let before = tcgetattr(stdin()).ok()?;
+        // the editor would take the key that quits, Ctrl-\, for Ctrl-C
+        let mut without_quit = before.clone();
+        without_quit.control_chars[SpecialCharacterIndices::VQUIT as usize] =
+            before.control_chars[SpecialCharacterIndices::VINTR as usize];
+        tcsetattr(stdin(), SetArg::TCSADRAIN, &without_quit).ok()?;
         let config = Config::builder().max_history_size(HISTORY).ok()?;
         let mut editor =
             Editor::with_history(config.auto_add_history(true).build(), MemHistory::new()).ok()?;
@@ -96,8 +101,8 @@ impl Terminal {
         if !editing.is_finished() {
             // a signal came while a line was edited: no more pasting in brackets, and off the prompt's line
             let _ = stdout().write_all(b"\x1b[?2004l\r\n");
-            let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &before);
         }
+        let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &before);
     }
 }
 
@@ -107,6 +112,9 @@ fn edit(mut editor: Editor<Listener, MemHistory>, heard: &mpsc::Sender<Heard>, t
         let (line, last) = match editor.readline("> ") {
             Ok(line) => (Heard::Line(line), false),
             Err(ReadlineError::Interrupted) => (Heard::Interrupted, true),
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                (Heard::Unreadable, false)
+            }
             Err(_) => (Heard::End, true),
         };
         if heard.blocking_send(line).is_err() || last || !turn.recv().unwrap_or(false) {
