@@ -61,6 +61,8 @@ pub struct Chat {
     standing: Standing,
     /// Whether it was ever connected.
     begun: bool,
+    /// How it ended, if it did.
+    ended: String,
     /// It is to be cleared as soon as what was said is delivered.
     clearing: bool,
     /// Whether it was cleared, and so is about to be over.
@@ -105,6 +107,7 @@ impl Chat {
             writer: writer.bounded(),
             standing: Standing::Connecting,
             begun: false,
+            ended: String::new(),
             clearing: false,
             cleared: false,
             deliveries: Deliveries::default(),
@@ -167,7 +170,12 @@ impl Chat {
             Input::Unsuitable(why) => self.trouble(&why.to_string()),
             Input::Usage(usage) => self.trouble(&format!("write {usage}")),
             Input::Wait if self.answered || !self.is_scripted() => {}
-            Input::Wait => self.wait_for(Errand::Answer, now),
+            Input::Wait => match self.standing {
+                Standing::Over | Standing::ReadOnly => {
+                    self.trouble(&format!("no answer can come: {}", self.ended));
+                }
+                _ => self.wait_for(Errand::Answer, now),
+            },
         }
     }
 
@@ -410,7 +418,7 @@ impl Chat {
     }
 
     fn wait_for(&mut self, errand: Errand, now: Now) {
-        if self.is_scripted() {
+        if self.is_scripted() && self.standing != Standing::Over {
             self.awaited = Some((errand, now.instant + PATIENCE));
         }
     }
@@ -421,13 +429,20 @@ impl Chat {
                 self.heard(now);
                 self.begun = true;
                 if session.read_only {
+                    self.ended = "the conversation can only be read".to_owned();
                     Standing::ReadOnly
                 } else {
                     Standing::Live
                 }
             }
-            Event::ConversationEnded { read_only: true } => Standing::ReadOnly,
-            Event::Ended(_) => Standing::Over,
+            Event::ConversationEnded { read_only: true } => {
+                self.ended = "the other side has left".to_owned();
+                Standing::ReadOnly
+            }
+            Event::Ended(ending) => {
+                self.ended = ending.to_string();
+                Standing::Over
+            }
             Event::Reconnecting { .. } => Standing::Reconnecting,
             Event::SessionCleared => {
                 self.cleared = true;

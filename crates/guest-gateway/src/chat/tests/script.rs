@@ -52,6 +52,31 @@ fn a_script_waits_for_an_answer_that_has_not_come_yet() {
 }
 
 #[test]
+fn a_script_waits_for_nothing_once_it_is_over() {
+    for (event, why) in [
+        (
+            Event::Ended(Ending::SessionExpired),
+            "! no answer can come: the session has expired: start a new one",
+        ),
+        (
+            Event::ConversationEnded { read_only: true },
+            "! no answer can come: the other side has left",
+        ),
+    ] {
+        let mut guest = Fixture::connected(SCRIPT);
+        guest.say("hi", 1);
+        guest.event(event);
+        guest.lines();
+        assert_eq!(guest.line("/wait"), ["> /wait", why]);
+        assert!(guest.chat.wants_input());
+    }
+    let mut guest = Fixture::connected(SCRIPT);
+    guest.event(Event::Ended(Ending::SessionExpired));
+    guest.line("/ping");
+    assert!(guest.chat.wants_input());
+}
+
+#[test]
 fn a_script_goes_on_when_what_it_waits_for_does_not_come() {
     let mut guest = Fixture::connected(SCRIPT);
     guest.line("/ping");
