@@ -41,7 +41,7 @@ use crate::chat::{Chat, Request};
 )]
 pub(super) struct Options {
     /// Chat with a SIMULATED Genesys Cloud, started just for this; or with the one that runs at URL
-    #[arg(long, value_name = "URL", num_args = 0..=1, required_unless_present = "domain")]
+    #[arg(long, value_name = "URL", num_args = 0..=1)]
     sim: Option<Option<Host>>,
     /// The deployment of the messenger, a UUID that Genesys Cloud shows beside it
     #[arg(long, value_name = "ID")]
@@ -75,8 +75,19 @@ pub(super) struct Options {
     #[arg(long, value_name = "TEXT", requires = "sim")]
     fault: Vec<Fault>,
     /// Through a pipe: how long a silence after the last line means that no answer is coming; a day at most
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = silence)]
     wait: Duration,
+}
+
+/// Longest silence that can be waited for.
+const LONGEST_SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn silence(text: &str) -> Result<Duration, String> {
+    let silence = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if silence > LONGEST_SILENCE {
+        return Err("it can be a day at most: 24h".to_owned());
+    }
+    Ok(silence)
 }
 
 /// What follows the options in the help.
@@ -135,7 +146,7 @@ async fn converse(
         learnt = place.learn() => learnt?,
         () = interrupt.came() => return Err(Failure::interrupted()),
     }
-    let now = place.http.clock().now();
+    let now = place.now();
     // not before everything else is right: from here on the terminal is not as it was
     let surface = Surface::open(options.wait);
     let mut chat = Chat::new(surface.writer(), now);

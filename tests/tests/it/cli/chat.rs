@@ -146,22 +146,23 @@ async fn ctrl_c_ends_a_chat_whose_input_is_open() {
 
 #[tokio::test]
 async fn who_may_not_come_is_told_what_to_do() {
+    const NONE: &str = "00000000-0000-4000-8000-000000000000";
     let (sim, url, deployment) = simulator(&["--plain"]).await;
     for (arguments, told) in [
         (
-            vec!["--sim", &*url, "--deployment", "none"],
-            "there is no deployment none",
+            vec!["--sim", &*url, "--deployment", NONE],
+            "there is no deployment 00000000-",
         ),
         (
             vec![
                 "--domain",
                 "mypurecloud.ie",
                 "--deployment",
-                "none",
+                NONE,
                 "--cdn-host",
                 &*url,
             ],
-            "there is no deployment none",
+            "there is no deployment 00000000-",
         ),
     ] {
         let ended = run([&["chat"], &*arguments].concat()).await;

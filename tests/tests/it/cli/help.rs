@@ -102,7 +102,13 @@ async fn wrong_arguments_end_with_2_and_say_what_is_meant() {
         (vec!["sim", "advance"], "<TIME>"),
         (vec!["sim", "fault"], "<TEXT>"),
         (vec!["sim", "state", "--ca", "/nowhere/ca.pem"], "give --ca FILE"),
-        (vec!["chat"], "--sim"),
+        (vec!["chat"], "give --sim, or --deployment and --domain"),
+        (vec!["chat", "--deployment", "d"], "--deployment needs --domain"),
+        (
+            vec!["chat", "--domain", "mypurecloud.ie", "--deployment", "nope"],
+            "nope is no UUID",
+        ),
+        (vec!["chat", "--sim", "--wait", "25h"], "a day at most: 24h"),
         (vec!["chat", "--sim", "http://127.0.0.1:1"], "--deployment"),
         (vec!["chat", "--domain", "mypurecloud.ie"], "--deployment"),
         (

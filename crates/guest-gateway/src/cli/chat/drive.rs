@@ -5,12 +5,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use genesys_api::entropy;
+use genesys_api::{Clock, entropy};
 use secrecy::SecretString;
 use tokio::task::JoinSet;
-use ws_transport::attachments;
 use ws_transport::client::{ConnectLimiter, Connection, Handle, Settings};
 use ws_transport::timeline::{Happening, Timeline};
+use ws_transport::{Event, attachments};
 
 use super::super::{Failure, Interrupt};
 use super::place::Place;
@@ -23,6 +23,8 @@ const GOODBYE: Duration = Duration::from_secs(3);
 const LARGEST_FILE: u64 = 50 << 20;
 /// How many entries of the timeline an explanation shows.
 const LATELY: usize = 12;
+/// How many events are told before a line of input is taken.
+const CATCHING_UP: usize = 64;
 
 pub(super) struct Driver {
     chat: Chat,
@@ -52,7 +54,7 @@ impl Driver {
     }
 
     pub(super) async fn run(mut self, interrupt: &mut Interrupt) -> Result<(), Failure> {
-        let clock = self.place.http.clock().clone();
+        let clock = Clock::system();
         while self.obey() {
             let deadline = self.chat.poll_timeout().map(|(at, _)| at);
             let due = async {
@@ -65,17 +67,14 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = interrupt.came() => self.chat.handle_interrupt(),
-                heard = self.surface.heard(), if wanted => self.hear(heard),
-                event = self.connection.next_event(), if self.live => match event {
-                    Some(event) => self.chat.handle_event(event, clock.now()),
-                    None => self.live = false,
-                },
+                heard = self.surface.heard(), if wanted => self.hear(heard).await,
+                event = self.connection.next_event(), if self.live => self.handle_event(event),
                 Some(Ok((path, read))) = self.reading.join_next() => self.attach(path, read),
-                () = due => self.chat.handle_timeout(clock.now()),
+                () = due => self.chat.handle_timeout(self.place.now()),
             }
         }
         for event in self.connection.close_within(GOODBYE).await {
-            self.chat.handle_event(event, clock.now());
+            self.chat.handle_event(event, self.place.now());
         }
         show(&mut self.chat, &self.surface);
         self.surface.close().await;
@@ -84,8 +83,16 @@ impl Driver {
             .map_or(Ok(()), |why| Err(Failure::failed(why)))
     }
 
-    fn hear(&mut self, heard: Heard) {
-        let now = self.place.http.clock().now();
+    async fn hear(&mut self, heard: Heard) {
+        // what happened before is told before; and is bounded, so that who floods the chat cannot keep it
+        for _ in 0..CATCHING_UP {
+            tokio::select! {
+                biased;
+                event = self.connection.next_event(), if self.live => self.handle_event(event),
+                () = std::future::ready(()) => break,
+            }
+        }
+        let now = self.place.now();
         match heard {
             Heard::Editing(line) => self.chat.handle_editing(&line),
             Heard::End => self.chat.handle_end_of_input(now),
@@ -99,6 +106,13 @@ impl Driver {
                 self.chat.handle_line_unreadable();
                 self.surface.go_on(self.chat.wants_input());
             }
+        }
+    }
+
+    fn handle_event(&mut self, event: Option<Event>) {
+        match event {
+            Some(event) => self.chat.handle_event(event, self.place.now()),
+            None => self.live = false,
         }
     }
 
@@ -154,7 +168,7 @@ impl Driver {
                     Ok(())
                 }
                 Request::Say(said) => {
-                    let now = self.place.http.clock().now();
+                    let now = self.place.now();
                     match handle.say(said) {
                         Ok(id) => self.chat.handle_taken(id, said, now),
                         Err(error) => self.chat.handle_not_taken(said, &error),
@@ -207,13 +221,19 @@ fn lately(handle: &Handle) -> Vec<String> {
     let turns = entries
         .iter()
         .filter(|(_, what)| !matches!(what, Happening::Frames { .. }));
-    let mut lines: Vec<String> = turns
-        .rev()
-        .take(LATELY)
-        .map(|(at, what)| format!("{:02}:{:02}:{:02} {what}", at.hour(), at.minute(), at.second()))
-        .collect();
-    lines.reverse();
-    lines
+    let mut latest: Vec<_> = turns.rev().take(LATELY).collect();
+    latest.reverse();
+    let day = latest.first().map(|(at, _)| at.date());
+    let dated = latest.iter().any(|(at, _)| Some(at.date()) != day);
+    let line = |(at, what): &(time::OffsetDateTime, Happening)| {
+        let time = format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second());
+        if dated {
+            format!("{} {time} {what}", at.date())
+        } else {
+            format!("{time} {what}")
+        }
+    };
+    latest.into_iter().map(line).collect()
 }
 
 fn show(chat: &mut Chat, surface: &Surface) {

@@ -1,6 +1,6 @@
 //! Where a guest goes, and whether they may.
 
-use genesys_api::{Clock, DeploymentId, Hosts, Region};
+use genesys_api::{Clock, DeploymentId, Hosts, Now, Region};
 use genesys_http::{Client, Proxy, Tls};
 use genesys_sim::Simulator;
 use secrecy::SecretString;
@@ -40,6 +40,12 @@ impl Place {
             (_, Some(simulator), _) => Hosts::single(simulator.host()),
             (Some(Some(host)), ..) => Hosts::single(host),
             (_, _, Some(domain)) => hosts(domain)?,
+            _ if options.deployment.is_some() => {
+                return Err(Failure::usage(
+                    "--deployment needs --domain, the region of Genesys Cloud, such as mypurecloud.ie; or --sim, with \
+                     the URL of a simulator or without",
+                ));
+            }
             _ => return Err(Failure::usage("give --sim, or --deployment and --domain")),
         };
         for (host, given) in [
@@ -58,6 +64,13 @@ impl Place {
             .ok_or_else(|| {
                 Failure::usage("--sim URL needs --deployment ID, which the simulator said when it started")
             })?;
+        // a simulator's may have any id
+        if options.domain.is_some() && uuid::Uuid::try_parse(deployment.as_str()).is_err() {
+            return Err(Failure::usage(format!(
+                "--deployment: {deployment} is no UUID: copy the id that Genesys Cloud shows beside the messenger \
+                 deployment"
+            )));
+        }
         let tls = match &options.ca {
             Some(path) => {
                 let pem = std::fs::read(path).map_err(|error| {
@@ -133,6 +146,15 @@ impl Place {
                 "Genesys Cloud: {host}, deployment {deployment}, from {}",
                 self.origin
             )
+        }
+    }
+
+    /// People's time, with the date that the conversation has: a fault may move the clock of the simulator, and nobody
+    /// waits the less for it.
+    pub(super) fn now(&self) -> Now {
+        Now {
+            instant: Clock::system().now().instant,
+            utc: self.http.clock().now().utc,
         }
     }
 

@@ -115,7 +115,13 @@ async fn an_origin_that_is_not_admitted_is_told_which_are() {
 
 #[tokio::test]
 async fn a_proxy_that_is_not_there_is_named() {
-    let arguments = ["chat", "--domain", "mypurecloud.ie", "--deployment", "d"];
+    let arguments = [
+        "chat",
+        "--domain",
+        "mypurecloud.ie",
+        "--deployment",
+        "00000000-0000-4000-8000-000000000000",
+    ];
     for (proxy, code, told) in [
         ("http://127.0.0.1:1", 1, "cannot connect to the proxy 127.0.0.1:1"),
         (
@@ -134,4 +140,38 @@ async fn a_proxy_that_is_not_there_is_named() {
         assert_eq!((ended.code, &*ended.out), (Some(code), ""), "{}", ended.err);
         assert!(ended.why().contains(told), "{}", ended.err);
     }
+}
+
+#[tokio::test]
+async fn nothing_is_waited_for_once_it_is_over() {
+    let arguments = ["--sim", "--wait", "0s", "--fault", "refuse-handshake"];
+    let ended = script(&arguments, "/wait\n/history\n/wait\n").await;
+    assert_eq!(ended.code, Some(1), "{}", ended.out);
+    let told = "! no answer can come: the handshake was answered 403";
+    let count = ended.out.lines().filter(|line| line.starts_with(told)).count();
+    assert_eq!(count, 2, "{}", ended.out);
+    assert!(!ended.out.contains("within 30 s"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn a_moved_clock_ends_the_session_and_not_the_patience() {
+    let arguments = ["--sim", "--wait", "0s", "--fault", "clock:+80h@4"];
+    let (mut guest, mut input) = chat(&arguments);
+    writeln!(input, "hi").unwrap();
+    let expired =
+        "! the session has expired: start a new one (/new begins another conversation, /quit leaves)";
+    until(&mut guest, expired).await;
+    write!(input, "more\n/wait\n/why\n").unwrap();
+    drop(input);
+    let ended = guest.ended().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.out);
+    let told: Vec<_> = ended.out.lines().collect();
+    assert!(!ended.out.contains("within 30 s"), "{}", ended.out);
+    let why = told.last().unwrap();
+    let dates: std::collections::BTreeSet<_> = why
+        .split(" | ")
+        .skip(1)
+        .map(|entry| entry.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(dates.len(), 2, "{why}");
 }
