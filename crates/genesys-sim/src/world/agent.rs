@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use genesys_api::Now;
+use genesys_api::{Now, limits};
 use serde_json::Value;
 
 use crate::Disconnect;
@@ -86,9 +86,6 @@ pub(crate) struct Turn {
 
 /// Most rules that an agent plays at once in one session; what a guest writes beyond goes unanswered.
 const MOST_TURNS: usize = 64;
-
-/// Genesys' bound on an agent's text, in characters.
-const LONGEST_TEXT: usize = 4_000;
 
 impl World {
     /// A new conversation: the agent may greet, and what goes by time is set.
@@ -296,7 +293,7 @@ impl Words {
 
 fn shortened(text: Option<String>) -> String {
     let mut text = text.unwrap_or_default();
-    if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+    if let Some((end, _)) = text.char_indices().nth(limits::AGENT_TEXT_CHARACTERS) {
         text.truncate(end);
     }
     text
