@@ -11,6 +11,7 @@
 mod relay;
 mod replay;
 mod said;
+mod words;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -4,6 +4,7 @@ mod end;
 mod resume;
 mod sockets;
 mod upstream;
+mod words;
 
 use genesys_sim::{Agent, Rules};
 use guest_suite::transport::client::{ConnectLimiter, Connection, Settings};
