@@ -22,7 +22,7 @@ pub(super) struct Heard {
     id: SessionId,
     told: Option<OffsetDateTime>,
     stored: Option<OffsetDateTime>,
-    store_again: Option<Instant>,
+    store_at: Option<Instant>,
 }
 
 impl Heard {
@@ -33,7 +33,7 @@ impl Heard {
             id,
             told: None,
             stored: None,
-            store_again: None,
+            store_at: None,
         }
     }
 
@@ -42,10 +42,12 @@ impl Heard {
         self.told = self.told.max(Some(at));
         self.direct.shared.live.hear(&self.id, at);
         let now = self.direct.clock().now().instant;
-        if self.store_again.is_none_or(|at| at <= now) {
-            self.store_again = now.checked_add(APART);
-            self.store();
+        match self.store_at {
+            Some(at) if now < at => return,
+            Some(_) => drop(self.store()),
+            None => {}
         }
+        self.store_at = now.checked_add(APART);
     }
 
     /// The conversation is over: waits until the store has it.
