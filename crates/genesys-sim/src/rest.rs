@@ -82,8 +82,11 @@ fn route(world: &mut World, request: &Request<Bytes>, now: Now) -> Result<Respon
     const POST: &[Method] = &[Method::POST];
     const GET_POST: &[Method] = &[Method::GET, Method::POST];
     const FAULTS: &[Method] = &[Method::DELETE, Method::GET, Method::POST];
-    world.strike_request(request, now)?;
     let path = request.uri().path();
+    if path.starts_with("/sim/") {
+        control::admit(world, request)?;
+    }
+    world.strike_request(request, now)?;
     let allowed = match path {
         "/oauth/token" => POST,
         "/api/v2/webmessaging/messages" | "/sim/complaints" | "/sim/state" | "/v1" => GET,

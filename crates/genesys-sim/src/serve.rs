@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use genesys_api::{Clock, DeploymentId, Host, Now, entropy};
 use genesys_http::server::{self, Identity, Server};
-use http::{Method, Request, Response, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http::header::HOST;
+use http::{Method, Request, Response, Uri, Version};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use secrecy::{ExposeSecret, SecretString};
@@ -421,6 +422,13 @@ async fn serve(server: Server, shell: Arc<Shell>, mut stop: watch::Receiver<()>)
 }
 
 async fn answer(shell: &Arc<Shell>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+    // RFC 9112, 3.2
+    if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
+        let problem = Problem::bad_request("A request has to name its Host.");
+        return shell
+            .turn(|world, _| rest::refuse(world, &problem))
+            .map(Full::new);
+    }
     if rest::takes_sockets(request.uri().path())
         && let Some(response) = socket::accept(shell, &mut request).await
     {
@@ -431,7 +439,11 @@ async fn answer(shell: &Arc<Shell>, mut request: Request<Incoming>) -> Response<
     let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
     let response = shell.turn(|world, now| match body {
         Ok(Ok(body)) => world.handle_request(Request::from_parts(parts, body.to_bytes()), now),
-        Ok(Err(_)) => rest::refuse(world, &Problem::too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => rest::refuse(world, &Problem::too_large()),
+        Ok(Err(_)) => rest::refuse(
+            world,
+            &Problem::bad_request("The body is malformed, or ended too early."),
+        ),
         Err(_) => rest::refuse(world, &Problem::too_slow()),
     });
     response.map(Full::new)

@@ -15,6 +15,7 @@ use http::{Request, Response, Uri};
 use ring::digest;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -186,5 +187,22 @@ async fn a_server_hears_of_what_nobody_received() {
         }
     };
     assert_eq!(event["eventBody"]["messages"].as_array().unwrap().len(), 1);
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_a_bad_request() {
+    let sim = Simulator::start(Config::plain()).await.unwrap();
+    let chunked = "POST /sim/clock HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n";
+    for request in [
+        "GET /sim/clock HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned(),
+        format!("{chunked}connection: close\r\n\r\nxyz\r\n\r\n"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(sim.local_addr()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 400", "{request}");
+    }
     sim.stop().await;
 }

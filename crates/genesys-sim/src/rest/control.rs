@@ -1,7 +1,11 @@
 //! The simulator's own endpoints, under `/sim`: its clock, its counters, its complaints.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use genesys_api::{Now, rfc3339};
+use http::header::{HOST, ORIGIN};
+use http::uri::Authority;
 use http::{Request, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,6 +15,43 @@ use crate::world::{self, Fault, FaultError, Output, World};
 
 /// Longest token of a session that a fault is for, in bytes.
 const LONGEST_TOKEN: usize = 256;
+
+/// No page of a browser may drive the simulator: neither from another origin, nor under a name of its own that leads
+/// here (DNS rebinding). What comes without a `Host` comes from no browser.
+pub(super) fn admit(world: &World, request: &Request<Bytes>) -> Result<(), Problem> {
+    let own = world.base.to_string();
+    let text = |name| {
+        request
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
+    if text(ORIGIN).is_some_and(|origin| origin != own) {
+        return Err(Problem::foreign_page("Its Origin is not the simulator's own."));
+    }
+    let host = text(HOST).or_else(|| request.uri().authority().map(Authority::as_str));
+    let known = |host: &str| own.split_once("://").is_some_and(|(_, own)| own == host) || is_loopback(host);
+    if host.is_some_and(|host| !known(host)) {
+        return Err(Problem::foreign_page(
+            "Its Host is neither the simulator's own nor a loopback one.",
+        ));
+    }
+    Ok(())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    match authority.host() {
+        name if name.eq_ignore_ascii_case("localhost") => true,
+        name => name
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback()),
+    }
+}
 
 pub(super) fn clock(now: Now) -> Response<Bytes> {
     json(StatusCode::OK, &json!({"utc": rfc3339(now.utc)}))
@@ -165,5 +206,43 @@ mod tests {
             get(&mut world, "/sim/complaints", now()).1,
             json!({"complaints": [], "dropped": 0})
         );
+    }
+
+    #[test]
+    fn no_page_of_a_browser_drives_it() {
+        let mut world = world();
+        let own = world.base.to_string();
+        let authority = own.split_once("://").unwrap().1.to_owned();
+        for (name, value, status) in [
+            (ORIGIN, own.as_str(), 200),
+            (ORIGIN, "https://evil.example", 403),
+            (ORIGIN, "http://127.0.0.1:1", 403),
+            (ORIGIN, "null", 403),
+            (HOST, authority.as_str(), 200),
+            (HOST, "localhost:8082", 200),
+            (HOST, "127.0.0.1", 200),
+            (HOST, "[::1]:8082", 200),
+            (HOST, "evil.example:8082", 403),
+            (HOST, "127.0.0.1.evil.example", 403),
+            (HOST, "192.0.2.1", 403),
+            (HOST, "", 403),
+        ] {
+            for path in ["/sim/clock", "/sim/state", "/sim/faults"] {
+                let request = Request::get(path)
+                    .header(&name, value)
+                    .body(Bytes::new())
+                    .unwrap();
+                let (response, problem) = send(&mut world, request, now());
+                assert_eq!(response.status().as_u16(), status, "{path} {name}: {value}");
+                assert_eq!(problem["code"] == "not.authorized", status == 403);
+            }
+        }
+        let request = Request::post("/sim/clock")
+            .header(ORIGIN, "https://evil.example")
+            .header("content-type", "text/plain")
+            .body(r#"{"advance":"14m"}"#.into())
+            .unwrap();
+        assert_eq!(send(&mut world, request, now()).0.status(), 403);
+        assert_eq!(world.poll_output(), None);
     }
 }

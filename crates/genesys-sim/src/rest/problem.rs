@@ -76,6 +76,15 @@ impl Problem {
         )
     }
 
+    /// A page of a browser that would drive the simulator.
+    pub(super) fn foreign_page(why: &str) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "not.authorized",
+            format!("What is under /sim is for programs on this machine, not for pages of a browser. {why}"),
+        )
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
