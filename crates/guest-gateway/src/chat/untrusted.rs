@@ -60,10 +60,15 @@ fn shortened(text: &str, longest: usize) -> String {
 
 fn escaped(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut chars = text.chars().peekable();
+    let mut before = None;
+    while let Some(c) = chars.next() {
+        // joins what is written in other scripts, and the parts of a picture
+        let joins = is_joiner(c) && joinable(before) && joinable(chars.peek().copied());
+        before = Some(c);
         match c {
             '\t' => harmless.push(' '),
-            _ if c.is_control() || steers(c) => {
+            _ if c.is_control() || (is_hidden(c) && !joins) => {
                 let _ = write!(harmless, "{}", c.escape_unicode());
             }
             _ => harmless.push(c),
@@ -72,9 +77,21 @@ fn escaped(text: &str) -> String {
     harmless
 }
 
-/// Breaks a line, or changes the direction of what follows (Unicode Standard Annex 9).
-fn steers(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+fn joinable(c: Option<char>) -> bool {
+    c.is_some_and(|c| !c.is_ascii() && !c.is_control() && !is_hidden(c))
+}
+
+/// Breaks a line, or is of the category Cf and shows nothing of its own: it changes the direction of what follows
+/// (Unicode Standard Annex 9), or hides between letters.
+fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -90,6 +107,15 @@ mod tests {
         assert_eq!(lines("a\rb"), [r"a\u{d}b"]);
         assert_eq!(lines("abc\u{202e}def"), [r"abc\u{202e}def"]);
         assert_eq!(name("Ann\n✓ sent"), r"Ann\u{a}✓ sent");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_written_out() {
+        assert_eq!(lines("pay\u{200b}pal\u{feff}"), [r"pay\u{200b}pal\u{feff}"]);
+        assert_eq!(name("An\u{200d}n"), r"An\u{200d}n");
+        assert_eq!(name("Ann\u{ad}\u{2060}"), r"Ann\u{ad}\u{2060}");
+        assert_eq!(lines("\u{e0041}"), [r"\u{e0041}"]);
+        assert_eq!(lines("می\u{200c}خواهم"), ["می\u{200c}خواهم"]);
     }
 
     #[test]
@@ -118,7 +144,7 @@ mod tests {
         #[test]
         fn nothing_that_controls_is_left(text in any::<String>()) {
             let shown = [lines(&text).concat(), name(&text), excerpt(&text)].concat();
-            prop_assert!(!shown.chars().any(|c| c.is_control() || steers(c)));
+            prop_assert!(!shown.chars().any(|c| c.is_control() || (is_hidden(c) && !is_joiner(c))));
         }
     }
 }
