@@ -5,7 +5,7 @@ use genesys_http::{Client, Proxy, Tls};
 use genesys_sim::Simulator;
 use secrecy::SecretString;
 use ws_transport::web_messaging::rest::deployment::{
-    DeploymentStatus, Domains, ReadConfiguration, ReadDomains,
+    Domains, NotAdmitted, Published, ReadConfiguration, ReadDomains,
 };
 use ws_transport::{
     AdmittedOrigin, Contract, DeploymentRules, Origin, OriginPolicy, SocketUrl, WebMessaging,
@@ -114,6 +114,11 @@ impl Place {
                 "there is no deployment {deployment} at {cdn}, or it is switched off: check the id, and that the \
                  domain is that of its region"
             )),
+            Some(401 | 429 | 500..) => Failure::failed(format!(
+                "what the deployment allows cannot be read at {cdn}, which does not answer as it should: {}; try again \
+                 in a while, and see whether a proxy or --cdn-host is in between",
+                chain(&error)
+            )),
             _ => Failure::failed(format!(
                 "what the deployment allows cannot be read at {cdn}: {}",
                 chain(&error)
@@ -121,19 +126,17 @@ impl Place {
         };
         let configuration = self.http.call(&ReadConfiguration { deployment }, cdn, None).await;
         let configuration = configuration.map_err(failed)?;
-        if configuration.status != DeploymentStatus::Active {
-            return Err(Failure::usage(format!(
-                "the deployment {deployment} is not active: an administrator can activate it in Genesys Cloud, among \
-                 the messenger deployments"
-            )));
-        }
         let domains = self.http.call(&ReadDomains { deployment }, cdn, None).await;
         let domains = domains.map_err(failed)?;
-        let origin = self.origin.origin();
-        if !domains.admits(origin) {
-            return Err(Failure::usage(not_admitted(origin, &domains)));
-        }
-        self.rules = DeploymentRules::from(&configuration);
+        let published = Published {
+            configuration: Some(configuration),
+            domains: Some(domains),
+        };
+        let admitted = published.admit(self.origin.origin());
+        self.rules = admitted.map_err(|why| match (&why, &published.domains) {
+            (NotAdmitted::Origin { origin }, Some(domains)) => Failure::usage(not_admitted(origin, domains)),
+            _ => Failure::usage(why),
+        })?;
         Ok(())
     }
 
