@@ -13,6 +13,7 @@ mod line;
 mod links;
 mod lookup;
 mod offer;
+mod standing;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use self::errand::{Errand, PATIENCE};
 pub use self::line::{Line, Look, Tone};
 use self::links::Links;
 use self::offer::Offer;
+use self::standing::Standing;
 use self::uploads::Uploads;
 pub use self::writer::Writer;
 
@@ -61,6 +63,8 @@ pub struct Chat {
     standing: Standing,
     /// Whether it was ever connected.
     begun: bool,
+    /// Whether it was told that the service lets the connection wait.
+    held_up: bool,
     /// How it ended, if it did.
     ended: String,
     /// It is to be cleared as soon as what was said is delivered.
@@ -85,15 +89,6 @@ pub struct Chat {
     requests: VecDeque<Request>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Standing {
-    Connecting,
-    Live,
-    Over,
-    ReadOnly,
-    Reconnecting,
-}
-
 struct Typing {
     from: Author,
     until: Instant,
@@ -107,6 +102,7 @@ impl Chat {
             writer: writer.bounded(),
             standing: Standing::Connecting,
             begun: false,
+            held_up: false,
             ended: String::new(),
             clearing: false,
             cleared: false,
@@ -141,8 +137,12 @@ impl Chat {
             self.show(Line::new(Tone::Good, ">", line));
         }
         match command::read(line, &self.offer) {
+            Input::Ask(Request::Reconnect) if self.standing == Standing::Over => {
+                self.trouble("the conversation is over: /new begins another");
+            }
+            // what comes of it, the events tell
             Input::Ask(Request::Reconnect) if self.standing != Standing::Reconnecting => {
-                self.announce("no next try is waited for");
+                self.requests.push_back(Request::Reconnect);
             }
             Input::Ask(request) => self.ask(request, now),
             Input::Help => self.help(),
@@ -286,6 +286,13 @@ impl Chat {
                 self.heard(now);
                 self.remember(page);
             }
+            Event::Throttled { .. }
+                if matches!(self.standing, Standing::Connecting | Standing::Reconnecting) =>
+            {
+                if !std::mem::replace(&mut self.held_up, true) {
+                    self.announce("the service asks for patience: the connection waits, and is tried again until it is taken");
+                }
+            }
             Event::TokenNeeded { .. } => {
                 self.lines.extend(telling::state(&event, now));
                 self.requests.push_back(Request::DeclineToken);
@@ -421,43 +428,6 @@ impl Chat {
         if self.is_scripted() && self.standing != Standing::Over {
             self.awaited = Some((errand, now.instant + PATIENCE));
         }
-    }
-
-    fn stand(&mut self, event: &Event, now: Now) {
-        self.standing = match event {
-            Event::Configured(session) | Event::Restored(session) => {
-                self.heard(now);
-                self.begun = true;
-                if session.read_only {
-                    self.ended = "the conversation can only be read".to_owned();
-                    Standing::ReadOnly
-                } else {
-                    Standing::Live
-                }
-            }
-            Event::ConversationEnded { read_only: true } => {
-                self.ended = "the other side has left".to_owned();
-                Standing::ReadOnly
-            }
-            Event::Ended(ending) => {
-                self.ended = ending.to_string();
-                Standing::Over
-            }
-            Event::Reconnecting { .. } => Standing::Reconnecting,
-            Event::SessionCleared => {
-                self.cleared = true;
-                return;
-            }
-            _ => return,
-        };
-        if self.standing != Standing::Live {
-            self.forget_offers();
-        }
-    }
-
-    fn forget_offers(&mut self) {
-        self.typing = None;
-        self.offer = Offer::default();
     }
 
     fn heard(&mut self, now: Now) {

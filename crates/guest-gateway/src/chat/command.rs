@@ -27,7 +27,7 @@ pub enum Request {
     OpenAnother,
     /// Ask whether the service is well.
     Ping,
-    /// Connect now, for the same session.
+    /// Connect anew, at once, for the same session; also where a connection is live.
     Reconnect,
     /// Say something; answer with [`Chat::handle_taken`](super::Chat::handle_taken) or
     /// [`Chat::handle_not_taken`](super::Chat::handle_not_taken).
@@ -80,7 +80,7 @@ pub(super) const COMMANDS: [(&str, &str); 11] = [
     ("/open N", "shows the link of a file, which is a secret"),
     ("/ping", "asks whether the service is well"),
     ("/quit", "leaves; Ctrl-D and Ctrl-C do the same"),
-    ("/reconnect", "connects now, where the next try is waited for"),
+    ("/reconnect", "drops the connection and makes another, at once"),
     ("/wait", "for scripts: reads on when the other side has answered"),
     (
         "/why",

@@ -414,7 +414,8 @@ fn commands_are_asked_for_and_mistakes_are_explained() {
         "{unknown:?}"
     );
     assert_eq!(guest.line("/attach"), ["! write /attach FILE"]);
-    assert_eq!(guest.line("/reconnect"), ["* no next try is waited for"]);
+    assert!(guest.line("/reconnect").is_empty());
+    assert_eq!(guest.requests(), [Request::Reconnect], "a live one is dropped");
     assert!(guest.requests().is_empty());
     guest.event(Event::Reconnecting {
         attempt: 1,

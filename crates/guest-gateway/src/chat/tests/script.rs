@@ -169,3 +169,23 @@ fn a_script_that_is_far_ahead_waits() {
     guest.event(accepted(0));
     assert!(guest.chat.wants_input());
 }
+
+#[test]
+fn a_service_that_lets_the_connection_wait_is_told_of_once() {
+    let mut guest = Fixture::new(SCRIPT);
+    let throttled = || Event::Throttled {
+        retry_after: Duration::from_secs(1),
+    };
+    let told = "* the service asks for patience: the connection waits, and is tried again until it is taken";
+    guest.event(throttled());
+    assert_eq!(guest.lines(), [told]);
+    guest.event(throttled());
+    assert!(guest.lines().is_empty());
+    guest.event(Event::Configured(session()));
+    guest.lines();
+    guest.event(throttled());
+    assert_eq!(
+        guest.lines(),
+        ["* the service asks for patience: the next message is sent in 1.0 s"]
+    );
+}
