@@ -9,6 +9,9 @@ use super::state::State;
 use super::timeline::{FrameClass, Happening, Limit, Timeline};
 use crate::Direction;
 
+/// A wait that is shorter explains nothing.
+const NOTABLE: Duration = Duration::from_millis(50);
+
 /// The timeline, from the first moment on that the conversation was told.
 #[derive(Debug, Default)]
 pub(super) struct Chronicle(Option<Box<Begun>>);
@@ -50,7 +53,7 @@ impl Chronicle {
     pub(super) fn record_wait(&mut self, limit: Limit, until: Instant) {
         let Some(begun) = &mut self.0 else { return };
         let wait = until.saturating_duration_since(begun.now);
-        if wait > Duration::ZERO && begun.waiting.is_none_or(|known| known < until) {
+        if wait >= NOTABLE && begun.waiting.is_none_or(|known| known < until) {
             begun.waiting = Some(until);
             begun.timeline.record(Happening::waited(limit, wait), begun.now);
         }
