@@ -11,6 +11,8 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>>
         .args([
             "run",
             "--quiet",
+            "--profile",
+            "simulate",
             "--package",
             "journeys",
             "--bin",
