@@ -56,6 +56,7 @@
 //! | set_farewell | – | – | – | – | – | – | – | – | – |
 //! | end | Closed | Closed | Closing | Closing | Closing | Closed | – | – | – |
 
+mod archive;
 pub mod attachments;
 mod backoff;
 mod chronicle;
@@ -68,7 +69,6 @@ mod health;
 mod hearing;
 mod heartbeat;
 mod leaving;
-mod library;
 mod outbox;
 mod pacing;
 mod polling;
@@ -87,6 +87,8 @@ use std::time::{Duration, Instant};
 use genesys_api::Now;
 use time::OffsetDateTime;
 
+use self::archive::Archive;
+pub use self::archive::HistoryFailure;
 use self::backoff::Backoff;
 use self::chronicle::Chronicle;
 pub use self::delivery::Delivery;
@@ -98,8 +100,6 @@ pub use self::heartbeat::{Beat, Heartbeat};
 use self::leaving::Goodbye;
 #[cfg(feature = "client")]
 pub(crate) use self::leaving::LONGEST_GOODBYE;
-pub use self::library::HistoryFailure;
-use self::library::Library;
 use self::outbox::Outbox;
 pub use self::outbox::SendError;
 use self::queue::{EVENT_LIMIT, Queue};
@@ -162,7 +162,7 @@ pub struct Conversation {
     stepping: bool,
     renewal: Renewal,
     health: Health,
-    library: Option<Box<Library>>,
+    archive: Option<Box<Archive>>,
     /// When the last socket was lost.
     lost_at: Option<Instant>,
     seen: Seen,
@@ -178,9 +178,9 @@ impl Conversation {
     #[must_use]
     pub fn new(contract: Contract) -> Self {
         let dialect = dialect::of(contract);
-        let library = dialect
+        let archive = dialect
             .history_host()
-            .map(|host| Box::new(Library::new(host.clone())));
+            .map(|host| Box::new(Archive::new(host.clone())));
         Self {
             dialect,
             state: State::Idle,
@@ -199,7 +199,7 @@ impl Conversation {
             stepping: false,
             renewal: Renewal::default(),
             health: Health::default(),
-            library,
+            archive,
             lost_at: None,
             seen: Seen::default(),
             command: None,
@@ -231,8 +231,8 @@ impl Conversation {
 
     /// The upgrade to make when told to [`Command::Connect`].
     pub fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake {
-        if let Some(library) = &mut self.library {
-            library.origin = Some(origin.origin().clone());
+        if let Some(archive) = &mut self.archive {
+            archive.origin = Some(origin.origin().clone());
         }
         self.dialect.handshake(url, origin)
     }
@@ -459,9 +459,9 @@ impl Conversation {
     /// Messages wait while it is decided whether older ones arrived.
     fn is_deciding(&self) -> bool {
         let recovering = self
-            .library
+            .archive
             .as_ref()
-            .is_some_and(|library| library.is_recovering());
+            .is_some_and(|archive| archive.is_recovering());
         recovering && self.outbox.is_undecided()
     }
 

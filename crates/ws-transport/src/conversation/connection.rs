@@ -54,8 +54,8 @@ impl Conversation {
         } else {
             self.outbox.doubt_sent();
         }
-        if let Some(library) = &mut self.library {
-            library.handle_lost();
+        if let Some(archive) = &mut self.archive {
+            archive.handle_lost();
         }
         self.handle_files_lost();
     }

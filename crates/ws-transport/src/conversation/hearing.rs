@@ -169,8 +169,8 @@ impl Conversation {
                 }
                 About::Errand(Errand::Echo) => self.health.handle_refused(),
                 About::Errand(Errand::Jwt) => {
-                    if let Some(library) = &mut self.library {
-                        library.handle_jwt_deferred(until);
+                    if let Some(archive) = &mut self.archive {
+                        archive.handle_jwt_deferred(until);
                     }
                 }
                 About::Errand(Errand::CloseSession) => {

@@ -22,7 +22,7 @@ impl Conversation {
                 .record(Happening::Errand(timeline::Errand::Upload, Outcome::Begun));
             return Some(Command::Upload(Box::new(put)));
         }
-        let read = self.library.as_mut()?.command.take()?;
+        let read = self.archive.as_mut()?.command.take()?;
         self.chronicle
             .record(Happening::Errand(timeline::Errand::History, Outcome::Begun));
         Some(Command::ReadHistory(read))
@@ -111,8 +111,8 @@ impl Conversation {
         let ready = self.socket && matches!(self.state, State::Configured | State::ReadOnly);
         let expiry = self.health.poll_timeout().filter(|_| ready);
         let expiry = expiry.map(|at| (at, Reason::Expiry));
-        let history = self.library.as_ref().filter(|_| ready);
-        let history = history.and_then(|library| library.poll_timeout());
+        let history = self.archive.as_ref().filter(|_| ready);
+        let history = history.and_then(|archive| archive.poll_timeout());
         let history = history.map(|at| (at, Reason::History));
         let attachment = self.file_timeout().filter(|_| self.socket);
         let attachment = attachment.map(|at| (at, Reason::Attachment));

@@ -21,9 +21,9 @@ use secrecy::SecretString;
 use time::OffsetDateTime;
 
 use super::Conversation;
+use super::archive::{Archive, Floor, HistoryFailure, Next, Purpose};
 use super::dialect::Errand;
 use super::event::{Event, FailureReason};
-use super::library::{Floor, HistoryFailure, Library, Next, Purpose};
 use super::outbox::{Fingerprint, Outbox};
 use super::queue::Told;
 use super::state::{State, Transmit};
@@ -40,7 +40,7 @@ impl Conversation {
     /// The history was read, or could not be, as [`Command::ReadHistory`](super::Command::ReadHistory) asked. An
     /// answer that nobody waits for any more is left.
     pub fn handle_history(&mut self, result: Result<HistoryPage, HistoryFailure>, now: Now) {
-        let Some(library) = self.library.as_mut().filter(|library| library.is_reading()) else {
+        let Some(archive) = self.archive.as_mut().filter(|archive| archive.is_reading()) else {
             return;
         };
         self.chronicle.handle_time(now);
@@ -52,23 +52,23 @@ impl Conversation {
         };
         self.chronicle
             .record(Happening::Errand(timeline::Errand::History, outcome));
-        let Some(purpose) = library.task.as_ref().map(|task| task.purpose) else {
+        let Some(purpose) = archive.task.as_ref().map(|task| task.purpose) else {
             return;
         };
         match (result, purpose) {
             (Err(failure), _) => {
-                if let Some(why) = library.handle_failure(failure, now) {
+                if let Some(why) = archive.handle_failure(failure, now) {
                     self.history_unread(why);
                 }
             }
             (Ok(page), Purpose::Display) => {
-                library.task = None;
+                archive.task = None;
                 self.tell(Event::History(Box::new(page)));
             }
             (Ok(mut page), Purpose::Recover { since }) => {
                 // where the whole page has no time, nothing of it is old
-                date(&mut page.messages, library.newest.max(library.floor()));
-                let enough = library.handle_page(&page, since, now);
+                date(&mut page.messages, archive.newest.max(archive.floor()));
+                let enough = archive.handle_page(&page, since, now);
                 self.collect(page);
                 if let Some(complete) = enough {
                     self.decide(complete);
@@ -80,42 +80,42 @@ impl Conversation {
 
     /// The session is configured: what is known, and what is to be found out.
     pub(super) fn begin_recovery(&mut self, resumed: bool, new_session: bool, now: Now) {
-        let Some(library) = self.library.as_mut() else {
+        let Some(archive) = self.archive.as_mut() else {
             return self.tell_doubts();
         };
         if !resumed || new_session {
             self.abandon_history();
-            let Some(library) = self.library.as_mut() else {
+            let Some(archive) = self.archive.as_mut() else {
                 return;
             };
-            library.owed = None;
-            library.newest = OffsetDateTime::UNIX_EPOCH;
-            library.floor = match self.dialect.heard_until() {
+            archive.owed = None;
+            archive.newest = OffsetDateTime::UNIX_EPOCH;
+            archive.floor = match self.dialect.heard_until() {
                 // what was said in an older conversation is not part of this one
                 _ if new_session => Floor::Read(OffsetDateTime::UNIX_EPOCH),
                 Some(last) => Floor::Told(last.saturating_add(time::Duration::NANOSECOND)),
                 None => Floor::Configured(now.instant),
             };
             if !new_session {
-                library.recover(library.floor(), now.instant, now);
+                archive.recover(archive.floor(), now.instant, now);
             }
             self.tell_doubts();
         } else {
-            let since = library.since(&self.outbox);
+            let since = archive.since(&self.outbox);
             let settled = self.lost_at.filter(|_| self.outbox.is_undecided());
             let not_before = settled.map_or(now.instant, |at| at + SETTLE);
-            library.recover(since, not_before, now);
+            archive.recover(since, not_before, now);
         }
         self.advance_history(now);
     }
 
     /// Messages on a living socket were not echoed for long, or met with trouble of the service.
     pub(super) fn recover_overdue(&mut self, not_before: Instant, now: Now) {
-        match self.library.as_mut() {
-            Some(library) if matches!(self.state, State::Configured | State::ReadOnly) => {
+        match self.archive.as_mut() {
+            Some(archive) if matches!(self.state, State::Configured | State::ReadOnly) => {
                 // what is being read may be too old to have it
-                library.handle_lost();
-                library.recover(library.since(&self.outbox), not_before, now);
+                archive.handle_lost();
+                archive.recover(archive.since(&self.outbox), not_before, now);
                 self.advance_history(now);
             }
             _ => self.tell_doubts(),
@@ -127,21 +127,21 @@ impl Conversation {
         if !self.socket || !matches!(self.state, State::Configured | State::ReadOnly) {
             return;
         }
-        let Some(library) = self.library.as_mut() else {
+        let Some(archive) = self.archive.as_mut() else {
             return;
         };
-        match library.advance(now) {
+        match archive.advance(now) {
             Next::Nothing => {}
             Next::TooLate => self.history_unread("it took more than a minute".to_owned()),
             Next::Jwt => {
-                library.handle_jwt_asked();
+                archive.handle_jwt_asked();
                 match self.outbox.pacing.request(now.instant) {
                     Ok(()) => {
                         let frame = self.dialect.errand(Errand::Jwt);
                         self.transmits.extend(frame.map(Transmit::Frame));
                     }
                     Err(at) => {
-                        library.handle_jwt_deferred(at);
+                        archive.handle_jwt_deferred(at);
                         self.chronicle.record_wait(Limit::Requests, at);
                     }
                 }
@@ -151,12 +151,12 @@ impl Conversation {
 
     /// What is being read is given up: what came is told, and what is open stays in doubt.
     pub(super) fn abandon_history(&mut self) {
-        let Some(library) = self.library.as_mut() else {
+        let Some(archive) = self.archive.as_mut() else {
             return;
         };
-        let mut held = std::mem::take(&mut library.carried);
+        let mut held = std::mem::take(&mut archive.carried);
         let mut missed = Vec::new();
-        if let Some(task) = library.abandon() {
+        if let Some(task) = archive.abandon() {
             held.extend(task.held);
             missed = task.missed;
         }
@@ -173,20 +173,20 @@ impl Conversation {
 
     /// What the service's clock showed last.
     pub(super) fn heard_until(&self) -> OffsetDateTime {
-        let library = self.library.as_deref();
-        let heard = |library: &Library| Some(library.newest).filter(|at| *at > OffsetDateTime::UNIX_EPOCH);
-        library.map_or(OffsetDateTime::UNIX_EPOCH, |library| {
-            heard(library).unwrap_or_else(|| library.floor())
+        let archive = self.archive.as_deref();
+        let heard = |archive: &Archive| Some(archive.newest).filter(|at| *at > OffsetDateTime::UNIX_EPOCH);
+        archive.map_or(OffsetDateTime::UNIX_EPOCH, |archive| {
+            heard(archive).unwrap_or_else(|| archive.floor())
         })
     }
 
     /// The token for the history came.
     pub(super) fn handle_jwt(&mut self, jwt: SecretString, expires_at: OffsetDateTime, now: Now) {
-        if let Some(library) = &mut self.library {
-            let undated = matches!(library.floor, Floor::Configured(_));
-            library.handle_jwt(jwt, expires_at, now);
+        if let Some(archive) = &mut self.archive {
+            let undated = matches!(archive.floor, Floor::Configured(_));
+            archive.handle_jwt(jwt, expires_at, now);
             if undated {
-                self.outbox.handle_floor(library.floor());
+                self.outbox.handle_floor(archive.floor());
             }
         }
         self.advance_history(now);
@@ -194,16 +194,16 @@ impl Conversation {
 
     /// A message that was heard: the service's clock shows at least this.
     pub(super) fn note_time(&mut self, at: OffsetDateTime) {
-        if let Some(library) = self.library.as_mut() {
-            library.newest = library.newest.max(at);
+        if let Some(archive) = self.archive.as_mut() {
+            archive.newest = archive.newest.max(at);
         }
     }
 
     /// Tells a live message, or holds it back until the history is read.
     pub(super) fn tell_in_order(&mut self, event: Event) {
         let told = self.events.tell(event);
-        let now = match self.library.as_mut() {
-            Some(library) => library.hold(told),
+        let now = match self.archive.as_mut() {
+            Some(archive) => archive.hold(told),
             None => Some(told),
         };
         if let Some(told) = now {
@@ -212,14 +212,14 @@ impl Conversation {
     }
 
     fn collect(&mut self, page: HistoryPage) {
-        let Some(library) = self.library.as_mut() else {
+        let Some(archive) = self.archive.as_mut() else {
             return;
         };
-        let floor = library.floor();
-        let Some(task) = library.task.as_mut() else { return };
+        let floor = archive.floor();
+        let Some(task) = archive.task.as_mut() else { return };
         for message in page.messages {
             task.oldest = Some(task.oldest.map_or(message.at, |oldest| oldest.min(message.at)));
-            library.newest = library.newest.max(message.at);
+            archive.newest = archive.newest.max(message.at);
             if message.at < floor {
                 self.seen.is_new(&message.id);
             }
@@ -239,13 +239,13 @@ impl Conversation {
     }
 
     fn decide(&mut self, complete: bool) {
-        let Some(library) = self.library.as_mut() else {
+        let Some(archive) = self.archive.as_mut() else {
             return;
         };
-        let Some(mut task) = library.task.take() else {
+        let Some(mut task) = archive.task.take() else {
             return;
         };
-        library.handle_recovered(task.oldest);
+        archive.handle_recovered(task.oldest);
         let mut found = Vec::new();
         // the list has the newest first
         for entry in task.own.drain(..).rev() {
@@ -299,7 +299,7 @@ impl Conversation {
     }
 }
 
-impl Library {
+impl Archive {
     /// How far back to read: to what came last, or to the first message in doubt.
     fn since(&self, outbox: &Outbox) -> OffsetDateTime {
         let doubted = outbox.undecided_since();

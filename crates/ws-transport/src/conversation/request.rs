@@ -81,8 +81,8 @@ impl Conversation {
     pub fn read_history(&mut self, page: u32, now: Now) -> Result<(), RequestError> {
         self.chronicle.handle_time(now);
         self.not_over()?;
-        let library = self.library.as_mut().ok_or(RequestError::NotOffered)?;
-        if !library.wish(page) {
+        let archive = self.archive.as_mut().ok_or(RequestError::NotOffered)?;
+        if !archive.wish(page) {
             return Err(RequestError::Busy { waiting: 4 });
         }
         self.advance_history(now);

@@ -49,7 +49,7 @@ pub enum HistoryFailure {
 }
 
 #[derive(Debug)]
-pub(super) struct Library {
+pub(super) struct Archive {
     host: Host,
     pub(super) origin: Option<Origin>,
     jwt: Option<(SecretString, OffsetDateTime)>,
@@ -123,7 +123,7 @@ pub(super) enum Next {
     TooLate,
 }
 
-impl Library {
+impl Archive {
     pub(super) fn new(host: Host) -> Self {
         Self {
             host,
