@@ -14,6 +14,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use guest_suite::direct::DirectConfig;
 use guest_suite::{GuestSession, GuestSessions};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+use ws_transport::client::ConnectLimiter;
 use ws_transport::{AdmittedOrigin, Event, OriginPolicy};
 
 use self::gateway::{CHANNEL, Gateway, ORIGIN, guest, suite};
@@ -153,6 +155,8 @@ fn hold_directly(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, fo
             lapse: Duration::from_secs(86_400),
             retention: Duration::from_secs(86_400),
             limit: 100_000,
+            // a thousand guests at once, and nobody's deployment to spare
+            limiter: ConnectLimiter::new(NonZeroU32::MAX, NonZeroU32::MAX),
         },
         "bench",
     ))?;

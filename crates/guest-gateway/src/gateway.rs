@@ -18,6 +18,7 @@ use guest_suite::direct::{Direct, DirectConfig};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use webhook::Courier;
+use ws_transport::client::ConnectLimiter;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
 use crate::config::{Config, ConfigError};
@@ -87,6 +88,7 @@ impl Gateway {
             lapse: config.sessions.lapse,
             retention: config.sessions.retention,
             limit: config.sessions.limit,
+            limiter: ConnectLimiter::default(),
         };
         let direct = Direct::open(direct)
             .await

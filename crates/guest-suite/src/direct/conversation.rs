@@ -88,7 +88,7 @@ impl Direct {
             url,
             origin,
             contract: Contract::WebMessaging(contract),
-            limiter: self.shared.limiter.clone(),
+            limiter: config.limiter.clone(),
         };
         let connection = Connection::open(settings);
         leash.tie(connection.handle());
