@@ -3,6 +3,7 @@
 //! Warnings are refused by clippy, which sees what the compiler sees, and by rustdoc. `RUSTFLAGS` stays as it is: any
 //! other value would build every dependency once more.
 
+mod examples;
 mod leaves;
 
 use std::error::Error;
@@ -62,6 +63,11 @@ const STEPS: &[Step] = &[
         run: test,
     },
     Step {
+        name: "examples",
+        what: "the first example of each README compiles as shown, and runs",
+        run: |root| examples::run(root, None),
+    },
+    Step {
         name: "doc",
         what: "the documentation builds, and its links lead somewhere",
         run: doc,
@@ -87,6 +93,11 @@ pub(crate) fn run_one(root: &Path, name: &str) -> Result<(), Box<dyn Error>> {
         .position(|step| step.name == name)
         .ok_or_else(|| format!("ci has no step `{name}`: `cargo xtask ci steps` lists them"))?;
     run_steps(root, &STEPS[at..=at])
+}
+
+/// Checks the first example of one crate.
+pub(crate) fn run_example(root: &Path, package: &str) -> Result<(), Box<dyn Error>> {
+    examples::run(root, Some(package))
 }
 
 fn run_steps(root: &Path, steps: &[Step]) -> Result<(), Box<dyn Error>> {

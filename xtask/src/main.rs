@@ -7,6 +7,7 @@
 
 mod ci;
 mod codegen;
+mod readme;
 mod simulate;
 mod tidy;
 mod workspace;
@@ -49,6 +50,7 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
             ci::list();
             Ok(())
         }
+        ["ci", "examples", package] => ci::run_example(root, package),
         ["ci", step] => ci::run_one(root, step),
         ["codegen"] => codegen::write(root),
         ["codegen", "--check"] => codegen::check(root),

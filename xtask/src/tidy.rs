@@ -17,7 +17,7 @@ use std::{fs, io};
 use time::OffsetDateTime;
 
 use self::manifests::Manifest;
-use self::source::Source;
+pub(crate) use self::source::Source;
 use crate::{codegen, workspace};
 
 /// One breach of a rule.

@@ -19,6 +19,7 @@ pub(crate) fn root() -> &'static Path {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) rust_version: Option<String>,
     /// The registries that it may be published to: an empty list says none, no list says any.

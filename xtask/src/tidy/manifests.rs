@@ -108,6 +108,7 @@ pub(crate) mod tests {
             text: text + "\n[lints]\nworkspace = true\n",
             package: Package {
                 name: name.to_owned(),
+                version: "0.1.0".to_owned(),
                 manifest_path: format!("/crates/{name}/Cargo.toml").into(),
                 rust_version: Some("1.95".to_owned()),
                 publish: Some(Vec::new()),
