@@ -55,6 +55,8 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         ["codegen"] => codegen::write(root),
         ["codegen", "--check"] => codegen::check(root),
         ["simulate", arguments @ ..] => simulate::run(root, arguments),
+        ["tidy", "language"] => tidy::list_language(root, ""),
+        ["tidy", "language", folder] => tidy::list_language(root, folder),
         ["tidy"] => tidy::run(root),
         _ => Err(format!(
             "there is no task `{}`: run `cargo xtask` for the list",

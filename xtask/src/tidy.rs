@@ -2,6 +2,7 @@
 //! inputs to findings, so that a test can break it.
 
 mod exceptions;
+mod language;
 mod layers;
 mod manifests;
 mod modules;
@@ -16,6 +17,7 @@ use std::{fs, io};
 
 use time::OffsetDateTime;
 
+use self::language::Vocabulary;
 use self::manifests::Manifest;
 pub(crate) use self::source::Source;
 use crate::{codegen, workspace};
@@ -54,6 +56,16 @@ pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     check_pages(root, &manifests, &mut findings)?;
     check_policies(root, &mut findings)?;
     check_generated(root, &sources, &mut findings)?;
+    let (covered, uncovered): (Vec<Finding>, Vec<Finding>) = language_findings(root, &sources)?
+        .into_iter()
+        .partition(|finding| language::covers(&finding.path));
+    findings.extend(covered);
+    if !uncovered.is_empty() {
+        println!(
+            "tidy: {} findings of language in folders that are not covered yet: `cargo xtask tidy language` lists them",
+            uncovered.len()
+        );
+    }
 
     findings.sort();
     for finding in &findings {
@@ -64,6 +76,35 @@ pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     Err(format!("tidy: {} findings", findings.len()).into())
+}
+
+/// Prints the findings of language below a folder, also where the rules are not enforced yet.
+pub(crate) fn list_language(root: &Path, folder: &str) -> Result<(), Box<dyn Error>> {
+    let findings = language_findings(root, &sources(root)?)?;
+    for finding in findings.iter().filter(|finding| finding.path.starts_with(folder)) {
+        println!("{finding}");
+    }
+    Ok(())
+}
+
+fn language_findings(root: &Path, sources: &[Source]) -> Result<Vec<Finding>, Box<dyn Error>> {
+    let vocabulary = Vocabulary::parse(include_str!("tidy/vocabulary.toml"))?;
+    let mut findings = Vec::new();
+    for source in sources {
+        // the rules have to name the words in their tests
+        if source.path != "xtask/src/tidy/language.rs" {
+            language::check(source, &vocabulary, &mut findings);
+        }
+    }
+    for extension in ["md", "toml", "js", "ts"] {
+        for path in workspace::files(root, extension)? {
+            let name = workspace::relative(root, &path);
+            if name != "xtask/src/tidy/vocabulary.toml" {
+                language::check_prose(&name, &fs::read_to_string(&path)?, &vocabulary, &mut findings);
+            }
+        }
+    }
+    Ok(findings)
 }
 
 fn sources(root: &Path) -> io::Result<Vec<Source>> {
