@@ -24,14 +24,15 @@ use audit::Signer;
 use genesys_api::{DeploymentId, Host, Hosts, entropy};
 use genesys_http::{Client, Tls};
 use genesys_sim::{LOOPBACK, Limits, Pki, Simulator, throwaway_ca};
+use guest_conversation::Event;
+use guest_conversation::client::ConnectLimiter;
 use guest_payload::Policy;
 use guest_store::{Keys, SealKey, SqliteStore};
 use guest_suite::direct::DirectConfig;
 use guest_suite::{GuestSession, GuestSessions};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use ws_transport::client::ConnectLimiter;
-use ws_transport::{AdmittedOrigin, Event, OriginPolicy};
+use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 use self::gateway::{CHANNEL, Gateway, ORIGIN, guest, suite};
 use self::process::{Outcome, Process, answer};

@@ -28,8 +28,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use session_metrics::{Journey, Metrics};
 use token_window::Schedule;
+use web_messaging::ServerFrame;
 use webhook::{MessageId, Secret, Verifier, sign};
-use ws_transport::web_messaging::ServerFrame;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 

@@ -71,7 +71,7 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
     },
     Artifact {
         sources: &[ERRORS],
-        output: "crates/ws-transport/src/generated/error_code.rs",
+        output: "crates/web-messaging/src/generated/error_code.rs",
         generate: refusals::generate,
     },
     Artifact {

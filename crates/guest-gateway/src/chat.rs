@@ -26,7 +26,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use genesys_api::Now;
-use ws_transport::{Author, Ending, Event, MessageId, Said};
+use guest_conversation::{Author, Ending, Event, MessageId, Said};
 
 pub use self::command::Request;
 use self::command::{COMMANDS, Input};

@@ -13,12 +13,12 @@ use genesys_api::{Clock, Host, Hosts};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
 use genesys_http::{Client, Egress, Tls};
 use genesys_sim::Simulator;
+use guest_conversation::client::ConnectLimiter;
 use guest_store::{SqliteStore, Store};
 use guest_suite::direct::{Direct, DirectConfig};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use webhook::Courier;
-use ws_transport::client::ConnectLimiter;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
 use crate::config::{Config, ConfigError};

@@ -18,10 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use genesys_api::SessionId;
+use guest_conversation::MessageId;
 use guest_suite::direct::Direct;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
-use ws_transport::{AdmittedOrigin, MessageId};
+use ws_transport::AdmittedOrigin;
 
 use self::relay::Relay;
 

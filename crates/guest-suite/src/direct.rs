@@ -27,12 +27,12 @@ use std::time::Duration;
 use audit::Signer;
 use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, SessionId, entropy};
 use genesys_http::{Client, Tls, TlsError};
+use guest_conversation::client::ConnectLimiter;
 use guest_payload::Policy;
 use guest_store::{Limits, MemoryStore, Session, SessionQuery, Store};
 use session_metrics::{Metrics, Snapshot};
 use tokio::sync::Notify;
-use ws_transport::client::ConnectLimiter;
-use ws_transport::web_messaging::rest::deployment::Published;
+use web_messaging::rest::deployment::Published;
 
 pub use self::conversation::Conversation;
 pub use self::create::Created;

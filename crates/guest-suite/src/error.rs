@@ -6,10 +6,10 @@ use std::fmt;
 use genesys_api::Problem;
 use genesys_auth::{AuthErrorKind, AuthorizedError};
 use genesys_http::{CallErrorKind, ErrorKind as HttpErrorKind};
+use guest_conversation::{Ending, SendError};
 use guest_payload::Refused;
 use guest_store::{Conflict, StoreErrorKind};
 use token_window::KeepError;
-use ws_transport::{Ending, SendError};
 
 use crate::direct::DirectError;
 
@@ -243,7 +243,7 @@ fn of_status(status: u16) -> ErrorKind {
 mod tests {
     use std::time::Duration;
 
-    use ws_transport::Refusal;
+    use guest_conversation::Refusal;
 
     use super::*;
 

@@ -22,3 +22,4 @@ pub use sessions::GuestSessions;
 pub use token_window;
 pub use webhook;
 pub use ws_transport as transport;
+pub use {guest_conversation as conversation, guest_sessions as contract, web_messaging};

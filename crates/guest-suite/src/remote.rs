@@ -6,6 +6,7 @@ use audit::Entry;
 use genesys_api::{Call, Clock, Host, Now, SessionId, entropy};
 use genesys_auth::{Authenticator, AuthorizedError, Credentials, Scopes};
 use genesys_http::{Client, Tls, TlsError};
+use guest_conversation::client::ConnectLimiter;
 use guest_payload::guest_sessions::{
     AuditTrail, ChangeConsent, Create, End, Fetch, MetricsSnapshot, Session, SessionView,
 };
@@ -17,7 +18,6 @@ use token_window::guest_sessions::Refresh;
 use token_window::{Failure, Renew, Renewal, Renewed, Tokens};
 use webhook::Subscription;
 use webhook::guest_sessions::{Register, Registered};
-use ws_transport::client::ConnectLimiter;
 
 use crate::{Error, NewGuest, SessionInfo};
 

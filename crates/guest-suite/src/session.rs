@@ -2,17 +2,18 @@
 
 use audit::Entry;
 use genesys_api::{GuestId, Now, SessionId, entropy};
+use guest_conversation::client::{Connection, Handle, Settings};
+use guest_conversation::{Contract, Event, GuestSessions, MessageId};
 use guest_payload::guest_sessions::Session;
 use guest_payload::{ConsentChange, Signals};
+use guest_sessions::TokenPlacement;
 use session_metrics::EndReason;
 use time::OffsetDateTime;
 use token_window::{
     Events, Failure, Intent, Jitter, KeepError, Keeper, Renew, Renewal, Renewed, Rotation, Window,
 };
 use tokio::task::AbortHandle;
-use ws_transport::client::{Connection, Handle, Settings};
-use ws_transport::guest_sessions::TokenPlacement;
-use ws_transport::{AdmittedOrigin, Contract, Event, GuestSessions, MessageId, SocketUrl};
+use ws_transport::{AdmittedOrigin, SocketUrl};
 
 use crate::direct::{Conversation, Direct, DirectError, Tokens};
 use crate::remote::RefreshByRest;

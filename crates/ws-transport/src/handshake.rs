@@ -197,11 +197,10 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::{ExposeSecret, SecretString};
+    use secrecy::SecretString;
 
     use super::*;
     use crate::OriginPolicy;
-    use crate::guest_sessions::{offered_token, query_token};
 
     fn valid() -> Request<()> {
         let origin = OriginPolicy::new(["https://shop.example"])
@@ -229,8 +228,6 @@ mod tests {
             handshake.protocols().collect::<Vec<_>>(),
             ["guest-sessions.v1", "access_token.canary"]
         );
-        assert_eq!(offered_token(&handshake).unwrap().expose_secret(), "canary");
-        assert_eq!(query_token(request.uri()).unwrap().expose_secret(), "ca nary");
         assert!(!format!("{handshake:?}").contains("canary"));
     }
 

@@ -1,34 +1,24 @@
 #![doc = include_str!("../README.md")]
 
+mod backoff;
 #[cfg(feature = "client")]
 pub mod client;
-mod contract;
-mod conversation;
-mod generated;
-pub mod guest_sessions;
+mod close;
 mod handshake;
-mod message;
+mod heartbeat;
 mod origin;
 #[cfg(feature = "client")]
 pub mod server;
 #[cfg(feature = "client")]
 mod socket;
-mod url;
-pub mod web_messaging;
-mod wire;
+mod transmit;
 
-pub use contract::{Contract, DeploymentRules, Farewell, GuestSessions, WebMessaging};
-pub use conversation::{
-    Beat, CloseInfo, Command, Conversation, Delivery, Ending, Event, FailureReason, Heartbeat,
-    HistoryFailure, Loss, Reason, Refusal, RequestError, SendError, Session, State, Transmit,
-};
-pub use conversation::{attachments, timeline};
+pub use backoff::Backoff;
+pub use close::CloseInfo;
+pub use genesys_api::{Origin, ParseOriginError, SocketUrl, SocketUrlError};
 pub use handshake::{ClientHandshake, HandshakeError, ServerHandshake};
-pub use message::{
-    Answer, Attachment, Author, AuthorKind, ButtonKind, ButtonResponse, Card, CardAction, Choice, Content,
-    DatePicker, DateSlot, Direction, Form, ListItem, ListPicker, ListSection, Media, Message, MessageId,
-    MessageIdError, QuickReply, Said, TEXT_LIMIT,
-};
-pub use origin::{AdmittedOrigin, Origin, OriginError, OriginPolicy, OriginPolicyError, ParseOriginError};
-pub use url::{SocketUrl, SocketUrlError};
-pub use wire::{RawFrame, RawJson, SecretText, Text};
+pub use heartbeat::{Beat, Heartbeat};
+pub use origin::{AdmittedOrigin, OriginError, OriginPolicy, OriginPolicyError};
+#[cfg(feature = "client")]
+pub use socket::in_a_sentence;
+pub use transmit::Transmit;

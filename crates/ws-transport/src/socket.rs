@@ -40,7 +40,8 @@ pub(crate) fn breach(error: &WsError) -> Option<CloseCode> {
 }
 
 /// An error with its causes.
-pub(crate) fn in_a_sentence(error: &dyn Error) -> String {
+#[must_use]
+pub fn in_a_sentence(error: &dyn Error) -> String {
     let mut sentence = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

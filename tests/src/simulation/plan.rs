@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use genesys_sim::Rules;
-use ws_transport::State;
+use guest_conversation::State;
 
 /// One journey, before it is played.
 #[derive(Clone, Debug)]

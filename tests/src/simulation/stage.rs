@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Host, Now, parse_rfc3339};
 use genesys_sim::World;
+use guest_conversation::{Contract, Conversation, Event, MessageId, WebMessaging};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use ws_transport::{AdmittedOrigin, Contract, Conversation, Event, MessageId, OriginPolicy, WebMessaging};
+use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 use self::wires::Wires;
 use super::plan::{Act, Plan};

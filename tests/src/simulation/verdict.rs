@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use genesys_sim::Said;
-use ws_transport::{Event, FailureReason, MessageId, State};
+use guest_conversation::{Event, FailureReason, MessageId, State};
 
 use super::plan::Plan;
 use super::stage::{Report, Stage};

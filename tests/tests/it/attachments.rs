@@ -4,11 +4,12 @@ use bytes::Bytes;
 use genesys_api::Clock;
 use genesys_http::{Client, Tls};
 use genesys_sim::{Config, Rules, Simulator};
+use guest_conversation::attachments::{AttachError, AttachmentId, Failure, File, Link, Notice, Stage};
+use guest_conversation::client::{ConnectLimiter, Connection, Settings};
+use guest_conversation::{Content, Contract, Event, Said, WebMessaging};
 use http::Request;
 use secrecy::{ExposeSecret, SecretString};
-use ws_transport::attachments::{AttachError, AttachmentId, Failure, File, Link, Notice, Stage};
-use ws_transport::client::{ConnectLimiter, Connection, Settings};
-use ws_transport::{Content, Contract, Event, OriginPolicy, Said, WebMessaging};
+use ws_transport::OriginPolicy;
 
 use crate::page::soon;
 use crate::world::ORIGIN;

@@ -7,9 +7,10 @@ mod upstream;
 mod words;
 
 use genesys_sim::{Agent, Rules};
-use guest_suite::transport::client::{ConnectLimiter, Connection, Settings};
-use guest_suite::transport::guest_sessions::TokenPlacement;
-use guest_suite::transport::{Contract, Event, GuestSessions, SocketUrl};
+use guest_suite::contract::TokenPlacement;
+use guest_suite::conversation::client::{ConnectLimiter, Connection, Settings};
+use guest_suite::conversation::{Contract, Event, GuestSessions};
+use guest_suite::transport::SocketUrl;
 use http::HeaderValue;
 use serde_json::{Value, json};
 

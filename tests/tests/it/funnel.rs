@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use genesys_api::entropy;
 use genesys_sim::{Limits, Rules};
+use guest_suite::conversation::Event;
 use guest_suite::metrics::{EndReason, Snapshot, Stage};
 use guest_suite::payload::Choice;
-use guest_suite::transport::Event;
 use guest_suite::{GuestSession, GuestSessions};
 use tokio::task::JoinSet;
 

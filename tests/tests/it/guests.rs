@@ -1,8 +1,9 @@
 //! Guests of the suite, and what journeys wait for.
 
 use genesys_api::Clock;
+use guest_suite::conversation::{Event, MessageId};
 use guest_suite::payload::{Attributes, Choice, Consent, Evidence};
-use guest_suite::transport::{AdmittedOrigin, Event, MessageId, OriginPolicy};
+use guest_suite::transport::{AdmittedOrigin, OriginPolicy};
 use guest_suite::{GuestSession, NewGuest};
 
 use crate::page::soon;

@@ -8,8 +8,8 @@ use guest_gateway::config::Config;
 use guest_gateway::{Gateway, StartError};
 use guest_store::{StoreError, StoreErrorKind};
 use guest_suite::audit::files::verify_file;
+use guest_suite::conversation::Event;
 use guest_suite::metrics::Snapshot;
-use guest_suite::transport::Event;
 use serde_json::json;
 use tokio::net::TcpListener;
 

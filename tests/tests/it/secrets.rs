@@ -11,11 +11,11 @@ use std::path::Path;
 use genesys_auth::Credentials;
 use genesys_http::{Client, Tls};
 use guest_gateway::config::Config;
+use guest_sessions::{ClientFrame, offered_token};
 use guest_suite::{GuestSessions, RemoteConfig};
 use http::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
-use ws_transport::guest_sessions::{ClientFrame, offered_token};
 use ws_transport::{ClientHandshake, ServerHandshake, SocketUrl};
 
 use self::canary::Searcher;
@@ -303,7 +303,7 @@ async fn by_the_suite(world: &World, canaries: &mut Searcher, seen: &mut Seen) {
     let mut replied = false;
     while !replied {
         let event = crate::page::soon(session.next_event()).await.unwrap();
-        replied = matches!(event, ws_transport::Event::Message(_));
+        replied = matches!(event, guest_conversation::Event::Message(_));
         seen.debug("an event", &event);
     }
     session.rotate_now().await.unwrap();

@@ -9,8 +9,8 @@ use genesys_http::{Client, Tls};
 use genesys_sim::{Rules, SignInRules, Simulator};
 use guest_store::{Limits, MemoryStore, Store};
 use guest_suite::api::SessionId;
+use guest_suite::conversation::{Ending, Event};
 use guest_suite::direct::{Conversation, Direct, DirectConfig, DirectError, SignIn};
-use guest_suite::transport::{Ending, Event};
 use secrecy::SecretString;
 use url::Url;
 

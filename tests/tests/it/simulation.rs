@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use guest_conversation::State;
 use journeys::simulation::{Plan, journey, play};
-use ws_transport::State;
 
 #[test]
 fn no_message_is_lost_or_told_twice_on_a_thousand_journeys() {

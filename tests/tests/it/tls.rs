@@ -2,8 +2,9 @@
 
 use genesys_http::{Client, Tls};
 use genesys_sim::{Config, Simulator, throwaway_ca};
-use ws_transport::client::{ConnectLimiter, Connection, Settings};
-use ws_transport::{Contract, Event, Loss, OriginPolicy, WebMessaging};
+use guest_conversation::client::{ConnectLimiter, Connection, Settings};
+use guest_conversation::{Contract, Event, Loss, WebMessaging};
+use ws_transport::OriginPolicy;
 
 use crate::page::soon;
 use crate::world::ORIGIN;

@@ -29,7 +29,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
         writeln!(remedies, "Self::{name} => Remedy::{},", error.action.remedy())?;
     }
     Ok(format!(
-        "use crate::web_messaging::Remedy;\n\n\
+        "use crate::Remedy;\n\n\
          /// The codes of refusals on the socket: HTTP statuses, and Genesys' own from 4000 on.\n///\n\
          /// Match on codes and not on texts, but for 403: see [`ErrorCode::remedy`].\n\
          #[derive(Clone, Copy, Debug, Eq, PartialEq)]\n\

@@ -14,6 +14,8 @@ enum Layer {
     Step,
     /// L3
     Store,
+    /// L3, above the store
+    Conversation,
     /// L4
     Composition,
     /// L5
@@ -46,17 +48,25 @@ const TABLE: &[Row] = &[
     row("webhook", Layer::Step, &["genesys-api", "genesys-http"]),
     row("session-metrics", Layer::Step, &["genesys-api"]),
     row("audit", Layer::Step, &["genesys-api"]),
+    row("web-messaging", Layer::Step, &["genesys-api"]),
+    row("guest-conversation", Layer::Conversation, &[
+        "genesys-api", "genesys-http", "ws-transport", "web-messaging", "guest-sessions",
+    ]),
+    row("guest-sessions", Layer::Store, &["genesys-api", "ws-transport", "web-messaging"]),
     row("guest-store", Layer::Store, &["genesys-api", "audit"]),
     row("guest-suite", Layer::Composition, &[
         "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "token-window", "ws-transport", "webhook",
-        "session-metrics", "audit", "guest-store",
+        "session-metrics", "audit", "guest-store", "web-messaging", "guest-conversation", "guest-sessions",
     ]),
     row("guest-gateway", Layer::Server, &[
         "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "token-window", "ws-transport", "webhook",
-        "session-metrics", "audit", "guest-store", "guest-suite", "genesys-sim",
+        "session-metrics", "audit", "guest-store", "guest-suite", "genesys-sim", "web-messaging", "guest-conversation",
+        "guest-sessions",
     ]),
     row("genesys-sim", Layer::Simulator, &["genesys-api", "genesys-http"]),
-    row("journeys", Layer::Tooling, &["genesys-api", "genesys-sim", "ws-transport"]),
+    row("journeys", Layer::Tooling, &[
+        "genesys-api", "genesys-sim", "guest-conversation", "guest-sessions", "web-messaging", "ws-transport",
+    ]),
     // its generators read what ships with the parsers that ship
     row("xtask", Layer::Tooling, &["guest-payload"]),
 ];
@@ -184,9 +194,12 @@ fn may_in_tests(row: &Row, other: &str) -> bool {
         || match row.layer {
             Layer::Vocabulary | Layer::Http => false,
             Layer::Tooling => row.name == "journeys",
-            Layer::Step | Layer::Store | Layer::Composition | Layer::Server | Layer::Simulator => {
-                PEERS_IN_TESTS.contains(&other)
-            }
+            Layer::Step
+            | Layer::Store
+            | Layer::Conversation
+            | Layer::Composition
+            | Layer::Server
+            | Layer::Simulator => PEERS_IN_TESTS.contains(&other),
         }
 }
 

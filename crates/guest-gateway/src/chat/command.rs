@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ws_transport::Said;
+use guest_conversation::Said;
 
 use super::offer::{Offer, Unsuitable};
 

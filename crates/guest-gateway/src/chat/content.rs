@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use genesys_api::parse_rfc3339;
+use genesys_api::wire::{RawFrame, Text};
+use guest_conversation::{
+    Attachment, Card, CardAction, Choice, Content, DatePicker, DateSlot, Form, ListPicker, Media, Message,
+};
 use serde_json::Value;
 use time::UtcOffset;
-use ws_transport::{
-    Attachment, Card, CardAction, Choice, Content, DatePicker, DateSlot, Form, ListPicker, Media, Message,
-    RawFrame, Text,
-};
 
 use super::links::Links;
 use super::offer::{Kind, Offer};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use ws_transport::MessageId;
+use guest_conversation::MessageId;
 
 use super::line::{Line, Tone};
 use super::untrusted;

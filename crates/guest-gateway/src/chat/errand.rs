@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ws_transport::Event;
+use guest_conversation::Event;
 
 use super::Request;
 

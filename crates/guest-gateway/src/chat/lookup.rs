@@ -1,7 +1,7 @@
 //! What a person looks up: the commands, the link of a file, what was said before.
 
 use secrecy::ExposeSecret as _;
-use ws_transport::web_messaging::rest::history::HistoryPage;
+use web_messaging::rest::history::HistoryPage;
 
 use super::command::COMMANDS;
 use super::{Chat, content, telling};

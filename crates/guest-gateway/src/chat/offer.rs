@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use ws_transport::{Choice, Said, Text};
+use genesys_api::wire::Text;
+use guest_conversation::{Choice, Said};
 
 /// Longest list of numbers that is read as a choice.
 const MOST_CHOSEN: usize = 50;

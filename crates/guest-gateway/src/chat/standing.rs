@@ -1,7 +1,7 @@
 //! How the conversation stands, as far as its events told.
 
 use genesys_api::Now;
-use ws_transport::Event;
+use guest_conversation::Event;
 
 use super::Chat;
 use super::offer::Offer;

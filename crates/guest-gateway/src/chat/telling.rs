@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use genesys_api::Now;
+use guest_conversation::{Author, AuthorKind, Ending, Event, Message};
 use time::UtcOffset;
-use ws_transport::{Author, AuthorKind, Ending, Event, Message};
 
 use super::line::{Line, Tone};
 use super::untrusted;

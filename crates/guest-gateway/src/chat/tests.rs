@@ -1,8 +1,9 @@
 //! A chat, event by event, at made-up times.
 
 use genesys_api::Now;
+use guest_conversation::{Direction, Ending, FailureReason, Loss, Refusal, SendError, Session};
 use time::OffsetDateTime;
-use ws_transport::{CloseInfo, Direction, Ending, FailureReason, Loss, Refusal, SendError, Session};
+use ws_transport::CloseInfo;
 
 use super::*;
 
@@ -97,7 +98,7 @@ fn session() -> Session {
 
 fn ann() -> Author {
     Author {
-        kind: ws_transport::AuthorKind::Human,
+        kind: guest_conversation::AuthorKind::Human,
         name: Some("Ann".to_owned()),
     }
 }
@@ -116,8 +117,8 @@ fn said(json_text: &str, content: &str) -> Event {
 
 /// An event as the transport reads it; messages cannot be made in another way.
 fn event_of(class: &str, body: &str) -> Event {
+    use guest_conversation::{Contract, Conversation, WebMessaging};
     use secrecy::SecretString;
-    use ws_transport::{Contract, Conversation, WebMessaging};
     let now = Now {
         instant: origin(),
         utc: OffsetDateTime::UNIX_EPOCH,
@@ -214,7 +215,7 @@ fn typing_is_shown_once_replaced_by_others_and_gone_after_its_time() {
 
     guest.event(typing(ann()));
     guest.event(typing(Author {
-        kind: ws_transport::AuthorKind::Bot,
+        kind: guest_conversation::AuthorKind::Bot,
         name: None,
     }));
     guest.event(question());

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use ws_transport::attachments::{AttachmentId, Notice};
-use ws_transport::{Event, Said};
+use guest_conversation::attachments::{AttachmentId, Notice};
+use guest_conversation::{Event, Said};
 
 use super::content::size;
 use super::line::{Line, Tone};

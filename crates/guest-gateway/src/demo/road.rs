@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use genesys_api::{ChannelId, Clock};
 use genesys_auth::Credentials;
+use guest_conversation::Event;
 use guest_payload::{Age, Attributes, Choice, Consent, ConsentChange, Evidence, Purpose, Signals};
 use guest_suite::{ErrorKind, GuestSession, GuestSessions, NewGuest, RemoteConfig};
 use webhook::{EventName, Subscription};
-use ws_transport::{AdmittedOrigin, Event, OriginPolicy};
+use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 use super::crm::Delivery;
 use super::proof::{advance, audit, old_refresh_token_is_refused};

@@ -6,13 +6,14 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use genesys_api::SessionId;
+use guest_conversation::MessageId;
+use guest_sessions::{ClientFrame, PROTOCOL, ServerFrame, offered_token, query_token};
 use guest_suite::direct::{Admitted, DirectError};
 use http::header::ORIGIN;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use ws_transport::guest_sessions::{ClientFrame, PROTOCOL, ServerFrame, offered_token, query_token};
 use ws_transport::server::{Incoming, Limits, ServerSocket, SocketError, accept};
-use ws_transport::{AdmittedOrigin, Beat, Heartbeat, MessageId, OriginError, ServerHandshake};
+use ws_transport::{AdmittedOrigin, Beat, Heartbeat, OriginError, ServerHandshake};
 
 use super::request::Id;
 use super::sessions::session_id;

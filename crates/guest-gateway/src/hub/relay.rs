@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use genesys_api::{SessionId, rfc3339};
+use guest_conversation::{
+    Author, AuthorKind, Ending, Event, FailureReason, Message, MessageId, SendError, Session,
+};
 use guest_payload::SessionState;
+use guest_sessions::{EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
 use guest_suite::direct::{Conversation, Direct, DirectError};
 use session_metrics::EndReason;
 use tokio::sync::mpsc;
-use ws_transport::guest_sessions::{EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
-use ws_transport::{
-    AdmittedOrigin, Author, AuthorKind, Ending, Event, FailureReason, Message, MessageId, SendError, Session,
-};
+use ws_transport::AdmittedOrigin;
 
 use super::replay::Replay;
 use super::said::{Fate, Said};

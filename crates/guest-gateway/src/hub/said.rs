@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ws_transport::MessageId;
+use guest_conversation::MessageId;
 
 /// Messages remembered at the most: twice as many as can be on their way. Our choice.
 const MESSAGES: usize = 512;

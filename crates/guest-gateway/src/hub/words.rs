@@ -1,6 +1,7 @@
 //! What a page reads of a message: `guest-sessions` carries text and answers to choose.
 
-use ws_transport::{Attachment, Content, Message, Text};
+use genesys_api::wire::Text;
+use guest_conversation::{Attachment, Content, Message};
 
 /// The message's own text; of one that has none, the titles of what it holds, and the names of its files, a line each.
 /// Empty if there are none either, as of a form.

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use audit::{Action, Actor, Draft};
 use genesys_api::SessionId;
+use guest_conversation::client::{Connection, Handle, Settings};
+use guest_conversation::{
+    Contract, Ending, Event, Farewell, MessageId, RequestError, SendError, State, WebMessaging,
+};
 use guest_payload::LawfulAttributes;
 use guest_store::{Change, Unit};
 use secrecy::SecretString;
@@ -13,12 +17,8 @@ use session_metrics::{EndReason, Stage};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use ws_transport::client::{Connection, Handle, Settings};
-use ws_transport::web_messaging::CustomAttributes;
-use ws_transport::{
-    AdmittedOrigin, Contract, Ending, Event, Farewell, MessageId, RequestError, SendError, SocketUrl, State,
-    WebMessaging,
-};
+use web_messaging::CustomAttributes;
+use ws_transport::{AdmittedOrigin, SocketUrl};
 
 use super::heard::Heard;
 use super::update::Work;

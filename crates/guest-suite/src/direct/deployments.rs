@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use genesys_api::{Call, DeploymentId, Host};
 use genesys_http::Client;
 use tokio::sync::Mutex;
-use ws_transport::web_messaging::rest::deployment::{Published, ReadConfiguration, ReadDomains};
+use web_messaging::rest::deployment::{Published, ReadConfiguration, ReadDomains};
 
 /// How long what was read counts as true. Our choice.
 const FRESH: Duration = Duration::from_secs(300);

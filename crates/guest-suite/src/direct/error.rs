@@ -2,11 +2,11 @@
 
 use genesys_api::ChannelId;
 use genesys_http::CallError;
+use guest_conversation::RequestError;
 use guest_payload::{ChangeError, Refused};
 use guest_store::{Conflict, StoreError, StoreErrorKind};
 use token_window::KeepError;
-use ws_transport::RequestError;
-use ws_transport::web_messaging::rest::deployment::NotAdmitted;
+use web_messaging::rest::deployment::NotAdmitted;
 
 /// An operation of direct mode did not happen, and nothing was changed but, where it says so, the audit log.
 #[derive(Debug, thiserror::Error)]

@@ -12,12 +12,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::{DeploymentId, SessionId, entropy};
 use genesys_http::CallError;
+use guest_conversation::client::Handle;
 use guest_store::{Change, StoreErrorKind, Unit};
 use secrecy::{ExposeSecret, SecretString};
 use token_window::{Failure, Intent, Jitter, KeepError, Keeper, Renew, Renewal, Renewed, Rotation, Window};
 use url::Url;
-use ws_transport::client::Handle;
-use ws_transport::web_messaging::rest::sign_in::{Exchange, Pkce, Refresh, Revoke};
+use web_messaging::rest::sign_in::{Exchange, Pkce, Refresh, Revoke};
 
 use super::record::Record;
 use super::update::Work;
@@ -72,7 +72,7 @@ impl Direct {
     }
 
     /// Signs the guest in on the session's newest open conversation, which began as an anonymous guest's.
-    /// [`Event::SignedIn`](ws_transport::Event::SignedIn) tells that it was done; Genesys Cloud may close the session's
+    /// [`Event::SignedIn`](guest_conversation::Event::SignedIn) tells that it was done; Genesys Cloud may close the session's
     /// other conversations then.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Direct {
     }
 
     /// Signs the guest out everywhere. Both tokens are gone then, and each conversation ends with
-    /// [`Ending::LoggedOut`](ws_transport::Ending::LoggedOut).
+    /// [`Ending::LoggedOut`](guest_conversation::Ending::LoggedOut).
     ///
     /// # Errors
     /// [`DirectError::NotSignedIn`]; [`DirectError::SignIn`] if Genesys Cloud did not do it: the guest is still signed

@@ -1,5 +1,6 @@
-//! The connection under a conversation: absent, being made, or open.
+//! One connection of a client: absent, being opened, or open.
 
+use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,33 +21,76 @@ const MESSAGE_LIMIT: usize = genesys_api::limits::FRAME_BYTES;
 /// Most bytes that wait to be written: beyond any batch that the pacing lets pass.
 const WRITE_LIMIT: usize = 512 * 1024;
 
-pub(super) enum Link {
+/// A connection: absent, being opened, or open.
+pub enum Link {
+    /// Being opened.
     Dialling(Pin<Box<dyn Future<Output = Turn> + Send>>),
+    /// Absent.
     Down,
+    /// Open.
     Open(Box<Socket>),
 }
 
-/// Something that happened to the connection.
-pub(super) enum Turn {
+/// An event of a connection.
+pub enum Turn {
+    /// A frame without text arrived: a ping, a pong, or binary data.
     Alive,
+    /// The connection ended, or could not be opened.
     Closed(CloseInfo),
+    /// Everything that was queued was written.
     Flushed,
+    /// The upgrade succeeded.
     Opened(Box<Socket>),
+    /// The upgrade was refused.
     Refused {
+        /// HTTP status.
         status: u16,
+        /// The wait that the server requested.
         retry_after: Option<Duration>,
     },
+    /// A text frame arrived.
     Text(Utf8Bytes),
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dialling(_) => "Dialling",
+            Self::Down => "Down",
+            Self::Open(_) => "Open",
+        })
+    }
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Alive => "Alive",
+            Self::Closed(_) => "Closed",
+            Self::Flushed => "Flushed",
+            Self::Opened(_) => "Opened",
+            Self::Refused { .. } => "Refused",
+            Self::Text(_) => "Text",
+        })
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("fed", &self.fed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Link {
     /// Makes a connection, not before `place`.
-    pub(super) fn dial(http: genesys_http::Client, handshake: ClientHandshake, place: Instant) -> Self {
+    pub fn dial(http: genesys_http::Client, handshake: ClientHandshake, place: Instant) -> Self {
         Self::Dialling(Box::pin(dial(http, handshake, place)))
     }
 
     /// Waits for something to happen. If the future is dropped, nothing is lost.
-    pub(super) async fn turn(&mut self, reading: bool) -> Turn {
+    pub async fn turn(&mut self, reading: bool) -> Turn {
         match self {
             Self::Dialling(dialling) => dialling.await,
             Self::Down => pending().await,
@@ -55,7 +99,8 @@ impl Link {
     }
 }
 
-pub(super) struct Socket {
+/// An open client socket.
+pub struct Socket {
     stream: WebSocketStream<genesys_http::Stream>,
     /// Something was fed that may not have left.
     fed: bool,
@@ -63,12 +108,12 @@ pub(super) struct Socket {
 
 impl Socket {
     /// Whether all that was fed has left.
-    pub(super) fn is_flushed(&self) -> bool {
+    pub fn is_flushed(&self) -> bool {
         !self.fed
     }
 
     /// Puts something into the write buffer; [`Self::poll_turn`] and [`Self::flush`] move it on.
-    pub(super) fn feed(&mut self, transmit: Transmit) -> Result<(), CloseInfo> {
+    pub fn feed(&mut self, transmit: Transmit) -> Result<(), CloseInfo> {
         let message = match transmit {
             Transmit::Close { code, reason } => Message::Close(Some(CloseFrame {
                 code: code.into(),
@@ -83,7 +128,8 @@ impl Socket {
             .map_err(|error| CloseInfo::abrupt(&in_a_sentence(&error)))
     }
 
-    pub(super) async fn flush(&mut self) {
+    /// Writes everything that was queued.
+    pub async fn flush(&mut self) {
         let _ = poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx)).await;
     }
 

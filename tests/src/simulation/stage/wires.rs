@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use genesys_api::{Call, Host};
 use genesys_sim::{Output, SocketId};
+use guest_conversation::{Command, HistoryFailure};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
 use secrecy::ExposeSecret;
-use ws_transport::web_messaging::rest::history::{History, HistoryPage};
-use ws_transport::{AdmittedOrigin, CloseInfo, Command, HistoryFailure, SocketUrl, Transmit};
+use web_messaging::rest::history::{History, HistoryPage};
+use ws_transport::{AdmittedOrigin, CloseInfo, SocketUrl, Transmit};
 
 use super::Stage;
 use crate::simulation::network::{Lane, Network};

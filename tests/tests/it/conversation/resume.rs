@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genesys_sim::Rules;
-use guest_suite::transport::Event;
+use guest_suite::conversation::Event;
 use serde_json::json;
 
 use super::{assert_in_order, converse, numbered, resume, session};

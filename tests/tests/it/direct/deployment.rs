@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use genesys_sim::{Rules, Simulator};
 use guest_suite::api::{Clock, Host, SessionId};
-use guest_suite::transport::web_messaging::rest::deployment::NotAdmitted;
-use guest_suite::transport::{Event, RequestError};
+use guest_suite::conversation::{Event, RequestError};
+use guest_suite::web_messaging::rest::deployment::NotAdmitted;
 
 use super::*;
 

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use genesys_sim::Simulator;
-use guest_suite::transport::Said;
-use guest_suite::transport::attachments::{File, Notice};
+use guest_suite::conversation::Said;
+use guest_suite::conversation::attachments::{File, Notice};
 
 use super::*;
 

@@ -1,11 +1,12 @@
 //! The client's end, with a server that writes by hand.
 
 use genesys_http::Client;
+use guest_conversation::client::{ConnectLimiter, Connection, Settings};
+use guest_conversation::{Contract, Event, WebMessaging};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
-use ws_transport::client::{ConnectLimiter, Connection, Settings};
-use ws_transport::{Contract, Event, OriginPolicy, ServerHandshake, WebMessaging};
+use ws_transport::{OriginPolicy, ServerHandshake};
 
 use super::End;
 use super::peer::{Peer, Role, Sent, text};

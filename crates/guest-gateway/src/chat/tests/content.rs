@@ -1,7 +1,7 @@
 //! What is offered and shown beside text.
 
-use ws_transport::web_messaging::rest::history::HistoryPage;
-use ws_transport::{AuthorKind, Choice};
+use guest_conversation::{AuthorKind, Choice};
+use web_messaging::rest::history::HistoryPage;
 
 use super::*;
 

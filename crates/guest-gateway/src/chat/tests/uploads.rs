@@ -1,6 +1,6 @@
 //! Files of the guest.
 
-use ws_transport::attachments::{AttachmentId, Failure, Notice};
+use guest_conversation::attachments::{AttachmentId, Failure, Notice};
 
 use super::*;
 

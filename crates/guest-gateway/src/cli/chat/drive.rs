@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use genesys_api::{Clock, entropy};
+use guest_conversation::client::{ConnectLimiter, Connection, Handle, Settings};
+use guest_conversation::timeline::{Happening, Timeline};
+use guest_conversation::{Event, attachments};
 use secrecy::SecretString;
 use tokio::task::JoinSet;
-use ws_transport::client::{ConnectLimiter, Connection, Handle, Settings};
-use ws_transport::timeline::{Happening, Timeline};
-use ws_transport::{Event, attachments};
 
 use super::super::{Failure, Interrupt};
 use super::place::Place;

@@ -3,13 +3,10 @@
 use genesys_api::{Clock, DeploymentId, Hosts, Now, Region};
 use genesys_http::{Client, Proxy, Tls};
 use genesys_sim::Simulator;
+use guest_conversation::{Contract, DeploymentRules, WebMessaging};
 use secrecy::SecretString;
-use ws_transport::web_messaging::rest::deployment::{
-    Domains, NotAdmitted, Published, ReadConfiguration, ReadDomains,
-};
-use ws_transport::{
-    AdmittedOrigin, Contract, DeploymentRules, Origin, OriginPolicy, SocketUrl, WebMessaging,
-};
+use web_messaging::rest::deployment::{Domains, NotAdmitted, Published, ReadConfiguration, ReadDomains};
+use ws_transport::{AdmittedOrigin, Origin, OriginPolicy, SocketUrl};
 
 use super::super::Failure;
 use super::Options;

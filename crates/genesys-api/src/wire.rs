@@ -1,0 +1,185 @@
+//! Parts of frames and bodies: borrowed text, redacted secrets, and JSON that is kept as it came.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// Text of a frame, borrowed from it unless it holds an escape. `Debug` shows its length: somebody may have said it.
+#[derive(Clone, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    /// A copy that outlives the frame.
+    #[must_use]
+    pub fn to_static(&self) -> Text<'static> {
+        Text(Cow::Owned(self.0.as_ref().to_owned()))
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Text<'_> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Length(&self.0).fmt(f)
+    }
+}
+
+/// The length of a text; `Debug` shows it in place of the text.
+pub struct Length<'a>(pub &'a str);
+
+impl fmt::Debug for Length<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} bytes]", self.0.len())
+    }
+}
+
+/// A part of a frame, as it came. `Debug` shows its length.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(transparent)]
+pub struct RawJson<'a>(#[serde(borrow)] &'a RawValue);
+
+impl<'a> RawJson<'a> {
+    /// The text as it came.
+    #[must_use]
+    pub fn as_str(&self) -> &'a str {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for RawJson<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Length(self.as_str()).fmt(f)
+    }
+}
+
+/// A secret of a frame: on the wire it stands as it is, in a log it does not.
+///
+/// Once a frame is JSON the secret is in that text too, which nothing wipes: frames live for one turn.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct SecretText<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl SecretText<'_> {
+    /// Takes the secret out of the frame.
+    #[must_use]
+    pub fn to_secret(&self) -> SecretString {
+        SecretString::from(&*self.0)
+    }
+}
+
+impl<'a> From<&'a SecretString> for SecretText<'a> {
+    fn from(secret: &'a SecretString) -> Self {
+        Self(Cow::Borrowed(secret.expose_secret()))
+    }
+}
+
+impl fmt::Debug for SecretText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// A frame, or a part of one, for which this version has no type: kept as it came.
+///
+/// `Debug` shows its class and its length, for it may hold a secret.
+#[derive(Clone, Eq, PartialEq)]
+pub struct RawFrame {
+    class: Option<Box<str>>,
+    json: Box<str>,
+}
+
+impl RawFrame {
+    /// A frame of this class.
+    #[must_use]
+    pub fn new(class: Option<&str>, json: &str) -> Self {
+        Self {
+            class: class.map(|class| harmless(class).into_boxed_str()),
+            json: json.into(),
+        }
+    }
+
+    /// What the sender calls it, if it has a name where one is expected.
+    #[must_use]
+    pub fn class(&self) -> Option<&str> {
+        self.class.as_deref()
+    }
+
+    /// The text as it came; not always JSON.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.json
+    }
+}
+
+impl fmt::Debug for RawFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawFrame")
+            .field("class", &self.class)
+            .field("bytes", &self.json.len())
+            .finish()
+    }
+}
+
+/// A peer's text, safe for a log line: bounded, and with no control characters.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    const LONGEST: usize = 200;
+    text.chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Both<'a> {
+        #[serde(borrow)]
+        plain: Option<Text<'a>>,
+        #[serde(borrow)]
+        escaped: Text<'a>,
+    }
+
+    #[test]
+    fn text_is_borrowed_unless_it_holds_an_escape() {
+        let both: Both<'_> = serde_json::from_str(r#"{"plain":"grün","escaped":"a\"b"}"#).unwrap();
+        assert!(matches!(both.plain, Some(Text(Cow::Borrowed("grün")))));
+        assert!(matches!(both.escaped, Text(Cow::Owned(text)) if text == "a\"b"));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let secret = SecretString::from("hunter2");
+        assert_eq!(format!("{:?}", SecretText::from(&secret)), "[redacted]");
+        let raw = RawFrame::new(Some("JwtResponse"), r#"{"jwt":"hunter2"}"#);
+        assert_eq!(
+            format!("{raw:?}"),
+            r#"RawFrame { class: Some("JwtResponse"), bytes: 17 }"#
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! Custom attributes: when they travel, and when they do not.
+
+use guest_conversation::{Contract, Event};
+use serde_json::{Value, json};
+use web_messaging::CustomAttributes;
+
+use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_many, web_messaging};
+
+fn of(pairs: &[(&str, &str)]) -> CustomAttributes {
+    let pairs = pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    CustomAttributes::new(pairs.collect()).unwrap()
+}
+
+/// Configured, with attributes that need a consent.
+fn configured() -> VirtualPeer {
+    let attributes = of(&[("accountId", "42"), ("interest", "chess")]);
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(
+        web_messaging().with_attributes(attributes),
+    ));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session_response(true));
+    peer.events();
+    peer
+}
+
+/// What the next message carries.
+fn carried(peer: &mut VirtualPeer, n: u128) -> Value {
+    peer.send(n, "x");
+    let frames = peer.frames();
+    assert_eq!(frames.len(), 1);
+    frames[0]["message"]["channel"]["metadata"]["customAttributes"].clone()
+}
+
+#[test]
+fn a_consent_withdrawn_before_the_first_message_keeps_its_attributes_at_home() {
+    let mut peer = configured();
+    peer.conversation.update_attributes(of(&[("accountId", "42")]));
+    assert_eq!(carried(&mut peer, 1), json!({"accountId": "42"}));
+    peer.hear(&echo(1));
+    assert_eq!(carried(&mut peer, 2), Value::Null);
+
+    let mut peer = configured();
+    peer.conversation.update_attributes(CustomAttributes::default());
+    assert!(peer.frames().is_empty(), "an update is no message");
+    assert_eq!(carried(&mut peer, 1), Value::Null);
+}
+
+#[test]
+fn what_waits_travels_without_what_was_withdrawn() {
+    let mut peer = configured();
+    for n in 1..=2 {
+        peer.send(n, "x");
+    }
+    peer.conversation.update_attributes(CustomAttributes::default());
+    for frame in peer.frames() {
+        assert!(!frame.to_string().contains("chess"));
+    }
+
+    // thrown back, and therefore sent again
+    let mut peer = configured();
+    assert_eq!(carried(&mut peer, 1)["interest"], "chess");
+    peer.hear(&too_many(1, Some(id(1))));
+    peer.conversation.update_attributes(of(&[("accountId", "42")]));
+    peer.pass(std::time::Duration::from_secs(1));
+    let frames = peer.frames();
+    assert_eq!(frames.len(), 1);
+    assert_eq!(
+        frames[0]["message"]["channel"]["metadata"]["customAttributes"],
+        json!({"accountId": "42"})
+    );
+
+    // lost with its socket
+    let mut peer = configured();
+    carried(&mut peer, 1);
+    peer.drop_socket();
+    peer.conversation.update_attributes(CustomAttributes::default());
+    peer.reconnect();
+    peer.frames();
+    peer.hear(&session_response(false));
+    assert_eq!(carried(&mut peer, 2), Value::Null);
+}
+
+#[test]
+fn the_greeting_of_a_new_session_is_written_when_it_leaves() {
+    let contract = web_messaging()
+        .with_attributes(of(&[("interest", "chess")]))
+        .with_autostart();
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session_response(true));
+    peer.conversation.update_attributes(CustomAttributes::default());
+    let frames = peer.frames();
+    assert_eq!(frames[0]["message"]["events"][0]["presence"]["type"], "Join");
+    assert!(!frames[0].to_string().contains("chess"));
+}
+
+#[test]
+fn only_what_changed_travels_again() {
+    let mut peer = configured();
+    carried(&mut peer, 1);
+    peer.hear(&echo(1));
+    for (n, update, expected) in [
+        (2, of(&[("accountId", "42"), ("interest", "chess")]), Value::Null),
+        (3, of(&[("accountId", "43")]), json!({"accountId": "43"})),
+        (4, of(&[("accountId", "43")]), Value::Null),
+        (5, CustomAttributes::default(), Value::Null),
+        (6, of(&[("accountId", "44")]), json!({"accountId": "44"})),
+    ] {
+        peer.pass(std::time::Duration::from_secs(1));
+        peer.conversation.update_attributes(update);
+        assert_eq!(carried(&mut peer, n), expected, "{n}");
+        peer.hear(&echo(n));
+    }
+}
+
+#[test]
+fn a_session_that_begins_anew_is_told_again() {
+    let mut peer = configured();
+    carried(&mut peer, 1);
+    peer.hear(&echo(1));
+    for (n, new_session) in [(2, false), (3, true)] {
+        peer.drop_socket();
+        peer.reconnect();
+        peer.frames();
+        peer.hear(&session_response(new_session));
+        assert_eq!(carried(&mut peer, n).is_object(), new_session);
+    }
+}
+
+#[test]
+fn at_the_gateway_an_update_does_nothing() {
+    let mut peer = VirtualPeer::guest_sessions();
+    peer.conversation.update_attributes(of(&[("accountId", "42")]));
+    peer.send(1, "x");
+    assert!(!peer.frames()[0].to_string().contains("accountId"));
+    assert!(!peer.events().iter().any(|event| matches!(event, Event::Ended(_))));
+}
+
+#[test]
+fn attributes_travel_until_they_arrive_and_are_dropped_if_too_large() {
+    let attributes = CustomAttributes::new([("accountId".to_owned(), "42".to_owned())].into()).unwrap();
+    let contract = || Contract::WebMessaging(web_messaging().with_attributes(attributes.clone()));
+    let carried = |frame: &Value| frame["message"]["channel"]["metadata"]["customAttributes"].clone();
+    for (answer, again) in [
+        (echo(1), false),
+        (refused(4013, Some(id(1))), false),
+        (refused(4011, Some(id(1))), true),
+    ] {
+        let mut peer = VirtualPeer::new(contract());
+        peer.connect();
+        peer.hear(&session_response(true));
+        peer.frames();
+        peer.send(1, "x");
+        assert_eq!(carried(&peer.frames()[0]), json!({"accountId": "42"}));
+        peer.hear(&answer);
+        peer.send(2, "x");
+        assert_eq!(carried(&peer.frames()[0]).is_object(), again, "{answer}");
+    }
+}
+
+#[test]
+fn autostart_joins_a_new_session_only() {
+    for new_session in [true, false] {
+        let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging().with_autostart()));
+        peer.connect();
+        peer.frames();
+        peer.hear(&session_response(new_session));
+        let frames = peer.frames();
+        assert_eq!(frames.len(), usize::from(new_session));
+        if new_session {
+            assert_eq!(frames[0]["message"]["events"][0]["presence"]["type"], "Join");
+        }
+    }
+}
+
+#[test]
+fn what_the_greeting_carried_travels_once() {
+    let contract = web_messaging()
+        .with_attributes(of(&[("interest", "chess")]))
+        .with_autostart();
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session_response(true));
+    let join = peer.frames().remove(0);
+    assert!(join.to_string().contains("chess"));
+    peer.hear(
+        &json!({"type": "message", "class": "StructuredMessage", "code": 200, "tracingId": join["tracingId"],
+        "body": {"type": "Event", "direction": "Inbound", "id": "j",
+            "events": [{"eventType": "Presence", "presence": {"type": "Join"}}]}}),
+    );
+    peer.send(1, "x");
+    assert!(!peer.frames()[0].to_string().contains("chess"));
+}

@@ -1,0 +1,294 @@
+//! What the state machine does, input by input.
+
+use std::time::Duration;
+
+use guest_conversation::{AuthorKind, Content, Contract, Direction, Event, FailureReason, SendError, State};
+use guest_sessions::TokenPlacement;
+use secrecy::SecretString;
+use serde_json::json;
+use ws_transport::{OriginPolicy, SocketUrl};
+
+use crate::virtual_peer::{
+    TOKEN, VirtualPeer, agent_says, echo, guest_sessions, id, refused, session_response, web_messaging,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn state(peer: &VirtualPeer) -> State {
+    peer.conversation.state()
+}
+
+#[test]
+fn it_connects_configures_and_delivers() {
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    peer.send(1, "queued before there is a connection");
+    assert_eq!(state(&peer), State::Idle);
+    peer.connect();
+    assert_eq!(state(&peer), State::Configuring);
+    let frames = peer.frames();
+    assert_eq!(
+        frames.len(),
+        1,
+        "nothing is said before the session is configured"
+    );
+    assert_eq!(frames[0]["action"], "configureSession");
+    assert_eq!(frames[0]["deploymentId"], "b3c2");
+    assert_eq!(frames[0]["token"], TOKEN);
+    peer.hear(&session_response(true));
+    let [Event::Configured(session)] = peer.events()[..] else {
+        panic!()
+    };
+    assert!(session.new_session && !session.read_only);
+    assert_eq!(session.expires_at.unwrap().unix_timestamp(), 1_791_139_139);
+    assert_eq!(peer.conversation.expires_at(), session.expires_at);
+    let frames = peer.frames();
+    assert_eq!(
+        frames[0]["message"]["text"],
+        "queued before there is a connection"
+    );
+    assert_eq!(frames[0]["tracingId"], id(1).to_string());
+    peer.hear(&echo(1));
+    assert!(
+        matches!(peer.events()[..], [Event::Accepted { id: accepted, at, .. }]
+        if accepted == id(1) && at.unix_timestamp() == 1_795_348_801)
+    );
+}
+
+#[test]
+fn the_own_echo_is_never_a_message_and_nothing_is_shown_twice() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.send(1, "hi");
+    peer.frames();
+    for _ in 0..3 {
+        peer.hear(&echo(1));
+        peer.hear(&agent_says("a1", "hello"));
+    }
+    let [Event::Accepted { .. }, Event::Message(message)] = &peer.events()[..] else {
+        panic!()
+    };
+    assert_eq!((message.id.as_str(), message.text.as_str()), ("a1", "hello"));
+    assert_eq!(
+        (message.from.kind, message.from.name.as_deref()),
+        (AuthorKind::Human, Some("Ann"))
+    );
+    assert_eq!(message.direction, Direction::Outbound);
+}
+
+#[test]
+fn what_it_does_not_know_is_handed_on_and_changes_nothing() {
+    let mut peer = VirtualPeer::web_messaging();
+    let jwt = json!({"type": "response", "class": "NoveltyEvent", "code": 200, "body": {"jwt": "canary"}});
+    peer.hear(&jwt);
+    peer.conversation.handle_frame("no json", peer.now);
+    let events = peer.events();
+    let [Event::Unknown(novelty), Event::Unknown(garbage)] = &events[..] else {
+        panic!()
+    };
+    assert_eq!(novelty.class(), Some("NoveltyEvent"));
+    assert_eq!(garbage.as_str(), "no json");
+    assert!(!format!("{events:?}").contains("canary"));
+    assert_eq!(state(&peer), State::Configured);
+}
+
+#[test]
+fn the_frames_that_genesys_publishes_become_events() {
+    macro_rules! hear {
+        ($name:literal) => {{
+            let mut peer = VirtualPeer::web_messaging();
+            let frame = include_str!(concat!(
+                "../../../../spec/web-messaging/golden/server/",
+                $name,
+                ".json"
+            ));
+            peer.conversation.handle_frame(frame, peer.now);
+            peer.events()
+        }};
+    }
+    let events = hear!("quick-replies");
+    let [Event::Message(message)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    let payloads: Vec<_> = message.quick_replies().map(|reply| &*reply.payload).collect();
+    assert_eq!(
+        (payloads, message.from.kind),
+        (vec!["RED", "BLUE"], AuthorKind::Bot)
+    );
+    let events = hear!("other-content");
+    assert!(
+        matches!(&events[..], [Event::Message(message)] if matches!(&message.content[0], Content::Other(raw) if raw.class() == Some("GenericTemplate")))
+    );
+    assert!(matches!(
+        &hear!("agent-typing")[..],
+        [Event::Typing { from, during }] if from.name.as_deref() == Some("Ann") && *during == 3 * SECOND
+    ));
+    assert!(matches!(&hear!("agent-text")[..], [Event::Message(message)] if message.text == "Hi"));
+    assert!(matches!(
+        hear!("disconnect-read-only")[..],
+        [Event::ConversationEnded { read_only: true }]
+    ));
+    assert!(matches!(hear!("session-cleared")[..], [Event::SessionCleared]));
+    assert!(matches!(
+        hear!("too-many-4029")[..],
+        [Event::Throttled { retry_after }] if retry_after == 3 * SECOND
+    ));
+    assert!(matches!(&hear!("error-message")[..], [Event::Refused(refusal)] if refusal.code == "400"));
+    assert!(hear!("health-check-answer").is_empty());
+    assert!(hear!("jwt-response").is_empty(), "nobody asked for it");
+    assert!(hear!("presigned-url").is_empty(), "nobody asked for it either");
+    let events = hear!("unknown-class");
+    assert!(matches!(events[..], [Event::Unknown(_)]));
+    assert!(!format!("{events:?}").contains("canary"));
+    for (events, state) in [
+        (hear!("session-expired"), "SessionExpired"),
+        (hear!("logout"), "LoggedOut"),
+        (hear!("connection-closed"), "ClosedByServer"),
+    ] {
+        assert!(format!("{events:?}").contains(state));
+    }
+}
+
+#[test]
+fn a_refused_message_fails_alone() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.send(1, "x");
+    peer.send(2, "x");
+    peer.frames();
+    peer.hear(&refused(4011, Some(id(1))));
+    peer.hear(&echo(2));
+    let events = peer.events();
+    let [
+        Event::Failed {
+            id: failed,
+            reason: FailureReason::Refused(refusal),
+        },
+        Event::Accepted { .. },
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((*failed, refusal.code.as_str()), (id(1), "4011"));
+    assert_eq!(state(&peer), State::Configured);
+}
+
+#[test]
+fn a_read_only_conversation_takes_nothing_more() {
+    let mut peer = VirtualPeer::web_messaging();
+    for n in 0..7 {
+        peer.send(n, "x");
+    }
+    peer.frames();
+    peer.hear(
+        &json!({"type": "message", "class": "StructuredMessage", "code": 200,
+        "body": {"type": "Event", "direction": "Outbound", "id": "d", "metadata": {"readOnly": "true"},
+            "events": [{"eventType": "Presence", "presence": {"type": "Disconnect"}}]}}),
+    );
+    let events = peer.events();
+    assert!(matches!(
+        events[..],
+        [
+            Event::ConversationEnded { read_only: true },
+            Event::Failed {
+                reason: FailureReason::ReadOnly,
+                ..
+            },
+            Event::Failed {
+                reason: FailureReason::ReadOnly,
+                ..
+            },
+        ]
+    ));
+    assert_eq!(state(&peer), State::ReadOnly);
+    assert_eq!(
+        peer.conversation.send_text(id(255), "x"),
+        Err(SendError::ReadOnly)
+    );
+    peer.hear(&echo(0));
+    peer.hear(&refused(409, Some(id(1))));
+    assert!(matches!(
+        peer.events()[..],
+        [
+            Event::Accepted { .. },
+            Event::Failed {
+                reason: FailureReason::ReadOnly,
+                ..
+            }
+        ]
+    ));
+}
+
+#[test]
+fn a_refusal_as_read_only_ends_the_conversation() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.send(1, "x");
+    peer.frames();
+    peer.hear(&refused(409, None));
+    assert!(matches!(
+        peer.events()[..],
+        [
+            Event::Failed {
+                reason: FailureReason::ReadOnly,
+                ..
+            },
+            Event::ConversationEnded { read_only: true }
+        ]
+    ));
+    assert_eq!(state(&peer), State::ReadOnly);
+}
+
+#[test]
+fn a_new_token_is_used_by_the_next_connection_and_the_socket_stays() {
+    let mut peer = VirtualPeer::guest_sessions();
+    peer.conversation.update_token(SecretString::from("renewed"));
+    assert_eq!(state(&peer), State::Configured);
+    assert_eq!(
+        (peer.transmits().len(), peer.conversation.poll_command()),
+        (0, None)
+    );
+    peer.drop_socket();
+    peer.reconnect();
+    assert_eq!(peer.frames()[0]["accessToken"], "renewed");
+}
+
+#[test]
+fn the_token_stands_where_it_was_told_to() {
+    let origin = OriginPolicy::new(["https://shop.example"])
+        .unwrap()
+        .admit(["https://shop.example"])
+        .unwrap();
+    let url: SocketUrl = "wss://gateway.example/socket".parse().unwrap();
+    for (placement, in_query, in_header) in [
+        (TokenPlacement::Frame, false, false),
+        (TokenPlacement::Query, true, false),
+        (TokenPlacement::Subprotocol, false, true),
+    ] {
+        let mut peer = VirtualPeer::new(Contract::GuestSessions(guest_sessions().with_token_in(placement)));
+        let handshake = peer.conversation.handshake(&url, &origin);
+        assert!(!format!("{handshake:?}").contains("canary"));
+        let request = handshake.request([7; 16]);
+        let protocol = request.headers().get("sec-websocket-protocol");
+        assert_eq!(request.uri().query().is_some(), in_query);
+        assert_eq!(
+            protocol.map(|value| value.to_str().unwrap()),
+            in_header.then_some("guest-sessions.v1, access_token.7d1f-canary")
+        );
+        peer.connect();
+        assert_eq!(
+            peer.frames()[0].get("accessToken").is_some(),
+            !in_query && !in_header,
+            "{placement:?}"
+        );
+    }
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let request = peer.conversation.handshake(&url, &origin).request([7; 16]);
+    assert_eq!(request.uri().query(), Some("deploymentId=b3c2"));
+}
+
+#[test]
+fn nothing_that_can_be_printed_shows_the_token() {
+    let mut peer = VirtualPeer::guest_sessions();
+    peer.send(1, "x");
+    let transmits = peer.transmits();
+    let contract = Contract::WebMessaging(web_messaging());
+    let shown = format!("{:?} {transmits:?} {contract:?}", peer.conversation);
+    assert!(!shown.contains("canary"), "{shown}");
+}

@@ -1,0 +1,260 @@
+//! No message is lost in silence, whatever the network and the service do.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use guest_conversation::{Command, Contract, Event, MessageId, Reason, SendError, State};
+use proptest::prelude::*;
+use ws_transport::Transmit;
+
+use crate::virtual_peer::{
+    VirtualPeer, echo, guest_sessions, handshake_accepted, id, refused, session_response, too_many,
+    web_messaging,
+};
+
+#[derive(Clone, Debug)]
+enum Act {
+    AnswerPing,
+    Cut,
+    EchoOldest,
+    EchoTwice,
+    EndWithin(u64),
+    Pass(u64),
+    RefuseOldest,
+    Send,
+    ThrottleOldest,
+    ThrottleSomething,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => Just(Act::AnswerPing),
+        2 => Just(Act::Cut),
+        6 => Just(Act::EchoOldest),
+        1 => Just(Act::EchoTwice),
+        1 => (0_u64..10_000).prop_map(Act::EndWithin),
+        8 => (1_u64..40_000).prop_map(Act::Pass),
+        1 => Just(Act::RefuseOldest),
+        12 => Just(Act::Send),
+        1 => Just(Act::ThrottleOldest),
+        1 => Just(Act::ThrottleSomething),
+    ]
+}
+
+/// The last word on each message, and when each frame left.
+#[derive(Default)]
+struct Ledger {
+    fates: HashMap<MessageId, Vec<&'static str>>,
+    left: Vec<Instant>,
+    requests: Vec<Vec<Instant>>,
+    on_the_way: Vec<u128>,
+}
+
+struct Play {
+    peer: VirtualPeer,
+    ledger: Ledger,
+    web: bool,
+    next: u128,
+}
+
+impl Play {
+    fn new(web: bool) -> Self {
+        let contract = if web {
+            Contract::WebMessaging(web_messaging())
+        } else {
+            Contract::GuestSessions(guest_sessions())
+        };
+        let mut play = Self {
+            peer: VirtualPeer::new(contract),
+            ledger: Ledger::default(),
+            web,
+            next: 0,
+        };
+        play.peer.conversation.connect(play.peer.now);
+        play.settle();
+        play
+    }
+
+    /// Does what the state machine asks for until it asks for nothing; the service configures at once.
+    fn settle(&mut self) {
+        loop {
+            let mut idle = true;
+            if let Some(command) = self.peer.conversation.poll_command() {
+                idle = false;
+                match command {
+                    Command::Connect => {
+                        self.ledger.requests.push(Vec::new());
+                        self.ledger.on_the_way.clear();
+                        self.peer.conversation.handle_connected(self.peer.now);
+                    }
+                    Command::Disconnect => self.peer.drop_socket(),
+                    Command::ReadHistory(_) => panic!("no host was given"),
+                    Command::Upload(_) => panic!("no file was attached"),
+                }
+            }
+            for transmit in self.peer.transmits() {
+                idle = false;
+                let Transmit::Frame(text) = transmit else { continue };
+                if let Some(connection) = self.ledger.requests.last_mut() {
+                    connection.push(self.peer.now.instant);
+                }
+                let frame: serde_json::Value = serde_json::from_str(&text).unwrap();
+                if frame["action"] == "configureSession" {
+                    self.peer.hear(&session_response(false));
+                } else if frame["type"] == "handshake" {
+                    self.peer.hear(&handshake_accepted(0));
+                } else {
+                    let name = if self.web {
+                        &frame["tracingId"]
+                    } else {
+                        &frame["id"]
+                    };
+                    let number = (0..self.next).find(|n| *name == id(*n).to_string()).unwrap();
+                    self.ledger.left.push(self.peer.now.instant);
+                    self.ledger.on_the_way.push(number);
+                }
+            }
+            for event in self.peer.events() {
+                idle = false;
+                self.note(event);
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        let mut fate = |id, fate| self.ledger.fates.entry(id).or_default().push(fate);
+        match event {
+            Event::Accepted { id, .. } => fate(id, "accepted"),
+            Event::Failed { id, .. } => fate(id, "failed"),
+            Event::InDoubt { ids } => ids.into_iter().for_each(|id| fate(id, "in doubt")),
+            Event::Message(message) | Event::OwnMessage(message) => {
+                panic!("our own message came back as {message:?}")
+            }
+            _ => {}
+        }
+    }
+
+    fn acknowledge(&mut self, n: u128) {
+        if self.web {
+            self.peer.hear(&echo(n));
+        } else {
+            self.peer.hear(
+                &serde_json::json!({"type": "message.accepted", "id": id(n).to_string(),
+                "sequence": n, "timestamp": "2026-11-22T12:00:01.000Z"}),
+            );
+        }
+    }
+
+    fn act(&mut self, act: &Act) {
+        let oldest = self.ledger.on_the_way.first().copied();
+        match (act, oldest) {
+            (Act::AnswerPing, _) => self.peer.conversation.handle_alive(),
+            (Act::Cut, _) => {
+                if !matches!(self.peer.conversation.state(), State::Reconnecting) {
+                    self.peer.drop_socket();
+                }
+                self.ledger.on_the_way.clear();
+            }
+            (Act::EchoOldest, Some(n)) => {
+                self.ledger.on_the_way.remove(0);
+                self.acknowledge(n);
+            }
+            (Act::EchoTwice, Some(n)) => {
+                self.ledger.on_the_way.remove(0);
+                self.acknowledge(n);
+                self.acknowledge(n);
+            }
+            (Act::EndWithin(millis), _) => {
+                let within = Duration::from_millis(*millis);
+                self.peer.conversation.end_within(within, self.peer.now);
+            }
+            (Act::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
+            (Act::RefuseOldest, Some(n)) if self.web => {
+                self.ledger.on_the_way.remove(0);
+                self.peer.hear(&refused(4011, Some(id(n))));
+            }
+            (Act::ThrottleOldest, Some(n)) if self.web => {
+                self.ledger.on_the_way.remove(0);
+                self.peer.hear(&too_many(2, Some(id(n))));
+            }
+            (Act::ThrottleSomething, Some(_)) if self.web && self.ledger.on_the_way.len() == 1 => {
+                self.ledger.on_the_way.clear();
+                self.peer.hear(&too_many(2, None));
+            }
+            (Act::Send, _) => {
+                let name = id(self.next);
+                match self.peer.conversation.send_text(name, "x") {
+                    Ok(()) => {
+                        self.ledger.fates.entry(name).or_default();
+                    }
+                    Err(error) => assert!(matches!(error, SendError::Ended | SendError::Full { .. })),
+                }
+                self.next += 1;
+            }
+            _ => {}
+        }
+        self.settle();
+    }
+
+    /// Lets time pass as a driver does: never past a deadline.
+    fn pass(&mut self, mut time: Duration) {
+        while !time.is_zero() {
+            let due = self.peer.conversation.poll_timeout();
+            let step = due.map_or(time, |(at, _)| {
+                at.saturating_duration_since(self.peer.now.instant).min(time)
+            });
+            if let Some((at, reason)) = due {
+                assert!(
+                    at > self.peer.now.instant || reason == Reason::Reconnect,
+                    "{reason:?} is due and was not handled"
+                );
+            }
+            self.peer.pass(step);
+            time -= step;
+            self.settle();
+        }
+    }
+}
+
+fn windows_hold(times: &[Instant], limit: usize, period: Duration) -> bool {
+    times.iter().all(|first| {
+        times
+            .iter()
+            .filter(|at| *at >= first && **at < *first + period)
+            .count()
+            <= limit
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_message_has_one_last_word_and_no_limit_is_exceeded(
+        acts in proptest::collection::vec(act(), 1..150),
+        web in any::<bool>(),
+        jitter in any::<u64>(),
+    ) {
+        let mut play = Play::new(web);
+        play.peer.jitter = jitter;
+        for act in &acts {
+            play.act(act);
+        }
+        play.peer.conversation.end(play.peer.now);
+        play.settle();
+        play.pass(Duration::from_secs(10));
+        prop_assert!(play.peer.conversation.state().is_over());
+        for (id, fates) in &play.ledger.fates {
+            // a doubt may be settled later; everything else is said once
+            prop_assert!(
+                matches!(fates[..], [_] | ["in doubt", "accepted" | "failed"]),
+                "{} ended as {:?}", id, fates
+            );
+        }
+        prop_assert!(windows_hold(&play.ledger.left, 5, Duration::from_secs(1)));
+        for connection in &play.ledger.requests {
+            prop_assert!(windows_hold(connection, 60, Duration::from_secs(60)));
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Attachments in the life of a conversation.
+
+use std::time::Duration;
+
+use genesys_api::Call as _;
+use guest_conversation::attachments::{
+    AttachError, AttachmentId, CarryError, DeleteError, Failure, File, Notice, Put, PutOutcome, Stage,
+};
+use guest_conversation::{
+    Choice, Command, Contract, Delivery, DeploymentRules, Event, RequestError, Said, SendError, State,
+};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_many, web_messaging};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) fn session_with_files(new_session: bool) -> Value {
+    let mut session = session_response(new_session);
+    session["body"]["allowedMedia"] =
+        json!({"inbound": {"fileTypes": [{"type": "image/*"}], "maxFileSizeKB": 1}});
+    session["body"]["blockedExtensions"] = json!([".gif"]);
+    session
+}
+
+pub(crate) fn granted(id: &Value, url: &str) -> Value {
+    json!({"type": "response", "class": "PresignedUrlResponse", "code": 200, "tracingId": id,
+        "body": {"attachmentId": id, "url": url, "headers": {"x-amz-tagging": "a=b"},
+            "fileName": "cat.png", "fileSize": 3, "fileType": "image/png"}})
+}
+
+pub(crate) fn uploaded(id: &Value) -> Value {
+    json!({"type": "message", "class": "UploadSuccessEvent", "code": 200,
+        "body": {"attachmentId": id, "downloadUrl": "https://bucket.example/d?sig=canary",
+            "timestamp": "2026-11-22T12:00:02.000Z"}})
+}
+
+fn name(n: u128) -> AttachmentId {
+    Uuid::from_u128(0xf11e_0000_0000_4000_8000_0000_0000_0000 + n).into()
+}
+
+fn cat() -> File {
+    File::new("cat.png", "png".into())
+}
+
+fn with(n: u128) -> Said {
+    Said::Text {
+        text: "".into(),
+        attachments: vec![name(n).as_str().to_owned().into()],
+    }
+}
+
+fn peer() -> VirtualPeer {
+    let contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session_with_files(true));
+    peer.events();
+    peer
+}
+
+fn put(peer: &mut VirtualPeer) -> Box<Put> {
+    match peer.conversation.poll_command() {
+        Some(Command::Upload(put)) => put,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn upload(peer: &mut VirtualPeer, n: u128) {
+    peer.conversation.attach(name(n), cat()).unwrap();
+    assert_eq!(peer.frames()[0]["action"], "onAttachment");
+    peer.hear(&granted(&json!(name(n).as_str()), "https://bucket.example/k"));
+    put(peer);
+    peer.conversation
+        .handle_put(&name(n), PutOutcome::Stored, peer.now);
+    peer.hear(&uploaded(&json!(name(n).as_str())));
+    assert_eq!(peer.conversation.attachment(&name(n)), Some(Stage::Uploaded));
+    peer.events();
+}
+
+fn notices(peer: &mut VirtualPeer) -> Vec<Notice> {
+    let events = peer.events();
+    assert!(!format!("{events:?}").contains("canary"));
+    let notices = events.into_iter().filter_map(|event| match event {
+        Event::Attachment(notice) => Some(*notice),
+        _ => None,
+    });
+    notices.collect()
+}
+
+fn failure(peer: &mut VirtualPeer) -> Failure {
+    match notices(peer).pop() {
+        Some(Notice::Failed { why, .. } | Notice::NoLink { why, .. } | Notice::NotDeleted { why, .. }) => why,
+        other => panic!("no failure: {other:?}"),
+    }
+}
+
+#[test]
+fn a_file_is_uploaded_and_a_message_carries_it() {
+    let mut peer = peer();
+    peer.conversation.attach(name(1), cat()).unwrap();
+    let asked = peer.frames();
+    assert_eq!(asked.len(), 1);
+    let text = name(1).to_string();
+    for field in ["attachmentId", "tracingId"] {
+        assert_eq!(asked[0][field], text);
+    }
+    assert_eq!(
+        (
+            &asked[0]["fileName"],
+            &asked[0]["fileSize"],
+            &asked[0]["errorsAsJson"]
+        ),
+        (&json!("cat.png"), &json!(3), &json!(true))
+    );
+    peer.hear(&granted(&json!(text), "https://bucket.example/k?sig=canary"));
+    let put = put(&mut peer);
+    let request = put.upload.request(put.upload.host());
+    assert_eq!(request.headers()["x-amz-tagging"], "a=b");
+    let early = peer.conversation.send(id(1), &with(1));
+    assert!(matches!(
+        early,
+        Err(SendError::Attachment(CarryError::NotUploaded {
+            stage: Stage::Uploading,
+            ..
+        }))
+    ));
+    peer.conversation
+        .handle_put(&name(1), PutOutcome::Stored, peer.now);
+    peer.hear(&uploaded(&json!(text)));
+    assert!(
+        matches!(&notices(&mut peer)[..], [Notice::Uploaded { id, link: Some(link) }]
+            if *id == name(1) && link.url(peer.now.instant).unwrap().expose_secret().ends_with("canary"))
+    );
+    peer.conversation.send(id(1), &with(1)).unwrap();
+    assert_eq!(
+        peer.conversation.delete_attachment(&name(1)),
+        Err(DeleteError::Sending)
+    );
+    let frames = peer.frames();
+    assert_eq!(frames[0]["message"]["content"][0]["attachment"]["id"], text);
+    peer.hear(&echo(1));
+    assert!(matches!(&notices(&mut peer)[..], [Notice::Sent { message, .. }] if *message == id(1)));
+    assert_eq!(peer.conversation.attachment(&name(1)), None);
+    let timeline = peer.conversation.timeline().unwrap().to_string();
+    assert!(timeline.contains("uploading a file: done"), "{timeline}");
+    assert!(!timeline.contains("cat") && !timeline.contains("canary"));
+}
+
+#[test]
+fn rules_are_those_of_the_session_and_of_the_deployment() {
+    let mut peer = peer();
+    let attach = |peer: &mut VirtualPeer, file| peer.conversation.attach(name(9), file);
+    assert!(matches!(
+        attach(&mut peer, File::new("cat.gif", "x".into())),
+        Err(AttachError::Blocked { .. })
+    ));
+    assert!(matches!(
+        attach(&mut peer, File::new("cat.pdf", "x".into())),
+        Err(AttachError::MediaType { .. })
+    ));
+    assert!(matches!(
+        attach(&mut peer, File::new("cat.png", vec![0; 1025].into())),
+        Err(AttachError::TooLarge { .. })
+    ));
+    let mut without = VirtualPeer::web_messaging();
+    assert_eq!(attach(&mut without, cat()), Err(AttachError::Off));
+    let rules = DeploymentRules {
+        attachments: false,
+        ..DeploymentRules::default()
+    };
+    let mut forbidden = VirtualPeer::new(Contract::WebMessaging(web_messaging().obeying(rules)));
+    assert_eq!(attach(&mut forbidden, cat()), Err(AttachError::NotReady));
+    forbidden.connect();
+    forbidden.hear(&session_with_files(true));
+    assert_eq!(attach(&mut forbidden, cat()), Err(AttachError::Off));
+}
+
+#[test]
+fn the_gateway_has_text_only() {
+    let mut peer = VirtualPeer::guest_sessions();
+    assert_eq!(
+        peer.conversation.attach(name(1), cat()),
+        Err(AttachError::NotOffered)
+    );
+    assert_eq!(
+        peer.conversation.refresh_attachment(name(1)),
+        Err(RequestError::NotOffered)
+    );
+    let choice = Choice {
+        text: "Yes".into(),
+        payload: "yes".into(),
+    };
+    let chosen = Said::QuickReply {
+        question: None,
+        choice,
+    };
+    for said in [with(1), chosen.clone()] {
+        assert_eq!(peer.conversation.send(id(1), &said), Err(SendError::NotOffered));
+    }
+    peer.conversation.send(id(1), &Said::text("hello")).unwrap();
+    assert_eq!(peer.frames()[0]["text"], "hello");
+    let mut peer = VirtualPeer::web_messaging();
+    peer.conversation.send(id(1), &chosen).unwrap();
+    let frame = &peer.frames()[0];
+    assert!(
+        frame["message"]["content"][0].to_string().contains("\"yes\""),
+        "{frame}"
+    );
+}
+
+#[test]
+fn a_refusal_in_whatever_form_finds_its_attachment() {
+    let mut peer = peer();
+    let tracing = |n: u128| name(n).to_string().parse().ok();
+    peer.conversation.attach(name(1), cat()).unwrap();
+    peer.frames();
+    peer.hear(&refused(4000, tracing(1)));
+    assert_eq!(failure(&mut peer), Failure::Off);
+    // too soon: asked again, at most three times
+    peer.conversation.attach(name(2), cat()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(peer.frames().len(), 1);
+        peer.hear(&too_many(2, tracing(2)));
+        assert!(notices(&mut peer).is_empty());
+        assert!(peer.frames().is_empty());
+        peer.pass(2 * SECOND);
+    }
+    assert_eq!(peer.frames().len(), 1);
+    peer.hear(&too_many(2, tracing(2)));
+    assert!(matches!(failure(&mut peer), Failure::Refused(_)));
+    peer.pass(2 * SECOND);
+    // the name of an attachment of the other side need not be a UUID
+    let other: AttachmentId = "attachment-of-theirs".parse().unwrap();
+    peer.conversation.refresh_attachment(other.clone()).unwrap();
+    assert_eq!(peer.frames()[0]["action"], "getAttachment");
+    let mut gone = refused(4009, None);
+    gone["tracingId"] = other.as_str().into();
+    peer.hear(&gone);
+    assert_eq!(failure(&mut peer), Failure::NotFound);
+    // and a message is still a message
+    peer.send(1, "x");
+    peer.frames();
+    peer.hear(&refused(4011, Some(id(1))));
+    assert!(matches!(
+        peer.conversation.delivery(id(1)),
+        Some(Delivery::Failed(_))
+    ));
+}
+
+#[test]
+fn a_lost_connection_drops_what_is_on_its_way_and_keeps_what_is_uploaded() {
+    let mut peer = peer();
+    upload(&mut peer, 1);
+    peer.conversation.attach(name(2), cat()).unwrap();
+    peer.frames();
+    peer.hear(&granted(&json!(name(2).as_str()), "https://bucket.example/k"));
+    peer.drop_socket();
+    assert!(matches!(failure(&mut peer), Failure::ConnectionLost { .. }));
+    assert_eq!(
+        peer.conversation.poll_command(),
+        None,
+        "nobody waits for the upload"
+    );
+    peer.conversation.send(id(1), &with(1)).unwrap();
+    peer.reconnect();
+    peer.frames();
+    peer.hear(&session_with_files(false));
+    peer.pass(Duration::ZERO);
+    let frames = peer.frames();
+    let message = frames.iter().find(|frame| frame["action"] == "onMessage");
+    assert!(message.is_some(), "{frames:?}");
+    // in doubt, and so is what it carries, until the history shows it
+    peer.drop_socket();
+    assert_eq!(peer.conversation.attachment(&name(1)), Some(Stage::Sending));
+    peer.reconnect();
+    peer.frames();
+    peer.hear(&session_with_files(true));
+    assert_eq!(failure(&mut peer), Failure::SessionEnded);
+}
+
+#[test]
+fn what_takes_too_long_fails_and_the_end_leaves_nothing() {
+    let mut peer = peer();
+    peer.conversation.attach(name(1), cat()).unwrap();
+    peer.frames();
+    for _ in 0..2 {
+        peer.pass(15 * SECOND);
+        peer.conversation.handle_alive();
+    }
+    assert!(matches!(failure(&mut peer), Failure::TimedOut { .. }));
+    upload(&mut peer, 2);
+    peer.conversation.delete_attachment(&name(2)).unwrap();
+    assert_eq!(peer.frames().last().unwrap()["action"], "deleteAttachment");
+    peer.hear(
+        &json!({"type": "response", "class": "AttachmentDeletedResponse", "code": 200,
+        "body": {"attachmentId": name(2).as_str()}}),
+    );
+    assert!(matches!(notices(&mut peer)[..], [Notice::Deleted { .. }]));
+    upload(&mut peer, 3);
+    peer.hear(&refused(4006, None));
+    let events = peer.events();
+    assert!(
+        matches!(&events[..], [Event::Attachment(_), Event::Ended(_)]),
+        "{events:?}"
+    );
+    assert_eq!(peer.conversation.poll_timeout(), None);
+    assert_eq!(peer.conversation.attach(name(4), cat()), Err(AttachError::Ended));
+}
+
+#[test]
+fn a_link_can_be_had_in_a_read_only_conversation() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.hear(&refused(409, None));
+    peer.events();
+    assert_eq!(peer.conversation.state(), State::ReadOnly);
+    let id: AttachmentId = "7d1f0c9e-0000-4000-8000-000000000009".parse().unwrap();
+    peer.conversation.refresh_attachment(id).unwrap();
+    assert_eq!(peer.frames()[0]["action"], "getAttachment");
+}

@@ -1,0 +1,68 @@
+//! What must stay true of the types.
+
+use guest_conversation::{Conversation, Event, MessageIdError, RequestError, SendError, State};
+use guest_sessions::BadFrame;
+use web_messaging::{AttributesError, FrameError};
+use ws_transport::{HandshakeError, OriginError, OriginPolicyError, ParseOriginError, SocketUrlError};
+
+#[test]
+fn errors_are_small_and_say_what_to_do_in_one_line() {
+    fn check<E: std::error::Error + Send + Sync + 'static>(errors: &[E]) {
+        assert!(size_of::<E>() <= 64, "{}", std::any::type_name::<E>());
+        for error in errors {
+            let text = error.to_string();
+            assert!(!text.ends_with('.') && !text.contains('\n'), "{text}");
+        }
+    }
+    check(&[AttributesError {
+        bytes: 3000,
+        most: 2048,
+    }]);
+    check(&[
+        BadFrame::NotAFrame,
+        BadFrame::UnknownType,
+        BadFrame::Fields {
+            kind: "ping",
+            fields: "id",
+        },
+    ]);
+    check(&[FrameError { bytes: 1 }]);
+    check(&[
+        HandshakeError::HttpVersion,
+        HandshakeError::Key,
+        HandshakeError::Method,
+        HandshakeError::NotAnUpgrade,
+    ]);
+    check(&[MessageIdError]);
+    check(&[
+        OriginError::Missing,
+        OriginError::Several,
+        OriginError::Malformed {
+            problem: ParseOriginError::Opaque,
+        },
+    ]);
+    check::<OriginPolicyError>(&[]);
+    check(&[
+        SendError::Full { count: 256, bytes: 1 },
+        SendError::TooLong { bytes: 5000 },
+        SendError::Ended,
+    ]);
+    check(&[
+        RequestError::Busy { waiting: 4 },
+        RequestError::Ended,
+        RequestError::NotAllowed,
+        RequestError::NotOffered,
+        RequestError::NotReady { state: State::Idle },
+    ]);
+    check(&[SocketUrlError::Insecure, SocketUrlError::Malformed]);
+}
+
+#[test]
+fn a_conversation_can_live_in_a_task() {
+    fn check<T: Send + 'static>() {}
+    check::<Conversation>();
+    check::<Event>();
+    assert!(size_of::<Event>() <= 96, "{}", size_of::<Event>());
+    // beside it an idle one has its contract, on the heap
+    assert!(size_of::<Conversation>() <= 1280, "{}", size_of::<Conversation>());
+}

@@ -1,0 +1,470 @@
+//! What a lost connection left open, and how the history decides it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use genesys_api::Call;
+use guest_conversation::{
+    Command, Contract, Delivery, Event, FailureReason, HistoryFailure, RequestError, WebMessaging,
+};
+use serde_json::{Value, json};
+use web_messaging::rest::history::{History, HistoryPage};
+
+use crate::virtual_peer::{VirtualPeer, agent_says, echo, id, session_response, too_many, web_messaging};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Configured, with an API host.
+pub(crate) fn peer() -> VirtualPeer {
+    let contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session_response(true));
+    peer.events();
+    peer
+}
+
+pub(crate) fn jwt(peer: &VirtualPeer, seconds: i64) -> Value {
+    json!({"type": "response", "class": "JwtResponse", "code": 200,
+        "body": {"jwt": "canary-jwt", "exp": peer.now.utc.unix_timestamp() + seconds}})
+}
+
+/// Loses the socket and configures the next one.
+pub(crate) fn come_back(peer: &mut VirtualPeer) {
+    peer.drop_socket();
+    peer.reconnect();
+    assert_eq!(peer.frames().len(), 1);
+    peer.hear(&session_response(false));
+}
+
+/// Waits for what is due, hands out a token, and gives the call.
+pub(crate) fn asked(peer: &mut VirtualPeer) -> Box<History> {
+    peer.pass(3 * SECOND);
+    let frames = peer.frames();
+    assert_eq!(frames.len(), 1, "{frames:?}");
+    assert_eq!(frames[0]["action"], "getJwt");
+    peer.hear(&jwt(peer, 60));
+    command(peer)
+}
+
+pub(crate) fn command(peer: &mut VirtualPeer) -> Box<History> {
+    match peer.conversation.poll_command() {
+        Some(Command::ReadHistory(history)) => history,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn entry(name: &str, second: u32, text: &str, inbound: bool) -> Value {
+    let direction = if inbound { "Inbound" } else { "Outbound" };
+    let mut entry = json!({"id": name, "type": "Text", "text": text, "direction": direction,
+        "channel": {"time": format!("2026-11-22T12:00:{second:02}.000Z")}});
+    if inbound {
+        entry["channel"]["messageId"] = format!("m-{name}").into();
+    }
+    entry
+}
+
+pub(crate) fn page(number: u32, of: u32, entries: &[Value]) -> HistoryPage {
+    let history = History::new(
+        "https://api.example".parse().unwrap(),
+        secrecy::SecretString::from("x"),
+        number,
+        50,
+        None,
+    );
+    let body =
+        json!({"entities": entries, "pageSize": 50, "pageNumber": number, "pageCount": of, "total": 9});
+    history
+        .reply(http::Response::new(Bytes::from(body.to_string())))
+        .unwrap()
+}
+
+pub(crate) fn answer(peer: &mut VirtualPeer, page: HistoryPage) {
+    peer.conversation.handle_history(Ok(page), peer.now);
+}
+
+/// Events in short: who said, accepted, failed, in doubt.
+pub(crate) fn told(peer: &mut VirtualPeer) -> Vec<String> {
+    let events = peer.events();
+    assert!(!format!("{events:?}").contains("canary"));
+    let short = events.into_iter().filter_map(|event| match event {
+        Event::Message(message) => Some(format!("said {}", message.text)),
+        Event::OwnMessage(message) => Some(format!("own {}", message.text)),
+        Event::Accepted { id: known, .. } => {
+            let number = (0..99).find(|n| id(*n) == known);
+            Some(format!("accepted {}", number.unwrap()))
+        }
+        Event::Failed { reason, .. } => Some(format!("failed {reason:?}")),
+        Event::InDoubt { ids } => Some(format!("doubt {}", ids.len())),
+        Event::HistoryUnread { .. } => Some("unread".to_owned()),
+        Event::History(page) => Some(format!("page {} of {}", page.page, page.page_count)),
+        _ => None,
+    });
+    short.collect()
+}
+
+#[test]
+fn what_arrived_is_delivered_and_what_was_missed_is_told_once_and_in_order() {
+    let mut peer = peer();
+    peer.hear(&agent_says("a1", "before"));
+    peer.send(1, "arrived");
+    assert_eq!(peer.frames().len(), 1);
+    assert_eq!(peer.conversation.delivery(id(1)), Some(Delivery::Sending));
+    assert_eq!(told(&mut peer), ["said before"]);
+    come_back(&mut peer);
+    assert_eq!(peer.conversation.delivery(id(1)), Some(Delivery::InDoubt));
+    peer.send(2, "waits until it is decided");
+    let call = asked(&mut peer);
+    assert_eq!(call.page(), 1);
+    // live, while the history is read: it is held back, for something older may come
+    let mut live = agent_says("a3", "live");
+    live["body"]["channel"]["time"] = "2026-11-22T12:00:09.000Z".into();
+    peer.hear(&live);
+    assert_eq!(told(&mut peer), [""; 0]);
+    assert!(peer.frames().is_empty());
+    let history = page(
+        1,
+        1,
+        &[
+            entry("a3", 9, "live", false),
+            entry("a2", 8, "missed", false),
+            entry("g1", 3, " arrived ", true),
+            entry("a1", 2, "before", false),
+        ],
+    );
+    answer(&mut peer, history.clone());
+    assert_eq!(told(&mut peer), ["accepted 1", "said missed", "said live"]);
+    assert_eq!(peer.conversation.delivery(id(1)), Some(Delivery::Delivered));
+    assert_eq!(peer.frames()[0]["tracingId"], id(2).to_string());
+    peer.hear(&live);
+    peer.hear(&echo(1));
+    answer(&mut peer, history);
+    assert_eq!(told(&mut peer), [""; 0], "late copies are recognised");
+}
+
+#[test]
+fn what_is_surely_absent_is_sent_once_more_in_its_place_and_then_fails() {
+    let mut peer = peer();
+    peer.send(1, "lost");
+    peer.send(2, "lost too");
+    assert_eq!(peer.frames().len(), 2);
+    come_back(&mut peer);
+    peer.send(3, "later");
+    peer.pass(2 * SECOND);
+    assert!(peer.frames().is_empty(), "the lost socket may still deliver");
+    asked(&mut peer);
+    answer(&mut peer, page(1, 1, &[]));
+    let sent: Vec<_> = peer
+        .frames()
+        .iter()
+        .map(|frame| frame["tracingId"].clone())
+        .collect();
+    assert_eq!(sent, [id(1), id(2), id(3)].map(|id| json!(id.to_string())));
+    peer.hear(&echo(2));
+    assert_eq!(told(&mut peer), ["accepted 2"]);
+    // and lost again
+    come_back(&mut peer);
+    peer.pass(3 * SECOND);
+    assert!(peer.frames().is_empty(), "the token is valid for a minute");
+    command(&mut peer);
+    answer(&mut peer, page(1, 1, &[]));
+    assert_eq!(told(&mut peer), ["failed NotDelivered"]);
+    assert_eq!(
+        peer.conversation.delivery(id(1)),
+        Some(Delivery::Failed(FailureReason::NotDelivered))
+    );
+    assert_eq!(peer.frames()[0]["tracingId"], id(3).to_string());
+}
+
+#[test]
+fn equal_texts_are_counted_and_what_was_known_or_is_old_decides_nothing() {
+    let mut peer = peer();
+    peer.send(1, "yes");
+    peer.frames();
+    peer.hear(
+        &json!({"type": "message", "class": "StructuredMessage", "code": 200, "tracingId": id(1).to_string(),
+        "body": {"type": "Text", "text": "yes", "direction": "Inbound", "id": "e1",
+            "channel": {"time": "2026-11-22T12:00:01.000Z", "messageId": "m-g1"}}}),
+    );
+    peer.send(2, "yes");
+    peer.send(3, "yes");
+    assert_eq!(peer.frames().len(), 2);
+    told(&mut peer);
+    come_back(&mut peer);
+    asked(&mut peer);
+    let mut old = entry("g0", 0, "yes", true);
+    old["channel"]["time"] = "2026-11-22T11:00:00.000Z".into();
+    answer(
+        &mut peer,
+        page(
+            1,
+            1,
+            &[entry("g2", 4, "yes", true), entry("g1", 1, "yes", true), old],
+        ),
+    );
+    assert_eq!(told(&mut peer), ["accepted 2"]);
+    let frames = peer.frames();
+    assert_eq!(frames.len(), 1);
+    assert_eq!(frames[0]["tracingId"], id(3).to_string());
+}
+
+#[test]
+fn pages_are_read_until_the_time_is_reached_or_four_were() {
+    for complete in [true, false] {
+        let mut peer = peer();
+        peer.hear(&agent_says("a0", "before"));
+        peer.send(1, "lost");
+        peer.frames();
+        come_back(&mut peer);
+        let mut call = asked(&mut peer);
+        for number in 1..=4 {
+            assert_eq!(call.page(), number);
+            let name = format!("a{number}");
+            let mut entry = entry(&name, 30, &name, false);
+            if number == 4 && complete {
+                entry["channel"]["time"] = "2026-11-22T11:58:00.000Z".into();
+            }
+            answer(&mut peer, page(number, 9, &[entry]));
+            if number < 4 {
+                call = command(&mut peer);
+            }
+        }
+        assert_eq!(peer.conversation.poll_command(), None);
+        let doubted = told(&mut peer).contains(&"doubt 1".to_owned());
+        assert_eq!(doubted, !complete, "what may stand further back stays in doubt");
+        assert_eq!(peer.frames().len(), usize::from(complete));
+    }
+}
+
+#[test]
+fn a_token_is_asked_for_once_more_and_a_limit_is_waited_for() {
+    let mut peer = peer();
+    come_back(&mut peer);
+    asked(&mut peer);
+    let unauthorized = || Err(HistoryFailure::Unauthorized);
+    peer.conversation.handle_history(unauthorized(), peer.now);
+    assert_eq!(peer.frames()[0]["action"], "getJwt");
+    peer.hear(&jwt(&peer, 60));
+    command(&mut peer);
+    let retry_after = 7 * SECOND;
+    peer.conversation
+        .handle_history(Err(HistoryFailure::TooMany { retry_after }), peer.now);
+    peer.pass(6 * SECOND);
+    assert_eq!(peer.conversation.poll_command(), None);
+    peer.pass(SECOND);
+    command(&mut peer);
+    peer.conversation.handle_history(unauthorized(), peer.now);
+    assert_eq!(told(&mut peer), ["unread"]);
+    assert_eq!(peer.conversation.poll_command(), None);
+}
+
+#[test]
+fn a_history_that_cannot_be_read_leaves_the_doubt_and_nothing_is_held_back() {
+    let mut peer = peer();
+    peer.send(1, "x");
+    peer.frames();
+    come_back(&mut peer);
+    asked(&mut peer);
+    peer.hear(&agent_says("a1", "held"));
+    let why = "no route".to_owned();
+    peer.conversation
+        .handle_history(Err(HistoryFailure::Failed { why }), peer.now);
+    assert_eq!(told(&mut peer), ["said held", "unread", "doubt 1"]);
+    assert_eq!(peer.conversation.delivery(id(1)), Some(Delivery::InDoubt));
+    peer.hear(&echo(1));
+    assert_eq!(told(&mut peer), ["accepted 1"]);
+
+    // nobody answers at all
+    come_back(&mut peer);
+    peer.pass(3 * SECOND);
+    command(&mut peer);
+    for _ in 0..5 {
+        peer.pass(15 * SECOND);
+        peer.conversation.handle_alive();
+    }
+    assert_eq!(told(&mut peer), ["unread"]);
+}
+
+#[test]
+fn a_throttled_token_is_asked_for_again() {
+    let mut peer = peer();
+    come_back(&mut peer);
+    let frames = peer.frames();
+    let tracing_id = frames[0]["tracingId"].as_str().unwrap().parse().unwrap();
+    peer.hear(&too_many(2, Some(tracing_id)));
+    assert!(peer.frames().is_empty());
+    peer.pass(2 * SECOND);
+    assert_eq!(peer.frames()[0]["action"], "getJwt");
+}
+
+#[test]
+fn a_token_that_seems_to_be_over_is_tried_all_the_same() {
+    let mut peer = peer();
+    come_back(&mut peer);
+    peer.frames();
+    peer.hear(&jwt(&peer, -3600));
+    command(&mut peer);
+}
+
+#[test]
+fn a_session_that_began_anew_has_another_history() {
+    let mut peer = peer();
+    peer.send(1, "x");
+    peer.frames();
+    peer.drop_socket();
+    peer.reconnect();
+    peer.frames();
+    peer.hear(&session_response(true));
+    assert_eq!(told(&mut peer), ["doubt 1"]);
+    assert!(peer.frames().is_empty());
+}
+
+#[test]
+fn a_silent_echo_on_a_living_socket_is_looked_up() {
+    let mut peer = peer();
+    peer.send(1, "x");
+    peer.frames();
+    for _ in 0..5 {
+        peer.pass(15 * SECOND);
+        peer.conversation.handle_alive();
+    }
+    peer.pass(SECOND);
+    assert_eq!(peer.frames()[0]["action"], "getJwt");
+    peer.hear(&jwt(&peer, 60));
+    command(&mut peer);
+    answer(&mut peer, page(1, 1, &[entry("g", 1, "x", true)]));
+    assert_eq!(told(&mut peer), ["accepted 1"]);
+}
+
+#[test]
+fn an_application_reads_pages_and_ten_a_minute_at_most() {
+    let mut peer = peer();
+    for number in 1..=4 {
+        peer.conversation.read_history(number, peer.now).unwrap();
+    }
+    peer.conversation.read_history(5, peer.now).unwrap();
+    assert_eq!(
+        peer.conversation.read_history(6, peer.now),
+        Err(RequestError::Busy { waiting: 4 })
+    );
+    assert_eq!(peer.frames()[0]["action"], "getJwt");
+    peer.hear(&jwt(&peer, 600));
+    let mut read = 0;
+    for second in 0..60 {
+        while let Some(Command::ReadHistory(call)) = peer.conversation.poll_command() {
+            read += 1;
+            answer(&mut peer, page(call.page(), 9, &[entry("d", 1, "old", false)]));
+            let _ = peer.conversation.read_history(9, peer.now);
+        }
+        if second % 10 == 0 {
+            peer.conversation.handle_alive();
+        }
+        peer.pass(SECOND);
+    }
+    assert_eq!(read, 10);
+    let told = told(&mut peer);
+    assert_eq!(told.len(), 10);
+    assert_eq!(told[0], "page 1 of 9");
+    let mut without = VirtualPeer::web_messaging();
+    assert_eq!(
+        without.conversation.read_history(1, without.now),
+        Err(RequestError::NotOffered)
+    );
+}
+
+#[test]
+fn ending_waits_for_no_history() {
+    let mut peer = peer();
+    peer.send(1, "x");
+    peer.frames();
+    come_back(&mut peer);
+    asked(&mut peer);
+    peer.hear(&agent_says("a1", "held"));
+    peer.conversation.end(peer.now);
+    assert_eq!(peer.conversation.poll_command(), None);
+    peer.transmits();
+    peer.close(ws_transport::CloseInfo::with_code(1000, ""));
+    assert_eq!(told(&mut peer), ["said held", "doubt 1"]);
+}
+
+#[test]
+fn what_arrives_late_by_a_socket_that_is_gone_is_not_sent_again() {
+    let mut peer = peer();
+    peer.send(1, "late");
+    assert_eq!(peer.frames().len(), 1);
+    come_back(&mut peer);
+    // the service got it meanwhile, and tells the new socket, which did not send it
+    let mut late = echo(1);
+    late["tracingId"] = Value::Null;
+    late["body"]["text"] = "late".into();
+    late["body"]["channel"]["time"] = "2026-11-22T12:00:02.000Z".into();
+    peer.hear(&late);
+    asked(&mut peer);
+    let seen = json!({"id": "kept", "type": "Text", "text": "late", "direction": "Inbound",
+        "channel": {"time": "2026-11-22T12:00:02.000Z", "messageId": "m1"}});
+    answer(&mut peer, page(1, 1, &[seen]));
+    assert_eq!(told(&mut peer), ["accepted 1"]);
+    assert_eq!(peer.frames(), Vec::<Value>::new());
+}
+
+/// A new process, whose session is an old one; the history is asked for.
+pub(crate) fn resumed(contract: WebMessaging) -> VirtualPeer {
+    let contract = contract.with_history_at("https://api.example".parse().unwrap());
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session_response(false));
+    assert!(matches!(peer.events()[..], [Event::Configured(_)]));
+    assert_eq!(peer.frames()[0]["action"], "getJwt");
+    peer
+}
+
+#[test]
+fn what_fell_between_two_processes_is_told_first_and_in_order() {
+    let mut peer = resumed(web_messaging());
+    peer.hear(&agent_says("a3", "live"));
+    assert_eq!(told(&mut peer), [""; 0], "something older may come");
+    peer.send(1, "the guest need not wait");
+    assert_eq!(peer.frames().len(), 1);
+    peer.hear(&jwt(&peer, 60));
+    command(&mut peer);
+    let mut older = entry("a0", 0, "told by the earlier process", false);
+    older["channel"]["time"] = "2026-11-22T11:59:54.999Z".into();
+    let history = [
+        entry("a3", 2, "live", false),
+        entry("a2", 1, "second", false),
+        entry("g1", 1, "said to the earlier process", true),
+        entry("a1", 0, "first", false),
+        older,
+    ];
+    answer(&mut peer, page(1, 1, &history));
+    assert_eq!(told(&mut peer), ["said first", "said second", "said live"]);
+    assert_eq!(peer.conversation.poll_command(), None);
+}
+
+#[test]
+fn an_application_says_what_it_heard_last() {
+    let heard = genesys_api::parse_rfc3339("2026-11-22T11:30:00Z").unwrap();
+    let mut peer = resumed(web_messaging().resuming_after(heard));
+    // a recovery that is cut off goes back as far the next time
+    peer.drop_socket();
+    peer.reconnect();
+    peer.frames();
+    peer.hear(&session_response(false));
+    asked(&mut peer);
+    let at = |name: &str, time: &str| {
+        let mut entry = entry(name, 0, name, false);
+        entry["channel"]["time"] = time.into();
+        entry
+    };
+    answer(&mut peer, page(1, 2, &[at("later", "2026-11-22T11:45:00Z")]));
+    assert_eq!(command(&mut peer).page(), 2);
+    let last = [
+        at("next", "2026-11-22T11:30:00.001Z"),
+        at("last", "2026-11-22T11:30:00Z"),
+        at("before", "2026-11-22T11:29:59Z"),
+    ];
+    answer(&mut peer, page(2, 2, &last));
+    assert_eq!(told(&mut peer), ["said next", "said later"]);
+}

@@ -1,0 +1,263 @@
+//! How a conversation is left, and what it means at Genesys Cloud.
+
+use std::time::Duration;
+
+use guest_conversation::{
+    Command, Contract, Ending, Event, FailureReason, Farewell, Reason, SendError, State,
+};
+use serde_json::json;
+use ws_transport::{CloseInfo, Transmit};
+
+use crate::virtual_peer::{
+    VirtualPeer, echo, guest_sessions, handshake_accepted, id, refused, session_response, too_many,
+    web_messaging,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn state(peer: &VirtualPeer) -> State {
+    peer.conversation.state()
+}
+
+#[test]
+fn ending_waits_for_what_is_on_its_way_then_closes() {
+    let mut peer = VirtualPeer::web_messaging();
+    for n in 0..6 {
+        peer.send(n, "x");
+    }
+    peer.conversation.end(peer.now);
+    assert_eq!(state(&peer), State::Closing);
+    assert_eq!(peer.transmits().len(), 5);
+    assert_eq!(peer.conversation.send_text(id(255), "x"), Err(SendError::Ended));
+    peer.pass(2 * SECOND);
+    assert_eq!(peer.transmits().len(), 1);
+    for n in 0..6 {
+        peer.hear(&echo(n));
+    }
+    assert_eq!(peer.events().len(), 6);
+    assert!(matches!(
+        peer.transmits()[..],
+        [Transmit::Close { code: 1000, .. }]
+    ));
+    peer.close(CloseInfo::with_code(1000, ""));
+    assert!(matches!(peer.events()[..], [Event::Ended(Ending::ByUs)]));
+    assert_eq!(state(&peer), State::Closed);
+}
+
+#[test]
+fn ending_does_not_wait_for_ever() {
+    let mut peer = VirtualPeer::web_messaging();
+    for n in 0..6 {
+        peer.send(n, "x");
+    }
+    peer.frames();
+    peer.conversation.end(peer.now);
+    peer.pass(5 * SECOND);
+    assert!(matches!(peer.transmits()[..], [Transmit::Close { .. }]));
+    assert!(
+        matches!(peer.events()[..], [Event::Failed { id: waiting, reason: FailureReason::Ended }] if waiting == id(5))
+    );
+    peer.pass(2 * SECOND);
+    assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
+    assert!(
+        matches!(&peer.events()[..], [Event::InDoubt { ids }, Event::Ended(Ending::ByUs)] if ids.len() == 5)
+    );
+}
+
+/// Ends a configured conversation by clearing it, and takes the frame that says so.
+fn clearing(within: Duration) -> VirtualPeer {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.conversation.set_farewell(Farewell::Clear);
+    peer.conversation.end_within(within, peer.now);
+    let transmits = peer.transmits();
+    let [Transmit::Frame(clear)] = &transmits[..] else {
+        panic!("{transmits:?}")
+    };
+    assert!(clear.contains(r#""presence":{"type":"Clear"}"#));
+    peer
+}
+
+#[test]
+fn ending_can_clear_the_conversation() {
+    let mut peer = clearing(7 * SECOND);
+    peer.hear(&json!({"type": "message", "class": "StructuredMessage", "code": 200, "body": {"type": "Event",
+        "direction": "Inbound", "id": "c", "events": [{"eventType": "Presence", "presence": {"type": "Clear"}}]}}));
+    assert!(peer.transmits().is_empty(), "that is the echo, not the deed");
+    peer.hear(&json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}));
+    assert!(matches!(
+        peer.transmits()[..],
+        [Transmit::Close { code: 1000, .. }]
+    ));
+    peer.hear(&json!({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {}}));
+    assert!(peer.transmits().is_empty(), "goodbye was said");
+    assert!(matches!(
+        peer.events()[..],
+        [Event::SessionCleared, Event::Ended(Ending::ByUs)]
+    ));
+}
+
+#[test]
+fn a_deployment_that_forbids_clearing_is_left_all_the_same() {
+    let forbidden = json!({"type": "response", "class": "string", "code": 403,
+        "body": "Presence events Conversation Clear are not supported"});
+    for (answer, told) in [
+        (forbidden, "Refused"),
+        (refused(401, None), ""),
+        (refused(500, None), "Refused"),
+        (too_many(3, None), "Throttled"),
+    ] {
+        let mut peer = clearing(7 * SECOND);
+        peer.hear(&answer);
+        assert!(
+            matches!(peer.transmits()[..], [Transmit::Close { code: 1000, .. }]),
+            "{answer}"
+        );
+        peer.close(CloseInfo::with_code(1000, ""));
+        let events = peer.events();
+        assert!(matches!(events.last(), Some(Event::Ended(Ending::ByUs))));
+        assert!(format!("{events:?}").contains(told), "{events:?}");
+        assert_eq!(state(&peer), State::Closed);
+    }
+}
+
+#[test]
+fn a_service_that_answers_nothing_does_not_keep_the_guest() {
+    let mut peer = clearing(SECOND);
+    let start = peer.now.instant;
+    for (millis, reason) in [(750, Reason::Farewell), (1_000, Reason::Close)] {
+        let due = peer.conversation.poll_timeout();
+        assert_eq!(due, Some((start + Duration::from_millis(millis), reason)));
+        let now = peer.now.instant;
+        peer.pass(start + Duration::from_millis(millis) - now);
+    }
+    assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
+    assert!(matches!(peer.events()[..], [Event::Ended(Ending::ByUs)]));
+}
+
+#[test]
+fn what_ending_means_can_be_changed_until_it_happens() {
+    let contract = web_messaging().with_farewell(Farewell::Clear);
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session_response(true));
+    peer.send(1, "x");
+    peer.frames();
+    peer.conversation.end(peer.now);
+    assert!(peer.transmits().is_empty(), "the message is on its way");
+    peer.conversation.set_farewell(Farewell::Leave);
+    peer.hear(&echo(1));
+    assert!(matches!(peer.transmits()[..], [Transmit::Close { .. }]));
+
+    let mut peer = VirtualPeer::guest_sessions();
+    peer.conversation.set_farewell(Farewell::Clear);
+    peer.conversation.end(peer.now);
+    assert!(matches!(peer.transmits()[..], [Transmit::Close { .. }]));
+}
+
+#[test]
+fn a_socket_that_is_not_configured_is_not_asked_to_clear() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.conversation.set_farewell(Farewell::Clear);
+    peer.drop_socket();
+    peer.reconnect();
+    assert_eq!(peer.frames().len(), 1);
+    peer.conversation.end(peer.now);
+    assert!(matches!(peer.transmits()[..], [Transmit::Close { .. }]));
+}
+
+#[test]
+fn a_read_only_conversation_can_be_cleared() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.hear(&refused(409, None));
+    assert_eq!(state(&peer), State::ReadOnly);
+    peer.conversation.set_farewell(Farewell::Clear);
+    peer.conversation.end(peer.now);
+    assert!(matches!(&peer.transmits()[..], [Transmit::Frame(clear)] if clear.contains("Clear")));
+}
+
+#[test]
+fn a_short_goodbye_is_short_whatever_is_on_its_way() {
+    for contract in [
+        Contract::WebMessaging(web_messaging().with_farewell(Farewell::Clear)),
+        Contract::GuestSessions(guest_sessions()),
+    ] {
+        let web = matches!(contract, Contract::WebMessaging(_));
+        let mut peer = VirtualPeer::new(contract);
+        peer.connect();
+        peer.frames();
+        peer.hear(&if web {
+            session_response(true)
+        } else {
+            handshake_accepted(0)
+        });
+        for n in 0..6 {
+            peer.send(n, "x");
+        }
+        peer.frames();
+        let start = peer.now.instant;
+        peer.conversation.end_within(SECOND, peer.now);
+        while let Some((at, _)) = peer.conversation.poll_timeout() {
+            peer.pass(at - peer.now.instant);
+            peer.transmits();
+        }
+        assert_eq!(state(&peer), State::Closed);
+        assert!(peer.now.instant - start <= SECOND);
+        let events = peer.events();
+        assert!(
+            matches!(&events[..], [
+                Event::Configured(_),
+                Event::Failed { reason: FailureReason::Ended, .. },
+                Event::InDoubt { ids },
+                Event::Ended(Ending::ByUs),
+            ] if ids.len() == 5),
+            "{events:?}"
+        );
+    }
+}
+
+#[test]
+fn a_goodbye_can_be_hurried_and_is_never_slowed() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.send(1, "x");
+    peer.frames();
+    let start = peer.now.instant;
+    peer.conversation.end(peer.now);
+    let due = |peer: &VirtualPeer| peer.conversation.poll_timeout().unwrap();
+    assert_eq!(due(&peer), (start + 5 * SECOND, Reason::Drain));
+    peer.conversation.end_within(SECOND, peer.now);
+    assert_eq!(due(&peer), (start + SECOND / 2, Reason::Drain));
+    peer.conversation.end_within(Duration::MAX, peer.now);
+    assert_eq!(due(&peer), (start + SECOND / 2, Reason::Drain));
+    peer.hear(&echo(1));
+    peer.transmits();
+    assert_eq!(due(&peer), (start + SECOND, Reason::Close));
+    peer.conversation.end_within(Duration::ZERO, peer.now);
+    peer.pass(Duration::ZERO);
+    assert_eq!(state(&peer), State::Closed);
+    assert!(peer.transmits().is_empty());
+}
+
+#[test]
+fn it_can_be_ended_in_every_state() {
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    peer.send(1, "x");
+    peer.conversation.end(peer.now);
+    assert!(matches!(
+        peer.events()[..],
+        [Event::Failed { .. }, Event::Ended(Ending::ByUs)]
+    ));
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    peer.conversation.connect(peer.now);
+    peer.conversation.poll_command();
+    peer.conversation.end(peer.now);
+    assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
+    assert_eq!(state(&peer), State::Closed);
+    let mut peer = VirtualPeer::web_messaging();
+    peer.drop_socket();
+    peer.conversation.end(peer.now);
+    assert_eq!(
+        (state(&peer), peer.conversation.poll_timeout()),
+        (State::Closed, None)
+    );
+}

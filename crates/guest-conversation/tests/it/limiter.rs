@@ -1,0 +1,40 @@
+//! Connections of one process that wait for each other.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use guest_conversation::client::ConnectLimiter;
+use guest_conversation::{Contract, State};
+use tokio::task::yield_now;
+
+use crate::connection::{Site, configured};
+use crate::virtual_peer::web_messaging;
+
+#[tokio::test]
+async fn the_second_connection_waits_for_its_place_and_that_is_no_part_of_its_time() {
+    let site = Site::new().await;
+    let once_a_second = NonZeroU32::MIN;
+    let limiter = ConnectLimiter::new(once_a_second, once_a_second);
+    let contract = || Contract::WebMessaging(web_messaging());
+    let mut first = site.open_within(contract(), limiter.clone());
+    let _guest = site.configure().await;
+    configured(&mut first).await;
+    let places: Vec<_> = (0..60)
+        .map(|_| limiter.reserve(site.clock.now().instant))
+        .collect();
+    assert!(places.is_sorted());
+    let mut late = site.open_within(contract(), limiter);
+    let wait = "the limit of new connections: waits 60";
+    while !late.timeline().unwrap().to_string().contains(wait) {
+        yield_now().await;
+    }
+    // longer than a connection may take
+    for _ in 0..30 {
+        site.clock.advance(Duration::from_secs(1));
+        yield_now().await;
+    }
+    assert_eq!(late.state(), State::Connecting);
+    site.clock.advance(Duration::from_secs(31));
+    site.configure().await;
+    configured(&mut late).await;
+}

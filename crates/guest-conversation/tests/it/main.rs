@@ -1,0 +1,60 @@
+//! The crate from outside: the state machine on a virtual clock, and both drivers on loopback sockets.
+
+#[cfg(test)]
+mod attachments;
+#[cfg(test)]
+mod attributes;
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod connection;
+#[cfg(test)]
+mod conversation;
+#[cfg(test)]
+mod delivery;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod guards;
+#[cfg(test)]
+mod hearing;
+#[cfg(test)]
+mod history;
+#[cfg(test)]
+mod journey;
+#[cfg(test)]
+mod leaving;
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod limiter;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod pacing;
+#[cfg(test)]
+mod reconnect;
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod recovery;
+#[cfg(test)]
+mod request;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod server;
+#[cfg(test)]
+mod skew;
+#[cfg(test)]
+mod states;
+#[cfg(test)]
+mod timeline;
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod tls;
+#[cfg(test)]
+mod trouble;
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod upload;
+#[cfg(test)]
+mod virtual_peer;

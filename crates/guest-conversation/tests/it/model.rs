@@ -1,0 +1,450 @@
+//! Random lives of a conversation beside a world that keeps the truth: what the service has, and what it said.
+//!
+//! The network is either well, or swallows everything in one direction or both until the socket is cut; the service
+//! answers at once, and its history shows all that it took.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use genesys_api::{Call, rfc3339};
+use guest_conversation::{Command, Contract, Delivery, Event, HistoryFailure, MessageId, State};
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use serde_json::{Value, json};
+use web_messaging::rest::history::History;
+use ws_transport::Transmit;
+
+use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_many, web_messaging};
+
+prop_state_machine! {
+    #![proptest_config(Config { cases: 192, ..Config::default() })]
+    #[test]
+    fn nothing_is_lost_shown_twice_or_told_twice(sequential 1..60 => World);
+}
+
+/// What may happen, and what must follow from it whatever else does.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    sent: u128,
+    said: u32,
+    /// The conversation cannot be but over.
+    over: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Input {
+    AgentSays,
+    CheckHealth,
+    Cut,
+    End,
+    Expire,
+    Pass(u64),
+    ReadHistory,
+    Rest { works: bool },
+    Send,
+    Swallow(Swallow),
+    Throttle,
+    Typing,
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Swallow {
+    Both,
+    Down,
+}
+
+impl ReferenceStateMachine for Model {
+    type State = Self;
+    type Transition = Input;
+
+    fn init_state() -> BoxedStrategy<Self> {
+        Just(Self::default()).boxed()
+    }
+
+    fn transitions(_: &Self) -> BoxedStrategy<Input> {
+        prop_oneof![
+            8 => Just(Input::AgentSays),
+            1 => Just(Input::CheckHealth),
+            4 => Just(Input::Cut),
+            12 => (1_u64..40_000).prop_map(Input::Pass),
+            1 => Just(Input::ReadHistory),
+            2 => any::<bool>().prop_map(|works| Input::Rest { works }),
+            12 => Just(Input::Send),
+            2 => Just(Input::Swallow(Swallow::Both)),
+            3 => Just(Input::Swallow(Swallow::Down)),
+            2 => Just(Input::Throttle),
+            2 => Just(Input::Typing),
+            1 => Just(Input::Unknown),
+        ]
+        .prop_flat_map(
+            |input| prop_oneof![60 => Just(input), 1 => Just(Input::End), 1 => Just(Input::Expire)],
+        )
+        .boxed()
+    }
+
+    fn apply(mut state: Self, input: &Input) -> Self {
+        match input {
+            Input::AgentSays => state.said += 1,
+            Input::End => state.over |= state.sent == 0,
+            Input::Send => state.sent += 1,
+            _ => {}
+        }
+        state
+    }
+}
+
+/// The conversation, and the service behind it.
+struct World {
+    peer: VirtualPeer,
+    swallow: Option<Swallow>,
+    /// The socket has its session: before, nothing comes by it.
+    joined: bool,
+    rest: bool,
+    /// The history could not be read once: what was missed then comes late.
+    unread: bool,
+    throttled: bool,
+    ended: bool,
+    /// What the service has, oldest first.
+    log: Vec<Entry>,
+    /// Numbers of the agent's messages, as they were shown.
+    shown: Vec<u32>,
+    fates: HashMap<MessageId, Vec<&'static str>>,
+    messages: Vec<Instant>,
+    requests: Vec<Vec<Instant>>,
+    reads: Vec<Instant>,
+    taken: u128,
+}
+
+enum Entry {
+    Agent { number: u32, at: String },
+    Guest { number: u128, at: String },
+}
+
+impl StateMachineTest for World {
+    type SystemUnderTest = Self;
+    type Reference = Model;
+
+    fn init_test(_: &Model) -> Self {
+        let contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
+        let mut world = Self {
+            peer: VirtualPeer::new(Contract::WebMessaging(contract)),
+            swallow: None,
+            joined: false,
+            rest: true,
+            unread: false,
+            throttled: false,
+            ended: false,
+            log: Vec::new(),
+            shown: Vec::new(),
+            fates: HashMap::new(),
+            messages: Vec::new(),
+            requests: Vec::new(),
+            reads: Vec::new(),
+            taken: 0,
+        };
+        world.peer.jitter = 7 << 40;
+        world.peer.conversation.connect(world.peer.now);
+        world.settle();
+        world
+    }
+
+    fn apply(mut world: Self, model: &Model, input: Input) -> Self {
+        match input {
+            Input::AgentSays => {
+                world.pass(Duration::from_millis(5));
+                let at = rfc3339(world.peer.now.utc);
+                world.log.push(Entry::Agent {
+                    number: model.said,
+                    at: at.clone(),
+                });
+                world.down(&agent(model.said, &at));
+            }
+            Input::CheckHealth => drop(world.peer.conversation.check_health()),
+            Input::Cut => world.cut(),
+            Input::End => {
+                world.ended = true;
+                world.peer.conversation.end(world.peer.now);
+            }
+            Input::Expire if world.hears() => {
+                world.ended = true;
+                world.down(&refused(4006, None));
+            }
+            Input::Expire => {}
+            Input::Pass(millis) => world.pass(Duration::from_millis(millis)),
+            Input::ReadHistory => drop(world.peer.conversation.read_history(1, world.peer.now)),
+            Input::Rest { works } => world.rest = works,
+            Input::Send => {
+                let taken = world
+                    .peer
+                    .conversation
+                    .send_text(id(model.sent), &text(model.sent));
+                assert_eq!(taken.is_err(), world.ended, "{taken:?}");
+                if taken.is_ok() {
+                    world.taken += 1;
+                    world.fates.entry(id(model.sent)).or_default();
+                }
+            }
+            // what follows a lost frame on the same socket is lost as well
+            Input::Swallow(_) if world.swallow == Some(Swallow::Both) => {}
+            Input::Swallow(swallow) => world.swallow = Some(swallow),
+            Input::Throttle => world.throttled = true,
+            Input::Typing => world.peer.conversation.send_typing(world.peer.now),
+            Input::Unknown => world.down(&json!({"type": "message", "class": "Novelty", "code": 200})),
+        }
+        world.settle();
+        world
+    }
+
+    fn check_invariants(world: &Self, model: &Model) {
+        let conversation = &world.peer.conversation;
+        let state = conversation.state();
+        assert!(!model.over || state == State::Closing || state.is_over());
+        if let Some((at, reason)) = conversation.poll_timeout() {
+            assert!(!state.is_over(), "nothing is due after the end");
+            let due = at > world.peer.now.instant;
+            assert!(due, "{reason:?} is due and was not handled");
+        }
+        for (id, fates) in &world.fates {
+            assert!(
+                matches!(fates[..], [] | [_] | ["in doubt", "delivered" | "failed"]),
+                "{id} ended as {fates:?}"
+            );
+            let delivery = conversation.delivery(*id);
+            match fates.last() {
+                Some(&"delivered") => assert_eq!(delivery, Some(Delivery::Delivered)),
+                Some(&"failed") => assert!(matches!(delivery, Some(Delivery::Failed(_)))),
+                Some(_) => assert_eq!(delivery, Some(Delivery::InDoubt)),
+                // what was delivered may wait to be told in its order
+                None => assert!(!matches!(delivery, None | Some(Delivery::Failed(_)))),
+            }
+        }
+        let once = |number: &u32| world.shown.iter().filter(|shown| *shown == number).count() == 1;
+        assert!(world.shown.iter().all(once), "shown twice: {:?}", world.shown);
+        let in_order = world.unread || world.shown.is_sorted();
+        assert!(in_order, "out of order: {:?}", world.shown);
+        assert_windows(&world.messages, 5, 1);
+        assert_windows(&world.reads, 10, 60);
+        for connection in &world.requests {
+            assert_windows(connection, 60, 60);
+        }
+    }
+
+    fn teardown(mut world: Self, model: Model) {
+        // the world gets well
+        world.rest = true;
+        world.throttled = false;
+        world.cut();
+        world.settle();
+        world.pass(Duration::from_secs(300));
+        Self::check_invariants(&world, &model);
+        if world.ended {
+            assert!(world.peer.conversation.state().is_over());
+            assert!(world.fates.values().all(|fates| !fates.is_empty()));
+        } else {
+            assert_eq!(world.peer.conversation.state(), State::Configured);
+            world.shown.sort_unstable();
+            assert_eq!(world.shown, (1..=model.said).collect::<Vec<_>>(), "all was shown");
+        }
+        // of equal texts nobody can tell which arrived: they are counted
+        let texts: HashSet<_> = (1..=model.sent).map(text).collect();
+        for said in texts {
+            let numbers = || (1..=model.sent).filter(|number| text(*number) == said);
+            let of = |fate| {
+                let fates = numbers().filter_map(|number| world.fates.get(&id(number))?.last());
+                fates.filter(|known| **known == fate).count()
+            };
+            let copies = world
+                .log
+                .iter()
+                .filter(|entry| matches!(entry, Entry::Guest { number, .. } if text(*number) == said));
+            let (delivered, doubted, copies) = (of("delivered"), of("in doubt"), copies.count());
+            assert!(
+                (delivered..=delivered + doubted).contains(&copies),
+                "{said}: {delivered} delivered, {doubted} in doubt, {copies} copies"
+            );
+        }
+    }
+}
+
+/// The guest says "yes" again and again.
+fn text(number: u128) -> String {
+    if number.is_multiple_of(3) {
+        "yes".to_owned()
+    } else {
+        number.to_string()
+    }
+}
+
+impl World {
+    /// Whether what the service says arrives.
+    fn hears(&self) -> bool {
+        self.swallow.is_none()
+            && matches!(
+                self.peer.conversation.state(),
+                State::Configured | State::ReadOnly
+            )
+    }
+
+    fn down(&mut self, frame: &Value) {
+        if self.swallow.is_none() && self.joined {
+            self.peer.hear(frame);
+        }
+    }
+
+    fn cut(&mut self) {
+        self.swallow = None;
+        self.peer.drop_socket();
+    }
+
+    /// Does what the conversation asks for until it asks for nothing.
+    fn settle(&mut self) {
+        loop {
+            let mut idle = true;
+            if let Some(command) = self.peer.conversation.poll_command() {
+                idle = false;
+                match command {
+                    Command::Connect => {
+                        self.swallow = None;
+                        self.joined = false;
+                        self.requests.push(Vec::new());
+                        self.peer.conversation.handle_connected(self.peer.now);
+                    }
+                    Command::Disconnect => self.cut(),
+                    Command::ReadHistory(call) => self.read(&call),
+                    Command::Upload(_) => panic!("no file was attached"),
+                }
+            }
+            for transmit in self.peer.transmits() {
+                idle = false;
+                match transmit {
+                    Transmit::Frame(text) => self.take(&serde_json::from_str(&text).unwrap()),
+                    Transmit::Ping if self.swallow.is_none() => self.peer.conversation.handle_alive(),
+                    Transmit::Ping => {}
+                    Transmit::Close { .. } => self.peer.drop_socket(),
+                }
+            }
+            for event in self.peer.events() {
+                idle = false;
+                self.note(event);
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn read(&mut self, call: &History) {
+        self.reads.push(self.peer.now.instant);
+        let result = if self.rest {
+            let entities: Vec<_> = self.log.iter().rev().map(Entry::json).collect();
+            let body = json!({"entities": entities, "pageNumber": 1, "pageCount": 1});
+            Ok(call
+                .reply(http::Response::new(Bytes::from(body.to_string())))
+                .unwrap())
+        } else {
+            Err(HistoryFailure::Failed {
+                why: "no route".to_owned(),
+            })
+        };
+        self.peer.conversation.handle_history(result, self.peer.now);
+    }
+
+    /// A frame of the guest.
+    fn take(&mut self, frame: &Value) {
+        let now = self.peer.now;
+        if let Some(connection) = self.requests.last_mut() {
+            connection.push(now.instant);
+        }
+        let tracing_id: MessageId = frame["tracingId"].as_str().unwrap().parse().unwrap();
+        let known = (0..200).find(|number| id(*number) == tracing_id);
+        if known.is_some() {
+            self.messages.push(now.instant);
+        }
+        if self.swallow == Some(Swallow::Both) {
+            return;
+        }
+        match (frame["action"].as_str(), known) {
+            (Some("configureSession"), _) => {
+                let new = self.requests.len() == 1;
+                self.joined = true;
+                self.down(&session_response(new));
+            }
+            (Some("getJwt"), _) => {
+                let exp = now.utc.unix_timestamp() + 60;
+                self.down(&json!({"type": "response", "class": "JwtResponse", "code": 200,
+                    "body": {"jwt": "j", "exp": exp}}));
+            }
+            (Some("onMessage"), Some(_)) if std::mem::take(&mut self.throttled) => {
+                self.down(&too_many(2, Some(tracing_id)));
+            }
+            (Some("onMessage"), Some(number)) => {
+                self.log.push(Entry::Guest {
+                    number,
+                    at: rfc3339(now.utc),
+                });
+                let mut echo = echo(number);
+                echo["body"]["channel"]["time"] = rfc3339(now.utc).into();
+                self.down(&echo);
+            }
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        let mut fate = |id, fate| self.fates.entry(id).or_default().push(fate);
+        match event {
+            Event::Accepted { id, .. } => fate(id, "delivered"),
+            Event::Failed { id, .. } => fate(id, "failed"),
+            Event::InDoubt { ids } => ids.into_iter().for_each(|id| fate(id, "in doubt")),
+            Event::Message(message) => self.shown.push(message.text.parse().unwrap()),
+            Event::HistoryUnread { .. } => self.unread = true,
+            Event::OwnMessage(message) => panic!("our own message came back as {message:?}"),
+            _ => {}
+        }
+    }
+
+    /// Lets time pass as a driver does: never past a deadline.
+    fn pass(&mut self, mut time: Duration) {
+        while !time.is_zero() {
+            let due = self.peer.conversation.poll_timeout();
+            let step = due.map_or(time, |(at, _)| {
+                at.saturating_duration_since(self.peer.now.instant).min(time)
+            });
+            self.peer.pass(step);
+            time -= step;
+            self.settle();
+        }
+    }
+}
+
+impl Entry {
+    fn json(&self) -> Value {
+        match self {
+            Self::Agent { number, at } => agent(*number, at)["body"].clone(),
+            Self::Guest { number, at } => {
+                let mut body = echo(*number)["body"].clone();
+                body["channel"]["time"] = at.as_str().into();
+                // the history has no tracing id; the text is all that tells
+                body["text"] = text(*number).into();
+                body
+            }
+        }
+    }
+}
+
+fn agent(number: u32, at: &str) -> Value {
+    json!({"type": "message", "class": "StructuredMessage", "code": 200,
+        "body": {"type": "Text", "text": number.to_string(), "direction": "Outbound", "id": format!("a{number}"),
+            "originatingEntity": "Human", "channel": {"time": at, "from": {}, "to": {}}}})
+}
+
+fn assert_windows(times: &[Instant], limit: usize, seconds: u64) {
+    let period = Duration::from_secs(seconds);
+    let held = times
+        .windows(limit + 1)
+        .all(|window| window[limit] - window[0] >= period);
+    assert!(held, "more than {limit} in {seconds} s");
+}

@@ -1,0 +1,120 @@
+//! The limits of the service, and of what waits.
+
+use std::time::Duration;
+
+use guest_conversation::{Command, Contract, Event, Reason, State};
+
+use crate::virtual_peer::{VirtualPeer, agent_says, id, session_response, too_many, web_messaging};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn state(peer: &VirtualPeer) -> State {
+    peer.conversation.state()
+}
+
+#[test]
+fn five_messages_a_second_and_no_more() {
+    let mut peer = VirtualPeer::web_messaging();
+    for n in 0..12 {
+        peer.send(n, "x");
+    }
+    assert_eq!(peer.frames().len(), 5);
+    let (at, reason) = peer.conversation.poll_timeout().unwrap();
+    assert_eq!(reason, Reason::Pace);
+    peer.pass(at - peer.now.instant);
+    assert_eq!(peer.frames().len(), 5);
+    peer.pass(2 * SECOND);
+    assert_eq!(peer.frames().len(), 2);
+}
+
+#[test]
+fn sixty_requests_a_minute_on_one_connection() {
+    let mut peer = VirtualPeer::web_messaging();
+    let mut sent = 0;
+    for n in 0..100 {
+        peer.send(n, "x");
+    }
+    for _ in 0..50 {
+        peer.pass(SECOND);
+        sent += peer.frames().len();
+        peer.conversation.handle_alive();
+    }
+    assert_eq!(sent, 59, "the first frame of the connection was the sixtieth");
+    peer.pass(10 * SECOND);
+    peer.pass(SECOND);
+    assert!(!peer.frames().is_empty());
+}
+
+#[test]
+fn typing_is_shown_once_in_five_seconds() {
+    let mut peer = VirtualPeer::web_messaging();
+    for _ in 0..10 {
+        peer.conversation.send_typing(peer.now);
+    }
+    assert_eq!(peer.frames().len(), 1);
+    peer.pass(5 * SECOND);
+    peer.conversation.send_typing(peer.now);
+    assert_eq!(peer.frames()[0]["message"]["events"][0]["eventType"], "Typing");
+}
+
+#[test]
+fn a_throttled_message_waits_as_long_as_asked_and_goes_out_in_its_order() {
+    for tracing in [Some(id(1)), None] {
+        let mut peer = VirtualPeer::web_messaging();
+        peer.send(1, "first");
+        assert_eq!(peer.frames().len(), 1);
+        peer.send(2, "second");
+        peer.hear(&too_many(3, tracing));
+        assert!(matches!(peer.events()[..], [Event::Throttled { retry_after }] if retry_after == 3 * SECOND));
+        assert!(peer.frames().is_empty());
+        peer.pass(2 * SECOND);
+        assert!(peer.frames().is_empty());
+        peer.pass(SECOND);
+        let frames = peer.frames();
+        assert_eq!(frames[0]["message"]["text"], "first");
+        assert_eq!(frames[1]["message"]["text"], "second");
+    }
+}
+
+#[test]
+fn a_throttled_configuration_is_asked_again() {
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    peer.connect();
+    peer.frames();
+    peer.hear(&too_many(3, None));
+    assert!(matches!(peer.events()[..], [Event::Throttled { .. }]));
+    peer.pass(3 * SECOND);
+    assert_eq!(peer.frames()[0]["action"], "configureSession");
+    peer.hear(&session_response(false));
+    assert_eq!(state(&peer), State::Configured);
+}
+
+#[test]
+fn events_that_nobody_reads_are_bounded() {
+    let mut peer = VirtualPeer::web_messaging();
+    for n in 0..2000 {
+        peer.hear(&agent_says(&format!("a{n}"), "x"));
+    }
+    assert_eq!(peer.conversation.backlog(), 1024);
+    assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
+}
+
+#[test]
+fn patience_outlives_the_connection() {
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    peer.connect();
+    assert_eq!(peer.frames().len(), 1);
+    peer.hear(&too_many(60, None));
+    let asked = peer.now.instant + 60 * SECOND;
+    peer.drop_socket();
+    peer.reconnect();
+    assert_eq!(peer.frames().len(), 0);
+    assert_eq!(peer.conversation.poll_timeout().unwrap().1, Reason::Heartbeat);
+    peer.conversation.handle_alive();
+    while peer.now.instant < asked {
+        assert_eq!(peer.frames().len(), 0);
+        peer.pass(SECOND);
+        peer.conversation.handle_alive();
+    }
+    assert_eq!(peer.frames()[0]["action"], "configureSession");
+}

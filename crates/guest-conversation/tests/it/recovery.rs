@@ -1,0 +1,85 @@
+//! The driver reads the history over HTTP while the socket goes on.
+
+use std::time::Duration;
+
+use genesys_api::rfc3339;
+use guest_conversation::{Contract, Delivery, Event};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::connection::{Site, configured};
+use crate::virtual_peer::{session_response, web_messaging};
+
+/// Answers one request with `body`, and gives its head.
+async fn answer(listener: &TcpListener, status: &str, body: String) -> String {
+    let mut stream = listener.accept().await.unwrap().0;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let length = body.len();
+    let response =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    stream.write_all(response.as_bytes()).await.unwrap();
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test]
+async fn a_lost_connection_leaves_no_doubt() {
+    let site = Site::new().await;
+    let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = format!("http://{}", api.local_addr().unwrap());
+    let contract = web_messaging().with_history_at(host.parse().unwrap());
+    let mut connection = site.open(Contract::WebMessaging(contract));
+    let mut guest = site.configure().await;
+    configured(&mut connection).await;
+    let id = connection.send("did it arrive?").unwrap();
+    guest.hear().await;
+    drop(guest);
+    assert!(matches!(
+        connection.next_event().await,
+        Some(Event::Reconnecting { .. })
+    ));
+    site.clock.advance(Duration::from_secs(1));
+    let mut guest = site.accept().await;
+    guest.hear().await;
+    guest.say(&session_response(false)).await;
+    assert!(matches!(connection.next_event().await, Some(Event::Restored(_))));
+    assert_eq!(connection.handle().delivery(id), Some(Delivery::InDoubt));
+    site.clock.advance(Duration::from_secs(3));
+    let at = rfc3339(site.clock.now().utc);
+    for attempt in ["expired", "good"] {
+        assert_eq!(guest.hear().await["action"], "getJwt");
+        let exp = site.clock.now().utc.unix_timestamp() + 60;
+        guest
+            .say(&json!({"type": "response", "class": "JwtResponse", "code": 200,
+                "body": {"jwt": attempt, "exp": exp}}))
+            .await;
+        let entities = json!([
+            {"id": "a1", "type": "Text", "text": "yes", "direction": "Outbound", "channel": {"time": at}},
+            {"id": "g1", "type": "Text", "text": "did it arrive?", "direction": "Inbound",
+                "channel": {"time": at, "messageId": "m1"}},
+        ]);
+        let (status, body) = match attempt {
+            "expired" => ("401 Unauthorized", json!({})),
+            _ => (
+                "200 OK",
+                json!({"entities": entities, "pageNumber": 1, "pageCount": 1}),
+            ),
+        };
+        let head = answer(&api, status, body.to_string()).await.to_lowercase();
+        assert!(
+            head.starts_with("get /api/v2/webmessaging/messages?pagesize=50&pagenumber=1 "),
+            "{head}"
+        );
+        assert!(
+            head.contains(&format!("authorization: bearer {attempt}\r\n")),
+            "{head}"
+        );
+        assert!(head.contains("origin: https://shop.example\r\n"), "{head}");
+    }
+    assert!(matches!(connection.next_event().await, Some(Event::Accepted { id: known, .. }) if known == id));
+    assert!(matches!(connection.next_event().await, Some(Event::Message(message)) if message.text == "yes"));
+    assert_eq!(connection.handle().delivery(id), Some(Delivery::Delivered));
+}

@@ -1,0 +1,447 @@
+//! What an application asks for besides sending: fresh conversations, clearing, health, tokens, raw frames.
+
+use std::time::Duration;
+
+use guest_conversation::{
+    Command, Contract, DeploymentRules, Ending, Event, Farewell, Reason, RequestError, State,
+};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use ws_transport::{CloseInfo, Transmit};
+
+use crate::virtual_peer::{
+    VirtualPeer, agent_says, echo, guest_sessions, handshake_accepted, id, refused, session_response,
+    web_messaging,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn state(peer: &VirtualPeer) -> State {
+    peer.conversation.state()
+}
+
+fn session(peer: &VirtualPeer, expires_in: i64) -> Value {
+    let mut frame = session_response(false);
+    frame["body"]["expirationDate"] = (peer.now.utc.unix_timestamp() + expires_in).into();
+    frame
+}
+
+fn healthy(expiration: Option<i64>) -> Value {
+    let metadata = expiration.map_or(json!({}), |at| json!({"expirationDate": at.to_string()}));
+    json!({"type": "response", "class": "StructuredMessage", "code": 200,
+        "body": {"type": "Text", "text": "ping", "direction": "Inbound", "id": "h", "metadata": metadata}})
+}
+
+#[test]
+fn a_read_only_conversation_is_left_for_a_new_one() {
+    let contract = web_messaging().with_autostart();
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    assert_eq!(
+        peer.conversation.start_new(peer.now),
+        Err(RequestError::NotReady { state: State::Idle })
+    );
+    peer.connect();
+    peer.frames();
+    let mut read_only = session_response(false);
+    read_only["body"]["readOnly"] = true.into();
+    peer.hear(&read_only);
+    peer.events();
+    assert_eq!(state(&peer), State::ReadOnly);
+    peer.conversation.start_new(peer.now).unwrap();
+    assert_eq!(
+        peer.conversation.start_new(peer.now),
+        Err(RequestError::Busy { waiting: 1 })
+    );
+    let frames = peer.frames();
+    assert_eq!(
+        (&frames[0]["action"], &frames[0]["closeAllConnections"]),
+        (&json!("closeSession"), &json!(true))
+    );
+    read_only["body"]["connected"] = false.into();
+    peer.hear(&read_only);
+    let frames = peer.frames();
+    assert_eq!(
+        (&frames[0]["action"], &frames[0]["startNew"]),
+        (&json!("configureSession"), &json!(true))
+    );
+    peer.hear(&session_response(true));
+    assert!(matches!(peer.events()[..], [Event::Configured(session)] if session.new_session));
+    assert_eq!(state(&peer), State::Configured);
+    assert_eq!(
+        peer.frames()[0]["message"]["events"][0]["presence"]["type"],
+        "Join"
+    );
+}
+
+#[test]
+fn a_service_that_does_not_let_go_of_a_read_only_conversation_is_asked_on_another_socket() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.hear(&refused(409, None));
+    peer.events();
+    peer.conversation.start_new(peer.now).unwrap();
+    peer.frames();
+    let due = peer.conversation.poll_timeout().unwrap();
+    assert_eq!(due, (peer.now.instant + 10 * SECOND, Reason::StartNew));
+    peer.pass(10 * SECOND);
+    assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
+    peer.drop_socket();
+    peer.reconnect();
+    assert_eq!(peer.frames()[0]["startNew"], true);
+}
+
+#[test]
+fn clearing_is_an_action_where_the_deployment_allows_it() {
+    let rules = DeploymentRules {
+        clear: false,
+        ..DeploymentRules::default()
+    };
+    let contract = web_messaging().obeying(rules).with_farewell(Farewell::Clear);
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session_response(true));
+    peer.events();
+    assert_eq!(peer.conversation.clear(peer.now), Err(RequestError::NotAllowed));
+    peer.conversation.end(peer.now);
+    assert!(
+        matches!(peer.transmits()[..], [Transmit::Close { .. }]),
+        "nor is it the farewell"
+    );
+
+    let mut peer = VirtualPeer::web_messaging();
+    peer.conversation.clear(peer.now).unwrap();
+    assert!(peer.frames()[0].to_string().contains("Clear"));
+    peer.hear(&json!({"type": "response", "class": "string", "code": 403,
+        "body": "Presence events Conversation Clear are not supported"}));
+    assert!(matches!(peer.events()[..], [Event::Refused(_)]));
+    assert_eq!(state(&peer), State::Configured);
+    peer.conversation.clear(peer.now).unwrap();
+    peer.hear(&json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}));
+    peer.hear(&json!({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {}}));
+    assert!(matches!(
+        peer.events()[..],
+        [Event::SessionCleared, Event::Ended(Ending::ClosedByServer { .. })]
+    ));
+    assert_eq!(peer.conversation.clear(peer.now), Err(RequestError::Ended));
+    let mut ours = VirtualPeer::guest_sessions();
+    assert_eq!(ours.conversation.clear(ours.now), Err(RequestError::NotOffered));
+}
+
+#[test]
+fn typing_is_not_shown_where_the_deployment_does_not() {
+    let rules = DeploymentRules {
+        typing: false,
+        ..DeploymentRules::default()
+    };
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging().obeying(rules)));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session_response(true));
+    peer.conversation.send_typing(peer.now);
+    assert!(peer.frames().is_empty());
+}
+
+#[test]
+fn typing_is_shown_again_after_a_message() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.conversation.send_typing(peer.now);
+    peer.send(1, "x");
+    assert_eq!(peer.frames().len(), 2);
+    peer.hear(&echo(1));
+    peer.conversation.send_typing(peer.now);
+    assert_eq!(peer.frames().len(), 1);
+}
+
+#[test]
+fn health_checks_are_deferred_and_not_dropped() {
+    let mut peer = VirtualPeer::web_messaging();
+    let mut left = 0;
+    for _ in 0..2 {
+        peer.conversation.check_health().unwrap();
+        left += peer.frames().len();
+        peer.hear(&healthy(Some(peer.now.utc.unix_timestamp() + 259_200)));
+        assert!(matches!(
+            peer.events()[..],
+            [Event::Healthy { expires_at: Some(_) }]
+        ));
+    }
+    for _ in 0..5 {
+        peer.conversation.check_health().unwrap();
+        left += peer.frames().len();
+    }
+    assert_eq!(left, 2);
+    peer.conversation.handle_alive();
+    peer.pass(59 * SECOND);
+    assert!(peer.frames().is_empty());
+    peer.conversation.handle_alive();
+    peer.pass(2 * SECOND);
+    assert_eq!(
+        peer.frames()[0]["action"],
+        "echo",
+        "one stands for all that waited"
+    );
+    // the answer is lost with its socket
+    peer.drop_socket();
+    peer.events();
+    peer.reconnect();
+    peer.frames();
+    peer.hear(&session_response(false));
+    assert_eq!(peer.frames()[0]["action"], "echo");
+}
+
+#[test]
+fn where_the_service_says_nothing_the_deployments_duration_counts_from_the_last_message() {
+    let rules = DeploymentRules {
+        session_duration: Some(900 * SECOND),
+        ..DeploymentRules::default()
+    };
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging().obeying(rules)));
+    peer.connect();
+    peer.frames();
+    let mut silent = session_response(true);
+    silent["body"].as_object_mut().unwrap().remove("expirationDate");
+    peer.hear(&silent);
+    let begun = peer.now.utc;
+    assert_eq!(peer.conversation.expires_at(), Some(begun + 900 * SECOND));
+    peer.pass(60 * SECOND);
+    peer.hear(&agent_says("a1", "hello"));
+    assert_eq!(peer.conversation.expires_at(), Some(begun + 960 * SECOND));
+    peer.hear(&session(&peer, 300));
+    peer.hear(&agent_says("a2", "still there?"));
+    assert_eq!(peer.conversation.expires_at(), Some(begun + 360 * SECOND));
+}
+
+#[test]
+fn the_expiry_is_noticed_ahead_and_when_it_comes() {
+    for contradicted in [false, true] {
+        let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+        peer.connect();
+        peer.frames();
+        peer.hear(&session(&peer, 900));
+        peer.events();
+        let mut seen = Vec::new();
+        let start = peer.now.instant;
+        while state(&peer) == State::Configured && peer.now.instant - start < 1200 * SECOND {
+            let (at, _) = peer.conversation.poll_timeout().unwrap();
+            peer.pass(at - peer.now.instant);
+            peer.conversation.handle_alive();
+            let seconds = (peer.now.instant - start).as_secs();
+            for frame in peer.frames() {
+                assert_eq!(frame["action"], "echo");
+                seen.push((seconds, "asked"));
+                if contradicted {
+                    peer.hear(&healthy(None));
+                }
+            }
+            for event in peer.events() {
+                match event {
+                    Event::SessionExpiring { at: Some(_) } => seen.push((seconds, "expiring")),
+                    Event::Ended(Ending::SessionExpired) => seen.push((seconds, "expired")),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!(seen[..3], [(590, "asked"), (600, "expiring"), (902, "asked")]);
+        if contradicted {
+            assert_eq!(seen[3], (962, "asked"), "the service goes on: ask again later");
+            assert_eq!(state(&peer), State::Configured);
+        } else {
+            assert_eq!(seen[3..], [(912, "expired")]);
+            assert_eq!(state(&peer), State::Failed);
+        }
+    }
+}
+
+#[test]
+fn an_expiry_that_slides_is_noticed_at_its_new_time_only() {
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    peer.connect();
+    peer.frames();
+    peer.hear(&session(&peer, 900));
+    peer.events();
+    for _ in 0..100 {
+        peer.pass(15 * SECOND);
+        peer.hear(&healthy(Some(peer.now.utc.unix_timestamp() + 900)));
+    }
+    assert!(peer.events().is_empty() && peer.frames().is_empty());
+    let expires_at = peer.conversation.expires_at().unwrap();
+    assert_eq!(expires_at - peer.now.utc, time::Duration::seconds(900));
+}
+
+#[test]
+fn frames_are_kept_beside_events_if_told_so() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.hear(&agent_says("a1", "x"));
+    peer.events();
+    assert_eq!(peer.conversation.raw(), None);
+    peer.conversation.keep_frames();
+    peer.hear(&agent_says("a2", "canary"));
+    assert!(!format!("{:?}", peer.conversation).contains("canary"));
+    assert_eq!(peer.events().len(), 1);
+    assert_eq!(
+        peer.conversation.raw(),
+        Some(&*agent_says("a2", "canary").to_string())
+    );
+    let long = "x".repeat(100_000);
+    for n in 3..9 {
+        peer.hear(&agent_says(&format!("a{n}"), &long));
+    }
+    let kept: Vec<_> = std::iter::from_fn(|| {
+        let event = peer.conversation.poll_event()?;
+        assert!(matches!(event, Event::Message(_)));
+        Some(peer.conversation.raw().is_some())
+    })
+    .collect();
+    assert_eq!(kept, [true, true, false, false, false, false]);
+}
+
+fn signed_in() -> VirtualPeer {
+    let contract = web_messaging().signed_in(SecretString::from("canary-jwt-1"));
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    peer.connect();
+    peer
+}
+
+#[test]
+fn a_signed_in_guest_is_configured_with_a_jwt_and_asked_for_another_at_most_three_times() {
+    let mut peer = signed_in();
+    for attempt in 1..=4_u8 {
+        let frames = peer.frames();
+        assert_eq!(frames[0]["action"], "configureAuthenticatedSession");
+        assert_eq!(frames[0]["data"]["code"], format!("canary-jwt-{attempt}"));
+        peer.hear(&refused(401, None));
+        if attempt == 4 {
+            break;
+        }
+        assert!(matches!(peer.events()[..], [Event::TokenNeeded { attempt: told }] if told == attempt));
+        assert_eq!(peer.conversation.poll_timeout().unwrap().1, Reason::Heartbeat);
+        let jwt = SecretString::from(format!("canary-jwt-{}", attempt + 1));
+        peer.conversation.update_token(jwt);
+        let (at, reason) = peer.conversation.poll_timeout().unwrap();
+        assert_eq!((at, reason), (peer.now.instant, Reason::Configure));
+        peer.pass(Duration::ZERO);
+    }
+    let events = peer.events();
+    assert!(
+        matches!(&events[..], [Event::Ended(Ending::AuthorizationRequired(refusal))] if refusal.code == "401")
+    );
+    assert_eq!(state(&peer), State::Failed);
+    assert!(!format!("{events:?} {:?}", peer.conversation).contains("canary-jwt"));
+}
+
+#[test]
+fn a_token_that_nobody_gives_ends_the_conversation() {
+    for decline in [false, true] {
+        let mut peer = signed_in();
+        peer.frames();
+        peer.hear(&json!({"type": "response", "class": "string", "code": 403,
+            "body": "Try to authenticate again"}));
+        peer.events();
+        if decline {
+            peer.conversation.decline_token();
+        } else {
+            for _ in 0..8 {
+                peer.pass(15 * SECOND);
+                peer.conversation.handle_alive();
+            }
+        }
+        assert!(matches!(
+            peer.events()[..],
+            [Event::Ended(Ending::AuthorizationRequired(_))]
+        ));
+    }
+}
+
+#[test]
+fn a_message_refused_for_the_token_is_sent_with_the_next_one() {
+    let mut peer = signed_in();
+    peer.hear(&session_response(false));
+    peer.events();
+    peer.send(1, "x");
+    peer.frames();
+    peer.hear(&refused(401, Some(id(1))));
+    assert!(matches!(peer.events()[..], [Event::TokenNeeded { attempt: 1 }]));
+    assert_eq!(state(&peer), State::Configuring);
+    peer.conversation.update_token(SecretString::from("canary-jwt-2"));
+    peer.pass(Duration::ZERO);
+    assert_eq!(peer.frames()[0]["action"], "configureAuthenticatedSession");
+    peer.hear(&session_response(false));
+    assert_eq!(peer.frames()[0]["tracingId"], id(1).to_string());
+}
+
+#[test]
+fn a_guest_signs_in_in_the_middle_or_stays_what_it_was() {
+    for (answer, told) in [
+        (session_response(false), "SignedIn"),
+        (refused(400, None), "Refused"),
+    ] {
+        let mut peer = VirtualPeer::web_messaging();
+        peer.conversation
+            .step_up(SecretString::from("canary-jwt"), peer.now)
+            .unwrap();
+        assert_eq!(peer.frames()[0]["action"], "configureAuthenticatedSession");
+        peer.send(1, "waits");
+        assert!(peer.frames().is_empty());
+        peer.hear(&answer);
+        let events = peer.events();
+        assert_eq!(events.len(), 1);
+        assert!(format!("{events:?}").contains(told));
+        assert_eq!(peer.frames().len(), 1);
+        peer.drop_socket();
+        peer.reconnect();
+        let signed_in = peer.frames()[0]["action"] == "configureAuthenticatedSession";
+        assert_eq!(signed_in, told == "SignedIn");
+    }
+}
+
+#[test]
+fn at_the_gateway_a_token_that_did_not_outlive_an_outage_is_renewed() {
+    let expired = json!({"type": "error", "code": "credentials.expired", "message": "it has expired"});
+    for way in 0..3 {
+        let mut peer = VirtualPeer::guest_sessions();
+        peer.send(1, "x");
+        peer.frames();
+        if way == 0 {
+            peer.hear(&expired);
+            peer.close(CloseInfo::with_code(1008, "see the error frame"));
+        } else {
+            peer.drop_socket();
+            peer.pass(SECOND);
+            assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
+            if way == 1 {
+                peer.conversation.handle_refused(401, None, peer.now, 0);
+            } else {
+                peer.conversation.handle_connected(peer.now);
+                peer.frames();
+                peer.hear(&expired);
+                assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
+                peer.drop_socket();
+            }
+        }
+        assert!(matches!(
+            peer.events().last(),
+            Some(Event::TokenNeeded { attempt: 1 })
+        ));
+        assert_eq!(state(&peer), State::Reconnecting);
+        assert_eq!(peer.conversation.poll_timeout().unwrap().1, Reason::Token);
+        peer.conversation.update_token(SecretString::from("renewed"));
+        peer.reconnect();
+        assert_eq!(peer.frames()[0]["accessToken"], "renewed");
+        peer.hear(&handshake_accepted(0));
+        assert_eq!(state(&peer), State::Configured);
+        assert_eq!(peer.frames()[0]["text"], "x", "{way}");
+    }
+}
+
+#[test]
+fn a_note_about_a_replay_is_not_why_the_gateway_closes() {
+    let mut peer = VirtualPeer::new(Contract::GuestSessions(guest_sessions()));
+    peer.connect();
+    peer.hear(&handshake_accepted(0));
+    peer.hear(
+        &json!({"type": "error", "code": "replay.incomplete", "message": "more was missed than is kept"}),
+    );
+    peer.close(CloseInfo::with_code(1008, "policy"));
+    let events = peer.events();
+    assert!(matches!(events.last(), Some(Event::Ended(Ending::Rejected(refusal))) if refusal.code == "1008"));
+}

@@ -1,0 +1,168 @@
+//! What is decided by the service's times, whatever our clock shows.
+
+use std::time::Duration;
+
+use genesys_api::rfc3339;
+use guest_conversation::Delivery;
+use serde_json::{Value, json};
+
+use crate::history::{answer, asked, command, entry, page, peer, resumed, told};
+use crate::virtual_peer::{VirtualPeer, agent_says, echo, epoch, id, session_response, web_messaging};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The service's clock, as long as the test lasts.
+#[derive(Clone, Copy)]
+enum Skew {
+    Ahead,
+    Behind,
+}
+
+impl Skew {
+    fn at(self, peer: &VirtualPeer) -> time::OffsetDateTime {
+        match self {
+            Self::Ahead => peer.now.utc + MINUTE,
+            Self::Behind => peer.now.utc - MINUTE,
+        }
+    }
+
+    fn entry(self, peer: &VirtualPeer, name: &str, inbound: bool) -> Value {
+        let mut entry = entry(name, 0, name, inbound);
+        entry["channel"]["time"] = rfc3339(self.at(peer)).into();
+        entry
+    }
+
+    fn live(self, peer: &VirtualPeer, name: &str) -> Value {
+        let mut frame = agent_says(name, name);
+        frame["body"]["channel"]["time"] = rfc3339(self.at(peer)).into();
+        frame
+    }
+
+    fn jwt(self, peer: &VirtualPeer) -> Value {
+        json!({"type": "response", "class": "JwtResponse", "code": 200,
+            "body": {"jwt": "canary-jwt", "exp": (self.at(peer) + MINUTE).unix_timestamp()}})
+    }
+}
+
+fn restore(peer: &mut VirtualPeer) {
+    peer.drop_socket();
+    peer.reconnect();
+    peer.frames();
+    peer.hear(&session_response(false));
+}
+
+#[test]
+fn what_an_earlier_process_did_not_tell_is_found_by_the_clock_of_the_service() {
+    for skew in [Skew::Ahead, Skew::Behind] {
+        let mut peer = resumed(web_messaging());
+        peer.pass(Duration::from_secs(20));
+        let between = skew.entry(&peer, "between", false);
+        let mut old = between.clone();
+        old["id"] = "old".into();
+        old["channel"]["time"] = rfc3339(skew.at(&peer) - Duration::from_secs(26)).into();
+        peer.hear(&skew.jwt(&peer));
+        command(&mut peer);
+        answer(&mut peer, page(1, 1, &[between, old.clone()]));
+        assert_eq!(told(&mut peer), ["said between"]);
+        // what is old stays old on the connections to come
+        restore(&mut peer);
+        let missed = skew.entry(&peer, "missed", false);
+        peer.pass(Duration::from_secs(3));
+        if let Some(frame) = peer.frames().first() {
+            assert_eq!(frame["action"], "getJwt");
+            peer.hear(&skew.jwt(&peer));
+        }
+        command(&mut peer);
+        answer(&mut peer, page(1, 1, &[missed, old]));
+        assert_eq!(told(&mut peer), ["said missed"]);
+    }
+}
+
+#[test]
+fn a_clock_that_goes_wrong_costs_the_first_reading_at_most() {
+    // as an application says it that takes the time from a clock of its own, a minute ahead
+    let mut peer = resumed(web_messaging().resuming_after(epoch().utc));
+    peer.hear(&Skew::Behind.jwt(&peer));
+    command(&mut peer);
+    answer(&mut peer, page(1, 1, &[]));
+    peer.hear(&Skew::Behind.live(&peer, "live"));
+    assert_eq!(told(&mut peer), ["said live"]);
+    restore(&mut peer);
+    let missed = Skew::Behind.entry(&peer, "missed", false);
+    peer.pass(Duration::from_secs(3));
+    command(&mut peer);
+    answer(&mut peer, page(1, 1, &[missed]));
+    assert_eq!(told(&mut peer), ["said missed"]);
+}
+
+#[test]
+fn what_was_sent_before_the_service_showed_its_clock_is_recognised() {
+    for skew in [Skew::Ahead, Skew::Behind] {
+        let mut peer = resumed(web_messaging());
+        peer.send(1, "yes");
+        assert_eq!(peer.frames().len(), 1);
+        restore(&mut peer);
+        peer.pass(Duration::from_secs(3));
+        peer.frames();
+        peer.hear(&skew.jwt(&peer));
+        command(&mut peer);
+        let mut arrived = skew.entry(&peer, "yes", true);
+        let mut older = arrived.clone();
+        older["id"] = "older".into();
+        older["channel"]["time"] = "2026-11-21T12:00:00Z".into();
+        arrived["channel"]["messageId"] = "m1".into();
+        answer(&mut peer, page(1, 1, &[arrived, older]));
+        assert_eq!(told(&mut peer), ["accepted 1"]);
+        assert_eq!(peer.conversation.delivery(id(1)), Some(Delivery::Delivered));
+    }
+}
+
+#[test]
+fn an_entry_without_a_time_is_neither_old_nor_the_end() {
+    let mut peer = peer();
+    peer.hear(&echo(9));
+    peer.hear(&agent_says("a1", "before"));
+    peer.send(1, "lost");
+    peer.frames();
+    told(&mut peer);
+    restore(&mut peer);
+    asked(&mut peer);
+    let mut timeless = entry("t", 0, "timeless", false);
+    timeless["channel"]["time"] = Value::Null;
+    answer(&mut peer, page(1, 2, &[timeless]));
+    assert_eq!(command(&mut peer).page(), 2);
+    answer(&mut peer, page(2, 2, &[entry("g", 5, "lost", true)]));
+    assert_eq!(told(&mut peer), ["said timeless", "accepted 1"]);
+}
+
+#[test]
+fn no_time_of_the_service_is_too_far_away() {
+    let session =
+        |at: &str| json!({"type": "event", "sequence": 1, "name": "session.expiring", "detail": at});
+    for at in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"] {
+        let mut peer = VirtualPeer::guest_sessions();
+        peer.hear(&session(at));
+        peer.pass(MINUTE);
+        let mut peer = self::peer();
+        let mut far = agent_says("far", "far");
+        far["body"]["channel"]["time"] = at.into();
+        for expires in [i64::MIN / 2, -377_705_116_800, 600, 253_402_300_799, i64::MAX] {
+            let mut session = session_response(false);
+            session["body"]["expirationDate"] = expires.into();
+            peer.hear(&session);
+            peer.hear(&far);
+            peer.send(1, "x");
+            peer.frames();
+            peer.pass(400 * MINUTE / 60);
+            restore(&mut peer);
+            let mut jwt = Skew::Ahead.jwt(&peer);
+            jwt["body"]["exp"] = expires.into();
+            peer.hear(&jwt);
+            for _ in 0..50 {
+                peer.pass(Duration::from_secs(15));
+                peer.conversation.handle_alive();
+                peer.transmits();
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Every pair of state and input, by the table in the documentation of the state machine.
+
+use std::time::Duration;
+
+use guest_conversation::attachments::{AttachmentId, File, PutOutcome};
+use guest_conversation::{Command, Contract, Conversation, Farewell, HistoryFailure, Said, State};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use ws_transport::CloseInfo;
+
+use crate::virtual_peer::{VirtualPeer, agent_says, id, refused, session_response, too_many, web_messaging};
+
+const SOURCE: &str = include_str!("../../src/conversation.rs");
+/// An attachment that nobody has attached.
+const FILE: &str = "a7fa0000-0000-4000-8000-000000000001";
+const STATES: [State; 9] = [
+    State::Idle,
+    State::Connecting,
+    State::Configuring,
+    State::Configured,
+    State::ReadOnly,
+    State::Reconnecting,
+    State::Closing,
+    State::Closed,
+    State::Failed,
+];
+
+#[test]
+fn every_input_does_in_every_state_what_the_table_says() {
+    let mut rows = SOURCE.lines().filter_map(|line| {
+        let cells = line.strip_prefix("//! | ")?.strip_suffix(" |")?;
+        Some(cells.split(" | ").collect::<Vec<_>>())
+    });
+    let head = rows.next().unwrap();
+    assert_eq!(head[1..], STATES.map(|state| format!("`{state:?}`")));
+    let mut pairs = 0;
+    for row in rows {
+        for (state, cell) in STATES.into_iter().zip(&row[1..]) {
+            pairs += 1;
+            let mut peer = in_state(state, row[0].ends_with("signed in"));
+            let refused = act(&mut peer, row[0]).is_err();
+            let dropped = peer.conversation.poll_command() == Some(Command::Disconnect);
+            let after = peer.conversation.state();
+            let expected = match *cell {
+                "–" | "drop" | "refused" => format!("{state:?}"),
+                next => next.to_owned(),
+            };
+            let pair = format!("{} in {state:?}", row[0]);
+            assert_eq!(format!("{after:?}"), expected, "{pair}");
+            assert_eq!(refused, *cell == "refused", "{pair}");
+            // giving up a connection that is being made is told as well
+            let gave_up = after.is_over() && !state.is_over();
+            assert!(dropped == (*cell == "drop") || gave_up, "{pair}");
+        }
+    }
+    assert_eq!(pairs, 44 * 9);
+}
+
+fn in_state(state: State, signed_in: bool) -> VirtualPeer {
+    let mut contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
+    if signed_in {
+        contract = contract.signed_in(SecretString::from("jwt"));
+    }
+    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let configured = |peer: &mut VirtualPeer| {
+        peer.connect();
+        peer.frames();
+        let mut session = session_response(true);
+        session["body"]["allowedMedia"] = json!({"inbound": {"fileTypes": [{"type": "*/*"}]}});
+        peer.hear(&session);
+    };
+    match state {
+        State::Idle => {}
+        State::Connecting => {
+            peer.conversation.connect(peer.now);
+            peer.conversation.poll_command();
+        }
+        State::Configuring => {
+            peer.connect();
+            peer.frames();
+        }
+        State::Configured => configured(&mut peer),
+        State::ReadOnly => {
+            configured(&mut peer);
+            peer.hear(&refused(409, None));
+        }
+        State::Reconnecting => {
+            configured(&mut peer);
+            peer.drop_socket();
+        }
+        State::Closing => {
+            configured(&mut peer);
+            peer.send(1, "on its way");
+            peer.frames();
+            peer.conversation.end(peer.now);
+        }
+        State::Closed => peer.conversation.end(peer.now),
+        State::Failed => {
+            configured(&mut peer);
+            peer.hear(&refused(4006, None));
+        }
+    }
+    assert_eq!(peer.conversation.state(), state);
+    peer.events();
+    peer.transmits();
+    peer
+}
+
+/// The frame that an input of the table is, if it is one.
+fn frame(input: &str) -> Option<Value> {
+    let event = |class: &str| json!({"type": "message", "class": class, "code": 200, "body": {}});
+    Some(match input.strip_prefix("frame: ")? {
+        "session" => session(true, false),
+        "session, read-only" => session(true, true),
+        "session left" => session(false, true),
+        "refused" => refused(400, None),
+        "trouble" => refused(500, None),
+        "too many" => too_many(1, None),
+        "unauthorised" | "unauthorised, signed in" => refused(401, None),
+        "read-only" => refused(409, None),
+        "expired" => event("SessionExpiredEvent"),
+        "logged out" => event("LogoutEvent"),
+        "closed" => event("ConnectionClosedEvent"),
+        "cleared" => event("SessionClearedEvent"),
+        "message" => agent_says("a", "x"),
+        "upload granted" => json!({"type": "response", "class": "PresignedUrlResponse", "code": 200,
+            "body": {"attachmentId": FILE, "url": "https://bucket.example/k", "headers": {"x": "y"}}}),
+        "upload refused" => json!({"type": "response", "class": "GenerateUrlError", "code": 200,
+            "body": {"attachmentId": FILE, "errorCode": 4001, "errorMessage": "no"}}),
+        "unknown" => event("Novelty"),
+        other => panic!("the table has a frame that this test does not know: {other}"),
+    })
+}
+
+fn session(connected: bool, read_only: bool) -> Value {
+    let mut frame = session_response(false);
+    frame["body"]["connected"] = connected.into();
+    frame["body"]["readOnly"] = read_only.into();
+    frame
+}
+
+fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
+    if let Some(frame) = frame(input) {
+        peer.hear(&frame);
+        return Ok(());
+    }
+    let now = peer.now;
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    let conversation = &mut peer.conversation;
+    match input {
+        "connect" => {
+            conversation.connect(now);
+            Ok(())
+        }
+        "reconnect" => {
+            conversation.reconnect(now);
+            Ok(())
+        }
+        "handle_connected" => {
+            conversation.handle_connected(now);
+            Ok(())
+        }
+        "handle_alive" => {
+            conversation.handle_alive();
+            Ok(())
+        }
+        "handle_closed" => {
+            conversation.handle_closed(CloseInfo::abrupt("gone"), now, 0);
+            Ok(())
+        }
+        "handle_refused: 503" => {
+            conversation.handle_refused(503, None, now, 0);
+            Ok(())
+        }
+        "handle_refused: 403" => {
+            conversation.handle_refused(403, None, now, 0);
+            Ok(())
+        }
+        "handle_history" => {
+            conversation.handle_history(Err(HistoryFailure::Unauthorized), now);
+            Ok(())
+        }
+        "handle_put" => {
+            conversation.handle_put(&file(), PutOutcome::Stored, now);
+            Ok(())
+        }
+        "handle_timeout: next deadline" => {
+            let due = conversation.poll_timeout();
+            peer.pass(due.map_or(Duration::ZERO, |(at, _)| at - now.instant));
+            Ok(())
+        }
+        "handle_timeout: silence" => {
+            silence(peer);
+            Ok(())
+        }
+        "send_text" => conversation.send_text(id(9), "x").map_err(|error| words(&error)),
+        "send, with an attachment" | "attach" | "delete_attachment" | "refresh_attachment" => {
+            act_on_file(conversation, input)
+        }
+        "send_typing" => {
+            conversation.send_typing(now);
+            Ok(())
+        }
+        "check_health" => conversation.check_health().map_err(|error| words(&error)),
+        "read_history" => conversation.read_history(1, now).map_err(|error| words(&error)),
+        "clear" => conversation.clear(now).map_err(|error| words(&error)),
+        "start_new" => conversation.start_new(now).map_err(|error| words(&error)),
+        "start_new, and left" => {
+            conversation.start_new(now).map_err(|error| words(&error))?;
+            peer.hear(&session(false, true));
+            Ok(())
+        }
+        "step_up" => {
+            let jwt = SecretString::from("jwt");
+            conversation.step_up(jwt, now).map_err(|error| words(&error))
+        }
+        "update_token" => {
+            conversation.update_token(SecretString::from("other"));
+            Ok(())
+        }
+        "update_attributes" => {
+            conversation.update_attributes(Default::default());
+            Ok(())
+        }
+        "set_farewell" => {
+            conversation.set_farewell(Farewell::Clear);
+            Ok(())
+        }
+        "end" => {
+            conversation.end(now);
+            Ok(())
+        }
+        other => panic!("the table has an input that this test does not know: {other}"),
+    }
+}
+
+fn act_on_file(conversation: &mut Conversation, input: &str) -> Result<(), String> {
+    let words = |error: &dyn std::fmt::Display| error.to_string();
+    match input {
+        "attach" => {
+            let cat = File::new("cat.png", "png".into());
+            conversation.attach(file(), cat).map_err(|error| words(&error))
+        }
+        "delete_attachment" => conversation
+            .delete_attachment(&file())
+            .map_err(|error| words(&error)),
+        "refresh_attachment" => conversation
+            .refresh_attachment(file())
+            .map_err(|error| words(&error)),
+        _ => {
+            let said = Said::Text {
+                text: "x".into(),
+                attachments: vec![FILE.into()],
+            };
+            conversation.send(id(9), &said).map_err(|error| words(&error))
+        }
+    }
+}
+
+fn file() -> AttachmentId {
+    FILE.parse().unwrap()
+}
+
+/// Nothing comes and time passes, until something is asked of the driver or the conversation is over.
+fn silence(peer: &mut VirtualPeer) {
+    for _ in 0..10 {
+        let Some((at, _)) = peer.conversation.poll_timeout() else {
+            return;
+        };
+        let before = peer.conversation.state();
+        peer.pass(at - peer.now.instant);
+        peer.transmits();
+        let dropping = peer.conversation.poll_timeout().is_none();
+        if dropping || peer.conversation.state() != before {
+            return;
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What is wrong with a server's TLS reaches whoever asks why there is no connection.
+
+use std::net::SocketAddr;
+
+use genesys_http::{Client, Tls};
+use guest_conversation::client::{ConnectLimiter, Connection, Settings};
+use guest_conversation::{Contract, Event, Loss};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use ws_transport::OriginPolicy;
+
+use crate::virtual_peer::web_messaging;
+
+/// The sentence of the first loss at a server that answers the first flight with `answer` and hangs up.
+async fn why(answer: &[u8]) -> (SocketAddr, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut connection = Connection::open(Settings {
+        http: Client::builder(Tls::system().unwrap()).build(),
+        url: format!("wss://{address}/v1").parse().unwrap(),
+        origin: OriginPolicy::new(["https://shop.example"])
+            .unwrap()
+            .admit(["https://shop.example"])
+            .unwrap(),
+        contract: Contract::WebMessaging(web_messaging()),
+        limiter: ConnectLimiter::default(),
+    });
+    let (mut tcp, _) = listener.accept().await.unwrap();
+    let mut header = [0; 5];
+    tcp.read_exact(&mut header).await.unwrap();
+    let mut hello = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+    tcp.read_exact(&mut hello).await.unwrap();
+    tcp.write_all(answer).await.unwrap();
+    tcp.shutdown().await.unwrap();
+    match connection.next_event().await {
+        Some(Event::Reconnecting {
+            why: Loss::Closed(info),
+            ..
+        }) => {
+            assert_eq!(info.code(), None);
+            (address, info.reason().to_owned())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_loss_says_what_is_wrong_with_the_server_and_what_to_do() {
+    for (answer, expected) in [
+        // the alert protocol_version, RFC 8446 section 6
+        (
+            &[21, 3, 1, 0, 2, 2, 70][..],
+            "speaks an older TLS than 1.2: update the server",
+        ),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "does not speak TLS: check the port",
+        ),
+        (
+            b"",
+            "closed the connection during the TLS handshake: check the port",
+        ),
+    ] {
+        let (address, reason) = why(answer).await;
+        assert!(
+            reason.contains(expected) && reason.contains(&address.to_string()),
+            "{reason}"
+        );
+    }
+}

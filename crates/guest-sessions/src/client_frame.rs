@@ -1,0 +1,207 @@
+//! What a guest's client sends.
+
+use genesys_api::SessionId;
+use serde::{Deserialize, Serialize};
+
+use genesys_api::wire::{SecretText, Text};
+use web_messaging::message::MessageId;
+
+/// A frame of the client.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(
+    tag = "type",
+    rename_all = "lowercase",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
+#[non_exhaustive]
+pub enum ClientFrame<'a> {
+    /// The first frame.
+    Handshake {
+        /// The session; must be the one in the URL.
+        guest_session_id: SessionId,
+        /// RFC 3339, when it was sent; for people.
+        #[serde(borrow)]
+        timestamp: Text<'a>,
+        /// The access token, unless it came with the upgrade.
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        access_token: Option<SecretText<'a>>,
+        /// Number of the last event that was read; those after it are sent again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_sequence: Option<u64>,
+    },
+    /// Something the guest says.
+    Message {
+        /// Chosen by the client; a second frame with it is the same message.
+        id: MessageId,
+        /// 1 to [`TEXT_LIMIT`](web_messaging::message::TEXT_LIMIT) bytes.
+        #[serde(borrow)]
+        text: Text<'a>,
+    },
+    /// Asks for a `pong`: what a browser has in place of the protocol's own ping.
+    Ping {
+        /// Comes back in the answer.
+        #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+        id: Option<Text<'a>>,
+    },
+    /// The guest is typing; at most once in 5 s.
+    Typing {},
+}
+
+impl<'a> ClientFrame<'a> {
+    /// Reads a frame, strictly.
+    ///
+    /// # Errors
+    /// If the text is no JSON, its type is unknown, or a field is missing, unknown or of another type. No error
+    /// repeats the text.
+    pub fn parse(text: &'a str) -> Result<Self, BadFrame> {
+        serde_json::from_str(text).map_err(|_| BadFrame::of(text))
+    }
+
+    /// The frame as it travels.
+    ///
+    /// # Panics
+    /// Never: every field can be JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("frames are plain structs with text keys")
+    }
+}
+
+/// The text is no frame of a client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadFrame {
+    /// A field is missing, unknown or of another type.
+    #[error("a {kind} frame takes {fields}, and nothing else")]
+    Fields {
+        /// The frame's type.
+        kind: &'static str,
+        /// The fields that it takes.
+        fields: &'static str,
+    },
+    /// Not a JSON object with a text named `type`.
+    #[error("the frame is no JSON object with a type")]
+    NotAFrame,
+    /// A type that the contract does not have.
+    #[error("the frame's type is unknown: send handshake, message, ping or typing")]
+    UnknownType,
+}
+
+impl BadFrame {
+    fn of(text: &str) -> Self {
+        let Ok(Tag { kind }) = serde_json::from_str(text) else {
+            return Self::NotAFrame;
+        };
+        let (kind, fields) = match &*kind {
+            "handshake" => (
+                "handshake",
+                "guestSessionId (text), timestamp (RFC 3339), accessToken (text, optional) and lastSequence (number, optional)",
+            ),
+            "message" => ("message", "id (a UUID) and text"),
+            "ping" => ("ping", "id (text, optional)"),
+            "typing" => ("typing", "no field but its type"),
+            _ => return Self::UnknownType,
+        };
+        Self::Fields { kind, fields }
+    }
+}
+
+#[derive(Deserialize)]
+struct Tag<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::{ExposeSecret, SecretString};
+
+    use super::*;
+
+    #[test]
+    fn a_frame_is_read_as_it_was_written() {
+        let token = SecretString::from("canary");
+        let frame = ClientFrame::Handshake {
+            guest_session_id: "gs-1".parse().unwrap(),
+            timestamp: "2026-11-22T12:00:00.000Z".into(),
+            access_token: Some((&token).into()),
+            last_sequence: Some(7),
+        };
+        assert!(!format!("{frame:?}").contains("canary"));
+        let json = frame.to_json();
+        assert_eq!(json, include_str!("../tests/golden/handshake.json").trim_end());
+        let Ok(ClientFrame::Handshake {
+            access_token: Some(read),
+            last_sequence: Some(7),
+            ..
+        }) = ClientFrame::parse(&json)
+        else {
+            panic!()
+        };
+        assert_eq!(read.to_secret().expose_secret(), "canary");
+    }
+
+    #[test]
+    fn the_handshake_of_the_founding_tutorial_is_read() {
+        let text = r#"{"type": "handshake", "guestSessionId": "gs-1", "timestamp": "2026-11-22T12:00:00.123456+00:00"}"#;
+        assert!(matches!(
+            ClientFrame::parse(text),
+            Ok(ClientFrame::Handshake {
+                access_token: None,
+                last_sequence: None,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn a_bad_frame_is_told_what_it_may_hold() {
+        for (text, kind) in [
+            (r#"{"type":"message","id":"x","text":"hi"}"#, "message"),
+            (
+                r#"{"type":"message","id":"c0ffee00-0000-4000-8000-000000000001"}"#,
+                "message",
+            ),
+            (
+                r#"{"type":"message","id":"c0ffee00-0000-4000-8000-000000000001","text":7}"#,
+                "message",
+            ),
+            (
+                r#"{"type":"message","id":"c0ffee00-0000-4000-8000-000000000001","text":"hi","to":"x"}"#,
+                "message",
+            ),
+            (r#"{"type":"typing","on":true}"#, "typing"),
+            (r#"{"type":"ping","id":7}"#, "ping"),
+            (
+                r#"{"type":"handshake","guestSessionId":"a b","timestamp":""}"#,
+                "handshake",
+            ),
+            (r#"{"type":"handshake","timestamp":""}"#, "handshake"),
+        ] {
+            assert!(
+                matches!(ClientFrame::parse(text), Err(BadFrame::Fields { kind: named, .. }) if named == kind),
+                "{text}"
+            );
+        }
+        for text in ["", "hello", "[]", "7", "{}", r#"{"type":7}"#, r#"{"type":"ping""#] {
+            assert_eq!(
+                ClientFrame::parse(text).unwrap_err(),
+                BadFrame::NotAFrame,
+                "{text}"
+            );
+        }
+        assert_eq!(
+            ClientFrame::parse(r#"{"type":"shout"}"#).unwrap_err(),
+            BadFrame::UnknownType
+        );
+        assert!(matches!(
+            ClientFrame::parse(r#"{"type":"typing"}"#),
+            Ok(ClientFrame::Typing {})
+        ));
+        assert!(matches!(
+            ClientFrame::parse(r#"{"type":"ping"}"#),
+            Ok(ClientFrame::Ping { id: None })
+        ));
+    }
+}

@@ -1,0 +1,256 @@
+//! `GET /api/v2/webmessaging/messages`: what was said in the session, newest first.
+
+use bytes::Bytes;
+use genesys_api::{Call, Host, ReplyError, json};
+use http::header::ORIGIN;
+use http::{HeaderValue, Request, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use crate::StructuredMessage;
+use crate::message::Message;
+use genesys_api::Origin;
+use genesys_api::wire::RawJson;
+
+/// Reads one page of the history. Whoever moves it sends [`History::jwt`] as the bearer, to [`History::host`].
+///
+/// At most 10 a minute a session (Genesys). That pages come newest first is what Genesys' own client relies on; it is
+/// not documented.
+#[derive(Clone, Debug)]
+pub struct History {
+    host: Host,
+    jwt: SecretString,
+    page: u32,
+    page_size: u32,
+    origin: Option<Origin>,
+}
+
+impl History {
+    /// The page of this number, from 1; `page_size` of Genesys' Java SDK is 100. `jwt` is the answer to `getJwt` and
+    /// lives for one minute. The deployment must allow `origin`.
+    #[must_use]
+    pub fn new(host: Host, jwt: SecretString, page: u32, page_size: u32, origin: Option<Origin>) -> Self {
+        Self {
+            host,
+            jwt,
+            page,
+            page_size,
+            origin,
+        }
+    }
+
+    /// Where it is asked.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The bearer.
+    #[must_use]
+    pub fn jwt(&self) -> &SecretString {
+        &self.jwt
+    }
+
+    /// Which page, from 1.
+    #[must_use]
+    pub fn page(&self) -> u32 {
+        self.page
+    }
+}
+
+impl PartialEq for History {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.host, self.page, self.page_size, &self.origin)
+            == (&other.host, other.page, other.page_size, &other.origin)
+            && self.jwt.expose_secret() == other.jwt.expose_secret()
+    }
+}
+
+impl Eq for History {}
+
+impl Call for History {
+    type Reply = HistoryPage;
+
+    const IDEMPOTENT: bool = true;
+
+    fn request(&self, host: &Host) -> Request<Bytes> {
+        let (size, page) = (self.page_size, self.page);
+        let path = format!("/api/v2/webmessaging/messages?pageSize={size}&pageNumber={page}");
+        let mut request = json::get(host, &path);
+        let origin = self.origin.as_ref().map(ToString::to_string);
+        if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) {
+            request.headers_mut().insert(ORIGIN, origin);
+        }
+        request
+    }
+
+    fn reply(&self, response: Response<Bytes>) -> Result<HistoryPage, ReplyError> {
+        let response = json::accepted(response)?;
+        let malformed = |_| ReplyError::Malformed {
+            status: response.status().as_u16(),
+            expected: "a page of the history",
+        };
+        let page: Page<'_> = serde_json::from_slice(response.body()).map_err(malformed)?;
+        let entries = page.entities.len();
+        let mut messages: Vec<Message> = Vec::new();
+        for entity in &page.entities {
+            let entity = serde_json::from_str::<StructuredMessage<'_>>(entity.as_str()).ok();
+            let newer = messages.last().map_or(UNDATED, |newer| newer.at);
+            messages.extend(entity.and_then(|entity| entity.to_message(newer)));
+        }
+        // nothing newer has a time
+        let first = messages
+            .iter()
+            .map(|message| message.at)
+            .find(|at| *at != UNDATED);
+        date(&mut messages, first.unwrap_or(UNDATED));
+        Ok(HistoryPage {
+            messages,
+            entries,
+            page: page.page_number.unwrap_or(self.page),
+            page_count: page.page_count.unwrap_or(0),
+            total: page.total.unwrap_or(0),
+        })
+    }
+}
+
+/// One page of the history.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HistoryPage {
+    /// What was said, newest first, read as live messages are. Events of the past, such as an agent who left, are not
+    /// among them, nor is what cannot be read. What has no time has that of what came after it, else of what came
+    /// before it; where nothing on the page has a time, it is 1970.
+    pub messages: Vec<Message>,
+    /// How many entries the page has, with those that are no messages.
+    pub entries: usize,
+    /// Its number, from 1.
+    pub page: u32,
+    /// How many pages there are.
+    pub page_count: u32,
+    /// How many entries there are in all.
+    pub total: u32,
+}
+
+impl HistoryPage {
+    /// A page, as a peer in a test would give it.
+    #[must_use]
+    pub fn new(messages: Vec<Message>, page: u32, page_count: u32) -> Self {
+        Self {
+            entries: messages.len(),
+            messages,
+            page,
+            page_count,
+            total: 0,
+        }
+    }
+}
+
+/// No time that a message can have.
+const UNDATED: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+/// Gives what has no time this one.
+pub fn date(messages: &mut [Message], at: OffsetDateTime) {
+    for message in messages.iter_mut().filter(|message| message.at == UNDATED) {
+        message.at = at;
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page<'a> {
+    #[serde(borrow)]
+    entities: Vec<RawJson<'a>>,
+    page_number: Option<u32>,
+    page_count: Option<u32>,
+    total: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Direction;
+
+    fn history() -> History {
+        let origin = "https://shop.example".parse().ok();
+        let host = "https://api.mypurecloud.ie".parse().unwrap();
+        History::new(host, SecretString::from("canary"), 2, 50, origin)
+    }
+
+    #[test]
+    fn the_request_names_page_and_origin_and_no_secret() {
+        let history = history();
+        let request = history.request(history.host());
+        assert_eq!(
+            request.uri(),
+            "https://api.mypurecloud.ie/api/v2/webmessaging/messages?pageSize=50&pageNumber=2"
+        );
+        assert_eq!(request.headers()["origin"], "https://shop.example");
+        assert!(!format!("{history:?} {request:?}").contains("canary"));
+    }
+
+    #[test]
+    fn messages_are_read_as_live_ones_and_old_events_are_left_out() {
+        let body = r#"{"entities":[
+            {"id":"d","type":"Event","direction":"Outbound","channel":{"time":"2014-04-30T21:09:53.000Z"},
+             "events":[{"eventType":"Presence","presence":{"type":"Disconnect"}}]},
+            {"id":"b","channel":{"time":"2014-04-30T21:09:52.000Z"},"type":"Text","text":"hi","content":[],
+             "direction":"Outbound","originatingEntity":"Bot","metadata":{}},
+            {"id":"a","channel":{"time":null,"messageId":"m1"},"type":"Text","text":"hello","direction":"Inbound"},
+            "nonsense"],"pageSize":25,"pageNumber":1,"total":4,"pageCount":1}"#;
+        let page = history()
+            .reply(Response::new(Bytes::from_static(body.as_bytes())))
+            .unwrap();
+        assert_eq!(
+            (page.entries, page.page, page.page_count, page.total),
+            (4, 1, 1, 4)
+        );
+        let read: Vec<_> = page
+            .messages
+            .iter()
+            .map(|message| (&*message.id, message.direction, message.at.unix_timestamp()))
+            .collect();
+        let second = 1_398_892_192;
+        assert_eq!(
+            read,
+            [
+                ("b", Direction::Outbound, second),
+                ("m1", Direction::Inbound, second)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_has_no_time_takes_that_of_its_neighbour() {
+        let at = |text: &str| genesys_api::parse_rfc3339(text).unwrap();
+        let read = |times: &[Option<&str>]| {
+            let entities: Vec<_> = times
+                .iter()
+                .map(|time| {
+                    serde_json::json!({"id": "a", "type": "Text", "direction": "Outbound", "channel": {"time": time}})
+                })
+                .collect();
+            let body = serde_json::json!({ "entities": entities }).to_string();
+            let page = history().reply(Response::new(Bytes::from(body))).unwrap();
+            page.messages.iter().map(|message| message.at).collect::<Vec<_>>()
+        };
+        let (late, early) = ("2014-04-30T21:09:53Z", "2014-04-30T21:09:52Z");
+        assert_eq!(
+            read(&[None, Some(late), None, Some(early)]),
+            [at(late), at(late), at(late), at(early)]
+        );
+        assert_eq!(read(&[None, None]), [UNDATED; 2]);
+    }
+
+    #[test]
+    fn a_refusal_and_a_page_of_html_are_errors() {
+        let refused = Response::builder()
+            .status(401)
+            .body(Bytes::from_static(b"{}"))
+            .unwrap();
+        assert!(history().reply(refused).unwrap_err().problem().is_some());
+        let html = Response::new(Bytes::from_static(b"<html>"));
+        assert!(matches!(history().reply(html), Err(ReplyError::Malformed { .. })));
+    }
+}

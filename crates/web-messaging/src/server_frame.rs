@@ -1,0 +1,224 @@
+//! What Genesys Cloud sends: an envelope, and a body that its class names.
+//!
+//! Both are read without copying: text is borrowed from the frame, and a body is read once its class is known. The
+//! frequent class is known beforehand, and read in one pass.
+
+mod attachment;
+mod content;
+mod event;
+mod loose;
+mod meaning;
+mod refusal;
+mod session;
+mod structured;
+mod token;
+
+use serde::Deserialize;
+
+pub use self::attachment::{AttachmentError, PresignedUrl, UploadSuccess};
+pub use self::content::{
+    Attachment, ButtonResponse, Card, CardAction, Carousel, Content, DatePicker, DateSlot, Form, ListItem,
+    ListPicker, ListSection, QuickReplies, QuickReply, TextContent,
+};
+pub use self::event::{CoBrowse, MessageEvent, Offer, Presence, PresenceKind, Typing, Video};
+pub use self::refusal::{ErrorBody, TooManyRequests};
+pub use self::session::{AllowedMedia, Configuration, FileType, MediaRules, SessionResponse};
+pub use self::structured::{Channel, Metadata, Participant, ReceiptReason, StructuredMessage};
+pub use self::token::{Jwt, ResumeToken};
+use genesys_api::wire::{RawJson, Text};
+
+/// One frame of the service.
+#[derive(Clone, Debug)]
+pub struct ServerFrame<'a> {
+    /// Whether it answers a request of this socket.
+    pub kind: FrameKind,
+    /// 200, or why the request was refused: an HTTP status or one of Genesys' own from 4000 on.
+    pub code: i64,
+    /// That of the request that caused it, if one did.
+    pub tracing_id: Option<Text<'a>>,
+    /// What it says.
+    pub body: Body<'a>,
+}
+
+impl<'a> ServerFrame<'a> {
+    /// Reads a frame. A class that is not known, and a body that is not what its class promises, are
+    /// [`Body::Unknown`]; only a frame without an envelope is an error.
+    ///
+    /// # Errors
+    /// If the text is no JSON object with `type`, `class` and `code`.
+    pub fn parse(text: &'a str) -> Result<Self, FrameError> {
+        if let Some(frame) = Self::parse_structured(text) {
+            return Ok(frame);
+        }
+        let envelope: Envelope<'a, RawJson<'a>> =
+            serde_json::from_str(text).map_err(|_| FrameError { bytes: text.len() })?;
+        Ok(Self {
+            kind: envelope.kind,
+            code: envelope.code,
+            tracing_id: envelope.tracing_id,
+            body: Body::read(envelope.class, envelope.body),
+        })
+    }
+
+    /// A frame that says early that it is a message, and is one.
+    fn parse_structured(text: &'a str) -> Option<Self> {
+        const CLASS: &str = "StructuredMessage";
+        if !text.get(..64)?.contains(CLASS) {
+            return None;
+        }
+        let envelope: Envelope<'a, StructuredMessage<'a>> = parse(text)?;
+        Some(Self {
+            kind: envelope.kind,
+            code: envelope.code,
+            tracing_id: envelope.tracing_id,
+            body: Body::Structured(envelope.body.filter(|_| &*envelope.class == CLASS)?),
+        })
+    }
+}
+
+/// The text is no frame of the service.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "a frame of {bytes} bytes has no envelope of type, class and code: check that the host speaks web-messaging"
+)]
+pub struct FrameError {
+    /// Length of the text.
+    pub bytes: usize,
+}
+
+/// Whether a frame answers or announces.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum FrameKind {
+    /// Pushed to all sockets of the session, the echo of the guest's own message included.
+    Message,
+    /// The answer to a request of this socket.
+    Response,
+    /// Neither: newer than this version.
+    #[serde(other)]
+    Other,
+}
+
+/// The bodies, by class.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a frame lives on the stack for one turn, and the large one is the frequent one"
+)]
+#[non_exhaustive]
+pub enum Body<'a> {
+    /// `AttachmentDeletedResponse`: an upload was taken back.
+    AttachmentDeleted {
+        /// Which.
+        attachment_id: Text<'a>,
+    },
+    /// `GetConfigurationResponse`.
+    Configuration(Configuration<'a>),
+    /// `ConnectionClosedEvent`: this socket is being dropped, and why.
+    ConnectionClosed {
+        /// `reason` in Genesys' mobile SDK, `reasonCode` in its schema; both are read.
+        reason: Option<Text<'a>>,
+    },
+    /// `ErrorMessage` and `Error`.
+    Error(ErrorBody<'a>),
+    /// `GenerateUrlError`: a file may not be uploaded.
+    GenerateUrlError(AttachmentError<'a>),
+    /// `JwtResponse`.
+    Jwt(Jwt<'a>),
+    /// `LogoutEvent`: the signed-in guest was logged out everywhere.
+    LoggedOut,
+    /// `string`: mostly an error's text.
+    Plain(Text<'a>),
+    /// `PresignedUrlResponse`: where to upload a file, or where to download it.
+    PresignedUrl(PresignedUrl<'a>),
+    /// `ResumeTokenResponse`.
+    ResumeToken(ResumeToken<'a>),
+    /// `SessionClearedEvent`: the conversation was cleared.
+    SessionCleared,
+    /// `SessionExpiredEvent`: the session's lifetime has passed.
+    SessionExpired,
+    /// `SessionResponse`: the answer to configuring and closing.
+    Session(SessionResponse<'a>),
+    /// `StructuredMessage`: a message, an event, or the echo of one.
+    Structured(StructuredMessage<'a>),
+    /// `TooManyRequestsErrorMessage`.
+    TooManyRequests(TooManyRequests<'a>),
+    /// A class, or a body, that this version has no type for.
+    Unknown {
+        /// Its class.
+        class: Text<'a>,
+        /// The body as it came.
+        body: Option<RawJson<'a>>,
+    },
+    /// `UploadFailureEvent`: an uploaded file was refused.
+    UploadFailure(AttachmentError<'a>),
+    /// `UploadSuccessEvent`: an uploaded file is there, and may be sent.
+    UploadSuccess(UploadSuccess<'a>),
+}
+
+impl<'a> Body<'a> {
+    fn read(class: Text<'a>, body: Option<RawJson<'a>>) -> Self {
+        let json = body.map_or("{}", |body| body.as_str());
+        let known = match &*class {
+            "AttachmentDeletedResponse" => {
+                parse::<Deleted<'_>>(json).map(|deleted| Self::AttachmentDeleted {
+                    attachment_id: deleted.attachment_id,
+                })
+            }
+            "ConnectionClosedEvent" => parse::<Closed<'_>>(json).map(|closed| Self::ConnectionClosed {
+                reason: closed.reason.or(closed.reason_code),
+            }),
+            "Error" | "ErrorMessage" => parse(json).map(Self::Error),
+            "GenerateUrlError" => parse(json).map(Self::GenerateUrlError),
+            "GetConfigurationResponse" => parse(json).map(Self::Configuration),
+            "JwtResponse" => parse(json).map(Self::Jwt),
+            "LogoutEvent" => Some(Self::LoggedOut),
+            "PresignedUrlResponse" => parse(json).map(Self::PresignedUrl),
+            "ResumeTokenResponse" => parse(json).map(Self::ResumeToken),
+            "SessionClearedEvent" => Some(Self::SessionCleared),
+            "SessionExpiredEvent" => Some(Self::SessionExpired),
+            "SessionResponse" => parse(json).map(Self::Session),
+            "StructuredMessage" => parse(json).map(Self::Structured),
+            "TooManyRequestsErrorMessage" => parse(json).map(Self::TooManyRequests),
+            "UploadFailureEvent" => parse(json).map(Self::UploadFailure),
+            "UploadSuccessEvent" => parse(json).map(Self::UploadSuccess),
+            "string" => parse(json).map(Self::Plain),
+            _ => None,
+        };
+        known.unwrap_or(Self::Unknown { class, body })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a, B> {
+    #[serde(rename = "type")]
+    kind: FrameKind,
+    #[serde(borrow)]
+    class: Text<'a>,
+    code: i64,
+    #[serde(borrow)]
+    tracing_id: Option<Text<'a>>,
+    body: Option<B>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Closed<'a> {
+    #[serde(borrow)]
+    reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    reason_code: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Deleted<'a> {
+    #[serde(borrow)]
+    attachment_id: Text<'a>,
+}
+
+fn parse<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    serde_json::from_str(json).ok()
+}

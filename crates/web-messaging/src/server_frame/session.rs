@@ -1,0 +1,104 @@
+//! The session, as the service knows it.
+
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use super::loose::{null_as_empty, number};
+use super::meaning::epoch;
+use genesys_api::wire::Text;
+
+/// The answer to configuring and closing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct SessionResponse<'a> {
+    /// `false` after `closeSession`.
+    pub connected: bool,
+    /// The token was unknown, expired, or a new conversation was asked for.
+    #[serde(default)]
+    pub new_session: bool,
+    /// The conversation has ended, and nothing more may be said in it.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Signing in removed an older session of the same guest.
+    #[serde(default)]
+    pub cleared_existing_session: bool,
+    /// The conversation was begun without a word of the guest. Only the schema has it; what it means is an inference.
+    #[serde(default)]
+    pub auto_started: bool,
+    /// Which files a guest may send.
+    #[serde(borrow)]
+    pub allowed_media: Option<AllowedMedia<'a>>,
+    /// Which endings of a file's name are refused, each with its dot.
+    #[serde(borrow, default, deserialize_with = "null_as_empty")]
+    pub blocked_extensions: Vec<Text<'a>>,
+    /// Most bytes of custom attributes; negative if not known.
+    #[serde(default, deserialize_with = "number")]
+    pub max_custom_data_bytes: Option<i64>,
+    /// Lifetime after the last message, in seconds.
+    #[serde(default, deserialize_with = "number")]
+    pub duration_seconds: Option<i64>,
+    /// When it expires, in seconds since 1970.
+    #[serde(default, deserialize_with = "number")]
+    pub expiration_date: Option<i64>,
+}
+
+impl SessionResponse<'_> {
+    /// When the session expires.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<OffsetDateTime> {
+        self.expiration_date.and_then(epoch)
+    }
+}
+
+/// The answer to `getConfiguration`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Configuration<'a> {
+    /// Which files a guest may send.
+    #[serde(borrow)]
+    pub allowed_media: Option<AllowedMedia<'a>>,
+    /// Which endings of a file's name are refused, each with its dot.
+    #[serde(borrow, default, deserialize_with = "null_as_empty")]
+    pub blocked_extensions: Vec<Text<'a>>,
+    /// Most bytes of custom attributes; negative if not known.
+    #[serde(default, deserialize_with = "number")]
+    pub max_custom_data_bytes: Option<i64>,
+    /// Whether messages reach a flow. Only the schema has it; what it means is an inference.
+    pub message_routing_enabled: Option<bool>,
+    /// Lifetime after the last message, in seconds.
+    #[serde(default, deserialize_with = "number")]
+    pub session_duration_seconds: Option<i64>,
+}
+
+/// Which files may be sent.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct AllowedMedia<'a> {
+    /// From the guest.
+    #[serde(borrow)]
+    pub inbound: Option<MediaRules<'a>>,
+}
+
+/// Which files may be sent one way.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct MediaRules<'a> {
+    /// The types of file.
+    #[serde(borrow, default, deserialize_with = "null_as_empty")]
+    pub file_types: Vec<FileType<'a>>,
+    /// Largest file, in KiB; 10,240 is usual.
+    #[serde(default, rename = "maxFileSizeKB", deserialize_with = "number")]
+    pub max_file_size_kb: Option<i64>,
+}
+
+/// A type of file.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct FileType<'a> {
+    /// A media type, or a pattern such as `image/*` or `*/*`.
+    #[serde(borrow, rename = "type")]
+    pub media_type: Text<'a>,
+}

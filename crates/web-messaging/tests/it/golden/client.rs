@@ -1,0 +1,327 @@
+//! What a guest sends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use genesys_api::DeploymentId;
+use genesys_api::wire::{SecretText, Text};
+use secrecy::SecretString;
+use serde_json::Value;
+use web_messaging::message::{Answer, Choice, Content, Message, Said};
+use web_messaging::{
+    ClientFrame, CustomAttributes, GuestMessage, JourneyAction, JourneyContext, JourneySession, ServerFrame,
+};
+
+use super::{folder, text};
+
+const TOKEN: &str = "7d1f0c9e-3b5a-4c6d-8e2f-1a2b3c4d5e6f";
+const TRACING_ID: &str = "5b0e4c1d-7a8b-4c9d-8e0f-112233445566";
+const MESSAGE_ID: &str = "c0ffee00-4d5e-4f60-8718-293a4b5c6d7e";
+const ATTACHMENT: &str = "88888888-4c3b-4a29-9180-7f6e5d4c3b2a";
+const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtYWRlLXVwIn0.bWFkZS11cC1zaWduYXR1cmU";
+
+#[test]
+fn every_frame_of_ours_is_golden_and_every_golden_frame_is_ours_or_foreign() {
+    let mut ours = written();
+    let mut actions = BTreeSet::new();
+    let mut foreign = Vec::new();
+    for golden in folder("client") {
+        let value = golden.value();
+        if golden.foreign {
+            foreign.push(value);
+            continue;
+        }
+        let (json, debug) = ours
+            .remove(golden.name())
+            .unwrap_or_else(|| panic!("nothing writes {}", golden.file));
+        assert_eq!(
+            serde_json::from_str::<Value>(&json).unwrap(),
+            value,
+            "{}",
+            golden.file
+        );
+        assert!(json.starts_with(r#"{"action":""#), "{json}");
+        for secret in [TOKEN, JWT, "made-up-resume-token", "Hello", "Red"] {
+            assert!(!debug.contains(secret), "{debug}");
+        }
+        actions.insert(value["action"].as_str().unwrap().to_owned());
+    }
+    assert!(ours.is_empty(), "without a file: {:?}", ours.keys());
+    assert_eq!(actions.len(), 12, "{actions:?}");
+    for value in foreign {
+        assert!(actions.contains(value["action"].as_str().unwrap()), "{value}");
+        assert_eq!(value["token"], TOKEN);
+    }
+}
+
+#[test]
+fn what_was_offered_is_answered_in_its_own_words() {
+    let offer = |name: &str| -> Message {
+        let text = text(&format!("server/{name}.json"));
+        let web_messaging::Body::Structured(message) = ServerFrame::parse(&text).unwrap().body else {
+            panic!("{text}")
+        };
+        message.to_message(time::OffsetDateTime::UNIX_EPOCH).unwrap()
+    };
+    let picker = offer("list-picker");
+    let Content::ListPicker(list) = &picker.content[0] else {
+        panic!("{picker:?}")
+    };
+    let said = Said::Items {
+        question: picker.id.clone().into(),
+        choices: list.sections[0].items.iter().map(Choice::from).collect(),
+    };
+    assert_eq!(said.words(), "Espresso, Cappuccino");
+    let json = serde_json::to_value(GuestMessage::said(&said, None)).unwrap();
+    assert_eq!(json["content"][1]["buttonResponse"]["payload"], "cappuccino");
+    assert_eq!(json["metadata"]["parentMessageId"], picker.id);
+}
+
+/// One of each kind that this client sends, by the name of its file, with its `Debug`.
+#[derive(Default)]
+struct Written(BTreeMap<&'static str, (String, String)>);
+
+impl Written {
+    fn put(&mut self, name: &'static str, frame: &ClientFrame<'_>) {
+        let before = self.0.insert(name, (frame.to_json(), format!("{frame:?}")));
+        assert!(before.is_none(), "{name} is written twice");
+    }
+}
+
+fn written() -> BTreeMap<&'static str, (String, String)> {
+    let mut written = Written::default();
+    let secret = SecretString::from(TOKEN);
+    let deployment = "b3c2a0de-1f2e-4d3c-9b4a-5f6e7d8c9b0a".parse().unwrap();
+    configure(&mut written, &secret, &deployment);
+    say(&mut written, &secret);
+    attach(&mut written, &secret);
+    let token = || SecretText::from(&secret);
+    let tracing_id = || Text::from(TRACING_ID);
+    for (name, frame) in [
+        (
+            "close-session",
+            ClientFrame::CloseSession {
+                token: token(),
+                close_all_connections: true,
+                tracing_id: tracing_id(),
+            },
+        ),
+        (
+            "disconnect-customer",
+            ClientFrame::DisconnectCustomer {
+                token: token(),
+                tracing_id: tracing_id(),
+            },
+        ),
+        (
+            "echo",
+            ClientFrame::Echo {
+                token: token(),
+                tracing_id: "SGVhbHRoQ2hlY2tNZXNzYWdlSWQ=".into(),
+                message: GuestMessage::text("ping", None),
+            },
+        ),
+        (
+            "get-configuration",
+            ClientFrame::GetConfiguration {
+                token: token(),
+                deployment_id: &deployment,
+                tracing_id: tracing_id(),
+            },
+        ),
+        (
+            "get-jwt",
+            ClientFrame::GetJwt {
+                token: token(),
+                tracing_id: tracing_id(),
+            },
+        ),
+        (
+            "resume-token",
+            ClientFrame::ResumeToken {
+                token: token(),
+                tracing_id: tracing_id(),
+            },
+        ),
+    ] {
+        written.put(name, &frame);
+    }
+    written.0
+}
+
+fn configure(written: &mut Written, token: &SecretString, deployment_id: &DeploymentId) {
+    let session = JourneyContext::of_session(token);
+    let visitor = JourneyContext::of_visitor(
+        &"0f1e2d3c-4b5a-4968-8776-655443322110".into(),
+        JourneySession::app("aabbccdd-1122-4334-8556-778899aabbcc"),
+    )
+    .with_action(JourneyAction::new(
+        "11223344-5566-4778-899a-bbccddeeff00",
+        "22334455-6677-4889-9aab-ccddeeff0011",
+        3,
+    ));
+    let resume_token = SecretString::from("made-up-resume-token");
+    for (name, start_new, journey_context, resume_token) in [
+        ("configure-session", false, None, None),
+        ("configure-session-journey", false, Some(&session), None),
+        ("configure-session-journey-action", false, Some(&visitor), None),
+        ("configure-session-start-new", true, None, None),
+        ("configure-session-resume-token", false, None, Some(&resume_token)),
+    ] {
+        let frame = ClientFrame::ConfigureSession {
+            token: token.into(),
+            deployment_id,
+            start_new,
+            journey_context,
+            resume_token: resume_token.map(SecretText::from),
+            tracing_id: TRACING_ID.into(),
+        };
+        written.put(name, &frame);
+    }
+    let jwt = SecretString::from(JWT);
+    for (name, journey_context) in [
+        ("configure-authenticated-session", None),
+        ("configure-authenticated-session-journey", Some(&session)),
+    ] {
+        let frame = ClientFrame::ConfigureAuthenticatedSession {
+            token: token.into(),
+            deployment_id,
+            start_new: false,
+            jwt: (&jwt).into(),
+            journey_context,
+            tracing_id: TRACING_ID.into(),
+        };
+        written.put(name, &frame);
+    }
+}
+
+fn say(written: &mut Written, token: &SecretString) {
+    let attributes =
+        |key: &str, value: &str| CustomAttributes::new([(key.to_owned(), value.to_owned())].into()).unwrap();
+    let (account, join) = (attributes("accountId", "42"), attributes("A", "B"));
+    let said = said();
+    let mut messages = vec![
+        ("text", MESSAGE_ID, GuestMessage::text("Hello", None)),
+        (
+            "text-with-attributes",
+            MESSAGE_ID,
+            GuestMessage::text("Hello", Some(&account)),
+        ),
+        ("typing", TRACING_ID, GuestMessage::typing()),
+        ("join", TRACING_ID, GuestMessage::join(None)),
+        (
+            "join-with-attributes",
+            TRACING_ID,
+            GuestMessage::join(Some(&join)),
+        ),
+        ("clear", TRACING_ID, GuestMessage::clear()),
+    ];
+    for (name, said) in &said {
+        let attributes = (*name == "text-with-attachment").then_some(&account);
+        messages.push((name, MESSAGE_ID, GuestMessage::said(said, attributes)));
+    }
+    for (name, id, message) in messages {
+        let frame = ClientFrame::OnMessage {
+            token: token.into(),
+            tracing_id: id.into(),
+            message,
+        };
+        written.put(name, &frame);
+    }
+}
+
+fn attach(written: &mut Written, token: &SecretString) {
+    for (name, id, md5) in [
+        ("on-attachment", Some(ATTACHMENT), None),
+        ("on-attachment-md5", None, Some("1B2M2Y8AsgTpgAmY7PhCfg==")),
+    ] {
+        let frame = ClientFrame::OnAttachment {
+            token: token.into(),
+            attachment_id: id.map(Text::from),
+            file_name: "foo.png".into(),
+            file_type: "image/png".into(),
+            file_size: 424_242,
+            file_md5: md5.map(Text::from),
+            errors_as_json: true,
+            tracing_id: TRACING_ID.into(),
+        };
+        written.put(name, &frame);
+    }
+    let get = ClientFrame::GetAttachment {
+        token: token.into(),
+        attachment_id: ATTACHMENT.into(),
+        tracing_id: TRACING_ID.into(),
+    };
+    written.put("get-attachment", &get);
+    let delete = ClientFrame::DeleteAttachment {
+        token: token.into(),
+        attachment_id: ATTACHMENT.into(),
+        tracing_id: TRACING_ID.into(),
+    };
+    written.put("delete-attachment", &delete);
+}
+
+/// What a guest can say, by the name of its file.
+fn said() -> Vec<(&'static str, Said)> {
+    let picker = || Text::from("9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5");
+    let choice = |text: &str, payload: &str| Choice {
+        text: text.to_owned().into(),
+        payload: payload.to_owned().into(),
+    };
+    vec![
+        (
+            "text-with-attachment",
+            Said::Text {
+                text: "Hello".into(),
+                attachments: vec![ATTACHMENT.into()],
+            },
+        ),
+        (
+            "attachments",
+            Said::Text {
+                text: "".into(),
+                attachments: vec![ATTACHMENT.into(), "99999999-4c3b-4a29-9180-7f6e5d4c3b2a".into()],
+            },
+        ),
+        (
+            "quick-reply",
+            Said::QuickReply {
+                question: None,
+                choice: choice("Red", "RED"),
+            },
+        ),
+        (
+            "quick-reply-to",
+            Said::QuickReply {
+                question: Some("5befde6373a23f32f20b59b4e1cba0e6".into()),
+                choice: choice("Red", "RED"),
+            },
+        ),
+        ("card-button", Said::Button(choice("Book Now", "I want it"))),
+        (
+            "date",
+            Said::Date {
+                question: picker(),
+                choice: choice("26 Jun 17:30", "2025-06-26T17:30:00.000Z"),
+            },
+        ),
+        (
+            "list-items",
+            Said::Items {
+                question: picker(),
+                choices: vec![choice("Espresso", "espresso"), choice("Cappuccino", "cappuccino")],
+            },
+        ),
+        (
+            "form",
+            Said::Form {
+                question: picker(),
+                form: "6a7b8c9d-0e1f-4203-9415-263748596a7b".into(),
+                text: "Form submitted".into(),
+                answers: vec![Answer {
+                    field: "colour".into(),
+                    choice: choice("Blue", "Blue"),
+                }],
+            },
+        ),
+    ]
+}

@@ -1,0 +1,372 @@
+//! What Genesys Cloud sends.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use web_messaging::message::{CardAction, Content as Meaning, Direction, Message};
+use web_messaging::{Body, Content, FrameKind, MessageEvent, PresenceKind, ServerFrame, StructuredMessage};
+
+use super::{folder, text};
+
+/// What no change shows: secrets, which `Debug` keeps back, and what nobody needs.
+const UNSHOWN: [&str; 12] = [
+    "attachment /body/content/0/attachment/url",
+    "attachment-content-size /body/content/0/attachment/url",
+    "co-browse /body/events/0/coBrowse/sessionJoinToken",
+    "error-schema /body/stack",
+    "error-schema /body/tracingId",
+    "jwt-response /body/jwt",
+    "own-echo-attachment /body/content/0/attachment/url",
+    "presigned-url /body/url",
+    "presigned-url-download /body/url",
+    "resume-token-response /body/resumeToken",
+    "upload-success /body/downloadUrl",
+    "video /body/events/0/video/jwt",
+];
+
+#[test]
+fn every_frame_is_known_and_each_of_its_fields_is_read() {
+    let mut unshown = BTreeSet::new();
+    for golden in folder("server") {
+        let text = golden.text();
+        let debug = shown(&text);
+        let known = !["Unknown {", "Other {", "Other("]
+            .iter()
+            .any(|word| debug.contains(word));
+        assert_eq!(
+            known,
+            !golden.unknown || golden.name() == "unknown-fields",
+            "{debug}"
+        );
+        if golden.unknown {
+            continue;
+        }
+        let value = golden.value();
+        let mut paths = Vec::new();
+        leaves(&value, String::new(), &mut paths);
+        for path in paths {
+            let mut changed = value.clone();
+            alter(changed.pointer_mut(&path).unwrap());
+            if shown(&changed.to_string()) == debug {
+                unshown.insert(format!("{} {path}", golden.name()));
+            }
+        }
+    }
+    assert_eq!(unshown.iter().collect::<Vec<_>>(), UNSHOWN);
+}
+
+/// `Debug` of a frame: what it has a type for, with the length of each text.
+fn shown(text: &str) -> String {
+    format!("{:?}", ServerFrame::parse(text).unwrap())
+}
+
+fn leaves(value: &Value, path: String, paths: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                leaves(field, format!("{path}/{name}"), paths);
+            }
+        }
+        Value::Array(items) => {
+            for (position, item) in items.iter().enumerate() {
+                leaves(item, format!("{path}/{position}"), paths);
+            }
+        }
+        _ => paths.push(path),
+    }
+}
+
+/// Makes it another value, of another length.
+fn alter(value: &mut Value) {
+    *value = match &*value {
+        Value::Bool(flag) => Value::Bool(!flag),
+        Value::Number(number) if number.is_f64() => "0.123456789".parse().unwrap(),
+        Value::Number(number) => (number.as_i64().unwrap() * 10 + 1).into(),
+        Value::String(text) if text == "false" => "true".into(),
+        Value::String(text) => format!("{text}+").into(),
+        other => panic!("{other} is no leaf"),
+    };
+}
+
+#[test]
+fn secrets_are_read_although_they_do_not_show() {
+    let frame = text("server/jwt-response.json");
+    let Body::Jwt(jwt) = ServerFrame::parse(&frame).unwrap().body else {
+        panic!()
+    };
+    assert!(jwt.jwt.to_secret().expose_secret().starts_with("eyJ"));
+    for name in ["presigned-url", "presigned-url-download"] {
+        let frame = text(&format!("server/{name}.json"));
+        let Body::PresignedUrl(url) = ServerFrame::parse(&frame).unwrap().body else {
+            panic!()
+        };
+        assert!(url.url.to_secret().expose_secret().contains("X-Amz-Signature"));
+        assert_eq!(url.is_download(), name.ends_with("download"));
+    }
+    let frame = text("server/upload-success.json");
+    let Body::UploadSuccess(success) = ServerFrame::parse(&frame).unwrap().body else {
+        panic!()
+    };
+    assert!(
+        success
+            .download_url
+            .to_secret()
+            .expose_secret()
+            .contains("X-Amz-Signature")
+    );
+    let frame = text("server/resume-token-response.json");
+    let Body::ResumeToken(token) = ServerFrame::parse(&frame).unwrap().body else {
+        panic!()
+    };
+    assert_eq!(
+        token.resume_token.to_secret().expose_secret(),
+        "made-up-resume-token"
+    );
+    let Meaning::Attachment(file) = &message("attachment").content[0] else {
+        panic!()
+    };
+    assert!(
+        file.url
+            .as_ref()
+            .unwrap()
+            .expose_secret()
+            .contains("X-Amz-Signature")
+    );
+    assert_eq!(
+        (file.size, &**file.name.as_ref().unwrap()),
+        (Some(18_000), "price-list.pdf")
+    );
+}
+
+#[test]
+fn messages_are_told_apart_by_direction_and_kind() {
+    for (name, direction, text) in [
+        ("own-echo", Direction::Inbound, "Hello"),
+        ("own-echo-attachment", Direction::Inbound, ""),
+        ("agent-text", Direction::Outbound, "Hi"),
+        ("quick-replies", Direction::Outbound, "Which colour?"),
+    ] {
+        let message = message(name);
+        assert_eq!((message.direction, &*message.text), (direction, text));
+    }
+    assert_eq!(
+        message("own-echo").id,
+        "b1a2c3d4-e5f6-4708-8192-a3b4c5d6e7f8",
+        "channel.messageId"
+    );
+    assert_eq!(message("agent-text").id, "5befde6373a23f32f20b59b4e1cba0e6");
+    assert_eq!(
+        message("agent-text-full-name").from.name.as_deref(),
+        Some("Ann Example")
+    );
+    assert_eq!(message("bot-text").from.name, None);
+    for name in ["disconnect", "agent-typing", "presence-join"] {
+        assert!(read(&text(&format!("server/{name}.json")), |message| message
+            .to_message(time::OffsetDateTime::UNIX_EPOCH)
+            .is_none()));
+    }
+}
+
+#[test]
+fn content_means_the_same_in_the_words_of_the_domain() {
+    for name in ["quick-replies", "quick-replies-v2"] {
+        let message = message(name);
+        let replies: Vec<_> = message.quick_replies().map(|reply| &*reply.payload).collect();
+        assert_eq!(replies, ["RED", "BLUE"], "{name}");
+    }
+    assert!(
+        matches!(&message("quick-replies-v2").content[0], Meaning::Text(title) if &**title == "Which colour?")
+    );
+    let pictured = message("quick-replies");
+    let images = pictured.quick_replies().map(|reply| reply.image.as_deref());
+    assert_eq!(
+        images.collect::<Vec<_>>(),
+        [None, Some("https://shop.example/blue.png")]
+    );
+    let Meaning::Carousel(cards) = &message("carousel").content[0] else {
+        panic!()
+    };
+    assert!(
+        matches!(&cards[0].actions[0], CardAction::Link { url, .. } if &**url == "https://shop.example/blue")
+    );
+    assert!(
+        matches!(&cards[1].actions[0], CardAction::Postback { payload, .. } if &**payload == "I want it")
+    );
+    let Meaning::DatePicker(picker) = &message("date-picker").content[0] else {
+        panic!()
+    };
+    assert_eq!(
+        (&*picker.slots[1].at, picker.slots[1].seconds),
+        ("2025-06-27T17:30:00.000Z", Some(1800))
+    );
+    let other = message("other-content");
+    let names: Vec<_> = other
+        .content
+        .iter()
+        .map(|item| match item {
+            Meaning::Other(raw) => raw.class().unwrap(),
+            item => panic!("{item:?}"),
+        })
+        .collect();
+    assert_eq!(names.len(), 14);
+    assert_eq!(&names[..2], ["GenericTemplate", "ListTemplate"]);
+}
+
+#[test]
+fn an_item_that_is_not_what_its_type_promises_is_kept_as_it_came() {
+    let frame = r#"{"type":"message","class":"StructuredMessage","code":200,"body":{"type":"Structured","direction":"Outbound",
+        "content":[{"contentType":"Card","card":{"title":7}},7,{"card":{}}],"events":[{"eventType":"Typing"},"x"]}}"#;
+    read(frame, |message| {
+        let [
+            Content::Other {
+                content_type: Some(class),
+                item,
+            },
+            Content::Other {
+                content_type: None, ..
+            },
+            Content::Other {
+                content_type: None, ..
+            },
+        ] = &message.content[..]
+        else {
+            panic!("{message:?}")
+        };
+        assert_eq!(
+            (&**class, item.as_str()),
+            ("Card", r#"{"contentType":"Card","card":{"title":7}}"#)
+        );
+        assert!(
+            message
+                .events
+                .iter()
+                .all(|event| matches!(event, MessageEvent::Other { .. }))
+        );
+    });
+}
+
+#[test]
+fn numbers_and_flags_may_be_text() {
+    read(&text("server/health-check-answer.json"), |answer| {
+        let metadata = answer.metadata.as_ref().unwrap();
+        assert_eq!(metadata.expires_at().unwrap().unix_timestamp(), 1_791_139_139);
+        assert_eq!(metadata.duration_seconds, Some(259_200));
+    });
+    read(&text("server/disconnect-read-only.json"), |end| {
+        assert!(end.metadata.as_ref().unwrap().read_only);
+        assert!(
+            matches!(&end.events[0], MessageEvent::Presence(presence) if presence.kind == PresenceKind::Disconnect)
+        );
+    });
+    let odd = r#"{"type":"response","class":"SessionResponse","code":200,"body":{"connected":true,"expirationDate":"17","durationSeconds":1.5,"maxCustomDataBytes":null}}"#;
+    let Body::Session(session) = ServerFrame::parse(odd).unwrap().body else {
+        panic!()
+    };
+    assert_eq!(
+        (session.expiration_date, session.duration_seconds),
+        (Some(17), None)
+    );
+}
+
+#[test]
+fn every_shape_of_a_limit_and_of_an_error_is_read() {
+    for (name, code) in [("too-many-4029", 4029), ("too-many-429", 429)] {
+        let frame = text(&format!("server/{name}.json"));
+        let Body::TooManyRequests(limit) = ServerFrame::parse(&frame).unwrap().body else {
+            panic!()
+        };
+        assert_eq!((limit.retry_after, limit.error_code), (Some(3), Some(code)));
+    }
+    let frame = text("server/too-many-string.json");
+    let frame = ServerFrame::parse(&frame).unwrap();
+    assert!(frame.code == 429 && matches!(frame.body, Body::Plain(_)));
+    for (name, said) in [
+        ("error-message", "Request failed."),
+        ("error-message-only", "Request failed."),
+        ("error-schema", "token is required"),
+    ] {
+        let frame = text(&format!("server/{name}.json"));
+        let Body::Error(error) = ServerFrame::parse(&frame).unwrap().body else {
+            panic!("{name}")
+        };
+        assert_eq!(error.text(), said);
+    }
+    for name in ["connection-closed-reason", "connection-closed-reason-code"] {
+        let frame = text(&format!("server/{name}.json"));
+        assert!(
+            matches!(ServerFrame::parse(&frame).unwrap().body, Body::ConnectionClosed { reason: Some(reason) } if &*reason == "signedIn")
+        );
+    }
+}
+
+#[test]
+fn what_is_not_known_is_kept_and_never_an_error() {
+    let frame = text("server/unknown-class.json");
+    let Body::Unknown { class, body } = ServerFrame::parse(&frame).unwrap().body else {
+        panic!()
+    };
+    assert_eq!(
+        (&*class, body.unwrap().as_str()),
+        ("NoveltyEvent", r#"{"novelty":{"deep":[1,2,{"x":null}]}}"#)
+    );
+    assert_eq!(message("unknown-fields").text, "a \"quoted\" word");
+    let wrong_body =
+        r#"{"type":"message","class":"SessionResponse","code":200,"body":{"connected":"maybe"}}"#;
+    assert!(matches!(
+        ServerFrame::parse(wrong_body).unwrap().body,
+        Body::Unknown { .. }
+    ));
+    let wrong_message = r#"{"type":"message","class":"StructuredMessage","code":200,"body":{"type":"Text"}}"#;
+    assert!(matches!(
+        ServerFrame::parse(wrong_message).unwrap().body,
+        Body::Unknown { body: Some(_), .. }
+    ));
+    let other_class = r#"{"tracingId":"StructuredMessage","type":"message","class":"LogoutEvent","code":200,"body":{"type":"Text","direction":"Inbound"}}"#;
+    assert!(matches!(
+        ServerFrame::parse(other_class).unwrap().body,
+        Body::LoggedOut
+    ));
+    let late_class = r#"{"body":{"type":"Text","direction":"Inbound"},"tracingId":"c0ffee00-4d5e-4f60-8718-293a4b5c6d7e","type":"message","code":200,"class":"StructuredMessage"}"#;
+    assert!(matches!(
+        ServerFrame::parse(late_class).unwrap().body,
+        Body::Structured(_)
+    ));
+    let newer_kind = r#"{"type":"whisper","class":"LogoutEvent","code":200,"body":{}}"#;
+    assert_eq!(ServerFrame::parse(newer_kind).unwrap().kind, FrameKind::Other);
+    let bare = r#"{"type":"message","class":"ConnectionClosedEvent","code":200}"#;
+    assert!(matches!(
+        ServerFrame::parse(bare).unwrap().body,
+        Body::ConnectionClosed { reason: None }
+    ));
+    for text in ["", "hello", "[]", "{}", r#"{"type":"message"}"#] {
+        assert!(ServerFrame::parse(text).is_err(), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_breaks_the_reader(text in any::<String>(), class in "[A-Za-z]{0,20}", body in "[\\[\\]{}\",:0-9a-z]{0,40}") {
+        let _ = ServerFrame::parse(&text);
+        for class in [&*class, "StructuredMessage", "SessionResponse", "PresignedUrlResponse"] {
+            let framed = format!(r#"{{"type":"message","class":"{class}","code":200,"body":{body}}}"#);
+            let _ = ServerFrame::parse(&framed);
+        }
+        let said = format!(r#"{{"type":"message","class":"StructuredMessage","code":200,"body":{{"type":"Text","direction":"Inbound","content":[{body}]}}}}"#);
+        let _ = ServerFrame::parse(&said);
+    }
+}
+
+fn message(name: &str) -> Message {
+    read(&text(&format!("server/{name}.json")), |message| {
+        message.to_message(time::OffsetDateTime::UNIX_EPOCH).unwrap()
+    })
+}
+
+fn read<T>(text: &str, look: impl FnOnce(&StructuredMessage<'_>) -> T) -> T {
+    let Body::Structured(message) = ServerFrame::parse(text).unwrap().body else {
+        panic!("{text}")
+    };
+    look(&message)
+}

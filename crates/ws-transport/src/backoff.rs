@@ -1,0 +1,62 @@
+//! How long to wait before the next connection.
+
+use std::time::{Duration, Instant};
+
+use genesys_api::retry::{LONGEST_WAIT, full_jitter};
+
+/// Full jitter from 0.5 s up to 30 s, counted anew once a connection was stable for a minute.
+#[derive(Clone, Debug, Default)]
+pub struct Backoff {
+    attempt: u32,
+    configured: Option<Instant>,
+}
+
+impl Backoff {
+    const BASE: Duration = Duration::from_millis(500);
+    const CAP: Duration = Duration::from_secs(30);
+    const STABLE: Duration = Duration::from_secs(60);
+
+    /// The session was configured.
+    pub fn handle_configured(&mut self, now: Instant) {
+        self.configured = Some(now);
+    }
+
+    /// The connection was lost, or could not be made: the number of the next attempt, and the wait before it. A wait
+    /// that the server asked for is kept, with a little jitter on top.
+    pub fn handle_lost(&mut self, asked: Option<Duration>, now: Instant, random: u64) -> (u32, Duration) {
+        let configured = self.configured.take();
+        if configured.is_some_and(|at| now.saturating_duration_since(at) >= Self::STABLE) {
+            self.attempt = 0;
+        }
+        let jitter = full_jitter(Self::BASE, Self::CAP, self.attempt, random);
+        self.attempt = self.attempt.saturating_add(1);
+        let wait = asked.map_or(jitter, |asked| asked.min(LONGEST_WAIT) + jitter.min(Self::BASE));
+        (self.attempt, wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_cap_and_start_anew_after_a_stable_minute() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an Instant can be had from nowhere else"
+        )]
+        let mut now = Instant::now();
+        let mut backoff = Backoff::default();
+        let mut longest = |now| backoff.handle_lost(None, now, u64::MAX).1.as_millis() + 1;
+        let waits: Vec<_> = (0..8).map(|_| longest(now)).collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+        backoff.handle_configured(now);
+        now += Duration::from_secs(59);
+        assert_eq!(backoff.handle_lost(None, now, 0), (9, Duration::ZERO));
+        backoff.handle_configured(now);
+        now += Duration::from_secs(60);
+        assert_eq!(backoff.handle_lost(None, now, 0), (1, Duration::ZERO));
+        let asked = Some(Duration::from_secs(7));
+        assert_eq!(backoff.handle_lost(asked, now, 0), (2, Duration::from_secs(7)));
+    }
+}

@@ -1,0 +1,53 @@
+//! The end of a connection.
+
+use std::fmt;
+
+use genesys_api::wire::harmless;
+
+/// How a connection ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CloseInfo {
+    code: Option<u16>,
+    reason: String,
+}
+
+impl CloseInfo {
+    /// Closed by the peer with `code` (RFC 6455 section 7.4).
+    #[must_use]
+    pub fn with_code(code: u16, reason: &str) -> Self {
+        Self {
+            code: Some(code),
+            reason: harmless(reason),
+        }
+    }
+
+    /// Ended without a close frame, or never begun; `reason` is for people.
+    #[must_use]
+    pub fn abrupt(reason: &str) -> Self {
+        Self {
+            code: None,
+            reason: harmless(reason),
+        }
+    }
+
+    /// The close code, if there was a close frame that held one.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        self.code
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl fmt::Display for CloseInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => write!(f, "closed with {code} {:?}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
+}
