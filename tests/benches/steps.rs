@@ -19,8 +19,8 @@ use audit::{Action, Actor, Draft, Pseudonym, Tree, leaf_hash};
 use genesys_api::{Call as _, ChannelId, Clock, GuestId, Host, Now};
 use guest_payload::guest_sessions::Create;
 use guest_payload::{
-    Age, Attributes, Choice, Consent, Evidence, Jurisdiction, Jurisdictions, NewSession, Policy, Purpose,
-    Request, Scope, Signals,
+    Age, Choice, Consent, Evidence, Jurisdiction, Jurisdictions, NewGuest, Policy, Purpose, Request, Scope,
+    Signals,
 };
 use http::HeaderMap;
 use ring::{digest, hmac};
@@ -242,18 +242,12 @@ fn payload(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     let guest: GuestId = "a382603a-ba10-4859-8d8d-9077ae4b51e0".parse()?;
     let jurisdictions: Jurisdictions = "EU".parse()?;
     let policy = Policy::find("tutorial-strict")?;
-    let mut attributes = Attributes::new();
-    attributes.insert("source", "web")?;
     let consent = Consent::together([Choice::Granted; 3], Evidence::at(now.utc));
+    let mut new = NewGuest::new(channel, jurisdictions, consent);
+    new.guest = Some(guest);
+    new.attributes.insert("source", "web")?;
     let build = move || {
-        let decision = policy.decide(&Request {
-            jurisdictions: &jurisdictions,
-            age: Age::UNKNOWN,
-            signals: Signals::default(),
-            consent: &consent,
-            now: now.utc,
-        });
-        let new = NewSession::new(channel.clone(), guest.clone(), decision, attributes.clone()).ok()?;
+        let new = new.clone().decide(policy, now.utc).ok()?;
         Some(Create(&new).request(&host))
     };
     let request = build().ok_or("the policy refuses its own example")?;

@@ -14,7 +14,7 @@ use http::HeaderMap;
 
 use crate::Signals;
 
-pub use body::{BodyError, ChangeBody, CreateBody};
+pub use body::{BodyError, parse_consent_change, parse_new_guest};
 pub use call::{AuditTrail, ChangeConsent, Create, End, Fetch, MetricsSnapshot};
 pub use consent_record::{ConsentObject, ContradictoryRecord};
 pub use reply::{Session, SessionView};

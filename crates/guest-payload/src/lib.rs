@@ -8,6 +8,7 @@ mod generated;
 pub mod guest_sessions;
 pub mod iso27560;
 mod jurisdiction;
+mod new_guest;
 mod obligation;
 mod policy;
 mod purpose;
@@ -23,6 +24,7 @@ pub use consent::{
 };
 pub use decision::{Allowed, Decision, PurposeState, Reason, Refused, Request};
 pub use jurisdiction::{Jurisdiction, JurisdictionError, Jurisdictions};
+pub use new_guest::NewGuest;
 pub use obligation::{Obligation, Obligations};
 pub use policy::{
     Ages, Basis, Functional, Lint, LintKind, OnMissing, Policy, Rule, Scope, Source, Switch, UnknownPolicy,

@@ -2,36 +2,31 @@
 
 use genesys_api::{ChannelId, GuestId};
 
-use crate::{Attributes, ConsentRecord, Decision, LawfulAttributes, Refused};
+use crate::{Allowed, Attributes, ConsentRecord, LawfulAttributes};
 
 /// What is needed to create a guest session, under either contract. It exists only with a decision that allows it,
 /// and holds only the attributes that the decision lets pass.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewSession {
     channel: ChannelId,
-    guest: GuestId,
+    guest: Option<GuestId>,
     consent: ConsentRecord,
     attributes: LawfulAttributes,
 }
 
 impl NewSession {
-    /// A session of `guest`, if the decision allows it. Attributes of purposes that are off are dropped here.
-    ///
-    /// # Errors
-    /// The refusal, if that is what was decided.
-    pub fn new<'p>(
+    pub(crate) fn new(
         channel: ChannelId,
-        guest: GuestId,
-        decision: Decision<'p>,
+        guest: Option<GuestId>,
+        allowed: &Allowed<'_>,
         attributes: Attributes,
-    ) -> Result<Self, Refused<'p>> {
-        let allowed = decision.into_result()?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             channel,
             guest,
             consent: allowed.record(),
             attributes: allowed.filter(attributes),
-        })
+        }
     }
 
     /// The channel that the session belongs to.
@@ -40,10 +35,10 @@ impl NewSession {
         &self.channel
     }
 
-    /// Who the guest is, as the caller names them.
+    /// The guest's id, if the caller gave one.
     #[must_use]
-    pub fn guest(&self) -> &GuestId {
-        &self.guest
+    pub fn guest(&self) -> Option<&GuestId> {
+        self.guest.as_ref()
     }
 
     /// What was decided, for storage. Its places are those of the decision.
@@ -62,42 +57,26 @@ impl NewSession {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Age, Choice, Consent, Evidence, Policy, Purpose, Request, Signals};
+    use crate::{Choice, Consent, Evidence, NewGuest, Policy, Purpose, Refused};
 
-    fn attributes() -> Attributes {
-        let mut attributes = Attributes::new();
+    fn decide(policy: &'static Policy, marketing: Choice) -> Result<NewSession, Refused<'static>> {
+        let now = genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
+        let consent = Consent::together([marketing, Choice::Denied, Choice::Granted], Evidence::at(now));
+        let mut guest = NewGuest::new("channel".parse().unwrap(), "DE".parse().unwrap(), consent);
         for (key, value) in [
             ("source", "web"),
             ("marketing.segment", "gold"),
             ("analytics.page", "/checkout"),
             ("name", "Ada"),
         ] {
-            attributes.insert(key, value).unwrap();
+            guest.attributes.insert(key, value).unwrap();
         }
-        attributes
-    }
-
-    fn decide(policy: &'static Policy, marketing: Choice) -> Decision<'static> {
-        let now = genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
-        policy.decide(&Request {
-            jurisdictions: &["DE".parse().unwrap()],
-            age: Age::UNKNOWN,
-            signals: Signals::default(),
-            consent: &Consent::together([marketing, Choice::Denied, Choice::Granted], Evidence::at(now)),
-            now,
-        })
+        guest.decide(policy, now)
     }
 
     #[test]
     fn there_is_no_session_without_a_decision_that_allows_it() {
-        let decision = decide(Policy::tutorial_strict(), Choice::Granted);
-        let refused = NewSession::new(
-            "channel".parse().unwrap(),
-            "guest".parse().unwrap(),
-            decision,
-            attributes(),
-        )
-        .unwrap_err();
+        let refused = decide(Policy::tutorial_strict(), Choice::Granted).unwrap_err();
         assert_eq!(
             refused.missing().collect::<Vec<_>>(),
             [(Purpose::Personalization, "tutorial-strict/EU/personalization")]
@@ -106,14 +85,7 @@ mod tests {
 
     #[test]
     fn what_was_refused_does_not_reach_the_session() {
-        let decision = decide(Policy::purpose_scoped(), Choice::Unknown);
-        let session = NewSession::new(
-            "channel".parse().unwrap(),
-            "guest".parse().unwrap(),
-            decision,
-            attributes(),
-        )
-        .unwrap();
+        let session = decide(Policy::purpose_scoped(), Choice::Unknown).unwrap();
         let kept: Vec<_> = session.attributes().iter().collect();
         assert_eq!(kept, [("analytics.page", "/checkout"), ("source", "web")]);
         assert_eq!(

@@ -10,7 +10,7 @@ use guest_conversation::client::ConnectLimiter;
 use guest_payload::guest_sessions::{
     AuditTrail, ChangeConsent, Create, End, Fetch, MetricsSnapshot, Session, SessionView,
 };
-use guest_payload::{ConsentChange, NewSession, Policy, Request};
+use guest_payload::{ConsentChange, NewGuest, Policy};
 use serde_json::Value;
 use session_metrics::Snapshot;
 use time::Duration;
@@ -19,7 +19,7 @@ use token_window::{Failure, Renew, Renewal, Renewed, Tokens};
 use webhook::Subscription;
 use webhook::guest_sessions::{Register, Registered};
 
-use crate::{Error, NewGuest, SessionInfo};
+use crate::{Error, SessionInfo};
 
 /// What remote mode is made of.
 #[derive(Clone, Debug)]
@@ -113,16 +113,9 @@ impl Remote {
 
     /// Whether the session may be created is the gateway's policy to say. Here the purpose-scoped one, which allows
     /// every session, withholds what the guest did not agree to, so that it does not even travel.
-    pub(crate) async fn create(&self, guest: NewGuest) -> Result<(Session, Now), Error> {
-        let decision = Policy::purpose_scoped().decide(&Request {
-            jurisdictions: &guest.jurisdictions,
-            age: guest.age,
-            signals: guest.signals,
-            consent: &guest.consent,
-            now: self.clock().now().utc,
-        });
-        let id = guest.guest.unwrap_or_else(|| entropy::uuid().into());
-        let new = NewSession::new(guest.channel, id, decision, guest.attributes)?;
+    pub(crate) async fn create(&self, mut guest: NewGuest) -> Result<(Session, Now), Error> {
+        guest.guest.get_or_insert_with(|| entropy::uuid().into());
+        let new = guest.decide(Policy::purpose_scoped(), self.clock().now().utc)?;
         let sent = self.clock().now();
         Ok((self.call(&Create(&new)).await?, sent))
     }

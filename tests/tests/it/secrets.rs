@@ -366,7 +366,11 @@ async fn debugs(world: &World, session: &Value, seen: &mut Seen) {
         ("a frame", &ClientFrame::parse(&frame)),
         (
             "a body",
-            &guest_payload::guest_sessions::CreateBody::parse(guest_with_note().as_bytes()),
+            &guest_payload::guest_sessions::parse_new_guest(
+                guest_with_note().as_bytes(),
+                guest_payload::Signals::default(),
+                time::OffsetDateTime::UNIX_EPOCH,
+            ),
         ),
     ] {
         seen.debug(what, value);

@@ -4,8 +4,10 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use genesys_api::{Problem, SessionId, rfc3339};
-use guest_payload::guest_sessions::{BodyError, ChangeBody, CreateBody, Session, SessionView, signals};
-use guest_suite::{NewGuest, SessionInfo};
+use guest_payload::guest_sessions::{
+    BodyError, Session, SessionView, parse_consent_change, parse_new_guest, signals,
+};
+use guest_suite::SessionInfo;
 use http::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -17,17 +19,7 @@ use super::{App, Refusal, json_answer};
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
     let signals = signals(request.headers());
     let (caller, body) = admit_json(&app, request, Scope::Write).await?;
-    let body = CreateBody::parse(&body).map_err(bad_body)?;
-    let consent = body.consent(caller.now.utc).map_err(bad_body)?;
-    let guest = NewGuest {
-        channel: body.channel,
-        guest: body.guest,
-        jurisdictions: body.jurisdictions,
-        age: body.age,
-        consent,
-        signals,
-        attributes: body.attributes,
-    };
+    let guest = parse_new_guest(&body, signals, caller.now.utc).map_err(bad_body)?;
     let created = app.direct.create(&caller.client, guest).await?;
     let answer = Session {
         websocket_url: app.socket_url(&created.session.id),
@@ -82,9 +74,7 @@ pub(super) async fn change_consent(
     let signals = signals(request.headers());
     let (caller, body) = admit_json(&app, request, Scope::Write).await?;
     let id = session_id(&id)?;
-    let change = ChangeBody::parse(&body)
-        .and_then(|body| body.change(caller.now.utc))
-        .map_err(bad_body)?;
+    let change = parse_consent_change(&body, caller.now.utc).map_err(bad_body)?;
     Ok(view(
         app.direct
             .change_consent(&caller.client, &id, &change, signals)

@@ -72,7 +72,8 @@ impl Call for Create<'_> {
 #[serde(rename_all = "camelCase")]
 struct CreateBody<'a> {
     channel_configuration_id: &'a ChannelId,
-    guest_id: &'a GuestId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guest_id: Option<&'a GuestId>,
     guest_attributes: BTreeMap<&'a str, Cow<'a, str>>,
     consent: CreateConsent<'a>,
 }
@@ -256,7 +257,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::{Age, Attributes, Consent, Jurisdiction, Policy, Signals, Use};
+    use crate::{Consent, Jurisdiction, NewGuest, Policy, Signals, Use};
     use crate::{SessionState, guest_sessions};
 
     fn host() -> Host {
@@ -268,30 +269,24 @@ mod tests {
     }
 
     fn session(places: &[Jurisdiction], gpc: bool) -> NewSession {
-        let decision = Policy::purpose_scoped().decide(&crate::Request {
-            jurisdictions: places,
-            age: Age::UNKNOWN,
-            signals: Signals { gpc },
-            consent: &Consent::together(
-                [Choice::Denied, Choice::Unknown, Choice::Granted],
-                Evidence::at(when()),
-            ),
-            now: when(),
-        });
-        let mut attributes = Attributes::new();
+        let choices = [Choice::Denied, Choice::Unknown, Choice::Granted];
+        let consent = Consent::together(choices, Evidence::at(when()));
+        let mut guest = NewGuest::new("channel".parse().unwrap(), places.into(), consent);
+        guest.guest = Some("guest".parse().unwrap());
+        guest.signals = Signals { gpc };
+        let attributes = &mut guest.attributes;
         attributes.insert("source", "web").unwrap();
         attributes.insert("region", "Bavaria").unwrap();
         attributes.insert("marketing.segment", "gold").unwrap();
         attributes
             .insert_for(Use::For(Purpose::Analytics), "page", "/")
             .unwrap();
-        NewSession::new(
-            "channel".parse().unwrap(),
-            "guest".parse().unwrap(),
-            decision,
-            attributes,
-        )
-        .unwrap()
+        guest.decide(Policy::purpose_scoped(), when()).unwrap()
+    }
+
+    fn parse(request: &Request<Bytes>) -> NewGuest {
+        let signals = guest_sessions::signals(request.headers());
+        guest_sessions::parse_new_guest(request.body(), signals, when()).unwrap()
     }
 
     fn answer(status: u16, body: impl Into<Bytes>) -> Response<Bytes> {
@@ -312,11 +307,11 @@ mod tests {
             std::str::from_utf8(request.body()).unwrap(),
             r#"{"channelConfigurationId":"channel","guestId":"guest","guestAttributes":{"page":"/","region":"DE,US-CA","source":"web"},"consent":{"marketing":false,"personalization":null,"analytics":true,"consentTimestamp":"2026-11-22T12:30:00.000Z"}}"#
         );
-        let body = guest_sessions::CreateBody::parse(request.body()).unwrap();
+        let body = parse(&request);
         assert_eq!(&body.channel, session.channel());
-        assert_eq!(body.guest.as_ref(), Some(session.guest()));
+        assert_eq!(body.guest.as_ref(), session.guest());
         assert_eq!(&body.jurisdictions, session.consent().jurisdictions());
-        let consent = body.consent(when()).unwrap();
+        let consent = body.consent;
         assert_eq!(consent.latest(), when());
         for purpose in Purpose::ALL {
             assert_eq!(consent.choice(purpose), session.consent().purpose(purpose).choice);
@@ -326,7 +321,7 @@ mod tests {
     #[test]
     fn an_unknown_place_is_not_sent() {
         let request = Create(&session(&[], false)).request(&host());
-        let body = guest_sessions::CreateBody::parse(request.body()).unwrap();
+        let body = parse(&request);
         assert!(body.jurisdictions.is_empty());
         assert!(!guest_sessions::signals(request.headers()).gpc);
     }
@@ -336,7 +331,7 @@ mod tests {
         let new = session(&["DE".parse().unwrap()], false);
         let sent = Session {
             id: "s-1".parse().unwrap(),
-            guest_id: new.guest().clone(),
+            guest_id: new.guest().unwrap().clone(),
             access_token: "canary-access".into(),
             refresh_token: "canary-refresh".into(),
             websocket_url: "wss://gateway.example/api/v2/webmessaging/guest-sessions/s-1/socket".to_owned(),
@@ -388,8 +383,10 @@ mod tests {
             request.body(),
             r#"{"marketing":false,"consentTimestamp":"2026-11-22T12:30:00.000Z"}"#
         );
-        let body = guest_sessions::ChangeBody::parse(request.body()).unwrap();
-        assert_eq!(body.change(when()), Ok(change));
+        assert_eq!(
+            guest_sessions::parse_consent_change(request.body(), when()),
+            Ok(change)
+        );
     }
 
     #[test]

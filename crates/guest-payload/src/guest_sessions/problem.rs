@@ -73,7 +73,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::guest_sessions::CreateBody;
+    use crate::guest_sessions::parse_new_guest;
     use crate::{Age, Choice, Consent, Evidence, Policy, Request, Signals};
 
     #[test]
@@ -118,7 +118,8 @@ mod tests {
                 "field.value",
             ),
         ] {
-            let problem = Problem::from(&CreateBody::parse(body.as_bytes()).unwrap_err());
+            let error = parse_new_guest(body.as_bytes(), Signals::default(), OffsetDateTime::UNIX_EPOCH);
+            let problem = Problem::from(&error.unwrap_err());
             assert_eq!((problem.status, problem.code.as_str()), (400, code), "{body}");
             let found = problem.details.first().map_or(("", ""), |found| {
                 (found.field_name.as_str(), found.error_code.as_str())

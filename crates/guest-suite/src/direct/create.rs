@@ -1,8 +1,8 @@
 //! Creating a session, under the consent rules of the guest's jurisdiction.
 
 use audit::{Action, Actor, Draft, Outcome};
-use genesys_api::{Now, SessionId, entropy};
-use guest_payload::{NewSession, Refused, Request};
+use genesys_api::{GuestId, Now, SessionId, entropy};
+use guest_payload::{NewGuest, NewSession, Refused};
 use guest_store::{Change, Session, TokenHash, Unit};
 use secrecy::ExposeSecret as _;
 use session_metrics::{Journey, Stage};
@@ -11,7 +11,7 @@ use webhook::EventName;
 use super::record::{Document, Record, consent_detail, fresh_secrets};
 use super::update::Work;
 use super::{Direct, DirectError, Tokens};
-use crate::{NewGuest, SessionInfo};
+use crate::SessionInfo;
 
 /// A session that was created, with the only copy of its tokens.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Direct {
     /// # Errors
     /// [`DirectError::ConsentRequired`] if the policy does not, which is written to the audit log;
     /// [`DirectError::GuestInUse`], [`DirectError::UnknownChannel`], [`DirectError::Full`], or the store's.
-    pub async fn create(&self, owner: &str, guest: NewGuest) -> Result<Created, DirectError> {
+    pub async fn create(&self, owner: &str, mut guest: NewGuest) -> Result<Created, DirectError> {
         let config = &self.shared.config;
         if !config.deployments.contains_key(&guest.channel) {
             return Err(DirectError::UnknownChannel {
@@ -39,15 +39,8 @@ impl Direct {
             return Err(DirectError::Full { limit: config.limit });
         }
         let now = self.clock().now();
-        let decision = config.policy.decide(&Request {
-            jurisdictions: &guest.jurisdictions,
-            age: guest.age,
-            signals: guest.signals,
-            consent: &guest.consent,
-            now: now.utc,
-        });
-        let id = guest.guest.unwrap_or_else(|| entropy::uuid().into());
-        let new = match NewSession::new(guest.channel, id, decision, guest.attributes) {
+        let id = guest.guest.get_or_insert_with(|| entropy::uuid().into()).clone();
+        let new = match guest.decide(config.policy, now.utc) {
             Ok(new) => new,
             Err(refused) => {
                 self.commit(Unit {
@@ -59,7 +52,7 @@ impl Direct {
             }
         };
         let tokens = Tokens::issue(now.utc, config.access_token_lifetime);
-        let record = self.record(owner, &new, &tokens, now)?;
+        let record = self.record(owner, id, &new, &tokens, now)?;
         let session = record.info();
         let mut entry =
             Draft::new(now.utc, Actor::client(owner), Action::SessionCreated).subject(record.subject());
@@ -85,6 +78,7 @@ impl Direct {
     fn record(
         &self,
         owner: &str,
+        guest: GuestId,
         new: &NewSession,
         tokens: &Tokens,
         now: Now,
@@ -102,7 +96,7 @@ impl Direct {
         Record::load(Session {
             id: SessionId::from(entropy::uuid()),
             owner: owner.to_owned(),
-            guest: new.guest().clone(),
+            guest,
             channel: new.channel().clone(),
             created_at: now.utc,
             expires_at: tokens.expires_at,

@@ -307,7 +307,7 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use genesys_api::parse_rfc3339;
-    use guest_payload::{Age, Choice, Consent, Evidence, NewSession, Policy, Request, Signals};
+    use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy};
     use guest_store::TokenHash;
 
     use super::*;
@@ -320,17 +320,10 @@ mod tests {
     fn row() -> Session {
         let choices = [Choice::Denied, Choice::Granted, Choice::Granted];
         let consent = Consent::together(choices, Evidence::at(at()));
-        let decision = Policy::purpose_scoped().decide(&Request {
-            jurisdictions: &["EU".parse().unwrap()],
-            age: Age::UNKNOWN,
-            signals: Signals::default(),
-            consent: &consent,
-            now: at(),
-        });
-        let mut attributes = Attributes::new();
-        attributes.insert("source", "web").unwrap();
-        attributes.insert("marketing.segment", "canary").unwrap();
-        let new = NewSession::new("c".parse().unwrap(), "g".parse().unwrap(), decision, attributes).unwrap();
+        let mut guest = NewGuest::new("c".parse().unwrap(), "EU".parse().unwrap(), consent);
+        guest.attributes.insert("source", "web").unwrap();
+        guest.attributes.insert("marketing.segment", "canary").unwrap();
+        let new = guest.decide(Policy::purpose_scoped(), at()).unwrap();
         let document = Document {
             consent: new.consent().clone(),
             attributes: new.attributes().clone().into(),
@@ -343,7 +336,7 @@ mod tests {
         Session {
             id: "s-1".parse().unwrap(),
             owner: "o".to_owned(),
-            guest: new.guest().clone(),
+            guest: "g".parse().unwrap(),
             channel: new.channel().clone(),
             created_at: at(),
             expires_at: at(),
