@@ -9,7 +9,7 @@ use genesys_http::{CallErrorKind, ErrorKind as HttpErrorKind};
 use guest_conversation::{Ending, SendError};
 use guest_payload::Refused;
 use guest_store::{Conflict, StoreErrorKind};
-use token_window::KeepError;
+use token_window::TokenError;
 
 use crate::direct::DirectError;
 
@@ -138,7 +138,7 @@ impl From<DirectError> for Error {
                 None => ErrorKind::Unavailable,
             },
             DirectError::StepUp(_) => ErrorKind::NotSent,
-            DirectError::Token(error) => of_keeper(*error),
+            DirectError::Token(error) => of_token_error(*error),
         };
         Self::new(kind, error)
     }
@@ -170,9 +170,9 @@ impl From<AuthorizedError> for Error {
     }
 }
 
-impl From<KeepError> for Error {
-    fn from(error: KeepError) -> Self {
-        Self::new(of_keeper(error), error)
+impl From<TokenError> for Error {
+    fn from(error: TokenError) -> Self {
+        Self::new(of_token_error(error), error)
     }
 }
 
@@ -203,10 +203,10 @@ impl From<Ending> for Error {
     }
 }
 
-fn of_keeper(error: KeepError) -> ErrorKind {
+fn of_token_error(error: TokenError) -> ErrorKind {
     match error {
-        KeepError::Failed { .. } => ErrorKind::Unavailable,
-        KeepError::ReauthRequired => ErrorKind::Credentials,
+        TokenError::Failed { .. } => ErrorKind::Unavailable,
+        TokenError::ReauthRequired => ErrorKind::Credentials,
         _ => ErrorKind::Other,
     }
 }
@@ -339,13 +339,13 @@ mod tests {
             let text = error.to_string();
             assert_eq!(Error::from(error).kind(), kind, "{text}");
         }
-        let failed = KeepError::Failed {
+        let failed = TokenError::Failed {
             attempt: 1,
             next_in: Duration::ZERO,
         };
         assert_eq!(Error::from(failed).kind(), ErrorKind::Unavailable);
         assert_eq!(
-            Error::from(KeepError::ReauthRequired).kind(),
+            Error::from(TokenError::ReauthRequired).kind(),
             ErrorKind::Credentials
         );
     }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use session_metrics::Snapshot;
 use time::Duration;
 use token_window::guest_sessions::Refresh;
-use token_window::{Failure, Renew, Renewal, Renewed, Tokens};
+use token_window::{RefreshError, Refresher, Tokens};
 use webhook::Subscription;
 use webhook::guest_sessions::{Register, Registered};
 
@@ -183,9 +183,9 @@ pub(crate) struct RefreshByRest {
     pub(crate) ahead: Duration,
 }
 
-impl Renew for RefreshByRest {
-    async fn renew(&self, current: &Tokens, _: &Renewal) -> Result<Renewed, Failure> {
-        let refresh_token = current.refresh().ok_or(Failure::Refused)?;
+impl Refresher for RefreshByRest {
+    async fn refresh(&self, current: &Tokens) -> Result<Tokens, RefreshError> {
+        let refresh_token = current.refresh().ok_or(RefreshError::Refused)?;
         let mut sent = self.remote.clock().now();
         sent.utc = sent.utc.saturating_add(self.ahead);
         let call = Refresh {
@@ -199,25 +199,20 @@ impl Renew for RefreshByRest {
             .authorized(&call, self.remote.host())
             .await
             .map_err(failure)?;
-        // tokens came, and they are unusable: the old ones are gone all the same
-        let tokens = refreshed.into_tokens(&sent).map_err(|_| Failure::Unknown)?;
-        Ok(Renewed {
-            tokens,
-            sent_at: sent.instant,
-        })
+        Ok(refreshed.into_tokens(&sent)?)
     }
 }
 
 /// What a failed call says of the refresh token: only a lost reply leaves it open whether it is still good.
-fn failure(error: AuthorizedError) -> Failure {
+fn failure(error: AuthorizedError) -> RefreshError {
     match error {
         AuthorizedError::Call(error) => match error.problem() {
             Some(problem) => problem.into(),
-            None if error.is_outcome_unknown() => Failure::Unknown,
-            None => Failure::Transient { retry_after: None },
+            None if error.is_outcome_unknown() => RefreshError::Unknown,
+            None => RefreshError::Transient { retry_after: None },
         },
         // without a token for the call nothing was sent
-        _ => Failure::Transient { retry_after: None },
+        _ => RefreshError::Transient { retry_after: None },
     }
 }
 

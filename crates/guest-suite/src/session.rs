@@ -9,9 +9,7 @@ use guest_payload::{ConsentChange, Signals};
 use guest_sessions::TokenPlacement;
 use session_metrics::EndReason;
 use time::OffsetDateTime;
-use token_window::{
-    Events, Failure, Intent, Jitter, KeepError, Keeper, Renew, Renewal, Renewed, Rotation, Window,
-};
+use token_window::{Events, Jitter, Refresh, RefreshError, Refresher, TokenError, TokenManager, Window};
 use tokio::task::AbortHandle;
 use ws_transport::{AdmittedOrigin, SocketUrl};
 
@@ -28,7 +26,7 @@ pub struct GuestSession {
     id: SessionId,
     guest: GuestId,
     socket: Option<String>,
-    keeper: Keeper,
+    manager: TokenManager,
     link: Option<Link>,
 }
 
@@ -38,7 +36,7 @@ enum Link {
     Direct(Box<Conversation>),
     Remote {
         connection: Connection,
-        keeper: Keeper,
+        manager: TokenManager,
         _feed: Feed,
     },
 }
@@ -77,29 +75,23 @@ impl GuestSession {
         let tokens = token_window::Tokens::new(tokens.access, Some(tokens.refresh), lifetime)
             .map_err(|error| Error::new(ErrorKind::Other, error))?;
         let jitter = Jitter::of(id.as_str());
-        let rotation = Rotation::new(
-            tokens,
-            Intent::RefreshByRest,
-            Window::default(),
-            jitter,
-            sent.instant,
-        );
-        let keeper = match &mode {
+        let refresh = Refresh::new(tokens, Window::default(), jitter, sent.instant);
+        let manager = match &mode {
             Mode::Direct { direct, owner } => {
-                let renew = RotateHere {
+                let refresher = RotateHere {
                     direct: direct.clone(),
                     owner: owner.clone(),
                     session: id.clone(),
                 };
-                Keeper::spawn(rotation, renew, direct.clock().clone())
+                TokenManager::spawn_with(refresh, refresher, direct.clock().clone())
             }
             Mode::Remote(remote) => {
-                let renew = RefreshByRest {
+                let refresher = RefreshByRest {
                     remote: remote.clone(),
                     session: id.clone(),
                     ahead: created_at - sent.utc,
                 };
-                Keeper::spawn(rotation, renew, remote.clock().clone())
+                TokenManager::spawn_with(refresh, refresher, remote.clock().clone())
             }
         };
         Ok(Self {
@@ -107,7 +99,7 @@ impl GuestSession {
             id,
             guest,
             socket,
-            keeper,
+            manager,
             link: None,
         })
     }
@@ -126,8 +118,8 @@ impl GuestSession {
 
     /// What keeps its tokens fresh, for those who hand the access token to a browser.
     #[must_use]
-    pub fn tokens(&self) -> &Keeper {
-        &self.keeper
+    pub fn tokens(&self) -> &TokenManager {
+        &self.manager
     }
 
     /// Opens the conversation from `origin` and waits until Genesys has configured it.
@@ -220,7 +212,7 @@ impl GuestSession {
     /// # Errors
     /// If the rotation failed; the old access token serves on while it lasts.
     pub async fn rotate_now(&self) -> Result<(), Error> {
-        self.keeper.renew_now().await?;
+        self.manager.refresh_now().await?;
         Ok(())
     }
 
@@ -268,8 +260,8 @@ impl GuestSession {
         // the gateway's own host only: a URL from a reply must not carry the token elsewhere
         let url = SocketUrl::from_peer(socket, |host| host == remote.host()).map_err(invalid)?;
         // heard from before the token is taken, so that no renewal in between is missed
-        let renewals = self.keeper.events();
-        let token = self.keeper.token().await?.secret;
+        let refreshes = self.manager.events();
+        let token = self.manager.token().await?.secret;
         let contract = GuestSessions::new(self.id.clone(), token).with_token_in(TokenPlacement::Subprotocol);
         let contract = Contract::GuestSessions(contract);
         let settings = Settings {
@@ -280,18 +272,18 @@ impl GuestSession {
             limiter: remote.limiter().clone(),
         };
         let connection = Connection::open(settings);
-        let feed = tokio::spawn(feed(self.keeper.clone(), renewals, connection.handle())).abort_handle();
+        let feed = tokio::spawn(feed(self.manager.clone(), refreshes, connection.handle())).abort_handle();
         Ok(Link::Remote {
             connection,
-            keeper: self.keeper.clone(),
+            manager: self.manager.clone(),
             _feed: Feed(feed),
         })
     }
 }
 
-async fn feed(keeper: Keeper, mut renewals: Events, connection: Handle) {
-    while let Some(event) = renewals.next().await {
-        if let (token_window::Event::Renewed { .. }, Ok(token)) = (event, keeper.token().await) {
+async fn feed(manager: TokenManager, mut refreshes: Events, connection: Handle) {
+    while let Some(event) = refreshes.next().await {
+        if let (token_window::Event::Refreshed { .. }, Ok(token)) = (event, manager.token().await) {
             connection.update_token(token.secret);
         }
     }
@@ -302,11 +294,11 @@ impl Link {
         match self {
             Self::Direct(conversation) => conversation.next_event().await,
             Self::Remote {
-                connection, keeper, ..
+                connection, manager, ..
             } => {
                 let event = connection.next_event().await;
                 if let Some(Event::TokenNeeded { .. }) = event {
-                    tokio::spawn(mend(keeper.clone(), connection.handle()));
+                    tokio::spawn(mend(manager.clone(), connection.handle()));
                 }
                 event
             }
@@ -315,10 +307,10 @@ impl Link {
 }
 
 /// The token did not outlive an outage: the feed passes the next one on; if there is none, that is the end.
-async fn mend(keeper: Keeper, connection: Handle) {
-    match keeper.renew_now().await {
+async fn mend(manager: TokenManager, connection: Handle) {
+    match manager.refresh_now().await {
         // what failed is tried again in its time, and the conversation waits for it
-        Ok(_) | Err(KeepError::Failed { .. }) => {}
+        Ok(_) | Err(TokenError::Failed { .. }) => {}
         Err(error) => {
             tracing::warn!(%error, "the token of the conversation cannot be renewed");
             connection.decline_token();
@@ -350,9 +342,9 @@ struct RotateHere {
     session: SessionId,
 }
 
-impl Renew for RotateHere {
-    async fn renew(&self, current: &token_window::Tokens, _: &Renewal) -> Result<Renewed, Failure> {
-        let refresh = current.refresh().ok_or(Failure::Refused)?;
+impl Refresher for RotateHere {
+    async fn refresh(&self, current: &token_window::Tokens) -> Result<token_window::Tokens, RefreshError> {
+        let refresh = current.refresh().ok_or(RefreshError::Refused)?;
         let sent = self.direct.clock().now();
         let tokens = self
             .direct
@@ -360,14 +352,14 @@ impl Renew for RotateHere {
             .await
             .map_err(|error| match error {
                 // a store that could not write has not rotated
-                DirectError::Store(_) => Failure::Transient { retry_after: None },
-                _ => Failure::Refused,
+                DirectError::Store(_) => RefreshError::Transient { retry_after: None },
+                _ => RefreshError::Refused,
             })?;
         let lifetime = sent.until(tokens.expires_at);
-        let tokens = token_window::Tokens::new(tokens.access, Some(tokens.refresh), lifetime);
-        Ok(Renewed {
-            tokens: tokens.map_err(|_| Failure::Unknown)?,
-            sent_at: sent.instant,
-        })
+        Ok(token_window::Tokens::new(
+            tokens.access,
+            Some(tokens.refresh),
+            lifetime,
+        )?)
     }
 }

@@ -1,17 +1,22 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "client", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "client"), doc = "Refresh of access tokens, without a driver.")]
 
 pub mod guest_sessions;
-mod rotation;
+mod refresh;
 mod schedule;
 mod tokens;
 mod window;
 
 #[cfg(feature = "client")]
-mod keeper;
+mod manager;
 
 #[cfg(feature = "client")]
-pub use keeper::{Events, KeepError, Keeper, Renew, Renewed, Token};
-pub use rotation::{Event, Failure, Intent, Reason, Renewal, Rotation, Status};
+pub use genesys_api::Clock;
+#[cfg(feature = "client")]
+pub use manager::{AccessToken, Events, Refresher, TokenError, TokenManager};
+pub use refresh::{Event, Reason, Refresh, RefreshAttempt, RefreshError, Status};
 pub use schedule::{Full, Schedule};
+#[doc(no_inline)]
+pub use secrecy::{ExposeSecret, SecretString};
 pub use tokens::{Tokens, TokensError};
 pub use window::{Jitter, Window, WindowError};

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-/// When each of many sessions is due next, earliest first.
+/// The next deadline of each of many sessions, earliest first.
 ///
-/// One deadline a key, at most `capacity` keys. Each operation costs `O(log n)`; memory is two keys and two instants
-/// a session, in tree nodes of eleven.
+/// One deadline per key, at most `capacity` keys. Each operation costs `O(log n)`.
 #[derive(Clone, Debug)]
 pub struct Schedule<K> {
     capacity: usize,
@@ -25,7 +24,7 @@ impl<K: Clone + Ord> Schedule<K> {
         }
     }
 
-    /// Sets the deadline of `key`, in place of the one that it had.
+    /// Sets the deadline of `key` and replaces an earlier one.
     ///
     /// # Errors
     /// If `key` is new and the schedule is full.
@@ -40,7 +39,7 @@ impl<K: Clone + Ord> Schedule<K> {
         Ok(())
     }
 
-    /// Forgets `key`; `false` if it had no deadline.
+    /// Removes `key`; `false` if it had no deadline.
     pub fn remove(&mut self, key: &K) -> bool {
         match self.deadlines.remove_entry(key) {
             Some((key, deadline)) => self.order.remove(&(deadline, key)),
@@ -48,7 +47,7 @@ impl<K: Clone + Ord> Schedule<K> {
         }
     }
 
-    /// Takes out the key that has been due for longest, if any is due. Call it until it returns `None`.
+    /// Removes and returns the key with the earliest deadline that has passed. Call it until it returns `None`.
     pub fn pop_due(&mut self, now: Instant) -> Option<K> {
         if self.next_deadline()? > now {
             return None;
@@ -58,31 +57,33 @@ impl<K: Clone + Ord> Schedule<K> {
         Some(key)
     }
 
-    /// The earliest deadline: when to call [`Schedule::pop_due`] next.
+    /// The earliest deadline, at which to call [`Schedule::pop_due`] next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.order.first().map(|(deadline, _)| *deadline)
     }
 
-    /// How many keys have a deadline.
+    /// Number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.deadlines.len()
     }
 
-    /// Whether none has.
+    /// Whether the schedule has no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.deadlines.is_empty()
     }
 }
 
-/// The schedule has no place for another key.
+/// The schedule is at capacity.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the schedule holds {capacity} sessions and has no place for another: end some, or give it more")]
+#[error(
+    "cannot schedule another session: all {capacity} slots are in use, remove a key or raise the capacity"
+)]
 #[non_exhaustive]
 pub struct Full {
-    /// How many it can hold.
+    /// Maximum number of keys.
     pub capacity: usize,
 }
 
@@ -96,7 +97,7 @@ mod tests {
     use crate::tokens::tests::epoch;
 
     #[test]
-    fn a_full_schedule_refuses_new_keys_and_moves_known_ones() {
+    fn full_schedule_rejects_new_keys_and_moves_known_ones() {
         let start = epoch();
         let mut schedule = Schedule::new(2);
         assert_eq!(schedule.insert("a", start), Ok(()));
@@ -105,13 +106,13 @@ mod tests {
         assert_eq!(schedule.insert("a", start + Duration::from_secs(1)), Ok(()));
         assert_eq!(schedule.len(), 2);
         assert_eq!(schedule.pop_due(start), Some("b"));
-        assert_eq!(schedule.pop_due(start), None, "a has moved");
+        assert_eq!(schedule.pop_due(start), None, "a was moved");
         assert_eq!(schedule.next_deadline(), Some(start + Duration::from_secs(1)));
     }
 
     proptest! {
         #[test]
-        fn it_agrees_with_a_plain_list(steps in proptest::collection::vec((0_u8..4, 0_u8..12, 0_u64..100), 1..300)) {
+        fn schedule_matches_sorted_list(steps in proptest::collection::vec((0_u8..4, 0_u8..12, 0_u64..100), 1..300)) {
             let start = epoch();
             let mut schedule = Schedule::new(8);
             let mut list: Vec<(Instant, u8)> = Vec::new();

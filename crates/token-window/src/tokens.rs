@@ -1,16 +1,16 @@
-//! The secrets of one token, valid as a whole.
+//! An access token with its refresh token and lifetime.
 
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// The longest token accepted, in bytes. Our choice; those of Genesys have some hundreds.
-const LONGEST: usize = 8 * 1024;
+/// Longest accepted token, in bytes. Our choice: tokens of Genesys have a few hundred.
+const MAX_LENGTH: usize = 8 * 1024;
 
-/// The longest lifetime counted, in seconds: ten years. Our choice; it keeps arithmetic within what a clock can hold.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// Longer lifetimes are clamped: ten years. Our choice: it keeps sums of instants from overflowing.
+const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// An access token, what renews it, and how long it lives. Replaced as a whole, never in part.
+/// An access token, its refresh token if it has one, and its lifetime. A refresh replaces all three.
 #[derive(Clone, Debug)]
 pub struct Tokens {
     access: SecretString,
@@ -19,11 +19,11 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Takes over what a service issued. `lifetime` counts from when the request was sent, and ten years at most.
+    /// Checks the tokens that a service issued. `lifetime` counts from the time at which the request was sent, and is at
+    /// most ten years.
     ///
     /// # Errors
-    /// If a token is empty, longer than 8 KiB, or has characters that no header can carry, or if it does not live at
-    /// all.
+    /// If a token is empty, longer than 8 KiB or not visible ASCII, or if the lifetime is zero.
     pub fn new(
         access: SecretString,
         refresh: Option<SecretString>,
@@ -39,56 +39,58 @@ impl Tokens {
         Ok(Self {
             access,
             refresh,
-            lifetime: lifetime.min(LONGEST_LIFETIME),
+            lifetime: lifetime.min(MAX_LIFETIME),
         })
     }
 
-    /// What calls and handshakes carry.
+    /// The token for calls and handshakes.
     #[must_use]
     pub fn access(&self) -> &SecretString {
         &self.access
     }
 
-    /// What a renewal presents, if it presents anything.
+    /// The token that a refresh presents, if the service issues one.
     #[must_use]
     pub fn refresh(&self) -> Option<&SecretString> {
         self.refresh.as_ref()
     }
 
-    /// How long the access token lives, from when it was asked for.
+    /// Lifetime of the access token, from the time at which its request was sent.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
 }
 
-/// What a service issued is no token.
+/// Invalid tokens. No message contains them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokensError {
     /// A character outside visible ASCII (RFC 6749 appendix A.12).
-    #[error("the {which} token has a character at byte {position} that no header can carry")]
+    #[error("invalid {which} token: byte {position} is not visible ASCII")]
     Character {
-        /// Which token.
+        /// `access` or `refresh`.
         which: &'static str,
-        /// Where, in bytes from the start.
+        /// Byte offset of the character.
         position: usize,
     },
-    /// Nothing.
-    #[error("the {which} token is empty")]
+    /// An empty token.
+    #[error("invalid {which} token: it is empty")]
     Empty {
-        /// Which token.
+        /// `access` or `refresh`.
         which: &'static str,
     },
-    /// It ended before it began.
-    #[error("the token has no time to live: check that the clocks of this machine and of the service agree")]
+    /// A lifetime of zero.
+    #[error(
+        "invalid token: its lifetime is zero, check that the clocks of this machine and of the service agree"
+    )]
     Expired,
     /// More than 8 KiB.
-    #[error("the {which} token has {bytes} bytes: at most 8192 are accepted")]
+    #[error("invalid {which} token: {bytes} bytes, at most 8192 are accepted")]
     TooLong {
-        /// Which token.
+        /// `access` or `refresh`.
         which: &'static str,
-        /// How long it is.
+        /// Length of the token.
         bytes: usize,
     },
 }
@@ -98,7 +100,7 @@ fn check(which: &'static str, token: &SecretString) -> Result<(), TokensError> {
     if text.is_empty() {
         return Err(TokensError::Empty { which });
     }
-    if text.len() > LONGEST {
+    if text.len() > MAX_LENGTH {
         return Err(TokensError::TooLong {
             which,
             bytes: text.len(),
@@ -124,7 +126,7 @@ pub(crate) mod tests {
         Instant::now()
     }
 
-    /// Tokens numbered `n`, as a service of the tests issues them.
+    /// Tokens numbered `n`, as the test service issues them.
     pub(crate) fn issue(n: u64, lifetime: Duration) -> Tokens {
         Tokens::new(
             format!("access-{n}").into(),
@@ -135,7 +137,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_a_whole_token_is_taken_over() {
+    fn tokens_reject_malformed_values() {
         let minute = Duration::from_secs(60);
         let parse = |access: &str, refresh: Option<&str>, lifetime| {
             Tokens::new(access.into(), refresh.map(Into::into), lifetime).err()
@@ -166,12 +168,12 @@ pub(crate) mod tests {
         assert_eq!(parse("a", None, Duration::ZERO), Some(TokensError::Expired));
         assert_eq!(
             Tokens::new("a".into(), None, Duration::MAX).unwrap().lifetime(),
-            LONGEST_LIFETIME
+            MAX_LIFETIME
         );
     }
 
     #[test]
-    fn a_token_is_silent() {
+    fn tokens_debug_is_redacted() {
         let text = format!("{:?}", issue(7, Duration::from_secs(60)));
         assert!(
             !text.contains("access-7") && !text.contains("refresh-7"),

@@ -1,18 +1,17 @@
-//! The sliding window: when a token is renewed.
+//! The sliding window: the time at which a token is refreshed.
 
 use std::time::{Duration, Instant};
 
 use genesys_api::retry;
 
-/// No token is renewed sooner than this after it was asked for, however short its life. Our choice: a service that
-/// issues tokens of no use is asked once a second, not in a loop.
-pub(crate) const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// Shortest time between two requests, however short the lifetime. Our choice: a service that issues unusable tokens
+/// gets one request per second.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// The last part of a token's life, in which it is renewed.
+/// The last part of a token's lifetime, in which it is refreshed.
 ///
-/// Its length, the lead, is `min(longest lead, lifetime / divisor)`: 15 minutes, or a quarter of the lifetime where
-/// that is less, unless set otherwise. The window belongs to one token: each renewal brings a new lifetime, and the
-/// window slides to that one's end.
+/// Its length, the lead, is `min(longest lead, lifetime / divisor)`: by default 15 minutes, or a quarter of the
+/// lifetime if that is shorter. Each refresh brings a new lifetime, and the window moves to the end of that one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Window {
     longest_lead: Duration,
@@ -20,8 +19,8 @@ pub struct Window {
 }
 
 impl Default for Window {
-    /// 15 minutes, at most a quarter of the lifetime. The 15 minutes are the founding tutorial's; the quarter is our
-    /// choice, and keeps a token that lives for 15 minutes from being renewed for ever.
+    /// 15 minutes, at most a quarter of the lifetime. The 15 minutes come from the founding tutorial. The quarter is our
+    /// choice: it keeps a token of 15 minutes from being refreshed continuously.
     fn default() -> Self {
         Self {
             longest_lead: Duration::from_secs(15 * 60),
@@ -34,8 +33,8 @@ impl Window {
     /// A window of at most `longest_lead`, and at most one `divisor`th of the lifetime.
     ///
     /// # Errors
-    /// If the lead is nothing, or the divisor is outside 2 to 100: a window longer than half the lifetime renews
-    /// tokens that are still young, one shorter than a hundredth leaves no time to try again.
+    /// If the lead is zero, or the divisor is outside 2 to 100. A window longer than half the lifetime refreshes young
+    /// tokens, one shorter than a hundredth leaves no time for retries.
     pub fn new(longest_lead: Duration, divisor: u32) -> Result<Self, WindowError> {
         if longest_lead.is_zero() {
             return Err(WindowError::Lead);
@@ -49,53 +48,58 @@ impl Window {
         })
     }
 
-    /// How long before its end a token of this lifetime is renewed at the latest.
+    /// Minimum time between the first refresh and the expiry of a token with this lifetime.
     #[must_use]
     pub fn lead(&self, lifetime: Duration) -> Duration {
         self.longest_lead.min(lifetime / self.divisor)
     }
 
-    /// When to renew a token that was asked for at `sent_at` and lives for `lifetime` from then: up to a fifth of the
-    /// lead before the window opens, never after. At the earliest one second after `sent_at`.
+    /// Time of the first refresh of a token whose request was sent at `sent_at`: up to a fifth of the lead before the
+    /// window opens, and at least one second after `sent_at`.
     #[must_use]
-    pub fn renew_at(&self, lifetime: Duration, jitter: Jitter, sent_at: Instant) -> Instant {
+    pub fn refresh_at(&self, lifetime: Duration, jitter: Jitter, sent_at: Instant) -> Instant {
         let lead = self.lead(lifetime);
         let early = lead + jitter.share_of(lead / 5);
-        sent_at + lifetime.saturating_sub(early).max(SHORTEST_PAUSE)
+        sent_at + lifetime.saturating_sub(early).max(MIN_PAUSE)
     }
 }
 
-/// The window cannot be.
+/// An invalid window.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WindowError {
     /// The share of the lifetime is too large or too small.
-    #[error("a window of 1/{divisor} of the lifetime: give a divisor from 2 to 100")]
+    #[error("invalid window of 1/{divisor} of the lifetime: give a divisor from 2 to 100")]
     Divisor {
-        /// What was given.
+        /// The given divisor.
         divisor: u32,
     },
-    /// A lead of nothing.
-    #[error("a window of no length would never renew: give a lead above zero")]
+    /// A lead of zero.
+    #[error("invalid window of length zero: give a lead above zero")]
     Lead,
 }
 
-/// Where in the spread a session stands: the same for ever for the same id, on every machine, and unlike for others.
-/// So sessions that were created together are not renewed together.
+/// The position of a session in the spread of refresh times, as a hash of its id: the same on every machine and after
+/// every restart. Sessions that were created together are not refreshed together.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Jitter(u64);
 
 impl Jitter {
-    /// The jitter of a session. The id is not kept.
+    /// The jitter of a session.
     #[must_use]
     pub fn of(id: &str) -> Self {
-        // FNV-1a, then the finalizer of MurmurHash3, as FNV's high bits hardly differ for ids that end differently
+        // FNV-1a, then the finalizer of MurmurHash3: FNV's high bits hardly differ for ids that end differently
         let mut hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
         hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
         Self(hash ^ (hash >> 33))
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn from_random(random: u64) -> Self {
+        Self(random)
     }
 
     fn share_of(self, spread: Duration) -> Duration {
@@ -113,12 +117,12 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn an_hour_is_renewed_between_18_and_15_minutes_before_its_end() {
+    fn token_of_one_hour_is_refreshed_18_to_15_minutes_before_expiry() {
         let start = epoch();
         let end = start + 60 * MINUTE;
         let mut early = 0;
         for i in 0..10_000 {
-            let at = Window::default().renew_at(60 * MINUTE, Jitter::of(&format!("guest-{i}")), start);
+            let at = Window::default().refresh_at(60 * MINUTE, Jitter::of(&format!("guest-{i}")), start);
             assert!(
                 end - at >= 15 * MINUTE && end - at <= 18 * MINUTE,
                 "{:?}",
@@ -130,22 +134,27 @@ mod tests {
     }
 
     #[test]
-    fn a_short_life_is_not_all_window() {
+    fn window_is_a_quarter_of_short_lifetime() {
         let start = epoch();
-        let at = |seconds| Window::default().renew_at(Duration::from_secs(seconds), Jitter(0), start) - start;
+        let at =
+            |seconds| Window::default().refresh_at(Duration::from_secs(seconds), Jitter(0), start) - start;
         assert_eq!(at(15 * 60), Duration::from_secs(15 * 60 * 3 / 4));
         assert_eq!(at(60), Duration::from_secs(45));
-        assert_eq!(at(0), Duration::from_secs(1), "never in a loop");
+        assert_eq!(
+            at(0),
+            Duration::from_secs(1),
+            "at least one second after the request"
+        );
     }
 
     #[test]
-    fn the_jitter_of_an_id_never_changes() {
+    fn jitter_of_id_is_stable() {
         assert_eq!(Jitter::of("guest-1"), Jitter(0x5df9_a6a4_1478_b9bc));
         assert_ne!(Jitter::of("guest-1"), Jitter::of("guest-2"));
     }
 
     #[test]
-    fn a_window_is_parsed() {
+    fn window_rejects_lead_of_zero_and_divisor_out_of_range() {
         assert_eq!(Window::new(Duration::ZERO, 4), Err(WindowError::Lead));
         for divisor in [0, 1, 101, u32::MAX] {
             assert_eq!(
@@ -158,14 +167,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_jitter_only_ever_renews_earlier(
+        fn jitter_moves_refresh_earlier_by_at_most_a_fifth(
             longest in 1_u64..10_000, divisor in 2_u32..=100, lifetime in 5_000_u64..200_000_000, id in ".*",
         ) {
             let start = epoch();
             let lifetime = Duration::from_millis(lifetime);
             let window = Window::new(Duration::from_secs(longest), divisor).unwrap();
             let lead = window.lead(lifetime);
-            let left = start + lifetime - window.renew_at(lifetime, Jitter::of(&id), start);
+            let left = start + lifetime - window.refresh_at(lifetime, Jitter::of(&id), start);
             prop_assert!(left >= lead && left <= lead + lead / 5);
             prop_assert!(lead <= lifetime / 2);
         }

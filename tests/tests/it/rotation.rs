@@ -6,7 +6,7 @@ use std::time::Duration;
 use guest_suite::GuestSession;
 use guest_suite::audit::{Action, Entry};
 use guest_suite::direct::DirectConfig;
-use guest_suite::token_window::{Event, Jitter, KeepError, Window};
+use guest_suite::token_window::{Event, Jitter, TokenError, Window};
 use guest_suite::{ErrorKind, GuestSessions};
 use http::StatusCode;
 use serde_json::json;
@@ -43,7 +43,7 @@ async fn tokens_are_rotated_in_the_window_and_the_conversation_does_not_notice()
     world.clock.advance(Duration::from_secs(4 * 60));
     assert_eq!(
         soon(renewals.next()).await,
-        Some(Event::Renewed { generation: 1 })
+        Some(Event::Refreshed { generation: 1 })
     );
     let second = session.info().await.unwrap().expires_at;
     assert!(second - first > time::Duration::minutes(40), "{first} {second}");
@@ -93,8 +93,9 @@ async fn sessions_that_were_created_together_are_not_rotated_together() {
     let sessions = soon(creating.join_all()).await;
     // each was created some time in between, and is due as much later than the first can be
     let blur = world.clock.now().instant - created;
-    let due_if_first =
-        |session: &GuestSession| Window::default().renew_at(HOUR, Jitter::of(session.id().as_str()), created);
+    let due_if_first = |session: &GuestSession| {
+        Window::default().refresh_at(HOUR, Jitter::of(session.id().as_str()), created)
+    };
     world.clock.advance(HOUR - Duration::from_secs(18 * 60) - STEP);
     let mut steps = BTreeSet::new();
     let mut rotated = 0;
@@ -143,7 +144,7 @@ async fn a_rotation_whose_answer_was_lost_ends_in_a_clear_word_and_in_the_audit_
     world.clock.advance(HOUR - Duration::from_secs(14 * 60));
     assert!(matches!(
         soon(events.next()).await,
-        Some(Event::InDoubt { attempt: 1, .. })
+        Some(Event::OutcomeUnknown { attempt: 1, .. })
     ));
     assert!(proxy.has_lost());
     // the one further try finds that the refresh token is used up
@@ -163,7 +164,7 @@ async fn a_rotation_whose_answer_was_lost_ends_in_a_clear_word_and_in_the_audit_
     world.clock.advance(HOUR);
     assert_eq!(
         session.tokens().token().await.unwrap_err(),
-        KeepError::ReauthRequired
+        TokenError::ReauthRequired
     );
     world.stop().await;
 }
@@ -175,10 +176,13 @@ async fn a_rotation_that_never_arrived_is_made_again() {
     world.clock.advance(HOUR - Duration::from_secs(14 * 60));
     assert!(matches!(
         soon(events.next()).await,
-        Some(Event::InDoubt { .. } | Event::Failed { .. })
+        Some(Event::OutcomeUnknown { .. } | Event::Failed { .. })
     ));
     assert!(proxy.has_lost());
-    assert_eq!(soon(events.next()).await, Some(Event::Renewed { generation: 1 }));
+    assert_eq!(
+        soon(events.next()).await,
+        Some(Event::Refreshed { generation: 1 })
+    );
     let trail = session.audit_trail().await.unwrap();
     assert_eq!(count(&trail, Action::TokenRotated), 1);
     assert_eq!(count(&trail, Action::TokenReuseDetected), 0);

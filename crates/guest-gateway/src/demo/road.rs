@@ -179,7 +179,7 @@ async fn rotate(servers: &Servers, session: &mut GuestSession) -> Verified<()> {
     let remaining = old - servers.clock.now().utc;
     advance(servers, remaining - time::Duration::minutes(14)).await?;
     match soon(renewals.next()).await? {
-        Some(token_window::Event::Renewed { .. }) => {}
+        Some(token_window::Event::Refreshed { .. }) => {}
         other => return Err(unverified(format!("in place of a renewal came {other:?}"))),
     }
     let new = session.info().await?.expires_at;

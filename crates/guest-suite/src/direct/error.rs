@@ -5,7 +5,7 @@ use genesys_http::CallError;
 use guest_conversation::RequestError;
 use guest_payload::{ChangeError, Refused};
 use guest_store::{Conflict, StoreError, StoreErrorKind};
-use token_window::KeepError;
+use token_window::TokenError;
 use web_messaging::rest::deployment::NotAdmitted;
 
 /// An operation of direct mode did not happen, and nothing was changed but, where it says so, the audit log.
@@ -72,7 +72,7 @@ pub enum DirectError {
     Store(#[source] StoreError),
     /// There is no fresh token of the signed-in guest now.
     #[error(transparent)]
-    Token(KeepError),
+    Token(TokenError),
     /// The owner has as many webhooks as one may have.
     #[error("there are as many webhooks as one API client may have: remove one first")]
     TooManyWebhooks,

@@ -15,7 +15,7 @@ use genesys_http::CallError;
 use guest_conversation::client::Handle;
 use guest_store::{Change, StoreErrorKind, Unit};
 use secrecy::{ExposeSecret, SecretString};
-use token_window::{Failure, Intent, Jitter, KeepError, Keeper, Renew, Renewal, Renewed, Rotation, Window};
+use token_window::{Jitter, RefreshError, Refresher, TokenError, TokenManager, Window};
 use url::Url;
 use web_messaging::rest::sign_in::{Exchange, Pkce, Refresh, Revoke};
 
@@ -111,12 +111,12 @@ impl Direct {
                 Err(error) => return Err(DirectError::SignIn(error)),
             }
             attempt += 1;
-            let Some(keeper) = self.shared.signed_in.keeper(id) else {
+            let Some(manager) = self.shared.signed_in.manager(id) else {
                 return Ok(());
             };
-            jwt = match keeper.renew_now().await {
+            jwt = match manager.refresh_now().await {
                 Ok(token) => token.secret,
-                Err(error @ KeepError::Failed { .. }) => return Err(DirectError::Token(error)),
+                Err(error @ TokenError::Failed { .. }) => return Err(DirectError::Token(error)),
                 // it cannot be refreshed: that is to be signed out
                 Err(_) => break,
             };
@@ -132,10 +132,10 @@ impl Direct {
         deployment: &DeploymentId,
     ) -> Result<Option<SecretString>, DirectError> {
         let id = &record.row.id;
-        if let Some(keeper) = self.shared.signed_in.keeper(id) {
-            let token = keeper.token().await.map(|token| token.secret);
+        if let Some(manager) = self.shared.signed_in.manager(id) {
+            let token = manager.token().await.map(|token| token.secret);
             // one that is too old is asked for again by the service
-            return Ok(Some(token.unwrap_or_else(|_| keeper.tokens().access().clone())));
+            return Ok(Some(token.unwrap_or_else(|_| manager.tokens().access().clone())));
         }
         let Some(refresh_token) = record.refresh_token() else {
             return Ok(None);
@@ -149,19 +149,19 @@ impl Direct {
         let refresh_token = Some(refresh_token.clone());
         match config.http.call(&call, &config.hosts.api, None).await {
             Ok(jwt) => {
-                let keeper =
-                    self.keeper(record.owner(), id, deployment, (jwt.clone(), refresh_token), sent)?;
+                let manager =
+                    self.manager(record.owner(), id, deployment, (jwt.clone(), refresh_token), sent)?;
                 match self.shared.signed_in.lock().entry(id.clone()) {
                     // the guest signed in meanwhile
                     Entry::Occupied(newer) => Ok(Some(newer.get().tokens().access().clone())),
                     Entry::Vacant(place) => {
-                        place.insert(keeper);
+                        place.insert(manager);
                         Ok(Some(jwt))
                     }
                 }
             }
             Err(error) => {
-                if failure(&error) == Failure::Refused {
+                if failure(&error) == RefreshError::Refused {
                     self.forget_sign_in(record.owner(), id, refresh_token);
                 }
                 Err(DirectError::SignIn(error))
@@ -171,14 +171,14 @@ impl Direct {
 
     /// The service wants another JWT than it got, on this conversation.
     pub(super) fn mend(&self, id: &SessionId, conversation: Handle) {
-        let Some(keeper) = self.shared.signed_in.keeper(id) else {
+        let Some(manager) = self.shared.signed_in.manager(id) else {
             return conversation.decline_token();
         };
         tokio::spawn(async move {
-            match keeper.renew_now().await {
+            match manager.refresh_now().await {
                 Ok(token) => conversation.update_token(token.secret),
                 // it is tried again, and the conversation waits for it
-                Err(KeepError::Failed { .. }) => {}
+                Err(TokenError::Failed { .. }) => {}
                 Err(_) => conversation.decline_token(),
             }
         });
@@ -186,8 +186,8 @@ impl Direct {
 
     /// The refresh token that is in use now, if there is one.
     pub(super) fn held_refresh_token(&self, id: &SessionId) -> Option<SecretString> {
-        let keeper = self.shared.signed_in.keeper(id)?;
-        keeper.tokens().refresh().cloned()
+        let manager = self.shared.signed_in.manager(id)?;
+        manager.tokens().refresh().cloned()
     }
 
     /// Drops both tokens of the sign-in that `refresh_token` is of: the JWT now, the stored one as soon as the store
@@ -215,31 +215,26 @@ impl Direct {
         });
     }
 
-    fn keeper(
+    fn manager(
         &self,
         owner: &str,
         id: &SessionId,
         deployment: &DeploymentId,
         (jwt, refresh): (SecretString, Option<SecretString>),
         sent: Instant,
-    ) -> Result<Keeper, DirectError> {
+    ) -> Result<TokenManager, DirectError> {
         // the service's tokens are checked as they come, so it is the store's
         let tokens = token_window::Tokens::new(jwt, refresh, JWT_LIFETIME)
             .map_err(|_| DirectError::Store(StoreErrorKind::Corrupt.into()))?;
-        let rotation = Rotation::new(
-            tokens,
-            Intent::RefreshByRest,
-            Window::default(),
-            Jitter::of(id.as_str()),
-            sent,
-        );
-        let renew = RefreshJwt {
+        let jitter = Jitter::of(id.as_str());
+        let refresh = token_window::Refresh::new(tokens, Window::default(), jitter, sent);
+        let refresher = RefreshJwt {
             shared: Arc::downgrade(&self.shared),
             owner: owner.to_owned(),
             id: id.clone(),
             deployment: deployment.clone(),
         };
-        Ok(Keeper::spawn(rotation, renew, self.clock().clone()))
+        Ok(TokenManager::spawn_with(refresh, refresher, self.clock().clone()))
     }
 }
 
@@ -297,14 +292,14 @@ impl SignIn {
             })
             .await?;
         let tokens = (signed_in.jwt, refresh);
-        let keeper = self
+        let manager = self
             .direct
-            .keeper(&self.owner, &self.id, &self.deployment, tokens, sent)?;
+            .manager(&self.owner, &self.id, &self.deployment, tokens, sent)?;
         self.direct
             .shared
             .signed_in
             .lock()
-            .insert(self.id.clone(), keeper);
+            .insert(self.id.clone(), manager);
         Ok(())
     }
 }
@@ -335,7 +330,7 @@ fn are_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
 /// The signed-in guests of this process. Whoever's session ended, here or elsewhere, leaves it with the next renewal.
 #[derive(Debug, Default)]
 pub(super) struct SignedIn {
-    guests: Mutex<HashMap<SessionId, Keeper>>,
+    guests: Mutex<HashMap<SessionId, TokenManager>>,
 }
 
 impl SignedIn {
@@ -343,11 +338,11 @@ impl SignedIn {
         self.lock().remove(id);
     }
 
-    fn keeper(&self, id: &SessionId) -> Option<Keeper> {
+    fn manager(&self, id: &SessionId) -> Option<TokenManager> {
         self.lock().get(id).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Keeper>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, TokenManager>> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -361,10 +356,10 @@ struct RefreshJwt {
     deployment: DeploymentId,
 }
 
-impl Renew for RefreshJwt {
-    async fn renew(&self, current: &token_window::Tokens, _: &Renewal) -> Result<Renewed, Failure> {
+impl Refresher for RefreshJwt {
+    async fn refresh(&self, current: &token_window::Tokens) -> Result<token_window::Tokens, RefreshError> {
         let direct = Direct {
-            shared: self.shared.upgrade().ok_or(Failure::Refused)?,
+            shared: self.shared.upgrade().ok_or(RefreshError::Refused)?,
         };
         let config = &direct.shared.config;
         let lives = match direct.load(&self.owner, &self.id).await {
@@ -372,14 +367,13 @@ impl Renew for RefreshJwt {
             Err(DirectError::NotFound) => false,
             Err(error) => {
                 tracing::warn!(session = %self.id, %error, "the session of a signed-in guest cannot be read");
-                return Err(Failure::Transient { retry_after: None });
+                return Err(RefreshError::Transient { retry_after: None });
             }
         };
         let Some(refresh_token) = current.refresh().cloned().filter(|_| lives) else {
             direct.forget_sign_in(&self.owner, &self.id, current.refresh().cloned());
-            return Err(Failure::Refused);
+            return Err(RefreshError::Refused);
         };
-        let sent_at = direct.clock().now().instant;
         let call = Refresh {
             deployment: self.deployment.clone(),
             refresh_token: refresh_token.clone(),
@@ -391,25 +385,21 @@ impl Renew for RefreshJwt {
             .map_err(|error| {
                 let failure = failure(&error);
                 tracing::warn!(session = %self.id, %error, "the sign-in of a guest could not be refreshed");
-                if failure == Failure::Refused {
+                if failure == RefreshError::Refused {
                     direct.forget_sign_in(&self.owner, &self.id, Some(refresh_token.clone()));
                 }
                 failure
             })?;
         direct.shared.live.update_token(&self.id, &jwt);
-        let tokens = token_window::Tokens::new(jwt, Some(refresh_token), JWT_LIFETIME);
-        Ok(Renewed {
-            tokens: tokens.map_err(|_| Failure::Unknown)?,
-            sent_at,
-        })
+        Ok(token_window::Tokens::new(jwt, Some(refresh_token), JWT_LIFETIME)?)
     }
 }
 
 /// What a failed refresh says of the refresh token. It can be used again and again, so a lost reply costs nothing; and
 /// a service in trouble has not decided anything, which is our choice: Genesys' mobile SDK gives both tokens up.
-fn failure(error: &CallError) -> Failure {
-    match error.problem().map(Failure::from) {
-        Some(Failure::Unknown) | None => Failure::Transient { retry_after: None },
+fn failure(error: &CallError) -> RefreshError {
+    match error.problem().map(RefreshError::from) {
+        Some(RefreshError::Unknown) | None => RefreshError::Transient { retry_after: None },
         Some(failure) => failure,
     }
 }

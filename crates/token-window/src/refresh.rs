@@ -1,0 +1,630 @@
+//! The state machine that refreshes one token.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use genesys_api::{Problem, retry};
+use secrecy::SecretString;
+
+use crate::{Jitter, Tokens, TokensError, Window};
+
+/// Upper bound of the first backoff; it doubles with each failure, up to [`MAX_BACKOFF`]. Our choice.
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+
+/// Upper bound of any wait that the service did not ask for. Our choice.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+/// Capacity of the event queue. A full queue drops its oldest event; [`Refresh::status`] stays exact.
+const MAX_EVENTS: usize = 16;
+
+/// The state machine of one token: refreshes it in its [`Window`], one attempt at a time.
+///
+/// It does no I/O. A driver calls [`handle_timeout`](Self::handle_timeout) at the time that
+/// [`poll_timeout`](Self::poll_timeout) returns, runs the attempt that [`poll_attempt`](Self::poll_attempt) returns, and
+/// reports its outcome exactly once. [`TokenManager`](crate::TokenManager) is such a driver.
+///
+/// - The access token is served until its expiry, whether or not refreshes fail.
+/// - A refresh token is never presented after its successor is stored: both tokens are replaced together.
+/// - After [`RefreshError::Unknown`] the service may have used up the refresh token. It is presented once more, and a
+///   second unknown outcome ends in [`Event::ReauthRequired`]. A [`RefreshError::Transient`] does not count. Without a
+///   refresh token nothing can be used up, and an unknown outcome is treated as transient.
+#[derive(Debug)]
+pub struct Refresh {
+    window: Window,
+    jitter: Jitter,
+    tokens: Tokens,
+    expires_at: Instant,
+    expiry_emitted: bool,
+    generation: u64,
+    attempts: u32,
+    outcome_unknown: bool,
+    state: State,
+    events: VecDeque<Event>,
+}
+
+#[derive(Debug)]
+enum State {
+    InFlight { since: Instant },
+    Ended,
+    Waiting { until: Instant, reason: Reason },
+}
+
+impl Refresh {
+    /// Starts with `tokens`, whose request was sent at `sent_at`. Their generation is 0.
+    #[must_use]
+    pub fn new(tokens: Tokens, window: Window, jitter: Jitter, sent_at: Instant) -> Self {
+        Self {
+            window,
+            jitter,
+            expires_at: sent_at + tokens.lifetime(),
+            expiry_emitted: false,
+            generation: 0,
+            attempts: 0,
+            outcome_unknown: false,
+            state: State::Waiting {
+                until: window.refresh_at(tokens.lifetime(), jitter, sent_at),
+                reason: Reason::Refresh,
+            },
+            tokens,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Emits [`Event::Expired`] if the token has expired by `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if !self.expiry_emitted && now >= self.expires_at {
+            self.expiry_emitted = true;
+            self.emit(Event::Expired);
+        }
+    }
+
+    /// Returns the attempt to make, if one is due and none is in flight.
+    pub fn poll_attempt(&mut self, now: Instant) -> Option<RefreshAttempt> {
+        match self.state {
+            State::Waiting { until, .. } if until <= now => {}
+            _ => return None,
+        }
+        self.state = State::InFlight { since: now };
+        self.attempts = self.attempts.saturating_add(1);
+        Some(RefreshAttempt {
+            number: self.attempts,
+            generation: self.generation,
+        })
+    }
+
+    /// Stores the tokens that an attempt brought. Their lifetime counts from the start of the attempt.
+    ///
+    /// An attempt that is not the one in flight is ignored.
+    pub fn handle_refreshed(&mut self, attempt: RefreshAttempt, tokens: Tokens) {
+        let Some(sent_at) = self.in_flight_since(&attempt) else {
+            return;
+        };
+        self.generation += 1;
+        self.attempts = 0;
+        self.outcome_unknown = false;
+        self.expires_at = sent_at + tokens.lifetime();
+        self.expiry_emitted = false;
+        self.state = State::Waiting {
+            until: self.window.refresh_at(tokens.lifetime(), self.jitter, sent_at),
+            reason: Reason::Refresh,
+        };
+        self.tokens = tokens;
+        self.emit(Event::Refreshed {
+            generation: self.generation,
+        });
+    }
+
+    /// Schedules a retry after a failed attempt, or ends the refresh. `random` is any fresh random number.
+    ///
+    /// An attempt that is not the one in flight is ignored.
+    pub fn handle_failed(&mut self, attempt: RefreshAttempt, error: RefreshError, random: u64, now: Instant) {
+        if self.in_flight_since(&attempt).is_none() {
+            return;
+        }
+        let may_be_used_up = error == RefreshError::Unknown && self.tokens.refresh().is_some();
+        if error == RefreshError::Refused || (may_be_used_up && self.outcome_unknown) {
+            self.state = State::Ended;
+            self.emit(Event::ReauthRequired);
+            return;
+        }
+        let jitter = retry::full_jitter(FIRST_BACKOFF, MAX_BACKOFF, self.attempts - 1, random);
+        let next_in = match error {
+            RefreshError::Transient {
+                retry_after: Some(asked),
+            } => asked.min(retry::LONGEST_WAIT) + jitter.min(FIRST_BACKOFF),
+            _ => jitter,
+        };
+        self.state = State::Waiting {
+            until: now + next_in,
+            reason: Reason::Retry,
+        };
+        self.outcome_unknown |= may_be_used_up;
+        let attempt = self.attempts;
+        self.emit(if may_be_used_up {
+            Event::OutcomeUnknown { attempt, next_in }
+        } else {
+            Event::Failed { attempt, next_in }
+        });
+    }
+
+    /// Makes a refresh due before the window opens. An attempt in flight is kept, and a backoff is not shortened, so
+    /// repeated calls cannot overload a failing service.
+    pub fn refresh_now(&mut self, now: Instant) {
+        if let State::Waiting {
+            until,
+            reason: Reason::Refresh,
+        } = &mut self.state
+        {
+            *until = now.min(*until);
+        }
+    }
+
+    /// Returns the next deadline and its reason. At that time call [`handle_timeout`](Self::handle_timeout) and
+    /// [`poll_attempt`](Self::poll_attempt).
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let attempt = match self.state {
+            State::Waiting { until, reason } => Some((until, reason)),
+            State::InFlight { .. } | State::Ended => None,
+        };
+        let expiry = (!self.expiry_emitted).then_some((self.expires_at, Reason::Expire));
+        attempt.into_iter().chain(expiry).min_by_key(|(at, _)| *at)
+    }
+
+    /// Returns the oldest event that has not been read.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The access token, unless it has expired.
+    #[must_use]
+    pub fn access(&self, now: Instant) -> Option<&SecretString> {
+        (now < self.expires_at).then_some(self.tokens.access())
+    }
+
+    /// The current tokens.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Number of refreshes since the start.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Expiry of the access token.
+    #[must_use]
+    pub fn expires_at(&self) -> Instant {
+        self.expires_at
+    }
+
+    /// The current state.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::InFlight { .. } => Status::Refreshing,
+            State::Ended => Status::ReauthRequired,
+            State::Waiting {
+                until,
+                reason: Reason::Retry,
+            } => Status::BackingOff {
+                attempt: self.attempts,
+                until,
+            },
+            State::Waiting { .. } => Status::Idle,
+        }
+    }
+
+    fn in_flight_since(&self, attempt: &RefreshAttempt) -> Option<Instant> {
+        match self.state {
+            State::InFlight { since }
+                if (attempt.generation, attempt.number) == (self.generation, self.attempts) =>
+            {
+                Some(since)
+            }
+            _ => None,
+        }
+    }
+
+    fn emit(&mut self, event: Event) {
+        if self.events.len() == MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+}
+
+/// One attempt to refresh a token. It cannot be copied: its outcome is reported once.
+#[derive(Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RefreshAttempt {
+    /// Number of the attempt since the last success, from 1.
+    pub number: u32,
+    /// Generation of the token to refresh.
+    pub generation: u64,
+}
+
+/// The outcome of an attempt that brought no tokens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefreshError {
+    /// The service will not refresh this token, now or later.
+    #[error("the service refused the refresh token: create a new session, or have the user sign in again")]
+    Refused,
+    /// The service certainly did not act: nothing was sent, or it answered 429 or 503. The attempt is retried.
+    #[error("the service did not process the refresh: it is retried")]
+    Transient {
+        /// Wait that the service asked for. At most 300 seconds are obeyed.
+        retry_after: Option<Duration>,
+    },
+    /// The service may have acted on the request, and the reply is lost or malformed.
+    #[error("the outcome of the refresh is unknown: the refresh token may be used up")]
+    Unknown,
+}
+
+impl From<&Problem> for RefreshError {
+    /// Classifies by status: 429 and 503 are transient, 408 and other 5xx unknown, the rest a refusal.
+    fn from(problem: &Problem) -> Self {
+        match problem.status {
+            429 | 503 => Self::Transient {
+                retry_after: problem.retry_after,
+            },
+            408 | 500..=599 => Self::Unknown,
+            _ => Self::Refused,
+        }
+    }
+}
+
+impl From<TokensError> for RefreshError {
+    /// The service issued tokens, and they are unusable: the presented refresh token may be used up.
+    fn from(_: TokensError) -> Self {
+        Self::Unknown
+    }
+}
+
+/// A change of the token's state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The access token has expired and is no longer served. Refreshing continues.
+    Expired,
+    /// An attempt failed and will be retried.
+    Failed {
+        /// Number of the attempt since the last success, from 1.
+        attempt: u32,
+        /// Time until the next attempt.
+        next_in: Duration,
+    },
+    /// The reply to an attempt is lost. Its refresh token may be used up, and is presented once more.
+    OutcomeUnknown {
+        /// Number of the attempt since the last success, from 1.
+        attempt: u32,
+        /// Time until the next attempt.
+        next_in: Duration,
+    },
+    /// The token cannot be refreshed: it was refused, or two outcomes are unknown. It is served until its expiry.
+    /// Create a new session, or have the user sign in again.
+    ReauthRequired,
+    /// New tokens are stored.
+    Refreshed {
+        /// Generation of the new tokens.
+        generation: u64,
+    },
+}
+
+/// The reason for a deadline.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The access token expires.
+    Expire,
+    /// The token enters its refresh window.
+    Refresh,
+    /// The backoff after a failure ends.
+    Retry,
+}
+
+/// The state of a token's refresh.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Status {
+    /// Waiting for a retry.
+    BackingOff {
+        /// Number of the attempt that failed.
+        attempt: u32,
+        /// Time of the next attempt.
+        until: Instant,
+    },
+    /// Waiting for the refresh window.
+    Idle,
+    /// Ended: the token cannot be refreshed.
+    ReauthRequired,
+    /// An attempt is in flight.
+    Refreshing,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tokens::tests::{epoch, issue};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const BUSY: RefreshError = RefreshError::Transient { retry_after: None };
+
+    fn start_refresh(lifetime: Duration, start: Instant) -> Refresh {
+        Refresh::new(
+            issue(0, lifetime),
+            Window::default(),
+            Jitter::of("guest-1"),
+            start,
+        )
+    }
+
+    /// Advances to the next attempt and returns it with its time.
+    fn next_attempt(refresh: &mut Refresh) -> (RefreshAttempt, Instant) {
+        loop {
+            let (now, reason) = refresh.poll_timeout().unwrap();
+            refresh.handle_timeout(now);
+            match refresh.poll_attempt(now) {
+                Some(attempt) => return (attempt, now),
+                None => assert_eq!(reason, Reason::Expire),
+            }
+        }
+    }
+
+    fn events(refresh: &mut Refresh) -> Vec<Event> {
+        std::iter::from_fn(|| refresh.poll_event()).collect()
+    }
+
+    #[test]
+    fn token_of_one_minute_is_refreshed_once_per_lifetime() {
+        let start = epoch();
+        let mut refresh = start_refresh(MINUTE, start);
+        for generation in 1..=60 {
+            let (attempt, now) = next_attempt(&mut refresh);
+            assert!(refresh.access(now).is_some());
+            refresh.handle_refreshed(attempt, issue(generation, MINUTE));
+            assert_eq!(events(&mut refresh), [Event::Refreshed { generation }]);
+        }
+        let (now, _) = refresh.poll_timeout().unwrap();
+        let lifetimes = (now - start).as_secs_f64() / 60.0;
+        assert!((0.7 * 61.0..=0.75 * 61.0).contains(&lifetimes), "{lifetimes}");
+    }
+
+    #[test]
+    fn token_is_served_while_refreshes_fail() {
+        let start = epoch();
+        let mut refresh = start_refresh(60 * MINUTE, start);
+        for number in 1..=2 {
+            let (attempt, now) = next_attempt(&mut refresh);
+            refresh.handle_failed(attempt, BUSY, u64::MAX / 2, now);
+            assert!(matches!(events(&mut refresh)[..], [Event::Failed { attempt: n, .. }] if n == number));
+            assert!(refresh.access(now).is_some());
+        }
+        let (attempt, now) = next_attempt(&mut refresh);
+        refresh.handle_refreshed(attempt, issue(1, 60 * MINUTE));
+        assert_eq!(events(&mut refresh), [Event::Refreshed { generation: 1 }]);
+        assert_eq!(refresh.expires_at(), now + 60 * MINUTE);
+    }
+
+    #[test]
+    fn retry_after_delays_next_attempt_despite_refresh_now() {
+        let start = epoch();
+        let mut refresh = start_refresh(60 * MINUTE, start);
+        let (attempt, now) = next_attempt(&mut refresh);
+        let failure = RefreshError::Transient {
+            retry_after: Some(Duration::from_secs(7)),
+        };
+        refresh.handle_failed(attempt, failure, u64::MAX, now);
+        let (at, reason) = refresh.poll_timeout().unwrap();
+        assert_eq!(reason, Reason::Retry);
+        assert!(at >= now + Duration::from_secs(7) && at <= now + Duration::from_millis(7_500));
+        refresh.refresh_now(now);
+        assert_eq!(refresh.poll_attempt(now), None, "the backoff is not shortened");
+    }
+
+    #[test]
+    fn second_unknown_outcome_requires_reauth() {
+        let start = epoch();
+        let mut refresh = start_refresh(60 * MINUTE, start);
+        let (attempt, now) = next_attempt(&mut refresh);
+        refresh.handle_failed(attempt, RefreshError::Unknown, 0, now);
+        assert!(matches!(
+            events(&mut refresh)[..],
+            [Event::OutcomeUnknown { attempt: 1, .. }]
+        ));
+        // transient: it does not count as the second unknown outcome
+        let (attempt, now) = next_attempt(&mut refresh);
+        refresh.handle_failed(attempt, BUSY, 0, now);
+        let (attempt, now) = next_attempt(&mut refresh);
+        refresh.handle_failed(attempt, RefreshError::Unknown, 0, now);
+        assert!(matches!(
+            events(&mut refresh)[..],
+            [Event::Failed { attempt: 2, .. }, Event::ReauthRequired]
+        ));
+        assert_eq!(refresh.status(), Status::ReauthRequired);
+        assert!(refresh.access(now).is_some(), "served until its expiry");
+        assert_eq!(
+            refresh.poll_timeout(),
+            Some((start + 60 * MINUTE, Reason::Expire))
+        );
+        refresh.handle_timeout(start + 60 * MINUTE);
+        assert_eq!(events(&mut refresh), [Event::Expired]);
+        refresh.refresh_now(start + 60 * MINUTE);
+        assert_eq!(refresh.poll_attempt(start + 60 * MINUTE), None);
+        assert_eq!(refresh.poll_timeout(), None);
+    }
+
+    #[test]
+    fn success_resets_unknown_outcome() {
+        let start = epoch();
+        let mut refresh = start_refresh(60 * MINUTE, start);
+        for generation in 1..=3 {
+            let (attempt, now) = next_attempt(&mut refresh);
+            refresh.handle_failed(attempt, RefreshError::Unknown, 0, now);
+            let (attempt, _) = next_attempt(&mut refresh);
+            refresh.handle_refreshed(attempt, issue(generation, 60 * MINUTE));
+        }
+        assert_eq!(refresh.generation(), 3);
+    }
+
+    #[test]
+    fn unknown_outcome_without_refresh_token_is_transient() {
+        let tokens = Tokens::new("access".into(), None, MINUTE).unwrap();
+        let mut refresh = Refresh::new(tokens, Window::default(), Jitter::of("guest-1"), epoch());
+        for _ in 0..5 {
+            let (attempt, now) = next_attempt(&mut refresh);
+            refresh.handle_failed(attempt, RefreshError::Unknown, 0, now);
+        }
+        assert!(matches!(refresh.status(), Status::BackingOff { attempt: 5, .. }));
+    }
+
+    #[test]
+    fn refusal_ends_refresh() {
+        let mut refresh = start_refresh(MINUTE, epoch());
+        let (attempt, now) = next_attempt(&mut refresh);
+        refresh.handle_failed(attempt, RefreshError::Refused, 0, now);
+        assert_eq!(events(&mut refresh), [Event::ReauthRequired]);
+        assert_eq!(refresh.poll_attempt(now + 60 * MINUTE), None);
+    }
+
+    #[test]
+    fn expiry_is_emitted_once_per_token_and_attempts_continue() {
+        let start = epoch();
+        let mut refresh = start_refresh(MINUTE, start);
+        for generation in 1..=2 {
+            let end = refresh.expires_at();
+            let (attempt, _) = next_attempt(&mut refresh);
+            assert!(refresh.access(end - Duration::from_nanos(1)).is_some());
+            assert!(refresh.access(end).is_none());
+            refresh.handle_timeout(end);
+            refresh.handle_timeout(end);
+            assert_eq!(events(&mut refresh), [Event::Expired]);
+            refresh.handle_failed(attempt, BUSY, 0, end);
+            let (attempt, _) = next_attempt(&mut refresh);
+            refresh.handle_refreshed(attempt, issue(generation, 2 * MINUTE));
+            assert!(refresh.access(end).is_some());
+            assert_eq!(
+                events(&mut refresh).last(),
+                Some(&Event::Refreshed { generation })
+            );
+        }
+    }
+
+    #[test]
+    fn refresh_now_keeps_one_attempt_in_flight() {
+        let start = epoch();
+        let mut refresh = start_refresh(60 * MINUTE, start);
+        assert_eq!(refresh.poll_attempt(start), None);
+        refresh.refresh_now(start);
+        let attempt = refresh.poll_attempt(start).unwrap();
+        refresh.refresh_now(start);
+        assert_eq!(refresh.poll_attempt(start), None);
+        refresh.handle_refreshed(attempt, issue(1, 60 * MINUTE));
+        assert_eq!(refresh.poll_attempt(start), None);
+    }
+
+    #[test]
+    fn refresh_error_follows_status() {
+        for (status, error) in [
+            (429, BUSY),
+            (503, BUSY),
+            (408, RefreshError::Unknown),
+            (500, RefreshError::Unknown),
+            (502, RefreshError::Unknown),
+            (504, RefreshError::Unknown),
+            (400, RefreshError::Refused),
+            (401, RefreshError::Refused),
+            (404, RefreshError::Refused),
+        ] {
+            let problem = Problem::new(status, "x", "x");
+            assert_eq!(RefreshError::from(&problem), error, "{status}");
+        }
+    }
+
+    #[test]
+    fn event_queue_is_bounded() {
+        let mut refresh = start_refresh(MINUTE, epoch());
+        for _ in 0..1_000 {
+            let (attempt, now) = next_attempt(&mut refresh);
+            refresh.handle_failed(attempt, BUSY, 0, now + Duration::from_secs(1));
+        }
+        assert_eq!(events(&mut refresh).len(), MAX_EVENTS);
+    }
+
+    fn outcome() -> impl Strategy<Value = Option<RefreshError>> {
+        prop_oneof![
+            6 => Just(None),
+            3 => proptest::option::of(0_u64..1_000).prop_map(|seconds| Some(RefreshError::Transient {
+                retry_after: seconds.map(Duration::from_secs),
+            })),
+            2 => Just(Some(RefreshError::Unknown)),
+            1 => Just(Some(RefreshError::Refused)),
+        ]
+    }
+
+    proptest! {
+        /// Holds for any sequence of outcomes whose replies take less than the lead.
+        #[test]
+        fn refresh_starts_before_lead_with_one_attempt_in_flight(
+            lifetime in 5_u64..200_000,
+            outcomes in proptest::collection::vec((outcome(), 0_u32..1_000, any::<u64>()), 1..80),
+        ) {
+            let lifetime = Duration::from_secs(lifetime);
+            let start = epoch();
+            let mut refresh = start_refresh(lifetime, start);
+            let lead = Window::default().lead(lifetime);
+            let mut issued = 0;
+            let mut lost = 0;
+            for (outcome, latency, random) in outcomes {
+                let (attempt, sent_at) = next_attempt(&mut refresh);
+                let ends = refresh.expires_at();
+                let presented = format!("{:?}", secrecy::ExposeSecret::expose_secret(refresh.tokens().refresh().unwrap()));
+                prop_assert_eq!(presented, format!("\"refresh-{issued}\""), "a replaced refresh token is never presented");
+                prop_assert_eq!(attempt.generation, issued);
+                if attempt.number == 1 {
+                    prop_assert!(ends - sent_at >= lead, "first attempt within the window");
+                }
+                let now = sent_at + lead * latency / 1_000;
+                refresh.handle_timeout(now);
+                for at in [sent_at, now, ends, ends + lifetime] {
+                    prop_assert!(refresh.poll_attempt(at).is_none(), "one in flight");
+                }
+                if attempt.number == 1 {
+                    prop_assert!(refresh.access(now).is_some(), "the first attempt ends before expiry");
+                }
+                match outcome {
+                    None => {
+                        issued += 1;
+                        lost = 0;
+                        refresh.handle_refreshed(attempt, issue(issued, lifetime));
+                        prop_assert_eq!(refresh.expires_at(), sent_at + lifetime);
+                        prop_assert!(refresh.access(now).is_some());
+                    }
+                    Some(failure) => {
+                        lost += u32::from(failure == RefreshError::Unknown);
+                        refresh.handle_failed(attempt, failure, random, now);
+                        prop_assert_eq!(refresh.access(now).is_some(), now < ends, "served until its expiry");
+                        let over = failure == RefreshError::Refused || lost == 2;
+                        prop_assert_eq!(refresh.status() == Status::ReauthRequired, over);
+                        if over {
+                            break;
+                        }
+                        let Status::BackingOff { until, .. } = refresh.status() else {
+                            return Err(TestCaseError::fail("a failure is followed by a backoff"));
+                        };
+                        let longest = match failure {
+                            RefreshError::Transient { retry_after: Some(asked) } => asked.min(retry::LONGEST_WAIT) + FIRST_BACKOFF,
+                            _ => MAX_BACKOFF,
+                        };
+                        prop_assert!(until - now <= longest);
+                    }
+                }
+            }
+        }
+    }
+}
