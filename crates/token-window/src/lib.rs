@@ -3,6 +3,7 @@
 
 pub mod guest_sessions;
 mod refresh;
+mod rotation;
 mod schedule;
 mod tokens;
 mod window;
@@ -15,6 +16,7 @@ pub use genesys_api::Clock;
 #[cfg(feature = "client")]
 pub use manager::{AccessToken, Events, Refresher, TokenError, TokenManager};
 pub use refresh::{Event, Reason, Refresh, RefreshAttempt, RefreshError, Status};
+pub use rotation::{Presented, RefreshTokenFamily};
 pub use schedule::{Full, Schedule};
 #[doc(no_inline)]
 pub use secrecy::{ExposeSecret, SecretString};

@@ -5,6 +5,7 @@ use genesys_api::SessionId;
 use guest_store::{Change, TokenHash, Unit};
 use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
+use token_window::{Presented, RefreshTokenFamily};
 
 use super::{Direct, DirectError, Tokens};
 
@@ -34,36 +35,39 @@ impl Direct {
             record.ensure_live(now)?;
             let config = &self.shared.config;
             let entry = |action| Draft::new(now.utc, Actor::client(owner), action).subject(record.subject());
-            if record
-                .row
-                .previous_refresh
-                .is_some_and(|previous| previous.matches(presented))
-            {
-                let reuse = entry(Action::TokenReuseDetected).outcome(Outcome::Denied).detail(
-                    "generation",
-                    i64::try_from(record.row.generation).unwrap_or(i64::MAX),
-                );
-                let unit = Unit {
-                    entries: vec![reuse],
-                    ..Unit::default()
-                };
-                return Ok((unit.into(), Err(DirectError::RefreshUsed)));
-            }
-            if !record.row.refresh.matches(presented) {
-                return Err(DirectError::RefreshUnknown);
-            }
             let tokens = Tokens::issue(now.utc, config.access_token_lifetime);
-            let generation = record.row.generation + 1;
+            let mut family = RefreshTokenFamily {
+                current: record.row.refresh,
+                previous: record.row.previous_refresh,
+                generation: record.row.generation,
+            };
+            let next = TokenHash::of(tokens.refresh.expose_secret());
+            let presented = family.handle_presented(|stored| stored.matches(presented), next);
+            let generation = i64::try_from(family.generation).unwrap_or(i64::MAX);
+            match presented {
+                Presented::Current => {}
+                Presented::Reused => {
+                    let reuse = entry(Action::TokenReuseDetected)
+                        .outcome(Outcome::Denied)
+                        .detail("generation", generation);
+                    let unit = Unit {
+                        entries: vec![reuse],
+                        ..Unit::default()
+                    };
+                    return Ok((unit.into(), Err(DirectError::RefreshUsed)));
+                }
+                _ => return Err(DirectError::RefreshUnknown),
+            }
             let rotated = entry(Action::TokenRotated)
-                .detail("generation", i64::try_from(generation).unwrap_or(i64::MAX))
+                .detail("generation", generation)
                 .detail("expiresAt", genesys_api::rfc3339(tokens.expires_at));
             let mut row = record.row.clone();
-            row.previous_refresh = Some(row.refresh);
             row.access = TokenHash::of(tokens.access.expose_secret());
-            row.refresh = TokenHash::of(tokens.refresh.expose_secret());
+            row.refresh = family.current;
+            row.previous_refresh = family.previous;
+            row.generation = family.generation;
             row.expires_at = tokens.expires_at;
             row.lapses_at = now.utc + config.lapse;
-            row.generation = generation;
             let unit = Unit {
                 change: Some(Change::UpdateSession(row)),
                 entries: vec![rotated],
