@@ -1,5 +1,4 @@
-#![cfg_attr(feature = "client", doc = include_str!("../README.md"))]
-#![cfg_attr(not(feature = "client"), doc = "Refresh of access tokens, without a driver.")]
+#![doc = include_str!("../README.md")]
 
 pub mod guest_sessions;
 mod refresh;
