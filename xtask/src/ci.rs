@@ -1,10 +1,14 @@
-//! `ci`: every gate that a change passes, in one order, on a laptop as in CI.
+//! `ci`: every check that a change passes, in one order, on a laptop as in CI.
 //!
 //! Warnings are refused by clippy, which sees what the compiler sees, and by rustdoc. `RUSTFLAGS` stays as it is: any
 //! other value would build every dependency once more.
 
+mod changelog;
 mod examples;
 mod leaves;
+mod public_items;
+mod revision;
+mod spelling;
 
 use std::error::Error;
 use std::path::Path;
@@ -12,39 +16,64 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use crate::{tidy, workspace};
+use crate::{simulate, tidy, workspace};
 
 struct Step {
     name: &'static str,
-    what: &'static str,
+    purpose: &'static str,
+    /// The time that the step may take from a cold cache on 2 cores.
+    minutes: u64,
     run: fn(&Path) -> Result<(), Box<dyn Error>>,
 }
 
-/// What is quick and often wrong comes first.
+/// The gate. The quick checks come first. All steps together take at most 30 minutes.
 const STEPS: &[Step] = &[
     Step {
         name: "fmt",
-        what: "the code is formatted",
+        purpose: "the code is formatted",
+        minutes: 1,
         run: |root| shell(root, "cargo fmt --all --check"),
     },
     Step {
         name: "tidy",
-        what: "the rules of the repository hold, and generated files are fresh",
+        purpose: "the rules of the repository hold, and generated files are fresh",
+        minutes: 1,
         run: tidy::run,
     },
     Step {
+        name: "commits",
+        purpose: "subjects of commits have at most 72 characters",
+        minutes: 1,
+        run: revision::check_subjects,
+    },
+    Step {
+        name: "changelog",
+        purpose: "each crate with a public change has a new line in its section",
+        minutes: 1,
+        run: changelog::run,
+    },
+    Step {
+        name: "spelling",
+        purpose: "no misspelled words",
+        minutes: 1,
+        run: spelling::run,
+    },
+    Step {
         name: "leaves",
-        what: "the crates that are used alone stay small",
+        purpose: "the crates that are used alone stay small",
+        minutes: 1,
         run: leaves::run,
     },
     Step {
         name: "deny",
-        what: "licences, sources and bans of dependencies hold",
+        purpose: "licenses, sources and bans of dependencies hold",
+        minutes: 1,
         run: deny,
     },
     Step {
         name: "clippy",
-        what: "no warning anywhere, all features on",
+        purpose: "no warning anywhere, all features on",
+        minutes: 4,
         run: |root| {
             shell(
                 root,
@@ -54,45 +83,74 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "features",
-        what: "each crate compiles alone, with its default features and with none",
+        purpose: "each crate compiles alone, with its default features and with none",
+        minutes: 4,
         run: features,
     },
     Step {
         name: "test",
-        what: "the test command of the README passes",
+        purpose: "the test command of the README passes",
+        minutes: 8,
         run: test,
     },
     Step {
         name: "examples",
-        what: "the first example of each README compiles as shown, and runs",
+        purpose: "the first example of each README compiles as shown, and runs",
+        minutes: 5,
         run: |root| examples::run(root, None),
     },
     Step {
         name: "doc",
-        what: "the documentation builds, and its links lead somewhere",
+        purpose: "the documentation builds without broken links",
+        minutes: 2,
         run: doc,
     },
 ];
 
-/// Prints the steps.
+/// Longer checks, for a release or once a night.
+const DEEP_STEPS: &[Step] = &[Step {
+    name: "simulate",
+    purpose: "100,000 random scenarios on virtual time",
+    minutes: 15,
+    run: |root| simulate::run(root, &["--seeds", "100000"]),
+}];
+
+/// Prints the steps with their minutes.
 pub(crate) fn list() {
-    for step in STEPS {
-        println!("  {:10}{}", step.name, step.what);
-    }
+    let print = |steps: &[Step]| {
+        for step in steps {
+            println!("  {:10}{:3} min  {}", step.name, step.minutes, step.purpose);
+        }
+        println!("  {:10}{:3} min", "together", total(steps));
+    };
+    println!("cargo xtask ci, from a cold cache on 2 cores:");
+    print(STEPS);
+    println!("cargo xtask ci --deep, beyond that:");
+    print(DEEP_STEPS);
 }
 
-/// Runs every step, up to the first that fails.
+fn total(steps: &[Step]) -> u64 {
+    steps.iter().map(|step| step.minutes).sum()
+}
+
+/// Runs every step of the gate, up to the first that fails.
 pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     run_steps(root, STEPS)
 }
 
+/// Runs the longer checks.
+pub(crate) fn run_deep(root: &Path) -> Result<(), Box<dyn Error>> {
+    run_steps(root, DEEP_STEPS)
+}
+
 /// Runs one step.
 pub(crate) fn run_one(root: &Path, name: &str) -> Result<(), Box<dyn Error>> {
-    let at = STEPS
-        .iter()
-        .position(|step| step.name == name)
+    let step = [STEPS, DEEP_STEPS]
+        .into_iter()
+        .flat_map(|steps| steps.chunks(1))
+        .find(|step| step[0].name == name)
         .ok_or_else(|| format!("ci has no step `{name}`: `cargo xtask ci steps` lists them"))?;
-    run_steps(root, &STEPS[at..=at])
+    run_steps(root, step)
 }
 
 /// Checks the first example of one crate.
@@ -104,7 +162,7 @@ fn run_steps(root: &Path, steps: &[Step]) -> Result<(), Box<dyn Error>> {
     let tree = working_tree(root)?;
     let started = now();
     for step in steps {
-        println!("== {}: {}", step.name, step.what);
+        println!("== {}: {}", step.name, step.purpose);
         let step_started = now();
         (step.run)(root).map_err(|error| {
             let seconds = seconds(now() - step_started);
@@ -113,14 +171,24 @@ fn run_steps(root: &Path, steps: &[Step]) -> Result<(), Box<dyn Error>> {
                 step.name, step.name
             )
         })?;
-        println!("== {}: {}", step.name, seconds(now() - step_started));
+        let took = now() - step_started;
+        let over = if took.as_secs() > step.minutes * 60 {
+            format!(", over its {} min", step.minutes)
+        } else {
+            String::new()
+        };
+        println!("== {}: {}{over}", step.name, seconds(took));
     }
     if working_tree(root)? != tree {
         return Err(
-            "a step changed the working tree: `git status` shows what; commit it or mend the step".into(),
+            "a step changed the working tree: commit what `git status` shows, or correct the step".into(),
         );
     }
-    println!("== all passed: {}", seconds(now() - started));
+    println!(
+        "== all passed: {} of {} min",
+        seconds(now() - started),
+        total(steps)
+    );
     Ok(())
 }
 
@@ -133,8 +201,8 @@ fn deny(root: &Path) -> Result<(), Box<dyn Error>> {
     .map_err(|error| format!("{error} (if cargo-deny is missing: .ci/run installs it)").into())
 }
 
-/// In a build of the whole workspace, a crate that forgot to name a feature of a dependency gets it from a neighbour.
-/// Alone it does not.
+/// In a build of the whole workspace, a crate may use a feature of a dependency that only another crate names. Built
+/// alone it cannot.
 fn features(root: &Path) -> Result<(), Box<dyn Error>> {
     for package in workspace::packages(root)? {
         if !workspace::relative(root, &package.manifest_path).starts_with("crates/") {
@@ -159,7 +227,7 @@ fn features(root: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The command that the README shows is the command that is run, so that the two cannot differ.
+/// Runs the command that the README shows, so that the two cannot differ.
 fn test(root: &Path) -> Result<(), Box<dyn Error>> {
     let readme = fs::read_to_string(root.join("README.md")).map_err(|error| format!("README.md: {error}"))?;
     let command = test_command(&readme)
@@ -207,7 +275,7 @@ fn succeed(command: &mut Command) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What git sees of the working tree: which files differ from the last commit, and how. `None` outside of git.
+/// The differences between the working tree and the last commit. `None` outside of git.
 fn working_tree(root: &Path) -> Result<Option<Vec<u8>>, Box<dyn Error>> {
     let mut seen = Vec::new();
     for arguments in [
@@ -218,7 +286,7 @@ fn working_tree(root: &Path) -> Result<Option<Vec<u8>>, Box<dyn Error>> {
             Ok(output) if output.status.success() => seen.extend(output.stdout),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {
-                println!("no git: whether a step changes the working tree is not checked");
+                println!("no git: changes of the working tree are not checked");
                 return Ok(None);
             }
         }
@@ -243,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_test_command_is_the_first_of_the_readme() {
+    fn test_command_is_the_first_of_the_readme() {
         let readme = "# A\n\ncargo test no\n\n```text\ncargo test nor this\n```\n\n```sh\ncargo run -- demo\n\
                       cargo test --workspace   # all of it\ncargo test --doc\n```\n";
         assert_eq!(test_command(readme), Some("cargo test --workspace"));
@@ -252,22 +320,37 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_step_is_named() {
+    fn gate_takes_at_most_thirty_minutes() {
+        assert!(total(STEPS) <= 30);
+    }
+
+    #[test]
+    fn names_of_steps_differ() {
+        let mut names: Vec<_> = STEPS.iter().chain(DEEP_STEPS).map(|step| step.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), STEPS.len() + DEEP_STEPS.len());
+    }
+
+    #[test]
+    fn unknown_step_is_named() {
         let error = run_one(workspace::root(), "lint").unwrap_err();
         assert!(error.to_string().contains("`lint`"));
     }
 
     #[test]
-    fn a_step_that_fails_stops_the_run_and_is_named() {
+    fn failed_step_stops_the_run_and_is_named() {
         const FAILING: &[Step] = &[
             Step {
                 name: "first",
-                what: "fails",
+                purpose: "fails",
+                minutes: 1,
                 run: |_| Err("broken".into()),
             },
             Step {
                 name: "second",
-                what: "is not reached",
+                purpose: "is not reached",
+                minutes: 1,
                 run: |_| panic!("reached"),
             },
         ];
@@ -276,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_fails_is_an_error() {
+    fn failed_command_is_an_error() {
         assert!(shell(workspace::root(), "false").is_err());
         assert!(shell(workspace::root(), "true").is_ok());
     }

@@ -2,7 +2,7 @@
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command line tool speaks on its terminal"
+    reason = "a command line tool writes to its terminal"
 )]
 
 mod ci;
@@ -18,12 +18,16 @@ use std::process::ExitCode;
 const TASKS: &str = "\
 Tasks of the workspace, with their times on 2 cores:
 
-  cargo xtask tidy              the rules that no compiler checks: layers, sizes, names, reasons    1 s
-  cargo xtask codegen           writes the files that are generated from spec/                      1 s
-  cargo xtask codegen --check   says which generated files are stale                                1 s
-  cargo xtask ci                everything that .ci/run calls, and stops at the first failure  4 to 10 min
-  cargo xtask simulate --seeds N    random journeys on virtual time; --seed S plays one again      10,000 a minute
-  cargo xtask ci STEP           one step of it; `cargo xtask ci steps` lists them
+  cargo xtask tidy                 checks the rules that no compiler checks: layers, sizes, names, reasons    1 s
+  cargo xtask tidy language [DIR]  lists findings of language, also in folders that are not covered yet       1 s
+  cargo xtask codegen              writes the files that are generated from spec/                             1 s
+  cargo xtask codegen --check      lists stale generated files                                                1 s
+  cargo xtask simulate --seeds N   random scenarios on virtual time; --seed S repeats one            10,000 a minute
+  cargo xtask ci                   the gate: everything that .ci/run calls, up to the first failure      under 30 min
+  cargo xtask ci --deep            longer checks, for a release or once a night
+  cargo xtask ci steps             lists the steps of both, with their minutes
+  cargo xtask ci STEP              runs one step
+  cargo xtask ci examples CRATE    checks the first example of one README
 ";
 
 fn main() -> ExitCode {
@@ -46,6 +50,7 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         ["ci"] => ci::run(root),
+        ["ci", "--deep"] => ci::run_deep(root),
         ["ci", "steps"] => {
             ci::list();
             Ok(())
