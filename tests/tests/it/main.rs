@@ -29,6 +29,8 @@ mod genesys;
 #[cfg(test)]
 mod guests;
 #[cfg(test)]
+mod left_out;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod process;
