@@ -1,4 +1,4 @@
-//! `codegen`: facts of `spec/` become code and pages. What it writes is committed; each generator is one file below
+//! `codegen`: turns the facts of `spec/` into code and pages. Its output is committed. Each generator is one file below
 //! `codegen/`.
 
 mod actions;
@@ -28,15 +28,15 @@ use crate::workspace;
 
 /// One generated file. Its extension says which language it is written in.
 pub(crate) struct Artifact {
-    /// What it reads, relative to the root.
+    /// Paths of its inputs, relative to the root.
     pub(crate) sources: &'static [&'static str],
-    /// Where it writes, relative to the root.
+    /// Path of the file that it writes, relative to the root.
     pub(crate) output: &'static str,
-    /// Turns the one into the other, without preamble and unformatted.
+    /// Returns the file's content, without preamble and unformatted.
     generate: fn(&Sources) -> Result<String, Box<dyn Error>>,
 }
 
-/// What is written by hand of the browser client, and its types.
+/// The handwritten part of the browser client, and its types.
 const CLIENT: &str = "xtask/src/codegen/browser_client.js";
 const CLIENT_TYPES: &str = "xtask/src/codegen/browser_client.d.ts";
 const CONTRACT: &str = "spec/guest-sessions/openapi.json";
@@ -142,7 +142,7 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
     },
 ];
 
-/// Writes what is stale.
+/// Writes the stale files.
 pub(crate) fn write(root: &Path) -> Result<(), Box<dyn Error>> {
     for (artifact, fresh) in stale(root, ARTIFACTS)? {
         let output = root.join(artifact.output);
@@ -159,14 +159,14 @@ pub(crate) fn write(root: &Path) -> Result<(), Box<dyn Error>> {
 pub(crate) fn check(root: &Path) -> Result<(), Box<dyn Error>> {
     let stale = stale(root, ARTIFACTS)?;
     if stale.is_empty() {
-        println!("codegen: what is generated is fresh ({})", ARTIFACTS.len());
+        println!("codegen: all {} files are fresh", ARTIFACTS.len());
         return Ok(());
     }
     let outputs: Vec<&str> = stale.iter().map(|(artifact, _)| artifact.output).collect();
     Err(format!("stale: {}: run `cargo xtask codegen`", outputs.join(", ")).into())
 }
 
-/// The artifacts whose file is not what the generator writes, each with what it writes.
+/// The artifacts whose file differs from the generator's output, each with that output.
 pub(crate) fn stale<'a>(
     root: &Path,
     artifacts: &'a [Artifact],
@@ -189,7 +189,7 @@ fn fresh(root: &Path, artifact: &Artifact) -> Result<String, Box<dyn Error>> {
     );
     match artifact.output.rsplit_once('.') {
         Some((_, "rs")) => format(root, format!("//! {notice}\n\n{body}")),
-        // JSON has no comments: the folder says it
+        // JSON has no comments: the folder is called `generated`
         Some((_, "json")) => Ok(format!("{body}\n")),
         Some((_, "md")) => Ok(format!("<!-- {notice} -->\n\n{body}")),
         Some((_, "js" | "ts")) => Ok(format!("// {notice}\n\n{body}")),
@@ -227,12 +227,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_committed_is_what_the_generators_write() {
+    fn committed_files_match_their_generators() {
         check(workspace::root()).unwrap();
     }
 
     #[test]
-    fn a_file_that_is_not_what_the_generator_writes_is_stale() {
+    fn differing_file_is_stale() {
         for output in ["crates/genesys-api/src/region.rs", "no/such/file.rs"] {
             let other = [Artifact {
                 output,
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn code_that_does_not_parse_is_refused() {
+    fn unparsable_code_is_refused() {
         let error = format(workspace::root(), "pub const".to_owned()).unwrap_err();
         assert!(error.to_string().contains("expected identifier"), "{error}");
     }

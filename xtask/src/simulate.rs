@@ -1,11 +1,11 @@
-//! `simulate`: random journeys of a guest through a failing network to the simulated cloud, on virtual time.
+//! `simulate`: random scenarios of a guest on a failing network to the simulated cloud, on virtual time.
 
 use std::error::Error;
 use std::path::Path;
 
 use crate::workspace;
 
-/// Hands over to the program that plays them.
+/// Runs the program with the given arguments.
 pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let status = workspace::tool(root, "cargo")
         .args([
@@ -24,5 +24,5 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>>
     if status.success() {
         return Ok(());
     }
-    Err("not every journey kept its promise, or none was played: see above".into())
+    Err("a scenario failed, or none was run: see above".into())
 }

@@ -1,5 +1,5 @@
-//! `tidy`: the rules of the repository that neither the compiler nor clippy checks. Each is a function from plain
-//! inputs to findings, so that a test can break it.
+//! `tidy`: rules of the repository that neither the compiler nor clippy checks. Each is a function from plain inputs to
+//! findings, with a test in which it is broken.
 
 mod exceptions;
 mod language;
@@ -22,7 +22,7 @@ use self::manifests::Manifest;
 pub(crate) use self::source::Source;
 use crate::{codegen, workspace};
 
-/// One breach of a rule.
+/// A violation of a rule.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Finding {
     pub(crate) path: String,
@@ -72,7 +72,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
         println!("{finding}");
     }
     if findings.is_empty() {
-        println!("tidy: {} files, nothing to say", sources.len() + manifests.len());
+        println!("tidy: {} files, no findings", sources.len() + manifests.len());
         return Ok(());
     }
     Err(format!("tidy: {} findings", findings.len()).into())

@@ -1,4 +1,4 @@
-//! The workspace as cargo and the file system show it, and the way to call a tool in it.
+//! The packages and files of the workspace, and commands run in it.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -97,7 +97,7 @@ pub(crate) fn files(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> 
     Ok(found)
 }
 
-/// The text of a file. One that does not exist reads as empty, and is then found wanting.
+/// The text of a file. A missing file reads as empty.
 pub(crate) fn read_if_any(root: &Path, path: &str) -> io::Result<String> {
     match fs::read_to_string(root.join(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -107,8 +107,8 @@ pub(crate) fn read_if_any(root: &Path, path: &str) -> io::Result<String> {
 
 /// A command at the root.
 ///
-/// `cargo run` describes xtask to xtask in variables such as `CARGO_PKG_NAME`. A build script that watches them (that
-/// of `ring` does) would run again whenever a build started here follows one started in a shell, so they are removed.
+/// `cargo run` describes xtask in variables such as `CARGO_PKG_NAME`. A build script that watches them, as that of
+/// `ring` does, would run again whenever a build started here follows one started in a shell. They are removed.
 pub(crate) fn tool(root: &Path, program: &str) -> Command {
     let program = match program {
         "cargo" => env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_workspace_is_read_as_cargo_sees_it() {
+    fn packages_are_those_of_cargo() {
         let packages = packages(root()).unwrap();
         let own = packages.iter().find(|package| package.name == "xtask").unwrap();
         assert_eq!(relative(root(), &own.manifest_path), "xtask/Cargo.toml");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_is_not_told_about_xtask() {
+    fn tool_gets_no_variables_about_xtask() {
         let removed: Vec<_> = tool(root(), "cargo")
             .get_envs()
             .filter(|(_, value)| value.is_none())

@@ -1,14 +1,14 @@
-//! The crates that people take alone drag little along.
+//! The crates that are used alone have few dependencies.
 
 use std::error::Error;
 use std::path::Path;
 
 use crate::workspace;
 
-/// Taken without default features.
+/// Measured without default features.
 const LEAVES: [&str; 2] = ["guest-payload", "token-window"];
 
-/// What each may depend on, near and far: fewer than this.
+/// Each has fewer dependencies, direct and indirect, than this.
 const BUDGET: usize = 25;
 
 pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
@@ -30,7 +30,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What stands below the first line of a tree, each crate once: cargo marks what it has shown before with `(*)`.
+/// The crates below the first line of a tree, each once. Cargo marks repetitions with `(*)`.
 fn dependencies(tree: &str) -> Vec<String> {
     let mut crates: Vec<String> = tree
         .lines()
@@ -48,7 +48,7 @@ fn within_budget(leaf: &str, dependencies: &[String]) -> Result<(), Box<dyn Erro
         return Ok(());
     }
     Err(format!(
-        "{leaf} alone drags along {} crates, and the budget is under {BUDGET}: make one optional, or drop it:\n  {}",
+        "{leaf} alone depends on {} crates, and the budget is under {BUDGET}: make one optional, or drop it:\n  {}",
         dependencies.len(),
         dependencies.join("\n  ")
     )
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crate_counts_once_and_the_leaf_not_at_all() {
+    fn dependency_counts_once_and_the_leaf_not_at_all() {
         let tree = "a v1.0.0 (/a)\nb v1.0.0\nc v1.0.0 (proc-macro)\nb v1.0.0 (*)\nb v2.0.0\n\n";
         assert_eq!(
             dependencies(tree),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_over_the_budget_is_refused() {
+    fn tree_over_the_budget_is_refused() {
         let crates: Vec<String> = (0..25).map(|at| format!("crate-{at}")).collect();
         assert!(within_budget("a", &crates[..24]).is_ok());
         let error = within_budget("a", &crates).unwrap_err().to_string();

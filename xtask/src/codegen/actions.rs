@@ -1,4 +1,4 @@
-//! What guests may send, field by field, for the strictness of `genesys-sim`.
+//! The actions of guests with their fields, for the strict parser of `genesys-sim`.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_action_is_a_row_of_its_fields_in_order() {
+    fn action_is_a_row_of_its_fields_in_order() {
         let spec = "[[action]]\nname = \"getJwt\"\nanswer = \"JwtResponse\"\nmeaning = \"a token\"\n\
                     provenance = \"official\"\nsource = \"here\"\nfields = [{ path = \"b\" }, { path = \"a.*\" }]\n";
         let code = generate(&Sources::of([(ACTIONS, spec)])).unwrap();

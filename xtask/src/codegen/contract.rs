@@ -76,7 +76,7 @@ impl Action {
         }
     }
 
-    /// What it is, for people.
+    /// A description for the reference page.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::Authenticate => "fetch an access token that may do it",

@@ -1,4 +1,4 @@
-//! The facts of `spec/` as they stand in its files. A misspelt key is refused by name.
+//! The facts of `spec/` as parsed from its files. A misspelled key is refused by name.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// The texts that an artifact is made of, by path relative to the root.
+/// The source texts of an artifact, by path relative to the root.
 pub(crate) struct Sources(BTreeMap<&'static str, String>);
 
 impl Sources {
@@ -34,7 +34,7 @@ impl Sources {
     /// One of them, as it is.
     pub(crate) fn text(&self, path: &str) -> Result<&str, Box<dyn Error>> {
         let text = self.0.get(path).map(String::as_str);
-        text.ok_or_else(|| format!("{path} is no source of this artifact").into())
+        text.ok_or_else(|| format!("{path} is not a source of this artifact").into())
     }
 
     /// Each of them with its path.
@@ -53,7 +53,7 @@ impl Sources {
     }
 }
 
-/// Who says that something is so.
+/// The origin of a fact.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Provenance {
@@ -94,7 +94,7 @@ pub(crate) struct Region {
     pub(crate) attachments: AttachmentHost,
 }
 
-/// Where the files of a region's guests are.
+/// The host with the files of a region's guests.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AttachmentHost {
@@ -180,7 +180,7 @@ pub(crate) struct ErrorCode {
     pub(crate) source: String,
 }
 
-/// What the client does about a refusal.
+/// The client's reaction to an error.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ClientAction {
@@ -212,7 +212,7 @@ impl ClientAction {
         }
     }
 
-    /// What it is, for people.
+    /// A description for the reference page.
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::DropAttributes => "the message has failed, and its custom attributes are not sent again",

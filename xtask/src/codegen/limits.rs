@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_a_constant_of_the_type_that_its_unit_asks_for() {
+    fn limit_is_a_constant_with_the_type_of_its_unit() {
         let spec = "[[limit]]\nname = \"PING_SECONDS\"\nvalue = 15\nunit = \"seconds\"\nof = \"connection\"\n\
                     provenance = \"official\"\nsource = \"here\"\n";
         let code = generate(&Sources::of([(LIMITS, spec)])).unwrap();

@@ -11,7 +11,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let ErrorCodes { errors } = sources.toml(ERRORS)?;
     let codes: BTreeSet<u16> = errors.iter().map(|error| error.code).collect();
     if codes.len() != errors.len() {
-        return Err(format!("{ERRORS}: a code stands there twice").into());
+        return Err(format!("{ERRORS}: duplicate code").into());
     }
     let (mut variants, mut known, mut numbers) = (String::new(), String::new(), String::new());
     let mut remedies = String::new();
@@ -40,7 +40,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
          pub fn new(number: i64) -> Self {{\nmatch number {{\n{known}other => Self::Other(other),\n}}\n}}\n\n\
          /// The number as it travels.\n#[must_use]\n\
          pub fn number(self) -> i64 {{\nmatch self {{\n{numbers}Self::Other(number) => number,\n}}\n}}\n\n\
-         /// What to do if the text of the refusal says nothing else.\n\
+         /// The default remedy. The text of some errors overrides it.\n\
          pub(crate) fn usual_remedy(self) -> Remedy {{\nmatch self {{\n{remedies}\
          Self::Other(500..=599) => Remedy::Retry,\nSelf::Other(_) => Remedy::Report,\n}}\n}}\n}}\n"
     ))
@@ -54,7 +54,7 @@ mod tests {
                         action = \"end\"\nprovenance = \"official\"\nsource = \"here\"\n";
 
     #[test]
-    fn a_code_becomes_a_variant_that_knows_what_to_do() {
+    fn code_becomes_a_variant_with_its_remedy() {
         let code = generate(&Sources::of([(ERRORS, SPEC)])).unwrap();
         assert!(code.contains("4006 => Self::SessionExpired,"), "{code}");
         assert!(
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_stands_there_once() {
+    fn duplicate_code_is_refused() {
         let twice = format!("{SPEC}\n{}", SPEC.replace("SessionExpired", "Unexpected"));
         assert!(generate(&Sources::of([(ERRORS, &*twice)])).is_err());
     }

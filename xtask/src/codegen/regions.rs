@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_key_is_refused_by_name() {
+    fn misspelled_key_is_refused_by_name() {
         let spec = "[[region]]\naws = \"us-east-1\"\ndomian = \"one.example\"\nenvironment = \"prod\"\n";
         let error = generate(&Sources::of([(REGIONS, spec)])).unwrap_err().to_string();
         assert!(error.contains("domian") && error.contains(REGIONS), "{error}");

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_is_one_type() {
+    fn duplicate_type_name_is_refused() {
         let openapi = r##"{ "paths": {}, "x-elsewhere": {}, "components": { "schemas": { "A": { "type": "string" } } } }"##;
         let other = r##"{ "$defs": { "A": { "type": "number" } } }"##;
         let sources = Sources::of([

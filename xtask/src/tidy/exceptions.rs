@@ -16,7 +16,7 @@ pub(crate) fn check(source: &Source, findings: &mut Vec<Finding>) {
     check_doctests(&source.path, &source.comments, findings);
 }
 
-/// A test that does not run proves nothing.
+/// A test has to run.
 fn ignored_test(source: &Source, attribute: &Attribute, findings: &mut Vec<Finding>) {
     let is_ignored = match attribute.path() {
         "ignore" => true,
@@ -49,8 +49,7 @@ fn silent_exception(source: &Source, attribute: &Attribute, findings: &mut Vec<F
     }
 }
 
-/// An example in the documentation that is not even compiled drifts from the code. Reads Markdown, or the comments of
-/// a Rust file.
+/// An example in the documentation has to compile. Reads Markdown, or the comments of a Rust file.
 pub(crate) fn check_doctests(path: &str, text: &str, findings: &mut Vec<Finding>) {
     for (at, line) in text.lines().enumerate() {
         let line = line.trim_start().trim_start_matches(['/', '!', '*']).trim_start();
@@ -84,7 +83,7 @@ pub(crate) fn check_lints(path: &str, manifest: &str, findings: &mut Vec<Finding
                 path: path.to_owned(),
                 line: at + 1,
                 wrong: "a lint is allowed without a reason".to_owned(),
-                remedy: "say why in a comment on the line or above it".to_owned(),
+                remedy: "give the reason in a comment on the line or above it".to_owned(),
             });
         }
     }
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_that_does_not_run_is_refused() {
+    fn ignored_test_is_refused() {
         let wrong = ["2: a test that does not run"];
         assert_eq!(found("#[test]\n#[ignore]\nfn a() {}\n"), wrong);
         assert_eq!(found("#[test]\n#[ignore = \"slow\"]\nfn a() {}\n"), wrong);
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_example_that_does_not_run_is_refused() {
+    fn ignored_example_is_refused() {
         let wrong = ["1: an example that does not run"];
         assert_eq!(found("/// ```ignore\n/// a\n/// ```\nfn a() {}\n"), wrong);
         assert_eq!(found("//! ```rust,ignore\n"), wrong);
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_states_its_reason() {
+    fn exception_without_a_reason_is_refused() {
         assert_eq!(
             found("#[allow(dead_code)]\nfn a() {}\n"),
             ["1: `allow` without a reason"]
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_says_why_it_allows_a_lint() {
+    fn allowed_lint_without_a_reason_is_refused() {
         let lines = |manifest: &str| {
             let mut findings = Vec::new();
             check_lints("Cargo.toml", manifest, &mut findings);
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_in_deny_toml_states_its_reason() {
+    fn exception_in_deny_toml_without_a_reason_is_refused() {
         let lines = |text: &str| {
             let mut findings = Vec::new();
             check_deny("deny.toml", text, &mut findings).unwrap();

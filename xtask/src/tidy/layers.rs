@@ -1,16 +1,16 @@
-//! The layer table: which package may know which. An edge that is not in it does not exist, so a new one is seen in
-//! review. ARCHITECTURE.md says why.
+//! The layer table: the packages that each package may depend on. A new edge needs a change here, which review sees.
+//! ARCHITECTURE.md gives the reasons.
 
 use super::Finding;
 use super::manifests::Manifest;
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Layer {
-    /// L0: words, without side effects.
+    /// L0: types without side effects.
     Vocabulary,
     /// L1: the HTTP client.
     Http,
-    /// L2: the steps of the road.
+    /// L2: the steps.
     Step,
     /// L3
     Store,
@@ -22,7 +22,7 @@ enum Layer {
     Server,
     /// Beside the layers: the simulator.
     Simulator,
-    /// Beside the layers: journeys and tasks.
+    /// Beside the layers: end-to-end tests, examples and tasks.
     Tooling,
 }
 
@@ -71,58 +71,58 @@ const TABLE: &[Row] = &[
     row("xtask", Layer::Tooling, &["guest-payload"]),
 ];
 
-/// What tests from L2 upward may run against: an accept loop, or the simulator.
+/// Peers in tests from L2 upward: an accept loop, or the simulator.
 const PEERS_IN_TESTS: [&str; 2] = ["genesys-http", "genesys-sim"];
 
-/// A dependency that few may name.
+/// A dependency that only some packages may name.
 struct Guarded {
     name: &'static str,
-    knowers: &'static [&'static str],
+    users: &'static [&'static str],
 }
 
 const SERVERS_AND_CLIENT: &[&str] = &["genesys-http", "guest-gateway", "genesys-sim"];
 
-/// Tests are free to name these: whoever runs a real server in a test has to speak of it.
+/// Tests may name these, because a real server in a test needs them.
 const GUARDED: &[Guarded] = &[
     Guarded {
         name: "axum",
-        knowers: &["guest-gateway", "genesys-sim"],
+        users: &["guest-gateway", "genesys-sim"],
     },
     Guarded {
         name: "hyper",
-        knowers: SERVERS_AND_CLIENT,
+        users: SERVERS_AND_CLIENT,
     },
     Guarded {
         name: "hyper-util",
-        knowers: SERVERS_AND_CLIENT,
+        users: SERVERS_AND_CLIENT,
     },
     Guarded {
         name: "rusqlite",
-        knowers: &["guest-store"],
+        users: &["guest-store"],
     },
     Guarded {
         name: "rustls",
-        knowers: SERVERS_AND_CLIENT,
+        users: SERVERS_AND_CLIENT,
     },
     Guarded {
         name: "rustls-platform-verifier",
-        knowers: &["genesys-http"],
+        users: &["genesys-http"],
     },
     Guarded {
         name: "tokio-rustls",
-        knowers: SERVERS_AND_CLIENT,
+        users: SERVERS_AND_CLIENT,
     },
     Guarded {
         name: "tokio-tungstenite",
-        knowers: &["ws-transport", "genesys-sim"],
+        users: &["ws-transport", "genesys-sim"],
     },
     Guarded {
         name: "tower-http",
-        knowers: &["guest-gateway", "genesys-sim"],
+        users: &["guest-gateway", "genesys-sim"],
     },
     Guarded {
         name: "tungstenite",
-        knowers: &["ws-transport", "genesys-sim"],
+        users: &["ws-transport", "genesys-sim"],
     },
 ];
 
@@ -142,14 +142,14 @@ pub(crate) fn check(manifests: &[Manifest], findings: &mut Vec<Finding>) {
     }
 }
 
-/// A row without a package is a promise about nothing.
+/// Finds rows without a package.
 pub(crate) fn check_table(manifests: &[Manifest], findings: &mut Vec<Finding>) {
     for row in TABLE {
         if !manifests.iter().any(|manifest| manifest.package.name == row.name) {
             findings.push(Finding {
                 path: "xtask/src/tidy/layers.rs".to_owned(),
                 line: 1,
-                wrong: format!("`{}` is no package of the workspace", row.name),
+                wrong: format!("`{}` is not a package of the workspace", row.name),
                 remedy: "delete its row".to_owned(),
             });
         }
@@ -167,15 +167,15 @@ fn edges(row: &Row, manifest: &Manifest, findings: &mut Vec<Finding>) {
         let (wrong, remedy) = if row.layer == Layer::Step && other.layer == Layer::Step {
             (
                 format!("step `{}` depends on step `{}`", row.name, other.name),
-                "join them in guest-suite, or move the word that both need into genesys-api",
+                "join them in guest-suite, or move the shared type into genesys-api",
             )
         } else {
             (
                 format!(
-                    "`{}` ({:?}) may not know `{}` ({:?})",
+                    "`{}` ({:?}) may not depend on `{}` ({:?})",
                     row.name, row.layer, other.name, other.layer
                 ),
-                "drop the dependency; an edge that the architecture wants has its place in xtask/src/tidy/layers.rs",
+                "drop the dependency, or add the edge to the table in xtask/src/tidy/layers.rs with its reason",
             )
         };
         findings.push(Finding {
@@ -187,7 +187,7 @@ fn edges(row: &Row, manifest: &Manifest, findings: &mut Vec<Finding>) {
     }
 }
 
-/// What `[dev-dependencies]` may name beyond the table. Tests know no other step either.
+/// Whether `[dev-dependencies]` may name a package beyond the table. Tests depend on no other step either.
 fn may_in_tests(row: &Row, other: &str) -> bool {
     // a crate names itself to switch on a feature that only its tests need
     row.name == other
@@ -208,18 +208,18 @@ fn guarded(manifest: &Manifest, findings: &mut Vec<Finding>) {
         let Some(guarded) = GUARDED.iter().find(|guarded| guarded.name == dependency.name) else {
             continue;
         };
-        if !dependency.is_for_tests() && !guarded.knowers.contains(&manifest.package.name.as_str()) {
+        if !dependency.is_for_tests() && !guarded.users.contains(&manifest.package.name.as_str()) {
             findings.push(Finding {
                 path: manifest.path.clone(),
                 line: manifest.line_of(&dependency.name),
-                wrong: format!("`{}` may not know `{}`", manifest.package.name, dependency.name),
-                remedy: format!("ask {} for what you need", guarded.knowers.join(" or ")),
+                wrong: format!("`{}` may not depend on `{}`", manifest.package.name, dependency.name),
+                remedy: format!("use it through {}", guarded.users.join(" or ")),
             });
         }
     }
 }
 
-/// Only the client and the two servers open sockets.
+/// Only the HTTP client and the two servers open sockets.
 fn sockets(manifest: &Manifest, findings: &mut Vec<Finding>) {
     if SERVERS_AND_CLIENT.contains(&manifest.package.name.as_str()) {
         return;
@@ -234,7 +234,7 @@ fn sockets(manifest: &Manifest, findings: &mut Vec<Finding>) {
                 path: manifest.path.clone(),
                 line: manifest.line_of(&dependency.name),
                 wrong: format!("`{}` can open sockets", manifest.package.name),
-                remedy: "name the features of tokio that it needs, without `net`; connect by genesys-http"
+                remedy: "name the needed features of tokio, without `net`, and connect through genesys-http"
                     .to_owned(),
             });
         }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_does_not_know_another_step() {
+    fn step_depends_on_no_other_step() {
         assert_eq!(
             found("webhook", &["audit"]),
             ["step `webhook` depends on step `audit`"]
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_that_is_not_in_the_table_is_refused() {
+    fn edge_outside_the_table_is_refused() {
         for (name, dependency) in [
             ("genesys-api", "genesys-http"),
             ("genesys-http", "genesys-auth"),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_may_run_against_a_real_peer() {
+    fn tests_may_depend_on_a_real_peer() {
         assert_eq!(
             found("token-window", &["dev genesys-http", "dev genesys-sim"]),
             [""; 0]
@@ -302,12 +302,12 @@ mod tests {
     }
 
     #[test]
-    fn a_package_without_a_layer_is_refused() {
+    fn package_without_a_layer_is_refused() {
         assert_eq!(found("guest-cache", &[]), ["`guest-cache` has no layer"]);
     }
 
     #[test]
-    fn a_row_without_a_package_is_refused() {
+    fn row_without_a_package_is_refused() {
         let mut manifests: Vec<_> = TABLE.iter().map(|row| manifest(row.name, &[])).collect();
         let mut findings = Vec::new();
         check_table(&manifests, &mut findings);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn few_know_the_network_and_the_database() {
+    fn guarded_dependency_is_refused_elsewhere() {
         for (name, dependency) in [
             ("webhook", "hyper"),
             ("guest-suite", "hyper-util"),
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn few_open_sockets() {
+    fn sockets_are_refused_outside_client_and_servers() {
         assert_eq!(
             found("ws-transport", &["tokio+rt+net"]),
             ["`ws-transport` can open sockets"]
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_itself_keeps_the_architecture() {
+    fn table_points_downward() {
         for row in TABLE {
             for name in row.may {
                 let other = TABLE.iter().find(|other| other.name == *name).unwrap();
@@ -374,7 +374,7 @@ mod tests {
                 assert_eq!(
                     row.may,
                     ["genesys-api", "genesys-http"],
-                    "the simulator is no friend of the client"
+                    "the simulator shares nothing with the client"
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! Rules on the manifest of a package, and on the page that stands beside it.
+//! Rules on the manifest of a package, and on its README.
 
 use toml::Table;
 
@@ -65,7 +65,7 @@ pub(crate) fn check_page(folder: &str, readme: &str, library: &str, findings: &m
             path: format!("{folder}/README.md"),
             line: 1,
             wrong: "the crate has no page that begins with its title".to_owned(),
-            remedy: "write one: which step it is, an example that runs, what it does not do".to_owned(),
+            remedy: "write one: purpose, a first example, limits".to_owned(),
         });
     }
     if !library.starts_with("#![doc = include_str!(\"../README.md\")]\n") {
@@ -125,7 +125,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_package_is_not_published_by_accident() {
+    fn publishable_package_is_refused() {
         let mut audit = manifest("audit", &[]);
         assert_eq!(found(&audit), [""; 0]);
         audit.package.publish = None;
@@ -135,7 +135,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_package_takes_the_lints_of_the_workspace() {
+    fn package_without_workspace_lints_is_refused() {
         let wrong = ["the package does not take the lints of the workspace"];
         let mut audit = manifest("audit", &[]);
         audit.text = "[package]\nname = \"audit\"\n".to_owned();
@@ -147,7 +147,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_page_of_a_crate_is_its_documentation() {
+    fn readme_of_a_crate_is_its_documentation() {
         let found = |readme: &str, library: &str| {
             let mut findings = Vec::new();
             check_page("crates/audit", readme, library, &mut findings);
@@ -163,7 +163,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_dependency_is_found_in_the_text() {
+    fn line_of_a_dependency_is_found() {
         let audit = manifest("audit", &["tokio-rustls", "tokio"]);
         assert_eq!(audit.line_of("tokio"), 6);
         assert_eq!(audit.line_of("absent"), 1);

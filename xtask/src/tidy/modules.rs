@@ -6,7 +6,7 @@ use super::source::{Source, words};
 const CONTENTS_LINES: usize = 80;
 const FILE_LINES: usize = 500;
 
-/// Names that say where code was put, and not what it is.
+/// Names without a meaning of their own.
 const EMPTY_NAMES: [&str; 6] = ["common", "helpers", "misc", "types", "util", "utils"];
 
 pub(crate) fn check(source: &Source, findings: &mut Vec<Finding>) {
@@ -42,7 +42,7 @@ fn contents(source: &Source, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A file that cannot be read at one sitting is split by noun. Its tests do not count.
+/// A long file is split by noun. Its tests do not count.
 fn size(source: &Source, findings: &mut Vec<Finding>) {
     if source.is_test() || source.path.contains("/generated/") {
         return;
@@ -53,7 +53,7 @@ fn size(source: &Source, findings: &mut Vec<Finding>) {
             path: source.path.clone(),
             line: FILE_LINES + 1,
             wrong: format!("{lines} lines without tests, and a file has at most {FILE_LINES}"),
-            remedy: "split it, each part named for what it is".to_owned(),
+            remedy: "split it by noun".to_owned(),
         });
     }
 }
@@ -79,7 +79,7 @@ fn name(source: &Source, findings: &mut Vec<Finding>) {
             path: source.path.clone(),
             line,
             wrong: format!("a module called `{name}`"),
-            remedy: "name it for the noun that it is about".to_owned(),
+            remedy: "name it after the noun that it is about".to_owned(),
         });
     };
     let path = source.path.strip_suffix(".rs").unwrap_or(&source.path);
@@ -106,7 +106,7 @@ fn name(source: &Source, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A module begins by saying what it is.
+/// A module begins with its documentation.
 fn first_line(source: &Source, findings: &mut Vec<Finding>) {
     let first = source.text.lines().next().unwrap_or_default();
     let is_readme = source.file_name() == "lib.rs" && first.starts_with("#![doc = include_str!(");
@@ -114,7 +114,7 @@ fn first_line(source: &Source, findings: &mut Vec<Finding>) {
         findings.push(Finding {
             path: source.path.clone(),
             line: 1,
-            wrong: "the module does not say what it is".to_owned(),
+            wrong: "the module has no documentation".to_owned(),
             remedy: "begin it with a line of `//!`".to_owned(),
         });
     }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_contents_is_short() {
+    fn table_of_contents_is_short() {
         let head = "#![doc = include_str!(\"../README.md\")]\n\n// a comment\n";
         let short = head.to_owned() + &"mod a;\n".repeat(79);
         let long = head.to_owned() + &"mod a;\n".repeat(80);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_contents_holds_no_function() {
+    fn table_of_contents_has_no_function() {
         let text = "//! Doc of `fn f() {}`.\n\npub use a::f;\n\npub fn f() {}\n";
         assert_eq!(
             found("crates/a/src/lib.rs", text),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_short_without_its_tests() {
+    fn file_size_excludes_its_tests() {
         let code = |lines: usize| "//! Doc.\n".to_owned() + &"use a;\n".repeat(lines - 1);
         let tests = "#[cfg(test)]\nmod tests {\n".to_owned() + &"use a;\n".repeat(600) + "}\n";
         let wrong = "501: 501 lines without tests, and a file has at most 500";
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_module_of_tests_ends_the_count() {
+    fn test_module_ends_the_count() {
         assert_eq!(lines_before_tests("a\n#[cfg(test)]\nmod tests;\nb\n"), 4);
         assert_eq!(lines_before_tests("a\n#[cfg(test)]\nuse b;\nc\n"), 4);
         assert_eq!(lines_before_tests("a\n    #[cfg(test)]\n    mod tests {\n"), 3);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_says_nothing_is_refused() {
+    fn empty_module_name_is_refused() {
         for path in [
             "crates/a/src/util.rs",
             "crates/a/src/utils/b.rs",
@@ -216,11 +216,11 @@ mod tests {
     }
 
     #[test]
-    fn a_module_says_what_it_is() {
+    fn module_without_documentation_is_refused() {
         for text in ["", "use a;\n", "// Doc.\n", "//!\n", "\n//! Doc.\n"] {
             assert_eq!(
                 found("crates/a/src/b.rs", text),
-                ["1: the module does not say what it is"],
+                ["1: the module has no documentation"],
                 "{text:?}"
             );
         }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generated_file_has_a_generator() {
+    fn generated_file_without_generator_is_refused() {
         let source = Source::new("crates/a/src/generated/b.rs".to_owned(), "//! Doc.\n".to_owned());
         let mut findings = Vec::new();
         check_orphan(&source, &["crates/a/src/generated/b.rs"], &mut findings);

@@ -1,5 +1,5 @@
-//! Rules on the consent policies that ship: each reads, names law, article and day of review for every rule, and does
-//! what its examples say.
+//! Rules on the consent policies that ship: each parses, names law, article and review date for every rule, and agrees
+//! with its examples.
 
 use guest_payload::PolicyFile;
 use time::Date;
@@ -24,14 +24,14 @@ pub(crate) fn check(path: &str, text: &str, today: Date, findings: &mut Vec<Find
             find(
                 error.line(),
                 wrong.to_owned(),
-                "mend it: spec/consent/README.md says what each key means",
+                "correct it: spec/consent/README.md describes each key",
             );
             return;
         }
     };
     for lint in file.policy.lints(today) {
         if lint.kind.is_fatal() {
-            find(1, lint.to_string(), "no policy may ship so: mend the rule");
+            find(1, lint.to_string(), "no policy may ship like this: correct the rule");
         }
     }
     for failure in file.test() {
@@ -40,14 +40,14 @@ pub(crate) fn check(path: &str, text: &str, today: Date, findings: &mut Vec<Find
         find(
             failure.example.line,
             wrong.to_owned(),
-            "mend the rule or its example",
+            "correct the rule or its example",
         );
     }
     for rule in file.unexampled() {
         find(
             1,
             format!("{rule} has no example"),
-            "show beside it whom it is about",
+            "add an example beside it",
         );
     }
 }
@@ -66,12 +66,12 @@ mod tests {
     }
 
     #[test]
-    fn what_ships_passes() {
+    fn shipped_policy_passes() {
         assert_eq!(findings(STRICT, 2026), [""; 0]);
     }
 
     #[test]
-    fn a_rule_without_source_or_day_of_review_is_found() {
+    fn rule_without_source_or_review_date_is_found() {
         for (from, to) in [
             ("sources = [\"tutorial\"]", "sources = []"),
             (
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn an_example_that_fails_or_is_missing_is_found() {
+    fn failing_or_missing_example_is_found() {
         let wrong = findings(&STRICT.replacen("is = \"denied\"", "is = \"on\"", 1), 2026);
         assert!(wrong[0].contains("should be on by"), "{wrong:?}");
         let none = STRICT.replacen("examples = [{ place = \"IS\", is = \"on\" }]\n", "", 1);

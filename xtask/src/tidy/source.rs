@@ -1,4 +1,4 @@
-//! A Rust file, taken apart just far enough that a rule does not take a string or a comment for code.
+//! A Rust file, split into code and comments so that a rule does not read a string or a comment as code.
 
 /// A file and two views of it. A view keeps every line break and blanks what it does not show.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Source {
 pub(crate) struct Attribute {
     /// Counted from 1.
     pub(crate) line: usize,
-    /// What stands between the brackets, with the insides of literals blank.
+    /// The text between the brackets, with the insides of literals blank.
     pub(crate) body: String,
 }
 
@@ -125,7 +125,7 @@ fn split(text: &str) -> (String, String) {
     (code, comments)
 }
 
-/// What begins at `at`, and where it ends.
+/// The token at `at`, and its end.
 fn token(chars: &[char], at: usize) -> (Kind, usize) {
     let next = |offset: usize| chars.get(at + offset).copied();
     match chars[at] {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_and_comments_are_no_code() {
+    fn strings_and_comments_are_not_code() {
         for (text, expected) in [
             ("a // b\nc", "a     \nc"),
             ("a /* b /* c */ d */ e", "a                   e"),
@@ -244,13 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_seen_alone() {
+    fn comments_are_kept_apart_from_code() {
         let source = Source::new("a.rs".to_owned(), "/// doc\nfn f() { \"// no\" }\n".to_owned());
         assert_eq!(source.comments.trim(), "/// doc");
     }
 
     #[test]
-    fn an_open_literal_or_comment_ends_with_the_file() {
+    fn open_literal_or_comment_ends_with_the_file() {
         for text in ["\"abc", "r#\"abc\"", "/* abc", "'\\", "\"abc\\"] {
             assert_eq!(code(text).trim(), "", "{text}");
         }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_tests_is_known_by_its_place() {
+    fn test_file_is_recognized_by_its_path() {
         for (path, is_test) in [
             ("crates/audit/tests/vectors.rs", true),
             ("crates/audit/src/tree/tests.rs", true),

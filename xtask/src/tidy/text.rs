@@ -1,4 +1,4 @@
-//! Rules on characters, and on what the first page says.
+//! Rules on characters, and on the Rust version in the README.
 
 use super::Finding;
 use super::source::Source;
@@ -25,8 +25,7 @@ pub(crate) fn check(source: &Source, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Tabs, carriage returns and other controls, marks of direction, and spaces without width: what a reader does not
-/// see but a compiler may.
+/// Tabs, carriage returns and other controls, marks of direction, and spaces without width.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -35,7 +34,7 @@ fn is_invisible(c: char) -> bool {
         )
 }
 
-/// The first page names the version of Rust that the manifest asks for.
+/// The README names the Rust version of the manifest.
 pub(crate) fn check_readme(readme: &str, rust_version: &str, findings: &mut Vec<Finding>) {
     let mut report = |line, wrong, remedy| {
         findings.push(Finding {
@@ -66,8 +65,8 @@ pub(crate) fn check_readme(readme: &str, rust_version: &str, findings: &mut Vec<
     if !is_named {
         report(
             1,
-            "does not say which Rust it takes".to_owned(),
-            format!("write `Rust {rust_version}` where it says what to install"),
+            "names no Rust version".to_owned(),
+            format!("write `Rust {rust_version}` among the requirements"),
         );
     }
 }
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reader_does_not_see_is_refused() {
+    fn invisible_character_is_refused() {
         assert_eq!(found("a\tb\n"), ["1: the invisible character \\u{9}"]);
         assert_eq!(found("a\nb\r\n"), ["2: the invisible character \\u{d}"]);
         assert_eq!(found("\u{feff}a\n"), ["1: the invisible character \\u{feff}"]);
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_page_and_the_manifest_agree_on_rust() {
+    fn readme_and_manifest_agree_on_rust_version() {
         let lines = |readme: &str| {
             let mut findings = Vec::new();
             check_readme(readme, "1.95", &mut findings);
