@@ -10,7 +10,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let Actions { mut actions } = sources.toml(ACTIONS)?;
     actions.sort_by(|one, other| one.name.cmp(&other.name));
     let mut code = format!(
-        "/// Every action with the fields that it may have. Arrays are transparent; `*` stands for whatever is below.\n\
+        "/// Every action with the fields that it may have. Arrays are transparent; `*` stands for any path below.\n\
          pub(crate) const ACTIONS: [(&str, &[&str]); {}] = [",
         actions.len()
     );

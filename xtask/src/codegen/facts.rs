@@ -198,7 +198,7 @@ pub(crate) enum ClientAction {
 }
 
 impl ClientAction {
-    /// The `Remedy` of `ws-transport` that does it. To fail one message or file is how that crate reports.
+    /// The corresponding `Remedy` of `web-messaging`. That crate reports the failure of one message or file.
     pub(crate) fn remedy(self) -> &'static str {
         match self {
             Self::DropAttributes => "DropAttributes",
@@ -216,18 +216,18 @@ impl ClientAction {
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::DropAttributes => "the message has failed, and its custom attributes are not sent again",
-            Self::End => "the session is over for good; a new one needs a new token",
+            Self::End => "the session has ended; a new one needs a new token",
             Self::FailAttachment => "the attachment has failed",
             Self::FailMessage => "the message has failed",
-            Self::ReadOnly => "nothing more is sent; a new conversation may be started",
+            Self::ReadOnly => "sending stops; a new conversation may be started",
             Self::Refused => {
                 "while the session is being configured it ends the conversation, later it is reported"
             }
             Self::RenewLink => "the attachment's link is asked for again",
-            Self::Report => "the application is told",
-            Self::Retry => "it may pass, and is tried again",
-            Self::SignIn => "a signed-in guest's token is renewed; for others the conversation ends",
-            Self::Wait => "nothing is sent for as long as the answer asks, then it is sent again",
+            Self::Report => "it is reported to the application",
+            Self::Retry => "it may be temporary: the request is retried",
+            Self::SignIn => "a signed-in guest's token is refreshed; for others the conversation ends",
+            Self::Wait => "sending pauses for the requested time, then the message is sent again",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The codes by which Genesys Cloud refuses, as an enum, for `ws-transport`.
+//! The codes by which Genesys Cloud refuses, as an enum, for `web-messaging`.
 
 use std::collections::BTreeSet;
 use std::error::Error;

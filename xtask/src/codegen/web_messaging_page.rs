@@ -1,4 +1,4 @@
-//! The reference page of `web-messaging`: what we take for true of Genesys' contract, and who says so.
+//! The reference page of `web-messaging`: the facts of Genesys' contract with their sources.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -9,10 +9,10 @@ use super::{ACTIONS, CLASSES, ERRORS, LIMITS, REGIONS};
 pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let mut page = String::from(
         "# web-messaging: reference\n\n\
-         Genesys Cloud's own contract with a guest, as this project knows it. It is not the contract `guest-sessions`,\n\
-         which is ours. Each fact says where it comes from: `official` is Genesys' source code or schemas,\n\
-         `documentation` its Developer Center or help pages, `capture` real traffic that somebody published, and\n\
-         `inference` is ours: Genesys does not say.\n",
+         Genesys Cloud's own contract with a guest, as this project knows it. The contract `guest-sessions` is another one\n\
+         and ours. Each fact has its source: `official` is Genesys' source code or schemas, `documentation` its\n\
+         Developer Center or help pages, `capture` published traffic, and `inference` is our conclusion without a\n\
+         statement of Genesys.\n",
     );
     actions(&mut page, sources.toml(ACTIONS)?)?;
     classes(&mut page, sources.toml(CLASSES)?)?;
@@ -25,8 +25,8 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
 fn actions(page: &mut String, Actions { actions }: Actions) -> Result<(), Box<dyn Error>> {
     page.push_str(
         "\n## Actions\n\n\
-         What a guest asks for. Every frame also has `action`, `token` and, optionally, `tracingId`. Arrays are\n\
-         transparent in a path; `*` stands for whatever is below.\n",
+         Requests of a guest. Every frame also has `action`, `token` and, optionally, `tracingId`. Arrays are\n\
+         transparent in a path. `*` stands for any path below.\n",
     );
     for action in &actions {
         write!(
@@ -58,7 +58,7 @@ fn actions(page: &mut String, Actions { actions }: Actions) -> Result<(), Box<dy
 fn classes(page: &mut String, Classes { classes }: Classes) -> Result<(), Box<dyn Error>> {
     page.push_str(
         "\n## Classes\n\n\
-         What the service sends. A `response` answers this socket's own request, a `message` goes to all sockets of\n\
+         Frames of the service. A `response` answers this socket's own request. A `message` goes to all sockets of\n\
          the session.\n\n| class | type | meaning | source |\n|---|---|---|---|\n",
     );
     for class in &classes {
@@ -76,7 +76,7 @@ fn classes(page: &mut String, Classes { classes }: Classes) -> Result<(), Box<dy
 }
 
 fn errors(page: &mut String, ErrorCodes { errors }: ErrorCodes) -> Result<(), Box<dyn Error>> {
-    page.push_str("\n## Error codes\n\n| code | name | meaning | what the client does | source |\n|---|---|---|---|---|\n");
+    page.push_str("\n## Error codes\n\n| code | name | meaning | reaction of the client | source |\n|---|---|---|---|---|\n");
     for error in &errors {
         writeln!(
             page,
@@ -93,7 +93,7 @@ fn errors(page: &mut String, ErrorCodes { errors }: ErrorCodes) -> Result<(), Bo
 }
 
 fn limits(page: &mut String, Limits { limits }: Limits) -> Result<(), Box<dyn Error>> {
-    page.push_str("\n## Limits\n\n| what | limit | note | source |\n|---|---|---|---|\n");
+    page.push_str("\n## Limits\n\n| limit of | value | note | source |\n|---|---|---|---|\n");
     for limit in &limits {
         let name = limit.key.as_deref().unwrap_or(&limit.name);
         let period = limit

@@ -67,7 +67,7 @@ const TABLE: &[Row] = &[
     row("journeys", Layer::Tooling, &[
         "genesys-api", "genesys-sim", "guest-conversation", "guest-sessions", "web-messaging", "ws-transport",
     ]),
-    // its generators read what ships with the parsers that ship
+    // its generators use the parsers that ship
     row("xtask", Layer::Tooling, &["guest-payload"]),
 ];
 
@@ -212,7 +212,10 @@ fn guarded(manifest: &Manifest, findings: &mut Vec<Finding>) {
             findings.push(Finding {
                 path: manifest.path.clone(),
                 line: manifest.line_of(&dependency.name),
-                wrong: format!("`{}` may not depend on `{}`", manifest.package.name, dependency.name),
+                wrong: format!(
+                    "`{}` may not depend on `{}`",
+                    manifest.package.name, dependency.name
+                ),
                 remedy: format!("use it through {}", guarded.users.join(" or ")),
             });
         }

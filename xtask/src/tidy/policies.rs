@@ -31,7 +31,11 @@ pub(crate) fn check(path: &str, text: &str, today: Date, findings: &mut Vec<Find
     };
     for lint in file.policy.lints(today) {
         if lint.kind.is_fatal() {
-            find(1, lint.to_string(), "no policy may ship like this: correct the rule");
+            find(
+                1,
+                lint.to_string(),
+                "no policy may ship like this: correct the rule",
+            );
         }
     }
     for failure in file.test() {
@@ -44,11 +48,7 @@ pub(crate) fn check(path: &str, text: &str, today: Date, findings: &mut Vec<Find
         );
     }
     for rule in file.unexampled() {
-        find(
-            1,
-            format!("{rule} has no example"),
-            "add an example beside it",
-        );
+        find(1, format!("{rule} has no example"), "add an example beside it");
     }
 }
 

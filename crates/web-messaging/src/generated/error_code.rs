@@ -185,7 +185,7 @@ impl ErrorCode {
         }
     }
 
-    /// What to do if the text of the refusal says nothing else.
+    /// The default remedy. The text of some errors overrides it.
     pub(crate) fn usual_remedy(self) -> Remedy {
         match self {
             Self::BadRequest => Remedy::Report,
