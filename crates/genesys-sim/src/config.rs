@@ -1,31 +1,37 @@
-//! What a simulator is started with.
+//! Configuration of a simulator, and the rules of its world.
 
-pub(crate) mod attachment;
-pub(crate) mod sign_in;
+mod attachment;
+mod limits;
+mod sign_in;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use genesys_api::{Clock, DeploymentId, limits};
+use genesys_api::{Clock, DeploymentId};
 use secrecy::SecretString;
 
-use crate::{Agent, Fault, Limits, Pki, SocketAges};
+use crate::fault::Fault;
+use crate::pki::Pki;
+use crate::script::Agent;
 
 pub use attachment::AttachmentRules;
+pub(crate) use attachment::MAX_FILE_KB;
+pub use limits::Limits;
+pub(crate) use sign_in::MAX_JWT_LIFETIME;
 pub use sign_in::{SignInRules, User};
 
-/// How a simulator listens, and the rules of its world.
+/// Listener, clock and rules of a simulator.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen; port 0 lets the system choose. Default `127.0.0.1:0`.
+    /// Address to listen on; port 0 lets the system choose. Default `127.0.0.1:0`.
     pub listen: SocketAddr,
-    /// Default: TLS under a throw-away authority.
+    /// TLS of the listener. Default: under a throw-away authority.
     pub tls: Tls,
-    /// The simulator's clock. Share it to move other parts of the process with it. Default: the system's time.
+    /// The simulator's clock. Other parts of the process can share it. Default: the system's time.
     pub clock: Clock,
     /// Seed of every id, key and random fault. Default: random.
     pub seed: Option<[u8; 32]>,
-    /// What the simulated Genesys Cloud allows, and how its agent behaves.
+    /// Rules of the simulated Genesys Cloud, and its agent.
     pub rules: Rules,
 }
 
@@ -52,15 +58,15 @@ impl Config {
     }
 }
 
-/// Whether and how the listener speaks TLS.
+/// TLS of the listener.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Tls {
-    /// The certificate given, for several servers under one throw-away authority.
+    /// This certificate, for several servers under one throw-away authority.
     Given(Pki),
     /// No TLS.
     Plain,
-    /// A certificate for `localhost`, `127.0.0.1` and `::1`, made at start.
+    /// A certificate for `localhost`, `127.0.0.1` and `::1`, created at start.
     #[default]
     Throwaway,
 }
@@ -74,41 +80,40 @@ pub struct Rules {
     pub client_id: Option<String>,
     /// Its secret. Default: 32 random bytes.
     pub client_secret: Option<SecretString>,
-    /// Domains whose pages may connect, subdomains included. `None` allows all, an empty list allows none.
+    /// Domains whose pages may connect, with their subdomains. `None` allows all, an empty list none.
     pub allowed_domains: Option<Vec<String>>,
-    /// Who answers the guest. Default: an echo.
+    /// The agent that replies to guests. Default: an echo.
     pub agent: Agent,
     /// The agent's nickname. Default `Ann`.
     pub agent_name: String,
-    /// From the guest's message, and the agent's typing event, to the agent's answer. Default: none.
+    /// Delay from the guest's message, and the agent's typing event, to the reply. Default: none.
     pub agent_delay: Duration,
-    /// What a guest sees when the agent leaves.
+    /// Event that a guest gets when the agent leaves.
     pub disconnect: Disconnect,
     /// Whether a guest may clear the conversation (`conversationClear`). Default: yes.
     pub conversation_clear: bool,
-    /// From the last message in either direction to the end of the session. Default 72 h, as Genesys'; more than
-    /// ten years count as ten.
+    /// Time from the last message in either direction to the end of the session. Default 72 h, as at Genesys. At
+    /// most ten years.
     pub session_duration: Duration,
-    /// Lifetime of an API client's access token. Default 24 h, as Genesys'.
+    /// Lifetime of an API client's access token. Default 24 h, as at Genesys.
     pub token_lifetime: Duration,
-    /// Rate limits. Default: Genesys' own numbers.
+    /// Rate limits. Default: Genesys' numbers.
     pub limits: Limits,
-    /// What guests may upload.
+    /// Rules for attachments.
     pub attachments: AttachmentRules,
-    /// How guests sign in.
+    /// Rules for signed-in guests.
     pub sign_in: SignInRules,
-    /// Whether the deployment is active. One that is not refuses handshakes, and has no configuration, with 403.
-    /// Default: yes.
+    /// Whether the deployment is active. If not, handshakes and its configuration are refused with 403. Default: yes.
     pub deployment_active: bool,
     /// Whether clients should begin a conversation by joining (`autoStart`). Default: no.
     pub auto_start: bool,
-    /// When sockets of guests are closed by age. Default: never.
-    pub socket_ages: SocketAges,
-    /// Faults from the start, at most 64; further ones are left out. Default: none.
+    /// Timeouts of guests' sockets. Default: none.
+    pub socket_timeouts: SocketTimeouts,
+    /// Faults armed at start, at most 64; further ones are left out. Default: none.
     pub faults: Vec<Fault>,
-    /// Most sockets open at once; the next is refused with 503. Default 16,384.
+    /// Limit of open sockets; the next is refused with 503. Default 16,384.
     pub max_connections: usize,
-    /// Most sessions alive at once; the next is refused with 5000. Default 100,000.
+    /// Limit of live sessions; the next is refused with 5000. Default 100,000.
     pub max_sessions: usize,
 }
 
@@ -124,14 +129,14 @@ impl Default for Rules {
             agent_delay: Duration::ZERO,
             disconnect: Disconnect::default(),
             conversation_clear: true,
-            session_duration: limits::SESSION,
-            token_lifetime: limits::ACCESS_TOKEN,
+            session_duration: genesys_api::limits::SESSION,
+            token_lifetime: genesys_api::limits::ACCESS_TOKEN,
             limits: Limits::default(),
             attachments: AttachmentRules::default(),
             sign_in: SignInRules::default(),
             deployment_active: true,
             auto_start: false,
-            socket_ages: SocketAges::default(),
+            socket_timeouts: SocketTimeouts::default(),
             faults: Vec::new(),
             max_connections: 16_384,
             max_sessions: 100_000,
@@ -142,11 +147,33 @@ impl Default for Rules {
 /// The deployment's `conversationDisconnect`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Disconnect {
-    /// No event at all, which is Genesys' own default.
+    /// No event, which is Genesys' default.
     Off,
-    /// An event, then the conversation can only be read.
+    /// An event; the conversation becomes read-only.
     #[default]
     ReadOnly,
-    /// An event, and the guest may keep writing.
+    /// An event; the guest may keep writing.
     Send,
+}
+
+/// Timeouts of guests' sockets, which are then closed with 1001. `None`, the default, is never: clients keep their
+/// sockets alive, and a moved clock would close them all at once.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SocketTimeouts {
+    /// Time without a frame or ping from the guest.
+    pub idle: Option<Duration>,
+    /// Time since the handshake.
+    pub lifetime: Option<Duration>,
+}
+
+impl SocketTimeouts {
+    /// Ten minutes idle, two hours in all: the rules of AWS API Gateway, which Genesys' socket resembles
+    /// (inference: Genesys documents none).
+    #[must_use]
+    pub const fn like_api_gateway() -> Self {
+        Self {
+            idle: Some(genesys_api::limits::IDLE),
+            lifetime: Some(genesys_api::limits::CONNECTION),
+        }
+    }
 }

@@ -2,19 +2,22 @@
 
 mod config;
 mod duration;
+mod fault;
 mod generated;
 mod pki;
+mod query;
 mod rest;
 mod script;
-mod serve;
-mod socket;
+mod server;
 mod world;
 
-pub use config::{AttachmentRules, Config, Disconnect, Rules, SignInRules, Tls, User};
+pub use config::{
+    AttachmentRules, Config, Disconnect, Limits, Rules, SignInRules, SocketTimeouts, Tls, User,
+};
+pub use fault::{Fault, FaultError, FaultKind};
 pub use pki::{LOOPBACK, Pki, PkiError, throwaway_ca};
-pub use script::{Script, ScriptError};
-pub use serve::{Simulator, StartError, StartErrorKind};
+pub use script::{Agent, Script, ScriptError};
+pub use server::{Simulator, StartError, StartErrorKind};
 pub use world::{
-    Agent, Complaint, Counters, Fault, FaultError, FaultKind, Injected, Limits, Oddity, Output, Reason, Said,
-    SocketAges, SocketId, World,
+    Counters, Injected, Output, Reason, SocketId, TranscriptEntry, Violation, ViolationKind, World,
 };

@@ -1,4 +1,4 @@
-//! REST: a request in, a response out, over the world. Every host of Genesys is on the same listener.
+//! REST on top of a world: a request in, a response out. One listener serves every host of Genesys.
 
 mod authorize;
 mod cdn;
@@ -6,62 +6,117 @@ mod control;
 mod cors;
 mod login;
 mod messages;
-mod notification;
-mod origin;
 mod platform;
 mod problem;
 mod push;
-mod resource;
+mod response;
 mod sign_in;
 mod transfer;
 
 use bytes::Bytes;
 use genesys_api::Now;
-use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use serde::Serialize;
-use url::form_urlencoded;
+use http::header::ORIGIN;
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 
-use crate::config::attachment::LARGEST_KB;
-use crate::world::limits::Usage;
-use crate::world::{Oddity, World};
+use crate::config::MAX_FILE_KB;
+use crate::query::parameter;
+use crate::world::{SocketId, ViolationKind, World};
 
-pub(crate) use origin::admits;
 pub(crate) use problem::Problem;
-use resource::Resource;
+use response::Call;
 
 const CORRELATION: HeaderName = HeaderName::from_static("inin-correlation-id");
 
 /// Largest body of a request, in bytes, unless it is an upload.
-pub(crate) const LARGEST_BODY: usize = 64 * 1024;
+pub(crate) const MAX_BODY: usize = 64 * 1024;
 
-/// Answers as the host that the path belongs to.
-pub(crate) fn answer(world: &mut World, request: &Request<Bytes>, now: Now) -> Response<Bytes> {
-    if request.body().len() > body_limit(world, request.method(), request.uri(), now) {
-        return refuse(world, &Problem::too_large());
-    }
-    let answered = match cors::preflight(request) {
-        Some(response) => Ok(response),
-        None => route(world, request, now),
-    };
-    let mut response = match answered {
-        Ok(mut response) => {
-            let id = world.seed.uuid().to_string();
-            correlate(&mut response, &id);
+type Handler = fn(&mut Call<'_>, &[&str]) -> Result<Response<Bytes>, Problem>;
+
+/// Every method and path that is served. The handler gets the parts of the path that match `*`.
+#[rustfmt::skip]
+const ROUTES: &[(Method, &str, Handler)] = &[
+    (Method::GET, "/api/v2/conversations/messages/*/details", platform::message_details),
+    (Method::POST, "/api/v2/notifications/channels", platform::create_channel),
+    (Method::DELETE, "/api/v2/notifications/channels/*/subscriptions", platform::subscriptions),
+    (Method::GET, "/api/v2/notifications/channels/*/subscriptions", platform::subscriptions),
+    (Method::POST, "/api/v2/notifications/channels/*/subscriptions", platform::subscriptions),
+    (Method::PUT, "/api/v2/notifications/channels/*/subscriptions", platform::subscriptions),
+    (Method::GET, "/api/v2/webdeployments/configurations/*/versions/*", platform::configuration),
+    (Method::GET, "/api/v2/webdeployments/deployments/*", platform::deployment),
+    (Method::POST, "/api/v2/webdeployments/token/oauthcodegrantjwtexchange", sign_in::exchange),
+    (Method::POST, "/api/v2/webdeployments/token/refresh", sign_in::refresh),
+    (Method::DELETE, "/api/v2/webdeployments/token/revoke", sign_in::revoke),
+    (Method::DELETE, "/api/v2/webmessaging/deployments/*/pushdevices/*", push::device),
+    (Method::PATCH, "/api/v2/webmessaging/deployments/*/pushdevices/*", push::device),
+    (Method::POST, "/api/v2/webmessaging/deployments/*/pushdevices/*", push::device),
+    (Method::GET, "/api/v2/webmessaging/messages", messages::page),
+    (Method::GET, "/channels/*", |_, _| Err(Problem::no_upgrade())),
+    (Method::GET, "/download/*", transfer::download),
+    (Method::GET, "/oauth/authorize", authorize::authorize),
+    (Method::POST, "/oauth/token", login::token),
+    (Method::GET, "/sim/clock", control::clock),
+    (Method::POST, "/sim/clock", control::advance),
+    (Method::GET, "/sim/complaints", control::violations),
+    (Method::DELETE, "/sim/faults", control::disarm),
+    (Method::GET, "/sim/faults", control::faults),
+    (Method::POST, "/sim/faults", control::arm),
+    (Method::GET, "/sim/state", control::state),
+    (Method::PUT, "/upload/*", transfer::upload),
+    (Method::GET, "/v1", |_, _| Err(Problem::no_upgrade())),
+    (Method::GET, "/webdeployments/v1/deployments/*/config.json", cdn::config),
+    (Method::GET, "/webdeployments/v1/deployments/*/domains.json", cdn::domains),
+];
+
+impl World {
+    /// Answers a REST request.
+    pub fn handle_request(&mut self, request: Request<Bytes>, now: Now) -> Response<Bytes> {
+        self.settle(now);
+        let mut response = if request.body().len() > body_limit(self, request.method(), request.uri(), now) {
+            refuse(self, &Problem::too_large())
+        } else if let Some(mut response) = cors::preflight(&request) {
+            correlate(&mut response, &self.seed.uuid().to_string());
             response
-        }
-        Err(problem) => refuse(world, &problem),
-    };
-    cors::decorate(world, request, &mut response);
-    response
+        } else {
+            answer(self, &request, now)
+        };
+        cors::decorate(self, &request, &mut response);
+        response
+    }
+
+    /// Admits or refuses a WebSocket handshake: on `/v1` by its query, its origin and the limits, on `/channels/{id}`
+    /// by the id. An unknown deployment is admitted, as at Genesys, and refused later.
+    ///
+    /// # Errors
+    /// The refusal: 400 without a deployment, 403 for the origin or an inactive deployment, 404 for an unknown
+    /// channel, 429 or 503 at a limit.
+    pub fn handle_handshake<B>(
+        &mut self,
+        request: &Request<B>,
+        now: Now,
+    ) -> Result<SocketId, Box<Response<Bytes>>> {
+        self.settle(now);
+        let socket = if let Some(channel) = request.uri().path().strip_prefix("/channels/") {
+            self.open_channel(channel, now)
+        } else {
+            let query = request.uri().query().unwrap_or_default();
+            let deployment = parameter(query, "deploymentId").filter(|id| !id.is_empty());
+            let origin = request.headers().get(ORIGIN);
+            let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
+            self.open_socket(deployment.as_deref(), origin, now)
+        };
+        socket.map_err(|denial| {
+            self.counters.refused += 1;
+            Box::new(refuse(self, &denial.into()))
+        })
+    }
 }
 
-/// The largest body read of a request: more for an upload that was granted than for any other.
+/// The largest body of a request: a granted upload may have a larger one.
 pub(crate) fn body_limit(world: &World, method: &Method, uri: &Uri, now: Now) -> usize {
     if method == Method::PUT && world.expects_upload(uri, now) {
-        return LARGEST_KB as usize * 1024;
+        return MAX_FILE_KB as usize * 1024;
     }
-    LARGEST_BODY
+    MAX_BODY
 }
 
 /// Whether a path takes WebSocket handshakes.
@@ -77,66 +132,59 @@ pub(crate) fn refuse(world: &mut World, problem: &Problem) -> Response<Bytes> {
     response
 }
 
-fn route(world: &mut World, request: &Request<Bytes>, now: Now) -> Result<Response<Bytes>, Problem> {
-    const GET: &[Method] = &[Method::GET];
-    const POST: &[Method] = &[Method::POST];
-    const GET_POST: &[Method] = &[Method::GET, Method::POST];
-    const FAULTS: &[Method] = &[Method::DELETE, Method::GET, Method::POST];
-    let path = request.uri().path();
+fn answer(world: &mut World, request: &Request<Bytes>, now: Now) -> Response<Bytes> {
+    let mut call = Call { world, request, now };
+    match route(&mut call) {
+        Ok(mut response) => {
+            correlate(&mut response, &world.seed.uuid().to_string());
+            response
+        }
+        Err(problem) => {
+            world.counters.rate_limited += u64::from(problem.is_rate_limit());
+            refuse(world, &problem)
+        }
+    }
+}
+
+fn route(call: &mut Call<'_>) -> Result<Response<Bytes>, Problem> {
+    let path = call.request.uri().path();
     if path.starts_with("/sim/") {
-        control::admit(world, request)?;
+        control::admit(call)?;
+    } else {
+        call.world.trigger_request(path, call.bearer(), call.now)?;
     }
-    world.strike_request(request, now)?;
-    let allowed = match path {
-        "/oauth/token" => POST,
-        "/api/v2/webmessaging/messages" | "/sim/complaints" | "/sim/state" | "/v1" => GET,
-        "/sim/clock" => GET_POST,
-        "/sim/faults" => FAULTS,
-        _ if cdn::document(path).is_some() || takes_sockets(path) => GET,
-        _ => Resource::parse(path).map_or(&[][..], Resource::methods),
-    };
-    if !allowed.contains(request.method()) {
-        let place = format!("{} {path}", request.method());
-        world.complaints.add(Oddity::UnknownEndpoint, &place, now.utc);
-        return match allowed {
-            [] => Err(Problem::not_found()),
-            _ => Ok(method_not_allowed(world, allowed)),
-        };
+    let mut allowed = Vec::new();
+    for (method, pattern, handler) in ROUTES {
+        if let Some(parts) = matched(pattern, path) {
+            if method == call.request.method() {
+                return handler(call, &parts);
+            }
+            allowed.push(method.as_str());
+        }
     }
-    match (path, request.method()) {
-        ("/oauth/token", _) => login::token(world, request, now),
-        ("/api/v2/webmessaging/messages", _) => messages::page(world, request, now),
-        ("/sim/clock", &Method::GET) => Ok(control::clock(now)),
-        ("/sim/clock", _) => control::advance(world, request, now),
-        ("/sim/complaints", _) => Ok(control::complaints(world)),
-        ("/sim/faults", &Method::DELETE) => control::disarm(world, request),
-        ("/sim/faults", &Method::POST) => control::arm(world, request),
-        ("/sim/faults", _) => Ok(control::faults(world)),
-        ("/sim/state", _) => Ok(control::state(world, now)),
-        (path, _) if takes_sockets(path) => Err(Problem::no_upgrade()),
-        (path, _) => match Resource::parse(path) {
-            Some(resource) => resource.answer(world, request, now),
-            None => Ok(cdn::answer(world, path)),
-        },
+    let place = format!("{} {path}", call.request.method());
+    call.world
+        .violations
+        .add(ViolationKind::UnknownEndpoint, &place, call.now.utc);
+    match &*allowed {
+        [] => Err(Problem::not_found()),
+        allowed => Err(Problem::method_not_allowed(allowed)),
     }
 }
 
-fn method_not_allowed(world: &mut World, allowed: &[Method]) -> Response<Bytes> {
-    let mut response = refuse(world, &Problem::method_not_allowed());
-    let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
-    let names = HeaderValue::from_str(&names.join(", ")).expect("method names are header text");
-    response.headers_mut().insert(ALLOW, names);
-    response
-}
-
-fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
-    let body = serde_json::to_vec(body).expect("bodies are plain structs and JSON values with text keys");
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+/// The varying parts of a path that fits the pattern.
+fn matched<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
+    let mut parts = Vec::new();
+    let mut segments = path.split('/');
+    for expected in pattern.split('/') {
+        let segment = segments.next()?;
+        match expected {
+            "*" if !segment.is_empty() => parts.push(segment),
+            _ if expected != segment => return None,
+            _ => {}
+        }
+    }
+    segments.next().is_none().then_some(parts)
 }
 
 fn correlate(response: &mut Response<Bytes>, id: &str) {
@@ -144,39 +192,15 @@ fn correlate(response: &mut Response<Bytes>, id: &str) {
     response.headers_mut().insert(CORRELATION, id);
 }
 
-/// Genesys' headers that tell how much of a limit is used.
-fn tell_usage(response: &mut Response<Bytes>, usage: Usage) {
-    let headers = response.headers_mut();
-    headers.insert("inin-ratelimit-count", HeaderValue::from(usage.count));
-    headers.insert("inin-ratelimit-allowed", HeaderValue::from(usage.allowed));
-    headers.insert("inin-ratelimit-reset", HeaderValue::from(usage.reset));
-}
-
-/// The first value of a parameter in a query or a form.
-pub(crate) fn parameter(encoded: &str, name: &str) -> Option<String> {
-    form_urlencoded::parse(encoded.as_bytes())
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.into_owned())
-}
-
-/// The value of an `Authorization` header of the given scheme.
-fn authorization<'a>(request: &'a Request<Bytes>, scheme: &str) -> Option<&'a str> {
-    let value = request
-        .headers()
-        .get(http::header::AUTHORIZATION)?
-        .to_str()
-        .ok()?;
-    let (named, credentials) = value.split_once(' ')?;
-    named.eq_ignore_ascii_case(scheme).then_some(credentials.trim())
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::ALLOW;
+
     use super::*;
     use crate::world::tests::{get, now, send, world};
 
     #[test]
-    fn every_answer_can_be_correlated() {
+    fn response_has_a_correlation_id() {
         let mut world = world();
         for path in [
             "/oauth/token",
@@ -191,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_has_the_standard_body() {
+    fn error_has_the_standard_body() {
         let mut world = world();
         let (response, body) = get(&mut world, "/api/v2/nowhere", now());
         assert_eq!(response.status(), 404);
@@ -202,11 +226,11 @@ mod tests {
                 "contextId": response.headers()[CORRELATION].to_str().unwrap(), "details": [], "errors": []
             })
         );
-        assert_eq!(world.complaints()[0].place, "GET /api/v2/nowhere");
+        assert_eq!(world.violations()[0].place, "GET /api/v2/nowhere");
     }
 
     #[test]
-    fn a_method_or_body_that_does_not_fit_is_refused() {
+    fn request_with_wrong_method_or_large_body_is_refused() {
         let mut world = world();
         let (response, body) = get(&mut world, "/oauth/token", now());
         assert_eq!(
@@ -216,7 +240,7 @@ mod tests {
         assert_eq!(response.headers()[ALLOW], "POST");
 
         let request = Request::post("/sim/clock")
-            .body(Bytes::from(vec![b' '; LARGEST_BODY + 1]))
+            .body(Bytes::from(vec![b' '; MAX_BODY + 1]))
             .unwrap();
         let (response, body) = send(&mut world, request, now());
         assert_eq!(

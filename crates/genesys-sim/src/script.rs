@@ -1,7 +1,8 @@
-//! What an agent does, as a script.
+//! Agents, and the scripts that they follow.
 
 mod content;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex_lite::{Regex, RegexBuilder};
@@ -9,23 +10,53 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use serde_json::Value;
 
-use crate::{Fault, duration};
+use crate::duration;
+use crate::fault::Fault;
 
 pub(crate) use content::{Card, Content, DatePicker, File, Form, ListPicker, QuickReplies};
 
 /// Largest script, in bytes.
-const LARGEST: usize = 64 * 1024;
+const MAX_BYTES: usize = 64 * 1024;
 
-/// Most rules of a script, and most steps of a rule.
-const MOST: usize = 64;
+/// Limit of rules in a script, and of steps in a rule.
+const MAX_ITEMS: usize = 64;
 
 /// Largest compiled pattern, in bytes.
-const LARGEST_PATTERN: usize = 64 * 1024;
+const MAX_PATTERN_BYTES: usize = 64 * 1024;
 
 /// Longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
+const MAX_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
-/// What one agent does: rules, of which the first that fits is played. Written in YAML:
+/// The agent that answers guests. The first three variants are built-in scripts.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Agent {
+    /// Types, then replies `You said: …`. Leaves when the guest writes `/disconnect`.
+    #[default]
+    Echo,
+    /// Types, then replies with these texts in turn, for each session. Leaves likewise.
+    Replies(Vec<String>),
+    /// The first of these scripts, or the one that the guest's custom attribute `agent` names. Without a script there
+    /// is no reply.
+    Scripts(Vec<Script>),
+    /// Sends nothing.
+    Silent,
+}
+
+impl Agent {
+    /// The scripts, at least one.
+    pub(crate) fn scripts(self) -> Vec<Arc<Script>> {
+        let scripts = match self {
+            Self::Echo => vec![Script::echo()],
+            Self::Replies(texts) => vec![Script::replies(texts)],
+            Self::Scripts(scripts) if !scripts.is_empty() => scripts,
+            Self::Scripts(_) | Self::Silent => vec![Script::silent()],
+        };
+        scripts.into_iter().map(Arc::new).collect()
+    }
+}
+
+/// A script of an agent, in YAML: rules, of which the first that matches runs.
 ///
 /// ```
 /// # use genesys_sim::Script;
@@ -57,7 +88,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 /// `disconnect: read_only` / `open`), `clear`, `expire` and `fault`; `agents/README.md` shows each. A guest chooses among
 /// several scripts with the custom attribute `agent`.
 ///
-/// At most 64 KiB, 64 rules of 64 steps; waits of at most 30 days.
+/// Limits: 64 KiB, 64 rules, 64 steps in a rule, waits of 30 days.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
@@ -78,7 +109,7 @@ pub(crate) struct Rule {
     pub(crate) steps: Vec<Step>,
 }
 
-/// When a rule is played.
+/// Trigger of a rule.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum On {
@@ -101,25 +132,25 @@ pub(crate) enum Step {
     Clear,
     Content(Content),
     DatePicker(DatePicker),
-    Disconnect(Option<Leave>),
+    Disconnect(Option<DisconnectMode>),
     /// An event as Genesys writes it.
     Event(Value),
     Expire,
-    Fault(Planned),
+    Fault(ParsedFault),
     Form(Form),
     HandOver(String),
     ListPicker(ListPicker),
     Pause,
     QuickReplies(QuickReplies),
-    Say(Words),
+    Say(Utterances),
     Type(Span),
     Wait(Span),
 }
 
-/// How an agent leaves, where the script says so.
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// State of the conversation after the agent has left.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Leave {
+pub(crate) enum DisconnectMode {
     Open,
     ReadOnly,
 }
@@ -127,7 +158,7 @@ pub(crate) enum Leave {
 /// One text, or several in turn.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Words {
+pub(crate) enum Utterances {
     One(String),
     InTurn(Vec<String>),
 }
@@ -139,59 +170,59 @@ pub(crate) struct Span(pub(crate) Duration);
 pub(crate) struct Pattern(Regex);
 
 #[derive(Clone, Debug)]
-pub(crate) struct Planned(pub(crate) Fault);
+pub(crate) struct ParsedFault(pub(crate) Fault);
 
-/// What a guest said.
+/// A guest's message: its text, and the payloads of the buttons pressed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Heard {
+pub(crate) struct GuestInput {
     pub(crate) text: String,
     pub(crate) payloads: Vec<String>,
 }
 
-/// A text is no script.
+/// Invalid script.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScriptError {
     /// More rules, or more steps in a rule, than 64.
-    #[error("{file}: {number} {what} are too many: use at most {MOST}")]
+    #[error("invalid script {file}: it has {number} {what}, use at most {MAX_ITEMS}")]
     TooMany {
-        /// The file, as it was named.
+        /// The name of the file.
         file: String,
         /// `rules` or `steps`.
         what: &'static str,
-        /// How many there are.
+        /// The number found.
         number: usize,
     },
     /// More than 64 KiB.
-    #[error("{file}: the script has {bytes} bytes: write it in at most {LARGEST}")]
+    #[error("invalid script {file}: it has {bytes} bytes, use at most {MAX_BYTES}")]
     TooLarge {
-        /// The file, as it was named.
+        /// The name of the file.
         file: String,
-        /// How large it is.
+        /// Size of the file.
         bytes: usize,
     },
-    /// No YAML, an unknown key, a bad pattern, time or fault.
-    #[error("{file}, line {line}, column {column}: {reason}")]
+    /// Invalid YAML, an unknown key, or an invalid pattern, time or fault.
+    #[error("invalid script {file}, line {line}, column {column}: {reason}")]
     Yaml {
-        /// The file, as it was named.
+        /// The name of the file.
         file: String,
         /// Counted from one; zero if unknown.
         line: u64,
         /// Counted from one; zero if unknown.
         column: u64,
-        /// What is wrong, and what may stand there.
+        /// The mistake, and what is valid.
         reason: String,
     },
 }
 
 impl Script {
-    /// Reads a script; `file` names it in errors.
+    /// Parses a script; `file` names it in errors.
     ///
     /// # Errors
-    /// If it is too large, no YAML, or says something that no script can.
+    /// If it is too large, is not YAML, or has an invalid key or value.
     pub fn parse(file: &str, text: &str) -> Result<Self, ScriptError> {
         let file = || file.to_owned();
-        if text.len() > LARGEST {
+        if text.len() > MAX_BYTES {
             return Err(ScriptError::TooLarge {
                 file: file(),
                 bytes: text.len(),
@@ -211,33 +242,33 @@ impl Script {
             what,
             number,
         };
-        if script.rules.len() > MOST {
+        if script.rules.len() > MAX_ITEMS {
             return Err(too_many("rules", script.rules.len()));
         }
-        match script.rules.iter().find(|rule| rule.steps.len() > MOST) {
+        match script.rules.iter().find(|rule| rule.steps.len() > MAX_ITEMS) {
             Some(rule) => Err(too_many("steps", rule.steps.len())),
             None => Ok(script),
         }
     }
 
-    /// What a guest's custom attribute `agent` says to choose it.
+    /// The value of the guest's custom attribute `agent` that chooses it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Types, then says `You said: …`; leaves on `/disconnect`.
+    /// Types, then replies `You said: …`. Leaves on `/disconnect`.
     pub(crate) fn echo() -> Self {
-        Self::parse("echo.yaml", include_str!("../agents/echo.yaml")).expect("a test reads it")
+        Self::parse("echo.yaml", include_str!("../agents/echo.yaml")).expect("the built-in script is valid")
     }
 
-    /// Types, then says these texts in turn; leaves on `/disconnect`.
+    /// Types, then replies with these texts in turn. Leaves on `/disconnect`.
     pub(crate) fn replies(texts: Vec<String>) -> Self {
         let mut script = Self::echo();
         for rule in &mut script.rules {
             for step in &mut rule.steps {
-                if let Step::Say(words) = step {
-                    *words = Words::InTurn(texts.clone());
+                if let Step::Say(utterances) = step {
+                    *utterances = Utterances::InTurn(texts.clone());
                 }
             }
         }
@@ -254,9 +285,9 @@ impl Script {
         }
     }
 
-    /// The rule for what a guest said.
-    pub(crate) fn answer(&self, heard: &Heard) -> Option<usize> {
-        let fits = |rule: &Rule| rule.on.fits(heard);
+    /// The rule for a guest's message.
+    pub(crate) fn rule_for(&self, input: &GuestInput) -> Option<usize> {
+        let fits = |rule: &Rule| rule.on.fits(input);
         let otherwise = |rule: &Rule| matches!(rule.on, On::Otherwise);
         let rules = || self.rules.iter();
         rules().position(fits).or_else(|| rules().position(otherwise))
@@ -267,7 +298,7 @@ impl Script {
         self.rules.iter().position(|rule| wanted(&rule.on))
     }
 
-    /// The rules that are played by time.
+    /// The rules with a time, and the time.
     pub(crate) fn timed(&self) -> impl Iterator<Item = (usize, Duration)> {
         self.rules
             .iter()
@@ -280,10 +311,10 @@ impl Script {
 }
 
 impl On {
-    fn fits(&self, heard: &Heard) -> bool {
-        let text = heard.text.trim();
+    fn fits(&self, input: &GuestInput) -> bool {
+        let text = input.text.trim();
         match self {
-            Self::Button(payload) => heard.payloads.contains(payload),
+            Self::Button(payload) => input.payloads.contains(payload),
             Self::Contains(part) => text.to_lowercase().contains(&part.to_lowercase()),
             Self::Matches(Pattern(pattern)) => pattern.is_match(text),
             Self::Text(whole) => text.to_lowercase() == whole.trim().to_lowercase(),
@@ -296,9 +327,9 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         match duration::parse(&text) {
-            Some(time) if time <= LONGEST_WAIT => Ok(Self(time)),
+            Some(time) if time <= MAX_WAIT => Ok(Self(time)),
             _ => Err(D::Error::custom(format_args!(
-                "{text:?} is no time of at most 30 days: write a whole number of ms, s, m, h or d, such as 1500ms"
+                "invalid time {text:?}: use a whole number of ms, s, m, h or d, at most 30 days, such as 1500ms"
             ))),
         }
     }
@@ -308,14 +339,14 @@ impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         RegexBuilder::new(&text)
-            .size_limit(LARGEST_PATTERN)
+            .size_limit(MAX_PATTERN_BYTES)
             .build()
             .map(Self)
-            .map_err(|error| D::Error::custom(format_args!("{text:?} is no regular expression: {error}")))
+            .map_err(|error| D::Error::custom(format_args!("invalid regular expression {text:?}: {error}")))
     }
 }
 
-impl<'de> Deserialize<'de> for Planned {
+impl<'de> Deserialize<'de> for ParsedFault {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map(Self).map_err(D::Error::custom)
@@ -327,30 +358,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_is_shown_with_its_line() {
+    fn script_error_names_the_line() {
         for (rule, line, why) in [
             ("- on: {text: a}\n    do: [{shout: b}]", 4, "shout"),
             ("- on: {text: a}\n    does: []", 4, "does"),
             (
                 "- on: {matches: \"(\"}\n    do: []",
                 3,
-                "is no regular expression",
+                "invalid regular expression",
             ),
             (
                 "- on: connect\n    do: [{wait: 5x}]",
                 4,
-                "write a whole number of ms, s, m, h or d",
+                "use a whole number of ms, s, m, h or d",
             ),
             (
                 "- on: connect\n    do: [{fault: explode}]",
                 4,
-                "is no fault: use one of",
+                "invalid fault \"explode\": use one of",
             ),
         ] {
             let text = format!("name: x\nrules:\n  {rule}\n");
             let error = Script::parse("x.yaml", &text).unwrap_err();
             let shown = error.to_string();
-            assert!(shown.starts_with(&format!("x.yaml, line {line}, ")), "{shown}");
+            assert!(
+                shown.starts_with(&format!("invalid script x.yaml, line {line}, ")),
+                "{shown}"
+            );
             assert!(shown.contains(why), "{shown}");
         }
         let rules = "\n  - {on: join, do: []}".repeat(65);
@@ -363,7 +397,7 @@ mod tests {
             })
         ));
         assert!(matches!(
-            Script::parse("x.yaml", &"#".repeat(LARGEST + 1)),
+            Script::parse("x.yaml", &"#".repeat(MAX_BYTES + 1)),
             Err(ScriptError::TooLarge { .. })
         ));
     }

@@ -1,78 +1,81 @@
-//! The simulated world, without a socket or a clock: inputs, outputs, deadlines.
+//! The simulated Genesys Cloud as a state machine, without sockets, clock or HTTP: inputs, outputs, deadlines.
 
-mod access;
+mod access_token;
 mod actions;
-mod age;
 mod agent;
+mod agent_state;
 mod attachment;
 mod channel;
-mod complaint;
 mod counters;
 mod delivery;
-mod fault;
+mod denial;
+mod faults;
 mod frame;
 mod history;
+mod id;
 mod jwt;
-pub(crate) mod limits;
+mod limits;
+mod origin;
 mod output;
-mod record;
 mod request;
 mod seed;
 mod session;
 mod sign_in;
+mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timers;
+mod transcript;
+mod violation;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use genesys_api::{DeploymentId, Host, Now};
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::config::Rules;
-use crate::rest;
 use crate::script::Script;
-use crate::world::access::Access;
-use crate::world::age::Age;
-use crate::world::attachment::Attachments;
-use crate::world::channel::Channels;
-use crate::world::fault::Faults;
-use crate::world::limits::{Usage, Window};
-use crate::world::session::{SessionKey, Sessions};
-use crate::world::sign_in::SignIns;
-use crate::world::timers::{Timer, Timers};
+use access_token::AccessTokens;
+use attachment::Attachments;
+use channel::Channels;
+use faults::Faults;
+use id::SessionKey;
+use session::Sessions;
+use sign_in::SignIns;
+use socket::{Binding, Socket};
+use timers::{Timer, Timers};
 
-pub use age::SocketAges;
-pub use agent::Agent;
-pub use complaint::{Complaint, Oddity};
 pub use counters::Counters;
-pub use fault::{Fault, FaultError, FaultKind, Injected};
-pub use limits::Limits;
+pub use faults::Injected;
+pub use id::SocketId;
 pub use output::Output;
-pub use record::Said;
 pub use timers::Reason;
+pub use transcript::TranscriptEntry;
+pub use violation::{Violation, ViolationKind};
 
-pub(crate) use access::AccessRefusal;
-pub(crate) use attachment::{Denied, Verb};
-pub(crate) use complaint::Complaints;
-pub(crate) use jwt::JwtError;
+pub(crate) use attachment::{BadLink, LinkKind};
+pub(crate) use channel::MAX_TOPICS;
+pub(crate) use denial::Denial;
+pub(crate) use limits::{LimitKey, MINUTE, Usage, Window};
+pub(crate) use origin::admits;
 pub(crate) use output::moved;
 pub(crate) use seed::Seed;
 pub(crate) use sign_in::{Approval, Proof};
+pub(crate) use violation::Violations;
 
 /// Longest lifetime of a session: ten years.
-const LONGEST_SESSION: Duration = Duration::from_secs(10 * 365 * 86_400);
+const MAX_SESSION: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A Genesys Cloud with one deployment, as a state machine.
 ///
-/// Each input first lets happen what was due, then acts, and leaves its outputs for [`poll_output`](Self::poll_output).
-/// The same seed, inputs and times give the same outputs.
+/// Each input first handles the timers that are due, then takes effect. Its outputs are read with
+/// [`poll_output`](Self::poll_output). The same seed, inputs and times give the same outputs.
 pub struct World {
     pub(crate) rules: Rules,
     pub(crate) base: Host,
@@ -80,10 +83,10 @@ pub struct World {
     pub(crate) client_id: String,
     pub(crate) client_secret: SecretString,
     pub(crate) seed: Seed,
-    pub(crate) complaints: Complaints,
+    pub(crate) violations: Violations,
     pub(crate) counters: Counters,
-    pub(crate) tokens: Window,
-    pub(crate) access: Access,
+    pub(crate) token_requests: Window,
+    pub(crate) access_tokens: AccessTokens,
     pub(crate) sign_ins: SignIns,
     attachments: Attachments,
     channels: Channels,
@@ -93,47 +96,26 @@ pub struct World {
     opened: u64,
     sessions: Sessions,
     timers: Timers,
-    /// As the world says it; faults are still to come.
+    /// Outputs before faults.
     outputs: VecDeque<Output>,
+    /// Outputs after faults.
     ready: VecDeque<Output>,
     /// At least one.
     agents: Vec<Arc<Script>>,
     faults: Faults,
     seed_text: String,
-    /// The time of the last input.
+    /// Time of the last input.
     settled: Option<Now>,
-    /// How far the clock was moved since then.
+    /// Distance by which the clock was moved since then.
     moved: Duration,
     closing: bool,
 }
 
-/// Names one socket of a world.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct SocketId(u64);
-
-struct Socket {
-    /// Whether the handshake named our deployment; told only in answer to `configureSession`.
-    deployment_known: bool,
-    binding: Binding,
-    requests: Window,
-    echoes: Window,
-    age: Age,
-}
-
-#[derive(Default)]
-enum Binding {
-    /// The session of this token ended while the socket was open.
-    Expired(String),
-    #[default]
-    None,
-    Session(SessionKey),
-}
-
 impl World {
-    /// A world reached at `base`. `seed` has to be secret wherever the ids and keys have to be.
+    /// Creates a world that clients reach at `base`. All ids and secrets derive from `seed`.
     #[must_use]
     pub fn new(mut rules: Rules, base: Host, seed: [u8; 32]) -> Self {
-        rules.session_duration = rules.session_duration.min(LONGEST_SESSION);
+        rules.session_duration = rules.session_duration.min(MAX_SESSION);
         let seed_text = seed::text(&seed);
         let faults = Faults::new(Seed::branch(&seed, "faults"), std::mem::take(&mut rules.faults));
         let agents = std::mem::take(&mut rules.agent).scripts();
@@ -145,7 +127,7 @@ impl World {
         Self {
             client_id: client_id.unwrap_or_else(|| seed.uuid().to_string()),
             client_secret: client_secret.unwrap_or_else(|| seed.secret().into()),
-            access: Access::default(),
+            access_tokens: AccessTokens::default(),
             sign_ins: SignIns::new(seed.bytes(), seed.bytes()),
             attachments: Attachments::new(seed.bytes(), &seed.uuid().to_string(), &deployment),
             channels: Channels::default(),
@@ -153,9 +135,9 @@ impl World {
             base,
             deployment,
             seed,
-            complaints: Complaints::default(),
+            violations: Violations::default(),
             counters: Counters::default(),
-            tokens: Window::default(),
+            token_requests: Window::default(),
             jwt_key,
             handshakes: Window::default(),
             sockets: BTreeMap::new(),
@@ -191,7 +173,7 @@ impl World {
         &self.client_secret
     }
 
-    /// What happened so far.
+    /// Counters since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
         Counters {
@@ -202,50 +184,29 @@ impl World {
         }
     }
 
-    /// What clients sent that no official client sends.
+    /// Requests and frames that no official client sends.
     #[must_use]
-    pub fn complaints(&self) -> Vec<Complaint> {
-        self.complaints.list()
+    pub fn violations(&self) -> Vec<Violation> {
+        self.violations.list()
     }
 
-    /// Judges a WebSocket handshake. On `/v1`: its query, its origin, the limits. An unknown deployment is let in,
-    /// as Genesys does, and told later. On `/channels/{id}`, for servers: whether there is such a channel.
-    ///
-    /// # Errors
-    /// The refusal: 400 without a deployment, 403 for the origin or where the deployment is inactive, 404 for a
-    /// channel, 429 or 503 at a limit.
-    pub fn handle_handshake<B>(
-        &mut self,
-        request: &http::Request<B>,
-        now: Now,
-    ) -> Result<SocketId, Box<http::Response<Bytes>>> {
-        self.settle(now);
-        let judged = match channel::named(request.uri().path()) {
-            Some(id) => self.open_channel(id, now),
-            None => self.strike_handshake().and_then(|late| {
-                let known = self.judge(request, now)?;
-                let socket = self.open_socket(known, now);
-                self.open_late(socket, late, now.instant);
-                Ok(socket)
-            }),
-        };
-        judged.map_err(|problem| {
-            self.counters.refused += 1;
-            Box::new(rest::refuse(self, &problem))
-        })
-    }
-
-    /// Takes a text frame from a socket. One from a socket that is closed counts for nothing.
+    /// Handles a text frame from a socket. One from a closed socket is ignored.
     pub fn handle_frame(&mut self, socket: SocketId, text: &str, now: Now) {
         self.settle(now);
-        if !self.hear_listener(socket, text, now) && self.sockets.contains_key(&socket) {
-            self.hear(socket, now);
-            self.take_frame(socket, text, now);
+        if !self.handle_listener_frame(socket, text, now) && self.sockets.contains_key(&socket) {
+            self.mark_active(socket, now);
+            self.receive(socket, text, now);
             self.settle(now);
         }
     }
 
-    /// Forgets a socket that is gone. Its session lives on.
+    /// Handles a ping from a guest's socket, which is not idle then.
+    pub fn handle_ping(&mut self, socket: SocketId, now: Now) {
+        self.settle(now);
+        self.mark_active(socket, now);
+    }
+
+    /// Forgets a socket that has closed. Its session lives on.
     pub fn handle_closed(&mut self, socket: SocketId, now: Now) {
         self.settle(now);
         self.faults.forget(socket);
@@ -253,13 +214,7 @@ impl World {
         self.forget_listener(socket);
     }
 
-    /// Answers a REST request.
-    pub fn handle_request(&mut self, request: http::Request<Bytes>, now: Now) -> http::Response<Bytes> {
-        self.settle(now);
-        rest::answer(self, &request, now)
-    }
-
-    /// Lets happen what is due.
+    /// Handles the timers that are due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.settle(now);
     }
@@ -267,17 +222,13 @@ impl World {
     /// Closes all sockets with 1001, and refuses new ones.
     pub fn handle_shutdown(&mut self) {
         self.closing = true;
-        let listeners = self.drain_listeners();
+        let listeners = self.channels.drain_listeners();
         for socket in std::mem::take(&mut self.sockets).into_keys().chain(listeners) {
-            self.outputs.push_back(Output::Close {
-                socket,
-                code: 1001,
-                reason: "the simulator stops",
-            });
+            self.emit(Output::close(socket, 1001, "the simulator stops"));
         }
     }
 
-    /// The next thing to do; frames of one socket stand in their order.
+    /// The next output. Frames of one socket are in order.
     pub fn poll_output(&mut self) -> Option<Output> {
         loop {
             if let Some(output) = self.ready.pop_front() {
@@ -291,110 +242,53 @@ impl World {
                 return Some(output);
             }
             let output = self.outputs.pop_front()?;
-            self.suffer(output);
+            self.apply_faults(output);
         }
     }
 
-    /// The seed of all ids, keys and random faults, as 64 hexadecimal digits. Whoever knows it knows every secret of
-    /// this world.
+    /// The seed of all ids, keys and random faults, as 64 hexadecimal digits. All secrets of this world derive from
+    /// it.
     #[must_use]
     pub fn seed(&self) -> &str {
         &self.seed_text
     }
 
-    /// Once there is no more output: when to call [`handle_timeout`](Self::handle_timeout), and why.
+    /// Once there is no more output: the time of the next call to [`handle_timeout`](Self::handle_timeout), and its
+    /// reason.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         self.timers.next()
     }
 
-    pub(crate) fn order(&mut self, output: Output) {
-        self.outputs.push_back(output);
+    pub(crate) fn is_secret(&self, secret: &str) -> bool {
+        secret == self.client_secret.expose_secret()
     }
 
-    /// A page of the history that `jwt` opens, and the use of its limit.
-    pub(crate) fn history(
-        &mut self,
-        jwt: &str,
-        (size, number): (usize, usize),
-        now: Now,
-    ) -> Result<(Value, Option<Usage>), HistoryRefusal> {
-        let key = jwt::verify(&self.jwt_key, jwt, now.utc).map_err(HistoryRefusal::Jwt)?;
-        let limit = self.rules.limits.histories_per_minute;
-        let session = self
-            .sessions
-            .get_mut(&key)
-            .ok_or(HistoryRefusal::Jwt(JwtError::Invalid))?;
-        let usage = session
-            .histories
-            .take(limit, limits::MINUTE, now.instant)
-            .map_err(HistoryRefusal::TooMany)?;
-        self.counters.histories += 1;
-        let mut page = session.history.page(size, number);
-        self.refresh_links(key, &mut page, now);
-        Ok((page, usage))
-    }
-
-    fn judge<B>(&mut self, request: &http::Request<B>, now: Now) -> Result<bool, rest::Problem> {
-        if self.closing || self.sockets.len() >= self.rules.max_connections {
-            return Err(rest::Problem::unavailable());
+    pub(crate) fn check_deployment(&self, id: &str) -> Result<(), Denial> {
+        if id == self.deployment.as_str() {
+            return Ok(());
         }
-        if !self.rules.deployment_active {
-            return Err(rest::Problem::inactive());
-        }
-        let deployment = rest::parameter(request.uri().query().unwrap_or_default(), "deploymentId")
-            .filter(|id| !id.is_empty())
-            .ok_or_else(rest::Problem::no_deployment)?;
-        let origin = request
-            .headers()
-            .get(http::header::ORIGIN)
-            .map(|origin| origin.to_str().unwrap_or_default());
-        if !rest::admits(self.rules.allowed_domains.as_deref(), origin) {
-            return Err(rest::Problem::origin());
-        }
-        self.handshakes
-            .take(
-                self.rules.limits.connections_per_minute,
-                limits::MINUTE,
-                now.instant,
-            )
-            .map_err(|usage| {
-                rest::Problem::too_many("web.messaging", "connections.rate.per.minute", usage)
-            })?;
-        Ok(deployment == self.deployment.as_str())
+        Err(Denial::NotFound)
     }
 
-    fn open_socket(&mut self, deployment_known: bool, now: Now) -> SocketId {
-        self.counters.connections += 1;
-        let socket = self.next_socket();
-        let state = Socket {
-            deployment_known,
-            binding: Binding::None,
-            requests: Window::default(),
-            echoes: Window::default(),
-            age: self.begin_age(socket, now),
-        };
-        self.sockets.insert(socket, state);
-        socket
-    }
-
-    fn next_socket(&mut self) -> SocketId {
-        self.opened += 1;
-        SocketId(self.opened)
-    }
-
-    fn settle(&mut self, now: Now) {
+    /// Handles all timers that are due. Every input begins with it.
+    pub(crate) fn settle(&mut self, now: Now) {
         self.settled = Some(now);
         self.moved = Duration::ZERO;
         while let Some((key, timer)) = self.timers.take_due(now.instant) {
             match timer {
+                Timer::ChannelEnd(channel) => self.close_channel(channel),
+                Timer::ChannelWarning(channel) => self.warn_channel(channel),
                 Timer::Expiry(session) => self.expire(session),
+                Timer::Heartbeat(socket) => self.heartbeat(socket, now),
+                Timer::Idle(socket) => self.check_idle(socket, now),
+                Timer::Lifetime(socket) => self.retire(socket, "the socket is old"),
                 Timer::Release(socket) => self.release(socket, now),
-                Timer::Turn(session, turn) => {
+                Timer::Step(session, step) => {
                     if let Some(session) = self.sessions.get_mut(&session) {
-                        session.turns.retain(|other| *other != key);
+                        session.scheduled.retain(|other| *other != key);
                     }
-                    // when it was due: a clock that was moved further does not keep a session alive
+                    // at the time when it was due: a clock that moved further does not keep a session alive
                     let late = now.instant.saturating_duration_since(key.at);
                     let due = Now {
                         instant: now.instant - late,
@@ -403,76 +297,43 @@ impl World {
                             .checked_sub(late.try_into().unwrap_or_default())
                             .unwrap_or(now.utc),
                     };
-                    self.take_turn(session, turn, due);
+                    self.run_steps(session, step, due);
                 }
-                Timer::Age(socket) => self.retire(socket, "the socket is old"),
-                Timer::ChannelEnd(channel) => self.close_channel(channel),
-                Timer::ChannelWarning(channel) => self.warn_channel(channel),
-                Timer::Heartbeat(socket) => self.heartbeat(socket, now),
-                Timer::Idle(socket) => self.check_idle(socket, now),
                 Timer::Upload(session, id) => self.expire_grant(session, &id),
             }
         }
     }
 
-    fn send(&mut self, socket: SocketId, text: String) {
-        self.outputs.push_back(Output::Frame {
-            socket,
-            text,
-            fragments: 1,
-        });
+    pub(crate) fn emit(&mut self, output: Output) {
+        self.outputs.push_back(output);
     }
 
-    /// Sends to every socket of a session; `frame` is told whether the socket is `own`.
+    fn send(&mut self, socket: SocketId, text: String) {
+        self.emit(Output::frame(socket, text));
+    }
+
+    /// Sends a frame to every socket of a session. `frame` takes whether the socket is `own`.
     fn fan_out(&mut self, key: SessionKey, own: Option<SocketId>, frame: impl Fn(bool) -> String) {
         let Some(session) = self.sessions.get(&key) else {
             return;
         };
         for socket in &session.sockets {
-            self.outputs.push_back(Output::Frame {
-                socket: *socket,
-                text: frame(own == Some(*socket)),
-                fragments: 1,
-            });
+            let text = frame(own == Some(*socket));
+            self.outputs.push_back(Output::frame(*socket, text));
         }
     }
 
-    /// Tells a socket that its connection is over, and closes it.
-    fn drop_with_notice(&mut self, socket: SocketId) {
-        self.send(socket, frame::pushed("ConnectionClosedEvent", None, &json!({})));
-        self.hang_up_guest(socket);
+    /// Sends an event without a tracing id to every socket of a session.
+    fn broadcast(&mut self, key: SessionKey, class: &'static str, body: &Value) {
+        self.fan_out(key, None, |_| frame::event(class, None, body));
     }
 
-    fn hang_up_guest(&mut self, socket: SocketId) {
+    /// Sends `ConnectionClosedEvent` to a socket, and closes it.
+    fn close_with_event(&mut self, socket: SocketId, body: &impl Serialize) {
+        self.send(socket, frame::event("ConnectionClosedEvent", None, body));
         self.forget(socket);
-        self.outputs.push_back(Output::Close {
-            socket,
-            code: 1000,
-            reason: "",
-        });
+        self.emit(Output::close(socket, 1000, ""));
     }
-
-    fn forget(&mut self, socket: SocketId) {
-        self.detach(socket);
-        if let Some(state) = self.sockets.remove(&socket) {
-            self.end_age(&state);
-        }
-    }
-
-    pub(crate) fn is_client(&self, id: &str) -> bool {
-        id == self.client_id
-    }
-
-    pub(crate) fn is_secret(&self, secret: &str) -> bool {
-        secret == self.client_secret.expose_secret()
-    }
-}
-
-/// Why a history is not shown.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum HistoryRefusal {
-    Jwt(JwtError),
-    TooMany(Usage),
 }
 
 impl fmt::Debug for World {

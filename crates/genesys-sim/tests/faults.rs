@@ -201,11 +201,14 @@ async fn faults_are_listed_taken_back_and_explained() {
     assert_eq!(removed["removed"], 1);
 
     for (body, why) in [
-        (json!({"fault": "explode"}), "is no fault: use one of clock"),
+        (
+            json!({"fault": "explode"}),
+            "invalid fault \"explode\": use one of clock",
+        ),
         (json!({"fault": "evict", "extra": 1}), "The body has to be"),
         (
             json!({"fault": "slow-handshake:1s", "session": TOKEN}),
-            "cannot be of one session",
+            "cannot be limited to a session",
         ),
     ] {
         let (status, problem) = faults(Request::post(at("/sim/faults")), body).await;

@@ -93,7 +93,7 @@ async fn a_file_goes_up_and_down() {
     let elsewhere = Request::put(at(sim.host(), "/upload/x"));
     let (response, _) = call(&sim, elsewhere, file).await;
     assert_eq!(response.status(), 413, "large bodies are for granted uploads");
-    assert_eq!(sim.complaints(), []);
+    assert_eq!(sim.violations(), []);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_guest_signs_in_and_out() {
     );
     assert_eq!(call(&sim, revoke, Bytes::new()).await.0.status(), 204);
     assert_eq!(heard(&mut guest).await["class"], "LogoutEvent");
-    assert_eq!(sim.complaints(), []);
+    assert_eq!(sim.violations(), []);
 }
 
 #[tokio::test]

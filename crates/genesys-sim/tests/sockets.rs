@@ -109,7 +109,7 @@ async fn converse(config: Config) {
     assert_eq!(heard(&mut guest).await["class"], "SessionExpiredEvent");
 
     guest.close(None).await.unwrap();
-    assert!(sim.complaints().is_empty());
+    assert!(sim.violations().is_empty());
     sim.stop().await;
 }
 

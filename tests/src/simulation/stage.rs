@@ -54,7 +54,7 @@ pub(super) struct Stage {
     /// How often each message was put on a socket.
     pub(super) sent: BTreeMap<MessageId, u32>,
     /// What the cloud has on record.
-    pub(super) record: Vec<genesys_sim::Said>,
+    pub(super) record: Vec<genesys_sim::TranscriptEntry>,
     /// How often the application was started.
     pub(super) process: u32,
     /// What the cloud had counted when its record was last looked up.
@@ -178,7 +178,7 @@ impl Stage {
         let counted = (counted.guest_messages, counted.agent_messages);
         if counted != self.counted {
             self.counted = counted;
-            let record = self.world.record(self.token.expose_secret());
+            let record = self.world.transcript(self.token.expose_secret());
             if !record.is_empty() {
                 self.record = record;
             }

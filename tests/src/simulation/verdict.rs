@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use genesys_sim::Said;
+use genesys_sim::TranscriptEntry;
 use guest_conversation::{Event, FailureReason, MessageId, State};
 
 use super::plan::Plan;
@@ -129,7 +129,7 @@ fn agent(plan: &Plan, stage: &Stage) -> Result<(), String> {
             newest = Some(message.at);
         }
     }
-    let mut missing: Vec<&Said> = stage.record.iter().filter(|said| !said.by_guest).collect();
+    let mut missing: Vec<&TranscriptEntry> = stage.record.iter().filter(|said| !said.by_guest).collect();
     for (_, message) in &told {
         let at = missing
             .iter()

@@ -61,9 +61,9 @@ impl Place {
 
     async fn stop(self) {
         assert!(
-            self.simulator.complaints().is_empty(),
+            self.simulator.violations().is_empty(),
             "{:?}",
-            self.simulator.complaints()
+            self.simulator.violations()
         );
         self.simulator.stop().await;
     }

@@ -180,7 +180,7 @@ async fn a_page_converses_comes_back_renews_its_token_and_ends() {
     assert_eq!(result["fault"], Value::Null, "{result:#}");
     judge(&result);
     assert_eq!(shop.world.simulator.counters().guest_messages, 3);
-    assert!(shop.world.simulator.complaints().is_empty());
+    assert!(shop.world.simulator.violations().is_empty());
 }
 
 fn judge(result: &Value) {

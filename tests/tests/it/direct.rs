@@ -149,7 +149,7 @@ async fn road(store: Arc<dyn Store>) {
     );
 
     deliveries_are_this_process_s_to_make(&direct, &crm, &secret, &clock).await;
-    assert!(simulator.complaints().is_empty(), "{:?}", simulator.complaints());
+    assert!(simulator.violations().is_empty(), "{:?}", simulator.violations());
     simulator.stop().await;
 }
 

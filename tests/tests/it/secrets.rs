@@ -168,7 +168,7 @@ async fn no_secret_shows_whatever_goes_right_or_wrong() {
         folder,
         ..
     } = world;
-    assert_eq!(format!("{:?}", simulator.complaints()), "[]");
+    assert_eq!(format!("{:?}", simulator.violations()), "[]");
     gateway.stop().await;
     simulator.stop().await;
     seen.files(folder.path());

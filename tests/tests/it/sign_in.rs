@@ -92,8 +92,8 @@ impl Guest {
     }
 
     async fn stop(self) {
-        let complaints = self.simulator.complaints();
-        assert!(complaints.is_empty(), "{complaints:?}");
+        let violations = self.simulator.violations();
+        assert!(violations.is_empty(), "{violations:?}");
         self.simulator.stop().await;
     }
 }

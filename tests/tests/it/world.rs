@@ -115,8 +115,11 @@ impl World {
 
     /// Stops everything, and checks that the simulator had nothing to complain of.
     pub(crate) async fn stop(self) {
-        let complaints = self.simulator.complaints();
-        assert!(complaints.is_empty(), "the simulator complains: {complaints:?}");
+        let violations = self.simulator.violations();
+        assert!(
+            violations.is_empty(),
+            "violations of the contract: {violations:?}"
+        );
         self.gateway.stop().await;
         self.simulator.stop().await;
     }

@@ -1,4 +1,4 @@
-//! How guests sign in.
+//! Rules for signed-in guests.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,24 +6,24 @@ use std::time::Duration;
 use genesys_api::limits;
 use serde_json::{Value, json};
 
-/// Rules for signed-in guests. The simulator is their identity provider, too.
+/// Rules for signed-in guests. The simulator is also their identity provider.
 #[derive(Clone, Debug)]
 pub struct SignInRules {
     /// Whether guests may sign in. Default: yes.
     pub enabled: bool,
     /// Whether a guest may sign in during a conversation. Default: yes.
     pub allow_session_upgrade: bool,
-    /// Where the provider sends guests back to, exactly. `None`, the default, allows every place.
+    /// Allowed redirect URIs, compared exactly. `None`, the default, allows all.
     pub redirect_uris: Option<Vec<String>>,
-    /// Who signs in, unless `login_hint` of the authorization request names another id.
+    /// The user who signs in, unless `login_hint` of the authorization request names another id.
     pub user: User,
-    /// Lifetime of a JWT. Default 15 minutes, as Genesys'; more counts as that.
+    /// Lifetime of a JWT. Default 15 minutes, as at Genesys, which is also the maximum.
     pub jwt_lifetime: Duration,
-    /// Lifetime of a refresh token. Default 24 hours, as Genesys'.
+    /// Lifetime of a refresh token. Default 24 hours, as at Genesys.
     pub refresh_lifetime: Duration,
 }
 
-/// A simulated user, whom the provider approves unasked.
+/// A simulated user, whose sign-in the provider always approves.
 #[derive(Clone, Eq, PartialEq)]
 pub struct User {
     /// The subject of OpenID Connect.
@@ -35,7 +35,7 @@ pub struct User {
 }
 
 impl User {
-    /// As Genesys writes it into a message.
+    /// The name in the form of Genesys' messages.
     pub(crate) fn name(&self) -> Value {
         json!({"firstName": self.first_name, "lastName": self.last_name})
     }
@@ -60,11 +60,11 @@ impl Default for SignInRules {
                 first_name: "Jo".to_owned(),
                 last_name: "Doe".to_owned(),
             },
-            jwt_lifetime: LONGEST_JWT,
+            jwt_lifetime: MAX_JWT_LIFETIME,
             refresh_lifetime: limits::REFRESH_TOKEN,
         }
     }
 }
 
 /// Genesys' lifetime of the JWT of a signed-in guest.
-pub(crate) const LONGEST_JWT: Duration = limits::SIGNED_IN_JWT;
+pub(crate) const MAX_JWT_LIFETIME: Duration = limits::SIGNED_IN_JWT;

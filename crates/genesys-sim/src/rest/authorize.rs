@@ -1,59 +1,69 @@
-//! The simulated identity provider: it approves every authorization request that is well formed, at once.
+//! The simulated identity provider, which approves every valid authorization request.
 
 use bytes::Bytes;
-use genesys_api::Now;
 use http::header::{CACHE_CONTROL, LOCATION};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
 use url::{Url, form_urlencoded};
 
-use super::{json, parameter};
-use crate::world::{Approval, World};
+use super::Problem;
+use super::response::{Call, json};
+use crate::world::Approval;
 
-/// Longest value of a parameter that is remembered, in bytes. Our choice.
-const LONGEST: usize = 512;
+/// Longest value of a parameter, in bytes. Our choice.
+const MAX_VALUE: usize = 512;
 
 /// `GET /oauth/authorize` (RFC 6749, section 4.1.1; RFC 7636, section 4.3; OpenID Connect Core, section 3). The user
 /// is the configured one, or the one that `login_hint` names.
-pub(super) fn answer(world: &mut World, request: &Request<Bytes>, now: Now) -> Response<Bytes> {
-    let query = request.uri().query().unwrap_or_default();
-    let asked = |name| parameter(query, name).filter(|value| !value.is_empty() && value.len() <= LONGEST);
-    let (Some(client_id), Some(place)) = (asked("client_id"), asked("redirect_uri")) else {
-        return refusal("client_id and redirect_uri are required");
+pub(super) fn authorize(call: &mut Call<'_>, _: &[&str]) -> Result<Response<Bytes>, Problem> {
+    let query = |name| {
+        call.query(name)
+            .filter(|value| !value.is_empty() && value.len() <= MAX_VALUE)
     };
-    let known = world.rules.sign_in.redirect_uris.as_ref();
-    let target = Url::parse(&place).ok().filter(|url| {
-        let a_place = !url.cannot_be_a_base() && url.fragment().is_none();
-        a_place && known.is_none_or(|known| known.contains(&place))
-    });
+    let (Some(client_id), Some(redirect_uri)) = (query("client_id"), query("redirect_uri")) else {
+        return Ok(refusal("client_id and redirect_uri are required"));
+    };
+    let rules = &call.world.rules.sign_in;
+    let enabled = rules.enabled;
+    let allowed = rules
+        .redirect_uris
+        .as_ref()
+        .is_none_or(|uris| uris.contains(&redirect_uri));
+    let target = Url::parse(&redirect_uri)
+        .ok()
+        .filter(|url| allowed && !url.cannot_be_a_base() && url.fragment().is_none());
     let Some(target) = target else {
-        return refusal("the redirect_uri is not allowed");
+        return Ok(refusal("the redirect_uri is not allowed"));
     };
-    let (kind, state) = (asked("response_type"), asked("state"));
-    let method = asked("code_challenge_method");
+    let (kind, state, method) = (
+        query("response_type"),
+        query("state"),
+        query("code_challenge_method"),
+    );
     let approval = Approval {
         client_id,
-        redirect_uri: place,
-        challenge: asked("code_challenge"),
-        nonce: asked("nonce"),
-        login_hint: asked("login_hint"),
+        redirect_uri,
+        challenge: query("code_challenge"),
+        nonce: query("nonce"),
+        login_hint: query("login_hint"),
     };
-    let error = |error| ("error", error);
-    let (name, value) = if !world.rules.sign_in.enabled {
-        error("access_denied".to_owned())
-    } else if approval.challenge.is_some() && method.as_deref() != Some("S256") {
-        error("invalid_request".to_owned())
-    } else {
-        match kind.as_deref() {
-            Some("code") => ("code", world.approve(approval, now)),
-            Some("id_token") if approval.nonce.is_some() => {
-                ("id_token", world.approve_implicitly(approval, now))
-            }
-            Some("id_token") => error("invalid_request".to_owned()),
-            _ => error("unsupported_response_type".to_owned()),
+    let is_pkce_wrong = approval.challenge.is_some() && method.as_deref() != Some("S256");
+    let (name, value) = match kind.as_deref() {
+        _ if !enabled => ("error", "access_denied".to_owned()),
+        _ if is_pkce_wrong => ("error", "invalid_request".to_owned()),
+        Some("code") => ("code", call.world.approve(approval, call.now)),
+        Some("id_token") if approval.nonce.is_some() => {
+            ("id_token", call.world.approve_implicitly(approval, call.now))
         }
+        Some("id_token") => ("error", "invalid_request".to_owned()),
+        _ => ("error", "unsupported_response_type".to_owned()),
     };
-    redirect(target, kind.as_deref() == Some("id_token"), (name, &value), state)
+    Ok(redirect(
+        target,
+        kind.as_deref() == Some("id_token"),
+        (name, &value),
+        state,
+    ))
 }
 
 fn redirect(
@@ -88,7 +98,7 @@ fn redirect(
     response
 }
 
-/// Without a place to return to, the person is told.
+/// A refusal without a redirect, for the person.
 fn refusal(description: &str) -> Response<Bytes> {
     let body = json!({"error": "invalid_request", "error_description": description});
     json(StatusCode::BAD_REQUEST, &body)

@@ -1,58 +1,41 @@
 //! The deployment CDN: public configuration of the deployment.
 
 use bytes::Bytes;
-use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
-use http::{HeaderValue, Response, StatusCode};
+use http::Response;
 use serde_json::{Value, json};
 
-use super::{json, transfer};
+use super::Problem;
+use super::response::{Call, ok};
+use super::transfer::{denied, open};
 use crate::config::Disconnect;
 use crate::world::World;
 
-/// One of the two documents of a deployment.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Document {
-    Config,
-    Domains,
+/// `GET config.json`
+pub(super) fn config(call: &mut Call<'_>, parts: &[&str]) -> Result<Response<Bytes>, Problem> {
+    Ok(document(call, parts[0], configuration))
 }
 
-/// The deployment and document that a path names.
-pub(super) fn document(path: &str) -> Option<(&str, Document)> {
-    let rest = path.strip_prefix("/webdeployments/v1/deployments/")?;
-    match rest.split_once('/')? {
-        (id, "config.json") => Some((id, Document::Config)),
-        (id, "domains.json") => Some((id, Document::Domains)),
-        _ => None,
+/// `GET domains.json`
+pub(super) fn domains(call: &mut Call<'_>, parts: &[&str]) -> Result<Response<Bytes>, Problem> {
+    Ok(document(call, parts[0], |world| {
+        let domains = world.rules.allowed_domains.as_deref();
+        json!({"allowAllDomains": domains.is_none(), "allowedDomains": domains.unwrap_or_default()})
+    }))
+}
+
+/// An unknown or inactive deployment is refused with 403, as by a bucket that does not allow to be listed.
+fn document(call: &Call<'_>, deployment: &str, body: fn(&World) -> Value) -> Response<Bytes> {
+    if call.world.check_deployment(deployment).is_err() || !call.world.rules.deployment_active {
+        return denied();
     }
+    open(ok(&body(call.world)))
 }
 
-/// An unknown or inactive deployment is refused with 403, as a bucket does that may not be listed.
-pub(super) fn answer(world: &World, path: &str) -> Response<Bytes> {
-    let mut response = match document(path) {
-        Some((id, document)) if id == world.deployment.as_str() && world.rules.deployment_active => {
-            let body = match document {
-                Document::Config => config(world),
-                Document::Domains => domains(world),
-            };
-            json(StatusCode::OK, &body)
-        }
-        _ => transfer::denied(),
-    };
-    response
-        .headers_mut()
-        .insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    response
-}
-
-fn domains(world: &World) -> Value {
-    let domains = world.rules.allowed_domains.as_deref();
-    json!({"allowAllDomains": domains.is_none(), "allowedDomains": domains.unwrap_or_default()})
-}
-
-pub(super) fn config(world: &World) -> Value {
+/// The public configuration of the deployment.
+pub(super) fn configuration(world: &World) -> Value {
     let (uploads, sign_in) = (&world.rules.attachments, &world.rules.sign_in);
     let modes = if uploads.enabled {
-        json!([{"fileTypes": uploads.file_types, "maxFileSizeKB": uploads.largest_kb()}])
+        json!([{"fileTypes": uploads.file_types, "maxFileSizeKB": uploads.max_file_kb()}])
     } else {
         json!([])
     };
@@ -98,12 +81,14 @@ pub(super) fn config(world: &World) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use http::header::ACCESS_CONTROL_ALLOW_ORIGIN;
+
     use super::*;
     use crate::config::Rules;
     use crate::world::tests::{DEPLOYMENT, get, now, rules, world, world_of};
 
     #[test]
-    fn the_configuration_has_what_the_official_parser_requires() {
+    fn configuration_has_the_fields_that_the_official_parser_requires() {
         let mut world = world();
         let path = format!("/webdeployments/v1/deployments/{DEPLOYMENT}/config.json");
         let (response, body) = get(&mut world, &path, now());
@@ -132,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn domains_are_told_as_they_are() {
+    fn domains_are_published() {
         let path = format!("/webdeployments/v1/deployments/{DEPLOYMENT}/domains.json");
         let (_, body) = get(&mut world(), &path, now());
         assert_eq!(body, json!({"allowAllDomains": true, "allowedDomains": []}));
@@ -148,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_deployment_is_forbidden_to_every_origin() {
+    fn unknown_deployment_is_forbidden_for_every_origin() {
         for document in ["config", "domains"] {
             let path = format!("/webdeployments/v1/deployments/other/{document}.json");
             let (response, _) = get(&mut world(), &path, now());

@@ -1,40 +1,45 @@
-//! The simulator's own endpoints, under `/sim`: its clock, its counters, its complaints.
+//! The simulator's own endpoints under `/sim`: clock, counters, violations, faults.
 
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use genesys_api::{Now, rfc3339};
+use genesys_api::rfc3339;
+use http::Response;
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
-use http::{Request, Response, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Problem, json, parameter};
-use crate::world::{self, Fault, FaultError, Output, World};
+use super::Problem;
+use super::response::{Call, ok};
+use crate::duration;
+use crate::fault::{Fault, FaultError};
+use crate::world::{Output, moved};
 
-/// Longest token of a session that a fault is for, in bytes.
-const LONGEST_TOKEN: usize = 256;
+/// Longest token of a session to which a fault is limited, in bytes.
+const MAX_TOKEN: usize = 256;
 
-/// No page of a browser may drive the simulator: neither from another origin, nor under a name of its own that leads
-/// here (DNS rebinding). What comes without a `Host` comes from no browser.
-pub(super) fn admit(world: &World, request: &Request<Bytes>) -> Result<(), Problem> {
-    let own = world.base.to_string();
-    let text = |name| {
-        request
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap_or_default())
+type Answer = Result<Response<Bytes>, Problem>;
+
+/// Refuses pages of a browser, from another origin or under a name that resolves to this machine (DNS rebinding).
+/// Browsers always send a `Host`.
+pub(super) fn admit(call: &Call<'_>) -> Result<(), Problem> {
+    let foreign = |reason| {
+        let rule = "What is under /sim is for programs on this machine, not for pages of a browser.";
+        Err(Problem::forbidden(format!("{rule} {reason}")))
     };
-    if text(ORIGIN).is_some_and(|origin| origin != own) {
-        return Err(Problem::foreign_page("Its Origin is not the simulator's own."));
+    let own = call.world.base.to_string();
+    let header = |name| {
+        let value = call.request.headers().get(name)?;
+        Some(value.to_str().unwrap_or_default())
+    };
+    if header(ORIGIN).is_some_and(|origin| origin != own) {
+        return foreign("Its Origin is not the simulator's own.");
     }
-    let host = text(HOST).or_else(|| request.uri().authority().map(Authority::as_str));
+    let host = header(HOST).or_else(|| call.request.uri().authority().map(Authority::as_str));
     let known = |host: &str| own.split_once("://").is_some_and(|(_, own)| own == host) || is_loopback(host);
     if host.is_some_and(|host| !known(host)) {
-        return Err(Problem::foreign_page(
-            "Its Host is neither the simulator's own nor a loopback one.",
-        ));
+        return foreign("Its Host is neither the simulator's own nor a loopback one.");
     }
     Ok(())
 }
@@ -43,98 +48,100 @@ fn is_loopback(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else {
         return false;
     };
-    match authority.host() {
-        name if name.eq_ignore_ascii_case("localhost") => true,
-        name => name
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse::<IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback()),
-    }
+    let name = authority.host();
+    let ip = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
-pub(super) fn clock(now: Now) -> Response<Bytes> {
-    json(StatusCode::OK, &json!({"utc": rfc3339(now.utc)}))
+/// `GET /sim/clock`
+pub(super) fn clock(call: &mut Call<'_>, _: &[&str]) -> Answer {
+    Ok(ok(&json!({"utc": rfc3339(call.now.utc)})))
 }
 
 /// `POST /sim/clock {"advance":"14m"}`: moves the clock forward. Units are `ms`, `s`, `m`, `h` and `d`.
-pub(super) fn advance(
-    world: &mut World,
-    request: &Request<Bytes>,
-    now: Now,
-) -> Result<Response<Bytes>, Problem> {
-    const FORM: &str = r#"The body has to be {"advance":"14m"}, with a whole number of ms, s, m, h or d."#;
-    let by = match serde_json::from_slice(request.body()) {
-        Ok(Value::Object(body)) if body.len() == 1 => body
-            .get("advance")
-            .and_then(Value::as_str)
-            .and_then(crate::duration::parse)
-            .ok_or_else(|| Problem::bad_request(FORM))?,
-        _ => return Err(Problem::bad_request(FORM)),
-    };
-    let utc = world::moved(now, by)
+pub(super) fn advance(call: &mut Call<'_>, _: &[&str]) -> Answer {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        advance: String,
+    }
+    let by = serde_json::from_slice(call.request.body())
+        .ok()
+        .and_then(|body: Body| duration::parse(&body.advance))
+        .ok_or_else(|| {
+            Problem::bad_request(
+                r#"The body has to be {"advance":"14m"}, with a whole number of ms, s, m, h or d."#,
+            )
+        })?;
+    let utc = moved(call.now, by)
         .ok_or_else(|| Problem::bad_request("The clock cannot be moved beyond the year 9000."))?;
-    world.order(Output::Advance(by));
-    Ok(json(StatusCode::OK, &json!({"utc": rfc3339(utc)})))
+    call.world.emit(Output::Advance(by));
+    Ok(ok(&json!({"utc": rfc3339(utc)})))
 }
 
-pub(super) fn complaints(world: &World) -> Response<Bytes> {
-    let body = json!({"complaints": world.complaints(), "dropped": world.complaints.dropped()});
-    json(StatusCode::OK, &body)
+/// `GET /sim/complaints`
+pub(super) fn violations(call: &mut Call<'_>, _: &[&str]) -> Answer {
+    let violations = &call.world.violations;
+    Ok(ok(
+        &json!({"complaints": violations.list(), "dropped": violations.dropped()}),
+    ))
 }
 
 /// `POST /sim/faults {"fault":"drop@3","session":"…"}`: without a session it is for all.
-pub(super) fn arm(world: &mut World, request: &Request<Bytes>) -> Result<Response<Bytes>, Problem> {
+pub(super) fn arm(call: &mut Call<'_>, _: &[&str]) -> Answer {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Body {
         fault: String,
         session: Option<String>,
     }
-    let body: Body = serde_json::from_slice(request.body()).map_err(|_| {
+    let body: Body = serde_json::from_slice(call.request.body()).map_err(|_| {
         Problem::bad_request(r#"The body has to be {"fault":"drop@3"}, with "session" for one session only."#)
     })?;
     let session = body.session.as_deref();
-    if session.is_some_and(|token| token.len() > LONGEST_TOKEN) {
+    if session.is_some_and(|token| token.len() > MAX_TOKEN) {
         return Err(Problem::bad_request(
-            "The session is no token: it has more than 256 bytes.",
+            "Invalid session: a token has at most 256 bytes.",
         ));
     }
-    let fault: Fault = body.fault.parse().map_err(refuse_fault)?;
-    let id = world.arm(fault, session).map_err(refuse_fault)?;
-    Ok(json(StatusCode::OK, &json!({"id": id})))
+    let invalid = |error: FaultError| Problem::bad_request(error.to_string());
+    let fault: Fault = body.fault.parse().map_err(invalid)?;
+    let id = call.world.arm(fault, session).map_err(invalid)?;
+    Ok(ok(&json!({"id": id})))
 }
 
-/// `DELETE /sim/faults` takes back all, `?id=3` one.
-pub(super) fn disarm(world: &mut World, request: &Request<Bytes>) -> Result<Response<Bytes>, Problem> {
-    let id = parameter(request.uri().query().unwrap_or_default(), "id")
-        .map(|id| id.parse())
-        .transpose()
-        .map_err(|_| Problem::bad_request("The id is no number: GET /sim/faults lists them."))?;
-    Ok(json(StatusCode::OK, &json!({"removed": world.disarm(id)})))
+/// `DELETE /sim/faults` removes all, `?id=3` one.
+pub(super) fn disarm(call: &mut Call<'_>, _: &[&str]) -> Answer {
+    let id = call.query("id").map(|id| id.parse()).transpose();
+    let id = id.map_err(|_| Problem::bad_request("Invalid id: use a number that GET /sim/faults lists."))?;
+    Ok(ok(&json!({"removed": call.world.disarm(id)})))
 }
 
-pub(super) fn faults(world: &World) -> Response<Bytes> {
-    let body = json!({
-        "seed": world.seed(),
-        "faults": world.faults(),
-        "happened": world.counters().faults,
-    });
-    json(StatusCode::OK, &body)
+/// `GET /sim/faults`
+pub(super) fn faults(call: &mut Call<'_>, _: &[&str]) -> Answer {
+    Ok(ok(&json!({
+        "seed": call.world.seed(),
+        "faults": call.world.armed_faults(),
+        "happened": call.world.counters().faults,
+    })))
 }
 
-fn refuse_fault(error: FaultError) -> Problem {
-    Problem::bad_request(error.to_string())
-}
-
-pub(super) fn state(world: &World, now: Now) -> Response<Bytes> {
-    let body = json!({"utc": rfc3339(now.utc), "counters": world.counters()});
-    json(StatusCode::OK, &body)
+/// `GET /sim/state`
+pub(super) fn state(call: &mut Call<'_>, _: &[&str]) -> Answer {
+    Ok(ok(
+        &json!({"utc": rfc3339(call.now.utc), "counters": call.world.counters()}),
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use http::Request;
+    use serde_json::Value;
 
     use super::*;
     use crate::world::tests::{get, now, send, world};
@@ -149,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_moves_by_a_number_with_a_unit() {
+    fn clock_moves_by_a_number_with_a_unit() {
         for (text, seconds) in [("14m", 840), ("2h", 7_200), ("3d", 259_200), ("7s", 7), ("0s", 0)] {
             let (response, body, output) = post(&format!(r#"{{"advance":"{text}"}}"#));
             assert_eq!(response.status(), 200);
@@ -164,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_move_by_anything_else() {
+    fn clock_rejects_other_values() {
         for body in [
             "",
             "{}",
@@ -192,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_and_the_counters_can_be_read() {
+    fn time_and_counters_are_readable() {
         let mut world = world();
         assert_eq!(
             get(&mut world, "/sim/clock", now()).1,
@@ -209,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn no_page_of_a_browser_drives_it() {
+    fn control_endpoints_refuse_pages_of_browsers() {
         let mut world = world();
         let own = world.base.to_string();
         let authority = own.split_once("://").unwrap().1.to_owned();

@@ -1,4 +1,4 @@
-//! What a browser has to be told before a page of another origin may read an answer.
+//! CORS: headers for pages of other origins.
 
 use bytes::Bytes;
 use http::header::{
@@ -6,37 +6,36 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
     ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response};
 
-use super::admits;
-use crate::world::World;
+use super::response::no_content;
+use crate::world::{World, admits};
 
-/// The answer to a preflight, or `None` if the request is none. Pages of the allowed domains may do what they ask
-/// for; others are told nothing, which stops their browser (inference: Genesys' own answers are unknown).
+/// Answers a preflight request. Pages of the allowed domains get the method and headers that they request. Other pages
+/// get no such header, so their browser stops (inference: Genesys' answers are unknown).
 pub(super) fn preflight(request: &Request<Bytes>) -> Option<Response<Bytes>> {
     let headers = request.headers();
     if request.method() != Method::OPTIONS || !headers.contains_key(ORIGIN) {
         return None;
     }
     let method = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?.clone();
-    let asked = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    let requested = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let mut response = no_content();
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, method);
-    if let Some(asked) = asked {
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
+    if let Some(requested) = requested {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, requested);
     }
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     Some(response)
 }
 
-/// Lets a page read the answer, if its domain is allowed. Answers of a CDN or bucket are open to all.
+/// Lets a page read the response, if its domain is allowed. Responses of the CDN and the bucket are open to all.
 pub(super) fn decorate(world: &World, request: &Request<Bytes>, response: &mut Response<Bytes>) {
     let Some(origin) = request.headers().get(ORIGIN) else {
         return;
     };
-    // the simulator's own endpoints, which move its clock, are for no page
+    // no page may use the simulator's own endpoints, which move its clock
     if request.uri().path().starts_with("/sim/") {
         return;
     }
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_an_allowed_domain_may_ask_and_read() {
+    fn page_of_allowed_domain_reads_responses() {
         let path = "/api/v2/webmessaging/messages";
         let allowed = ask("OPTIONS", path, "https://app.example.com");
         assert_eq!(allowed.status(), 204);
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn other_pages_may_not_and_none_reads_the_simulators_own_endpoints() {
+    fn other_pages_read_nothing_and_no_page_reads_control_endpoints() {
         for (path, origin) in [
             ("/api/v2/webmessaging/messages", "https://evil.test"),
             ("/sim/state", "https://app.example.com"),

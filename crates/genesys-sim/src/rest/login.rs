@@ -3,82 +3,66 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use genesys_api::Now;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
 use url::form_urlencoded;
 
-use super::{Problem, authorization, json, parameter, tell_usage};
-use crate::world::limits::MINUTE;
-use crate::world::{Oddity, World};
+use super::Problem;
+use super::response::{Call, json, ok, with_usage};
+use crate::query::parameter;
+use crate::world::{Denial, LimitKey, MINUTE};
 
-/// `POST /oauth/token` with HTTP Basic, which is what all official SDKs use. That every refusal has status 400, and
-/// that a 429 comes in the standard error body, are inferences.
-pub(super) fn token(
-    world: &mut World,
-    request: &Request<Bytes>,
-    now: Now,
-) -> Result<Response<Bytes>, Problem> {
-    let Some(form) = form(request) else {
-        return Ok(refusal(
-            "invalid_request",
-            "the body is not application/x-www-form-urlencoded",
-        ));
+/// `POST /oauth/token` with HTTP Basic, which all official SDKs use. That every refusal has status 400, and that a 429
+/// has the standard error body, are inferences.
+pub(super) fn token(call: &mut Call<'_>, _: &[&str]) -> Result<Response<Bytes>, Problem> {
+    let Some(form) = form(call.request) else {
+        let description = "the body is not application/x-www-form-urlencoded";
+        return Ok(refusal("invalid_request", description));
     };
     for (field, _) in form_urlencoded::parse(form.as_bytes()) {
         if field != "grant_type" {
-            let place = format!("POST /oauth/token {field}");
-            world.complaints.add(Oddity::UnknownField, &place, now.utc);
+            call.unknown_field(&format!("POST /oauth/token {field}"));
         }
     }
-    let Some((id, secret)) = basic(request).filter(|(id, _)| world.is_client(id)) else {
+    let credentials = call.authorization("Basic").and_then(basic);
+    let Some((id, secret)) = credentials.filter(|(id, _)| *id == call.world.client_id) else {
         return Ok(refusal("invalid_client", "client not found"));
     };
-    let usage = world
-        .tokens
-        .take(world.rules.limits.tokens_per_minute, MINUTE, now.instant)
-        .map_err(|usage| {
-            world.counters.rate_limited += 1;
-            let key = "client.credentials.token.rate.per.minute";
-            Problem::too_many("platform.api", key, usage)
-        })?;
-    let mut response = if !world.is_secret(&secret) {
+    let limit = call.world.rules.limits.tokens_per_minute;
+    let usage = call
+        .world
+        .token_requests
+        .take(limit, MINUTE, call.now.instant)
+        .map_err(Denial::too_many(LimitKey::CLIENT))?;
+    let response = if !call.world.is_secret(&secret) {
         tracing::debug!(client = id, "wrong client secret");
         refusal("invalid_client", "authentication failed")
     } else if parameter(&form, "grant_type").as_deref() != Some("client_credentials") {
-        refusal(
-            "unsupported_grant_type",
-            "the simulator grants client_credentials only",
-        )
+        let description = "the simulator grants client_credentials only";
+        refusal("unsupported_grant_type", description)
     } else {
-        issue(world, now)
+        issue(call)
     };
-    if let Some(usage) = usage {
-        tell_usage(&mut response, usage);
-    }
-    Ok(response)
+    Ok(with_usage(response, usage))
 }
 
-fn issue(world: &mut World, now: Now) -> Response<Bytes> {
+fn issue(call: &mut Call<'_>) -> Response<Bytes> {
+    let world = &mut *call.world;
     world.counters.tokens += 1;
     let token = world.seed.secret();
-    let lifetime = time::Duration::try_from(world.rules.token_lifetime).unwrap_or(time::Duration::MAX);
-    world
-        .access
-        .grant(token.clone(), now.utc.saturating_add(lifetime));
-    let mut response = json(
-        StatusCode::OK,
-        &json!({
-            "access_token": token,
-            "token_type": "bearer",
-            // Genesys counts down from the moment of issue: a lifetime of 86400 is told as 86399
-            "expires_in": world.rules.token_lifetime.as_secs().saturating_sub(1),
-        }),
-    );
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let lifetime = world.rules.token_lifetime;
+    let expires = time::Duration::try_from(lifetime).unwrap_or(time::Duration::MAX);
+    let expires = call.now.utc.saturating_add(expires);
+    world.access_tokens.insert(token.clone(), expires);
+    let mut response = ok(&json!({
+        "access_token": token,
+        "token_type": "bearer",
+        // Genesys counts from the moment of issue: a lifetime of 86400 becomes 86399
+        "expires_in": lifetime.as_secs().saturating_sub(1),
+    }));
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
     response
 }
 
@@ -96,8 +80,8 @@ fn form(request: &Request<Bytes>) -> Option<String> {
     String::from_utf8(request.body().to_vec()).ok()
 }
 
-fn basic(request: &Request<Bytes>) -> Option<(String, String)> {
-    let decoded = STANDARD.decode(authorization(request, "Basic")?).ok()?;
+fn basic(credentials: &str) -> Option<(String, String)> {
+    let decoded = STANDARD.decode(credentials).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (id, secret) = text.split_once(':')?;
     Some((id.to_owned(), secret.to_owned()))
@@ -107,9 +91,11 @@ fn basic(request: &Request<Bytes>) -> Option<(String, String)> {
 mod tests {
     use std::time::Duration;
 
+    use genesys_api::Now;
     use serde_json::Value;
 
     use super::*;
+    use crate::world::World;
     use crate::world::tests::{at, now, send, world};
 
     fn ask(world: &mut World, credentials: &str, body: &'static str) -> (Response<Bytes>, Value) {
@@ -131,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_secret_gets_a_token() {
+    fn right_secret_gets_a_token() {
         let mut world = world();
         let (response, body) = ask(&mut world, "client:s3cret", "grant_type=client_credentials");
         assert_eq!(response.status(), 200);
@@ -149,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn the_login_host_has_its_own_errors() {
+    fn login_host_has_its_own_errors() {
         let mut world = world();
         let grant = "grant_type=client_credentials";
         for (credentials, body, error, description) in [
             ("client:wrong", grant, "invalid_client", "authentication failed"),
-            ("stranger:s3cret", grant, "invalid_client", "client not found"),
+            ("other:s3cret", grant, "invalid_client", "client not found"),
             (
                 "client:s3cret",
                 "grant_type=password",
@@ -183,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_is_ignored_and_complained_of() {
+    fn scope_is_ignored_and_reported() {
         let mut world = world();
         let (response, _) = ask(
             &mut world,
@@ -191,11 +177,11 @@ mod tests {
             "grant_type=client_credentials&scope=webmessaging%3Aguest",
         );
         assert_eq!(response.status(), 200);
-        assert_eq!(world.complaints()[0].place, "POST /oauth/token scope");
+        assert_eq!(world.violations()[0].place, "POST /oauth/token scope");
     }
 
     #[test]
-    fn the_301st_request_of_a_minute_is_told_when_to_return() {
+    fn token_request_over_the_limit_gets_retry_after() {
         let mut world = world();
         let grant = "grant_type=client_credentials";
         for _ in 0..300 {

@@ -1,58 +1,33 @@
-//! History: the messages of one session, for whoever holds its JWT.
+//! History: the messages of one session, for the holder of its JWT.
 
 use bytes::Bytes;
-use genesys_api::Now;
-use http::{Request, Response, StatusCode};
+use http::Response;
 
-use super::{Problem, authorization, json, parameter, tell_usage};
-use crate::world::{HistoryRefusal, JwtError, World};
+use super::Problem;
+use super::response::{Call, ok, with_usage};
 
 /// Genesys' default.
 const PAGE_SIZE: usize = 25;
 
-/// Largest page. The Java SDK asks for that many; that more is refused is an inference.
-const LARGEST_PAGE: usize = 100;
+/// Largest page. The Java SDK requests this size. That a larger one is refused is an inference.
+const MAX_PAGE_SIZE: usize = 100;
 
 /// `GET /api/v2/webmessaging/messages?pageSize&pageNumber`, newest first.
-pub(super) fn page(
-    world: &mut World,
-    request: &Request<Bytes>,
-    now: Now,
-) -> Result<Response<Bytes>, Problem> {
-    let jwt = authorization(request, "Bearer").ok_or_else(Problem::not_authenticated)?;
-    let size = number(request, "pageSize", PAGE_SIZE)?;
-    if size > LARGEST_PAGE {
+pub(super) fn page(call: &mut Call<'_>, _: &[&str]) -> Result<Response<Bytes>, Problem> {
+    let jwt = call.bearer().ok_or_else(Problem::not_authenticated)?;
+    let size = number(call, "pageSize", PAGE_SIZE)?;
+    if size > MAX_PAGE_SIZE {
         return Err(Problem::bad_request("pageSize is larger than 100."));
     }
-    let number = number(request, "pageNumber", 1)?;
-    match world.history(jwt, (size, number), now) {
-        Ok((page, usage)) => {
-            let mut response = json(StatusCode::OK, &page);
-            if let Some(usage) = usage {
-                tell_usage(&mut response, usage);
-            }
-            Ok(response)
-        }
-        Err(HistoryRefusal::Jwt(JwtError::Expired)) => Err(Problem::credentials_expired()),
-        Err(HistoryRefusal::Jwt(JwtError::Invalid)) => Err(Problem::bad_credentials()),
-        Err(HistoryRefusal::TooMany(usage)) => {
-            world.counters.rate_limited += 1;
-            Err(Problem::too_many(
-                "web.messaging",
-                "get.history.rate.per.minute",
-                usage,
-            ))
-        }
-    }
+    let number = number(call, "pageNumber", 1)?;
+    let (page, usage) = call.world.history_page(jwt, (size, number), call.now)?;
+    Ok(with_usage(ok(&page), usage))
 }
 
-fn number(request: &Request<Bytes>, name: &str, default: usize) -> Result<usize, Problem> {
-    match parameter(request.uri().query().unwrap_or_default(), name) {
-        None => Ok(default),
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|number| *number > 0)
-            .ok_or_else(|| Problem::bad_request(format!("{name} is not a positive number."))),
-    }
+fn number(call: &Call<'_>, name: &str, default: usize) -> Result<usize, Problem> {
+    let Some(text) = call.query(name) else {
+        return Ok(default);
+    };
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| Problem::bad_request(format!("{name} is not a positive number.")))
 }

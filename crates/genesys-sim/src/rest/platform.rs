@@ -1,120 +1,116 @@
-//! What servers may ask of the platform API, with the access token of an API client.
+//! The platform API for servers, with the access token of an API client.
 
 use bytes::Bytes;
-use genesys_api::Now;
-use http::{Request, Response, StatusCode};
-use serde_json::json;
+use http::{Method, Response};
+use serde_json::{Value, json};
 
-use super::{Problem, authorization, json, tell_usage};
-use crate::world::limits::Usage;
-use crate::world::{AccessRefusal, World};
+use super::Problem;
+use super::cdn;
+use super::response::{Call, ok, with_usage};
+use crate::world::{MAX_TOPICS, Usage};
+
+type Answer = Result<Response<Bytes>, Problem>;
 
 /// Admits a request by its access token, within the limits of token and client.
-pub(super) fn admit(world: &mut World, request: &Request<Bytes>, now: Now) -> Result<Option<Usage>, Problem> {
-    let token = authorization(request, "Bearer").ok_or_else(Problem::not_authenticated)?;
-    let limit = world.rules.limits.api_requests_per_minute;
-    world
-        .access
-        .admit(token, limit, now)
-        .map_err(|refusal| match refusal {
-            AccessRefusal::Expired => Problem::credentials_expired(),
-            AccessRefusal::Invalid => Problem::bad_credentials(),
-            AccessRefusal::ClientTooOften(usage) => {
-                world.counters.rate_limited += 1;
-                Problem::too_many("platform.api", "client.credentials.token.rate.per.minute", usage)
-            }
-            AccessRefusal::TokenTooOften(usage) => {
-                world.counters.rate_limited += 1;
-                Problem::too_many("platform.api", "token.rate.per.minute", usage)
-            }
-        })
+fn admit(call: &mut Call<'_>) -> Result<Option<Usage>, Problem> {
+    let token = call.bearer().ok_or_else(Problem::not_authenticated)?;
+    let limit = call.world.rules.limits.api_requests_per_minute;
+    Ok(call.world.access_tokens.admit(token, limit, call.now)?)
 }
 
-/// A successful answer with the use of the limit.
-pub(super) fn answer(body: &serde_json::Value, usage: Option<Usage>) -> Response<Bytes> {
-    let mut response = json(StatusCode::OK, body);
-    if let Some(usage) = usage {
-        tell_usage(&mut response, usage);
-    }
-    response
-}
-
-/// `GET /api/v2/webdeployments/deployments/{id}`. The configuration bears the deployment's own id (our choice).
-pub(super) fn deployment(
-    world: &mut World,
-    id: &str,
-    request: &Request<Bytes>,
-    now: Now,
-) -> Result<Response<Bytes>, Problem> {
-    let usage = admit(world, request, now)?;
-    check(world, id)?;
-    let domains = world.rules.allowed_domains.as_deref();
-    let status = if world.rules.deployment_active {
-        "Active"
-    } else {
-        "Inactive"
-    };
+/// `GET /api/v2/webdeployments/deployments/{id}`. The configuration has the deployment's id (our choice).
+pub(super) fn deployment(call: &mut Call<'_>, parts: &[&str]) -> Answer {
+    let usage = admit(call)?;
+    let id = parts[0];
+    call.world.check_deployment(id)?;
+    let rules = &call.world.rules;
+    let domains = rules.allowed_domains.as_deref();
     let body = json!({
         "id": id,
         "name": "genesys-sim",
         "allowAllDomains": domains.is_none(),
         "allowedDomains": domains.unwrap_or_default(),
         "configuration": {"id": id, "name": "genesys-sim", "version": "1"},
-        "status": status,
+        "status": if rules.deployment_active { "Active" } else { "Inactive" },
         "selfUri": format!("/api/v2/webdeployments/deployments/{id}"),
     });
-    Ok(answer(&body, usage))
+    Ok(with_usage(ok(&body), usage))
 }
 
 /// `GET /api/v2/webdeployments/configurations/{id}/versions/{version}`: the parts that rules of the simulator set.
-pub(super) fn configuration(
-    world: &mut World,
-    (id, version): (&str, &str),
-    request: &Request<Bytes>,
-    now: Now,
-) -> Result<Response<Bytes>, Problem> {
-    let usage = admit(world, request, now)?;
-    check(world, id)?;
+pub(super) fn configuration(call: &mut Call<'_>, parts: &[&str]) -> Answer {
+    let usage = admit(call)?;
+    let (id, version) = (parts[0], parts[1]);
+    call.world.check_deployment(id)?;
     if version != "1" {
         return Err(Problem::not_found());
     }
-    let mut body = super::cdn::config(world);
-    let auth = body["auth"].clone();
-    let messenger = body["messenger"].take();
+    let public = cdn::configuration(call.world);
     let body = json!({
         "id": id,
         "name": "genesys-sim",
         "version": version,
         "status": "Active",
-        "languages": body["languages"],
-        "defaultLanguage": body["defaultLanguage"],
-        "messenger": messenger,
+        "languages": public["languages"],
+        "defaultLanguage": public["defaultLanguage"],
+        "messenger": public["messenger"],
         "authenticationSettings": {
-            "enabled": auth["enabled"],
+            "enabled": public["auth"]["enabled"],
             "integrationId": id,
-            "allowSessionUpgrade": auth["allowSessionUpgrade"],
+            "allowSessionUpgrade": public["auth"]["allowSessionUpgrade"],
         },
         "selfUri": format!("/api/v2/webdeployments/configurations/{id}/versions/{version}"),
     });
-    Ok(answer(&body, usage))
+    Ok(with_usage(ok(&body), usage))
 }
 
-/// `GET /api/v2/conversations/messages/{messageId}/details`: which conversation a message belongs to. Any id of the
-/// message will do (inference).
-pub(super) fn message_details(
-    world: &mut World,
-    id: &str,
-    request: &Request<Bytes>,
-    now: Now,
-) -> Result<Response<Bytes>, Problem> {
-    let usage = admit(world, request, now)?;
-    let body = world.message_details(id).ok_or_else(Problem::not_found)?;
-    Ok(answer(&body, usage))
+/// `GET /api/v2/conversations/messages/{messageId}/details`: the conversation of a message, by any id of the message
+/// (inference).
+pub(super) fn message_details(call: &mut Call<'_>, parts: &[&str]) -> Answer {
+    let usage = admit(call)?;
+    let body = call
+        .world
+        .message_details(parts[0])
+        .ok_or_else(Problem::not_found)?;
+    Ok(with_usage(ok(&body), usage))
 }
 
-fn check(world: &World, deployment: &str) -> Result<(), Problem> {
-    if deployment == world.deployment.as_str() {
-        return Ok(());
+/// `POST /api/v2/notifications/channels`
+pub(super) fn create_channel(call: &mut Call<'_>, _: &[&str]) -> Answer {
+    let usage = admit(call)?;
+    Ok(with_usage(ok(&call.world.create_channel(call.now)), usage))
+}
+
+/// `/api/v2/notifications/channels/{id}/subscriptions`: POST adds, PUT replaces, GET lists, DELETE clears.
+pub(super) fn subscriptions(call: &mut Call<'_>, parts: &[&str]) -> Answer {
+    let usage = admit(call)?;
+    let (id, now) = (parts[0], call.now);
+    let body = match *call.request.method() {
+        Method::DELETE => {
+            call.world.subscribe(id, &[], true, now)?;
+            json!({})
+        }
+        Method::GET => call.world.subscriptions(id)?,
+        ref method => {
+            let topics = topics(call)?;
+            call.world.subscribe(id, &topics, method == Method::PUT, now)?
+        }
+    };
+    Ok(with_usage(ok(&body), usage))
+}
+
+fn topics(call: &mut Call<'_>) -> Result<Vec<String>, Problem> {
+    let invalid = || Problem::bad_request(r#"The body has to be [{"id":"…"}], of at most 1000 topics."#);
+    let items: Vec<Value> = serde_json::from_slice(call.request.body()).map_err(|_| invalid())?;
+    if items.len() > MAX_TOPICS {
+        return Err(invalid());
     }
-    Err(Problem::not_found())
+    let mut topics = Vec::with_capacity(items.len());
+    for item in &items {
+        let object = item.as_object().ok_or_else(invalid)?;
+        call.check_fields(object, &["id"], "subscriptions");
+        let id = object.get("id").and_then(Value::as_str);
+        topics.push(id.ok_or_else(invalid)?.to_owned());
+    }
+    Ok(topics)
 }

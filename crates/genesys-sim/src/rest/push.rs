@@ -1,39 +1,31 @@
 //! Devices that mobile clients register for push messages. None is ever sent.
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response};
 use serde_json::Value;
 
 use super::Problem;
-use crate::world::World;
+use super::response::{Call, no_content};
 
 /// Longest token of a device, in bytes. Our choice.
-const LONGEST_TOKEN: usize = 512;
+const MAX_TOKEN: usize = 512;
 
-/// `/api/v2/webmessaging/deployments/{deploymentId}/pushdevices/{token}`. Which devices are registered is not
-/// remembered (our choice), so none is ever unknown.
-pub(super) fn answer(
-    world: &World,
-    (deployment, device): (&str, &str),
-    request: &Request<Bytes>,
-) -> Result<Response<Bytes>, Problem> {
-    if deployment != world.deployment.as_str() {
-        let message = "There is no such deployment.";
+/// `/api/v2/webmessaging/deployments/{deploymentId}/pushdevices/{token}`. Registrations are not stored (our choice), so
+/// no device is unknown.
+pub(super) fn device(call: &mut Call<'_>, parts: &[&str]) -> Result<Response<Bytes>, Problem> {
+    let (deployment, device) = (parts[0], parts[1]);
+    if call.world.check_deployment(deployment).is_err() {
         return Err(Problem::new(
-            StatusCode::NOT_FOUND,
+            404,
             "deployment.not.found",
-            message,
+            "There is no such deployment.",
         ));
     }
-    if device.len() > LONGEST_TOKEN || device.chars().any(char::is_uppercase) {
+    if device.len() > MAX_TOKEN || device.chars().any(char::is_uppercase) {
         let message = "The path ends with the device's token in lower case.";
-        return Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "invalid.path.parameter",
-            message,
-        ));
+        return Err(Problem::new(400, "invalid.path.parameter", message));
     }
-    let (required, code): (&[&str], _) = match *request.method() {
+    let (required, code): (&[&str], _) = match *call.request.method() {
         Method::DELETE => (&[], ""),
         Method::PATCH => (&["deviceToken", "language"], "update.fields.missing"),
         _ => (
@@ -41,18 +33,16 @@ pub(super) fn answer(
             "required.fields.missing",
         ),
     };
-    let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+    let body: Value = serde_json::from_slice(call.request.body()).unwrap_or_default();
     if let Some(missing) = required.iter().find(|name| !body[**name].is_string()) {
-        let message = format!("The body needs {missing}.");
-        return Err(Problem::new(StatusCode::BAD_REQUEST, code, message));
+        return Err(Problem::new(400, code, format!("The body needs {missing}.")));
     }
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
     use serde_json::json;
 
     use super::*;
@@ -71,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_registered_changed_and_removed() {
+    fn device_is_registered_changed_and_removed() {
         let full = json!({"deviceToken": "AB", "notificationProvider": "FCM", "language": "en-us",
             "deviceType": "android"});
         for method in ["POST", "PATCH", "DELETE"] {

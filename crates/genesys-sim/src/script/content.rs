@@ -1,4 +1,4 @@
-//! What an agent can offer beside text: in the script's words, and in Genesys'.
+//! Structured content of agents: as scripts write it, and as Genesys does.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ struct Action {
     url: Option<String>,
 }
 
-/// Items as Genesys writes them, for what has no step of its own.
+/// Items as Genesys writes them, for content without a step of its own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Content {
@@ -92,7 +92,7 @@ struct Item {
     subtitle: Option<String>,
 }
 
-/// Pages and introduction are passed on as they are: their shape is in no source that we know of.
+/// Pages and introduction are passed on unchanged: no source describes their shape.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Form {
@@ -109,9 +109,9 @@ pub(crate) struct File {
     pub(crate) name: String,
     #[serde(rename = "type")]
     pub(crate) media_type: String,
-    /// What the file holds.
+    /// The file's content.
     pub(crate) body: String,
-    /// What is said with it.
+    /// Text of the message.
     pub(crate) text: Option<String>,
 }
 

@@ -1,34 +1,36 @@
-//! Attachments: granted, uploaded to the simulator itself, sent, fetched again.
+//! Attachments: granted, uploaded to the simulator itself, sent, downloaded.
 
-mod action;
+mod actions;
 mod file;
 mod link;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use genesys_api::{DeploymentId, Host, Now, rfc3339};
+use genesys_api::{DeploymentId, Now, rfc3339};
 use ring::{digest, hmac};
 use serde_json::{Value, json};
 
+use crate::script;
 use crate::world::World;
-use crate::world::frame::{self, Refusal};
-use crate::world::history::Message;
-use crate::world::session::SessionKey;
+use crate::world::frame::Refusal;
+use crate::world::history::{Kind, Message, MessageContent};
+use crate::world::id::SessionKey;
 use crate::world::timers::TimerKey;
 
-pub(crate) use file::File;
-pub(crate) use link::Verb;
+use file::File;
 
-/// The least that an attachment counts, in bytes, so that their number is bounded as well.
-const LEAST: u64 = 1024;
+pub(crate) use link::LinkKind;
+
+/// Least weight of an attachment, in bytes, so that their number is bounded as well.
+const MIN_WEIGHT: u64 = 1024;
 
 /// Attachments of all sessions, by session and id.
 pub(crate) struct Attachments {
     held: BTreeMap<(SessionKey, String), Attachment>,
     bytes: u64,
     key: hmac::Key,
-    /// The header that every upload has to carry, verbatim.
+    /// The header that every upload has to have, verbatim.
     tagging: String,
 }
 
@@ -40,7 +42,7 @@ struct Attachment {
 enum State {
     /// The grant was not used in time.
     Expired,
-    /// What came was not what was announced.
+    /// The upload did not match the announced file.
     Failed,
     Granted(TimerKey),
     Stored {
@@ -50,9 +52,9 @@ enum State {
     },
 }
 
-/// A link that opens nothing: forged, used, or too old.
+/// A link that is forged, used or expired.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Denied;
+pub(crate) struct BadLink;
 
 impl Attachments {
     pub(super) fn new(key: [u8; 32], organization: &str, deployment: &DeploymentId) -> Self {
@@ -69,10 +71,6 @@ impl Attachments {
 
     fn get(&self, key: SessionKey, id: &str) -> Option<&Attachment> {
         self.held.get(&(key, id.to_owned()))
-    }
-
-    fn get_mut(&mut self, key: SessionKey, id: &str) -> Option<&mut Attachment> {
-        self.held.get_mut(&(key, id.to_owned()))
     }
 
     fn insert(&mut self, key: SessionKey, id: String, attachment: Attachment) {
@@ -94,20 +92,22 @@ impl Attachments {
 }
 
 impl World {
-    /// Frees what a session held.
+    /// Removes all attachments of a session.
     pub(super) fn forget_attachments(&mut self, key: SessionKey) {
-        let ids: Vec<_> = self
-            .attachments
-            .held
-            .range((key, String::new())..)
+        let held = self.attachments.held.range((key, String::new())..);
+        let ids: Vec<_> = held
             .take_while(|((session, _), _)| *session == key)
             .map(|((_, id), _)| id.clone())
             .collect();
         for id in ids {
-            let gone = self.attachments.remove(key, &id);
-            if let Some(State::Granted(timer)) = gone.map(|it| it.state) {
-                self.timers.cancel(timer);
-            }
+            self.remove_attachment(key, &id);
+        }
+    }
+
+    fn remove_attachment(&mut self, key: SessionKey, id: &str) {
+        let removed = self.attachments.remove(key, id);
+        if let Some(State::Granted(timer)) = removed.map(|it| it.state) {
+            self.timers.cancel(timer);
         }
     }
 
@@ -115,13 +115,17 @@ impl World {
         self.attachments.set(key, id, State::Expired);
     }
 
-    /// Takes the body of an upload, then tells all sockets of the session how it went: as at Genesys, the status of
-    /// the request does not.
-    pub(crate) fn upload(&mut self, target: (SessionKey, &str), body: Bytes, now: Now) -> Result<(), Denied> {
-        let (key, id) = target;
-        let attachment = self.attachments.get(key, id).ok_or(Denied)?;
+    /// Stores the body of an upload, and notifies all sockets of the session of its outcome. As at Genesys, the status
+    /// of the request does not depend on it.
+    pub(crate) fn upload(
+        &mut self,
+        (key, id): (SessionKey, &str),
+        body: Bytes,
+        now: Now,
+    ) -> Result<(), BadLink> {
+        let attachment = self.attachments.get(key, id).ok_or(BadLink)?;
         let State::Granted(timer) = attachment.state else {
-            return Err(Denied);
+            return Err(BadLink);
         };
         let announced = attachment.file.size;
         self.timers.cancel(timer);
@@ -129,107 +133,100 @@ impl World {
         let failure = match body.len() as u64 {
             0 => Some((4102, "File is empty")),
             length if length != announced => Some((4002, "File size differs from the announced one")),
-            _ if self.upload_fails(key) => Some((4010, "File was not stored: a simulated fault")),
+            _ if self.trigger_upload(key) => Some((4010, "File was not stored: a simulated fault")),
             _ => None,
         };
         if let Some((code, message)) = failure {
             self.attachments.set(key, id, State::Failed);
             let body = json!({"attachmentId": id, "errorCode": code, "errorMessage": message,
                 "timestamp": rfc3339(now.utc)});
-            self.fan_out(key, None, |_| frame::pushed("UploadFailureEvent", None, &body));
+            self.broadcast(key, "UploadFailureEvent", &body);
             return Ok(());
         }
         self.counters.uploads += 1;
         self.attachments.set(key, id, stored(body, false));
         let body = json!({"attachmentId": id, "downloadUrl": self.download_link(key, id, now),
             "timestamp": rfc3339(now.utc)});
-        self.fan_out(key, None, |_| frame::pushed("UploadSuccessEvent", None, &body));
+        self.broadcast(key, "UploadSuccessEvent", &body);
         Ok(())
     }
 
     /// The MIME type and the bytes of an attachment.
-    pub(crate) fn download(&self, (key, id): (SessionKey, &str)) -> Result<(&str, Bytes), Denied> {
+    pub(crate) fn download(&self, (key, id): (SessionKey, &str)) -> Result<(&str, Bytes), BadLink> {
         match self.attachments.get(key, id) {
             Some(Attachment {
                 file,
                 state: State::Stored { body, .. },
-            }) => Ok((&file.kind, body.clone())),
-            _ => Err(Denied),
+            }) => Ok((&file.mime, body.clone())),
+            _ => Err(BadLink),
         }
     }
 
-    /// The session and attachment that a link opens.
+    /// Returns the session and attachment of a link.
     pub(crate) fn open_link<'a>(
         &self,
-        verb: Verb,
+        kind: LinkKind,
         uri: &'a http::Uri,
         now: Now,
-    ) -> Result<(SessionKey, &'a str), Denied> {
-        link::open(&self.attachments.key, verb, uri, now.utc).ok_or(Denied)
+    ) -> Result<(SessionKey, &'a str), BadLink> {
+        link::open(&self.attachments.key, kind, uri, now.utc).ok_or(BadLink)
     }
 
-    /// The value of the header that an upload has to carry.
+    /// The value of the header that an upload has to have.
     pub(crate) fn tagging(&self) -> &str {
         &self.attachments.tagging
     }
 
-    /// Whether an upload of that many bytes is still expected at `uri`.
+    /// Whether an upload is expected at `uri`.
     pub(crate) fn expects_upload(&self, uri: &http::Uri, now: Now) -> bool {
-        self.open_link(Verb::Upload, uri, now)
-            .ok()
-            .and_then(|(key, id)| self.attachments.get(key, id))
+        let link = self.open_link(LinkKind::Upload, uri, now).ok();
+        link.and_then(|(key, id)| self.attachments.get(key, id))
             .is_some_and(|it| matches!(it.state, State::Granted(_)))
     }
 
-    /// Sends a file as the agent, with what the agent says to it. Returns `false`, and sends nothing, if it is empty
-    /// or there is no room for it.
-    pub(crate) fn agent_attachment(
+    /// Sends a file as the agent. An empty file, or one without room, is left out.
+    pub(super) fn send_agent_attachment(
         &mut self,
         key: SessionKey,
-        name: &str,
-        kind: &str,
+        file: &script::File,
         body: Bytes,
-        text: Option<String>,
         now: Now,
-    ) -> bool {
+    ) {
+        let text = &file.text;
         let file = File {
-            name: name.to_owned(),
-            kind: kind.to_owned(),
+            name: file.name.clone(),
+            mime: file.media_type.clone(),
             size: body.len() as u64,
         };
-        if body.is_empty() || self.sessions.get(&key).is_none() || !self.has_room(&file) {
-            return false;
+        if body.is_empty() || !self.has_room(&file) {
+            return;
         }
         let id = self.seed.uuid().to_string();
         let state = stored(body, true);
         self.attachments
             .insert(key, id.clone(), Attachment { file, state });
-        let mut content: Vec<_> = self.content(key, &id, now).into_iter().collect();
-        for item in &mut content {
-            if let Some(text) = &text {
-                item["attachment"]["text"] = json!(text);
-            }
+        let mut items: Vec<_> = self.attachment_item(key, &id, now).into_iter().collect();
+        if let (Some(item), Some(text)) = (items.first_mut(), text) {
+            item["attachment"]["text"] = json!(text);
         }
         let Some(session) = self.sessions.get_mut(&key) else {
-            return false;
+            return;
         };
-        let time = session.stamp(now.utc);
-        let name = session.agent.name(&self.rules.agent_name);
-        let message = Message::agent_content(&mut self.seed, name, text, content, time);
-        let message = message.by(session.agent.look());
+        let content = MessageContent {
+            text: text.clone(),
+            items,
+            ..MessageContent::default()
+        };
+        let (time, persona) = (session.stamp(now.utc), &session.agent.persona);
+        let message = Message::from_agent(&mut self.seed, Kind::Structured, content, persona, time);
         self.deliver(key, message, now);
-        true
     }
 
-    /// Gives the attachments in a page of history links that are fresh.
+    /// Puts fresh download links into a page of the history.
     pub(super) fn refresh_links(&self, key: SessionKey, page: &mut Value, now: Now) {
-        let items = page["entities"]
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-            .filter_map(|entity| entity["content"].as_array_mut())
-            .flatten();
-        for item in items {
+        let entities = page["entities"].as_array_mut().into_iter().flatten();
+        let items = entities.filter_map(|entity| entity["content"].as_array_mut());
+        for item in items.flatten() {
             let id = item["attachment"]["id"].as_str();
             if let Some(id) = id.filter(|id| self.attachments.get(key, id).is_some()) {
                 item["attachment"]["url"] = json!(self.download_link(key, id, now));
@@ -237,8 +234,8 @@ impl World {
         }
     }
 
-    /// What a message says of an attachment that is there.
-    fn content(&self, key: SessionKey, id: &str, now: Now) -> Option<Value> {
+    /// The content item of an uploaded attachment.
+    fn attachment_item(&self, key: SessionKey, id: &str, now: Now) -> Option<Value> {
         let Attachment { file, state } = self.attachments.get(key, id)?;
         let State::Stored { sha256, .. } = state else {
             return None;
@@ -249,55 +246,42 @@ impl World {
             "filename": file.name,
             "mediaType": file.media_type(),
             "fileSize": file.size,
-            "mime": file.kind,
+            "mime": file.mime,
             "sha256": sha256,
         }}))
     }
 
     fn download_link(&self, key: SessionKey, id: &str, now: Now) -> String {
-        let until = link::until(now.utc, self.rules.attachments.download_lifetime);
-        self.link(Verb::Download, key, id, until)
+        let expires = link::expiry(now.utc, self.rules.attachments.download_lifetime);
+        self.link(LinkKind::Download, key, id, expires)
     }
 
-    fn link(&self, verb: Verb, key: SessionKey, id: &str, until: i64) -> String {
-        let base: &Host = &self.base;
-        format!(
-            "{base}{}",
-            link::sign(&self.attachments.key, verb, (key, id), until)
-        )
+    fn link(&self, kind: LinkKind, key: SessionKey, id: &str, expires: i64) -> String {
+        let path = link::sign(&self.attachments.key, kind, (key, id), expires);
+        format!("{}{path}", self.base)
     }
 
     fn has_room(&self, file: &File) -> bool {
-        let room = self
-            .rules
-            .attachments
-            .most_bytes
-            .saturating_sub(self.attachments.bytes);
-        file.size.max(LEAST) <= room
+        let limit = self.rules.attachments.max_total_bytes;
+        file.size.max(MIN_WEIGHT) <= limit.saturating_sub(self.attachments.bytes)
     }
 
-    /// Puts what is known of them in the place of the attachments that a guest's message names, and marks them sent.
+    /// Completes the attachments that a guest's message names, and marks them as sent.
     pub(super) fn send_attachments(&mut self, key: SessionKey, content: &[Value], now: Now) -> Vec<Value> {
-        let filled = content
-            .iter()
-            .map(|item| {
-                let id = item["attachment"]["id"].as_str();
-                id.and_then(|id| self.content(key, id, now))
-                    .unwrap_or_else(|| item.clone())
-            })
-            .collect();
+        let mut items = Vec::with_capacity(content.len());
         for item in content {
-            let attachment = item["attachment"]["id"]
-                .as_str()
-                .and_then(|id| self.attachments.get_mut(key, id));
-            if let Some(State::Stored { sent, .. }) = attachment.map(|it| &mut it.state) {
+            let id = item["attachment"]["id"].as_str();
+            let complete = id.and_then(|id| self.attachment_item(key, id, now));
+            items.push(complete.unwrap_or_else(|| item.clone()));
+            let held = id.and_then(|id| self.attachments.held.get_mut(&(key, id.to_owned())));
+            if let Some(State::Stored { sent, .. }) = held.map(|it| &mut it.state) {
                 *sent = true;
             }
         }
-        filled
+        items
     }
 
-    /// Whether a message may name this attachment.
+    /// Checks that a message can name this attachment.
     pub(super) fn check_attachment(&self, key: SessionKey, id: &str) -> Result<(), Refusal> {
         match self.attachments.get(key, id).map(|it| &it.state) {
             None => Err(Refusal::NO_ATTACHMENT),
@@ -314,10 +298,10 @@ fn stored(body: Bytes, sent: bool) -> State {
     State::Stored { body, sha256, sent }
 }
 
-/// What an attachment counts; one without a body, and without hope for one, counts least.
+/// Bytes that an attachment counts. Without a body, and without a grant for one, it counts least.
 fn weight(attachment: &Attachment) -> u64 {
     match attachment.state {
-        State::Expired | State::Failed => LEAST,
-        State::Granted(_) | State::Stored { .. } => attachment.file.size.max(LEAST),
+        State::Expired | State::Failed => MIN_WEIGHT,
+        State::Granted(_) | State::Stored { .. } => attachment.file.size.max(MIN_WEIGHT),
     }
 }

@@ -1,4 +1,4 @@
-//! Notification channels: what Genesys pushes to server-side applications over a WebSocket of their own.
+//! Notification channels: events that Genesys pushes to server-side applications over their own WebSocket.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,23 +7,26 @@ use genesys_api::{Now, rfc3339};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::rest::Problem;
+use crate::world::World;
+use crate::world::denial::Denial;
+use crate::world::id::SocketId;
+use crate::world::output::Output;
 use crate::world::timers::{Timer, TimerKey};
-use crate::world::{Oddity, Output, SocketId, World};
+use crate::world::violation::ViolationKind;
 
-/// Most channels; the oldest goes first.
-const MOST_CHANNELS: usize = 20;
+/// Limit of channels; the oldest is closed first.
+const MAX_CHANNELS: usize = 20;
 
-/// Most topics of a channel.
-const MOST_TOPICS: usize = 1_000;
+/// Limit of topics in a channel.
+pub(crate) const MAX_TOPICS: usize = 1_000;
 
 /// Longest name of a topic, in bytes. Our choice.
-const LONGEST_TOPIC: usize = 200;
+const MAX_TOPIC: usize = 200;
 
 const LIFETIME: Duration = Duration::from_secs(86_400);
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// How long before its end a channel's socket is told.
+/// Time from the warning to the end of a channel.
 const NOTICE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -57,33 +60,32 @@ pub(crate) enum Topic {
 
 impl Topic {
     /// Users and queues of any id stand for those of the one deployment. Our choice.
-    fn of(topic: &str, deployment: &str) -> Option<Self> {
-        let one_id = |prefix, suffix| {
-            topic
-                .strip_prefix(prefix)
-                .and_then(|rest: &str| rest.strip_suffix(suffix))
-                .filter(|id: &&str| uuid::Uuid::try_parse(id).is_ok())
-        };
-        let conversations = one_id("v2.users.", ".conversations.messages")
-            .or_else(|| one_id("v2.users.", ".conversations"))
-            .or_else(|| one_id("v2.routing.queues.", ".conversations.messages"));
-        if conversations.is_some() {
-            return Some(Self::Conversations);
-        }
-        one_id("v2.webmessaging.deployments.", ".undelivered.messages")
-            .filter(|id| *id == deployment)
-            .map(|_| Self::Undelivered)
+    fn parse(topic: &str, deployment: &str) -> Option<Self> {
+        const TOPICS: [(&str, &str, Topic); 4] = [
+            ("v2.users.", ".conversations.messages", Topic::Conversations),
+            ("v2.users.", ".conversations", Topic::Conversations),
+            (
+                "v2.routing.queues.",
+                ".conversations.messages",
+                Topic::Conversations,
+            ),
+            (
+                "v2.webmessaging.deployments.",
+                ".undelivered.messages",
+                Topic::Undelivered,
+            ),
+        ];
+        TOPICS.into_iter().find_map(|(prefix, suffix, kind)| {
+            let id = topic.strip_prefix(prefix)?.strip_suffix(suffix)?;
+            let valid =
+                uuid::Uuid::try_parse(id).is_ok() && (kind == Self::Conversations || id == deployment);
+            valid.then_some(kind)
+        })
     }
 }
 
-/// The channel that a path names.
-pub(super) fn named(path: &str) -> Option<&str> {
-    path.strip_prefix("/channels/")
-}
-
 impl Channels {
-    /// Whether nobody listens.
-    pub(super) fn is_silent(&self) -> bool {
+    pub(super) fn has_no_listeners(&self) -> bool {
         self.listeners.is_empty()
     }
 
@@ -91,19 +93,23 @@ impl Channels {
         self.listeners.contains_key(&socket)
     }
 
-    fn number(&self, id: &str) -> Result<u64, Problem> {
-        id.split('-')
-            .nth(1)
-            .and_then(|number| number.parse().ok())
+    /// Removes the sockets of all channels, and returns them.
+    pub(super) fn drain_listeners(&mut self) -> impl Iterator<Item = SocketId> + use<> {
+        std::mem::take(&mut self.listeners).into_keys()
+    }
+
+    fn number(&self, id: &str) -> Result<u64, Denial> {
+        let number = id.split('-').nth(1).and_then(|number| number.parse().ok());
+        number
             .filter(|number| self.open.get(number).is_some_and(|it| it.id == id))
-            .ok_or_else(Problem::not_found)
+            .ok_or(Denial::NotFound)
     }
 }
 
 impl World {
-    /// A new channel, as the platform API tells of it.
+    /// Creates a channel, and returns it as the platform API does.
     pub(crate) fn create_channel(&mut self, now: Now) -> Value {
-        while self.channels.open.len() >= MOST_CHANNELS {
+        while self.channels.open.len() >= MAX_CHANNELS {
             let Some(oldest) = self.channels.open.keys().next().copied() else {
                 break;
             };
@@ -127,21 +133,18 @@ impl World {
         body
     }
 
-    /// Adds topics to a channel, which lengthens its life, and tells of each whether it is permitted. `replace`
-    /// drops those that were there.
+    /// Adds topics to a channel, which extends its life, and returns whether each is permitted. `replace` removes the
+    /// earlier topics.
     pub(crate) fn subscribe(
         &mut self,
         id: &str,
         topics: &[String],
         replace: bool,
         now: Now,
-    ) -> Result<Value, Problem> {
+    ) -> Result<Value, Denial> {
         let number = self.channels.number(id)?;
-        let timers = self.channel_timers(number, now);
         let deployment = self.deployment.as_str();
-        let Some(channel) = self.channels.open.get_mut(&number) else {
-            return Err(Problem::not_found());
-        };
+        let channel = self.channels.open.get_mut(&number).ok_or(Denial::NotFound)?;
         let mut kept = if replace {
             BTreeSet::new()
         } else {
@@ -149,69 +152,67 @@ impl World {
         };
         let mut entities = Vec::new();
         for topic in topics {
-            if topic.len() > LONGEST_TOPIC || Topic::of(topic, deployment).is_none() {
+            if topic.len() > MAX_TOPIC || Topic::parse(topic, deployment).is_none() {
                 entities.push(json!({"id": topic, "state": "Rejected",
                     "rejectionReason": "The simulator does not publish this topic."}));
                 continue;
             }
             kept.insert(topic.clone());
-            entities.push(json!({"id": topic, "state": "Permitted"}));
+            entities.push(permitted(topic));
         }
-        if kept.len() > MOST_TOPICS {
-            for timer in timers {
-                self.timers.cancel(timer);
-            }
-            return Err(Problem::bad_request("A channel has at most 1000 topics."));
+        if kept.len() > MAX_TOPICS {
+            return Err(Denial::BadRequest("A channel has at most 1000 topics."));
         }
         channel.topics = kept;
         channel.ends = now.utc + LIFETIME;
-        for timer in std::mem::replace(&mut channel.timers, timers) {
+        for timer in channel.timers {
             self.timers.cancel(timer);
+        }
+        let timers = self.channel_timers(number, now);
+        if let Some(channel) = self.channels.open.get_mut(&number) {
+            channel.timers = timers;
         }
         Ok(json!({"entities": entities}))
     }
 
-    pub(crate) fn subscriptions(&self, id: &str) -> Result<Value, Problem> {
+    pub(crate) fn subscriptions(&self, id: &str) -> Result<Value, Denial> {
         let number = self.channels.number(id)?;
         let topics = self.channels.open.get(&number).map(|it| &it.topics);
         let entities: Vec<_> = topics
             .into_iter()
             .flatten()
-            .map(|topic| json!({"id": topic, "state": "Permitted"}))
+            .map(|topic| permitted(topic))
             .collect();
         Ok(json!({"entities": entities}))
     }
 
-    /// Judges a handshake on `/channels/{id}`. A second socket of a channel puts the first out (inference).
-    pub(super) fn open_channel(&mut self, id: &str, now: Now) -> Result<SocketId, Problem> {
+    /// Admits a handshake on `/channels/{id}`. A second socket of a channel closes the first (inference).
+    pub(crate) fn open_channel(&mut self, id: &str, now: Now) -> Result<SocketId, Denial> {
         if self.closing {
-            return Err(Problem::unavailable());
+            return Err(Denial::Unavailable);
         }
         let number = self.channels.number(id)?;
         let socket = self.next_socket();
-        let before = self
-            .channels
-            .open
-            .get_mut(&number)
-            .and_then(|channel| channel.socket.replace(socket));
-        if let Some(before) = before {
+        let channel = self.channels.open.get_mut(&number);
+        if let Some(before) = channel.and_then(|channel| channel.socket.replace(socket)) {
             self.channels.listeners.remove(&before);
-            self.hang_up(before);
+            self.close_listener(before);
         }
         self.listen(socket, number, now);
         Ok(socket)
     }
 
-    /// Takes a frame from a channel's socket, and says whether `socket` is one.
-    pub(super) fn hear_listener(&mut self, socket: SocketId, text: &str, now: Now) -> bool {
-        if !self.channels.listeners.contains_key(&socket) {
+    /// Handles a frame from a channel's socket, and returns whether `socket` is one.
+    pub(super) fn handle_listener_frame(&mut self, socket: SocketId, text: &str, now: Now) -> bool {
+        if !self.channels.has(socket) {
             return false;
         }
         let frame: Value = serde_json::from_str(text).unwrap_or_default();
         if frame == json!({"message": "ping"}) {
             self.send(socket, metadata("pong"));
         } else {
-            self.complaints.add(Oddity::BrokenFrame, "/channels", now.utc);
+            self.violations
+                .add(ViolationKind::BrokenFrame, "/channels", now.utc);
         }
         true
     }
@@ -234,7 +235,7 @@ impl World {
         }
     }
 
-    /// Tells the channel's socket that its time is nearly over.
+    /// Notifies the channel's socket of the end of the channel.
     pub(super) fn warn_channel(&mut self, number: u64) {
         if let Some(socket) = self.channels.open.get(&number).and_then(|it| it.socket) {
             let body = json!({"message": "The channel expires"});
@@ -251,7 +252,7 @@ impl World {
         }
         if let Some(socket) = channel.socket {
             self.forget_listener(socket);
-            self.hang_up(socket);
+            self.close_listener(socket);
         }
     }
 
@@ -263,32 +264,22 @@ impl World {
                 continue;
             };
             for topic in &channel.topics {
-                if Topic::of(topic, deployment) == Some(kind) {
-                    let correlation = json!({"CorrelationId": self.seed.uuid().to_string()});
-                    let frame = json!({"topicName": topic, "version": "2", "eventBody": body,
-                        "metadata": correlation});
+                if Topic::parse(topic, deployment) == Some(kind) {
+                    let metadata = json!({"CorrelationId": self.seed.uuid().to_string()});
+                    let frame =
+                        json!({"topicName": topic, "version": "2", "eventBody": body, "metadata": metadata});
                     self.counters.notifications += 1;
-                    self.outputs.push_back(Output::Frame {
-                        socket,
-                        text: frame.to_string(),
-                        fragments: 1,
-                    });
+                    self.outputs.push_back(Output::frame(socket, frame.to_string()));
                 }
             }
         }
     }
 
-    /// The sockets of all channels, which are then forgotten.
-    pub(super) fn drain_listeners(&mut self) -> Vec<SocketId> {
-        std::mem::take(&mut self.channels.listeners).into_keys().collect()
-    }
-
     fn listen(&mut self, socket: SocketId, channel: u64, now: Now) {
         let at = now.instant + HEARTBEAT;
         let heartbeat = self.timers.set(at, Timer::Heartbeat(socket));
-        self.channels
-            .listeners
-            .insert(socket, Listener { channel, heartbeat });
+        let listener = Listener { channel, heartbeat };
+        self.channels.listeners.insert(socket, listener);
     }
 
     fn channel_timers(&mut self, number: u64, now: Now) -> [TimerKey; 2] {
@@ -297,13 +288,13 @@ impl World {
         [warn, self.timers.set(end, Timer::ChannelEnd(number))]
     }
 
-    fn hang_up(&mut self, socket: SocketId) {
-        self.outputs.push_back(Output::Close {
-            socket,
-            code: 1000,
-            reason: "the channel is closed",
-        });
+    fn close_listener(&mut self, socket: SocketId) {
+        self.emit(Output::close(socket, 1000, "the channel is closed"));
     }
+}
+
+fn permitted(topic: &str) -> Value {
+    json!({"id": topic, "state": "Permitted"})
 }
 
 fn metadata(message: &str) -> String {

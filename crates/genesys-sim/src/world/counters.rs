@@ -1,10 +1,10 @@
-//! What is counted.
+//! Counters of a world.
 
 use serde::Serialize;
 
-use crate::world::Injected;
+use crate::world::faults::Injected;
 
-/// What happened since the start.
+/// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -15,19 +15,19 @@ pub struct Counters {
     pub refused: u64,
     /// Sockets open now.
     pub open: u64,
-    /// Conversations begun.
+    /// Conversations started.
     pub sessions: u64,
     /// Sessions alive now.
     pub alive: u64,
-    /// Sessions that ended by time.
+    /// Sessions expired.
     pub expired: u64,
-    /// Sockets that a fourth one of their session put out.
+    /// Sockets closed because their session had too many, or by a fault.
     pub evicted: u64,
-    /// Messages of guests, events not counted.
+    /// Messages of guests, without events.
     pub guest_messages: u64,
     /// Messages and departures of agents.
     pub agent_messages: u64,
-    /// Of these, those that no socket was open to receive.
+    /// Agent messages for which the session had no open socket.
     pub undelivered: u64,
     /// Frames and requests over a rate limit.
     pub rate_limited: u64,

@@ -1,32 +1,33 @@
-//! What an agent sends on its way to the guest, and what is told to servers about it.
+//! Delivery of agent messages to guests, and notifications to servers about messages.
 
-use genesys_api::Now;
+use genesys_api::{Now, rfc3339};
 use serde_json::{Value, json};
 
 use crate::world::World;
 use crate::world::channel::Topic;
 use crate::world::history::Message;
-use crate::world::session::SessionKey;
+use crate::world::id::SessionKey;
 
 impl World {
-    /// Tells all sockets of a session, and keeps the message. One that no socket can receive is counted and
-    /// announced.
+    /// Sends a message to all sockets of a session, and stores it. If there is no socket, it is counted and announced
+    /// as undelivered.
     pub(super) fn deliver(&mut self, key: SessionKey, message: Message, now: Now) {
         self.counters.agent_messages += 1;
-        let alone = self.sessions.get(&key).is_some_and(|it| it.sockets.is_empty());
+        let undelivered = self.sessions.get(&key).is_some_and(|it| it.sockets.is_empty());
         self.fan_out(key, None, |_| message.frame(None));
         let id = message.id().to_owned();
-        self.keep(key, message, now);
+        self.store(key, message, now);
         self.announce(key, &id, now);
-        if alone {
+        if undelivered {
             self.counters.undelivered += 1;
             self.announce_undelivered(key, &id, now);
         }
     }
 
-    /// Tells who follows a user's or a queue's conversations, in the smallest form that clients read (inference).
+    /// Notifies subscribers of a user's or a queue's conversations, in the smallest form that clients read
+    /// (inference).
     pub(super) fn announce(&mut self, key: SessionKey, message: &str, now: Now) {
-        if self.channels.is_silent() {
+        if self.channels.has_no_listeners() {
             return;
         }
         let Some(session) = self.sessions.get(&key) else {
@@ -40,28 +41,26 @@ impl World {
                 "messages": [{
                     "id": session.participant,
                     "state": "connected",
-                    "messages": [{"messageId": message, "messageTime": genesys_api::rfc3339(now.utc)}],
+                    "messages": [{"messageId": message, "messageTime": rfc3339(now.utc)}],
                 }],
             }],
         });
         self.publish(Topic::Conversations, &body);
     }
 
-    /// What the platform API tells of a message; fields beside `conversationId` are the fewest that make sense
-    /// (inference).
+    /// Returns the platform API's details of a message. Fields beside `conversationId` are an inference.
     pub(crate) fn message_details(&self, id: &str) -> Option<Value> {
-        self.sessions.iter().find_map(|(_, session)| {
-            session.history.find(id)?;
-            Some(json!({
-                "id": id,
-                "conversationId": session.conversation,
-                "messengerType": "webmessaging",
-                "selfUri": format!("/api/v2/conversations/messages/{id}/details"),
-            }))
-        })
+        let mut sessions = self.sessions.iter();
+        let (_, session) = sessions.find(|(_, session)| session.history.contains(id))?;
+        Some(json!({
+            "id": id,
+            "conversationId": session.conversation,
+            "messengerType": "webmessaging",
+            "selfUri": format!("/api/v2/conversations/messages/{id}/details"),
+        }))
     }
 
-    /// Several ids of the body stand for the one conversation of its guest (inference).
+    /// Several ids of the body are the id of the guest (inference).
     fn announce_undelivered(&mut self, key: SessionKey, message: &str, now: Now) {
         let Some(session) = self.sessions.get(&key) else {
             return;

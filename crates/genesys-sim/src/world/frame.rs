@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::fault::ErrorClass;
 use crate::world::limits::Usage;
 
 #[derive(Serialize)]
@@ -19,45 +20,42 @@ struct Envelope<'a, B> {
     body: B,
 }
 
-impl<B: Serialize> Envelope<'_, B> {
-    fn text(&self) -> String {
-        serde_json::to_string(self).expect("frames are made of texts, numbers and JSON values")
-    }
-}
-
-/// The answer to a socket's own request.
-pub(crate) fn answer(class: &'static str, tracing_id: Option<&str>, body: &impl Serialize) -> String {
-    Envelope {
-        kind: "response",
+fn envelope(
+    kind: &'static str,
+    class: &'static str,
+    code: u16,
+    tracing_id: Option<&str>,
+    body: impl Serialize,
+) -> String {
+    let envelope = Envelope {
+        kind,
         class,
-        code: 200,
+        code,
         tracing_id,
         body,
-    }
-    .text()
+    };
+    serde_json::to_string(&envelope).expect("frames consist of texts, numbers and JSON values")
+}
+
+/// A reply to a socket's own request.
+pub(crate) fn reply(class: &'static str, tracing_id: Option<&str>, body: &impl Serialize) -> String {
+    envelope("response", class, 200, tracing_id, body)
 }
 
 /// An event that the server pushes.
-pub(crate) fn pushed(class: &'static str, tracing_id: Option<&str>, body: &impl Serialize) -> String {
-    Envelope {
-        kind: "message",
-        class,
-        code: 200,
-        tracing_id,
-        body,
-    }
-    .text()
+pub(crate) fn event(class: &'static str, tracing_id: Option<&str>, body: &impl Serialize) -> String {
+    envelope("message", class, 200, tracing_id, body)
 }
 
-/// Why an action is not done, as its error frame says it. Clients match on codes; texts without a source in
-/// Genesys' clients or documentation are ours.
+/// Refusal of an action, as an error frame. Clients match on codes. Texts without a source in Genesys' clients or
+/// documentation are ours.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Refusal {
     Coded(u16, Cow<'static, str>),
-    /// What no rule of the world asks for, in the form of this class.
+    /// By a fault, in the form of this class.
     Simulated(u16, ErrorClass),
     TooMany(Limited, u64),
-    /// What went wrong with an attachment, for whoever asked for errors as JSON.
+    /// An attachment error, for a client that asked for errors as JSON.
     Upload {
         code: u16,
         text: Cow<'static, str>,
@@ -65,33 +63,7 @@ pub(crate) enum Refusal {
     },
 }
 
-/// The forms in which Genesys' clients, documents and schema have errors.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum ErrorClass {
-    /// Of the schema.
-    Error,
-    /// Of the documents.
-    ErrorMessage,
-    /// What clients meet.
-    String,
-}
-
-impl ErrorClass {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Error => "Error",
-            Self::ErrorMessage => "ErrorMessage",
-            Self::String => "string",
-        }
-    }
-
-    pub(crate) fn of_name(name: &str) -> Option<Self> {
-        let mut all = [Self::Error, Self::ErrorMessage, Self::String].into_iter();
-        all.find(|class| class.name() == name)
-    }
-}
-
-/// Which limit was exceeded.
+/// The limit that was exceeded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Limited {
     Configure,
@@ -101,64 +73,47 @@ pub(crate) enum Limited {
 }
 
 impl Refusal {
-    pub(crate) const ATTACHMENT_EXPIRED: Self = Self::Coded(4008, Cow::Borrowed("Attachment has expired"));
+    pub(crate) const ATTACHMENT_EXPIRED: Self = Self::fixed(4008, "Attachment has expired");
     /// Clients match the beginnings of the next two.
-    pub(crate) const AUTHENTICATE_AGAIN: Self = Self::Coded(
+    pub(crate) const AUTHENTICATE_AGAIN: Self =
+        Self::fixed(403, "Try to authenticate again: the refresh token has expired");
+    pub(crate) const AUTHENTICATION_FAILED: Self = Self::fixed(
         403,
-        Cow::Borrowed("Try to authenticate again: the refresh token has expired"),
+        "Session authentication failed: the user is signed out, or another one",
     );
-    pub(crate) const AUTHENTICATION_FAILED: Self = Self::Coded(
-        403,
-        Cow::Borrowed("Session authentication failed: the user is signed out, or another one"),
-    );
-    pub(crate) const DEPLOYMENT: Self = Self::Coded(400, Cow::Borrowed("Deployment not found"));
-    pub(crate) const DOWNGRADE: Self = Self::Coded(
+    pub(crate) const DEPLOYMENT: Self = Self::fixed(400, "Deployment not found");
+    pub(crate) const DOWNGRADE: Self = Self::fixed(
         4017,
-        Cow::Borrowed("Cannot downgrade an authenticated session to an unauthenticated one"),
+        "Cannot downgrade an authenticated session to an unauthenticated one",
     );
-    pub(crate) const EXPIRED: Self = Self::Coded(4006, Cow::Borrowed("Session has expired"));
-    pub(crate) const FAILED: Self = Self::Coded(400, Cow::Borrowed("Request failed."));
-    pub(crate) const FULL: Self = Self::Coded(5000, Cow::Borrowed("The simulator holds its most sessions"));
-    pub(crate) const NO_ATTACHMENT: Self = Self::Coded(4009, Cow::Borrowed("Attachment not found"));
-    pub(crate) const NO_CLEAR: Self = Self::Coded(
-        403,
-        Cow::Borrowed("Presence events Conversation Clear are not supported"),
-    );
-    pub(crate) const NOT_FOUND: Self = Self::Coded(4007, Cow::Borrowed("Session not found"));
-    pub(crate) const NOT_UPLOADED: Self =
-        Self::Coded(4010, Cow::Borrowed("Attachment was not successfully uploaded"));
-    pub(crate) const READ_ONLY: Self = Self::Coded(
-        409,
-        Cow::Borrowed("Session is read-only, no new messages allowed"),
-    );
-    pub(crate) const SWITCHED_OFF: Self = Self::Coded(
-        403,
-        Cow::Borrowed("Turn on the Feature Toggle or fix the configuration."),
-    );
-    pub(crate) const UNAUTHORIZED: Self =
-        Self::Coded(401, Cow::Borrowed("The JWT is invalid or has expired"));
-    pub(crate) const UPLOADS_OFF: Self = Self::Coded(4000, Cow::Borrowed("File upload is unavailable"));
+    pub(crate) const EXPIRED: Self = Self::fixed(4006, "Session has expired");
+    pub(crate) const FAILED: Self = Self::fixed(400, "Request failed.");
+    pub(crate) const FULL: Self = Self::fixed(5000, "The simulator holds its most sessions");
+    pub(crate) const NO_ATTACHMENT: Self = Self::fixed(4009, "Attachment not found");
+    pub(crate) const NO_CLEAR: Self =
+        Self::fixed(403, "Presence events Conversation Clear are not supported");
+    pub(crate) const NOT_FOUND: Self = Self::fixed(4007, "Session not found");
+    pub(crate) const NOT_UPLOADED: Self = Self::fixed(4010, "Attachment was not successfully uploaded");
+    pub(crate) const READ_ONLY: Self = Self::fixed(409, "Session is read-only, no new messages allowed");
+    pub(crate) const SWITCHED_OFF: Self =
+        Self::fixed(403, "Turn on the Feature Toggle or fix the configuration.");
+    pub(crate) const UNAUTHORIZED: Self = Self::fixed(401, "The JWT is invalid or has expired");
+    pub(crate) const UPLOADS_OFF: Self = Self::fixed(4000, "File upload is unavailable");
+
+    const fn fixed(code: u16, text: &'static str) -> Self {
+        Self::Coded(code, Cow::Borrowed(text))
+    }
 
     pub(crate) fn coded(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
         Self::Coded(code, text.into())
     }
 
-    pub(crate) fn attributes_too_large(limit: usize) -> Self {
-        let text = format!("Custom Attributes in channel metadata is larger than {limit} bytes");
-        Self::Coded(4013, text.into())
-    }
-
-    pub(crate) fn message_too_long(bytes: usize, limit: usize) -> Self {
-        let text = format!("Message length {bytes} is larger than {limit}");
-        Self::Coded(4011, text.into())
-    }
-
     pub(crate) fn missing(parameter: &str) -> Self {
-        Self::Coded(4020, format!("Missing parameter: {parameter}").into())
+        Self::coded(4020, format!("Missing parameter: {parameter}"))
     }
 
-    pub(crate) fn too_many(limited: Limited, usage: Usage) -> Self {
-        Self::TooMany(limited, usage.reset)
+    pub(crate) fn too_many(limited: Limited) -> impl Fn(Usage) -> Self {
+        move |usage| Self::TooMany(limited, usage.reset)
     }
 
     pub(crate) fn frame(&self, tracing_id: Option<&str>) -> String {
@@ -182,13 +137,13 @@ impl Refusal {
             }
             Self::TooMany(limited, retry_after) => {
                 // both error codes have been seen, the second in a capture of a configureSession
-                let (error_code, what) = match limited {
+                let (error_code, text) = match limited {
                     Limited::Configure => (429, "ConfigureSession rate too high for this session"),
                     Limited::Echo => (4029, "Health check rate too high for this connection"),
                     Limited::Messages => (4029, "Message rate too high for this session"),
                     Limited::Requests => (4029, "Request rate too high for this connection"),
                 };
-                let body = json!({"retryAfter": retry_after, "errorCode": error_code, "errorMessage": what});
+                let body = json!({"retryAfter": retry_after, "errorCode": error_code, "errorMessage": text});
                 ("TooManyRequestsErrorMessage", 429, body)
             }
             Self::Upload {
@@ -203,14 +158,8 @@ impl Refusal {
                 ("GenerateUrlError", 400, body)
             }
         };
-        Envelope {
-            kind: "response",
-            class,
-            code,
-            // the objects that are documented have none
-            tracing_id: tracing_id.filter(|_| !matches!(class, "Error" | "ErrorMessage")),
-            body,
-        }
-        .text()
+        // the documented objects have no tracing id in the envelope
+        let tracing_id = tracing_id.filter(|_| !matches!(class, "Error" | "ErrorMessage"));
+        envelope("response", class, code, tracing_id, body)
     }
 }

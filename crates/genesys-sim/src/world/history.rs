@@ -1,4 +1,4 @@
-//! Messages: as frames, and as the history keeps them.
+//! Messages of a conversation, as live frames and as entities of the history.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -8,30 +8,28 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use crate::world::agent_state::Persona;
 use crate::world::frame;
-use crate::world::record::Said;
 use crate::world::seed::Seed;
+use crate::world::transcript::TranscriptEntry;
 
-/// Most messages kept of one session; the oldest go first. Our choice.
-const LONGEST: usize = 1_000;
+/// Limit of messages kept for one session; the oldest are dropped first. Our choice.
+const MAX_MESSAGES: usize = 1_000;
 
 /// One message or event of a conversation.
 #[derive(Debug)]
 pub(crate) struct Message {
     /// The id in live frames.
     id: String,
-    /// The id in history is another one: `channel.messageId` joins the two, or there the live id.
-    kept_id: String,
+    /// The id in the history, a different one: `channel.messageId` joins the two, or is the live id.
+    history_id: String,
     kind: Kind,
     author: Author,
-    text: Option<String>,
-    content: Vec<Value>,
-    events: Vec<Value>,
-    metadata: BTreeMap<String, String>,
+    content: MessageContent,
     time: OffsetDateTime,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub(crate) enum Kind {
     Event,
     Structured,
@@ -40,26 +38,35 @@ pub(crate) enum Kind {
 
 #[derive(Debug)]
 enum Author {
-    Agent {
-        nickname: String,
-        bot: bool,
-        picture: Option<String>,
-    },
+    Agent(Persona),
     Guest {
         message_id: String,
-        /// Who signed in.
+        /// Name of the signed-in user.
         from: Option<Value>,
     },
 }
 
-/// What a guest sent.
+/// Parts of a message that its author chooses.
 #[derive(Debug, Default)]
-pub(crate) struct Sent {
+pub(crate) struct MessageContent {
     pub(crate) text: Option<String>,
-    pub(crate) content: Vec<Value>,
+    pub(crate) items: Vec<Value>,
     pub(crate) events: Vec<Value>,
     pub(crate) metadata: BTreeMap<String, String>,
-    pub(crate) from: Option<Value>,
+}
+
+impl MessageContent {
+    pub(crate) fn event(event: Value) -> Self {
+        Self {
+            events: vec![event],
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn with_metadata(mut self, name: &str, value: &str) -> Self {
+        self.metadata.insert(name.to_owned(), value.to_owned());
+        self
+    }
 }
 
 impl Message {
@@ -68,202 +75,120 @@ impl Message {
         &self.id
     }
 
-    /// Whether any of its ids is `id`.
-    pub(crate) fn is_named(&self, id: &str) -> bool {
+    /// Whether one of its ids is `id`.
+    pub(crate) fn has_id(&self, id: &str) -> bool {
         let other = matches!(&self.author, Author::Guest { message_id, .. } if message_id == id);
-        other || self.id == id || self.kept_id == id
+        other || self.id == id || self.history_id == id
     }
 
-    pub(crate) fn guest(seed: &mut Seed, kind: Kind, sent: Sent, time: OffsetDateTime) -> Self {
-        let mut metadata = sent.metadata;
-        metadata.insert("correlationId".to_owned(), seed.uuid().to_string());
+    /// A message of a guest, with the name of the user if one has signed in.
+    pub(crate) fn from_guest(
+        seed: &mut Seed,
+        kind: Kind,
+        content: MessageContent,
+        from: Option<Value>,
+        time: OffsetDateTime,
+    ) -> Self {
+        let correlation_id = seed.uuid().to_string();
         Self {
             id: seed.uuid().to_string(),
-            kept_id: seed.hex(),
+            history_id: seed.hex(),
             kind,
             author: Author::Guest {
                 message_id: seed.uuid().to_string(),
-                from: sent.from,
+                from,
             },
-            text: sent.text,
-            content: sent.content,
-            events: sent.events,
-            metadata,
+            content: content.with_metadata("correlationId", &correlation_id),
             time,
         }
     }
 
-    pub(crate) fn agent_text(seed: &mut Seed, name: &str, text: String, time: OffsetDateTime) -> Self {
-        let metadata = BTreeMap::from([("correlationId".to_owned(), seed.uuid().to_string())]);
-        Self {
-            text: Some(text),
-            metadata,
-            ..Self::agent(seed, name, Kind::Text, time)
-        }
-    }
-
-    /// A text, if any, with something to press, choose or fetch.
-    pub(crate) fn agent_content(
+    /// A message or an event of an agent. Messages have a correlation id.
+    pub(crate) fn from_agent(
         seed: &mut Seed,
-        name: &str,
-        text: Option<String>,
-        content: Vec<Value>,
+        kind: Kind,
+        content: MessageContent,
+        persona: &Persona,
         time: OffsetDateTime,
     ) -> Self {
-        let metadata = BTreeMap::from([("correlationId".to_owned(), seed.uuid().to_string())]);
-        Self {
-            text,
-            content,
-            metadata,
-            ..Self::agent(seed, name, Kind::Structured, time)
-        }
-    }
-
-    /// The same from a bot, or from a person, with a picture.
-    pub(crate) fn by(mut self, (is_bot, shown): (bool, Option<String>)) -> Self {
-        if let Author::Agent { bot, picture, .. } = &mut self.author {
-            (*bot, *picture) = (is_bot, shown);
-        }
-        self
-    }
-
-    /// An event as Genesys writes it.
-    pub(crate) fn agent_event(seed: &mut Seed, name: &str, event: Value, time: OffsetDateTime) -> Self {
-        Self {
-            events: vec![event],
-            ..Self::agent(seed, name, Kind::Event, time)
-        }
-    }
-
-    pub(crate) fn agent_typing(seed: &mut Seed, name: &str, time: OffsetDateTime, shown: Duration) -> Self {
-        let shown = u64::try_from(shown.as_millis()).unwrap_or(u64::MAX);
-        let event = json!({"eventType": "Typing", "typing": {"type": "On", "duration": shown}});
-        Self::agent_event(seed, name, event, time)
-    }
-
-    pub(crate) fn agent_left(seed: &mut Seed, name: &str, read_only: bool, time: OffsetDateTime) -> Self {
-        Self {
-            events: vec![json!({"eventType": "Presence", "presence": {"type": "Disconnect"}})],
-            metadata: BTreeMap::from([("readOnly".to_owned(), read_only.to_string())]),
-            ..Self::agent(seed, name, Kind::Event, time)
-        }
-    }
-
-    fn agent(seed: &mut Seed, name: &str, kind: Kind, time: OffsetDateTime) -> Self {
+        let correlation_id = (kind != Kind::Event).then(|| seed.uuid().to_string());
         Self {
             id: seed.hex(),
-            kept_id: seed.hex(),
+            history_id: seed.hex(),
             kind,
-            author: Author::Agent {
-                nickname: name.to_owned(),
-                bot: false,
-                picture: None,
+            author: Author::Agent(persona.clone()),
+            content: match correlation_id {
+                Some(id) => content.with_metadata("correlationId", &id),
+                None => content,
             },
-            text: None,
-            content: Vec::new(),
-            events: Vec::new(),
-            metadata: BTreeMap::new(),
             time,
         }
     }
 
-    /// The frame that tells of it. The sender's own carries the tracing id.
-    pub(crate) fn frame(&self, tracing_id: Option<&str>) -> String {
-        let (direction, channel, entity) = match &self.author {
-            Author::Agent {
-                nickname,
-                bot,
-                picture,
-            } => (
-                "Outbound",
-                Channel {
-                    message_id: None,
-                    from: Some(appearance(nickname, picture.as_deref())),
-                    to: Some(json!({})),
-                    kind: Some("Private"),
-                    time: rfc3339(self.time),
-                },
-                Some(entity_of(*bot)),
-            ),
-            Author::Guest { message_id, from } => (
-                "Inbound",
-                Channel {
-                    message_id: Some(message_id),
-                    // live, only the event of signing in names the guest (inference)
-                    from: from.clone().filter(|_| matches!(self.kind, Kind::Event)),
-                    to: None,
-                    kind: None,
-                    time: rfc3339(self.time),
-                },
-                None,
-            ),
-        };
-        frame::pushed(
-            "StructuredMessage",
-            tracing_id,
-            &Body {
-                text: self.text.as_deref(),
-                kind: self.kind,
-                direction,
-                id: &self.id,
-                channel,
-                content: (!self.content.is_empty()).then_some(&self.content),
-                events: (!self.events.is_empty()).then_some(&self.events),
-                metadata: Some(&self.metadata),
-                originating_entity: entity,
-            },
-        )
+    pub(crate) fn typing(seed: &mut Seed, persona: &Persona, time: OffsetDateTime, shown: Duration) -> Self {
+        let shown = u64::try_from(shown.as_millis()).unwrap_or(u64::MAX);
+        let event = json!({"eventType": "Typing", "typing": {"type": "On", "duration": shown}});
+        Self::from_agent(seed, Kind::Event, MessageContent::event(event), persona, time)
     }
 
-    /// The entity that history shows.
-    fn entity(&self) -> Body<'_> {
-        let (direction, message_id, from, entity) = match &self.author {
-            Author::Agent {
-                nickname,
-                bot,
-                picture,
-            } => (
-                "Outbound",
-                &self.id,
-                appearance(nickname, picture.as_deref()),
-                Some(entity_of(*bot)),
-            ),
+    pub(crate) fn disconnect(
+        seed: &mut Seed,
+        persona: &Persona,
+        time: OffsetDateTime,
+        read_only: bool,
+    ) -> Self {
+        let event = json!({"eventType": "Presence", "presence": {"type": "Disconnect"}});
+        let content = MessageContent::event(event).with_metadata("readOnly", &read_only.to_string());
+        Self::from_agent(seed, Kind::Event, content, persona, time)
+    }
+
+    /// The live frame. The sender's own has the tracing id.
+    pub(crate) fn frame(&self, tracing_id: Option<&str>) -> String {
+        frame::event("StructuredMessage", tracing_id, &self.body(true))
+    }
+
+    /// The body of the live frame, or the entity of the history.
+    fn body(&self, live: bool) -> Body<'_> {
+        let (message_id, from, entity) = match &self.author {
+            Author::Agent(persona) => {
+                let mut from = json!({"nickname": persona.nickname});
+                if let Some(picture) = &persona.picture {
+                    from["image"] = json!(picture);
+                }
+                let entity = if persona.bot { "Bot" } else { "Human" };
+                ((!live).then_some(&self.id), Some(from), Some(entity))
+            }
+            // live, only the event of a sign-in names the guest (inference)
+            Author::Guest { message_id, from } if live => {
+                let from = from.clone().filter(|_| self.kind == Kind::Event);
+                (Some(message_id), from, None)
+            }
             Author::Guest { message_id, from } => (
-                "Inbound",
-                message_id,
-                from.clone().unwrap_or_else(|| json!({})),
+                Some(message_id),
+                Some(from.clone().unwrap_or_else(|| json!({}))),
                 None,
             ),
         };
+        let by_agent = entity.is_some();
+        let content = &self.content;
         Body {
-            text: self.text.as_deref(),
+            text: content.text.as_deref(),
             kind: self.kind,
-            direction,
-            id: &self.kept_id,
+            direction: if by_agent { "Outbound" } else { "Inbound" },
+            id: if live { &self.id } else { &self.history_id },
             channel: Channel {
-                message_id: Some(message_id),
-                from: Some(from),
-                to: Some(json!({})),
-                kind: None,
                 time: rfc3339(self.time),
+                message_id: message_id.map(String::as_str),
+                kind: (live && by_agent).then_some("Private"),
+                from,
+                to: (by_agent || !live).then(|| json!({})),
             },
-            content: Some(&self.content),
-            events: (!self.events.is_empty()).then_some(&self.events),
-            metadata: Some(&self.metadata),
+            content: (!live || !content.items.is_empty()).then_some(&content.items),
+            events: (!content.events.is_empty()).then_some(&content.events),
             originating_entity: entity,
+            metadata: &content.metadata,
         }
     }
-}
-
-fn appearance(nickname: &str, picture: Option<&str>) -> Value {
-    match picture {
-        Some(picture) => json!({"nickname": nickname, "image": picture}),
-        None => json!({"nickname": nickname}),
-    }
-}
-
-fn entity_of(bot: bool) -> &'static str {
-    if bot { "Bot" } else { "Human" }
 }
 
 #[derive(Serialize)]
@@ -282,8 +207,7 @@ struct Body<'a> {
     events: Option<&'a Vec<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     originating_entity: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a BTreeMap<String, String>>,
+    metadata: &'a BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -306,43 +230,37 @@ pub(crate) struct History(VecDeque<Message>);
 
 impl History {
     pub(crate) fn push(&mut self, message: Message) {
-        if self.0.len() == LONGEST {
+        if self.0.len() == MAX_MESSAGES {
             self.0.pop_front();
         }
         self.0.push_back(message);
     }
 
-    pub(crate) fn find(&self, id: &str) -> Option<&Message> {
-        self.0.iter().find(|message| message.is_named(id))
+    pub(crate) fn contains(&self, id: &str) -> bool {
+        self.0.iter().any(|message| message.has_id(id))
     }
 
     pub(crate) fn clear(&mut self) {
         self.0 = VecDeque::new();
     }
 
-    pub(crate) fn said(&self) -> Vec<Said> {
-        let said = self.0.iter().filter_map(|message| {
-            Some(Said {
+    pub(crate) fn transcript(&self) -> Vec<TranscriptEntry> {
+        let entries = self.0.iter().filter_map(|message| {
+            Some(TranscriptEntry {
                 by_guest: matches!(message.author, Author::Guest { .. }),
-                text: message.text.clone()?,
-                // as precise as the wire
+                text: message.content.text.clone()?,
+                // as precise as the frame
                 at: message.time.truncate_to_millisecond(),
             })
         });
-        said.collect()
+        entries.collect()
     }
 
-    /// A page, newest first; `number` counts from 1.
+    /// A page, newest first. `number` counts from 1.
     pub(crate) fn page(&self, size: usize, number: usize) -> Value {
         let skipped = number.saturating_sub(1).saturating_mul(size);
-        let entities: Vec<_> = self
-            .0
-            .iter()
-            .rev()
-            .skip(skipped)
-            .take(size)
-            .map(Message::entity)
-            .collect();
+        let newest_first = self.0.iter().rev().skip(skipped).take(size);
+        let entities: Vec<_> = newest_first.map(|message| message.body(false)).collect();
         json!({
             "entities": entities,
             "pageSize": size,
@@ -362,12 +280,23 @@ mod tests {
     fn history_keeps_the_last_thousand() {
         let mut seed = Seed::new([0; 32]);
         let mut history = History::default();
-        for number in 0..LONGEST + 3 {
-            history.push(Message::agent_text(
+        let persona = Persona {
+            nickname: "Ann".to_owned(),
+            picture: None,
+            bot: false,
+        };
+        for number in 0..MAX_MESSAGES + 3 {
+            let content = MessageContent {
+                text: Some(number.to_string()),
+                ..MessageContent::default()
+            };
+            let time = now().utc;
+            history.push(Message::from_agent(
                 &mut seed,
-                "Ann",
-                number.to_string(),
-                now().utc,
+                Kind::Text,
+                content,
+                &persona,
+                time,
             ));
         }
         let page = history.page(100, 10);

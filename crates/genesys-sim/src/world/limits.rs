@@ -1,72 +1,33 @@
-//! Rate limits, with the numbers of Genesys' own (Developer Center, "Limits").
+//! Windows in which requests are counted.
 
 use std::time::{Duration, Instant};
 
-use genesys_api::limits;
-
-/// How often things may happen. `None` switches a limit off.
+/// Name of a limit in Genesys' error bodies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
-    /// `messages.per.session.rate.per.second`: messages and presence events; typing is not counted (inference).
-    pub messages_per_second: Option<u32>,
-    /// `requests.per.connection.rate.per.minute`: frames of any kind on one socket.
-    pub requests_per_minute: Option<u32>,
-    /// `configure.per.session.rate.per.minute`.
-    pub configures_per_minute: Option<u32>,
-    /// `health.check.per.connection.rate.per.minute`: the action `echo`.
-    pub echoes_per_minute: Option<u32>,
-    /// `get.history.rate.per.minute`, for each session.
-    pub histories_per_minute: Option<u32>,
-    /// `connections.rate.per.minute`: new sockets of the deployment. The answer, HTTP 429, is an inference.
-    pub connections_per_minute: Option<u32>,
-    /// `client.credentials.token.rate.per.minute`, for each client.
-    pub tokens_per_minute: Option<u32>,
-    /// `token.rate.per.minute` and the like: calls of the platform API, for each access token and each client.
-    pub api_requests_per_minute: Option<u32>,
-    /// `exchange.token.rate.per.minute`, and those for `refresh` and `revoke`: each of the three. The number is a
-    /// user's, not Genesys'.
-    pub sign_ins_per_minute: Option<u32>,
+pub(crate) struct LimitKey {
+    pub(crate) namespace: &'static str,
+    pub(crate) key: &'static str,
 }
 
-impl Limits {
-    /// No limit at all, for load tests.
-    #[must_use]
-    pub const fn none() -> Self {
-        Self {
-            messages_per_second: None,
-            requests_per_minute: None,
-            configures_per_minute: None,
-            echoes_per_minute: None,
-            histories_per_minute: None,
-            connections_per_minute: None,
-            tokens_per_minute: None,
-            api_requests_per_minute: None,
-            sign_ins_per_minute: None,
-        }
-    }
-}
+impl LimitKey {
+    pub(crate) const ACCESS_TOKEN: Self = Self::new("platform.api", "token.rate.per.minute");
+    pub(crate) const CLIENT: Self = Self::new("platform.api", "client.credentials.token.rate.per.minute");
+    pub(crate) const CONNECTIONS: Self = Self::new("web.messaging", "connections.rate.per.minute");
+    pub(crate) const EXCHANGE: Self = Self::new("web.deployments", "exchange.token.rate.per.minute");
+    pub(crate) const HISTORY: Self = Self::new("web.messaging", "get.history.rate.per.minute");
+    pub(crate) const REFRESH: Self = Self::new("web.deployments", "refresh.token.rate.per.minute");
+    pub(crate) const REVOKE: Self = Self::new("web.deployments", "revoke.token.rate.per.minute");
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            messages_per_second: Some(limits::MESSAGES_PER_SECOND),
-            requests_per_minute: Some(limits::REQUESTS_PER_MINUTE),
-            configures_per_minute: Some(limits::CONFIGURES_PER_MINUTE),
-            echoes_per_minute: Some(limits::ECHOES_PER_MINUTE),
-            histories_per_minute: Some(limits::HISTORIES_PER_MINUTE),
-            connections_per_minute: Some(limits::CONNECTIONS_PER_MINUTE),
-            tokens_per_minute: Some(limits::TOKENS_PER_MINUTE),
-            api_requests_per_minute: Some(limits::CALLS_PER_MINUTE),
-            sign_ins_per_minute: Some(limits::SIGN_INS_PER_MINUTE),
-        }
+    const fn new(namespace: &'static str, key: &'static str) -> Self {
+        Self { namespace, key }
     }
 }
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
-/// A fixed window, opened by the first request after the last one closed. Genesys' headers, which tell the seconds
-/// until a window resets, speak of such windows; that the frames' limits work alike is an inference.
+/// A fixed window that begins with the first request after the end of the last one. Genesys' headers give the seconds
+/// until such a window resets. That the limits of frames work alike is an inference.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Window {
     opened: Option<Instant>,
@@ -82,7 +43,7 @@ pub(crate) struct Usage {
 }
 
 impl Window {
-    /// Takes one place, or says how full the window is. There is no usage to tell of without a limit.
+    /// Counts one request, or returns the usage of a full window. Without a limit there is no usage.
     pub(crate) fn take(
         &mut self,
         limit: Option<u32>,
@@ -121,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_opens_with_its_first_request_and_resets_when_its_period_is_over() {
+    fn window_begins_with_its_first_request_and_resets_after_its_period() {
         let start = crate::world::tests::now().instant;
         let at = |ms| start + Duration::from_millis(ms);
         let mut window = Window::default();

@@ -1,63 +1,63 @@
-//! What a world wants done.
+//! Outputs of a world.
 
 use std::time::{Duration, Instant};
 
 use genesys_api::Now;
 use time::OffsetDateTime;
 
-use crate::world::SocketId;
+use crate::world::id::SocketId;
 
-/// No later than this year can the clock be moved: what is counted from it has to fit RFC 3339.
+/// Last year to which the clock can be moved: times counted from it have to fit RFC 3339.
 const LAST_YEAR: i32 = 9_000;
 
-/// What a clock shows that was moved; `None` beyond the year 9000.
+/// Time of a clock that is moved forward; `None` beyond the year 9000.
 pub(crate) fn moved(now: Now, by: Duration) -> Option<OffsetDateTime> {
     let by = time::Duration::try_from(by).ok()?;
     let utc = now.utc.checked_add(by)?;
     (utc.year() <= LAST_YEAR).then_some(utc)
 }
 
-/// What a world wants done.
+/// An instruction of a world to its driver.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Output {
     /// Move the clock forward, never beyond the year 9000.
     Advance(Duration),
-    /// Close a socket, after the frames that came before. The world knows it no longer.
+    /// Close a socket after the frames before it. The world has already forgotten it.
     Close {
-        /// Which.
+        /// The socket.
         socket: SocketId,
         /// RFC 6455 close code.
         code: u16,
-        /// For people.
+        /// Text of the close frame.
         reason: &'static str,
     },
-    /// End a socket without a close frame. The world knows it no longer.
+    /// End a socket without a close frame. The world has already forgotten it.
     Drop {
-        /// Which.
+        /// The socket.
         socket: SocketId,
     },
     /// Send a text frame.
     Frame {
-        /// To which socket.
+        /// The socket.
         socket: SocketId,
         /// JSON.
         text: String,
-        /// In how many fragments; 1 is whole.
+        /// Number of fragments; 1 is a whole frame.
         fragments: u16,
     },
-    /// Answer no pings and read nothing. The world sends the socket nothing in the meantime, and keeps what is
-    /// handed to it.
+    /// Stop reading, and answering pings. Meanwhile the world sends nothing to the socket, and keeps frames that it
+    /// is given.
     Hang {
-        /// Which.
+        /// The socket.
         socket: SocketId,
-        /// Until when; `None` is for ever.
+        /// End of the hang; `None` is never.
         until: Option<Instant>,
     },
 }
 
 impl Output {
-    /// The socket that it is for.
+    /// The socket to which it applies.
     #[must_use]
     pub fn socket(&self) -> Option<SocketId> {
         match self {
@@ -66,6 +66,18 @@ impl Output {
             | Self::Drop { socket }
             | Self::Frame { socket, .. }
             | Self::Hang { socket, .. } => Some(*socket),
+        }
+    }
+
+    pub(super) fn close(socket: SocketId, code: u16, reason: &'static str) -> Self {
+        Self::Close { socket, code, reason }
+    }
+
+    pub(super) fn frame(socket: SocketId, text: String) -> Self {
+        Self::Frame {
+            socket,
+            text,
+            fragments: 1,
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Frames from a guest, read by the simulator's own rules.
+//! Frames from a guest, parsed by the simulator itself and not with the client's types.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
@@ -36,7 +38,7 @@ impl Request {
     }
 }
 
-/// An object's fields. A field that is `null` counts as absent; one of the wrong type fails the whole request.
+/// Fields of an object. A field that is `null` counts as absent. A wrong type fails the whole request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields<'a> {
     within: &'static str,
@@ -83,7 +85,19 @@ impl<'a> Fields<'a> {
             .transpose()
     }
 
-    /// The items of an array; absent is empty.
+    /// The fields of an object whose values are all texts. An absent one is empty.
+    pub(crate) fn texts(self, name: &'static str) -> Result<BTreeMap<String, String>, Refusal> {
+        let fields = self.optional_object(name)?;
+        let fields = fields.iter().flat_map(|fields| fields.map.iter());
+        fields
+            .map(|(name, value)| {
+                let value = value.as_str().ok_or(Refusal::FAILED)?;
+                Ok((name.clone(), value.to_owned()))
+            })
+            .collect()
+    }
+
+    /// The items of an array. An absent one is empty.
     pub(crate) fn list(self, name: &str) -> Result<&'a [Value], Refusal> {
         match self.present(name) {
             None => Ok(&[]),
@@ -92,7 +106,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An array's item as an object.
+    /// Fields of an array's item, if it is an object.
     pub(crate) fn of(within: &'static str, value: &'a Value) -> Option<Self> {
         value.as_object().map(|map| Self { within, map })
     }

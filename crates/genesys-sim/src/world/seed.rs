@@ -1,4 +1,4 @@
-//! Every id and key of a world, drawn from one seed, so that a run can be repeated.
+//! Ids and keys of a world, all derived from one seed, so that a run can be repeated.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use uuid::Uuid;
 
-/// HMAC-SHA256 in counter mode: unpredictable for whoever does not know the seed.
+/// HMAC-SHA256 in counter mode: unpredictable without the seed.
 pub(crate) struct Seed {
     key: hmac::Key,
     drawn: u64,
@@ -21,12 +21,11 @@ impl Seed {
         }
     }
 
-    /// Draws apart from the seed itself, so that neither moves the other.
+    /// Creates an independent sequence from the same seed.
     pub(crate) fn branch(seed: &[u8; 32], label: &str) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, seed);
-        let tag = hmac::sign(&key, label.as_bytes());
         Self {
-            key: hmac::Key::new(hmac::HMAC_SHA256, tag.as_ref()),
+            key: hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, label.as_bytes()).as_ref()),
             drawn: 0,
         }
     }
@@ -72,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_draws_the_same_and_never_twice() {
+    fn seed_yields_the_same_sequence_without_repetition() {
         let (mut one, mut other) = (Seed::new([7; 32]), Seed::new([7; 32]));
         let first = one.uuid();
         assert_eq!(first, other.uuid());

@@ -1,7 +1,6 @@
-//! Sessions: one for each token, with up to three sockets, alive until some time after the last message.
+//! Sessions: one for each token, with up to three sockets. A session expires some time after its last message.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use genesys_api::{Now, limits};
 use serde::Serialize;
@@ -9,36 +8,35 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::config::{AttachmentRules, User};
-use crate::world::agent::Performer;
-use crate::world::frame::{self, Refusal};
+use crate::world::agent_state::AgentState;
+use crate::world::denial::Denial;
+use crate::world::frame::{self, Limited, Refusal};
 use crate::world::history::{History, Message};
-use crate::world::limits::Window;
+use crate::world::id::{SessionKey, SocketId};
+use crate::world::limits::{LimitKey, MINUTE, Usage, Window};
+use crate::world::socket::Binding;
 use crate::world::timers::{Timer, TimerKey};
-use crate::world::{Binding, SocketId, World};
-
-/// Names one life of a token.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct SessionKey(pub(crate) u64);
+use crate::world::{World, jwt};
 
 pub(crate) struct Session {
     pub(super) token: String,
     /// Oldest first.
     pub(super) sockets: Vec<SocketId>,
     pub(super) read_only: bool,
-    /// Whether the guest began by joining.
+    /// Whether the guest began with a presence event `Join`.
     pub(super) auto_started: bool,
-    /// What the platform API knows the conversation by.
+    /// Id of the conversation in the platform API.
     pub(super) conversation: String,
-    /// What it knows the guest by.
+    /// Id of the guest in the platform API.
     pub(super) participant: String,
-    /// Who signed in, if anyone did.
+    /// The user who has signed in.
     pub(super) user: Option<User>,
     pub(super) history: History,
     pub(super) messages: Window,
-    pub(super) histories: Window,
-    /// What the agent has in mind.
-    pub(super) turns: Vec<TimerKey>,
-    pub(super) agent: Performer,
+    histories: Window,
+    /// Timers of the agent's next steps.
+    pub(super) scheduled: Vec<TimerKey>,
+    pub(super) agent: AgentState,
     configures: Window,
     ends: OffsetDateTime,
     expiry: TimerKey,
@@ -46,8 +44,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// The time of a new message: the present, or a millisecond after the last message, so that times tell the
-    /// order.
+    /// Returns the time of a new message: now, or a millisecond after the last message, so that times give the order.
     pub(super) fn stamp(&mut self, utc: OffsetDateTime) -> OffsetDateTime {
         let next = self.stamped.saturating_add(time::Duration::milliseconds(1));
         self.stamped = utc.max(next);
@@ -72,8 +69,8 @@ impl Sessions {
         self.by_key.len()
     }
 
-    pub(super) fn key_of(&self, token: &str) -> Option<SessionKey> {
-        self.by_token.get(token).copied()
+    pub(super) fn by_token(&self, token: &str) -> Option<&Session> {
+        self.by_key.get(self.by_token.get(token)?)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
@@ -88,7 +85,7 @@ impl Sessions {
         self.by_key.get_mut(key)
     }
 
-    pub(super) fn remove(&mut self, key: SessionKey) -> Option<Session> {
+    fn remove(&mut self, key: SessionKey) -> Option<Session> {
         let session = self.by_key.remove(&key)?;
         self.by_token.remove(&session.token);
         Some(session)
@@ -96,7 +93,7 @@ impl Sessions {
 }
 
 impl World {
-    /// Joins a socket to the session of `token`, new or resumed, and says whether it is new.
+    /// Attaches a socket to the session of `token`, new or resumed, and returns whether it is new.
     pub(super) fn configure(
         &mut self,
         socket: SocketId,
@@ -104,25 +101,25 @@ impl World {
         start_new: bool,
         now: Now,
     ) -> Result<(SessionKey, bool), Refusal> {
-        let (key, new) = match self.sessions.key_of(token) {
-            Some(key) => (key, start_new),
-            None => (self.open(token, now)?, true),
+        let (key, new) = match self.sessions.by_token.get(token) {
+            Some(key) => (*key, start_new),
+            None => (self.open_session(token, now)?, true),
         };
         let limit = self.rules.limits.configures_per_minute;
         if let Some(session) = self.sessions.get_mut(&key) {
             session
                 .configures
-                .take(limit, crate::world::limits::MINUTE, now.instant)
-                .map_err(|usage| Refusal::too_many(frame::Limited::Configure, usage))?;
+                .take(limit, MINUTE, now.instant)
+                .map_err(Refusal::too_many(Limited::Configure))?;
         }
         if new {
-            self.begin(key, now);
+            self.start_conversation(key, now);
         }
         self.attach(socket, key);
         Ok((key, new))
     }
 
-    fn open(&mut self, token: &str, now: Now) -> Result<SessionKey, Refusal> {
+    fn open_session(&mut self, token: &str, now: Now) -> Result<SessionKey, Refusal> {
         if self.sessions.len() >= self.rules.max_sessions {
             return Err(Refusal::FULL);
         }
@@ -139,8 +136,8 @@ impl World {
             history: History::default(),
             messages: Window::default(),
             histories: Window::default(),
-            turns: Vec::new(),
-            agent: Performer::new(&self.agents[0]),
+            scheduled: Vec::new(),
+            agent: AgentState::new(&self.agents[0], &self.rules.agent_name),
             configures: Window::default(),
             ends: now.utc,
             expiry: self.timers.set(now.instant, Timer::Expiry(key)),
@@ -151,10 +148,10 @@ impl World {
         Ok(key)
     }
 
-    /// A conversation from its start, also within a session that had one: nothing of the old one remains (inference).
-    fn begin(&mut self, key: SessionKey, now: Now) {
+    /// Starts a conversation, also in a session that had one: nothing of the old one remains (inference).
+    fn start_conversation(&mut self, key: SessionKey, now: Now) {
         self.counters.sessions += 1;
-        self.silence_agent(key);
+        self.cancel_steps(key);
         self.forget_attachments(key);
         let conversation = self.seed.uuid().to_string();
         let participant = self.seed.uuid().to_string();
@@ -165,16 +162,13 @@ impl World {
             session.auto_started = false;
             session.history.clear();
         }
-        self.slide(key, now);
-        self.greet(key, now.instant);
+        self.extend(key, now);
+        self.start_agent(key, now.instant);
     }
 
     fn attach(&mut self, socket: SocketId, key: SessionKey) {
-        let already = self
-            .sessions
-            .get(&key)
-            .is_some_and(|session| session.sockets.contains(&socket));
-        if already {
+        let attached = |session: &Session| session.sockets.contains(&socket);
+        if self.sessions.get(&key).is_some_and(attached) {
             return;
         }
         self.detach(socket);
@@ -185,7 +179,7 @@ impl World {
             .map(|session| session.sockets[0]);
         if let Some(oldest) = oldest {
             self.counters.evicted += 1;
-            self.drop_with_notice(oldest);
+            self.close_with_event(oldest, &json!({}));
         }
         if let Some(session) = self.sessions.get_mut(&key) {
             session.sockets.push(socket);
@@ -195,7 +189,7 @@ impl World {
         }
     }
 
-    /// Leaves the socket open, and of no session.
+    /// Removes a socket from its session, and leaves it open.
     pub(super) fn detach(&mut self, socket: SocketId) {
         let Some(state) = self.sockets.get_mut(&socket) else {
             return;
@@ -207,15 +201,10 @@ impl World {
         }
     }
 
-    /// The session that `socket` is configured for with `token`.
+    /// Returns the session for which `socket` is configured with `token`.
     pub(super) fn configured(&self, socket: SocketId, token: &str) -> Result<SessionKey, Refusal> {
         match self.sockets.get(&socket).map(|socket| &socket.binding) {
-            Some(Binding::Session(key))
-                if self
-                    .sessions
-                    .get(key)
-                    .is_some_and(|session| session.token == token) =>
-            {
+            Some(Binding::Session(key)) if self.sessions.get(key).is_some_and(|it| it.token == token) => {
                 Ok(*key)
             }
             Some(Binding::Expired(expired)) if expired == token => Err(Refusal::EXPIRED),
@@ -223,15 +212,15 @@ impl World {
         }
     }
 
-    /// Keeps a message, which lengthens the session.
-    pub(super) fn keep(&mut self, key: SessionKey, message: Message, now: Now) {
+    /// Adds a message to the history, which extends the session.
+    pub(super) fn store(&mut self, key: SessionKey, message: Message, now: Now) {
         if let Some(session) = self.sessions.get_mut(&key) {
             session.history.push(message);
         }
-        self.slide(key, now);
+        self.extend(key, now);
     }
 
-    fn slide(&mut self, key: SessionKey, now: Now) {
+    fn extend(&mut self, key: SessionKey, now: Now) {
         let duration = self.rules.session_duration;
         let Some(session) = self.sessions.get_mut(&key) else {
             return;
@@ -244,76 +233,88 @@ impl World {
             .saturating_add(time::Duration::try_from(duration).unwrap_or(time::Duration::MAX));
     }
 
+    /// Ends a session, at its time or before.
     pub(super) fn expire(&mut self, key: SessionKey) {
-        self.silence_agent(key);
-        self.forget_attachments(key);
-        let Some(session) = self.sessions.remove(key) else {
+        let Some(session) = self.remove_session(key) else {
             return;
         };
         self.counters.expired += 1;
         for socket in session.sockets {
-            self.send(socket, frame::answer("SessionExpiredEvent", None, &json!({})));
+            self.send(socket, frame::reply("SessionExpiredEvent", None, &json!({})));
             if let Some(socket) = self.sockets.get_mut(&socket) {
                 socket.binding = Binding::Expired(session.token.clone());
             }
         }
     }
 
-    /// Before its time.
-    pub(super) fn expire_now(&mut self, key: SessionKey) {
-        if let Some(session) = self.sessions.get(&key) {
-            self.timers.cancel(session.expiry);
-        }
-        self.expire(key);
-    }
-
-    /// Ends a session for all: its history is lost, its sockets are told and closed.
+    /// Clears a session: its history is deleted, its sockets are notified and closed.
     pub(super) fn clear(&mut self, key: SessionKey) {
-        self.silence_agent(key);
-        self.forget_attachments(key);
-        self.fan_out(key, None, |_| {
-            frame::pushed("SessionClearedEvent", None, &json!({}))
-        });
-        let Some(session) = self.sessions.remove(key) else {
+        self.broadcast(key, "SessionClearedEvent", &json!({}));
+        let Some(session) = self.remove_session(key) else {
             return;
         };
-        self.timers.cancel(session.expiry);
         for socket in session.sockets {
-            self.drop_with_notice(socket);
+            self.close_with_event(socket, &json!({}));
         }
     }
 
-    pub(super) fn silence_agent(&mut self, key: SessionKey) {
+    fn remove_session(&mut self, key: SessionKey) -> Option<Session> {
+        self.cancel_steps(key);
+        self.forget_attachments(key);
+        let session = self.sessions.remove(key)?;
+        self.timers.cancel(session.expiry);
+        Some(session)
+    }
+
+    /// Returns a page of the history that `jwt` opens, and the usage of its limit.
+    pub(crate) fn history_page(
+        &mut self,
+        jwt: &str,
+        (size, number): (usize, usize),
+        now: Now,
+    ) -> Result<(Value, Option<Usage>), Denial> {
+        let key = jwt::verify(&self.jwt_key, jwt, now.utc)?;
+        let limit = self.rules.limits.histories_per_minute;
+        let session = self.sessions.get_mut(&key).ok_or(Denial::BadCredentials)?;
+        let usage = session
+            .histories
+            .take(limit, MINUTE, now.instant)
+            .map_err(Denial::too_many(LimitKey::HISTORY))?;
+        self.counters.histories += 1;
+        let mut page = session.history.page(size, number);
+        self.refresh_links(key, &mut page, now);
+        Ok((page, usage))
+    }
+
+    pub(super) fn cancel_steps(&mut self, key: SessionKey) {
         if let Some(session) = self.sessions.get_mut(&key) {
-            for turn in std::mem::take(&mut session.turns) {
-                self.timers.cancel(turn);
+            for step in std::mem::take(&mut session.scheduled) {
+                self.timers.cancel(step);
             }
         }
     }
 
-    pub(super) fn session_answer(&self, key: SessionKey, new: bool) -> SessionAnswer {
-        let (read_only, auto_started, ends) = self.sessions.get(&key).map_or((false, false, 0), |it| {
-            (it.read_only, it.auto_started, it.ends_in_epoch_seconds())
-        });
-        SessionAnswer {
+    pub(super) fn session_response(&self, key: SessionKey, new: bool) -> SessionResponse {
+        let session = self.sessions.get(&key);
+        SessionResponse {
             connected: true,
             new_session: new,
-            read_only,
+            read_only: session.is_some_and(|it| it.read_only),
             max_custom_data_bytes: limits::ATTRIBUTE_BYTES,
             allowed_media: allowed_media(&self.rules.attachments),
             blocked_extensions: self.rules.attachments.blocked_extensions.clone(),
             cleared_existing_session: false,
-            duration_seconds: seconds(self.rules.session_duration),
-            expiration_date: ends,
-            auto_started: auto_started.then_some(true),
+            duration_seconds: self.rules.session_duration.as_secs(),
+            expiration_date: session.map_or(0, Session::ends_in_epoch_seconds),
+            auto_started: session.is_some_and(|it| it.auto_started).then_some(true),
         }
     }
 }
 
-/// The body of a `SessionResponse` to `configureSession`.
+/// The body of the `SessionResponse` to `configureSession`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct SessionAnswer {
+pub(super) struct SessionResponse {
     connected: bool,
     new_session: bool,
     read_only: bool,
@@ -323,12 +324,12 @@ pub(super) struct SessionAnswer {
     pub(super) cleared_existing_session: bool,
     duration_seconds: u64,
     expiration_date: i64,
-    /// Told once the guest has joined (inference).
+    /// Present once the guest has joined (inference).
     #[serde(skip_serializing_if = "Option::is_none")]
     auto_started: Option<bool>,
 }
 
-/// Nothing is allowed where uploads are off (inference).
+/// Nothing is allowed if uploads are off (inference).
 pub(super) fn allowed_media(rules: &AttachmentRules) -> Value {
     let types: Vec<_> = rules
         .file_types
@@ -336,9 +337,5 @@ pub(super) fn allowed_media(rules: &AttachmentRules) -> Value {
         .filter(|_| rules.enabled)
         .map(|kind| json!({"type": kind}))
         .collect();
-    json!({"inbound": {"fileTypes": types, "maxFileSizeKB": rules.largest_kb()}})
-}
-
-pub(super) fn seconds(duration: Duration) -> u64 {
-    duration.as_secs()
+    json!({"inbound": {"fileTypes": types, "maxFileSizeKB": rules.max_file_kb()}})
 }

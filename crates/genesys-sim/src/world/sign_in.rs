@@ -1,6 +1,6 @@
-//! Signed-in guests: the simulator's own OpenID provider, and the tokens that its approvals are exchanged for.
+//! Signed-in guests: the simulator's own OpenID provider, and the tokens for which its codes are exchanged.
 
-mod configure;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use ring::{digest, hmac};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::config::User;
-use crate::config::sign_in::LONGEST_JWT;
+use crate::config::{MAX_JWT_LIFETIME, User};
+use crate::world::denial::Denial;
 use crate::world::jwt::Claims;
 use crate::world::limits::Window;
-use crate::world::{JwtError, World, jwt};
+use crate::world::{World, jwt};
 
-/// Most codes, and most sign-ins, remembered; the oldest go first. Our choice.
-const MOST: usize = 10_000;
+/// Limit of codes, and of sign-ins; the oldest are dropped first. Our choice.
+const MAX_ENTRIES: usize = 10_000;
 
 /// Lifetime of an authorization code (RFC 6749 recommends ten minutes at most), and of an id token.
 const CODE_LIFETIME: Duration = Duration::from_secs(300);
 
-/// The provider's codes, and who signed in.
+/// Authorization codes of the provider, and sign-ins.
 pub(crate) struct SignIns {
     pub(crate) exchanges: Window,
     pub(crate) refreshes: Window,
@@ -36,7 +36,7 @@ pub(crate) struct SignIns {
     jwt_key: hmac::Key,
 }
 
-/// What an authorization request asks for, and is granted unasked.
+/// Parameters of an authorization request, which is always approved.
 pub(crate) struct Approval {
     pub(crate) client_id: String,
     pub(crate) redirect_uri: String,
@@ -46,7 +46,7 @@ pub(crate) struct Approval {
     pub(crate) login_hint: Option<String>,
 }
 
-/// What is exchanged for a JWT.
+/// A credential that is exchanged for a JWT.
 pub(crate) enum Proof<'a> {
     Code {
         code: &'a str,
@@ -63,16 +63,14 @@ pub(crate) enum Proof<'a> {
 struct Code {
     secret: String,
     user: User,
-    redirect_uri: String,
-    challenge: Option<String>,
-    nonce: Option<String>,
-    ends: OffsetDateTime,
+    approval: Approval,
+    expires: OffsetDateTime,
 }
 
 struct SignIn {
     user: User,
     refresh_secret: String,
-    ends: OffsetDateTime,
+    expires: OffsetDateTime,
     revoked: bool,
 }
 
@@ -88,15 +86,17 @@ struct IdClaims {
     family_name: String,
 }
 
-/// Why a JWT does not sign a guest in.
+/// Reason for which a JWT does not sign a guest in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Unknown {
-    /// Malformed, forged or too old.
-    Jwt(JwtError),
-    /// Signed out, or forgotten.
-    Revoked,
+enum SignInError {
+    /// The JWT has expired, and can be refreshed.
+    Expired,
+    /// Malformed or forged.
+    Invalid,
     /// The refresh token behind it has expired.
-    Ended,
+    RefreshExpired,
+    /// Signed out, or dropped.
+    Revoked,
 }
 
 impl SignIns {
@@ -113,50 +113,49 @@ impl SignIns {
         }
     }
 
-    /// The sign-in that a JWT stands for, as long as it may be refreshed.
-    fn verify(&self, jwt: &str, utc: OffsetDateTime) -> Result<(u64, &SignIn), Unknown> {
-        let invalid = Unknown::Jwt(JwtError::Invalid);
-        let claims: Claims = jwt::open(&self.jwt_key, jwt).ok_or(invalid)?;
-        let number = claims.sub.parse().map_err(|_| invalid)?;
-        let sign_in = self.by_number.get(&number).ok_or(Unknown::Revoked)?;
+    /// Returns the user whom a JWT signs in.
+    fn verify(&self, jwt: &str, utc: OffsetDateTime) -> Result<&User, SignInError> {
+        let claims: Claims = jwt::open(&self.jwt_key, jwt).ok_or(SignInError::Invalid)?;
+        let number = claims.sub.parse().map_err(|_| SignInError::Invalid)?;
+        let sign_in = self.by_number.get(&number).ok_or(SignInError::Revoked)?;
         if sign_in.revoked {
-            return Err(Unknown::Revoked);
+            return Err(SignInError::Revoked);
         }
-        if utc >= sign_in.ends {
-            return Err(Unknown::Ended);
+        if utc >= sign_in.expires {
+            return Err(SignInError::RefreshExpired);
         }
         if utc.unix_timestamp() >= claims.exp {
-            return Err(Unknown::Jwt(JwtError::Expired));
+            return Err(SignInError::Expired);
         }
-        Ok((number, sign_in))
+        Ok(&sign_in.user)
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.opened += 1;
+        self.opened
     }
 }
 
 impl World {
-    /// An authorization code for whoever asks, good for one exchange.
+    /// Issues an authorization code for one exchange.
     pub(crate) fn approve(&mut self, approval: Approval, now: Now) -> String {
-        let user = self.user(approval.login_hint);
+        let user = self.user(approval.login_hint.as_deref());
         let secret = self.seed.secret();
-        let number = self.next_sign_in();
-        let code = format!("{number}.{secret}");
-        bound(&mut self.sign_ins.codes);
-        self.sign_ins.codes.insert(
-            number,
-            Code {
-                secret,
-                user,
-                redirect_uri: approval.redirect_uri,
-                challenge: approval.challenge,
-                nonce: approval.nonce,
-                ends: now.utc + CODE_LIFETIME,
-            },
-        );
-        code
+        let number = self.sign_ins.next_number();
+        let text = format!("{number}.{secret}");
+        let code = Code {
+            secret,
+            user,
+            approval,
+            expires: now.utc + CODE_LIFETIME,
+        };
+        insert_bounded(&mut self.sign_ins.codes, number, code);
+        text
     }
 
-    /// An id token, for the implicit flow.
+    /// Issues an id token, for the implicit flow.
     pub(crate) fn approve_implicitly(&self, approval: Approval, now: Now) -> String {
-        let user = self.user(approval.login_hint);
+        let user = self.user(approval.login_hint.as_deref());
         let claims = IdClaims {
             iss: self.base.to_string(),
             sub: user.id,
@@ -170,7 +169,7 @@ impl World {
         jwt::sign(&self.sign_ins.id_key, &claims)
     }
 
-    /// A JWT, and a refresh token where a code was exchanged. A code is spent by the first attempt (RFC 6749,
+    /// Exchanges a proof for a JWT, and a code also for a refresh token. The first attempt uses a code up (RFC 6749,
     /// section 4.1.2).
     pub(crate) fn exchange(&mut self, proof: &Proof<'_>, now: Now) -> Option<(String, Option<String>)> {
         let (user, refreshable) = match *proof {
@@ -186,62 +185,59 @@ impl World {
                     return None;
                 }
                 let code = self.sign_ins.codes.remove(&number)?;
-                let right = now.utc < code.ends
-                    && code.redirect_uri == redirect_uri
-                    && proves(code.challenge.as_deref(), verifier)
-                    && (nonce.is_none() || nonce == code.nonce.as_deref());
-                (right.then_some(code.user)?, true)
+                let valid = now.utc < code.expires
+                    && code.approval.redirect_uri == redirect_uri
+                    && verifies(code.approval.challenge.as_deref(), verifier)
+                    && (nonce.is_none() || nonce == code.approval.nonce.as_deref());
+                (valid.then_some(code.user)?, true)
             }
             Proof::IdToken { token, nonce } => {
                 let claims: IdClaims = jwt::open(&self.sign_ins.id_key, token)?;
-                let right = now.utc.unix_timestamp() < claims.exp && claims.nonce.as_deref() == Some(nonce);
+                let valid = now.utc.unix_timestamp() < claims.exp && claims.nonce.as_deref() == Some(nonce);
                 let user = User {
                     id: claims.sub,
                     first_name: claims.given_name,
                     last_name: claims.family_name,
                 };
-                (right.then_some(user)?, false)
+                (valid.then_some(user)?, false)
             }
         };
         let rules = &self.rules.sign_in;
         let lifetime = if refreshable {
             rules.refresh_lifetime
         } else {
-            rules.jwt_lifetime.min(LONGEST_JWT)
+            rules.jwt_lifetime.min(MAX_JWT_LIFETIME)
         };
         let lifetime = time::Duration::try_from(lifetime).unwrap_or(time::Duration::MAX);
         let refresh_secret = self.seed.secret();
-        let number = self.next_sign_in();
+        let number = self.sign_ins.next_number();
         let refresh = refreshable.then(|| format!("{number}.{refresh_secret}"));
-        bound(&mut self.sign_ins.by_number);
-        self.sign_ins.by_number.insert(
-            number,
-            SignIn {
-                user,
-                refresh_secret,
-                ends: now.utc.saturating_add(lifetime),
-                revoked: false,
-            },
-        );
-        Some((self.issue_sign_in(number, now), refresh))
+        let sign_in = SignIn {
+            user,
+            refresh_secret,
+            expires: now.utc.saturating_add(lifetime),
+            revoked: false,
+        };
+        insert_bounded(&mut self.sign_ins.by_number, number, sign_in);
+        Some((self.issue_sign_in_jwt(number, now), refresh))
     }
 
-    /// A fresh JWT; the refresh token stays as it is.
+    /// Issues a fresh JWT. The refresh token stays the same.
     pub(crate) fn refresh(&self, token: &str, now: Now) -> Option<String> {
         let (number, secret) = token.split_once('.')?;
         let number = number.parse().ok()?;
         let sign_in = self.sign_ins.by_number.get(&number)?;
-        let good = sign_in.refresh_secret == secret && !sign_in.revoked && now.utc < sign_in.ends;
-        good.then(|| self.issue_sign_in(number, now))
+        let valid = sign_in.refresh_secret == secret && !sign_in.revoked && now.utc < sign_in.expires;
+        valid.then(|| self.issue_sign_in_jwt(number, now))
     }
 
-    /// Signs a user out of everything (that it is everything, and not one device, is an inference), and tells all
-    /// sockets of the user's sessions. They stay open, and belong to no session.
-    pub(crate) fn revoke(&mut self, jwt: &str, now: Now) -> Result<(), JwtError> {
+    /// Signs a user out of everything (that it is everything, and not one device, is an inference), and notifies all
+    /// sockets of the user's sessions. They stay open without a session.
+    pub(crate) fn revoke(&mut self, jwt: &str, now: Now) -> Result<(), Denial> {
         let user = match self.sign_ins.verify(jwt, now.utc) {
-            Ok((_, sign_in)) => sign_in.user.id.clone(),
-            Err(Unknown::Jwt(error)) => return Err(error),
-            Err(Unknown::Revoked | Unknown::Ended) => return Err(JwtError::Invalid),
+            Ok(user) => user.id.clone(),
+            Err(SignInError::Expired) => return Err(Denial::CredentialsExpired),
+            Err(_) => return Err(Denial::BadCredentials),
         };
         for sign_in in self.sign_ins.by_number.values_mut() {
             sign_in.revoked |= sign_in.user.id == user;
@@ -250,38 +246,34 @@ impl World {
         Ok(())
     }
 
-    fn issue_sign_in(&self, number: u64, now: Now) -> String {
-        let lifetime = self.rules.sign_in.jwt_lifetime.min(LONGEST_JWT);
-        let ends = self.sign_ins.by_number.get(&number).map_or(now.utc, |it| it.ends);
+    fn issue_sign_in_jwt(&self, number: u64, now: Now) -> String {
+        let lifetime = self.rules.sign_in.jwt_lifetime.min(MAX_JWT_LIFETIME);
+        let sign_in = self.sign_ins.by_number.get(&number);
+        let expires = sign_in.map_or(now.utc, |it| it.expires);
         let claims = Claims {
             iss: "genesys-sim".to_owned(),
             sub: number.to_string(),
             iat: now.utc.unix_timestamp(),
-            exp: (now.utc + lifetime).min(ends).unix_timestamp(),
+            exp: (now.utc + lifetime).min(expires).unix_timestamp(),
         };
         jwt::sign(&self.sign_ins.jwt_key, &claims)
     }
 
-    fn user(&self, login_hint: Option<String>) -> User {
+    fn user(&self, login_hint: Option<&str>) -> User {
         let known = &self.rules.sign_in.user;
         match login_hint {
             Some(id) if id != known.id => User {
-                first_name: id.clone(),
+                id: id.to_owned(),
+                first_name: id.to_owned(),
                 last_name: "Guest".to_owned(),
-                id,
             },
             _ => known.clone(),
         }
     }
-
-    fn next_sign_in(&mut self) -> u64 {
-        self.sign_ins.opened += 1;
-        self.sign_ins.opened
-    }
 }
 
-/// PKCE (RFC 7636, section 4.6). A verifier without a challenge proves nothing, and is refused.
-fn proves(challenge: Option<&str>, verifier: Option<&str>) -> bool {
+/// PKCE (RFC 7636, section 4.6). A verifier without a challenge is refused.
+fn verifies(challenge: Option<&str>, verifier: Option<&str>) -> bool {
     match (challenge, verifier) {
         (None, None) => true,
         (Some(challenge), Some(verifier)) => {
@@ -292,8 +284,9 @@ fn proves(challenge: Option<&str>, verifier: Option<&str>) -> bool {
     }
 }
 
-fn bound<T>(map: &mut BTreeMap<u64, T>) {
-    if map.len() >= MOST {
+fn insert_bounded<T>(map: &mut BTreeMap<u64, T>, number: u64, value: T) {
+    if map.len() >= MAX_ENTRIES {
         map.pop_first();
     }
+    map.insert(number, value);
 }

@@ -21,7 +21,9 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::AttachmentRules;
+use crate::config::{AttachmentRules, Limits, SocketTimeouts};
+use crate::fault::FaultKind;
+use crate::script::{Agent, Script};
 
 pub(crate) const DEPLOYMENT: &str = "b3c2a0de-1111-4222-8333-444455556666";
 pub(crate) const TOKEN: &str = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11";

@@ -1,46 +1,45 @@
-//! What will happen by itself, in the order of time.
+//! Timers of a world, in the order of time.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::world::SocketId;
-use crate::world::agent::Turn;
-use crate::world::session::SessionKey;
+use crate::world::agent_state::ScheduledStep;
+use crate::world::id::{SessionKey, SocketId};
 
-/// Why a world wants to be woken.
+/// Reason for which a world asks for [`handle_timeout`](crate::World::handle_timeout).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The agent types, speaks or leaves.
-    AgentTurn,
+    /// The agent types, sends or leaves.
+    AgentStep,
     /// A notification channel ends, or is about to.
     ChannelExpiry,
-    /// A fault held something back until now.
+    /// A fault held an output back until now.
     Fault,
-    /// A notification channel's socket is told that it lives.
+    /// The socket of a notification channel gets a heartbeat.
     Heartbeat,
-    /// A session's time is over.
+    /// A session expires.
     SessionExpiry,
-    /// A guest's socket may be too old, or idle.
-    SocketAge,
-    /// A granted upload was not begun in time.
+    /// The socket of a guest may be too old, or idle.
+    SocketTimeout,
+    /// A granted upload was not started in time.
     UploadExpiry,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Timer {
-    Expiry(SessionKey),
-    Release(SocketId),
-    Turn(SessionKey, Turn),
-    Age(SocketId),
     ChannelEnd(u64),
     ChannelWarning(u64),
+    Expiry(SessionKey),
     Heartbeat(SocketId),
     Idle(SocketId),
+    Lifetime(SocketId),
+    Release(SocketId),
+    Step(SessionKey, ScheduledStep),
     Upload(SessionKey, String),
 }
 
-/// Names one timer, to cancel it. Timers of one instant go off in the order in which they were set.
+/// Key of one timer, to cancel it. Timers of one instant fire in the order in which they were set.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct TimerKey {
     pub(super) at: Instant,
@@ -73,12 +72,12 @@ impl Timers {
     pub(crate) fn next(&self) -> Option<(Instant, Reason)> {
         let (key, timer) = self.queue.first_key_value()?;
         let reason = match timer {
-            Timer::Expiry(_) => Reason::SessionExpiry,
-            Timer::Release(_) => Reason::Fault,
-            Timer::Turn(..) => Reason::AgentTurn,
-            Timer::Age(_) | Timer::Idle(_) => Reason::SocketAge,
             Timer::ChannelEnd(_) | Timer::ChannelWarning(_) => Reason::ChannelExpiry,
+            Timer::Expiry(_) => Reason::SessionExpiry,
             Timer::Heartbeat(_) => Reason::Heartbeat,
+            Timer::Idle(_) | Timer::Lifetime(_) => Reason::SocketTimeout,
+            Timer::Release(_) => Reason::Fault,
+            Timer::Step(..) => Reason::AgentStep,
             Timer::Upload(..) => Reason::UploadExpiry,
         };
         Some((key.at, reason))

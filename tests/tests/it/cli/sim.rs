@@ -154,8 +154,8 @@ async fn one_that_runs_breaks_on_demand_and_says_what_it_did_not_understand() {
     assert_eq!(statuses, [503, 503, 400]);
     let request = http::Request::get(format!("{}/teapot", sim.at)).body(bytes::Bytes::new());
     assert_eq!(http.send(request.unwrap()).await.unwrap().status(), 404);
-    let complaints = sim.told(&["complaints"]).await;
-    assert!(complaints.to_string().contains("GET /teapot"), "{complaints}");
+    let violations = sim.told(&["complaints"]).await;
+    assert!(violations.to_string().contains("GET /teapot"), "{violations}");
     let state = sim.told(&["state"]).await;
     assert_eq!(state["counters"]["faults"]["rest"], 2, "{state}");
     assert_eq!(sim.sim.interrupt().await.code, Some(0));

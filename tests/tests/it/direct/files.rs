@@ -42,6 +42,6 @@ async fn a_guest_sends_a_file() {
     let sent = notice(&mut session).await;
     assert!(matches!(sent, Notice::Sent { .. }), "{sent:?}");
     session.end().await.unwrap();
-    assert!(simulator.complaints().is_empty(), "{:?}", simulator.complaints());
+    assert!(simulator.violations().is_empty(), "{:?}", simulator.violations());
     simulator.stop().await;
 }

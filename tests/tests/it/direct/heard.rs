@@ -90,6 +90,6 @@ async fn what_was_said_between_two_visits_is_told_once() {
     assert_eq!(hear(&mut conversation).await, "Later: three");
     say(&mut conversation, "four").await;
     drop(conversation);
-    assert!(simulator.complaints().is_empty(), "{:?}", simulator.complaints());
+    assert!(simulator.violations().is_empty(), "{:?}", simulator.violations());
     simulator.stop().await;
 }

@@ -1,4 +1,4 @@
-//! What a guest announces of a file, and whether it may be uploaded.
+//! Files that guests announce, and the rules for their upload.
 
 use genesys_api::limits;
 
@@ -11,19 +11,19 @@ use crate::world::request::Fields;
 pub(crate) struct File {
     pub(super) name: String,
     /// MIME type.
-    pub(super) kind: String,
-    /// Bytes.
+    pub(super) mime: String,
+    /// Size in bytes.
     pub(super) size: u64,
 }
 
 impl File {
-    /// Reads `fileName`, `fileType` and `fileSize`. That `fileMd5` may be left out is known, that it is not compared
-    /// is our choice; that a blocked extension is an invalid type, and a missing one an invalid name, are inferences.
+    /// Parses `fileName`, `fileType` and `fileSize`. `fileMd5` is optional; that it is not compared is our choice. That a
+    /// blocked extension is an invalid type, and a missing one an invalid name, are inferences.
     pub(super) fn parse(rules: &AttachmentRules, fields: Fields<'_>) -> Result<Self, Refusal> {
         if !rules.enabled {
             return Err(Refusal::UPLOADS_OFF);
         }
-        let (name, kind) = (fields.text("fileName")?, fields.text("fileType")?);
+        let (name, mime) = (fields.text("fileName")?, fields.text("fileType")?);
         let size = fields.count("fileSize")?;
         fields.optional_text("fileMd5")?;
         if name.chars().count() > limits::FILE_NAME_CHARACTERS {
@@ -36,10 +36,10 @@ impl File {
                 format!("File type {extension} not supported"),
             ));
         }
-        if !rules.file_types.iter().any(|allowed| includes(allowed, kind)) {
-            return Err(Refusal::coded(4001, format!("File type {kind} not supported")));
+        if !rules.file_types.iter().any(|allowed| includes(allowed, mime)) {
+            return Err(Refusal::coded(4001, format!("File type {mime} not supported")));
         }
-        let largest = u64::from(rules.largest_kb()) * 1024;
+        let largest = u64::from(rules.max_file_kb()) * 1024;
         match size {
             0 => return Err(Refusal::coded(4102, "File is empty")),
             _ if size > largest => {
@@ -50,13 +50,13 @@ impl File {
         }
         Ok(Self {
             name: name.to_owned(),
-            kind: kind.to_owned(),
+            mime: mime.to_owned(),
             size,
         })
     }
 
     pub(super) fn media_type(&self) -> &'static str {
-        match self.kind.split('/').next().unwrap_or_default() {
+        match self.mime.split('/').next().unwrap_or_default() {
             "audio" => "Audio",
             "image" => "Image",
             "video" => "Video",
@@ -65,7 +65,7 @@ impl File {
     }
 }
 
-/// The extension with its dot, in lower case, of a name that has one and is no path.
+/// Returns the extension with its dot, in lower case, of a name that has one and is not a path.
 fn extension(name: &str) -> Option<String> {
     if name.contains(|c: char| c.is_control() || matches!(c, '/' | '\\')) {
         return None;
@@ -75,14 +75,14 @@ fn extension(name: &str) -> Option<String> {
     whole.then(|| format!(".{}", extension.to_lowercase()))
 }
 
-fn includes(allowed: &str, kind: &str) -> bool {
-    let Some((class, name)) = kind.split_once('/') else {
+fn includes(allowed: &str, mime: &str) -> bool {
+    let Some((class, name)) = mime.split_once('/') else {
         return false;
     };
-    let clean = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && b != b'*');
+    let is_clean = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && b != b'*');
     let wanted = allowed.split_once('/').unwrap_or_default();
-    clean(class)
-        && clean(name)
+    is_clean(class)
+        && is_clean(name)
         && (wanted.0 == "*" || wanted.0.eq_ignore_ascii_case(class))
         && (wanted.1 == "*" || wanted.1.eq_ignore_ascii_case(name))
 }

@@ -1,4 +1,4 @@
-//! Links that carry their own permission, as those of S3 do.
+//! Presigned links for uploads and downloads, like those of S3.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use http::Uri;
 use ring::hmac;
 use time::OffsetDateTime;
 
-use crate::rest::parameter;
-use crate::world::session::SessionKey;
+use crate::query::parameter;
+use crate::world::id::SessionKey;
 
-/// What a link is for.
+/// Operation that a link permits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Verb {
+pub(crate) enum LinkKind {
     Download,
     Upload,
 }
 
-impl Verb {
+impl LinkKind {
     fn path(self) -> &'static str {
         match self {
             Self::Download => "/download/",
@@ -27,35 +27,41 @@ impl Verb {
     }
 }
 
-/// The end of a link's life in epoch seconds.
-pub(super) fn until(utc: OffsetDateTime, lifetime: Duration) -> i64 {
+/// Returns the expiry of a link in epoch seconds.
+pub(super) fn expiry(utc: OffsetDateTime, lifetime: Duration) -> i64 {
     let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
     utc.unix_timestamp().saturating_add(lifetime)
 }
 
-/// Path and query of a link. Ids are made of characters that need no escape.
-pub(super) fn sign(key: &hmac::Key, verb: Verb, (session, id): (SessionKey, &str), until: i64) -> String {
-    let (path, session) = (verb.path(), session.0);
-    let tag = hmac::sign(key, words(verb, session, id, until).as_bytes());
+/// Returns path and query of a link. Ids consist of characters that need no escape.
+pub(super) fn sign(
+    key: &hmac::Key,
+    kind: LinkKind,
+    (session, id): (SessionKey, &str),
+    expires: i64,
+) -> String {
+    let (path, session) = (kind.path(), session.0);
+    let tag = hmac::sign(key, signed_text(kind, session, id, expires).as_bytes());
     let tag = URL_SAFE_NO_PAD.encode(tag);
-    format!("{path}{id}?session={session}&expires={until}&signature={tag}")
+    format!("{path}{id}?session={session}&expires={expires}&signature={tag}")
 }
 
+/// Returns the session and the attachment of a link that is valid and has not expired.
 pub(super) fn open<'a>(
     key: &hmac::Key,
-    verb: Verb,
+    kind: LinkKind,
     uri: &'a Uri,
     utc: OffsetDateTime,
 ) -> Option<(SessionKey, &'a str)> {
-    let id = uri.path().strip_prefix(verb.path())?;
+    let id = uri.path().strip_prefix(kind.path())?;
     let query = uri.query()?;
     let session = parameter(query, "session")?.parse().ok()?;
-    let until = parameter(query, "expires")?.parse().ok()?;
+    let expires = parameter(query, "expires")?.parse().ok()?;
     let tag = URL_SAFE_NO_PAD.decode(parameter(query, "signature")?).ok()?;
-    hmac::verify(key, words(verb, session, id, until).as_bytes(), &tag).ok()?;
-    (utc.unix_timestamp() < until).then_some((SessionKey(session), id))
+    hmac::verify(key, signed_text(kind, session, id, expires).as_bytes(), &tag).ok()?;
+    (utc.unix_timestamp() < expires).then_some((SessionKey(session), id))
 }
 
-fn words(verb: Verb, session: u64, id: &str, until: i64) -> String {
-    format!("{}{id} {session} {until}", verb.path())
+fn signed_text(kind: LinkKind, session: u64, id: &str, expires: i64) -> String {
+    format!("{}{id} {session} {expires}", kind.path())
 }

@@ -6,7 +6,7 @@ fn stage() -> Stage {
     Stage::new(Rules {
         agent: Agent::Silent,
         limits: Limits::none(),
-        socket_ages: SocketAges::like_api_gateway(),
+        socket_timeouts: SocketTimeouts::like_api_gateway(),
         ..rules()
     })
 }

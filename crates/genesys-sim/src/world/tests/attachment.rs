@@ -127,7 +127,7 @@ fn a_file_goes_up_into_a_message_and_comes_down_again() {
         "it was sent"
     );
     assert_eq!(stage.world.counters().uploads, 1);
-    assert_eq!(stage.world.complaints(), []);
+    assert_eq!(stage.world.violations(), []);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn what_may_not_be_uploaded_is_refused_in_both_forms() {
     let mut stage = Stage::new(Rules {
         attachments: AttachmentRules {
             file_types: vec!["image/*".to_owned(), "text/plain".to_owned()],
-            largest_kb: 1,
+            max_file_kb: 1,
             ..AttachmentRules::default()
         },
         limits: Limits::none(),
@@ -275,7 +275,7 @@ fn an_id_is_of_its_session_alone_and_made_by_the_server_where_none_is_given() {
 #[test]
 fn what_all_attachments_hold_is_bounded_and_freed_with_their_session() {
     let mut stage = Stage::quiet();
-    stage.world.rules.attachments.most_bytes = 3 * 1024;
+    stage.world.rules.attachments.max_total_bytes = 3 * 1024;
     let socket = stage.guest();
     let ask = |stage: &mut Stage, id: &str, size: u64| {
         let mut frame = grant("a.png", "image/png", size);
@@ -312,29 +312,27 @@ fn a_large_body_is_read_for_a_granted_upload_only() {
 }
 
 #[test]
-fn an_agent_sends_files_too() {
-    let mut stage = Stage::quiet();
+fn agent_attachment_needs_room() {
+    let script = "name: files\nrules:\n  - on: otherwise\n    do: [{attachment: {name: a.txt, type: text/plain, \
+                  body: hello, text: your ticket}}]";
+    let mut stage = Stage::new(Rules {
+        agent: Agent::Scripts(vec![Script::parse("files.yaml", script).unwrap()]),
+        ..rules()
+    });
     let socket = stage.guest();
-    let key = stage.world.sessions.key_of(TOKEN).unwrap();
-    let body = Bytes::from_static(b"hello");
-    let said = Some("your ticket".to_owned());
-    let sent = stage
-        .world
-        .agent_attachment(key, "a.txt", "text/plain", body, said, stage.now);
-    assert!(sent);
+    stage.tell(socket, text("tickets"));
+    stage.pass(Duration::ZERO);
     let seen = stage.seen_by(socket);
-    let message = frame(&seen[0]);
+    assert_eq!(seen.len(), 2);
+    let message = frame(&seen[1]);
     assert_eq!(
         (&message["body"]["direction"], &message["body"]["text"]),
         (&json!("Outbound"), &json!("your ticket"))
     );
     let url = &message["body"]["content"][0]["attachment"]["url"];
     assert_eq!(stage.fetch(url).body().as_ref(), b"hello");
-    stage.world.rules.attachments.most_bytes = 0;
-    let body = Bytes::from_static(b"hello");
-    assert!(
-        !stage
-            .world
-            .agent_attachment(key, "a.txt", "text/plain", body, None, stage.now)
-    );
+    stage.world.rules.attachments.max_total_bytes = 0;
+    stage.tell(socket, text("more"));
+    stage.pass(Duration::ZERO);
+    assert_eq!(stage.seen_by(socket).len(), 1);
 }

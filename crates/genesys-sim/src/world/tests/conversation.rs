@@ -205,7 +205,7 @@ fn what_no_client_asks_for_is_answered_plausibly() {
         true,
         "the conversation is over"
     );
-    assert_eq!(stage.world.complaints(), []);
+    assert_eq!(stage.world.violations(), []);
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn an_agent_speaks_by_script_and_after_a_while() {
         let (due, reason) = stage.world.poll_timeout().unwrap();
         assert_eq!(
             (due, reason),
-            (stage.now.instant + Duration::from_secs(2), Reason::AgentTurn)
+            (stage.now.instant + Duration::from_secs(2), Reason::AgentStep)
         );
         stage.pass(Duration::from_millis(1_999));
         assert_eq!(stage.seen(), []);
@@ -457,11 +457,11 @@ fn the_record_holds_what_was_said_and_by_whom() {
     stage.tell(socket, presence("Join"));
     let said: Vec<_> = stage
         .world
-        .record(TOKEN)
+        .transcript(TOKEN)
         .into_iter()
         .map(|said| (said.by_guest, said.text))
         .collect();
     let words = [(true, "hi".to_owned()), (false, "You said: hi".to_owned())];
     assert_eq!(said, words, "events are left out");
-    assert_eq!(stage.world.record("stranger"), []);
+    assert_eq!(stage.world.transcript("stranger"), []);
 }

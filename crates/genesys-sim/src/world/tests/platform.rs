@@ -259,7 +259,7 @@ fn a_channels_socket_hears_heartbeats_and_pongs_until_its_day_is_over() {
     );
     stage.tell(listener, configure());
     assert_eq!(stage.seen(), [], "it is no guest's socket");
-    assert_eq!(stage.world.complaints()[0].place, "/channels");
+    assert_eq!(stage.world.violations()[0].place, "/channels");
 
     let path = format!("{CHANNELS}/{id}/subscriptions");
     stage.pass(Duration::from_secs(3_600));

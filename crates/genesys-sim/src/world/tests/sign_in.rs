@@ -42,7 +42,7 @@ impl Stage {
         let place = self.location(&authorize(extra));
         let (_, query) = place.split_once("?a=1&").unwrap();
         assert!(query.ends_with("&state=s+1"), "{place}");
-        rest::parameter(query, "code").unwrap()
+        crate::query::parameter(query, "code").unwrap()
     }
 
     /// JWT and refresh token.
@@ -109,7 +109,7 @@ fn a_code_is_exchanged_once_by_who_has_the_verifier() {
     ] {
         assert_eq!(stage.status("POST", EXCHANGE, "", &broken), 400);
     }
-    assert_eq!(stage.world.complaints(), []);
+    assert_eq!(stage.world.violations(), []);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn an_id_token_gives_a_jwt_that_cannot_be_refreshed() {
     let mut stage = Stage::quiet();
     let place = stage.location(&authorize("").replace("response_type=code", "response_type=id_token"));
     let (_, fragment) = place.split_once('#').unwrap();
-    let token = rest::parameter(fragment, "id_token").unwrap();
+    let token = crate::query::parameter(fragment, "id_token").unwrap();
     let body = |nonce: &str| json!({"deploymentId": DEPLOYMENT, "oauth": {"idToken": token, "nonce": nonce}});
     assert_eq!(stage.status("POST", EXCHANGE, "", &body("other")), 401);
     let (response, body) = stage.call("POST", EXCHANGE, "", &body("n"));
@@ -331,7 +331,7 @@ fn a_field_that_no_client_sends_is_complained_of() {
     let body = json!({"deploymentId": DEPLOYMENT, "oauth": {"code": "1.x", "redirect_uri": "y"}});
     stage.status("POST", EXCHANGE, "", &body);
     assert_eq!(
-        stage.world.complaints()[0].place,
+        stage.world.violations()[0].place,
         "token exchange oauth.redirect_uri"
     );
 }

@@ -38,7 +38,7 @@ fn every_frame_of_a_guest_is_accepted() {
         if let Some(id) = golden.get("tracingId").filter(|_| !answers.is_empty()) {
             assert_eq!(&answers[0]["tracingId"], id, "{name}");
         }
-        assert_eq!(stage.world.complaints(), [], "{name}");
+        assert_eq!(stage.world.violations(), [], "{name}");
     }
 }
 

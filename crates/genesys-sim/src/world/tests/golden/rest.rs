@@ -24,7 +24,7 @@ impl Stage {
     fn answered(&mut self, method: &str, path: &str, bearer: &str, body: &Value) -> Value {
         let (response, body) = self.call(method, path, bearer, body);
         assert!(response.status().is_success(), "{method} {path}: {body}");
-        assert_eq!(self.world.complaints(), [], "{method} {path}");
+        assert_eq!(self.world.violations(), [], "{method} {path}");
         body
     }
 }
@@ -181,12 +181,12 @@ fn for_guests(files: &BTreeMap<String, (Golden, Value)>, produced: &mut Produced
     let place = authorize("");
     let (plain, _) = place.split_once("&code_challenge=").unwrap();
     let place = stage.location(plain);
-    let bare = crate::rest::parameter(place.split_once("?a=1&").unwrap().1, "code").unwrap();
+    let bare = crate::query::parameter(place.split_once("?a=1&").unwrap().1, "code").unwrap();
     let issued = [("/oauth/code", bare.as_str()), ("/oauth/redirectUri", back)];
     ask(&mut stage, "exchange-code-request-bare", &issued);
     let implicit = authorize("").replace("response_type=code", "response_type=id_token");
     let place = stage.location(&implicit);
-    let token = crate::rest::parameter(place.split_once('#').unwrap().1, "id_token").unwrap();
+    let token = crate::query::parameter(place.split_once('#').unwrap().1, "id_token").unwrap();
     let issued = [("/oauth/idToken", token.as_str()), ("/oauth/nonce", "n")];
     let implicit = ask(&mut stage, "exchange-implicit-request", &issued);
     let issued = [("/refreshToken", refresh.as_str())];

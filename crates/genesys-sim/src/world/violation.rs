@@ -1,6 +1,7 @@
-//! What clients sent that no official client sends, so that our own mistakes show.
+//! Violations of the contract: requests and frames that no official client sends.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use genesys_api::rfc3339;
 use serde::{Serialize, Serializer};
@@ -10,36 +11,38 @@ use time::OffsetDateTime;
 use crate::generated::actions::ACTIONS;
 use crate::world::request::Request;
 
-/// Most different complaints kept; further ones are only counted.
-const MOST: usize = 1_000;
+/// Limit of distinct violations; further ones are only counted.
+const MAX_VIOLATIONS: usize = 1_000;
 
-/// Longest place named, in characters.
-const LONGEST: usize = 120;
+/// Longest place, in characters.
+const MAX_PLACE: usize = 120;
 
-/// Something that no official client sends.
+/// A request or a frame that no official client sends.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Complaint {
-    /// What it is.
-    pub what: Oddity,
-    /// Where: an action, a path of field names, a method and path. Never a value.
+pub struct Violation {
+    /// The kind of violation.
+    #[serde(rename = "what")]
+    pub kind: ViolationKind,
+    /// An action, a path of field names, or a method and path. Never a value.
     pub place: String,
-    /// How often it was seen.
+    /// Number of times it was seen.
     pub count: u64,
-    /// When it was seen first, by the simulator's clock.
+    /// Time at which it was first seen, by the simulator's clock.
     #[serde(serialize_with = "as_rfc3339")]
     pub first_seen: OffsetDateTime,
 }
 
-/// Kinds of complaint.
+/// Kinds of violation.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Oddity {
-    /// A frame that is no JSON object with an `action`.
+pub enum ViolationKind {
+    /// A frame that is not a JSON object with an `action`.
     BrokenFrame,
-    /// A session token that is no UUID.
-    OddToken,
+    /// A session token that is not a UUID.
+    #[serde(rename = "odd-token")]
+    InvalidToken,
     /// An action outside Genesys' schema.
     UnknownAction,
     /// A path, or a method on a path, that this simulator does not serve.
@@ -49,32 +52,33 @@ pub enum Oddity {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Complaints {
-    seen: BTreeMap<(Oddity, String), (u64, OffsetDateTime)>,
+pub(crate) struct Violations {
+    seen: BTreeMap<(ViolationKind, String), (u64, OffsetDateTime)>,
     dropped: u64,
 }
 
-impl Complaints {
-    pub(crate) fn add(&mut self, what: Oddity, place: &str, utc: OffsetDateTime) {
+impl Violations {
+    pub(crate) fn add(&mut self, kind: ViolationKind, place: &str, utc: OffsetDateTime) {
         let place: String = place
             .chars()
-            .take(LONGEST)
+            .take(MAX_PLACE)
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
-        let full = self.seen.len() >= MOST;
-        match self.seen.entry((what, place)) {
-            std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().0 += 1,
-            std::collections::btree_map::Entry::Vacant(_) if full => self.dropped += 1,
-            std::collections::btree_map::Entry::Vacant(entry) => {
+        let full = self.seen.len() >= MAX_VIOLATIONS;
+        match self.seen.entry((kind, place)) {
+            Entry::Occupied(mut entry) => entry.get_mut().0 += 1,
+            Entry::Vacant(_) if full => self.dropped += 1,
+            Entry::Vacant(entry) => {
                 entry.insert((1, utc));
             }
         }
     }
 
+    /// Checks a guest's frame against Genesys' schema.
     pub(crate) fn check(&mut self, request: &Request, utc: OffsetDateTime) {
         let action = request.action();
         let Some((_, known)) = ACTIONS.iter().find(|(name, _)| *name == action) else {
-            self.add(Oddity::UnknownAction, action, utc);
+            self.add(ViolationKind::UnknownAction, action, utc);
             return;
         };
         for (name, value) in request.fields().iter() {
@@ -82,7 +86,7 @@ impl Complaints {
                 ("action" | "tracingId", Some(_)) => {}
                 ("token", Some(token)) => {
                     if uuid::Uuid::try_parse(token).is_err() {
-                        self.add(Oddity::OddToken, action, utc);
+                        self.add(ViolationKind::InvalidToken, action, utc);
                     }
                 }
                 _ => self.walk(action, known, name.clone(), value, utc),
@@ -109,15 +113,15 @@ impl Complaints {
                     self.walk(action, known, format!("{path}.{name}"), value, utc);
                 }
             }
-            _ => self.add(Oddity::UnknownField, &format!("{action}.{path}"), utc),
+            _ => self.add(ViolationKind::UnknownField, &format!("{action}.{path}"), utc),
         }
     }
 
-    pub(crate) fn list(&self) -> Vec<Complaint> {
+    pub(crate) fn list(&self) -> Vec<Violation> {
         self.seen
             .iter()
-            .map(|((what, place), (count, first_seen))| Complaint {
-                what: *what,
+            .map(|((kind, place), (count, first_seen))| Violation {
+                kind: *kind,
                 place: place.clone(),
                 count: *count,
                 first_seen: *first_seen,
@@ -130,8 +134,8 @@ impl Complaints {
     }
 }
 
-fn as_rfc3339<S: Serializer>(when: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(*when))
+fn as_rfc3339<S: Serializer>(utc: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*utc))
 }
 
 #[cfg(test)]
@@ -140,19 +144,19 @@ mod tests {
     use crate::world::tests::now;
 
     fn places(frames: &[&str]) -> Vec<String> {
-        let mut complaints = Complaints::default();
+        let mut violations = Violations::default();
         for frame in frames {
-            complaints.check(&Request::parse(frame).unwrap(), now().utc);
+            violations.check(&Request::parse(frame).unwrap(), now().utc);
         }
-        complaints
+        violations
             .list()
             .iter()
-            .map(|it| format!("{:?} {} x{}", it.what, it.place, it.count))
+            .map(|it| format!("{:?} {} x{}", it.kind, it.place, it.count))
             .collect()
     }
 
     #[test]
-    fn what_official_clients_send_is_no_oddity() {
+    fn frames_of_official_clients_are_no_violation() {
         let token = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11";
         let frames = [
             r#"{"action":"configureSession","token":"T","deploymentId":"d","startNew":false,"journeyContext":{"customer":{"id":"x","idType":"cookie"},"customerSession":{"id":"","type":"web"}},"tracingId":"t"}"#,
@@ -170,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_they_do_not_send_is_named_without_its_value() {
+    fn violation_names_the_field_without_its_value() {
         assert_eq!(
             places(&[
                 r#"{"action":"typing","token":"x"}"#,
@@ -181,7 +185,7 @@ mod tests {
                 r#"{"action":"onMessage","token":"7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11","message":{"txt":"a","events":[{"foo":1},{"foo":2}]}}"#,
             ]),
             [
-                "OddToken getJwt x2",
+                "InvalidToken getJwt x2",
                 "UnknownAction typing x1",
                 "UnknownField configureSession.journeyContext.customer.name x1",
                 "UnknownField getJwt.secret x1",
@@ -194,16 +198,19 @@ mod tests {
     }
 
     #[test]
-    fn complaints_are_bounded() {
-        let mut complaints = Complaints::default();
-        for number in 0..MOST + 5 {
-            complaints.add(
-                Oddity::UnknownAction,
+    fn violations_are_bounded() {
+        let mut violations = Violations::default();
+        for number in 0..MAX_VIOLATIONS + 5 {
+            violations.add(
+                ViolationKind::UnknownAction,
                 &format!("{number}{}", "x".repeat(300)),
                 now().utc,
             );
         }
-        assert_eq!((complaints.list().len(), complaints.dropped()), (MOST, 5));
-        assert!(complaints.list().iter().all(|it| it.place.len() <= LONGEST));
+        assert_eq!(
+            (violations.list().len(), violations.dropped()),
+            (MAX_VIOLATIONS, 5)
+        );
+        assert!(violations.list().iter().all(|it| it.place.len() <= MAX_PLACE));
     }
 }

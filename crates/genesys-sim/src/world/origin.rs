@@ -1,8 +1,8 @@
-//! Which pages may connect: the deployment's domains.
+//! The deployment's allowed domains.
 
-/// Whether `origin` is within `domains`: its host name equals an entry or ends with `.entry`, whatever its case,
-/// scheme and port. The official mobile SDK sends a bare host name, which counts as well. A missing origin passes
-/// only where all domains do (inference: unverified for restricted deployments).
+/// Whether `origin` is within `domains`: its host name equals an entry, or ends with `.entry`. Case, scheme and port do
+/// not matter. The official mobile SDK sends a bare host name, which counts as well. A missing origin is admitted only
+/// if all domains are (inference: unverified for restricted deployments).
 pub(crate) fn admits(domains: Option<&[String]>, origin: Option<&str>) -> bool {
     let Some(domains) = domains else {
         return true;
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_domain_admits_itself_and_what_is_under_it() {
+    fn domain_admits_itself_and_its_subdomains() {
         let domains = ["example.com".to_owned(), "::1".to_owned()];
         for (origin, admitted) in [
             ("https://example.com", true),
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn no_list_admits_all_and_an_empty_one_none() {
+    fn missing_list_admits_all_origins_and_empty_list_none() {
         assert!(admits(None, None));
         assert!(admits(None, Some("null")));
         assert!(!admits(Some(&[]), Some("https://example.com")));

@@ -1,11 +1,11 @@
-//! Faults are read, written, and refused with what would fit.
+//! Tests of the parser: valid texts, their full form, and errors.
 
 use proptest::prelude::*;
 
 use super::*;
 
 #[test]
-fn every_fault_can_be_written_in_full_and_short() {
+fn fault_parses_from_its_short_and_its_full_form() {
     for (short, full) in [
         ("drop", "drop:1001:x1@1"),
         ("drop:1011", "drop:1011:x1@1"),
@@ -42,47 +42,47 @@ fn every_fault_can_be_written_in_full_and_short() {
 }
 
 #[test]
-fn a_text_that_is_no_fault_is_told_why() {
-    for (text, why) in [
+fn fault_error_names_what_is_valid() {
+    for (text, part) in [
         (
             "explode",
-            r#""explode" is no fault: use one of clock, delay, drop, "#,
+            r#"invalid fault "explode": use one of clock, delay, drop, "#,
         ),
-        ("", r#""" is no fault"#),
+        ("", r#"invalid fault """#),
         (
             "delay",
             r#"the fault "delay" needs an argument: a time of at most an hour"#,
         ),
-        ("delay:2", r#"the fault "delay" cannot take "2": it takes a time"#),
-        ("delay:2h", r#"the fault "delay" cannot take "2h""#),
         (
-            "drop:1005",
-            r#"the fault "drop" cannot take "1005": it takes abrupt, or a close code"#,
+            "delay:2",
+            r#"invalid argument "2" of the fault "delay": use a time"#,
         ),
-        (
-            "duplicate:2",
-            r#"the fault "duplicate" cannot take "2": it takes no argument"#,
-        ),
-        ("fragment:1", r#"it takes a number of fragments from 2 to 100"#),
-        ("evict:why", "it takes reason or reasonCode"),
+        ("delay:2h", r#"invalid argument "2h" of the fault "delay""#),
+        ("drop:1005", "use abrupt, or a close code"),
+        ("duplicate:2", "use no argument"),
+        ("fragment:1", "use a number of fragments from 2 to 100"),
+        ("evict:why", "use reason or reasonCode"),
         (
             "refuse",
             r#"the fault "refuse" needs an argument: a code from 400 to 5999"#,
         ),
-        ("refuse:200", "it takes a code from 400 to 5999"),
+        ("refuse:200", "use a code from 400 to 5999"),
         ("refuse:400:Err", "and perhaps string, ErrorMessage or Error"),
-        ("rest:200", "it takes an HTTP status from 400 to 599"),
+        ("rest:200", "use an HTTP status from 400 to 599"),
         ("rest:503:oauth", "the beginning of a path"),
         ("clock:14m", "with a plus, such as +14m"),
-        ("drop:x0", r#""x0" is no whole number from 1 to 1000000"#),
-        ("drop@0", r#""0" is no whole number"#),
-        ("drop@in", r#""in" is no whole number"#),
-        ("drop~101%", r#"the chance "101%" is no whole percentage"#),
-        ("drop~10", r#"the chance "10" is no whole percentage"#),
-        ("delay:2s@in1", "does not wait for a frame from the guest"),
+        (
+            "drop:x0",
+            r#"invalid number "x0": use a whole number from 1 to 1000000"#,
+        ),
+        ("drop@0", r#"invalid number "0""#),
+        ("drop@in", r#"invalid number "in""#),
+        ("drop~101%", r#"invalid chance "101%""#),
+        ("drop~10", r#"invalid chance "10""#),
+        ("delay:2s@in1", "cannot wait for a frame from the guest"),
     ] {
         let error = text.parse::<Fault>().unwrap_err().to_string();
-        assert!(error.contains(why), "{text}: {error}");
+        assert!(error.contains(part), "{text}: {error}");
     }
     assert_eq!(
         "x".repeat(257).parse::<Fault>(),
@@ -92,7 +92,7 @@ fn a_text_that_is_no_fault_is_told_why() {
 
 proptest! {
     #[test]
-    fn no_text_panics(text in "[a-z0-9:@~%x+/é-]{0,40}") {
+    fn fault_parser_accepts_what_it_writes_and_never_panics(text in "[a-z0-9:@~%x+/é-]{0,40}") {
         if let Ok(fault) = text.parse::<Fault>() {
             prop_assert_eq!(fault.to_string().parse(), Ok(fault));
         }

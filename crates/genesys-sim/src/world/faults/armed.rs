@@ -1,42 +1,37 @@
-//! The faults that wait for their moment, and whose moment has come.
+//! Armed faults, and how often each kind has happened.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
-use super::error::FaultError;
-use super::text::{Effect, Fault, FaultKind, Site, Times};
+use crate::fault::{Effect, Fault, FaultError, FaultKind, Site};
 use crate::world::seed::Seed;
 
-/// Most faults active at once.
-const MOST: usize = 64;
+/// Limit of armed faults.
+const MAX_FAULTS: usize = 64;
 
-/// How often each kind of fault happened.
+/// Number of times that each kind of fault happened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Injected([u64; FaultKind::ALL.len()]);
+pub struct Injected([u64; FaultKind::COUNT]);
 
 impl Injected {
-    /// How often this kind happened.
+    /// Number of times that this kind happened.
     #[must_use]
     pub fn of(&self, kind: FaultKind) -> u64 {
         self.0[kind as usize]
     }
 
-    /// How often any kind happened.
+    /// Number of times that any kind happened.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
-
-    fn count(&mut self, kind: FaultKind) {
-        self.0[kind as usize] += 1;
-    }
 }
 
-/// A map by name, of those that happened.
+/// A map by name, without the kinds that have not happened.
 impl Serialize for Injected {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for kind in FaultKind::ALL.into_iter().filter(|kind| self.of(*kind) > 0) {
+        for kind in FaultKind::all().filter(|kind| self.of(*kind) > 0) {
             map.serialize_entry(kind.name(), &self.of(kind))?;
         }
         map.end()
@@ -44,29 +39,29 @@ impl Serialize for Injected {
 }
 
 #[derive(Debug)]
-pub(super) struct Armed {
+pub(crate) struct ArmedFaults {
     seed: Seed,
-    armed: Vec<Waiting>,
-    count: u64,
+    armed: Vec<Armed>,
+    last_id: u64,
     pub(super) injected: Injected,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct Armed {
     id: u64,
     fault: Fault,
-    /// The token of the one session that it is for.
+    /// Token of the session to which it is limited.
     session: Option<String>,
     seen: u64,
     happened: u64,
 }
 
-impl Armed {
+impl ArmedFaults {
     pub(super) fn new(seed: Seed) -> Self {
         Self {
             seed,
             armed: Vec::new(),
-            count: 0,
+            last_id: 0,
             injected: Injected::default(),
         }
     }
@@ -81,74 +76,74 @@ impl Armed {
                 kind: fault.kind().name(),
             });
         }
-        if self.armed.len() >= MOST {
-            return Err(FaultError::TooMany { most: MOST });
+        if self.armed.len() >= MAX_FAULTS {
+            return Err(FaultError::TooMany { limit: MAX_FAULTS });
         }
-        self.count += 1;
-        self.armed.push(Waiting {
-            id: self.count,
+        self.last_id += 1;
+        self.armed.push(Armed {
+            id: self.last_id,
             fault,
             session,
             seen: 0,
             happened: 0,
         });
-        Ok(self.count)
+        Ok(self.last_id)
     }
 
-    /// Removes one, or all; says how many.
+    /// Removes one fault, or all, and returns how many were removed.
     pub(super) fn disarm(&mut self, id: Option<u64>) -> usize {
         let before = self.armed.len();
-        self.armed.retain(|waiting| id.is_some_and(|id| id != waiting.id));
+        self.armed.retain(|armed| id.is_some_and(|id| id != armed.id));
         before - self.armed.len()
     }
 
-    /// The effects of all faults whose moment this is, in the order in which they were armed.
-    pub(super) fn strike(&mut self, site: Site, session: Option<&str>, path: &str) -> Vec<Effect> {
+    /// Returns the effects of the faults that happen now, in the order in which they were armed.
+    pub(super) fn trigger(&mut self, site: Site, session: Option<&str>, path: &str) -> Vec<Effect> {
         let mut effects = Vec::new();
         let (seed, injected) = (&mut self.seed, &mut self.injected);
-        self.armed.retain_mut(|waiting| {
+        self.armed.retain_mut(|armed| {
             // a request is refused once
             let refused = site == Site::Rest && !effects.is_empty();
-            if refused || waiting.fault.site() != site || !waiting.concerns(session, path) {
+            if refused || armed.fault.site() != site || !armed.applies_to(session, path) {
                 return true;
             }
-            waiting.seen += 1;
-            if waiting.seen < u64::from(waiting.fault.from) || !chance(seed, waiting.fault.percent) {
+            armed.seen += 1;
+            if armed.seen < u64::from(armed.fault.from) || !chance(seed, armed.fault.percent) {
                 return true;
             }
-            waiting.happened += 1;
-            injected.count(waiting.fault.kind());
-            effects.push(waiting.fault.effect.clone());
-            match waiting.fault.times {
-                Times::Always => true,
-                Times::Most(times) => waiting.happened < u64::from(times),
-            }
+            armed.happened += 1;
+            injected.0[armed.fault.kind() as usize] += 1;
+            effects.push(armed.fault.effect.clone());
+            armed
+                .fault
+                .times
+                .is_none_or(|times| armed.happened < u64::from(times))
         });
         effects
     }
 
     pub(super) fn list(&self) -> Vec<Value> {
-        let show = |waiting: &Waiting| {
+        let show = |armed: &Armed| {
             json!({
-                "id": waiting.id,
-                "fault": waiting.fault.to_string(),
-                "session": waiting.session.as_deref().map(hidden),
-                "seen": waiting.seen,
-                "happened": waiting.happened,
+                "id": armed.id,
+                "fault": armed.fault.to_string(),
+                "session": armed.session.as_deref().map(redacted),
+                "seen": armed.seen,
+                "happened": armed.happened,
             })
         };
         self.armed.iter().map(show).collect()
     }
 }
 
-impl Waiting {
-    fn concerns(&self, session: Option<&str>, path: &str) -> bool {
-        let ours = self.session.is_none() || self.session.as_deref() == session;
-        let there = match &self.fault.effect {
+impl Armed {
+    fn applies_to(&self, session: Option<&str>, path: &str) -> bool {
+        let session_matches = self.session.is_none() || self.session.as_deref() == session;
+        let path_matches = match &self.fault.effect {
             Effect::Rest(_, Some(prefix)) => path.starts_with(prefix.as_str()),
             _ => true,
         };
-        ours && there
+        session_matches && path_matches
     }
 }
 
@@ -160,18 +155,18 @@ fn chance(seed: &mut Seed, percent: Option<u8>) -> bool {
     u64::from(u32::from_be_bytes([a, b, c, d])) * 100 < u64::from(percent) << 32
 }
 
-/// A session's token is a secret: its last four characters tell it from others.
-fn hidden(token: &str) -> String {
-    let tail: Vec<_> = token.chars().rev().take(4).collect();
-    format!("…{}", tail.into_iter().rev().collect::<String>())
+/// The last four characters of a session's token, which is a secret.
+fn redacted(token: &str) -> String {
+    let start = token.char_indices().rev().nth(3).map_or(0, |(index, _)| index);
+    format!("…{}", &token[start..])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn armed(texts: &[&str]) -> Armed {
-        let mut armed = Armed::new(Seed::new([3; 32]));
+    fn armed(texts: &[&str]) -> ArmedFaults {
+        let mut armed = ArmedFaults::new(Seed::new([3; 32]));
         for text in texts {
             armed.arm(text.parse().unwrap(), None).unwrap();
         }
@@ -182,7 +177,7 @@ mod tests {
     fn a_fault_waits_for_its_turn_and_is_gone_after_its_last() {
         let mut armed = armed(&["duplicate:x2@3"]);
         let hits: Vec<_> = (0..6)
-            .map(|_| armed.strike(Site::FrameToGuest, None, "").len())
+            .map(|_| armed.trigger(Site::FrameToGuest, None, "").len())
             .collect();
         assert_eq!(hits, [0, 0, 1, 1, 0, 0]);
         assert!(armed.is_empty());
@@ -193,17 +188,17 @@ mod tests {
     #[test]
     fn a_fault_strikes_where_it_belongs() {
         let mut armed = armed(&["rest:503:/oauth:always"]);
-        assert!(armed.strike(Site::FrameToGuest, None, "/oauth").is_empty());
-        assert!(armed.strike(Site::Rest, None, "/api").is_empty());
-        assert_eq!(armed.strike(Site::Rest, None, "/oauth/token").len(), 1);
+        assert!(armed.trigger(Site::FrameToGuest, None, "/oauth").is_empty());
+        assert!(armed.trigger(Site::Rest, None, "/api").is_empty());
+        assert_eq!(armed.trigger(Site::Rest, None, "/oauth/token").len(), 1);
 
         armed.disarm(None);
         armed
             .arm("evict:always".parse().unwrap(), Some("a".to_owned()))
             .unwrap();
-        assert!(armed.strike(Site::FrameToGuest, None, "").is_empty());
-        assert!(armed.strike(Site::FrameToGuest, Some("b"), "").is_empty());
-        assert_eq!(armed.strike(Site::FrameToGuest, Some("a"), "").len(), 1);
+        assert!(armed.trigger(Site::FrameToGuest, None, "").is_empty());
+        assert!(armed.trigger(Site::FrameToGuest, Some("b"), "").is_empty());
+        assert_eq!(armed.trigger(Site::FrameToGuest, Some("a"), "").len(), 1);
         assert!(matches!(
             armed.arm("slow-handshake:1s".parse().unwrap(), Some("a".to_owned())),
             Err(FaultError::Session { .. })
@@ -215,14 +210,14 @@ mod tests {
         let run = || {
             let mut armed = armed(&["duplicate~25%"]);
             (0..400)
-                .map(|_| armed.strike(Site::FrameToGuest, None, "").len())
+                .map(|_| armed.trigger(Site::FrameToGuest, None, "").len())
                 .collect::<Vec<_>>()
         };
         assert_eq!(run(), run());
         let hits = run().iter().sum::<usize>();
         assert!((60..140).contains(&hits), "{hits} of 400 are no quarter");
         let mut certain = armed(&["duplicate~100%"]);
-        assert!((0..100).all(|_| certain.strike(Site::FrameToGuest, None, "").len() == 1));
+        assert!((0..100).all(|_| certain.trigger(Site::FrameToGuest, None, "").len() == 1));
     }
 
     #[test]
@@ -230,7 +225,7 @@ mod tests {
         let mut armed = armed(&["evict"; 64]);
         assert_eq!(
             armed.arm("evict".parse().unwrap(), None),
-            Err(FaultError::TooMany { most: 64 })
+            Err(FaultError::TooMany { limit: 64 })
         );
         assert_eq!(armed.disarm(Some(2)), 1);
         assert_eq!(armed.disarm(Some(2)), 0);

@@ -1,0 +1,279 @@
+//! The simulator as a server: one listener, one task for its timers, one for each socket.
+
+mod error;
+mod shared;
+mod socket;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use genesys_api::{Clock, DeploymentId, Host, entropy};
+use genesys_http::server::{self, Identity, Server};
+use http::header::HOST;
+use http::{Request, Response, Version};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::{Config, Tls};
+use crate::pki::{self, LOOPBACK};
+use crate::rest::{self, Problem};
+use crate::world::{Counters, Violation, World};
+use shared::Shared;
+
+pub use error::{StartError, StartErrorKind};
+
+/// Time in which a body has to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time in which connections have to end once the simulator stops.
+const DRAIN: Duration = Duration::from_millis(1_500);
+
+/// Connections beside those of guests: REST, and handshakes that are not admitted yet.
+const SPARE_CONNECTIONS: usize = 256;
+
+/// A running simulator. Dropping it stops it as well, without waiting.
+pub struct Simulator {
+    shared: Arc<Shared>,
+    host: Host,
+    address: SocketAddr,
+    deployment: DeploymentId,
+    client_id: String,
+    client_secret: SecretString,
+    ca_pem: Option<String>,
+    stop: watch::Sender<()>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Simulator {
+    /// Binds the listener and starts.
+    ///
+    /// # Errors
+    /// If the address cannot be bound or needs TLS, or the certificate is invalid.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let (identity, ca_pem) = identity(config.tls)?;
+        let secure = identity.is_some();
+        let connections = config.rules.max_connections.saturating_add(SPARE_CONNECTIONS);
+        let limits = server::Limits {
+            connections: u32::try_from(connections).unwrap_or(u32::MAX),
+            drain: DRAIN,
+            ..server::Limits::default()
+        };
+        let server = Server::bind(config.listen, identity, limits)
+            .await
+            .map_err(StartError::bind)?;
+        let address = server.local_addr();
+        let host = host(address, secure).map_err(StartError::address)?;
+        let seed = config.seed.unwrap_or_else(entropy::bytes);
+        let world = World::new(config.rules, host.clone(), seed);
+        let (deployment, client_id) = (world.deployment_id().clone(), world.client_id().to_owned());
+        let client_secret = world.client_secret().clone();
+        let shared = Arc::new(Shared::new(world, config.clock));
+        let stop = watch::Sender::new(());
+        let tasks = [
+            tokio::spawn(serve(server, Arc::clone(&shared), stop.subscribe())),
+            tokio::spawn(run_timers(Arc::clone(&shared), stop.subscribe())),
+        ];
+        Ok(Self {
+            shared,
+            host,
+            address,
+            deployment,
+            client_id,
+            client_secret,
+            ca_pem,
+            stop,
+            tasks,
+        })
+    }
+
+    /// The host that stands for every host of Genesys.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The host as text, such as `https://127.0.0.1:4711`.
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        self.host.to_string()
+    }
+
+    /// The URL for guests, without `?deploymentId=`.
+    #[must_use]
+    pub fn websocket_url(&self) -> String {
+        self.host.websocket_url("/v1")
+    }
+
+    /// The bound address.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The one deployment.
+    #[must_use]
+    pub fn deployment_id(&self) -> &DeploymentId {
+        &self.deployment
+    }
+
+    /// The one API client.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// The API client's secret.
+    #[must_use]
+    pub fn client_secret(&self) -> &SecretString {
+        &self.client_secret
+    }
+
+    /// The certificate that clients have to trust, if the simulator uses TLS.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca_pem.as_deref()
+    }
+
+    /// The simulator's clock, which can be moved.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// Counters since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared.read(World::counters)
+    }
+
+    /// Requests and frames that no official client sends.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        self.shared.read(World::violations)
+    }
+
+    /// One line of JSON with URLs, ids and secrets, for the process that started the simulator. `ca` is the file to
+    /// which the caller wrote [`ca_pem`](Self::ca_pem).
+    #[must_use]
+    pub fn ready_line(&self, ca: Option<&Path>) -> String {
+        json!({
+            "event": "ready",
+            "http": self.http_url(),
+            "websocket": self.websocket_url(),
+            "deployment_id": self.deployment,
+            "client_id": self.client_id,
+            "client_secret": self.client_secret.expose_secret(),
+            "ca": ca.map(Path::to_string_lossy),
+            "seed": self.shared.read(|world| world.seed().to_owned()),
+        })
+        .to_string()
+    }
+
+    /// Closes all sockets with 1001 and stops, within two seconds.
+    pub async fn stop(self) {
+        drop(self.stop);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the simulator failed");
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Simulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulator")
+            .field("host", &self.host)
+            .field("deployment", &self.deployment)
+            .finish_non_exhaustive()
+    }
+}
+
+fn identity(tls: Tls) -> Result<(Option<Identity>, Option<String>), StartError> {
+    let pki = match tls {
+        Tls::Given(pki) => pki,
+        Tls::Plain => return Ok((None, None)),
+        Tls::Throwaway => pki::throwaway_ca(&LOOPBACK).map_err(StartError::certificate)?,
+    };
+    let key = pki.key_pem.expose_secret();
+    let identity =
+        Identity::from_pem(pki.cert_pem.as_bytes(), key.as_bytes()).map_err(StartError::certificate)?;
+    Ok((Some(identity), Some(pki.ca_pem)))
+}
+
+/// The host under which a client on this machine reaches the listener, also one that is bound to all addresses.
+fn host(address: SocketAddr, secure: bool) -> Result<Host, genesys_api::HostError> {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let scheme = if secure { "https" } else { "http" };
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port())).parse()
+}
+
+async fn serve(server: Server, shared: Arc<Shared>, mut stop: watch::Receiver<()>) {
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    });
+    let stopped = async move {
+        // the sender sends nothing: it is dropped
+        let _ = stop.changed().await;
+    };
+    server.serve(service, stopped).await;
+}
+
+async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+    // RFC 9112, 3.2
+    if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
+        let problem = Problem::bad_request("A request has to name its Host.");
+        return shared
+            .input(|world, _| rest::refuse(world, &problem))
+            .map(Full::new);
+    }
+    if rest::takes_sockets(request.uri().path())
+        && let Some(response) = socket::accept(shared, &mut request).await
+    {
+        return response;
+    }
+    let (parts, body) = request.into_parts();
+    let now = shared.clock.now();
+    let limit = shared.read(|world| rest::body_limit(world, &parts.method, &parts.uri, now));
+    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
+    let problem = match body {
+        Ok(Ok(body)) => {
+            let request = Request::from_parts(parts, body.to_bytes());
+            let response = shared.input(|world, now| world.handle_request(request, now));
+            return response.map(Full::new);
+        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Problem::too_large(),
+        Ok(Err(_)) => Problem::bad_request("The body is malformed, or ended too early."),
+        Err(_) => Problem::too_slow(),
+    };
+    shared
+        .input(|world, _| rest::refuse(world, &problem))
+        .map(Full::new)
+}
+
+async fn run_timers(shared: Arc<Shared>, mut stop: watch::Receiver<()>) {
+    loop {
+        tokio::select! {
+            _ = stop.changed() => break,
+            due = shared.deadline() => if due {
+                shared.input(|world, now| world.handle_timeout(now));
+            },
+        }
+    }
+    shared.input(|world, _| world.handle_shutdown());
+}

@@ -1,0 +1,128 @@
+//! State that the tasks of a simulator share: the world, its clock, and the queues to its sockets.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use genesys_api::{Clock, Now};
+use http::{Request, Response};
+use tokio::sync::{Notify, mpsc};
+
+use crate::world::{Output, SocketId, World};
+
+/// Limit of outputs that wait for one socket. A guest that does not read them is cut off. Our choice.
+const MAX_QUEUED: usize = 256;
+
+pub(crate) struct Shared {
+    pub(super) clock: Clock,
+    state: Mutex<State>,
+    deadline_moved: Notify,
+}
+
+struct State {
+    world: World,
+    queues: HashMap<SocketId, mpsc::Sender<Output>>,
+}
+
+impl Shared {
+    pub(super) fn new(world: World, clock: Clock) -> Self {
+        Self {
+            clock,
+            state: Mutex::new(State {
+                world,
+                queues: HashMap::new(),
+            }),
+            deadline_moved: Notify::new(),
+        }
+    }
+
+    /// Gives one input to the world, and dispatches all its outputs before the next input, so that all sockets see the
+    /// same order.
+    pub(super) fn input<T>(&self, input: impl FnOnce(&mut World, Now) -> T) -> T {
+        self.input_with(|state, now| input(&mut state.world, now))
+    }
+
+    fn input_with<T>(&self, input: impl FnOnce(&mut State, Now) -> T) -> T {
+        let mut state = self.state();
+        let deadline = state.world.poll_timeout();
+        let result = input(&mut state, self.clock.now());
+        self.dispatch(&mut state);
+        let moved = state.world.poll_timeout() != deadline;
+        drop(state);
+        if moved {
+            self.deadline_moved.notify_one();
+        }
+        result
+    }
+
+    pub(super) fn read<T>(&self, read: impl FnOnce(&World) -> T) -> T {
+        read(&self.state().world)
+    }
+
+    /// Gives a handshake to the world, and creates a queue for the socket that it admits.
+    pub(super) fn admit<B>(
+        &self,
+        request: &Request<B>,
+    ) -> Result<(SocketId, mpsc::Receiver<Output>), Box<Response<bytes::Bytes>>> {
+        self.input_with(|state, now| {
+            let socket = state.world.handle_handshake(request, now)?;
+            let (sender, receiver) = mpsc::channel(MAX_QUEUED);
+            state.queues.insert(socket, sender);
+            Ok((socket, receiver))
+        })
+    }
+
+    /// Waits until the answer to an admitted handshake is due.
+    pub(super) async fn wait_for_opening(&self, socket: SocketId) {
+        if let Some(at) = self.read(|world| world.opens_at(socket)) {
+            self.clock.sleep_until(at).await;
+        }
+    }
+
+    pub(super) fn closed(&self, socket: SocketId) {
+        self.input_with(|state, now| {
+            state.queues.remove(&socket);
+            state.world.handle_closed(socket, now);
+        });
+    }
+
+    /// Waits for the world's deadline, or until it has changed. Returns whether it has passed.
+    pub(super) async fn deadline(&self) -> bool {
+        let deadline: Option<Instant> = self.read(|world| world.poll_timeout().map(|(at, _)| at));
+        let due = async {
+            match deadline {
+                Some(at) => self.clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.deadline_moved.notified() => false,
+            () = due => true,
+        }
+    }
+
+    fn dispatch(&self, state: &mut State) {
+        while let Some(output) = state.world.poll_output() {
+            if let Output::Advance(by) = output {
+                self.clock.advance(by);
+                continue;
+            }
+            let Some(socket) = output.socket() else {
+                continue;
+            };
+            let last = matches!(output, Output::Close { .. } | Output::Drop { .. });
+            let queue = state.queues.get(&socket);
+            let sent = queue.is_none_or(|queue| queue.try_send(output).is_ok());
+            if last || !sent {
+                state.queues.remove(&socket);
+            }
+            if !sent {
+                state.world.handle_closed(socket, self.clock.now());
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

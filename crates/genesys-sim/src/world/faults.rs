@@ -1,0 +1,388 @@
+//! Applies injected faults to outgoing frames, and to frames, handshakes and requests from clients.
+
+mod armed;
+mod delay_queue;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use genesys_api::Now;
+use serde_json::{Map, Value, json};
+
+use crate::fault::{Cut, Effect, Fault, FaultError, Site};
+use crate::world::denial::Denial;
+use crate::world::frame::{self, Limited, Refusal};
+use crate::world::id::{SessionKey, SocketId};
+use crate::world::output::Output;
+use crate::world::request::Request;
+use crate::world::seed::Seed;
+use crate::world::timers::Timer;
+use crate::world::{Binding, World, jwt};
+
+use armed::ArmedFaults;
+use delay_queue::{DelayQueue, Full};
+
+pub use armed::Injected;
+
+/// The armed faults of a world, and the outputs that they hold back.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    armed: ArmedFaults,
+    queues: BTreeMap<SocketId, DelayQueue>,
+    /// Times at which late answers to handshakes are due.
+    opening: BTreeMap<SocketId, Instant>,
+}
+
+impl Faults {
+    /// Arms the faults of the rules. Those beyond the limit are left out.
+    pub(crate) fn new(seed: Seed, faults: Vec<Fault>) -> Self {
+        let mut armed = ArmedFaults::new(seed);
+        for fault in faults {
+            if armed.arm(fault, None).is_err() {
+                break;
+            }
+        }
+        Self {
+            armed,
+            queues: BTreeMap::new(),
+            opening: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn injected(&self) -> Injected {
+        self.armed.injected
+    }
+
+    #[cfg(test)]
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.queues.is_empty() && self.opening.is_empty()
+    }
+
+    pub(crate) fn forget(&mut self, socket: SocketId) {
+        self.queues.remove(&socket);
+        self.opening.remove(&socket);
+    }
+}
+
+/// Combined effect of all faults on one outgoing frame.
+#[derive(Default)]
+struct FrameEffects {
+    cut: Option<Cut>,
+    duplicate: bool,
+    evict: Option<Option<&'static str>>,
+    fragments: Option<u16>,
+    hang: Option<Option<Duration>>,
+    delay: Duration,
+    reorder: bool,
+    unknown_class: bool,
+}
+
+impl World {
+    /// Arms a fault for all sessions, or for the session of this token, and returns its id.
+    ///
+    /// # Errors
+    /// If 64 faults are active, or a fault of handshakes is limited to a session.
+    pub fn arm(&mut self, fault: Fault, session: Option<&str>) -> Result<u64, FaultError> {
+        self.faults.armed.arm(fault, session.map(str::to_owned))
+    }
+
+    /// Removes one fault by its id, or all, and returns how many were removed. Outputs already held back stay late.
+    pub fn disarm(&mut self, id: Option<u64>) -> usize {
+        self.faults.armed.disarm(id)
+    }
+
+    /// Time at which the answer to an admitted handshake is due, if it is late.
+    #[must_use]
+    pub fn opens_at(&self, socket: SocketId) -> Option<Instant> {
+        self.faults.opening.get(&socket).copied()
+    }
+
+    pub(crate) fn armed_faults(&self) -> Vec<Value> {
+        self.faults.armed.list()
+    }
+
+    /// Makes an output ready, after the faults that apply to it. None apply to notification channels.
+    pub(super) fn apply_faults(&mut self, output: Output) {
+        let Some(Now { instant: now, .. }) = self.settled else {
+            return self.ready.push_back(output);
+        };
+        match output {
+            Output::Frame { socket, text, .. } if !self.channels.has(socket) => {
+                self.apply_frame_faults(socket, text, now);
+            }
+            Output::Close { socket, .. } => match self.faults.queues.get(&socket) {
+                Some(queue) if queue.hangs_forever() && !self.closing => self.cut(socket, Cut::Abrupt),
+                Some(_) if !self.closing => self.enqueue(socket, output, Duration::ZERO, now),
+                _ => {
+                    self.faults.forget(socket);
+                    self.ready.push_back(output);
+                }
+            },
+            _ => self.ready.push_back(output),
+        }
+    }
+
+    /// Sends the due outputs of a socket, and reads the frames that it has not read.
+    pub(super) fn release(&mut self, socket: SocketId, now: Now) {
+        for text in self.flush(socket, now.instant) {
+            self.receive(socket, &text, now);
+        }
+    }
+
+    /// Handles a guest's frame, or keeps it while the socket hangs.
+    pub(super) fn receive(&mut self, socket: SocketId, text: &str, now: Now) {
+        if !self.sockets.contains_key(&socket) {
+            return;
+        }
+        match self.faults.queues.get_mut(&socket).filter(|queue| queue.hangs()) {
+            Some(queue) => {
+                if queue.push_unread(text) == Err(Full) {
+                    self.cut(socket, Cut::Abrupt);
+                }
+            }
+            None => self.handle_action(socket, text, now),
+        }
+    }
+
+    /// Applies faults to a guest's frame. Returns `false` if the frame is lost or kept for later.
+    pub(super) fn filter_inbound(
+        &mut self,
+        socket: SocketId,
+        (text, request): (&str, Option<&Request>),
+        now: Now,
+    ) -> Result<bool, Refusal> {
+        let mut refusal = None;
+        let effects = self.trigger(Site::FrameFromGuest, socket);
+        if !effects.is_empty() {
+            // outputs from before the fault are already on their way
+            while let Some(output) = self.outputs.pop_front() {
+                self.apply_faults(output);
+            }
+        }
+        for effect in effects {
+            match effect {
+                Effect::Clock(by) => self.emit(Output::Advance(by)),
+                Effect::Drop(cut) => {
+                    self.cut(socket, cut);
+                    return Ok(false);
+                }
+                Effect::Evict(reason) if self.sockets.contains_key(&socket) => {
+                    self.evict(socket, reason);
+                    return Ok(false);
+                }
+                Effect::Hang(time) => {
+                    self.hang(socket, time, now.instant);
+                    self.receive(socket, text, now);
+                    return Ok(false);
+                }
+                Effect::Refuse(code, class) => refusal = Some(Refusal::Simulated(code, class)),
+                Effect::Throttle(time) => {
+                    let limited = match request.map(Request::action) {
+                        Some("configureSession" | "configureAuthenticatedSession") => Limited::Configure,
+                        _ => Limited::Messages,
+                    };
+                    refusal = Some(Refusal::TooMany(limited, time.as_secs().max(1)));
+                }
+                _ => {}
+            }
+        }
+        let authenticates = request.is_some_and(|it| it.action() == "configureAuthenticatedSession");
+        if authenticates && !self.trigger(Site::Jwt, socket).is_empty() {
+            refusal = Some(Refusal::UNAUTHORIZED);
+        }
+        refusal.map_or(Ok(true), Err)
+    }
+
+    /// Applies faults to a handshake, and returns the delay of its answer.
+    pub(super) fn trigger_handshake(&mut self) -> Result<Duration, Denial> {
+        let mut delay = Duration::ZERO;
+        for effect in self.faults.armed.trigger(Site::Handshake, None, "") {
+            match effect {
+                Effect::RefuseHandshake(status) => return Err(Denial::Injected(status)),
+                Effect::SlowHandshake(time) => delay = delay.max(time),
+                _ => {}
+            }
+        }
+        Ok(delay)
+    }
+
+    pub(super) fn delay_opening(&mut self, socket: SocketId, delay: Duration, now: Instant) {
+        if let Some(at) = now.checked_add(delay).filter(|at| *at > now) {
+            self.faults.opening.insert(socket, at);
+        }
+    }
+
+    /// Applies faults to a REST request.
+    pub(crate) fn trigger_request(
+        &mut self,
+        path: &str,
+        bearer: Option<&str>,
+        now: Now,
+    ) -> Result<(), Denial> {
+        if self.faults.armed.is_empty() {
+            return Ok(());
+        }
+        let jwt = bearer.filter(|bearer| bearer.contains('.'));
+        let session = jwt
+            .and_then(|jwt| jwt::verify(&self.jwt_key, jwt, now.utc).ok())
+            .and_then(|key| self.token_of(key));
+        let armed = &mut self.faults.armed;
+        if let Some(Effect::Rest(status, _)) = armed.trigger(Site::Rest, session.as_deref(), path).pop() {
+            return Err(Denial::Injected(status));
+        }
+        if jwt.is_some() && !armed.trigger(Site::Jwt, session.as_deref(), path).is_empty() {
+            return Err(Denial::CredentialsExpired);
+        }
+        Ok(())
+    }
+
+    /// Whether the upload that has just arrived fails.
+    pub(super) fn trigger_upload(&mut self, session: SessionKey) -> bool {
+        let session = self.token_of(session);
+        let armed = &mut self.faults.armed;
+        !armed.trigger(Site::Upload, session.as_deref(), "").is_empty()
+    }
+
+    fn apply_frame_faults(&mut self, socket: SocketId, mut text: String, now: Instant) {
+        let mut effects = FrameEffects::default();
+        for effect in self.trigger(Site::FrameToGuest, socket) {
+            match effect {
+                Effect::Clock(by) => self.ready.push_back(Output::Advance(by)),
+                Effect::Delay(time) => effects.delay = effects.delay.max(time),
+                Effect::Drop(cut) => effects.cut = Some(cut),
+                Effect::Duplicate => effects.duplicate = true,
+                Effect::Evict(reason) => effects.evict = Some(reason),
+                Effect::Fragment(parts) => effects.fragments = Some(parts),
+                Effect::Hang(time) => effects.hang = Some(time),
+                Effect::Reorder => effects.reorder = true,
+                Effect::UnknownClass => effects.unknown_class = true,
+                Effect::UnknownFields => text = with_unknown_fields(text),
+                _ => {}
+            }
+        }
+        if let Some(cut) = effects.cut {
+            return self.cut(socket, cut);
+        }
+        if let Some(time) = effects.hang {
+            self.hang(socket, time, now);
+        }
+        if effects.unknown_class {
+            let unknown = frame::event("SimulatedUnknownEvent", None, &json!({"simulated": true}));
+            self.enqueue(socket, Output::frame(socket, unknown), effects.delay, now);
+        }
+        let output = Output::Frame {
+            socket,
+            text,
+            fragments: effects.fragments.unwrap_or(1),
+        };
+        if effects.duplicate {
+            self.enqueue(socket, output.clone(), effects.delay, now);
+        }
+        if effects.reorder {
+            self.reorder(socket, output, now);
+        } else {
+            self.enqueue(socket, output, effects.delay, now);
+        }
+        if let Some(reason) = effects.evict.filter(|_| self.sockets.contains_key(&socket)) {
+            self.evict(socket, reason);
+        }
+    }
+
+    fn evict(&mut self, socket: SocketId, reason: Option<&str>) {
+        self.counters.evicted += 1;
+        let reason = reason.map(|name| (name.to_owned(), json!("signedIn")));
+        let body: Map<String, Value> = reason.into_iter().collect();
+        self.close_with_event(socket, &body);
+    }
+
+    /// Sends an output after those that wait for its socket.
+    fn enqueue(&mut self, socket: SocketId, output: Output, delay: Duration, now: Instant) {
+        if delay.is_zero() && !self.faults.queues.contains_key(&socket) {
+            return self.ready.push_back(output);
+        }
+        let queue = self.faults.queues.entry(socket).or_default();
+        if queue.hangs_forever() {
+            return;
+        }
+        match queue.push(output, delay, now) {
+            Ok(due) if due > now => {
+                self.timers.set(due, Timer::Release(socket));
+            }
+            Ok(_) => {
+                self.flush(socket, now);
+            }
+            Err(Full) => self.cut(socket, Cut::Abrupt),
+        }
+    }
+
+    /// Makes the due outputs of a socket ready, and returns the frames that it can read again.
+    fn flush(&mut self, socket: SocketId, now: Instant) -> VecDeque<String> {
+        let Some(queue) = self.faults.queues.get_mut(&socket) else {
+            return VecDeque::new();
+        };
+        let (outputs, unread) = queue.flush(now);
+        let closes = |output: &Output| matches!(output, Output::Close { .. });
+        if queue.is_idle() || outputs.iter().any(closes) {
+            self.faults.forget(socket);
+        }
+        self.ready.extend(outputs);
+        unread
+    }
+
+    fn reorder(&mut self, socket: SocketId, output: Output, now: Instant) {
+        match self.faults.queues.entry(socket).or_default().reorder(output, now) {
+            Ok(due) => {
+                self.timers.set(due, Timer::Release(socket));
+            }
+            Err(output) => self.enqueue(socket, output, Duration::ZERO, now),
+        }
+    }
+
+    fn hang(&mut self, socket: SocketId, time: Option<Duration>, now: Instant) {
+        let until = self.faults.queues.entry(socket).or_default().hang(time, now);
+        if let Some(until) = until {
+            self.timers.set(until, Timer::Release(socket));
+        }
+        self.ready.push_back(Output::Hang { socket, until });
+    }
+
+    /// Ends a socket at once. Outputs that wait for it are lost.
+    fn cut(&mut self, socket: SocketId, cut: Cut) {
+        self.outputs.retain(|output| output.socket() != Some(socket));
+        self.faults.forget(socket);
+        self.forget(socket);
+        self.ready.push_back(match cut {
+            Cut::Abrupt => Output::Drop { socket },
+            Cut::Close(code) => Output::close(socket, code, "a simulated fault"),
+        });
+    }
+
+    fn trigger(&mut self, site: Site, socket: SocketId) -> Vec<Effect> {
+        if self.faults.armed.is_empty() {
+            return Vec::new();
+        }
+        let token = match self.sockets.get(&socket).map(|socket| &socket.binding) {
+            Some(Binding::Session(key)) => self.token_of(*key),
+            Some(Binding::Expired(token)) => Some(token.clone()),
+            Some(Binding::None) | None => None,
+        };
+        self.faults.armed.trigger(site, token.as_deref(), "")
+    }
+
+    fn token_of(&self, key: SessionKey) -> Option<String> {
+        self.sessions.get(&key).map(|session| session.token.clone())
+    }
+}
+
+fn with_unknown_fields(text: String) -> String {
+    let Ok(mut frame) = serde_json::from_str::<Value>(&text) else {
+        return text;
+    };
+    for place in ["", "/body", "/body/channel"] {
+        if let Some(Value::Object(fields)) = frame.pointer_mut(place) {
+            let unknown = json!({"nested": [1, null, {"deep": true}]});
+            fields.insert("simulatedField".to_owned(), unknown);
+        }
+    }
+    frame.to_string()
+}

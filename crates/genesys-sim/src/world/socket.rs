@@ -1,0 +1,118 @@
+//! Sockets of guests: admission, binding to a session, idle timeout and maximum lifetime.
+
+use std::time::{Duration, Instant};
+
+use genesys_api::Now;
+
+use crate::config::SocketTimeouts;
+use crate::world::World;
+use crate::world::denial::Denial;
+use crate::world::id::{SessionKey, SocketId};
+use crate::world::limits::{LimitKey, MINUTE, Window};
+use crate::world::origin::admits;
+use crate::world::output::Output;
+use crate::world::timers::{Timer, TimerKey};
+
+pub(super) struct Socket {
+    /// Whether the handshake named our deployment. It is refused only in the reply to `configureSession`.
+    pub(super) deployment_known: bool,
+    pub(super) binding: Binding,
+    pub(super) requests: Window,
+    pub(super) echoes: Window,
+    active: Instant,
+    idle: Option<TimerKey>,
+    lifetime: Option<TimerKey>,
+}
+
+#[derive(Default)]
+pub(super) enum Binding {
+    /// The session of this token expired while the socket was open.
+    Expired(String),
+    #[default]
+    None,
+    Session(SessionKey),
+}
+
+impl World {
+    /// Admits a guest's handshake. An unknown deployment is admitted, as at Genesys, and refused later.
+    pub(crate) fn open_socket(
+        &mut self,
+        deployment: Option<&str>,
+        origin: Option<&str>,
+        now: Now,
+    ) -> Result<SocketId, Denial> {
+        let delay = self.trigger_handshake()?;
+        if self.closing || self.sockets.len() >= self.rules.max_connections {
+            return Err(Denial::Unavailable);
+        }
+        if !self.rules.deployment_active {
+            return Err(Denial::InactiveDeployment);
+        }
+        let deployment =
+            deployment.ok_or(Denial::BadRequest("The query parameter deploymentId is missing."))?;
+        if !admits(self.rules.allowed_domains.as_deref(), origin) {
+            return Err(Denial::WrongOrigin);
+        }
+        self.handshakes
+            .take(self.rules.limits.connections_per_minute, MINUTE, now.instant)
+            .map_err(Denial::too_many(LimitKey::CONNECTIONS))?;
+        self.counters.connections += 1;
+        let socket = self.next_socket();
+        let SocketTimeouts { idle, lifetime } = self.rules.socket_timeouts;
+        let mut set = |after: Option<Duration>, timer| {
+            let at = now.instant.checked_add(after?)?;
+            Some(self.timers.set(at, timer))
+        };
+        let state = Socket {
+            deployment_known: deployment == self.deployment.as_str(),
+            binding: Binding::None,
+            requests: Window::default(),
+            echoes: Window::default(),
+            active: now.instant,
+            idle: set(idle, Timer::Idle(socket)),
+            lifetime: set(lifetime, Timer::Lifetime(socket)),
+        };
+        self.sockets.insert(socket, state);
+        self.delay_opening(socket, delay, now.instant);
+        Ok(socket)
+    }
+
+    pub(super) fn next_socket(&mut self) -> SocketId {
+        self.opened += 1;
+        SocketId(self.opened)
+    }
+
+    /// Notes a frame or a ping from a guest.
+    pub(super) fn mark_active(&mut self, socket: SocketId, now: Now) {
+        if let Some(socket) = self.sockets.get_mut(&socket) {
+            socket.active = now.instant;
+        }
+    }
+
+    /// Closes a socket whose idle timeout has passed, or sets the timer anew.
+    pub(super) fn check_idle(&mut self, socket: SocketId, now: Now) {
+        let (Some(state), Some(idle)) = (self.sockets.get_mut(&socket), self.rules.socket_timeouts.idle)
+        else {
+            return;
+        };
+        match state.active.checked_add(idle) {
+            Some(at) if at > now.instant => state.idle = Some(self.timers.set(at, Timer::Idle(socket))),
+            _ => self.retire(socket, "the socket is idle"),
+        }
+    }
+
+    pub(super) fn retire(&mut self, socket: SocketId, reason: &'static str) {
+        self.forget(socket);
+        self.emit(Output::close(socket, 1001, reason));
+    }
+
+    /// Removes a socket from its session and from the world.
+    pub(super) fn forget(&mut self, socket: SocketId) {
+        self.detach(socket);
+        if let Some(state) = self.sockets.remove(&socket) {
+            for timer in [state.idle, state.lifetime].into_iter().flatten() {
+                self.timers.cancel(timer);
+            }
+        }
+    }
+}
