@@ -3,7 +3,6 @@
 
 mod actions;
 mod browser_client;
-mod consent;
 mod consent_page;
 mod contract;
 mod error_codes;
@@ -44,8 +43,8 @@ const CONTRACT_ERRORS: &str = "spec/guest-sessions/errors.toml";
 const CONTRACT_EVENTS: &str = "spec/guest-sessions/events.schema.json";
 const CONTRACT_FRAMES: &str = "spec/guest-sessions/frames.schema.json";
 
-const PURPOSE_SCOPED: &str = "spec/consent/purpose-scoped.toml";
-const TUTORIAL_STRICT: &str = "spec/consent/tutorial-strict.toml";
+const PURPOSE_SCOPED: &str = "crates/guest-payload/policies/purpose-scoped.toml";
+const TUTORIAL_STRICT: &str = "crates/guest-payload/policies/tutorial-strict.toml";
 
 const ACTIONS: &str = "spec/web-messaging/actions.toml";
 const CLASSES: &str = "spec/web-messaging/classes.toml";
@@ -124,16 +123,6 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         sources: &[CONTRACT, CONTRACT_ERRORS, CONTRACT_EVENTS, CONTRACT_FRAMES],
         output: "docs/guest-sessions.md",
         generate: guest_sessions_page::generate,
-    },
-    Artifact {
-        sources: &[PURPOSE_SCOPED],
-        output: "crates/guest-payload/src/generated/purpose_scoped.rs",
-        generate: consent::generate,
-    },
-    Artifact {
-        sources: &[TUTORIAL_STRICT],
-        output: "crates/guest-payload/src/generated/tutorial_strict.rs",
-        generate: consent::generate,
     },
     Artifact {
         sources: &[PURPOSE_SCOPED, TUTORIAL_STRICT],

@@ -178,7 +178,7 @@ fn check_pages(
 )]
 fn check_policies(root: &Path, findings: &mut Vec<Finding>) -> io::Result<()> {
     let today = OffsetDateTime::now_utc().date();
-    for path in workspace::files(&root.join("spec/consent"), "toml")? {
+    for path in workspace::files(&root.join("crates/guest-payload/policies"), "toml")? {
         let text = fs::read_to_string(&path)?;
         policies::check(&workspace::relative(root, &path), &text, today, findings);
     }

@@ -507,7 +507,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             policy_file(&path)
         };
-        let shipped = include_str!("../../../spec/consent/purpose-scoped.toml");
+        let shipped = include_str!("../../guest-payload/policies/purpose-scoped.toml");
         let mine = shipped.replacen("id = \"purpose-scoped\"", "id = \"mine\"", 1);
         assert_eq!(read(&mine).unwrap().id(), "mine");
         for (from, to, expected) in [

@@ -29,7 +29,7 @@ impl Jurisdiction {
 
     /// The code, as in `US-CA`.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         let slot = self.slot();
         if slot == 0 {
             "EU"
@@ -87,20 +87,6 @@ impl Jurisdiction {
         ]
         .into_iter()
         .flatten()
-    }
-
-    /// A code that is known to be good, in upper case. In a table a wrong one does not compile.
-    pub(crate) const fn known(code: &str) -> Self {
-        let mut slot = 0;
-        while slot < Self::COUNT {
-            // there are some three hundred
-            let place = Self(slot as u16);
-            if same(place.as_str(), code) {
-                return place;
-            }
-            slot += 1;
-        }
-        panic!("the code is in no table")
     }
 }
 
@@ -313,21 +299,6 @@ fn find(code: &str) -> Option<Jurisdiction> {
         },
     };
     u16::try_from(slot).ok().map(Jurisdiction)
-}
-
-const fn same(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    if one.len() != other.len() {
-        return false;
-    }
-    let mut at = 0;
-    while at < one.len() {
-        if one[at] != other[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
 }
 
 /// Every single place that can be written, for tests over all of them.

@@ -4,7 +4,6 @@ mod age;
 mod attributes;
 mod consent;
 mod decision;
-mod generated;
 pub mod guest_sessions;
 pub mod iso27560;
 mod jurisdiction;
@@ -27,10 +26,9 @@ pub use jurisdiction::{Jurisdiction, JurisdictionError, Jurisdictions};
 pub use new_guest::NewGuest;
 pub use obligation::{Obligation, Obligations};
 pub use policy::{
-    Ages, Basis, Functional, Lint, LintKind, OnMissing, Policy, Rule, Scope, Source, Switch, UnknownPolicy,
+    Ages, Basis, Case, Difference, Example, ExampleFailure, Functional, Lint, LintKind, Mistake, OnMissing,
+    Outcome, Policy, PolicyError, PolicyFile, Rule, Scope, Source, Switch, UnknownPolicy,
 };
-#[cfg(feature = "policy-files")]
-pub use policy::{Case, Difference, Example, ExampleFailure, Mistake, Outcome, PolicyError, PolicyFile};
 pub use purpose::Purpose;
 pub use record::{ChangeError, Changed, ConsentRecord, PurposeRecord};
 pub use session::NewSession;

@@ -5,58 +5,45 @@
 //! knows no place and no law. Which rule holds where is worked out once, when the policy is read or generated; a
 //! decision looks it up.
 
-#[cfg(feature = "policy-files")]
 mod diff;
-#[cfg(feature = "policy-files")]
 mod example;
-#[cfg(feature = "policy-files")]
 mod file;
-#[cfg(feature = "policy-files")]
 mod index;
 mod lint;
-#[cfg(feature = "policy-files")]
 mod mistake;
 mod rule;
-#[cfg(feature = "policy-files")]
 mod sheet;
 
-use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
 
 use time::{Date, OffsetDateTime};
 
 use crate::decision::PurposeState;
-use crate::generated::{purpose_scoped, tutorial_strict};
 use crate::{Age, Consent, Jurisdiction, Purpose, Signals};
 
-#[cfg(feature = "policy-files")]
 pub use self::diff::{Case, Difference};
-#[cfg(feature = "policy-files")]
 pub use self::example::{Example, ExampleFailure, Outcome};
-#[cfg(feature = "policy-files")]
 pub use self::file::PolicyFile;
 pub use self::lint::{Lint, LintKind};
-#[cfg(feature = "policy-files")]
 pub use self::mistake::{Mistake, PolicyError};
 pub(crate) use self::rule::Fact;
 pub use self::rule::{Ages, Basis, OnMissing, Rule, Scope, Source, Switch};
 
 /// A set of rules, with a name and a version.
-///
-/// The same type whether it is built in or read from a file (feature `policy-files`).
 #[derive(Clone, Eq, PartialEq)]
 pub struct Policy {
-    pub(crate) id: Cow<'static, str>,
-    pub(crate) version: Cow<'static, str>,
-    pub(crate) about: Cow<'static, str>,
+    pub(crate) id: String,
+    pub(crate) version: String,
+    pub(crate) about: String,
     pub(crate) valid_from: Date,
     pub(crate) valid_until: Option<Date>,
     pub(crate) reviewed: Date,
     pub(crate) assumed_age: u8,
     pub(crate) functional: Functional,
-    pub(crate) rules: Cow<'static, [Rule]>,
+    pub(crate) rules: Vec<Rule>,
     /// The number of a rule for each purpose of each slot of [`Jurisdiction`], and after them of an unknown place.
-    pub(crate) index: Cow<'static, [u16]>,
+    pub(crate) index: Vec<u16>,
 }
 
 impl Policy {
@@ -69,7 +56,9 @@ impl Policy {
     /// switches marketing and personalization off.
     #[must_use]
     pub fn tutorial_strict() -> &'static Self {
-        &tutorial_strict::POLICY
+        static POLICY: LazyLock<Policy> =
+            LazyLock::new(|| shipped(include_str!("../policies/tutorial-strict.toml")));
+        &POLICY
     }
 
     /// What the law rather asks: the session is always allowed, and each purpose that may not be pursued is switched
@@ -79,7 +68,9 @@ impl Policy {
     /// one, takes the strictest.
     #[must_use]
     pub fn purpose_scoped() -> &'static Self {
-        &purpose_scoped::POLICY
+        static POLICY: LazyLock<Policy> =
+            LazyLock::new(|| shipped(include_str!("../policies/purpose-scoped.toml")));
+        &POLICY
     }
 
     /// Every policy that ships.
@@ -93,12 +84,13 @@ impl Policy {
     /// # Errors
     /// If none has it.
     pub fn find(id: &str) -> Result<&'static Self, UnknownPolicy> {
-        Self::all()
-            .into_iter()
-            .find(|policy| policy.id == id)
-            .ok_or_else(|| UnknownPolicy {
+        match id {
+            "tutorial-strict" => Ok(Self::tutorial_strict()),
+            "purpose-scoped" => Ok(Self::purpose_scoped()),
+            _ => Err(UnknownPolicy {
                 id: id.chars().take(64).collect(),
-            })
+            }),
+        }
     }
 
     /// The name, as in `tutorial-strict`.
@@ -160,14 +152,6 @@ impl Policy {
     pub fn rule(&self, place: Option<Jurisdiction>, purpose: Purpose) -> &Rule {
         let slot = place.map_or(Jurisdiction::COUNT, Jurisdiction::slot);
         &self.rules[usize::from(self.index[slot * Purpose::ALL.len() + purpose as usize])]
-    }
-
-    /// The number of the rule of each purpose, for each place that there is, and last for an unknown one.
-    ///
-    /// This is what a generator writes beside the rules.
-    #[must_use]
-    pub fn index(&self) -> &[u16] {
-        &self.index
     }
 
     /// How each purpose stands for a guest of these places, and the rules whose demand for an agreement is not met.
@@ -246,12 +230,9 @@ pub(crate) struct Judgement<'p> {
     pub(crate) unmet: [Option<&'p Rule>; 3],
 }
 
-/// A day of the year, for tables. One that does not exist does not compile.
-pub(crate) const fn day(year: i32, ordinal: u16) -> Date {
-    match Date::from_ordinal_date(year, ordinal) {
-        Ok(date) => date,
-        Err(_) => panic!("the year has no such day"),
-    }
+/// A policy that ships. It is parsed when it is first used, and a test parses each.
+fn shipped(text: &str) -> Policy {
+    Policy::parse(text).expect("the policies that ship are valid")
 }
 
 /// What serving the guest rests on. It needs no consent, so there is nothing to decide about it.
@@ -260,7 +241,7 @@ pub struct Functional {
     /// The legal basis.
     pub basis: Basis,
     /// Where that comes from.
-    pub sources: Cow<'static, [Source]>,
+    pub sources: Vec<Source>,
 }
 
 /// No policy bears the id.

@@ -32,7 +32,7 @@ impl ConsentRecord {
                     choice: given.choice,
                     on: state.on,
                     reason: state.reason,
-                    rule: state.rule.id.clone().into_owned(),
+                    rule: state.rule.id.clone(),
                     evidence: (given.choice != Choice::Unknown).then(|| given.evidence.clone()),
                 }
             }),
@@ -152,7 +152,7 @@ impl ConsentRecord {
         for (record, state) in after.purposes.iter_mut().zip(states) {
             record.on = state.on;
             record.reason = state.reason;
-            record.rule = state.rule.id.clone().into_owned();
+            record.rule = state.rule.id.clone();
         }
         let changed = Purpose::ALL
             .into_iter()

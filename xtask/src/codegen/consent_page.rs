@@ -11,7 +11,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let mut page = String::from(
         "# Consent policies: reference\n\n\
          Which purposes a guest's data may serve, where, and on what basis, in the policies that ship. They are **no legal\n\
-         advice**: a starting set that counsel must sign off. `spec/consent/README.md` says how to write your own.\n\n\
+         advice**: a starting set that counsel must sign off. `crates/guest-payload/policies/README.md` says how to write your own.\n\n\
          `guest-gateway policy explain --jurisdiction US-CA --gpc --deny marketing` decides about one guest and says why.\n",
     );
     for (path, text) in sources.iter() {
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn each_rule_is_a_row_with_its_sources() {
-        let spec = include_str!("../../../spec/consent/tutorial-strict.toml");
+        let spec = include_str!("../../../crates/guest-payload/policies/tutorial-strict.toml");
         let page = generate(&Sources::of([("policy.toml", spec)])).unwrap();
         let policy = Policy::parse(spec).unwrap();
         let rows = page.lines().filter(|line| line.ends_with("| 1 |")).count();

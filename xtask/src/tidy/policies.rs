@@ -24,7 +24,7 @@ pub(crate) fn check(path: &str, text: &str, today: Date, findings: &mut Vec<Find
             find(
                 error.line(),
                 wrong.to_owned(),
-                "correct it: spec/consent/README.md describes each key",
+                "correct it: crates/guest-payload/policies/README.md describes each key",
             );
             return;
         }
@@ -56,7 +56,7 @@ pub(crate) fn check(path: &str, text: &str, today: Date, findings: &mut Vec<Find
 mod tests {
     use super::*;
 
-    const STRICT: &str = include_str!("../../../spec/consent/tutorial-strict.toml");
+    const STRICT: &str = include_str!("../../../crates/guest-payload/policies/tutorial-strict.toml");
 
     fn findings(text: &str, day: i32) -> Vec<String> {
         let mut findings = Vec::new();

@@ -9,7 +9,8 @@ use http::{HeaderValue, Method, Request, Response};
 use serde::Serialize;
 
 use super::reply::{Body, Session, SessionView};
-use super::{PATH, SEC_GPC};
+use super::PATH;
+use super::signals::SEC_GPC;
 use crate::{Actor, Choice, ConsentChange, ConsentRecord, Evidence, Gpp, How, NewSession, Purpose};
 
 /// Creates a session. Not idempotent: two requests make two sessions.

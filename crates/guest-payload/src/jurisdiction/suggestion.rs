@@ -1,6 +1,6 @@
 //! What a text that is no code may have meant.
 
-use super::Jurisdiction;
+use super::{Jurisdiction, find};
 use super::iso3166::{COUNTRIES, SUBDIVISIONS};
 
 /// The places that `text` may mean, the likeliest first; none if nothing comes near.
@@ -29,7 +29,7 @@ fn pair(first: &str, last: &str) -> Vec<Jurisdiction> {
         (is_called(first, state) && is_in(last, state.0)) || (is_called(last, state) && is_in(first, state.0))
     });
     if let Some((code, _)) = state {
-        return vec![Jurisdiction::known(code)];
+        return find(code).into_iter().collect();
     }
     let mut found = Vec::new();
     // `CA-California`
@@ -66,7 +66,7 @@ fn named(wanted: &str) -> Vec<Jurisdiction> {
         .map(|(_, code)| *code)
         .chain(countries.map(|(code, _, _)| *code))
         .chain(subdivisions.map(|(code, _)| *code))
-        .map(Jurisdiction::known)
+        .filter_map(find)
         .collect();
     found.dedup();
     if found.is_empty() {
@@ -80,7 +80,7 @@ fn parts(part: &str) -> Vec<Jurisdiction> {
     SUBDIVISIONS
         .iter()
         .filter(|(code, _)| code[3..].eq_ignore_ascii_case(part))
-        .map(|(code, _)| Jurisdiction::known(code))
+        .filter_map(|(code, _)| find(code))
         .collect()
 }
 
@@ -88,7 +88,7 @@ fn countries(wanted: &str) -> Option<Jurisdiction> {
     COUNTRIES
         .iter()
         .find(|(code, _, _)| code.eq_ignore_ascii_case(wanted))
-        .map(|(code, _, _)| Jurisdiction::known(code))
+        .and_then(|(code, _, _)| find(code))
 }
 
 fn letters(text: &str) -> impl Iterator<Item = char> {

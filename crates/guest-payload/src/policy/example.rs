@@ -1,6 +1,5 @@
 //! Examples beside the rules of a policy's file, run as tests.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -39,7 +38,7 @@ pub struct Example {
     /// Line of the file.
     pub line: usize,
     /// The rule that it stands beside, which is to decide.
-    pub rule: Cow<'static, str>,
+    pub rule: String,
     /// The purpose in question.
     pub purpose: Purpose,
     /// Where the guest is.

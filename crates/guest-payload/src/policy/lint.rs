@@ -1,6 +1,5 @@
 //! What a lawyer would object to.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use time::{Date, Duration};
@@ -12,10 +11,10 @@ impl Policy {
     #[must_use]
     pub fn lints(&self, today: Date) -> Vec<Lint> {
         let mut lints = Vec::new();
-        let mut lint = |kind, rule: &Cow<'static, str>| {
+        let mut lint = |kind, rule: &str| {
             lints.push(Lint {
                 kind,
-                rule: rule.clone(),
+                rule: rule.to_owned(),
             });
         };
         if self.valid_until.is_some_and(|last| last < today) {
@@ -24,7 +23,7 @@ impl Policy {
         if let Some(kind) = unsound(&self.functional.sources, today) {
             lint(kind, &self.id);
         }
-        for rule in self.rules.iter() {
+        for rule in &self.rules {
             if rule.on_missing == OnMissing::DenySession {
                 lint(LintKind::Bundled, &rule.id);
             }
@@ -61,7 +60,7 @@ pub struct Lint {
     /// What is wrong with it.
     pub kind: LintKind,
     /// Id of the rule, or of the policy.
-    pub rule: Cow<'static, str>,
+    pub rule: String,
 }
 
 impl fmt::Display for Lint {
@@ -179,8 +178,8 @@ mod tests {
         assert!(!has(&policy, on(2027), LintKind::Expired));
         assert!(has(&policy, on(2028), LintKind::Expired));
         let mut rule = policy.rules[0].clone();
-        rule.sources = Cow::Borrowed(&[]);
-        policy.rules = vec![rule].into();
+        rule.sources = Vec::new();
+        policy.rules = vec![rule];
         assert!(has(&policy, on(2026), LintKind::Unsourced));
     }
 }

@@ -1,6 +1,5 @@
 //! Why a text is no policy.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use crate::{AgeError, JurisdictionError, Purpose};
@@ -82,9 +81,9 @@ pub enum Mistake {
     #[error("{unknown} is laxer than {stricter}: where nobody knows the place, the strictest has to hold")]
     LaxUnknown {
         /// The rule for unknown places.
-        unknown: Cow<'static, str>,
+        unknown: String,
         /// The one that is stricter.
-        stricter: Cow<'static, str>,
+        stricter: String,
     },
     /// A purpose has no rule for where no other holds.
     #[error("{purpose} has no rule whose places are {places:?}")]
@@ -106,7 +105,7 @@ pub enum Mistake {
         /// The purpose.
         purpose: Purpose,
         /// The place.
-        place: Cow<'static, str>,
+        place: &'static str,
         /// Where the first rule stands.
         first: usize,
     },

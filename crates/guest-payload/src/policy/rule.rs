@@ -1,6 +1,5 @@
 //! What holds for one purpose in one area.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use crate::{Choice, Jurisdiction, Obligation, Obligations, Purpose, Reason};
 #[non_exhaustive]
 pub struct Rule {
     /// Its name: policy, area, purpose, as in `tutorial-strict/EU/marketing`.
-    pub id: Cow<'static, str>,
+    pub id: String,
     /// What it is about.
     pub purpose: Purpose,
     /// Where it holds.
@@ -33,9 +32,9 @@ pub struct Rule {
     /// What else it asks for.
     pub obligations: Obligations,
     /// Where the rule comes from: at least one.
-    pub sources: Cow<'static, [Source]>,
+    pub sources: Vec<Source>,
     /// What is not certain about it, for whoever reviews it next.
-    pub doubts: Cow<'static, [Cow<'static, str>]>,
+    pub doubts: Vec<String>,
 }
 
 impl Rule {
@@ -122,7 +121,7 @@ pub enum Scope {
     /// Wherever no other rule about the purpose does.
     Elsewhere,
     /// In these places, and in what they hold unless a narrower rule does.
-    Places(Cow<'static, [Jurisdiction]>),
+    Places(Vec<Jurisdiction>),
     /// Where nobody knows the place.
     Unknown,
 }
@@ -199,9 +198,9 @@ pub struct Ages {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Source {
     /// The law, or whoever else set the rule.
-    pub law: Cow<'static, str>,
+    pub law: String,
     /// The place in it.
-    pub article: Cow<'static, str>,
+    pub article: String,
     /// The day on which the rule was last compared with it.
     pub reviewed: Date,
 }

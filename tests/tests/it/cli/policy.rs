@@ -31,7 +31,7 @@ async fn a_decision_is_explained_and_a_refusal_ends_with_1() {
 async fn what_ships_has_no_fatal_lint_and_its_examples_hold() {
     for id in ["tutorial-strict", "purpose-scoped"] {
         let file = root()
-            .join(format!("spec/consent/{id}.toml"))
+            .join(format!("crates/guest-payload/policies/{id}.toml"))
             .display()
             .to_string();
         for command in ["test", "lint", "show"] {

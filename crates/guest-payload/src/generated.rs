@@ -1,4 +1,0 @@
-//! Facts of `spec/` as code. Everything below this folder is written by `cargo xtask codegen`.
-
-pub(crate) mod purpose_scoped;
-pub(crate) mod tutorial_strict;
