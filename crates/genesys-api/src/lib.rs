@@ -5,6 +5,7 @@ mod id;
 mod now;
 mod rate;
 mod region;
+mod stage;
 
 #[cfg(feature = "http")]
 mod call;
@@ -44,3 +45,4 @@ pub use rate::SlidingWindow;
 pub use region::{Region, UnknownRegion};
 #[cfg(feature = "url")]
 pub use socket_url::{SocketUrl, SocketUrlError};
+pub use stage::{SessionStage, SessionState};

@@ -13,7 +13,6 @@ mod policy;
 mod purpose;
 mod record;
 mod session;
-mod state;
 pub mod web_messaging;
 
 pub use age::{Age, AgeError};
@@ -32,4 +31,3 @@ pub use policy::{
 pub use purpose::Purpose;
 pub use record::{ChangeError, Changed, ConsentRecord, PurposeRecord};
 pub use session::NewSession;
-pub use state::SessionState;

@@ -1,7 +1,7 @@
 //! Guests and their sessions, whichever mode keeps them.
 
-use genesys_api::{GuestId, SessionId};
-use guest_payload::{ConsentRecord, SessionState};
+use genesys_api::{GuestId, SessionId, SessionState};
+use guest_payload::ConsentRecord;
 use time::OffsetDateTime;
 
 /// A session as its owner may see it. It holds no token.

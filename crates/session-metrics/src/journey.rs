@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{EndReason, Stage};
+use crate::{EndReason, SessionStage};
 
 /// Where one session stands. A session holds its own; it is small and `Copy`.
 ///
@@ -12,20 +12,20 @@ use crate::{EndReason, Stage};
 pub struct Journey {
     created: Instant,
     asked: Option<Instant>,
-    stage: Stage,
+    stage: SessionStage,
     ended: bool,
 }
 
 impl Journey {
     /// A session was created.
     pub fn begin(now: Instant) -> (Self, Event) {
-        (Self::resumed(Stage::Created, now, None), Event(Kind::Created))
+        (Self::resumed(SessionStage::Created, now, None), Event(Kind::Created))
     }
 
     /// An open session found in a store, already counted by [`Metrics::restore`](crate::Metrics::restore). `asked`
     /// is when the guest first spoke; without it the time to the first reply is not measured.
     #[must_use]
-    pub fn resumed(stage: Stage, created: Instant, asked: Option<Instant>) -> Self {
+    pub fn resumed(stage: SessionStage, created: Instant, asked: Option<Instant>) -> Self {
         Self {
             created,
             asked,
@@ -37,18 +37,18 @@ impl Journey {
     /// The session reached `stage`, and with it every stage before.
     ///
     /// `None` if it had been there already, if it has ended, or for a reply to a guest who has not spoken.
-    pub fn reach(&mut self, stage: Stage, now: Instant) -> Option<Event> {
-        let greeting = stage == Stage::FirstReply && self.stage < Stage::FirstGuestMessage;
+    pub fn reach(&mut self, stage: SessionStage, now: Instant) -> Option<Event> {
+        let greeting = stage == SessionStage::FirstReply && self.stage < SessionStage::FirstGuestMessage;
         if self.ended || stage <= self.stage || greeting {
             return None;
         }
         let from = std::mem::replace(&mut self.stage, stage);
-        if stage == Stage::FirstGuestMessage {
+        if stage == SessionStage::FirstGuestMessage {
             self.asked = Some(now);
         }
         let waited = self
             .asked
-            .filter(|_| stage == Stage::FirstReply)
+            .filter(|_| stage == SessionStage::FirstReply)
             .map(|asked| now.saturating_duration_since(asked));
         Some(Event(Kind::Reached {
             from,
@@ -71,7 +71,7 @@ impl Journey {
 
     /// How far the session has come.
     #[must_use]
-    pub fn stage(&self) -> Stage {
+    pub fn stage(&self) -> SessionStage {
         self.stage
     }
 
@@ -91,12 +91,12 @@ pub struct Event(pub(crate) Kind);
 pub(crate) enum Kind {
     Created,
     Reached {
-        from: Stage,
-        to: Stage,
+        from: SessionStage,
+        to: SessionStage,
         waited: Option<Duration>,
     },
     Ended {
-        stage: Stage,
+        stage: SessionStage,
         reason: EndReason,
         lasted: Duration,
     },
@@ -119,20 +119,20 @@ mod tests {
         let start = epoch();
         let (mut journey, event) = Journey::begin(start);
         assert_eq!(event, Event(Kind::Created));
-        assert_eq!(journey.reach(Stage::Created, start), None);
-        let skipped = journey.reach(Stage::Configured, start);
+        assert_eq!(journey.reach(SessionStage::Created, start), None);
+        let skipped = journey.reach(SessionStage::Configured, start);
         assert_eq!(
             skipped,
             Some(Event(Kind::Reached {
-                from: Stage::Created,
-                to: Stage::Configured,
+                from: SessionStage::Created,
+                to: SessionStage::Configured,
                 waited: None
             }))
         );
-        assert_eq!(journey.reach(Stage::Connected, start), None);
+        assert_eq!(journey.reach(SessionStage::Connected, start), None);
         assert!(journey.end(EndReason::Agent, start).is_some());
         assert_eq!(journey.end(EndReason::Error, start), None);
-        assert_eq!(journey.reach(Stage::FirstGuestMessage, start), None);
+        assert_eq!(journey.reach(SessionStage::FirstGuestMessage, start), None);
         assert!(journey.has_ended());
     }
 
@@ -140,14 +140,14 @@ mod tests {
     fn a_greeting_is_no_reply() {
         let start = epoch();
         let (mut journey, _) = Journey::begin(start);
-        assert_eq!(journey.reach(Stage::FirstReply, start), None);
-        assert_eq!(journey.stage(), Stage::Created);
-        let _ = journey.reach(Stage::FirstGuestMessage, start + Duration::from_secs(2));
+        assert_eq!(journey.reach(SessionStage::FirstReply, start), None);
+        assert_eq!(journey.stage(), SessionStage::Created);
+        let _ = journey.reach(SessionStage::FirstGuestMessage, start + Duration::from_secs(2));
         assert_eq!(
-            journey.reach(Stage::FirstReply, start + Duration::from_secs(5)),
+            journey.reach(SessionStage::FirstReply, start + Duration::from_secs(5)),
             Some(Event(Kind::Reached {
-                from: Stage::FirstGuestMessage,
-                to: Stage::FirstReply,
+                from: SessionStage::FirstGuestMessage,
+                to: SessionStage::FirstReply,
                 waited: Some(Duration::from_secs(3))
             }))
         );

@@ -1,14 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+mod end_reason;
 mod histogram;
 mod journey;
 mod metrics;
 mod prometheus;
 mod snapshot;
-mod stage;
 
+pub use end_reason::{EndReason, UnknownName};
+pub use genesys_api::SessionStage;
 pub use journey::{Event, Journey};
 pub use metrics::{Metrics, Past};
 pub use prometheus::render_prometheus;
 pub use snapshot::{Durations, EndCounts, Snapshot, StageFigures};
-pub use stage::{EndReason, Stage, UnknownName};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::histogram::Histogram;
 use crate::journey::Kind;
-use crate::{EndCounts, EndReason, Event, Snapshot, Stage, StageFigures};
+use crate::{EndCounts, EndReason, Event, Snapshot, SessionStage, StageFigures};
 
-const STAGES: usize = Stage::ALL.len();
+const STAGES: usize = SessionStage::ALL.len();
 const REASONS: usize = EndReason::ALL.len();
 
 /// Counts the journeys of all sessions of a process. Share it in an `Arc`; recording takes `&self` and no lock.
@@ -47,11 +47,11 @@ impl Metrics {
         let metrics = Self::new();
         for past in sessions {
             metrics.record(Event(Kind::Created));
-            if past.stage > Stage::Created {
+            if past.stage > SessionStage::Created {
                 metrics.record(Event(Kind::Reached {
-                    from: Stage::Created,
+                    from: SessionStage::Created,
                     to: past.stage,
-                    waited: past.waited.filter(|_| past.stage == Stage::FirstReply),
+                    waited: past.waited.filter(|_| past.stage == SessionStage::FirstReply),
                 }));
             }
             if let Some((reason, lasted)) = past.end {
@@ -73,7 +73,7 @@ impl Metrics {
         };
         match kind {
             Kind::Created => {
-                self.reached[Stage::Created as usize].fetch_add(1, Release);
+                self.reached[SessionStage::Created as usize].fetch_add(1, Release);
             }
             Kind::Reached { from, to, waited } => {
                 for stage in &self.reached[from as usize + 1..=to as usize] {
@@ -109,7 +109,7 @@ impl Metrics {
                 server_closed: count(EndReason::ServerClosed),
             }
         });
-        let mut stages = Stage::ALL.map(StageFigures::empty);
+        let mut stages = SessionStage::ALL.map(StageFigures::empty);
         let (mut reached_next, mut ended_next) = (0, 0);
         for (figures, ended_by) in stages.iter_mut().zip(ended).rev() {
             let ended = ended_by.total();
@@ -121,18 +121,18 @@ impl Metrics {
             figures.ended_by = ended_by;
             figures.open = figures.reached - reached_next - ended;
             figures.drop_off = match figures.stage {
-                Stage::FirstReply => None,
+                SessionStage::FirstReply => None,
                 _ => ratio(ended, ended_of_reached),
             };
             (reached_next, ended_next) = (figures.reached, ended_of_reached);
         }
         let silent = stages
             .iter()
-            .filter(|figures| figures.stage < Stage::FirstGuestMessage)
+            .filter(|figures| figures.stage < SessionStage::FirstGuestMessage)
             .map(|figures| figures.ended)
             .sum();
         let sessions = reached_next;
-        let unconnected = sessions - stages[Stage::Connected as usize].reached;
+        let unconnected = sessions - stages[SessionStage::Connected as usize].reached;
         Snapshot {
             sessions,
             open: sessions - ended_next,
@@ -151,7 +151,7 @@ impl Metrics {
 #[derive(Clone, Copy, Debug)]
 pub struct Past {
     /// How far it came.
-    pub stage: Stage,
+    pub stage: SessionStage,
     /// From the guest's first message to the first reply, if that is known.
     pub waited: Option<Duration>,
     /// Why it ended and how long it had lasted; `None` while it is open.
@@ -217,7 +217,7 @@ mod tests {
         let start = epoch();
         let (mut journey, created) = Journey::begin(start);
         metrics.record(created);
-        metrics.record(journey.reach(Stage::Configured, start));
+        metrics.record(journey.reach(SessionStage::Configured, start));
         metrics.record(journey.end(EndReason::Guest, start + MINUTE));
         let snapshot = metrics.snapshot();
         assert_eq!(snapshot.drop_off, Some(1.0));
@@ -226,9 +226,9 @@ mod tests {
             Some(0.0),
             "the tutorial cannot see it"
         );
-        assert_eq!(snapshot.stage(Stage::Connected).drop_off, Some(0.0));
-        assert_eq!(snapshot.stage(Stage::Configured).drop_off, Some(1.0));
-        assert_eq!(snapshot.stage(Stage::FirstGuestMessage).drop_off, None);
+        assert_eq!(snapshot.stage(SessionStage::Connected).drop_off, Some(0.0));
+        assert_eq!(snapshot.stage(SessionStage::Configured).drop_off, Some(1.0));
+        assert_eq!(snapshot.stage(SessionStage::FirstGuestMessage).drop_off, None);
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_snapshot_survives_json() {
         let metrics = Metrics::restore([Past {
-            stage: Stage::FirstReply,
+            stage: SessionStage::FirstReply,
             waited: Some(Duration::from_millis(40)),
             end: Some((EndReason::ServerClosed, MINUTE)),
         }]);
@@ -272,8 +272,8 @@ mod tests {
                     for _ in 0..20_000 {
                         let (mut journey, created) = Journey::begin(start);
                         metrics.record(created);
-                        metrics.record(journey.reach(Stage::FirstGuestMessage, start));
-                        metrics.record(journey.reach(Stage::FirstReply, start + MINUTE));
+                        metrics.record(journey.reach(SessionStage::FirstGuestMessage, start));
+                        metrics.record(journey.reach(SessionStage::FirstReply, start + MINUTE));
                         metrics.record(journey.end(reason, start + MINUTE));
                     }
                 });
@@ -291,13 +291,13 @@ mod tests {
 
     #[derive(Clone, Copy, Debug)]
     enum Step {
-        Reach(Stage),
+        Reach(SessionStage),
         End(EndReason),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            4 => (0..STAGES).prop_map(|i| Step::Reach(Stage::ALL[i])),
+            4 => (0..STAGES).prop_map(|i| Step::Reach(SessionStage::ALL[i])),
             1 => (0..REASONS).prop_map(|i| Step::End(EndReason::ALL[i])),
         ]
     }
@@ -317,21 +317,21 @@ mod tests {
                 .0
                 .iter()
                 .take_while(|(_, step)| matches!(step, Step::Reach(_)));
-            let (mut stage, mut asked, mut answered) = (Stage::Created, None, None);
+            let (mut stage, mut asked, mut answered) = (SessionStage::Created, None, None);
             for (at, step) in lived {
                 match step {
-                    Step::Reach(Stage::FirstReply) if asked.is_some() => answered = answered.or(Some(*at)),
-                    Step::Reach(Stage::FirstReply) => {}
-                    Step::Reach(Stage::FirstGuestMessage) => asked = asked.or(Some(*at)),
+                    Step::Reach(SessionStage::FirstReply) if asked.is_some() => answered = answered.or(Some(*at)),
+                    Step::Reach(SessionStage::FirstReply) => {}
+                    Step::Reach(SessionStage::FirstGuestMessage) => asked = asked.or(Some(*at)),
                     Step::Reach(other) => stage = stage.max(*other),
                     Step::End(_) => unreachable!(),
                 }
             }
             if asked.is_some() {
-                stage = Stage::FirstGuestMessage;
+                stage = SessionStage::FirstGuestMessage;
             }
             if answered.is_some() {
-                stage = Stage::FirstReply;
+                stage = SessionStage::FirstReply;
             }
             Past {
                 stage,
@@ -378,18 +378,18 @@ mod tests {
             let ended = count(&|past| past.end.is_some());
             prop_assert_eq!(snapshot.sessions, sessions as u64);
             prop_assert_eq!((snapshot.open, snapshot.ended), (sessions as u64 - ended, ended));
-            let silent = count(&|past| past.end.is_some() && past.stage < Stage::FirstGuestMessage);
+            let silent = count(&|past| past.end.is_some() && past.stage < SessionStage::FirstGuestMessage);
             prop_assert_eq!(snapshot.drop_off, share(silent, ended));
-            let unconnected = count(&|past| past.stage == Stage::Created);
+            let unconnected = count(&|past| past.stage == SessionStage::Created);
             prop_assert_eq!(snapshot.tutorial_drop_off_rate, share(unconnected, sessions as u64));
-            for stage in Stage::ALL {
+            for stage in SessionStage::ALL {
                 let figures = snapshot.stage(stage);
                 prop_assert_eq!(figures.reached, count(&|past| past.stage >= stage));
                 prop_assert_eq!(figures.open, count(&|past| past.stage == stage && past.end.is_none()));
                 let here = count(&|past| past.stage == stage && past.end.is_some());
                 prop_assert_eq!(figures.ended, here);
                 let beyond = count(&|past| past.stage >= stage && past.end.is_some());
-                prop_assert_eq!(figures.drop_off, share(here, beyond).filter(|_| stage != Stage::FirstReply));
+                prop_assert_eq!(figures.drop_off, share(here, beyond).filter(|_| stage != SessionStage::FirstReply));
                 for reason in EndReason::ALL {
                     let exact = count(&|past| past.stage == stage && past.end.is_some_and(|(why, _)| why == reason));
                     prop_assert_eq!(figures.ended_by.get(reason), exact);

@@ -116,7 +116,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Metrics, Past, Stage};
+    use crate::{Metrics, Past, SessionStage};
 
     #[test]
     fn a_scrape_has_a_fixed_number_of_lines_and_no_sample_without_data() {
@@ -130,7 +130,7 @@ mod tests {
 
         let mut page = String::new();
         let sessions = EndReason::ALL.iter().cycle().take(1_000).map(|reason| Past {
-            stage: Stage::FirstReply,
+            stage: SessionStage::FirstReply,
             waited: Some(Duration::from_secs(4)),
             end: Some((*reason, Duration::from_secs(90))),
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EndReason, Stage};
+use crate::{EndReason, SessionStage};
 
 /// All figures at one moment.
 ///
@@ -40,7 +40,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The figures of one stage.
     #[must_use]
-    pub fn stage(&self, stage: Stage) -> &StageFigures {
+    pub fn stage(&self, stage: SessionStage) -> &StageFigures {
         &self.stages[stage as usize]
     }
 }
@@ -51,7 +51,7 @@ impl Snapshot {
 #[non_exhaustive]
 pub struct StageFigures {
     /// Which.
-    pub stage: Stage,
+    pub stage: SessionStage,
     /// Sessions that came at least here.
     pub reached: u64,
     /// Open sessions that have come exactly here.
@@ -66,7 +66,7 @@ pub struct StageFigures {
 }
 
 impl StageFigures {
-    pub(crate) fn empty(stage: Stage) -> Self {
+    pub(crate) fn empty(stage: SessionStage) -> Self {
         Self {
             stage,
             reached: 0,

@@ -16,7 +16,7 @@ use guest_store::{Keys, Limits, MemoryStore, SealKey, SqliteStore, Store};
 use guest_suite::audit::Action;
 use guest_suite::conversation::{Ending, Event};
 use guest_suite::direct::{Direct, DirectConfig, DirectError};
-use guest_suite::metrics::{EndReason, Stage};
+use guest_suite::metrics::{EndReason, SessionStage};
 use guest_suite::payload::{Choice, ConsentChange, Evidence, Policy, Purpose, Signals};
 use guest_suite::webhook::{Courier, EventName, Secret};
 use guest_suite::{ErrorKind, GuestSession, GuestSessions};
@@ -130,7 +130,7 @@ async fn road(store: Arc<dyn Store>) {
     let snapshot = suite.metrics().await.unwrap();
     assert_eq!((snapshot.sessions, snapshot.open, snapshot.ended), (1, 0, 1));
     assert_eq!(
-        snapshot.stage(Stage::FirstReply).ended_by.get(EndReason::Guest),
+        snapshot.stage(SessionStage::FirstReply).ended_by.get(EndReason::Guest),
         1
     );
     assert_eq!(snapshot.drop_off, Some(0.0));
@@ -247,14 +247,14 @@ async fn an_agent_s_greeting_is_no_answer_and_hides_no_message() {
     line.agent("a-1", "Welcome!").await;
     assert!(matches!(next(&mut session).await, Event::Message(_)));
     let reached = |stage| direct.metrics().stage(stage).reached;
-    assert_eq!(reached(Stage::FirstReply), 0);
+    assert_eq!(reached(SessionStage::FirstReply), 0);
     session.send("Hello").unwrap();
     line.take_message().await;
     assert!(matches!(next(&mut session).await, Event::Accepted { .. }));
-    assert_eq!(reached(Stage::FirstGuestMessage), 1);
+    assert_eq!(reached(SessionStage::FirstGuestMessage), 1);
     line.agent("a-2", "What can I do?").await;
     assert!(matches!(next(&mut session).await, Event::Message(_)));
-    assert_eq!(reached(Stage::FirstReply), 1);
+    assert_eq!(reached(SessionStage::FirstReply), 1);
 }
 
 #[tokio::test]
@@ -289,7 +289,7 @@ async fn no_event_is_lost_by_whoever_stops_waiting_for_it() {
         );
         let snapshot = direct.metrics();
         assert_eq!(
-            snapshot.stage(Stage::FirstReply).reached,
+            snapshot.stage(SessionStage::FirstReply).reached,
             1,
             "what is stored is counted"
         );

@@ -5,7 +5,7 @@ use std::time::Duration;
 use genesys_api::entropy;
 use genesys_sim::{Limits, Rules};
 use guest_suite::conversation::Event;
-use guest_suite::metrics::{EndReason, Snapshot, Stage};
+use guest_suite::metrics::{EndReason, SessionStage, Snapshot};
 use guest_suite::payload::Choice;
 use guest_suite::{GuestSession, GuestSessions};
 use tokio::task::JoinSet;
@@ -21,7 +21,7 @@ const AT_ONCE: usize = 20;
 /// What is to become of a session.
 #[derive(Clone, Copy, Debug)]
 struct Story {
-    stage: Stage,
+    stage: SessionStage,
     ends: bool,
 }
 
@@ -39,10 +39,10 @@ impl Random {
     fn story(&mut self) -> Story {
         // a guest of the simulator is configured as soon as it is connected
         let stages = [
-            Stage::Created,
-            Stage::Configured,
-            Stage::FirstGuestMessage,
-            Stage::FirstReply,
+            SessionStage::Created,
+            SessionStage::Configured,
+            SessionStage::FirstGuestMessage,
+            SessionStage::FirstReply,
         ];
         Story {
             stage: stages[usize::try_from(self.below(4)).unwrap()],
@@ -54,10 +54,10 @@ impl Random {
 /// Lives a story; gives the session back if it is still open.
 async fn live(world: WorldParts, story: Story) -> Option<GuestSession> {
     let mut session = world.suite.create(newcomer(&world.clock)).await.unwrap();
-    if story.stage > Stage::Created {
+    if story.stage > SessionStage::Created {
         soon(session.connect(page_origin())).await.unwrap();
     }
-    if story.stage == Stage::FirstGuestMessage {
+    if story.stage == SessionStage::FirstGuestMessage {
         // the agent leaves without a word
         let id = session.send("/disconnect").unwrap();
         let (mut accepted, mut left) = (false, false);
@@ -69,7 +69,7 @@ async fn live(world: WorldParts, story: Story) -> Option<GuestSession> {
             }
         }
     }
-    if story.stage == Stage::FirstReply {
+    if story.stage == SessionStage::FirstReply {
         talk(&mut session, "hello").await;
         talk(&mut session, "once more, which counts for nothing").await;
     }
@@ -99,7 +99,7 @@ fn compare(stories: &[Story], open_ended: Option<EndReason>, snapshot: &Snapshot
     assert_eq!(snapshot.sessions, stories.len() as u64, "{context}");
     assert_eq!(snapshot.ended, count(&ended), "{context}");
     assert_eq!(snapshot.open, stories.len() as u64 - count(&ended), "{context}");
-    for stage in Stage::ALL {
+    for stage in SessionStage::ALL {
         let figures = snapshot.stage(stage);
         assert_eq!(
             figures.reached,
@@ -122,12 +122,12 @@ fn compare(stories: &[Story], open_ended: Option<EndReason>, snapshot: &Snapshot
             assert_eq!(figures.ended_by.get(reason), others, "{stage}: {context}");
         }
     }
-    let silent = count(&|story| ended(story) && story.stage < Stage::FirstGuestMessage);
+    let silent = count(&|story| ended(story) && story.stage < SessionStage::FirstGuestMessage);
     assert!(
         is_share(snapshot.drop_off, silent, count(&ended)),
         "live sessions are not lost ones: {context}"
     );
-    let unconnected = count(&|story| story.stage == Stage::Created);
+    let unconnected = count(&|story| story.stage == SessionStage::Created);
     assert!(
         is_share(snapshot.tutorial_drop_off_rate, unconnected, stories.len() as u64),
         "{context}"
@@ -137,7 +137,7 @@ fn compare(stories: &[Story], open_ended: Option<EndReason>, snapshot: &Snapshot
         count(&ended),
         "{context}"
     );
-    let answered = count(&|story| story.stage == Stage::FirstReply);
+    let answered = count(&|story| story.stage == SessionStage::FirstReply);
     assert_eq!(
         snapshot.time_to_first_reply.map_or(0, |times| times.count),
         answered,

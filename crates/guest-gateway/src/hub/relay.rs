@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use genesys_api::{SessionId, rfc3339};
+use genesys_api::{SessionId, SessionStage, SessionState, rfc3339};
 use guest_conversation::{
     Author, AuthorKind, Ending, Event, FailureReason, Message, MessageId, SendError, Session,
 };
-use guest_payload::SessionState;
 use guest_sessions::{EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
 use guest_suite::direct::{Conversation, Direct, DirectError};
 use session_metrics::EndReason;
@@ -124,7 +123,7 @@ impl Relay {
             message: error.to_string(),
         };
         let info = info.map_err(broken)?;
-        if info.state != SessionState::Created {
+        if info.state != SessionState::Live(SessionStage::Created) {
             // numbers that a relay before this one gave out do not come again: events are no more than one a
             // millisecond, so those of the session's age are still free
             let age = self.direct.clock().now().utc - info.created_at;

@@ -253,13 +253,13 @@ impl Call for MetricsSnapshot {
 
 #[cfg(test)]
 mod tests {
-    use genesys_api::{Problem, parse_rfc3339};
+    use genesys_api::{Problem, SessionState, parse_rfc3339};
     use secrecy::ExposeSecret;
     use time::OffsetDateTime;
 
     use super::*;
     use crate::{Consent, Jurisdiction, NewGuest, Policy, Signals, Use};
-    use crate::{SessionState, guest_sessions};
+    use crate::guest_sessions;
 
     fn host() -> Host {
         "https://gateway.example".parse().unwrap()

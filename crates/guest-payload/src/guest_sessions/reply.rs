@@ -1,13 +1,13 @@
 //! What the gateway answers.
 
 use bytes::Bytes;
-use genesys_api::{GuestId, SessionId};
+use genesys_api::{GuestId, SessionId, SessionState};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{consent_record, stamp};
-use crate::{ConsentRecord, SessionState};
+use crate::ConsentRecord;
 
 /// A guest session that was created: the answer to [`Create`](super::Create). Both tokens are secret.
 #[derive(Clone, Debug)]

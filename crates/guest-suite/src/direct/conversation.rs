@@ -13,7 +13,7 @@ use guest_conversation::{
 use guest_payload::LawfulAttributes;
 use guest_store::{Change, Unit};
 use secrecy::SecretString;
-use session_metrics::{EndReason, Stage};
+use session_metrics::{EndReason, SessionStage};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -31,7 +31,7 @@ pub struct Conversation {
     direct: Direct,
     id: SessionId,
     owner: String,
-    reached: Stage,
+    reached: SessionStage,
     connection: Connection,
     // dropped before the leash: what it stores is known here until then
     heard: Heard,
@@ -40,7 +40,7 @@ pub struct Conversation {
     sign_in: Option<SecretString>,
     /// What came and is not told yet, because the stage that it brings is being stored.
     coming: Option<Event>,
-    storing: Option<JoinHandle<Result<Stage, DirectError>>>,
+    storing: Option<JoinHandle<Result<SessionStage, DirectError>>>,
     over: bool,
 }
 
@@ -105,13 +105,13 @@ impl Direct {
             storing: None,
             over: false,
         };
-        conversation.reach(Stage::Connected).await;
+        conversation.reach(SessionStage::Connected).await;
         Ok(conversation)
     }
 
     /// Notes that the session has come as far as `stage`, and gives how far it has come then: an answer to a guest
     /// who has said nothing takes it nowhere.
-    async fn reach(&self, owner: &str, id: &SessionId, stage: Stage) -> Result<Stage, DirectError> {
+    async fn reach(&self, owner: &str, id: &SessionId, stage: SessionStage) -> Result<SessionStage, DirectError> {
         self.update(owner, id, |record, now| {
             let mut journey = record.journey(now);
             let counted = match record.row.ended_at {
@@ -123,16 +123,16 @@ impl Direct {
             }
             let mut changed = record.clone();
             changed.document.stage = journey.stage();
-            if stage == Stage::FirstGuestMessage {
+            if stage == SessionStage::FirstGuestMessage {
                 changed.document.asked_at = Some(now.utc);
             }
-            if stage == Stage::FirstReply {
+            if stage == SessionStage::FirstReply {
                 let waited = record.document.asked_at.map(|asked| now.utc - asked);
                 let waited = waited.and_then(|waited| Duration::try_from(waited).ok());
                 changed.document.waited_ms = waited.and_then(|waited| u64::try_from(waited.as_millis()).ok());
             }
             let entries = match stage {
-                Stage::Connected => {
+                SessionStage::Connected => {
                     let entry = Draft::new(now.utc, Actor::system("guest-suite"), Action::WsConnected);
                     vec![entry.subject(record.subject())]
                 }
@@ -243,7 +243,7 @@ impl Conversation {
 
     /// The funnel is no reason to break off a conversation: if the stage cannot be written down now, the next event
     /// tries again. If the future is dropped, the storing goes on, and the next call waits for it.
-    async fn reach(&mut self, stage: Stage) {
+    async fn reach(&mut self, stage: SessionStage) {
         if self.storing.is_none() && stage > self.reached {
             let (direct, owner, id) = (self.direct.clone(), self.owner.clone(), self.id.clone());
             self.storing = Some(tokio::spawn(
@@ -266,11 +266,11 @@ impl Conversation {
 }
 
 /// How far an event takes a session.
-fn stage_of(event: &Event) -> Option<Stage> {
+fn stage_of(event: &Event) -> Option<SessionStage> {
     match event {
-        Event::Configured(_) | Event::Restored(_) => Some(Stage::Configured),
-        Event::Accepted { .. } => Some(Stage::FirstGuestMessage),
-        Event::Message(_) => Some(Stage::FirstReply),
+        Event::Configured(_) | Event::Restored(_) => Some(SessionStage::Configured),
+        Event::Accepted { .. } => Some(SessionStage::FirstGuestMessage),
+        Event::Message(_) => Some(SessionStage::FirstReply),
         _ => None,
     }
 }

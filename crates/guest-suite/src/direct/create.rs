@@ -5,7 +5,7 @@ use genesys_api::{GuestId, Now, SessionId, entropy};
 use guest_payload::{NewGuest, NewSession, Refused};
 use guest_store::{Change, Session, TokenHash, Unit};
 use secrecy::ExposeSecret as _;
-use session_metrics::{Journey, Stage};
+use session_metrics::{Journey, SessionStage};
 use webhook::EventName;
 
 use super::record::{Document, Record, consent_detail, fresh_secrets};
@@ -87,7 +87,7 @@ impl Direct {
             consent: new.consent().clone(),
             // what the decision withheld is not kept either
             attributes: new.attributes().clone().into(),
-            stage: Stage::Created,
+            stage: SessionStage::Created,
             asked_at: None,
             waited_ms: None,
             heard: None,

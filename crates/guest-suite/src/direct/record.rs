@@ -7,15 +7,14 @@ use std::time::Duration;
 use audit::Pseudonym;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use genesys_api::{Now, entropy, rfc3339};
-use guest_payload::SessionState;
+use genesys_api::{Now, SessionStage, SessionState, entropy, rfc3339};
 use guest_payload::guest_sessions::{ConsentObject, consent_record};
 use guest_payload::{Actor, Attributes, ConsentRecord, How, LawfulAttributes, Purpose, PurposeRecord};
 use guest_store::{Event, Session, StoreErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use session_metrics::{EndReason, Journey, Past, Stage};
+use session_metrics::{EndReason, Journey, Past};
 use time::OffsetDateTime;
 use webhook::{EventBody, EventName};
 
@@ -36,7 +35,7 @@ pub(super) struct Document {
     #[serde(with = "consent_record")]
     pub(super) consent: ConsentRecord,
     pub(super) attributes: Attributes,
-    pub(super) stage: Stage,
+    pub(super) stage: SessionStage,
     /// When the guest first spoke.
     #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
     pub(super) asked_at: Option<OffsetDateTime>,
@@ -141,15 +140,9 @@ impl Record {
     }
 
     fn state(&self) -> SessionState {
-        if self.row.ended_at.is_some() {
-            return SessionState::Ended;
-        }
-        match self.document.stage {
-            Stage::Created => SessionState::Created,
-            Stage::Connected => SessionState::Connected,
-            Stage::Configured => SessionState::Configured,
-            Stage::FirstGuestMessage => SessionState::Conversing,
-            Stage::FirstReply => SessionState::Answered,
+        match self.row.ended_at {
+            Some(_) => SessionState::Ended,
+            None => SessionState::Live(self.document.stage),
         }
     }
 
@@ -327,7 +320,7 @@ mod tests {
         let document = Document {
             consent: new.consent().clone(),
             attributes: new.attributes().clone().into(),
-            stage: Stage::FirstReply,
+            stage: SessionStage::FirstReply,
             asked_at: Some(at()),
             waited_ms: Some(40),
             heard: Some(at()),
@@ -358,7 +351,7 @@ mod tests {
         let record = Record::load(row.clone()).unwrap();
         assert_eq!(record.document.asked_at, Some(at()));
         assert_eq!(record.document.heard, Some(at()));
-        assert_eq!(record.info().state, SessionState::Answered);
+        assert_eq!(record.info().state, SessionState::Live(SessionStage::FirstReply));
         let again = record.clone().into_row();
         assert_eq!(again.document, row.document);
         assert_eq!(Record::load(again).unwrap().subject(), record.subject());

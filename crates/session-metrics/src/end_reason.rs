@@ -1,69 +1,9 @@
-//! The two closed sets that sessions are counted by.
+//! Reasons for the end of a session.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-
-/// How far a session has come. Later stages are greater.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the funnel is closed: figures are kept by stage"
-)]
-pub enum Stage {
-    /// The session exists, and nothing more.
-    Created,
-    /// The guest's socket is open and its handshake arrived. The handshake is no guest message.
-    Connected,
-    /// Genesys has configured the session, so that messages can pass.
-    Configured,
-    /// The guest has said something, and it was acknowledged.
-    FirstGuestMessage,
-    /// An agent or a bot answered after that. A greeting sent before the guest spoke is no answer.
-    FirstReply,
-}
-
-impl Stage {
-    /// Every stage, in order.
-    pub const ALL: [Self; 5] = [
-        Self::Created,
-        Self::Connected,
-        Self::Configured,
-        Self::FirstGuestMessage,
-        Self::FirstReply,
-    ];
-
-    /// Its name in JSON, in a label and in a store.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Connected => "connected",
-            Self::Configured => "configured",
-            Self::FirstGuestMessage => "first_guest_message",
-            Self::FirstReply => "first_reply",
-        }
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Stage {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|stage| stage.name() == text)
-            .ok_or(UnknownName { what: "stage" })
-    }
-}
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
@@ -153,10 +93,6 @@ mod tests {
 
     #[test]
     fn a_name_is_the_same_in_json_in_text_and_back() {
-        for stage in Stage::ALL {
-            assert_eq!(serde_json::to_value(stage).unwrap(), stage.name());
-            assert_eq!(stage.name().parse(), Ok(stage));
-        }
         for reason in EndReason::ALL {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
             assert_eq!(reason.name().parse(), Ok(reason));
@@ -169,13 +105,6 @@ mod tests {
 
     #[test]
     fn the_sets_are_indexed_in_order() {
-        assert!(
-            Stage::ALL
-                .iter()
-                .enumerate()
-                .all(|(i, stage)| *stage as usize == i)
-        );
-        assert!(Stage::ALL.is_sorted());
         assert!(
             EndReason::ALL
                 .iter()
