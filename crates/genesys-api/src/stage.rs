@@ -120,7 +120,11 @@ mod tests {
             words,
             ["created", "connected", "configured", "conversing", "answered"]
         );
-        for state in SessionStage::ALL.map(SessionState::Live).into_iter().chain([SessionState::Ended]) {
+        for state in SessionStage::ALL
+            .map(SessionState::Live)
+            .into_iter()
+            .chain([SessionState::Ended])
+        {
             let json = serde_json::to_string(&state).unwrap();
             assert_eq!(serde_json::from_str::<SessionState>(&json).unwrap(), state);
         }

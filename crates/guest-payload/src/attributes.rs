@@ -30,10 +30,17 @@ impl Use {
         }
         Self::For(prefix(key).unwrap_or(Purpose::Personalization))
     }
+
+    /// Whether an attribute of this use is allowed, given the purposes that are on.
+    pub(crate) fn is_allowed(self, is_on: impl Fn(Purpose) -> bool) -> bool {
+        match self {
+            Self::Functional => true,
+            Self::For(purpose) => is_on(purpose),
+        }
+    }
 }
 
-/// Attributes of a guest, not yet fit to be sent: a decision has to filter them first, see
-/// [`Allowed::filter`](crate::Allowed::filter).
+/// Attributes of a guest, not yet fit to be stored or sent: [`GuestData`](crate::GuestData) filters them first.
 ///
 /// At most 64 attributes; keys of 1 to 64 characters without control characters, values of at most 1,024 characters,
 /// each of them our choice. The UTF-8 bytes of all keys and values together are at most [`Attributes::MOST_BYTES`].
@@ -123,10 +130,16 @@ impl Attributes {
             .map(|(key, (usage, value))| (key.as_str(), *usage, value.as_str()))
     }
 
-    /// UTF-8 bytes of all keys and values together.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// Drops each attribute whose use is not kept.
+    pub(crate) fn retain(&mut self, keep: impl Fn(Use) -> bool) {
+        let Self { entries, bytes } = self;
+        entries.retain(|key, (usage, value)| {
+            let kept = keep(*usage);
+            if !kept {
+                *bytes -= key.len() + value.len();
+            }
+            kept
+        });
     }
 }
 
@@ -154,48 +167,6 @@ impl<'de> Deserialize<'de> for Attributes {
                 .map_err(serde::de::Error::custom)?;
         }
         Ok(attributes)
-    }
-}
-
-/// Attributes that may be sent: functional ones, and those of purposes that are on.
-///
-/// Only a decision, or the stored record of one, makes them; so what was not agreed to cannot reach a payload.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct LawfulAttributes(Attributes);
-
-impl LawfulAttributes {
-    pub(crate) fn keep(attributes: Attributes, is_on: impl Fn(Purpose) -> bool) -> Self {
-        let mut kept = Attributes::new();
-        for (key, (usage, value)) in attributes.entries {
-            let lawful = match usage {
-                Use::Functional => true,
-                Use::For(purpose) => is_on(purpose),
-            };
-            if lawful {
-                kept.bytes += key.len() + value.len();
-                kept.entries.insert(key, (usage, value));
-            }
-        }
-        Self(kept)
-    }
-
-    /// Key and value of each attribute, in the order of the keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, _, value)| (key, value))
-    }
-
-    /// The value of `key`, if it is there.
-    #[must_use]
-    pub fn value(&self, key: &str) -> Option<&str> {
-        self.0.entries.get(key).map(|(_, value)| value.as_str())
-    }
-}
-
-/// For a second decision, after the guest has changed their mind.
-impl From<LawfulAttributes> for Attributes {
-    fn from(attributes: LawfulAttributes) -> Self {
-        attributes.0
     }
 }
 
@@ -317,12 +288,12 @@ mod tests {
         );
         attributes.insert("é".repeat(64), "x".repeat(1024)).unwrap();
         assert_eq!(
-            attributes.bytes(),
+            attributes.bytes,
             128 + 1024,
             "bytes are counted, not characters"
         );
         attributes.insert("b", "x".repeat(2048 - 128 - 1024 - 1)).unwrap();
-        assert_eq!(attributes.bytes(), Attributes::MOST_BYTES);
+        assert_eq!(attributes.bytes, Attributes::MOST_BYTES);
         assert_eq!(
             attributes.insert("c", ""),
             Err(AttributeError::TooLarge { bytes: 2049 })
@@ -356,10 +327,8 @@ mod tests {
     fn values_are_not_shown() {
         let mut attributes = Attributes::new();
         attributes.insert("name", "Ada Lovelace").unwrap();
-        let kept = LawfulAttributes::keep(attributes.clone(), |_| true);
-        for text in [format!("{attributes:?}"), format!("{kept:?}")] {
-            assert!(text.contains("name") && !text.contains("Ada"), "{text}");
-        }
+        let text = format!("{attributes:?}");
+        assert!(text.contains("name") && !text.contains("Ada"), "{text}");
     }
 
     #[test]
@@ -391,16 +360,17 @@ mod tests {
                 attributes.insert(key.as_str(), "x").unwrap();
             }
             attributes.insert("source", "web").unwrap();
-            let kept = LawfulAttributes::keep(attributes, |purpose| on[purpose as usize]);
+            attributes.retain(|usage| usage.is_allowed(|purpose| on[purpose as usize]));
+            let kept = |key: &str| attributes.entries.contains_key(key);
             for key in &keys {
                 let Use::For(purpose) = Use::of_key(key) else {
                     panic!("{key} is not functional");
                 };
-                prop_assert_eq!(kept.value(key).is_some(), on[purpose as usize]);
+                prop_assert_eq!(kept(key), on[purpose as usize]);
             }
-            prop_assert_eq!(kept.value("source"), Some("web"));
-            let bytes: usize = kept.iter().map(|(key, value)| key.len() + value.len()).sum();
-            prop_assert_eq!(bytes, kept.0.bytes());
+            prop_assert!(kept("source"));
+            let bytes: usize = attributes.iter().map(|(key, _, value)| key.len() + value.len()).sum();
+            prop_assert_eq!(bytes, attributes.bytes);
         }
     }
 }

@@ -10,8 +10,7 @@ use time::OffsetDateTime;
 
 use crate::policy::{Basis, Fact, Facts, Judgement, Policy, Rule, Source};
 use crate::{
-    Age, Attributes, Consent, ConsentRecord, Jurisdiction, Jurisdictions, LawfulAttributes, Obligation,
-    Obligations, Purpose, Signals,
+    Age, Consent, ConsentRecord, Jurisdiction, Jurisdictions, Obligation, Obligations, Purpose, Signals,
 };
 
 /// What a decision is made from, beside the policy.
@@ -154,12 +153,6 @@ impl<'p> Allowed<'p> {
     /// The ids of the rules that decided, one for each purpose.
     pub fn rules(&self) -> impl Iterator<Item = &'p str> {
         self.states.iter().map(|state| &*state.rule.id)
-    }
-
-    /// The attributes that may be used: functional ones, and those of purposes that are on.
-    #[must_use]
-    pub fn filter(&self, attributes: Attributes) -> LawfulAttributes {
-        LawfulAttributes::keep(attributes, |purpose| self.state(purpose).on)
     }
 
     /// What is to be stored of the decision.

@@ -2,8 +2,10 @@
 
 mod age;
 mod attributes;
+mod audit;
 mod consent;
 mod decision;
+mod guest_data;
 pub mod guest_sessions;
 pub mod iso27560;
 mod jurisdiction;
@@ -13,14 +15,14 @@ mod policy;
 mod purpose;
 mod record;
 mod session;
-pub mod web_messaging;
 
 pub use age::{Age, AgeError};
-pub use attributes::{AttributeError, Attributes, LawfulAttributes, Use};
+pub use attributes::{AttributeError, Attributes, Use};
 pub use consent::{
     Actor, Choice, Consent, ConsentChange, Evidence, EvidenceError, Given, Gpp, How, Notice, Signals,
 };
 pub use decision::{Allowed, Decision, PurposeState, Reason, Refused, Request};
+pub use guest_data::GuestData;
 pub use jurisdiction::{Jurisdiction, JurisdictionError, Jurisdictions};
 pub use new_guest::NewGuest;
 pub use obligation::{Obligation, Obligations};
@@ -29,5 +31,5 @@ pub use policy::{
     Outcome, Policy, PolicyError, PolicyFile, Rule, Scope, Source, Switch, UnknownPolicy,
 };
 pub use purpose::Purpose;
-pub use record::{ChangeError, Changed, ConsentRecord, PurposeRecord};
+pub use record::{ChangeError, ConsentDiff, ConsentRecord, ConsentUpdate, PurposeRecord};
 pub use session::NewSession;

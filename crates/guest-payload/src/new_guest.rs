@@ -3,7 +3,9 @@
 use genesys_api::{ChannelId, GuestId};
 use time::OffsetDateTime;
 
-use crate::{Age, Attributes, Consent, Jurisdictions, NewSession, Policy, Refused, Request, Signals};
+use crate::{
+    Age, Attributes, Consent, GuestData, Jurisdictions, NewSession, Policy, Refused, Request, Signals,
+};
 
 /// A guest who gets a session if the policy allows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,11 +60,7 @@ impl NewGuest {
     /// The refusal, if the policy demands an agreement that the guest has not given.
     pub fn decide(self, policy: &Policy, now: OffsetDateTime) -> Result<NewSession, Refused<'_>> {
         let allowed = policy.decide(&self.request(now)).into_result()?;
-        Ok(NewSession::new(
-            self.channel,
-            self.guest,
-            &allowed,
-            self.attributes,
-        ))
+        let data = GuestData::new(allowed.record(), self.attributes);
+        Ok(NewSession::new(self.channel, self.guest, data))
     }
 }

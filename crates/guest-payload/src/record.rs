@@ -4,8 +4,8 @@ use time::OffsetDateTime;
 
 use crate::policy::{Facts, Judgement};
 use crate::{
-    Age, Allowed, Attributes, Choice, Consent, ConsentChange, Evidence, Jurisdictions, LawfulAttributes,
-    Policy, Purpose, Reason, Signals,
+    Age, Allowed, Choice, Consent, ConsentChange, Evidence, GuestData, Jurisdictions, Policy, Purpose,
+    Reason, Signals,
 };
 
 /// What was decided, in a form that can be stored, sent, and decided anew when the guest changes their mind.
@@ -87,30 +87,16 @@ impl ConsentRecord {
         self.age
     }
 
-    /// The attributes that may be used under this record: functional ones, and those of purposes that are on.
-    #[must_use]
-    pub fn filter(&self, attributes: Attributes) -> LawfulAttributes {
-        LawfulAttributes::keep(attributes, |purpose| self.purpose(purpose).on)
-    }
-
-    /// The record after the guest changed their mind in a live session, and each purpose that differs from before.
+    /// The record after a change, and each purpose that differs from before. [`GuestData::change`] has the rules.
     ///
-    /// A withdrawal is always accepted, at once, whatever its time, since withdrawing must be as easy as giving (GDPR
-    /// Art. 7(3)). It ends no session and refuses none: it switches the purpose off. A GPC signal once seen stays.
-    /// The other purposes are decided anew under `policy`, which may be newer than the one recorded.
-    ///
-    /// A grant must not be older than the choice that it replaces, so that a repeated or delayed request cannot undo
-    /// a withdrawal. Beside a withdrawal such a grant is passed over; alone it is an error.
-    ///
-    /// # Errors
-    /// [`ChangeError::Outdated`] if nothing is withdrawn and a grant is older than what is recorded.
-    pub fn change(
+    /// [`GuestData::change`]: crate::GuestData::change
+    pub(crate) fn change(
         &self,
         change: &ConsentChange,
         signals: Signals,
         policy: &Policy,
         now: OffsetDateTime,
-    ) -> Result<(Self, Vec<Changed>), ChangeError> {
+    ) -> Result<(Self, Vec<ConsentDiff>), ChangeError> {
         let when = change.evidence().when;
         let withdraws = Purpose::ALL
             .iter()
@@ -157,7 +143,7 @@ impl ConsentRecord {
         let changed = Purpose::ALL
             .into_iter()
             .filter(|purpose| self.purpose(*purpose).differs(after.purpose(*purpose)))
-            .map(|purpose| Changed {
+            .map(|purpose| ConsentDiff {
                 purpose,
                 before: self.purpose(purpose).clone(),
                 after: after.purpose(purpose).clone(),
@@ -209,9 +195,18 @@ impl PurposeRecord {
     }
 }
 
-/// One purpose before and after a change, as an audit wants it.
+/// A change of consent in a live session.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Changed {
+pub struct ConsentUpdate {
+    /// The new record, and the attributes that it allows.
+    pub data: GuestData,
+    /// Each purpose that differs from before.
+    pub diffs: Vec<ConsentDiff>,
+}
+
+/// One purpose before and after a change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConsentDiff {
     /// Which purpose.
     pub purpose: Purpose,
     /// How it stood.
@@ -307,17 +302,6 @@ mod tests {
         assert_eq!(
             (changed.purpose, changed.before.reason, changed.after.reason),
             (Purpose::Marketing, Reason::Granted, Reason::Denied)
-        );
-
-        let mut attributes = Attributes::new();
-        attributes.insert("marketing.segment", "gold").unwrap();
-        attributes.insert("source", "web").unwrap();
-        let lawful = before.filter(attributes);
-        assert_eq!(lawful.value("marketing.segment"), Some("gold"));
-        let kept = after.filter(lawful.into());
-        assert_eq!(
-            (kept.value("marketing.segment"), kept.value("source")),
-            (None, Some("web"))
         );
     }
 

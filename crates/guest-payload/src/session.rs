@@ -2,7 +2,7 @@
 
 use genesys_api::{ChannelId, GuestId};
 
-use crate::{Allowed, Attributes, ConsentRecord, LawfulAttributes};
+use crate::GuestData;
 
 /// What is needed to create a guest session, under either contract. It exists only with a decision that allows it,
 /// and holds only the attributes that the decision lets pass.
@@ -10,23 +10,12 @@ use crate::{Allowed, Attributes, ConsentRecord, LawfulAttributes};
 pub struct NewSession {
     channel: ChannelId,
     guest: Option<GuestId>,
-    consent: ConsentRecord,
-    attributes: LawfulAttributes,
+    data: GuestData,
 }
 
 impl NewSession {
-    pub(crate) fn new(
-        channel: ChannelId,
-        guest: Option<GuestId>,
-        allowed: &Allowed<'_>,
-        attributes: Attributes,
-    ) -> Self {
-        Self {
-            channel,
-            guest,
-            consent: allowed.record(),
-            attributes: allowed.filter(attributes),
-        }
+    pub(crate) fn new(channel: ChannelId, guest: Option<GuestId>, data: GuestData) -> Self {
+        Self { channel, guest, data }
     }
 
     /// The channel that the session belongs to.
@@ -41,16 +30,10 @@ impl NewSession {
         self.guest.as_ref()
     }
 
-    /// What was decided, for storage. Its places are those of the decision.
+    /// The consent record, and the attributes that it allows.
     #[must_use]
-    pub fn consent(&self) -> &ConsentRecord {
-        &self.consent
-    }
-
-    /// What may be known of the guest.
-    #[must_use]
-    pub fn attributes(&self) -> &LawfulAttributes {
-        &self.attributes
+    pub fn data(&self) -> &GuestData {
+        &self.data
     }
 }
 
@@ -86,10 +69,10 @@ mod tests {
     #[test]
     fn what_was_refused_does_not_reach_the_session() {
         let session = decide(Policy::purpose_scoped(), Choice::Unknown).unwrap();
-        let kept: Vec<_> = session.attributes().iter().collect();
+        let kept: Vec<_> = session.data().attributes().collect();
         assert_eq!(kept, [("analytics.page", "/checkout"), ("source", "web")]);
         assert_eq!(
-            session.consent().purpose(Purpose::Marketing).choice,
+            session.data().consent().purpose(Purpose::Marketing).choice,
             Choice::Unknown
         );
     }

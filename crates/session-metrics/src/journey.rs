@@ -19,7 +19,10 @@ pub struct Journey {
 impl Journey {
     /// A session was created.
     pub fn begin(now: Instant) -> (Self, Event) {
-        (Self::resumed(SessionStage::Created, now, None), Event(Kind::Created))
+        (
+            Self::resumed(SessionStage::Created, now, None),
+            Event(Kind::Created),
+        )
     }
 
     /// An open session found in a store, already counted by [`Metrics::restore`](crate::Metrics::restore). `asked`

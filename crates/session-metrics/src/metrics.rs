@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::histogram::Histogram;
 use crate::journey::Kind;
-use crate::{EndCounts, EndReason, Event, Snapshot, SessionStage, StageFigures};
+use crate::{EndCounts, EndReason, Event, SessionStage, Snapshot, StageFigures};
 
 const STAGES: usize = SessionStage::ALL.len();
 const REASONS: usize = EndReason::ALL.len();
@@ -320,7 +320,9 @@ mod tests {
             let (mut stage, mut asked, mut answered) = (SessionStage::Created, None, None);
             for (at, step) in lived {
                 match step {
-                    Step::Reach(SessionStage::FirstReply) if asked.is_some() => answered = answered.or(Some(*at)),
+                    Step::Reach(SessionStage::FirstReply) if asked.is_some() => {
+                        answered = answered.or(Some(*at))
+                    }
                     Step::Reach(SessionStage::FirstReply) => {}
                     Step::Reach(SessionStage::FirstGuestMessage) => asked = asked.or(Some(*at)),
                     Step::Reach(other) => stage = stage.max(*other),

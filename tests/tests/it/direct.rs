@@ -130,7 +130,10 @@ async fn road(store: Arc<dyn Store>) {
     let snapshot = suite.metrics().await.unwrap();
     assert_eq!((snapshot.sessions, snapshot.open, snapshot.ended), (1, 0, 1));
     assert_eq!(
-        snapshot.stage(SessionStage::FirstReply).ended_by.get(EndReason::Guest),
+        snapshot
+            .stage(SessionStage::FirstReply)
+            .ended_by
+            .get(EndReason::Guest),
         1
     );
     assert_eq!(snapshot.drop_off, Some(0.0));

@@ -8,8 +8,8 @@ use genesys_api::{Call, ChannelId, GuestId, Host, ReplyError, SessionId, json, r
 use http::{HeaderValue, Method, Request, Response};
 use serde::Serialize;
 
-use super::reply::{Body, Session, SessionView};
 use super::PATH;
+use super::reply::{Body, Session, SessionView};
 use super::signals::SEC_GPC;
 use crate::{Actor, Choice, ConsentChange, ConsentRecord, Evidence, Gpp, How, NewSession, Purpose};
 
@@ -26,11 +26,11 @@ impl Call for Create<'_> {
 
     fn request(&self, host: &Host) -> Request<Bytes> {
         let Self(session) = self;
-        let record = session.consent();
+        let record = session.data().consent();
         // the place that was decided about is the one that is sent
         let mut attributes: BTreeMap<&str, Cow<'_, str>> = session
+            .data()
             .attributes()
-            .iter()
             .filter(|(key, _)| *key != "region")
             .map(|(key, value)| (key, value.into()))
             .collect();
@@ -258,8 +258,8 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
-    use crate::{Consent, Jurisdiction, NewGuest, Policy, Signals, Use};
     use crate::guest_sessions;
+    use crate::{Consent, Jurisdiction, NewGuest, Policy, Signals, Use};
 
     fn host() -> Host {
         "https://gateway.example".parse().unwrap()
@@ -311,11 +311,14 @@ mod tests {
         let body = parse(&request);
         assert_eq!(&body.channel, session.channel());
         assert_eq!(body.guest.as_ref(), session.guest());
-        assert_eq!(&body.jurisdictions, session.consent().jurisdictions());
+        assert_eq!(&body.jurisdictions, session.data().consent().jurisdictions());
         let consent = body.consent;
         assert_eq!(consent.latest(), when());
         for purpose in Purpose::ALL {
-            assert_eq!(consent.choice(purpose), session.consent().purpose(purpose).choice);
+            assert_eq!(
+                consent.choice(purpose),
+                session.data().consent().purpose(purpose).choice
+            );
         }
     }
 
@@ -338,7 +341,7 @@ mod tests {
             websocket_url: "wss://gateway.example/api/v2/webmessaging/guest-sessions/s-1/socket".to_owned(),
             expires_at: when(),
             created_at: when(),
-            consent: new.consent().clone(),
+            consent: new.data().consent().clone(),
         };
         let read = Create(&new).reply(answer(201, sent.to_body())).unwrap();
         assert_eq!(read.access_token.expose_secret(), "canary-access");
@@ -427,7 +430,7 @@ mod tests {
             expires_at: when(),
             ended_at: Some(when()),
             end_reason: None,
-            consent: session(&[], false).consent().clone(),
+            consent: session(&[], false).data().consent().clone(),
         };
         let json = serde_json::to_vec(&view).unwrap();
         let text = std::str::from_utf8(&json).unwrap();

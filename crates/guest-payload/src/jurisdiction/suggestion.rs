@@ -1,7 +1,7 @@
 //! What a text that is no code may have meant.
 
-use super::{Jurisdiction, find};
 use super::iso3166::{COUNTRIES, SUBDIVISIONS};
+use super::{Jurisdiction, find};
 
 /// The places that `text` may mean, the likeliest first; none if nothing comes near.
 pub(super) fn suggestions(text: &str) -> Vec<Jurisdiction> {

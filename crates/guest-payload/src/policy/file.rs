@@ -321,12 +321,7 @@ impl Reader<'_> {
         names.get_ref().iter().map(source).collect()
     }
 
-    fn text(
-        &self,
-        what: &'static str,
-        text: &Spanned<String>,
-        most: usize,
-    ) -> Result<String, PolicyError> {
+    fn text(&self, what: &'static str, text: &Spanned<String>, most: usize) -> Result<String, PolicyError> {
         let read = text.get_ref();
         if read.trim().is_empty() || read.chars().count() > most || read.chars().any(char::is_control) {
             return Err(self.error(text, Mistake::Text { what, most }));

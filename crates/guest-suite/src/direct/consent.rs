@@ -7,7 +7,7 @@ use guest_store::{Change, Unit};
 use webhook::EventName;
 
 use super::conversation::{News, custom_attributes};
-use super::record::{consent_detail, purpose_detail};
+use super::record::with_details;
 use super::update::Work;
 use super::{Direct, DirectError};
 use crate::SessionInfo;
@@ -27,34 +27,19 @@ impl Direct {
     ) -> Result<SessionInfo, DirectError> {
         self.update(owner, id, |record, now| {
             record.ensure_live(now)?;
-            let (consent, changed) = record
-                .document
-                .consent
+            let data = &record.document.data;
+            let update = data
                 .change(change, signals, self.shared.config.policy, now.utc)
                 .map_err(DirectError::ConsentOutdated)?;
-            let withdrawn = changed
-                .iter()
-                .any(|changed| changed.before.on && !changed.after.on);
-            let action = if withdrawn {
-                Action::ConsentWithdrawn
-            } else {
-                Action::ConsentChanged
+            let action = match update.is_withdrawal() {
+                true => Action::ConsentWithdrawn,
+                false => Action::ConsentChanged,
             };
-            let mut entry = Draft::new(now.utc, Actor::client(owner), action).subject(record.subject());
-            for changed in &changed {
-                entry = entry.detail(
-                    format!("before.{}", changed.purpose),
-                    purpose_detail(&changed.before),
-                );
-            }
-            for (key, value) in consent_detail(&consent) {
-                entry = entry.detail(key, value);
-            }
+            let entry = Draft::new(now.utc, Actor::client(owner), action).subject(record.subject());
+            let entry = with_details(entry, update.audit_details());
             let mut changed = record.clone();
-            changed.document.consent = consent;
-            let attributes = changed.lawful_attributes();
-            let news = News::Attributes(custom_attributes(&attributes));
-            changed.document.attributes = attributes.into();
+            changed.document.data = update.data;
+            let news = News::Attributes(custom_attributes(&changed.document.data));
             let state = changed.info();
             let event = changed.event(EventName::Updated, now.utc);
             let unit = Unit {

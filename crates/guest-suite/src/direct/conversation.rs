@@ -10,7 +10,7 @@ use guest_conversation::client::{Connection, Handle, Settings};
 use guest_conversation::{
     Contract, Ending, Event, Farewell, MessageId, RequestError, SendError, State, WebMessaging,
 };
-use guest_payload::LawfulAttributes;
+use guest_payload::GuestData;
 use guest_store::{Change, Unit};
 use secrecy::SecretString;
 use session_metrics::{EndReason, SessionStage};
@@ -79,7 +79,7 @@ impl Direct {
             .with_history_at(config.hosts.api.clone())
             // what an earlier conversation told is not told again
             .resuming_after(heard.unwrap_or(record.row.created_at))
-            .with_attributes(custom_attributes(&record.lawful_attributes()));
+            .with_attributes(custom_attributes(&record.document.data));
         if let Some(jwt) = jwt {
             contract = contract.signed_in(jwt);
         }
@@ -111,7 +111,12 @@ impl Direct {
 
     /// Notes that the session has come as far as `stage`, and gives how far it has come then: an answer to a guest
     /// who has said nothing takes it nowhere.
-    async fn reach(&self, owner: &str, id: &SessionId, stage: SessionStage) -> Result<SessionStage, DirectError> {
+    async fn reach(
+        &self,
+        owner: &str,
+        id: &SessionId,
+        stage: SessionStage,
+    ) -> Result<SessionStage, DirectError> {
         self.update(owner, id, |record, now| {
             let mut journey = record.journey(now);
             let counted = match record.row.ended_at {
@@ -276,9 +281,12 @@ fn stage_of(event: &Event) -> Option<SessionStage> {
 }
 
 /// What may be told of a guest to Genesys, in the form it takes there.
-pub(super) fn custom_attributes(lawful: &LawfulAttributes) -> CustomAttributes {
+pub(super) fn custom_attributes(data: &GuestData) -> CustomAttributes {
+    let owned = data
+        .attributes()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
     // within Genesys' limit, since the attributes of a guest are within the same
-    CustomAttributes::new(guest_payload::web_messaging::custom_attributes(lawful)).unwrap_or_default()
+    CustomAttributes::new(owned.collect()).unwrap_or_default()
 }
 
 /// What the conversations of a session have to know of it.

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use session_metrics::{Journey, SessionStage};
 use webhook::EventName;
 
-use super::record::{Document, Record, consent_detail, fresh_secrets};
+use super::record::{Document, Record, fresh_secrets, with_details};
 use super::update::Work;
 use super::{Direct, DirectError, Tokens};
 use crate::SessionInfo;
@@ -54,11 +54,9 @@ impl Direct {
         let tokens = Tokens::issue(now.utc, config.access_token_lifetime);
         let record = self.record(owner, id, &new, &tokens, now)?;
         let session = record.info();
-        let mut entry =
+        let entry =
             Draft::new(now.utc, Actor::client(owner), Action::SessionCreated).subject(record.subject());
-        for (key, value) in consent_detail(&session.consent) {
-            entry = entry.detail(key, value);
-        }
+        let entry = with_details(entry, session.consent.audit_details());
         let event = record.event(EventName::Created, now.utc);
         let unit = Unit {
             change: Some(Change::CreateSession(record.into_row())),
@@ -84,9 +82,7 @@ impl Direct {
         now: Now,
     ) -> Result<Record, DirectError> {
         let document = Document {
-            consent: new.consent().clone(),
-            // what the decision withheld is not kept either
-            attributes: new.attributes().clone().into(),
+            data: new.data().clone(),
             stage: SessionStage::Created,
             asked_at: None,
             waited_ms: None,
@@ -114,13 +110,6 @@ impl Direct {
 }
 
 fn denial(owner: &str, refused: &Refused<'_>, now: Now) -> Draft {
-    let policy = refused.policy();
-    let mut entry = Draft::new(now.utc, Actor::client(owner), Action::SessionDenied)
-        .outcome(Outcome::Denied)
-        .detail("policy", format!("{} {}", policy.id(), policy.version()))
-        .detail("jurisdiction", refused.jurisdictions().to_string());
-    for (purpose, rule) in refused.missing() {
-        entry = entry.detail(purpose.to_string(), format!("not granted ({rule})"));
-    }
-    entry
+    let entry = Draft::new(now.utc, Actor::client(owner), Action::SessionDenied).outcome(Outcome::Denied);
+    with_details(entry, refused.audit_details())
 }

@@ -2,7 +2,6 @@
 
 use audit::{Action, Actor, Draft};
 use genesys_api::SessionId;
-use guest_payload::Attributes;
 use guest_store::{Change, SessionQuery, Unit};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
@@ -82,7 +81,7 @@ impl Direct {
             ended.row.ended_at = Some(now.utc);
             ended.document.end_reason = Some(reason);
             let event = ended.event(EventName::Ended, now.utc);
-            ended.document.attributes = Attributes::new();
+            ended.document.data = ended.document.data.without_attributes();
             let unit = Unit {
                 change: Some(Change::UpdateSession(ended.into_row())),
                 entries: vec![entry],

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use audit::Pseudonym;
+use audit::{Draft, Pseudonym};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use genesys_api::{Now, SessionStage, SessionState, entropy, rfc3339};
-use guest_payload::guest_sessions::{ConsentObject, consent_record};
-use guest_payload::{Actor, Attributes, ConsentRecord, How, LawfulAttributes, Purpose, PurposeRecord};
+use guest_payload::GuestData;
+use guest_payload::guest_sessions::ConsentObject;
 use guest_store::{Event, Session, StoreErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -32,9 +32,7 @@ pub(super) struct Record {
 /// What no query needs, and no one but this crate reads. The store seals it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Document {
-    #[serde(with = "consent_record")]
-    pub(super) consent: ConsentRecord,
-    pub(super) attributes: Attributes,
+    pub(super) data: GuestData,
     pub(super) stage: SessionStage,
     /// When the guest first spoke.
     #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
@@ -135,7 +133,7 @@ impl Record {
             created_at: row.created_at,
             expires_at: row.expires_at,
             ended: row.ended_at.map(|at| (at, self.end_reason().name().to_owned())),
-            consent: self.document.consent.clone(),
+            consent: self.document.data.consent().clone(),
         }
     }
 
@@ -187,8 +185,8 @@ impl Record {
             "channelConfigurationId": row.channel,
             "state": self.state(),
             "createdAt": rfc3339(row.created_at),
-            "consent": ConsentObject::from(&self.document.consent),
-            "guestAttributes": self.lawful_attributes().iter().collect::<BTreeMap<_, _>>(),
+            "consent": ConsentObject::from(self.document.data.consent()),
+            "guestAttributes": self.document.data.attributes().collect::<BTreeMap<_, _>>(),
         });
         if let Some(at) = row.ended_at {
             data["endedAt"] = rfc3339(at).into();
@@ -209,44 +207,12 @@ impl Record {
             at,
         }
     }
-
-    /// What may be known of the guest, as the consent stands.
-    pub(super) fn lawful_attributes(&self) -> LawfulAttributes {
-        self.document.consent.filter(self.document.attributes.clone())
-    }
 }
 
-/// Consent as an audit entry holds it: state and reason of each purpose, the policy and the places.
-pub(super) fn consent_detail(consent: &ConsentRecord) -> Vec<(String, String)> {
-    let mut detail: Vec<(String, String)> = Purpose::ALL
-        .into_iter()
-        .map(|purpose| (purpose.to_string(), purpose_detail(consent.purpose(purpose))))
-        .collect();
-    detail.push((
-        "policy".to_owned(),
-        format!("{} {}", consent.policy(), consent.policy_version()),
-    ));
-    detail.push(("jurisdiction".to_owned(), consent.jurisdictions().to_string()));
-    detail
-}
-
-/// One purpose in an audit entry, as in `granted, on (tutorial-strict/EU/marketing), by guest, banner, notice 7 de`.
-pub(super) fn purpose_detail(purpose: &PurposeRecord) -> String {
-    let switch = if purpose.on { "on" } else { "off" };
-    let mut detail = format!("{}, {switch} ({})", purpose.choice.as_str(), purpose.rule);
-    if let Some(evidence) = &purpose.evidence
-        && (evidence.how != How::Unstated || evidence.actor != Actor::Guest || evidence.notice.is_some())
-    {
-        detail.push_str(&format!(
-            ", by {}, {}",
-            evidence.actor.as_str(),
-            evidence.how.as_str()
-        ));
-        if let Some(notice) = &evidence.notice {
-            detail.push_str(&format!(", notice {} {}", notice.version(), notice.language()));
-        }
-    }
-    detail
+/// Adds details to an audit entry.
+pub(super) fn with_details(entry: Draft, details: Vec<(String, String)>) -> Draft {
+    let add = |entry: Draft, (key, value)| entry.detail(key, value);
+    details.into_iter().fold(entry, add)
 }
 
 impl fmt::Debug for Secrets {
@@ -318,8 +284,7 @@ mod tests {
         guest.attributes.insert("marketing.segment", "canary").unwrap();
         let new = guest.decide(Policy::purpose_scoped(), at()).unwrap();
         let document = Document {
-            consent: new.consent().clone(),
-            attributes: new.attributes().clone().into(),
+            data: new.data().clone(),
             stage: SessionStage::FirstReply,
             asked_at: Some(at()),
             waited_ms: Some(40),

@@ -1,0 +1,132 @@
+//! Details of audit entries about consent.
+
+use crate::{Actor, ConsentDiff, ConsentRecord, ConsentUpdate, How, Purpose, PurposeRecord, Refused};
+
+impl ConsentRecord {
+    /// Keys and values for the audit entry of a new session: each purpose, the policy and the places.
+    #[must_use]
+    pub fn audit_details(&self) -> Vec<(String, String)> {
+        let purposes = Purpose::ALL
+            .into_iter()
+            .map(|purpose| (purpose.to_string(), self.purpose(purpose).audit_detail()));
+        let policy = format!("{} {}", self.policy(), self.policy_version());
+        purposes
+            .chain([
+                ("policy".to_owned(), policy),
+                ("jurisdiction".to_owned(), self.jurisdictions().to_string()),
+            ])
+            .collect()
+    }
+}
+
+impl ConsentUpdate {
+    /// Whether the change switches a purpose off.
+    #[must_use]
+    pub fn is_withdrawal(&self) -> bool {
+        self.diffs.iter().any(|diff| diff.before.on && !diff.after.on)
+    }
+
+    /// Keys and values for the audit entry of the change: `before.` and the name of each purpose that differs, then
+    /// those of the new record.
+    #[must_use]
+    pub fn audit_details(&self) -> Vec<(String, String)> {
+        let before = |diff: &ConsentDiff| (format!("before.{}", diff.purpose), diff.before.audit_detail());
+        let mut details: Vec<(String, String)> = self.diffs.iter().map(before).collect();
+        details.extend(self.data.consent().audit_details());
+        details
+    }
+}
+
+impl Refused<'_> {
+    /// Keys and values for the audit entry of a refused session: the policy, the places and each missing purpose.
+    #[must_use]
+    pub fn audit_details(&self) -> Vec<(String, String)> {
+        let policy = format!("{} {}", self.policy().id(), self.policy().version());
+        let mut details = vec![
+            ("policy".to_owned(), policy),
+            ("jurisdiction".to_owned(), self.jurisdictions().to_string()),
+        ];
+        let missing = self.missing();
+        details.extend(missing.map(|(purpose, rule)| (purpose.to_string(), format!("not granted ({rule})"))));
+        details
+    }
+}
+
+impl PurposeRecord {
+    /// The value for an audit entry, as in `granted, on (tutorial-strict/EU/marketing), by guest, banner, notice 7 de`.
+    fn audit_detail(&self) -> String {
+        let switch = if self.on { "on" } else { "off" };
+        let mut detail = format!("{}, {switch} ({})", self.choice.as_str(), self.rule);
+        if let Some(evidence) = &self.evidence
+            && (evidence.how != How::Unstated || evidence.actor != Actor::Guest || evidence.notice.is_some())
+        {
+            let (actor, how) = (evidence.actor.as_str(), evidence.how.as_str());
+            detail.push_str(&format!(", by {actor}, {how}"));
+            if let Some(notice) = &evidence.notice {
+                detail.push_str(&format!(", notice {} {}", notice.version(), notice.language()));
+            }
+        }
+        detail
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use genesys_api::parse_rfc3339;
+
+    use crate::{Choice, Consent, ConsentChange, Evidence, How, NewGuest, Notice, Policy, Purpose, Signals};
+
+    fn guest(choices: [Choice; 3]) -> NewGuest {
+        let when = parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
+        let evidence = Evidence::at(when)
+            .how(How::Banner)
+            .notice(Notice::new("7", "de").unwrap());
+        let consent = Consent::together(choices, evidence);
+        NewGuest::new("c".parse().unwrap(), "DE".parse().unwrap(), consent)
+    }
+
+    #[test]
+    fn change_details_name_old_and_new_state() {
+        let now = parse_rfc3339("2026-11-22T12:31:00Z").unwrap();
+        let policy = Policy::tutorial_strict();
+        let session = guest([Choice::Granted; 3]).decide(policy, now).unwrap();
+        let change = ConsentChange::new(Evidence::at(now)).withdrawing(Purpose::Marketing);
+        let update = session
+            .data()
+            .change(&change, Signals::default(), policy, now)
+            .unwrap();
+        let details = update.audit_details();
+        let details: Vec<(&str, &str)> = details.iter().map(|(key, value)| (&**key, &**value)).collect();
+        assert_eq!(
+            details,
+            [
+                (
+                    "before.marketing",
+                    "granted, on (tutorial-strict/EU/marketing), by guest, banner, notice 7 de"
+                ),
+                ("marketing", "denied, off (tutorial-strict/EU/marketing)"),
+                (
+                    "personalization",
+                    "granted, on (tutorial-strict/EU/personalization), by guest, banner, notice 7 de"
+                ),
+                (
+                    "analytics",
+                    "granted, on (tutorial-strict/EU/analytics), by guest, banner, notice 7 de"
+                ),
+                ("policy", "tutorial-strict 1.0.0"),
+                ("jurisdiction", "DE"),
+            ]
+        );
+    }
+
+    #[test]
+    fn refusal_details_name_missing_purposes() {
+        let choices = [Choice::Denied, Choice::Granted, Choice::Granted];
+        let now = parse_rfc3339("2026-11-22T12:31:00Z").unwrap();
+        let refused = guest(choices).decide(Policy::tutorial_strict(), now).unwrap_err();
+        let details = refused.audit_details();
+        let (key, value) = details.last().unwrap();
+        assert_eq!(key, "marketing");
+        assert_eq!(value, "not granted (tutorial-strict/EU/marketing)");
+    }
+}
