@@ -297,7 +297,7 @@ fn decisions(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
             consent: &consent,
             now: now.utc,
         });
-        decision.into_result().is_ok()
+        decision.is_ok()
     });
     Ok(())
 }

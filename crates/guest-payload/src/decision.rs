@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::policy::{Basis, Fact, Facts, Judgement, Policy, Rule, Source};
+use crate::policy::{Basis, Fact, Judgement, Policy, Rule, Source};
 use crate::{
     Age, Consent, ConsentRecord, Jurisdiction, Jurisdictions, Obligation, Obligations, Purpose, Signals,
 };
@@ -29,27 +29,21 @@ pub struct Request<'a> {
 }
 
 impl Policy {
-    /// Decides. The same request always has the same answer.
-    #[must_use]
-    pub fn decide(&self, request: &Request<'_>) -> Decision<'_> {
-        let Judgement { states, unmet } = self.judge(
-            request.jurisdictions,
-            &Facts {
-                consent: request.consent,
-                signals: request.signals,
-                age: request.age,
-                now: request.now,
-            },
-        );
+    /// Decides whether a session may be created. The same request always has the same answer.
+    ///
+    /// # Errors
+    /// The refusal, if an agreement is missing.
+    pub fn decide(&self, request: &Request<'_>) -> Result<Allowed<'_>, Refused<'_>> {
+        let Judgement { states, unmet } = self.judge(request);
         let jurisdictions = Jurisdictions::from(request.jurisdictions);
         if unmet.iter().any(Option::is_some) {
-            return Decision::Refused(Refused {
+            return Err(Refused {
                 policy: self,
                 jurisdictions,
                 unmet,
             });
         }
-        Decision::Allowed(Allowed {
+        Ok(Allowed {
             policy: self,
             jurisdictions,
             age: request.age,
@@ -57,41 +51,6 @@ impl Policy {
             signals: request.signals,
             states,
         })
-    }
-}
-
-/// Whether a session may be created.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a decision is taken apart where it was made, so a box would only cost"
-)]
-pub enum Decision<'p> {
-    /// It may, and each purpose is on or off.
-    Allowed(Allowed<'p>),
-    /// It may not: an agreement is missing.
-    Refused(Refused<'p>),
-}
-
-impl<'p> Decision<'p> {
-    /// What was allowed, or why nothing was.
-    ///
-    /// # Errors
-    /// If the session is refused.
-    pub fn into_result(self) -> Result<Allowed<'p>, Refused<'p>> {
-        match self {
-            Self::Allowed(allowed) => Ok(allowed),
-            Self::Refused(refused) => Err(refused),
-        }
-    }
-
-    /// The decision in plain words, one line for the session and one for each purpose, with rule and source.
-    #[must_use]
-    pub fn explain(&self) -> String {
-        match self {
-            Self::Allowed(allowed) => allowed.explain(),
-            Self::Refused(refused) => refused.explain(),
-        }
     }
 }
 
@@ -161,7 +120,9 @@ impl<'p> Allowed<'p> {
         ConsentRecord::of(self)
     }
 
-    fn explain(&self) -> String {
+    /// The decision in plain words, one line for the session and one for each purpose, with rule and source.
+    #[must_use]
+    pub fn explain(&self) -> String {
         let mut text = format!(
             "A session with a guest in {} is allowed by the policy {} {}.\n- serving the guest needs no agreement. \
              Source: {}.",
@@ -311,7 +272,9 @@ impl<'p> Refused<'p> {
         self.unmet.iter().flatten().map(|rule| (rule.purpose, &*rule.id))
     }
 
-    fn explain(&self) -> String {
+    /// The decision in plain words, one line for the session and one for each purpose, with rule and source.
+    #[must_use]
+    pub fn explain(&self) -> String {
         let mut text = format!(
             "A session with a guest in {} is refused by the policy {} {}.",
             self.jurisdictions.described(),
@@ -361,7 +324,12 @@ mod tests {
         OffsetDateTime::from_unix_timestamp(1_795_350_600).unwrap()
     }
 
-    fn decide(policy: &'static Policy, codes: &[&str], choices: [Choice; 3], gpc: bool) -> Decision<'static> {
+    fn decide(
+        policy: &'static Policy,
+        codes: &[&str],
+        choices: [Choice; 3],
+        gpc: bool,
+    ) -> Result<Allowed<'static>, Refused<'static>> {
         let places: Vec<Jurisdiction> = codes.iter().map(|code| code.parse().unwrap()).collect();
         policy.decide(&Request {
             jurisdictions: &places,
@@ -404,10 +372,8 @@ mod tests {
         let mut cases = 0;
         for code in every_code() {
             for choices in combinations() {
-                let decided = match decide(Policy::tutorial_strict(), &[code], choices, false) {
-                    Decision::Allowed(allowed) => Some(Purpose::ALL.map(|purpose| allowed.state(purpose).on)),
-                    Decision::Refused(_) => None,
-                };
+                let decided = decide(Policy::tutorial_strict(), &[code], choices, false);
+                let decided = decided.ok().map(|allowed| allowed.states.map(|state| state.on));
                 assert_eq!(decided, tutorial(code, choices), "{code} {choices:?}");
                 cases += 1;
             }
@@ -418,9 +384,7 @@ mod tests {
     #[test]
     fn a_refusal_names_each_missing_purpose_and_its_rule() {
         let choices = [Choice::Denied, Choice::Unknown, Choice::Unknown];
-        let Decision::Refused(refused) = decide(Policy::tutorial_strict(), &["fr"], choices, false) else {
-            panic!("France is in the EU");
-        };
+        let refused = decide(Policy::tutorial_strict(), &["fr"], choices, false).unwrap_err();
         assert_eq!(
             refused.missing().collect::<Vec<_>>(),
             [
@@ -439,13 +403,8 @@ mod tests {
     #[test]
     fn an_unknown_place_is_the_strictest() {
         let unknown = [Choice::Unknown; 3];
-        assert!(matches!(
-            decide(Policy::tutorial_strict(), &[], unknown, false),
-            Decision::Refused(_)
-        ));
-        let Decision::Allowed(allowed) = decide(Policy::purpose_scoped(), &[], unknown, false) else {
-            panic!("purpose-scoped refuses nobody");
-        };
+        assert!(decide(Policy::tutorial_strict(), &[], unknown, false).is_err());
+        let allowed = decide(Policy::purpose_scoped(), &[], unknown, false).unwrap();
         assert!(Purpose::ALL.iter().all(|purpose| !allowed.state(*purpose).on));
     }
 
@@ -453,15 +412,11 @@ mod tests {
     fn purpose_scoped_refuses_nobody_and_asks_where_the_law_asks() {
         for code in every_code() {
             for choices in combinations() {
-                assert!(matches!(
-                    decide(Policy::purpose_scoped(), &[code], choices, true),
-                    Decision::Allowed(_)
-                ));
+                assert!(decide(Policy::purpose_scoped(), &[code], choices, true).is_ok());
             }
         }
         let on = |code: &str, gpc| {
             decide(Policy::purpose_scoped(), &[code], [Choice::Unknown; 3], gpc)
-                .into_result()
                 .unwrap()
                 .states
                 .map(|state| state.on)
@@ -478,7 +433,7 @@ mod tests {
     fn gpc_outweighs_a_grant_and_a_refusal_names_itself() {
         let granted = [Choice::Granted; 3];
         for policy in Policy::all() {
-            let allowed = decide(policy, &["US"], granted, true).into_result().unwrap();
+            let allowed = decide(policy, &["US"], granted, true).unwrap();
             let reasons = allowed.states.map(|state| state.reason);
             assert_eq!(
                 reasons,
@@ -486,33 +441,28 @@ mod tests {
             );
         }
         let denied = [Choice::Denied, Choice::Granted, Choice::Granted];
-        let allowed = decide(Policy::purpose_scoped(), &["US"], denied, true)
-            .into_result()
-            .unwrap();
+        let allowed = decide(Policy::purpose_scoped(), &["US"], denied, true).unwrap();
         assert_eq!(allowed.state(Purpose::Marketing).reason, Reason::Denied);
     }
 
     #[test]
     fn the_most_protective_place_wins_whatever_the_order() {
         for codes in [["US", "FR"], ["FR", "US"]] {
-            let allowed = decide(Policy::purpose_scoped(), &codes, [Choice::Unknown; 3], false)
-                .into_result()
-                .unwrap();
+            let allowed = decide(Policy::purpose_scoped(), &codes, [Choice::Unknown; 3], false).unwrap();
             for purpose in Purpose::ALL {
                 let state = allowed.state(purpose);
                 assert!(!state.on && state.rule.id.starts_with("purpose-scoped/EU-15/"));
             }
-            assert!(matches!(
-                decide(Policy::tutorial_strict(), &codes, [Choice::Unknown; 3], false),
-                Decision::Refused(_)
-            ));
+            assert!(decide(Policy::tutorial_strict(), &codes, [Choice::Unknown; 3], false).is_err());
         }
     }
 
     #[test]
     fn a_decision_explains_itself() {
         let choices = [Choice::Granted, Choice::Denied, Choice::Unknown];
-        let text = decide(Policy::purpose_scoped(), &["US-CA", "DE"], choices, true).explain();
+        let text = decide(Policy::purpose_scoped(), &["US-CA", "DE"], choices, true)
+            .unwrap()
+            .explain();
         assert_eq!(
             text,
             "A session with a guest in California (US-CA) and Germany (DE) is allowed by the policy purpose-scoped \
@@ -536,6 +486,7 @@ mod tests {
         );
         assert!(
             refused
+                .unwrap_err()
                 .explain()
                 .starts_with("A session with a guest in an unknown place is refused")
         );
@@ -557,7 +508,6 @@ mod tests {
                     consent: &Consent::together([Choice::Granted; 3], evidence),
                     now,
                 })
-                .into_result()
                 .unwrap();
             allowed.states.map(|state| state.reason)
         };
@@ -605,7 +555,7 @@ mod tests {
             consent: &consent,
             now: today(),
         });
-        let allowed = decision.into_result().unwrap();
+        let allowed = decision.unwrap();
         assert_eq!(
             allowed.states.map(|state| state.reason),
             [Reason::Expired, Reason::Granted, Reason::Granted]
@@ -669,13 +619,13 @@ mod tests {
 
         /// The purposes that are on; none if there is no session.
         fn on(&self, policy: &Policy, consent: &Consent) -> [bool; 3] {
-            let facts = Facts {
-                consent,
-                signals: Signals { gpc: self.gpc },
+            let Judgement { states, unmet } = policy.judge(&Request {
+                jurisdictions: &self.places,
                 age: self.age,
+                signals: Signals { gpc: self.gpc },
+                consent,
                 now: today(),
-            };
-            let Judgement { states, unmet } = policy.judge(&self.places, &facts);
+            });
             let refused = unmet.iter().any(Option::is_some);
             states.map(|state| state.on && !refused)
         }

@@ -281,7 +281,6 @@ mod tests {
                 consent: &consent,
                 now,
             })
-            .into_result()
             .unwrap()
             .record()
     }

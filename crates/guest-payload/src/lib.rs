@@ -21,7 +21,7 @@ pub use attributes::{AttributeError, Attributes, Use};
 pub use consent::{
     Actor, Choice, Consent, ConsentChange, Evidence, EvidenceError, Given, Gpp, How, Notice, Signals,
 };
-pub use decision::{Allowed, Decision, PurposeState, Reason, Refused, Request};
+pub use decision::{Allowed, PurposeState, Reason, Refused, Request};
 pub use guest_data::GuestData;
 pub use jurisdiction::{Jurisdiction, JurisdictionError, Jurisdictions};
 pub use new_guest::NewGuest;

@@ -59,7 +59,7 @@ impl NewGuest {
     /// # Errors
     /// The refusal, if the policy demands an agreement that the guest has not given.
     pub fn decide(self, policy: &Policy, now: OffsetDateTime) -> Result<NewSession, Refused<'_>> {
-        let allowed = policy.decide(&self.request(now)).into_result()?;
+        let allowed = policy.decide(&self.request(now))?;
         let data = GuestData::new(allowed.record(), self.attributes);
         Ok(NewSession::new(self.channel, self.guest, data))
     }

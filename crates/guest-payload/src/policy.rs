@@ -17,10 +17,10 @@ mod sheet;
 use std::fmt;
 use std::sync::LazyLock;
 
-use time::{Date, OffsetDateTime};
+use time::Date;
 
 use crate::decision::PurposeState;
-use crate::{Age, Consent, Jurisdiction, Purpose, Signals};
+use crate::{Jurisdiction, Purpose, Request};
 
 pub use self::diff::{Case, Difference};
 pub use self::example::{Example, ExampleFailure, Outcome};
@@ -157,21 +157,21 @@ impl Policy {
     /// How each purpose stands for a guest of these places, and the rules whose demand for an agreement is not met.
     ///
     /// The most protective place wins: one that switches a purpose off is not outvoted, nor is one that demands.
-    pub(crate) fn judge(&self, places: &[Jurisdiction], facts: &Facts<'_>) -> Judgement<'_> {
-        let today = facts.now.date();
+    pub(crate) fn judge(&self, request: &Request<'_>) -> Judgement<'_> {
+        let today = request.now.date();
         let in_force = self.valid_from <= today && self.valid_until.is_none_or(|last| today <= last);
-        let age = facts.age.years().unwrap_or(self.assumed_age);
+        let age = request.age.years().unwrap_or(self.assumed_age);
         let [marketing, personalization, analytics] = Purpose::ALL.map(|purpose| {
-            let given = facts.consent.given(purpose);
+            let given = request.consent.given(purpose);
             let fact = Fact {
                 choice: given.choice,
                 guardian: given.evidence.is_by_guardian(),
-                since: Fact::since(given.evidence.when, facts.now),
-                gpc: facts.signals.gpc,
+                since: Fact::since(given.evidence.when, request.now),
+                gpc: request.signals.gpc,
                 age,
                 in_force,
             };
-            self.judge_one(places, purpose, &fact)
+            self.judge_one(request.jurisdictions, purpose, &fact)
         });
         Judgement {
             states: [marketing.0, personalization.0, analytics.0],
@@ -214,14 +214,6 @@ impl fmt::Debug for Policy {
             .field("rules", &self.rules.len())
             .finish_non_exhaustive()
     }
-}
-
-/// What is known of a guest when purposes are judged.
-pub(crate) struct Facts<'a> {
-    pub(crate) consent: &'a Consent,
-    pub(crate) signals: Signals,
-    pub(crate) age: Age,
-    pub(crate) now: OffsetDateTime,
 }
 
 /// One state for each purpose, in the order of [`Purpose::ALL`], and the rule whose demand is not met, if one is not.

@@ -2,10 +2,10 @@
 
 use time::OffsetDateTime;
 
-use crate::policy::{Facts, Judgement};
+use crate::policy::Judgement;
 use crate::{
     Age, Allowed, Choice, Consent, ConsentChange, Evidence, GuestData, Jurisdictions, Policy, Purpose,
-    Reason, Signals,
+    Reason, Request, Signals,
 };
 
 /// What was decided, in a form that can be stored, sent, and decided anew when the guest changes their mind.
@@ -126,13 +126,13 @@ impl ConsentRecord {
             record.evidence = Some(evidence);
             after.recorded_at = after.recorded_at.max(when);
         }
-        let facts = Facts {
-            consent: &after.consent(),
-            signals: Signals { gpc: after.gpc },
+        let Judgement { states, .. } = policy.judge(&Request {
+            jurisdictions: &self.jurisdictions,
             age: after.age,
+            signals: Signals { gpc: after.gpc },
+            consent: &after.consent(),
             now,
-        };
-        let Judgement { states, .. } = policy.judge(&self.jurisdictions, &facts);
+        });
         policy.id().clone_into(&mut after.policy);
         policy.version().clone_into(&mut after.policy_version);
         for (record, state) in after.purposes.iter_mut().zip(states) {
@@ -240,7 +240,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Request;
 
     fn at(minute: i64) -> Evidence {
         Evidence::at(
@@ -257,7 +256,6 @@ mod tests {
                 consent: &Consent::together(choices, at(10)),
                 now: at(10).when,
             })
-            .into_result()
             .unwrap()
             .record()
     }

@@ -5,8 +5,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use genesys_api::Clock;
 use guest_payload::{
-    Age, Choice, Consent, Decision, Evidence, Jurisdictions, Lint, Policy, PolicyFile, Purpose, Request,
-    Scope, Signals,
+    Age, Choice, Consent, Evidence, Jurisdictions, Lint, Policy, PolicyFile, Purpose, Request, Scope, Signals,
 };
 
 use super::{Failure, say};
@@ -150,10 +149,15 @@ fn explain(options: &ExplainOptions) -> Result<(), Failure> {
         consent: &Consent::together(Purpose::ALL.map(choice), Evidence::at(now)),
         now,
     });
-    say(&decision.explain());
     match decision {
-        Decision::Allowed(_) => Ok(()),
-        Decision::Refused(refused) => Err(Failure::failed(refused)),
+        Ok(allowed) => {
+            say(&allowed.explain());
+            Ok(())
+        }
+        Err(refused) => {
+            say(&refused.explain());
+            Err(Failure::failed(refused))
+        }
     }
 }
 

@@ -215,7 +215,6 @@ mod tests {
                 consent: &Consent::together(choices, Evidence::at(now)),
                 now,
             })
-            .into_result()
             .unwrap()
             .record()
     }
@@ -278,7 +277,6 @@ mod tests {
                 consent: &Consent::together([Choice::Granted; 3], evidence),
                 now: when,
             })
-            .into_result()
             .unwrap()
             .record();
         let json = serde_json::to_value(ConsentObject::from(&record)).unwrap();

@@ -89,7 +89,6 @@ mod tests {
                 ),
                 now: OffsetDateTime::UNIX_EPOCH,
             })
-            .into_result()
             .unwrap_err();
         let problem = Problem::from(&refused);
         assert_eq!((problem.status, problem.code.as_str()), (422, "consent.required"));
