@@ -55,11 +55,16 @@ impl Jurisdiction {
 
     /// The name, and for a state or a province its country: there are two of some names.
     fn described(self) -> String {
-        let country = self.as_str().split_once('-').and_then(|(code, _)| find(code));
-        match country {
+        match self.country() {
             Some(country) => format!("{} in {}", self.name(), country.name()),
             None => self.name().to_owned(),
         }
+    }
+
+    /// The country of a state or a province.
+    fn country(self) -> Option<Self> {
+        let (country, _) = self.as_str().split_once('-')?;
+        find(country)
     }
 
     /// Every place that there is: unions, countries, subdivisions, each by its code.
@@ -76,12 +81,11 @@ impl Jurisdiction {
     /// and that in `EEA`.
     pub fn widening(self) -> impl Iterator<Item = Self> {
         let code = self.as_str();
-        let country = code.split_once('-').and_then(|(country, _)| find(country));
         let in_eu = EU_MEMBERS.contains(&code);
         let in_eea = in_eu || self == Self::EU || EEA_BESIDE_EU.contains(&code);
         [
             Some(self),
-            country,
+            self.country(),
             in_eu.then_some(Self::EU),
             in_eea.then_some(Self::EEA),
         ]
@@ -402,6 +406,11 @@ mod tests {
             ("Brasilien", "BR"),
             ("Frankreich", "FR"),
             ("en-GB", "GB"),
+            ("Grmany", "DE"),
+            ("Phillipines", "PH"),
+            ("Massachusets", "US-MA"),
+            ("Californië", "US-CA"),
+            ("Großbritannien", "GB"),
         ] {
             assert_eq!(suggested(text), [meant], "{text:?}");
         }

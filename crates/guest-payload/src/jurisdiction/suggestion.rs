@@ -1,45 +1,48 @@
-//! What a text that is no code may have meant.
+//! Suggestions for a text that is not a code.
 
-use super::iso3166::{COUNTRIES, SUBDIVISIONS};
-use super::{Jurisdiction, find};
+use std::sync::LazyLock;
 
-/// The places that `text` may mean, the likeliest first; none if nothing comes near.
+use super::iso3166::COUNTRIES;
+use super::{Jurisdiction, UNIONS, find};
+
+/// The places that `text` may mean, the likeliest first.
 pub(super) fn suggestions(text: &str) -> Vec<Jurisdiction> {
     if text.len() > LONGEST {
         return Vec::new();
     }
-    let found = named(&letters(text).collect::<String>());
-    match text.split_once(['-', '_', ' ', ',', '/', '(']) {
-        Some((first, last)) if found.is_empty() => pair(
-            &letters(first).collect::<String>(),
-            &letters(last).collect::<String>(),
-        ),
-        _ => found,
+    let wanted = normalized(text);
+    let mut found = named(&wanted);
+    if found.is_empty() {
+        found = parts(&wanted);
     }
+    if found.is_empty()
+        && let Some((first, last)) = text.split_once(['-', '_', ' ', ',', '/', '('])
+    {
+        found = pair(&normalized(first), &normalized(last));
+    }
+    if found.is_empty() {
+        found = similar(&wanted);
+    }
+    found
 }
 
-/// What two words may mean together.
+/// The places that two words may mean together.
 fn pair(first: &str, last: &str) -> Vec<Jurisdiction> {
     // `CA (USA)`, `US-California`: a state beside its country
-    let is_in = |country: &str, code: &str| named(country).iter().any(|known| known.as_str() == &code[..2]);
-    let is_called = |word: &str, (code, name): &(&str, &str)| {
-        code[3..].eq_ignore_ascii_case(word) || letters(name).eq(word.chars())
-    };
-    let state = SUBDIVISIONS.iter().find(|state| {
-        (is_called(first, state) && is_in(last, state.0)) || (is_called(last, state) && is_in(first, state.0))
-    });
-    if let Some((code, _)) = state {
-        return find(code).into_iter().collect();
+    for (state, country) in [(first, last), (last, first)] {
+        let countries = named(country);
+        let states = parts(state).into_iter().chain(named(state));
+        let is_in = |place: &Jurisdiction| place.country().is_some_and(|it| countries.contains(&it));
+        if let Some(found) = states.into_iter().find(is_in) {
+            return vec![found];
+        }
     }
-    let mut found = Vec::new();
     // `CA-California`
-    if last.len() > 3 {
-        found = named(last);
-    }
+    let mut found = if last.len() > 3 { named(last) } else { Vec::new() };
     // `DE-BY`, `US-QC`, `CA-CA`: an unknown part of a known country
     if found.is_empty() {
         found = parts(last);
-        found.extend(countries(first));
+        found.extend(find(&first.to_ascii_uppercase()));
     }
     // `en-GB`: a language and a country
     if found.is_empty() {
@@ -48,109 +51,102 @@ fn pair(first: &str, last: &str) -> Vec<Jurisdiction> {
     found
 }
 
-/// Everything that bears this name or code, once punctuation and case are gone.
+/// The places with this name or code.
 fn named(wanted: &str) -> Vec<Jurisdiction> {
-    let bare = wanted.strip_prefix("the").unwrap_or(wanted);
-    let is_called = |name: &str| {
-        let name = name.strip_prefix("the ").unwrap_or(name);
-        letters(name).eq(bare.chars()) || letters(name).eq(wanted.chars())
-    };
-    let aliases = ALIASES.iter().filter(|(name, _)| is_called(name));
-    let countries = COUNTRIES.iter().filter(|(code, alpha3, name)| {
-        code.eq_ignore_ascii_case(wanted) || alpha3.eq_ignore_ascii_case(wanted) || is_called(name)
-    });
-    let subdivisions = SUBDIVISIONS
+    let mut found: Vec<Jurisdiction> = NAMES
         .iter()
-        .filter(|(code, name)| letters(code).eq(wanted.chars()) || is_called(name));
-    let mut found: Vec<Jurisdiction> = aliases
-        .map(|(_, code)| *code)
-        .chain(countries.map(|(code, _, _)| *code))
-        .chain(subdivisions.map(|(code, _)| *code))
-        .filter_map(find)
+        .filter(|(name, _)| name == wanted)
+        .map(|(_, place)| *place)
         .collect();
     found.dedup();
-    if found.is_empty() {
-        found = parts(wanted);
+    found
+}
+
+/// The states and provinces whose code without the country's is this.
+fn parts(part: &str) -> Vec<Jurisdiction> {
+    Jurisdiction::all()
+        .filter(|place| {
+            let own = place.as_str().split_once('-');
+            own.is_some_and(|(_, own)| own.eq_ignore_ascii_case(part))
+        })
+        .collect()
+}
+
+/// The places whose name is spelled almost like this.
+fn similar(wanted: &str) -> Vec<Jurisdiction> {
+    let most = match wanted.chars().count() {
+        0..5 => return Vec::new(),
+        5..8 => 1,
+        _ => 2,
+    };
+    let mut nearest = most + 1;
+    let mut found = Vec::new();
+    let candidates = NAMES
+        .iter()
+        .filter(|(name, _)| name.len().abs_diff(wanted.len()) <= 2 * most);
+    for (name, place) in candidates {
+        let distance = strsim::osa_distance(name, wanted);
+        if distance < nearest {
+            nearest = distance;
+            found.clear();
+        }
+        if distance == nearest && distance <= most && !found.contains(place) {
+            found.push(*place);
+        }
     }
     found
 }
 
-/// States and provinces whose own code, without the country's, is this.
-fn parts(part: &str) -> Vec<Jurisdiction> {
-    SUBDIVISIONS
-        .iter()
-        .filter(|(code, _)| code[3..].eq_ignore_ascii_case(part))
-        .filter_map(|(code, _)| find(code))
-        .collect()
-}
-
-fn countries(wanted: &str) -> Option<Jurisdiction> {
-    COUNTRIES
-        .iter()
-        .find(|(code, _, _)| code.eq_ignore_ascii_case(wanted))
-        .and_then(|(code, _, _)| find(code))
-}
-
-fn letters(text: &str) -> impl Iterator<Item = char> {
-    text.chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
+/// Lower-case letters and digits only, without the article.
+fn normalized(text: &str) -> String {
+    let letters = text.chars().filter(|c| c.is_alphanumeric());
+    let text: String = letters.flat_map(char::to_lowercase).collect();
+    match text.strip_prefix("the") {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }
 }
 
 /// Longest text that is looked at, in bytes: the longest name is shorter.
 const LONGEST: usize = 64;
 
-/// Names in use that the tables do not hold.
-const ALIASES: [(&str, &str); 51] = [
-    ("alemania", "DE"),
-    ("allemagne", "DE"),
-    ("america", "US"),
-    ("brasil", "BR"),
-    ("brasilien", "BR"),
-    ("britain", "GB"),
-    ("brésil", "BR"),
-    ("cali", "US-CA"),
-    ("calif", "US-CA"),
-    ("californie", "US-CA"),
-    ("californië", "US-CA"),
-    ("canadá", "CA"),
-    ("czechrepublic", "CZ"),
-    ("deutschland", "DE"),
-    ("eea", "EEA"),
-    ("el", "GR"),
-    ("en", "GB"),
-    ("en", "US"),
-    ("england", "GB"),
-    ("espana", "ES"),
-    ("españa", "ES"),
-    ("estadosunidos", "US"),
-    ("eu", "EU"),
-    ("europa", "EU"),
-    ("europe", "EU"),
-    ("europeaneconomicarea", "EEA"),
-    ("europeanunion", "EU"),
-    ("frankreich", "FR"),
-    ("greatbritain", "GB"),
-    ("grossbritannien", "GB"),
-    ("großbritannien", "GB"),
-    ("holland", "NL"),
-    ("italia", "IT"),
-    ("kalifornien", "US-CA"),
-    ("kanada", "CA"),
-    ("newyorkcity", "US-NY"),
-    ("northernireland", "GB"),
-    ("québec", "CA-QC"),
-    ("royaumeuni", "GB"),
-    ("schweiz", "CH"),
-    ("scotland", "GB"),
-    ("suisse", "CH"),
-    ("svizzera", "CH"),
-    ("türkiye", "TR"),
-    ("uk", "GB"),
-    ("unitedstatesofamerica", "US"),
-    ("usofa", "US"),
-    ("wales", "GB"),
-    ("washingtondc", "US-DC"),
-    ("étatsunis", "US"),
-    ("österreich", "AT"),
+/// Each normalized name and code, with its place.
+static NAMES: LazyLock<Vec<(String, Jurisdiction)>> = LazyLock::new(|| {
+    let names = Jurisdiction::all().flat_map(|place| {
+        let alpha3 = place.slot().checked_sub(UNIONS).and_then(|at| COUNTRIES.get(at));
+        let aliases = ALIASES.iter().filter(move |(code, _)| *code == place.as_str());
+        [place.as_str(), place.name()]
+            .into_iter()
+            .chain(alpha3.map(|(_, alpha3, _)| *alpha3))
+            .chain(aliases.flat_map(|(_, names)| names.split(' ')))
+            .map(move |name| (normalized(name), place))
+    });
+    names.collect()
+});
+
+/// Names in use that the tables do not have.
+const ALIASES: [(&str, &str); 17] = [
+    ("AT", "österreich"),
+    ("BR", "brasil brasilien"),
+    ("CH", "schweiz suisse svizzera"),
+    ("CZ", "czechrepublic"),
+    ("DE", "alemania allemagne deutschland"),
+    ("ES", "espana"),
+    ("EU", "europe"),
+    ("FR", "frankreich"),
+    (
+        "GB",
+        "britain en england greatbritain grossbritannien northernireland royaumeuni scotland uk wales",
+    ),
+    ("GR", "el"),
+    ("IT", "italia"),
+    ("NL", "holland"),
+    ("TR", "türkiye"),
+    (
+        "US",
+        "america en estadosunidos unitedstatesofamerica usofa étatsunis",
+    ),
+    ("US-CA", "cali calif kalifornien"),
+    ("US-DC", "washingtondc"),
+    ("US-NY", "newyorkcity"),
 ];
