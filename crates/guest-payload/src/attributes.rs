@@ -287,11 +287,7 @@ mod tests {
             })
         );
         attributes.insert("é".repeat(64), "x".repeat(1024)).unwrap();
-        assert_eq!(
-            attributes.bytes,
-            128 + 1024,
-            "bytes are counted, not characters"
-        );
+        assert_eq!(attributes.bytes, 128 + 1024, "bytes are counted, not characters");
         attributes.insert("b", "x".repeat(2048 - 128 - 1024 - 1)).unwrap();
         assert_eq!(attributes.bytes, Attributes::MOST_BYTES);
         assert_eq!(
