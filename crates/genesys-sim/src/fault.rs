@@ -14,34 +14,35 @@ pub use error::FaultError;
 pub use kind::FaultKind;
 pub(crate) use kind::{Cut, Effect, ErrorClass, Site};
 
-/// Something that goes wrong, as text: `KIND[:ARGUMENT][:xN|:always][@N|@inN][~P%]`.
+/// An injected fault, as text: `KIND[:ARGUMENT][:xN|:always][@N|@inN][~P%]`.
 ///
-/// | text | what happens |
+/// | text | effect |
 /// |---|---|
-/// | `drop`, `drop:CODE`, `drop:abrupt` | the socket is closed in place of the frame: 1001, another code, or without a close frame |
-/// | `hang`, `hang:10s` | the socket neither sends nor reads nor answers pings, for ever or for a while |
-/// | `delay:2s` | a frame comes late, and those after it no earlier |
-/// | `reorder` | a frame comes after the next one, or a second late if there is none |
-/// | `duplicate` | a frame comes twice |
-/// | `fragment:3` | a frame comes in three fragments (RFC 6455, 5.4), cut anywhere, also within a character |
-/// | `unknown-class` | a frame of a class that nobody knows comes first |
-/// | `unknown-fields` | a frame has fields that nobody knows |
-/// | `evict`, `evict:reasonCode` | the socket is told `ConnectionClosedEvent` after the frame, with `signedIn` under this name if there is one (`reason` or `reasonCode`), and closed with 1000 |
-/// | `clock:+14m` | the simulator's clock jumps |
-/// | `throttle`, `throttle:9s` | a guest's frame is refused with 429, `retryAfter` 3 s or as given |
-/// | `refuse:408`, `refuse:400:ErrorMessage` | a guest's frame is refused with a code, in the form of a class: `string`, or as given (`ErrorMessage`, `Error`) |
-/// | `rest:503`, `rest:503:/oauth` | a REST request is refused, or only one whose path begins so |
-/// | `slow-handshake:3s` | a WebSocket handshake is answered late |
-/// | `refuse-handshake`, `refuse-handshake:503` | a handshake is refused: 403, or as given |
-/// | `expired-jwt` | a JWT counts as expired where it is used next |
-/// | `upload-failure` | an attachment's upload fails after its bytes have come |
+/// | `drop`, `drop:CODE`, `drop:abrupt` | closes the socket in place of the frame: with 1001, with another code, or without a close frame |
+/// | `hang`, `hang:10s` | stops sending, reading and answering pings, forever or for a time |
+/// | `delay:2s` | delays a frame, and the frames behind it |
+/// | `reorder` | sends a frame after the next one, or a second late if there is none |
+/// | `duplicate` | sends a frame twice |
+/// | `fragment:3` | sends a frame in three fragments (RFC 6455, 5.4), also cut within a character |
+/// | `unknown-class` | sends a frame of an unknown class before the frame |
+/// | `unknown-fields` | adds unknown fields to a frame |
+/// | `evict`, `evict:reasonCode` | sends `ConnectionClosedEvent` after the frame, and closes with 1000. The event has `signedIn` under this name, if one is given (`reason` or `reasonCode`) |
+/// | `clock:+14m` | moves the simulator's clock |
+/// | `throttle`, `throttle:9s` | refuses a guest's frame with 429, `retryAfter` 3 s or as given |
+/// | `refuse:408`, `refuse:400:ErrorMessage` | refuses a guest's frame with a code, in the form of a class: `string`, or as given (`ErrorMessage`, `Error`) |
+/// | `rest:503`, `rest:503:/oauth` | refuses a REST request, or only one whose path has this prefix |
+/// | `slow-handshake:3s` | delays the answer to a WebSocket handshake |
+/// | `refuse-handshake`, `refuse-handshake:503` | refuses a handshake with 403, or as given |
+/// | `expired-jwt` | treats the next JWT as expired |
+/// | `upload-failure` | fails an attachment's upload after its bytes have arrived |
 ///
-/// A fault happens once, at the next frame, request, handshake or JWT that it fits; `:x5` makes it five times in a
-/// row, `:always` each time. `@3` waits for the third. `~10%` leaves each time to chance, by the world's seed, and
-/// goes on until `:xN` of them have happened. Frames are those to the guest; `@in3` is the third *from* the guest,
-/// for `drop`, `hang`, `evict` and `clock`, and it is lost with a `drop`.
+/// - A fault happens once, at the next frame, request, handshake or JWT to which it applies. `:x5` repeats it five times
+///   in a row, `:always` each time.
+/// - `@3` waits for the third frame to the guest. `@in3` waits for the third frame *from* the guest, for `drop` (which
+///   loses it), `hang`, `evict` and `clock`.
+/// - `~10%` leaves each time to chance, from the world's seed, until `:xN` of them have happened.
 ///
-/// Times last at most an hour, a clock's jump at most ten years, `N` is at most a million.
+/// Limits: a time of an hour, a clock's jump of ten years, an `N` of a million.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
     kind: FaultKind,

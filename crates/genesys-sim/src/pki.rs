@@ -1,4 +1,4 @@
-//! Throw-away certificates, for servers that only this machine talks to.
+//! Throw-away certificates, for servers on this machine.
 
 use std::fmt;
 
@@ -9,16 +9,16 @@ use rcgen::{
 };
 use secrecy::SecretString;
 
-/// The names by which a program reaches its own machine.
+/// Names of this machine.
 pub const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// How long a certificate is good, in days. Our choice.
+/// Lifetime of a certificate, in days. Our choice.
 const LIFETIME: i64 = 365;
 
-/// An authority that signed one certificate, and whose key is gone.
+/// One certificate, and the authority that signed it. The authority's key is discarded.
 #[derive(Clone, Debug)]
 pub struct Pki {
-    /// What clients have to trust.
+    /// The authority, which clients have to trust.
     pub ca_pem: String,
     /// The certificate.
     pub cert_pem: String,
@@ -26,12 +26,12 @@ pub struct Pki {
     pub key_pem: SecretString,
 }
 
-/// Makes an authority, and a certificate under it for `names`: host names and addresses, at least one.
+/// Creates an authority, and a certificate under it for `names`: host names and addresses, at least one.
 ///
-/// The dates are the system's own, whatever a simulated clock shows: TLS libraries look at that.
+/// Its dates are by the system's clock, as TLS libraries use it, also under a simulated clock.
 ///
 /// # Errors
-/// If a name can stand in no certificate.
+/// If a name is not valid in a certificate.
 pub fn throwaway_ca(names: &[&str]) -> Result<Pki, PkiError> {
     let today = Clock::system().now().utc;
     let dated = |params: &mut CertificateParams, name: &str| {
@@ -65,15 +65,13 @@ pub fn throwaway_ca(names: &[&str]) -> Result<Pki, PkiError> {
     })
 }
 
-/// A certificate could not be made.
+/// A certificate could not be created.
 #[derive(Debug)]
 pub struct PkiError(rcgen::Error);
 
 impl fmt::Display for PkiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the throw-away certificate could not be made: check that its names are host names or addresses",
-        )
+        f.write_str("cannot create the throw-away certificate: its names have to be host names or addresses")
     }
 }
 
@@ -98,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_made_and_never_shown() {
+    fn key_is_generated_and_hidden_in_debug() {
         let pki = throwaway_ca(&LOOPBACK).unwrap();
         assert!(pki.ca_pem.starts_with("-----BEGIN CERTIFICATE-----"));
         assert!(pki.cert_pem.starts_with("-----BEGIN CERTIFICATE-----"));
@@ -108,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_outside_ascii_is_refused_with_its_cause() {
+    fn name_outside_ascii_is_refused_with_its_cause() {
         let error = throwaway_ca(&["münchen.example"]).unwrap_err();
         assert!(error.source().is_some());
     }

@@ -94,7 +94,7 @@ impl Agent {
 pub struct Script {
     name: String,
     pub(crate) nickname: Option<String>,
-    /// Where the agent's picture is.
+    /// URL of the agent's picture.
     pub(crate) picture: Option<String>,
     #[serde(default)]
     pub(crate) bot: bool,

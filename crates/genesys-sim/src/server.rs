@@ -20,7 +20,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -166,17 +166,18 @@ impl Simulator {
     /// which the caller wrote [`ca_pem`](Self::ca_pem).
     #[must_use]
     pub fn ready_line(&self, ca: Option<&Path>) -> String {
-        json!({
-            "event": "ready",
-            "http": self.http_url(),
-            "websocket": self.websocket_url(),
-            "deployment_id": self.deployment,
-            "client_id": self.client_id,
-            "client_secret": self.client_secret.expose_secret(),
-            "ca": ca.map(Path::to_string_lossy),
-            "seed": self.shared.read(|world| world.seed().to_owned()),
-        })
-        .to_string()
+        let ca = ca.map(Path::to_string_lossy);
+        let line = ReadyLine {
+            event: "ready",
+            http: &self.http_url(),
+            websocket: &self.websocket_url(),
+            deployment_id: self.deployment.as_str(),
+            client_id: &self.client_id,
+            client_secret: self.client_secret.expose_secret(),
+            ca: ca.as_deref(),
+            seed: &self.shared.read(|world| world.seed().to_owned()),
+        };
+        serde_json::to_string(&line).expect("the line consists of texts")
     }
 
     /// Closes all sockets with 1001 and stops, within two seconds.
@@ -197,6 +198,19 @@ impl fmt::Debug for Simulator {
             .field("deployment", &self.deployment)
             .finish_non_exhaustive()
     }
+}
+
+/// The fields of the ready line, in their order.
+#[derive(Serialize)]
+struct ReadyLine<'a> {
+    event: &'a str,
+    http: &'a str,
+    websocket: &'a str,
+    deployment_id: &'a str,
+    client_id: &'a str,
+    client_secret: &'a str,
+    ca: Option<&'a str>,
+    seed: &'a str,
 }
 
 fn identity(tls: Tls) -> Result<(Option<Identity>, Option<String>), StartError> {

@@ -1,4 +1,4 @@
-//! Faults as they look on a real socket.
+//! Faults on real sockets.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its own setup fails")]
 
@@ -34,16 +34,16 @@ async fn configured(sim: &Simulator) -> Guest {
     let deployment = sim.deployment_id();
     let configure = json!({"action": "configureSession", "token": TOKEN, "deploymentId": deployment});
     guest.send(Message::text(configure.to_string())).await.unwrap();
-    assert_eq!(heard(&mut guest).await["class"], "SessionResponse");
+    assert_eq!(received(&mut guest).await["class"], "SessionResponse");
     guest
 }
 
-async fn say(guest: &mut Guest, text: &str) {
+async fn send_text(guest: &mut Guest, text: &str) {
     let frame = json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Text", "text": text}});
     guest.send(Message::text(frame.to_string())).await.unwrap();
 }
 
-async fn heard(guest: &mut Guest) -> Value {
+async fn received(guest: &mut Guest) -> Value {
     match guest.next().await.unwrap().unwrap() {
         Message::Text(text) => serde_json::from_str(&text).unwrap(),
         other => panic!("{other:?}"),
@@ -69,28 +69,28 @@ async fn arm(sim: &Simulator, fault: &str) {
     assert_eq!(status, 200, "{body}");
 }
 
-async fn happened(sim: &Simulator, kind: FaultKind) {
+async fn wait_for_fault(sim: &Simulator, kind: FaultKind) {
     while sim.counters().faults.of(kind) == 0 {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn fragments_are_fragments_on_the_wire() {
+async fn fragment_fault_sends_fragments() {
     let sim = simulator().await;
     let mut guest = configured(&sim).await;
     arm(&sim, "fragment:3").await;
-    say(&mut guest, "först").await;
+    send_text(&mut guest, "först").await;
     assert_eq!(
-        heard(&mut guest).await["body"]["text"],
+        received(&mut guest).await["body"]["text"],
         "först",
         "a client puts them together"
     );
-    heard(&mut guest).await;
-    heard(&mut guest).await;
+    received(&mut guest).await;
+    received(&mut guest).await;
 
     arm(&sim, "fragment:3").await;
-    say(&mut guest, "först").await;
+    send_text(&mut guest, "först").await;
     let mut wire = guest.into_inner();
     let mut heads = Vec::new();
     let mut text = Vec::new();
@@ -110,11 +110,11 @@ async fn fragments_are_fragments_on_the_wire() {
 }
 
 #[tokio::test]
-async fn an_abrupt_drop_has_no_close_frame() {
+async fn abrupt_drop_has_no_close_frame() {
     let sim = simulator().await;
     let mut guest = configured(&sim).await;
     arm(&sim, "drop:abrupt").await;
-    say(&mut guest, "hello").await;
+    send_text(&mut guest, "hello").await;
     match guest.next().await {
         Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {}
         other => panic!("{other:?}"),
@@ -123,12 +123,12 @@ async fn an_abrupt_drop_has_no_close_frame() {
 }
 
 #[tokio::test]
-async fn a_hung_socket_answers_no_ping_until_its_time_is_over() {
+async fn hung_socket_answers_no_ping_until_the_hang_ends() {
     let sim = simulator().await;
     let mut guest = configured(&sim).await;
     arm(&sim, "hang:1h").await;
-    say(&mut guest, "hello").await;
-    happened(&sim, FaultKind::Hang).await;
+    send_text(&mut guest, "hello").await;
+    wait_for_fault(&sim, FaultKind::Hang).await;
     guest
         .send(Message::Ping(Bytes::from_static(b"there?")))
         .await
@@ -137,31 +137,31 @@ async fn a_hung_socket_answers_no_ping_until_its_time_is_over() {
     assert!(guest.next().now_or_never().is_none());
 
     sim.clock().advance(Duration::from_secs(3_600));
-    let mut got = Vec::new();
-    while got.len() < 4 {
-        got.push(guest.next().await.unwrap().unwrap());
+    let mut observed = Vec::new();
+    while observed.len() < 4 {
+        observed.push(guest.next().await.unwrap().unwrap());
     }
-    assert_eq!(got.iter().filter(|message| message.is_pong()).count(), 1);
-    assert_eq!(got.iter().filter(|message| message.is_text()).count(), 3);
+    assert_eq!(observed.iter().filter(|message| message.is_pong()).count(), 1);
+    assert_eq!(observed.iter().filter(|message| message.is_text()).count(), 3);
 }
 
 #[tokio::test]
-async fn a_guest_that_hangs_for_ever_is_let_go_when_the_simulator_stops() {
+async fn hung_socket_is_closed_when_the_simulator_stops() {
     let sim = simulator().await;
     let mut guest = configured(&sim).await;
     arm(&sim, "hang").await;
-    say(&mut guest, "hello").await;
-    happened(&sim, FaultKind::Hang).await;
+    send_text(&mut guest, "hello").await;
+    wait_for_fault(&sim, FaultKind::Hang).await;
     let (message, ()) = tokio::join!(guest.next(), sim.stop());
     assert!(matches!(message, Some(Ok(Message::Close(Some(close)))) if close.code == 1001.into()));
 }
 
 #[tokio::test]
-async fn a_slow_handshake_takes_its_time_and_a_refused_one_is_refused() {
+async fn handshake_is_delayed_or_refused_by_a_fault() {
     let sim = simulator().await;
     arm(&sim, "slow-handshake:1h").await;
     let (guest, ()) = tokio::join!(configured(&sim), async {
-        happened(&sim, FaultKind::SlowHandshake).await;
+        wait_for_fault(&sim, FaultKind::SlowHandshake).await;
         assert_eq!(sim.counters().sessions, 0);
         sim.clock().advance(Duration::from_secs(3_600));
     });
@@ -174,7 +174,7 @@ async fn a_slow_handshake_takes_its_time_and_a_refused_one_is_refused() {
 }
 
 #[tokio::test]
-async fn faults_are_listed_taken_back_and_explained() {
+async fn faults_are_listed_disarmed_and_validated() {
     let sim = simulator().await;
     let faults = |request: http::request::Builder, body| call(request, body);
     let at = |path: &str| sim.host().uri(path);

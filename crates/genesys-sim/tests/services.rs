@@ -1,4 +1,4 @@
-//! What is beside the conversation, on real sockets: uploads, signing in, notifications.
+//! Uploads, sign-in and notifications on real sockets.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where its own setup fails")]
 
@@ -43,10 +43,10 @@ async fn guest(sim: &Simulator) -> Socket {
 
 async fn ask(socket: &mut Socket, frame: Value) -> Value {
     socket.send(Message::text(frame.to_string())).await.unwrap();
-    heard(socket).await
+    received(socket).await
 }
 
-async fn heard(socket: &mut Socket) -> Value {
+async fn received(socket: &mut Socket) -> Value {
     match socket.next().await.unwrap().unwrap() {
         Message::Text(text) => serde_json::from_str(&text).unwrap(),
         other => panic!("{other:?}"),
@@ -64,7 +64,7 @@ fn at(host: &Host, path: &str) -> Uri {
 }
 
 #[tokio::test]
-async fn a_file_goes_up_and_down() {
+async fn file_is_uploaded_and_downloaded() {
     let sim = Simulator::start(Config::default()).await.unwrap();
     let mut guest = guest(&sim).await;
     let configure =
@@ -84,7 +84,7 @@ async fn a_file_goes_up_and_down() {
     }
     let (response, _) = call(&sim, put, file.clone()).await;
     assert_eq!(response.status(), 200);
-    let event = heard(&mut guest).await;
+    let event = received(&mut guest).await;
     assert_eq!(event["class"], "UploadSuccessEvent");
     let get = Request::get(event["body"]["downloadUrl"].as_str().unwrap());
     let (response, _) = call(&sim, get, Bytes::new()).await;
@@ -97,7 +97,7 @@ async fn a_file_goes_up_and_down() {
 }
 
 #[tokio::test]
-async fn a_guest_signs_in_and_out() {
+async fn guest_signs_in_and_out() {
     let sim = Simulator::start(Config::plain()).await.unwrap();
     let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
     let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()));
@@ -128,12 +128,12 @@ async fn a_guest_signs_in_and_out() {
         format!("bearer {}", tokens["jwt"].as_str().unwrap()),
     );
     assert_eq!(call(&sim, revoke, Bytes::new()).await.0.status(), 204);
-    assert_eq!(heard(&mut guest).await["class"], "LogoutEvent");
+    assert_eq!(received(&mut guest).await["class"], "LogoutEvent");
     assert_eq!(sim.violations(), []);
 }
 
 #[tokio::test]
-async fn a_server_hears_of_what_nobody_received() {
+async fn server_is_notified_of_undelivered_messages() {
     let sim = Simulator::start(Config {
         rules: Rules {
             agent: Agent::Replies(vec!["too late".to_owned()]),
@@ -175,13 +175,13 @@ async fn a_server_hears_of_what_nobody_received() {
     ask(&mut guest, hello).await;
     guest.close(None).await.unwrap();
     while guest.next().await.is_some() {}
-    // the world hears of the end of a socket after the guest does
+    // the world learns of the end of a socket after the guest
     while sim.counters().open > 0 {
         tokio::task::yield_now().await;
     }
     sim.clock().advance(Duration::from_secs(60));
     let event = loop {
-        let frame = heard(&mut server).await;
+        let frame = received(&mut server).await;
         if frame["topicName"] == topic.as_str() {
             break frame;
         }
@@ -191,7 +191,7 @@ async fn a_server_hears_of_what_nobody_received() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_a_bad_request() {
+async fn malformed_http_is_a_bad_request() {
     let sim = Simulator::start(Config::plain()).await.unwrap();
     let chunked = "POST /sim/clock HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n";
     for request in [

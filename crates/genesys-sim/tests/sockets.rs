@@ -42,16 +42,16 @@ async fn configured(sim: &Simulator) -> Guest {
     let mut guest = connect(sim, None).await.unwrap();
     let configure =
         json!({"action": "configureSession", "token": TOKEN, "deploymentId": sim.deployment_id()});
-    tell(&mut guest, configure).await;
-    assert_eq!(heard(&mut guest).await["body"]["connected"], true);
+    send_frame(&mut guest, configure).await;
+    assert_eq!(received(&mut guest).await["body"]["connected"], true);
     guest
 }
 
-async fn tell(guest: &mut Guest, frame: Value) {
+async fn send_frame(guest: &mut Guest, frame: Value) {
     guest.send(Message::text(frame.to_string())).await.unwrap();
 }
 
-async fn heard(guest: &mut Guest) -> Value {
+async fn received(guest: &mut Guest) -> Value {
     match guest.next().await.unwrap().unwrap() {
         Message::Text(text) => serde_json::from_str(&text).unwrap(),
         other => panic!("{other:?}"),
@@ -75,20 +75,20 @@ async fn call(sim: &Simulator, request: http::request::Builder, body: &str) -> (
 async fn converse(config: Config) {
     let sim = Simulator::start(config).await.unwrap();
     let mut guest = configured(&sim).await;
-    tell(
+    send_frame(
         &mut guest,
         json!({"action": "onMessage", "token": TOKEN, "tracingId": "t-1", "message": {"type": "Text", "text": "hello"}}),
     )
     .await;
-    assert_eq!(heard(&mut guest).await["tracingId"], "t-1");
+    assert_eq!(received(&mut guest).await["tracingId"], "t-1");
     assert_eq!(
-        heard(&mut guest).await["body"]["events"][0]["eventType"],
+        received(&mut guest).await["body"]["events"][0]["eventType"],
         "Typing"
     );
-    assert_eq!(heard(&mut guest).await["body"]["text"], "You said: hello");
+    assert_eq!(received(&mut guest).await["body"]["text"], "You said: hello");
 
-    tell(&mut guest, json!({"action": "getJwt", "token": TOKEN})).await;
-    let jwt = heard(&mut guest).await["body"]["jwt"]
+    send_frame(&mut guest, json!({"action": "getJwt", "token": TOKEN})).await;
+    let jwt = received(&mut guest).await["body"]["jwt"]
         .as_str()
         .unwrap()
         .to_owned();
@@ -106,7 +106,7 @@ async fn converse(config: Config) {
     )
     .await;
     assert!(moved["utc"].as_str() > clock["utc"].as_str());
-    assert_eq!(heard(&mut guest).await["class"], "SessionExpiredEvent");
+    assert_eq!(received(&mut guest).await["class"], "SessionExpiredEvent");
 
     guest.close(None).await.unwrap();
     assert!(sim.violations().is_empty());
@@ -114,17 +114,17 @@ async fn converse(config: Config) {
 }
 
 #[tokio::test]
-async fn a_conversation_over_tls() {
+async fn conversation_works_over_tls() {
     converse(Config::default()).await;
 }
 
 #[tokio::test]
-async fn a_conversation_without_tls() {
+async fn conversation_works_without_tls() {
     converse(Config::plain()).await;
 }
 
 #[tokio::test]
-async fn a_page_from_elsewhere_is_refused_before_the_upgrade() {
+async fn foreign_origin_is_refused_before_the_upgrade() {
     let sim = Simulator::start(Config {
         rules: Rules {
             allowed_domains: Some(vec!["example.com".to_owned()]),
@@ -145,19 +145,19 @@ async fn a_page_from_elsewhere_is_refused_before_the_upgrade() {
 }
 
 #[tokio::test]
-async fn stopping_closes_every_socket_with_1001() {
+async fn stop_closes_every_socket_with_1001() {
     let sim = Simulator::start(Config::plain()).await.unwrap();
     let mut guest = configured(&sim).await;
-    let mut stranger = connect(&sim, None).await.unwrap();
+    let mut other = connect(&sim, None).await.unwrap();
     let host = sim.host().clone();
     let http = client(&sim);
-    let ((), code, other) = tokio::join!(sim.stop(), closed(&mut guest), closed(&mut stranger));
+    let ((), code, other) = tokio::join!(sim.stop(), closed(&mut guest), closed(&mut other));
     assert_eq!((code, other), (1001, 1001));
     assert!(http.connect(&host).await.is_err(), "nobody listens any more");
 }
 
 #[tokio::test]
-async fn dropping_the_simulator_closes_its_sockets_too() {
+async fn dropped_simulator_closes_its_sockets() {
     let sim = Simulator::start(Config::plain()).await.unwrap();
     let mut guest = configured(&sim).await;
     drop(sim);
@@ -165,7 +165,7 @@ async fn dropping_the_simulator_closes_its_sockets_too() {
 }
 
 #[tokio::test]
-async fn a_message_too_large_ends_the_socket_and_nothing_else() {
+async fn oversized_message_closes_only_its_socket() {
     let sim = Simulator::start(Config::plain()).await.unwrap();
     let mut guest = configured(&sim).await;
     guest
@@ -177,28 +177,28 @@ async fn a_message_too_large_ends_the_socket_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_binary_frame_fails_like_any_other_that_is_no_json() {
+async fn binary_frame_is_refused_like_malformed_json() {
     let sim = Simulator::start(Config::plain()).await.unwrap();
     let mut guest = configured(&sim).await;
     guest.send(Message::binary(vec![1, 2, 3])).await.unwrap();
-    assert_eq!(heard(&mut guest).await["body"], "Request failed.");
+    assert_eq!(received(&mut guest).await["body"], "Request failed.");
 }
 
 #[tokio::test]
-async fn the_fourth_socket_of_a_session_closes_the_first() {
+async fn fourth_socket_of_a_session_closes_the_first() {
     let sim = Simulator::start(Config::plain()).await.unwrap();
     let mut first = configured(&sim).await;
     let mut others = Vec::new();
     for _ in 0..3 {
         others.push(configured(&sim).await);
     }
-    assert_eq!(heard(&mut first).await["class"], "ConnectionClosedEvent");
+    assert_eq!(received(&mut first).await["class"], "ConnectionClosedEvent");
     assert_eq!(closed(&mut first).await, 1000);
     assert_eq!(sim.counters().evicted, 1);
 }
 
 #[tokio::test]
-async fn a_late_answer_comes_when_the_clock_says_so() {
+async fn delayed_reply_arrives_when_the_clock_is_moved() {
     let clock = Clock::system();
     let sim = Simulator::start(Config {
         clock: clock.clone(),
@@ -213,19 +213,19 @@ async fn a_late_answer_comes_when_the_clock_says_so() {
     .await
     .unwrap();
     let mut guest = configured(&sim).await;
-    tell(
+    send_frame(
         &mut guest,
         json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Text", "text": "hello"}}),
     )
     .await;
-    heard(&mut guest).await;
-    heard(&mut guest).await;
+    received(&mut guest).await;
+    received(&mut guest).await;
     clock.advance(Duration::from_secs(3_600));
-    assert_eq!(heard(&mut guest).await["body"]["text"], "at last");
+    assert_eq!(received(&mut guest).await["body"]["text"], "at last");
 }
 
 #[tokio::test]
-async fn rest_refuses_large_bodies_and_broken_handshakes() {
+async fn rest_refuses_large_bodies_and_malformed_handshakes() {
     let sim = Simulator::start(Config::plain()).await.unwrap();
     let large = "x".repeat(64 * 1024 + 1);
     let (response, body) = call(&sim, Request::post(sim.host().uri("/sim/clock")), &large).await;
@@ -240,7 +240,7 @@ async fn rest_refuses_large_bodies_and_broken_handshakes() {
 }
 
 #[tokio::test]
-async fn the_ready_line_says_where_everything_is() {
+async fn ready_line_has_urls_ids_and_secrets() {
     let sim = Simulator::start(Config::plain()).await.unwrap();
     let line = sim.ready_line(None);
     assert!(
@@ -263,7 +263,7 @@ async fn the_ready_line_says_where_everything_is() {
 }
 
 #[tokio::test]
-async fn two_simulators_can_share_an_authority() {
+async fn simulators_share_an_authority() {
     let pki = throwaway_ca(&LOOPBACK).unwrap();
     let config = || Config {
         tls: Tls::Given(pki.clone()),
@@ -280,7 +280,7 @@ async fn two_simulators_can_share_an_authority() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_says_why() {
+async fn start_error_has_a_kind_and_a_cause() {
     let sim = Simulator::start(Config::plain()).await.unwrap();
     let taken = Simulator::start(Config {
         listen: sim.local_addr(),

@@ -41,7 +41,7 @@ pub(crate) enum Effect {
     UploadFailure,
 }
 
-/// How a fault ends a socket.
+/// The end of a socket by a fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Cut {
     /// Without a close frame.

@@ -1,4 +1,4 @@
-//! The rules of the world, each by a virtual clock.
+//! The rules of the world, on a virtual clock.
 
 mod age;
 mod agents;
@@ -28,7 +28,7 @@ use crate::script::{Agent, Script};
 pub(crate) const DEPLOYMENT: &str = "b3c2a0de-1111-4222-8333-444455556666";
 pub(crate) const TOKEN: &str = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11";
 
-/// The same moment for all tests.
+/// The start time of all tests.
 pub(crate) fn now() -> Now {
     static START: OnceLock<Instant> = OnceLock::new();
     Now {
@@ -71,20 +71,20 @@ pub(crate) fn get(world: &mut World, path: &str, now: Now) -> (Response<Bytes>, 
     send(world, Request::get(path).body(Bytes::new()).unwrap(), now)
 }
 
-/// A world with a clock that only tests move.
-struct Stage {
+/// A world on a clock that only the test moves.
+struct Harness {
     world: World,
     now: Now,
 }
 
-/// What a socket saw.
+/// A frame or a close that a socket received.
 #[derive(Debug, PartialEq)]
-enum Seen {
+enum Received {
     Closed(u16),
     Frame(Value),
 }
 
-impl Stage {
+impl Harness {
     fn new(rules: Rules) -> Self {
         Self {
             world: world_of(rules),
@@ -92,7 +92,7 @@ impl Stage {
         }
     }
 
-    /// A silent agent, and no limits: nothing but what the test does.
+    /// A world without agent and limits: all events come from the test.
     fn quiet() -> Self {
         Self::new(Rules {
             agent: Agent::Silent,
@@ -101,7 +101,7 @@ impl Stage {
         })
     }
 
-    fn pass(&mut self, time: Duration) {
+    fn advance(&mut self, time: Duration) {
         self.now = at(self.now, time);
         self.world.handle_timeout(self.now);
     }
@@ -132,41 +132,41 @@ impl Stage {
         socket
     }
 
-    fn tell(&mut self, socket: SocketId, frame: impl ToString) {
+    fn send_frame(&mut self, socket: SocketId, frame: impl ToString) {
         self.world.handle_frame(socket, &frame.to_string(), self.now);
     }
 
-    /// Sends a frame, and expects one in return. What came before is gone.
+    /// Sends a frame, and returns the one frame in reply. Earlier frames are discarded.
     fn ask(&mut self, socket: SocketId, frame: impl ToString) -> Value {
-        self.seen();
-        self.tell(socket, frame);
-        let mut seen = self.seen_by(socket);
-        assert_eq!(seen.len(), 1, "{seen:?}");
-        match seen.remove(0) {
-            Seen::Frame(frame) => frame,
-            Seen::Closed(code) => panic!("closed with {code}"),
+        self.received();
+        self.send_frame(socket, frame);
+        let mut received = self.received_by(socket);
+        assert_eq!(received.len(), 1, "{received:?}");
+        match received.remove(0) {
+            Received::Frame(frame) => frame,
+            Received::Closed(code) => panic!("closed with {code}"),
         }
     }
 
-    /// What all sockets saw since the last look.
-    fn seen(&mut self) -> Vec<(SocketId, Seen)> {
+    /// Frames that all sockets received since the last call.
+    fn received(&mut self) -> Vec<(SocketId, Received)> {
         std::iter::from_fn(|| self.world.poll_output())
             .map(|output| match output {
                 Output::Frame { socket, text, .. } => {
-                    (socket, Seen::Frame(serde_json::from_str(&text).unwrap()))
+                    (socket, Received::Frame(serde_json::from_str(&text).unwrap()))
                 }
-                Output::Close { socket, code, .. } => (socket, Seen::Closed(code)),
+                Output::Close { socket, code, .. } => (socket, Received::Closed(code)),
                 other => panic!("{other:?} comes of faults only"),
             })
             .collect()
     }
 
-    /// What one socket saw since the last look; the others' is gone.
-    fn seen_by(&mut self, socket: SocketId) -> Vec<Seen> {
-        self.seen()
+    /// Frames that one socket received since the last call. Those of other sockets are discarded.
+    fn received_by(&mut self, socket: SocketId) -> Vec<Received> {
+        self.received()
             .into_iter()
             .filter(|(other, _)| *other == socket)
-            .map(|(_, seen)| seen)
+            .map(|(_, received)| received)
             .collect()
     }
 

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_waits_for_its_turn_and_is_gone_after_its_last() {
+    fn fault_waits_for_its_turn_and_is_removed_after_its_last() {
         let mut armed = armed(&["duplicate:x2@3"]);
         let hits: Vec<_> = (0..6)
             .map(|_| armed.trigger(Site::FrameToGuest, None, "").len())
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_strikes_where_it_belongs() {
+    fn fault_applies_to_its_site_path_and_session() {
         let mut armed = armed(&["rest:503:/oauth:always"]);
         assert!(armed.trigger(Site::FrameToGuest, None, "/oauth").is_empty());
         assert!(armed.trigger(Site::Rest, None, "/api").is_empty());
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_64_faults_wait_and_one_can_be_taken_back() {
+    fn armed_faults_are_limited_to_64_and_disarmed_by_id() {
         let mut armed = armed(&["evict"; 64]);
         assert_eq!(
             armed.arm("evict".parse().unwrap(), None),

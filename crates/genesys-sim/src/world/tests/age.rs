@@ -1,9 +1,9 @@
-//! Sockets that grow old.
+//! Idle timeout and maximum lifetime of sockets.
 
 use super::*;
 
-fn stage() -> Stage {
-    Stage::new(Rules {
+fn harness() -> Harness {
+    Harness::new(Rules {
         agent: Agent::Silent,
         limits: Limits::none(),
         socket_timeouts: SocketTimeouts::like_api_gateway(),
@@ -12,39 +12,39 @@ fn stage() -> Stage {
 }
 
 #[test]
-fn a_silent_socket_is_closed_after_ten_minutes_and_its_session_lives_on() {
-    let mut stage = stage();
-    let socket = stage.guest();
-    stage.pass(Duration::from_secs(599));
-    stage.tell(socket, text("still here"));
-    stage.seen();
-    stage.pass(Duration::from_secs(599));
-    stage.world.handle_ping(socket, stage.now);
-    stage.pass(Duration::from_secs(599));
-    assert_eq!(stage.seen(), [], "a frame and a ping keep it open");
-    stage.pass(Duration::from_secs(1));
-    assert_eq!(stage.seen(), [(socket, Seen::Closed(1001))]);
-    let socket = stage.connect();
-    assert_eq!(stage.ask(socket, configure())["body"]["newSession"], false);
+fn idle_socket_is_closed_after_ten_minutes_without_its_session() {
+    let mut harness = harness();
+    let socket = harness.guest();
+    harness.advance(Duration::from_secs(599));
+    harness.send_frame(socket, text("still here"));
+    harness.received();
+    harness.advance(Duration::from_secs(599));
+    harness.world.handle_ping(socket, harness.now);
+    harness.advance(Duration::from_secs(599));
+    assert_eq!(harness.received(), [], "a frame and a ping keep it open");
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(harness.received(), [(socket, Received::Closed(1001))]);
+    let socket = harness.connect();
+    assert_eq!(harness.ask(socket, configure())["body"]["newSession"], false);
 }
 
 #[test]
-fn a_busy_socket_is_closed_after_two_hours() {
-    let mut stage = stage();
-    let socket = stage.guest();
+fn active_socket_is_closed_after_two_hours() {
+    let mut harness = harness();
+    let socket = harness.guest();
     for _ in 0..24 {
-        assert_eq!(stage.seen().len(), 0);
-        stage.pass(Duration::from_secs(300));
-        stage.world.handle_ping(socket, stage.now);
+        assert_eq!(harness.received().len(), 0);
+        harness.advance(Duration::from_secs(300));
+        harness.world.handle_ping(socket, harness.now);
     }
-    assert_eq!(stage.seen(), [(socket, Seen::Closed(1001))]);
-    assert_eq!(stage.world.counters().open, 0);
+    assert_eq!(harness.received(), [(socket, Received::Closed(1001))]);
+    assert_eq!(harness.world.counters().open, 0);
 }
 
 #[test]
-fn a_socket_that_is_gone_leaves_no_deadline() {
-    let mut stage = stage();
-    let socket = stage.connect();
-    stage.world.handle_closed(socket, stage.now);
-    assert_eq!(stage.world.poll_timeout(), None);
+fn closed_socket_leaves_no_deadline() {
+    let mut harness = harness();
+    let socket = harness.connect();
+    harness.world.handle_closed(socket, harness.now);
+    assert_eq!(harness.world.poll_timeout(), None);
 }

@@ -1,4 +1,4 @@
-//! The example scripts, each played by a virtual clock.
+//! The example scripts, each run on a virtual clock.
 
 use super::*;
 use crate::Script;
@@ -16,30 +16,30 @@ fn example(name: &str) -> Script {
     script
 }
 
-fn stage(names: &[&str]) -> (Stage, SocketId) {
-    let mut stage = Stage::new(Rules {
+fn harness(names: &[&str]) -> (Harness, SocketId) {
+    let mut harness = Harness::new(Rules {
         agent: Agent::Scripts(names.iter().map(|name| example(name)).collect()),
         limits: Limits::none(),
         ..rules()
     });
-    let socket = stage.connect();
-    stage.tell(socket, configure());
-    (stage, socket)
+    let socket = harness.connect();
+    harness.send_frame(socket, configure());
+    (harness, socket)
 }
 
-/// What the agent did since the last look; the guest's own messages and answers are left out.
-fn heard(stage: &mut Stage) -> Vec<Value> {
-    stage
-        .seen()
+/// Messages of the agent since the last call, without the guest's own messages and replies.
+fn received(harness: &mut Harness) -> Vec<Value> {
+    harness
+        .received()
         .into_iter()
-        .filter_map(|(_, seen)| match seen {
-            Seen::Frame(frame) if frame["body"]["direction"] == "Outbound" => Some(frame["body"].clone()),
-            Seen::Frame(frame) if frame["type"] == "message" && frame["class"] != "StructuredMessage" => {
+        .filter_map(|(_, received)| match received {
+            Received::Frame(frame) if frame["body"]["direction"] == "Outbound" => Some(frame["body"].clone()),
+            Received::Frame(frame) if frame["type"] == "message" && frame["class"] != "StructuredMessage" => {
                 Some(frame["class"].clone())
             }
-            Seen::Frame(frame) if frame["class"] == "SessionExpiredEvent" => Some(frame["class"].clone()),
-            Seen::Closed(code) => Some(json!(code)),
-            Seen::Frame(_) => None,
+            Received::Frame(frame) if frame["class"] == "SessionExpiredEvent" => Some(frame["class"].clone()),
+            Received::Closed(code) => Some(json!(code)),
+            Received::Frame(_) => None,
         })
         .collect()
 }
@@ -50,7 +50,7 @@ fn pressed(payload: &str) -> Value {
 }
 
 #[test]
-fn the_scripts_of_the_documentation_are_scripts() {
+fn documented_scripts_parse() {
     let pages = [
         include_str!("../../../README.md"),
         include_str!("../../../agents/README.md"),
@@ -63,16 +63,16 @@ fn the_scripts_of_the_documentation_are_scripts() {
 }
 
 #[test]
-fn an_agent_sends_a_file_under_its_own_name() {
+fn agent_sends_a_file_under_its_nickname() {
     let script = "name: files\nnickname: Rex\nbot: true\nrules:\n  - on: connect\n    do:\n      \
         - attachment: {name: prices.txt, type: text/plain, body: free, text: Our prices}\n";
-    let mut stage = Stage::new(Rules {
+    let mut harness = Harness::new(Rules {
         agent: Agent::Scripts(vec![Script::parse("files.yaml", script).unwrap()]),
         ..rules()
     });
-    let socket = stage.connect();
-    stage.tell(socket, configure());
-    let message = heard(&mut stage).remove(0);
+    let socket = harness.connect();
+    harness.send_frame(socket, configure());
+    let message = received(&mut harness).remove(0);
     assert_eq!(
         [&message["type"], &message["text"], &message["originatingEntity"]],
         ["Structured", "Our prices", "Bot"]
@@ -80,21 +80,21 @@ fn an_agent_sends_a_file_under_its_own_name() {
     assert_eq!(message["channel"]["from"]["nickname"], "Rex");
     let file = &message["content"][0]["attachment"];
     assert_eq!([&file["filename"], &file["mime"]], ["prices.txt", "text/plain"]);
-    assert_eq!(stage.fetch(&file["url"]).body(), "free");
+    assert_eq!(harness.fetch(&file["url"]).body(), "free");
 }
 
 #[test]
-fn a_survey_offers_choices_and_hands_over() {
-    let (mut stage, socket) = stage(&["shop-survey"]);
-    let typing = heard(&mut stage);
+fn survey_script_offers_choices_and_hands_over() {
+    let (mut harness, socket) = harness(&["shop-survey"]);
+    let typing = received(&mut harness);
     assert_eq!(
         typing[0]["events"][0]["typing"],
         json!({"type": "On", "duration": 1000})
     );
     assert_eq!(typing[0]["originatingEntity"], "Bot");
     assert_eq!(typing.len(), 1);
-    stage.pass(Duration::from_secs(1));
-    let offer = heard(&mut stage);
+    harness.advance(Duration::from_secs(1));
+    let offer = received(&mut harness);
     assert_eq!(
         (&offer[0]["type"], &offer[0]["text"]),
         (&json!("Structured"), &json!("How was your order?"))
@@ -103,8 +103,8 @@ fn a_survey_offers_choices_and_hands_over() {
         offer[0]["content"][1],
         json!({"contentType": "QuickReply", "quickReply": {"text": "Bad", "payload": "BAD", "action": "Message"}})
     );
-    stage.tell(socket, pressed("BAD"));
-    let sorry = heard(&mut stage);
+    harness.send_frame(socket, pressed("BAD"));
+    let sorry = received(&mut harness);
     assert_eq!(
         (
             &sorry[0]["channel"]["from"]["nickname"],
@@ -112,8 +112,8 @@ fn a_survey_offers_choices_and_hands_over() {
         ),
         (&json!("Shop Bot"), &json!("Bot"))
     );
-    stage.pass(Duration::from_secs(2));
-    let ann = heard(&mut stage);
+    harness.advance(Duration::from_secs(2));
+    let ann = received(&mut harness);
     assert_eq!(
         (
             &ann[0]["channel"]["from"]["nickname"],
@@ -121,26 +121,26 @@ fn a_survey_offers_choices_and_hands_over() {
         ),
         (&json!("Ann"), &json!("Human"))
     );
-    for (said, answer) in [
+    for (sent, answer) in [
         ("order 42", "I look up order 42."),
         ("so", "Go on."),
         ("so", "I see."),
         ("so", "Go on."),
     ] {
-        stage.tell(socket, text(said));
-        assert_eq!(heard(&mut stage)[0]["text"], answer);
+        harness.send_frame(socket, text(sent));
+        assert_eq!(received(&mut harness)[0]["text"], answer);
     }
-    stage.pass(Duration::from_secs(600));
-    assert_eq!(heard(&mut stage)[0]["text"], "Are you still there?");
-    stage.tell(socket, pressed("GOOD"));
-    let end = heard(&mut stage);
+    harness.advance(Duration::from_secs(600));
+    assert_eq!(received(&mut harness)[0]["text"], "Are you still there?");
+    harness.send_frame(socket, pressed("GOOD"));
+    let end = received(&mut harness);
     assert_eq!(end[1]["metadata"]["readOnly"], "true");
 }
 
 #[test]
-fn everything_can_be_offered() {
-    let (mut stage, socket) = stage(&["card"]);
-    for (said, kind, place, value) in [
+fn script_sends_every_kind_of_content() {
+    let (mut harness, socket) = harness(&["card"]);
+    for (sent, kind, place, value) in [
         (
             "a card",
             "Card",
@@ -162,20 +162,20 @@ fn everything_can_be_offered() {
         ),
         ("a form", "Form", "/form/cannedResponseId", json!("canned-1")),
     ] {
-        stage.tell(socket, text(said));
-        let content = heard(&mut stage)[0]["content"][0].clone();
+        harness.send_frame(socket, text(sent));
+        let content = received(&mut harness)[0]["content"][0].clone();
         assert_eq!(
             (&content["contentType"], content.pointer(place)),
             (&json!(kind), Some(&value))
         );
     }
-    stage.tell(socket, text("nothing of these"));
-    assert_eq!(heard(&mut stage), [] as [Value; 0]);
+    harness.send_frame(socket, text("nothing of these"));
+    assert_eq!(received(&mut harness), [] as [Value; 0]);
 }
 
 #[test]
-fn a_conversation_ends_in_every_way() {
-    for (said, end) in [
+fn script_ends_a_conversation_in_every_way() {
+    for (sent, end) in [
         ("read only", json!([{"readOnly": "true"}])),
         ("Open ", json!([{"readOnly": "false"}])),
         (
@@ -184,9 +184,9 @@ fn a_conversation_ends_in_every_way() {
         ),
         ("expire", json!(["SessionExpiredEvent"])),
     ] {
-        let (mut stage, socket) = stage(&["disconnects"]);
-        stage.tell(socket, text(said));
-        let heard: Vec<_> = heard(&mut stage)
+        let (mut harness, socket) = harness(&["disconnects"]);
+        harness.send_frame(socket, text(sent));
+        let received: Vec<_> = received(&mut harness)
             .into_iter()
             .map(|it| {
                 if it.is_object() {
@@ -196,33 +196,33 @@ fn a_conversation_ends_in_every_way() {
                 }
             })
             .collect();
-        assert_eq!(json!(heard), end, "{said}");
+        assert_eq!(json!(received), end, "{sent}");
     }
-    let (mut stage, socket) = stage(&["disconnects"]);
-    stage.tell(socket, text("drop"));
-    let outputs: Vec<_> = std::iter::from_fn(|| stage.world.poll_output()).collect();
+    let (mut harness, socket) = harness(&["disconnects"]);
+    harness.send_frame(socket, text("drop"));
+    let outputs: Vec<_> = std::iter::from_fn(|| harness.world.poll_output()).collect();
     assert_eq!(outputs.last(), Some(&Output::Drop { socket }));
-    assert_eq!(stage.world.counters().faults.of(FaultKind::Drop), 1);
+    assert_eq!(harness.world.counters().faults.of(FaultKind::Drop), 1);
 }
 
 #[test]
-fn a_guest_chooses_an_agent_by_name() {
-    let (mut stage, socket) = stage(&["echo", "shop-survey", "card"]);
-    assert_eq!(heard(&mut stage), [] as [Value; 0]);
+fn guest_chooses_an_agent_by_name() {
+    let (mut harness, socket) = harness(&["echo", "shop-survey", "card"]);
+    assert_eq!(received(&mut harness), [] as [Value; 0]);
     let mut join = presence("Join");
     join["message"]["channel"] = json!({"metadata": {"customAttributes": {"agent": "shop-survey"}}});
-    stage.tell(socket, join);
-    stage.pass(Duration::from_secs(1));
+    harness.send_frame(socket, join);
+    harness.advance(Duration::from_secs(1));
     assert_eq!(
-        heard(&mut stage)[1]["text"],
+        received(&mut harness)[1]["text"],
         "How was your order?",
         "it greets as if the guest had come to it"
     );
     let mut again = text("hello");
     again["channel"] = json!({"metadata": {"customAttributes": {"agent": "nobody"}}});
-    stage.tell(socket, again);
+    harness.send_frame(socket, again);
     assert_eq!(
-        heard(&mut stage)[0]["text"],
+        received(&mut harness)[0]["text"],
         "Go on.",
         "an unknown name changes nothing"
     );

@@ -1,4 +1,4 @@
-//! Attachments: granted, uploaded, sent, fetched, deleted.
+//! Attachments: granted, uploaded, sent, downloaded, deleted.
 
 use super::*;
 
@@ -18,7 +18,7 @@ fn message() -> Value {
         {"contentType": "Attachment", "attachment": {"id": ID}}]}})
 }
 
-impl Stage {
+impl Harness {
     pub(super) fn granted(&mut self, socket: SocketId, size: u64) -> Value {
         let answer = self.ask(socket, grant("foo.png", "image/png", size));
         assert_eq!(answer["class"], "PresignedUrlResponse", "{answer}");
@@ -44,40 +44,40 @@ fn path(url: &Value) -> String {
     url.strip_prefix("http://127.0.0.1:9").unwrap().to_owned()
 }
 
-fn frame(seen: &Seen) -> &Value {
-    match seen {
-        Seen::Frame(frame) => frame,
-        Seen::Closed(code) => panic!("closed with {code}"),
+fn frame(received: &Received) -> &Value {
+    match received {
+        Received::Frame(frame) => frame,
+        Received::Closed(code) => panic!("closed with {code}"),
     }
 }
 
 #[test]
-fn a_file_goes_up_into_a_message_and_comes_down_again() {
-    let mut stage = Stage::quiet();
-    let (socket, sibling) = (stage.guest(), stage.guest());
-    let grant = stage.granted(socket, 5);
+fn attachment_is_uploaded_sent_and_downloaded() {
+    let mut harness = Harness::quiet();
+    let (socket, sibling) = (harness.guest(), harness.guest());
+    let grant = harness.granted(socket, 5);
     assert_eq!(
         (&grant["attachmentId"], &grant["fileSize"], &grant["fileType"]),
         (&json!(ID), &json!(5), &json!("image/png"))
     );
-    assert_eq!(code(&stage.ask(socket, message())), 4010, "not uploaded yet");
-    assert_eq!(stage.put(&grant, b"12345"), 200);
-    let seen = stage.seen();
-    let to: Vec<_> = seen.iter().map(|(socket, _)| *socket).collect();
+    assert_eq!(code(&harness.ask(socket, message())), 4010, "not uploaded yet");
+    assert_eq!(harness.put(&grant, b"12345"), 200);
+    let received = harness.received();
+    let to: Vec<_> = received.iter().map(|(socket, _)| *socket).collect();
     assert_eq!(to, [socket, sibling], "all sockets of the session are told");
-    let event = frame(&seen[0].1);
+    let event = frame(&received[0].1);
     assert_eq!(
         (&event["type"], &event["class"]),
         (&json!("message"), &json!("UploadSuccessEvent"))
     );
-    let down = stage.fetch(&event["body"]["downloadUrl"]);
+    let down = harness.fetch(&event["body"]["downloadUrl"]);
     assert_eq!(
         (down.status().as_u16(), down.body().as_ref()),
         (200, &b"12345"[..])
     );
     assert_eq!(down.headers()["content-type"], "image/png");
 
-    let echo = stage.ask(socket, message());
+    let echo = harness.ask(socket, message());
     let attachment = &echo["body"]["content"][0]["attachment"];
     assert_eq!(
         (
@@ -100,13 +100,13 @@ fn a_file_goes_up_into_a_message_and_comes_down_again() {
         (&json!("Text"), &Value::Null)
     );
 
-    stage.pass(Duration::from_secs(600));
+    harness.advance(Duration::from_secs(600));
     assert_eq!(
-        stage.fetch(&attachment["url"]).status(),
+        harness.fetch(&attachment["url"]).status(),
         403,
         "links live ten minutes"
     );
-    let fresh = stage.ask(socket, named("getAttachment"));
+    let fresh = harness.ask(socket, named("getAttachment"));
     assert_eq!(
         (
             &fresh["class"],
@@ -115,24 +115,28 @@ fn a_file_goes_up_into_a_message_and_comes_down_again() {
         ),
         (&json!("PresignedUrlResponse"), &json!({}), &json!(5))
     );
-    assert_eq!(stage.fetch(&fresh["body"]["url"]).status(), 200);
-    let jwt = stage.jwt(socket);
-    let (_, page) = stage.history(&jwt, "");
+    assert_eq!(harness.fetch(&fresh["body"]["url"]).status(), 200);
+    let jwt = harness.jwt(socket);
+    let (_, page) = harness.history(&jwt, "");
     let kept = &page["entities"][0]["content"][0]["attachment"];
     assert_eq!(kept["sha256"], attachment["sha256"]);
-    assert_eq!(stage.fetch(&kept["url"]).status(), 200, "history has fresh links");
     assert_eq!(
-        code(&stage.ask(socket, named("deleteAttachment"))),
+        harness.fetch(&kept["url"]).status(),
+        200,
+        "history has fresh links"
+    );
+    assert_eq!(
+        code(&harness.ask(socket, named("deleteAttachment"))),
         400,
         "it was sent"
     );
-    assert_eq!(stage.world.counters().uploads, 1);
-    assert_eq!(stage.world.violations(), []);
+    assert_eq!(harness.world.counters().uploads, 1);
+    assert_eq!(harness.world.violations(), []);
 }
 
 #[test]
-fn what_may_not_be_uploaded_is_refused_in_both_forms() {
-    let mut stage = Stage::new(Rules {
+fn invalid_file_is_refused_in_both_forms() {
+    let mut harness = Harness::new(Rules {
         attachments: AttachmentRules {
             file_types: vec!["image/*".to_owned(), "text/plain".to_owned()],
             max_file_kb: 1,
@@ -141,7 +145,7 @@ fn what_may_not_be_uploaded_is_refused_in_both_forms() {
         limits: Limits::none(),
         ..rules()
     });
-    let socket = stage.guest();
+    let socket = harness.guest();
     let long = format!("{}.png", "x".repeat(1_020));
     for (name, kind, size, expected) in [
         ("a.png", "image/png", 1, 200),
@@ -161,7 +165,7 @@ fn what_may_not_be_uploaded_is_refused_in_both_forms() {
         ("a.png", "image/png", 0, 4102),
     ] {
         let mut frame = grant(name, kind, size);
-        let json = stage.ask(socket, &frame);
+        let json = harness.ask(socket, &frame);
         if expected == 200 {
             assert_eq!(code(&json), 200, "{name}");
             continue;
@@ -170,19 +174,19 @@ fn what_may_not_be_uploaded_is_refused_in_both_forms() {
         assert_eq!(json["body"]["errorCode"], expected, "{name} {kind}");
         assert_eq!(json["body"]["attachmentId"], ID);
         frame["errorsAsJson"] = json!(false);
-        let text = stage.ask(socket, &frame);
+        let text = harness.ask(socket, &frame);
         assert_eq!((&text["class"], code(&text)), (&json!("string"), expected));
     }
 }
 
 #[test]
-fn an_upload_needs_its_own_link_and_headers() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
-    let grant = stage.granted(socket, 5);
+fn upload_needs_its_own_link_and_headers() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
+    let grant = harness.granted(socket, 5);
     let url = path(&grant["url"]);
     let bare = Request::put(&url).body(Bytes::from_static(b"12345")).unwrap();
-    assert_eq!(send(&mut stage.world, bare, stage.now).0.status(), 403);
+    assert_eq!(send(&mut harness.world, bare, harness.now).0.status(), 403);
     for forged in [
         url.replace(ID, "other"),
         url.replace("session=1", "session=2"),
@@ -192,147 +196,151 @@ fn an_upload_needs_its_own_link_and_headers() {
     ] {
         let mut forged_grant = grant.clone();
         forged_grant["url"] = json!(format!("http://127.0.0.1:9{forged}"));
-        assert_ne!(stage.put(&forged_grant, b"12345"), 200, "{forged}");
+        assert_ne!(harness.put(&forged_grant, b"12345"), 200, "{forged}");
     }
-    assert_eq!(stage.put(&grant, b"12345"), 200);
-    assert_eq!(stage.put(&grant, b"12345"), 403, "a grant is good for one upload");
+    assert_eq!(harness.put(&grant, b"12345"), 200);
+    assert_eq!(
+        harness.put(&grant, b"12345"),
+        403,
+        "a grant is good for one upload"
+    );
 }
 
 #[test]
-fn an_upload_that_is_not_what_was_announced_fails_on_the_socket() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
+fn upload_that_differs_from_its_announcement_fails_on_the_socket() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
     for (body, expected) in [(&b""[..], 4102), (b"1234", 4002), (b"123456", 4002)] {
-        let grant = stage.granted(socket, 5);
-        assert_eq!(stage.put(&grant, body), 200, "the bucket does not mind");
-        let seen = stage.seen();
-        let event = frame(&seen[0].1);
+        let grant = harness.granted(socket, 5);
+        assert_eq!(harness.put(&grant, body), 200, "the bucket does not mind");
+        let received = harness.received();
+        let event = frame(&received[0].1);
         assert_eq!(event["class"], "UploadFailureEvent");
         assert_eq!(
             (&event["body"]["errorCode"], &event["body"]["attachmentId"]),
             (&json!(expected), &json!(ID))
         );
-        assert_eq!(code(&stage.ask(socket, message())), 4010);
+        assert_eq!(code(&harness.ask(socket, message())), 4010);
     }
 }
 
 #[test]
-fn a_grant_expires_and_can_be_had_again() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
-    let grant = stage.granted(socket, 5);
-    stage.pass(Duration::from_secs(600));
-    assert_eq!(stage.put(&grant, b"12345"), 403);
-    assert_eq!(code(&stage.ask(socket, named("getAttachment"))), 4008);
-    assert_eq!(code(&stage.ask(socket, message())), 4008);
-    let again = stage.granted(socket, 5);
-    assert_eq!(stage.put(&again, b"12345"), 200);
+fn grant_expires_and_is_granted_again() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
+    let grant = harness.granted(socket, 5);
+    harness.advance(Duration::from_secs(600));
+    assert_eq!(harness.put(&grant, b"12345"), 403);
+    assert_eq!(code(&harness.ask(socket, named("getAttachment"))), 4008);
+    assert_eq!(code(&harness.ask(socket, message())), 4008);
+    let again = harness.granted(socket, 5);
+    assert_eq!(harness.put(&again, b"12345"), 200);
 }
 
 #[test]
-fn an_attachment_can_be_deleted_before_it_is_sent() {
-    let mut stage = Stage::quiet();
-    let (socket, sibling) = (stage.guest(), stage.guest());
-    assert_eq!(code(&stage.ask(socket, named("deleteAttachment"))), 4009);
-    let grant = stage.granted(socket, 5);
-    stage.put(&grant, b"12345");
-    stage.seen();
-    stage.tell(socket, named("deleteAttachment"));
-    let seen = stage.seen();
+fn attachment_is_deleted_only_before_it_is_sent() {
+    let mut harness = Harness::quiet();
+    let (socket, sibling) = (harness.guest(), harness.guest());
+    assert_eq!(code(&harness.ask(socket, named("deleteAttachment"))), 4009);
+    let grant = harness.granted(socket, 5);
+    harness.put(&grant, b"12345");
+    harness.received();
+    harness.send_frame(socket, named("deleteAttachment"));
+    let received = harness.received();
     assert_eq!(
-        frame(&seen[0].1),
+        frame(&received[0].1),
         &json!({"type": "message", "class": "AttachmentDeletedResponse", "code": 200, "tracingId": "t-1",
             "body": {"attachmentId": ID}})
     );
     assert_eq!(
-        (seen[1].0, &frame(&seen[1].1)["tracingId"]),
+        (received[1].0, &frame(&received[1].1)["tracingId"]),
         (sibling, &Value::Null)
     );
-    assert_eq!(code(&stage.ask(socket, named("getAttachment"))), 4009);
-    assert_eq!(code(&stage.ask(socket, message())), 4009);
+    assert_eq!(code(&harness.ask(socket, named("getAttachment"))), 4009);
+    assert_eq!(code(&harness.ask(socket, message())), 4009);
 }
 
 #[test]
-fn an_id_is_of_its_session_alone_and_made_by_the_server_where_none_is_given() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
-    stage.granted(socket, 5);
-    let other = stage.connect();
-    let stranger = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c12";
+fn attachment_id_belongs_to_its_session_and_defaults_to_a_new_one() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
+    harness.granted(socket, 5);
+    let other = harness.connect();
+    let other_token = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c12";
     let mut configure = configure();
-    configure["token"] = json!(stranger);
-    stage.ask(other, configure);
+    configure["token"] = json!(other_token);
+    harness.ask(other, configure);
     let mut get = named("getAttachment");
-    get["token"] = json!(stranger);
-    assert_eq!(code(&stage.ask(other, get)), 4009);
+    get["token"] = json!(other_token);
+    assert_eq!(code(&harness.ask(other, get)), 4009);
     let mut frame = grant("a.png", "image/png", 1);
     frame.as_object_mut().unwrap().remove("attachmentId");
-    let made = stage.ask(socket, frame);
+    let made = harness.ask(socket, frame);
     let id = made["body"]["attachmentId"].as_str().unwrap();
     assert!(uuid::Uuid::try_parse(id).is_ok() && id != ID);
 }
 
 #[test]
-fn what_all_attachments_hold_is_bounded_and_freed_with_their_session() {
-    let mut stage = Stage::quiet();
-    stage.world.rules.attachments.max_total_bytes = 3 * 1024;
-    let socket = stage.guest();
-    let ask = |stage: &mut Stage, id: &str, size: u64| {
+fn attachment_bytes_are_bounded_and_freed_with_their_session() {
+    let mut harness = Harness::quiet();
+    harness.world.rules.attachments.max_total_bytes = 3 * 1024;
+    let socket = harness.guest();
+    let ask = |harness: &mut Harness, id: &str, size: u64| {
         let mut frame = grant("a.png", "image/png", size);
         frame["attachmentId"] = json!(id);
         frame["errorsAsJson"] = json!(false);
-        code(&stage.ask(socket, frame))
+        code(&harness.ask(socket, frame))
     };
-    assert_eq!(ask(&mut stage, "a", 2 * 1024), 200);
-    assert_eq!(ask(&mut stage, "b", 1), 200, "it counts one KiB");
-    assert_eq!(ask(&mut stage, "c", 1), 5000);
-    stage.pass(Duration::from_secs(600));
-    assert_eq!(ask(&mut stage, "d", 1), 200, "unused grants hold little");
+    assert_eq!(ask(&mut harness, "a", 2 * 1024), 200);
+    assert_eq!(ask(&mut harness, "b", 1), 200, "it counts one KiB");
+    assert_eq!(ask(&mut harness, "c", 1), 5000);
+    harness.advance(Duration::from_secs(600));
+    assert_eq!(ask(&mut harness, "d", 1), 200, "unused grants hold little");
     let mut anew = configure();
     anew["startNew"] = json!(true);
-    stage.ask(socket, anew);
+    harness.ask(socket, anew);
     assert_eq!(
-        ask(&mut stage, "a", 3 * 1024),
+        ask(&mut harness, "a", 3 * 1024),
         200,
         "the conversation is a new one"
     );
 }
 
 #[test]
-fn a_large_body_is_read_for_a_granted_upload_only() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
-    let grant = stage.granted(socket, 100_000);
+fn large_body_is_read_for_a_granted_upload_only() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
+    let grant = harness.granted(socket, 100_000);
     static BODY: [u8; 100_000] = [7; 100_000];
     let mut forged = grant.clone();
     forged["url"] = json!(format!("{}x", grant["url"].as_str().unwrap()));
-    assert_eq!(stage.put(&forged, &BODY), 413);
-    assert_eq!(stage.put(&grant, &BODY), 200);
-    assert_eq!(stage.put(&grant, &BODY), 413, "it is no longer expected");
+    assert_eq!(harness.put(&forged, &BODY), 413);
+    assert_eq!(harness.put(&grant, &BODY), 200);
+    assert_eq!(harness.put(&grant, &BODY), 413, "it is no longer expected");
 }
 
 #[test]
 fn agent_attachment_needs_room() {
     let script = "name: files\nrules:\n  - on: otherwise\n    do: [{attachment: {name: a.txt, type: text/plain, \
                   body: hello, text: your ticket}}]";
-    let mut stage = Stage::new(Rules {
+    let mut harness = Harness::new(Rules {
         agent: Agent::Scripts(vec![Script::parse("files.yaml", script).unwrap()]),
         ..rules()
     });
-    let socket = stage.guest();
-    stage.tell(socket, text("tickets"));
-    stage.pass(Duration::ZERO);
-    let seen = stage.seen_by(socket);
-    assert_eq!(seen.len(), 2);
-    let message = frame(&seen[1]);
+    let socket = harness.guest();
+    harness.send_frame(socket, text("tickets"));
+    harness.advance(Duration::ZERO);
+    let received = harness.received_by(socket);
+    assert_eq!(received.len(), 2);
+    let message = frame(&received[1]);
     assert_eq!(
         (&message["body"]["direction"], &message["body"]["text"]),
         (&json!("Outbound"), &json!("your ticket"))
     );
     let url = &message["body"]["content"][0]["attachment"]["url"];
-    assert_eq!(stage.fetch(url).body().as_ref(), b"hello");
-    stage.world.rules.attachments.max_total_bytes = 0;
-    stage.tell(socket, text("more"));
-    stage.pass(Duration::ZERO);
-    assert_eq!(stage.seen_by(socket).len(), 1);
+    assert_eq!(harness.fetch(url).body().as_ref(), b"hello");
+    harness.world.rules.attachments.max_total_bytes = 0;
+    harness.send_frame(socket, text("more"));
+    harness.advance(Duration::ZERO);
+    assert_eq!(harness.received_by(socket).len(), 1);
 }

@@ -1,59 +1,60 @@
-//! Every fault, by a virtual clock.
+//! Every fault, on a virtual clock.
 
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a socket got; a hang tells how long it will be.
+/// An output for a socket, with the length of a hang.
 #[derive(Debug, PartialEq)]
-enum Got {
+enum Observed {
     Closed(u16),
     Dropped,
     Frame(Value),
     Hung(Option<Duration>),
 }
 
-fn stage(fault: &str) -> (Stage, SocketId) {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
-    stage.arm(fault);
-    (stage, socket)
+fn harness(fault: &str) -> (Harness, SocketId) {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
+    harness.arm(fault);
+    (harness, socket)
 }
 
-impl Stage {
+impl Harness {
     fn arm(&mut self, fault: &str) {
         self.world.arm(fault.parse().unwrap(), None).unwrap();
     }
 
-    fn say(&mut self, socket: SocketId, words: &[&str]) {
+    fn send_texts(&mut self, socket: SocketId, words: &[&str]) {
         for word in words {
-            self.tell(socket, text(word));
+            self.send_frame(socket, text(word));
         }
     }
 
-    fn got(&mut self, socket: SocketId) -> Vec<Got> {
+    fn observed(&mut self, socket: SocketId) -> Vec<Observed> {
         std::iter::from_fn(|| self.world.poll_output())
             .filter(|output| output.socket() == Some(socket))
             .map(|output| match output {
-                Output::Close { code, .. } => Got::Closed(code),
-                Output::Drop { .. } => Got::Dropped,
-                Output::Frame { text, .. } => Got::Frame(serde_json::from_str(&text).unwrap()),
-                Output::Hang { until, .. } => Got::Hung(until.map(|until| until - self.now.instant)),
+                Output::Close { code, .. } => Observed::Closed(code),
+                Output::Drop { .. } => Observed::Dropped,
+                Output::Frame { text, .. } => Observed::Frame(serde_json::from_str(&text).unwrap()),
+                Output::Hang { until, .. } => Observed::Hung(until.map(|until| until - self.now.instant)),
                 Output::Advance(_) => panic!("the clock is no socket"),
             })
             .collect()
     }
 
-    fn happened(&self, kind: FaultKind) -> u64 {
+    fn count(&self, kind: FaultKind) -> u64 {
         self.world.counters().faults.of(kind)
     }
 }
 
-/// The texts of frames; other things by their name.
-fn words(seen: &[Got]) -> Vec<String> {
-    seen.iter()
-        .map(|seen| match seen {
-            Got::Frame(frame) => match frame["body"]["text"].as_str() {
+/// The texts of frames, or else their class.
+fn summaries(received: &[Observed]) -> Vec<String> {
+    received
+        .iter()
+        .map(|received| match received {
+            Observed::Frame(frame) => match frame["body"]["text"].as_str() {
                 Some(text) => text.to_owned(),
                 None => frame["class"].as_str().unwrap().to_owned(),
             },
@@ -63,105 +64,112 @@ fn words(seen: &[Got]) -> Vec<String> {
 }
 
 #[test]
-fn a_socket_is_dropped_with_or_without_a_close_frame() {
-    for (fault, seen) in [
-        ("drop@2", Got::Closed(1001)),
-        ("drop:1011@2", Got::Closed(1011)),
-        ("drop:abrupt@2", Got::Dropped),
+fn drop_closes_a_socket_with_or_without_a_close_frame() {
+    for (fault, received) in [
+        ("drop@2", Observed::Closed(1001)),
+        ("drop:1011@2", Observed::Closed(1011)),
+        ("drop:abrupt@2", Observed::Dropped),
     ] {
-        let (mut stage, socket) = stage(fault);
-        stage.say(socket, &["one", "two", "three"]);
-        let got = stage.got(socket);
-        assert_eq!(words(&got[..1]), ["one"], "{fault}");
-        assert_eq!(got[1..], [seen], "{fault}");
-        assert_eq!(stage.happened(FaultKind::Drop), 1);
-        assert_eq!(stage.world.counters().open, 0);
+        let (mut harness, socket) = harness(fault);
+        harness.send_texts(socket, &["one", "two", "three"]);
+        let observed = harness.observed(socket);
+        assert_eq!(summaries(&observed[..1]), ["one"], "{fault}");
+        assert_eq!(observed[1..], [received], "{fault}");
+        assert_eq!(harness.count(FaultKind::Drop), 1);
+        assert_eq!(harness.world.counters().open, 0);
         assert_eq!(
-            stage.world.counters().guest_messages,
+            harness.world.counters().guest_messages,
             3,
             "the world had read all of them"
         );
 
-        let again = stage.guest();
-        stage.say(again, &["four"]);
-        assert_eq!(words(&stage.got(again)), ["four"], "and the session lives");
+        let again = harness.guest();
+        harness.send_texts(again, &["four"]);
+        assert_eq!(
+            summaries(&harness.observed(again)),
+            ["four"],
+            "and the session lives"
+        );
     }
 }
 
 #[test]
-fn a_drop_on_the_way_in_loses_the_frame() {
-    let (mut stage, socket) = stage("drop:abrupt@in2");
-    stage.say(socket, &["one", "two"]);
-    let got = stage.got(socket);
-    assert_eq!(words(&got), ["one", "Dropped"]);
-    assert_eq!(stage.world.counters().guest_messages, 1);
+fn inbound_drop_loses_the_frame() {
+    let (mut harness, socket) = harness("drop:abrupt@in2");
+    harness.send_texts(socket, &["one", "two"]);
+    let observed = harness.observed(socket);
+    assert_eq!(summaries(&observed), ["one", "Dropped"]);
+    assert_eq!(harness.world.counters().guest_messages, 1);
 }
 
 #[test]
-fn a_socket_hangs_for_a_while_and_then_goes_on_where_it_was() {
-    let (mut stage, socket) = stage("hang:10s");
-    stage.say(socket, &["one"]);
-    assert_eq!(stage.got(socket), [Got::Hung(Some(10 * SECOND))]);
-    stage.say(socket, &["two"]);
+fn hang_ends_and_nothing_is_lost() {
+    let (mut harness, socket) = harness("hang:10s");
+    harness.send_texts(socket, &["one"]);
+    assert_eq!(harness.observed(socket), [Observed::Hung(Some(10 * SECOND))]);
+    harness.send_texts(socket, &["two"]);
     assert_eq!(
-        stage.world.counters().guest_messages,
+        harness.world.counters().guest_messages,
         1,
         "the second is not read yet"
     );
-    stage.pass(9 * SECOND);
-    assert_eq!(stage.got(socket), []);
-    assert_eq!(stage.world.poll_timeout().unwrap().1, Reason::Fault);
-    stage.pass(SECOND);
-    assert_eq!(words(&stage.got(socket)), ["one", "two"]);
+    harness.advance(9 * SECOND);
+    assert_eq!(harness.observed(socket), []);
+    assert_eq!(harness.world.poll_timeout().unwrap().1, Reason::Fault);
+    harness.advance(SECOND);
+    assert_eq!(summaries(&harness.observed(socket)), ["one", "two"]);
 }
 
 #[test]
-fn a_socket_that_hangs_for_ever_is_cut_off_when_its_session_lets_it_go() {
-    let (mut stage, socket) = stage("hang");
-    stage.say(socket, &["one", "two"]);
-    assert_eq!(stage.got(socket), [Got::Hung(None)]);
-    stage.pass(Duration::from_secs(86_400));
-    assert_eq!(stage.got(socket), []);
+fn hang_without_end_is_cut_when_the_session_evicts_the_socket() {
+    let (mut harness, socket) = harness("hang");
+    harness.send_texts(socket, &["one", "two"]);
+    assert_eq!(harness.observed(socket), [Observed::Hung(None)]);
+    harness.advance(Duration::from_secs(86_400));
+    assert_eq!(harness.observed(socket), []);
     for _ in 0..3 {
-        let other = stage.connect();
-        stage.tell(other, configure());
+        let other = harness.connect();
+        harness.send_frame(other, configure());
     }
-    assert_eq!(stage.got(socket), [Got::Dropped]);
-    assert_eq!(stage.world.counters().evicted, 1);
-    assert!(stage.world.faults.holds_nothing(), "nothing is kept for it");
+    assert_eq!(harness.observed(socket), [Observed::Dropped]);
+    assert_eq!(harness.world.counters().evicted, 1);
+    assert!(harness.world.faults.holds_nothing(), "nothing is kept for it");
 }
 
 #[test]
-fn what_waits_for_a_hung_socket_is_bounded() {
-    let (mut stage, socket) = stage("hang:1h");
+fn hung_socket_has_a_bounded_queue() {
+    let (mut harness, socket) = harness("hang:1h");
     for _ in 0..300 {
-        stage.tell(socket, text("again"));
+        harness.send_frame(socket, text("again"));
     }
-    assert_eq!(stage.got(socket), [Got::Hung(Some(3_600 * SECOND)), Got::Dropped]);
-}
-
-#[test]
-fn a_delayed_frame_delays_what_follows() {
-    let (mut stage, socket) = stage("delay:2s");
-    stage.say(socket, &["one", "two"]);
-    assert_eq!(stage.got(socket), []);
-    stage.pass(2 * SECOND);
-    assert_eq!(words(&stage.got(socket)), ["one", "two"]);
-    stage.say(socket, &["three"]);
-    assert_eq!(words(&stage.got(socket)), ["three"]);
-    assert_eq!(stage.happened(FaultKind::Delay), 1);
-}
-
-#[test]
-fn a_close_waits_for_the_frames_before_it_but_not_when_the_simulator_stops() {
-    let (mut stage, socket) = stage("delay:2s");
-    stage.say(socket, &["one"]);
-    stage.tell(socket, presence("Clear"));
-    assert_eq!(stage.got(socket), []);
-    stage.pass(2 * SECOND);
-    let seen = words(&stage.got(socket));
     assert_eq!(
-        seen,
+        harness.observed(socket),
+        [Observed::Hung(Some(3_600 * SECOND)), Observed::Dropped]
+    );
+}
+
+#[test]
+fn delay_also_delays_the_frames_behind_it() {
+    let (mut harness, socket) = harness("delay:2s");
+    harness.send_texts(socket, &["one", "two"]);
+    assert_eq!(harness.observed(socket), []);
+    harness.advance(2 * SECOND);
+    assert_eq!(summaries(&harness.observed(socket)), ["one", "two"]);
+    harness.send_texts(socket, &["three"]);
+    assert_eq!(summaries(&harness.observed(socket)), ["three"]);
+    assert_eq!(harness.count(FaultKind::Delay), 1);
+}
+
+#[test]
+fn close_waits_for_delayed_frames_except_at_shutdown() {
+    let (mut harness, socket) = harness("delay:2s");
+    harness.send_texts(socket, &["one"]);
+    harness.send_frame(socket, presence("Clear"));
+    assert_eq!(harness.observed(socket), []);
+    harness.advance(2 * SECOND);
+    let received = summaries(&harness.observed(socket));
+    assert_eq!(
+        received,
         [
             "one",
             "StructuredMessage",
@@ -171,150 +179,156 @@ fn a_close_waits_for_the_frames_before_it_but_not_when_the_simulator_stops() {
         ]
     );
 
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
-    stage.arm("delay:1h");
-    stage.say(socket, &["one"]);
-    stage.world.handle_shutdown();
-    assert_eq!(stage.got(socket), [Got::Closed(1001)]);
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
+    harness.arm("delay:1h");
+    harness.send_texts(socket, &["one"]);
+    harness.world.handle_shutdown();
+    assert_eq!(harness.observed(socket), [Observed::Closed(1001)]);
 }
 
 #[test]
-fn a_frame_is_overtaken_by_the_next_or_comes_a_second_late() {
-    let (mut stage, socket) = stage("reorder:x2");
-    stage.say(socket, &["one", "two", "three"]);
+fn reorder_swaps_two_frames_or_delays_one_by_a_second() {
+    let (mut harness, socket) = harness("reorder:x2");
+    harness.send_texts(socket, &["one", "two", "three"]);
     assert_eq!(
-        words(&stage.got(socket)),
+        summaries(&harness.observed(socket)),
         ["two", "one", "three"],
         "one waits at a time: the second time it is the overtaker's turn"
     );
-    stage.arm("reorder");
-    stage.say(socket, &["four"]);
-    assert_eq!(stage.got(socket), []);
-    stage.pass(SECOND);
-    assert_eq!(words(&stage.got(socket)), ["four"]);
+    harness.arm("reorder");
+    harness.send_texts(socket, &["four"]);
+    assert_eq!(harness.observed(socket), []);
+    harness.advance(SECOND);
+    assert_eq!(summaries(&harness.observed(socket)), ["four"]);
 }
 
 #[test]
-fn a_frame_comes_twice_in_pieces_or_with_company() {
-    let (mut stage, socket) = stage("duplicate");
-    stage.say(socket, &["one"]);
-    let twice = stage.got(socket);
+fn frame_faults_duplicate_fragment_and_extend_frames() {
+    let (mut harness, socket) = harness("duplicate");
+    harness.send_texts(socket, &["one"]);
+    let twice = harness.observed(socket);
     assert_eq!(twice[0], twice[1]);
-    assert_eq!(words(&twice), ["one", "one"]);
+    assert_eq!(summaries(&twice), ["one", "one"]);
 
-    stage.arm("unknown-class");
-    stage.say(socket, &["two"]);
-    assert_eq!(words(&stage.got(socket)), ["SimulatedUnknownEvent", "two"]);
+    harness.arm("unknown-class");
+    harness.send_texts(socket, &["two"]);
+    assert_eq!(
+        summaries(&harness.observed(socket)),
+        ["SimulatedUnknownEvent", "two"]
+    );
 
-    stage.arm("unknown-fields");
-    stage.say(socket, &["three"]);
-    let Some(Got::Frame(frame)) = stage.got(socket).pop() else {
+    harness.arm("unknown-fields");
+    harness.send_texts(socket, &["three"]);
+    let Some(Observed::Frame(frame)) = harness.observed(socket).pop() else {
         panic!("there is a frame")
     };
     assert_eq!(frame["body"]["text"], "three");
     assert!(frame["simulatedField"].is_object() && frame["body"]["channel"]["simulatedField"].is_object());
 
-    stage.arm("fragment:3");
-    stage.say(socket, &["four"]);
+    harness.arm("fragment:3");
+    harness.send_texts(socket, &["four"]);
     assert!(matches!(
-        stage.world.poll_output(),
+        harness.world.poll_output(),
         Some(Output::Frame { fragments: 3, .. })
     ));
 }
 
 #[test]
-fn a_storm_refuses_so_many_frames_as_it_was_asked_to() {
-    let (mut stage, socket) = stage("throttle:9s:x2");
+fn throttle_refuses_the_given_number_of_frames() {
+    let (mut harness, socket) = harness("throttle:9s:x2");
     for _ in 0..2 {
-        let frame = stage.ask(socket, text("one"));
+        let frame = harness.ask(socket, text("one"));
         assert_eq!((code(&frame), &frame["body"]["retryAfter"]), (429, &json!(9)));
         assert_eq!(
             (&frame["body"]["errorCode"], &frame["tracingId"]),
             (&json!(4029), &json!("t-1"))
         );
     }
-    assert_eq!(code(&stage.ask(socket, text("one"))), 200);
-    stage.arm("throttle");
-    let frame = stage.ask(socket, configure());
+    assert_eq!(code(&harness.ask(socket, text("one"))), 200);
+    harness.arm("throttle");
+    let frame = harness.ask(socket, configure());
     assert_eq!(
         (&frame["body"]["errorCode"], &frame["body"]["retryAfter"]),
         (&json!(429), &json!(3))
     );
-    assert_eq!(stage.world.counters().rate_limited, 3);
+    assert_eq!(harness.world.counters().rate_limited, 3);
 }
 
 #[test]
-fn a_guest_is_put_out_and_the_clock_jumps() {
-    let (mut stage, socket) = stage("evict");
-    stage.say(socket, &["one"]);
+fn evict_closes_the_socket_and_clock_moves_the_clock() {
+    let (mut harness, socket) = harness("evict");
+    harness.send_texts(socket, &["one"]);
     assert_eq!(
-        words(&stage.got(socket)),
+        summaries(&harness.observed(socket)),
         ["one", "ConnectionClosedEvent", "Closed(1000)"]
     );
 
-    let socket = stage.guest();
-    stage.arm("clock:+14m@in1");
-    stage.say(socket, &["two"]);
-    let outputs: Vec<_> = std::iter::from_fn(|| stage.world.poll_output()).collect();
+    let socket = harness.guest();
+    harness.arm("clock:+14m@in1");
+    harness.send_texts(socket, &["two"]);
+    let outputs: Vec<_> = std::iter::from_fn(|| harness.world.poll_output()).collect();
     assert!(outputs.contains(&Output::Advance(840 * SECOND)));
 }
 
 #[test]
-fn no_fault_moves_the_clock_beyond_the_year_9000() {
-    let (mut stage, socket) = stage("clock:+3650d:always@in1");
+fn clock_fault_stops_at_the_year_9000() {
+    let (mut harness, socket) = harness("clock:+3650d:always@in1");
     for _ in 0..1_000 {
-        stage.tell(socket, json!({"action": "echo", "token": TOKEN}));
-        while let Some(output) = stage.world.poll_output() {
+        harness.send_frame(socket, json!({"action": "echo", "token": TOKEN}));
+        while let Some(output) = harness.world.poll_output() {
             if let Output::Advance(by) = output {
-                stage.now.instant += by;
-                stage.now.utc += by;
+                harness.now.instant += by;
+                harness.now.utc += by;
             }
         }
     }
     assert!(
-        (8_990..=9_000).contains(&stage.now.utc.year()),
+        (8_990..=9_000).contains(&harness.now.utc.year()),
         "{}",
-        stage.now.utc
+        harness.now.utc
     );
-    assert!(stage.world.counters().faults.total() >= 1_000);
+    assert!(harness.world.counters().faults.total() >= 1_000);
 }
 
 #[test]
-fn evicting_always_ends() {
-    let (mut stage, socket) = stage("evict:always");
-    stage.say(socket, &["one"]);
-    assert_eq!(stage.got(socket).len(), 3);
+fn evict_always_terminates() {
+    let (mut harness, socket) = harness("evict:always");
+    harness.send_texts(socket, &["one"]);
+    assert_eq!(harness.observed(socket).len(), 3);
 }
 
 #[test]
-fn handshakes_are_late_or_refused() {
-    let mut stage = Stage::quiet();
-    stage.arm("slow-handshake:3s");
-    let socket = stage.connect();
-    assert_eq!(stage.world.opens_at(socket), Some(stage.now.instant + 3 * SECOND));
-    let socket = stage.connect();
-    assert_eq!(stage.world.opens_at(socket), None);
+fn handshake_faults_delay_or_refuse() {
+    let mut harness = Harness::quiet();
+    harness.arm("slow-handshake:3s");
+    let socket = harness.connect();
+    assert_eq!(
+        harness.world.opens_at(socket),
+        Some(harness.now.instant + 3 * SECOND)
+    );
+    let socket = harness.connect();
+    assert_eq!(harness.world.opens_at(socket), None);
     for (fault, status) in [("refuse-handshake", 403), ("refuse-handshake:503", 503)] {
-        stage.arm(fault);
-        assert_eq!(stage.handshake(DEPLOYMENT, None).unwrap_err().status(), status);
+        harness.arm(fault);
+        assert_eq!(harness.handshake(DEPLOYMENT, None).unwrap_err().status(), status);
     }
-    assert_eq!(stage.world.counters().refused, 2);
-    stage.connect();
+    assert_eq!(harness.world.counters().refused, 2);
+    harness.connect();
 }
 
 #[test]
-fn requests_are_refused_but_never_the_simulators_own() {
-    let (mut stage, socket) = stage("rest:503:/api:x2");
-    let jwt = stage.jwt(socket);
-    assert_eq!(get(&mut stage.world, "/sim/state", stage.now).0.status(), 200);
+fn rest_faults_refuse_requests_except_control_endpoints() {
+    let (mut harness, socket) = harness("rest:503:/api:x2");
+    let jwt = harness.jwt(socket);
+    assert_eq!(get(&mut harness.world, "/sim/state", harness.now).0.status(), 200);
     let config = format!("/webdeployments/v1/deployments/{DEPLOYMENT}/config.json");
-    assert_eq!(get(&mut stage.world, &config, stage.now).0.status(), 200);
+    assert_eq!(get(&mut harness.world, &config, harness.now).0.status(), 200);
     for _ in 0..2 {
-        let (status, body) = stage.history(&jwt, "");
+        let (status, body) = harness.history(&jwt, "");
         assert_eq!((status, &body["code"]), (503, &json!("service.unavailable")));
     }
-    assert_eq!(stage.history(&jwt, "").0, 200);
+    assert_eq!(harness.history(&jwt, "").0, 200);
     for (fault, code) in [
         ("rest:401", "bad.credentials"),
         ("rest:403", "not.authorized"),
@@ -323,63 +337,63 @@ fn requests_are_refused_but_never_the_simulators_own() {
         ("rest:504", "request.timeout"),
         ("expired-jwt", "credentials.expired"),
     ] {
-        stage.arm(fault);
-        assert_eq!(stage.history(&jwt, "").1["code"], code);
+        harness.arm(fault);
+        assert_eq!(harness.history(&jwt, "").1["code"], code);
     }
-    assert_eq!(stage.history(&jwt, "").0, 200);
+    assert_eq!(harness.history(&jwt, "").0, 200);
 }
 
 #[test]
-fn a_fault_of_one_session_spares_the_others() {
-    let mut stage = Stage::quiet();
+fn fault_of_one_session_does_not_apply_to_others() {
+    let mut harness = Harness::quiet();
     let other = "11111111-2222-4333-8444-555555555555";
-    stage
+    harness
         .world
         .arm("drop:always".parse().unwrap(), Some(other))
         .unwrap();
-    stage
+    harness
         .world
         .arm("rest:503:always".parse().unwrap(), Some(other))
         .unwrap();
-    let socket = stage.guest();
-    stage.say(socket, &["one"]);
-    assert_eq!(words(&stage.got(socket)), ["one"]);
-    let jwt = stage.jwt(socket);
-    assert_eq!(stage.history(&jwt, "").0, 200);
+    let socket = harness.guest();
+    harness.send_texts(socket, &["one"]);
+    assert_eq!(summaries(&harness.observed(socket)), ["one"]);
+    let jwt = harness.jwt(socket);
+    assert_eq!(harness.history(&jwt, "").0, 200);
 
-    let victim = stage.connect();
+    let victim = harness.connect();
     let mut configure = configure();
     configure["token"] = json!(other);
-    stage.tell(victim, configure);
-    assert_eq!(stage.got(victim), [Got::Closed(1001)]);
+    harness.send_frame(victim, configure);
+    assert_eq!(harness.observed(victim), [Observed::Closed(1001)]);
 }
 
 #[test]
-fn an_upload_fails_when_it_was_asked_to() {
-    let (mut stage, socket) = stage("upload-failure");
+fn upload_failure_fails_one_upload() {
+    let (mut harness, socket) = harness("upload-failure");
     let mut upload = || {
-        let grant = stage.granted(socket, 5);
-        assert_eq!(stage.put(&grant, b"12345"), 200);
-        words(&stage.got(socket)).remove(0)
+        let grant = harness.granted(socket, 5);
+        assert_eq!(harness.put(&grant, b"12345"), 200);
+        summaries(&harness.observed(socket)).remove(0)
     };
     assert_eq!(upload(), "UploadFailureEvent");
     assert_eq!(upload(), "UploadSuccessEvent");
 }
 
 #[test]
-fn notification_channels_are_spared() {
-    let (mut stage, _) = stage("drop:always");
-    let bearer = stage.access_token();
-    let channel = stage.channel(&bearer, &json!([]));
-    let listener = stage.listen(&channel).unwrap();
-    stage.tell(listener, json!({"message": "ping"}));
-    assert!(matches!(&stage.got(listener)[..], [Got::Frame(_)]));
+fn faults_do_not_apply_to_notification_channels() {
+    let (mut harness, _) = harness("drop:always");
+    let bearer = harness.access_token();
+    let channel = harness.channel(&bearer, &json!([]));
+    let listener = harness.listen(&channel).unwrap();
+    harness.send_frame(listener, json!({"message": "ping"}));
+    assert!(matches!(&harness.observed(listener)[..], [Observed::Frame(_)]));
 }
 
 #[test]
-fn the_same_seed_inputs_and_times_give_the_same_outputs() {
+fn faults_repeat_for_the_same_seed_inputs_and_times() {
     let run = || {
-        let mut stage = Stage::new(Rules {
+        let mut harness = Harness::new(Rules {
             limits: Limits::none(),
             faults: [
                 "delay:700ms~20%",
@@ -392,18 +406,18 @@ fn the_same_seed_inputs_and_times_give_the_same_outputs() {
             .to_vec(),
             ..rules()
         });
-        let mut socket = stage.connect();
-        let mut seen = Vec::new();
+        let mut socket = harness.connect();
+        let mut received = Vec::new();
         for step in 0..200 {
-            if stage.world.counters().open == 0 {
-                socket = stage.connect();
+            if harness.world.counters().open == 0 {
+                socket = harness.connect();
             }
-            stage.tell(socket, configure());
-            stage.tell(socket, text(&step.to_string()));
-            stage.pass(Duration::from_millis(300));
-            seen.extend(stage.seen());
+            harness.send_frame(socket, configure());
+            harness.send_frame(socket, text(&step.to_string()));
+            harness.advance(Duration::from_millis(300));
+            received.extend(harness.received());
         }
-        (seen, stage.world.counters())
+        (received, harness.world.counters())
     };
     let (one, other) = (run(), run());
     assert_eq!(one, other);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::Script;
 
-/// What the world does not produce as it stands in a file: the file, where in it (all of it, if empty), and why.
+/// Parts of golden files that the world does not produce: the file, the pointer (the whole file if empty), the reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("rest/error-body-limit", "/details/0", "no limit is of a field"),
     ("rest/error-body-limit", "/entityId", "no limit is of an entity"),
@@ -79,7 +79,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Names whose values belong to the shape.
+/// Fields whose values are compared.
 const VOCABULARY: [&str; 8] = [
     "class",
     "code",
@@ -131,15 +131,19 @@ fn excepted(file: &str, place: &str) -> bool {
 #[track_caller]
 fn covered(folder: &str, files: &BTreeMap<String, (Golden, Value)>, produced: &BTreeMap<&str, Value>) {
     let names: BTreeSet<_> = files.keys().map(String::as_str).collect();
-    let strangers: Vec<_> = produced.keys().filter(|name| !names.contains(**name)).collect();
-    assert_eq!(strangers, Vec::<&&str>::new(), "no such files");
+    let unknown: Vec<_> = produced.keys().filter(|name| !names.contains(**name)).collect();
+    assert_eq!(unknown, Vec::<&&str>::new(), "no such files");
     let mut wrong = Vec::new();
     for (name, (golden, value)) in files {
         let file = format!("{folder}/{name}");
         match (produced.get(name.as_str()), excepted(&file, "")) {
             (Some(actual), false) => {
-                let told = matches!(golden.provenance.as_str(), "capture" | "official");
-                Shape { file: &file, told }.compare("", actual, value, &mut wrong);
+                let is_genesys_text = matches!(golden.provenance.as_str(), "capture" | "official");
+                Shape {
+                    file: &file,
+                    is_genesys_text,
+                }
+                .compare("", actual, value, &mut wrong);
             }
             (Some(_), true) => wrong.push(format!("{file} is produced: it is no exception")),
             (None, true) => {}
@@ -151,8 +155,8 @@ fn covered(folder: &str, files: &BTreeMap<String, (Golden, Value)>, produced: &B
 
 struct Shape<'a> {
     file: &'a str,
-    /// Whether the words of an error are Genesys' own.
-    told: bool,
+    /// Whether the text of an error is Genesys'.
+    is_genesys_text: bool,
 }
 
 impl Shape<'_> {
@@ -162,7 +166,7 @@ impl Shape<'_> {
             return;
         }
         let name = place.rsplit('/').next().unwrap_or_default();
-        let mut complain = |what: String| wrong.push(format!("{}{place}: {what}", self.file));
+        let mut report = |what: String| wrong.push(format!("{}{place}: {what}", self.file));
         match (actual, golden) {
             (Value::Object(actual), Value::Object(golden)) => {
                 for (name, golden) in golden {
@@ -193,18 +197,18 @@ impl Shape<'_> {
             (Value::String(actual), Value::String(golden)) => {
                 let words = golden.split(':').next().unwrap_or_default();
                 if VOCABULARY.contains(&name) && actual != golden
-                    || place == "/body" && self.told && !actual.starts_with(words)
+                    || place == "/body" && self.is_genesys_text && !actual.starts_with(words)
                 {
-                    complain(format!("{actual:?} is not {golden:?}"));
+                    report(format!("{actual:?} is not {golden:?}"));
                 }
             }
             (Value::Number(actual), Value::Number(golden)) => {
                 if VOCABULARY.contains(&name) && actual != golden {
-                    complain(format!("{actual} is not {golden}"));
+                    report(format!("{actual} is not {golden}"));
                 }
             }
             (Value::Bool(_), Value::Bool(_)) | (Value::Null, Value::Null) => {}
-            _ => complain(format!("{actual} is of another type than {golden}")),
+            _ => report(format!("{actual} is of another type than {golden}")),
         }
     }
 }
@@ -245,36 +249,36 @@ fn ours(golden: &Value, jwt: &str) -> String {
 
 const FILE: &str = "88888888-4c3b-4a29-9180-7f6e5d4c3b2a";
 
-impl Stage {
-    /// Every frame that a socket got since the last look.
+impl Harness {
+    /// Every frame that a socket received since the last call.
     fn frames(&mut self, socket: SocketId) -> Vec<Value> {
-        self.seen_by(socket)
+        self.received_by(socket)
             .into_iter()
-            .filter_map(|seen| match seen {
-                Seen::Frame(frame) => Some(frame),
-                Seen::Closed(_) => None,
+            .filter_map(|received| match received {
+                Received::Frame(frame) => Some(frame),
+                Received::Closed(_) => None,
             })
             .collect()
     }
 
-    /// Has a file granted, and says how.
+    /// Requests a grant, and returns the reply.
     fn grant(&mut self, socket: SocketId, id: &str, size: u64) -> Value {
         let request = json!({"action": "onAttachment", "token": TOKEN, "attachmentId": id, "fileName": "foo.png",
             "fileType": "image/png", "fileSize": size, "errorsAsJson": true, "tracingId": "t-1"});
         self.ask(socket, request)
     }
 
-    /// Uploads a file, and gives the event that tells of it.
+    /// Uploads a file, and returns its event.
     fn upload(&mut self, socket: SocketId, id: &str, body: &'static [u8]) -> Value {
         let grant = self.grant(socket, id, 5);
-        self.seen();
+        self.received();
         assert_eq!(self.put(&grant["body"], body), 200);
         self.frames(socket).remove(0)
     }
 }
 
 #[test]
-fn every_exception_is_of_a_file_and_says_why() {
+fn exceptions_name_a_file_and_a_reason() {
     for (file, place, why) in EXCEPTIONS {
         let (folder_name, name) = file.split_once('/').unwrap();
         let files = folder(folder_name);
@@ -285,11 +289,11 @@ fn every_exception_is_of_a_file_and_says_why() {
 }
 
 #[test]
-fn envelopes_are_written_in_the_documented_order() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
-    stage.tell(socket, text("Hello"));
-    let Some(Output::Frame { text, .. }) = stage.world.poll_output() else {
+fn envelope_has_the_documented_field_order() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
+    harness.send_frame(socket, text("Hello"));
+    let Some(Output::Frame { text, .. }) = harness.world.poll_output() else {
         panic!("no frame");
     };
     let start = r#"{"type":"message","class":"StructuredMessage","code":200,"tracingId":"t-1","body":{"text":"Hello","#;

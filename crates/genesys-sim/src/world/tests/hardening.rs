@@ -1,13 +1,13 @@
-//! Whatever a guest sends, the world answers and goes on.
+//! Malformed frames of guests, and secrets.
 
 use proptest::prelude::*;
 
 use super::*;
 
 #[test]
-fn a_frame_that_is_no_request_fails() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
+fn malformed_frame_is_refused() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
     for frame in [
         "",
         "no JSON",
@@ -22,7 +22,7 @@ fn a_frame_that_is_no_request_fails() {
         &"[".repeat(100_000),
     ] {
         assert_eq!(
-            stage.ask(socket, frame),
+            harness.ask(socket, frame),
             refusal(400, "Request failed."),
             "{:.40}",
             frame
@@ -31,9 +31,9 @@ fn a_frame_that_is_no_request_fails() {
 }
 
 #[test]
-fn a_missing_field_is_named() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
+fn missing_field_is_named() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
     for (frame, missing) in [
         (json!({"action": "configureSession"}), "token"),
         (
@@ -110,7 +110,7 @@ fn a_missing_field_is_named() {
             "message.events.eventType",
         ),
     ] {
-        let mut answer = stage.ask(socket, &frame);
+        let mut answer = harness.ask(socket, &frame);
         answer.as_object_mut().unwrap().remove("tracingId");
         assert_eq!(
             answer,
@@ -121,9 +121,9 @@ fn a_missing_field_is_named() {
 }
 
 #[test]
-fn a_field_of_the_wrong_type_fails() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
+fn field_of_wrong_type_is_refused() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
     for frame in [
         json!({"action": "configureSession", "token": 7, "deploymentId": DEPLOYMENT}),
         json!({"action": "configureSession", "token": TOKEN, "deploymentId": DEPLOYMENT, "startNew": "no"}),
@@ -141,31 +141,31 @@ fn a_field_of_the_wrong_type_fails() {
         json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Event", "events": [1]}}),
         json!({"action": "onMessage", "token": TOKEN, "message": {"type": "Event", "events": [{}, {}]}}),
     ] {
-        let mut answer = stage.ask(socket, &frame);
+        let mut answer = harness.ask(socket, &frame);
         answer.as_object_mut().unwrap().remove("tracingId");
         assert_eq!(answer, refusal(400, "Request failed."), "{frame}");
     }
-    assert_eq!(stage.world.counters().guest_messages, 0);
+    assert_eq!(harness.world.counters().guest_messages, 0);
 }
 
 #[test]
-fn the_same_seed_and_inputs_give_the_same_world() {
+fn world_repeats_for_the_same_seed_and_inputs() {
     let run = || {
-        let mut stage = Stage::new(rules());
-        let socket = stage.guest();
-        stage.jwt(socket);
-        stage.tell(socket, text("hello"));
-        stage.tell(socket, presence("Clear"));
-        stage.seen()
+        let mut harness = Harness::new(rules());
+        let socket = harness.guest();
+        harness.jwt(socket);
+        harness.send_frame(socket, text("hello"));
+        harness.send_frame(socket, presence("Clear"));
+        harness.received()
     };
     assert_eq!(run(), run());
 }
 
 #[test]
-fn a_world_does_not_show_its_secrets() {
-    let mut stage = Stage::new(rules());
-    stage.guest();
-    let shown = format!("{:?} {:?}", stage.world, stage.world.rules);
+fn world_hides_its_secrets_in_debug() {
+    let mut harness = Harness::new(rules());
+    harness.guest();
+    let shown = format!("{:?} {:?}", harness.world, harness.world.rules);
     assert!(!shown.contains("s3cret") && !shown.contains(TOKEN), "{shown}");
 }
 
@@ -242,26 +242,26 @@ proptest! {
     fn no_frame_breaks_the_world(
         frames in proptest::collection::vec((json_value(), 0_usize..4, 0_u64..3_600_000), 1..40),
     ) {
-        let mut stage = Stage::new(Rules { session_duration: Duration::from_secs(3_600), ..rules() });
-        let mut sockets: Vec<_> = (0..4).map(|_| stage.connect()).collect();
+        let mut harness = Harness::new(Rules { session_duration: Duration::from_secs(3_600), ..rules() });
+        let mut sockets: Vec<_> = (0..4).map(|_| harness.connect()).collect();
         for (mut frame, index, ms) in frames {
             if let Some(map) = frame.as_object_mut() {
                 map.entry("action").or_insert_with(|| "onMessage".into());
                 map.entry("token").or_insert_with(|| TOKEN.into());
             }
-            stage.now = at(stage.now, Duration::from_millis(ms));
-            stage.tell(sockets[index], frame);
-            for (socket, seen) in stage.seen() {
-                if let (Seen::Closed(_), Some(place)) = (seen, sockets.iter().position(|it| *it == socket)) {
-                    sockets[place] = stage.connect();
+            harness.now = at(harness.now, Duration::from_millis(ms));
+            harness.send_frame(sockets[index], frame);
+            for (socket, received) in harness.received() {
+                if let (Received::Closed(_), Some(place)) = (received, sockets.iter().position(|it| *it == socket)) {
+                    sockets[place] = harness.connect();
                 }
             }
-            prop_assert_eq!(stage.world.counters().open, 4);
+            prop_assert_eq!(harness.world.counters().open, 4);
         }
-        let socket = stage.connect();
-        stage.now = at(stage.now, Duration::from_secs(60));
-        stage.tell(socket, configure());
-        let answered = stage.seen().iter().any(|(to, _)| *to == socket);
+        let socket = harness.connect();
+        harness.now = at(harness.now, Duration::from_secs(60));
+        harness.send_frame(socket, configure());
+        let answered = harness.received().iter().any(|(to, _)| *to == socket);
         prop_assert!(answered);
     }
 }

@@ -1,11 +1,11 @@
-//! What ends by time.
+//! Expiry of sessions and JWTs, and shutdown.
 
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn stage() -> Stage {
-    Stage::new(Rules {
+fn harness() -> Harness {
+    Harness::new(Rules {
         agent: Agent::Silent,
         session_duration: HOUR,
         limits: Limits::none(),
@@ -13,104 +13,104 @@ fn stage() -> Stage {
     })
 }
 
-fn expired() -> Seen {
-    Seen::Frame(json!({"type": "response", "class": "SessionExpiredEvent", "code": 200, "body": {}}))
+fn expired() -> Received {
+    Received::Frame(json!({"type": "response", "class": "SessionExpiredEvent", "code": 200, "body": {}}))
 }
 
 #[test]
-fn a_session_ends_a_while_after_its_last_message() {
-    let mut stage = stage();
-    let socket = stage.guest();
-    stage.pass(HOUR / 2);
-    stage.ask(socket, text("still here"));
+fn session_expires_after_its_last_message() {
+    let mut harness = harness();
+    let socket = harness.guest();
+    harness.advance(HOUR / 2);
+    harness.ask(socket, text("still here"));
     assert_eq!(
-        stage.world.poll_timeout(),
-        Some((stage.now.instant + HOUR, Reason::SessionExpiry))
+        harness.world.poll_timeout(),
+        Some((harness.now.instant + HOUR, Reason::SessionExpiry))
     );
-    stage.pass(HOUR - Duration::from_millis(1));
-    assert_eq!(stage.seen(), []);
-    stage.pass(Duration::from_millis(1));
-    assert_eq!(stage.seen(), [(socket, expired())]);
+    harness.advance(HOUR - Duration::from_millis(1));
+    assert_eq!(harness.received(), []);
+    harness.advance(Duration::from_millis(1));
+    assert_eq!(harness.received(), [(socket, expired())]);
     for frame in [text("late"), json!({"action": "getJwt", "token": TOKEN})] {
-        assert_eq!(code(&stage.ask(socket, frame)), 4006);
+        assert_eq!(code(&harness.ask(socket, frame)), 4006);
     }
     assert_eq!(
-        stage.ask(socket, configure())["body"]["newSession"],
+        harness.ask(socket, configure())["body"]["newSession"],
         true,
         "the token may begin again"
     );
-    assert_eq!(stage.world.counters().expired, 1);
+    assert_eq!(harness.world.counters().expired, 1);
 }
 
 #[test]
-fn an_agents_message_keeps_a_session_and_other_traffic_does_not() {
-    let mut talkative = Stage::new(Rules {
+fn agent_message_extends_a_session_and_other_traffic_does_not() {
+    let mut talkative = Harness::new(Rules {
         session_duration: HOUR,
         agent_delay: HOUR / 2,
         ..rules()
     });
     let socket = talkative.guest();
-    talkative.tell(socket, text("hi"));
-    talkative.pass(HOUR / 2);
-    talkative.seen();
-    talkative.pass(HOUR - Duration::from_secs(1));
-    assert_eq!(talkative.seen(), []);
+    talkative.send_frame(socket, text("hi"));
+    talkative.advance(HOUR / 2);
+    talkative.received();
+    talkative.advance(HOUR - Duration::from_secs(1));
+    assert_eq!(talkative.received(), []);
 
-    let mut stage = stage();
-    let socket = stage.guest();
-    stage.pass(HOUR / 2);
+    let mut harness = harness();
+    let socket = harness.guest();
+    harness.advance(HOUR / 2);
     let echo = json!({"action": "echo", "token": TOKEN, "message": {"type": "Text", "text": "ping"}});
-    let answer = stage.ask(socket, echo);
+    let answer = harness.ask(socket, echo);
     let ends = (now().utc + HOUR).unix_timestamp().to_string();
     assert_eq!(
         answer["body"]["metadata"],
         json!({"durationSeconds": "3600", "expirationDate": ends})
     );
-    stage.ask(socket, configure());
-    stage.jwt(socket);
-    stage.pass(HOUR / 2);
-    assert_eq!(stage.seen(), [(socket, expired())]);
+    harness.ask(socket, configure());
+    harness.jwt(socket);
+    harness.advance(HOUR / 2);
+    assert_eq!(harness.received(), [(socket, expired())]);
 }
 
 #[test]
-fn what_was_due_happens_before_a_late_frame() {
-    let mut stage = stage();
-    let socket = stage.guest();
-    stage.now = at(stage.now, HOUR * 2);
-    stage.tell(socket, text("late"));
-    let seen = stage.seen_by(socket);
-    assert_eq!(seen[0], expired());
-    let Seen::Frame(refused) = &seen[1] else {
-        panic!("{seen:?}")
+fn due_timers_fire_before_a_late_frame() {
+    let mut harness = harness();
+    let socket = harness.guest();
+    harness.now = at(harness.now, HOUR * 2);
+    harness.send_frame(socket, text("late"));
+    let received = harness.received_by(socket);
+    assert_eq!(received[0], expired());
+    let Received::Frame(refused) = &received[1] else {
+        panic!("{received:?}")
     };
     assert_eq!(code(refused), 4006);
 }
 
 #[test]
-fn an_expired_session_without_a_socket_is_forgotten() {
-    let mut stage = stage();
-    let socket = stage.guest();
-    stage.world.handle_closed(socket, stage.now);
-    stage.pass(HOUR);
-    assert_eq!(stage.world.counters().alive, 0);
-    assert_eq!(stage.world.poll_timeout(), None);
-    let socket = stage.connect();
-    assert_eq!(stage.ask(socket, configure())["body"]["newSession"], true);
+fn expired_session_without_a_socket_is_removed() {
+    let mut harness = harness();
+    let socket = harness.guest();
+    harness.world.handle_closed(socket, harness.now);
+    harness.advance(HOUR);
+    assert_eq!(harness.world.counters().alive, 0);
+    assert_eq!(harness.world.poll_timeout(), None);
+    let socket = harness.connect();
+    assert_eq!(harness.ask(socket, configure())["body"]["newSession"], true);
 }
 
 #[test]
-fn history_opens_to_a_fresh_jwt_only() {
-    let mut stage = stage();
-    let socket = stage.guest();
-    let jwt = stage.jwt(socket);
-    stage.pass(Duration::from_secs(59));
-    assert_eq!(stage.history(&jwt, "").0, 200);
-    stage.pass(Duration::from_secs(1));
-    let (status, body) = stage.history(&jwt, "");
+fn history_needs_a_fresh_jwt() {
+    let mut harness = harness();
+    let socket = harness.guest();
+    let jwt = harness.jwt(socket);
+    harness.advance(Duration::from_secs(59));
+    assert_eq!(harness.history(&jwt, "").0, 200);
+    harness.advance(Duration::from_secs(1));
+    let (status, body) = harness.history(&jwt, "");
     assert_eq!((status, &body["code"]), (401, &json!("credentials.expired")));
-    let (status, body) = stage.history("forged", "");
+    let (status, body) = harness.history("forged", "");
     assert_eq!((status, &body["code"]), (401, &json!("bad.credentials")));
-    let (response, body) = get(&mut stage.world, "/api/v2/webmessaging/messages", stage.now);
+    let (response, body) = get(&mut harness.world, "/api/v2/webmessaging/messages", harness.now);
     assert_eq!(
         (response.status().as_u16(), &body["code"]),
         (401, &json!("authentication.required"))
@@ -118,13 +118,16 @@ fn history_opens_to_a_fresh_jwt_only() {
 }
 
 #[test]
-fn a_shutdown_closes_all_sockets_and_admits_none() {
-    let mut stage = stage();
-    let sockets = [stage.guest(), stage.connect()];
-    stage.world.handle_shutdown();
-    assert_eq!(stage.seen(), sockets.map(|socket| (socket, Seen::Closed(1001))));
-    assert_eq!(stage.handshake(DEPLOYMENT, None).unwrap_err().status(), 503);
+fn shutdown_closes_all_sockets_and_admits_none() {
+    let mut harness = harness();
+    let sockets = [harness.guest(), harness.connect()];
+    harness.world.handle_shutdown();
+    assert_eq!(
+        harness.received(),
+        sockets.map(|socket| (socket, Received::Closed(1001)))
+    );
+    assert_eq!(harness.handshake(DEPLOYMENT, None).unwrap_err().status(), 503);
     for socket in sockets {
-        stage.world.handle_closed(socket, stage.now);
+        harness.world.handle_closed(socket, harness.now);
     }
 }

@@ -3,156 +3,156 @@
 use super::*;
 
 #[test]
-fn five_messages_a_second() {
-    let mut stage = Stage::new(Rules {
+fn message_limit_is_five_a_second() {
+    let mut harness = Harness::new(Rules {
         agent: Agent::Silent,
         ..rules()
     });
-    let socket = stage.guest();
+    let socket = harness.guest();
     for _ in 0..5 {
-        assert_eq!(code(&stage.ask(socket, text("x"))), 200);
+        assert_eq!(code(&harness.ask(socket, text("x"))), 200);
     }
-    stage.pass(Duration::from_millis(999));
-    let refused = stage.ask(socket, text("x"));
+    harness.advance(Duration::from_millis(999));
+    let refused = harness.ask(socket, text("x"));
     assert_eq!((code(&refused), &refused["body"]["retryAfter"]), (429, &json!(1)));
-    stage.pass(Duration::from_millis(1));
-    assert_eq!(code(&stage.ask(socket, text("x"))), 200);
-    assert_eq!(stage.world.counters().rate_limited, 1);
-    assert_eq!(stage.world.counters().guest_messages, 6);
+    harness.advance(Duration::from_millis(1));
+    assert_eq!(code(&harness.ask(socket, text("x"))), 200);
+    assert_eq!(harness.world.counters().rate_limited, 1);
+    assert_eq!(harness.world.counters().guest_messages, 6);
 }
 
 #[test]
-fn sixty_requests_a_minute_of_any_kind() {
-    let mut stage = Stage::new(Rules {
+fn request_limit_is_sixty_a_minute_of_any_kind() {
+    let mut harness = Harness::new(Rules {
         agent: Agent::Silent,
         ..rules()
     });
-    let socket = stage.guest();
+    let socket = harness.guest();
     for _ in 0..59 {
-        assert_eq!(code(&stage.ask(socket, "no JSON")), 400);
+        assert_eq!(code(&harness.ask(socket, "no JSON")), 400);
     }
-    let refused = stage.ask(socket, text("x"));
+    let refused = harness.ask(socket, text("x"));
     assert_eq!(
         refused["body"],
         json!({"retryAfter": 60, "errorCode": 4029, "errorMessage": "Request rate too high for this connection"})
     );
-    let other = stage.connect();
+    let other = harness.connect();
     assert_eq!(
-        code(&stage.ask(other, configure())),
+        code(&harness.ask(other, configure())),
         200,
         "the limit is the connection's"
     );
-    stage.pass(Duration::from_secs(60));
-    assert_eq!(code(&stage.ask(socket, text("x"))), 200);
+    harness.advance(Duration::from_secs(60));
+    assert_eq!(code(&harness.ask(socket, text("x"))), 200);
 }
 
 #[test]
-fn two_health_checks_a_minute() {
-    let mut stage = Stage::new(rules());
-    let socket = stage.guest();
+fn echo_limit_is_two_a_minute() {
+    let mut harness = Harness::new(rules());
+    let socket = harness.guest();
     let echo = json!({"action": "echo", "token": TOKEN, "message": {"type": "Text", "text": "ping"}});
-    assert_eq!(code(&stage.ask(socket, &echo)), 200);
-    stage.pass(Duration::from_secs(30));
-    assert_eq!(code(&stage.ask(socket, &echo)), 200);
-    let refused = stage.ask(socket, &echo);
+    assert_eq!(code(&harness.ask(socket, &echo)), 200);
+    harness.advance(Duration::from_secs(30));
+    assert_eq!(code(&harness.ask(socket, &echo)), 200);
+    let refused = harness.ask(socket, &echo);
     assert_eq!(
         (code(&refused), &refused["body"]["retryAfter"]),
         (429, &json!(30))
     );
-    stage.pass(Duration::from_secs(30));
-    assert_eq!(code(&stage.ask(socket, &echo)), 200);
+    harness.advance(Duration::from_secs(30));
+    assert_eq!(code(&harness.ask(socket, &echo)), 200);
 }
 
 #[test]
-fn sixty_configurations_a_minute_whatever_the_socket() {
-    let mut stage = Stage::new(rules());
+fn configure_limit_is_sixty_a_minute_over_all_sockets() {
+    let mut harness = Harness::new(rules());
     for _ in 0..60 {
-        let socket = stage.guest();
-        stage.world.handle_closed(socket, stage.now);
+        let socket = harness.guest();
+        harness.world.handle_closed(socket, harness.now);
     }
-    let socket = stage.connect();
+    let socket = harness.connect();
     assert_eq!(
-        stage.ask(socket, configure()),
+        harness.ask(socket, configure()),
         json!({"type": "response", "class": "TooManyRequestsErrorMessage", "code": 429, "body":
             {"errorCode": 429, "errorMessage": "ConfigureSession rate too high for this session", "retryAfter": 60}})
     );
 }
 
 #[test]
-fn ten_histories_a_minute() {
-    let mut stage = Stage::new(rules());
-    let socket = stage.guest();
-    let jwt = stage.jwt(socket);
+fn history_limit_is_ten_a_minute() {
+    let mut harness = Harness::new(rules());
+    let socket = harness.guest();
+    let jwt = harness.jwt(socket);
     for _ in 0..10 {
-        assert_eq!(stage.history(&jwt, "").0, 200);
+        assert_eq!(harness.history(&jwt, "").0, 200);
     }
-    let (status, body) = stage.history(&jwt, "");
+    let (status, body) = harness.history(&jwt, "");
     assert_eq!(status, 429);
     assert_eq!(
         body["limit"],
         json!({"key": "get.history.rate.per.minute", "namespace": "web.messaging", "value": "10"})
     );
-    stage.pass(Duration::from_secs(59));
-    assert_eq!(stage.history(&jwt, "").0, 429);
-    let jwt = stage.jwt(socket);
-    stage.pass(Duration::from_secs(1));
-    assert_eq!(stage.history(&jwt, "").0, 200);
+    harness.advance(Duration::from_secs(59));
+    assert_eq!(harness.history(&jwt, "").0, 429);
+    let jwt = harness.jwt(socket);
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(harness.history(&jwt, "").0, 200);
 }
 
 #[test]
-fn a_thousand_connections_a_minute() {
-    let mut stage = Stage::new(rules());
+fn connection_limit_is_a_thousand_a_minute() {
+    let mut harness = Harness::new(rules());
     for _ in 0..1_000 {
-        let socket = stage.connect();
-        stage.world.handle_closed(socket, stage.now);
+        let socket = harness.connect();
+        harness.world.handle_closed(socket, harness.now);
     }
-    let refused = stage.handshake(DEPLOYMENT, None).unwrap_err();
+    let refused = harness.handshake(DEPLOYMENT, None).unwrap_err();
     assert_eq!(
         (refused.status().as_u16(), &refused.headers()["retry-after"]),
         (429, &http::HeaderValue::from(60))
     );
-    stage.pass(Duration::from_secs(60));
-    assert!(stage.handshake(DEPLOYMENT, None).is_ok());
+    harness.advance(Duration::from_secs(60));
+    assert!(harness.handshake(DEPLOYMENT, None).is_ok());
 }
 
 #[test]
-fn every_limit_can_be_switched_off() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
-    let jwt = stage.jwt(socket);
+fn limits_can_be_disabled() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
+    let jwt = harness.jwt(socket);
     for _ in 0..400 {
-        assert_eq!(code(&stage.ask(socket, text("x"))), 200);
-        assert_eq!(code(&stage.ask(socket, configure())), 200);
-        assert_eq!(stage.history(&jwt, "").0, 200);
+        assert_eq!(code(&harness.ask(socket, text("x"))), 200);
+        assert_eq!(code(&harness.ask(socket, configure())), 200);
+        assert_eq!(harness.history(&jwt, "").0, 200);
     }
 }
 
 #[test]
-fn text_is_measured_in_bytes() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
-    assert_eq!(code(&stage.ask(socket, text(&"é".repeat(2_048)))), 200);
-    let mut refused = stage.ask(socket, text(&format!("{}x", "é".repeat(2_048))));
+fn text_limit_counts_bytes() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
+    assert_eq!(code(&harness.ask(socket, text(&"é".repeat(2_048)))), 200);
+    let mut refused = harness.ask(socket, text(&format!("{}x", "é".repeat(2_048))));
     refused.as_object_mut().unwrap().remove("tracingId");
     assert_eq!(refused, refusal(4011, "Message length 4097 is larger than 4096"));
 }
 
 #[test]
-fn an_agent_says_no_more_than_4000_characters() {
-    let mut stage = Stage::new(rules());
-    let socket = stage.guest();
-    stage.tell(socket, text(&"x".repeat(4_096)));
-    let seen = stage.seen_by(socket);
-    let Seen::Frame(answer) = &seen[2] else {
-        panic!("{seen:?}")
+fn agent_text_is_truncated_to_4000_characters() {
+    let mut harness = Harness::new(rules());
+    let socket = harness.guest();
+    harness.send_frame(socket, text(&"x".repeat(4_096)));
+    let received = harness.received_by(socket);
+    let Received::Frame(answer) = &received[2] else {
+        panic!("{received:?}")
     };
     assert_eq!(answer["body"]["text"].as_str().unwrap().chars().count(), 4_000);
 }
 
 #[test]
-fn attributes_are_measured_wherever_they_stand() {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
+fn attribute_limit_counts_both_places() {
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
     let channel = |bytes: usize| json!({"metadata": {"customAttributes": {"key": "v".repeat(bytes - 3)}}});
     let message = |inside: Option<usize>, beside: Option<usize>| {
         let mut frame = text("x");
@@ -176,7 +176,7 @@ fn attributes_are_measured_wherever_they_stand() {
         (None, Some(2_049), false),
         (Some(1_024), Some(1_025), false),
     ] {
-        let answer = stage.ask(socket, message(inside, beside));
+        let answer = harness.ask(socket, message(inside, beside));
         if fits {
             assert_eq!(code(&answer), 200);
         } else {
@@ -185,21 +185,21 @@ fn attributes_are_measured_wherever_they_stand() {
     }
     let mut number = text("x");
     number["message"]["channel"] = json!({"metadata": {"customAttributes": {"age": 7}}});
-    assert_eq!(code(&stage.ask(socket, number)), 400, "attributes are texts");
+    assert_eq!(code(&harness.ask(socket, number)), 400, "attributes are texts");
 }
 
 #[test]
-fn sessions_and_sockets_are_bounded() {
-    let mut stage = Stage::new(Rules {
+fn session_and_socket_limits_refuse_the_next() {
+    let mut harness = Harness::new(Rules {
         max_sessions: 1,
         max_connections: 2,
         ..rules()
     });
-    stage.guest();
-    let socket = stage.connect();
+    harness.guest();
+    let socket = harness.connect();
     let mut other = configure();
     other["token"] = json!("11111111-8f0e-4e0c-9a37-3f1f2f6b1c11");
-    assert_eq!(code(&stage.ask(socket, other)), 5000);
-    let refused = stage.handshake(DEPLOYMENT, None).unwrap_err();
+    assert_eq!(code(&harness.ask(socket, other)), 5000);
+    let refused = harness.handshake(DEPLOYMENT, None).unwrap_err();
     assert_eq!(refused.status(), 503);
 }

@@ -1,4 +1,4 @@
-//! Guests who sign in, step up, refresh, and are signed out.
+//! Sign-in, step-up, refresh and sign-out of guests.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,7 +31,7 @@ pub(super) fn signed_in(token: &str, jwt: &str) -> Value {
         "data": {"code": jwt}, "tracingId": "t-1"})
 }
 
-impl Stage {
+impl Harness {
     pub(super) fn location(&mut self, path: &str) -> String {
         let (response, _) = get(&mut self.world, path, self.now);
         assert_eq!(response.status(), 302, "{path}");
@@ -60,23 +60,23 @@ impl Stage {
 }
 
 #[test]
-fn a_code_is_exchanged_once_by_who_has_the_verifier() {
-    let mut stage = Stage::quiet();
-    let code = stage.code("");
+fn code_is_exchanged_once_with_its_verifier() {
+    let mut harness = Harness::quiet();
+    let code = harness.code("");
     let wrong = exchange(&code, &"x".repeat(43));
-    assert_eq!(stage.status("POST", EXCHANGE, "", &wrong), 401);
+    assert_eq!(harness.status("POST", EXCHANGE, "", &wrong), 401);
     assert_eq!(
-        stage.status("POST", EXCHANGE, "", &exchange(&code, VERIFIER)),
+        harness.status("POST", EXCHANGE, "", &exchange(&code, VERIFIER)),
         401,
         "the code is spent"
     );
-    let code = stage.code("");
+    let code = harness.code("");
     assert_eq!(
-        stage.status("POST", EXCHANGE, "", &exchange(&code, VERIFIER)),
+        harness.status("POST", EXCHANGE, "", &exchange(&code, VERIFIER)),
         200
     );
     assert_eq!(
-        stage.status("POST", EXCHANGE, "", &exchange(&code, VERIFIER)),
+        harness.status("POST", EXCHANGE, "", &exchange(&code, VERIFIER)),
         401
     );
 
@@ -87,41 +87,45 @@ fn a_code_is_exchanged_once_by_who_has_the_verifier() {
             body["oauth"].as_object_mut().unwrap().remove("codeVerifier");
         },
     ] {
-        let code = stage.code("");
+        let code = harness.code("");
         let mut body = exchange(&code, VERIFIER);
         change(&mut body);
-        assert_eq!(stage.status("POST", EXCHANGE, "", &body), 401, "{body}");
+        assert_eq!(harness.status("POST", EXCHANGE, "", &body), 401, "{body}");
     }
-    let code = stage.code("");
-    stage.pass(Duration::from_secs(300));
+    let code = harness.code("");
+    harness.advance(Duration::from_secs(300));
     assert_eq!(
-        stage.status("POST", EXCHANGE, "", &exchange(&code, VERIFIER)),
+        harness.status("POST", EXCHANGE, "", &exchange(&code, VERIFIER)),
         401,
         "too late"
     );
     let mut elsewhere = exchange(&code, VERIFIER);
     elsewhere["deploymentId"] = json!("other");
-    assert_eq!(stage.status("POST", EXCHANGE, "", &elsewhere), 404);
+    assert_eq!(harness.status("POST", EXCHANGE, "", &elsewhere), 404);
     for broken in [
         json!([]),
         json!({"deploymentId": DEPLOYMENT}),
         json!({"deploymentId": DEPLOYMENT, "oauth": {}}),
     ] {
-        assert_eq!(stage.status("POST", EXCHANGE, "", &broken), 400);
+        assert_eq!(harness.status("POST", EXCHANGE, "", &broken), 400);
     }
-    assert_eq!(stage.world.violations(), []);
+    assert_eq!(harness.world.violations(), []);
 }
 
 #[test]
-fn the_provider_refuses_what_is_not_well_formed() {
-    let mut stage = Stage::quiet();
+fn provider_refuses_invalid_authorization_requests() {
+    let mut harness = Harness::quiet();
     let good = authorize("");
     for bad in [
         good.replace("client_id=app", "client_id="),
         good.replace("redirect_uri=https%3A%2F%2F", "redirect_uri=javascript%3A"),
         good.replace("back%3F", "back%23"),
     ] {
-        assert_eq!(get(&mut stage.world, &bad, stage.now).0.status(), 400, "{bad}");
+        assert_eq!(
+            get(&mut harness.world, &bad, harness.now).0.status(),
+            400,
+            "{bad}"
+        );
     }
     for (bad, error) in [
         (good.replace("method=S256", "method=plain"), "invalid_request"),
@@ -130,53 +134,53 @@ fn the_provider_refuses_what_is_not_well_formed() {
             "unsupported_response_type",
         ),
     ] {
-        let place = stage.location(&bad);
+        let place = harness.location(&bad);
         assert!(place.contains(&format!("error={error}&state=s+1")), "{place}");
     }
-    stage.world.rules.sign_in.redirect_uris = Some(vec!["https://app.test/".to_owned()]);
+    harness.world.rules.sign_in.redirect_uris = Some(vec!["https://app.test/".to_owned()]);
     assert_eq!(
-        get(&mut stage.world, &good, stage.now).0.status(),
+        get(&mut harness.world, &good, harness.now).0.status(),
         400,
         "not exactly that place"
     );
 }
 
 #[test]
-fn an_id_token_gives_a_jwt_that_cannot_be_refreshed() {
-    let mut stage = Stage::quiet();
-    let place = stage.location(&authorize("").replace("response_type=code", "response_type=id_token"));
+fn id_token_yields_a_jwt_without_refresh() {
+    let mut harness = Harness::quiet();
+    let place = harness.location(&authorize("").replace("response_type=code", "response_type=id_token"));
     let (_, fragment) = place.split_once('#').unwrap();
     let token = crate::query::parameter(fragment, "id_token").unwrap();
     let body = |nonce: &str| json!({"deploymentId": DEPLOYMENT, "oauth": {"idToken": token, "nonce": nonce}});
-    assert_eq!(stage.status("POST", EXCHANGE, "", &body("other")), 401);
-    let (response, body) = stage.call("POST", EXCHANGE, "", &body("n"));
+    assert_eq!(harness.status("POST", EXCHANGE, "", &body("other")), 401);
+    let (response, body) = harness.call("POST", EXCHANGE, "", &body("n"));
     assert_eq!(response.status(), 200);
     assert_eq!(body.as_object().unwrap().len(), 1, "{body}");
-    let socket = stage.connect();
+    let socket = harness.connect();
     let jwt = body["jwt"].as_str().unwrap().to_owned();
-    assert_eq!(code(&stage.ask(socket, signed_in(TOKEN, &jwt))), 200);
+    assert_eq!(code(&harness.ask(socket, signed_in(TOKEN, &jwt))), 200);
 }
 
 #[test]
-fn a_jwt_lives_fifteen_minutes_and_is_refreshed_for_a_day() {
-    let mut stage = Stage::quiet();
-    let (jwt, refresh) = stage.sign_in("");
-    stage.pass(Duration::from_secs(900));
-    let socket = stage.connect();
-    assert_eq!(code(&stage.ask(socket, signed_in(TOKEN, &jwt))), 401);
-    assert_eq!(code(&stage.ask(socket, signed_in(TOKEN, "no.jwt.at-all"))), 401);
-    assert_eq!(stage.status("DELETE", REVOKE, &jwt, &json!({})), 401);
+fn jwt_expires_after_fifteen_minutes_and_is_refreshed_for_a_day() {
+    let mut harness = Harness::quiet();
+    let (jwt, refresh) = harness.sign_in("");
+    harness.advance(Duration::from_secs(900));
+    let socket = harness.connect();
+    assert_eq!(code(&harness.ask(socket, signed_in(TOKEN, &jwt))), 401);
+    assert_eq!(code(&harness.ask(socket, signed_in(TOKEN, "no.jwt.at-all"))), 401);
+    assert_eq!(harness.status("DELETE", REVOKE, &jwt, &json!({})), 401);
     let body = json!({"refreshToken": refresh, "deploymentId": DEPLOYMENT});
-    let (_, fresh) = stage.call("POST", REFRESH, "", &body);
+    let (_, fresh) = harness.call("POST", REFRESH, "", &body);
     assert_eq!(fresh.as_object().unwrap().len(), 1, "the refresh token stays");
     let fresh = fresh["jwt"].as_str().unwrap().to_owned();
-    assert_eq!(code(&stage.ask(socket, signed_in(TOKEN, &fresh))), 200);
-    stage.pass(Duration::from_secs(86_400 - 901));
-    let (_, last) = stage.call("POST", REFRESH, "", &json!({"refreshToken": refresh}));
+    assert_eq!(code(&harness.ask(socket, signed_in(TOKEN, &fresh))), 200);
+    harness.advance(Duration::from_secs(86_400 - 901));
+    let (_, last) = harness.call("POST", REFRESH, "", &json!({"refreshToken": refresh}));
     let last = last["jwt"].as_str().unwrap().to_owned();
-    stage.pass(Duration::from_secs(1));
-    assert_eq!(stage.status("POST", REFRESH, "", &body), 401);
-    let refused = stage.ask(socket, signed_in(TOKEN, &last));
+    harness.advance(Duration::from_secs(1));
+    assert_eq!(harness.status("POST", REFRESH, "", &body), 401);
+    let refused = harness.ask(socket, signed_in(TOKEN, &last));
     assert_eq!(code(&refused), 403);
     assert!(
         refused["body"]
@@ -187,22 +191,22 @@ fn a_jwt_lives_fifteen_minutes_and_is_refreshed_for_a_day() {
 }
 
 #[test]
-fn a_session_that_is_signed_in_cannot_go_back() {
-    let mut stage = Stage::quiet();
-    let (jwt, _) = stage.sign_in("");
-    let socket = stage.connect();
-    let answer = stage.ask(socket, signed_in(TOKEN, &jwt));
+fn signed_in_session_cannot_be_downgraded() {
+    let mut harness = Harness::quiet();
+    let (jwt, _) = harness.sign_in("");
+    let socket = harness.connect();
+    let answer = harness.ask(socket, signed_in(TOKEN, &jwt));
     assert_eq!(
         (&answer["class"], &answer["body"]["newSession"]),
         (&json!("SessionResponse"), &json!(true))
     );
     assert_eq!(
-        stage.ask(socket, text("hi"))["body"]["metadata"]["authenticated"],
+        harness.ask(socket, text("hi"))["body"]["metadata"]["authenticated"],
         "true"
     );
-    assert_eq!(code(&stage.ask(socket, configure())), 4017);
-    let (other, _) = stage.sign_in("&login_hint=eve");
-    let refused = stage.ask(socket, signed_in(TOKEN, &other));
+    assert_eq!(code(&harness.ask(socket, configure())), 4017);
+    let (other, _) = harness.sign_in("&login_hint=eve");
+    let refused = harness.ask(socket, signed_in(TOKEN, &other));
     assert_eq!(code(&refused), 403);
     assert!(
         refused["body"]
@@ -210,28 +214,28 @@ fn a_session_that_is_signed_in_cannot_go_back() {
             .unwrap()
             .starts_with("Session authentication failed")
     );
-    let again = stage.connect();
+    let again = harness.connect();
     assert_eq!(
-        stage.ask(again, signed_in(TOKEN, &jwt))["body"]["newSession"],
+        harness.ask(again, signed_in(TOKEN, &jwt))["body"]["newSession"],
         false
     );
 }
 
 #[test]
-fn a_guest_steps_up_and_its_other_sockets_go() {
-    let mut stage = Stage::quiet();
-    let (jwt, _) = stage.sign_in("");
-    let earlier = stage.connect();
-    stage.ask(earlier, signed_in(OTHER, &jwt));
-    let (socket, sibling) = (stage.guest(), stage.guest());
-    stage.ask(socket, configure());
-    stage.tell(socket, signed_in(TOKEN, &jwt));
-    let seen = stage.seen();
-    let classes: Vec<_> = seen
+fn step_up_closes_the_other_sockets() {
+    let mut harness = Harness::quiet();
+    let (jwt, _) = harness.sign_in("");
+    let earlier = harness.connect();
+    harness.ask(earlier, signed_in(OTHER, &jwt));
+    let (socket, sibling) = (harness.guest(), harness.guest());
+    harness.ask(socket, configure());
+    harness.send_frame(socket, signed_in(TOKEN, &jwt));
+    let received = harness.received();
+    let classes: Vec<_> = received
         .iter()
-        .map(|(to, seen)| match seen {
-            Seen::Frame(frame) => (*to, frame["class"].as_str().unwrap()),
-            Seen::Closed(_) => (*to, "closed"),
+        .map(|(to, received)| match received {
+            Received::Frame(frame) => (*to, frame["class"].as_str().unwrap()),
+            Received::Closed(_) => (*to, "closed"),
         })
         .collect();
     assert_eq!(
@@ -246,9 +250,9 @@ fn a_guest_steps_up_and_its_other_sockets_go() {
             (socket, "StructuredMessage"),
         ]
     );
-    let frame = |index: usize| match &seen[index].1 {
-        Seen::Frame(frame) => frame.clone(),
-        Seen::Closed(code) => panic!("closed with {code}"),
+    let frame = |index: usize| match &received[index].1 {
+        Received::Frame(frame) => frame.clone(),
+        Received::Closed(code) => panic!("closed with {code}"),
     };
     assert_eq!(frame(0)["body"], json!({"reason": "signedIn"}));
     assert_eq!(frame(5)["body"]["clearedExistingSession"], true);
@@ -261,8 +265,8 @@ fn a_guest_steps_up_and_its_other_sockets_go() {
 }
 
 #[test]
-fn stepping_up_has_to_be_allowed() {
-    let mut stage = Stage::new(Rules {
+fn step_up_needs_permission() {
+    let mut harness = Harness::new(Rules {
         sign_in: SignInRules {
             allow_session_upgrade: false,
             ..SignInRules::default()
@@ -270,74 +274,78 @@ fn stepping_up_has_to_be_allowed() {
         limits: Limits::none(),
         ..rules()
     });
-    let (jwt, _) = stage.sign_in("");
-    let socket = stage.guest();
-    assert_eq!(code(&stage.ask(socket, signed_in(TOKEN, &jwt))), 403);
+    let (jwt, _) = harness.sign_in("");
+    let socket = harness.guest();
+    assert_eq!(code(&harness.ask(socket, signed_in(TOKEN, &jwt))), 403);
     assert_eq!(
-        code(&stage.ask(socket, signed_in(OTHER, &jwt))),
+        code(&harness.ask(socket, signed_in(OTHER, &jwt))),
         200,
         "a session of its own is"
     );
 }
 
 #[test]
-fn whoever_signs_out_is_signed_out_everywhere() {
-    let mut stage = Stage::quiet();
-    let (jwt, refresh) = stage.sign_in("");
-    let (elsewhere, _) = stage.sign_in("");
-    let (stranger, _) = stage.sign_in("&login_hint=eve");
+fn sign_out_applies_to_all_sessions_of_the_user() {
+    let mut harness = Harness::quiet();
+    let (jwt, refresh) = harness.sign_in("");
+    let (elsewhere, _) = harness.sign_in("");
+    let (other, _) = harness.sign_in("&login_hint=eve");
     let sockets = [TOKEN, OTHER, "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c13"]
         .into_iter()
-        .zip([&jwt, &elsewhere, &stranger])
+        .zip([&jwt, &elsewhere, &other])
         .map(|(token, jwt)| {
-            let socket = stage.connect();
-            stage.ask(socket, signed_in(token, jwt));
+            let socket = harness.connect();
+            harness.ask(socket, signed_in(token, jwt));
             socket
         })
         .collect::<Vec<_>>();
-    stage.seen();
-    assert_eq!(stage.status("DELETE", REVOKE, &jwt, &json!({})), 204);
-    let logout = || Seen::Frame(json!({"type": "message", "class": "LogoutEvent", "code": 200, "body": {}}));
-    assert_eq!(stage.seen(), [(sockets[0], logout()), (sockets[1], logout())]);
-    assert_eq!(code(&stage.ask(sockets[0], text("hi"))), 4007);
-    assert_eq!(code(&stage.ask(sockets[0], signed_in(TOKEN, &jwt))), 403);
+    harness.received();
+    assert_eq!(harness.status("DELETE", REVOKE, &jwt, &json!({})), 204);
+    let logout =
+        || Received::Frame(json!({"type": "message", "class": "LogoutEvent", "code": 200, "body": {}}));
     assert_eq!(
-        stage.status("POST", REFRESH, "", &json!({"refreshToken": refresh})),
+        harness.received(),
+        [(sockets[0], logout()), (sockets[1], logout())]
+    );
+    assert_eq!(code(&harness.ask(sockets[0], text("hi"))), 4007);
+    assert_eq!(code(&harness.ask(sockets[0], signed_in(TOKEN, &jwt))), 403);
+    assert_eq!(
+        harness.status("POST", REFRESH, "", &json!({"refreshToken": refresh})),
         401
     );
-    assert_eq!(stage.status("DELETE", REVOKE, &jwt, &json!({})), 401);
-    assert_eq!(stage.status("DELETE", REVOKE, "", &json!({})), 401);
+    assert_eq!(harness.status("DELETE", REVOKE, &jwt, &json!({})), 401);
+    assert_eq!(harness.status("DELETE", REVOKE, "", &json!({})), 401);
 }
 
 #[test]
-fn each_call_of_sign_in_has_its_own_limit() {
-    let mut stage = Stage::new(rules());
+fn sign_in_calls_have_separate_limits() {
+    let mut harness = Harness::new(rules());
     for _ in 0..300 {
         assert_eq!(
-            stage.status("POST", REFRESH, "", &json!({"refreshToken": "x"})),
+            harness.status("POST", REFRESH, "", &json!({"refreshToken": "x"})),
             401
         );
     }
-    let (response, body) = stage.call("POST", REFRESH, "", &json!({"refreshToken": "x"}));
+    let (response, body) = harness.call("POST", REFRESH, "", &json!({"refreshToken": "x"}));
     assert_eq!(response.status(), 429);
     assert_eq!(response.headers()["retry-after"], "60");
     assert_eq!(body["limit"]["key"], "refresh.token.rate.per.minute");
-    stage.sign_in("");
+    harness.sign_in("");
 }
 
 #[test]
-fn a_field_that_no_client_sends_is_complained_of() {
-    let mut stage = Stage::quiet();
+fn unknown_field_of_a_sign_in_call_is_a_violation() {
+    let mut harness = Harness::quiet();
     let body = json!({"deploymentId": DEPLOYMENT, "oauth": {"code": "1.x", "redirect_uri": "y"}});
-    stage.status("POST", EXCHANGE, "", &body);
+    harness.status("POST", EXCHANGE, "", &body);
     assert_eq!(
-        stage.world.violations()[0].place,
+        harness.world.violations()[0].place,
         "token exchange oauth.redirect_uri"
     );
 }
 
 #[test]
-fn a_user_shows_an_id_and_no_name() {
+fn user_debug_hides_the_name() {
     assert_eq!(
         format!("{:?}", SignInRules::default().user),
         r#"User { id: "jo", .. }"#

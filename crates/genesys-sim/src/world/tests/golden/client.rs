@@ -1,26 +1,29 @@
-//! What guests send is accepted, and complained of by nobody.
+//! Golden frames of guests are accepted without a violation.
 
 use super::*;
 
 /// A configured guest, who uploaded two files, and a JWT.
-fn guest() -> (Stage, SocketId, String) {
-    let mut stage = Stage::quiet();
-    let (jwt, _) = stage.sign_in("");
-    let socket = stage.guest();
+fn guest() -> (Harness, SocketId, String) {
+    let mut harness = Harness::quiet();
+    let (jwt, _) = harness.sign_in("");
+    let socket = harness.guest();
     for id in [FILE, "99999999-4c3b-4a29-9180-7f6e5d4c3b2a"] {
-        assert_eq!(stage.upload(socket, id, b"12345")["class"], "UploadSuccessEvent");
+        assert_eq!(
+            harness.upload(socket, id, b"12345")["class"],
+            "UploadSuccessEvent"
+        );
     }
-    (stage, socket, jwt)
+    (harness, socket, jwt)
 }
 
 #[test]
-fn every_frame_of_a_guest_is_accepted() {
+fn client_frames_of_the_golden_set_are_accepted() {
     for (name, (_, golden)) in folder("client") {
-        let (mut stage, socket, jwt) = guest();
+        let (mut harness, socket, jwt) = guest();
         let socket = match name.as_str() {
-            name if name.starts_with("configure-") => stage.connect(),
+            name if name.starts_with("configure-") => harness.connect(),
             "on-attachment" => {
-                stage.ask(
+                harness.ask(
                     socket,
                     json!({"action": "deleteAttachment", "token": TOKEN, "attachmentId": FILE}),
                 );
@@ -28,9 +31,9 @@ fn every_frame_of_a_guest_is_accepted() {
             }
             _ => socket,
         };
-        stage.seen();
-        stage.tell(socket, ours(&golden, &jwt));
-        let answers = stage.frames(socket);
+        harness.received();
+        harness.send_frame(socket, ours(&golden, &jwt));
+        let answers = harness.frames(socket);
         match answers.first() {
             Some(answer) => assert_eq!(code(answer), 200, "{name}: {answer}"),
             None => assert!(name.starts_with("typing"), "{name}: no answer"),
@@ -38,17 +41,17 @@ fn every_frame_of_a_guest_is_accepted() {
         if let Some(id) = golden.get("tracingId").filter(|_| !answers.is_empty()) {
             assert_eq!(&answers[0]["tracingId"], id, "{name}");
         }
-        assert_eq!(stage.world.violations(), [], "{name}");
+        assert_eq!(harness.world.violations(), [], "{name}");
     }
 }
 
 #[test]
-fn a_form_and_list_items_come_back_as_they_were_sent() {
+fn form_and_list_responses_are_echoed_unchanged() {
     let golden = folder("client");
     for name in ["date", "form", "list-items", "quick-reply-to"] {
-        let (mut stage, socket, jwt) = guest();
+        let (mut harness, socket, jwt) = guest();
         let (_, frame) = &golden[name];
-        let echo = stage.ask(socket, ours(frame, &jwt));
+        let echo = harness.ask(socket, ours(frame, &jwt));
         assert_eq!(echo["body"]["content"], frame["message"]["content"], "{name}");
         assert_eq!(echo["body"]["text"], frame["message"]["text"], "{name}");
     }

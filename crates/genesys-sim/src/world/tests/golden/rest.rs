@@ -1,4 +1,4 @@
-//! What REST calls are answered, and what they may ask.
+//! Golden requests and replies of REST calls.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use crate::world::tests::sign_in::{EXCHANGE, REFRESH, VERIFIER, authorize, excha
 
 type Produced = BTreeMap<&'static str, Value>;
 
-impl Stage {
+impl Harness {
     fn log_in(&mut self, credentials: &str) -> Value {
         let request = Request::post("/oauth/token")
             .header("authorization", format!("Basic {}", STANDARD.encode(credentials)))
@@ -67,7 +67,7 @@ fn history(produced: &mut Produced) {
         {"on": {"text": "bye"}, "do": [{"disconnect": "read_only"}]},
         {"on": "otherwise", "do": [{"say": "hi"}]},
     ]});
-    let mut stage = Stage::new(Rules {
+    let mut harness = Harness::new(Rules {
         agent: Agent::Scripts(vec![Script::parse("bot", &script.to_string()).unwrap()]),
         limits: Limits {
             histories_per_minute: Some(3),
@@ -75,64 +75,64 @@ fn history(produced: &mut Produced) {
         },
         ..rules()
     });
-    let (guest_jwt, _) = stage.sign_in("");
-    let socket = stage.connect();
-    stage.ask(socket, sign_in::signed_in(TOKEN, &guest_jwt));
-    let jwt = stage.jwt(socket);
-    produced.insert("history-page-empty", stage.history(&jwt, "").1);
-    stage.tell(socket, text("hello"));
-    stage.tell(socket, text("bye"));
-    stage.seen();
-    produced.insert("history-page", stage.history(&jwt, "").1);
-    produced.insert("error-body", stage.history("no.such.jwt", "").1);
-    stage.history(&jwt, "");
-    produced.insert("error-body-limit", stage.history(&jwt, "").1);
-    stage.pass(Duration::from_secs(61));
-    produced.insert("error-body-expired", stage.history(&jwt, "").1);
+    let (guest_jwt, _) = harness.sign_in("");
+    let socket = harness.connect();
+    harness.ask(socket, sign_in::signed_in(TOKEN, &guest_jwt));
+    let jwt = harness.jwt(socket);
+    produced.insert("history-page-empty", harness.history(&jwt, "").1);
+    harness.send_frame(socket, text("hello"));
+    harness.send_frame(socket, text("bye"));
+    harness.received();
+    produced.insert("history-page", harness.history(&jwt, "").1);
+    produced.insert("error-body", harness.history("no.such.jwt", "").1);
+    harness.history(&jwt, "");
+    produced.insert("error-body-limit", harness.history(&jwt, "").1);
+    harness.advance(Duration::from_secs(61));
+    produced.insert("error-body-expired", harness.history(&jwt, "").1);
 }
 
 fn for_servers(files: &BTreeMap<String, (Golden, Value)>, produced: &mut Produced) {
-    let mut stage = Stage::new(Rules {
+    let mut harness = Harness::new(Rules {
         agent_delay: Duration::from_secs(1),
         ..rules()
     });
-    produced.insert("token-error-client", stage.log_in("stranger:s3cret"));
-    produced.insert("token-error-secret", stage.log_in("client:wrong"));
-    produced.insert("token-reply", stage.log_in("client:s3cret"));
-    let bearer = stage.access_token();
-    let channel = stage.answered("POST", CHANNELS, &bearer, &json!({}));
+    produced.insert("token-error-client", harness.log_in("stranger:s3cret"));
+    produced.insert("token-error-secret", harness.log_in("client:wrong"));
+    produced.insert("token-reply", harness.log_in("client:s3cret"));
+    let bearer = harness.access_token();
+    let channel = harness.answered("POST", CHANNELS, &bearer, &json!({}));
     let id = channel["id"].as_str().unwrap().to_owned();
     produced.insert("notification-channel", channel);
     let topics = &files["notification-subscriptions-request"].1;
     let subscriptions = format!("{CHANNELS}/{id}/subscriptions");
-    stage.answered("POST", &subscriptions, &bearer, topics);
+    harness.answered("POST", &subscriptions, &bearer, topics);
     produced.insert("notification-subscriptions-request", topics.clone());
     let topics = json!([{"id": queue()}, {"id": undelivered()}, {"id": "v2.unheard.of"}]);
-    let reply = stage.answered("POST", &subscriptions, &bearer, &topics);
+    let reply = harness.answered("POST", &subscriptions, &bearer, &topics);
     produced.insert("notification-subscriptions-reply", reply);
 
-    let listener = stage.listen(&id).unwrap();
+    let listener = harness.listen(&id).unwrap();
     let ping = &files["notification-ping"].1;
-    produced.insert("notification-pong", stage.ask(listener, ping));
+    produced.insert("notification-pong", harness.ask(listener, ping));
     produced.insert("notification-ping", ping.clone());
-    stage.pass(Duration::from_secs(30));
-    produced.insert("notification-heartbeat", stage.frames(listener).remove(0));
+    harness.advance(Duration::from_secs(30));
+    produced.insert("notification-heartbeat", harness.frames(listener).remove(0));
 
-    let socket = stage.guest();
-    stage.tell(socket, text("hi"));
-    let message = stage.frames(socket)[0]["body"]["id"].clone();
+    let socket = harness.guest();
+    harness.send_frame(socket, text("hi"));
+    let message = harness.frames(socket)[0]["body"]["id"].clone();
     let path = format!(
         "/api/v2/conversations/messages/{}/details",
         message.as_str().unwrap()
     );
     produced.insert(
         "message-details",
-        stage.answered("GET", &path, &bearer, &Value::Null),
+        harness.answered("GET", &path, &bearer, &Value::Null),
     );
-    stage.world.handle_closed(socket, stage.now);
-    stage.seen();
-    stage.pass(Duration::from_secs(1));
-    for event in stage.frames(listener) {
+    harness.world.handle_closed(socket, harness.now);
+    harness.received();
+    harness.advance(Duration::from_secs(1));
+    for event in harness.frames(listener) {
         match event["topicName"].as_str().unwrap() {
             topic if topic == undelivered() => {
                 produced.insert("undelivered-messages", event["eventBody"].clone());
@@ -143,18 +143,18 @@ fn for_servers(files: &BTreeMap<String, (Golden, Value)>, produced: &mut Produce
             _ => {}
         }
     }
-    stage.pass(Duration::from_secs(86_400 - 90));
-    let told = stage.frames(listener);
-    let closing = told
+    harness.advance(Duration::from_secs(86_400 - 90));
+    let is_genesys_text = harness.frames(listener);
+    let closing = is_genesys_text
         .iter()
         .find(|frame| frame["topicName"] == "v2.system.socket_closing");
     produced.insert("notification-socket-closing", closing.unwrap().clone());
 }
 
 fn for_guests(files: &BTreeMap<String, (Golden, Value)>, produced: &mut Produced) {
-    let mut stage = Stage::quiet();
+    let mut harness = Harness::quiet();
     // the golden request, with what this provider issued
-    let mut ask = |stage: &mut Stage, name: &'static str, issued: &[(&str, &str)]| {
+    let mut ask = |harness: &mut Harness, name: &'static str, issued: &[(&str, &str)]| {
         let mut body: Value = serde_json::from_str(&ours(&files[name].1, "")).unwrap();
         for (field, value) in issued {
             *body.pointer_mut(field).unwrap() = json!(value);
@@ -164,39 +164,39 @@ fn for_guests(files: &BTreeMap<String, (Golden, Value)>, produced: &mut Produced
         } else {
             EXCHANGE
         };
-        let reply = stage.answered("POST", path, "", &body);
+        let reply = harness.answered("POST", path, "", &body);
         produced.insert(name, files[name].1.clone());
         reply
     };
     let back = "https://app.test/back?a=1";
-    let code = stage.code("");
+    let code = harness.code("");
     let issued = [
         ("/oauth/code", code.as_str()),
         ("/oauth/redirectUri", back),
         ("/oauth/codeVerifier", VERIFIER),
         ("/oauth/nonce", "n"),
     ];
-    let reply = ask(&mut stage, "exchange-code-request", &issued);
+    let reply = ask(&mut harness, "exchange-code-request", &issued);
     let refresh = reply["refreshToken"].as_str().unwrap().to_owned();
     let place = authorize("");
     let (plain, _) = place.split_once("&code_challenge=").unwrap();
-    let place = stage.location(plain);
+    let place = harness.location(plain);
     let bare = crate::query::parameter(place.split_once("?a=1&").unwrap().1, "code").unwrap();
     let issued = [("/oauth/code", bare.as_str()), ("/oauth/redirectUri", back)];
-    ask(&mut stage, "exchange-code-request-bare", &issued);
+    ask(&mut harness, "exchange-code-request-bare", &issued);
     let implicit = authorize("").replace("response_type=code", "response_type=id_token");
-    let place = stage.location(&implicit);
+    let place = harness.location(&implicit);
     let token = crate::query::parameter(place.split_once('#').unwrap().1, "id_token").unwrap();
     let issued = [("/oauth/idToken", token.as_str()), ("/oauth/nonce", "n")];
-    let implicit = ask(&mut stage, "exchange-implicit-request", &issued);
+    let implicit = ask(&mut harness, "exchange-implicit-request", &issued);
     let issued = [("/refreshToken", refresh.as_str())];
-    let refreshed = ask(&mut stage, "refresh-request", &issued);
-    ask(&mut stage, "refresh-request-mobile", &issued);
+    let refreshed = ask(&mut harness, "refresh-request", &issued);
+    ask(&mut harness, "refresh-request-mobile", &issued);
     produced.insert("exchange-reply", reply);
     produced.insert("exchange-implicit-reply", implicit);
     produced.insert("refresh-reply", refreshed);
-    let code = stage.code("");
-    stage.answered("POST", EXCHANGE, "", &exchange(&code, VERIFIER));
+    let code = harness.code("");
+    harness.answered("POST", EXCHANGE, "", &exchange(&code, VERIFIER));
 
     let device = format!("/api/v2/webmessaging/deployments/{DEPLOYMENT}/pushdevices/made-up-device");
     for (method, name) in [
@@ -204,13 +204,13 @@ fn for_guests(files: &BTreeMap<String, (Golden, Value)>, produced: &mut Produced
         ("PATCH", "push-update-request"),
     ] {
         let body = &files[name].1;
-        stage.answered(method, &device, "", body);
+        harness.answered(method, &device, "", body);
         produced.insert(name, body.clone());
     }
 }
 
 #[test]
-fn every_request_is_accepted_and_every_reply_produced() {
+fn rest_requests_of_the_golden_set_are_accepted_and_replies_produced() {
     let files = folder("rest");
     let mut produced = Produced::new();
     documents(&mut produced);

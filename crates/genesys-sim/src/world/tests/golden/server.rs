@@ -1,4 +1,4 @@
-//! What Genesys Cloud sends is produced.
+//! Golden frames of Genesys Cloud are produced.
 
 use super::*;
 use crate::config::AttachmentRules;
@@ -54,17 +54,17 @@ fn offers(files: &BTreeMap<String, (Golden, Value)>, produced: &mut Produced) {
     ];
     const BY_PERSON: [&str; 4] = ["agent-typing-duration-ms", "co-browse", "reactions", "video"];
     for (agent, names) in [("bot", &BY_BOT[..]), ("person", &BY_PERSON[..])] {
-        let mut stage = Stage::new(Rules {
+        let mut harness = Harness::new(Rules {
             agent: parrot(files),
             limits: Limits::none(),
             ..rules()
         });
-        let socket = stage.guest();
+        let socket = harness.guest();
         for name in names {
-            let mut said = text(name);
-            said["message"]["channel"] = json!({"metadata": {"customAttributes": {"agent": agent}}});
-            stage.tell(socket, said);
-            let sent = stage.frames(socket).pop().unwrap();
+            let mut sent = text(name);
+            sent["message"]["channel"] = json!({"metadata": {"customAttributes": {"agent": agent}}});
+            harness.send_frame(socket, sent);
+            let sent = harness.frames(socket).pop().unwrap();
             produced.insert(*name, sent);
         }
     }
@@ -84,7 +84,7 @@ fn words_and_files(produced: &mut Produced) {
     ]});
     let person = json!({"name": "person", "picture": "https://shop.example/ann.png",
         "rules": [{"on": "otherwise", "do": [{"say": "Hi"}]}]});
-    let mut stage = Stage::new(Rules {
+    let mut harness = Harness::new(Rules {
         agent: Agent::Scripts(
             [script, person]
                 .map(|script| Script::parse("golden", &script.to_string()).unwrap())
@@ -97,20 +97,23 @@ fn words_and_files(produced: &mut Produced) {
         limits: Limits::none(),
         ..rules()
     });
-    let socket = stage.connect();
-    produced.insert("session-response", stage.ask(socket, traced(configure())));
-    produced.insert("session-response-bare", stage.ask(socket, traced(configure())));
-    produced.insert("presence-join", stage.ask(socket, presence("Join")));
-    produced.insert("session-response-resumed", stage.ask(socket, traced(configure())));
+    let socket = harness.connect();
+    produced.insert("session-response", harness.ask(socket, traced(configure())));
+    produced.insert("session-response-bare", harness.ask(socket, traced(configure())));
+    produced.insert("presence-join", harness.ask(socket, presence("Join")));
+    produced.insert(
+        "session-response-resumed",
+        harness.ask(socket, traced(configure())),
+    );
     let mut say = |words: &str, agent: &str| {
-        let mut said = text(words);
-        said["message"]["channel"] = json!({"metadata": {"customAttributes": {"agent": agent}}});
-        stage.tell(socket, said);
-        stage.frames(socket)
+        let mut sent = text(words);
+        sent["message"]["channel"] = json!({"metadata": {"customAttributes": {"agent": agent}}});
+        harness.send_frame(socket, sent);
+        harness.frames(socket)
     };
-    let mut heard = say("hi", "all");
-    produced.insert("bot-text", heard.remove(1));
-    produced.insert("own-echo", heard.remove(0));
+    let mut received = say("hi", "all");
+    produced.insert("bot-text", received.remove(1));
+    produced.insert("own-echo", received.remove(0));
     produced.insert("agent-text", say("Hello", "person").remove(1));
     produced.insert("attachment", say("prices", "all").remove(1));
     produced.insert("quick-replies", say("colours", "all").remove(1));
@@ -120,19 +123,19 @@ fn words_and_files(produced: &mut Produced) {
     produced.insert("disconnect-read-only", say("bye", "all").remove(1));
     produced.insert(
         "session-response-read-only",
-        stage.ask(socket, traced(configure())),
+        harness.ask(socket, traced(configure())),
     );
-    produced.insert("read-only-409", stage.ask(socket, text("more")));
+    produced.insert("read-only-409", harness.ask(socket, text("more")));
     let leave =
         json!({"action": "closeSession", "token": TOKEN, "closeAllConnections": true, "tracingId": "t-2"});
-    produced.insert("session-response-closed", stage.ask(socket, leave));
+    produced.insert("session-response-closed", harness.ask(socket, leave));
 }
 
 fn own_requests(produced: &mut Produced) {
-    let mut stage = Stage::quiet();
-    let socket = stage.guest();
+    let mut harness = Harness::quiet();
+    let socket = harness.guest();
     let client = folder("client");
-    let ask = |stage: &mut Stage, name: &str| stage.ask(socket, ours(&client[name].1, ""));
+    let ask = |harness: &mut Harness, name: &str| harness.ask(socket, ours(&client[name].1, ""));
     for (name, request) in [
         ("presigned-url", "on-attachment"),
         ("attachment-deleted", "delete-attachment"),
@@ -142,27 +145,27 @@ fn own_requests(produced: &mut Produced) {
         ("own-echo-quick-reply", "quick-reply-to"),
         ("resume-token-response", "resume-token"),
     ] {
-        produced.insert(name, ask(&mut stage, request));
+        produced.insert(name, ask(&mut harness, request));
     }
-    produced.insert("upload-success", stage.upload(socket, FILE, b"12345"));
-    produced.insert("presigned-url-download", ask(&mut stage, "get-attachment"));
-    produced.insert("own-echo-attachment", ask(&mut stage, "attachment-bare"));
+    produced.insert("upload-success", harness.upload(socket, FILE, b"12345"));
+    produced.insert("presigned-url-download", ask(&mut harness, "get-attachment"));
+    produced.insert("own-echo-attachment", ask(&mut harness, "attachment-bare"));
     let other = "99999999-4c3b-4a29-9180-7f6e5d4c3b2a";
-    produced.insert("upload-failure", stage.upload(socket, other, b""));
+    produced.insert("upload-failure", harness.upload(socket, other, b""));
 
-    let sibling = stage.guest();
-    stage.guest();
-    let fourth = stage.connect();
-    stage.tell(fourth, configure());
-    produced.insert("connection-closed", stage.frames(socket).remove(0));
-    stage.tell(sibling, presence("Clear"));
-    let mut seen = stage.frames(sibling);
-    produced.insert("session-cleared", seen.remove(1));
-    produced.insert("presence-clear", seen.remove(0));
+    let sibling = harness.guest();
+    harness.guest();
+    let fourth = harness.connect();
+    harness.send_frame(fourth, configure());
+    produced.insert("connection-closed", harness.frames(socket).remove(0));
+    harness.send_frame(sibling, presence("Clear"));
+    let mut received = harness.frames(sibling);
+    produced.insert("session-cleared", received.remove(1));
+    produced.insert("presence-clear", received.remove(0));
 }
 
 fn refusals(produced: &mut Produced) {
-    let mut stage = Stage::new(Rules {
+    let mut harness = Harness::new(Rules {
         agent: Agent::Silent,
         attachments: AttachmentRules {
             file_types: vec!["image/jpeg".to_owned()],
@@ -175,32 +178,32 @@ fn refusals(produced: &mut Produced) {
         },
         ..rules()
     });
-    let stranger = stage.handshake("other", None).unwrap();
-    produced.insert("deployment-not-found", stage.ask(stranger, traced(configure())));
-    let socket = stage.connect();
-    produced.insert("session-not-found-4007", stage.ask(socket, text("early")));
-    stage.ask(socket, configure());
-    produced.insert("too-many-429", stage.ask(socket, configure()));
-    produced.insert("generate-url-error", stage.grant(socket, FILE, 5));
-    produced.insert("forbidden-403-clear", stage.ask(socket, presence("Clear")));
+    let other = harness.handshake("other", None).unwrap();
+    produced.insert("deployment-not-found", harness.ask(other, traced(configure())));
+    let socket = harness.connect();
+    produced.insert("session-not-found-4007", harness.ask(socket, text("early")));
+    harness.ask(socket, configure());
+    produced.insert("too-many-429", harness.ask(socket, configure()));
+    produced.insert("generate-url-error", harness.grant(socket, FILE, 5));
+    produced.insert("forbidden-403-clear", harness.ask(socket, presence("Clear")));
     let video = json!({"action": "onMessage", "token": TOKEN, "tracingId": "t-1", "message":
         {"type": "Event", "events": [{"eventType": "Video", "video": {"type": "Offering"}}]}});
-    produced.insert("forbidden-403-feature", stage.ask(socket, video));
-    let long = stage.ask(socket, text(&"x".repeat(5_000)));
+    produced.insert("forbidden-403-feature", harness.ask(socket, video));
+    let long = harness.ask(socket, text(&"x".repeat(5_000)));
     produced.insert("error-string", long.clone());
     produced.insert("message-too-long-4011", long);
     let mut heavy = text("x");
     heavy["message"]["channel"] = json!({"metadata": {"customAttributes": {"a": "x".repeat(3_000)}}});
-    produced.insert("attributes-too-large-4013", stage.ask(socket, heavy));
+    produced.insert("attributes-too-large-4013", harness.ask(socket, heavy));
     for _ in 0..5 {
-        stage.ask(socket, text("x"));
+        harness.ask(socket, text("x"));
     }
-    produced.insert("too-many-4029", stage.ask(socket, text("x")));
-    stage.pass(Duration::from_secs(259_200));
-    produced.insert("session-expired", stage.frames(socket).remove(0));
-    produced.insert("session-expired-4006", stage.ask(socket, text("late")));
+    produced.insert("too-many-4029", harness.ask(socket, text("x")));
+    harness.advance(Duration::from_secs(259_200));
+    produced.insert("session-expired", harness.frames(socket).remove(0));
+    produced.insert("session-expired-4006", harness.ask(socket, text("late")));
 
-    let mut full = Stage::new(Rules {
+    let mut full = Harness::new(Rules {
         max_sessions: 0,
         ..rules()
     });
@@ -209,16 +212,17 @@ fn refusals(produced: &mut Produced) {
 }
 
 fn signing_in(produced: &mut Produced) {
-    let mut stage = Stage::quiet();
-    let (jwt, _) = stage.sign_in("");
-    let (socket, other) = (stage.guest(), stage.guest());
-    stage.seen();
-    stage.tell(socket, sign_in::signed_in(TOKEN, &jwt));
-    let seen = stage.seen();
+    let mut harness = Harness::quiet();
+    let (jwt, _) = harness.sign_in("");
+    let (socket, other) = (harness.guest(), harness.guest());
+    harness.received();
+    harness.send_frame(socket, sign_in::signed_in(TOKEN, &jwt));
+    let received = harness.received();
     let to = |wanted: SocketId| {
-        seen.iter()
-            .filter_map(|(socket, seen)| match seen {
-                Seen::Frame(frame) if *socket == wanted => Some(frame.clone()),
+        received
+            .iter()
+            .filter_map(|(socket, received)| match received {
+                Received::Frame(frame) if *socket == wanted => Some(frame.clone()),
                 _ => None,
             })
             .collect::<Vec<_>>()
@@ -226,26 +230,26 @@ fn signing_in(produced: &mut Produced) {
     produced.insert("connection-closed-reason", to(other).remove(0));
     produced.insert("presence-sign-in", to(socket).remove(1));
     produced.insert("session-response-stepped-up", to(socket).remove(0));
-    produced.insert("cannot-downgrade-4017", stage.ask(socket, traced(configure())));
-    let late = stage.ask(socket, sign_in::signed_in(TOKEN, "no.jwt.at-all"));
+    produced.insert("cannot-downgrade-4017", harness.ask(socket, traced(configure())));
+    let late = harness.ask(socket, sign_in::signed_in(TOKEN, "no.jwt.at-all"));
     produced.insert("unauthorized-401", late);
-    stage.call("DELETE", sign_in::REVOKE, &jwt, &json!({}));
-    produced.insert("logout", stage.frames(socket).remove(0));
-    let refused = stage.ask(socket, sign_in::signed_in(TOKEN, &jwt));
+    harness.call("DELETE", sign_in::REVOKE, &jwt, &json!({}));
+    produced.insert("logout", harness.frames(socket).remove(0));
+    let refused = harness.ask(socket, sign_in::signed_in(TOKEN, &jwt));
     produced.insert("forbidden-403-authentication", refused);
 
-    let mut stage = Stage::quiet();
-    let (_, refresh) = stage.sign_in("");
-    stage.pass(Duration::from_secs(86_399));
-    let (_, last) = stage.call("POST", sign_in::REFRESH, "", &json!({"refreshToken": refresh}));
-    stage.pass(Duration::from_secs(1));
-    let socket = stage.connect();
+    let mut harness = Harness::quiet();
+    let (_, refresh) = harness.sign_in("");
+    harness.advance(Duration::from_secs(86_399));
+    let (_, last) = harness.call("POST", sign_in::REFRESH, "", &json!({"refreshToken": refresh}));
+    harness.advance(Duration::from_secs(1));
+    let socket = harness.connect();
     let jwt = last["jwt"].as_str().unwrap();
-    let refused = stage.ask(socket, sign_in::signed_in(TOKEN, jwt));
+    let refused = harness.ask(socket, sign_in::signed_in(TOKEN, jwt));
     produced.insert("forbidden-403-again", refused);
 }
 
-/// What only a fault brings.
+/// Frames that only a fault produces.
 fn faults(produced: &mut Produced) {
     for (name, fault) in [
         ("connection-closed-reason-code", "evict:reasonCode@in1"),
@@ -254,12 +258,12 @@ fn faults(produced: &mut Produced) {
         ("timeout-408", "refuse:408"),
         ("too-many-string", "refuse:429"),
     ] {
-        let mut stage = Stage::quiet();
-        let socket = stage.guest();
-        stage.seen();
-        stage.world.arm(fault.parse().unwrap(), None).unwrap();
-        stage.tell(socket, text("Hello"));
-        produced.insert(name, stage.frames(socket).remove(0));
+        let mut harness = Harness::quiet();
+        let socket = harness.guest();
+        harness.received();
+        harness.world.arm(fault.parse().unwrap(), None).unwrap();
+        harness.send_frame(socket, text("Hello"));
+        produced.insert(name, harness.frames(socket).remove(0));
     }
 }
 
@@ -280,13 +284,13 @@ fn produced(files: &BTreeMap<String, (Golden, Value)>) -> Produced {
 }
 
 #[test]
-fn every_frame_of_genesys_cloud_is_produced() {
+fn server_frames_of_the_golden_set_are_produced() {
     let files = folder("server");
     covered("server", &files, &produced(&files));
 }
 
 #[test]
-fn nothing_is_produced_that_no_golden_frame_of_its_class_has() {
+fn produced_frames_have_no_field_outside_the_golden_set() {
     let files = folder("server");
     let class = |frame: &Value| frame["class"].as_str().unwrap().to_owned();
     let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -303,26 +307,26 @@ fn nothing_is_produced_that_no_golden_frame_of_its_class_has() {
 }
 
 #[test]
-fn what_a_script_offers_has_the_fields_of_the_golden_content() {
+fn script_content_has_the_fields_of_the_golden_content() {
     let files = folder("server");
     let content = |name: &str| files[name].1["body"]["content"][0].clone();
-    let mut stage = Stage::new(Rules {
+    let mut harness = Harness::new(Rules {
         agent: Agent::Scripts(vec![
             Script::parse("card.yaml", include_str!("../../../../agents/card.yaml")).unwrap(),
         ]),
         limits: Limits::none(),
         ..rules()
     });
-    let socket = stage.guest();
-    for (said, name) in [
+    let socket = harness.guest();
+    for (sent, name) in [
         ("card", "card"),
         ("carousel", "carousel"),
         ("date", "date-picker"),
         ("list", "list-picker"),
         ("form", "form"),
     ] {
-        stage.tell(socket, text(said));
-        let offered = stage.frames(socket).pop().unwrap()["body"]["content"][0].clone();
+        harness.send_frame(socket, text(sent));
+        let offered = harness.frames(socket).pop().unwrap()["body"]["content"][0].clone();
         let golden = content(name);
         assert_eq!(offered["contentType"], golden["contentType"]);
         let strange: Vec<_> = fields(&offered).difference(&fields(&golden)).cloned().collect();
