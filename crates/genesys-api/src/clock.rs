@@ -1,5 +1,8 @@
 //! The one place where a clock is read.
 
+use std::fmt;
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -97,6 +100,53 @@ impl Clock {
     }
 }
 
+/// A deadline on a [`Clock`] that is kept from wait to wait, so that a loop with an unchanged deadline registers one timer.
+pub struct Timer {
+    clock: Clock,
+    sleep: Option<(Instant, Pin<Box<dyn Future<Output = ()> + Send>>)>,
+}
+
+impl Timer {
+    /// A timer without a deadline.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, sleep: None }
+    }
+
+    /// Sets the deadline; `None` removes it.
+    pub fn set(&mut self, deadline: Option<Instant>) {
+        if self.sleep.as_ref().map(|(at, _)| *at) == deadline {
+            return;
+        }
+        self.sleep = deadline.map(|at| {
+            let clock = self.clock.clone();
+            let sleep: Pin<Box<dyn Future<Output = ()> + Send>> =
+                Box::pin(async move { clock.sleep_until(at).await });
+            (at, sleep)
+        });
+    }
+
+    /// Waits for the deadline, which is then removed. Without one, it never resolves.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the deadline stays.
+    pub async fn elapsed(&mut self) {
+        match &mut self.sleep {
+            Some((_, sleep)) => sleep.as_mut().await,
+            None => pending().await,
+        }
+        self.sleep = None;
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer")
+            .field("deadline", &self.sleep.as_ref().map(|(at, _)| at))
+            .finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,5 +168,18 @@ mod tests {
         sleeper.await.unwrap();
         assert!(clock.now().instant - started.instant >= Duration::from_secs(3600));
         assert!(clock.now().utc - started.utc >= time::Duration::hours(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn timer_fires_once_at_its_latest_deadline() {
+        let clock = Clock::system();
+        let start = clock.now().instant;
+        let mut timer = Timer::new(clock.clone());
+        timer.set(Some(start + Duration::from_secs(60)));
+        timer.set(Some(start + Duration::from_secs(5)));
+        timer.elapsed().await;
+        assert_eq!(clock.now().instant - start, Duration::from_secs(5));
+        let again = tokio::time::timeout(Duration::from_secs(600), timer.elapsed()).await;
+        assert!(again.is_err(), "the deadline was removed");
     }
 }

@@ -31,7 +31,7 @@ pub mod wire;
 #[cfg(feature = "http")]
 pub use call::{Call, ReplyError};
 #[cfg(feature = "driver")]
-pub use clock::Clock;
+pub use clock::{Clock, Timer};
 pub use generated::limits;
 #[cfg(feature = "http")]
 pub use host::{Host, HostError, Hosts};

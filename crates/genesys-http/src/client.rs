@@ -23,7 +23,7 @@ const POOL_IDLE: Duration = Duration::from_secs(60);
 /// How many such connections are kept for one host: what a burst opened is there for the next one.
 const POOL_SIZE: usize = 256;
 /// Upper bound of a connection's read buffer, and so of a response's head.
-const HEAD_LIMIT: usize = 64 * 1024;
+pub(crate) const HEAD_LIMIT: usize = 64 * 1024;
 /// What this client calls itself.
 pub(crate) const PRODUCT: &str = concat!("guest-suite/", env!("CARGO_PKG_VERSION"));
 /// A longer time limit means this: it keeps arithmetic on deadlines from overflowing.

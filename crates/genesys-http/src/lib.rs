@@ -9,6 +9,7 @@ mod place;
 mod proxy;
 mod stream;
 mod tls;
+mod upgrade;
 
 #[cfg(feature = "server")]
 pub mod server;
@@ -22,3 +23,4 @@ pub use ipnet::IpNet;
 pub use proxy::{Proxy, ProxyError};
 pub use stream::Stream;
 pub use tls::{Tls, TlsError};
+pub use upgrade::Upgrade;

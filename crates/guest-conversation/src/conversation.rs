@@ -84,7 +84,7 @@ use std::time::{Duration, Instant};
 
 use genesys_api::Now;
 use time::OffsetDateTime;
-use ws_transport::{Backoff, Beat, Heartbeat};
+use ws_transport::{Backoff, Heartbeat, HeartbeatAction};
 
 use self::archive::Archive;
 pub use self::archive::HistoryFailure;
@@ -413,8 +413,8 @@ impl Conversation {
             .as_mut()
             .and_then(|heartbeat| heartbeat.handle_timeout(now.instant));
         match beat {
-            Some(Beat::Dead) => self.disconnect(Loss::Silent),
-            Some(Beat::Ping) => {
+            Some(HeartbeatAction::Drop) => self.disconnect(Loss::Silent),
+            Some(HeartbeatAction::Ping) => {
                 if self.heartbeat.as_ref().is_some_and(Heartbeat::has_missed) {
                     self.chronicle.record(Happening::PingMissed);
                 }

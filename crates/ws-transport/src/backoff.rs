@@ -8,7 +8,7 @@ use genesys_api::retry::{LONGEST_WAIT, full_jitter};
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {
     attempt: u32,
-    configured: Option<Instant>,
+    ready: Option<Instant>,
 }
 
 impl Backoff {
@@ -16,16 +16,16 @@ impl Backoff {
     const CAP: Duration = Duration::from_secs(30);
     const STABLE: Duration = Duration::from_secs(60);
 
-    /// The session was configured.
-    pub fn handle_configured(&mut self, now: Instant) {
-        self.configured = Some(now);
+    /// The session was ready.
+    pub fn handle_ready(&mut self, now: Instant) {
+        self.ready = Some(now);
     }
 
     /// The connection was lost, or could not be made: the number of the next attempt, and the wait before it. A wait
     /// that the server asked for is kept, with a little jitter on top.
     pub fn handle_lost(&mut self, asked: Option<Duration>, now: Instant, random: u64) -> (u32, Duration) {
-        let configured = self.configured.take();
-        if configured.is_some_and(|at| now.saturating_duration_since(at) >= Self::STABLE) {
+        let ready = self.ready.take();
+        if ready.is_some_and(|at| now.saturating_duration_since(at) >= Self::STABLE) {
             self.attempt = 0;
         }
         let jitter = full_jitter(Self::BASE, Self::CAP, self.attempt, random);
@@ -50,10 +50,10 @@ mod tests {
         let mut longest = |now| backoff.handle_lost(None, now, u64::MAX).1.as_millis() + 1;
         let waits: Vec<_> = (0..8).map(|_| longest(now)).collect();
         assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
-        backoff.handle_configured(now);
+        backoff.handle_ready(now);
         now += Duration::from_secs(59);
         assert_eq!(backoff.handle_lost(None, now, 0), (9, Duration::ZERO));
-        backoff.handle_configured(now);
+        backoff.handle_ready(now);
         now += Duration::from_secs(60);
         assert_eq!(backoff.handle_lost(None, now, 0), (1, Duration::ZERO));
         let asked = Some(Duration::from_secs(7));

@@ -1,7 +1,13 @@
-//! The client's end of a socket: connection attempts and their limiter.
+//! The client's end of a socket: the driver of a state machine, and a plain socket that reconnects.
 
+mod connection;
+mod driver;
 mod limiter;
 mod link;
+mod web_socket;
 
+pub use self::connection::{Connection, Event, Loss, SendError};
+pub use self::driver::{Command, Driver, Handle, Machine, Settings};
 pub use self::limiter::ConnectLimiter;
-pub use self::link::{Link, Socket, Turn};
+pub use self::link::{Link, LinkEvent, Socket};
+pub use self::web_socket::WebSocket;

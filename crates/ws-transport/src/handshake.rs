@@ -6,6 +6,8 @@ use http::header::{
     CONNECTION, HOST, HeaderName, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     UPGRADE,
 };
+#[cfg(feature = "client")]
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, Version};
 
 use crate::{AdmittedOrigin, SocketUrl};
@@ -66,6 +68,67 @@ impl ClientHandshake {
         }
         request
     }
+
+    /// Checks the response to [`Self::request`] with the same `key` (RFC 6455 section 4.1).
+    ///
+    /// # Errors
+    /// If the response does not open a WebSocket.
+    #[cfg(feature = "client")]
+    pub fn verify(&self, key: [u8; 16], response: &http::Response<()>) -> Result<(), UpgradeError> {
+        use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+        let headers = response.headers();
+        if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+            return Err(UpgradeError::Status {
+                status: response.status().as_u16(),
+            });
+        }
+        if !has_token(headers, UPGRADE, "websocket") || !has_token(headers, CONNECTION, "upgrade") {
+            return Err(UpgradeError::NotAnUpgrade);
+        }
+        let accept = derive_accept_key(STANDARD.encode(key).as_bytes());
+        if only(headers, SEC_WEBSOCKET_ACCEPT).is_none_or(|value| *value != *accept) {
+            return Err(UpgradeError::Accept);
+        }
+        if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+            return Err(UpgradeError::Extension);
+        }
+        let selected = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().collect::<Vec<_>>();
+        let is_offered = |selected: &HeaderValue| {
+            let offered = self.protocols.as_ref().and_then(|offered| offered.to_str().ok());
+            offered.is_some_and(|offered| offered.split(',').any(|offered| offered.trim() == *selected))
+        };
+        match *selected {
+            // a server may select none of the subprotocols
+            [] => Ok(()),
+            [selected] if is_offered(selected) => Ok(()),
+            _ => Err(UpgradeError::Protocol),
+        }
+    }
+}
+
+/// The response to a client's handshake does not open a WebSocket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// `Sec-WebSocket-Accept` does not belong to the key of the request.
+    #[error("invalid Sec-WebSocket-Accept: the server does not speak WebSocket, or a proxy answered")]
+    Accept,
+    /// An extension that was not offered.
+    #[error("the server selected a WebSocket extension that was not offered: disable it there")]
+    Extension,
+    /// `Upgrade: websocket` or `Connection: upgrade` is missing.
+    #[error("the response is not an upgrade to WebSocket: check the URL")]
+    NotAnUpgrade,
+    /// A subprotocol that was not offered, or more than one.
+    #[error("the server selected a subprotocol that was not offered: check its configuration")]
+    Protocol,
+    /// A status other than 101.
+    #[error("the handshake was answered with status {status}: check the URL, the token and the origin")]
+    Status {
+        /// HTTP status.
+        status: u16,
+    },
 }
 
 /// A handshake that a server received. It holds no URL and no origin: those are judged apart.
@@ -136,7 +199,7 @@ impl ServerHandshake {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(
-            http::header::SEC_WEBSOCKET_ACCEPT,
+            SEC_WEBSOCKET_ACCEPT,
             HeaderValue::from_str(&accept).expect("base64 is ASCII"),
         );
         if let Some(protocol) = protocol {
@@ -244,6 +307,70 @@ mod tests {
         );
         assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "guest-sessions.v1");
         assert_eq!(response.status(), 101);
+    }
+
+    #[cfg(feature = "client")]
+    #[test]
+    fn client_accepts_only_the_response_to_its_own_request() {
+        type Change = fn(&mut http::Response<()>);
+        let key = *b"the sample nonce";
+        let policy = OriginPolicy::new(["https://shop.example"]).unwrap();
+        let url: SocketUrl = "wss://gateway.example/socket".parse().unwrap();
+        let client = ClientHandshake::new(url, policy.admit(["https://shop.example"]).unwrap())
+            .with_protocols(HeaderValue::from_static("guest-sessions.v1, other"));
+        let server = ServerHandshake::parse(&client.request(key)).unwrap();
+        let verify = |change: Change| {
+            let mut response = server.response(Some("guest-sessions.v1"));
+            change(&mut response);
+            client.verify(key, &response)
+        };
+        let cases: [(Change, Result<(), UpgradeError>); 8] = [
+            (|_| (), Ok(())),
+            (
+                |response| drop(response.headers_mut().remove(SEC_WEBSOCKET_PROTOCOL)),
+                Ok(()),
+            ),
+            (
+                |response| *response.status_mut() = http::StatusCode::FORBIDDEN,
+                Err(UpgradeError::Status { status: 403 }),
+            ),
+            (
+                |response| drop(response.headers_mut().remove(UPGRADE)),
+                Err(UpgradeError::NotAnUpgrade),
+            ),
+            (
+                |response| drop(response.headers_mut().remove(CONNECTION)),
+                Err(UpgradeError::NotAnUpgrade),
+            ),
+            (
+                |response| {
+                    let other = HeaderValue::from_static("AAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+                    response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, other);
+                },
+                Err(UpgradeError::Accept),
+            ),
+            (
+                |response| {
+                    let deflate = HeaderValue::from_static("permessage-deflate");
+                    response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, deflate);
+                },
+                Err(UpgradeError::Extension),
+            ),
+            (
+                |response| {
+                    let unknown = HeaderValue::from_static("unknown");
+                    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, unknown);
+                },
+                Err(UpgradeError::Protocol),
+            ),
+        ];
+        for (change, outcome) in cases {
+            assert_eq!(verify(change), outcome);
+        }
+        assert_eq!(
+            client.verify([0; 16], &server.response(None)),
+            Err(UpgradeError::Accept)
+        );
     }
 
     #[test]

@@ -16,9 +16,9 @@ pub struct Heartbeat {
 
 /// What a heartbeat asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Beat {
+pub enum HeartbeatAction {
     /// The peer answered neither of the last two pings: drop the socket.
-    Dead,
+    Drop,
     /// Send a ping.
     Ping,
 }
@@ -46,13 +46,13 @@ impl Heartbeat {
     }
 
     /// What is to be done now, if anything.
-    pub fn handle_timeout(&mut self, now: Instant) -> Option<Beat> {
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<HeartbeatAction> {
         if now < self.next {
             return None;
         }
         if self.unanswered >= 2 {
             self.next = now + Self::INTERVAL;
-            return Some(Beat::Dead);
+            return Some(HeartbeatAction::Drop);
         }
         self.unanswered += 1;
         self.pings += 1;
@@ -62,7 +62,7 @@ impl Heartbeat {
             } else {
                 Self::INTERVAL
             };
-        Some(Beat::Ping)
+        Some(HeartbeatAction::Ping)
     }
 
     /// When to ask again.
@@ -104,7 +104,7 @@ mod tests {
         let mut heartbeat = Heartbeat::new(now);
         for _ in 0..1000 {
             now = heartbeat.poll_timeout();
-            assert_eq!(heartbeat.handle_timeout(now), Some(Beat::Ping));
+            assert_eq!(heartbeat.handle_timeout(now), Some(HeartbeatAction::Ping));
             heartbeat.handle_alive();
         }
         assert_eq!(heartbeat.pings(), 1000);
@@ -115,7 +115,7 @@ mod tests {
         let start = epoch();
         let mut heartbeat = Heartbeat::new(start);
         let later = start + Duration::from_secs(14 * 60);
-        assert_eq!(heartbeat.handle_timeout(later), Some(Beat::Ping));
+        assert_eq!(heartbeat.handle_timeout(later), Some(HeartbeatAction::Ping));
         assert_eq!(heartbeat.handle_timeout(later), None);
         assert_eq!(heartbeat.poll_timeout(), later + Heartbeat::INTERVAL);
     }
@@ -128,14 +128,14 @@ mod tests {
             let mut now = start;
             for _ in 0..answered {
                 now = heartbeat.poll_timeout();
-                prop_assert_eq!(heartbeat.handle_timeout(now), Some(Beat::Ping));
+                prop_assert_eq!(heartbeat.handle_timeout(now), Some(HeartbeatAction::Ping));
                 heartbeat.handle_alive();
             }
             let silent_since = (now + Duration::from_millis(last_word)).min(heartbeat.poll_timeout());
             heartbeat.handle_alive();
             loop {
                 let at = heartbeat.poll_timeout();
-                if heartbeat.handle_timeout(at) == Some(Beat::Dead) {
+                if heartbeat.handle_timeout(at) == Some(HeartbeatAction::Drop) {
                     prop_assert!(at - silent_since <= Duration::from_secs(35));
                     prop_assert!(at - silent_since >= Duration::from_secs(20));
                     break;

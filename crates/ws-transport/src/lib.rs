@@ -16,8 +16,8 @@ mod transmit;
 pub use backoff::Backoff;
 pub use close::CloseInfo;
 pub use genesys_api::{Origin, ParseOriginError, SocketUrl, SocketUrlError};
-pub use handshake::{ClientHandshake, HandshakeError, ServerHandshake};
-pub use heartbeat::{Beat, Heartbeat};
+pub use handshake::{ClientHandshake, HandshakeError, ServerHandshake, UpgradeError};
+pub use heartbeat::{Heartbeat, HeartbeatAction};
 pub use origin::{AdmittedOrigin, OriginError, OriginPolicy, OriginPolicyError};
 #[cfg(feature = "client")]
 pub use socket::in_a_sentence;

@@ -13,7 +13,7 @@ use super::{BACKLOG, Shared};
 use crate::attachments::Stage;
 use crate::{Command, HistoryFailure, State};
 use web_messaging::rest::history::{History, HistoryPage};
-use ws_transport::client::{ConnectLimiter, Link, Turn};
+use ws_transport::client::{ConnectLimiter, Link, LinkEvent};
 use ws_transport::in_a_sentence;
 use ws_transport::{AdmittedOrigin, CloseInfo, SocketUrl};
 
@@ -68,7 +68,7 @@ impl Task {
                 }
             };
             tokio::select! {
-                turn = self.link.turn(reading) => self.happen(turn),
+                turn = self.link.next(reading) => self.happen(turn),
                 result = answer(&mut self.reading) => {
                     self.reading = None;
                     let now = self.shared.clock.now();
@@ -106,7 +106,7 @@ impl Task {
                     if place > now.instant {
                         conversation.handle_connect_deferred(place);
                     }
-                    self.link = Link::dial(self.http.clone(), handshake, place);
+                    self.link = Link::connect(self.http.clone(), handshake, place);
                 }
                 Command::Disconnect => {
                     self.link = Link::Down;
@@ -129,7 +129,7 @@ impl Task {
             && (over || socket.is_flushed())
         {
             while let Some(transmit) = conversation.poll_transmit(now) {
-                if let Err(close) = socket.feed(transmit) {
+                if let Err(close) = socket.queue(transmit) {
                     self.link = Link::Down;
                     conversation.handle_closed(close, now, entropy::number());
                     break;
@@ -147,27 +147,27 @@ impl Task {
         })
     }
 
-    fn happen(&mut self, turn: Turn) {
+    fn happen(&mut self, turn: LinkEvent) {
         let mut conversation = self.shared.lock();
         let now = self.shared.clock.now();
         match turn {
-            Turn::Alive => conversation.handle_alive(),
-            Turn::Closed(close) => {
+            LinkEvent::Alive => conversation.handle_alive(),
+            LinkEvent::Closed(close) => {
                 self.link = Link::Down;
                 tracing::debug!(%close, url = %self.url, "the connection is gone");
                 conversation.handle_closed(close, now, entropy::number());
             }
-            Turn::Flushed => {}
-            Turn::Opened(socket) => {
+            LinkEvent::Flushed => {}
+            LinkEvent::Opened(socket) => {
                 self.link = Link::Open(socket);
                 conversation.handle_connected(now);
             }
-            Turn::Refused { status, retry_after } => {
+            LinkEvent::Refused { status, retry_after } => {
                 self.link = Link::Down;
                 tracing::debug!(status, url = %self.url, "the handshake was refused");
                 conversation.handle_refused(status, retry_after, now, entropy::number());
             }
-            Turn::Text(text) => conversation.handle_frame(&text, now),
+            LinkEvent::Text(text) => conversation.handle_frame(&text, now),
         }
     }
 }

@@ -100,7 +100,7 @@ impl Conversation {
         }
         self.enter(State::Configured);
         self.deadline = None;
-        self.backoff.handle_configured(now.instant);
+        self.backoff.handle_ready(now.instant);
         self.handle_authorized();
         let fresh = std::mem::take(&mut self.start_new);
         let resumed = std::mem::replace(&mut self.was_configured, true);

@@ -13,7 +13,7 @@ use http::header::ORIGIN;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use ws_transport::server::{Incoming, Limits, ServerSocket, SocketError, accept};
-use ws_transport::{AdmittedOrigin, Beat, Heartbeat, OriginError, ServerHandshake};
+use ws_transport::{AdmittedOrigin, Heartbeat, OriginError, ServerHandshake};
 
 use super::request::Id;
 use super::sessions::session_id;
@@ -225,8 +225,8 @@ async fn converse(
                 return Farewell::error(ErrorCode::CredentialsExpired, text);
             }
             () = app.clock.sleep_until(heartbeat.poll_timeout()) => match heartbeat.handle_timeout(app.clock.now().instant) {
-                Some(Beat::Dead) => return Farewell::Gone,
-                Some(Beat::Ping) if socket.ping().await.is_err() => return Farewell::Gone,
+                Some(HeartbeatAction::Drop) => return Farewell::Gone,
+                Some(HeartbeatAction::Ping) if socket.ping().await.is_err() => return Farewell::Gone,
                 _ => {}
             },
         }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::{Sink, Stream as _};
 use genesys_api::{Clock, entropy, retry};
-use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use crate::handshake::UpgradeError;
 use crate::socket::{breach, close_info, config, in_a_sentence};
 use crate::{ClientHandshake, CloseInfo, Transmit};
 
@@ -24,20 +24,20 @@ const WRITE_LIMIT: usize = 512 * 1024;
 /// A connection: absent, being opened, or open.
 pub enum Link {
     /// Being opened.
-    Dialling(Pin<Box<dyn Future<Output = Turn> + Send>>),
+    Connecting(Pin<Box<dyn Future<Output = LinkEvent> + Send>>),
     /// Absent.
     Down,
     /// Open.
     Open(Box<Socket>),
 }
 
-/// An event of a connection.
-pub enum Turn {
+/// An event of the connection.
+pub enum LinkEvent {
     /// A frame without text arrived: a ping, a pong, or binary data.
     Alive,
     /// The connection ended, or could not be opened.
     Closed(CloseInfo),
-    /// Everything that was queued was written.
+    /// Frames that waited for the peer to read were written.
     Flushed,
     /// The upgrade succeeded.
     Opened(Box<Socket>),
@@ -55,46 +55,41 @@ pub enum Turn {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Dialling(_) => "Dialling",
+            Self::Connecting(_) => "Connecting",
             Self::Down => "Down",
             Self::Open(_) => "Open",
         })
     }
 }
 
-impl fmt::Debug for Turn {
+impl fmt::Debug for LinkEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Alive => "Alive",
-            Self::Closed(_) => "Closed",
-            Self::Flushed => "Flushed",
-            Self::Opened(_) => "Opened",
-            Self::Refused { .. } => "Refused",
-            Self::Text(_) => "Text",
-        })
+        f.write_str("LinkEvent")
     }
 }
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket")
-            .field("fed", &self.fed)
-            .finish_non_exhaustive()
+        f.debug_struct("Socket").finish_non_exhaustive()
     }
 }
 
 impl Link {
-    /// Makes a connection, not before `place`.
-    pub fn dial(http: genesys_http::Client, handshake: ClientHandshake, place: Instant) -> Self {
-        Self::Dialling(Box::pin(dial(http, handshake, place)))
+    /// Opens a connection, not before `start`.
+    #[must_use]
+    pub fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: Instant) -> Self {
+        Self::Connecting(Box::pin(connect(http, handshake, start)))
     }
 
-    /// Waits for something to happen. If the future is dropped, nothing is lost.
-    pub async fn turn(&mut self, reading: bool) -> Turn {
+    /// Waits for the next event.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, no event is lost.
+    pub async fn next(&mut self, reading: bool) -> LinkEvent {
         match self {
-            Self::Dialling(dialling) => dialling.await,
+            Self::Connecting(connecting) => connecting.await,
             Self::Down => pending().await,
-            Self::Open(socket) => poll_fn(|cx| socket.poll_turn(cx, reading)).await,
+            Self::Open(socket) => poll_fn(|cx| socket.poll_event(cx, reading)).await,
         }
     }
 }
@@ -102,18 +97,30 @@ impl Link {
 /// An open client socket.
 pub struct Socket {
     stream: WebSocketStream<genesys_http::Stream>,
-    /// Something was fed that may not have left.
-    fed: bool,
+    writes: Writes,
+}
+
+/// Progress of the frames that were queued.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Writes {
+    Done,
+    Queued,
+    /// The peer does not read as fast as frames are queued.
+    Blocked,
 }
 
 impl Socket {
-    /// Whether all that was fed has left.
+    /// Whether every queued frame was written.
+    #[must_use]
     pub fn is_flushed(&self) -> bool {
-        !self.fed
+        self.writes == Writes::Done
     }
 
-    /// Puts something into the write buffer; [`Self::poll_turn`] and [`Self::flush`] move it on.
-    pub fn feed(&mut self, transmit: Transmit) -> Result<(), CloseInfo> {
+    /// Adds a frame to the write buffer. [`Self::poll_event`] and [`Self::flush`] write the whole buffer at once.
+    ///
+    /// # Errors
+    /// If the socket is broken.
+    pub fn queue(&mut self, transmit: Transmit) -> Result<(), CloseInfo> {
         let message = match transmit {
             Transmit::Close { code, reason } => Message::Close(Some(CloseFrame {
                 code: code.into(),
@@ -122,77 +129,95 @@ impl Socket {
             Transmit::Frame(text) => Message::text(text),
             Transmit::Ping => Message::Ping(Default::default()),
         };
-        self.fed = true;
+        if self.writes == Writes::Done {
+            self.writes = Writes::Queued;
+        }
         Pin::new(&mut self.stream)
             .start_send(message)
             .map_err(|error| CloseInfo::abrupt(&in_a_sentence(&error)))
     }
 
-    /// Writes everything that was queued.
+    /// Writes every queued frame.
     pub async fn flush(&mut self) {
         let _ = poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx)).await;
     }
 
-    fn poll_turn(&mut self, cx: &mut Context<'_>, reading: bool) -> Poll<Turn> {
+    fn poll_event(&mut self, cx: &mut Context<'_>, reading: bool) -> Poll<LinkEvent> {
         let mut stream = Pin::new(&mut self.stream);
-        if self.fed
-            && let Poll::Ready(flushed) = stream.as_mut().poll_flush(cx)
-        {
-            self.fed = false;
-            return Poll::Ready(match flushed {
-                Ok(()) => Turn::Flushed,
-                Err(error) => Turn::Closed(CloseInfo::abrupt(&in_a_sentence(&error))),
-            });
+        if self.writes != Writes::Done {
+            match stream.as_mut().poll_flush(cx) {
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(LinkEvent::Closed(CloseInfo::abrupt(&in_a_sentence(&error))));
+                }
+                Poll::Ready(Ok(())) if self.writes == Writes::Blocked => {
+                    self.writes = Writes::Done;
+                    return Poll::Ready(LinkEvent::Flushed);
+                }
+                Poll::Ready(Ok(())) => self.writes = Writes::Done,
+                Poll::Pending => self.writes = Writes::Blocked,
+            }
         }
         if !reading {
             return Poll::Pending;
         }
         stream.as_mut().poll_next(cx).map(|message| match message {
-            Some(Ok(Message::Text(text))) => Turn::Text(text),
+            Some(Ok(Message::Text(text))) => LinkEvent::Text(text),
             Some(Ok(Message::Close(frame))) => {
                 // the answer to it is a few bytes: it fits, or the peer is gone anyway
                 let _ = stream.poll_flush(cx);
-                Turn::Closed(close_info(frame.as_ref()))
+                LinkEvent::Closed(close_info(frame.as_ref()))
             }
             Some(Ok(Message::Binary(_) | Message::Frame(_) | Message::Ping(_) | Message::Pong(_))) => {
-                Turn::Alive
+                LinkEvent::Alive
             }
             Some(Err(error)) => {
                 if let Some(code) = breach(&error) {
-                    // told if it can be at once: the connection is given up either way (RFC 6455 section 7.1.7)
+                    // sent if it can be at once: the connection is given up either way (RFC 6455 section 7.1.7)
                     let reason = Utf8Bytes::default();
                     let _ = stream
                         .as_mut()
                         .start_send(Message::Close(Some(CloseFrame { code, reason })));
                     let _ = stream.poll_flush(cx);
                 }
-                Turn::Closed(CloseInfo::abrupt(&in_a_sentence(&error)))
+                LinkEvent::Closed(CloseInfo::abrupt(&in_a_sentence(&error)))
             }
-            None => Turn::Closed(CloseInfo::abrupt("the connection ended without a close frame")),
+            None => LinkEvent::Closed(CloseInfo::abrupt("the connection ended without a close frame")),
         })
     }
 }
 
-async fn dial(http: genesys_http::Client, handshake: ClientHandshake, place: Instant) -> Turn {
-    let clock: Clock = http.clock().clone();
-    if place > clock.now().instant {
-        clock.sleep_until(place).await;
+async fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: Instant) -> LinkEvent {
+    let clock: &Clock = http.clock();
+    if start > clock.now().instant {
+        clock.sleep_until(start).await;
     }
-    let stream = match http.connect(&handshake.url().host()).await {
-        Ok(stream) => stream,
-        Err(error) => return Turn::Closed(CloseInfo::abrupt(&in_a_sentence(&error))),
+    let key = entropy::bytes();
+    let upgrade = match http
+        .upgrade(&handshake.url().host(), handshake.request(key))
+        .await
+    {
+        Ok(upgrade) => upgrade,
+        Err(error) => return LinkEvent::Closed(CloseInfo::abrupt(&in_a_sentence(&error))),
     };
-    let request = handshake.request(entropy::bytes());
-    let config = config(MESSAGE_LIMIT, WRITE_LIMIT);
-    match tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await {
-        Ok((_, response)) if response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) => Turn::Closed(
-            CloseInfo::abrupt("the server chose a WebSocket extension that was not offered"),
-        ),
-        Ok((stream, _)) => Turn::Opened(Box::new(Socket { stream, fed: false })),
-        Err(WsError::Http(response)) => Turn::Refused {
-            status: response.status().as_u16(),
-            retry_after: retry::retry_after(response.headers(), clock.now().utc),
+    match (handshake.verify(key, &upgrade.response), upgrade.connection) {
+        (Ok(()), Some((stream, read))) => {
+            let config = Some(config(MESSAGE_LIMIT, WRITE_LIMIT));
+            // a codec of its own: one that had read the handshake would keep that buffer
+            let stream = if read.is_empty() {
+                WebSocketStream::from_raw_socket(stream, Role::Client, config).await
+            } else {
+                WebSocketStream::from_partially_read(stream, read.into(), Role::Client, config).await
+            };
+            LinkEvent::Opened(Box::new(Socket {
+                stream,
+                writes: Writes::Done,
+            }))
+        }
+        (Ok(()), None) => LinkEvent::Closed(CloseInfo::abrupt("the connection ended during the handshake")),
+        (Err(UpgradeError::Status { status }), _) => LinkEvent::Refused {
+            status,
+            retry_after: retry::retry_after(upgrade.response.headers(), clock.now().utc),
         },
-        Err(error) => Turn::Closed(CloseInfo::abrupt(&in_a_sentence(&error))),
+        (Err(error), _) => LinkEvent::Closed(CloseInfo::abrupt(&error.to_string())),
     }
 }

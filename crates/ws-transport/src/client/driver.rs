@@ -1,0 +1,379 @@
+//! The task that moves bytes and time between a state machine and its socket.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use genesys_api::{Clock, Now, Timer, entropy};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::ConnectLimiter;
+use super::link::{Link, LinkEvent};
+use crate::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
+
+/// Waiting events at which the socket is no longer read, until the application takes some. Our choice.
+const BACKLOG: usize = 64;
+/// Time that the last frames may take to leave.
+pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A protocol on a WebSocket that reconnects, as a state machine without I/O: [`Driver`] runs it.
+///
+/// After each input the driver polls commands, then transmits, then waits until [`Self::poll_timeout`].
+pub trait Machine: Send + 'static {
+    /// An event for the application.
+    type Event: Send + 'static;
+    /// Work beside the socket, such as an HTTP call.
+    type Job: Send + 'static;
+    /// Identity of a job.
+    type JobId: Eq + Send + 'static;
+    /// Result of a job.
+    type Outcome: Send + 'static;
+
+    /// Returns the upgrade request of the next connection.
+    fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake;
+    /// Runs a job.
+    fn run(job: Self::Job, http: genesys_http::Client) -> impl Future<Output = Self::Outcome> + Send;
+    /// Handles an opened socket.
+    fn handle_connected(&mut self, now: Now);
+    /// Handles a connection attempt that the [`ConnectLimiter`] delays.
+    fn handle_connect_deferred(&mut self, until: Instant);
+    /// Handles a text frame.
+    fn handle_text(&mut self, text: &str, now: Now);
+    /// Handles any other sign of life of the peer.
+    fn handle_alive(&mut self);
+    /// Handles a connection that ended or could not be opened. `random` is a fresh random number.
+    fn handle_closed(&mut self, close: CloseInfo, now: Now, random: u64);
+    /// Handles an upgrade that was answered with another status than 101. `random` is a fresh random number.
+    fn handle_refused(&mut self, status: u16, retry_after: Option<Duration>, now: Now, random: u64);
+    /// Handles the result of a job.
+    fn handle_outcome(&mut self, outcome: Self::Outcome, now: Now);
+    /// Handles a deadline of [`Self::poll_timeout`] that has passed.
+    fn handle_timeout(&mut self, now: Now);
+    /// Returns the next command for the driver.
+    fn poll_command(&mut self) -> Option<Command<Self::JobId, Self::Job>>;
+    /// Whether the result of a running job is still wanted. If not, the driver drops the job.
+    fn wants(&self, job: &Self::JobId) -> bool;
+    /// Returns the next frame to send.
+    fn poll_transmit(&mut self, now: Now) -> Option<Transmit>;
+    /// Returns the next event for the application.
+    fn poll_event(&mut self) -> Option<Self::Event>;
+    /// Number of events that wait. The driver stops reading the socket at 64.
+    fn backlog(&self) -> usize;
+    /// Deadline of the next [`Self::handle_timeout`].
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// Whether nothing more can happen.
+    fn is_over(&self) -> bool;
+}
+
+/// A command of a [`Machine`] to its driver.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a driver handles each")]
+pub enum Command<I, J> {
+    /// Opens a connection with [`Machine::handshake`].
+    Connect,
+    /// Drops the connection, or the attempt; [`Machine::handle_closed`] follows.
+    Disconnect,
+    /// Runs a job beside the socket, in place of one with the same id.
+    Run(I, J),
+}
+
+/// Settings of a connection.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "plain settings, made by the application"
+)]
+pub struct Settings {
+    /// Opens the TCP and TLS connections, and holds the clock.
+    pub http: genesys_http::Client,
+    /// URL of the socket, without a token.
+    pub url: SocketUrl,
+    /// Origin of the page that the connection is for.
+    pub origin: AdmittedOrigin,
+    /// Spreads new connections: give every connection of the process a clone of one.
+    pub limiter: ConnectLimiter,
+}
+
+impl Settings {
+    /// Settings with a client of their own that trusts the system's certificate authorities, and a limiter of its own.
+    ///
+    /// # Errors
+    /// If those certificates cannot be loaded.
+    pub fn new(url: SocketUrl, origin: AdmittedOrigin) -> Result<Self, genesys_http::TlsError> {
+        Ok(Self {
+            http: genesys_http::Client::builder(genesys_http::Tls::system()?).build(),
+            url,
+            origin,
+            limiter: ConnectLimiter::default(),
+        })
+    }
+}
+
+/// A running [`Machine`] and its events. Dropping it drops the socket at once.
+///
+/// Events must be read: when 64 wait, the socket is not read, which slows the peer down.
+#[derive(Debug)]
+pub struct Driver<M: Machine> {
+    handle: Handle<M>,
+    task: JoinHandle<()>,
+}
+
+impl<M: Machine> Driver<M> {
+    /// Runs `machine` as a task of the caller's tokio runtime.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn spawn(machine: M, settings: Settings) -> Self {
+        let clock = settings.http.clock().clone();
+        let shared = Arc::new(Shared {
+            machine: Mutex::new(machine),
+            clock: clock.clone(),
+            to_task: Notify::new(),
+            to_application: Notify::new(),
+            stopped: AtomicBool::new(false),
+        });
+        let task = Task {
+            shared: shared.clone(),
+            settings,
+            link: Link::Down,
+            jobs: Jobs(Vec::new()),
+            timer: Timer::new(clock),
+        };
+        Self {
+            handle: Handle { shared },
+            task: tokio::spawn(task.run()),
+        }
+    }
+
+    /// Returns a handle for other tasks; clones are cheap.
+    #[must_use]
+    pub fn handle(&self) -> Handle<M> {
+        self.handle.clone()
+    }
+
+    /// Waits for the next event; `None` after the last one.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, no event is lost: the next call returns it.
+    pub async fn next_event(&mut self) -> Option<M::Event> {
+        let shared = &*self.handle.shared;
+        loop {
+            // read before the events: the task sets it last
+            let stopped = shared.stopped.load(Ordering::Acquire);
+            {
+                let mut machine = shared.lock();
+                if let Some(event) = machine.poll_event() {
+                    if machine.backlog() + 1 == BACKLOG {
+                        shared.to_task.notify_one();
+                    }
+                    return Some(event);
+                }
+                if stopped || machine.is_over() {
+                    return None;
+                }
+            }
+            shared.to_application.notified().await;
+        }
+    }
+
+    /// Waits until the task has written its last frames and ended, at most until `latest`.
+    pub async fn stopped(mut self, latest: Instant) {
+        let clock = self.handle.shared.clock.clone();
+        tokio::select! {
+            _ = &mut self.task => {}
+            () = clock.sleep_until(latest) => {}
+        }
+    }
+}
+
+impl<M: Machine> Drop for Driver<M> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Access to a running [`Machine`] from other tasks.
+pub struct Handle<M> {
+    shared: Arc<Shared<M>>,
+}
+
+impl<M: Machine> Handle<M> {
+    /// Locks the machine, calls `f`, and wakes the task and the reader of events.
+    pub fn with<T>(&self, f: impl FnOnce(&mut M, Now) -> T) -> T {
+        let now = self.shared.clock.now();
+        let result = f(&mut self.shared.lock(), now);
+        self.shared.to_task.notify_one();
+        self.shared.to_application.notify_one();
+        result
+    }
+
+    /// Locks the machine and calls `f`, which only reads.
+    pub fn read<T>(&self, f: impl FnOnce(&M) -> T) -> T {
+        f(&self.shared.lock())
+    }
+}
+
+impl<M> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<M> fmt::Debug for Handle<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+/// State shared by the task, the driver and its handles. The lock is held for one turn, never across an await.
+struct Shared<M> {
+    machine: Mutex<M>,
+    clock: Clock,
+    to_task: Notify,
+    to_application: Notify,
+    stopped: AtomicBool,
+}
+
+impl<M> Shared<M> {
+    fn lock(&self) -> MutexGuard<'_, M> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Task<M: Machine> {
+    shared: Arc<Shared<M>>,
+    settings: Settings,
+    link: Link,
+    jobs: Jobs<M::JobId, M::Outcome>,
+    timer: Timer,
+}
+
+impl<M: Machine> Task<M> {
+    async fn run(mut self) {
+        while let Some(reading) = self.run_commands() {
+            self.shared.to_application.notify_one();
+            tokio::select! {
+                event = self.link.next(reading) => self.handle_event(event),
+                outcome = self.jobs.next() => {
+                    let now = self.shared.clock.now();
+                    self.shared.lock().handle_outcome(outcome, now);
+                }
+                () = self.timer.elapsed() => {
+                    let mut machine = self.shared.lock();
+                    if !reading {
+                        // the socket is not read, so silence is no sign of a dead peer
+                        machine.handle_alive();
+                    }
+                    machine.handle_timeout(self.shared.clock.now());
+                }
+                () = self.shared.to_task.notified() => {}
+            }
+        }
+        if let Link::Open(socket) = &mut self.link {
+            let _ = tokio::time::timeout(FLUSH_TIMEOUT, socket.flush()).await;
+        }
+    }
+
+    /// Runs the machine's commands and queues its frames. Returns whether to read the socket; `None` when it is over.
+    fn run_commands(&mut self) -> Option<bool> {
+        let mut machine = self.shared.lock();
+        let now = self.shared.clock.now();
+        while let Some(command) = machine.poll_command() {
+            match command {
+                Command::Connect => {
+                    let handshake = machine.handshake(&self.settings.url, &self.settings.origin);
+                    let start = self.settings.limiter.reserve(now.instant);
+                    if start > now.instant {
+                        machine.handle_connect_deferred(start);
+                    }
+                    self.link = Link::connect(self.settings.http.clone(), handshake, start);
+                }
+                Command::Disconnect => {
+                    self.link = Link::Down;
+                    let close = CloseInfo::abrupt("dropped by this side");
+                    machine.handle_closed(close, now, entropy::number());
+                }
+                Command::Run(id, job) => {
+                    let job = M::run(job, self.settings.http.clone());
+                    self.jobs.0.retain(|(running, _)| *running != id);
+                    self.jobs.0.push((id, Box::pin(job)));
+                }
+            }
+        }
+        self.jobs.0.retain(|(id, _)| machine.wants(id));
+        let is_over = machine.is_over();
+        if let Link::Open(socket) = &mut self.link
+            && (is_over || socket.is_flushed())
+        {
+            while let Some(transmit) = machine.poll_transmit(now) {
+                if let Err(close) = socket.queue(transmit) {
+                    self.link = Link::Down;
+                    machine.handle_closed(close, now, entropy::number());
+                    break;
+                }
+            }
+        }
+        self.timer.set(machine.poll_timeout());
+        (!machine.is_over()).then(|| machine.backlog() < BACKLOG)
+    }
+
+    fn handle_event(&mut self, event: LinkEvent) {
+        let mut machine = self.shared.lock();
+        let now = self.shared.clock.now();
+        match event {
+            LinkEvent::Alive => machine.handle_alive(),
+            LinkEvent::Closed(close) => {
+                self.link = Link::Down;
+                tracing::debug!(%close, url = %self.settings.url, "connection closed");
+                machine.handle_closed(close, now, entropy::number());
+            }
+            LinkEvent::Flushed => {}
+            LinkEvent::Opened(socket) => {
+                self.link = Link::Open(socket);
+                machine.handle_connected(now);
+            }
+            LinkEvent::Refused { status, retry_after } => {
+                self.link = Link::Down;
+                tracing::debug!(status, url = %self.settings.url, "handshake refused");
+                machine.handle_refused(status, retry_after, now, entropy::number());
+            }
+            LinkEvent::Text(text) => machine.handle_text(&text, now),
+        }
+    }
+}
+
+impl<M: Machine> Drop for Task<M> {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::Release);
+        self.shared.to_application.notify_one();
+    }
+}
+
+/// Jobs in progress; the machine bounds their number.
+struct Jobs<I, T>(Vec<(I, Job<T>)>);
+
+type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<I, T> Jobs<I, T> {
+    /// Waits for the next result; never resolves without a job. If the future is dropped, no result is lost.
+    async fn next(&mut self) -> T {
+        poll_fn(|cx| {
+            for at in 0..self.0.len() {
+                if let Poll::Ready(outcome) = self.0[at].1.as_mut().poll(cx) {
+                    drop(self.0.swap_remove(at));
+                    return Poll::Ready(outcome);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}

@@ -1,0 +1,57 @@
+//! A WebSocket that reconnects, as a first user meets it.
+
+use genesys_api::Clock;
+
+use super::connection::{Connection, Event, SendError};
+use super::driver::{Driver, Settings};
+
+/// A WebSocket that stays connected: a lost connection is opened again with backoff and jitter.
+///
+/// Texts that were queued while no connection was open are sent on the next one. A text that was on its way when the
+/// connection was lost may be lost: a protocol that must know acknowledges its messages.
+#[derive(Debug)]
+pub struct WebSocket {
+    driver: Driver<Connection>,
+    clock: Clock,
+}
+
+impl WebSocket {
+    /// Opens a socket, on the tokio runtime of the caller. [`Event::Open`] reports that it is open.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn open(settings: Settings) -> Self {
+        let clock = settings.http.clock().clone();
+        Self {
+            driver: Driver::spawn(Connection::new(clock.now()), settings),
+            clock,
+        }
+    }
+
+    /// Queues a text frame.
+    ///
+    /// # Errors
+    /// If the socket is closed, or 256 messages or 256 KiB wait.
+    pub fn send(&self, text: impl Into<String>) -> Result<(), SendError> {
+        let text = text.into();
+        self.driver.handle().with(|connection, _| connection.send(text))
+    }
+
+    /// Waits for the next event; `None` after [`Event::Closed`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, no event is lost: the next call returns it.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        self.driver.next_event().await
+    }
+
+    /// Closes the socket with code 1000 and waits up to 2 s for the peer's answer.
+    pub async fn close(mut self) {
+        self.driver.handle().with(|connection, now| connection.close(now));
+        while self.next_event().await.is_some() {}
+        self.driver
+            .stopped(self.clock.now().instant + super::driver::FLUSH_TIMEOUT)
+            .await;
+    }
+}
