@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Longest origin read, in bytes. Our choice: a host name has at most 253.
+/// Longest origin, in bytes. Our choice: a host name has at most 253.
 const LONGEST: usize = 300;
 
 /// A web origin: the tuple of scheme, host and port (RFC 6454 section 4, WHATWG URL).
@@ -80,41 +80,41 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The text is no web origin.
+/// A text that is not a web origin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseOriginError {
     /// A blank or a control character.
-    #[error("holds a blank or a control character: remove it")]
+    #[error("it contains a blank or a control character; remove it")]
     Blank,
     /// A user name or password before the host.
-    #[error("holds credentials before its host: remove them")]
+    #[error("it contains credentials before the host; remove them")]
     Credentials,
-    /// Nothing.
-    #[error("is empty: give scheme, host and port, as in https://shop.example")]
+    /// An empty text.
+    #[error("it is empty; write scheme, host and port, as in https://shop.example")]
     Empty,
-    /// The host or port cannot be one.
-    #[error("has no valid host and port")]
+    /// An invalid host or port.
+    #[error("it has no valid host and port")]
     Host,
-    /// Only a host.
-    #[error("has no scheme")]
+    /// A host without a scheme.
+    #[error("it has no scheme")]
     NoScheme,
-    /// `null`, the origin of sandboxed and local pages, which names nobody.
-    #[error("names no site: pages without an origin cannot be told apart")]
+    /// `null`, the origin of sandboxed and local pages.
+    #[error("it is opaque: pages without an origin cannot be distinguished")]
     Opaque,
-    /// Something behind the host.
-    #[error("has a path behind its host: give scheme, host and port only")]
+    /// A path behind the host.
+    #[error("it has a path behind the host; write scheme, host and port only")]
     Path,
     /// Neither `http` nor `https`.
-    #[error("has a scheme other than http and https")]
+    #[error("its scheme is neither http nor https")]
     Scheme,
     /// More than 300 bytes.
-    #[error("has {bytes} bytes: an origin has at most 300")]
+    #[error("it has {bytes} bytes; an origin has at most 300")]
     TooLong {
-        /// How long it is.
+        /// Its length.
         bytes: usize,
     },
     /// A `*`.
-    #[error("holds a wildcard: list each origin")]
+    #[error("it contains a wildcard; list each origin")]
     Wildcard,
 }

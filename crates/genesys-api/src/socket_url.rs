@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::Host;
 
-/// Longest URL, in bytes. Our choice: what common servers take.
+/// Longest URL, in bytes. Our choice: the limit of common servers.
 const LONGEST: usize = 8 * 1024;
 
 /// A `wss` URL, or a `ws` one on loopback. `Display` and `Debug` never show its query.
@@ -24,10 +24,10 @@ impl SocketUrl {
         host.websocket_url(path).parse()
     }
 
-    /// Reads a URL that a peer sent, and asks `allow` about its host before any token goes there.
+    /// Parses a URL that a peer sent, and checks its host with `allow` before any token is sent there.
     ///
     /// # Errors
-    /// If it is no socket URL, or its host is not allowed.
+    /// If it is not a socket URL, or its host is not allowed.
     pub fn from_peer(text: &str, allow: impl FnOnce(&Host) -> bool) -> Result<Self, SocketUrlError> {
         let url: Self = text.parse()?;
         let host = url.host();
@@ -38,13 +38,13 @@ impl SocketUrl {
         }
     }
 
-    /// The service that the socket belongs to.
+    /// Host and port of the service.
     ///
     /// # Panics
-    /// Never: the URL was read with the same rules as a [`Host`].
+    /// Never: the URL was parsed with the rules of a [`Host`].
     #[must_use]
     pub fn host(&self) -> Host {
-        service(&self.0).expect("checked when it was read")
+        service(&self.0).expect("checked when it was parsed")
     }
 
     /// Adds `name=value` to the query, percent-encoded. Prefer a header or a frame for a token: URLs are logged by
@@ -113,32 +113,30 @@ impl fmt::Debug for SocketUrl {
     }
 }
 
-/// The text is no URL of a socket that may be opened.
+/// A text that is not the URL of a socket that may be opened.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketUrlError {
     /// A user name or password.
-    #[error("the WebSocket URL holds credentials before its host: remove them")]
+    #[error("invalid WebSocket URL: it contains credentials before the host; remove them")]
     Credentials,
     /// A `#`.
-    #[error("the WebSocket URL has a fragment, which RFC 6455 section 3 forbids: remove it")]
+    #[error("invalid WebSocket URL: it has a fragment, which RFC 6455 section 3 forbids; remove it")]
     Fragment,
-    /// A peer named a host that it may not name.
-    #[error(
-        "the WebSocket URL leads to {host}, which is not an allowed host: a token sent there could be stolen"
-    )]
+    /// A peer named a host that is not allowed.
+    #[error("invalid WebSocket URL: {host} is not an allowed host; a token sent there could be stolen")]
     Host {
-        /// Which.
+        /// The host.
         host: Box<Host>,
     },
     /// Plain `ws` to another machine.
-    #[error("the WebSocket URL would send tokens in the clear: use wss, plain ws is for loopback only")]
+    #[error("invalid WebSocket URL: ws sends tokens in the clear; use wss (ws is for loopback only)")]
     Insecure,
-    /// No URL.
-    #[error("the WebSocket URL is not of the form wss://host[:port]/path")]
+    /// Not a URL.
+    #[error("invalid WebSocket URL: write wss://host[:port]/path")]
     Malformed,
     /// Neither `ws` nor `wss`.
-    #[error("the WebSocket URL has a scheme other than wss (or ws, on loopback)")]
+    #[error("invalid WebSocket URL: its scheme is not wss (or ws, on loopback)")]
     Scheme,
     /// More than 8 KiB.
     #[error("the WebSocket URL has {bytes} bytes, of at most 8192: send the token in a frame instead")]

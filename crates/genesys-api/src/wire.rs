@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Text of a frame, borrowed from it unless it holds an escape. `Debug` shows its length: somebody may have said it.
+/// Text of a frame, borrowed from it unless it contains an escape. `Debug` shows its length, since it may be personal.
 #[derive(Clone, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -56,13 +56,13 @@ impl fmt::Debug for Length<'_> {
     }
 }
 
-/// A part of a frame, as it came. `Debug` shows its length.
+/// JSON of a part of a frame, unparsed. `Debug` shows its length.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(transparent)]
 pub struct RawJson<'a>(#[serde(borrow)] &'a RawValue);
 
 impl<'a> RawJson<'a> {
-    /// The text as it came.
+    /// The received text.
     #[must_use]
     pub fn as_str(&self) -> &'a str {
         self.0.get()
@@ -75,15 +75,15 @@ impl fmt::Debug for RawJson<'_> {
     }
 }
 
-/// A secret of a frame: on the wire it stands as it is, in a log it does not.
+/// A secret of a frame: serialized as it is, redacted by `Debug`.
 ///
-/// Once a frame is JSON the secret is in that text too, which nothing wipes: frames live for one turn.
+/// The serialized frame contains the secret and is not wiped; it is dropped after it is sent.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct SecretText<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl SecretText<'_> {
-    /// Takes the secret out of the frame.
+    /// Copies the secret out of the frame.
     #[must_use]
     pub fn to_secret(&self) -> SecretString {
         SecretString::from(&*self.0)
@@ -102,9 +102,9 @@ impl fmt::Debug for SecretText<'_> {
     }
 }
 
-/// A frame, or a part of one, for which this version has no type: kept as it came.
+/// A frame, or a part of one, of a type that this version does not know, kept unparsed.
 ///
-/// `Debug` shows its class and its length, for it may hold a secret.
+/// `Debug` shows its class and its length, since it may hold a secret.
 #[derive(Clone, Eq, PartialEq)]
 pub struct RawFrame {
     class: Option<Box<str>>,
@@ -121,13 +121,13 @@ impl RawFrame {
         }
     }
 
-    /// What the sender calls it, if it has a name where one is expected.
+    /// Class that the sender gave it, if there is one.
     #[must_use]
     pub fn class(&self) -> Option<&str> {
         self.class.as_deref()
     }
 
-    /// The text as it came; not always JSON.
+    /// The received text, which may be invalid JSON.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.json
@@ -143,7 +143,7 @@ impl fmt::Debug for RawFrame {
     }
 }
 
-/// A peer's text, safe for a log line: bounded, and with no control characters.
+/// A peer's text for a log line: at most 200 characters, without control characters.
 #[must_use]
 pub fn harmless(text: &str) -> String {
     const LONGEST: usize = 200;
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_borrowed_unless_it_holds_an_escape() {
+    fn text_is_borrowed_unless_it_contains_an_escape() {
         let both: Both<'_> = serde_json::from_str(r#"{"plain":"grün","escaped":"a\"b"}"#).unwrap();
         assert!(matches!(both.plain, Some(Text(Cow::Borrowed("grün")))));
         assert!(matches!(both.escaped, Text(Cow::Owned(text)) if text == "a\"b"));

@@ -1,10 +1,12 @@
-//! How long to wait before the next connection.
+//! The wait before the next connection.
 
 use std::time::{Duration, Instant};
 
 use genesys_api::retry::{LONGEST_WAIT, full_jitter};
 
-/// Full jitter from 0.5 s up to 30 s, counted anew once a connection was stable for a minute.
+/// Full jitter from 0.5 s up to 30 s. The count starts again after a connection that was ready for a minute.
+///
+/// Our choice.
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {
     attempt: u32,
@@ -16,21 +18,23 @@ impl Backoff {
     const CAP: Duration = Duration::from_secs(30);
     const STABLE: Duration = Duration::from_secs(60);
 
-    /// The session was ready.
+    /// Handles a connection that is ready for use.
     pub fn handle_ready(&mut self, now: Instant) {
         self.ready = Some(now);
     }
 
-    /// The connection was lost, or could not be made: the number of the next attempt, and the wait before it. A wait
-    /// that the server asked for is kept, with a little jitter on top.
-    pub fn handle_lost(&mut self, asked: Option<Duration>, now: Instant, random: u64) -> (u32, Duration) {
+    /// Handles a lost or failed connection. Returns the number of the next attempt and the wait before it. A wait that
+    /// the server requested is kept, at most [`LONGEST_WAIT`], with up to 0.5 s of jitter on top.
+    pub fn handle_lost(&mut self, requested: Option<Duration>, now: Instant, random: u64) -> (u32, Duration) {
         let ready = self.ready.take();
         if ready.is_some_and(|at| now.saturating_duration_since(at) >= Self::STABLE) {
             self.attempt = 0;
         }
         let jitter = full_jitter(Self::BASE, Self::CAP, self.attempt, random);
         self.attempt = self.attempt.saturating_add(1);
-        let wait = asked.map_or(jitter, |asked| asked.min(LONGEST_WAIT) + jitter.min(Self::BASE));
+        let wait = requested.map_or(jitter, |requested| {
+            requested.min(LONGEST_WAIT) + jitter.min(Self::BASE)
+        });
         (self.attempt, wait)
     }
 }
@@ -40,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_cap_and_start_anew_after_a_stable_minute() {
+    fn backoff_doubles_up_to_its_cap_and_resets_after_a_stable_minute() {
         #[expect(
             clippy::disallowed_methods,
             reason = "an Instant can be had from nowhere else"
@@ -56,7 +60,10 @@ mod tests {
         backoff.handle_ready(now);
         now += Duration::from_secs(60);
         assert_eq!(backoff.handle_lost(None, now, 0), (1, Duration::ZERO));
-        let asked = Some(Duration::from_secs(7));
-        assert_eq!(backoff.handle_lost(asked, now, 0), (2, Duration::from_secs(7)));
+        let requested = Some(Duration::from_secs(7));
+        assert_eq!(
+            backoff.handle_lost(requested, now, 0),
+            (2, Duration::from_secs(7))
+        );
     }
 }

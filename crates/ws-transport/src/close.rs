@@ -4,7 +4,7 @@ use std::fmt;
 
 use genesys_api::wire::harmless;
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CloseInfo {
     code: Option<u16>,
@@ -12,7 +12,7 @@ pub struct CloseInfo {
 }
 
 impl CloseInfo {
-    /// Closed by the peer with `code` (RFC 6455 section 7.4).
+    /// A close frame of the peer with `code` (RFC 6455 section 7.4).
     #[must_use]
     pub fn with_code(code: u16, reason: &str) -> Self {
         Self {
@@ -21,7 +21,7 @@ impl CloseInfo {
         }
     }
 
-    /// Ended without a close frame, or never begun; `reason` is for people.
+    /// An end without a close frame, or a failed attempt; `reason` is text for an operator.
     #[must_use]
     pub fn abrupt(reason: &str) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl CloseInfo {
         matches!(self.code, Some(1000 | 1002 | 1003 | 1007..=1010))
     }
 
-    /// For people.
+    /// Text for an operator, at most 200 characters, without control characters.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason

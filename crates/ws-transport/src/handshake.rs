@@ -1,4 +1,4 @@
-//! The upgrade from HTTP to WebSocket (RFC 6455 section 4), both sides, as values.
+//! The upgrade from HTTP to WebSocket (RFC 6455 section 4), as values for both ends.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Version};
 
 use crate::{AdmittedOrigin, SocketUrl};
 
-/// A client's handshake. It cannot be made without an admitted origin, and it shows no secret.
+/// A client's handshake. It requires an admitted origin, and its `Debug` shows no secret.
 #[derive(Clone, Debug)]
 pub struct ClientHandshake {
     url: SocketUrl,
@@ -21,7 +21,7 @@ pub struct ClientHandshake {
 }
 
 impl ClientHandshake {
-    /// A handshake for `url`, coming from `origin`.
+    /// A handshake for `url` from `origin`.
     #[must_use]
     pub fn new(url: SocketUrl, origin: AdmittedOrigin) -> Self {
         Self {
@@ -31,7 +31,7 @@ impl ClientHandshake {
         }
     }
 
-    /// Offers subprotocols, comma-separated. They are treated as secret, since a token may be among them.
+    /// Offers subprotocols, comma-separated. They are marked as sensitive, since a token may be among them.
     #[must_use]
     pub fn with_protocols(mut self, mut protocols: HeaderValue) -> Self {
         protocols.set_sensitive(true);
@@ -39,16 +39,16 @@ impl ClientHandshake {
         self
     }
 
-    /// Where it goes.
+    /// URL of the socket.
     #[must_use]
     pub fn url(&self) -> &SocketUrl {
         &self.url
     }
 
-    /// The request. `key` is 16 fresh random bytes. Do not log it: its URL and headers may hold a token.
+    /// Builds the request. `key` is 16 fresh random bytes. Do not log it: its URL and headers may hold a token.
     ///
     /// # Panics
-    /// Never: what it is made of was checked when it was parsed.
+    /// Never: its parts were checked when they were parsed.
     #[must_use]
     pub fn request(&self, key: [u8; 16]) -> Request<()> {
         let ascii = |text: &str| HeaderValue::from_str(text).expect("URLs and origins are written in ASCII");
@@ -131,13 +131,10 @@ pub enum UpgradeError {
     },
 }
 
-/// A handshake that a server received. It holds no URL and no origin: those are judged apart.
+/// A handshake that a server received. It holds no URL and no origin, which are checked separately.
 #[derive(Clone, Debug)]
 pub struct ServerHandshake {
-    #[cfg_attr(
-        not(feature = "client"),
-        expect(dead_code, reason = "the answer is hashed by the driver")
-    )]
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "the driver hashes it"))]
     key: HeaderValue,
     /// Marked as sensitive: a token may be among them.
     protocols: Vec<HeaderValue>,
@@ -147,7 +144,7 @@ impl ServerHandshake {
     /// Checks method, version and headers.
     ///
     /// # Errors
-    /// If the request asks for no WebSocket, or asks wrongly; [`HandshakeError::status`] is the answer to give.
+    /// If the request is not a valid handshake; [`HandshakeError::status`] is the status of the response.
     pub fn parse<B>(request: &Request<B>) -> Result<Self, HandshakeError> {
         let headers = request.headers();
         if !has_token(headers, UPGRADE, "websocket") || !has_token(headers, CONNECTION, "upgrade") {
@@ -178,7 +175,7 @@ impl ServerHandshake {
         }
     }
 
-    /// The subprotocols that the client offers, best first.
+    /// Subprotocols that the client offers, in order of preference.
     pub fn protocols(&self) -> impl Iterator<Item = &str> {
         self.protocols
             .iter()
@@ -188,7 +185,7 @@ impl ServerHandshake {
             .filter(|protocol| !protocol.is_empty())
     }
 
-    /// The answer that makes the connection a WebSocket, with the subprotocol that was chosen among those offered.
+    /// Builds the response that upgrades the connection, with the selected one of the offered subprotocols.
     #[cfg(feature = "client")]
     #[must_use]
     pub fn response(&self, protocol: Option<&'static str>) -> http::Response<()> {
@@ -209,30 +206,30 @@ impl ServerHandshake {
     }
 }
 
-/// The request is no valid handshake.
+/// A request that is not a valid handshake.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
     /// Not HTTP/1.1.
-    #[error("a WebSocket is opened with HTTP/1.1")]
+    #[error("invalid handshake: a WebSocket is opened with HTTP/1.1")]
     HttpVersion,
     /// `Sec-WebSocket-Key` is missing, repeated, or not the base64 of 16 bytes.
-    #[error("Sec-WebSocket-Key must be 16 random bytes in base64, once")]
+    #[error("invalid Sec-WebSocket-Key: send 16 random bytes in base64, once")]
     Key,
     /// Not `GET`.
-    #[error("a WebSocket is opened with GET")]
+    #[error("invalid handshake: a WebSocket is opened with GET")]
     Method,
     /// `Upgrade: websocket` or `Connection: upgrade` is missing.
-    #[error("this is a WebSocket: ask with Connection: upgrade and Upgrade: websocket")]
+    #[error("not a handshake: send Connection: upgrade and Upgrade: websocket")]
     NotAnUpgrade,
     /// Not version 13.
-    #[error("only Sec-WebSocket-Version 13 is spoken")]
+    #[error("unsupported Sec-WebSocket-Version: send 13")]
     SocketVersion,
 }
 
 impl HandshakeError {
-    /// The HTTP status to answer: 426 where the client should come back in another way (then with `Upgrade:
-    /// websocket` and `Sec-WebSocket-Version: 13`), 405 for the method, else 400.
+    /// HTTP status of the response: 426 for a request that must be changed (sent with `Upgrade: websocket` and
+    /// `Sec-WebSocket-Version: 13`), 405 for the method, else 400.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -281,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_asks_is_what_the_server_takes() {
+    fn server_parses_the_request_of_the_client() {
         let request = valid();
         assert_eq!(request.headers()[HOST], "gateway.example:8443");
         assert_eq!(request.headers()[ORIGIN], "https://shop.example");
@@ -296,7 +293,7 @@ mod tests {
 
     #[cfg(feature = "client")]
     #[test]
-    fn the_answer_is_that_of_the_standard() {
+    fn response_has_the_accept_key_of_the_standard() {
         // RFC 6455 section 1.3
         let response = ServerHandshake::parse(&valid())
             .unwrap()
@@ -374,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_handshake_that_is_wrong_in_one_thing_is_refused() {
+    fn handshake_with_one_fault_is_refused() {
         let with = |change: &dyn Fn(&mut Request<()>)| {
             let mut request = valid();
             change(&mut request);

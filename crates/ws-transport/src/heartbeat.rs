@@ -1,8 +1,8 @@
-//! Whether the peer is still there.
+//! Pings, and the detection of a silent peer.
 
 use std::time::{Duration, Instant};
 
-/// Notices a silent peer within 35 s.
+/// Detects a silent peer within 35 s.
 ///
 /// It counts pings that nothing answered, not time that passed: a clock that was moved, or a laptop that slept, costs
 /// one ping and never the socket. A ping goes out each [`INTERVAL`](Self::INTERVAL); a peer that sent nothing since
@@ -14,7 +14,7 @@ pub struct Heartbeat {
     pings: u64,
 }
 
-/// What a heartbeat asks for.
+/// An action that a heartbeat requires.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HeartbeatAction {
     /// The peer answered neither of the last two pings: drop the socket.
@@ -24,13 +24,13 @@ pub enum HeartbeatAction {
 }
 
 impl Heartbeat {
-    /// Between two pings; Genesys' own mobile SDK uses the same.
+    /// Time between two pings (15 s, as in Genesys' mobile SDK).
     pub const INTERVAL: Duration = genesys_api::limits::PING;
 
-    /// How long the second of two unanswered pings is waited for.
+    /// Time that the peer has to answer the second of two pings. Our choice.
     pub const GRACE: Duration = Duration::from_secs(5);
 
-    /// A heartbeat of a socket that opened just now.
+    /// A heartbeat of a socket that opened at `now`.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
@@ -40,12 +40,12 @@ impl Heartbeat {
         }
     }
 
-    /// Something came from the peer, whatever it was.
+    /// Handles any frame or byte of the peer.
     pub fn handle_alive(&mut self) {
         self.unanswered = 0;
     }
 
-    /// What is to be done now, if anything.
+    /// Returns the action that is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<HeartbeatAction> {
         if now < self.next {
             return None;
@@ -65,7 +65,7 @@ impl Heartbeat {
         Some(HeartbeatAction::Ping)
     }
 
-    /// When to ask again.
+    /// Deadline of the next [`Self::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
         self.next
@@ -77,7 +77,7 @@ impl Heartbeat {
         self.unanswered > 1
     }
 
-    /// Pings since the socket opened.
+    /// Pings sent since the socket opened.
     #[must_use]
     pub fn pings(&self) -> u64 {
         self.pings
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_answers_is_never_dead() {
+    fn answering_peer_is_never_dropped() {
         let mut now = epoch();
         let mut heartbeat = Heartbeat::new(now);
         for _ in 0..1000 {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_clock_costs_one_ping() {
+    fn moved_clock_costs_one_ping() {
         let start = epoch();
         let mut heartbeat = Heartbeat::new(start);
         let later = start + Duration::from_secs(14 * 60);
@@ -122,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn silence_is_noticed_within_35_seconds(answered in 0_u32..20, last_word in 0_u64..15_000) {
+        fn silent_peer_is_dropped_within_35_seconds(answered in 0_u32..20, last_frame in 0_u64..15_000) {
             let start = epoch();
             let mut heartbeat = Heartbeat::new(start);
             let mut now = start;
@@ -131,7 +131,7 @@ mod tests {
                 prop_assert_eq!(heartbeat.handle_timeout(now), Some(HeartbeatAction::Ping));
                 heartbeat.handle_alive();
             }
-            let silent_since = (now + Duration::from_millis(last_word)).min(heartbeat.poll_timeout());
+            let silent_since = (now + Duration::from_millis(last_frame)).min(heartbeat.poll_timeout());
             heartbeat.handle_alive();
             loop {
                 let at = heartbeat.poll_timeout();

@@ -12,10 +12,10 @@ pub struct OriginPolicy {
 }
 
 impl OriginPolicy {
-    /// Reads the list.
+    /// Parses the list.
     ///
     /// # Errors
-    /// The first entry that is no origin, with what was probably meant.
+    /// Names the first entry that is not an origin, with a suggestion.
     pub fn new<T: AsRef<str>>(entries: impl IntoIterator<Item = T>) -> Result<Self, OriginPolicyError> {
         let read = |entry: T| {
             let text = entry.as_ref();
@@ -25,7 +25,7 @@ impl OriginPolicy {
                     _ => Some(harmless(text)),
                 },
                 problem,
-                meant: meant(text, problem),
+                suggestion: suggestion(text, problem),
             })
         };
         Ok(Self {
@@ -33,10 +33,10 @@ impl OriginPolicy {
         })
     }
 
-    /// Judges a handshake by the values of all its `Origin` headers, which must be exactly one.
+    /// Checks the values of all `Origin` headers of a handshake; there must be exactly one.
     ///
     /// # Errors
-    /// If it must not become a socket: answer 403 before the upgrade.
+    /// If the origin is not admitted: answer 403 before the upgrade.
     pub fn admit<T: AsRef<[u8]>>(
         &self,
         headers: impl IntoIterator<Item = T>,
@@ -54,7 +54,7 @@ impl OriginPolicy {
         )
     }
 
-    /// Judges an origin that is known already: a client's own, before it dials.
+    /// Checks a parsed origin: a client's own, before it connects.
     ///
     /// # Errors
     /// If it is not on the list.
@@ -86,43 +86,43 @@ impl fmt::Display for AdmittedOrigin {
     }
 }
 
-/// The handshake's origin is not admitted.
+/// An origin that is not admitted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OriginError {
-    /// The header's bytes are no text.
-    #[error("the Origin header is not text")]
+    /// The header is not UTF-8.
+    #[error("invalid Origin header: not UTF-8")]
     Encoding,
-    /// The header is no origin.
-    #[error("the Origin header {problem}")]
+    /// The header is not an origin.
+    #[error("invalid Origin header: {problem}")]
     Malformed {
-        /// Why not.
+        /// The reason.
         problem: ParseOriginError,
     },
-    /// No header: the peer is no browser.
-    #[error("there is no Origin header: a client that is no browser must set it to an allowed origin")]
+    /// The header is missing: the peer is not a browser.
+    #[error("no Origin header: a client other than a browser must set it to an allowed origin")]
     Missing,
     /// An origin that is not on the list.
     #[error("origin {origin} is not allowed: add it to the allowed origins if that site is yours")]
     NotAllowed {
-        /// Which.
+        /// The origin.
         origin: Box<Origin>,
     },
     /// More than one header.
-    #[error("there is more than one Origin header: send exactly one")]
+    #[error("more than one Origin header: send exactly one")]
     Several,
 }
 
-/// An entry of the list is no origin.
+/// An entry of the list that is not an origin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OriginPolicyError {
     entry: Option<String>,
     problem: ParseOriginError,
-    meant: Option<String>,
+    suggestion: Option<String>,
 }
 
 impl OriginPolicyError {
-    /// What is wrong with the entry.
+    /// The reason.
     #[must_use]
     pub fn problem(&self) -> ParseOriginError {
         self.problem
@@ -132,11 +132,11 @@ impl OriginPolicyError {
 impl fmt::Display for OriginPolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.entry {
-            Some(entry) => write!(f, "allowed origin {entry:?} {}", self.problem)?,
-            None => write!(f, "an allowed origin {}", self.problem)?,
+            Some(entry) => write!(f, "invalid allowed origin {entry:?}: {}", self.problem)?,
+            None => write!(f, "invalid allowed origin: {}", self.problem)?,
         }
-        match &self.meant {
-            Some(meant) => write!(f, "; did you mean {meant}?"),
+        match &self.suggestion {
+            Some(suggestion) => write!(f, "; did you mean {suggestion}?"),
             None => Ok(()),
         }
     }
@@ -144,8 +144,8 @@ impl fmt::Display for OriginPolicyError {
 
 impl std::error::Error for OriginPolicyError {}
 
-/// The origin that was probably meant, if one can be made out of the entry.
-fn meant(text: &str, problem: ParseOriginError) -> Option<String> {
+/// The origin that the entry probably stands for.
+fn suggestion(text: &str, problem: ParseOriginError) -> Option<String> {
     let behind_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     let guess = match problem {
         ParseOriginError::Blank => text.trim().to_owned(),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_tuple_is_the_same_origin() {
+    fn origin_equals_every_spelling_of_its_tuple() {
         for (listed, header) in [
             ("https://example.com", "https://example.com"),
             ("https://example.com", "https://Example.COM"),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn another_tuple_is_another_origin() {
+    fn origin_differs_in_each_part_of_its_tuple() {
         for (listed, header) in [
             ("https://example.com", "http://example.com"),
             ("http://example.com", "https://example.com"),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused_with_its_reason() {
+    fn invalid_origin_is_refused_with_its_reason() {
         use ParseOriginError as P;
         for (header, problem) in [
             ("", P::Empty),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_header_is_needed() {
+    fn admit_requires_exactly_one_header() {
         let policy = OriginPolicy::new(["https://example.com"]).unwrap();
         assert_eq!(policy.admit::<&[u8]>([]), Err(OriginError::Missing));
         assert_eq!(
@@ -297,24 +297,27 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_entry_comes_with_a_hint() {
+    fn policy_error_suggests_an_origin() {
         for (entry, expected) in [
             (
                 "shop.example",
-                r#"allowed origin "shop.example" has no scheme; did you mean https://shop.example?"#,
+                r#"invalid allowed origin "shop.example": it has no scheme; did you mean https://shop.example?"#,
             ),
             (
                 "https://shop.example/",
-                r#"allowed origin "https://shop.example/" has a path behind its host: give scheme, host and port only; did you mean https://shop.example?"#,
+                r#"invalid allowed origin "https://shop.example/": it has a path behind the host; write scheme, host and port only; did you mean https://shop.example?"#,
             ),
             (
                 "wss://shop.example:8443",
-                r#"allowed origin "wss://shop.example:8443" has a scheme other than http and https; did you mean https://shop.example:8443?"#,
+                r#"invalid allowed origin "wss://shop.example:8443": its scheme is neither http nor https; did you mean https://shop.example:8443?"#,
             ),
-            ("*", r#"allowed origin "*" holds a wildcard: list each origin"#),
+            (
+                "*",
+                r#"invalid allowed origin "*": it contains a wildcard; list each origin"#,
+            ),
             (
                 "https://joe:hunter2@shop.example",
-                "an allowed origin holds credentials before its host: remove them",
+                "invalid allowed origin: it contains credentials before the host; remove them",
             ),
         ] {
             let error = OriginPolicy::new(["https://a.example", entry]).unwrap_err();
@@ -323,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_written_as_a_browser_writes_it() {
+    fn origin_is_displayed_as_a_browser_writes_it() {
         for (text, written) in [
             ("HTTPS://Bücher.example:443", "https://xn--bcher-kva.example"),
             ("http://a.example:443", "http://a.example:443"),
@@ -335,7 +338,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_admitted_is_the_tuple_that_the_url_parser_sees(header in "https?://[a-zA-Z0-9.:@/\\[\\] %-]{0,24}") {
+        fn admitted_origin_is_the_tuple_of_the_url_parser(header in "https?://[a-zA-Z0-9.:@/\\[\\] %-]{0,24}") {
             let policy = OriginPolicy::new(["https://a.example", "http://a:80", "https://b:1"]).unwrap();
             if let Ok(admitted) = policy.admit([&header]) {
                 let seen = url::Url::parse(&header).unwrap().origin().ascii_serialization();
@@ -344,12 +347,12 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_answered(header in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn admit_accepts_any_bytes_without_panic(header in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = OriginPolicy::new(["https://a.example"]).unwrap().admit([header]);
         }
 
         #[test]
-        fn writing_and_reading_agree(text in "https?://[a-z0-9.-]{1,20}(:[0-9]{1,5})?") {
+        fn origin_display_parses_back(text in "https?://[a-z0-9.-]{1,20}(:[0-9]{1,5})?") {
             if let Ok(origin) = text.parse::<Origin>() {
                 prop_assert_eq!(origin.to_string().parse::<Origin>(), Ok(origin));
             }

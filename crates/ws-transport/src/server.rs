@@ -1,4 +1,4 @@
-//! The server's end of a socket, once the upgrade is answered.
+//! The server's end of a socket, after the response to the upgrade.
 
 use std::fmt;
 use std::ops::Deref;
@@ -12,9 +12,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 
 use crate::CloseInfo;
-use crate::socket::{breach, close_info, config};
+use crate::socket::{close_info, config, violation_code};
 
-/// How long a closing handshake is waited for.
+/// Time that the closing handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Limits of a server's socket.
@@ -24,8 +24,8 @@ pub struct Limits {
     pub message: usize,
     /// Most bytes that wait to be written.
     pub write: usize,
-    /// How long a write may take before the client counts as too slow.
-    pub patience: Duration,
+    /// Time that a write may take before the client counts as too slow.
+    pub write_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -34,7 +34,7 @@ impl Default for Limits {
         Self {
             message: 64 * 1024,
             write: 256 * 1024,
-            patience: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -45,7 +45,7 @@ pub struct ServerSocket<S> {
     limits: Limits,
 }
 
-/// Takes over a connection whose upgrade was answered with
+/// Wraps a connection whose upgrade was answered with
 /// [`ServerHandshake::response`](crate::ServerHandshake::response).
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S, limits: Limits) -> ServerSocket<S> {
     let config = config(limits.message, limits.write);
@@ -56,18 +56,21 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S, limits: Limits
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
-    /// Waits for what the client sends. Pings are answered here. If the future is dropped, nothing is lost.
+    /// Waits for the next frame of the client. Pings are answered here.
     ///
     /// # Errors
-    /// If the client broke the protocol or a limit, or the connection broke. Close the socket then, with
+    /// If the client violated the protocol or a limit, or the connection broke. Close the socket then, with
     /// [`SocketError::close_code`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, no frame is lost.
     pub async fn next(&mut self) -> Result<Incoming, SocketError> {
         match self.stream.next().await {
             Some(Ok(Message::Text(text))) => Ok(Incoming::Text(Payload(text))),
             Some(Ok(Message::Binary(_))) => Err(SocketError::new(SocketErrorKind::Binary, None)),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(Incoming::Alive),
             Some(Ok(Message::Close(frame))) => {
-                let _ = tokio::time::timeout(self.limits.patience, self.stream.flush()).await;
+                let _ = tokio::time::timeout(self.limits.write_timeout, self.stream.flush()).await;
                 Ok(Incoming::Closed(close_info(frame.as_ref())))
             }
             Some(Err(error)) => Err(error.into()),
@@ -83,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
         self.send_all([text.into()]).await
     }
 
-    /// Sends text frames, all in one write if they fit.
+    /// Sends text frames, in one write if they fit into the buffer.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -94,16 +97,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
             }
             self.stream.flush().await
         };
-        in_time(self.limits.patience, batch).await
+        in_time(self.limits.write_timeout, batch).await
     }
 
-    /// Sends a ping; its pong comes as [`Incoming::Alive`].
+    /// Sends a ping; its pong arrives as [`Incoming::Alive`].
     ///
     /// # Errors
     /// As [`Self::send`].
     pub async fn ping(&mut self) -> Result<(), SocketError> {
         let ping = self.stream.send(Message::Ping(Default::default()));
-        in_time(self.limits.patience, ping).await
+        in_time(self.limits.write_timeout, ping).await
     }
 
     /// Closes with `code` (RFC 6455 section 7.4) and a reason of at most 123 bytes, which is cut if it is longer. Waits
@@ -117,8 +120,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
             if self.stream.close(Some(frame)).await.is_ok() {
                 while let Some(Ok(_)) = self.stream.next().await {}
             }
-            // after a breach of the protocol nothing is read as frames any more; but to close TCP over unread bytes
-            // resets it, and the client may never see why (RFC 6455 section 7.1.1)
+            // after a violation of the protocol no frame is read any more; closing TCP over unread bytes resets it, and the
+            // client may never see the close frame (RFC 6455 section 7.1.1)
             let tcp = self.stream.get_mut();
             let mut rest = [0; 1024];
             if tcp.shutdown().await.is_ok() {
@@ -138,28 +141,28 @@ impl<S> fmt::Debug for ServerSocket<S> {
 }
 
 async fn in_time(
-    patience: Duration,
+    write_timeout: Duration,
     write: impl Future<Output = Result<(), WsError>>,
 ) -> Result<(), SocketError> {
-    match tokio::time::timeout(patience, write).await {
+    match tokio::time::timeout(write_timeout, write).await {
         Ok(done) => done.map_err(SocketError::from),
         Err(_) => Err(SocketError::new(SocketErrorKind::Slow, None)),
     }
 }
 
-/// What a client sends.
+/// A frame of a client.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Incoming {
-    /// A ping or a pong: the client is there.
+    /// A ping or a pong.
     Alive,
-    /// The client closed, or is gone. Nothing follows.
+    /// The client closed, or the connection ended. No frame follows.
     Closed(CloseInfo),
     /// A text frame.
     Text(Payload),
 }
 
-/// The text of a frame. `Debug` shows its length: it may hold a token.
+/// The text of a frame. `Debug` shows its length, since it may hold a token.
 #[derive(Clone)]
 pub struct Payload(Utf8Bytes);
 
@@ -177,14 +180,14 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// A socket that cannot go on.
+/// A fault that ends the socket.
 #[derive(Debug)]
 pub struct SocketError {
     kind: SocketErrorKind,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// In which way.
+/// The class of a [`SocketError`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SocketErrorKind {
@@ -192,9 +195,9 @@ pub enum SocketErrorKind {
     Binary,
     /// The connection broke.
     Broken,
-    /// The client broke RFC 6455.
+    /// The client violated RFC 6455.
     Protocol,
-    /// The client does not read what it is sent.
+    /// The client does not read.
     Slow,
     /// The client sent more than the limit.
     TooLarge,
@@ -206,20 +209,20 @@ impl SocketError {
     fn new(kind: SocketErrorKind, source: Option<WsError>) -> Self {
         Self {
             kind,
-            // that one holds the frame, which may hold a token
+            // its source contains the frame, which may hold a token
             source: source
                 .filter(|source| !matches!(source, WsError::WriteBufferFull(_)))
                 .map(Into::into),
         }
     }
 
-    /// In which way.
+    /// The class of a [`SocketError`].
     #[must_use]
     pub fn kind(&self) -> SocketErrorKind {
         self.kind
     }
 
-    /// The code to close with; `None` if there is nobody to tell.
+    /// The close code to send; `None` if the connection is gone.
     #[must_use]
     pub fn close_code(&self) -> Option<u16> {
         match self.kind {
@@ -235,7 +238,7 @@ impl SocketError {
 
 impl From<WsError> for SocketError {
     fn from(error: WsError) -> Self {
-        let kind = match breach(&error) {
+        let kind = match violation_code(&error) {
             Some(CloseCode::Size) => SocketErrorKind::TooLarge,
             Some(CloseCode::Invalid) => SocketErrorKind::Utf8,
             Some(_) => SocketErrorKind::Protocol,
@@ -249,12 +252,12 @@ impl From<WsError> for SocketError {
 impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            SocketErrorKind::Binary => "the client sent a binary frame: only text frames are spoken here",
+            SocketErrorKind::Binary => "binary frame: send text frames only",
             SocketErrorKind::Broken => "the connection to the client broke",
-            SocketErrorKind::Protocol => "the client broke the WebSocket protocol",
-            SocketErrorKind::Slow => "the client does not read what it is sent",
-            SocketErrorKind::TooLarge => "the client sent a message beyond the limit",
-            SocketErrorKind::Utf8 => "the client sent text that is not UTF-8",
+            SocketErrorKind::Protocol => "the client violated the WebSocket protocol",
+            SocketErrorKind::Slow => "the client does not read",
+            SocketErrorKind::TooLarge => "message beyond the limit",
+            SocketErrorKind::Utf8 => "invalid text: not UTF-8",
         })
     }
 }

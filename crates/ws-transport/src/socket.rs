@@ -1,4 +1,4 @@
-//! What both ends of a socket have in common: buffers, limits, and how an end is told.
+//! Parts that both ends of a socket share: buffers, limits, close codes.
 
 use std::error::Error;
 
@@ -8,8 +8,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 
 use crate::CloseInfo;
 
-/// A small read buffer: the default one is zero-filled, 128 KiB of it, at every read. The write buffer grows with what
-/// is fed, so that a batch leaves in one write.
+/// A small read buffer: the default one of 128 KiB is zero-filled at every read. The write buffer grows with the queued
+/// frames, so that a batch is one write.
 pub(crate) fn config(message_limit: usize, write_limit: usize) -> WebSocketConfig {
     const READ_BUFFER: usize = 4 * 1024;
     const WRITE_BUFFER: usize = 16 * 1024;
@@ -28,8 +28,8 @@ pub(crate) fn close_info(frame: Option<&CloseFrame>) -> CloseInfo {
     }
 }
 
-/// The code that tells the peer what it did (RFC 6455 section 7.4.1); `None` if the connection broke.
-pub(crate) fn breach(error: &WsError) -> Option<CloseCode> {
+/// The close code for a violation of the protocol (RFC 6455 section 7.4.1); `None` if the connection broke.
+pub(crate) fn violation_code(error: &WsError) -> Option<CloseCode> {
     match error {
         WsError::Capacity(_) => Some(CloseCode::Size),
         WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,

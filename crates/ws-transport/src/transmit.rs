@@ -1,15 +1,15 @@
-//! Outgoing frames.
+//! Frames to send.
 
 use std::fmt;
 
-/// What the driver is to put on the socket. `Debug` does not show a frame, which holds a token.
+/// A frame to send. `Debug` shows the length of a text, which may hold a token.
 #[derive(Clone, Eq, PartialEq)]
 pub enum Transmit {
     /// A close frame.
     Close {
-        /// RFC 6455 section 7.4.
+        /// Close code (RFC 6455 section 7.4).
         code: u16,
-        /// For people.
+        /// Reason, at most 123 bytes.
         reason: &'static str,
     },
     /// A text frame.

@@ -1,4 +1,4 @@
-//! How fast the sessions of one process may connect.
+//! The rate of new connections of a process.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +9,10 @@ use genesys_api::Clock;
 /// Spreads new connections. All sessions of a process share one; clones are the same limiter.
 ///
 /// Genesys Cloud takes 1,000 new connections a minute for a deployment. The default, 15 a second and at most 15 at
-/// once, makes 915 in the fullest minute, and leaves some for others.
+/// once, allows 915 in the fullest minute and leaves some for other processes.
 ///
-/// Whoever comes first connects first. A place is a point in time, so that no queue is held, and so that a place whose
-/// session is dropped before its time is lost: nobody connects then. That costs a fraction of a second.
+/// Connections start in the order of their reservations. A slot is a point in time, so there is no queue. A slot whose
+/// session is dropped stays unused, which costs a fraction of a second.
 #[derive(Clone, Debug)]
 pub struct ConnectLimiter {
     pace: Arc<Mutex<Pace>>,
@@ -26,16 +26,16 @@ impl Default for ConnectLimiter {
 }
 
 impl ConnectLimiter {
-    /// At most `per_second` connections a second in the long run, and `burst` at once after a quiet time: never more
-    /// than `60 * per_second + burst` in a minute.
+    /// At most `per_second` connections a second on average, and `burst` at once after a quiet time: at most
+    /// `60 * per_second + burst` in a minute.
     #[must_use]
     pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
         let pace = Arc::new(Mutex::new(Pace::new(per_second, burst)));
         Self { pace }
     }
 
-    /// Takes the next place: when to connect. Never before `now`, and never before an earlier place.
-    #[must_use = "a place that is not used is lost"]
+    /// Reserves the next slot and returns its time, which is never before `now` or an earlier slot.
+    #[must_use = "a slot that is not used is lost"]
     pub fn reserve(&self, now: Instant) -> Instant {
         self.pace
             .lock()
@@ -43,27 +43,26 @@ impl ConnectLimiter {
             .reserve(now)
     }
 
-    /// Takes the next place and waits for it; returns how long the wait was to be. If the future is dropped, the place
-    /// is lost.
+    /// Reserves the next slot and waits for it. Returns the planned wait. If the future is dropped, the slot is lost.
     pub async fn wait(&self, clock: &Clock) -> Duration {
         let now = clock.now().instant;
-        let place = self.reserve(now);
-        let wait = place.saturating_duration_since(now);
+        let slot = self.reserve(now);
+        let wait = slot.saturating_duration_since(now);
         if !wait.is_zero() {
-            clock.sleep_until(place).await;
+            clock.sleep_until(slot).await;
         }
         wait
     }
 }
 
-/// The generic cell rate algorithm: one point in time stands for the whole past.
+/// The generic cell rate algorithm: one point in time represents the whole past.
 #[derive(Debug)]
 struct Pace {
-    /// Between two places.
+    /// Time between two slots.
     interval: Duration,
-    /// How far ahead of an even pace a place may be.
+    /// Time that a slot may be ahead of an even pace.
     tolerance: Duration,
-    /// When the next place would be if all were evenly spread.
+    /// Time of the next slot if all were evenly spread.
     even: Option<Instant>,
 }
 
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_the_rest_is_spread() {
+    fn burst_starts_at_once_and_the_rest_is_spread() {
         let start = epoch();
         let limiter = ConnectLimiter::new(of(10), of(3));
         let waits: Vec<_> = (0..6)
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_may_wait() {
+    fn hundred_thousand_connections_are_spread() {
         let start = epoch();
         let limiter = ConnectLimiter::default();
         for _ in 1..100_000 {
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_wait_is_on_the_process_clock() {
+    async fn wait_uses_the_clock_of_the_process() {
         let clock = Clock::system();
         let limiter = ConnectLimiter::new(of(1), of(1));
         assert_eq!(limiter.wait(&clock).await, Duration::ZERO);
@@ -149,7 +148,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_minute_has_more_than_it_may(
+        fn no_minute_exceeds_the_limit(
             per_second in 1_u32..20,
             burst in 1_u32..30,
             steps in proptest::collection::vec((0_u64..4000, 1_usize..120), 1..60),
@@ -162,11 +161,11 @@ mod tests {
             for (step, count) in steps {
                 now += Duration::from_millis(step);
                 for _ in 0..count {
-                    let place = limiter.reserve(now);
-                    prop_assert!(place >= now && place >= last);
-                    last = place;
-                    minute.push_back(place);
-                    while minute.front().is_some_and(|first| place - *first >= Duration::from_secs(60)) {
+                    let slot = limiter.reserve(now);
+                    prop_assert!(slot >= now && slot >= last);
+                    last = slot;
+                    minute.push_back(slot);
+                    while minute.front().is_some_and(|first| slot - *first >= Duration::from_secs(60)) {
                         minute.pop_front();
                     }
                     prop_assert!(minute.len() <= most);

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::handshake::UpgradeError;
-use crate::socket::{breach, close_info, config, in_a_sentence};
+use crate::socket::{close_info, config, in_a_sentence, violation_code};
 use crate::{ClientHandshake, CloseInfo, Transmit};
 
 /// Longest frame and message read.
@@ -171,7 +171,7 @@ impl Socket {
                 LinkEvent::Alive
             }
             Some(Err(error)) => {
-                if let Some(code) = breach(&error) {
+                if let Some(code) = violation_code(&error) {
                     // sent if it can be at once: the connection is given up either way (RFC 6455 section 7.1.7)
                     let reason = Utf8Bytes::default();
                     let _ = stream
@@ -202,7 +202,7 @@ async fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: 
     match (handshake.verify(key, &upgrade.response), upgrade.connection) {
         (Ok(()), Some((stream, read))) => {
             let config = Some(config(MESSAGE_LIMIT, WRITE_LIMIT));
-            // a codec of its own: one that had read the handshake would keep that buffer
+            // a fresh codec: the one of the handshake would keep its read buffer
             let stream = if read.is_empty() {
                 WebSocketStream::from_raw_socket(stream, Role::Client, config).await
             } else {
