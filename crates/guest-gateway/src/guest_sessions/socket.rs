@@ -13,7 +13,7 @@ use http::header::ORIGIN;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use ws_transport::server::{Incoming, Limits, ServerSocket, SocketError, accept};
-use ws_transport::{AdmittedOrigin, Heartbeat, OriginError, ServerHandshake};
+use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, OriginError, ServerHandshake};
 
 use super::request::Id;
 use super::sessions::session_id;
