@@ -5,7 +5,6 @@ pub mod conformance;
 mod error;
 mod export;
 mod journal;
-mod memory;
 mod outbox;
 #[cfg(feature = "sqlite")]
 mod seal;
@@ -17,7 +16,6 @@ mod webhook;
 
 pub use error::{Conflict, StoreError, StoreErrorKind};
 pub use export::{ExportError, Exported, export};
-pub use memory::MemoryStore;
 pub use outbox::{Event, Leased, Settled, Settlement};
 #[cfg(feature = "sqlite")]
 pub use seal::SealKey;

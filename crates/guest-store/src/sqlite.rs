@@ -1,4 +1,4 @@
-//! A store in one SQLite file.
+//! A store in one SQLite file, or in memory.
 
 mod changes;
 mod deliveries;
@@ -20,7 +20,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use audit::{Pseudonym, Signer, VerifierKey};
-use genesys_api::SessionId;
+use genesys_api::{SessionId, entropy};
+use rusqlite::Connection;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
@@ -41,7 +42,19 @@ pub struct Keys {
     pub signer: Signer,
 }
 
-/// A store in one SQLite file, which one process has open at a time.
+impl Keys {
+    /// Random keys, for a store in memory: nothing that they seal can be opened later.
+    #[must_use]
+    pub fn ephemeral() -> Self {
+        Self {
+            seal: SealKey::new(&entropy::bytes()),
+            signer: Signer::from_seed("guest-store/memory", &entropy::bytes())
+                .expect("the name and the length of the seed are valid"),
+        }
+    }
+}
+
+/// A store in one SQLite file, which one process has open at a time, or in memory.
 ///
 /// One thread writes: it stores all units that wait at that moment in one transaction, and answers when that is on
 /// disk. Another thread reads. Dropping the store ends both, which takes as long as the transaction at hand.
@@ -49,21 +62,22 @@ pub struct Keys {
 pub struct SqliteStore {
     keys: Arc<Keys>,
     writer: Option<mpsc::Sender<Write>>,
+    writing: Option<JoinHandle<()>>,
+    /// Absent in memory: there, the writer's connection is the only one that sees the tables.
     reader: Option<mpsc::Sender<Read>>,
     reading: Option<JoinHandle<()>>,
-    writing: Option<JoinHandle<()>>,
     /// Held for as long as the store is open.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// A write, which gives the answer to send once it is on disk.
 type Write = Box<dyn FnOnce(&mut Transaction<'_, '_>) -> Reply + Send>;
 type Reply = Box<dyn FnOnce() + Send>;
-type Read = Box<dyn FnOnce(&mut Reader<'_>) + Send>;
+type Read = Box<dyn FnOnce(&mut Reader<'_, '_>) + Send>;
 
 impl SqliteStore {
     /// Opens the store in the file at `path`, and creates it if there is none. This reads the whole index of the
-    /// log, and blocks while it does.
+    /// log, and blocks while it does. The path `:memory:` opens an empty store in memory.
     ///
     /// A file `<path>.lock` beside it keeps other processes out. Not for network file systems, whose locks do not
     /// hold.
@@ -72,36 +86,37 @@ impl SqliteStore {
     /// [`Locked`](StoreErrorKind::Locked), [`WrongKey`](StoreErrorKind::WrongKey),
     /// [`NewerSchema`](StoreErrorKind::NewerSchema), [`Corrupt`](StoreErrorKind::Corrupt) if the log does not lead to
     /// its last checkpoint, [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened.
-    pub fn open(path: &Path, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
-        let unavailable = |error| StoreError::new(StoreErrorKind::Unavailable, error);
+    pub fn open(path: impl AsRef<Path>, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        if path == Path::new(":memory:") {
+            return Self::start(schema::open_in_memory()?, keys, limits);
+        }
         let path = create(path).map_err(unavailable)?;
         let lock = lock(&path)?;
-        let writing = schema::open(&path)?;
-        let head = schema::prepare(&writing, &keys)?;
-        let reading = schema::open_to_read(&path)?;
+        let mut store = Self::start(schema::open(&path)?, keys, limits)?;
+        store._lock = Some(lock);
+        let connection = schema::open_to_read(&path)?;
+        let (reader, inbox) = mpsc::channel(limits.queue.max(1));
+        let keys = store.keys.clone();
+        let reading = spawn("guest-store-read", move || reader::run(&connection, &keys, inbox))?;
+        (store.reader, store.reading) = (Some(reader), Some(reading));
+        Ok(store)
+    }
 
+    /// Checks the tables and starts the thread that writes.
+    fn start(connection: Connection, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
+        let head = schema::prepare(&connection, &keys)?;
         let keys = Arc::new(keys);
-        let (to_writer, inbox) = mpsc::channel(limits.queue.max(1));
-        let writer = Writer::new(keys.clone(), limits, head);
-        let writing = thread::Builder::new()
-            .name("guest-store-write".to_owned())
-            .spawn(move || writer.run(&writing, inbox))
-            .map_err(unavailable)?;
-        let (to_reader, inbox) = mpsc::channel(limits.queue.max(1));
-        let reading = thread::Builder::new()
-            .name("guest-store-read".to_owned())
-            .spawn({
-                let keys = keys.clone();
-                move || reader::run(&reading, &keys, inbox)
-            })
-            .map_err(unavailable)?;
+        let (writer, inbox) = mpsc::channel(limits.queue.max(1));
+        let thread = Writer::new(keys.clone(), limits, head);
+        let writing = spawn("guest-store-write", move || thread.run(&connection, inbox))?;
         Ok(Self {
             keys,
-            writer: Some(to_writer),
-            reader: Some(to_reader),
-            reading: Some(reading),
+            writer: Some(writer),
             writing: Some(writing),
-            _lock: lock,
+            reader: None,
+            reading: None,
+            _lock: None,
         })
     }
 
@@ -129,10 +144,12 @@ impl SqliteStore {
 
     fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Reader<'_>) -> Result<T, Failed> + Send + 'static,
+        work: impl FnOnce(&mut Reader<'_, '_>) -> Result<T, Failed> + Send + 'static,
     ) -> Answer<'_, T> {
+        let Some(reader) = &self.reader else {
+            return self.write(move |transaction| work(&mut transaction.reader()));
+        };
         Box::pin(async move {
-            let reader = self.reader.as_ref().ok_or(StoreErrorKind::Unavailable)?;
             let (reply, answer) = oneshot::channel();
             let read: Read = Box::new(move |reader| drop(reply.send(work(reader))));
             reader.send(read).await.map_err(|_| StoreErrorKind::Unavailable)?;
@@ -225,10 +242,18 @@ fn create(path: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let thread = thread::Builder::new().name(name.to_owned());
+    thread.spawn(run).map_err(unavailable)
+}
+
+fn unavailable(error: io::Error) -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, error)
+}
+
 fn lock(path: &Path) -> Result<File, StoreError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");
-    let unavailable = |error| StoreError::new(StoreErrorKind::Unavailable, error);
     let lock = private(Path::new(&beside)).map_err(unavailable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -252,7 +277,6 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use bytes::Bytes;
     use genesys_api::parse_rfc3339;
-    use rusqlite::Connection;
     use serde_json::json;
 
     use super::*;
@@ -278,6 +302,16 @@ mod tests {
     }
 
     crate::conformance!(make);
+
+    mod in_memory {
+        use super::*;
+
+        fn make(limits: Limits) -> Fixture {
+            Fixture::new(SqliteStore::open(":memory:", Keys::ephemeral(), limits).unwrap(), ())
+        }
+
+        crate::conformance!(make);
+    }
 
     fn at() -> OffsetDateTime {
         parse_rfc3339("2026-11-22T12:30:00Z").unwrap()

@@ -24,12 +24,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::Signer;
-use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, SessionId, entropy};
+use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, SessionId};
 use genesys_http::{Client, Tls, TlsError};
 use guest_conversation::client::ConnectLimiter;
 use guest_payload::Policy;
-use guest_store::{Limits, MemoryStore, Session, SessionQuery, Store};
+use guest_store::{Session, SessionQuery, Store};
+#[cfg(feature = "sqlite")]
+use guest_store::{Keys, Limits, SqliteStore};
 use session_metrics::{Metrics, Snapshot};
 use tokio::sync::Notify;
 use web_messaging::rest::deployment::Published;
@@ -81,17 +82,27 @@ pub struct DirectConfig {
 }
 
 impl DirectConfig {
-    /// Sessions in memory, which a restart forgets, under the policy `tutorial-strict`: access tokens live for an
-    /// hour, sessions for a day without a rotation, 100,000 of them at once, and they are kept for 30 days after their
-    /// end. No channel is configured yet.
+    /// As [`DirectConfig::with_store`], with sessions in memory, which a restart forgets.
+    ///
+    /// # Errors
+    /// If the system's roots of trust cannot be read.
+    #[cfg(feature = "sqlite")]
+    pub fn new(hosts: Hosts) -> Result<Self, TlsError> {
+        let store = SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default())
+            .expect("a store in memory opens as long as there are memory and threads");
+        Self::with_store(hosts, Arc::new(store))
+    }
+
+    /// The policy `tutorial-strict`: access tokens live for an hour, sessions for a day without a rotation, 100,000 of
+    /// them at once, and they are kept for 30 days after their end. No channel is configured yet.
     ///
     /// It makes an HTTP client that trusts the system's roots. A process needs one: share it in `http`.
     ///
     /// # Errors
     /// If the system's roots of trust cannot be read.
-    pub fn new(hosts: Hosts) -> Result<Self, TlsError> {
+    pub fn with_store(hosts: Hosts, store: Arc<dyn Store>) -> Result<Self, TlsError> {
         Ok(Self {
-            store: memory(),
+            store,
             http: Client::builder(Tls::system()?).build(),
             hosts,
             deployments: BTreeMap::new(),
@@ -110,12 +121,6 @@ impl DirectConfig {
         self.deployments.insert(channel, deployment);
         self
     }
-}
-
-fn memory() -> Arc<dyn Store> {
-    let signer =
-        Signer::from_seed("guest-suite/memory", &entropy::bytes()).expect("the log's name is a valid one");
-    Arc::new(MemoryStore::new(signer, Limits::default()))
 }
 
 /// Guest sessions kept by this process. Clones share them.

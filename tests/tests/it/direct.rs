@@ -12,7 +12,7 @@ use audit::Signer;
 use genesys_api::{Clock, Hosts};
 use genesys_http::{Client, Egress, Tls};
 use genesys_sim::Simulator;
-use guest_store::{Keys, Limits, MemoryStore, SealKey, SqliteStore, Store};
+use guest_store::{Keys, Limits, SealKey, SqliteStore, Store};
 use guest_suite::audit::Action;
 use guest_suite::conversation::{Ending, Event};
 use guest_suite::direct::{Direct, DirectConfig, DirectError};
@@ -30,8 +30,7 @@ use crate::page::soon;
 use crate::world::CHANNEL;
 
 fn memory() -> Arc<dyn Store> {
-    let signer = Signer::from_seed("journeys/direct", &[7; 32]).unwrap();
-    Arc::new(MemoryStore::new(signer, Limits::default()))
+    Arc::new(SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default()).unwrap())
 }
 
 fn sqlite(folder: &TempDir) -> Arc<dyn Store> {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::Signer;
 use genesys_api::{Clock, Host, Hosts};
 use genesys_http::{Client, Tls};
 use genesys_sim::{Rules, SignInRules, Simulator};
-use guest_store::{Limits, MemoryStore, Store};
+use guest_store::{Keys, Limits, SqliteStore, Store};
 use guest_suite::api::SessionId;
 use guest_suite::conversation::{Ending, Event};
 use guest_suite::direct::{Conversation, Direct, DirectConfig, DirectError, SignIn};
@@ -40,8 +39,8 @@ impl Guest {
         let simulator = Simulator::start(config).await.unwrap();
         let proxy = Proxy::start().await;
         proxy.lead_to(simulator.local_addr());
-        let signer = Signer::from_seed("journeys/sign-in", &[7; 32]).unwrap();
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(signer, Limits::default()));
+        let store = SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default()).unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
         let direct = direct(&simulator, &proxy, &store).await;
         let created = direct.create("shop", newcomer(simulator.clock())).await.unwrap();
         Self {

@@ -14,22 +14,22 @@ use crate::{Session, SessionQuery, StoredCheckpoint, StoredEntry, Webhook};
 
 /// Answers what comes, until nothing can come any more.
 pub(super) fn run(connection: &Connection, keys: &Keys, mut inbox: mpsc::Receiver<Read>) {
-    let mut reader = Reader {
-        prepared: Prepared::new(connection),
-        keys,
-    };
+    let mut prepared = Prepared::new(connection);
     while let Some(read) = inbox.blocking_recv() {
-        read(&mut reader);
+        read(&mut Reader {
+            prepared: &mut prepared,
+            keys,
+        });
     }
 }
 
 /// Reads what was committed.
-pub(super) struct Reader<'c> {
-    prepared: Prepared<'c>,
-    keys: &'c Keys,
+pub(super) struct Reader<'r, 'c> {
+    pub(super) prepared: &'r mut Prepared<'c>,
+    pub(super) keys: &'r Keys,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     pub(super) fn session(&mut self, id: &SessionId) -> Result<Option<Session>, Failed> {
         let seal = &self.keys.seal;
         let sql = "SELECT * FROM sessions WHERE id = ?1";

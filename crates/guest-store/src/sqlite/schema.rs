@@ -118,6 +118,16 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     open().map_err(StoreError::from)
 }
 
+/// Opens an empty database that only this connection sees.
+pub(super) fn open_in_memory() -> Result<Connection, StoreError> {
+    let open = || -> Result<Connection, Failed> {
+        let connection = Connection::open_in_memory()?;
+        connection.execute_batch("PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;")?;
+        Ok(connection)
+    };
+    open().map_err(StoreError::from)
+}
+
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let open = || -> Result<Connection, Failed> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

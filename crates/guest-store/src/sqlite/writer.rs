@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::failed::Failed;
 use super::prepared::Prepared;
+use super::reader::Reader;
 use super::tally::Tally;
 use super::{Keys, Reply, Write};
 use crate::journal::Journal;
@@ -108,7 +109,15 @@ pub(super) struct Transaction<'t, 'c> {
     broken: Option<rusqlite::Error>,
 }
 
-impl Transaction<'_, '_> {
+impl<'c> Transaction<'_, 'c> {
+    /// Reads within the transaction, which a store in memory does for want of a second connection.
+    pub(super) fn reader(&mut self) -> Reader<'_, 'c> {
+        Reader {
+            prepared: self.prepared,
+            keys: self.keys,
+        }
+    }
+
     /// Does `work`, all of it or nothing.
     pub(super) fn unit<T>(
         &mut self,
