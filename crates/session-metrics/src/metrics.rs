@@ -18,8 +18,8 @@ const REASONS: usize = EndReason::ALL.len();
 pub struct Metrics {
     reached: [AtomicU64; STAGES],
     ended: [[AtomicU64; REASONS]; STAGES],
-    lasted: Box<Histogram>,
-    waited: Box<Histogram>,
+    lasted: Histogram,
+    waited: Histogram,
 }
 
 impl Default for Metrics {
@@ -35,8 +35,8 @@ impl Metrics {
         Self {
             reached: [const { AtomicU64::new(0) }; STAGES],
             ended: [const { [const { AtomicU64::new(0) }; REASONS] }; STAGES],
-            lasted: Box::new(Histogram::new()),
-            waited: Box::new(Histogram::new()),
+            lasted: Histogram::new(),
+            waited: Histogram::new(),
         }
     }
 
@@ -92,6 +92,17 @@ impl Metrics {
                 self.ended[stage as usize][reason as usize].fetch_add(1, Release);
             }
         }
+    }
+
+    /// The sessions that are open at this moment.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        // ends first: each is preceded by its creation
+        let ended = self.ended.as_flattened().iter().map(|count| count.load(Acquire));
+        let ended = ended.sum::<u64>();
+        self.reached[SessionStage::Created as usize]
+            .load(Acquire)
+            .saturating_sub(ended)
     }
 
     /// The figures at this moment. Its cost does not depend on the number of sessions.
@@ -283,6 +294,7 @@ mod tests {
                 let outcomes: u64 = snapshot.stages.iter().map(|stage| stage.open + stage.ended).sum();
                 assert_eq!(outcomes, snapshot.sessions);
                 assert_eq!(snapshot.open + snapshot.ended, snapshot.sessions);
+                assert!(metrics.open() <= metrics.snapshot().sessions);
                 assert!(snapshot.stages.is_sorted_by(|a, b| a.reached >= b.reached));
             }
         });
@@ -380,6 +392,7 @@ mod tests {
             let ended = count(&|past| past.end.is_some());
             prop_assert_eq!(snapshot.sessions, sessions as u64);
             prop_assert_eq!((snapshot.open, snapshot.ended), (sessions as u64 - ended, ended));
+            prop_assert_eq!(metrics.open(), snapshot.open);
             let silent = count(&|past| past.end.is_some() && past.stage < SessionStage::FirstGuestMessage);
             prop_assert_eq!(snapshot.drop_off, share(silent, ended));
             let unconnected = count(&|past| past.stage == SessionStage::Created);
