@@ -6,6 +6,8 @@ use std::str::FromStr;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
+use crate::hash::hex;
+
 /// Stands for a person: `HMAC-SHA256(subject key, id)`, 64 hexadecimal digits.
 ///
 /// Who holds the key can find the entries of a person; when the key is destroyed nobody can link them any more, and
@@ -33,7 +35,7 @@ impl Pseudonym {
 
 impl fmt::Display for Pseudonym {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(hex(&self.0, &mut [0; 64]))
     }
 }
 
