@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use audit::Draft;
 use bytes::Bytes;
@@ -36,10 +35,9 @@ impl Event {
         context.update(self.id.as_bytes());
         context.update(&[0]);
         context.update(webhook.as_str().as_bytes());
-        let hash = context.finish();
-        hash.as_ref()[..16]
-            .iter()
-            .fold("msg_".to_owned(), |id, byte| id + &format!("{byte:02x}"))
+        let mut first = [0; 16];
+        first.copy_from_slice(&context.finish().as_ref()[..16]);
+        format!("msg_{:032x}", u128::from_be_bytes(first))
     }
 }
 
@@ -86,15 +84,6 @@ impl fmt::Debug for Leased {
             .field("at", &self.at)
             .finish()
     }
-}
-
-/// Most deliveries to one webhook that are under lease at once. Our choice: enough to keep an endpoint busy, and few
-/// enough that one which never answers holds up only a part of the workers.
-pub(crate) const IN_FLIGHT: usize = 4;
-
-/// When a lease that begins now ends.
-pub(crate) fn lease_end(now: OffsetDateTime, lease: Duration) -> OffsetDateTime {
-    now.saturating_add(lease.try_into().unwrap_or(time::Duration::MAX))
 }
 
 /// How a delivery went.

@@ -10,9 +10,12 @@ use super::failed::Failed;
 use super::rows::{integer, micros, number, place, time, webhook};
 use super::tally::Share;
 use super::writer::Transaction;
-use crate::outbox::{IN_FLIGHT, lease_end};
 use crate::store::PAGE;
 use crate::{Leased, Settled, Settlement, StoreErrorKind, Webhook};
+
+/// Most deliveries to one webhook that are under lease at once. Our choice: enough to keep an endpoint busy, and few
+/// enough that one which never answers holds up only a part of the workers.
+const IN_FLIGHT: usize = 4;
 
 /// A webhook that has deliveries due.
 struct Turn {
@@ -55,7 +58,8 @@ impl Transaction<'_, '_> {
                 self.prepared.execute(sql, params![turn.webhook, micros(now)])?;
             }
         }
-        let until = micros(lease_end(now, lease));
+        let lease = time::Duration::try_from(lease).unwrap_or(time::Duration::MAX);
+        let until = micros(now.saturating_add(lease));
         for delivery in &leased {
             self.prepared.execute(
                 "UPDATE outbox SET due_at = ?2, leased = 1, fence = ?3, attempts = ?4 WHERE id = ?1",
