@@ -1,6 +1,6 @@
-//! What every store must do: the same assertions for each of them. Private, see the feature `__conformance`.
+//! The conformance suite: the same assertions for every store.
 //!
-//! `conformance!(make)` makes a test of each, where `make` is a `fn(Limits) -> Fixture` that gives an empty store.
+//! `conformance_tests!(make)` makes a test of each, where `make` is a `fn(Limits) -> Fixture` that gives an empty store.
 
 mod deliveries;
 mod journal;
@@ -17,35 +17,37 @@ use std::sync::Arc;
 
 use crate::{Limits, Store};
 
-pub use deliveries::{
+pub(crate) use deliveries::{
     a_lease_is_exclusive_until_it_ends, a_webhook_rests, a_webhook_takes_its_deliveries_along,
     a_webhook_that_is_off_keeps_nothing_waiting, leases_are_fair, settlements_count,
     the_dead_are_remembered_within_limits,
 };
-pub use journal::{an_export_verifies, checkpoints_come_by_themselves, the_log_is_read_by_page_and_subject};
-pub use model::behaves_like_the_model;
-pub use sessions::{
+pub(crate) use journal::{
+    an_export_verifies, checkpoints_come_by_themselves, the_log_is_read_by_page_and_subject,
+};
+pub(crate) use model::behaves_like_the_model;
+pub(crate) use sessions::{
     a_guest_has_one_live_session, a_session_is_read_back, sessions_are_found, versions_are_compared,
 };
-pub use units::{
+pub(crate) use units::{
     a_unit_that_fails_leaves_nothing, concurrent_units_are_each_stored_once, events_fan_out,
     one_owner_does_not_stop_the_others, the_outbox_is_bounded,
 };
-pub use webhooks::{webhooks_are_limited, webhooks_are_put_and_removed};
+pub(crate) use webhooks::{webhooks_are_limited, webhooks_are_put_and_removed};
 
 /// Gives an empty store.
-pub type Make = fn(Limits) -> Fixture;
+pub(crate) type Make = fn(Limits) -> Fixture;
 
 /// A store under test, and what must live as long as it does.
-pub struct Fixture {
+pub(crate) struct Fixture {
     /// The store.
-    pub store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     _keep: Box<dyn Any>,
 }
 
 impl Fixture {
     /// A fixture of this store; `keep` is dropped after it.
-    pub fn new(store: impl Store + 'static, keep: impl Any) -> Self {
+    pub(crate) fn new(store: impl Store + 'static, keep: impl Any) -> Self {
         Self {
             store: Arc::new(store),
             _keep: Box::new(keep),
@@ -67,11 +69,10 @@ impl fmt::Debug for Fixture {
     }
 }
 
-/// Makes a test of every scenario: `conformance!(make)`, where `make` is a [`Make`].
-#[macro_export]
-macro_rules! conformance {
+/// Makes a test of every scenario: `conformance_tests!(make)`, where `make` is a [`Make`].
+macro_rules! conformance_tests {
     ($make:path) => {
-        $crate::conformance! { @each $make:
+        $crate::conformance::conformance_tests! { @each $make:
             a_guest_has_one_live_session
             a_lease_is_exclusive_until_it_ends
             a_session_is_read_back
@@ -107,3 +108,4 @@ macro_rules! conformance {
         }
     )*};
 }
+pub(crate) use conformance_tests;

@@ -1,13 +1,15 @@
 #![doc = include_str!("../README.md")]
 
-#[cfg(any(test, feature = "__conformance"))]
-pub mod conformance;
+#[cfg(test)]
+mod conformance;
 mod error;
 mod export;
+#[cfg(feature = "sqlite")]
 mod journal;
 mod outbox;
 #[cfg(feature = "sqlite")]
 mod seal;
+mod secrets;
 mod session;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -19,6 +21,7 @@ pub use export::{ExportError, Exported, export};
 pub use outbox::{Event, Leased, Settled, Settlement};
 #[cfg(feature = "sqlite")]
 pub use seal::SealKey;
+pub use secrets::SessionSecrets;
 pub use session::{Session, TokenHash};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Keys, SqliteStore};

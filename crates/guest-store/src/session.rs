@@ -3,10 +3,13 @@
 use std::fmt;
 use std::hint::black_box;
 
+use audit::Pseudonym;
+use bytes::Bytes;
 use genesys_api::{ChannelId, GuestId, SessionId};
 use ring::digest::{SHA256, digest};
-use secrecy::SecretString;
 use time::OffsetDateTime;
+
+use crate::SessionSecrets;
 
 /// A guest session. Times are kept to the microsecond.
 #[derive(Clone)]
@@ -37,10 +40,18 @@ pub struct Session {
     pub generation: u64,
     /// How often it was written: 0 for one that is new. A commit answers with the next one.
     pub version: u64,
-    /// What no one may read: the bearer towards Genesys, the key of the pseudonym. Sealed at rest.
-    pub secrets: SecretString,
-    /// What the store does not look into: the consent record, the stage, the attributes. Sealed at rest.
-    pub document: serde_json::Value,
+    /// Its secrets. Sealed at rest.
+    pub secrets: SessionSecrets,
+    /// Bytes that the store does not interpret: the consent record, the stage, the attributes. Sealed at rest.
+    pub document: Bytes,
+}
+
+impl Session {
+    /// Its pseudonym in the audit log.
+    #[must_use]
+    pub fn pseudonym(&self) -> Pseudonym {
+        self.secrets.pseudonym(&self.id)
+    }
 }
 
 impl fmt::Debug for Session {

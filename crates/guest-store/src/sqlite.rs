@@ -277,11 +277,10 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use bytes::Bytes;
     use genesys_api::parse_rfc3339;
-    use serde_json::json;
 
     use super::*;
     use crate::conformance::Fixture;
-    use crate::{Change, Event, TokenHash, export};
+    use crate::{Change, Event, SessionSecrets, TokenHash, export};
 
     fn keys(seal: u8, seed: u8, name: &str) -> Keys {
         Keys {
@@ -301,16 +300,19 @@ mod tests {
         Fixture::new(store, folder)
     }
 
-    crate::conformance!(make);
+    crate::conformance::conformance_tests!(make);
 
     mod in_memory {
         use super::*;
 
         fn make(limits: Limits) -> Fixture {
-            Fixture::new(SqliteStore::open(":memory:", Keys::ephemeral(), limits).unwrap(), ())
+            Fixture::new(
+                SqliteStore::open(":memory:", Keys::ephemeral(), limits).unwrap(),
+                (),
+            )
         }
 
-        crate::conformance!(make);
+        crate::conformance::conformance_tests!(make);
     }
 
     fn at() -> OffsetDateTime {
@@ -333,8 +335,12 @@ mod tests {
             previous_refresh: Some(TokenHash::of(canary)),
             generation: 0,
             version: 0,
-            secrets: canary.into(),
-            document: json!({ canary: canary }),
+            secrets: SessionSecrets {
+                genesys_token: canary.into(),
+                subject_key: [5; 32],
+                refresh_token: Some(canary.into()),
+            },
+            document: Bytes::from(canary.to_owned()),
         };
         Unit {
             change: Some(Change::CreateSession(session)),
@@ -362,7 +368,7 @@ mod tests {
                 rest_until: None,
                 version: 0,
                 secrets: canary.into(),
-                document: json!({ canary: canary }),
+                document: Bytes::from(canary.to_owned()),
             })),
             ..Unit::default()
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use genesys_api::WebhookId;
 use secrecy::SecretString;
 use time::OffsetDateTime;
@@ -29,8 +30,8 @@ pub struct Webhook {
     pub version: u64,
     /// What no one may read: its signing keys. Sealed at rest.
     pub secrets: SecretString,
-    /// What the store does not look into: its address, its headers. Sealed at rest.
-    pub document: serde_json::Value,
+    /// Bytes that the store does not interpret: its address, its headers. Sealed at rest.
+    pub document: Bytes,
 }
 
 impl fmt::Debug for Webhook {

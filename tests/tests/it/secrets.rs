@@ -1,13 +1,15 @@
 //! Nothing secret gets out: not by logs, errors, `Debug`, the audit log, the metrics, or the store's files.
 
 mod canary;
-mod logs;
+pub(crate) mod logs;
 mod process;
 mod refusals;
 
 use std::fmt::Debug;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use genesys_auth::Credentials;
 use genesys_http::{Client, Tls};
 use guest_gateway::config::Config;
@@ -239,7 +241,9 @@ async fn the_road(world: &World, api: &Api, canaries: &mut Searcher, seen: &mut 
 
     let id = text(&session["id"]).parse().unwrap();
     let row = world.gateway.store().session(&id).await.unwrap().unwrap();
-    for part in row.secrets.expose_secret().split(' ') {
+    let token = row.secrets.genesys_token.expose_secret();
+    let subject_key = STANDARD.encode(row.secrets.subject_key);
+    for part in [token, &subject_key] {
         canaries.plant("what the session is to Genesys", part);
         canaries.plant("what the session is to Genesys", &part.replace('-', ""));
     }
@@ -341,7 +345,7 @@ async fn debugs(world: &World, session: &Value, seen: &mut Seen) {
     let webhooks = world.gateway.store().webhooks().await.unwrap();
     let own: Vec<webhook::Subscription> = webhooks
         .iter()
-        .map(|row| webhook::guest_sessions::parse(row.document.to_string().as_bytes()).unwrap())
+        .map(|row| webhook::guest_sessions::parse(&row.document).unwrap())
         .collect();
     let config = Config::parse(&world.toml).unwrap();
     let secrets: Vec<_> = config

@@ -36,7 +36,7 @@ async fn fenced(store: &dyn Store, settlement: Settlement) {
 }
 
 /// A delivery is one caller's until its lease ends; then the next one's, whose fence is higher.
-pub async fn a_lease_is_exclusive_until_it_ends(make: Make) {
+pub(crate) async fn a_lease_is_exclusive_until_it_ends(make: Make) {
     let store = make(Limits::default());
     stored(
         &*store,
@@ -74,7 +74,7 @@ pub async fn a_lease_is_exclusive_until_it_ends(make: Make) {
 }
 
 /// An endpoint that does not answer keeps no other one waiting.
-pub async fn leases_are_fair(make: Make) {
+pub(crate) async fn leases_are_fair(make: Make) {
     let store = make(Limits::default());
     for id in ["a", "b", "c"] {
         stored(&*store, unit(Change::PutWebhook(webhook(id, "o", id, &[id])))).await;
@@ -139,7 +139,7 @@ pub async fn leases_are_fair(make: Make) {
 }
 
 /// What is waiting for a webhook that is switched off is given up, also what is under lease.
-pub async fn a_webhook_that_is_off_keeps_nothing_waiting(make: Make) {
+pub(crate) async fn a_webhook_that_is_off_keeps_nothing_waiting(make: Make) {
     let store = make(Limits {
         outbox_dead: 5,
         ..Limits::default()
@@ -195,7 +195,7 @@ pub async fn a_webhook_that_is_off_keeps_nothing_waiting(make: Make) {
 }
 
 /// Nothing is sent to an endpoint that asked for a rest, until that is over.
-pub async fn a_webhook_rests(make: Make) {
+pub(crate) async fn a_webhook_rests(make: Make) {
     let store = make(Limits::default());
     stored(
         &*store,
@@ -223,7 +223,7 @@ pub async fn a_webhook_rests(make: Make) {
 }
 
 /// A settlement counts for its webhook, and is stored with its entries or not at all.
-pub async fn settlements_count(make: Make) {
+pub(crate) async fn settlements_count(make: Make) {
     let store = make(Limits::default());
     stored(
         &*store,
@@ -291,7 +291,7 @@ pub async fn settlements_count(make: Make) {
 }
 
 /// What was given up is not leased again, and only so much of it is remembered.
-pub async fn the_dead_are_remembered_within_limits(make: Make) {
+pub(crate) async fn the_dead_are_remembered_within_limits(make: Make) {
     let store = make(Limits {
         outbox_dead: 2,
         ..Limits::default()
@@ -314,7 +314,7 @@ pub async fn the_dead_are_remembered_within_limits(make: Make) {
 }
 
 /// With a webhook goes what is waiting for it.
-pub async fn a_webhook_takes_its_deliveries_along(make: Make) {
+pub(crate) async fn a_webhook_takes_its_deliveries_along(make: Make) {
     let store = make(Limits::default());
     let sample = webhook("w", "o", "crm", &["created"]);
     stored(&*store, unit(Change::PutWebhook(sample.clone()))).await;

@@ -42,7 +42,7 @@ pub(super) async fn verify(store: &dyn Store) -> Report {
 }
 
 /// Entries are read by page and by subject, and are what was logged.
-pub async fn the_log_is_read_by_page_and_subject(make: Make) {
+pub(crate) async fn the_log_is_read_by_page_and_subject(make: Make) {
     let store = make(Limits::default());
     stored(
         &*store,
@@ -73,7 +73,7 @@ pub async fn the_log_is_read_by_page_and_subject(make: Make) {
 }
 
 /// The log signs itself after every 256 entries, also within one unit, and when it is told to.
-pub async fn checkpoints_come_by_themselves(make: Make) {
+pub(crate) async fn checkpoints_come_by_themselves(make: Make) {
     let store = make(Limits::default());
     let sizes = async |from, limit| {
         let found = store.checkpoints(from, limit).await.expect("readable");
@@ -100,7 +100,7 @@ pub async fn checkpoints_come_by_themselves(make: Make) {
 }
 
 /// What is exported verifies without the store.
-pub async fn an_export_verifies(make: Make) {
+pub(crate) async fn an_export_verifies(make: Make) {
     let store = make(Limits::default());
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("audit.jsonl");

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Whatever is asked of the store, it does what the model does.
-pub fn behaves_like_the_model(make: Make) {
+pub(crate) fn behaves_like_the_model(make: Make) {
     let config = Config {
         cases: 48,
         failure_persistence: None,

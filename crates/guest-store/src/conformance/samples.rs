@@ -4,10 +4,9 @@ use audit::{Action, Actor, Draft, Pseudonym};
 use bytes::Bytes;
 use genesys_api::parse_rfc3339;
 use secrecy::ExposeSecret;
-use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::{Change, Event, Session, Store, StoreErrorKind, TokenHash, Unit, Webhook};
+use crate::{Change, Event, Session, SessionSecrets, Store, StoreErrorKind, TokenHash, Unit, Webhook};
 
 /// The moment at which all samples are made, so many seconds later.
 pub(super) fn at(seconds: i64) -> OffsetDateTime {
@@ -29,8 +28,11 @@ pub(super) fn session(id: &str, owner: &str, guest: &str) -> Session {
         previous_refresh: None,
         generation: 0,
         version: 0,
-        secrets: format!("canary-secret-{id}").into(),
-        document: json!({"consent": {"marketing": "granted"}, "canary": format!("canary-document-{id}")}),
+        secrets: SessionSecrets {
+            genesys_token: format!("canary-secret-{id}").into(),
+            ..SessionSecrets::random()
+        },
+        document: format!("canary-document-{id}").into(),
     }
 }
 
@@ -46,7 +48,7 @@ pub(super) fn webhook(id: &str, owner: &str, name: &str, events: &[&str]) -> Web
         rest_until: None,
         version: 0,
         secrets: format!("canary-key-{id}").into(),
-        document: json!({"uri": "https://crm.example/hook", "canary": format!("canary-header-{id}")}),
+        document: format!("canary-header-{id}").into(),
     }
 }
 
@@ -117,7 +119,13 @@ pub(super) fn whole(session: &Session) -> impl PartialEq + std::fmt::Debug {
         ),
         (session.generation, session.version),
         (
-            session.secrets.expose_secret().to_owned(),
+            session.secrets.genesys_token.expose_secret().to_owned(),
+            session.secrets.subject_key,
+            session
+                .secrets
+                .refresh_token
+                .as_ref()
+                .map(|token| token.expose_secret().to_owned()),
             session.document.clone(),
         ),
     )

@@ -1,14 +1,14 @@
 //! Sessions.
 
+use bytes::Bytes;
 use genesys_api::SessionId;
-use serde_json::json;
 
 use super::Make;
 use super::samples::{at, refused, session, stored, unit, whole};
 use crate::{Change, Conflict, Limits, Session, SessionQuery, StoreErrorKind, TokenHash};
 
 /// A session comes back as it was stored, with the next version.
-pub async fn a_session_is_read_back(make: Make) {
+pub(crate) async fn a_session_is_read_back(make: Make) {
     let store = make(Limits::default());
     let mut sample = session("s-1", "o", "g-1");
     let committed = store
@@ -27,8 +27,9 @@ pub async fn a_session_is_read_back(make: Make) {
     sample.refresh = TokenHash::of("next");
     sample.generation = 1;
     sample.expires_at = at(1_800);
-    sample.secrets = "ünïcode \0 secret".into();
-    sample.document = json!({"deep": [1, 2.5, null, {"a": "b"}]});
+    sample.secrets.genesys_token = "ünïcode\0secret".into();
+    sample.secrets.refresh_token = Some("a refresh token".into());
+    sample.document = Bytes::from_static(b"\xffany bytes");
     let committed = store
         .commit(unit(Change::UpdateSession(sample.clone())))
         .await
@@ -46,7 +47,7 @@ pub async fn a_session_is_read_back(make: Make) {
 }
 
 /// Who writes a session must have read its latest version.
-pub async fn versions_are_compared(make: Make) {
+pub(crate) async fn versions_are_compared(make: Make) {
     let store = make(Limits::default());
     let new = session("s-1", "o", "g-1");
     let changed = StoreErrorKind::Conflict(Conflict::VersionChanged);
@@ -86,7 +87,7 @@ pub async fn versions_are_compared(make: Make) {
 }
 
 /// A guest has one session of an owner at a time.
-pub async fn a_guest_has_one_live_session(make: Make) {
+pub(crate) async fn a_guest_has_one_live_session(make: Make) {
     let store = make(Limits::default());
     let in_use = StoreErrorKind::Conflict(Conflict::GuestInUse);
     let mut first = session("s-1", "o", "g");
@@ -109,7 +110,7 @@ pub async fn a_guest_has_one_live_session(make: Make) {
 }
 
 /// Queries find what they ask for, page by page.
-pub async fn sessions_are_found(make: Make) {
+pub(crate) async fn sessions_are_found(make: Make) {
     let store = make(Limits::default());
     for number in 0..6 {
         let mut new = session(&format!("s-{number}"), "o", &format!("g-{number}"));

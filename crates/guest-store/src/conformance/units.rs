@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Events reach the enabled webhooks of their owner that ask for them, also one that is put in the same unit.
-pub async fn events_fan_out(make: Make) {
+pub(crate) async fn events_fan_out(make: Make) {
     let store = make(Limits::default());
     for new in [
         webhook("w-1", "o", "one", &["created", "ended"]),
@@ -75,7 +75,7 @@ pub async fn events_fan_out(make: Make) {
 }
 
 /// A unit that fails leaves no change, no entry and no delivery, whatever it failed by.
-pub async fn a_unit_that_fails_leaves_nothing(make: Make) {
+pub(crate) async fn a_unit_that_fails_leaves_nothing(make: Make) {
     let store = make(Limits {
         outbox_rows: 3,
         ..Limits::default()
@@ -135,7 +135,7 @@ pub async fn a_unit_that_fails_leaves_nothing(make: Make) {
 }
 
 /// The outbox takes so many deliveries, and so many bytes, of all owners and of each; what leaves it makes room.
-pub async fn the_outbox_is_bounded(make: Make) {
+pub(crate) async fn the_outbox_is_bounded(make: Make) {
     let most = Limits::default();
     for limits in [
         Limits {
@@ -235,7 +235,7 @@ async fn has_room_for_two(store: Fixture) {
 }
 
 /// An owner whose share of the outbox is full is held back; what others do, and what the owner has under way, is not.
-pub async fn one_owner_does_not_stop_the_others(make: Make) {
+pub(crate) async fn one_owner_does_not_stop_the_others(make: Make) {
     let store = make(Limits {
         owner_outbox_rows: 2,
         outbox_dead: 2,
@@ -287,7 +287,7 @@ pub async fn one_owner_does_not_stop_the_others(make: Make) {
 
 /// However many commit at once, each unit is stored once, the log has no gap, and of several that exclude each
 /// other one is stored.
-pub async fn concurrent_units_are_each_stored_once(make: Make) {
+pub(crate) async fn concurrent_units_are_each_stored_once(make: Make) {
     const TASKS: usize = 64;
     const EACH: usize = 4;
     let fixture = make(Limits {

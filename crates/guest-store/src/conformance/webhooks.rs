@@ -7,7 +7,7 @@ use super::{Fixture, Make};
 use crate::{Change, Conflict, Limits, StoreErrorKind, Webhook};
 
 /// A webhook is stored, changed by whoever has read its latest version, and removed.
-pub async fn webhooks_are_put_and_removed(make: Make) {
+pub(crate) async fn webhooks_are_put_and_removed(make: Make) {
     let store = make(Limits::default());
     let mut sample = webhook("w-1", "o", "crm", &["created", "ended"]);
     stored(&*store, unit(Change::PutWebhook(sample.clone()))).await;
@@ -84,7 +84,7 @@ pub async fn webhooks_are_put_and_removed(make: Make) {
 }
 
 /// There are only so many, of one owner and of all.
-pub async fn webhooks_are_limited(make: Make) {
+pub(crate) async fn webhooks_are_limited(make: Make) {
     let most = Limits::default();
     has_room_for_one(make(Limits { webhooks: 1, ..most })).await;
     let store = make(Limits {

@@ -3,12 +3,12 @@
 use audit::Hash;
 use rusqlite::types::FromSql;
 use rusqlite::{Row, params};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
 
 use super::failed::Failed;
 use super::prepared::Prepared;
-use crate::{SealKey, Session, StoreError, StoreErrorKind, StoredEntry, TokenHash, Webhook};
+use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, StoredEntry, TokenHash, Webhook};
 
 /// Writes a session by `sql`, whose parameters are the columns in their order.
 pub(super) fn write_session(
@@ -37,12 +37,9 @@ pub(super) fn write_session(
             integer(version)?,
             seal.seal(
                 &place("sessions", id, "secrets"),
-                session.secrets.expose_secret().as_bytes()
+                session.secrets.to_text().expose_secret().as_bytes()
             ),
-            seal.seal(
-                &place("sessions", id, "document"),
-                session.document.to_string().as_bytes()
-            ),
+            seal.seal(&place("sessions", id, "document"), &session.document),
         ],
     )?)
 }
@@ -54,7 +51,8 @@ pub(super) fn session(row: &Row<'_>, seal: &SealKey) -> Result<Session, Failed> 
         .open(&place("sessions", &id, "document"), row.get(14)?)
         .ok_or(StoreErrorKind::Corrupt)?;
     Ok(Session {
-        secrets: secret(seal, &place("sessions", &id, "secrets"), row.get(13)?)?,
+        secrets: SessionSecrets::parse(&secret(seal, &place("sessions", &id, "secrets"), row.get(13)?)?)
+            .ok_or(StoreErrorKind::Corrupt)?,
         id: id.parse().map_err(corrupt)?,
         owner: row.get(1)?,
         guest: row.get::<_, String>(2)?.parse().map_err(corrupt)?,
@@ -68,7 +66,7 @@ pub(super) fn session(row: &Row<'_>, seal: &SealKey) -> Result<Session, Failed> 
         previous_refresh: row.get::<_, Option<[u8; 32]>>(10)?.map(TokenHash::from_bytes),
         generation: number(row, 11)?,
         version: number(row, 12)?,
-        document: serde_json::from_slice(&document).map_err(corrupt)?,
+        document: document.into(),
     })
 }
 
@@ -87,7 +85,7 @@ pub(super) fn write_webhook(
             id,
             webhook.owner,
             webhook.name,
-            serde_json::Value::from(webhook.events.clone()).to_string(),
+            serde_json::Value::from(webhook.events.as_slice()).to_string(),
             webhook.enabled,
             webhook.failing_since.map(micros),
             webhook.failures,
@@ -97,10 +95,7 @@ pub(super) fn write_webhook(
                 &place("webhooks", id, "secrets"),
                 webhook.secrets.expose_secret().as_bytes()
             ),
-            seal.seal(
-                &place("webhooks", id, "document"),
-                webhook.document.to_string().as_bytes()
-            ),
+            seal.seal(&place("webhooks", id, "document"), &webhook.document),
         ],
     )?)
 }
@@ -122,7 +117,7 @@ pub(super) fn webhook(row: &Row<'_>, seal: &SealKey) -> Result<Webhook, Failed> 
         failures: number(row, 6)?,
         rest_until: row.get::<_, Option<i64>>(7)?.map(time).transpose()?,
         version: number(row, 8)?,
-        document: serde_json::from_slice(&document).map_err(corrupt)?,
+        document: document.into(),
     })
 }
 
@@ -164,6 +159,7 @@ fn value<T: FromSql>(row: &Row<'_>, column: usize) -> Result<T, Failed> {
     Ok(row.get(column)?)
 }
 
+/// The text that was sealed. An error of its decoding is not kept: it would hold the text.
 fn secret(seal: &SealKey, place: &str, sealed: Vec<u8>) -> Result<SecretString, Failed> {
     let plain = seal.open(place, sealed).ok_or(StoreErrorKind::Corrupt)?;
     match String::from_utf8(plain) {

@@ -3,12 +3,12 @@
 use audit::{Action, Actor, Draft, Outcome};
 use genesys_api::{GuestId, Now, SessionId, entropy};
 use guest_payload::{NewGuest, NewSession, Refused};
-use guest_store::{Change, Session, TokenHash, Unit};
+use guest_store::{Change, Session, SessionSecrets, TokenHash, Unit};
 use secrecy::ExposeSecret as _;
 use session_metrics::{Journey, SessionStage};
 use webhook::EventName;
 
-use super::record::{Document, Record, fresh_secrets, with_details};
+use super::record::{Document, Record, with_details};
 use super::update::Work;
 use super::{Direct, DirectError, Tokens};
 use crate::SessionInfo;
@@ -35,7 +35,7 @@ impl Direct {
                 channel: guest.channel,
             });
         }
-        if usize::try_from(self.metrics().open).map_or(true, |open| open >= config.limit) {
+        if usize::try_from(self.shared.metrics.open()).map_or(true, |open| open >= config.limit) {
             return Err(DirectError::Full { limit: config.limit });
         }
         let now = self.clock().now();
@@ -52,7 +52,7 @@ impl Direct {
             }
         };
         let tokens = Tokens::issue(now.utc, config.access_token_lifetime);
-        let record = self.record(owner, id, &new, &tokens, now)?;
+        let record = self.record(owner, id, &new, &tokens, now);
         let session = record.info();
         let entry =
             Draft::new(now.utc, Actor::client(owner), Action::SessionCreated).subject(record.subject());
@@ -73,14 +73,7 @@ impl Direct {
         Ok(Created { session, tokens })
     }
 
-    fn record(
-        &self,
-        owner: &str,
-        guest: GuestId,
-        new: &NewSession,
-        tokens: &Tokens,
-        now: Now,
-    ) -> Result<Record, DirectError> {
+    fn record(&self, owner: &str, guest: GuestId, new: &NewSession, tokens: &Tokens, now: Now) -> Record {
         let document = Document {
             data: new.data().clone(),
             stage: SessionStage::Created,
@@ -89,7 +82,7 @@ impl Direct {
             heard: None,
             end_reason: None,
         };
-        Record::load(Session {
+        let row = Session {
             id: SessionId::from(entropy::uuid()),
             owner: owner.to_owned(),
             guest,
@@ -103,9 +96,10 @@ impl Direct {
             previous_refresh: None,
             generation: 1,
             version: 0,
-            secrets: fresh_secrets(),
-            document: document.to_value(),
-        })
+            secrets: SessionSecrets::random(),
+            document: Vec::new().into(),
+        };
+        Record { row, document }
     }
 }
 

@@ -4,7 +4,6 @@ use audit::{Action, Actor, Draft};
 use guest_store::{Change, Session, SessionQuery, Unit};
 use time::OffsetDateTime;
 
-use super::record::Record;
 use super::{Direct, DirectError};
 
 /// Sessions that are looked at together.
@@ -40,8 +39,8 @@ impl Direct {
 
     async fn erase(&self, session: Session, now: OffsetDateTime) -> Result<(), DirectError> {
         let change = Some(Change::RemoveSession(session.id.clone()));
-        let entry = Draft::new(now, Actor::system("guest-suite"), Action::SessionErased)
-            .subject(Record::load(session)?.subject());
+        let entry =
+            Draft::new(now, Actor::system("guest-suite"), Action::SessionErased).subject(session.pseudonym());
         let unit = Unit {
             change,
             entries: vec![entry],

@@ -1,17 +1,16 @@
 //! A session as the store keeps it, and as this crate sees it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use audit::{Draft, Pseudonym};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::{Now, SessionStage, SessionState, entropy, rfc3339};
 use guest_payload::GuestData;
 use guest_payload::guest_sessions::ConsentObject;
 use guest_store::{Event, Session, StoreErrorKind};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use session_metrics::{EndReason, Journey, Past};
@@ -24,9 +23,9 @@ use crate::SessionInfo;
 /// A session of the store, its document read.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
+    /// As it was loaded: its document is not the current one.
     pub(super) row: Session,
     pub(super) document: Document,
-    secrets: Secrets,
 }
 
 /// What no query needs, and no one but this crate reads. The store seals it.
@@ -47,23 +46,6 @@ pub(super) struct Document {
     pub(super) end_reason: Option<EndReason>,
 }
 
-impl Document {
-    pub(super) fn to_value(&self) -> serde_json::Value {
-        serde_json::to_value(self).expect("a document is plain data with text keys")
-    }
-}
-
-/// What must never be seen. The store seals it apart.
-#[derive(Clone)]
-struct Secrets {
-    /// The UUID that is the guest's identity towards Genesys.
-    upstream: SecretString,
-    /// Makes the session's pseudonym in the audit log. Destroying it unlinks the entries for good.
-    subject: [u8; 32],
-    /// Of a signed-in guest.
-    refresh_token: Option<SecretString>,
-}
-
 /// The two tokens of a session, shown once.
 #[derive(Clone, Debug)]
 pub struct Tokens {
@@ -77,20 +59,18 @@ pub struct Tokens {
 
 impl Record {
     pub(super) fn load(row: Session) -> Result<Self, DirectError> {
-        let corrupt = || DirectError::Store(StoreErrorKind::Corrupt.into());
-        let document = Document::deserialize(&row.document).map_err(|_| corrupt())?;
-        let secrets = Secrets::read(&row.secrets).ok_or_else(corrupt)?;
-        Ok(Self {
-            row,
-            document,
-            secrets,
-        })
+        let document = serde_json::from_slice(&row.document)
+            .map_err(|_| DirectError::Store(StoreErrorKind::Corrupt.into()))?;
+        Ok(Self { row, document })
     }
 
     /// The row with the document as it is now.
     pub(super) fn into_row(self) -> Session {
-        let document = self.document.to_value();
-        Session { document, ..self.row }
+        let document = serde_json::to_vec(&self.document).expect("a document is plain data with text keys");
+        Session {
+            document: document.into(),
+            ..self.row
+        }
     }
 
     pub(super) fn owner(&self) -> &str {
@@ -98,21 +78,20 @@ impl Record {
     }
 
     pub(super) fn upstream(&self) -> &SecretString {
-        &self.secrets.upstream
+        &self.row.secrets.genesys_token
     }
 
     pub(super) fn refresh_token(&self) -> Option<&SecretString> {
-        self.secrets.refresh_token.as_ref()
+        self.row.secrets.refresh_token.as_ref()
     }
 
     pub(super) fn with_refresh_token(mut self, token: Option<SecretString>) -> Self {
-        self.secrets.refresh_token = token;
-        self.row.secrets = self.secrets.write();
+        self.row.secrets.refresh_token = token;
         self
     }
 
     pub(super) fn subject(&self) -> Pseudonym {
-        Pseudonym::of(&self.secrets.subject, self.row.id.as_str())
+        self.row.pseudonym()
     }
 
     /// A session whose time is over counts as ended, whether or not it was swept.
@@ -215,42 +194,6 @@ pub(super) fn with_details(entry: Draft, details: Vec<(String, String)>) -> Draf
     details.into_iter().fold(entry, add)
 }
 
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secrets(redacted)")
-    }
-}
-
-impl Secrets {
-    fn read(text: &SecretString) -> Option<Self> {
-        let mut words = text.expose_secret().splitn(3, ' ');
-        let (upstream, subject) = (words.next()?, words.next()?);
-        Some(Self {
-            upstream: upstream.into(),
-            subject: STANDARD.decode(subject).ok()?.try_into().ok()?,
-            refresh_token: words.next().map(SecretString::from),
-        })
-    }
-
-    fn write(&self) -> SecretString {
-        let (upstream, subject) = (self.upstream.expose_secret(), STANDARD.encode(self.subject));
-        match &self.refresh_token {
-            Some(token) => format!("{upstream} {subject} {}", token.expose_secret()).into(),
-            None => format!("{upstream} {subject}").into(),
-        }
-    }
-}
-
-/// Fresh secrets of a session, as the store seals them.
-pub(super) fn fresh_secrets() -> SecretString {
-    let secrets = Secrets {
-        upstream: entropy::uuid().to_string().into(),
-        subject: entropy::bytes(),
-        refresh_token: None,
-    };
-    secrets.write()
-}
-
 impl Tokens {
     /// Two new opaque tokens of 256 random bits each.
     pub(super) fn issue(now: OffsetDateTime, lifetime: Duration) -> Self {
@@ -267,7 +210,8 @@ impl Tokens {
 mod tests {
     use genesys_api::parse_rfc3339;
     use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy};
-    use guest_store::TokenHash;
+    use guest_store::{SessionSecrets, TokenHash};
+    use secrecy::ExposeSecret as _;
 
     use super::*;
 
@@ -305,8 +249,8 @@ mod tests {
             previous_refresh: None,
             generation: 1,
             version: 4,
-            secrets: fresh_secrets(),
-            document: serde_json::to_value(document).unwrap(),
+            secrets: SessionSecrets::random(),
+            document: serde_json::to_vec(&document).unwrap().into(),
         }
     }
 
@@ -332,13 +276,14 @@ mod tests {
         assert_eq!(again.refresh_token().unwrap().expose_secret(), "canary");
         assert!(!format!("{again:?}").contains("canary"));
         let out = again.with_refresh_token(None).into_row();
-        assert_eq!(out.secrets.expose_secret(), row.secrets.expose_secret());
+        assert!(out.secrets.refresh_token.is_none());
+        assert_eq!(out.secrets.subject_key, row.secrets.subject_key);
     }
 
     #[test]
     fn what_the_consent_does_not_cover_is_not_even_kept() {
         let row = row();
-        assert!(!row.document.to_string().contains("canary"));
+        assert!(!String::from_utf8_lossy(&row.document).contains("canary"));
         let event = Record::load(row).unwrap().event(EventName::Updated, at());
         let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap();
         assert_eq!(body["data"]["guestAttributes"], json!({ "source": "web" }));
@@ -365,15 +310,9 @@ mod tests {
 
     #[test]
     fn a_damaged_session_is_an_error() {
-        let damaged: [fn(&mut Session); 4] = [
-            |row| row.document = json!({}),
-            |row| row.document["stage"] = "nowhere".into(),
-            |row| row.secrets = "no separator".into(),
-            |row| row.secrets = "upstream AAAA".into(),
-        ];
-        for damage in damaged {
+        for document in ["", "{}", "[]", "\"nowhere\""] {
             let mut row = row();
-            damage(&mut row);
+            row.document = document.into();
             let error = Record::load(row).unwrap_err();
             let corrupt =
                 matches!(&error, DirectError::Store(error) if error.kind() == StoreErrorKind::Corrupt);
@@ -386,7 +325,7 @@ mod tests {
         let tokens = Tokens::issue(at(), Duration::from_secs(60));
         let record = Record::load(row()).unwrap();
         let shown = format!("{tokens:?} {record:?}");
-        let (upstream, _) = record.row.secrets.expose_secret().split_once(' ').unwrap();
+        let upstream = record.upstream().expose_secret();
         for secret in [
             tokens.access.expose_secret(),
             tokens.refresh.expose_secret(),

@@ -256,14 +256,13 @@ fn row(subscription: &Subscription) -> Webhook {
         rest_until: None,
         version: 0,
         secrets: SecretString::default(),
-        document: guest_sessions::body(subscription),
+        document: guest_sessions::body(subscription).to_string().into(),
     }
 }
 
 fn registered(row: &Webhook) -> Result<RegisteredWebhook, DirectError> {
-    let corrupt = || DirectError::Store(StoreErrorKind::Corrupt.into());
-    let body = serde_json::to_vec(&row.document).map_err(|_| corrupt())?;
-    let subscription = guest_sessions::parse(&body).map_err(|_| corrupt())?;
+    let subscription = guest_sessions::parse(&row.document)
+        .map_err(|_| DirectError::Store(StoreErrorKind::Corrupt.into()))?;
     Ok(RegisteredWebhook {
         id: row.id.clone(),
         subscription,
