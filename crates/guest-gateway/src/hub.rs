@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use genesys_api::SessionId;
 use guest_conversation::MessageId;
-use guest_suite::direct::Direct;
+use guest_suite::direct::{Admitted, Direct};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
 use ws_transport::AdmittedOrigin;
@@ -135,10 +135,10 @@ impl Hub {
         overdue(self.stopping.clone()).await;
     }
 
-    /// Puts a guest's socket on the session's relay, which is started if there is none.
+    /// Puts a guest's socket on the session's relay, which is started if there is none, or if it takes no more.
     pub(crate) async fn attach(
         &self,
-        owner: &str,
+        admitted: Admitted,
         id: &SessionId,
         origin: AdmittedOrigin,
         after: Option<u64>,
@@ -147,9 +147,22 @@ impl Hub {
         let own = socket.downgrade();
         let mut attach = Command::Attach { socket, after };
         let commands = loop {
-            let commands = self.relay(owner, id, &origin);
-            match commands.send(attach).await {
-                Ok(()) => break commands,
+            let running = {
+                let mut relays = self.lock();
+                match relays.get(id).filter(|commands| !commands.is_closed()) {
+                    Some(commands) => commands.clone(),
+                    None => {
+                        let (commands, received) = mpsc::channel(AHEAD);
+                        // the channel is empty, so there is room
+                        let _attached = commands.try_send(attach);
+                        relays.insert(id.clone(), commands.clone());
+                        self.spawn(id.clone(), admitted, origin, received);
+                        break commands;
+                    }
+                }
+            };
+            match running.send(attach).await {
+                Ok(()) => break running,
                 // it ended just now
                 Err(mpsc::error::SendError(command)) => attach = command,
             }
@@ -174,25 +187,28 @@ impl Hub {
         self.lock().len()
     }
 
-    /// The session's relay; a new one if there is none, or if it takes no more.
-    fn relay(&self, owner: &str, id: &SessionId, origin: &AdmittedOrigin) -> mpsc::Sender<Command> {
-        let mut relays = self.lock();
-        if let Some(commands) = relays.get(id).filter(|commands| !commands.is_closed()) {
-            return commands.clone();
-        }
-        let (commands, received) = mpsc::channel(AHEAD);
-        relays.insert(id.clone(), commands.clone());
-        let relay = Relay::new(self.direct.clone(), owner.to_owned(), id.clone(), origin.clone());
-        let (hub, id) = (self.clone(), id.clone());
+    fn spawn(
+        &self,
+        id: SessionId,
+        admitted: Admitted,
+        origin: AdmittedOrigin,
+        received: mpsc::Receiver<Command>,
+    ) {
+        let relay = Relay::new(
+            self.direct.clone(),
+            admitted.owner().to_owned(),
+            id.clone(),
+            origin,
+        );
+        let hub = self.clone();
         tokio::spawn(async move {
-            relay.run(received, hub.stopping.clone()).await;
+            relay.run(admitted, received, hub.stopping.clone()).await;
             let mut relays = hub.lock();
             // by now there may be a newer one
             if relays.get(&id).is_some_and(mpsc::Sender::is_closed) {
                 relays.remove(&id);
             }
         });
-        commands
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, mpsc::Sender<Command>>> {

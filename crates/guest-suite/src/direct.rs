@@ -3,6 +3,7 @@
 //! Every operation loads a session, lets the steps decide, and commits one unit: the change, its audit entries and
 //! its events together, or nothing. A change that could not be written down has not happened.
 
+mod admit;
 mod consent;
 mod conversation;
 mod create;
@@ -28,19 +29,19 @@ use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, SessionId};
 use genesys_http::{Client, Tls, TlsError};
 use guest_conversation::client::ConnectLimiter;
 use guest_payload::Policy;
-use guest_store::{Session, SessionQuery, Store};
 #[cfg(feature = "sqlite")]
 use guest_store::{Keys, Limits, SqliteStore};
+use guest_store::{Session, SessionQuery, Store};
 use session_metrics::{Metrics, Snapshot};
 use tokio::sync::Notify;
 use web_messaging::rest::deployment::Published;
 
+pub use self::admit::Admitted;
 pub use self::conversation::Conversation;
 pub use self::create::Created;
 pub use self::error::DirectError;
 pub use self::kept::kept;
 pub use self::record::Tokens;
-pub use self::rotate::Admitted;
 pub use self::sign_in::SignIn;
 pub use self::webhooks::RegisteredWebhook;
 

@@ -43,6 +43,8 @@ mod rfc6455;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod sign_in;

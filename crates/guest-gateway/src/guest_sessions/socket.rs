@@ -12,6 +12,7 @@ use guest_suite::direct::{Admitted, DirectError};
 use http::header::ORIGIN;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use time::OffsetDateTime;
 use ws_transport::server::{Incoming, Limits, ServerSocket, SocketError, accept};
 use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, OriginError, ServerHandshake};
 
@@ -92,8 +93,9 @@ async fn serve(
         Ok((admitted, after)) => {
             // what Genesys is shown: the page's own origin, unless the configuration has another one for all
             let shown = app.shown_upstream(origin);
-            let attached = app.hub.attach(&admitted.owner, &id, shown, after).await;
-            converse(&app, &admitted, attached, &mut socket, patience).await
+            let expires_at = admitted.expires_at();
+            let attached = app.hub.attach(admitted, &id, shown, after).await;
+            converse(&app, expires_at, attached, &mut socket, patience).await
         }
         Err(farewell) => farewell,
     };
@@ -161,13 +163,13 @@ async fn shake_hands(
 
 async fn converse(
     app: &App,
-    admitted: &Admitted,
+    expires_at: OffsetDateTime,
     mut attached: Attached,
     socket: &mut Socket,
     mut patience: Patience,
 ) -> Farewell {
     let mut heartbeat = Heartbeat::new(app.clock.now().instant);
-    let mut ends_at = app.clock.now().deadline(admitted.expires_at);
+    let mut ends_at = app.clock.now().deadline(expires_at);
     let mut pace = genesys_api::SlidingWindow::new(FRAMES_A_SECOND, Duration::from_secs(1));
     loop {
         let now = app.clock.now().instant;

@@ -7,7 +7,7 @@ use guest_conversation::{
     Author, AuthorKind, Ending, Event, FailureReason, Message, MessageId, SendError, Session,
 };
 use guest_sessions::{EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
-use guest_suite::direct::{Conversation, Direct, DirectError};
+use guest_suite::direct::{Admitted, Conversation, Direct, DirectError};
 use session_metrics::EndReason;
 use tokio::sync::mpsc;
 use ws_transport::AdmittedOrigin;
@@ -66,8 +66,13 @@ impl Relay {
         }
     }
 
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, stopping: Stopping) {
-        let (stop, conversation) = match self.connect().await {
+    pub(super) async fn run(
+        mut self,
+        admitted: Admitted,
+        mut commands: mpsc::Receiver<Command>,
+        stopping: Stopping,
+    ) {
+        let (stop, conversation) = match self.connect(admitted).await {
             Ok(mut conversation) => {
                 let stop = tokio::select! {
                     stop = self.relay(&mut conversation, &mut commands) => stop,
@@ -109,33 +114,27 @@ impl Relay {
         }
     }
 
-    async fn connect(&mut self) -> Result<Conversation, Stop> {
-        let info = self.direct.session(&self.owner, &self.id).await;
-        let connected = self
-            .direct
-            .connect(&self.owner, &self.id, self.origin.clone())
-            .await;
-        let broken = |error: DirectError| Stop::Broken {
-            code: match error {
-                DirectError::NotAdmitted(_) => ErrorCode::GenesysRefused,
-                _ => ErrorCode::ServiceUnavailable,
-            },
-            message: error.to_string(),
-        };
-        let info = info.map_err(broken)?;
+    async fn connect(&mut self, admitted: Admitted) -> Result<Conversation, Stop> {
+        if let Some(reason) = admitted.end_reason() {
+            return Err(Stop::Ended(reason));
+        }
+        let info = admitted.info();
         if info.state != SessionState::Live(SessionStage::Created) {
             // numbers that a relay before this one gave out do not come again: events are no more than one a
             // millisecond, so those of the session's age are still free
             let age = self.direct.clock().now().utc - info.created_at;
             self.replay = Replay::after_number(u64::try_from(age.whole_milliseconds()).unwrap_or(0));
         }
+        let connected = self.direct.connect_admitted(admitted, self.origin.clone()).await;
         connected.map_err(|error| match error {
-            DirectError::Ended => Stop::Ended(
-                info.ended
-                    .and_then(|(_, reason)| reason.parse().ok())
-                    .unwrap_or(EndReason::Expired),
-            ),
-            error => broken(error),
+            DirectError::Ended => Stop::Ended(EndReason::Expired),
+            error => Stop::Broken {
+                code: match error {
+                    DirectError::NotAdmitted(_) => ErrorCode::GenesysRefused,
+                    _ => ErrorCode::ServiceUnavailable,
+                },
+                message: error.to_string(),
+            },
         })
     }
 

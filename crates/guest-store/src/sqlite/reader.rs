@@ -31,6 +31,7 @@ pub(super) struct Reader<'r, 'c> {
 
 impl Reader<'_, '_> {
     pub(super) fn session(&mut self, id: &SessionId) -> Result<Option<Session>, Failed> {
+        tracing::trace!(session = %id, "a session is read");
         let seal = &self.keys.seal;
         let sql = "SELECT * FROM sessions WHERE id = ?1";
         let found = self.prepared.rows(sql, [id.as_str()], |row| session(row, seal))?;

@@ -21,8 +21,9 @@ use web_messaging::CustomAttributes;
 use ws_transport::{AdmittedOrigin, SocketUrl};
 
 use super::heard::Heard;
+use super::record::Record;
 use super::update::Work;
-use super::{Direct, DirectError};
+use super::{Admitted, Direct, DirectError};
 
 /// One session's socket to Genesys Cloud. It reconnects by itself; dropping it closes the socket, and leaves the
 /// session as it is. When the session ends, the conversation does.
@@ -40,8 +41,17 @@ pub struct Conversation {
     sign_in: Option<SecretString>,
     /// What came and is not told yet, because the stage that it brings is being stored.
     coming: Option<Event>,
-    storing: Option<JoinHandle<Result<SessionStage, DirectError>>>,
+    storing: Option<JoinHandle<Result<Reached, DirectError>>>,
+    /// The session as it was read or written last, until it is configured: then it changes seldom.
+    record: Option<Record>,
     over: bool,
+}
+
+/// A session after its stage was stored.
+#[derive(Debug)]
+struct Reached {
+    stage: SessionStage,
+    record: Record,
 }
 
 impl Direct {
@@ -62,9 +72,20 @@ impl Direct {
         id: &SessionId,
         origin: AdmittedOrigin,
     ) -> Result<Conversation, DirectError> {
-        // before the session is read, so that no end is missed
-        let mut leash = self.shared.live.leash(id);
-        let record = self.load(owner, id).await?;
+        let admitted = self.admit_owner(owner, id).await?;
+        self.connect_admitted(admitted, origin).await
+    }
+
+    /// As [`Direct::connect`], for a guest who was admitted. The session is not read again.
+    ///
+    /// # Errors
+    /// As [`Direct::connect`].
+    pub async fn connect_admitted(
+        &self,
+        admitted: Admitted,
+        origin: AdmittedOrigin,
+    ) -> Result<Conversation, DirectError> {
+        let Admitted { record, mut leash } = admitted;
         record.ensure_live(self.clock().now())?;
         let config = &self.shared.config;
         let deployment = self.deployment(&record)?;
@@ -92,17 +113,19 @@ impl Direct {
         };
         let connection = Connection::open(settings);
         leash.tie(connection.handle());
+        let (owner, id) = (record.owner().to_owned(), record.row.id.clone());
         let mut conversation = Conversation {
             direct: self.clone(),
-            id: id.clone(),
-            owner: owner.to_owned(),
             reached: record.document.stage,
             connection,
-            heard: Heard::new(self.clone(), owner.to_owned(), id.clone()),
+            heard: Heard::new(self.clone(), owner.clone(), id.clone()),
             leash,
-            sign_in: self.held_refresh_token(id),
+            sign_in: self.held_refresh_token(&id),
+            owner,
+            id,
             coming: None,
             storing: None,
+            record: Some(record),
             over: false,
         };
         conversation.reach(SessionStage::Connected).await;
@@ -111,22 +134,18 @@ impl Direct {
 
     /// Notes that the session has come as far as `stage`, and gives how far it has come then: an answer to a guest
     /// who has said nothing takes it nowhere.
-    async fn reach(
-        &self,
-        owner: &str,
-        id: &SessionId,
-        stage: SessionStage,
-    ) -> Result<SessionStage, DirectError> {
-        self.update(owner, id, |record, now| {
+    async fn reach(&self, record: Record, stage: SessionStage) -> Result<Reached, DirectError> {
+        self.update_record(record, |record, now| {
             let mut journey = record.journey(now);
             let counted = match record.row.ended_at {
                 None => journey.reach(stage, now.instant),
                 Some(_) => None,
             };
-            if counted.is_none() {
-                return Ok((Work::default(), journey.stage()));
-            }
             let mut changed = record.clone();
+            if counted.is_none() {
+                let (stage, record) = (journey.stage(), changed);
+                return Ok((Work::default(), Reached { stage, record }));
+            }
             changed.document.stage = journey.stage();
             if stage == SessionStage::FirstGuestMessage {
                 changed.document.asked_at = Some(now.utc);
@@ -143,8 +162,10 @@ impl Direct {
                 }
                 _ => Vec::new(),
             };
+            let row = changed.clone().into_row();
+            changed.row.version += 1;
             let unit = Unit {
-                change: Some(Change::UpdateSession(changed.into_row())),
+                change: Some(Change::UpdateSession(row)),
                 entries,
                 events: Vec::new(),
             };
@@ -153,7 +174,8 @@ impl Direct {
                 counted,
                 news: None,
             };
-            Ok((work, journey.stage()))
+            let (stage, record) = (journey.stage(), changed);
+            Ok((work, Reached { stage, record }))
         })
         .await
     }
@@ -251,9 +273,14 @@ impl Conversation {
     async fn reach(&mut self, stage: SessionStage) {
         if self.storing.is_none() && stage > self.reached {
             let (direct, owner, id) = (self.direct.clone(), self.owner.clone(), self.id.clone());
-            self.storing = Some(tokio::spawn(
-                async move { direct.reach(&owner, &id, stage).await },
-            ));
+            let record = self.record.take();
+            self.storing = Some(tokio::spawn(async move {
+                let record = match record {
+                    Some(record) => record,
+                    None => direct.load(&owner, &id).await?,
+                };
+                direct.reach(record, stage).await
+            }));
         }
         let Some(storing) = &mut self.storing else {
             return;
@@ -261,7 +288,10 @@ impl Conversation {
         let stored = storing.await;
         self.storing = None;
         match stored {
-            Ok(Ok(reached)) => self.reached = reached,
+            Ok(Ok(Reached { stage, record })) => {
+                self.reached = stage;
+                self.record = Some(record).filter(|_| stage < SessionStage::Configured);
+            }
             Ok(Err(error)) => {
                 tracing::warn!(session = %self.id, %stage, %error, "the stage could not be stored");
             }
@@ -403,6 +433,10 @@ impl Leash {
     /// The service's time of the last message that was told here, unless that was stored.
     fn heard(&self) -> Option<OffsetDateTime> {
         self.live.lock().get(&self.id)?.heard
+    }
+
+    pub(super) fn end_reason(&self) -> Option<EndReason> {
+        *self.ended.borrow()
     }
 
     /// Waits for the end of the session.

@@ -1,22 +1,12 @@
-//! Rotating a session's tokens, and admitting a guest by one of them.
+//! Rotating a session's tokens.
 
 use audit::{Action, Actor, Draft, Outcome};
 use genesys_api::SessionId;
 use guest_store::{Change, TokenHash, Unit};
 use secrecy::{ExposeSecret as _, SecretString};
-use time::OffsetDateTime;
 use token_window::{Presented, RefreshTokenFamily};
 
 use super::{Direct, DirectError, Tokens};
-
-/// A guest that an access token let in.
-#[derive(Clone, Debug)]
-pub struct Admitted {
-    /// Whose session it is.
-    pub owner: String,
-    /// End of the access token.
-    pub expires_at: OffsetDateTime,
-}
 
 impl Direct {
     /// Exchanges a refresh token for two new tokens. The old pair is worth nothing from then on; open sockets stay.
@@ -76,26 +66,5 @@ impl Direct {
             Ok((unit.into(), Ok(tokens)))
         })
         .await?
-    }
-
-    /// The session that an access token opens.
-    ///
-    /// # Errors
-    /// [`DirectError::AccessUnknown`], [`DirectError::AccessExpired`], [`DirectError::Ended`],
-    /// [`DirectError::NotFound`].
-    pub async fn admit(&self, id: &SessionId, access: &SecretString) -> Result<Admitted, DirectError> {
-        let record = self.load_any(id).await?;
-        if !record.row.access.matches(access.expose_secret()) {
-            return Err(DirectError::AccessUnknown);
-        }
-        let now = self.clock().now();
-        record.ensure_live(now)?;
-        if record.row.expires_at <= now.utc {
-            return Err(DirectError::AccessExpired);
-        }
-        Ok(Admitted {
-            owner: record.row.owner.clone(),
-            expires_at: record.row.expires_at,
-        })
     }
 }

@@ -40,15 +40,25 @@ impl Direct {
         id: &SessionId,
         decide: impl Fn(&Record, Now) -> Result<(Work, T), DirectError>,
     ) -> Result<T, DirectError> {
+        let record = self.load(owner, id).await?;
+        self.update_record(record, decide).await
+    }
+
+    /// As [`Direct::update`], of a session that was loaded before.
+    pub(super) async fn update_record<T>(
+        &self,
+        mut record: Record,
+        decide: impl Fn(&Record, Now) -> Result<(Work, T), DirectError>,
+    ) -> Result<T, DirectError> {
         let mut races = 0;
         loop {
-            let record = self.load(owner, id).await?;
             let (work, value) = decide(&record, self.clock().now())?;
             match self.commit(work).await {
                 Ok(()) => return Ok(value),
                 Err(error) if is_race(&error) && races < RACES => races += 1,
                 Err(error) => return Err(error.into()),
             }
+            record = self.load(record.owner(), &record.row.id).await?;
         }
     }
 

@@ -9,9 +9,11 @@ use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use crate::rows;
+
 /// What was logged. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Logs {
+pub(crate) struct Logs {
     text: Arc<Mutex<Vec<u8>>>,
     on: Arc<AtomicBool>,
 }
@@ -20,8 +22,19 @@ impl Logs {
     /// Listens from now on, to all threads of this process: the store has threads of its own. Journeys that run
     /// beside this one are heard too, which does no harm.
     pub(super) fn listen() -> Self {
+        let logs = Self::installed();
+        logs.on.store(true, Ordering::Relaxed);
+        // both roads are open
+        tracing::trace!("the journey listens");
+        log::trace!("the journey listens to others");
+        assert!(logs.contains("the journey listens\n") && logs.contains("the journey listens to others"));
+        logs.clone()
+    }
+
+    /// Installs the subscriber of this process: these logs, switched off, and the rows that stores load.
+    pub(crate) fn installed() -> &'static Self {
         static LOGS: OnceLock<Logs> = OnceLock::new();
-        let logs = LOGS.get_or_init(|| {
+        LOGS.get_or_init(|| {
             let logs = Self::default();
             let on = Arc::clone(&logs.on);
             let layer = tracing_subscriber::fmt::layer()
@@ -33,18 +46,14 @@ impl Logs {
                 })
                 .with_filter(dynamic_filter_fn(move |_, _| on.load(Ordering::Relaxed)))
                 .with_filter(LevelFilter::TRACE);
-            tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
-                .expect("no other journey listens to the whole process");
+            tracing::subscriber::set_global_default(
+                tracing_subscriber::registry().with(layer).with(rows::layer()),
+            )
+            .expect("no other journey listens to the whole process");
             log::set_boxed_logger(Box::new(logs.clone())).expect("as above");
             log::set_max_level(log::LevelFilter::Trace);
             logs
-        });
-        logs.on.store(true, Ordering::Relaxed);
-        // both roads are open
-        tracing::trace!("the journey listens");
-        log::trace!("the journey listens to others");
-        assert!(logs.contains("the journey listens\n") && logs.contains("the journey listens to others"));
-        logs.clone()
+        })
     }
 
     pub(super) fn contains(&self, text: &str) -> bool {
