@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod error_chain;
 mod generated;
 mod id;
 mod now;
@@ -32,6 +33,7 @@ pub mod wire;
 pub use call::{Call, ReplyError};
 #[cfg(feature = "driver")]
 pub use clock::{Clock, Timer};
+pub use error_chain::error_chain;
 pub use generated::limits;
 #[cfg(feature = "http")]
 pub use host::{Host, HostError, Hosts};

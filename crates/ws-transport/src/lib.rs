@@ -20,5 +20,4 @@ pub use handshake::{ClientHandshake, HandshakeError, ServerHandshake, UpgradeErr
 pub use heartbeat::{Heartbeat, HeartbeatAction};
 pub use origin::{AdmittedOrigin, OriginError, OriginPolicy, OriginPolicyError};
 #[cfg(feature = "client")]
-pub use socket::in_a_sentence;
 pub use transmit::Transmit;

@@ -1,7 +1,5 @@
 //! Parts that both ends of a socket share: buffers, limits, close codes.
 
-use std::error::Error;
-
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -37,19 +35,4 @@ pub(crate) fn violation_code(error: &WsError) -> Option<CloseCode> {
         WsError::Utf8(_) => Some(CloseCode::Invalid),
         _ => None,
     }
-}
-
-/// An error with its causes.
-#[must_use]
-pub fn in_a_sentence(error: &dyn Error) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !sentence.ends_with(&text) {
-            sentence = format!("{sentence}: {text}");
-        }
-        cause = error.source();
-    }
-    sentence
 }

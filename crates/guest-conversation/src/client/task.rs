@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use genesys_api::entropy;
+use genesys_api::{entropy, error_chain};
 
 use super::uploads::Uploads;
 use super::{BACKLOG, Shared};
@@ -14,7 +14,6 @@ use crate::attachments::Stage;
 use crate::{Command, HistoryFailure, State};
 use web_messaging::rest::history::{History, HistoryPage};
 use ws_transport::client::{ConnectLimiter, Link, LinkEvent};
-use ws_transport::in_a_sentence;
 use ws_transport::{AdmittedOrigin, CloseInfo, SocketUrl};
 
 /// How long the last frames may take to leave.
@@ -188,7 +187,7 @@ async fn read(http: genesys_http::Client, history: Box<History>) -> Result<Histo
             retry_after: problem.retry_after.unwrap_or(THROTTLED),
         },
         _ => HistoryFailure::Failed {
-            why: in_a_sentence(&error),
+            why: error_chain(&error),
         },
     })
 }

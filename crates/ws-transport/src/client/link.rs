@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_util::{Sink, Stream as _};
-use genesys_api::{Clock, entropy, retry};
+use genesys_api::{Clock, entropy, error_chain, retry};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::handshake::UpgradeError;
-use crate::socket::{close_info, config, in_a_sentence, violation_code};
+use crate::socket::{close_info, config, violation_code};
 use crate::{ClientHandshake, CloseInfo, Transmit};
 
 /// Longest frame and message read.
@@ -134,7 +134,7 @@ impl Socket {
         }
         Pin::new(&mut self.stream)
             .start_send(message)
-            .map_err(|error| CloseInfo::abrupt(&in_a_sentence(&error)))
+            .map_err(|error| CloseInfo::abrupt(&error_chain(&error)))
     }
 
     /// Writes every queued frame.
@@ -147,7 +147,7 @@ impl Socket {
         if self.writes != Writes::Done {
             match stream.as_mut().poll_flush(cx) {
                 Poll::Ready(Err(error)) => {
-                    return Poll::Ready(LinkEvent::Closed(CloseInfo::abrupt(&in_a_sentence(&error))));
+                    return Poll::Ready(LinkEvent::Closed(CloseInfo::abrupt(&error_chain(&error))));
                 }
                 Poll::Ready(Ok(())) if self.writes == Writes::Blocked => {
                     self.writes = Writes::Done;
@@ -179,7 +179,7 @@ impl Socket {
                         .start_send(Message::Close(Some(CloseFrame { code, reason })));
                     let _ = stream.poll_flush(cx);
                 }
-                LinkEvent::Closed(CloseInfo::abrupt(&in_a_sentence(&error)))
+                LinkEvent::Closed(CloseInfo::abrupt(&error_chain(&error)))
             }
             None => LinkEvent::Closed(CloseInfo::abrupt("the connection ended without a close frame")),
         })
@@ -197,7 +197,7 @@ async fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: 
         .await
     {
         Ok(upgrade) => upgrade,
-        Err(error) => return LinkEvent::Closed(CloseInfo::abrupt(&in_a_sentence(&error))),
+        Err(error) => return LinkEvent::Closed(CloseInfo::abrupt(&error_chain(&error))),
     };
     match (handshake.verify(key, &upgrade.response), upgrade.connection) {
         (Ok(()), Some((stream, read))) => {
