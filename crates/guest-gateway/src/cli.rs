@@ -1,11 +1,14 @@
 //! `guest-gateway`: serve, sim, chat, demo, audit, consent, policy.
 
 mod audit;
+#[cfg(feature = "chat")]
 mod chat;
 mod consent;
+#[cfg(feature = "sim")]
 mod demo;
 mod policy;
 mod serve;
+#[cfg(feature = "sim")]
 mod sim;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -31,9 +34,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "chat")]
     Chat(Box<chat::Options>),
+    #[cfg(feature = "sim")]
     Demo(demo::Options),
     Serve(serve::Options),
+    #[cfg(feature = "sim")]
     Sim(Box<sim::Options>),
     #[command(subcommand)]
     Audit(audit::Command),
@@ -49,7 +55,9 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match cli.command {
+        #[cfg(feature = "chat")]
         Command::Chat(_) => "error",
+        #[cfg(feature = "sim")]
         Command::Demo(_) => "warn",
         _ => "info",
     };
@@ -66,9 +74,12 @@ pub fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
+            #[cfg(feature = "chat")]
             Command::Chat(options) => chat::run(*options).await,
+            #[cfg(feature = "sim")]
             Command::Demo(options) => demo::run(options).await,
             Command::Serve(options) => serve::run(options).await,
+            #[cfg(feature = "sim")]
             Command::Sim(options) => sim::run(*options).await,
             Command::Audit(command) => audit::run(command).await,
             Command::Consent(command) => consent::run(command).await,
@@ -100,6 +111,7 @@ impl Failure {
     }
 
     /// Ctrl-C came before it was done.
+    #[cfg(any(feature = "chat", feature = "sim"))]
     fn interrupted() -> Self {
         Self {
             message: "interrupted before it was done".to_owned(),

@@ -12,7 +12,6 @@ use audit::{Action, Actor};
 use genesys_api::{Clock, Host, Hosts};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
 use genesys_http::{Client, Egress, Tls};
-use genesys_sim::Simulator;
 use guest_conversation::client::ConnectLimiter;
 use guest_store::{SqliteStore, Store};
 use guest_suite::direct::{Direct, DirectConfig};
@@ -26,6 +25,7 @@ use crate::guest_sessions::{self, Clients, Parts};
 use crate::hub::{Hub, stopped};
 use crate::journal::note;
 use crate::keys::Keys;
+use crate::simulator::Simulator;
 
 /// How long requests in flight and open sockets have to end.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -152,10 +152,10 @@ impl Gateway {
         &self.public
     }
 
-    /// The simulator, if the configuration asked for one.
+    /// The base URL of the simulator, if the configuration asked for one.
     #[must_use]
-    pub fn simulator(&self) -> Option<&Simulator> {
-        self.simulator.as_ref()
+    pub fn simulator_url(&self) -> Option<String> {
+        self.simulator.as_ref().map(Simulator::http_url)
     }
 
     /// The store, for an export of the audit log.
@@ -234,14 +234,28 @@ async fn genesys(config: &Config, clock: &Clock) -> Result<(Hosts, Option<Simula
     if let Some(hosts) = config.hosts() {
         return Ok((hosts, None));
     }
-    let simulated = genesys_sim::Config {
-        clock: clock.clone(),
-        ..genesys_sim::Config::plain()
-    };
-    let simulator = Simulator::start(simulated)
+    let simulator = simulator(clock)
         .await
         .map_err(|error| StartError::new("the simulator of Genesys Cloud", error))?;
     Ok((Hosts::single(simulator.host()), Some(simulator)))
+}
+
+#[cfg(feature = "sim")]
+async fn simulator(clock: &Clock) -> Result<Simulator, genesys_sim::StartError> {
+    let config = genesys_sim::Config {
+        clock: clock.clone(),
+        ..genesys_sim::Config::plain()
+    };
+    Simulator::start(config).await
+}
+
+#[cfg(not(feature = "sim"))]
+#[expect(
+    clippy::unused_async,
+    reason = "a simulator takes time to start where there is one"
+)]
+async fn simulator(_: &Clock) -> Result<Simulator, &'static str> {
+    Err(crate::simulator::NOT_BUILT_IN)
 }
 
 fn deployments(

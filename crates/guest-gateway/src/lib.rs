@@ -1,9 +1,8 @@
 #![doc = include_str!("../README.md")]
 
-mod causes;
-pub mod chat;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "sim")]
 pub mod demo;
 mod gateway;
 mod generated;
@@ -11,5 +10,6 @@ mod guest_sessions;
 mod hub;
 mod journal;
 mod keys;
+mod simulator;
 
 pub use gateway::{Gateway, StartError};

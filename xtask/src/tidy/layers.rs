@@ -18,7 +18,9 @@ enum Layer {
     Conversation,
     /// L4
     Composition,
-    /// L5
+    /// L6: the terminal client.
+    Terminal,
+    /// L7
     Server,
     /// Beside the layers: the simulator.
     Simulator,
@@ -58,10 +60,13 @@ const TABLE: &[Row] = &[
         "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "token-window", "ws-transport", "webhook",
         "session-metrics", "audit", "guest-store", "web-messaging", "guest-conversation", "guest-sessions",
     ]),
+    row("guest-chat", Layer::Terminal, &[
+        "genesys-api", "genesys-http", "ws-transport", "web-messaging", "guest-conversation",
+    ]),
     row("guest-gateway", Layer::Server, &[
         "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "token-window", "ws-transport", "webhook",
         "session-metrics", "audit", "guest-store", "guest-suite", "genesys-sim", "web-messaging", "guest-conversation",
-        "guest-sessions",
+        "guest-sessions", "guest-chat",
     ]),
     row("genesys-sim", Layer::Simulator, &["genesys-api", "genesys-http"]),
     row("journeys", Layer::Tooling, &[
@@ -198,6 +203,7 @@ fn may_in_tests(row: &Row, other: &str) -> bool {
             | Layer::Store
             | Layer::Conversation
             | Layer::Composition
+            | Layer::Terminal
             | Layer::Server
             | Layer::Simulator => PEERS_IN_TESTS.contains(&other),
         }

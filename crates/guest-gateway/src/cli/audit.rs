@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use audit::files::FileErrorKind;
 use audit::{Action, Actor, VerifierKey};
 use clap::{Args, Subcommand};
-use genesys_api::Clock;
+use genesys_api::{Clock, error_chain};
 use guest_store::{Limits, SqliteStore};
 
 use super::{Failure, say};
-use crate::causes::chain;
 use crate::config::Config;
 use crate::journal::note;
 use crate::keys::Keys;
@@ -84,10 +83,10 @@ async fn export(options: ExportOptions) -> Result<(), Failure> {
         Clock::system().now().utc,
     )
     .await
-    .map_err(|error| Failure::failed(chain(&error)))?;
+    .map_err(|error| Failure::failed(error_chain(&error)))?;
     let exported = guest_store::export(&store, &options.out)
         .await
-        .map_err(|error| Failure::failed(chain(&error)))?;
+        .map_err(|error| Failure::failed(error_chain(&error)))?;
     say(&format!(
         "{} entries are in {}.",
         exported.checkpoint.size,
@@ -110,21 +109,22 @@ fn verify(options: &VerifyOptions) -> Result<(), Failure> {
     let key: VerifierKey = options
         .key
         .parse()
-        .map_err(|error| Failure::usage(format!("--key: {}", chain(&error))))?;
+        .map_err(|error| Failure::usage(format!("--key: {}", error_chain(&error))))?;
     let against = match &options.against {
         Some(path) => {
             let note = std::fs::read_to_string(path)
                 .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
             Some(
                 // it may have been copied by hand
-                key.open(&format!("{}\n", note.trim()))
-                    .map_err(|error| Failure::usage(format!("{}: {}", path.display(), chain(&error))))?,
+                key.open(&format!("{}\n", note.trim())).map_err(|error| {
+                    Failure::usage(format!("{}: {}", path.display(), error_chain(&error)))
+                })?,
             )
         }
         None => None,
     };
     let report = audit::files::verify_file(&options.file, &key, against).map_err(|error| {
-        let text = chain(&error);
+        let text = error_chain(&error);
         match error.kind() {
             FileErrorKind::Read => Failure::usage(text),
             _ => Failure::failed(text),
@@ -155,7 +155,7 @@ pub(super) fn opened(config: &Config, keys: &Keys) -> Result<SqliteStore, Failur
         )));
     }
     SqliteStore::open(&config.store.path, keys.for_store(), Limits::default())
-        .map_err(|error| Failure::usage(format!("{path}: {}", chain(&error))))
+        .map_err(|error| Failure::usage(format!("{path}: {}", error_chain(&error))))
 }
 
 pub(super) fn configured(path: &Path) -> Result<(Config, Keys), Failure> {

@@ -1,25 +1,18 @@
 //! `chat`: a guest's conversation in a terminal, or through a pipe.
 
-mod drive;
-mod place;
-mod surface;
-mod terminal;
-
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use genesys_api::{Clock, DeploymentId, Host};
-use genesys_sim::{Agent, Config, Fault, Simulator};
+use genesys_api::{Clock, DeploymentId, Host, Hosts, Region, error_chain};
+use genesys_http::{Client, Proxy, Tls};
+#[cfg(feature = "sim")]
+use genesys_sim::Fault;
+use guest_chat::{Chat, ChatError, ChatErrorKind, Place, Request, Surface};
 use ws_transport::Origin;
 
-use self::drive::Driver;
-use self::place::Place;
-use self::surface::Surface;
-use super::sim::script;
 use super::{Failure, Interrupt};
-use crate::chat::{Chat, Request};
+use crate::simulator::Simulator;
 
 /// Chat as a guest, directly with Genesys Cloud or with a simulator
 ///
@@ -69,9 +62,11 @@ pub(super) struct Options {
     #[arg(long, value_name = "FILE")]
     attach: Option<PathBuf>,
     /// The script (YAML) of the agent in the simulator started just for this. Default: an echo
+    #[cfg(feature = "sim")]
     #[arg(long, value_name = "FILE", requires = "sim")]
     agent: Option<PathBuf>,
     /// Something that goes wrong there, such as drop:abrupt@3 or delay:2s~10%; may be repeated
+    #[cfg(feature = "sim")]
     #[arg(long, value_name = "TEXT", requires = "sim")]
     fault: Vec<Fault>,
     /// Through a pipe: how long a silence after the last line means that no answer is coming; a day at most
@@ -114,6 +109,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let clock = Clock::system();
     let simulator = match options.sim {
         Some(None) => Some(simulator(&options, &clock).await?),
+        #[cfg(feature = "sim")]
         Some(Some(_)) if options.agent.is_some() || !options.fault.is_empty() => {
             return Err(Failure::usage(
                 "--agent and --fault are for a simulator started just for this: leave the URL behind --sim out, or \
@@ -135,7 +131,11 @@ async fn converse(
     clock: Clock,
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
-    let mut place = Place::new(&options, simulator, clock)?;
+    let hosts = hosts(&options, simulator)?;
+    let deployment = deployment(&options, simulator)?;
+    let host = hosts.messaging.clone();
+    let http = http(&options, clock)?;
+    let mut place = Place::new(http, hosts, deployment.clone(), options.origin).map_err(failure)?;
     if let Some(path) = options.attach.as_deref().filter(|path| !path.is_file()) {
         return Err(Failure::usage(format!(
             "--attach: there is no file {}",
@@ -143,31 +143,130 @@ async fn converse(
         )));
     }
     tokio::select! {
-        learnt = place.learn() => learnt?,
+        learnt = place.learn() => learnt.map_err(failure)?,
         () = interrupt.came() => return Err(Failure::interrupted()),
     }
     let now = place.now();
     // not before everything else is right: from here on the terminal is not as it was
     let surface = Surface::open(options.wait);
     let mut chat = Chat::new(surface.writer(), now);
-    chat.announce(&place.greeting());
+    chat.announce(&match options.sim {
+        Some(_) => format!("SIMULATED Genesys Cloud, nobody real answers: {host}, deployment {deployment}"),
+        None => format!(
+            "Genesys Cloud: {host}, deployment {deployment}, from {}",
+            place.origin()
+        ),
+    });
     if let Some(path) = options.attach {
         chat.handle_request(Request::Attach(path), now);
     }
-    Driver::new(chat, place, surface).run(interrupt).await
+    guest_chat::run(chat, place, surface, interrupt.came())
+        .await
+        .map_err(failure)
+}
+
+fn failure(error: ChatError) -> Failure {
+    match error.kind() {
+        ChatErrorKind::Invalid => Failure::usage(error),
+        _ => Failure::failed(error),
+    }
+}
+
+fn hosts(options: &Options, simulator: Option<&Simulator>) -> Result<Hosts, Failure> {
+    let mut hosts = match (&options.sim, simulator, &options.domain) {
+        (_, Some(simulator), _) => Hosts::single(simulator.host()),
+        (Some(Some(host)), ..) => Hosts::single(host),
+        (_, _, Some(domain)) => hosts_of_domain(domain)?,
+        _ if options.deployment.is_some() => {
+            return Err(Failure::usage(
+                "--deployment needs --domain, the region of Genesys Cloud, such as mypurecloud.ie; or --sim, with \
+                 the URL of a simulator or without",
+            ));
+        }
+        _ => return Err(Failure::usage("give --sim, or --deployment and --domain")),
+    };
+    for (host, given) in [
+        (&mut hosts.api, &options.api_host),
+        (&mut hosts.cdn, &options.cdn_host),
+        (&mut hosts.messaging, &options.messaging_host),
+    ] {
+        if let Some(given) = given {
+            host.clone_from(given);
+        }
+    }
+    Ok(hosts)
+}
+
+/// A region's, or those of a domain which is in no table.
+fn hosts_of_domain(domain: &str) -> Result<Hosts, Failure> {
+    let domain = match domain.parse::<Region>() {
+        Ok(region) => region.domain,
+        Err(_) if domain.contains('.') => domain,
+        Err(unknown) => return Err(Failure::usage(format!("--domain: {unknown}"))),
+    };
+    Hosts::of_domain(domain).map_err(|error| Failure::usage(format!("--domain: {error}")))
+}
+
+fn deployment(options: &Options, simulator: Option<&Simulator>) -> Result<DeploymentId, Failure> {
+    let deployment = options
+        .deployment
+        .clone()
+        .or_else(|| simulator.map(|it| it.deployment_id().clone()))
+        .ok_or_else(|| {
+            Failure::usage("--sim URL needs --deployment ID, which the simulator said when it started")
+        })?;
+    // a simulator's may have any id
+    if options.domain.is_some() && uuid::Uuid::try_parse(deployment.as_str()).is_err() {
+        return Err(Failure::usage(format!(
+            "--deployment: {deployment} is no UUID: copy the id that Genesys Cloud shows beside the messenger deployment"
+        )));
+    }
+    Ok(deployment)
+}
+
+fn http(options: &Options, clock: Clock) -> Result<Client, Failure> {
+    let tls = match &options.ca {
+        Some(path) => {
+            let pem = std::fs::read(path)
+                .map_err(|error| Failure::usage(format!("--ca: cannot read {}: {error}", path.display())))?;
+            Tls::with_extra_ca(&pem)
+        }
+        None => Tls::system(),
+    };
+    let tls = tls.map_err(|error| Failure::usage(error_chain(&error)))?;
+    let proxy = match &options.domain {
+        Some(_) => Proxy::from_env().map_err(Failure::usage)?,
+        None => None,
+    };
+    Ok(Client::builder(tls).clock(clock).proxy(proxy).build())
 }
 
 /// A simulator of one's own. For a person its agent takes a moment to answer, so that typing can be seen.
+#[cfg(feature = "sim")]
 async fn simulator(options: &Options, clock: &Clock) -> Result<Simulator, Failure> {
-    let mut config = Config::plain();
+    use std::io::IsTerminal as _;
+
+    let mut config = genesys_sim::Config::plain();
     config.clock = clock.clone();
     config.rules.deployment.clone_from(&options.deployment);
     config.rules.faults.clone_from(&options.fault);
     if let Some(path) = &options.agent {
-        config.rules.agent = Agent::Scripts(vec![script(path)?]);
+        config.rules.agent = genesys_sim::Agent::Scripts(vec![super::sim::script(path)?]);
     }
     if std::io::stdin().is_terminal() {
         config.rules.agent_delay = Duration::from_millis(1_200);
     }
     Simulator::start(config).await.map_err(Failure::failed)
+}
+
+#[cfg(not(feature = "sim"))]
+#[expect(
+    clippy::unused_async,
+    reason = "a simulator takes time to start where there is one"
+)]
+async fn simulator(_: &Options, _: &Clock) -> Result<Simulator, Failure> {
+    Err(Failure::usage(format!(
+        "--sim without a URL: {}",
+        crate::simulator::NOT_BUILT_IN
+    )))
 }

@@ -7,14 +7,13 @@ use std::path::PathBuf;
 
 use audit::{Action, Actor};
 use clap::{Args, Subcommand};
-use genesys_api::{Clock, SessionId};
+use genesys_api::{Clock, SessionId, error_chain};
 use guest_payload::iso27560::Record;
 use guest_suite::SessionInfo;
 use guest_suite::direct::kept;
 
 use super::audit::{configured, opened};
 use super::{Failure, say};
-use crate::causes::chain;
 use crate::config::Config;
 use crate::journal::note;
 
@@ -71,13 +70,13 @@ async fn export(options: ExportOptions) -> Result<(), Failure> {
         Clock::system().now().utc,
     )
     .await
-    .map_err(|error| Failure::failed(chain(&error)))?;
+    .map_err(|error| Failure::failed(error_chain(&error)))?;
     let mut file = BufWriter::new(file);
     let (mut after, mut written) = (None, 0_u64);
     loop {
         let sessions = kept(&store, after)
             .await
-            .map_err(|error| Failure::failed(chain(&error)))?;
+            .map_err(|error| Failure::failed(error_chain(&error)))?;
         let Some(last) = sessions.last() else { break };
         after = Some(last.id.clone());
         for session in &sessions {

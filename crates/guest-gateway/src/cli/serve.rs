@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use genesys_api::Clock;
+use genesys_api::{Clock, error_chain};
 use serde_json::json;
 
 use super::{Failure, Interrupt, say};
-use crate::causes::chain;
 use crate::config::Config;
 use crate::{Gateway, StartError};
 
@@ -51,7 +50,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
 
 fn ready(gateway: &Gateway, as_json: bool) -> String {
     let host = gateway.host();
-    let simulator = gateway.simulator().map(genesys_sim::Simulator::http_url);
+    let simulator = gateway.simulator_url();
     if as_json {
         return json!({ "event": "ready", "http": host.to_string(), "simulator": simulator }).to_string();
     }
@@ -64,5 +63,5 @@ fn ready(gateway: &Gateway, as_json: bool) -> String {
 
 /// What is wrong with the configuration or its files is the caller's to mend, as wrong arguments are.
 fn failure(error: &StartError) -> Failure {
-    Failure::usage(chain(error))
+    Failure::usage(error_chain(error))
 }

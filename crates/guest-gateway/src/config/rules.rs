@@ -6,6 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Config;
 use crate::guest_sessions::SCOPES;
+use crate::simulator::NOT_BUILT_IN;
 
 /// Two values, each fine by itself, do not go together.
 #[derive(Debug)]
@@ -121,6 +122,13 @@ fn genesys(config: &Config) -> Result<(), Fault> {
             "genesys",
             "",
             "[genesys] needs exactly one of `simulator = true`, `region` and `host`",
+        ));
+    }
+    if genesys.simulator && !cfg!(feature = "sim") {
+        return Err(Fault::new(
+            "genesys",
+            "simulator",
+            format!("[genesys] `simulator`: {NOT_BUILT_IN} as `host`"),
         ));
     }
     let overrides = [

@@ -4,10 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
 
-use genesys_api::Clock;
+use genesys_api::{Clock, error_chain};
 use serde::Serialize;
-
-use crate::causes::chain;
 
 /// The outcome of all steps.
 #[derive(Debug, Serialize)]
@@ -48,7 +46,7 @@ impl fmt::Display for Unverified {
 
 impl<E: std::error::Error> From<E> for Unverified {
     fn from(error: E) -> Self {
-        Self(chain(&error))
+        Self(error_chain(&error))
     }
 }
 

@@ -1,10 +1,9 @@
 //! What an error of the suite is over HTTP.
 
-use genesys_api::Problem;
+use genesys_api::{Problem, error_chain};
 use guest_suite::direct::DirectError;
 
 use super::Refusal;
-use crate::causes::chain;
 use crate::generated::ErrorCode;
 
 impl From<DirectError> for Refusal {
@@ -25,7 +24,7 @@ impl From<DirectError> for Refusal {
                 return Self::invalid_value("channelConfigurationId", error.to_string());
             }
             _ => {
-                tracing::error!("{}", chain(&error));
+                tracing::error!("{}", error_chain(&error));
                 return Self::unavailable(error.to_string());
             }
         };

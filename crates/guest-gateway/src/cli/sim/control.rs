@@ -4,13 +4,12 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use genesys_api::Host;
+use genesys_api::{Host, error_chain};
 use genesys_http::{Client, Tls};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
 use super::super::{Failure, say};
-use crate::causes::chain;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -89,7 +88,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let response = client.send(request).await.map_err(|error| {
         Failure::failed(format!(
             "{}; start a simulator with guest-gateway sim, or say with --at where it is",
-            chain(&error)
+            error_chain(&error)
         ))
     })?;
     let answer = String::from_utf8_lossy(response.body());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::super::say;
+use super::print;
 use super::terminal::Terminal;
 use crate::chat::{Line, Look, Writer};
 
@@ -17,6 +17,7 @@ const LONGEST_LINE: usize = 65_536;
 const LINES_AHEAD: usize = 16;
 
 /// What was heard from the guest.
+#[derive(Debug)]
 pub(super) enum Heard {
     /// The line that a person is writing.
     Editing(String),
@@ -30,7 +31,9 @@ pub(super) enum Heard {
     Unreadable,
 }
 
-pub(super) struct Surface {
+/// A terminal, or two pipes.
+#[derive(Debug)]
+pub struct Surface {
     input: mpsc::Receiver<Heard>,
     look: Look,
     writer: Writer,
@@ -39,7 +42,8 @@ pub(super) struct Surface {
 
 impl Surface {
     /// A terminal if stdin and stdout are one that can move its cursor; else lines.
-    pub(super) fn open(quiet: Duration) -> Self {
+    #[must_use]
+    pub fn open(quiet: Duration) -> Self {
         let (heard, input) = mpsc::channel(LINES_AHEAD);
         if std::io::stdin().is_terminal()
             && let Some(terminal) = Terminal::open(heard.clone())
@@ -62,7 +66,9 @@ impl Surface {
         }
     }
 
-    pub(super) fn writer(&self) -> Writer {
+    /// Who writes.
+    #[must_use]
+    pub fn writer(&self) -> Writer {
         self.writer
     }
 
@@ -74,7 +80,7 @@ impl Surface {
         let text = line.render(self.look);
         match &self.terminal {
             Some(terminal) => terminal.show(text),
-            None => say(&text),
+            None => print(&text),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use genesys_api::{Clock, entropy};
@@ -12,9 +13,9 @@ use guest_conversation::{Event, attachments};
 use secrecy::SecretString;
 use tokio::task::JoinSet;
 
-use super::super::{Failure, Interrupt};
 use super::place::Place;
 use super::surface::{Heard, Surface};
+use super::{ChatError, ChatErrorKind};
 use crate::chat::{Chat, Request};
 
 /// How long the goodbye may take.
@@ -26,7 +27,20 @@ const LATELY: usize = 12;
 /// How many events are told before a line of input is taken.
 const CATCHING_UP: usize = 64;
 
-pub(super) struct Driver {
+/// Runs a chat to its end, or until `interrupt` is ready.
+///
+/// # Errors
+/// If a script began no conversation, or a message of it was not delivered.
+pub async fn run(
+    chat: Chat,
+    place: Place,
+    surface: Surface,
+    interrupt: impl Future<Output = ()>,
+) -> Result<(), ChatError> {
+    Driver::new(chat, place, surface).run(interrupt).await
+}
+
+struct Driver {
     chat: Chat,
     place: Place,
     limiter: ConnectLimiter,
@@ -39,7 +53,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(chat: Chat, place: Place, surface: Surface) -> Self {
+    fn new(chat: Chat, place: Place, surface: Surface) -> Self {
         let limiter = ConnectLimiter::default();
         let connection = open(&place, limiter.clone());
         Self {
@@ -53,7 +67,8 @@ impl Driver {
         }
     }
 
-    pub(super) async fn run(mut self, interrupt: &mut Interrupt) -> Result<(), Failure> {
+    async fn run(mut self, interrupt: impl Future<Output = ()>) -> Result<(), ChatError> {
+        let mut interrupt = pin!(interrupt);
         let clock = Clock::system();
         while self.obey() {
             let deadline = self.chat.poll_timeout().map(|(at, _)| at);
@@ -66,7 +81,7 @@ impl Driver {
             let wanted = self.chat.wants_input();
             tokio::select! {
                 biased;
-                () = interrupt.came() => self.chat.handle_interrupt(),
+                () = &mut interrupt => self.chat.handle_interrupt(),
                 heard = self.surface.heard(), if wanted => self.hear(heard).await,
                 event = self.connection.next_event(), if self.live => self.handle_event(event),
                 Some(Ok((path, read))) = self.reading.join_next() => self.attach(path, read),
@@ -80,7 +95,7 @@ impl Driver {
         self.surface.close().await;
         self.chat
             .failure()
-            .map_or(Ok(()), |why| Err(Failure::failed(why)))
+            .map_or(Ok(()), |why| Err(ChatError::new(ChatErrorKind::Undelivered, why)))
     }
 
     async fn hear(&mut self, heard: Heard) {

@@ -16,7 +16,7 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Editor, ExternalPrinter, Helper};
 use tokio::sync::mpsc;
 
-use super::super::say;
+use super::print;
 use super::surface::Heard;
 
 /// Lines that may wait to be shown; more are not shown, and said to be missing.
@@ -25,6 +25,7 @@ const BACKLOG: usize = 1_024;
 const HISTORY: usize = 200;
 
 /// The editor reads in one thread and lines are printed from another, because both wait for the terminal.
+#[derive(Debug)]
 pub(super) struct Terminal {
     before: Termios,
     turns: SyncSender<bool>,
@@ -59,7 +60,7 @@ impl Terminal {
                 for text in to_show {
                     // the editor has gone, and with it the prompt
                     if printer.print(format!("{text}\n")).is_err() {
-                        say(&text);
+                        print(&text);
                     }
                 }
             }),
