@@ -88,7 +88,7 @@ fn with(text: &'static str, id: &AttachmentId) -> Said {
 }
 
 #[tokio::test]
-async fn a_file_is_uploaded_sent_read_along_and_fetched_anew() {
+async fn file_is_uploaded_sent_and_downloaded_by_a_fresh_link() {
     let place = Place::start(Rules::default()).await;
     let mut guest = place.guest().await;
     let mut elsewhere = place.guest().await;
@@ -132,7 +132,7 @@ async fn a_file_is_uploaded_sent_read_along_and_fetched_anew() {
 }
 
 #[tokio::test]
-async fn a_file_is_refused_before_it_leaves_or_deleted_before_it_is_sent() {
+async fn file_is_refused_before_upload_or_deleted_before_it_is_sent() {
     let place = Place::start(Rules::default()).await;
     let mut guest = place.guest().await;
     let handle = guest.handle();
@@ -160,7 +160,7 @@ async fn a_file_is_refused_before_it_leaves_or_deleted_before_it_is_sent() {
 }
 
 #[tokio::test]
-async fn an_upload_that_fails_afterwards_is_told_and_the_next_one_passes() {
+async fn failed_upload_is_reported_and_the_next_one_succeeds() {
     let rules = Rules {
         faults: vec!["upload-failure".parse().unwrap()],
         ..Rules::default()

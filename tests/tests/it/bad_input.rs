@@ -285,7 +285,7 @@ fn changed(body: &Value, pointer: &str, value: Value) -> Value {
 }
 
 #[tokio::test]
-async fn every_bad_request_gets_its_typed_error_and_changes_nothing() {
+async fn invalid_requests_get_their_typed_error_and_change_nothing() {
     let scene = Scene::set().await;
     let rows = [
         oauth::rows(),

@@ -129,7 +129,7 @@ async fn has_chromium() -> bool {
 }
 
 #[tokio::test]
-async fn a_page_converses_comes_back_renews_its_token_and_ends() {
+async fn browser_page_connects_resumes_refreshes_and_ends() {
     if !has_chromium().await {
         return leave_out("the browser client in a browser", CHROMIUM);
     }

@@ -379,7 +379,7 @@ fn destroy(world: &World) {
 }
 
 #[tokio::test]
-async fn every_operation_answers_with_every_status_of_the_document_and_with_all_its_fields() {
+async fn operations_answer_with_every_documented_status_and_field() {
     let places = Places::set().await;
     let mut seen = BTreeSet::new();
     let mut missing = Vec::new();
@@ -425,7 +425,7 @@ async fn full_answers(place: &Place, seen: &mut BTreeSet<String>) {
 }
 
 #[tokio::test]
-async fn every_path_has_the_methods_of_the_document_and_no_others() {
+async fn paths_have_only_the_documented_methods() {
     let place = Place::set().await;
     for (template, methods) in DOCUMENT.methods() {
         let path = template.replace("{id}", "x");
@@ -438,7 +438,7 @@ async fn every_path_has_the_methods_of_the_document_and_no_others() {
 }
 
 #[tokio::test]
-async fn the_document_is_served_to_be_kept_and_asked_for_again() {
+async fn contract_document_is_served_with_an_etag() {
     let place = Place::set().await;
     for (path, file, media) in [
         (

@@ -91,7 +91,7 @@ fn assert_in_order(frames: &[Value], first: u64) {
 }
 
 #[tokio::test]
-async fn three_messages_are_acknowledged_and_answered_wherever_the_token_is() {
+async fn messages_are_acknowledged_and_answered_with_the_token_in_any_place() {
     let world = World::start().await;
     for placement in [
         TokenPlacement::Frame,
@@ -144,7 +144,7 @@ async fn three_messages_are_acknowledged_and_answered_wherever_the_token_is() {
 }
 
 #[tokio::test]
-async fn a_page_of_any_make_converses_with_the_token_in_any_place() {
+async fn page_connects_with_the_token_in_any_place() {
     let world = World::start().await;
     for place in ["frame", "query", "subprotocol"] {
         let session = session(&world).await;
@@ -193,7 +193,7 @@ async fn a_page_of_any_make_converses_with_the_token_in_any_place() {
 }
 
 #[tokio::test]
-async fn both_see_the_other_typing() {
+async fn typing_is_relayed_in_both_directions() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = session(&world).await;
@@ -225,7 +225,7 @@ async fn both_see_the_other_typing() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_sent_again_is_answered_and_not_passed_on_again() {
+async fn repeated_message_is_acknowledged_and_not_sent_again() {
     let world = World::with(
         Rules {
             agent: Agent::Silent,
@@ -253,7 +253,7 @@ async fn a_message_that_is_sent_again_is_answered_and_not_passed_on_again() {
 }
 
 #[tokio::test]
-async fn what_the_guest_says_elsewhere_is_not_said_to_the_guest() {
+async fn own_message_from_another_socket_is_not_echoed_as_an_agent_message() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = session(&world).await;

@@ -48,7 +48,7 @@ async fn audited(world: &World) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_crm_that_was_down_gets_the_same_message_when_it_is_back() {
+async fn webhook_is_redelivered_unchanged_after_an_outage() {
     let world = World::start().await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = nobody.local_addr().unwrap();
@@ -94,7 +94,7 @@ async fn a_crm_that_was_down_gets_the_same_message_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_crm_that_says_gone_is_left_alone() {
+async fn webhook_is_disabled_by_410() {
     let world = World::start().await;
     let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
     let secret = suite
@@ -148,7 +148,7 @@ async fn a_crm_that_says_gone_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn webhook_redirect_is_not_followed() {
     let world = World::start().await;
     let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
     suite.ensure_webhook(&crm.subscription("/sync")).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_private_address_gets_nothing_unless_its_network_is_allowed() {
+async fn webhook_to_a_private_address_needs_an_allowed_network() {
     let world = World::configured(Rules::default(), |toml| {
         toml.replace(
             "allow_networks = [\"127.0.0.0/8\"]",
@@ -201,7 +201,7 @@ fn in_order(mut received: Vec<Delivery>, secret: &Secret) -> Vec<serde_json::Val
 }
 
 #[tokio::test]
-async fn a_session_s_events_tell_its_story_and_no_more_than_the_guest_allows() {
+async fn session_events_carry_only_consented_data() {
     let world = World::start().await;
     let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
     let secret = suite
@@ -272,7 +272,7 @@ async fn a_session_s_events_tell_its_story_and_no_more_than_the_guest_allows() {
 }
 
 #[tokio::test]
-async fn an_owner_s_webhook_hears_of_that_owner_s_sessions_only() {
+async fn webhook_gets_events_of_its_owner_only() {
     let world = World::start().await;
     let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
     let secret = suite

@@ -185,12 +185,12 @@ async fn deliveries_are_this_process_s_to_make(direct: &Direct, crm: &Crm, secre
 }
 
 #[tokio::test]
-async fn the_road_is_the_same_with_a_store_in_memory() {
+async fn direct_mode_runs_the_scenario_in_memory() {
     road(memory()).await;
 }
 
 #[tokio::test]
-async fn the_road_is_the_same_with_sqlite() {
+async fn direct_mode_runs_the_scenario_with_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     road(sqlite(&folder)).await;
 }
@@ -216,7 +216,7 @@ async fn conversation_in(store: Arc<dyn Store>, choices: [Choice; 3]) -> (Line, 
 }
 
 #[tokio::test]
-async fn genesys_is_told_what_the_guest_agreed_to_and_nothing_else() {
+async fn genesys_gets_only_consented_attributes() {
     let (yes, no) = (Choice::Granted, Choice::Denied);
     for (choices, expected) in [
         (
@@ -244,7 +244,7 @@ async fn genesys_is_told_what_the_guest_agreed_to_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_agent_s_greeting_is_no_answer_and_hides_no_message() {
+async fn agent_greeting_is_not_a_reply_and_hides_no_message() {
     let (mut line, _clock, direct, mut session) = conversation([Choice::Granted; 3]).await;
     line.agent("a-1", "Welcome!").await;
     assert!(matches!(next(&mut session).await, Event::Message(_)));
@@ -260,7 +260,7 @@ async fn an_agent_s_greeting_is_no_answer_and_hides_no_message() {
 }
 
 #[tokio::test]
-async fn no_event_is_lost_by_whoever_stops_waiting_for_it() {
+async fn canceled_wait_loses_no_event() {
     let folder = tempfile::tempdir().unwrap();
     for store in [memory(), sqlite(&folder)] {
         let (mut line, _clock, direct, mut session) = conversation_in(store, [Choice::Granted; 3]).await;
@@ -299,7 +299,7 @@ async fn no_event_is_lost_by_whoever_stops_waiting_for_it() {
 }
 
 #[tokio::test]
-async fn what_the_guest_takes_back_does_not_travel_any_more() {
+async fn withdrawn_consent_stops_attributes() {
     let (mut line, clock, direct, session) = conversation([Choice::Granted; 3]).await;
     let carried = |said: &Value| said["message"]["channel"]["metadata"]["customAttributes"].clone();
     // five may leave in a second, and the sixth waits
@@ -331,7 +331,7 @@ async fn what_the_guest_takes_back_does_not_travel_any_more() {
 }
 
 #[tokio::test]
-async fn a_guest_who_ends_the_session_says_goodbye_to_the_agent() {
+async fn session_end_by_the_guest_disconnects_the_conversation() {
     let (mut line, _clock, _direct, mut session) = conversation([Choice::Granted; 3]).await;
     session.send("thank you, bye").unwrap();
     let (ended, ()) = tokio::join!(session.end(), async {
@@ -350,7 +350,7 @@ async fn a_guest_who_ends_the_session_says_goodbye_to_the_agent() {
 }
 
 #[tokio::test]
-async fn a_conversation_is_over_when_its_session_is() {
+async fn conversation_ends_with_its_session() {
     let (genesys, clock) = (Genesys::start().await, Clock::system());
     let direct = Direct::open(config(&clock, Hosts::single(&genesys.host()), "d-1"))
         .await
@@ -396,7 +396,7 @@ async fn a_conversation_is_over_when_its_session_is() {
 }
 
 #[tokio::test]
-async fn of_many_who_register_one_webhook_one_gets_its_secret() {
+async fn concurrent_registration_of_one_webhook_yields_one_secret() {
     let clock = Clock::system();
     let hosts = Hosts::of_domain("mypurecloud.de").unwrap();
     let direct = Direct::open(config(&clock, hosts, "d-1")).await.unwrap();

@@ -351,7 +351,7 @@ fn close(schema: &mut Value) {
 }
 
 #[test]
-fn a_field_that_is_not_in_the_contract_is_a_fault() {
+fn document_check_rejects_a_field_outside_the_contract() {
     let pong = json!({ "type": "pong" });
     check_told(&pong);
     let mut more = pong;

@@ -146,7 +146,7 @@ fn compare(stories: &[Story], open_ended: Option<EndReason>, snapshot: &Snapshot
 }
 
 #[tokio::test]
-async fn two_hundred_sessions_are_counted_as_they_were() {
+async fn funnel_counts_two_hundred_sessions() {
     let seed = match std::env::var("GUEST_SUITE_SEED") {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => entropy::number(),

@@ -36,7 +36,7 @@ async fn verified(world: &World, name: &str) -> u64 {
 }
 
 #[tokio::test]
-async fn a_conversation_goes_on_after_a_restart() {
+async fn conversation_continues_after_a_gateway_restart() {
     let world = World::start().await;
     let suite = world.suite();
     let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_conversation_goes_on_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_page_is_told_to_come_back_and_that_it_may_have_missed_something() {
+async fn page_gets_retry_and_gap_notice_at_a_restart() {
     let world = World::start().await;
     let session = Api::of(&world, CLIENT).await.create(&guest()).await;
     let mut page = Page::of(&session).await;
@@ -113,7 +113,7 @@ async fn a_page_is_told_to_come_back_and_that_it_may_have_missed_something() {
 }
 
 #[tokio::test]
-async fn a_genesys_that_says_no_goodbye_keeps_no_store_occupied() {
+async fn store_is_released_although_genesys_does_not_close() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = Api::of(&world, CLIENT).await.create(&guest()).await;
@@ -128,7 +128,7 @@ async fn a_genesys_that_says_no_goodbye_keeps_no_store_occupied() {
 }
 
 #[tokio::test]
-async fn deliveries_that_were_not_made_are_made_after_a_restart() {
+async fn webhook_deliveries_resume_after_a_restart() {
     let world = World::start().await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = nobody.local_addr().unwrap();
@@ -180,7 +180,7 @@ fn store_error(error: &StartError) -> StoreErrorKind {
 }
 
 #[tokio::test]
-async fn a_second_gateway_on_the_same_store_does_not_start() {
+async fn second_gateway_on_the_same_store_does_not_start() {
     let world = World::start().await;
     let error = refused(&world.toml).await;
     assert_eq!(store_error(&error), StoreErrorKind::Locked);
@@ -192,7 +192,7 @@ async fn a_second_gateway_on_the_same_store_does_not_start() {
 }
 
 #[tokio::test]
-async fn a_store_does_not_open_with_other_keys() {
+async fn store_does_not_open_with_other_keys() {
     let world = World::start().await;
     world.suite().create(newcomer(&world.clock)).await.unwrap();
     let (toml, keys) = (world.toml.clone(), world.folder.path().join("gateway.keys"));

@@ -80,7 +80,7 @@ impl Case {
 }
 
 #[tokio::test]
-async fn the_gateway_s_end_keeps_to_it() {
+async fn gateway_socket_conforms_to_rfc_6455() {
     for case in CASES {
         let mut end = servers::gateway().await;
         let answer = end.play(case).await;
@@ -93,7 +93,7 @@ async fn the_gateway_s_end_keeps_to_it() {
 }
 
 #[tokio::test]
-async fn the_simulator_s_end_keeps_to_it() {
+async fn simulator_socket_conforms_to_rfc_6455() {
     let simulator = servers::simulator().await;
     for case in CASES {
         let mut end = servers::guest_of(&simulator).await;
@@ -108,7 +108,7 @@ async fn the_simulator_s_end_keeps_to_it() {
 }
 
 #[tokio::test]
-async fn the_client_s_end_keeps_to_it() {
+async fn client_socket_conforms_to_rfc_6455() {
     let http = Client::builder(Tls::system().unwrap()).build();
     for case in CASES {
         let (mut end, mut connection) = client::dialled(&http).await;
@@ -124,7 +124,7 @@ async fn the_client_s_end_keeps_to_it() {
 
 /// Neither contract has binary frames. Each end has an answer of its own: RFC 6455 section 7.4.1 leaves it to them.
 #[tokio::test]
-async fn binary_messages_are_not_taken_for_text() {
+async fn binary_messages_are_not_read_as_text() {
     let mut end = servers::gateway().await;
     let answer = end.play(&cases::binary(Then::Closes(1003))).await;
     assert_eq!((answer.closed, answer.texts), (Some(1003), 0));

@@ -29,7 +29,7 @@ async fn generation(session: &GuestSession) -> u64 {
 }
 
 #[tokio::test]
-async fn tokens_are_rotated_in_the_window_and_the_conversation_does_not_notice() {
+async fn tokens_are_refreshed_in_the_window_without_an_effect_on_the_conversation() {
     let world = World::start().await;
     let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();
     soon(session.connect(page_origin())).await.unwrap();
@@ -58,7 +58,7 @@ async fn tokens_are_rotated_in_the_window_and_the_conversation_does_not_notice()
 }
 
 #[tokio::test]
-async fn a_rotation_can_be_asked_for_at_any_time() {
+async fn refresh_can_be_requested_at_any_time() {
     let world = World::start().await;
     let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();
     soon(session.connect(page_origin())).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_rotation_can_be_asked_for_at_any_time() {
 const STEP: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn sessions_that_were_created_together_are_not_rotated_together() {
+async fn sessions_created_together_refresh_at_different_times() {
     let world = World::start().await;
     let suite = world.suite();
     let created = world.clock.now().instant;
@@ -138,7 +138,7 @@ async fn lose(loss: Loss) -> (World, Proxy, GuestSession) {
 }
 
 #[tokio::test]
-async fn a_rotation_whose_answer_was_lost_ends_in_a_clear_word_and_in_the_audit_log() {
+async fn refresh_with_a_lost_reply_is_reported_and_audited() {
     let (world, proxy, session) = lose(Loss::Answer).await;
     let mut events = session.tokens().events();
     world.clock.advance(HOUR - Duration::from_secs(14 * 60));
@@ -170,7 +170,7 @@ async fn a_rotation_whose_answer_was_lost_ends_in_a_clear_word_and_in_the_audit_
 }
 
 #[tokio::test]
-async fn a_rotation_that_never_arrived_is_made_again() {
+async fn refresh_that_did_not_arrive_is_repeated() {
     let (world, proxy, session) = lose(Loss::Request).await;
     let mut events = session.tokens().events();
     world.clock.advance(HOUR - Duration::from_secs(14 * 60));
@@ -190,7 +190,7 @@ async fn a_rotation_that_never_arrived_is_made_again() {
 }
 
 #[tokio::test]
-async fn of_twenty_rotations_of_one_token_exactly_one_wins() {
+async fn concurrent_refreshes_of_one_token_succeed_once() {
     let world = World::start().await;
     let api = Api::of(&world, CLIENT).await;
     let session = api.create(&guest()).await;
@@ -224,7 +224,7 @@ async fn of_twenty_rotations_of_one_token_exactly_one_wins() {
 }
 
 #[tokio::test]
-async fn in_direct_mode_twenty_who_ask_share_one_rotation() {
+async fn concurrent_refreshes_share_one_rotation_in_direct_mode() {
     let world = World::start().await;
     let hosts = guest_suite::api::Hosts::single(world.simulator.host());
     let config = DirectConfig {

@@ -94,7 +94,7 @@ fn plant_tokens(canaries: &mut Searcher, what: &str, tokens: &Value) {
 }
 
 #[tokio::test]
-async fn no_secret_shows_whatever_goes_right_or_wrong() {
+async fn secrets_appear_in_no_output() {
     let logs = Logs::listen();
     let world = World::start().await;
     let crm = Crm::start(&world.clock).await;

@@ -146,7 +146,7 @@ async fn ending(conversation: &mut Conversation) -> Ending {
 }
 
 #[tokio::test]
-async fn a_signed_in_guest_outlives_the_jwt() {
+async fn signed_in_guest_stays_connected_beyond_the_jwt() {
     let guest = Guest::new(SignInRules {
         jwt_lifetime: Duration::from_secs(60),
         ..SignInRules::default()
@@ -173,7 +173,7 @@ async fn a_signed_in_guest_outlives_the_jwt() {
 }
 
 #[tokio::test]
-async fn a_guest_steps_up_and_signs_out() {
+async fn guest_steps_up_and_signs_out() {
     let guest = Guest::new(SignInRules::default()).await;
     let mut conversation = guest.connect().await;
     talk(&mut conversation, "who am I?").await;
@@ -194,7 +194,7 @@ async fn a_guest_steps_up_and_signs_out() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_cannot_be_refreshed_is_over_and_forgotten() {
+async fn sign_in_that_cannot_be_refreshed_ends_and_is_deleted() {
     let guest = Guest::new(SignInRules {
         refresh_lifetime: Duration::from_secs(120),
         ..SignInRules::default()
@@ -221,7 +221,7 @@ async fn a_sign_in_that_cannot_be_refreshed_is_over_and_forgotten() {
 }
 
 #[tokio::test]
-async fn what_becomes_of_an_older_sign_in_leaves_the_newer_one() {
+async fn older_sign_in_does_not_affect_the_newer_one() {
     let mut guest = Guest::new(SignInRules {
         refresh_lifetime: Duration::from_secs(1_000),
         ..SignInRules::default()
@@ -252,7 +252,7 @@ async fn what_becomes_of_an_older_sign_in_leaves_the_newer_one() {
 }
 
 #[tokio::test]
-async fn a_guest_is_still_signed_in_after_a_restart() {
+async fn guest_stays_signed_in_after_a_restart() {
     let mut guest = Guest::new(SignInRules::default()).await;
     guest.sign_in().await;
     let mut conversation = guest.connect().await;
@@ -268,7 +268,7 @@ async fn a_guest_is_still_signed_in_after_a_restart() {
 }
 
 #[tokio::test]
-async fn the_state_and_the_code_must_be_this_sign_ins() {
+async fn sign_in_needs_its_own_state_and_code() {
     let guest = Guest::new(SignInRules::default()).await;
     let (begun, _, code) = guest.approved().await;
     let error = begun.exchange("another", code).await.unwrap_err();
@@ -281,7 +281,7 @@ async fn the_state_and_the_code_must_be_this_sign_ins() {
 }
 
 #[tokio::test]
-async fn a_deployment_that_signs_nobody_in_is_not_asked() {
+async fn sign_in_is_not_attempted_if_the_deployment_disables_it() {
     let guest = Guest::new(SignInRules {
         enabled: false,
         ..SignInRules::default()

@@ -6,7 +6,7 @@ use guest_conversation::State;
 use journeys::simulation::{Plan, journey, play};
 
 #[test]
-fn no_message_is_lost_or_told_twice_on_a_thousand_journeys() {
+fn simulation_loses_and_duplicates_no_message_in_a_thousand_runs() {
     let (mut said, mut told, mut reconnects, mut faults) = (0, 0, 0, 0);
     let mut drawn = BTreeSet::new();
     for seed in 0..1000 {
@@ -31,7 +31,7 @@ fn no_message_is_lost_or_told_twice_on_a_thousand_journeys() {
 }
 
 #[test]
-fn a_journey_is_played_again_to_the_last_byte() {
+fn simulation_repeats_for_the_same_seed() {
     for seed in 0..20 {
         let trace = || journey(seed).map(|report| report.trace).unwrap();
         assert_eq!(trace(), trace(), "seed {seed}");
@@ -39,7 +39,7 @@ fn a_journey_is_played_again_to_the_last_byte() {
 }
 
 #[test]
-fn each_fault_ends_in_the_right_state() {
+fn simulation_ends_in_the_expected_state_for_each_fault() {
     // what passes, and what ends a conversation: nothing that is final is tried again
     for (fault, times, ends) in [
         ("clock:+14m@in3", 1, State::Configured),

@@ -10,7 +10,7 @@ use crate::page::soon;
 use crate::world::ORIGIN;
 
 #[tokio::test]
-async fn a_guest_learns_that_the_authority_is_not_configured() {
+async fn guest_is_notified_of_an_unknown_certificate_authority() {
     let simulator = Simulator::start(Config::default()).await.unwrap();
     let stranger = throwaway_ca(&["127.0.0.1"]).unwrap();
     let open = |ca: &str| {

@@ -164,7 +164,7 @@ async fn configured(api: &Api, session: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_script_runs_from_its_first_call_to_its_last_line_and_again() {
+async fn tutorial_script_runs_twice() {
     let python = match python() {
         Ok(python) => python,
         Err(missing) => return leave_out("the tutorial's Python", missing),
@@ -187,7 +187,7 @@ async fn the_script_runs_from_its_first_call_to_its_last_line_and_again() {
 }
 
 #[tokio::test]
-async fn the_script_runs_over_tls_with_a_ca_from_the_environment() {
+async fn tutorial_script_runs_over_tls_with_a_ca_from_the_environment() {
     let python = match python() {
         Ok(python) => python,
         Err(missing) => return leave_out("the tutorial's Python over TLS", missing),

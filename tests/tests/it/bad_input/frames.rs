@@ -74,7 +74,7 @@ async fn converses(page: &mut Page) {
 }
 
 #[tokio::test]
-async fn bad_frames_are_answered_or_end_the_socket_and_the_session_goes_on() {
+async fn invalid_frames_are_refused_and_the_session_continues() {
     let scene = Scene::set().await;
     let session = &scene.live;
     converses(&mut Page::of(session).await).await;
@@ -220,7 +220,7 @@ async fn handshakes_that_do_not_fit(scene: &Scene) {
 }
 
 #[tokio::test]
-async fn a_page_that_does_not_shake_hands_in_time_is_sent_away() {
+async fn page_without_a_handshake_in_time_is_closed() {
     let scene = Scene::set().await;
     let mut page = silent(&scene.live).await;
     // once this is answered, the gateway is waiting

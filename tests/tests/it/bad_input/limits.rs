@@ -19,7 +19,7 @@ fn token_call() -> Call {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_too_often_is_told_how_long_to_wait() {
+async fn rate_limited_client_gets_retry_after() {
     let world = World::configured(genesys_sim::Rules::default(), |toml| {
         toml.replacen("[listen]\n", "[listen]\nrequests_per_minute = 3\n", 1)
     })
@@ -57,7 +57,7 @@ async fn a_client_that_asks_too_often_is_told_how_long_to_wait() {
 }
 
 #[tokio::test]
-async fn more_sessions_than_the_configuration_allows_are_refused() {
+async fn session_limit_of_the_configuration_is_enforced() {
     let world = World::with(genesys_sim::Rules::default(), "limit = 1").await;
     let api = Api::of(&world, CLIENT).await;
     let session = api.create(&guest()).await;
@@ -72,7 +72,7 @@ async fn more_sessions_than_the_configuration_allows_are_refused() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_is_refused_where_it_is_switched_off() {
+async fn token_in_the_query_is_refused_if_disabled() {
     let world = World::with(genesys_sim::Rules::default(), "token_in_query = false").await;
     let api = Api::of(&world, CLIENT).await;
     let session = api.create(&guest()).await;
@@ -111,7 +111,7 @@ async fn raw(world: &World, bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn broken_http_is_refused_and_the_gateway_goes_on() {
+async fn malformed_http_is_refused_and_the_gateway_continues() {
     let world = World::start().await;
     let head = "POST /oauth/token HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded\r\n";
     let chunk = format!("400\r\n{}\r\n", "x".repeat(1_024));
@@ -160,7 +160,7 @@ async fn broken_http_is_refused_and_the_gateway_goes_on() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_arrive_is_not_waited_for() {
+async fn body_that_does_not_arrive_times_out() {
     let world = World::start().await;
     let head = "POST /oauth/token HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: 100\r\n\r\ngrant_type=";
     let mut tcp = TcpStream::connect(world.gateway.address()).await.unwrap();

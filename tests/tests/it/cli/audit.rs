@@ -38,7 +38,7 @@ fn entries(exported: &Ended) -> u64 {
 }
 
 #[tokio::test]
-async fn a_log_is_exported_and_verified_without_the_gateway_and_any_change_shows() {
+async fn audit_log_is_exported_and_verified_offline_and_detects_changes() {
     let example = Example::new();
     used(&example).await;
     let first = export(&example, "first.jsonl").await;
@@ -141,7 +141,7 @@ async fn tampered(example: &Example, key: &str) {
 }
 
 #[tokio::test]
-async fn a_log_in_use_is_not_exported_and_the_message_says_what_to_do() {
+async fn audit_export_refuses_a_log_in_use() {
     let example = Example::new();
     let serving = example.serve().await;
     let refused = export(&example, "audit.jsonl").await;
@@ -156,7 +156,7 @@ async fn a_log_in_use_is_not_exported_and_the_message_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn where_no_gateway_ran_there_is_nothing_to_export() {
+async fn audit_export_needs_a_store() {
     let example = Example::new();
     let refused = export(&example, "audit.jsonl").await;
     assert_eq!(refused.code, Some(2), "{}", refused.err);

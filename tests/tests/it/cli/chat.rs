@@ -54,7 +54,7 @@ async fn simulator(arguments: &[&str]) -> (Process, String, String) {
 }
 
 #[tokio::test]
-async fn a_piped_script_gets_its_deliveries_and_answers_then_ends() {
+async fn chat_with_piped_input_prints_deliveries_and_replies_then_exits() {
     let ended = script(&["--sim"], "hi\n\n/dance\n//slash\n日本語").await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
     let banner = ended.out.lines().next().unwrap();
@@ -87,7 +87,7 @@ async fn a_piped_script_gets_its_deliveries_and_answers_then_ends() {
 }
 
 #[tokio::test]
-async fn a_running_simulator_is_joined_plain_or_with_its_ca() {
+async fn chat_connects_to_a_running_simulator_plain_or_with_its_ca() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem").display().to_string();
     for (how, trust) in [(vec!["--plain"], vec![]), (vec!["--ca", &ca], vec!["--ca", &ca])] {
@@ -106,7 +106,7 @@ async fn a_running_simulator_is_joined_plain_or_with_its_ca() {
 }
 
 #[tokio::test]
-async fn what_comes_back_cannot_steer_the_terminal() {
+async fn chat_removes_control_characters() {
     let (mut guest, mut input) = chat(&["--sim", "--wait", "0s"]);
     writeln!(input, "a\x1b]0;owned\x07\u{202e}b").unwrap();
     until(&mut guest, r"Ann: You said: a\u{1b}]0;owned\u{7}\u{202e}b").await;
@@ -115,7 +115,7 @@ async fn what_comes_back_cannot_steer_the_terminal() {
 }
 
 #[tokio::test]
-async fn the_other_side_leaves_and_a_new_conversation_begins() {
+async fn chat_starts_a_new_conversation_after_the_agent_leaves() {
     let (mut guest, mut input) = chat(&["--sim", "--wait", "0s"]);
     writeln!(input, "//disconnect").unwrap();
     let left = "* the other side has left; this can only be read now: /new begins another";
@@ -137,7 +137,7 @@ async fn the_other_side_leaves_and_a_new_conversation_begins() {
 }
 
 #[tokio::test]
-async fn ctrl_c_ends_a_chat_whose_input_is_open() {
+async fn chat_exits_on_ctrl_c_with_open_input() {
     let (mut guest, _input) = chat(&["--sim"]);
     until(&mut guest, "* connected: a new conversation").await;
     let ended = guest.interrupt().await;
@@ -145,7 +145,7 @@ async fn ctrl_c_ends_a_chat_whose_input_is_open() {
 }
 
 #[tokio::test]
-async fn who_may_not_come_is_told_what_to_do() {
+async fn chat_error_suggests_a_remedy_for_a_refused_guest() {
     const NONE: &str = "00000000-0000-4000-8000-000000000000";
     let (sim, url, deployment) = simulator(&["--plain"]).await;
     for (arguments, told) in [

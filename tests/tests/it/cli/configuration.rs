@@ -8,7 +8,7 @@ async fn check(example: &Example) -> crate::process::Ended {
 }
 
 #[tokio::test]
-async fn the_example_that_ships_can_be_used() {
+async fn example_configuration_is_valid() {
     let path = root().join("gateway.example.toml");
     let ended = run(["serve", "--check", "--config", path.to_str().unwrap()]).await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
@@ -16,7 +16,7 @@ async fn the_example_that_ships_can_be_used() {
 }
 
 #[tokio::test]
-async fn the_example_names_every_setting() {
+async fn example_configuration_names_every_setting() {
     for table in [
         "[listen]",
         "[store]",
@@ -169,7 +169,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn a_wrong_value_is_named_with_file_and_line() {
+async fn configuration_error_names_file_and_line() {
     for &(old, new, at, hint) in WRONG {
         let mut example = Example::new();
         example.change(old, new);
@@ -193,7 +193,7 @@ async fn a_wrong_value_is_named_with_file_and_line() {
 }
 
 #[tokio::test]
-async fn a_secret_of_the_wrong_type_is_not_repeated() {
+async fn configuration_error_hides_a_secret_of_the_wrong_type() {
     for secret in ["20261122", "[\"20261122\"]", "{ is = \"20261122\" }"] {
         let mut example = Example::new();
         example.change("\"your_service_account_client_secret\"", secret);
@@ -205,7 +205,7 @@ async fn a_secret_of_the_wrong_type_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn what_a_configuration_names_must_be_there() {
+async fn configuration_needs_the_files_that_it_names() {
     let secret = "secret = \"your_service_account_client_secret\"";
     for (old, new, hint) in [
         (secret, "secret_file = \"/nowhere/secret\"", "/nowhere/secret"),
@@ -240,7 +240,7 @@ async fn what_a_configuration_names_must_be_there() {
 }
 
 #[tokio::test]
-async fn a_proxy_of_the_environment_is_checked_unless_it_is_switched_off() {
+async fn proxy_of_the_environment_is_validated_unless_disabled() {
     let mut example = Example::new();
     let asked = async |arguments: &[&str], path: &str| {
         let mut serve = command(arguments.iter().copied().chain(["--config", path]));
@@ -260,7 +260,7 @@ async fn a_proxy_of_the_environment_is_checked_unless_it_is_switched_off() {
 }
 
 #[tokio::test]
-async fn a_second_gateway_on_the_same_store_or_port_is_refused() {
+async fn second_gateway_on_the_same_store_or_port_is_refused() {
     let first = Example::new();
     let serving = first.serve().await;
     let second = Process::start(command(["serve", "--config", &first.write()]));

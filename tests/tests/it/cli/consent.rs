@@ -22,7 +22,7 @@ async fn export(example: &Example, more: &[&str]) -> (Ended, Vec<Value>) {
 }
 
 #[tokio::test]
-async fn what_guests_chose_is_exported_with_what_the_controller_says_of_itself() {
+async fn consent_export_has_choices_and_controller() {
     let mut example = Example::new();
     example.text.push_str(
         "\n[controller]\nwithdrawal_method = \"https://shop.example/consent\"\n\n[[controller.pii_controllers]]\n\

@@ -32,7 +32,7 @@ fn options(help: &str) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn every_help_says_what_it_does_and_what_each_option_means() {
+async fn help_describes_every_command_and_option() {
     let mut waiting = vec![Vec::<String>::new()];
     let mut seen = Vec::new();
     while let Some(path) = waiting.pop() {
@@ -87,7 +87,7 @@ async fn every_help_says_what_it_does_and_what_each_option_means() {
 }
 
 #[tokio::test]
-async fn wrong_arguments_end_with_2_and_say_what_is_meant() {
+async fn invalid_arguments_exit_with_2_and_a_hint() {
     for (arguments, hint) in [
         (vec![], "Usage:"),
         (vec!["serv"], "serve"),

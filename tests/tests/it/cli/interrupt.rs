@@ -16,7 +16,7 @@ fn ended_well(what: &str, ended: &Ended) {
 }
 
 #[tokio::test]
-async fn the_simulator_ends() {
+async fn simulator_exits_on_interrupt() {
     for plain in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let mut arguments = command(["sim", "--listen", "127.0.0.1:0", "--json"]);
@@ -44,7 +44,7 @@ async fn the_simulator_ends() {
 }
 
 #[tokio::test]
-async fn the_gateway_ends_with_a_conversation_under_way_and_signs_its_log() {
+async fn gateway_exits_on_interrupt_during_a_conversation_and_signs_its_log() {
     let example = Example::new();
     // a page that has gone to sleep does not answer the goodbye, and must not hold the gateway up
     for (signal, asleep) in [("INT", false), ("TERM", true)] {
@@ -96,7 +96,7 @@ async fn page_of(session: &Value) -> Page {
 }
 
 #[tokio::test]
-async fn the_demo_that_keeps_its_servers_ends_and_tidies_up() {
+async fn demo_with_kept_servers_exits_and_removes_its_files() {
     let mut demo = Process::start(command(["demo", "--keep"]));
     let mut told = String::new();
     while !told.contains("/sim/clock") {
@@ -155,7 +155,7 @@ async fn the_lines_work(told: &str) {
 }
 
 #[tokio::test]
-async fn a_demo_that_is_interrupted_has_not_succeeded() {
+async fn interrupted_demo_exits_with_failure() {
     let mut demo = Process::start(command(["demo"]));
     let first = demo.line().await;
     let ended = demo.interrupt().await;

@@ -17,7 +17,7 @@ fn keys(object: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_demo_reports_thirteen_verified_steps_as_one_object() {
+async fn demo_reports_thirteen_verified_steps_as_one_object() {
     let ended = run(["demo", "--json"]).await;
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.err);
     let report: Value = serde_json::from_str(&ended.out).unwrap();
@@ -37,7 +37,7 @@ async fn the_demo_reports_thirteen_verified_steps_as_one_object() {
 }
 
 #[tokio::test]
-async fn the_demo_ticks_each_step_on_a_line() {
+async fn demo_prints_each_step_on_a_line() {
     let ended = run(["demo"]).await;
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.out, ended.err);
     let ticked = ended.out.lines().filter(|line| line.starts_with('✓')).count();
@@ -46,7 +46,7 @@ async fn the_demo_ticks_each_step_on_a_line() {
 }
 
 #[tokio::test]
-async fn the_simulator_says_where_everything_is() {
+async fn simulator_prints_its_urls_and_ids() {
     let mut sim = Process::start(command(["sim", "--plain", "--listen", "127.0.0.1:0", "--json"]));
     let line = sim.line().await;
     let ready: Value = serde_json::from_str(&line).unwrap();
@@ -69,7 +69,7 @@ async fn the_simulator_says_where_everything_is() {
 }
 
 #[tokio::test]
-async fn the_simulator_with_tls_says_where_its_ca_is() {
+async fn simulator_with_tls_prints_the_path_of_its_ca() {
     let folder = tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     let mut arguments = command(["sim", "--listen", "127.0.0.1:0", "--json", "--ca"]);
@@ -95,7 +95,7 @@ async fn the_simulator_with_tls_says_where_its_ca_is() {
 }
 
 #[tokio::test]
-async fn the_gateway_says_where_it_is_and_that_genesys_is_simulated() {
+async fn gateway_prints_its_url_and_that_genesys_is_simulated() {
     let example = Example::new();
     let serving = example.serve().await;
     assert_eq!(keys(&serving.ready), ["event", "http", "simulator"]);

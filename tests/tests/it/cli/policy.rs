@@ -4,7 +4,7 @@ use super::root;
 use crate::process::run;
 
 #[tokio::test]
-async fn a_decision_is_explained_and_a_refusal_ends_with_1() {
+async fn policy_explain_shows_the_decision_and_exits_with_1_on_refusal() {
     let arguments = "policy explain --policy purpose-scoped --jurisdiction US-CA --gpc --deny marketing";
     let ended = run(arguments.split(' ')).await;
     assert_eq!(ended.code, Some(0), "{}", ended.err);
@@ -28,7 +28,7 @@ async fn a_decision_is_explained_and_a_refusal_ends_with_1() {
 }
 
 #[tokio::test]
-async fn what_ships_has_no_fatal_lint_and_its_examples_hold() {
+async fn shipped_policies_have_no_fatal_lint_and_pass_their_examples() {
     for id in ["tutorial-strict", "purpose-scoped"] {
         let file = root()
             .join(format!("crates/guest-payload/policies/{id}.toml"))

@@ -62,7 +62,7 @@ async fn chat(at: &str, words: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_guest_meets_the_agent_of_a_script_and_the_faults_that_were_asked_for() {
+async fn sim_command_runs_a_script_and_faults() {
     let folder = tempdir().unwrap();
     let script = folder.path().join("rex.yaml");
     let rules = "name: rex\nnickname: Rex\nrules:\n  - on: otherwise\n    do: [{say: \"Woof, {text}!\"}]\n";
@@ -108,7 +108,7 @@ async fn a_guest_meets_the_agent_of_a_script_and_the_faults_that_were_asked_for(
 }
 
 #[tokio::test]
-async fn the_same_seed_makes_the_same_simulator() {
+async fn sim_command_repeats_for_the_same_seed() {
     let mut told = Vec::new();
     for _ in 0..2 {
         let (sim, ready) = plain(&["--seed", "7"]).await;
@@ -120,7 +120,7 @@ async fn the_same_seed_makes_the_same_simulator() {
 }
 
 #[tokio::test]
-async fn one_that_runs_breaks_on_demand_and_says_what_it_did_not_understand() {
+async fn sim_commands_inject_faults_and_list_violations() {
     let sim = Asked::start(&[]).await;
     assert_eq!(sim.told(&["fault", "rest:503:/oauth:x2"]).await, json!({"id": 1}));
     let one = [
@@ -162,7 +162,7 @@ async fn one_that_runs_breaks_on_demand_and_says_what_it_did_not_understand() {
 }
 
 #[tokio::test]
-async fn with_tls_whoever_asks_needs_its_ca() {
+async fn sim_commands_need_the_ca_with_tls() {
     let folder = tempdir().unwrap();
     let [ca, other] = ["ca.pem", "other.pem"].map(|name| folder.path().join(name).display().to_string());
     let mut sim = Process::start(command(["sim", "--listen", "127.0.0.1:0", "--json", "--ca", &ca]));
@@ -194,7 +194,7 @@ async fn with_tls_whoever_asks_needs_its_ca() {
 }
 
 #[tokio::test]
-async fn a_mistake_in_a_script_is_told_with_its_line() {
+async fn sim_command_names_the_line_of_a_script_error() {
     let folder = tempdir().unwrap();
     let script = folder.path().join("ann.yaml");
     std::fs::write(

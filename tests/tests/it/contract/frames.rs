@@ -13,7 +13,7 @@ use crate::page::{Heard, Page, handshake, upgrade};
 use crate::world::{CLIENT, World};
 
 #[tokio::test]
-async fn every_frame_of_the_document_is_sent_with_all_its_fields() {
+async fn documented_frames_are_sent_with_all_fields() {
     let mut seen = BTreeSet::new();
     for frame in with_the_simulator()
         .await

@@ -21,7 +21,7 @@ async fn delete(api: &Api, session: &Value) {
 }
 
 #[tokio::test]
-async fn when_the_agent_leaves_nothing_more_can_be_said() {
+async fn agent_disconnect_makes_the_conversation_read_only() {
     let world = World::start().await;
     let session = session(&world).await;
     let mut page = Page::of(&session).await;
@@ -46,7 +46,7 @@ async fn when_the_agent_leaves_nothing_more_can_be_said() {
 }
 
 #[tokio::test]
-async fn an_agent_may_leave_and_let_the_guest_write_on() {
+async fn agent_disconnect_can_leave_the_conversation_writable() {
     let world = World::with(
         Rules {
             disconnect: Disconnect::Send,
@@ -67,7 +67,7 @@ async fn an_agent_may_leave_and_let_the_guest_write_on() {
 }
 
 #[tokio::test]
-async fn to_delete_a_session_closes_its_sockets() {
+async fn session_deletion_closes_its_sockets() {
     let world = World::start().await;
     let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
     let mut pages = [Page::of(&session).await, Page::of(&session).await];
@@ -99,7 +99,7 @@ async fn to_delete_a_session_closes_its_sockets() {
 }
 
 #[tokio::test]
-async fn a_session_whose_time_is_over_closes_its_sockets() {
+async fn session_expiry_closes_its_sockets() {
     let world = World::with(
         Rules::default(),
         "access_token_lifetime = \"2h\"\nlapse = \"2h\"\n",
@@ -130,7 +130,7 @@ async fn a_session_whose_time_is_over_closes_its_sockets() {
 }
 
 #[tokio::test]
-async fn when_genesys_lets_the_session_expire_it_is_over() {
+async fn session_ends_when_genesys_expires_it() {
     let rules = Rules {
         session_duration: Duration::from_secs(1_800),
         ..Rules::default()

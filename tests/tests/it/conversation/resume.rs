@@ -23,7 +23,7 @@ async fn world_behind(proxy: &Proxy, rules: Rules) -> World {
 }
 
 #[tokio::test]
-async fn a_page_that_was_cut_off_while_the_agent_answers_misses_nothing() {
+async fn page_that_loses_its_socket_during_a_reply_misses_nothing() {
     let delay = Duration::from_secs(5);
     let world = World::with(
         Rules {
@@ -74,7 +74,7 @@ async fn a_page_that_was_cut_off_while_the_agent_answers_misses_nothing() {
 }
 
 #[tokio::test]
-async fn numbers_go_on_from_socket_to_socket() {
+async fn sequence_numbers_continue_over_sockets() {
     let world = World::start().await;
     let session = session(&world).await;
     let (mut read, mut frames) = (0, Vec::new());
@@ -89,7 +89,7 @@ async fn numbers_go_on_from_socket_to_socket() {
 }
 
 #[tokio::test]
-async fn the_client_comes_back_by_itself_and_tells_everything_once() {
+async fn client_reconnects_and_emits_every_event_once() {
     let proxy = Proxy::start().await;
     let world = world_behind(&proxy, Rules::default()).await;
     let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();

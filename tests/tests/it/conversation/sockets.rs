@@ -12,7 +12,7 @@ use crate::page::{Heard, Page, handshake, upgrade};
 use crate::world::{CLIENT, World};
 
 #[tokio::test]
-async fn a_fourth_socket_takes_the_place_of_the_oldest() {
+async fn fourth_socket_closes_the_oldest() {
     let world = World::start().await;
     let session = session(&world).await;
     let mut oldest = Page::of(&session).await;
@@ -38,7 +38,7 @@ async fn a_fourth_socket_takes_the_place_of_the_oldest() {
 }
 
 #[tokio::test]
-async fn sockets_that_are_gone_take_nobody_s_place() {
+async fn closed_sockets_free_their_slots() {
     let world = World::start().await;
     let session = session(&world).await;
     let mut page = Page::of(&session).await;
@@ -50,7 +50,7 @@ async fn sockets_that_are_gone_take_nobody_s_place() {
 }
 
 #[tokio::test]
-async fn sockets_that_wait_for_genesys_are_bounded_and_all_hear_of_it() {
+async fn waiting_sockets_are_bounded_and_all_notified() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = session(&world).await;
@@ -77,7 +77,7 @@ async fn sockets_that_wait_for_genesys_are_bounded_and_all_hear_of_it() {
 }
 
 #[tokio::test]
-async fn a_socket_outlives_its_token_only_if_the_tokens_are_rotated() {
+async fn socket_outlives_its_token_only_after_a_refresh() {
     let world = World::start().await;
     let session = session(&world).await;
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
@@ -117,7 +117,7 @@ async fn a_socket_outlives_its_token_only_if_the_tokens_are_rotated() {
 const FLOOD: usize = 8 * 1024 * 1024;
 
 #[tokio::test]
-async fn a_page_that_does_not_read_is_given_up_and_can_come_back() {
+async fn slow_page_is_dropped_and_can_reconnect() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = session(&world).await;

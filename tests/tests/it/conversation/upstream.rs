@@ -36,7 +36,7 @@ async fn world_with(proxy: &Proxy, genesys: &str) -> World {
 }
 
 #[tokio::test]
-async fn the_gateway_comes_back_to_genesys_and_the_conversation_goes_on() {
+async fn gateway_reconnects_to_genesys_and_the_conversation_continues() {
     let proxy = Proxy::start().await;
     let world = world_through(&proxy).await;
     let mut page = Page::of(&session(&world).await).await;
@@ -72,7 +72,7 @@ async fn the_gateway_comes_back_to_genesys_and_the_conversation_goes_on() {
 }
 
 #[tokio::test]
-async fn the_client_is_told_of_it_too() {
+async fn client_is_notified_of_a_lost_upstream() {
     let proxy = Proxy::start().await;
     let world = world_through(&proxy).await;
     let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();
@@ -116,7 +116,7 @@ async fn fate(page: &mut Page, id: &str, text: &str) -> (usize, usize, usize) {
 }
 
 #[tokio::test]
-async fn a_message_that_arrived_before_the_loss_is_acknowledged_once_and_its_answer_told_once() {
+async fn message_before_the_loss_is_acknowledged_and_answered_once() {
     let proxy = Proxy::start().await;
     let world = world_through(&proxy).await;
     let mut page = Page::of(&session(&world).await).await;
@@ -136,7 +136,7 @@ async fn a_message_that_arrived_before_the_loss_is_acknowledged_once_and_its_ans
 }
 
 #[tokio::test]
-async fn a_message_that_was_lost_on_the_way_arrives_once() {
+async fn message_lost_on_the_way_arrives_once() {
     let proxy = Proxy::start().await;
     let world = world_through(&proxy).await;
     let mut page = Page::of(&session(&world).await).await;
@@ -154,7 +154,7 @@ async fn a_message_that_was_lost_on_the_way_arrives_once() {
 }
 
 #[tokio::test]
-async fn where_the_history_cannot_be_read_the_doubt_is_told_and_the_gap_too() {
+async fn unreadable_history_is_reported_as_unknown_delivery_and_gap() {
     let proxy = Proxy::start().await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = nobody.local_addr().unwrap();
@@ -185,7 +185,7 @@ async fn where_the_history_cannot_be_read_the_doubt_is_told_and_the_gap_too() {
 }
 
 #[tokio::test]
-async fn a_deployment_that_refuses_the_page_is_told_to_the_guest_and_ends_nothing() {
+async fn refusal_by_the_deployment_is_reported_and_ends_nothing() {
     let rules = Rules {
         allowed_domains: Some(vec!["elsewhere.example".to_owned()]),
         ..Rules::default()
@@ -206,7 +206,7 @@ async fn a_deployment_that_refuses_the_page_is_told_to_the_guest_and_ends_nothin
 }
 
 #[tokio::test]
-async fn when_genesys_closes_the_conversation_for_good_the_session_is_over() {
+async fn session_ends_when_genesys_closes_the_conversation() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);

@@ -5,7 +5,7 @@ use genesys_sim::Script;
 use super::*;
 
 #[tokio::test]
-async fn what_has_no_text_comes_with_its_titles_or_its_name() {
+async fn structured_message_without_text_has_a_fallback_text() {
     let script = r#"
 name: offers
 rules:

@@ -32,7 +32,7 @@ async fn session(simulator: &Simulator, cdn: Host) -> (Direct, SessionId) {
 }
 
 #[tokio::test]
-async fn a_page_that_the_domains_leave_out_opens_no_socket() {
+async fn page_outside_the_allowed_domains_opens_no_socket() {
     let simulator = simulator(Rules {
         allowed_domains: Some(vec!["elsewhere.example".to_owned()]),
         ..Rules::default()
@@ -53,7 +53,7 @@ async fn a_page_that_the_domains_leave_out_opens_no_socket() {
 }
 
 #[tokio::test]
-async fn what_the_deployment_switches_off_is_notasked_for() {
+async fn disabled_features_of_the_deployment_are_not_used() {
     let simulator = simulator(Rules {
         conversation_clear: false,
         ..Rules::default()
@@ -77,7 +77,7 @@ async fn what_the_deployment_switches_off_is_notasked_for() {
 }
 
 #[tokio::test]
-async fn a_host_that_does_not_answer_keeps_no_guest_out() {
+async fn unreachable_configuration_host_does_not_block_guests() {
     let simulator = simulator(Rules::default()).await;
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let cdn = format!("http://{}", nobody.local_addr().unwrap())

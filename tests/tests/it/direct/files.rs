@@ -18,7 +18,7 @@ async fn notice(session: &mut GuestSession) -> Notice {
 }
 
 #[tokio::test]
-async fn a_guest_sends_a_file() {
+async fn guest_sends_a_file() {
     let simulator = Simulator::start(genesys_sim::Config::plain()).await.unwrap();
     let deployment = simulator.deployment_id().as_str();
     let config = config(simulator.clock(), Hosts::single(simulator.host()), deployment);

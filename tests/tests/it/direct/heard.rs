@@ -39,7 +39,7 @@ async fn say(conversation: &mut Conversation, text: &str) {
 }
 
 #[tokio::test]
-async fn what_was_said_between_two_visits_is_told_once() {
+async fn message_between_two_visits_is_delivered_once() {
     let config_of_simulator = genesys_sim::Config {
         rules: Rules {
             agent: Agent::Scripts(vec![Script::parse("late", LATE).unwrap()]),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn sessions_are_taken_up_from_the_store() {
+async fn sessions_are_resumed_from_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let genesys = Genesys::start().await;
     let clock = Clock::system();
@@ -39,7 +39,7 @@ async fn sessions_are_taken_up_from_the_store() {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_counted_though_nobody_waits_for_it() {
+async fn stored_sessions_are_counted_without_a_waiting_caller() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::system();
     let config = DirectConfig {
@@ -60,7 +60,7 @@ async fn what_is_stored_is_counted_though_nobody_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_session_is_erased_when_it_ended_long_ago() {
+async fn session_is_erased_after_its_retention() {
     let clock = Clock::system();
     let config = config(&clock, Hosts::of_domain("mypurecloud.de").unwrap(), "d-1");
     let direct = Direct::open(config).await.unwrap();

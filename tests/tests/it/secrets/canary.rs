@@ -113,7 +113,7 @@ fn forms(secret: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn whatever_is_planted_is_found_in_every_encoding() {
+fn canary_search_finds_every_encoding() {
     let (text, token) = (
         "pääss word&more=\"yes\"/\\%+",
         "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA",

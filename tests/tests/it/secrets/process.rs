@@ -13,7 +13,7 @@ use crate::page::{Page, handshake, upgrade};
 use crate::process::{Process, command};
 
 #[tokio::test]
-async fn the_program_at_its_most_talkative_says_no_secret() {
+async fn program_at_trace_level_logs_no_secret() {
     let example = Example::new();
     let mut talkative = command(["serve", "--json", "--config", &example.write()]);
     talkative

@@ -10,7 +10,7 @@ pub(super) fn agent(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_quick_reply_is_chosen_by_its_number() {
+async fn chat_chooses_a_quick_reply_by_number() {
     let arguments = ["--sim", "--wait", "0s", "--agent", &agent("shop-survey.yaml")];
     let ended = script(&arguments, "/wait\n2\n/wait\n").await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
@@ -26,7 +26,7 @@ async fn a_quick_reply_is_chosen_by_its_number() {
 }
 
 #[tokio::test]
-async fn cards_times_and_lists_are_answered_by_number() {
+async fn chat_answers_cards_times_and_lists_by_number() {
     let lines = "card\n/wait\n1\n/wait\ndate\n/wait\n1\nlist\n/wait\n1\n";
     let arguments = ["--sim", "--wait", "0s", "--agent", &agent("card.yaml")];
     let ended = script(&arguments, lines).await;
@@ -46,7 +46,7 @@ async fn cards_times_and_lists_are_answered_by_number() {
 }
 
 #[tokio::test]
-async fn files_are_sent_and_their_links_stay_hidden_until_asked_for() {
+async fn chat_sends_files_and_hides_links_until_requested() {
     let folder = tempfile::tempdir().unwrap();
     let [cat, none] = ["cat.png", "none.png"].map(|name| folder.path().join(name).display().to_string());
     std::fs::write(&cat, [7; 2_048]).unwrap();
@@ -77,7 +77,7 @@ async fn files_are_sent_and_their_links_stay_hidden_until_asked_for() {
 }
 
 #[tokio::test]
-async fn an_upload_that_fails_is_told_and_the_chat_goes_on() {
+async fn chat_reports_a_failed_upload_and_continues() {
     let folder = tempfile::tempdir().unwrap();
     let cat = folder.path().join("cat.png").display().to_string();
     std::fs::write(&cat, "meow").unwrap();

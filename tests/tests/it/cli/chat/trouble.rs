@@ -4,7 +4,7 @@ use super::content::agent;
 use super::*;
 
 #[tokio::test]
-async fn after_a_dropped_socket_nothing_is_lost_and_why_tells_it() {
+async fn chat_loses_nothing_after_a_dropped_socket_and_explains_it() {
     let arguments = ["--sim", "--wait", "0s", "--fault", "drop:abrupt@3"];
     let ended = script(&arguments, "/why\nhi\n/wait\nagain\n/wait\n/why\n").await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
@@ -37,7 +37,7 @@ async fn after_a_dropped_socket_nothing_is_lost_and_why_tells_it() {
 }
 
 #[tokio::test]
-async fn history_tells_what_was_said_and_offers_nothing() {
+async fn chat_history_shows_messages_without_choices() {
     let ended = script(
         &["--sim", "--wait", "0s"],
         "/history\nhi\n/wait\n/history\n/ping\n",
@@ -66,7 +66,7 @@ async fn history_tells_what_was_said_and_offers_nothing() {
 }
 
 #[tokio::test]
-async fn a_read_only_conversation_is_followed_by_another_and_so_is_a_cleared_one() {
+async fn chat_starts_anew_after_a_read_only_or_cleared_conversation() {
     let arguments = ["--sim", "--wait", "0s", "--agent", &agent("disconnects.yaml")];
     let ended = script(
         &arguments,
@@ -97,7 +97,7 @@ async fn a_read_only_conversation_is_followed_by_another_and_so_is_a_cleared_one
 }
 
 #[tokio::test]
-async fn an_origin_that_is_not_admitted_is_told_which_are() {
+async fn chat_names_the_allowed_origins_to_a_refused_one() {
     let (sim, url, deployment) = simulator(&["--plain", "--allowed-domain", "shop.example"]).await;
     let common = ["--sim", &url, "--deployment", &deployment, "--wait", "0s"];
     let ended = script(&common, "").await;
@@ -114,7 +114,7 @@ async fn an_origin_that_is_not_admitted_is_told_which_are() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_not_there_is_named() {
+async fn chat_names_an_unreachable_proxy() {
     let arguments = [
         "chat",
         "--domain",
@@ -143,7 +143,7 @@ async fn a_proxy_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn nothing_is_waited_for_once_it_is_over() {
+async fn chat_exits_at_once_after_the_end() {
     let arguments = ["--sim", "--wait", "0s", "--fault", "refuse-handshake"];
     let ended = script(&arguments, "/wait\n/history\n/wait\n").await;
     assert_eq!(ended.code, Some(1), "{}", ended.out);
@@ -154,7 +154,7 @@ async fn nothing_is_waited_for_once_it_is_over() {
 }
 
 #[tokio::test]
-async fn a_moved_clock_ends_the_session_and_not_the_patience() {
+async fn moved_clock_ends_the_session_and_not_the_timeout() {
     let arguments = ["--sim", "--wait", "0s", "--fault", "clock:+80h@4"];
     let (mut guest, mut input) = chat(&arguments);
     writeln!(input, "hi").unwrap();
