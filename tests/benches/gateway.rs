@@ -64,7 +64,7 @@ impl Gateway {
     }
 }
 
-/// The suite as a remote client of whoever speaks `guest-sessions` at `host`.
+/// The suite as a remote client of the `guest-sessions` server at `host`.
 pub(crate) fn suite(host: &Host, pki: &Pki) -> Outcome<GuestSessions> {
     let (id, secret) = CLIENT;
     Ok(GuestSessions::remote(RemoteConfig {

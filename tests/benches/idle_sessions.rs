@@ -1,8 +1,8 @@
-//! How many bytes of memory an idle guest session costs.
+//! Resident memory of an idle guest session.
 //!
-//! Each guest has sent one message over TLS and has read the reply; then nobody says anything. Simulator, guests and
-//! whatever is measured are processes of their own. Counted is what is resident (`Rss` of `smaps_rollup`, which is
-//! exact where `VmRSS` is not), at two sizes, above what the first 1,000 sessions need.
+//! Each guest has sent one message over TLS and has read the reply, then is idle. Simulator, guests and the measured
+//! program are separate processes. The figure is resident memory (`Rss` of `smaps_rollup`, which is exact where `VmRSS`
+//! is not) at two sizes, without the first 1,000 sessions.
 //!
 //! ```sh
 //! cargo bench -p journeys --bench idle_sessions
@@ -42,7 +42,7 @@ use self::process::{Outcome, Process, answer};
 const FIRST: usize = 1_000;
 /// Sessions that are counted.
 const SIZES: [usize; 2] = [500, 1_000];
-/// How far the two sizes may differ, in percent.
+/// Allowed difference of the two sizes, in percent.
 const AGREEMENT: f64 = 5.0;
 /// Sessions that are opened at once.
 const AT_ONCE: usize = 8;
@@ -83,7 +83,7 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
     Ok(())
 }
 
-/// What a session costs the gateway.
+/// Memory of a session in the gateway.
 fn behind_a_gateway(runtime: &Runtime, simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
     let gateway = Gateway::start(pki, simulator.host(), simulator.deployment_id())?;
     let suite = suite(&gateway.host, pki)?;
@@ -93,7 +93,7 @@ fn behind_a_gateway(runtime: &Runtime, simulator: &Simulator, pki: &Pki) -> Outc
     })
 }
 
-/// What a session costs a process that speaks with Genesys itself.
+/// Memory of a session in a process in direct mode.
 fn directly(simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("ca.pem"), &pki.ca_pem)?;

@@ -28,7 +28,7 @@ impl Process {
         self.child.id()
     }
 
-    /// What it says next. Blocks until then.
+    /// The next line of its output. Blocks until it arrives.
     pub(crate) fn line(&mut self) -> Outcome<String> {
         let mut line = String::new();
         match self.mouth.read_line(&mut line)? {
@@ -52,7 +52,7 @@ impl Drop for Process {
     }
 }
 
-/// What a child does about the questions of its parent, until that is gone.
+/// Answers the parent's requests until the parent exits.
 pub(crate) fn answer(mut reply: impl FnMut(&str) -> Outcome<String>) -> Outcome<()> {
     for question in io::stdin().lines() {
         let answer = reply(&question?)?;

@@ -1,8 +1,8 @@
-//! How much CPU the creation of a guest session costs over TLS, 64 at once on connections that stay open: for the
-//! gateway that makes it, and for the client that asks for it. Both stand beside bare hyper in the same run.
+//! CPU time of the creation of a guest session over TLS, 64 at once on connections that stay open: of the gateway and of
+//! the client. Both stand beside bare hyper in the same run.
 //!
 //! CPU is what the scheduler counted for all threads of a process, user and system. Rounds are interleaved, and of
-//! each figure the median is told.
+//! each figure the median is printed.
 //!
 //! ```sh
 //! cargo bench -p journeys --bench session_creation
@@ -109,7 +109,7 @@ fn bench(runtime: &Runtime) -> Outcome<()> {
     Ok(())
 }
 
-/// What every client sends, and what it is answered.
+/// The request of every client, and its reply.
 struct Load {
     bearer: HeaderValue,
     body: Bytes,
@@ -175,7 +175,7 @@ impl BareServer {
         })
     }
 
-    /// How many it has accepted.
+    /// Number of accepted requests.
     fn connections(&mut self) -> Outcome<usize> {
         Ok(self.process.ask("connections")?.parse()?)
     }
@@ -259,7 +259,7 @@ fn created(status: StatusCode) -> Outcome<()> {
     }
 }
 
-/// What `work` costs each process per request, in µs.
+/// CPU time of `work` in each process per request, in µs.
 fn spent<const N: usize>(
     requests: usize,
     processes: [u32; N],

@@ -1,6 +1,6 @@
-//! What the inner loops of the steps cost, each beside the least that the layer below allows, in the same run.
+//! CPU time of the inner loops of the steps, each beside the minimum of the layer below, in the same run.
 //!
-//! Rounds are interleaved, and of each figure the median is told. These loops wait for nothing, so their time is CPU
+//! Rounds are interleaved, and each figure is a median. These loops wait for nothing, so their time is CPU
 //! time as long as the machine is not full.
 //!
 //! ```sh
@@ -33,7 +33,7 @@ use webhook::{MessageId, Secret, Verifier, sign};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// How long a figure is measured in one round, about.
+/// Approximate time of one measurement in a round.
 const ROUND: Duration = Duration::from_millis(40);
 /// Rounds that are counted.
 const ROUNDS: usize = 7;
@@ -80,14 +80,14 @@ struct Row {
     what: &'static str,
     kind: Kind,
     run: Box<dyn FnMut()>,
-    /// How often it runs in one round.
+    /// Iterations in one round.
     times: u32,
     /// Nanoseconds of one run.
     rounds: Vec<f64>,
 }
 
 enum Kind {
-    /// What the rows after it are compared with.
+    /// The baseline of the following rows.
     Floor,
     Ours,
 }

@@ -1,3 +1,3 @@
-//! What journeys share beyond one test. The journeys themselves live in `tests/`.
+//! Simulations for end-to-end tests and for `cargo xtask simulate`.
 
 pub mod simulation;

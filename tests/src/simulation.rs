@@ -1,14 +1,14 @@
-//! Random journeys on virtual time: one guest, one network that fails, one simulated Genesys Cloud that has faults.
+//! Random simulations in virtual time: one guest, one network that fails, one simulated Genesys Cloud with faults.
 //!
-//! Everything in a [`journey`] is drawn from its seed: what the guest says and when, how long the network takes, when
-//! it breaks and how, what faults the cloud has. No socket, no clock, no task: the same seed gives the same journey,
-//! to the last byte of its [`trace`](Report::trace). What must hold, whatever happened:
+//! Every input of a [`run`](run()) derives from its seed: the guest's messages, the latency, the failures of the network,
+//! the faults of the cloud. There is no socket, clock or task: the same seed gives the same run, to the last byte of its
+//! [`trace`](Report::trace). Invariants:
 //!
-//! - every message that the conversation took ends as delivered or failed, and as in doubt only where the history
-//!   could not be read;
-//! - a delivered one stands in the cloud's own record exactly once, a failed one never;
-//! - what the agent said is told exactly once, in the order of the cloud's clock, and nothing that it did not say;
-//! - the conversation ends in the state that the faults allow, and only there.
+//! - Every message that the conversation accepted ends as delivered or failed. Its status is unknown only if the history
+//!   could not be read.
+//! - A delivered message is in the cloud's transcript exactly once, a failed one never.
+//! - Every agent message is emitted exactly once, in the order of the cloud's clock, and nothing else.
+//! - The conversation ends in the state that the faults allow.
 
 mod network;
 mod plan;
@@ -20,25 +20,25 @@ pub use stage::Report;
 use stage::Stage;
 pub use verdict::Breach;
 
-/// Plays the journey of `seed`.
+/// Runs the simulation of `seed`.
 ///
 /// # Errors
-/// What did not hold, with the seed to play it again.
+/// The invariant that did not hold, with the seed.
 pub fn journey(seed: u64) -> Result<Report, Breach> {
     play(&Plan::draw(seed))
 }
 
-/// Plays a journey as planned.
+/// Runs a plan.
 ///
 /// # Errors
-/// What did not hold.
+/// An invariant that did not hold.
 pub fn play(plan: &Plan) -> Result<Report, Breach> {
     let mut stage = Stage::set(plan);
     let report = stage.play(plan);
     verdict::judge(plan, &stage, report)
 }
 
-/// As [`journey`], with all that happened, line by line.
+/// As [`run`], with all events, line by line.
 pub fn replay(seed: u64) -> (Vec<String>, Result<Report, Breach>) {
     let plan = Plan::draw(seed);
     let mut stage = Stage::set(&plan);

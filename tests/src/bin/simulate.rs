@@ -1,8 +1,8 @@
-//! `cargo xtask simulate`: many random journeys, or one of them, told line by line.
+//! `cargo xtask simulate`: many random simulations, or one of them line by line.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command line tool speaks on its terminal"
+    reason = "a command line tool prints on its terminal"
 )]
 
 use std::num::NonZeroUsize;
@@ -14,8 +14,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use journeys::simulation::{Breach, journey, replay};
 
 const USAGE: &str =
-    "usage: cargo xtask simulate --seeds N [--from SEED]   plays N journeys, from seed 0 or SEED on
-       cargo xtask simulate --seed SEED              plays one, and tells what happens";
+    "usage: cargo xtask simulate --seeds N [--from SEED]   runs N simulations, from seed 0 or SEED on
+       cargo xtask simulate --seed SEED              runs one, and prints its events";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -59,7 +59,7 @@ fn one(seed: u64) -> bool {
 
 fn many(from: u64, count: u64) -> bool {
     let bar = ProgressBar::new(count).with_style(
-        ProgressStyle::with_template("{wide_bar} {pos}/{len} journeys, {per_sec}, {eta} to go")
+        ProgressStyle::with_template("{wide_bar} {pos}/{len} runs, {per_sec}, {eta} to go")
             .expect("the template is well formed"),
     );
     let next = AtomicU64::new(0);
@@ -82,12 +82,12 @@ fn many(from: u64, count: u64) -> bool {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         workers
             .into_iter()
-            .flat_map(|worker| worker.join().expect("a journey does not panic"))
+            .flat_map(|worker| worker.join().expect("a simulation does not panic"))
             .collect()
     });
     bar.finish_and_clear();
     println!(
-        "{count} journeys from seed {from} on: {} broke a promise",
+        "{count} simulations from seed {from} on: {} broke an invariant",
         breaches.len()
     );
     breaches.is_empty()

@@ -1,4 +1,4 @@
-//! Frames on their way, in both directions, each direction in order.
+//! Frames in transit, in both directions, each direction in order.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,7 +13,7 @@ pub(super) struct Arrival<T> {
     pub(super) what: T,
 }
 
-/// What is on its way, soonest first.
+/// Packets in transit, soonest first.
 #[derive(Debug)]
 pub(super) struct Network<T> {
     under_way: BinaryHeap<Reverse<Arrival<T>>>,

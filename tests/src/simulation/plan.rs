@@ -1,4 +1,4 @@
-//! What will happen, drawn from a seed before anything does.
+//! Plan of a simulation, drawn from a seed before it runs.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -7,44 +7,44 @@ use std::time::Duration;
 use genesys_sim::Rules;
 use guest_conversation::State;
 
-/// One journey, before it is played.
+/// One simulation, before it runs.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where everything else comes from.
+    /// Source of all other values.
     pub seed: u64,
-    /// What the guest says, and how long after the start.
+    /// Messages of the guest, with their time after the start.
     pub says: Vec<(Duration, String)>,
-    /// When the network breaks, and how.
+    /// Failures of the network, with their time.
     pub breaks: Vec<(Duration, Break)>,
-    /// When the process of the guest ends, to be started anew with the same session.
+    /// Restarts of the guest's process with the same session.
     pub restarts: Vec<Duration>,
-    /// One way through the network, in milliseconds.
+    /// Latency in one direction, in milliseconds.
     pub latency: RangeInclusive<u64>,
-    /// From a message to the agent's answer.
+    /// Delay of the agent's reply.
     pub thinking: Duration,
-    /// What goes wrong at the cloud, in the words of `--fault`.
+    /// Faults of the cloud, as texts of `--fault`.
     pub faults: Vec<&'static str>,
-    /// From here on nothing goes wrong any more.
+    /// Time after which there are no faults.
     pub calm: Duration,
-    /// Where the conversation stands in the end.
+    /// Final state of the conversation.
     pub ends: State,
 }
 
-/// How a connection breaks.
+/// Failure of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Break {
-    /// Both ends learn of it at once; what was on its way either way is lost.
+    /// Both ends are notified at once. Frames in transit are lost.
     Reset,
-    /// What was on its way to the cloud still arrives, its answers do not.
+    /// Frames in transit to the cloud arrive, the replies do not.
     AnswersLost,
-    /// The guest learns of it at once; what was on its way to the cloud arrives up to two seconds later.
+    /// The guest is notified at once. Frames in transit to the cloud arrive up to two seconds later.
     Late,
-    /// Nothing arrives any more, and nobody is told.
+    /// Nothing arrives any more, without a notification.
     Silence,
 }
 
 impl Plan {
-    /// The journey of `seed`.
+    /// Draws the plan of `seed`.
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let mut dice = fastrand::Rng::with_seed(seed);
@@ -119,23 +119,23 @@ impl Plan {
     }
 }
 
-/// One thing that happens at a given time.
+/// One input at a given time.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     Break(Break),
-    /// Nothing goes wrong at the cloud any more.
+    /// Faults of the cloud end.
     Calm,
     Restart,
     Say(String),
 }
 
 impl Plan {
-    /// All that happens, soonest first.
+    /// All inputs, soonest first.
     pub(super) fn acts(&self) -> VecDeque<(Duration, Act)> {
         let says = self.says.iter().map(|(at, text)| (*at, Act::Say(text.clone())));
         let breaks = self.breaks.iter().map(|(at, how)| (*at, Act::Break(*how)));
         let restarts = self.restarts.iter().map(|at| (*at, Act::Restart));
-        // what was missed because the history could not be read is told after one more reconnect
+        // messages that were missed because the history could not be read are emitted after one more reconnect
         let last = [
             (self.calm, Act::Calm),
             (self.calm + REST, Act::Break(Break::Reset)),
@@ -158,12 +158,12 @@ impl Plan {
     }
 }
 
-/// From the last trouble to the last reconnect.
+/// Time from the last fault to the last reconnect.
 const REST: Duration = Duration::from_secs(300);
 
 const BREAKS: [Break; 4] = [Break::Reset, Break::AnswersLost, Break::Late, Break::Silence];
 
-/// Those that a conversation has to survive; what ends it is tested one by one.
+/// Faults that a conversation has to survive. Those that end it are tested one by one.
 const FAULTS: [&str; 19] = [
     "clock:+14m@9",
     "clock:+40s:x3~5%",

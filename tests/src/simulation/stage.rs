@@ -1,4 +1,4 @@
-//! A journey while it is played: the guest, the cloud, and the network between them.
+//! State of a running simulation: the guest, the cloud, and the network between them.
 
 mod wires;
 
@@ -17,47 +17,47 @@ use ws_transport::{AdmittedOrigin, OriginPolicy};
 use self::wires::Wires;
 use super::plan::{Act, Plan};
 
-/// How long a journey goes on after the last trouble: long enough for the slowest reconnect and two reads of history.
+/// Time after the last fault: long enough for the slowest reconnect and two reads of the history.
 const AFTERMATH: Duration = Duration::from_secs(600);
-/// More steps than any sound journey takes.
+/// More steps than any correct run takes.
 const MOST_STEPS: usize = 400_000;
-/// What a journey was like.
+/// Figures of one run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
-    /// A hash of all that happened, in order: equal for equal seeds.
+    /// A hash of all events, in order: equal for equal seeds.
     pub trace: u64,
-    /// Connections that were made.
+    /// Connections opened.
     pub connections: u32,
-    /// Messages that the guest handed over.
+    /// Messages that the guest sent.
     pub said: u32,
-    /// Messages of the agent that were told.
+    /// Agent messages that were emitted.
     pub told: u32,
-    /// Connections that were lost.
+    /// Connections lost.
     pub reconnects: u32,
-    /// Faults of the cloud that happened.
+    /// Faults of the cloud.
     pub faults: u64,
-    /// Virtual time that passed.
+    /// Virtual time passed.
     pub lasted: Duration,
-    /// Steps that were taken.
+    /// Steps taken.
     pub steps: usize,
 }
 
-/// Everything on stage.
+/// The guest, the cloud and the network.
 pub(super) struct Stage {
     pub(super) world: World,
     pub(super) conversation: Conversation,
-    /// What the application was told, over all its processes, and by which.
+    /// Events emitted to the application, with the process that emitted each.
     pub(super) heard: Vec<(u32, Event)>,
-    /// What the application handed over, in order: by which process, under which id.
+    /// Messages of the application, in order, with process and id.
     pub(super) said: Vec<(u32, MessageId, String)>,
-    /// How often each message was put on a socket.
+    /// Number of times that each message was sent.
     pub(super) sent: BTreeMap<MessageId, u32>,
-    /// What the cloud has on record.
+    /// Transcript of the cloud.
     pub(super) record: Vec<genesys_sim::TranscriptEntry>,
-    /// How often the application was started.
+    /// Number of restarts of the application.
     pub(super) process: u32,
-    /// What the cloud had counted when its record was last looked up.
+    /// Counters of the cloud when its transcript was last read.
     counted: (u64, u64),
     token: SecretString,
     base: Host,
@@ -65,10 +65,10 @@ pub(super) struct Stage {
     dice: fastrand::Rng,
     start: Instant,
     now: Now,
-    /// How far the cloud's clock has jumped ahead of the guest's.
+    /// Lead of the cloud's clock over the guest's.
     ahead: Duration,
     trace: DefaultHasher,
-    /// All that happened, if it is to be written down.
+    /// All events as text, for a replay.
     pub(super) script: Option<Vec<String>>,
 }
 
@@ -103,7 +103,7 @@ impl Stage {
         }
     }
 
-    /// Plays to the end. What the guest could not be told in the time after the last trouble is not told.
+    /// Runs to the end of the time after the last fault. `None` if it does not come to rest.
     pub(super) fn play(&mut self, plan: &Plan) -> Option<Report> {
         let end = self.start + plan.calm + AFTERMATH;
         let mut acts = plan.acts();

@@ -1,4 +1,4 @@
-//! What must hold at the end of a journey, whatever happened.
+//! Invariants at the end of a simulation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,15 +8,15 @@ use guest_conversation::{Event, FailureReason, MessageId, State};
 use super::plan::Plan;
 use super::stage::{Report, Stage};
 
-/// What did not hold.
+/// An invariant that did not hold.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the journey of seed {seed} broke a promise: {what}\nplay it again: cargo xtask simulate --seed {seed}"
+    "simulation {seed} broke an invariant: {what}\nto repeat it: cargo xtask simulate --seed {seed}"
 )]
 pub struct Breach {
-    /// Which journey.
+    /// Seed of the run.
     pub seed: u64,
-    /// What it broke.
+    /// Description of the invariant.
     pub what: String,
 }
 
@@ -25,22 +25,22 @@ pub(super) fn judge(plan: &Plan, stage: &Stage, report: Option<Report>) -> Resul
         seed: plan.seed,
         what,
     };
-    let report = report.ok_or_else(|| breach("it never comes to rest".to_owned()))?;
+    let report = report.ok_or_else(|| breach("it does not come to rest".to_owned()))?;
     state(plan, stage).map_err(breach)?;
     guest(plan, stage).map_err(breach)?;
     agent(plan, stage).map_err(breach)?;
     Ok(report)
 }
 
-/// Ten minutes after the last trouble the conversation stands, or has ended as it had to.
+/// Ten minutes after the last fault the conversation is in the expected state.
 fn state(plan: &Plan, stage: &Stage) -> Result<(), String> {
     match stage.conversation.state() {
         state if state == plan.ends => Ok(()),
-        other => Err(format!("it ends {other:?}; last events: {:?}", last(stage))),
+        other => Err(format!("it ends as {other:?}; last events: {:?}", last(stage))),
     }
 }
 
-/// Each message of the guest has one fate, and the cloud's record agrees with it.
+/// Each message of the guest has one delivery status, which agrees with the cloud's transcript.
 fn guest(plan: &Plan, stage: &Stage) -> Result<(), String> {
     let mut fates: BTreeMap<MessageId, Vec<Fate>> = BTreeMap::new();
     for (_, event) in &stage.heard {
@@ -55,7 +55,7 @@ fn guest(plan: &Plan, stage: &Stage) -> Result<(), String> {
             _ => {}
         }
     }
-    // equal texts cannot be told apart on the record, so they are counted
+    // equal texts cannot be distinguished in the transcript, so they are counted
     let mut delivered: BTreeMap<&str, usize> = BTreeMap::new();
     let mut open: BTreeMap<&str, usize> = BTreeMap::new();
     let unread = was_unread(stage);
@@ -68,17 +68,17 @@ fn guest(plan: &Plan, stage: &Stage) -> Result<(), String> {
             [Fate::Failed(FailureReason::Ended | FailureReason::ReadOnly)]
                 if plan.ends != State::Configured => {}
             [Fate::Failed(FailureReason::NotDelivered)] if stage.sent.get(id) >= Some(&2) => {}
-            // it stays open what became of it, and the application knows why; the record must not have it
+            // its status stays unknown, and the application was notified; the transcript must not have it
             [Fate::InDoubt] if unread && last_process => {}
             // it cannot be known any more
             [Fate::InDoubt] if stage.conversation.state().is_over() => *open.entry(text).or_default() += 1,
             // the process that knew it has ended
             [] | [Fate::InDoubt] if !last_process => *open.entry(text).or_default() += 1,
-            other => return Err(format!("message {id} ({text:?}) has the fate {other:?}")),
+            other => return Err(format!("message {id} ({text:?}) has the delivery status {other:?}")),
         }
     }
     if let Some((id, fate)) = fates.first_key_value() {
-        return Err(format!("{id} was never handed over, and has the fate {fate:?}"));
+        return Err(format!("{id} was never sent, and has the delivery status {status:?}"));
     }
     let mut recorded: BTreeMap<&str, usize> = BTreeMap::new();
     for said in stage.record.iter().filter(|said| said.by_guest) {
@@ -90,7 +90,7 @@ fn guest(plan: &Plan, stage: &Stage) -> Result<(), String> {
         let (least, recorded) = (count(&delivered), count(&recorded));
         if !(least..=least + count(&open)).contains(&recorded) {
             return Err(format!(
-                "{text:?} was delivered {least} times by what the guest was told, and stands {recorded} times on record"
+                "{text:?} was delivered {least} times by the guest's events, and is {recorded} times in the transcript"
             ));
         }
     }
@@ -104,7 +104,7 @@ enum Fate {
     InDoubt,
 }
 
-/// What the agent said is told once, in order, by each process that lived through it.
+/// Each process emits each agent message once, in order.
 fn agent(plan: &Plan, stage: &Stage) -> Result<(), String> {
     let told: Vec<_> = stage
         .heard
@@ -114,17 +114,17 @@ fn agent(plan: &Plan, stage: &Stage) -> Result<(), String> {
             _ => None,
         })
         .collect();
-    // what the cloud itself sends out of order is told as it comes, and what could not be read at first is told late
+    // messages that the cloud sends out of order, or that could not be read at first, are emitted out of order
     let reordered = plan.faults.iter().any(|fault| fault.starts_with("reorder")) || was_unread(stage);
     for process in 0..=stage.process {
         let mut seen = BTreeSet::new();
         let mut newest = None;
         for (_, message) in told.iter().filter(|(other, _)| *other == process) {
             if !seen.insert(&message.id) {
-                return Err(format!("{:?} was told twice", message.text));
+                return Err(format!("{:?} was emitted twice", message.text));
             }
             if newest > Some(message.at) && !reordered {
-                return Err(format!("{:?} was told after what came later", message.text));
+                return Err(format!("{:?} was emitted after a later message", message.text));
             }
             newest = Some(message.at);
         }
@@ -136,27 +136,27 @@ fn agent(plan: &Plan, stage: &Stage) -> Result<(), String> {
             .position(|said| said.text == message.text && said.at == message.at);
         match at {
             Some(at) => drop(missing.remove(at)),
-            // another process was told it before
+            // another process emitted it before
             None if stage.process > 0 => {}
-            // the record went with the session
+            // the transcript was deleted with the session
             None if plan.ends != State::Configured => {}
-            None => return Err(format!("{:?} was told, and never said", message.text)),
+            None => return Err(format!("{:?} was emitted, and never sent", message.text)),
         }
     }
-    // a recovery reads 200 entries back: what was unread for longer stays so, and the application knows
+    // a recovery reads 200 entries back: older ones stay unread, and the application was notified
     if was_unread(stage) && stage.record.len() > 200 {
         return Ok(());
     }
-    // what was said while no process was there is not owed to the next one
+    // messages between two processes are not emitted by the next one
     match missing.first() {
         Some(said) if stage.process == 0 && plan.ends == State::Configured => {
-            Err(format!("{:?} was said, and never told", said.text))
+            Err(format!("{:?} was sent, and never emitted", said.text))
         }
         _ => Ok(()),
     }
 }
 
-/// The application was told that something may be missing for now.
+/// Whether the application was notified of a gap.
 fn was_unread(stage: &Stage) -> bool {
     let mut events = stage.heard.iter();
     events.any(|(_, event)| matches!(event, Event::HistoryUnread { .. }))

@@ -1,4 +1,4 @@
-//! The gateway as any HTTP client sees it: requests made by hand, and answers as they came.
+//! The gateway's HTTP API: hand-written requests, and raw replies.
 
 use bytes::Bytes;
 use genesys_http::Client;
@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use crate::document::{Asked, DOCUMENT};
 use crate::world::{CHANNEL, World};
 
-/// Where guest sessions are created.
+/// Path of guest sessions.
 pub(crate) const SESSIONS: &str = "/api/v2/webmessaging/guest-sessions";
-/// Where webhooks are registered.
+/// Path of webhooks.
 pub(crate) const WEBHOOKS: &str = "/api/v2/webhooks";
 
-/// What guest sessions are asked for with, unless a journey changes it.
+/// Default body of a session creation.
 pub(crate) fn guest() -> Value {
     json!({
         "channelConfigurationId": CHANNEL,

@@ -1,4 +1,4 @@
-//! Files of a guest: from the disk to the simulator's storage, and to those who read along.
+//! Files of a guest: from the disk to the simulator's storage, and to other readers.
 
 use bytes::Bytes;
 use genesys_api::Clock;
@@ -69,7 +69,7 @@ impl Place {
     }
 }
 
-/// The next notice; what else is told meanwhile is of no interest.
+/// The next attachment event; other events are skipped.
 async fn notice(guest: &mut Connection) -> Notice {
     loop {
         match soon(guest.next_event()).await {
@@ -115,7 +115,7 @@ async fn file_is_uploaded_sent_and_downloaded_by_a_fresh_link() {
     assert_eq!(&*attachment.id, id.as_str());
     assert_eq!(attachment.name.as_deref(), Some("cat.png"));
 
-    // a link lives for ten minutes; whoever reads along gets another by its name
+    // a link lives for ten minutes; another reader gets a fresh one by the attachment's id
     place.http.clock().advance(std::time::Duration::from_secs(601));
     let expired = place.fetch_url(attachment.url.as_ref().unwrap()).await;
     assert_eq!(expired.0, 403);

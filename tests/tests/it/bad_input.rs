@@ -69,7 +69,7 @@ impl Bad {
         self
     }
 
-    /// What is wrong with `answer`; nothing if it is as it should be.
+    /// Differences of `answer` from the expected one.
     fn faults(&self, answer: &Answer) -> String {
         let mut faults = String::new();
         let mut must = |holds: bool, what: &str| {
@@ -156,7 +156,7 @@ struct Scene {
     /// A refresh token that `live` had before its present one.
     used: String,
     ended: Value,
-    /// What belongs to the neighbour.
+    /// Resources of another owner.
     strange: Value,
     strange_webhook: Value,
     webhook: Value,

@@ -77,7 +77,7 @@ impl Shop {
             .into()
     }
 
-    /// What the contract's functions ask, the gateway answers.
+    /// The gateway answers requests of the contract's functions.
     async fn forward(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
         if !matches!(request.uri().path(), "/oauth/token") && !request.uri().path().starts_with(SESSIONS) {
             let mut nothing = Response::new(Full::default());

@@ -1,4 +1,4 @@
-//! The whole of the contract's document against a real gateway: no operation, status or field is in only one of both.
+//! The contract's document compared with a gateway: every operation, status and field is in both.
 
 mod frames;
 
@@ -48,7 +48,7 @@ impl Place {
         }
     }
 
-    /// What this operation answers well, as it is asked for with a token.
+    /// A successful reply of this operation, requested with a token.
     async fn call(&self, operation: &str) -> Call {
         let (method, template, _) = DOCUMENT.operation(operation);
         let subject = match template {
@@ -211,7 +211,7 @@ impl Places {
         })
     }
 
-    /// What asks for no token.
+    /// Operations without a token.
     async fn open_to_all(&self, operation: &str, status: u16, call: Call) -> Option<Answer> {
         const FORM: &str = "application/x-www-form-urlencoded";
         let api = &self.sound.api;

@@ -1,4 +1,4 @@
-//! A guest's conversation through the gateway: what is said arrives, once, numbered and in order.
+//! A guest's conversation through the gateway: messages arrive once, numbered and in order.
 
 mod end;
 mod resume;

@@ -1,4 +1,4 @@
-//! A CRM: takes deliveries, remembers them as they came, and answers as it is told.
+//! A CRM: records webhook deliveries, and answers as configured.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -76,7 +76,7 @@ impl Crm {
         subscription(self.address, path)
     }
 
-    /// What it answers to the next deliveries, in turn; then 204. A redirect leads to `/elsewhere`.
+    /// Answers to the next deliveries, in turn, then 204. A redirect leads to `/elsewhere`.
     pub(crate) fn will_answer(&self, statuses: &[u16]) {
         self.shared.answers.lock().unwrap().extend(statuses);
     }

@@ -1,4 +1,4 @@
-//! Webhooks: every event arrives, signed, in the end; and nowhere that it should not.
+//! Webhooks: delivery, signatures, retries, and forbidden targets.
 
 use std::time::Duration;
 

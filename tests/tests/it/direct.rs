@@ -1,4 +1,4 @@
-//! The same road without a gateway: this process keeps the sessions, in memory or in SQLite.
+//! Direct mode: the same scenario without a gateway. This process stores the sessions.
 
 mod deployment;
 mod files;

@@ -1,4 +1,4 @@
-//! The contract's documents as judges: what the gateway answers, tells and delivers must be in them, to the field.
+//! Checks of replies, frames and deliveries of the gateway against the contract's documents, field by field.
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
@@ -115,7 +115,7 @@ impl Document {
         })
     }
 
-    /// What is asked for by this operation, as method and path.
+    /// Method and path of this operation.
     pub(crate) fn operation(&self, id: &str) -> (Method, &str, &Value) {
         for (path, item) in self.paths() {
             for (method, operation) in item.as_object().unwrap() {
@@ -198,7 +198,7 @@ impl Document {
         }
     }
 
-    /// What was accepted must be what the document asks for.
+    /// An accepted request has to match the document.
     fn check_request(&self, content: &Map<String, Value>, asked: &Asked<'_>, what: &str) {
         let essence = asked
             .media

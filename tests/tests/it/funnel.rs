@@ -1,4 +1,4 @@
-//! The funnel of the real gateway against a ledger that is kept by hand.
+//! The funnel of the gateway, compared with hand-counted figures.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use crate::world::World;
 const SESSIONS: usize = 200;
 const AT_ONCE: usize = 20;
 
-/// What is to become of a session.
+/// Intended end of a session.
 #[derive(Clone, Copy, Debug)]
 struct Story {
     stage: SessionStage,
     ends: bool,
 }
 
-/// SplitMix64, so that a seed tells the whole journey.
+/// SplitMix64, so that a seed determines the whole test.
 struct Random(u64);
 
 impl Random {

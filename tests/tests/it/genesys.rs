@@ -1,4 +1,4 @@
-//! Genesys Cloud by hand: sockets of `web-messaging` on which a journey hears every frame and says what it likes.
+//! A hand-written Genesys Cloud: sockets of `web-messaging` on which a test receives and sends any frame.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::page::soon;
 
-/// Where guests' sockets arrive.
+/// Endpoint of guests' sockets.
 pub(crate) struct Genesys {
     listener: TcpListener,
 }

@@ -1,4 +1,4 @@
-//! Guests of the suite, and what journeys wait for.
+//! Guests of the suite, and conditions that tests wait for.
 
 use genesys_api::Clock;
 use guest_suite::conversation::{Event, MessageId};

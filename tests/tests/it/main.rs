@@ -1,4 +1,4 @@
-//! Journeys across gateway and simulator, on real sockets.
+//! End-to-end tests of gateway and simulator, on real sockets.
 
 #[cfg(test)]
 mod api;

@@ -1,4 +1,4 @@
-//! The guest's page: a WebSocket of a session, spoken by hand.
+//! The guest's page: a WebSocket of a session with hand-written frames.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::api::{Answer, Call, SESSIONS};
 use crate::document::{check_said, check_told};
 use crate::world::ORIGIN;
 
-/// How long an effect may take to show, in real time.
+/// Longest real time until an effect is visible.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits for an effect, but not for ever.
@@ -29,14 +29,14 @@ pub(crate) struct Page {
     socket: WebSocketStream<TcpStream>,
 }
 
-/// What a page hears.
+/// A frame or a close that a page received.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Heard {
     Closed(Option<u16>),
     Frame(Value),
 }
 
-/// A handshake of the allowed page, on which the token can be put.
+/// An upgrade request of the allowed page, without a token.
 pub(crate) fn upgrade(url: &str) -> Request<()> {
     let uri: http::Uri = url.parse().unwrap();
     let host = uri.authority().unwrap().as_str().to_owned();
@@ -52,13 +52,13 @@ pub(crate) fn upgrade(url: &str) -> Request<()> {
 }
 
 impl Page {
-    /// Makes the upgrade, or gives the status and body of the refusal.
+    /// Requests the upgrade, and returns the page, or status and body of the refusal.
     pub(crate) async fn open(request: Request<()>) -> Result<Self, (u16, String)> {
         let (answer, page) = Self::ask(request).await;
         page.ok_or((answer.status.as_u16(), answer.text))
     }
 
-    /// Asks for the upgrade, and gives the answer, which must be one that the contract has, if it is the gateway's.
+    /// Requests the upgrade, and returns the reply. A reply of the gateway has to match the contract.
     pub(crate) async fn ask(request: Request<()>) -> (Answer, Option<Self>) {
         let call = Call::get(request.uri().path_and_query().unwrap().as_str());
         let address = request.uri().authority().unwrap().as_str().to_owned();
@@ -81,7 +81,7 @@ impl Page {
         (answer, page)
     }
 
-    /// Opens the socket of a session that was created, and shakes hands with its token in the frame.
+    /// Opens the socket of a session, with its token in the handshake frame.
     pub(crate) async fn of(session: &Value) -> Self {
         let mut page = Self::open(upgrade(session["websocketUrl"].as_str().unwrap()))
             .await
@@ -98,7 +98,7 @@ impl Page {
         self.blurt(frame).await;
     }
 
-    /// Sends a frame, be it of the contract or not.
+    /// Sends a frame without a check against the contract.
     pub(crate) async fn blurt(&mut self, frame: &Value) {
         self.send(Message::text(frame.to_string())).await;
     }
@@ -107,7 +107,7 @@ impl Page {
         soon(self.socket.send(message)).await.unwrap();
     }
 
-    /// Says something new, and gives its id.
+    /// Sends a new message, and returns its id.
     pub(crate) async fn message(&mut self, text: &str) -> String {
         let id = entropy::uuid().to_string();
         self.say(&json!({ "type": "message", "id": id, "text": text }))
@@ -115,7 +115,7 @@ impl Page {
         id
     }
 
-    /// The next frame, or the end.
+    /// The next frame, or the close.
     pub(crate) async fn hear(&mut self) -> Heard {
         loop {
             return match soon(self.socket.next()).await {
@@ -131,7 +131,7 @@ impl Page {
         }
     }
 
-    /// The next frame of this type; others are passed over.
+    /// The next frame of this type; others are skipped.
     pub(crate) async fn until(&mut self, kind: &str) -> Value {
         loop {
             match self.hear().await {

@@ -1,4 +1,4 @@
-//! The command line as a process: started, listened to, interrupted.
+//! The command line as a process: start, output, interrupt.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::page::soon;
 
-/// How long a command that does its work and ends may take, in real time. The demo takes longest.
+/// Longest real time of a command. The demo takes longest.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program, as built from the sources as they are.
@@ -62,11 +62,11 @@ pub(crate) struct Process {
     err: JoinHandle<String>,
 }
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
-    /// What it wrote to stdout, without what was read before.
+    /// Output on stdout that was not read before.
     pub(crate) out: String,
     pub(crate) err: String,
     /// From the interrupt, or from the wait, to the end.

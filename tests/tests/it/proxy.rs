@@ -1,4 +1,4 @@
-//! A TCP proxy that misbehaves when it is told to: it cuts connections, swallows answers, loses a reply.
+//! A TCP proxy with faults on demand: it cuts connections, and drops replies.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What the next request that holds a text meets with.
+/// Fault for the next request that contains a text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Loss {
     /// It arrives, and its answer is lost with the connection.

@@ -1,4 +1,4 @@
-//! A gateway that is stopped and started again goes on where it was; one that must not start does not.
+//! Restarts of a gateway, and starts that are refused.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -106,7 +106,7 @@ async fn page_gets_retry_and_gap_notice_at_a_restart() {
     assert_eq!(
         page.until("message").await["text"],
         "You said: hello again",
-        "what was told is not told again"
+        "a received event is not sent again"
     );
     drop(page);
     world.stop().await;
@@ -162,7 +162,7 @@ async fn webhook_deliveries_resume_after_a_restart() {
     world.stop().await;
 }
 
-/// Why a gateway with this configuration does not start.
+/// Error of a gateway that does not start with this configuration.
 async fn refused(toml: &str) -> StartError {
     let config = Config::parse(toml).unwrap();
     match soon(Gateway::start(config, Clock::system())).await {

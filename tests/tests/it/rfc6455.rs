@@ -1,4 +1,4 @@
-//! RFC 6455 at all three ends: the client's, the gateway's and the simulator's, against a peer that writes bytes by hand.
+//! RFC 6455 in the client, the gateway and the simulator, against a peer that writes bytes by hand.
 
 mod cases;
 mod client;
@@ -14,13 +14,13 @@ use crate::page::soon;
 /// One end of a socket under test, with the peer on the other side of it.
 struct End {
     peer: Peer,
-    /// What this end understands as speech.
+    /// Messages that this end accepts.
     speech: String,
     /// Longest message that it takes, in bytes.
     limit: usize,
 }
 
-/// What an end sent after the bytes of a case.
+/// Frames that an end sent after the bytes of a case.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Answer {
     texts: usize,
@@ -32,7 +32,7 @@ struct Answer {
 }
 
 impl End {
-    /// Sends what a case says, and what shows whether the end still listens, and hears it out.
+    /// Sends the bytes of a case and a probe, and receives all frames.
     async fn play(&mut self, case: &Case) -> Answer {
         const PROBE: &[u8] = b"still there?";
         let bytes = (case.bytes)(&self.peer.pen(&self.speech, self.limit));
@@ -113,7 +113,7 @@ async fn client_socket_conforms_to_rfc_6455() {
     for case in CASES {
         let (mut end, mut connection) = client::dialled(&http).await;
         let answer = end.play(case).await;
-        // what it says by itself, such as goodbye, is another matter
+        // frames that it sends by itself, such as a close, are not compared
         let answer = Answer { texts: 0, ..answer };
         assert_eq!(answer, case.expected(), "{} ({})", case.name, case.section);
         for _ in 0..case.heard {
@@ -135,7 +135,7 @@ async fn binary_messages_are_not_read_as_text() {
     assert_eq!(
         (answer.closed, answer.texts),
         (None, 1),
-        "it says that this is no JSON"
+        "it refuses a frame that is not JSON"
     );
     simulator.stop().await;
 

@@ -1,4 +1,4 @@
-//! Tokens that are rotated before they end: in the window, not all at once, one at a time, and never lost in silence.
+//! Refresh of tokens before expiry: in the window, spread over time, one at a time, with every loss reported.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

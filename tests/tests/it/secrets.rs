@@ -1,4 +1,4 @@
-//! Nothing secret gets out: not by logs, errors, `Debug`, the audit log, the metrics, or the store's files.
+//! Secrets appear in no log, error, `Debug` output, audit log, metric or file of the store.
 
 mod canary;
 pub(crate) mod logs;
@@ -38,10 +38,10 @@ const HOOK: [&str; 4] = [
     "hook-header-canary-93a4",
     "dead-hook-canary-94b5",
 ];
-/// What somebody tries who has no secret of ours, or a part of one: it is theirs, and no less secret.
+/// Invalid credentials of a client. They are secret as well.
 const GUESS: &str = "guessed-secret-c4n4ry/+=&";
 
-/// What was seen of the system from outside.
+/// All output of the system.
 #[derive(Default)]
 struct Seen {
     texts: Vec<(String, Vec<u8>)>,
@@ -175,7 +175,7 @@ async fn secrets_appear_in_no_output() {
     simulator.stop().await;
     seen.files(folder.path());
 
-    // the control: the journey went where secrets are, and was heard
+    // the control: the test used the secrets, and logs were captured
     for heard in [
         "request method=GET",
         "delivery failed",

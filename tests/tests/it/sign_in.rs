@@ -1,4 +1,4 @@
-//! Guests who sign in, in direct mode, with the simulator as their identity provider.
+//! Signed-in guests in direct mode, with the simulator as their identity provider.
 
 use std::sync::Arc;
 use std::time::Duration;

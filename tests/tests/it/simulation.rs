@@ -1,4 +1,4 @@
-//! A thousand random journeys on virtual time.
+//! A thousand random simulations in virtual time.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! A guest and a simulator over TLS, where the one does not trust the other.
+//! A guest and a simulator over TLS with an untrusted certificate.
 
 use genesys_http::{Client, Tls};
 use genesys_sim::{Config, Simulator, throwaway_ca};

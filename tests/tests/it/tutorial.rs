@@ -1,4 +1,4 @@
-//! The founding tutorial's Python, unchanged, against a gateway that serves the configuration that ships.
+//! The founding tutorial's Python, unchanged, against a gateway with the example configuration.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -113,7 +113,7 @@ async fn run(python: &Path, serving: &Serving, folder: &Path, ca: Option<&Path>)
     out
 }
 
-/// What the script printed behind `start`.
+/// The script's output after `start`.
 fn told<'a>(out: &'a str, start: &str) -> &'a str {
     let mut lines = out.lines().filter_map(|line| line.strip_prefix(start));
     let line = lines.next();

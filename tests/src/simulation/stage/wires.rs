@@ -1,4 +1,4 @@
-//! The network between the guest and the cloud, and the driver's part at the guest's end.
+//! The network between the guest and the cloud, and the guest's driver.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -20,12 +20,12 @@ use crate::simulation::plan::Break;
 
 /// When the cloud notices that a silent guest is gone.
 const CLOUD_NOTICES: Duration = Duration::from_secs(90);
-/// How late a frame may arrive whose connection is gone.
+/// Longest delay of a frame whose connection has closed.
 const LATE: Duration = Duration::from_secs(2);
 /// When a caller learns that a call was lost.
 const CALL_LOST: Duration = Duration::from_secs(10);
 
-/// What is under way, and the connection that the guest has.
+/// Packets in transit, and the guest's connection.
 pub(super) struct Wires {
     network: Network<Packet>,
     latency: RangeInclusive<u64>,
@@ -46,9 +46,9 @@ struct Link {
     id: u32,
     up: Lane,
     down: Lane,
-    /// What the guest sends arrives.
+    /// Whether frames of the guest arrive.
     tells: bool,
-    /// What the cloud sends arrives.
+    /// Whether frames of the cloud arrive.
     hears: bool,
 }
 
@@ -73,7 +73,7 @@ enum Down {
     /// By the cloud, without a close frame.
     Dropped,
     Frame(String),
-    /// By the network: the guest's end is told, whatever else is lost.
+    /// By the network: the guest is always notified.
     Gone,
     Pong,
 }
@@ -311,7 +311,7 @@ impl Stage {
                 let read = Packet::Read(self.wires.reads, history);
                 self.wires.network.send(read, instant + wait);
             }
-            Command::Upload(_) => unreachable!("no journey attaches a file"),
+            Command::Upload(_) => unreachable!("no simulation attaches a file"),
         }
     }
 
@@ -374,7 +374,7 @@ fn request(history: &History, host: &Host) -> Request<Bytes> {
     request
 }
 
-/// What the driver makes of an answer.
+/// The driver's reading of a reply.
 fn reading(history: &History, response: Response<Bytes>) -> Result<HistoryPage, HistoryFailure> {
     history.reply(response).map_err(|error| match error.problem() {
         Some(problem) if problem.status == 401 => HistoryFailure::Unauthorized,

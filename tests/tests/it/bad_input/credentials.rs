@@ -1,4 +1,4 @@
-//! Bearer tokens that do not do, and things that belong to others.
+//! Invalid bearer tokens, and resources of other owners.
 
 use http::Method;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Frames of a guest's page that are not the contract's.
+//! Frames of a guest's page outside the contract.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Limits that are reached by many requests, by slow ones, by broken ones, or by configuration.
+//! Limits on many, slow and malformed requests, and by configuration.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Wrong methods on every path, and paths that there are not.
+//! Wrong methods on every path, and unknown paths.
 
 use http::Method;
 

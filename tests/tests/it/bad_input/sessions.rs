@@ -1,4 +1,4 @@
-//! `/api/v2/webmessaging/guest-sessions`: bodies that are not the contract's.
+//! `/api/v2/webmessaging/guest-sessions`: bodies outside the contract.
 
 use genesys_api::rfc3339;
 use http::Method;
@@ -20,7 +20,7 @@ pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
     rows
 }
 
-/// What no route that takes JSON takes.
+/// Bodies that no JSON route accepts.
 fn bodies(scene: &Scene) -> Vec<Bad> {
     let mut rows = Vec::new();
     for (method, path) in [

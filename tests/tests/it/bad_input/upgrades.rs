@@ -1,4 +1,4 @@
-//! `GET …/{id}/socket`: what does not become a WebSocket.
+//! `GET …/{id}/socket`: requests that are not upgraded.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! `/api/v2/webhooks`: bodies that are not the contract's, and names that are taken.
+//! `/api/v2/webhooks`: bodies outside the contract, and names that are taken.
 
 use http::Method;
 use serde_json::{Map, Value, json};

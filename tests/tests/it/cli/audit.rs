@@ -1,4 +1,4 @@
-//! `audit export`, `audit key`, `audit verify`: the auditor's round.
+//! `audit export`, `audit key`, `audit verify`.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ async fn verify(file: &Path, key: &str, against: Option<&Path>) -> Ended {
     run(arguments).await
 }
 
-/// How many entries an export says that it wrote.
+/// Number of entries in the export's message.
 fn entries(exported: &Ended) -> u64 {
     let (count, _) = exported.out.split_once(" entries are in ").unwrap();
     count.parse().unwrap()

@@ -1,4 +1,4 @@
-//! `chat`, as a script uses it: lines in, one line for each event out.
+//! `chat` in a script: lines in, one line for each event out.
 
 mod content;
 mod trouble;

@@ -1,4 +1,4 @@
-//! `serve --config` and `serve --check`: a configuration that cannot be used is refused, with its file and line.
+//! `serve --config` and `serve --check`: an invalid configuration is refused, with file and line.
 
 use super::{Example, root};
 use crate::process::{Process, command, run};
@@ -32,7 +32,7 @@ async fn example_configuration_names_every_setting() {
             &format!("\n{table}\nno_such_setting = 1\n"),
         );
         let ended = check(&example).await;
-        // what is refused is told what there is
+        // a refusal names what is valid
         let (_, known) = ended.why().split_once("expected ").unwrap();
         let mut known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
         known.retain(|name| !name.is_empty());
@@ -46,10 +46,10 @@ async fn example_configuration_names_every_setting() {
     }
 }
 
-/// What the example's only client begins with.
+/// First line of the example's only client.
 const CLIENT: &str = "[[client]]\nid = \"your_service_account_client_id\"";
 
-/// What is changed to what, which line is at fault then, and a word of what is said about it.
+/// A change, the line of the error, and a part of its message.
 const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[sessions]", "[sessions", "[sessions", ""),
     ("[sessions]", "[session]", "[session]", "session"),
@@ -185,7 +185,7 @@ async fn configuration_error_names_file_and_line() {
         );
         assert!(
             ended.why().contains(hint),
-            "{new}: {} says nothing of {hint}",
+            "{new}: {} does not contain {hint}",
             ended.why()
         );
         assert_eq!(ended.out, "");

@@ -13,7 +13,7 @@ fn commands(help: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What is said of each option and argument, beside it or in the lines under it.
+/// Description of each option and argument, beside it or in the lines below it.
 fn options(help: &str) -> Vec<(String, String)> {
     let mut options: Vec<(String, String)> = Vec::new();
     let mut inside = false;

@@ -1,6 +1,6 @@
 //! Ctrl-C ends every command cleanly.
 //!
-//! How long that takes is printed, and judged by people: a test that is timed fails on a busy machine.
+//! The duration is printed and not asserted: a timed test fails on a busy machine.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ async fn simulator_exits_on_interrupt() {
         }
         let mut sim = Process::start(arguments);
         let ready = sim.json().await;
-        // a guest that does not answer the goodbye
+        // a guest that does not answer the close
         let mut guest = None;
         if plain {
             let url = format!(
@@ -46,7 +46,7 @@ async fn simulator_exits_on_interrupt() {
 #[tokio::test]
 async fn gateway_exits_on_interrupt_during_a_conversation_and_signs_its_log() {
     let example = Example::new();
-    // a page that has gone to sleep does not answer the goodbye, and must not hold the gateway up
+    // a suspended page does not answer the close, and must not delay the gateway
     for (signal, asleep) in [("INT", false), ("TERM", true)] {
         let serving = example.serve().await;
         let session = serving.session().await;
@@ -73,7 +73,7 @@ async fn gateway_exits_on_interrupt_during_a_conversation_and_signs_its_log() {
     }
 }
 
-/// Hears the goodbye, and answers it.
+/// Receives the close, and answers it.
 async fn goodbye(page: &mut Page) -> Option<u16> {
     let code = page.closed().await;
     // the answer goes out with the next read
@@ -108,7 +108,7 @@ async fn demo_with_kept_servers_exits_and_removes_its_files() {
         .lines()
         .find_map(|line| line.strip_prefix("CA"))
         .map(|path| PathBuf::from(path.trim()));
-    let ca = ca.expect("the CA's path is told");
+    let ca = ca.expect("the CA's path is printed");
     assert!(ca.exists());
     the_lines_work(&told).await;
     ended_well("demo --keep", &demo.interrupt().await);

@@ -1,4 +1,4 @@
-//! What scripts read: `--json`.
+//! Output for scripts: `--json`.
 
 use serde_json::{Map, Value};
 use tempfile::tempdir;

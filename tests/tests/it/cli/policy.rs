@@ -1,4 +1,4 @@
-//! What a person who writes or reviews a policy sees.
+//! `policy`: output for authors and reviewers of policies.
 
 use super::root;
 use crate::process::run;

@@ -1,4 +1,4 @@
-//! `sim`, with its options, and what may be asked of one that runs.
+//! `sim`: its options, and the commands for a running simulator.
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -39,7 +39,7 @@ impl Asked {
         serde_json::from_str(&ended.out).unwrap()
     }
 
-    /// Why it is not done.
+    /// Error message of a failed command.
     async fn refused(&self, arguments: &[&str]) -> String {
         let ended = self.ask(arguments).await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{arguments:?}");

@@ -1,4 +1,4 @@
-//! Every frame that the gateway may send, with every field that it may have.
+//! Every frame that the gateway can send, with every field.
 
 use std::collections::BTreeSet;
 
@@ -85,7 +85,7 @@ async fn with_a_talkative_genesys() -> Vec<Value> {
     heard
 }
 
-/// Keeps what is heard, to the first frame of this type.
+/// Collects frames up to the first one of this type.
 async fn until(page: &mut Page, kind: &str, heard: &mut Vec<Value>) {
     loop {
         let Heard::Frame(frame) = page.hear().await else {

@@ -1,4 +1,4 @@
-//! How a conversation ends, and who hears of it.
+//! Ends of a conversation, and their notifications.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn agent_disconnect_makes_the_conversation_read_only() {
         (&json!(id), &json!("conversation.read.only"))
     );
     let (_other, accepted) = resume(&session, 0).await;
-    assert_eq!(accepted["readOnly"], true, "a later socket is told at once");
+    assert_eq!(accepted["readOnly"], true, "a later socket is notified at once");
     assert_eq!(accepted["newSession"], false);
     world.stop().await;
 }

@@ -1,4 +1,4 @@
-//! A guest whose socket is lost comes back and hears what was missed, once and in order.
+//! Resume after a lost socket: missed events arrive once and in order.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ async fn page_that_loses_its_socket_during_a_reply_misses_nothing() {
     assert_eq!(frames[2]["text"], "You said: hello");
     assert_in_order(&frames, 1);
 
-    // who read everything hears nothing again
+    // a page that has read everything receives nothing again
     let (mut other, accepted) = resume(&session, 3).await;
     assert_eq!(accepted["sequence"], 3);
     other.say(&json!({ "type": "ping" })).await;

@@ -1,4 +1,4 @@
-//! The guest's own sockets: how many, how long, and how slow.
+//! The guest's sockets: their number, lifetime and backpressure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! When the gateway's own socket to Genesys is lost, or its Genesys says no.
+//! Losses and refusals of the gateway's own socket to Genesys.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ async fn gateway_reconnects_to_genesys_and_the_conversation_continues() {
     assert_eq!(
         names,
         ["session.restored"],
-        "one loss is told once, however many attempts it takes"
+        "one loss is reported once, for any number of attempts"
     );
     let counters = world.simulator.counters();
     assert_eq!((counters.sessions, counters.guest_messages), (1, 2));
@@ -85,14 +85,14 @@ async fn client_is_notified_of_a_lost_upstream() {
     world.stop().await;
 }
 
-/// How long the history is not asked about what a lost socket carried.
+/// Time before the history is read after a lost socket.
 const SETTLE: Duration = Duration::from_secs(3);
 
 async fn restored(page: &mut Page) {
     while page.until("event").await["name"] != "session.restored" {}
 }
 
-/// What a page hears about a message until the answer to it: how often it was acknowledged, refused, answered.
+/// Number of acknowledgements, refusals and replies that a page receives for a message.
 async fn fate(page: &mut Page, id: &str, text: &str) -> (usize, usize, usize) {
     let (mut accepted, mut failed, mut answered) = (0, 0, 0);
     // what was said later comes later
@@ -178,7 +178,7 @@ async fn unreadable_history_is_reported_as_unknown_delivery_and_gap() {
     assert_eq!(page.until("message.failed").await, failed, "it is not said twice");
     converse(&mut page, "three").await;
     assert_eq!(world.simulator.counters().guest_messages, 3);
-    // who comes back from before is told so as well
+    // a page that reconnects receives it as well
     let (mut late, _) = resume(&session, read).await;
     assert_eq!(late.until("error").await["code"], "replay.incomplete");
     world.stop().await;

@@ -1,4 +1,4 @@
-//! What a page reads of what is more than text.
+//! Fallback texts of structured content.
 
 use genesys_sim::Script;
 

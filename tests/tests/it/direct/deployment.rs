@@ -1,4 +1,4 @@
-//! What the deployment publishes is read before a socket is opened, and obeyed.
+//! The deployment's published configuration is read and applied before a socket is opened.
 
 use std::time::Duration;
 

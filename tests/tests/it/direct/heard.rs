@@ -1,4 +1,4 @@
-//! What was said while nobody was there is told once, to whoever comes next.
+//! Messages between two visits are delivered once, to the next connection.
 
 use genesys_sim::{Agent, Rules, Script};
 use guest_suite::api::SessionId;
@@ -71,7 +71,7 @@ async fn message_between_two_visits_is_delivered_once() {
     let mut conversation = connect(&direct, &id).await;
     assert_eq!(hear(&mut conversation).await, "Later: one");
 
-    // left without a goodbye, and back at once
+    // dropped without a close, and reconnected at once
     say(&mut conversation, "two").await;
     drop(conversation);
     late(4).await;

@@ -1,4 +1,4 @@
-//! What the store keeps: sessions are taken up from it, counted, and erased.
+//! Sessions in the store: resumed, counted, erased.
 
 use super::*;
 

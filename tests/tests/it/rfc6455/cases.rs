@@ -1,4 +1,4 @@
-//! The cases: what is written, and what RFC 6455 wants of whoever reads it.
+//! The cases: bytes, and the reaction that RFC 6455 requires.
 
 use super::peer::Pen;
 
@@ -8,13 +8,13 @@ pub(super) struct Case {
     /// Of RFC 6455.
     pub(super) section: &'static str,
     pub(super) bytes: fn(&Pen<'_>) -> Vec<u8>,
-    /// How often the speech is heard.
+    /// Number of times that the message is received.
     pub(super) heard: usize,
     pub(super) pongs: &'static [&'static [u8]],
     pub(super) then: Then,
 }
 
-/// What becomes of the connection.
+/// State of the connection afterwards.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Then {
     /// The end sends a close frame with this code (1005: with none) and ends the connection.

@@ -1,4 +1,4 @@
-//! The client's end, with a server that writes by hand.
+//! The client, with a server that writes bytes by hand.
 
 use genesys_http::Client;
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
@@ -68,7 +68,7 @@ pub(super) async fn dialled(http: &Client) -> (End, Connection) {
     (end, connection)
 }
 
-/// The text that is heard next.
+/// The next text received.
 pub(super) async fn heard(connection: &mut Connection) -> String {
     match soon(connection.next_event()).await {
         Some(Event::Message(message)) => message.text,

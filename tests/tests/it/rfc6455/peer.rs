@@ -3,12 +3,12 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// What is said in all cases: `ü` is two bytes in UTF-8.
+/// The message of all cases: `ü` is two bytes in UTF-8.
 pub(super) fn text() -> &'static str {
     "grün"
 }
 
-/// Which end the peer is; the other one is under test.
+/// The end of the peer. The other end is under test.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Role {
     Client,
@@ -45,7 +45,7 @@ impl Peer {
         }
     }
 
-    /// Writes as much as the other end takes: it may have heard enough.
+    /// Writes as much as the other end reads: it may have closed.
     pub(super) async fn write(&mut self, bytes: &[u8]) {
         let _ = self.tcp.write_all(bytes).await;
     }

@@ -1,4 +1,4 @@
-//! The servers' ends, each with a client that writes by hand.
+//! The servers, each with a client that writes bytes by hand.
 
 use genesys_api::entropy;
 use genesys_sim::{Config, Simulator};
@@ -13,7 +13,7 @@ use super::End;
 use super::peer::{Peer, Role, Sent, text};
 use crate::page::soon;
 
-/// The gateway's end, which says what it hears.
+/// The gateway's end, which echoes messages.
 pub(super) async fn gateway() -> End {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! Secrets that are looked for, in every form in which one could get out.
+//! Canaries: secrets, searched for in every encoding.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-/// What a form is found by before it is compared as a whole.
+/// Prefix by which an encoding is found before it is compared as a whole.
 const PREFIX: usize = 6;
 
 /// A secret, and the bytes that would give it away.

@@ -1,4 +1,4 @@
-//! Everything that is logged while a journey listens, at every level.
+//! Everything that is logged during a test, at every level.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::rows;
 
-/// What was logged. Clones share it.
+/// Captured logs. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Logs {
     text: Arc<Mutex<Vec<u8>>>,
@@ -20,14 +20,14 @@ pub(crate) struct Logs {
 
 impl Logs {
     /// Listens from now on, to all threads of this process: the store has threads of its own. Journeys that run
-    /// beside this one are heard too, which does no harm.
+    /// beside this one are captured too, which does no harm.
     pub(super) fn listen() -> Self {
         let logs = Self::installed();
         logs.on.store(true, Ordering::Relaxed);
         // both roads are open
-        tracing::trace!("the journey listens");
-        log::trace!("the journey listens to others");
-        assert!(logs.contains("the journey listens\n") && logs.contains("the journey listens to others"));
+        tracing::trace!("the test captures");
+        log::trace!("the test captures others");
+        assert!(logs.contains("the test captures\n") && logs.contains("the test captures others"));
         logs.clone()
     }
 
@@ -49,7 +49,7 @@ impl Logs {
             tracing::subscriber::set_global_default(
                 tracing_subscriber::registry().with(layer).with(rows::layer()),
             )
-            .expect("no other journey listens to the whole process");
+            .expect("no other test captures the logs of the whole process");
             log::set_boxed_logger(Box::new(logs.clone())).expect("as above");
             log::set_max_level(log::LevelFilter::Trace);
             logs
@@ -60,7 +60,7 @@ impl Logs {
         String::from_utf8_lossy(&self.text()).contains(text)
     }
 
-    /// Listens no more, and gives what was heard.
+    /// Stops capturing, and returns the logs.
     pub(super) fn take(&self) -> Vec<u8> {
         self.on.store(false, Ordering::Relaxed);
         std::mem::take(&mut *self.text())
@@ -82,7 +82,7 @@ impl io::Write for Logs {
     }
 }
 
-/// What rustls and tungstenite log goes by the crate `log`, which the gateway's program does not print at all.
+/// rustls and tungstenite log through the crate `log`, which the gateway's program does not print.
 ///
 /// At the level trace tungstenite writes every frame, token and text included, and nothing but that logger can keep
 /// it from doing so; who embeds the suite beside a logger of `log` must leave that level off, as is left off here.

@@ -1,4 +1,4 @@
-//! The gateway as it runs, told to log all it can.
+//! The gateway as a process, at its most verbose log level.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! What goes wrong with a secret in hand.
+//! Failing requests that hold a secret.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! More than text: choices by number, and files.
+//! Structured content: choices by number, and files.
 
 use super::*;
 use crate::cli::root;

@@ -1,4 +1,4 @@
-//! What goes wrong, what ends, and what was said before.
+//! Failures, ends, and the history.
 
 use super::content::agent;
 use super::*;
