@@ -47,7 +47,7 @@ const AGREEMENT: f64 = 5.0;
 /// Sessions that are opened at once.
 const AT_ONCE: usize = 8;
 /// Longest wait for one guest's conversation.
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 /// The argument that makes this program the process that holds the conversations itself.
 const DIRECT: &str = "direct";
 
@@ -175,7 +175,7 @@ async fn welcome(suite: &GuestSessions, guests: &mut Vec<GuestSession>, count: u
     while guests.len() < count {
         while arriving.len() < AT_ONCE.min(count - guests.len()) {
             let talk = talk(suite.clone(), page.clone());
-            arriving.spawn(tokio::time::timeout(PATIENCE, talk));
+            arriving.spawn(tokio::time::timeout(DEADLINE, talk));
         }
         if let Some(arrived) = arriving.join_next().await {
             guests.push(arrived???);

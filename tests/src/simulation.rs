@@ -1,6 +1,6 @@
 //! Random simulations in virtual time: one guest, one network that fails, one simulated Genesys Cloud with faults.
 //!
-//! Every input of a [`run`](run()) derives from its seed: the guest's messages, the latency, the failures of the network,
+//! Every input of a [`run`] derives from its seed: the guest's messages, the latency, the failures of the network,
 //! the faults of the cloud. There is no socket, clock or task: the same seed gives the same run, to the last byte of its
 //! [`trace`](Report::trace). Invariants:
 //!
@@ -10,40 +10,40 @@
 //! - Every agent message is emitted exactly once, in the order of the cloud's clock, and nothing else.
 //! - The conversation ends in the state that the faults allow.
 
+mod invariants;
 mod network;
 mod plan;
-mod stage;
-mod verdict;
+mod state;
 
+pub use invariants::BrokenInvariant;
 pub use plan::Plan;
-pub use stage::Report;
-use stage::Stage;
-pub use verdict::Breach;
+pub use state::Report;
+use state::Simulation;
 
 /// Runs the simulation of `seed`.
 ///
 /// # Errors
 /// The invariant that did not hold, with the seed.
-pub fn journey(seed: u64) -> Result<Report, Breach> {
-    play(&Plan::draw(seed))
+pub fn run(seed: u64) -> Result<Report, BrokenInvariant> {
+    run_plan(&Plan::draw(seed))
 }
 
 /// Runs a plan.
 ///
 /// # Errors
 /// An invariant that did not hold.
-pub fn play(plan: &Plan) -> Result<Report, Breach> {
-    let mut stage = Stage::set(plan);
-    let report = stage.play(plan);
-    verdict::judge(plan, &stage, report)
+pub fn run_plan(plan: &Plan) -> Result<Report, BrokenInvariant> {
+    let mut simulation = Simulation::new(plan);
+    let report = simulation.run(plan);
+    invariants::check(plan, &simulation, report)
 }
 
 /// As [`run`], with all events, line by line.
-pub fn replay(seed: u64) -> (Vec<String>, Result<Report, Breach>) {
+pub fn replay(seed: u64) -> (Vec<String>, Result<Report, BrokenInvariant>) {
     let plan = Plan::draw(seed);
-    let mut stage = Stage::set(&plan);
-    stage.script = Some(Vec::new());
-    let report = stage.play(&plan);
-    let lines = stage.script.take().unwrap_or_default();
-    (lines, verdict::judge(&plan, &stage, report))
+    let mut simulation = Simulation::new(&plan);
+    simulation.log = Some(Vec::new());
+    let report = simulation.run(&plan);
+    let lines = simulation.log.take().unwrap_or_default();
+    (lines, invariants::check(&plan, &simulation, report))
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use journeys::simulation::{Breach, journey, replay};
+use journeys::simulation::{BrokenInvariant, replay, run};
 
 const USAGE: &str =
     "usage: cargo xtask simulate --seeds N [--from SEED]   runs N simulations, from seed 0 or SEED on
@@ -50,8 +50,8 @@ fn one(seed: u64) -> bool {
             println!("{report:#?}");
             true
         }
-        Err(breach) => {
-            eprintln!("{breach}");
+        Err(error) => {
+            eprintln!("{error}");
             false
         }
     }
@@ -64,17 +64,17 @@ fn many(from: u64, count: u64) -> bool {
     );
     let next = AtomicU64::new(0);
     let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let breaches: Vec<Breach> = thread::scope(|scope| {
+    let broken: Vec<BrokenInvariant> = thread::scope(|scope| {
         let work = || {
-            let mut breaches = Vec::new();
+            let mut broken = Vec::new();
             loop {
                 let done = next.fetch_add(1, Ordering::Relaxed);
                 let Some(seed) = (done < count).then(|| from.wrapping_add(done)) else {
-                    return breaches;
+                    return broken;
                 };
-                if let Err(breach) = journey(seed) {
-                    bar.suspend(|| eprintln!("{breach}"));
-                    breaches.push(breach);
+                if let Err(error) = run(seed) {
+                    bar.suspend(|| eprintln!("{error}"));
+                    broken.push(error);
                 }
                 bar.inc(1);
             }
@@ -88,7 +88,7 @@ fn many(from: u64, count: u64) -> bool {
     bar.finish_and_clear();
     println!(
         "{count} simulations from seed {from} on: {} broke an invariant",
-        breaches.len()
+        broken.len()
     );
-    breaches.is_empty()
+    broken.is_empty()
 }

@@ -25,7 +25,7 @@ const MODULE: &str = include_str!("../../../clients/browser/guest-sessions.js");
 const TYPES: &str = include_str!("../../../clients/browser/guest-sessions.d.ts");
 
 /// A browser takes its time to start.
-const PATIENCE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(90);
 
 /// The backend of the page.
 struct Shop {
@@ -173,7 +173,7 @@ async fn browser_page_connects_resumes_refreshes_and_ends() {
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let result = tokio::time::timeout(PATIENCE, result.recv()).await;
+    let result = tokio::time::timeout(DEADLINE, result.recv()).await;
     browser.kill().await.unwrap();
     serving.abort();
     let result = result.expect("the page reported nothing").unwrap();
@@ -188,30 +188,30 @@ fn judge(result: &Value) {
         result["refused"],
         json!({ "kind": "GuestSessionsError", "status": 409, "code": "guest.id.in.use", "action": "fix" })
     );
-    let heard = result["heard"].as_array().unwrap();
+    let received = result["received"].as_array().unwrap();
     let of = |name: &str| {
-        heard
+        received
             .iter()
             .filter(|event| event["name"] == name)
             .collect::<Vec<_>>()
     };
     for id in result["ids"].as_array().unwrap() {
-        let fate: Vec<&Value> = of("delivery")
+        let status: Vec<&Value> = of("delivery")
             .into_iter()
             .filter(|event| event["id"] == *id)
             .collect();
-        let fate: Vec<&str> = fate
+        let status: Vec<&str> = status
             .iter()
             .map(|event| event["state"].as_str().unwrap())
             .collect();
-        assert_eq!(fate, ["sending", "delivered"], "{result:#}");
+        assert_eq!(status, ["sending", "delivered"], "{result:#}");
     }
     let texts: Vec<&str> = of("message")
         .iter()
         .map(|event| event["text"].as_str().unwrap())
         .collect();
     assert_eq!(texts, ["You said: one", "You said: two", "You said: three"]);
-    let numbers = heard.iter().filter(|event| event["name"] != "accepted");
+    let numbers = received.iter().filter(|event| event["name"] != "accepted");
     let numbers: Vec<u64> = numbers.filter_map(|event| event["sequence"].as_u64()).collect();
     assert!(numbers.is_sorted_by(|one, other| one < other), "{numbers:?}");
     assert_eq!(of("refused")[0]["code"], "credentials.expired");

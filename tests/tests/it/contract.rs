@@ -240,7 +240,7 @@ impl Places {
     async fn socket(&self, status: u16, call: &Call) -> Option<Answer> {
         let api = &self.sound.api;
         let plain = Call::get(call.path());
-        let stranger = |path: &str| shake(Call::get(path), "stranger").header("origin", ORIGIN);
+        let other = |path: &str| shake(Call::get(path), "stranger").header("origin", ORIGIN);
         Some(match status {
             400 => {
                 let short = plain
@@ -251,9 +251,9 @@ impl Places {
                     .header("origin", ORIGIN);
                 api.send(short).await
             }
-            401 => api.send(stranger(call.path())).await,
+            401 => api.send(other(call.path())).await,
             403 => api.send(shake(plain, "stranger")).await,
-            404 => api.send(stranger(&format!("{SESSIONS}/nobody/socket"))).await,
+            404 => api.send(other(&format!("{SESSIONS}/nobody/socket"))).await,
             409 => {
                 let session = call.path().trim_end_matches("/socket");
                 self.sound.send(Call::new(Method::DELETE, session)).await;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::api::{Api, guest};
 use crate::genesys::Genesys;
 use crate::guests::page_origin;
-use crate::page::{Heard, Page, handshake, soon, upgrade};
+use crate::page::{Page, Received, handshake, soon, upgrade};
 use crate::world::{CLIENT, World};
 
 /// The same world, its gateway connected to this Genesys.
@@ -58,10 +58,10 @@ async fn resume(session: &Value, after: u64) -> (Page, Value) {
 /// The next numbered frame.
 async fn numbered(page: &mut Page) -> Value {
     loop {
-        match page.hear().await {
-            Heard::Frame(frame) if frame["sequence"].is_u64() => return frame,
-            Heard::Frame(_) => {}
-            Heard::Closed(code) => panic!("the socket closed with {code:?}"),
+        match page.receive().await {
+            Received::Frame(frame) if frame["sequence"].is_u64() => return frame,
+            Received::Frame(_) => {}
+            Received::Closed(code) => panic!("the socket closed with {code:?}"),
         }
     }
 }
@@ -167,7 +167,7 @@ async fn page_connects_with_the_token_in_any_place() {
         }
         let mut page = Page::open(request).await.unwrap();
         page.say(&first).await;
-        let Heard::Frame(accepted) = page.hear().await else {
+        let Received::Frame(accepted) = page.receive().await else {
             panic!("{place}: the socket closed");
         };
         assert_eq!(
@@ -199,7 +199,7 @@ async fn typing_is_relayed_in_both_directions() {
     let session = session(&world).await;
     let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
     page.say(&json!({ "type": "typing" })).await;
-    let frame = line.hear().await.unwrap();
+    let frame = line.receive().await.unwrap();
     assert_eq!(frame["action"], "onMessage");
     assert_eq!(
         frame["message"]["events"],
@@ -247,7 +247,7 @@ async fn repeated_message_is_acknowledged_and_not_sent_again() {
     other.say(&again).await;
     assert_eq!(other.until("message.accepted").await, accepted);
     page.say(&json!({ "type": "ping" })).await;
-    assert_eq!(page.hear().await, Heard::Frame(json!({ "type": "pong" })));
+    assert_eq!(page.receive().await, Received::Frame(json!({ "type": "pong" })));
     assert_eq!(world.simulator.counters().guest_messages, 1);
     world.stop().await;
 }

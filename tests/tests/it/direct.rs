@@ -2,7 +2,7 @@
 
 mod deployment;
 mod files;
-mod heard;
+mod read_marker;
 mod store;
 
 use std::sync::Arc;
@@ -52,7 +52,7 @@ fn config(clock: &Clock, hosts: Hosts, deployment: &str) -> DirectConfig {
     config.with_channel(CHANNEL.parse().unwrap(), deployment.parse().unwrap())
 }
 
-async fn road(store: Arc<dyn Store>) {
+async fn scenario(store: Arc<dyn Store>) {
     let simulator = Simulator::start(genesys_sim::Config::plain()).await.unwrap();
     let clock = simulator.clock().clone();
     let config = config(
@@ -186,13 +186,13 @@ async fn deliveries_are_this_process_s_to_make(direct: &Direct, crm: &Crm, secre
 
 #[tokio::test]
 async fn direct_mode_runs_the_scenario_in_memory() {
-    road(memory()).await;
+    scenario(memory()).await;
 }
 
 #[tokio::test]
 async fn direct_mode_runs_the_scenario_with_sqlite() {
     let folder = tempfile::tempdir().unwrap();
-    road(sqlite(&folder)).await;
+    scenario(sqlite(&folder)).await;
 }
 
 /// A conversation with a Genesys by hand, for a guest who chose so.
@@ -235,9 +235,9 @@ async fn genesys_gets_only_consented_attributes() {
     ] {
         let (mut line, _clock, _direct, session) = conversation(choices).await;
         session.send("hello").unwrap();
-        let said = line.take_message().await;
+        let sent = line.take_message().await;
         assert_eq!(
-            said["message"]["channel"]["metadata"]["customAttributes"], expected,
+            sent["message"]["channel"]["metadata"]["customAttributes"], expected,
             "{choices:?}"
         );
     }
@@ -301,22 +301,22 @@ async fn canceled_wait_loses_no_event() {
 #[tokio::test]
 async fn withdrawn_consent_stops_attributes() {
     let (mut line, clock, direct, session) = conversation([Choice::Granted; 3]).await;
-    let carried = |said: &Value| said["message"]["channel"]["metadata"]["customAttributes"].clone();
+    let attached = |sent: &Value| sent["message"]["channel"]["metadata"]["customAttributes"].clone();
     // five may leave in a second, and the sixth waits
     for _ in 0..6 {
         session.send("hello").unwrap();
     }
     for _ in 0..5 {
-        let said = line.hear().await.unwrap();
-        assert_eq!(carried(&said)["marketing.segment"], "spring-campaign");
+        let sent = line.receive().await.unwrap();
+        assert_eq!(attached(&sent)["marketing.segment"], "spring-campaign");
     }
     let withdrawing = |purpose| ConsentChange::new(Evidence::at(clock.now().utc)).withdrawing(purpose);
     let marketing = withdrawing(Purpose::Marketing);
     session.update_consent(&marketing).await.unwrap();
     clock.advance(Duration::from_secs(2));
-    let sixth = line.hear().await.unwrap();
+    let sixth = line.receive().await.unwrap();
     assert_eq!(
-        carried(&sixth),
+        attached(&sixth),
         json!({ "source": "web", "favouriteColour": "blue" })
     );
 
@@ -327,7 +327,10 @@ async fn withdrawn_consent_stops_attributes() {
         .await
         .unwrap();
     session.send("hello").unwrap();
-    assert_eq!(carried(&line.hear().await.unwrap()), json!({ "source": "web" }));
+    assert_eq!(
+        attached(&line.receive().await.unwrap()),
+        json!({ "source": "web" })
+    );
 }
 
 #[tokio::test]
@@ -336,13 +339,13 @@ async fn session_end_by_the_guest_disconnects_the_conversation() {
     session.send("thank you, bye").unwrap();
     let (ended, ()) = tokio::join!(session.end(), async {
         line.take_message().await;
-        let farewell = line.hear().await.unwrap();
-        let event = &farewell["message"]["events"][0];
+        let disconnect = line.receive().await.unwrap();
+        let event = &disconnect["message"]["events"][0];
         assert_eq!(
             (&event["eventType"], &event["presence"]["type"]),
             (&json!("Presence"), &json!("Clear"))
         );
-        assert!(line.hear().await.is_none(), "the socket is closed");
+        assert!(line.receive().await.is_none(), "the socket is closed");
     });
     ended.unwrap();
     let info = session.info().await.unwrap();
@@ -377,12 +380,12 @@ async fn conversation_ends_with_its_session() {
             direct.end("shop", &id, reason).await.unwrap();
         }
         match soon(conversation.next_event()).await {
-            Some(Event::Ended(Ending::SessionEnded { reason: told })) => assert_eq!(told, reason.name()),
+            Some(Event::Ended(Ending::SessionEnded { reason: output })) => assert_eq!(output, reason.name()),
             other => panic!("in place of the end came {other:?}"),
         }
         assert!(conversation.next_event().await.is_none());
         drop(conversation);
-        assert!(line.hear().await.is_none(), "the socket to Genesys is closed");
+        assert!(line.receive().await.is_none(), "the socket to Genesys is closed");
     }
     assert_eq!(direct.sweep().await.unwrap(), 0);
     let snapshot = direct.metrics();

@@ -28,7 +28,7 @@ static EVENTS: LazyLock<Document> = LazyLock::new(|| {
 });
 
 /// A frame of the gateway must be one of the contract's.
-pub(crate) fn check_told(frame: &Value) {
+pub(crate) fn check_received(frame: &Value) {
     FRAMES.check(
         &json!({ "$ref": "#/$defs/GatewayFrame" }),
         frame,
@@ -37,7 +37,7 @@ pub(crate) fn check_told(frame: &Value) {
 }
 
 /// A frame of the guest must be one of the contract's.
-pub(crate) fn check_said(frame: &Value) {
+pub(crate) fn check_sent(frame: &Value) {
     FRAMES.check(
         &json!({ "$ref": "#/$defs/GuestFrame" }),
         frame,
@@ -353,8 +353,8 @@ fn close(schema: &mut Value) {
 #[test]
 fn document_check_rejects_a_field_outside_the_contract() {
     let pong = json!({ "type": "pong" });
-    check_told(&pong);
+    check_received(&pong);
     let mut more = pong;
     more["extra"] = 1.into();
-    assert!(std::panic::catch_unwind(|| check_told(&more)).is_err());
+    assert!(std::panic::catch_unwind(|| check_received(&more)).is_err());
 }

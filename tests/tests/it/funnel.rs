@@ -63,7 +63,7 @@ async fn live(world: WorldParts, story: Story) -> Option<GuestSession> {
         let (mut accepted, mut left) = (false, false);
         while !(accepted && left) {
             match next(&mut session).await {
-                Event::Accepted { id: told, .. } => accepted |= told == id,
+                Event::Accepted { id: output, .. } => accepted |= output == id,
                 Event::ConversationEnded { .. } => left = true,
                 other => panic!("{other:?}"),
             }

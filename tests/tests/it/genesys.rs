@@ -75,7 +75,7 @@ async fn is_upgrade(stream: &TcpStream) -> bool {
 
 impl Line {
     /// The next frame; `None` once the socket is closed.
-    pub(crate) async fn hear(&mut self) -> Option<Value> {
+    pub(crate) async fn receive(&mut self) -> Option<Value> {
         loop {
             match soon(self.socket.next()).await {
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
@@ -94,7 +94,7 @@ impl Line {
 
     /// Takes the first frame, and answers that the session is configured.
     pub(crate) async fn configure(&mut self) {
-        let asked = self.hear().await.unwrap();
+        let asked = self.receive().await.unwrap();
         assert_eq!(asked["action"], "configureSession");
         self.say(&json!({
             "type": "response", "class": "SessionResponse", "code": 200, "tracingId": asked["tracingId"],
@@ -105,17 +105,17 @@ impl Line {
 
     /// Takes the guest's next message, acknowledges it, and gives it.
     pub(crate) async fn take_message(&mut self) -> Value {
-        let said = self.hear().await.unwrap();
-        assert_eq!(said["message"]["type"], "Text", "{said}");
+        let sent = self.receive().await.unwrap();
+        assert_eq!(sent["message"]["type"], "Text", "{sent}");
         self.say(&json!({
-            "type": "message", "class": "StructuredMessage", "code": 200, "tracingId": said["tracingId"],
+            "type": "message", "class": "StructuredMessage", "code": 200, "tracingId": sent["tracingId"],
             "body": {
-                "type": "Text", "text": said["message"]["text"], "direction": "Inbound",
-                "id": said["tracingId"], "channel": { "time": "2026-11-22T12:30:00.000Z" },
+                "type": "Text", "text": sent["message"]["text"], "direction": "Inbound",
+                "id": sent["tracingId"], "channel": { "time": "2026-11-22T12:30:00.000Z" },
             },
         }))
         .await;
-        said
+        sent
     }
 
     /// Says something as the agent. `id` names it.

@@ -11,15 +11,15 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::api::{Answer, Call, SESSIONS};
-use crate::document::{check_said, check_told};
+use crate::document::{check_received, check_sent};
 use crate::world::ORIGIN;
 
 /// Longest real time until an effect is visible.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Waits for an effect, but not for ever.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work)
+    tokio::time::timeout(DEADLINE, work)
         .await
         .expect("nothing came within 10 seconds")
 }
@@ -31,7 +31,7 @@ pub(crate) struct Page {
 
 /// A frame or a close that a page received.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Heard {
+pub(crate) enum Received {
     Closed(Option<u16>),
     Frame(Value),
 }
@@ -94,12 +94,12 @@ impl Page {
 
     /// Sends a frame of the contract.
     pub(crate) async fn say(&mut self, frame: &Value) {
-        check_said(frame);
-        self.blurt(frame).await;
+        check_sent(frame);
+        self.send_unchecked(frame).await;
     }
 
     /// Sends a frame without a check against the contract.
-    pub(crate) async fn blurt(&mut self, frame: &Value) {
+    pub(crate) async fn send_unchecked(&mut self, frame: &Value) {
         self.send(Message::text(frame.to_string())).await;
     }
 
@@ -116,17 +116,17 @@ impl Page {
     }
 
     /// The next frame, or the close.
-    pub(crate) async fn hear(&mut self) -> Heard {
+    pub(crate) async fn receive(&mut self) -> Received {
         loop {
             return match soon(self.socket.next()).await {
                 Some(Ok(Message::Text(text))) => {
                     let frame = serde_json::from_str(&text).unwrap();
-                    check_told(&frame);
-                    Heard::Frame(frame)
+                    check_received(&frame);
+                    Received::Frame(frame)
                 }
-                Some(Ok(Message::Close(frame))) => Heard::Closed(frame.map(|frame| frame.code.into())),
+                Some(Ok(Message::Close(frame))) => Received::Closed(frame.map(|frame| frame.code.into())),
                 Some(Ok(_)) => continue,
-                Some(Err(_)) | None => Heard::Closed(None),
+                Some(Err(_)) | None => Received::Closed(None),
             };
         }
     }
@@ -134,10 +134,12 @@ impl Page {
     /// The next frame of this type; others are skipped.
     pub(crate) async fn until(&mut self, kind: &str) -> Value {
         loop {
-            match self.hear().await {
-                Heard::Frame(frame) if frame["type"] == kind => return frame,
-                Heard::Frame(_) => {}
-                Heard::Closed(code) => panic!("the socket closed with {code:?} before a frame {kind} came"),
+            match self.receive().await {
+                Received::Frame(frame) if frame["type"] == kind => return frame,
+                Received::Frame(_) => {}
+                Received::Closed(code) => {
+                    panic!("the socket closed with {code:?} before a frame {kind} came")
+                }
             }
         }
     }
@@ -151,7 +153,7 @@ impl Page {
     /// The code that the socket is closed with; frames before that are passed over.
     pub(crate) async fn closed(&mut self) -> Option<u16> {
         loop {
-            if let Heard::Closed(code) = self.hear().await {
+            if let Received::Closed(code) = self.receive().await {
                 return code;
             }
         }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::page::soon;
 
 /// Longest real time of a command. The demo takes longest.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The program, as built from the sources as they are.
 ///
@@ -144,7 +144,7 @@ impl Process {
             }
             self.child.wait().await.unwrap()
         };
-        let status = tokio::time::timeout(PATIENCE, end)
+        let status = tokio::time::timeout(DEADLINE, end)
             .await
             .expect("the command did not end within a minute");
         let took = clock.now().instant - started;

@@ -18,7 +18,7 @@ use crate::conversation::world_at;
 use crate::crm::{Crm, subscription};
 use crate::genesys::Genesys;
 use crate::guests::{newcomer, next, page_origin, talk, until};
-use crate::page::{Heard, Page, handshake, soon, upgrade};
+use crate::page::{Page, Received, handshake, soon, upgrade};
 use crate::world::{CLIENT, World};
 
 fn counts(snapshot: &Snapshot) -> (u64, u64, u64, Vec<u64>) {
@@ -90,7 +90,7 @@ async fn page_gets_retry_and_gap_notice_at_a_restart() {
     let mut first = handshake(&session);
     first["lastSequence"] = last.into();
     page.say(&first).await;
-    let Heard::Frame(accepted) = page.hear().await else {
+    let Received::Frame(accepted) = page.receive().await else {
         panic!("the socket closed");
     };
     assert_eq!(

@@ -47,7 +47,7 @@ impl End {
         }
         let mut answer = Answer::default();
         loop {
-            match soon(self.peer.hear()).await {
+            match soon(self.peer.receive()).await {
                 Some(Sent::Pong(payload)) if payload == PROBE => return answer,
                 Some(Sent::Pong(payload)) => answer.pongs.push(payload),
                 Some(Sent::Text(_)) => answer.texts += 1,
@@ -85,7 +85,7 @@ async fn gateway_socket_conforms_to_rfc_6455() {
         let mut end = servers::gateway().await;
         let answer = end.play(case).await;
         let expected = Answer {
-            texts: case.heard,
+            texts: case.received,
             ..case.expected()
         };
         assert_eq!(answer, expected, "{} ({})", case.name, case.section);
@@ -99,7 +99,7 @@ async fn simulator_socket_conforms_to_rfc_6455() {
         let mut end = servers::guest_of(&simulator).await;
         let answer = end.play(case).await;
         let expected = Answer {
-            texts: case.heard,
+            texts: case.received,
             ..case.expected()
         };
         assert_eq!(answer, expected, "{} ({})", case.name, case.section);
@@ -116,8 +116,8 @@ async fn client_socket_conforms_to_rfc_6455() {
         // frames that it sends by itself, such as a close, are not compared
         let answer = Answer { texts: 0, ..answer };
         assert_eq!(answer, case.expected(), "{} ({})", case.name, case.section);
-        for _ in 0..case.heard {
-            assert_eq!(client::heard(&mut connection).await, text(), "{}", case.name);
+        for _ in 0..case.received {
+            assert_eq!(client::received(&mut connection).await, text(), "{}", case.name);
         }
     }
 }
@@ -146,7 +146,7 @@ async fn binary_messages_are_not_read_as_text() {
     let bytes = end.peer.pen("", 0).frame(0x81, end.speech.as_bytes());
     end.peer.write(&bytes).await;
     assert_eq!(
-        client::heard(&mut connection).await,
+        client::received(&mut connection).await,
         text(),
         "and nothing before it"
     );

@@ -133,7 +133,7 @@ async fn secrets_appear_in_no_output() {
     canaries.plant("the webhook's secret", &secret);
     from_crm.plant("the webhook's secret", &secret);
 
-    let session = the_road(&world, &api, &mut canaries, &mut seen).await;
+    let session = scenario(&world, &api, &mut canaries, &mut seen).await;
     plant_tokens(&mut from_crm, "of the session", &session);
     refusals::provoke(&world, &api, &session, &mut seen).await;
     by_the_suite(&world, &mut canaries, &mut seen).await;
@@ -176,7 +176,7 @@ async fn secrets_appear_in_no_output() {
     seen.files(folder.path());
 
     // the control: the test used the secrets, and logs were captured
-    for heard in [
+    for received in [
         "request method=GET",
         "delivery failed",
         "refused for its origin",
@@ -184,7 +184,7 @@ async fn secrets_appear_in_no_output() {
         "tungstenite::",
         "rustls::",
     ] {
-        assert!(logs.contains(heard), "{heard} was not logged");
+        assert!(logs.contains(received), "{received} was not logged");
     }
     seen.keep("the logs", logs.take());
     seen.check(&canaries);
@@ -229,7 +229,7 @@ async fn webhooks(api: &Api, crm: &Crm, seen: &mut Seen) -> String {
 }
 
 /// A session from its creation to its end, with each way of bringing the token.
-async fn the_road(world: &World, api: &Api, canaries: &mut Searcher, seen: &mut Seen) -> Value {
+async fn scenario(world: &World, api: &Api, canaries: &mut Searcher, seen: &mut Seen) -> Value {
     let mut body = guest();
     body["consent"]["analytics"] = false.into();
     body["guestAttributes"]["note"] = GRANTED.into();

@@ -3,17 +3,17 @@
 use std::collections::BTreeSet;
 
 use guest_conversation::State;
-use journeys::simulation::{Plan, journey, play};
+use journeys::simulation::{Plan, run, run_plan};
 
 #[test]
 fn simulation_loses_and_duplicates_no_message_in_a_thousand_runs() {
-    let (mut said, mut told, mut reconnects, mut faults) = (0, 0, 0, 0);
+    let (mut messages, mut received, mut reconnects, mut faults) = (0, 0, 0, 0);
     let mut drawn = BTreeSet::new();
     for seed in 0..1000 {
-        match journey(seed) {
+        match run(seed) {
             Ok(report) => {
-                said += report.said;
-                told += report.told;
+                messages += report.messages;
+                received += report.received;
                 reconnects += report.reconnects;
                 faults += report.faults;
                 drawn.extend(Plan::draw(seed).faults);
@@ -22,7 +22,10 @@ fn simulation_loses_and_duplicates_no_message_in_a_thousand_runs() {
         }
     }
     // it was no walk in the park
-    assert!(said > 10_000 && told > 10_000, "{said} said, {told} told");
+    assert!(
+        messages > 10_000 && received > 10_000,
+        "{messages} sent, {received} received"
+    );
     assert!(
         reconnects > 3_000 && faults > 3_000,
         "{reconnects} reconnects, {faults} faults"
@@ -33,7 +36,7 @@ fn simulation_loses_and_duplicates_no_message_in_a_thousand_runs() {
 #[test]
 fn simulation_repeats_for_the_same_seed() {
     for seed in 0..20 {
-        let trace = || journey(seed).map(|report| report.trace).unwrap();
+        let trace = || run(seed).map(|report| report.trace).unwrap();
         assert_eq!(trace(), trace(), "seed {seed}");
     }
 }
@@ -69,7 +72,7 @@ fn simulation_ends_in_the_expected_state_for_each_fault() {
         ("unknown-class:always", 20, State::Configured),
         ("unknown-fields:always", 20, State::Configured),
     ] {
-        let report = play(&Plan::with(fault, ends)).unwrap_or_else(|breach| panic!("{fault}: {breach}"));
+        let report = run_plan(&Plan::with(fault, ends)).unwrap_or_else(|breach| panic!("{fault}: {breach}"));
         assert!(
             report.faults >= times,
             "{fault}: happened {} times",

@@ -12,7 +12,7 @@ use crate::world::ORIGIN;
 #[tokio::test]
 async fn guest_is_notified_of_an_unknown_certificate_authority() {
     let simulator = Simulator::start(Config::default()).await.unwrap();
-    let stranger = throwaway_ca(&["127.0.0.1"]).unwrap();
+    let other = throwaway_ca(&["127.0.0.1"]).unwrap();
     let open = |ca: &str| {
         Connection::open(Settings {
             http: Client::builder(Tls::only_ca(ca.as_bytes()).unwrap()).build(),
@@ -30,7 +30,7 @@ async fn guest_is_notified_of_an_unknown_certificate_authority() {
     assert!(matches!(first, Some(Event::Configured(_))), "{first:?}");
     drop(trusting);
 
-    let mut doubting = open(&stranger.ca_pem);
+    let mut doubting = open(&other.ca_pem);
     let Some(Event::Reconnecting {
         why: Loss::Closed(why),
         ..

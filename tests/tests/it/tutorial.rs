@@ -114,7 +114,7 @@ async fn run(python: &Path, serving: &Serving, folder: &Path, ca: Option<&Path>)
 }
 
 /// The script's output after `start`.
-fn told<'a>(out: &'a str, start: &str) -> &'a str {
+fn output<'a>(out: &'a str, start: &str) -> &'a str {
     let mut lines = out.lines().filter_map(|line| line.strip_prefix(start));
     let line = lines.next();
     line.unwrap_or_else(|| panic!("{start:?} is not in what the script printed:\n{out}"))
@@ -122,12 +122,12 @@ fn told<'a>(out: &'a str, start: &str) -> &'a str {
 
 /// Checks what the script claims, line by line, by what the gateway knows.
 async fn verify(out: &str, serving: &Serving, api: &Api) {
-    let webhook = told(out, "CRM Sync Webhook configured: ");
-    let session = told(out, "Session created: ");
-    let socket = told(out, "WebSocket URL: ");
-    let expires = told(out, "Access Token expires at: ");
+    let webhook = output(out, "CRM Sync Webhook configured: ");
+    let session = output(out, "Session created: ");
+    let socket = output(out, "WebSocket URL: ");
+    let expires = output(out, "Access Token expires at: ");
     assert_eq!(
-        told(out, "WebSocket handshake successful. "),
+        output(out, "WebSocket handshake successful. "),
         "Conversation channel open."
     );
     let (_, closing) = out.split_once("Session metrics: ").unwrap();

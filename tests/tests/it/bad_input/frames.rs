@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::Scene;
-use crate::page::{Heard, Page, handshake, upgrade};
+use crate::page::{Page, Received, handshake, upgrade};
 
 /// A UUID, as the id of a message has to be.
 const ID: &str = "c0ffee00-0000-4000-8000-000000000001";
@@ -51,12 +51,12 @@ async fn silent(session: &Value) -> Page {
     Page::open(request(session)).await.unwrap()
 }
 
-async fn hear_error(page: &mut Page, code: &str) {
-    match page.hear().await {
-        Heard::Frame(frame) if frame["type"] == "error" && frame["code"] == code => {
+async fn receive_error(page: &mut Page, code: &str) {
+    match page.receive().await {
+        Received::Frame(frame) if frame["type"] == "error" && frame["code"] == code => {
             assert!(frame["message"].as_str().is_some_and(|text| text.len() > 10));
         }
-        heard => panic!("in place of the error {code} came {heard:?}"),
+        received => panic!("in place of the error {code} came {received:?}"),
     }
 }
 
@@ -80,8 +80,8 @@ async fn invalid_frames_are_refused_and_the_session_continues() {
     converses(&mut Page::of(session).await).await;
     let (before, logged) = (scene.state().await, scene.audit_entries().await);
 
-    bad_frames_are_told(session).await;
-    messages_that_cannot_be_sent_are_told(session).await;
+    invalid_frames_are_reported(session).await;
+    unsendable_messages_are_reported(session).await;
     what_breaks_the_protocol_closes_the_socket(session).await;
     the_fifth_bad_frame_closes_the_socket(session).await;
     nothing_goes_before_the_handshake(session).await;
@@ -93,7 +93,7 @@ async fn invalid_frames_are_refused_and_the_session_continues() {
     scene.world.stop().await;
 }
 
-async fn bad_frames_are_told(session: &Value) {
+async fn invalid_frames_are_reported(session: &Value) {
     let second = handshake(session).to_string();
     let texts: Vec<String> = no_frames().into_iter().chain([second]).collect();
     // one more would close the socket
@@ -101,13 +101,13 @@ async fn bad_frames_are_told(session: &Value) {
         let mut page = Page::of(session).await;
         for text in texts {
             page.send(Message::text(text)).await;
-            hear_error(&mut page, "bad.frame").await;
+            receive_error(&mut page, "bad.frame").await;
         }
         still_there(&mut page).await;
     }
 }
 
-async fn messages_that_cannot_be_sent_are_told(session: &Value) {
+async fn unsendable_messages_are_reported(session: &Value) {
     let mut page = Page::of(session).await;
     for (text, code) in [
         (String::new(), "message.empty"),
@@ -115,7 +115,7 @@ async fn messages_that_cannot_be_sent_are_told(session: &Value) {
         ("ü".repeat(2_049), "message.too.long"),
     ] {
         let id = entropy::uuid().to_string();
-        page.blurt(&json!({ "type": "message", "id": id, "text": text }))
+        page.send_unchecked(&json!({ "type": "message", "id": id, "text": text }))
             .await;
         let failed = page.until("message.failed").await;
         assert_eq!((&failed["id"], &failed["code"]), (&json!(id), &json!(code)));
@@ -151,9 +151,9 @@ async fn the_fifth_bad_frame_closes_the_socket(session: &Value) {
     for mut page in [Page::of(session).await, silent(session).await] {
         for _ in 0..5 {
             page.send(Message::text("{}")).await;
-            hear_error(&mut page, "bad.frame").await;
+            receive_error(&mut page, "bad.frame").await;
         }
-        assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+        assert_eq!(page.receive().await, Received::Closed(Some(1008)));
     }
 }
 
@@ -164,15 +164,15 @@ async fn nothing_goes_before_the_handshake(session: &Value) {
         json!({ "type": "ping" }),
     ] {
         let mut page = silent(session).await;
-        page.blurt(&frame).await;
-        hear_error(&mut page, "handshake.expected").await;
-        assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+        page.send_unchecked(&frame).await;
+        receive_error(&mut page, "handshake.expected").await;
+        assert_eq!(page.receive().await, Received::Closed(Some(1008)));
     }
     for texts in no_frames().chunks(4) {
         let mut page = silent(session).await;
         for text in texts {
             page.send(Message::text(text)).await;
-            hear_error(&mut page, "bad.frame").await;
+            receive_error(&mut page, "bad.frame").await;
         }
         // the socket stays open for a better one
         page.say(&handshake(session)).await;
@@ -213,9 +213,9 @@ async fn handshakes_that_do_not_fit(scene: &Scene) {
         (ended, handshake(ended), "session.ended"),
     ] {
         let mut page = silent(session).await;
-        page.blurt(&frame).await;
-        hear_error(&mut page, code).await;
-        assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+        page.send_unchecked(&frame).await;
+        receive_error(&mut page, code).await;
+        assert_eq!(page.receive().await, Received::Closed(Some(1008)));
     }
 }
 
@@ -225,9 +225,9 @@ async fn page_without_a_handshake_in_time_is_closed() {
     let mut page = silent(&scene.live).await;
     // once this is answered, the gateway is waiting
     page.send(Message::text("{}")).await;
-    hear_error(&mut page, "bad.frame").await;
+    receive_error(&mut page, "bad.frame").await;
     scene.world.clock.advance(Duration::from_secs(10));
-    hear_error(&mut page, "handshake.timeout").await;
-    assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+    receive_error(&mut page, "handshake.timeout").await;
+    assert_eq!(page.receive().await, Received::Closed(Some(1008)));
     scene.world.stop().await;
 }

@@ -60,10 +60,10 @@ async fn chat_with_piped_input_prints_deliveries_and_replies_then_exits() {
     let banner = ended.out.lines().next().unwrap();
     assert!(banner.starts_with("* SIMULATED Genesys Cloud"), "{banner}");
     assert!(banner.contains("http://127.0.0.1:"), "{banner}");
-    for (said, line) in [("hi", "> hi"), ("/slash", "> //slash"), ("日本語", "> 日本語")] {
+    for (sent, line) in [("hi", "> hi"), ("/slash", "> //slash"), ("日本語", "> 日本語")] {
         in_order(
             &ended.out,
-            &[line, &format!("✓ {said}"), &format!("Ann: You said: {said}")],
+            &[line, &format!("✓ {sent}"), &format!("Ann: You said: {sent}")],
         );
     }
     in_order(&ended.out, &["> hi", "> /dance", "> //slash", "> 日本語"]);
@@ -148,7 +148,7 @@ async fn chat_exits_on_ctrl_c_with_open_input() {
 async fn chat_error_suggests_a_remedy_for_a_refused_guest() {
     const NONE: &str = "00000000-0000-4000-8000-000000000000";
     let (sim, url, deployment) = simulator(&["--plain"]).await;
-    for (arguments, told) in [
+    for (arguments, output) in [
         (
             vec!["--sim", &*url, "--deployment", NONE],
             "there is no deployment 00000000-",
@@ -167,7 +167,7 @@ async fn chat_error_suggests_a_remedy_for_a_refused_guest() {
     ] {
         let ended = run([&["chat"], &*arguments].concat()).await;
         assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{}", ended.err);
-        assert!(ended.why().contains(told), "{}", ended.err);
+        assert!(ended.why().contains(output), "{}", ended.err);
     }
     let other = ["chat", "--domain", "example.com", "--deployment", &deployment];
     let hosts = [

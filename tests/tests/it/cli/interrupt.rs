@@ -61,20 +61,20 @@ async fn gateway_exits_on_interrupt_during_a_conversation_and_signs_its_log() {
 
         serving.process.signal(signal);
         let ended = soon(serving.process.ended());
-        let goodbyes = async { tokio::join!(goodbye(&mut page), goodbye(&mut waiting)) };
-        let (ended, goodbyes) = if asleep {
-            (ended.await, goodbyes.await)
+        let closes = async { tokio::join!(answer_close(&mut page), answer_close(&mut waiting)) };
+        let (ended, closes) = if asleep {
+            (ended.await, closes.await)
         } else {
-            tokio::join!(ended, goodbyes)
+            tokio::join!(ended, closes)
         };
-        assert_eq!(goodbyes, (Some(1001), Some(1001)));
+        assert_eq!(closes, (Some(1001), Some(1001)));
         ended_well(&format!("serve, by SIG{signal}, asleep: {asleep},"), &ended);
         assert!(!ended.err.contains("ERROR"), "{}", ended.err);
     }
 }
 
 /// Receives the close, and answers it.
-async fn goodbye(page: &mut Page) -> Option<u16> {
+async fn answer_close(page: &mut Page) -> Option<u16> {
     let code = page.closed().await;
     // the answer goes out with the next read
     page.closed().await;
@@ -98,19 +98,19 @@ async fn page_of(session: &Value) -> Page {
 #[tokio::test]
 async fn demo_with_kept_servers_exits_and_removes_its_files() {
     let mut demo = Process::start(command(["demo", "--keep"]));
-    let mut told = String::new();
-    while !told.contains("/sim/clock") {
-        told.push_str(&demo.line().await);
-        told.push('\n');
+    let mut output = String::new();
+    while !output.contains("/sim/clock") {
+        output.push_str(&demo.line().await);
+        output.push('\n');
     }
-    assert_eq!(told.matches('✓').count(), 13, "{told}");
-    let ca = told
+    assert_eq!(output.matches('✓').count(), 13, "{output}");
+    let ca = output
         .lines()
         .find_map(|line| line.strip_prefix("CA"))
         .map(|path| PathBuf::from(path.trim()));
     let ca = ca.expect("the CA's path is printed");
     assert!(ca.exists());
-    the_lines_work(&told).await;
+    the_lines_work(&output).await;
     ended_well("demo --keep", &demo.interrupt().await);
     assert!(
         !ca.parent().unwrap().exists(),
@@ -119,12 +119,12 @@ async fn demo_with_kept_servers_exits_and_removes_its_files() {
 }
 
 /// The lines to try are tried, on a machine that has curl.
-async fn the_lines_work(told: &str) {
-    let lines: Vec<&str> = told
+async fn the_lines_work(output: &str) {
+    let lines: Vec<&str> = output
         .lines()
         .skip_while(|line| !line.starts_with("TOKEN="))
         .collect();
-    assert!(lines.len() >= 4, "{told}");
+    assert!(lines.len() >= 4, "{output}");
     let script = lines
         .join("\n")
         .replace("curl ", "curl --fail --silent --show-error ");

@@ -108,8 +108,8 @@ async fn gateway_prints_its_url_and_that_genesys_is_simulated() {
     let ended = serving.process.interrupt().await;
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), ""));
 
-    let mut told = Process::start(command(["serve", "--config", &example.write()]));
-    assert!(told.line().await.contains("http://127.0.0.1:"));
-    assert!(told.line().await.contains("SIMULATED"));
-    assert_eq!(told.interrupt().await.code, Some(0));
+    let mut output = Process::start(command(["serve", "--config", &example.write()]));
+    assert!(output.line().await.contains("http://127.0.0.1:"));
+    assert!(output.line().await.contains("SIMULATED"));
+    assert_eq!(output.interrupt().await.code, Some(0));
 }

@@ -33,7 +33,7 @@ impl Asked {
     }
 
     /// The JSON that it is answered.
-    async fn told(&self, arguments: &[&str]) -> Value {
+    async fn output(&self, arguments: &[&str]) -> Value {
         let ended = self.ask(arguments).await;
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}");
         serde_json::from_str(&ended.out).unwrap()
@@ -87,19 +87,19 @@ async fn sim_command_runs_a_script_and_faults() {
         1,
         "a frame that comes twice is shown once:\n{transcript}"
     );
-    let state = sim.told(&["state"]).await;
+    let state = sim.output(&["state"]).await;
     assert_eq!(state["counters"]["guestMessages"], 1);
     assert!(
         state["counters"]["faults"]["duplicate"].as_u64() >= Some(3),
         "{state}"
     );
     assert_eq!(
-        sim.told(&["complaints"]).await,
+        sim.output(&["complaints"]).await,
         json!({"complaints": [], "dropped": 0})
     );
     assert_eq!(state["counters"]["alive"], 1);
-    sim.told(&["advance", "30m"]).await;
-    let state = sim.told(&["state"]).await;
+    sim.output(&["advance", "30m"]).await;
+    let state = sim.output(&["state"]).await;
     assert_eq!(
         (&state["counters"]["alive"], &state["counters"]["expired"]),
         (&json!(0), &json!(1))
@@ -109,27 +109,30 @@ async fn sim_command_runs_a_script_and_faults() {
 
 #[tokio::test]
 async fn sim_command_repeats_for_the_same_seed() {
-    let mut told = Vec::new();
+    let mut output = Vec::new();
     for _ in 0..2 {
         let (sim, ready) = plain(&["--seed", "7"]).await;
         assert_eq!(ready["seed"], format!("{:0>64}", "7"));
-        told.push(["client_id", "client_secret", "deployment_id"].map(|name| ready[name].clone()));
+        output.push(["client_id", "client_secret", "deployment_id"].map(|name| ready[name].clone()));
         assert_eq!(sim.interrupt().await.code, Some(0));
     }
-    assert_eq!(told[0], told[1]);
+    assert_eq!(output[0], output[1]);
 }
 
 #[tokio::test]
 async fn sim_commands_inject_faults_and_list_violations() {
     let sim = Asked::start(&[]).await;
-    assert_eq!(sim.told(&["fault", "rest:503:/oauth:x2"]).await, json!({"id": 1}));
+    assert_eq!(
+        sim.output(&["fault", "rest:503:/oauth:x2"]).await,
+        json!({"id": 1})
+    );
     let one = [
         "fault",
         "drop:abrupt@3",
         "--session",
         "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11",
     ];
-    assert_eq!(sim.told(&one).await, json!({"id": 2}));
+    assert_eq!(sim.output(&one).await, json!({"id": 2}));
     for (arguments, why) in [
         (vec!["fault", "explode"], "is no fault: use one of clock, delay"),
         (
@@ -139,10 +142,10 @@ async fn sim_commands_inject_faults_and_list_violations() {
         (vec!["advance", "soon"], r#"{"advance":"14m"}"#),
         (vec!["advance", "9999999d"], "the year 9000"),
     ] {
-        let said = sim.refused(&arguments).await;
+        let sent = sim.refused(&arguments).await;
         assert!(
-            said.contains("the simulator refused it with 400") && said.contains(why),
-            "{said}"
+            sent.contains("the simulator refused it with 400") && sent.contains(why),
+            "{sent}"
         );
     }
     let http = genesys_http::Client::builder(genesys_http::Tls::system().unwrap()).build();
@@ -154,9 +157,9 @@ async fn sim_commands_inject_faults_and_list_violations() {
     assert_eq!(statuses, [503, 503, 400]);
     let request = http::Request::get(format!("{}/teapot", sim.at)).body(bytes::Bytes::new());
     assert_eq!(http.send(request.unwrap()).await.unwrap().status(), 404);
-    let violations = sim.told(&["complaints"]).await;
+    let violations = sim.output(&["complaints"]).await;
     assert!(violations.to_string().contains("GET /teapot"), "{violations}");
-    let state = sim.told(&["state"]).await;
+    let state = sim.output(&["state"]).await;
     assert_eq!(state["counters"]["faults"]["rest"], 2, "{state}");
     assert_eq!(sim.sim.interrupt().await.code, Some(0));
 }

@@ -9,7 +9,7 @@ use crate::api::{Api, Call, SESSIONS, guest};
 use crate::conversation::world_at;
 use crate::document::{frame_properties, see_frame};
 use crate::genesys::Genesys;
-use crate::page::{Heard, Page, handshake, upgrade};
+use crate::page::{Page, Received, handshake, upgrade};
 use crate::world::{CLIENT, World};
 
 #[tokio::test]
@@ -33,25 +33,25 @@ async fn with_the_simulator() -> Vec<Value> {
     let mut page = Page::open(upgrade(session["websocketUrl"].as_str().unwrap()))
         .await
         .unwrap();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     page.say(&handshake(&session)).await;
-    until(&mut page, "handshake.accepted", &mut heard).await;
+    until(&mut page, "handshake.accepted", &mut received).await;
     page.message("hello").await;
-    until(&mut page, "message", &mut heard).await;
-    page.blurt(&json!({ "type": "message", "id": session["id"], "text": "" }))
+    until(&mut page, "message", &mut received).await;
+    page.send_unchecked(&json!({ "type": "message", "id": session["id"], "text": "" }))
         .await;
-    until(&mut page, "message.failed", &mut heard).await;
-    page.blurt(&json!({})).await;
-    until(&mut page, "error", &mut heard).await;
+    until(&mut page, "message.failed", &mut received).await;
+    page.send_unchecked(&json!({})).await;
+    until(&mut page, "error", &mut received).await;
     page.say(&json!({ "type": "ping", "id": "1" })).await;
-    until(&mut page, "pong", &mut heard).await;
+    until(&mut page, "pong", &mut received).await;
     page.message("/disconnect").await;
-    until(&mut page, "event", &mut heard).await;
+    until(&mut page, "event", &mut received).await;
     let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
     api.ask(Call::new(Method::DELETE, &path)).await;
-    until(&mut page, "session.ended", &mut heard).await;
+    until(&mut page, "session.ended", &mut received).await;
     world.stop().await;
-    heard
+    received
 }
 
 async fn with_a_talkative_genesys() -> Vec<Value> {
@@ -59,7 +59,7 @@ async fn with_a_talkative_genesys() -> Vec<Value> {
     let world = world_at(&genesys).await;
     let session = Api::of(&world, CLIENT).await.create(&guest()).await;
     let (mut page, mut line) = tokio::join!(Page::of(&session), genesys.configured());
-    let said = |kind: &str, more: Value| {
+    let sent = |kind: &str, more: Value| {
         let mut body = json!({
             "type": kind, "direction": "Outbound", "id": kind, "originatingEntity": "Bot",
             "channel": { "time": "2026-11-22T12:30:00.000Z", "from": { "nickname": "Robot" } },
@@ -69,30 +69,30 @@ async fn with_a_talkative_genesys() -> Vec<Value> {
             .extend(more.as_object().unwrap().clone());
         json!({ "type": "message", "class": "StructuredMessage", "code": 200, "body": body })
     };
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let typing =
         json!({ "events": [{ "eventType": "Typing", "typing": { "type": "On", "duration": 3_000 } }] });
-    line.say(&said("Event", typing)).await;
-    until(&mut page, "typing", &mut heard).await;
+    line.say(&sent("Event", typing)).await;
+    until(&mut page, "typing", &mut received).await;
     let reply = json!({ "text": "Yes", "payload": "yes", "action": "Message" });
     let choice = json!({
         "text": "Shall we?", "content": [{ "contentType": "QuickReply", "quickReply": reply }],
     });
-    line.say(&said("Structured", choice)).await;
-    until(&mut page, "message", &mut heard).await;
+    line.say(&sent("Structured", choice)).await;
+    until(&mut page, "message", &mut received).await;
     drop(line);
     world.stop().await;
-    heard
+    received
 }
 
 /// Collects frames up to the first one of this type.
-async fn until(page: &mut Page, kind: &str, heard: &mut Vec<Value>) {
+async fn until(page: &mut Page, kind: &str, received: &mut Vec<Value>) {
     loop {
-        let Heard::Frame(frame) = page.hear().await else {
-            panic!("the socket closed before a frame {kind} came: {heard:#?}");
+        let Received::Frame(frame) = page.receive().await else {
+            panic!("the socket closed before a frame {kind} came: {received:#?}");
         };
         let found = frame["type"] == kind;
-        heard.push(frame);
+        received.push(frame);
         if found {
             return;
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{converse, resume, session};
 use crate::api::{Api, Call, SESSIONS};
-use crate::page::{Heard, Page, handshake, upgrade};
+use crate::page::{Page, Received, handshake, upgrade};
 use crate::world::{CLIENT, World};
 
 async fn state(api: &Api, session: &Value) -> Value {
@@ -71,22 +71,22 @@ async fn session_deletion_closes_its_sockets() {
     let world = World::start().await;
     let (api, session) = (Api::of(&world, CLIENT).await, session(&world).await);
     let mut pages = [Page::of(&session).await, Page::of(&session).await];
-    let said = converse(&mut pages[0], "hello").await;
+    let sent = converse(&mut pages[0], "hello").await;
     delete(&api, &session).await;
     for page in &mut pages {
         let ended = page.until("session.ended").await;
-        let next = said.len() as u64 + 1;
+        let next = sent.len() as u64 + 1;
         assert_eq!(
             ended,
             json!({ "type": "session.ended", "reason": "guest", "sequence": next })
         );
-        assert_eq!(page.hear().await, Heard::Closed(Some(1000)));
+        assert_eq!(page.receive().await, Received::Closed(Some(1000)));
     }
     let url = session["websocketUrl"].as_str().unwrap();
     let mut page = Page::open(upgrade(url)).await.unwrap();
     page.say(&handshake(&session)).await;
     assert_eq!(page.until("error").await["code"], "session.ended");
-    assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+    assert_eq!(page.receive().await, Received::Closed(Some(1008)));
     let refused = Page::open(upgrade(&format!(
         "{url}?access_token={}",
         session["accessToken"].as_str().unwrap()
@@ -109,15 +109,15 @@ async fn session_expiry_closes_its_sockets() {
     let mut page = Page::of(&session).await;
     // the access token and the session end together; either may be noticed first, and both close the socket
     world.clock.advance(Duration::from_secs(2 * 3_600));
-    let told = loop {
-        match page.hear().await {
-            Heard::Frame(frame) if frame["type"] == "error" => break frame["code"].clone(),
-            Heard::Frame(frame) if frame["type"] == "session.ended" => break frame["reason"].clone(),
-            Heard::Frame(_) => {}
-            Heard::Closed(code) => panic!("closed with {code:?} without a word"),
+    let output = loop {
+        match page.receive().await {
+            Received::Frame(frame) if frame["type"] == "error" => break frame["code"].clone(),
+            Received::Frame(frame) if frame["type"] == "session.ended" => break frame["reason"].clone(),
+            Received::Frame(_) => {}
+            Received::Closed(code) => panic!("closed with {code:?} without a word"),
         }
     };
-    assert!(told == "credentials.expired" || told == "expired", "{told}");
+    assert!(output == "credentials.expired" || output == "expired", "{output}");
     let api = Api::of(&world, CLIENT).await;
     crate::guests::until(async || {
         world.clock.advance(Duration::from_secs(15));
@@ -141,7 +141,7 @@ async fn session_ends_when_genesys_expires_it() {
     converse(&mut page, "hello").await;
     world.clock.advance(Duration::from_secs(1_801));
     assert_eq!(page.until("session.ended").await["reason"], "expired");
-    assert_eq!(page.hear().await, Heard::Closed(Some(1000)));
+    assert_eq!(page.receive().await, Received::Closed(Some(1000)));
     let state = state(&api, &session).await;
     assert_eq!(
         (&state["state"], &state["endReason"]),

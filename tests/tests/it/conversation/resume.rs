@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{assert_in_order, converse, numbered, resume, session};
 use crate::guests::{answered, newcomer, next, page_origin, talk, until};
-use crate::page::{Heard, Page, soon};
+use crate::page::{Page, Received, soon};
 use crate::proxy::Proxy;
 use crate::world::World;
 
@@ -61,7 +61,7 @@ async fn page_that_loses_its_socket_during_a_reply_misses_nothing() {
     let (mut other, accepted) = resume(&session, 3).await;
     assert_eq!(accepted["sequence"], 3);
     other.say(&json!({ "type": "ping" })).await;
-    assert_eq!(other.hear().await, Heard::Frame(json!({ "type": "pong" })));
+    assert_eq!(other.receive().await, Received::Frame(json!({ "type": "pong" })));
     let sent = other.message("bye").await;
     for page in [&mut page, &mut other] {
         let accepted = numbered(page).await;

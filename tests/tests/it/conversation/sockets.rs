@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{converse, numbered, resume, session, world_at};
 use crate::api::{Api, Call, SESSIONS};
 use crate::genesys::Genesys;
-use crate::page::{Heard, Page, handshake, upgrade};
+use crate::page::{Page, Received, handshake, upgrade};
 use crate::world::{CLIENT, World};
 
 #[tokio::test]
@@ -21,10 +21,10 @@ async fn fourth_socket_closes_the_oldest() {
         Page::of(&session).await,
         Page::of(&session).await,
     ];
-    assert_eq!(oldest.hear().await, Heard::Closed(Some(1008)));
-    let said = converse(&mut pages[0], "hello").await;
+    assert_eq!(oldest.receive().await, Received::Closed(Some(1008)));
+    let sent = converse(&mut pages[0], "hello").await;
     for page in &mut pages[1..] {
-        for frame in &said {
+        for frame in &sent {
             assert_eq!(&numbered(page).await, frame);
         }
     }
@@ -63,7 +63,7 @@ async fn waiting_sockets_are_bounded_and_all_notified() {
     let mut oldest = waiting().await;
     let mut line = genesys.line().await;
     let mut pages = [waiting().await, waiting().await, waiting().await];
-    assert_eq!(oldest.hear().await, Heard::Closed(Some(1008)));
+    assert_eq!(oldest.receive().await, Received::Closed(Some(1008)));
     line.configure().await;
     for page in &mut pages {
         page.until("handshake.accepted").await;
@@ -92,7 +92,7 @@ async fn socket_outlives_its_token_only_after_a_refresh() {
 
     world.clock.advance(minutes(40));
     assert_eq!(page.until("error").await["code"], "credentials.expired");
-    assert_eq!(page.hear().await, Heard::Closed(Some(1008)));
+    assert_eq!(page.receive().await, Received::Closed(Some(1008)));
 
     // neither the first token nor the second opens a socket now
     let url = session["websocketUrl"].as_str().unwrap();
@@ -140,29 +140,29 @@ async fn slow_page_is_dropped_and_can_reconnect() {
     };
     tokio::join!(flood, reading);
 
-    let mut heard = 0;
+    let mut received = 0;
     let code = loop {
-        match slow.hear().await {
-            Heard::Frame(frame) => {
-                assert_eq!(frame["sequence"], heard + 1);
-                heard += 1;
+        match slow.receive().await {
+            Received::Frame(frame) => {
+                assert_eq!(frame["sequence"], received + 1);
+                received += 1;
             }
-            Heard::Closed(code) => break code,
+            Received::Closed(code) => break code,
         }
     };
-    assert!(heard < count as u64, "the flood was no flood");
+    assert!(received < count as u64, "the flood was no flood");
     assert!(matches!(code, Some(1013) | None), "{code:?}");
 
-    let (mut page, accepted) = resume(&session, heard).await;
+    let (mut page, accepted) = resume(&session, received).await;
     assert_eq!(accepted["sequence"], count);
-    let Heard::Frame(first) = page.hear().await else {
+    let Received::Frame(first) = page.receive().await else {
         panic!("the socket closed");
     };
     assert_eq!(first["code"], "replay.incomplete", "what is lost is said");
     let mut last: Option<u64> = None;
     while last != Some(count as u64) {
         let sequence = numbered(&mut page).await["sequence"].as_u64().unwrap();
-        assert!(last.is_none_or(|last| sequence == last + 1) && sequence > heard);
+        assert!(last.is_none_or(|last| sequence == last + 1) && sequence > received);
         last = Some(sequence);
     }
     line.agent("a-last", "hello again").await;

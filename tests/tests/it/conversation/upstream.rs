@@ -11,7 +11,7 @@ use super::{converse, resume, session, world_at};
 use crate::api::{Api, Call, SESSIONS};
 use crate::genesys::Genesys;
 use crate::guests::{newcomer, next, page_origin, talk, until};
-use crate::page::{Heard, Page, handshake, soon, upgrade};
+use crate::page::{Page, Received, handshake, soon, upgrade};
 use crate::proxy::Proxy;
 use crate::world::{CLIENT, World};
 
@@ -50,14 +50,14 @@ async fn gateway_reconnects_to_genesys_and_the_conversation_continues() {
     proxy.close(false);
     let mut names = Vec::new();
     let reply = loop {
-        match page.hear().await {
-            Heard::Frame(frame) if frame["type"] == "event" => names.push(frame["name"].clone()),
-            Heard::Frame(frame) if frame["type"] == "message.accepted" => {
+        match page.receive().await {
+            Received::Frame(frame) if frame["type"] == "event" => names.push(frame["name"].clone()),
+            Received::Frame(frame) if frame["type"] == "message.accepted" => {
                 assert_eq!(frame["id"], id.as_str())
             }
-            Heard::Frame(frame) if frame["type"] == "message" => break frame,
-            Heard::Frame(frame) => assert_eq!(frame["type"], "typing"),
-            Heard::Closed(code) => panic!("the guest's socket closed with {code:?}"),
+            Received::Frame(frame) if frame["type"] == "message" => break frame,
+            Received::Frame(frame) => assert_eq!(frame["type"], "typing"),
+            Received::Closed(code) => panic!("the guest's socket closed with {code:?}"),
         }
     };
     assert_eq!(reply["text"], "You said: two");
@@ -93,24 +93,24 @@ async fn restored(page: &mut Page) {
 }
 
 /// Number of acknowledgements, refusals and replies that a page receives for a message.
-async fn fate(page: &mut Page, id: &str, text: &str) -> (usize, usize, usize) {
+async fn status(page: &mut Page, id: &str, text: &str) -> (usize, usize, usize) {
     let (mut accepted, mut failed, mut answered) = (0, 0, 0);
     // what was said later comes later
     let last = page.message("the last word").await;
     loop {
-        match page.hear().await {
-            Heard::Frame(frame) if frame["type"] == "message.accepted" => {
+        match page.receive().await {
+            Received::Frame(frame) if frame["type"] == "message.accepted" => {
                 accepted += usize::from(frame["id"] == id);
             }
-            Heard::Frame(frame) if frame["type"] == "message.failed" => {
+            Received::Frame(frame) if frame["type"] == "message.failed" => {
                 assert_ne!(frame["id"], last.as_str(), "{frame}");
                 failed += usize::from(frame["id"] == id);
             }
-            Heard::Frame(frame) if frame["text"] == "You said: the last word" => {
+            Received::Frame(frame) if frame["text"] == "You said: the last word" => {
                 return (accepted, failed, answered);
             }
-            Heard::Frame(frame) => answered += usize::from(frame["text"] == format!("You said: {text}")),
-            Heard::Closed(code) => panic!("the guest's socket closed with {code:?}"),
+            Received::Frame(frame) => answered += usize::from(frame["text"] == format!("You said: {text}")),
+            Received::Closed(code) => panic!("the guest's socket closed with {code:?}"),
         }
     }
 }
@@ -130,7 +130,7 @@ async fn message_before_the_loss_is_acknowledged_and_answered_once() {
     // the client does not wait: it says it again, under the same id
     page.say(&json!({ "type": "message", "id": id, "text": "two" }))
         .await;
-    assert_eq!(fate(&mut page, &id, "two").await, (1, 0, 1));
+    assert_eq!(status(&mut page, &id, "two").await, (1, 0, 1));
     assert_eq!(world.simulator.counters().guest_messages, 3, "it arrived once");
     world.stop().await;
 }
@@ -148,7 +148,7 @@ async fn message_lost_on_the_way_arrives_once() {
     proxy.cut();
     restored(&mut page).await;
     world.clock.advance(SETTLE);
-    assert_eq!(fate(&mut page, &id, "two").await, (1, 0, 1));
+    assert_eq!(status(&mut page, &id, "two").await, (1, 0, 1));
     assert_eq!(world.simulator.counters().guest_messages, 3);
     world.stop().await;
 }
@@ -197,7 +197,7 @@ async fn refusal_by_the_deployment_is_reported_and_ends_nothing() {
         let mut page = Page::open(upgrade(url)).await.unwrap();
         page.say(&handshake(&session)).await;
         assert_eq!(page.until("error").await["code"], "genesys.refused");
-        assert_eq!(page.hear().await, Heard::Closed(Some(1011)));
+        assert_eq!(page.receive().await, Received::Closed(Some(1011)));
     }
     let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
     assert_eq!(api.ask(Call::get(&path)).await["endedAt"], Value::Null);
@@ -217,7 +217,7 @@ async fn session_ends_when_genesys_closes_the_conversation() {
     }))
     .await;
     assert_eq!(page.until("session.ended").await["reason"], "server_closed");
-    assert_eq!(page.hear().await, Heard::Closed(Some(1000)));
+    assert_eq!(page.receive().await, Received::Closed(Some(1000)));
     let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
     assert_eq!(api.ask(Call::get(&path)).await["endReason"], "server_closed");
     until(async || world.gateway.conversations() == 0).await;

@@ -23,15 +23,15 @@ rules:
     };
     let world = World::with(rules, "").await;
     let mut page = Page::of(&session(&world).await).await;
-    for (said, read) in [
+    for (sent, read) in [
         ("card", "A table"),
         ("carousel", "One\nTwo"),
         ("date", "When?"),
         ("list", "What?"),
         ("file", "prices.pdf"),
     ] {
-        page.message(said).await;
-        assert_eq!(page.until("message").await["text"], read, "{said}");
+        page.message(sent).await;
+        assert_eq!(page.until("message").await["text"], read, "{sent}");
     }
     drop(page);
     world.stop().await;

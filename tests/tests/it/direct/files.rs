@@ -34,11 +34,11 @@ async fn guest_sends_a_file() {
         matches!(&uploaded, Notice::Uploaded { id: known, .. } if *known == id),
         "{uploaded:?}"
     );
-    let said = Said::Text {
+    let sent = Said::Text {
         text: "look".into(),
         attachments: vec![id.to_string().into()],
     };
-    handle.say(&said).unwrap();
+    handle.say(&sent).unwrap();
     let sent = notice(&mut session).await;
     assert!(matches!(sent, Notice::Sent { .. }), "{sent:?}");
     session.end().await.unwrap();

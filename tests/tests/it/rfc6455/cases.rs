@@ -9,7 +9,7 @@ pub(super) struct Case {
     pub(super) section: &'static str,
     pub(super) bytes: fn(&Pen<'_>) -> Vec<u8>,
     /// Number of times that the message is received.
-    pub(super) heard: usize,
+    pub(super) received: usize,
     pub(super) pongs: &'static [&'static [u8]],
     pub(super) then: Then,
 }
@@ -32,12 +32,12 @@ const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 const FIN: u8 = 0x80;
 
-const fn heard(name: &'static str, section: &'static str, bytes: fn(&Pen<'_>) -> Vec<u8>) -> Case {
+const fn received(name: &'static str, section: &'static str, bytes: fn(&Pen<'_>) -> Vec<u8>) -> Case {
     Case {
         name,
         section,
         bytes,
-        heard: 1,
+        received: 1,
         pongs: &[],
         then: Then::GoesOn,
     }
@@ -51,7 +51,7 @@ const fn answered(
 ) -> Case {
     Case {
         pongs,
-        ..heard(name, section, bytes)
+        ..received(name, section, bytes)
     }
 }
 
@@ -62,9 +62,9 @@ const fn closed(
     code: u16,
 ) -> Case {
     Case {
-        heard: 0,
+        received: 0,
         then: Then::Closes(code),
-        ..heard(name, section, bytes)
+        ..received(name, section, bytes)
     }
 }
 
@@ -107,17 +107,17 @@ pub(super) const fn binary(then: Then) -> Case {
 }
 
 pub(super) const CASES: &[Case] = &[
-    heard("one frame", "5.6", |pen| {
+    received("one frame", "5.6", |pen| {
         pen.frame(FIN | TEXT, pen.speech.as_bytes())
     }),
-    heard("three fragments", "5.4", |pen| cut(pen, [1, 3]).concat()),
-    heard("empty fragments", "5.4", |pen| {
+    received("three fragments", "5.4", |pen| cut(pen, [1, 3]).concat()),
+    received("empty fragments", "5.4", |pen| {
         cut(pen, [0, 2, 2, 2, pen.speech.len()]).concat()
     }),
-    heard("fragments of a byte", "5.4", |pen| {
+    received("fragments of a byte", "5.4", |pen| {
         cut(pen, 1..pen.speech.len()).concat()
     }),
-    heard("a character across fragments", "5.6", |pen| {
+    received("a character across fragments", "5.6", |pen| {
         cut(pen, [within_a_character(pen)]).concat()
     }),
     answered(
@@ -144,7 +144,7 @@ pub(super) const CASES: &[Case] = &[
         },
         &[&[7; 125]],
     ),
-    heard("a pong that nobody asked for", "5.5.3", |pen| {
+    received("a pong that nobody asked for", "5.5.3", |pen| {
         [
             pen.frame(PONG, b"hm"),
             pen.frame(FIN | TEXT, pen.speech.as_bytes()),
@@ -153,13 +153,13 @@ pub(super) const CASES: &[Case] = &[
     }),
     // section 5.2 wants the shortest form; the library reads the longer ones as well, which does no harm: a length means
     // the same in each
-    heard("a length in eight bytes", "5.2", |pen| {
+    received("a length in eight bytes", "5.2", |pen| {
         let length = pen.speech.len() as u64;
         [pen.announced(length), pen.speech.as_bytes().to_vec()].concat()
     }),
     // section 5.5.3 lets the last one do
     Case {
-        heard: 0,
+        received: 0,
         ..answered(
             "two pings at once",
             "5.5.3",
@@ -169,21 +169,21 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         then: Then::HangsUp,
-        ..heard("TCP half-closed after a message", "7.1.1", |pen| {
+        ..received("TCP half-closed after a message", "7.1.1", |pen| {
             pen.frame(FIN | TEXT, pen.speech.as_bytes())
         })
     },
     Case {
-        heard: 0,
+        received: 0,
         then: Then::HangsUp,
-        ..heard("TCP half-closed within a message", "7.1.5", |pen| {
+        ..received("TCP half-closed within a message", "7.1.5", |pen| {
             cut(pen, [2]).swap_remove(0)
         })
     },
     Case {
-        heard: 0,
+        received: 0,
         then: Then::HangsUp,
-        ..heard("TCP half-closed within a frame", "7.1.5", |pen| {
+        ..received("TCP half-closed within a frame", "7.1.5", |pen| {
             let mut frame = pen.frame(FIN | TEXT, pen.speech.as_bytes());
             frame.pop();
             frame

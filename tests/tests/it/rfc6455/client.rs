@@ -39,7 +39,7 @@ pub(super) async fn dialled(http: &Client) -> (End, Connection) {
         tcp,
         role: Role::Server,
     };
-    let Some(Sent::Text(asked)) = soon(peer.hear()).await else {
+    let Some(Sent::Text(asked)) = soon(peer.receive()).await else {
         panic!("no session is asked for");
     };
     let asked: Value = serde_json::from_str(&asked).unwrap();
@@ -69,7 +69,7 @@ pub(super) async fn dialled(http: &Client) -> (End, Connection) {
 }
 
 /// The next text received.
-pub(super) async fn heard(connection: &mut Connection) -> String {
+pub(super) async fn received(connection: &mut Connection) -> String {
     match soon(connection.next_event()).await {
         Some(Event::Message(message)) => message.text,
         other => panic!("{other:?}"),

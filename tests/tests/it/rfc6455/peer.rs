@@ -56,7 +56,7 @@ impl Peer {
     }
 
     /// The next frame; `None` at the end of the connection.
-    pub(super) async fn hear(&mut self) -> Option<Sent> {
+    pub(super) async fn receive(&mut self) -> Option<Sent> {
         let first = self.tcp.read_u8().await.ok()?;
         let second = self.tcp.read_u8().await.unwrap();
         let masked = second & 0x80 != 0;

@@ -62,7 +62,7 @@ pub(super) async fn guest_of(simulator: &Simulator) -> End {
     });
     let bytes = peer.pen("", LIMIT).frame(0x81, configure.to_string().as_bytes());
     peer.write(&bytes).await;
-    let Some(Sent::Text(configured)) = soon(peer.hear()).await else {
+    let Some(Sent::Text(configured)) = soon(peer.receive()).await else {
         panic!("the session is not configured");
     };
     assert!(configured.contains("SessionResponse"), "{configured}");

@@ -43,11 +43,11 @@ async fn program_at_trace_level_logs_no_secret() {
         text(&session["websocketUrl"]),
         text(&session["accessToken"])
     );
-    let mut stranger = upgrade(&url);
-    stranger
+    let mut other = upgrade(&url);
+    other
         .headers_mut()
         .insert("origin", "https://evil.example".parse().unwrap());
-    assert_eq!(Page::open(stranger).await.err().unwrap().0, 403);
+    assert_eq!(Page::open(other).await.err().unwrap().0, 403);
     let mut request = upgrade(&url);
     request
         .headers_mut()
@@ -57,7 +57,7 @@ async fn program_at_trace_level_logs_no_secret() {
     page.until("handshake.accepted").await;
     page.message(MESSAGE).await;
     page.until("message").await;
-    page.blurt(&json!({ "type": MESSAGE })).await;
+    page.send_unchecked(&json!({ "type": MESSAGE })).await;
     page.until("error").await;
 
     let path = format!("{SESSIONS}/{}/refresh", text(&session["id"]));
@@ -73,10 +73,10 @@ async fn program_at_trace_level_logs_no_secret() {
 
     let ended = serving.process.interrupt().await;
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    for heard in ["DEBUG", "refused for its origin", "status=401"] {
+    for received in ["DEBUG", "refused for its origin", "status=401"] {
         assert!(
-            ended.err.contains(heard),
-            "{heard} was not logged:\n{}",
+            ended.err.contains(received),
+            "{received} was not logged:\n{}",
             ended.err
         );
     }

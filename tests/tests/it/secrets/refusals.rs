@@ -134,7 +134,7 @@ async fn frames_that_go_wrong(session: &Value, seen: &mut Seen) {
     }
     for frame in handshakes {
         let mut page = Page::open(upgrade(url)).await.unwrap();
-        page.blurt(&frame).await;
+        page.send_unchecked(&frame).await;
         seen.keep("an error frame", page.until("error").await.to_string());
     }
     let mut page = Page::of(session).await;
@@ -143,7 +143,7 @@ async fn frames_that_go_wrong(session: &Value, seen: &mut Seen) {
         json!({ "type": MESSAGE }),
         json!({ "type": "ping", "id": [MESSAGE] }),
     ] {
-        page.blurt(&frame).await;
+        page.send_unchecked(&frame).await;
         seen.keep("an error frame", page.until("error").await.to_string());
     }
     page.message(&MESSAGE.repeat(120)).await;

@@ -22,18 +22,18 @@ async fn chat_loses_nothing_after_a_dropped_socket_and_explains_it() {
         let count = ended.out.lines().filter(|line| line.starts_with(once)).count();
         assert_eq!(count, 1, "{once}: {}", ended.out);
     }
-    let told: Vec<_> = ended
+    let output: Vec<_> = ended
         .out
         .lines()
         .filter(|line| line.contains(" state: "))
         .collect();
-    assert_eq!(told.len(), 2, "{}", ended.out);
+    assert_eq!(output.len(), 2, "{}", ended.out);
     assert!(
-        told[0].starts_with("* Nothing has broken this conversation so far."),
-        "{told:?}"
+        output[0].starts_with("* Nothing has broken this conversation so far."),
+        "{output:?}"
     );
-    assert!(told[1].starts_with("* The connection broke"), "{told:?}");
-    assert!(told[1].contains(" lost: "), "{told:?}");
+    assert!(output[1].starts_with("* The connection broke"), "{output:?}");
+    assert!(output[1].contains(" lost: "), "{output:?}");
 }
 
 #[tokio::test]
@@ -54,15 +54,15 @@ async fn chat_history_shows_messages_without_choices() {
             "> /ping",
         ],
     );
-    let said = |text: &str| ended.out.lines().filter(|line| line.ends_with(text)).count();
+    let sent = |text: &str| ended.out.lines().filter(|line| line.ends_with(text)).count();
     assert_eq!(
-        (said(" UTC you: hi"), said(" UTC Ann: You said: hi")),
+        (sent(" UTC you: hi"), sent(" UTC Ann: You said: hi")),
         (1, 1),
         "{}",
         ended.out
     );
     let well = "* the service is well; the session expires in 3days unless somebody writes";
-    assert_eq!(said(well), 1, "{}", ended.out);
+    assert_eq!(sent(well), 1, "{}", ended.out);
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn chat_names_an_unreachable_proxy() {
         "--deployment",
         "00000000-0000-4000-8000-000000000000",
     ];
-    for (proxy, code, told) in [
+    for (proxy, code, output) in [
         ("http://127.0.0.1:1", 1, "cannot connect to the proxy 127.0.0.1:1"),
         (
             "socks5://127.0.0.1:1",
@@ -138,7 +138,7 @@ async fn chat_names_an_unreachable_proxy() {
             .env("HTTPS_PROXY", proxy);
         let ended = Process::start(command).ended().await;
         assert_eq!((ended.code, &*ended.out), (Some(code), ""), "{}", ended.err);
-        assert!(ended.why().contains(told), "{}", ended.err);
+        assert!(ended.why().contains(output), "{}", ended.err);
     }
 }
 
@@ -147,8 +147,8 @@ async fn chat_exits_at_once_after_the_end() {
     let arguments = ["--sim", "--wait", "0s", "--fault", "refuse-handshake"];
     let ended = script(&arguments, "/wait\n/history\n/wait\n").await;
     assert_eq!(ended.code, Some(1), "{}", ended.out);
-    let told = "! no answer can come: the handshake was answered 403";
-    let count = ended.out.lines().filter(|line| line.starts_with(told)).count();
+    let output = "! no answer can come: the handshake was answered 403";
+    let count = ended.out.lines().filter(|line| line.starts_with(output)).count();
     assert_eq!(count, 2, "{}", ended.out);
     assert!(!ended.out.contains("within 30 s"), "{}", ended.out);
 }
@@ -165,9 +165,9 @@ async fn moved_clock_ends_the_session_and_not_the_timeout() {
     drop(input);
     let ended = guest.ended().await;
     assert_eq!(ended.code, Some(1), "{}", ended.out);
-    let told: Vec<_> = ended.out.lines().collect();
+    let output: Vec<_> = ended.out.lines().collect();
     assert!(!ended.out.contains("within 30 s"), "{}", ended.out);
-    let why = told.last().unwrap();
+    let why = output.last().unwrap();
     let dates: std::collections::BTreeSet<_> = why
         .split(" | ")
         .skip(1)

@@ -30,9 +30,9 @@ pub struct Report {
     /// Connections opened.
     pub connections: u32,
     /// Messages that the guest sent.
-    pub said: u32,
+    pub messages: u32,
     /// Agent messages that were emitted.
-    pub told: u32,
+    pub received: u32,
     /// Connections lost.
     pub reconnects: u32,
     /// Faults of the cloud.
@@ -44,17 +44,17 @@ pub struct Report {
 }
 
 /// The guest, the cloud and the network.
-pub(super) struct Stage {
+pub(super) struct Simulation {
     pub(super) world: World,
     pub(super) conversation: Conversation,
     /// Events emitted to the application, with the process that emitted each.
-    pub(super) heard: Vec<(u32, Event)>,
+    pub(super) received: Vec<(u32, Event)>,
     /// Messages of the application, in order, with process and id.
-    pub(super) said: Vec<(u32, MessageId, String)>,
+    pub(super) messages: Vec<(u32, MessageId, String)>,
     /// Number of times that each message was sent.
     pub(super) sent: BTreeMap<MessageId, u32>,
     /// Transcript of the cloud.
-    pub(super) record: Vec<genesys_sim::TranscriptEntry>,
+    pub(super) transcript: Vec<genesys_sim::TranscriptEntry>,
     /// Number of restarts of the application.
     pub(super) process: u32,
     /// Counters of the cloud when its transcript was last read.
@@ -69,11 +69,11 @@ pub(super) struct Stage {
     ahead: Duration,
     trace: DefaultHasher,
     /// All events as text, for a replay.
-    pub(super) script: Option<Vec<String>>,
+    pub(super) log: Option<Vec<String>>,
 }
 
-impl Stage {
-    pub(super) fn set(plan: &Plan) -> Self {
+impl Simulation {
+    pub(super) fn new(plan: &Plan) -> Self {
         let base: Host = "https://cloud.example".parse().expect("a host");
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&plan.seed.to_be_bytes());
@@ -85,10 +85,10 @@ impl Stage {
         Self {
             world,
             conversation,
-            heard: Vec::new(),
-            said: Vec::new(),
+            received: Vec::new(),
+            messages: Vec::new(),
             sent: BTreeMap::new(),
-            record: Vec::new(),
+            transcript: Vec::new(),
             process: 0,
             counted: (0, 0),
             token,
@@ -99,12 +99,12 @@ impl Stage {
             now,
             ahead: Duration::ZERO,
             trace: DefaultHasher::new(),
-            script: None,
+            log: None,
         }
     }
 
     /// Runs to the end of the time after the last fault. `None` if it does not come to rest.
-    pub(super) fn play(&mut self, plan: &Plan) -> Option<Report> {
+    pub(super) fn run(&mut self, plan: &Plan) -> Option<Report> {
         let end = self.start + plan.calm + AFTERMATH;
         let mut acts = plan.acts();
         self.conversation.connect(self.now);
@@ -132,7 +132,7 @@ impl Stage {
                 self.conversation.handle_timeout(self.now);
                 self.world.handle_timeout(self.cloud());
             }
-            self.look_up_record();
+            self.read_transcript();
         }
         None
     }
@@ -157,7 +157,7 @@ impl Stage {
             Act::Say(text) => {
                 let id = MessageId::from(uuid(&mut self.dice));
                 if self.conversation.send_text(id, &text).is_ok() {
-                    self.said.push((self.process, id, text));
+                    self.messages.push((self.process, id, text));
                 }
             }
         }
@@ -173,14 +173,14 @@ impl Stage {
     }
 
     /// Keeps what the cloud has on record, as long as it has it.
-    fn look_up_record(&mut self) {
+    fn read_transcript(&mut self) {
         let counted = self.world.counters();
         let counted = (counted.guest_messages, counted.agent_messages);
         if counted != self.counted {
             self.counted = counted;
             let record = self.world.transcript(self.token.expose_secret());
             if !record.is_empty() {
-                self.record = record;
+                self.transcript = record;
             }
         }
     }
@@ -196,21 +196,21 @@ impl Stage {
     fn note(&mut self, what: &(impl Hash + fmt::Debug)) {
         let after = self.now.instant - self.start;
         (after, what).hash(&mut self.trace);
-        if let Some(script) = &mut self.script {
-            script.push(format!("{:>9.3} s  {what:?}", after.as_secs_f64()));
+        if let Some(log) = &mut self.log {
+            log.push(format!("{:>9.3} s  {what:?}", after.as_secs_f64()));
         }
     }
 
     fn report(&self, steps: usize) -> Report {
         let count = |which: fn(&Event) -> bool| {
-            let events = self.heard.iter().filter(|(_, event)| which(event));
+            let events = self.received.iter().filter(|(_, event)| which(event));
             u32::try_from(events.count()).unwrap_or(u32::MAX)
         };
         Report {
             trace: self.trace.finish(),
             connections: self.wires.connections(),
-            said: u32::try_from(self.said.len()).unwrap_or(u32::MAX),
-            told: count(|event| matches!(event, Event::Message(_))),
+            messages: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
+            received: count(|event| matches!(event, Event::Message(_))),
             reconnects: count(|event| matches!(event, Event::Reconnecting { .. })),
             faults: self.world.counters().faults.total(),
             lasted: self.now.instant - self.start,

@@ -21,7 +21,7 @@ async fn connect(direct: &Direct, id: &SessionId) -> Conversation {
 }
 
 /// The text of the next message.
-async fn hear(conversation: &mut Conversation) -> String {
+async fn receive(conversation: &mut Conversation) -> String {
     loop {
         match soon(conversation.next_event()).await {
             Some(Event::Message(message)) => return message.text,
@@ -35,7 +35,7 @@ async fn hear(conversation: &mut Conversation) -> String {
 
 async fn say(conversation: &mut Conversation, text: &str) {
     conversation.handle().send(text).unwrap();
-    assert_eq!(hear(conversation).await, format!("You said: {text}"));
+    assert_eq!(receive(conversation).await, format!("You said: {text}"));
 }
 
 #[tokio::test]
@@ -69,14 +69,14 @@ async fn message_between_two_visits_is_delivered_once() {
     conversation.close().await;
     late(2).await;
     let mut conversation = connect(&direct, &id).await;
-    assert_eq!(hear(&mut conversation).await, "Later: one");
+    assert_eq!(receive(&mut conversation).await, "Later: one");
 
     // dropped without a close, and reconnected at once
     say(&mut conversation, "two").await;
     drop(conversation);
     late(4).await;
     let mut conversation = connect(&direct, &id).await;
-    assert_eq!(hear(&mut conversation).await, "Later: two");
+    assert_eq!(receive(&mut conversation).await, "Later: two");
     drop(conversation);
     let mut conversation = connect(&direct, &id).await;
     say(&mut conversation, "three").await;
@@ -87,7 +87,7 @@ async fn message_between_two_visits_is_delivered_once() {
     late(6).await;
     let direct = open().await;
     let mut conversation = connect(&direct, &id).await;
-    assert_eq!(hear(&mut conversation).await, "Later: three");
+    assert_eq!(receive(&mut conversation).await, "Later: three");
     say(&mut conversation, "four").await;
     drop(conversation);
     assert!(simulator.violations().is_empty(), "{:?}", simulator.violations());

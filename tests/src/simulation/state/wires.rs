@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use web_messaging::rest::history::{History, HistoryPage};
 use ws_transport::{AdmittedOrigin, CloseInfo, SocketUrl, Transmit};
 
-use super::Stage;
+use super::Simulation;
 use crate::simulation::network::{Lane, Network};
 use crate::simulation::plan::Break;
 
@@ -47,9 +47,9 @@ struct Link {
     up: Lane,
     down: Lane,
     /// Whether frames of the guest arrive.
-    tells: bool,
+    sends: bool,
     /// Whether frames of the cloud arrive.
-    hears: bool,
+    receives: bool,
 }
 
 enum Packet {
@@ -108,22 +108,22 @@ impl Wires {
         let id = link.id;
         match how {
             Break::Silence => {
-                (link.tells, link.hears) = (false, false);
+                (link.sends, link.receives) = (false, false);
                 self.network.send(Packet::CloudNotices(id), now + CLOUD_NOTICES);
             }
             Break::Reset => {
-                (link.tells, link.hears) = (false, false);
+                (link.sends, link.receives) = (false, false);
                 self.network.send(Packet::CloudNotices(id), now);
                 self.network.send(Packet::ToGuest(id, Down::Gone), now);
             }
             Break::AnswersLost => {
-                link.hears = false;
+                link.receives = false;
                 let last = link.up.pass(now, Duration::ZERO);
                 self.network.send(Packet::CloudNotices(id), last);
                 self.network.send(Packet::ToGuest(id, Down::Gone), now);
             }
             Break::Late => {
-                link.hears = false;
+                link.receives = false;
                 let last = link.up.pass(now, LATE);
                 self.network.delay(
                     last,
@@ -138,7 +138,7 @@ impl Wires {
     /// The guest drops its connection: what it sent before still arrives, unless the connection was broken.
     pub(super) fn hang_up(&mut self, now: Instant, dice: &mut fastrand::Rng) {
         if let Some(mut link) = self.link.take()
-            && link.tells
+            && link.sends
         {
             let at = link.up.pass(now, latency(&self.latency, dice));
             self.network.send(Packet::CloudNotices(link.id), at);
@@ -158,24 +158,24 @@ impl Wires {
     }
 }
 
-impl Stage {
+impl Simulation {
     /// Lets both ends do what they want to, until neither wants anything.
     pub(super) fn settle(&mut self) {
         loop {
             while let Some(command) = self.conversation.poll_command() {
-                self.obey(command);
+                self.run_command(command);
             }
             while let Some(transmit) = self.conversation.poll_transmit(self.now) {
                 self.transmit(transmit);
             }
             while let Some(event) = self.conversation.poll_event() {
                 self.note(&format_args!("{event:?}").to_string());
-                self.heard.push((self.process, event));
+                self.received.push((self.process, event));
             }
             let Some(output) = self.world.poll_output() else {
                 return;
             };
-            self.put_out(output);
+            self.on_output(output);
         }
     }
 
@@ -187,7 +187,7 @@ impl Stage {
         };
         match packet {
             Packet::Answer(id, answer) => {
-                if self.wires.link(id).is_none_or(|link| !link.hears) {
+                if self.wires.link(id).is_none_or(|link| !link.receives) {
                     return true;
                 }
                 match answer {
@@ -262,7 +262,7 @@ impl Stage {
         let Some(link) = self.wires.link(id) else { return };
         let random = self.dice.u64(..);
         match down {
-            Down::Close(_) | Down::Dropped | Down::Frame(_) | Down::Pong if !link.hears => {}
+            Down::Close(_) | Down::Dropped | Down::Frame(_) | Down::Pong if !link.receives => {}
             Down::Dropped | Down::Gone => {
                 self.wires.link = None;
                 let close = CloseInfo::abrupt("reset by peer");
@@ -281,7 +281,7 @@ impl Stage {
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn run_command(&mut self, command: Command) {
         let (now, instant) = (self.now, self.now.instant);
         let wait = latency(&self.wires.latency, &mut self.dice);
         match command {
@@ -293,8 +293,8 @@ impl Stage {
                     id,
                     up: Lane::new(instant),
                     down: Lane::new(instant),
-                    tells: true,
-                    hears: true,
+                    sends: true,
+                    receives: true,
                 };
                 let handshake = self.conversation.handshake(&self.wires.url, &self.wires.origin);
                 let dial = Packet::Dial(id, Box::new(handshake.request([7; 16])));
@@ -326,7 +326,7 @@ impl Stage {
         };
         let id = link.id;
         let at = link.up.pass(instant, wait);
-        if !link.tells {
+        if !link.sends {
             return;
         }
         match transmit {
@@ -336,7 +336,7 @@ impl Stage {
         }
     }
 
-    fn put_out(&mut self, output: Output) {
+    fn on_output(&mut self, output: Output) {
         if let Output::Advance(by) = output {
             self.note(&("clock", by));
             self.ahead += by;
@@ -353,7 +353,7 @@ impl Stage {
                 self.wires.hung.insert(id, until);
                 return;
             }
-            other => panic!("this stage has no part for {other:?}"),
+            other => panic!("this simulation has no part for {other:?}"),
         };
         if matches!(down, Down::Close(_) | Down::Dropped) {
             self.wires.sockets.remove(&id);
