@@ -5,6 +5,7 @@ mod file;
 mod link;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use genesys_api::{DeploymentId, Now, rfc3339};
@@ -252,12 +253,12 @@ impl World {
     }
 
     fn download_link(&self, key: SessionKey, id: &str, now: Now) -> String {
-        let expires = link::expiry(now.utc, self.rules.attachments.download_lifetime);
-        self.link(LinkKind::Download, key, id, expires)
+        let lifetime = self.rules.attachments.download_lifetime;
+        self.link(LinkKind::Download, key, id, lifetime, now)
     }
 
-    fn link(&self, kind: LinkKind, key: SessionKey, id: &str, expires: i64) -> String {
-        let path = link::sign(&self.attachments.key, kind, (key, id), expires);
+    fn link(&self, kind: LinkKind, key: SessionKey, id: &str, lifetime: Duration, now: Now) -> String {
+        let path = link::sign(&self.attachments.key, kind, (key, id), lifetime, now.utc);
         format!("{}{path}", self.base)
     }
 

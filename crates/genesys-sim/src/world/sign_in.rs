@@ -179,8 +179,7 @@ impl World {
                 verifier,
                 nonce,
             } => {
-                let (number, secret) = code.split_once('.')?;
-                let number = number.parse().ok()?;
+                let (number, secret) = numbered(code)?;
                 if self.sign_ins.codes.get(&number)?.secret != secret {
                     return None;
                 }
@@ -224,8 +223,7 @@ impl World {
 
     /// Issues a fresh JWT. The refresh token stays the same.
     pub(crate) fn refresh(&self, token: &str, now: Now) -> Option<String> {
-        let (number, secret) = token.split_once('.')?;
-        let number = number.parse().ok()?;
+        let (number, secret) = numbered(token)?;
         let sign_in = self.sign_ins.by_number.get(&number)?;
         let valid = sign_in.refresh_secret == secret && !sign_in.revoked && now.utc < sign_in.expires;
         valid.then(|| self.issue_sign_in_jwt(number, now))
@@ -282,6 +280,12 @@ fn verifies(challenge: Option<&str>, verifier: Option<&str>) -> bool {
         }
         _ => false,
     }
+}
+
+/// Number and secret of a code or a refresh token.
+fn numbered(text: &str) -> Option<(u64, &str)> {
+    let (number, secret) = text.split_once('.')?;
+    Some((number.parse().ok()?, secret))
 }
 
 fn insert_bounded<T>(map: &mut BTreeMap<u64, T>, number: u64, value: T) {

@@ -3,7 +3,7 @@
 use genesys_api::Now;
 use serde_json::{Value, json};
 
-use super::{Attachment, File, LinkKind, State, link};
+use super::{Attachment, File, LinkKind, State};
 use crate::world::World;
 use crate::world::frame::{self, Refusal};
 use crate::world::id::{SessionKey, SocketId};
@@ -60,8 +60,7 @@ impl World {
             return Err(Refusal::coded(5000, "The simulator holds its most attachments"));
         }
         let lifetime = self.rules.attachments.upload_lifetime;
-        let expires = link::expiry(now.utc, lifetime);
-        let url = self.link(LinkKind::Upload, key, &id, expires);
+        let url = self.link(LinkKind::Upload, key, &id, lifetime, now);
         let body = presigned(&id, &url, &file, &json!({"x-amz-tagging": self.tagging()}));
         let at = now.instant.checked_add(lifetime).unwrap_or(now.instant);
         let timer = self.timers.set(at, Timer::Upload(key, id.clone()));

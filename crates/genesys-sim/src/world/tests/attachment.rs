@@ -1,5 +1,8 @@
 //! Attachments: granted, uploaded, sent, downloaded, deleted.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::*;
 
 const ID: &str = "88888888-0000-4000-8000-000000000001";
@@ -187,10 +190,17 @@ fn upload_needs_its_own_link_and_headers() {
     let url = path(&grant["url"]);
     let bare = Request::put(&url).body(Bytes::from_static(b"12345")).unwrap();
     assert_eq!(send(&mut harness.world, bare, harness.now).0.status(), 403);
+    let forge = |from: &str, to: &str| {
+        let parts: Vec<_> = url.splitn(3, '.').collect();
+        let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
+        assert!(claims.contains(from), "{claims}");
+        let claims = URL_SAFE_NO_PAD.encode(claims.replace(from, to));
+        format!("{}.{claims}.{}", parts[0], parts[2])
+    };
     for forged in [
         url.replace(ID, "other"),
-        url.replace("session=1", "session=2"),
-        url.replace("expires=", "expires=9"),
+        forge(r#""sub":"1""#, r#""sub":"2""#),
+        forge(r#""exp":"#, r#""exp":9"#),
         url.replace("/upload/", "/download/"),
         url.split('?').next().unwrap().to_owned(),
     ] {
