@@ -21,7 +21,7 @@ use crate::process::{Outcome, Process};
 pub(crate) const CLIENT: (&str, &str) = ("bench-client", "bench-secret-that-is-thrown-away");
 /// The channel.
 pub(crate) const CHANNEL: &str = "bench-channel";
-/// The page whose guests may talk.
+/// The allowed page.
 pub(crate) const ORIGIN: &str = "https://shop.example";
 
 pub(crate) struct Gateway {
@@ -97,7 +97,7 @@ fn binary() -> Outcome<PathBuf> {
     let target = release.parent().ok_or("no target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut build = Command::new(cargo);
-    // what cargo tells a bench about its package would have ring built anew, and all that depends on it
+    // with cargo's variables of a bench, ring and its dependents would be built again
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {

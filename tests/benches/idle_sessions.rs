@@ -156,7 +156,7 @@ fn hold_directly(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, fo
             lapse: Duration::from_secs(86_400),
             retention: Duration::from_secs(86_400),
             limit: 100_000,
-            // a thousand guests at once, and nobody's deployment to spare
+            // a thousand guests at once, against a simulated deployment
             limiter: ConnectLimiter::new(NonZeroU32::MAX, NonZeroU32::MAX),
         },
         "bench",
@@ -184,7 +184,7 @@ async fn welcome(suite: &GuestSessions, guests: &mut Vec<GuestSession>, count: u
     Ok(())
 }
 
-/// One guest, who says something and reads the reply.
+/// One guest, who sends a message and reads the reply.
 async fn talk(suite: GuestSessions, page: AdmittedOrigin) -> Outcome<GuestSession> {
     let mut session = suite.create(guest()?).await?;
     session.connect(page).await?;

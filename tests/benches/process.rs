@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// A child process that speaks in lines. It ends with this value.
+/// A child process that writes lines. Dropping this value ends it.
 pub(crate) struct Process {
     child: Child,
     ears: ChildStdin,

@@ -58,7 +58,7 @@ fn main() -> Outcome<()> {
 
 fn bench(runtime: &Runtime) -> Outcome<()> {
     let pki = throwaway_ca(&LOOPBACK)?;
-    // creating a session takes no Genesys, so nobody listens there
+    // creating a session needs no Genesys, so there is no listener
     let gateway = Gateway::start(&pki, &"https://127.0.0.1:9".parse()?, &"none".parse()?)?;
     let load = Load::prepare(runtime, &gateway.host, &pki)?;
     let mut bare = BareServer::start(&pki, &load.answer)?;
@@ -276,7 +276,7 @@ fn spent<const N: usize>(
     Ok(costs)
 }
 
-/// The CPU time of all threads of a process. `stat` would tell it in hundredths of a second only.
+/// The CPU time of all threads of a process. `stat` has a resolution of only 10 ms.
 fn cpu(process: u32) -> Outcome<Duration> {
     let mut total = Duration::ZERO;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {

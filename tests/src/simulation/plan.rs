@@ -56,7 +56,7 @@ impl Plan {
             moments.sort();
             moments
         };
-        // most guests say little, some so much that the history has several pages
+        // most guests send few messages, some so many that the history has several pages
         let most = if dice.u8(0..10) == 0 { 150 } else { 20 };
         let says = moments(&mut dice, most)
             .into_iter()
@@ -71,7 +71,7 @@ impl Plan {
                 (at, text)
             })
             .collect();
-        // most journeys meet a few breaks, some a hundred
+        // most simulations have a few failures, some a hundred
         let most = if dice.u8(0..20) == 0 { 100 } else { 6 };
         let breaks = moments(&mut dice, most)
             .into_iter()

@@ -88,7 +88,7 @@ impl Api {
     }
 }
 
-/// A request, built step by step. It goes to whichever gateway it is sent to.
+/// A request, built step by step, for any gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Call(Request<Bytes>);
 

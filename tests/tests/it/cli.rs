@@ -51,7 +51,7 @@ impl Example {
         example
     }
 
-    /// Writes something else in place of what stands there once.
+    /// Replaces a text that occurs once.
     pub(crate) fn change(&mut self, old: &str, new: &str) {
         assert_eq!(self.text.matches(old).count(), 1, "{old}");
         self.text = self.text.replace(old, new);

@@ -78,7 +78,7 @@ impl Place {
     }
 }
 
-/// One whose choice comes with everything that can be said of it.
+/// A choice with all its evidence fields.
 fn thorough_guest() -> Value {
     let mut body = guest();
     let evidence = json!({
@@ -302,7 +302,7 @@ impl Places {
     }
 }
 
-/// A token of `api`'s client with all scopes but those that the operation asks for.
+/// A token of `api`'s client with all scopes but those that the operation requires.
 async fn lesser_token(api: &Api, operation: &Value) -> String {
     let asked = &operation["security"][0]["oauth"];
     let others: Vec<&str> = [
@@ -318,7 +318,7 @@ async fn lesser_token(api: &Api, operation: &Value) -> String {
     answer.json()["access_token"].as_str().unwrap().to_owned()
 }
 
-/// Sends all but the end of the body, and moves the time until the gateway has lost its patience.
+/// Sends all but the end of the body, and moves the clock beyond the gateway's timeout.
 async fn slow(world: &World, call: Call) -> Answer {
     let request = call.request();
     let mut head = format!(

@@ -71,7 +71,7 @@ impl Crm {
         }
     }
 
-    /// A webhook that asks for every event, at `path`.
+    /// A webhook for every event, at `path`.
     pub(crate) fn subscription(&self, path: &str) -> Subscription {
         subscription(self.address, path)
     }
@@ -97,7 +97,7 @@ impl Drop for Crm {
     }
 }
 
-/// A webhook that asks for every event, at a CRM that need not be there yet.
+/// A webhook for every event, at a CRM that may not listen yet.
 pub(crate) fn subscription(address: SocketAddr, path: &str) -> Subscription {
     Subscription {
         name: "GuestSessionCRMSync".parse().unwrap(),

@@ -27,7 +27,7 @@ async fn pending(world: &World) -> u64 {
     world.gateway.store().stats().await.unwrap().outbox_pending
 }
 
-/// The names of what the audit log says.
+/// The names of the audit log's actions.
 async fn audited(world: &World) -> Vec<String> {
     let mut entries = Vec::new();
     loop {

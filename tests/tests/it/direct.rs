@@ -195,7 +195,7 @@ async fn direct_mode_runs_the_scenario_with_sqlite() {
     scenario(sqlite(&folder)).await;
 }
 
-/// A conversation with a Genesys by hand, for a guest who chose so.
+/// A conversation with a hand-written Genesys, for a guest with these choices.
 async fn conversation(choices: [Choice; 3]) -> (Line, Clock, Direct, GuestSession) {
     conversation_in(memory(), choices).await
 }

@@ -294,7 +294,7 @@ impl Document {
         }
     }
 
-    /// A schema and where it stands: that of a shared one is its own place.
+    /// A schema and its location: a shared one has its own.
     fn located<'a>(&'a self, schema: &'a Value, at: &str) -> (&'a Value, String) {
         match schema["$ref"].as_str() {
             Some(reference) => (self.resolve(schema), reference.to_owned()),

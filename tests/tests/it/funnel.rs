@@ -14,7 +14,7 @@ use crate::guests::{consenting, newcomer, next, page_origin, talk, until};
 use crate::page::soon;
 use crate::world::World;
 
-/// Sessions in all, and how many live their story at once.
+/// Number of sessions, and of concurrent ones.
 const SESSIONS: usize = 200;
 const AT_ONCE: usize = 20;
 
@@ -51,7 +51,7 @@ impl Random {
     }
 }
 
-/// Lives a story; gives the session back if it is still open.
+/// Runs a scenario, and returns the session if it is still open.
 async fn live(world: WorldParts, story: Story) -> Option<GuestSession> {
     let mut session = world.suite.create(newcomer(&world.clock)).await.unwrap();
     if story.stage > SessionStage::Created {
@@ -179,7 +179,7 @@ async fn funnel_counts_two_hundred_sessions() {
     let snapshot = parts.suite.metrics().await.unwrap();
     compare(&stories, None, &snapshot, seed);
 
-    // nobody rotates the tokens of those that are left
+    // the tokens of the others are not refreshed
     drop(open);
     world.clock.advance(Duration::from_secs(3 * 3_600));
     until(async || {

@@ -37,7 +37,7 @@ impl Genesys {
         format!("http://{}", self.address()).parse().unwrap()
     }
 
-    /// The next socket, on which nothing was said yet. It publishes nothing about its deployment: who asks is refused.
+    /// The next socket, before its first frame. Requests for the deployment's documents are refused.
     pub(crate) async fn line(&self) -> Line {
         loop {
             let (mut stream, _) = soon(self.listener.accept()).await.unwrap();

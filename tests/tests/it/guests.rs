@@ -9,7 +9,7 @@ use guest_suite::{GuestSession, NewGuest};
 use crate::page::soon;
 use crate::world::{CHANNEL, ORIGIN};
 
-/// An EU guest who agreed to everything, and of whom three things are known.
+/// An EU guest with consent to all purposes and three attributes.
 pub(crate) fn newcomer(clock: &Clock) -> NewGuest {
     consenting(clock, [Choice::Granted; 3])
 }

@@ -144,7 +144,7 @@ impl Page {
         }
     }
 
-    /// Closes the socket, and waits until the other side has let go of it.
+    /// Closes the socket, and waits until the other side has closed it.
     pub(crate) async fn leave(mut self) {
         soon(self.socket.close(None)).await.unwrap();
         while soon(self.socket.next()).await.is_some_and(|read| read.is_ok()) {}

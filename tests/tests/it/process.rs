@@ -73,7 +73,7 @@ pub(crate) struct Ended {
     pub(crate) took: Duration,
 }
 
-/// A command of the program, with nothing of this process's environment that changes what it says.
+/// A command of the program, without variables of this process's environment that change its output.
 pub(crate) fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(program());
     command
@@ -158,7 +158,7 @@ impl Process {
 }
 
 impl Ended {
-    /// The last line of stderr, which says why a command failed.
+    /// The last line of stderr, which has the error of a failed command.
     pub(crate) fn why(&self) -> &str {
         self.err.trim_end().lines().last().unwrap_or_default()
     }

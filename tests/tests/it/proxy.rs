@@ -76,17 +76,17 @@ impl Proxy {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Drops every connection as soon as it comes, until told otherwise.
+    /// Drops every new connection, until reset.
     pub(crate) fn close(&self, closed: bool) {
         self.shared.closed.send_replace(closed);
     }
 
-    /// Swallows what the server says on every connection that is open.
+    /// Discards the server's bytes on every open connection.
     pub(crate) fn deafen(&self) {
         self.shared.deaf.send_modify(|times| *times += 1);
     }
 
-    /// Swallows what clients say, until told otherwise.
+    /// Discards the clients' bytes, until reset.
     pub(crate) fn mute(&self, mute: bool) {
         self.shared.mute.send_replace(mute.then_some(0));
     }

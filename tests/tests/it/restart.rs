@@ -119,7 +119,7 @@ async fn store_is_released_although_genesys_does_not_close() {
     let session = Api::of(&world, CLIENT).await.create(&guest()).await;
     let (page, line) = tokio::join!(Page::of(&session), genesys.configured());
     page.leave().await;
-    // its line is open, and nobody reads from it
+    // its socket is open, and nothing reads from it
     let world = world.restart().await;
     drop(line);
     let (page, _line) = tokio::join!(Page::of(&session), genesys.configured());

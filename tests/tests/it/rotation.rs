@@ -124,7 +124,7 @@ async fn sessions_created_together_refresh_at_different_times() {
     world.stop().await;
 }
 
-/// A session kept through a proxy, which makes of its next rotation what `loss` says.
+/// A session behind a proxy, which applies `loss` to its next refresh.
 async fn lose(loss: Loss) -> (World, Proxy, GuestSession) {
     let proxy = Proxy::start().await;
     let world = World::configured(genesys_sim::Rules::default(), |toml| {

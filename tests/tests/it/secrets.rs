@@ -99,7 +99,7 @@ async fn secrets_appear_in_no_output() {
     let world = World::start().await;
     let crm = Crm::start(&world.clock).await;
     let mut seen = Seen::default();
-    // what nobody but its owner may see; the CRM may see less than this
+    // secrets that only their owner may see; the CRM may see less than this
     let (mut canaries, mut from_crm) = (Searcher::default(), Searcher::default());
     for (id, secret) in [CLIENT, READER, NEIGHBOUR] {
         canaries.plant(&format!("the secret of {id}"), secret);
@@ -210,7 +210,7 @@ async fn webhooks(api: &Api, crm: &Crm, seen: &mut Seen) -> String {
         .ask(Call::post(WEBHOOKS).json(&body("crm", target.target.as_str())))
         .await;
     let secret = text(&registered["secret"]).to_owned();
-    // nobody listens there
+    // there is no listener
     let dead = format!("http://127.0.0.1:1/{dead}");
     api.ask(Call::post(WEBHOOKS).json(&body("dead", &dead))).await;
     for wrong in [

@@ -38,7 +38,7 @@ async fn guest_is_notified_of_an_unknown_certificate_authority() {
     else {
         panic!("the connection was made");
     };
-    // both authorities bear one name, so the signature is what tells them apart
+    // both authorities have the same name, so only the signature distinguishes them
     assert!(
         why.reason().contains("if the CA was made anew, configure"),
         "{}",

@@ -13,11 +13,11 @@ use tempfile::TempDir;
 pub(crate) const CLIENT: (&str, &str) = ("all-scopes", "secret-of-all-scopes");
 /// An API client that may only read.
 pub(crate) const READER: (&str, &str) = ("reader", "secret-of-reader");
-/// Another API client with every scope, to whom the first one's sessions are a stranger's.
+/// Another API client with every scope, which does not own the first one's sessions.
 pub(crate) const NEIGHBOUR: (&str, &str) = ("neighbour", "secret-of-neighbour");
 /// The channel.
 pub(crate) const CHANNEL: &str = "web-channel";
-/// The page whose guests may talk.
+/// The allowed page.
 pub(crate) const ORIGIN: &str = "https://shop.example";
 
 /// The running servers.

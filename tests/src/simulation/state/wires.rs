@@ -18,7 +18,7 @@ use super::Simulation;
 use crate::simulation::network::{Lane, Network};
 use crate::simulation::plan::Break;
 
-/// When the cloud notices that a silent guest is gone.
+/// Time after which the cloud detects that a silent guest has closed.
 const CLOUD_NOTICES: Duration = Duration::from_secs(90);
 /// Longest delay of a frame whose connection has closed.
 const LATE: Duration = Duration::from_secs(2);
@@ -235,7 +235,7 @@ impl Simulation {
                     .send(Packet::ReadAnswer(read, answer), instant + wait);
             }
             Packet::ReadAnswer(read, answer) => {
-                // one that was asked for later took its place
+                // a later read has replaced it
                 if read == self.wires.reads {
                     self.conversation.handle_history(*answer, now);
                 }

@@ -46,7 +46,7 @@ fn request(session: &Value) -> Request<()> {
     upgrade(session["websocketUrl"].as_str().unwrap())
 }
 
-/// A socket on which nothing was said yet.
+/// A socket before its first frame.
 async fn silent(session: &Value) -> Page {
     Page::open(request(session)).await.unwrap()
 }

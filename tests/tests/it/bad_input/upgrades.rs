@@ -20,7 +20,7 @@ fn token(session: &Value) -> &str {
     session["accessToken"].as_str().unwrap()
 }
 
-/// An upgrade as a browser asks for it, but for its origin.
+/// An upgrade request of a browser, without an origin.
 fn upgrade(session: &Value, query: &str) -> Call {
     Call::get(&path_of(session, &format!("/socket{query}")))
         .header("connection", "Upgrade")

@@ -2,7 +2,7 @@
 
 use crate::process::run;
 
-/// The names under `Commands:` of a help text, each with what stands beside it.
+/// The names under `Commands:` of a help text, each with its description.
 fn commands(help: &str) -> Vec<(String, String)> {
     let list = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     list.take_while(|line| line.starts_with("  "))

@@ -53,7 +53,7 @@ async fn gateway_exits_on_interrupt_during_a_conversation_and_signs_its_log() {
         let mut page = page_of(&session).await;
         page.message("hello").await;
         page.until("message").await;
-        // one more that has not shaken hands, and one connection that says nothing
+        // one more without a handshake, and one idle connection
         let request = request(&session);
         let mut waiting = Page::open(request).await.unwrap();
         let address = serving.url.trim_start_matches("http://");

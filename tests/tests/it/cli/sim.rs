@@ -47,7 +47,7 @@ impl Asked {
     }
 }
 
-/// A guest who says this, and leaves.
+/// A guest who sends this text, and leaves.
 async fn chat(at: &str, words: &str) -> String {
     let arguments = ["chat", "--sim", at, "--deployment", DEPLOYMENT];
     let mut command = command(arguments.iter().chain(&["--origin", "https://shop.example"]));

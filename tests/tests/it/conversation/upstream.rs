@@ -45,7 +45,7 @@ async fn gateway_reconnects_to_genesys_and_the_conversation_continues() {
     proxy.cut();
     let lost = page.until("event").await;
     assert_eq!(lost["name"], "session.reconnecting");
-    // what is said meanwhile waits
+    // messages in the meantime wait
     let id = page.message("two").await;
     proxy.close(false);
     let mut names = Vec::new();
@@ -95,7 +95,7 @@ async fn restored(page: &mut Page) {
 /// Number of acknowledgements, refusals and replies that a page receives for a message.
 async fn status(page: &mut Page, id: &str, text: &str) -> (usize, usize, usize) {
     let (mut accepted, mut failed, mut answered) = (0, 0, 0);
-    // what was said later comes later
+    // later messages arrive later
     let last = page.message("the last word").await;
     loop {
         match page.receive().await {
@@ -127,7 +127,7 @@ async fn message_before_the_loss_is_acknowledged_and_answered_once() {
     proxy.cut();
     restored(&mut page).await;
     world.clock.advance(SETTLE);
-    // the client does not wait: it says it again, under the same id
+    // the client does not wait: it sends it again, under the same id
     page.say(&json!({ "type": "message", "id": id, "text": "two" }))
         .await;
     assert_eq!(status(&mut page, &id, "two").await, (1, 0, 1));

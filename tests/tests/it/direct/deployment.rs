@@ -86,7 +86,7 @@ async fn unreachable_configuration_host_does_not_block_guests() {
     let (direct, id) = session(&simulator, cdn).await;
     let clock = simulator.clock().clone();
     let (connected, _) = tokio::join!(soon(direct.connect("shop", &id, page_origin())), async {
-        // it was asked for both files, and answers none
+        // both files were requested, and neither was answered
         let asked = (nobody.accept().await.unwrap(), nobody.accept().await.unwrap());
         clock.advance(Duration::from_secs(5));
         asked

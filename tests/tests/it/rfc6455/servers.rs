@@ -50,7 +50,7 @@ pub(super) async fn simulator() -> Simulator {
     Simulator::start(Config::plain()).await.unwrap()
 }
 
-/// A guest's socket, configured, on which an echo is asked for.
+/// A configured guest's socket that has requested an echo.
 pub(super) async fn guest_of(simulator: &Simulator) -> End {
     const LIMIT: usize = 128 * 1024;
     let url = simulator.websocket_url().parse::<http::Uri>().unwrap();

@@ -24,7 +24,7 @@ pub(super) struct Searcher {
 }
 
 impl Searcher {
-    /// Looks for `text` from now on, and if it is base64, as tokens are, for what it stands for.
+    /// Searches for `text` from now on, and if it is base64, as tokens are, for its decoded form.
     pub(super) fn plant(&mut self, name: &str, text: &str) {
         assert!(text.len() >= 12, "{name} is too short to be told from chance");
         self.plant_bytes(name, text.as_bytes());
@@ -47,7 +47,7 @@ impl Searcher {
         }
     }
 
-    /// The names of the secrets in `text`, each with the place where it stands.
+    /// The names of the secrets in `text`, each with its position.
     pub(super) fn hits(&self, text: &[u8]) -> Vec<String> {
         let mut hits = Vec::new();
         for (at, prefix) in text.windows(PREFIX).enumerate() {
@@ -100,7 +100,7 @@ fn forms(secret: &[u8]) -> Vec<(String, Vec<u8>)> {
     }
     for offset in 0..3 {
         for (name, alphabet) in [("base64", STANDARD_NO_PAD), ("base64url", URL_SAFE_NO_PAD)] {
-            // what stands before and after shares letters with it: those are cut off
+            // the neighboring bytes share letters with it: those are cut off
             let mut padded = vec![0; offset];
             padded.extend_from_slice(secret);
             let text = alphabet.encode(&padded);

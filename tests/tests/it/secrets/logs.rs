@@ -19,12 +19,12 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    /// Listens from now on, to all threads of this process: the store has threads of its own. Journeys that run
+    /// Captures from now on, from all threads of this process: the store has threads of its own. Tests that run
     /// beside this one are captured too, which does no harm.
     pub(super) fn listen() -> Self {
         let logs = Self::installed();
         logs.on.store(true, Ordering::Relaxed);
-        // both roads are open
+        // both logging crates are captured
         tracing::trace!("the test captures");
         log::trace!("the test captures others");
         assert!(logs.contains("the test captures\n") && logs.contains("the test captures others"));
