@@ -2,6 +2,7 @@
 
 mod attributes;
 mod client_frame;
+pub mod content;
 mod deployment_rules;
 mod error_code;
 mod generated;
@@ -16,11 +17,10 @@ pub use deployment_rules::DeploymentRules;
 pub use error_code::{ErrorCode, Remedy};
 pub use journey::{JourneyAction, JourneyContext, JourneySession};
 pub use server_frame::{
-    AllowedMedia, Attachment, AttachmentError, Body, ButtonResponse, Card, CardAction, Carousel, Channel,
-    CoBrowse, Configuration, Content, DatePicker, DateSlot, ErrorBody, FileType, Form, FrameError, FrameKind,
-    Jwt, ListItem, ListPicker, ListSection, MediaRules, MessageEvent, Metadata, Offer, Participant, Presence,
-    PresenceKind, PresignedUrl, QuickReplies, QuickReply, ReceiptReason, ResumeToken, ServerFrame,
-    SessionResponse, StructuredMessage, TextContent, TooManyRequests, Typing, UploadSuccess, Video,
+    AllowedMedia, AttachmentError, Body, Channel, CoBrowse, Configuration, ErrorBody, FileType, FrameError,
+    FrameKind, Jwt, MediaRules, MessageEvent, Metadata, Offer, Participant, Presence, PresenceKind,
+    PresignedUrl, ReceiptReason, ResumeToken, ServerFrame, SessionResponse, StructuredMessage,
+    TooManyRequests, Typing, UploadSuccess, Video,
 };
 
 /// Path of the socket on the messaging host.

@@ -1,6 +1,5 @@
 //! What is said, whichever contract carries it.
 
-mod content;
 mod id;
 mod said;
 
@@ -8,12 +7,12 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-pub use self::content::{
+pub use self::id::{MessageId, MessageIdError};
+pub use self::said::{Answer, Choice, Said};
+pub use crate::content::{
     Attachment, ButtonKind, ButtonResponse, Card, CardAction, Content, DatePicker, DateSlot, Form, ListItem,
     ListPicker, ListSection, Media, QuickReply,
 };
-pub use self::id::{MessageId, MessageIdError};
-pub use self::said::{Answer, Choice, Said};
 use genesys_api::wire::Length;
 
 /// Longest text of the guest, in bytes of UTF-8; Genesys Cloud answers 4011 to a longer one.

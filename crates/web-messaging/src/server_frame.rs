@@ -4,9 +4,8 @@
 //! frequent class is known beforehand, and read in one pass.
 
 mod attachment;
-mod content;
 mod event;
-mod loose;
+pub(crate) mod loose;
 mod meaning;
 mod refusal;
 mod session;
@@ -16,10 +15,6 @@ mod token;
 use serde::Deserialize;
 
 pub use self::attachment::{AttachmentError, PresignedUrl, UploadSuccess};
-pub use self::content::{
-    Attachment, ButtonResponse, Card, CardAction, Carousel, Content, DatePicker, DateSlot, Form, ListItem,
-    ListPicker, ListSection, QuickReplies, QuickReply, TextContent,
-};
 pub use self::event::{CoBrowse, MessageEvent, Offer, Presence, PresenceKind, Typing, Video};
 pub use self::refusal::{ErrorBody, TooManyRequests};
 pub use self::session::{AllowedMedia, Configuration, FileType, MediaRules, SessionResponse};

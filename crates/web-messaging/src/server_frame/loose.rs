@@ -6,14 +6,14 @@ use serde::{Deserialize, Deserializer};
 use genesys_api::wire::Text;
 
 /// `null` in place of a list.
-pub(super) fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(crate) fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A flag, or its name; `false` for anything else.
-pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+pub(crate) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Ok(match Loose::deserialize(deserializer)? {
         Loose::Flag(flag) => flag,
         Loose::Text(text) => text.eq_ignore_ascii_case("true"),
@@ -22,7 +22,7 @@ pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D
 }
 
 /// A number, or its digits; `None` for anything else.
-pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     Ok(match Loose::deserialize(deserializer)? {
         Loose::Number(number) => Some(number),
         Loose::Text(text) => text.parse().ok(),

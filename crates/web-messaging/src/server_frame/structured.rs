@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::content::Content;
 use super::event::MessageEvent;
 use super::loose::{flag, null_as_empty, number};
+use crate::content::{Content, items};
 use genesys_api::wire::Text;
 
 /// A message, an event, or the echo of one. An entity of the history has the same form.
@@ -34,8 +34,8 @@ pub struct StructuredMessage<'a> {
     #[serde(borrow)]
     pub channel: Option<Channel<'a>>,
     /// Quick replies, cards, attachments and so on.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
-    pub content: Vec<Content<'a>>,
+    #[serde(default, deserialize_with = "items")]
+    pub content: Vec<Content>,
     /// The events of an `Event`.
     #[serde(borrow, default, deserialize_with = "null_as_empty")]
     pub events: Vec<MessageEvent<'a>>,

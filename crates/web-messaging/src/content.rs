@@ -1,0 +1,459 @@
+//! The content model: items of a message beside its text.
+//!
+//! The types parse the shapes of Genesys Cloud and own their text. `Debug` shows lengths, since content may be personal.
+
+use genesys_api::wire::{RawFrame, RawJson, Text};
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::server_frame::loose::{null_as_empty, number};
+
+/// An item of a message.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Content {
+    /// A file.
+    Attachment(Attachment),
+    /// The guest's choice, in an echo or in the history.
+    ButtonResponse(ButtonResponse),
+    /// A card.
+    Card(Card),
+    /// Several cards, side by side.
+    Carousel(Vec<Card>),
+    /// Times to choose from.
+    DatePicker(DatePicker),
+    /// A form, empty or filled in.
+    Form(Form),
+    /// Items to choose from.
+    ListPicker(ListPicker),
+    /// Content of a type that this version does not know, with that type as its class: `Location`, `Story` and a dozen
+    /// others of the schema.
+    Other(RawFrame),
+    /// An answer to choose.
+    QuickReply(QuickReply),
+    /// Text beside the message's own.
+    Text(Text<'static>),
+}
+
+/// A file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Attachment {
+    /// Its id.
+    #[serde(deserialize_with = "text")]
+    pub id: Text<'static>,
+    /// Download link: a secret that expires after about ten minutes.
+    #[serde(default, deserialize_with = "secret")]
+    pub url: Option<SecretString>,
+    /// Its name.
+    #[serde(rename = "filename", default, deserialize_with = "optional_text")]
+    pub name: Option<Text<'static>>,
+    /// Its class.
+    #[serde(rename = "mediaType", default, deserialize_with = "media")]
+    pub media: Media,
+    /// Its size in bytes.
+    #[serde(
+        rename = "fileSize",
+        alias = "contentSizeBytes",
+        default,
+        deserialize_with = "positive"
+    )]
+    pub size: Option<u64>,
+    /// Its media type.
+    #[serde(rename = "mime", default, deserialize_with = "optional_text")]
+    pub media_type: Option<Text<'static>>,
+    /// SHA-256 of it, in hexadecimal.
+    #[serde(default, deserialize_with = "optional_text")]
+    pub sha256: Option<Text<'static>>,
+    /// Its description.
+    #[serde(default, deserialize_with = "optional_text")]
+    pub text: Option<Text<'static>>,
+}
+
+/// The class of a file.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Media {
+    /// Audio.
+    Audio,
+    /// A file to download, or a class that this version does not know.
+    #[default]
+    File,
+    /// A picture.
+    Image,
+    /// A link.
+    Link,
+    /// A video.
+    Video,
+}
+
+/// A choice of the guest.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ButtonResponse {
+    /// Content that offered the choice.
+    #[serde(rename = "type")]
+    pub kind: ButtonKind,
+    /// Label that the guest read.
+    #[serde(deserialize_with = "text")]
+    pub text: Text<'static>,
+    /// Value for the bot.
+    #[serde(deserialize_with = "text")]
+    pub payload: Text<'static>,
+    /// Id of the message that offered it, if known.
+    #[serde(rename = "originatingMessageId", default, deserialize_with = "optional_text")]
+    pub question: Option<Text<'static>>,
+}
+
+/// Content that offers a choice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub enum ButtonKind {
+    /// A card.
+    Button,
+    /// A date picker.
+    DatePicker,
+    /// A form.
+    Form,
+    /// A list picker.
+    ListPicker,
+    /// Quick replies.
+    QuickReply,
+    /// Content that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// A card.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Card {
+    /// Its title.
+    #[serde(deserialize_with = "text")]
+    pub title: Text<'static>,
+    /// Text below the title.
+    #[serde(default, deserialize_with = "optional_text")]
+    pub description: Option<Text<'static>>,
+    /// URL of a picture.
+    #[serde(default, deserialize_with = "optional_text")]
+    pub image: Option<Text<'static>>,
+    /// URL of a video.
+    #[serde(default, deserialize_with = "optional_text")]
+    pub video: Option<Text<'static>>,
+    /// Action of the card itself.
+    pub default_action: Option<CardAction>,
+    /// Its buttons.
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub actions: Vec<CardAction>,
+}
+
+/// The action of a card or a button.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(from = "Action")]
+#[non_exhaustive]
+pub enum CardAction {
+    /// Opens a page; nothing is sent to the service.
+    Link {
+        /// Label.
+        text: Text<'static>,
+        /// URL of the page.
+        url: Text<'static>,
+    },
+    /// An action that this version does not know: display the label.
+    Other {
+        /// Label.
+        text: Text<'static>,
+    },
+    /// Sends an answer: see [`Said::Button`](crate::message::Said::Button).
+    Postback {
+        /// Label.
+        text: Text<'static>,
+        /// Value for the bot.
+        payload: Text<'static>,
+    },
+}
+
+/// Times to choose from.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct DatePicker {
+    /// Its title.
+    #[serde(default, deserialize_with = "optional_text")]
+    pub title: Option<Text<'static>>,
+    /// Text below the title.
+    #[serde(default, deserialize_with = "optional_text")]
+    pub subtitle: Option<Text<'static>>,
+    /// URL of a picture.
+    #[serde(rename = "imageUrl", default, deserialize_with = "optional_text")]
+    pub image: Option<Text<'static>>,
+    /// The times.
+    #[serde(rename = "availableTimes", default, deserialize_with = "null_as_empty")]
+    pub slots: Vec<DateSlot>,
+    /// The earliest time, as the service wrote it.
+    #[serde(rename = "dateMinimum", default, deserialize_with = "optional_text")]
+    pub earliest: Option<Text<'static>>,
+    /// The latest time, as the service wrote it.
+    #[serde(rename = "dateMaximum", default, deserialize_with = "optional_text")]
+    pub latest: Option<Text<'static>>,
+    /// The place, unparsed: nothing public describes it.
+    #[serde(default, deserialize_with = "unparsed")]
+    pub location: Option<RawFrame>,
+}
+
+/// A time to choose.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct DateSlot {
+    /// Start, RFC 3339, as the service wrote it: the answer repeats it.
+    #[serde(rename = "dateTime", deserialize_with = "text")]
+    pub at: Text<'static>,
+    /// Duration in seconds.
+    #[serde(rename = "duration", default, deserialize_with = "positive")]
+    pub seconds: Option<u64>,
+}
+
+/// Items to choose from.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ListPicker {
+    /// The items, in groups.
+    pub sections: Vec<ListSection>,
+    /// Text to display with it, unparsed.
+    #[serde(rename = "receivedMessage", default, deserialize_with = "unparsed")]
+    pub introduction: Option<RawFrame>,
+    /// Text to display with the answer, unparsed.
+    #[serde(rename = "replyMessage", default, deserialize_with = "unparsed")]
+    pub conclusion: Option<RawFrame>,
+}
+
+/// A group of items.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ListSection {
+    /// Its title.
+    #[serde(default, deserialize_with = "optional_text")]
+    pub title: Option<Text<'static>>,
+    /// Whether more than one may be chosen.
+    #[serde(rename = "multipleSelection", default)]
+    pub multiple: bool,
+    /// The items.
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub items: Vec<ListItem>,
+}
+
+/// An item to choose.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ListItem {
+    /// Id, which the answer repeats.
+    #[serde(deserialize_with = "text")]
+    pub id: Text<'static>,
+    /// Label.
+    #[serde(deserialize_with = "text")]
+    pub title: Text<'static>,
+    /// Text below the title.
+    #[serde(default, deserialize_with = "optional_text")]
+    pub subtitle: Option<Text<'static>>,
+    /// URL of a picture.
+    #[serde(rename = "imageUrl", default, deserialize_with = "optional_text")]
+    pub image: Option<Text<'static>>,
+}
+
+/// A form. Parts that nothing public describes are unparsed.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Form {
+    /// Id of the form, which the answer repeats.
+    #[serde(rename = "cannedResponseId", deserialize_with = "text")]
+    pub id: Text<'static>,
+    /// Text to display first.
+    #[serde(default, deserialize_with = "unparsed")]
+    pub introduction: Option<RawFrame>,
+    /// The pages with their fields.
+    #[serde(rename = "formPages", default, deserialize_with = "unparsed")]
+    pub pages: Option<RawFrame>,
+    /// Text to display with it.
+    #[serde(rename = "receivedMessage", default, deserialize_with = "unparsed")]
+    pub received: Option<RawFrame>,
+    /// Text to display with the answer.
+    #[serde(rename = "replyMessage", default, deserialize_with = "unparsed")]
+    pub conclusion: Option<RawFrame>,
+    /// Whether a summary is displayed before it is sent.
+    #[serde(rename = "showSummary", default)]
+    pub summary: bool,
+    /// The answers, in a form that was filled in.
+    #[serde(rename = "response", default, deserialize_with = "unparsed")]
+    pub answers: Option<RawFrame>,
+    /// Id of the message that offered it, in a form that was filled in.
+    #[serde(rename = "originatingMessageId", default, deserialize_with = "optional_text")]
+    pub question: Option<Text<'static>>,
+}
+
+/// An answer to choose.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuickReply {
+    /// Label.
+    #[serde(deserialize_with = "text")]
+    pub text: Text<'static>,
+    /// Value for the bot.
+    #[serde(deserialize_with = "text")]
+    pub payload: Text<'static>,
+    /// URL of a picture.
+    #[serde(default, deserialize_with = "optional_text")]
+    pub image: Option<Text<'static>>,
+}
+
+/// The items of a message. `QuickReplyV2`, a title with answers, becomes a text and its answers.
+pub(crate) fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Content>, D::Error> {
+    let items = Option::<Vec<RawJson<'de>>>::deserialize(deserializer)?.unwrap_or_default();
+    let mut content = Vec::with_capacity(items.len());
+    for item in items {
+        let Ok(fields) = serde_json::from_str::<Fields<'_>>(item.as_str()) else {
+            content.push(Content::Other(RawFrame::new(None, item.as_str())));
+            continue;
+        };
+        let known = match fields.content_type.as_deref() {
+            Some("Attachment") => parse(fields.attachment).map(Content::Attachment),
+            Some("ButtonResponse") => parse(fields.button_response).map(Content::ButtonResponse),
+            Some("Card") => parse(fields.card).map(Content::Card),
+            Some("Carousel") => {
+                parse::<Carousel>(fields.carousel).map(|cards| Content::Carousel(cards.cards))
+            }
+            Some("DatePicker") => parse(fields.date_picker).map(Content::DatePicker),
+            Some("Form") => parse(fields.form).map(Content::Form),
+            Some("ListPicker") => parse(fields.list_picker).map(Content::ListPicker),
+            Some("QuickReply") => parse(fields.quick_reply).map(Content::QuickReply),
+            Some("QuickReplyV2") => match parse::<QuickReplies>(fields.quick_reply_v2) {
+                Some(replies) => {
+                    content.push(Content::Text(replies.title));
+                    content.extend(replies.actions.into_iter().map(Content::QuickReply));
+                    continue;
+                }
+                None => None,
+            },
+            Some("Text") => parse::<TextItem>(fields.text).map(|text| Content::Text(text.body)),
+            _ => None,
+        };
+        let class = fields.content_type.as_deref();
+        content.push(known.unwrap_or_else(|| Content::Other(RawFrame::new(class, item.as_str()))));
+    }
+    Ok(content)
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(field: Option<RawJson<'_>>) -> Option<T> {
+    serde_json::from_str(field?.as_str()).ok()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields<'a> {
+    #[serde(borrow)]
+    content_type: Option<Text<'a>>,
+    #[serde(borrow)]
+    attachment: Option<RawJson<'a>>,
+    #[serde(borrow)]
+    button_response: Option<RawJson<'a>>,
+    #[serde(borrow)]
+    card: Option<RawJson<'a>>,
+    #[serde(borrow)]
+    carousel: Option<RawJson<'a>>,
+    #[serde(borrow)]
+    date_picker: Option<RawJson<'a>>,
+    #[serde(borrow)]
+    form: Option<RawJson<'a>>,
+    #[serde(borrow)]
+    list_picker: Option<RawJson<'a>>,
+    #[serde(borrow)]
+    quick_reply: Option<RawJson<'a>>,
+    #[serde(borrow)]
+    quick_reply_v2: Option<RawJson<'a>>,
+    #[serde(borrow)]
+    text: Option<RawJson<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Carousel {
+    cards: Vec<Card>,
+}
+
+#[derive(Deserialize)]
+struct QuickReplies {
+    #[serde(deserialize_with = "text")]
+    title: Text<'static>,
+    actions: Vec<QuickReply>,
+}
+
+#[derive(Deserialize)]
+struct TextItem {
+    #[serde(deserialize_with = "text")]
+    body: Text<'static>,
+}
+
+/// A card action as the service writes it.
+#[derive(Deserialize)]
+struct Action {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default, deserialize_with = "optional_text")]
+    text: Option<Text<'static>>,
+    #[serde(default, deserialize_with = "optional_text")]
+    url: Option<Text<'static>>,
+    #[serde(default, deserialize_with = "optional_text")]
+    payload: Option<Text<'static>>,
+}
+
+impl From<Action> for CardAction {
+    fn from(action: Action) -> Self {
+        let text = action.text.unwrap_or_default();
+        match (&*action.kind, action.url, action.payload) {
+            ("Link", Some(url), _) => Self::Link { text, url },
+            ("Postback", _, Some(payload)) => Self::Postback { text, payload },
+            _ => Self::Other { text },
+        }
+    }
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text<'static>, D::Error> {
+    String::deserialize(deserializer).map(Text::from)
+}
+
+fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text<'static>>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.map(Text::from))
+}
+
+fn unparsed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawFrame>, D::Error> {
+    let json = Option::<Box<RawValue>>::deserialize(deserializer)?;
+    Ok(json.map(|json| RawFrame::new(None, json.get())))
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    let secret = Option::<String>::deserialize(deserializer)?;
+    Ok(secret.map(SecretString::from))
+}
+
+fn media<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Media, D::Error> {
+    let media = Option::<String>::deserialize(deserializer)?;
+    Ok(match media.as_deref() {
+        Some("Audio") => Media::Audio,
+        Some("Image") => Media::Image,
+        Some("Link") => Media::Link,
+        Some("Video") => Media::Video,
+        _ => Media::File,
+    })
+}
+
+fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(number(deserializer)?.and_then(|number| u64::try_from(number).ok()))
+}
