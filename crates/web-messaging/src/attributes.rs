@@ -1,4 +1,4 @@
-//! Custom attributes: what the guest's page tells the flow and the agent.
+//! Custom attributes: data of the guest's page for the flow and the agent.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,10 +8,10 @@ use serde::Serialize;
 /// Most bytes of all keys and values together, unless a session says otherwise.
 const MOST: usize = genesys_api::limits::ATTRIBUTE_BYTES;
 
-/// Attributes that travel with a message and become participant data in Genesys Cloud.
+/// Attributes that are sent with a message and become participant data in Genesys Cloud.
 ///
 /// Keys and values are text, at most 2,048 bytes of UTF-8 together; the punctuation of JSON does not count. `Debug`
-/// shows how many there are: they are personal data.
+/// shows their number, since they are personal data.
 #[derive(Clone, Default, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct CustomAttributes(BTreeMap<String, String>);
@@ -20,7 +20,7 @@ impl CustomAttributes {
     /// Checks the size.
     ///
     /// # Errors
-    /// If they are too large; the service would answer 4013 and drop the message that carries them.
+    /// If they are too large; the service would answer 4013 and drop the message that they are sent with.
     pub fn new(attributes: BTreeMap<String, String>) -> Result<Self, AttributesError> {
         let attributes = Self(attributes);
         attributes.check(MOST)?;
@@ -39,7 +39,7 @@ impl CustomAttributes {
         Ok(())
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -52,13 +52,13 @@ impl fmt::Debug for CustomAttributes {
     }
 }
 
-/// The attributes are too large.
+/// Attributes that are too large.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the custom attributes have {bytes} bytes of keys and values: Genesys Cloud takes at most {most}")]
+#[error("custom attributes of {bytes} bytes (keys and values): Genesys Cloud accepts at most {most}")]
 pub struct AttributesError {
     /// Bytes of all keys and values.
     pub bytes: usize,
-    /// Most bytes that are taken.
+    /// Most bytes that are accepted.
     pub most: usize,
 }
 
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_counts_keys_and_values_in_bytes() {
+    fn attribute_limit_counts_bytes_of_keys_and_values() {
         let of = |value: String| CustomAttributes::new(BTreeMap::from([("k".to_owned(), value)]));
         assert!(of("x".repeat(2047)).is_ok());
         let error = AttributesError {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_may_have_a_limit_of_its_own() {
+    fn session_limit_replaces_the_default() {
         let attributes = CustomAttributes::new([("key".to_owned(), "val".to_owned())].into()).unwrap();
         assert_eq!(attributes.check(6), Ok(()));
         assert_eq!(attributes.check(5), Err(AttributesError { bytes: 6, most: 5 }));

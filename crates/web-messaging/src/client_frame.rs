@@ -1,4 +1,4 @@
-//! What a guest sends: one flat JSON object with an `action`.
+//! Frames of the guest: one flat JSON object with an `action` each.
 
 mod guest_message;
 
@@ -10,7 +10,7 @@ pub use self::guest_message::GuestMessage;
 use super::JourneyContext;
 use genesys_api::wire::{SecretText, Text};
 
-/// A frame of the guest. `token` is the session itself, a bearer secret; `tracingId` comes back in the answer.
+/// A frame of the guest. `token` is the session itself, a bearer secret; `tracingId` is returned in the response.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "action", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
@@ -21,7 +21,7 @@ pub enum ClientFrame<'a> {
         token: SecretText<'a>,
         /// Whether the session's other sockets are closed as well.
         close_all_connections: bool,
-        /// Comes back in the answer.
+        /// Returned in the response.
         tracing_id: Text<'a>,
     },
     /// As [`ClientFrame::ConfigureSession`], for a signed-in guest. On a socket that is configured already it signs
@@ -33,16 +33,16 @@ pub enum ClientFrame<'a> {
         deployment_id: &'a DeploymentId,
         /// `true` only for a fresh conversation after a read-only one.
         start_new: bool,
-        /// The JWT of the sign-in. It travels as `data.code`, although it is no code.
+        /// The JWT of the sign-in. It is sent as `data.code`, although it is not a code.
         #[serde(rename = "data", serialize_with = "as_code")]
         jwt: SecretText<'a>,
-        /// What led the guest here.
+        /// Visit and action that led to the session.
         #[serde(skip_serializing_if = "Option::is_none")]
         journey_context: Option<&'a JourneyContext>,
-        /// Comes back in the answer.
+        /// Returned in the response.
         tracing_id: Text<'a>,
     },
-    /// The first frame of a socket: makes or resumes the session. At most 60 a minute a session.
+    /// The first frame of a socket: creates or resumes the session. At most 60 a minute for a session.
     ConfigureSession {
         /// The session.
         token: SecretText<'a>,
@@ -50,109 +50,109 @@ pub enum ClientFrame<'a> {
         deployment_id: &'a DeploymentId,
         /// `true` only for a fresh conversation after a read-only one.
         start_new: bool,
-        /// What led the guest here.
+        /// Visit and action that led to the session.
         #[serde(skip_serializing_if = "Option::is_none")]
         journey_context: Option<&'a JourneyContext>,
         /// Only the schema has it; no official client sends it.
         #[serde(skip_serializing_if = "Option::is_none")]
         resume_token: Option<SecretText<'a>>,
-        /// Comes back in the answer.
+        /// Returned in the response.
         tracing_id: Text<'a>,
     },
-    /// Takes an upload back, before it was sent.
+    /// Deletes an upload that was not sent.
     DeleteAttachment {
         /// The session.
         token: SecretText<'a>,
         /// The file.
         attachment_id: Text<'a>,
-        /// Comes back in the answer.
+        /// Returned in the response.
         tracing_id: Text<'a>,
     },
     /// Disconnects the guest. Only the schema has it: that it needs no more than these fields is an inference.
     DisconnectCustomer {
         /// The session.
         token: SecretText<'a>,
-        /// Comes back in the answer.
+        /// Returned in the response.
         tracing_id: Text<'a>,
     },
-    /// The service's own health check, at most 2 a minute a connection. The answer has the session's new expiry.
+    /// The service's own health check, at most 2 a minute on a connection. The response has the session's new expiry.
     Echo {
         /// The session.
         token: SecretText<'a>,
-        /// Comes back in the answer.
+        /// Returned in the response.
         tracing_id: Text<'a>,
         /// Any text.
         message: GuestMessage<'a>,
     },
-    /// Asks for a fresh download link, which lives for about ten minutes.
+    /// Requests a download link, which is valid for about ten minutes.
     GetAttachment {
         /// The session.
         token: SecretText<'a>,
         /// The file.
         attachment_id: Text<'a>,
-        /// Comes back in the answer.
+        /// Returned in the response.
         tracing_id: Text<'a>,
     },
-    /// Asks for the limits of a deployment; may come before the session is configured.
+    /// Requests the limits of a deployment; allowed before the session is configured.
     GetConfiguration {
         /// The session.
         token: SecretText<'a>,
         /// The deployment.
         deployment_id: &'a DeploymentId,
-        /// Comes back in the answer.
+        /// Returned in the response.
         tracing_id: Text<'a>,
     },
-    /// Asks for the token that reads the history; it lives for one minute.
+    /// Requests the token that reads the history; it is valid for one minute.
     GetJwt {
         /// The session.
         token: SecretText<'a>,
-        /// Comes back in the answer.
+        /// Returned in the response.
         tracing_id: Text<'a>,
     },
-    /// Asks where to upload a file.
+    /// Requests an upload URL for a file.
     OnAttachment {
         /// The session.
         token: SecretText<'a>,
-        /// A UUID of ours for the file; the service draws one if there is none.
+        /// The client's UUID for the file; the service generates one if it is missing.
         #[serde(skip_serializing_if = "Option::is_none")]
         attachment_id: Option<Text<'a>>,
-        /// Its name with its ending, shorter than 1,024 characters.
+        /// File name with extension, shorter than 1,024 characters.
         file_name: Text<'a>,
-        /// Its media type.
+        /// Media type.
         file_type: Text<'a>,
-        /// Its size in bytes.
+        /// Size in bytes.
         file_size: u64,
-        /// MD5 of it in Base64. The schema requires it, and no official client sends it.
+        /// MD5 in Base64. The schema requires it, and no official client sends it.
         #[serde(skip_serializing_if = "Option::is_none")]
         file_md5: Option<Text<'a>>,
-        /// Whether a refusal comes as `GenerateUrlError`, as the mobile SDK asks for, or as plain text.
+        /// Whether a refusal arrives as `GenerateUrlError`, which the mobile SDK requests, or as plain text.
         errors_as_json: bool,
-        /// Comes back in the answer.
+        /// Returned in the response.
         tracing_id: Text<'a>,
     },
     /// A message or an event of the guest.
     OnMessage {
         /// The session.
         token: SecretText<'a>,
-        /// Comes back in the echo, which is the only acknowledgement of delivery.
+        /// Returned in the echo, which is the only acknowledgement of delivery.
         tracing_id: Text<'a>,
         /// The message.
         message: GuestMessage<'a>,
     },
-    /// Asks for a resume token. Only the schema has it: that it needs no more than these fields is an inference.
+    /// Requests a resume token. Only the schema has it: that it needs no more than these fields is an inference.
     ResumeToken {
         /// The session.
         token: SecretText<'a>,
-        /// Comes back in the answer.
+        /// Returned in the response.
         tracing_id: Text<'a>,
     },
 }
 
 impl ClientFrame<'_> {
-    /// The frame as it travels.
+    /// Serializes the frame.
     ///
     /// # Panics
-    /// Never: every field can be JSON.
+    /// Never: every field is serializable.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("frames are plain structs with text keys")

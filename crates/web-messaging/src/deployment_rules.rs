@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What a deployment lets its guests do, as its configuration says.
+/// Permissions of guests in the configuration of a deployment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -10,16 +10,16 @@ use std::time::Duration;
 )]
 #[expect(
     clippy::exhaustive_structs,
-    reason = "plain flags, made by whoever read the configuration"
+    reason = "plain flags, made from a configuration"
 )]
 pub struct DeploymentRules {
     /// Files may be sent. Default: yes.
     pub attachments: bool,
-    /// A new session joins by itself. Default: no.
+    /// A new session joins automatically. Default: no.
     pub autostart: bool,
-    /// The guest may clear the conversation. Default: yes; the service has the last word.
+    /// The guest may clear the conversation. Default: yes; the service decides.
     pub clear: bool,
-    /// How long a session lives after its last message, where the service does not say it. Default: not known.
+    /// Lifetime of a session after its last message, if the service does not report it. Default: unknown.
     pub session_duration: Option<Duration>,
     /// The guest's typing is shown to the agent. Default: yes.
     pub typing: bool,

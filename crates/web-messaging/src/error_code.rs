@@ -1,34 +1,34 @@
-//! Why Genesys Cloud refuses, and what a client does about it.
+//! Error codes of Genesys Cloud, and the remedy of a client.
 
 pub use crate::generated::error_code::ErrorCode;
 
-/// What a client does about a refusal, as Genesys' mobile SDK does.
+/// The reaction of a client to a refusal, as in Genesys' mobile SDK.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Remedy {
     /// Ask the guest to sign in again, and configure with the new JWT.
     Authenticate,
-    /// The conversation was not cleared, and cannot be.
+    /// Report that the conversation cannot be cleared.
     CannotClear,
-    /// Send without the custom attributes; the message that carried them is lost.
+    /// Send without the custom attributes; the message with them is lost.
     DropAttributes,
-    /// Ask for a fresh link with `getAttachment`.
+    /// Request a new link with `getAttachment`.
     FreshLink,
-    /// The session is over: forget its token, and begin a new one if the guest goes on.
+    /// Discard the token of the ended session, and start a new session if the guest continues.
     NewSession,
-    /// Get a new JWT and configure again, three times at most; without a signed-in guest the session is over.
+    /// Get a new JWT and configure again, three times at most; without a signed-in guest the session has ended.
     RefreshJwt,
-    /// Tell the application; while the session is being configured it is the end.
+    /// Report it to the application; it is fatal while the session is being configured.
     Report,
     /// Try again later.
     Retry,
-    /// Say nothing more; offer a new conversation.
+    /// Send nothing more; offer a new conversation.
     StopSending,
-    /// Wait for as long as the refusal says, 3 s if it does not, then send again.
+    /// Wait for the duration in the refusal, 3 s by default, then send again.
     Wait,
 }
 
 impl ErrorCode {
-    /// What to do. `text` is the refusal's own, which only 403 needs.
+    /// Returns the remedy. `text` is the text of the refusal, which only 403 requires.
     #[must_use]
     pub fn remedy(self, text: &str) -> Remedy {
         match self {
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_keeps_its_number() {
+    fn error_code_keeps_its_number() {
         for number in (0..6000).chain([-1, i64::MIN, i64::MAX]) {
             assert_eq!(ErrorCode::new(number).number(), number);
         }
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_text_tells_what_403_means() {
+    fn remedy_of_403_depends_on_the_text() {
         for (text, remedy) in [
             ("Session authentication failed: x", Remedy::Authenticate),
             ("Try to authenticate again", Remedy::Authenticate),
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn remedies_are_those_of_the_mobile_sdk() {
+    fn remedies_match_the_mobile_sdk() {
         for (number, remedy) in [
             (401, Remedy::RefreshJwt),
             (408, Remedy::Retry),

@@ -1,4 +1,4 @@
-//! What led the guest here, for Genesys' journey analytics.
+//! Visit and action that led to a session, for Genesys' journey analytics.
 
 use std::fmt;
 
@@ -19,13 +19,13 @@ pub struct JourneyContext {
 }
 
 impl JourneyContext {
-    /// No journey but the session's own, as Genesys' mobile SDK says it: the customer is named by the session's token.
+    /// A journey of the session alone, as in Genesys' mobile SDK: the session's token identifies the customer.
     #[must_use]
     pub fn of_session(token: &SecretString) -> Self {
         Self::of_visitor(token, JourneySession::web(""))
     }
 
-    /// The journey of a visitor whom Genesys' tracking knows by a cookie.
+    /// The journey of a visitor that Genesys' tracking identifies by a cookie.
     #[must_use]
     pub fn of_visitor(cookie: &SecretString, session: JourneySession) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl JourneyContext {
         }
     }
 
-    /// What the guest did that led to the conversation.
+    /// Adds the action of the guest that led to the conversation.
     #[must_use]
     pub fn with_action(mut self, action: JourneyAction) -> Self {
         self.triggering_action = Some(action);
@@ -83,7 +83,7 @@ impl JourneySession {
     }
 }
 
-/// Something that Genesys' tracking did, such as an offer to chat.
+/// An action of Genesys' tracking, such as an offer to chat.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JourneyAction {
@@ -92,7 +92,7 @@ pub struct JourneyAction {
 }
 
 impl JourneyAction {
-    /// The action, and the rule in its version that led to it.
+    /// An action, and the version of the rule that caused it.
     #[must_use]
     pub fn new(id: impl Into<Text<'static>>, map: impl Into<Text<'static>>, version: u32) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What is said, whichever contract carries it.
+//! Messages of a conversation.
 
 mod id;
 mod said;
@@ -18,27 +18,27 @@ use genesys_api::wire::Length;
 /// Longest text of the guest, in bytes of UTF-8; Genesys Cloud answers 4011 to a longer one.
 pub const TEXT_LIMIT: usize = genesys_api::limits::TEXT_BYTES;
 
-/// Something that was said to the guest, or by the guest elsewhere. `Debug` shows lengths: it is personal data.
+/// A message to the guest, or of the guest on another socket. `Debug` shows lengths, since messages are personal data.
 #[derive(Clone)]
 pub struct Message {
-    /// Tells it from any other, live or in the history.
+    /// Unique id, live and in the history.
     pub id: String,
-    /// What is said; empty if the message is content only.
+    /// Its text; empty if the message has content only.
     pub text: String,
-    /// By whom.
+    /// Its author.
     pub from: Author,
-    /// When, by the service's clock; by ours if it gave no time.
+    /// Time of the service's clock; of the local clock if the service gave none.
     pub at: OffsetDateTime,
-    /// To the guest, or from another socket of the same guest.
+    /// Its direction.
     pub direction: Direction,
-    /// What it holds beside the text, in its order.
+    /// Content beside the text, in order.
     pub content: Vec<Content>,
-    /// Its number, where the contract numbers events.
+    /// Sequence number, in a contract that numbers events.
     pub sequence: Option<u64>,
 }
 
 impl Message {
-    /// The answers to choose, if it offers any.
+    /// Quick replies that it offers.
     pub fn quick_replies(&self) -> impl Iterator<Item = &QuickReply> {
         self.content.iter().filter_map(|item| match item {
             Content::QuickReply(reply) => Some(reply),
@@ -61,12 +61,12 @@ impl fmt::Debug for Message {
     }
 }
 
-/// Who speaks. `Debug` does not show the name.
+/// The author of a message. `Debug` does not show the name.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Author {
-    /// What they are.
+    /// Person or program.
     pub kind: AuthorKind,
-    /// What they are called.
+    /// Display name.
     pub name: Option<String>,
 }
 
@@ -79,7 +79,7 @@ impl fmt::Debug for Author {
     }
 }
 
-/// What an author is.
+/// The kind of an author.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuthorKind {
     /// A program.
@@ -90,7 +90,7 @@ pub enum AuthorKind {
     Human,
 }
 
-/// Which way a message goes, as the service sees it.
+/// The direction of a message, from the service's point of view.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Direction {
     /// From the guest.

@@ -1,4 +1,4 @@
-//! The REST calls around a guest's socket, as values: whatever HTTP client there is moves them.
+//! REST calls around a guest's socket, as values for any HTTP client.
 
 pub mod deployment;
 pub mod history;

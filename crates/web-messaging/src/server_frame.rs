@@ -1,7 +1,7 @@
-//! What Genesys Cloud sends: an envelope, and a body that its class names.
+//! Frames of Genesys Cloud: an envelope, and a body of the class that the envelope names.
 //!
-//! Both are read without copying: text is borrowed from the frame, and a body is read once its class is known. The
-//! frequent class is known beforehand, and read in one pass.
+//! Text is borrowed from the frame. The body is parsed when its class is known. The frequent class is detected early and
+//! parsed in one pass.
 
 mod attachment;
 mod event;
@@ -25,22 +25,22 @@ use genesys_api::wire::{RawJson, Text};
 /// One frame of the service.
 #[derive(Clone, Debug)]
 pub struct ServerFrame<'a> {
-    /// Whether it answers a request of this socket.
+    /// Response to a request of this socket, or not.
     pub kind: FrameKind,
-    /// 200, or why the request was refused: an HTTP status or one of Genesys' own from 4000 on.
+    /// 200, or the code of a refusal: an HTTP status, or one of Genesys' own from 4000 on.
     pub code: i64,
-    /// That of the request that caused it, if one did.
+    /// Tracing id of the request that caused it.
     pub tracing_id: Option<Text<'a>>,
-    /// What it says.
+    /// Its body.
     pub body: Body<'a>,
 }
 
 impl<'a> ServerFrame<'a> {
-    /// Reads a frame. A class that is not known, and a body that is not what its class promises, are
-    /// [`Body::Unknown`]; only a frame without an envelope is an error.
+    /// Parses a frame. An unknown class, and a body that does not match its class, are [`Body::Unknown`]; only a frame
+    /// without an envelope is an error.
     ///
     /// # Errors
-    /// If the text is no JSON object with `type`, `class` and `code`.
+    /// If the text is not a JSON object with `type`, `class` and `code`.
     pub fn parse(text: &'a str) -> Result<Self, FrameError> {
         if let Some(frame) = Self::parse_structured(text) {
             return Ok(frame);
@@ -55,7 +55,7 @@ impl<'a> ServerFrame<'a> {
         })
     }
 
-    /// A frame that says early that it is a message, and is one.
+    /// Parses a message whose class stands at the start of the frame.
     fn parse_structured(text: &'a str) -> Option<Self> {
         const CLASS: &str = "StructuredMessage";
         if !text.get(..64)?.contains(CLASS) {
@@ -71,26 +71,26 @@ impl<'a> ServerFrame<'a> {
     }
 }
 
-/// The text is no frame of the service.
+/// A text that is not a frame of the service.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "a frame of {bytes} bytes has no envelope of type, class and code: check that the host speaks web-messaging"
+    "invalid frame of {bytes} bytes: no envelope with type, class and code; check that the host serves web messaging"
 )]
 pub struct FrameError {
     /// Length of the text.
     pub bytes: usize,
 }
 
-/// Whether a frame answers or announces.
+/// The type of a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum FrameKind {
     /// Pushed to all sockets of the session, the echo of the guest's own message included.
     Message,
-    /// The answer to a request of this socket.
+    /// A response to a request of this socket.
     Response,
-    /// Neither: newer than this version.
+    /// A type that this version does not know.
     #[serde(other)]
     Other,
 }
@@ -103,16 +103,16 @@ pub enum FrameKind {
 )]
 #[non_exhaustive]
 pub enum Body<'a> {
-    /// `AttachmentDeletedResponse`: an upload was taken back.
+    /// `AttachmentDeletedResponse`: an upload was deleted.
     AttachmentDeleted {
-        /// Which.
+        /// Id of the file.
         attachment_id: Text<'a>,
     },
     /// `GetConfigurationResponse`.
     Configuration(Configuration<'a>),
-    /// `ConnectionClosedEvent`: this socket is being dropped, and why.
+    /// `ConnectionClosedEvent`: the service drops this socket.
     ConnectionClosed {
-        /// `reason` in Genesys' mobile SDK, `reasonCode` in its schema; both are read.
+        /// `reason` in Genesys' mobile SDK, `reasonCode` in its schema; both are parsed.
         reason: Option<Text<'a>>,
     },
     /// `ErrorMessage` and `Error`.
@@ -125,30 +125,30 @@ pub enum Body<'a> {
     LoggedOut,
     /// `string`: mostly an error's text.
     Plain(Text<'a>),
-    /// `PresignedUrlResponse`: where to upload a file, or where to download it.
+    /// `PresignedUrlResponse`: a URL for the upload or the download of a file.
     PresignedUrl(PresignedUrl<'a>),
     /// `ResumeTokenResponse`.
     ResumeToken(ResumeToken<'a>),
     /// `SessionClearedEvent`: the conversation was cleared.
     SessionCleared,
-    /// `SessionExpiredEvent`: the session's lifetime has passed.
+    /// `SessionExpiredEvent`: the session has expired.
     SessionExpired,
-    /// `SessionResponse`: the answer to configuring and closing.
+    /// `SessionResponse`: the response to configuring and closing.
     Session(SessionResponse<'a>),
     /// `StructuredMessage`: a message, an event, or the echo of one.
     Structured(StructuredMessage<'a>),
     /// `TooManyRequestsErrorMessage`.
     TooManyRequests(TooManyRequests<'a>),
-    /// A class, or a body, that this version has no type for.
+    /// A class or a body that this version does not know.
     Unknown {
         /// Its class.
         class: Text<'a>,
-        /// The body as it came.
+        /// The body, unparsed.
         body: Option<RawJson<'a>>,
     },
     /// `UploadFailureEvent`: an uploaded file was refused.
     UploadFailure(AttachmentError<'a>),
-    /// `UploadSuccessEvent`: an uploaded file is there, and may be sent.
+    /// `UploadSuccessEvent`: an uploaded file was accepted and may be sent.
     UploadSuccess(UploadSuccess<'a>),
 }
 

@@ -6,11 +6,11 @@ use super::super::CustomAttributes;
 use crate::message::{Answer, Choice, Said};
 use genesys_api::wire::Text;
 
-/// What the guest says or does.
+/// A message or an event of the guest.
 ///
-/// Choices travel in more than one form. Quick replies and dates are sent as Genesys' mobile SDK sends them (type
-/// `Text`, no words), buttons, lists and forms as its browser SDK does (type `Structured`, the words beside them).
-/// Attributes travel inside the message, where both put them.
+/// Choices are sent in more than one form. Quick replies and dates are sent as Genesys' mobile SDK sends them (type
+/// `Text`, without text), buttons, lists and forms as its browser SDK does (type `Structured`, with text).
+/// Attributes are sent inside the message, as both SDKs do.
 #[derive(Clone, Debug, Serialize)]
 pub struct GuestMessage<'a> {
     #[serde(rename = "type")]
@@ -28,7 +28,7 @@ pub struct GuestMessage<'a> {
 }
 
 impl<'a> GuestMessage<'a> {
-    /// Text, at most [`TEXT_LIMIT`](crate::message::TEXT_LIMIT) bytes, with the attributes that it carries.
+    /// Text, at most [`TEXT_LIMIT`](crate::message::TEXT_LIMIT) bytes, with attributes.
     #[must_use]
     pub fn text(text: &'a str, attributes: Option<&'a CustomAttributes>) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl<'a> GuestMessage<'a> {
         }
     }
 
-    /// Whatever the guest says, with the attributes that it carries.
+    /// Any message of the guest, with attributes.
     #[must_use]
     pub fn said(said: &'a Said, attributes: Option<&'a CustomAttributes>) -> Self {
         let message = match said {
@@ -90,7 +90,7 @@ impl<'a> GuestMessage<'a> {
         }
     }
 
-    /// The guest is typing; at most once in 5 s.
+    /// A typing indicator; at most one in 5 s.
     #[must_use]
     pub fn typing() -> Self {
         Self {
@@ -101,7 +101,7 @@ impl<'a> GuestMessage<'a> {
         }
     }
 
-    /// The guest joins: starts the conversation before any text, where the deployment has autostart on.
+    /// A join event: starts the conversation before any text, where the deployment has autostart enabled.
     #[must_use]
     pub fn join(attributes: Option<&'a CustomAttributes>) -> Self {
         Self {
@@ -113,7 +113,7 @@ impl<'a> GuestMessage<'a> {
         }
     }
 
-    /// The guest clears the conversation: it ends, and its history is lost. The deployment must allow it.
+    /// A clear event: the conversation ends, and its history is deleted. The deployment must allow it.
     #[must_use]
     pub fn clear() -> Self {
         Self {

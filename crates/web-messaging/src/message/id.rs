@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-/// Names one message of the guest for good: its tracing id at Genesys Cloud, its `id` at the gateway.
+/// The permanent id of a message of the guest: its tracing id at Genesys Cloud, its `id` at the gateway.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct MessageId(Uuid);
 
@@ -20,7 +20,7 @@ impl FromStr for MessageId {
     type Err = MessageIdError;
 
     fn from_str(text: &str) -> Result<Self, MessageIdError> {
-        // the other forms that the parser takes would come back written differently
+        // the other forms that the parser accepts would be returned in another spelling
         if text.len() != uuid::fmt::Hyphenated::LENGTH {
             return Err(MessageIdError);
         }
@@ -47,9 +47,9 @@ impl<'de> Deserialize<'de> for MessageId {
     }
 }
 
-/// The text is no message id.
+/// A text that is not a message id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a message id is a UUID with hyphens, 36 characters long")]
+#[error("invalid message id: use a UUID with hyphens, 36 characters long")]
 pub struct MessageIdError;
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_id_has_one_spelling() {
+    fn message_id_has_one_spelling() {
         let id: MessageId = "C0FFEE00-0000-4000-8000-000000000001".parse().unwrap();
         assert_eq!(id.to_string(), "c0ffee00-0000-4000-8000-000000000001");
         let json = serde_json::to_string(&id).unwrap();

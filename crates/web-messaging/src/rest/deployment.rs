@@ -1,4 +1,4 @@
-//! What a deployment allows: public files, read before the socket is opened.
+//! Public files of a deployment, read before the socket is opened.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use serde_json::Value;
 use crate::DeploymentRules;
 use genesys_api::{Origin, SocketUrl};
 
-/// Reads the configuration of a deployment, on the host of the public configurations.
+/// Reads the configuration of a deployment, from the host of the public configurations.
 ///
-/// A deployment that does not exist, or is not active any more, is answered 403.
+/// The service answers 403 for a deployment that does not exist or is inactive.
 #[derive(Clone, Debug)]
 pub struct ReadConfiguration<'a> {
     /// The deployment.
@@ -39,7 +39,7 @@ impl Call for ReadConfiguration<'_> {
     }
 }
 
-/// Reads the origins that a deployment admits, on the host of the public configurations.
+/// Reads the origins that a deployment admits, from the host of the public configurations.
 #[derive(Clone, Debug)]
 pub struct ReadDomains<'a> {
     /// The deployment.
@@ -72,23 +72,23 @@ impl Call for ReadDomains<'_> {
     }
 }
 
-/// What is published about a deployment, as far as it could be read. What could not forbids nothing: the service has
-/// the last word, and answers the upgrade 403.
+/// The public files of a deployment. A file that could not be read forbids nothing: the service decides, and answers
+/// the upgrade with 403.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[expect(
     clippy::exhaustive_structs,
-    reason = "the two public files, put together by whoever read them"
+    reason = "the two public files, put together by the caller"
 )]
 pub struct Published {
-    /// By [`ReadConfiguration`].
+    /// Reply to [`ReadConfiguration`].
     pub configuration: Option<DeploymentConfiguration>,
-    /// By [`ReadDomains`].
+    /// Reply to [`ReadDomains`].
     pub domains: Option<Domains>,
 }
 
 impl Published {
-    /// Whether a guest may come from this origin, and what the deployment lets its guests do: the defaults where its
-    /// configuration could not be read.
+    /// Checks the origin of a guest and returns the rules of the deployment: the defaults if its configuration could not
+    /// be read.
     ///
     /// # Errors
     /// If the service would refuse the socket.
@@ -110,14 +110,14 @@ impl Published {
     }
 }
 
-/// What is published about a deployment keeps a guest out.
+/// A refusal of a guest by the public files of a deployment.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotAdmitted {
-    /// The deployment takes no guests.
+    /// The deployment is inactive.
     #[error("the messenger deployment is not active: an administrator can activate it")]
     Inactive,
-    /// The deployment's domains leave the origin out.
+    /// The deployment's domains do not include the origin.
     #[error(
         "the messenger deployment does not allow the origin {origin}: add its domain to those of the deployment, or \
          come from another page"
@@ -128,39 +128,39 @@ pub enum NotAdmitted {
     },
 }
 
-/// What a client obeys of a deployment's configuration.
+/// The part of a deployment's configuration that a client applies.
 ///
-/// Only a deployment with an id is required: what is missing, or of another type than expected, is as if it were off.
+/// Only the id is required. A switch that is missing, or of an unexpected type, counts as off.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DeploymentConfiguration {
     /// The deployment.
     pub id: DeploymentId,
-    /// Its version; it counts upwards.
+    /// Its version, which increases.
     pub version: Option<String>,
-    /// Whether guests may come.
+    /// Its status.
     pub status: DeploymentStatus,
-    /// The language to begin with, such as `en-us`.
+    /// Default language, such as `en-us`.
     pub default_language: Option<String>,
-    /// Base of the platform API, for the history and for signing in.
+    /// Host of the platform API, for the history and for signing in.
     pub api: Option<Host>,
-    /// The socket.
+    /// URL of the socket.
     pub messaging: Option<SocketUrl>,
     /// The guest joins as soon as a new session is configured.
     pub autostart: bool,
-    /// What is told when the agent ends the conversation. `None`: nothing at all, which is the default.
+    /// Notice when the agent ends the conversation. `None`: no notice, which is the default.
     pub disconnect: Option<DisconnectNotice>,
     /// The guest may clear the conversation.
     pub conversation_clear: bool,
-    /// Which files a guest may send.
+    /// Files that a guest may send.
     pub attachments: Attachments,
-    /// Show that the agent types.
+    /// Typing of the agent is shown.
     pub agent_typing: bool,
-    /// Tell that the guest types.
+    /// Typing of the guest is sent.
     pub guest_typing: bool,
     /// Lifetime of a session after its last message.
     pub session_duration: Option<Duration>,
-    /// What Genesys' tracking may be told.
+    /// Data that Genesys' tracking may receive.
     pub journey_events: bool,
     /// Guests sign in.
     pub sign_in: bool,
@@ -223,37 +223,37 @@ impl From<&DeploymentConfiguration> for DeploymentRules {
     }
 }
 
-/// Whether guests may come.
+/// The status of a deployment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum DeploymentStatus {
-    /// They may.
+    /// Guests are admitted.
     Active,
-    /// They may not.
+    /// Guests are not admitted.
     Inactive,
-    /// Something else, or nothing at all.
+    /// Another status, or none.
     Other(String),
 }
 
-/// What is told when the agent ends the conversation.
+/// The notice when the agent ends the conversation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum DisconnectNotice {
-    /// Nothing more may be said.
+    /// The conversation becomes read-only.
     ReadOnly,
-    /// The guest may go on.
+    /// The guest may continue.
     Send,
 }
 
-/// Which files a guest may send.
+/// Files that a guest may send.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Attachments {
-    /// As the answer to configuring the session says (`allowedMedia`); the modes beside it are ignored.
+    /// The rules of the `SessionResponse` (`allowedMedia`); the modes beside it are ignored.
     AsTheSessionSays,
-    /// The older way: these only.
+    /// These types only: the older form.
     Modes(Vec<FileMode>),
-    /// None.
+    /// No files.
     Off,
 }
 
@@ -277,7 +277,7 @@ impl Attachments {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct FileMode {
-    /// Their media types.
+    /// Media types.
     pub file_types: Vec<String>,
     /// Largest file, in KiB.
     pub max_file_size_kb: Option<u64>,
@@ -297,16 +297,16 @@ impl FileMode {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Domains {
-    /// All of them.
+    /// Every origin.
     All,
-    /// These, in lower case, and those below them. An empty list admits none.
+    /// These domains, in lower case, and their subdomains. An empty list admits none.
     Listed(Vec<String>),
 }
 
 impl Domains {
-    /// Whether the deployment admits this origin, as Genesys' browser SDK decides it: the host name is an entry, or
-    /// ends with a dot and an entry; scheme, port and letter case make no difference. The service checks again, and
-    /// answers the upgrade 403.
+    /// Whether the deployment admits this origin, by the rule of Genesys' browser SDK: the host name is an entry, or
+    /// ends with a dot and an entry; scheme, port and letter case are ignored. The service checks again, and answers
+    /// the upgrade with 403.
     #[must_use]
     pub fn admits(&self, origin: &Origin) -> bool {
         let Self::Listed(entries) = self else {
@@ -320,7 +320,7 @@ impl Domains {
     }
 }
 
-/// A host name in the one spelling that an origin has.
+/// A host name in the spelling of an origin.
 fn normal(entry: &str) -> String {
     url::Host::parse(entry).map_or_else(|_| entry.to_lowercase(), |host| host.to_string())
 }
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_are_read_from_the_public_host() {
+    fn public_files_are_read_from_the_public_host() {
         let host: Host = "https://api-cdn.mypurecloud.ie".parse().unwrap();
         let deployment = "b3c2".parse().unwrap();
         let call = ReadConfiguration {
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_of_another_type_is_off() {
+    fn switch_that_is_missing_or_of_another_type_is_off() {
         let bare =
             configuration(r#"{"id":"b3c2","status":7,"messenger":{"apps":null},"auth":{"enabled":"yes"}}"#)
                 .unwrap();
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_published_is_obeyed_and_what_is_not_forbids_nothing() {
+    fn published_rules_apply_and_missing_files_forbid_nothing() {
         let shop: Origin = "https://shop.example".parse().unwrap();
         let mut published = Published::default();
         assert_eq!(published.admit(&shop), Ok(DeploymentRules::default()));
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_admits_itself_and_what_is_below_it() {
+    fn domain_admits_itself_and_its_subdomains() {
         let listed = domains(
             r#"{"allowAllDomains":false,"allowedDomains":["Shop.Example","bücher.example","127.0.0.1",""]}"#,
         );

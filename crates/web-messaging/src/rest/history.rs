@@ -1,4 +1,4 @@
-//! `GET /api/v2/webmessaging/messages`: what was said in the session, newest first.
+//! `GET /api/v2/webmessaging/messages`: messages of the session, newest first.
 
 use bytes::Bytes;
 use genesys_api::{Call, Host, ReplyError, json};
@@ -13,9 +13,9 @@ use crate::message::Message;
 use genesys_api::Origin;
 use genesys_api::wire::RawJson;
 
-/// Reads one page of the history. Whoever moves it sends [`History::jwt`] as the bearer, to [`History::host`].
+/// Reads one page of the history, with [`History::jwt`] as the bearer token, from [`History::host`].
 ///
-/// At most 10 a minute a session (Genesys). That pages come newest first is what Genesys' own client relies on; it is
+/// At most 10 a minute for a session (Genesys). Genesys' own client relies on the order of pages, newest first; it is
 /// not documented.
 #[derive(Clone, Debug)]
 pub struct History {
@@ -27,8 +27,8 @@ pub struct History {
 }
 
 impl History {
-    /// The page of this number, from 1; `page_size` of Genesys' Java SDK is 100. `jwt` is the answer to `getJwt` and
-    /// lives for one minute. The deployment must allow `origin`.
+    /// The page of this number, from 1; Genesys' Java SDK uses a `page_size` of 100. `jwt` is the response to `getJwt` and
+    /// is valid for one minute. The deployment must allow `origin`.
     #[must_use]
     pub fn new(host: Host, jwt: SecretString, page: u32, page_size: u32, origin: Option<Origin>) -> Self {
         Self {
@@ -40,19 +40,19 @@ impl History {
         }
     }
 
-    /// Where it is asked.
+    /// Host of the call.
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The bearer.
+    /// The bearer token.
     #[must_use]
     pub fn jwt(&self) -> &SecretString {
         &self.jwt
     }
 
-    /// Which page, from 1.
+    /// Number of the page, from 1.
     #[must_use]
     pub fn page(&self) -> u32 {
         self.page
@@ -119,22 +119,22 @@ impl Call for History {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HistoryPage {
-    /// What was said, newest first, read as live messages are. Events of the past, such as an agent who left, are not
-    /// among them, nor is what cannot be read. What has no time has that of what came after it, else of what came
-    /// before it; where nothing on the page has a time, it is 1970.
+    /// Messages, newest first, parsed like live ones. Past events, such as an agent who left, and unreadable entries are
+    /// left out. A message without a time has the time of the next newer one, else of the next older one; if no message
+    /// of the page has a time, it is 1970.
     pub messages: Vec<Message>,
-    /// How many entries the page has, with those that are no messages.
+    /// Number of entries of the page, including those that are not messages.
     pub entries: usize,
     /// Its number, from 1.
     pub page: u32,
-    /// How many pages there are.
+    /// Number of pages.
     pub page_count: u32,
-    /// How many entries there are in all.
+    /// Number of entries of all pages.
     pub total: u32,
 }
 
 impl HistoryPage {
-    /// A page, as a peer in a test would give it.
+    /// A page for a test.
     #[must_use]
     pub fn new(messages: Vec<Message>, page: u32, page_count: u32) -> Self {
         Self {
@@ -147,10 +147,10 @@ impl HistoryPage {
     }
 }
 
-/// No time that a message can have.
+/// Marks a message without a time.
 const UNDATED: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-/// Gives what has no time this one.
+/// Sets the time of messages without one.
 pub fn date(messages: &mut [Message], at: OffsetDateTime) {
     for message in messages.iter_mut().filter(|message| message.at == UNDATED) {
         message.at = at;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_names_page_and_origin_and_no_secret() {
+    fn history_request_has_page_and_origin_and_no_secret() {
         let history = history();
         let request = history.request(history.host());
         assert_eq!(
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_read_as_live_ones_and_old_events_are_left_out() {
+    fn history_parses_messages_and_leaves_out_events() {
         let body = r#"{"entities":[
             {"id":"d","type":"Event","direction":"Outbound","channel":{"time":"2014-04-30T21:09:53.000Z"},
              "events":[{"eventType":"Presence","presence":{"type":"Disconnect"}}]},
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_time_takes_that_of_its_neighbour() {
+    fn message_without_time_takes_that_of_its_neighbor() {
         let at = |text: &str| genesys_api::parse_rfc3339(text).unwrap();
         let read = |times: &[Option<&str>]| {
             let entities: Vec<_> = times
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_and_a_page_of_html_are_errors() {
+    fn history_refusal_and_html_are_errors() {
         let refused = Response::builder()
             .status(401)
             .body(Bytes::from_static(b"{}"))

@@ -1,4 +1,4 @@
-//! Signing a guest in: what an identity provider gave becomes a JWT of Genesys Cloud. On the host of the platform API.
+//! Sign-in of a guest: exchanges the code of an identity provider for a JWT of Genesys Cloud, on the platform API.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,20 +13,20 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::JourneyContext;
 use genesys_api::wire::SecretText;
 
-/// Longest token that is taken from a reply, in bytes. Our choice: it stands in a header.
+/// Longest token of a reply, in bytes. Our choice: it is sent in a header.
 const LONGEST_TOKEN: usize = 8 * 1024;
 
-/// A secret of one sign-in, and what the identity provider is shown of it (RFC 7636, method `S256`).
+/// The verifier of one sign-in and its challenge (RFC 7636, method `S256`).
 #[derive(Clone, Debug)]
 pub struct Pkce {
-    /// Goes into the [`Exchange`]: 43 characters.
+    /// Verifier for the [`Exchange`]: 43 characters.
     pub verifier: SecretString,
-    /// Goes into the URL of the identity provider, as `code_challenge`.
+    /// Challenge for the URL of the identity provider, as `code_challenge`.
     pub challenge: String,
 }
 
 impl Pkce {
-    /// Of 32 random bytes.
+    /// Derived from 32 random bytes.
     #[must_use]
     pub fn new(random: [u8; 32]) -> Self {
         let verifier = URL_SAFE_NO_PAD.encode(random);
@@ -38,9 +38,9 @@ impl Pkce {
     }
 }
 
-/// Trades what the identity provider gave for a JWT: `POST …/token/oauthcodegrantjwtexchange`.
+/// Exchanges a code or an id token for a JWT: `POST …/token/oauthcodegrantjwtexchange`.
 ///
-/// A code works once, so that a lost answer cannot be asked for again.
+/// A code works once: the call cannot be repeated after a lost response.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exchange {
@@ -52,7 +52,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// An authorization code, and the address that the provider sent it to.
+    /// An authorization code and its redirect URI.
     #[must_use]
     pub fn code(deployment: DeploymentId, code: SecretString, redirect_uri: impl Into<String>) -> Self {
         Self::of(
@@ -65,7 +65,7 @@ impl Exchange {
         )
     }
 
-    /// An id token, of the implicit flow. Nothing to refresh with comes back.
+    /// An id token of the implicit flow. The reply has no refresh token.
     #[must_use]
     pub fn id_token(deployment: DeploymentId, id_token: SecretString, nonce: impl Into<String>) -> Self {
         Self::of(
@@ -78,35 +78,35 @@ impl Exchange {
         )
     }
 
-    /// Proves that the code was asked for here: [`Pkce::verifier`].
+    /// Adds the verifier of the authorization request: [`Pkce::verifier`].
     #[must_use]
     pub fn with_code_verifier(mut self, verifier: SecretString) -> Self {
         self.oauth.code_verifier = Some(verifier);
         self
     }
 
-    /// The `nonce` that the provider was given.
+    /// Adds the `nonce` of the authorization request.
     #[must_use]
     pub fn with_nonce(mut self, nonce: impl Into<String>) -> Self {
         self.oauth.nonce = Some(nonce.into());
         self
     }
 
-    /// The `max_age` that the provider was given, in seconds.
+    /// Adds the `max_age` of the authorization request, in seconds.
     #[must_use]
     pub fn with_max_age(mut self, seconds: u32) -> Self {
         self.oauth.max_age = Some(seconds);
         self
     }
 
-    /// The provider's own name, as it came back with the code (RFC 9207).
+    /// Adds the issuer that was returned with the code (RFC 9207).
     #[must_use]
     pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
         self.oauth.iss = Some(issuer.into());
         self
     }
 
-    /// What led the guest here.
+    /// Adds the visit and action that led to the session.
     #[must_use]
     pub fn with_journey(mut self, journey: JourneyContext) -> Self {
         self.journey_context = Some(journey);
@@ -140,24 +140,24 @@ impl Call for Exchange {
     }
 }
 
-/// What a guest is signed in with.
+/// The tokens of a signed-in guest.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SignedIn {
-    /// Configures a session, for 15 minutes at most. A session that is configured stays so without it. Never store it.
+    /// JWT that configures a session, for at most 15 minutes. A configured session remains configured. Do not store it.
     pub jwt: SecretString,
-    /// Gets the next one, for 24 hours unless the deployment says otherwise.
+    /// Refresh token, for 24 hours by default.
     pub refresh_token: Option<SecretString>,
 }
 
-/// Gets a new JWT: `POST …/token/refresh`. The refresh token stays the same.
+/// Gets a new JWT: `POST …/token/refresh`. The refresh token does not change.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refresh {
-    /// The deployment, which the documents require and the mobile SDK leaves out.
+    /// The deployment: required by the documents, left out by the mobile SDK.
     #[serde(rename = "deploymentId")]
     pub deployment: DeploymentId,
-    /// That of the [`Exchange`].
+    /// Refresh token of the [`Exchange`].
     #[serde(serialize_with = "exposed")]
     pub refresh_token: SecretString,
 }
@@ -178,7 +178,7 @@ impl Call for Refresh {
 /// Logs the guest out everywhere: `DELETE …/token/revoke`. Each socket of the session gets a `LogoutEvent`.
 #[derive(Clone, Debug)]
 pub struct Revoke {
-    /// The JWT, which is the call's authorisation too.
+    /// The JWT, which also authorizes the call.
     pub jwt: SecretString,
 }
 
@@ -188,7 +188,7 @@ impl Call for Revoke {
 
     fn request(&self, host: &Host) -> Request<Bytes> {
         let mut request = json::delete(host, "/api/v2/webdeployments/token/revoke");
-        // a JWT that no header can carry is none: the service will answer 401
+        // without a valid header the service answers 401
         if let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {}", self.jwt.expose_secret())) {
             bearer.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, bearer);
@@ -240,7 +240,7 @@ fn signed_in(response: Response<Bytes>) -> Result<SignedIn, ReplyError> {
     if !is_token(&body.jwt) || !body.refresh_token.as_deref().is_none_or(is_token) {
         return Err(ReplyError::Malformed {
             status,
-            expected: "a token that a header can carry",
+            expected: "a token of visible ASCII characters",
         });
     }
     Ok(SignedIn {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_challenge_is_the_hash_of_the_verifier() {
+    fn challenge_is_the_hash_of_the_verifier() {
         // RFC 7636 appendix B
         let random = [
             116, 24, 223, 180, 151, 153, 224, 37, 79, 250, 96, 125, 216, 173, 187, 186, 22, 212, 37, 77, 105,
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn revoking_carries_the_jwt_and_shows_it_nowhere() {
+    fn revoke_sends_the_jwt_and_redacts_it() {
         let revoke = Revoke { jwt: "canary".into() };
         let request = revoke.request(&host());
         assert_eq!(request.method(), Method::DELETE);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_no_header_can_carry_is_refused() {
+    fn token_that_is_invalid_in_a_header_is_refused() {
         let refresh = Refresh {
             deployment: "b3c2".parse().unwrap(),
             refresh_token: "canary".into(),

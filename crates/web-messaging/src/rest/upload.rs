@@ -1,4 +1,4 @@
-//! A file on its way to the storage that Genesys Cloud granted.
+//! Upload of a file to the presigned URL of Genesys Cloud.
 
 use std::fmt;
 
@@ -8,14 +8,13 @@ use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCO
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use secrecy::{ExposeSecret, SecretString};
 
-/// `PUT` of a file to a presigned URL. Make it with [`Upload::host`] as the host and with no bearer token: the URL is
-/// the permission.
+/// `PUT` of a file to a presigned URL, at [`Upload::host`] and without a bearer token: the URL is the permission.
 ///
-/// A success is not completion: the service looks at the file, then says on the socket whether it took it. To put the
-/// same bytes once more changes nothing, so the call counts as idempotent.
+/// Success is not completion: the service scans the file, then reports on the socket whether it accepted it. A repeated
+/// `PUT` of the same bytes changes nothing, so the call is idempotent.
 ///
-/// URL and headers are secrets: `Debug` shows the host and the length of the file, and no error holds what the storage
-/// answered, because it quotes them.
+/// URL and headers are secrets: `Debug` shows the host and the length of the file, and no error contains the response of
+/// the storage, which quotes them.
 #[derive(Clone)]
 pub struct Upload {
     host: Host,
@@ -25,12 +24,12 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// An upload of `body` to `url`, with the headers of the grant as they came. `content_type` is that of the file;
-    /// one among the headers wins, for it is signed. What HTTP itself sets (`Host`, `Content-Length`, `Connection`,
-    /// `Transfer-Encoding`) is left to it.
+    /// An upload of `body` to `url`, with the headers of the grant unchanged. `content_type` is the file's; one among the
+    /// headers takes precedence, since it is signed. Headers of HTTP itself (`Host`, `Content-Length`, `Connection`,
+    /// `Transfer-Encoding`) are left out.
     ///
     /// # Errors
-    /// If the grant cannot be used.
+    /// If the grant is invalid.
     pub fn new<'a>(
         url: &SecretString,
         headers: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -59,7 +58,7 @@ impl Upload {
         })
     }
 
-    /// Where it goes: a bucket of Genesys Cloud's, mostly.
+    /// Host of the URL, usually a bucket of Genesys Cloud.
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
@@ -91,11 +90,11 @@ impl Call for Upload {
             200..=299 => Ok(()),
             403 => Err(refused(
                 status,
-                "the storage refused the upload: the grant may have expired, attach the file again",
+                "the storage refused the upload: the grant may have expired; attach the file again",
             )),
             _ => Err(refused(
                 status,
-                "the storage did not take the upload: attach the file again",
+                "the upload failed at the storage: attach the file again",
             )),
         }
     }
@@ -111,18 +110,18 @@ impl fmt::Debug for Upload {
     }
 }
 
-/// The grant cannot be used.
+/// A grant that cannot be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
-    /// The file's content type cannot be a header.
-    #[error("the content type of the file is no media type: give one like image/png")]
+    /// The file's content type is not a valid header.
+    #[error("invalid content type of the file: use a media type such as image/png")]
     ContentType,
-    /// A header cannot be sent.
-    #[error("the service granted an upload with a header that HTTP does not allow: ask for another grant")]
+    /// A header of the grant is invalid.
+    #[error("invalid header in the upload grant: attach the file again")]
     Header,
     /// The URL is not absolute, not https, or not a URL.
-    #[error("the service granted an upload to something that is no https URL: ask for another grant")]
+    #[error("invalid URL in the upload grant (not https): attach the file again")]
     Url,
 }
 
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_is_what_was_granted() {
+    fn upload_request_matches_the_grant() {
         let headers = [
             ("x-amz-tagging", "organizationId=1&originPlatform=PureCloud"),
             ("X-Amz-Meta", "5ec2e7"),
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_content_type_wins() {
+    fn signed_content_type_takes_precedence() {
         let upload = upload(URL, &[("content-type", "image/x-signed")]).unwrap();
         assert_eq!(
             upload.request(upload.host()).headers()[CONTENT_TYPE],
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_cannot_be_used_is_refused() {
+    fn invalid_grant_is_refused() {
         for url in [
             "",
             "/relative",
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_url_nor_headers_nor_the_storages_answer_show() {
+    fn upload_redacts_url_headers_and_response() {
         let upload = upload(URL, &[("x-amz-meta", "5ec2e7")]).unwrap();
         assert_eq!(
             format!("{upload:?}"),

@@ -1,4 +1,4 @@
-//! Files on their way.
+//! Frames of uploads and download links.
 
 use std::collections::BTreeMap;
 
@@ -7,18 +7,18 @@ use serde::Deserialize;
 use super::loose::number;
 use genesys_api::wire::{SecretText, Text};
 
-/// Where to upload a file, or where to download it.
+/// A URL for the upload or the download of a file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct PresignedUrl<'a> {
-    /// Which file.
+    /// Id of the file.
     #[serde(borrow)]
     pub attachment_id: Text<'a>,
-    /// Where. Whoever has it has the file: it is a secret.
+    /// The URL: a secret that grants access to the file.
     #[serde(borrow)]
     pub url: SecretText<'a>,
-    /// What an upload has to send along, word for word.
+    /// Headers that the upload must send unchanged.
     #[serde(borrow, default)]
     pub headers: BTreeMap<Text<'a>, Text<'a>>,
     /// Its name.
@@ -33,44 +33,44 @@ pub struct PresignedUrl<'a> {
 }
 
 impl PresignedUrl<'_> {
-    /// Whether it answers `getAttachment`: a link for about ten minutes. As Genesys' mobile SDK tells the two apart.
+    /// Whether it is the response to `getAttachment`, a link for about ten minutes; by the rule of Genesys' mobile SDK.
     #[must_use]
     pub fn is_download(&self) -> bool {
         self.headers.is_empty() && self.file_size.is_some()
     }
 }
 
-/// An uploaded file is there, and may be sent.
+/// An accepted upload, which may be sent.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct UploadSuccess<'a> {
-    /// Which file.
+    /// Id of the file.
     #[serde(borrow)]
     pub attachment_id: Text<'a>,
-    /// Where it can be seen for about ten minutes: a secret.
+    /// Download link, a secret that is valid for about ten minutes.
     #[serde(borrow)]
     pub download_url: SecretText<'a>,
-    /// When, RFC 3339.
+    /// Time, RFC 3339.
     #[serde(borrow)]
     pub timestamp: Option<Text<'a>>,
 }
 
-/// A file was refused, before the upload or after it.
+/// A refusal of a file, before or after the upload.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct AttachmentError<'a> {
-    /// Which file.
+    /// Id of the file.
     #[serde(borrow)]
     pub attachment_id: Option<Text<'a>>,
-    /// Why: see [`ErrorCode`](crate::ErrorCode).
+    /// Code of the refusal: see [`ErrorCode`](crate::ErrorCode).
     #[serde(default, deserialize_with = "number")]
     pub error_code: Option<i64>,
-    /// For people.
+    /// Text of the refusal.
     #[serde(borrow)]
     pub error_message: Option<Text<'a>>,
-    /// When, RFC 3339; of an upload only.
+    /// Time, RFC 3339; of an upload only.
     #[serde(borrow)]
     pub timestamp: Option<Text<'a>>,
 }

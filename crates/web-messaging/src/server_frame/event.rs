@@ -9,22 +9,22 @@ use genesys_api::wire::{RawJson, SecretText, Text};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum MessageEvent<'a> {
-    /// The agent offers to look at the page together.
+    /// An offer of co-browsing.
     CoBrowse(CoBrowse<'a>),
-    /// A type, or an event, that this version has no type for.
+    /// An event of a type that this version does not know.
     Other {
         /// Its type.
         event_type: Option<Text<'a>>,
-        /// The event as it came.
+        /// The event, unparsed.
         item: RawJson<'a>,
     },
-    /// Somebody comes or goes.
+    /// A presence event.
     Presence(Presence<'a>),
-    /// A reaction to a message, as it came: nothing public says what it holds.
+    /// A reaction to a message, unparsed: nothing public describes it.
     Reactions(RawJson<'a>),
-    /// Somebody is typing.
+    /// A typing indicator.
     Typing(Typing<'a>),
-    /// The agent offers video.
+    /// An offer of video.
     Video(Video<'a>),
 }
 
@@ -50,35 +50,35 @@ impl<'de: 'a, 'a> Deserialize<'de> for MessageEvent<'a> {
     }
 }
 
-/// Somebody comes or goes.
+/// A presence event.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Presence<'a> {
-    /// What they do.
+    /// Kind of the event.
     #[serde(borrow, rename = "type")]
     pub kind: PresenceKind<'a>,
-    /// What to show with it; nothing public says what it holds.
+    /// Text to display with it, unparsed: nothing public describes it.
     #[serde(borrow)]
     pub received_message: Option<RawJson<'a>>,
-    /// What to show with the answer.
+    /// Text to display with the answer, unparsed.
     #[serde(borrow)]
     pub reply_message: Option<RawJson<'a>>,
 }
 
-/// How somebody comes or goes.
+/// The kind of a presence event.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub enum PresenceKind<'a> {
-    /// The guest is asked to sign in.
+    /// The guest should sign in.
     Authenticate,
-    /// The guest did not want to.
+    /// The guest declined to sign in.
     AuthenticateCancel,
-    /// It failed.
+    /// The sign-in failed.
     AuthenticateFailure,
     /// The guest cleared the conversation.
     Clear,
-    /// The agent or the bot ended it.
+    /// The agent or the bot ended the conversation.
     Disconnect,
     /// The guest joined.
     Join,
@@ -86,12 +86,12 @@ pub enum PresenceKind<'a> {
     SessionExpired,
     /// The guest signed in.
     SignIn,
-    /// Newer than this version.
+    /// A kind that this version does not know.
     #[serde(untagged)]
     Other(#[serde(borrow)] Text<'a>),
 }
 
-/// Somebody is typing.
+/// A typing indicator.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -99,23 +99,23 @@ pub struct Typing<'a> {
     /// `On`; tests of Genesys' SDK also show `Off`.
     #[serde(borrow, rename = "type")]
     pub kind: Text<'a>,
-    /// How long to show it, in milliseconds; some senders write `durationMs`.
+    /// Time to display it, in milliseconds; some senders write `durationMs`.
     #[serde(alias = "durationMs")]
     pub duration: Option<u64>,
 }
 
-/// An offer to look at the page together.
+/// An offer of co-browsing.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CoBrowse<'a> {
-    /// What became of the offer.
+    /// State of the offer.
     #[serde(borrow, rename = "type")]
     pub offer: Offer<'a>,
     /// The session to join.
     #[serde(borrow)]
     pub session_id: Option<Text<'a>>,
-    /// What lets the guest in: a secret.
+    /// Token that admits the guest: a secret.
     #[serde(borrow)]
     pub session_join_token: Option<SecretText<'a>>,
 }
@@ -125,30 +125,30 @@ pub struct CoBrowse<'a> {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Video<'a> {
-    /// What became of the offer.
+    /// State of the offer.
     #[serde(borrow, rename = "type")]
     pub offer: Offer<'a>,
-    /// Which offer.
+    /// Id of the offer.
     #[serde(borrow)]
     pub offering_id: Option<Text<'a>>,
-    /// What lets the guest in: a secret.
+    /// Token that admits the guest: a secret.
     #[serde(borrow)]
     pub jwt: Option<SecretText<'a>>,
 }
 
-/// What became of an offer.
+/// The state of an offer.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub enum Offer<'a> {
-    /// It is made.
+    /// The offer is open.
     Offering,
     /// The guest accepted.
     OfferingAccepted,
-    /// It ran out.
+    /// The offer expired.
     OfferingExpired,
     /// The guest declined.
     OfferingRejected,
-    /// Newer than this version.
+    /// A kind that this version does not know.
     #[serde(untagged)]
     Other(#[serde(borrow)] Text<'a>),
 }

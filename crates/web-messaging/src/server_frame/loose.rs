@@ -1,4 +1,4 @@
-//! Values that the service writes in more than one way.
+//! Values that the service writes in more than one form.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};

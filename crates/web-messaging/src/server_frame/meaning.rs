@@ -1,4 +1,4 @@
-//! What a message of Genesys Cloud means, in the words of the domain.
+//! Conversion of structured messages to messages.
 
 use genesys_api::parse_rfc3339;
 use time::OffsetDateTime;
@@ -7,8 +7,8 @@ use super::structured::{Metadata, StructuredMessage};
 use crate::message::{Author, AuthorKind, Direction, Message};
 
 impl StructuredMessage<'_> {
-    /// The message itself, live or of the history. `None` for an event, a receipt, and a direction that this version
-    /// does not know. One without a time gets that of its `arrival`.
+    /// The message, live or of the history. `None` for an event, a receipt, and a direction that this version does not
+    /// know. A message without a time gets that of its `arrival`.
     #[must_use]
     pub fn to_message(&self, arrival: OffsetDateTime) -> Option<Message> {
         if matches!(&*self.kind, "Event" | "Receipt") {
@@ -27,7 +27,7 @@ impl StructuredMessage<'_> {
         })
     }
 
-    /// Which way it goes; `None` if this version does not know.
+    /// Its direction; `None` if this version does not know it.
     #[must_use]
     pub fn direction(&self) -> Option<Direction> {
         match &*self.direction {
@@ -37,7 +37,7 @@ impl StructuredMessage<'_> {
         }
     }
 
-    /// Who speaks.
+    /// Its author.
     #[must_use]
     pub fn author(&self) -> Author {
         let from = self.channel.as_ref().and_then(|channel| channel.from.as_ref());
@@ -59,14 +59,15 @@ impl StructuredMessage<'_> {
 }
 
 impl Metadata<'_> {
-    /// When the session expires.
+    /// Expiry of the session.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
         self.expiration_date.and_then(epoch)
     }
 }
 
-/// Seconds since 1970; what can only be milliseconds is taken as such, since some of Genesys' documents say so.
+/// Parses seconds since 1970. Values that can only be milliseconds count as such, since some of Genesys' documents use
+/// them.
 pub(super) fn epoch(value: i64) -> Option<OffsetDateTime> {
     const YEAR_5138: i64 = 100_000_000_000;
     let seconds = if value > YEAR_5138 { value / 1000 } else { value };
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expiry_is_read_in_seconds_and_in_milliseconds() {
+    fn expiry_is_parsed_in_seconds_and_in_milliseconds() {
         assert_eq!(epoch(1_791_139_139), epoch(1_791_139_139_000));
         assert_eq!(epoch(i64::MIN), None);
         assert!(epoch(i64::MAX).is_none());

@@ -1,31 +1,31 @@
-//! Refusals that come as objects.
+//! Refusals with a body.
 
 use serde::Deserialize;
 
 use super::loose::number;
 use genesys_api::wire::Text;
 
-/// Why a request was refused.
+/// The refusal of a request.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ErrorBody<'a> {
-    /// More exact than the envelope's code, if there.
+    /// Code, more specific than that of the envelope.
     #[serde(default, deserialize_with = "number")]
     pub error_code: Option<i64>,
-    /// For people: see [`ErrorBody::text`].
+    /// Text of the refusal: see [`ErrorBody::text`].
     #[serde(borrow)]
     pub error_message: Option<Text<'a>>,
-    /// The same; only the schema has it.
+    /// As `message`; only the schema has it.
     #[serde(borrow)]
     pub message: Option<Text<'a>>,
-    /// The machine's name for it; only the schema has it.
+    /// Symbolic code; only the schema has it.
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
 }
 
 impl ErrorBody<'_> {
-    /// For people, under whichever name it came; empty if there is none.
+    /// Text of the refusal; empty if there is none.
     #[must_use]
     pub fn text(&self) -> &str {
         let text = self.error_message.as_deref().or(self.message.as_deref());
@@ -33,18 +33,18 @@ impl ErrorBody<'_> {
     }
 }
 
-/// A limit was exceeded.
+/// An exceeded limit.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct TooManyRequests<'a> {
-    /// How long to wait, in seconds.
+    /// Time to wait, in seconds.
     #[serde(default, deserialize_with = "number")]
     pub retry_after: Option<i64>,
-    /// 4029, or 429: both are seen.
+    /// 4029 or 429; both occur.
     #[serde(default, deserialize_with = "number")]
     pub error_code: Option<i64>,
-    /// Which limit, for people.
+    /// Description of the limit.
     #[serde(borrow)]
     pub error_message: Option<Text<'a>>,
 }

@@ -1,4 +1,4 @@
-//! The session, as the service knows it.
+//! The state and limits of a session.
 
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -7,7 +7,7 @@ use super::loose::{null_as_empty, number};
 use super::meaning::epoch;
 use genesys_api::wire::Text;
 
-/// The answer to configuring and closing.
+/// The response to configuring and closing a session.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -17,62 +17,62 @@ pub struct SessionResponse<'a> {
     /// The token was unknown, expired, or a new conversation was asked for.
     #[serde(default)]
     pub new_session: bool,
-    /// The conversation has ended, and nothing more may be said in it.
+    /// The conversation has ended and is read-only.
     #[serde(default)]
     pub read_only: bool,
     /// Signing in removed an older session of the same guest.
     #[serde(default)]
     pub cleared_existing_session: bool,
-    /// The conversation was begun without a word of the guest. Only the schema has it; what it means is an inference.
+    /// The conversation started without a message of the guest. Only the schema has it; its meaning is an inference.
     #[serde(default)]
     pub auto_started: bool,
-    /// Which files a guest may send.
+    /// Files that a guest may send.
     #[serde(borrow)]
     pub allowed_media: Option<AllowedMedia<'a>>,
-    /// Which endings of a file's name are refused, each with its dot.
+    /// Refused file extensions, each with its dot.
     #[serde(borrow, default, deserialize_with = "null_as_empty")]
     pub blocked_extensions: Vec<Text<'a>>,
-    /// Most bytes of custom attributes; negative if not known.
+    /// Most bytes of custom attributes; negative if unknown.
     #[serde(default, deserialize_with = "number")]
     pub max_custom_data_bytes: Option<i64>,
     /// Lifetime after the last message, in seconds.
     #[serde(default, deserialize_with = "number")]
     pub duration_seconds: Option<i64>,
-    /// When it expires, in seconds since 1970.
+    /// Expiry, in seconds since 1970.
     #[serde(default, deserialize_with = "number")]
     pub expiration_date: Option<i64>,
 }
 
 impl SessionResponse<'_> {
-    /// When the session expires.
+    /// Expiry of the session.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
         self.expiration_date.and_then(epoch)
     }
 }
 
-/// The answer to `getConfiguration`.
+/// The response to `getConfiguration`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Configuration<'a> {
-    /// Which files a guest may send.
+    /// Files that a guest may send.
     #[serde(borrow)]
     pub allowed_media: Option<AllowedMedia<'a>>,
-    /// Which endings of a file's name are refused, each with its dot.
+    /// Refused file extensions, each with its dot.
     #[serde(borrow, default, deserialize_with = "null_as_empty")]
     pub blocked_extensions: Vec<Text<'a>>,
-    /// Most bytes of custom attributes; negative if not known.
+    /// Most bytes of custom attributes; negative if unknown.
     #[serde(default, deserialize_with = "number")]
     pub max_custom_data_bytes: Option<i64>,
-    /// Whether messages reach a flow. Only the schema has it; what it means is an inference.
+    /// Whether messages reach a flow. Only the schema has it; its meaning is an inference.
     pub message_routing_enabled: Option<bool>,
     /// Lifetime after the last message, in seconds.
     #[serde(default, deserialize_with = "number")]
     pub session_duration_seconds: Option<i64>,
 }
 
-/// Which files may be sent.
+/// Files that may be sent.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct AllowedMedia<'a> {
@@ -81,7 +81,7 @@ pub struct AllowedMedia<'a> {
     pub inbound: Option<MediaRules<'a>>,
 }
 
-/// Which files may be sent one way.
+/// Files that may be sent in one direction.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]

@@ -21,16 +21,16 @@ pub struct StructuredMessage<'a> {
     /// `Inbound` from the guest, `Outbound` to the guest.
     #[serde(borrow)]
     pub direction: Text<'a>,
-    /// What is said.
+    /// Its text.
     #[serde(borrow)]
     pub text: Option<Text<'a>>,
     /// `Human` or `Bot`, outbound only.
     #[serde(borrow)]
     pub originating_entity: Option<Text<'a>>,
-    /// The message that this one answers.
+    /// Id of the message that this one answers.
     #[serde(borrow)]
     pub originating_message_id: Option<Text<'a>>,
-    /// Who, when and where.
+    /// Sender, receiver and time.
     #[serde(borrow)]
     pub channel: Option<Channel<'a>>,
     /// Quick replies, cards, attachments and so on.
@@ -39,19 +39,19 @@ pub struct StructuredMessage<'a> {
     /// The events of an `Event`.
     #[serde(borrow, default, deserialize_with = "null_as_empty")]
     pub events: Vec<MessageEvent<'a>>,
-    /// Whatever else the service notes.
+    /// Further data of the service.
     #[serde(borrow)]
     pub metadata: Option<Metadata<'a>>,
     /// Of a `Receipt`: `Sent`, `Delivered`, `Read`, `Failed`, `Published` or `Removed`.
     #[serde(borrow)]
     pub status: Option<Text<'a>>,
-    /// Of a `Receipt`: why it failed.
+    /// Of a `Receipt`: reasons of a failure.
     #[serde(borrow, default, deserialize_with = "null_as_empty")]
     pub reasons: Vec<ReceiptReason<'a>>,
 }
 
 impl StructuredMessage<'_> {
-    /// What tells this message from any other, live or in the history: `channel.messageId`, else `id`.
+    /// Unique id, live and in the history: `channel.messageId`, else `id`.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         let channel = self.channel.as_ref();
@@ -61,12 +61,12 @@ impl StructuredMessage<'_> {
     }
 }
 
-/// Who, when and where.
+/// Sender, receiver and time.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Channel<'a> {
-    /// RFC 3339.
+    /// Time, RFC 3339.
     #[serde(borrow)]
     pub time: Option<Text<'a>>,
     /// The message's id in the history; inbound only.
@@ -88,7 +88,7 @@ pub struct Channel<'a> {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Participant<'a> {
-    /// What the agent is called in the chat.
+    /// Display name in the chat.
     #[serde(borrow)]
     pub nickname: Option<Text<'a>>,
     /// First name.
@@ -102,12 +102,12 @@ pub struct Participant<'a> {
     pub image: Option<Text<'a>>,
 }
 
-/// What the service notes beside a message. It writes flags and numbers as text here; both forms are read.
+/// Further data of a message. The service writes some flags and numbers as text; both forms are parsed.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Metadata<'a> {
-    /// The conversation has ended, and nothing more may be said in it.
+    /// The conversation has ended and is read-only.
     #[serde(deserialize_with = "flag")]
     pub read_only: bool,
     /// The guest is signed in.
@@ -116,22 +116,22 @@ pub struct Metadata<'a> {
     /// Lifetime of the session after its last message, in seconds.
     #[serde(deserialize_with = "number")]
     pub duration_seconds: Option<i64>,
-    /// When the session expires, in seconds since 1970.
+    /// Expiry of the session, in seconds since 1970.
     #[serde(deserialize_with = "number")]
     pub expiration_date: Option<i64>,
-    /// Names the message in Genesys' own logs.
+    /// Id of the message in Genesys' own logs.
     #[serde(borrow)]
     pub correlation_id: Option<Text<'a>>,
 }
 
-/// Why a message was not delivered.
+/// A reason of a failed delivery.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct ReceiptReason<'a> {
-    /// The machine's name for it.
+    /// Symbolic code.
     #[serde(borrow)]
     pub code: Option<Text<'a>>,
-    /// For people.
+    /// Text of the reason.
     #[serde(borrow)]
     pub message: Option<Text<'a>>,
 }

@@ -1,4 +1,4 @@
-//! Tokens that the service hands out on the socket.
+//! Tokens that the service issues on the socket.
 
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -6,19 +6,19 @@ use time::OffsetDateTime;
 use super::meaning::epoch;
 use genesys_api::wire::SecretText;
 
-/// The token that reads the history; it lives for one minute.
+/// The token that reads the history; it is valid for one minute.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct Jwt<'a> {
     /// The token.
     #[serde(borrow)]
     pub jwt: SecretText<'a>,
-    /// When it expires, in seconds since 1970.
+    /// Expiry, in seconds since 1970.
     pub exp: i64,
 }
 
 impl Jwt<'_> {
-    /// When it expires.
+    /// Expiry.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
         epoch(self.exp)
@@ -33,6 +33,6 @@ pub struct ResumeToken<'a> {
     /// The token.
     #[serde(borrow)]
     pub resume_token: SecretText<'a>,
-    /// When it expires, in seconds since 1970.
+    /// Expiry, in seconds since 1970.
     pub exp: i64,
 }
