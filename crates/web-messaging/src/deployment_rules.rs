@@ -8,10 +8,7 @@ use std::time::Duration;
     clippy::struct_excessive_bools,
     reason = "the switches of a deployment's configuration, which are independent of each other"
 )]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "plain flags, made from a configuration"
-)]
+#[expect(clippy::exhaustive_structs, reason = "plain flags, made from a configuration")]
 pub struct DeploymentRules {
     /// Files may be sent. Default: yes.
     pub attachments: bool,
