@@ -11,7 +11,6 @@
 mod relay;
 mod replay;
 mod said;
-mod words;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

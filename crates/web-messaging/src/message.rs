@@ -1,5 +1,6 @@
 //! Messages of a conversation.
 
+mod fallback_text;
 mod id;
 mod said;
 

@@ -1,10 +1,10 @@
 //! A guest's conversation through the gateway: messages arrive once, numbered and in order.
 
 mod end;
+mod fallback_text;
 mod resume;
 mod sockets;
 mod upstream;
-mod words;
 
 use genesys_sim::{Agent, Rules};
 use guest_suite::contract::TokenPlacement;

@@ -14,7 +14,7 @@ use ws_transport::AdmittedOrigin;
 
 use super::replay::Replay;
 use super::said::{Fate, Said};
-use super::{Command, Outgoing, Stopping, overdue, stopped, words};
+use super::{Command, Outgoing, Stopping, overdue, stopped};
 use crate::generated::ErrorCode;
 
 /// Sockets of one session at once; one more takes the place of the oldest. As many as Genesys itself takes.
@@ -344,7 +344,7 @@ impl Relay {
         self.number(|sequence| ServerFrame::Message {
             sequence,
             id: message.id.as_str().into(),
-            text: words::text(message),
+            text: message.fallback_text(),
             from: sender(&message.from),
             timestamp: rfc3339(message.at).into(),
             quick_replies,
