@@ -80,12 +80,12 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
     },
     Artifact {
         sources: &[CONTRACT, CONTRACT_ERRORS],
-        output: "crates/guest-gateway/src/generated/error_code.rs",
+        output: "crates/guest-sessions/src/generated/error_code.rs",
         generate: error_codes::generate,
     },
     Artifact {
         sources: &[CONTRACT, CONTRACT_ERRORS],
-        output: "crates/guest-gateway/src/generated/routes.rs",
+        output: "crates/guest-sessions/src/generated/routes.rs",
         generate: routes::generate,
     },
     Artifact {

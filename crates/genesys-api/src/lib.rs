@@ -27,6 +27,8 @@ pub mod retry;
 #[cfg(feature = "url")]
 mod socket_url;
 #[cfg(feature = "http")]
+pub mod strict_json;
+#[cfg(feature = "http")]
 pub mod wire;
 
 #[cfg(feature = "http")]

@@ -1,11 +1,5 @@
-//! The contract of `spec/guest-sessions` as code and as served. Everything below this folder is written by
-//! `cargo xtask codegen`.
-
-mod error_code;
-mod routes;
-
-pub(crate) use error_code::ErrorCode;
-pub(crate) use routes::{Operation, ROUTES};
+//! The documents of `spec/guest-sessions` as they are served. `cargo xtask codegen` writes everything below this
+//! folder.
 
 /// The description of the REST calls.
 pub(crate) const OPENAPI: &str = include_str!("generated/openapi.json");

@@ -20,6 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use bytes::Bytes;
 use genesys_api::{Clock, Host, SessionId};
+use ::guest_sessions::{ErrorCode, Operation, ROUTES};
 use guest_suite::direct::Direct;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -30,7 +31,6 @@ use ws_transport::{AdmittedOrigin, OriginPolicy};
 pub(crate) use self::access::Clients;
 use self::refusal::Refusal;
 pub(crate) use self::request::SCOPES;
-use crate::generated::{ErrorCode, Operation, ROUTES};
 use crate::hub::Hub;
 
 /// What the routes work on. Clones share it.

@@ -2,10 +2,12 @@
 
 mod access_token;
 mod client_frame;
+mod generated;
 mod server_frame;
 
 pub use access_token::{PROTOCOL, TokenPlacement, offered_token, query_token};
 pub use client_frame::{BadFrame, ClientFrame};
+pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use server_frame::{EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
 
 /// Query parameter that may carry the access token, as the founding tutorial does.

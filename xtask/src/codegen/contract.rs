@@ -17,6 +17,29 @@ const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 pub(crate) struct Codes {
     #[serde(rename = "error")]
     pub(crate) codes: Vec<Code>,
+    #[serde(default, rename = "detail")]
+    pub(crate) details: Vec<DetailCode>,
+}
+
+/// A code for one field of a body.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DetailCode {
+    pub(crate) code: String,
+    /// The code of the response.
+    pub(crate) of: String,
+    pub(crate) meaning: String,
+}
+
+/// The codes of details; each belongs to an error code of the same file.
+pub(crate) fn details(sources: &Sources) -> Result<Vec<DetailCode>, Box<dyn Error>> {
+    let Codes { codes, details } = sources.toml(CONTRACT_ERRORS)?;
+    for detail in &details {
+        if !codes.iter().any(|code| code.code == detail.of && code.status.is_some()) {
+            return Err(format!("{CONTRACT_ERRORS}: {}: no response has the code {}", detail.code, detail.of).into());
+        }
+    }
+    Ok(details)
 }
 
 #[derive(Deserialize)]
@@ -29,7 +52,7 @@ pub(crate) struct Code {
     pub(crate) action: Action,
 }
 
-/// Which frame has a code.
+/// The frame that has a code.
 #[derive(Clone, Copy, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Frame {
@@ -37,7 +60,7 @@ pub(crate) enum Frame {
     Refusal,
 }
 
-/// What a client does about a code.
+/// The reaction of a client to a code.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Action {
@@ -105,7 +128,7 @@ impl Document {
     /// Reads it; each of its error codes must be one of [`CONTRACT_ERRORS`], and the other way round.
     pub(crate) fn read(sources: &Sources) -> Result<(Self, Vec<Code>), Box<dyn Error>> {
         let document = Self(sources.json(CONTRACT)?);
-        let Codes { codes } = sources.toml(CONTRACT_ERRORS)?;
+        let Codes { codes, .. } = sources.toml(CONTRACT_ERRORS)?;
         if !codes.is_sorted_by(|one, other| one.code < other.code) {
             return Err(format!("{CONTRACT_ERRORS}: the codes are not in order, or one stands twice").into());
         }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::contract::{Code, Document, Frame, object, referred, strings};
+use super::contract::{self, Code, DetailCode, Document, Frame, object, referred, strings};
 use super::facts::Sources;
 use super::{CONTRACT_EVENTS, CONTRACT_FRAMES};
 
@@ -95,6 +95,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     describe(&mut page, "WebhookEvent", &events)?;
     describe(&mut page, "SessionEvent", &events["$defs"]["SessionEvent"])?;
     list(&mut page, &codes)?;
+    details(&mut page, &contract::details(sources)?)?;
     Ok(page)
 }
 
@@ -117,6 +118,18 @@ fn list(page: &mut String, codes: &[Code]) -> Result<(), Box<dyn Error>> {
             code.meaning,
             code.action.meaning()
         )?;
+    }
+    Ok(())
+}
+
+fn details(page: &mut String, details: &[DetailCode]) -> Result<(), Box<dyn Error>> {
+    page.push_str(
+        "\n## Codes of details\n\nThe same mistake has the same code and the same code of its detail at every endpoint. \
+         Other details repeat the\ncode of the response, or name the rule of a policy.\n\n\
+         | errorCode of the detail | code of the response | meaning |\n|---|---|---|\n",
+    );
+    for detail in details {
+        writeln!(page, "| `{}` | `{}` | {} |", detail.code, detail.of, detail.meaning)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The paths and methods of the contract `guest-sessions`, for the router of `guest-gateway`.
+//! The paths and methods of the contract `guest-sessions`, for its server and its client.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -10,19 +10,29 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let (document, _) = Document::read(sources)?;
     let operations = document.operations()?;
     let mut code = String::from(
-        "use http::Method;\n\n/// What the contract offers, by operationId.\n\
-         #[derive(Clone, Copy, Debug, Eq, PartialEq)]\npub(crate) enum Operation {",
+        "use http::Method;\n\n/// An operation of the contract, by its operationId.\n\
+         #[derive(Clone, Copy, Debug, Eq, PartialEq)]\npub enum Operation {",
     );
     for operation in &operations {
         let (method, path) = (operation.method.to_uppercase(), operation.path);
         write!(code, "/// `{method} {path}`.\n{},", pascal(operation.id))?;
     }
+    code.push_str("}\n\nimpl Operation {\n/// The method of its requests.\n#[must_use]\npub fn method(self) -> Method { match self {");
+    for operation in &operations {
+        let method = operation.method.to_uppercase();
+        write!(code, "Self::{} => Method::{method},", pascal(operation.id))?;
+    }
+    code.push_str("} }\n\n/// Its path, with `{id}` in place of an id.\n#[must_use]\npub fn path(self) -> &'static str { match self {");
+    for operation in &operations {
+        write!(code, "Self::{} => {:?},", pascal(operation.id), operation.path)?;
+    }
+    code.push_str("} } ");
     code.push_str(
-        "}\n\n/// A path with its operations.\n#[derive(Debug)]\npub(crate) struct Route {\n\
-         pub(crate) path: &'static str,\n\
-         /// Its methods, as `Allow` lists them.\npub(crate) allow: &'static str,\n\
-         pub(crate) operations: &'static [(Method, Operation)],\n}\n\n\
-         /// Every path.\npub(crate) static ROUTES: &[Route] = &[",
+        "}\n\n/// A path with its operations.\n#[derive(Debug)]\npub struct Route {\n\
+         /// The path, with `{id}` for an id.\npub path: &'static str,\n\
+         /// Its methods, as `Allow` lists them.\npub allow: &'static str,\n\
+         /// An operation for each method.\npub operations: &'static [(Method, Operation)],\n}\n\n\
+         /// Every path.\npub static ROUTES: &[Route] = &[",
     );
     for at_path in operations.chunk_by(|one, other| one.path == other.path) {
         let methods: Vec<String> = at_path

@@ -4,7 +4,7 @@ use genesys_api::{Problem, error_chain};
 use guest_suite::direct::DirectError;
 
 use super::Refusal;
-use crate::generated::ErrorCode;
+use guest_sessions::ErrorCode;
 
 impl From<DirectError> for Refusal {
     fn from(error: DirectError) -> Self {
@@ -30,15 +30,15 @@ impl From<DirectError> for Refusal {
         };
         let refusal = Self::new(code, error.to_string());
         match &error {
-            DirectError::ConsentOutdated(_) => refusal.detail(code.name(), "consentTimestamp"),
+            DirectError::ConsentOutdated(_) => refusal.detail(code.as_str(), "consentTimestamp"),
             DirectError::ConsentRequired(refused) => {
                 refused.missing().fold(refusal, |refusal, (purpose, rule)| {
                     refusal.detail(rule, &format!("consent.{purpose}"))
                 })
             }
-            DirectError::GuestInUse => refusal.detail(code.name(), "guestId"),
-            DirectError::RefreshUsed => refusal.detail(code.name(), "refreshToken"),
-            DirectError::WebhookNameInUse => refusal.detail(code.name(), "name"),
+            DirectError::GuestInUse => refusal.detail(code.as_str(), "guestId"),
+            DirectError::RefreshUsed => refusal.detail(code.as_str(), "refreshToken"),
+            DirectError::WebhookNameInUse => refusal.detail(code.as_str(), "name"),
             _ => refusal,
         }
     }
@@ -47,7 +47,7 @@ impl From<DirectError> for Refusal {
 /// A problem that a step described.
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        let code = ErrorCode::of(&problem.code).unwrap_or(ErrorCode::BadRequest);
+        let code = ErrorCode::from_name(&problem.code).unwrap_or(ErrorCode::BadRequest);
         problem
             .details
             .iter()

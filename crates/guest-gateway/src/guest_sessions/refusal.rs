@@ -6,7 +6,7 @@ use genesys_api::{Detail, Problem, entropy};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::generated::ErrorCode;
+use guest_sessions::ErrorCode;
 
 /// The header that repeats a problem's `contextId`.
 pub(super) const CORRELATION: HeaderName = HeaderName::from_static("inin-correlation-id");
@@ -20,7 +20,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        let mut problem = Box::new(Problem::new(code.status().as_u16(), code.name(), message));
+        let mut problem = Box::new(Problem::new(code.status(), code.as_str(), message));
         problem.context_id = Some(entropy::uuid().to_string());
         Self { problem, allow: None }
     }
@@ -32,7 +32,7 @@ impl Refusal {
 
     /// 400: one field has a wrong value.
     pub(super) fn invalid_value(field: &str, message: impl Into<String>) -> Self {
-        Self::new(ErrorCode::InvalidValue, message).detail(ErrorCode::InvalidValue.name(), field)
+        Self::new(ErrorCode::InvalidValue, message).detail(ErrorCode::InvalidValue.as_str(), field)
     }
 
     /// 404, also for what belongs to somebody else: that it exists is theirs to know.

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::access::{Access, BadToken};
 use super::{App, Refusal};
-use crate::generated::ErrorCode;
+use guest_sessions::ErrorCode;
 
 /// The largest body accepted, in bytes.
 pub(super) const LARGEST_BODY: usize = 64 * 1024;

@@ -19,7 +19,7 @@ use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, OriginError, Serv
 use super::request::Id;
 use super::sessions::session_id;
 use super::{App, Refusal};
-use crate::generated::ErrorCode;
+use guest_sessions::ErrorCode;
 use crate::hub::{Attached, Outgoing};
 
 /// How long a guest has for the handshake frame.
@@ -266,7 +266,7 @@ impl Patience {
     async fn answer(&mut self, socket: &mut Socket, what: &str) -> Result<(), Farewell> {
         self.bad_frames += 1;
         if socket
-            .send(ServerFrame::error(ErrorCode::BadFrame.name(), what).to_json())
+            .send(ServerFrame::error(ErrorCode::BadFrame.as_str(), what).to_json())
             .await
             .is_err()
         {
@@ -297,7 +297,7 @@ enum Farewell {
 impl Farewell {
     fn error(code: ErrorCode, message: &str) -> Self {
         Self::Error {
-            frame: ServerFrame::error(code.name(), message).to_json(),
+            frame: ServerFrame::error(code.as_str(), message).to_json(),
             code: 1008,
         }
     }

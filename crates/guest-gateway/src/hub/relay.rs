@@ -6,7 +6,7 @@ use genesys_api::{SessionId, SessionStage, SessionState, rfc3339};
 use guest_conversation::{
     Author, AuthorKind, Ending, Event, FailureReason, Message, MessageId, SendError, Session,
 };
-use guest_sessions::{EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
+use guest_sessions::{ErrorCode, EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
 use guest_suite::direct::{Admitted, Conversation, Direct, DirectError};
 use session_metrics::EndReason;
 use tokio::sync::mpsc;
@@ -15,7 +15,6 @@ use ws_transport::AdmittedOrigin;
 use super::replay::Replay;
 use super::said::{Fate, Said};
 use super::{Command, Outgoing, Stopping, overdue, stopped};
-use crate::generated::ErrorCode;
 
 /// Sockets of one session at once; one more takes the place of the oldest. As many as Genesys itself takes.
 const SOCKETS: usize = genesys_api::limits::CONNECTIONS_PER_SESSION as usize;
@@ -239,7 +238,7 @@ impl Relay {
                 if gap {
                     let text = "more was missed than is kept: read the history of the conversation";
                     frames.push(
-                        ServerFrame::error(ErrorCode::ReplayIncomplete.name(), text)
+                        ServerFrame::error(ErrorCode::ReplayIncomplete.as_str(), text)
                             .to_json()
                             .into(),
                     );
@@ -315,7 +314,7 @@ impl Relay {
                 self.replay.leave_gap();
                 let text = "messages may be missing: the history could not be read after a lost connection";
                 self.tell(
-                    ServerFrame::error(ErrorCode::ReplayIncomplete.name(), text)
+                    ServerFrame::error(ErrorCode::ReplayIncomplete.as_str(), text)
                         .to_json()
                         .into(),
                 );
@@ -380,7 +379,7 @@ impl Relay {
         let (code, reason) = match stop {
             Stop::Leaving => (1001, "the gateway goes away"),
             Stop::Broken { code, message } => {
-                self.tell(ServerFrame::error(code.name(), &message).to_json().into());
+                self.tell(ServerFrame::error(code.as_str(), &message).to_json().into());
                 (1011, "see the error frame")
             }
             Stop::Ended(reason) => {
@@ -424,7 +423,7 @@ fn stop(ending: Ending) -> Stop {
 fn failed(id: MessageId, code: ErrorCode, message: &str) -> Arc<str> {
     let frame = ServerFrame::MessageFailed {
         id,
-        code: code.name().into(),
+        code: code.as_str().into(),
         message: message.into(),
     };
     frame.to_json().into()

@@ -2,9 +2,9 @@
 
 use http::Method;
 
-/// What the contract offers, by operationId.
+/// An operation of the contract, by its operationId.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Operation {
+pub enum Operation {
     /// `GET /api/v2/webhooks`.
     ListWebhooks,
     /// `POST /api/v2/webhooks`.
@@ -43,17 +43,71 @@ pub(crate) enum Operation {
     FetchDocument,
 }
 
+impl Operation {
+    /// The method of its requests.
+    #[must_use]
+    pub fn method(self) -> Method {
+        match self {
+            Self::ListWebhooks => Method::GET,
+            Self::RegisterWebhook => Method::POST,
+            Self::FetchWebhook => Method::GET,
+            Self::ReplaceWebhook => Method::PUT,
+            Self::RemoveWebhook => Method::DELETE,
+            Self::CreateSession => Method::POST,
+            Self::FetchMetrics => Method::GET,
+            Self::FetchSession => Method::GET,
+            Self::EndSession => Method::DELETE,
+            Self::FetchAuditTrail => Method::GET,
+            Self::ChangeConsent => Method::PATCH,
+            Self::RefreshSession => Method::POST,
+            Self::OpenSocket => Method::GET,
+            Self::FetchEventsSchema => Method::GET,
+            Self::FetchFramesSchema => Method::GET,
+            Self::CheckHealth => Method::GET,
+            Self::FetchToken => Method::POST,
+            Self::FetchDocument => Method::GET,
+        }
+    }
+
+    /// Its path, with `{id}` in place of an id.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::ListWebhooks => "/api/v2/webhooks",
+            Self::RegisterWebhook => "/api/v2/webhooks",
+            Self::FetchWebhook => "/api/v2/webhooks/{id}",
+            Self::ReplaceWebhook => "/api/v2/webhooks/{id}",
+            Self::RemoveWebhook => "/api/v2/webhooks/{id}",
+            Self::CreateSession => "/api/v2/webmessaging/guest-sessions",
+            Self::FetchMetrics => "/api/v2/webmessaging/guest-sessions/metrics",
+            Self::FetchSession => "/api/v2/webmessaging/guest-sessions/{id}",
+            Self::EndSession => "/api/v2/webmessaging/guest-sessions/{id}",
+            Self::FetchAuditTrail => "/api/v2/webmessaging/guest-sessions/{id}/audit",
+            Self::ChangeConsent => "/api/v2/webmessaging/guest-sessions/{id}/consent",
+            Self::RefreshSession => "/api/v2/webmessaging/guest-sessions/{id}/refresh",
+            Self::OpenSocket => "/api/v2/webmessaging/guest-sessions/{id}/socket",
+            Self::FetchEventsSchema => "/events.schema.json",
+            Self::FetchFramesSchema => "/frames.schema.json",
+            Self::CheckHealth => "/health",
+            Self::FetchToken => "/oauth/token",
+            Self::FetchDocument => "/openapi.json",
+        }
+    }
+}
+
 /// A path with its operations.
 #[derive(Debug)]
-pub(crate) struct Route {
-    pub(crate) path: &'static str,
+pub struct Route {
+    /// The path, with `{id}` for an id.
+    pub path: &'static str,
     /// Its methods, as `Allow` lists them.
-    pub(crate) allow: &'static str,
-    pub(crate) operations: &'static [(Method, Operation)],
+    pub allow: &'static str,
+    /// An operation for each method.
+    pub operations: &'static [(Method, Operation)],
 }
 
 /// Every path.
-pub(crate) static ROUTES: &[Route] = &[
+pub static ROUTES: &[Route] = &[
     Route {
         path: "/api/v2/webhooks",
         allow: "GET, POST",
