@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use audit::{Action, Actor, Draft, Pseudonym, Tree, leaf_hash};
 use genesys_api::{Call as _, ChannelId, Clock, GuestId, Host, Now};
-use guest_payload::guest_sessions::Create;
+use guest_sessions::client::CreateSession;
 use guest_payload::{
     Age, Choice, Consent, Evidence, Jurisdiction, Jurisdictions, NewGuest, Policy, Purpose, Request, Scope,
     Signals,
@@ -248,7 +248,7 @@ fn payload(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     new.attributes.insert("source", "web")?;
     let build = move || {
         let new = new.clone().decide(policy, now.utc).ok()?;
-        Some(Create(&new).request(&host))
+        Some(CreateSession(&new).request(&host))
     };
     let request = build().ok_or("the policy refuses its own example")?;
     let body: Value = serde_json::from_slice(request.body())?;

@@ -11,13 +11,13 @@ use crate::{Host, Problem, ReplyError};
 /// A `GET` of `path`, which begins with a slash.
 #[must_use]
 pub fn get(host: &Host, path: &str) -> Request<Bytes> {
-    request(Method::GET, host, path, Bytes::new())
+    request(Method::GET, host, path)
 }
 
-/// A `DELETE` of `path`.
+/// A request without a body.
 #[must_use]
-pub fn delete(host: &Host, path: &str) -> Request<Bytes> {
-    request(Method::DELETE, host, path, Bytes::new())
+pub fn request(method: Method, host: &Host, path: &str) -> Request<Bytes> {
+    with_bytes(method, host, path, Bytes::new())
 }
 
 /// A request with `body` as JSON.
@@ -27,7 +27,7 @@ pub fn delete(host: &Host, path: &str) -> Request<Bytes> {
 #[must_use]
 pub fn with_body(method: Method, host: &Host, path: &str, body: &impl Serialize) -> Request<Bytes> {
     let bytes = serde_json::to_vec(body).expect("bodies are plain structs with text keys");
-    let mut request = request(method, host, path, bytes.into());
+    let mut request = with_bytes(method, host, path, bytes.into());
     request
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -58,7 +58,7 @@ pub fn accepted(response: Response<Bytes>) -> Result<Response<Bytes>, ReplyError
     Err(ReplyError::Refused(Box::new(Problem::read(&response))))
 }
 
-fn request(method: Method, host: &Host, path: &str, body: Bytes) -> Request<Bytes> {
+fn with_bytes(method: Method, host: &Host, path: &str, body: Bytes) -> Request<Bytes> {
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = host.uri(path);

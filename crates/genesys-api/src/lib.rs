@@ -7,6 +7,7 @@ mod now;
 mod rate;
 mod region;
 mod stage;
+pub mod timestamp;
 
 #[cfg(feature = "http")]
 mod call;

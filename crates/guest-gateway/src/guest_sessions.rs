@@ -18,7 +18,6 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use bytes::Bytes;
 use genesys_api::{Clock, Host, SessionId};
 use ::guest_sessions::{ErrorCode, Operation, ROUTES};
 use guest_suite::direct::Direct;
@@ -26,6 +25,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, StatusCode};
+use serde::Serialize;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::Clients;
@@ -117,7 +117,7 @@ async fn health(State(app): State<App>) -> Response {
             serde_json::json!({ "ok": false, "detail": error.to_string() }),
         ),
     };
-    json_answer(status, body.to_string().into())
+    json_answer(status, &body)
 }
 
 /// Logs the request, without its query, which may hold a token, and adds the headers that every answer has.
@@ -152,7 +152,8 @@ async fn finish(request: Request, next: Next) -> Response {
     response
 }
 
-fn json_answer(status: StatusCode, body: Bytes) -> Response {
+fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(body).expect("bodies are plain structs with text keys");
     let mut response = (status, Body::from(body)).into_response();
     response
         .headers_mut()

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 
-use crate::guest_sessions::consent_record;
 use crate::{Attributes, ChangeError, ConsentChange, ConsentRecord, ConsentUpdate, Policy, Signals};
 
 /// A consent record, and attributes of which each is functional or serves a purpose that the record switches on.
@@ -12,7 +11,6 @@ use crate::{Attributes, ChangeError, ConsentChange, ConsentRecord, ConsentUpdate
 /// decision, a change of consent, and reading it back from a store.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct GuestData {
-    #[serde(with = "consent_record")]
     consent: ConsentRecord,
     attributes: Attributes,
 }
@@ -73,7 +71,6 @@ impl<'de> Deserialize<'de> for GuestData {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Stored {
-            #[serde(with = "consent_record")]
             consent: ConsentRecord,
             attributes: Attributes,
         }

@@ -4,9 +4,10 @@ mod age;
 mod attributes;
 mod audit;
 mod consent;
+#[cfg(feature = "guest-sessions")]
+mod create_body;
 mod decision;
 mod guest_data;
-pub mod guest_sessions;
 pub mod iso27560;
 mod jurisdiction;
 mod new_guest;
@@ -21,6 +22,8 @@ pub use attributes::{AttributeError, Attributes, Use};
 pub use consent::{
     Actor, Choice, Consent, ConsentChange, Evidence, EvidenceError, Given, Gpp, How, Notice, Signals,
 };
+#[cfg(feature = "guest-sessions")]
+pub use create_body::EvidenceFields;
 pub use decision::{Allowed, PurposeState, Reason, Refused, Request};
 pub use guest_data::GuestData;
 pub use jurisdiction::{Jurisdiction, JurisdictionError, Jurisdictions};

@@ -1,5 +1,7 @@
 //! What was decided about a guest's consent, for storage, and how it changes in a live session.
 
+mod json;
+
 use time::OffsetDateTime;
 
 use crate::policy::Judgement;
@@ -10,7 +12,7 @@ use crate::{
 
 /// What was decided, in a form that can be stored, sent, and decided anew when the guest changes their mind.
 ///
-/// How it is written is a matter of the contract: [`guest_sessions::consent_record`](crate::guest_sessions::consent_record).
+/// Its JSON form is that of the `guest-sessions` contract: choices on top, their consequences in `purposes`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConsentRecord {
     pub(crate) purposes: [PurposeRecord; 3],

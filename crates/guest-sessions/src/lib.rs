@@ -3,15 +3,29 @@
 mod access_token;
 mod client_frame;
 mod generated;
+mod problem;
+mod secret;
 mod server_frame;
+mod session;
+mod webhooks;
+
+#[cfg(feature = "client")]
+pub mod client;
 
 pub use access_token::{PROTOCOL, TokenPlacement, offered_token, query_token};
 pub use client_frame::{BadFrame, ClientFrame};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use server_frame::{EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
+pub use session::{
+    AuditTrail, ConsentChangeBody, CreatedSession, RefreshBody, RefreshedTokens, SessionInfo,
+};
+pub use webhooks::{SubscriptionBody, Webhook, WebhookList};
 
-/// Query parameter that may carry the access token, as the founding tutorial does.
+pub use genesys_api::strict_json::BodyError;
+pub use guest_payload::{NewGuest, NewSession};
+
+/// Query parameter that may hold the access token, as in the founding tutorial.
 pub const TOKEN_QUERY: &str = "access_token";
 
-/// Prefix of the WebSocket subprotocol that may carry the access token.
+/// Prefix of the WebSocket subprotocol that may hold the access token.
 pub const TOKEN_PROTOCOL_PREFIX: &str = "access_token.";

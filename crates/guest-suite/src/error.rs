@@ -8,6 +8,7 @@ use genesys_auth::{AuthErrorKind, AuthorizedError};
 use genesys_http::{CallErrorKind, ErrorKind as HttpErrorKind};
 use guest_conversation::{Ending, SendError};
 use guest_payload::Refused;
+use guest_sessions::ErrorCode;
 use guest_store::{Conflict, StoreErrorKind};
 use token_window::TokenError;
 
@@ -73,13 +74,6 @@ impl Error {
         }
     }
 
-    pub(crate) fn malformed() -> Self {
-        Self::new(
-            ErrorKind::Other,
-            "the gateway answered with something else than the contract says: check its version",
-        )
-    }
-
     pub(crate) fn not_connected() -> Self {
         Self::new(
             ErrorKind::NotSent,
@@ -110,35 +104,21 @@ impl From<Refused<'static>> for Error {
 impl From<DirectError> for Error {
     fn from(error: DirectError) -> Self {
         let kind = match &error {
-            DirectError::AccessExpired
-            | DirectError::AccessUnknown
-            | DirectError::NotSignedIn
-            | DirectError::RefreshUnknown
-            | DirectError::RefreshUsed
-            | DirectError::SignInForged => ErrorKind::Credentials,
-            DirectError::ConsentOutdated(_)
-            | DirectError::NotAdmitted(_)
-            | DirectError::SignInOff
-            | DirectError::UnknownChannel { .. } => ErrorKind::Invalid,
-            DirectError::ConsentRequired(_) => ErrorKind::ConsentRequired,
-            DirectError::Ended => ErrorKind::Ended,
-            DirectError::Full { .. } => ErrorKind::Unavailable,
             DirectError::Store(error) => match error.kind() {
                 StoreErrorKind::Conflict(Conflict::VersionChanged)
                 | StoreErrorKind::OutboxFull
                 | StoreErrorKind::Unavailable => ErrorKind::Unavailable,
                 _ => ErrorKind::Other,
             },
-            DirectError::GuestInUse | DirectError::TooManyWebhooks | DirectError::WebhookNameInUse => {
-                ErrorKind::Conflict
-            }
-            DirectError::NotFound => ErrorKind::NotFound,
             DirectError::SignIn(error) => match error.problem() {
                 Some(problem) => of_status(problem.status),
                 None => ErrorKind::Unavailable,
             },
-            DirectError::StepUp(_) => ErrorKind::NotSent,
             DirectError::Token(error) => of_token_error(*error),
+            DirectError::NotSignedIn | DirectError::SignInForged => ErrorKind::Credentials,
+            DirectError::NotAdmitted(_) | DirectError::SignInOff => ErrorKind::Invalid,
+            DirectError::StepUp(_) => ErrorKind::NotSent,
+            error => error.code().and_then(of_code).unwrap_or(ErrorKind::Other),
         };
         Self::new(kind, error)
     }
@@ -155,7 +135,7 @@ impl From<AuthorizedError> for Error {
                 _ => ErrorKind::Other,
             },
             AuthorizedError::Call(call) => match (call.problem(), call.kind()) {
-                (Some(problem), _) => of_code(&problem.code).unwrap_or_else(|| of_status(problem.status)),
+                (Some(problem), _) => of_name(&problem.code).unwrap_or_else(|| of_status(problem.status)),
                 (
                     None,
                     CallErrorKind::Transport(
@@ -196,7 +176,7 @@ impl From<Ending> for Error {
             Ending::Refused { status: 403 } => ErrorKind::Invalid,
             Ending::Refused { status: 409 } => ErrorKind::Ended,
             Ending::Refused { status } => of_status(*status),
-            Ending::Rejected(refusal) => of_code(&refusal.code).unwrap_or(ErrorKind::NotSent),
+            Ending::Rejected(refusal) => of_name(&refusal.code).unwrap_or(ErrorKind::NotSent),
             _ => ErrorKind::NotSent,
         };
         Self::new(kind, ending.to_string())
@@ -211,19 +191,24 @@ fn of_token_error(error: TokenError) -> ErrorKind {
     }
 }
 
-/// By the codes of `guest-sessions`.
-fn of_code(code: &str) -> Option<ErrorKind> {
+fn of_name(code: &str) -> Option<ErrorKind> {
+    ErrorCode::from_name(code).and_then(of_code)
+}
+
+/// The kind of a refusal of the gateway, and of direct mode.
+fn of_code(code: ErrorCode) -> Option<ErrorKind> {
     Some(match code {
-        "authentication.required"
-        | "bad.credentials"
-        | "credentials.expired"
-        | "missing.permissions"
-        | "refresh.token.used" => ErrorKind::Credentials,
-        "consent.outdated" => ErrorKind::Invalid,
-        "consent.required" => ErrorKind::ConsentRequired,
-        "not.found" => ErrorKind::NotFound,
-        "service.unavailable" | "too.many.requests" => ErrorKind::Unavailable,
-        "session.ended" => ErrorKind::Ended,
+        ErrorCode::AuthenticationRequired
+        | ErrorCode::BadCredentials
+        | ErrorCode::CredentialsExpired
+        | ErrorCode::MissingPermissions
+        | ErrorCode::RefreshTokenUsed => ErrorKind::Credentials,
+        ErrorCode::BadRequest | ErrorCode::ConsentOutdated | ErrorCode::InvalidValue => ErrorKind::Invalid,
+        ErrorCode::ConsentRequired => ErrorKind::ConsentRequired,
+        ErrorCode::GuestIdInUse | ErrorCode::WebhookLimit | ErrorCode::WebhookNameInUse => ErrorKind::Conflict,
+        ErrorCode::NotFound => ErrorKind::NotFound,
+        ErrorCode::ServiceUnavailable | ErrorCode::TooManyRequests => ErrorKind::Unavailable,
+        ErrorCode::SessionEnded => ErrorKind::Ended,
         _ => return None,
     })
 }
@@ -276,29 +261,6 @@ mod tests {
             assert_eq!(error.to_string(), text);
             assert!(error.problem().is_none());
         }
-    }
-
-    #[test]
-    fn both_modes_give_the_same_refusal_the_same_kind() {
-        // what the gateway answers for each error of direct mode: code and status
-        let channel = "c".parse().unwrap();
-        for (error, code, status) in [
-            (DirectError::AccessExpired, "credentials.expired", 401),
-            (DirectError::AccessUnknown, "bad.credentials", 401),
-            (DirectError::Ended, "session.ended", 409),
-            (DirectError::GuestInUse, "guest.id.in.use", 409),
-            (DirectError::NotFound, "not.found", 404),
-            (DirectError::RefreshUsed, "refresh.token.used", 409),
-            (DirectError::UnknownChannel { channel }, "invalid.value", 400),
-            (DirectError::WebhookNameInUse, "webhook.name.in.use", 409),
-            (DirectError::Full { limit: 1 }, "service.unavailable", 503),
-        ] {
-            let remote = of_code(code).unwrap_or_else(|| of_status(status));
-            assert_eq!(remote, Error::from(error).kind(), "{code}");
-        }
-        assert_eq!(of_code("consent.required"), Some(ErrorKind::ConsentRequired));
-        assert_eq!(of_code("consent.outdated"), Some(ErrorKind::Invalid));
-        assert_eq!(of_status(405), ErrorKind::Other);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 pub mod direct;
 mod error;
-mod guest;
 mod remote;
 mod session;
 mod sessions;
@@ -12,9 +11,9 @@ pub use error::{Error, ErrorKind};
 pub use genesys_api as api;
 pub use genesys_auth as auth;
 pub use genesys_http as http;
-pub use guest::SessionInfo;
 pub use guest_payload as payload;
 pub use guest_payload::NewGuest;
+pub use guest_sessions::SessionInfo;
 pub use guest_store as store;
 pub use remote::RemoteConfig;
 pub use session::GuestSession;

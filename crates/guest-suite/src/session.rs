@@ -4,9 +4,9 @@ use audit::Entry;
 use genesys_api::{GuestId, Now, SessionId, entropy};
 use guest_conversation::client::{Connection, Handle, Settings};
 use guest_conversation::{Contract, Event, GuestSessions, MessageId};
-use guest_payload::guest_sessions::Session;
 use guest_payload::{ConsentChange, Signals};
-use guest_sessions::TokenPlacement;
+use guest_sessions::client::{ChangeConsent, EndSession, FetchAuditTrail, FetchSession};
+use guest_sessions::{CreatedSession, TokenPlacement};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
 use token_window::{Events, Jitter, Refresh, RefreshError, Refresher, TokenError, TokenManager, Window};
@@ -87,11 +87,11 @@ impl GuestSession {
             }
             Mode::Remote(remote) => {
                 let refresher = RefreshByRest {
-                    remote: remote.clone(),
+                    client: remote.client.clone(),
                     session: id.clone(),
                     ahead: created_at - sent.utc,
                 };
-                TokenManager::spawn_with(refresh, refresher, remote.clock().clone())
+                TokenManager::spawn_with(refresh, refresher, remote.client.clock().clone())
             }
         };
         Ok(Self {
@@ -190,7 +190,7 @@ impl GuestSession {
     pub async fn info(&self) -> Result<SessionInfo, Error> {
         match &self.mode {
             Mode::Direct { direct, owner } => Ok(direct.session(owner, &self.id).await?),
-            Mode::Remote(remote) => remote.session(&self.id).await,
+            Mode::Remote(remote) => Ok(remote.client.call(&FetchSession(&self.id)).await?),
         }
     }
 
@@ -203,7 +203,10 @@ impl GuestSession {
             Mode::Direct { direct, owner } => Ok(direct
                 .change_consent(owner, &self.id, change, Signals::default())
                 .await?),
-            Mode::Remote(remote) => remote.change_consent(&self.id, change).await,
+            Mode::Remote(remote) => {
+                let id = &self.id;
+                Ok(remote.client.call(&ChangeConsent { id, change }).await?)
+            }
         }
     }
 
@@ -229,7 +232,7 @@ impl GuestSession {
                 };
                 trail.iter().map(entry).collect()
             }
-            Mode::Remote(remote) => remote.audit_trail(&self.id).await,
+            Mode::Remote(remote) => Ok(remote.client.call(&FetchAuditTrail(&self.id)).await?),
         }
     }
 
@@ -246,7 +249,7 @@ impl GuestSession {
         }
         match &self.mode {
             Mode::Direct { direct, owner } => direct.end(owner, &self.id, EndReason::Guest).await?,
-            Mode::Remote(remote) => remote.end(&self.id).await?,
+            Mode::Remote(remote) => remote.client.call(&EndSession(&self.id)).await?,
         }
         Ok(())
     }
@@ -258,18 +261,18 @@ impl GuestSession {
         let invalid = |error| Error::new(ErrorKind::Other, error);
         let socket = self.socket.as_deref().unwrap_or_default();
         // the gateway's own host only: a URL from a reply must not carry the token elsewhere
-        let url = SocketUrl::from_peer(socket, |host| host == remote.host()).map_err(invalid)?;
+        let url = SocketUrl::from_peer(socket, |host| host == remote.client.host()).map_err(invalid)?;
         // heard from before the token is taken, so that no renewal in between is missed
         let refreshes = self.manager.events();
         let token = self.manager.token().await?.secret;
         let contract = GuestSessions::new(self.id.clone(), token).with_token_in(TokenPlacement::Subprotocol);
         let contract = Contract::GuestSessions(contract);
         let settings = Settings {
-            http: remote.http().clone(),
+            http: remote.client.http().clone(),
             url,
             origin,
             contract,
-            limiter: remote.limiter().clone(),
+            limiter: remote.limiter.clone(),
         };
         let connection = Connection::open(settings);
         let feed = tokio::spawn(feed(self.manager.clone(), refreshes, connection.handle())).abort_handle();
@@ -318,8 +321,8 @@ async fn mend(manager: TokenManager, connection: Handle) {
     }
 }
 
-impl From<Session> for Keep {
-    fn from(session: Session) -> Self {
+impl From<CreatedSession> for Keep {
+    fn from(session: CreatedSession) -> Self {
         Self {
             id: session.id,
             guest: session.guest_id,

@@ -1,5 +1,7 @@
 //! Guest sessions: one set of methods, whether a gateway keeps them or this process.
 
+use genesys_auth::AuthorizedError;
+use guest_sessions::client::{FetchMetrics, RegisterWebhook};
 use session_metrics::Snapshot;
 use webhook::{Secret, Subscription};
 
@@ -63,7 +65,7 @@ impl GuestSessions {
                 let created = direct.create(owner, guest).await?;
                 let keep = Keep {
                     id: created.session.id,
-                    guest: created.session.guest,
+                    guest: created.session.guest_id,
                     socket: None,
                     tokens: created.tokens,
                     created_at: created.session.created_at,
@@ -87,7 +89,7 @@ impl GuestSessions {
             Mode::Direct { direct, owner } => {
                 Ok(direct.ensure_webhook(owner, subscription.clone()).await?.secret)
             }
-            Mode::Remote(remote) => Ok(remote.ensure_webhook(subscription).await?.secret),
+            Mode::Remote(remote) => Ok(remote.client.call(&RegisterWebhook(subscription)).await?.secret),
         }
     }
 
@@ -98,7 +100,7 @@ impl GuestSessions {
     pub async fn metrics(&self) -> Result<Snapshot, Error> {
         match &self.mode {
             Mode::Direct { direct, .. } => Ok(direct.metrics()),
-            Mode::Remote(remote) => remote.metrics().await,
+            Mode::Remote(remote) => Ok(remote.client.call(&FetchMetrics).await?),
         }
     }
 
@@ -108,7 +110,7 @@ impl GuestSessions {
     pub fn token_fetches(&self) -> u64 {
         match &self.mode {
             Mode::Direct { .. } => 0,
-            Mode::Remote(remote) => remote.auth().fetches(),
+            Mode::Remote(remote) => remote.client.authenticator().fetches(),
         }
     }
 
@@ -119,7 +121,10 @@ impl GuestSessions {
     pub async fn authenticate(&self) -> Result<(), Error> {
         match &self.mode {
             Mode::Direct { .. } => Ok(()),
-            Mode::Remote(remote) => remote.authenticate().await,
+            Mode::Remote(remote) => match remote.client.authenticator().token().await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(AuthorizedError::from(error).into()),
+            },
         }
     }
 }

@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-pub mod guest_sessions;
 mod refresh;
 mod rotation;
 mod schedule;

@@ -9,8 +9,6 @@ mod event;
 mod subscription;
 mod target;
 
-pub mod guest_sessions;
-
 mod attempt;
 #[cfg(feature = "client")]
 mod courier;

@@ -10,7 +10,7 @@ use crate::{CustomHeaders, EventSet, Target};
 /// Longest name accepted, in characters. Our choice.
 const LONGEST: usize = 128;
 
-/// A wish to be told of events. No contract's shape: see [`guest_sessions`](crate::guest_sessions) for that.
+/// A wish to be told of events.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Subscription {
     /// Its name, unique among the subscriptions of one API client.

@@ -113,7 +113,7 @@ async fn scenario(store: Arc<dyn Store>) {
     talk(&mut session, "still here").await;
     session.end().await.unwrap();
     assert!(session.next_event().await.is_none());
-    assert_eq!(session.info().await.unwrap().ended.unwrap().1, "guest");
+    assert_eq!(session.info().await.unwrap().end_reason.unwrap(), "guest");
     assert_eq!(
         session.rotate_now().await.unwrap_err().kind(),
         ErrorKind::Credentials
@@ -349,7 +349,7 @@ async fn session_end_by_the_guest_disconnects_the_conversation() {
     });
     ended.unwrap();
     let info = session.info().await.unwrap();
-    assert_eq!(info.ended.unwrap().1, "guest");
+    assert_eq!(info.end_reason.unwrap(), "guest");
 }
 
 #[tokio::test]

@@ -345,7 +345,7 @@ async fn debugs(world: &World, session: &Value, seen: &mut Seen) {
     let webhooks = world.gateway.store().webhooks().await.unwrap();
     let own: Vec<webhook::Subscription> = webhooks
         .iter()
-        .map(|row| webhook::guest_sessions::parse(&row.document).unwrap())
+        .map(|row| guest_sessions::SubscriptionBody::parse(&row.document).unwrap())
         .collect();
     let config = Config::parse(&world.toml).unwrap();
     let secrets: Vec<_> = config
@@ -370,7 +370,7 @@ async fn debugs(world: &World, session: &Value, seen: &mut Seen) {
         ("a frame", &ClientFrame::parse(&frame)),
         (
             "a body",
-            &guest_payload::guest_sessions::parse_new_guest(
+            &guest_payload::NewGuest::parse(
                 guest_with_note().as_bytes(),
                 guest_payload::Signals::default(),
                 time::OffsetDateTime::UNIX_EPOCH,

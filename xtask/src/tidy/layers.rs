@@ -54,7 +54,10 @@ const TABLE: &[Row] = &[
     row("guest-conversation", Layer::Conversation, &[
         "genesys-api", "genesys-http", "ws-transport", "web-messaging", "guest-sessions",
     ]),
-    row("guest-sessions", Layer::Store, &["genesys-api", "ws-transport", "web-messaging"]),
+    row("guest-sessions", Layer::Store, &[
+        "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "ws-transport", "webhook", "session-metrics",
+        "audit", "web-messaging",
+    ]),
     row("guest-store", Layer::Store, &["genesys-api", "audit"]),
     row("guest-suite", Layer::Composition, &[
         "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "token-window", "ws-transport", "webhook",

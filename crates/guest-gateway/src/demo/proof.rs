@@ -4,11 +4,11 @@ use audit::files::verify_file;
 use audit::{Action, Fault};
 use bytes::Bytes;
 use genesys_auth::{Authenticator, AuthorizedError, Credentials};
+use guest_sessions::client::RefreshSession;
 use guest_suite::GuestSession;
 use http::Request;
 use secrecy::SecretString;
 use serde_json::json;
-use token_window::guest_sessions::Refresh;
 
 use super::report::Unverified;
 use super::road::unverified;
@@ -40,8 +40,8 @@ pub(super) async fn old_refresh_token_is_refused(
     let (id, secret) = CLIENT;
     let credentials = Credentials::new(id.parse()?, secret.into())?;
     let client = Authenticator::new(servers.http(), servers.gateway_host().clone(), credentials, None);
-    let call = Refresh {
-        session: session.id(),
+    let call = RefreshSession {
+        id: session.id(),
         refresh_token: old,
     };
     match client.authorized(&call, servers.gateway_host()).await {

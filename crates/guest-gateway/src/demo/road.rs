@@ -122,7 +122,7 @@ async fn refusal(servers: &Servers, suite: &GuestSessions) -> Verified<()> {
 async fn create(servers: &Servers, suite: &GuestSessions) -> Verified<GuestSession> {
     let session = suite.create(guest(&servers.clock, [Choice::Granted; 3])?).await?;
     let info = session.info().await?;
-    if info.ended.is_some() || !info.consent.purpose(Purpose::Marketing).on {
+    if info.ended_at.is_some() || !info.consent.purpose(Purpose::Marketing).on {
         return Err(unverified("the session is not as it was asked for"));
     }
     let policy = format!("{} {}", info.consent.policy(), info.consent.policy_version());
@@ -222,9 +222,9 @@ async fn withdraw(session: &GuestSession) -> Verified<()> {
 
 async fn end(session: &mut GuestSession) -> Verified<()> {
     session.end().await?;
-    let ended = session.info().await?.ended;
+    let ended = session.info().await?.end_reason;
     match (ended, session.rotate_now().await) {
-        (Some((_, reason)), Err(_)) => Ok(((), format!("by the {reason}; its tokens work no more"))),
+        (Some(reason), Err(_)) => Ok(((), format!("by the {reason}; its tokens work no more"))),
         (ended, _) => Err(unverified(format!("the session is still alive: {ended:?}"))),
     }
 }

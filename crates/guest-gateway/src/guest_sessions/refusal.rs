@@ -30,11 +30,6 @@ impl Refusal {
         Self::new(ErrorCode::BadRequest, message)
     }
 
-    /// 400: one field has a wrong value.
-    pub(super) fn invalid_value(field: &str, message: impl Into<String>) -> Self {
-        Self::new(ErrorCode::InvalidValue, message).detail(ErrorCode::InvalidValue.as_str(), field)
-    }
-
     /// 404, also for what belongs to somebody else: that it exists is theirs to know.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(

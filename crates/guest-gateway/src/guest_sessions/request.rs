@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::access::{Access, BadToken};
 use super::{App, Refusal};
-use guest_sessions::ErrorCode;
+use guest_sessions::{DetailCode, ErrorCode};
 
 /// The largest body accepted, in bytes.
 pub(super) const LARGEST_BODY: usize = 64 * 1024;
@@ -84,7 +84,7 @@ pub(super) fn admit(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Call
             scope.name()
         );
         return Err(
-            Refusal::new(ErrorCode::MissingPermissions, message).detail("missing.scope", scope.name())
+            Refusal::new(ErrorCode::MissingPermissions, message).detail(DetailCode::MissingScope.as_str(), scope.name())
         );
     }
     app.clients

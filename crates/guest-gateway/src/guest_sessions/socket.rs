@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use genesys_api::SessionId;
 use guest_conversation::MessageId;
-use guest_sessions::{ClientFrame, PROTOCOL, ServerFrame, offered_token, query_token};
+use guest_sessions::{ClientFrame, ErrorCode, PROTOCOL, ServerFrame, offered_token, query_token};
 use guest_suite::direct::{Admitted, DirectError};
 use http::header::ORIGIN;
 use hyper::upgrade::OnUpgrade;
@@ -19,7 +19,6 @@ use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, OriginError, Serv
 use super::request::Id;
 use super::sessions::session_id;
 use super::{App, Refusal};
-use guest_sessions::ErrorCode;
 use crate::hub::{Attached, Outgoing};
 
 /// How long a guest has for the handshake frame.
@@ -327,13 +326,7 @@ fn broken(error: &SocketError) -> Farewell {
 }
 
 fn refused(error: &DirectError) -> Farewell {
-    let code = match error {
-        DirectError::AccessExpired => ErrorCode::CredentialsExpired,
-        DirectError::AccessUnknown => ErrorCode::BadCredentials,
-        DirectError::Ended => ErrorCode::SessionEnded,
-        DirectError::NotFound => ErrorCode::NotFound,
-        _ => ErrorCode::ServiceUnavailable,
-    };
+    let code = error.code().unwrap_or(ErrorCode::ServiceUnavailable);
     Farewell::error(code, &error.to_string())
 }
 

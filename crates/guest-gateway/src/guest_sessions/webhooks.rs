@@ -3,17 +3,17 @@
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use genesys_api::WebhookId;
+use guest_sessions::{SubscriptionBody, Webhook, WebhookList};
 use guest_suite::direct::RegisteredWebhook;
 use http::StatusCode;
 use webhook::Subscription;
-use webhook::guest_sessions::{Webhook, parse};
 
 use super::request::{Id, Scope, admit, admit_json};
 use super::{App, Refusal, json_answer};
 
 pub(super) async fn register(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
     let (caller, body) = admit_json(&app, request, Scope::Webhooks).await?;
-    let wanted = parse(&body).map_err(|error| Refusal::from(error.problem()))?;
+    let wanted = SubscriptionBody::parse(&body)?;
     let registered = app.direct.ensure_webhook(&caller.client, wanted).await?;
     let status = if registered.secret.is_some() {
         StatusCode::CREATED
@@ -30,9 +30,9 @@ pub(super) async fn list(State(app): State<App>, request: Request) -> Result<Res
         .webhooks(&caller.client)
         .await?
         .into_iter()
-        .map(wire)
+        .map(webhook)
         .collect();
-    Ok(json_answer(StatusCode::OK, Webhook::render_list(&webhooks)))
+    Ok(json_answer(StatusCode::OK, &WebhookList::from(webhooks)))
 }
 
 pub(super) async fn fetch(State(app): State<App>, Id(id): Id, request: Request) -> Result<Response, Refusal> {
@@ -57,7 +57,7 @@ pub(super) async fn replace(
 ) -> Result<Response, Refusal> {
     let (caller, body) = admit_json(&app, request, Scope::Webhooks).await?;
     let id = webhook_id(&id)?;
-    let wanted = parse(&body).map_err(|error| Refusal::from(error.problem()))?;
+    let wanted = SubscriptionBody::parse(&body)?;
     Ok(answer(
         StatusCode::OK,
         app.direct.replace_webhook(&caller.client, &id, wanted).await?,
@@ -80,7 +80,7 @@ fn webhook_id(text: &str) -> Result<WebhookId, Refusal> {
     text.parse().map_err(|_| Refusal::not_found("webhook"))
 }
 
-fn wire(registered: RegisteredWebhook) -> Webhook {
+fn webhook(registered: RegisteredWebhook) -> Webhook {
     let subscription = Subscription {
         enabled: registered.enabled,
         ..registered.subscription
@@ -88,10 +88,10 @@ fn wire(registered: RegisteredWebhook) -> Webhook {
     Webhook {
         id: registered.id,
         subscription,
+        secret: registered.secret,
     }
 }
 
 fn answer(status: StatusCode, registered: RegisteredWebhook) -> Response {
-    let secret = registered.secret.clone();
-    json_answer(status, wire(registered).render(secret.as_ref()))
+    json_answer(status, &webhook(registered))
 }

@@ -4,6 +4,7 @@ use genesys_api::ChannelId;
 use genesys_http::CallError;
 use guest_conversation::RequestError;
 use guest_payload::{ChangeError, Refused};
+use guest_sessions::ErrorCode;
 use guest_store::{Conflict, StoreError, StoreErrorKind};
 use token_window::TokenError;
 use web_messaging::rest::deployment::NotAdmitted;
@@ -85,6 +86,34 @@ pub enum DirectError {
     /// Another webhook has the name.
     #[error("a webhook of this name exists with other content: replace that one, or choose another name")]
     WebhookNameInUse,
+}
+
+impl DirectError {
+    /// The code that a gateway refuses with. `None` for an error that no call of the contract can have.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        Some(match self {
+            Self::AccessExpired => ErrorCode::CredentialsExpired,
+            Self::AccessUnknown => ErrorCode::BadCredentials,
+            Self::ConsentOutdated(_) => ErrorCode::ConsentOutdated,
+            Self::ConsentRequired(_) => ErrorCode::ConsentRequired,
+            Self::Ended => ErrorCode::SessionEnded,
+            Self::Full { .. } | Self::Store(_) => ErrorCode::ServiceUnavailable,
+            Self::GuestInUse => ErrorCode::GuestIdInUse,
+            Self::NotFound => ErrorCode::NotFound,
+            Self::RefreshUnknown | Self::UnknownChannel { .. } => ErrorCode::InvalidValue,
+            Self::RefreshUsed => ErrorCode::RefreshTokenUsed,
+            Self::TooManyWebhooks => ErrorCode::WebhookLimit,
+            Self::WebhookNameInUse => ErrorCode::WebhookNameInUse,
+            Self::NotAdmitted(_)
+            | Self::NotSignedIn
+            | Self::SignIn(_)
+            | Self::SignInForged
+            | Self::SignInOff
+            | Self::StepUp(_)
+            | Self::Token(_) => return None,
+        })
+    }
 }
 
 impl From<StoreError> for DirectError {

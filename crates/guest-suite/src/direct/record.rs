@@ -8,7 +8,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::{Now, SessionStage, SessionState, entropy, rfc3339};
 use guest_payload::GuestData;
-use guest_payload::guest_sessions::ConsentObject;
 use guest_store::{Event, Session, StoreErrorKind};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -107,11 +106,12 @@ impl Record {
         let row = &self.row;
         SessionInfo {
             id: row.id.clone(),
-            guest: row.guest.clone(),
+            guest_id: row.guest.clone(),
             state: self.state(),
             created_at: row.created_at,
             expires_at: row.expires_at,
-            ended: row.ended_at.map(|at| (at, self.end_reason().name().to_owned())),
+            ended_at: row.ended_at,
+            end_reason: row.ended_at.map(|_| self.end_reason().name().to_owned()),
             consent: self.document.data.consent().clone(),
         }
     }
@@ -164,7 +164,7 @@ impl Record {
             "channelConfigurationId": row.channel,
             "state": self.state(),
             "createdAt": rfc3339(row.created_at),
-            "consent": ConsentObject::from(self.document.data.consent()),
+            "consent": self.document.data.consent(),
             "guestAttributes": self.document.data.attributes().collect::<BTreeMap<_, _>>(),
         });
         if let Some(at) = row.ended_at {

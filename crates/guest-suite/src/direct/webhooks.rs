@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use audit::{Action, Actor, Draft, Outcome};
 use genesys_api::{WebhookId, entropy};
+use guest_sessions::SubscriptionBody;
 use guest_store::{Change, Leased, Settled, Settlement, StoreError, StoreErrorKind, Unit, Webhook};
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{
-    Attempt, Courier, DisableReason, EndpointHealth, MessageId, Secret, Subscription, Verdict, guest_sessions,
+    Attempt, Courier, DisableReason, EndpointHealth, MessageId, Secret, Subscription, Verdict,
 };
 
 use super::update::is_race;
@@ -256,12 +257,14 @@ fn row(subscription: &Subscription) -> Webhook {
         rest_until: None,
         version: 0,
         secrets: SecretString::default(),
-        document: guest_sessions::body(subscription).to_string().into(),
+        document: serde_json::to_vec(&SubscriptionBody(subscription))
+            .expect("a subscription is text")
+            .into(),
     }
 }
 
 fn registered(row: &Webhook) -> Result<RegisteredWebhook, DirectError> {
-    let subscription = guest_sessions::parse(&row.document)
+    let subscription = SubscriptionBody::parse(&row.document)
         .map_err(|_| DirectError::Store(StoreErrorKind::Corrupt.into()))?;
     Ok(RegisteredWebhook {
         id: row.id.clone(),

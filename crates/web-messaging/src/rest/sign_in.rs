@@ -187,7 +187,7 @@ impl Call for Revoke {
     const IDEMPOTENT: bool = true;
 
     fn request(&self, host: &Host) -> Request<Bytes> {
-        let mut request = json::delete(host, "/api/v2/webdeployments/token/revoke");
+        let mut request = json::request(Method::DELETE, host, "/api/v2/webdeployments/token/revoke");
         // without a valid header the service answers 401
         if let Ok(mut bearer) = HeaderValue::try_from(format!("Bearer {}", self.jwt.expose_secret())) {
             bearer.set_sensitive(true);

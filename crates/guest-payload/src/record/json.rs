@@ -1,45 +1,40 @@
-//! The `consent` object of the contract's replies, which is also how a record is stored.
-//!
-//! For a field: `#[serde(with = "guest_payload::guest_sessions::consent_record")]`.
+//! The JSON form of a consent record: choices on top, their consequences in `purposes`.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 
-use super::stamp;
+use genesys_api::timestamp;
+
 use crate::{
     Actor, Age, Choice, ConsentRecord, Evidence, EvidenceError, Gpp, How, Notice, PurposeRecord, Reason,
 };
 
-/// Writes the object.
-///
-/// # Errors
-/// Those of the serializer.
-pub fn serialize<S: Serializer>(record: &ConsentRecord, serializer: S) -> Result<S::Ok, S::Error> {
-    ConsentObject::from(record).serialize(serializer)
+impl Serialize for ConsentRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RecordObject::from(self).serialize(serializer)
+    }
 }
 
-/// Reads the object.
-///
-/// # Errors
-/// If it is none, or contradicts itself.
-pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ConsentRecord, D::Error> {
-    ConsentObject::deserialize(deserializer)?
-        .try_into()
-        .map_err(D::Error::custom)
+impl<'de> Deserialize<'de> for ConsentRecord {
+    /// Fails if the object contradicts itself.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        RecordObject::deserialize(deserializer)?
+            .try_into()
+            .map_err(D::Error::custom)
+    }
 }
 
-/// The object: choices on top, for whoever only wants those; what follows from them in `purposes`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ConsentObject {
+struct RecordObject {
     marketing: Choice,
     personalization: Choice,
     analytics: Choice,
     policy: String,
     policy_version: String,
     jurisdiction: String,
-    #[serde(with = "stamp")]
+    #[serde(with = "timestamp")]
     recorded_at: OffsetDateTime,
     gpc: bool,
     /// The least that the guest may be, in years.
@@ -48,20 +43,20 @@ pub struct ConsentObject {
     purposes: Purposes,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Deserialize, Serialize)]
 struct Purposes {
     marketing: State,
     personalization: State,
     analytics: State,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct State {
     on: bool,
     reason: Reason,
     rule: String,
-    #[serde(with = "stamp::option", default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "timestamp::option", default, skip_serializing_if = "Option::is_none")]
     chosen_at: Option<OffsetDateTime>,
     #[serde(default, skip_serializing_if = "is_default")]
     how: How,
@@ -73,7 +68,7 @@ struct State {
     gpp: Option<String>,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Deserialize, Serialize)]
 struct NoticeObject {
     version: String,
     language: String,
@@ -106,9 +101,9 @@ impl From<&PurposeRecord> for State {
 }
 
 impl State {
-    fn record(self, choice: Choice) -> Result<PurposeRecord, ContradictoryRecord> {
+    fn record(self, choice: Choice) -> Result<PurposeRecord, RecordError> {
         if self.on != self.reason.is_on() {
-            return Err(ContradictoryRecord::Reason);
+            return Err(RecordError::Reason);
         }
         let notice = self
             .notice
@@ -130,7 +125,7 @@ impl State {
     }
 }
 
-impl From<&ConsentRecord> for ConsentObject {
+impl From<&ConsentRecord> for RecordObject {
     fn from(record: &ConsentRecord) -> Self {
         let [marketing, personalization, analytics] = &record.purposes;
         Self {
@@ -152,10 +147,10 @@ impl From<&ConsentRecord> for ConsentObject {
     }
 }
 
-impl TryFrom<ConsentObject> for ConsentRecord {
-    type Error = ContradictoryRecord;
+impl TryFrom<RecordObject> for ConsentRecord {
+    type Error = RecordError;
 
-    fn try_from(wire: ConsentObject) -> Result<Self, ContradictoryRecord> {
+    fn try_from(wire: RecordObject) -> Result<Self, RecordError> {
         Ok(Self {
             purposes: [
                 wire.purposes.marketing.record(wire.marketing)?,
@@ -167,7 +162,7 @@ impl TryFrom<ConsentObject> for ConsentRecord {
             jurisdictions: wire
                 .jurisdiction
                 .parse()
-                .map_err(|_| ContradictoryRecord::Jurisdiction)?,
+                .map_err(|_| RecordError::Jurisdiction)?,
             recorded_at: wire.recorded_at,
             gpc: wire.gpc,
             age: wire.age.map_or(Age::UNKNOWN, Age::at_least),
@@ -175,22 +170,18 @@ impl TryFrom<ConsentObject> for ConsentRecord {
     }
 }
 
-/// The object is no record of consent.
+/// The object is not a consent record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ContradictoryRecord {
-    /// A piece of evidence is none.
-    #[error("{0}")]
+enum RecordError {
+    #[error("invalid evidence: {0}")]
     Evidence(EvidenceError),
-    /// Its places are none.
-    #[error("the jurisdiction names no places")]
+    #[error("invalid jurisdiction")]
     Jurisdiction,
-    /// A purpose is on for a reason to be off, or off for one to be on.
-    #[error("a purpose is on for a reason to be off, or off for one to be on")]
+    #[error("contradiction: a purpose is on for a reason to be off, or off for a reason to be on")]
     Reason,
 }
 
-impl From<EvidenceError> for ContradictoryRecord {
+impl From<EvidenceError> for RecordError {
     fn from(error: EvidenceError) -> Self {
         Self::Evidence(error)
     }
@@ -204,6 +195,10 @@ mod tests {
 
     use super::*;
     use crate::{Consent, Jurisdiction, Policy, Request, Signals};
+
+    fn from_value(json: serde_json::Value) -> Result<ConsentRecord, serde_json::Error> {
+        serde_json::from_value(json)
+    }
 
     fn record(places: &[Jurisdiction], choices: [Choice; 3], gpc: bool) -> ConsentRecord {
         let now = parse_rfc3339("2026-11-22T12:30:00.123456Z").unwrap();
@@ -220,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn a_record_on_the_wire() {
+    fn record_has_its_json_form() {
         let places = ["US-CA".parse().unwrap(), "CH".parse().unwrap()];
         let record = record(&places, [Choice::Granted, Choice::Denied, Choice::Unknown], true);
         assert_eq!(
-            serde_json::to_value(ConsentObject::from(&record)).unwrap(),
+            serde_json::to_value(&record).unwrap(),
             json!({
                 "marketing": "granted",
                 "personalization": "denied",
@@ -254,15 +249,15 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_contradicts_itself_is_not_read() {
+    fn record_that_contradicts_itself_is_refused() {
         let mut json =
-            serde_json::to_value(ConsentObject::from(&record(&[], [Choice::Denied; 3], false))).unwrap();
+            serde_json::to_value(record(&[], [Choice::Denied; 3], false)).unwrap();
         json["purposes"]["marketing"]["on"] = true.into();
-        assert!(deserialize(json).is_err());
+        assert!(from_value(json).is_err());
     }
 
     #[test]
-    fn all_evidence_survives_the_wire() {
+    fn record_round_trips_with_all_evidence() {
         let when = parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
         let evidence = Evidence::at(when)
             .how(How::Banner)
@@ -279,21 +274,21 @@ mod tests {
             })
             .unwrap()
             .record();
-        let json = serde_json::to_value(ConsentObject::from(&record)).unwrap();
+        let json = serde_json::to_value(&record).unwrap();
         assert_eq!(json["age"], 13);
         assert_eq!(
             json["purposes"]["analytics"]["gpp"],
             "DBABMA~CPXxRfAPXxRfAAfKABENB"
         );
-        assert_eq!(deserialize(json.clone()).unwrap(), record);
+        assert_eq!(from_value(json.clone()).unwrap(), record);
         let mut broken = json;
         broken["purposes"]["analytics"]["notice"]["language"] = "".into();
-        assert!(deserialize(broken).is_err());
+        assert!(from_value(broken).is_err());
     }
 
     proptest! {
         #[test]
-        fn a_record_survives_the_wire(
+        fn record_round_trips(
             codes in proptest::sample::subsequence(vec!["EU", "US-CA", "GB", "TV"], 0..=4),
             choices in proptest::array::uniform3(
                 prop_oneof![Just(Choice::Denied), Just(Choice::Granted), Just(Choice::Unknown)]
@@ -302,8 +297,8 @@ mod tests {
         ) {
             let places: Vec<Jurisdiction> = codes.iter().map(|code| code.parse().unwrap()).collect();
             let record = record(&places, choices, gpc);
-            let json = serde_json::to_value(ConsentObject::from(&record)).unwrap();
-            prop_assert_eq!(deserialize(json).unwrap(), record);
+            let json = serde_json::to_value(&record).unwrap();
+            prop_assert_eq!(from_value(json).unwrap(), record);
         }
     }
 }

@@ -1,0 +1,580 @@
+//! The create-session body of the `guest-sessions` contract, as it is built and as it is parsed.
+//!
+//! The contract is this project's own: Genesys Cloud does not offer it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use genesys_api::strict_json::{BodyError, Field, Object};
+use genesys_api::{ChannelId, GuestId, parse_rfc3339, rfc3339};
+use http::{HeaderMap, HeaderName};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+
+use crate::{
+    Actor, Age, AttributeError, Attributes, Choice, Consent, ConsentRecord, Evidence, Gpp, How, Jurisdictions,
+    NewGuest, NewSession, Notice, Purpose, Signals,
+};
+
+/// How far a client's clock may be ahead when it dates a choice. Our choice.
+const SKEW: time::Duration = time::Duration::minutes(5);
+
+const REGION: &str = "region";
+
+impl NewGuest {
+    /// Parses the body of `POST /api/v2/webmessaging/guest-sessions`.
+    ///
+    /// Unknown and repeated fields and values of the wrong type are refused. A choice that is `null` or missing is
+    /// [`Choice::Unknown`]. Without `guestAttributes.region` the jurisdictions are empty. Without `consentTimestamp`
+    /// the guest chose when the body was `received`. The attributes include `region` as it was sent.
+    ///
+    /// # Errors
+    /// If the body does not match the contract, or dates a choice more than five minutes after `received`. The error
+    /// names the field, and repeats no value but an invalid region or age.
+    pub fn parse(bytes: &[u8], signals: Signals, received: OffsetDateTime) -> Result<Self, BodyError> {
+        let mut body = Object::parse(bytes)?;
+        let channel = body.required("channelConfigurationId")?.parse()?;
+        let guest = body.optional("guestId").map(|field| field.parse()).transpose()?;
+        let (jurisdictions, attributes) = attributes(&body.required("guestAttributes")?)?;
+        let mut consent = body.required("consent")?.object()?;
+        body.finish()?;
+        let mut choices = [Choice::Unknown; 3];
+        for (choice, purpose) in choices.iter_mut().zip(Purpose::ALL) {
+            if let Some(field) = consent.optional(purpose.as_str())
+                && !field.is_null()
+            {
+                *choice = match field.boolean() {
+                    Ok(true) => Choice::Granted,
+                    Ok(false) => Choice::Denied,
+                    Err(_) => return Err(field.wrong_type("true, false or null")),
+                };
+            }
+        }
+        let age = consent.optional("age").map(|field| field.parse()).transpose()?;
+        let evidence = Evidence::parse(&mut consent, received)?;
+        consent.finish()?;
+        Ok(Self {
+            channel,
+            guest,
+            jurisdictions,
+            age: age.unwrap_or(Age::UNKNOWN),
+            consent: Consent::together(choices, evidence),
+            signals,
+            attributes,
+        })
+    }
+}
+
+fn attributes(field: &Field<'_>) -> Result<(Jurisdictions, Attributes), BodyError> {
+    let mut jurisdictions = Jurisdictions::default();
+    let mut attributes = Attributes::new();
+    for attribute in field.object()?.into_fields() {
+        let value = attribute.text()?;
+        if attribute.name() == REGION {
+            jurisdictions = attribute.parse()?;
+        }
+        attributes
+            .insert(attribute.name(), &*value)
+            .map_err(|error| match error {
+                AttributeError::LongValue { .. } | AttributeError::OtherPurpose { .. } => attribute.invalid(error),
+                _ => field.invalid(error),
+            })?;
+    }
+    Ok((jurisdictions, attributes))
+}
+
+impl Evidence {
+    /// Takes the fields of evidence from a consent object of the `guest-sessions` contract: `consentTimestamp`, `how`,
+    /// `actor`, `notice` and `gpp`. Without `consentTimestamp` the guest chose when the body was `received`.
+    ///
+    /// # Errors
+    /// If a field does not match the contract, or the time is more than five minutes after `received`.
+    pub fn parse(consent: &mut Object<'_>, received: OffsetDateTime) -> Result<Self, BodyError> {
+        let when = match consent.optional("consentTimestamp") {
+            Some(field) => chosen_at(&field, received)?,
+            None => received,
+        };
+        let mut evidence = Self::at(when)
+            .how(one_of(consent.optional("how"), "banner, chat, form, phone or unstated")?)
+            .by(one_of(consent.optional("actor"), "guest, guardian or agent")?);
+        if let Some(field) = consent.optional("notice") {
+            let mut notice = field.object()?;
+            let version = notice.required("version")?.text()?;
+            let language = notice.required("language")?.text()?;
+            notice.finish()?;
+            let notice = Notice::new(&*version, &*language).map_err(|error| field.invalid(error))?;
+            evidence.notice = Some(notice);
+        }
+        if let Some(field) = consent.optional("gpp") {
+            let gpp = Gpp::new(&*field.text()?).map_err(|error| field.invalid(error))?;
+            evidence.gpp = Some(gpp);
+        }
+        Ok(evidence)
+    }
+}
+
+fn chosen_at(field: &Field<'_>, received: OffsetDateTime) -> Result<OffsetDateTime, BodyError> {
+    let when = parse_rfc3339(&field.text()?)
+        .filter(|when| *when >= OffsetDateTime::UNIX_EPOCH)
+        .ok_or_else(|| {
+            field.invalid("give RFC 3339 with its offset, from 1970 on, as in 2026-11-22T12:30:00Z")
+        })?;
+    let ahead = when - received;
+    if ahead > SKEW {
+        let seconds = ahead.whole_seconds();
+        return Err(field.invalid(format_args!(
+            "{seconds} s in the future: check the clock of the machine that sent it"
+        )));
+    }
+    Ok(when)
+}
+
+/// One of a few names, or the default.
+fn one_of<T: Default + DeserializeOwned>(field: Option<Field<'_>>, names: &'static str) -> Result<T, BodyError> {
+    let Some(field) = field else {
+        return Ok(T::default());
+    };
+    let name = field.text()?;
+    serde_json::from_value(serde_json::Value::from(&*name))
+        .map_err(|_| field.invalid(format_args!("it must be {names}")))
+}
+
+impl Signals {
+    /// Name of the header of Global Privacy Control.
+    pub const HEADER: HeaderName = HeaderName::from_static("sec-gpc");
+
+    /// Reads the headers of a guest's request. Only `Sec-GPC: 1` is a signal.
+    ///
+    /// Source: the Global Privacy Control specification of the W3C. A backend that calls for a guest forwards the
+    /// header.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        Self {
+            gpc: headers.get_all(Self::HEADER).iter().any(|value| value == "1"),
+        }
+    }
+}
+
+/// The body of `POST /api/v2/webmessaging/guest-sessions`, for a session that may be created.
+///
+/// The `Sec-GPC` header belongs to it: see [`Signals::HEADER`].
+impl Serialize for NewSession {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let record = self.data().consent();
+        // the jurisdictions of the decision are sent, not the region that the caller gave
+        let mut attributes: BTreeMap<&str, Cow<'_, str>> = self
+            .data()
+            .attributes()
+            .filter(|(key, _)| *key != REGION)
+            .map(|(key, value)| (key, value.into()))
+            .collect();
+        if !record.jurisdictions().is_empty() {
+            attributes.insert(REGION, record.jurisdictions().to_string().into());
+        }
+        let choice = |purpose| match record.purpose(purpose).choice {
+            Choice::Denied => Some(false),
+            Choice::Granted => Some(true),
+            Choice::Unknown => None,
+        };
+        CreateBody {
+            channel_configuration_id: self.channel(),
+            guest_id: self.guest(),
+            guest_attributes: attributes,
+            consent: CreateConsent {
+                marketing: choice(Purpose::Marketing),
+                personalization: choice(Purpose::Personalization),
+                analytics: choice(Purpose::Analytics),
+                age: record.age().years().map(|_| record.age().to_string()),
+                evidence: EvidenceFields::new(record.recorded_at(), latest(record)),
+            },
+        }
+        .serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CreateBody<'a> {
+    channel_configuration_id: &'a ChannelId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guest_id: Option<&'a GuestId>,
+    guest_attributes: BTreeMap<&'a str, Cow<'a, str>>,
+    consent: CreateConsent<'a>,
+}
+
+#[derive(Serialize)]
+struct CreateConsent<'a> {
+    marketing: Option<bool>,
+    personalization: Option<bool>,
+    analytics: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age: Option<String>,
+    #[serde(flatten)]
+    evidence: EvidenceFields<'a>,
+}
+
+/// The fields that [`Evidence::parse`] takes, to be flattened into a body. Defaults are left out.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceFields<'a> {
+    consent_timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    how: Option<How>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<Actor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<NoticeFields<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpp: Option<&'a str>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct NoticeFields<'a> {
+    version: &'a str,
+    language: &'a str,
+}
+
+impl<'a> EvidenceFields<'a> {
+    /// The fields of `evidence` for a choice made at `when`.
+    #[must_use]
+    pub fn new(when: OffsetDateTime, evidence: Option<&'a Evidence>) -> Self {
+        let notice = evidence.and_then(|evidence| evidence.notice.as_ref());
+        Self {
+            consent_timestamp: rfc3339(when),
+            how: evidence.map(|evidence| evidence.how).filter(|how| *how != How::default()),
+            actor: evidence
+                .map(|evidence| evidence.actor)
+                .filter(|actor| *actor != Actor::default()),
+            notice: notice.map(|notice| NoticeFields {
+                version: notice.version(),
+                language: notice.language(),
+            }),
+            gpp: evidence.and_then(|evidence| evidence.gpp.as_ref()).map(Gpp::as_str),
+        }
+    }
+}
+
+/// The contract has one piece of evidence: the latest. A guardian's is sent only if there is no other.
+fn latest(record: &ConsentRecord) -> Option<&Evidence> {
+    let given = Purpose::ALL.map(|purpose| record.purpose(purpose).evidence.as_ref());
+    let given = given.into_iter().flatten();
+    given.max_by_key(|evidence| (!evidence.is_by_guardian(), evidence.when))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Jurisdiction, Policy, Use};
+
+    /// As the tutorial's `SessionPayloadBuilder` and httpx write it.
+    const TUTORIAL: &str = r#"{"channelConfigurationId":"your_web_messaging_channel_config_id","guestId":"7d1f0c0e-95ad-4c0e-8d15-0f8b3f4a2a11","guestAttributes":{"source":"web","region":"EU","timestamp":"2026-11-22T12:30:00.123456+00:00"},"consent":{"marketing":true,"personalization":true,"analytics":true,"consentTimestamp":"2026-11-22T12:30:00.123467+00:00"}}"#;
+
+    fn received() -> OffsetDateTime {
+        parse_rfc3339("2026-11-22T12:30:01Z").unwrap()
+    }
+
+    fn parse(body: impl AsRef<[u8]>) -> Result<NewGuest, BodyError> {
+        NewGuest::parse(body.as_ref(), Signals::default(), received())
+    }
+
+    fn with_consent(consent: &str) -> String {
+        format!(r#"{{"channelConfigurationId":"c","guestAttributes":{{}},"consent":{consent}}}"#)
+    }
+
+    fn with_attributes(attributes: &str) -> String {
+        format!(r#"{{"channelConfigurationId":"c","guestAttributes":{attributes},"consent":{{}}}}"#)
+    }
+
+    #[test]
+    fn body_of_the_tutorial_is_accepted() {
+        let body = parse(TUTORIAL).unwrap();
+        assert_eq!(body.channel.as_str(), "your_web_messaging_channel_config_id");
+        assert!(body.guest.is_some());
+        assert_eq!(body.jurisdictions.to_string(), "EU");
+        assert_eq!(body.attributes.iter().count(), 3);
+        let consent = body.consent;
+        assert_eq!(
+            Purpose::ALL.map(|purpose| consent.choice(purpose)),
+            [Choice::Granted; 3]
+        );
+        assert_eq!(rfc3339(consent.latest()), "2026-11-22T12:30:00.123Z");
+    }
+
+    #[test]
+    fn choice_that_is_null_or_missing_is_unknown() {
+        for consent in [
+            r#"{"marketing":null,"personalization":null,"analytics":null}"#,
+            "{}",
+        ] {
+            let body = parse(with_consent(consent)).unwrap();
+            let consent = &body.consent;
+            assert_eq!(
+                Purpose::ALL.map(|purpose| consent.choice(purpose)),
+                [Choice::Unknown; 3]
+            );
+            assert_eq!(consent.latest(), received());
+            assert!(body.jurisdictions.is_empty() && body.guest.is_none());
+        }
+    }
+
+    #[test]
+    fn error_names_the_field_and_repeats_no_value() {
+        let message = |body: &str| parse(body).unwrap_err().to_string();
+        for (body, expected) in [
+            ("", "the body is not JSON: line 1, column 0"),
+            ("{", "the body is not JSON: line 1, column 1"),
+            ("{} {}", "the body is not JSON: line 1, column 4"),
+            ("[]", "the body must be an object, and is a list"),
+            ("null", "the body must be an object, and is null"),
+            ("{}", "the field \"channelConfigurationId\" is missing"),
+            (
+                r#"{"channelConfigurationId":7}"#,
+                "channelConfigurationId must be a string, and is a number",
+            ),
+            (
+                r#"{"channelConfigurationId":"\ud800"}"#,
+                "channelConfigurationId must be a string, and is a string that is not Unicode",
+            ),
+            (
+                r#"{"channelConfigurationId":""}"#,
+                "invalid channelConfigurationId: the channel configuration id is empty: leave it out to have one made, or \
+                 give 1 to 128 characters",
+            ),
+            (
+                r#"{"channelConfigurationId":"c","guestId":null}"#,
+                "guestId must be a string, and is null",
+            ),
+            (
+                r#"{"channelConfigurationId":"c","guestId":"a b"}"#,
+                "invalid guestId: the guest id has a character at byte 1 that is none of A-Z a-z 0-9 . _ : -",
+            ),
+            (
+                r#"{"channelConfigurationId":"c"}"#,
+                "the field \"guestAttributes\" is missing",
+            ),
+            (
+                r#"{"channelConfigurationId":"c","guestAttributes":{}}"#,
+                "the field \"consent\" is missing",
+            ),
+            (
+                r#"{"channelConfigurationId":"c","guestAttributes":{},"consent":{},"x\u0007y":"hunter2"}"#,
+                "the field \"xy\" is unknown: the fields here are channelConfigurationId, guestId, guestAttributes, consent",
+            ),
+            (
+                r#"{"channelConfigurationId":"c","channelConfigurationId":"d"}"#,
+                "the field \"channelConfigurationId\" is repeated: send it once",
+            ),
+            (
+                &with_attributes("[]"),
+                "guestAttributes must be an object, and is a list",
+            ),
+            (
+                &with_attributes(r#"{"age":42}"#),
+                "guestAttributes.age must be a string, and is a number",
+            ),
+            (
+                &with_attributes(r#"{"a":"1","a":"2"}"#),
+                "the field \"guestAttributes.a\" is repeated: send it once",
+            ),
+            (
+                &with_attributes(r#"{"region":"california"}"#),
+                "invalid guestAttributes.region: \"california\" names no jurisdiction: write US-CA for California",
+            ),
+            (
+                &with_attributes(r#"{"":"x"}"#),
+                "invalid guestAttributes: the key of an attribute is empty: give 1 to 64 characters",
+            ),
+            (
+                &with_consent(r#"{"marketing":"hunter2"}"#),
+                "consent.marketing must be true, false or null, and is a string",
+            ),
+            (
+                &with_consent(r#"{"marketing":1}"#),
+                "consent.marketing must be true, false or null, and is a number",
+            ),
+            (
+                &with_consent(r#"{"advertising":true}"#),
+                "the field \"consent.advertising\" is unknown: the fields here are marketing, personalization, analytics, \
+                 age, consentTimestamp, how, actor, notice, gpp",
+            ),
+            (
+                &with_consent(r#"{"consentTimestamp":"hunter2"}"#),
+                "invalid consent.consentTimestamp: give RFC 3339 with its offset, from 1970 on, as in \
+                 2026-11-22T12:30:00Z",
+            ),
+            (
+                &with_consent(r#"{"marketing":false,"marketing":true}"#),
+                "the field \"consent.marketing\" is repeated: send it once",
+            ),
+        ] {
+            assert_eq!(message(body), expected, "{body}");
+            assert!(!message(body).contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn choice_in_the_future_is_refused() {
+        let consent = |time: &str| {
+            let body = with_consent(&format!(r#"{{"consentTimestamp":"{time}"}}"#));
+            parse(body)
+        };
+        assert!(consent("2026-11-22T12:35:01Z").is_ok(), "clocks differ");
+        assert_eq!(
+            consent("2026-11-22T12:35:03Z").unwrap_err().to_string(),
+            "invalid consent.consentTimestamp: 302 s in the future: check the clock of the machine that sent it"
+        );
+        for time in [
+            "1969-12-31T23:59:59Z",
+            "2026-11-22T12:35:01",
+            "2026-11-22",
+            "now",
+            "",
+        ] {
+            let body = with_consent(&format!(r#"{{"consentTimestamp":"{time}"}}"#));
+            assert!(matches!(parse(body), Err(BodyError::Value { .. })));
+        }
+    }
+
+    #[test]
+    fn evidence_and_age_are_parsed_or_named_in_an_error() {
+        let body = with_consent(
+            r#"{"marketing":true,"age":"13-15","how":"banner","actor":"guardian","notice":{"version":"7","language":"de"},"gpp":"DBABMA~x"}"#,
+        );
+        let body = parse(body).unwrap();
+        assert_eq!(body.age, Age::at_least(13));
+        let evidence = &body.consent.given(Purpose::Marketing).evidence;
+        assert_eq!((evidence.how, evidence.actor), (How::Banner, Actor::Guardian));
+        assert_eq!(evidence.notice, Notice::new("7", "de").ok());
+        assert_eq!(evidence.gpp.as_ref().map(Gpp::as_str), Some("DBABMA~x"));
+        for (consent, expected) in [
+            (
+                r#"{"age":"old"}"#,
+                "invalid consent.age: \"old\" is no age: write years, as in 16, 13-15, 18+ or \"under 13\", or unknown",
+            ),
+            (
+                r#"{"how":"hunter2"}"#,
+                "invalid consent.how: it must be banner, chat, form, phone or unstated",
+            ),
+            (
+                r#"{"notice":{"version":"7"}}"#,
+                "the field \"consent.notice.language\" is missing",
+            ),
+            (
+                r#"{"notice":{"version":"7","language":"hunter2 "}}"#,
+                "invalid consent.notice: the notice's language is none: give a tag such as de or de-CH",
+            ),
+            (
+                r#"{"gpp":""}"#,
+                "invalid consent.gpp: the GPP string must be 1 to 4096 visible ASCII characters",
+            ),
+        ] {
+            let error = parse(with_consent(consent)).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    fn session(places: &[Jurisdiction], gpc: bool) -> NewSession {
+        let choices = [Choice::Denied, Choice::Unknown, Choice::Granted];
+        let consent = Consent::together(choices, Evidence::at(received()));
+        let mut guest = NewGuest::new("channel".parse().unwrap(), places.into(), consent);
+        guest.guest = Some("guest".parse().unwrap());
+        guest.signals = Signals { gpc };
+        let attributes = &mut guest.attributes;
+        attributes.insert("source", "web").unwrap();
+        attributes.insert("region", "Bavaria").unwrap();
+        attributes.insert("marketing.segment", "gold").unwrap();
+        attributes
+            .insert_for(Use::For(Purpose::Analytics), "page", "/")
+            .unwrap();
+        guest.decide(Policy::purpose_scoped(), received()).unwrap()
+    }
+
+    #[test]
+    fn built_body_parses_into_the_same_guest() {
+        let session = session(&["DE".parse().unwrap(), "US-CA".parse().unwrap()], true);
+        let body = serde_json::to_string(&session).unwrap();
+        assert_eq!(
+            body,
+            r#"{"channelConfigurationId":"channel","guestId":"guest","guestAttributes":{"page":"/","region":"DE,US-CA","source":"web"},"consent":{"marketing":false,"personalization":null,"analytics":true,"consentTimestamp":"2026-11-22T12:30:01.000Z"}}"#
+        );
+        let guest = parse(body).unwrap();
+        assert_eq!(&guest.channel, session.channel());
+        assert_eq!(guest.guest.as_ref(), session.guest());
+        assert_eq!(&guest.jurisdictions, session.data().consent().jurisdictions());
+        assert_eq!(guest.consent.latest(), received());
+        for purpose in Purpose::ALL {
+            assert_eq!(guest.consent.choice(purpose), session.data().consent().purpose(purpose).choice);
+        }
+    }
+
+    #[test]
+    fn unknown_jurisdiction_is_not_sent() {
+        let body = serde_json::to_string(&session(&[], false)).unwrap();
+        assert!(parse(body).unwrap().jurisdictions.is_empty());
+    }
+
+    #[test]
+    fn gpc_signal_is_exactly_1() {
+        let mut headers = HeaderMap::new();
+        assert!(!Signals::from_headers(&headers).gpc);
+        for value in ["0", "true", "", "1 ", "11"] {
+            headers.insert("Sec-GPC", HeaderValue::from_static(value));
+            assert!(!Signals::from_headers(&headers).gpc, "{value:?}");
+        }
+        headers.append("Sec-GPC", HeaderValue::from_static("1"));
+        assert!(Signals::from_headers(&headers).gpc);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+        assert!(parse(&deep).is_err());
+        assert!(parse(with_attributes(&format!(r#"{{"a":{deep}}}"#))).is_err());
+    }
+
+    #[test]
+    fn ten_thousand_bad_bodies_are_refused() {
+        let mut refused = std::collections::BTreeSet::new();
+        for at in 0..TUTORIAL.len() {
+            for other in [
+                "\0", "\"", "[", "]", "{", "}", ",", ":", "\\", "é", "\n", "1e999", "\u{1}", "\u{b}",
+                "\u{c}", "\u{1f}", "\t", "null",
+            ] {
+                let cut = if TUTORIAL.as_bytes()[at] < 0x80 {
+                    at + 1
+                } else {
+                    at
+                };
+                for rest in [&TUTORIAL[at..], &TUTORIAL[cut..]] {
+                    let body = format!("{}{other}{rest}", &TUTORIAL[..at]);
+                    if let Err(error) = parse(&body) {
+                        assert!(!error.to_string().is_empty());
+                        refused.insert(body);
+                    }
+                }
+            }
+        }
+        assert!(refused.len() >= 10_000, "{}", refused.len());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn mutated_body_never_panics(at in 0..TUTORIAL.len(), byte in any::<u8>(), cut in any::<bool>()) {
+            let mut bytes = TUTORIAL.as_bytes().to_vec();
+            if cut {
+                bytes.truncate(at);
+            } else {
+                bytes[at] = byte;
+            }
+            if let Err(error) = parse(&bytes) {
+                prop_assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Bodies of `/api/v2/webmessaging/guest-sessions` beside the create body.
+
+use std::time::Duration;
+
+use genesys_api::strict_json::{BodyError, Object};
+use genesys_api::{GuestId, Now, SessionId, SessionState, timestamp};
+use guest_payload::{Choice, ConsentChange, ConsentRecord, Evidence, EvidenceFields, Purpose};
+use secrecy::SecretString;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+
+use crate::secret;
+
+/// A guest session that was created: the body of the 201 response. **Both tokens are serialized in the clear.**
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedSession {
+    /// The session's id.
+    pub id: SessionId,
+    /// The guest's id.
+    pub guest_id: GuestId,
+    /// The token that opens the socket.
+    #[serde(with = "secret")]
+    pub access_token: SecretString,
+    /// The token that is exchanged for a new pair, once.
+    #[serde(with = "secret")]
+    pub refresh_token: SecretString,
+    /// URL of the conversation's WebSocket, without a token.
+    pub websocket_url: String,
+    /// Expiry of the access token.
+    #[serde(with = "timestamp")]
+    pub expires_at: OffsetDateTime,
+    /// Time of creation.
+    #[serde(with = "timestamp")]
+    pub created_at: OffsetDateTime,
+    /// The consent record of the session.
+    pub consent: ConsentRecord,
+}
+
+/// The present state of a guest session. It holds no token.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionInfo {
+    /// The session's id.
+    pub id: SessionId,
+    /// The guest's id.
+    pub guest_id: GuestId,
+    /// The stage that the session has reached.
+    pub state: SessionState,
+    /// Time of creation.
+    #[serde(with = "timestamp")]
+    pub created_at: OffsetDateTime,
+    /// Expiry of the access token.
+    #[serde(with = "timestamp")]
+    pub expires_at: OffsetDateTime,
+    /// Time of the end, if the session has ended.
+    #[serde(with = "timestamp::option", default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<OffsetDateTime>,
+    /// Reason of the end, if the session has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<String>,
+    /// The consent record of the session.
+    pub consent: ConsentRecord,
+}
+
+/// The body that exchanges a refresh token. **The token is serialized in the clear.**
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefreshBody {
+    /// The refresh token that was issued last.
+    #[serde(with = "secret")]
+    pub refresh_token: SecretString,
+}
+
+impl RefreshBody {
+    /// Parses the body of `POST …/{id}/refresh`.
+    ///
+    /// # Errors
+    /// If the body does not match the contract. The error repeats no value.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
+        let mut body = Object::parse(bytes)?;
+        let refresh_token = SecretString::from(&*body.required("refreshToken")?.text()?);
+        body.finish()?;
+        Ok(Self { refresh_token })
+    }
+}
+
+/// A new pair of tokens: the response to a [`RefreshBody`]. **Both tokens are serialized in the clear.**
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefreshedTokens {
+    /// The session's id.
+    pub id: SessionId,
+    /// The new access token.
+    #[serde(with = "secret")]
+    pub access_token: SecretString,
+    /// The new refresh token. The one that was presented is no longer valid.
+    #[serde(with = "secret")]
+    pub refresh_token: SecretString,
+    /// Expiry of the access token, by the clock of the service.
+    #[serde(with = "timestamp")]
+    pub expires_at: OffsetDateTime,
+}
+
+impl RefreshedTokens {
+    /// Lifetime of the access token, counted from when the request was sent. It is as exact as the two wall clocks
+    /// agree.
+    #[must_use]
+    pub fn lifetime(&self, sent: &Now) -> Duration {
+        sent.until(self.expires_at)
+    }
+}
+
+/// The body of `PATCH …/{id}/consent`.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsentChangeBody<'a>(pub &'a ConsentChange);
+
+impl ConsentChangeBody<'_> {
+    /// Parses the body, which names at least one purpose. Without `consentTimestamp` the guest chose when the body was
+    /// `received`.
+    ///
+    /// # Errors
+    /// If the body does not match the contract, or dates the change more than five minutes after `received`. The error
+    /// repeats no value.
+    pub fn parse(bytes: &[u8], received: OffsetDateTime) -> Result<ConsentChange, BodyError> {
+        let mut body = Object::parse(bytes)?;
+        let mut choices = [None; 3];
+        for (choice, purpose) in choices.iter_mut().zip(Purpose::ALL) {
+            let field = body.optional(purpose.as_str());
+            *choice = field.map(|field| field.boolean()).transpose()?;
+        }
+        let evidence = Evidence::parse(&mut body, received)?;
+        body.finish()?;
+        if choices == [None; 3] {
+            return Err(BodyError::Empty {
+                expected: "marketing, personalization or analytics, each true or false",
+            });
+        }
+        let change = ConsentChange::new(evidence);
+        Ok(Purpose::ALL
+            .into_iter()
+            .zip(choices)
+            .fold(change, |change, (purpose, choice)| match choice {
+                Some(true) => change.granting(purpose),
+                Some(false) => change.withdrawing(purpose),
+                None => change,
+            }))
+    }
+}
+
+impl Serialize for ConsentChangeBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            #[serde(flatten)]
+            choices: Choices<'a>,
+            #[serde(flatten)]
+            evidence: EvidenceFields<'a>,
+        }
+        struct Choices<'a>(&'a ConsentChange);
+
+        impl Serialize for Choices<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut map = serializer.serialize_map(None)?;
+                for purpose in Purpose::ALL {
+                    if let Some(choice) = self.0.choice(purpose) {
+                        map.serialize_entry(purpose.as_str(), &(choice == Choice::Granted))?;
+                    }
+                }
+                map.end()
+            }
+        }
+        let evidence = self.0.evidence();
+        Body {
+            choices: Choices(self.0),
+            evidence: EvidenceFields::new(evidence.when, Some(evidence)),
+        }
+        .serialize(serializer)
+    }
+}
+
+/// The audit entries of a session, oldest first, each as it was logged.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct AuditTrail<'a> {
+    /// The entries.
+    #[serde(borrow)]
+    pub entries: Vec<&'a RawValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use genesys_api::parse_rfc3339;
+    use guest_payload::{Consent, NewGuest, Policy};
+    use secrecy::ExposeSecret;
+    use serde_json::json;
+
+    use super::*;
+
+    fn at() -> OffsetDateTime {
+        parse_rfc3339("2026-11-22T12:30:00Z").unwrap()
+    }
+
+    fn consent() -> ConsentRecord {
+        let choices = [Choice::Denied, Choice::Unknown, Choice::Granted];
+        let consent = Consent::together(choices, Evidence::at(at()));
+        let guest = NewGuest::new("channel".parse().unwrap(), "DE".parse().unwrap(), consent);
+        guest.decide(Policy::purpose_scoped(), at()).unwrap().data().consent().clone()
+    }
+
+    #[test]
+    fn created_session_round_trips_and_debug_hides_its_tokens() {
+        let session = CreatedSession {
+            id: "s-1".parse().unwrap(),
+            guest_id: "g-1".parse().unwrap(),
+            access_token: "canary-access".into(),
+            refresh_token: "canary-refresh".into(),
+            websocket_url: "wss://gateway.example/socket".to_owned(),
+            expires_at: at(),
+            created_at: at(),
+            consent: consent(),
+        };
+        assert!(!format!("{session:?}").contains("canary"));
+        let json = serde_json::to_value(&session).unwrap();
+        assert_eq!(json["accessToken"], "canary-access");
+        assert_eq!(json["expiresAt"], "2026-11-22T12:30:00.000Z");
+        let read: CreatedSession = serde_json::from_value(json).unwrap();
+        assert_eq!(read.refresh_token.expose_secret(), "canary-refresh");
+        assert_eq!((read.id, read.consent), (session.id, session.consent));
+    }
+
+    #[test]
+    fn session_info_round_trips_without_absent_fields() {
+        let info = SessionInfo {
+            id: "s-1".parse().unwrap(),
+            guest_id: "g-1".parse().unwrap(),
+            state: SessionState::Ended,
+            created_at: at(),
+            expires_at: at(),
+            ended_at: Some(at()),
+            end_reason: None,
+            consent: consent(),
+        };
+        let json = serde_json::to_value(&info).unwrap();
+        assert_eq!((&json["state"], &json["endedAt"]), (&json!("ended"), &json!("2026-11-22T12:30:00.000Z")));
+        assert!(json.get("endReason").is_none());
+        assert_eq!(serde_json::from_value::<SessionInfo>(json).unwrap(), info);
+    }
+
+    #[test]
+    fn refresh_body_round_trips_and_no_error_repeats_the_token() {
+        let body = RefreshBody::parse(br#"{"refreshToken":"r\"0"}"#).unwrap();
+        assert_eq!(serde_json::to_string(&body).unwrap(), r#"{"refreshToken":"r\"0"}"#);
+        assert!(!format!("{body:?}").contains("r\"0"));
+        let bodies: [&[u8]; 4] = [b"{}", br#"{"refreshToken":7}"#, br#"["canary"]"#, br#"{"refreshToken":"canary","x":1}"#];
+        for bytes in bodies {
+            let error = RefreshBody::parse(bytes).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("canary"));
+        }
+    }
+
+    #[test]
+    fn lifetime_of_refreshed_tokens_counts_from_the_request() {
+        let body = r#"{"id":"s-1","accessToken":"a-1","refreshToken":"r-1","expiresAt":"2026-11-22T14:00:00+01:00","more":1}"#;
+        let tokens: RefreshedTokens = serde_json::from_str(body).unwrap();
+        assert!(!format!("{tokens:?}").contains("a-1"));
+        #[expect(clippy::disallowed_methods, reason = "an Instant can be had from nowhere else")]
+        let instant = std::time::Instant::now();
+        let sent = |utc| Now {
+            instant,
+            utc: parse_rfc3339(utc).unwrap(),
+        };
+        assert_eq!(tokens.lifetime(&sent("2026-11-22T12:00:00Z")), Duration::from_secs(3_600));
+        assert_eq!(tokens.lifetime(&sent("2026-11-22T13:00:01Z")), Duration::ZERO);
+        for body in [
+            "{}",
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r"}"#,
+            r#"{"id":"s-1","accessToken":"a","expiresAt":"2026-11-22T14:00:00Z"}"#,
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00"}"#,
+            r#"{"id":"s-1","accessToken":"a","refreshToken":"r","expiresAt":1795000000}"#,
+        ] {
+            assert!(serde_json::from_str::<RefreshedTokens>(body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn consent_change_round_trips() {
+        let change = ConsentChange::new(Evidence::at(at())).withdrawing(Purpose::Marketing);
+        let body = serde_json::to_string(&ConsentChangeBody(&change)).unwrap();
+        assert_eq!(body, r#"{"marketing":false,"consentTimestamp":"2026-11-22T12:30:00.000Z"}"#);
+        assert_eq!(ConsentChangeBody::parse(body.as_bytes(), at()), Ok(change));
+    }
+
+    #[test]
+    fn consent_change_names_at_least_one_purpose() {
+        let parse = |body: &str| ConsentChangeBody::parse(body.as_bytes(), at());
+        let change = parse(r#"{"marketing":false}"#).unwrap();
+        assert_eq!(change.choice(Purpose::Marketing), Some(Choice::Denied));
+        assert_eq!((change.choice(Purpose::Analytics), change.evidence().when), (None, at()));
+        for (body, expected) in [
+            (
+                "{}",
+                "the body is empty: send marketing, personalization or analytics, each true or false",
+            ),
+            (
+                r#"{"consentTimestamp":"2026-11-22T12:30:00Z"}"#,
+                "the body is empty: send marketing, personalization or analytics, each true or false",
+            ),
+            (r#"{"marketing":null}"#, "marketing must be true or false, and is null"),
+            (
+                r#"{"consent":{}}"#,
+                "the field \"consent\" is unknown: the fields here are marketing, personalization, analytics, \
+                 consentTimestamp, how, actor, notice, gpp",
+            ),
+        ] {
+            assert_eq!(parse(body).unwrap_err().to_string(), expected);
+        }
+    }
+}
