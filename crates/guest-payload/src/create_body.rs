@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use crate::{
-    Actor, Age, AttributeError, Attributes, Choice, Consent, ConsentRecord, Evidence, Gpp, How, Jurisdictions,
+    Actor, Age, AttributeError, Attributes, Choice, Consent, ConsentRecord, Evidence, EvidenceError, Gpp, How, Jurisdictions,
     NewGuest, NewSession, Notice, Purpose, Signals,
 };
 
@@ -100,11 +100,14 @@ impl Evidence {
             .by(one_of(consent.optional("actor"), "guest, guardian or agent")?);
         if let Some(field) = consent.optional("notice") {
             let mut notice = field.object()?;
-            let version = notice.required("version")?.text()?;
-            let language = notice.required("language")?.text()?;
+            let (version, language) = (notice.required("version")?, notice.required("language")?);
             notice.finish()?;
-            let notice = Notice::new(&*version, &*language).map_err(|error| field.invalid(error))?;
-            evidence.notice = Some(notice);
+            let notice = Notice::new(&*version.text()?, &*language.text()?);
+            evidence.notice = Some(notice.map_err(|error| match error {
+                EvidenceError::Version => version.invalid(error),
+                EvidenceError::Language => language.invalid(error),
+                EvidenceError::Gpp => field.invalid(error),
+            })?);
         }
         if let Some(field) = consent.optional("gpp") {
             let gpp = Gpp::new(&*field.text()?).map_err(|error| field.invalid(error))?;
@@ -465,7 +468,7 @@ mod tests {
             ),
             (
                 r#"{"notice":{"version":"7","language":"hunter2 "}}"#,
-                "invalid consent.notice: the notice's language is none: give a tag such as de or de-CH",
+                "invalid consent.notice.language: the notice's language is none: give a tag such as de or de-CH",
             ),
             (
                 r#"{"gpp":""}"#,

@@ -1,5 +1,6 @@
 //! Bad input: each wrong request gets its typed error, and changes nothing.
 
+mod bodies;
 mod credentials;
 mod frames;
 mod limits;
@@ -46,6 +47,16 @@ fn bad(what: impl Into<String>, call: Call, status: u16, code: &'static str) -> 
         headers: Vec::new(),
         oauth: false,
     }
+}
+
+/// A body whose `field` is at fault, with the code of its detail.
+fn malformed(what: impl Into<String>, call: Call, field: &str, detail: &'static str) -> Bad {
+    let code = if detail == "field.value" {
+        "invalid.value"
+    } else {
+        "bad.request"
+    };
+    bad(what, call, 400, code).at(field).rule(detail)
 }
 
 impl Bad {
@@ -290,6 +301,7 @@ async fn invalid_requests_get_their_typed_error_and_change_nothing() {
     let rows = [
         oauth::rows(),
         credentials::rows(&scene),
+        bodies::rows(&scene),
         sessions::rows(&scene),
         webhooks::rows(&scene),
         upgrades::rows(&scene),
