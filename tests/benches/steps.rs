@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 
 use audit::{Action, Actor, Draft, Pseudonym, Tree, leaf_hash};
 use genesys_api::{Call as _, ChannelId, Clock, GuestId, Host, Now};
-use guest_sessions::client::CreateSession;
 use guest_payload::{
     Age, Choice, Consent, Evidence, Jurisdiction, Jurisdictions, NewGuest, Policy, Purpose, Request, Scope,
     Signals,
 };
+use guest_sessions::client::CreateSession;
 use http::HeaderMap;
 use ring::{digest, hmac};
 use serde_json::Value;

@@ -49,8 +49,8 @@ impl<'a> Object<'a> {
             return Err(wrong(json_type(raw)));
         }
         // the syntax was checked with the body: only a name that is not Unicode can fail here
-        let fields: Fields<'a> =
-            serde_json::from_str(raw.get()).map_err(|_| wrong("an object with a name that is not Unicode"))?;
+        let fields: Fields<'a> = serde_json::from_str(raw.get())
+            .map_err(|_| wrong("an object with a name that is not Unicode"))?;
         match fields.duplicate {
             Some(name) => Err(BodyError::Duplicate {
                 field: join(path.as_deref(), &name),
@@ -298,7 +298,9 @@ impl BodyError {
             | Self::Missing { field }
             | Self::Unknown { field, .. }
             | Self::Value { field, .. }
-            | Self::WrongType { field, .. } => Some(field).filter(|field| !field.is_empty()).map(String::as_str),
+            | Self::WrongType { field, .. } => {
+                Some(field).filter(|field| !field.is_empty()).map(String::as_str)
+            }
             Self::Empty { .. } | Self::Syntax { .. } => None,
         }
     }
@@ -401,7 +403,11 @@ mod tests {
     fn error_names_the_field_and_repeats_no_value() {
         for (body, field, message) in [
             ("", None, "the body is not JSON: line 1, column 0"),
-            (r#"{"name": "s3cret"} x"#, None, "the body is not JSON: line 1, column 20"),
+            (
+                r#"{"name": "s3cret"} x"#,
+                None,
+                "the body is not JSON: line 1, column 20",
+            ),
             ("[]", None, "the body must be an object, and is a list"),
             ("{}", Some("name"), r#"the field "name" is missing"#),
             (
@@ -409,8 +415,16 @@ mod tests {
                 Some("name"),
                 r#"the field "name" is repeated: send it once"#,
             ),
-            (r#"{"name": 7}"#, Some("name"), "name must be a string, and is a number"),
-            (r#"{"name": null}"#, Some("name"), "name must be a string, and is null"),
+            (
+                r#"{"name": 7}"#,
+                Some("name"),
+                "name must be a string, and is a number",
+            ),
+            (
+                r#"{"name": null}"#,
+                Some("name"),
+                "name must be a string, and is null",
+            ),
             (
                 r#"{"name": "\ud800"}"#,
                 Some("name"),
@@ -438,7 +452,11 @@ mod tests {
             ),
         ] {
             let error = read(body).unwrap_err();
-            assert_eq!((error.field(), error.to_string().as_str()), (field, message), "{body}");
+            assert_eq!(
+                (error.field(), error.to_string().as_str()),
+                (field, message),
+                "{body}"
+            );
         }
     }
 

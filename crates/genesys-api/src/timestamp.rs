@@ -35,10 +35,7 @@ pub mod option {
     ///
     /// # Errors
     /// Those of the serializer.
-    pub fn serialize<S: Serializer>(
-        when: &Option<OffsetDateTime>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(when: &Option<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
         match when {
             Some(when) => super::serialize(when, serializer),
             None => serializer.serialize_none(),

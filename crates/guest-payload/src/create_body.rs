@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use crate::{
-    Actor, Age, AttributeError, Attributes, Choice, Consent, ConsentRecord, Evidence, EvidenceError, Gpp, How, Jurisdictions,
-    NewGuest, NewSession, Notice, Purpose, Signals,
+    Actor, Age, AttributeError, Attributes, Choice, Consent, ConsentRecord, Evidence, EvidenceError, Gpp,
+    How, Jurisdictions, NewGuest, NewSession, Notice, Purpose, Signals,
 };
 
 /// How far a client's clock may be ahead when it dates a choice. Our choice.
@@ -77,7 +77,9 @@ fn attributes(field: &Field<'_>) -> Result<(Jurisdictions, Attributes), BodyErro
         attributes
             .insert(attribute.name(), &*value)
             .map_err(|error| match error {
-                AttributeError::LongValue { .. } | AttributeError::OtherPurpose { .. } => attribute.invalid(error),
+                AttributeError::LongValue { .. } | AttributeError::OtherPurpose { .. } => {
+                    attribute.invalid(error)
+                }
                 _ => field.invalid(error),
             })?;
     }
@@ -96,7 +98,10 @@ impl Evidence {
             None => received,
         };
         let mut evidence = Self::at(when)
-            .how(one_of(consent.optional("how"), "banner, chat, form, phone or unstated")?)
+            .how(one_of(
+                consent.optional("how"),
+                "banner, chat, form, phone or unstated",
+            )?)
             .by(one_of(consent.optional("actor"), "guest, guardian or agent")?);
         if let Some(field) = consent.optional("notice") {
             let mut notice = field.object()?;
@@ -134,7 +139,10 @@ fn chosen_at(field: &Field<'_>, received: OffsetDateTime) -> Result<OffsetDateTi
 }
 
 /// One of a few names, or the default.
-fn one_of<T: Default + DeserializeOwned>(field: Option<Field<'_>>, names: &'static str) -> Result<T, BodyError> {
+fn one_of<T: Default + DeserializeOwned>(
+    field: Option<Field<'_>>,
+    names: &'static str,
+) -> Result<T, BodyError> {
     let Some(field) = field else {
         return Ok(T::default());
     };
@@ -245,7 +253,9 @@ impl<'a> EvidenceFields<'a> {
         let notice = evidence.and_then(|evidence| evidence.notice.as_ref());
         Self {
             consent_timestamp: rfc3339(when),
-            how: evidence.map(|evidence| evidence.how).filter(|how| *how != How::default()),
+            how: evidence
+                .map(|evidence| evidence.how)
+                .filter(|how| *how != How::default()),
             actor: evidence
                 .map(|evidence| evidence.actor)
                 .filter(|actor| *actor != Actor::default()),
@@ -253,7 +263,9 @@ impl<'a> EvidenceFields<'a> {
                 version: notice.version(),
                 language: notice.language(),
             }),
-            gpp: evidence.and_then(|evidence| evidence.gpp.as_ref()).map(Gpp::as_str),
+            gpp: evidence
+                .and_then(|evidence| evidence.gpp.as_ref())
+                .map(Gpp::as_str),
         }
     }
 }
@@ -510,7 +522,10 @@ mod tests {
         assert_eq!(&guest.jurisdictions, session.data().consent().jurisdictions());
         assert_eq!(guest.consent.latest(), received());
         for purpose in Purpose::ALL {
-            assert_eq!(guest.consent.choice(purpose), session.data().consent().purpose(purpose).choice);
+            assert_eq!(
+                guest.consent.choice(purpose),
+                session.data().consent().purpose(purpose).choice
+            );
         }
     }
 

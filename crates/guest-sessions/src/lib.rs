@@ -16,9 +16,7 @@ pub use access_token::{PROTOCOL, TokenPlacement, offered_token, query_token};
 pub use client_frame::{BadFrame, ClientFrame};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use server_frame::{EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
-pub use session::{
-    AuditTrail, ConsentChangeBody, CreatedSession, RefreshBody, RefreshedTokens, SessionInfo,
-};
+pub use session::{AuditTrail, ConsentChangeBody, CreatedSession, RefreshBody, RefreshedTokens, SessionInfo};
 pub use webhooks::{SubscriptionBody, Webhook, WebhookList};
 
 pub use genesys_api::strict_json::BodyError;

@@ -40,10 +40,18 @@ mod tests {
             found: "a list",
         };
         for (error, code, detail) in [
-            (BodyError::Syntax { line: 1, column: 1 }, ErrorCode::BadRequest, None),
+            (
+                BodyError::Syntax { line: 1, column: 1 },
+                ErrorCode::BadRequest,
+                None,
+            ),
             (BodyError::Empty { expected: "x" }, ErrorCode::BadRequest, None),
             (wrong_type(String::new()), ErrorCode::BadRequest, None),
-            (wrong_type(field()), ErrorCode::BadRequest, Some(DetailCode::FieldType)),
+            (
+                wrong_type(field()),
+                ErrorCode::BadRequest,
+                Some(DetailCode::FieldType),
+            ),
             (
                 BodyError::Missing { field: field() },
                 ErrorCode::BadRequest,
@@ -58,7 +66,11 @@ mod tests {
                 Some(DetailCode::FieldValue),
             ),
         ] {
-            assert_eq!((ErrorCode::of_body(&error), DetailCode::of_body(&error)), (code, detail), "{error}");
+            assert_eq!(
+                (ErrorCode::of_body(&error), DetailCode::of_body(&error)),
+                (code, detail),
+                "{error}"
+            );
         }
     }
 }

@@ -206,7 +206,12 @@ mod tests {
         let choices = [Choice::Denied, Choice::Unknown, Choice::Granted];
         let consent = Consent::together(choices, Evidence::at(at()));
         let guest = NewGuest::new("channel".parse().unwrap(), "DE".parse().unwrap(), consent);
-        guest.decide(Policy::purpose_scoped(), at()).unwrap().data().consent().clone()
+        guest
+            .decide(Policy::purpose_scoped(), at())
+            .unwrap()
+            .data()
+            .consent()
+            .clone()
     }
 
     #[test]
@@ -243,7 +248,10 @@ mod tests {
             consent: consent(),
         };
         let json = serde_json::to_value(&info).unwrap();
-        assert_eq!((&json["state"], &json["endedAt"]), (&json!("ended"), &json!("2026-11-22T12:30:00.000Z")));
+        assert_eq!(
+            (&json["state"], &json["endedAt"]),
+            (&json!("ended"), &json!("2026-11-22T12:30:00.000Z"))
+        );
         assert!(json.get("endReason").is_none());
         assert_eq!(serde_json::from_value::<SessionInfo>(json).unwrap(), info);
     }
@@ -251,9 +259,17 @@ mod tests {
     #[test]
     fn refresh_body_round_trips_and_no_error_repeats_the_token() {
         let body = RefreshBody::parse(br#"{"refreshToken":"r\"0"}"#).unwrap();
-        assert_eq!(serde_json::to_string(&body).unwrap(), r#"{"refreshToken":"r\"0"}"#);
+        assert_eq!(
+            serde_json::to_string(&body).unwrap(),
+            r#"{"refreshToken":"r\"0"}"#
+        );
         assert!(!format!("{body:?}").contains("r\"0"));
-        let bodies: [&[u8]; 4] = [b"{}", br#"{"refreshToken":7}"#, br#"["canary"]"#, br#"{"refreshToken":"canary","x":1}"#];
+        let bodies: [&[u8]; 4] = [
+            b"{}",
+            br#"{"refreshToken":7}"#,
+            br#"["canary"]"#,
+            br#"{"refreshToken":"canary","x":1}"#,
+        ];
         for bytes in bodies {
             let error = RefreshBody::parse(bytes).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("canary"));
@@ -265,13 +281,19 @@ mod tests {
         let body = r#"{"id":"s-1","accessToken":"a-1","refreshToken":"r-1","expiresAt":"2026-11-22T14:00:00+01:00","more":1}"#;
         let tokens: RefreshedTokens = serde_json::from_str(body).unwrap();
         assert!(!format!("{tokens:?}").contains("a-1"));
-        #[expect(clippy::disallowed_methods, reason = "an Instant can be had from nowhere else")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an Instant can be had from nowhere else"
+        )]
         let instant = std::time::Instant::now();
         let sent = |utc| Now {
             instant,
             utc: parse_rfc3339(utc).unwrap(),
         };
-        assert_eq!(tokens.lifetime(&sent("2026-11-22T12:00:00Z")), Duration::from_secs(3_600));
+        assert_eq!(
+            tokens.lifetime(&sent("2026-11-22T12:00:00Z")),
+            Duration::from_secs(3_600)
+        );
         assert_eq!(tokens.lifetime(&sent("2026-11-22T13:00:01Z")), Duration::ZERO);
         for body in [
             "{}",
@@ -288,7 +310,10 @@ mod tests {
     fn consent_change_round_trips() {
         let change = ConsentChange::new(Evidence::at(at())).withdrawing(Purpose::Marketing);
         let body = serde_json::to_string(&ConsentChangeBody(&change)).unwrap();
-        assert_eq!(body, r#"{"marketing":false,"consentTimestamp":"2026-11-22T12:30:00.000Z"}"#);
+        assert_eq!(
+            body,
+            r#"{"marketing":false,"consentTimestamp":"2026-11-22T12:30:00.000Z"}"#
+        );
         assert_eq!(ConsentChangeBody::parse(body.as_bytes(), at()), Ok(change));
     }
 
@@ -297,7 +322,10 @@ mod tests {
         let parse = |body: &str| ConsentChangeBody::parse(body.as_bytes(), at());
         let change = parse(r#"{"marketing":false}"#).unwrap();
         assert_eq!(change.choice(Purpose::Marketing), Some(Choice::Denied));
-        assert_eq!((change.choice(Purpose::Analytics), change.evidence().when), (None, at()));
+        assert_eq!(
+            (change.choice(Purpose::Analytics), change.evidence().when),
+            (None, at())
+        );
         for (body, expected) in [
             (
                 "{}",
@@ -307,7 +335,10 @@ mod tests {
                 r#"{"consentTimestamp":"2026-11-22T12:30:00Z"}"#,
                 "the body is empty: send marketing, personalization or analytics, each true or false",
             ),
-            (r#"{"marketing":null}"#, "marketing must be true or false, and is null"),
+            (
+                r#"{"marketing":null}"#,
+                "marketing must be true or false, and is null",
+            ),
             (
                 r#"{"consent":{}}"#,
                 "the field \"consent\" is unknown: the fields here are marketing, personalization, analytics, \

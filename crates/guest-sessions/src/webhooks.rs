@@ -62,7 +62,10 @@ impl Webhook {
     /// If a field is missing or invalid.
     pub fn parse_list(bytes: &[u8]) -> Result<Vec<Self>, BodyError> {
         let entities = Object::parse(bytes)?.required("entities")?.list()?;
-        entities.iter().map(|entity| Self::read(entity.object()?)).collect()
+        entities
+            .iter()
+            .map(|entity| Self::read(entity.object()?))
+            .collect()
     }
 
     fn read(mut body: Object<'_>) -> Result<Self, BodyError> {
@@ -155,8 +158,14 @@ fn subscription(body: &mut Object<'_>) -> Result<Subscription, BodyError> {
     {
         return Err(method.invalid("deliveries are made by POST only"));
     }
-    let enabled = body.optional("enabled").map(|field| field.boolean()).transpose()?;
-    let headers = body.optional("headers").map(|field| custom_headers(&field)).transpose()?;
+    let enabled = body
+        .optional("enabled")
+        .map(|field| field.boolean())
+        .transpose()?;
+    let headers = body
+        .optional("headers")
+        .map(|field| custom_headers(&field))
+        .transpose()?;
     Ok(Subscription {
         name: body.required("name")?.parse()?,
         target: body.required("uri")?.parse()?,
@@ -275,7 +284,11 @@ mod tests {
             None => drop(parent.as_object_mut().unwrap().remove(key)),
         }
         let error = parse(&body.to_string()).unwrap_err();
-        assert_eq!((error.field(), DetailCode::of_body(&error)), (Some(field), Some(code)), "{error}");
+        assert_eq!(
+            (error.field(), DetailCode::of_body(&error)),
+            (Some(field), Some(code)),
+            "{error}"
+        );
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 
@@ -314,7 +327,11 @@ mod tests {
             ("/eventFilters/0", json!("s3cret"), "eventFilters[0]"),
             (PREDICATE, json!(1), "eventFilters[0].predicate"),
             (VALUES, json!("s3cret"), "eventFilters[0].predicate.values"),
-            (&format!("{VALUES}/1"), json!(1), "eventFilters[0].predicate.values[1]"),
+            (
+                &format!("{VALUES}/1"),
+                json!(1),
+                "eventFilters[0].predicate.values[1]",
+            ),
             ("/headers", json!([]), "headers"),
             ("/headers/X-Source", json!(1), "headers.X-Source"),
         ] {
@@ -333,14 +350,22 @@ mod tests {
             ("/method", json!("PUT"), "method"),
             ("/eventFilters", json!([]), "eventFilters"),
             ("/eventFilters", seventeen(json!({})), "eventFilters"),
-            (&format!("{PREDICATE}/type"), json!("s3cret"), "eventFilters[0].predicate.type"),
+            (
+                &format!("{PREDICATE}/type"),
+                json!("s3cret"),
+                "eventFilters[0].predicate.type",
+            ),
             (VALUES, json!([]), "eventFilters[0].predicate.values"),
             (
                 VALUES,
                 seventeen(json!("webmessaging.guestsession.ended")),
                 "eventFilters[0].predicate.values",
             ),
-            (&format!("{VALUES}/0"), json!("s3cret.created"), "eventFilters[0].predicate.values[0]"),
+            (
+                &format!("{VALUES}/0"),
+                json!("s3cret.created"),
+                "eventFilters[0].predicate.values[0]",
+            ),
             ("/headers/Authorization", json!("Bearer s3cret"), "headers"),
             ("/headers/X-Source", json!("s3cret\r\nx: y"), "headers"),
         ] {
@@ -361,7 +386,10 @@ mod tests {
         body["status"] = json!({"state": "a later version"});
         let read = Webhook::parse(body.to_string().as_bytes()).unwrap();
         assert_eq!(read.secret.as_ref().map(Secret::expose), Some(secret.expose()));
-        assert_eq!((read.id, read.subscription), (webhook.id.clone(), webhook.subscription.clone()));
+        assert_eq!(
+            (read.id, read.subscription),
+            (webhook.id.clone(), webhook.subscription.clone())
+        );
         for (field, value) in [
             ("id", json!(1)),
             ("id", json!("a/b")),

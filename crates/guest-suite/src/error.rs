@@ -205,7 +205,9 @@ fn of_code(code: ErrorCode) -> Option<ErrorKind> {
         | ErrorCode::RefreshTokenUsed => ErrorKind::Credentials,
         ErrorCode::BadRequest | ErrorCode::ConsentOutdated | ErrorCode::InvalidValue => ErrorKind::Invalid,
         ErrorCode::ConsentRequired => ErrorKind::ConsentRequired,
-        ErrorCode::GuestIdInUse | ErrorCode::WebhookLimit | ErrorCode::WebhookNameInUse => ErrorKind::Conflict,
+        ErrorCode::GuestIdInUse | ErrorCode::WebhookLimit | ErrorCode::WebhookNameInUse => {
+            ErrorKind::Conflict
+        }
         ErrorCode::NotFound => ErrorKind::NotFound,
         ErrorCode::ServiceUnavailable | ErrorCode::TooManyRequests => ErrorKind::Unavailable,
         ErrorCode::SessionEnded => ErrorKind::Ended,

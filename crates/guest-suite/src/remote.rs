@@ -82,7 +82,11 @@ impl Refresher for RefreshByRest {
         };
         let tokens = self.client.call(&call).await.map_err(refresh_error)?;
         let lifetime = tokens.lifetime(&sent);
-        Ok(Tokens::new(tokens.access_token, Some(tokens.refresh_token), lifetime)?)
+        Ok(Tokens::new(
+            tokens.access_token,
+            Some(tokens.refresh_token),
+            lifetime,
+        )?)
     }
 }
 

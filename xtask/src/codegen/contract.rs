@@ -35,8 +35,15 @@ pub(crate) struct DetailCode {
 pub(crate) fn details(sources: &Sources) -> Result<Vec<DetailCode>, Box<dyn Error>> {
     let Codes { codes, details } = sources.toml(CONTRACT_ERRORS)?;
     for detail in &details {
-        if !codes.iter().any(|code| code.code == detail.of && code.status.is_some()) {
-            return Err(format!("{CONTRACT_ERRORS}: {}: no response has the code {}", detail.code, detail.of).into());
+        if !codes
+            .iter()
+            .any(|code| code.code == detail.of && code.status.is_some())
+        {
+            return Err(format!(
+                "{CONTRACT_ERRORS}: {}: no response has the code {}",
+                detail.code, detail.of
+            )
+            .into());
         }
     }
     Ok(details)

@@ -129,7 +129,11 @@ fn details(page: &mut String, details: &[DetailCode]) -> Result<(), Box<dyn Erro
          | errorCode of the detail | code of the response | meaning |\n|---|---|---|\n",
     );
     for detail in details {
-        writeln!(page, "| `{}` | `{}` | {} |", detail.code, detail.of, detail.meaning)?;
+        writeln!(
+            page,
+            "| `{}` | `{}` | {} |",
+            detail.code, detail.of, detail.meaning
+        )?;
     }
     Ok(())
 }

@@ -107,7 +107,13 @@ fn write(
 ) -> std::io::Result<()> {
     let id = session.id.as_str();
     let policy = config.sessions.policy;
-    let record = Record::new(id, &session.guest_id, &session.consent, policy, &config.controller);
+    let record = Record::new(
+        id,
+        &session.guest_id,
+        &session.consent,
+        policy,
+        &config.controller,
+    );
     match receipt {
         true => serde_json::to_writer(&mut *file, &record.receipt(id))?,
         false => serde_json::to_writer(&mut *file, &record)?,

@@ -83,9 +83,8 @@ pub(super) fn admit(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Call
             "the token lacks the scope {}: fetch one that asks for it",
             scope.name()
         );
-        return Err(
-            Refusal::new(ErrorCode::MissingPermissions, message).detail(DetailCode::MissingScope.as_str(), scope.name())
-        );
+        return Err(Refusal::new(ErrorCode::MissingPermissions, message)
+            .detail(DetailCode::MissingScope.as_str(), scope.name()));
     }
     app.clients
         .admit(&access.client, now)

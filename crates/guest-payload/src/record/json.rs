@@ -159,10 +159,7 @@ impl TryFrom<RecordObject> for ConsentRecord {
             ],
             policy: wire.policy,
             policy_version: wire.policy_version,
-            jurisdictions: wire
-                .jurisdiction
-                .parse()
-                .map_err(|_| RecordError::Jurisdiction)?,
+            jurisdictions: wire.jurisdiction.parse().map_err(|_| RecordError::Jurisdiction)?,
             recorded_at: wire.recorded_at,
             gpc: wire.gpc,
             age: wire.age.map_or(Age::UNKNOWN, Age::at_least),
@@ -250,8 +247,7 @@ mod tests {
 
     #[test]
     fn record_that_contradicts_itself_is_refused() {
-        let mut json =
-            serde_json::to_value(record(&[], [Choice::Denied; 3], false)).unwrap();
+        let mut json = serde_json::to_value(record(&[], [Choice::Denied; 3], false)).unwrap();
         json["purposes"]["marketing"]["on"] = true.into();
         assert!(from_value(json).is_err());
     }

@@ -262,7 +262,9 @@ impl Call for ListWebhooks {
     }
 
     fn reply(&self, response: Response<Bytes>) -> Result<Vec<Webhook>, ReplyError> {
-        read(response, "a list of webhooks", |bytes| Webhook::parse_list(bytes).ok())
+        read(response, "a list of webhooks", |bytes| {
+            Webhook::parse_list(bytes).ok()
+        })
     }
 }
 
@@ -356,18 +358,42 @@ mod tests {
             subscription: &subscription,
         };
         for (request, method, path) in [
-            (FetchSession(&session).request(&host()), Method::GET, "/api/v2/webmessaging/guest-sessions/s-1"),
-            (EndSession(&session).request(&host()), Method::DELETE, "/api/v2/webmessaging/guest-sessions/s-1"),
+            (
+                FetchSession(&session).request(&host()),
+                Method::GET,
+                "/api/v2/webmessaging/guest-sessions/s-1",
+            ),
+            (
+                EndSession(&session).request(&host()),
+                Method::DELETE,
+                "/api/v2/webmessaging/guest-sessions/s-1",
+            ),
             (
                 FetchAuditTrail(&session).request(&host()),
                 Method::GET,
                 "/api/v2/webmessaging/guest-sessions/s-1/audit",
             ),
-            (FetchMetrics.request(&host()), Method::GET, "/api/v2/webmessaging/guest-sessions/metrics"),
-            (RegisterWebhook(&subscription).request(&host()), Method::POST, "/api/v2/webhooks"),
+            (
+                FetchMetrics.request(&host()),
+                Method::GET,
+                "/api/v2/webmessaging/guest-sessions/metrics",
+            ),
+            (
+                RegisterWebhook(&subscription).request(&host()),
+                Method::POST,
+                "/api/v2/webhooks",
+            ),
             (replace.request(&host()), Method::PUT, "/api/v2/webhooks/w-1"),
-            (FetchWebhook(&webhook).request(&host()), Method::GET, "/api/v2/webhooks/w-1"),
-            (RemoveWebhook(&webhook).request(&host()), Method::DELETE, "/api/v2/webhooks/w-1"),
+            (
+                FetchWebhook(&webhook).request(&host()),
+                Method::GET,
+                "/api/v2/webhooks/w-1",
+            ),
+            (
+                RemoveWebhook(&webhook).request(&host()),
+                Method::DELETE,
+                "/api/v2/webhooks/w-1",
+            ),
             (ListWebhooks.request(&host()), Method::GET, "/api/v2/webhooks"),
         ] {
             assert_eq!((request.method(), request.uri().path()), (&method, path));
@@ -381,7 +407,12 @@ mod tests {
             let request = CreateSession(&session).request(&host());
             assert_eq!(Signals::from_headers(request.headers()).gpc, gpc);
             assert_eq!(request.headers()["content-type"], "application/json");
-            let guest = NewGuest::parse(request.body(), Signals { gpc }, session.data().consent().recorded_at()).unwrap();
+            let guest = NewGuest::parse(
+                request.body(),
+                Signals { gpc },
+                session.data().consent().recorded_at(),
+            )
+            .unwrap();
             assert_eq!(&guest.channel, session.channel());
         }
     }
@@ -405,7 +436,9 @@ mod tests {
         };
         assert!(!format!("{call:?}").contains("r-0"));
         let body = |id| {
-            format!(r#"{{"id":"{id}","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00Z"}}"#)
+            format!(
+                r#"{{"id":"{id}","accessToken":"a","refreshToken":"r","expiresAt":"2026-11-22T14:00:00Z"}}"#
+            )
         };
         let tokens = call.reply(response(200, body("s-1"))).unwrap();
         assert_eq!(tokens.refresh_token.expose_secret(), "r");
@@ -424,7 +457,10 @@ mod tests {
         let body = serde_json::to_vec(&webhook).unwrap();
         let created = RegisterWebhook(&subscription).reply(response(201, body)).unwrap();
         assert!(created.created && created.secret.is_some());
-        let webhook = Webhook { secret: None, ..webhook };
+        let webhook = Webhook {
+            secret: None,
+            ..webhook
+        };
         let body = serde_json::to_vec(&webhook).unwrap();
         let known = RegisterWebhook(&subscription).reply(response(200, body)).unwrap();
         assert!(!known.created && known.secret.is_none());

@@ -7,9 +7,7 @@ use genesys_api::{WebhookId, entropy};
 use guest_sessions::SubscriptionBody;
 use guest_store::{Change, Leased, Settled, Settlement, StoreError, StoreErrorKind, Unit, Webhook};
 use secrecy::{ExposeSecret as _, SecretString};
-use webhook::{
-    Attempt, Courier, DisableReason, EndpointHealth, MessageId, Secret, Subscription, Verdict,
-};
+use webhook::{Attempt, Courier, DisableReason, EndpointHealth, MessageId, Secret, Subscription, Verdict};
 
 use super::update::is_race;
 use super::{Direct, DirectError};

@@ -109,7 +109,8 @@ pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
         of_endpoint.extend(whole(&endpoint, token));
         of_endpoint.extend(fields(&endpoint, token));
         for row in &mut of_endpoint {
-            row.what.push_str(&format!(" to {} {}", endpoint.method, endpoint.path));
+            row.what
+                .push_str(&format!(" to {} {}", endpoint.method, endpoint.path));
         }
         rows.extend(of_endpoint);
     }
@@ -132,7 +133,10 @@ fn transport(endpoint: &Endpoint, token: &str) -> Vec<Bad> {
         ("a form", call().form("consent=all")),
         ("text", call().body("text/plain", body.clone())),
         ("text/json", call().body("text/json", body.clone())),
-        ("something like JSON", call().body("application/jsonp", body.clone())),
+        (
+            "something like JSON",
+            call().body("application/jsonp", body.clone()),
+        ),
     ] {
         rows.push(bad(what, call, 415, "unsupported.media.type"));
     }
@@ -185,14 +189,22 @@ fn fields(endpoint: &Endpoint, token: &str) -> Vec<Bad> {
     let long = json!("x".repeat(2_000));
     let mut rows = vec![
         row("a field twice", twice("1"), "/twice", "field.duplicate"),
-        row("a field twice, once null", twice("null"), "/twice", "field.duplicate"),
+        row(
+            "a field twice, once null",
+            twice("null"),
+            "/twice",
+            "field.duplicate",
+        ),
         row("a missing field", missing, endpoint.required, "field.missing"),
         with("an unknown field", "/extra", json!("x"), "field.unknown"),
         with("an unknown null", "/extra", Value::Null, "field.unknown"),
         with("a string that is too long", endpoint.limited, long, "field.value"),
     ];
     let spoiled: [(Option<&str>, &[Value]); 4] = [
-        (Some(endpoint.text), &[json!(7), json!(true), json!([]), json!({}), Value::Null]),
+        (
+            Some(endpoint.text),
+            &[json!(7), json!(true), json!([]), json!({}), Value::Null],
+        ),
         (endpoint.object, &[json!(7), json!("x"), json!([]), Value::Null]),
         (endpoint.boolean, &[json!(1), json!("true"), json!([])]),
         (endpoint.list, &[json!(7), json!("x"), json!({}), Value::Null]),
@@ -200,7 +212,12 @@ fn fields(endpoint: &Endpoint, token: &str) -> Vec<Bad> {
     for (pointer, values) in spoiled {
         let Some(pointer) = pointer else { continue };
         for value in values {
-            rows.push(with(&format!("{value} at {pointer}"), pointer, value.clone(), "field.type"));
+            rows.push(with(
+                &format!("{value} at {pointer}"),
+                pointer,
+                value.clone(),
+                "field.type",
+            ));
         }
     }
     if let Some(pointer) = endpoint.object {

@@ -39,13 +39,29 @@ fn creation(scene: &Scene) -> Vec<Bad> {
         ("/consent/everything", json!(true), "field.unknown"),
         ("/consent/age", json!("old"), "field.value"),
         ("/consent/actor", json!("robot"), "field.value"),
-        ("/consent/notice", json!({ "version": "7" }), "field.missing/language"),
+        (
+            "/consent/notice",
+            json!({ "version": "7" }),
+            "field.missing/language",
+        ),
         ("/consent/gpp", json!(""), "field.value"),
         ("/consent/consentTimestamp", json!("yesterday"), "field.value"),
         ("/consent/consentTimestamp", json!("2026-11-22"), "field.value"),
-        ("/consent/consentTimestamp", json!("2026-11-22T12:30:00"), "field.value"),
-        ("/consent/consentTimestamp", json!("1969-12-31T23:59:59Z"), "field.value"),
-        ("/consent/consentTimestamp", at(time::Duration::minutes(6)), "field.value"),
+        (
+            "/consent/consentTimestamp",
+            json!("2026-11-22T12:30:00"),
+            "field.value",
+        ),
+        (
+            "/consent/consentTimestamp",
+            json!("1969-12-31T23:59:59Z"),
+            "field.value",
+        ),
+        (
+            "/consent/consentTimestamp",
+            at(time::Duration::minutes(6)),
+            "field.value",
+        ),
         ("/consents", json!({}), "field.unknown"),
     ]
     .into_iter()
@@ -56,7 +72,12 @@ fn creation(scene: &Scene) -> Vec<Bad> {
         if !nested.is_empty() {
             field = format!("{field}.{nested}");
         }
-        malformed(format!("{field} is {value}"), call.bearer(&scene.api.token), &field, detail)
+        malformed(
+            format!("{field} is {value}"),
+            call.bearer(&scene.api.token),
+            &field,
+            detail,
+        )
     })
     .collect()
 }
@@ -67,7 +88,11 @@ fn attributes(scene: &Scene) -> Vec<Bad> {
         (json!({ "age": 7 }), "guestAttributes.age", "field.type"),
         (json!({ "age": null }), "guestAttributes.age", "field.type"),
         (json!({ "tags": ["a"] }), "guestAttributes.tags", "field.type"),
-        (json!({ "note": "x".repeat(1_025) }), "guestAttributes.note", "field.value"),
+        (
+            json!({ "note": "x".repeat(1_025) }),
+            "guestAttributes.note",
+            "field.value",
+        ),
         (json!({ "": "x" }), "guestAttributes", "field.value"),
         (json!({ "k\u{7}": "x" }), "guestAttributes", "field.value"),
         (json!({ "k".repeat(65): "x" }), "guestAttributes", "field.value"),
@@ -199,7 +224,11 @@ fn consent(scene: &Scene) -> Vec<Bad> {
             "profiling",
             "field.unknown",
         ),
-        (json!({ "consent": { "marketing": false } }), "consent", "field.unknown"),
+        (
+            json!({ "consent": { "marketing": false } }),
+            "consent",
+            "field.unknown",
+        ),
         (
             json!({ "marketing": false, "consentTimestamp": "now" }),
             "consentTimestamp",

@@ -32,9 +32,24 @@ fn shapes(scene: &Scene) -> Vec<Bad> {
         ("/uri", json!({}), "uri", "field.type"),
         ("/method", json!(1), "method", "field.type"),
         ("/eventFilters", Value::Null, "eventFilters", "field.missing"),
-        ("/eventFilters/0", json!("created"), "eventFilters[0]", "field.type"),
-        ("/eventFilters/0/predicate", Value::Null, predicate, "field.missing"),
-        ("/eventFilters/0/also", json!(7), "eventFilters[0].also", "field.unknown"),
+        (
+            "/eventFilters/0",
+            json!("created"),
+            "eventFilters[0]",
+            "field.type",
+        ),
+        (
+            "/eventFilters/0/predicate",
+            Value::Null,
+            predicate,
+            "field.missing",
+        ),
+        (
+            "/eventFilters/0/also",
+            json!(7),
+            "eventFilters[0].also",
+            "field.unknown",
+        ),
         (
             "/eventFilters/0/predicate/type",
             Value::Null,
@@ -60,7 +75,12 @@ fn shapes(scene: &Scene) -> Vec<Bad> {
             "field.type",
         ),
         ("/headers", json!([]), "headers", "field.type"),
-        ("/headers", json!({ "X-Source": 7 }), "headers.X-Source", "field.type"),
+        (
+            "/headers",
+            json!({ "X-Source": 7 }),
+            "headers.X-Source",
+            "field.type",
+        ),
         ("/secret", json!("whsec_mine"), "secret", "field.unknown"),
         ("/id", json!("mine"), "id", "field.unknown"),
     ]
