@@ -153,7 +153,7 @@ fn hold_directly(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, fo
             deployments: BTreeMap::from([(CHANNEL.parse()?, deployment)]),
             policy: Policy::find("tutorial-strict")?,
             access_token_lifetime: Duration::from_secs(3_600),
-            lapse: Duration::from_secs(86_400),
+            idle_timeout: Duration::from_secs(86_400),
             retention: Duration::from_secs(86_400),
             limit: 100_000,
             // a thousand guests at once, against a simulated deployment

@@ -2,8 +2,8 @@
 //!
 //! `conformance_tests!(make)` makes a test of each, where `make` is a `fn(Limits) -> Fixture` that gives an empty store.
 
+mod audit_log;
 mod deliveries;
-mod journal;
 mod model;
 mod samples;
 mod sessions;
@@ -17,23 +17,24 @@ use std::sync::Arc;
 
 use crate::{Limits, Store};
 
+pub(crate) use audit_log::{
+    audit_lines_page_by_subject, checkpoint_follows_every_256_entries, export_verifies,
+};
 pub(crate) use deliveries::{
-    a_lease_is_exclusive_until_it_ends, a_webhook_rests, a_webhook_takes_its_deliveries_along,
-    a_webhook_that_is_off_keeps_nothing_waiting, leases_are_fair, settlements_count,
-    the_dead_are_remembered_within_limits,
+    dead_letters_are_pruned_at_limit, disabled_webhook_has_no_pending_delivery,
+    lease_is_exclusive_until_it_ends, leases_are_fair, settlement_counts_failures,
+    webhook_is_not_leased_before_rest_until, webhook_removal_removes_deliveries,
 };
-pub(crate) use journal::{
-    an_export_verifies, checkpoints_come_by_themselves, the_log_is_read_by_page_and_subject,
-};
-pub(crate) use model::behaves_like_the_model;
+pub(crate) use model::store_behaves_like_model;
 pub(crate) use sessions::{
-    a_guest_has_one_live_session, a_session_is_read_back, sessions_are_found, versions_are_compared,
+    guest_has_one_live_session, session_queries_return_matching_pages, session_reads_back,
+    stale_version_is_refused,
 };
 pub(crate) use units::{
-    a_unit_that_fails_leaves_nothing, concurrent_units_are_each_stored_once, events_fan_out,
-    one_owner_does_not_stop_the_others, the_outbox_is_bounded,
+    concurrent_units_are_each_stored_once, event_reaches_subscribed_webhooks, failed_unit_stores_nothing,
+    full_owner_share_affects_no_other_owner, outbox_is_bounded,
 };
-pub(crate) use webhooks::{webhooks_are_limited, webhooks_are_put_and_removed};
+pub(crate) use webhooks::{webhook_count_is_limited, webhooks_are_put_and_removed};
 
 /// Gives an empty store.
 pub(crate) type Make = fn(Limits) -> Fixture;
@@ -73,32 +74,32 @@ impl fmt::Debug for Fixture {
 macro_rules! conformance_tests {
     ($make:path) => {
         $crate::conformance::conformance_tests! { @each $make:
-            a_guest_has_one_live_session
-            a_lease_is_exclusive_until_it_ends
-            a_session_is_read_back
-            a_unit_that_fails_leaves_nothing
-            a_webhook_rests
-            a_webhook_takes_its_deliveries_along
-            a_webhook_that_is_off_keeps_nothing_waiting
-            an_export_verifies
-            checkpoints_come_by_themselves
+            guest_has_one_live_session
+            lease_is_exclusive_until_it_ends
+            session_reads_back
+            failed_unit_stores_nothing
+            webhook_is_not_leased_before_rest_until
+            webhook_removal_removes_deliveries
+            disabled_webhook_has_no_pending_delivery
+            export_verifies
+            checkpoint_follows_every_256_entries
             concurrent_units_are_each_stored_once
-            events_fan_out
+            event_reaches_subscribed_webhooks
             leases_are_fair
-            one_owner_does_not_stop_the_others
-            sessions_are_found
-            settlements_count
-            the_dead_are_remembered_within_limits
-            the_log_is_read_by_page_and_subject
-            the_outbox_is_bounded
-            versions_are_compared
-            webhooks_are_limited
+            full_owner_share_affects_no_other_owner
+            session_queries_return_matching_pages
+            settlement_counts_failures
+            dead_letters_are_pruned_at_limit
+            audit_lines_page_by_subject
+            outbox_is_bounded
+            stale_version_is_refused
+            webhook_count_is_limited
             webhooks_are_put_and_removed
         }
 
         #[test]
-        fn behaves_like_the_model() {
-            $crate::conformance::behaves_like_the_model($make);
+        fn store_behaves_like_model() {
+            $crate::conformance::store_behaves_like_model($make);
         }
     };
     (@each $make:path: $($scenario:ident)*) => {$(

@@ -1,9 +1,9 @@
-//! What can go wrong with a store.
+//! Errors of a store.
 
 use std::error::Error;
 use std::fmt;
 
-/// A store could not do what it was asked for.
+/// An error of a store.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -19,13 +19,13 @@ impl StoreError {
         }
     }
 
-    /// What to do about it.
+    /// The kind, which decides what to do.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 
-    /// Whether the same request may succeed later, with nothing changed but the load.
+    /// Whether the same request may succeed later without a change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -61,78 +61,78 @@ impl Error for StoreError {
     }
 }
 
-/// What went wrong, by what to do about it.
+/// Kinds of errors.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// Something else is stored already.
-    #[error("nothing was stored: {0}")]
+    /// The unit contradicts what is stored.
+    #[error("cannot store the unit: {0}")]
     Conflict(Conflict),
-    /// What is stored is not what was written.
+    /// The stored bytes are not those that were written.
     #[error(
-        "the store is damaged or was changed by another program: restore a backup, and keep the damaged file for inquiry"
+        "the store is damaged or was changed by another program: restore a backup and keep the damaged file for inquiry"
     )]
     Corrupt,
-    /// The delivery is no longer the caller's.
+    /// The caller no longer holds the lease of the delivery.
     #[error(
-        "the delivery is no longer yours: its lease ended, it was settled, or its webhook is gone or off; drop it"
+        "cannot settle the delivery: its lease ended, it was settled, or its webhook was removed or disabled; drop it"
     )]
     Fenced,
-    /// What should be stored cannot be.
-    #[error("nothing was stored: a value has no stored form")]
+    /// A value of the unit has no stored form.
+    #[error("cannot store the unit: a value has no stored form")]
     Invalid,
     /// Another process has the store open.
-    #[error("the store is in use by another process: stop that one first, for a file serves one at a time")]
+    #[error("cannot open the store: another process has it open; stop that process first")]
     Locked,
     /// The file was written by a newer version of this program.
-    #[error("the store was written by a newer version of this program: use that one, or restore a backup")]
+    #[error(
+        "cannot open the store: a newer version of this program wrote it; use that version or restore a backup"
+    )]
     NewerSchema,
-    /// There is no such session or webhook.
-    #[error("nothing was stored: there is no such session or webhook")]
+    /// The session or webhook does not exist.
+    #[error("cannot store the unit: the session or webhook does not exist")]
     NotFound,
     /// The outbox, or the owner's share of it, has reached its limit of rows or bytes.
     #[error(
-        "nothing was stored: the outbox, or the owner's share of it, is full; mend or disable the webhook that does not take its deliveries"
+        "cannot store the unit: the outbox or the owner's share of it is full; repair or disable the webhook that does not accept its deliveries"
     )]
     OutboxFull,
-    /// Whether the last units reached the disk is unknown, so nothing more is accepted.
-    #[error(
-        "the store accepts nothing more, for the disk failed it: mend the disk, then restart this process"
-    )]
+    /// A commit failed with an unknown outcome, so the store accepts no more units.
+    #[error("the store is closed after a disk failure: repair the disk, then restart this process")]
     Poisoned,
-    /// There are as many webhooks as allowed, of this owner or of all.
+    /// The limit of webhooks is reached, of this owner or of all.
     #[error(
-        "nothing was stored: there are as many webhooks, of this owner or of all, as allowed; remove one first"
+        "cannot store the webhook: the limit of webhooks is reached, of this owner or of all; remove one first"
     )]
     TooManyWebhooks,
-    /// It cannot be reached, read or written now. Nothing of the request was stored.
-    #[error("the store cannot be read or written now: check the disk and the permissions, then try again")]
+    /// The store cannot be read or written now. Nothing of the request was stored.
+    #[error("cannot read or write the store now: check the disk and the permissions, then try again")]
     Unavailable,
-    /// The keys are others than those it was written with.
+    /// The store was written with other keys.
     #[error(
-        "the store was written with another seal key, signing key or log name: give the ones it was created with"
+        "cannot open the store: its seal key, signing key or log name differs; use those it was created with"
     )]
     WrongKey,
 }
 
-/// What is stored already.
+/// Contradictions to what is stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Conflict {
-    /// An event with this id is on its way.
-    #[error("an event with this id is on its way already; every event needs its own")]
+    /// An event with this id is in the outbox.
+    #[error("an event with this id is in the outbox; give every event its own id")]
     EventIdInUse,
-    /// The guest has a session that has not ended.
-    #[error("the guest has a session that has not ended; end that one first")]
+    /// The guest has a live session.
+    #[error("the guest has a live session; end it first")]
     GuestInUse,
-    /// A session or webhook with this id is there, or a webhook of another owner.
-    #[error("a session or webhook with this id exists already")]
+    /// A session or webhook with this id exists, perhaps of another owner.
+    #[error("a session or webhook with this id exists")]
     IdInUse,
-    /// Someone else has written the session or webhook since it was read.
-    #[error("it was changed since it was read; read it again and decide anew")]
+    /// The session or webhook was written since it was read.
+    #[error("the version changed since it was read; read it again and repeat the change")]
     VersionChanged,
     /// The owner has a webhook of this name.
-    #[error("the owner has a webhook of this name already")]
+    #[error("the owner has a webhook of this name")]
     WebhookNameInUse,
 }
 
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_source_survives_and_is_not_repeated() {
+    fn error_keeps_source_out_of_its_message() {
         let error = StoreError::new(StoreErrorKind::Unavailable, "disk on fire");
         assert_eq!(error.source().unwrap().to_string(), "disk on fire");
         assert!(!error.to_string().contains("fire"));
@@ -150,7 +150,7 @@ mod tests {
         assert!(error.source().is_none());
         assert_eq!(
             error.to_string(),
-            "nothing was stored: the guest has a session that has not ended; end that one first"
+            "cannot store the unit: the guest has a live session; end it first"
         );
         assert!(size_of::<StoreError>() <= 32);
     }

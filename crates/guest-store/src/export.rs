@@ -1,4 +1,4 @@
-//! Writes the log of a store to a file that can be verified without the store.
+//! Export of the audit log to a file that is verified without the store.
 
 use std::path::Path;
 
@@ -8,21 +8,14 @@ use audit::files::{Export, FileError};
 use crate::store::PAGE;
 use crate::{Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
 
-/// What was exported.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Exported {
-    /// The checkpoint over all of it. Keep a copy elsewhere: only that shows if the log is cut or written anew.
-    pub checkpoint: StoredCheckpoint,
-}
-
-/// Signs the log as it stands and writes it, with all its checkpoints, to the file at `path`.
+/// Signs the current head of the log and writes the log, with all its checkpoints, to the file at `path`.
 ///
-/// It goes page by page, in constant memory. What is logged meanwhile is not in the file.
+/// Returns the last checkpoint. Keep a copy elsewhere: only that copy proves that the log was not cut or rewritten.
+/// The export reads page by page in constant memory. Entries that are logged meanwhile are not in the file.
 ///
 /// # Errors
-/// An [`ExportError`]. Then there is no such file, or still the one that was there before.
-pub async fn export(store: &dyn Store, path: &Path) -> Result<Exported, ExportError> {
+/// An [`ExportError`]. The file is then absent or unchanged.
+pub async fn export(store: &dyn Store, path: &Path) -> Result<StoredCheckpoint, ExportError> {
     let last = store.checkpoint().await?;
     let path = path.to_owned();
     let mut file = on_thread(move || Export::create(&path)).await?;
@@ -54,7 +47,7 @@ pub async fn export(store: &dyn Store, path: &Path) -> Result<Exported, ExportEr
         }
     }
     on_thread(move || file.finish()).await?;
-    Ok(Exported { checkpoint: last })
+    Ok(last)
 }
 
 fn write_entries(mut file: Export, entries: &[StoredEntry]) -> Result<Export, FileError> {
@@ -72,7 +65,7 @@ fn write_checkpoint(mut file: Export, checkpoint: &StoredCheckpoint) -> Result<E
     Ok(file)
 }
 
-/// A file may keep a thread waiting, so it gets its own.
+/// Runs blocking work on a thread of its own.
 async fn on_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, ExportError> {
@@ -82,9 +75,9 @@ async fn on_thread<T: Send + 'static>(
     }
 }
 
-/// The log could not be exported.
+/// An error of an export.
 #[derive(Debug, thiserror::Error)]
-#[error("the log cannot be exported")]
+#[error("cannot export the log")]
 #[non_exhaustive]
 pub enum ExportError {
     /// The file cannot be written.

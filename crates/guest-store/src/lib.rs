@@ -1,11 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "sqlite")]
+mod audit_log;
 #[cfg(test)]
 mod conformance;
 mod error;
 mod export;
-#[cfg(feature = "sqlite")]
-mod journal;
 mod outbox;
 #[cfg(feature = "sqlite")]
 mod seal;
@@ -17,7 +17,7 @@ mod store;
 mod webhook;
 
 pub use error::{Conflict, StoreError, StoreErrorKind};
-pub use export::{ExportError, Exported, export};
+pub use export::{ExportError, export};
 pub use outbox::{Event, Leased, Settled, Settlement};
 #[cfg(feature = "sqlite")]
 pub use seal::SealKey;
@@ -26,6 +26,6 @@ pub use session::{Session, TokenHash};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Keys, SqliteStore};
 pub use store::{
-    Answer, Change, Committed, Limits, SessionQuery, Stats, Store, StoredCheckpoint, StoredEntry, Unit,
+    Change, Committed, Limits, SessionQuery, Stats, Store, StoreFuture, StoredCheckpoint, StoredEntry, Unit,
 };
 pub use webhook::Webhook;

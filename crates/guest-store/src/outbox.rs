@@ -1,4 +1,4 @@
-//! The outbox: deliveries that are still to be made.
+//! The outbox: deliveries that are pending.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,24 +11,25 @@ use time::OffsetDateTime;
 
 use crate::Webhook;
 
-/// Something that happened, for every enabled webhook of its owner that asks for it by name.
+/// An event, for every enabled webhook of its owner that subscribes to its name.
 #[derive(Clone)]
 pub struct Event {
-    /// Its id, which no other event has.
+    /// Its unique id.
     pub id: String,
-    /// Whose it is.
+    /// Its owner.
     pub owner: String,
     /// Its name, as in `webmessaging.guestsession.created`.
     pub name: String,
     /// The exact bytes to deliver. Sealed at rest.
     pub body: Bytes,
-    /// When it happened; it is due at once.
+    /// Time of the event. It is due at once.
     pub at: OffsetDateTime,
 }
 
 impl Event {
-    /// The id of the delivery of this event to one webhook: the same for every attempt, and for no other pair.
-    /// Standard Webhooks wants it without a dot.
+    /// The id of the delivery of this event to one webhook, which is the same for every attempt.
+    ///
+    /// It holds no dot, as Standard Webhooks requires.
     #[must_use]
     pub fn delivery_id(&self, webhook: &WebhookId) -> String {
         let mut context = Context::new(&SHA256);
@@ -53,22 +54,22 @@ impl fmt::Debug for Event {
     }
 }
 
-/// A delivery that is the caller's to make until its lease ends.
+/// A delivery that the caller holds until its lease ends.
 #[derive(Clone)]
 pub struct Leased {
-    /// Its id, the `webhook-id` of Standard Webhooks: the same for every attempt.
+    /// Its id, the `webhook-id` of Standard Webhooks. It is the same for every attempt.
     pub id: String,
-    /// Grows with every lease of this delivery: only the latest lease can settle it.
+    /// The fencing token: it grows with every lease, and only the latest lease can settle the delivery.
     pub fence: u64,
-    /// Which attempt this is, from 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Where it goes.
+    /// Its receiver.
     pub webhook: Arc<Webhook>,
     /// The name of the event.
     pub event: String,
     /// The exact bytes to deliver.
     pub body: Bytes,
-    /// When the event happened.
+    /// Time of the event.
     pub at: OffsetDateTime,
 }
 
@@ -86,35 +87,34 @@ impl fmt::Debug for Leased {
     }
 }
 
-/// How a delivery went.
+/// The outcome of a leased delivery.
 #[derive(Clone, Debug)]
 pub struct Settlement {
-    /// Which delivery.
+    /// Id of the delivery.
     pub delivery: String,
-    /// The fence of its lease.
+    /// The fencing token of its lease.
     pub fence: u64,
-    /// When it was settled.
+    /// Time of the settlement.
     pub at: OffsetDateTime,
-    /// How it went. A failure marks the webhook as failing since `at`, if it was not yet, and counts; a success ends
-    /// that.
+    /// The outcome. A failure is counted at the webhook and sets its `failing_since`, which a success clears.
     pub settled: Settled,
-    /// Until when nothing more of the webhook is to be leased, if the endpoint asked for a rest. Never shortens one.
+    /// Time before which no delivery to the webhook is leased, if the endpoint asked for a pause. It never shortens one.
     pub rest_until: Option<OffsetDateTime>,
-    /// Whether the webhook is to be switched off, and what is waiting for it given up.
+    /// Whether the webhook is disabled and its pending deliveries become dead letters.
     pub disable_webhook: bool,
-    /// What is to be logged with it.
+    /// Audit entries to log with it.
     pub entries: Vec<Draft>,
 }
 
-/// How a delivery went.
+/// Outcomes of a delivery attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Settled {
-    /// It was given up. Its body is forgotten.
+    /// It becomes a dead letter, without its body.
     Dead,
-    /// The receiver took it.
+    /// The receiver accepted it.
     Delivered,
-    /// It failed, and is due again at this time.
+    /// It failed and is due again at this time.
     RetryAt(OffsetDateTime),
 }
 
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delivery_id_is_stable_and_unique_for_the_pair() {
+    fn delivery_id_is_stable_and_unique_per_event_and_webhook() {
         let event = |id: &str| Event {
             id: id.to_owned(),
             owner: "o".to_owned(),

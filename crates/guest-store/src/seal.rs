@@ -1,27 +1,26 @@
-//! Seals what no one may read on the disk: AES-256-GCM (NIST SP 800-38D).
+//! Sealing at rest: AES-256-GCM (NIST SP 800-38D).
 
 use std::fmt;
 
 use genesys_api::entropy;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-/// The key that seals secrets, documents and bodies at rest. It belongs in a file or a vault apart from the store's
-/// file and its backups; without it, these are lost.
+/// The key that seals secrets, documents and bodies at rest.
 ///
-/// Nonces are random, so one key is good for 2³² seals (NIST SP 800-38D §8.3): a thousand a second for 49 days
-/// without a pause, years at the pace of a contact centre.
+/// Keep it in a file or a vault apart from the store's file and its backups. Sealed values are lost without it. Nonces
+/// are random, so one key may seal 2³² values (NIST SP 800-38D §8.3): 1,000 a second for 49 days.
 pub struct SealKey(LessSafeKey);
 
 impl SealKey {
-    /// The key that these 32 random bytes are.
+    /// A key of 32 random bytes.
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Self {
         let key = UnboundKey::new(&AES_256_GCM, bytes).expect("a key of AES-256 has 32 bytes");
         Self(LessSafeKey::new(key))
     }
 
-    /// Seals `plain` for one `place`: what is moved to another one cannot be opened.
-    pub(crate) fn seal(&self, place: &str, plain: &[u8]) -> Vec<u8> {
+    /// Seals `plain` with associated data: it opens with the same associated data only.
+    pub(crate) fn seal(&self, aad: &str, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_LEN] = entropy::bytes();
         let mut sealed = Vec::with_capacity(1 + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
         sealed.push(VERSION);
@@ -31,7 +30,7 @@ impl SealKey {
             .0
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
-                Aad::from(place),
+                Aad::from(aad),
                 &mut sealed[1 + NONCE_LEN..],
             )
             .expect("nothing that fits in memory is too long to seal");
@@ -39,8 +38,8 @@ impl SealKey {
         sealed
     }
 
-    /// Opens what was sealed for this `place`.
-    pub(crate) fn open(&self, place: &str, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+    /// Opens bytes that were sealed with this associated data.
+    pub(crate) fn open(&self, aad: &str, mut sealed: Vec<u8>) -> Option<Vec<u8>> {
         if sealed.first() != Some(&VERSION) {
             return None;
         }
@@ -49,7 +48,7 @@ impl SealKey {
         let start = 1 + NONCE_LEN;
         let length = self
             .0
-            .open_within(nonce, Aad::from(place), &mut sealed, start..)
+            .open_within(nonce, Aad::from(aad), &mut sealed, start..)
             .ok()?
             .len();
         sealed.truncate(length);
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_key_and_place_open_it() {
+    fn sealed_value_opens_with_same_key_and_associated_data_only() {
         let key = SealKey::new(&[1; 32]);
         for plain in [&b""[..], b"a secret", &[7; 5000]] {
             let sealed = key.seal("sessions/1/secrets", plain);

@@ -1,4 +1,4 @@
-//! The secrets of a session and the text that is sealed for them.
+//! The secrets of a session and their sealed form.
 
 use std::fmt;
 

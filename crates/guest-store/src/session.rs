@@ -1,44 +1,44 @@
-//! A guest session as it is stored.
+//! The row of a guest session.
 
 use std::fmt;
 use std::hint::black_box;
 
 use audit::Pseudonym;
 use bytes::Bytes;
-use genesys_api::{ChannelId, GuestId, SessionId};
+use genesys_api::{ChannelId, GuestId, SessionId, entropy};
 use ring::digest::{SHA256, digest};
 use time::OffsetDateTime;
 
 use crate::SessionSecrets;
 
-/// A guest session. Times are kept to the microsecond.
+/// A guest session. Times have a precision of one microsecond.
 #[derive(Clone)]
 pub struct Session {
     /// Its id.
     pub id: SessionId,
-    /// Whose it is: the API client, or the tenant, that created it.
+    /// Its owner: the API client or tenant that created it.
     pub owner: String,
-    /// The guest. An owner has at most one session of a guest that has not ended.
+    /// The guest. An owner has at most one live session of a guest.
     pub guest: GuestId,
-    /// The channel that it came by.
+    /// Its channel.
     pub channel: ChannelId,
-    /// When it was created.
+    /// Time of its creation.
     pub created_at: OffsetDateTime,
-    /// When its access token expires.
+    /// Expiry of its access token.
     pub expires_at: OffsetDateTime,
-    /// When its refresh token, and with it the session, runs out.
-    pub lapses_at: OffsetDateTime,
-    /// When it ended, if it has.
+    /// End of its idle timeout, when its refresh token and the session expire.
+    pub idle_deadline: OffsetDateTime,
+    /// Time of its end.
     pub ended_at: Option<OffsetDateTime>,
-    /// The access token.
+    /// Hash of the access token.
     pub access: TokenHash,
-    /// The refresh token.
+    /// Hash of the refresh token.
     pub refresh: TokenHash,
-    /// The refresh token before this one: whoever shows it uses it a second time.
+    /// Hash of the refresh token that the last rotation replaced. Its use is a reuse.
     pub previous_refresh: Option<TokenHash>,
-    /// How often its tokens were rotated.
+    /// Number of its token pairs, from 1.
     pub generation: u64,
-    /// How often it was written: 0 for one that is new. A commit answers with the next one.
+    /// Version for compare-and-swap: 0 for a new session. A commit returns the next one.
     pub version: u64,
     /// Its secrets. Sealed at rest.
     pub secrets: SessionSecrets,
@@ -47,6 +47,28 @@ pub struct Session {
 }
 
 impl Session {
+    /// A session with random id and secrets, no tokens, no document, and an idle timeout of one day.
+    #[must_use]
+    pub fn new(owner: impl Into<String>, guest: GuestId, channel: ChannelId, now: OffsetDateTime) -> Self {
+        Self {
+            id: SessionId::from(entropy::uuid()),
+            owner: owner.into(),
+            guest,
+            channel,
+            created_at: now,
+            expires_at: now,
+            idle_deadline: now + time::Duration::DAY,
+            ended_at: None,
+            access: TokenHash::NONE,
+            refresh: TokenHash::NONE,
+            previous_refresh: None,
+            generation: 1,
+            version: 0,
+            secrets: SessionSecrets::random(),
+            document: Bytes::new(),
+        }
+    }
+
     /// Its pseudonym in the audit log.
     #[must_use]
     pub fn pseudonym(&self) -> Pseudonym {
@@ -67,11 +89,14 @@ impl fmt::Debug for Session {
     }
 }
 
-/// The SHA-256 of a token: all that is stored of one.
+/// The SHA-256 of a token, which is stored in its place.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
+    /// A hash of no token.
+    const NONE: Self = Self([0; 32]);
+
     /// The hash of `token`.
     #[must_use]
     pub fn of(token: &str) -> Self {
@@ -80,7 +105,7 @@ impl TokenHash {
         Self(bytes)
     }
 
-    /// Whether this is the hash of `token`. The time it takes does not depend on how much of it is right.
+    /// Whether this is the hash of `token`, compared in constant time.
     #[must_use]
     pub fn matches(&self, token: &str) -> bool {
         let other = Self::of(token);
@@ -92,7 +117,7 @@ impl TokenHash {
         difference == 0
     }
 
-    /// The hash that these bytes are.
+    /// A hash of these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -116,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_matches_its_own_hash_only() {
+    fn token_hash_matches_own_token_only() {
         let hash = TokenHash::of("token");
         assert!(hash.matches("token"));
         assert!(!hash.matches("Token"));

@@ -2,13 +2,13 @@
 
 mod changes;
 mod deliveries;
-mod failed;
+mod error;
 mod outbox;
 mod prepared;
 mod reader;
 mod rows;
 mod schema;
-mod tally;
+mod usage;
 mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -26,24 +26,24 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Answer, Committed, Leased, Limits, SealKey, Session, SessionQuery, Settlement, Stats, Store, StoreError,
-    StoreErrorKind, StoredCheckpoint, StoredEntry, Unit, Webhook,
+    Committed, Leased, Limits, SealKey, Session, SessionQuery, Settlement, Stats, Store, StoreError,
+    StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, Unit, Webhook,
 };
-use failed::Failed;
+use error::SqliteError;
 use reader::Reader;
 use writer::{Transaction, Writer};
 
-/// The keys of a store. They belong apart from its file and its backups.
+/// The keys of a store. Keep them apart from its file and its backups.
 #[derive(Debug)]
 pub struct Keys {
-    /// Seals what no one may read.
+    /// Seals secrets, documents and bodies.
     pub seal: SealKey,
-    /// Signs the log, and names it.
+    /// Signs the log. Its name is the name of the log.
     pub signer: Signer,
 }
 
 impl Keys {
-    /// Random keys, for a store in memory: nothing that they seal can be opened later.
+    /// Random keys, for a store in memory. A later process cannot open what they seal.
     #[must_use]
     pub fn ephemeral() -> Self {
         Self {
@@ -56,35 +56,34 @@ impl Keys {
 
 /// A store in one SQLite file, which one process has open at a time, or in memory.
 ///
-/// One thread writes: it stores all units that wait at that moment in one transaction, and answers when that is on
-/// disk. Another thread reads. Dropping the store ends both, which takes as long as the transaction at hand.
+/// One thread writes: it commits all queued units in one transaction and answers when that is durable. Another thread
+/// reads. Dropping the store joins both threads after the current transaction.
 #[derive(Debug)]
 pub struct SqliteStore {
     keys: Arc<Keys>,
     writer: Option<mpsc::Sender<Write>>,
     writing: Option<JoinHandle<()>>,
-    /// Absent in memory: there, the writer's connection is the only one that sees the tables.
+    /// `None` in memory, where only the connection of the writer sees the tables.
     reader: Option<mpsc::Sender<Read>>,
     reading: Option<JoinHandle<()>>,
-    /// Held for as long as the store is open.
+    /// Held while the store is open.
     _lock: Option<File>,
 }
 
-/// A write, which gives the answer to send once it is on disk.
+/// A write. It returns the reply to send once the transaction is durable.
 type Write = Box<dyn FnOnce(&mut Transaction<'_, '_>) -> Reply + Send>;
 type Reply = Box<dyn FnOnce() + Send>;
 type Read = Box<dyn FnOnce(&mut Reader<'_, '_>) + Send>;
 
 impl SqliteStore {
-    /// Opens the store in the file at `path`, and creates it if there is none. This reads the whole index of the
-    /// log, and blocks while it does. The path `:memory:` opens an empty store in memory.
+    /// Opens the store in the file at `path`, or creates it. The path `:memory:` opens an empty store in memory.
     ///
-    /// A file `<path>.lock` beside it keeps other processes out. Not for network file systems, whose locks do not
-    /// hold.
+    /// The call blocks while it reads the index of the log. The lock file `<path>.lock` excludes other processes. Locks
+    /// of network file systems are not reliable, so do not put the file on one.
     ///
     /// # Errors
     /// [`Locked`](StoreErrorKind::Locked), [`WrongKey`](StoreErrorKind::WrongKey),
-    /// [`NewerSchema`](StoreErrorKind::NewerSchema), [`Corrupt`](StoreErrorKind::Corrupt) if the log does not lead to
+    /// [`NewerSchema`](StoreErrorKind::NewerSchema), [`Corrupt`](StoreErrorKind::Corrupt) if the log does not match
     /// its last checkpoint, [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened.
     pub fn open(path: impl AsRef<Path>, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
         let path = path.as_ref();
@@ -120,17 +119,17 @@ impl SqliteStore {
         })
     }
 
-    /// Has the writer do `work` within its next transaction, and answers when that is on disk.
+    /// Runs `work` in the next transaction of the writer, and resolves when that is durable.
     fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T, Failed> + Send + 'static,
-    ) -> Answer<'_, T> {
+        work: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T, SqliteError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
         Box::pin(async move {
             let writer = self.writer.as_ref().ok_or(StoreErrorKind::Unavailable)?;
             let (reply, answer) = oneshot::channel();
             let write: Write = Box::new(move |transaction| {
                 let result = transaction.unit(work);
-                // nobody may be waiting any more
+                // the caller may have dropped the future
                 Box::new(move || drop(reply.send(result)))
             });
             writer.send(write).await.map_err(|_| StoreErrorKind::Poisoned)?;
@@ -144,8 +143,8 @@ impl SqliteStore {
 
     fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Reader<'_, '_>) -> Result<T, Failed> + Send + 'static,
-    ) -> Answer<'_, T> {
+        work: impl FnOnce(&mut Reader<'_, '_>) -> Result<T, SqliteError> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
         let Some(reader) = &self.reader else {
             return self.write(move |transaction| work(&mut transaction.reader()));
         };
@@ -160,20 +159,20 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn commit(&self, unit: Unit) -> Answer<'_, Committed> {
+    fn commit(&self, unit: Unit) -> StoreFuture<'_, Committed> {
         self.write(move |transaction| transaction.commit(&unit))
     }
 
-    fn session(&self, id: &SessionId) -> Answer<'_, Option<Session>> {
+    fn session(&self, id: &SessionId) -> StoreFuture<'_, Option<Session>> {
         let id = id.clone();
         self.read(move |reader| reader.session(&id))
     }
 
-    fn sessions(&self, query: SessionQuery) -> Answer<'_, Vec<Session>> {
+    fn sessions(&self, query: SessionQuery) -> StoreFuture<'_, Vec<Session>> {
         self.read(move |reader| reader.sessions(&query))
     }
 
-    fn webhooks(&self) -> Answer<'_, Vec<Webhook>> {
+    fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>> {
         self.read(|reader| reader.webhooks())
     }
 
@@ -182,14 +181,14 @@ impl Store for SqliteStore {
         now: OffsetDateTime,
         lease: Duration,
         limit: usize,
-    ) -> Answer<'_, Vec<Leased>> {
+    ) -> StoreFuture<'_, Vec<Leased>> {
         if limit == 0 {
             return Box::pin(ready(Ok(Vec::new())));
         }
         self.write(move |transaction| transaction.lease(now, lease, limit))
     }
 
-    fn settle_delivery(&self, settlement: Settlement) -> Answer<'_, ()> {
+    fn settle_delivery(&self, settlement: Settlement) -> StoreFuture<'_, ()> {
         self.write(move |transaction| transaction.settle(&settlement))
     }
 
@@ -198,20 +197,20 @@ impl Store for SqliteStore {
         from: u64,
         limit: usize,
         subject: Option<&Pseudonym>,
-    ) -> Answer<'_, Vec<StoredEntry>> {
+    ) -> StoreFuture<'_, Vec<StoredEntry>> {
         let subject = subject.copied();
         self.read(move |reader| reader.audit_lines(from, limit, subject))
     }
 
-    fn checkpoint(&self) -> Answer<'_, StoredCheckpoint> {
+    fn checkpoint(&self) -> StoreFuture<'_, StoredCheckpoint> {
         self.write(|transaction| transaction.checkpoint())
     }
 
-    fn checkpoints(&self, from: u64, limit: usize) -> Answer<'_, Vec<StoredCheckpoint>> {
+    fn checkpoints(&self, from: u64, limit: usize) -> StoreFuture<'_, Vec<StoredCheckpoint>> {
         self.read(move |reader| reader.checkpoints(from, limit))
     }
 
-    fn stats(&self) -> Answer<'_, Stats> {
+    fn stats(&self) -> StoreFuture<'_, Stats> {
         self.write(|transaction| transaction.stats())
     }
 
@@ -222,8 +221,7 @@ impl Store for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        // the writer's connection is closed last: the last one brings the write-ahead log into the file, so that a
-        // copy of the one file is a copy of the store; a reader could not
+        // the last connection that closes checkpoints the write-ahead log into the file, which a reader cannot
         self.reader = None;
         let _panicked = self.reading.take().map(JoinHandle::join);
         self.writer = None;
@@ -231,7 +229,7 @@ impl Drop for SqliteStore {
     }
 }
 
-/// Makes sure that there is a file which only its owner may read, and gives its one true path.
+/// Creates the file, readable by its owner only, unless it exists. Returns its canonical path.
 fn create(path: &Path) -> io::Result<PathBuf> {
     private(path)?;
     let path = path.canonicalize()?;
@@ -319,7 +317,7 @@ mod tests {
         parse_rfc3339("2026-11-22T12:30:00Z").unwrap()
     }
 
-    /// A session, an entry and an event, of which `canary` is whatever must not be read.
+    /// A session, an entry and an event whose secrets are `canary`.
     fn unit(canary: &str) -> Unit {
         let session = Session {
             id: "s-1".parse().unwrap(),
@@ -328,7 +326,7 @@ mod tests {
             channel: "c".parse().unwrap(),
             created_at: at(),
             expires_at: at(),
-            lapses_at: at(),
+            idle_deadline: at(),
             ended_at: None,
             access: TokenHash::of(canary),
             refresh: TokenHash::of(canary),
@@ -397,7 +395,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_outlives_the_process() {
+    async fn store_survives_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guest.db");
         let store = open(&path).unwrap();
@@ -414,7 +412,7 @@ mod tests {
         };
         drop(store);
 
-        // what is counted anew at the start is what was counted as it came
+        // the counts at the start equal the counts while it ran
         let store = SqliteStore::open(&path, keys(1, 2, "log"), full).unwrap();
         assert_eq!(store.commit(event("e-2")).await.unwrap().dropped, 1);
         let mut ended = unit("x");
@@ -449,7 +447,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_process_at_a_time() {
+    async fn lock_excludes_second_process() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guest.db");
         let store = open(&path).unwrap();
@@ -471,7 +469,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_its_own_keys_open_it() {
+    async fn store_opens_with_own_keys_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guest.db");
         drop(open(&path).unwrap());
@@ -494,7 +492,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_log_that_was_changed_is_not_opened() {
+    async fn altered_log_is_not_opened() {
         for change in [
             "UPDATE entries SET leaf = randomblob(32) WHERE seq = 17",
             "DELETE FROM entries WHERE seq = 17",
@@ -522,7 +520,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_secret_is_in_its_files() {
+    async fn files_hold_no_secret() {
         const CANARY: &str = "canary-7f3a9c-canary";
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder.path().join("guest.db")).unwrap();
@@ -545,7 +543,7 @@ mod tests {
         assert_eq!(search(folder.path(), CANARY), ["guest.db"]);
     }
 
-    /// Makes sure that the canary is in no file, and gives the files that hold its hash.
+    /// Asserts that no file holds the canary, and returns the files that hold its hash.
     fn search(folder: &Path, canary: &str) -> Vec<std::ffi::OsString> {
         let hex: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
         let base64 = STANDARD.encode(canary);
@@ -565,9 +563,8 @@ mod tests {
         found
     }
 
-    /// What is sealed for one row cannot be put into another one.
     #[tokio::test]
-    async fn sealed_values_stay_in_their_place() {
+    async fn sealed_value_moved_to_another_row_is_corrupt() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guest.db");
         let store = open(&path).unwrap();
@@ -578,9 +575,8 @@ mod tests {
         assert_eq!(error.kind(), StoreErrorKind::Corrupt);
     }
 
-    /// What is damaged in one place holds up nothing elsewhere.
     #[tokio::test]
-    async fn what_cannot_be_read_is_passed_over() {
+    async fn unreadable_rows_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guest.db");
         let store = open(&path).unwrap();
@@ -698,7 +694,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_transaction_that_is_lost_is_refused_whole() {
+    async fn lost_transaction_is_refused_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("guest.db");
         let store = open(&path).unwrap();
@@ -740,7 +736,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_commit_that_nobody_waits_for_is_stored() {
+    async fn dropped_commit_is_stored() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder.path().join("guest.db")).unwrap();
         {

@@ -1,4 +1,4 @@
-//! What every store does.
+//! The trait `Store` and its types.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -11,220 +11,231 @@ use time::OffsetDateTime;
 
 use crate::{Event, Leased, Session, Settlement, StoreError, Webhook};
 
-/// The answer of a store, some time later. To drop it does not take back what was asked for.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+/// The future of a store's operation. Dropping it does not cancel the operation.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Sessions, webhooks, the outbox and the audit log.
 ///
-/// Whatever belongs together is written together: a [`Unit`] is stored whole, entries and outgoing events included,
-/// or not at all, and it is on disk before the answer comes. Whoever reads afterwards sees it.
+/// A [`Unit`] is one transaction: its change, entries and events are stored together or not at all. It is durable
+/// before the future resolves, and later reads see it.
 pub trait Store: Debug + Send + Sync {
-    /// Stores a unit of work, all of it or nothing.
+    /// Stores a unit of work in one transaction.
     ///
-    /// A full outbox holds back new sessions, and nothing that is under way: a unit that creates a session is refused
-    /// if there is no room for one of its deliveries, be it in the owner's share or at all. In any other unit such a
-    /// delivery is dropped: it counts as given up, without its body, and in [`Committed::dropped`].
+    /// If the outbox or the owner's share of it is full, a unit that creates a session is refused. In any other unit
+    /// the delivery becomes a dead letter without a body and is counted in [`Committed::dropped`].
     ///
     /// # Errors
     /// [`StoreErrorKind::Conflict`](crate::StoreErrorKind::Conflict), `NotFound`, `Invalid`, `OutboxFull` and
-    /// `TooManyWebhooks` are about this unit, and nothing of it was stored. `Unavailable` and `Poisoned` are about
-    /// the store.
-    fn commit(&self, unit: Unit) -> Answer<'_, Committed>;
+    /// `TooManyWebhooks` concern this unit, of which nothing was stored. `Unavailable` and `Poisoned` concern the
+    /// store.
+    fn commit(&self, unit: Unit) -> StoreFuture<'_, Committed>;
 
-    /// The session with this id.
+    /// Returns the session with this id.
     ///
     /// # Errors
     /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if its row cannot be read.
-    fn session(&self, id: &SessionId) -> Answer<'_, Option<Session>>;
+    fn session(&self, id: &SessionId) -> StoreFuture<'_, Option<Session>>;
 
-    /// Some sessions; at most 1,000 whatever the query's limit.
+    /// Returns a page of at most 1,000 sessions.
     ///
-    /// One whose row cannot be read is left out, and logged as an error, so that it keeps nobody from the others. It
-    /// takes no place of the limit: a page that is not full is the last one.
-    fn sessions(&self, query: SessionQuery) -> Answer<'_, Vec<Session>>;
+    /// A session whose row cannot be read is skipped and logged as an error. It does not count toward the limit: a page
+    /// that is not full is the last one.
+    fn sessions(&self, query: SessionQuery) -> StoreFuture<'_, Vec<Session>>;
 
-    /// All webhooks, in the order of their ids. One whose row cannot be read is left out, and logged as an error.
-    fn webhooks(&self) -> Answer<'_, Vec<Webhook>>;
+    /// Returns all webhooks in the order of their ids. One whose row cannot be read is skipped and logged as an error.
+    fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>>;
 
-    /// Takes deliveries that are due at `now` for the caller alone until `now + lease`; at most 1,000 whatever the
-    /// limit.
+    /// Leases at most 1,000 deliveries that are due at `now` to the caller, until `now + lease`.
     ///
-    /// A webhook has at most four under lease at once, and none while it rests. Of those that have some due, the one
-    /// with the fewest under lease comes next, then the one whose last turn was the longest ago, then the one that
-    /// has waited the longest: so an endpoint that does not answer keeps no other one waiting.
+    /// A webhook has at most four deliveries under lease, and none before its `rest_until`. The webhook with the fewest
+    /// leases comes first, then the one with the oldest last turn, then the one with the oldest due delivery. An
+    /// endpoint that does not answer therefore delays no other endpoint.
     ///
-    /// Who does not settle a delivery in time loses it: it is due again when the lease ends. A delivery that cannot
-    /// be read is given up, a webhook that cannot be read is switched off, and both are logged as errors.
-    fn lease_deliveries(&self, now: OffsetDateTime, lease: Duration, limit: usize)
-    -> Answer<'_, Vec<Leased>>;
+    /// A delivery that is not settled in time is due again when its lease ends. A delivery that cannot be read becomes a
+    /// dead letter, and a webhook that cannot be read is disabled. Both are logged as errors.
+    fn lease_deliveries(
+        &self,
+        now: OffsetDateTime,
+        lease: Duration,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<Leased>>;
 
-    /// Settles a delivery, with what is to be logged about it, all of it or nothing.
+    /// Settles a delivery and logs its entries, in one transaction.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Fenced`](crate::StoreErrorKind::Fenced) if it is no longer the caller's: leased anew,
-    /// settled, given up as its webhook was switched off, or gone with it.
-    fn settle_delivery(&self, settlement: Settlement) -> Answer<'_, ()>;
+    /// [`StoreErrorKind::Fenced`](crate::StoreErrorKind::Fenced) if the caller no longer holds its lease: it was leased
+    /// again or settled, or its webhook was disabled or removed.
+    fn settle_delivery(&self, settlement: Settlement) -> StoreFuture<'_, ()>;
 
-    /// Entries of the log from number `from` on, of one subject or of all; at most 1,000 whatever the limit. None
-    /// are left when the answer is empty.
+    /// Returns a page of at most 1,000 entries from sequence number `from`, of one subject or of all. An empty page is
+    /// the end.
     fn audit_lines(
         &self,
         from: u64,
         limit: usize,
         subject: Option<&Pseudonym>,
-    ) -> Answer<'_, Vec<StoredEntry>>;
+    ) -> StoreFuture<'_, Vec<StoredEntry>>;
 
-    /// Signs the log as it stands, stores the signed note and gives it. The same note again, if nothing was logged
-    /// since.
+    /// Signs the current head of the log, stores the signed note and returns it. Without new entries it returns the last
+    /// note.
     ///
-    /// The store also does this by itself, after every 256 entries.
-    fn checkpoint(&self) -> Answer<'_, StoredCheckpoint>;
+    /// The store also signs after every 256 entries.
+    fn checkpoint(&self) -> StoreFuture<'_, StoredCheckpoint>;
 
-    /// The checkpoints over at least `from` entries, smallest first; at most 1,000 whatever the limit.
-    fn checkpoints(&self, from: u64, limit: usize) -> Answer<'_, Vec<StoredCheckpoint>>;
+    /// Returns a page of at most 1,000 checkpoints over at least `from` entries, smallest first.
+    fn checkpoints(&self, from: u64, limit: usize) -> StoreFuture<'_, Vec<StoredCheckpoint>>;
 
-    /// How much there is of everything.
+    /// Returns the counts of the store's contents.
     ///
-    /// Cheap, however much there is, and answered by what writes: fit for a check of health, within a time that the
-    /// caller sets. An error means that nothing can be stored.
-    fn stats(&self) -> Answer<'_, Stats>;
+    /// The cost does not grow with the contents, and the writer answers. It suits a readiness check with a timeout: an
+    /// error means that nothing can be stored.
+    fn stats(&self) -> StoreFuture<'_, Stats>;
 
-    /// The key that verifies the log.
+    /// Returns the key that verifies the log.
     fn verifier_key(&self) -> &VerifierKey;
 }
 
-/// A unit of work: what changes, what is logged about it, and what is sent out about it.
+/// A unit of work: one change, its audit entries and its outgoing events.
 #[derive(Clone, Debug, Default)]
 pub struct Unit {
-    /// What changes, if anything does.
+    /// The change, if there is one.
     pub change: Option<Change>,
-    /// What is logged, in this order.
+    /// Audit entries in their order.
     pub entries: Vec<Draft>,
-    /// What is sent out.
+    /// Outgoing events.
     pub events: Vec<Event>,
 }
 
-/// What changes. Its `version` must be the one that is stored (0 for what is new), and grows by one.
+impl From<Change> for Unit {
+    fn from(change: Change) -> Self {
+        Self {
+            change: Some(change),
+            ..Self::default()
+        }
+    }
+}
+
+/// A change. Its `version` must equal the stored one (0 for a new row). The commit increments it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Change {
     /// A new session.
     CreateSession(Session),
-    /// A new webhook (version 0), or one that changes; its owner stays. What is waiting for one that is switched off
-    /// is given up.
+    /// A new webhook (version 0) or a changed one of the same owner. Pending deliveries to a disabled one become dead
+    /// letters.
     PutWebhook(Webhook),
-    /// A session goes for good; it should have ended.
+    /// Removal of a session, which should have ended.
     RemoveSession(SessionId),
-    /// A webhook goes, with what is waiting for it.
+    /// Removal of a webhook with its deliveries.
     RemoveWebhook(WebhookId),
-    /// A session changes.
+    /// A changed session.
     UpdateSession(Session),
 }
 
-/// What was stored.
+/// The result of a commit.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Committed {
-    /// The version that the session or webhook has now.
+    /// The new version of the session or webhook.
     pub version: Option<u64>,
-    /// The numbers of the entries.
+    /// Sequence numbers of the entries.
     pub entries: Range<u64>,
-    /// How many deliveries the events made.
+    /// Number of deliveries of the events.
     pub deliveries: usize,
-    /// How many deliveries were dropped, for there was no room for them.
+    /// Number of deliveries that were dropped because the outbox is full.
     pub dropped: usize,
 }
 
-/// Which sessions.
+/// A query of sessions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SessionQuery {
-    /// All, in the order of their ids.
+    /// All sessions, in the order of their ids.
     All {
-        /// Those after this id.
+        /// The id after which the page begins.
         after: Option<SessionId>,
-        /// At most so many.
+        /// Largest number of sessions.
         limit: usize,
     },
-    /// Those that have not ended and whose `lapses_at` is not after `time`, the longest due first.
+    /// Live sessions whose idle timeout has passed at `time`, oldest deadline first.
     DueBefore {
-        /// Until when.
+        /// The latest time that matches.
         time: OffsetDateTime,
-        /// At most so many.
+        /// Largest number of sessions.
         limit: usize,
     },
-    /// Those that ended not after `time`, the longest ended first.
+    /// Sessions that ended at `time` or before, oldest end first.
     EndedBefore {
-        /// Until when.
+        /// The latest time that matches.
         time: OffsetDateTime,
-        /// At most so many.
+        /// Largest number of sessions.
         limit: usize,
     },
-    /// Those that have not ended, in the order of their ids.
+    /// Live sessions, in the order of their ids.
     Live {
-        /// Those after this id.
+        /// The id after which the page begins.
         after: Option<SessionId>,
-        /// At most so many.
+        /// Largest number of sessions.
         limit: usize,
     },
 }
 
-/// One entry of the log.
+/// An entry of the log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoredEntry {
-    /// Its number, from 0.
+    /// Its sequence number, from 0.
     pub seq: u64,
-    /// The hash of its leaf.
+    /// Its leaf hash.
     pub leaf: Hash,
     /// Its canonical bytes, a JSON object.
     pub bytes: Vec<u8>,
 }
 
-/// One checkpoint of the log.
+/// A checkpoint of the log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoredCheckpoint {
-    /// How many entries it is over.
+    /// Number of entries under it.
     pub size: u64,
     /// The signed note.
     pub note: String,
 }
 
-/// How much there is of everything.
+/// Counts of the contents of a store.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Sessions that have not ended.
+    /// Live sessions.
     pub live_sessions: u64,
-    /// Deliveries that are still to be made.
+    /// Pending deliveries.
     pub outbox_pending: u64,
     /// The bytes of their bodies.
     pub outbox_bytes: u64,
-    /// When the event of the oldest of them happened.
+    /// Time of the oldest event with a pending delivery.
     pub outbox_oldest: Option<OffsetDateTime>,
-    /// Deliveries that were given up or dropped, as many as are remembered.
+    /// Dead letters.
     pub outbox_dead: u64,
     /// Entries of the log.
     pub audit_entries: u64,
 }
 
-/// How much a store takes. An owner who is over a share of their own is held back alone.
+/// Limits of a store. An owner that exceeds a share affects no other owner.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Most deliveries that are still to be made. 100,000 unless told.
+    /// Pending deliveries. Default: 100,000.
     pub outbox_rows: u64,
-    /// Most bytes of their bodies. 256 MiB unless told.
+    /// Bytes of their bodies. Default: 256 MiB.
     pub outbox_bytes: u64,
-    /// Most deliveries that are remembered after they were given up or dropped; the oldest go first. 10,000 unless told.
+    /// Dead letters. The oldest are removed first. Default: 10,000.
     pub outbox_dead: u64,
-    /// Most deliveries of one owner that are still to be made. 10,000 unless told.
+    /// Pending deliveries of one owner. Default: 10,000.
     pub owner_outbox_rows: u64,
-    /// Most bytes of their bodies. 32 MiB unless told.
+    /// Bytes of their bodies. Default: 32 MiB.
     pub owner_outbox_bytes: u64,
-    /// Most webhooks of one owner. 20 unless told.
+    /// Webhooks of one owner. Default: 20.
     pub owner_webhooks: u64,
-    /// Most webhooks. 1,000 unless told.
+    /// Webhooks of all owners. Default: 1,000.
     pub webhooks: u64,
-    /// Most units that wait to be stored; who comes then waits before the queue. 1,024 unless told.
+    /// Units in the queue of the writer. A full queue applies backpressure. Default: 1,024.
     pub queue: usize,
 }
 
@@ -243,5 +254,5 @@ impl Default for Limits {
     }
 }
 
-/// Most rows of one answer.
+/// Largest number of rows of a page.
 pub(crate) const PAGE: usize = 1_000;

@@ -1,4 +1,4 @@
-//! A webhook subscription as it is stored.
+//! The row of a webhook subscription.
 
 use std::fmt;
 
@@ -12,23 +12,23 @@ use time::OffsetDateTime;
 pub struct Webhook {
     /// Its id.
     pub id: WebhookId,
-    /// Its name, which no other webhook of its owner has.
+    /// Its name, unique among the webhooks of its owner.
     pub name: String,
-    /// Whose it is, for good. It gets the events of this owner only.
+    /// Its owner, which never changes. It receives the events of this owner only.
     pub owner: String,
-    /// The names of the events that it gets.
+    /// Names of the events that it subscribes to.
     pub events: Vec<String>,
-    /// Whether it gets any. When it is switched off, what is waiting for it is given up.
+    /// Whether it receives events. Disabling it turns its pending deliveries into dead letters.
     pub enabled: bool,
-    /// Since when every delivery to it has failed. The store sets it when a delivery is settled.
+    /// Time of the first failure after the last success. The store sets it when a delivery is settled.
     pub failing_since: Option<OffsetDateTime>,
-    /// How many deliveries to it have failed since the last one that did not. The store counts.
+    /// Failures since the last success. The store counts them.
     pub failures: u32,
-    /// Until when nothing of it is leased. The store sets it when a delivery is settled.
+    /// Time before which no delivery is leased. The store sets it when a delivery is settled.
     pub rest_until: Option<OffsetDateTime>,
-    /// How often it was written: 0 for one that is new. A commit answers with the next one.
+    /// Version for compare-and-swap: 0 for a new webhook. A commit returns the next one.
     pub version: u64,
-    /// What no one may read: its signing keys. Sealed at rest.
+    /// Its signing keys. Sealed at rest.
     pub secrets: SecretString,
     /// Bytes that the store does not interpret: its address, its headers. Sealed at rest.
     pub document: Bytes,

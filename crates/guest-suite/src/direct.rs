@@ -4,6 +4,7 @@
 //! its events together, or nothing. A change that could not be written down has not happened.
 
 mod admit;
+mod audit;
 mod consent;
 mod conversation;
 mod create;
@@ -11,12 +12,11 @@ mod deployments;
 mod end;
 mod erase;
 mod error;
-mod heard;
-mod kept;
-mod record;
+mod export;
+mod read_marker;
 mod rotate;
+mod session_row;
 mod sign_in;
-mod trail;
 mod update;
 mod upkeep;
 mod webhooks;
@@ -40,14 +40,14 @@ pub use self::admit::Admitted;
 pub use self::conversation::Conversation;
 pub use self::create::Created;
 pub use self::error::DirectError;
-pub use self::kept::kept;
-pub use self::record::Tokens;
+pub use self::export::stored_sessions;
+pub use self::session_row::Tokens;
 pub use self::sign_in::SignIn;
 pub use self::webhooks::RegisteredWebhook;
 
-use self::conversation::Live;
+use self::conversation::LiveSessions;
 use self::deployments::Deployments;
-use self::record::Record;
+use self::session_row::SessionRow;
 use self::sign_in::SignedIn;
 use crate::SessionInfo;
 
@@ -72,7 +72,7 @@ pub struct DirectConfig {
     /// How long an access token lives.
     pub access_token_lifetime: Duration,
     /// How long a session lives without its tokens being rotated.
-    pub lapse: Duration,
+    pub idle_timeout: Duration,
     /// How long an ended session is kept. Then it is erased, and with it the key that its audit entries are linked by.
     pub retention: Duration,
     /// Live sessions at once; more are refused.
@@ -109,7 +109,7 @@ impl DirectConfig {
             deployments: BTreeMap::new(),
             policy: Policy::tutorial_strict(),
             access_token_lifetime: Duration::from_secs(3_600),
-            lapse: Duration::from_secs(86_400),
+            idle_timeout: Duration::from_secs(86_400),
             retention: Duration::from_secs(30 * 86_400),
             limit: 100_000,
             limiter: ConnectLimiter::default(),
@@ -136,7 +136,7 @@ struct Shared {
     deployments: Deployments,
     metrics: Metrics,
     events: Notify,
-    live: Live,
+    live: LiveSessions,
     signed_in: SignedIn,
 }
 
@@ -148,7 +148,7 @@ impl Direct {
     pub async fn open(mut config: DirectConfig) -> Result<Self, DirectError> {
         for duration in [
             &mut config.access_token_lifetime,
-            &mut config.lapse,
+            &mut config.idle_timeout,
             &mut config.retention,
         ] {
             *duration = LONGEST.min(*duration);
@@ -166,7 +166,7 @@ impl Direct {
             let Some(last) = page.last() else { break };
             after = Some(last.id.clone());
             for session in page {
-                past.push(Record::load(session)?.past());
+                past.push(SessionRow::load(session)?.past());
             }
         }
         let metrics = Metrics::restore(past);
@@ -177,7 +177,7 @@ impl Direct {
                 deployments,
                 metrics,
                 events: Notify::new(),
-                live: Live::default(),
+                live: LiveSessions::default(),
                 signed_in: SignedIn::default(),
             }),
         })
@@ -209,7 +209,7 @@ impl Direct {
         self.shared.config.http.clock()
     }
 
-    fn deployment(&self, record: &Record) -> Result<&DeploymentId, DirectError> {
+    fn deployment(&self, record: &SessionRow) -> Result<&DeploymentId, DirectError> {
         let channel = &record.row.channel;
         let deployment = self.shared.config.deployments.get(channel);
         deployment.ok_or_else(|| DirectError::UnknownChannel {
@@ -226,7 +226,7 @@ impl Direct {
             .await
     }
 
-    async fn load(&self, owner: &str, id: &SessionId) -> Result<Record, DirectError> {
+    async fn load(&self, owner: &str, id: &SessionId) -> Result<SessionRow, DirectError> {
         let record = self.load_any(id).await?;
         if record.owner() == owner {
             Ok(record)
@@ -235,8 +235,8 @@ impl Direct {
         }
     }
 
-    async fn load_any(&self, id: &SessionId) -> Result<Record, DirectError> {
+    async fn load_any(&self, id: &SessionId) -> Result<SessionRow, DirectError> {
         let session: Option<Session> = self.store().session(id).await?;
-        Record::load(session.ok_or(DirectError::NotFound)?)
+        SessionRow::load(session.ok_or(DirectError::NotFound)?)
     }
 }

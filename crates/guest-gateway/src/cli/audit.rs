@@ -89,12 +89,12 @@ async fn export(options: ExportOptions) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(error_chain(&error)))?;
     say(&format!(
         "{} entries are in {}.",
-        exported.checkpoint.size,
+        exported.size,
         options.out.display()
     ));
     say(&format!(
         "Keep this checkpoint elsewhere:\n\n{}",
-        exported.checkpoint.note.trim_end()
+        exported.note.trim_end()
     ));
     Ok(())
 }

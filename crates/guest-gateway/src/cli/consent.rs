@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use genesys_api::{Clock, SessionId, error_chain};
 use guest_payload::iso27560::Record;
 use guest_suite::SessionInfo;
-use guest_suite::direct::kept;
+use guest_suite::direct::stored_sessions;
 
 use super::audit::{configured, opened};
 use super::{Failure, say};
@@ -74,7 +74,7 @@ async fn export(options: ExportOptions) -> Result<(), Failure> {
     let mut file = BufWriter::new(file);
     let (mut after, mut written) = (None, 0_u64);
     loop {
-        let sessions = kept(&store, after)
+        let sessions = stored_sessions(&store, after)
             .await
             .map_err(|error| Failure::failed(error_chain(&error)))?;
         let Some(last) = sessions.last() else { break };

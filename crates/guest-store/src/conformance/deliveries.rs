@@ -36,7 +36,7 @@ async fn fenced(store: &dyn Store, settlement: Settlement) {
 }
 
 /// A delivery is one caller's until its lease ends; then the next one's, whose fence is higher.
-pub(crate) async fn a_lease_is_exclusive_until_it_ends(make: Make) {
+pub(crate) async fn lease_is_exclusive_until_it_ends(make: Make) {
     let store = make(Limits::default());
     stored(
         &*store,
@@ -139,7 +139,7 @@ pub(crate) async fn leases_are_fair(make: Make) {
 }
 
 /// What is waiting for a webhook that is switched off is given up, also what is under lease.
-pub(crate) async fn a_webhook_that_is_off_keeps_nothing_waiting(make: Make) {
+pub(crate) async fn disabled_webhook_has_no_pending_delivery(make: Make) {
     let store = make(Limits {
         outbox_dead: 5,
         ..Limits::default()
@@ -195,7 +195,7 @@ pub(crate) async fn a_webhook_that_is_off_keeps_nothing_waiting(make: Make) {
 }
 
 /// Nothing is sent to an endpoint that asked for a rest, until that is over.
-pub(crate) async fn a_webhook_rests(make: Make) {
+pub(crate) async fn webhook_is_not_leased_before_rest_until(make: Make) {
     let store = make(Limits::default());
     stored(
         &*store,
@@ -223,7 +223,7 @@ pub(crate) async fn a_webhook_rests(make: Make) {
 }
 
 /// A settlement counts for its webhook, and is stored with its entries or not at all.
-pub(crate) async fn settlements_count(make: Make) {
+pub(crate) async fn settlement_counts_failures(make: Make) {
     let store = make(Limits::default());
     stored(
         &*store,
@@ -291,7 +291,7 @@ pub(crate) async fn settlements_count(make: Make) {
 }
 
 /// What was given up is not leased again, and only so much of it is remembered.
-pub(crate) async fn the_dead_are_remembered_within_limits(make: Make) {
+pub(crate) async fn dead_letters_are_pruned_at_limit(make: Make) {
     let store = make(Limits {
         outbox_dead: 2,
         ..Limits::default()
@@ -314,7 +314,7 @@ pub(crate) async fn the_dead_are_remembered_within_limits(make: Make) {
 }
 
 /// With a webhook goes what is waiting for it.
-pub(crate) async fn a_webhook_takes_its_deliveries_along(make: Make) {
+pub(crate) async fn webhook_removal_removes_deliveries(make: Make) {
     let store = make(Limits::default());
     let sample = webhook("w", "o", "crm", &["created"]);
     stored(&*store, unit(Change::PutWebhook(sample.clone()))).await;

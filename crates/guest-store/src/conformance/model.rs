@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Whatever is asked of the store, it does what the model does.
-pub(crate) fn behaves_like_the_model(make: Make) {
+pub(crate) fn store_behaves_like_model(make: Make) {
     let config = Config {
         cases: 48,
         failure_persistence: None,
@@ -151,7 +151,7 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
         }
         model.compare(store, &text).await;
     }
-    super::journal::verify(store).await;
+    super::audit_log::verify(store).await;
 }
 
 impl Model {
@@ -241,7 +241,7 @@ impl Model {
                     return Err(StoreErrorKind::OutboxFull);
                 } else {
                     dropped += 1;
-                    self.bury(self.outbox.len() - 1);
+                    self.dead_letter(self.outbox.len() - 1);
                 }
             }
         }
@@ -312,7 +312,7 @@ impl Model {
                 };
                 self.webhooks.insert(id, put);
                 if !enabled {
-                    self.bury_all(id);
+                    self.dead_letter_all(id);
                 }
                 Ok(Some(stored.version + 1))
             }

@@ -21,7 +21,7 @@ pub(super) fn session(id: &str, owner: &str, guest: &str) -> Session {
         channel: "channel-1".parse().expect("a valid id"),
         created_at: at(0),
         expires_at: at(900),
-        lapses_at: at(86_400),
+        idle_deadline: at(86_400),
         ended_at: None,
         access: TokenHash::of("access"),
         refresh: TokenHash::of("refresh"),
@@ -109,7 +109,7 @@ pub(super) fn whole(session: &Session) -> impl PartialEq + std::fmt::Debug {
         (
             session.created_at,
             session.expires_at,
-            session.lapses_at,
+            session.idle_deadline,
             session.ended_at,
         ),
         (

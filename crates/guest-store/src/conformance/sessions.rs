@@ -8,7 +8,7 @@ use super::samples::{at, refused, session, stored, unit, whole};
 use crate::{Change, Conflict, Limits, Session, SessionQuery, StoreErrorKind, TokenHash};
 
 /// A session comes back as it was stored, with the next version.
-pub(crate) async fn a_session_is_read_back(make: Make) {
+pub(crate) async fn session_reads_back(make: Make) {
     let store = make(Limits::default());
     let mut sample = session("s-1", "o", "g-1");
     let committed = store
@@ -47,7 +47,7 @@ pub(crate) async fn a_session_is_read_back(make: Make) {
 }
 
 /// Who writes a session must have read its latest version.
-pub(crate) async fn versions_are_compared(make: Make) {
+pub(crate) async fn stale_version_is_refused(make: Make) {
     let store = make(Limits::default());
     let new = session("s-1", "o", "g-1");
     let changed = StoreErrorKind::Conflict(Conflict::VersionChanged);
@@ -87,7 +87,7 @@ pub(crate) async fn versions_are_compared(make: Make) {
 }
 
 /// A guest has one session of an owner at a time.
-pub(crate) async fn a_guest_has_one_live_session(make: Make) {
+pub(crate) async fn guest_has_one_live_session(make: Make) {
     let store = make(Limits::default());
     let in_use = StoreErrorKind::Conflict(Conflict::GuestInUse);
     let mut first = session("s-1", "o", "g");
@@ -110,11 +110,11 @@ pub(crate) async fn a_guest_has_one_live_session(make: Make) {
 }
 
 /// Queries find what they ask for, page by page.
-pub(crate) async fn sessions_are_found(make: Make) {
+pub(crate) async fn session_queries_return_matching_pages(make: Make) {
     let store = make(Limits::default());
     for number in 0..6 {
         let mut new = session(&format!("s-{number}"), "o", &format!("g-{number}"));
-        new.lapses_at = at(100 - number);
+        new.idle_deadline = at(100 - number);
         new.ended_at = (number % 2 == 0).then_some(at(50 - number));
         stored(&*store, unit(Change::CreateSession(new))).await;
     }

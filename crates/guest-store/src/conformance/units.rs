@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Events reach the enabled webhooks of their owner that ask for them, also one that is put in the same unit.
-pub(crate) async fn events_fan_out(make: Make) {
+pub(crate) async fn event_reaches_subscribed_webhooks(make: Make) {
     let store = make(Limits::default());
     for new in [
         webhook("w-1", "o", "one", &["created", "ended"]),
@@ -75,7 +75,7 @@ pub(crate) async fn events_fan_out(make: Make) {
 }
 
 /// A unit that fails leaves no change, no entry and no delivery, whatever it failed by.
-pub(crate) async fn a_unit_that_fails_leaves_nothing(make: Make) {
+pub(crate) async fn failed_unit_stores_nothing(make: Make) {
     let store = make(Limits {
         outbox_rows: 3,
         ..Limits::default()
@@ -135,7 +135,7 @@ pub(crate) async fn a_unit_that_fails_leaves_nothing(make: Make) {
 }
 
 /// The outbox takes so many deliveries, and so many bytes, of all owners and of each; what leaves it makes room.
-pub(crate) async fn the_outbox_is_bounded(make: Make) {
+pub(crate) async fn outbox_is_bounded(make: Make) {
     let most = Limits::default();
     for limits in [
         Limits {
@@ -235,7 +235,7 @@ async fn has_room_for_two(store: Fixture) {
 }
 
 /// An owner whose share of the outbox is full is held back; what others do, and what the owner has under way, is not.
-pub(crate) async fn one_owner_does_not_stop_the_others(make: Make) {
+pub(crate) async fn full_owner_share_affects_no_other_owner(make: Make) {
     let store = make(Limits {
         owner_outbox_rows: 2,
         outbox_dead: 2,
@@ -357,5 +357,5 @@ pub(crate) async fn concurrent_units_are_each_stored_once(make: Make) {
         store.sessions(live).await.expect("readable").len(),
         TASKS * EACH + EACH
     );
-    super::journal::verify(&**store).await;
+    super::audit_log::verify(&**store).await;
 }

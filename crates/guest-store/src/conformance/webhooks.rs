@@ -84,7 +84,7 @@ pub(crate) async fn webhooks_are_put_and_removed(make: Make) {
 }
 
 /// There are only so many, of one owner and of all.
-pub(crate) async fn webhooks_are_limited(make: Make) {
+pub(crate) async fn webhook_count_is_limited(make: Make) {
     let most = Limits::default();
     has_room_for_one(make(Limits { webhooks: 1, ..most })).await;
     let store = make(Limits {

@@ -1,16 +1,16 @@
-//! Units of work and the log, as statements.
+//! Statements of units of work and of the log.
 
 use audit::Draft;
 use rusqlite::params;
 
-use super::failed::Failed;
+use super::error::SqliteError;
 use super::rows::{integer, write_session, write_webhook};
 use super::writer::Transaction;
-use crate::journal::Record;
+use crate::audit_log::LogRow;
 use crate::{Change, Committed, Conflict, Session, StoreErrorKind, StoredCheckpoint, Unit, Webhook};
 
 impl Transaction<'_, '_> {
-    pub(super) fn commit(&mut self, unit: &Unit) -> Result<Committed, Failed> {
+    pub(super) fn commit(&mut self, unit: &Unit) -> Result<Committed, SqliteError> {
         let version = match &unit.change {
             Some(change) => self.change(change)?,
             None => None,
@@ -22,22 +22,22 @@ impl Transaction<'_, '_> {
             deliveries += made;
             dropped += lost;
         }
-        let first = self.head.journal.tree.size();
+        let first = self.head.log.tree.size();
         self.log(&unit.entries)?;
         Ok(Committed {
             version,
-            entries: first..self.head.journal.tree.size(),
+            entries: first..self.head.log.tree.size(),
             deliveries,
             dropped,
         })
     }
 
     /// Appends to the log.
-    pub(super) fn log(&mut self, drafts: &[Draft]) -> Result<(), Failed> {
-        for record in self.head.journal.append(drafts, &self.keys.signer)? {
+    pub(super) fn log(&mut self, drafts: &[Draft]) -> Result<(), SqliteError> {
+        for record in self.head.log.append(drafts, &self.keys.signer)? {
             match record {
-                Record::Checkpoint(checkpoint) => self.insert_checkpoint(&checkpoint)?,
-                Record::Entry(entry, subject) => {
+                LogRow::Checkpoint(checkpoint) => self.insert_checkpoint(&checkpoint)?,
+                LogRow::Entry(entry, subject) => {
                     self.prepared.execute(
                         "INSERT INTO entries (seq, leaf, subject, bytes) VALUES (?1, ?2, ?3, ?4)",
                         params![
@@ -53,12 +53,12 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn checkpoint(&mut self) -> Result<StoredCheckpoint, Failed> {
-        if let Some(checkpoint) = self.head.journal.checkpoint(&self.keys.signer) {
+    pub(super) fn checkpoint(&mut self) -> Result<StoredCheckpoint, SqliteError> {
+        if let Some(checkpoint) = self.head.log.checkpoint(&self.keys.signer) {
             self.insert_checkpoint(&checkpoint)?;
             return Ok(checkpoint);
         }
-        let size = self.head.journal.tree.size();
+        let size = self.head.log.tree.size();
         let sql = "SELECT note FROM checkpoints WHERE size = ?1";
         let note = self.prepared.row(sql, [integer(size)?], |row| row.get(0))?;
         Ok(StoredCheckpoint {
@@ -67,15 +67,15 @@ impl Transaction<'_, '_> {
         })
     }
 
-    fn insert_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), Failed> {
+    fn insert_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), SqliteError> {
         let sql = "INSERT INTO checkpoints (size, note) VALUES (?1, ?2)";
         self.prepared
             .execute(sql, params![integer(checkpoint.size)?, checkpoint.note])?;
         Ok(())
     }
 
-    /// Gives the new version.
-    fn change(&mut self, change: &Change) -> Result<Option<u64>, Failed> {
+    /// Returns the new version.
+    fn change(&mut self, change: &Change) -> Result<Option<u64>, SqliteError> {
         match change {
             Change::CreateSession(session) => self.create_session(session).map(Some),
             Change::UpdateSession(session) => self.update_session(session).map(Some),
@@ -90,7 +90,7 @@ impl Transaction<'_, '_> {
                 let (_, owner) = self
                     .stored_webhook(id.as_str())?
                     .ok_or(StoreErrorKind::NotFound)?;
-                self.uncount(id.as_str(), &owner)?;
+                self.subtract_usage(id.as_str(), &owner)?;
                 let sql = "DELETE FROM webhooks WHERE id = ?1";
                 self.prepared.execute(sql, [id.as_str()])?;
                 Ok(None)
@@ -98,7 +98,7 @@ impl Transaction<'_, '_> {
         }
     }
 
-    fn create_session(&mut self, session: &Session) -> Result<u64, Failed> {
+    fn create_session(&mut self, session: &Session) -> Result<u64, SqliteError> {
         if self.stored_session(session.id.as_str())?.is_some() {
             return Err(Conflict::IdInUse.into());
         }
@@ -117,7 +117,7 @@ impl Transaction<'_, '_> {
         Ok(1)
     }
 
-    fn update_session(&mut self, session: &Session) -> Result<u64, Failed> {
+    fn update_session(&mut self, session: &Session) -> Result<u64, SqliteError> {
         let stored = self.stored_session(session.id.as_str())?;
         let (version, was_live) = stored.ok_or(StoreErrorKind::NotFound)?;
         if version != integer(session.version)? {
@@ -137,7 +137,7 @@ impl Transaction<'_, '_> {
         Ok(session.version + 1)
     }
 
-    fn check_guest(&mut self, session: &Session) -> Result<(), Failed> {
+    fn check_guest(&mut self, session: &Session) -> Result<(), SqliteError> {
         if session.ended_at.is_some() {
             return Ok(());
         }
@@ -149,7 +149,7 @@ impl Transaction<'_, '_> {
         }
     }
 
-    fn put_webhook(&mut self, webhook: &Webhook) -> Result<u64, Failed> {
+    fn put_webhook(&mut self, webhook: &Webhook) -> Result<u64, SqliteError> {
         match self.stored_webhook(webhook.id.as_str())? {
             Some((_, owner)) if webhook.version == 0 || owner != webhook.owner => {
                 return Err(Conflict::IdInUse.into());
@@ -176,12 +176,12 @@ impl Transaction<'_, '_> {
             &self.keys.seal,
         )?;
         if !webhook.enabled {
-            self.bury_all(webhook.id.as_str(), &webhook.owner)?;
+            self.dead_letter_all(webhook.id.as_str(), &webhook.owner)?;
         }
         Ok(webhook.version + 1)
     }
 
-    fn check_room_for_webhook(&mut self, owner: &str) -> Result<(), Failed> {
+    fn check_room_for_webhook(&mut self, owner: &str) -> Result<(), SqliteError> {
         let sql = "SELECT count(*), count(*) FILTER (WHERE owner = ?1) FROM webhooks";
         let counts = self.prepared.row(sql, [owner], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
@@ -193,8 +193,8 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    /// The version of a session, and whether it has not ended.
-    fn stored_session(&mut self, id: &str) -> Result<Option<(i64, bool)>, Failed> {
+    /// The version of a session, and whether it is live.
+    fn stored_session(&mut self, id: &str) -> Result<Option<(i64, bool)>, SqliteError> {
         let sql = "SELECT version, ended_at IS NULL FROM sessions WHERE id = ?1";
         Ok(self
             .prepared
@@ -202,7 +202,7 @@ impl Transaction<'_, '_> {
     }
 
     /// The version of a webhook, and its owner.
-    fn stored_webhook(&mut self, id: &str) -> Result<Option<(i64, String)>, Failed> {
+    fn stored_webhook(&mut self, id: &str) -> Result<Option<(i64, String)>, SqliteError> {
         let sql = "SELECT version, owner FROM webhooks WHERE id = ?1";
         Ok(self
             .prepared

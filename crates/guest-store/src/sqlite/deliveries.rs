@@ -1,4 +1,4 @@
-//! Leasing and settling deliveries, as statements.
+//! Statements that lease and settle deliveries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use rusqlite::params;
 use time::OffsetDateTime;
 
-use super::failed::Failed;
-use super::rows::{integer, micros, number, place, time, webhook};
-use super::tally::Share;
+use super::error::SqliteError;
+use super::rows::{aad, integer, micros, number, time, webhook};
+use super::usage::Usage;
 use super::writer::Transaction;
 use crate::store::PAGE;
 use crate::{Leased, Settled, Settlement, StoreErrorKind, Webhook};
 
-/// Most deliveries to one webhook that are under lease at once. Our choice: enough to keep an endpoint busy, and few
-/// enough that one which never answers holds up only a part of the workers.
+/// Largest number of deliveries to one webhook under lease. Our choice: it keeps an endpoint busy, and an endpoint that
+/// never answers occupies few workers.
 const IN_FLIGHT: usize = 4;
 
 /// A webhook that has deliveries due.
@@ -24,7 +24,7 @@ struct Turn {
     last_turn: Option<i64>,
     oldest_due: i64,
     in_flight: usize,
-    /// How many are due, as far as they count.
+    /// Due deliveries, at most `IN_FLIGHT`.
     due: usize,
 }
 
@@ -34,7 +34,7 @@ impl Transaction<'_, '_> {
         now: OffsetDateTime,
         lease: Duration,
         limit: usize,
-    ) -> Result<Vec<Leased>, Failed> {
+    ) -> Result<Vec<Leased>, SqliteError> {
         let turns = self.turns(now)?;
         let mut slots = Vec::new();
         for (index, turn) in turns.iter().enumerate() {
@@ -69,7 +69,7 @@ impl Transaction<'_, '_> {
         Ok(leased)
     }
 
-    fn turns(&mut self, now: OffsetDateTime) -> Result<Vec<Turn>, Failed> {
+    fn turns(&mut self, now: OffsetDateTime) -> Result<Vec<Turn>, SqliteError> {
         self.prepared.rows(
             "SELECT * FROM (
                 SELECT id, owner, last_turn,
@@ -93,8 +93,8 @@ impl Transaction<'_, '_> {
         )
     }
 
-    /// The webhook whose turn it is. One that cannot be read is switched off, so that it costs the others nothing.
-    fn open(&mut self, turn: &Turn) -> Result<Option<Webhook>, Failed> {
+    /// Reads the webhook of a turn. One that cannot be read is disabled.
+    fn open(&mut self, turn: &Turn) -> Result<Option<Webhook>, SqliteError> {
         let seal = &self.keys.seal;
         let sql = "SELECT * FROM webhooks WHERE id = ?1";
         let (mut found, _) = self
@@ -104,22 +104,22 @@ impl Transaction<'_, '_> {
             let webhook = &turn.webhook;
             tracing::error!(
                 webhook,
-                "a webhook cannot be read and is switched off: remove it, and put it anew"
+                "a webhook cannot be read and is disabled: remove it and register it again"
             );
             self.switch_off(webhook, &turn.owner)?;
         }
         Ok(found.pop())
     }
 
-    /// The first `count` deliveries that are due and can be read, as they will be once they are leased. Those that
-    /// cannot be read are given up.
+    /// The first `count` readable deliveries that are due, as they will be once they are leased. Unreadable ones become
+    /// dead letters.
     fn due(
         &mut self,
         turn: &Turn,
         webhook: &Arc<Webhook>,
         now: OffsetDateTime,
         count: usize,
-    ) -> Result<Vec<Leased>, Failed> {
+    ) -> Result<Vec<Leased>, SqliteError> {
         let seal = &self.keys.seal;
         let (due, unreadable) = self.prepared.readable(
             "SELECT id, fence + 1, attempts + 1, event, at, body FROM outbox
@@ -128,7 +128,7 @@ impl Transaction<'_, '_> {
             count,
             |row| {
                 let id: String = row.get(0)?;
-                let body = seal.open(&place("outbox", &id, "body"), row.get(5)?);
+                let body = seal.open(&aad("outbox", &id, "body"), row.get(5)?);
                 Ok(Leased {
                     id,
                     fence: number(row, 1)?,
@@ -144,17 +144,17 @@ impl Transaction<'_, '_> {
             tracing::error!(
                 webhook = turn.webhook,
                 delivery,
-                "a delivery cannot be read and is given up"
+                "a delivery cannot be read and becomes a dead letter"
             );
             let sql = "SELECT bytes FROM outbox WHERE id = ?1";
             let bytes = self.prepared.row(sql, [&delivery], |row| row.get::<_, i64>(0))?;
-            let share = Share::of_one(bytes.unwrap_or_default().unsigned_abs());
-            self.bury(&delivery, &turn.owner, share)?;
+            let usage = Usage::of_one(bytes.unwrap_or_default().unsigned_abs());
+            self.dead_letter(&delivery, &turn.owner, usage)?;
         }
         Ok(due)
     }
 
-    pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<(), Failed> {
+    pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<(), SqliteError> {
         let sql = "SELECT webhook, owner, bytes FROM outbox JOIN webhooks ON webhooks.id = webhook
                    WHERE outbox.id = ?1 AND fence = ?2 AND attempts > 0 AND due_at IS NOT NULL";
         let id = &settlement.delivery;
@@ -171,10 +171,10 @@ impl Transaction<'_, '_> {
                 let sql = "UPDATE outbox SET due_at = ?2, leased = 0, fence = fence + 1 WHERE id = ?1";
                 self.prepared.execute(sql, params![id, micros(when)])?;
             }
-            Settled::Dead => self.bury(id, &owner, Share::of_one(bytes))?,
+            Settled::Dead => self.dead_letter(id, &owner, Usage::of_one(bytes))?,
             Settled::Delivered => {
                 self.prepared.execute("DELETE FROM outbox WHERE id = ?1", [id])?;
-                self.head.outbox.remove(&owner, Share::of_one(bytes));
+                self.head.outbox.remove(&owner, Usage::of_one(bytes));
             }
         }
         self.mark(&webhook, settlement)?;
@@ -185,7 +185,7 @@ impl Transaction<'_, '_> {
     }
 
     /// Keeps the book on a webhook's health.
-    fn mark(&mut self, webhook: &str, settlement: &Settlement) -> Result<(), Failed> {
+    fn mark(&mut self, webhook: &str, settlement: &Settlement) -> Result<(), SqliteError> {
         if settlement.settled == Settled::Delivered {
             let sql = "UPDATE webhooks SET failing_since = NULL, failures = 0
                        WHERE id = ?1 AND (failing_since IS NOT NULL OR failures > 0)";
@@ -204,9 +204,9 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    fn switch_off(&mut self, webhook: &str, owner: &str) -> Result<(), Failed> {
+    fn switch_off(&mut self, webhook: &str, owner: &str) -> Result<(), SqliteError> {
         let sql = "UPDATE webhooks SET enabled = 0, version = version + 1 WHERE id = ?1";
         self.prepared.execute(sql, [webhook])?;
-        self.bury_all(webhook, owner)
+        self.dead_letter_all(webhook, owner)
     }
 }

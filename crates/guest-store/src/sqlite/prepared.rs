@@ -1,11 +1,11 @@
-//! Statements that are prepared once.
+//! Prepared statements.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, Statement};
 
-use super::failed::Failed;
+use super::error::SqliteError;
 
 /// The statements of one connection, by their text.
 pub(super) struct Prepared<'c> {
@@ -26,12 +26,12 @@ impl<'c> Prepared<'c> {
         !self.connection.is_autocommit()
     }
 
-    /// How many rows it changed.
+    /// Executes a statement and returns the number of changed rows.
     pub(super) fn execute(&mut self, sql: &'static str, params: impl Params) -> rusqlite::Result<usize> {
         self.statement(sql)?.execute(params)
     }
 
-    /// What `read` makes of the only row, if there is one.
+    /// Reads the only row, if there is one.
     pub(super) fn row<T>(
         &mut self,
         sql: &'static str,
@@ -41,13 +41,13 @@ impl<'c> Prepared<'c> {
         self.statement(sql)?.query_row(params, read).optional()
     }
 
-    /// What `read` makes of each row.
+    /// Reads all rows.
     pub(super) fn rows<T>(
         &mut self,
         sql: &'static str,
         params: impl Params,
-        mut read: impl FnMut(&Row<'_>) -> Result<T, Failed>,
-    ) -> Result<Vec<T>, Failed> {
+        mut read: impl FnMut(&Row<'_>) -> Result<T, SqliteError>,
+    ) -> Result<Vec<T>, SqliteError> {
         let mut found = Vec::new();
         let mut rows = self.statement(sql)?.query(params)?;
         while let Some(row) = rows.next()? {
@@ -56,15 +56,15 @@ impl<'c> Prepared<'c> {
         Ok(found)
     }
 
-    /// What `read` makes of the first `limit` rows that it can read, and the ids, in the first column, of those that it
-    /// met and cannot. The statement itself has no limit: it is stopped.
+    /// Reads the first `limit` readable rows. Returns also the ids, in the first column, of the unreadable rows before
+    /// the end. The statement itself has no limit.
     pub(super) fn readable<T>(
         &mut self,
         sql: &'static str,
         params: impl Params,
         limit: usize,
-        mut read: impl FnMut(&Row<'_>) -> Result<T, Failed>,
-    ) -> Result<(Vec<T>, Vec<String>), Failed> {
+        mut read: impl FnMut(&Row<'_>) -> Result<T, SqliteError>,
+    ) -> Result<(Vec<T>, Vec<String>), SqliteError> {
         let (mut found, mut unreadable) = (Vec::new(), Vec::new());
         let mut rows = self.statement(sql)?.query(params)?;
         while found.len() < limit
@@ -72,8 +72,8 @@ impl<'c> Prepared<'c> {
         {
             match read(row) {
                 Ok(value) => found.push(value),
-                Err(failed) if failed.is_corrupt() => unreadable.push(row.get(0)?),
-                Err(failed) => return Err(failed),
+                Err(error) if error.is_corrupt() => unreadable.push(row.get(0)?),
+                Err(error) => return Err(error),
             }
         }
         Ok((found, unreadable))

@@ -5,14 +5,14 @@ use genesys_api::SessionId;
 use rusqlite::{Connection, params};
 use tokio::sync::mpsc;
 
-use super::failed::Failed;
+use super::error::SqliteError;
 use super::prepared::Prepared;
 use super::rows::{entry, integer, micros, number, session, webhook};
 use super::{Keys, Read};
 use crate::store::PAGE;
 use crate::{Session, SessionQuery, StoredCheckpoint, StoredEntry, Webhook};
 
-/// Answers what comes, until nothing can come any more.
+/// Executes reads until the channel closes.
 pub(super) fn run(connection: &Connection, keys: &Keys, mut inbox: mpsc::Receiver<Read>) {
     let mut prepared = Prepared::new(connection);
     while let Some(read) = inbox.blocking_recv() {
@@ -23,14 +23,14 @@ pub(super) fn run(connection: &Connection, keys: &Keys, mut inbox: mpsc::Receive
     }
 }
 
-/// Reads what was committed.
+/// Reads of committed rows.
 pub(super) struct Reader<'r, 'c> {
     pub(super) prepared: &'r mut Prepared<'c>,
     pub(super) keys: &'r Keys,
 }
 
 impl Reader<'_, '_> {
-    pub(super) fn session(&mut self, id: &SessionId) -> Result<Option<Session>, Failed> {
+    pub(super) fn session(&mut self, id: &SessionId) -> Result<Option<Session>, SqliteError> {
         tracing::trace!(session = %id, "a session is read");
         let seal = &self.keys.seal;
         let sql = "SELECT * FROM sessions WHERE id = ?1";
@@ -38,7 +38,7 @@ impl Reader<'_, '_> {
         Ok(found.into_iter().next())
     }
 
-    pub(super) fn sessions(&mut self, query: &SessionQuery) -> Result<Vec<Session>, Failed> {
+    pub(super) fn sessions(&mut self, query: &SessionQuery) -> Result<Vec<Session>, SqliteError> {
         let seal = &self.keys.seal;
         let read = |row: &rusqlite::Row<'_>| session(row, seal);
         let (SessionQuery::All { limit, .. }
@@ -68,13 +68,13 @@ impl Reader<'_, '_> {
         for session in unreadable {
             tracing::error!(
                 session,
-                "a session cannot be read and is passed over: restore it from a backup"
+                "a session cannot be read and is skipped: restore it from a backup"
             );
         }
         Ok(found)
     }
 
-    pub(super) fn webhooks(&mut self) -> Result<Vec<Webhook>, Failed> {
+    pub(super) fn webhooks(&mut self) -> Result<Vec<Webhook>, SqliteError> {
         let seal = &self.keys.seal;
         let sql = "SELECT * FROM webhooks ORDER BY id";
         let (found, unreadable) = self
@@ -83,7 +83,7 @@ impl Reader<'_, '_> {
         for webhook in unreadable {
             tracing::error!(
                 webhook,
-                "a webhook cannot be read and is passed over: remove it, and put it anew"
+                "a webhook cannot be read and is skipped: remove it and register it again"
             );
         }
         Ok(found)
@@ -94,7 +94,7 @@ impl Reader<'_, '_> {
         from: u64,
         limit: usize,
         subject: Option<Pseudonym>,
-    ) -> Result<Vec<StoredEntry>, Failed> {
+    ) -> Result<Vec<StoredEntry>, SqliteError> {
         let from = i64::try_from(from).unwrap_or(i64::MAX);
         match subject {
             Some(subject) => {
@@ -110,7 +110,11 @@ impl Reader<'_, '_> {
         }
     }
 
-    pub(super) fn checkpoints(&mut self, from: u64, limit: usize) -> Result<Vec<StoredCheckpoint>, Failed> {
+    pub(super) fn checkpoints(
+        &mut self,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredCheckpoint>, SqliteError> {
         let from = i64::try_from(from).unwrap_or(i64::MAX);
         let sql = "SELECT size, note FROM checkpoints WHERE size >= ?1 ORDER BY size LIMIT ?2";
         self.prepared.rows(sql, params![from, page(limit)], |row| {

@@ -1,4 +1,4 @@
-//! Between rows and what they stand for.
+//! Conversion between rows and values.
 
 use audit::Hash;
 use rusqlite::types::FromSql;
@@ -6,7 +6,7 @@ use rusqlite::{Row, params};
 use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
 
-use super::failed::Failed;
+use super::error::SqliteError;
 use super::prepared::Prepared;
 use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, StoredEntry, TokenHash, Webhook};
 
@@ -17,7 +17,7 @@ pub(super) fn write_session(
     session: &Session,
     version: u64,
     seal: &SealKey,
-) -> Result<usize, Failed> {
+) -> Result<usize, SqliteError> {
     let id = session.id.as_str();
     Ok(prepared.execute(
         sql,
@@ -28,7 +28,7 @@ pub(super) fn write_session(
             session.channel.as_str(),
             micros(session.created_at),
             micros(session.expires_at),
-            micros(session.lapses_at),
+            micros(session.idle_deadline),
             session.ended_at.map(micros),
             session.access.as_bytes(),
             session.refresh.as_bytes(),
@@ -36,22 +36,22 @@ pub(super) fn write_session(
             integer(session.generation)?,
             integer(version)?,
             seal.seal(
-                &place("sessions", id, "secrets"),
+                &aad("sessions", id, "secrets"),
                 session.secrets.to_text().expose_secret().as_bytes()
             ),
-            seal.seal(&place("sessions", id, "document"), &session.document),
+            seal.seal(&aad("sessions", id, "document"), &session.document),
         ],
     )?)
 }
 
 /// Reads a row of all columns of `sessions`.
-pub(super) fn session(row: &Row<'_>, seal: &SealKey) -> Result<Session, Failed> {
+pub(super) fn session(row: &Row<'_>, seal: &SealKey) -> Result<Session, SqliteError> {
     let id: String = row.get(0)?;
     let document = seal
-        .open(&place("sessions", &id, "document"), row.get(14)?)
+        .open(&aad("sessions", &id, "document"), row.get(14)?)
         .ok_or(StoreErrorKind::Corrupt)?;
     Ok(Session {
-        secrets: SessionSecrets::parse(&secret(seal, &place("sessions", &id, "secrets"), row.get(13)?)?)
+        secrets: SessionSecrets::parse(&secret(seal, &aad("sessions", &id, "secrets"), row.get(13)?)?)
             .ok_or(StoreErrorKind::Corrupt)?,
         id: id.parse().map_err(corrupt)?,
         owner: row.get(1)?,
@@ -59,7 +59,7 @@ pub(super) fn session(row: &Row<'_>, seal: &SealKey) -> Result<Session, Failed> 
         channel: row.get::<_, String>(3)?.parse().map_err(corrupt)?,
         created_at: time(row.get(4)?)?,
         expires_at: time(row.get(5)?)?,
-        lapses_at: time(row.get(6)?)?,
+        idle_deadline: time(row.get(6)?)?,
         ended_at: row.get::<_, Option<i64>>(7)?.map(time).transpose()?,
         access: TokenHash::from_bytes(row.get(8)?),
         refresh: TokenHash::from_bytes(row.get(9)?),
@@ -77,7 +77,7 @@ pub(super) fn write_webhook(
     webhook: &Webhook,
     version: u64,
     seal: &SealKey,
-) -> Result<usize, Failed> {
+) -> Result<usize, SqliteError> {
     let id = webhook.id.as_str();
     Ok(prepared.execute(
         sql,
@@ -92,22 +92,22 @@ pub(super) fn write_webhook(
             webhook.rest_until.map(micros),
             integer(version)?,
             seal.seal(
-                &place("webhooks", id, "secrets"),
+                &aad("webhooks", id, "secrets"),
                 webhook.secrets.expose_secret().as_bytes()
             ),
-            seal.seal(&place("webhooks", id, "document"), &webhook.document),
+            seal.seal(&aad("webhooks", id, "document"), &webhook.document),
         ],
     )?)
 }
 
 /// Reads a row of all columns of `webhooks`.
-pub(super) fn webhook(row: &Row<'_>, seal: &SealKey) -> Result<Webhook, Failed> {
+pub(super) fn webhook(row: &Row<'_>, seal: &SealKey) -> Result<Webhook, SqliteError> {
     let id: String = row.get(0)?;
     let document = seal
-        .open(&place("webhooks", &id, "document"), row.get(10)?)
+        .open(&aad("webhooks", &id, "document"), row.get(10)?)
         .ok_or(StoreErrorKind::Corrupt)?;
     Ok(Webhook {
-        secrets: secret(seal, &place("webhooks", &id, "secrets"), row.get(9)?)?,
+        secrets: secret(seal, &aad("webhooks", &id, "secrets"), row.get(9)?)?,
         id: id.parse().map_err(corrupt)?,
         owner: row.get(1)?,
         name: row.get(2)?,
@@ -122,7 +122,7 @@ pub(super) fn webhook(row: &Row<'_>, seal: &SealKey) -> Result<Webhook, Failed> 
 }
 
 /// Reads a row of `seq, leaf, bytes` of `entries`.
-pub(super) fn entry(row: &Row<'_>) -> Result<StoredEntry, Failed> {
+pub(super) fn entry(row: &Row<'_>) -> Result<StoredEntry, SqliteError> {
     Ok(StoredEntry {
         seq: number(row, 0)?,
         leaf: Hash::from_bytes(row.get(1)?),
@@ -130,8 +130,8 @@ pub(super) fn entry(row: &Row<'_>) -> Result<StoredEntry, Failed> {
     })
 }
 
-/// Where something sealed belongs, so that it cannot be moved elsewhere.
-pub(super) fn place(table: &str, id: &str, column: &str) -> String {
+/// Associated data of a sealed column, which binds the value to its row.
+pub(super) fn aad(table: &str, id: &str, column: &str) -> String {
     format!("{table}/{id}/{column}")
 }
 
@@ -141,33 +141,33 @@ pub(super) fn micros(time: OffsetDateTime) -> i64 {
     i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000)).unwrap_or(i64::MAX)
 }
 
-pub(super) fn time(micros: i64) -> Result<OffsetDateTime, Failed> {
+pub(super) fn time(micros: i64) -> Result<OffsetDateTime, SqliteError> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).map_err(corrupt)
 }
 
 /// A count as it is stored.
-pub(super) fn integer(number: u64) -> Result<i64, Failed> {
+pub(super) fn integer(number: u64) -> Result<i64, SqliteError> {
     i64::try_from(number).map_err(|error| StoreError::new(StoreErrorKind::Invalid, error).into())
 }
 
 /// A count, which is never negative.
-pub(super) fn number<T: TryFrom<i64>>(row: &Row<'_>, column: usize) -> Result<T, Failed> {
+pub(super) fn number<T: TryFrom<i64>>(row: &Row<'_>, column: usize) -> Result<T, SqliteError> {
     T::try_from(value(row, column)?).map_err(|_| StoreErrorKind::Corrupt.into())
 }
 
-fn value<T: FromSql>(row: &Row<'_>, column: usize) -> Result<T, Failed> {
+fn value<T: FromSql>(row: &Row<'_>, column: usize) -> Result<T, SqliteError> {
     Ok(row.get(column)?)
 }
 
-/// The text that was sealed. An error of its decoding is not kept: it would hold the text.
-fn secret(seal: &SealKey, place: &str, sealed: Vec<u8>) -> Result<SecretString, Failed> {
-    let plain = seal.open(place, sealed).ok_or(StoreErrorKind::Corrupt)?;
+/// Opens a sealed text. The error of its decoding would hold the text, so it is dropped.
+fn secret(seal: &SealKey, aad: &str, sealed: Vec<u8>) -> Result<SecretString, SqliteError> {
+    let plain = seal.open(aad, sealed).ok_or(StoreErrorKind::Corrupt)?;
     match String::from_utf8(plain) {
         Ok(secret) => Ok(secret.into()),
         Err(_) => Err(StoreErrorKind::Corrupt.into()),
     }
 }
 
-fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> Failed {
+fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> SqliteError {
     StoreError::new(StoreErrorKind::Corrupt, error).into()
 }

@@ -1,4 +1,4 @@
-//! The tables, and what is checked before a file is used.
+//! The tables, and the checks before a file is used.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use audit::{Hash, Tree};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::Keys;
-use super::failed::Failed;
+use super::error::SqliteError;
 use super::rows::number;
-use super::tally::{Share, Tally};
+use super::usage::{OutboxUsage, Usage};
 use super::writer::Head;
-use crate::journal::Journal;
+use crate::audit_log::LogHead;
 use crate::{StoreError, StoreErrorKind};
 
 /// Marks the file as a guest store (`PRAGMA application_id`): "gst1" in ASCII.
@@ -101,9 +101,9 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-/// Opens the file to write. WAL with `synchronous=FULL` has every commit on disk before it is answered.
+/// Opens the file for writing. With WAL and `synchronous=FULL` a commit is durable before it is answered.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
-    let open = || -> Result<Connection, Failed> {
+    let open = || -> Result<Connection, SqliteError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
@@ -120,7 +120,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
 
 /// Opens an empty database that only this connection sees.
 pub(super) fn open_in_memory() -> Result<Connection, StoreError> {
-    let open = || -> Result<Connection, Failed> {
+    let open = || -> Result<Connection, SqliteError> {
         let connection = Connection::open_in_memory()?;
         connection.execute_batch("PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;")?;
         Ok(connection)
@@ -129,7 +129,7 @@ pub(super) fn open_in_memory() -> Result<Connection, StoreError> {
 }
 
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    let open = || -> Result<Connection, Failed> {
+    let open = || -> Result<Connection, SqliteError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY)?;
@@ -138,12 +138,12 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     open().map_err(StoreError::from)
 }
 
-/// How long another program, such as a backup, may hold the file. Our choice.
+/// Longest wait for another program, such as a backup, that locks the file. Our choice.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Creates the tables or checks them, and finds where the log and the outbox stand.
+/// Creates or checks the tables, and reads the head of the log and the usage of the outbox.
 pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, StoreError> {
-    let prepare = || -> Result<Head, Failed> {
+    let prepare = || -> Result<Head, SqliteError> {
         let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
         let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -156,37 +156,37 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Stor
         }
         let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
         Ok(Head {
-            journal: journal(connection, keys)?,
+            log: log_head(connection, keys)?,
             live_sessions: connection
                 .query_row(live, [], |row| row.get::<_, i64>(0))?
                 .unsigned_abs(),
-            outbox: tally(connection)?,
+            outbox: outbox_usage(connection)?,
         })
     };
     prepare().map_err(StoreError::from)
 }
 
-fn create(connection: &Connection, keys: &Keys) -> Result<(), Failed> {
+fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     connection.execute_batch(TABLES)?;
     let log = keys.signer.verifier_key().to_string().into_bytes();
-    let seal = keys.seal.seal(SEAL_PLACE, b"");
+    let seal = keys.seal.seal(SEAL_AAD, b"");
     connection.execute("INSERT INTO meta VALUES ('log', ?1), ('seal', ?2)", (log, seal))?;
     connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     Ok(connection.execute_batch("COMMIT")?)
 }
 
-const SEAL_PLACE: &str = "meta/seal/value";
+const SEAL_AAD: &str = "meta/seal/value";
 
-fn check_keys(connection: &Connection, keys: &Keys) -> Result<(), Failed> {
-    let meta = |name: &str| -> Result<Vec<u8>, Failed> {
+fn check_keys(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
+    let meta = |name: &str| -> Result<Vec<u8>, SqliteError> {
         let sql = "SELECT value FROM meta WHERE name = ?1";
         let value = connection.query_row(sql, [name], |row| row.get(0)).optional()?;
         value.ok_or_else(|| StoreErrorKind::Corrupt.into())
     };
     let same_log = meta("log")? == keys.signer.verifier_key().to_string().as_bytes();
-    let same_seal = keys.seal.open(SEAL_PLACE, meta("seal")?).is_some();
+    let same_seal = keys.seal.open(SEAL_AAD, meta("seal")?).is_some();
     if same_log && same_seal {
         Ok(())
     } else {
@@ -194,8 +194,8 @@ fn check_keys(connection: &Connection, keys: &Keys) -> Result<(), Failed> {
     }
 }
 
-/// Builds the tree of all entries, and checks that it leads to the last checkpoint.
-fn journal(connection: &Connection, keys: &Keys) -> Result<Journal, Failed> {
+/// Builds the tree of all entries and checks it against the last checkpoint.
+fn log_head(connection: &Connection, keys: &Keys) -> Result<LogHead, SqliteError> {
     let last: Option<String> = connection
         .query_row(
             "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1",
@@ -227,12 +227,12 @@ fn journal(connection: &Connection, keys: &Keys) -> Result<Journal, Failed> {
     if !is_sound || signed > Some(tree.size()) {
         return Err(StoreErrorKind::Corrupt.into());
     }
-    Ok(Journal { tree, signed })
+    Ok(LogHead { tree, signed })
 }
 
-/// Counts what is in the outbox.
-fn tally(connection: &Connection) -> Result<Tally, Failed> {
-    let mut tally = Tally::default();
+/// Counts the deliveries in the outbox.
+fn outbox_usage(connection: &Connection) -> Result<OutboxUsage, SqliteError> {
+    let mut usage = OutboxUsage::default();
     let mut statement = connection.prepare(
         "SELECT owner, count(due_at), coalesce(sum(bytes), 0), count(*) - count(due_at)
          FROM outbox JOIN webhooks ON webhooks.id = webhook GROUP BY owner",
@@ -241,11 +241,11 @@ fn tally(connection: &Connection) -> Result<Tally, Failed> {
     while let Some(row) = rows.next()? {
         let (rows, bytes) = (number(row, 1)?, number(row, 2)?);
         if rows > 0 {
-            tally.add(&row.get::<_, String>(0)?, Share { rows, bytes });
+            usage.add(&row.get::<_, String>(0)?, Usage { rows, bytes });
         }
-        tally.dead += number::<u64>(row, 3)?;
+        usage.dead += number::<u64>(row, 3)?;
     }
-    Ok(tally)
+    Ok(usage)
 }
 
 fn corrupt(error: audit::CheckpointError) -> StoreError {

@@ -5,16 +5,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
 
-use super::conversation::Leash;
-use super::record::Record;
+use super::conversation::LiveGuard;
+use super::session_row::SessionRow;
 use super::{Direct, DirectError};
 use crate::SessionInfo;
 
-/// A session that a guest may connect to. It was read once, and learns if it ends meanwhile.
+/// A session that a guest may connect to. It holds the row, and learns if the session ends.
 #[derive(Debug)]
 pub struct Admitted {
-    pub(super) record: Record,
-    pub(super) leash: Leash,
+    pub(super) record: SessionRow,
+    pub(super) guard: LiveGuard,
 }
 
 impl Direct {
@@ -25,7 +25,7 @@ impl Direct {
     /// [`DirectError::NotFound`], or the store's.
     pub async fn admit(&self, id: &SessionId, access: &SecretString) -> Result<Admitted, DirectError> {
         // before the session is read, so that no end is missed
-        let leash = self.shared.live.leash(id);
+        let guard = self.shared.live.guard(id);
         let record = self.load_any(id).await?;
         if !record.row.access.matches(access.expose_secret()) {
             return Err(DirectError::AccessUnknown);
@@ -35,14 +35,14 @@ impl Direct {
         if record.row.expires_at <= now.utc {
             return Err(DirectError::AccessExpired);
         }
-        Ok(Admitted { record, leash })
+        Ok(Admitted { record, guard })
     }
 
     pub(super) async fn admit_owner(&self, owner: &str, id: &SessionId) -> Result<Admitted, DirectError> {
-        let leash = self.shared.live.leash(id);
+        let guard = self.shared.live.guard(id);
         let record = self.load(owner, id).await?;
         record.ensure_live(self.clock().now())?;
-        Ok(Admitted { record, leash })
+        Ok(Admitted { record, guard })
     }
 }
 
@@ -68,6 +68,6 @@ impl Admitted {
     /// The reason, if the session has ended since.
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
-        self.leash.end_reason()
+        self.guard.end_reason()
     }
 }

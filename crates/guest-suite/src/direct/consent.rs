@@ -6,9 +6,9 @@ use guest_payload::{ConsentChange, Signals};
 use guest_store::{Change, Unit};
 use webhook::EventName;
 
-use super::conversation::{News, custom_attributes};
-use super::record::with_details;
-use super::update::Work;
+use super::conversation::{SessionUpdate, custom_attributes};
+use super::session_row::with_details;
+use super::update::Mutation;
 use super::{Direct, DirectError};
 use crate::SessionInfo;
 
@@ -39,7 +39,7 @@ impl Direct {
             let entry = with_details(entry, update.audit_details());
             let mut changed = record.clone();
             changed.document.data = update.data;
-            let news = News::Attributes(custom_attributes(&changed.document.data));
+            let update = SessionUpdate::Attributes(custom_attributes(&changed.document.data));
             let state = changed.info();
             let event = changed.event(EventName::Updated, now.utc);
             let unit = Unit {
@@ -47,12 +47,12 @@ impl Direct {
                 entries: vec![entry],
                 events: vec![event],
             };
-            let work = Work {
+            let mutation = Mutation {
                 unit,
-                counted: None,
-                news: Some((id.clone(), news)),
+                metric: None,
+                update: Some((id.clone(), update)),
             };
-            Ok((work, state))
+            Ok((mutation, state))
         })
         .await
     }

@@ -20,9 +20,9 @@ use tokio::task::JoinHandle;
 use web_messaging::CustomAttributes;
 use ws_transport::{AdmittedOrigin, SocketUrl};
 
-use super::heard::Heard;
-use super::record::Record;
-use super::update::Work;
+use super::read_marker::ReadMarker;
+use super::session_row::SessionRow;
+use super::update::Mutation;
 use super::{Admitted, Direct, DirectError};
 
 /// One session's socket to Genesys Cloud. It reconnects by itself; dropping it closes the socket, and leaves the
@@ -34,24 +34,24 @@ pub struct Conversation {
     owner: String,
     reached: SessionStage,
     connection: Connection,
-    // dropped before the leash: what it stores is known here until then
-    heard: Heard,
-    leash: Leash,
+    // dropped before the guard, which keeps the unstored marker
+    read_marker: ReadMarker,
+    guard: LiveGuard,
     /// The refresh token of the guest's sign-in that the conversation was configured with last.
     sign_in: Option<SecretString>,
     /// What came and is not told yet, because the stage that it brings is being stored.
     coming: Option<Event>,
     storing: Option<JoinHandle<Result<Reached, DirectError>>>,
-    /// The session as it was read or written last, until it is configured: then it changes seldom.
-    record: Option<Record>,
+    /// The last version of the session that was read or written, until it is configured.
+    record: Option<SessionRow>,
     over: bool,
 }
 
-/// A session after its stage was stored.
+/// A session whose stage is stored.
 #[derive(Debug)]
 struct Reached {
     stage: SessionStage,
-    record: Record,
+    record: SessionRow,
 }
 
 impl Direct {
@@ -85,7 +85,7 @@ impl Direct {
         admitted: Admitted,
         origin: AdmittedOrigin,
     ) -> Result<Conversation, DirectError> {
-        let Admitted { record, mut leash } = admitted;
+        let Admitted { record, mut guard } = admitted;
         record.ensure_live(self.clock().now())?;
         let config = &self.shared.config;
         let deployment = self.deployment(&record)?;
@@ -94,12 +94,12 @@ impl Direct {
         let published = self.published(deployment).await;
         let rules = published.admit(origin.origin())?;
         let jwt = self.jwt(&record, deployment).await?;
-        let heard = record.document.heard.max(leash.heard());
+        let read_marker = record.document.read_marker.max(guard.read_marker());
         let mut contract = WebMessaging::new(deployment.clone(), record.upstream().clone())
             .obeying(rules)
             .with_history_at(config.hosts.api.clone())
             // what an earlier conversation told is not told again
-            .resuming_after(heard.unwrap_or(record.row.created_at))
+            .resuming_after(read_marker.unwrap_or(record.row.created_at))
             .with_attributes(custom_attributes(&record.document.data));
         if let Some(jwt) = jwt {
             contract = contract.signed_in(jwt);
@@ -112,14 +112,14 @@ impl Direct {
             limiter: config.limiter.clone(),
         };
         let connection = Connection::open(settings);
-        leash.tie(connection.handle());
+        guard.register(connection.handle());
         let (owner, id) = (record.owner().to_owned(), record.row.id.clone());
         let mut conversation = Conversation {
             direct: self.clone(),
             reached: record.document.stage,
             connection,
-            heard: Heard::new(self.clone(), owner.clone(), id.clone()),
-            leash,
+            read_marker: ReadMarker::new(self.clone(), owner.clone(), id.clone()),
+            guard,
             sign_in: self.held_refresh_token(&id),
             owner,
             id,
@@ -134,17 +134,17 @@ impl Direct {
 
     /// Notes that the session has come as far as `stage`, and gives how far it has come then: an answer to a guest
     /// who has said nothing takes it nowhere.
-    async fn reach(&self, record: Record, stage: SessionStage) -> Result<Reached, DirectError> {
+    async fn reach(&self, record: SessionRow, stage: SessionStage) -> Result<Reached, DirectError> {
         self.update_record(record, |record, now| {
             let mut journey = record.journey(now);
-            let counted = match record.row.ended_at {
+            let metric = match record.row.ended_at {
                 None => journey.reach(stage, now.instant),
                 Some(_) => None,
             };
             let mut changed = record.clone();
-            if counted.is_none() {
+            if metric.is_none() {
                 let (stage, record) = (journey.stage(), changed);
-                return Ok((Work::default(), Reached { stage, record }));
+                return Ok((Mutation::default(), Reached { stage, record }));
             }
             changed.document.stage = journey.stage();
             if stage == SessionStage::FirstGuestMessage {
@@ -169,13 +169,13 @@ impl Direct {
                 entries,
                 events: Vec::new(),
             };
-            let work = Work {
+            let mutation = Mutation {
                 unit,
-                counted,
-                news: None,
+                metric,
+                update: None,
             };
             let (stage, record) = (journey.stage(), changed);
-            Ok((work, Reached { stage, record }))
+            Ok((mutation, Reached { stage, record }))
         })
         .await
     }
@@ -225,7 +225,7 @@ impl Conversation {
                     }
                     self.coming = Some(event);
                 }
-                reason = self.leash.ended() => {
+                reason = self.guard.ended() => {
                     if matches!(reason, EndReason::ConsentWithdrawn | EndReason::Guest) {
                         // the guest does not come back: the agent need not wait
                         self.connection.set_farewell(Farewell::Clear);
@@ -239,9 +239,9 @@ impl Conversation {
             self.reach(stage).await;
         }
         match &self.coming {
-            Some(Event::Message(message)) => self.heard.note(message.at),
+            Some(Event::Message(message)) => self.read_marker.advance(message.at),
             Some(Event::Ended(_)) => {
-                self.heard.close().await;
+                self.read_marker.close().await;
                 self.over = true;
             }
             _ => {}
@@ -319,55 +319,55 @@ pub(super) fn custom_attributes(data: &GuestData) -> CustomAttributes {
     CustomAttributes::new(owned.collect()).unwrap_or_default()
 }
 
-/// What the conversations of a session have to know of it.
+/// A change that the conversations of a session apply.
 #[derive(Clone, Debug)]
-pub(super) enum News {
-    /// Only these may be told of the guest from now on.
+pub(super) enum SessionUpdate {
+    /// The attributes that may be sent from now on.
     Attributes(CustomAttributes),
-    /// It has ended.
+    /// The session has ended.
     Ended(EndReason),
 }
 
-/// The conversations of this process, each to be told what happens to its session.
+/// The sessions with conversations in this process.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Live {
-    sessions: Arc<Mutex<HashMap<SessionId, Lines>>>,
+pub(super) struct LiveSessions {
+    sessions: Arc<Mutex<HashMap<SessionId, LiveSession>>>,
 }
 
-/// What is known of a session that has conversations here.
+/// A session with conversations in this process.
 #[derive(Debug, Default)]
-struct Lines {
-    /// Only these may be told of the guest, once they were changed.
+struct LiveSession {
+    /// The attributes that may be sent, once they changed.
     attributes: Option<CustomAttributes>,
     ended: watch::Sender<Option<EndReason>>,
-    /// The service's time of the last message that was told here.
-    heard: Option<OffsetDateTime>,
+    /// Service timestamp of the last message delivered here.
+    read_marker: Option<OffsetDateTime>,
     handles: Vec<(u64, Handle)>,
-    tied: u64,
+    registered: u64,
 }
 
-impl Live {
-    /// Tells the conversations of a session. Once this returns, nothing leaves any more that the guest took back.
-    pub(super) fn tell(&self, id: &SessionId, news: News) {
+impl LiveSessions {
+    /// Notifies the conversations of a session. Once this returns, withdrawn attributes are no longer sent.
+    pub(super) fn notify(&self, id: &SessionId, update: SessionUpdate) {
         let mut sessions = self.lock();
-        let Some(lines) = sessions.get_mut(id) else {
+        let Some(live) = sessions.get_mut(id) else {
             return;
         };
-        match news {
-            News::Attributes(attributes) => {
-                for (_, handle) in &lines.handles {
+        match update {
+            SessionUpdate::Attributes(attributes) => {
+                for (_, handle) in &live.handles {
                     handle.update_attributes(attributes.clone());
                 }
-                lines.attributes = Some(attributes);
+                live.attributes = Some(attributes);
             }
-            News::Ended(reason) => lines.ended.send_modify(|ended| *ended = ended.or(Some(reason))),
+            SessionUpdate::Ended(reason) => live.ended.send_modify(|ended| *ended = ended.or(Some(reason))),
         }
     }
 
     /// Hands a signed-in guest's JWT to the conversations of a session.
     pub(super) fn update_token(&self, id: &SessionId, jwt: &SecretString) {
-        if let Some(lines) = self.lock().get(id) {
-            for (_, handle) in &lines.handles {
+        if let Some(live) = self.lock().get(id) {
+            for (_, handle) in &live.handles {
                 handle.update_token(jwt.clone());
             }
         }
@@ -378,21 +378,21 @@ impl Live {
         let newest = self
             .lock()
             .get(id)
-            .and_then(|lines| Some(lines.handles.last()?.1.clone()));
+            .and_then(|live| Some(live.handles.last()?.1.clone()));
         let newest = newest.ok_or(RequestError::NotReady { state: State::Idle })?;
         newest.step_up(jwt.clone())
     }
 
-    /// A conversation of a session tells a message of this time.
-    pub(super) fn hear(&self, id: &SessionId, at: OffsetDateTime) {
-        if let Some(lines) = self.lock().get_mut(id) {
-            lines.heard = lines.heard.max(Some(at));
+    /// Notes the timestamp of a delivered message.
+    pub(super) fn advance_read_marker(&self, id: &SessionId, at: OffsetDateTime) {
+        if let Some(live) = self.lock().get_mut(id) {
+            live.read_marker = live.read_marker.max(Some(at));
         }
     }
 
-    pub(super) fn leash(&self, id: &SessionId) -> Leash {
+    pub(super) fn guard(&self, id: &SessionId) -> LiveGuard {
         let ended = self.lock().entry(id.clone()).or_default().ended.subscribe();
-        Leash {
+        LiveGuard {
             live: self.clone(),
             id: id.clone(),
             number: None,
@@ -400,39 +400,39 @@ impl Live {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Lines>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, LiveSession>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What ties a conversation to its session.
+/// The registration of a conversation at its live session.
 #[derive(Debug)]
-pub(super) struct Leash {
-    live: Live,
+pub(super) struct LiveGuard {
+    live: LiveSessions,
     id: SessionId,
-    /// That of the conversation's handle, once it is tied.
+    /// Number of the conversation's handle, once it is registered.
     number: Option<u64>,
     ended: watch::Receiver<Option<EndReason>>,
 }
 
-impl Leash {
-    /// Ties the conversation that was opened. It learns of what changed meanwhile.
-    fn tie(&mut self, handle: Handle) {
+impl LiveGuard {
+    /// Registers the open conversation and applies what changed meanwhile.
+    fn register(&mut self, handle: Handle) {
         let mut sessions = self.live.lock();
-        let Some(lines) = sessions.get_mut(&self.id) else {
+        let Some(live) = sessions.get_mut(&self.id) else {
             return;
         };
-        if let Some(attributes) = &lines.attributes {
+        if let Some(attributes) = &live.attributes {
             handle.update_attributes(attributes.clone());
         }
-        lines.tied += 1;
-        lines.handles.push((lines.tied, handle));
-        self.number = Some(lines.tied);
+        live.registered += 1;
+        live.handles.push((live.registered, handle));
+        self.number = Some(live.registered);
     }
 
-    /// The service's time of the last message that was told here, unless that was stored.
-    fn heard(&self) -> Option<OffsetDateTime> {
-        self.live.lock().get(&self.id)?.heard
+    /// The read marker, unless it is stored.
+    fn read_marker(&self) -> Option<OffsetDateTime> {
+        self.live.lock().get(&self.id)?.read_marker
     }
 
     pub(super) fn end_reason(&self) -> Option<EndReason> {
@@ -446,19 +446,19 @@ impl Leash {
         {
             return reason;
         }
-        // the sender is taken away by the last leash alone
+        // the last guard alone removes the sender
         std::future::pending().await
     }
 }
 
-impl Drop for Leash {
+impl Drop for LiveGuard {
     fn drop(&mut self) {
         let mut sessions = self.live.lock();
-        let Some(lines) = sessions.get_mut(&self.id) else {
+        let Some(live) = sessions.get_mut(&self.id) else {
             return;
         };
-        lines.handles.retain(|(number, _)| Some(*number) != self.number);
-        if lines.ended.receiver_count() == 1 {
+        live.handles.retain(|(number, _)| Some(*number) != self.number);
+        if live.ended.receiver_count() == 1 {
             sessions.remove(&self.id);
         }
     }

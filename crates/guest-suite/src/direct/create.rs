@@ -1,15 +1,15 @@
 //! Creating a session, under the consent rules of the guest's jurisdiction.
 
 use audit::{Action, Actor, Draft, Outcome};
-use genesys_api::{GuestId, Now, SessionId, entropy};
+use genesys_api::{GuestId, Now, entropy};
 use guest_payload::{NewGuest, NewSession, Refused};
-use guest_store::{Change, Session, SessionSecrets, TokenHash, Unit};
+use guest_store::{Change, Session, TokenHash, Unit};
 use secrecy::ExposeSecret as _;
 use session_metrics::{Journey, SessionStage};
 use webhook::EventName;
 
-use super::record::{Document, Record, with_details};
-use super::update::Work;
+use super::session_row::{Document, SessionRow, with_details};
+use super::update::Mutation;
 use super::{Direct, DirectError, Tokens};
 use crate::SessionInfo;
 
@@ -64,42 +64,32 @@ impl Direct {
             events: vec![event],
         };
         let (_, created) = Journey::begin(now.instant);
-        self.commit(Work {
+        self.commit(Mutation {
             unit,
-            counted: Some(created),
-            news: None,
+            metric: Some(created),
+            update: None,
         })
         .await?;
         Ok(Created { session, tokens })
     }
 
-    fn record(&self, owner: &str, guest: GuestId, new: &NewSession, tokens: &Tokens, now: Now) -> Record {
+    fn record(&self, owner: &str, guest: GuestId, new: &NewSession, tokens: &Tokens, now: Now) -> SessionRow {
         let document = Document {
             data: new.data().clone(),
             stage: SessionStage::Created,
             asked_at: None,
             waited_ms: None,
-            heard: None,
+            read_marker: None,
             end_reason: None,
         };
         let row = Session {
-            id: SessionId::from(entropy::uuid()),
-            owner: owner.to_owned(),
-            guest,
-            channel: new.channel().clone(),
-            created_at: now.utc,
             expires_at: tokens.expires_at,
-            lapses_at: now.utc + self.shared.config.lapse,
-            ended_at: None,
+            idle_deadline: now.utc + self.shared.config.idle_timeout,
             access: TokenHash::of(tokens.access.expose_secret()),
             refresh: TokenHash::of(tokens.refresh.expose_secret()),
-            previous_refresh: None,
-            generation: 1,
-            version: 0,
-            secrets: SessionSecrets::random(),
-            document: Vec::new().into(),
+            ..Session::new(owner, guest, new.channel().clone(), now.utc)
         };
-        Record { row, document }
+        SessionRow { row, document }
     }
 }
 

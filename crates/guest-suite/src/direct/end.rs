@@ -7,8 +7,8 @@ use session_metrics::EndReason;
 use time::OffsetDateTime;
 use webhook::EventName;
 
-use super::conversation::News;
-use super::update::Work;
+use super::conversation::SessionUpdate;
+use super::update::Mutation;
 use super::{Direct, DirectError};
 
 /// Sessions that are looked at together.
@@ -38,7 +38,7 @@ impl Direct {
             let (looked_at, before) = (due.len(), swept);
             for session in due {
                 // it may have been rotated meanwhile
-                let still_due = |lapses_at| lapses_at <= time;
+                let still_due = |idle_deadline| idle_deadline <= time;
                 match self
                     .end_if(&session.owner, &session.id, EndReason::Expired, still_due)
                     .await
@@ -69,8 +69,8 @@ impl Direct {
             _ => (Actor::system("guest-suite"), Action::SessionEnded),
         };
         self.update(owner, id, |record, now| {
-            if record.row.ended_at.is_some() || !lapses(record.row.lapses_at) {
-                return Ok((Work::default(), false));
+            if record.row.ended_at.is_some() || !lapses(record.row.idle_deadline) {
+                return Ok((Mutation::default(), false));
             }
             let mut journey = record.journey(now);
             let entry = Draft::new(now.utc, actor.clone(), action)
@@ -87,12 +87,12 @@ impl Direct {
                 entries: vec![entry],
                 events: vec![event],
             };
-            let work = Work {
+            let mutation = Mutation {
                 unit,
-                counted: journey.end(reason, now.instant),
-                news: Some((id.clone(), News::Ended(reason))),
+                metric: journey.end(reason, now.instant),
+                update: Some((id.clone(), SessionUpdate::Ended(reason))),
             };
-            Ok((work, true))
+            Ok((mutation, true))
         })
         .await
     }

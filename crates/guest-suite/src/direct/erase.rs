@@ -1,4 +1,4 @@
-//! Erasing sessions that ended long ago.
+//! Erasure of ended sessions after their retention.
 
 use audit::{Action, Actor, Draft};
 use guest_store::{Change, Session, SessionQuery, Unit};
@@ -6,13 +6,14 @@ use time::OffsetDateTime;
 
 use super::{Direct, DirectError};
 
-/// Sessions that are looked at together.
+/// Sessions of a page.
 const PAGE: usize = 1_000;
 
 impl Direct {
-    /// Erases the sessions that ended longer ago than the retention, and says how many these were. The audit log keeps
-    /// its entries about them, under pseudonyms that nothing can link to a session any more. One that cannot be erased
-    /// keeps no other from it.
+    /// Erases sessions whose retention has passed, and returns their number.
+    ///
+    /// The audit log keeps their entries under pseudonyms that can no longer be linked to a session. A session that
+    /// cannot be erased does not stop the others.
     ///
     /// # Errors
     /// If the sessions cannot be read.
@@ -23,15 +24,15 @@ impl Direct {
         loop {
             let query = SessionQuery::EndedBefore { time, limit: PAGE };
             let old = self.store().sessions(query).await?;
-            let (looked_at, before) = (old.len(), erased);
+            let (found, before) = (old.len(), erased);
             for session in old {
                 let id = session.id.clone();
                 match self.erase(session, now).await {
                     Ok(()) => erased += 1,
-                    Err(error) => tracing::error!(session = %id, %error, "an old session cannot be erased"),
+                    Err(error) => tracing::error!(session = %id, %error, "cannot erase an ended session"),
                 }
             }
-            if looked_at < PAGE || erased == before {
+            if found < PAGE || erased == before {
                 return Ok(erased);
             }
         }

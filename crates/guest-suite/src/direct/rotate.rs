@@ -57,7 +57,7 @@ impl Direct {
             row.previous_refresh = family.previous;
             row.generation = family.generation;
             row.expires_at = tokens.expires_at;
-            row.lapses_at = now.utc + config.lapse;
+            row.idle_deadline = now.utc + config.idle_timeout;
             let unit = Unit {
                 change: Some(Change::UpdateSession(row)),
                 entries: vec![rotated],

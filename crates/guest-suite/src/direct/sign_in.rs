@@ -13,14 +13,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::{DeploymentId, SessionId, entropy};
 use genesys_http::CallError;
 use guest_conversation::client::Handle;
-use guest_store::{Change, StoreErrorKind, Unit};
+use guest_store::{Change, StoreErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use token_window::{Jitter, RefreshError, Refresher, TokenError, TokenManager, Window};
 use url::Url;
 use web_messaging::rest::sign_in::{Exchange, Pkce, Refresh, Revoke};
 
-use super::record::Record;
-use super::update::Work;
+use super::session_row::SessionRow;
+use super::update::Mutation;
 use super::{Direct, DirectError, Shared};
 
 /// Longest life of a JWT at Genesys Cloud. One that ends earlier is found out by the service's refusal.
@@ -128,7 +128,7 @@ impl Direct {
     /// What configures a signed-in guest's session; `None` for an anonymous guest.
     pub(super) async fn jwt(
         &self,
-        record: &Record,
+        record: &SessionRow,
         deployment: &DeploymentId,
     ) -> Result<Option<SecretString>, DirectError> {
         let id = &record.row.id;
@@ -205,7 +205,7 @@ impl Direct {
         tokio::spawn(async move {
             let forgotten = direct.update(&owner, &id, |record, _| {
                 if !are_same(record.refresh_token(), refresh_token.as_ref()) {
-                    return Ok((Work::default(), ()));
+                    return Ok((Mutation::default(), ()));
                 }
                 Ok((refresh_token_of(record, None), ()))
             });
@@ -314,13 +314,9 @@ impl fmt::Debug for SignIn {
 }
 
 /// Stores another refresh token, or none.
-fn refresh_token_of(record: &Record, token: Option<SecretString>) -> Work {
+fn refresh_token_of(record: &SessionRow, token: Option<SecretString>) -> Mutation {
     let row = record.clone().with_refresh_token(token).into_row();
-    let change = Some(Change::UpdateSession(row));
-    Work::from(Unit {
-        change,
-        ..Unit::default()
-    })
+    Change::UpdateSession(row).into()
 }
 
 fn are_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {

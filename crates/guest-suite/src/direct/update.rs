@@ -1,26 +1,32 @@
-//! The one way in which a session changes: load, decide, commit, and again if another task was quicker.
+//! Compare-and-swap of a session: load, decide, commit, and again after a conflict.
 
 use std::sync::Arc;
 
 use genesys_api::{Now, SessionId};
-use guest_store::{Conflict, StoreError, StoreErrorKind, Unit};
+use guest_store::{Change, Conflict, StoreError, StoreErrorKind, Unit};
 
-use super::conversation::News;
-use super::record::Record;
+use super::conversation::SessionUpdate;
+use super::session_row::SessionRow;
 use super::{Direct, DirectError};
 
-/// How often a change is tried again when another task changed the same session in between.
-const RACES: usize = 16;
+/// Largest number of retries after a conflict.
+const RETRIES: usize = 16;
 
-/// A unit of work, and what follows from it once it is stored.
+/// A unit of work and its effects in this process once it is stored.
 #[derive(Debug, Default)]
-pub(super) struct Work {
+pub(super) struct Mutation {
     pub(super) unit: Unit,
-    pub(super) counted: Option<session_metrics::Event>,
-    pub(super) news: Option<(SessionId, News)>,
+    pub(super) metric: Option<session_metrics::Event>,
+    pub(super) update: Option<(SessionId, SessionUpdate)>,
 }
 
-impl From<Unit> for Work {
+impl From<Change> for Mutation {
+    fn from(change: Change) -> Self {
+        Unit::from(change).into()
+    }
+}
+
+impl From<Unit> for Mutation {
     fn from(unit: Unit) -> Self {
         Self {
             unit,
@@ -30,42 +36,42 @@ impl From<Unit> for Work {
 }
 
 impl Direct {
-    /// Loads the session, lets `decide` make work of it, and commits that. `decide` runs again on the newer session
-    /// if another task changed it in between, so it must have no effect of its own.
+    /// Loads the session and commits the mutation that `decide` returns. After a conflict `decide` runs again on the
+    /// newer session, so it must have no side effects.
     ///
-    /// Work may be committed beside a refusal, which `decide` then returns as its value: so a refusal is audited.
+    /// A refusal that is audited is a value beside its mutation.
     pub(super) async fn update<T>(
         &self,
         owner: &str,
         id: &SessionId,
-        decide: impl Fn(&Record, Now) -> Result<(Work, T), DirectError>,
+        decide: impl Fn(&SessionRow, Now) -> Result<(Mutation, T), DirectError>,
     ) -> Result<T, DirectError> {
         let record = self.load(owner, id).await?;
         self.update_record(record, decide).await
     }
 
-    /// As [`Direct::update`], of a session that was loaded before.
+    /// As [`Direct::update`], for a loaded session.
     pub(super) async fn update_record<T>(
         &self,
-        mut record: Record,
-        decide: impl Fn(&Record, Now) -> Result<(Work, T), DirectError>,
+        mut record: SessionRow,
+        decide: impl Fn(&SessionRow, Now) -> Result<(Mutation, T), DirectError>,
     ) -> Result<T, DirectError> {
-        let mut races = 0;
+        let mut retries = 0;
         loop {
-            let (work, value) = decide(&record, self.clock().now())?;
-            match self.commit(work).await {
+            let (mutation, value) = decide(&record, self.clock().now())?;
+            match self.commit(mutation).await {
                 Ok(()) => return Ok(value),
-                Err(error) if is_race(&error) && races < RACES => races += 1,
+                Err(error) if is_conflict(&error) && retries < RETRIES => retries += 1,
                 Err(error) => return Err(error.into()),
             }
             record = self.load(record.owner(), &record.row.id).await?;
         }
     }
 
-    /// Commits work, and does what follows from it, even if nobody waits for that any more: what is stored is
-    /// counted, and a session's conversations learn what concerns them.
-    pub(super) async fn commit(&self, work: impl Into<Work>) -> Result<(), StoreError> {
-        let Work { unit, counted, news } = work.into();
+    /// Commits a mutation, then counts its metric and notifies the conversations of the session. Dropping the future
+    /// cancels neither.
+    pub(super) async fn commit(&self, mutation: impl Into<Mutation>) -> Result<(), StoreError> {
+        let Mutation { unit, metric, update } = mutation.into();
         let has_events = !unit.events.is_empty();
         if unit.change.is_none() && unit.entries.is_empty() && !has_events {
             return Ok(());
@@ -73,12 +79,12 @@ impl Direct {
         let shared = Arc::clone(&self.shared);
         let committing = tokio::spawn(async move {
             shared.config.store.commit(unit).await?;
-            shared.metrics.record(counted);
-            if let Some((id, news)) = news {
-                if matches!(news, News::Ended(_)) {
+            shared.metrics.record(metric);
+            if let Some((id, update)) = update {
+                if matches!(update, SessionUpdate::Ended(_)) {
                     shared.signed_in.remove(&id);
                 }
-                shared.live.tell(&id, news);
+                shared.live.notify(&id, update);
             }
             if has_events {
                 shared.events.notify_one();
@@ -92,7 +98,7 @@ impl Direct {
     }
 }
 
-/// Whether another task was quicker.
-pub(super) fn is_race(error: &StoreError) -> bool {
+/// Whether another task changed the session first.
+pub(super) fn is_conflict(error: &StoreError) -> bool {
     error.kind() == StoreErrorKind::Conflict(Conflict::VersionChanged)
 }

@@ -9,7 +9,7 @@ use guest_store::{Change, Leased, Settled, Settlement, StoreError, StoreErrorKin
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{Attempt, Courier, DisableReason, EndpointHealth, MessageId, Secret, Subscription, Verdict};
 
-use super::update::is_race;
+use super::update::is_conflict;
 use super::{Direct, DirectError};
 
 /// How long a delivery may take before another worker may have it; longer than any attempt.
@@ -101,7 +101,7 @@ impl Direct {
             match self.put(owner, Action::WebhookUpdated, replaced).await {
                 Ok(()) => break,
                 // it was switched off, or replaced, in between
-                Err(error) if is_race(&error) => {}
+                Err(error) if is_conflict(&error) => {}
                 Err(error) => return Err(error.into()),
             }
         }

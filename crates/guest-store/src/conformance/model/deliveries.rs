@@ -22,7 +22,7 @@ impl Model {
     }
 
     /// Gives up a delivery, and forgets the oldest that was given up if there are too many.
-    pub(super) fn bury(&mut self, index: usize) {
+    pub(super) fn dead_letter(&mut self, index: usize) {
         let delivery = &mut self.outbox[index];
         (delivery.due, delivery.bytes) = (None, 0);
         let dead = |delivery: &Delivery| delivery.due.is_none();
@@ -32,10 +32,10 @@ impl Model {
         }
     }
 
-    pub(super) fn bury_all(&mut self, webhook: u8) {
+    pub(super) fn dead_letter_all(&mut self, webhook: u8) {
         let waits = |delivery: &Delivery| delivery.webhook == webhook && delivery.due.is_some();
         while let Some(index) = self.outbox.iter().position(waits) {
-            self.bury(index);
+            self.dead_letter(index);
         }
     }
 
@@ -102,7 +102,7 @@ impl Model {
         match settled {
             Settled::Delivered => drop(self.outbox.remove(index)),
             Settled::RetryAt(_) => delivery.due = Some(now + 50),
-            Settled::Dead => self.bury(index),
+            Settled::Dead => self.dead_letter(index),
         }
         let webhook = self.webhooks.get_mut(&id).expect("it outlives its deliveries");
         if settled == Settled::Delivered {
@@ -114,7 +114,7 @@ impl Model {
         webhook.rest_until = webhook.rest_until.max(rest.map(|seconds| now + seconds));
         if disable {
             (webhook.is_on, webhook.version) = (false, webhook.version + 1);
-            self.bury_all(id);
+            self.dead_letter_all(id);
         }
         self.entries += 1;
         Ok(())

@@ -1,4 +1,4 @@
-//! Reading the audit log.
+//! The audit trail of a session.
 
 use audit::{Action, Actor, Draft};
 use genesys_api::SessionId;
@@ -6,12 +6,11 @@ use guest_store::{StoredEntry, Unit};
 
 use super::{Direct, DirectError};
 
-/// Entries of one session that are read at the most.
-const LONGEST_TRAIL: usize = 10_000;
+/// Largest number of entries.
+const MAX_ENTRIES: usize = 10_000;
 
 impl Direct {
-    /// The audit entries of one session, oldest first. Reading them is audited, and the entry that says so is the
-    /// last of them.
+    /// Returns the audit entries of one session, oldest first. The last one records this read.
     ///
     /// # Errors
     /// [`DirectError::NotFound`], or the store's.
@@ -29,7 +28,7 @@ impl Direct {
         loop {
             let from = trail.last().map_or(0, |entry| entry.seq + 1);
             let page = self.store().audit_lines(from, 1_000, Some(&subject)).await?;
-            if page.is_empty() || trail.len() >= LONGEST_TRAIL {
+            if page.is_empty() || trail.len() >= MAX_ENTRIES {
                 return Ok(trail);
             }
             trail.extend(page);

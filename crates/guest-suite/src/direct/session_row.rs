@@ -1,4 +1,4 @@
-//! A session as the store keeps it, and as this crate sees it.
+//! The row of a session with its parsed document.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,28 +19,34 @@ use webhook::{EventBody, EventName};
 use super::DirectError;
 use crate::SessionInfo;
 
-/// A session of the store, its document read.
+/// A row of the store with its parsed document.
 #[derive(Clone, Debug)]
-pub(super) struct Record {
-    /// As it was loaded: its document is not the current one.
+pub(super) struct SessionRow {
+    /// The row. Its `document` holds the bytes that were loaded.
     pub(super) row: Session,
     pub(super) document: Document,
 }
 
-/// What no query needs, and no one but this crate reads. The store seals it.
+/// The part of a session that no query needs. The store seals it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Document {
+    /// Stands beside the other fields, as in documents of earlier versions.
+    #[serde(flatten)]
     pub(super) data: GuestData,
     pub(super) stage: SessionStage,
-    /// When the guest first spoke.
+    /// Time of the guest's first message.
     #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
     pub(super) asked_at: Option<OffsetDateTime>,
     /// From the guest's first message to the first reply, in milliseconds.
     #[serde(default)]
     pub(super) waited_ms: Option<u64>,
-    /// The service's time of the last message that was told, as far as it was stored.
-    #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
-    pub(super) heard: Option<OffsetDateTime>,
+    /// Service timestamp of the last delivered message.
+    #[serde(
+        default,
+        alias = "heard",
+        with = "time::serde::timestamp::milliseconds::option"
+    )]
+    pub(super) read_marker: Option<OffsetDateTime>,
     #[serde(default)]
     pub(super) end_reason: Option<EndReason>,
 }
@@ -56,7 +62,7 @@ pub struct Tokens {
     pub expires_at: OffsetDateTime,
 }
 
-impl Record {
+impl SessionRow {
     pub(super) fn load(row: Session) -> Result<Self, DirectError> {
         let document = serde_json::from_slice(&row.document)
             .map_err(|_| DirectError::Store(StoreErrorKind::Corrupt.into()))?;
@@ -93,9 +99,9 @@ impl Record {
         self.row.pseudonym()
     }
 
-    /// A session whose time is over counts as ended, whether or not it was swept.
+    /// A session whose idle timeout has passed counts as ended.
     pub(super) fn ensure_live(&self, now: Now) -> Result<(), DirectError> {
-        if self.row.ended_at.is_some() || self.row.lapses_at <= now.utc {
+        if self.row.ended_at.is_some() || self.row.idle_deadline <= now.utc {
             Err(DirectError::Ended)
         } else {
             Ok(())
@@ -232,7 +238,7 @@ mod tests {
             stage: SessionStage::FirstReply,
             asked_at: Some(at()),
             waited_ms: Some(40),
-            heard: Some(at()),
+            read_marker: Some(at()),
             end_reason: None,
         };
         Session {
@@ -242,7 +248,7 @@ mod tests {
             channel: new.channel().clone(),
             created_at: at(),
             expires_at: at(),
-            lapses_at: at() + Duration::from_secs(60),
+            idle_deadline: at() + Duration::from_secs(60),
             ended_at: None,
             access: TokenHash::of("a"),
             refresh: TokenHash::of("r"),
@@ -255,24 +261,40 @@ mod tests {
     }
 
     #[test]
-    fn what_is_loaded_is_what_was_stored() {
+    fn session_row_reads_back() {
         let row = row();
-        let record = Record::load(row.clone()).unwrap();
+        let record = SessionRow::load(row.clone()).unwrap();
         assert_eq!(record.document.asked_at, Some(at()));
-        assert_eq!(record.document.heard, Some(at()));
+        assert_eq!(record.document.read_marker, Some(at()));
         assert_eq!(record.info().state, SessionState::Live(SessionStage::FirstReply));
         let again = record.clone().into_row();
         assert_eq!(again.document, row.document);
-        assert_eq!(Record::load(again).unwrap().subject(), record.subject());
+        assert_eq!(SessionRow::load(again).unwrap().subject(), record.subject());
     }
 
     #[test]
-    fn a_refresh_token_is_among_the_secrets_until_it_is_taken_away() {
+    fn document_of_earlier_version_is_read() {
+        let mut row = row();
+        let mut document: serde_json::Value = serde_json::from_slice(&row.document).unwrap();
+        let fields = document.as_object_mut().unwrap();
+        assert!(
+            fields.contains_key("consent") && fields.contains_key("attributes"),
+            "{fields:?}"
+        );
+        let marker = fields.remove("read_marker").unwrap();
+        fields.insert("heard".to_owned(), marker);
+        row.document = document.to_string().into();
+        let read = SessionRow::load(row).unwrap();
+        assert_eq!(read.document.read_marker, Some(at()));
+    }
+
+    #[test]
+    fn refresh_token_is_sealed_with_secrets_until_removed() {
         let row = row();
-        let record = Record::load(row.clone()).unwrap();
+        let record = SessionRow::load(row.clone()).unwrap();
         assert!(record.refresh_token().is_none());
         let signed_in = record.with_refresh_token(Some("canary".into())).into_row();
-        let again = Record::load(signed_in).unwrap();
+        let again = SessionRow::load(signed_in).unwrap();
         assert_eq!(again.refresh_token().unwrap().expose_secret(), "canary");
         assert!(!format!("{again:?}").contains("canary"));
         let out = again.with_refresh_token(None).into_row();
@@ -281,18 +303,18 @@ mod tests {
     }
 
     #[test]
-    fn what_the_consent_does_not_cover_is_not_even_kept() {
+    fn attributes_without_consent_are_not_stored() {
         let row = row();
         assert!(!String::from_utf8_lossy(&row.document).contains("canary"));
-        let event = Record::load(row).unwrap().event(EventName::Updated, at());
+        let event = SessionRow::load(row).unwrap().event(EventName::Updated, at());
         let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap();
         assert_eq!(body["data"]["guestAttributes"], json!({ "source": "web" }));
         assert_eq!(body["data"]["sequence"], 5);
     }
 
     #[test]
-    fn a_session_lives_until_it_ends_or_its_time_is_over() {
-        let mut record = Record::load(row()).unwrap();
+    fn session_is_live_until_end_or_idle_timeout() {
+        let mut record = SessionRow::load(row()).unwrap();
         #[expect(
             clippy::disallowed_methods,
             reason = "an Instant can be had from nowhere else"
@@ -309,11 +331,11 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_session_is_an_error() {
+    fn damaged_document_is_corrupt() {
         for document in ["", "{}", "[]", "\"nowhere\""] {
             let mut row = row();
             row.document = document.into();
-            let error = Record::load(row).unwrap_err();
+            let error = SessionRow::load(row).unwrap_err();
             let corrupt =
                 matches!(&error, DirectError::Store(error) if error.kind() == StoreErrorKind::Corrupt);
             assert!(corrupt, "{error:?}");
@@ -321,9 +343,9 @@ mod tests {
     }
 
     #[test]
-    fn no_secret_is_shown() {
+    fn debug_output_holds_no_secret() {
         let tokens = Tokens::issue(at(), Duration::from_secs(60));
-        let record = Record::load(row()).unwrap();
+        let record = SessionRow::load(row()).unwrap();
         let shown = format!("{tokens:?} {record:?}");
         let upstream = record.upstream().expose_secret();
         for secret in [

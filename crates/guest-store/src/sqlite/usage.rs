@@ -1,18 +1,18 @@
-//! How much of the outbox is taken, counted as it changes.
+//! Usage of the outbox, counted as it changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::Limits;
 
-/// Deliveries that are still to be made, and the bytes of their bodies.
+/// Pending deliveries and the bytes of their bodies.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Share {
+pub(super) struct Usage {
     pub(super) rows: u64,
     pub(super) bytes: u64,
 }
 
-impl Share {
+impl Usage {
     pub(super) fn of_one(bytes: u64) -> Self {
         Self { rows: 1, bytes }
     }
@@ -32,22 +32,22 @@ impl Share {
     }
 }
 
+/// Usage of the outbox, in total and by owner.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
-    pending: Share,
-    /// The owners for whom something is waiting; never more than there are webhooks. Shared, for a unit that leaves the
-    /// outbox alone is taken back without a copy.
-    owners: Arc<BTreeMap<String, Share>>,
-    /// Deliveries that were given up or dropped.
+pub(super) struct OutboxUsage {
+    pending: Usage,
+    /// Usage by owner, without owners that have none pending. Shared, so that the copy for a rollback is cheap.
+    owners: Arc<BTreeMap<String, Usage>>,
+    /// Dead letters.
     pub(super) dead: u64,
 }
 
-impl Tally {
-    pub(super) fn pending(&self) -> Share {
+impl OutboxUsage {
+    pub(super) fn pending(&self) -> Usage {
         self.pending
     }
 
-    pub(super) fn has_room(&self, owner: &str, more: Share, limits: &Limits) -> bool {
+    pub(super) fn has_room(&self, owner: &str, more: Usage, limits: &Limits) -> bool {
         let all = self.pending.plus(more);
         let own = self.owners.get(owner).copied().unwrap_or_default().plus(more);
         all.rows <= limits.outbox_rows
@@ -56,14 +56,14 @@ impl Tally {
             && own.bytes <= limits.owner_outbox_bytes
     }
 
-    pub(super) fn add(&mut self, owner: &str, more: Share) {
+    pub(super) fn add(&mut self, owner: &str, more: Usage) {
         self.pending = self.pending.plus(more);
         let owners = Arc::make_mut(&mut self.owners);
         let own = owners.entry(owner.to_owned()).or_default();
         *own = own.plus(more);
     }
 
-    pub(super) fn remove(&mut self, owner: &str, less: Share) {
+    pub(super) fn remove(&mut self, owner: &str, less: Usage) {
         self.pending = self.pending.minus(less);
         let owners = Arc::make_mut(&mut self.owners);
         if let Some(own) = owners.get_mut(owner) {

@@ -42,7 +42,7 @@ pub(super) async fn verify(store: &dyn Store) -> Report {
 }
 
 /// Entries are read by page and by subject, and are what was logged.
-pub(crate) async fn the_log_is_read_by_page_and_subject(make: Make) {
+pub(crate) async fn audit_lines_page_by_subject(make: Make) {
     let store = make(Limits::default());
     stored(
         &*store,
@@ -73,7 +73,7 @@ pub(crate) async fn the_log_is_read_by_page_and_subject(make: Make) {
 }
 
 /// The log signs itself after every 256 entries, also within one unit, and when it is told to.
-pub(crate) async fn checkpoints_come_by_themselves(make: Make) {
+pub(crate) async fn checkpoint_follows_every_256_entries(make: Make) {
     let store = make(Limits::default());
     let sizes = async |from, limit| {
         let found = store.checkpoints(from, limit).await.expect("readable");
@@ -100,7 +100,7 @@ pub(crate) async fn checkpoints_come_by_themselves(make: Make) {
 }
 
 /// What is exported verifies without the store.
-pub(crate) async fn an_export_verifies(make: Make) {
+pub(crate) async fn export_verifies(make: Make) {
     let store = make(Limits::default());
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("audit.jsonl");
@@ -110,7 +110,7 @@ pub(crate) async fn an_export_verifies(make: Make) {
         files::verify_file(&path, key, None).expect("it verifies").entries,
         0
     );
-    assert_eq!(empty.checkpoint.size, 0);
+    assert_eq!(empty.size, 0);
 
     stored(&*store, entries((0..300).map(|number| number.to_string()))).await;
     let exported = export(&*store, &path).await.expect("exported");
@@ -119,7 +119,7 @@ pub(crate) async fn an_export_verifies(make: Make) {
         (report.entries, report.covered, report.checkpoints),
         (300, 300, 3)
     );
-    let kept = key.open(&exported.checkpoint.note).expect("signed");
+    let kept = key.open(&exported.note).expect("signed");
     assert!(files::verify_file(&path, key, Some(kept)).is_ok());
     let again = export(&*store, &path).await.expect("exported");
     assert_eq!(again, exported, "nothing was logged since");

@@ -1,25 +1,25 @@
-//! Turns what SQLite reports into what a caller can act on, so that its types stay within.
+//! Conversion of SQLite's errors.
 
 use rusqlite::ErrorCode;
 
 use crate::{Conflict, StoreError, StoreErrorKind};
 
-/// An error on its way out.
-pub(super) struct Failed(StoreError);
+/// An error inside the SQLite store. It keeps the types of `rusqlite` out of the public API.
+pub(super) struct SqliteError(StoreError);
 
-impl Failed {
+impl SqliteError {
     pub(super) fn is_corrupt(&self) -> bool {
         self.0.kind() == StoreErrorKind::Corrupt
     }
 }
 
-impl From<Failed> for StoreError {
-    fn from(failed: Failed) -> Self {
-        failed.0
+impl From<SqliteError> for StoreError {
+    fn from(error: SqliteError) -> Self {
+        error.0
     }
 }
 
-impl From<rusqlite::Error> for Failed {
+impl From<rusqlite::Error> for SqliteError {
     fn from(error: rusqlite::Error) -> Self {
         let kind = match (&error, error.sqlite_error_code()) {
             (rusqlite::Error::ToSqlConversionFailure(_), _) => StoreErrorKind::Invalid,
@@ -29,26 +29,26 @@ impl From<rusqlite::Error> for Failed {
                 Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation),
             ) => StoreErrorKind::Corrupt,
             (_, Some(_)) => StoreErrorKind::Unavailable,
-            // a row that has not the columns or types that it should
+            // a row with other columns or types
             (_, None) => StoreErrorKind::Corrupt,
         };
         Self(StoreError::new(kind, error))
     }
 }
 
-impl From<StoreError> for Failed {
+impl From<StoreError> for SqliteError {
     fn from(error: StoreError) -> Self {
         Self(error)
     }
 }
 
-impl From<StoreErrorKind> for Failed {
+impl From<StoreErrorKind> for SqliteError {
     fn from(kind: StoreErrorKind) -> Self {
         Self(kind.into())
     }
 }
 
-impl From<Conflict> for Failed {
+impl From<Conflict> for SqliteError {
     fn from(conflict: Conflict) -> Self {
         Self(conflict.into())
     }
