@@ -1,4 +1,4 @@
-//! The acts that are logged: a closed list, so that a report over the log can be complete.
+//! Actions: a closed list, so that a report over the log can be complete.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! actions {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
-        /// An act that is logged. Its name in an entry is dotted, as in `consent.withdrawn`.
+        /// An action that is logged. Its name in an entry is dotted, as in `consent.withdrawn`.
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
         #[non_exhaustive]
         pub enum Action {
@@ -100,9 +100,9 @@ impl fmt::Display for Action {
     }
 }
 
-/// The text names no action.
+/// The name of an action is unknown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("this is the name of no action: see `Action::ALL` for the names")]
+#[error("unknown action: see `Action::ALL` for the names")]
 pub struct UnknownAction;
 
 #[cfg(test)]

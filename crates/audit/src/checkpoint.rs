@@ -10,12 +10,12 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 use crate::Hash;
 
-/// What a log says about itself at one moment.
+/// The head of a log at one moment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Checkpoint {
     /// The name of the log.
     pub origin: String,
-    /// How many entries it has.
+    /// Number of its entries.
     pub size: u64,
     /// The root of the tree of these entries.
     pub root: Hash,
@@ -61,7 +61,7 @@ impl Signer {
         &self.key.name
     }
 
-    /// The key that checks what this signer signs. It is no secret: give it to whoever verifies.
+    /// The key that checks what this signer signs. It is not secret: give it to each verifier.
     #[must_use]
     pub fn verifier_key(&self) -> &VerifierKey {
         &self.key

@@ -1,4 +1,4 @@
-//! What one entry of the log says, and the bytes that are hashed.
+//! Entries of a log and their canonical bytes.
 
 use std::collections::BTreeMap;
 
@@ -16,22 +16,22 @@ pub const LONGEST_ENTRY: usize = 16 * 1024;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Draft {
-    /// When it happened. Kept to the millisecond.
+    /// Time of the action, to the millisecond.
     pub at: OffsetDateTime,
-    /// Who did it.
+    /// The actor.
     pub actor: Actor,
-    /// What they did.
+    /// The action.
     pub action: Action,
-    /// How it went.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Whom it concerns.
+    /// Pseudonym of the person concerned.
     pub subject: Option<Pseudonym>,
-    /// What else is to be known. No personal data, and no secrets: entries are never changed.
+    /// Further details. Entries are never changed, so put no personal data and no secrets here.
     pub detail: BTreeMap<String, Value>,
 }
 
 impl Draft {
-    /// An entry that says: at this time, `actor` did `action`, and it went well.
+    /// An entry of a successful `action` of `actor`.
     #[must_use]
     pub fn new(at: OffsetDateTime, actor: Actor, action: Action) -> Self {
         Self {
@@ -44,21 +44,21 @@ impl Draft {
         }
     }
 
-    /// How it went.
+    /// Sets the outcome.
     #[must_use]
     pub fn outcome(mut self, outcome: Outcome) -> Self {
         self.outcome = outcome;
         self
     }
 
-    /// Whom it concerns.
+    /// Sets the pseudonym of the person concerned.
     #[must_use]
     pub fn subject(mut self, subject: Pseudonym) -> Self {
         self.subject = Some(subject);
         self
     }
 
-    /// One detail; `key` has 1 to 64 characters of `A-Z a-z 0-9 . _ : -`.
+    /// Adds a detail. Its `key` has 1 to 64 characters of `A-Z a-z 0-9 . _ : -`.
     #[must_use]
     pub fn detail(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.detail.insert(key.into(), value.into());
@@ -108,7 +108,7 @@ pub struct Entry {
     pub seq: u64,
     /// The log that it belongs to.
     pub log: String,
-    /// What it says.
+    /// Its content.
     pub draft: Draft,
 }
 
@@ -147,14 +147,14 @@ impl Entry {
     }
 }
 
-/// Who did it.
+/// The actor of an entry.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Actor {
-    /// Which one; for a guest, a [`Pseudonym`].
+    /// Its id. For a guest, a [`Pseudonym`].
     pub id: String,
-    /// Of what kind.
+    /// Its kind.
     #[serde(rename = "type")]
     pub kind: ActorKind,
 }
@@ -212,7 +212,7 @@ pub enum ActorKind {
     System,
 }
 
-/// How it went.
+/// Outcomes of an action.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -225,7 +225,7 @@ pub enum Outcome {
     Ok,
 }
 
-/// The draft cannot become an entry.
+/// Errors of sealing a draft.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DraftError {
@@ -234,13 +234,13 @@ pub enum DraftError {
         "detail {key:?} has no canonical form: names take 1 to 64 of A-Z a-z 0-9 . _ : -, whole numbers stay within 2^53 - 1, and nesting within 4 levels"
     )]
     Detail {
-        /// Which one.
+        /// Name of the detail.
         key: String,
     },
     /// More bytes than [`LONGEST_ENTRY`].
     #[error("the entry has {bytes} bytes: at most 16384 are allowed, so leave details out")]
     TooLong {
-        /// How many.
+        /// Length of the entry.
         bytes: usize,
     },
     /// The time lies outside the years 0 to 9999, which is all that RFC 3339 can say.
@@ -248,29 +248,29 @@ pub enum DraftError {
     Year,
 }
 
-/// The bytes are no entry.
+/// Errors of parsing an entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EntryError {
-    /// They are no JSON, or a field is missing, unknown, twice there, or of the wrong type.
-    #[error("the bytes are no entry: they go wrong at column {column}")]
+    /// Not JSON, or a field is missing, unknown, repeated, or of the wrong type.
+    #[error("invalid entry: malformed at column {column}")]
     Malformed {
-        /// Where, in bytes, from 1.
+        /// The column in bytes, from 1.
         column: usize,
     },
-    /// They say the right things in another form than the canonical one.
-    #[error("the entry is not in canonical form: it was written or changed by another program")]
+    /// Valid content in a form that is not canonical.
+    #[error("invalid entry: not in canonical form; another program wrote or changed it")]
     NotCanonical,
     /// More bytes than [`LONGEST_ENTRY`].
     #[error("the entry has {bytes} bytes: at most 16384 are allowed")]
     TooLong {
-        /// How many.
+        /// Length of the entry.
         bytes: usize,
     },
     /// A version that this program does not know.
     #[error("the entry has version {found}, and this program knows version 1: use a newer one")]
     Version {
-        /// Which one.
+        /// The version.
         found: u32,
     },
 }
@@ -454,7 +454,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_draft_reads_back_and_is_what_another_canonicaliser_writes(
+        fn draft_reads_back_and_matches_other_canonicalizer(
             detail in proptest::collection::btree_map("[a-zA-Z0-9._:-]{1,8}", values(), 0..4),
             actor in any::<String>(),
             seq in 0..1_u64 << 53,
@@ -469,7 +469,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn entry_parser_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Entry::parse(&bytes);
         }
     }

@@ -57,7 +57,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// What a line turned out to be. Its leaf or entry may still be wrong.
+/// A line after its form was recognized. Its leaf or entry may still be wrong.
 pub(crate) enum Cut<'a> {
     Checkpoint(String),
     Entry(Option<Hash>, &'a [u8]),

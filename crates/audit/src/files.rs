@@ -155,7 +155,7 @@ impl FileError {
         }
     }
 
-    /// What to do about it.
+    /// The kind, which decides what to do.
     #[must_use]
     pub fn kind(&self) -> FileErrorKind {
         self.kind
@@ -167,7 +167,7 @@ impl FileError {
         &self.path
     }
 
-    /// What is wrong with the log, if it was read and fails verification.
+    /// The faults of the log, if it was read and fails verification.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         self.source.downcast_ref()
@@ -195,7 +195,7 @@ impl Error for FileError {
     }
 }
 
-/// What went wrong with a file.
+/// Kinds of file errors.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum FileErrorKind {

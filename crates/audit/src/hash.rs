@@ -11,7 +11,7 @@ use ring::digest::{Context, SHA256, digest};
 pub struct Hash([u8; 32]);
 
 impl Hash {
-    /// The hash that these bytes are.
+    /// A hash of these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)

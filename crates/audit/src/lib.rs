@@ -7,6 +7,7 @@ mod export;
 #[cfg(feature = "client")]
 pub mod files;
 mod hash;
+mod log;
 pub mod proof;
 mod pseudonym;
 mod tree;
@@ -18,7 +19,8 @@ pub use checkpoint::{Checkpoint, CheckpointError, KeyError, Signer, VerifierKey}
 pub use entry::{Actor, ActorKind, Draft, DraftError, Entry, EntryError, LONGEST_ENTRY, Outcome};
 pub use export::Line;
 pub use hash::{Hash, leaf_hash};
+pub use log::Log;
 pub use pseudonym::{Pseudonym, PseudonymError};
 pub use tree::Tree;
 pub use value::Value;
-pub use verifier::{Failure, Fault, Report, Verifier};
+pub use verifier::{Failure, Fault, Report, Verifier, verify};

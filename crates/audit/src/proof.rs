@@ -103,7 +103,7 @@ pub fn consistency(leaves: &[Hash], old: u64) -> Result<Vec<Hash>, ProofError> {
             whole = false;
         }
     }
-    // the subtree that both trees share is known to whoever holds the old root, if it is that root
+    // the subtree that both trees share is known to the holder of the old root, if it is that root
     if !whole {
         proof.push(root(rest));
     }
@@ -183,7 +183,7 @@ fn root(leaves: &[Hash]) -> Hash {
     leaves.iter().copied().collect::<Tree>().root()
 }
 
-/// A proof cannot be made, or proves nothing.
+/// Errors of making or checking a proof.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofError {
@@ -193,9 +193,9 @@ pub enum ProofError {
     /// There is no such leaf, or no such older tree.
     #[error("{index} is out of range for a tree of {size} leaves")]
     OutOfRange {
-        /// What was asked for.
+        /// The index asked for.
         index: u64,
-        /// What there is.
+        /// Number of leaves.
         size: u64,
     },
     /// It leads to another root.

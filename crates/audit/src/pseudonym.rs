@@ -1,4 +1,4 @@
-//! The keyed pseudonym that stands for a person in an entry.
+//! Keyed pseudonyms of persons.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::hex;
 
-/// Stands for a person: `HMAC-SHA256(subject key, id)`, 64 hexadecimal digits.
+/// The pseudonym of a person: `HMAC-SHA256(subject key, id)`, 64 hexadecimal digits.
 ///
-/// Who holds the key can find the entries of a person; when the key is destroyed nobody can link them any more, and
-/// every proof about the log still holds.
+/// The holder of the key can find the entries of a person. Destroying the key unlinks them for good, and every proof
+/// about the log still holds.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pseudonym([u8; 32]);
@@ -74,9 +74,9 @@ impl TryFrom<String> for Pseudonym {
     }
 }
 
-/// The text is no pseudonym.
+/// The text is not a pseudonym.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a pseudonym has 64 digits of 0-9 a-f")]
+#[error("invalid pseudonym: it has 64 digits of 0-9 a-f")]
 pub struct PseudonymError;
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_keyed_and_reads_back() {
+    fn pseudonym_is_keyed_and_reads_back() {
         let pseudonym = Pseudonym::of(&[1; 32], "guest-1");
         assert_ne!(pseudonym, Pseudonym::of(&[2; 32], "guest-1"));
         assert_ne!(pseudonym, Pseudonym::of(&[1; 32], "guest-2"));

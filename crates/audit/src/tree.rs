@@ -31,7 +31,7 @@ impl Tree {
         self.size += 1;
     }
 
-    /// How many leaves it has.
+    /// Number of leaves.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size

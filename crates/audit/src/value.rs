@@ -1,4 +1,4 @@
-//! What the details of an entry may be made of: a subset of JSON in which every value has one form only.
+//! Values of details: a subset of JSON in which each value has one form.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -27,6 +27,18 @@ pub struct Verifier {
     total: u64,
 }
 
+/// Verifies all lines of a log with its key.
+///
+/// # Errors
+/// A [`Failure`] with the faults.
+pub fn verify(key: &VerifierKey, lines: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<Report, Failure> {
+    let mut verifier = Verifier::new(key.clone(), None);
+    lines
+        .into_iter()
+        .for_each(|line| verifier.verify_line(line.as_ref()));
+    verifier.finish()
+}
+
 impl Verifier {
     /// A verifier for the log of `key`. With a checkpoint that was kept outside, it also notices that the end of
     /// the log is missing, or that all of it was written anew.
@@ -225,13 +237,13 @@ impl Verifier {
     }
 }
 
-/// What was proved about a log.
+/// The result of a verification.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
     /// Its entries.
     pub entries: u64,
-    /// How many of them, from the first one on, a checkpoint proves. Those after them are not covered yet.
+    /// Number of leading entries that a checkpoint proves. Later entries are not covered yet.
     pub covered: u64,
     /// The checkpoints that were compared, one kept outside among them.
     pub checkpoints: u64,
@@ -246,9 +258,9 @@ pub struct Report {
 pub struct Failure {
     /// Its entries, as far as they could be counted.
     pub entries: u64,
-    /// What is wrong, in the order of the lines; the first 100 of it.
+    /// The first 100 faults, in the order of the lines.
     pub faults: Vec<Fault>,
-    /// How many faults there are.
+    /// Number of all faults.
     pub total: u64,
 }
 
@@ -260,36 +272,36 @@ impl Failure {
     }
 }
 
-/// One thing that is wrong with a log. Entries count from 0, lines from 1.
+/// A fault of a log. Entries count from 0, lines from 1.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
     /// A checkpoint that the key did not sign, or that was changed.
     #[error("line {line}: the checkpoint is not signed by this key, or was altered")]
     BadSignature {
-        /// Where.
+        /// Number of the line.
         line: u64,
     },
     /// The entry is not the one that was logged.
     #[error("line {line}: entry {seq} was altered")]
     EntryAltered {
-        /// Which entry.
+        /// Sequence number of the entry.
         seq: u64,
-        /// Where.
+        /// Number of the line.
         line: u64,
     },
     /// The entry is sound, but the hash beside it is not its hash.
     #[error("line {line}: the leaf hash beside entry {seq} was altered; the entry itself is sound")]
     LeafAltered {
-        /// Which entry.
+        /// Sequence number of the entry.
         seq: u64,
-        /// Where.
+        /// Number of the line.
         line: u64,
     },
-    /// The line is none of a log.
+    /// Not a log line.
     #[error("line {line}: neither an entry nor a checkpoint, where entry {seq} could stand")]
     Malformed {
-        /// Where.
+        /// Number of the line.
         line: u64,
         /// The entry that would come next.
         seq: u64,
@@ -297,11 +309,11 @@ pub enum Fault {
     /// A checkpoint over fewer entries than stand above it.
     #[error("line {line}: a checkpoint over {size} entries stands below {entries} of them")]
     Misplaced {
-        /// Where.
+        /// Number of the line.
         line: u64,
-        /// What it is over.
+        /// Number of entries under the checkpoint.
         size: u64,
-        /// What stands above.
+        /// Number of entries above the line.
         entries: u64,
     },
     /// Nothing is signed, so nothing is proved.
@@ -312,17 +324,17 @@ pub enum Fault {
     /// An entry of another log.
     #[error("line {line}: the entry belongs to another log")]
     OtherLog {
-        /// Where.
+        /// Number of the line.
         line: u64,
     },
     /// An entry is missing, doubled, or in another place.
     #[error("line {line}: entry {found} stands where entry {expected} should")]
     OutOfSequence {
-        /// Where.
+        /// Number of the line.
         line: u64,
-        /// What should stand there.
+        /// The expected sequence number.
         expected: u64,
-        /// What stands there.
+        /// The sequence number found.
         found: u64,
     },
     /// Some entries were written anew, with their hashes.
@@ -330,15 +342,15 @@ pub enum Fault {
     RootMismatch {
         /// The first entry that may be wrong.
         since: u64,
-        /// What the checkpoint is over.
+        /// Number of entries under the checkpoint.
         checkpoint_size: u64,
     },
     /// Entries are missing at the end.
     #[error("a checkpoint expects {expected} entries, found {found}: the others are missing")]
     Truncated {
-        /// What the checkpoint is over.
+        /// Number of entries under the checkpoint.
         expected: u64,
-        /// What there is.
+        /// Number of entries found.
         found: u64,
     },
 }
@@ -346,7 +358,7 @@ pub enum Fault {
 /// Most faults that are kept; the others are counted. Our choice.
 const MOST_FAULTS: usize = 100;
 
-/// What the verifier needs to know of an entry; its bytes are proved whole.
+/// The fields of an entry that the verifier reads. Its bytes are proved as a whole.
 #[derive(Deserialize)]
 struct Place<'a> {
     #[serde(borrow)]
@@ -467,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_hash_is_told_from_a_changed_entry() {
+    fn altered_leaf_hash_differs_from_altered_entry() {
         let mut lines = log(6, &[4], "spa");
         let other = line(&sealed(9, signer().name(), "other"));
         lines[1].splice(..63, other[..63].iter().copied());
@@ -612,9 +624,9 @@ mod tests {
         assert_eq!(faults(&lines, None)[0], Fault::EntryAltered { seq: 0, line: 1 });
         lines[0] = b"\n".to_vec();
         assert_eq!(faults(&lines, None)[0], Fault::Malformed { line: 1, seq: 0 });
-        let stranger = Signer::from_seed("example.com/log", &[8; 32]).unwrap();
+        let other_signer = Signer::from_seed("example.com/log", &[8; 32]).unwrap();
         let mut lines = log(2, &[], "spa");
-        lines.push(Line::Checkpoint(&stranger.checkpoint(2, kept(2, "spa").root)).to_bytes());
+        lines.push(Line::Checkpoint(&other_signer.checkpoint(2, kept(2, "spa").root)).to_bytes());
         assert_eq!(faults(&lines, None)[0], Fault::BadSignature { line: 3 });
     }
 

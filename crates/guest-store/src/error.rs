@@ -82,7 +82,7 @@ pub enum StoreErrorKind {
     #[error("cannot store the unit: a value has no stored form")]
     Invalid,
     /// Another process has the store open.
-    #[error("cannot open the store: another process has it open; stop that process first")]
+    #[error("cannot open the store: it is in use by another process; stop that process first")]
     Locked,
     /// The file was written by a newer version of this program.
     #[error(

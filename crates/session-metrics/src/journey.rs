@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::{EndReason, SessionStage};
 
-/// Where one session stands. A session holds its own; it is small and `Copy`.
+/// The funnel state of one session. Each session holds its own; it is small and `Copy`.
 ///
-/// It only moves forward, and reports each step once, however often it is told. All events of a session must go to
+/// It only moves forward, and reports each step once. All events of a session must go to
 /// one [`Metrics`](crate::Metrics).
 #[derive(Clone, Copy, Debug)]
 pub struct Journey {
@@ -72,7 +72,7 @@ impl Journey {
         }))
     }
 
-    /// How far the session has come.
+    /// The stage of the session.
     #[must_use]
     pub fn stage(&self) -> SessionStage {
         self.stage
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn each_step_is_reported_once_and_never_backward() {
+    fn journey_reports_each_step_once_and_never_backward() {
         let start = epoch();
         let (mut journey, event) = Journey::begin(start);
         assert_eq!(event, Event(Kind::Created));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_is_no_reply() {
+    fn greeting_is_not_a_reply() {
         let start = epoch();
         let (mut journey, _) = Journey::begin(start);
         assert_eq!(journey.reach(SessionStage::FirstReply, start), None);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journey_costs_a_session_at_most_40_bytes() {
+    fn journey_has_at_most_40_bytes() {
         assert!(size_of::<Journey>() <= 40);
     }
 }

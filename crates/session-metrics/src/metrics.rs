@@ -94,7 +94,7 @@ impl Metrics {
         }
     }
 
-    /// The sessions that are open at this moment.
+    /// Returns the number of open sessions.
     #[must_use]
     pub fn open(&self) -> u64 {
         // ends first: each is preceded by its creation
@@ -105,7 +105,7 @@ impl Metrics {
             .saturating_sub(ended)
     }
 
-    /// The figures at this moment. Its cost does not depend on the number of sessions.
+    /// Returns the figures of this moment. The cost does not depend on the number of sessions.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         // ends before stages, later stages before earlier ones: whatever is seen was preceded by what is read later
@@ -158,14 +158,14 @@ impl Metrics {
     }
 }
 
-/// What a store remembers of one session, for [`Metrics::restore`].
+/// A stored session, for [`Metrics::restore`].
 #[derive(Clone, Copy, Debug)]
 pub struct Past {
-    /// How far it came.
+    /// Its stage.
     pub stage: SessionStage,
     /// From the guest's first message to the first reply, if that is known.
     pub waited: Option<Duration>,
-    /// Why it ended and how long it had lasted; `None` while it is open.
+    /// Reason of its end and its duration. `None` while it is open.
     pub end: Option<(EndReason, Duration)>,
 }
 
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn without_sessions_there_is_no_data() {
+    fn empty_metrics_have_no_data() {
         let snapshot = Metrics::new().snapshot();
         assert_eq!(
             (
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_created_a_moment_ago_is_not_dropped() {
+    fn open_session_is_not_dropped_off() {
         let metrics = Metrics::new();
         let (_, created) = Journey::begin(epoch());
         metrics.record(created);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handshake_is_no_guest_message() {
+    fn handshake_is_not_a_guest_message() {
         let metrics = Metrics::new();
         let start = epoch();
         let (mut journey, created) = Journey::begin(start);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_session_grows_no_older() {
+    fn ended_session_keeps_its_duration() {
         let metrics = Metrics::new();
         let start = epoch();
         let (mut journey, created) = Journey::begin(start);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_survives_json() {
+    fn snapshot_reads_back_from_json() {
         let metrics = Metrics::restore([Past {
             stage: SessionStage::FirstReply,
             waited: Some(Duration::from_millis(40)),
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_taken_while_others_record_adds_up() {
+    fn snapshot_adds_up_during_recording() {
         let metrics = Metrics::new();
         let start = epoch();
         std::thread::scope(|scope| {
@@ -361,7 +361,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn figures_are_those_of_a_ledger(
+        fn figures_equal_those_of_ledger(
             sessions in 0_usize..12,
             steps in proptest::collection::vec((0_usize..12, 1_u64..100, step()), 0..60),
         ) {

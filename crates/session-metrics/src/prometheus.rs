@@ -119,7 +119,7 @@ mod tests {
     use crate::{Metrics, Past, SessionStage};
 
     #[test]
-    fn a_scrape_has_a_fixed_number_of_lines_and_no_sample_without_data() {
+    fn scrape_has_fixed_lines_and_no_sample_without_data() {
         let mut empty = String::new();
         render_prometheus(&Metrics::new().snapshot(), &mut empty);
         assert!(
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_a_comment_or_a_sample_of_the_family_before_it() {
+    fn scrape_line_belongs_to_family_above() {
         let mut page = String::new();
         render_prometheus(&Metrics::new().snapshot(), &mut page);
         let mut family = "";

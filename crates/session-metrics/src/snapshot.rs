@@ -31,7 +31,7 @@ pub struct Snapshot {
     pub tutorial_drop_off_rate: Option<f64>,
     /// The funnel, in order.
     pub stages: [StageFigures; 5],
-    /// How long ended sessions lasted, from creation to end.
+    /// Durations of ended sessions, from creation to end.
     pub durations: Option<Durations>,
     /// From the guest's first message to the first reply, over all sessions that had one.
     pub time_to_first_reply: Option<Durations>,
@@ -50,7 +50,7 @@ impl Snapshot {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct StageFigures {
-    /// Which.
+    /// The stage.
     pub stage: SessionStage,
     /// Sessions that came at least here.
     pub reached: u64,
@@ -130,7 +130,7 @@ impl Sum for EndCounts {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct Durations {
-    /// How many.
+    /// Number of durations.
     pub count: u64,
     /// Their mean.
     #[serde(rename = "meanMs", with = "millis")]

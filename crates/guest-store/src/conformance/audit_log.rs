@@ -68,11 +68,11 @@ pub(crate) async fn audit_lines_page_by_subject(make: Make) {
     assert_eq!(seqs(25, 10, None).await, [0; 0]);
     assert_eq!(seqs(u64::MAX, 10, None).await, [0; 0]);
     assert_eq!(seqs(2, 3, Some(&subject)).await, [4, 7, 10]);
-    let stranger = Pseudonym::of(&[6; 32], "g-1");
-    assert_eq!(seqs(0, 10, Some(&stranger)).await, [0; 0]);
+    let other = Pseudonym::of(&[6; 32], "g-1");
+    assert_eq!(seqs(0, 10, Some(&other)).await, [0; 0]);
 }
 
-/// The log signs itself after every 256 entries, also within one unit, and when it is told to.
+/// A checkpoint follows every 256 entries, also within one unit, and each request.
 pub(crate) async fn checkpoint_follows_every_256_entries(make: Make) {
     let store = make(Limits::default());
     let sizes = async |from, limit| {
@@ -99,7 +99,7 @@ pub(crate) async fn checkpoint_follows_every_256_entries(make: Make) {
     assert_eq!((opened.size, opened.root), (555, verify(&*store).await.root));
 }
 
-/// What is exported verifies without the store.
+/// An exported log verifies without the store.
 pub(crate) async fn export_verifies(make: Make) {
     let store = make(Limits::default());
     let folder = tempfile::tempdir().expect("a folder");

@@ -35,7 +35,7 @@ async fn fenced(store: &dyn Store, settlement: Settlement) {
     assert_eq!(error.kind(), StoreErrorKind::Fenced);
 }
 
-/// A delivery is one caller's until its lease ends; then the next one's, whose fence is higher.
+/// A delivery is leased to one caller at a time, with a growing fencing token.
 pub(crate) async fn lease_is_exclusive_until_it_ends(make: Make) {
     let store = make(Limits::default());
     stored(
@@ -73,7 +73,7 @@ pub(crate) async fn lease_is_exclusive_until_it_ends(make: Make) {
     assert!(endless.expect("leasable").is_empty());
 }
 
-/// An endpoint that does not answer keeps no other one waiting.
+/// An endpoint that does not answer delays no other one.
 pub(crate) async fn leases_are_fair(make: Make) {
     let store = make(Limits::default());
     for id in ["a", "b", "c"] {
@@ -138,7 +138,7 @@ pub(crate) async fn leases_are_fair(make: Make) {
     assert_eq!(order.concat(), "abcabcabc", "in turn");
 }
 
-/// What is waiting for a webhook that is switched off is given up, also what is under lease.
+/// Pending deliveries to a disabled webhook become dead letters, also leased ones.
 pub(crate) async fn disabled_webhook_has_no_pending_delivery(make: Make) {
     let store = make(Limits {
         outbox_dead: 5,
@@ -194,7 +194,7 @@ pub(crate) async fn disabled_webhook_has_no_pending_delivery(make: Make) {
     assert_eq!(figures().await, (1, size, 0));
 }
 
-/// Nothing is sent to an endpoint that asked for a rest, until that is over.
+/// No delivery is leased before the `rest_until` of its webhook.
 pub(crate) async fn webhook_is_not_leased_before_rest_until(make: Make) {
     let store = make(Limits::default());
     stored(
@@ -290,7 +290,7 @@ pub(crate) async fn settlement_counts_failures(make: Make) {
     assert_eq!((stats.outbox_bytes, stats.outbox_oldest), (0, None));
 }
 
-/// What was given up is not leased again, and only so much of it is remembered.
+/// Dead letters are not leased again, and their number is limited.
 pub(crate) async fn dead_letters_are_pruned_at_limit(make: Make) {
     let store = make(Limits {
         outbox_dead: 2,
@@ -313,7 +313,7 @@ pub(crate) async fn dead_letters_are_pruned_at_limit(make: Make) {
     assert_eq!(lease(&*store, at(1_000), 10).await.len(), 1);
 }
 
-/// With a webhook goes what is waiting for it.
+/// The removal of a webhook removes its deliveries.
 pub(crate) async fn webhook_removal_removes_deliveries(make: Make) {
     let store = make(Limits::default());
     let sample = webhook("w", "o", "crm", &["created"]);

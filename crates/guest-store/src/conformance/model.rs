@@ -17,7 +17,7 @@ use crate::{
     Change, Conflict, Leased, Limits, SessionQuery, Settled, Settlement, Stats, Store, StoreErrorKind, Unit,
 };
 
-/// Whatever is asked of the store, it does what the model does.
+/// The store answers random requests as the model does.
 pub(crate) fn store_behaves_like_model(make: Make) {
     let config = Config {
         cases: 48,
@@ -75,7 +75,7 @@ struct Delivery {
     id: String,
     webhook: u8,
     bytes: u64,
-    /// None once it was given up.
+    /// `None` for a dead letter.
     due: Option<i64>,
     happened: i64,
     is_leased: bool,
@@ -399,7 +399,7 @@ impl Model {
     }
 }
 
-/// Whose a webhook or an event is.
+/// Owner of a webhook or an event.
 fn owner(id: u8) -> &'static str {
     if id.is_multiple_of(2) { "o" } else { "p" }
 }

@@ -1,4 +1,4 @@
-//! What the scenarios store.
+//! Samples for the scenarios.
 
 use audit::{Action, Actor, Draft, Pseudonym};
 use bytes::Bytes;
@@ -92,12 +92,12 @@ pub(super) async fn stored(store: &dyn Store, unit: Unit) {
     store.commit(unit).await.expect("the unit is stored");
 }
 
-/// What is wrong with a unit that must not be stored.
+/// Commits a unit that must be refused, and returns the kind of its error.
 pub(super) async fn refused(store: &dyn Store, unit: Unit) -> StoreErrorKind {
     store.commit(unit).await.expect_err("the unit is refused").kind()
 }
 
-/// All that a session is, so that two can be compared.
+/// All fields of a session, for comparisons.
 pub(super) fn whole(session: &Session) -> impl PartialEq + std::fmt::Debug {
     (
         (

@@ -46,7 +46,7 @@ pub(crate) async fn session_reads_back(make: Make) {
     assert_eq!(refused(&*store, gone).await, StoreErrorKind::NotFound);
 }
 
-/// Who writes a session must have read its latest version.
+/// A write with a stale version is refused.
 pub(crate) async fn stale_version_is_refused(make: Make) {
     let store = make(Limits::default());
     let new = session("s-1", "o", "g-1");

@@ -6,7 +6,7 @@ use super::samples::{at, refused, stored, unit, webhook};
 use super::{Fixture, Make};
 use crate::{Change, Conflict, Limits, StoreErrorKind, Webhook};
 
-/// A webhook is stored, changed by whoever has read its latest version, and removed.
+/// A webhook is stored, changed with its latest version, and removed.
 pub(crate) async fn webhooks_are_put_and_removed(make: Make) {
     let store = make(Limits::default());
     let mut sample = webhook("w-1", "o", "crm", &["created", "ended"]);

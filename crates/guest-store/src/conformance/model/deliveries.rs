@@ -1,4 +1,4 @@
-//! What the model does with deliveries.
+//! Deliveries of the model.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -95,7 +95,7 @@ impl Model {
         });
         let index = found.ok_or(StoreErrorKind::Fenced)?;
         let delivery = &mut self.outbox[index];
-        // whoever comes next has a higher one
+        // the next lease has a higher one
         delivery.fence += 1;
         delivery.is_leased = false;
         let id = delivery.webhook;

@@ -1,4 +1,4 @@
-//! What is asked of a store, at random.
+//! Random requests to a store.
 
 use proptest::bool::weighted;
 use proptest::prelude::*;

@@ -1,0 +1,45 @@
+//! The writing side of a log.
+
+use crate::{Draft, DraftError, Line, Signer, Tree, VerifierKey, leaf_hash};
+
+/// Makes the lines of a log: numbers the entries, extends the tree and signs checkpoints. The caller stores the lines.
+#[derive(Debug)]
+pub struct Log {
+    signer: Signer,
+    tree: Tree,
+}
+
+impl Log {
+    /// An empty log.
+    #[must_use]
+    pub fn new(signer: Signer) -> Self {
+        Self {
+            signer,
+            tree: Tree::new(),
+        }
+    }
+
+    /// Returns the line of the next entry.
+    ///
+    /// # Errors
+    /// A [`DraftError`], if the draft has no canonical form or is too long. The log is unchanged then.
+    pub fn append(&mut self, draft: &Draft) -> Result<Vec<u8>, DraftError> {
+        let bytes = draft.seal(self.tree.size(), self.signer.name())?;
+        let leaf = leaf_hash(&bytes);
+        self.tree.append(leaf);
+        Ok(Line::Entry { leaf, bytes: &bytes }.to_bytes())
+    }
+
+    /// Returns the line of a signed checkpoint over all entries.
+    #[must_use]
+    pub fn checkpoint(&self) -> Vec<u8> {
+        let note = self.signer.checkpoint(self.tree.size(), self.tree.root());
+        Line::Checkpoint(&note).to_bytes()
+    }
+
+    /// Returns the key that verifies the log.
+    #[must_use]
+    pub fn verifier_key(&self) -> &VerifierKey {
+        self.signer.verifier_key()
+    }
+}
