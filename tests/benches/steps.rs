@@ -280,7 +280,7 @@ fn decisions(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
         rows,
         Kind::Floor,
         "three rules, by a search of the table",
-        move || Purpose::ALL.map(|purpose| place.widening().find_map(|wider| holds(purpose, wider))),
+        move || Purpose::ALL.map(|purpose| place.ancestors().find_map(|wider| holds(purpose, wider))),
     );
     row(
         rows,

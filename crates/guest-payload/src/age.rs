@@ -1,26 +1,26 @@
-//! How old a guest may be.
+//! Ages of guests.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What is known of a guest's age: the least that they may be, in years.
+/// The minimum age of a guest in years, if it is known.
 ///
-/// A rule about age protects whoever might be too young, so the least age of a band is all that counts. Written
+/// A rule about age protects guests who may be too young, so only the lower end of an age band counts. Written
 /// `unknown`, `16`, `13-15`, `18+` or `under 13`.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Age(Option<u8>);
 
 impl Age {
-    /// Nothing is known. A policy says what it then assumes.
+    /// Unknown age. A policy has an age that it then assumes.
     pub const UNKNOWN: Self = Self(None);
 
-    /// The guest is of this many years, or older.
+    /// A guest of this age or older.
     #[must_use]
     pub const fn at_least(years: u8) -> Self {
         Self(Some(years))
     }
 
-    /// The least age in years, if anything is known.
+    /// The minimum age in years, if it is known.
     #[must_use]
     pub const fn years(self) -> Option<u8> {
         self.0
@@ -73,17 +73,17 @@ impl fmt::Display for Age {
     }
 }
 
-/// The text is no age.
+/// Invalid age.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{text:?} is no age: write years, as in 16, 13-15, 18+ or \"under 13\", or unknown")]
+#[error("invalid age {text:?}: write years, as in 16, 13-15, 18+ or \"under 13\", or unknown")]
 pub struct AgeError {
-    /// What was given, its first 40 characters.
+    /// The first 40 characters of the input.
     pub text: String,
 }
 
 const UNKNOWN: &str = "unknown";
 
-/// Our choice.
+/// Highest age that is accepted. Our choice.
 const OLDEST: u8 = 150;
 
 #[cfg(test)]
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_least_age_of_a_band_is_kept() {
+    fn age_band_keeps_its_lower_end() {
         for (text, years) in [
             ("unknown", None),
             ("16", Some(16)),

@@ -1,4 +1,4 @@
-//! What is known of a guest, each piece with the purpose it serves.
+//! Attributes of a guest, each with its category.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,22 +7,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Purpose;
 
-/// What an attribute may be used for.
+/// The use of an attribute.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Use {
-    /// Serving the guest: it needs no consent.
+    /// Serving the guest, which needs no consent.
     Functional,
-    /// A purpose: it is withheld unless that is on.
+    /// A purpose. The attribute is dropped unless the purpose is on.
     For(Purpose),
 }
 
 impl Use {
-    /// The use that a key implies. Our choice:
+    /// The category that a key implies. Our choice:
     ///
-    /// - `source`, `region` and `timestamp`, which the founding tutorial sends, are functional;
-    /// - what begins with `marketing.`, `personalization.` or `analytics.` is for that purpose;
-    /// - everything else is for personalization, so that what nobody thought about is withheld.
+    /// - `source`, `region` and `timestamp`, which the founding tutorial sends, are functional.
+    /// - The prefix `marketing.`, `personalization.` or `analytics.` names the purpose.
+    /// - Every other key serves personalization, so an attribute without a category is dropped by default.
     #[must_use]
     pub fn of_key(key: &str) -> Self {
         if FUNCTIONAL.contains(&key) {
@@ -31,7 +31,7 @@ impl Use {
         Self::For(prefix(key).unwrap_or(Purpose::Personalization))
     }
 
-    /// Whether an attribute of this use is allowed, given the purposes that are on.
+    /// Whether an attribute of this category is allowed, given the purposes that are on.
     pub(crate) fn is_allowed(self, is_on: impl Fn(Purpose) -> bool) -> bool {
         match self {
             Self::Functional => true,
@@ -42,9 +42,9 @@ impl Use {
 
 /// Attributes of a guest, not yet fit to be stored or sent: [`GuestData`](crate::GuestData) filters them first.
 ///
-/// At most 64 attributes; keys of 1 to 64 characters without control characters, values of at most 1,024 characters,
-/// each of them our choice. The UTF-8 bytes of all keys and values together are at most [`Attributes::MOST_BYTES`].
-/// `Debug` shows keys and uses, no values: they may be personal.
+/// At most 64 attributes, with keys of 1 to 64 characters without control characters and values of at most 1,024
+/// characters (our choices). The UTF-8 bytes of all keys and values together are at most [`Attributes::MAX_BYTES`].
+/// `Debug` shows keys and categories, not values: they may be personal.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Attributes {
     entries: BTreeMap<String, (Use, String)>,
@@ -52,15 +52,15 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Most attributes.
-    pub const MOST: usize = 64;
-    /// Most UTF-8 bytes of all keys and values together, punctuation not counted: the limit of Genesys Cloud
+    /// Maximum number of attributes.
+    pub const MAX_COUNT: usize = 64;
+    /// Maximum UTF-8 bytes of all keys and values together, without punctuation: the limit of Genesys Cloud
     /// (`maxCustomDataBytes`, error 4013), counted as its mobile SDK counts.
-    pub const MOST_BYTES: usize = genesys_api::limits::ATTRIBUTE_BYTES;
-    /// Most characters of a key.
-    pub const LONGEST_KEY: usize = 64;
-    /// Most characters of a value.
-    pub const LONGEST_VALUE: usize = 1024;
+    pub const MAX_BYTES: usize = genesys_api::limits::ATTRIBUTE_BYTES;
+    /// Maximum characters of a key.
+    pub const MAX_KEY_LENGTH: usize = 64;
+    /// Maximum characters of a value.
+    pub const MAX_VALUE_LENGTH: usize = 1024;
 
     /// No attributes.
     #[must_use]
@@ -68,22 +68,22 @@ impl Attributes {
         Self::default()
     }
 
-    /// Adds an attribute whose use its key implies, see [`Use::of_key`].
+    /// Adds an attribute with the category that its key implies, see [`Use::of_key`].
     ///
     /// # Errors
-    /// If the key is there already, or a limit is passed.
+    /// If the key exists already, or a limit is exceeded.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<String>) -> Result<(), AttributeError> {
         let key = key.into();
         let usage = Use::of_key(&key);
         self.insert_for(usage, key, value)
     }
 
-    /// Adds an attribute whose use is said.
+    /// Adds an attribute with an explicit category.
     ///
-    /// The `guest-sessions` contract carries keys and values only: its server goes by [`Use::of_key`] again.
+    /// The `guest-sessions` contract transmits keys and values only: its server applies [`Use::of_key`] again.
     ///
     /// # Errors
-    /// If the key is there already, a limit is passed, or the key begins with the name of another purpose.
+    /// If the key exists already, a limit is exceeded, or the key's prefix names another purpose.
     pub fn insert_for(
         &mut self,
         usage: Use,
@@ -95,7 +95,7 @@ impl Attributes {
         if length == 0 {
             return Err(AttributeError::EmptyKey);
         }
-        if length > Self::LONGEST_KEY {
+        if length > Self::MAX_KEY_LENGTH {
             return Err(AttributeError::LongKey { length });
         }
         if key.chars().any(char::is_control) {
@@ -105,17 +105,17 @@ impl Attributes {
             return Err(AttributeError::OtherPurpose { key, purpose });
         }
         let length = value.chars().count();
-        if length > Self::LONGEST_VALUE {
+        if length > Self::MAX_VALUE_LENGTH {
             return Err(AttributeError::LongValue { key, length });
         }
         if self.entries.contains_key(&key) {
             return Err(AttributeError::Duplicate { key });
         }
-        if self.entries.len() == Self::MOST {
+        if self.entries.len() == Self::MAX_COUNT {
             return Err(AttributeError::TooMany);
         }
         let bytes = self.bytes + key.len() + value.len();
-        if bytes > Self::MOST_BYTES {
+        if bytes > Self::MAX_BYTES {
             return Err(AttributeError::TooLarge { bytes });
         }
         self.bytes = bytes;
@@ -123,14 +123,14 @@ impl Attributes {
         Ok(())
     }
 
-    /// Key, use and value of each attribute, in the order of the keys.
+    /// Key, category and value of each attribute, in key order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Use, &str)> {
         self.entries
             .iter()
             .map(|(key, (usage, value))| (key.as_str(), *usage, value.as_str()))
     }
 
-    /// Drops each attribute whose use is not kept.
+    /// Drops each attribute for whose category `keep` returns false.
     pub(crate) fn retain(&mut self, keep: impl Fn(Use) -> bool) {
         let Self { entries, bytes } = self;
         entries.retain(|key, (usage, value)| {
@@ -170,48 +170,48 @@ impl<'de> Deserialize<'de> for Attributes {
     }
 }
 
-/// An attribute cannot be taken.
+/// Invalid attribute.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttributeError {
-    /// The key holds a line break or the like.
-    #[error("the key of an attribute holds a control character: leave it out")]
+    /// The key contains a control character.
+    #[error("invalid attribute key: it contains a control character")]
     ControlCharacter,
-    /// The key is there already.
-    #[error("the attribute {key:?} stands twice: send it once")]
+    /// The key exists already.
+    #[error("duplicate attribute {key:?}: send it once")]
     Duplicate {
         /// The key.
         key: String,
     },
     /// The key is empty.
     #[error(
-        "the key of an attribute is empty: give 1 to {} characters",
-        Attributes::LONGEST_KEY
+        "invalid attribute key: it is empty, use 1 to {} characters",
+        Attributes::MAX_KEY_LENGTH
     )]
     EmptyKey,
     /// The key is too long.
     #[error(
-        "the key of an attribute has {length} characters: at most {} are allowed",
-        Attributes::LONGEST_KEY
+        "invalid attribute key: {length} characters, at most {} are allowed",
+        Attributes::MAX_KEY_LENGTH
     )]
     LongKey {
-        /// How many characters it has.
+        /// Its length in characters.
         length: usize,
     },
     /// The value is too long.
     #[error(
-        "the attribute {key:?} has {length} characters: at most {} are allowed",
-        Attributes::LONGEST_VALUE
+        "invalid attribute {key:?}: the value has {length} characters, at most {} are allowed",
+        Attributes::MAX_VALUE_LENGTH
     )]
     LongValue {
         /// The key.
         key: String,
-        /// How many characters the value has.
+        /// The length of the value in characters.
         length: usize,
     },
-    /// The key begins with the name of a purpose, and was to be used for something else.
+    /// The prefix of the key names a purpose other than the given one.
     #[error(
-        "the attribute {key:?} bears the name of another purpose: use it for {purpose}, or call it otherwise"
+        "invalid attribute {key:?}: its prefix names the purpose {purpose}, use that purpose or another key"
     )]
     OtherPurpose {
         /// The key.
@@ -221,19 +221,19 @@ pub enum AttributeError {
     },
     /// All attributes together are too large.
     #[error(
-        "the attributes have {bytes} bytes, keys and values together: at most {} are allowed",
-        Attributes::MOST_BYTES
+        "too many attribute bytes: {bytes} in keys and values, at most {} are allowed",
+        Attributes::MAX_BYTES
     )]
     TooLarge {
-        /// How many bytes there are with the one that was to be added.
+        /// The size with the attribute that was to be added.
         bytes: usize,
     },
     /// There are too many attributes.
-    #[error("there are more than {} attributes", Attributes::MOST)]
+    #[error("too many attributes: at most {} are allowed", Attributes::MAX_COUNT)]
     TooMany,
 }
 
-/// What the founding tutorial sends with every session.
+/// Keys that the founding tutorial sends with every session.
 const FUNCTIONAL: [&str; 3] = ["region", "source", "timestamp"];
 
 fn prefix(key: &str) -> Option<Purpose> {
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_implies_a_use_and_what_is_unheard_of_is_withheld() {
+    fn category_follows_key_and_defaults_to_personalization() {
         for (key, usage) in [
             ("source", Use::Functional),
             ("region", Use::Functional),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_is_kept_to_the_unit() {
+    fn attribute_limits_are_exact() {
         let mut attributes = Attributes::new();
         assert_eq!(attributes.insert("", "x"), Err(AttributeError::EmptyKey));
         assert_eq!(
@@ -289,7 +289,7 @@ mod tests {
         attributes.insert("é".repeat(64), "x".repeat(1024)).unwrap();
         assert_eq!(attributes.bytes, 128 + 1024, "bytes are counted, not characters");
         attributes.insert("b", "x".repeat(2048 - 128 - 1024 - 1)).unwrap();
-        assert_eq!(attributes.bytes, Attributes::MOST_BYTES);
+        assert_eq!(attributes.bytes, Attributes::MAX_BYTES);
         assert_eq!(
             attributes.insert("c", ""),
             Err(AttributeError::TooLarge { bytes: 2049 })
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_names_a_purpose_cannot_be_passed_off_as_functional() {
+    fn purpose_prefix_refuses_functional_category() {
         let mut attributes = Attributes::new();
         assert_eq!(
             attributes.insert_for(Use::Functional, "marketing.segment", "gold"),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_not_shown() {
+    fn debug_hides_values() {
         let mut attributes = Attributes::new();
         attributes.insert("name", "Ada Lovelace").unwrap();
         let text = format!("{attributes:?}");
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn they_can_be_stored_and_the_limits_hold_on_reading() {
+    fn stored_attributes_are_checked_when_read() {
         let mut attributes = Attributes::new();
         attributes.insert("source", "web").unwrap();
         attributes.insert("marketing.segment", "gold").unwrap();
@@ -345,7 +345,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn what_is_off_never_remains(
+        fn retain_drops_purposes_that_are_off(
             keys in proptest::collection::btree_set((0..4_usize, 0..100_u8), 0..12),
             on in any::<[bool; 3]>(),
         ) {

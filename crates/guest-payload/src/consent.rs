@@ -1,4 +1,4 @@
-//! What a guest chose, and when.
+//! Choices of a guest, with their evidence.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::Purpose;
 
-/// What the guest said about one purpose.
+/// A guest's choice about one purpose.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Choice {
-    /// No.
+    /// Refused or withdrawn.
     Denied,
-    /// Yes.
+    /// Agreed.
     Granted,
-    /// Nothing: not asked, or not answered.
+    /// Not asked, or not answered.
     #[default]
     Unknown,
 }
@@ -38,29 +38,29 @@ impl fmt::Display for Choice {
     }
 }
 
-/// How a choice can be shown to have been made.
+/// The proof of a choice.
 ///
-/// `Debug` shows no GPP string: it can tell guests apart.
+/// `Debug` shows no GPP string: it can identify a guest.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Evidence {
-    /// When the guest chose, in UTC, to the millisecond. Not when the session is built.
+    /// Time of the choice in UTC, with milliseconds. Not the time at which the session is built.
     pub when: OffsetDateTime,
-    /// How they were asked.
+    /// The way in which the guest was asked.
     pub how: How,
-    /// Who chose.
+    /// The person who chose.
     pub actor: Actor,
-    /// What they were shown.
+    /// The privacy notice that was shown.
     pub notice: Option<Notice>,
-    /// What a consent platform says of it.
+    /// The consent platform's string.
     pub gpp: Option<Gpp>,
 }
 
 impl Evidence {
-    /// The guest chose at `when`; nothing else is known.
+    /// A choice at `when`, without further evidence.
     #[must_use]
     pub fn at(when: OffsetDateTime) -> Self {
-        // a time that has no equal in UTC lies at the very end of the calendar, and stays as it is
+        // a time without an equal in UTC is at the end of the calendar and stays unchanged
         let utc = when.checked_to_offset(UtcOffset::UTC).unwrap_or(when);
         Self {
             when: utc.truncate_to_millisecond(),
@@ -71,28 +71,28 @@ impl Evidence {
         }
     }
 
-    /// The guest was asked in this way.
+    /// Sets the way in which the guest was asked.
     #[must_use]
     pub fn how(mut self, how: How) -> Self {
         self.how = how;
         self
     }
 
-    /// This is who chose.
+    /// Sets the person who chose.
     #[must_use]
     pub fn by(mut self, actor: Actor) -> Self {
         self.actor = actor;
         self
     }
 
-    /// This is what they were shown.
+    /// Sets the privacy notice that was shown.
     #[must_use]
     pub fn notice(mut self, notice: Notice) -> Self {
         self.notice = Some(notice);
         self
     }
 
-    /// This is what a consent platform says of it.
+    /// Sets the consent platform's string.
     #[must_use]
     pub fn gpp(mut self, gpp: Gpp) -> Self {
         self.gpp = Some(gpp);
@@ -104,7 +104,7 @@ impl Evidence {
     }
 }
 
-/// How a guest was asked.
+/// The way in which a guest was asked.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -117,7 +117,7 @@ pub enum How {
     Form,
     /// On the phone.
     Phone,
-    /// Nobody says.
+    /// Not stated.
     #[default]
     Unstated,
 }
@@ -136,12 +136,12 @@ impl How {
     }
 }
 
-/// Who chose for the guest.
+/// The person who chose.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Actor {
-    /// An agent, on the guest's word.
+    /// An agent, on behalf of the guest.
     Agent,
     /// A parent or guardian.
     Guardian,
@@ -173,7 +173,7 @@ impl Notice {
     /// A notice by its version (1 to 64 printable ASCII characters) and its language (a tag of BCP 47, as in `de-CH`).
     ///
     /// # Errors
-    /// If one of them cannot be that.
+    /// If one of them is invalid.
     pub fn new(version: impl Into<String>, language: impl Into<String>) -> Result<Self, EvidenceError> {
         let (version, language) = (version.into(), language.into());
         let printable = version.bytes().all(|byte| (b' '..=b'~').contains(&byte));
@@ -191,36 +191,36 @@ impl Notice {
         Ok(Self { version, language })
     }
 
-    /// Its version, as the controller names it.
+    /// The version, as the controller names it.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// The language in which it was shown, as in `de-CH`.
+    /// The language, as in `de-CH`.
     #[must_use]
     pub fn language(&self) -> &str {
         &self.language
     }
 }
 
-/// A string of the IAB Global Privacy Platform, as a consent platform gave it. It is kept byte for byte, and neither
-/// read nor written anew: what was agreed to stands in the choices.
+/// A string of the IAB Global Privacy Platform from a consent platform. It is stored byte for byte and not parsed: the
+/// choices hold what was agreed to.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Gpp(String);
 
 impl Gpp {
-    /// Most characters. Our choice.
-    pub const LONGEST: usize = 4096;
+    /// Maximum characters. Our choice.
+    pub const MAX_LENGTH: usize = 4096;
 
-    /// Keeps the text as it is: 1 to [`Gpp::LONGEST`] visible ASCII characters.
+    /// Accepts 1 to [`Gpp::MAX_LENGTH`] visible ASCII characters.
     ///
     /// # Errors
-    /// If it is anything else.
+    /// If the text is anything else.
     pub fn new(text: impl Into<String>) -> Result<Self, EvidenceError> {
         let text = text.into();
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if text.is_empty() || text.len() > Self::LONGEST || !visible {
+        if text.is_empty() || text.len() > Self::MAX_LENGTH || !visible {
             return Err(EvidenceError::Gpp);
         }
         Ok(Self(text))
@@ -239,27 +239,27 @@ impl fmt::Debug for Gpp {
     }
 }
 
-/// A piece of evidence cannot be taken.
+/// Invalid evidence.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvidenceError {
-    /// No string of the IAB Global Privacy Platform.
-    #[error("the GPP string must be 1 to {} visible ASCII characters", Gpp::LONGEST)]
+    /// Not a string of the IAB Global Privacy Platform.
+    #[error("invalid GPP string: use 1 to {} visible ASCII characters", Gpp::MAX_LENGTH)]
     Gpp,
-    /// No language.
-    #[error("the notice's language is none: give a tag such as de or de-CH")]
+    /// Not a language tag.
+    #[error("invalid notice language: use a tag such as de or de-CH")]
     Language,
-    /// No version of a notice.
-    #[error("the notice's version must be 1 to 64 printable ASCII characters")]
+    /// Not a version of a notice.
+    #[error("invalid notice version: use 1 to 64 printable ASCII characters")]
     Version,
 }
 
-/// A choice and how it can be shown to have been made. For [`Choice::Unknown`] it is when the guest was asked.
+/// A choice about one purpose and its evidence, which for [`Choice::Unknown`] is the time of asking.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Given {
-    /// What was chosen.
+    /// The choice.
     pub choice: Choice,
-    /// How that can be shown.
+    /// Its evidence.
     pub evidence: Evidence,
 }
 
@@ -280,7 +280,7 @@ impl Consent {
         Self { given }
     }
 
-    /// The same, but for one purpose, about which the guest chose apart.
+    /// Replaces the choice about one purpose.
     #[must_use]
     pub fn with(mut self, purpose: Purpose, choice: Choice, evidence: Evidence) -> Self {
         self.given[purpose as usize] = Given { choice, evidence };
@@ -299,7 +299,7 @@ impl Consent {
         self.given(purpose).choice
     }
 
-    /// When the guest last chose anything, or was last asked.
+    /// Time of the latest choice, or of the latest asking.
     #[must_use]
     pub fn latest(&self) -> OffsetDateTime {
         let [marketing, personalization, analytics] = self.given.each_ref().map(|given| given.evidence.when);
@@ -307,7 +307,7 @@ impl Consent {
     }
 }
 
-/// What a guest changes about earlier choices. A purpose that is not named stays as it was.
+/// A change of earlier choices. A purpose that is not named stays unchanged.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConsentChange {
     choices: [Option<Choice>; 3],
@@ -315,7 +315,7 @@ pub struct ConsentChange {
 }
 
 impl ConsentChange {
-    /// A change that names no purpose yet.
+    /// An empty change.
     #[must_use]
     pub fn new(evidence: Evidence) -> Self {
         Self {
@@ -324,34 +324,34 @@ impl ConsentChange {
         }
     }
 
-    /// The guest agrees to `purpose`.
+    /// Grants `purpose`.
     #[must_use]
     pub fn granting(mut self, purpose: Purpose) -> Self {
         self.choices[purpose as usize] = Some(Choice::Granted);
         self
     }
 
-    /// The guest refuses `purpose`, or withdraws what they agreed to.
+    /// Refuses `purpose`, or withdraws an agreement to it.
     #[must_use]
     pub fn withdrawing(mut self, purpose: Purpose) -> Self {
         self.choices[purpose as usize] = Some(Choice::Denied);
         self
     }
 
-    /// What is chosen about one purpose, if anything is: granted or denied, never unknown.
+    /// The new choice about one purpose, if it changes: granted or denied, never unknown.
     #[must_use]
     pub fn choice(&self, purpose: Purpose) -> Option<Choice> {
         self.choices[purpose as usize]
     }
 
-    /// When the guest chose, and how that can be shown.
+    /// The evidence of the change.
     #[must_use]
     pub fn evidence(&self) -> &Evidence {
         &self.evidence
     }
 }
 
-/// What the guest's browser says on their behalf.
+/// Opt-out signals of the guest's browser.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Signals {
     /// Global Privacy Control: the guest opts out of the sale and sharing of their data. It switches marketing and

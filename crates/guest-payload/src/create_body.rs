@@ -397,11 +397,11 @@ mod tests {
             ),
             (
                 &with_attributes(r#"{"region":"california"}"#),
-                "invalid guestAttributes.region: \"california\" names no jurisdiction: write US-CA for California",
+                "invalid guestAttributes.region: unknown region \"california\": write US-CA for California",
             ),
             (
                 &with_attributes(r#"{"":"x"}"#),
-                "invalid guestAttributes: the key of an attribute is empty: give 1 to 64 characters",
+                "invalid guestAttributes: invalid attribute key: it is empty, use 1 to 64 characters",
             ),
             (
                 &with_consent(r#"{"marketing":"hunter2"}"#),
@@ -468,7 +468,7 @@ mod tests {
         for (consent, expected) in [
             (
                 r#"{"age":"old"}"#,
-                "invalid consent.age: \"old\" is no age: write years, as in 16, 13-15, 18+ or \"under 13\", or unknown",
+                "invalid consent.age: invalid age \"old\": write years, as in 16, 13-15, 18+ or \"under 13\", or unknown",
             ),
             (
                 r#"{"how":"hunter2"}"#,
@@ -480,11 +480,11 @@ mod tests {
             ),
             (
                 r#"{"notice":{"version":"7","language":"hunter2 "}}"#,
-                "invalid consent.notice.language: the notice's language is none: give a tag such as de or de-CH",
+                "invalid consent.notice.language: invalid notice language: use a tag such as de or de-CH",
             ),
             (
                 r#"{"gpp":""}"#,
-                "invalid consent.gpp: the GPP string must be 1 to 4096 visible ASCII characters",
+                "invalid consent.gpp: invalid GPP string: use 1 to 4096 visible ASCII characters",
             ),
         ] {
             let error = parse(with_consent(consent)).unwrap_err();

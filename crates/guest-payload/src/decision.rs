@@ -1,30 +1,30 @@
-//! May the session be created, and for what may the guest's data be used?
+//! Decisions: whether a session may be created, and the purposes that its data may serve.
 //!
-//! A decision is a pure function of policy, places, age, choices, signals and time. It looks three rules up for each
-//! place. It allocates for the list of places and the copy of the choices, and nothing per rule.
+//! A decision is a pure function of policy, places, age, choices, signals and time. It looks up three rules for each
+//! place. It allocates for the list of places and the copy of the choices, not per rule.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::policy::{Basis, Fact, Judgement, Policy, Rule, Source};
+use crate::policy::{Basis, Evaluation, Policy, Rule, RuleInput, Source};
 use crate::{
     Age, Consent, ConsentRecord, Jurisdiction, Jurisdictions, Obligation, Obligations, Purpose, Signals,
 };
 
-/// What a decision is made from, beside the policy.
+/// The input of a decision, beside the policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// Every place whose rules may apply. The most protective wins; none at all takes the policy's strictest rules.
     pub jurisdictions: &'a [Jurisdiction],
-    /// How old the guest may be.
+    /// The guest's age.
     pub age: Age,
-    /// What the guest's browser says.
+    /// Opt-out signals of the guest's browser.
     pub signals: Signals,
-    /// What the guest chose.
+    /// The guest's choices.
     pub consent: &'a Consent,
-    /// When it is decided: an agreement may be too old, and a policy not in force.
+    /// Time of the decision: an agreement may be too old, and a policy not in force.
     pub now: OffsetDateTime,
 }
 
@@ -34,7 +34,7 @@ impl Policy {
     /// # Errors
     /// The refusal, if an agreement is missing.
     pub fn decide(&self, request: &Request<'_>) -> Result<Allowed<'_>, Refused<'_>> {
-        let Judgement { states, unmet } = self.judge(request);
+        let Evaluation { states, unmet } = self.evaluate(request);
         let jurisdictions = Jurisdictions::from(request.jurisdictions);
         if unmet.iter().any(Option::is_some) {
             return Err(Refused {
@@ -54,7 +54,7 @@ impl Policy {
     }
 }
 
-/// A session may be created. Only [`Policy::decide`] makes one.
+/// A decision that allows the session. Only [`Policy::decide`] makes one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Allowed<'p> {
     policy: &'p Policy,
@@ -66,7 +66,7 @@ pub struct Allowed<'p> {
 }
 
 impl<'p> Allowed<'p> {
-    /// The policy that was asked.
+    /// The policy that decided.
     #[must_use]
     pub fn policy(&self) -> &'p Policy {
         self.policy
@@ -78,31 +78,31 @@ impl<'p> Allowed<'p> {
         &self.jurisdictions
     }
 
-    /// How old the guest may be.
+    /// The guest's age.
     #[must_use]
     pub fn age(&self) -> Age {
         self.age
     }
 
-    /// What the guest chose.
+    /// The guest's choices.
     #[must_use]
     pub fn consent(&self) -> &Consent {
         &self.consent
     }
 
-    /// What the guest's browser said.
+    /// Opt-out signals of the guest's browser.
     #[must_use]
     pub fn signals(&self) -> Signals {
         self.signals
     }
 
-    /// How one purpose stands.
+    /// The state of one purpose.
     #[must_use]
     pub fn state(&self, purpose: Purpose) -> PurposeState<'p> {
         self.states[purpose as usize]
     }
 
-    /// What is to be done beside heeding it, for any purpose.
+    /// Obligations of all purposes together.
     #[must_use]
     pub fn obligations(&self) -> Obligations {
         let all = self.states.iter().map(|state| state.obligations);
@@ -114,7 +114,7 @@ impl<'p> Allowed<'p> {
         self.states.iter().map(|state| &*state.rule.id)
     }
 
-    /// What is to be stored of the decision.
+    /// The record of the decision, for storage.
     #[must_use]
     pub fn record(&self) -> ConsentRecord {
         ConsentRecord::of(self)
@@ -126,7 +126,7 @@ impl<'p> Allowed<'p> {
         let mut text = format!(
             "A session with a guest in {} is allowed by the policy {} {}.\n- serving the guest needs no agreement. \
              Source: {}.",
-            self.jurisdictions.described(),
+            self.jurisdictions.description(),
             self.policy.id(),
             self.policy.version(),
             Listed(&self.policy.functional().sources),
@@ -139,23 +139,23 @@ impl<'p> Allowed<'p> {
     }
 }
 
-/// How one purpose stands, and why.
+/// The state of one purpose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PurposeState<'p> {
     /// Whether data may be used for it.
     pub on: bool,
-    /// Why.
+    /// The reason for that state.
     pub reason: Reason,
-    /// The rule that says so: with several places, the first that switches the purpose off.
+    /// The deciding rule: with several places, the first that switches the purpose off.
     pub rule: &'p Rule,
-    /// What is to be done, under the rules of all places together.
+    /// Obligations under the rules of all places together.
     pub obligations: Obligations,
 }
 
 impl<'p> PurposeState<'p> {
-    pub(crate) fn of(rule: &'p Rule, fact: &Fact) -> Self {
-        let reason = rule.apply(fact);
+    pub(crate) fn of(rule: &'p Rule, input: &RuleInput) -> Self {
+        let reason = rule.apply(input);
         Self {
             on: reason.is_on(),
             reason,
@@ -183,7 +183,7 @@ impl<'p> PurposeState<'p> {
             (Reason::OptOutSignal, _) => "off: the guest's browser sent an opt-out signal (GPC)",
             (Reason::PolicyNotInForce, _) => "off: the policy is not in force on this day",
             (Reason::Prohibited, _) => "off: it is prohibited there",
-            (Reason::TooYoung, _) => "off: the guest may be too young for it, whoever agrees",
+            (Reason::TooYoung, _) => "off: the guest may be too young for it, even with an agreement",
         };
         let mut text = format!(
             "{} is {because}. Rule {}; source: {}.",
@@ -199,7 +199,7 @@ impl<'p> PurposeState<'p> {
     }
 }
 
-/// Sources, one after the other.
+/// Sources, separated by semicolons.
 struct Listed<'a>(&'a [Source]);
 
 impl fmt::Display for Listed<'_> {
@@ -212,22 +212,22 @@ impl fmt::Display for Listed<'_> {
     }
 }
 
-/// Why a purpose is on or off.
+/// The reason for the state of a purpose.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Reason {
-    /// Off: the guest said no.
+    /// Off: the guest refused.
     Denied,
-    /// Off: the guest said yes, and that was too long ago.
+    /// Off: the agreement is too old.
     Expired,
-    /// Off: the guest said yes, and may be too young to say so without a parent or guardian.
+    /// Off: the guest agreed, but may be too young to agree without a parent or guardian.
     GuardianNeeded,
-    /// On: the guest said yes.
+    /// On: the guest agreed.
     Granted,
-    /// Off: the guest did not say yes.
+    /// Off: the guest did not agree.
     NotGranted,
-    /// On: the guest did not say no, and the rule asks for no more.
+    /// On: the guest did not object, and the rule does not require an agreement.
     NotObjected,
     /// Off: the guest's browser sent a GPC signal.
     OptOutSignal,
@@ -235,18 +235,18 @@ pub enum Reason {
     PolicyNotInForce,
     /// Off: the rule prohibits it.
     Prohibited,
-    /// Off: the guest may be too young for it, whoever agrees.
+    /// Off: the guest may be too young for it, even with an agreement.
     TooYoung,
 }
 
 impl Reason {
-    /// Whether it is a reason to be on.
+    /// Whether the purpose is on for this reason.
     pub(crate) fn is_on(self) -> bool {
         matches!(self, Self::Granted | Self::NotObjected)
     }
 }
 
-/// A session may not be created: one or more purposes need an agreement that the guest has not given.
+/// A decision that refuses the session: the guest has not given an agreement that the policy demands.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refused<'p> {
     policy: &'p Policy,
@@ -255,7 +255,7 @@ pub struct Refused<'p> {
 }
 
 impl<'p> Refused<'p> {
-    /// The policy that was asked.
+    /// The policy that decided.
     #[must_use]
     pub fn policy(&self) -> &'p Policy {
         self.policy
@@ -267,7 +267,7 @@ impl<'p> Refused<'p> {
         &self.jurisdictions
     }
 
-    /// Each purpose whose agreement is missing, with the id of the rule that demands it.
+    /// Each purpose without the demanded agreement, with the id of the rule that demands it.
     pub fn missing(&self) -> impl Iterator<Item = (Purpose, &str)> {
         self.unmet.iter().flatten().map(|rule| (rule.purpose, &*rule.id))
     }
@@ -277,7 +277,7 @@ impl<'p> Refused<'p> {
     pub fn explain(&self) -> String {
         let mut text = format!(
             "A session with a guest in {} is refused by the policy {} {}.",
-            self.jurisdictions.described(),
+            self.jurisdictions.description(),
             self.policy.id(),
             self.policy.version()
         );
@@ -350,9 +350,9 @@ mod tests {
         })
     }
 
-    /// The tutorial's Python in Rust, with its region list spelled out, and nothing of the engine.
+    /// The tutorial's Python in Rust, independent of the engine.
     ///
-    /// `None` is its `ValueError`; otherwise what ends in `payload["consent"]`.
+    /// `None` stands for its `ValueError`, otherwise the value of `payload["consent"]`.
     fn tutorial(region: &str, [marketing, personalization, analytics]: [Choice; 3]) -> Option<[bool; 3]> {
         let strict_consent_regions = "EU EEA AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK \
              SI ES SE UK GB CA CA-AB CA-BC CA-MB CA-NB CA-NL CA-NS CA-NT CA-NU CA-ON CA-PE CA-QC CA-SK CA-YT BR";
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn tutorial_strict_is_the_tutorial_exactly() {
+    fn tutorial_strict_decides_like_the_tutorial() {
         let mut cases = 0;
         for code in every_code() {
             for choices in combinations() {
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_each_missing_purpose_and_its_rule() {
+    fn refusal_names_missing_purposes_and_rules() {
         let choices = [Choice::Denied, Choice::Unknown, Choice::Unknown];
         let refused = decide(Policy::tutorial_strict(), &["fr"], choices, false).unwrap_err();
         assert_eq!(
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_place_is_the_strictest() {
+    fn unknown_place_takes_strictest_rules() {
         let unknown = [Choice::Unknown; 3];
         assert!(decide(Policy::tutorial_strict(), &[], unknown, false).is_err());
         let allowed = decide(Policy::purpose_scoped(), &[], unknown, false).unwrap();
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn purpose_scoped_refuses_nobody_and_asks_where_the_law_asks() {
+    fn purpose_scoped_allows_every_session() {
         for code in every_code() {
             for choices in combinations() {
                 assert!(decide(Policy::purpose_scoped(), &[code], choices, true).is_ok());
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn gpc_outweighs_a_grant_and_a_refusal_names_itself() {
+    fn gpc_overrides_grant_but_not_refusal_reason() {
         let granted = [Choice::Granted; 3];
         for policy in Policy::all() {
             let allowed = decide(policy, &["US"], granted, true).unwrap();
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_protective_place_wins_whatever_the_order() {
+    fn most_protective_place_wins_in_any_order() {
         for codes in [["US", "FR"], ["FR", "US"]] {
             let allowed = decide(Policy::purpose_scoped(), &codes, [Choice::Unknown; 3], false).unwrap();
             for purpose in Purpose::ALL {
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_explains_itself() {
+    fn decision_explains_each_purpose() {
         let choices = [Choice::Granted, Choice::Denied, Choice::Unknown];
         let text = decide(Policy::purpose_scoped(), &["US-CA", "DE"], choices, true)
             .unwrap()
@@ -493,12 +493,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_stays_small() {
+    fn refusal_is_at_most_64_bytes() {
         assert!(size_of::<Refused<'_>>() <= 64, "{}", size_of::<Refused<'_>>());
     }
 
     #[test]
-    fn age_time_and_guardian_count() {
+    fn decision_depends_on_age_time_and_guardian() {
         let decide = |code: &str, age, evidence: Evidence, now| {
             let allowed = Policy::purpose_scoped()
                 .decide(&Request {
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_may_have_been_made_apart() {
+    fn choices_have_separate_evidence() {
         let consent = Consent::together([Choice::Granted; 3], Evidence::at(today())).with(
             Purpose::Marketing,
             Choice::Granted,
@@ -563,7 +563,11 @@ mod tests {
         let to_do: Vec<Obligation> = allowed.obligations().iter().collect();
         assert_eq!(
             to_do,
-            [Obligation::AskAgain, Obligation::AskApart, Obligation::TellFirst]
+            [
+                Obligation::AskAgain,
+                Obligation::AskApart,
+                Obligation::InformFirst
+            ]
         );
         assert_eq!(
             allowed.rules().collect::<Vec<_>>(),
@@ -575,7 +579,7 @@ mod tests {
         );
     }
 
-    /// A guest, by numbers.
+    /// A random guest.
     #[derive(Clone, Debug)]
     struct Case {
         places: Vec<Jurisdiction>,
@@ -619,7 +623,7 @@ mod tests {
 
         /// The purposes that are on; none if there is no session.
         fn on(&self, policy: &Policy, consent: &Consent) -> [bool; 3] {
-            let Judgement { states, unmet } = policy.judge(&Request {
+            let Evaluation { states, unmet } = policy.evaluate(&Request {
                 jurisdictions: &self.places,
                 age: self.age,
                 signals: Signals { gpc: self.gpc },
@@ -632,7 +636,7 @@ mod tests {
     }
 
     #[test]
-    fn no_refusal_signal_lower_age_or_further_place_switches_a_purpose_on() {
+    fn purpose_is_not_switched_on_by_refusal_signal_age_or_place() {
         let every: Vec<Jurisdiction> = Jurisdiction::all().collect();
         // splitmix64, from the same seed each time
         let mut state = 0x5EED_u64;

@@ -2,7 +2,7 @@
 //!
 //! The specification names fields, and prescribes no encoding. Here they are JSON in `snake_case`, as in its examples
 //! and in the guide of the W3C's Data Privacy Vocabularies group, from which the names were taken (the text of the
-//! specification is sold and was not read). Who fills what:
+//! specification is sold and was not read). Sources of the fields:
 //!
 //! | field | filled by |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | `pii_controllers`, `pii_processors`, `recipient_third_parties`, `authority_party` | the controller |
 //! | `pii_information`, `storage_locations`, `retention_period`, `withdrawal_method`, `privacy_rights` | the controller |
 //!
-//! What nobody has filled is left out, never made up. A purpose whose choice is unknown has no event: nothing happened.
+//! A field without a value is left out. A purpose whose choice is unknown has no event.
 
 use genesys_api::{GuestId, rfc3339};
 use serde::{Deserialize, Serialize};
@@ -20,53 +20,53 @@ use time::OffsetDateTime;
 
 use crate::{Choice, ConsentRecord, How, Policy, Purpose, PurposeRecord, Reason};
 
-/// What the controller configures once: parties and processing.
+/// The controller's part, which is configured once: parties and processing.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Controller {
-    /// Who decides about the data. The specification wants at least one.
+    /// The controllers of the data. The specification demands at least one.
     pub pii_controllers: Vec<Party>,
-    /// Who processes it for them.
+    /// The processors of the data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pii_processors: Vec<Party>,
-    /// Whom a guest can complain to.
+    /// The supervisory authority for complaints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authority_party: Option<Party>,
-    /// Where the privacy notice stands.
+    /// Address of the privacy notice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub privacy_notice: Option<String>,
     /// The language of that notice, as in `de`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// What kinds of data there are.
+    /// Kinds of data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pii_information: Vec<String>,
-    /// Who else gets it.
+    /// Other recipients of the data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recipient_third_parties: Vec<String>,
-    /// Where it is stored.
+    /// Storage locations of the data.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub storage_locations: Vec<String>,
-    /// How long it is kept, as in `P30D` (ISO 8601).
+    /// Retention period, as in `P30D` (ISO 8601).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_period: Option<String>,
-    /// How to withdraw: an address or a page.
+    /// Address or page for withdrawal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawal_method: Option<String>,
-    /// What rights there are, and where to exercise them.
+    /// The guest's rights, and where to exercise them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub privacy_rights: Vec<String>,
 }
 
-/// A party, as the specification identifies one.
+/// A party in the fields of the specification.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Party {
-    /// A name for it within the record.
+    /// Its identifier within the record.
     pub party_id: String,
     /// Its name.
     pub party_name: String,
-    /// What it is, as in `pii controller`.
+    /// Its role, as in `pii controller`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub party_role: Option<String>,
     /// Its postal address.
@@ -80,7 +80,7 @@ pub struct Party {
     pub party_url: Option<String>,
 }
 
-/// The controller's record of what a guest chose.
+/// The controller's record of a guest's choices.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
     schema_version: &'static str,
@@ -90,13 +90,13 @@ pub struct Record {
     #[serde(flatten)]
     controller: Controller,
     policy: String,
-    /// As the consent platform gave it.
+    /// The consent platform's string.
     #[serde(skip_serializing_if = "Option::is_none")]
     gpp: Option<String>,
 }
 
 impl Record {
-    /// The record with this id. `policy` is the one that decided; under another one the bases are left out.
+    /// A record with this id. Legal bases are left out unless `policy` is the one that decided.
     #[must_use]
     pub fn new(
         id: impl Into<String>,
@@ -114,7 +114,7 @@ impl Record {
             record_id: id.into(),
             pii_principal_id: guest.to_string(),
             purposes: purposes.into(),
-            // notice and language stand with each purpose, since guests may have been shown different ones
+            // each purpose has its own notice and language, since guests may have been shown different ones
             controller: Controller {
                 privacy_notice: None,
                 language: None,
@@ -125,7 +125,7 @@ impl Record {
         }
     }
 
-    /// What the guest gets: the same without their GPP string and without what only the controller needs.
+    /// The guest's receipt: without the GPP string and the fields that only the controller needs.
     #[must_use]
     pub fn receipt(&self, id: impl Into<String>) -> Receipt {
         Receipt {
@@ -143,7 +143,7 @@ impl Record {
     }
 }
 
-/// A guest's receipt for what they chose.
+/// A guest's receipt for their choices.
 #[derive(Clone, Debug, Serialize)]
 pub struct Receipt {
     schema_version: &'static str,
@@ -170,7 +170,7 @@ struct PurposeEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<String>,
     events: Vec<Event>,
-    /// Ours: whether data is used for it, why, and by which rule.
+    /// Not in the specification: the state of the purpose, its reason and its rule.
     state: State,
 }
 
@@ -218,7 +218,7 @@ struct State {
 #[derive(Clone, Debug, Serialize)]
 struct Event {
     event_time: String,
-    /// Who acted.
+    /// The person who acted.
     entity_id: &'static str,
     event_type: &'static str,
     event_state: &'static str,
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_has_the_fields_of_the_specification() {
+    fn record_has_fields_of_specification() {
         let guest = "guest-1".parse().unwrap();
         let record = Record::new("r-1", &guest, &record(), Policy::purpose_scoped(), &controller());
         let json = serde_json::to_value(&record).unwrap();
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_tells_the_guest_what_they_chose_and_how_to_withdraw() {
+    fn receipt_has_choices_and_withdrawal_method() {
         let guest = "guest-1".parse().unwrap();
         let record = Record::new("r-1", &guest, &record(), Policy::tutorial_strict(), &controller());
         let receipt = serde_json::to_value(record.receipt("q-1")).unwrap();

@@ -1,4 +1,4 @@
-//! Where a guest is, as the law sees it.
+//! Places whose law may apply to a guest.
 
 mod iso3166;
 mod suggestion;
@@ -12,9 +12,9 @@ use self::iso3166::{COUNTRIES, EEA_BESIDE_EU, EU_MEMBERS, SUBDIVISIONS};
 /// A place whose rules may apply to a guest: a country, a state or province, or a union of countries.
 ///
 /// Written as ISO 3166 writes it, in either case: alpha-2 (`FR`), or for parts of the United States and of Canada
-/// ISO 3166-2 (`US-CA`, `CA-QC`). Beside them `EU`, `EEA`, and `UK`, which is read as `GB`. Bare `CA` is Canada;
-/// California is `US-CA`. Anything else is refused, with a suggestion where one can be made: a region that is
-/// guessed wrong is a guest treated under the wrong law.
+/// ISO 3166-2 (`US-CA`, `CA-QC`). Beside them `EU`, `EEA`, and `UK`, which is read as `GB`. `CA` is Canada, and
+/// California is `US-CA`. Anything else is refused, if possible with a suggestion: a wrong guess would apply the wrong
+/// law.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Jurisdiction(u16);
 
@@ -24,37 +24,37 @@ impl Jurisdiction {
     /// The European Union.
     pub const EU: Self = Self(0);
 
-    /// How many there are. Each has a slot below it.
+    /// Number of places. Each has an index below it.
     pub(crate) const COUNT: usize = UNIONS + COUNTRIES.len() + SUBDIVISIONS.len();
 
     /// The code, as in `US-CA`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
-        let slot = self.slot();
-        if slot == 0 {
+        let index = self.index();
+        if index == 0 {
             "EU"
-        } else if slot == 1 {
+        } else if index == 1 {
             "EEA"
-        } else if slot < UNIONS + COUNTRIES.len() {
-            COUNTRIES[slot - UNIONS].0
+        } else if index < UNIONS + COUNTRIES.len() {
+            COUNTRIES[index - UNIONS].0
         } else {
-            SUBDIVISIONS[slot - UNIONS - COUNTRIES.len()].0
+            SUBDIVISIONS[index - UNIONS - COUNTRIES.len()].0
         }
     }
 
     /// The English name, as in `California`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self.slot() {
+        match self.index() {
             0 => "the European Union",
             1 => "the European Economic Area",
-            slot if slot < UNIONS + COUNTRIES.len() => COUNTRIES[slot - UNIONS].2,
-            slot => SUBDIVISIONS[slot - UNIONS - COUNTRIES.len()].1,
+            index if index < UNIONS + COUNTRIES.len() => COUNTRIES[index - UNIONS].2,
+            index => SUBDIVISIONS[index - UNIONS - COUNTRIES.len()].1,
         }
     }
 
-    /// The name, and for a state or a province its country: there are two of some names.
-    fn described(self) -> String {
+    /// The name, with the country of a state or a province: some names exist twice.
+    fn description(self) -> String {
         match self.country() {
             Some(country) => format!("{} in {}", self.name(), country.name()),
             None => self.name().to_owned(),
@@ -67,19 +67,18 @@ impl Jurisdiction {
         find(country)
     }
 
-    /// Every place that there is: unions, countries, subdivisions, each by its code.
+    /// Every place: unions, countries, subdivisions, each in the order of the codes.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..).take(Self::COUNT).map(Self)
     }
 
-    /// Its place in a table of all.
-    pub(crate) const fn slot(self) -> usize {
+    /// Its index in a table of all places.
+    pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// The place itself, then each wider place that holds it, the narrowest first: `US-CA` is in `US`, `FR` in `EU`
-    /// and that in `EEA`.
-    pub fn widening(self) -> impl Iterator<Item = Self> {
+    /// The place itself, then each place that contains it, narrowest first: `US-CA` and `US`, or `FR`, `EU` and `EEA`.
+    pub fn ancestors(self) -> impl Iterator<Item = Self> {
         let code = self.as_str();
         let in_eu = EU_MEMBERS.contains(&code);
         let in_eea = in_eu || self == Self::EU || EEA_BESIDE_EU.contains(&code);
@@ -134,19 +133,19 @@ impl fmt::Display for Jurisdiction {
     }
 }
 
-/// The places whose rules apply to one guest, without repetition: residence, address, hint. At most 8.
+/// The distinct places whose rules apply to one guest: residence, address, hint. At most 8.
 ///
-/// Written with commas, as in `FR,US-CA`. None at all is written `unknown`, and every policy has rules for it, its
-/// strictest.
+/// Written with commas, as in `FR,US-CA`. An empty list is written `unknown`. Every policy has rules for it, which are
+/// its strictest.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Jurisdictions(Vec<Jurisdiction>);
 
 impl Jurisdictions {
-    /// As many places as are read from text. Our choice.
-    pub const MOST: usize = 8;
+    /// Maximum number of places in a text. Our choice.
+    pub const MAX_COUNT: usize = 8;
 
-    /// Where the guest lives, where their address lies, and what their page or their network hints at; `None` for
-    /// what is not known. They weigh the same, since the most protective of them wins.
+    /// The places of residence, of an address, and of a hint from the page or the network, each `None` if unknown. They
+    /// have equal weight, since the most protective one wins.
     #[must_use]
     pub fn of(
         residence: Option<Jurisdiction>,
@@ -158,7 +157,7 @@ impl Jurisdictions {
     }
 
     /// The places in words, as in `France (FR)`.
-    pub(crate) fn described(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         if self.0.is_empty() {
             return "an unknown place".to_owned();
         }
@@ -199,7 +198,7 @@ impl FromStr for Jurisdictions {
             return Ok(Self::default());
         }
         let count = text.split(',').count();
-        if count > Self::MOST {
+        if count > Self::MAX_COUNT {
             return Err(JurisdictionError::TooMany { count });
         }
         let places: Vec<Jurisdiction> = text.split(',').map(str::parse).collect::<Result<_, _>>()?;
@@ -217,29 +216,29 @@ impl fmt::Display for Jurisdictions {
     }
 }
 
-/// The text names no jurisdiction.
+/// Invalid region.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum JurisdictionError {
-    /// No code, and it could mean more than one place.
+    /// Not a code, and it may mean more than one place.
     Ambiguous {
-        /// What was given, its first 40 characters.
+        /// The first 40 characters of the input.
         text: String,
-        /// What may have been meant, the likeliest first.
+        /// The places that may be meant, the likeliest first.
         meanings: Vec<Jurisdiction>,
     },
-    /// Nothing was given.
+    /// Empty input.
     Empty,
-    /// More places than [`Jurisdictions::MOST`].
+    /// More places than [`Jurisdictions::MAX_COUNT`].
     TooMany {
-        /// How many.
+        /// Number of places.
         count: usize,
     },
-    /// No code that is known.
+    /// Not a known code.
     Unknown {
-        /// What was given, its first 40 characters.
+        /// The first 40 characters of the input.
         text: String,
-        /// What was probably meant.
+        /// The place that is probably meant.
         suggestion: Option<Jurisdiction>,
     },
 }
@@ -248,26 +247,24 @@ impl fmt::Display for JurisdictionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ambiguous { text, meanings } => {
-                write!(f, "{text:?} names no jurisdiction, and could be more than one:")?;
+                write!(f, "ambiguous region {text:?}:")?;
                 for (at, place) in meanings.iter().enumerate() {
                     let or = if at == 0 { "" } else { ", or" };
-                    write!(f, "{or} write {place} for {}", place.described())?;
+                    write!(f, "{or} write {place} for {}", place.description())?;
                 }
                 Ok(())
             }
-            Self::Empty => {
-                f.write_str("the region is empty: leave it out if it is unknown, or give a code such as FR")
-            }
+            Self::Empty => f.write_str("empty region: omit it if it is unknown, or use a code such as FR"),
             Self::TooMany { count } => write!(
                 f,
-                "{count} regions are too many: give at most {}",
-                Jurisdictions::MOST
+                "too many regions: {count}, at most {} are allowed",
+                Jurisdictions::MAX_COUNT
             ),
             Self::Unknown { text, suggestion } => {
-                write!(f, "{text:?} names no jurisdiction: ")?;
+                write!(f, "unknown region {text:?}: ")?;
                 match suggestion {
                     Some(place) => write!(f, "write {place} for {}", place.name()),
-                    None => f.write_str("give an ISO 3166 code such as FR or US-CA, or EU, EEA or UK"),
+                    None => f.write_str("use an ISO 3166 code such as FR or US-CA, or EU, EEA or UK"),
                 }
             }
         }
@@ -276,21 +273,21 @@ impl fmt::Display for JurisdictionError {
 
 impl std::error::Error for JurisdictionError {}
 
-/// `EU` and `EEA` come before the countries.
+/// `EU` and `EEA` precede the countries.
 const UNIONS: usize = 2;
 
-/// `US-CA` is among the longest.
+/// Length of `US-CA`.
 const LONGEST_CODE: usize = 5;
 
-/// Most characters of a wrong region that an error repeats.
+/// Maximum characters of a wrong region that an error repeats.
 const LONGEST_ECHO: usize = 40;
 
-/// How no place at all is written.
+/// The text of an empty list.
 const UNKNOWN: &str = "unknown";
 
 /// The place of a code in upper case.
 fn find(code: &str) -> Option<Jurisdiction> {
-    let slot = match code {
+    let index = match code {
         "EU" => 0,
         "EEA" => 1,
         "UK" => return find("GB"),
@@ -302,10 +299,10 @@ fn find(code: &str) -> Option<Jurisdiction> {
             }
         },
     };
-    u16::try_from(slot).ok().map(Jurisdiction)
+    u16::try_from(index).ok().map(Jurisdiction)
 }
 
-/// Every single place that can be written, for tests over all of them.
+/// Every code of a place, for tests over all of them.
 #[cfg(test)]
 pub(crate) fn every_code() -> impl Iterator<Item = &'static str> {
     ["EU", "EEA", "UK"]
@@ -337,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_is_read_in_either_case_and_written_in_upper_case() {
+    fn code_parses_in_either_case_and_displays_in_upper_case() {
         for code in every_code() {
             let place = parse(code);
             assert_eq!(place, parse(&code.to_lowercase()), "{code}");
@@ -348,35 +345,35 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_are_sorted_for_the_search() {
+    fn tables_are_sorted() {
         assert!(COUNTRIES.is_sorted_by_key(|(code, _, _)| code));
         assert!(SUBDIVISIONS.is_sorted_by_key(|(code, _)| code));
     }
 
     #[test]
-    fn ca_is_canada_and_uk_is_gb() {
+    fn code_ca_is_canada_and_uk_is_gb() {
         assert_eq!(parse("ca").name(), "Canada");
         assert_eq!(parse("us-ca").name(), "California");
         assert_eq!(parse("uk"), parse("GB"));
     }
 
     #[test]
-    fn a_place_lies_in_wider_ones() {
-        let widening = |code: &str| {
-            let places: Vec<String> = parse(code).widening().map(|place| place.to_string()).collect();
+    fn ancestors_are_ordered_from_narrow_to_wide() {
+        let ancestors = |code: &str| {
+            let places: Vec<String> = parse(code).ancestors().map(|place| place.to_string()).collect();
             places.join(" ")
         };
-        assert_eq!(widening("US-CA"), "US-CA US");
-        assert_eq!(widening("CA-QC"), "CA-QC CA");
-        assert_eq!(widening("FR"), "FR EU EEA");
-        assert_eq!(widening("EU"), "EU EEA");
-        assert_eq!(widening("NO"), "NO EEA");
-        assert_eq!(widening("EEA"), "EEA");
-        assert_eq!(widening("GB"), "GB");
+        assert_eq!(ancestors("US-CA"), "US-CA US");
+        assert_eq!(ancestors("CA-QC"), "CA-QC CA");
+        assert_eq!(ancestors("FR"), "FR EU EEA");
+        assert_eq!(ancestors("EU"), "EU EEA");
+        assert_eq!(ancestors("NO"), "NO EEA");
+        assert_eq!(ancestors("EEA"), "EEA");
+        assert_eq!(ancestors("GB"), "GB");
     }
 
     #[test]
-    fn what_may_have_been_meant_is_suggested() {
+    fn unknown_text_suggests_probable_places() {
         for (text, meant) in [
             ("california", "US-CA"),
             ("Cali", "US-CA"),
@@ -423,26 +420,25 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_to_write() {
+    fn error_names_input_and_remedy() {
         let message = |text: &str| text.parse::<Jurisdiction>().unwrap_err().to_string();
         assert_eq!(
             message("california"),
-            "\"california\" names no jurisdiction: write US-CA for California"
+            "unknown region \"california\": write US-CA for California"
         );
         assert_eq!(
             message("georgia"),
-            "\"georgia\" names no jurisdiction, and could be more than one: write GE for Georgia, or write US-GA for \
-             Georgia in the United States"
+            "ambiguous region \"georgia\": write GE for Georgia, or write US-GA for Georgia in the United States"
         );
         assert!(
-            message("x\ny").starts_with("\"x\\ny\" names"),
-            "no line is forged"
+            message("x\ny").starts_with("unknown region \"x\\ny\":"),
+            "a line break is escaped"
         );
         assert!(message(&"x".repeat(10_000)).len() < 200);
     }
 
     #[test]
-    fn several_places_are_read_once_each() {
+    fn places_are_distinct() {
         let places: Jurisdictions = "FR,us-ca,fr".parse().unwrap();
         assert_eq!(places.to_string(), "FR,US-CA");
         assert_eq!("unknown".parse(), Ok(Jurisdictions::default()));
@@ -457,10 +453,10 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_bad_regions_are_refused() {
+    fn three_letter_words_are_refused() {
         let letters = || (0..26).map(|at| char::from(b'A' + at));
         let mut refused = 0;
-        // every word of three letters: the codes of three are a suggestion, and not a code
+        // alpha-3 codes are suggestions, not codes
         for first in letters() {
             for second in letters() {
                 for third in letters() {
@@ -482,7 +478,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn any_text_is_a_known_code_or_a_typed_error(text in "\\PC{0,12}|[a-zA-Z]{2}(-[a-zA-Z]{2})?") {
+        fn any_text_parses_or_is_an_error(text in "\\PC{0,12}|[a-zA-Z]{2}(-[a-zA-Z]{2})?") {
             match text.parse::<Jurisdiction>() {
                 Ok(place) => prop_assert!(text.eq_ignore_ascii_case(place.as_str()) || text.eq_ignore_ascii_case("UK")),
                 Err(error) => prop_assert!(!error.to_string().is_empty()),

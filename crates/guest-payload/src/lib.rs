@@ -30,8 +30,8 @@ pub use jurisdiction::{Jurisdiction, JurisdictionError, Jurisdictions};
 pub use new_guest::NewGuest;
 pub use obligation::{Obligation, Obligations};
 pub use policy::{
-    Ages, Basis, Case, Difference, Example, ExampleFailure, Functional, Lint, LintKind, Mistake, OnMissing,
-    Outcome, Policy, PolicyError, PolicyFile, Rule, Scope, Source, Switch, UnknownPolicy,
+    AgeLimits, Basis, Case, Difference, Example, ExampleFailure, Functional, Lint, LintKind, OnMissing,
+    Outcome, Policy, PolicyError, PolicyErrorKind, PolicyFile, Rule, Scope, Source, Switch, UnknownPolicy,
 };
 pub use purpose::Purpose;
 pub use record::{ChangeError, ConsentDiff, ConsentRecord, ConsentUpdate, PurposeRecord};

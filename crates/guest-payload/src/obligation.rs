@@ -1,32 +1,33 @@
-//! What has to be done beside heeding a decision.
+//! Obligations beside applying a decision.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that a rule, or the way it came out, asks of whoever runs the session.
+/// A duty of the operator under a rule or its result.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Obligation {
-    /// Ask the guest: the purpose waits for their answer.
+    /// Ask the guest: the purpose is off until they answer.
     Ask,
-    /// Ask the guest again: what they agreed to is too long ago.
+    /// Ask the guest again: the agreement is too old.
     AskAgain,
-    /// Ask apart from everything else.
+    /// Ask separately from everything else.
     AskApart,
-    /// Have the guest confirm from the address that they gave (double opt-in).
+    /// Have the guest confirm from their address (double opt-in).
     AskTwice,
     /// Ask a parent or guardian.
     AskGuardian,
-    /// Let a person review what was decided by machine alone, if the guest asks.
+    /// Let a person review automated decisions at the guest's request.
     HumanReview,
     /// Show an easy way to object.
     OfferObjection,
     /// Replace the policy: it is not in force today.
     ReplacePolicy,
-    /// Tell the guest before any data flows: before the socket opens.
-    TellFirst,
+    /// Inform the guest before the socket opens.
+    #[serde(rename = "tell-first")]
+    InformFirst,
 }
 
 impl Obligation {
@@ -40,10 +41,10 @@ impl Obligation {
         Self::HumanReview,
         Self::OfferObjection,
         Self::ReplacePolicy,
-        Self::TellFirst,
+        Self::InformFirst,
     ];
 
-    /// What to do, as in `ask the guest`.
+    /// The duty in words, as in `ask the guest`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -55,20 +56,20 @@ impl Obligation {
             Self::HumanReview => "let a person review automated decisions on request",
             Self::OfferObjection => "show an easy way to object",
             Self::ReplacePolicy => "replace the policy, which is not in force",
-            Self::TellFirst => "tell the guest before the socket opens",
+            Self::InformFirst => "tell the guest before the socket opens",
         }
     }
 }
 
-/// A set of obligations. It allocates nothing.
+/// A set of obligations, without allocation.
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
 pub struct Obligations(u16);
 
 impl Obligations {
-    /// None.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// These.
+    /// The set of these obligations.
     #[must_use]
     pub const fn of(all: &[Obligation]) -> Self {
         let mut bits = 0;
@@ -80,13 +81,13 @@ impl Obligations {
         Self(bits)
     }
 
-    /// These and those.
+    /// The union of both sets.
     #[must_use]
     pub const fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    /// Each of them.
+    /// Each obligation.
     pub fn iter(self) -> impl Iterator<Item = Obligation> {
         Obligation::ALL
             .into_iter()
@@ -105,12 +106,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_holds_what_was_put_in() {
-        let set = Obligations::of(&[Obligation::TellFirst, Obligation::Ask]);
+    fn set_contains_its_obligations() {
+        let set = Obligations::of(&[Obligation::InformFirst, Obligation::Ask]);
         let more = set.and(Obligations::of(&[Obligation::AskApart]));
         assert_eq!(
             more.iter().collect::<Vec<_>>(),
-            [Obligation::Ask, Obligation::AskApart, Obligation::TellFirst]
+            [Obligation::Ask, Obligation::AskApart, Obligation::InformFirst]
         );
         assert_eq!(
             Obligations::of(&Obligation::ALL).iter().count(),

@@ -1,18 +1,17 @@
-//! Which purposes a guest's data may serve, as data: policy, rule, place.
+//! Consent policies: tables of rules.
 //!
-//! A policy is a table of rules, read from a file or built in. Each says for one purpose in some places what the
-//! purpose rests on, how it stands while the guest has said nothing, and what a missing agreement does. The engine
-//! knows no place and no law. Which rule holds where is worked out once, when the policy is read or generated; a
-//! decision looks it up.
+//! A rule states for one purpose in some places the legal basis, the default while the guest has not chosen, and the
+//! effect of a missing agreement. The engine itself has no place and no law. Parsing a policy builds an index from each
+//! place to its rules, and a decision looks them up there.
 
 mod diff;
+mod error;
 mod example;
 mod file;
 mod index;
 mod lint;
-mod mistake;
+mod raw;
 mod rule;
-mod sheet;
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -23,12 +22,12 @@ use crate::decision::PurposeState;
 use crate::{Jurisdiction, Purpose, Request};
 
 pub use self::diff::{Case, Difference};
+pub use self::error::{PolicyError, PolicyErrorKind};
 pub use self::example::{Example, ExampleFailure, Outcome};
 pub use self::file::PolicyFile;
 pub use self::lint::{Lint, LintKind};
-pub use self::mistake::{Mistake, PolicyError};
-pub(crate) use self::rule::Fact;
-pub use self::rule::{Ages, Basis, OnMissing, Rule, Scope, Source, Switch};
+pub(crate) use self::rule::RuleInput;
+pub use self::rule::{AgeLimits, Basis, OnMissing, Rule, Scope, Source, Switch};
 
 /// A set of rules, with a name and a version.
 #[derive(Clone, Eq, PartialEq)]
@@ -42,7 +41,7 @@ pub struct Policy {
     pub(crate) assumed_age: u8,
     pub(crate) functional: Functional,
     pub(crate) rules: Vec<Rule>,
-    /// The number of a rule for each purpose of each slot of [`Jurisdiction`], and after them of an unknown place.
+    /// The number of a rule for each purpose of each index of [`Jurisdiction`], and after them of an unknown place.
     pub(crate) index: Vec<u16>,
 }
 
@@ -50,39 +49,41 @@ impl Policy {
     /// The founding tutorial's rule, exactly: in the EU and each of its members, the United Kingdom, Canada and
     /// Brazil a session is refused unless marketing and personalization are granted. Elsewhere it is allowed.
     ///
-    /// What the law of those places rather says is in [`Policy::purpose_scoped`]. Beyond the tutorial, and our
-    /// choice: `EEA` counts as the EU, since the guest may be there; Iceland, Liechtenstein and Norway do not, nor do
-    /// territories with a code of their own, such as `GP`; an unknown place counts as strict; and a GPC signal
-    /// switches marketing and personalization off.
+    /// [`Policy::purpose_scoped`] is closer to the law of those places. Beyond the tutorial, and our choice:
+    ///
+    /// - `EEA` counts as the EU, since the guest may be there. Iceland, Liechtenstein, Norway, and territories with a
+    ///   code of their own, such as `GP`, do not.
+    /// - An unknown place counts as strict.
+    /// - A GPC signal switches marketing and personalization off.
     #[must_use]
     pub fn tutorial_strict() -> &'static Self {
         static POLICY: LazyLock<Policy> =
-            LazyLock::new(|| shipped(include_str!("../policies/tutorial-strict.toml")));
+            LazyLock::new(|| embedded(include_str!("../policies/tutorial-strict.toml")));
         &POLICY
     }
 
-    /// What the law rather asks: the session is always allowed, and each purpose that may not be pursued is switched
-    /// off. Where consent is needed first, that is each one not granted; where the guest may object, each one denied.
+    /// The rules of the law, as far as known: the session is always allowed, and a purpose is off if it was not granted
+    /// (where consent is needed first) or was denied (where the guest may object).
     ///
-    /// A starting set, no legal advice: have counsel sign it off. A place without rules of its own, or an unknown
-    /// one, takes the strictest.
+    /// A starting set and no legal advice: have counsel approve it. An unknown place, or one without rules of its own,
+    /// takes the strictest rules.
     #[must_use]
     pub fn purpose_scoped() -> &'static Self {
         static POLICY: LazyLock<Policy> =
-            LazyLock::new(|| shipped(include_str!("../policies/purpose-scoped.toml")));
+            LazyLock::new(|| embedded(include_str!("../policies/purpose-scoped.toml")));
         &POLICY
     }
 
-    /// Every policy that ships.
+    /// Every embedded policy.
     #[must_use]
     pub fn all() -> [&'static Self; 2] {
         [Self::tutorial_strict(), Self::purpose_scoped()]
     }
 
-    /// The policy of this id that ships.
+    /// The embedded policy with this id.
     ///
     /// # Errors
-    /// If none has it.
+    /// If there is none.
     pub fn find(id: &str) -> Result<&'static Self, UnknownPolicy> {
         match id {
             "tutorial-strict" => Ok(Self::tutorial_strict()),
@@ -93,7 +94,7 @@ impl Policy {
         }
     }
 
-    /// The name, as in `tutorial-strict`.
+    /// The id, as in `tutorial-strict`.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -105,37 +106,37 @@ impl Policy {
         &self.version
     }
 
-    /// What it is for, in a sentence or two.
+    /// A short description.
     #[must_use]
     pub fn about(&self) -> &str {
         &self.about
     }
 
-    /// The first day on which it may decide, in UTC.
+    /// The first day on which it is in force, in UTC.
     #[must_use]
     pub fn valid_from(&self) -> Date {
         self.valid_from
     }
 
-    /// The last day on which it may decide, in UTC, if it ends.
+    /// The last day on which it is in force, in UTC, if it ends.
     #[must_use]
     pub fn valid_until(&self) -> Option<Date> {
         self.valid_until
     }
 
-    /// The day its rules were last reviewed as a whole.
+    /// The day of the last review of all rules.
     #[must_use]
     pub fn reviewed(&self) -> Date {
         self.reviewed
     }
 
-    /// How old a guest of unknown age is taken to be, in years.
+    /// The age that a guest of unknown age is assumed to have, in years.
     #[must_use]
     pub fn assumed_age(&self) -> u8 {
         self.assumed_age
     }
 
-    /// What serving the guest rests on.
+    /// The legal basis of serving the guest.
     #[must_use]
     pub fn functional(&self) -> &Functional {
         &self.functional
@@ -147,65 +148,65 @@ impl Policy {
         &self.rules
     }
 
-    /// The rule that holds for a purpose in a place, or where the place is unknown.
+    /// The rule for a purpose in a place, or in an unknown place.
     #[must_use]
     pub fn rule(&self, place: Option<Jurisdiction>, purpose: Purpose) -> &Rule {
-        let slot = place.map_or(Jurisdiction::COUNT, Jurisdiction::slot);
-        &self.rules[usize::from(self.index[slot * Purpose::ALL.len() + purpose as usize])]
+        let index = place.map_or(Jurisdiction::COUNT, Jurisdiction::index);
+        &self.rules[usize::from(self.index[index * Purpose::ALL.len() + purpose as usize])]
     }
 
-    /// How each purpose stands for a guest of these places, and the rules whose demand for an agreement is not met.
+    /// Evaluates each purpose, and finds the rules whose demand for an agreement is not met.
     ///
-    /// The most protective place wins: one that switches a purpose off is not outvoted, nor is one that demands.
-    pub(crate) fn judge(&self, request: &Request<'_>) -> Judgement<'_> {
+    /// The most protective place wins, both in switching a purpose off and in demanding an agreement.
+    pub(crate) fn evaluate(&self, request: &Request<'_>) -> Evaluation<'_> {
         let today = request.now.date();
         let in_force = self.valid_from <= today && self.valid_until.is_none_or(|last| today <= last);
         let age = request.age.years().unwrap_or(self.assumed_age);
         let [marketing, personalization, analytics] = Purpose::ALL.map(|purpose| {
             let given = request.consent.given(purpose);
-            let fact = Fact {
+            let input = RuleInput {
                 choice: given.choice,
                 guardian: given.evidence.is_by_guardian(),
-                since: Fact::since(given.evidence.when, request.now),
+                since: RuleInput::since(given.evidence.when, request.now),
                 gpc: request.signals.gpc,
                 age,
                 in_force,
             };
-            self.judge_one(request.jurisdictions, purpose, &fact)
+            self.evaluate_purpose(request.jurisdictions, purpose, &input)
         });
-        Judgement {
+        Evaluation {
             states: [marketing.0, personalization.0, analytics.0],
             unmet: [marketing.1, personalization.1, analytics.1],
         }
     }
 
-    pub(crate) fn judge_one(
+    pub(crate) fn evaluate_purpose(
         &self,
         places: &[Jurisdiction],
         purpose: Purpose,
-        fact: &Fact,
+        input: &RuleInput,
     ) -> (PurposeState<'_>, Option<&Rule>) {
         let (first, rest) = match places.split_first() {
             Some((first, rest)) => (self.rule(Some(*first), purpose), rest),
             None => (self.rule(None, purpose), places),
         };
-        let mut state = PurposeState::of(first, fact);
-        let mut unmet = first.is_unmet(fact).then_some(first);
+        let mut state = PurposeState::of(first, input);
+        let mut unmet = first.is_unmet(input).then_some(first);
         for place in rest {
             let rule = self.rule(Some(*place), purpose);
-            let other = PurposeState::of(rule, fact);
+            let other = PurposeState::of(rule, input);
             let obligations = state.obligations.and(other.obligations);
             if state.on && !other.on {
                 state = other;
             }
             state.obligations = obligations;
-            unmet = unmet.or(rule.is_unmet(fact).then_some(rule));
+            unmet = unmet.or(rule.is_unmet(input).then_some(rule));
         }
         (state, unmet)
     }
 }
 
-/// Its name and size: the rules would fill pages.
+/// Id, version and number of rules.
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy")
@@ -216,31 +217,31 @@ impl fmt::Debug for Policy {
     }
 }
 
-/// One state for each purpose, in the order of [`Purpose::ALL`], and the rule whose demand is not met, if one is not.
-pub(crate) struct Judgement<'p> {
+/// The state of each purpose, in the order of [`Purpose::ALL`], and the rule whose demand is not met.
+pub(crate) struct Evaluation<'p> {
     pub(crate) states: [PurposeState<'p>; 3],
     pub(crate) unmet: [Option<&'p Rule>; 3],
 }
 
-/// A policy that ships. It is parsed when it is first used, and a test parses each.
-fn shipped(text: &str) -> Policy {
-    Policy::parse(text).expect("the policies that ship are valid")
+/// Parses an embedded policy. A test parses each.
+fn embedded(text: &str) -> Policy {
+    Policy::parse(text).expect("embedded policies are valid")
 }
 
-/// What serving the guest rests on. It needs no consent, so there is nothing to decide about it.
+/// The legal basis of serving the guest, which needs no consent and no decision.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Functional {
     /// The legal basis.
     pub basis: Basis,
-    /// Where that comes from.
+    /// The sources of that basis.
     pub sources: Vec<Source>,
 }
 
-/// No policy bears the id.
+/// Unknown policy id.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("no consent policy is called {id:?}: there are \"tutorial-strict\" and \"purpose-scoped\"")]
+#[error("unknown policy {id:?}: the embedded ones are \"tutorial-strict\" and \"purpose-scoped\"")]
 pub struct UnknownPolicy {
-    /// What was asked for, its first 64 characters.
+    /// The first 64 characters of the requested id.
     pub id: String,
 }
 
@@ -251,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_policy_is_found_by_its_id() {
+    fn policy_is_found_by_id() {
         for policy in Policy::all() {
             assert_eq!(Policy::find(policy.id()), Ok(policy));
         }
@@ -262,20 +263,20 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_has_a_name_of_its_own() {
+    fn rule_ids_are_unique() {
         for policy in Policy::all() {
             let mut names = BTreeSet::new();
             for rule in policy.rules() {
                 let parts: Vec<&str> = rule.id.split('/').collect();
                 assert_eq!(parts.len(), 3, "{}", rule.id);
                 assert_eq!((parts[0], parts[2]), (policy.id(), rule.purpose.as_str()));
-                assert!(names.insert(&rule.id), "{} stands twice", rule.id);
+                assert!(names.insert(&rule.id), "duplicate {}", rule.id);
             }
         }
     }
 
     #[test]
-    fn the_narrowest_rule_holds() {
+    fn narrowest_rule_applies() {
         let rule = |code: &str, purpose| &*Policy::purpose_scoped().rule(code.parse().ok(), purpose).id;
         for (code, expected) in [
             ("US-CA", "purpose-scoped/US-CA/marketing"),
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_index_is_what_a_search_of_the_rules_finds() {
+    fn index_equals_search_of_rules() {
         for policy in Policy::all() {
             for place in Jurisdiction::all() {
                 for purpose in Purpose::ALL {
@@ -311,7 +312,7 @@ mod tests {
                     };
                     let is_elsewhere =
                         |rule: &&Rule| rule.purpose == purpose && rule.scope == Scope::Elsewhere;
-                    let found = place.widening().find_map(holds_in);
+                    let found = place.ancestors().find_map(holds_in);
                     let found = found.or_else(|| policy.rules().iter().find(is_elsewhere));
                     assert_eq!(
                         found,

@@ -1,18 +1,16 @@
-//! What data about a guest may be used for.
+//! Purposes of data about a guest.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A use of data that a guest may agree to or refuse.
-///
-/// Serving the guest is none of them: it needs no consent.
+/// A purpose of data that a guest may agree to or refuse. Serving the guest needs no consent and is not listed.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
-    /// Messages and offers that the guest did not ask for.
+    /// Unsolicited messages and offers.
     Marketing,
-    /// Profiling, and content chosen by what is known of the guest.
+    /// Profiling, and content selected by data about the guest.
     Personalization,
     /// Statistics of use.
     Analytics,

@@ -1,16 +1,16 @@
-//! What was decided about a guest's consent, for storage, and how it changes in a live session.
+//! Consent records, and their changes in a live session.
 
 mod json;
 
 use time::OffsetDateTime;
 
-use crate::policy::Judgement;
+use crate::policy::Evaluation;
 use crate::{
     Age, Allowed, Choice, Consent, ConsentChange, Evidence, GuestData, Jurisdictions, Policy, Purpose,
     Reason, Request, Signals,
 };
 
-/// What was decided, in a form that can be stored, sent, and decided anew when the guest changes their mind.
+/// A decision in a form that can be stored, sent, and evaluated again after a change.
 ///
 /// Its JSON form is that of the `guest-sessions` contract: choices on top, their consequences in `purposes`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,7 +47,7 @@ impl ConsentRecord {
         }
     }
 
-    /// What holds for one purpose.
+    /// The state of one purpose.
     #[must_use]
     pub fn purpose(&self, purpose: Purpose) -> &PurposeRecord {
         &self.purposes[purpose as usize]
@@ -71,19 +71,19 @@ impl ConsentRecord {
         &self.jurisdictions
     }
 
-    /// When the guest last chose anything, from the evidence.
+    /// Time of the guest's latest choice.
     #[must_use]
     pub fn recorded_at(&self) -> OffsetDateTime {
         self.recorded_at
     }
 
-    /// Whether the guest's browser has sent a GPC signal, now or earlier in the session.
+    /// Whether the guest's browser has sent a GPC signal in this session.
     #[must_use]
     pub fn gpc(&self) -> bool {
         self.gpc
     }
 
-    /// How old the guest may be, as it was known when the session was created.
+    /// The guest's age, as known when the session was created.
     #[must_use]
     pub fn age(&self) -> Age {
         self.age
@@ -122,13 +122,13 @@ impl ConsentRecord {
                 _ => {}
             }
             record.choice = choice;
-            // an early withdrawal takes the time of what it withdraws: otherwise a grant between the two could undo it
+            // an early withdrawal takes the time of the choice that it replaces, so that no grant between them undoes it
             let mut evidence = change.evidence().clone();
             evidence.when = recorded.unwrap_or(when);
             record.evidence = Some(evidence);
             after.recorded_at = after.recorded_at.max(when);
         }
-        let Judgement { states, .. } = policy.judge(&Request {
+        let Evaluation { states, .. } = policy.evaluate(&Request {
             jurisdictions: &self.jurisdictions,
             age: after.age,
             signals: Signals { gpc: after.gpc },
@@ -154,7 +154,7 @@ impl ConsentRecord {
         Ok((after, changed))
     }
 
-    /// The choices as they stand. What was not chosen has the time at which anything last was.
+    /// The current choices. An unknown choice has the time of the latest one.
     fn consent(&self) -> Consent {
         let asked = Evidence::at(self.recorded_at);
         Purpose::ALL.into_iter().zip(&self.purposes).fold(
@@ -167,30 +167,30 @@ impl ConsentRecord {
     }
 }
 
-/// What holds for one purpose.
+/// The state of one purpose in a record.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PurposeRecord {
-    /// What the guest chose.
+    /// The guest's choice.
     pub choice: Choice,
     /// Whether data may be used for it.
     pub on: bool,
-    /// Why.
+    /// The reason for that state.
     pub reason: Reason,
-    /// Id of the rule that says so.
+    /// Id of the deciding rule.
     pub rule: String,
-    /// When the guest chose, and how that can be shown; nothing while they have not.
+    /// The evidence of the choice, if one was made.
     pub evidence: Option<Evidence>,
 }
 
 impl PurposeRecord {
-    /// When the guest chose, from the evidence, in UTC; nothing while they have not.
+    /// Time of the choice in UTC, if one was made.
     #[must_use]
     pub fn chosen_at(&self) -> Option<OffsetDateTime> {
         self.evidence.as_ref().map(|evidence| evidence.when)
     }
 
-    /// Whether more differs than the time at which the same was said again.
+    /// Whether more than the evidence differs.
     fn differs(&self, other: &Self) -> bool {
         (self.choice, self.on, self.reason) != (other.choice, other.on, other.reason)
             || self.rule != other.rule
@@ -209,30 +209,30 @@ pub struct ConsentUpdate {
 /// One purpose before and after a change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConsentDiff {
-    /// Which purpose.
+    /// The purpose.
     pub purpose: Purpose,
-    /// How it stood.
+    /// Its state before.
     pub before: PurposeRecord,
-    /// How it stands.
+    /// Its state after.
     pub after: PurposeRecord,
 }
 
-/// A change of consent cannot be taken.
+/// Refused change of consent.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
-    /// The grant is older than the choice it would replace.
+    /// The grant is older than the choice that it would replace.
     #[error(
-        "{purpose} was granted at {}, before the choice of {} that is recorded: ask the guest again",
+        "outdated consent: {purpose} was granted at {}, before the recorded choice of {}; ask the guest again",
         genesys_api::rfc3339(*.given),
         genesys_api::rfc3339(*.recorded)
     )]
     Outdated {
-        /// Which purpose.
+        /// The purpose.
         purpose: Purpose,
-        /// When the grant was given.
+        /// Time of the grant.
         given: OffsetDateTime,
-        /// When the recorded choice was made.
+        /// Time of the recorded choice.
         recorded: OffsetDateTime,
     },
 }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_keeps_the_time_of_the_choice() {
+    fn record_has_time_of_choice() {
         let record = record(
             Policy::purpose_scoped(),
             "DE",
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_withdrawal_switches_the_purpose_off_and_ends_nothing() {
+    fn withdrawal_switches_only_its_purpose_off() {
         let before = record(Policy::tutorial_strict(), "EU", [Choice::Granted; 3]);
         let change = ConsentChange::new(at(20)).withdrawing(Purpose::Marketing);
         let (after, changed) = before
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_grant_cannot_undo_a_withdrawal_but_an_old_withdrawal_counts() {
+    fn old_grant_is_refused_and_old_withdrawal_accepted() {
         let policy = Policy::purpose_scoped();
         let before = record(policy, "DE", [Choice::Denied, Choice::Granted, Choice::Denied]);
         let grant = ConsentChange::new(at(9)).granting(Purpose::Marketing);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn saying_the_same_again_changes_nothing_but_its_time() {
+    fn repeated_choice_changes_only_its_time() {
         let policy = Policy::purpose_scoped();
         let before = record(policy, "DE", [Choice::Granted; 3]);
         let change = ConsentChange::new(at(30)).granting(Purpose::Analytics);
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_once_seen_stays() {
+    fn gpc_signal_persists() {
         let policy = Policy::purpose_scoped();
         let before = record(policy, "US", [Choice::Unknown; 3]);
         let nothing = ConsentChange::new(at(20));
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_decided_under_the_policy_of_today() {
+    fn change_is_evaluated_under_current_policy() {
         let before = record(
             Policy::tutorial_strict(),
             "DE",
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_says_what_to_do() {
+    fn outdated_error_names_both_times() {
         let error = ChangeError::Outdated {
             purpose: Purpose::Marketing,
             given: at(9).when,
@@ -399,8 +399,8 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "marketing was granted at 2026-11-22T12:09:00.000Z, before the choice of 2026-11-22T12:10:00.000Z that is \
-             recorded: ask the guest again"
+            "outdated consent: marketing was granted at 2026-11-22T12:09:00.000Z, before the recorded choice of \
+             2026-11-22T12:10:00.000Z; ask the guest again"
         );
     }
 
@@ -408,7 +408,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn whatever_is_withdrawn_is_accepted_and_off(
+        fn withdrawal_is_always_accepted(
             minute in -100..100_i64,
             withdrawn in 0..3_usize,
             granted in proptest::option::of(0..3_usize),

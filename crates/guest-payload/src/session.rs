@@ -4,8 +4,8 @@ use genesys_api::{ChannelId, GuestId};
 
 use crate::GuestData;
 
-/// What is needed to create a guest session, under either contract. It exists only with a decision that allows it,
-/// and holds only the attributes that the decision lets pass.
+/// The data that creates a guest session, under either contract. Only a decision that allows the session makes one, and
+/// only with the attributes that it allows.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NewSession {
     channel: ChannelId,
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_session_without_a_decision_that_allows_it() {
+    fn session_requires_allowing_decision() {
         let refused = decide(Policy::tutorial_strict(), Choice::Granted).unwrap_err();
         assert_eq!(
             refused.missing().collect::<Vec<_>>(),
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_refused_does_not_reach_the_session() {
+    fn session_has_no_attributes_of_refused_purposes() {
         let session = decide(Policy::purpose_scoped(), Choice::Unknown).unwrap();
         let kept: Vec<_> = session.data().attributes().collect();
         assert_eq!(kept, [("analytics.page", "/checkout"), ("source", "web")]);

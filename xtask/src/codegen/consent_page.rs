@@ -1,4 +1,4 @@
-//! The reference page of the consent policies that ship: their rules, sources, days of review and doubts.
+//! The reference page of the embedded consent policies: rules, sources, review dates and open questions.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -10,9 +10,11 @@ use super::facts::Sources;
 pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let mut page = String::from(
         "# Consent policies: reference\n\n\
-         Which purposes a guest's data may serve, where, and on what basis, in the policies that ship. They are **no legal\n\
-         advice**: a starting set that counsel must sign off. `crates/guest-payload/policies/README.md` says how to write your own.\n\n\
-         `guest-gateway policy explain --jurisdiction US-CA --gpc --deny marketing` decides about one guest and says why.\n",
+         The rules of the embedded policies: the purposes that a guest's data may serve, by place, with the legal basis. They\n\
+         are **no legal advice**: a starting set that counsel must approve. `crates/guest-payload/policies/README.md` describes\n\
+         the files, for a policy of your own.\n\n\
+         `guest-gateway policy explain --jurisdiction US-CA --gpc --deny marketing` prints the decision about one guest with\n\
+         its reasons.\n",
     );
     for (path, text) in sources.iter() {
         let policy = Policy::parse(text).map_err(|error| format!("{path}: {error}"))?;
@@ -37,7 +39,7 @@ fn describe(page: &mut String, path: &str, policy: &Policy) -> Result<(), Box<dy
     let basis: Vec<String> = functional.sources.iter().map(ToString::to_string).collect();
     write!(
         page,
-        "; reviewed on {}. A guest of unknown age counts as {} years old. What serving the guest needs rests on {} \
+        ". Reviewed on {}. A guest of unknown age is assumed to be {} years old. The legal basis of serving the guest is {} \
          ({}).\n\nFrom `{path}`.\n\n\
          | rule | places | basis | default | without an agreement | ages | obligations | sources |\n\
          |---|---|---|---|---|---|---|---|\n",
@@ -76,7 +78,7 @@ fn describe(page: &mut String, path: &str, policy: &Policy) -> Result<(), Box<dy
         .filter(|rule| !rule.doubts.is_empty())
         .collect();
     if !doubtful.is_empty() {
-        page.push_str("\nDoubts:\n\n");
+        page.push_str("\nOpen questions:\n\n");
     }
     for rule in doubtful {
         for doubt in rule.doubts.iter() {

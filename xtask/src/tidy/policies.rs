@@ -47,7 +47,7 @@ pub(crate) fn check(path: &str, text: &str, today: Date, findings: &mut Vec<Find
             "correct the rule or its example",
         );
     }
-    for rule in file.unexampled() {
+    for rule in file.rules_without_example() {
         find(1, format!("{rule} has no example"), "add an example beside it");
     }
 }

@@ -188,7 +188,7 @@ fn test(file: &str) -> Result<(), Failure> {
     for failure in &failures {
         say(&format!("{file}: {failure}"));
     }
-    for rule in policy.unexampled() {
+    for rule in policy.rules_without_example() {
         say(&format!("{file}: {rule} has no example"));
     }
     if !failures.is_empty() {

@@ -1,7 +1,7 @@
-//! The codes of ISO 3166 that are known here.
+//! Tables of ISO 3166.
 //!
 //! Countries: all 249 of ISO 3166-1, as of November 2026. Subdivisions (ISO 3166-2): those of the United States and of
-//! Canada, the two countries here whose parts have privacy laws of their own. The English names are for people.
+//! Canada, the two countries here whose parts have privacy laws of their own. The English names are the common ones, not the official ones.
 
 /// Alpha-2 code, alpha-3 code, name; sorted by the alpha-2 code.
 pub(super) const COUNTRIES: [(&str, &str, &str); 249] = [
@@ -336,5 +336,5 @@ pub(super) const EU_MEMBERS: [&str; 27] = [
     "LU", "LV", "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
 ];
 
-/// What else the European Economic Area holds.
+/// The other members of the European Economic Area.
 pub(super) const EEA_BESIDE_EU: [&str; 3] = ["IS", "LI", "NO"];

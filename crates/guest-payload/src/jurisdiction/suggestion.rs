@@ -113,7 +113,7 @@ const LONGEST: usize = 64;
 /// Each normalized name and code, with its place.
 static NAMES: LazyLock<Vec<(String, Jurisdiction)>> = LazyLock::new(|| {
     let names = Jurisdiction::all().flat_map(|place| {
-        let alpha3 = place.slot().checked_sub(UNIONS).and_then(|at| COUNTRIES.get(at));
+        let alpha3 = place.index().checked_sub(UNIONS).and_then(|at| COUNTRIES.get(at));
         let aliases = ALIASES.iter().filter(move |(code, _)| *code == place.as_str());
         [place.as_str(), place.name()]
             .into_iter()

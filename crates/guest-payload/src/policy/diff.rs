@@ -1,38 +1,38 @@
-//! Which guests two policies treat differently.
+//! Differences between two policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::example::{Outcome, outcome};
-use super::file::facts;
-use super::{Fact, Policy, Rule};
+use super::file::inputs;
+use super::{Policy, Rule, RuleInput};
 use crate::{Choice, Jurisdiction, Purpose};
 
 impl Policy {
-    /// The guests whom `newer` would treat differently, by what they chose and where they are. An empty answer: none.
+    /// The guests whom `newer` treats differently, by their choice and place.
     ///
-    /// Every place and every case that a rule of either can tell apart is tried. What a difference has to do with age, a
-    /// guardian or time is only told where it is another without: without is a grown-up who chose just now.
+    /// Every place and every case that a rule of either policy distinguishes is evaluated. A case with an age, a guardian
+    /// or days is left out if the simpler case (an adult who chose just now) has the same difference.
     #[must_use]
     pub fn differences(&self, newer: &Self) -> Vec<Difference> {
         let rules: Vec<&Rule> = self.rules.iter().chain(newer.rules.iter()).collect();
-        let facts = facts(&rules);
+        let inputs = inputs(&rules);
         let mut differences = Vec::new();
         for purpose in Purpose::ALL {
-            let groups = facts
+            let groups = inputs
                 .iter()
-                .map(|fact| (Case::new(purpose, fact), self.groups(newer, purpose, fact)));
+                .map(|input| (Case::new(purpose, input), self.groups(newer, purpose, input)));
             let groups: Vec<(Case, Groups)> = groups.collect();
             for (case, found) in &groups {
                 let simpler = case.simpler();
-                let is_told = |change, places| {
+                let is_covered = |change, places| {
                     let simpler = groups.iter().filter(|(other, _)| simpler.contains(&Some(*other)));
                     simpler
                         .into_iter()
                         .any(|(_, found)| found.get(change) == Some(places))
                 };
                 for (change, places) in found {
-                    if !is_told(change, places) {
+                    if !is_covered(change, places) {
                         differences.push(Difference {
                             case: *case,
                             before: change.0,
@@ -43,7 +43,7 @@ impl Policy {
                 }
             }
         }
-        // what holds for most guests first
+        // the most general cases first
         differences.sort_by_key(|difference| {
             let Case {
                 age, guardian, days, ..
@@ -53,12 +53,12 @@ impl Policy {
         differences
     }
 
-    fn groups(&self, newer: &Self, purpose: Purpose, fact: &Fact) -> Groups {
+    fn groups(&self, newer: &Self, purpose: Purpose, input: &RuleInput) -> Groups {
         let mut groups = Groups::new();
         for place in Jurisdiction::all().map(Some).chain([None]) {
             let places = place.as_slice();
-            let (before, _) = outcome(self, places, purpose, fact);
-            let (after, _) = outcome(newer, places, purpose, fact);
+            let (before, _) = outcome(self, places, purpose, input);
+            let (after, _) = outcome(newer, places, purpose, input);
             if before != after {
                 groups.entry((before, after)).or_default().insert(place);
             }
@@ -67,20 +67,20 @@ impl Policy {
     }
 }
 
-/// Places by what was and what will be; `None` is an unknown place.
+/// Places by outcome before and after. `None` is an unknown place.
 type Groups = BTreeMap<(Outcome, Outcome), BTreeSet<Option<Jurisdiction>>>;
 
-/// Guests who are alike in all but their place, and what changes for them.
+/// A changed outcome for guests who differ only in their place.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// Who they are.
+    /// The case.
     pub case: Case,
-    /// What came of it under the older policy.
+    /// The outcome under the older policy.
     pub before: Outcome,
-    /// What comes of it under the newer.
+    /// The outcome under the newer policy.
     pub after: Outcome,
-    /// Where they are; `None` is an unknown place.
+    /// The places. `None` is an unknown place.
     pub places: Vec<Option<Jurisdiction>>,
 }
 
@@ -94,37 +94,37 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What a guest chose about one purpose, and what else matters.
+/// The inputs of a decision about one purpose, without the place.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Case {
     /// The purpose.
     pub purpose: Purpose,
-    /// What they chose.
+    /// The choice.
     pub choice: Choice,
-    /// Whether their browser sends a GPC signal.
+    /// Whether the browser sends a GPC signal.
     pub gpc: bool,
-    /// The age from which on it is so, in years; nothing for a grown-up.
+    /// The minimum age in years, or `None` for an adult.
     pub age: Option<u8>,
     /// Whether a parent or guardian chose.
     pub guardian: bool,
-    /// How many days ago they chose.
+    /// Days since the choice.
     pub days: u32,
 }
 
 impl Case {
-    fn new(purpose: Purpose, fact: &Fact) -> Self {
+    fn new(purpose: Purpose, input: &RuleInput) -> Self {
         Self {
             purpose,
-            choice: fact.choice,
-            gpc: fact.gpc,
-            age: (fact.age != u8::MAX).then_some(fact.age),
-            guardian: fact.guardian,
-            days: u32::try_from(fact.since.whole_days()).unwrap_or(u32::MAX),
+            choice: input.choice,
+            gpc: input.gpc,
+            age: (input.age != u8::MAX).then_some(input.age),
+            guardian: input.guardian,
+            days: u32::try_from(input.since.whole_days()).unwrap_or(u32::MAX),
         }
     }
 
-    /// The same without age, without a guardian, without time, as far as it has them.
+    /// The same case without age, without guardian, and without days.
     fn simpler(&self) -> [Option<Self>; 3] {
         [
             self.age.map(|_| Self { age: None, ..*self }),

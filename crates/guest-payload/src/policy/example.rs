@@ -1,15 +1,15 @@
-//! Examples beside the rules of a policy's file, run as tests.
+//! Examples beside the rules of a policy file, run as tests.
 
 use std::fmt;
 
 use serde::Deserialize;
 use time::Duration;
 
-use super::{Fact, Policy, PolicyFile};
+use super::{Policy, PolicyFile, RuleInput};
 use crate::{Age, Choice, Jurisdiction, Jurisdictions, Purpose};
 
 impl PolicyFile {
-    /// Runs each example. An empty answer is a pass.
+    /// Runs each example, and returns the failures.
     #[must_use]
     pub fn test(&self) -> Vec<ExampleFailure> {
         let fails = |example: &Example| {
@@ -23,43 +23,43 @@ impl PolicyFile {
         self.examples.iter().filter_map(fails).collect()
     }
 
-    /// The rules that no example shows.
-    pub fn unexampled(&self) -> impl Iterator<Item = &str> {
+    /// The ids of rules without an example.
+    pub fn rules_without_example(&self) -> impl Iterator<Item = &str> {
         let is_shown = |id: &str| self.examples.iter().any(|example| example.rule == id);
         let ids = self.policy.rules().iter().map(|rule| &*rule.id);
         ids.filter(move |id| !is_shown(id))
     }
 }
 
-/// What the author of a rule expects of it. The guest's other choices are such that they decide nothing.
+/// An expected outcome of a rule. The guest's other choices have no effect.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Example {
     /// Line of the file.
     pub line: usize,
-    /// The rule that it stands beside, which is to decide.
+    /// Id of the rule that must decide.
     pub rule: String,
-    /// The purpose in question.
+    /// The purpose.
     pub purpose: Purpose,
-    /// Where the guest is.
+    /// The guest's places.
     pub places: Jurisdictions,
-    /// What they chose.
+    /// The guest's choice.
     pub choice: Choice,
-    /// Whether their browser sends a GPC signal.
+    /// Whether the browser sends a GPC signal.
     pub gpc: bool,
-    /// How old they are.
+    /// The guest's age.
     pub age: Age,
     /// Whether a parent or guardian chose.
     pub guardian: bool,
-    /// How many days ago that was.
+    /// Days since the choice.
     pub days: u32,
-    /// What is to come of it.
+    /// The expected outcome.
     pub expected: Outcome,
 }
 
 impl Example {
     fn run<'p>(&self, policy: &'p Policy) -> (Outcome, &'p str) {
-        let fact = Fact {
+        let input = RuleInput {
             choice: self.choice,
             guardian: self.guardian,
             since: Duration::days(i64::from(self.days)),
@@ -67,25 +67,25 @@ impl Example {
             age: self.age.years().unwrap_or(policy.assumed_age),
             in_force: true,
         };
-        outcome(policy, &self.places, self.purpose, &fact)
+        outcome(policy, &self.places, self.purpose, &input)
     }
 }
 
-/// What comes of one purpose, and the rule that says so.
+/// The outcome for one purpose, and the id of the deciding rule.
 pub(super) fn outcome<'p>(
     policy: &'p Policy,
     places: &[Jurisdiction],
     purpose: Purpose,
-    fact: &Fact,
+    input: &RuleInput,
 ) -> (Outcome, &'p str) {
-    match policy.judge_one(places, purpose, fact) {
+    match policy.evaluate_purpose(places, purpose, input) {
         (_, Some(unmet)) => (Outcome::Denied, &unmet.id),
         (state, None) if state.on => (Outcome::On, &state.rule.id),
         (state, None) => (Outcome::Off, &state.rule.id),
     }
 }
 
-/// What comes of a rule.
+/// The outcome for one purpose.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -107,13 +107,13 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// An example that did not come out as expected.
+/// An example with another outcome than expected.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ExampleFailure {
     /// The example.
     pub example: Example,
-    /// What came of it.
+    /// The actual outcome.
     pub found: Outcome,
     /// Id of the rule that decided.
     pub rule: String,

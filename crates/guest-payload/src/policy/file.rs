@@ -1,4 +1,4 @@
-//! Reads a policy from its file, in TOML. `policies/README.md` describes the file.
+//! Parses policy files. `policies/README.md` describes the format.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -7,59 +7,59 @@ use time::Date;
 use toml::Spanned;
 use toml::value::Datetime;
 
+use super::error::{PolicyError, PolicyErrorKind};
 use super::example::Example;
-use super::mistake::{Mistake, PolicyError};
-use super::rule::{Ages, Fact, Rule, Scope, Source};
-use super::sheet::{ExampleSheet, RuleSheet, Sheet, Signal};
+use super::raw::{RawExample, RawPolicy, RawRule, Signal};
+use super::rule::{AgeLimits, Rule, RuleInput, Scope, Source};
 use super::{Functional, Policy, index};
 use crate::{Age, Choice, Jurisdiction, Jurisdictions, Obligations, Purpose};
 
 impl Policy {
-    /// Reads a policy from the text of its file.
+    /// Parses a policy file.
     ///
     /// # Errors
-    /// With line and reason, if the text breaks a rule of the file's form, or rules contradict each other.
+    /// The first error with its line, if the file is invalid or its rules contradict each other.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         Ok(PolicyFile::parse(text)?.policy)
     }
 }
 
-/// A policy with the examples that its file gives beside the rules.
+/// A policy and the examples of its file.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PolicyFile {
     /// The policy.
     pub policy: Policy,
-    /// What its author expects of it.
+    /// The expected outcomes.
     pub examples: Vec<Example>,
 }
 
 impl PolicyFile {
-    /// Most bytes of a file. Our choice.
-    pub const LARGEST: usize = 1 << 20;
-    /// Most rules, counted once for each purpose. Our choice.
-    pub const MOST_RULES: usize = 2_000;
+    /// Maximum bytes of a file. Our choice.
+    pub const MAX_BYTES: usize = 1 << 20;
+    /// Maximum rules, counted once for each purpose. Our choice.
+    pub const MAX_RULES: usize = 2_000;
 
-    /// Reads a policy and its examples from the text of the file.
+    /// Parses a policy file with its examples.
     ///
     /// # Errors
     /// As [`Policy::parse`].
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
-        if text.len() > Self::LARGEST {
-            let mistake = Mistake::TooLarge {
+        if text.len() > Self::MAX_BYTES {
+            let kind = PolicyErrorKind::TooLarge {
                 what: "bytes",
-                most: Self::LARGEST,
+                most: Self::MAX_BYTES,
             };
-            return Err(PolicyError::new(1, mistake));
+            return Err(PolicyError::new(1, kind));
         }
         let lines = Lines(text);
-        let sheet: Sheet = toml::from_str(text).map_err(|error| {
-            let mistake = Mistake::Syntax {
+        let raw: RawPolicy = toml::from_str(text).map_err(|error| {
+            let kind = PolicyErrorKind::Syntax {
                 message: short(error.message(), 300),
             };
-            lines.error(&error.span().unwrap_or(0..0), mistake)
+            lines.error(&error.span().unwrap_or(0..0), kind)
         })?;
-        Reader { lines, sheet: &sheet }.read()
+        Reader { lines, raw: &raw }.read()
     }
 }
 
@@ -71,55 +71,51 @@ impl Lines<'_> {
         1 + before.iter().filter(|byte| **byte == b'\n').count()
     }
 
-    fn error(&self, span: &Range<usize>, mistake: Mistake) -> PolicyError {
-        PolicyError::new(self.of(span), mistake)
+    fn error(&self, span: &Range<usize>, kind: PolicyErrorKind) -> PolicyError {
+        PolicyError::new(self.of(span), kind)
     }
 }
 
 struct Reader<'a> {
     lines: Lines<'a>,
-    sheet: &'a Sheet,
+    raw: &'a RawPolicy,
 }
 
 impl Reader<'_> {
     fn read(&self) -> Result<PolicyFile, PolicyError> {
-        let sheet = self.sheet;
-        let id = sheet.id.get_ref();
+        let raw = self.raw;
+        let id = raw.id.get_ref();
         let is_id = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
         if id.is_empty() || id.len() > 64 || !id.bytes().all(is_id) {
-            return Err(self.error(&sheet.id, Mistake::Id { id: short(id, 64) }));
+            return Err(self.error(&raw.id, PolicyErrorKind::Id { id: short(id, 64) }));
         }
-        let version = sheet.version.get_ref();
+        let version = raw.version.get_ref();
         let is_number =
             |part: &str| (1..=6).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_digit());
         if version.split('.').count() != 3 || !version.split('.').all(is_number) {
             let version = short(version, 64);
-            return Err(self.error(&sheet.version, Mistake::Version { version }));
+            return Err(self.error(&raw.version, PolicyErrorKind::Version { version }));
         }
-        let valid_from = self.day(&sheet.valid_from)?;
-        let valid_until = sheet
-            .valid_until
-            .as_ref()
-            .map(|date| self.day(date))
-            .transpose()?;
-        if let Some(until) = &sheet.valid_until
+        let valid_from = self.day(&raw.valid_from)?;
+        let valid_until = raw.valid_until.as_ref().map(|date| self.day(date)).transpose()?;
+        if let Some(until) = &raw.valid_until
             && valid_until.is_some_and(|last| last < valid_from)
         {
-            return Err(self.error(until, Mistake::Backwards));
+            return Err(self.error(until, PolicyErrorKind::Backwards));
         }
         let sources = self.all_sources()?;
         let (rules, examples) = self.rules(&sources)?;
         let policy = Policy {
             id: id.clone(),
             version: version.clone(),
-            about: self.text("about", &sheet.about, 2_000)?,
+            about: self.text("about", &raw.about, 2_000)?,
             valid_from,
             valid_until,
-            reviewed: self.day(&sheet.reviewed)?,
-            assumed_age: self.years(Some(&sheet.assumed_age))?,
+            reviewed: self.day(&raw.reviewed)?,
+            assumed_age: self.years(Some(&raw.assumed_age))?,
             functional: Functional {
-                basis: sheet.functional.basis,
-                sources: self.sources(&sheet.functional.sources, &sources)?,
+                basis: raw.functional.basis,
+                sources: self.sources(&raw.functional.sources, &sources)?,
             },
             index: index::build(&rules),
             rules,
@@ -128,27 +124,24 @@ impl Reader<'_> {
     }
 
     fn all_sources(&self) -> Result<BTreeMap<&str, Source>, PolicyError> {
-        let sheet = self.sheet;
+        let raw = self.raw;
         let mut used: BTreeSet<&str> = BTreeSet::new();
-        let lists = sheet.rules.iter().map(|rule| &rule.sources);
-        for name in lists
-            .chain([&sheet.functional.sources])
-            .flat_map(Spanned::get_ref)
-        {
+        let lists = raw.rules.iter().map(|rule| &rule.sources);
+        for name in lists.chain([&raw.functional.sources]).flat_map(Spanned::get_ref) {
             used.insert(name.get_ref());
         }
         let mut sources = BTreeMap::new();
-        for (name, source) in &sheet.sources {
+        for (name, source) in &raw.sources {
             let read = Source {
                 law: self.text("law", &source.law, 300)?,
                 article: self.text("article", &source.article, 300)?,
                 reviewed: self.day(&source.reviewed)?,
             };
             if !used.contains(name.get_ref().as_str()) {
-                let mistake = Mistake::UnusedSource {
+                let kind = PolicyErrorKind::UnusedSource {
                     name: short(name.get_ref(), 64),
                 };
-                return Err(self.error(name, mistake));
+                return Err(self.error(name, kind));
             }
             sources.insert(name.get_ref().as_str(), read);
         }
@@ -159,148 +152,151 @@ impl Reader<'_> {
         let (mut rules, mut examples) = (Vec::new(), Vec::new());
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut taken: BTreeMap<(&'static str, Purpose), usize> = BTreeMap::new();
-        for sheet in &self.sheet.rules {
-            let line = self.lines.of(&sheet.area.span());
-            let scope = self.scope(sheet)?;
-            if sheet.purposes.get_ref().is_empty() {
-                return Err(self.error(&sheet.purposes, Mistake::Nothing { what: "purposes" }));
+        for raw in &self.raw.rules {
+            let line = self.lines.of(&raw.area.span());
+            let scope = self.scope(raw)?;
+            if raw.purposes.get_ref().is_empty() {
+                return Err(self.error(&raw.purposes, PolicyErrorKind::Nothing { what: "purposes" }));
             }
-            for purpose in sheet.purposes.get_ref() {
+            for purpose in raw.purposes.get_ref() {
                 for place in names_of(&scope) {
                     if let Some(first) = taken.insert((place, *purpose.get_ref()), line) {
                         let purpose_taken = *purpose.get_ref();
-                        let mistake = Mistake::Overlap {
+                        let kind = PolicyErrorKind::Overlap {
                             purpose: purpose_taken,
                             place,
                             first,
                         };
-                        return Err(self.error(&sheet.area, mistake));
+                        return Err(self.error(&raw.area, kind));
                     }
                 }
-                let rule = self.rule(sheet, &scope, *purpose.get_ref(), sources)?;
+                let rule = self.rule(raw, &scope, *purpose.get_ref(), sources)?;
                 if let Some(first) = names.insert(rule.id.clone(), line) {
-                    return Err(self.error(&sheet.area, Mistake::SameName { id: rule.id, first }));
+                    return Err(self.error(&raw.area, PolicyErrorKind::SameName { id: rule.id, first }));
                 }
-                for example in &sheet.examples {
+                for example in &raw.examples {
                     examples.push(self.example(example, &rule)?);
                 }
                 rules.push(rule);
             }
-            if rules.len() > PolicyFile::MOST_RULES {
-                let mistake = Mistake::TooLarge {
+            if rules.len() > PolicyFile::MAX_RULES {
+                let kind = PolicyErrorKind::TooLarge {
                     what: "rules",
-                    most: PolicyFile::MOST_RULES,
+                    most: PolicyFile::MAX_RULES,
                 };
-                return Err(self.error(&sheet.area, mistake));
+                return Err(self.error(&raw.area, kind));
             }
         }
         for purpose in Purpose::ALL {
             for places in [ELSEWHERE, UNKNOWN] {
                 if !taken.contains_key(&(places, purpose)) {
-                    return Err(PolicyError::new(1, Mistake::NoFallback { purpose, places }));
+                    return Err(PolicyError::new(
+                        1,
+                        PolicyErrorKind::NoFallback { purpose, places },
+                    ));
                 }
             }
         }
-        if let Some((unknown, stricter)) = laxer_than_another(&rules) {
+        if let Some((unknown, stricter)) = less_strict_unknown(&rules) {
             let line = names.get(&unknown.id).copied().unwrap_or(1);
-            let mistake = Mistake::LaxUnknown {
+            let kind = PolicyErrorKind::LaxUnknown {
                 unknown: unknown.id.clone(),
                 stricter: stricter.id.clone(),
             };
-            return Err(PolicyError::new(line, mistake));
+            return Err(PolicyError::new(line, kind));
         }
         Ok((rules, examples))
     }
 
     fn rule(
         &self,
-        sheet: &RuleSheet,
+        raw: &RawRule,
         scope: &Scope,
         purpose: Purpose,
         sources: &BTreeMap<&str, Source>,
     ) -> Result<Rule, PolicyError> {
-        let area = sheet.area.get_ref();
+        let area = raw.area.get_ref();
         let is_name = |c: u8| c.is_ascii_alphanumeric() || c == b'-';
         if area.is_empty() || area.len() > 32 || !area.bytes().all(is_name) {
             return Err(self.error(
-                &sheet.area,
-                Mistake::Area {
+                &raw.area,
+                PolicyErrorKind::Area {
                     area: short(area, 32),
                 },
             ));
         }
-        if let Some(days) = sheet.max_age_days.as_ref().filter(|days| *days.get_ref() == 0) {
-            return Err(self.error(days, Mistake::ZeroDays));
+        if let Some(days) = raw.max_age_days.as_ref().filter(|days| *days.get_ref() == 0) {
+            return Err(self.error(days, PolicyErrorKind::ZeroDays));
         }
-        let doubts: Result<Vec<String>, PolicyError> = sheet
+        let doubts: Result<Vec<String>, PolicyError> = raw
             .doubts
             .iter()
-            .map(|doubt| self.text("a doubt", doubt, 500))
+            .map(|doubt| self.text("doubt", doubt, 500))
             .collect();
         Ok(Rule {
-            id: format!("{}/{area}/{purpose}", self.sheet.id.get_ref()),
+            id: format!("{}/{area}/{purpose}", self.raw.id.get_ref()),
             purpose,
             scope: scope.clone(),
-            basis: sheet.basis,
-            default: sheet.default,
-            on_missing: sheet.missing,
-            gpc: sheet.signals.iter().any(|Signal::Gpc| true),
-            ages: Ages {
-                consent_from: self.years(sheet.consent_from.as_ref())?,
-                opt_in_below: self.years(sheet.opt_in_below.as_ref())?,
-                prohibited_below: self.years(sheet.prohibited_below.as_ref())?,
+            basis: raw.basis,
+            default: raw.default,
+            on_missing: raw.missing,
+            gpc: raw.signals.iter().any(|Signal::Gpc| true),
+            ages: AgeLimits {
+                consent_from: self.years(raw.consent_from.as_ref())?,
+                opt_in_below: self.years(raw.opt_in_below.as_ref())?,
+                prohibited_below: self.years(raw.prohibited_below.as_ref())?,
             },
-            max_age_days: sheet.max_age_days.as_ref().map(|days| *days.get_ref()),
-            obligations: Obligations::of(&sheet.obligations),
-            sources: self.sources(&sheet.sources, sources)?,
+            max_age_days: raw.max_age_days.as_ref().map(|days| *days.get_ref()),
+            obligations: Obligations::of(&raw.obligations),
+            sources: self.sources(&raw.sources, sources)?,
             doubts: doubts?,
         })
     }
 
-    fn scope(&self, sheet: &RuleSheet) -> Result<Scope, PolicyError> {
-        let places = sheet.places.get_ref();
+    fn scope(&self, raw: &RawRule) -> Result<Scope, PolicyError> {
+        let places = raw.places.get_ref();
         let alone = |name| places.iter().any(|place| place.get_ref() == name);
         for (name, scope) in [(ELSEWHERE, Scope::Elsewhere), (UNKNOWN, Scope::Unknown)] {
             if alone(name) {
                 if places.len() > 1 {
-                    return Err(self.error(&sheet.places, Mistake::PlacesBeside { places: name }));
+                    return Err(self.error(&raw.places, PolicyErrorKind::PlacesBeside { places: name }));
                 }
                 return Ok(scope);
             }
         }
         if places.is_empty() {
-            return Err(self.error(&sheet.places, Mistake::Nothing { what: "places" }));
+            return Err(self.error(&raw.places, PolicyErrorKind::Nothing { what: "places" }));
         }
         let place = |text: &Spanned<String>| {
             text.get_ref()
                 .parse::<Jurisdiction>()
-                .map_err(|error| self.error(text, Mistake::Place { error }))
+                .map_err(|error| self.error(text, PolicyErrorKind::Place { error }))
         };
         let places: Vec<Jurisdiction> = places.iter().map(place).collect::<Result<_, _>>()?;
         Ok(Scope::Places(places))
     }
 
-    fn example(&self, sheet: &ExampleSheet, rule: &Rule) -> Result<Example, PolicyError> {
-        let place = |error| self.error(&sheet.place, Mistake::Place { error });
-        let places: Jurisdictions = sheet.place.get_ref().parse().map_err(place)?;
-        let age = match &sheet.age {
+    fn example(&self, raw: &RawExample, rule: &Rule) -> Result<Example, PolicyError> {
+        let place = |error| self.error(&raw.place, PolicyErrorKind::Place { error });
+        let places: Jurisdictions = raw.place.get_ref().parse().map_err(place)?;
+        let age = match &raw.age {
             Some(text) => text
                 .get_ref()
                 .parse()
-                .map_err(|error| self.error(text, Mistake::Age { error }))?,
+                .map_err(|error| self.error(text, PolicyErrorKind::Age { error }))?,
             None => Age::UNKNOWN,
         };
         Ok(Example {
-            line: self.lines.of(&sheet.place.span()),
+            line: self.lines.of(&raw.place.span()),
             rule: rule.id.clone(),
             purpose: rule.purpose,
             places,
-            choice: sheet.choice,
-            gpc: sheet.gpc,
+            choice: raw.choice,
+            gpc: raw.gpc,
             age,
-            guardian: sheet.guardian,
-            days: sheet.days,
-            expected: sheet.is,
+            guardian: raw.guardian,
+            days: raw.days,
+            expected: raw.is,
         })
     }
 
@@ -310,12 +306,12 @@ impl Reader<'_> {
         sources: &BTreeMap<&str, Source>,
     ) -> Result<Vec<Source>, PolicyError> {
         if names.get_ref().is_empty() {
-            return Err(self.error(names, Mistake::Nothing { what: "sources" }));
+            return Err(self.error(names, PolicyErrorKind::Nothing { what: "sources" }));
         }
         let source = |name: &Spanned<String>| {
             sources.get(name.get_ref().as_str()).cloned().ok_or_else(|| {
                 let short = short(name.get_ref(), 64);
-                self.error(name, Mistake::UnknownSource { name: short })
+                self.error(name, PolicyErrorKind::UnknownSource { name: short })
             })
         };
         names.get_ref().iter().map(source).collect()
@@ -324,7 +320,7 @@ impl Reader<'_> {
     fn text(&self, what: &'static str, text: &Spanned<String>, most: usize) -> Result<String, PolicyError> {
         let read = text.get_ref();
         if read.trim().is_empty() || read.chars().count() > most || read.chars().any(char::is_control) {
-            return Err(self.error(text, Mistake::Text { what, most }));
+            return Err(self.error(text, PolicyErrorKind::Text { what, most }));
         }
         Ok(read.clone())
     }
@@ -332,7 +328,7 @@ impl Reader<'_> {
     fn day(&self, date: &Spanned<Datetime>) -> Result<Date, PolicyError> {
         let wrong = || {
             let text = date.get_ref().to_string();
-            self.error(date, Mistake::Date { date: text })
+            self.error(date, PolicyErrorKind::Date { date: text })
         };
         let Datetime {
             date: Some(day),
@@ -350,34 +346,34 @@ impl Reader<'_> {
         match years {
             Some(given) if *given.get_ref() > 25 => {
                 let years = *given.get_ref();
-                Err(self.error(given, Mistake::Years { years }))
+                Err(self.error(given, PolicyErrorKind::Years { years }))
             }
             Some(given) => Ok(*given.get_ref()),
             None => Ok(0),
         }
     }
 
-    fn error<T>(&self, at: &Spanned<T>, mistake: Mistake) -> PolicyError {
-        self.lines.error(&at.span(), mistake)
+    fn error<T>(&self, at: &Spanned<T>, kind: PolicyErrorKind) -> PolicyError {
+        self.lines.error(&at.span(), kind)
     }
 }
 
-/// The rule for unknown places that lets through what another rule about the purpose holds back, and that rule.
-fn laxer_than_another(rules: &[Rule]) -> Option<(&Rule, &Rule)> {
+/// Returns a rule for unknown places that is less strict than another rule about its purpose, and that rule.
+fn less_strict_unknown(rules: &[Rule]) -> Option<(&Rule, &Rule)> {
     let unknowns = rules.iter().filter(|rule| rule.scope == Scope::Unknown);
     unknowns
         .flat_map(|unknown| rules.iter().map(move |rule| (unknown, rule)))
         .filter(|(unknown, rule)| unknown.purpose == rule.purpose)
         .find(|(unknown, rule)| {
-            facts(&[unknown, rule]).into_iter().any(|fact| {
-                (unknown.apply(&fact).is_on() && !rule.apply(&fact).is_on())
-                    || (rule.is_unmet(&fact) && !unknown.is_unmet(&fact))
+            inputs(&[unknown, rule]).into_iter().any(|input| {
+                (unknown.apply(&input).is_on() && !rule.apply(&input).is_on())
+                    || (rule.is_unmet(&input) && !unknown.is_unmet(&input))
             })
         })
 }
 
-/// Every case that one of these rules can tell from another.
-pub(super) fn facts(rules: &[&Rule]) -> Vec<Fact> {
+/// Every input that these rules distinguish.
+pub(super) fn inputs(rules: &[&Rule]) -> Vec<RuleInput> {
     let mut ages = BTreeSet::from([0, u8::MAX]);
     let mut days = BTreeSet::from([0]);
     for rule in rules {
@@ -388,10 +384,10 @@ pub(super) fn facts(rules: &[&Rule]) -> Vec<Fact> {
         ]);
         days.extend(rule.max_age_days.map(|days| days.saturating_add(1)));
     }
-    let mut facts = Vec::new();
+    let mut inputs = Vec::new();
     for age in ages {
         for gpc in [false, true] {
-            let fact = |choice, guardian, days| Fact {
+            let input = |choice, guardian, days| RuleInput {
                 choice,
                 guardian,
                 since: time::Duration::days(i64::from(days)),
@@ -399,13 +395,13 @@ pub(super) fn facts(rules: &[&Rule]) -> Vec<Fact> {
                 age,
                 in_force: true,
             };
-            facts.extend([Choice::Denied, Choice::Unknown].map(|choice| fact(choice, false, 0)));
+            inputs.extend([Choice::Denied, Choice::Unknown].map(|choice| input(choice, false, 0)));
             for guardian in [false, true] {
-                facts.extend(days.iter().map(|days| fact(Choice::Granted, guardian, *days)));
+                inputs.extend(days.iter().map(|days| input(Choice::Granted, guardian, *days)));
             }
         }
     }
-    facts
+    inputs
 }
 
 fn names_of(scope: &Scope) -> Vec<&'static str> {
@@ -420,9 +416,9 @@ fn short(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
 
-/// How a file names the places that no other rule covers.
+/// Name of the places that no other rule covers.
 const ELSEWHERE: &str = "elsewhere";
-/// How it names the place of a guest of whom no place is known.
+/// Name of an unknown place.
 const UNKNOWN: &str = "unknown";
 
 #[cfg(test)]
@@ -433,7 +429,7 @@ mod tests {
     const SCOPED: &str = include_str!("../../policies/purpose-scoped.toml");
     const STRICT: &str = include_str!("../../policies/tutorial-strict.toml");
 
-    /// The least that is a policy.
+    /// A minimal policy.
     const LEAST: &str = r#"id = "mine"
 version = "1.0.0"
 about = "Nothing without a yes."
@@ -469,14 +465,14 @@ sources = ["us"]
             let file = PolicyFile::parse(text).unwrap();
             assert_eq!(Policy::find(file.policy.id()), Ok(&file.policy));
             assert_eq!(file.test(), []);
-            assert_eq!(file.unexampled().next(), None);
+            assert_eq!(file.rules_without_example().next(), None);
         }
     }
 
     #[test]
-    fn a_person_adds_a_policy_by_a_file_alone() {
+    fn minimal_file_is_a_policy() {
         let policy = Policy::parse(LEAST).unwrap();
-        let fact = |choice| Fact {
+        let input = |choice| RuleInput {
             choice,
             guardian: false,
             since: time::Duration::ZERO,
@@ -484,10 +480,10 @@ sources = ["us"]
             age: 18,
             in_force: true,
         };
-        let (state, unmet) = policy.judge_one(&[], Purpose::Analytics, &fact(Choice::Unknown));
+        let (state, unmet) = policy.evaluate_purpose(&[], Purpose::Analytics, &input(Choice::Unknown));
         assert!(!state.on && unmet.is_none());
         assert_eq!(state.obligations.iter().collect::<Vec<_>>(), [Obligation::Ask]);
-        let (state, _) = policy.judge_one(&[], Purpose::Analytics, &fact(Choice::Granted));
+        let (state, _) = policy.evaluate_purpose(&[], Purpose::Analytics, &input(Choice::Granted));
         assert!(state.on);
     }
 
@@ -502,29 +498,29 @@ sources = ["us"]
     }
 
     #[test]
-    fn each_mistake_is_named_with_its_line() {
+    fn error_names_line_and_cause() {
         let with = |from: &str, to: &str| LEAST.replacen(from, to, 1);
         refused_as(&[
             (with("version =", "versoin ="), "line 2: unknown field `versoin`"),
             (
                 with("\"mine\"", "\"My Policy\""),
-                "line 1: \"My Policy\" is no id",
+                "line 1: invalid policy id \"My Policy\"",
             ),
-            (with("1.0.0", "1.0"), "line 2: \"1.0\" is no version"),
+            (with("1.0.0", "1.0"), "line 2: invalid version \"1.0\""),
             (with("2026-01-01", "2026-02-30"), "line 4: "),
             (
                 with("2026-01-01", "2026-01-01T00:00:00Z"),
-                "line 4: 2026-01-01T00:00:00Z is no day",
+                "line 4: invalid date 2026-01-01T00:00:00Z",
             ),
             (with("2026-01-01", "\"soon\""), "line 4: "),
             (
                 with("2026-01-01", "2026-01-02\nvalid-until = 2026-01-01"),
-                "line 5: the policy ends before",
+                "line 5: invalid valid-until",
             ),
-            (with("= 18", "= 90"), "line 6: 90 years are too many"),
+            (with("= 18", "= 90"), "line 6: invalid age limit 90"),
             (
                 with("sources = [\"us\"]\n\n[[rule]]", "sources = []\n\n[[rule]]"),
-                "line 17: sources is empty",
+                "line 17: empty sources",
             ),
             (
                 with("sources = [\"us\"]\n\n[[rule]]", "\n[[rule]]"),
@@ -535,36 +531,36 @@ sources = ["us"]
                     "sources = [\"us\"]\n\n[[rule]]",
                     "sources = [\"gdpr\"]\n\n[[rule]]",
                 ),
-                "line 17: no source is called \"gdpr\"",
+                "line 17: unknown source \"gdpr\"",
             ),
             (
                 with("law = \"our choice\"", "law = \" \""),
-                "line 8: law must be 1 to 300",
+                "line 8: invalid law: use 1 to 300",
             ),
             (
                 with(
                     "\n[[rule]]",
                     "sources.x = { law = \"a\", article = \"b\", reviewed = 2026-11-22 }\n\n[[rule]]",
                 ),
-                "line 9: no rule names the source \"x\"",
+                "line 9: unused source \"x\"",
             ),
             (
                 with("max-age-days = 30", "max-age-days = 0"),
-                "line 26: max-age-days is 0",
+                "line 26: invalid max-age-days 0",
             ),
             (
                 with("places = [\"unknown\"]", "places = [\"FR\"]"),
-                "line 1: marketing has no rule whose places are \"unknown\"",
+                "line 1: missing rule: marketing needs one with the places \"unknown\"",
             ),
             (
                 with("places = [\"unknown\"]", "places = [\"unknown\", \"FR\"]"),
-                "line 21: \"unknown\" stands alone",
+                "line 21: invalid places: \"unknown\" must be the only one",
             ),
         ]);
     }
 
     #[test]
-    fn each_mistake_in_a_rule_is_named_with_its_line() {
+    fn rule_error_names_line_and_cause() {
         let rule = |places: &str, more: &str| {
             format!(
                 "{LEAST}\n[[rule]]\narea = \"A\"\nplaces = {places}\npurposes = [\"marketing\"]\nbasis = \"consent\"\n\
@@ -574,24 +570,21 @@ sources = ["us"]
         refused_as(&[
             (
                 rule("[\"california\"]", ""),
-                "line 31: \"california\" names no jurisdiction: write US-CA",
+                "line 31: unknown region \"california\": write US-CA",
             ),
-            (
-                rule("[\"georgia\"]", ""),
-                "line 31: \"georgia\" names no jurisdiction, and could be more",
-            ),
-            (rule("[]", ""), "line 31: places is empty"),
+            (rule("[\"georgia\"]", ""), "line 31: ambiguous region \"georgia\""),
+            (rule("[]", ""), "line 31: empty places"),
             (
                 rule("[\"FR\", \"FR\"]", ""),
-                "line 30: marketing in FR has a rule already, on line 30",
+                "line 30: overlapping rule: marketing in FR has one on line 30",
             ),
             (
                 rule("[\"FR\"]", "").replace("\"A\"", "\"a/b\""),
-                "line 30: \"a/b\" is no name of an area",
+                "line 30: invalid area \"a/b\"",
             ),
             (
                 rule("[\"FR\"]", "").replace("\"A\"", "\"unknown\""),
-                "line 30: the rule mine/unknown/marketing is there already, on line 20",
+                "line 30: duplicate rule mine/unknown/marketing: the first is on line 20",
             ),
             (
                 rule("[\"FR\"]", "signals = [\"dnt\"]"),
@@ -600,32 +593,32 @@ sources = ["us"]
             (rule("[\"FR\"]", "default = \"off\""), "line 37: duplicate key"),
             (
                 rule("[\"FR\"]", "doubts = [\"\"]"),
-                "line 37: a doubt must be 1 to 500",
+                "line 37: invalid doubt: use 1 to 500",
             ),
             (
                 rule("[\"FR\"]", "prohibited-below = 26"),
-                "line 37: 26 years are too many",
+                "line 37: invalid age limit 26",
             ),
             (
                 rule(
                     "[\"FR\"]",
                     "examples = [{ place = \"FR\", age = \"x\", is = \"on\" }]",
                 ),
-                "line 37: \"x\" is no age",
+                "line 37: invalid age \"x\"",
             ),
             (
                 rule("[\"FR\"]", "examples = [{ place = \"atlantis\", is = \"on\" }]"),
-                "line 37: \"atlantis\" names no jurisdiction",
+                "line 37: unknown region \"atlantis\"",
             ),
             (
                 rule("[\"FR\"]", "max-age-days = 7"),
-                "line 20: mine/unknown/marketing is laxer than mine/A/marketing",
+                "line 20: invalid rule mine/unknown/marketing: it is less strict than mine/A/marketing",
             ),
         ]);
     }
 
     #[test]
-    fn an_example_that_fails_says_what_came_of_it() {
+    fn failed_example_names_actual_outcome() {
         let text = format!(
             "{LEAST}examples = [{{ place = \"unknown\", choice = \"granted\", days = 31, is = \"on\" }}]"
         );
@@ -636,21 +629,24 @@ sources = ["us"]
             "line 28: marketing in unknown should be on by mine/unknown/marketing, and is off by mine/unknown/marketing"
         );
         assert_eq!(failures.len(), 3, "one for each purpose of the rule");
-        assert_eq!(file.unexampled().count(), 3);
+        assert_eq!(file.rules_without_example().count(), 3);
     }
 
     #[test]
-    fn a_difference_says_who_is_treated_how_and_where() {
+    fn difference_names_case_outcomes_and_places() {
         let older = Policy::parse(SCOPED).unwrap();
         assert_eq!(older.differences(&older), []);
         let newer = SCOPED.replacen("consent-from = 15", "consent-from = 14", 1);
         let newer = Policy::parse(&newer).unwrap();
-        let told: Vec<String> = older
+        let differences: Vec<String> = older
             .differences(&newer)
             .iter()
             .map(ToString::to_string)
             .collect();
-        assert_eq!(told, ["marketing granted, at age 14: off -> on in CZ FR GR SI"]);
+        assert_eq!(
+            differences,
+            ["marketing granted, at age 14: off -> on in CZ FR GR SI"]
+        );
         let everywhere = Policy::tutorial_strict().differences(Policy::purpose_scoped());
         assert!(everywhere.iter().any(|difference| {
             difference
@@ -660,7 +656,7 @@ sources = ["us"]
     }
 
     #[test]
-    fn ten_thousand_bad_policies_are_refused() {
+    fn corrupted_policies_are_refused() {
         let mut refused = BTreeSet::new();
         let mut refuse = |text: String| {
             if let Err(error) = Policy::parse(&text) {
@@ -679,7 +675,7 @@ sources = ["us"]
             }
         }
         assert!(refused.len() >= 10_000, "{}", refused.len());
-        assert!(Policy::parse(&" ".repeat(PolicyFile::LARGEST + 1)).is_err());
+        assert!(Policy::parse(&" ".repeat(PolicyFile::MAX_BYTES + 1)).is_err());
         assert!(Policy::parse(&"[".repeat(100_000)).is_err());
         let deep = format!("x = {}{}", "[".repeat(30_000), "]".repeat(30_000));
         assert!(Policy::parse(&deep).is_err());

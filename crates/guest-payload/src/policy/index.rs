@@ -1,12 +1,12 @@
-//! Which rule holds where.
+//! The index from places to rules.
 
 use super::{Rule, Scope};
 use crate::{Jurisdiction, Purpose};
 
-/// The number of the rule of each purpose, for each place that there is, and last for an unknown one. The narrowest
-/// rule holds; where none does, the one for elsewhere.
+/// Returns the number of each purpose's rule for each place, and last for an unknown place. The narrowest rule applies,
+/// or else the one for elsewhere.
 ///
-/// The rules do not overlap, and each purpose has one for elsewhere and one for unknown places.
+/// The rules must not overlap, and each purpose needs one for elsewhere and one for unknown places.
 pub(super) fn build(rules: &[Rule]) -> Vec<u16> {
     let mut exact = vec![[None; 3]; Jurisdiction::COUNT];
     let (mut elsewhere, mut unknown) = ([0; 3], [0; 3]);
@@ -16,7 +16,7 @@ pub(super) fn build(rules: &[Rule]) -> Vec<u16> {
             Scope::Elsewhere => elsewhere[purpose] = number,
             Scope::Places(places) => {
                 for place in places.iter() {
-                    exact[place.slot()][purpose] = Some(number);
+                    exact[place.index()][purpose] = Some(number);
                 }
             }
             Scope::Unknown => unknown[purpose] = number,
@@ -24,8 +24,8 @@ pub(super) fn build(rules: &[Rule]) -> Vec<u16> {
     }
     let rule_of = |place: Jurisdiction, purpose: Purpose| {
         place
-            .widening()
-            .find_map(|wider| exact[wider.slot()][purpose as usize])
+            .ancestors()
+            .find_map(|wider| exact[wider.index()][purpose as usize])
             .unwrap_or(elsewhere[purpose as usize])
     };
     Jurisdiction::all()

@@ -1,4 +1,4 @@
-//! What a lawyer would object to.
+//! Legal objections to a policy.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use time::{Date, Duration};
 use super::{Basis, OnMissing, Policy, Source, Switch};
 
 impl Policy {
-    /// What a lawyer would object to on this day, rule by rule.
+    /// Legal objections to each rule on this day.
     #[must_use]
     pub fn lints(&self, today: Date) -> Vec<Lint> {
         let mut lints = Vec::new();
@@ -57,7 +57,7 @@ fn unsound(sources: &[Source], today: Date) -> Option<LintKind> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Lint {
-    /// What is wrong with it.
+    /// The kind of objection.
     pub kind: LintKind,
     /// Id of the rule, or of the policy.
     pub rule: String,
@@ -68,9 +68,9 @@ impl fmt::Display for Lint {
         let (name, why) = match self.kind {
             LintKind::Bundled => (
                 "bundled",
-                "a session is refused for want of a consent that serving the guest does not need (GDPR, Art. 7(4))",
+                "a session is refused without a consent that serving the guest does not need (GDPR, Art. 7(4))",
             ),
-            LintKind::Doubtful => ("doubtful", "the file itself doubts it: have it checked"),
+            LintKind::Doubtful => ("doubtful", "the file names a doubt: have it checked"),
             LintKind::Expired => (
                 "expired",
                 "the policy is no longer in force: every purpose is off",
@@ -83,42 +83,42 @@ impl fmt::Display for Lint {
                 "review overdue",
                 "it was not compared with its sources for more than a year",
             ),
-            LintKind::ReviewedInFuture => ("reviewed in future", "the date of a review is yet to come"),
+            LintKind::ReviewedInFuture => ("reviewed in future", "a review date is in the future"),
             LintKind::Unsourced => ("unsourced", "it names no law and article"),
         };
         write!(f, "{}: {name}: {why}", self.rule)
     }
 }
 
-/// What is wrong with a rule.
+/// The kind of an objection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum LintKind {
     /// The session depends on a consent that it does not need.
     Bundled,
-    /// The file says that it is not certain.
+    /// The file names a doubt.
     Doubtful,
     /// The policy is no longer in force.
     Expired,
     /// A purpose that needs consent is on by default.
     Preticked,
-    /// It was not compared with its sources for more than a year. Our choice.
+    /// It was not compared with its sources for more than a year.
     ReviewOverdue,
-    /// The date of a review is yet to come.
+    /// A review date is in the future.
     ReviewedInFuture,
     /// It names no law and article.
     Unsourced,
 }
 
 impl LintKind {
-    /// Whether no policy may ship so. The rest is for a lawyer to weigh.
+    /// Whether the policy must not be used. Other objections are for counsel to weigh.
     #[must_use]
     pub const fn is_fatal(self) -> bool {
         matches!(self, Self::Expired | Self::ReviewedInFuture | Self::Unsourced)
     }
 }
 
-/// Our choice.
+/// Longest time between reviews. Our choice.
 const REVIEW_EVERY: Duration = Duration::days(366);
 
 #[cfg(test)]
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ships_has_sources_and_dates_of_review() {
+    fn embedded_policies_have_sources_and_review_dates() {
         for policy in Policy::all() {
             let fatal: Vec<_> = policy
                 .lints(on(2026))
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_lawyer_would_object_to_is_said() {
+    fn lints_name_objection_and_rule() {
         let lints = Policy::tutorial_strict().lints(on(2026));
         let has = |kind, rule: &'static str| {
             lints.contains(&Lint {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_review_grows_old_and_a_policy_ends() {
+    fn lints_depend_on_date() {
         let has = |policy: &Policy, today, kind| policy.lints(today).iter().any(|lint| lint.kind == kind);
         let mut policy = Policy::purpose_scoped().clone();
         assert!(has(&policy, on(2028), LintKind::ReviewOverdue));

@@ -1,4 +1,4 @@
-//! What holds for one purpose in one area.
+//! Rules for one purpose in one area.
 
 use std::fmt;
 
@@ -7,75 +7,75 @@ use time::{Date, Duration, OffsetDateTime};
 
 use crate::{Choice, Jurisdiction, Obligation, Obligations, Purpose, Reason};
 
-/// What holds for one purpose in one area.
+/// A rule for one purpose in one area.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Rule {
-    /// Its name: policy, area, purpose, as in `tutorial-strict/EU/marketing`.
+    /// Its id: policy, area, purpose, as in `tutorial-strict/EU/marketing`.
     pub id: String,
-    /// What it is about.
+    /// The purpose.
     pub purpose: Purpose,
-    /// Where it holds.
+    /// The places.
     pub scope: Scope,
-    /// What the purpose rests on there.
+    /// The legal basis of the purpose there.
     pub basis: Basis,
-    /// How it stands while the guest has said nothing.
+    /// The state while the guest has not chosen.
     pub default: Switch,
-    /// What the lack of an agreement does.
+    /// The effect of a missing agreement.
     pub on_missing: OnMissing,
-    /// Whether a GPC signal switches it off.
+    /// Whether a GPC signal switches the purpose off.
     pub gpc: bool,
-    /// What it says about age.
-    pub ages: Ages,
-    /// After how many days an agreement no longer counts; never, if nothing is said.
+    /// Age limits.
+    pub ages: AgeLimits,
+    /// Days after which an agreement expires, if it does.
     pub max_age_days: Option<u32>,
-    /// What else it asks for.
+    /// Obligations beside the decision.
     pub obligations: Obligations,
-    /// Where the rule comes from: at least one.
+    /// Sources of the rule, at least one.
     pub sources: Vec<Source>,
-    /// What is not certain about it, for whoever reviews it next.
+    /// Open questions for the next review.
     pub doubts: Vec<String>,
 }
 
 impl Rule {
-    /// Why the purpose is on or off under this rule.
+    /// Returns the reason for the state of the purpose under this rule.
     ///
-    /// What switches off comes first: a refusal, the age, a signal. So none of them can switch anything on.
-    pub(crate) fn apply(&self, fact: &Fact) -> Reason {
-        if fact.choice == Choice::Denied {
+    /// Refusal, age and signal come first, so that none of them can switch a purpose on.
+    pub(crate) fn apply(&self, input: &RuleInput) -> Reason {
+        if input.choice == Choice::Denied {
             Reason::Denied
-        } else if !fact.in_force {
+        } else if !input.in_force {
             Reason::PolicyNotInForce
         } else if self.basis == Basis::Prohibited {
             Reason::Prohibited
-        } else if fact.age < self.ages.prohibited_below {
+        } else if input.age < self.ages.prohibited_below {
             Reason::TooYoung
-        } else if fact.gpc && self.gpc {
+        } else if input.gpc && self.gpc {
             Reason::OptOutSignal
-        } else if fact.choice == Choice::Granted && !self.is_expired(fact) {
-            if fact.age < self.ages.consent_from && !fact.guardian {
+        } else if input.choice == Choice::Granted && !self.is_expired(input) {
+            if input.age < self.ages.consent_from && !input.guardian {
                 Reason::GuardianNeeded
             } else {
                 Reason::Granted
             }
-        } else if self.default == Switch::On && fact.age >= self.ages.opt_in_below {
+        } else if self.default == Switch::On && input.age >= self.ages.opt_in_below {
             Reason::NotObjected
-        } else if fact.choice == Choice::Granted {
+        } else if input.choice == Choice::Granted {
             Reason::Expired
         } else {
             Reason::NotGranted
         }
     }
 
-    /// Whether it demands an agreement that was not given, or not by whom it takes, or too long ago.
-    pub(crate) fn is_unmet(&self, fact: &Fact) -> bool {
-        let agreed = fact.choice == Choice::Granted
-            && !self.is_expired(fact)
-            && (fact.age >= self.ages.consent_from || fact.guardian);
+    /// Whether the rule demands an agreement that is missing, too old, or needs a guardian.
+    pub(crate) fn is_unmet(&self, input: &RuleInput) -> bool {
+        let agreed = input.choice == Choice::Granted
+            && !self.is_expired(input)
+            && (input.age >= self.ages.consent_from || input.guardian);
         self.on_missing == OnMissing::DenySession && !agreed
     }
 
-    /// What is to be done when it comes out so.
+    /// Obligations under this rule with this result.
     pub(crate) fn obligations(&self, reason: Reason) -> Obligations {
         let own = match reason {
             Reason::NotGranted if self.on_missing == OnMissing::Ask => &[Obligation::Ask][..],
@@ -87,66 +87,66 @@ impl Rule {
         self.obligations.and(Obligations::of(own))
     }
 
-    fn is_expired(&self, fact: &Fact) -> bool {
+    fn is_expired(&self, input: &RuleInput) -> bool {
         self.max_age_days
-            .is_some_and(|days| fact.since > Duration::days(i64::from(days)))
+            .is_some_and(|days| input.since > Duration::days(i64::from(days)))
     }
 }
 
-/// What is known when a rule is applied.
+/// The input of one rule.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fact {
+pub(crate) struct RuleInput {
     pub(crate) choice: Choice,
     /// Whether a parent or guardian chose.
     pub(crate) guardian: bool,
-    /// How long ago that was.
+    /// Time since the choice.
     pub(crate) since: Duration,
     pub(crate) gpc: bool,
     pub(crate) age: u8,
-    /// Whether the policy is.
+    /// Whether the policy is in force.
     pub(crate) in_force: bool,
 }
 
-impl Fact {
-    /// A choice made at `when`, looked at `now`. Nobody chooses in the future.
+impl RuleInput {
+    /// Time since a choice. It is never negative.
     pub(crate) fn since(when: OffsetDateTime, now: OffsetDateTime) -> Duration {
         (now - when).max(Duration::ZERO)
     }
 }
 
-/// Where a rule holds.
+/// The places of a rule.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Scope {
-    /// Wherever no other rule about the purpose does.
+    /// Every place without another rule for the purpose.
     Elsewhere,
-    /// In these places, and in what they hold unless a narrower rule does.
+    /// These places and the places within them, unless a narrower rule exists.
     Places(Vec<Jurisdiction>),
-    /// Where nobody knows the place.
+    /// An unknown place.
     Unknown,
 }
 
-/// What a purpose rests on.
+/// The legal basis of a purpose.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Basis {
     /// The guest has to agree first.
     Consent,
-    /// It is part of what the guest asked for.
+    /// The purpose is part of the requested service.
     Contract,
-    /// The law asks for nothing.
+    /// The law has no requirement.
     Exempt,
     /// An interest that outweighs the guest's.
     LegitimateInterest,
     /// The guest may object.
     OptOut,
-    /// It may not be pursued at all.
+    /// The purpose is prohibited.
     Prohibited,
 }
 
 impl Basis {
-    /// The word for it in a policy file, as in `opt-out`.
+    /// The name in a policy file, as in `opt-out`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -160,7 +160,7 @@ impl Basis {
     }
 }
 
-/// What the lack of an agreement does.
+/// The effect of a missing agreement.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -169,39 +169,39 @@ pub enum OnMissing {
     Ask,
     /// No session is created.
     DenySession,
-    /// The purpose stands as its default says, and off if the guest said no. The session is created.
+    /// The session is created. The purpose has its default state, and is off if the guest refused.
     DisablePurpose,
 }
 
-/// Whether a purpose is pursued.
+/// The default state of a purpose.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Switch {
-    /// It is not.
+    /// Data is not used for the purpose.
     Off,
-    /// It is.
+    /// Data is used for the purpose.
     On,
 }
 
-/// What a rule says about age, in years; 0 says nothing.
+/// Age limits of a rule in years. 0 means no limit.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Ages {
-    /// From this age on a guest agrees alone; a younger one needs a parent or guardian.
+pub struct AgeLimits {
+    /// Minimum age to agree without a parent or guardian.
     pub consent_from: u8,
-    /// Below this age the purpose is off unless it is agreed to, whatever its default.
+    /// Below this age the purpose needs an agreement, regardless of its default.
     pub opt_in_below: u8,
-    /// Below this age the purpose is off, whoever agrees.
+    /// Below this age the purpose is off, even with an agreement.
     pub prohibited_below: u8,
 }
 
-/// Where a rule comes from.
+/// A source of a rule.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Source {
-    /// The law, or whoever else set the rule.
+    /// The law, or another origin of the rule.
     pub law: String,
-    /// The place in it.
+    /// The article in it.
     pub article: String,
-    /// The day on which the rule was last compared with it.
+    /// The day of the last comparison with it.
     pub reviewed: Date,
 }
 

@@ -1,4 +1,4 @@
-//! The form of a policy's file, before its words mean anything.
+//! A policy file as TOML, before validation.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{Choice, Obligation, Purpose};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Sheet {
+pub(super) struct RawPolicy {
     pub(super) id: Spanned<String>,
     pub(super) version: Spanned<String>,
     pub(super) about: Spanned<String>,
@@ -20,22 +20,22 @@ pub(super) struct Sheet {
     pub(super) valid_until: Option<Spanned<Datetime>>,
     pub(super) reviewed: Spanned<Datetime>,
     pub(super) assumed_age: Spanned<u8>,
-    pub(super) functional: FunctionalSheet,
-    pub(super) sources: BTreeMap<Spanned<String>, SourceSheet>,
+    pub(super) functional: RawFunctional,
+    pub(super) sources: BTreeMap<Spanned<String>, RawSource>,
     #[serde(rename = "rule")]
-    pub(super) rules: Vec<RuleSheet>,
+    pub(super) rules: Vec<RawRule>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct FunctionalSheet {
+pub(super) struct RawFunctional {
     pub(super) basis: Basis,
     pub(super) sources: Spanned<Vec<Spanned<String>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SourceSheet {
+pub(super) struct RawSource {
     pub(super) law: Spanned<String>,
     pub(super) article: Spanned<String>,
     pub(super) reviewed: Spanned<Datetime>,
@@ -43,7 +43,7 @@ pub(super) struct SourceSheet {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RuleSheet {
+pub(super) struct RawRule {
     pub(super) area: Spanned<String>,
     pub(super) places: Spanned<Vec<Spanned<String>>>,
     pub(super) purposes: Spanned<Vec<Spanned<Purpose>>>,
@@ -66,7 +66,7 @@ pub(super) struct RuleSheet {
     #[serde(default)]
     pub(super) doubts: Vec<Spanned<String>>,
     #[serde(default)]
-    pub(super) examples: Vec<ExampleSheet>,
+    pub(super) examples: Vec<RawExample>,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +77,7 @@ pub(super) enum Signal {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExampleSheet {
+pub(super) struct RawExample {
     pub(super) place: Spanned<String>,
     #[serde(default)]
     pub(super) choice: Choice,
