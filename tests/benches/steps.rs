@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use audit::{Action, Actor, Draft, Pseudonym, Tree, leaf_hash};
 use genesys_api::{Call as _, ChannelId, Clock, GuestId, Host, Now};
 use guest_payload::{
-    Age, Choice, Consent, Evidence, Jurisdiction, Jurisdictions, NewGuest, Policy, Purpose, Request, Scope,
-    Signals,
+    Age, Choice, Consent, DecisionInput, Evidence, Jurisdiction, Jurisdictions, NewGuest, Policy, Purpose,
+    Scope, Signals,
 };
 use guest_sessions::client::CreateSession;
 use http::HeaderMap;
@@ -290,7 +290,7 @@ fn decisions(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     );
     let consent = Consent::together([Choice::Granted; 3], Evidence::at(now.utc));
     row(rows, Kind::Ours, "guest-payload: a whole decision", move || {
-        let decision = policy.decide(&Request {
+        let decision = policy.decide(&DecisionInput {
             jurisdictions: &[black_box(place)],
             age: Age::UNKNOWN,
             signals: Signals::default(),

@@ -10,14 +10,15 @@ use crate::Purpose;
 /// The use of an attribute.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Use {
+pub enum AttributeCategory {
     /// Serving the guest, which needs no consent.
     Functional,
     /// A purpose. The attribute is dropped unless the purpose is on.
-    For(Purpose),
+    #[serde(rename = "for")]
+    Purpose(Purpose),
 }
 
-impl Use {
+impl AttributeCategory {
     /// The category that a key implies. Our choice:
     ///
     /// - `source`, `region` and `timestamp`, which the founding tutorial sends, are functional.
@@ -28,14 +29,14 @@ impl Use {
         if FUNCTIONAL.contains(&key) {
             return Self::Functional;
         }
-        Self::For(prefix(key).unwrap_or(Purpose::Personalization))
+        Self::Purpose(prefix(key).unwrap_or(Purpose::Personalization))
     }
 
     /// Whether an attribute of this category is allowed, given the purposes that are on.
     pub(crate) fn is_allowed(self, is_on: impl Fn(Purpose) -> bool) -> bool {
         match self {
             Self::Functional => true,
-            Self::For(purpose) => is_on(purpose),
+            Self::Purpose(purpose) => is_on(purpose),
         }
     }
 }
@@ -47,7 +48,7 @@ impl Use {
 /// `Debug` shows keys and categories, not values: they may be personal.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Attributes {
-    entries: BTreeMap<String, (Use, String)>,
+    entries: BTreeMap<String, (AttributeCategory, String)>,
     bytes: usize,
 }
 
@@ -68,25 +69,25 @@ impl Attributes {
         Self::default()
     }
 
-    /// Adds an attribute with the category that its key implies, see [`Use::of_key`].
+    /// Adds an attribute with the category that its key implies, see [`AttributeCategory::of_key`].
     ///
     /// # Errors
     /// If the key exists already, or a limit is exceeded.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<String>) -> Result<(), AttributeError> {
         let key = key.into();
-        let usage = Use::of_key(&key);
-        self.insert_for(usage, key, value)
+        let category = AttributeCategory::of_key(&key);
+        self.insert_as(category, key, value)
     }
 
     /// Adds an attribute with an explicit category.
     ///
-    /// The `guest-sessions` contract transmits keys and values only: its server applies [`Use::of_key`] again.
+    /// The `guest-sessions` contract transmits keys and values only: its server applies [`AttributeCategory::of_key`] again.
     ///
     /// # Errors
     /// If the key exists already, a limit is exceeded, or the key's prefix names another purpose.
-    pub fn insert_for(
+    pub fn insert_as(
         &mut self,
-        usage: Use,
+        category: AttributeCategory,
         key: impl Into<String>,
         value: impl Into<String>,
     ) -> Result<(), AttributeError> {
@@ -101,7 +102,8 @@ impl Attributes {
         if key.chars().any(char::is_control) {
             return Err(AttributeError::ControlCharacter);
         }
-        if let Some(purpose) = prefix(&key).filter(|purpose| usage != Use::For(*purpose)) {
+        if let Some(purpose) = prefix(&key).filter(|purpose| category != AttributeCategory::Purpose(*purpose))
+        {
             return Err(AttributeError::OtherPurpose { key, purpose });
         }
         let length = value.chars().count();
@@ -119,22 +121,22 @@ impl Attributes {
             return Err(AttributeError::TooLarge { bytes });
         }
         self.bytes = bytes;
-        self.entries.insert(key, (usage, value));
+        self.entries.insert(key, (category, value));
         Ok(())
     }
 
     /// Key, category and value of each attribute, in key order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Use, &str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, AttributeCategory, &str)> {
         self.entries
             .iter()
-            .map(|(key, (usage, value))| (key.as_str(), *usage, value.as_str()))
+            .map(|(key, (category, value))| (key.as_str(), *category, value.as_str()))
     }
 
     /// Drops each attribute for whose category `keep` returns false.
-    pub(crate) fn retain(&mut self, keep: impl Fn(Use) -> bool) {
+    pub(crate) fn retain(&mut self, keep: impl Fn(AttributeCategory) -> bool) {
         let Self { entries, bytes } = self;
-        entries.retain(|key, (usage, value)| {
-            let kept = keep(*usage);
+        entries.retain(|key, (category, value)| {
+            let kept = keep(*category);
             if !kept {
                 *bytes -= key.len() + value.len();
             }
@@ -146,7 +148,7 @@ impl Attributes {
 impl fmt::Debug for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()
-            .entries(self.entries.iter().map(|(key, (usage, _))| (key, usage)))
+            .entries(self.entries.iter().map(|(key, (category, _))| (key, category)))
             .finish()
     }
 }
@@ -159,11 +161,11 @@ impl Serialize for Attributes {
 
 impl<'de> Deserialize<'de> for Attributes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let entries = BTreeMap::<String, (Use, String)>::deserialize(deserializer)?;
+        let entries = BTreeMap::<String, (AttributeCategory, String)>::deserialize(deserializer)?;
         let mut attributes = Self::new();
-        for (key, (usage, value)) in entries {
+        for (key, (category, value)) in entries {
             attributes
-                .insert_for(usage, key, value)
+                .insert_as(category, key, value)
                 .map_err(serde::de::Error::custom)?;
         }
         Ok(attributes)
@@ -251,19 +253,28 @@ mod tests {
 
     #[test]
     fn category_follows_key_and_defaults_to_personalization() {
-        for (key, usage) in [
-            ("source", Use::Functional),
-            ("region", Use::Functional),
-            ("timestamp", Use::Functional),
-            ("marketing.segment", Use::For(Purpose::Marketing)),
-            ("analytics.page", Use::For(Purpose::Analytics)),
-            ("personalization.theme", Use::For(Purpose::Personalization)),
-            ("name", Use::For(Purpose::Personalization)),
-            ("Source", Use::For(Purpose::Personalization)),
-            ("marketing", Use::For(Purpose::Personalization)),
-            ("Marketing.segment", Use::For(Purpose::Personalization)),
+        for (key, category) in [
+            ("source", AttributeCategory::Functional),
+            ("region", AttributeCategory::Functional),
+            ("timestamp", AttributeCategory::Functional),
+            (
+                "marketing.segment",
+                AttributeCategory::Purpose(Purpose::Marketing),
+            ),
+            ("analytics.page", AttributeCategory::Purpose(Purpose::Analytics)),
+            (
+                "personalization.theme",
+                AttributeCategory::Purpose(Purpose::Personalization),
+            ),
+            ("name", AttributeCategory::Purpose(Purpose::Personalization)),
+            ("Source", AttributeCategory::Purpose(Purpose::Personalization)),
+            ("marketing", AttributeCategory::Purpose(Purpose::Personalization)),
+            (
+                "Marketing.segment",
+                AttributeCategory::Purpose(Purpose::Personalization),
+            ),
         ] {
-            assert_eq!(Use::of_key(key), usage, "{key}");
+            assert_eq!(AttributeCategory::of_key(key), category, "{key}");
         }
     }
 
@@ -310,13 +321,15 @@ mod tests {
     fn purpose_prefix_refuses_functional_category() {
         let mut attributes = Attributes::new();
         assert_eq!(
-            attributes.insert_for(Use::Functional, "marketing.segment", "gold"),
+            attributes.insert_as(AttributeCategory::Functional, "marketing.segment", "gold"),
             Err(AttributeError::OtherPurpose {
                 key: "marketing.segment".to_owned(),
                 purpose: Purpose::Marketing
             })
         );
-        attributes.insert_for(Use::Functional, "order", "4711").unwrap();
+        attributes
+            .insert_as(AttributeCategory::Functional, "order", "4711")
+            .unwrap();
     }
 
     #[test]
@@ -356,10 +369,10 @@ mod tests {
                 attributes.insert(key.as_str(), "x").unwrap();
             }
             attributes.insert("source", "web").unwrap();
-            attributes.retain(|usage| usage.is_allowed(|purpose| on[purpose as usize]));
+            attributes.retain(|category| category.is_allowed(|purpose| on[purpose as usize]));
             let kept = |key: &str| attributes.entries.contains_key(key);
             for key in &keys {
-                let Use::For(purpose) = Use::of_key(key) else {
+                let AttributeCategory::Purpose(purpose) = AttributeCategory::of_key(key) else {
                     panic!("{key} is not functional");
                 };
                 prop_assert_eq!(kept(key), on[purpose as usize]);

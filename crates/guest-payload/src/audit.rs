@@ -1,6 +1,8 @@
 //! Details of audit entries about consent.
 
-use crate::{Actor, ConsentDiff, ConsentRecord, ConsentUpdate, How, Purpose, PurposeRecord, Refused};
+use crate::{
+    Actor, CollectionMethod, ConsentDiff, ConsentRecord, ConsentUpdate, Purpose, PurposeRecord, Refused,
+};
 
 impl ConsentRecord {
     /// Keys and values for the audit entry of a new session: each purpose, the policy and the places.
@@ -58,9 +60,11 @@ impl PurposeRecord {
         let switch = if self.on { "on" } else { "off" };
         let mut detail = format!("{}, {switch} ({})", self.choice.as_str(), self.rule);
         if let Some(evidence) = &self.evidence
-            && (evidence.how != How::Unstated || evidence.actor != Actor::Guest || evidence.notice.is_some())
+            && (evidence.method != CollectionMethod::Unstated
+                || evidence.actor != Actor::Guest
+                || evidence.notice.is_some())
         {
-            let (actor, how) = (evidence.actor.as_str(), evidence.how.as_str());
+            let (actor, how) = (evidence.actor.as_str(), evidence.method.as_str());
             detail.push_str(&format!(", by {actor}, {how}"));
             if let Some(notice) = &evidence.notice {
                 detail.push_str(&format!(", notice {} {}", notice.version(), notice.language()));
@@ -74,12 +78,15 @@ impl PurposeRecord {
 mod tests {
     use genesys_api::parse_rfc3339;
 
-    use crate::{Choice, Consent, ConsentChange, Evidence, How, NewGuest, Notice, Policy, Purpose, Signals};
+    use crate::{
+        Choice, CollectionMethod, Consent, ConsentChange, Evidence, NewGuest, Notice, Policy, Purpose,
+        Signals,
+    };
 
     fn guest(choices: [Choice; 3]) -> NewGuest {
         let when = parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
         let evidence = Evidence::at(when)
-            .how(How::Banner)
+            .method(CollectionMethod::Banner)
             .notice(Notice::new("7", "de").unwrap());
         let consent = Consent::together(choices, evidence);
         NewGuest::new("c".parse().unwrap(), "DE".parse().unwrap(), consent)

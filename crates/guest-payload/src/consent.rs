@@ -45,9 +45,9 @@ impl fmt::Display for Choice {
 #[non_exhaustive]
 pub struct Evidence {
     /// Time of the choice in UTC, with milliseconds. Not the time at which the session is built.
-    pub when: OffsetDateTime,
+    pub chosen_at: OffsetDateTime,
     /// The way in which the guest was asked.
-    pub how: How,
+    pub method: CollectionMethod,
     /// The person who chose.
     pub actor: Actor,
     /// The privacy notice that was shown.
@@ -63,8 +63,8 @@ impl Evidence {
         // a time without an equal in UTC is at the end of the calendar and stays unchanged
         let utc = when.checked_to_offset(UtcOffset::UTC).unwrap_or(when);
         Self {
-            when: utc.truncate_to_millisecond(),
-            how: How::default(),
+            chosen_at: utc.truncate_to_millisecond(),
+            method: CollectionMethod::default(),
             actor: Actor::default(),
             notice: None,
             gpp: None,
@@ -73,8 +73,8 @@ impl Evidence {
 
     /// Sets the way in which the guest was asked.
     #[must_use]
-    pub fn how(mut self, how: How) -> Self {
-        self.how = how;
+    pub fn method(mut self, method: CollectionMethod) -> Self {
+        self.method = method;
         self
     }
 
@@ -108,7 +108,7 @@ impl Evidence {
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum How {
+pub enum CollectionMethod {
     /// A banner on the page.
     Banner,
     /// In the conversation.
@@ -122,7 +122,7 @@ pub enum How {
     Unstated,
 }
 
-impl How {
+impl CollectionMethod {
     /// The name, as in `form`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -256,7 +256,7 @@ pub enum EvidenceError {
 
 /// A choice about one purpose and its evidence, which for [`Choice::Unknown`] is the time of asking.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Given {
+pub struct PurposeChoice {
     /// The choice.
     pub choice: Choice,
     /// Its evidence.
@@ -266,43 +266,44 @@ pub struct Given {
 /// A guest's choices, one for each purpose, each with its evidence.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Consent {
-    given: [Given; 3],
+    choices: [PurposeChoice; 3],
 }
 
 impl Consent {
     /// Choices that were made together, in the order of [`Purpose::ALL`].
     #[must_use]
     pub fn together(choices: [Choice; 3], evidence: Evidence) -> Self {
-        let given = choices.map(|choice| Given {
+        let choices = choices.map(|choice| PurposeChoice {
             choice,
             evidence: evidence.clone(),
         });
-        Self { given }
+        Self { choices }
     }
 
     /// Replaces the choice about one purpose.
     #[must_use]
     pub fn with(mut self, purpose: Purpose, choice: Choice, evidence: Evidence) -> Self {
-        self.given[purpose as usize] = Given { choice, evidence };
+        self.choices[purpose as usize] = PurposeChoice { choice, evidence };
         self
     }
 
     /// The choice about one purpose, and its evidence.
     #[must_use]
-    pub fn given(&self, purpose: Purpose) -> &Given {
-        &self.given[purpose as usize]
+    pub fn purpose(&self, purpose: Purpose) -> &PurposeChoice {
+        &self.choices[purpose as usize]
     }
 
     /// The choice about one purpose.
     #[must_use]
     pub fn choice(&self, purpose: Purpose) -> Choice {
-        self.given(purpose).choice
+        self.purpose(purpose).choice
     }
 
     /// Time of the latest choice, or of the latest asking.
     #[must_use]
     pub fn latest(&self) -> OffsetDateTime {
-        let [marketing, personalization, analytics] = self.given.each_ref().map(|given| given.evidence.when);
+        let [marketing, personalization, analytics] =
+            self.choices.each_ref().map(|choice| choice.evidence.chosen_at);
         marketing.max(personalization).max(analytics)
     }
 }
@@ -367,10 +368,13 @@ mod tests {
     fn evidence_is_kept_as_the_wire_can_carry_it() {
         let when = genesys_api::parse_rfc3339("2026-11-22T13:30:00.123456+01:00").unwrap();
         let evidence = Evidence::at(when);
-        assert_eq!(genesys_api::rfc3339(evidence.when), "2026-11-22T12:30:00.123Z");
+        assert_eq!(
+            genesys_api::rfc3339(evidence.chosen_at),
+            "2026-11-22T12:30:00.123Z"
+        );
         assert_eq!(
             genesys_api::parse_rfc3339("2026-11-22T12:30:00.123Z"),
-            Some(evidence.when)
+            Some(evidence.chosen_at)
         );
     }
 

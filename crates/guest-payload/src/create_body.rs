@@ -13,11 +13,11 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use crate::{
-    Actor, Age, AttributeError, Attributes, Choice, Consent, ConsentRecord, Evidence, EvidenceError, Gpp,
-    How, Jurisdictions, NewGuest, NewSession, Notice, Purpose, Signals,
+    Actor, Age, AttributeError, Attributes, Choice, CollectionMethod, Consent, ConsentRecord, Evidence,
+    EvidenceError, Gpp, Jurisdictions, NewGuest, NewSession, Notice, Purpose, Signals,
 };
 
-/// How far a client's clock may be ahead when it dates a choice. Our choice.
+/// Tolerance for the clock of a client that dates a choice. Our choice.
 const SKEW: time::Duration = time::Duration::minutes(5);
 
 const REGION: &str = "region";
@@ -98,7 +98,7 @@ impl Evidence {
             None => received,
         };
         let mut evidence = Self::at(when)
-            .how(one_of(
+            .method(one_of(
                 consent.optional("how"),
                 "banner, chat, form, phone or unstated",
             )?)
@@ -231,7 +231,7 @@ struct CreateConsent<'a> {
 pub struct EvidenceFields<'a> {
     consent_timestamp: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    how: Option<How>,
+    how: Option<CollectionMethod>,
     #[serde(skip_serializing_if = "Option::is_none")]
     actor: Option<Actor>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -254,8 +254,8 @@ impl<'a> EvidenceFields<'a> {
         Self {
             consent_timestamp: rfc3339(when),
             how: evidence
-                .map(|evidence| evidence.how)
-                .filter(|how| *how != How::default()),
+                .map(|evidence| evidence.method)
+                .filter(|how| *how != CollectionMethod::default()),
             actor: evidence
                 .map(|evidence| evidence.actor)
                 .filter(|actor| *actor != Actor::default()),
@@ -274,7 +274,7 @@ impl<'a> EvidenceFields<'a> {
 fn latest(record: &ConsentRecord) -> Option<&Evidence> {
     let given = Purpose::ALL.map(|purpose| record.purpose(purpose).evidence.as_ref());
     let given = given.into_iter().flatten();
-    given.max_by_key(|evidence| (!evidence.is_by_guardian(), evidence.when))
+    given.max_by_key(|evidence| (!evidence.is_by_guardian(), evidence.chosen_at))
 }
 
 #[cfg(test)]
@@ -283,7 +283,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Jurisdiction, Policy, Use};
+    use crate::{AttributeCategory, Jurisdiction, Policy};
 
     /// As the tutorial's `SessionPayloadBuilder` and httpx write it.
     const TUTORIAL: &str = r#"{"channelConfigurationId":"your_web_messaging_channel_config_id","guestId":"7d1f0c0e-95ad-4c0e-8d15-0f8b3f4a2a11","guestAttributes":{"source":"web","region":"EU","timestamp":"2026-11-22T12:30:00.123456+00:00"},"consent":{"marketing":true,"personalization":true,"analytics":true,"consentTimestamp":"2026-11-22T12:30:00.123467+00:00"}}"#;
@@ -461,8 +461,11 @@ mod tests {
         );
         let body = parse(body).unwrap();
         assert_eq!(body.age, Age::at_least(13));
-        let evidence = &body.consent.given(Purpose::Marketing).evidence;
-        assert_eq!((evidence.how, evidence.actor), (How::Banner, Actor::Guardian));
+        let evidence = &body.consent.purpose(Purpose::Marketing).evidence;
+        assert_eq!(
+            (evidence.method, evidence.actor),
+            (CollectionMethod::Banner, Actor::Guardian)
+        );
         assert_eq!(evidence.notice, Notice::new("7", "de").ok());
         assert_eq!(evidence.gpp.as_ref().map(Gpp::as_str), Some("DBABMA~x"));
         for (consent, expected) in [
@@ -503,7 +506,7 @@ mod tests {
         attributes.insert("region", "Bavaria").unwrap();
         attributes.insert("marketing.segment", "gold").unwrap();
         attributes
-            .insert_for(Use::For(Purpose::Analytics), "page", "/")
+            .insert_as(AttributeCategory::Purpose(Purpose::Analytics), "page", "/")
             .unwrap();
         guest.decide(Policy::purpose_scoped(), received()).unwrap()
     }

@@ -15,7 +15,7 @@ use crate::{
 
 /// The input of a decision, beside the policy.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct DecisionInput<'a> {
     /// Every place whose rules may apply. The most protective wins; none at all takes the policy's strictest rules.
     pub jurisdictions: &'a [Jurisdiction],
     /// The guest's age.
@@ -29,13 +29,13 @@ pub struct Request<'a> {
 }
 
 impl Policy {
-    /// Decides whether a session may be created. The same request always has the same answer.
+    /// Decides whether a session may be created. The same input always has the same answer.
     ///
     /// # Errors
     /// The refusal, if an agreement is missing.
-    pub fn decide(&self, request: &Request<'_>) -> Result<Allowed<'_>, Refused<'_>> {
-        let Evaluation { states, unmet } = self.evaluate(request);
-        let jurisdictions = Jurisdictions::from(request.jurisdictions);
+    pub fn decide(&self, input: &DecisionInput<'_>) -> Result<Allowed<'_>, Refused<'_>> {
+        let Evaluation { states, unmet } = self.evaluate(input);
+        let jurisdictions = Jurisdictions::from(input.jurisdictions);
         if unmet.iter().any(Option::is_some) {
             return Err(Refused {
                 policy: self,
@@ -46,9 +46,9 @@ impl Policy {
         Ok(Allowed {
             policy: self,
             jurisdictions,
-            age: request.age,
-            consent: request.consent.clone(),
-            signals: request.signals,
+            age: input.age,
+            consent: input.consent.clone(),
+            signals: input.signals,
             states,
         })
     }
@@ -331,7 +331,7 @@ mod tests {
         gpc: bool,
     ) -> Result<Allowed<'static>, Refused<'static>> {
         let places: Vec<Jurisdiction> = codes.iter().map(|code| code.parse().unwrap()).collect();
-        policy.decide(&Request {
+        policy.decide(&DecisionInput {
             jurisdictions: &places,
             age: Age::UNKNOWN,
             signals: Signals { gpc },
@@ -501,7 +501,7 @@ mod tests {
     fn decision_depends_on_age_time_and_guardian() {
         let decide = |code: &str, age, evidence: Evidence, now| {
             let allowed = Policy::purpose_scoped()
-                .decide(&Request {
+                .decide(&DecisionInput {
                     jurisdictions: &[code.parse().unwrap()],
                     age,
                     signals: Signals::default(),
@@ -548,7 +548,7 @@ mod tests {
             Choice::Granted,
             Evidence::at(today() - time::Duration::days(731)),
         );
-        let decision = Policy::purpose_scoped().decide(&Request {
+        let decision = Policy::purpose_scoped().decide(&DecisionInput {
             jurisdictions: &["KR".parse().unwrap()],
             age: Age::UNKNOWN,
             signals: Signals::default(),
@@ -623,7 +623,7 @@ mod tests {
 
         /// The purposes that are on; none if there is no session.
         fn on(&self, policy: &Policy, consent: &Consent) -> [bool; 3] {
-            let Evaluation { states, unmet } = policy.evaluate(&Request {
+            let Evaluation { states, unmet } = policy.evaluate(&DecisionInput {
                 jurisdictions: &self.places,
                 age: self.age,
                 signals: Signals { gpc: self.gpc },

@@ -18,7 +18,7 @@ use genesys_api::{GuestId, rfc3339};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{Choice, ConsentRecord, How, Policy, Purpose, PurposeRecord, Reason};
+use crate::{Choice, CollectionMethod, ConsentRecord, Policy, Purpose, PurposeRecord, Reason};
 
 /// The controller's part, which is configured once: parties and processing.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
@@ -185,7 +185,9 @@ impl PurposeEntry {
             purpose,
             purpose_type: purpose.as_str(),
             lawful_basis: rule.map(|rule| rule.basis.as_str()),
-            collection_method: evidence.map_or(How::Unstated, |evidence| evidence.how).as_str(),
+            collection_method: evidence
+                .map_or(CollectionMethod::Unstated, |evidence| evidence.method)
+                .as_str(),
             jurisdictions: record
                 .jurisdictions()
                 .iter()
@@ -230,7 +232,7 @@ struct Event {
 impl Event {
     fn of(record: &PurposeRecord, max_age_days: Option<u32>) -> Option<Self> {
         let evidence = record.evidence.as_ref()?;
-        let when: OffsetDateTime = evidence.when;
+        let when: OffsetDateTime = evidence.chosen_at;
         let (event_state, days) = match record.choice {
             Choice::Granted => ("consent given", max_age_days),
             Choice::Denied => ("consent refused or withdrawn", None),
@@ -253,7 +255,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Age, Consent, Evidence, Gpp, Notice, Request, Signals};
+    use crate::{Age, Consent, DecisionInput, Evidence, Gpp, Notice, Signals};
 
     fn controller() -> Controller {
         serde_json::from_value(json!({
@@ -269,12 +271,12 @@ mod tests {
     fn record() -> ConsentRecord {
         let now = genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
         let evidence = Evidence::at(now)
-            .how(How::Banner)
+            .method(CollectionMethod::Banner)
             .notice(Notice::new("7", "ko").unwrap())
             .gpp(Gpp::new("DBABMA~x").unwrap());
         let consent = Consent::together([Choice::Granted, Choice::Denied, Choice::Unknown], evidence);
         Policy::purpose_scoped()
-            .decide(&Request {
+            .decide(&DecisionInput {
                 jurisdictions: &["KR".parse().unwrap()],
                 age: Age::UNKNOWN,
                 signals: Signals::default(),

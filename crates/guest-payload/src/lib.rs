@@ -18,13 +18,14 @@ mod record;
 mod session;
 
 pub use age::{Age, AgeError};
-pub use attributes::{AttributeError, Attributes, Use};
+pub use attributes::{AttributeCategory, AttributeError, Attributes};
 pub use consent::{
-    Actor, Choice, Consent, ConsentChange, Evidence, EvidenceError, Given, Gpp, How, Notice, Signals,
+    Actor, Choice, CollectionMethod, Consent, ConsentChange, Evidence, EvidenceError, Gpp, Notice,
+    PurposeChoice, Signals,
 };
 #[cfg(feature = "guest-sessions")]
 pub use create_body::EvidenceFields;
-pub use decision::{Allowed, PurposeState, Reason, Refused, Request};
+pub use decision::{Allowed, DecisionInput, PurposeState, Reason, Refused};
 pub use guest_data::GuestData;
 pub use jurisdiction::{Jurisdiction, JurisdictionError, Jurisdictions};
 pub use new_guest::NewGuest;

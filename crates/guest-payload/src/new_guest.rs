@@ -4,7 +4,7 @@ use genesys_api::{ChannelId, GuestId};
 use time::OffsetDateTime;
 
 use crate::{
-    Age, Attributes, Consent, GuestData, Jurisdictions, NewSession, Policy, Refused, Request, Signals,
+    Age, Attributes, Consent, DecisionInput, GuestData, Jurisdictions, NewSession, Policy, Refused, Signals,
 };
 
 /// A guest who gets a session if the policy allows it.
@@ -41,10 +41,10 @@ impl NewGuest {
         }
     }
 
-    /// The request for a decision about this guest.
+    /// The input of a decision about this guest.
     #[must_use]
-    pub fn request(&self, now: OffsetDateTime) -> Request<'_> {
-        Request {
+    pub fn decision_input(&self, now: OffsetDateTime) -> DecisionInput<'_> {
+        DecisionInput {
             jurisdictions: &self.jurisdictions,
             age: self.age,
             signals: self.signals,
@@ -59,7 +59,7 @@ impl NewGuest {
     /// # Errors
     /// The refusal, if the policy demands an agreement that the guest has not given.
     pub fn decide(self, policy: &Policy, now: OffsetDateTime) -> Result<NewSession, Refused<'_>> {
-        let allowed = policy.decide(&self.request(now))?;
+        let allowed = policy.decide(&self.decision_input(now))?;
         let data = GuestData::new(allowed.record(), self.attributes);
         Ok(NewSession::new(self.channel, self.guest, data))
     }

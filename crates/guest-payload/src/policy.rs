@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use time::Date;
 
 use crate::decision::PurposeState;
-use crate::{Jurisdiction, Purpose, Request};
+use crate::{DecisionInput, Jurisdiction, Purpose};
 
 pub use self::diff::{Case, Difference};
 pub use self::error::{PolicyError, PolicyErrorKind};
@@ -158,21 +158,21 @@ impl Policy {
     /// Evaluates each purpose, and finds the rules whose demand for an agreement is not met.
     ///
     /// The most protective place wins, both in switching a purpose off and in demanding an agreement.
-    pub(crate) fn evaluate(&self, request: &Request<'_>) -> Evaluation<'_> {
-        let today = request.now.date();
+    pub(crate) fn evaluate(&self, input: &DecisionInput<'_>) -> Evaluation<'_> {
+        let today = input.now.date();
         let in_force = self.valid_from <= today && self.valid_until.is_none_or(|last| today <= last);
-        let age = request.age.years().unwrap_or(self.assumed_age);
+        let age = input.age.years().unwrap_or(self.assumed_age);
         let [marketing, personalization, analytics] = Purpose::ALL.map(|purpose| {
-            let given = request.consent.given(purpose);
-            let input = RuleInput {
-                choice: given.choice,
-                guardian: given.evidence.is_by_guardian(),
-                since: RuleInput::since(given.evidence.when, request.now),
-                gpc: request.signals.gpc,
+            let choice = input.consent.purpose(purpose);
+            let rule_input = RuleInput {
+                choice: choice.choice,
+                guardian: choice.evidence.is_by_guardian(),
+                since: RuleInput::since(choice.evidence.chosen_at, input.now),
+                gpc: input.signals.gpc,
                 age,
                 in_force,
             };
-            self.evaluate_purpose(request.jurisdictions, purpose, &input)
+            self.evaluate_purpose(input.jurisdictions, purpose, &rule_input)
         });
         Evaluation {
             states: [marketing.0, personalization.0, analytics.0],

@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 
 use crate::policy::Evaluation;
 use crate::{
-    Age, Allowed, Choice, Consent, ConsentChange, Evidence, GuestData, Jurisdictions, Policy, Purpose,
-    Reason, Request, Signals,
+    Age, Allowed, Choice, Consent, ConsentChange, DecisionInput, Evidence, GuestData, Jurisdictions, Policy,
+    Purpose, Reason, Signals,
 };
 
 /// A decision in a form that can be stored, sent, and evaluated again after a change.
@@ -28,7 +28,7 @@ impl ConsentRecord {
     pub(crate) fn of(allowed: &Allowed<'_>) -> Self {
         Self {
             purposes: Purpose::ALL.map(|purpose| {
-                let given = allowed.consent().given(purpose);
+                let given = allowed.consent().purpose(purpose);
                 let state = allowed.state(purpose);
                 PurposeRecord {
                     choice: given.choice,
@@ -99,7 +99,7 @@ impl ConsentRecord {
         policy: &Policy,
         now: OffsetDateTime,
     ) -> Result<(Self, Vec<ConsentDiff>), ChangeError> {
-        let when = change.evidence().when;
+        let when = change.evidence().chosen_at;
         let withdraws = Purpose::ALL
             .iter()
             .any(|purpose| change.choice(*purpose) == Some(Choice::Denied));
@@ -124,11 +124,11 @@ impl ConsentRecord {
             record.choice = choice;
             // an early withdrawal takes the time of the choice that it replaces, so that no grant between them undoes it
             let mut evidence = change.evidence().clone();
-            evidence.when = recorded.unwrap_or(when);
+            evidence.chosen_at = recorded.unwrap_or(when);
             record.evidence = Some(evidence);
             after.recorded_at = after.recorded_at.max(when);
         }
-        let Evaluation { states, .. } = policy.evaluate(&Request {
+        let Evaluation { states, .. } = policy.evaluate(&DecisionInput {
             jurisdictions: &self.jurisdictions,
             age: after.age,
             signals: Signals { gpc: after.gpc },
@@ -187,7 +187,7 @@ impl PurposeRecord {
     /// Time of the choice in UTC, if one was made.
     #[must_use]
     pub fn chosen_at(&self) -> Option<OffsetDateTime> {
-        self.evidence.as_ref().map(|evidence| evidence.when)
+        self.evidence.as_ref().map(|evidence| evidence.chosen_at)
     }
 
     /// Whether more than the evidence differs.
@@ -251,12 +251,12 @@ mod tests {
 
     fn record(policy: &'static Policy, code: &str, choices: [Choice; 3]) -> ConsentRecord {
         policy
-            .decide(&Request {
+            .decide(&DecisionInput {
                 jurisdictions: &[code.parse().unwrap()],
                 age: Age::UNKNOWN,
                 signals: Signals::default(),
                 consent: &Consent::together(choices, at(10)),
-                now: at(10).when,
+                now: at(10).chosen_at,
             })
             .unwrap()
             .record()
@@ -269,10 +269,10 @@ mod tests {
             "DE",
             [Choice::Granted, Choice::Denied, Choice::Unknown],
         );
-        assert_eq!(record.recorded_at(), at(10).when);
+        assert_eq!(record.recorded_at(), at(10).chosen_at);
         assert_eq!(
             record.purpose(Purpose::Personalization).chosen_at(),
-            Some(at(10).when)
+            Some(at(10).chosen_at)
         );
         assert_eq!(
             record.purpose(Purpose::Analytics).chosen_at(),
@@ -290,12 +290,12 @@ mod tests {
                 &change,
                 Signals::default(),
                 Policy::tutorial_strict(),
-                at(30).when,
+                at(30).chosen_at,
             )
             .unwrap();
         assert!(!after.purpose(Purpose::Marketing).on);
         assert!(after.purpose(Purpose::Personalization).on && after.purpose(Purpose::Analytics).on);
-        assert_eq!(after.recorded_at(), at(20).when);
+        assert_eq!(after.recorded_at(), at(20).chosen_at);
         let [changed] = changed.as_slice() else {
             panic!("one purpose changed, not {changed:?}");
         };
@@ -311,11 +311,11 @@ mod tests {
         let before = record(policy, "DE", [Choice::Denied, Choice::Granted, Choice::Denied]);
         let grant = ConsentChange::new(at(9)).granting(Purpose::Marketing);
         assert_eq!(
-            before.change(&grant, Signals::default(), policy, at(30).when),
+            before.change(&grant, Signals::default(), policy, at(30).chosen_at),
             Err(ChangeError::Outdated {
                 purpose: Purpose::Marketing,
-                given: at(9).when,
-                recorded: at(10).when
+                given: at(9).chosen_at,
+                recorded: at(10).chosen_at
             })
         );
         let (after, changed) = before
@@ -323,16 +323,19 @@ mod tests {
                 &grant.withdrawing(Purpose::Personalization),
                 Signals::default(),
                 policy,
-                at(30).when,
+                at(30).chosen_at,
             )
             .unwrap();
         assert_eq!(changed.len(), 1, "the grant is passed over");
         let withdrawn = after.purpose(Purpose::Personalization);
-        assert_eq!((withdrawn.on, withdrawn.chosen_at()), (false, Some(at(10).when)));
+        assert_eq!(
+            (withdrawn.on, withdrawn.chosen_at()),
+            (false, Some(at(10).chosen_at))
+        );
 
         let again = ConsentChange::new(at(11)).granting(Purpose::Marketing);
         let (after, _) = after
-            .change(&again, Signals::default(), policy, at(30).when)
+            .change(&again, Signals::default(), policy, at(30).chosen_at)
             .unwrap();
         assert!(after.purpose(Purpose::Marketing).on);
     }
@@ -343,11 +346,17 @@ mod tests {
         let before = record(policy, "DE", [Choice::Granted; 3]);
         let change = ConsentChange::new(at(30)).granting(Purpose::Analytics);
         let (after, changed) = before
-            .change(&change, Signals::default(), policy, at(30).when)
+            .change(&change, Signals::default(), policy, at(30).chosen_at)
             .unwrap();
         assert_eq!(changed, []);
-        assert_eq!(after.purpose(Purpose::Analytics).chosen_at(), Some(at(30).when));
-        assert_eq!(after.purpose(Purpose::Marketing).chosen_at(), Some(at(10).when));
+        assert_eq!(
+            after.purpose(Purpose::Analytics).chosen_at(),
+            Some(at(30).chosen_at)
+        );
+        assert_eq!(
+            after.purpose(Purpose::Marketing).chosen_at(),
+            Some(at(10).chosen_at)
+        );
     }
 
     #[test]
@@ -356,12 +365,12 @@ mod tests {
         let before = record(policy, "US", [Choice::Unknown; 3]);
         let nothing = ConsentChange::new(at(20));
         let (after, changed) = before
-            .change(&nothing, Signals { gpc: true }, policy, at(30).when)
+            .change(&nothing, Signals { gpc: true }, policy, at(30).chosen_at)
             .unwrap();
         assert_eq!(changed.len(), 2);
         let grant = ConsentChange::new(at(21)).granting(Purpose::Marketing);
         let (after, _) = after
-            .change(&grant, Signals::default(), policy, at(30).when)
+            .change(&grant, Signals::default(), policy, at(30).chosen_at)
             .unwrap();
         assert!(after.gpc() && !after.purpose(Purpose::Marketing).on);
     }
@@ -382,7 +391,7 @@ mod tests {
                 &ConsentChange::new(at(20)),
                 Signals::default(),
                 Policy::purpose_scoped(),
-                at(30).when,
+                at(30).chosen_at,
             )
             .unwrap();
         assert_eq!(after.policy(), "purpose-scoped");
@@ -394,8 +403,8 @@ mod tests {
     fn outdated_error_names_both_times() {
         let error = ChangeError::Outdated {
             purpose: Purpose::Marketing,
-            given: at(9).when,
-            recorded: at(10).when,
+            given: at(9).chosen_at,
+            recorded: at(10).chosen_at,
         };
         assert_eq!(
             error.to_string(),
@@ -420,7 +429,7 @@ mod tests {
                 change = change.granting(Purpose::ALL[granted]);
             }
             change = change.withdrawing(Purpose::ALL[withdrawn]);
-            let (after, _) = before.change(&change, Signals { gpc }, Policy::tutorial_strict(), at(30).when).unwrap();
+            let (after, _) = before.change(&change, Signals { gpc }, Policy::tutorial_strict(), at(30).chosen_at).unwrap();
             prop_assert!(!after.purposes[withdrawn].on);
             prop_assert!(after.recorded_at() >= before.recorded_at());
         }

@@ -175,7 +175,7 @@ impl Serialize for ConsentChangeBody<'_> {
         let evidence = self.0.evidence();
         Body {
             choices: Choices(self.0),
-            evidence: EvidenceFields::new(evidence.when, Some(evidence)),
+            evidence: EvidenceFields::new(evidence.chosen_at, Some(evidence)),
         }
         .serialize(serializer)
     }
@@ -323,7 +323,7 @@ mod tests {
         let change = parse(r#"{"marketing":false}"#).unwrap();
         assert_eq!(change.choice(Purpose::Marketing), Some(Choice::Denied));
         assert_eq!(
-            (change.choice(Purpose::Analytics), change.evidence().when),
+            (change.choice(Purpose::Analytics), change.evidence().chosen_at),
             (None, at())
         );
         for (body, expected) in [

@@ -5,7 +5,8 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use genesys_api::Clock;
 use guest_payload::{
-    Age, Choice, Consent, Evidence, Jurisdictions, Lint, Policy, PolicyFile, Purpose, Request, Scope, Signals,
+    Age, Choice, Consent, DecisionInput, Evidence, Jurisdictions, Lint, Policy, PolicyFile, Purpose, Scope,
+    Signals,
 };
 
 use super::{Failure, say};
@@ -142,7 +143,7 @@ fn explain(options: &ExplainOptions) -> Result<(), Failure> {
     };
     let now = Clock::system().now().utc;
     let policy = policy_of(&options.policy)?;
-    let decision = policy.decide(&Request {
+    let decision = policy.decide(&DecisionInput {
         jurisdictions: &options.jurisdiction,
         age: options.age,
         signals: Signals { gpc: options.gpc },

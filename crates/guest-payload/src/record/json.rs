@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 use genesys_api::timestamp;
 
 use crate::{
-    Actor, Age, Choice, ConsentRecord, Evidence, EvidenceError, Gpp, How, Notice, PurposeRecord, Reason,
+    Actor, Age, Choice, CollectionMethod, ConsentRecord, Evidence, EvidenceError, Gpp, Notice, PurposeRecord,
+    Reason,
 };
 
 impl Serialize for ConsentRecord {
@@ -59,7 +60,7 @@ struct State {
     #[serde(with = "timestamp::option", default, skip_serializing_if = "Option::is_none")]
     chosen_at: Option<OffsetDateTime>,
     #[serde(default, skip_serializing_if = "is_default")]
-    how: How,
+    how: CollectionMethod,
     #[serde(default, skip_serializing_if = "is_default")]
     actor: Actor,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +88,7 @@ impl From<&PurposeRecord> for State {
             reason: record.reason,
             rule: record.rule.clone(),
             chosen_at: record.chosen_at(),
-            how: evidence.map(|evidence| evidence.how).unwrap_or_default(),
+            how: evidence.map(|evidence| evidence.method).unwrap_or_default(),
             actor: evidence.map(|evidence| evidence.actor).unwrap_or_default(),
             notice: notice.map(|notice| NoticeObject {
                 version: notice.version().to_owned(),
@@ -116,7 +117,7 @@ impl State {
             reason: self.reason,
             rule: self.rule,
             evidence: self.chosen_at.map(|when| {
-                let mut evidence = Evidence::at(when).how(self.how).by(self.actor);
+                let mut evidence = Evidence::at(when).method(self.how).by(self.actor);
                 evidence.notice = notice;
                 evidence.gpp = gpp;
                 evidence
@@ -191,7 +192,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Consent, Jurisdiction, Policy, Request, Signals};
+    use crate::{Consent, DecisionInput, Jurisdiction, Policy, Signals};
 
     fn from_value(json: serde_json::Value) -> Result<ConsentRecord, serde_json::Error> {
         serde_json::from_value(json)
@@ -200,7 +201,7 @@ mod tests {
     fn record(places: &[Jurisdiction], choices: [Choice; 3], gpc: bool) -> ConsentRecord {
         let now = parse_rfc3339("2026-11-22T12:30:00.123456Z").unwrap();
         Policy::purpose_scoped()
-            .decide(&Request {
+            .decide(&DecisionInput {
                 jurisdictions: places,
                 age: Age::UNKNOWN,
                 signals: Signals { gpc },
@@ -256,12 +257,12 @@ mod tests {
     fn record_round_trips_with_all_evidence() {
         let when = parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
         let evidence = Evidence::at(when)
-            .how(How::Banner)
+            .method(CollectionMethod::Banner)
             .by(Actor::Guardian)
             .notice(Notice::new("7", "fr").unwrap())
             .gpp(Gpp::new("DBABMA~CPXxRfAPXxRfAAfKABENB").unwrap());
         let record = Policy::purpose_scoped()
-            .decide(&Request {
+            .decide(&DecisionInput {
                 jurisdictions: &["FR".parse().unwrap()],
                 age: Age::at_least(13),
                 signals: Signals::default(),
