@@ -39,12 +39,12 @@ impl NewSession {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{Choice, Consent, Evidence, NewGuest, Policy, Purpose, Refused};
+    use time::OffsetDateTime;
 
-    fn decide(policy: &'static Policy, marketing: Choice) -> Result<NewSession, Refused<'static>> {
-        let now = genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
-        let consent = Consent::together([marketing, Choice::Denied, Choice::Granted], Evidence::at(now));
+    use crate::{Choice, Consent, Evidence, NewGuest, Policy, Purpose};
+
+    fn guest(marketing: Choice) -> NewGuest {
+        let consent = Consent::together([marketing, Choice::Denied, Choice::Granted], Evidence::at(now()));
         let mut guest = NewGuest::new("channel".parse().unwrap(), "DE".parse().unwrap(), consent);
         for (key, value) in [
             ("source", "web"),
@@ -54,12 +54,17 @@ mod tests {
         ] {
             guest.attributes.insert(key, value).unwrap();
         }
-        guest.decide(policy, now)
+        guest
+    }
+
+    fn now() -> OffsetDateTime {
+        genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap()
     }
 
     #[test]
     fn session_requires_allowing_decision() {
-        let refused = decide(Policy::tutorial_strict(), Choice::Granted).unwrap_err();
+        let guest = guest(Choice::Granted);
+        let refused = guest.decide(Policy::tutorial_strict(), now()).unwrap_err();
         assert_eq!(
             refused.missing().collect::<Vec<_>>(),
             [(Purpose::Personalization, "tutorial-strict/EU/personalization")]
@@ -68,7 +73,9 @@ mod tests {
 
     #[test]
     fn session_has_no_attributes_of_refused_purposes() {
-        let session = decide(Policy::purpose_scoped(), Choice::Unknown).unwrap();
+        let session = guest(Choice::Unknown)
+            .decide(Policy::purpose_scoped(), now())
+            .unwrap();
         let kept: Vec<_> = session.data().attributes().collect();
         assert_eq!(kept, [("analytics.page", "/checkout"), ("source", "web")]);
         assert_eq!(
