@@ -4,6 +4,7 @@
 //! effect of a missing agreement. The engine itself has no place and no law. Parsing a policy builds an index from each
 //! place to its rules, and a decision looks them up there.
 
+mod case;
 mod diff;
 mod error;
 mod example;
@@ -21,9 +22,10 @@ use time::Date;
 use crate::decision::PurposeState;
 use crate::{DecisionInput, Jurisdiction, Purpose};
 
-pub use self::diff::{Case, Difference};
+pub use self::case::{Case, Outcome};
+pub use self::diff::Difference;
 pub use self::error::{PolicyError, PolicyErrorKind};
-pub use self::example::{Example, ExampleFailure, Outcome};
+pub use self::example::{Example, ExampleFailure};
 pub use self::file::PolicyFile;
 pub use self::lint::{Lint, LintKind};
 pub(crate) use self::rule::RuleInput;

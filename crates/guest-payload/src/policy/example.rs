@@ -2,18 +2,17 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use time::Duration;
-
-use super::{Policy, PolicyFile, RuleInput};
-use crate::{Age, Choice, Jurisdiction, Jurisdictions, Purpose};
+use super::PolicyFile;
+use super::case::{Case, Outcome};
+use crate::Jurisdictions;
 
 impl PolicyFile {
     /// Runs each example, and returns the failures.
     #[must_use]
     pub fn test(&self) -> Vec<ExampleFailure> {
         let fails = |example: &Example| {
-            let (found, rule) = example.run(&self.policy);
+            let policy = &self.policy;
+            let (found, rule) = example.case.outcome(policy, &example.places, policy.assumed_age);
             (found != example.expected || rule != example.rule).then(|| ExampleFailure {
                 example: example.clone(),
                 found,
@@ -39,72 +38,12 @@ pub struct Example {
     pub line: usize,
     /// Id of the rule that must decide.
     pub rule: String,
-    /// The purpose.
-    pub purpose: Purpose,
     /// The guest's places.
     pub places: Jurisdictions,
-    /// The guest's choice.
-    pub choice: Choice,
-    /// Whether the browser sends a GPC signal.
-    pub gpc: bool,
-    /// The guest's age.
-    pub age: Age,
-    /// Whether a parent or guardian chose.
-    pub guardian: bool,
-    /// Days since the choice.
-    pub days: u32,
+    /// The other inputs.
+    pub case: Case,
     /// The expected outcome.
     pub expected: Outcome,
-}
-
-impl Example {
-    fn run<'p>(&self, policy: &'p Policy) -> (Outcome, &'p str) {
-        let input = RuleInput {
-            choice: self.choice,
-            guardian: self.guardian,
-            since: Duration::days(i64::from(self.days)),
-            gpc: self.gpc,
-            age: self.age.years().unwrap_or(policy.assumed_age),
-            in_force: true,
-        };
-        outcome(policy, &self.places, self.purpose, &input)
-    }
-}
-
-/// The outcome for one purpose, and the id of the deciding rule.
-pub(super) fn outcome<'p>(
-    policy: &'p Policy,
-    places: &[Jurisdiction],
-    purpose: Purpose,
-    input: &RuleInput,
-) -> (Outcome, &'p str) {
-    match policy.evaluate_purpose(places, purpose, input) {
-        (_, Some(unmet)) => (Outcome::Denied, &unmet.id),
-        (state, None) if state.on => (Outcome::On, &state.rule.id),
-        (state, None) => (Outcome::Off, &state.rule.id),
-    }
-}
-
-/// The outcome for one purpose.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// No session is created.
-    Denied,
-    /// The purpose is off.
-    Off,
-    /// The purpose is on.
-    On,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Denied => "denied",
-            Self::Off => "off",
-            Self::On => "on",
-        })
-    }
 }
 
 /// An example with another outcome than expected.
@@ -125,7 +64,7 @@ impl fmt::Display for ExampleFailure {
         write!(
             f,
             "line {}: {} in {} should be {} by {}, and is {found} by {rule}",
-            example.line, example.purpose, example.places, example.expected, example.rule
+            example.line, example.case.purpose, example.places, example.expected, example.rule
         )
     }
 }

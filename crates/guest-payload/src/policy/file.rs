@@ -7,12 +7,13 @@ use time::Date;
 use toml::Spanned;
 use toml::value::Datetime;
 
+use super::case::Case;
 use super::error::{PolicyError, PolicyErrorKind};
 use super::example::Example;
 use super::raw::{RawExample, RawPolicy, RawRule, Signal};
-use super::rule::{AgeLimits, Rule, RuleInput, Scope, Source};
+use super::rule::{AgeLimits, Rule, Scope, Source};
 use super::{Functional, Policy, index};
-use crate::{Age, Choice, Jurisdiction, Jurisdictions, Obligations, Purpose};
+use crate::{Age, Jurisdiction, Jurisdictions, Obligations, Purpose};
 
 impl Policy {
     /// Parses a policy file.
@@ -289,13 +290,15 @@ impl Reader<'_> {
         Ok(Example {
             line: self.lines.of(&raw.place.span()),
             rule: rule.id.clone(),
-            purpose: rule.purpose,
             places,
-            choice: raw.choice,
-            gpc: raw.gpc,
-            age,
-            guardian: raw.guardian,
-            days: raw.days,
+            case: Case {
+                purpose: rule.purpose,
+                choice: raw.choice,
+                gpc: raw.gpc,
+                age,
+                guardian: raw.guardian,
+                days: raw.days,
+            },
             expected: raw.is,
         })
     }
@@ -365,43 +368,12 @@ fn less_strict_unknown(rules: &[Rule]) -> Option<(&Rule, &Rule)> {
         .flat_map(|unknown| rules.iter().map(move |rule| (unknown, rule)))
         .filter(|(unknown, rule)| unknown.purpose == rule.purpose)
         .find(|(unknown, rule)| {
-            inputs(&[unknown, rule]).into_iter().any(|input| {
+            Case::all(rule.purpose, &[unknown, rule]).iter().any(|case| {
+                let input = case.input(u8::MAX);
                 (unknown.apply(&input).is_on() && !rule.apply(&input).is_on())
                     || (rule.is_unmet(&input) && !unknown.is_unmet(&input))
             })
         })
-}
-
-/// Every input that these rules distinguish.
-pub(super) fn inputs(rules: &[&Rule]) -> Vec<RuleInput> {
-    let mut ages = BTreeSet::from([0, u8::MAX]);
-    let mut days = BTreeSet::from([0]);
-    for rule in rules {
-        ages.extend([
-            rule.ages.consent_from,
-            rule.ages.opt_in_below,
-            rule.ages.prohibited_below,
-        ]);
-        days.extend(rule.max_age_days.map(|days| days.saturating_add(1)));
-    }
-    let mut inputs = Vec::new();
-    for age in ages {
-        for gpc in [false, true] {
-            let input = |choice, guardian, days| RuleInput {
-                choice,
-                guardian,
-                since: time::Duration::days(i64::from(days)),
-                gpc,
-                age,
-                in_force: true,
-            };
-            inputs.extend([Choice::Denied, Choice::Unknown].map(|choice| input(choice, false, 0)));
-            for guardian in [false, true] {
-                inputs.extend(days.iter().map(|days| input(Choice::Granted, guardian, *days)));
-            }
-        }
-    }
-    inputs
 }
 
 fn names_of(scope: &Scope) -> Vec<&'static str> {
@@ -424,7 +396,7 @@ const UNKNOWN: &str = "unknown";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Obligation;
+    use crate::{Choice, Obligation};
 
     const SCOPED: &str = include_str!("../../policies/purpose-scoped.toml");
     const STRICT: &str = include_str!("../../policies/tutorial-strict.toml");
@@ -472,19 +444,21 @@ sources = ["us"]
     #[test]
     fn minimal_file_is_a_policy() {
         let policy = Policy::parse(LEAST).unwrap();
-        let input = |choice| RuleInput {
-            choice,
-            guardian: false,
-            since: time::Duration::ZERO,
-            gpc: false,
-            age: 18,
-            in_force: true,
+        let outcome = |choice| {
+            let case = Case {
+                purpose: Purpose::Analytics,
+                choice,
+                gpc: false,
+                age: Age::UNKNOWN,
+                guardian: false,
+                days: 0,
+            };
+            let (state, unmet) = policy.evaluate_purpose(&[], case.purpose, &case.input(18));
+            assert!(unmet.is_none());
+            (state.on, state.obligations.iter().collect::<Vec<_>>())
         };
-        let (state, unmet) = policy.evaluate_purpose(&[], Purpose::Analytics, &input(Choice::Unknown));
-        assert!(!state.on && unmet.is_none());
-        assert_eq!(state.obligations.iter().collect::<Vec<_>>(), [Obligation::Ask]);
-        let (state, _) = policy.evaluate_purpose(&[], Purpose::Analytics, &input(Choice::Granted));
-        assert!(state.on);
+        assert_eq!(outcome(Choice::Unknown), (false, vec![Obligation::Ask]));
+        assert_eq!(outcome(Choice::Granted), (true, vec![]));
     }
 
     fn refused_as(cases: &[(String, &str)]) {

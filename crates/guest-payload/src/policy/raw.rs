@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::example::Outcome;
+use super::case::Outcome;
 use super::rule::{Basis, OnMissing, Switch};
 use crate::{Choice, Obligation, Purpose};
 

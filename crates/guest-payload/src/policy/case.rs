@@ -1,0 +1,145 @@
+//! Cases: the inputs of a decision about one purpose.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Deserialize;
+use time::Duration;
+
+use super::{Policy, Rule, RuleInput};
+use crate::{Age, Choice, Jurisdiction, Purpose};
+
+/// The inputs of a decision about one purpose, without the place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Case {
+    /// The purpose.
+    pub purpose: Purpose,
+    /// The choice.
+    pub choice: Choice,
+    /// Whether the browser sends a GPC signal.
+    pub gpc: bool,
+    /// The guest's age. In a difference an unknown age stands for an adult.
+    pub age: Age,
+    /// Whether a parent or guardian chose.
+    pub guardian: bool,
+    /// Days since the choice.
+    pub days: u32,
+}
+
+impl Case {
+    /// Every case that these rules distinguish, an adult's with an unknown age.
+    pub(super) fn all(purpose: Purpose, rules: &[&Rule]) -> Vec<Self> {
+        let mut ages = BTreeSet::from([0]);
+        let mut days = BTreeSet::from([0]);
+        for rule in rules {
+            ages.extend([
+                rule.ages.consent_from,
+                rule.ages.opt_in_below,
+                rule.ages.prohibited_below,
+            ]);
+            days.extend(rule.max_age_days.map(|days| days.saturating_add(1)));
+        }
+        let ages = ages.into_iter().map(Age::at_least).chain([Age::UNKNOWN]);
+        let mut cases = Vec::new();
+        for age in ages {
+            for gpc in [false, true] {
+                let case = |choice, guardian, days| Self {
+                    purpose,
+                    choice,
+                    gpc,
+                    age,
+                    guardian,
+                    days,
+                };
+                cases.extend([Choice::Denied, Choice::Unknown].map(|choice| case(choice, false, 0)));
+                for guardian in [false, true] {
+                    cases.extend(days.iter().map(|days| case(Choice::Granted, guardian, *days)));
+                }
+            }
+        }
+        cases
+    }
+
+    /// The input of a rule, with an age in place of an unknown one.
+    pub(super) fn input(&self, assumed_age: u8) -> RuleInput {
+        RuleInput {
+            choice: self.choice,
+            guardian: self.guardian,
+            since: Duration::days(i64::from(self.days)),
+            gpc: self.gpc,
+            age: self.age.years().unwrap_or(assumed_age),
+            in_force: true,
+        }
+    }
+
+    /// The outcome under a policy, and the id of the deciding rule.
+    pub(super) fn outcome<'p>(
+        &self,
+        policy: &'p Policy,
+        places: &[Jurisdiction],
+        assumed_age: u8,
+    ) -> (Outcome, &'p str) {
+        match policy.evaluate_purpose(places, self.purpose, &self.input(assumed_age)) {
+            (_, Some(unmet)) => (Outcome::Denied, &unmet.id),
+            (state, None) if state.on => (Outcome::On, &state.rule.id),
+            (state, None) => (Outcome::Off, &state.rule.id),
+        }
+    }
+
+    /// The same case without age, without guardian, and without days.
+    pub(super) fn simpler(&self) -> [Self; 3] {
+        [
+            Self {
+                age: Age::UNKNOWN,
+                ..*self
+            },
+            Self {
+                guardian: false,
+                ..*self
+            },
+            Self { days: 0, ..*self },
+        ]
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.purpose, self.choice)?;
+        if self.gpc {
+            f.write_str(", with a GPC signal")?;
+        }
+        if let Some(years) = self.age.years() {
+            write!(f, ", at age {years}")?;
+        }
+        if self.guardian {
+            f.write_str(", by a guardian")?;
+        }
+        if self.days > 0 {
+            write!(f, ", {} days ago", self.days)?;
+        }
+        Ok(())
+    }
+}
+
+/// The outcome for one purpose.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// No session is created.
+    Denied,
+    /// The purpose is off.
+    Off,
+    /// The purpose is on.
+    On,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Denied => "denied",
+            Self::Off => "off",
+            Self::On => "on",
+        })
+    }
+}
