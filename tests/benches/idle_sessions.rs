@@ -5,7 +5,7 @@
 //! is not) at two sizes, without the first 1,000 sessions.
 //!
 //! ```sh
-//! cargo bench -p journeys --bench idle_sessions
+//! cargo bench -p end-to-end --bench idle_sessions
 //! ```
 #![expect(clippy::print_stdout, reason = "a bench tells its figures on stdout")]
 

@@ -5,7 +5,7 @@
 //! each figure the median is printed.
 //!
 //! ```sh
-//! cargo bench -p journeys --bench session_creation
+//! cargo bench -p end-to-end --bench session_creation
 //! ```
 #![expect(clippy::print_stdout, reason = "a bench tells its figures on stdout")]
 

@@ -4,7 +4,7 @@
 //! time as long as the machine is not full.
 //!
 //! ```sh
-//! cargo bench -p journeys --bench steps
+//! cargo bench -p end-to-end --bench steps
 //! ```
 #![expect(clippy::print_stdout, reason = "a bench tells its figures on stdout")]
 

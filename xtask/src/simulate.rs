@@ -14,7 +14,7 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>>
             "--profile",
             "simulate",
             "--package",
-            "journeys",
+            "end-to-end",
             "--bin",
             "simulate",
             "--",

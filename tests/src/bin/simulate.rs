@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use end_to_end::simulation::{BrokenInvariant, replay, run};
 use indicatif::{ProgressBar, ProgressStyle};
-use journeys::simulation::{BrokenInvariant, replay, run};
 
 const USAGE: &str =
     "usage: cargo xtask simulate --seeds N [--from SEED]   runs N simulations, from seed 0 or SEED on

@@ -36,7 +36,7 @@ fn memory() -> Arc<dyn Store> {
 fn sqlite(folder: &TempDir) -> Arc<dyn Store> {
     let keys = Keys {
         seal: SealKey::new(&[8; 32]),
-        signer: Signer::from_seed("journeys/direct", &[7; 32]).unwrap(),
+        signer: Signer::from_seed("end-to-end/direct", &[7; 32]).unwrap(),
     };
     Arc::new(SqliteStore::open(&folder.path().join("direct.db"), keys, Limits::default()).unwrap())
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use end_to_end::simulation::{Plan, run, run_plan};
 use guest_conversation::State;
-use journeys::simulation::{Plan, run, run_plan};
 
 #[test]
 fn simulation_loses_and_duplicates_no_message_in_a_thousand_runs() {

@@ -72,7 +72,7 @@ const TABLE: &[Row] = &[
         "guest-sessions", "guest-chat",
     ]),
     row("genesys-sim", Layer::Simulator, &["genesys-api", "genesys-http"]),
-    row("journeys", Layer::Tooling, &[
+    row("end-to-end", Layer::Tooling, &[
         "genesys-api", "genesys-sim", "guest-conversation", "guest-sessions", "web-messaging", "ws-transport",
     ]),
     // its generators use the parsers that ship
@@ -201,7 +201,7 @@ fn may_in_tests(row: &Row, other: &str) -> bool {
     row.name == other
         || match row.layer {
             Layer::Vocabulary | Layer::Http => false,
-            Layer::Tooling => row.name == "journeys",
+            Layer::Tooling => row.name == "end-to-end",
             Layer::Step
             | Layer::Store
             | Layer::Conversation
@@ -291,7 +291,7 @@ mod tests {
             ("genesys-sim", "guest-payload"),
             ("genesys-sim", "dev guest-suite"),
             ("genesys-http", "dev genesys-sim"),
-            ("journeys", "guest-suite"),
+            ("end-to-end", "guest-suite"),
             ("xtask", "genesys-api"),
             ("xtask", "dev genesys-api"),
         ] {
@@ -308,7 +308,10 @@ mod tests {
         assert_eq!(found("guest-suite", &["dev genesys-sim"]), [""; 0]);
         assert_eq!(found("genesys-http", &["dev genesys-http+server"]), [""; 0]);
         assert_eq!(
-            found("journeys", &["dev guest-gateway", "dev genesys-sim", "dev audit"]),
+            found(
+                "end-to-end",
+                &["dev guest-gateway", "dev genesys-sim", "dev audit"]
+            ),
             [""; 0]
         );
     }

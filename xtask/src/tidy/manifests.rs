@@ -24,7 +24,7 @@ impl Manifest {
         self.text.lines().position(names).map_or(1, |at| at + 1)
     }
 
-    /// Its folder, if it is one of the crates, and not the journeys or the tooling.
+    /// Its folder, if it is one of the crates, and not the end-to-end tests or the tooling.
     pub(crate) fn folder_of_crate(&self) -> Option<&str> {
         let folder = self.path.strip_suffix("/Cargo.toml")?;
         folder.starts_with("crates/").then_some(folder)
