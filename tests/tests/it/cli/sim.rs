@@ -134,7 +134,10 @@ async fn sim_commands_inject_faults_and_list_violations() {
     ];
     assert_eq!(sim.output(&one).await, json!({"id": 2}));
     for (arguments, why) in [
-        (vec!["fault", "explode"], "is no fault: use one of clock, delay"),
+        (
+            vec!["fault", "explode"],
+            r#"invalid fault "explode": use one of clock, delay"#,
+        ),
         (
             vec!["fault", "refuse-handshake", "--session", "x"],
             "leave the session out",
