@@ -4,46 +4,44 @@ use bytes::Bytes;
 
 use crate::{Host, Problem};
 
-/// One operation of one service: the request it makes, and what its response means.
+/// One operation of a service: builds its request and parses its response.
 pub trait Call {
-    /// What a successful response says.
+    /// The parsed body of a successful response.
     type Reply;
 
-    /// Whether sending it twice equals sending it once. A call that is not is retried only when no byte of it can
-    /// have been acted on.
+    /// Whether sending it twice equals sending it once. Other calls are retried only if the service certainly did not act
+    /// on them.
     const IDEMPOTENT: bool;
 
-    /// The request, complete but for `Authorization`, which whoever moves it adds.
+    /// Builds the request, complete except for `Authorization`, which the client adds.
     fn request(&self, host: &Host) -> http::Request<Bytes>;
 
-    /// Reads the response.
+    /// Parses the response.
     ///
     /// # Errors
-    /// If the service refused, or answered with something else than the contract says.
+    /// If the service refused the call, or the body does not match the contract.
     fn reply(&self, response: http::Response<Bytes>) -> Result<Self::Reply, ReplyError>;
 }
 
-/// The response of a service is not the reply that was asked for.
+/// A response that is not the expected reply.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplyError {
-    /// A success whose body is not what the contract says.
-    #[error(
-        "the service answered {status} with a body that is not {expected}: check that the host speaks this contract"
-    )]
+    /// A success whose body does not match the contract.
+    #[error("invalid body of a {status} response: expected {expected}, check that the host serves this API")]
     Malformed {
         /// Status of the response.
         status: u16,
-        /// What the body should have been.
+        /// Name of the expected body.
         expected: &'static str,
     },
-    /// The service refused, and said why.
+    /// The service refused the call.
     #[error("{0}")]
     Refused(Box<Problem>),
 }
 
 impl ReplyError {
-    /// The service's own account, if it refused.
+    /// The error body of the service, if it refused the call.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {

@@ -1,4 +1,4 @@
-//! The one place where a clock is read.
+//! The clock of a process.
 
 use std::fmt;
 use std::future::pending;
@@ -13,8 +13,8 @@ use crate::Now;
 
 /// The clock of a process. Clones share it.
 ///
-/// It runs with the system's clocks. A demo or a simulator can move it forward; whoever sleeps on it then wakes as if
-/// the time had passed. On tokio's paused clock it is fully virtual.
+/// It follows the system's clocks. A simulator can move it forward, which wakes sleepers as if the time had passed. On
+/// tokio's paused clock it is fully virtual.
 #[derive(Clone, Debug)]
 pub struct Clock {
     shared: Arc<Shared>,
@@ -33,7 +33,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// A clock that runs with the system's.
+    /// A clock that follows the system's.
     #[must_use]
     pub fn system() -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Clock {
         }
     }
 
-    /// Moves the clock forward and wakes whoever sleeps on it. It never moves backward.
+    /// Moves the clock forward and wakes sleepers.
     pub fn advance(&self, by: Duration) {
         let mut skipped = self
             .shared
@@ -80,7 +80,7 @@ impl Clock {
             };
             tokio::select! {
                 () = tokio::time::sleep_until(real.into()) => return,
-                // the sender lives as long as `self`, so this is always a move
+                // the sender lives as long as `self`, so this is always a change
                 _ = moved.changed() => {}
             }
         }
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn moving_the_clock_wakes_a_sleeper() {
+    async fn advance_wakes_sleepers() {
         let clock = Clock::system();
         let started = clock.now();
         let sleeper = tokio::spawn({

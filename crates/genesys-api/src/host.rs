@@ -1,4 +1,4 @@
-//! Where a call goes.
+//! Hosts of services.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 
 /// Scheme, host and port of one service, with no path.
 ///
-/// Plain HTTP is accepted for loopback only, so that no credential leaves the machine in the clear.
+/// Plain HTTP is accepted for loopback only, so that no credential leaves the machine unencrypted.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Host {
     scheme: Scheme,
@@ -16,10 +16,10 @@ pub struct Host {
 }
 
 impl Host {
-    /// The URI of `path`, which begins with a slash and may carry a query.
+    /// Returns the URI of `path`, which begins with a slash and may have a query.
     ///
     /// # Panics
-    /// If `path` is no valid path: paths are written in code, with every variable part percent-encoded.
+    /// If `path` is invalid. Paths are written in code, with every variable part percent-encoded.
     #[must_use]
     pub fn uri(&self, path: &str) -> Uri {
         let path = PathAndQuery::from_str(path).expect("a path written in code, variables encoded");
@@ -30,26 +30,26 @@ impl Host {
         Uri::from_parts(parts).expect("scheme, authority and path are all present")
     }
 
-    /// The same place as a WebSocket URL: `wss` for `https`, `ws` for plain HTTP.
+    /// Returns the WebSocket URL of `path`: `wss` for `https`, `ws` for plain HTTP.
     #[must_use]
     pub fn websocket_url(&self, path: &str) -> String {
         let scheme = if self.is_secure() { "wss" } else { "ws" };
         format!("{scheme}://{}{path}", self.authority)
     }
 
-    /// Whether calls travel over TLS.
+    /// Whether connections use TLS.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.scheme == Scheme::HTTPS
     }
 
-    /// Host name or address without the port; IPv6 addresses keep their brackets.
+    /// Host name or address without the port. IPv6 addresses have brackets.
     #[must_use]
     pub fn name(&self) -> &str {
         self.authority.host()
     }
 
-    /// The port, written or implied by the scheme.
+    /// The explicit port, or the default of the scheme.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.authority
@@ -72,11 +72,11 @@ impl FromStr for Host {
             });
         };
         if authority.as_str().contains('@') {
-            // the text is not repeated: what stands before the @ may be a password
+            // the text is not repeated, because it may contain a password
             return Err(HostError::Credentials);
         }
-        let written = authority.as_str().len() > authority.host().len();
-        if written && authority.port_u16().is_none() {
+        let has_colon = authority.as_str().len() > authority.host().len();
+        if has_colon && authority.port_u16().is_none() {
             return Err(HostError::Port {
                 text: text.to_owned(),
             });
@@ -106,21 +106,21 @@ impl fmt::Display for Host {
     }
 }
 
-/// The four services that a guest's session touches.
+/// The four services of Genesys Cloud that a guest session uses.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hosts {
     /// Issues tokens to API clients: `login.D`.
     pub login: Host,
-    /// The platform API: `api.D`.
+    /// Serves the platform API: `api.D`.
     pub api: Host,
-    /// The guests' WebSocket: `webmessaging.D`.
+    /// Serves the guests' WebSocket: `webmessaging.D`.
     pub messaging: Host,
-    /// Public configuration of deployments: `api-cdn.D`.
+    /// Serves the public configuration of deployments: `api-cdn.D`.
     pub cdn: Host,
 }
 
 impl Hosts {
-    /// The services of a base domain, such as `mypurecloud.ie`.
+    /// Derives the hosts from a base domain such as `mypurecloud.ie`.
     ///
     /// # Errors
     /// If the domain is not a host name.
@@ -134,7 +134,7 @@ impl Hosts {
         })
     }
 
-    /// Every service on one host, as a simulator offers them.
+    /// Uses one host for all services, as a simulator does.
     #[must_use]
     pub fn single(host: &Host) -> Self {
         Self {
@@ -146,35 +146,35 @@ impl Hosts {
     }
 }
 
-/// The text is not the base of a service.
+/// An invalid host.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
-    /// The URL holds a user name or password.
-    #[error("the URL holds credentials before its host: remove them and configure them apart")]
+    /// The URL contains a user name or password.
+    #[error("invalid host: it contains credentials, remove them and configure them separately")]
     Credentials,
     /// Plain HTTP to another machine.
-    #[error("{text:?} would send credentials in the clear: use https, plain http is for loopback only")]
+    #[error("invalid host {text:?}: plain http is for loopback only, use https")]
     Insecure {
-        /// What was given.
+        /// The given text.
         text: String,
     },
     /// Not `scheme://host[:port]`.
-    #[error("{text:?} is not of the form https://host[:port]")]
+    #[error("invalid host {text:?}: give https://host[:port]")]
     Malformed {
-        /// What was given.
+        /// The given text.
         text: String,
     },
-    /// There is a path behind the host.
-    #[error("{text:?} has a path: give scheme, host and port only")]
+    /// The URL has a path.
+    #[error("invalid host {text:?}: it has a path, give scheme, host and port only")]
     Path {
-        /// What was given.
+        /// The given text.
         text: String,
     },
-    /// What stands behind the host's colon is no port.
-    #[error("{text:?} has no port from 1 to 65535 behind its colon: correct it, or leave the colon out")]
+    /// The port is missing after the colon, or out of range.
+    #[error("invalid host {text:?}: give a port from 1 to 65535 after the colon, or remove the colon")]
     Port {
-        /// What was given.
+        /// The given text.
         text: String,
     },
 }
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_http_is_for_loopback_only() {
+    fn plain_http_is_accepted_for_loopback_only() {
         for text in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:9"] {
             assert!(text.parse::<Host>().is_ok(), "{text}");
         }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_no_path_and_no_credentials() {
+    fn host_rejects_path_and_credentials() {
         assert!(matches!(
             "https://a.example/x".parse::<Host>(),
             Err(HostError::Path { .. })
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_needs_a_port() {
+    fn host_rejects_colon_without_port() {
         for text in ["https://a:99999", "https://a:", "https://[::1]:"] {
             assert!(
                 matches!(text.parse::<Host>(), Err(HostError::Port { .. })),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_url_keeps_the_security_of_its_host() {
+    fn websocket_url_uses_scheme_of_host() {
         let secure: Host = "https://webmessaging.mypurecloud.ie".parse().unwrap();
         assert_eq!(
             secure.websocket_url("/v1"),

@@ -1,18 +1,18 @@
-//! Identifiers, each its own type, so that none can stand for another.
+//! Identifiers, one type each.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest identifier accepted, in bytes. Our choice: those of Genesys are UUIDs of 36.
-const LONGEST: usize = 128;
+/// Longest accepted identifier, in bytes. Our choice: those of Genesys are UUIDs of 36.
+const MAX_LENGTH: usize = 128;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident $what:literal;)*) => {$(
         $(#[$doc])*
         ///
-        /// 1 to 128 characters of `A-Z a-z 0-9 . _ : -`, so it stands in a path, a header or a log line as it is.
+        /// 1 to 128 characters of `A-Z a-z 0-9 . _ : -`, which need no encoding in a path, a header or a log line.
         #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
@@ -69,9 +69,9 @@ ids! {
     ChannelId "channel configuration id";
     /// A deployment of Genesys Cloud's messenger.
     DeploymentId "deployment id";
-    /// A guest, as the caller names them. Not a secret, and unique among live sessions.
+    /// A guest, named by the caller. Not a secret, and unique among live sessions.
     GuestId "guest id";
-    /// A guest session of the `guest-sessions` contract. Not a secret: the access token is.
+    /// A guest session of the `guest-sessions` contract. Not a secret.
     SessionId "session id";
     /// A webhook subscription.
     WebhookId "webhook id";
@@ -81,7 +81,7 @@ fn check(what: &'static str, text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty { what });
     }
-    if text.len() > LONGEST {
+    if text.len() > MAX_LENGTH {
         return Err(IdError::TooLong {
             what,
             bytes: text.len(),
@@ -96,30 +96,30 @@ fn check(what: &'static str, text: &str) -> Result<(), IdError> {
     }
 }
 
-/// The text cannot be an identifier.
+/// An invalid identifier.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
     /// A character outside `A-Z a-z 0-9 . _ : -`.
-    #[error("the {what} has a character at byte {position} that is none of A-Z a-z 0-9 . _ : -")]
+    #[error("invalid {what}: the character at byte {position} is not one of A-Z a-z 0-9 . _ : -")]
     Character {
-        /// Which identifier.
+        /// Kind of the identifier.
         what: &'static str,
-        /// Where, in bytes from the start.
+        /// Byte offset of the character.
         position: usize,
     },
-    /// Nothing.
-    #[error("the {what} is empty: leave it out to have one made, or give 1 to 128 characters")]
+    /// An empty identifier.
+    #[error("invalid {what}: it is empty, give 1 to 128 characters, or omit it to get a new one")]
     Empty {
-        /// Which identifier.
+        /// Kind of the identifier.
         what: &'static str,
     },
     /// More than 128 bytes.
-    #[error("the {what} has {bytes} bytes: at most 128 are allowed")]
+    #[error("invalid {what}: {bytes} bytes, at most 128 are allowed")]
     TooLong {
-        /// Which identifier.
+        /// Kind of the identifier.
         what: &'static str,
-        /// How long it is.
+        /// Length in bytes.
         bytes: usize,
     },
 }
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_one_to_128_harmless_characters() {
+    fn id_is_1_to_128_allowed_characters() {
         assert!(
             "b3c2a0de-1111-4222-8333-444455556666"
                 .parse::<DeploymentId>()
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn json_obeys_the_same_rule() {
+    fn id_from_json_is_checked() {
         assert!(serde_json::from_str::<GuestId>("\"a b\"").is_err());
         assert_eq!(
             serde_json::to_string(&"g-1".parse::<GuestId>().unwrap()).unwrap(),

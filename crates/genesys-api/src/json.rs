@@ -1,4 +1,4 @@
-//! JSON requests and replies: the form of every call of both contracts but the token call.
+//! JSON requests and replies, as in every call of both contracts except the token call.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -23,10 +23,10 @@ pub fn request(method: Method, host: &Host, path: &str) -> Request<Bytes> {
 /// A request with `body` as JSON.
 ///
 /// # Panics
-/// If `body` cannot be JSON. Bodies are plain structs with text keys, which always can.
+/// If `body` does not serialize. Plain structs with text keys always do.
 #[must_use]
 pub fn with_body(method: Method, host: &Host, path: &str, body: &impl Serialize) -> Request<Bytes> {
-    let bytes = serde_json::to_vec(body).expect("bodies are plain structs with text keys");
+    let bytes = serde_json::to_vec(body).expect("plain structs with text keys serialize");
     let mut request = with_bytes(method, host, path, bytes.into());
     request
         .headers_mut()
@@ -34,10 +34,10 @@ pub fn with_body(method: Method, host: &Host, path: &str, body: &impl Serialize)
     request
 }
 
-/// Reads a successful response as `T`; `expected` names it in the error, as in "a guest session".
+/// Parses a successful response as `T`. `expected` names it in the error, as in "a guest session".
 ///
 /// # Errors
-/// [`ReplyError::Refused`] for any status but 2xx, [`ReplyError::Malformed`] for a body that is no `T`.
+/// [`ReplyError::Refused`] for any status except 2xx, [`ReplyError::Malformed`] for a body that does not parse.
 pub fn reply<T: DeserializeOwned>(
     response: Response<Bytes>,
     expected: &'static str,
@@ -47,7 +47,7 @@ pub fn reply<T: DeserializeOwned>(
     serde_json::from_slice(response.body()).map_err(|_| ReplyError::Malformed { status, expected })
 }
 
-/// The response, if its status is 2xx.
+/// Returns the response if its status is 2xx.
 ///
 /// # Errors
 /// [`ReplyError::Refused`] for any other status.

@@ -1,13 +1,13 @@
-//! One reading of time, and time on the wire.
+//! A reading of both clocks, and RFC 3339.
 
 use std::time::{Duration, Instant};
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-/// One reading of both clocks, taken by a driver once a turn.
+/// A reading of both clocks, taken by a driver once per turn.
 ///
-/// Durations and deadlines use `instant`; `utc` is for people and for the wire.
+/// Durations and deadlines use `instant`. Logs and wire formats use `utc`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Now {
     /// The monotonic clock.
@@ -17,37 +17,42 @@ pub struct Now {
 }
 
 impl Now {
-    /// How long it is until `when`; zero if that is past.
+    /// Returns the time until `when`, or zero if that is past.
     #[must_use]
     pub fn until(&self, when: OffsetDateTime) -> Duration {
         Duration::try_from(when - self.utc).unwrap_or(Duration::ZERO)
     }
 
-    /// The monotonic deadline of a wall time that a peer sent. A time that no `Instant` can hold is the far future.
+    /// Converts a wall time from a peer to a monotonic deadline, at most a hundred years ahead.
     #[must_use]
     pub fn deadline(&self, when: OffsetDateTime) -> Instant {
-        const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
-        self.instant + self.until(when).min(FAR)
+        const MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+        self.instant + self.until(when).min(MAX)
     }
 }
 
-/// `when` as RFC 3339 in UTC with milliseconds, as in `2026-11-22T12:30:00.000Z`.
+/// Formats `when` as RFC 3339 in UTC with milliseconds: `2026-11-22T12:30:00.000Z`.
 #[must_use]
 pub fn rfc3339(when: OffsetDateTime) -> String {
     let utc = when.to_offset(UtcOffset::UTC);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        utc.year(),
-        u8::from(utc.month()),
-        utc.day(),
-        utc.hour(),
-        utc.minute(),
-        utc.second(),
-        utc.millisecond()
-    )
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let mut put = |end: usize, width: usize, mut value: u16| {
+        for digit in text[end - width..end].iter_mut().rev() {
+            *digit = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+    };
+    put(4, 4, utc.year().try_into().unwrap_or_default());
+    put(7, 2, u8::from(utc.month()).into());
+    put(10, 2, utc.day().into());
+    put(13, 2, utc.hour().into());
+    put(16, 2, utc.minute().into());
+    put(19, 2, utc.second().into());
+    put(23, 3, utc.millisecond());
+    text.iter().copied().map(char::from).collect()
 }
 
-/// Reads RFC 3339, offset required, and turns it into UTC.
+/// Parses RFC 3339 with an offset, and converts it to UTC.
 #[must_use]
 pub fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339)
@@ -60,9 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wire_time_is_utc_with_milliseconds() {
+    fn rfc3339_is_utc_with_milliseconds() {
         let when = parse_rfc3339("2026-11-22T13:30:00.123456+01:00").unwrap();
         assert_eq!(rfc3339(when), "2026-11-22T12:30:00.123Z");
+        for text in ["0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"] {
+            assert_eq!(rfc3339(parse_rfc3339(text).unwrap()), text);
+        }
         assert_eq!(
             parse_rfc3339("2026-11-22T13:30:00"),
             None,
@@ -72,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_is_the_remaining_wall_time_on_the_monotonic_clock() {
+    fn deadline_is_remaining_wall_time_on_monotonic_clock() {
         let utc = parse_rfc3339("2026-01-01T00:00:00Z").unwrap();
         #[expect(
             clippy::disallowed_methods,

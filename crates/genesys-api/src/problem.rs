@@ -1,4 +1,4 @@
-//! Genesys' standard error body, which the gateway speaks as well.
+//! The standard error body of Genesys Cloud, which the gateway uses too.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,57 +8,57 @@ use serde::{Deserialize, Serialize};
 
 use crate::retry;
 
-/// Longest message taken over from a peer, in characters.
-const LONGEST: usize = 500;
+/// Longest text accepted from a peer, in characters.
+const MAX_TEXT: usize = 500;
 
-/// Why a service refused.
+/// An error body.
 ///
-/// The shape of Genesys' platform API (`ErrorBody` of its public SDKs). The login host answers in another one, which
-/// [`Problem::read`] brings into this. `code` is stable and dotted; `message` is for people.
+/// It has the shape of Genesys' platform API (`ErrorBody` of its public SDKs). The login host uses another shape, which
+/// [`Problem::read`] converts. `code` is stable and dotted, `message` is for people.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    /// What happened and what to do, for people.
+    /// Description of the error and its remedy, for people.
     #[serde(default)]
     pub message: String,
-    /// The machine's name for it, such as `bad.credentials`.
+    /// Stable name of the error, such as `bad.credentials`.
     #[serde(default)]
     pub code: String,
-    /// HTTP status, repeated.
+    /// HTTP status.
     #[serde(default)]
     pub status: u16,
-    /// Correlates with the service's log; also the header `inin-correlation-id`.
+    /// Correlation id in the service's log, also sent as the header `inin-correlation-id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_id: Option<String>,
-    /// The fields at fault.
+    /// Invalid fields.
     #[serde(default)]
     pub details: Vec<Detail>,
-    /// Nested problems.
+    /// Nested errors.
     #[serde(default)]
     pub errors: Vec<Self>,
-    /// How long to wait, from `Retry-After`. Not part of the body.
+    /// Wait from `Retry-After`. Not part of the body.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
 }
 
-/// One field at fault.
+/// An invalid field.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Detail {
-    /// What is wrong with the field.
+    /// Stable name of the error in the field.
     pub error_code: String,
-    /// Which field.
+    /// Name of the field.
     pub field_name: String,
-    /// The entity concerned, if one is.
+    /// Id of the affected entity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entity_id: Option<String>,
-    /// Its kind.
+    /// Kind of the affected entity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entity_name: Option<String>,
 }
 
 impl Problem {
-    /// A problem of our own making.
+    /// A new error body.
     #[must_use]
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
         Self {
@@ -69,8 +69,8 @@ impl Problem {
         }
     }
 
-    /// Reads any refusal: the platform's body, the login host's, or none at all. `Retry-After` is read in seconds;
-    /// a date needs the time of day, see [`retry::retry_after`].
+    /// Parses any error response: the platform's body, the login host's, or an unknown one. `Retry-After` is parsed in
+    /// seconds only; see [`retry::retry_after`] for dates.
     #[must_use]
     pub fn read(response: &http::Response<Bytes>) -> Self {
         let status = response.status().as_u16();
@@ -87,19 +87,19 @@ impl Problem {
                 Self::new(
                     status,
                     "unknown",
-                    format!("the service answered {status} ({reason}) with no account of why"),
+                    format!("the service responded with {status} ({reason}) and no error body"),
                 )
             });
         problem.status = status;
-        problem.message = harmless(&problem.message);
-        problem.code = harmless(&problem.code);
+        problem.message = sanitize(&problem.message);
+        problem.code = sanitize(&problem.code);
         problem.retry_after = retry::retry_after_seconds(response.headers());
         if problem.context_id.is_none() {
             problem.context_id = response
                 .headers()
                 .get("inin-correlation-id")
                 .and_then(|id| id.to_str().ok())
-                .map(harmless);
+                .map(sanitize);
         }
         problem
     }
@@ -135,10 +135,10 @@ impl From<Login> for Problem {
     }
 }
 
-/// A peer's text, safe for a log line: bounded, and with no control characters.
-fn harmless(text: &str) -> String {
+/// Makes a peer's text safe for a log line: bounded, without control characters.
+fn sanitize(text: &str) -> String {
     text.chars()
-        .take(LONGEST)
+        .take(MAX_TEXT)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
 }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_platform_body_is_read_as_it_is() {
+    fn platform_body_is_parsed() {
         let problem = Problem::read(&response(
             401,
             r#"{"message":"Invalid login credentials.","code":"bad.credentials","status":401,"contextId":"3f0c","details":[],"errors":[]}"#,
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_login_host_speaks_another_shape() {
+    fn login_host_body_is_converted() {
         for body in [
             r#"{"error":"invalid_client","description":"client not found"}"#,
             r#"{"error":"invalid_client","error_description":"client not found"}"#,
@@ -181,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn a_page_in_place_of_a_body_is_still_a_problem() {
+    fn html_body_becomes_unknown_problem() {
         let problem = Problem::read(&response(502, "<html>Bad gateway</html>"));
         assert_eq!((problem.code.as_str(), problem.status), ("unknown", 502));
     }
 
     #[test]
-    fn a_peer_cannot_break_a_log_line() {
+    fn control_characters_are_removed_from_message() {
         let problem = Problem::read(&response(400, r#"{"code":"x","message":"a\nFORGED \u001b[31m"}"#));
         assert_eq!(problem.message, "a FORGED  [31m");
     }

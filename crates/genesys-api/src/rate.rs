@@ -1,13 +1,12 @@
-//! A limit that no window ever exceeds.
+//! A rate limiter with a sliding window.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// A sliding window log: at most `limit` acquisitions in every half-open window of `period`.
 ///
-/// Of the usual limiters it is the one that allows a full burst and still never exceeds the limit in any window,
-/// wherever the server's own window begins. It costs 16 bytes for each acquisition of the current window, and at
-/// most `limit` of them.
+/// It allows a full burst and never exceeds the limit in any window, wherever the server's window begins. It stores 16
+/// bytes per acquisition of the current window, at most `limit` of them.
 #[derive(Clone, Debug)]
 pub struct SlidingWindow {
     limit: usize,
@@ -17,7 +16,7 @@ pub struct SlidingWindow {
 }
 
 impl SlidingWindow {
-    /// At most `limit` in every `period`. A limit of 0 counts as 1, or nothing could ever pass.
+    /// A window of at most `limit` acquisitions in every `period`. A limit of 0 counts as 1.
     #[must_use]
     pub fn new(limit: usize, period: Duration) -> Self {
         Self {
@@ -28,20 +27,20 @@ impl SlidingWindow {
         }
     }
 
-    /// Takes one place.
+    /// Takes one slot.
     ///
     /// # Errors
-    /// The instant at which to ask again, if there is none.
+    /// The instant of the next free slot, if none is free.
     pub fn try_acquire(&mut self, now: Instant) -> Result<(), Instant> {
         self.check(now)?;
         self.taken.push_back(now);
         Ok(())
     }
 
-    /// Whether there is a place, without taking it.
+    /// Checks for a free slot without taking it.
     ///
     /// # Errors
-    /// The instant at which to ask again, if there is none.
+    /// The instant of the next free slot, if none is free.
     pub fn check(&mut self, now: Instant) -> Result<(), Instant> {
         while self
             .taken
@@ -62,7 +61,7 @@ impl SlidingWindow {
         }
     }
 
-    /// Lets nothing pass before `until`: the server said so. A later pause wins over an earlier one.
+    /// Blocks acquisitions before `until`, for a `Retry-After` of the server. The latest of several pauses counts.
     pub fn pause_until(&mut self, until: Instant) {
         self.paused_until = Some(self.paused_until.map_or(until, |known| known.max(until)));
     }
@@ -83,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_burst_passes_and_the_next_waits_for_the_first_to_leave() {
+    fn full_burst_passes_and_next_waits_for_oldest_slot() {
         let start = epoch();
         let mut window = SlidingWindow::new(5, Duration::from_secs(1));
         for i in 0..5 {
@@ -97,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_can_pause_it() {
+    fn pause_blocks_acquisitions() {
         let start = epoch();
         let mut window = SlidingWindow::new(5, Duration::from_secs(1));
         window.pause_until(start + Duration::from_secs(3));
@@ -108,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_window_is_ever_exceeded(limit in 1_usize..8, steps in proptest::collection::vec(0_u64..700, 1..200)) {
+        fn limit_holds_in_every_window(limit in 1_usize..8, steps in proptest::collection::vec(0_u64..700, 1..200)) {
             let mut at = epoch();
             let period = Duration::from_secs(1);
             let mut window = SlidingWindow::new(limit, period);

@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use crate::generated::regions::REGIONS;
 
-/// One region. The base domain is what every host is derived from, see [`Hosts`](crate::Hosts).
+/// A region of Genesys Cloud. [`Hosts`](crate::Hosts) are derived from its base domain.
 ///
-/// A region cannot be guessed from another one: the wrong region's login host answers `invalid_client`.
+/// The login host of another region responds with `invalid_client`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Region {
     /// Name of the AWS region, such as `eu-west-1`.
@@ -15,22 +15,21 @@ pub struct Region {
     pub domain: &'static str,
     /// Further base domains of the same region.
     pub aliases: &'static [&'static str],
-    /// What the messenger snippet calls the region, such as `prod-euw1`.
+    /// Name in the messenger snippet, such as `prod-euw1`.
     pub environment: &'static str,
-    /// The host to which guests upload files, and from which they download them. For some regions it is inferred from
-    /// the others: `spec/regions.toml` says which.
+    /// Host of uploaded and downloaded files. Inferred for some regions, which `spec/regions.toml` names.
     pub attachments: &'static str,
 }
 
 impl Region {
-    /// Every region of the public SDKs' tables.
+    /// All regions of the public SDKs.
     pub const ALL: &'static [Self] = &REGIONS;
 }
 
 impl FromStr for Region {
     type Err = UnknownRegion;
 
-    /// Accepts the AWS name, the base domain or the messenger environment, in any case.
+    /// Parses the AWS name, the base domain or the messenger environment, ignoring case.
     fn from_str(text: &str) -> Result<Self, UnknownRegion> {
         let wanted = text.trim().to_ascii_lowercase();
         REGIONS
@@ -48,13 +47,13 @@ impl FromStr for Region {
     }
 }
 
-/// The text names no region of Genesys Cloud.
+/// An unknown region.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "no region of Genesys Cloud is called {text:?}: give an AWS name such as \"eu-west-1\" or a base domain such as \"mypurecloud.ie\""
+    "unknown region {text:?}: give an AWS name such as \"eu-west-1\" or a base domain such as \"mypurecloud.ie\""
 )]
 pub struct UnknownRegion {
-    /// What was given.
+    /// The given text.
     pub text: String,
 }
 
@@ -63,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_region_is_found_by_each_of_its_names() {
+    fn region_parses_from_each_of_its_names() {
         for name in ["us-east-1", "MYPURECLOUD.COM", "use1.pure.cloud", "prod"] {
             assert_eq!(
                 name.parse::<Region>().map(|region| region.aws),
@@ -74,13 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_region_is_named_in_the_error() {
+    fn unknown_region_is_named_in_error() {
         let error = "atlantis".parse::<Region>().unwrap_err();
         assert!(error.to_string().contains("atlantis"));
     }
 
     #[test]
-    fn no_two_regions_share_a_name() {
+    fn region_names_are_unique() {
         let mut names: Vec<&str> = Region::ALL
             .iter()
             .flat_map(|region| {

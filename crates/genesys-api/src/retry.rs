@@ -1,4 +1,4 @@
-//! Whether, and when, a call is made again.
+//! Retry decisions: policy, budget, backoff and `Retry-After`.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use time::OffsetDateTime;
 
-/// The longest `Retry-After` that is obeyed. Our choice: a longer one is clamped to it.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// The longest `Retry-After` that is obeyed. Longer ones are clamped. Our choice.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// How often and how patiently a call is retried.
+/// Number of attempts of a call, and the backoff between them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RetryPolicy {
-    /// Attempts in all, the first included.
+    /// Maximum number of attempts, including the first.
     pub attempts: u32,
-    /// Upper bound of the first wait; it doubles with each attempt.
-    pub base: Duration,
-    /// Upper bound of any wait that the server did not ask for.
-    pub cap: Duration,
+    /// Backoff between attempts.
+    pub backoff: Backoff,
 }
 
 impl Default for RetryPolicy {
-    /// 3 attempts, 50 ms doubling up to 20 s: the standard mode of the AWS SDKs as of November 2026.
+    /// 3 attempts, 50 ms doubling to 20 s: the standard mode of the AWS SDKs as of November 2026.
     fn default() -> Self {
         Self {
             attempts: 3,
-            base: Duration::from_millis(50),
-            cap: Duration::from_secs(20),
+            backoff: Backoff {
+                base: Duration::from_millis(50),
+                cap: Duration::from_secs(20),
+            },
         }
     }
 }
@@ -34,8 +34,8 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// Decides after attempt number `attempt`, counted from 1. `random` is any fresh random number.
     ///
-    /// 429 and 503 are retried for every call: the server says that it did not act. Other failures are retried only
-    /// if the call is idempotent or was never sent.
+    /// 429 and 503 are retried for every call, because the server did not act. Other failures are retried if the call is
+    /// idempotent or was never sent.
     #[must_use]
     pub fn decide(
         &self,
@@ -63,41 +63,40 @@ impl RetryPolicy {
         if !retryable || attempt >= self.attempts {
             return Decision::GiveUp;
         }
-        let jitter = full_jitter(self.base, self.cap, attempt - 1, random);
-        Decision::RetryAfter(asked.map_or(jitter, |asked| asked + jitter.min(self.base)))
+        Decision::RetryAfter(self.backoff.wait(attempt - 1, asked, random))
     }
 }
 
-/// How an attempt ended, other than well.
+/// The outcome of a failed attempt.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Outcome<'a> {
-    /// No byte of the request left: it was certainly not acted on.
+    /// No byte of the request was sent: the server did not act.
     NotSent,
-    /// Sent, and no answer came: it may have been acted on.
+    /// The request was sent and no response came: the server may have acted.
     Unknown,
-    /// The server answered.
+    /// The server responded.
     Answered {
-        /// Its status.
+        /// HTTP status.
         status: StatusCode,
-        /// Its headers, for `Retry-After`.
+        /// Headers, for `Retry-After`.
         headers: &'a HeaderMap,
     },
 }
 
-/// What to do next.
+/// The next step after a failed attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Decision {
     /// Report the failure.
     GiveUp,
-    /// Try again after this long.
+    /// Retry after this time.
     RetryAfter(Duration),
 }
 
-/// Keeps retries from multiplying an outage: each costs tokens, and only successes bring them back.
+/// Limits retries during an outage: each retry costs tokens, and only successes return them.
 ///
-/// 500 tokens, 14 for a retry after a failure and 5 after a throttle, as in the AWS SDKs' standard mode.
+/// 500 tokens, 14 per retry after a failure and 5 after a throttle, as in the standard mode of the AWS SDKs.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryBudget {
     tokens: u32,
@@ -116,7 +115,7 @@ impl RetryBudget {
     const FAILURE: u32 = 14;
     const THROTTLE: u32 = 5;
 
-    /// Pays for one retry; `false` if the budget is spent.
+    /// Pays for one retry. Returns `false` if the budget is exhausted.
     #[must_use]
     pub fn withdraw(&mut self, outcome: Outcome<'_>) -> bool {
         match self.tokens.checked_sub(Self::cost(outcome)) {
@@ -128,7 +127,7 @@ impl RetryBudget {
         }
     }
 
-    /// A call succeeded: what its last retry cost comes back, or one token if it needed none.
+    /// Refunds the cost of the last retry after a success, or one token if there was no retry.
     pub fn deposit(&mut self, retried_after: Option<Outcome<'_>>) {
         let refund = retried_after.map_or(1, Self::cost);
         self.tokens = (self.tokens + refund).min(Self::CAPACITY);
@@ -145,16 +144,46 @@ impl RetryBudget {
     }
 }
 
-/// A wait between zero and `min(cap, base * 2^exponent)`: full jitter, which spreads a herd best.
+/// Exponential backoff with full jitter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Backoff {
+    /// Upper bound of the first wait. It doubles with each retry.
+    pub base: Duration,
+    /// Upper bound of any wait that the server did not ask for.
+    pub cap: Duration,
+}
+
+impl Default for Backoff {
+    /// 0.5 s doubling to 30 s. Our choice, for tokens and reconnects.
+    fn default() -> Self {
+        Self {
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Backoff {
+    /// Returns the wait before the next attempt, after `retries` retries. `random` is any fresh random number.
+    ///
+    /// A `retry_after` of the server replaces the backoff, up to [`MAX_RETRY_AFTER`] and with a jitter of at most `base`.
+    #[must_use]
+    pub fn wait(&self, retries: u32, retry_after: Option<Duration>, random: u64) -> Duration {
+        let ceiling = self.base.saturating_mul(2_u32.saturating_pow(retries));
+        let jitter = jitter(ceiling.min(self.cap), random);
+        retry_after.map_or(jitter, |asked| asked.min(MAX_RETRY_AFTER) + jitter.min(self.base))
+    }
+}
+
+/// Returns a duration between zero and `max`, in proportion to `random`.
 #[must_use]
-pub fn full_jitter(base: Duration, cap: Duration, exponent: u32, random: u64) -> Duration {
-    let ceiling = base.saturating_mul(2_u32.saturating_pow(exponent)).min(cap);
-    let nanos = u64::try_from(ceiling.as_nanos()).unwrap_or(u64::MAX);
+pub fn jitter(max: Duration, random: u64) -> Duration {
+    let nanos = u64::try_from(max.as_nanos()).unwrap_or(u64::MAX);
     Duration::from_nanos(((u128::from(random) * u128::from(nanos)) >> 64) as u64)
 }
 
-/// `Retry-After` as seconds or as an HTTP date (RFC 9110 section 10.2.3), clamped to [`LONGEST_WAIT`]. A date that is
-/// past is zero; anything else is `None`.
+/// Parses `Retry-After` as seconds or as an HTTP date (RFC 9110 section 10.2.3), clamped to [`MAX_RETRY_AFTER`]. A past
+/// date is zero, any other value `None`.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, utc: OffsetDateTime) -> Option<Duration> {
     retry_after_seconds(headers).or_else(|| {
@@ -163,7 +192,7 @@ pub fn retry_after(headers: &HeaderMap, utc: OffsetDateTime) -> Option<Duration>
         Some(
             Duration::try_from(when - utc)
                 .unwrap_or(Duration::ZERO)
-                .min(LONGEST_WAIT),
+                .min(MAX_RETRY_AFTER),
         )
     })
 }
@@ -174,7 +203,7 @@ pub(crate) fn retry_after_seconds(headers: &HeaderMap) -> Option<Duration> {
         return None;
     }
     let seconds = text.parse().unwrap_or(u64::MAX);
-    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -196,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_call_that_was_not_acted_on_is_made_again() {
+    fn call_is_retried_only_if_idempotent_or_not_acted_on() {
         let none = HeaderMap::new();
         let answered = |status: u16| Outcome::Answered {
             status: StatusCode::from_u16(status).unwrap(),
@@ -224,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date_and_never_garbage() {
+    fn retry_after_parses_seconds_and_dates_only() {
         let utc = crate::parse_rfc3339(NOON).unwrap();
         let read = |text: &'static str| {
             let mut headers = HeaderMap::new();
@@ -237,14 +266,14 @@ mod tests {
             Some(Duration::from_secs(7))
         );
         assert_eq!(read("Sun, 22 Nov 2026 11:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("99999999999999999999999"), Some(LONGEST_WAIT));
+        assert_eq!(read("99999999999999999999999"), Some(MAX_RETRY_AFTER));
         for text in ["-1", "soon", "", "1.5", "0x10"] {
             assert_eq!(read(text), None, "{text:?}");
         }
     }
 
     #[test]
-    fn an_outage_spends_the_budget_and_success_refills_it() {
+    fn retry_budget_is_spent_by_failures_and_refilled_by_success() {
         let mut budget = RetryBudget::default();
         let retries = std::iter::repeat_with(|| budget.withdraw(Outcome::NotSent))
             .take_while(|paid| *paid)
@@ -255,11 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn jitter_is_full_and_capped() {
-        let (base, cap) = (Duration::from_millis(500), Duration::from_secs(30));
-        assert_eq!(full_jitter(base, cap, 0, 0), Duration::ZERO);
-        assert!(full_jitter(base, cap, 0, u64::MAX) <= base);
-        assert!(full_jitter(base, cap, 60, u64::MAX) <= cap);
-        assert!(full_jitter(base, cap, 60, u64::MAX) > cap - Duration::from_millis(1));
+    fn backoff_doubles_to_cap_and_obeys_retry_after() {
+        let backoff = Backoff::default();
+        let longest = |retries| backoff.wait(retries, None, u64::MAX).as_millis() + 1;
+        assert_eq!([longest(0), longest(1), longest(2)], [500, 1_000, 2_000]);
+        assert_eq!(longest(60), 30_000);
+        assert_eq!(backoff.wait(0, None, 0), Duration::ZERO);
+        let asked = |seconds| backoff.wait(9, Some(Duration::from_secs(seconds)), u64::MAX);
+        assert_eq!(asked(7), Duration::from_millis(7_500));
+        assert_eq!(asked(999), MAX_RETRY_AFTER + backoff.base);
     }
 }

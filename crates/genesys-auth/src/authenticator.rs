@@ -1,4 +1,4 @@
-//! The driver: a token for whoever asks, on the workspace's HTTP client.
+//! The driver: fetches and caches the token with the workspace's HTTP client.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,13 +7,14 @@ use genesys_http::Client;
 use tokio::sync::watch;
 
 use crate::{
-    AuthError, AuthorizedError, Credentials, Grant, Lookup, Scopes, Ticket, Token, TokenCache, TokenFetch,
+    AccessToken, AuthError, AuthorizedError, Credentials, FetchPermit, Lookup, Scopes, TokenCache,
+    TokenRequest, TokenResponse,
 };
 
-/// Fetches the access token of one API client, and keeps it. Clones share it.
+/// Fetches and caches the access token of one API client. Clones share it.
 ///
-/// Lifetimes, margins and back-offs are those of [`TokenCache`], on the clock of the HTTP client. A token is fetched
-/// when it is asked for, never in the background of an idle program.
+/// Lifetimes and backoff are those of [`TokenCache`], on the clock of the HTTP client. A token is fetched on demand, never
+/// in the background of an idle program.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     shared: Arc<Shared>,
@@ -26,13 +27,13 @@ struct Shared {
     credentials: Credentials,
     scopes: Option<Scopes>,
     cache: Mutex<TokenCache>,
-    /// The error of the last fetch, if it failed. Sent under the lock of the cache, so that the two agree.
-    landed: watch::Sender<Option<AuthError>>,
+    /// Error of the last fetch, if it failed. Sent under the lock of the cache, so that the two agree.
+    outcome: watch::Sender<Option<AuthError>>,
 }
 
 impl Authenticator {
-    /// An authenticator at the login host `host`. `scopes` are for the contract `guest-sessions`; give `None` for
-    /// Genesys Cloud, where the client's roles decide.
+    /// An authenticator at the login host `host`. `scopes` are for the contract `guest-sessions`. Genesys Cloud has none:
+    /// give `None`.
     #[must_use]
     pub fn new(client: Client, host: Host, credentials: Credentials, scopes: Option<Scopes>) -> Self {
         Self {
@@ -42,74 +43,70 @@ impl Authenticator {
                 credentials,
                 scopes,
                 cache: Mutex::default(),
-                landed: watch::Sender::new(None),
+                outcome: watch::Sender::new(None),
             }),
         }
     }
 
-    /// The token, cached or fetched. All who wait for the same fetch share its token or its error, and it goes on if
-    /// they stop waiting.
+    /// Returns the token, from the cache or by a fetch. Callers that wait for the same fetch share its outcome, and
+    /// canceling a caller does not cancel it.
     ///
     /// # Errors
-    /// If there is no valid token and the fetch failed, or failed so recently that nobody may fetch yet.
+    /// If there is no valid token, and the fetch failed or is backing off after a failure.
     ///
     /// # Panics
-    /// Outside a tokio runtime, if there is something to fetch.
-    pub async fn token(&self) -> Result<Token, AuthError> {
-        let mut landed = self.shared.landed.subscribe();
+    /// Outside a tokio runtime, if the token must be fetched.
+    pub async fn token(&self) -> Result<AccessToken, AuthError> {
+        let mut outcome = self.shared.outcome.subscribe();
         loop {
             let (lookup, error) = {
                 let mut cache = self.shared.cache();
-                let error = landed.borrow_and_update().clone();
+                let error = outcome.borrow_and_update().clone();
                 (cache.poll(self.shared.client.clock().now().instant), error)
             };
             match lookup {
-                Lookup::Fresh(token) | Lookup::Stale { token, ticket: None } => return Ok(token),
+                Lookup::Fresh(token) | Lookup::Stale { token, permit: None } => return Ok(token),
                 Lookup::Stale {
                     token,
-                    ticket: Some(ticket),
+                    permit: Some(permit),
                 } => {
-                    self.launch(ticket);
+                    self.spawn_fetch(permit);
                     return Ok(token);
                 }
-                Lookup::Fetch(ticket) => self.launch(ticket),
+                Lookup::Fetch(permit) => self.spawn_fetch(permit),
                 Lookup::InFlight => {}
-                Lookup::Blocked { until } => {
+                Lookup::BackingOff { until } => {
                     let clock = self.shared.client.clock();
                     if let Some(error) = error {
                         return Err(error.with_retry_in(until.saturating_duration_since(clock.now().instant)));
                     }
-                    // a service whose tokens live for less than a second
+                    // the service issues tokens with a lifetime under a second
                     clock.sleep_until(until).await;
                     continue;
                 }
             }
-            // the sender lives as long as `self`, so this is always a landing
-            let _ = landed.changed().await;
-            if let Some(error) = landed.borrow().clone() {
+            // the sender lives as long as `self`, so this is always an outcome
+            let _ = outcome.changed().await;
+            if let Some(error) = outcome.borrow().clone() {
                 return Err(error);
             }
         }
     }
 
-    /// A service rejected `token` (401). Says whether another one can be had, so that trying again makes sense; see
+    /// Drops a token that a service rejected (401). Returns whether another one can be had, see
     /// [`TokenCache::invalidate`].
-    pub fn invalidate(&self, token: &Token) -> bool {
+    fn invalidate(&self, token: &AccessToken) -> bool {
         let now = self.shared.client.clock().now().instant;
         self.shared.cache().invalidate(token.generation, now)
     }
 
-    /// Makes `call` with the token. If the service answers 401, the token is dropped and the call made once more with
-    /// another one: safe for any call, as one without a valid token is not acted on.
+    /// Sends `call` with the token. After a 401 the token is dropped and the call is repeated once with another one. This
+    /// is safe for every call, because a service does not act on a call without a valid token.
     ///
     /// # Errors
-    /// If there is no token, or the call failed. Never a 401 for a token that merely ended early, as Genesys Cloud's
-    /// do after 15 idle minutes in some organizations.
-    pub async fn authorized<C: Call + Sync>(
-        &self,
-        call: &C,
-        host: &Host,
-    ) -> Result<C::Reply, AuthorizedError> {
+    /// If there is no token, or the call failed. A token that expired early, as after 15 idle minutes in some
+    /// organizations, causes no error.
+    pub async fn call<C: Call + Sync>(&self, call: &C, host: &Host) -> Result<C::Reply, AuthorizedError> {
         let client = &self.shared.client;
         let token = self.token().await?;
         let error = match client.call(call, host, Some(&token.secret)).await {
@@ -123,18 +120,18 @@ impl Authenticator {
         Ok(client.call(call, host, Some(&token.secret)).await?)
     }
 
-    /// How many fetches have begun: a cache hit leaves it as it is. Retries within one fetch are not counted.
+    /// Number of fetches so far. Retries within a fetch are not counted.
     #[must_use]
     pub fn fetches(&self) -> u64 {
         self.shared.cache().fetches()
     }
 
-    fn launch(&self, ticket: Ticket) {
-        let flight = Flight {
+    fn spawn_fetch(&self, permit: FetchPermit) {
+        let fetch = Fetch {
             shared: Arc::clone(&self.shared),
-            ticket: Some(ticket),
+            permit: Some(permit),
         };
-        tokio::spawn(flight.run());
+        tokio::spawn(fetch.run());
     }
 }
 
@@ -144,19 +141,19 @@ impl Shared {
     }
 }
 
-/// A fetch under way. It lands even if it is cut off, or all who wait would wait for ever.
-struct Flight {
+/// A fetch in flight. It reports an outcome even if it is dropped, because callers wait for one.
+struct Fetch {
     shared: Arc<Shared>,
-    ticket: Option<Ticket>,
+    permit: Option<FetchPermit>,
 }
 
-impl Flight {
+impl Fetch {
     async fn run(mut self) {
         let outcome = self.fetch().await;
-        self.land(outcome);
+        self.finish(outcome);
     }
 
-    async fn fetch(&self) -> Result<Grant, AuthError> {
+    async fn fetch(&self) -> Result<TokenResponse, AuthError> {
         let Shared {
             client,
             host,
@@ -164,48 +161,48 @@ impl Flight {
             scopes,
             ..
         } = &*self.shared;
-        let mut fetch = TokenFetch::new(credentials);
+        let mut request = TokenRequest::new(credentials);
         if let Some(scopes) = scopes {
-            fetch = fetch.with_scopes(scopes);
+            request = request.with_scopes(scopes);
         }
-        let grant = client
-            .call(&fetch, host, None)
+        let response = client
+            .call(&request, host, None)
             .await
             .map_err(|error| AuthError::of_call(error, host, credentials.id()))?;
-        match fetch.check(&grant) {
-            Ok(()) => Ok(grant),
+        match request.check(&response) {
+            Ok(()) => Ok(response),
             Err(error) => Err(AuthError::of_scopes(error, host, credentials.id())),
         }
     }
 
-    fn land(&mut self, outcome: Result<Grant, AuthError>) {
-        let Some(ticket) = self.ticket.take() else {
+    fn finish(&mut self, outcome: Result<TokenResponse, AuthError>) {
+        let Some(permit) = self.permit.take() else {
             return;
         };
         let mut cache = self.shared.cache();
         let error = match outcome {
-            Ok(grant) => {
-                cache.handle_granted(ticket, grant);
+            Ok(response) => {
+                cache.handle_fetched(permit, response);
                 None
             }
             Err(error) => {
                 let now = self.shared.client.clock().now().instant;
-                cache.handle_failed(ticket, error.failure(), entropy::number(), now);
+                cache.handle_failed(permit, error.failure(), entropy::number(), now);
                 let retry_in = cache
                     .not_before()
                     .map(|until| until.saturating_duration_since(now));
                 Some(error.with_retry_in(retry_in.unwrap_or_default()))
             }
         };
-        self.shared.landed.send_replace(error);
+        self.shared.outcome.send_replace(error);
     }
 }
 
-impl Drop for Flight {
+impl Drop for Fetch {
     fn drop(&mut self) {
-        if self.ticket.is_some() {
-            let error = AuthError::abandoned(&self.shared.host, self.shared.credentials.id());
-            self.land(Err(error));
+        if self.permit.is_some() {
+            let error = AuthError::canceled(&self.shared.host, self.shared.credentials.id());
+            self.finish(Err(error));
         }
     }
 }
@@ -231,15 +228,15 @@ mod tests {
     use super::*;
     use crate::{AuthErrorKind, MissingScopes};
 
-    /// A login host and a platform API on one loopback socket. It issues `token-1`, `token-2` and so on.
+    /// A login host and a platform API on one loopback socket, which issue `token-1`, `token-2` and so on.
     #[derive(Debug, Default)]
     struct Platform {
-        /// Tokens issued up to this one are rejected.
+        /// Tokens up to this number are rejected.
         revoked: AtomicU64,
         issued: AtomicU64,
-        asked: AtomicU64,
-        called: AtomicU64,
-        /// The answer to a token request, in place of a token.
+        requests: AtomicU64,
+        calls: AtomicU64,
+        /// Response to a token request in place of a token.
         refusal: Mutex<Option<(u16, &'static str)>>,
     }
 
@@ -253,7 +250,7 @@ mod tests {
             let service = hyper::service::service_fn({
                 let platform = Arc::clone(&platform);
                 move |request: Request<Incoming>| {
-                    let response = platform.answer(&request);
+                    let response = platform.respond(&request);
                     async move { Ok::<_, Infallible>(response) }
                 }
             });
@@ -261,10 +258,10 @@ mod tests {
             (platform, host)
         }
 
-        fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
             let authorization = request.headers()[AUTHORIZATION].to_str().unwrap();
             if request.uri().path() == "/oauth/token" {
-                self.asked.fetch_add(1, Ordering::SeqCst);
+                self.requests.fetch_add(1, Ordering::SeqCst);
                 if let Some((status, body)) = *self.refusal.lock().unwrap() {
                     return response(status, body.to_owned());
                 }
@@ -277,7 +274,7 @@ mod tests {
                     ),
                 );
             }
-            self.called.fetch_add(1, Ordering::SeqCst);
+            self.calls.fetch_add(1, Ordering::SeqCst);
             let n: u64 = authorization
                 .strip_prefix("Bearer token-")
                 .unwrap()
@@ -298,15 +295,15 @@ mod tests {
         Response::builder().status(status).body(body.into()).unwrap()
     }
 
-    /// Which token it was called with.
-    struct Which;
+    /// Returns the number of the token in the request.
+    struct TokenNumber;
 
-    impl Call for Which {
+    impl Call for TokenNumber {
         type Reply = u64;
         const IDEMPOTENT: bool = false;
 
         fn request(&self, host: &Host) -> Request<Bytes> {
-            json::get(host, "/which")
+            json::get(host, "/token-number")
         }
 
         fn reply(&self, response: Response<Bytes>) -> Result<u64, ReplyError> {
@@ -332,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_thousand_tasks_on_an_expired_cache_make_one_request() {
+    async fn expired_token_is_fetched_once_for_all_tasks() {
         let (platform, host) = Platform::start().await;
         let clock = Clock::system();
         let authenticator = authenticator(&host, &clock, None);
@@ -351,29 +348,29 @@ mod tests {
             let token = task.await.unwrap().unwrap();
             assert_eq!((token.generation, token.secret.expose_secret()), (2, "token-2"));
         }
-        assert_eq!(platform.asked.load(Ordering::SeqCst), 2);
+        assert_eq!(platform.requests.load(Ordering::SeqCst), 2);
         assert_eq!(authenticator.fetches(), 2);
     }
 
     #[tokio::test]
-    async fn a_stale_token_is_served_while_its_successor_is_fetched() {
+    async fn stale_token_is_served_during_fetch() {
         let (_platform, host) = Platform::start().await;
         let clock = Clock::system();
         let authenticator = authenticator(&host, &clock, None);
         authenticator.token().await.unwrap();
         clock.advance(Duration::from_secs(3_400));
-        let mut landed = authenticator.shared.landed.subscribe();
+        let mut outcome = authenticator.shared.outcome.subscribe();
         assert_eq!(authenticator.token().await.unwrap().generation, 1);
-        landed.changed().await.unwrap();
+        outcome.changed().await.unwrap();
         assert_eq!(authenticator.token().await.unwrap().generation, 2);
         assert_eq!(authenticator.fetches(), 2);
     }
 
     #[tokio::test]
-    async fn cancelling_who_waits_does_not_cancel_the_fetch() {
+    async fn canceled_caller_does_not_cancel_fetch() {
         let (platform, host) = Platform::start().await;
         let authenticator = authenticator(&host, &Clock::system(), None);
-        let mut landed = authenticator.shared.landed.subscribe();
+        let mut outcome = authenticator.shared.outcome.subscribe();
         {
             let mut waiting = std::pin::pin!(authenticator.token());
             tokio::select! {
@@ -382,38 +379,38 @@ mod tests {
                 () = std::future::ready(()) => {}
             }
         }
-        landed.changed().await.unwrap();
+        outcome.changed().await.unwrap();
         assert_eq!(authenticator.token().await.unwrap().generation, 1);
-        assert_eq!(platform.asked.load(Ordering::SeqCst), 1);
+        assert_eq!(platform.requests.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]
-    async fn a_rejected_token_is_replaced_and_the_call_made_once_more() {
+    async fn call_is_repeated_once_with_new_token_after_401() {
         let (platform, host) = Platform::start().await;
         let clock = Clock::system();
         let authenticator = authenticator(&host, &clock, None);
-        assert_eq!(authenticator.authorized(&Which, &host).await.unwrap(), 1);
+        assert_eq!(authenticator.call(&TokenNumber, &host).await.unwrap(), 1);
         platform.revoked.store(1, Ordering::SeqCst);
-        assert_eq!(authenticator.authorized(&Which, &host).await.unwrap(), 2);
+        assert_eq!(authenticator.call(&TokenNumber, &host).await.unwrap(), 2);
         assert_eq!(authenticator.fetches(), 2);
-        assert_eq!(platform.called.load(Ordering::SeqCst), 3);
+        assert_eq!(platform.calls.load(Ordering::SeqCst), 3);
 
-        // nothing that is issued is accepted: two calls, and no fetch while the last is so young
+        // every token is rejected: two calls, and no fetch because the last token is recent
         platform.revoked.store(u64::MAX, Ordering::SeqCst);
         clock.advance(Duration::from_secs(60));
         for (called, fetches) in [(5, 3), (6, 3), (7, 3)] {
-            let error = authenticator.authorized(&Which, &host).await.unwrap_err();
+            let error = authenticator.call(&TokenNumber, &host).await.unwrap_err();
             let AuthorizedError::Call(error) = error else {
                 panic!("a token was had: {error}");
             };
             assert_eq!(error.problem().unwrap().status, 401);
-            assert_eq!(platform.called.load(Ordering::SeqCst), called);
+            assert_eq!(platform.calls.load(Ordering::SeqCst), called);
             assert_eq!(authenticator.fetches(), fetches);
         }
     }
 
     #[tokio::test]
-    async fn a_wrong_secret_says_what_to_do_and_is_not_repeated() {
+    async fn wrong_secret_is_reported_with_remedy_and_without_secret() {
         let (platform, host) = Platform::start().await;
         let clock = Clock::system();
         let authenticator = authenticator(&host, &clock, None);
@@ -428,7 +425,7 @@ mod tests {
             ),
         ] {
             *platform.refusal.lock().unwrap() = Some((status, body));
-            let asked = platform.asked.load(Ordering::SeqCst);
+            let asked = platform.requests.load(Ordering::SeqCst);
             for _ in 0..2 {
                 let error = authenticator.token().await.unwrap_err();
                 assert_eq!(error.kind(), AuthErrorKind::Credentials);
@@ -445,10 +442,13 @@ mod tests {
                 ] {
                     assert!(text.contains(hint), "{text}");
                 }
-                assert!(error.source().unwrap().source().is_some(), "the host's own words");
+                assert!(
+                    error.source().unwrap().source().is_some(),
+                    "the error body of the host"
+                );
                 assert!(!format!("{error:?}").contains("hunter2"));
             }
-            assert_eq!(platform.asked.load(Ordering::SeqCst), asked + 1);
+            assert_eq!(platform.requests.load(Ordering::SeqCst), asked + 1);
             clock.advance(Duration::from_secs(30));
         }
         *platform.refusal.lock().unwrap() = None;
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_who_wait_share_the_failure() {
+    async fn failure_is_shared_by_all_waiting_tasks() {
         let (platform, host) = Platform::start().await;
         *platform.refusal.lock().unwrap() = Some((503, "{}"));
         let authenticator = authenticator(&host, &Clock::system(), None);
@@ -475,19 +475,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_looks_late_shares_it_too() {
+    async fn late_poll_after_failure_shares_it() {
         let (platform, host) = Platform::start().await;
         *platform.refusal.lock().unwrap() = Some((503, "{}"));
         let clock = Clock::system();
         let authenticator = authenticator(&host, &clock, None);
-        let mut landed = authenticator.shared.landed.subscribe();
+        let mut outcome = authenticator.shared.outcome.subscribe();
         let mut waiting = std::pin::pin!(authenticator.token());
         tokio::select! {
             biased;
             _ = &mut waiting => panic!("a socket takes more than one poll"),
             () = std::future::ready(()) => {}
         }
-        landed.changed().await.unwrap();
+        outcome.changed().await.unwrap();
         clock.advance(Duration::from_secs(60));
         assert_eq!(waiting.await.unwrap_err().kind(), AuthErrorKind::Unavailable);
         assert_eq!(authenticator.fetches(), 1);
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fetch_that_its_runtime_cut_off_can_be_made_again() {
+    fn fetch_canceled_by_its_runtime_can_be_repeated() {
         let runtime = || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -516,24 +516,24 @@ mod tests {
             let (platform, host) = Platform::start().await;
             (platform, authenticator(&host, &Clock::system(), None))
         });
-        let Lookup::Fetch(ticket) = authenticator
+        let Lookup::Fetch(permit) = authenticator
             .shared
             .cache()
             .poll(authenticator.shared.client.clock().now().instant)
         else {
             panic!("the cache is empty");
         };
-        first.block_on(async { authenticator.launch(ticket) });
+        first.block_on(async { authenticator.spawn_fetch(permit) });
         drop(first);
         runtime().block_on(async {
             let error = authenticator.token().await.unwrap_err();
-            assert_eq!(error.kind(), AuthErrorKind::Abandoned);
+            assert_eq!(error.kind(), AuthErrorKind::Canceled);
         });
-        assert_eq!(platform.asked.load(Ordering::SeqCst), 0);
+        assert_eq!(platform.requests.load(Ordering::SeqCst), 0);
     }
 
     #[test]
-    fn it_can_be_shared_between_threads() {
+    fn authenticator_is_send_and_sync() {
         fn assert<T: Clone + Send + Sync + 'static>() {}
         assert::<Authenticator>();
         assert::<AuthError>();

@@ -1,35 +1,31 @@
-//! One token, fetched by one flight.
+//! The cache of an access token.
 
 use std::time::{Duration, Instant};
 
-use genesys_api::retry;
+use genesys_api::retry::Backoff;
 use secrecy::SecretString;
 
-use crate::Grant;
+use crate::TokenResponse;
 
-/// Longest time before its end at which a token is fetched anew. The founding tutorial's.
-const LONGEST_MARGIN: Duration = Duration::from_secs(300);
+/// Longest time before expiry at which a token is refreshed, from the founding tutorial.
+const MAX_MARGIN: Duration = Duration::from_secs(300);
 
-/// The same as a part of the lifetime: a fifth. Our choice; a token of five minutes would else never be cached.
+/// The same as a share of the lifetime. Our choice: without it a token of five minutes would never be cached.
 const MARGIN_DIVISOR: u32 = 5;
 
-/// Fetches are at least this far apart, however short-lived the tokens are. Our choice.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// Shortest time between two fetches, however short the lifetime. Our choice.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Bounds of the wait after a failure. Our choice.
-const SHORTEST_BACK_OFF: Duration = Duration::from_millis(500);
-const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
-
-/// A token that replaced a rejected one is not given up within this time. Our choice: if two in a row are rejected so
-/// quickly, the token is not at fault, and fetching more of them would only add to the trouble.
+/// A token that replaced a rejected one is kept for this time. Our choice: if a service rejects two tokens in a row so
+/// quickly, fetching a third does not help.
 const REJECTION_PAUSE: Duration = Duration::from_secs(10);
 
-/// The state machine of a cached access token. It does no I/O.
+/// The state machine of a cached access token, without I/O.
 ///
-/// - A token is fetched anew when less than `min(300 s, lifetime / 5)` remains, and served meanwhile until its own end.
-/// - Lifetimes count from when the request was sent, on the monotonic clock: no change of the wall clock matters.
-/// - At most one fetch is in flight; fetches are at least a second apart; after a failure nobody fetches until a
-///   back-off that all share is over (full jitter, 0.5 to 30 s, or what the service asked for).
+/// - A token is refreshed when less than `min(300 s, lifetime / 5)` remains, and served until its expiry.
+/// - Lifetimes count from the start of the request, on the monotonic clock.
+/// - At most one fetch is in flight, and fetches are at least a second apart.
+/// - After a failure no caller fetches until a shared backoff ends: full jitter of 0.5 to 30 s, or `Retry-After`.
 #[derive(Debug, Default)]
 pub struct TokenCache {
     cached: Option<Cached>,
@@ -43,8 +39,8 @@ pub struct TokenCache {
 
 #[derive(Debug)]
 struct Cached {
-    token: Token,
-    renew_at: Instant,
+    token: AccessToken,
+    refresh_at: Instant,
     expires_at: Instant,
 }
 
@@ -55,15 +51,15 @@ impl TokenCache {
         Self::default()
     }
 
-    /// Asks for a token. Whoever is handed a [`Ticket`] must fetch, and report how that ended, exactly once.
+    /// Looks the token up. A caller that gets a [`FetchPermit`] must fetch, and report the outcome exactly once.
     pub fn poll(&mut self, now: Instant) -> Lookup {
         let (token, is_fresh) = match &self.cached {
-            Some(cached) if now < cached.expires_at => (cached.token.clone(), now < cached.renew_at),
+            Some(cached) if now < cached.expires_at => (cached.token.clone(), now < cached.refresh_at),
             _ => {
-                return match self.take_off(now) {
-                    Some(ticket) => Lookup::Fetch(ticket),
+                return match self.start_fetch(now) {
+                    Some(permit) => Lookup::Fetch(permit),
                     None if self.in_flight => Lookup::InFlight,
-                    None => Lookup::Blocked {
+                    None => Lookup::BackingOff {
                         until: self.not_before.unwrap_or(now),
                     },
                 };
@@ -74,52 +70,51 @@ impl TokenCache {
         }
         Lookup::Stale {
             token,
-            ticket: self.take_off(now),
+            permit: self.start_fetch(now),
         }
     }
 
-    /// The fetch brought `grant`. A ticket of another cache, or of an earlier fetch, is ignored.
-    pub fn handle_granted(&mut self, ticket: Ticket, grant: Grant) {
-        if !self.lands(&ticket) {
+    /// Stores a fetched token. A permit of another cache or of an earlier fetch is ignored.
+    pub fn handle_fetched(&mut self, permit: FetchPermit, response: TokenResponse) {
+        if !self.finish_fetch(&permit) {
             return;
         }
         self.failures = 0;
-        self.not_before = Some(ticket.sent_at + SHORTEST_PAUSE);
+        self.not_before = Some(permit.sent_at + MIN_PAUSE);
         self.generation += 1;
-        let margin = LONGEST_MARGIN.min(grant.expires_in / MARGIN_DIVISOR);
-        let expires_at = ticket.sent_at + grant.expires_in;
+        let margin = MAX_MARGIN.min(response.expires_in / MARGIN_DIVISOR);
+        let expires_at = permit.sent_at + response.expires_in;
         self.cached = Some(Cached {
-            token: Token {
-                secret: grant.access_token,
+            token: AccessToken {
+                secret: response.access_token,
                 generation: self.generation,
             },
-            renew_at: expires_at - margin,
+            refresh_at: expires_at - margin,
             expires_at,
         });
     }
 
-    /// The fetch failed. `random` is any fresh random number. The token that is cached, if any, stays.
-    pub fn handle_failed(&mut self, ticket: Ticket, failure: Failure, random: u64, now: Instant) {
-        if !self.lands(&ticket) {
+    /// Starts the backoff after a failed fetch. `random` is any fresh random number. A cached token is kept.
+    pub fn handle_failed(&mut self, permit: FetchPermit, failure: FetchFailure, random: u64, now: Instant) {
+        if !self.finish_fetch(&permit) {
             return;
         }
-        let jitter = retry::full_jitter(SHORTEST_BACK_OFF, LONGEST_BACK_OFF, self.failures, random)
-            .max(SHORTEST_BACK_OFF);
+        let backoff = Backoff::default();
         let wait = match failure {
-            Failure::Fatal => LONGEST_BACK_OFF,
-            Failure::Transient { retry_after } => {
-                retry_after.map_or(jitter, |asked| jitter.max(asked.min(retry::LONGEST_WAIT)))
+            FetchFailure::Fatal => backoff.cap,
+            FetchFailure::Transient { retry_after } => {
+                backoff.wait(self.failures, retry_after, random).max(backoff.base)
             }
         };
         self.failures = self.failures.saturating_add(1);
-        self.not_before = Some((now + wait).max(ticket.sent_at + SHORTEST_PAUSE));
+        self.not_before = Some((now + wait).max(permit.sent_at + MIN_PAUSE));
     }
 
-    /// A service rejected the token of `generation` (401). Says whether there is another to try with, cached or to be
-    /// fetched.
+    /// Drops the token of `generation`, which a service rejected (401). Returns whether another token can be had, from the
+    /// cache or by a fetch.
     ///
-    /// A rejected token that has been replaced since changes nothing. One that itself replaced a rejected token within
-    /// the last ten seconds is kept.
+    /// A token that was replaced meanwhile changes nothing. One that replaced a rejected token within the last ten
+    /// seconds is kept.
     pub fn invalidate(&mut self, generation: u64, now: Instant) -> bool {
         if self
             .cached
@@ -139,87 +134,87 @@ impl TokenCache {
         true
     }
 
-    /// How many fetches have begun: a cache hit leaves it as it is.
+    /// Number of fetches so far.
     #[must_use]
     pub fn fetches(&self) -> u64 {
         self.fetches
     }
 
-    /// When the next fetch may begin, if that is restricted.
+    /// Earliest time of the next fetch, if it is restricted.
     #[must_use]
     pub fn not_before(&self) -> Option<Instant> {
         self.not_before
     }
 
-    fn take_off(&mut self, now: Instant) -> Option<Ticket> {
+    fn start_fetch(&mut self, now: Instant) -> Option<FetchPermit> {
         if self.in_flight || self.not_before.is_some_and(|until| now < until) {
             return None;
         }
         self.in_flight = true;
         self.fetches += 1;
-        Some(Ticket {
+        Some(FetchPermit {
             number: self.fetches,
             sent_at: now,
         })
     }
 
-    fn lands(&mut self, ticket: &Ticket) -> bool {
-        let lands = self.in_flight && ticket.number == self.fetches;
-        self.in_flight &= !lands;
-        lands
+    fn finish_fetch(&mut self, permit: &FetchPermit) -> bool {
+        let is_current = self.in_flight && permit.number == self.fetches;
+        self.in_flight &= !is_current;
+        is_current
     }
 }
 
-/// What a cache says.
+/// The result of a lookup.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Lookup {
-    /// There is no token, and it is too soon to fetch one.
-    Blocked {
-        /// When to ask again.
+    /// No valid token, and no fetch is allowed yet.
+    BackingOff {
+        /// Earliest time of the next fetch.
         until: Instant,
     },
-    /// There is no token: fetch one.
-    Fetch(Ticket),
-    /// A token with time left.
-    Fresh(Token),
-    /// There is no token, and one is being fetched.
+    /// No valid token: fetch one.
+    Fetch(FetchPermit),
+    /// A valid token.
+    Fresh(AccessToken),
+    /// No valid token, and a fetch is in flight.
     InFlight,
-    /// A token that is good, and soon to be replaced.
+    /// A valid token that is due for a refresh.
     Stale {
         /// The token.
-        token: Token,
-        /// Fetch its successor, unless that is being done or must wait.
-        ticket: Option<Ticket>,
+        token: AccessToken,
+        /// Permit to fetch its successor, unless a fetch is in flight or backing off.
+        permit: Option<FetchPermit>,
     },
 }
 
-/// The right and duty to fetch, held by one at a time: it cannot be copied.
+/// Permission and duty to fetch. There is one at a time, and it cannot be copied.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct FetchPermit {
     number: u64,
     sent_at: Instant,
 }
 
-/// An access token, and which one it is.
+/// A cached access token.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Token {
-    /// What calls carry.
+pub struct AccessToken {
+    /// The token as sent in `Authorization: Bearer`.
     pub secret: SecretString,
-    /// Counts the tokens of this cache, from 1.
+    /// Number of the token in this cache, from 1.
     pub generation: u64,
 }
 
-/// How a fetch failed.
+/// The class of a failed fetch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Failure {
-    /// Nothing but a change of configuration can help. It is tried again after 30 seconds, in case there was one.
+pub enum FetchFailure {
+    /// Only a change of configuration helps. The fetch is retried after 30 seconds.
     Fatal,
-    /// It may pass.
+    /// A retry may succeed.
     Transient {
-        /// How long the service asked to wait; at most 300 seconds are obeyed.
+        /// Wait that the service asked for. At most 300 seconds are obeyed.
         retry_after: Option<Duration>,
     },
 }
@@ -231,7 +226,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const BUSY: Failure = Failure::Transient { retry_after: None };
+    const BUSY: FetchFailure = FetchFailure::Transient { retry_after: None };
 
     fn epoch() -> Instant {
         #[expect(
@@ -241,116 +236,116 @@ mod tests {
         Instant::now()
     }
 
-    fn grant(expires_in: Duration) -> Grant {
-        Grant {
+    fn response(expires_in: Duration) -> TokenResponse {
+        TokenResponse {
             access_token: "t".into(),
             expires_in,
             scopes: None,
         }
     }
 
-    fn fetch(cache: &mut TokenCache, now: Instant) -> Ticket {
+    fn fetch(cache: &mut TokenCache, now: Instant) -> FetchPermit {
         match cache.poll(now) {
-            Lookup::Fetch(ticket) => ticket,
+            Lookup::Fetch(permit) => permit,
             other => panic!("expected to fetch: {other:?}"),
         }
     }
 
     fn filled(expires_in: Duration, now: Instant) -> TokenCache {
         let mut cache = TokenCache::new();
-        let ticket = fetch(&mut cache, now);
-        cache.handle_granted(ticket, grant(expires_in));
+        let permit = fetch(&mut cache, now);
+        cache.handle_fetched(permit, response(expires_in));
         cache
     }
 
     #[test]
-    fn a_token_is_served_until_its_end_and_renewed_before() {
+    fn token_is_refreshed_before_expiry_and_served_until_it() {
         let start = epoch();
         for (lifetime, margin) in [(86_400, 300), (1_500, 300), (300, 60), (30, 6)] {
             let end = start + lifetime * SECOND;
             let mut cache = filled(lifetime * SECOND, start);
             assert!(matches!(
                 cache.poll(end - (margin + 1) * SECOND),
-                Lookup::Fresh(Token { generation: 1, .. })
+                Lookup::Fresh(AccessToken { generation: 1, .. })
             ));
             let Lookup::Stale {
-                ticket: Some(ticket), ..
+                permit: Some(permit), ..
             } = cache.poll(end - margin * SECOND)
             else {
-                panic!("the margin has begun");
+                panic!("the token is due for a refresh");
             };
             assert!(matches!(
                 cache.poll(end - SECOND),
-                Lookup::Stale { ticket: None, .. }
+                Lookup::Stale { permit: None, .. }
             ));
             assert!(matches!(cache.poll(end), Lookup::InFlight));
-            cache.handle_granted(ticket, grant(lifetime * SECOND));
+            cache.handle_fetched(permit, response(lifetime * SECOND));
             assert!(matches!(
                 cache.poll(end),
-                Lookup::Fresh(Token { generation: 2, .. })
+                Lookup::Fresh(AccessToken { generation: 2, .. })
             ));
             assert_eq!(cache.fetches(), 2);
         }
     }
 
     #[test]
-    fn a_lifetime_counts_from_when_the_token_was_asked_for() {
+    fn lifetime_counts_from_start_of_request() {
         let start = epoch();
         let mut cache = TokenCache::new();
-        let ticket = fetch(&mut cache, start);
-        cache.handle_granted(ticket, grant(100 * SECOND));
+        let permit = fetch(&mut cache, start);
+        cache.handle_fetched(permit, response(100 * SECOND));
         assert!(matches!(
             cache.poll(start + 99 * SECOND),
-            Lookup::Stale { ticket: Some(_), .. }
+            Lookup::Stale { permit: Some(_), .. }
         ));
         assert!(matches!(cache.poll(start + 100 * SECOND), Lookup::InFlight));
     }
 
     #[test]
-    fn a_stale_token_outlives_failures_and_they_are_not_hammered() {
+    fn stale_token_is_served_during_backoff() {
         let start = epoch();
         let mut cache = filled(300 * SECOND, start);
         let mut now = start + 250 * SECOND;
         for _ in 0..3 {
             let Lookup::Stale {
-                ticket: Some(ticket), ..
+                permit: Some(permit), ..
             } = cache.poll(now)
             else {
-                panic!("the back-off is over");
+                panic!("the backoff has ended");
             };
-            cache.handle_failed(ticket, BUSY, u64::MAX, now);
-            assert!(matches!(cache.poll(now), Lookup::Stale { ticket: None, .. }));
+            cache.handle_failed(permit, BUSY, u64::MAX, now);
+            assert!(matches!(cache.poll(now), Lookup::Stale { permit: None, .. }));
             now = cache.not_before().unwrap();
         }
         assert!(now < start + 260 * SECOND);
         let Lookup::Stale {
-            ticket: Some(ticket), ..
+            permit: Some(permit), ..
         } = cache.poll(now)
         else {
-            panic!("the back-off is over");
+            panic!("the backoff has ended");
         };
-        let asked = Failure::Transient {
+        let asked = FetchFailure::Transient {
             retry_after: Some(100 * SECOND),
         };
-        cache.handle_failed(ticket, asked, 0, now);
+        cache.handle_failed(permit, asked, 0, now);
         assert!(matches!(
             cache.poll(start + 300 * SECOND),
-            Lookup::Blocked { until } if until == now + 100 * SECOND
+            Lookup::BackingOff { until } if until == now + 100 * SECOND
         ));
     }
 
     #[test]
-    fn a_rejected_token_is_replaced_once() {
+    fn rejected_token_is_replaced_once() {
         let start = epoch();
         let mut cache = filled(3_600 * SECOND, start);
         assert!(cache.invalidate(1, start));
         assert!(cache.invalidate(1, start), "another task, with the same token");
-        let ticket = fetch(&mut cache, start);
-        cache.handle_granted(ticket, grant(3_600 * SECOND));
+        let permit = fetch(&mut cache, start);
+        cache.handle_fetched(permit, response(3_600 * SECOND));
         assert!(cache.invalidate(1, start), "there is a newer one to try with");
         assert!(matches!(
             cache.poll(start),
-            Lookup::Fresh(Token { generation: 2, .. })
+            Lookup::Fresh(AccessToken { generation: 2, .. })
         ));
         assert!(!cache.invalidate(2, start + SECOND), "the token is not at fault");
         assert!(matches!(cache.poll(start + SECOND), Lookup::Fresh(_)));
@@ -360,22 +355,22 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_secret_is_tried_again_after_half_a_minute() {
+    fn fatal_failure_is_retried_after_30_seconds() {
         let start = epoch();
         let mut cache = TokenCache::new();
-        let ticket = fetch(&mut cache, start);
-        cache.handle_failed(ticket, Failure::Fatal, 0, start);
+        let permit = fetch(&mut cache, start);
+        cache.handle_failed(permit, FetchFailure::Fatal, 0, start);
         assert!(matches!(
             cache.poll(start + 29 * SECOND),
-            Lookup::Blocked { until } if until == start + 30 * SECOND
+            Lookup::BackingOff { until } if until == start + 30 * SECOND
         ));
         fetch(&mut cache, start + 30 * SECOND);
     }
 
     proptest! {
-        /// Whatever the lifetime, the latency, the failures and the moments at which tokens are asked for.
+        /// Holds for any lifetimes, latencies, failures and times of lookup.
         #[test]
-        fn fetches_are_at_least_half_a_life_apart(
+        fn fetches_are_at_least_half_a_lifetime_apart(
             lifetime in prop_oneof![Just(0), Just(1_u32), Just(30), Just(299), Just(300), 0_u32..100_000],
             steps in proptest::collection::vec((0_u64..20_000, 0_u64..3_000, any::<Option<u64>>()), 1..400),
         ) {
@@ -386,17 +381,17 @@ mod tests {
             let mut fetched_at: Option<Instant> = None;
             for (step, latency, failure) in steps {
                 now += Duration::from_millis(step);
-                let ticket = match cache.poll(now) {
-                    Lookup::Fresh(_) | Lookup::Stale { ticket: None, .. } => {
+                let permit = match cache.poll(now) {
+                    Lookup::Fresh(_) | Lookup::Stale { permit: None, .. } => {
                         prop_assert!(granted_at.is_some_and(|at| now < at + lifetime), "an expired token was served");
                         continue;
                     }
-                    Lookup::Stale { ticket: Some(ticket), .. } | Lookup::Fetch(ticket) => ticket,
-                    Lookup::Blocked { until } => {
+                    Lookup::Stale { permit: Some(permit), .. } | Lookup::Fetch(permit) => permit,
+                    Lookup::BackingOff { until } => {
                         prop_assert!(until > now);
                         continue;
                     }
-                    Lookup::InFlight => return Err(TestCaseError::fail("no flight is open here")),
+                    Lookup::InFlight => return Err(TestCaseError::fail("no fetch is in flight here")),
                 };
                 let pause = SECOND.max(match granted_at {
                     Some(at) if fetched_at == Some(at) => lifetime / 2,
@@ -406,14 +401,14 @@ mod tests {
                 let sent_at = now;
                 fetched_at = Some(sent_at);
                 now += Duration::from_millis(latency);
-                prop_assert!(!matches!(cache.poll(now), Lookup::Fetch(_)), "one flight");
+                prop_assert!(!matches!(cache.poll(now), Lookup::Fetch(_)), "one fetch in flight");
                 match failure {
-                    // a lifetime of zero is an error of the reply
+                    // a lifetime of zero is rejected when the reply is parsed
                     None if !lifetime.is_zero() => {
                         granted_at = Some(sent_at);
-                        cache.handle_granted(ticket, grant(lifetime));
+                        cache.handle_fetched(permit, response(lifetime));
                     }
-                    _ => cache.handle_failed(ticket, BUSY, failure.unwrap_or_default(), now),
+                    _ => cache.handle_failed(permit, BUSY, failure.unwrap_or_default(), now),
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Who fetches a token.
+//! Credentials of an API client.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Longest client id or secret, in bytes. Our choice; those of Genesys have 36 and 43.
-const LONGEST: usize = 1024;
+/// Longest accepted client id or secret, in bytes. Our choice: those of Genesys have 36 and 43.
+const MAX_LENGTH: usize = 1024;
 
-/// The public half of an API client's credentials: 1 to 1024 visible ASCII characters. Not a secret.
+/// Id of an API client: 1 to 1024 visible ASCII characters. Not a secret.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct ClientId(String);
 
@@ -38,7 +38,7 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// An API client's id and secret. The secret is shown nowhere.
+/// Id and secret of an API client. `Debug` redacts the secret.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     id: ClientId,
@@ -46,22 +46,22 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Joins the two halves.
+    /// Checks and combines the id and the secret.
     ///
     /// # Errors
-    /// If the secret is not 1 to 1024 visible ASCII characters; a line break that was copied with it is found so.
+    /// If the secret is not 1 to 1024 visible ASCII characters. This detects a copied line break.
     pub fn new(id: ClientId, secret: SecretString) -> Result<Self, CredentialsError> {
         check("client secret", secret.expose_secret())?;
         Ok(Self { id, secret })
     }
 
-    /// The public half.
+    /// Id of the API client.
     #[must_use]
     pub fn id(&self) -> &ClientId {
         &self.id
     }
 
-    /// `Authorization: Basic`, with both halves form-encoded first (RFC 6749 section 2.3.1).
+    /// The value of `Authorization: Basic`, with id and secret form-encoded first (RFC 6749 section 2.3.1).
     pub(crate) fn basic(&self) -> HeaderValue {
         let pair = SecretString::from(format!(
             "{}:{}",
@@ -75,7 +75,7 @@ impl Credentials {
     }
 }
 
-/// `text` as a value of `application/x-www-form-urlencoded`.
+/// Encodes a value of `application/x-www-form-urlencoded`.
 pub(crate) fn form_encode(text: &str) -> String {
     const HEX: [u8; 16] = *b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(text.len());
@@ -90,32 +90,30 @@ pub(crate) fn form_encode(text: &str) -> String {
     encoded
 }
 
-/// The text cannot be a client id or a client secret. It is not repeated.
+/// An invalid client id or client secret. No message contains it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialsError {
     /// A character outside visible ASCII.
-    #[error(
-        "the {what} has a space, a line break or another odd character at byte {position}: copy it again"
-    )]
+    #[error("invalid {what}: a space, line break or non-ASCII character at byte {position}, copy it again")]
     Character {
-        /// Which half.
+        /// `client id` or `client secret`.
         what: &'static str,
-        /// Where, in bytes from the start.
+        /// Byte offset of the character.
         position: usize,
     },
-    /// Nothing.
-    #[error("the {what} is empty: take it from the OAuth client")]
+    /// An empty text.
+    #[error("invalid {what}: it is empty, copy it from the OAuth client")]
     Empty {
-        /// Which half.
+        /// `client id` or `client secret`.
         what: &'static str,
     },
     /// More than 1024 bytes.
-    #[error("the {what} has {bytes} bytes: at most 1024 are accepted")]
+    #[error("invalid {what}: {bytes} bytes, at most 1024 are accepted")]
     TooLong {
-        /// Which half.
+        /// `client id` or `client secret`.
         what: &'static str,
-        /// How long it is.
+        /// Length in bytes.
         bytes: usize,
     },
 }
@@ -124,7 +122,7 @@ fn check(what: &'static str, text: &str) -> Result<(), CredentialsError> {
     if text.is_empty() {
         return Err(CredentialsError::Empty { what });
     }
-    if text.len() > LONGEST {
+    if text.len() > MAX_LENGTH {
         return Err(CredentialsError::TooLong {
             what,
             bytes: text.len(),
@@ -141,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copied_line_break_is_found_and_the_secret_not_told() {
+    fn line_break_in_secret_is_reported_without_secret() {
         let error = Credentials::new("id".parse().unwrap(), "hunter2\n".into()).unwrap_err();
         assert_eq!(
             error,
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn both_halves_are_form_encoded_before_base64() {
+    fn id_and_secret_are_form_encoded_before_base64() {
         let basic = |id: &str, secret: &str| {
             let credentials = Credentials::new(id.parse().unwrap(), secret.into()).unwrap();
             let header = credentials.basic();
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_silent() {
+    fn credentials_debug_is_redacted() {
         let credentials = Credentials::new("id-1".parse().unwrap(), "hunter2".into()).unwrap();
         let text = format!("{credentials:?}");
         assert!(text.contains("id-1") && !text.contains("hunter2"), "{text}");

@@ -1,4 +1,4 @@
-//! Why there is no token.
+//! Errors of the driver.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,9 +8,9 @@ use std::time::Duration;
 use genesys_api::Host;
 use genesys_http::{CallError, CallErrorKind};
 
-use crate::{ClientId, Failure, MissingScopes};
+use crate::{ClientId, FetchFailure, MissingScopes};
 
-/// No token could be fetched. Clones share it, as all who waited for the fetch do.
+/// A failed fetch of a token. Clones share it, as all waiting callers do.
 #[derive(Clone, Debug)]
 pub struct AuthError {
     inner: Arc<Inner>,
@@ -22,51 +22,51 @@ struct Inner {
     kind: AuthErrorKind,
     host: Host,
     client: ClientId,
-    failure: Failure,
+    failure: FetchFailure,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl AuthError {
-    /// What went wrong, in the classes that ask for different answers.
+    /// The class of the error.
     #[must_use]
     pub fn kind(&self) -> AuthErrorKind {
         self.inner.kind
     }
 
-    /// Whether it may pass without a change of configuration.
+    /// Whether a retry can succeed without a change of configuration.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.inner.failure, Failure::Transient { .. })
+        matches!(self.inner.failure, FetchFailure::Transient { .. })
     }
 
-    /// How long it is until the next fetch: before that, all who ask get this error.
+    /// Time until the next fetch. Until then all callers get this error.
     #[must_use]
     pub fn retry_in(&self) -> Duration {
         self.retry_in
     }
 
-    pub(crate) fn abandoned(host: &Host, client: &ClientId) -> Self {
+    pub(crate) fn canceled(host: &Host, client: &ClientId) -> Self {
         Self::new(
-            AuthErrorKind::Abandoned,
+            AuthErrorKind::Canceled,
             host,
             client,
-            Failure::Transient { retry_after: None },
+            FetchFailure::Transient { retry_after: None },
             None,
         )
     }
 
     pub(crate) fn of_call(error: CallError, host: &Host, client: &ClientId) -> Self {
-        let transient = Failure::Transient {
+        let transient = FetchFailure::Transient {
             retry_after: error.problem().and_then(|problem| problem.retry_after),
         };
         let (kind, failure) = match (error.kind(), error.problem()) {
             (CallErrorKind::Refused, Some(problem)) => match (problem.status, problem.code.as_str()) {
                 (408 | 429 | 500..=599, _) => (AuthErrorKind::Unavailable, transient),
                 (401, _) | (_, "invalid_client" | "unauthorized_client") => {
-                    (AuthErrorKind::Credentials, Failure::Fatal)
+                    (AuthErrorKind::Credentials, FetchFailure::Fatal)
                 }
-                (_, "invalid_scope") => (AuthErrorKind::Scopes, Failure::Fatal),
-                _ => (AuthErrorKind::Refused, Failure::Fatal),
+                (_, "invalid_scope") => (AuthErrorKind::Scopes, FetchFailure::Fatal),
+                _ => (AuthErrorKind::Refused, FetchFailure::Fatal),
             },
             (CallErrorKind::Malformed, _) => (AuthErrorKind::Malformed, transient),
             _ => (AuthErrorKind::Unavailable, transient),
@@ -79,12 +79,12 @@ impl AuthError {
             AuthErrorKind::Scopes,
             host,
             client,
-            Failure::Fatal,
+            FetchFailure::Fatal,
             Some(error.into()),
         )
     }
 
-    pub(crate) fn failure(&self) -> Failure {
+    pub(crate) fn failure(&self) -> FetchFailure {
         self.inner.failure
     }
 
@@ -96,7 +96,7 @@ impl AuthError {
         kind: AuthErrorKind,
         host: &Host,
         client: &ClientId,
-        failure: Failure,
+        failure: FetchFailure,
         source: Option<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         Self {
@@ -116,30 +116,32 @@ impl fmt::Display for AuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { host, client, .. } = &*self.inner;
         match self.inner.kind {
-            AuthErrorKind::Abandoned => write!(
+            AuthErrorKind::Canceled => write!(
                 f,
-                "the fetch of a token from {host} was cut off, as its runtime ended: ask again"
+                "cannot fetch a token from {host}: the fetch was canceled because its runtime ended, try again"
             ),
             AuthErrorKind::Credentials => write!(
                 f,
-                "{host} does not accept the client {client}: the secret is wrong, the client is unknown or disabled, or \
-                 it belongs to another region; compare id, secret and login host with the OAuth client's page"
+                "cannot fetch a token: {host} rejected the client {client}, because the secret is wrong, the client is \
+                 unknown or disabled, or it belongs to another region; compare id, secret and login host with the OAuth \
+                 client's page"
             ),
             AuthErrorKind::Malformed => write!(
                 f,
-                "{host} did not answer with a token: check that it is a login host, such as https://login.mypurecloud.ie"
+                "cannot fetch a token: the response of {host} is not a token, check that it is a login host such as \
+                 https://login.mypurecloud.ie"
             ),
             AuthErrorKind::Refused => write!(
                 f,
-                "{host} refused a token to the client {client}: check that it is a login host, and that the client may \
-                 use the grant client_credentials"
+                "cannot fetch a token: {host} refused the client {client}, check that it is a login host, and that the \
+                 client may use the grant client_credentials"
             ),
             AuthErrorKind::Scopes => write!(
                 f,
-                "{host} does not grant the client {client} the scopes that it asked for: add them to the client, or do \
-                 not ask for them"
+                "cannot fetch a token: {host} does not grant the client {client} the requested scopes, add them to the \
+                 client or do not request them"
             ),
-            AuthErrorKind::Unavailable => write!(f, "{host} could not be asked for a token"),
+            AuthErrorKind::Unavailable => write!(f, "cannot fetch a token: {host} is unavailable"),
         }
     }
 }
@@ -157,28 +159,28 @@ impl StdError for AuthError {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum AuthErrorKind {
-    /// The fetch was cut off before it ended.
-    Abandoned,
-    /// The login host does not accept the client: wrong secret, unknown or disabled client, or another region's.
+    /// The fetch was canceled before it ended.
+    Canceled,
+    /// The login host rejected the client: wrong secret, unknown or disabled client, or another region.
     Credentials,
-    /// The answer is no token.
+    /// The response is not a token.
     Malformed,
-    /// The login host refused for another reason that will not pass.
+    /// The login host refused permanently for another reason.
     Refused,
-    /// The client is not granted what it asked for. The source is a [`MissingScopes`] if the host said what it grants.
+    /// The requested scopes are not granted. The source is a [`MissingScopes`] if the host named the granted ones.
     Scopes,
-    /// The login host cannot be reached, or is in trouble.
+    /// The login host is unreachable or failing.
     Unavailable,
 }
 
-/// A call with a token brought no reply.
+/// A failed call with a token.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthorizedError {
-    /// There was no token to make it with.
+    /// There is no token.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// The call itself failed. If the problem is a 401, a fresh token was rejected too.
+    /// The call failed. If the status is 401, a fresh token was rejected too.
     #[error(transparent)]
     Call(#[from] CallError),
 }

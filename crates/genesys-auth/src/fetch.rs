@@ -1,4 +1,4 @@
-//! The call that fetches a token.
+//! The call that requests an access token.
 
 use std::time::Duration;
 
@@ -12,29 +12,27 @@ use serde::Deserialize;
 use crate::credentials::form_encode;
 use crate::{Credentials, MissingScopes, Scopes};
 
-/// Lifetime of a token whose service does not say. Our choice: the shortest that Genesys can be set to. RFC 6749
-/// section 5.1 only recommends `expires_in`.
-const UNSAID: Duration = Duration::from_secs(300);
+/// Lifetime of a token without `expires_in`, which RFC 6749 section 5.1 only recommends. Our choice: the shortest one that
+/// Genesys can be set to.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 
-/// The longest lifetime counted: the longest that Genesys can be set to. A longer one is fetched anew sooner than it
-/// must be, which does no harm.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(48 * 3600);
+/// Longer lifetimes are clamped: the longest one that Genesys can be set to.
+const MAX_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 
-/// The longest access token accepted, in bytes. Our choice.
-const LONGEST_TOKEN: usize = 8 * 1024;
+/// Longest accepted access token, in bytes. Our choice.
+const MAX_TOKEN: usize = 8 * 1024;
 
-/// Asks for an access token: `POST /oauth/token` on the login host, grant `client_credentials` (RFC 6749 section 4.4).
+/// The access token request of grant `client_credentials` (RFC 6749 section 4.4): `POST /oauth/token` on the login host.
 ///
-/// The credentials travel as HTTP Basic, as all of Genesys' own SDKs send them, never in the body.
+/// The credentials are sent as HTTP Basic, as in Genesys' own SDKs, never in the body.
 #[derive(Clone, Debug)]
-pub struct TokenFetch<'a> {
+pub struct TokenRequest<'a> {
     credentials: &'a Credentials,
     scopes: Option<&'a Scopes>,
 }
 
-impl<'a> TokenFetch<'a> {
-    /// A fetch that names no scopes. This is the form for Genesys Cloud, where scopes do not apply to this grant: the
-    /// client's roles decide.
+impl<'a> TokenRequest<'a> {
+    /// A request without scopes, for Genesys Cloud: its API clients have roles instead.
     #[must_use]
     pub fn new(credentials: &'a Credentials) -> Self {
         Self {
@@ -43,7 +41,7 @@ impl<'a> TokenFetch<'a> {
         }
     }
 
-    /// Asks for these scopes: for the contract `guest-sessions` only.
+    /// Requests these scopes, for the contract `guest-sessions`.
     #[must_use]
     pub fn with_scopes(self, scopes: &'a Scopes) -> Self {
         Self {
@@ -52,22 +50,21 @@ impl<'a> TokenFetch<'a> {
         }
     }
 
-    /// Checks what was granted against what was asked for. A service that does not say has granted all
-    /// (RFC 6749 section 5.1).
+    /// Checks the granted scopes. A response without scopes grants all requested ones (RFC 6749 section 5.1).
     ///
     /// # Errors
-    /// The scopes that were asked for and are not granted.
-    pub fn check(&self, grant: &Grant) -> Result<(), MissingScopes> {
-        match (self.scopes, &grant.scopes) {
+    /// The requested scopes that are not granted.
+    pub fn check(&self, response: &TokenResponse) -> Result<(), MissingScopes> {
+        match (self.scopes, &response.scopes) {
             (Some(asked), Some(granted)) => granted.require(asked),
             _ => Ok(()),
         }
     }
 }
 
-impl Call for TokenFetch<'_> {
-    type Reply = Grant;
-    /// A second token does no harm; the service forgets the oldest if there are too many.
+impl Call for TokenRequest<'_> {
+    type Reply = TokenResponse;
+    /// A second token is harmless. The service drops the oldest if there are too many.
     const IDEMPOTENT: bool = true;
 
     fn request(&self, host: &Host) -> Request<Bytes> {
@@ -89,12 +86,12 @@ impl Call for TokenFetch<'_> {
         request
     }
 
-    fn reply(&self, response: Response<Bytes>) -> Result<Grant, ReplyError> {
+    fn reply(&self, response: Response<Bytes>) -> Result<TokenResponse, ReplyError> {
         #[derive(Deserialize)]
         struct Body {
             access_token: String,
             token_type: Option<String>,
-            // some services write it with a fraction
+            // some services send a fraction
             expires_in: Option<f64>,
             scope: Option<String>,
         }
@@ -102,11 +99,8 @@ impl Call for TokenFetch<'_> {
         let malformed = |expected| ReplyError::Malformed { status, expected };
         let body: Body = json::reply(response, "an access token")?;
         let token = body.access_token;
-        if token.is_empty()
-            || token.len() > LONGEST_TOKEN
-            || !token.bytes().all(|byte| byte.is_ascii_graphic())
-        {
-            return Err(malformed("an access token that a header can carry"));
+        if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(malformed("an access token of visible ASCII"));
         }
         if body
             .token_type
@@ -114,18 +108,18 @@ impl Call for TokenFetch<'_> {
         {
             return Err(malformed("a bearer token"));
         }
-        let expires_in = body.expires_in.map_or(UNSAID, |seconds| {
-            Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_LIFETIME.as_secs_f64()))
+        let expires_in = body.expires_in.map_or(DEFAULT_LIFETIME, |seconds| {
+            Duration::from_secs_f64(seconds.clamp(0.0, MAX_LIFETIME.as_secs_f64()))
         });
         if expires_in.is_zero() {
-            return Err(malformed("a token with more than zero seconds to live"));
+            return Err(malformed("a token with a lifetime above zero"));
         }
         let scopes = body
             .scope
             .map(|text| text.parse())
             .transpose()
             .map_err(|_| malformed("a list of scopes"))?;
-        Ok(Grant {
+        Ok(TokenResponse {
             access_token: token.into(),
             expires_in,
             scopes,
@@ -133,16 +127,15 @@ impl Call for TokenFetch<'_> {
     }
 }
 
-/// A token as the service granted it.
+/// The access token response (RFC 6749 section 5.1).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Grant {
-    /// What calls carry.
+pub struct TokenResponse {
+    /// The issued token.
     pub access_token: SecretString,
-    /// How long it lives, from when it was asked for: above zero, 48 hours at most, 300 seconds if the service does not
-    /// say.
+    /// Lifetime from the start of the request: above zero, at most 48 hours, and 300 seconds if the response has none.
     pub expires_in: Duration,
-    /// What it may be used for, if the service says.
+    /// Granted scopes, if the response has them.
     pub scopes: Option<Scopes>,
 }
 
@@ -156,15 +149,15 @@ mod tests {
         Credentials::new("client".parse().unwrap(), "hunter2".into()).unwrap()
     }
 
-    fn answer(body: &str) -> Result<Grant, ReplyError> {
-        TokenFetch::new(&credentials()).reply(Response::new(Bytes::copy_from_slice(body.as_bytes())))
+    fn parse(body: &str) -> Result<TokenResponse, ReplyError> {
+        TokenRequest::new(&credentials()).reply(Response::new(Bytes::copy_from_slice(body.as_bytes())))
     }
 
     #[test]
-    fn credentials_travel_as_basic_and_scopes_only_if_asked() {
+    fn request_has_basic_credentials_and_optional_scopes() {
         let host: Host = "https://login.mypurecloud.ie".parse().unwrap();
         let credentials = credentials();
-        let request = TokenFetch::new(&credentials).request(&host);
+        let request = TokenRequest::new(&credentials).request(&host);
         assert_eq!(request.method(), Method::POST);
         assert_eq!(request.uri(), "https://login.mypurecloud.ie/oauth/token");
         assert_eq!(request.headers()[AUTHORIZATION], "Basic Y2xpZW50Omh1bnRlcjI=");
@@ -176,7 +169,9 @@ mod tests {
         assert!(!format!("{request:?}").contains("Y2xpZW50"));
 
         let scopes = "webmessaging:guest webhooks:readwrite".parse().unwrap();
-        let request = TokenFetch::new(&credentials).with_scopes(&scopes).request(&host);
+        let request = TokenRequest::new(&credentials)
+            .with_scopes(&scopes)
+            .request(&host);
         assert_eq!(
             request.body(),
             "grant_type=client_credentials&scope=webhooks%3Areadwrite+webmessaging%3Aguest"
@@ -184,12 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn lifetimes_are_positive_and_bounded() {
+    fn lifetime_is_positive_and_bounded() {
         let lifetime = |expires_in: &str| {
-            answer(&format!(
+            parse(&format!(
                 r#"{{"access_token":"t","token_type":"bearer"{expires_in}}}"#
             ))
-            .map(|grant| grant.expires_in)
+            .map(|response| response.expires_in)
             .ok()
         };
         assert_eq!(
@@ -202,7 +197,7 @@ mod tests {
         for huge in ["172801", "18446744073709551616", "1e300"] {
             assert_eq!(
                 lifetime(&format!(r#","expires_in":{huge}"#)),
-                Some(LONGEST_LIFETIME),
+                Some(MAX_LIFETIME),
                 "{huge}"
             );
         }
@@ -212,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_token_is_malformed() {
+    fn reply_without_valid_token_is_malformed() {
         for body in [
             "",
             "{}",
@@ -224,27 +219,31 @@ mod tests {
             r#"{"access_token":7}"#,
         ] {
             assert!(
-                matches!(answer(body), Err(ReplyError::Malformed { status: 200, .. })),
+                matches!(parse(body), Err(ReplyError::Malformed { status: 200, .. })),
                 "{body}"
             );
         }
-        let grant = answer(r#"{"access_token":"t-1","token_type":"Bearer","more":[]}"#).unwrap();
-        assert_eq!(grant.access_token.expose_secret(), "t-1");
-        assert!(!format!("{grant:?}").contains("t-1"));
+        let response = parse(r#"{"access_token":"t-1","token_type":"Bearer","more":[]}"#).unwrap();
+        assert_eq!(response.access_token.expose_secret(), "t-1");
+        assert!(!format!("{response:?}").contains("t-1"));
     }
 
     #[test]
-    fn what_was_granted_is_checked_against_what_was_asked() {
+    fn granted_scopes_are_checked_against_requested_ones() {
         let credentials = credentials();
         let asked = "a b".parse().unwrap();
-        let fetch = TokenFetch::new(&credentials).with_scopes(&asked);
-        let granted = |scope: &str| answer(&format!(r#"{{"access_token":"t"{scope}}}"#)).unwrap();
-        assert_eq!(fetch.check(&granted("")), Ok(()), "not said is as asked");
-        assert_eq!(fetch.check(&granted(r#","scope":"c b a""#)), Ok(()));
-        let error = fetch.check(&granted(r#","scope":"a""#)).unwrap_err();
+        let request = TokenRequest::new(&credentials).with_scopes(&asked);
+        let granted = |scope: &str| parse(&format!(r#"{{"access_token":"t"{scope}}}"#)).unwrap();
+        assert_eq!(
+            request.check(&granted("")),
+            Ok(()),
+            "a response without scopes grants all"
+        );
+        assert_eq!(request.check(&granted(r#","scope":"c b a""#)), Ok(()));
+        let error = request.check(&granted(r#","scope":"a""#)).unwrap_err();
         assert_eq!(error.missing, "b".parse().unwrap());
         assert_eq!(
-            TokenFetch::new(&credentials).check(&granted(r#","scope":"""#)),
+            TokenRequest::new(&credentials).check(&granted(r#","scope":"""#)),
             Ok(())
         );
     }

@@ -12,9 +12,14 @@ mod error;
 
 #[cfg(feature = "client")]
 pub use authenticator::Authenticator;
-pub use cache::{Failure, Lookup, Ticket, Token, TokenCache};
+pub use cache::{AccessToken, FetchFailure, FetchPermit, Lookup, TokenCache};
 pub use credentials::{ClientId, Credentials, CredentialsError};
 #[cfg(feature = "client")]
 pub use error::{AuthError, AuthErrorKind, AuthorizedError};
-pub use fetch::{Grant, TokenFetch};
+pub use fetch::{TokenRequest, TokenResponse};
+#[doc(no_inline)]
+pub use genesys_api::Host;
+#[cfg(feature = "client")]
+#[doc(no_inline)]
+pub use genesys_http::{Client, Tls};
 pub use scope::{MissingScopes, ScopeError, Scopes};

@@ -1,16 +1,15 @@
-//! What a token may be used for.
+//! Scopes of an access token.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest list of scopes read, in bytes. Our choice.
-const LONGEST: usize = 4096;
+/// Longest accepted list of scopes, in bytes. Our choice.
+const MAX_LENGTH: usize = 4096;
 
 /// A set of scope names, as in `webhooks:readwrite webmessaging:guest`.
 ///
-/// The contract `guest-sessions` has them. Genesys Cloud does not: what its API clients may do is set by the roles
-/// that they are given.
+/// The contract `guest-sessions` has scopes. Genesys Cloud has none for API clients: their roles decide.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Scopes(BTreeSet<String>);
 
@@ -18,7 +17,7 @@ impl Scopes {
     /// Checks that all of `needed` are in this set.
     ///
     /// # Errors
-    /// Those that are not.
+    /// The scopes that are not.
     pub fn require(&self, needed: &Self) -> Result<(), MissingScopes> {
         let missing: BTreeSet<_> = needed.0.difference(&self.0).cloned().collect();
         if missing.is_empty() {
@@ -38,13 +37,14 @@ impl Scopes {
 impl FromStr for Scopes {
     type Err = ScopeError;
 
-    /// Reads names separated by spaces (RFC 6749 section 3.3). None at all is an empty set.
+    /// Parses names separated by spaces (RFC 6749 section 3.3). An empty text is an empty set.
     fn from_str(text: &str) -> Result<Self, ScopeError> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_LENGTH {
             return Err(ScopeError::TooLong { bytes: text.len() });
         }
-        let odd = |byte: u8| !(byte.is_ascii_graphic() || byte == b' ') || byte == b'"' || byte == b'\\';
-        match text.bytes().position(odd) {
+        let is_invalid =
+            |byte: u8| !(byte.is_ascii_graphic() || byte == b' ') || byte == b'"' || byte == b'\\';
+        match text.bytes().position(is_invalid) {
             Some(position) => Err(ScopeError::Character { position }),
             None => Ok(Self(
                 text.split(' ')
@@ -66,32 +66,32 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// The text is no list of scopes.
+/// An invalid list of scopes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScopeError {
-    /// A character that no scope has.
+    /// A character that is not allowed in a scope.
     #[error(
-        "the scopes have a character at byte {position} that none may have: separate names by single spaces"
+        "invalid scopes: the character at byte {position} is not allowed, separate names by single spaces"
     )]
     Character {
-        /// Where, in bytes from the start.
+        /// Byte offset of the character.
         position: usize,
     },
     /// More than 4096 bytes.
-    #[error("the scopes have {bytes} bytes: at most 4096 are accepted")]
+    #[error("invalid scopes: {bytes} bytes, at most 4096 are accepted")]
     TooLong {
-        /// How long they are.
+        /// Length in bytes.
         bytes: usize,
     },
 }
 
-/// Scopes that were needed and not granted.
+/// Scopes that are needed and not granted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("these scopes are not granted: {missing}; add them to the API client's configuration")]
+#[error("missing scopes {missing}: add them to the API client's configuration")]
 #[non_exhaustive]
 pub struct MissingScopes {
-    /// Which.
+    /// The missing scopes.
     pub missing: Scopes,
 }
 
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_scopes_are_named() {
         let granted = scopes("webmessaging:guest  webhooks:readwrite ");
         assert_eq!(granted.require(&scopes("webhooks:readwrite")), Ok(()));
         assert_eq!(granted.require(&Scopes::default()), Ok(()));
@@ -114,12 +114,12 @@ mod tests {
         assert_eq!(error.missing, scopes("a webmessaging:guest:write"));
         assert_eq!(
             error.to_string(),
-            "these scopes are not granted: a webmessaging:guest:write; add them to the API client's configuration"
+            "missing scopes a webmessaging:guest:write: add them to the API client's configuration"
         );
     }
 
     #[test]
-    fn names_have_no_odd_characters() {
+    fn scopes_reject_invalid_characters() {
         for (text, position) in [("a\tb", 1), ("a\"", 1), ("\\", 0), ("a é", 2), ("a\n", 1)] {
             assert_eq!(
                 text.parse::<Scopes>(),

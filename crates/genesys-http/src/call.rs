@@ -1,4 +1,4 @@
-//! Calls: requests that know their reply, and whether they may be made again.
+//! Calls with retries.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,18 +11,18 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::endpoint::Endpoint;
 use crate::error::Reason;
-use crate::place::Place;
 use crate::{Client, Error, ErrorKind};
 
 impl Client {
-    /// Makes `call`, and makes it again if that is safe and may help, until the deadline.
+    /// Sends `call`, and retries it until the deadline if that is safe and can succeed.
     ///
-    /// Retries follow the client's [`RetryPolicy`] and draw on one budget, so that they cannot multiply an outage.
-    /// `Retry-After` is obeyed. If it reaches beyond the deadline, the refusal is reported at once.
+    /// Retries follow the client's [`RetryPolicy`] and one retry budget. `Retry-After` is obeyed; if it ends after the
+    /// deadline, the error is returned at once.
     ///
     /// # Errors
-    /// If the service refused, did not answer, or answered with something else than the contract says.
+    /// If the service refused the call, did not respond, or sent a body that does not match the contract.
     pub async fn call<C: Call + Sync>(
         &self,
         call: &C,
@@ -34,7 +34,7 @@ impl Client {
             Err(error) => return Err(CallError::new(Failure::Unanswered(error), host, 0, false)),
         };
         let deadline = self.clock().now().instant + self.deadline();
-        let mut overcome = None;
+        let mut previous = None;
         let mut attempt = 1;
         loop {
             let mut request = call.request(host);
@@ -46,8 +46,8 @@ impl Client {
                     let (status, headers) = (response.status(), response.headers().clone());
                     match call.reply(response) {
                         Ok(reply) => {
-                            let overcome = overcome.as_ref().and_then(Failure::outcome);
-                            self.with_budget(|budget| budget.deposit(overcome));
+                            let previous = previous.as_ref().and_then(Failure::outcome);
+                            self.with_budget(|budget| budget.deposit(previous));
                             return Ok(reply);
                         }
                         Err(error) => Failure::Answered {
@@ -65,12 +65,17 @@ impl Client {
                 .filter(|wait| now.instant + *wait < deadline)
                 .filter(|_| self.pays_for(&failure));
             let Some(wait) = wait else {
-                let retryable = failure.may_pass(C::IDEMPOTENT, now);
-                return Err(CallError::new(failure.dated(now), host, attempt, retryable));
+                let retryable = failure.is_retryable(C::IDEMPOTENT, now);
+                return Err(CallError::new(
+                    failure.with_retry_date(now),
+                    host,
+                    attempt,
+                    retryable,
+                ));
             };
-            tracing::debug!(%host, attempt, ?wait, "the call failed and is made again");
+            tracing::debug!(%host, attempt, ?wait, "call failed, retrying");
             self.clock().sleep(wait).await;
-            overcome = Some(failure);
+            previous = Some(failure);
             attempt += 1;
         }
     }
@@ -82,7 +87,7 @@ impl Client {
     }
 }
 
-/// A call that brought no reply. Clones share it.
+/// A failed call. Clones share it.
 #[derive(Clone)]
 pub struct CallError {
     inner: Arc<Inner>,
@@ -96,7 +101,7 @@ struct Inner {
 }
 
 impl CallError {
-    /// Who is to blame.
+    /// The class of the error.
     #[must_use]
     pub fn kind(&self) -> CallErrorKind {
         match &self.inner.failure {
@@ -108,7 +113,7 @@ impl CallError {
         }
     }
 
-    /// The service's own account, if it refused. `retry_after` is filled, from seconds or from a date.
+    /// The error body of the service, if it refused the call. `retry_after` is parsed from seconds or a date.
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match &self.inner.failure {
@@ -117,15 +122,14 @@ impl CallError {
         }
     }
 
-    /// Whether the same call may succeed later, and is safe to make again: it is idempotent, or was certainly not
-    /// acted on.
+    /// Whether a retry is safe and can succeed later: the call is idempotent, or the service certainly did not act.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.inner.retryable
     }
 
-    /// Whether the service may have acted on the call although it brought no reply: the answer was lost or unreadable,
-    /// or was an error of the server other than 503.
+    /// Whether the service may have acted on the call: the response was lost or malformed, or a server error other than
+    /// 503.
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         match &self.inner.failure {
@@ -137,7 +141,7 @@ impl CallError {
         }
     }
 
-    /// How often the call was made.
+    /// Number of attempts.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.inner.attempts
@@ -160,10 +164,10 @@ impl fmt::Display for CallError {
         let host = &self.inner.host;
         match self.kind() {
             CallErrorKind::Malformed => {
-                write!(f, "{host} answered the call in another way than its contract")?
+                write!(f, "invalid response of {host}: it does not match the contract")?
             }
             CallErrorKind::Refused => write!(f, "{host} refused the call")?,
-            CallErrorKind::Transport(_) => write!(f, "the call to {host} got no answer")?,
+            CallErrorKind::Transport(_) => write!(f, "no response from {host}")?,
         }
         match self.inner.attempts {
             0 | 1 => Ok(()),
@@ -199,15 +203,15 @@ impl StdError for CallError {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum CallErrorKind {
-    /// The service answered, but not as the contract says.
+    /// The response does not match the contract.
     Malformed,
-    /// The service refused: see [`CallError::problem`].
+    /// The service refused the call: see [`CallError::problem`].
     Refused,
-    /// The service did not answer.
+    /// The service did not respond.
     Transport(ErrorKind),
 }
 
-/// How one attempt failed.
+/// A failed attempt.
 enum Failure {
     Answered {
         status: StatusCode,
@@ -218,7 +222,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// What the retry rules are asked about. `None` if no repetition can help.
+    /// The input of the retry policy. `None` if a retry cannot succeed.
     fn outcome(&self) -> Option<Outcome<'_>> {
         match self {
             Self::Answered { status, headers, .. } => Some(Outcome::Answered {
@@ -246,17 +250,17 @@ impl Failure {
         }
     }
 
-    /// Whether the rules would allow one more attempt if they did not count.
-    fn may_pass(&self, idempotent: bool, now: Now) -> bool {
-        let endless = RetryPolicy {
+    /// Whether the policy would allow a retry without a limit of attempts.
+    fn is_retryable(&self, idempotent: bool, now: Now) -> bool {
+        let unlimited = RetryPolicy {
             attempts: u32::MAX,
             ..RetryPolicy::default()
         };
-        self.wait(&endless, 1, idempotent, now).is_some()
+        self.wait(&unlimited, 1, idempotent, now).is_some()
     }
 
-    /// Fills in a `Retry-After` that is a date, which only a clock can read.
-    fn dated(mut self, now: Now) -> Self {
+    /// Parses a `Retry-After` that is a date, which needs a clock.
+    fn with_retry_date(mut self, now: Now) -> Self {
         if let Self::Answered {
             headers,
             error: ReplyError::Refused(problem),
@@ -272,7 +276,7 @@ impl Failure {
 fn authorization(token: &SecretString, host: &Host) -> Result<HeaderValue, Error> {
     let mut value =
         HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("Bearer {}", token.expose_secret())))
-            .map_err(|_| Error::new(Reason::Request, Place::of_host(host).as_ref()))?;
+            .map_err(|_| Error::new(Reason::Request, Endpoint::of_host(host).as_ref()))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -1,4 +1,4 @@
-//! The client: one attempt at a request, and connections for other protocols.
+//! The client: single requests, and connections for other protocols.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,24 +14,24 @@ use hyper_util::client::legacy::{self, connect::capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::connect::{Connector, Settings};
+use crate::endpoint::Endpoint;
 use crate::error::Reason;
-use crate::place::Place;
 use crate::{Egress, Error, Proxy, Stream, Tls};
 
-/// How long a connection that nobody uses is kept.
+/// Idle time after which a pooled connection is closed.
 const POOL_IDLE: Duration = Duration::from_secs(60);
-/// How many such connections are kept for one host: what a burst opened is there for the next one.
+/// Idle connections per host, enough for the next burst.
 const POOL_SIZE: usize = 256;
-/// Upper bound of a connection's read buffer, and so of a response's head.
+/// Upper bound of a connection's read buffer, and so of a response head.
 pub(crate) const HEAD_LIMIT: usize = 64 * 1024;
-/// What this client calls itself.
+/// Default `User-Agent`.
 pub(crate) const PRODUCT: &str = concat!("guest-suite/", env!("CARGO_PKG_VERSION"));
-/// A longer time limit means this: it keeps arithmetic on deadlines from overflowing.
-const LONGEST: Duration = Duration::from_secs(86_400);
+/// Longer timeouts are clamped, so that deadlines cannot overflow.
+const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// An HTTP/1.1 client with a pool of connections. Clones share it.
 ///
-/// It follows no redirect, uses no proxy but one that is set, keeps no cookies, and asks for no compression.
+/// It follows no redirects, stores no cookies, requests no compression, and uses a proxy only if one is set.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -48,7 +48,7 @@ struct Shared {
 }
 
 impl Client {
-    /// A client that trusts whom `tls` trusts.
+    /// Configures a client with these TLS settings.
     pub fn builder(tls: Tls) -> ClientBuilder {
         ClientBuilder {
             tls,
@@ -62,35 +62,34 @@ impl Client {
         }
     }
 
-    /// The same client, which gives a `send` or a `call` another time: see [`ClientBuilder::deadline`].
+    /// Returns the same client with another [deadline](ClientBuilder::deadline).
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline.min(LONGEST);
+        self.deadline = deadline.min(MAX_TIMEOUT);
         self
     }
 
-    /// Sends `request` once and reads the whole response, whatever its status.
+    /// Sends `request` once and reads the whole response, with any status.
     ///
-    /// A pooled connection that turns out to be dead before a byte of the request was written is replaced, which is
-    /// no second attempt.
+    /// A pooled connection that closes before a byte of the request is written is replaced, which is not a retry.
     ///
     /// # Errors
-    /// See [`ErrorKind`](crate::ErrorKind). [`Error::was_sent`] tells whether the server may have acted on it.
+    /// See [`ErrorKind`](crate::ErrorKind). [`Error::was_sent`] returns whether the server may have acted on the request.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         self.attempt(request, self.clock().now().instant + self.deadline)
             .await
     }
 
-    /// Opens a connection of its own, with TLS if the host has it: for WebSockets.
+    /// Opens a connection outside the pool, with TLS for an `https` host: for WebSockets.
     ///
     /// # Errors
-    /// If no connection is had within the connect timeout.
+    /// If there is no connection within the connect timeout.
     pub async fn connect(&self, host: &Host) -> Result<Stream, Error> {
-        let place = Place::of_host(host).ok_or_else(|| Error::new(Reason::Request, None))?;
-        self.shared.connector.open(&place).await
+        let endpoint = Endpoint::of_host(host).ok_or_else(|| Error::new(Reason::Request, None))?;
+        self.shared.connector.open(&endpoint).await
     }
 
-    /// The clock that deadlines and waits are measured on.
+    /// The clock of deadlines and waits.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
@@ -113,7 +112,7 @@ impl Client {
         mut request: Request<Bytes>,
         deadline: Instant,
     ) -> Result<Response<Bytes>, Error> {
-        let place = Place::of_uri(request.uri()).ok_or_else(|| Error::new(Reason::Request, None))?;
+        let endpoint = Endpoint::of_uri(request.uri()).ok_or_else(|| Error::new(Reason::Request, None))?;
         let headers = request.headers_mut();
         if let Entry::Occupied(mut secrets) = headers.entry(AUTHORIZATION) {
             secrets.iter_mut().for_each(|secret| secret.set_sensitive(true));
@@ -126,9 +125,9 @@ impl Client {
         let handed_over = || connection.connection_metadata().is_some();
         tokio::select! {
             biased;
-            response = self.exchange(request, &place, handed_over) => response,
+            response = self.exchange(request, &endpoint, handed_over) => response,
             () = self.clock().sleep_until(deadline) => {
-                Err(Error::sent(Reason::Deadline(self.deadline), &place, handed_over()))
+                Err(Error::sent(Reason::Deadline(self.deadline), &endpoint, handed_over()))
             }
         }
     }
@@ -136,7 +135,7 @@ impl Client {
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
-        place: &Place,
+        endpoint: &Endpoint,
         handed_over: impl Fn() -> bool,
     ) -> Result<Response<Bytes>, Error> {
         let limit = self.shared.body_limit;
@@ -145,14 +144,14 @@ impl Client {
             .pool
             .request(request)
             .await
-            .map_err(|error| Error::of_exchange(error, place, handed_over()))?;
+            .map_err(|error| Error::of_exchange(error, endpoint, handed_over()))?;
         let (head, body) = response.into_parts();
         let body = match Limited::new(body, limit).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
-                return Err(Error::sent(Reason::BodyTooLarge(limit), place, true));
+                return Err(Error::sent(Reason::BodyTooLarge(limit), endpoint, true));
             }
-            Err(error) => return Err(Error::of_exchange(error, place, true)),
+            Err(error) => return Err(Error::of_exchange(error, endpoint, true)),
         };
         Ok(Response::from_parts(head, body))
     }
@@ -184,53 +183,52 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// How long a `send` may take, or a `call` with its retries and waits, until the body is read. Default: 30 s; a day
-    /// at most.
+    /// Sets the time for a `send`, or for a `call` with its retries and waits, until the body is read. Default: 30 s, at
+    /// most a day.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline.min(LONGEST);
+        self.deadline = deadline.min(MAX_TIMEOUT);
         self
     }
 
-    /// How long resolving, TCP, a proxy's answer and TLS may take together. Default: 10 s; a day at most.
+    /// Sets the time for name resolution, TCP, the proxy and TLS together. Default: 10 s, at most a day.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout.min(LONGEST);
+        self.connect_timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
-    /// How many bytes of a response's body are accepted. Default: 1 MiB.
+    /// Sets the maximum length of a response body. Default: 1 MiB.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// Which addresses may be connected to. Default: [`Egress::Anywhere`].
+    /// Sets the addresses to which connections are allowed. Default: [`Egress::Anywhere`].
     pub fn egress(mut self, egress: Egress) -> Self {
         self.egress = egress;
         self
     }
 
-    /// The proxies to go through; [`Proxy::from_env`] gives those of the environment. Default: none.
+    /// Sets the proxies. [`Proxy::from_env`] returns those of the environment. Default: none.
     ///
-    /// With [`Egress::PublicOnly`] none is used, whatever is set: a proxy resolves names itself, so where it connects to
-    /// cannot be checked.
+    /// With [`Egress::PublicOnly`] proxies are ignored, because a proxy resolves names itself.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
         self.proxy = proxy.into();
         self
     }
 
-    /// How `call` retries. Default: [`RetryPolicy::default`].
+    /// Sets the retry policy of `call`. Default: [`RetryPolicy::default`].
     pub fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// The clock for deadlines and waits. Default: the system's.
+    /// Sets the clock of deadlines and waits. Default: the system's.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The client. Nothing is connected yet.
+    /// Builds the client, without connecting.
     #[must_use]
     pub fn build(self) -> Client {
         let connector = Connector::new(Settings {

@@ -1,26 +1,25 @@
-//! Which addresses may be connected to.
+//! Allowed addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// Which addresses may be connected to. It is asked about the very address that is then connected to, so a name that
-/// changes its mind between a check and the connection gains nothing.
+/// The addresses to which connections are allowed. Checked for the address of each connection, after name resolution, so
+/// that a changed DNS record cannot circumvent it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Egress {
-    /// All. For hosts that the operator configures.
+    /// All addresses, for hosts that the operator configures.
     #[default]
     Anywhere,
-    /// Public addresses only, and never through a proxy, since that would choose the address. For hosts that a tenant
-    /// names, such as webhook receivers.
+    /// Public addresses only, never through a proxy: for hosts that a tenant names, such as webhook receivers.
     PublicOnly {
-        /// Networks that are reachable although they are not public.
+        /// Allowed networks that are not public.
         allow: Vec<IpNet>,
     },
 }
 
 impl Egress {
-    /// Whether `address` may be connected to. IPv4 addresses written as IPv6 count as IPv4.
+    /// Whether connections to `address` are allowed. IPv4-mapped IPv6 addresses count as IPv4.
     #[must_use]
     pub fn permits(&self, address: IpAddr) -> bool {
         match self {
@@ -34,8 +33,8 @@ impl Egress {
     }
 }
 
-/// What is not the public Internet, or is a way around it: the IANA special-purpose registries of IPv4 and IPv6, with
-/// the prefixes that carry an IPv4 address inside an IPv6 one.
+/// Networks outside the public Internet: the IANA special-purpose registries of IPv4 and IPv6, including the prefixes that
+/// embed an IPv4 address in an IPv6 address.
 const NOT_PUBLIC: [IpNet; 28] = [
     v4([0, 0, 0, 0], 8),           // this network
     v4([10, 0, 0, 0], 8),          // private, RFC 1918
@@ -82,7 +81,7 @@ const fn v6(head: [u16; 4], prefix: u8) -> IpNet {
 mod tests {
     use super::*;
 
-    /// First and last address of each range, written out by hand, apart from the table.
+    /// First and last address of each range, independent of the table.
     const RANGES: [(&str, &str); 28] = [
         ("0.0.0.0", "0.255.255.255"),
         ("10.0.0.0", "10.255.255.255"),
@@ -120,7 +119,7 @@ mod tests {
             .map(|(first, last)| (first.parse().unwrap(), last.parse().unwrap()))
     }
 
-    /// The address `by` further on, unless that is beyond the family.
+    /// The address at distance `by`, unless it is outside the address family.
     fn step(address: IpAddr, by: i8) -> Option<IpAddr> {
         Some(match address {
             IpAddr::V4(address) => Ipv4Addr::from(u32::from(address).checked_add_signed(by.into())?).into(),
@@ -129,23 +128,23 @@ mod tests {
     }
 
     #[test]
-    fn ranges_begin_and_end_where_they_should() {
+    fn ranges_have_exact_boundaries() {
         let public = Egress::PublicOnly { allow: Vec::new() };
-        let mut open_neighbours = 0;
+        let mut open_neighbors = 0;
         for (first, last) in ranges() {
             assert!(!public.permits(first), "{first}");
             assert!(!public.permits(last), "{last}");
-            for neighbour in [step(first, -1), step(last, 1)].into_iter().flatten() {
-                let expected = !ranges().any(|(first, last)| (first..=last).contains(&neighbour));
-                assert_eq!(public.permits(neighbour), expected, "{neighbour}");
-                open_neighbours += u32::from(expected);
+            for neighbor in [step(first, -1), step(last, 1)].into_iter().flatten() {
+                let expected = !ranges().any(|(first, last)| (first..=last).contains(&neighbor));
+                assert_eq!(public.permits(neighbor), expected, "{neighbor}");
+                open_neighbors += u32::from(expected);
             }
         }
-        assert!(open_neighbours >= 40, "{open_neighbours}");
+        assert!(open_neighbors >= 40, "{open_neighbors}");
     }
 
     #[test]
-    fn an_address_in_the_other_notation_is_the_same_address() {
+    fn mapped_and_embedded_addresses_are_blocked() {
         let public = Egress::PublicOnly { allow: Vec::new() };
         for text in [
             "::ffff:127.0.0.1",
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_allow_list_opens_its_networks_only() {
+    fn allow_list_permits_its_networks_only() {
         let egress = Egress::PublicOnly {
             allow: vec!["10.1.0.0/16".parse().unwrap()],
         };

@@ -1,4 +1,4 @@
-//! Why a request got no response.
+//! Errors of requests and connections.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,25 +7,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::place::Place;
+use crate::endpoint::Endpoint;
 use crate::proxy::ProxyFailure;
 use crate::tls::TlsFailure;
 
-/// A request that got no response, or a connection that could not be had. Clones share it.
+/// A request without a response, or a failed connection. Clones share it.
 #[derive(Clone)]
 pub struct Error {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    place: Option<Place>,
+    endpoint: Option<Endpoint>,
     reason: Reason,
     sent: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
-    /// What went wrong, in the classes that ask for different answers.
+    /// The class of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match &self.inner.reason {
@@ -40,28 +40,28 @@ impl Error {
         }
     }
 
-    /// Whether any of the request may have reached the server. `false` is certain: it was not acted on.
+    /// Whether the request may have reached the server. If `false`, the server certainly did not act.
     #[must_use]
     pub fn was_sent(&self) -> bool {
         self.inner.sent
     }
 
-    pub(crate) fn new(reason: Reason, place: Option<&Place>) -> Self {
-        Self::build(reason, place, false, None)
+    pub(crate) fn new(reason: Reason, endpoint: Option<&Endpoint>) -> Self {
+        Self::build(reason, endpoint, false, None)
     }
 
     pub(crate) fn caused(
         reason: Reason,
-        place: &Place,
+        endpoint: &Endpoint,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        Self::build(reason, Some(place), false, Some(source.into()))
+        Self::build(reason, Some(endpoint), false, Some(source.into()))
     }
 
-    /// An error of the connection pool, or of reading a body. `handed_over`: whether a connection had the request.
+    /// An error of the connection pool or of a body. `handed_over`: whether a connection received the request.
     pub(crate) fn of_exchange(
         error: impl Into<Box<dyn StdError + Send + Sync>>,
-        place: &Place,
+        endpoint: &Endpoint,
         handed_over: bool,
     ) -> Self {
         let error = error.into();
@@ -73,7 +73,7 @@ impl Error {
                 return own.clone();
             }
             if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
-                // hyper gives an unsent request back with this error
+                // hyper returns an unsent request with this error
                 sent &= !hyper.is_canceled();
                 if hyper.is_parse() {
                     reason = Reason::Response;
@@ -84,22 +84,22 @@ impl Error {
             }
             link = cause.source();
         }
-        Self::build(reason, Some(place), sent, Some(error))
+        Self::build(reason, Some(endpoint), sent, Some(error))
     }
 
-    pub(crate) fn sent(reason: Reason, place: &Place, sent: bool) -> Self {
-        Self::build(reason, Some(place), sent, None)
+    pub(crate) fn sent(reason: Reason, endpoint: &Endpoint, sent: bool) -> Self {
+        Self::build(reason, Some(endpoint), sent, None)
     }
 
     fn build(
         reason: Reason,
-        place: Option<&Place>,
+        endpoint: Option<&Endpoint>,
         sent: bool,
         source: Option<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                place: place.cloned(),
+                endpoint: endpoint.cloned(),
                 reason,
                 sent,
                 source,
@@ -110,51 +110,53 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(place) = &self.inner.place else {
-            return f.write_str(
-                "the request has no target: give an absolute http or https URI without credentials",
-            );
+        let Some(endpoint) = &self.inner.endpoint else {
+            return f
+                .write_str("invalid request URI: give an absolute http or https URI without credentials");
         };
         match &self.inner.reason {
             Reason::Blocked(address) => write!(
                 f,
-                "{place} leads to {address}, which is no public address: allow its network if that is meant"
+                "blocked: {endpoint} resolves to {address}, which is not a public address, allow its network if this is intended"
             ),
             Reason::BodyTooLarge(limit) => write!(
                 f,
-                "{place} answered with more than {limit} bytes: raise the limit if that is expected"
+                "response of {endpoint} too long: more than {limit} bytes, raise the limit if this is expected"
             ),
             Reason::Broken if self.inner.sent => write!(
                 f,
-                "the connection to {place} ended before the answer was complete: whether the request was acted on is \
-                 not known"
+                "the connection to {endpoint} closed before the response was complete: whether the server acted on the \
+                 request is unknown"
             ),
-            Reason::Broken => write!(f, "the connection to {place} ended before the request was sent"),
+            Reason::Broken => write!(
+                f,
+                "the connection to {endpoint} closed before the request was sent"
+            ),
             Reason::Connect => write!(
                 f,
-                "cannot connect to {place}: check the address, and that the service runs"
+                "cannot connect to {endpoint}: check the address, and that the service runs"
             ),
             Reason::ConnectTimeout(limit) => write!(
                 f,
-                "no connection to {place} within {limit:?}: check the address and the network"
+                "no connection to {endpoint} within {limit:?}: check the address and the network"
             ),
-            Reason::Deadline(limit) => write!(f, "no complete answer from {place} within {limit:?}"),
+            Reason::Deadline(limit) => write!(f, "no complete response from {endpoint} within {limit:?}"),
             Reason::HandshakeCut => write!(
                 f,
-                "{place} closed the connection during the TLS handshake: check the port, and that the server speaks \
-                 TLS 1.2 or 1.3"
+                "cannot connect to {endpoint}: it closed the connection during the TLS handshake, check the port, and that \
+                 the server supports TLS 1.2 or 1.3"
             ),
-            Reason::Proxy(proxy, failure) => failure.tell(proxy, place, f),
+            Reason::Proxy(proxy, failure) => failure.write(proxy, endpoint, f),
             Reason::Request => write!(
                 f,
-                "the request to {place} cannot be sent: a header of it has characters that HTTP does not allow"
+                "cannot send the request to {endpoint}: a header has characters that HTTP does not allow"
             ),
-            Reason::Resolve => write!(f, "no address is known for {place}: check the name"),
+            Reason::Resolve => write!(f, "cannot resolve {endpoint}: check the name"),
             Reason::Response => write!(
                 f,
-                "{place} did not answer in HTTP/1.1, or with more headers than are read: check host and port"
+                "invalid response of {endpoint}: it is not HTTP/1.1, or its head is too long, check host and port"
             ),
-            Reason::Tls(failure) => failure.tell(place, f),
+            Reason::Tls(failure) => failure.write(endpoint, f),
         }
     }
 }
@@ -163,7 +165,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
             .field("reason", &self.inner.reason)
-            .field("place", &self.inner.place)
+            .field("endpoint", &self.inner.endpoint)
             .field("sent", &self.inner.sent)
             .field("source", &self.inner.source)
             .finish()
@@ -183,15 +185,15 @@ impl StdError for Error {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Every address that the name leads to is outside of what [`Egress`](crate::Egress) allows.
+    /// [`Egress`](crate::Egress) allows none of the resolved addresses.
     Blocked,
-    /// The connection ended before the response was complete.
+    /// The connection closed before the response was complete.
     Closed,
-    /// The name has no address, or no address of it accepts connections.
+    /// The name does not resolve, or none of its addresses accepts connections.
     Connect,
-    /// The request cannot be sent as HTTP, or the answer is not HTTP.
+    /// The request or the response is not valid HTTP.
     Protocol,
-    /// The proxy on the way refuses, or is none.
+    /// The proxy refused, or is not a proxy.
     Proxy,
     /// A deadline passed.
     Timeout,
@@ -201,7 +203,7 @@ pub enum ErrorKind {
     TooLarge,
 }
 
-/// The kind, with what its message needs.
+/// The kind, with the fields of its message.
 #[derive(Clone, Debug)]
 pub(crate) enum Reason {
     Blocked(IpAddr),
@@ -211,7 +213,7 @@ pub(crate) enum Reason {
     ConnectTimeout(Duration),
     Deadline(Duration),
     HandshakeCut,
-    Proxy(Place, ProxyFailure),
+    Proxy(Endpoint, ProxyFailure),
     Request,
     Resolve,
     Response,

@@ -1,4 +1,4 @@
-//! Which connections go through a proxy, and through which.
+//! Proxies, and the rules that select one for a connection.
 
 mod tunnel;
 
@@ -11,32 +11,31 @@ use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use secrecy::{ExposeSecret, SecretString};
 
-pub(crate) use self::tunnel::dig;
+pub(crate) use self::tunnel::open_tunnel;
 use crate::ErrorKind;
-use crate::place::Place;
+use crate::endpoint::Endpoint;
 
-/// The proxies on the way out, and the hosts that are reached without one. Clones share them.
+/// The proxies of a client, and the hosts that need none. Clones share them.
 ///
-/// Every connection through a proxy is a tunnel made by `CONNECT` (RFC 9110 section 9.3.6), to plain hosts as well: so
-/// one way serves requests and WebSockets, and a proxy sees nothing but the host's name and port. A proxy that allows
-/// `CONNECT` to port 443 alone refuses plain hosts then. The proxy resolves the name.
+/// Every connection is a tunnel by `CONNECT` (RFC 9110 section 9.3.6), also to plain hosts: one mechanism for requests and
+/// WebSockets, in which the proxy sees only name and port of the host. A proxy that allows `CONNECT` only to port 443
+/// refuses plain hosts. The proxy resolves the name.
 ///
-/// `localhost`, names under it and loopback addresses are never asked of a proxy (our choice, as in Go's client).
+/// `localhost`, its subdomains and loopback addresses never use a proxy (our choice, as in Go's client).
 #[derive(Clone, Debug)]
 pub struct Proxy {
     rules: Arc<Matcher>,
 }
 
 impl Proxy {
-    /// All hosts through the proxy at `url`, such as `http://user:password@proxy.example:3128`; without a scheme `http`
-    /// is meant, without a port 80. User name and password are sent by the scheme `Basic`, to the proxy only.
+    /// Uses the proxy at `url` for all hosts, such as `http://user:password@proxy.example:3128`. The default scheme is
+    /// `http`, the default port 80. User name and password are sent to the proxy as `Basic`.
     ///
-    /// Not so the hosts in `except`, which has the form of `NO_PROXY`: names, which count for the names under them too,
-    /// with a leading dot or without, addresses, networks such as `10.0.0.0/8`, or `*` for all; between commas, without
-    /// ports.
+    /// Hosts in `except` use no proxy. It has the form of `NO_PROXY`: names including their subdomains, with or without a
+    /// leading dot, addresses, networks such as `10.0.0.0/8`, or `*` for all, separated by commas, without ports.
     ///
     /// # Errors
-    /// If `url` is none of a proxy, or of one of another kind.
+    /// If `url` is invalid, or the proxy of an unsupported kind.
     pub fn new(url: &SecretString, except: &str) -> Result<Self, ProxyError> {
         let url = checked("the proxy", url.expose_secret())?;
         Ok(Self {
@@ -44,15 +43,16 @@ impl Proxy {
         })
     }
 
-    /// What the environment asks for: `https_proxy` for secure hosts, `http_proxy` for plain ones, `all_proxy` for those
-    /// that have no own, and `no_proxy` for exceptions, all of which may be written in capitals too; lower case goes
-    /// first, and an empty one counts as absent. `None` if it asks for no proxy.
+    /// Reads the environment: `https_proxy` for secure hosts, `http_proxy` for plain ones, `all_proxy` for both as a
+    /// fallback, and `no_proxy` for exceptions. Upper case is read if lower case is absent or empty. `None` if no proxy is
+    /// set.
     ///
-    /// This reads the environment of the process. No client does so by itself: an application that wants it hands the
-    /// answer to [`ClientBuilder::proxy`](crate::ClientBuilder::proxy).
+    /// No client reads the environment by itself. An application passes the result to
+    /// [`ClientBuilder::proxy`](crate::ClientBuilder::proxy).
     ///
     /// # Errors
-    /// If a variable holds no URL of a proxy, or one of another kind. The value is not repeated: it may hold a password.
+    /// If a variable is invalid, or names a proxy of an unsupported kind. The error does not contain the value, which may
+    /// contain a password.
     pub fn from_env() -> Result<Option<Self>, ProxyError> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
@@ -69,7 +69,7 @@ impl Proxy {
             None => Ok(String::new()),
         };
         let https = url(["https_proxy", "HTTPS_PROXY"])?;
-        // a CGI server writes the header `Proxy` of a request into that very variable
+        // a CGI server copies the request header `Proxy` to this variable
         let http = match variable("REQUEST_METHOD") {
             Some(_) => url(["http_proxy", "http_proxy"])?,
             None => url(["http_proxy", "HTTP_PROXY"])?,
@@ -91,62 +91,60 @@ impl Proxy {
         }))
     }
 
-    /// The proxy on the way to `place`, if there is one.
-    pub(crate) fn before(&self, place: &Place) -> Option<Hop> {
-        if is_this_machine(&place.name) {
+    /// Returns the proxy for `endpoint`, if it needs one.
+    pub(crate) fn hop(&self, endpoint: &Endpoint) -> Option<Hop> {
+        if is_local(&endpoint.name) {
             return None;
         }
-        let scheme = if place.secure { "https" } else { "http" };
-        let target = format!("{scheme}://{place}/").parse::<Uri>().ok()?;
+        let scheme = if endpoint.secure { "https" } else { "http" };
+        let target = format!("{scheme}://{endpoint}/").parse::<Uri>().ok()?;
         Hop::of(&self.rules.intercept(&target)?)
     }
 }
 
-/// One proxy, with what it asks for.
+/// A proxy with its credentials.
 pub(crate) struct Hop {
-    pub(crate) place: Place,
+    pub(crate) endpoint: Endpoint,
     credentials: Option<HeaderValue>,
 }
 
 impl Hop {
     fn of(proxy: &Intercept) -> Option<Self> {
         Some(Self {
-            place: Place::of_uri(proxy.uri())?,
+            endpoint: Endpoint::of_uri(proxy.uri())?,
             credentials: proxy.basic_auth().cloned(),
         })
     }
 }
 
-/// A proxy that cannot be used.
+/// An invalid proxy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// A proxy that is spoken to over TLS, or by SOCKS.
-    #[error(
-        "{variable} names a proxy of a kind that is not supported: give one that speaks plain HTTP, as http://host:port"
-    )]
+    /// A proxy over TLS or SOCKS.
+    #[error("invalid proxy in {variable}: only plain HTTP is supported, give http://host:port")]
     Kind {
-        /// Where it was named.
+        /// Name of the variable or setting.
         variable: &'static str,
     },
-    /// No URL of a proxy.
+    /// Not the URL of a proxy.
     #[error(
-        "{variable} does not name a proxy: give http://host:port, or http://user:password@host:port with special \
-         characters percent-encoded"
+        "invalid proxy in {variable}: give http://host:port, or http://user:password@host:port with special characters \
+         percent-encoded"
     )]
     Unreadable {
-        /// Where it was named.
+        /// Name of the variable or setting.
         variable: &'static str,
     },
 }
 
-/// Why a connection through a proxy could not be had.
+/// The reason that a connection through a proxy failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ProxyFailure {
-    /// It closed the connection before it answered.
+    /// The proxy closed the connection before it responded.
     Closed,
-    /// What it answered is not HTTP, too long, or goes on when it should be silent.
-    NoProxy,
+    /// The response is not HTTP, too long, or followed by unexpected bytes.
+    NotProxy,
     Refused(u16),
     Timeout(Duration),
     Unreachable,
@@ -155,45 +153,50 @@ pub(crate) enum ProxyFailure {
 impl ProxyFailure {
     pub(crate) fn kind(self) -> ErrorKind {
         match self {
-            // the same words of the host itself would be worth another try
+            // retryable, as the same failure of the host itself
             Self::Closed | Self::Refused(500..) | Self::Unreachable => ErrorKind::Connect,
-            Self::NoProxy | Self::Refused(_) => ErrorKind::Proxy,
+            Self::NotProxy | Self::Refused(_) => ErrorKind::Proxy,
             Self::Timeout(_) => ErrorKind::Timeout,
         }
     }
 
-    /// What went wrong at `proxy` on the way to `place`, and what to do.
-    pub(crate) fn tell(self, proxy: &Place, place: &Place, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Writes the error of `proxy` on the way to `endpoint`, and its remedy.
+    pub(crate) fn write(
+        self,
+        proxy: &Endpoint,
+        endpoint: &Endpoint,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
         match self {
             Self::Closed => write!(
                 f,
-                "the proxy {proxy} closed the connection without a word about {place}: check that it allows CONNECT"
+                "the proxy {proxy} closed the connection to {endpoint} without a response: check that it allows CONNECT"
             ),
-            Self::NoProxy => write!(
+            Self::NotProxy => write!(
                 f,
-                "what answers at {proxy} on the way to {place} is no HTTP proxy: check the proxy's address"
+                "the response of {proxy} on the way to {endpoint} is not that of an HTTP proxy: check the proxy's address"
             ),
             Self::Refused(407) => write!(
                 f,
-                "the proxy {proxy} wants other credentials for {place} (407): put user name and password into the \
+                "the proxy {proxy} rejected the credentials for {endpoint} (407): put user name and password into the \
                  proxy's URL"
             ),
             Self::Refused(status @ 500..) => write!(
                 f,
-                "the proxy {proxy} cannot reach {place} ({status}): check the host, and the proxy's own network"
+                "the proxy {proxy} cannot reach {endpoint} ({status}): check the host, and the proxy's own network"
             ),
             Self::Refused(status) => write!(
                 f,
-                "the proxy {proxy} refuses to connect to {place} ({status}): have this host and port allowed there, \
-                 or exempt the host in NO_PROXY"
+                "the proxy {proxy} refused to connect to {endpoint} ({status}): allow this host and port there, or add the \
+                 host to NO_PROXY"
             ),
             Self::Timeout(limit) => write!(
                 f,
-                "no connection to {place} through the proxy {proxy} within {limit:?}: check both and the network"
+                "no connection to {endpoint} through the proxy {proxy} within {limit:?}: check both and the network"
             ),
             Self::Unreachable => write!(
                 f,
-                "cannot connect to the proxy {proxy} on the way to {place}: check the proxy's address, and that it \
+                "cannot connect to the proxy {proxy} on the way to {endpoint}: check the proxy's address, and that it \
                  runs"
             ),
         }
@@ -214,7 +217,7 @@ fn checked<'u>(variable: &'static str, url: &'u str) -> Result<&'u str, ProxyErr
     }
 }
 
-fn is_this_machine(name: &str) -> bool {
+fn is_local(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     lower == "localhost"
         || lower.ends_with(".localhost")
@@ -227,12 +230,12 @@ fn is_this_machine(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn place(url: &str) -> Place {
-        Place::of_uri(&url.parse().unwrap()).unwrap()
+    fn endpoint(url: &str) -> Endpoint {
+        Endpoint::of_uri(&url.parse().unwrap()).unwrap()
     }
 
-    fn way(proxy: &Proxy, url: &str) -> Option<String> {
-        proxy.before(&place(url)).map(|hop| hop.place.to_string())
+    fn route(proxy: &Proxy, url: &str) -> Option<String> {
+        proxy.hop(&endpoint(url)).map(|hop| hop.endpoint.to_string())
     }
 
     fn read(variables: &[(&str, &str)]) -> Result<Option<Proxy>, ProxyError> {
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scheme_has_its_own_variable_and_all_is_for_the_rest() {
+    fn environment_selects_proxy_by_scheme() {
         let proxy = read(&[
             ("HTTPS_PROXY", "http://secure.example:3128"),
             ("ALL_PROXY", "all.example:8080"),
@@ -251,19 +254,19 @@ mod tests {
         .unwrap()
         .unwrap();
         assert_eq!(
-            way(&proxy, "https://a.example").as_deref(),
+            route(&proxy, "https://a.example").as_deref(),
             Some("secure.example:3128")
         );
         assert_eq!(
-            way(&proxy, "http://a.example").as_deref(),
+            route(&proxy, "http://a.example").as_deref(),
             Some("all.example:8080")
         );
         let proxy = read(&[("http_proxy", "http://plain.example")]).unwrap().unwrap();
         assert_eq!(
-            way(&proxy, "http://a.example").as_deref(),
+            route(&proxy, "http://a.example").as_deref(),
             Some("plain.example:80")
         );
-        assert_eq!(way(&proxy, "https://a.example"), None);
+        assert_eq!(route(&proxy, "https://a.example"), None);
         assert!(read(&[]).unwrap().is_none());
         assert!(
             read(&[("https_proxy", " "), ("NO_PROXY", "*")])
@@ -273,7 +276,7 @@ mod tests {
         let both = [("https_proxy", "lower.example"), ("HTTPS_PROXY", "upper.example")];
         let proxy = read(&both).unwrap().unwrap();
         assert_eq!(
-            way(&proxy, "https://a.example").as_deref(),
+            route(&proxy, "https://a.example").as_deref(),
             Some("lower.example:80")
         );
         let cgi = [("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "attacker.example")];
@@ -281,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_names_suffixes_addresses_networks_or_all() {
+    fn exceptions_match_names_suffixes_addresses_networks_and_all() {
         let except = "corp.example, .dot.example,10.0.0.0/8,192.0.2.7, 2001:db8::/32";
         let proxy = Proxy::new(&"http://proxy.example:3128".into(), except).unwrap();
         for (url, through) in [
@@ -303,14 +306,14 @@ mod tests {
             ("https://[::ffff:127.0.0.1]", false),
             ("https://localhost.example", true),
         ] {
-            assert_eq!(way(&proxy, url).is_some(), through, "{url}");
+            assert_eq!(route(&proxy, url).is_some(), through, "{url}");
         }
         let proxy = Proxy::new(&"proxy.example".into(), "*").unwrap();
-        assert_eq!(way(&proxy, "https://a.example"), None);
+        assert_eq!(route(&proxy, "https://a.example"), None);
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_and_never_repeated() {
+    fn invalid_proxy_is_rejected_without_repeating_it() {
         let unreadable = ProxyError::Unreadable {
             variable: "HTTPS_PROXY",
         };
@@ -336,9 +339,9 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_decoded_and_do_not_appear() {
+    fn credentials_are_decoded_and_redacted() {
         let proxy = Proxy::new(&"http://Aladdin:open%3Asesame@proxy.example".into(), "").unwrap();
-        let hop = proxy.before(&place("https://a.example")).unwrap();
+        let hop = proxy.hop(&endpoint("https://a.example")).unwrap();
         let credentials = hop.credentials.unwrap();
         assert!(credentials.is_sensitive());
         assert_eq!(credentials, "Basic QWxhZGRpbjpvcGVuOnNlc2FtZQ==");

@@ -1,4 +1,4 @@
-//! The accept loop of the gateway and of the simulator: HTTP/1.1 with upgrades, plain or over TLS, within limits.
+//! The accept loop of a server: HTTP/1.1 with upgrades, plain or over TLS, within limits.
 
 mod head_timer;
 mod identity;
@@ -35,21 +35,20 @@ pub use self::identity::{Identity, IdentityError};
 use self::head_timer::HeadTimer;
 use self::socket::Socket;
 
-/// What a server grants its clients.
+/// Limits of a server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// How long the head of a request may take, from its first byte; on a new connection from the start. 10 s.
+    /// Time for the head of a request, from its first byte, or from the start of a new connection. 10 s.
     pub header_timeout: Duration,
-    /// How long a connection may rest between two requests. 75 s: longer than our client keeps one in its pool, so
-    /// that the two do not race.
+    /// Idle time between two requests. 75 s: longer than the pool of our client keeps a connection, which avoids a race.
     pub idle_timeout: Duration,
-    /// Headers of one request; more are answered with 431. 64.
+    /// Maximum number of headers of a request, otherwise status 431. 64.
     pub headers: usize,
-    /// Bytes of a request's head; more are answered with 431. 16 KiB.
+    /// Maximum length of a request head, otherwise status 431. 16 KiB.
     pub header_bytes: usize,
-    /// Open connections, upgraded ones included; further ones wait in the operating system's queue. 1024.
+    /// Maximum number of open connections, including upgraded ones. Others wait in the system's queue. 1024.
     pub connections: u32,
-    /// How long open connections may take to end after the shutdown began. 20 s.
+    /// Time for open connections to end after the start of the shutdown. 20 s.
     pub drain: Duration,
 }
 
@@ -66,11 +65,11 @@ impl Default for Limits {
     }
 }
 
-/// The address of the client, in the extensions of each request. IPv4 clients of an IPv6 socket appear as IPv4.
+/// Address of the client, in the extensions of each request. IPv4-mapped addresses are converted to IPv4.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Peer(pub SocketAddr);
 
-/// A bound listener that serves nobody yet.
+/// A bound listener that does not serve yet.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
@@ -79,7 +78,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds `address`; port 0 lets the system choose. With an identity, the server speaks TLS only.
+    /// Binds `address`. Port 0 is chosen by the system. With an identity the server accepts only TLS.
     ///
     /// # Errors
     /// If the address cannot be bound.
@@ -93,20 +92,20 @@ impl Server {
         })
     }
 
-    /// The address that is bound, with the port that the system chose.
+    /// The bound address, with the port that the system chose.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `shutdown` is ready, then drains: no connection is accepted any more, requests in flight are
-    /// answered, idle connections closed. Returns when every connection has ended, or [`Limits::drain`] has passed;
-    /// what is left is then cut off.
+    /// Serves until `shutdown` resolves, then drains: it accepts no more connections, completes requests in flight and
+    /// closes idle connections. Returns when all connections have ended, or after [`Limits::drain`], which closes the
+    /// rest.
     ///
-    /// An upgraded connection belongs to whoever took it over. It counts as open until dropped, but the server cannot
-    /// end it: whoever holds it should end it at the same signal.
+    /// An upgraded connection counts as open until it is dropped. The server cannot end it, so its owner should react to
+    /// the same signal.
     ///
-    /// Each request carries its [`Peer`]. A panic of the service ends the connection that it served, no other.
+    /// Each request has its [`Peer`] as an extension. A panic of the service ends only its own connection.
     pub async fn serve<S, B>(self, service: S, shutdown: impl Future<Output = ()>)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -147,13 +146,13 @@ impl Server {
             while let Some(ended) = connections.join_next().await {
                 report(ended);
             }
-            // upgraded connections have left the set, but not given their slot back
+            // upgraded connections have left the set, but still hold their slot
             let _all = slots.acquire_many(host.limits.connections).await;
         };
         if timeout(host.limits.drain, ended).await.is_err() {
             tracing::warn!(
                 open = host.limits.connections as usize - slots.available_permits(),
-                "connections are cut off: they did not end within the drain time"
+                "closing connections that did not end within the drain time"
             );
             connections.shutdown().await;
         }
@@ -170,7 +169,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// What the connections of a server share.
+/// Shared state of the connections of a server.
 struct Host {
     acceptor: Option<TlsAcceptor>,
     http: http1::Builder,
@@ -241,9 +240,9 @@ impl Host {
     }
 }
 
-/// How long a client may take for the TLS handshake.
+/// Time for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the server waits when the system has no means for another connection.
+/// Pause when the system has no resources for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// Upper bound of a connection's read buffer.
 const READ_BUFFER: usize = 64 * 1024;
@@ -261,15 +260,15 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, P
             }
             Err(error) if concerns_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "no connection can be accepted for the moment");
+                tracing::warn!(%error, "cannot accept connections at the moment");
                 sleep(EXHAUSTED_PAUSE).await;
             }
         }
     }
 }
 
-/// Whether only the connection that was about to be accepted is lost. Else the process has run out of something, such
-/// as file descriptors, and asking again at once would spin.
+/// Whether the error affects only the accepted connection. Otherwise the process lacks a resource, such as file
+/// descriptors, and an immediate retry would spin.
 fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

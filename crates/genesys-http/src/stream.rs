@@ -1,4 +1,4 @@
-//! A connection, plain or over TLS, of a client or of a server.
+//! An open connection of a client or of a server.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -34,7 +34,7 @@ impl Stream {
         }
     }
 
-    /// Whether bytes travel over TLS.
+    /// Whether the connection uses TLS.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         matches!(self.transport, Transport::Tls(_))

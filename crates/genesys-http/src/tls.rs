@@ -1,4 +1,4 @@
-//! Whom the client trusts, and why a handshake failed.
+//! TLS settings of the client, and the causes of failed handshakes.
 
 mod verifier;
 
@@ -14,41 +14,41 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{AlertDescription, CertificateError, ClientConfig, OtherError, PeerIncompatible, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-use self::verifier::{Discerning, SelfSigned};
-use crate::place::Place;
+use self::verifier::{SelfSigned, SelfSignedDetector};
+use crate::endpoint::Endpoint;
 
 /// The TLS settings of a process: TLS 1.2 and 1.3, certificates always verified, sessions resumed.
 ///
-/// Make one and clone it: clones share the trusted authorities and the sessions that can be resumed.
+/// A process needs one. Clones share the trusted authorities and the resumable sessions.
 #[derive(Clone)]
 pub struct Tls {
     pub(crate) config: Arc<ClientConfig>,
 }
 
 impl Tls {
-    /// Trusts the authorities that the operating system trusts.
+    /// Trusts the authorities of the operating system.
     ///
     /// # Errors
-    /// [`TlsError::NoSystemAuthorities`] if it trusts none.
+    /// [`TlsError::NoSystemAuthorities`] if it has none.
     pub fn system() -> Result<Self, TlsError> {
         let verifier = Verifier::new(provider()).map_err(|_| TlsError::NoSystemAuthorities)?;
         Ok(Self::verified_by(Arc::new(verifier)))
     }
 
-    /// Trusts the system's authorities, and those in `pem` besides.
+    /// Trusts the system's authorities and those in `pem`.
     ///
     /// # Errors
-    /// If `pem` holds no certificate, or one that cannot be read.
+    /// If `pem` contains no certificate, or an invalid one.
     pub fn with_extra_ca(pem: &[u8]) -> Result<Self, TlsError> {
         let verifier = Verifier::new_with_extra_roots(authorities(pem)?, provider())
             .map_err(|_| TlsError::Unreadable)?;
         Ok(Self::verified_by(Arc::new(verifier)))
     }
 
-    /// Trusts the authorities in `pem` and no others.
+    /// Trusts only the authorities in `pem`.
     ///
     /// # Errors
-    /// If `pem` holds no certificate, or one that cannot be read.
+    /// If `pem` contains no certificate, or an invalid one.
     pub fn only_ca(pem: &[u8]) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for authority in authorities(pem)? {
@@ -65,7 +65,7 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .expect("ring has cipher suites for TLS 1.2 and 1.3")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Discerning::new(verifier)))
+            .with_custom_certificate_verifier(Arc::new(SelfSignedDetector::new(verifier)))
             .with_no_client_auth();
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         Self {
@@ -80,48 +80,47 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// The authorities to trust cannot be had.
+/// Invalid or missing authorities.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// Not a single certificate in the PEM text.
-    #[error("the CA file has no certificate: give PEM text with at least one BEGIN CERTIFICATE block")]
-    Empty,
-    /// The operating system trusts nobody.
+    /// No certificate in the PEM text.
     #[error(
-        "this system trusts no certificate authority: install its package of them (such as ca-certificates), or \
-         configure a CA"
+        "invalid CA file: it has no certificate, give PEM text with at least one BEGIN CERTIFICATE block"
+    )]
+    Empty,
+    /// The operating system has no authorities.
+    #[error(
+        "no certificate authorities on this system: install its package (such as ca-certificates), or configure a CA"
     )]
     NoSystemAuthorities,
-    /// Damaged PEM text, or a certificate that is none.
-    #[error(
-        "the CA file cannot be read: give unaltered PEM text, with the certificate of an authority in each block"
-    )]
+    /// Damaged PEM text, or an invalid certificate.
+    #[error("invalid CA file: give unaltered PEM text, with the certificate of an authority in each block")]
     Unreadable,
 }
 
-/// Why a handshake failed, in the classes that ask for different cures.
+/// The cause of a failed handshake.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TlsFailure {
     /// The server refused with this alert (RFC 8446 section 6).
     Alert(AlertDescription),
     BadSignature,
     Expired,
-    /// No cipher suite, key exchange or signature that both know.
+    /// No common cipher suite, key exchange or signature.
     NothingInCommon,
     NotTls,
     NotYetValid,
     Other,
     Revoked,
     SelfSigned,
-    /// The server speaks TLS 1.1, 1.0 or SSL at most.
+    /// The server supports TLS 1.1 at most.
     TooOld,
     UnknownIssuer,
     WrongName,
 }
 
 impl TlsFailure {
-    /// Reads an error of a TLS stream. `None` if the transport failed, not TLS.
+    /// Classifies an error of a TLS stream. `None` if the transport failed, not TLS.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
         let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
         Some(match error {
@@ -156,53 +155,53 @@ impl TlsFailure {
         }
     }
 
-    /// What went wrong at `place`, and what to do.
-    pub(crate) fn tell(self, place: &Place, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Writes the error of `endpoint`, and its remedy.
+    pub(crate) fn write(self, endpoint: &Endpoint, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Alert(alert) => write!(
                 f,
-                "{place} refused the TLS handshake with the alert {alert:?}: check that it serves this host name"
+                "{endpoint} refused the TLS handshake with the alert {alert:?}: check that it serves this host name"
             ),
             Self::BadSignature => write!(
                 f,
-                "the certificate of {place} is signed with another key than its CA's: if the CA was made anew, \
-                 configure the new one"
+                "the certificate of {endpoint} is signed with another key than its CA's: if the CA was renewed, configure \
+                 the new one"
             ),
             Self::Expired => write!(
                 f,
-                "the certificate of {place} has expired: it must be renewed there"
+                "the certificate of {endpoint} has expired: it must be renewed there"
             ),
             Self::NothingInCommon => write!(
                 f,
-                "{place} shares no cipher suite or key exchange with this client: allow ECDHE with AES-GCM or \
+                "{endpoint} shares no cipher suite or key exchange with this client: allow ECDHE with AES-GCM or \
                  ChaCha20-Poly1305 there"
             ),
-            Self::NotTls => write!(f, "{place} does not speak TLS: check the port"),
+            Self::NotTls => write!(f, "{endpoint} does not use TLS: check the port"),
             Self::NotYetValid => write!(
                 f,
-                "the certificate of {place} is not valid yet: check the clock of this machine"
+                "the certificate of {endpoint} is not valid yet: check the clock of this machine"
             ),
-            Self::Other => write!(f, "the TLS handshake with {place} failed: the cause says at what"),
+            Self::Other => write!(f, "the TLS handshake with {endpoint} failed: see the cause"),
             Self::Revoked => write!(
                 f,
-                "the certificate of {place} is revoked: it must be replaced there"
+                "the certificate of {endpoint} is revoked: it must be replaced there"
             ),
             Self::SelfSigned => write!(
                 f,
-                "the certificate of {place} is self-signed: have it issued by an authority, your own if you like, \
-                 and configure that one as CA"
+                "the certificate of {endpoint} is self-signed: issue it from an authority, which can be your own, and \
+                 configure that one as CA"
             ),
             Self::TooOld => write!(
                 f,
-                "{place} speaks an older TLS than 1.2: update the server, older versions are not secure"
+                "{endpoint} supports TLS 1.1 at most: update the server, older versions than TLS 1.2 are not secure"
             ),
             Self::UnknownIssuer => write!(
                 f,
-                "the certificate of {place} comes from an unknown issuer: configure its CA if you trust it"
+                "the certificate of {endpoint} comes from an unknown issuer: configure its CA if you trust it"
             ),
             Self::WrongName => write!(
                 f,
-                "the certificate of {place} is for another host name: use the name that it was issued for"
+                "the certificate of {endpoint} is for another host name: use the name that it was issued for"
             ),
         }
     }
@@ -212,7 +211,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Both ends speak HTTP/1.1 only, and say so.
+/// ALPN protocol of client and server.
 pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
 
 fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -131,7 +131,7 @@ impl From<AuthorizedError> for Error {
                 AuthErrorKind::Credentials | AuthErrorKind::Refused | AuthErrorKind::Scopes => {
                     ErrorKind::Credentials
                 }
-                AuthErrorKind::Abandoned | AuthErrorKind::Unavailable => ErrorKind::Unavailable,
+                AuthErrorKind::Canceled | AuthErrorKind::Unavailable => ErrorKind::Unavailable,
                 _ => ErrorKind::Other,
             },
             AuthorizedError::Call(call) => match (call.problem(), call.kind()) {

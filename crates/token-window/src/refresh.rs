@@ -3,16 +3,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use genesys_api::{Problem, retry};
+use genesys_api::Problem;
+use genesys_api::retry::Backoff;
 use secrecy::SecretString;
 
 use crate::{Jitter, Tokens, TokensError, Window};
-
-/// Upper bound of the first backoff; it doubles with each failure, up to [`MAX_BACKOFF`]. Our choice.
-const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-
-/// Upper bound of any wait that the service did not ask for. Our choice.
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// Capacity of the event queue. A full queue drops its oldest event; [`Refresh::status`] stays exact.
 const MAX_EVENTS: usize = 16;
@@ -127,13 +122,11 @@ impl Refresh {
             self.emit(Event::ReauthRequired);
             return;
         }
-        let jitter = retry::full_jitter(FIRST_BACKOFF, MAX_BACKOFF, self.attempts - 1, random);
-        let next_in = match error {
-            RefreshError::Transient {
-                retry_after: Some(asked),
-            } => asked.min(retry::LONGEST_WAIT) + jitter.min(FIRST_BACKOFF),
-            _ => jitter,
+        let retry_after = match error {
+            RefreshError::Transient { retry_after } => retry_after,
+            _ => None,
         };
+        let next_in = Backoff::default().wait(self.attempts - 1, retry_after, random);
         self.state = State::Waiting {
             until: now + next_in,
             reason: Reason::Retry,
@@ -347,6 +340,7 @@ pub enum Status {
 
 #[cfg(test)]
 mod tests {
+    use genesys_api::retry::MAX_RETRY_AFTER;
     use proptest::prelude::*;
 
     use super::*;
@@ -618,8 +612,8 @@ mod tests {
                             return Err(TestCaseError::fail("a failure is followed by a backoff"));
                         };
                         let longest = match failure {
-                            RefreshError::Transient { retry_after: Some(asked) } => asked.min(retry::LONGEST_WAIT) + FIRST_BACKOFF,
-                            _ => MAX_BACKOFF,
+                            RefreshError::Transient { retry_after: Some(asked) } => asked.min(MAX_RETRY_AFTER) + Backoff::default().base,
+                            _ => Backoff::default().cap,
                         };
                         prop_assert!(until - now <= longest);
                     }

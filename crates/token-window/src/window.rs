@@ -103,7 +103,7 @@ impl Jitter {
     }
 
     fn share_of(self, spread: Duration) -> Duration {
-        retry::full_jitter(spread, spread, 0, self.0)
+        retry::jitter(spread, self.0)
     }
 }
 

@@ -1,7 +1,5 @@
 //! One attempt to deliver a message, as an HTTP request.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request};
@@ -9,30 +7,25 @@ use time::OffsetDateTime;
 
 use crate::{CustomHeaders, MessageId, Secret, Target, sign};
 
-/// How long an endpoint has to answer. Standard Webhooks recommends 15 to 30 s.
-pub const TIMEOUT: Duration = Duration::from_secs(15);
-/// How much of an endpoint's answer is read and thrown away, in bytes. A larger answer is a failure.
-pub const LARGEST_ANSWER: usize = 64 * 1024;
-
-/// A message, and all that it takes to deliver it.
+/// A message with its endpoint and the secrets that sign it.
 #[derive(Clone, Debug)]
 pub struct Attempt<'a> {
-    /// Its id, the same in every attempt.
+    /// Id of the message, the same in every attempt.
     pub id: &'a MessageId,
-    /// Where it goes.
+    /// URL of the endpoint.
     pub target: &'a Target,
-    /// What the subscriber wants added.
+    /// Headers that the subscriber asked for.
     pub headers: &'a CustomHeaders,
-    /// The endpoint's secret.
+    /// Current secret of the endpoint.
     pub secret: &'a Secret,
-    /// Secrets that the endpoint had before, while it changes over.
+    /// Earlier secrets that the receiver still accepts, during a rotation.
     pub old_secrets: &'a [Secret],
-    /// The exact bytes, from [`EventBody::to_bytes`](crate::EventBody::to_bytes).
+    /// Body as bytes, from [`EventBody::to_bytes`](crate::EventBody::to_bytes).
     pub body: Bytes,
 }
 
 impl Attempt<'_> {
-    /// The request, signed for `utc`: send it now.
+    /// Builds the request, signed for `utc`, the time of this attempt.
     #[must_use]
     pub fn request(&self, utc: OffsetDateTime) -> Request<Bytes> {
         let mut request = Request::new(self.body.clone());
@@ -52,7 +45,7 @@ mod tests {
     use crate::Verifier;
 
     #[test]
-    fn a_request_is_complete_and_its_signature_verifies() {
+    fn attempt_request_verifies_with_every_secret() {
         let secret = Secret::generate([1; 32]);
         let old = [Secret::generate([2; 32])];
         let headers = CustomHeaders::parse([("x-source", "here")]).unwrap();

@@ -1,14 +1,14 @@
-//! Headers that a subscriber wants on each delivery.
+//! Headers that a subscriber adds to each delivery.
 
 use std::fmt;
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
-/// Most headers accepted. Our choice.
-const MOST: usize = 16;
-/// Longest value accepted, in bytes. Our choice.
-const LONGEST: usize = 1024;
+/// Maximum number of headers. Our choice.
+const MAX_HEADERS: usize = 16;
+/// Longest accepted value, in bytes. Our choice.
+const MAX_VALUE: usize = 1024;
 
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
@@ -21,7 +21,7 @@ const HOP_BY_HOP: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
-const OURS: [&str; 5] = [
+const BODY: [&str; 5] = [
     "content-encoding",
     "content-length",
     "content-type",
@@ -32,22 +32,21 @@ const CREDENTIALS: [&str; 2] = ["authorization", "cookie"];
 
 /// Up to 16 headers that are added to each delivery, names in lower case and in order.
 ///
-/// Refused are names that steer the connection (RFC 9110 section 7.6.1), those that describe our own body, those of
-/// the signature (`webhook-…`), and credentials (`authorization`, `cookie`): a delivery is trusted by its signature,
-/// and whatever stands here is shown to whoever may read the subscription. `Content-Type: application/json` is
-/// accepted and dropped, because that is what is sent anyway. `Debug` shows names only.
+/// Rejected are hop-by-hop headers (RFC 9110 section 7.6.1), headers of the body, headers of the signature (`webhook-…`)
+/// and credentials (`authorization`, `cookie`), because readers of the subscription see all values.
+/// `Content-Type: application/json` is accepted and dropped, because it is always sent. `Debug` shows names only.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct CustomHeaders(Vec<(HeaderName, HeaderValue)>);
 
 impl CustomHeaders {
-    /// Reads pairs of name and value.
+    /// Parses pairs of name and value.
     ///
     /// # Errors
-    /// If there are too many, or one of them may not be set.
+    /// If there are too many, or one is not allowed.
     pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, HeaderError> {
         let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
         for (position, (name, value)) in pairs.into_iter().enumerate() {
-            if position >= MOST {
+            if position >= MAX_HEADERS {
                 return Err(HeaderError::TooMany);
             }
             let name: HeaderName = name.parse().map_err(|_| HeaderError::Name { position })?;
@@ -58,7 +57,7 @@ impl CustomHeaders {
                 return Err(HeaderError::ContentType);
             }
             let text = name.as_str();
-            if text.starts_with("webhook-") || HOP_BY_HOP.contains(&text) || OURS.contains(&text) {
+            if text.starts_with("webhook-") || HOP_BY_HOP.contains(&text) || BODY.contains(&text) {
                 return Err(HeaderError::Reserved { name });
             }
             if CREDENTIALS.contains(&text) {
@@ -67,9 +66,9 @@ impl CustomHeaders {
             if headers.iter().any(|(known, _)| *known == name) {
                 return Err(HeaderError::Repeated { name });
             }
-            let plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && value.trim() == value;
+            let is_plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && value.trim() == value;
             match HeaderValue::from_str(value) {
-                Ok(value) if plain && value.len() <= LONGEST => headers.push((name, value)),
+                Ok(value) if is_plain && value.len() <= MAX_VALUE => headers.push((name, value)),
                 _ => return Err(HeaderError::Value { name }),
             }
         }
@@ -99,48 +98,52 @@ impl fmt::Debug for CustomHeaders {
     }
 }
 
-/// A header may not be set. Values are never repeated.
+/// An invalid custom header. No message contains its value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
-    /// Another content type than ours.
-    #[error("the header content-type can only be application/json, which is sent anyway: leave it out")]
+    /// A content type other than JSON.
+    #[error(
+        "invalid header content-type: only application/json is possible, and it is always sent, leave it out"
+    )]
     ContentType,
     /// A credential.
     #[error(
-        "the header {name} would be stored and shown in the clear: let the receiver verify the signature instead"
+        "invalid header {name}: it would be stored and shown in clear text, let the receiver verify the signature instead"
     )]
     Credentials {
-        /// Which.
+        /// Name of the header.
         name: HeaderName,
     },
     /// A name that HTTP does not allow.
     #[error(
-        "the name of header {position}, counted from 0, is empty or has a character that HTTP does not allow"
+        "invalid name of header {position}, counted from 0: it is empty or has a character that HTTP does not allow"
     )]
     Name {
-        /// Which, counted from 0.
+        /// Position of the header, counted from 0.
         position: usize,
     },
-    /// The same name twice. Case does not count.
-    #[error("the header {name} is given twice")]
+    /// The same name twice, ignoring case.
+    #[error("invalid header {name}: it is given twice")]
     Repeated {
-        /// Which.
+        /// Name of the header.
         name: HeaderName,
     },
     /// A name that belongs to the connection, the body or the signature.
-    #[error("the header {name} is set by the sender: leave it out")]
+    #[error("invalid header {name}: the sender sets it, leave it out")]
     Reserved {
-        /// Which.
+        /// Name of the header.
         name: HeaderName,
     },
-    /// More than 16.
-    #[error("there are more than 16 headers")]
+    /// More than 16 headers.
+    #[error("invalid headers: more than 16")]
     TooMany,
     /// Not visible ASCII, padded with spaces, or longer than 1024 bytes.
-    #[error("the value of header {name} is longer than 1024 bytes, not visible ASCII, or padded with spaces")]
+    #[error(
+        "invalid value of header {name}: longer than 1024 bytes, not visible ASCII, or padded with spaces"
+    )]
     Value {
-        /// Which.
+        /// Name of the header.
         name: HeaderName,
     },
 }
@@ -159,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tutorials_headers_are_accepted() {
+    fn headers_of_tutorial_are_accepted() {
         let headers = CustomHeaders::parse([
             ("X-Source", "GenesysWebMessaging"),
             ("Content-Type", "application/json"),
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_the_subscribers_are_refused() {
+    fn reserved_names_are_rejected() {
         for name in HOP_BY_HOP
             .iter()
             .chain(&OURS)
@@ -200,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_values_are_those_of_http_and_bounded() {
+    fn names_and_values_are_valid_http_and_bounded() {
         for name in ["", "x y", "x:y", "x\n", "é"] {
             assert_eq!(refused(name, "x"), HeaderError::Name { position: 0 }, "{name:?}");
         }

@@ -1,4 +1,4 @@
-//! What is told, and to whom.
+//! Events, and the body of a delivery.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,23 +9,23 @@ use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-/// An event of a guest session. The names are those of the `guest-sessions` contract; Genesys itself sends none.
+/// An event of a guest session, named by the `guest-sessions` contract. Genesys Cloud sends no such events.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum EventName {
     /// The session was created.
     Created,
-    /// Its state, its consent or its token changed.
+    /// Its state, consent or token changed.
     Updated,
-    /// It is over.
+    /// The session ended.
     Ended,
 }
 
 impl EventName {
-    /// Every event, in the order of a session's life.
+    /// All events, in the order of a session's lifetime.
     pub const ALL: [Self; 3] = [Self::Created, Self::Updated, Self::Ended];
 
-    /// Its name on the wire.
+    /// The name on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,8 +49,8 @@ impl FromStr for EventName {
         if let Some(event) = Self::ALL.into_iter().find(|event| event.as_str() == text) {
             return Ok(event);
         }
-        let meant = text.trim().to_ascii_lowercase();
-        let verb = meant.rsplit(['.', '_', '-', ':']).next().unwrap_or_default();
+        let normalized = text.trim().to_ascii_lowercase();
+        let verb = normalized.rsplit(['.', '_', '-', ':']).next().unwrap_or_default();
         Err(UnknownEvent {
             nearest: Self::ALL
                 .into_iter()
@@ -59,21 +59,21 @@ impl FromStr for EventName {
     }
 }
 
-/// The text names no event. It is not repeated: it may be anything.
+/// An unknown event name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct UnknownEvent {
-    /// What was probably meant.
+    /// The most similar event, if there is one.
     pub nearest: Option<EventName>,
 }
 
 impl fmt::Display for UnknownEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.nearest {
-            Some(event) => write!(f, "no such event: use {event}"),
+            Some(event) => write!(f, "unknown event: use {event}"),
             None => {
                 let [created, updated, ended] = EventName::ALL;
-                write!(f, "no such event: there are {created}, {updated} and {ended}")
+                write!(f, "unknown event: use {created}, {updated} or {ended}")
             }
         }
     }
@@ -86,19 +86,19 @@ impl std::error::Error for UnknownEvent {}
 pub struct EventSet(u8);
 
 impl EventSet {
-    /// Whether `event` is one of them.
+    /// Whether the set contains `event`.
     #[must_use]
     pub fn contains(self, event: EventName) -> bool {
         self.0 & (1 << event as u8) != 0
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The events, in the order of a session's life.
+    /// The events, in the order of a session's lifetime.
     pub fn iter(self) -> impl Iterator<Item = EventName> {
         EventName::ALL
             .into_iter()
@@ -122,24 +122,24 @@ impl fmt::Debug for EventSet {
     }
 }
 
-/// The body of a delivery, in the form that Standard Webhooks recommends: `type`, `timestamp`, `data`.
+/// The body of a delivery as recommended by Standard Webhooks: `type`, `timestamp`, `data`.
 ///
-/// Keep `data` below about 20 kB, as the standard advises, and put nothing into it that consent does not cover.
+/// Keep `data` below about 20 kB, as the standard recommends. It may contain only data that consent covers.
 #[derive(Clone, Copy, Debug)]
 pub struct EventBody<'a> {
-    /// What happened.
+    /// Name of the event.
     pub event: EventName,
-    /// When it happened, which is not when it is delivered.
+    /// Time of the event, not of its delivery.
     pub timestamp: OffsetDateTime,
-    /// About whom.
+    /// Data of the event.
     pub data: &'a Value,
 }
 
 impl EventBody<'_> {
-    /// The bytes to keep in an outbox: every attempt sends exactly these.
+    /// Serializes the body. Store the bytes: every attempt sends the same ones.
     ///
     /// # Panics
-    /// Never: texts and a JSON value always are JSON.
+    /// Never: strings and a JSON value always serialize.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         #[derive(Serialize)]
@@ -154,7 +154,7 @@ impl EventBody<'_> {
             data: self.data,
         };
         serde_json::to_vec(&wire)
-            .expect("texts and a JSON value are JSON")
+            .expect("strings and a JSON value always serialize")
             .into()
     }
 }
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn event_names_are_a_closed_set_and_a_slip_is_recognised() {
+    fn unknown_event_name_suggests_nearest() {
         for event in EventName::ALL {
             assert_eq!(event.as_str().parse(), Ok(event));
         }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_holds_what_was_put_in() {
+    fn event_set_contains_inserted_events() {
         let set: EventSet = [EventName::Ended, EventName::Created, EventName::Ended]
             .into_iter()
             .collect();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_says_what_when_and_about_whom() {
+    fn event_body_has_type_timestamp_and_data() {
         let body = EventBody {
             event: EventName::Created,
             timestamp: genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap(),

@@ -11,19 +11,17 @@ mod target;
 
 mod attempt;
 #[cfg(feature = "client")]
-mod courier;
+mod dispatcher;
 mod schedule;
 
-pub use attempt::{Attempt, LARGEST_ANSWER, TIMEOUT};
-#[cfg(feature = "client")]
-pub use courier::Courier;
+pub use attempt::Attempt;
 pub use custom_headers::{CustomHeaders, HeaderError};
+#[cfg(feature = "client")]
+pub use dispatcher::Dispatcher;
 pub use event::{EventBody, EventName, EventSet, UnknownEvent};
-pub use schedule::{DisableReason, EndpointHealth, Failure, Outcome, SCHEDULE, Verdict};
+pub use schedule::{DisableReason, EndpointHealth, Failure, NextStep, Outcome};
 pub use secret::{Secret, SecretError};
-pub use signature::{
-    ID_HEADER, MessageId, MessageIdError, SIGNATURE_HEADER, SignatureHeaders, TIMESTAMP_HEADER, sign,
-};
+pub use signature::{ID_HEADER, MessageId, MessageIdError, SignatureHeaders, sign};
 pub use subscription::{Name, NameError, Subscription};
 pub use target::{Target, TargetError};
-pub use verify::{TOLERANCE, Verified, Verifier, VerifyError};
+pub use verify::{Verified, Verifier, VerifyError};

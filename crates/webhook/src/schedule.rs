@@ -1,4 +1,4 @@
-//! When a delivery is tried again, and when an endpoint is given up.
+//! The retry schedule, and the health of an endpoint.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use genesys_api::retry;
 use http::{HeaderMap, StatusCode};
 use time::OffsetDateTime;
 
-/// How long to wait before each attempt, the first included: the example schedule of Standard Webhooks 1.0.0. All
-/// together they are 75 hours and 35 minutes; each is stretched or shortened by up to a fifth.
-pub const SCHEDULE: [Duration; 10] = [
+/// Wait before each attempt, including the first: the example schedule of Standard Webhooks 1.0.0. The sum is 75 hours
+/// and 35 minutes. Each wait gets a jitter of up to a fifth in both directions.
+const SCHEDULE: [Duration; 10] = [
     Duration::ZERO,
     Duration::from_secs(5),
     Duration::from_secs(5 * MINUTE),
@@ -24,31 +24,30 @@ pub const SCHEDULE: [Duration; 10] = [
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
-/// An endpoint is disabled when nothing but failures came from it for this long, as Svix does.
-const PATIENCE: time::Duration = time::Duration::days(5);
-/// And when there were at least this many, so that two attempts with a week between them are not five days of
-/// failures. Our choice.
-const FAILURES: u32 = 5;
-/// How long a throttling endpoint that names no time is left in peace. Our choice.
-const REST: Duration = Duration::from_secs(30);
+/// An endpoint is disabled after only failures for this long, as in Svix.
+const FAILING_LIMIT: time::Duration = time::Duration::days(5);
+/// Minimum number of those failures: two failed attempts a week apart do not disable an endpoint. Our choice.
+const MIN_FAILURES: u32 = 5;
+/// Pause of an overloaded endpoint that sends no `Retry-After`. Our choice.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(30);
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The endpoint answered.
+    /// The endpoint sent a complete response.
     Answered {
-        /// Its status.
+        /// HTTP status.
         status: StatusCode,
-        /// What `Retry-After` asks for, at most 5 minutes.
+        /// Wait from `Retry-After`, at most 5 minutes.
         retry_after: Option<Duration>,
     },
-    /// There was no complete answer.
+    /// There was no complete response.
     Failed(Failure),
 }
 
 impl Outcome {
-    /// The outcome of an answer. `utc` is needed for a `Retry-After` that is a date.
+    /// The outcome of a response. `utc` is the base of a `Retry-After` that is a date.
     #[must_use]
     pub fn answered(status: StatusCode, headers: &HeaderMap, utc: OffsetDateTime) -> Self {
         Self::Answered {
@@ -57,70 +56,70 @@ impl Outcome {
         }
     }
 
-    /// Whether the message arrived: any 2xx. A redirect is not followed, and so has delivered nothing.
+    /// Whether the status is 2xx. Redirects are not followed and count as failures.
     #[must_use]
     pub fn is_delivered(&self) -> bool {
         matches!(self, Self::Answered { status, .. } if status.is_success())
     }
 }
 
-/// Why there was no answer.
+/// The reason that there is no response.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The name leads to addresses that deliveries may not go to.
-    #[error("the endpoint has no address that deliveries may go to")]
+    /// The host name resolves to blocked addresses only.
+    #[error("the endpoint has no address to which deliveries are allowed")]
     Blocked,
-    /// The connection ended before the answer was complete.
-    #[error("the endpoint closed the connection before its answer was complete")]
+    /// The connection closed before the response was complete.
+    #[error("the endpoint closed the connection before its response was complete")]
     Closed,
-    /// Nobody accepts connections there, or the name is unknown.
-    #[error("the endpoint cannot be connected to")]
+    /// The endpoint refuses connections, or its name does not resolve.
+    #[error("cannot connect to the endpoint")]
     Connect,
-    /// What answers there speaks no HTTP.
-    #[error("the endpoint did not answer in HTTP")]
+    /// The response is not HTTP.
+    #[error("the response of the endpoint is not HTTP")]
     Protocol,
-    /// No answer in time.
-    #[error("the endpoint did not answer in time")]
+    /// The deadline passed.
+    #[error("the endpoint did not respond in time")]
     Timeout,
     /// The certificate is not trusted, or TLS failed otherwise.
     #[error("the endpoint's certificate is not trusted, or TLS failed")]
     Tls,
-    /// The answer is larger than is read.
-    #[error("the endpoint's answer is too large")]
+    /// The response body is too long.
+    #[error("the response of the endpoint is too long")]
     TooLarge,
 }
 
-/// What to do with the message, and with its endpoint.
+/// The next step for a message and its endpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Verdict {
-    /// It arrived. Forget it.
+pub enum NextStep {
+    /// Remove the message: it was delivered.
     Delivered,
-    /// Try again.
+    /// Retry the message.
     RetryAt {
-        /// When.
+        /// Time of the next attempt.
         at: OffsetDateTime,
-        /// The endpoint is overwhelmed: send it nothing at all before this time.
-        rest_until: Option<OffsetDateTime>,
+        /// Send nothing to this endpoint before this time: it is overloaded.
+        pause_until: Option<OffsetDateTime>,
     },
-    /// The schedule is exhausted. Keep the message for a person to replay.
+    /// Keep the message as a dead letter: the schedule is exhausted.
     Dead,
-    /// Send nothing more to this endpoint. Keep the message for a person to replay.
+    /// Send nothing more to this endpoint, and keep the message as a dead letter.
     DisableEndpoint(DisableReason),
 }
 
-/// Why an endpoint is disabled.
+/// The reason that an endpoint is disabled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum DisableReason {
-    /// Nothing but failures for five days.
+    /// Only failures for five days.
     Failing,
-    /// It answered 410: it does not want to hear of us again.
+    /// Status 410: the endpoint wants no more deliveries.
     Gone,
 }
 
-/// What an endpoint's answers have been like. It is small and `Copy`; a store keeps its two values.
+/// The failures of an endpoint since its last success. A store persists its two values.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct EndpointHealth {
     failing_since: Option<OffsetDateTime>,
@@ -128,7 +127,7 @@ pub struct EndpointHealth {
 }
 
 impl EndpointHealth {
-    /// The health that a store remembers.
+    /// The health with values from a store.
     #[must_use]
     pub fn restored(failing_since: Option<OffsetDateTime>, failures: u32) -> Self {
         Self {
@@ -137,57 +136,57 @@ impl EndpointHealth {
         }
     }
 
-    /// Takes note of how attempt number `attempt` of a message ended, counted from 1, and decides what follows.
-    /// `random` is any fresh random number.
+    /// Records the outcome of attempt number `attempt` of a message, counted from 1, and returns the next step. `random`
+    /// is any fresh random number.
     pub fn handle_outcome(
         &mut self,
         attempt: u32,
         outcome: &Outcome,
         now: OffsetDateTime,
         random: u64,
-    ) -> Verdict {
+    ) -> NextStep {
         if outcome.is_delivered() {
             *self = Self::default();
-            return Verdict::Delivered;
+            return NextStep::Delivered;
         }
         self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert(now);
-        let asked = match outcome {
+        let retry_after = match outcome {
             Outcome::Answered { status, .. } if *status == StatusCode::GONE => {
-                return Verdict::DisableEndpoint(DisableReason::Gone);
+                return NextStep::DisableEndpoint(DisableReason::Gone);
             }
             Outcome::Answered { retry_after, .. } => *retry_after,
             Outcome::Failed(_) => None,
         };
-        if self.failures >= FAILURES && now - since >= PATIENCE {
-            return Verdict::DisableEndpoint(DisableReason::Failing);
+        if self.failures >= MIN_FAILURES && now - since >= FAILING_LIMIT {
+            return NextStep::DisableEndpoint(DisableReason::Failing);
         }
         let Some(wait) = SCHEDULE.get(attempt.max(1) as usize) else {
-            return Verdict::Dead;
+            return NextStep::Dead;
         };
-        let rest = is_throttled(outcome).then(|| asked.unwrap_or(REST));
-        let wait = jittered(*wait, random).max(asked.or(rest).unwrap_or_default());
-        Verdict::RetryAt {
+        let pause = is_overloaded(outcome).then(|| retry_after.unwrap_or(DEFAULT_PAUSE));
+        let wait = with_jitter(*wait, random).max(retry_after.or(pause).unwrap_or_default());
+        NextStep::RetryAt {
             at: now + wait,
-            rest_until: rest.map(|rest| now + rest),
+            pause_until: pause.map(|pause| now + pause),
         }
     }
 
-    /// Since when there were only failures.
+    /// Time of the first failure since the last success.
     #[must_use]
     pub fn failing_since(&self) -> Option<OffsetDateTime> {
         self.failing_since
     }
 
-    /// How many failures there were since the last success.
+    /// Number of failures since the last success.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures
     }
 }
 
-/// Standard Webhooks: 429, 502 and 504 mean that the endpoint is overwhelmed. So does 503 if it names a time.
-fn is_throttled(outcome: &Outcome) -> bool {
+/// Standard Webhooks: 429, 502 and 504 mean that the endpoint is overloaded, and so does 503 with `Retry-After`.
+fn is_overloaded(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Answered { status, retry_after } => match *status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => true,
@@ -199,10 +198,9 @@ fn is_throttled(outcome: &Outcome) -> bool {
 }
 
 /// Between four and six fifths of `wait`.
-fn jittered(wait: Duration, random: u64) -> Duration {
+fn with_jitter(wait: Duration, random: u64) -> Duration {
     let fifth = wait / 5;
-    let spread = (u128::from(random) * (fifth * 2).as_nanos()) >> 64;
-    fifth * 4 + Duration::from_nanos(u64::try_from(spread).unwrap_or(u64::MAX))
+    fifth * 4 + retry::jitter(fifth * 2, random)
 }
 
 #[cfg(test)]
@@ -226,53 +224,53 @@ mod tests {
         Outcome::answered(StatusCode::from_u16(status).unwrap(), &headers, noon())
     }
 
-    fn verdict(attempt: u32, outcome: &Outcome, random: u64) -> Verdict {
+    fn next_step(attempt: u32, outcome: &Outcome, random: u64) -> NextStep {
         EndpointHealth::default().handle_outcome(attempt, outcome, noon(), random)
     }
 
-    fn wait_of(verdict: Verdict) -> Duration {
-        match verdict {
-            Verdict::RetryAt { at, .. } => (at - noon()).try_into().unwrap(),
+    fn wait_of(step: NextStep) -> Duration {
+        match step {
+            NextStep::RetryAt { at, .. } => (at - noon()).try_into().unwrap(),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn the_schedule_has_ten_attempts_in_75_hours() {
+    fn schedule_has_ten_attempts_in_75_hours() {
         let total: Duration = SCHEDULE.iter().sum();
         assert_eq!(total, Duration::from_secs(75 * HOUR + 35 * MINUTE + 5));
         let failed = answered(500, None);
         for (attempt, wait) in (1..).zip(&SCHEDULE[1..]) {
-            assert_eq!(wait_of(verdict(attempt, &failed, MIDDLE)), *wait);
-            assert_eq!(wait_of(verdict(attempt, &failed, 0)), *wait * 4 / 5);
-            let longest = wait_of(verdict(attempt, &failed, u64::MAX));
+            assert_eq!(wait_of(next_step(attempt, &failed, MIDDLE)), *wait);
+            assert_eq!(wait_of(next_step(attempt, &failed, 0)), *wait * 4 / 5);
+            let longest = wait_of(next_step(attempt, &failed, u64::MAX));
             assert!(longest <= *wait * 6 / 5 && longest > *wait * 119 / 100);
         }
-        assert_eq!(verdict(10, &failed, 0), Verdict::Dead);
-        assert_eq!(verdict(u32::MAX, &failed, 0), Verdict::Dead);
+        assert_eq!(next_step(10, &failed, 0), NextStep::Dead);
+        assert_eq!(next_step(u32::MAX, &failed, 0), NextStep::Dead);
         assert_eq!(
-            wait_of(verdict(0, &failed, MIDDLE)),
+            wait_of(next_step(0, &failed, MIDDLE)),
             SCHEDULE[1],
             "attempts count from 1"
         );
     }
 
     #[test]
-    fn only_2xx_is_a_delivery() {
+    fn only_2xx_counts_as_delivered() {
         for status in [200, 201, 202, 204, 299] {
             assert_eq!(
-                verdict(1, &answered(status, None), 0),
-                Verdict::Delivered,
+                next_step(1, &answered(status, None), 0),
+                NextStep::Delivered,
                 "{status}"
             );
         }
         for status in [
             100, 300, 301, 302, 307, 308, 400, 401, 403, 404, 409, 422, 500, 501, 503,
         ] {
-            let Verdict::RetryAt { rest_until, .. } = verdict(1, &answered(status, None), 0) else {
+            let NextStep::RetryAt { pause_until, .. } = next_step(1, &answered(status, None), 0) else {
                 panic!("{status}");
             };
-            assert_eq!(rest_until, None, "{status}");
+            assert_eq!(pause_until, None, "{status}");
         }
         for failure in [
             Failure::Blocked,
@@ -281,23 +279,23 @@ mod tests {
             Failure::TooLarge,
         ] {
             assert_eq!(
-                wait_of(verdict(1, &Outcome::Failed(failure), MIDDLE)),
+                wait_of(next_step(1, &Outcome::Failed(failure), MIDDLE)),
                 SCHEDULE[1]
             );
         }
     }
 
     #[test]
-    fn gone_disables_the_endpoint_at_once() {
+    fn status_410_disables_endpoint_at_once() {
         assert_eq!(
-            verdict(1, &answered(410, None), 0),
-            Verdict::DisableEndpoint(DisableReason::Gone)
+            next_step(1, &answered(410, None), 0),
+            NextStep::DisableEndpoint(DisableReason::Gone)
         );
     }
 
     #[test]
-    fn an_overwhelmed_endpoint_is_left_in_peace() {
-        for (status, retry_after, wait, rest) in [
+    fn overloaded_endpoint_is_paused() {
+        for (status, retry_after, wait, pause) in [
             (429, None, 30, Some(30)),
             (502, None, 30, Some(30)),
             (504, None, 30, Some(30)),
@@ -309,54 +307,57 @@ mod tests {
             (503, None, 5, None),
         ] {
             assert_eq!(
-                verdict(1, &answered(status, retry_after), MIDDLE),
-                Verdict::RetryAt {
+                next_step(1, &answered(status, retry_after), MIDDLE),
+                NextStep::RetryAt {
                     at: noon() + Duration::from_secs(wait),
-                    rest_until: rest.map(|rest| noon() + Duration::from_secs(rest)),
+                    pause_until: pause.map(|pause| noon() + Duration::from_secs(pause)),
                 },
                 "{status} {retry_after:?}"
             );
         }
-        let late = verdict(9, &answered(429, Some("10")), MIDDLE);
+        let late = next_step(9, &answered(429, Some("10")), MIDDLE);
         assert_eq!(
             wait_of(late),
             SCHEDULE[9],
-            "the schedule is not shortened by what the endpoint asks"
+            "Retry-After does not shorten the schedule"
         );
     }
 
     #[test]
-    fn five_days_of_nothing_but_failures_disable_an_endpoint() {
+    fn endpoint_is_disabled_after_five_days_of_failures() {
         let failed = Outcome::Failed(Failure::Connect);
         let mut health = EndpointHealth::default();
-        let mut tell = |outcome: &Outcome, hours| {
+        let mut record = |outcome: &Outcome, hours| {
             let now = noon() + time::Duration::hours(hours);
             health.handle_outcome(1, outcome, now, 0)
         };
         for hours in [0, 1, 30, 60] {
-            assert!(matches!(tell(&failed, hours), Verdict::RetryAt { .. }));
+            assert!(matches!(record(&failed, hours), NextStep::RetryAt { .. }));
         }
-        assert_eq!(tell(&answered(200, None), 61), Verdict::Delivered);
+        assert_eq!(record(&answered(200, None), 61), NextStep::Delivered);
         for hours in [70, 71, 130, 189] {
-            assert!(matches!(tell(&failed, hours), Verdict::RetryAt { .. }), "{hours}");
+            assert!(
+                matches!(record(&failed, hours), NextStep::RetryAt { .. }),
+                "{hours}"
+            );
         }
         assert_eq!(
-            tell(&failed, 190),
-            Verdict::DisableEndpoint(DisableReason::Failing)
+            record(&failed, 190),
+            NextStep::DisableEndpoint(DisableReason::Failing)
         );
     }
 
     #[test]
-    fn two_failures_a_week_apart_do_not() {
+    fn endpoint_is_not_disabled_by_two_failures() {
         let failed = Outcome::Failed(Failure::Timeout);
         let mut health = EndpointHealth::default();
         let _ = health.handle_outcome(1, &failed, noon(), 0);
-        let kept = EndpointHealth::restored(health.failing_since(), health.failures());
-        assert_eq!(kept, health);
+        let restored = EndpointHealth::restored(health.failing_since(), health.failures());
+        assert_eq!(restored, health);
         let later = noon() + time::Duration::days(7);
         assert!(matches!(
             health.handle_outcome(1, &failed, later, 0),
-            Verdict::RetryAt { .. }
+            NextStep::RetryAt { .. }
         ));
     }
 }

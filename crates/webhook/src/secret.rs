@@ -1,4 +1,4 @@
-//! The secret that a sender and a receiver share.
+//! The shared secret of an endpoint.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -10,14 +10,14 @@ use ring::hmac;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Lengths that Standard Webhooks allows, in bytes.
+/// Allowed lengths in bytes (Standard Webhooks).
 const BYTES: RangeInclusive<usize> = 24..=64;
 const PREFIX: &str = "whsec_";
 
 /// The secret of one endpoint: 24 to 64 random bytes, written as `whsec_` and base64 (Standard Webhooks 1.0.0).
 ///
-/// It has no `Display`, and its `Debug` shows nothing. The text and the decoded bytes are wiped when they are dropped;
-/// the key schedule that `ring` makes of them is not.
+/// It has no `Display`, and its `Debug` is redacted. The text and the decoded bytes are zeroed on drop. The key schedule
+/// of `ring` is not.
 #[derive(Clone)]
 pub struct Secret {
     text: SecretString,
@@ -25,16 +25,16 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// A new secret of 32 bytes. `random` must come from a generator fit for secrets.
+    /// A new secret of 32 bytes. `random` must come from a cryptographic generator.
     #[must_use]
     pub fn generate(random: [u8; 32]) -> Self {
         Self::of(Zeroizing::new(random).as_slice())
     }
 
-    /// A secret of these bytes.
+    /// A secret of 24 to 64 bytes.
     ///
     /// # Errors
-    /// If they are not 24 to 64.
+    /// If the length is outside 24 to 64.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SecretError> {
         if BYTES.contains(&bytes.len()) {
             Ok(Self::of(bytes))
@@ -43,7 +43,7 @@ impl Secret {
         }
     }
 
-    /// The secret as text, for the one answer that shows it and for a sealed store.
+    /// The secret as text, for the response that shows it once and for encrypted storage.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
@@ -74,7 +74,7 @@ impl Secret {
 impl FromStr for Secret {
     type Err = SecretError;
 
-    /// Reads `whsec_` and base64, or the base64 alone, as the reference libraries do.
+    /// Parses `whsec_` and base64, or base64 alone, as the reference libraries do.
     fn from_str(text: &str) -> Result<Self, SecretError> {
         let encoded = text.strip_prefix(PREFIX).unwrap_or(text);
         let longest = BYTES.end().div_ceil(3) * 4;
@@ -97,18 +97,18 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The text is no webhook secret. It is never repeated.
+/// An invalid webhook secret. No message contains it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretError {
     /// Too few or too many bytes.
-    #[error("the webhook secret has {bytes} bytes: it must be 24 to 64 random bytes")]
+    #[error("invalid webhook secret: {bytes} bytes, give 24 to 64 random bytes")]
     Length {
-        /// How many there are; for a text that is far too long, about how many.
+        /// Length in bytes; an estimate if the text is far too long.
         bytes: usize,
     },
     /// Not base64.
-    #[error("the webhook secret is not whsec_ followed by padded standard base64: copy it whole")]
+    #[error("invalid webhook secret: not whsec_ followed by padded standard base64, copy all of it")]
     Malformed,
 }
 
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_24_to_64_bytes_of_base64() {
+    fn secret_is_24_to_64_bytes_of_base64() {
         for (length, accepted) in [
             (0, false),
             (23, false),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_reads_back_what_it_exposes_and_shows_nothing_else() {
+    fn secret_round_trips_and_debug_is_redacted() {
         let secret = Secret::generate([9; 32]);
         assert_eq!(secret.expose(), format!("whsec_{}", STANDARD.encode([9; 32])));
         let bare = secret.expose().strip_prefix("whsec_").unwrap();

@@ -1,4 +1,4 @@
-//! Signing as Standard Webhooks 1.0.0 says, with HMAC-SHA256 (`v1`).
+//! Signatures of Standard Webhooks 1.0.0 with HMAC-SHA256 (`v1`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,24 +11,24 @@ use time::OffsetDateTime;
 
 use crate::Secret;
 
-/// Header with the id of the message, which is the same in every attempt to deliver it.
+/// Name of the header with the id of the message, which is the same in every attempt.
 pub const ID_HEADER: HeaderName = HeaderName::from_static("webhook-id");
-/// Header with the time of the attempt, in whole seconds since 1970.
-pub const TIMESTAMP_HEADER: HeaderName = HeaderName::from_static("webhook-timestamp");
-/// Header with the signatures, separated by spaces.
-pub const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("webhook-signature");
+/// Name of the header with the time of the attempt, in whole seconds since 1970.
+pub(crate) const TIMESTAMP_HEADER: HeaderName = HeaderName::from_static("webhook-timestamp");
+/// Name of the header with the signatures, separated by spaces.
+pub(crate) const SIGNATURE_HEADER: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// Version tag of an HMAC-SHA256 signature, with its separator.
 pub(crate) const VERSION: &str = "v1,";
-/// A SHA-256 MAC in padded base64.
+/// Length of a SHA-256 MAC in padded base64.
 pub(crate) const ENCODED: usize = 44;
-/// The most signatures that stand in one header.
-pub(crate) const MOST_SIGNATURES: usize = 16;
+/// Maximum number of signatures in one header.
+pub(crate) const MAX_SIGNATURES: usize = 16;
 
-/// Signs `body` for one attempt: with `current`, and with `old` secrets while receivers change over.
+/// Signs `body` for one attempt: with `current`, and with `old` secrets during a rotation.
 ///
-/// `timestamp` is the time of this attempt, not of the event, or a retried message would arrive too old. Of `old`, the
-/// first 15 are used.
+/// `timestamp` is the time of this attempt, not of the event: receivers reject old timestamps. The first 15 of `old` are
+/// used.
 #[must_use]
 pub fn sign(
     current: &Secret,
@@ -39,7 +39,7 @@ pub fn sign(
 ) -> SignatureHeaders {
     let seconds = timestamp.unix_timestamp();
     let text = seconds.to_string();
-    let old = &old[..old.len().min(MOST_SIGNATURES - 1)];
+    let old = &old[..old.len().min(MAX_SIGNATURES - 1)];
     let mut signature = String::with_capacity((1 + old.len()) * (VERSION.len() + ENCODED + 1));
     for secret in std::iter::once(current).chain(old) {
         if !signature.is_empty() {
@@ -55,7 +55,7 @@ pub fn sign(
     }
 }
 
-/// The three headers that make a delivery trustworthy.
+/// The three headers of a signed delivery.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SignatureHeaders {
     id: MessageId,
@@ -70,10 +70,10 @@ impl SignatureHeaders {
         &self.signature
     }
 
-    /// Puts the headers into `headers`, in place of any that are there.
+    /// Inserts the headers into `headers`, and replaces existing ones.
     ///
     /// # Panics
-    /// Never: ids, numbers and base64 are valid in a header.
+    /// Never: ids, numbers and base64 are valid header values.
     pub fn insert_into(&self, headers: &mut HeaderMap) {
         let value = |text: &str| HeaderValue::from_str(text).expect("ids and base64 are visible ASCII");
         headers.insert(ID_HEADER, value(self.id.as_str()));
@@ -82,14 +82,14 @@ impl SignatureHeaders {
     }
 }
 
-/// Id of a message, by which a receiver knows a repeated delivery.
+/// Id of a message, by which a receiver detects a repeated delivery.
 ///
-/// 1 to 128 characters of `A-Z a-z 0-9 _ : -`. There is no `.`, which separates the parts that are signed.
+/// 1 to 128 characters of `A-Z a-z 0-9 _ : -`. A `.` is not allowed: it separates the signed parts.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct MessageId(String);
 
 impl MessageId {
-    /// A new id, as `msg_` and 32 hexadecimal digits.
+    /// A new id: `msg_` and 32 hexadecimal digits.
     #[must_use]
     pub fn generate(random: [u8; 16]) -> Self {
         Self(format!("msg_{:032x}", u128::from_be_bytes(random)))
@@ -106,8 +106,8 @@ impl FromStr for MessageId {
     type Err = MessageIdError;
 
     fn from_str(text: &str) -> Result<Self, MessageIdError> {
-        let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte);
-        if (1..=128).contains(&text.len()) && text.bytes().all(harmless) {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte);
+        if (1..=128).contains(&text.len()) && text.bytes().all(is_allowed) {
             Ok(Self(text.to_owned()))
         } else {
             Err(MessageIdError)
@@ -121,9 +121,9 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// The text cannot be the id of a message.
+/// An invalid message id.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a message id is 1 to 128 characters of A-Z a-z 0-9 _ : -")]
+#[error("invalid message id: give 1 to 128 characters of A-Z a-z 0-9 _ : -")]
 pub struct MessageIdError;
 
 #[cfg(test)]
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mac_is_the_one_of_rfc_4231_and_of_github() {
+    fn mac_matches_vectors_of_rfc_4231_and_github() {
         for (key, message, mac) in [
             (
                 [0x0b; 20].as_slice(),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_are_those_of_the_reference_libraries() {
+    fn signatures_match_reference_libraries() {
         for (secret, id, seconds, body, signature) in [
             (
                 "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn while_secrets_rotate_each_of_them_signs() {
+    fn every_secret_signs_during_rotation() {
         let secrets: Vec<Secret> = (0..20).map(|n| Secret::generate([n; 32])).collect();
         let id = MessageId::generate([1; 16]);
         let at = OffsetDateTime::UNIX_EPOCH;
@@ -202,11 +202,11 @@ mod tests {
             format!("{} {}", alone(&secrets[0]), alone(&secrets[1]))
         );
         let many = sign(&secrets[0], &secrets[1..], &id, at, b"x");
-        assert_eq!(many.signature().split(' ').count(), MOST_SIGNATURES);
+        assert_eq!(many.signature().split(' ').count(), MAX_SIGNATURES);
     }
 
     #[test]
-    fn an_id_holds_no_separator() {
+    fn message_id_rejects_separators() {
         assert_eq!(
             MessageId::generate([0xab; 16]).as_str(),
             "msg_abababababababababababababababab"

@@ -1,4 +1,4 @@
-//! Who wants to hear of what.
+//! Subscriptions to events.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,26 +7,26 @@ use ring::digest;
 
 use crate::{CustomHeaders, EventSet, Target};
 
-/// Longest name accepted, in characters. Our choice.
-const LONGEST: usize = 128;
+/// Longest accepted name, in characters. Our choice.
+const MAX_CHARACTERS: usize = 128;
 
-/// A wish to be told of events.
+/// A subscription to events, independent of any wire format.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Subscription {
-    /// Its name, unique among the subscriptions of one API client.
+    /// Name, unique among the subscriptions of one API client.
     pub name: Name,
-    /// Where deliveries go.
+    /// URL of the endpoint.
     pub target: Target,
-    /// Whether deliveries are wanted at the moment. What the sender itself switched off is kept elsewhere.
+    /// Whether the subscriber wants deliveries. An endpoint that the sender disabled is recorded elsewhere.
     pub enabled: bool,
-    /// Of what.
+    /// Subscribed events.
     pub events: EventSet,
-    /// What is added to each delivery.
+    /// Headers added to each delivery.
     pub headers: CustomHeaders,
 }
 
 impl Subscription {
-    /// Whether `other` asks for the same, whatever its name: then registering it again changes nothing.
+    /// Whether `other` is equal apart from its name, so that registering it again changes nothing.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
         self.target == other.target
@@ -35,7 +35,7 @@ impl Subscription {
             && self.headers == other.headers
     }
 
-    /// SHA-256 over everything but the name, equal exactly for subscriptions of the same content.
+    /// SHA-256 over all fields except the name.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         let mut context = digest::Context::new(&digest::SHA256);
@@ -58,7 +58,7 @@ impl Subscription {
     }
 }
 
-/// Name of a subscription: 1 to 128 characters, none of them a control character, no space at either end.
+/// Name of a subscription: 1 to 128 characters, no control characters, no space at either end.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Name(String);
 
@@ -78,7 +78,7 @@ impl FromStr for Name {
             return Err(NameError::Empty);
         }
         let characters = text.chars().count();
-        if characters > LONGEST {
+        if characters > MAX_CHARACTERS {
             return Err(NameError::TooLong { characters });
         }
         if text.chars().any(char::is_control) || text.trim() != text {
@@ -94,20 +94,20 @@ impl fmt::Display for Name {
     }
 }
 
-/// The text cannot be a name.
+/// An invalid name of a subscription.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// A control character, or a space at an end.
-    #[error("the name has a control character, or a space at its beginning or end")]
+    /// A control character, or a space at either end.
+    #[error("invalid name: it contains a control character, or begins or ends with a space")]
     Character,
-    /// Nothing.
-    #[error("the name is empty")]
+    /// An empty name.
+    #[error("invalid name: it is empty")]
     Empty,
     /// More than 128 characters.
-    #[error("the name has {characters} characters: at most 128 are allowed")]
+    #[error("invalid name: {characters} characters, at most 128 are allowed")]
     TooLong {
-        /// How many.
+        /// Length in characters.
         characters: usize,
     },
 }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_content_has_the_same_digest_and_no_other_has() {
+    fn digest_is_equal_for_same_content_only() {
         let one = subscription();
         let same = Subscription {
             name: "other".parse().unwrap(),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_fits_a_line() {
+    fn name_rejects_control_characters_and_outer_spaces() {
         assert!("Gäste → CRM".parse::<Name>().is_ok());
         assert_eq!("".parse::<Name>(), Err(NameError::Empty));
         assert_eq!(

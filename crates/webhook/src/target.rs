@@ -1,4 +1,4 @@
-//! Where deliveries go.
+//! The URL of an endpoint.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 use http::Uri;
 use url::{Host, Url};
 
-/// Longest URL accepted, in bytes. Our choice.
-const LONGEST: usize = 2048;
+/// Longest accepted URL, in bytes. Our choice.
+const MAX_LENGTH: usize = 2048;
 
 /// The URL of an endpoint: `https`, or plain `http` on loopback only; no credentials, no fragment.
 ///
-/// Whether its address may be connected to is not decided here but where the name is resolved, or a name could change
-/// its address in between: give the courier a client that reaches public addresses only. `Debug` shows the origin
-/// alone, since paths and queries of webhooks often hold a secret.
+/// Its address is checked when the name is resolved for a connection, so that a name cannot change its address after the
+/// check: give the dispatcher a client with public egress only. `Debug` shows the origin only, because paths and queries
+/// of webhooks often contain a secret.
 #[derive(Clone, Eq, Hash, PartialEq)]
 pub struct Target {
     text: String,
@@ -22,13 +22,13 @@ pub struct Target {
 }
 
 impl Target {
-    /// The whole URL, normalised: lower-case host, no default port.
+    /// The normalized URL: lower-case host, no default port.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Scheme, host and port, fit for a log.
+    /// Scheme, host and port, for a log.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
@@ -43,10 +43,10 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_LENGTH {
             return Err(TargetError::TooLong { bytes: text.len() });
         }
-        // the URL standard trims and drops these; what is stored shall be what was given
+        // the URL standard trims and drops these, and the stored URL must equal the given one
         if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(TargetError::Malformed);
         }
@@ -83,29 +83,29 @@ impl fmt::Debug for Target {
     }
 }
 
-/// The text is no URL that deliveries may go to. It is not repeated: it may hold a secret.
+/// An invalid URL of an endpoint. No message contains it, because it may contain a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
     /// A user name or a password.
-    #[error("the URL holds credentials: deliveries are trusted by their signature, remove them")]
+    #[error("invalid URL: it contains credentials, remove them and verify the signature instead")]
     Credentials,
-    /// A fragment, which no server ever sees.
-    #[error("the URL has a fragment: remove what follows the #")]
+    /// A fragment, which is never sent.
+    #[error("invalid URL: it has a fragment, remove the # and the text after it")]
     Fragment,
     /// Plain HTTP to another machine.
-    #[error("the URL would send guests' data in the clear: use https, plain http is for loopback only")]
+    #[error("invalid URL: plain http is for loopback only, use https")]
     Insecure,
-    /// No URL at all.
-    #[error("not an absolute URL such as https://crm.example/guest-sync")]
+    /// Not a URL.
+    #[error("invalid URL: give an absolute one such as https://crm.example/guest-sync")]
     Malformed,
     /// Neither https nor http.
-    #[error("the scheme of the URL is not https")]
+    #[error("invalid URL: its scheme is not https")]
     Scheme,
     /// Longer than 2048 bytes.
-    #[error("the URL has {bytes} bytes: at most 2048 are allowed")]
+    #[error("invalid URL: {bytes} bytes, at most 2048 are allowed")]
     TooLong {
-        /// How long it is.
+        /// Length in bytes.
         bytes: usize,
     },
 }
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_https_or_loopback() {
+    fn target_is_https_or_loopback() {
         for (text, normal) in [
             ("https://your-crm-endpoint.com/api/guest-sync", None),
             (
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_path() {
+    fn target_debug_omits_path() {
         let target: Target = "https://crm.example:8443/s3cret?key=s3cret".parse().unwrap();
         assert_eq!(format!("{target:?}"), "Target(https://crm.example:8443/…)");
         assert_eq!(target.origin(), "https://crm.example:8443");

@@ -1,4 +1,4 @@
-//! Verifying what arrived, in constant time and without allocating.
+//! Verification of deliveries, in constant time and without allocation.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,27 +8,27 @@ use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
 use crate::Secret;
-use crate::signature::{ENCODED, ID_HEADER, MOST_SIGNATURES, SIGNATURE_HEADER, TIMESTAMP_HEADER, VERSION};
+use crate::signature::{ENCODED, ID_HEADER, MAX_SIGNATURES, SIGNATURE_HEADER, TIMESTAMP_HEADER, VERSION};
 
-/// How far the time of an attempt may lie from the receiver's clock, in seconds, both ways and inclusive: 5 minutes,
-/// as in the reference libraries of Standard Webhooks.
-pub const TOLERANCE: i64 = 300;
+/// Maximum difference between the time of an attempt and the receiver's clock, in seconds, in both directions: 5
+/// minutes, as in the reference libraries of Standard Webhooks.
+const TOLERANCE: i64 = 300;
 
-/// Longest id that is accepted, in bytes. Our choice.
-const LONGEST_ID: usize = 256;
+/// Longest accepted id, in bytes. Our choice.
+const MAX_ID: usize = 256;
 
 type Mac = [u8; 32];
 
-/// Tells whether a delivery comes from somebody who knows the secret, and is fresh.
+/// Verifies that a delivery was signed with the secret, within the last five minutes.
 ///
-/// It does not remember ids: to refuse a repeated delivery, keep the ids of those you acted on.
+/// It stores no ids. To detect repeated deliveries, store the ids of those that you processed.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     secrets: Vec<Secret>,
 }
 
 impl Verifier {
-    /// Accepts what was signed with any of `secrets`: one, or two while you change over. With none, nothing verifies.
+    /// A verifier that accepts any of `secrets`: one, or two during a rotation. Without a secret nothing verifies.
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         Self {
@@ -36,32 +36,33 @@ impl Verifier {
         }
     }
 
-    /// Checks the headers and the raw bytes of the body, as they arrived: a body that was parsed and written again is
-    /// another body. At most 16 signatures are accepted in the header; only those tagged `v1` are considered.
+    /// Verifies the headers against the raw bytes of the body. `now` is `SystemTime::now()` or an `OffsetDateTime`.
+    ///
+    /// At most 16 signatures are accepted in the header, and only those tagged `v1` are compared.
     ///
     /// # Errors
-    /// If any header is absent, repeated or malformed, the delivery too old or too new, or no signature right.
+    /// If a header is missing, repeated or malformed, the delivery is too old or too new, or no signature matches.
     pub fn verify<'h>(
         &self,
         headers: &'h HeaderMap,
         body: &[u8],
-        now: OffsetDateTime,
+        now: impl Into<OffsetDateTime>,
     ) -> Result<Verified<'h>, VerifyError> {
         let id = single(headers, &ID_HEADER)?;
-        // a dot would let a part of the body stand as the timestamp
-        if id.is_empty() || id.len() > LONGEST_ID || id.contains(['.', ' ', '\t']) {
+        // a dot would let a part of the body pass as the timestamp
+        if id.is_empty() || id.len() > MAX_ID || id.contains(['.', ' ', '\t']) {
             return Err(VerifyError::Id);
         }
         let written = single(headers, &TIMESTAMP_HEADER)?;
         let timestamp = parse_timestamp(written).ok_or(VerifyError::Timestamp)?;
-        let age = now.unix_timestamp() - timestamp.unix_timestamp();
+        let age = now.into().unix_timestamp() - timestamp.unix_timestamp();
         if age > TOLERANCE {
             return Err(VerifyError::TooOld { seconds: age });
         }
         if age < -TOLERANCE {
             return Err(VerifyError::TooNew { seconds: -age });
         }
-        let mut given = [Mac::default(); MOST_SIGNATURES];
+        let mut given = [Mac::default(); MAX_SIGNATURES];
         let given = signatures(single(headers, &SIGNATURE_HEADER)?, &mut given)?;
         if given.is_empty() {
             return Err(VerifyError::Forged);
@@ -76,62 +77,62 @@ impl Verifier {
     }
 }
 
-/// A delivery that is genuine and fresh.
+/// A delivery with a valid signature and a recent timestamp.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Verified<'h> {
-    /// Id of the message. The same id again is the same message again.
+    /// Id of the message. A repeated delivery has the same id.
     pub id: &'h str,
-    /// When it was sent, to the second.
+    /// Time of the attempt, in whole seconds.
     pub timestamp: OffsetDateTime,
 }
 
-/// The delivery must not be believed. No message repeats what arrived.
+/// The reason that a delivery is not trusted. No message contains received data.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// No secret made any of the signatures.
+    /// No signature was made with any of the secrets.
     #[error(
-        "no signature of the delivery fits: check that the secret is this endpoint's, and the body the raw bytes"
+        "invalid signature: check that the secret is this endpoint's, and that the body is verified as raw bytes"
     )]
     Forged,
-    /// The id is empty, longer than 256 bytes, or holds a dot or a space.
-    #[error("the header webhook-id is malformed")]
+    /// The id is empty, longer than 256 bytes, or contains a dot or a space.
+    #[error("invalid header webhook-id: it is empty, longer than 256 bytes, or contains a dot or a space")]
     Id,
-    /// A header is absent.
-    #[error("the header {header} is missing: the delivery is not signed, or a proxy removed it")]
+    /// A header is missing.
+    #[error("missing header {header}: the delivery is not signed, or a proxy removed the header")]
     Missing {
-        /// Which.
+        /// Name of the header.
         header: HeaderName,
     },
-    /// A header stands there twice, or holds something else than visible ASCII.
-    #[error("the header {header} is repeated or not plain text")]
+    /// A header is repeated, or not visible ASCII.
+    #[error("invalid header {header}: it is repeated or not visible ASCII")]
     NotSingle {
-        /// Which.
+        /// Name of the header.
         header: HeaderName,
     },
-    /// The header is no list of signatures separated by single spaces.
-    #[error("the header webhook-signature is malformed")]
+    /// The header is not a list of signatures separated by single spaces.
+    #[error("invalid header webhook-signature: not a list of signatures separated by single spaces")]
     Signatures,
-    /// The time is no whole number of seconds since 1970.
-    #[error("the header webhook-timestamp is not a whole number of seconds")]
+    /// The timestamp is not a whole number of seconds since 1970.
+    #[error("invalid header webhook-timestamp: not a whole number of seconds since 1970")]
     Timestamp,
-    /// Sent too far in the future.
-    #[error("the delivery is dated {seconds} s in the future, more than 300: check this machine's clock")]
+    /// The timestamp is too far in the future.
+    #[error("invalid timestamp: {seconds} s in the future, more than 300, check this machine's clock")]
     TooNew {
-        /// How far.
+        /// Seconds after this machine's time.
         seconds: i64,
     },
-    /// Sent too long ago.
+    /// The timestamp is too old.
     #[error(
-        "the delivery is {seconds} s old, more than 300: it is a replay, or this machine's clock is wrong"
+        "invalid timestamp: {seconds} s old, more than 300, the delivery is a replay or this machine's clock is wrong"
     )]
     TooOld {
-        /// How long.
+        /// Age in seconds.
         seconds: i64,
     },
     /// More than 16 signatures.
-    #[error("the header webhook-signature holds more than 16 signatures")]
+    #[error("invalid header webhook-signature: more than 16 signatures")]
     TooManySignatures,
 }
 
@@ -146,7 +147,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, Veri
     }
 }
 
-/// Decimal digits only, without a sign, a space or a leading zero.
+/// Parses decimal digits without sign, space or leading zero.
 fn parse_timestamp(text: &str) -> Option<OffsetDateTime> {
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if !canonical {
@@ -155,11 +156,11 @@ fn parse_timestamp(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(text.parse().ok()?).ok()
 }
 
-/// The well-formed `v1` signatures of the header. Other versions are passed over, as the standard asks.
-fn signatures<'m>(text: &str, macs: &'m mut [Mac; MOST_SIGNATURES]) -> Result<&'m [Mac], VerifyError> {
+/// Returns the well-formed `v1` signatures of the header. Other versions are skipped, as the standard requires.
+fn signatures<'m>(text: &str, macs: &'m mut [Mac; MAX_SIGNATURES]) -> Result<&'m [Mac], VerifyError> {
     let mut found = 0;
     for (position, entry) in text.split(' ').enumerate() {
-        if position >= MOST_SIGNATURES {
+        if position >= MAX_SIGNATURES {
             return Err(VerifyError::TooManySignatures);
         }
         if !entry.contains(',') {
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors_of_the_reference_libraries_verify() {
+    fn reference_vectors_verify() {
         assert_eq!(verify(ID, &SENT.to_string(), SIGNATURE, BODY).unwrap(), ID);
         let verifier = Verifier::new(["C2FVsBQIhrscChlQIMV+b5sSYspob7oD".parse().unwrap()]);
         let headers = headers(
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_matched_among_others() {
+    fn signature_matches_among_others() {
         let wrong = "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         let sent = SENT.to_string();
         for list in [
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn any_secret_of_the_verifier_will_do_and_none_will_not() {
+    fn verifier_accepts_any_of_its_secrets() {
         let headers = headers(ID, &SENT.to_string(), SIGNATURE);
         let other = Secret::generate([3; 32]);
         let verify = |secrets: Vec<Secret>| {
@@ -267,13 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn malformed_signatures_are_refused() {
+    fn malformed_signatures_are_rejected() {
         let mac = SIGNATURE.strip_prefix("v1,").unwrap();
         let raw = STANDARD.decode(mac).unwrap();
         let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
         let url_safe = mac.replace('+', "-").replace('/', "_");
         let unpadded = mac.trim_end_matches('=');
-        // the last character before the padding carries two bits that must be zero
+        // the last character before the padding has two bits that must be zero
         let loose = mac.replace("1OE=", "1OF=");
         for (signature, error) in [
             ("", VerifyError::Signatures),
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_timestamps_and_ids_are_refused() {
+    fn malformed_timestamps_and_ids_are_rejected() {
         for timestamp in [
             "",
             "-1",
@@ -340,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dot_of_a_body_cannot_become_part_of_the_id() {
+    fn id_with_dot_from_body_is_rejected() {
         let secret: Secret = SECRET.parse().unwrap();
         let id: MessageId = "msg_1".parse().unwrap();
         let body = format!("{SENT}.{BODY}");
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_stands_there_once() {
+    fn missing_or_repeated_headers_are_rejected() {
         let verifier = verifier();
         for name in [ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER] {
             let complete = headers(ID, &SENT.to_string(), SIGNATURE);
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn five_minutes_both_ways_and_not_a_second_more() {
+    fn timestamp_tolerance_is_five_minutes_in_both_directions() {
         let verifier = verifier();
         let headers = headers(ID, &SENT.to_string(), SIGNATURE);
         let verify = |now| verifier.verify(&headers, BODY.as_bytes(), now).map(|_| ());
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_key_is_no_secret() {
+    fn public_key_is_not_accepted_as_secret() {
         let public = STANDARD
             .decode("1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=")
             .unwrap();
@@ -422,7 +423,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn no_flipped_bit_is_forgiven(part in 0_usize..4, position in 0_usize..200, bit in 0_u8..7) {
+        fn flipped_bit_is_rejected(part in 0_usize..4, position in 0_usize..200, bit in 0_u8..7) {
             let sent = SENT.to_string();
             let mut parts = [ID, &sent, SIGNATURE, BODY].map(str::to_owned);
             let Some(flipped) = flip(&parts[part], position, bit) else { return Ok(()) };
@@ -435,7 +436,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_arrives_makes_it_panic(id in "\\PC{0,40}", timestamp in "\\PC{0,30}", signature in "\\PC{0,90}") {
+        fn verify_never_panics(id in "\\PC{0,40}", timestamp in "\\PC{0,30}", signature in "\\PC{0,90}") {
             let [id, timestamp, signature] = [id, timestamp, signature].map(|text| HeaderValue::from_str(&text));
             if let (Ok(id), Ok(timestamp), Ok(signature)) = (id, timestamp, signature) {
                 let mut headers = HeaderMap::new();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use genesys_api::retry::{LONGEST_WAIT, full_jitter};
+use genesys_api::retry;
 
 /// Full jitter from 0.5 s up to 30 s. The count starts again after a connection that was ready for a minute.
 ///
@@ -14,8 +14,6 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    const BASE: Duration = Duration::from_millis(500);
-    const CAP: Duration = Duration::from_secs(30);
     const STABLE: Duration = Duration::from_secs(60);
 
     /// Handles a connection that is ready for use.
@@ -24,17 +22,14 @@ impl Backoff {
     }
 
     /// Handles a lost or failed connection. Returns the number of the next attempt and the wait before it. A wait that
-    /// the server requested is kept, at most [`LONGEST_WAIT`], with up to 0.5 s of jitter on top.
+    /// the server requested is kept, at most [`retry::MAX_RETRY_AFTER`], with up to 0.5 s of jitter on top.
     pub fn handle_lost(&mut self, requested: Option<Duration>, now: Instant, random: u64) -> (u32, Duration) {
         let ready = self.ready.take();
         if ready.is_some_and(|at| now.saturating_duration_since(at) >= Self::STABLE) {
             self.attempt = 0;
         }
-        let jitter = full_jitter(Self::BASE, Self::CAP, self.attempt, random);
+        let wait = retry::Backoff::default().wait(self.attempt, requested, random);
         self.attempt = self.attempt.saturating_add(1);
-        let wait = requested.map_or(jitter, |requested| {
-            requested.min(LONGEST_WAIT) + jitter.min(Self::BASE)
-        });
         (self.attempt, wait)
     }
 }

@@ -1,4 +1,4 @@
-//! The tunnel through a proxy: RFC 9110 section 9.3.6.
+//! The tunnel through a proxy (RFC 9110 section 9.3.6).
 
 use std::error::Error as StdError;
 use std::future::poll_fn;
@@ -14,23 +14,27 @@ use tokio::net::TcpStream;
 
 use super::{Hop, ProxyFailure};
 use crate::client::PRODUCT;
-use crate::place::Place;
+use crate::endpoint::Endpoint;
 
-/// Upper bound of the head of a proxy's answer, in bytes: the least that hyper takes.
+/// Longest head of a proxy's response, in bytes: the minimum of hyper.
 const HEAD_LIMIT: usize = 8 * 1024;
 
 pub(crate) type Refusal = (ProxyFailure, Option<Box<dyn StdError + Send + Sync>>);
 
-/// Has the proxy at the other end of `tcp` connect it to `place`.
-pub(crate) async fn dig(tcp: TcpStream, hop: &Hop, place: &Place) -> Result<TcpStream, Refusal> {
-    let unfit = |error: hyper::Error| {
+/// Asks the proxy at the other end of `tcp` for a tunnel to `endpoint`.
+pub(crate) async fn open_tunnel(
+    tcp: TcpStream,
+    hop: &Hop,
+    endpoint: &Endpoint,
+) -> Result<TcpStream, Refusal> {
+    let to_refusal = |error: hyper::Error| {
         let failure = match error.is_parse() {
-            true => ProxyFailure::NoProxy,
+            true => ProxyFailure::NotProxy,
             false => ProxyFailure::Closed,
         };
         (failure, Some(error.into()))
     };
-    let authority = place.to_string();
+    let authority = endpoint.to_string();
     let mut request = Request::builder()
         .method(Method::CONNECT)
         .uri(&authority)
@@ -41,33 +45,33 @@ pub(crate) async fn dig(tcp: TcpStream, hop: &Hop, place: &Place) -> Result<TcpS
     }
     let request = request
         .body(Empty::<Bytes>::new())
-        .map_err(|error| (ProxyFailure::NoProxy, Some(error.into())))?;
+        .map_err(|error| (ProxyFailure::NotProxy, Some(error.into())))?;
     let (mut sender, mut connection) = http1::Builder::new()
         .max_buf_size(HEAD_LIMIT)
         .handshake(TokioIo::new(tcp))
         .await
-        .map_err(unfit)?;
+        .map_err(to_refusal)?;
     let response = {
-        let mut answer = pin!(sender.send_request(request));
+        let mut response = pin!(sender.send_request(request));
         tokio::select! {
             biased;
-            response = &mut answer => response,
-            // it may end in the very moment in which it has brought the answer
+            response = &mut response => response,
+            // the connection may close at the same time as the response arrives
             ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => match ended {
-                Ok(()) => answer.await,
+                Ok(()) => response.await,
                 Err(error) => Err(error),
             },
         }
     }
-    .map_err(unfit)?;
-    // hyper takes no other success of CONNECT for a tunnel
+    .map_err(to_refusal)?;
+    // hyper accepts no other success of CONNECT as a tunnel
     if response.status() != StatusCode::OK {
         return Err((ProxyFailure::Refused(response.status().as_u16()), None));
     }
     let parts = connection.into_parts();
-    // neither TLS nor HTTP lets a server speak first: these bytes would be the proxy's own
+    // in TLS and HTTP the client sends first: these bytes are the proxy's own
     if !parts.read_buf.is_empty() {
-        return Err((ProxyFailure::NoProxy, None));
+        return Err((ProxyFailure::NotProxy, None));
     }
     Ok(parts.io.into_inner())
 }

@@ -1,7 +1,7 @@
-//! How long a server waits for the head of a request.
+//! The timeout for the head of a request.
 //!
-//! hyper has one timeout for it, and starts it when it begins to wait. So a connection that rests between two requests
-//! would be cut off as early as one that dribbles a head. This timer tells the two apart.
+//! hyper has one timeout, which starts when it begins to wait. It would close a connection that is idle between two
+//! requests as early as one that sends a head slowly. This timer distinguishes the two.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ impl HeadTimer {
         }
     }
 
-    /// Counts the reads of the connection. Its socket does.
+    /// Counter of reads, incremented by the socket.
     pub(super) fn reads(&self) -> Arc<AtomicU32> {
         Arc::clone(&self.reads)
     }
@@ -49,7 +49,7 @@ impl Timer for HeadTimer {
         Box::pin(NextHead {
             head: self.head,
             reads: Arc::clone(&self.reads),
-            at_rest: Some(self.reads.load(Ordering::Relaxed)),
+            idle_reads: Some(self.reads.load(Ordering::Relaxed)),
             limit: TokioTimer::new().sleep(self.idle),
         })
     }
@@ -59,11 +59,11 @@ impl Timer for HeadTimer {
     }
 }
 
-/// Runs as long as a connection may rest; from its first read on, as long as a head may take.
+/// Ends after the idle timeout, or after the head timeout from the first read on.
 struct NextHead {
     head: Duration,
     reads: Arc<AtomicU32>,
-    at_rest: Option<u32>,
+    idle_reads: Option<u32>,
     limit: Pin<Box<dyn Sleep>>,
 }
 
@@ -73,10 +73,10 @@ impl Future for NextHead {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // hyper polls this after each read that did not complete a head
         if self
-            .at_rest
+            .idle_reads
             .is_some_and(|reads| reads != self.reads.load(Ordering::Relaxed))
         {
-            self.at_rest = None;
+            self.idle_reads = None;
             self.limit = TokioTimer::new().sleep(self.head);
         }
         self.limit.as_mut().poll(cx)
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_new_connection_must_speak_and_a_used_one_may_rest() {
+    async fn new_connection_has_head_timeout_and_used_one_idle_timeout() {
         let timer = HeadTimer::new(HEAD, IDLE);
         let first = timer.sleep(HEAD);
         assert_eq!(elapsed(first, &timer).await, HEAD);
@@ -108,20 +108,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_that_has_begun_must_end() {
+    async fn started_head_has_head_timeout() {
         let timer = HeadTimer::new(HEAD, IDLE);
         drop(timer.sleep(HEAD));
         let mut next = timer.sleep(HEAD);
-        let resting = tokio::time::timeout(Duration::from_secs(60), &mut next).await;
-        assert!(resting.is_err(), "a minute of rest is granted");
+        let idle = tokio::time::timeout(Duration::from_secs(60), &mut next).await;
+        assert!(idle.is_err(), "a minute of idle time is allowed");
         timer.reads().fetch_add(1, Ordering::Relaxed);
-        let dribbling = tokio::time::timeout(Duration::from_secs(9), &mut next).await;
-        assert!(dribbling.is_err());
+        let slow = tokio::time::timeout(Duration::from_secs(9), &mut next).await;
+        assert!(slow.is_err());
         timer.reads().fetch_add(1, Ordering::Relaxed);
         assert_eq!(
             elapsed(next, &timer).await,
             Duration::from_secs(1),
-            "a second read buys no time"
+            "a second read does not extend the timeout"
         );
     }
 }

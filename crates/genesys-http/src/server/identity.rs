@@ -1,4 +1,4 @@
-//! Who a server is: its certificate and key.
+//! Certificate and key of a server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 
 use crate::tls::{HTTP_1_1, provider};
 
-/// A certificate with its key, ready for TLS 1.2 and 1.3. Clones share the tickets by which sessions are resumed.
+/// A certificate with its key, for TLS 1.2 and 1.3. Clones share the session tickets.
 #[derive(Clone)]
 pub struct Identity {
     pub(super) config: Arc<ServerConfig>,
 }
 
 impl Identity {
-    /// Reads the certificate, followed by those that lead to its authority, and the private key, all in PEM.
+    /// Parses the certificate, its chain and the private key, all in PEM.
     ///
     /// # Errors
-    /// If either cannot be read, or they do not belong together. The key is not repeated in the error.
+    /// If either is invalid, or they do not match. The error does not contain the key.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
@@ -38,7 +38,7 @@ impl Identity {
                 _ => IdentityError::Key,
             })?;
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        // without tickets, which fail only for want of randomness, sessions are resumed from a small cache
+        // without tickets, which need only randomness, sessions are resumed from a small cache
         if let Ok(tickets) = ring::Ticketer::new() {
             config.ticketer = tickets;
         }
@@ -54,18 +54,18 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// A certificate and key that no server can use.
+/// An invalid certificate or key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// No certificate, or one that cannot be read.
-    #[error("the certificate cannot be read: give PEM text that begins with the server's own certificate")]
+    /// No certificate, or an invalid one.
+    #[error("invalid certificate: give PEM text that begins with the server's own certificate")]
     Certificate,
     /// No private key, or one of an unknown kind.
-    #[error("the private key cannot be read: give an unencrypted RSA, ECDSA or Ed25519 key in PEM")]
+    #[error("invalid private key: give an unencrypted RSA, ECDSA or Ed25519 key in PEM")]
     Key,
-    /// The key is another certificate's.
-    #[error("the private key does not belong to the certificate: give the two that were issued together")]
+    /// The key does not match the certificate.
+    #[error("invalid private key: it does not match the certificate, give the two that were issued together")]
     Mismatch,
 }
 

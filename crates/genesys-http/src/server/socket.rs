@@ -1,4 +1,4 @@
-//! A server's connection, which holds its slot until it is dropped, by hyper or by whoever took it over.
+//! A server's connection, which holds its slot until it is dropped, by hyper or by the owner of an upgrade.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -34,7 +34,7 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        // it wraps, which does no harm: only a change is looked for
+        // it wraps, which is harmless: only a change is detected
         self.reads.fetch_add(1, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }

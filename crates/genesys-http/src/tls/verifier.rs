@@ -1,4 +1,4 @@
-//! Tells a certificate that vouches for itself from one of an unknown authority: the two ask for different cures.
+//! Detection of self-signed certificates, whose remedy differs from that of an unknown authority.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use webpki::EndEntityCert;
 
-/// Decides as the verifier that it holds does, and only names its refusals better.
+/// Delegates to another verifier, and reports self-signed certificates as such.
 #[derive(Debug)]
-pub(super) struct Discerning {
+pub(super) struct SelfSignedDetector {
     inner: Arc<dyn ServerCertVerifier>,
 }
 
-impl Discerning {
+impl SelfSignedDetector {
     pub(super) fn new(inner: Arc<dyn ServerCertVerifier>) -> Self {
         Self { inner }
     }
 }
 
-impl ServerCertVerifier for Discerning {
+impl ServerCertVerifier for SelfSignedDetector {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -31,9 +31,9 @@ impl ServerCertVerifier for Discerning {
         self.inner
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             .map_err(|error| match error {
-                // as a rule a self-signed certificate is one of an authority, which is its own kind of refusal
+                // most self-signed certificates are authorities, which verifiers reject with another error
                 Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))
-                    if vouches_for_itself(end_entity) =>
+                    if is_self_signed(end_entity) =>
                 {
                     CertificateError::Other(OtherError(Arc::new(SelfSigned))).into()
                 }
@@ -64,12 +64,12 @@ impl ServerCertVerifier for Discerning {
     }
 }
 
-/// A certificate that names itself as its issuer (RFC 5280 section 3.2).
+/// A self-signed certificate: it names itself as its issuer (RFC 5280 section 3.2).
 #[derive(Debug, thiserror::Error)]
 #[error("the certificate names itself as its issuer")]
 pub(super) struct SelfSigned;
 
-fn vouches_for_itself(certificate: &CertificateDer<'_>) -> bool {
+fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
     EndEntityCert::try_from(certificate)
         .is_ok_and(|certificate| certificate.issuer() == certificate.subject())
 }

@@ -1,4 +1,4 @@
-//! Calls: what is made again, and what is not.
+//! Calls and their retries.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use genesys_api::retry::RetryPolicy;
+use genesys_api::retry::{Backoff, RetryPolicy};
 use genesys_api::{Call, Clock, Host, ReplyError, json};
 use genesys_http::{CallErrorKind, Client, ErrorKind};
 use http::header::{AUTHORIZATION, RETRY_AFTER};
@@ -26,7 +26,7 @@ impl Call for Read {
     }
 
     fn reply(&self, response: Response<Bytes>) -> Result<Self::Reply, ReplyError> {
-        json::reply(response, "a thing")
+        json::reply(response, "an object")
     }
 }
 
@@ -41,11 +41,11 @@ impl Call for Create {
     }
 
     fn reply(&self, response: Response<Bytes>) -> Result<Self::Reply, ReplyError> {
-        json::reply(response, "a thing")
+        json::reply(response, "an object")
     }
 }
 
-/// Answers 200 after `answers` are used up.
+/// A server that sends `answers`, then status 200.
 async fn scripted(answers: Vec<Answer>) -> (Loopback, Arc<AtomicU32>) {
     let requests = Arc::new(AtomicU32::new(0));
     let answers = Arc::new(Mutex::new(answers.into_iter()));
@@ -73,14 +73,17 @@ fn later(status: u16, retry_after: impl AsRef<str>) -> Answer {
 fn eager() -> Client {
     builder()
         .retry(RetryPolicy {
-            base: Duration::ZERO,
+            backoff: Backoff {
+                base: Duration::ZERO,
+                cap: Duration::ZERO,
+            },
             ..RetryPolicy::default()
         })
         .build()
 }
 
 #[tokio::test]
-async fn a_busy_service_is_asked_again() {
+async fn call_is_retried_after_503_and_429() {
     let (server, requests) = scripted(vec![answer(503, "")]).await;
     assert_eq!(
         eager().call(&Read, &server.host, None).await.unwrap(),
@@ -97,7 +100,7 @@ async fn a_busy_service_is_asked_again() {
 }
 
 #[tokio::test]
-async fn only_an_idempotent_call_is_made_again_after_an_error_of_the_server() {
+async fn only_idempotent_call_is_retried_after_server_error() {
     for status in [500, 502, 504] {
         let (server, requests) = scripted(vec![answer(status, "")]).await;
         eager().call(&Read, &server.host, None).await.unwrap();
@@ -112,7 +115,7 @@ async fn only_an_idempotent_call_is_made_again_after_an_error_of_the_server() {
 }
 
 #[tokio::test]
-async fn a_creation_with_an_unknown_outcome_is_not_repeated() {
+async fn creation_with_unknown_outcome_is_not_retried() {
     let server = Raw::bind().await;
     let calling = tokio::spawn({
         let host = server.host.clone();
@@ -131,7 +134,7 @@ async fn a_creation_with_an_unknown_outcome_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_read_with_an_unknown_outcome_is_repeated() {
+async fn read_with_unknown_outcome_is_retried() {
     let server = Raw::bind().await;
     let calling = tokio::spawn({
         let host = server.host.clone();
@@ -144,7 +147,7 @@ async fn a_read_with_an_unknown_outcome_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_never_sent_is_repeated_whatever_it_is() {
+async fn unsent_call_is_always_retried() {
     let (_port, host) = deaf();
     let error = eager().call(&Create, &host, None).await.unwrap_err();
     assert_eq!(error.kind(), CallErrorKind::Transport(ErrorKind::Connect));
@@ -152,7 +155,7 @@ async fn a_call_that_was_never_sent_is_repeated_whatever_it_is() {
     assert!(error.is_retryable() && !error.is_outcome_unknown());
     assert_eq!(
         error.to_string(),
-        format!("the call to {host} got no answer in 3 attempts")
+        format!("no response from {host} in 3 attempts")
     );
     assert!(
         error
@@ -164,7 +167,7 @@ async fn a_call_that_was_never_sent_is_repeated_whatever_it_is() {
 }
 
 #[tokio::test]
-async fn retry_after_is_waited_for_in_seconds_or_until_a_date() {
+async fn retry_after_is_obeyed_as_seconds_or_date() {
     for asked in [|_: &Clock| "40".to_owned(), |clock: &Clock| http_date(clock, 40)] {
         let clock = Clock::system();
         let times = Arc::new(Mutex::new(Vec::new()));
@@ -200,7 +203,7 @@ async fn retry_after_is_waited_for_in_seconds_or_until_a_date() {
 }
 
 #[tokio::test]
-async fn a_wait_beyond_the_deadline_is_reported_at_once() {
+async fn retry_after_beyond_deadline_fails_at_once() {
     let clock = Clock::system();
     for asked in ["60".to_owned(), http_date(&clock, 60)] {
         let (server, requests) = scripted(vec![later(429, asked)]).await;
@@ -220,7 +223,7 @@ async fn a_wait_beyond_the_deadline_is_reported_at_once() {
 }
 
 #[tokio::test]
-async fn the_services_own_account_is_kept() {
+async fn error_body_of_service_is_kept() {
     let body = r#"{"message":"no","code":"missing.permissions","status":403,"contextId":"c1"}"#;
     let (server, _) = scripted(vec![answer(403, body)]).await;
     let error = eager().call(&Read, &server.host, None).await.unwrap_err();
@@ -238,7 +241,7 @@ async fn the_services_own_account_is_kept() {
 }
 
 #[tokio::test]
-async fn an_answer_outside_of_the_contract_is_told_apart() {
+async fn malformed_response_has_its_own_kind() {
     let (server, requests) = scripted(vec![answer(200, "<html>")]).await;
     let error = eager().call(&Read, &server.host, None).await.unwrap_err();
     assert_eq!(error.kind(), CallErrorKind::Malformed);
@@ -247,7 +250,7 @@ async fn an_answer_outside_of_the_contract_is_told_apart() {
 }
 
 #[tokio::test]
-async fn the_token_goes_into_the_header_and_nowhere_else() {
+async fn bearer_token_is_sent_in_header_only() {
     let server = Loopback::plain(|request| async move {
         match request.headers().get(AUTHORIZATION).map(|value| value.as_bytes()) {
             Some(b"Bearer canary-token") => answer(200, "{}"),
@@ -267,7 +270,7 @@ async fn the_token_goes_into_the_header_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn an_outage_is_not_multiplied() {
+async fn retry_budget_limits_retries_in_outage() {
     let (server, requests) = scripted((0..200).map(|_| answer(503, "")).collect()).await;
     let client = eager();
     for _ in 0..40 {

@@ -1,4 +1,4 @@
-//! One attempt: what comes back, and what is said when nothing does.
+//! Single requests and their errors.
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt;
 use crate::loopback::{Loopback, Raw, answer, builder, client, deaf, get, write};
 
 #[tokio::test]
-async fn two_requests_share_one_connection() {
+async fn requests_share_one_connection() {
     let peers = Arc::new(Mutex::new(Vec::new()));
     let server = Loopback::plain({
         let peers = Arc::clone(&peers);
@@ -38,7 +38,7 @@ async fn two_requests_share_one_connection() {
 }
 
 #[tokio::test]
-async fn a_pooled_connection_that_the_server_closed_is_replaced() {
+async fn closed_pooled_connection_is_replaced() {
     let server = Raw::bind().await;
     let client = client();
     let sending = tokio::spawn({
@@ -53,7 +53,7 @@ async fn a_pooled_connection_that_the_server_closed_is_replaced() {
     assert_eq!(
         reading.read(&mut [0]).await.unwrap(),
         0,
-        "the client saw it and closed its side"
+        "the client closed its side"
     );
 
     let sending = tokio::spawn(async move { client.send(get(&server.host, "/")).await });
@@ -63,7 +63,7 @@ async fn a_pooled_connection_that_the_server_closed_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_not_read_and_its_connection_not_used_again() {
+async fn body_over_limit_closes_connection() {
     let server = Loopback::plain(|request| async move {
         match request.uri().path() {
             "/5" => answer(200, "12345"),
@@ -81,7 +81,7 @@ async fn a_body_over_the_limit_is_not_read_and_its_connection_not_used_again() {
 }
 
 #[tokio::test]
-async fn a_body_without_a_length_is_bounded_as_well() {
+async fn body_without_length_is_bounded() {
     let server = Raw::bind().await;
     let sending = tokio::spawn({
         let (client, request) = (builder().body_limit(5).build(), get(&server.host, "/"));
@@ -97,7 +97,7 @@ async fn a_body_without_a_length_is_bounded_as_well() {
 }
 
 #[tokio::test]
-async fn a_slow_server_runs_into_the_deadline() {
+async fn slow_server_hits_deadline() {
     let server = Raw::bind().await;
     let clock = Clock::system();
     let sending = tokio::spawn({
@@ -112,7 +112,7 @@ async fn a_slow_server_runs_into_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_slow_body_runs_into_the_deadline() {
+async fn slow_body_hits_deadline() {
     let server = Raw::bind().await;
     let clock = Clock::system();
     let sending = tokio::spawn({
@@ -126,7 +126,7 @@ async fn a_slow_body_runs_into_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_never_ends_runs_into_the_connect_timeout() {
+async fn unfinished_handshake_hits_connect_timeout() {
     let server = Raw::bind().await;
     let address = server.listener.local_addr().unwrap();
     let host: Host = format!("https://{address}").parse().unwrap();
@@ -149,7 +149,7 @@ async fn a_handshake_that_never_ends_runs_into_the_connect_timeout() {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn closed_port_is_connect_error() {
     let (_port, host) = deaf();
     let error = client().send(get(&host, "/")).await.unwrap_err();
     assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Connect, false));
@@ -157,12 +157,12 @@ async fn nobody_listens() {
     assert_eq!(source.kind(), std::io::ErrorKind::ConnectionRefused);
     assert!(
         !error.to_string().contains(&source.to_string()),
-        "the source is not repeated"
+        "the message does not repeat the source"
     );
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_up_leaves_the_outcome_unknown() {
+async fn connection_closed_before_response_leaves_outcome_unknown() {
     let server = Raw::bind().await;
     let sending = tokio::spawn({
         let request = get(&server.host, "/");
@@ -171,11 +171,11 @@ async fn a_server_that_hangs_up_leaves_the_outcome_unknown() {
     drop(server.accept_request().await);
     let error = sending.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Closed, true));
-    assert!(error.to_string().contains("not known"), "{error}");
+    assert!(error.to_string().contains("unknown"), "{error}");
 }
 
 #[tokio::test]
-async fn half_a_body_is_no_response() {
+async fn truncated_body_is_an_error() {
     let server = Raw::bind().await;
     let sending = tokio::spawn({
         let request = get(&server.host, "/");
@@ -188,7 +188,7 @@ async fn half_a_body_is_no_response() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_http() {
+async fn response_that_is_not_http_is_protocol_error() {
     for nonsense in [
         "SSH-2.0-OpenSSH_9.2\r\n".to_owned(),
         format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(70_000)),
@@ -205,7 +205,7 @@ async fn an_answer_that_is_not_http() {
 }
 
 #[tokio::test]
-async fn redirects_are_the_callers_business() {
+async fn redirects_are_not_followed() {
     let server = Loopback::plain(|_| async {
         let mut answer = answer(302, "");
         answer
@@ -222,7 +222,7 @@ async fn redirects_are_the_callers_business() {
 }
 
 #[tokio::test]
-async fn the_client_says_who_it_is_unless_the_request_does() {
+async fn user_agent_is_added_unless_set() {
     let server = Loopback::plain(|request| async move {
         let mut answer = answer(200, "");
         let agent = request.headers()[USER_AGENT].clone();
@@ -244,7 +244,7 @@ async fn the_client_says_who_it_is_unless_the_request_does() {
 }
 
 #[tokio::test]
-async fn a_target_must_be_absolute_and_without_credentials() {
+async fn request_uri_must_be_absolute_without_credentials() {
     for uri in [
         "/relative",
         "ftp://127.0.0.1/",
@@ -265,12 +265,12 @@ async fn a_target_must_be_absolute_and_without_credentials() {
 }
 
 #[tokio::test]
-async fn public_only_reaches_no_local_service_however_it_is_written() {
+async fn public_egress_blocks_local_addresses_in_every_notation() {
     let server = Raw::bind().await;
     let port = server.listener.local_addr().unwrap().port();
     let guarded = builder().egress(Egress::PublicOnly { allow: Vec::new() }).build();
     let mut errors = Vec::new();
-    // what comes after 0.0.0.0 is an address to some resolvers, and an unknown name to others
+    // the notations after 0.0.0.0 are addresses for some resolvers only
     for host in [
         "127.0.0.1",
         "localhost",
@@ -304,12 +304,12 @@ async fn public_only_reaches_no_local_service_however_it_is_written() {
     assert_eq!(
         listener.accept().unwrap_err().kind(),
         std::io::ErrorKind::WouldBlock,
-        "nobody came"
+        "no connection arrived"
     );
 }
 
 #[tokio::test]
-async fn the_allow_list_opens_a_network() {
+async fn allow_list_permits_network() {
     let server = Loopback::plain(|_| async { answer(200, "hello") }).await;
     let allow = vec!["127.0.0.0/8".parse().unwrap()];
     let client = builder().egress(Egress::PublicOnly { allow }).build();
@@ -317,8 +317,8 @@ async fn the_allow_list_opens_a_network() {
 }
 
 #[tokio::test]
-async fn every_address_of_a_name_is_tried() {
-    // localhost may be ::1 first, where nobody listens
+async fn all_addresses_of_name_are_tried() {
+    // localhost may resolve to ::1 first, which is closed
     let server = Loopback::plain(|_| async { answer(200, "hello") }).await;
     let uri = format!("http://localhost:{}/", server.address.port());
     let response = client()
@@ -329,7 +329,7 @@ async fn every_address_of_a_name_is_tried() {
 }
 
 #[test]
-fn what_crosses_tasks_can() {
+fn client_types_are_send_and_sync() {
     fn assert<T: Clone + Send + Sync + std::fmt::Debug + 'static>() {}
     fn assert_stream<T: Send + Unpin + std::fmt::Debug + 'static>() {}
     assert::<Client>();

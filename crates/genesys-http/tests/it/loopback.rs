@@ -1,4 +1,4 @@
-//! Servers on 127.0.0.1: our own with a handler, and a bare listener for what a good server would not do.
+//! Servers on 127.0.0.1: ours with a handler, and a bare listener for invalid behavior.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,7 +21,7 @@ use crate::authority::Authority;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// A running server. It shuts down when `stop` is used or dropped.
+/// A running server, which shuts down when `stop` is sent or dropped.
 pub(crate) struct Loopback {
     pub(crate) address: SocketAddr,
     pub(crate) host: Host,
@@ -69,7 +69,7 @@ impl Loopback {
     }
 }
 
-/// A listener whose connections the test drives by hand.
+/// A listener whose connections the test controls.
 pub(crate) struct Raw {
     pub(crate) listener: TcpListener,
     pub(crate) host: Host,
@@ -84,7 +84,7 @@ impl Raw {
         Self { listener, host }
     }
 
-    /// Accepts a connection and reads the head of a request from it.
+    /// Accepts a connection and reads a request head.
     pub(crate) async fn accept_request(&self) -> TcpStream {
         let (mut tcp, _) = self.listener.accept().await.unwrap();
         read_head(&mut tcp).await;
@@ -92,7 +92,7 @@ impl Raw {
     }
 }
 
-/// A host whose port is taken, so that nobody else gets it, but where nobody listens.
+/// A host whose port is bound but closed.
 pub(crate) fn deaf() -> (TcpSocket, Host) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(any_port()).unwrap();
@@ -114,7 +114,7 @@ pub(crate) fn answer(status: u16, body: &'static str) -> Answer {
     Response::builder().status(status).body(Full::from(body)).unwrap()
 }
 
-/// A client that trusts nobody in particular, for plain HTTP.
+/// A client for plain HTTP.
 pub(crate) fn client() -> Client {
     builder().build()
 }
@@ -127,7 +127,7 @@ pub(crate) fn untrusting() -> Tls {
     Authority::new().trusted()
 }
 
-/// Moves the clock, a second at a time, until `task` has ended.
+/// Advances the clock by seconds until `task` ends.
 pub(crate) async fn advance_until<T>(clock: &Clock, task: JoinHandle<T>) -> T {
     while !task.is_finished() {
         clock.advance(std::time::Duration::from_secs(1));
@@ -136,7 +136,7 @@ pub(crate) async fn advance_until<T>(clock: &Clock, task: JoinHandle<T>) -> T {
     task.await.unwrap()
 }
 
-/// Reads until the empty line that ends a head, and no further.
+/// Reads up to the empty line that ends a head.
 pub(crate) async fn read_head(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! The client and the server against each other, and each against a peer that misbehaves, on real sockets.
+//! Client and server against each other, and against misbehaving peers, on real sockets.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

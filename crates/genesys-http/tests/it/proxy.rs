@@ -1,4 +1,4 @@
-//! Through a proxy: what it hears, what passes, and what is said when it refuses.
+//! Connections through a proxy.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -16,10 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::authority::Authority;
 use crate::loopback::{Loopback, Raw, advance_until, answer, any_port, builder, deaf, get, read_head, write};
 
-/// A name that only the proxy knows.
+/// A name that only the proxy resolves.
 const NAME: &str = "genesys.test";
 
-/// A proxy that leads every host to one server, and remembers what it was asked.
+/// A proxy that connects every host to one server, and records requests.
 struct Relay {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
@@ -62,7 +62,7 @@ fn host() -> Host {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_with_the_host_inside_the_tunnel() {
+async fn tls_runs_inside_tunnel_to_host() {
     let authority = Authority::new();
     let identity = authority.issue(|params| {
         params.subject_alt_names = vec![SanType::DnsName(NAME.try_into().unwrap())];
@@ -95,9 +95,9 @@ async fn tls_is_spoken_with_the_host_inside_the_tunnel() {
 }
 
 #[tokio::test]
-async fn plain_hosts_are_tunnelled_as_well() {
+async fn plain_hosts_are_tunneled() {
     let server = Loopback::plain(|request| async move {
-        assert_eq!(request.uri().to_string(), "/path", "no form for proxies");
+        assert_eq!(request.uri().to_string(), "/path", "origin form");
         answer(200, "hello")
     })
     .await;
@@ -109,14 +109,14 @@ async fn plain_hosts_are_tunnelled_as_well() {
     assert!(relay.heads()[0].starts_with("CONNECT "));
 }
 
-/// A target that leads to `server`, but by an address that does not count as this machine's.
+/// A host that resolves to `server` by an address that is not local.
 fn by_another_address(server: &Loopback) -> Request<Bytes> {
     let target = format!("http://0.0.0.0:{}/", server.address.port());
     Request::get(target).body(Bytes::new()).unwrap()
 }
 
 #[tokio::test]
-async fn excepted_hosts_and_this_machine_are_reached_without_it() {
+async fn excepted_and_local_hosts_bypass_proxy() {
     let server = Loopback::plain(|_| async { answer(200, "hello") }).await;
     let relay = Relay::start(server.address).await;
     let client = builder().proxy(proxy(relay.address)).build();
@@ -130,9 +130,9 @@ async fn excepted_hosts_and_this_machine_are_reached_without_it() {
     assert_eq!(relay.heads().len(), 1);
 }
 
-/// A proxy would choose the address that a webhook's receiver has, behind the check.
+/// A proxy resolves the name of a webhook's receiver itself, without the check.
 #[tokio::test]
-async fn where_only_public_addresses_are_allowed_no_proxy_is_used() {
+async fn public_egress_ignores_proxy() {
     let server = Loopback::plain(|_| async { answer(200, "internal") }).await;
     let relay = Relay::start(server.address).await;
     let guarded = |allow| {
@@ -151,8 +151,8 @@ async fn where_only_public_addresses_are_allowed_no_proxy_is_used() {
     assert!(relay.heads().is_empty());
 }
 
-/// What is said of a proxy that answers `text` and closes.
-async fn told(text: String) -> Error {
+/// Returns the error after a proxy that responds with `text` and closes.
+async fn error_after(text: String) -> Error {
     let server = Raw::bind().await;
     let address = server.listener.local_addr().unwrap();
     let asking = tokio::spawn(async move {
@@ -160,7 +160,7 @@ async fn told(text: String) -> Error {
         client.connect(&host()).await.unwrap_err()
     });
     let mut tcp = server.accept_request().await;
-    // the client may have heard enough before the end
+    // the client may close earlier
     let _ = tcp.write_all(text.as_bytes()).await;
     let _ = tcp.shutdown().await;
     let error = asking.await.unwrap();
@@ -175,54 +175,58 @@ async fn told(text: String) -> Error {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_is_told_from_one_that_is_none() {
+async fn refusal_of_proxy_differs_from_response_that_is_not_http() {
     let refusal = |status: &str| format!("HTTP/1.1 {status}\r\ncontent-length: 4\r\n\r\nbody");
     let endless = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(16 * 1024));
     for (text, kind, expected) in [
         (
             refusal("407 Proxy Authentication Required"),
             ErrorKind::Proxy,
-            "wants other credentials",
+            "rejected the credentials",
         ),
         (
             refusal("403 Forbidden"),
             ErrorKind::Proxy,
-            "(403): have this host and port allowed",
+            "(403): allow this host and port",
         ),
-        (refusal("302 Found"), ErrorKind::Proxy, "refuses to connect"),
+        (refusal("302 Found"), ErrorKind::Proxy, "refused to connect"),
         (
             refusal("502 Bad Gateway"),
             ErrorKind::Connect,
             "cannot reach genesys.test:4430 (502)",
         ),
         (refusal("504 Gateway Timeout"), ErrorKind::Connect, "cannot reach"),
-        (String::new(), ErrorKind::Connect, "without a word"),
-        ("HTTP/1.1 200".to_owned(), ErrorKind::Connect, "without a word"),
+        (String::new(), ErrorKind::Connect, "without a response"),
+        (
+            "HTTP/1.1 200".to_owned(),
+            ErrorKind::Connect,
+            "without a response",
+        ),
         (
             "SSH-2.0-OpenSSH_9.9\r\n".to_owned(),
             ErrorKind::Proxy,
-            "is no HTTP proxy",
+            "is not that of an HTTP proxy",
         ),
         (
             "HTTP/1.1 2000 OK\r\n\r\n".to_owned(),
             ErrorKind::Proxy,
-            "is no HTTP proxy",
+            "is not that of an HTTP proxy",
         ),
-        (endless, ErrorKind::Proxy, "is no HTTP proxy"),
+        (endless, ErrorKind::Proxy, "is not that of an HTTP proxy"),
         (
             "HTTP/1.1 200 OK\r\n\r\nearly".to_owned(),
             ErrorKind::Proxy,
-            "is no HTTP proxy",
+            "is not that of an HTTP proxy",
         ),
     ] {
-        let error = told(text.clone()).await;
+        let error = error_after(text.clone()).await;
         assert!(error.to_string().contains(expected), "{text:?}: {error}");
         assert_eq!(error.kind(), kind, "{error}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_in_many_pieces_is_an_answer() {
+async fn proxy_response_in_pieces_is_accepted() {
     const CLIENT_HELLO: u8 = 22;
     let server = Raw::bind().await;
     let address = server.listener.local_addr().unwrap();
@@ -240,7 +244,7 @@ async fn an_answer_in_many_pieces_is_an_answer() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_cannot_be_reached_is_named() {
+async fn unreachable_proxy_is_named_in_error() {
     let (socket, _) = deaf();
     let client = builder().proxy(proxy(socket.local_addr().unwrap())).build();
     let error = client.send(get(&host(), "/")).await.unwrap_err();
@@ -252,7 +256,7 @@ async fn a_proxy_that_cannot_be_reached_is_named() {
 }
 
 #[tokio::test]
-async fn the_connect_timeout_covers_what_the_proxy_takes() {
+async fn connect_timeout_includes_proxy() {
     let server = Raw::bind().await;
     let clock = Clock::system();
     let client = builder()

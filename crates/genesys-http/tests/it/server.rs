@@ -1,4 +1,4 @@
-//! The accept loop: upgrades, limits, and the way it ends.
+//! The accept loop: upgrades, limits and shutdown.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::loopback::{Answer, Loopback, answer, client, read_head, write};
 
 const UPGRADE_REQUEST: &str = "GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
 
-/// Takes the connection over and echoes what comes.
+/// Upgrades the connection and echoes its bytes.
 async fn echo(mut request: Request<Incoming>) -> Answer {
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -35,7 +35,7 @@ async fn echo(mut request: Request<Incoming>) -> Answer {
 }
 
 #[tokio::test]
-async fn a_connection_is_upgraded_end_to_end() {
+async fn connection_is_upgraded_end_to_end() {
     let authority = Authority::new();
     let server = Loopback::start(Some(authority.loopback()), Limits::default(), echo).await;
     let client = Client::builder(authority.trusted()).build();
@@ -49,7 +49,7 @@ async fn a_connection_is_upgraded_end_to_end() {
 }
 
 #[tokio::test]
-async fn requests_in_flight_are_answered_before_the_server_ends() {
+async fn requests_in_flight_complete_before_shutdown() {
     let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let server = Loopback::plain({
         let (entered, release) = (Arc::clone(&entered), Arc::clone(&release));
@@ -79,7 +79,7 @@ async fn requests_in_flight_are_answered_before_the_server_ends() {
 }
 
 #[tokio::test]
-async fn what_does_not_end_in_time_is_cut_off() {
+async fn connections_are_closed_after_drain() {
     let entered = Arc::new(Notify::new());
     let limits = Limits {
         drain: Duration::ZERO,
@@ -108,7 +108,7 @@ async fn what_does_not_end_in_time_is_cut_off() {
 }
 
 #[tokio::test]
-async fn the_server_waits_for_upgraded_connections() {
+async fn drain_waits_for_upgraded_connections() {
     let server = Loopback::plain(echo).await;
     let mut tcp = TcpStream::connect(server.address).await.unwrap();
     write(&mut tcp, UPGRADE_REQUEST).await;
@@ -125,7 +125,7 @@ async fn the_server_waits_for_upgraded_connections() {
 }
 
 #[tokio::test]
-async fn a_panic_ends_one_connection_only() {
+async fn panic_of_service_ends_its_connection_only() {
     let server = Loopback::plain(|request| async move {
         assert_ne!(request.uri().path(), "/panic", "as the test wants it");
         answer(200, "hello")
@@ -136,9 +136,9 @@ async fn a_panic_ends_one_connection_only() {
     assert_eq!(client.send(server.get("/")).await.unwrap().body(), "hello");
 }
 
-// The paused clock moves as soon as everybody waits, so it makes each of these peers late.
+// The paused clock advances when all tasks wait, so it makes each of these peers late.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_dawdles_is_cut_off() {
+async fn slow_request_head_closes_connection() {
     let authority = Authority::new();
     let plain = Loopback::plain(|_| async { answer(200, "") }).await;
     let secure = Loopback::start(Some(authority.loopback()), Limits::default(), |_| async {
@@ -160,7 +160,7 @@ async fn a_client_that_dawdles_is_cut_off() {
 }
 
 #[tokio::test]
-async fn heads_are_bounded() {
+async fn request_head_is_bounded() {
     let server = Loopback::plain(|_| async { answer(200, "hello") }).await;
     let many = |count: usize| (0..count).map(|n| format!("x-{n}: y\r\n")).collect::<String>();
     let long = |bytes: usize| format!("x: {}\r\n", "y".repeat(bytes));
@@ -178,7 +178,7 @@ async fn heads_are_bounded() {
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_wait_their_turn_upgraded_ones_included() {
+async fn connection_limit_includes_upgraded_connections() {
     let served = Arc::new(Mutex::new(Vec::new()));
     let limits = Limits {
         connections: 1,
@@ -215,7 +215,7 @@ async fn connections_over_the_limit_wait_their_turn_upgraded_ones_included() {
 }
 
 #[tokio::test]
-async fn the_service_knows_its_peer() {
+async fn service_receives_peer_address() {
     let server = Loopback::plain(|request| async move {
         let Peer(address) = *request.extensions().get::<Peer>().unwrap();
         Response::new(Full::from(address.to_string()))
@@ -229,10 +229,10 @@ async fn the_service_knows_its_peer() {
     assert!(text.ends_with(&address), "{text}");
 }
 
-/// In a process of its own, so that no other test starves.
+/// Runs in its own process, so that other tests keep their descriptors.
 #[cfg(unix)]
 #[test]
-fn running_out_of_file_descriptors_is_survived() {
+fn server_survives_lack_of_file_descriptors() {
     const STARVING: &str = "GENESYS_HTTP_TEST_STARVING";
     if std::env::var_os(STARVING).is_some() {
         tokio::runtime::Builder::new_current_thread()
@@ -246,7 +246,7 @@ fn running_out_of_file_descriptors_is_survived() {
     let child = std::process::Command::new("sh")
         .args([
             "-c",
-            "ulimit -n 64; exec \"$0\" --exact server::running_out_of_file_descriptors_is_survived",
+            "ulimit -n 64; exec \"$0\" --exact server::server_survives_lack_of_file_descriptors",
         ])
         .arg(std::env::current_exe().unwrap())
         .env(STARVING, "1")

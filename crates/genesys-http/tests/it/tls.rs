@@ -1,4 +1,4 @@
-//! Who is trusted, and what is said about who is not.
+//! Trust, and errors of TLS handshakes.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ async fn refused(tls: Tls, identity: Identity) -> Error {
 }
 
 #[tokio::test]
-async fn a_configured_authority_is_trusted() {
+async fn configured_authority_is_trusted() {
     let authority = Authority::new();
     let server = served(authority.loopback()).await;
     for tls in [
@@ -50,7 +50,7 @@ async fn a_configured_authority_is_trusted() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_certificate_is_said() {
+async fn certificate_errors_name_their_cause() {
     let authority = Authority::new();
     let cases = [
         (
@@ -59,7 +59,7 @@ async fn what_is_wrong_with_a_certificate_is_said() {
         ),
         (
             refused(Authority::new().trusted(), authority.loopback()).await,
-            "made anew",
+            "was renewed",
         ),
         (
             refused(
@@ -92,7 +92,7 @@ async fn what_is_wrong_with_a_certificate_is_said() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_vouches_for_itself_is_told_from_one_of_a_stranger() {
+async fn self_signed_certificate_differs_from_unknown_issuer() {
     for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         params.is_ca = is_ca;
@@ -107,7 +107,7 @@ async fn a_certificate_that_vouches_for_itself_is_told_from_one_of_a_stranger() 
     }
 }
 
-/// What a client says of a server that answers its first flight with `answer` and then closes.
+/// Returns the error of a client whose server sends `answer` and closes.
 async fn answered(answer: &'static [u8]) -> Error {
     let server = Raw::bind().await;
     let host = format!("https://{}", server.listener.local_addr().unwrap())
@@ -124,7 +124,7 @@ async fn answered(answer: &'static [u8]) -> Error {
     sending.await.unwrap().unwrap_err()
 }
 
-/// The `ServerHello` of a server that speaks `minor` of SSL 3 at most: RFC 5246 section 7.4.1.3, with zeros for
+/// The `ServerHello` of a server that supports at most `minor` of SSL 3: RFC 5246 section 7.4.1.3, with zeros for
 /// randomness, no session, and RSA with AES-128-CBC.
 const fn old_hello(minor: u8) -> [u8; 47] {
     let mut hello = [0; 47];
@@ -139,26 +139,34 @@ const fn old_hello(minor: u8) -> [u8; 47] {
 }
 
 #[tokio::test]
-async fn what_a_server_cannot_do_is_said() {
+async fn missing_server_capability_is_named_in_error() {
     const SSL_3: &[u8] = &old_hello(0);
     const TLS_1_0: &[u8] = &old_hello(1);
     const TLS_1_1: &[u8] = &old_hello(2);
     for (answer, kind, expected) in [
         // alerts: RFC 8446 section 6, in the record of an old server and of a new one
-        (&[21, 3, 1, 0, 2, 2, 70][..], ErrorKind::Tls, "older TLS than 1.2"),
-        (&[21, 3, 3, 0, 2, 2, 70], ErrorKind::Tls, "older TLS than 1.2"),
-        (SSL_3, ErrorKind::Tls, "older TLS than 1.2"),
-        (TLS_1_0, ErrorKind::Tls, "older TLS than 1.2"),
-        (TLS_1_1, ErrorKind::Tls, "older TLS than 1.2"),
+        (
+            &[21, 3, 1, 0, 2, 2, 70][..],
+            ErrorKind::Tls,
+            "supports TLS 1.1 at most",
+        ),
+        (
+            &[21, 3, 3, 0, 2, 2, 70],
+            ErrorKind::Tls,
+            "supports TLS 1.1 at most",
+        ),
+        (SSL_3, ErrorKind::Tls, "supports TLS 1.1 at most"),
+        (TLS_1_0, ErrorKind::Tls, "supports TLS 1.1 at most"),
+        (TLS_1_1, ErrorKind::Tls, "supports TLS 1.1 at most"),
         (&[21, 3, 3, 0, 2, 2, 40], ErrorKind::Tls, "shares no cipher suite"),
         (&[21, 3, 3, 0, 2, 2, 112], ErrorKind::Tls, "UnrecognisedName"),
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
             ErrorKind::Tls,
-            "does not speak TLS",
+            "does not use TLS",
         ),
-        (b"SSH-2.0-OpenSSH_9.9\r\n", ErrorKind::Tls, "does not speak TLS"),
-        // a load balancer without a server behind it does this: worth another try
+        (b"SSH-2.0-OpenSSH_9.9\r\n", ErrorKind::Tls, "does not use TLS"),
+        // as from a load balancer without a server: retryable
         (
             b"",
             ErrorKind::Connect,
@@ -172,7 +180,7 @@ async fn what_a_server_cannot_do_is_said() {
 }
 
 #[tokio::test]
-async fn tls_and_plain_are_not_mixed_up_silently() {
+async fn tls_and_plain_mismatch_is_reported() {
     let authority = Authority::new();
     let client = Client::builder(authority.trusted()).build();
     let plain = Loopback::plain(|_| async { answer(200, "hello") }).await;
@@ -181,7 +189,7 @@ async fn tls_and_plain_are_not_mixed_up_silently() {
         .unwrap();
     let error = client.send(request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls);
-    assert!(error.to_string().contains("does not speak TLS"), "{error}");
+    assert!(error.to_string().contains("does not use TLS"), "{error}");
 
     let secure = served(authority.loopback()).await;
     let request = Request::get(format!("http://{}/", secure.address))
@@ -194,7 +202,7 @@ async fn tls_and_plain_are_not_mixed_up_silently() {
 }
 
 #[tokio::test]
-async fn both_versions_are_spoken_and_sessions_resumed() {
+async fn tls_1_2_and_1_3_work_and_sessions_resume() {
     let authority = Authority::new();
     let (chain, key) = authority.issue_pem(|_| {});
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
@@ -241,7 +249,7 @@ async fn both_versions_are_spoken_and_sessions_resumed() {
 }
 
 #[test]
-fn pem_that_cannot_be_used_is_refused_and_never_repeated() {
+fn invalid_pem_is_rejected_without_repeating_it() {
     let authority = Authority::new();
     let (chain, key) = authority.issue_pem(|_| {});
     let stranger = KeyPair::generate().unwrap().serialize_pem();
@@ -276,7 +284,7 @@ fn pem_that_cannot_be_used_is_refused_and_never_repeated() {
 }
 
 #[tokio::test]
-async fn without_an_authority_of_its_own_a_client_trusts_the_system() {
+async fn system_authorities_are_trusted_by_default() {
     let server = served(Authority::new().loopback()).await;
     match Tls::system() {
         Ok(tls) => {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use genesys_api::retry::LONGEST_WAIT;
+use genesys_api::retry::MAX_RETRY_AFTER;
 use genesys_api::{Host, Now, SlidingWindow};
 use secrecy::SecretString;
 use time::OffsetDateTime;
@@ -258,7 +258,7 @@ impl Archive {
                 None
             }
             HistoryFailure::TooMany { retry_after } => {
-                let until = now.instant + retry_after.min(LONGEST_WAIT);
+                let until = now.instant + retry_after.min(MAX_RETRY_AFTER);
                 self.reads.pause_until(until);
                 task.step = Step::Wait(until);
                 None

@@ -190,7 +190,7 @@ const RETRY_AFTER: Duration = genesys_api::limits::RETRY_AFTER;
 fn patience(seconds: Option<u64>) -> Duration {
     seconds
         .map_or(RETRY_AFTER, Duration::from_secs)
-        .min(genesys_api::retry::LONGEST_WAIT)
+        .min(genesys_api::retry::MAX_RETRY_AFTER)
 }
 
 /// A time that a service sent, or ours if it sent none.

@@ -50,11 +50,11 @@ async fn a_loss_says_what_is_wrong_with_the_server_and_what_to_do() {
         // the alert protocol_version, RFC 8446 section 6
         (
             &[21, 3, 1, 0, 2, 2, 70][..],
-            "speaks an older TLS than 1.2: update the server",
+            "supports TLS 1.1 at most: update the server",
         ),
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
-            "does not speak TLS: check the port",
+            "does not use TLS: check the port",
         ),
         (
             b"",

@@ -44,7 +44,7 @@ pub(super) async fn old_refresh_token_is_refused(
         id: session.id(),
         refresh_token: old,
     };
-    match client.authorized(&call, servers.gateway_host()).await {
+    match client.call(&call, servers.gateway_host()).await {
         Ok(_) => Err(unverified("the old refresh token worked a second time")),
         Err(AuthorizedError::Call(error)) => match error.problem() {
             Some(problem) if problem.code == "refresh.token.used" => {

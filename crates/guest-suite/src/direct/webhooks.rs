@@ -7,7 +7,7 @@ use genesys_api::{WebhookId, entropy};
 use guest_sessions::SubscriptionBody;
 use guest_store::{Change, Leased, Settled, Settlement, StoreError, StoreErrorKind, Unit, Webhook};
 use secrecy::{ExposeSecret as _, SecretString};
-use webhook::{Attempt, Courier, DisableReason, EndpointHealth, MessageId, Secret, Subscription, Verdict};
+use webhook::{Attempt, DisableReason, Dispatcher, EndpointHealth, MessageId, NextStep, Secret, Subscription};
 
 use super::update::is_conflict;
 use super::{Direct, DirectError};
@@ -144,7 +144,7 @@ impl Direct {
     ///
     /// # Errors
     /// The store's.
-    pub async fn deliver(&self, courier: &Courier, leased: Leased) -> Result<(), DirectError> {
+    pub async fn deliver(&self, dispatcher: &Dispatcher, leased: Leased) -> Result<(), DirectError> {
         let corrupt = || DirectError::Store(StoreErrorKind::Corrupt.into());
         let subscription = registered(&leased.webhook)?.subscription;
         let secret: Secret = leased
@@ -154,7 +154,7 @@ impl Direct {
             .parse()
             .map_err(|_| corrupt())?;
         let id: MessageId = leased.id.parse().map_err(|_| corrupt())?;
-        let outcome = courier
+        let outcome = dispatcher
             .deliver(&Attempt {
                 id: &id,
                 target: &subscription.target,
@@ -167,22 +167,22 @@ impl Direct {
         let at = self.clock().now().utc;
         let webhook = &leased.webhook;
         let mut health = EndpointHealth::restored(webhook.failing_since, webhook.failures);
-        let verdict = health.handle_outcome(leased.attempt, &outcome, at, entropy::number());
+        let next_step = health.handle_outcome(leased.attempt, &outcome, at, entropy::number());
         let (mut rest, mut disable_webhook, mut entries) = (None, false, Vec::new());
-        let settled = match verdict {
-            Verdict::Delivered => Settled::Delivered,
-            Verdict::RetryAt { at, rest_until } => {
+        let settled = match next_step {
+            NextStep::Delivered => Settled::Delivered,
+            NextStep::RetryAt { at, pause_until } => {
                 tracing::warn!(webhook = %webhook.id, attempt = leased.attempt, ?outcome, "delivery failed; it is tried again later");
-                rest = rest_until;
+                rest = pause_until;
                 Settled::RetryAt(at)
             }
-            Verdict::DisableEndpoint(reason) => {
+            NextStep::DisableEndpoint(reason) => {
                 tracing::error!(webhook = %webhook.id, ?reason, "webhook switched off: replace it to switch it on again");
                 disable_webhook = true;
                 entries.push(disabled(self, &leased, reason));
                 Settled::Dead
             }
-            // a verdict that this version does not know forgets nothing: the message is kept as dead
+            // a step that this version does not know forgets nothing: the message is kept as dead
             _ => {
                 entries.push(system_entry(self, Action::WebhookDead, &leased));
                 Settled::Dead

@@ -1,28 +1,34 @@
-//! The driver: one attempt over the workspace's HTTP client.
+//! The driver: sends attempts with the workspace's HTTP client.
+
+use std::time::Duration;
 
 use genesys_api::retry::RetryPolicy;
 use genesys_http::{Client, ClientBuilder, ErrorKind};
 
-use crate::{Attempt, Failure, LARGEST_ANSWER, Outcome, TIMEOUT};
+use crate::{Attempt, Failure, Outcome};
 
-/// Carries deliveries to their endpoints, one attempt at a time. What follows an attempt is
-/// [`EndpointHealth`](crate::EndpointHealth)'s to say, and a store's to remember.
+/// Deadline of an attempt. Standard Webhooks recommends 15 to 30 s.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest response body that is read, in bytes. A longer one is a failure.
+const MAX_RESPONSE: usize = 64 * 1024;
+
+/// Sends one attempt at a time. [`EndpointHealth`](crate::EndpointHealth) decides what follows, and a store persists it.
 #[derive(Clone, Debug)]
-pub struct Courier {
+pub struct Dispatcher {
     client: Client,
 }
 
-impl Courier {
-    /// A courier with a client of its own: 15 s for an attempt, at most 64 KiB of an answer, no redirects.
+impl Dispatcher {
+    /// A dispatcher with its own client: 15 s per attempt, at most 64 KiB of a response, no redirects.
     ///
-    /// Give the builder [`Egress::PublicOnly`](genesys_http::Egress::PublicOnly): whoever may register a webhook
-    /// could otherwise have this process call the machines around it.
+    /// Give the builder [`Egress::PublicOnly`](genesys_http::Egress::PublicOnly). Otherwise a subscriber can make this
+    /// process send requests into its private network.
     #[must_use]
     pub fn new(client: ClientBuilder) -> Self {
         Self {
             client: client
                 .deadline(TIMEOUT)
-                .body_limit(LARGEST_ANSWER)
+                .body_limit(MAX_RESPONSE)
                 .retry(RetryPolicy {
                     attempts: 1,
                     ..RetryPolicy::default()
@@ -31,11 +37,11 @@ impl Courier {
         }
     }
 
-    /// Signs the message for this moment and sends it once.
+    /// Signs the message for the current time and sends it once.
     pub async fn deliver(&self, attempt: &Attempt<'_>) -> Outcome {
         let clock = self.client.clock();
         match self.client.send(attempt.request(clock.now().utc)).await {
-            Ok(answer) => Outcome::answered(answer.status(), answer.headers(), clock.now().utc),
+            Ok(response) => Outcome::answered(response.status(), response.headers(), clock.now().utc),
             Err(error) => Outcome::Failed(match error.kind() {
                 ErrorKind::Blocked => Failure::Blocked,
                 ErrorKind::Connect => Failure::Connect,
@@ -53,7 +59,6 @@ impl Courier {
 mod tests {
     use std::convert::Infallible;
     use std::net::SocketAddr;
-    use std::time::Duration;
 
     use bytes::Bytes;
     use genesys_api::Clock;
@@ -67,7 +72,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::{CustomHeaders, EndpointHealth, MessageId, Secret, Verdict, Verifier};
+    use crate::{CustomHeaders, EndpointHealth, MessageId, NextStep, Secret, Verifier};
 
     const BODY: &[u8] = br#"{"type":"webmessaging.guestsession.created"}"#;
 
@@ -77,7 +82,7 @@ mod tests {
         body: Bytes,
     }
 
-    /// A receiver that reports what arrives, and answers as the path asks.
+    /// A receiver that reports requests, and responds by path.
     async fn receiver() -> (SocketAddr, mpsc::UnboundedReceiver<Received>) {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::bind(loopback, None, Limits::default()).await.unwrap();
@@ -96,14 +101,14 @@ mod tests {
                         body,
                     })
                     .unwrap();
-                Ok::<_, Infallible>(answer(&path).await)
+                Ok::<_, Infallible>(respond(&path).await)
             }
         });
         tokio::spawn(server.serve(service, std::future::pending()));
         (address, received)
     }
 
-    async fn answer(path: &str) -> Response<Full<Bytes>> {
+    async fn respond(path: &str) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::default());
         *response.status_mut() = match path {
             "/silent" => std::future::pending().await,
@@ -115,9 +120,9 @@ mod tests {
         match path {
             "/moved" => drop(response.headers_mut().insert(LOCATION, "/ok".parse().unwrap())),
             "/busy" => drop(response.headers_mut().insert(RETRY_AFTER, 120.into())),
-            "/wordy" => {
+            "/long" => {
                 *response.status_mut() = StatusCode::OK;
-                *response.body_mut() = Full::from(vec![b' '; LARGEST_ANSWER + 1]);
+                *response.body_mut() = Full::from(vec![b' '; MAX_RESPONSE + 1]);
             }
             _ => {}
         }
@@ -125,7 +130,7 @@ mod tests {
     }
 
     struct Sender {
-        courier: Courier,
+        dispatcher: Dispatcher,
         clock: Clock,
         secret: Secret,
         headers: CustomHeaders,
@@ -136,7 +141,7 @@ mod tests {
             let clock = Clock::system();
             let client = Client::builder(Tls::system().unwrap());
             Self {
-                courier: Courier::new(client.egress(egress).clock(clock.clone())),
+                dispatcher: Dispatcher::new(client.egress(egress).clock(clock.clone())),
                 clock,
                 secret: Secret::generate([5; 32]),
                 headers: CustomHeaders::parse([("X-Source", "GenesysWebMessaging")]).unwrap(),
@@ -158,51 +163,54 @@ mod tests {
                 old_secrets: &[],
                 body: Bytes::from_static(BODY),
             };
-            self.courier.deliver(&attempt).await
+            self.dispatcher.deliver(&attempt).await
         }
     }
 
-    fn verdict(outcome: &Outcome, sender: &Sender) -> Verdict {
+    fn next_step(outcome: &Outcome, sender: &Sender) -> NextStep {
         EndpointHealth::default().handle_outcome(1, outcome, sender.clock.now().utc, 0)
     }
 
     #[tokio::test]
-    async fn what_arrives_verifies_at_the_receiver() {
+    async fn delivery_verifies_at_receiver() {
         let (address, mut received) = receiver().await;
         let sender = Sender::to_loopback();
-        // an attempt long after the event is signed for its own time
+        // a late attempt is signed for its own time
         sender.clock.advance(Duration::from_secs(3 * 86_400));
         let outcome = sender.deliver(address, "/ok").await;
-        assert_eq!(verdict(&outcome, &sender), Verdict::Delivered);
+        assert_eq!(next_step(&outcome, &sender), NextStep::Delivered);
 
-        let arrived = received.recv().await.unwrap();
+        let delivery = received.recv().await.unwrap();
         let verifier = Verifier::new([sender.secret.clone()]);
         let verified = verifier
-            .verify(&arrived.headers, &arrived.body, sender.clock.now().utc)
+            .verify(&delivery.headers, &delivery.body, sender.clock.now().utc)
             .unwrap();
         assert_eq!(verified.id, MessageId::generate([6; 16]).as_str());
-        assert_eq!(arrived.body, BODY);
-        assert_eq!(arrived.headers["x-source"], "GenesysWebMessaging");
-        assert_eq!(arrived.headers["content-type"], "application/json");
-        assert_eq!(arrived.headers.get_all("content-type").iter().count(), 1);
+        assert_eq!(delivery.body, BODY);
+        assert_eq!(delivery.headers["x-source"], "GenesysWebMessaging");
+        assert_eq!(delivery.headers["content-type"], "application/json");
+        assert_eq!(delivery.headers.get_all("content-type").iter().count(), 1);
     }
 
     #[tokio::test]
-    async fn a_redirect_is_not_followed() {
+    async fn redirect_is_not_followed() {
         let (address, mut received) = receiver().await;
         let sender = Sender::to_loopback();
         let outcome = sender.deliver(address, "/moved").await;
-        assert!(matches!(verdict(&outcome, &sender), Verdict::RetryAt { .. }));
+        assert!(matches!(next_step(&outcome, &sender), NextStep::RetryAt { .. }));
         assert_eq!(received.recv().await.unwrap().path, "/moved");
-        assert!(received.try_recv().is_err(), "nothing arrived at the other place");
+        assert!(
+            received.try_recv().is_err(),
+            "no request arrived at the redirect target"
+        );
     }
 
     #[tokio::test]
-    async fn the_endpoint_has_its_say() {
+    async fn outcome_reflects_status_retry_after_and_length() {
         let (address, _received) = receiver().await;
         let sender = Sender::to_loopback();
         let gone = sender.deliver(address, "/gone").await;
-        assert!(matches!(verdict(&gone, &sender), Verdict::DisableEndpoint(_)));
+        assert!(matches!(next_step(&gone, &sender), NextStep::DisableEndpoint(_)));
         let busy = sender.deliver(address, "/busy").await;
         assert_eq!(
             busy,
@@ -212,26 +220,26 @@ mod tests {
             }
         );
         assert_eq!(
-            sender.deliver(address, "/wordy").await,
+            sender.deliver(address, "/long").await,
             Outcome::Failed(Failure::TooLarge)
         );
     }
 
     #[tokio::test]
-    async fn an_endpoint_that_says_nothing_is_left_after_15_seconds() {
+    async fn attempt_times_out_after_15_seconds() {
         let (address, mut received) = receiver().await;
         let sender = Sender::to_loopback();
         let attempt = sender.deliver(address, "/silent");
-        let impatience = async {
+        let advance = async {
             received.recv().await.unwrap();
             sender.clock.advance(TIMEOUT);
         };
-        let (outcome, ()) = tokio::join!(attempt, impatience);
+        let (outcome, ()) = tokio::join!(attempt, advance);
         assert_eq!(outcome, Outcome::Failed(Failure::Timeout));
     }
 
     #[tokio::test]
-    async fn an_address_that_is_not_public_gets_nothing() {
+    async fn private_address_is_blocked() {
         let (address, mut received) = receiver().await;
         let sender = Sender::new(Egress::PublicOnly { allow: Vec::new() });
         assert_eq!(
@@ -242,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_there_is_a_failure_to_connect() {
+    async fn closed_port_is_connect_failure() {
         let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = closed.local_addr().unwrap();
         drop(closed);

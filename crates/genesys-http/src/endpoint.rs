@@ -1,4 +1,4 @@
-//! Where a connection goes.
+//! The endpoint of a connection.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use genesys_api::Host;
 use http::Uri;
 use http::uri::Scheme;
 
-/// Name, port and security of one service, as the connector needs them. IPv6 addresses have no brackets.
+/// Name, port and security of a service. IPv6 addresses have no brackets.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     pub(crate) name: String,
     pub(crate) port: u16,
     pub(crate) secure: bool,
 }
 
-impl Place {
-    /// The place of an absolute `http` or `https` URI without credentials.
+impl Endpoint {
+    /// Parses an absolute `http` or `https` URI without credentials.
     pub(crate) fn of_uri(uri: &Uri) -> Option<Self> {
         let secure = match uri.scheme()? {
             scheme if *scheme == Scheme::HTTPS => true,
@@ -26,10 +26,10 @@ impl Place {
         if authority.as_str().contains('@') {
             return None;
         }
-        let name = bare(authority.host())?;
+        let name = without_brackets(authority.host())?;
         let port = match authority.port() {
             Some(port) => port.as_u16(),
-            // a colon with no port behind it, or none that exists
+            // a colon without a port, or with one out of range
             None if authority.as_str() != authority.host() => return None,
             None if secure => 443,
             None => 80,
@@ -39,14 +39,14 @@ impl Place {
 
     pub(crate) fn of_host(host: &Host) -> Option<Self> {
         Some(Self {
-            name: bare(host.name())?,
+            name: without_brackets(host.name())?,
             port: host.port(),
             secure: host.is_secure(),
         })
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.name.contains(':') {
             write!(f, "[{}]:{}", self.name, self.port)
@@ -56,8 +56,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// A host without brackets, which only an IPv6 address may have.
-fn bare(host: &str) -> Option<String> {
+/// Removes the brackets of an IPv6 address. Other hosts must not have any.
+fn without_brackets(host: &str) -> Option<String> {
     if host.is_empty() {
         return None;
     }
@@ -76,16 +76,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_read_strictly() {
-        let place = |text: &str| {
+    fn endpoint_rejects_invalid_uris() {
+        let endpoint = |text: &str| {
             text.parse::<Uri>()
                 .ok()
-                .and_then(|uri| Place::of_uri(&uri))
-                .map(|place| place.to_string())
+                .and_then(|uri| Endpoint::of_uri(&uri))
+                .map(|endpoint| endpoint.to_string())
         };
-        assert_eq!(place("https://a.example/x?y").as_deref(), Some("a.example:443"));
-        assert_eq!(place("http://a.example").as_deref(), Some("a.example:80"));
-        assert_eq!(place("https://[::1]:8443/").as_deref(), Some("[::1]:8443"));
+        assert_eq!(
+            endpoint("https://a.example/x?y").as_deref(),
+            Some("a.example:443")
+        );
+        assert_eq!(endpoint("http://a.example").as_deref(), Some("a.example:80"));
+        assert_eq!(endpoint("https://[::1]:8443/").as_deref(), Some("[::1]:8443"));
         for text in [
             "/path",
             "a.example:80",
@@ -97,7 +100,7 @@ mod tests {
             "https://a.example:99999/",
             "https://a.example:/",
         ] {
-            assert_eq!(place(text), None, "{text}");
+            assert_eq!(endpoint(text), None, "{text}");
         }
     }
 }
