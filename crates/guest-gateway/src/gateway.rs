@@ -17,7 +17,7 @@ use guest_store::{SqliteStore, Store};
 use guest_suite::direct::{Direct, DirectConfig};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use webhook::Courier;
+use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
 use crate::config::{Config, ConfigError};
@@ -75,7 +75,7 @@ impl Gateway {
         let egress = Egress::PublicOnly {
             allow: config.webhooks.allow_networks.clone(),
         };
-        let courier = Courier::new(Client::builder(tls).clock(clock.clone()).egress(egress));
+        let dispatcher = Dispatcher::new(Client::builder(tls).clock(clock.clone()).egress(egress));
 
         let store = open_store(&config, &keys).await?;
         let direct = DirectConfig {
@@ -124,7 +124,7 @@ impl Gateway {
             let direct = direct.clone();
             async move {
                 tokio::select! {
-                    () = direct.upkeep(courier) => {}
+                    () = direct.background_tasks(dispatcher) => {}
                     () = stopped(stopping) => {}
                 }
             }

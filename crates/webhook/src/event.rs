@@ -179,7 +179,7 @@ mod tests {
         }
         assert_eq!(
             "Created".parse::<EventName>().unwrap_err().to_string(),
-            "no such event: use webmessaging.guestsession.created"
+            "unknown event: use webmessaging.guestsession.created"
         );
     }
 

@@ -18,7 +18,7 @@ use guest_suite::conversation::{Ending, Event};
 use guest_suite::direct::{Direct, DirectConfig, DirectError};
 use guest_suite::metrics::{EndReason, SessionStage};
 use guest_suite::payload::{Choice, ConsentChange, Evidence, Policy, Purpose, Signals};
-use guest_suite::webhook::{Courier, EventName, Secret};
+use guest_suite::webhook::{Dispatcher, EventName, Secret};
 use guest_suite::{ErrorKind, GuestSession, GuestSessions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -163,25 +163,25 @@ async fn deliveries_are_this_process_s_to_make(direct: &Direct, crm: &Crm, secre
     let client = Client::builder(Tls::system().unwrap())
         .clock(clock.clone())
         .egress(egress);
-    let courier = Courier::new(client);
+    let dispatcher = Dispatcher::new(client);
     // by hand
     let leased = direct.lease_due(1).await.unwrap();
     assert_eq!(leased.len(), 1);
     for leased in leased {
-        direct.deliver(&courier, leased).await.unwrap();
+        direct.deliver(&dispatcher, leased).await.unwrap();
     }
     assert_eq!(crm.received(1).await[0].event(), EventName::Created.as_str());
     // or by the worker
-    let upkeep = tokio::spawn({
+    let background = tokio::spawn({
         let direct = direct.clone();
-        async move { direct.upkeep(courier).await }
+        async move { direct.background_tasks(dispatcher).await }
     });
     let received = crm.received(3).await;
     for delivery in &received {
         delivery.verify(secret);
     }
     until(async || direct.store().stats().await.unwrap().outbox_pending == 0).await;
-    upkeep.abort();
+    background.abort();
 }
 
 #[tokio::test]
@@ -375,7 +375,7 @@ async fn conversation_ends_with_its_session() {
                 direct.rotate("shop", &id, &created.tokens.refresh).await.is_err(),
                 "too late"
             );
-            assert_eq!(direct.sweep().await.unwrap(), 1);
+            assert_eq!(direct.expire_idle().await.unwrap(), 1);
         } else {
             direct.end("shop", &id, reason).await.unwrap();
         }
@@ -387,7 +387,7 @@ async fn conversation_ends_with_its_session() {
         drop(conversation);
         assert!(line.receive().await.is_none(), "the socket to Genesys is closed");
     }
-    assert_eq!(direct.sweep().await.unwrap(), 0);
+    assert_eq!(direct.expire_idle().await.unwrap(), 0);
     let snapshot = direct.metrics();
     assert_eq!(
         (
