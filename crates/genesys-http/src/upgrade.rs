@@ -10,8 +10,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use crate::client::HEAD_LIMIT;
+use crate::endpoint::Endpoint;
 use crate::error::Reason;
-use crate::place::Place;
 use crate::{Client, Error, Stream};
 
 impl Client {
@@ -22,13 +22,13 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`], or if the response is not HTTP/1.1.
     pub async fn upgrade(&self, host: &Host, mut request: Request<()>) -> Result<Upgrade, Error> {
-        let place = Place::of_host(host).ok_or_else(|| Error::new(Reason::Request, None))?;
+        let endpoint = Endpoint::of_host(host).ok_or_else(|| Error::new(Reason::Request, None))?;
         // a server expects the origin form (RFC 9112 section 3.2.1)
         if let Some(path) = request.uri().path_and_query() {
             *request.uri_mut() = Uri::from(path.clone());
         }
         let stream = TokioIo::new(self.connect(host).await?);
-        let failed = |error: hyper::Error| Error::of_exchange(error, &place, true);
+        let failed = |error: hyper::Error| Error::of_exchange(error, &endpoint, true);
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_LIMIT)
             .handshake(stream)
@@ -62,12 +62,12 @@ impl Client {
     }
 }
 
-/// The answer to an upgrade request.
+/// The response to an upgrade request.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_structs, reason = "a pair with names")]
 pub struct Upgrade {
     /// Head of the response.
     pub response: Response<()>,
-    /// After status 101, the connection and the bytes read behind the head.
+    /// After status 101, the connection and the bytes that were read after the head.
     pub connection: Option<(Stream, Bytes)>,
 }

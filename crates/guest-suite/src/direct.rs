@@ -5,6 +5,7 @@
 
 mod admit;
 mod audit;
+mod background;
 mod consent;
 mod conversation;
 mod create;
@@ -18,7 +19,6 @@ mod rotate;
 mod session_row;
 mod sign_in;
 mod update;
-mod upkeep;
 mod webhooks;
 
 use std::collections::BTreeMap;

@@ -42,7 +42,7 @@ impl GuestSessions {
     }
 
     /// As [`GuestSessions::direct`], with a [`Direct`] that this process also uses otherwise: for its
-    /// [`upkeep`](Direct::upkeep), or on behalf of other owners.
+    /// [`background_tasks`](Direct::background_tasks), or on behalf of other owners.
     #[must_use]
     pub fn of(direct: Direct, owner: &str) -> Self {
         Self {

@@ -11,9 +11,6 @@ use super::conversation::SessionUpdate;
 use super::update::Mutation;
 use super::{Direct, DirectError};
 
-/// Sessions that are looked at together.
-const PAGE: usize = 1_000;
-
 impl Direct {
     /// Ends a session: its tokens stop working, its conversations in this process are over, and what was known of
     /// the guest is forgotten. Ending it again changes nothing.
@@ -24,44 +21,32 @@ impl Direct {
         self.end_if(owner, id, reason, |_| true).await.map(drop)
     }
 
-    /// Ends the sessions whose time is over, and says how many these were. One that cannot be ended keeps no other
-    /// from it.
+    /// Ends the live sessions whose idle timeout has passed, and returns their number. A failure of one session does not
+    /// affect the others.
     ///
     /// # Errors
     /// If the sessions cannot be read.
-    pub async fn sweep(&self) -> Result<usize, DirectError> {
+    pub async fn expire_idle(&self) -> Result<usize, DirectError> {
         let time = self.clock().now().utc;
-        let mut swept = 0;
-        loop {
-            let query = SessionQuery::DueBefore { time, limit: PAGE };
-            let due = self.store().sessions(query).await?;
-            let (looked_at, before) = (due.len(), swept);
-            for session in due {
-                // it may have been rotated meanwhile
-                let still_due = |idle_deadline| idle_deadline <= time;
-                match self
-                    .end_if(&session.owner, &session.id, EndReason::Expired, still_due)
+        self.change_each(
+            |limit| SessionQuery::DueBefore { time, limit },
+            |session| async move {
+                // a rotation may have moved the deadline meanwhile
+                let is_due = |idle_deadline| idle_deadline <= time;
+                self.end_if(&session.owner, &session.id, EndReason::Expired, is_due)
                     .await
-                {
-                    Ok(ended) => swept += usize::from(ended),
-                    Err(error) => {
-                        tracing::error!(session = %session.id, %error, "a session whose time is over cannot be ended");
-                    }
-                }
-            }
-            if looked_at < PAGE || swept == before {
-                return Ok(swept);
-            }
-        }
+            },
+        )
+        .await
     }
 
-    /// Ends a session if its time of lapsing says so; gives whether it did.
+    /// Ends a session if its idle deadline satisfies `is_due`, and returns whether it did.
     async fn end_if(
         &self,
         owner: &str,
         id: &SessionId,
         reason: EndReason,
-        lapses: impl Fn(OffsetDateTime) -> bool,
+        is_due: impl Fn(OffsetDateTime) -> bool,
     ) -> Result<bool, DirectError> {
         let (actor, action) = match reason {
             EndReason::Guest => (Actor::client(owner), Action::SessionEnded),
@@ -69,7 +54,7 @@ impl Direct {
             _ => (Actor::system("guest-suite"), Action::SessionEnded),
         };
         self.update(owner, id, |record, now| {
-            if record.row.ended_at.is_some() || !lapses(record.row.idle_deadline) {
+            if record.row.ended_at.is_some() || !is_due(record.row.idle_deadline) {
                 return Ok((Mutation::default(), false));
             }
             let mut journey = record.journey(now);

@@ -6,9 +6,6 @@ use time::OffsetDateTime;
 
 use super::{Direct, DirectError};
 
-/// Sessions of a page.
-const PAGE: usize = 1_000;
-
 impl Direct {
     /// Erases sessions whose retention has passed, and returns their number.
     ///
@@ -20,22 +17,11 @@ impl Direct {
     pub async fn erase_old(&self) -> Result<usize, DirectError> {
         let now = self.clock().now().utc;
         let time = now - self.shared.config.retention;
-        let mut erased = 0;
-        loop {
-            let query = SessionQuery::EndedBefore { time, limit: PAGE };
-            let old = self.store().sessions(query).await?;
-            let (found, before) = (old.len(), erased);
-            for session in old {
-                let id = session.id.clone();
-                match self.erase(session, now).await {
-                    Ok(()) => erased += 1,
-                    Err(error) => tracing::error!(session = %id, %error, "cannot erase an ended session"),
-                }
-            }
-            if found < PAGE || erased == before {
-                return Ok(erased);
-            }
-        }
+        self.change_each(
+            |limit| SessionQuery::EndedBefore { time, limit },
+            |session| async move { self.erase(session, now).await.map(|()| true) },
+        )
+        .await
     }
 
     async fn erase(&self, session: Session, now: OffsetDateTime) -> Result<(), DirectError> {

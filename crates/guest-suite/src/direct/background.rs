@@ -1,0 +1,114 @@
+//! The background tasks of a process: deliveries, idle sessions, erasure, checkpoints.
+
+use std::future::Future;
+use std::time::Duration;
+
+use guest_store::{Session, SessionQuery};
+use tokio::task::JoinSet;
+use webhook::Dispatcher;
+
+use super::{Direct, DirectError};
+
+/// Maximum number of deliveries in flight.
+const MAX_DELIVERIES: usize = 32;
+/// Time until the outbox is read again. Committed events are delivered at once.
+const DELIVERY_INTERVAL: Duration = Duration::from_secs(1);
+/// Sessions per page of a query.
+const PAGE: usize = 1_000;
+
+/// Time between two runs of the other tasks.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
+/// Runs of the other tasks per checkpoint of the audit log.
+const RUNS_PER_CHECKPOINT: u32 = 4;
+
+impl Direct {
+    /// Runs the background tasks until it is dropped. Spawn it once per process.
+    ///
+    /// - Delivers the outbox, up to 32 deliveries at once. A dropped delivery is repeated with the same id.
+    /// - Ends idle sessions, and erases sessions after their retention, every 15 s.
+    /// - Signs the audit log every minute.
+    pub async fn background_tasks(&self, dispatcher: Dispatcher) {
+        let clock = self.clock();
+        let mut deliver_at = clock.now().instant;
+        let mut maintain_at = deliver_at + MAINTENANCE_INTERVAL;
+        let (mut deliveries, mut maintenance) = (JoinSet::new(), JoinSet::new());
+        let mut runs = 0;
+        loop {
+            let now = clock.now().instant;
+            if deliver_at <= now {
+                deliver_at = now + DELIVERY_INTERVAL;
+                self.start_deliveries(&dispatcher, &mut deliveries).await;
+            }
+            if maintain_at <= now {
+                maintain_at = now + MAINTENANCE_INTERVAL;
+                if maintenance.is_empty() {
+                    runs += 1;
+                    maintenance.spawn(self.clone().maintain(runs % RUNS_PER_CHECKPOINT == 0));
+                }
+            }
+            tokio::select! {
+                () = self.shared.events.notified() => deliver_at = now,
+                Some(_) = deliveries.join_next() => deliver_at = now,
+                Some(_) = maintenance.join_next() => {}
+                () = clock.sleep_until(deliver_at.min(maintain_at)) => {}
+            }
+        }
+    }
+
+    async fn maintain(self, with_checkpoint: bool) {
+        if let Err(error) = self.expire_idle().await {
+            tracing::error!(%error, "cannot end idle sessions");
+        }
+        if let Err(error) = self.erase_old().await {
+            tracing::error!(%error, "cannot erase old sessions");
+        }
+        if with_checkpoint && let Err(error) = self.store().checkpoint().await {
+            tracing::error!(%error, "cannot sign the audit log");
+        }
+    }
+
+    async fn start_deliveries(&self, dispatcher: &Dispatcher, deliveries: &mut JoinSet<()>) {
+        let leased = match MAX_DELIVERIES - deliveries.len() {
+            0 => return,
+            free => self.lease_due(free).await,
+        };
+        let leased = leased.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot read deliveries from the store");
+            Vec::new()
+        });
+        for delivery in leased {
+            let (direct, dispatcher) = (self.clone(), dispatcher.clone());
+            deliveries.spawn(async move {
+                if let Err(error) = direct.deliver(&dispatcher, delivery).await {
+                    tracing::error!(%error, "cannot store the outcome of a delivery, it is repeated");
+                }
+            });
+        }
+    }
+
+    /// Applies `change` to each session that `query` returns, page by page, and returns the number of changed ones. A
+    /// failure of one session does not affect the others.
+    ///
+    /// `query` must not return a session that was changed.
+    pub(super) async fn change_each<R: Future<Output = Result<bool, DirectError>>>(
+        &self,
+        query: impl Fn(usize) -> SessionQuery,
+        change: impl Fn(Session) -> R,
+    ) -> Result<usize, DirectError> {
+        let mut changed = 0;
+        loop {
+            let page = self.store().sessions(query(PAGE)).await?;
+            let (length, before) = (page.len(), changed);
+            for session in page {
+                let id = session.id.clone();
+                match change(session).await {
+                    Ok(is_changed) => changed += usize::from(is_changed),
+                    Err(error) => tracing::error!(session = %id, %error, "cannot end or erase a session"),
+                }
+            }
+            if length < PAGE || changed == before {
+                return Ok(changed);
+            }
+        }
+    }
+}
