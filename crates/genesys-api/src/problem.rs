@@ -7,9 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::retry;
-
-/// Longest text accepted from a peer, in characters.
-const MAX_TEXT: usize = 500;
+use crate::wire::sanitize;
 
 /// An error body.
 ///
@@ -133,14 +131,6 @@ impl From<Login> for Problem {
             ..Self::default()
         }
     }
-}
-
-/// Makes a peer's text safe for a log line: bounded, without control characters.
-fn sanitize(text: &str) -> String {
-    text.chars()
-        .take(MAX_TEXT)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ impl RawFrame {
     #[must_use]
     pub fn new(class: Option<&str>, json: &str) -> Self {
         Self {
-            class: class.map(|class| harmless(class).into_boxed_str()),
+            class: class.map(|class| sanitize(class).into_boxed_str()),
             json: json.into(),
         }
     }
@@ -145,10 +145,9 @@ impl fmt::Debug for RawFrame {
 
 /// A peer's text for a log line: at most 200 characters, without control characters.
 #[must_use]
-pub fn harmless(text: &str) -> String {
-    const LONGEST: usize = 200;
+pub fn sanitize(text: &str) -> String {
     text.chars()
-        .take(LONGEST)
+        .take(500)
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect()
 }

@@ -1,6 +1,5 @@
 //! The driver: one task that keeps one token fresh.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -203,7 +202,7 @@ impl Events {
 }
 
 /// An access token that has not expired.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AccessToken {
     /// The token as sent in `Authorization: Bearer`.
@@ -212,16 +211,6 @@ pub struct AccessToken {
     pub generation: u64,
     /// Remaining lifetime when it was returned.
     pub remaining: Duration,
-}
-
-impl fmt::Debug for AccessToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessToken")
-            .field("secret", &format_args!("[redacted]"))
-            .field("generation", &self.generation)
-            .field("remaining", &self.remaining)
-            .finish()
-    }
 }
 
 /// The reason that a manager has no valid token.
@@ -609,7 +598,7 @@ mod tests {
         let token = manager.token().await.unwrap();
         assert_eq!(
             format!("{token:?}"),
-            "AccessToken { secret: [redacted], generation: 0, remaining: 3600s }"
+            "AccessToken { secret: SecretBox<str>([REDACTED]), generation: 0, remaining: 3600s }"
         );
         assert!(!format!("{manager:?}").contains("access-0"));
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use genesys_api::wire::harmless;
+use genesys_api::wire::sanitize;
 
 /// The end of a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,7 +17,7 @@ impl CloseInfo {
     pub fn with_code(code: u16, reason: &str) -> Self {
         Self {
             code: Some(code),
-            reason: harmless(reason),
+            reason: sanitize(reason),
         }
     }
 
@@ -26,7 +26,7 @@ impl CloseInfo {
     pub fn abrupt(reason: &str) -> Self {
         Self {
             code: None,
-            reason: harmless(reason),
+            reason: sanitize(reason),
         }
     }
 

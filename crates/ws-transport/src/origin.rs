@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use genesys_api::wire::harmless;
+use genesys_api::wire::sanitize;
 use genesys_api::{Origin, ParseOriginError};
 
 /// The list of origins that are admitted. An empty list admits none.
@@ -22,7 +22,7 @@ impl OriginPolicy {
             text.parse().map_err(|problem| OriginPolicyError {
                 entry: match problem {
                     ParseOriginError::Credentials => None,
-                    _ => Some(harmless(text)),
+                    _ => Some(sanitize(text)),
                 },
                 problem,
                 suggestion: suggestion(text, problem),

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::attachments::Notice;
 use crate::{Author, Message, MessageId};
 use genesys_api::wire::RawFrame;
-use genesys_api::wire::harmless;
+use genesys_api::wire::sanitize;
 use web_messaging::rest::history::HistoryPage;
 
 /// Something that happened. The last one of every conversation is [`Event::Ended`].
@@ -245,8 +245,8 @@ pub struct Refusal {
 impl Refusal {
     pub(super) fn new(code: impl fmt::Display, message: &str) -> Self {
         Self {
-            code: harmless(&code.to_string()),
-            message: harmless(message),
+            code: sanitize(&code.to_string()),
+            message: sanitize(message),
         }
     }
 }

@@ -167,7 +167,7 @@ impl Conversation {
     pub(super) fn history_unread(&mut self, why: String) {
         self.abandon_history();
         self.tell(Event::HistoryUnread {
-            why: genesys_api::wire::harmless(&why),
+            why: genesys_api::wire::sanitize(&why),
         });
         self.tell_doubts();
     }

@@ -22,7 +22,7 @@ pub use self::class::FrameClass;
 pub use self::happening::{Errand, Happening, Limit, Outcome, TokenEvent};
 use super::event::{Ending, Loss};
 use crate::Direction;
-use genesys_api::wire::harmless;
+use genesys_api::wire::sanitize;
 use ws_transport::CloseInfo;
 
 /// Most frames remembered, runs of the same class counted as one. They have a ring of their own, or a lively
@@ -188,7 +188,7 @@ fn word(text: &str) -> Option<Box<str>> {
 }
 
 fn account(close: &CloseInfo) -> Option<Box<str>> {
-    (!close.reason().is_empty()).then(|| harmless(close.reason()).into())
+    (!close.reason().is_empty()).then(|| sanitize(close.reason()).into())
 }
 
 #[cfg(test)]

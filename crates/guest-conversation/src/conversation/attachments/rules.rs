@@ -3,7 +3,7 @@
 use genesys_api::limits;
 
 use super::File;
-use genesys_api::wire::harmless;
+use genesys_api::wire::sanitize;
 
 /// Most characters of a name; the service answers 4005 to more (Genesys: fewer than 1,024).
 const LONGEST_NAME: usize = limits::FILE_NAME_CHARACTERS;
@@ -73,7 +73,7 @@ impl Rules {
             return Err(AttachError::Blocked { extension });
         }
         if !self.admits(file.media_type()) {
-            let media_type = harmless(file.media_type()).into();
+            let media_type = sanitize(file.media_type()).into();
             return Err(AttachError::MediaType { media_type });
         }
         let bytes = file.len() as u64;

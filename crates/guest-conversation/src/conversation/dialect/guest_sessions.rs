@@ -13,7 +13,7 @@ use crate::conversation::event::{Ending, Refusal, Session};
 use crate::{
     Author, AuthorKind, Content, DeploymentRules, Direction, Farewell, Message, MessageId, QuickReply, Said,
 };
-use genesys_api::wire::harmless;
+use genesys_api::wire::sanitize;
 use guest_sessions::{
     ClientFrame, EventName, PROTOCOL, Sender, SenderKind, ServerFrame, TOKEN_PROTOCOL_PREFIX, TOKEN_QUERY,
     TokenPlacement,
@@ -256,7 +256,7 @@ impl Dialect for GuestSessionsDialect {
             },
             ServerFrame::Event { name, detail, .. } => happened(name, detail.as_deref()),
             ServerFrame::SessionEnded { reason, .. } => Heard::Ended(Ending::SessionEnded {
-                reason: harmless(&reason),
+                reason: sanitize(&reason),
             }),
             ServerFrame::Pong { .. } => Heard::Nothing,
         })

@@ -266,7 +266,7 @@ impl Dialect for WebMessagingDialect {
                 expires_at: jwt.expires_at()?,
             },
             Body::ConnectionClosed { reason } => Heard::Ended(Ending::ClosedByServer {
-                reason: reason.as_deref().map(genesys_api::wire::harmless),
+                reason: reason.as_deref().map(genesys_api::wire::sanitize),
             }),
             Body::LoggedOut => Heard::Ended(Ending::LoggedOut),
             Body::SessionCleared => Heard::SessionCleared,
