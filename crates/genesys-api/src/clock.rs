@@ -70,8 +70,11 @@ impl Clock {
         self.shared.moved.send_replace(());
     }
 
-    /// Waits until the clock shows `deadline`.
-    pub async fn sleep_until(&self, deadline: Instant) {
+    /// Waits until the clock shows `deadline`, or forever if it is `None`.
+    pub async fn sleep_until(&self, deadline: impl Into<Option<Instant>>) {
+        let Some(deadline) = deadline.into() else {
+            return std::future::pending().await;
+        };
         let mut moved = self.shared.moved.subscribe();
         loop {
             moved.mark_unchanged();

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
-use crate::{Event, Jitter, Reason, Refresh, RefreshAttempt, RefreshError, Status, Tokens, Window};
+use crate::{Event, Jitter, Refresh, RefreshAttempt, RefreshError, Status, Tokens, Window};
 
 /// Events buffered for a slow listener. A listener that lags further loses the oldest.
 const MAX_EVENTS: usize = 8;
@@ -307,7 +307,7 @@ impl<R: Refresher> Task<R> {
                 // fails if nobody listens
                 let _ = events.send(event);
             }
-            let deadline = refresh.poll_timeout();
+            let deadline = refresh.poll_timeout().map(|(at, _)| at);
             tokio::select! {
                 (attempt, outcome) = outcome_of(&mut flight) => {
                     flight = None;
@@ -324,7 +324,7 @@ impl<R: Refresher> Task<R> {
                         refresh.refresh_now(clock.now().instant);
                     }
                 }
-                () = sleep(&clock, deadline) => {}
+                () = clock.sleep_until(deadline) => {}
             }
         }
     }
@@ -333,13 +333,6 @@ impl<R: Refresher> Task<R> {
 async fn outcome_of(flight: &mut Option<Flight>) -> (RefreshAttempt, Result<Tokens, RefreshError>) {
     match flight {
         Some(flight) => flight.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep(clock: &Clock, deadline: Option<(Instant, Reason)>) {
-    match deadline {
-        Some((at, _)) => clock.sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
