@@ -179,9 +179,9 @@ pub struct Sessions {
     /// How long an access token lives.
     #[serde(default = "one_hour", deserialize_with = "duration")]
     pub access_token_lifetime: Duration,
-    /// How long a session lives without its tokens being rotated.
+    /// Time without a refresh of its tokens after which a session ends.
     #[serde(default = "one_day", deserialize_with = "duration")]
-    pub lapse: Duration,
+    pub idle_timeout: Duration,
     /// How long an ended session is kept before it is erased.
     #[serde(default = "thirty_days", deserialize_with = "duration")]
     pub retention: Duration,

@@ -85,7 +85,7 @@ impl Gateway {
             deployments: deployments(&config, simulator.as_ref()),
             policy: config.sessions.policy,
             access_token_lifetime: config.sessions.access_token_lifetime,
-            idle_timeout: config.sessions.lapse,
+            idle_timeout: config.sessions.idle_timeout,
             retention: config.sessions.retention,
             limit: config.sessions.limit,
             limiter: ConnectLimiter::default(),

@@ -71,7 +71,7 @@ pub struct DirectConfig {
     pub policy: &'static Policy,
     /// How long an access token lives.
     pub access_token_lifetime: Duration,
-    /// How long a session lives without its tokens being rotated.
+    /// Time without a refresh of its tokens after which a session ends.
     pub idle_timeout: Duration,
     /// How long an ended session is kept. Then it is erased, and with it the key that its audit entries are linked by.
     pub retention: Duration,

@@ -157,7 +157,7 @@ async fn funnel_counts_two_hundred_sessions() {
         limits: Limits::none(),
         ..Rules::default()
     };
-    let world = World::with(rules, "access_token_lifetime = \"1h\"\nlapse = \"3h\"\n").await;
+    let world = World::with(rules, "access_token_lifetime = \"1h\"\nidle_timeout = \"3h\"\n").await;
     let parts = WorldParts {
         suite: world.suite(),
         clock: world.clock.clone(),

@@ -66,11 +66,11 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
         ));
     }
     scopes(config)?;
-    if config.sessions.lapse < config.sessions.access_token_lifetime {
+    if config.sessions.idle_timeout < config.sessions.access_token_lifetime {
         return Err(Fault::new(
             "sessions",
-            "lapse",
-            "[sessions] `lapse` is shorter than `access_token_lifetime`: make it at least as long",
+            "idle_timeout",
+            "[sessions] `idle_timeout` is shorter than `access_token_lifetime`: make it at least as long",
         ));
     }
     let nobody = "at least one [[client]] and one [[channel]] are needed, or nobody could create a session";

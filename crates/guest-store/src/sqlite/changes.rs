@@ -127,7 +127,7 @@ impl Transaction<'_, '_> {
         write_session(
             self.prepared,
             "UPDATE sessions SET owner = ?2, guest = ?3, channel = ?4, created_at = ?5, expires_at = ?6,
-             lapses_at = ?7, ended_at = ?8, access = ?9, refresh = ?10, previous_refresh = ?11, generation = ?12,
+             idle_deadline = ?7, ended_at = ?8, access = ?9, refresh = ?10, previous_refresh = ?11, generation = ?12,
              version = ?13, secrets = ?14, document = ?15 WHERE id = ?1",
             session,
             session.version + 1,

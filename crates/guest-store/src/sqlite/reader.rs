@@ -56,8 +56,8 @@ impl Reader<'_, '_> {
                 self.prepared.readable(sql, [begin(after)], limit, read)
             }
             SessionQuery::DueBefore { time, .. } => {
-                let sql = "SELECT * FROM sessions WHERE ended_at IS NULL AND lapses_at <= ?1
-                           ORDER BY lapses_at, id";
+                let sql = "SELECT * FROM sessions WHERE ended_at IS NULL AND idle_deadline <= ?1
+                           ORDER BY idle_deadline, id";
                 self.prepared.readable(sql, [micros(*time)], limit, read)
             }
             SessionQuery::EndedBefore { time, .. } => {

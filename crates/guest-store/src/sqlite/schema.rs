@@ -32,7 +32,7 @@ const TABLES: &str = "
         channel TEXT NOT NULL,
         created_at INTEGER NOT NULL,
         expires_at INTEGER NOT NULL,
-        lapses_at INTEGER NOT NULL,
+        idle_deadline INTEGER NOT NULL,
         ended_at INTEGER,
         access BLOB NOT NULL,
         refresh BLOB NOT NULL,
@@ -43,7 +43,7 @@ const TABLES: &str = "
         document BLOB NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX sessions_live_guest ON sessions (owner, guest) WHERE ended_at IS NULL;
-    CREATE INDEX sessions_due ON sessions (lapses_at, id) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_due ON sessions (idle_deadline, id) WHERE ended_at IS NULL;
     CREATE INDEX sessions_ended ON sessions (ended_at, id) WHERE ended_at IS NOT NULL;
 
     CREATE TABLE webhooks (

@@ -53,16 +53,36 @@ const CLIENT: &str = "[[client]]\nid = \"your_service_account_client_id\"";
 const WRONG: &[(&str, &str, &str, &str)] = &[
     ("[sessions]", "[sessions", "[sessions", ""),
     ("[sessions]", "[session]", "[session]", "session"),
-    ("lapse = \"24h\"", "laps = \"24h\"", "laps", "lapse"),
-    ("lapse = \"24h\"", "lapse = 24", "lapse", "string"),
-    ("lapse = \"24h\"", "lapse = \"a day\"", "lapse", "1h"),
     (
-        "lapse = \"24h\"",
-        "lapse = \"30m\"",
-        "lapse",
+        "idle_timeout = \"24h\"",
+        "idle_timout = \"24h\"",
+        "idle_timout",
+        "idle_timeout",
+    ),
+    (
+        "idle_timeout = \"24h\"",
+        "idle_timeout = 24",
+        "idle_timeout",
+        "string",
+    ),
+    (
+        "idle_timeout = \"24h\"",
+        "idle_timeout = \"a day\"",
+        "idle_timeout",
+        "1h",
+    ),
+    (
+        "idle_timeout = \"24h\"",
+        "idle_timeout = \"30m\"",
+        "idle_timeout",
         "access_token_lifetime",
     ),
-    ("lapse = \"24h\"", "lapse = \"300years\"", "lapse", "ten years"),
+    (
+        "idle_timeout = \"24h\"",
+        "idle_timeout = \"300years\"",
+        "idle_timeout",
+        "ten years",
+    ),
     (
         "access_token_lifetime = \"1h\"",
         "access_token_lifetime = \"59s\"",

@@ -102,7 +102,7 @@ async fn session_deletion_closes_its_sockets() {
 async fn session_expiry_closes_its_sockets() {
     let world = World::with(
         Rules::default(),
-        "access_token_lifetime = \"2h\"\nlapse = \"2h\"\n",
+        "access_token_lifetime = \"2h\"\nidle_timeout = \"2h\"\n",
     )
     .await;
     let session = session(&world).await;
