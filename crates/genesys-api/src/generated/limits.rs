@@ -68,7 +68,7 @@ pub const TEXT_BYTES: usize = 4096;
 pub const AGENT_TEXT_CHARACTERS: usize = 4000;
 
 /// For each attachment, in KiB.
-/// A deployment may allow less: the answer to configureSession says.
+/// A deployment may allow less: the response to configureSession has its limit.
 ///
 /// Source: Developer Center, Limits (documentation).
 pub const ATTACHMENT_KILOBYTES: u32 = 10240;
@@ -79,13 +79,13 @@ pub const ATTACHMENT_KILOBYTES: u32 = 10240;
 pub const FILE_NAME_CHARACTERS: usize = 1023;
 
 /// For each typing event of the guest.
-/// No more than one in this time.
+/// At most one per interval.
 ///
 /// Source: Developer Center; Genesys' mobile SDK does so (documentation).
 pub const TYPING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// For each typing event of the agent.
-/// How long it is shown if it does not say; there is no event for its end.
+/// Display time of an event without duration. There is no event for its end.
 ///
 /// Source: Genesys' mobile SDK (official).
 pub const TYPING_SHOWN: Duration = Duration::from_secs(5);
@@ -108,7 +108,7 @@ pub const HISTORY_JWT: Duration = Duration::from_secs(60);
 pub const SIGNED_IN_JWT: Duration = Duration::from_secs(900);
 
 /// For each refresh token of a signed-in guest.
-/// Unless the integration says otherwise: 15 minutes to 90 days.
+/// Default of the integration, which may have 15 minutes to 90 days.
 ///
 /// Source: Developer forum, an answer of Genesys (documentation).
 pub const REFRESH_TOKEN: Duration = Duration::from_secs(86400);
@@ -126,31 +126,31 @@ pub const DOWNLOAD_LINK: Duration = Duration::from_secs(600);
 pub const PING: Duration = Duration::from_secs(15);
 
 /// For each session.
-/// How long before its end the application is told.
+/// Time from the notification of the application to the expiry.
 ///
 /// Source: Genesys' mobile SDK (official).
 pub const EXPIRY_NOTICE: Duration = Duration::from_secs(300);
 
 /// For each connection of a signed-in guest.
-/// Configurations with a renewed token in a row.
+/// Configurations in a row with a refreshed token.
 ///
 /// Source: Genesys' mobile SDK (official).
 pub const SIGN_IN_ATTEMPTS: u32 = 3;
 
 /// For each frame, in bytes.
-/// What AWS API Gateway allows, which the service resembles.
+/// Limit of AWS API Gateway, which the service resembles.
 ///
 /// Source: Genesys does not say (inference).
 pub const FRAME_BYTES: usize = 131072;
 
 /// For each connection.
-/// What AWS API Gateway allows, which the service resembles.
+/// Limit of AWS API Gateway, which the service resembles.
 ///
 /// Source: Genesys does not say (inference).
 pub const IDLE: Duration = Duration::from_secs(600);
 
 /// For each connection.
-/// What AWS API Gateway allows, which the service resembles.
+/// Limit of AWS API Gateway, which the service resembles.
 ///
 /// Source: Genesys does not say (inference).
 pub const CONNECTION: Duration = Duration::from_secs(7200);

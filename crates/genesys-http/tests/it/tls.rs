@@ -252,7 +252,7 @@ async fn tls_1_2_and_1_3_work_and_sessions_resume() {
 fn invalid_pem_is_rejected_without_repeating_it() {
     let authority = Authority::new();
     let (chain, key) = authority.issue_pem(|_| {});
-    let stranger = KeyPair::generate().unwrap().serialize_pem();
+    let other_key = KeyPair::generate().unwrap().serialize_pem();
     assert_eq!(Tls::only_ca(b"").unwrap_err(), TlsError::Empty);
     assert_eq!(Tls::with_extra_ca(key.as_bytes()).unwrap_err(), TlsError::Empty);
     let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -269,7 +269,7 @@ fn invalid_pem_is_rejected_without_repeating_it() {
         (damaged, &key, IdentityError::Certificate),
         (&chain, "", IdentityError::Key),
         (&chain, &chain, IdentityError::Key),
-        (&chain, &stranger, IdentityError::Mismatch),
+        (&chain, &other_key, IdentityError::Mismatch),
     ] {
         assert_eq!(
             Identity::from_pem(chain.as_bytes(), key.as_bytes()).unwrap_err(),
