@@ -73,7 +73,7 @@ impl Clock {
     /// Waits until the clock shows `deadline`, or forever if it is `None`.
     pub async fn sleep_until(&self, deadline: impl Into<Option<Instant>>) {
         let Some(deadline) = deadline.into() else {
-            return std::future::pending().await;
+            return pending().await;
         };
         let mut moved = self.shared.moved.subscribe();
         loop {
