@@ -41,7 +41,7 @@ impl RestClient {
     /// # Errors
     /// If no token can be had, the gateway cannot be reached, or it refuses the call.
     pub async fn call<C: Call + Sync>(&self, call: &C) -> Result<C::Reply, AuthorizedError> {
-        self.shared.auth.authorized(call, &self.shared.host).await
+        self.shared.auth.call(call, &self.shared.host).await
     }
 
     /// The source of its access tokens.
