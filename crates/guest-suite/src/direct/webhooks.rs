@@ -7,7 +7,9 @@ use genesys_api::{WebhookId, entropy};
 use guest_sessions::SubscriptionBody;
 use guest_store::{Change, Leased, Settled, Settlement, StoreError, StoreErrorKind, Unit, Webhook};
 use secrecy::{ExposeSecret as _, SecretString};
-use webhook::{Attempt, DisableReason, Dispatcher, EndpointHealth, MessageId, NextStep, Secret, Subscription};
+use webhook::{
+    Attempt, DisableReason, Dispatcher, EndpointHealth, MessageId, NextStep, Secret, Subscription,
+};
 
 use super::update::is_conflict;
 use super::{Direct, DirectError};
