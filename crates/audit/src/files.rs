@@ -90,18 +90,6 @@ impl Drop for Export {
     }
 }
 
-/// Writes `lines` as the file at `path`, all or nothing.
-///
-/// # Errors
-/// As [`Export`]'s.
-pub fn write_export<'a>(path: &Path, lines: impl IntoIterator<Item = Line<'a>>) -> Result<(), FileError> {
-    let mut export = Export::create(path)?;
-    for line in lines {
-        export.write(&line)?;
-    }
-    export.finish()
-}
-
 /// Verifies the file at `path`, in constant memory.
 ///
 /// # Errors
@@ -230,6 +218,14 @@ mod tests {
         entries.chain([Line::Checkpoint(note)])
     }
 
+    fn write_export<'a>(path: &Path, lines: impl IntoIterator<Item = Line<'a>>) {
+        let mut export = Export::create(path).unwrap();
+        for line in lines {
+            export.write(&line).unwrap();
+        }
+        export.finish().unwrap();
+    }
+
     #[test]
     fn a_log_in_a_file() {
         let folder = tempfile::tempdir().unwrap();
@@ -238,7 +234,7 @@ mod tests {
         let entries: Vec<_> = (0..300).map(entry).collect();
         let root = entries.iter().map(|(leaf, _)| *leaf).collect::<Tree>().root();
         let note = signer.checkpoint(300, root);
-        write_export(&path, lines(&entries, &note)).unwrap();
+        write_export(&path, lines(&entries, &note));
         let report = verify_file(&path, signer.verifier_key(), None).unwrap();
         assert_eq!((report.entries, report.covered), (300, 300));
 
@@ -257,7 +253,7 @@ mod tests {
         );
         assert!(error.source().unwrap().to_string().contains("entry 17"));
 
-        write_export(&path, lines(&entries, &note)).unwrap();
+        write_export(&path, lines(&entries, &note));
         assert!(
             verify_file(&path, signer.verifier_key(), None).is_ok(),
             "it was replaced"

@@ -19,7 +19,7 @@ impl Hash {
 
     /// Reads standard base64, as in a checkpoint.
     #[must_use]
-    pub fn from_base64(text: &str) -> Option<Self> {
+    pub(crate) fn from_base64(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
         // the decoder wants room for the 3 bytes of each group of 4 characters
         let mut room = [0; 33];
@@ -39,7 +39,7 @@ impl Hash {
 
     /// Standard base64, 44 characters, as in a checkpoint.
     #[must_use]
-    pub fn to_base64(&self) -> String {
+    pub(crate) fn to_base64(&self) -> String {
         STANDARD.encode(self.0)
     }
 }

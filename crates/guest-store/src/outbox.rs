@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use audit::Draft;
 use bytes::Bytes;
-use genesys_api::WebhookId;
-use ring::digest::{Context, SHA256};
 use time::OffsetDateTime;
 
 use crate::Webhook;
@@ -31,8 +29,9 @@ impl Event {
     ///
     /// It holds no dot, as Standard Webhooks requires.
     #[must_use]
-    pub fn delivery_id(&self, webhook: &WebhookId) -> String {
-        let mut context = Context::new(&SHA256);
+    #[cfg(any(test, feature = "sqlite"))]
+    pub(crate) fn delivery_id(&self, webhook: &genesys_api::WebhookId) -> String {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
         context.update(self.id.as_bytes());
         context.update(&[0]);
         context.update(webhook.as_str().as_bytes());
@@ -120,6 +119,8 @@ pub enum Settled {
 
 #[cfg(test)]
 mod tests {
+    use genesys_api::WebhookId;
+
     use super::*;
 
     #[test]

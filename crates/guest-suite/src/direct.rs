@@ -89,9 +89,7 @@ impl DirectConfig {
     /// If the system's roots of trust cannot be read.
     #[cfg(feature = "sqlite")]
     pub fn new(hosts: Hosts) -> Result<Self, TlsError> {
-        let store = SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default())
-            .expect("a store in memory opens as long as there are memory and threads");
-        Self::with_store(hosts, Arc::new(store))
+        Self::with_store(hosts, in_memory())
     }
 
     /// The policy `tutorial-strict`: access tokens live for an hour, sessions for a day without a rotation, 100,000 of
@@ -122,6 +120,12 @@ impl DirectConfig {
         self.deployments.insert(channel, deployment);
         self
     }
+}
+
+#[cfg(feature = "sqlite")]
+fn in_memory() -> Arc<dyn Store> {
+    let store = SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default());
+    Arc::new(store.expect("a store in memory opens as long as there are memory and threads"))
 }
 
 /// Guest sessions kept by this process. Clones share them.

@@ -77,12 +77,6 @@ impl Journey {
     pub fn stage(&self) -> SessionStage {
         self.stage
     }
-
-    /// Whether it is over.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.ended
-    }
 }
 
 /// Something new in a session's journey, for [`Metrics::record`](crate::Metrics::record). Only a [`Journey`] makes it.
@@ -136,7 +130,7 @@ mod tests {
         assert!(journey.end(EndReason::Agent, start).is_some());
         assert_eq!(journey.end(EndReason::Error, start), None);
         assert_eq!(journey.reach(SessionStage::FirstGuestMessage, start), None);
-        assert!(journey.has_ended());
+        assert!(journey.ended);
     }
 
     #[test]
