@@ -16,7 +16,7 @@ pub(crate) struct Problem {
     message: String,
     limit: Option<(LimitKey, Usage)>,
     /// Value of the header `Allow`.
-    allow: Option<HeaderValue>,
+    allow: Option<String>,
 }
 
 impl From<Denial> for Problem {
@@ -84,7 +84,7 @@ impl Problem {
             "The resource does not take this method.",
         );
         Self {
-            allow: HeaderValue::from_str(&allowed.join(", ")).ok(),
+            allow: Some(allowed.join(", ")),
             ..problem
         }
     }
@@ -159,7 +159,8 @@ impl Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from(usage.reset));
         }
         if let Some(allow) = &self.allow {
-            headers.insert(ALLOW, allow.clone());
+            let allow = HeaderValue::from_str(allow).expect("method names are header text");
+            headers.insert(ALLOW, allow);
         }
         response
     }
