@@ -1,25 +1,21 @@
-//! A guest's chat as a person sees it: lines of input and events of the conversation go in, lines to show and requests
-//! to the conversation come out.
-//!
-//! No terminal, socket or clock is touched here. A driver calls one `handle_*` method for whatever happens, then
-//! [`Chat::poll_line`] and [`Chat::poll_request`] until both are empty, and [`Chat::handle_timeout`] when
-//! [`Chat::poll_timeout`] says so. A request that fails it gives back by [`Chat::handle_failure`].
+//! The state machine of a guest's chat. Input: lines that a person or a script writes, and events of the conversation.
+//! Output: lines to show, and requests to the conversation.
 
+mod awaited;
+mod choices;
 mod command;
+mod connection_state;
 mod content;
 mod delivery;
-mod errand;
+mod history_view;
+mod input_mode;
 mod line;
 mod links;
-mod lookup;
-mod offer;
-mod standing;
-mod telling;
+mod render_event;
+mod sanitize;
 #[cfg(test)]
 mod tests;
-mod untrusted;
 mod uploads;
-mod writer;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,62 +24,65 @@ use std::time::{Duration, Instant};
 use genesys_api::Now;
 use guest_conversation::{Author, Ending, Event, MessageId, Said};
 
+use self::awaited::{AWAIT_TIMEOUT, Awaited};
+use self::choices::PendingChoices;
 pub use self::command::Request;
 use self::command::{COMMANDS, Input};
+use self::connection_state::ConnectionState;
 use self::delivery::Deliveries;
-use self::errand::{Errand, PATIENCE};
-pub use self::line::{Line, Look, Tone};
+pub use self::input_mode::InputMode;
+pub use self::line::{Line, LineKind, Style};
 use self::links::Links;
-use self::offer::Offer;
-use self::standing::Standing;
 use self::uploads::Uploads;
-pub use self::writer::Writer;
 
-/// How long deliveries are waited for once a script has ended, before what is missing counts as undelivered.
-const DELIVERY_PATIENCE: Duration = Duration::from_secs(30);
-/// How many messages of a script may be on their way before its next line is read.
+/// Longest wait for deliveries after the end of a script. A message still missing then counts as undelivered.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Unacknowledged messages of a script at which no further line is read.
 const SCRIPT_AHEAD: usize = 64;
 
-/// Why a chat wants to be woken.
+/// The reason for a timeout of a chat.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reason {
-    /// The script has ended, and nothing more is to come.
+    /// The script has ended and no further event is expected.
     Leave,
-    /// Somebody is no longer typing.
-    Typing,
-    /// The script waits for something that does not come.
-    Patience,
+    /// The script waits for an event that does not come.
+    ScriptTimeout,
     /// A message takes long to be delivered.
-    Waiting,
+    SlowDelivery,
+    /// A typing indicator expires.
+    TypingEnd,
 }
 
-/// A chat: see the [module](self). `Debug` does not show what is said.
+/// The state machine of a guest's chat.
+///
+/// A driver passes each input to a `handle_*` method. It then calls [`Chat::poll_line`] and [`Chat::poll_request`] until
+/// both are empty, and [`Chat::handle_timeout`] at the time of [`Chat::poll_timeout`]. `Debug` shows no message.
 pub struct Chat {
-    writer: Writer,
-    standing: Standing,
-    /// Whether it was ever connected.
-    begun: bool,
-    /// Whether it was told that the service lets the connection wait.
-    held_up: bool,
-    /// How it ended, if it did.
-    ended: String,
-    /// It is to be cleared as soon as what was said is delivered.
-    clearing: bool,
-    /// Whether it was cleared, and so is about to be over.
+    input_mode: InputMode,
+    state: ConnectionState,
+    /// Whether the conversation was ever connected.
+    was_connected: bool,
+    /// Whether a line says that the connection is rate limited.
+    throttle_shown: bool,
+    /// The reason why no answer can arrive, once there is one.
+    end_reason: String,
+    /// Whether the conversation is cleared after the outstanding deliveries.
+    clear_pending: bool,
+    /// Whether the service cleared the conversation. Its end follows.
     cleared: bool,
     deliveries: Deliveries,
     uploads: Uploads,
-    offer: Offer,
+    choices: PendingChoices,
     links: Links,
     typing: Option<Typing>,
-    /// Whether somebody has spoken since the guest did.
+    /// Whether a message arrived after the guest's last one.
     answered: bool,
-    /// What the script waits for before it goes on, and how long.
-    awaited: Option<(Errand, Instant)>,
-    /// When anything was last heard, or delivered.
-    heard: Option<Instant>,
-    /// When it is left at the latest, because the script has ended.
-    latest: Option<Instant>,
+    /// The event that the script waits for, and the deadline.
+    awaited: Option<(Awaited, Instant)>,
+    /// The time of the last received event.
+    last_received: Option<Instant>,
+    /// The latest time to leave, once the script has ended.
+    leave_by: Option<Instant>,
     left: bool,
     lines: VecDeque<Line>,
     requests: VecDeque<Request>,
@@ -95,321 +94,334 @@ struct Typing {
 }
 
 impl Chat {
-    /// A chat that waits for its conversation to connect.
+    /// Creates a chat that waits for its conversation to connect.
     #[must_use]
-    pub fn new(writer: Writer, now: Now) -> Self {
+    pub fn new(input_mode: InputMode, now: Now) -> Self {
         let mut chat = Self {
-            writer: writer.bounded(),
-            standing: Standing::Connecting,
-            begun: false,
-            held_up: false,
-            ended: String::new(),
-            clearing: false,
+            input_mode: input_mode.bounded(),
+            state: ConnectionState::Connecting,
+            was_connected: false,
+            throttle_shown: false,
+            end_reason: String::new(),
+            clear_pending: false,
             cleared: false,
             deliveries: Deliveries::default(),
             uploads: Uploads::default(),
-            offer: Offer::default(),
+            choices: PendingChoices::default(),
             links: Links::default(),
             typing: None,
             answered: false,
             awaited: None,
-            heard: None,
-            latest: None,
+            last_received: None,
+            leave_by: None,
             left: false,
             lines: VecDeque::new(),
             requests: VecDeque::new(),
         };
-        chat.wait_for(Errand::Connection, now);
+        chat.wait_for(Awaited::Connection, now);
         chat
     }
 
-    /// Shows something about the chat itself.
+    /// Shows a line about the chat itself.
     pub fn announce(&mut self, text: &str) {
-        self.show(Line::new(Tone::Quiet, "*", text));
+        self.show(Line::new(LineKind::Info, "*", text));
     }
 
-    /// Takes a line of input, without its line break.
+    /// Handles a line of input without its line break.
     pub fn handle_line(&mut self, line: &str, now: Now) {
         if self.left {
             return;
         }
         if self.is_scripted() && !line.trim().is_empty() {
-            self.show(Line::new(Tone::Good, ">", line));
+            self.show(Line::new(LineKind::Success, ">", line));
         }
-        match command::read(line, &self.offer) {
-            Input::Ask(Request::Reconnect) if self.standing == Standing::Over => {
-                self.trouble("the conversation is over: /new begins another");
+        match command::read(line, &self.choices) {
+            Input::Request(Request::Reconnect) if self.state == ConnectionState::Ended => {
+                self.show_error("the conversation has ended: /new starts another one");
             }
-            // what comes of it, the events tell
-            Input::Ask(Request::Reconnect) if self.standing != Standing::Reconnecting => {
+            // events report the outcome
+            Input::Request(Request::Reconnect) if self.state != ConnectionState::Reconnecting => {
                 self.requests.push_back(Request::Reconnect);
             }
-            Input::Ask(request) => self.ask(request, now),
-            Input::Help => self.help(),
-            Input::New => match self.standing {
-                Standing::Over => self.ask(Request::OpenAnother, now),
-                Standing::ReadOnly => self.ask(Request::StartNew, now),
-                Standing::Connecting | Standing::Live | Standing::Reconnecting => {
-                    self.trouble("the conversation has not ended: /new is for afterwards");
+            Input::Request(request) => self.request(request, now),
+            Input::Help => self.show_help(),
+            Input::New => match self.state {
+                ConnectionState::Ended => self.request(Request::OpenAnother, now),
+                ConnectionState::ReadOnly => self.request(Request::StartNew, now),
+                ConnectionState::Connecting | ConnectionState::Live | ConnectionState::Reconnecting => {
+                    self.show_error("the conversation has not ended: /new starts one after it");
                 }
             },
-            Input::Nothing => {}
-            Input::Open(number) => self.open(number),
+            Input::Empty => {}
+            Input::Open(number) => self.show_link(number),
             Input::Quit => self.handle_end_of_input(now),
-            Input::Say(text) => self.ask(Request::Say(Said::text(text.to_owned())), now),
-            Input::Unknown(name) => {
+            Input::Text(text) => self.request(Request::Send(Said::text(text.to_owned())), now),
+            Input::UnknownCommand(name) => {
                 let names: Vec<&str> = COMMANDS
                     .iter()
                     .filter_map(|(usage, _)| usage.split(' ').next())
                     .collect();
-                self.trouble(&format!(
-                    "there is no {name}, but {}; begin with // to say a slash",
+                self.show_error(&format!(
+                    "unknown command {name}: use {}; start with // to send a slash",
                     names.join(" ")
                 ));
             }
-            Input::Unsuitable(why) => self.trouble(&why.to_string()),
-            Input::Usage(usage) => self.trouble(&format!("write {usage}")),
+            Input::InvalidChoice(why) => self.show_error(&why.to_string()),
+            Input::Usage(usage) => self.show_error(&format!("usage: {usage}")),
             Input::Wait if self.answered || !self.is_scripted() => {}
-            Input::Wait => match self.standing {
-                Standing::Over | Standing::ReadOnly => {
-                    self.trouble(&format!("no answer can come: {}", self.ended));
+            Input::Wait => match self.state {
+                ConnectionState::Ended | ConnectionState::ReadOnly => {
+                    self.show_error(&format!("cannot wait for an answer: {}", self.end_reason));
                 }
-                _ => self.wait_for(Errand::Answer, now),
+                _ => self.wait_for(Awaited::Answer, now),
             },
         }
     }
 
-    /// Asks for something, as the command of its name does.
+    /// Makes a request, as the command of the same name does.
     pub fn handle_request(&mut self, request: Request, now: Now) {
-        self.ask(request, now);
+        self.request(request, now);
     }
 
-    /// The person edits a line that stands at `line` now.
+    /// Handles a change of the line that the person edits.
     pub fn handle_editing(&mut self, line: &str) {
-        let says = matches!(command::read(line, &self.offer), Input::Say(_));
-        if says && self.standing == Standing::Live && !self.requests.contains(&Request::Typing) {
+        let says = matches!(command::read(line, &self.choices), Input::Text(_));
+        if says && self.state == ConnectionState::Live && !self.requests.contains(&Request::Typing) {
             self.requests.push_back(Request::Typing);
         }
     }
 
-    /// A line of input was too long to be read; it was skipped.
+    /// Handles a line of input that was skipped because of its length.
     pub fn handle_line_too_long(&mut self, limit: usize) {
         self.deliveries.count_undelivered();
-        self.trouble(&format!("a line of more than {limit} bytes was not read"));
+        self.show_error(&format!("line too long: more than {limit} bytes, not read"));
     }
 
-    /// A line of input was no text; it was skipped.
-    pub fn handle_line_unreadable(&mut self) {
-        self.trouble("what you wrote is not UTF-8, and was not read: write it again");
+    /// Handles a line of input that was skipped because it is not UTF-8.
+    pub fn handle_line_not_utf8(&mut self) {
+        self.show_error("invalid line: not UTF-8, write it again");
     }
 
-    /// No further line will come, or the person wants to leave.
+    /// Handles the end of the input, and the command to leave.
     pub fn handle_end_of_input(&mut self, now: Now) {
-        match self.writer {
-            Writer::Person => self.leave(),
-            Writer::Script { quiet } => {
-                self.heard.get_or_insert(now.instant);
-                self.latest.get_or_insert(now.instant + quiet + DELIVERY_PATIENCE);
-                self.leave_when_over();
+        match self.input_mode {
+            InputMode::Interactive => self.leave(),
+            InputMode::Script { idle_timeout } => {
+                self.last_received.get_or_insert(now.instant);
+                self.leave_by
+                    .get_or_insert(now.instant + idle_timeout + DELIVERY_TIMEOUT);
+                self.leave_when_ended();
             }
         }
     }
 
-    /// The person wants to leave at once.
+    /// Handles an interrupt: the chat is left at once.
     pub fn handle_interrupt(&mut self) {
         self.leave();
     }
 
-    /// The conversation took what was said, and calls it `id` from now on.
-    pub fn handle_taken(&mut self, id: MessageId, said: &Said, now: Now) {
+    /// Handles a message that the conversation queued under `id`.
+    pub fn handle_queued(&mut self, id: MessageId, said: &Said, now: Now) {
         let label = self.label(said);
-        self.deliveries.begin(id, &label, now.instant);
+        self.deliveries.queued(id, &label, now.instant);
     }
 
-    /// The conversation did not take what was said.
-    pub fn handle_not_taken(&mut self, said: &Said, why: &dyn fmt::Display) {
+    /// Handles a message that the conversation refused to queue.
+    pub fn handle_not_queued(&mut self, said: &Said, why: &dyn fmt::Display) {
         let label = self.label(said);
-        let line = self.deliveries.refuse(&label, why);
+        let line = self.deliveries.rejected(&label, why);
         self.show(line);
     }
 
-    /// What was asked for failed.
+    /// Handles a request that failed.
     pub fn handle_failure(&mut self, request: &Request, why: &dyn fmt::Display) {
         self.awaited
-            .take_if(|(errand, _)| Errand::of(request) == Some(*errand));
+            .take_if(|(awaited, _)| Awaited::of(request) == Some(*awaited));
         if matches!(request, Request::Attach(_)) {
-            self.uploads.forget_reading();
+            self.uploads.finish_reading();
             self.deliveries.count_undelivered();
         }
-        if *request == Request::StartNew && self.standing == Standing::Connecting {
-            self.standing = Standing::ReadOnly;
+        if *request == Request::StartNew && self.state == ConnectionState::Connecting {
+            self.state = ConnectionState::ReadOnly;
         }
-        self.trouble(&format!("{} failed: {why}", request.name()));
+        self.show_error(&format!("{} failed: {why}", request.name()));
     }
 
-    /// Why the connection was lost, or the conversation ended, and what happened lately.
-    pub fn handle_explanation(&mut self, text: &str, lately: &[String]) {
-        let line = Line::new(Tone::Quiet, "*", text);
-        self.show(lately.iter().fold(line, |line, entry| line.with(entry)));
+    /// Shows the reason of the last loss or end, and the latest entries of the timeline.
+    pub fn handle_explanation(&mut self, text: &str, timeline: &[String]) {
+        let line = Line::new(LineKind::Info, "*", text);
+        self.show(timeline.iter().fold(line, |line, entry| line.with_line(entry)));
     }
 
-    /// Takes an event of the conversation.
+    /// Handles an event of the conversation.
     pub fn handle_event(&mut self, event: Event, now: Now) {
         match &event {
             Event::Accepted { id, .. } => {
-                self.heard(now);
-                let line = self.deliveries.settle(*id);
+                self.note_received(now);
+                let line = self.deliveries.accepted(*id);
                 self.lines.extend(line);
             }
             Event::Failed { id, reason } => {
-                let line = self.deliveries.fail(*id, reason);
+                let line = self.deliveries.failed(*id, reason);
                 self.lines.extend(line);
             }
             Event::InDoubt { ids } => {
-                let lines = ids.iter().filter_map(|id| self.deliveries.doubt(*id));
+                let lines = ids.iter().filter_map(|id| self.deliveries.unknown(*id));
                 self.lines.extend(lines);
             }
             Event::Message(message) => {
-                self.heard(now);
+                self.note_received(now);
                 self.answered = true;
                 self.typing = None;
-                let mut offer = Offer::of(&message.id);
-                let pieces = content::pieces(message, Some(&mut offer), &mut self.links);
-                self.offer = offer;
-                self.show(telling::message(&message.from, &pieces));
+                let mut choices = PendingChoices::of(&message.id);
+                let parts = content::parts(message, Some(&mut choices), &mut self.links);
+                self.choices = choices;
+                self.show(render_event::message(&message.from, &parts));
             }
             Event::OwnMessage(message) => {
-                let pieces = content::pieces(message, None, &mut self.links);
-                self.show(telling::message(&message.from, &pieces).preceded_by("elsewhere"));
+                let parts = content::parts(message, None, &mut self.links);
+                self.show(render_event::message(&message.from, &parts).with_prefix("elsewhere"));
             }
             Event::History(page) => {
-                self.heard(now);
-                self.remember(page);
+                self.note_received(now);
+                self.show_history(page);
             }
             Event::Throttled { .. }
-                if matches!(self.standing, Standing::Connecting | Standing::Reconnecting) =>
+                if matches!(
+                    self.state,
+                    ConnectionState::Connecting | ConnectionState::Reconnecting
+                ) =>
             {
-                if !std::mem::replace(&mut self.held_up, true) {
-                    self.announce("the service asks for patience: the connection waits, and is tried again until it is taken");
+                if !std::mem::replace(&mut self.throttle_shown, true) {
+                    self.announce(
+                        "rate limited by the service: the connection is retried until it is accepted",
+                    );
                 }
             }
             Event::TokenNeeded { .. } => {
-                self.lines.extend(telling::state(&event, now));
+                self.lines.extend(render_event::state(&event, now));
                 self.requests.push_back(Request::DeclineToken);
             }
             Event::Ended(Ending::ClosedByServer { .. }) if self.cleared => {
-                self.stand(&event, now);
-                self.announce("it is over: /new begins another conversation, /quit leaves");
+                self.update_state(&event, now);
+                self.announce("the conversation has ended: /new starts another one, /quit leaves");
             }
             Event::Typing { from, during } => {
-                self.heard(now);
-                let until = now.instant + (*during).min(LONGEST_TYPING);
+                self.note_received(now);
+                let until = now.instant + (*during).min(MAX_TYPING);
                 let known = self.typing.replace(Typing {
                     from: from.clone(),
                     until,
                 });
                 if known.is_none_or(|known| known.from != *from) {
-                    self.show(telling::typing(from));
+                    self.show(render_event::typing(from));
                 }
             }
             _ => {
-                self.stand(&event, now);
-                self.lines.extend(telling::state(&event, now));
+                self.update_state(&event, now);
+                self.lines.extend(render_event::state(&event, now));
             }
         }
-        self.awaited.take_if(|(errand, _)| errand.is_done_by(&event));
-        self.advance_uploads(&event);
+        self.awaited.take_if(|(awaited, _)| awaited.is_met_by(&event));
+        self.update_uploads(&event);
         self.clear_when_delivered();
-        self.leave_when_over();
+        self.leave_when_ended();
     }
 
-    /// Does what is due.
+    /// Performs the actions whose deadline has passed.
     pub fn handle_timeout(&mut self, now: Now) {
         if let Some(typing) = self.typing.take_if(|typing| typing.until <= now.instant) {
-            self.show(telling::typed(&typing.from));
+            self.show(render_event::typing_ended(&typing.from));
         }
-        while let Some(line) = self.deliveries.waiting(now.instant) {
+        while let Some(line) = self.deliveries.next_slow(now.instant) {
             self.show(line);
         }
-        if let Some((errand, _)) = self.awaited.take_if(|(_, until)| *until <= now.instant) {
-            self.trouble(&format!("no {} within {} s", errand.name(), PATIENCE.as_secs()));
+        if let Some((awaited, _)) = self.awaited.take_if(|(_, until)| *until <= now.instant) {
+            self.show_error(&format!(
+                "no {} within {} s",
+                awaited.name(),
+                AWAIT_TIMEOUT.as_secs()
+            ));
         }
-        if self.leaving().is_some_and(|at| at <= now.instant) {
+        if self.leave_deadline().is_some_and(|at| at <= now.instant) {
             self.leave();
         }
     }
 
-    /// The next line to show.
+    /// Returns the next line to show.
     pub fn poll_line(&mut self) -> Option<Line> {
         self.lines.pop_front()
     }
 
-    /// The next thing to do.
+    /// Returns the next request to the conversation.
     pub fn poll_request(&mut self) -> Option<Request> {
         self.requests.pop_front()
     }
 
-    /// When [`Self::handle_timeout`] is to be called, and why.
+    /// Returns the next deadline for [`Self::handle_timeout`], and its reason.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         if self.left {
             return None;
         }
-        let typing = self.typing.as_ref().map(|it| (it.until, Reason::Typing));
-        let waiting = self.deliveries.next_waiting().map(|at| (at, Reason::Waiting));
-        let patience = self.awaited.map(|(_, until)| (until, Reason::Patience));
-        let leaving = self.leaving().map(|at| (at, Reason::Leave));
-        [typing, waiting, patience, leaving]
+        let typing = self.typing.as_ref().map(|it| (it.until, Reason::TypingEnd));
+        let slow = self
+            .deliveries
+            .slow_deadline()
+            .map(|at| (at, Reason::SlowDelivery));
+        let script = self.awaited.map(|(_, until)| (until, Reason::ScriptTimeout));
+        let leave = self.leave_deadline().map(|at| (at, Reason::Leave));
+        [typing, slow, script, leave]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Whether the next line of input can be taken. A person may always write. A script waits for what it has asked
-    /// for, and for its deliveries when it is far ahead of them.
+    /// Whether the next line of input can be handled. A person may always write. A script waits for the result of its
+    /// last command, and for deliveries if too many are outstanding.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         let busy = self.awaited.is_some()
             || !self.uploads.is_empty()
             || self.deliveries.outstanding() >= SCRIPT_AHEAD;
-        !self.left && self.latest.is_none() && !(self.is_scripted() && busy)
+        !self.left && self.leave_by.is_none() && !(self.is_scripted() && busy)
     }
 
-    /// What a script has to know once the chat is left: that it never began, or that something was not delivered, or
-    /// may not have been. A person was told already.
+    /// Returns the reason why a script failed, after the chat is left: it was never connected, or a message was not
+    /// delivered, or may not have been. `None` for a person, to whom lines have shown it.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         if !self.is_scripted() {
             return None;
         }
         match self.deliveries.undelivered() {
-            0 if self.begun => None,
-            0 => Some("the conversation never began".to_owned()),
+            0 if self.was_connected => None,
+            0 => Some("the conversation was never connected".to_owned()),
             1 => Some("a message was not delivered".to_owned()),
             count => Some(format!("{count} messages were not delivered")),
         }
     }
 
-    fn ask(&mut self, request: Request, now: Now) {
+    fn request(&mut self, request: Request, now: Now) {
         match request {
             Request::OpenAnother | Request::StartNew => {
-                self.standing = Standing::Connecting;
+                self.state = ConnectionState::Connecting;
                 self.cleared = false;
-                self.forget_offers();
+                self.forget_choices();
             }
-            Request::Say(_) => {
+            Request::Send(_) => {
                 self.answered = false;
-                self.offer = Offer::default();
+                self.choices = PendingChoices::default();
             }
             _ => {}
         }
-        if let Some(errand) = Errand::of(&request) {
-            self.wait_for(errand, now);
+        if let Some(awaited) = Awaited::of(&request) {
+            self.wait_for(awaited, now);
         }
         match request {
             Request::Attach(path) => self.attach(path),
             Request::Clear => {
-                self.clearing = true;
+                self.clear_pending = true;
                 self.clear_when_delivered();
             }
             _ => self.requests.push_back(request),
@@ -417,38 +429,38 @@ impl Chat {
     }
 
     fn clear_when_delivered(&mut self) {
-        let on_its_way = self.standing == Standing::Live && self.deliveries.outstanding() > 0;
-        if self.clearing && !on_its_way {
-            self.clearing = false;
+        let on_its_way = self.state == ConnectionState::Live && self.deliveries.outstanding() > 0;
+        if self.clear_pending && !on_its_way {
+            self.clear_pending = false;
             self.requests.push_back(Request::Clear);
         }
     }
 
-    fn wait_for(&mut self, errand: Errand, now: Now) {
-        if self.is_scripted() && self.standing != Standing::Over {
-            self.awaited = Some((errand, now.instant + PATIENCE));
+    fn wait_for(&mut self, awaited: Awaited, now: Now) {
+        if self.is_scripted() && self.state != ConnectionState::Ended {
+            self.awaited = Some((awaited, now.instant + AWAIT_TIMEOUT));
         }
     }
 
-    fn heard(&mut self, now: Now) {
-        self.heard = Some(now.instant);
+    fn note_received(&mut self, now: Now) {
+        self.last_received = Some(now.instant);
     }
 
-    /// When a script that has ended is left.
-    fn leaving(&self) -> Option<Instant> {
-        let (latest, Writer::Script { quiet }) = (self.latest?, self.writer) else {
+    /// Returns the time to leave after a script has ended.
+    fn leave_deadline(&self) -> Option<Instant> {
+        let (leave_by, InputMode::Script { idle_timeout }) = (self.leave_by?, self.input_mode) else {
             return None;
         };
-        let connected = matches!(self.standing, Standing::Live | Standing::ReadOnly);
+        let connected = matches!(self.state, ConnectionState::Live | ConnectionState::ReadOnly);
         if !connected || self.deliveries.outstanding() > 0 || !self.uploads.is_empty() {
-            return Some(latest);
+            return Some(leave_by);
         }
-        let silent_since = self.typing.as_ref().map_or(self.heard?, |it| it.until);
-        Some(latest.min(silent_since + quiet))
+        let silent_since = self.typing.as_ref().map_or(self.last_received?, |it| it.until);
+        Some(leave_by.min(silent_since + idle_timeout))
     }
 
-    fn leave_when_over(&mut self) {
-        if self.latest.is_some() && self.standing == Standing::Over {
+    fn leave_when_ended(&mut self) {
+        if self.leave_by.is_some() && self.state == ConnectionState::Ended {
             self.leave();
         }
     }
@@ -460,8 +472,8 @@ impl Chat {
         }
     }
 
-    fn trouble(&mut self, text: &str) {
-        self.show(Line::new(Tone::Wrong, "!", text));
+    fn show_error(&mut self, text: &str) {
+        self.show(Line::new(LineKind::Error, "!", text));
     }
 
     fn show(&mut self, line: Line) {
@@ -469,18 +481,18 @@ impl Chat {
     }
 
     fn is_scripted(&self) -> bool {
-        matches!(self.writer, Writer::Script { .. })
+        matches!(self.input_mode, InputMode::Script { .. })
     }
 }
 
 impl fmt::Debug for Chat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chat")
-            .field("writer", &self.writer)
-            .field("standing", &self.standing)
+            .field("input_mode", &self.input_mode)
+            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }
 
-/// How long somebody may be said to be typing, whatever the service says. Genesys' own default is 5 s.
-const LONGEST_TYPING: Duration = Duration::from_secs(60);
+/// Longest display of a typing indicator. The default of Genesys is 5 s.
+const MAX_TYPING: Duration = Duration::from_secs(60);

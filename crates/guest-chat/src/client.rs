@@ -1,16 +1,16 @@
 //! A chat with a real conversation, in a terminal or through a pipe.
 
-mod drive;
-mod place;
-mod surface;
+mod frontend;
+mod run_loop;
+mod target;
 mod terminal;
 
 use std::fmt;
 use std::io::Write as _;
 
-pub use self::drive::run;
-pub use self::place::Place;
-pub use self::surface::Surface;
+pub use self::frontend::Frontend;
+pub use self::run_loop::run;
+pub use self::target::ConnectTarget;
 
 /// A chat that could not begin, or in which something was not delivered.
 #[derive(Debug)]

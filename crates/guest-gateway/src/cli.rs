@@ -18,19 +18,26 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Guest sessions of Genesys Cloud web messaging: a gateway, a simulator, a chat, a demo and an auditor's tool.
+/// Guest sessions of Genesys Cloud web messaging: gateway, simulator, chat, demo and audit tools.
 #[derive(Debug, Parser)]
 #[command(
     name = "guest-gateway",
     version,
-    after_help = "Logs go to stderr; RUST_LOG chooses how much (default: info, but warn for the demo, error for the chat).\n\
-                  Ctrl-C ends every command cleanly.\n\n\
-                  Begin with:\n  guest-gateway demo\n  guest-gateway serve --config gateway.example.toml"
+    after_help = AFTER_HELP
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+#[cfg(feature = "sim")]
+const AFTER_HELP: &str = "Logs go to stderr. RUST_LOG sets their level (default: info; demo: warn; chat: error).\n\
+                          Ctrl-C stops every command cleanly.\n\n\
+                          Start with:\n  guest-gateway demo\n  guest-gateway serve --config gateway.example.toml";
+#[cfg(not(feature = "sim"))]
+const AFTER_HELP: &str = "Logs go to stderr. RUST_LOG sets their level (default: info; chat: error).\n\
+                          Ctrl-C stops every command cleanly.\n\n\
+                          This program is built without the simulator, so without the commands sim and demo.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -49,8 +56,8 @@ enum Command {
     Policy(policy::Command),
 }
 
-/// Runs the command that the arguments name. Exit codes: 0 done, 1 it failed, 2 the arguments or the configuration
-/// are wrong, 130 Ctrl-C came before it was done.
+/// Runs the command of the arguments. Exit codes: 0 success, 1 failure, 2 invalid arguments or configuration,
+/// 130 interrupted.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -86,7 +93,7 @@ pub fn main() -> ExitCode {
             Command::Policy(command) => policy::run(&command),
         }
     });
-    // whatever still runs has been told to stop; it gets no longer than this
+    // remaining tasks have been signaled to stop
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -94,7 +101,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Why a command failed, for people, and its exit code.
+/// The message and exit code of a failed command.
 #[derive(Debug)]
 struct Failure {
     message: String,
@@ -102,7 +109,7 @@ struct Failure {
 }
 
 impl Failure {
-    /// The command did not do what it was asked to.
+    /// The command failed.
     fn failed(error: impl std::fmt::Display) -> Self {
         Self {
             message: error.to_string(),
@@ -110,16 +117,16 @@ impl Failure {
         }
     }
 
-    /// Ctrl-C came before it was done.
+    /// The command was interrupted.
     #[cfg(any(feature = "chat", feature = "sim"))]
     fn interrupted() -> Self {
         Self {
-            message: "interrupted before it was done".to_owned(),
+            message: "interrupted".to_owned(),
             code: 130,
         }
     }
 
-    /// The arguments or the configuration are wrong.
+    /// The arguments or the configuration are invalid.
     fn usage(error: impl std::fmt::Display) -> Self {
         Self {
             message: error.to_string(),
@@ -128,8 +135,8 @@ impl Failure {
     }
 }
 
-/// Writes a line that the command was asked for. A reader that went away is no failure.
-fn say(line: &str) {
+/// Writes a line to stdout. A closed stdout is not an error.
+fn print_line(line: &str) {
     let mut out = std::io::stdout().lock();
     let _gone = writeln!(out, "{line}").and_then(|()| out.flush());
 }
@@ -139,7 +146,7 @@ fn fail(message: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Hears Ctrl-C and SIGTERM from when it is made: one that comes while a command still starts is not lost.
+/// A receiver of SIGINT, SIGTERM and SIGHUP. Signals that arrive while a command starts are kept.
 struct Interrupt {
     hangup: Signal,
     interrupt: Signal,
@@ -148,16 +155,16 @@ struct Interrupt {
 
 impl Interrupt {
     fn listen() -> Result<Self, Failure> {
-        let hear = |kind| signal(kind).map_err(Failure::failed);
+        let listen = |kind| signal(kind).map_err(Failure::failed);
         Ok(Self {
-            hangup: hear(SignalKind::hangup())?,
-            interrupt: hear(SignalKind::interrupt())?,
-            terminate: hear(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
         })
     }
 
-    /// Waits for one of them.
-    async fn came(&mut self) {
+    /// Waits for a signal.
+    async fn received(&mut self) {
         tokio::select! {
             _ = self.hangup.recv() => {}
             _ = self.interrupt.recv() => {}

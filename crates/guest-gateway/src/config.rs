@@ -17,34 +17,34 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 use ws_transport::{Origin, OriginPolicy};
 
-const SHORTEST: Duration = Duration::from_secs(60);
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+const MIN_DURATION: Duration = Duration::from_secs(60);
+const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// Everything that `gateway.toml` can say. Every field but `client`, `channel` and `sessions.allowed_origins` has a
-/// default, which `gateway.example.toml` shows.
+/// The contents of `gateway.toml`. Every field but `client`, `channel` and `sessions.allowed_origins` has a default.
+/// `gateway.example.toml` shows the defaults.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where the gateway listens.
+    /// The listener.
     #[serde(default)]
     pub listen: Listen,
-    /// Where it keeps its state.
+    /// The files of the store.
     #[serde(default)]
     pub store: Store,
-    /// Where Genesys Cloud is.
+    /// The hosts of Genesys Cloud.
     #[serde(default)]
     pub genesys: Genesys,
-    /// How guest sessions behave.
+    /// The rules of guest sessions.
     pub sessions: Sessions,
-    /// How webhooks are delivered.
+    /// The delivery of webhooks.
     #[serde(default)]
     pub webhooks: Webhooks,
-    /// Who decides about the guests' data: part of each consent record that is exported.
+    /// The controller of the guests' data, a part of each exported consent record.
     #[serde(default)]
     pub controller: Controller,
-    /// The API clients that may call it.
+    /// The API clients.
     pub client: Vec<Client>,
-    /// The web messaging channels that sessions may be created for.
+    /// The web messaging channels of the sessions.
     pub channel: Vec<Channel>,
 }
 
@@ -52,19 +52,19 @@ pub struct Config {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
-    /// Address and port; port 0 takes a free one.
+    /// Address and port. Port 0 selects a free one.
     pub address: SocketAddr,
-    /// PEM file of the certificate chain. Without it the gateway speaks plain HTTP, on loopback only.
+    /// PEM file of the certificate chain. Without it the gateway serves plain HTTP, on loopback only.
     pub certificate: Option<PathBuf>,
     /// PEM file of the private key.
     pub key: Option<PathBuf>,
-    /// How clients reach it, if a proxy stands before it: the base of every `websocketUrl`.
+    /// The public base URL behind a reverse proxy. It is the base of every `websocketUrl`.
     #[serde(deserialize_with = "parsed_option")]
     pub public_url: Option<Host>,
-    /// Connections at once.
+    /// Largest number of connections.
     #[serde(deserialize_with = "at_least_one")]
     pub connections: u32,
-    /// Requests a minute of one API client.
+    /// Rate limit of an API client, in requests per minute.
     #[serde(deserialize_with = "at_least_one")]
     pub requests_per_minute: usize,
 }
@@ -88,8 +88,8 @@ impl Default for Listen {
 pub struct Store {
     /// The SQLite file.
     pub path: PathBuf,
-    /// The file of the keys that seal secrets and sign the audit log; made on the first start, for its owner only.
-    /// Keep it apart from backups of the store.
+    /// The key file, for sealing secrets and signing the audit log. The first start creates it, readable by its owner
+    /// only. Keep it apart from backups of the store.
     pub keys: PathBuf,
 }
 
@@ -106,59 +106,58 @@ impl Default for Store {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Genesys {
-    /// Start the simulator in this process and use it.
+    /// Whether to start the simulator in this process and use it.
     pub simulator: bool,
-    /// A region's AWS name or base domain.
+    /// The AWS name or base domain of a region.
     #[serde(deserialize_with = "parsed_option")]
     pub region: Option<Region>,
-    /// One host for every service, as a simulator in another process has it.
+    /// One host for all services, such as a simulator in another process.
     #[serde(deserialize_with = "parsed_option")]
     pub host: Option<Host>,
-    /// The origin that the gateway shows to Genesys; it must be allowed by the deployment.
+    /// The origin of connections to Genesys. The deployment must allow it.
     #[serde(deserialize_with = "parsed_option")]
     pub origin: Option<Origin>,
-    /// PEM file of a further CA to trust.
+    /// PEM file of an additional CA.
     pub extra_ca: Option<PathBuf>,
-    /// Where tokens are issued, in place of that of the region or host.
+    /// The host of the token endpoint, in place of the one of the region or host.
     #[serde(deserialize_with = "parsed_option")]
     pub login: Option<Host>,
-    /// The platform API, in place of that of the region or host.
+    /// The host of the platform API, in place of the one of the region or host.
     #[serde(deserialize_with = "parsed_option")]
     pub api: Option<Host>,
-    /// The guests' WebSocket, in place of that of the region or host.
+    /// The host of the WebSocket, in place of the one of the region or host.
     #[serde(deserialize_with = "parsed_option")]
     pub messaging: Option<Host>,
-    /// The public configuration of deployments, in place of that of the region or host.
+    /// The host of the deployments' public configuration, in place of the one of the region or host.
     #[serde(deserialize_with = "parsed_option")]
     pub cdn: Option<Host>,
-    /// The proxy on the way to Genesys: `http://host:port`, or `off`. The environment's, such as `HTTPS_PROXY`, if
-    /// left out.
-    #[serde(deserialize_with = "way_out")]
-    proxy: WayOut,
+    /// The proxy to Genesys: `http://host:port`, or `off`. Default: the one of the environment, such as `HTTPS_PROXY`.
+    #[serde(deserialize_with = "proxy_setting")]
+    proxy: ProxySetting,
 }
 
-/// How Genesys is reached.
+/// The use of a proxy to Genesys.
 #[derive(Debug, Default)]
-enum WayOut {
-    /// As the environment says.
+enum ProxySetting {
+    /// The proxy of the environment.
     #[default]
     Environment,
-    Directly,
-    Through(Proxy),
+    Off,
+    Explicit(Proxy),
 }
 
 impl Genesys {
-    /// The proxy on the way to Genesys, if there is one. Webhooks go without: a proxy would resolve their hosts itself,
-    /// past the check that keeps them off private addresses.
+    /// Returns the proxy to Genesys, if there is one. Webhooks use no proxy: it would resolve their hosts itself and so
+    /// bypass the check against private addresses.
     ///
     /// # Errors
-    /// If the environment names something that is no proxy of a known kind.
+    /// If the environment names an unsupported proxy.
     pub fn proxy(&self) -> Result<Option<Proxy>, ConfigError> {
         match &self.proxy {
-            WayOut::Environment => Proxy::from_env()
-                .map_err(|error| ConfigError(format!("the proxy of the environment: {error}"))),
-            WayOut::Directly => Ok(None),
-            WayOut::Through(proxy) => Ok(Some(proxy.clone())),
+            ProxySetting::Environment => Proxy::from_env()
+                .map_err(|error| ConfigError(format!("invalid proxy in the environment: {error}"))),
+            ProxySetting::Off => Ok(None),
+            ProxySetting::Explicit(proxy) => Ok(Some(proxy.clone())),
         }
     }
 }
@@ -167,25 +166,25 @@ impl Genesys {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sessions {
-    /// Origins of the pages that may open a guest's WebSocket.
+    /// Origins of the pages that may open a WebSocket.
     #[serde(deserialize_with = "origins")]
     pub allowed_origins: OriginPolicy,
     /// The consent policy: the id of one that ships, or the path of a file.
     #[serde(default = "Policy::tutorial_strict", deserialize_with = "policy")]
     pub policy: &'static Policy,
-    /// Whether `?access_token=` is accepted beside the safer ways.
+    /// Whether `?access_token=` is accepted.
     #[serde(default = "yes")]
     pub token_in_query: bool,
-    /// How long an access token lives.
+    /// Lifetime of an access token.
     #[serde(default = "one_hour", deserialize_with = "duration")]
     pub access_token_lifetime: Duration,
-    /// Time without a refresh of its tokens after which a session ends.
+    /// Time without a token rotation after which a session ends.
     #[serde(default = "one_day", deserialize_with = "duration")]
     pub idle_timeout: Duration,
-    /// How long an ended session is kept before it is erased.
+    /// Time after which an ended session is erased.
     #[serde(default = "thirty_days", deserialize_with = "duration")]
     pub retention: Duration,
-    /// Live sessions at once.
+    /// Largest number of live sessions.
     #[serde(default = "hundred_thousand", deserialize_with = "at_least_one")]
     pub limit: usize,
 }
@@ -194,7 +193,7 @@ pub struct Sessions {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Webhooks {
-    /// Private networks that a webhook may reach all the same.
+    /// Private networks that webhooks may reach.
     pub allow_networks: Vec<IpNet>,
 }
 
@@ -202,28 +201,28 @@ pub struct Webhooks {
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "ClientTable")]
 pub struct Client {
-    /// Its id.
+    /// The id.
     pub id: ClientId,
-    secret: SecretPlace,
-    /// What it may do.
+    secret: SecretLocation,
+    /// The scopes.
     pub scopes: Scopes,
 }
 
-/// Where a client's secret is.
+/// The location of a client's secret.
 #[derive(Debug)]
-enum SecretPlace {
+enum SecretLocation {
     Environment(String),
     File(PathBuf),
-    Here(SecretString),
+    Inline(SecretString),
 }
 
-/// A client as it is written.
+/// The table of a client in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClientTable {
     #[serde(deserialize_with = "parsed")]
     id: ClientId,
-    /// In the file itself. Prefer one of the other two.
+    /// The secret itself. Prefer one of the other two.
     #[serde(default, deserialize_with = "secret")]
     secret: Option<SecretString>,
     secret_file: Option<PathBuf>,
@@ -236,10 +235,10 @@ struct ClientTable {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Channel {
-    /// What `channelConfigurationId` says.
+    /// The value of `channelConfigurationId`.
     #[serde(deserialize_with = "parsed")]
     pub id: ChannelId,
-    /// The messenger deployment behind it; the simulator's own if left out.
+    /// The messenger deployment of the channel. Default: the one of the simulator.
     #[serde(default, deserialize_with = "parsed_option")]
     pub deployment: Option<DeploymentId>,
 }
@@ -248,18 +247,17 @@ impl Config {
     /// Reads a configuration file.
     ///
     /// # Errors
-    /// If the file cannot be read, is not TOML, or says something that cannot be; the error names file, line and
-    /// what to write.
+    /// If the file cannot be read, is not TOML, or holds an invalid value. The error names file, line and the correction.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError(format!("cannot read {}: {source}", path.display())))?;
         Self::parse(&text).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
     }
 
-    /// Reads a configuration's text.
+    /// Parses the text of a configuration.
     ///
     /// # Errors
-    /// As [`Config::read`].
+    /// See [`Config::read`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text)
             .map_err(|error| ConfigError::at(text, error.span().map(|span| span.start), error.message()))?;
@@ -267,11 +265,11 @@ impl Config {
         Ok(config)
     }
 
-    /// Makes sure that every file and environment variable that it names is there, as a start needs them.
+    /// Checks that the files and environment variables of the configuration exist.
     ///
     /// # Errors
-    /// Which is not.
-    pub fn check_surroundings(&self) -> Result<(), ConfigError> {
+    /// If one is missing.
+    pub fn check_environment(&self) -> Result<(), ConfigError> {
         for client in &self.client {
             client.secret()?;
         }
@@ -284,7 +282,7 @@ impl Config {
         Ok(())
     }
 
-    /// The hosts of Genesys Cloud, unless the simulator is to be started.
+    /// Returns the hosts of Genesys Cloud, or `None` if the simulator is to be started.
     #[must_use]
     pub fn hosts(&self) -> Option<Hosts> {
         let genesys = &self.genesys;
@@ -305,25 +303,25 @@ impl Config {
 }
 
 impl Client {
-    /// The secret, from wherever the file says it is.
+    /// Reads the secret.
     ///
     /// # Errors
-    /// If it cannot be had, or is empty.
+    /// If it is missing or empty.
     pub fn secret(&self) -> Result<SecretString, ConfigError> {
         let id = self.id.as_str();
         let fail = |what: String| ConfigError(format!("[[client]] {id}: {what}"));
         let text = match &self.secret {
-            SecretPlace::Here(secret) => return Ok(secret.clone()),
-            SecretPlace::File(path) => std::fs::read_to_string(path)
+            SecretLocation::Inline(secret) => return Ok(secret.clone()),
+            SecretLocation::File(path) => std::fs::read_to_string(path)
                 .map_err(|source| fail(format!("cannot read secret_file {}: {source}", path.display())))?,
-            SecretPlace::Environment(name) => std::env::var(name).map_err(|_| {
+            SecretLocation::Environment(name) => std::env::var(name).map_err(|_| {
                 fail(format!(
                     "the environment variable {name} of secret_env is not set"
                 ))
             })?,
         };
         match text.trim() {
-            "" => Err(fail("its secret is empty".to_owned())),
+            "" => Err(fail("the secret is empty".to_owned())),
             text => Ok(text.into()),
         }
     }
@@ -334,9 +332,9 @@ impl TryFrom<ClientTable> for Client {
 
     fn try_from(table: ClientTable) -> Result<Self, String> {
         let secret = match (table.secret, table.secret_file, table.secret_env) {
-            (Some(secret), None, None) => SecretPlace::Here(secret),
-            (None, Some(path), None) => SecretPlace::File(path),
-            (None, None, Some(name)) => SecretPlace::Environment(name),
+            (Some(secret), None, None) => SecretLocation::Inline(secret),
+            (None, Some(path), None) => SecretLocation::File(path),
+            (None, None, Some(name)) => SecretLocation::Environment(name),
             _ => {
                 let id = table.id.as_str();
                 return Err(format!(
@@ -352,7 +350,7 @@ impl TryFrom<ClientTable> for Client {
     }
 }
 
-/// The configuration cannot be used; the text says where and why.
+/// An invalid configuration. The message gives the line and the reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError(pub(crate) String);
 
@@ -365,7 +363,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
-    /// With the line of `offset`, if that is known.
+    /// An error with the line of `offset`, if that is known.
     fn at(text: &str, offset: Option<usize>, what: &str) -> Self {
         match offset.and_then(|offset| text.get(..offset)) {
             Some(before) => Self(format!("line {}: {what}", before.matches('\n').count() + 1)),
@@ -407,18 +405,19 @@ fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<&'static Policy, D::Erro
     let name = String::deserialize(from)?;
     if !name.ends_with(".toml") {
         return Policy::find(&name).map_err(|error| {
-            serde::de::Error::custom(format!("{error}; or give the path of a file that ends in .toml"))
+            serde::de::Error::custom(format!("{error}; or use the path of a file that ends in .toml"))
         });
     }
     let policy = policy_file(Path::new(&name)).map_err(|error| serde::de::Error::custom(error.0))?;
-    // it is needed until the process ends, and read once
+    // leaked once, because the process needs it until it ends
     Ok(Box::leak(Box::new(policy)))
 }
 
-/// A policy whose file is sound and whose examples hold.
+/// Reads a policy file and runs its examples.
 fn policy_file(path: &Path) -> Result<Policy, ConfigError> {
     let fail = |what: String| ConfigError(format!("{}: {what}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|source| fail(format!("cannot be read: {source}")))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| fail(format!("cannot read the policy: {source}")))?;
     let file = PolicyFile::parse(&text).map_err(|error| fail(error.to_string()))?;
     match file.test().first() {
         Some(failure) => Err(fail(failure.to_string())),
@@ -426,42 +425,42 @@ fn policy_file(path: &Path) -> Result<Policy, ConfigError> {
     }
 }
 
-/// No error repeats what stands there.
+/// Parses a secret. No error repeats its value.
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
     match String::deserialize(from) {
         Ok(text) if text.is_empty() => Err(serde::de::Error::custom("the secret is empty")),
         Ok(text) => Ok(Some(text.into())),
         Err(_) => Err(serde::de::Error::custom(
-            "the secret is no text: put it in quotes",
+            "invalid secret: not a string, put it in quotes",
         )),
     }
 }
 
-/// It may hold a password, so no error repeats it.
-fn way_out<'de, D: Deserializer<'de>>(from: D) -> Result<WayOut, D::Error> {
+/// Parses a proxy. Its URL may hold a password, so no error repeats it.
+fn proxy_setting<'de, D: Deserializer<'de>>(from: D) -> Result<ProxySetting, D::Error> {
     match secret(from)? {
-        Some(url) if url.expose_secret() == "off" => Ok(WayOut::Directly),
+        Some(url) if url.expose_secret() == "off" => Ok(ProxySetting::Off),
         Some(url) => Proxy::new(&url, "")
-            .map(WayOut::Through)
+            .map(ProxySetting::Explicit)
             .map_err(serde::de::Error::custom),
-        None => Ok(WayOut::Environment),
+        None => Ok(ProxySetting::Environment),
     }
 }
 
-/// From a minute to ten years: tokens that live shorter expire before they are rotated, and times beyond that have
-/// no form on the wire.
+/// Parses a duration from a minute to ten years. Shorter tokens expire before they are rotated, and later dates cannot be
+/// serialized.
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     let duration = humantime::parse_duration(&text).map_err(|error| {
         serde::de::Error::custom(format!(
-            "{text:?} is no duration such as \"1h\" or \"90s\": {error}"
+            "invalid duration {text:?}: {error}; use a form such as \"1h\" or \"90s\""
         ))
     })?;
-    if (SHORTEST..=LONGEST).contains(&duration) {
+    if (MIN_DURATION..=MAX_DURATION).contains(&duration) {
         Ok(duration)
     } else {
         Err(serde::de::Error::custom(format!(
-            "{text:?} is not between a minute and ten years"
+            "invalid duration {text:?}: not between a minute and ten years"
         )))
     }
 }
@@ -500,7 +499,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_policy_of_ones_own_is_a_file() {
+    fn policy_file_is_read_with_its_examples() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mine.toml");
         let read = |text: &str| {
@@ -522,6 +521,6 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         let missing = policy_file(&folder.path().join("no.toml")).unwrap_err();
-        assert!(missing.to_string().contains("no.toml: cannot be read"));
+        assert!(missing.to_string().contains("no.toml: cannot read the policy"));
     }
 }

@@ -1,11 +1,11 @@
-//! The whole road, walked as a remote client of a real gateway. A step is ticked only for its effect.
+//! A scenario of the whole product: a remote client of a real gateway. Each step is checked by its effect.
 
+mod checks;
 mod crm;
-mod proof;
 mod report;
-mod road;
+mod scenario;
 mod servers;
 
-pub use self::report::{Report, Told, Unverified};
-pub use self::road::walk;
+pub use self::report::{CheckFailed, OutputFormat, Report};
+pub use self::scenario::run;
 pub use self::servers::Servers;

@@ -1,4 +1,4 @@
-//! The server as a whole: what it is started from, and how it ends.
+//! Start and shutdown of the server.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -20,17 +20,17 @@ use tokio::task::JoinSet;
 use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
+use crate::audit_log::record;
 use crate::config::{Config, ConfigError};
 use crate::guest_sessions::{self, Clients, Parts};
-use crate::hub::{Hub, stopped};
-use crate::journal::note;
 use crate::keys::Keys;
+use crate::relay::{Hub, stopped};
 use crate::simulator::Simulator;
 
-/// How long requests in flight and open sockets have to end.
+/// Longest time to drain requests and sockets.
 const DRAIN: Duration = Duration::from_secs(1);
-/// How long all of it has to end: a guest who does not answer the goodbye is not waited for.
-const PATIENCE: Duration = Duration::from_millis(1_500);
+/// Longest time of the shutdown. Guests who do not answer the close frame are dropped.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// A running gateway.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts the gateway of a configuration. It serves until [`Gateway::stop`].
+    /// Starts a gateway. It serves until [`Gateway::stop`].
     ///
     /// # Errors
     /// If a file cannot be read, the address is taken, or another process has the store.
@@ -54,7 +54,7 @@ impl Gateway {
             let path = config.store.path.display();
             return Err(StartError::new(
                 format!("the key file {}", config.store.keys.display()),
-                format!("it is missing, and the store {path} needs the one it was written with: restore it"),
+                format!("it is missing, but the store {path} was written with it: restore it"),
             ));
         }
         let keys = Keys::open(&config.store.keys).map_err(|error| {
@@ -93,7 +93,7 @@ impl Gateway {
         let direct = Direct::open(direct)
             .await
             .map_err(|error| StartError::new("the sessions of the store", error))?;
-        note(
+        record(
             &**direct.store(),
             own_name(),
             Action::AuditOpened,
@@ -140,38 +140,38 @@ impl Gateway {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How clients reach it.
+    /// Returns the public base URL.
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.public
     }
 
-    /// The base URL of the simulator, if the configuration asked for one.
+    /// Returns the base URL of the simulator, if the configuration starts one.
     #[must_use]
     pub fn simulator_url(&self) -> Option<String> {
         self.simulator.as_ref().map(Simulator::http_url)
     }
 
-    /// The store, for an export of the audit log.
+    /// Returns the store, for an export of the audit log.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         self.direct.store()
     }
 
-    /// How many guests' conversations are live.
+    /// Returns the number of live conversations.
     #[must_use]
     pub fn conversations(&self) -> usize {
         self.hub.len()
     }
 
-    /// Stops taking requests, tells the guests' sockets to come back later, and signs the audit log as it stands.
-    /// Takes less than two seconds, plus what the disk takes. The store is free then, for the next to open it.
+    /// Stops the gateway: refuses requests, closes the guests' sockets with code 1001, and signs the audit log. Takes less
+    /// than two seconds and the time of the disk. Another process can open the store then.
     pub async fn stop(self) {
         let Self {
             direct,
@@ -185,13 +185,13 @@ impl Gateway {
         stop.send_replace(true);
         let ended = async {
             while tasks.join_next().await.is_some() {}
-            // requests, sockets and relays each hold a receiver
+            // each request, socket and relay holds a receiver
             stop.closed().await;
         };
-        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
-            tracing::warn!("the gateway stops, and something is still under way");
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("shutdown timeout: tasks are still running");
         }
-        let closed = note(
+        let closed = record(
             &**direct.store(),
             own_name(),
             Action::AuditClosed,
@@ -200,7 +200,7 @@ impl Gateway {
         .await;
         let signed = direct.store().checkpoint().await;
         if let Err(error) = closed.and(signed.map(drop)) {
-            tracing::error!(%error, "the audit log could not be closed and signed");
+            tracing::error!(%error, "cannot close and sign the audit log");
         }
         if let Some(simulator) = simulator {
             simulator.stop().await;
@@ -212,10 +212,10 @@ fn own_name() -> Actor {
     Actor::system("guest-gateway")
 }
 
-/// The operator's own word for where this gateway's guests come from.
+/// The configured origin of connections to Genesys.
 fn own_origin(origin: &Origin) -> AdmittedOrigin {
     let policy = OriginPolicy::new([origin.to_string()]).expect("an origin is a valid entry");
-    policy.admit_own(origin).expect("it is the one on the list")
+    policy.admit_own(origin).expect("the policy allows this origin")
 }
 
 fn clients(config: &Config, keys: &Keys) -> Result<Clients, StartError> {
@@ -316,15 +316,19 @@ fn public_host(config: &Config, address: SocketAddr) -> Result<Host, StartError>
         "http"
     };
     let own = format!("{scheme}://{address}");
-    own.parse()
-        .map_err(|error| StartError::new("public_url of [listen], which this address needs", error))
+    own.parse().map_err(|error| {
+        StartError::new(
+            "public_url of [listen], which is required for this address",
+            error,
+        )
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StartError> {
     std::fs::read(path).map_err(|error| StartError::new(path.display().to_string(), error))
 }
 
-/// The gateway cannot start; the message says what is in the way.
+/// A gateway that cannot start. The message gives the obstacle.
 #[derive(Debug)]
 pub struct StartError {
     what: String,

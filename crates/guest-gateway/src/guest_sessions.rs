@@ -31,7 +31,7 @@ use ws_transport::{AdmittedOrigin, OriginPolicy};
 pub(crate) use self::access::Clients;
 use self::refusal::Refusal;
 pub(crate) use self::request::SCOPES;
-use crate::hub::Hub;
+use crate::relay::Hub;
 
 /// What the routes work on. Clones share it.
 pub(crate) type App = Arc<Parts>;

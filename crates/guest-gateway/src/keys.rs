@@ -1,4 +1,4 @@
-//! The keys of a gateway: what seals its secrets, signs its audit log, and signs its clients' tokens.
+//! The keys of a gateway, for sealing secrets, signing the audit log, and signing the tokens of API clients.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use genesys_api::entropy;
 
-/// What every log of a gateway is called in its checkpoints.
+/// The name of the audit log in checkpoints.
 const LOG: &str = "guest-gateway/audit";
 
 pub(crate) struct Keys {
@@ -18,11 +18,12 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Reads the file, or makes it, for its owner only.
+    /// Reads the file, or creates it, readable by its owner only.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         match fs::read_to_string(path) {
             Ok(text) => Self::parse(&text).ok_or_else(|| {
-                let message = "the key file is damaged: restore it from its backup, for without it the store cannot be read";
+                let message =
+                    "damaged key file: restore it from its backup, the store cannot be read without it";
                 io::Error::new(io::ErrorKind::InvalidData, message)
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(path),
@@ -51,7 +52,7 @@ impl Keys {
         let mut file = options.open(path)?;
         writeln!(
             file,
-            "# Keys of a guest-gateway. Keep them secret, and apart from backups of its store."
+            "# Keys of a guest-gateway. Keep them secret and apart from backups of the store."
         )?;
         for (name, key) in [
             ("seal", &keys.seal),
@@ -84,16 +85,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_made_once_for_their_owner_and_read_again() {
+    fn key_file_is_created_once_for_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        let made = Keys::open(&path).unwrap();
+        let created = Keys::open(&path).unwrap();
         let read = Keys::open(&path).unwrap();
         assert_eq!(
-            (made.seal, made.sign, made.tokens),
+            (created.seal, created.sign, created.tokens),
             (read.seal, read.sign, read.tokens)
         );
-        assert!(made.seal != made.sign && made.sign != made.tokens);
+        assert!(created.seal != created.sign && created.sign != created.tokens);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod audit_log;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "sim")]
@@ -7,9 +8,8 @@ pub mod demo;
 mod gateway;
 mod generated;
 mod guest_sessions;
-mod hub;
-mod journal;
 mod keys;
+mod relay;
 mod simulator;
 
 pub use gateway::{Gateway, StartError};

@@ -1,47 +1,47 @@
-//! What a line of input means.
+//! Parsing of input lines: text, commands, choices.
 
 use std::path::PathBuf;
 
 use guest_conversation::Said;
 
-use super::offer::{Offer, Unsuitable};
+use super::choices::{ChoiceError, PendingChoices};
 
-/// What a chat asks of its driver.
+/// A request of a chat to its driver.
 ///
-/// `Debug` shows neither what is said nor a path.
+/// `Debug` shows neither a message nor a path.
 #[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Request {
-    /// Upload a file; answer with [`Chat::handle_attached`](super::Chat::handle_attached) or
+    /// Upload a file. The driver reports the result by [`Chat::handle_attached`](super::Chat::handle_attached) or
     /// [`Chat::handle_failure`](super::Chat::handle_failure).
     Attach(PathBuf),
-    /// Clear the conversation at the service, which ends it.
+    /// Clear the conversation at the service. This ends it.
     Clear,
-    /// Say that there is no other token.
+    /// Answer that the guest has no token to sign in with.
     DeclineToken,
-    /// Read a page of what was said before, newest first, from 1.
+    /// Read a page of the history. Page 1 is the latest.
     History(u32),
-    /// End the chat: close the conversation, tell its last events, stop.
+    /// End the chat: close the conversation, pass its last events, stop.
     Leave,
-    /// Open another conversation in place of one that is over.
+    /// Open another conversation in place of one that has ended.
     OpenAnother,
-    /// Ask whether the service is well.
+    /// Check the health of the service.
     Ping,
-    /// Connect anew, at once, for the same session; also where a connection is live.
+    /// Reconnect the same session at once, even if a connection is open.
     Reconnect,
-    /// Say something; answer with [`Chat::handle_taken`](super::Chat::handle_taken) or
-    /// [`Chat::handle_not_taken`](super::Chat::handle_not_taken).
-    Say(Said),
-    /// Begin a new conversation in the session of one that can only be read.
+    /// Send a message. The driver reports the result by [`Chat::handle_queued`](super::Chat::handle_queued) or
+    /// [`Chat::handle_not_queued`](super::Chat::handle_not_queued).
+    Send(Said),
+    /// Start a new conversation in a session whose conversation is read-only.
     StartNew,
-    /// Show the other side that the guest is typing.
+    /// Send a typing indicator.
     Typing,
-    /// Explain the last loss or end; answer with [`Chat::handle_explanation`](super::Chat::handle_explanation).
-    Why,
+    /// Explain the last loss or end by [`Chat::handle_explanation`](super::Chat::handle_explanation).
+    Explain,
 }
 
 impl Request {
-    /// What a person types for it.
+    /// Returns the command that a person types for it, or a short description.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -53,10 +53,10 @@ impl Request {
             Self::OpenAnother | Self::StartNew => "/new",
             Self::Ping => "/ping",
             Self::Reconnect => "/reconnect",
-            Self::Say(Said::Text { .. }) => "a message",
-            Self::Say(_) => "an answer by its number",
+            Self::Send(Said::Text { .. }) => "a message",
+            Self::Send(_) => "an answer by its number",
             Self::Typing => "the typing indicator",
-            Self::Why => "/why",
+            Self::Explain => "/why",
         }
     }
 }
@@ -67,62 +67,62 @@ impl std::fmt::Debug for Request {
     }
 }
 
-/// The commands, each with what it does.
+/// The commands with their descriptions.
 pub(super) const COMMANDS: [(&str, &str); 11] = [
     ("/attach FILE", "sends a file"),
     ("/clear", "clears the conversation for good, which ends it"),
-    ("/help", "this list"),
+    ("/help", "lists the commands"),
     (
         "/history [PAGE]",
-        "shows what was said so far, as Genesys Cloud has it; page 1 is the latest",
+        "shows a page of the history that Genesys Cloud keeps; page 1 is the latest",
     ),
-    ("/new", "begins a new conversation, when the last one has ended"),
+    ("/new", "starts a new conversation after the last one has ended"),
     ("/open N", "shows the link of a file, which is a secret"),
-    ("/ping", "asks whether the service is well"),
+    ("/ping", "checks the health of the service"),
     ("/quit", "leaves; Ctrl-D and Ctrl-C do the same"),
-    ("/reconnect", "drops the connection and makes another, at once"),
-    ("/wait", "for scripts: reads on when the other side has answered"),
+    ("/reconnect", "drops the connection and opens another one at once"),
+    ("/wait", "for scripts: waits for an answer before the next line"),
     (
         "/why",
         "explains why the connection was lost, or the conversation ended",
     ),
 ];
 
-/// A line of input, understood.
+/// A parsed line of input.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Input<'a> {
-    Ask(Request),
+    Request(Request),
     Help,
     New,
-    Nothing,
+    Empty,
     /// Show the link of this number.
     Open(usize),
     Quit,
-    Say(&'a str),
-    Unknown(&'a str),
+    Text(&'a str),
+    UnknownCommand(&'a str),
     /// Numbers that cannot be chosen together.
-    Unsuitable(Unsuitable),
-    /// An argument is missing, or there is one too many: how to write it.
+    InvalidChoice(ChoiceError),
+    /// An argument is missing or superfluous. Holds the correct usage.
     Usage(&'static str),
     Wait,
 }
 
-/// Reads a line. What is on offer can be chosen by its number.
-pub(super) fn read<'a>(line: &'a str, offer: &Offer) -> Input<'a> {
+/// Parses a line. A number selects one of `choices`.
+pub(super) fn read<'a>(line: &'a str, choices: &PendingChoices) -> Input<'a> {
     if line.trim().is_empty() {
-        return Input::Nothing;
+        return Input::Empty;
     }
-    if let Some(chosen) = offer.choose(line) {
+    if let Some(chosen) = choices.choose(line) {
         return match chosen {
-            Ok(said) => Input::Ask(Request::Say(said)),
-            Err(why) => Input::Unsuitable(why),
+            Ok(said) => Input::Request(Request::Send(said)),
+            Err(why) => Input::InvalidChoice(why),
         };
     }
     if !line.starts_with('/') {
-        return Input::Say(line);
+        return Input::Text(line);
     }
     if line.starts_with("//") {
-        return Input::Say(&line[1..]);
+        return Input::Text(&line[1..]);
     }
     let (name, argument) = match line.split_once(char::is_whitespace) {
         Some((name, argument)) => (name, argument.trim()),
@@ -131,24 +131,24 @@ pub(super) fn read<'a>(line: &'a str, offer: &Offer) -> Input<'a> {
     let mut usages = COMMANDS.iter().map(|(usage, _)| *usage);
     match usages.find(|usage| usage.split(' ').next() == Some(name)) {
         Some(usage) => command(name, argument).unwrap_or(Input::Usage(usage)),
-        None => Input::Unknown(name),
+        None => Input::UnknownCommand(name),
     }
 }
 
 fn command<'a>(name: &str, argument: &str) -> Option<Input<'a>> {
     let input = match (name, argument) {
-        ("/attach", path) if !path.is_empty() => Input::Ask(Request::Attach(path.into())),
-        ("/clear", "") => Input::Ask(Request::Clear),
+        ("/attach", path) if !path.is_empty() => Input::Request(Request::Attach(path.into())),
+        ("/clear", "") => Input::Request(Request::Clear),
         ("/help", _) => Input::Help,
-        ("/history", "") => Input::Ask(Request::History(1)),
-        ("/history", page) => Input::Ask(Request::History(page.parse().ok().filter(|page| *page > 0)?)),
+        ("/history", "") => Input::Request(Request::History(1)),
+        ("/history", page) => Input::Request(Request::History(page.parse().ok().filter(|page| *page > 0)?)),
         ("/new", "") => Input::New,
         ("/open", number) => Input::Open(number.parse().ok()?),
-        ("/ping", "") => Input::Ask(Request::Ping),
+        ("/ping", "") => Input::Request(Request::Ping),
         ("/quit", _) => Input::Quit,
-        ("/reconnect", "") => Input::Ask(Request::Reconnect),
+        ("/reconnect", "") => Input::Request(Request::Reconnect),
         ("/wait", "") => Input::Wait,
-        ("/why", "") => Input::Ask(Request::Why),
+        ("/why", "") => Input::Request(Request::Explain),
         _ => return None,
     };
     Some(input)
@@ -159,30 +159,30 @@ mod tests {
     use super::*;
 
     fn text(line: &str) -> Input<'_> {
-        read(line, &Offer::default())
+        read(line, &PendingChoices::default())
     }
 
     #[test]
-    fn every_command_that_is_listed_is_understood() {
+    fn command_list_names_only_known_commands() {
         for (usage, _) in COMMANDS {
             let line = usage.replace('N', "1").replace("[PAGE]", "2");
             let input = text(&line);
             assert!(
-                !matches!(input, Input::Usage(_) | Input::Unknown(_)),
+                !matches!(input, Input::Usage(_) | Input::UnknownCommand(_)),
                 "{line}: {input:?}"
             );
         }
     }
 
     #[test]
-    fn a_line_is_text_unless_it_begins_with_one_slash() {
-        assert_eq!(text("hello /why"), Input::Say("hello /why"));
-        assert_eq!(text(" /why"), Input::Say(" /why"));
-        assert_eq!(text("//why"), Input::Say("/why"));
-        assert_eq!(text("//"), Input::Say("/"));
-        assert_eq!(text("1"), Input::Say("1"));
-        assert_eq!(text("/"), Input::Unknown("/"));
-        assert_eq!(text("/whyever"), Input::Unknown("/whyever"));
+    fn line_is_text_unless_it_starts_with_one_slash() {
+        assert_eq!(text("hello /why"), Input::Text("hello /why"));
+        assert_eq!(text(" /why"), Input::Text(" /why"));
+        assert_eq!(text("//why"), Input::Text("/why"));
+        assert_eq!(text("//"), Input::Text("/"));
+        assert_eq!(text("1"), Input::Text("1"));
+        assert_eq!(text("/"), Input::UnknownCommand("/"));
+        assert_eq!(text("/whyever"), Input::UnknownCommand("/whyever"));
         for (line, usage) in [
             ("/why not", "/why"),
             ("/attach  ", "/attach FILE"),
@@ -195,11 +195,11 @@ mod tests {
         }
         assert_eq!(
             text("/attach my file.png "),
-            Input::Ask(Request::Attach("my file.png".into()))
+            Input::Request(Request::Attach("my file.png".into()))
         );
-        assert_eq!(text("/history"), Input::Ask(Request::History(1)));
+        assert_eq!(text("/history"), Input::Request(Request::History(1)));
         for nothing in ["", " ", "\t\u{3000}"] {
-            assert_eq!(text(nothing), Input::Nothing);
+            assert_eq!(text(nothing), Input::Empty);
         }
     }
 }

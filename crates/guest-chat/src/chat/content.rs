@@ -1,4 +1,4 @@
-//! What a message holds beside its text, in words.
+//! Rendering of a message's content as text with numbered choices.
 
 use std::time::Duration;
 
@@ -10,45 +10,49 @@ use guest_conversation::{
 use serde_json::Value;
 use time::UtcOffset;
 
+use super::choices::{ChoiceKind, PendingChoices};
 use super::links::Links;
-use super::offer::{Kind, Offer};
 
-/// What can be shown of a message, piece by piece, its text first. What can be chosen is added to `offer`, if that is
-/// possible now; links are kept in `links` and not shown.
-pub(super) fn pieces(message: &Message, offer: Option<&mut Offer>, links: &mut Links) -> Vec<String> {
-    let mut teller = Teller {
-        offer,
+/// Renders a message part by part, its text first. Choices are added to `choices` if they can be made now. Links are
+/// kept in `links` and not shown.
+pub(super) fn parts(
+    message: &Message,
+    choices: Option<&mut PendingChoices>,
+    links: &mut Links,
+) -> Vec<String> {
+    let mut renderer = Renderer {
+        choices,
         links,
         lists: 0,
         sections: 0,
-        pieces: Vec::new(),
+        parts: Vec::new(),
         text: &message.text,
     };
     if !message.text.is_empty() {
-        teller.pieces.push(message.text.clone());
+        renderer.parts.push(message.text.clone());
     }
     for content in &message.content {
-        teller.tell(content);
+        renderer.render(content);
     }
-    teller.pieces
+    renderer.parts
 }
 
-struct Teller<'a> {
-    offer: Option<&'a mut Offer>,
+struct Renderer<'a> {
+    choices: Option<&'a mut PendingChoices>,
     links: &'a mut Links,
     lists: usize,
     sections: usize,
-    pieces: Vec<String>,
-    /// The message's own text, which other parts may repeat.
+    parts: Vec<String>,
+    /// The message's own text. Parts that repeat it are left out.
     text: &'a str,
 }
 
-impl Teller<'_> {
-    fn tell(&mut self, content: &Content) {
+impl Renderer<'_> {
+    fn render(&mut self, content: &Content) {
         match content {
             Content::Attachment(file) => self.file(file),
             Content::ButtonResponse(response) if &*response.text == self.text => {}
-            Content::ButtonResponse(response) => self.pieces.push(format!("chose: {}", &*response.text)),
+            Content::ButtonResponse(response) => self.parts.push(format!("chose: {}", &*response.text)),
             Content::Card(card) => self.card("card", card),
             Content::Carousel(cards) => {
                 for (at, card) in cards.iter().enumerate() {
@@ -60,12 +64,12 @@ impl Teller<'_> {
             Content::ListPicker(picker) => self.list(picker),
             Content::Other(other) => {
                 let class = other.class().unwrap_or("unnamed");
-                self.pieces
+                self.parts
                     .push(format!("[content that cannot be shown here: {class}]"));
             }
-            Content::QuickReply(reply) => self.option(Kind::QuickReply, Choice::from(reply), ""),
-            Content::Text(text) => self.tell_some(Some(text)),
-            _ => self.pieces.push("[content that cannot be shown here]".to_owned()),
+            Content::QuickReply(reply) => self.option(ChoiceKind::QuickReply, Choice::from(reply), ""),
+            Content::Text(text) => self.push_text(Some(text)),
+            _ => self.parts.push("[content that cannot be shown here]".to_owned()),
         }
     }
 
@@ -83,27 +87,27 @@ impl Teller<'_> {
             about.push_str(&format!(", {}", &**media_type));
         }
         if let Some(bytes) = file.size {
-            about.push_str(&format!(", {}", size(bytes)));
+            about.push_str(&format!(", {}", format_size(bytes)));
         }
         if let Some(link) = &file.url {
             let number = self.links.add(link.clone());
             about.push_str(&format!(" (/open {number} shows its link)"));
         }
-        self.pieces.push(about);
-        self.tell_some(file.text.as_deref());
+        self.parts.push(about);
+        self.push_text(file.text.as_deref());
     }
 
     fn card(&mut self, what: &str, card: &Card) {
-        self.pieces.push(format!("[{what}] {}", &*card.title));
-        self.tell_some(card.description.as_deref());
+        self.parts.push(format!("[{what}] {}", &*card.title));
+        self.push_text(card.description.as_deref());
         for (what, url) in [("picture", &card.image), ("video", &card.video)] {
             if let Some(url) = url {
-                self.pieces.push(format!("{what}: {}", &**url));
+                self.parts.push(format!("{what}: {}", &**url));
             }
         }
         for action in card.default_action.iter().chain(&card.actions) {
             match action {
-                CardAction::Link { text, url } => self.pieces.push(match &**text {
+                CardAction::Link { text, url } => self.parts.push(match &**text {
                     "" => format!("link: {}", &**url),
                     text => format!("{text}: {}", &**url),
                 }),
@@ -114,25 +118,25 @@ impl Teller<'_> {
                         text.clone()
                     };
                     let payload = payload.clone();
-                    self.option(Kind::Button, Choice { text, payload }, "");
+                    self.option(ChoiceKind::Button, Choice { text, payload }, "");
                 }
-                CardAction::Other { text } => self.tell_some(Some(text)),
+                CardAction::Other { text } => self.push_text(Some(text)),
                 _ => {}
             }
         }
     }
 
     fn dates(&mut self, picker: &DatePicker) {
-        self.tell_some(picker.title.as_deref());
-        self.tell_some(picker.subtitle.as_deref());
+        self.push_text(picker.title.as_deref());
+        self.push_text(picker.subtitle.as_deref());
         if picker.slots.is_empty() {
             let bound = |word: &str, at: &Option<Text<'static>>| {
                 at.as_ref()
-                    .map(|at| format!(" {word} {}", moment(at)))
+                    .map(|at| format!(" {word} {}", format_time(at)))
                     .unwrap_or_default()
             };
             let (from, to) = (bound("from", &picker.earliest), bound("to", &picker.latest));
-            self.pieces.push(format!("[a time{from}{to}: say it in words]"));
+            self.parts.push(format!("[a time{from}{to}: write it as text]"));
         }
         for DateSlot { at, seconds, .. } in &picker.slots {
             let lasting = seconds.filter(|seconds| *seconds > 0).map(|seconds| {
@@ -140,25 +144,25 @@ impl Teller<'_> {
                 format!(", for {time}")
             });
             let choice = Choice {
-                text: moment(at).into(),
+                text: format_time(at).into(),
                 payload: at.clone(),
             };
-            self.option(Kind::Date, choice, &lasting.unwrap_or_default());
+            self.option(ChoiceKind::Date, choice, &lasting.unwrap_or_default());
         }
     }
 
     fn list(&mut self, picker: &ListPicker) {
-        self.tell_raw(picker.introduction.as_ref());
+        self.push_raw_text(picker.introduction.as_ref());
         for section in &picker.sections {
             let several = section.multiple && section.items.len() > 1;
             match (section.title.as_deref().unwrap_or_default(), several) {
                 ("", false) => {}
-                ("", true) => self.pieces.push("(several at once, as 1,2)".to_owned()),
-                (title, false) => self.pieces.push(format!("{title}:")),
-                (title, true) => self.pieces.push(format!("{title} (several at once, as 1,2):")),
+                ("", true) => self.parts.push("(several at once, as 1,2)".to_owned()),
+                (title, false) => self.parts.push(format!("{title}:")),
+                (title, true) => self.parts.push(format!("{title} (several at once, as 1,2):")),
             }
             for item in &section.items {
-                let kind = Kind::Item {
+                let kind = ChoiceKind::Item {
                     list: self.lists,
                     section: self.sections,
                     several: section.multiple,
@@ -171,46 +175,46 @@ impl Teller<'_> {
         self.lists += 1;
     }
 
-    /// Nothing public describes the fields of a form: what it asks can be said, but not answered field by field.
+    /// The fields of a form are not public: its introduction is shown, and it cannot be answered field by field.
     fn form(&mut self, form: &Form) {
         if form.answers.is_some() {
-            self.pieces.push("[a form that was filled in]".to_owned());
+            self.parts.push("[a form that was filled in]".to_owned());
             return;
         }
-        self.pieces
-            .push("[a form that cannot be filled in here: answer in words]".to_owned());
-        self.tell_raw(form.introduction.as_ref());
+        self.parts
+            .push("[a form that cannot be filled in here: answer with text]".to_owned());
+        self.push_raw_text(form.introduction.as_ref());
     }
 
-    /// Something to choose, with its number if that is possible now.
-    fn option(&mut self, kind: Kind, choice: Choice, more: &str) {
+    /// Adds a choice, with its number if it can be made now.
+    fn option(&mut self, kind: ChoiceKind, choice: Choice, more: &str) {
         let text = choice.text.clone();
-        let mark = match &mut self.offer {
-            Some(offer) => format!("[{}]", offer.add(kind, choice)),
+        let mark = match &mut self.choices {
+            Some(choices) => format!("[{}]", choices.add(kind, choice)),
             None => "-".to_owned(),
         };
-        self.pieces.push(format!("{mark} {}{more}", &*text));
+        self.parts.push(format!("{mark} {}{more}", &*text));
     }
 
-    fn tell_some(&mut self, text: Option<&str>) {
+    fn push_text(&mut self, text: Option<&str>) {
         if let Some(text) = text.filter(|text| !text.is_empty() && *text != self.text) {
-            self.pieces.push(text.to_owned());
+            self.parts.push(text.to_owned());
         }
     }
 
-    /// What words there are in something whose form is not public.
-    fn tell_raw(&mut self, raw: Option<&RawFrame>) {
+    /// Adds the texts of an object whose schema is not public.
+    fn push_raw_text(&mut self, raw: Option<&RawFrame>) {
         let value: Value = raw
             .and_then(|raw| serde_json::from_str(raw.as_str()).ok())
             .unwrap_or_default();
         for name in ["title", "subtitle", "text"] {
-            self.tell_some(value[name].as_str());
+            self.push_text(value[name].as_str());
         }
     }
 }
 
-/// A time in words, or as it came if it is none.
-fn moment(at: &str) -> String {
+/// A time for people, or the text itself if it is not a time.
+fn format_time(at: &str) -> String {
     let Some(at) = parse_rfc3339(at).map(|at| at.to_offset(UtcOffset::UTC)) else {
         return at.to_owned();
     };
@@ -222,8 +226,8 @@ fn moment(at: &str) -> String {
     )
 }
 
-/// A size in words: exact below 1 KiB, else to a tenth.
-pub(super) fn size(bytes: u64) -> String {
+/// A size for people: exact below 1 KiB, else to a tenth.
+pub(super) fn format_size(bytes: u64) -> String {
     const KIB: u64 = 1024;
     const MIB: u64 = KIB * KIB;
     let tenths = |unit: u64| (bytes / unit, bytes % unit * 10 / unit);
@@ -246,13 +250,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes_are_said_as_people_say_them() {
+    fn times_and_sizes_are_formatted_for_people() {
         assert_eq!(
-            moment("2026-06-26T19:30:00.000+02:00"),
+            format_time("2026-06-26T19:30:00.000+02:00"),
             "Friday 26 June 2026, 17:30 UTC"
         );
-        assert_eq!(moment("at tea time"), "at tea time");
-        for (bytes, words) in [
+        assert_eq!(format_time("at tea time"), "at tea time");
+        for (bytes, expected) in [
             (0, "0 bytes"),
             (1, "1 byte"),
             (1023, "1023 bytes"),
@@ -261,7 +265,7 @@ mod tests {
             (10_485_760, "10.0 MiB"),
             (u64::MAX, "17592186044415.9 MiB"),
         ] {
-            assert_eq!(size(bytes), words);
+            assert_eq!(format_size(bytes), expected);
         }
     }
 }

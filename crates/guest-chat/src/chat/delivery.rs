@@ -1,4 +1,4 @@
-//! What became of the guest's own messages.
+//! Delivery status of the guest's own messages.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -6,79 +6,79 @@ use std::time::{Duration, Instant};
 
 use guest_conversation::MessageId;
 
-use super::line::{Line, Tone};
-use super::untrusted;
+use super::line::{Line, LineKind};
+use super::sanitize;
 
-/// How long a message may be on its way before that is worth a line.
-const WORTH_A_LINE: Duration = Duration::from_secs(1);
-/// Most messages in doubt that are remembered, in case they are accepted after all; beyond, the oldest is forgotten.
-const MOST_IN_DOUBT: usize = 256;
+/// Age at which an unacknowledged message is shown as waiting.
+const SLOW_DELIVERY: Duration = Duration::from_secs(1);
+/// Capacity for messages of unknown status, which may still be accepted. The oldest is dropped first.
+const MAX_UNKNOWN: usize = 256;
 
-/// The guest's messages that are not delivered, each by the beginning of its text. Those on their way are as many as
-/// the conversation takes, 256.
+/// The guest's messages that are not delivered, each with the start of its text. The conversation bounds the
+/// outstanding ones to 256.
 #[derive(Default)]
 pub(super) struct Deliveries {
     outstanding: BTreeMap<MessageId, String>,
-    /// Those on their way, oldest first, that no line was shown for.
-    unmentioned: VecDeque<(Instant, MessageId)>,
-    in_doubt: VecDeque<(MessageId, String)>,
-    failed: usize,
+    /// Outstanding messages for which no line was shown, oldest first.
+    unreported: VecDeque<(Instant, MessageId)>,
+    unknown: VecDeque<(MessageId, String)>,
+    undelivered: usize,
 }
 
 impl Deliveries {
-    pub(super) fn begin(&mut self, id: MessageId, text: &str, now: Instant) {
-        self.outstanding.insert(id, untrusted::excerpt(text));
-        self.unmentioned.push_back((now + WORTH_A_LINE, id));
+    pub(super) fn queued(&mut self, id: MessageId, text: &str, now: Instant) {
+        self.outstanding.insert(id, sanitize::excerpt(text));
+        self.unreported.push_back((now + SLOW_DELIVERY, id));
     }
 
-    pub(super) fn settle(&mut self, id: MessageId) -> Option<Line> {
+    pub(super) fn accepted(&mut self, id: MessageId) -> Option<Line> {
         let text = self.forget(id)?;
-        Some(Line::new(Tone::Good, "✓", &text))
+        Some(Line::new(LineKind::Success, "✓", &text))
     }
 
-    pub(super) fn fail(&mut self, id: MessageId, reason: &dyn fmt::Display) -> Option<Line> {
+    pub(super) fn failed(&mut self, id: MessageId, reason: &dyn fmt::Display) -> Option<Line> {
         let text = self.forget(id)?;
-        Some(self.refuse(&text, reason))
+        Some(self.rejected(&text, reason))
     }
 
-    /// A message that was never on its way.
-    pub(super) fn refuse(&mut self, text: &str, why: &dyn fmt::Display) -> Line {
-        self.failed += 1;
-        let text = untrusted::excerpt(text);
-        Line::new(Tone::Wrong, "✗", &format!("{text} (not delivered: {why})"))
+    /// Counts a message that was never sent.
+    pub(super) fn rejected(&mut self, text: &str, why: &dyn fmt::Display) -> Line {
+        self.undelivered += 1;
+        let text = sanitize::excerpt(text);
+        Line::new(LineKind::Error, "✗", &format!("{text} (not delivered: {why})"))
     }
 
-    pub(super) fn doubt(&mut self, id: MessageId) -> Option<Line> {
+    pub(super) fn unknown(&mut self, id: MessageId) -> Option<Line> {
         let text = self.forget(id)?;
         let line = Line::new(
-            Tone::Wrong,
+            LineKind::Error,
             "?",
             &format!("{text} (sent, but it may not have arrived)"),
         );
-        if self.in_doubt.len() == MOST_IN_DOUBT {
-            self.in_doubt.pop_front();
-            self.failed += 1;
+        if self.unknown.len() == MAX_UNKNOWN {
+            self.unknown.pop_front();
+            self.undelivered += 1;
         }
-        self.in_doubt.push_back((id, text));
+        self.unknown.push_back((id, text));
         Some(line)
     }
 
     pub(super) fn count_undelivered(&mut self) {
-        self.failed += 1;
+        self.undelivered += 1;
     }
 
-    /// The next message that has been on its way for so long that it is to be mentioned.
-    pub(super) fn waiting(&mut self, now: Instant) -> Option<Line> {
-        if self.next_waiting()? > now {
+    /// Returns a line for the next message that takes long.
+    pub(super) fn next_slow(&mut self, now: Instant) -> Option<Line> {
+        if self.slow_deadline()? > now {
             return None;
         }
-        let (_, id) = self.unmentioned.pop_front()?;
+        let (_, id) = self.unreported.pop_front()?;
         let text = self.outstanding.get(&id)?;
-        Some(Line::new(Tone::Quiet, "…", &format!("{text} (waiting)")))
+        Some(Line::new(LineKind::Info, "…", &format!("{text} (waiting)")))
     }
 
-    pub(super) fn next_waiting(&self) -> Option<Instant> {
-        self.unmentioned.front().map(|(at, _)| *at)
+    pub(super) fn slow_deadline(&self) -> Option<Instant> {
+        self.unreported.front().map(|(at, _)| *at)
     }
 
     pub(super) fn outstanding(&self) -> usize {
@@ -86,14 +86,14 @@ impl Deliveries {
     }
 
     pub(super) fn undelivered(&self) -> usize {
-        self.failed + self.outstanding.len() + self.in_doubt.len()
+        self.undelivered + self.outstanding.len() + self.unknown.len()
     }
 
     fn forget(&mut self, id: MessageId) -> Option<String> {
-        self.unmentioned.retain(|(_, known)| *known != id);
+        self.unreported.retain(|(_, known)| *known != id);
         self.outstanding.remove(&id).or_else(|| {
-            let at = self.in_doubt.iter().position(|(known, _)| *known == id)?;
-            self.in_doubt.remove(at).map(|(_, text)| text)
+            let at = self.unknown.iter().position(|(known, _)| *known == id)?;
+            self.unknown.remove(at).map(|(_, text)| text)
         })
     }
 }

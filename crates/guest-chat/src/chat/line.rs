@@ -1,85 +1,84 @@
-//! One thing to show.
+//! Lines to show.
 
 use std::fmt;
 
-use super::untrusted;
+use super::sanitize;
 
-/// One event, ready to be shown. Whatever it was made of, it holds no character that steers a terminal.
-/// `Debug` does not show what is said.
+/// A rendered event. It holds no control characters. `Debug` does not show its text.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Line {
-    tone: Tone,
+    kind: LineKind,
     head: String,
     body: Vec<String>,
 }
 
-/// What kind of thing a line tells; it chooses the colour of its head.
+/// A kind of line. It selects the color of the head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Tone {
-    /// Something of the guest's own is as it should be.
-    Good,
-    /// A state, or something in passing.
-    Quiet,
-    /// Somebody at the other side speaks.
-    Theirs,
-    /// Something went wrong.
-    Wrong,
+pub enum LineKind {
+    /// An error, or a message that was not delivered.
+    Error,
+    /// A state.
+    Info,
+    /// A message of an agent or a bot.
+    Message,
+    /// A message of the guest.
+    Success,
 }
 
-/// How lines are shown.
+/// A style of rendering.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Look {
-    /// For programs: each event is one line.
+pub enum Style {
+    /// For programs: one line for each event.
     Plain,
-    /// For people: the further lines of a text stand under it, indented.
+    /// For people: further lines of a text are indented below it.
     Terminal {
-        /// Whether heads are coloured.
-        colour: bool,
+        /// Whether heads have a color.
+        color: bool,
     },
 }
 
 impl Line {
-    /// A head, such as a name or a mark, and what is told. Both may come from anywhere.
-    pub(super) fn new(tone: Tone, head: &str, body: &str) -> Self {
+    /// Creates a line from a head, such as a name or a mark, and a body. Both are sanitized.
+    pub(super) fn new(kind: LineKind, head: &str, body: &str) -> Self {
         Self {
-            tone,
-            head: untrusted::excerpt(head),
-            body: untrusted::lines(body),
+            kind,
+            head: sanitize::excerpt(head),
+            body: sanitize::lines(body),
         }
     }
 
-    /// Adds a line under it.
+    /// Appends a line to the body.
     #[must_use]
-    pub(super) fn with(mut self, more: &str) -> Self {
-        self.body.extend(untrusted::lines(more));
+    pub(super) fn with_line(mut self, more: &str) -> Self {
+        self.body.extend(sanitize::lines(more));
         self
     }
 
-    /// Puts something before its head.
+    /// Adds a prefix to the head.
     #[must_use]
-    pub(super) fn preceded_by(mut self, before: &str) -> Self {
-        self.head = format!("{} {}", untrusted::excerpt(before), self.head);
+    pub(super) fn with_prefix(mut self, before: &str) -> Self {
+        self.head = format!("{} {}", sanitize::excerpt(before), self.head);
         self
     }
 
-    /// The text to print, without the last line break.
+    /// Returns the text to print, without the last line break.
     #[must_use]
-    pub fn render(&self, look: Look) -> String {
-        let head = match look {
-            Look::Terminal { colour: true } => {
-                let colour = match self.tone {
-                    Tone::Good => 32,
-                    Tone::Quiet => 2,
-                    Tone::Theirs => 36,
-                    Tone::Wrong => 31,
+    pub fn render(&self, style: Style) -> String {
+        let head = match style {
+            Style::Terminal { color: true } => {
+                let color = match self.kind {
+                    LineKind::Success => 32,
+                    LineKind::Info => 2,
+                    LineKind::Message => 36,
+                    LineKind::Error => 31,
                 };
-                format!("\x1b[{colour}m{}\x1b[0m", self.head)
+                format!("\x1b[{color}m{}\x1b[0m", self.head)
             }
             _ => self.head.clone(),
         };
-        let between = match look {
-            Look::Plain => " | ",
-            Look::Terminal { .. } => "\n    ",
+        let between = match style {
+            Style::Plain => " | ",
+            Style::Terminal { .. } => "\n    ",
         };
         format!("{head} {}", self.body.join(between))
     }
@@ -87,7 +86,7 @@ impl Line {
 
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Line({:?}, {} lines)", self.tone, self.body.len())
+        write!(f, "Line({:?}, {} lines)", self.kind, self.body.len())
     }
 }
 
@@ -96,24 +95,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_reads_one_line_and_a_person_reads_all() {
-        let line = Line::new(Tone::Theirs, "Ann:", "one\ntwo").with("[1] Yes");
-        assert_eq!(line.render(Look::Plain), "Ann: one | two | [1] Yes");
+    fn plain_style_joins_lines_and_terminal_style_indents_them() {
+        let line = Line::new(LineKind::Message, "Ann:", "one\ntwo").with_line("[1] Yes");
+        assert_eq!(line.render(Style::Plain), "Ann: one | two | [1] Yes");
         assert_eq!(
-            line.render(Look::Terminal { colour: false }),
+            line.render(Style::Terminal { color: false }),
             "Ann: one\n    two\n    [1] Yes"
         );
         assert_eq!(
-            Line::new(Tone::Good, "✓", "hi").render(Look::Terminal { colour: true }),
+            Line::new(LineKind::Success, "✓", "hi").render(Style::Terminal { color: true }),
             "\x1b[32m✓\x1b[0m hi"
         );
     }
 
     #[test]
-    fn neither_head_nor_body_can_bring_its_own_colour() {
-        let line = Line::new(Tone::Theirs, "\x1b[31mAnn:", "\x1b[2J").with("\x1b[1m");
-        for look in [Look::Plain, Look::Terminal { colour: false }] {
-            assert!(!line.render(look).contains('\x1b'));
+    fn line_escapes_control_characters_in_head_and_body() {
+        let line = Line::new(LineKind::Message, "\x1b[31mAnn:", "\x1b[2J").with_line("\x1b[1m");
+        for style in [Style::Plain, Style::Terminal { color: false }] {
+            assert!(!line.render(style).contains('\x1b'));
         }
     }
 }

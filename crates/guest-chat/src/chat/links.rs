@@ -1,32 +1,32 @@
-//! The links of files, which are shown only when asked for: whoever has one reads the file.
+//! Links of files. A link grants access to its file, so it is shown only on request.
 
 use std::collections::VecDeque;
 
 use secrecy::SecretString;
 
-/// How many links are remembered; beyond, the oldest is forgotten.
-const MOST: usize = 32;
+/// Links kept. The oldest is dropped first.
+const CAPACITY: usize = 32;
 
-/// The links of the files that were shown, numbered from 1 over the whole chat.
+/// The links of the shown files, numbered from 1 over the whole chat.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    forgotten: usize,
+    dropped: usize,
     links: VecDeque<SecretString>,
 }
 
 impl Links {
-    /// Remembers a link, and gives its number.
+    /// Adds a link and returns its number.
     pub(super) fn add(&mut self, link: SecretString) -> usize {
-        if self.links.len() == MOST {
+        if self.links.len() == CAPACITY {
             self.links.pop_front();
-            self.forgotten += 1;
+            self.dropped += 1;
         }
         self.links.push_back(link);
-        self.forgotten + self.links.len()
+        self.dropped + self.links.len()
     }
 
     pub(super) fn open(&self, number: usize) -> Option<&SecretString> {
-        self.links.get(number.checked_sub(self.forgotten + 1)?)
+        self.links.get(number.checked_sub(self.dropped + 1)?)
     }
 }
 
@@ -37,17 +37,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_keeps_its_number_until_it_is_forgotten() {
+    fn link_keeps_its_number_until_it_is_dropped() {
         let mut links = Links::default();
-        for number in 1..=MOST + 2 {
+        for number in 1..=CAPACITY + 2 {
             assert_eq!(links.add(SecretString::from(format!("canary{number}"))), number);
         }
         for (number, found) in [
             (0, false),
             (2, false),
             (3, true),
-            (MOST + 2, true),
-            (MOST + 3, false),
+            (CAPACITY + 2, true),
+            (CAPACITY + 3, false),
         ] {
             let link = links.open(number).map(|link| link.expose_secret().to_owned());
             assert_eq!(link, found.then(|| format!("canary{number}")));

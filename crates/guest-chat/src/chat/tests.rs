@@ -17,24 +17,24 @@ struct Fixture {
     now: Now,
 }
 
-const SCRIPT: Writer = Writer::Script {
-    quiet: Duration::from_secs(2),
+const SCRIPT: InputMode = InputMode::Script {
+    idle_timeout: Duration::from_secs(2),
 };
 
 impl Fixture {
-    fn new(writer: Writer) -> Self {
+    fn new(input_mode: InputMode) -> Self {
         let now = Now {
             instant: origin(),
             utc: OffsetDateTime::UNIX_EPOCH,
         };
         Self {
-            chat: Chat::new(writer, now),
+            chat: Chat::new(input_mode, now),
             now,
         }
     }
 
-    fn connected(writer: Writer) -> Self {
-        let mut fixture = Self::new(writer);
+    fn connected(input_mode: InputMode) -> Self {
+        let mut fixture = Self::new(input_mode);
         fixture.event(Event::Configured(session()));
         assert_eq!(fixture.lines(), ["* connected: a new conversation"]);
         fixture
@@ -50,12 +50,12 @@ impl Fixture {
     }
 
     /// Says something that the conversation takes.
-    fn say(&mut self, text: &str, id: u128) {
+    fn send(&mut self, text: &str, id: u128) {
         self.chat.handle_line(text, self.now);
-        let Some(Request::Say(said)) = self.chat.poll_request() else {
-            panic!("{text} is not said");
+        let Some(Request::Send(message)) = self.chat.poll_request() else {
+            panic!("{text} is not sent");
         };
-        self.chat.handle_taken(message_id(id), &said, self.now);
+        self.chat.handle_queued(message_id(id), &message, self.now);
     }
 
     /// Lets time pass, with the chat woken whenever it wants to be.
@@ -70,7 +70,7 @@ impl Fixture {
 
     fn lines(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.chat.poll_line())
-            .map(|line| line.render(Look::Plain))
+            .map(|line| line.render(Style::Plain))
             .collect()
     }
 
@@ -104,7 +104,7 @@ fn ann() -> Author {
 }
 
 /// A message of a bot, whose id is m1.
-fn said(json_text: &str, content: &str) -> Event {
+fn message(json_text: &str, content: &str) -> Event {
     let event = event_of(
         "StructuredMessage",
         &format!(
@@ -141,7 +141,7 @@ fn event_of(class: &str, body: &str) -> Event {
 }
 
 fn question() -> Event {
-    said(
+    message(
         "Red or blue?",
         r#"{"contentType":"QuickReply","quickReply":{"text":"Red","payload":"r","action":"Message"}},
            {"contentType":"QuickReply","quickReply":{"text":"Blue","payload":"b","action":"Message"}}"#,
@@ -157,10 +157,10 @@ fn accepted(id: u128) -> Event {
 }
 
 #[test]
-fn each_message_gets_its_mark() {
-    let mut guest = Fixture::connected(Writer::Person);
+fn message_line_shows_its_delivery_status() {
+    let mut guest = Fixture::connected(InputMode::Interactive);
     for (text, id) in [("a", 1), ("b", 2), ("c", 3)] {
-        guest.say(text, id);
+        guest.send(text, id);
     }
     assert!(guest.lines().is_empty(), "on its way is worth no line yet");
     guest.event(accepted(1));
@@ -183,14 +183,14 @@ fn each_message_gets_its_mark() {
     assert_eq!(guest.lines(), ["✓ c"], "the doubt is settled");
     guest.event(accepted(3));
     assert!(guest.lines().is_empty());
-    guest.chat.handle_not_taken(&Said::text(""), &SendError::Empty);
+    guest.chat.handle_not_queued(&Said::text(""), &SendError::Empty);
     assert_eq!(guest.lines(), ["✗  (not delivered: the message is empty)"]);
 }
 
 #[test]
-fn a_message_that_waits_is_mentioned_once() {
-    let mut guest = Fixture::connected(Writer::Person);
-    guest.say("hello", 1);
+fn slow_message_is_shown_as_waiting_once() {
+    let mut guest = Fixture::connected(InputMode::Interactive);
+    guest.send("hello", 1);
     guest.pass(0.9);
     assert!(guest.lines().is_empty());
     guest.pass(10.0);
@@ -199,8 +199,8 @@ fn a_message_that_waits_is_mentioned_once() {
 }
 
 #[test]
-fn typing_is_shown_once_replaced_by_others_and_gone_after_its_time() {
-    let mut guest = Fixture::connected(Writer::Person);
+fn typing_indicator_is_shown_once_and_expires() {
+    let mut guest = Fixture::connected(InputMode::Interactive);
     let typing = |from: Author| Event::Typing {
         from,
         during: Duration::from_secs(5),
@@ -227,13 +227,13 @@ fn typing_is_shown_once_replaced_by_others_and_gone_after_its_time() {
             "bot is typing …",
             "Botty (bot): Red or blue? | [1] Red | [2] Blue"
         ],
-        "what was being typed was said"
+        "the message replaces the indicator"
     );
 }
 
 #[test]
-fn every_change_of_state_is_one_plain_line() {
-    let mut guest = Fixture::connected(Writer::Person);
+fn state_change_is_one_line() {
+    let mut guest = Fixture::connected(InputMode::Interactive);
     let read_only = Session {
         read_only: true,
         ..session()
@@ -251,48 +251,48 @@ fn every_change_of_state_is_one_plain_line() {
             },
             r#"! not connected: closed with 1006 "gone"; attempt 2 in 1.5 s"#,
         ),
-        (Event::Restored(old), "* connected again"),
+        (Event::Restored(old), "* reconnected"),
         (
             Event::Restored(session()),
-            "* connected again, but the service began a new conversation",
+            "* reconnected, but the service started a new conversation",
         ),
-        (Event::Configured(old), "* connected: the conversation goes on"),
+        (Event::Configured(old), "* connected: the conversation continues"),
         (
             Event::Configured(read_only),
-            "* connected; the conversation has ended and can only be read: /new begins another",
+            "* connected: the conversation has ended and is read-only, /new starts another one",
         ),
         (
             Event::Throttled {
                 retry_after: Duration::from_secs(3),
             },
-            "* the service asks for patience: the next message is sent in 3.0 s",
+            "* rate limited by the service: the next message is sent in 3.0 s",
         ),
         (
             Event::ConversationEnded { read_only: true },
-            "* the other side has left; this can only be read now: /new begins another",
+            "* the other side has left: the conversation is read-only, /new starts another one",
         ),
         (
             Event::ConversationEnded { read_only: false },
-            "* the other side has left; you can still write",
+            "* the other side has left: you can still write",
         ),
         (
             Event::SessionExpiring {
                 at: Some(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(300)),
             },
-            "* the session expires in 5m unless somebody writes",
+            "* the session expires in 5m unless a message is sent",
         ),
-        (Event::Healthy { expires_at: None }, "* the service is well"),
+        (Event::Healthy { expires_at: None }, "* the service is healthy"),
         (
             Event::Healthy {
                 expires_at: Some(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(3_720)),
             },
-            "* the service is well; the session expires in 1h 2m unless somebody writes",
+            "* the service is healthy; the session expires in 1h 2m unless a message is sent",
         ),
         (
             Event::HistoryUnread {
                 why: "the API is silent\x07".to_owned(),
             },
-            r"! what was said could not be read: the API is silent\u{7}; /history tries again",
+            r"! cannot read the history: the API is silent\u{7}; /history tries again",
         ),
         (Event::SignedIn(session()), "* you are signed in"),
         (
@@ -304,7 +304,7 @@ fn every_change_of_state_is_one_plain_line() {
         ),
         (
             Event::Ended(Ending::SessionExpired),
-            "! the session has expired: start a new one (/new begins another conversation, /quit leaves)",
+            "! the session has expired: start a new one (/new starts another conversation, /quit leaves)",
         ),
     ] {
         guest.event(event);
@@ -313,9 +313,9 @@ fn every_change_of_state_is_one_plain_line() {
 }
 
 #[test]
-fn a_new_conversation_begins_only_after_the_last_one() {
-    let mut guest = Fixture::connected(Writer::Person);
-    let not_yet = ["! the conversation has not ended: /new is for afterwards"];
+fn new_conversation_starts_only_after_the_last_one() {
+    let mut guest = Fixture::connected(InputMode::Interactive);
+    let not_yet = ["! the conversation has not ended: /new starts one after it"];
     assert_eq!(guest.line("/new"), not_yet);
     for (over, request) in [
         (Event::ConversationEnded { read_only: true }, Request::StartNew),
@@ -332,8 +332,8 @@ fn a_new_conversation_begins_only_after_the_last_one() {
 }
 
 #[test]
-fn a_new_conversation_that_failed_to_begin_can_be_tried_again() {
-    let mut guest = Fixture::connected(Writer::Person);
+fn new_conversation_can_be_retried_after_a_failure() {
+    let mut guest = Fixture::connected(InputMode::Interactive);
     guest.event(Event::ConversationEnded { read_only: true });
     guest.lines();
     for _ in 0..2 {
@@ -347,8 +347,8 @@ fn a_new_conversation_that_failed_to_begin_can_be_tried_again() {
 }
 
 #[test]
-fn what_was_cleared_is_over_without_alarm() {
-    let mut guest = Fixture::connected(Writer::Person);
+fn cleared_conversation_ends_without_an_error() {
+    let mut guest = Fixture::connected(InputMode::Interactive);
     guest.line("/clear");
     assert_eq!(guest.requests(), [Request::Clear]);
     let closed = || Event::Ended(Ending::ClosedByServer { reason: None });
@@ -358,7 +358,7 @@ fn what_was_cleared_is_over_without_alarm() {
         guest.lines(),
         [
             "* the conversation was cleared",
-            "* it is over: /new begins another conversation, /quit leaves"
+            "* the conversation has ended: /new starts another one, /quit leaves"
         ]
     );
     guest.line("/new");
@@ -369,9 +369,9 @@ fn what_was_cleared_is_over_without_alarm() {
 }
 
 #[test]
-fn nothing_is_cleared_before_what_was_said_is_delivered() {
-    let mut guest = Fixture::connected(Writer::Person);
-    guest.say("a", 1);
+fn clear_waits_for_outstanding_deliveries() {
+    let mut guest = Fixture::connected(InputMode::Interactive);
+    guest.send("a", 1);
     guest.line("/clear");
     assert!(guest.requests().is_empty());
     guest.event(accepted(1));
@@ -381,19 +381,19 @@ fn nothing_is_cleared_before_what_was_said_is_delivered() {
 }
 
 #[test]
-fn a_token_that_is_wanted_is_declined() {
-    let mut guest = Fixture::connected(Writer::Person);
+fn token_request_is_declined() {
+    let mut guest = Fixture::connected(InputMode::Interactive);
     guest.event(Event::TokenNeeded { attempt: 1 });
     assert_eq!(guest.requests(), [Request::DeclineToken]);
     assert_eq!(
         guest.lines(),
-        ["! the service wants the guest to sign in, which cannot be done here"]
+        ["! the service requires the guest to sign in: this client cannot"]
     );
 }
 
 #[test]
-fn commands_are_asked_for_and_mistakes_are_explained() {
-    let mut guest = Fixture::connected(Writer::Person);
+fn commands_become_requests_and_errors_become_lines() {
+    let mut guest = Fixture::connected(InputMode::Interactive);
     for (line, name) in [
         ("/why", "/why"),
         ("/history", "/history"),
@@ -411,10 +411,10 @@ fn commands_are_asked_for_and_mistakes_are_explained() {
     }
     let unknown = guest.line("/whyever");
     assert!(
-        unknown[0].starts_with("! there is no /whyever, but /attach /clear"),
+        unknown[0].starts_with("! unknown command /whyever: use /attach /clear"),
         "{unknown:?}"
     );
-    assert_eq!(guest.line("/attach"), ["! write /attach FILE"]);
+    assert_eq!(guest.line("/attach"), ["! usage: /attach FILE"]);
     assert!(guest.line("/reconnect").is_empty());
     assert_eq!(guest.requests(), [Request::Reconnect], "a live one is dropped");
     assert!(guest.requests().is_empty());
@@ -432,8 +432,8 @@ fn commands_are_asked_for_and_mistakes_are_explained() {
 }
 
 #[test]
-fn typing_is_told_of_text_and_of_nothing_else() {
-    let mut guest = Fixture::new(Writer::Person);
+fn typing_indicator_is_sent_for_text_only() {
+    let mut guest = Fixture::new(InputMode::Interactive);
     guest.chat.handle_editing("hello");
     assert!(guest.requests().is_empty(), "nobody is there yet");
     guest.event(Event::Configured(session()));
@@ -449,10 +449,10 @@ fn typing_is_told_of_text_and_of_nothing_else() {
 }
 
 #[test]
-fn a_person_leaves_at_once() {
+fn person_leaves_at_once() {
     for leave in ["/quit", "", "^C"] {
-        let mut guest = Fixture::connected(Writer::Person);
-        guest.say("a", 1);
+        let mut guest = Fixture::connected(InputMode::Interactive);
+        guest.send("a", 1);
         match leave {
             "" => guest.chat.handle_end_of_input(guest.now),
             "^C" => guest.chat.handle_interrupt(),
@@ -468,7 +468,7 @@ fn a_person_leaves_at_once() {
 }
 
 #[test]
-fn debug_shows_nothing_that_anybody_said() {
+fn debug_output_shows_no_message() {
     let mut guest = Fixture::connected(SCRIPT);
     guest.chat.handle_line("sesame", guest.now);
     let (line, request) = (guest.chat.poll_line(), guest.chat.poll_request());

@@ -1,62 +1,65 @@
-//! The guest's files on their way to the service, until a message carries them.
+//! Uploads of the guest's files, until they are sent with a message.
 
 use std::path::PathBuf;
 
 use guest_conversation::attachments::{AttachmentId, Notice};
 use guest_conversation::{Event, Said};
 
-use super::content::size;
-use super::line::{Line, Tone};
-use super::{Chat, Request, Standing};
+use super::content::format_size;
+use super::line::{Line, LineKind};
+use super::{Chat, ConnectionState, Request};
 
-/// How many files can wait for the conversation to begin, or to be read.
-const MOST_WAITING: usize = 32;
+/// Largest number of files that wait for the connection or are being read.
+const MAX_PENDING_FILES: usize = 32;
 
-/// The files on their way, by their names. The conversation holds at most 32.
+/// The files being uploaded, by their names. The conversation holds at most 32.
 #[derive(Default)]
 pub(super) struct Uploads {
-    /// Asked for before the conversation began.
+    /// Requested before the conversation was connected.
     waiting: Vec<PathBuf>,
-    /// How many are being read.
+    /// Number of files being read.
     reading: usize,
-    begun: Vec<(AttachmentId, String)>,
+    uploading: Vec<(AttachmentId, String)>,
 }
 
 impl Uploads {
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.reading == 0 && self.begun.is_empty()
+        self.waiting.is_empty() && self.reading == 0 && self.uploading.is_empty()
     }
 
-    /// A file was read, or could not be.
-    pub(super) fn forget_reading(&mut self) {
+    /// Counts a file as read, or as failed to be read.
+    pub(super) fn finish_reading(&mut self) {
         self.reading = self.reading.saturating_sub(1);
     }
 
     fn take(&mut self, id: &str) -> Option<String> {
-        let at = self.begun.iter().position(|(known, _)| known.as_str() == id)?;
-        Some(self.begun.swap_remove(at).1)
+        let at = self
+            .uploading
+            .iter()
+            .position(|(known, _)| known.as_str() == id)?;
+        Some(self.uploading.swap_remove(at).1)
     }
 
     fn name(&self, id: &AttachmentId) -> Option<&str> {
-        let mut begun = self.begun.iter();
-        begun.find(|(known, _)| known == id).map(|(_, name)| &**name)
+        let mut uploading = self.uploading.iter();
+        uploading.find(|(known, _)| known == id).map(|(_, name)| &**name)
     }
 }
 
 impl Chat {
-    /// A file was taken to be uploaded, under this name.
+    /// Handles a file whose upload has started.
     pub fn handle_attached(&mut self, id: AttachmentId, name: &str, bytes: u64) {
-        self.uploads.forget_reading();
-        self.announce(&format!("uploading {name}, {}", size(bytes)));
-        self.uploads.begun.push((id, name.to_owned()));
+        self.uploads.finish_reading();
+        self.announce(&format!("uploading {name}, {}", format_size(bytes)));
+        self.uploads.uploading.push((id, name.to_owned()));
     }
 
-    /// Asks for a file to be sent, once the conversation has begun.
+    /// Requests the upload of a file, once the conversation is connected.
     pub(super) fn attach(&mut self, path: PathBuf) {
-        if self.uploads.waiting.len() + self.uploads.reading >= MOST_WAITING {
+        if self.uploads.waiting.len() + self.uploads.reading >= MAX_PENDING_FILES {
             self.deliveries.count_undelivered();
-            self.trouble("too many files wait already");
-        } else if self.standing == Standing::Connecting {
+            self.show_error("cannot attach the file: too many uploads are pending");
+        } else if self.state == ConnectionState::Connecting {
             self.uploads.waiting.push(path);
         } else {
             self.uploads.reading += 1;
@@ -64,10 +67,10 @@ impl Chat {
         }
     }
 
-    /// Whatever an event means for the files.
-    pub(super) fn advance_uploads(&mut self, event: &Event) {
+    /// Updates the uploads by an event.
+    pub(super) fn update_uploads(&mut self, event: &Event) {
         match event {
-            Event::Attachment(notice) => self.upload_told(notice),
+            Event::Attachment(notice) => self.on_attachment(notice),
             Event::Configured(_) => {
                 let waiting = std::mem::take(&mut self.uploads.waiting);
                 self.uploads.reading += waiting.len();
@@ -80,12 +83,12 @@ impl Chat {
                     .drain(..)
                     .map(|path| path.display().to_string());
                 let names: Vec<_> = names
-                    .chain(self.uploads.begun.drain(..).map(|(_, name)| name))
+                    .chain(self.uploads.uploading.drain(..).map(|(_, name)| name))
                     .collect();
                 for name in names {
                     let line = self
                         .deliveries
-                        .refuse(&name, &"the conversation ended before it was sent");
+                        .rejected(&name, &"the conversation ended before it was sent");
                     self.show(line);
                 }
             }
@@ -93,19 +96,19 @@ impl Chat {
         }
     }
 
-    fn upload_told(&mut self, notice: &Notice) {
+    fn on_attachment(&mut self, notice: &Notice) {
         match notice {
             Notice::Failed { id, why } => {
                 if let Some(name) = self.uploads.take(id.as_str()) {
-                    let line = self.deliveries.refuse(&name, why);
+                    let line = self.deliveries.rejected(&name, why);
                     self.show(line);
                 }
             }
             Notice::Uploaded { id, .. } => {
                 if let Some(name) = self.uploads.name(id) {
-                    let line = Line::new(Tone::Quiet, "*", &format!("uploaded {name}"));
+                    let line = Line::new(LineKind::Info, "*", &format!("uploaded {name}"));
                     self.show(line);
-                    self.requests.push_back(Request::Say(Said::Text {
+                    self.requests.push_back(Request::Send(Said::Text {
                         text: "".into(),
                         attachments: vec![id.as_str().to_owned().into()],
                     }));
@@ -115,7 +118,7 @@ impl Chat {
         }
     }
 
-    /// What a person calls something that is said; its files are on their way no more, but the message is.
+    /// Returns a label for a message. Its files leave the list of uploads.
     pub(super) fn label(&mut self, said: &Said) -> String {
         let words = said.words();
         let Said::Text { attachments, .. } = said else {

@@ -1,4 +1,4 @@
-//! A terminal: a line is edited at the bottom while others appear above it.
+//! A terminal with a line editor at the bottom. Other lines are printed above it.
 
 use std::io::{ErrorKind, Write as _, stdin, stdout};
 use std::sync::Mutex;
@@ -16,30 +16,30 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Editor, ExternalPrinter, Helper};
 use tokio::sync::mpsc;
 
+use super::frontend::TerminalEvent;
 use super::print;
-use super::surface::Heard;
 
-/// Lines that may wait to be shown; more are not shown, and said to be missing.
+/// Capacity for lines to print. Further ones are dropped, and a line says how many.
 const BACKLOG: usize = 1_024;
-/// Lines that the arrow keys bring back, kept in memory only.
+/// Lines of the editor's history, kept in memory only.
 const HISTORY: usize = 200;
 
-/// The editor reads in one thread and lines are printed from another, because both wait for the terminal.
+/// The editor and the printing of lines. Each has a thread, because both block on the terminal.
 #[derive(Debug)]
 pub(super) struct Terminal {
     before: Termios,
     turns: SyncSender<bool>,
     shown: SyncSender<String>,
-    missing: Mutex<usize>,
+    dropped: Mutex<usize>,
     printing: JoinHandle<()>,
     editing: JoinHandle<()>,
 }
 
 impl Terminal {
-    /// `None` if this terminal cannot move its cursor.
-    pub(super) fn open(heard: mpsc::Sender<Heard>) -> Option<Self> {
+    /// Opens the terminal. `None` if it cannot move its cursor.
+    pub(super) fn open(events: mpsc::Sender<TerminalEvent>) -> Option<Self> {
         let before = tcgetattr(stdin()).ok()?;
-        // the editor would take the key that quits, Ctrl-\, for Ctrl-C
+        // the editor would handle the quit key, Ctrl-\, as Ctrl-C
         let mut without_quit = before.clone();
         without_quit.control_chars[SpecialCharacterIndices::VQUIT as usize] =
             before.control_chars[SpecialCharacterIndices::VINTR as usize];
@@ -48,44 +48,46 @@ impl Terminal {
         let mut editor =
             Editor::with_history(config.auto_add_history(true).build(), MemHistory::new()).ok()?;
         let mut printer = editor.create_external_printer().ok()?;
-        editor.set_helper(Some(Listener { heard: heard.clone() }));
+        editor.set_helper(Some(EditObserver {
+            events: events.clone(),
+        }));
         let (turns, turn) = sync_channel(1);
         let (shown, to_show) = sync_channel::<String>(BACKLOG);
         Some(Self {
             before,
             turns,
             shown,
-            missing: Mutex::new(0),
+            dropped: Mutex::new(0),
             printing: thread::spawn(move || {
                 for text in to_show {
-                    // the editor has gone, and with it the prompt
+                    // the editor has ended, and with it the prompt
                     if printer.print(format!("{text}\n")).is_err() {
                         print(&text);
                     }
                 }
             }),
-            editing: thread::spawn(move || edit(editor, &heard, &turn)),
+            editing: thread::spawn(move || edit(editor, &events, &turn)),
         })
     }
 
     pub(super) fn show(&self, text: String) {
-        let mut missing = self
-            .missing
+        let mut dropped = self
+            .dropped
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let text = match *missing {
+        let text = match *dropped {
             0 => text,
-            count => format!("[{count} lines came too fast to be shown]\n{text}"),
+            count => format!("[{count} lines dropped: they arrived too fast]\n{text}"),
         };
         match self.shown.try_send(text) {
-            Ok(()) => *missing = 0,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => *missing += 1,
+            Ok(()) => *dropped = 0,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => *dropped += 1,
         }
     }
 
-    pub(super) fn go_on(&self, goes_on: bool) {
-        // it is waiting for this
-        let _ = self.turns.try_send(goes_on);
+    pub(super) fn set_editing(&self, continues: bool) {
+        // the editor waits for it after each line
+        let _ = self.turns.try_send(continues);
     }
 
     pub(super) fn close(self) {
@@ -100,48 +102,52 @@ impl Terminal {
         drop((turns, shown));
         let _ = printing.join();
         if !editing.is_finished() {
-            // a signal came while a line was edited: no more pasting in brackets, and off the prompt's line
+            // a signal arrived while a line was edited: end bracketed paste, leave the line of the prompt
             let _ = stdout().write_all(b"\x1b[?2004l\r\n");
         }
         let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &before);
     }
 }
 
-/// Reads lines until there are none, or the chat is left.
-fn edit(mut editor: Editor<Listener, MemHistory>, heard: &mpsc::Sender<Heard>, turn: &Receiver<bool>) {
+/// Reads lines until the end of the input, or until the chat is left.
+fn edit(
+    mut editor: Editor<EditObserver, MemHistory>,
+    events: &mpsc::Sender<TerminalEvent>,
+    turn: &Receiver<bool>,
+) {
     loop {
         let (line, last) = match editor.readline("> ") {
-            Ok(line) => (Heard::Line(line), false),
-            Err(ReadlineError::Interrupted) => (Heard::Interrupted, true),
+            Ok(line) => (TerminalEvent::Line(line), false),
+            Err(ReadlineError::Interrupted) => (TerminalEvent::Interrupted, true),
             Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-                (Heard::Unreadable, false)
+                (TerminalEvent::InvalidUtf8, false)
             }
-            Err(_) => (Heard::End, true),
+            Err(_) => (TerminalEvent::End, true),
         };
-        if heard.blocking_send(line).is_err() || last || !turn.recv().unwrap_or(false) {
+        if events.blocking_send(line).is_err() || last || !turn.recv().unwrap_or(false) {
             return;
         }
     }
 }
 
-/// Hears what is being written. It hints at nothing.
-struct Listener {
-    heard: mpsc::Sender<Heard>,
+/// Observes the edited line. It gives no hints.
+struct EditObserver {
+    events: mpsc::Sender<TerminalEvent>,
 }
 
-impl Hinter for Listener {
+impl Hinter for EditObserver {
     type Hint = String;
 
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
-        // one that is not heard is followed by others
-        let _ = self.heard.try_send(Heard::Editing(line.to_owned()));
+        // a dropped event is replaced by the next one
+        let _ = self.events.try_send(TerminalEvent::Editing(line.to_owned()));
         None
     }
 }
 
-impl Completer for Listener {
+impl Completer for EditObserver {
     type Candidate = String;
 }
-impl Helper for Listener {}
-impl Highlighter for Listener {}
-impl Validator for Listener {}
+impl Helper for EditObserver {}
+impl Highlighter for EditObserver {}
+impl Validator for EditObserver {}

@@ -1,4 +1,4 @@
-//! `audit`: what an auditor needs, without a running gateway.
+//! `audit`: export and verification of the audit log, without a running gateway.
 
 use std::path::{Path, PathBuf};
 
@@ -8,16 +8,16 @@ use clap::{Args, Subcommand};
 use genesys_api::{Clock, error_chain};
 use guest_store::{Limits, SqliteStore};
 
-use super::{Failure, say};
+use super::{Failure, print_line};
+use crate::audit_log::record;
 use crate::config::Config;
-use crate::journal::note;
 use crate::keys::Keys;
 
-/// Export the audit log, and prove that nothing in it was altered
+/// Export and verify the audit log
 ///
 /// The log is an RFC 6962 Merkle tree with signed checkpoints. `export` writes entries, leaf hashes and checkpoints
-/// to one file; `verify` reads that file and the public key, and needs neither gateway nor store. Keep a checkpoint
-/// somewhere else: only a copy that the gateway's machine cannot reach shows that the log was cut or written anew.
+/// to one file. `verify` reads that file and the public key, and needs neither gateway nor store. Keep a checkpoint on
+/// another machine: it detects that the log was truncated or rewritten.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Export(ExportOptions),
@@ -31,7 +31,7 @@ pub(super) struct ExportOptions {
     /// The gateway's configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The file to write; it must not exist yet
+    /// The file to create; it must not exist
     #[arg(long, value_name = "FILE", default_value = "audit.jsonl")]
     out: PathBuf,
 }
@@ -46,7 +46,7 @@ pub(super) struct KeyOptions {
 
 /// Verify an exported log: every entry, the tree, and every signature
 ///
-/// Exit code 0 if all of it is as it was written, 1 with the entries at fault if not, 2 if it cannot be read.
+/// Exit code 0 if the log is unaltered, 1 with the faulty entries if not, 2 if it cannot be read.
 #[derive(Args, Debug)]
 pub(super) struct VerifyOptions {
     /// The exported log
@@ -54,7 +54,7 @@ pub(super) struct VerifyOptions {
     /// The public key, as `audit key` prints it
     #[arg(long)]
     key: String,
-    /// A file with a checkpoint that was kept elsewhere: shows if the log was cut or written anew since
+    /// A file with a checkpoint kept elsewhere, to detect a log that was truncated or rewritten
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
 }
@@ -68,15 +68,15 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 async fn export(options: ExportOptions) -> Result<(), Failure> {
-    let (config, keys) = configured(&options.config)?;
+    let (config, keys) = read_config(&options.config)?;
     if options.out.exists() {
         let out = options.out.display();
         return Err(Failure::usage(format!(
-            "{out} exists already: choose another name with --out, or remove it"
+            "cannot create {out}: it exists; use another name with --out, or remove it"
         )));
     }
-    let store = opened(&config, &keys)?;
-    note(
+    let store = open_store(&config, &keys)?;
+    record(
         &store,
         Actor::operator("guest-gateway audit export"),
         Action::AuditExported,
@@ -87,21 +87,21 @@ async fn export(options: ExportOptions) -> Result<(), Failure> {
     let exported = guest_store::export(&store, &options.out)
         .await
         .map_err(|error| Failure::failed(error_chain(&error)))?;
-    say(&format!(
-        "{} entries are in {}.",
+    print_line(&format!(
+        "{} entries exported to {}.",
         exported.size,
         options.out.display()
     ));
-    say(&format!(
-        "Keep this checkpoint elsewhere:\n\n{}",
+    print_line(&format!(
+        "Keep this checkpoint on another machine:\n\n{}",
         exported.note.trim_end()
     ));
     Ok(())
 }
 
 fn key(options: &KeyOptions) -> Result<(), Failure> {
-    let (_, keys) = configured(&options.config)?;
-    say(&keys.for_store().signer.verifier_key().to_string());
+    let (_, keys) = read_config(&options.config)?;
+    print_line(&keys.for_store().signer.verifier_key().to_string());
     Ok(())
 }
 
@@ -115,7 +115,7 @@ fn verify(options: &VerifyOptions) -> Result<(), Failure> {
             let note = std::fs::read_to_string(path)
                 .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
             Some(
-                // it may have been copied by hand
+                // a copied checkpoint may lack its final line break
                 key.open(&format!("{}\n", note.trim())).map_err(|error| {
                     Failure::usage(format!("{}: {}", path.display(), error_chain(&error)))
                 })?,
@@ -132,38 +132,39 @@ fn verify(options: &VerifyOptions) -> Result<(), Failure> {
     })?;
     if report.covered < report.entries {
         return Err(Failure::failed(format!(
-            "{}: {} entries are proved; the {} after the last checkpoint are not: an export ends with a checkpoint, so \
-             the end of this file is missing",
+            "{}: {} entries verified, but not the {} after the last checkpoint: the file is truncated, since an export \
+             ends with a checkpoint",
             options.file.display(),
             report.covered,
             report.entries - report.covered
         )));
     }
-    say(&format!(
-        "{} entries are as they were written, proved by {} signed checkpoints.",
+    print_line(&format!(
+        "{} entries verified against {} signed checkpoints.",
         report.entries, report.checkpoints
     ));
     Ok(())
 }
 
-/// The store of a gateway that is stopped.
-pub(super) fn opened(config: &Config, keys: &Keys) -> Result<SqliteStore, Failure> {
+/// Opens the store of a stopped gateway.
+pub(super) fn open_store(config: &Config, keys: &Keys) -> Result<SqliteStore, Failure> {
     let path = config.store.path.display();
     if !config.store.path.exists() {
         return Err(Failure::usage(format!(
-            "there is no store {path}: run this where the gateway ran"
+            "no store {path}: run this command in the directory of the gateway"
         )));
     }
     SqliteStore::open(&config.store.path, keys.for_store(), Limits::default())
         .map_err(|error| Failure::usage(format!("{path}: {}", error_chain(&error))))
 }
 
-pub(super) fn configured(path: &Path) -> Result<(Config, Keys), Failure> {
+/// Reads the configuration and the key file of a gateway.
+pub(super) fn read_config(path: &Path) -> Result<(Config, Keys), Failure> {
     let config = Config::read(path).map_err(Failure::usage)?;
     if !config.store.keys.exists() {
         let keys = config.store.keys.display();
         return Err(Failure::usage(format!(
-            "there is no key file {keys}: run this where the gateway ran"
+            "no key file {keys}: run this command in the directory of the gateway"
         )));
     }
     let keys = Keys::open(&config.store.keys)

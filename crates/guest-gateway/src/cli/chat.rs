@@ -1,4 +1,4 @@
-//! `chat`: a guest's conversation in a terminal, or through a pipe.
+//! `chat`: a guest's conversation in a terminal or through a pipe.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use genesys_api::{Clock, DeploymentId, Host, Hosts, Region, error_chain};
 use genesys_http::{Client, Proxy, Tls};
 #[cfg(feature = "sim")]
 use genesys_sim::Fault;
-use guest_chat::{Chat, ChatError, ChatErrorKind, Place, Request, Surface};
+use guest_chat::{Chat, ChatError, ChatErrorKind, ConnectTarget, Frontend, Request};
 use ws_transport::Origin;
 
 use super::{Failure, Interrupt};
@@ -16,16 +16,16 @@ use crate::simulator::Simulator;
 
 /// Chat as a guest, directly with Genesys Cloud or with a simulator
 ///
-/// A guest needs no account: the deployment's id and its region's domain are enough. What you write is said; what
-/// begins with a slash is a command, and /help lists them; a number chooses what is offered, 1,2 several of a list.
-/// ✓ marks what was delivered, ✗ what was not, ? what may not have been, and … what waits.
+/// A guest needs no account: the id of the deployment and the domain of its region are enough. Text is sent. A line that
+/// starts with a slash is a command; /help lists the commands. A number selects a choice, 1,2 several of a list. Marks:
+/// ✓ delivered, ✗ not delivered, ? unknown, … waiting.
 ///
-/// Through a pipe each event is one line on stdout, without colours. A line is read once the chat is connected, and
-/// what the line before asks for, such as a file or the history, is done; /wait waits for an answer. After the last
-/// line the chat waits for outstanding deliveries, at most 30 s, and then until nothing was heard for --wait. Exit
-/// code 0 then; 1 if something was not delivered.
+/// Through a pipe each event is one line on stdout, without colors. A line is read once the chat is connected and the
+/// previous command has its result; /wait waits for an answer. After the last line the chat waits at most 30 s for
+/// outstanding deliveries, and then until no event was received for --wait. Exit code 0, or 1 if a message was not
+/// delivered.
 ///
-/// The proxies of HTTPS_PROXY and NO_PROXY are used on the way to Genesys Cloud.
+/// HTTPS_PROXY and NO_PROXY apply to connections to Genesys Cloud.
 #[derive(Args, Debug)]
 #[command(
     override_usage = "guest-gateway chat --sim [URL --deployment ID]\n       \
@@ -33,65 +33,65 @@ use crate::simulator::Simulator;
     after_help = EXAMPLES
 )]
 pub(super) struct Options {
-    /// Chat with a SIMULATED Genesys Cloud, started just for this; or with the one that runs at URL
+    /// Chat with a SIMULATED Genesys Cloud: a new one, or the one that runs at URL
     #[arg(long, value_name = "URL", num_args = 0..=1)]
     sim: Option<Option<Host>>,
-    /// The deployment of the messenger, a UUID that Genesys Cloud shows beside it
+    /// The id of the messenger deployment, a UUID that Genesys Cloud shows beside it
     #[arg(long, value_name = "ID")]
     deployment: Option<DeploymentId>,
     /// The region of Genesys Cloud: its domain, such as mypurecloud.ie, or its AWS name, such as eu-west-1
     #[arg(long, requires = "deployment", conflicts_with = "sim")]
     domain: Option<String>,
-    /// Where the guests' WebSocket is, in place of https://webmessaging.DOMAIN
+    /// The host of the WebSocket [default: https://webmessaging.DOMAIN]
     #[arg(long, value_name = "URL", requires = "domain")]
     messaging_host: Option<Host>,
-    /// Where the history is read, in place of https://api.DOMAIN
+    /// The host of the history [default: https://api.DOMAIN]
     #[arg(long, value_name = "URL", requires = "domain")]
     api_host: Option<Host>,
-    /// Where the deployment says what it allows, in place of https://api-cdn.DOMAIN
+    /// The host of the deployment's configuration [default: https://api-cdn.DOMAIN]
     #[arg(long, value_name = "URL", requires = "domain")]
     cdn_host: Option<Host>,
-    /// The page that you come from, which the deployment must allow. Default: the host of the WebSocket itself, as
-    /// Genesys' mobile SDK has it; a deployment that allows all domains takes any
+    /// The origin of the guest's page, which the deployment must allow. Default: the host of the WebSocket, as in
+    /// Genesys' mobile SDK. A deployment that allows all domains accepts any origin
     #[arg(long, value_name = "URL")]
     origin: Option<Origin>,
-    /// A CA's certificate (PEM) to trust besides the system's, such as that of `guest-gateway sim`
+    /// A CA certificate (PEM) to trust beside the system's, such as that of `guest-gateway sim`
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Send a file first
+    /// A file to send first
     #[arg(long, value_name = "FILE")]
     attach: Option<PathBuf>,
-    /// The script (YAML) of the agent in the simulator started just for this. Default: an echo
+    /// The script (YAML) of the agent in a new simulator [default: an echo]
     #[cfg(feature = "sim")]
     #[arg(long, value_name = "FILE", requires = "sim")]
     agent: Option<PathBuf>,
-    /// Something that goes wrong there, such as drop:abrupt@3 or delay:2s~10%; may be repeated
+    /// A fault to inject in a new simulator, such as drop:abrupt@3 or delay:2s~10%; may be repeated
     #[cfg(feature = "sim")]
     #[arg(long, value_name = "TEXT", requires = "sim")]
     fault: Vec<Fault>,
-    /// Through a pipe: how long a silence after the last line means that no answer is coming; a day at most
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = silence)]
+    /// Through a pipe: the wait after the last line that ends the chat, at most a day
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = wait)]
     wait: Duration,
 }
 
-/// Longest silence that can be waited for.
-const LONGEST_SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest value of --wait.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn silence(text: &str) -> Result<Duration, String> {
-    let silence = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if silence > LONGEST_SILENCE {
-        return Err("it can be a day at most: 24h".to_owned());
+fn wait(text: &str) -> Result<Duration, String> {
+    let wait = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if wait > MAX_WAIT {
+        return Err("more than a day: use at most 24h".to_owned());
     }
-    Ok(silence)
+    Ok(wait)
 }
 
-/// What follows the options in the help.
+/// Examples, shown below the options in the help.
 const EXAMPLES: &str = r"Try:
   guest-gateway chat --sim
   guest-gateway chat --sim --fault drop:abrupt@3
 
   $ printf 'hi\n/wait\n/history\n' | guest-gateway chat --sim
-  * SIMULATED Genesys Cloud, nobody real answers: http://127.0.0.1:42285, deployment 7a70b274-…
+  * SIMULATED Genesys Cloud, no real agent: http://127.0.0.1:42285, deployment 7a70b274-…
   * connected: a new conversation
   > hi
   > /wait
@@ -99,7 +99,7 @@ const EXAMPLES: &str = r"Try:
   Ann is typing …
   Ann: You said: hi
   > /history
-  * what was said:
+  * history:
   2026-11-22 16:36 UTC you: hi
   2026-11-22 16:36 UTC Ann: You said: hi
   * you have left the conversation";
@@ -112,8 +112,8 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         #[cfg(feature = "sim")]
         Some(Some(_)) if options.agent.is_some() || !options.fault.is_empty() => {
             return Err(Failure::usage(
-                "--agent and --fault are for a simulator started just for this: leave the URL behind --sim out, or \
-                 give them to the one that runs there",
+                "--agent and --fault apply to a new simulator: omit the URL of --sim, or pass them to the simulator that \
+                 runs there",
             ));
         }
         _ => None,
@@ -135,32 +135,29 @@ async fn converse(
     let deployment = deployment(&options, simulator)?;
     let host = hosts.messaging.clone();
     let http = http(&options, clock)?;
-    let mut place = Place::new(http, hosts, deployment.clone(), options.origin).map_err(failure)?;
+    let mut target = ConnectTarget::new(http, hosts, deployment.clone(), options.origin).map_err(failure)?;
     if let Some(path) = options.attach.as_deref().filter(|path| !path.is_file()) {
-        return Err(Failure::usage(format!(
-            "--attach: there is no file {}",
-            path.display()
-        )));
+        return Err(Failure::usage(format!("--attach: no file {}", path.display())));
     }
     tokio::select! {
-        learnt = place.learn() => learnt.map_err(failure)?,
-        () = interrupt.came() => return Err(Failure::interrupted()),
+        rules = target.load_rules() => rules.map_err(failure)?,
+        () = interrupt.received() => return Err(Failure::interrupted()),
     }
-    let now = place.now();
-    // not before everything else is right: from here on the terminal is not as it was
-    let surface = Surface::open(options.wait);
-    let mut chat = Chat::new(surface.writer(), now);
+    let now = target.now();
+    // last, because it changes the terminal
+    let frontend = Frontend::open(options.wait);
+    let mut chat = Chat::new(frontend.input_mode(), now);
     chat.announce(&match options.sim {
-        Some(_) => format!("SIMULATED Genesys Cloud, nobody real answers: {host}, deployment {deployment}"),
+        Some(_) => format!("SIMULATED Genesys Cloud, no real agent: {host}, deployment {deployment}"),
         None => format!(
             "Genesys Cloud: {host}, deployment {deployment}, from {}",
-            place.origin()
+            target.origin()
         ),
     });
     if let Some(path) = options.attach {
         chat.handle_request(Request::Attach(path), now);
     }
-    guest_chat::run(chat, place, surface, interrupt.came())
+    guest_chat::run(chat, target, frontend, interrupt.received())
         .await
         .map_err(failure)
 }
@@ -179,11 +176,14 @@ fn hosts(options: &Options, simulator: Option<&Simulator>) -> Result<Hosts, Fail
         (_, _, Some(domain)) => hosts_of_domain(domain)?,
         _ if options.deployment.is_some() => {
             return Err(Failure::usage(
-                "--deployment needs --domain, the region of Genesys Cloud, such as mypurecloud.ie; or --sim, with \
-                 the URL of a simulator or without",
+                "--deployment needs --domain, the region of Genesys Cloud, such as mypurecloud.ie, or --sim",
             ));
         }
-        _ => return Err(Failure::usage("give --sim, or --deployment and --domain")),
+        _ => {
+            return Err(Failure::usage(
+                "missing target: use --sim, or --deployment and --domain",
+            ));
+        }
     };
     for (host, given) in [
         (&mut hosts.api, &options.api_host),
@@ -197,7 +197,7 @@ fn hosts(options: &Options, simulator: Option<&Simulator>) -> Result<Hosts, Fail
     Ok(hosts)
 }
 
-/// A region's, or those of a domain which is in no table.
+/// The hosts of a known region, or of another domain.
 fn hosts_of_domain(domain: &str) -> Result<Hosts, Failure> {
     let domain = match domain.parse::<Region>() {
         Ok(region) => region.domain,
@@ -213,12 +213,12 @@ fn deployment(options: &Options, simulator: Option<&Simulator>) -> Result<Deploy
         .clone()
         .or_else(|| simulator.map(|it| it.deployment_id().clone()))
         .ok_or_else(|| {
-            Failure::usage("--sim URL needs --deployment ID, which the simulator said when it started")
+            Failure::usage("--sim URL needs --deployment ID, which the simulator printed when it started")
         })?;
-    // a simulator's may have any id
+    // a simulator accepts any id
     if options.domain.is_some() && uuid::Uuid::try_parse(deployment.as_str()).is_err() {
         return Err(Failure::usage(format!(
-            "--deployment: {deployment} is no UUID: copy the id that Genesys Cloud shows beside the messenger deployment"
+            "--deployment: invalid UUID {deployment}: copy the id that Genesys Cloud shows beside the messenger deployment"
         )));
     }
     Ok(deployment)
@@ -241,7 +241,7 @@ fn http(options: &Options, clock: Clock) -> Result<Client, Failure> {
     Ok(Client::builder(tls).clock(clock).proxy(proxy).build())
 }
 
-/// A simulator of one's own. For a person its agent takes a moment to answer, so that typing can be seen.
+/// Starts a simulator. For a person its agent answers with a delay, so that the typing indicator is visible.
 #[cfg(feature = "sim")]
 async fn simulator(options: &Options, clock: &Clock) -> Result<Simulator, Failure> {
     use std::io::IsTerminal as _;

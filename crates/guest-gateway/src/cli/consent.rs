@@ -1,4 +1,4 @@
-//! `consent`: what guests chose, for the controller and for the guests.
+//! `consent`: export of consent records, for the controller and for the guests.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
@@ -12,15 +12,15 @@ use guest_payload::iso27560::Record;
 use guest_suite::SessionInfo;
 use guest_suite::direct::stored_sessions;
 
-use super::audit::{configured, opened};
-use super::{Failure, say};
+use super::audit::{open_store, read_config};
+use super::{Failure, print_line};
+use crate::audit_log::record;
 use crate::config::Config;
-use crate::journal::note;
 
-/// Export the records of what guests chose
+/// Export consent records
 ///
-/// The fields are those of ISO/IEC TS 27560, as the controller's record or as a receipt for the guest. Neither is legal
-/// advice: counsel says what else a record needs.
+/// The fields are those of ISO/IEC TS 27560, as a record for the controller or a receipt for the guest. Neither is legal
+/// advice.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Export(ExportOptions),
@@ -28,18 +28,18 @@ pub(super) enum Command {
 
 /// Write the consent records of a stopped gateway's store to a file
 ///
-/// One JSON object for each session on a line of its own, in the fields of ISO/IEC TS 27560; what the configuration's
-/// [controller] says is part of each. A session that was erased has none any more: the audit log has what is left.
-/// The file holds personal data and is for its owner only.
+/// One line with a JSON object per session, in the fields of ISO/IEC TS 27560 and with the [controller] of the
+/// configuration. An erased session has no record; its entries are in the audit log. The file holds personal data and is
+/// readable by its owner only.
 #[derive(Args, Debug)]
 pub(super) struct ExportOptions {
     /// The gateway's configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The file to write; it must not exist yet
+    /// The file to create; it must not exist
     #[arg(long, value_name = "FILE", default_value = "consent.jsonl")]
     out: PathBuf,
-    /// The receipts for the guests, in place of the controller's records
+    /// Export receipts for the guests instead of records for the controller
     #[arg(long)]
     receipts: bool,
     /// Only this session
@@ -54,16 +54,20 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 async fn export(options: ExportOptions) -> Result<(), Failure> {
-    let (config, keys) = configured(&options.config)?;
-    let store = opened(&config, &keys)?;
+    let (config, keys) = read_config(&options.config)?;
+    let store = open_store(&config, &keys)?;
     let out = options.out.display();
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&options.out)
-        .map_err(|error| Failure::usage(format!("{out}: {error}: choose another name with --out")))?;
-    note(
+        .map_err(|error| {
+            Failure::usage(format!(
+                "cannot create {out}: {error}; use another name with --out"
+            ))
+        })?;
+    record(
         &store,
         Actor::operator("guest-gateway consent export"),
         Action::ConsentExported,
@@ -92,10 +96,10 @@ async fn export(options: ExportOptions) -> Result<(), Failure> {
         .and_then(|file| file.sync_all())
         .map_err(|error| Failure::failed(format!("{out}: {error}")))?;
     if let (Some(id), 0) = (&options.session, written) {
-        return Err(Failure::failed(format!("the store has no session {id}")));
+        return Err(Failure::failed(format!("no session {id} in the store")));
     }
     let what = if options.receipts { "receipts" } else { "records" };
-    say(&format!("{written} {what} are in {out}."));
+    print_line(&format!("{written} {what} exported to {out}."));
     Ok(())
 }
 

@@ -1,61 +1,62 @@
-//! `demo`: the whole road, on loopback, in one process.
+//! `demo`: a scenario of the whole product, on loopback, in one process.
 
 use clap::Args;
 
-use super::{Failure, Interrupt, say};
-use crate::demo::{self, Report, Told};
+use super::{Failure, Interrupt, print_line};
+use crate::demo::{self, OutputFormat, Report};
 
-/// Walk the whole road with a local Genesys Cloud, a gateway and a CRM, all on loopback
+/// Run a scenario with a local Genesys Cloud, a gateway and a CRM, all on loopback
 ///
-/// Starts the simulator (TLS), the gateway in front of it (TLS, SQLite in a temporary folder) and a small CRM in this
-/// process, and is then a remote client of the gateway: token, webhook, consent, session, conversation, rotation,
-/// withdrawal, deliveries, metrics, audit. A line is ticked only when the step's effect was seen. Exit code 0 only
-/// if all were.
+/// Starts the simulator (TLS), the gateway (TLS, SQLite in a temporary folder) and a small CRM in this process. Then acts
+/// as a remote client of the gateway: token, webhook, consent, session, conversation, rotation, withdrawal, deliveries,
+/// metrics, audit. Each step is checked by its effect. Exit code 0 if all checks passed.
 #[derive(Args, Debug)]
 pub(super) struct Options {
-    /// Print one report object on stdout in place of the lines
+    /// Print one JSON report on stdout instead of lines
     #[arg(long)]
     json: bool,
-    /// Leave all servers running when done, and print their addresses and curl lines that work
+    /// Keep the servers running, and print their addresses and curl commands
     #[arg(long)]
     keep: bool,
 }
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
-    let told = if options.json { Told::AsOne } else { Told::Lines };
+    let format = if options.json {
+        OutputFormat::Json
+    } else {
+        OutputFormat::Lines
+    };
     let mut interrupt = Interrupt::listen()?;
     let servers = demo::Servers::start().await.map_err(Failure::failed)?;
     let outcome = tokio::select! {
-        report = demo::walk(&servers, told) => tell(&servers, &report, &options, &mut interrupt).await,
-        () = interrupt.came() => Err(Failure::interrupted()),
+        report = demo::run(&servers, format) => finish(&servers, &report, &options, &mut interrupt).await,
+        () = interrupt.received() => Err(Failure::interrupted()),
     };
     servers.stop().await;
     outcome
 }
 
-async fn tell(
+async fn finish(
     servers: &demo::Servers,
     report: &Report,
     options: &Options,
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
     if options.json {
-        say(&serde_json::to_string(report).map_err(Failure::failed)?);
+        print_line(&serde_json::to_string(report).map_err(Failure::failed)?);
     }
     if options.keep {
         let hints = servers.hints();
         if options.json {
             tracing::warn!("{hints}");
         } else {
-            say(&hints);
+            print_line(&hints);
         }
-        interrupt.came().await;
+        interrupt.received().await;
     }
     if report.ok {
         Ok(())
     } else {
-        Err(Failure::failed(
-            "the demo stopped at a step that was not verified",
-        ))
+        Err(Failure::failed("the check of a step failed"))
     }
 }

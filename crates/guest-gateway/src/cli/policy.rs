@@ -1,4 +1,4 @@
-//! `policy`: consent policies, for whoever writes, reviews or has to explain them.
+//! `policy`: tools for authors and reviewers of consent policies.
 
 use std::path::Path;
 
@@ -9,15 +9,15 @@ use guest_payload::{
     Signals,
 };
 
-use super::{Failure, say};
+use super::{Failure, print_line};
 
 /// Show, explain, check and compare consent policies
 ///
-/// Wherever a policy is asked for, give the id of one that ships or the path of a file that ends in .toml. None of this
-/// is legal advice.
+/// A policy is named by the id of one that ships, or by the path of a file that ends in .toml. Nothing here is legal
+/// advice.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Name the policies that ship, and say what they are for
+    /// List the policies that ship, with their purpose
     List,
     /// Print the rules of a policy with their sources and doubts
     Show {
@@ -25,17 +25,17 @@ pub(super) enum Command {
         policy: String,
     },
     Explain(ExplainOptions),
-    /// Say what a lawyer would object to; exit code 1 if no policy may ship so
+    /// List possible legal objections; exit code 1 if one is fatal
     Lint {
         /// The policy: an id or a file
         policy: String,
     },
-    /// Run the examples that stand beside the rules of a file; exit code 1 if one fails
+    /// Run the examples in a policy file; exit code 1 if one fails
     Test {
         /// The policy's file
         file: String,
     },
-    /// Say which guests two policies treat differently, and where
+    /// List the guests that two policies treat differently
     Diff {
         /// The older policy: an id or a file
         old: String,
@@ -44,27 +44,27 @@ pub(super) enum Command {
     },
 }
 
-/// Decide about a guest, and say why
+/// Decide about a guest and give the reasons
 ///
-/// A purpose that is neither granted nor denied was not answered. Exit code 1 if the session is refused.
+/// A purpose that is neither granted nor denied is unanswered. Exit code 1 if the session is refused.
 #[derive(Args, Debug)]
 pub(super) struct ExplainOptions {
     /// The policy: an id or a file
     #[arg(long, default_value = "tutorial-strict")]
     policy: String,
-    /// Where the guest is, as in US-CA or FR,US-CA
+    /// The location of the guest, such as US-CA or FR,US-CA
     #[arg(long, default_value = "unknown")]
     jurisdiction: Jurisdictions,
-    /// How old they are, as in 16, 13-15, 18+ or "under 13"
+    /// The age of the guest, such as 16, 13-15, 18+ or "under 13"
     #[arg(long, default_value = "unknown")]
     age: Age,
-    /// Their browser sends a GPC signal
+    /// The browser of the guest sends a GPC signal
     #[arg(long)]
     gpc: bool,
-    /// A purpose that they agreed to; may be repeated
+    /// A purpose that the guest granted; may be repeated
     #[arg(long, value_parser = purpose)]
     grant: Vec<Purpose>,
-    /// A purpose that they refused; may be repeated
+    /// A purpose that the guest denied; may be repeated
     #[arg(long, value_parser = purpose)]
     deny: Vec<Purpose>,
 }
@@ -73,7 +73,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::List => {
             for policy in Policy::all() {
-                say(&headline(policy));
+                print_line(&headline(policy));
             }
             Ok(())
         }
@@ -88,8 +88,8 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
             let differences = policy_of(old)?.differences(&policy_of(new)?).into_iter();
             let lines: Vec<String> = differences.map(|difference| difference.to_string()).collect();
             match lines.is_empty() {
-                true => say("No guest is treated differently."),
-                false => say(&lines.join("\n")),
+                true => print_line("No guest is treated differently."),
+                false => print_line(&lines.join("\n")),
             }
             Ok(())
         }
@@ -101,8 +101,8 @@ fn headline(policy: &Policy) -> String {
 }
 
 fn show(policy: &Policy) {
-    say(&headline(policy));
-    say(&format!(
+    print_line(&headline(policy));
+    print_line(&format!(
         "In force from {}; reviewed on {}.",
         policy.valid_from(),
         policy.reviewed()
@@ -116,12 +116,12 @@ fn show(policy: &Policy) {
             Scope::Elsewhere => "elsewhere".to_owned(),
             _ => "unknown".to_owned(),
         };
-        say(&format!("\n{} ({places}): {}", rule.id, rule.basis.as_str()));
+        print_line(&format!("\n{} ({places}): {}", rule.id, rule.basis.as_str()));
         for source in rule.sources.iter() {
-            say(&format!("  source: {source} (reviewed on {})", source.reviewed));
+            print_line(&format!("  source: {source} (reviewed on {})", source.reviewed));
         }
         for doubt in rule.doubts.iter() {
-            say(&format!("  doubt: {doubt}"));
+            print_line(&format!("  doubt: {doubt}"));
         }
     }
 }
@@ -133,7 +133,7 @@ fn explain(options: &ExplainOptions) -> Result<(), Failure> {
         .find(|purpose| options.deny.contains(purpose))
     {
         return Err(Failure::usage(format!(
-            "{both} is both granted and denied: give one of them"
+            "{both} is both granted and denied: use one of --grant and --deny"
         )));
     }
     let choice = |purpose| match (options.grant.contains(&purpose), options.deny.contains(&purpose)) {
@@ -152,11 +152,11 @@ fn explain(options: &ExplainOptions) -> Result<(), Failure> {
     });
     match decision {
         Ok(allowed) => {
-            say(&allowed.explain());
+            print_line(&allowed.explain());
             Ok(())
         }
         Err(refused) => {
-            say(&refused.explain());
+            print_line(&refused.explain());
             Err(Failure::failed(refused))
         }
     }
@@ -166,20 +166,18 @@ fn lint(policy: &Policy) -> Result<(), Failure> {
     let lints = policy.lints(Clock::system().now().utc.date());
     let (fatal, other): (Vec<Lint>, Vec<Lint>) = lints.into_iter().partition(|lint| lint.kind.is_fatal());
     for lint in fatal.iter().chain(&other) {
-        say(&lint.to_string());
+        print_line(&lint.to_string());
     }
     match fatal.len() {
         0 => {
-            say(&format!(
-                "{} rules, {} to weigh.",
+            print_line(&format!(
+                "{} rules, {} objections to consider.",
                 policy.rules().len(),
                 other.len()
             ));
             Ok(())
         }
-        count => Err(Failure::failed(format!(
-            "{count} objections that no policy may ship with"
-        ))),
+        count => Err(Failure::failed(format!("{count} fatal objections"))),
     }
 }
 
@@ -187,20 +185,20 @@ fn test(file: &str) -> Result<(), Failure> {
     let policy = file_of(file)?;
     let failures = policy.test();
     for failure in &failures {
-        say(&format!("{file}: {failure}"));
+        print_line(&format!("{file}: {failure}"));
     }
     for rule in policy.rules_without_example() {
-        say(&format!("{file}: {rule} has no example"));
+        print_line(&format!("{file}: {rule} has no example"));
     }
     if !failures.is_empty() {
         let (failed, all) = (failures.len(), policy.examples.len());
         return Err(Failure::failed(format!("{failed} of {all} examples fail")));
     }
-    say(&format!("{} examples hold.", policy.examples.len()));
+    print_line(&format!("{} examples passed.", policy.examples.len()));
     Ok(())
 }
 
-/// One that ships, or one from a file.
+/// Finds a policy that ships, or reads one from a file.
 fn policy_of(name: &str) -> Result<Policy, Failure> {
     if name.ends_with(".toml") {
         return Ok(file_of(name)?.policy);
@@ -210,11 +208,11 @@ fn policy_of(name: &str) -> Result<Policy, Failure> {
 
 fn file_of(name: &str) -> Result<PolicyFile, Failure> {
     let text = std::fs::read_to_string(Path::new(name))
-        .map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
+        .map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
     PolicyFile::parse(&text).map_err(|error| Failure::usage(format!("{name}: {error}")))
 }
 
 fn purpose(text: &str) -> Result<Purpose, String> {
     let named = Purpose::ALL.into_iter().find(|purpose| purpose.as_str() == text);
-    named.ok_or_else(|| "there are marketing, personalization and analytics".to_owned())
+    named.ok_or_else(|| "unknown purpose: use marketing, personalization or analytics".to_owned())
 }

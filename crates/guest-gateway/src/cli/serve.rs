@@ -1,4 +1,4 @@
-//! `serve`: the gateway.
+//! `serve`: the server.
 
 use std::path::PathBuf;
 
@@ -6,25 +6,25 @@ use clap::Args;
 use genesys_api::{Clock, error_chain};
 use serde_json::json;
 
-use super::{Failure, Interrupt, say};
+use super::{Failure, Interrupt, print_line};
 use crate::config::Config;
 use crate::{Gateway, StartError};
 
 /// Serve the guest-sessions API in front of Genesys Cloud
 ///
-/// The contract is spec/guest-sessions/openapi.json: tokens for API clients, guest sessions with consent, rotation,
-/// the guests' WebSocket, webhooks, metrics and audit trails. gateway.example.toml shows every setting, and runs as
-/// it is, with the simulator in place of Genesys Cloud.
+/// The contract is spec/guest-sessions/openapi.json: tokens for API clients, guest sessions with consent, token
+/// rotation, the WebSocket of the guests, webhooks, metrics and audit trails. gateway.example.toml shows every setting.
+/// It can be used as it is, with the simulator in place of Genesys Cloud.
 #[derive(Args, Debug)]
 pub(super) struct Options {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Print one JSON line on stdout when ready, in place of text
+    /// Print one JSON line on stdout when ready instead of text
     #[arg(long)]
     json: bool,
-    /// Only check the configuration, and that the files and variables that it names are there; exit code 2 and what
-    /// is at fault if it cannot be used
+    /// Only check the configuration and the files and variables that it names; exit code 2 with the reason if it is
+    /// invalid
     #[arg(long)]
     check: bool,
 }
@@ -33,17 +33,17 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let config = Config::read(&options.config).map_err(Failure::usage)?;
     if options.check {
         config
-            .check_surroundings()
+            .check_environment()
             .map_err(|error| Failure::usage(format!("{}: {error}", options.config.display())))?;
-        say(&format!("{} can be used", options.config.display()));
+        print_line(&format!("{} is valid", options.config.display()));
         return Ok(());
     }
     let mut interrupt = Interrupt::listen()?;
     let gateway = Gateway::start(config, Clock::system())
         .await
         .map_err(|error| failure(&error))?;
-    say(&ready(&gateway, options.json));
-    interrupt.came().await;
+    print_line(&ready(&gateway, options.json));
+    interrupt.received().await;
     gateway.stop().await;
     Ok(())
 }
@@ -55,13 +55,15 @@ fn ready(gateway: &Gateway, as_json: bool) -> String {
         return json!({ "event": "ready", "http": host.to_string(), "simulator": simulator }).to_string();
     }
     let genesys = match simulator {
-        Some(url) => format!("SIMULATED Genesys Cloud at {url}: no message leaves this machine."),
-        None => "In front of Genesys Cloud.".to_owned(),
+        Some(url) => {
+            format!("Connected to a SIMULATED Genesys Cloud at {url}: no message leaves this machine.")
+        }
+        None => "Connected to Genesys Cloud.".to_owned(),
     };
-    format!("guest-gateway serves {host}. Ctrl-C ends it.\n{genesys}")
+    format!("guest-gateway serves {host}. Ctrl-C stops it.\n{genesys}")
 }
 
-/// What is wrong with the configuration or its files is the caller's to mend, as wrong arguments are.
+/// A gateway that cannot start has an invalid configuration, so the exit code is that of invalid arguments.
 fn failure(error: &StartError) -> Failure {
     Failure::usage(error_chain(error))
 }

@@ -1,4 +1,4 @@
-//! `sim`: the simulator as a process of its own, and what may be asked of one that runs.
+//! `sim`: the simulator as a process, and the control of one that runs.
 
 mod control;
 
@@ -10,49 +10,49 @@ use clap::Args;
 use genesys_api::DeploymentId;
 use genesys_sim::{Agent, Config, Fault, Limits, Script, Simulator};
 
-use super::{Failure, Interrupt, say};
+use super::{Failure, Interrupt, print_line};
 
 /// Run a local Genesys Cloud web messaging: real sockets, no account
 ///
 /// One listener serves every host of Genesys: POST /oauth/token, the deployment's config.json and domains.json,
-/// the WebSocket at /v1?deploymentId=…, the history at /api/v2/webmessaging/messages, and the simulator's own
-/// controls under /sim (POST /sim/clock {"advance":"14m"} moves its time). A scripted agent answers every message.
+/// the WebSocket at /v1?deploymentId=…, the history at /api/v2/webmessaging/messages, and the control of the simulator
+/// under /sim (POST /sim/clock {"advance":"14m"} advances its clock). A scripted agent answers every message.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Options {
     #[command(subcommand)]
     control: Option<control::Command>,
-    /// Plain HTTP and WS in place of TLS with a throw-away CA
+    /// Plain HTTP and WS instead of TLS with a throw-away CA
     #[arg(long)]
     plain: bool,
-    /// Address to listen on; port 0 takes a free one. Loopback only
+    /// The address to listen on, loopback only; port 0 selects a free one
     #[arg(long, default_value = "127.0.0.1:8082", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Print one JSON line on stdout when ready, in place of text
+    /// Print one JSON line on stdout when ready instead of text
     #[arg(long)]
     json: bool,
-    /// Where to write the CA's certificate (PEM) when speaking TLS
+    /// The file for the CA certificate (PEM) of TLS
     #[arg(long, default_value = "genesys-sim-ca.pem", value_name = "FILE")]
     ca: PathBuf,
-    /// A script of an agent (YAML); repeat it for several, among which a guest's custom attribute `agent` chooses
+    /// A script of an agent (YAML); may be repeated. The custom attribute `agent` of a guest selects one
     #[arg(long, value_name = "FILE")]
     agent: Vec<PathBuf>,
-    /// Something that goes wrong, such as drop:abrupt@3, delay:2s~10% or rest:503:x3; may be repeated
+    /// A fault to inject, such as drop:abrupt@3, delay:2s~10% or rest:503:x3; may be repeated
     #[arg(long, value_name = "TEXT")]
     fault: Vec<Fault>,
-    /// Up to 64 hexadecimal digits, to repeat a run; the ready line tells the one of each run
+    /// A seed to repeat a run, up to 64 hexadecimal digits; the ready line names the one of each run
     #[arg(long, value_name = "HEX", value_parser = seed)]
     seed: Option<[u8; 32]>,
-    /// No rate limits
+    /// Disable the rate limits
     #[arg(long)]
     no_limits: bool,
-    /// A domain whose pages may connect, subdomains included; may be repeated. Default: all
+    /// A domain whose pages may connect, with its subdomains; may be repeated [default: all]
     #[arg(long, value_name = "DOMAIN")]
     allowed_domain: Vec<String>,
-    /// The id of the one deployment. Default: a random one
+    /// The id of the deployment [default: a random one]
     #[arg(long, value_name = "UUID")]
     deployment: Option<DeploymentId>,
-    /// From the last message to the end of a session. Default: 72h, as Genesys'
+    /// The lifetime of a session after its last message [default: 72h, as at Genesys]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     session_duration: Option<Duration>,
 }
@@ -63,7 +63,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     }
     if !options.listen.ip().is_loopback() {
         return Err(Failure::usage(
-            "the simulator listens on loopback only: its secrets are printed. Give 127.0.0.1:PORT",
+            "--listen: the simulator listens on loopback only, because it prints its secrets; use 127.0.0.1:PORT",
         ));
     }
     let mut config = if options.plain {
@@ -94,7 +94,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         Some(pem) => {
             std::fs::write(&options.ca, pem).map_err(|error| {
                 Failure::usage(format!(
-                    "cannot write the CA to {}: {error}",
+                    "cannot write the CA certificate to {}: {error}",
                     options.ca.display()
                 ))
             })?;
@@ -104,13 +104,13 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     };
     let ready = simulator.ready_line(ca);
     if options.json {
-        say(&ready);
+        print_line(&ready);
     } else {
-        say(&format!(
-            "SIMULATED Genesys Cloud is ready. Ctrl-C ends it.\n{ready}"
+        print_line(&format!(
+            "SIMULATED Genesys Cloud is ready. Ctrl-C stops it.\n{ready}"
         ));
     }
-    interrupt.came().await;
+    interrupt.received().await;
     simulator.stop().await;
     Ok(())
 }
@@ -119,12 +119,12 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
 pub(super) fn script(path: &Path) -> Result<Script, Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("cannot read the agent {name}: {error}")))?;
+        .map_err(|error| Failure::usage(format!("cannot read the agent script {name}: {error}")))?;
     Script::parse(&name.to_string(), &text).map_err(Failure::usage)
 }
 
 fn seed(text: &str) -> Result<[u8; 32], &'static str> {
-    const FORM: &str = "a seed has 1 to 64 hexadecimal digits";
+    const FORM: &str = "invalid seed: use 1 to 64 hexadecimal digits";
     if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(FORM);
     }

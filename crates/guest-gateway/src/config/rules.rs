@@ -1,4 +1,4 @@
-//! What holds between the values of a configuration, and the line at which it does not.
+//! Constraints between the values of a configuration.
 
 use std::collections::HashSet;
 
@@ -8,17 +8,17 @@ use super::Config;
 use crate::guest_sessions::SCOPES;
 use crate::simulator::NOT_BUILT_IN;
 
-/// Two values, each fine by itself, do not go together.
+/// A violated constraint between valid values.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct Conflict {
     table: &'static str,
-    /// Which table of that name, for `[[client]]` and `[[channel]]`.
+    /// The index of the table, for `[[client]]` and `[[channel]]`.
     position: Option<usize>,
     key: Option<&'static str>,
     pub(super) what: String,
 }
 
-impl Fault {
+impl Conflict {
     fn new(table: &'static str, key: &'static str, what: impl Into<String>) -> Self {
         Self {
             table,
@@ -37,7 +37,7 @@ impl Fault {
         }
     }
 
-    /// Where the value stands in `text`, or else its table, counted in bytes.
+    /// Returns the byte offset of the value in `text`, or the one of its table.
     pub(super) fn offset(&self, text: &str) -> Option<usize> {
         let file = DeTable::parse(text).ok()?;
         let (name, value) = file.get_ref().get_key_value(self.table)?;
@@ -55,11 +55,11 @@ impl Fault {
     }
 }
 
-pub(super) fn check(config: &Config) -> Result<(), Fault> {
+pub(super) fn check(config: &Config) -> Result<(), Conflict> {
     listen(config)?;
     genesys(config)?;
     if config.store.path == config.store.keys {
-        return Err(Fault::new(
+        return Err(Conflict::new(
             "store",
             "keys",
             "[store] `path` and `keys` are the same file: give each its own",
@@ -67,65 +67,65 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     }
     scopes(config)?;
     if config.sessions.idle_timeout < config.sessions.access_token_lifetime {
-        return Err(Fault::new(
+        return Err(Conflict::new(
             "sessions",
             "idle_timeout",
             "[sessions] `idle_timeout` is shorter than `access_token_lifetime`: make it at least as long",
         ));
     }
-    let nobody = "at least one [[client]] and one [[channel]] are needed, or nobody could create a session";
+    let nobody = "at least one [[client]] and one [[channel]] are needed to create a session";
     if config.client.is_empty() {
-        return Err(Fault::new("client", "", nobody));
+        return Err(Conflict::new("client", "", nobody));
     }
     if config.channel.is_empty() {
-        return Err(Fault::new("channel", "", nobody));
+        return Err(Conflict::new("channel", "", nobody));
     }
     let ids = config.client.iter().map(|client| client.id.as_str());
-    once("client", ids)?;
-    once(
+    unique("client", ids)?;
+    unique(
         "channel",
         config.channel.iter().map(|channel| channel.id.as_str()),
     )
 }
 
-fn listen(config: &Config) -> Result<(), Fault> {
+fn listen(config: &Config) -> Result<(), Conflict> {
     let listen = &config.listen;
     match (&listen.certificate, &listen.key) {
         (Some(_), Some(_)) => Ok(()),
         (None, None) if listen.address.ip().is_loopback() => Ok(()),
-        (None, None) => Err(Fault::new(
+        (None, None) => Err(Conflict::new(
             "listen",
             "address",
-            "[listen] would speak plain HTTP beyond loopback: give `certificate` and `key`",
+            "[listen] plain HTTP is allowed on loopback only: add `certificate` and `key`",
         )),
-        (certificate, _) => Err(Fault::new(
+        (certificate, _) => Err(Conflict::new(
             "listen",
             if certificate.is_some() {
                 "certificate"
             } else {
                 "key"
             },
-            "[listen] has one of `certificate` and `key`: give both, or none for plain HTTP on loopback",
+            "[listen] has one of `certificate` and `key`: use both, or none for plain HTTP on loopback",
         )),
     }
 }
 
-fn genesys(config: &Config) -> Result<(), Fault> {
+fn genesys(config: &Config) -> Result<(), Conflict> {
     let genesys = &config.genesys;
-    let ways = [
+    let sources = [
         genesys.simulator,
         genesys.region.is_some(),
         genesys.host.is_some(),
     ];
-    if ways.into_iter().filter(|way| *way).count() != 1 {
-        return Err(Fault::new(
+    if sources.into_iter().filter(|source| *source).count() != 1 {
+        return Err(Conflict::new(
             "genesys",
             "",
             "[genesys] needs exactly one of `simulator = true`, `region` and `host`",
         ));
     }
     if genesys.simulator && !cfg!(feature = "sim") {
-        return Err(Fault::new(
+        return Err(Conflict::new(
             "genesys",
             "simulator",
             format!("[genesys] `simulator`: {NOT_BUILT_IN} as `host`"),
@@ -141,10 +141,10 @@ fn genesys(config: &Config) -> Result<(), Fault> {
         .iter()
         .find(|(_, host)| genesys.simulator && host.is_some())
     {
-        return Err(Fault::new(
+        return Err(Conflict::new(
             "genesys",
             key,
-            "[genesys] has `simulator = true`, which is every host itself: give `region` or `host` instead",
+            "[genesys] has `simulator = true`, which serves all hosts: use `region` or `host` instead",
         ));
     }
     let without = config
@@ -152,7 +152,7 @@ fn genesys(config: &Config) -> Result<(), Fault> {
         .iter()
         .position(|channel| channel.deployment.is_none());
     match without {
-        Some(position) if !genesys.simulator => Err(Fault::of(
+        Some(position) if !genesys.simulator => Err(Conflict::of(
             "channel",
             position,
             "every [[channel]] needs its `deployment`, the id of a messenger deployment",
@@ -161,27 +161,27 @@ fn genesys(config: &Config) -> Result<(), Fault> {
     }
 }
 
-fn scopes(config: &Config) -> Result<(), Fault> {
+fn scopes(config: &Config) -> Result<(), Conflict> {
     for (position, client) in config.client.iter().enumerate() {
         if let Some(scope) = client.scopes.iter().find(|scope| !SCOPES.contains(scope)) {
-            return Err(Fault::of(
+            return Err(Conflict::of(
                 "client",
                 position,
-                format!("there is no scope {scope}: choose from {}", SCOPES.join(", ")),
+                format!("unknown scope {scope}: use {}", SCOPES.join(", ")),
             ));
         }
     }
     Ok(())
 }
 
-fn once<'a>(table: &'static str, ids: impl Iterator<Item = &'a str>) -> Result<(), Fault> {
+fn unique<'a>(table: &'static str, ids: impl Iterator<Item = &'a str>) -> Result<(), Conflict> {
     let mut known = HashSet::new();
     for (position, id) in ids.enumerate() {
         if !known.insert(id) {
-            return Err(Fault::of(
+            return Err(Conflict::of(
                 table,
                 position,
-                format!("[[{table}]] {id} is there twice: the ids must differ"),
+                format!("duplicate [[{table}]] {id}: the ids must differ"),
             ));
         }
     }

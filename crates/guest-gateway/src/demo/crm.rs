@@ -1,4 +1,4 @@
-//! A small CRM: takes signed deliveries and remembers which were genuine.
+//! A small CRM that verifies webhook deliveries and keeps them.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,10 +15,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use webhook::{ID_HEADER, Secret, Verifier};
 
-/// Deliveries remembered at the most.
-const MOST: usize = 1_000;
-/// The largest delivery taken, in bytes.
-const LARGEST: usize = 64 * 1024;
+/// Largest number of deliveries kept.
+const CAPACITY: usize = 1_000;
+/// Largest delivery, in bytes.
+const MAX_BODY: usize = 64 * 1024;
 
 /// A running CRM.
 #[derive(Debug)]
@@ -41,8 +41,9 @@ struct Shared {
 pub(super) struct Delivery {
     pub(super) id: String,
     pub(super) event: String,
+    /// Whether its signature is valid.
     pub(super) genuine: bool,
-    /// The body's `data`.
+    /// The `data` of the body.
     pub(super) data: serde_json::Value,
 }
 
@@ -83,7 +84,7 @@ impl Crm {
         format!("https://{}/api/guest-sync", self.address)
     }
 
-    /// The secret that its webhook was given.
+    /// Sets the secret of its webhook.
     pub(super) fn trust(&self, secret: Secret) {
         *self
             .shared
@@ -92,7 +93,7 @@ impl Crm {
             .unwrap_or_else(PoisonError::into_inner) = Some(Verifier::new([secret]));
     }
 
-    /// Waits until `enough` says so of what was received.
+    /// Waits until the received deliveries are `enough`.
     pub(super) async fn received(&self, enough: impl FnMut(&Vec<Delivery>) -> bool) -> Vec<Delivery> {
         let mut received = self.shared.received.subscribe();
         match received.wait_for(enough).await {
@@ -110,7 +111,7 @@ impl Crm {
 impl Shared {
     async fn receive(&self, request: Request<Incoming>) -> Response<Empty<Bytes>> {
         let (parts, body) = request.into_parts();
-        let Ok(body) = Limited::new(body, LARGEST).collect().await else {
+        let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
             return answer(StatusCode::PAYLOAD_TOO_LARGE);
         };
         let body = body.to_bytes();
@@ -134,7 +135,7 @@ impl Shared {
             data: json["data"].clone(),
         };
         self.received.send_modify(|received| {
-            if received.len() < MOST {
+            if received.len() < CAPACITY {
                 received.push(delivery);
             }
         });

@@ -1,4 +1,4 @@
-//! What the demo tells: a line a step, or one JSON object at the end.
+//! The report of the demo: a line for each step, or one JSON object at the end.
 
 use std::fmt;
 use std::future::Future;
@@ -14,7 +14,7 @@ pub struct Report {
     /// Whether every step was verified by its effect.
     pub ok: bool,
     #[serde(skip)]
-    told: Told,
+    format: OutputFormat,
 }
 
 #[derive(Debug, Serialize)]
@@ -25,57 +25,57 @@ struct Step {
     detail: String,
 }
 
-/// How the steps are told while they run.
+/// A format of the report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Told {
-    /// A line each, on stdout.
+pub enum OutputFormat {
+    /// A line on stdout for each step.
     Lines,
-    /// Not at all: the report follows as a whole.
-    AsOne,
+    /// One JSON object at the end.
+    Json,
 }
 
-/// A step did not have the effect that it should have had.
+/// A step without the expected effect.
 #[derive(Debug)]
-pub struct Unverified(pub String);
+pub struct CheckFailed(pub String);
 
-impl fmt::Display for Unverified {
+impl fmt::Display for CheckFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl<E: std::error::Error> From<E> for Unverified {
+impl<E: std::error::Error> From<E> for CheckFailed {
     fn from(error: E) -> Self {
         Self(error_chain(&error))
     }
 }
 
 impl Report {
-    pub(super) fn new(told: Told) -> Self {
+    pub(super) fn new(format: OutputFormat) -> Self {
         Self {
             steps: Vec::new(),
             ok: true,
-            told,
+            format,
         }
     }
 
-    /// Runs a step, whose text says what was seen. After a failed step the rest is not run.
+    /// Runs a step, whose text describes the observed effect. A failed step ends the scenario.
     ///
     /// # Errors
-    /// If the step was not verified. It is in the report already.
+    /// If the check failed. The report has the step already.
     pub(super) async fn step<T>(
         &mut self,
         name: &'static str,
-        work: impl Future<Output = Result<(T, String), Unverified>>,
+        work: impl Future<Output = Result<(T, String), CheckFailed>>,
     ) -> Result<T, Stopped> {
-        // the demo's own clock jumps; how long a step took is the real time
+        // the clock of the demo jumps; the duration of a step is real time
         let clock = Clock::system();
         let started = clock.now().instant;
         let outcome = work.await;
         let ms = clock.now().instant.duration_since(started).as_secs_f64() * 1e3;
         let (result, ok, detail) = match outcome {
             Ok((value, detail)) => (Ok(value), true, detail),
-            Err(Unverified(why)) => (Err(Stopped), false, why),
+            Err(CheckFailed(why)) => (Err(Stopped), false, why),
         };
         self.ok &= ok;
         let step = Step {
@@ -84,7 +84,7 @@ impl Report {
             ms: (ms * 10.0).round() / 10.0,
             detail,
         };
-        if self.told == Told::Lines {
+        if self.format == OutputFormat::Lines {
             step.print();
         }
         self.steps.push(step);
@@ -92,20 +92,20 @@ impl Report {
     }
 }
 
-/// A step failed, and the report says why.
+/// A failed step. The report has the reason.
 #[derive(Debug)]
 pub(super) struct Stopped;
 
 impl Step {
     fn print(&self) {
         let mut out = std::io::stdout().lock();
-        let (mark, colour) = if self.ok {
+        let (mark, color) = if self.ok {
             ("✓", "\x1b[32m")
         } else {
             ("✗", "\x1b[31m")
         };
         let (on, off) = if out.is_terminal() {
-            (colour, "\x1b[0m")
+            (color, "\x1b[0m")
         } else {
             ("", "")
         };

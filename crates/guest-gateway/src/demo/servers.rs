@@ -1,4 +1,4 @@
-//! Everything that the demo starts: a simulator, a gateway and a CRM, all on loopback, under one throw-away CA.
+//! The servers of the demo: a simulator, a gateway and a CRM, all on loopback, under one throw-away CA.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
 use super::crm::Crm;
-use super::report::Unverified;
+use super::report::CheckFailed;
 use crate::Gateway;
 use crate::config::Config;
 
@@ -20,7 +20,7 @@ use crate::config::Config;
 pub(super) const CLIENT: (&str, &str) = ("demo-client", "demo-secret-that-is-thrown-away");
 /// The channel of the demo.
 pub(super) const CHANNEL: &str = "demo-channel";
-/// The page whose guests may talk.
+/// The allowed origin.
 pub(super) const ORIGIN: &str = "https://shop.example";
 
 /// The running servers.
@@ -29,18 +29,18 @@ pub struct Servers {
     pub(super) simulator: Simulator,
     pub(super) gateway: Gateway,
     pub(super) crm: Crm,
-    /// The time that simulator and gateway live in; the simulator's control moves it for both.
+    /// The clock of simulator and gateway. The control of the simulator moves it.
     pub(super) clock: Clock,
     pub(super) tls: Tls,
     folder: TempDir,
 }
 
 impl Servers {
-    /// Starts all of them.
+    /// Starts the servers.
     ///
     /// # Errors
-    /// If a port or the temporary folder cannot be had.
-    pub async fn start() -> Result<Self, Unverified> {
+    /// If a port or the temporary folder is not available.
+    pub async fn start() -> Result<Self, CheckFailed> {
         let clock = Clock::system();
         let folder = tempfile::Builder::new().prefix("guest-suite-demo-").tempdir()?;
         let pki = genesys_sim::throwaway_ca(&genesys_sim::LOOPBACK)?;
@@ -68,7 +68,7 @@ impl Servers {
         })
     }
 
-    /// Addresses, the CA's path, and lines to try.
+    /// Returns the addresses, the path of the CA, and commands to try.
     #[must_use]
     pub fn hints(&self) -> String {
         let (gateway, simulator) = (self.gateway.host(), self.simulator.http_url());
@@ -77,7 +77,7 @@ impl Servers {
         let mut text = String::new();
         let _ = write!(
             text,
-            "\nThe servers go on until Ctrl-C.\n\n\
+            "\nThe servers run until Ctrl-C.\n\n\
              gateway    {gateway}\nsimulator  {simulator}   (SIMULATED Genesys Cloud)\nCRM        {crm}\n\
              CA         {ca}\nconfig     {config}\n\n\
              TOKEN=$(curl -s --cacert {ca} -u {id}:{secret} -d grant_type=client_credentials {gateway}/oauth/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\
@@ -92,13 +92,13 @@ impl Servers {
         text
     }
 
-    /// Stops all of them, and removes the temporary folder.
+    /// Stops the servers and removes the temporary folder.
     pub async fn stop(self) {
         tokio::join!(self.gateway.stop(), self.crm.stop(), self.simulator.stop());
     }
 
-    /// Waits until nothing is left in the outbox: what the CRM has answered is settled a moment later.
-    pub(super) async fn settled(&self) -> Result<(), Unverified> {
+    /// Waits until the outbox is empty. An answered delivery is removed with a short delay.
+    pub(super) async fn settled(&self) -> Result<(), CheckFailed> {
         while self.gateway.store().stats().await?.outbox_pending > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -109,14 +109,14 @@ impl Servers {
         self.folder.path()
     }
 
-    /// A client of the gateway that lives in the demo's time.
+    /// A client of the gateway on the clock of the demo.
     pub(super) fn http(&self) -> Client {
         Client::builder(self.tls.clone())
             .clock(self.clock.clone())
             .build()
     }
 
-    /// A client whose deadlines do not jump when it moves the clock.
+    /// A client on the real clock, whose deadlines do not jump with the clock of the demo.
     pub(super) fn control(&self) -> Client {
         Client::builder(self.tls.clone()).build()
     }
@@ -138,7 +138,7 @@ fn write_pki(folder: &Path, pki: &Pki) -> std::io::Result<()> {
     std::fs::write(folder.join("gateway.key"), pki.key_pem.expose_secret())
 }
 
-/// The gateway is configured as anybody's: by a file.
+/// The configuration file of the gateway.
 fn configuration(folder: &Path, simulator: &Simulator) -> String {
     let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
     let (id, secret) = CLIENT;

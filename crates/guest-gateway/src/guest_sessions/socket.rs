@@ -19,7 +19,7 @@ use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, OriginError, Serv
 use super::request::Id;
 use super::sessions::session_id;
 use super::{App, Refusal};
-use crate::hub::{Attached, Outgoing};
+use crate::relay::{Outgoing, SocketHandle};
 
 /// How long a guest has for the handshake frame.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -100,7 +100,7 @@ async fn serve(
     };
     tokio::select! {
         () = farewell.say(socket) => {}
-        () = app.hub.overdue() => {}
+        () = app.hub.close_deadline() => {}
     }
 }
 
@@ -163,7 +163,7 @@ async fn shake_hands(
 async fn converse(
     app: &App,
     expires_at: OffsetDateTime,
-    mut attached: Attached,
+    mut attached: SocketHandle,
     socket: &mut Socket,
     mut patience: Patience,
 ) -> Farewell {
@@ -181,7 +181,7 @@ async fn converse(
                     }
                 }
                 // one by one: a slow guest has its time for each
-                Some(Outgoing::Welcome(frames)) => {
+                Some(Outgoing::HandshakeReply(frames)) => {
                     for frame in frames {
                         if socket.send(&*frame).await.is_err() {
                             return Farewell::Gone;
@@ -203,7 +203,7 @@ async fn converse(
                 let _counted = pace.try_acquire(now);
                 let answer = match handle_frame(&text) {
                     Handled::Say { id, text } => {
-                        attached.say(id, text).await;
+                        attached.send(id, text).await;
                         continue;
                     }
                     Handled::Typing => {

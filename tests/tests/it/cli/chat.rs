@@ -77,7 +77,7 @@ async fn chat_with_piped_input_prints_deliveries_and_replies_then_exits() {
         ],
     );
     assert_eq!(
-        ended.out.matches("! there is no /dance").count(),
+        ended.out.matches("! unknown command /dance").count(),
         1,
         "{}",
         ended.out
@@ -118,7 +118,7 @@ async fn chat_removes_control_characters() {
 async fn chat_starts_a_new_conversation_after_the_agent_leaves() {
     let (mut guest, mut input) = chat(&["--sim", "--wait", "0s"]);
     writeln!(input, "//disconnect").unwrap();
-    let left = "* the other side has left; this can only be read now: /new begins another";
+    let left = "* the other side has left: the conversation is read-only, /new starts another one";
     until(&mut guest, left).await;
     writeln!(input, "too late\n/new").unwrap();
     until(
@@ -151,7 +151,7 @@ async fn chat_error_suggests_a_remedy_for_a_refused_guest() {
     for (arguments, output) in [
         (
             vec!["--sim", &*url, "--deployment", NONE],
-            "there is no deployment 00000000-",
+            "no active deployment 00000000-",
         ),
         (
             vec![
@@ -162,7 +162,7 @@ async fn chat_error_suggests_a_remedy_for_a_refused_guest() {
                 "--cdn-host",
                 &*url,
             ],
-            "there is no deployment 00000000-",
+            "no active deployment 00000000-",
         ),
     ] {
         let ended = run([&["chat"], &*arguments].concat()).await;

@@ -36,7 +36,7 @@ async fn consent_export_has_choices_and_controller() {
 
     let (ended, records) = export(&example, &[]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    assert!(ended.out.starts_with("2 records are in "), "{}", ended.out);
+    assert!(ended.out.starts_with("2 records exported to "), "{}", ended.out);
     for session in [&session, &other] {
         let id = &session["id"];
         let record = records.iter().find(|record| &record["record_id"] == id).unwrap();
@@ -56,7 +56,7 @@ async fn consent_export_has_choices_and_controller() {
     let (ended, _) = export(&example, &["--session", "nobody"]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(
-        ended.why().contains("the store has no session nobody"),
+        ended.why().contains("no session nobody in the store"),
         "{}",
         ended.err
     );

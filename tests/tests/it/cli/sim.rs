@@ -147,7 +147,7 @@ async fn sim_commands_inject_faults_and_list_violations() {
     ] {
         let sent = sim.refused(&arguments).await;
         assert!(
-            sent.contains("the simulator refused it with 400") && sent.contains(why),
+            sent.contains("the simulator refused the command with 400") && sent.contains(why),
             "{sent}"
         );
     }

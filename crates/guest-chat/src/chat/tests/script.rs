@@ -3,14 +3,14 @@
 use super::*;
 
 #[test]
-fn a_script_waits_for_what_it_asks_for() {
+fn script_waits_for_the_result_of_each_command() {
     let mut guest = Fixture::new(SCRIPT);
     assert!(!guest.chat.wants_input(), "it is not connected");
     guest.event(Event::Configured(session()));
     for (line, event) in [
         ("/ping", Event::Healthy { expires_at: None }),
         ("/history", Event::HistoryUnread { why: String::new() }),
-        ("/wait", said("Hello", "")),
+        ("/wait", message("Hello", "")),
         (
             "/clear",
             Event::Refused(Refusal {
@@ -37,34 +37,34 @@ fn a_script_waits_for_what_it_asks_for() {
 }
 
 #[test]
-fn a_script_waits_for_an_answer_that_has_not_come_yet() {
+fn script_waits_for_a_missing_answer() {
     let mut guest = Fixture::connected(SCRIPT);
-    guest.say("hello", 1);
-    guest.event(said("Hello", ""));
+    guest.send("hello", 1);
+    guest.event(message("Hello", ""));
     guest.line("/wait");
     assert!(guest.chat.wants_input(), "it has come");
-    guest.say("red", 2);
+    guest.send("red", 2);
     guest.line("/wait");
     assert!(!guest.chat.wants_input());
-    let mut person = Fixture::connected(Writer::Person);
+    let mut person = Fixture::connected(InputMode::Interactive);
     person.line("/wait");
     assert!(person.chat.wants_input());
 }
 
 #[test]
-fn a_script_waits_for_nothing_once_it_is_over() {
+fn script_does_not_wait_after_the_end() {
     for (event, why) in [
         (
             Event::Ended(Ending::SessionExpired),
-            "! no answer can come: the session has expired: start a new one",
+            "! cannot wait for an answer: the session has expired: start a new one",
         ),
         (
             Event::ConversationEnded { read_only: true },
-            "! no answer can come: the other side has left",
+            "! cannot wait for an answer: the other side has left",
         ),
     ] {
         let mut guest = Fixture::connected(SCRIPT);
-        guest.say("hi", 1);
+        guest.send("hi", 1);
         guest.event(event);
         guest.lines();
         assert_eq!(guest.line("/wait"), ["> /wait", why]);
@@ -77,7 +77,7 @@ fn a_script_waits_for_nothing_once_it_is_over() {
 }
 
 #[test]
-fn a_script_goes_on_when_what_it_waits_for_does_not_come() {
+fn script_continues_after_a_timeout() {
     let mut guest = Fixture::connected(SCRIPT);
     guest.line("/ping");
     guest.chat.handle_failure(&Request::Ping, &"no");
@@ -87,14 +87,14 @@ fn a_script_goes_on_when_what_it_waits_for_does_not_come() {
     guest.pass(29.9);
     assert!(!guest.chat.wants_input());
     guest.pass(0.1);
-    assert_eq!(guest.lines(), ["! no word from the service within 30 s"]);
+    assert_eq!(guest.lines(), ["! no answer to /ping within 30 s"]);
     assert!(guest.chat.wants_input());
 }
 
 #[test]
-fn a_script_is_left_once_all_is_delivered_and_silent() {
+fn script_ends_after_deliveries_and_silence() {
     let mut guest = Fixture::new(SCRIPT);
-    guest.say("hi", 1);
+    guest.send("hi", 1);
     assert_eq!(guest.lines(), ["> hi"]);
     guest.chat.handle_end_of_input(guest.now);
     assert!(!guest.chat.wants_input());
@@ -108,7 +108,7 @@ fn a_script_is_left_once_all_is_delivered_and_silent() {
         during: Duration::from_secs(5),
     });
     guest.pass(4.0);
-    guest.event(said("hello", ""));
+    guest.event(message("hello", ""));
     guest.pass(1.9);
     assert!(guest.requests().is_empty());
     guest.pass(0.1);
@@ -117,9 +117,9 @@ fn a_script_is_left_once_all_is_delivered_and_silent() {
 }
 
 #[test]
-fn a_script_does_not_wait_for_ever() {
+fn script_ends_at_its_deadline() {
     let mut guest = Fixture::new(SCRIPT);
-    guest.say("hi", 1);
+    guest.send("hi", 1);
     guest.lines();
     guest.chat.handle_end_of_input(guest.now);
     guest.pass(31.9);
@@ -136,13 +136,15 @@ fn a_script_does_not_wait_for_ever() {
     chatty.chat.handle_end_of_input(chatty.now);
     for _ in 0..31 {
         chatty.pass(1.0);
-        chatty.event(said("and another thing", ""));
+        chatty.event(message("and another thing", ""));
     }
     assert!(chatty.requests().is_empty());
     chatty.pass(1.0);
     assert_eq!(chatty.requests(), [Request::Leave]);
 
-    let mut patient = Fixture::connected(Writer::Script { quiet: Duration::MAX });
+    let mut patient = Fixture::connected(InputMode::Script {
+        idle_timeout: Duration::MAX,
+    });
     patient.chat.handle_end_of_input(patient.now);
     patient.pass(86_401.0);
     assert_eq!(patient.requests(), [Request::Leave]);
@@ -154,16 +156,16 @@ fn a_script_does_not_wait_for_ever() {
     assert_eq!(refused.requests(), [Request::Leave]);
     assert_eq!(
         refused.chat.failure().as_deref(),
-        Some("the conversation never began")
+        Some("the conversation was never connected")
     );
 }
 
 #[test]
-fn a_script_that_is_far_ahead_waits() {
+fn script_waits_at_the_limit_of_outstanding_messages() {
     let mut guest = Fixture::connected(SCRIPT);
     for id in 0..64 {
         assert!(guest.chat.wants_input());
-        guest.say("x", id);
+        guest.send("x", id);
     }
     assert!(!guest.chat.wants_input());
     guest.event(accepted(0));
@@ -171,14 +173,14 @@ fn a_script_that_is_far_ahead_waits() {
 }
 
 #[test]
-fn a_service_that_lets_the_connection_wait_is_told_of_once() {
+fn rate_limited_connection_is_shown_once() {
     let mut guest = Fixture::new(SCRIPT);
     let throttled = || Event::Throttled {
         retry_after: Duration::from_secs(1),
     };
-    let told = "* the service asks for patience: the connection waits, and is tried again until it is taken";
+    let expected = "* rate limited by the service: the connection is retried until it is accepted";
     guest.event(throttled());
-    assert_eq!(guest.lines(), [told]);
+    assert_eq!(guest.lines(), [expected]);
     guest.event(throttled());
     assert!(guest.lines().is_empty());
     guest.event(Event::Configured(session()));
@@ -186,6 +188,6 @@ fn a_service_that_lets_the_connection_wait_is_told_of_once() {
     guest.event(throttled());
     assert_eq!(
         guest.lines(),
-        ["* the service asks for patience: the next message is sent in 1.0 s"]
+        ["* rate limited by the service: the next message is sent in 1.0 s"]
     );
 }

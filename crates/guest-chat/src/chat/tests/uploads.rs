@@ -8,20 +8,20 @@ fn file_id() -> AttachmentId {
     "f1".parse().unwrap()
 }
 
-fn told(notice: Notice) -> Event {
+fn attachment(notice: Notice) -> Event {
     Event::Attachment(Box::new(notice))
 }
 
 fn failed() -> Event {
-    told(Notice::Failed {
+    attachment(Notice::Failed {
         id: file_id(),
         why: Failure::Content,
     })
 }
 
 /// A chat that uploads a file.
-fn uploading(writer: Writer) -> Fixture {
-    let mut guest = Fixture::connected(writer);
+fn uploading(input_mode: InputMode) -> Fixture {
+    let mut guest = Fixture::connected(input_mode);
     guest.line("/attach pictures/cat.png");
     assert_eq!(guest.requests(), [Request::Attach("pictures/cat.png".into())]);
     guest.chat.handle_attached(file_id(), "cat.png", 2_048);
@@ -30,10 +30,10 @@ fn uploading(writer: Writer) -> Fixture {
 }
 
 #[test]
-fn a_file_is_sent_once_it_is_uploaded() {
+fn file_is_sent_after_its_upload() {
     let mut guest = uploading(SCRIPT);
     assert!(!guest.chat.wants_input());
-    guest.event(told(Notice::Uploaded {
+    guest.event(attachment(Notice::Uploaded {
         id: file_id(),
         link: None,
     }));
@@ -42,8 +42,8 @@ fn a_file_is_sent_once_it_is_uploaded() {
         text: "".into(),
         attachments: vec!["f1".into()],
     };
-    assert_eq!(guest.requests(), [Request::Say(said.clone())]);
-    guest.chat.handle_taken(message_id(1), &said, guest.now);
+    assert_eq!(guest.requests(), [Request::Send(said.clone())]);
+    guest.chat.handle_queued(message_id(1), &said, guest.now);
     assert!(guest.chat.wants_input());
     guest.event(accepted(1));
     assert_eq!(guest.lines(), ["✓ cat.png"]);
@@ -53,8 +53,8 @@ fn a_file_is_sent_once_it_is_uploaded() {
 }
 
 #[test]
-fn a_person_writes_on_while_a_file_waits_or_is_uploaded() {
-    let mut guest = Fixture::new(Writer::Person);
+fn person_can_write_during_an_upload() {
+    let mut guest = Fixture::new(InputMode::Interactive);
     guest.line("/attach cat.png");
     assert!(guest.chat.wants_input(), "it is not connected");
     guest.event(Event::Configured(session()));
@@ -70,7 +70,7 @@ fn a_person_writes_on_while_a_file_waits_or_is_uploaded() {
 }
 
 #[test]
-fn a_script_waits_while_a_file_is_read() {
+fn script_waits_while_a_file_is_read() {
     let mut guest = Fixture::connected(SCRIPT);
     guest.line("/attach cat.png");
     assert!(!guest.chat.wants_input());
@@ -81,7 +81,7 @@ fn a_script_waits_while_a_file_is_read() {
 }
 
 #[test]
-fn a_file_that_failed_says_why_and_counts_as_undelivered() {
+fn failed_file_counts_as_undelivered() {
     let mut guest = uploading(SCRIPT);
     guest.event(failed());
     assert_eq!(
@@ -102,7 +102,7 @@ fn a_file_that_failed_says_why_and_counts_as_undelivered() {
 }
 
 #[test]
-fn a_file_waits_for_the_conversation_to_begin_and_does_not_outlive_it() {
+fn file_waits_for_the_connection_and_fails_at_the_end() {
     let mut guest = Fixture::new(SCRIPT);
     let attach = Request::Attach("cat.png".into());
     guest.chat.handle_request(attach.clone(), guest.now);
@@ -110,7 +110,7 @@ fn a_file_waits_for_the_conversation_to_begin_and_does_not_outlive_it() {
     guest.event(Event::Configured(session()));
     assert_eq!(guest.requests(), [attach]);
 
-    let mut over = uploading(Writer::Person);
+    let mut over = uploading(InputMode::Interactive);
     over.event(Event::Ended(Ending::SessionExpired));
     assert!(
         over.lines()

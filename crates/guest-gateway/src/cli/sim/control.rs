@@ -1,4 +1,4 @@
-//! What may be asked of a simulator that runs: move its clock, break something, look at it.
+//! Control of a running simulator: its clock, faults, violations and state.
 
 use std::path::PathBuf;
 
@@ -9,39 +9,39 @@ use genesys_http::{Client, Tls};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use super::super::{Failure, say};
+use super::super::{Failure, print_line};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Move the clock of a running simulator forward
+    /// Advance the clock of a running simulator
     Advance {
-        /// A whole number of ms, s, m, h or d, such as 20m
+        /// A whole number with a unit of ms, s, m, h or d, such as 20m
         time: String,
         #[command(flatten)]
         target: Target,
     },
-    /// Have something go wrong in a running simulator, such as drop:abrupt@3
+    /// Inject a fault into a running simulator, such as drop:abrupt@3
     Fault {
-        /// What goes wrong, and when
+        /// The fault and its trigger
         text: String,
-        /// The token of the one session that it is for. Default: all
+        /// The token of the session to affect [default: all]
         #[arg(long, value_name = "TOKEN")]
         session: Option<String>,
         #[command(flatten)]
         target: Target,
     },
-    /// List what no official client would have sent
+    /// List violations: requests that no official client sends
     Complaints(Target),
-    /// Count what happened in a running simulator, faults included
+    /// Print the counters of a running simulator
     State(Target),
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Target {
-    /// Where the simulator is
+    /// The address of the simulator
     #[arg(long, default_value = "https://127.0.0.1:8082", value_name = "URL")]
     at: Host,
-    /// The certificate (PEM) that the simulator wrote when it started with TLS
+    /// The CA certificate (PEM) that the simulator wrote when it started with TLS
     #[arg(long, default_value = "genesys-sim-ca.pem", value_name = "FILE")]
     ca: PathBuf,
 }
@@ -66,7 +66,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let tls = if target.at.is_secure() {
         let pem = std::fs::read(&target.ca).map_err(|error| {
             Failure::usage(format!(
-                "cannot read the simulator's CA {}: {error}; give --ca FILE, or --at http://… if it is plain",
+                "cannot read the CA certificate {}: {error}; use --ca FILE, or --at http://… without TLS",
                 target.ca.display()
             ))
         })?;
@@ -87,19 +87,19 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         .map_err(Failure::failed)?;
     let response = client.send(request).await.map_err(|error| {
         Failure::failed(format!(
-            "{}; start a simulator with guest-gateway sim, or say with --at where it is",
+            "{}; start a simulator with guest-gateway sim, or give its address with --at",
             error_chain(&error)
         ))
     })?;
     let answer = String::from_utf8_lossy(response.body());
     if response.status().is_success() {
-        say(&answer);
+        print_line(&answer);
         return Ok(());
     }
     let problem: Value = serde_json::from_str(&answer).unwrap_or_default();
-    let message = problem["message"].as_str().unwrap_or("no reason was given");
+    let message = problem["message"].as_str().unwrap_or("no reason given");
     Err(Failure::failed(format!(
-        "the simulator refused it with {}: {message}",
+        "the simulator refused the command with {}: {message}",
         response.status()
     )))
 }

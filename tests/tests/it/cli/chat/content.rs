@@ -63,9 +63,9 @@ async fn chat_sends_files_and_hides_links_until_requested() {
             "> hi",
             "* uploading cat.png, 2.0 KiB",
             "* uploaded cat.png",
-            "* what was said:",
+            "* history:",
             "> /open 1",
-            "* whoever has this link can read the file, until it expires in about ten minutes:",
+            "* anybody with this link can read the file until it expires in about ten minutes:",
         ],
     );
     assert_eq!(ended.out.matches("✓ cat.png").count(), 2, "{}", ended.out);

@@ -5,12 +5,12 @@
 //!  socket ◀ Outgoing ─ relay ◀ Event ─
 //! ```
 //!
-//! A relay lives from a session's first handshake to its end. It numbers what it tells, keeps the last of it, and
-//! tells a guest who comes back what was missed.
+//! A relay runs from the first handshake of a session to its end. It numbers the events that it sends and keeps the
+//! latest ones, so that a guest who reconnects receives the missed events.
 
-mod relay;
 mod replay;
-mod said;
+mod sent_messages;
+mod session;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,14 +23,14 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
 use ws_transport::AdmittedOrigin;
 
-use self::relay::Relay;
+use self::session::Relay;
 
-/// Frames that wait for one slow socket before it is given up.
-const BEHIND: usize = 64;
-/// How long goodbyes may take once the gateway stops.
-const FAREWELL: Duration = Duration::from_millis(500);
-/// Commands that wait for one relay; a socket that sends more is not read on.
-const AHEAD: usize = 32;
+/// Frames queued for one slow socket before it is dropped.
+const SOCKET_QUEUE: usize = 64;
+/// Time to close sockets after shutdown begins.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Commands queued for one relay. A socket that sends more is not read further.
+const COMMAND_QUEUE: usize = 32;
 
 /// The live conversations of this process. Clones share them.
 #[derive(Clone, Debug)]
@@ -41,75 +41,75 @@ pub(crate) struct Hub {
     stopping: Stopping,
 }
 
-/// Turns true, or loses its sender, when the gateway stops. While a clone of it lives, something is still under way.
+/// A signal of shutdown: true, or without a sender. The gateway waits until all clones are dropped.
 pub(crate) type Stopping = watch::Receiver<bool>;
 
-/// Waits for the gateway to stop.
+/// Resolves when shutdown begins.
 pub(crate) async fn stopped(mut stopping: Stopping) {
     // a sender that is gone means the same
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-/// Waits until the gateway has stopped for so long that whoever has not said goodbye need not.
-async fn overdue(stopping: Stopping) {
+/// Resolves 500 ms after shutdown begins. Sockets still open are then dropped.
+async fn close_deadline(stopping: Stopping) {
     stopped(stopping).await;
-    tokio::time::sleep(FAREWELL).await;
+    tokio::time::sleep(CLOSE_TIMEOUT).await;
 }
 
-/// What a socket, or the gateway, asks of a relay.
+/// A command of a socket, or of the gateway, to a relay.
 #[derive(Debug)]
 enum Command {
-    /// A guest's socket wants to hear all after number `after`.
+    /// Subscribe a guest's socket to the events after number `after`.
     Attach {
         socket: mpsc::Sender<Outgoing>,
         after: Option<u64>,
     },
-    /// The tokens were rotated: sockets may stay open until then.
+    /// Extend the lifetime of the sockets, because the tokens were rotated.
     Extend(OffsetDateTime),
-    /// The guest says something, on this socket.
-    Say {
+    /// Send a message of the guest. A refusal is answered on this socket.
+    Send {
         id: MessageId,
         text: String,
         socket: mpsc::WeakSender<Outgoing>,
     },
-    /// The guest is typing.
+    /// Send a typing indicator.
     Typing,
 }
 
-/// What a relay tells a socket.
+/// An output of a relay to a socket.
 #[derive(Clone, Debug)]
 pub(crate) enum Outgoing {
-    /// A frame, as it travels.
+    /// A serialized frame.
     Frame(Arc<str>),
-    /// The answer to the handshake, and what was missed.
-    Welcome(Vec<Arc<str>>),
-    /// The socket may stay open until then.
+    /// The answer to the handshake, with the missed frames.
+    HandshakeReply(Vec<Arc<str>>),
+    /// A new end of the socket's lifetime.
     Extend(OffsetDateTime),
-    /// Say no more, and close.
+    /// Close the socket.
     Close { code: u16, reason: &'static str },
 }
 
-/// A guest's socket on its relay.
+/// A handle of a guest's socket to its relay.
 #[derive(Debug)]
-pub(crate) struct Attached {
+pub(crate) struct SocketHandle {
     commands: mpsc::Sender<Command>,
     outgoing: mpsc::Receiver<Outgoing>,
     own: mpsc::WeakSender<Outgoing>,
 }
 
-impl Attached {
-    /// What the socket is to tell its guest next. `None` if it was given up, for being too far behind.
+impl SocketHandle {
+    /// Returns the next output for the guest. `None` if the socket was dropped because it was too slow.
     pub(crate) async fn next(&mut self) -> Option<Outgoing> {
         self.outgoing.recv().await
     }
 
-    /// Passes on what the guest says. Waits while the relay is busy; one that is over has told the socket so.
-    pub(crate) async fn say(&self, id: MessageId, text: String) {
+    /// Forwards a message of the guest. Waits while the relay is busy. A relay that has ended has closed the socket.
+    pub(crate) async fn send(&self, id: MessageId, text: String) {
         let socket = self.own.clone();
-        let _over = self.commands.send(Command::Say { id, text, socket }).await;
+        let _over = self.commands.send(Command::Send { id, text, socket }).await;
     }
 
-    /// Passes on that the guest is typing.
+    /// Forwards a typing indicator.
     pub(crate) async fn typing(&self) {
         let _over = self.commands.send(Command::Typing).await;
     }
@@ -124,25 +124,25 @@ impl Hub {
         }
     }
 
-    /// Waits for the gateway to stop.
+    /// Resolves when shutdown begins.
     pub(crate) async fn stopped(&self) {
         stopped(self.stopping.clone()).await;
     }
 
-    /// Waits until the gateway has stopped for so long that a socket that has not said goodbye need not.
-    pub(crate) async fn overdue(&self) {
-        overdue(self.stopping.clone()).await;
+    /// Resolves 500 ms after shutdown begins. Sockets still open are then dropped.
+    pub(crate) async fn close_deadline(&self) {
+        close_deadline(self.stopping.clone()).await;
     }
 
-    /// Puts a guest's socket on the session's relay, which is started if there is none, or if it takes no more.
+    /// Subscribes a guest's socket to the session's relay, which is started if there is none.
     pub(crate) async fn attach(
         &self,
         admitted: Admitted,
         id: &SessionId,
         origin: AdmittedOrigin,
         after: Option<u64>,
-    ) -> Attached {
-        let (socket, outgoing) = mpsc::channel(BEHIND);
+    ) -> SocketHandle {
+        let (socket, outgoing) = mpsc::channel(SOCKET_QUEUE);
         let own = socket.downgrade();
         let mut attach = Command::Attach { socket, after };
         let commands = loop {
@@ -151,7 +151,7 @@ impl Hub {
                 match relays.get(id).filter(|commands| !commands.is_closed()) {
                     Some(commands) => commands.clone(),
                     None => {
-                        let (commands, received) = mpsc::channel(AHEAD);
+                        let (commands, received) = mpsc::channel(COMMAND_QUEUE);
                         // the channel is empty, so there is room
                         let _attached = commands.try_send(attach);
                         relays.insert(id.clone(), commands.clone());
@@ -162,18 +162,18 @@ impl Hub {
             };
             match running.send(attach).await {
                 Ok(()) => break running,
-                // it ended just now
+                // the relay has just ended
                 Err(mpsc::error::SendError(command)) => attach = command,
             }
         };
-        Attached {
+        SocketHandle {
             commands,
             outgoing,
             own,
         }
     }
 
-    /// Lets the session's sockets stay open until `expires_at`.
+    /// Extends the lifetime of the session's sockets to `expires_at`.
     pub(crate) async fn extend(&self, id: &SessionId, expires_at: OffsetDateTime) {
         let commands = self.lock().get(id).cloned();
         if let Some(commands) = commands {
@@ -181,7 +181,7 @@ impl Hub {
         }
     }
 
-    /// How many conversations are live.
+    /// Returns the number of live conversations.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
@@ -203,7 +203,7 @@ impl Hub {
         tokio::spawn(async move {
             relay.run(admitted, received, hub.stopping.clone()).await;
             let mut relays = hub.lock();
-            // by now there may be a newer one
+            // a newer relay may have replaced it
             if relays.get(&id).is_some_and(mpsc::Sender::is_closed) {
                 relays.remove(&id);
             }

@@ -1,4 +1,4 @@
-//! What the demo proves by going round the suite: a moved clock, a reused token, an altered log.
+//! Checks beside the client: a moved clock, a reused refresh token, an altered log.
 
 use audit::files::verify_file;
 use audit::{Action, Fault};
@@ -10,12 +10,12 @@ use http::Request;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::report::Unverified;
-use super::road::unverified;
+use super::report::CheckFailed;
+use super::scenario::failed;
 use super::servers::{CLIENT, Servers};
 
-/// Moves the time of simulator and gateway, by the simulator's control.
-pub(super) async fn advance(servers: &Servers, by: time::Duration) -> Result<(), Unverified> {
+/// Advances the clock of simulator and gateway by the simulator's control.
+pub(super) async fn advance(servers: &Servers, by: time::Duration) -> Result<(), CheckFailed> {
     let body = json!({ "advance": format!("{}s", by.whole_seconds()) });
     let request = Request::post(format!("{}/sim/clock", servers.simulator.http_url()))
         .header("content-type", "application/json")
@@ -24,19 +24,16 @@ pub(super) async fn advance(servers: &Servers, by: time::Duration) -> Result<(),
     if response.status().is_success() {
         Ok(())
     } else {
-        Err(unverified(format!(
-            "the clock did not move: {}",
-            response.status()
-        )))
+        Err(failed(format!("cannot advance the clock: {}", response.status())))
     }
 }
 
-/// Presents the refresh token that a rotation has used up. It must be refused, and say so.
+/// Checks that the refresh token that a rotation has used is refused.
 pub(super) async fn old_refresh_token_is_refused(
     servers: &Servers,
     session: &GuestSession,
     old: &SecretString,
-) -> Result<String, Unverified> {
+) -> Result<String, CheckFailed> {
     let (id, secret) = CLIENT;
     let credentials = Credentials::new(id.parse()?, secret.into())?;
     let client = Authenticator::new(servers.http(), servers.gateway_host().clone(), credentials, None);
@@ -45,7 +42,7 @@ pub(super) async fn old_refresh_token_is_refused(
         refresh_token: old,
     };
     match client.call(&call, servers.gateway_host()).await {
-        Ok(_) => Err(unverified("the old refresh token worked a second time")),
+        Ok(_) => Err(failed("the old refresh token was accepted again")),
         Err(AuthorizedError::Call(error)) => match error.problem() {
             Some(problem) if problem.code == "refresh.token.used" => {
                 Ok(format!("{} {}", problem.status, problem.code))
@@ -56,8 +53,8 @@ pub(super) async fn old_refresh_token_is_refused(
     }
 }
 
-/// Exports the log, verifies it, and shows that a copy with one altered byte does not pass.
-pub(super) async fn audit(servers: &Servers, session: &GuestSession) -> Result<((), String), Unverified> {
+/// Exports the log, verifies it, and checks that verification fails for a copy with one altered byte.
+pub(super) async fn audit(servers: &Servers, session: &GuestSession) -> Result<((), String), CheckFailed> {
     let trail = session.audit_trail().await?;
     for action in [
         Action::SessionCreated,
@@ -67,8 +64,8 @@ pub(super) async fn audit(servers: &Servers, session: &GuestSession) -> Result<(
         Action::SessionEnded,
     ] {
         if !trail.iter().any(|entry| entry.draft.action == action) {
-            return Err(unverified(format!(
-                "the session's audit trail has no {}",
+            return Err(failed(format!(
+                "the audit trail of the session has no {}",
                 action.as_str()
             )));
         }
@@ -83,13 +80,13 @@ pub(super) async fn audit(servers: &Servers, session: &GuestSession) -> Result<(
     let (bytes, seq) = alter(std::fs::read(&genuine)?)?;
     std::fs::write(&altered, bytes)?;
     let Err(failure) = verify_file(&altered, store.verifier_key(), None) else {
-        return Err(unverified("the altered copy passed"));
+        return Err(failed("verification passed for the altered copy"));
     };
     match failure.failure().map(audit::Failure::first) {
         Some(fault @ Fault::EntryAltered { seq: found, .. }) if *found == seq => Ok((
             (),
             format!(
-                "{} entries verified against {} signed checkpoints; in a copy with one altered byte: {fault}",
+                "{} entries verified against {} signed checkpoints, alteration detected: {fault}",
                 report.entries, report.checkpoints
             ),
         )),
@@ -97,16 +94,16 @@ pub(super) async fn audit(servers: &Servers, session: &GuestSession) -> Result<(
     }
 }
 
-/// One letter of the entry that says that consent was withdrawn, and that entry's number.
-fn alter(mut log: Vec<u8>) -> Result<(Vec<u8>, u64), Unverified> {
+/// Alters one letter of the entry about the withdrawn consent. Returns the log and the entry's number.
+fn alter(mut log: Vec<u8>) -> Result<(Vec<u8>, u64), CheckFailed> {
     let action = Action::ConsentWithdrawn.as_str().as_bytes();
     let at = log.windows(action.len()).position(|window| window == action);
-    let at = at.ok_or_else(|| unverified("no withdrawal is in the log"))?;
+    let at = at.ok_or_else(|| failed("the log has no entry about the withdrawn consent"))?;
     let entries_before = log[..at]
         .split(|byte| *byte == b'\n')
         .filter(|line| line.starts_with(b"{\"leaf\""))
         .count();
     log[at] ^= 1;
-    // the last of these lines is the entry's own
+    // the last of these lines is the entry itself
     Ok((log, entries_before as u64 - 1))
 }

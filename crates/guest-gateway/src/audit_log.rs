@@ -1,11 +1,11 @@
-//! What the gateway itself writes into the audit log: that the log was opened, closed, exported.
+//! Audit entries about the log itself: opened, closed, exported.
 
 use audit::{Action, Actor, Draft};
 use guest_store::{Store, StoreError, Unit};
 use time::OffsetDateTime;
 
-/// Writes one entry about the log.
-pub(crate) async fn note(
+/// Appends an entry about the log.
+pub(crate) async fn record(
     store: &dyn Store,
     actor: Actor,
     action: Action,

@@ -1,4 +1,4 @@
-//! What a script waits for before its next line is read, so that its lines have their effects in their order.
+//! Events that a script waits for before its next line is read, so that its commands take effect in order.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use guest_conversation::Event;
 
 use super::Request;
 
-/// How long a script waits for one thing.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait of a script for one event.
+pub(super) const AWAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Errand {
-    /// That the other side has said something since the guest did.
+pub(super) enum Awaited {
+    /// A message after the guest's last one.
     Answer,
     Clear,
     Connection,
@@ -19,8 +19,8 @@ pub(super) enum Errand {
     History,
 }
 
-impl Errand {
-    /// What there is to wait for once `request` was made.
+impl Awaited {
+    /// Returns the event to wait for after `request`.
     pub(super) fn of(request: &Request) -> Option<Self> {
         match request {
             Request::Clear => Some(Self::Clear),
@@ -30,13 +30,13 @@ impl Errand {
             Request::Attach(_)
             | Request::DeclineToken
             | Request::Leave
-            | Request::Say(_)
+            | Request::Send(_)
             | Request::Typing
-            | Request::Why => None,
+            | Request::Explain => None,
         }
     }
 
-    pub(super) fn is_done_by(self, event: &Event) -> bool {
+    pub(super) fn is_met_by(self, event: &Event) -> bool {
         matches!(
             (self, event),
             (_, Event::Ended(_))
@@ -48,13 +48,13 @@ impl Errand {
         )
     }
 
-    /// What did not come.
+    /// Returns the name for the message about a timeout.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Answer => "answer",
-            Self::Clear => "word that the conversation was cleared",
+            Self::Clear => "confirmation of /clear",
             Self::Connection => "connection",
-            Self::Health => "word from the service",
+            Self::Health => "answer to /ping",
             Self::History => "history",
         }
     }

@@ -1,4 +1,4 @@
-//! Moves lines, events and time between a chat, its conversation and its surface.
+//! Moves lines, events and time between a chat, its conversation and its frontend.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -13,54 +13,54 @@ use guest_conversation::{Event, attachments};
 use secrecy::SecretString;
 use tokio::task::JoinSet;
 
-use super::place::Place;
-use super::surface::{Heard, Surface};
+use super::frontend::{Frontend, TerminalEvent};
+use super::target::ConnectTarget;
 use super::{ChatError, ChatErrorKind};
 use crate::chat::{Chat, Request};
 
-/// How long the goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(3);
-/// Largest file that is read, in bytes: as much as a conversation holds of files on their way. Genesys Cloud takes less.
-const LARGEST_FILE: u64 = 50 << 20;
-/// How many entries of the timeline an explanation shows.
-const LATELY: usize = 12;
-/// How many events are told before a line of input is taken.
-const CATCHING_UP: usize = 64;
+/// Longest time to close the conversation.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Largest file that is read, in bytes: the capacity of a conversation for pending uploads. Genesys Cloud accepts less.
+const MAX_FILE: u64 = 50 << 20;
+/// Entries of the timeline in an explanation.
+const TIMELINE_ENTRIES: usize = 12;
+/// Largest number of events handled before a line of input.
+const EVENTS_BEFORE_INPUT: usize = 64;
 
 /// Runs a chat to its end, or until `interrupt` is ready.
 ///
 /// # Errors
-/// If a script began no conversation, or a message of it was not delivered.
+/// If a script was never connected, or one of its messages was not delivered.
 pub async fn run(
     chat: Chat,
-    place: Place,
-    surface: Surface,
+    target: ConnectTarget,
+    frontend: Frontend,
     interrupt: impl Future<Output = ()>,
 ) -> Result<(), ChatError> {
-    Driver::new(chat, place, surface).run(interrupt).await
+    RunLoop::new(chat, target, frontend).run(interrupt).await
 }
 
-struct Driver {
+struct RunLoop {
     chat: Chat,
-    place: Place,
+    target: ConnectTarget,
     limiter: ConnectLimiter,
-    surface: Surface,
+    frontend: Frontend,
     connection: Connection,
-    /// Whether the connection has events to come.
+    /// Whether further events are expected from the connection.
     live: bool,
-    /// The files that are being read.
+    /// Files being read.
     reading: JoinSet<(PathBuf, Result<Vec<u8>, String>)>,
 }
 
-impl Driver {
-    fn new(chat: Chat, place: Place, surface: Surface) -> Self {
+impl RunLoop {
+    fn new(chat: Chat, target: ConnectTarget, frontend: Frontend) -> Self {
         let limiter = ConnectLimiter::default();
-        let connection = open(&place, limiter.clone());
+        let connection = open(&target, limiter.clone());
         Self {
             chat,
-            place,
+            target,
             limiter,
-            surface,
+            frontend,
             connection,
             live: true,
             reading: JoinSet::new(),
@@ -70,7 +70,7 @@ impl Driver {
     async fn run(mut self, interrupt: impl Future<Output = ()>) -> Result<(), ChatError> {
         let mut interrupt = pin!(interrupt);
         let clock = Clock::system();
-        while self.obey() {
+        while self.run_commands() {
             let deadline = self.chat.poll_timeout().map(|(at, _)| at);
             let due = async {
                 match deadline {
@@ -82,56 +82,56 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = &mut interrupt => self.chat.handle_interrupt(),
-                heard = self.surface.heard(), if wanted => self.hear(heard).await,
+                event = self.frontend.next_event(), if wanted => self.handle_terminal_event(event).await,
                 event = self.connection.next_event(), if self.live => self.handle_event(event),
                 Some(Ok((path, read))) = self.reading.join_next() => self.attach(path, read),
-                () = due => self.chat.handle_timeout(self.place.now()),
+                () = due => self.chat.handle_timeout(self.target.now()),
             }
         }
-        for event in self.connection.close_within(GOODBYE).await {
-            self.chat.handle_event(event, self.place.now());
+        for event in self.connection.close_within(CLOSE_TIMEOUT).await {
+            self.chat.handle_event(event, self.target.now());
         }
-        show(&mut self.chat, &self.surface);
-        self.surface.close().await;
+        show(&mut self.chat, &self.frontend);
+        self.frontend.close().await;
         self.chat
             .failure()
             .map_or(Ok(()), |why| Err(ChatError::new(ChatErrorKind::Undelivered, why)))
     }
 
-    async fn hear(&mut self, heard: Heard) {
-        // what happened before is told before; and is bounded, so that who floods the chat cannot keep it
-        for _ in 0..CATCHING_UP {
+    async fn handle_terminal_event(&mut self, event: TerminalEvent) {
+        // earlier events are handled first; the number is bounded, so that a flood of events cannot block the input
+        for _ in 0..EVENTS_BEFORE_INPUT {
             tokio::select! {
                 biased;
                 event = self.connection.next_event(), if self.live => self.handle_event(event),
                 () = std::future::ready(()) => break,
             }
         }
-        let now = self.place.now();
-        match heard {
-            Heard::Editing(line) => self.chat.handle_editing(&line),
-            Heard::End => self.chat.handle_end_of_input(now),
-            Heard::Interrupted => self.chat.handle_interrupt(),
-            Heard::Line(line) => {
+        let now = self.target.now();
+        match event {
+            TerminalEvent::Editing(line) => self.chat.handle_editing(&line),
+            TerminalEvent::End => self.chat.handle_end_of_input(now),
+            TerminalEvent::Interrupted => self.chat.handle_interrupt(),
+            TerminalEvent::Line(line) => {
                 self.chat.handle_line(&line, now);
-                self.surface.go_on(self.chat.wants_input());
+                self.frontend.set_editing(self.chat.wants_input());
             }
-            Heard::TooLong { limit } => self.chat.handle_line_too_long(limit),
-            Heard::Unreadable => {
-                self.chat.handle_line_unreadable();
-                self.surface.go_on(self.chat.wants_input());
+            TerminalEvent::TooLong { limit } => self.chat.handle_line_too_long(limit),
+            TerminalEvent::InvalidUtf8 => {
+                self.chat.handle_line_not_utf8();
+                self.frontend.set_editing(self.chat.wants_input());
             }
         }
     }
 
     fn handle_event(&mut self, event: Option<Event>) {
         match event {
-            Some(event) => self.chat.handle_event(event, self.place.now()),
+            Some(event) => self.chat.handle_event(event, self.target.now()),
             None => self.live = false,
         }
     }
 
-    /// A file was read: it is uploaded.
+    /// Starts the upload of a file that was read.
     fn attach(&mut self, path: PathBuf, read: Result<Vec<u8>, String>) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let attached = read.and_then(|bytes| {
@@ -142,21 +142,21 @@ impl Driver {
         });
         match attached {
             Ok((id, size)) => self.chat.handle_attached(id, &name, size),
-            Err(why) => {
-                self.chat.handle_failure(&Request::Attach(path.clone()), &why);
+            Err(error) => {
+                self.chat.handle_failure(&Request::Attach(path.clone()), &error);
             }
         }
     }
 
-    /// Shows and does all that the chat wants. Whether it goes on.
-    fn obey(&mut self) -> bool {
+    /// Prints the lines and executes the requests of the chat. Returns whether it continues.
+    fn run_commands(&mut self) -> bool {
         loop {
-            show(&mut self.chat, &self.surface);
+            show(&mut self.chat, &self.frontend);
             let Some(request) = self.chat.poll_request() else {
                 return true;
             };
             let handle = self.connection.handle();
-            let asked = match &request {
+            let result = match &request {
                 Request::Attach(path) => {
                     let path = path.clone();
                     self.reading.spawn_blocking(|| {
@@ -173,7 +173,7 @@ impl Driver {
                 Request::History(page) => handle.read_history(*page),
                 Request::Leave => return false,
                 Request::OpenAnother => {
-                    self.connection = open(&self.place, self.limiter.clone());
+                    self.connection = open(&self.target, self.limiter.clone());
                     self.live = true;
                     Ok(())
                 }
@@ -182,11 +182,11 @@ impl Driver {
                     handle.reconnect_now();
                     Ok(())
                 }
-                Request::Say(said) => {
-                    let now = self.place.now();
+                Request::Send(said) => {
+                    let now = self.target.now();
                     match handle.say(said) {
-                        Ok(id) => self.chat.handle_taken(id, said, now),
-                        Err(error) => self.chat.handle_not_taken(said, &error),
+                        Ok(id) => self.chat.handle_queued(id, said, now),
+                        Err(error) => self.chat.handle_not_queued(said, &error),
                     }
                     Ok(())
                 }
@@ -195,48 +195,47 @@ impl Driver {
                     handle.typing();
                     Ok(())
                 }
-                Request::Why => {
-                    self.chat.handle_explanation(&handle.explain(), &lately(&handle));
+                Request::Explain => {
+                    self.chat
+                        .handle_explanation(&handle.explain(), &recent_entries(&handle));
                     Ok(())
                 }
             };
-            if let Err(why) = asked {
-                self.chat.handle_failure(&request, &why);
+            if let Err(error) = result {
+                self.chat.handle_failure(&request, &error);
             }
         }
     }
 }
 
-/// The contents of a file.
+/// Reads a file.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let unread = |error| format!("cannot read {}: {error}", path.display());
-    // a pipe or a device could be read for ever
+    // the read of a pipe or a device may never end
     if !path.metadata().map_err(unread)?.is_file() {
-        return Err(format!("{} is no file", path.display()));
+        return Err(format!("cannot read {}: it is not a file", path.display()));
     }
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unread)?;
-    file.take(LARGEST_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unread)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LARGEST_FILE {
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unread)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
         return Err(format!(
-            "{} has more than {} MiB",
+            "cannot send {}: it has more than {} MiB",
             path.display(),
-            LARGEST_FILE >> 20
+            MAX_FILE >> 20
         ));
     }
     Ok(bytes)
 }
 
-/// What happened lately, but for single frames.
-fn lately(handle: &Handle) -> Vec<String> {
+/// The latest entries of the timeline without single frames.
+fn recent_entries(handle: &Handle) -> Vec<String> {
     let timeline = handle.timeline();
     let entries: Vec<_> = timeline.iter().flat_map(Timeline::entries).collect();
     let turns = entries
         .iter()
         .filter(|(_, what)| !matches!(what, Happening::Frames { .. }));
-    let mut latest: Vec<_> = turns.rev().take(LATELY).collect();
+    let mut latest: Vec<_> = turns.rev().take(TIMELINE_ENTRIES).collect();
     latest.reverse();
     let day = latest.first().map(|(at, _)| at.date());
     let dated = latest.iter().any(|(at, _)| Some(at.date()) != day);
@@ -251,20 +250,20 @@ fn lately(handle: &Handle) -> Vec<String> {
     latest.into_iter().map(line).collect()
 }
 
-fn show(chat: &mut Chat, surface: &Surface) {
+fn show(chat: &mut Chat, frontend: &Frontend) {
     while let Some(line) = chat.poll_line() {
-        surface.show(&line);
+        frontend.show(&line);
     }
 }
 
-/// A new session, by a token that nobody else has.
-fn open(place: &Place, limiter: ConnectLimiter) -> Connection {
+/// Opens a conversation in a new session with a random token.
+fn open(target: &ConnectTarget, limiter: ConnectLimiter) -> Connection {
     let token = SecretString::from(entropy::uuid().to_string());
     Connection::open(Settings {
-        http: place.http.clone(),
-        url: place.url.clone(),
-        origin: place.origin.clone(),
-        contract: place.session(token),
+        http: target.http.clone(),
+        url: target.url.clone(),
+        origin: target.origin.clone(),
+        contract: target.session(token),
         limiter,
     })
 }

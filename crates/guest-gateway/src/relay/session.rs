@@ -1,4 +1,4 @@
-//! One session's relay: its conversation with Genesys Cloud, told to the guest's sockets.
+//! The relay of one session, between its conversation with Genesys Cloud and the guest's sockets.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use ws_transport::AdmittedOrigin;
 
 use super::replay::Replay;
-use super::said::{Fate, Said};
-use super::{Command, Outgoing, Stopping, overdue, stopped};
+use super::sent_messages::{DeliveryStatus, SentMessages};
+use super::{Command, Outgoing, Stopping, close_deadline, stopped};
 
-/// Sockets of one session at once; one more takes the place of the oldest. As many as Genesys itself takes.
+/// Largest number of sockets of a session, as at Genesys. A further one replaces the oldest.
 const SOCKETS: usize = genesys_api::limits::CONNECTIONS_PER_SESSION as usize;
 
 pub(super) struct Relay {
@@ -25,29 +25,29 @@ pub(super) struct Relay {
     id: SessionId,
     origin: AdmittedOrigin,
     replay: Replay,
-    said: Said,
-    seats: Vec<Seat>,
+    sent: SentMessages,
+    subscribers: Vec<Subscriber>,
     configured: Option<Session>,
     reconnecting: bool,
 }
 
-/// A guest's socket.
-struct Seat {
+/// A subscribed socket of the guest.
+struct Subscriber {
     socket: mpsc::Sender<Outgoing>,
-    /// The number after which it wants to hear.
+    /// The last number that the guest has received.
     after: Option<u64>,
-    /// Its handshake is answered, which waits until the session is configured.
-    welcome: bool,
+    /// Whether its handshake is answered. The answer waits until the session is configured.
+    handshake_answered: bool,
 }
 
-/// Why a relay stops.
+/// The reason for which a relay stops.
 enum Stop {
-    /// The session is over.
+    /// The session has ended.
     Ended(EndReason),
-    /// This gateway cannot go on with it now; the session is as it was.
+    /// The gateway cannot continue the conversation now. The session is unchanged.
     Broken { code: ErrorCode, message: String },
-    /// The gateway goes away.
-    Leaving,
+    /// The gateway shuts down.
+    Shutdown,
 }
 
 impl Relay {
@@ -58,8 +58,8 @@ impl Relay {
             id,
             origin,
             replay: Replay::default(),
-            said: Said::default(),
-            seats: Vec::new(),
+            sent: SentMessages::default(),
+            subscribers: Vec::new(),
             configured: None,
             reconnecting: false,
         }
@@ -75,7 +75,7 @@ impl Relay {
             Ok(mut conversation) => {
                 let stop = tokio::select! {
                     stop = self.relay(&mut conversation, &mut commands) => stop,
-                    () = stopped(stopping.clone()) => Stop::Leaving,
+                    () = stopped(stopping.clone()) => Stop::Shutdown,
                 };
                 (stop, Some(conversation))
             }
@@ -84,32 +84,32 @@ impl Relay {
         let conversation = match &stop {
             Stop::Ended(reason) => {
                 if let Err(error) = self.direct.end(&self.owner, &self.id, *reason).await {
-                    tracing::error!(session = %self.id, %error, "the end of the session could not be stored");
+                    tracing::error!(session = %self.id, %error, "cannot store the end of the session");
                 }
                 conversation
             }
             Stop::Broken { .. } => None,
-            Stop::Leaving => {
+            Stop::Shutdown => {
                 if let Some(conversation) = conversation {
-                    for event in leave(conversation, stopping.clone()).await {
+                    for event in close(conversation, stopping.clone()).await {
                         self.handle_event(event);
                     }
                 }
                 None
             }
         };
-        // those who came while it stopped hear of it too
+        // sockets that arrived meanwhile are notified too
         commands.close();
         while let Ok(command) = commands.try_recv() {
             if let Command::Attach { socket, after } = command {
                 self.attach(socket, after);
             }
         }
-        self.tell_stop(stop);
-        // dropped now, so that the guest need not wait for Genesys
-        self.seats.clear();
+        self.broadcast_stop(stop);
+        // dropped now, so that the guest does not wait for Genesys
+        self.subscribers.clear();
         if let Some(conversation) = conversation {
-            leave(conversation, stopping).await;
+            close(conversation, stopping).await;
         }
     }
 
@@ -119,10 +119,10 @@ impl Relay {
         }
         let info = admitted.info();
         if info.state != SessionState::Live(SessionStage::Created) {
-            // numbers that a relay before this one gave out do not come again: events are no more than one a
-            // millisecond, so those of the session's age are still free
+            // numbers of an earlier relay are not reused: there is at most one event per millisecond, so numbers from
+            // the session's age in milliseconds on are free
             let age = self.direct.clock().now().utc - info.created_at;
-            self.replay = Replay::after_number(u64::try_from(age.whole_milliseconds()).unwrap_or(0));
+            self.replay = Replay::starting_after(u64::try_from(age.whole_milliseconds()).unwrap_or(0));
         }
         let connected = self.direct.connect_admitted(admitted, self.origin.clone()).await;
         connected.map_err(|error| match error {
@@ -148,23 +148,23 @@ impl Relay {
                     let Some(event) = event else {
                         return Stop::Broken {
                             code: ErrorCode::ServiceUnavailable,
-                            message: "the connection to Genesys was lost for good: come back and resume".to_owned(),
+                            message: "the connection to Genesys was lost: reconnect and resume".to_owned(),
                         };
                     };
                     if let Some(stop) = self.handle_event(event) {
                         return stop;
                     }
                 }
-                // the hub holds a sender for as long as this runs
+                // the hub holds a sender while this runs
                 Some(command) = commands.recv() => match command {
                     Command::Attach { socket, after } => self.attach(socket, after),
                     Command::Extend(until) => {
-                        for seat in &self.seats {
-                            let _gone = seat.socket.try_send(Outgoing::Extend(until));
+                        for subscriber in &self.subscribers {
+                            let _gone = subscriber.socket.try_send(Outgoing::Extend(until));
                         }
                     }
-                    Command::Say { id, text, socket } => {
-                        if let Some(answer) = self.say(conversation, id, &text)
+                    Command::Send { id, text, socket } => {
+                        if let Some(answer) = self.send(conversation, id, &text)
                             && let Some(socket) = socket.upgrade()
                         {
                             let _gone = socket.try_send(Outgoing::Frame(answer));
@@ -176,15 +176,15 @@ impl Relay {
         }
     }
 
-    /// Passes on what the guest says. Gives the answer, if there is one already.
-    fn say(&mut self, conversation: &Conversation, id: MessageId, text: &str) -> Option<Arc<str>> {
-        match self.said.fate(id) {
-            Some(Fate::Accepted(frame)) => Some(Arc::clone(frame)),
-            Some(Fate::Doubted) => Some(doubted(id)),
-            Some(Fate::OnItsWay) => None,
+    /// Sends a message of the guest. Returns the reply if it is known already.
+    fn send(&mut self, conversation: &Conversation, id: MessageId, text: &str) -> Option<Arc<str>> {
+        match self.sent.status(id) {
+            Some(DeliveryStatus::Accepted(frame)) => Some(Arc::clone(frame)),
+            Some(DeliveryStatus::Unknown) => Some(unknown_status(id)),
+            Some(DeliveryStatus::Pending) => None,
             None => match conversation.send(id, text) {
                 Ok(()) => {
-                    self.said.note(id, Fate::OnItsWay);
+                    self.sent.record(id, DeliveryStatus::Pending);
                     None
                 }
                 Err(error) => {
@@ -195,32 +195,33 @@ impl Relay {
                         SendError::TooLong { .. } => ErrorCode::MessageTooLong,
                         _ => ErrorCode::NotSent,
                     };
-                    Some(failed(id, code, &error.to_string()))
+                    Some(failed_frame(id, code, &error.to_string()))
                 }
             },
         }
     }
 
-    /// Gives a socket a seat; the oldest socket gives way if there is none left.
+    /// Subscribes a socket. At the limit the oldest one is closed.
     fn attach(&mut self, socket: mpsc::Sender<Outgoing>, after: Option<u64>) {
-        self.seats.retain(|seat| !seat.socket.is_closed());
-        if self.seats.len() == SOCKETS {
-            let oldest = self.seats.remove(0);
+        self.subscribers
+            .retain(|subscriber| !subscriber.socket.is_closed());
+        if self.subscribers.len() == SOCKETS {
+            let oldest = self.subscribers.remove(0);
             let _gone = oldest.socket.try_send(Outgoing::Close {
                 code: 1008,
                 reason: "the session has newer sockets",
             });
         }
-        self.seats.push(Seat {
+        self.subscribers.push(Subscriber {
             socket,
             after,
-            welcome: false,
+            handshake_answered: false,
         });
-        self.welcome();
+        self.answer_handshakes();
     }
 
-    /// Once the session is configured: answers the handshakes that wait, and tells what was missed.
-    fn welcome(&mut self) {
+    /// Answers pending handshakes with the missed frames, if the session is configured.
+    fn answer_handshakes(&mut self) {
         let Some(session) = &mut self.configured else {
             return;
         };
@@ -231,12 +232,16 @@ impl Relay {
             sequence: self.replay.last(),
         };
         let accepted: Arc<str> = accepted.to_json().into();
-        for seat in self.seats.iter_mut().filter(|seat| !seat.welcome) {
+        for subscriber in self
+            .subscribers
+            .iter_mut()
+            .filter(|subscriber| !subscriber.handshake_answered)
+        {
             let mut frames = vec![Arc::clone(&accepted)];
-            if let Some(after) = seat.after {
+            if let Some(after) = subscriber.after {
                 let (gap, missed) = self.replay.after(after);
                 if gap {
-                    let text = "more was missed than is kept: read the history of the conversation";
+                    let text = "missed events are no longer available: read the history of the conversation";
                     frames.push(
                         ServerFrame::error(ErrorCode::ReplayIncomplete.as_str(), text)
                             .to_json()
@@ -245,11 +250,11 @@ impl Relay {
                 }
                 frames.extend(missed.cloned());
             }
-            seat.welcome = true;
-            // for who comes next it is an old one
+            subscriber.handshake_answered = true;
+            // a later socket joins an existing session
             session.new_session = false;
-            // a socket that is gone is found out by the next frame
-            let _gone = seat.socket.try_send(Outgoing::Welcome(frames));
+            // the next frame detects a closed socket
+            let _gone = subscriber.socket.try_send(Outgoing::HandshakeReply(frames));
         }
     }
 
@@ -260,17 +265,18 @@ impl Relay {
                     self.event(EventName::SessionRestored, None);
                 }
                 self.configured = Some(session);
-                self.welcome();
+                self.answer_handshakes();
             }
-            // a guest is told once, however often Genesys says it
-            Event::Accepted { id, .. } if matches!(self.said.fate(id), Some(Fate::Accepted(_))) => {}
+            // repeated acknowledgements of Genesys are sent once
+            Event::Accepted { id, .. }
+                if matches!(self.sent.status(id), Some(DeliveryStatus::Accepted(_))) => {}
             Event::Accepted { id, at, .. } => {
-                let frame = self.number(|sequence| ServerFrame::MessageAccepted {
+                let frame = self.publish(|sequence| ServerFrame::MessageAccepted {
                     id,
                     sequence,
                     timestamp: rfc3339(at).into(),
                 });
-                self.said.note(id, Fate::Accepted(frame));
+                self.sent.record(id, DeliveryStatus::Accepted(frame));
             }
             Event::Failed { id, reason } => {
                 let code = match &reason {
@@ -278,18 +284,18 @@ impl Relay {
                     FailureReason::Refused(_) => ErrorCode::MessageRefused,
                     _ => ErrorCode::NotSent,
                 };
-                self.said.forget(id);
-                self.tell(failed(id, code, &reason.to_string()));
+                self.sent.remove(id);
+                self.broadcast(failed_frame(id, code, &reason.to_string()));
             }
             Event::InDoubt { ids } => {
                 for id in ids {
-                    self.said.note(id, Fate::Doubted);
-                    self.tell(doubted(id));
+                    self.sent.record(id, DeliveryStatus::Unknown);
+                    self.broadcast(unknown_status(id));
                 }
             }
             Event::Message(message) => self.message(&message),
             Event::Typing { from, .. } => {
-                self.number(|sequence| ServerFrame::Typing {
+                self.publish(|sequence| ServerFrame::Typing {
                     sequence,
                     from: sender(&from),
                 });
@@ -310,10 +316,10 @@ impl Relay {
             Event::SessionExpiring { at } => self.event(EventName::SessionExpiring, at.map(rfc3339)),
             Event::Ended(ending) => return Some(stop(ending)),
             Event::HistoryUnread { why } => {
-                tracing::warn!(session = %self.id, why, "what was missed cannot be read");
-                self.replay.leave_gap();
+                tracing::warn!(session = %self.id, why, "cannot read the missed messages");
+                self.replay.mark_gap();
                 let text = "messages may be missing: the history could not be read after a lost connection";
-                self.tell(
+                self.broadcast(
                     ServerFrame::error(ErrorCode::ReplayIncomplete.as_str(), text)
                         .to_json()
                         .into(),
@@ -325,8 +331,8 @@ impl Relay {
             Event::Refused(refusal) => {
                 tracing::warn!(session = %self.id, %refusal, "Genesys refused a frame")
             }
-            // a guest's own message on another socket was acknowledged there; tokens are the suite's to renew, and
-            // nothing else was asked for
+            // a message on another socket was acknowledged there, the suite refreshes tokens, and the relay requested
+            // nothing else
             _ => {}
         }
         None
@@ -340,7 +346,7 @@ impl Relay {
                 payload: reply.payload.clone(),
             })
             .collect();
-        self.number(|sequence| ServerFrame::Message {
+        self.publish(|sequence| ServerFrame::Message {
             sequence,
             id: message.id.as_str().into(),
             text: message.fallback_text(),
@@ -351,68 +357,72 @@ impl Relay {
     }
 
     fn event(&mut self, name: EventName, detail: Option<String>) {
-        self.number(|sequence| ServerFrame::Event {
+        self.publish(|sequence| ServerFrame::Event {
             sequence,
             name,
             detail: detail.map(Into::into),
         });
     }
 
-    fn number<'f>(&mut self, frame: impl FnOnce(u64) -> ServerFrame<'f>) -> Arc<str> {
+    fn publish<'f>(&mut self, frame: impl FnOnce(u64) -> ServerFrame<'f>) -> Arc<str> {
         let frame = self.replay.push(|number| frame(number).to_json());
-        self.tell(Arc::clone(&frame));
+        self.broadcast(Arc::clone(&frame));
         frame
     }
 
-    /// A socket that is too far behind is given up: its guest comes back and hears what was missed.
-    fn tell(&mut self, frame: Arc<str>) {
-        self.seats.retain(|seat| {
-            !seat.welcome || seat.socket.try_send(Outgoing::Frame(Arc::clone(&frame))).is_ok()
+    /// Sends a frame to all sockets. One that is too slow is dropped: its guest reconnects and receives the missed frames.
+    fn broadcast(&mut self, frame: Arc<str>) {
+        self.subscribers.retain(|subscriber| {
+            !subscriber.handshake_answered
+                || subscriber
+                    .socket
+                    .try_send(Outgoing::Frame(Arc::clone(&frame)))
+                    .is_ok()
         });
     }
 
-    /// Those whose handshake was not answered are told as well.
-    fn tell_stop(&mut self, stop: Stop) {
-        for seat in &mut self.seats {
-            seat.welcome = true;
+    /// Notifies and closes all sockets, also those whose handshake is pending.
+    fn broadcast_stop(&mut self, stop: Stop) {
+        for subscriber in &mut self.subscribers {
+            subscriber.handshake_answered = true;
         }
         let (code, reason) = match stop {
-            Stop::Leaving => (1001, "the gateway goes away"),
+            Stop::Shutdown => (1001, "the gateway shuts down"),
             Stop::Broken { code, message } => {
-                self.tell(ServerFrame::error(code.as_str(), &message).to_json().into());
+                self.broadcast(ServerFrame::error(code.as_str(), &message).to_json().into());
                 (1011, "see the error frame")
             }
             Stop::Ended(reason) => {
-                self.number(|sequence| ServerFrame::SessionEnded {
+                self.publish(|sequence| ServerFrame::SessionEnded {
                     reason: reason.name().into(),
                     sequence,
                 });
                 (1000, "the session has ended")
             }
         };
-        for seat in &self.seats {
-            let _gone = seat.socket.try_send(Outgoing::Close { code, reason });
+        for subscriber in &self.subscribers {
+            let _gone = subscriber.socket.try_send(Outgoing::Close { code, reason });
         }
     }
 }
 
-/// Says goodbye to Genesys, and gives what came meanwhile.
-async fn leave(conversation: Conversation, stopping: Stopping) -> Vec<Event> {
+/// Closes the conversation with Genesys. Returns the events received meanwhile.
+async fn close(conversation: Conversation, stopping: Stopping) -> Vec<Event> {
     tokio::select! {
         events = conversation.close() => events,
-        () = overdue(stopping) => Vec::new(),
+        () = close_deadline(stopping) => Vec::new(),
     }
 }
 
-/// What the end of a conversation means for the guest session.
+/// Maps the end of a conversation to the reason for which the relay stops.
 fn stop(ending: Ending) -> Stop {
     match ending {
         Ending::SessionExpired => Stop::Ended(EndReason::Expired),
-        // it ended here: the suite names the reason
+        // the suite ended it and gives the reason
         Ending::SessionEnded { reason } => Stop::Ended(reason.parse().unwrap_or(EndReason::ServerClosed)),
-        Ending::ByUs => Stop::Leaving,
+        Ending::ByUs => Stop::Shutdown,
         Ending::ClosedByServer { .. } | Ending::LoggedOut => Stop::Ended(EndReason::ServerClosed),
-        // the deployment, its domains or our configuration: nothing that the guest's session could help
+        // caused by the deployment, its domains or the configuration, not by the session
         ending => Stop::Broken {
             code: ErrorCode::GenesysRefused,
             message: ending.to_string(),
@@ -420,7 +430,7 @@ fn stop(ending: Ending) -> Stop {
     }
 }
 
-fn failed(id: MessageId, code: ErrorCode, message: &str) -> Arc<str> {
+fn failed_frame(id: MessageId, code: ErrorCode, message: &str) -> Arc<str> {
     let frame = ServerFrame::MessageFailed {
         id,
         code: code.as_str().into(),
@@ -429,9 +439,9 @@ fn failed(id: MessageId, code: ErrorCode, message: &str) -> Arc<str> {
     frame.to_json().into()
 }
 
-fn doubted(id: MessageId) -> Arc<str> {
-    let text = "the connection to Genesys was lost before it was acknowledged: it may have arrived";
-    failed(id, ErrorCode::InDoubt, text)
+fn unknown_status(id: MessageId) -> Arc<str> {
+    let text = "unknown delivery status: the connection to Genesys was lost before the acknowledgement";
+    failed_frame(id, ErrorCode::InDoubt, text)
 }
 
 fn sender(author: &Author) -> Sender<'_> {

@@ -1,43 +1,43 @@
-//! The last numbered frames of a session, for a guest who comes back.
+//! A bounded buffer of numbered frames, for replay after a reconnect.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Frames kept at the most. Our choice.
+/// Capacity in frames.
 const FRAMES: usize = 256;
-/// Bytes kept at the most. Our choice.
+/// Capacity in bytes.
 const BYTES: usize = 256 * 1024;
 
-/// Numbers frames from 1 on, and keeps the last of them, bounded by count and bytes.
+/// A replay buffer. It numbers frames from 1 on and keeps the latest.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
     last: u64,
     kept: VecDeque<(u64, Arc<str>)>,
     bytes: usize,
-    /// After this number something is missing that never had one.
+    /// The number after which an unnumbered event was lost.
     gap: Option<u64>,
 }
 
 impl Replay {
-    /// Goes on after number `last`, of which nothing is kept.
-    pub(super) fn after_number(last: u64) -> Self {
+    /// Creates an empty buffer whose numbers continue after `last`.
+    pub(super) fn starting_after(last: u64) -> Self {
         Self {
             last,
             ..Self::default()
         }
     }
 
-    /// The number of the last frame; 0 before the first.
+    /// Returns the number of the last frame, or 0 before the first.
     pub(super) fn last(&self) -> u64 {
         self.last
     }
 
-    /// Something happened now that cannot be told.
-    pub(super) fn leave_gap(&mut self) {
+    /// Records that events were lost after the last frame.
+    pub(super) fn mark_gap(&mut self) {
         self.gap = Some(self.last);
     }
 
-    /// Numbers and keeps the frame that `render` makes of its number.
+    /// Assigns the next number and keeps the frame that `render` builds with it.
     pub(super) fn push(&mut self, render: impl FnOnce(u64) -> String) -> Arc<str> {
         self.last += 1;
         let frame: Arc<str> = render(self.last).into();
@@ -52,7 +52,7 @@ impl Replay {
         frame
     }
 
-    /// The frames after number `after`, and whether something else was missed as well.
+    /// Returns the frames after number `after`, and whether events between are missing.
     pub(super) fn after(&self, after: u64) -> (bool, impl Iterator<Item = &Arc<str>>) {
         let first_kept = self.kept.front().map_or(self.last + 1, |(number, _)| *number);
         let frames = self
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_is_told_again_once() {
+    fn replay_returns_the_frames_after_a_number() {
         let mut replay = Replay::default();
         assert_eq!(after(&replay, 0), (false, vec![]));
         for _ in 0..3 {
@@ -87,8 +87,8 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_of_the_gateway_shows_as_a_gap() {
-        let mut replay = Replay::after_number(1_000);
+    fn replay_reports_a_gap_after_a_restart() {
+        let mut replay = Replay::starting_after(1_000);
         assert_eq!(after(&replay, 7), (true, vec![]));
         replay.push(|number| number.to_string());
         assert_eq!(after(&replay, 7), (true, vec!["1001".to_owned()]));
@@ -96,10 +96,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_shows_as_a_gap_to_those_who_missed_it() {
+    fn replay_reports_a_marked_gap_to_subscribers_before_it() {
         let mut replay = Replay::default();
         replay.push(|number| number.to_string());
-        replay.leave_gap();
+        replay.mark_gap();
         replay.push(|number| number.to_string());
         assert_eq!(after(&replay, 0), (true, vec!["1".to_owned(), "2".to_owned()]));
         assert_eq!(after(&replay, 1), (true, vec!["2".to_owned()]));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_by_count_and_by_bytes_and_says_what_is_lost() {
+    fn replay_is_bounded_by_frames_and_bytes_and_reports_the_gap() {
         let mut replay = Replay::default();
         for _ in 0..=FRAMES {
             replay.push(|number| number.to_string());

@@ -1,4 +1,4 @@
-//! Where a guest goes, and whether they may.
+//! The deployment that a guest connects to, and its rules.
 
 use genesys_api::{Clock, DeploymentId, Hosts, Now, error_chain};
 use genesys_http::Client;
@@ -9,12 +9,12 @@ use ws_transport::{AdmittedOrigin, Origin, OriginPolicy, SocketUrl};
 
 use super::{ChatError, ChatErrorKind};
 
-/// Most allowed domains that a refusal names.
-const MOST_NAMED: usize = 5;
+/// Largest number of allowed domains in an error message.
+const MAX_NAMED_DOMAINS: usize = 5;
 
-/// Where the guest goes, and how.
+/// A messenger deployment of Genesys Cloud, and the way to it.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectTarget {
     pub(super) http: Client,
     pub(super) url: SocketUrl,
     pub(super) origin: AdmittedOrigin,
@@ -23,12 +23,12 @@ pub struct Place {
     rules: DeploymentRules,
 }
 
-impl Place {
-    /// A deployment of Genesys Cloud, reached at `hosts` from the page `origin`; nothing is asked of anybody yet. Without
-    /// an origin the page is the host of the WebSocket itself, as Genesys' mobile SDK has it.
+impl ConnectTarget {
+    /// Creates a target without connecting to it. The default of `origin` is the host of the WebSocket, as in Genesys'
+    /// mobile SDK.
     ///
     /// # Errors
-    /// If the host of the WebSocket is no origin.
+    /// If the host of the WebSocket is not a valid origin.
     pub fn new(
         http: Client,
         hosts: Hosts,
@@ -53,35 +53,33 @@ impl Place {
         })
     }
 
-    /// The page that the guest comes from.
+    /// Returns the origin of the guest's page.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         self.origin.origin()
     }
 
-    /// Asks what the deployment allows, so that who may not come is told why before a socket is opened.
+    /// Reads the rules of the deployment, so that a guest who is not admitted learns the reason before a socket is opened.
     ///
     /// # Errors
     /// If the deployment does not admit the guest, or cannot be read.
-    pub async fn learn(&mut self) -> Result<(), ChatError> {
+    pub async fn load_rules(&mut self) -> Result<(), ChatError> {
         let (deployment, cdn) = (&self.deployment, &self.hosts.cdn);
         let failed = |error: genesys_http::CallError| match error.problem().map(|problem| problem.status) {
             Some(403 | 404) => ChatError::invalid(format!(
-                "there is no deployment {deployment} at {cdn}, or it is switched off: check the id, and that the \
-                 domain is that of its region"
+                "no active deployment {deployment} at {cdn}: check the id, and that the domain is the one of its region"
             )),
             Some(401 | 429 | 500..) => ChatError::new(
                 ChatErrorKind::Unavailable,
                 format!(
-                    "what the deployment allows cannot be read at {cdn}, which does not answer as it should: {}; try again \
-                 in a while, and see whether a proxy or --cdn-host is in between",
+                    "cannot read the rules of the deployment at {cdn}: {}; try again later, and check the proxy and --cdn-host",
                     error_chain(&error)
                 ),
             ),
             _ => ChatError::new(
                 ChatErrorKind::Unavailable,
                 format!(
-                    "what the deployment allows cannot be read at {cdn}: {}",
+                    "cannot read the rules of the deployment at {cdn}: {}",
                     error_chain(&error)
                 ),
             ),
@@ -104,8 +102,8 @@ impl Place {
         Ok(())
     }
 
-    /// People's time, with the date that the conversation has: a fault may move the clock of the simulator, and nobody
-    /// waits the less for it.
+    /// The real monotonic time with the date of the conversation. A fault may move the clock of the simulator, which does
+    /// not shorten a person's waits.
     pub fn now(&self) -> Now {
         Now {
             instant: Clock::system().now().instant,
@@ -113,7 +111,7 @@ impl Place {
         }
     }
 
-    /// A session here, by its token.
+    /// A session of the deployment under a token.
     pub(super) fn session(&self, token: SecretString) -> Contract {
         Contract::WebMessaging(
             WebMessaging::new(self.deployment.clone(), token)
@@ -129,22 +127,20 @@ fn not_admitted(origin: &Origin, domains: &Domains) -> String {
         _ => &[],
     };
     match entries {
-        [] => format!(
-            "the deployment admits no domain at all, and so not {origin}: an administrator can allow some in it"
-        ),
+        [] => format!("the deployment admits no domain, so not {origin}: an administrator can allow some"),
         _ => {
             let shown = entries
                 .iter()
                 .filter(|entry| entry.bytes().all(|byte| byte.is_ascii_graphic()));
-            let named: Vec<_> = shown.take(MOST_NAMED).map(String::as_str).collect();
-            let more = if entries.len() > MOST_NAMED {
+            let named: Vec<_> = shown.take(MAX_NAMED_DOMAINS).map(String::as_str).collect();
+            let more = if entries.len() > MAX_NAMED_DOMAINS {
                 " and others"
             } else {
                 ""
             };
             format!(
-                "the deployment admits guests from {}{more}, and not from {origin}: give --origin https:// and one of \
-                 these, or have an administrator allow yours",
+                "the deployment admits {}{more}, not {origin}: use --origin https:// with one of these, or have an \
+                 administrator allow yours",
                 named.join(", ")
             )
         }

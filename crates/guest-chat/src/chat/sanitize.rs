@@ -1,29 +1,29 @@
-//! Text of others, made fit for a terminal.
+//! Sanitizing of foreign text for a terminal.
 //!
-//! Whoever is at the other end could otherwise move the cursor, change the title, answer for the terminal, or reverse
-//! the order of what is read.
+//! Control characters in a message could move the cursor, change the title, answer for the terminal, or reverse the
+//! reading order.
 
 use std::fmt::Write as _;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
 /// Longest text shown, in characters: twice what Genesys Cloud lets an agent write.
-const LONGEST: usize = 8_000;
-/// Most lines of one text.
-const MOST_LINES: usize = 100;
-/// Longest name, in characters as people count them.
-const LONGEST_NAME: usize = 40;
-/// Longest excerpt, counted likewise.
-const LONGEST_EXCERPT: usize = 60;
+const MAX_TEXT: usize = 8_000;
+/// Largest number of lines of one text.
+const MAX_LINES: usize = 100;
+/// Longest name, in grapheme clusters.
+const MAX_NAME: usize = 40;
+/// Longest excerpt, in grapheme clusters.
+const MAX_EXCERPT: usize = 60;
 
-/// The lines of a text, each harmless; at least one. What is too long is cut, and says so.
+/// Returns the sanitized lines of a text, at least one. A text that is too long is cut, and a last line says so.
 pub(super) fn lines(text: &str) -> Vec<String> {
-    let (text, cut) = match text.char_indices().nth(LONGEST) {
+    let (text, cut) = match text.char_indices().nth(MAX_TEXT) {
         Some((end, _)) => (&text[..end], true),
         None => (text, false),
     };
     let mut all = text.trim_end().lines();
-    let mut lines: Vec<String> = all.by_ref().take(MOST_LINES).map(escaped).collect();
+    let mut lines: Vec<String> = all.by_ref().take(MAX_LINES).map(escaped).collect();
     if cut || all.next().is_some() {
         lines.push("[the rest is too long to show]".to_owned());
     }
@@ -33,19 +33,19 @@ pub(super) fn lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// A name, on one line.
+/// Returns a sanitized name on one line.
 pub(super) fn name(text: &str) -> String {
-    shortened(text, LONGEST_NAME)
+    shortened(text, MAX_NAME)
 }
 
-/// The beginning of a text, on one line.
+/// Returns the sanitized start of a text on one line.
 pub(super) fn excerpt(text: &str) -> String {
-    shortened(text, LONGEST_EXCERPT)
+    shortened(text, MAX_EXCERPT)
 }
 
 fn shortened(text: &str, longest: usize) -> String {
     let mut rest = text.trim().graphemes(true);
-    // a character can carry any number of combining marks
+    // a character can have any number of combining marks
     let kept: String = rest
         .by_ref()
         .take(longest)
@@ -59,22 +59,22 @@ fn shortened(text: &str, longest: usize) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    let mut harmless = String::with_capacity(text.len());
+    let mut escaped = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     let mut before = None;
     while let Some(c) = chars.next() {
-        // joins what is written in other scripts, and the parts of a picture
+        // joins letters of other scripts, and the parts of an emoji
         let joins = is_joiner(c) && joinable(before) && joinable(chars.peek().copied());
         before = Some(c);
         match c {
-            '\t' => harmless.push(' '),
+            '\t' => escaped.push(' '),
             _ if c.is_control() || (is_hidden(c) && !joins) => {
-                let _ = write!(harmless, "{}", c.escape_unicode());
+                let _ = write!(escaped, "{}", c.escape_unicode());
             }
-            _ => harmless.push(c),
+            _ => escaped.push(c),
         }
     }
-    harmless
+    escaped
 }
 
 fn is_joiner(c: char) -> bool {
@@ -85,7 +85,7 @@ fn joinable(c: Option<char>) -> bool {
     c.is_some_and(|c| !c.is_ascii() && !c.is_control() && !is_hidden(c))
 }
 
-/// Breaks a line, or is of the category Cf and shows nothing of its own: it changes the direction of what follows
+/// Whether a character breaks a line, or is of category Cf and invisible: it changes the direction of the following text
 /// (Unicode Standard Annex 9), or hides between letters.
 fn is_hidden(c: char) -> bool {
     matches!(c,
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_is_not_steered_by_what_others_say() {
+    fn control_characters_are_escaped() {
         assert_eq!(lines("\x1b]0;owned\x07"), [r"\u{1b}]0;owned\u{7}"]);
         assert_eq!(lines("\u{9b}2J"), [r"\u{9b}2J"]);
         assert_eq!(lines("a\rb"), [r"a\u{d}b"]);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_written_out() {
+    fn invisible_characters_are_escaped() {
         assert_eq!(lines("pay\u{200b}pal\u{feff}"), [r"pay\u{200b}pal\u{feff}"]);
         assert_eq!(name("An\u{200d}n"), r"An\u{200d}n");
         assert_eq!(name("Ann\u{ad}\u{2060}"), r"Ann\u{ad}\u{2060}");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_lines_and_scripts_stay_as_they_are() {
+    fn line_breaks_and_foreign_scripts_are_kept() {
         assert_eq!(lines("one\r\ntwo\n\nthree\n"), ["one", "two", "", "three"]);
         assert_eq!(lines(""), [""]);
         for text in ["日本語", "e\u{301}", "👩\u{200d}👩\u{200d}👧", "שלום"] {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_cut_between_characters_and_says_so() {
+    fn long_text_is_cut_between_grapheme_clusters() {
         let family = "👩\u{200d}👩\u{200d}👧";
         assert_eq!(excerpt(&family.repeat(61)), format!("{}…", family.repeat(60)));
         assert_eq!(
@@ -142,7 +142,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_controls_is_left(text in any::<String>()) {
+        fn sanitized_text_has_no_control_characters(text in any::<String>()) {
             let shown = [lines(&text).concat(), name(&text), excerpt(&text)].concat();
             prop_assert!(!shown.chars().any(|c| c.is_control() || (is_hidden(c) && !is_joiner(c))));
         }

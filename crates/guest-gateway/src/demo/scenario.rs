@@ -1,4 +1,4 @@
-//! The steps.
+//! The steps of the scenario.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -12,24 +12,24 @@ use guest_suite::{ErrorKind, GuestSession, GuestSessions, NewGuest, RemoteConfig
 use webhook::{EventName, Subscription};
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
+use super::checks::{advance, audit, old_refresh_token_is_refused};
 use super::crm::Delivery;
-use super::proof::{advance, audit, old_refresh_token_is_refused};
-use super::report::{Report, Stopped, Told, Unverified};
+use super::report::{CheckFailed, OutputFormat, Report, Stopped};
 use super::servers::{CHANNEL, CLIENT, ORIGIN, Servers};
 
-/// How long an effect may take to show, in real time.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Messages sent, each to be acknowledged and answered.
+/// Longest wait for an effect, in real time.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Number of messages, each of which is acknowledged and answered.
 const MESSAGES: usize = 3;
-/// The page that is not on the list.
-const STRANGER: &str = "https://shop.example.evil.example";
+/// An origin that is not allowed.
+const WRONG_ORIGIN: &str = "https://shop.example.evil.example";
 
-type Verified<T> = Result<(T, String), Unverified>;
+type Checked<T> = Result<(T, String), CheckFailed>;
 
-/// Walks the road and tells it as `told` says.
-pub async fn walk(servers: &Servers, told: Told) -> Report {
-    let mut report = Report::new(told);
-    // a step that failed is in the report, and ends the walk
+/// Runs the scenario and reports its steps.
+pub async fn run(servers: &Servers, format: OutputFormat) -> Report {
+    let mut report = Report::new(format);
+    // a failed step is in the report and ends the scenario
     let _stopped = steps(servers, &mut report).await;
     report
 }
@@ -37,9 +37,11 @@ pub async fn walk(servers: &Servers, told: Told) -> Report {
 async fn steps(servers: &Servers, report: &mut Report) -> Result<(), Stopped> {
     let suite = &report.step("token", token(servers)).await?;
     report.step("webhook", webhook(servers, suite)).await?;
-    report.step("consent needed", refusal(servers, suite)).await?;
+    report.step("consent required", refusal(servers, suite)).await?;
     let mut session = report.step("session created", create(servers, suite)).await?;
-    report.step("stranger refused", stranger(&mut session)).await?;
+    report
+        .step("wrong origin refused", wrong_origin(&mut session))
+        .await?;
     report
         .step("socket opened", connect(servers, &mut session))
         .await?;
@@ -54,7 +56,7 @@ async fn steps(servers: &Servers, report: &mut Report) -> Result<(), Stopped> {
     report.step("audit", audit(servers, &session)).await
 }
 
-async fn token(servers: &Servers) -> Verified<GuestSessions> {
+async fn token(servers: &Servers) -> Checked<GuestSessions> {
     let (id, secret) = CLIENT;
     let suite = GuestSessions::remote(RemoteConfig {
         http: servers.http(),
@@ -66,13 +68,13 @@ async fn token(servers: &Servers) -> Verified<GuestSessions> {
     match suite.token_fetches() {
         1 => Ok((
             suite,
-            "fetched once; the second call was served from the cache".to_owned(),
+            "fetched once, second call served from the cache".to_owned(),
         )),
-        fetches => Err(unverified(format!("two calls made {fetches} fetches"))),
+        fetches => Err(failed(format!("{fetches} fetches for two calls"))),
     }
 }
 
-async fn webhook(servers: &Servers, suite: &GuestSessions) -> Verified<()> {
+async fn webhook(servers: &Servers, suite: &GuestSessions) -> Checked<()> {
     let subscription = Subscription {
         name: "GuestSessionCRMSync".parse()?,
         target: servers.crm.url().parse()?,
@@ -83,20 +85,20 @@ async fn webhook(servers: &Servers, suite: &GuestSessions) -> Verified<()> {
     let secret = suite.ensure_webhook(&subscription).await?;
     servers
         .crm
-        .trust(secret.ok_or_else(|| unverified("the first registration brought no secret"))?);
+        .trust(secret.ok_or_else(|| failed("the first registration returned no secret"))?);
     match suite.ensure_webhook(&subscription).await? {
         None => Ok((
             (),
-            "CRM webhook registered; registering it again changed nothing".to_owned(),
+            "CRM webhook registered, second registration changed nothing".to_owned(),
         )),
-        Some(_) => Err(unverified("the second registration made another webhook")),
+        Some(_) => Err(failed("the second registration created another webhook")),
     }
 }
 
-async fn refusal(servers: &Servers, suite: &GuestSessions) -> Verified<()> {
+async fn refusal(servers: &Servers, suite: &GuestSessions) -> Checked<()> {
     let guest = guest(&servers.clock, [Choice::Denied, Choice::Granted, Choice::Granted])?;
     let Err(error) = suite.create(guest).await else {
-        return Err(unverified("a session was created without the needed consent"));
+        return Err(failed("a session was created without the required consent"));
     };
     let (ErrorKind::ConsentRequired, Some(problem)) = (error.kind(), error.problem()) else {
         return Err(error.into());
@@ -107,7 +109,7 @@ async fn refusal(servers: &Servers, suite: &GuestSessions) -> Verified<()> {
         .map(|detail| format!("{} (rule {})", detail.field_name, detail.error_code))
         .collect();
     if missing != ["consent.marketing (rule tutorial-strict/EU/marketing)"] {
-        return Err(unverified(format!("refused for another reason: {missing:?}")));
+        return Err(failed(format!("refused for another reason: {missing:?}")));
     }
     Ok((
         (),
@@ -119,134 +121,125 @@ async fn refusal(servers: &Servers, suite: &GuestSessions) -> Verified<()> {
     ))
 }
 
-async fn create(servers: &Servers, suite: &GuestSessions) -> Verified<GuestSession> {
+async fn create(servers: &Servers, suite: &GuestSessions) -> Checked<GuestSession> {
     let session = suite.create(guest(&servers.clock, [Choice::Granted; 3])?).await?;
     let info = session.info().await?;
     if info.ended_at.is_some() || !info.consent.purpose(Purpose::Marketing).on {
-        return Err(unverified("the session is not as it was asked for"));
+        return Err(failed("the session differs from the request"));
     }
     let policy = format!("{} {}", info.consent.policy(), info.consent.policy_version());
-    Ok((session, format!("with consent, under the policy {policy}")))
+    Ok((session, format!("with consent under policy {policy}")))
 }
 
-async fn stranger(session: &mut GuestSession) -> Verified<()> {
-    match soon(session.connect(origin(STRANGER)?)).await? {
-        Ok(()) => Err(unverified(format!("the socket was opened from {STRANGER}"))),
+async fn wrong_origin(session: &mut GuestSession) -> Checked<()> {
+    match within_timeout(session.connect(origin(WRONG_ORIGIN)?)).await? {
+        Ok(()) => Err(failed(format!("the socket was opened from {WRONG_ORIGIN}"))),
         Err(error) if error.kind() == ErrorKind::Invalid => {
-            Ok(((), format!("403 before the upgrade, for {STRANGER}")))
+            Ok(((), format!("403 before the upgrade for {WRONG_ORIGIN}")))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-async fn connect(servers: &Servers, session: &mut GuestSession) -> Verified<()> {
-    soon(session.connect(origin(ORIGIN)?)).await??;
+async fn connect(servers: &Servers, session: &mut GuestSession) -> Checked<()> {
+    within_timeout(session.connect(origin(ORIGIN)?)).await??;
     match servers.gateway.conversations() {
-        1 => Ok((
-            (),
-            format!("from {ORIGIN}, and Genesys has configured the session"),
-        )),
-        conversations => Err(unverified(format!(
-            "the gateway holds {conversations} conversations in place of 1"
+        1 => Ok(((), format!("from {ORIGIN}, session configured by Genesys"))),
+        conversations => Err(failed(format!(
+            "expected 1 conversation, the gateway has {conversations}"
         ))),
     }
 }
 
-async fn converse(session: &mut GuestSession) -> Verified<()> {
+async fn converse(session: &mut GuestSession) -> Checked<()> {
     let mut waiting = Vec::new();
     for number in 1..=MESSAGES {
         waiting.push(session.send(&format!("message {number}"))?);
     }
     let mut replies = 0;
     while !waiting.is_empty() || replies < MESSAGES {
-        match soon(session.next_event()).await? {
+        match within_timeout(session.next_event()).await? {
             Some(Event::Accepted { id, .. }) => waiting.retain(|sent| *sent != id),
             Some(Event::Message(_)) => replies += 1,
             Some(Event::Typing { .. }) => {}
-            other => return Err(unverified(format!("in place of an answer came {other:?}"))),
+            other => return Err(failed(format!("expected an answer, received {other:?}"))),
         }
     }
     Ok((
         (),
-        format!("{MESSAGES} messages sent and acknowledged, {replies} replies of the agent received"),
+        format!("{MESSAGES} messages acknowledged, {replies} replies received"),
     ))
 }
 
-async fn rotate(servers: &Servers, session: &mut GuestSession) -> Verified<()> {
+async fn rotate(servers: &Servers, session: &mut GuestSession) -> Checked<()> {
     let old = session.info().await?.expires_at;
     let old_tokens = session.tokens().tokens();
     let mut renewals = session.tokens().events();
     let remaining = old - servers.clock.now().utc;
     advance(servers, remaining - time::Duration::minutes(14)).await?;
-    match soon(renewals.next()).await? {
+    match within_timeout(renewals.next()).await? {
         Some(token_window::Event::Refreshed { .. }) => {}
-        other => return Err(unverified(format!("in place of a renewal came {other:?}"))),
+        other => return Err(failed(format!("expected a token refresh, received {other:?}"))),
     }
     let new = session.info().await?.expires_at;
     if new <= old {
-        return Err(unverified("the access token's end has not moved"));
+        return Err(failed("the expiry of the access token is unchanged"));
     }
     session.send("still here?")?;
     let (mut accepted, mut answered) = (false, false);
     while !(accepted && answered) {
-        match soon(session.next_event()).await? {
+        match within_timeout(session.next_event()).await? {
             Some(Event::Accepted { .. }) => accepted = true,
             Some(Event::Message(_)) => answered = true,
             Some(Event::Typing { .. }) => {}
-            other => return Err(unverified(format!("the socket did not stay open: {other:?}"))),
+            other => return Err(failed(format!("expected an open socket, received {other:?}"))),
         }
     }
     let refresh = old_tokens
         .refresh()
-        .ok_or_else(|| unverified("the session had no refresh token"))?;
+        .ok_or_else(|| failed("the session had no refresh token"))?;
     let refused = old_refresh_token_is_refused(servers, session, refresh).await?;
     Ok((
         (),
-        format!("14 minutes before its end, the socket stayed open; the old refresh token: {refused}"),
+        format!("14 min before expiry, socket still open, old refresh token refused: {refused}"),
     ))
 }
 
-async fn withdraw(session: &GuestSession) -> Verified<()> {
+async fn withdraw(session: &GuestSession) -> Checked<()> {
     let info = session.info().await?;
     let evidence = Evidence::at(info.consent.recorded_at() + time::Duration::minutes(1));
     let change = ConsentChange::new(evidence).withdrawing(Purpose::Marketing);
     let info = session.update_consent(&change).await?;
     if info.consent.purpose(Purpose::Marketing).on {
-        return Err(unverified("marketing is still on"));
+        return Err(failed("marketing is still on"));
     }
-    Ok((
-        (),
-        "marketing withdrawn; the session goes on without it".to_owned(),
-    ))
+    Ok(((), "marketing withdrawn, session continues without it".to_owned()))
 }
 
-async fn end(session: &mut GuestSession) -> Verified<()> {
+async fn end(session: &mut GuestSession) -> Checked<()> {
     session.end().await?;
     let ended = session.info().await?.end_reason;
     match (ended, session.rotate_now().await) {
-        (Some(reason), Err(_)) => Ok(((), format!("by the {reason}; its tokens work no more"))),
-        (ended, _) => Err(unverified(format!("the session is still alive: {ended:?}"))),
+        (Some(reason), Err(_)) => Ok(((), format!("by the {reason}, its tokens are invalid"))),
+        (ended, _) => Err(failed(format!("the session is still alive: {ended:?}"))),
     }
 }
 
-async fn deliveries(servers: &Servers, session: &GuestSession) -> Verified<()> {
+async fn deliveries(servers: &Servers, session: &GuestSession) -> Checked<()> {
     let enough = |received: &Vec<Delivery>| {
         EventName::ALL
             .iter()
             .all(|name| received.iter().any(|delivery| delivery.event == name.as_str()))
     };
-    let received = soon(servers.crm.received(enough)).await?;
+    let received = within_timeout(servers.crm.received(enough)).await?;
     if let Some(forged) = received.iter().find(|delivery| !delivery.genuine) {
-        return Err(unverified(format!(
-            "delivery {} has no valid signature",
-            forged.id
-        )));
+        return Err(failed(format!("delivery {} has no valid signature", forged.id)));
     }
     if received
         .iter()
         .any(|delivery| delivery.data["id"] != session.id().as_str())
     {
-        return Err(unverified("a delivery is about another session"));
+        return Err(failed("a delivery names another session"));
     }
     let after = received
         .iter()
@@ -255,36 +248,36 @@ async fn deliveries(servers: &Servers, session: &GuestSession) -> Verified<()> {
         .into_iter()
         .any(|delivery| !delivery.data["guestAttributes"]["marketing.segment"].is_null())
     {
-        return Err(unverified(
-            "an attribute went out after its consent was withdrawn",
+        return Err(failed(
+            "an attribute was delivered after its consent was withdrawn",
         ));
     }
     let ids: HashSet<&str> = received.iter().map(|delivery| delivery.id.as_str()).collect();
     if (received.len(), ids.len()) != (EventName::ALL.len(), EventName::ALL.len()) {
-        return Err(unverified(format!(
-            "{} deliveries with {} ids came in place of 3",
+        return Err(failed(format!(
+            "expected 3 deliveries, received {} with {} ids",
             received.len(),
             ids.len()
         )));
     }
-    soon(servers.settled()).await??;
+    within_timeout(servers.settled()).await??;
     Ok((
         (),
         format!(
-            "{} received by the CRM, every signature valid, none left in the outbox",
+            "{} received by the CRM, all signatures valid, outbox empty",
             received.len()
         ),
     ))
 }
 
-async fn metrics(suite: &GuestSessions) -> Verified<()> {
+async fn metrics(suite: &GuestSessions) -> Checked<()> {
     let snapshot = suite.metrics().await?;
     let (Some(drop_off), Some(durations)) = (snapshot.drop_off, snapshot.durations) else {
-        return Err(unverified("a session ended, and there is no figure of it"));
+        return Err(failed("no metrics of the ended session"));
     };
     if (snapshot.sessions, snapshot.ended, drop_off) != (1, 1, 0.0) {
-        return Err(unverified(format!(
-            "one session that talked and ended is counted as {snapshot:?}"
+        return Err(failed(format!(
+            "expected one ended session, received {snapshot:?}"
         )));
     }
     let funnel: Vec<String> = snapshot
@@ -303,7 +296,7 @@ async fn metrics(suite: &GuestSessions) -> Verified<()> {
     ))
 }
 
-fn guest(clock: &Clock, choices: [Choice; 3]) -> Result<NewGuest, Unverified> {
+fn guest(clock: &Clock, choices: [Choice; 3]) -> Result<NewGuest, CheckFailed> {
     let now = clock.now().utc;
     let mut attributes = Attributes::new();
     attributes.insert("source", "web")?;
@@ -320,17 +313,17 @@ fn guest(clock: &Clock, choices: [Choice; 3]) -> Result<NewGuest, Unverified> {
     })
 }
 
-/// A page's own word for where it comes from; whether it is believed is the gateway's to say.
-fn origin(text: &str) -> Result<AdmittedOrigin, Unverified> {
+/// The origin of a page as its client presents it. The gateway checks it.
+fn origin(text: &str) -> Result<AdmittedOrigin, CheckFailed> {
     Ok(OriginPolicy::new([text])?.admit_own(&text.parse()?)?)
 }
 
-pub(super) async fn soon<T>(work: impl Future<Output = T>) -> Result<T, Unverified> {
-    tokio::time::timeout(PATIENCE, work)
+pub(super) async fn within_timeout<T>(work: impl Future<Output = T>) -> Result<T, CheckFailed> {
+    tokio::time::timeout(TIMEOUT, work)
         .await
-        .map_err(|_| unverified("nothing came within 5 seconds"))
+        .map_err(|_| failed("timeout: no effect within 5 s"))
 }
 
-pub(super) fn unverified(what: impl Into<String>) -> Unverified {
-    Unverified(what.into())
+pub(super) fn failed(what: impl Into<String>) -> CheckFailed {
+    CheckFailed(what.into())
 }

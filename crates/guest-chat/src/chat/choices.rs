@@ -1,0 +1,223 @@
+//! Choices of the last message, selected by number.
+
+use std::fmt;
+
+use genesys_api::wire::Text;
+use guest_conversation::{Choice, Said};
+
+/// Longest list of numbers that is parsed as a choice.
+const MAX_CHOICES: usize = 50;
+
+/// The choices of a message, numbered from 1. `Debug` does not show their texts.
+#[derive(Debug, Default)]
+pub(super) struct PendingChoices {
+    question: Text<'static>,
+    options: Vec<(ChoiceKind, Choice)>,
+}
+
+/// A kind of choice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ChoiceKind {
+    /// A button of a card.
+    Button,
+    /// A time of a date picker.
+    Date,
+    /// An item of a list picker. A message may hold several pickers.
+    Item {
+        list: usize,
+        section: usize,
+        /// Whether several items of the section may be selected.
+        several: bool,
+    },
+    QuickReply,
+}
+
+/// Numbers that cannot be selected together.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ChoiceError {
+    OnlyOne,
+    OneOfSection,
+    Lists,
+}
+
+impl PendingChoices {
+    /// Creates an empty list for the message of this id.
+    pub(super) fn of(question: &str) -> Self {
+        Self {
+            question: question.to_owned().into(),
+            options: Vec::new(),
+        }
+    }
+
+    /// Adds a choice and returns its number.
+    pub(super) fn add(&mut self, kind: ChoiceKind, choice: Choice) -> usize {
+        self.options.push((kind, choice));
+        self.options.len()
+    }
+
+    /// Parses a line as a number, or several separated by commas. `None` if the line has another form, if it starts with
+    /// a space, or if there is no choice of a number.
+    pub(super) fn choose(&self, line: &str) -> Option<Result<Said, ChoiceError>> {
+        let mut chosen = Vec::new();
+        for number in line.split(',') {
+            let digits = if chosen.is_empty() {
+                number
+            } else {
+                number.trim_start()
+            }
+            .trim_end();
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+            let index = digits.parse::<usize>().ok()?.checked_sub(1)?;
+            self.options.get(index)?;
+            if !chosen.contains(&index) {
+                chosen.push(index);
+            }
+            if chosen.len() > MAX_CHOICES {
+                return None;
+            }
+        }
+        let chosen: Vec<_> = chosen.iter().map(|index| &self.options[*index]).collect();
+        Some(self.answer(&chosen))
+    }
+
+    fn answer(&self, chosen: &[&(ChoiceKind, Choice)]) -> Result<Said, ChoiceError> {
+        let question = self.question.clone();
+        match chosen {
+            [(ChoiceKind::Button, choice)] => Ok(Said::Button(choice.clone())),
+            [(ChoiceKind::Date, choice)] => Ok(Said::Date {
+                question,
+                choice: choice.clone(),
+            }),
+            [(ChoiceKind::QuickReply, choice)] => Ok(Said::QuickReply {
+                question: Some(question),
+                choice: choice.clone(),
+            }),
+            items => {
+                for (at, (kind, _)) in items.iter().enumerate() {
+                    let ChoiceKind::Item {
+                        list,
+                        section,
+                        several,
+                    } = *kind
+                    else {
+                        return Err(ChoiceError::OnlyOne);
+                    };
+                    for (other, _) in &items[..at] {
+                        match *other {
+                            ChoiceKind::Item { list: its, .. } if its != list => {
+                                return Err(ChoiceError::Lists);
+                            }
+                            ChoiceKind::Item { section: its, .. } if its == section && !several => {
+                                return Err(ChoiceError::OneOfSection);
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                let choices = items.iter().map(|(_, choice)| choice.clone()).collect();
+                Ok(Said::Items { question, choices })
+            }
+        }
+    }
+}
+
+impl fmt::Display for ChoiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self {
+            Self::Lists => "the numbers are of different lists",
+            Self::OneOfSection => "the list allows one choice",
+            Self::OnlyOne => "the message allows one choice",
+        };
+        write!(f, "invalid choice: {why}; start with a space to send it as text")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(kinds: &[ChoiceKind]) -> PendingChoices {
+        let mut choices = PendingChoices::of("q");
+        for (at, kind) in kinds.iter().enumerate() {
+            let text: Text<'static> = format!("t{at}").into();
+            let number = choices.add(
+                *kind,
+                Choice {
+                    payload: text.clone(),
+                    text,
+                },
+            );
+            assert_eq!(number, at + 1);
+        }
+        choices
+    }
+
+    fn item(list: usize, section: usize, several: bool) -> ChoiceKind {
+        ChoiceKind::Item {
+            list,
+            section,
+            several,
+        }
+    }
+
+    #[test]
+    fn number_selects_only_an_existing_choice() {
+        let choices = pending(&[ChoiceKind::QuickReply]);
+        for line in ["1", "01 ", "1,1", "1, 1"] {
+            assert!(
+                matches!(choices.choose(line), Some(Ok(Said::QuickReply { .. }))),
+                "{line}"
+            );
+        }
+        for line in [
+            "",
+            "0",
+            "2",
+            "1.",
+            " 1",
+            "+1",
+            "١",
+            "1,",
+            ",1",
+            "1,2",
+            "1 1",
+            "99999999999999999999999",
+        ] {
+            assert_eq!(choices.choose(line), None, "{line}");
+        }
+        assert_eq!(PendingChoices::default().choose("1"), None);
+    }
+
+    #[test]
+    fn choice_kind_decides_the_form_of_the_answer() {
+        let choices = pending(&[ChoiceKind::Button, ChoiceKind::Date, item(0, 0, false)]);
+        assert!(matches!(choices.choose("1"), Some(Ok(Said::Button(choice))) if &*choice.text == "t0"));
+        assert!(
+            matches!(choices.choose("2"), Some(Ok(Said::Date { question, choice })) if &*question == "q" && &*choice.payload == "t1")
+        );
+        assert!(matches!(choices.choose("3"), Some(Ok(Said::Items { choices, .. })) if choices.len() == 1));
+        assert_eq!(choices.choose("1,2"), Some(Err(ChoiceError::OnlyOne)));
+        assert_eq!(choices.choose("3,1"), Some(Err(ChoiceError::OnlyOne)));
+    }
+
+    #[test]
+    fn list_section_decides_whether_several_items_are_allowed() {
+        let choices = pending(&[
+            item(0, 0, true),
+            item(0, 0, true),
+            item(0, 1, false),
+            item(0, 1, false),
+            item(1, 2, true),
+        ]);
+        for (line, count) in [("1,2", 2), ("2, 1, 3", 3), ("3", 1)] {
+            assert!(
+                matches!(choices.choose(line), Some(Ok(Said::Items { choices, .. })) if choices.len() == count),
+                "{line}"
+            );
+        }
+        assert_eq!(choices.choose("1,3,4"), Some(Err(ChoiceError::OneOfSection)));
+        assert_eq!(choices.choose("1,5"), Some(Err(ChoiceError::Lists)));
+    }
+}

@@ -1,0 +1,58 @@
+//! State of the connection, derived from the events of the conversation.
+
+use genesys_api::Now;
+use guest_conversation::Event;
+
+use super::Chat;
+use super::choices::PendingChoices;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ConnectionState {
+    Connecting,
+    Live,
+    Ended,
+    ReadOnly,
+    Reconnecting,
+}
+
+impl Chat {
+    /// Updates the state by an event.
+    pub(super) fn update_state(&mut self, event: &Event, now: Now) {
+        self.state = match event {
+            Event::Configured(session) | Event::Restored(session) => {
+                self.note_received(now);
+                self.was_connected = true;
+                self.throttle_shown = false;
+                if session.read_only {
+                    self.end_reason = "the conversation is read-only".to_owned();
+                    ConnectionState::ReadOnly
+                } else {
+                    ConnectionState::Live
+                }
+            }
+            Event::ConversationEnded { read_only: true } => {
+                self.end_reason = "the other side has left".to_owned();
+                ConnectionState::ReadOnly
+            }
+            Event::Ended(ending) => {
+                self.end_reason = ending.to_string();
+                ConnectionState::Ended
+            }
+            Event::Reconnecting { .. } => ConnectionState::Reconnecting,
+            Event::SessionCleared => {
+                self.cleared = true;
+                return;
+            }
+            _ => return,
+        };
+        if self.state != ConnectionState::Live {
+            self.forget_choices();
+        }
+    }
+
+    /// Drops the pending choices.
+    pub(super) fn forget_choices(&mut self) {
+        self.typing = None;
+        self.choices = PendingChoices::default();
+    }
+}
