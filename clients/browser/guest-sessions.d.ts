@@ -501,22 +501,22 @@ export interface WebhookList {
 /** What a client does about each code of the contract. */
 export const ACTIONS: Readonly<Record<ErrorCode | FailureCode | RefusalCode, Action>>;
 
-/** How a REST call is made. */
+/** Options of a REST call. */
 export interface CallOptions {
   /** The gateway, such as `https://gateway.example`. */
   baseUrl: string;
-  /** The API client's token, from `fetchToken`. Not a guest's. */
+  /** The access token of the API client, from `fetchToken`, not the one of a guest. */
   accessToken?: string;
-  /** In place of the global `fetch`. */
+  /** Replaces the global `fetch`. */
   fetch?: typeof globalThis.fetch;
   signal?: AbortSignal;
 }
 
-/** A refusal of the gateway. */
+/** An error of the gateway. */
 export class GuestSessionsError extends Error {
   readonly status: number;
   readonly code: ErrorCode | TokenProblem["error"] | "unknown";
-  /** What to do about it. */
+  /** The reaction of a client. */
   readonly action: Action | undefined;
   readonly details: Detail[];
   readonly contextId: string | undefined;
@@ -526,38 +526,38 @@ export class GuestSessionsError extends Error {
 
 export interface GuestConversationOptions {
   /**
-   * Gets the session's new access token from the application's backend, which rotates it by `refreshSession`. `null`
-   * ends the conversation; a rejection is tried again later. Without it, a token that has expired ends it.
+   * Returns a new access token from the backend of the application, which rotates it by `refreshSession`. `null` ends the
+   * conversation. A rejection is retried later. Without this option, an expired token ends the conversation.
    */
-  renew?: (sessionId: string) => Promise<{ accessToken: string } | null>;
-  /** To hear what came after this event, when a page was reloaded. */
+  refresh?: (sessionId: string) => Promise<{ accessToken: string } | null>;
+  /** The sequence number to resume after, for a page that was reloaded. */
   lastSequence?: number;
-  /** Failures in a row after which it ends; 10 if not given. */
-  attempts?: number;
-  /** The first pause is at most this long, in milliseconds; 500 if not given. It doubles. */
-  shortest?: number;
-  /** No pause is longer, in milliseconds; 30,000 if not given. */
-  longest?: number;
-  /** In place of `Math.random`. */
+  /** Number of failures in a row after which the conversation ends. Default: 10. */
+  maxAttempts?: number;
+  /** Upper bound of the first backoff, in milliseconds. It doubles with each failure. Default: 500. */
+  minDelay?: number;
+  /** Upper bound of each backoff, in milliseconds. Default: 30,000. */
+  maxDelay?: number;
+  /** Replaces `Math.random`. */
   random?: () => number;
-  /** In place of the global `WebSocket`. */
+  /** Replaces the global `WebSocket`. */
   WebSocket?: typeof globalThis.WebSocket;
 }
 
-/** What became of a message. A doubtful one may have arrived. */
+/** The delivery status of a message. `unknown`: it may have been delivered. */
 export type Delivery =
   | { id: string; state: "sending" }
   | { id: string; state: "delivered"; timestamp: string }
   | { id: string; state: "failed"; code: FailureCode; message: string }
-  | { id: string; state: "doubtful"; code?: "in.doubt"; message?: string };
+  | { id: string; state: "unknown"; code?: "in.doubt"; message?: string };
 
-/** Why a conversation ended for good: `replaced` by newer sockets of the same session. `detail` is the reason of the session's end, or the code of the refusal. */
+/** The end of a conversation. `replaced`: newer sockets of the session took its place. `detail` is the reason of the session's end, or the code of the error. */
 export interface Ended {
-  cause: "closed" | "misconfigured" | "not-renewed" | "refused" | "replaced" | "session-ended" | "unreachable";
+  cause: "closed" | "misconfigured" | "not-refreshed" | "refused" | "replaced" | "session-ended" | "unreachable";
   detail?: string;
 }
 
-export type ConversationState = "idle" | "connecting" | "open" | "waiting" | "ended";
+export type ConversationState = "idle" | "connecting" | "open" | "reconnecting" | "ended";
 
 export interface GuestConversationEvents {
   accepted: CustomEvent<HandshakeAccepted>;
@@ -571,19 +571,19 @@ export interface GuestConversationEvents {
 }
 
 /**
- * One guest's conversation. It comes back by itself after a lost connection, and ends for good with `ended`. It is an
- * `EventTarget`; only the events of the list are declared, so that a misspelt name is found.
+ * A guest's conversation. It reconnects after a lost connection and ends with the event `ended`. It is an `EventTarget`.
+ * Only the listed events are declared, so that the compiler reports a misspelled name.
  */
 export class GuestConversation {
   constructor(session: Pick<Session, "id" | "websocketUrl" | "accessToken">, options?: GuestConversationOptions);
   readonly state: ConversationState;
   readonly lastSequence: number | null;
   connect(): void;
-  /** Leaves. The session stays: only the backend can end it. */
+  /** Closes the conversation. The session stays: only the backend can end it. */
   close(): void;
-  /** Says something, and gives the id under which `delivery` tells what became of it. At most 4,096 bytes. */
+  /** Sends a message of at most 4,096 bytes. Returns its id, which `delivery` events name with its status. */
   send(text: string): string;
-  /** The guest is typing. Call it at every key: it is paced. */
+  /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing(): void;
   addEventListener<K extends keyof GuestConversationEvents>(
     type: K,

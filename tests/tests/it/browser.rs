@@ -226,7 +226,7 @@ fn judge(result: &Value) {
         "{result:#}"
     );
     assert_eq!(result["view"]["state"], "ended");
-    assert_eq!(result["stranger"], json!({ "cause": "not-renewed" }));
+    assert_eq!(result["stranger"], json!({ "cause": "not-refreshed" }));
     // what is declared is there
     let mut declared: Vec<&str> = TYPES
         .lines()

@@ -1,15 +1,15 @@
 /** The WebSocket subprotocol of the contract. */
 const PROTOCOL = "guest-sessions.v1";
-/** Most messages that wait to be acknowledged. */
-const MOST_WAITING = 100;
-/** The gateway passes on one typing signal in so many milliseconds. */
-const TYPING_PACE = 5_000;
-/** How long the handshake may take, the connection included, in milliseconds. */
-const PATIENCE = 20_000;
-/** A silence, in milliseconds, after which a ping is sent; a second one ends the socket. */
-const SILENCE = 30_000;
+/** Largest number of unacknowledged messages. */
+const MAX_UNACKNOWLEDGED = 100;
+/** Interval in milliseconds in which the gateway forwards one typing indicator. */
+const TYPING_INTERVAL = 5_000;
+/** Longest time to connect and complete the handshake, in milliseconds. */
+const HANDSHAKE_TIMEOUT = 20_000;
+/** Silence in milliseconds after which a ping is sent. After a second one the socket is closed. */
+const HEARTBEAT_INTERVAL = 30_000;
 
-/** A refusal of the gateway. `action` says what to do about it. */
+/** An error of the gateway. `action` names the reaction of a client. */
 export class GuestSessionsError extends Error {
   constructor(status, problem, retryAfter) {
     super(problem.message ?? problem.error_description ?? `the gateway answered ${status}`);
@@ -45,8 +45,8 @@ async function call(operation, { baseUrl, accessToken, fetch = globalThis.fetch,
 }
 
 /**
- * One guest's conversation. It comes back by itself after a lost connection, with what was missed, and ends for good
- * with the event `ended`.
+ * A guest's conversation. It reconnects after a lost connection and receives the missed events. It ends with the event
+ * `ended`.
  */
 export class GuestConversation extends EventTarget {
   #options;
@@ -55,10 +55,10 @@ export class GuestConversation extends EventTarget {
   #state = "idle";
   #sequence = null;
   #failures = 0;
-  #renewals = 0;
+  #refreshes = 0;
   #timer;
   #watch;
-  #waiting = new Map();
+  #unacknowledged = new Map();
   #typedAt = -Infinity;
   #generation = 0;
 
@@ -67,7 +67,7 @@ export class GuestConversation extends EventTarget {
     super();
     const { id, websocketUrl, accessToken } = session;
     this.#session = { id, websocketUrl, accessToken };
-    this.#options = { attempts: 10, shortest: 500, longest: 30_000, random: Math.random, WebSocket: globalThis.WebSocket, ...options };
+    this.#options = { maxAttempts: 10, minDelay: 500, maxDelay: 30_000, random: Math.random, WebSocket: globalThis.WebSocket, ...options };
     this.#sequence = options.lastSequence ?? null;
   }
 
@@ -75,45 +75,45 @@ export class GuestConversation extends EventTarget {
     return this.#state;
   }
 
-  /** The number of the last event that was told; given as `lastSequence`, a page that was reloaded goes on after it. */
+  /** The sequence number of the last event. As `lastSequence` it lets a reloaded page resume after it. */
   get lastSequence() {
     return this.#sequence;
   }
 
   connect() {
-    if (this.#state === "ended") throw new Error("the conversation has ended: begin a new one");
+    if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
     if (this.#state === "idle") this.#open();
   }
 
-  /** Leaves. The session stays: only the backend can end it. */
+  /** Closes the conversation. The session stays: only the backend can end it. */
   close() {
     this.#end("closed");
   }
 
-  /** Says something; gives the message's id, under which `delivery` events tell what became of it. */
+  /** Sends a message. Returns its id, which `delivery` events name with its status. */
   send(text) {
-    if (this.#state === "ended") throw new Error("the conversation has ended: begin a new one");
-    if (typeof text !== "string" || text === "") throw new TypeError("a message has text");
-    if (new TextEncoder().encode(text).length > 4_096) throw new RangeError("a message has at most 4,096 bytes");
-    if (this.#waiting.size >= MOST_WAITING) throw new RangeError("too many messages wait to be delivered: wait for them");
+    if (this.#state === "ended") throw new Error("the conversation has ended: start a new one");
+    if (typeof text !== "string" || text === "") throw new TypeError("invalid message: empty or not a string");
+    if (new TextEncoder().encode(text).length > 4_096) throw new RangeError("invalid message: more than 4,096 bytes");
+    if (this.#unacknowledged.size >= MAX_UNACKNOWLEDGED) throw new RangeError("too many unacknowledged messages: wait for deliveries");
     const id = uuid();
-    this.#waiting.set(id, text);
-    this.#tell("delivery", { id, state: "sending" });
-    if (this.#state === "open") this.#say({ type: "message", id, text });
+    this.#unacknowledged.set(id, text);
+    this.#emit("delivery", { id, state: "sending" });
+    if (this.#state === "open") this.#sendFrame({ type: "message", id, text });
     return id;
   }
 
-  /** The guest is typing. Call it at every key: it is paced. */
+  /** Sends a typing indicator. Call it at every key: its rate is limited. */
   typing() {
     const now = Date.now();
-    if (this.#state !== "open" || now - this.#typedAt < TYPING_PACE) return;
+    if (this.#state !== "open" || now - this.#typedAt < TYPING_INTERVAL) return;
     this.#typedAt = now;
-    this.#say({ type: "typing" });
+    this.#sendFrame({ type: "typing" });
   }
 
   #open() {
     const generation = ++this.#generation;
-    this.#become("connecting");
+    this.#setState("connecting");
     const { id, websocketUrl, accessToken } = this.#session;
     let socket;
     try {
@@ -125,34 +125,34 @@ export class GuestConversation extends EventTarget {
     this.#socket = socket;
     let opened = false;
     let refusal = null;
-    const ours = (handle) => (event) => generation === this.#generation && handle(event);
-    this.#timer = setTimeout(ours(() => this.#lost(opened, null)), PATIENCE);
-    socket.onopen = ours(() => {
+    const current = (handle) => (event) => generation === this.#generation && handle(event);
+    this.#timer = setTimeout(current(() => this.#onDisconnect(opened, null)), HANDSHAKE_TIMEOUT);
+    socket.onopen = current(() => {
       opened = true;
       const frame = { type: "handshake", guestSessionId: id, timestamp: new Date().toISOString() };
       if (this.#sequence !== null) frame.lastSequence = this.#sequence;
-      this.#say(frame);
+      this.#sendFrame(frame);
     });
-    socket.onmessage = ours(({ data }) => {
+    socket.onmessage = current(({ data }) => {
       let frame;
       try {
         frame = JSON.parse(data);
       } catch {
         return;
       }
-      if (this.#state === "open") this.#watchSilence(generation);
+      if (this.#state === "open") this.#watchHeartbeat(generation);
       if (frame.type === "error") refusal = frame;
       this.#handle(frame, generation);
     });
-    socket.onclose = ours(({ code }) => {
-      // 1008 and 1011 follow a refusal that is final for this socket; without one, newer sockets took its place
+    socket.onclose = current(({ code }) => {
+      // 1008 and 1011 follow an error that is final for this socket; without one, newer sockets replaced it
       if (code === 1008 && refusal === null) return this.#end("replaced");
-      this.#lost(opened, code === 1008 || code === 1011 ? refusal : null);
+      this.#onDisconnect(opened, code === 1008 || code === 1011 ? refusal : null);
     });
   }
 
   #handle(frame, generation) {
-    // a frame that was told before the connection was lost is not told again
+    // a frame that was received before the connection was lost is dropped
     if (typeof frame.sequence === "number" && frame.type !== "handshake.accepted") {
       const known = this.#sequence !== null && frame.sequence <= this.#sequence;
       if (known && frame.type !== "message.accepted") return;
@@ -162,21 +162,21 @@ export class GuestConversation extends EventTarget {
       case "handshake.accepted":
         clearTimeout(this.#timer);
         this.#failures = 0;
-        this.#renewals = 0;
+        this.#refreshes = 0;
         this.#sequence ??= frame.sequence;
-        this.#become("open");
-        this.#watchSilence(generation);
-        this.#tell("accepted", frame);
-        // by its id the gateway knows a message that it has already
-        for (const [id, text] of this.#waiting) this.#say({ type: "message", id, text });
+        this.#setState("open");
+        this.#watchHeartbeat(generation);
+        this.#emit("accepted", frame);
+        // the gateway deduplicates messages by id
+        for (const [id, text] of this.#unacknowledged) this.#sendFrame({ type: "message", id, text });
         break;
       case "message.accepted":
-        this.#settle(frame.id, { id: frame.id, state: "delivered", timestamp: frame.timestamp });
+        this.#acknowledge(frame.id, { id: frame.id, state: "delivered", timestamp: frame.timestamp });
         break;
       case "message.failed":
-        this.#settle(frame.id, {
+        this.#acknowledge(frame.id, {
           id: frame.id,
-          state: frame.code === "in.doubt" ? "doubtful" : "failed",
+          state: frame.code === "in.doubt" ? "unknown" : "failed",
           code: frame.code,
           message: frame.message,
         });
@@ -188,59 +188,59 @@ export class GuestConversation extends EventTarget {
       case "typing":
       case "event":
       case "error":
-        this.#tell(frame.type === "error" ? "refused" : frame.type, frame);
+        this.#emit(frame.type === "error" ? "refused" : frame.type, frame);
         break;
     }
   }
 
-  #lost(opened, refusal) {
+  #onDisconnect(opened, refusal) {
     this.#release();
     const action = refusal === null ? undefined : ACTIONS[refusal.code];
     if (action === "end" || action === "fix") return this.#end("refused", refusal.code);
-    // why an upgrade failed a browser does not tell: it may be the token
-    const doubtful = !opened || action === "authenticate" || action === "renew";
+    // a browser does not expose the reason of a failed upgrade: it may be the token
+    const mayBeToken = !opened || action === "authenticate" || action === "renew";
     this.#failures += 1;
-    if (this.#failures > this.#options.attempts) return this.#end("unreachable");
-    this.#become("waiting");
-    // full jitter: as many pages as the gateway has do not come back at once
-    const most = Math.min(this.#options.longest, this.#options.shortest * 2 ** (this.#failures - 1));
+    if (this.#failures > this.#options.maxAttempts) return this.#end("unreachable");
+    this.#setState("reconnecting");
+    // full jitter: the pages of a gateway do not reconnect at once
+    const ceiling = Math.min(this.#options.maxDelay, this.#options.minDelay * 2 ** (this.#failures - 1));
     const next = ++this.#generation;
     this.#timer = setTimeout(async () => {
       if (next !== this.#generation) return;
-      if (doubtful && this.#options.renew !== undefined) {
+      if (mayBeToken && this.#options.refresh !== undefined) {
         let tokens;
         try {
-          tokens = await this.#options.renew(this.#session.id);
+          tokens = await this.#options.refresh(this.#session.id);
         } catch {
-          // the backend is out of reach: what is at hand is tried again
+          // the backend is unreachable: the current token is tried again
           tokens = undefined;
         }
         if (next !== this.#generation) return;
-        if (tokens === null) return this.#end("not-renewed");
+        if (tokens === null) return this.#end("not-refreshed");
         if (tokens !== undefined) this.#session.accessToken = tokens.accessToken;
-      } else if (doubtful && action !== undefined) {
+      } else if (mayBeToken && action !== undefined) {
         return this.#end("refused", refusal.code);
       }
-      if (action !== undefined && doubtful && ++this.#renewals > 3) return this.#end("refused", refusal.code);
+      if (action !== undefined && mayBeToken && ++this.#refreshes > 3) return this.#end("refused", refusal.code);
       this.#open();
-    }, this.#options.random() * most);
+    }, this.#options.random() * ceiling);
   }
 
-  #watchSilence(generation, asked = false) {
+  #watchHeartbeat(generation, pinged = false) {
     clearTimeout(this.#watch);
     this.#watch = setTimeout(() => {
       if (generation !== this.#generation) return;
-      if (asked) return this.#lost(true, null);
-      this.#say({ type: "ping" });
-      this.#watchSilence(generation, true);
-    }, SILENCE);
+      if (pinged) return this.#onDisconnect(true, null);
+      this.#sendFrame({ type: "ping" });
+      this.#watchHeartbeat(generation, true);
+    }, HEARTBEAT_INTERVAL);
   }
 
-  #settle(id, delivery) {
-    if (this.#waiting.delete(id)) this.#tell("delivery", delivery);
+  #acknowledge(id, delivery) {
+    if (this.#unacknowledged.delete(id)) this.#emit("delivery", delivery);
   }
 
-  #say(frame) {
+  #sendFrame(frame) {
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame));
   }
 
@@ -256,24 +256,24 @@ export class GuestConversation extends EventTarget {
   #end(cause, detail) {
     if (this.#state === "ended") return;
     this.#release();
-    this.#become("ended");
-    for (const id of this.#waiting.keys()) this.#tell("delivery", { id, state: "doubtful" });
-    this.#waiting.clear();
-    this.#tell("ended", { cause, detail });
+    this.#setState("ended");
+    for (const id of this.#unacknowledged.keys()) this.#emit("delivery", { id, state: "unknown" });
+    this.#unacknowledged.clear();
+    this.#emit("ended", { cause, detail });
   }
 
-  #become(state) {
+  #setState(state) {
     if (this.#state === state) return;
     this.#state = state;
-    this.#tell("state", { state });
+    this.#emit("state", { state });
   }
 
-  #tell(name, detail) {
+  #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }
 
-/** `randomUUID` is for secure pages only; random bytes are for all. */
+/** `randomUUID` is available on secure pages only, random bytes on all. */
 function uuid() {
   if (globalThis.crypto.randomUUID !== undefined) return globalThis.crypto.randomUUID();
   const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
