@@ -1,4 +1,4 @@
-//! Where the access token of a socket stands: in the handshake frame, a subprotocol, or the query.
+//! Places of the access token of a socket: the handshake frame, a subprotocol, or the query.
 
 use http::Uri;
 use secrecy::SecretString;
@@ -9,7 +9,7 @@ use ws_transport::ServerHandshake;
 /// The subprotocol that the gateway selects when the token is offered beside it.
 pub const PROTOCOL: &str = "guest-sessions.v1";
 
-/// Where a client puts the access token.
+/// The place of the access token.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum TokenPlacement {
     /// In the first frame: nothing on the way logs it.

@@ -1,4 +1,4 @@
-//! What a guest's client sends.
+//! Frames of the guest's client.
 
 use genesys_api::SessionId;
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,7 @@ pub enum BadFrame {
         fields: &'static str,
     },
     /// Not a JSON object with a text named `type`.
-    #[error("the frame is no JSON object with a type")]
+    #[error("invalid frame: it must be a JSON object with a type")]
     NotAFrame,
     /// A type that the contract does not have.
     #[error("the frame's type is unknown: send handshake, message, ping or typing")]
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_read_as_it_was_written() {
+    fn frame_round_trips() {
         let token = SecretString::from("canary");
         let frame = ClientFrame::Handshake {
             guest_session_id: "gs-1".parse().unwrap(),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_handshake_of_the_founding_tutorial_is_read() {
+    fn handshake_of_the_tutorial_is_accepted() {
         let text = r#"{"type": "handshake", "guestSessionId": "gs-1", "timestamp": "2026-11-22T12:00:00.123456+00:00"}"#;
         assert!(matches!(
             ClientFrame::parse(text),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_frame_is_told_what_it_may_hold() {
+    fn error_of_a_bad_frame_names_the_fields() {
         for (text, kind) in [
             (r#"{"type":"message","id":"x","text":"hi"}"#, "message"),
             (

@@ -1,4 +1,4 @@
-//! Why an operation failed, in either mode.
+//! Errors of both modes.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -14,14 +14,14 @@ use token_window::TokenError;
 
 use crate::direct::DirectError;
 
-/// An operation failed. Its message says why and what to do; nothing secret is in it.
+/// A failed operation. The message gives the reason and advice, and nothing secret.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     source: Box<dyn StdError + Send + Sync>,
 }
 
-/// What a caller may want to tell apart.
+/// The kind of an error, by the reaction that it asks for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -33,7 +33,7 @@ pub enum ErrorKind {
     Credentials,
     /// The session is over.
     Ended,
-    /// What was given cannot be taken.
+    /// The arguments are not allowed.
     Invalid,
     /// No such session or webhook, or somebody else's.
     NotFound,
@@ -46,7 +46,7 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// What went wrong, in the classes that ask for different answers.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -89,7 +89,7 @@ impl fmt::Display for Error {
 }
 
 impl StdError for Error {
-    /// What lies behind the message, which is the source's own.
+    /// The cause behind the message, which is the source's own.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.source()
     }

@@ -51,8 +51,8 @@ impl Drop for Feed {
     }
 }
 
-/// What a mode brings for a session that it created.
-pub(crate) struct Keep {
+/// A created session, from either mode.
+pub(crate) struct NewSessionParts {
     pub(crate) id: SessionId,
     pub(crate) guest: GuestId,
     pub(crate) socket: Option<String>,
@@ -62,15 +62,15 @@ pub(crate) struct Keep {
 
 impl GuestSession {
     /// `sent` is when the session was asked for.
-    pub(crate) fn keep(mode: Mode, keep: Keep, sent: &Now) -> Result<Self, Error> {
-        let Keep {
+    pub(crate) fn start(mode: Mode, parts: NewSessionParts, sent: &Now) -> Result<Self, Error> {
+        let NewSessionParts {
             id,
             guest,
             socket,
             tokens,
             created_at,
-        } = keep;
-        // a lifetime, since the wall clock of whoever keeps the session may differ from ours
+        } = parts;
+        // a lifetime, because the wall clock of the session's keeper may differ from ours
         let lifetime = (tokens.expires_at - created_at).try_into().unwrap_or_default();
         let tokens = token_window::Tokens::new(tokens.access, Some(tokens.refresh), lifetime)
             .map_err(|error| Error::new(ErrorKind::Other, error))?;
@@ -116,7 +116,7 @@ impl GuestSession {
         &self.guest
     }
 
-    /// What keeps its tokens fresh, for those who hand the access token to a browser.
+    /// The token manager. Its access token can be passed to a browser.
     #[must_use]
     pub fn tokens(&self) -> &TokenManager {
         &self.manager
@@ -178,12 +178,12 @@ impl GuestSession {
         })
     }
 
-    /// The next event of the conversation. `None` if none is open, or it is over and everything was told.
+    /// The next event of the conversation. `None` if none is open, or it is over and every event was returned.
     pub async fn next_event(&mut self) -> Option<Event> {
         self.link.as_mut()?.next_event().await
     }
 
-    /// How the session stands.
+    /// The present state of the session.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`], or that the gateway does not answer.
@@ -262,7 +262,7 @@ impl GuestSession {
         let socket = self.socket.as_deref().unwrap_or_default();
         // the gateway's own host only: a URL from a reply must not carry the token elsewhere
         let url = SocketUrl::from_peer(socket, |host| host == remote.client.host()).map_err(invalid)?;
-        // heard from before the token is taken, so that no renewal in between is missed
+        // subscribed before the token is taken, so that no refresh in between is missed
         let refreshes = self.manager.events();
         let token = self.manager.token().await?.secret;
         let contract = GuestSessions::new(self.id.clone(), token).with_token_in(TokenPlacement::Subprotocol);
@@ -321,7 +321,7 @@ async fn mend(manager: TokenManager, connection: Handle) {
     }
 }
 
-impl From<CreatedSession> for Keep {
+impl From<CreatedSession> for NewSessionParts {
     fn from(session: CreatedSession) -> Self {
         Self {
             id: session.id,

@@ -7,7 +7,7 @@ use webhook::{Secret, Subscription};
 
 use crate::direct::{Direct, DirectConfig};
 use crate::remote::{Remote, RemoteConfig};
-use crate::session::{GuestSession, Keep};
+use crate::session::{GuestSession, NewSessionParts};
 use crate::{Error, NewGuest};
 
 /// Guest sessions of Genesys Cloud web messaging. Clones share everything.
@@ -16,7 +16,7 @@ pub struct GuestSessions {
     mode: Mode,
 }
 
-/// Who keeps the sessions. Chosen by the constructor, matched here and in [`GuestSession`], never guessed.
+/// The keeper of the sessions, chosen by the constructor.
 #[derive(Clone, Debug)]
 pub(crate) enum Mode {
     Direct { direct: Direct, owner: String },
@@ -63,18 +63,18 @@ impl GuestSessions {
             Mode::Direct { direct, owner } => {
                 let sent = direct.clock().now();
                 let created = direct.create(owner, guest).await?;
-                let keep = Keep {
+                let parts = NewSessionParts {
                     id: created.session.id,
                     guest: created.session.guest_id,
                     socket: None,
                     tokens: created.tokens,
                     created_at: created.session.created_at,
                 };
-                GuestSession::keep(self.mode.clone(), keep, &sent)
+                GuestSession::start(self.mode.clone(), parts, &sent)
             }
             Mode::Remote(remote) => {
                 let (session, sent) = remote.create(guest).await?;
-                GuestSession::keep(self.mode.clone(), Keep::from(session), &sent)
+                GuestSession::start(self.mode.clone(), NewSessionParts::from(session), &sent)
             }
         }
     }
@@ -104,7 +104,7 @@ impl GuestSessions {
         }
     }
 
-    /// How often a token was fetched from the gateway: a cached one leaves it as it is. Always 0 in direct mode, which
+    /// Access tokens fetched from the gateway so far. A cached one is not counted. Always 0 in direct mode, which
     /// needs none.
     #[must_use]
     pub fn token_fetches(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! What Genesys Cloud publishes about the deployments: read before a socket is opened, and obeyed.
+//! A cache of the published configuration of deployments. It is read before a socket is opened.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use genesys_http::Client;
 use tokio::sync::Mutex;
 use web_messaging::rest::deployment::{Published, ReadConfiguration, ReadDomains};
 
-/// How long what was read counts as true. Our choice.
+/// Lifetime of an entry. Our choice.
 const FRESH: Duration = Duration::from_secs(300);
-/// How long after a failure it is tried again. Our choice.
+/// Time from a failure to the next attempt. Our choice.
 const RETRY: Duration = Duration::from_secs(60);
-/// How long a guest waits for it. Our choice.
+/// Time limit of a read. Our choice.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The deployments of the configuration. While one is read, whoever needs it waits for that.
+/// The deployments of the configuration. Concurrent callers share one read.
 #[derive(Debug)]
 pub(super) struct Deployments {
     known: BTreeMap<DeploymentId, Mutex<Known>>,
@@ -34,7 +34,7 @@ impl Deployments {
         }
     }
 
-    /// What is published about a deployment, from `cdn`. What could not be read now stays as it was known, or unknown.
+    /// The published configuration of a deployment, from `cdn`. Parts that cannot be read keep their last known value.
     pub(super) async fn published(&self, http: &Client, cdn: &Host, id: &DeploymentId) -> Published {
         let Some(known) = self.known.get(id) else {
             return Published::default();

@@ -1,4 +1,4 @@
-//! Why an operation of direct mode did not happen.
+//! Errors of direct mode.
 
 use genesys_api::ChannelId;
 use genesys_http::CallError;
@@ -37,11 +37,11 @@ pub enum DirectError {
         /// The limit.
         limit: usize,
     },
-    /// What Genesys Cloud publishes about the deployment keeps the guest out. No socket was opened.
+    /// The published configuration of the deployment does not admit the guest. No socket was opened.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
     /// No such session or webhook, or somebody else's.
-    #[error("there is no such session or webhook: check the id and whose it is")]
+    #[error("there is no such session or webhook: check the id and its owner")]
     NotFound,
     /// The guest is not signed in.
     #[error("the guest is not signed in: begin a sign-in, and exchange its code")]

@@ -125,7 +125,7 @@ impl Direct {
         Ok(())
     }
 
-    /// What configures a signed-in guest's session; `None` for an anonymous guest.
+    /// The JWT of a signed-in guest. `None` for an anonymous guest.
     pub(super) async fn jwt(
         &self,
         record: &SessionRow,
@@ -239,7 +239,7 @@ impl Direct {
 }
 
 impl SignIn {
-    /// What goes to the identity provider, beside its own `client_id` and `scope`: OAuth's authorization code flow with
+    /// Parameters of the authorization request beside `client_id` and `scope`: OAuth's authorization code flow with
     /// PKCE (RFC 7636) and the `nonce` of `OpenID` Connect.
     #[must_use]
     pub fn parameters(&self) -> [(&'static str, &str); 6] {
@@ -253,7 +253,7 @@ impl SignIn {
         ]
     }
 
-    /// Where to send the guest: the provider's authorization endpoint with all that it needs.
+    /// The URL of the provider's authorization endpoint with all parameters. The guest is sent there.
     #[must_use]
     pub fn authorization_url(&self, endpoint: &Url, client_id: &str, scope: &str) -> Url {
         let mut url = endpoint.clone();
@@ -323,7 +323,7 @@ fn are_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
     one.map(SecretString::expose_secret) == other.map(SecretString::expose_secret)
 }
 
-/// The signed-in guests of this process. Whoever's session ended, here or elsewhere, leaves it with the next renewal.
+/// The signed-in guests of this process. A guest whose session has ended is removed at the next refresh.
 #[derive(Debug, Default)]
 pub(super) struct SignedIn {
     guests: Mutex<HashMap<SessionId, TokenManager>>,
@@ -391,7 +391,7 @@ impl Refresher for RefreshJwt {
     }
 }
 
-/// What a failed refresh says of the refresh token. It can be used again and again, so a lost reply costs nothing; and
+/// The error of a failed refresh. The refresh token can be used again and again, so a lost reply costs nothing; and
 /// a service in trouble has not decided anything, which is our choice: Genesys' mobile SDK gives both tokens up.
 fn failure(error: &CallError) -> RefreshError {
     match error.problem().map(RefreshError::from) {
