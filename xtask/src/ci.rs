@@ -4,7 +4,7 @@
 //! other value would build every dependency once more.
 
 mod changelog;
-mod examples;
+pub(crate) mod examples;
 mod leaves;
 mod public_items;
 mod revision;
@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use crate::{simulate, tidy, workspace};
+use crate::{release, simulate, tidy, workspace};
 
 struct Step {
     name: &'static str,
@@ -108,12 +108,20 @@ const STEPS: &[Step] = &[
 ];
 
 /// Longer checks, for a release or once a night.
-const DEEP_STEPS: &[Step] = &[Step {
-    name: "simulate",
-    purpose: "100,000 random scenarios on virtual time",
-    minutes: 15,
-    run: |root| simulate::run(root, &["--seeds", "100000"]),
-}];
+const DEEP_STEPS: &[Step] = &[
+    Step {
+        name: "release",
+        purpose: "every crate packages, and its first example runs against the package",
+        minutes: 15,
+        run: release::run,
+    },
+    Step {
+        name: "simulate",
+        purpose: "100,000 random scenarios on virtual time",
+        minutes: 15,
+        run: |root| simulate::run(root, &["--seeds", "100000"]),
+    },
+];
 
 /// Prints the steps with their minutes.
 pub(crate) fn list() {

@@ -7,7 +7,9 @@
 
 mod ci;
 mod codegen;
+mod projects;
 mod readme;
+mod release;
 mod simulate;
 mod tidy;
 mod workspace;
@@ -28,6 +30,7 @@ Tasks of the workspace, with their times on 2 cores:
   cargo xtask ci steps             lists the steps of both, with their minutes
   cargo xtask ci STEP              runs one step
   cargo xtask ci examples CRATE    checks the first example of one README
+  cargo xtask release              rehearses a release: stages, packages, builds examples; publishes nothing
 ";
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         ["ci", step] => ci::run_one(root, step),
         ["codegen"] => codegen::write(root),
         ["codegen", "--check"] => codegen::check(root),
+        ["release"] => release::run(root),
         ["simulate", arguments @ ..] => simulate::run(root, arguments),
         ["tidy", "language"] => tidy::list_language(root, ""),
         ["tidy", "language", folder] => tidy::list_language(root, folder),

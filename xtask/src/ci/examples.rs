@@ -1,32 +1,24 @@
 //! The first example of each crate, built and run as its README shows it.
 //!
-//! Each example becomes a package of one generated workspace below `target/`, with the dependencies that the README
-//! lists and no others. Packages are built one by one, so that none gets a feature from another one's list.
+//! Each example becomes a generated package with the dependencies that the README lists, read from the workspace.
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::fs;
+use std::path::Path;
 
 use toml::{Table, Value};
 
+use crate::projects::{Project, Projects};
 use crate::readme::{self, Example};
+use crate::release::RENAMED;
 use crate::tidy::Source;
 use crate::workspace::{self, Package};
 
 /// The types that a first example may import.
 const MAX_TYPES: usize = 5;
 
-/// The longest run of an example.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
-
 const FOLDER: &str = "target/ci/examples";
-
-/// Crates whose name on the registry differs from the one in the workspace.
-const RENAMED: [(&str, &str); 2] = [("audit", "guest-audit"), ("webhook", "guest-webhook")];
 
 /// Checks, builds and runs the example of one crate, or of all if `only` is `None`.
 pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<(), Box<dyn Error>> {
@@ -34,8 +26,9 @@ pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<(), Box<dyn Error>>
         .into_iter()
         .filter(|package| workspace::relative(root, &package.manifest_path).starts_with("crates/"))
         .collect();
-    let hosts = genesys_domains(root)?;
+    let domains = genesys_domains(root)?;
     let mut findings = Vec::new();
+    let mut projects = Vec::new();
     let mut examples = Vec::new();
     for package in crates
         .iter()
@@ -43,30 +36,26 @@ pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<(), Box<dyn Error>>
     {
         let page = format!("crates/{}/README.md", package.name);
         match prepare(root, &page, &crates) {
-            Ok(prepared) => examples.push((package.name.as_str(), prepared)),
+            Ok((example, dependencies)) => {
+                projects.push(Project {
+                    name: package.name.clone(),
+                    dependencies,
+                    code: example.code.clone(),
+                });
+                examples.push((page, example));
+            }
             Err(found) => findings.extend(found),
         }
     }
-    let folder = generate(root, &examples)?;
-    for (name, prepared) in &examples {
-        let is_run = !hosts.iter().any(|host| prepared.example.code.contains(host));
-        let checked = build(root, &folder, name).and_then(|()| {
-            if is_run {
-                execute(root, &folder, name)
-            } else {
-                Ok(())
-            }
-        });
-        match checked {
-            Ok(()) => println!(
-                "{name}: {} types, {}",
-                prepared.types.len(),
-                if is_run { "ran" } else { "built" }
+    let generated = Projects::generate(root, FOLDER, &projects, Table::new())?;
+    for (project, (page, example)) in projects.iter().zip(&examples) {
+        match build_and_run(&generated, &project.name, example, &domains) {
+            Ok(result) => println!(
+                "{}: {} types, {result}",
+                project.name,
+                imported_types(example).len()
             ),
-            Err(error) => findings.push(format!(
-                "crates/{name}/README.md:{}: {error}",
-                prepared.example.line
-            )),
+            Err(error) => findings.push(format!("{page}:{}: {error}", example.line)),
         }
     }
     for finding in &findings {
@@ -78,14 +67,23 @@ pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<(), Box<dyn Error>>
     Err(format!("{} findings in first examples", findings.len()).into())
 }
 
-struct Prepared {
-    example: Example,
-    types: BTreeSet<String>,
-    manifest: String,
+/// Builds an example and runs it, but for one that names a host of Genesys Cloud. Returns the last step.
+pub(crate) fn build_and_run(
+    projects: &Projects,
+    name: &str,
+    example: &Example,
+    domains: &[String],
+) -> Result<&'static str, String> {
+    projects.build(name)?;
+    if domains.iter().any(|domain| example.code.contains(domain)) {
+        return Ok("built");
+    }
+    projects.run(name)?;
+    Ok("ran")
 }
 
-/// Reads an example and checks what needs no build.
-fn prepare(root: &Path, page: &str, crates: &[Package]) -> Result<Prepared, Vec<String>> {
+/// Reads an example and checks what needs no build. Returns it with the dependencies for the generated package.
+fn prepare(root: &Path, page: &str, crates: &[Package]) -> Result<(Example, Table), Vec<String>> {
     let text = workspace::read_if_any(root, page).map_err(|error| vec![format!("{page}: {error}")])?;
     let example = readme::first_example(&text).map_err(|error| vec![format!("{page}:{error}")])?;
     let mut findings = Vec::new();
@@ -100,11 +98,7 @@ fn prepare(root: &Path, page: &str, crates: &[Package]) -> Result<Prepared, Vec<
         ));
     }
     match local(root, &example.dependencies, crates) {
-        Ok(dependencies) if findings.is_empty() => Ok(Prepared {
-            manifest: manifest(page, dependencies),
-            example,
-            types,
-        }),
+        Ok(dependencies) if findings.is_empty() => Ok((example, dependencies)),
         Ok(_) => Err(findings),
         Err(reason) => {
             findings.push(format!("{page}:{}: {reason}", example.line));
@@ -215,96 +209,8 @@ fn local(root: &Path, listed: &Table, crates: &[Package]) -> Result<Table, Strin
     Ok(dependencies)
 }
 
-fn manifest(page: &str, dependencies: Table) -> String {
-    let name = page.split('/').nth(1).unwrap_or(page);
-    let mut manifest: Table = Table::new();
-    manifest.insert("dependencies".to_owned(), Value::Table(dependencies));
-    format!("[package]\nname = \"example-{name}\"\nedition = \"2024\"\n\n{manifest}")
-}
-
-/// Writes the workspace of the examples, with the profiles and the lock file of ours.
-fn generate(root: &Path, examples: &[(&str, Prepared)]) -> Result<PathBuf, Box<dyn Error>> {
-    let folder = root.join(FOLDER);
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
-    let ours: Table = fs::read_to_string(root.join("Cargo.toml"))?.parse()?;
-    let mut profiles = Table::new();
-    if let Some(profile) = ours.get("profile") {
-        profiles.insert("profile".to_owned(), profile.clone());
-    }
-    let members: Vec<&str> = examples.iter().map(|(name, _)| *name).collect();
-    fs::write(
-        folder.join("Cargo.toml"),
-        format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n\n{profiles}"),
-    )?;
-    fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock"))?;
-    for (name, prepared) in examples {
-        let package = folder.join(name);
-        fs::create_dir_all(package.join("src"))?;
-        fs::write(package.join("Cargo.toml"), &prepared.manifest)?;
-        fs::write(package.join("src/main.rs"), &prepared.example.code)?;
-    }
-    Ok(folder)
-}
-
-fn build(root: &Path, folder: &Path, name: &str) -> Result<(), String> {
-    let status = workspace::tool(root, "cargo")
-        .current_dir(folder)
-        .args(["build", "--quiet", "--package", &format!("example-{name}")])
-        .env("CARGO_TARGET_DIR", root.join("target"))
-        .status()
-        .map_err(|error| error.to_string())?;
-    if status.success() {
-        return Ok(());
-    }
-    Err("the example does not compile as shown: see above".to_owned())
-}
-
-/// Runs an example in its own folder.
-fn execute(root: &Path, folder: &Path, name: &str) -> Result<(), String> {
-    let folder = folder.join(name);
-    let program = root.join("target/debug").join(format!("example-{name}"));
-    let result = run_limited(&program, &folder, TIME_LIMIT);
-    result.map_err(|reason| {
-        let output = fs::read_to_string(folder.join("output")).unwrap_or_default();
-        format!("the example {reason}:\n{}", output.trim_end())
-    })
-}
-
-/// Runs a program with its output in the file `output` of `folder`.
-fn run_limited(program: &Path, folder: &Path, limit: Duration) -> Result<(), String> {
-    let output = File::create(folder.join("output")).map_err(|error| error.to_string())?;
-    let errors = output.try_clone().map_err(|error| error.to_string())?;
-    let mut child = Command::new(program)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(output)
-        .stderr(errors)
-        .spawn()
-        .map_err(|error| format!("does not start: {error}"))?;
-    let step = Duration::from_millis(20);
-    let mut waited = Duration::ZERO;
-    loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => return Err(format!("ended with {status}")),
-            None if waited >= limit => {
-                child.kill().map_err(|error| error.to_string())?;
-                child.wait().map_err(|error| error.to_string())?;
-                return Err(format!("did not end within {} s", limit.as_secs()));
-            }
-            None => {
-                thread::sleep(step);
-                waited += step;
-            }
-        }
-    }
-}
-
 /// The domains of Genesys Cloud. An example that names one of them needs an account.
-fn genesys_domains(root: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+pub(crate) fn genesys_domains(root: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let regions: Table = fs::read_to_string(root.join("spec/regions.toml"))?.parse()?;
     let regions = regions.get("region").and_then(Value::as_array);
     Ok(regions
@@ -374,21 +280,6 @@ mod tests {
             let error = local(root, &listed.parse().unwrap(), &crates).unwrap_err();
             assert!(error.contains(wrong), "{error}");
         }
-    }
-
-    #[test]
-    fn program_that_fails_or_does_not_end_is_reported() {
-        let folder = workspace::root().join("target/ci/run-limited");
-        fs::create_dir_all(&folder).unwrap();
-        let run = |program: &str, limit| run_limited(Path::new(program), &folder, limit);
-        assert_eq!(run("true", TIME_LIMIT), Ok(()));
-        assert!(run("false", TIME_LIMIT).unwrap_err().contains("ended with"));
-        assert!(run("yes", Duration::ZERO).unwrap_err().contains("within 0 s"));
-        assert!(
-            run("no-such-program", TIME_LIMIT)
-                .unwrap_err()
-                .contains("does not start")
-        );
     }
 
     #[test]
