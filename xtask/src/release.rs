@@ -21,6 +21,9 @@ pub(crate) const RENAMED: [(&str, &str); 2] = [("audit", "guest-audit"), ("webho
 /// The staged workspace, with one folder for each crate.
 const STAGING: &str = "target/staging";
 
+/// The unpacked packages.
+const UNPACKED: &str = "target/staging-unpacked";
+
 /// The empty projects with the first examples.
 const EXAMPLES: &str = "target/staging-examples";
 
@@ -35,9 +38,19 @@ pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     let staging = root.join(STAGING);
     stage::write(root, &staging, &releases)?;
     println!("-- packages");
+    if root.join(UNPACKED).exists() {
+        fs::remove_dir_all(root.join(UNPACKED))?;
+    }
     let status = workspace::tool(root, "cargo")
         .current_dir(&staging)
-        .args(["package", "--workspace", "--allow-dirty", "--quiet"])
+        // the examples compile each package, and share what they build
+        .args([
+            "package",
+            "--workspace",
+            "--allow-dirty",
+            "--no-verify",
+            "--quiet",
+        ])
         .env("CARGO_TARGET_DIR", root.join("target"))
         .status()?;
     if !status.success() {
@@ -49,6 +62,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
             .map_err(|error| format!("{}: {error}", archive.display()))?
             .len();
         println!("  {:6} KiB  {}", size.div_ceil(1024), release.file_name());
+        unpack(root, &archive)?;
     }
     println!("-- first examples against the packages");
     run_examples(root, &releases)?;
@@ -56,9 +70,25 @@ pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The folder that cargo unpacked and verified a package in.
+fn unpack(root: &Path, archive: &Path) -> Result<(), Box<dyn Error>> {
+    let folder = root.join(UNPACKED);
+    fs::create_dir_all(&folder)?;
+    let status = workspace::tool(root, "tar")
+        .arg("-xzf")
+        .arg(archive)
+        .arg("-C")
+        .arg(&folder)
+        .status()
+        .map_err(|error| format!("cannot run tar: {error}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!("{}: tar ended with {status}", archive.display()).into())
+}
+
+/// The folder of an unpacked package.
 fn unpacked(root: &Path, release: &Release) -> PathBuf {
-    root.join("target/package")
+    root.join(UNPACKED)
         .join(format!("{}-{}", release.published, release.version))
 }
 
@@ -72,24 +102,46 @@ fn run_examples(root: &Path, releases: &[Release]) -> Result<(), Box<dyn Error>>
             (release.published.clone(), Value::Table(patch))
         })
         .collect();
+    let mut failures = 0;
     for release in releases {
-        let page = unpacked(root, release).join("README.md");
-        let text = fs::read_to_string(&page).map_err(|error| format!("{}: {error}", page.display()))?;
-        let example = readme::first_example(&text).map_err(|error| format!("{}: {error}", page.display()))?;
-        let project = Project {
-            name: release.published.clone(),
-            dependencies: example.dependencies.clone(),
-            code: example.code.clone(),
-        };
-        let mut needed = patches.clone();
-        needed.retain(|name, _| release.needs(name, releases, &example.dependencies));
-        let folder = format!("{EXAMPLES}/{}", release.published);
-        let projects = Projects::generate(root, &folder, &[project], needed)?;
-        let result = examples::build_and_run(&projects, &release.published, &example, &domains)
-            .map_err(|error| format!("{}: {error}", release.published))?;
-        println!("  {}: {result}", release.published);
+        match run_example(root, release, releases, &patches, &domains) {
+            Ok(result) => println!("  {}: {result}", release.published),
+            Err(error) => {
+                failures += 1;
+                println!("  {}: {error}", release.published);
+            }
+        }
+    }
+    if failures > 0 {
+        return Err(format!("{failures} first examples fail against their packages").into());
     }
     Ok(())
+}
+
+fn run_example(
+    root: &Path,
+    release: &Release,
+    releases: &[Release],
+    patches: &Table,
+    domains: &[String],
+) -> Result<&'static str, Box<dyn Error>> {
+    let readme = fs::read_to_string(unpacked(root, release).join("README.md"))?;
+    let example = readme::first_example(&readme).map_err(|error| format!("README.md:{error}"))?;
+    let project = Project {
+        name: release.published.clone(),
+        dependencies: example.dependencies.clone(),
+        code: example.code.clone(),
+    };
+    let mut needed = patches.clone();
+    needed.retain(|name, _| release.needs(name, releases, &example.dependencies));
+    let folder = format!("{EXAMPLES}/{}", release.published);
+    let projects = Projects::generate(root, &folder, &[project], needed)?;
+    Ok(examples::build_and_run(
+        &projects,
+        &release.published,
+        &example,
+        domains,
+    )?)
 }
 
 /// The name of a crate on the registry.
