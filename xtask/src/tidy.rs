@@ -7,6 +7,7 @@ mod layers;
 mod manifests;
 mod modules;
 mod policies;
+mod server;
 mod source;
 mod text;
 
@@ -53,6 +54,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     }
     layers::check(&manifests, &mut findings);
     layers::check_table(&manifests, &mut findings);
+    server::check(root, &manifests, &mut findings)?;
     check_pages(root, &manifests, &mut findings)?;
     check_policies(root, &mut findings)?;
     check_generated(root, &sources, &mut findings)?;

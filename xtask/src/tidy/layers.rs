@@ -75,6 +75,8 @@ const TABLE: &[Row] = &[
     row("end-to-end", Layer::Tooling, &[
         "genesys-api", "genesys-sim", "guest-conversation", "guest-sessions", "web-messaging", "ws-transport",
     ]),
+    // all of its dependencies are for its examples and tests
+    row("examples", Layer::Tooling, &[]),
     // its generators use the parsers that ship
     row("xtask", Layer::Tooling, &["guest-payload"]),
 ];
@@ -201,7 +203,7 @@ fn may_in_tests(row: &Row, other: &str) -> bool {
     row.name == other
         || match row.layer {
             Layer::Vocabulary | Layer::Http => false,
-            Layer::Tooling => row.name == "end-to-end",
+            Layer::Tooling => row.name == "examples" || row.name == "journeys",
             Layer::Step
             | Layer::Store
             | Layer::Conversation
