@@ -203,7 +203,7 @@ fn may_in_tests(row: &Row, other: &str) -> bool {
     row.name == other
         || match row.layer {
             Layer::Vocabulary | Layer::Http => false,
-            Layer::Tooling => row.name == "examples" || row.name == "journeys",
+            Layer::Tooling => row.name == "end-to-end" || row.name == "examples",
             Layer::Step
             | Layer::Store
             | Layer::Conversation
