@@ -24,8 +24,8 @@ use audit::Signer;
 use genesys_api::{DeploymentId, Host, Hosts, entropy};
 use genesys_http::{Client, Tls};
 use genesys_sim::{LOOPBACK, Limits, Pki, Simulator, throwaway_ca};
-use guest_conversation::Event;
 use guest_conversation::client::ConnectLimiter;
+use guest_conversation::{DeliveryStatus, Event, SessionEvent};
 use guest_payload::Policy;
 use guest_store::{Keys, SealKey, SqliteStore};
 use guest_suite::direct::DirectConfig;
@@ -192,9 +192,12 @@ async fn talk(suite: GuestSessions, page: AdmittedOrigin) -> Outcome<GuestSessio
     let (mut accepted, mut answered) = (false, false);
     while !(accepted && answered) {
         match session.next_event().await {
-            Some(Event::Accepted { .. }) => accepted = true,
+            Some(Event::Delivery {
+                status: DeliveryStatus::Delivered { .. },
+                ..
+            }) => accepted = true,
             Some(Event::Message(_)) => answered = true,
-            Some(Event::Typing { .. }) => {}
+            Some(Event::Session(SessionEvent::Typing { .. })) => {}
             other => return Err(format!("in place of an answer came {other:?}").into()),
         }
     }

@@ -22,7 +22,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use genesys_api::Now;
-use guest_conversation::{Author, Ending, Event, MessageId, Said};
+use guest_conversation::{Author, Ending, Event, MessageId, Said, ConnectionEvent, SessionEvent, DeliveryStatus};
 
 use self::awaited::{AWAIT_TIMEOUT, Awaited};
 use self::choices::PendingChoices;
@@ -256,18 +256,18 @@ impl Chat {
     /// Handles an event of the conversation.
     pub fn handle_event(&mut self, event: Event, now: Now) {
         match &event {
-            Event::Accepted { id, .. } => {
+            Event::Delivery { id, status: DeliveryStatus::Delivered { .. } } => {
                 self.note_received(now);
                 let line = self.deliveries.accepted(*id);
                 self.lines.extend(line);
             }
-            Event::Failed { id, reason } => {
+            Event::Delivery { id, status: DeliveryStatus::Failed(reason) } => {
                 let line = self.deliveries.failed(*id, reason);
                 self.lines.extend(line);
             }
-            Event::InDoubt { ids } => {
-                let lines = ids.iter().filter_map(|id| self.deliveries.unknown(*id));
-                self.lines.extend(lines);
+            Event::Delivery { id, .. } => {
+                let line = self.deliveries.unknown(*id);
+                self.lines.extend(line);
             }
             Event::Message(message) => {
                 self.note_received(now);
@@ -278,15 +278,15 @@ impl Chat {
                 self.choices = choices;
                 self.show(render_event::message(&message.from, &parts));
             }
-            Event::OwnMessage(message) => {
+            Event::Session(SessionEvent::OwnMessage(message)) => {
                 let parts = content::parts(message, None, &mut self.links);
                 self.show(render_event::message(&message.from, &parts).with_prefix("elsewhere"));
             }
-            Event::History(page) => {
+            Event::Session(SessionEvent::History(page)) => {
                 self.note_received(now);
                 self.show_history(page);
             }
-            Event::Throttled { .. }
+            Event::Connection(ConnectionEvent::Throttled { .. })
                 if matches!(
                     self.state,
                     ConnectionState::Connecting | ConnectionState::Reconnecting
@@ -298,7 +298,7 @@ impl Chat {
                     );
                 }
             }
-            Event::TokenNeeded { .. } => {
+            Event::Connection(ConnectionEvent::TokenNeeded { .. }) => {
                 self.lines.extend(render_event::state(&event, now));
                 self.requests.push_back(Request::DeclineToken);
             }
@@ -306,7 +306,7 @@ impl Chat {
                 self.update_state(&event, now);
                 self.announce("the conversation has ended: /new starts another one, /quit leaves");
             }
-            Event::Typing { from, during } => {
+            Event::Session(SessionEvent::Typing { from, during }) => {
                 self.note_received(now);
                 let until = now.instant + (*during).min(MAX_TYPING);
                 let known = self.typing.replace(Typing {

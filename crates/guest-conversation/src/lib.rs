@@ -1,19 +1,33 @@
 #![doc = include_str!("../README.md")]
 
+pub mod attachments;
 #[cfg(feature = "client")]
 pub mod client;
-mod contract;
+mod config;
 mod conversation;
+mod delivery;
+pub mod engine;
+mod event;
+mod machine;
+mod outbox;
+mod pacing;
+mod recent_ids;
+mod shutdown;
+mod state;
+pub mod timeline;
 
-pub use contract::{Contract, Farewell, GuestSessions, WebMessaging};
-pub use conversation::{
-    Command, Conversation, Delivery, Ending, Event, FailureReason, HistoryFailure, Loss, Reason, Refusal,
-    RequestError, SendError, Session, State,
-};
-pub use conversation::{attachments, timeline};
-pub use web_messaging::DeploymentRules;
+#[cfg(feature = "client")]
+pub use client::Connection as Guest;
+pub use config::{CloseMode, WebMessaging};
+pub use conversation::{Conversation, HistoryFailure, Request, RequestError};
+pub use delivery::DeliveryStatus;
+pub use event::{ConnectionEvent, Ending, Event, FailureReason, Loss, Refusal, Session, SessionEvent};
+pub use machine::Machine;
+pub use outbox::SendError;
+pub use state::{Command, Reason, State};
 pub use web_messaging::message::{
     Answer, Attachment, Author, AuthorKind, ButtonKind, ButtonResponse, Card, CardAction, Choice, Content,
     DatePicker, DateSlot, Direction, Form, ListItem, ListPicker, ListSection, Media, Message, MessageId,
     MessageIdError, QuickReply, Said, TEXT_LIMIT,
 };
+pub use web_messaging::{CustomAttributes, DeploymentRules};

@@ -9,7 +9,6 @@
 //! latest ones, so that a guest who reconnects receives the missed events.
 
 mod replay;
-mod sent_messages;
 mod session;
 
 use std::collections::HashMap;

@@ -1,10 +1,12 @@
-//! Client of the contract: the REST calls as values, and a client that sends them.
+//! Clients of the contract: the REST calls as values, a client that sends them, and the conversation over the socket.
 
 mod calls;
+mod conversation;
 mod rest;
 
 pub use calls::{
     ChangeConsent, CreateSession, EndSession, FetchAuditTrail, FetchMetrics, FetchSession, FetchWebhook,
     ListWebhooks, RefreshSession, RegisterWebhook, Registered, RemoveWebhook, ReplaceWebhook,
 };
+pub use conversation::{GatewayConversation, GatewaySession};
 pub use rest::RestClient;

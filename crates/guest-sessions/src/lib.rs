@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod access_token;
+#[cfg(feature = "client")]
+pub mod client;
 mod client_frame;
 mod generated;
 mod problem;

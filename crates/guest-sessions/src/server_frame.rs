@@ -122,6 +122,22 @@ impl<'a> ServerFrame<'a> {
         serde_json::from_str(text).ok()
     }
 
+    /// The value of `type`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Error { .. } => "error",
+            Self::Event { .. } => "event",
+            Self::HandshakeAccepted { .. } => "handshake.accepted",
+            Self::Message { .. } => "message",
+            Self::MessageAccepted { .. } => "message.accepted",
+            Self::MessageFailed { .. } => "message.failed",
+            Self::Pong { .. } => "pong",
+            Self::SessionEnded { .. } => "session.ended",
+            Self::Typing { .. } => "typing",
+        }
+    }
+
     /// A refusal that names no time to wait.
     #[must_use]
     pub fn error(code: &'a str, message: &'a str) -> Self {

@@ -3,9 +3,11 @@
 use audit::Entry;
 use genesys_api::{GuestId, Now, SessionId, entropy};
 use guest_conversation::client::{Connection, Handle, Settings};
-use guest_conversation::{Contract, Event, GuestSessions, MessageId};
+use guest_conversation::{ConnectionEvent, Event, Machine as _, MessageId};
 use guest_payload::{ConsentChange, Signals};
-use guest_sessions::client::{ChangeConsent, EndSession, FetchAuditTrail, FetchSession};
+use guest_sessions::client::{
+    ChangeConsent, EndSession, FetchAuditTrail, FetchSession, GatewayConversation, GatewaySession,
+};
 use guest_sessions::{CreatedSession, TokenPlacement};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
@@ -35,7 +37,7 @@ pub struct GuestSession {
 enum Link {
     Direct(Box<Conversation>),
     Remote {
-        connection: Connection,
+        connection: Connection<GatewayConversation>,
         manager: TokenManager,
         _feed: Feed,
     },
@@ -136,7 +138,7 @@ impl GuestSession {
         };
         loop {
             match link.next_event().await {
-                Some(Event::Configured(_)) => break,
+                Some(Event::Connection(ConnectionEvent::Ready(_))) => break,
                 Some(Event::Ended(ending)) => return Err(ending.into()),
                 Some(event) => tracing::debug!(?event, "before the conversation was configured"),
                 None => return Err(Error::not_connected()),
@@ -146,7 +148,8 @@ impl GuestSession {
         Ok(())
     }
 
-    /// Queues a message. [`Event::Accepted`] with the id that this gives says that Genesys has it.
+    /// Queues a message. [`Event::Delivery`] with the id that this returns reports that
+    /// Genesys has it.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] if it is empty or too long, [`ErrorKind::Unavailable`] if too much waits already,
@@ -155,7 +158,7 @@ impl GuestSession {
         let id = MessageId::from(entropy::uuid());
         match self.link.as_ref().ok_or_else(Error::not_connected)? {
             Link::Direct(conversation) => conversation.send(id, text)?,
-            Link::Remote { connection, .. } => connection.handle().send_as(id, text)?,
+            Link::Remote { connection, .. } => connection.with(|machine, _| machine.send_text(id, text))?,
         }
         Ok(id)
     }
@@ -169,13 +172,13 @@ impl GuestSession {
         }
     }
 
-    /// Asks for the rest of what the open conversation offers. `None` if none is open.
+    /// A handle of the open conversation, for everything else that it offers. `None` in remote mode, or if none is open.
     #[must_use]
     pub fn handle(&self) -> Option<Handle> {
-        Some(match self.link.as_ref()? {
-            Link::Direct(conversation) => conversation.handle(),
-            Link::Remote { connection, .. } => connection.handle(),
-        })
+        match self.link.as_ref()? {
+            Link::Direct(conversation) => Some(conversation.handle()),
+            Link::Remote { .. } => None,
+        }
     }
 
     /// The next event of the conversation. `None` if none is open, or it is over and every event was returned.
@@ -265,16 +268,14 @@ impl GuestSession {
         // subscribed before the token is taken, so that no refresh in between is missed
         let refreshes = self.manager.events();
         let token = self.manager.token().await?.secret;
-        let contract = GuestSessions::new(self.id.clone(), token).with_token_in(TokenPlacement::Subprotocol);
-        let contract = Contract::GuestSessions(contract);
+        let session = GatewaySession::new(self.id.clone(), token).with_token_in(TokenPlacement::Subprotocol);
         let settings = Settings {
             http: remote.client.http().clone(),
             url,
             origin,
-            contract,
             limiter: remote.limiter.clone(),
         };
-        let connection = Connection::open(settings);
+        let connection = Connection::open(GatewayConversation::new(session), settings);
         let feed = tokio::spawn(feed(self.manager.clone(), refreshes, connection.handle())).abort_handle();
         Ok(Link::Remote {
             connection,
@@ -284,10 +285,10 @@ impl GuestSession {
     }
 }
 
-async fn feed(manager: TokenManager, mut refreshes: Events, connection: Handle) {
+async fn feed(manager: TokenManager, mut refreshes: Events, connection: Handle<GatewayConversation>) {
     while let Some(event) = refreshes.next().await {
         if let (token_window::Event::Refreshed { .. }, Ok(token)) = (event, manager.token().await) {
-            connection.update_token(token.secret);
+            connection.with(|machine, _| machine.update_token(token.secret));
         }
     }
 }
@@ -300,7 +301,7 @@ impl Link {
                 connection, manager, ..
             } => {
                 let event = connection.next_event().await;
-                if let Some(Event::TokenNeeded { .. }) = event {
+                if let Some(Event::Connection(ConnectionEvent::TokenNeeded { .. })) = event {
                     tokio::spawn(mend(manager.clone(), connection.handle()));
                 }
                 event
@@ -310,13 +311,13 @@ impl Link {
 }
 
 /// The token did not outlive an outage: the feed passes the next one on; if there is none, that is the end.
-async fn mend(manager: TokenManager, connection: Handle) {
+async fn mend(manager: TokenManager, connection: Handle<GatewayConversation>) {
     match manager.refresh_now().await {
         // what failed is tried again in its time, and the conversation waits for it
         Ok(_) | Err(TokenError::Failed { .. }) => {}
         Err(error) => {
             tracing::warn!(%error, "the token of the conversation cannot be renewed");
-            connection.decline_token();
+            connection.with(|machine, _| machine.decline_token());
         }
     }
 }

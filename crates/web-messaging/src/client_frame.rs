@@ -149,6 +149,25 @@ pub enum ClientFrame<'a> {
 }
 
 impl ClientFrame<'_> {
+    /// The value of `action`.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::CloseSession { .. } => "closeSession",
+            Self::ConfigureAuthenticatedSession { .. } => "configureAuthenticatedSession",
+            Self::ConfigureSession { .. } => "configureSession",
+            Self::DeleteAttachment { .. } => "deleteAttachment",
+            Self::DisconnectCustomer { .. } => "disconnectCustomer",
+            Self::Echo { .. } => "echo",
+            Self::GetAttachment { .. } => "getAttachment",
+            Self::GetConfiguration { .. } => "getConfiguration",
+            Self::GetJwt { .. } => "getJwt",
+            Self::OnAttachment { .. } => "onAttachment",
+            Self::OnMessage { .. } => "onMessage",
+            Self::ResumeToken { .. } => "resumeToken",
+        }
+    }
+
     /// Serializes the frame.
     ///
     /// # Panics

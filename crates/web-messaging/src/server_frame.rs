@@ -153,6 +153,31 @@ pub enum Body<'a> {
 }
 
 impl<'a> Body<'a> {
+    /// The class of the frame. `None` if this version does not know it.
+    #[must_use]
+    pub fn class(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::AttachmentDeleted { .. } => "AttachmentDeletedResponse",
+            Self::Configuration(_) => "GetConfigurationResponse",
+            Self::ConnectionClosed { .. } => "ConnectionClosedEvent",
+            Self::Error(_) => "ErrorMessage",
+            Self::GenerateUrlError(_) => "GenerateUrlError",
+            Self::Jwt(_) => "JwtResponse",
+            Self::LoggedOut => "LogoutEvent",
+            Self::Plain(_) => "string",
+            Self::PresignedUrl(_) => "PresignedUrlResponse",
+            Self::ResumeToken(_) => "ResumeTokenResponse",
+            Self::SessionCleared => "SessionClearedEvent",
+            Self::SessionExpired => "SessionExpiredEvent",
+            Self::Session(_) => "SessionResponse",
+            Self::Structured(_) => "StructuredMessage",
+            Self::TooManyRequests(_) => "TooManyRequestsErrorMessage",
+            Self::UploadFailure(_) => "UploadFailureEvent",
+            Self::UploadSuccess(_) => "UploadSuccessEvent",
+            Self::Unknown { .. } => return None,
+        })
+    }
+
     fn read(class: Text<'a>, body: Option<RawJson<'a>>) -> Self {
         let json = body.map_or("{}", |body| body.as_str());
         let known = match &*class {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use genesys_sim::TranscriptEntry;
-use guest_conversation::{Event, FailureReason, MessageId, State};
+use guest_conversation::{DeliveryStatus, Event, FailureReason, Machine as _, MessageId, SessionEvent, State};
 
 use super::plan::Plan;
 use super::state::{Report, Simulation};
@@ -52,16 +52,15 @@ fn guest(plan: &Plan, simulation: &Simulation) -> Result<(), String> {
     let mut statuses: BTreeMap<MessageId, Vec<Status>> = BTreeMap::new();
     for (_, event) in &simulation.received {
         match event {
-            Event::Accepted { id, .. } => statuses.entry(*id).or_default().push(Status::Delivered),
-            Event::Failed { id, reason } => statuses
+            Event::Delivery { id, status: DeliveryStatus::Delivered { .. } } => statuses.entry(*id).or_default().push(Status::Delivered),
+            Event::Delivery { id, status: DeliveryStatus::Failed(reason) } => statuses
                 .entry(*id)
                 .or_default()
                 .push(Status::Failed(reason.clone())),
-            Event::InDoubt { ids } => {
-                for id in ids {
-                    statuses.entry(*id).or_default().push(Status::InDoubt);
-                }
-            }
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Unknown,
+            } => statuses.entry(*id).or_default().push(Status::InDoubt),
             _ => {}
         }
     }
@@ -183,7 +182,7 @@ fn agent(plan: &Plan, simulation: &Simulation) -> Result<(), String> {
 /// Whether the application was notified of a gap.
 fn was_unread(simulation: &Simulation) -> bool {
     let mut events = simulation.received.iter();
-    events.any(|(_, event)| matches!(event, Event::HistoryUnread { .. }))
+    events.any(|(_, event)| matches!(event, Event::Session(SessionEvent::HistoryUnread { .. })))
 }
 
 fn last(simulation: &Simulation) -> Vec<&Event> {

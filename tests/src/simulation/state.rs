@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Host, Now, parse_rfc3339};
 use genesys_sim::World;
-use guest_conversation::{Contract, Conversation, Event, MessageId, WebMessaging};
+use guest_conversation::{ConnectionEvent, Conversation, Event, Machine as _, MessageId, WebMessaging};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
@@ -211,7 +211,7 @@ impl Simulation {
             connections: self.wires.connections(),
             messages: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
             received: count(|event| matches!(event, Event::Message(_))),
-            reconnects: count(|event| matches!(event, Event::Reconnecting { .. })),
+            reconnects: count(|event| matches!(event, Event::Connection(ConnectionEvent::Reconnecting { .. }))),
             faults: self.world.counters().faults.total(),
             lasted: self.now.instant - self.start,
             steps,
@@ -219,9 +219,9 @@ impl Simulation {
     }
 }
 
-fn contract(world: &World, token: &SecretString, base: &Host) -> Contract {
+fn contract(world: &World, token: &SecretString, base: &Host) -> WebMessaging {
     let contract = WebMessaging::new(world.deployment_id().clone(), token.clone());
-    Contract::WebMessaging(contract.with_history_at(base.clone()))
+    contract.with_history_at(base.clone())
 }
 
 fn origin() -> AdmittedOrigin {

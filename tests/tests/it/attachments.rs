@@ -4,9 +4,9 @@ use bytes::Bytes;
 use genesys_api::Clock;
 use genesys_http::{Client, Tls};
 use genesys_sim::{Config, Rules, Simulator};
-use guest_conversation::attachments::{AttachError, AttachmentId, Failure, File, Link, Notice, Stage};
+use guest_conversation::attachments::{AttachError, AttachmentId, Failure, File, Link, AttachmentEvent, Stage};
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
-use guest_conversation::{Content, Contract, Event, Said, WebMessaging};
+use guest_conversation::{Machine as _, Conversation, Content, Event, Said, WebMessaging, ConnectionEvent, SessionEvent};
 use http::Request;
 use secrecy::{ExposeSecret, SecretString};
 use ws_transport::OriginPolicy;
@@ -36,15 +36,14 @@ impl Place {
     async fn guest(&self) -> Connection {
         let token = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11".into();
         let contract = WebMessaging::new(self.simulator.deployment_id().clone(), token);
-        let mut guest = Connection::open(Settings {
+        let mut guest = Connection::open(Conversation::new(contract), Settings {
             http: self.http.clone(),
             url: self.simulator.websocket_url().parse().unwrap(),
             origin: OriginPolicy::new([ORIGIN]).unwrap().admit([ORIGIN]).unwrap(),
-            contract: Contract::WebMessaging(contract),
             limiter: ConnectLimiter::default(),
         });
         let first = soon(guest.next_event()).await;
-        assert!(matches!(first, Some(Event::Configured(_))), "{first:?}");
+        assert!(matches!(first, Some(Event::Connection(ConnectionEvent::Ready(_)))), "{first:?}");
         guest
     }
 
@@ -70,12 +69,12 @@ impl Place {
 }
 
 /// The next attachment event; other events are skipped.
-async fn notice(guest: &mut Connection) -> Notice {
+async fn notice(guest: &mut Connection) -> AttachmentEvent {
     loop {
         match soon(guest.next_event()).await {
-            Some(Event::Attachment(notice)) => return *notice,
+            Some(Event::Session(SessionEvent::Attachment(notice))) => return *notice,
             Some(_) => {}
-            None => panic!("the conversation is over: {}", guest.explain()),
+            None => panic!("the conversation is over: {}", guest.with(|guest, _| guest.explain())),
         }
     }
 }
@@ -95,16 +94,16 @@ async fn file_is_uploaded_sent_and_downloaded_by_a_fresh_link() {
     let handle = guest.handle();
     let body = Bytes::from(vec![7; 300_000]);
     let id = handle.attach(File::new("cat.png", body.clone())).unwrap();
-    let Notice::Uploaded { link: Some(link), .. } = notice(&mut guest).await else {
+    let AttachmentEvent::Uploaded { link: Some(link), .. } = notice(&mut guest).await else {
         panic!("it was not uploaded");
     };
     assert_eq!(place.fetch(&link).await, (200, body.clone()));
-    handle.say(&with("look", &id)).unwrap();
+    handle.send_message(&with("look", &id)).unwrap();
     let sent = notice(&mut guest).await;
-    assert!(matches!(sent, Notice::Sent { .. }), "{sent:?}");
-    assert_eq!(handle.attachment(&id), None);
+    assert!(matches!(sent, AttachmentEvent::Sent { .. }), "{sent:?}");
+    assert_eq!(handle.with(|guest, _| guest.attachment(&id)), None);
     let seen = loop {
-        if let Some(Event::OwnMessage(message)) = soon(elsewhere.next_event()).await {
+        if let Some(Event::Session(SessionEvent::OwnMessage(message))) = soon(elsewhere.next_event()).await {
             break message;
         }
     };
@@ -120,12 +119,12 @@ async fn file_is_uploaded_sent_and_downloaded_by_a_fresh_link() {
     let expired = place.fetch_url(attachment.url.as_ref().unwrap()).await;
     assert_eq!(expired.0, 403);
     let elsewhere_handle = elsewhere.handle();
-    elsewhere_handle.refresh_attachment(id.clone()).unwrap();
-    let Notice::Link { link, .. } = notice(&mut elsewhere).await else {
+    elsewhere_handle.request(guest_conversation::Request::RefreshAttachment { id: id.clone() }).unwrap();
+    let AttachmentEvent::Link { link, .. } = notice(&mut elsewhere).await else {
         panic!("there is no link");
     };
     assert_eq!(place.fetch(&link).await, (200, body));
-    let timeline = handle.timeline().unwrap().to_string();
+    let timeline = handle.with(|guest, _| guest.timeline().to_string());
     assert!(timeline.contains("uploading a file: done"), "{timeline}");
     drop((guest, elsewhere));
     place.stop().await;
@@ -144,17 +143,17 @@ async fn file_is_refused_before_upload_or_deleted_before_it_is_sent() {
         .attach(File::new("cat.png", Bytes::from_static(b"png")))
         .unwrap();
     let uploaded = notice(&mut guest).await;
-    assert!(matches!(uploaded, Notice::Uploaded { .. }), "{uploaded:?}");
-    assert_eq!(handle.attachment(&id), Some(Stage::Uploaded));
-    handle.delete_attachment(&id).unwrap();
+    assert!(matches!(uploaded, AttachmentEvent::Uploaded { .. }), "{uploaded:?}");
+    assert_eq!(handle.with(|guest, _| guest.attachment(&id)), Some(Stage::Uploaded));
+    handle.with(|guest, _| guest.delete_attachment(&id)).unwrap();
     let deleted = notice(&mut guest).await;
-    assert!(matches!(deleted, Notice::Deleted { .. }), "{deleted:?}");
-    assert!(handle.say(&with("too late", &id)).is_err());
-    handle.refresh_attachment(id).unwrap();
-    let Notice::NoLink { why, .. } = notice(&mut guest).await else {
+    assert!(matches!(deleted, AttachmentEvent::Deleted { .. }), "{deleted:?}");
+    assert!(handle.send_message(&with("too late", &id)).is_err());
+    handle.request(guest_conversation::Request::RefreshAttachment { id }).unwrap();
+    let AttachmentEvent::NoLink { reason, .. } = notice(&mut guest).await else {
         panic!("what was deleted has a link");
     };
-    assert_eq!(why, Failure::NotFound);
+    assert_eq!(reason, Failure::NotFound);
     drop(guest);
     place.stop().await;
 }
@@ -172,12 +171,12 @@ async fn failed_upload_is_reported_and_the_next_one_succeeds() {
     let id = handle.attach(cat()).unwrap();
     let failed = notice(&mut guest).await;
     assert!(
-        matches!(&failed, Notice::Failed { id: known, .. } if *known == id),
+        matches!(&failed, AttachmentEvent::Failed { id: known, .. } if *known == id),
         "{failed:?}"
     );
     handle.attach(cat()).unwrap();
     let uploaded = notice(&mut guest).await;
-    assert!(matches!(uploaded, Notice::Uploaded { .. }), "{uploaded:?}");
+    assert!(matches!(uploaded, AttachmentEvent::Uploaded { .. }), "{uploaded:?}");
     drop(guest);
     place.stop().await;
 }

@@ -8,8 +8,9 @@ mod upstream;
 
 use genesys_sim::{Agent, Rules};
 use guest_suite::contract::TokenPlacement;
+use guest_suite::contract::client::{GatewayConversation, GatewaySession};
 use guest_suite::conversation::client::{ConnectLimiter, Connection, Settings};
-use guest_suite::conversation::{Contract, Event, GuestSessions};
+use guest_suite::conversation::{ConnectionEvent, DeliveryStatus, Event, SessionEvent};
 use guest_suite::transport::SocketUrl;
 use http::HeaderValue;
 use serde_json::{Value, json};
@@ -101,17 +102,19 @@ async fn messages_are_acknowledged_and_answered_with_the_token_in_any_place() {
         let session = session(&world).await;
         let url = session["websocketUrl"].as_str().unwrap();
         let token = session["accessToken"].as_str().unwrap();
-        let contract = GuestSessions::new(session["id"].as_str().unwrap().parse().unwrap(), token.into());
-        let mut connection = Connection::open(Settings {
-            http: world.http(),
-            url: SocketUrl::from_peer(url, |host| host == world.gateway.host()).unwrap(),
-            origin: page_origin(),
-            contract: Contract::GuestSessions(contract.with_token_in(placement)),
-            limiter: ConnectLimiter::default(),
-        });
+        let contract = GatewaySession::new(session["id"].as_str().unwrap().parse().unwrap(), token.into());
+        let mut connection = Connection::open(
+            GatewayConversation::new(contract.with_token_in(placement)),
+            Settings {
+                http: world.http(),
+                url: SocketUrl::from_peer(url, |host| host == world.gateway.host()).unwrap(),
+                origin: page_origin(),
+                limiter: ConnectLimiter::default(),
+            },
+        );
         let configured = soon(connection.next_event()).await;
         assert!(
-            matches!(configured, Some(Event::Configured(session)) if session.new_session && !session.read_only),
+            matches!(configured, Some(Event::Connection(ConnectionEvent::Ready(session))) if session.new_session && !session.read_only),
             "{placement:?}: {configured:?}"
         );
         let texts = ["one", "two", "three"];
@@ -119,7 +122,10 @@ async fn messages_are_acknowledged_and_answered_with_the_token_in_any_place() {
         let (mut accepted, mut replies, mut last) = (Vec::new(), Vec::new(), 0);
         while accepted.len() < 3 || replies.len() < 3 {
             let sequence = match soon(connection.next_event()).await {
-                Some(Event::Accepted { id, sequence, .. }) => {
+                Some(Event::Delivery {
+                    id,
+                    status: DeliveryStatus::Delivered { sequence, .. },
+                }) => {
                     accepted.push(id);
                     sequence
                 }
@@ -127,7 +133,7 @@ async fn messages_are_acknowledged_and_answered_with_the_token_in_any_place() {
                     replies.push(message.text.clone());
                     message.sequence
                 }
-                Some(Event::Typing { .. }) => continue,
+                Some(Event::Session(SessionEvent::Typing { .. })) => continue,
                 other => panic!("{placement:?}: in place of an answer came {other:?}"),
             };
             assert!(sequence.unwrap() > last);

@@ -14,7 +14,7 @@ use genesys_http::{Client, Egress, Tls};
 use genesys_sim::Simulator;
 use guest_store::{Keys, Limits, SealKey, SqliteStore, Store};
 use guest_suite::audit::Action;
-use guest_suite::conversation::{Ending, Event};
+use guest_suite::conversation::{ConnectionEvent, DeliveryStatus, Ending, Event};
 use guest_suite::direct::{Direct, DirectConfig, DirectError};
 use guest_suite::metrics::{EndReason, SessionStage};
 use guest_suite::payload::{Choice, ConsentChange, Evidence, Policy, Purpose, Signals};
@@ -252,7 +252,13 @@ async fn agent_greeting_is_not_a_reply_and_hides_no_message() {
     assert_eq!(reached(SessionStage::FirstReply), 0);
     session.send("Hello").unwrap();
     line.take_message().await;
-    assert!(matches!(next(&mut session).await, Event::Accepted { .. }));
+    assert!(matches!(
+        next(&mut session).await,
+        Event::Delivery {
+            status: DeliveryStatus::Delivered { .. },
+            ..
+        }
+    ));
     assert_eq!(reached(SessionStage::FirstGuestMessage), 1);
     line.agent("a-2", "What can I do?").await;
     assert!(matches!(next(&mut session).await, Event::Message(_)));
@@ -282,7 +288,7 @@ async fn canceled_wait_loses_no_event() {
         };
         soon(async { tokio::join!(answering, listening) }).await;
         assert!(
-            matches!(events[0], Event::Accepted { id, .. } if id == sent),
+            matches!(events[0], Event::Delivery { id, status: DeliveryStatus::Delivered { .. } } if id == sent),
             "{events:?}"
         );
         assert!(
@@ -366,7 +372,7 @@ async fn conversation_ends_with_its_session() {
         let mut conversation = conversation.unwrap();
         assert!(matches!(
             soon(conversation.next_event()).await,
-            Some(Event::Configured(_))
+            Some(Event::Connection(ConnectionEvent::Ready(_)))
         ));
         if reason == EndReason::Expired {
             clock.advance(Duration::from_secs(86_400));

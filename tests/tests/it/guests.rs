@@ -1,7 +1,7 @@
 //! Guests of the suite, and conditions that tests wait for.
 
 use genesys_api::Clock;
-use guest_suite::conversation::{Event, MessageId};
+use guest_suite::conversation::{DeliveryStatus, Event, MessageId};
 use guest_suite::payload::{Attributes, Choice, Consent, Evidence};
 use guest_suite::transport::{AdmittedOrigin, OriginPolicy};
 use guest_suite::{GuestSession, NewGuest};
@@ -50,7 +50,10 @@ pub(crate) async fn answered(session: &mut GuestSession, sent: MessageId, text: 
     let (mut accepted, mut answered) = (false, false);
     while !(accepted && answered) {
         match next(session).await {
-            Event::Accepted { id, .. } if id == sent => {
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Delivered { .. },
+            } if id == sent => {
                 assert!(!accepted, "acknowledged twice");
                 accepted = true;
             }
@@ -59,7 +62,10 @@ pub(crate) async fn answered(session: &mut GuestSession, sent: MessageId, text: 
                 answered = true;
             }
             Event::Ended(ending) => panic!("the conversation ended: {ending}"),
-            Event::Failed { reason, .. } => panic!("the message failed: {reason}"),
+            Event::Delivery {
+                status: DeliveryStatus::Failed(reason),
+                ..
+            } => panic!("the message failed: {reason}"),
             _ => {}
         }
     }

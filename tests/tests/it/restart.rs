@@ -8,7 +8,7 @@ use guest_gateway::config::Config;
 use guest_gateway::{Gateway, StartError};
 use guest_store::{StoreError, StoreErrorKind};
 use guest_suite::audit::files::verify_file;
-use guest_suite::conversation::Event;
+use guest_suite::conversation::{ConnectionEvent, Event};
 use guest_suite::metrics::Snapshot;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -55,10 +55,10 @@ async fn conversation_continues_after_a_gateway_restart() {
     let world = world.restart().await;
     loop {
         match next(&mut session).await {
-            Event::Restored(restored) => {
+            Event::Connection(ConnectionEvent::Restored(restored)) => {
                 break assert!(!restored.new_session, "to Genesys it is the same one");
             }
-            Event::Reconnecting { .. } => {}
+            Event::Connection(ConnectionEvent::Reconnecting { .. }) => {}
             other => panic!("in place of a way back came {other:?}"),
         }
     }

@@ -8,7 +8,7 @@ use genesys_http::{Client, Tls};
 use genesys_sim::{Rules, SignInRules, Simulator};
 use guest_store::{Keys, Limits, SqliteStore, Store};
 use guest_suite::api::SessionId;
-use guest_suite::conversation::{Ending, Event};
+use guest_suite::conversation::{ConnectionEvent, DeliveryStatus, Ending, Event};
 use guest_suite::direct::{Conversation, Direct, DirectConfig, DirectError, SignIn};
 use secrecy::SecretString;
 use url::Url;
@@ -86,7 +86,10 @@ impl Guest {
         let mut conversation = soon(self.direct.connect("shop", &self.id, page_origin()))
             .await
             .unwrap();
-        assert!(matches!(next(&mut conversation).await, Event::Configured(_)));
+        assert!(matches!(
+            next(&mut conversation).await,
+            Event::Connection(ConnectionEvent::Ready(_))
+        ));
         conversation
     }
 
@@ -131,7 +134,10 @@ async fn talk(conversation: &mut Conversation, text: &str) {
         match next(conversation).await {
             Event::Message(message) if message.text == format!("You said: {text}") => return,
             Event::Ended(ending) => panic!("the conversation ended: {ending}"),
-            Event::Failed { reason, .. } => panic!("the message failed: {reason}"),
+            Event::Delivery {
+                status: DeliveryStatus::Failed(reason),
+                ..
+            } => panic!("the message failed: {reason}"),
             _ => {}
         }
     }
@@ -160,8 +166,8 @@ async fn signed_in_guest_stays_connected_beyond_the_jwt() {
     let mut asked = 0;
     loop {
         match next(&mut conversation).await {
-            Event::TokenNeeded { .. } => asked += 1,
-            Event::Restored(session) => break assert!(!session.new_session),
+            Event::Connection(ConnectionEvent::TokenNeeded { .. }) => asked += 1,
+            Event::Connection(ConnectionEvent::Restored(session)) => break assert!(!session.new_session),
             Event::Ended(ending) => panic!("the conversation ended: {ending}"),
             _ => {}
         }
@@ -181,7 +187,10 @@ async fn guest_steps_up_and_signs_out() {
     assert!(matches!(error, DirectError::NotSignedIn), "{error}");
     guest.sign_in().await;
     guest.direct.step_up("shop", &guest.id).await.unwrap();
-    while !matches!(next(&mut conversation).await, Event::SignedIn(_)) {}
+    while !matches!(
+        next(&mut conversation).await,
+        Event::Connection(ConnectionEvent::SignedIn(_))
+    ) {}
     talk(&mut conversation, "it is me").await;
 
     // the JWT is too old for that, and is refreshed
@@ -245,7 +254,10 @@ async fn older_sign_in_does_not_affect_the_newer_one() {
         let Ok(mut conversation) = older.connect("shop", &guest.id, page_origin()).await else {
             return false;
         };
-        matches!(next(&mut conversation).await, Event::Configured(_))
+        matches!(
+            next(&mut conversation).await,
+            Event::Connection(ConnectionEvent::Ready(_))
+        )
     })
     .await;
     guest.stop().await;

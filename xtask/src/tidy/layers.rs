@@ -14,9 +14,9 @@ enum Layer {
     Step,
     /// L3
     Store,
-    /// L3, above the store
-    Conversation,
-    /// L4
+    /// L4: our contract, above the conversation
+    Contract,
+    /// L5
     Composition,
     /// L6: the terminal client.
     Terminal,
@@ -51,12 +51,10 @@ const TABLE: &[Row] = &[
     row("session-metrics", Layer::Step, &["genesys-api"]),
     row("audit", Layer::Step, &["genesys-api"]),
     row("web-messaging", Layer::Step, &["genesys-api"]),
-    row("guest-conversation", Layer::Conversation, &[
-        "genesys-api", "genesys-http", "ws-transport", "web-messaging", "guest-sessions",
-    ]),
-    row("guest-sessions", Layer::Store, &[
+    row("guest-conversation", Layer::Store, &["genesys-api", "genesys-http", "ws-transport", "web-messaging"]),
+    row("guest-sessions", Layer::Contract, &[
         "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "ws-transport", "webhook", "session-metrics",
-        "audit", "web-messaging",
+        "audit", "web-messaging", "guest-conversation",
     ]),
     row("guest-store", Layer::Store, &["genesys-api", "audit"]),
     row("guest-suite", Layer::Composition, &[

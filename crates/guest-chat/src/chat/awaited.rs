@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guest_conversation::Event;
+use guest_conversation::{ConnectionEvent, Event, SessionEvent};
 
 use super::Request;
 
@@ -40,11 +40,22 @@ impl Awaited {
         matches!(
             (self, event),
             (_, Event::Ended(_))
-                | (Self::Answer, Event::ConversationEnded { .. } | Event::Message(_))
-                | (Self::Clear, Event::Refused(_))
-                | (Self::Connection, Event::Configured(_) | Event::Restored(_))
-                | (Self::Health, Event::Healthy { .. })
-                | (Self::History, Event::History(_) | Event::HistoryUnread { .. })
+                | (
+                    Self::Answer,
+                    Event::Session(SessionEvent::ConversationEnded { .. }) | Event::Message(_)
+                )
+                | (Self::Clear, Event::Session(SessionEvent::Refused(_)))
+                | (
+                    Self::Connection,
+                    Event::Connection(ConnectionEvent::Ready(_))
+                        | Event::Connection(ConnectionEvent::Restored(_))
+                )
+                | (Self::Health, Event::Session(SessionEvent::Health { .. }))
+                | (
+                    Self::History,
+                    Event::Session(SessionEvent::History(_))
+                        | Event::Session(SessionEvent::HistoryUnread { .. })
+                )
         )
     }
 

@@ -1,7 +1,7 @@
 //! State of the connection, derived from the events of the conversation.
 
 use genesys_api::Now;
-use guest_conversation::Event;
+use guest_conversation::{Event, ConnectionEvent, SessionEvent};
 
 use super::Chat;
 use super::choices::PendingChoices;
@@ -19,7 +19,7 @@ impl Chat {
     /// Updates the state by an event.
     pub(super) fn update_state(&mut self, event: &Event, now: Now) {
         self.state = match event {
-            Event::Configured(session) | Event::Restored(session) => {
+            Event::Connection(ConnectionEvent::Ready(session)) | Event::Connection(ConnectionEvent::Restored(session)) => {
                 self.note_received(now);
                 self.was_connected = true;
                 self.throttle_shown = false;
@@ -30,7 +30,7 @@ impl Chat {
                     ConnectionState::Live
                 }
             }
-            Event::ConversationEnded { read_only: true } => {
+            Event::Session(SessionEvent::ConversationEnded { read_only: true }) => {
                 self.end_reason = "the other side has left".to_owned();
                 ConnectionState::ReadOnly
             }
@@ -38,8 +38,8 @@ impl Chat {
                 self.end_reason = ending.to_string();
                 ConnectionState::Ended
             }
-            Event::Reconnecting { .. } => ConnectionState::Reconnecting,
-            Event::SessionCleared => {
+            Event::Connection(ConnectionEvent::Reconnecting { .. }) => ConnectionState::Reconnecting,
+            Event::Session(SessionEvent::Cleared) => {
                 self.cleared = true;
                 return;
             }

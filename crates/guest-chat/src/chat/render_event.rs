@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genesys_api::Now;
-use guest_conversation::{Author, AuthorKind, Ending, Event, Message};
+use guest_conversation::{Author, AuthorKind, Ending, Event, Message, ConnectionEvent, SessionEvent};
 use time::UtcOffset;
 
 use super::line::{Line, LineKind};
@@ -41,19 +41,19 @@ pub(super) fn typing_ended(from: &Author) -> Line {
 /// A line for an event that changes the state of the conversation.
 pub(super) fn state(event: &Event, now: Now) -> Option<Line> {
     let (kind, text) = match event {
-        Event::Configured(session) if session.read_only => (
+        Event::Connection(ConnectionEvent::Ready(session)) if session.read_only => (
             LineKind::Info,
             "connected: the conversation has ended and is read-only, /new starts another one".to_owned(),
         ),
-        Event::Configured(session) if session.new_session => {
+        Event::Connection(ConnectionEvent::Ready(session)) if session.new_session => {
             (LineKind::Info, "connected: a new conversation".to_owned())
         }
-        Event::Configured(_) => (LineKind::Info, "connected: the conversation continues".to_owned()),
-        Event::ConversationEnded { read_only: true } => (
+        Event::Connection(ConnectionEvent::Ready(_)) => (LineKind::Info, "connected: the conversation continues".to_owned()),
+        Event::Session(SessionEvent::ConversationEnded { read_only: true }) => (
             LineKind::Info,
             "the other side has left: the conversation is read-only, /new starts another one".to_owned(),
         ),
-        Event::ConversationEnded { read_only: false } => (
+        Event::Session(SessionEvent::ConversationEnded { read_only: false }) => (
             LineKind::Info,
             "the other side has left: you can still write".to_owned(),
         ),
@@ -62,7 +62,7 @@ pub(super) fn state(event: &Event, now: Now) -> Option<Line> {
             LineKind::Error,
             format!("{ending} (/new starts another conversation, /quit leaves)"),
         ),
-        Event::Healthy { expires_at } => (
+        Event::Session(SessionEvent::Health { expires_at }) => (
             LineKind::Info,
             match expires_at {
                 Some(at) => format!(
@@ -72,22 +72,22 @@ pub(super) fn state(event: &Event, now: Now) -> Option<Line> {
                 None => "the service is healthy".to_owned(),
             },
         ),
-        Event::HistoryUnread { why } => (
+        Event::Session(SessionEvent::HistoryUnread { reason }) => (
             LineKind::Error,
-            format!("cannot read the history: {why}; /history tries again"),
+            format!("cannot read the history: {reason}; /history tries again"),
         ),
-        Event::Reconnecting { attempt, after, why } => (
+        Event::Connection(ConnectionEvent::Reconnecting { attempt, after, cause }) => (
             LineKind::Error,
-            format!("not connected: {why}; attempt {attempt} {}", format_delay(*after)),
+            format!("not connected: {cause}; attempt {attempt} {}", format_delay(*after)),
         ),
-        Event::Refused(refusal) => (LineKind::Error, format!("the service refused: {refusal}")),
-        Event::Restored(session) if session.new_session => (
+        Event::Session(SessionEvent::Refused(refusal)) => (LineKind::Error, format!("the service refused: {refusal}")),
+        Event::Connection(ConnectionEvent::Restored(session)) if session.new_session => (
             LineKind::Info,
             "reconnected, but the service started a new conversation".to_owned(),
         ),
-        Event::Restored(_) => (LineKind::Info, "reconnected".to_owned()),
-        Event::SessionCleared => (LineKind::Info, "the conversation was cleared".to_owned()),
-        Event::SessionExpiring { at } => (
+        Event::Connection(ConnectionEvent::Restored(_)) => (LineKind::Info, "reconnected".to_owned()),
+        Event::Session(SessionEvent::Cleared) => (LineKind::Info, "the conversation was cleared".to_owned()),
+        Event::Session(SessionEvent::Expiring { at }) => (
             LineKind::Info,
             match at {
                 Some(at) => format!(
@@ -97,27 +97,27 @@ pub(super) fn state(event: &Event, now: Now) -> Option<Line> {
                 None => "the session expires soon unless a message is sent".to_owned(),
             },
         ),
-        Event::SignedIn(_) => (LineKind::Info, "you are signed in".to_owned()),
-        Event::TokenNeeded { .. } => (
+        Event::Connection(ConnectionEvent::SignedIn(_)) => (LineKind::Info, "you are signed in".to_owned()),
+        Event::Connection(ConnectionEvent::TokenNeeded { .. }) => (
             LineKind::Error,
             "the service requires the guest to sign in: this client cannot".to_owned(),
         ),
-        Event::Throttled { retry_after } => (
+        Event::Connection(ConnectionEvent::Throttled { retry_after }) => (
             LineKind::Info,
             format!(
                 "rate limited by the service: the next message is sent {}",
                 format_delay(*retry_after)
             ),
         ),
-        Event::Unknown(frame) => (
+        Event::Session(SessionEvent::Unknown(frame)) => (
             LineKind::Info,
             format!("unknown frame: {}", frame.class().unwrap_or("unnamed")),
         ),
-        Event::UpstreamLost => (
+        Event::Connection(ConnectionEvent::UpstreamLost) => (
             LineKind::Error,
             "the gateway has lost its connection to Genesys Cloud".to_owned(),
         ),
-        Event::UpstreamRestored => (
+        Event::Connection(ConnectionEvent::UpstreamRestored) => (
             LineKind::Info,
             "the gateway is connected to Genesys Cloud again".to_owned(),
         ),

@@ -1,7 +1,7 @@
 //! A chat, event by event, at made-up times.
 
 use genesys_api::Now;
-use guest_conversation::{Direction, Ending, FailureReason, Loss, Refusal, SendError, Session};
+use guest_conversation::{Direction, Ending, FailureReason, Loss, Refusal, SendError, Session, ConnectionEvent, SessionEvent, DeliveryStatus};
 use time::OffsetDateTime;
 use ws_transport::CloseInfo;
 
@@ -35,7 +35,7 @@ impl Fixture {
 
     fn connected(input_mode: InputMode) -> Self {
         let mut fixture = Self::new(input_mode);
-        fixture.event(Event::Configured(session()));
+        fixture.event(Event::Connection(ConnectionEvent::Ready(session())));
         assert_eq!(fixture.lines(), ["* connected: a new conversation"]);
         fixture
     }
@@ -117,14 +117,14 @@ fn message(json_text: &str, content: &str) -> Event {
 
 /// An event as the transport reads it; messages cannot be made in another way.
 fn event_of(class: &str, body: &str) -> Event {
-    use guest_conversation::{Contract, Conversation, WebMessaging};
+    use guest_conversation::{Conversation, Machine as _, WebMessaging};
     use secrecy::SecretString;
     let now = Now {
         instant: origin(),
         utc: OffsetDateTime::UNIX_EPOCH,
     };
     let contract = WebMessaging::new("b3c2".parse().unwrap(), SecretString::from("t"));
-    let mut conversation = Conversation::new(Contract::WebMessaging(contract));
+    let mut conversation = Conversation::new(contract);
     conversation.connect(now);
     conversation.handle_connected(now);
     while conversation.poll_transmit(now).is_some() {}
@@ -149,11 +149,7 @@ fn question() -> Event {
 }
 
 fn accepted(id: u128) -> Event {
-    Event::Accepted {
-        id: message_id(id),
-        at: OffsetDateTime::UNIX_EPOCH,
-        sequence: None,
-    }
+    Event::Delivery { id: message_id(id), status: DeliveryStatus::Delivered { at: OffsetDateTime::UNIX_EPOCH, sequence: None } }
 }
 
 #[test]
@@ -164,13 +160,8 @@ fn message_line_shows_its_delivery_status() {
     }
     assert!(guest.lines().is_empty(), "on its way is worth no line yet");
     guest.event(accepted(1));
-    guest.event(Event::Failed {
-        id: message_id(2),
-        reason: FailureReason::ReadOnly,
-    });
-    guest.event(Event::InDoubt {
-        ids: vec![message_id(3)],
-    });
+    guest.event(Event::Delivery { id: message_id(2), status: DeliveryStatus::Failed(FailureReason::ReadOnly) });
+    guest.event(Event::Delivery { id: message_id(3), status: DeliveryStatus::Unknown });
     assert_eq!(
         guest.lines(),
         [
@@ -201,10 +192,10 @@ fn slow_message_is_shown_as_waiting_once() {
 #[test]
 fn typing_indicator_is_shown_once_and_expires() {
     let mut guest = Fixture::connected(InputMode::Interactive);
-    let typing = |from: Author| Event::Typing {
+    let typing = |from: Author| Event::Session(SessionEvent::Typing {
         from,
         during: Duration::from_secs(5),
-    };
+    });
     guest.event(typing(ann()));
     guest.pass(4.0);
     guest.event(typing(ann()));
@@ -244,62 +235,62 @@ fn state_change_is_one_line() {
     };
     for (event, line) in [
         (
-            Event::Reconnecting {
+            Event::Connection(ConnectionEvent::Reconnecting {
                 attempt: 2,
                 after: Duration::from_millis(1_500),
-                why: Loss::Closed(CloseInfo::with_code(1006, "gone")),
-            },
+                cause: Loss::Closed(CloseInfo::with_code(1006, "gone")),
+            }),
             r#"! not connected: closed with 1006 "gone"; attempt 2 in 1.5 s"#,
         ),
-        (Event::Restored(old), "* reconnected"),
+        (Event::Connection(ConnectionEvent::Restored(old)), "* reconnected"),
         (
-            Event::Restored(session()),
+            Event::Connection(ConnectionEvent::Restored(session())),
             "* reconnected, but the service started a new conversation",
         ),
-        (Event::Configured(old), "* connected: the conversation continues"),
+        (Event::Connection(ConnectionEvent::Ready(old)), "* connected: the conversation continues"),
         (
-            Event::Configured(read_only),
+            Event::Connection(ConnectionEvent::Ready(read_only)),
             "* connected: the conversation has ended and is read-only, /new starts another one",
         ),
         (
-            Event::Throttled {
+            Event::Connection(ConnectionEvent::Throttled {
                 retry_after: Duration::from_secs(3),
-            },
+            }),
             "* rate limited by the service: the next message is sent in 3.0 s",
         ),
         (
-            Event::ConversationEnded { read_only: true },
+            Event::Session(SessionEvent::ConversationEnded { read_only: true }),
             "* the other side has left: the conversation is read-only, /new starts another one",
         ),
         (
-            Event::ConversationEnded { read_only: false },
+            Event::Session(SessionEvent::ConversationEnded { read_only: false }),
             "* the other side has left: you can still write",
         ),
         (
-            Event::SessionExpiring {
+            Event::Session(SessionEvent::Expiring {
                 at: Some(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(300)),
-            },
+            }),
             "* the session expires in 5m unless a message is sent",
         ),
-        (Event::Healthy { expires_at: None }, "* the service is healthy"),
+        (Event::Session(SessionEvent::Health { expires_at: None }), "* the service is healthy"),
         (
-            Event::Healthy {
+            Event::Session(SessionEvent::Health {
                 expires_at: Some(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(3_720)),
-            },
+            }),
             "* the service is healthy; the session expires in 1h 2m unless a message is sent",
         ),
         (
-            Event::HistoryUnread {
-                why: "the API is silent\x07".to_owned(),
-            },
+            Event::Session(SessionEvent::HistoryUnread {
+                reason: "the API is silent\x07".to_owned(),
+            }),
             r"! cannot read the history: the API is silent\u{7}; /history tries again",
         ),
-        (Event::SignedIn(session()), "* you are signed in"),
+        (Event::Connection(ConnectionEvent::SignedIn(session())), "* you are signed in"),
         (
-            Event::Refused(Refusal {
+            Event::Session(SessionEvent::Refused(Refusal {
                 code: "403".to_owned(),
                 message: "no\x1b[2J".to_owned(),
-            }),
+            })),
             r"! the service refused: no\u{1b}[2J (403)",
         ),
         (
@@ -318,7 +309,7 @@ fn new_conversation_starts_only_after_the_last_one() {
     let not_yet = ["! the conversation has not ended: /new starts one after it"];
     assert_eq!(guest.line("/new"), not_yet);
     for (over, request) in [
-        (Event::ConversationEnded { read_only: true }, Request::StartNew),
+        (Event::Session(SessionEvent::ConversationEnded { read_only: true }), Request::StartNew),
         (Event::Ended(Ending::LoggedOut), Request::OpenAnother),
     ] {
         guest.event(over);
@@ -326,7 +317,7 @@ fn new_conversation_starts_only_after_the_last_one() {
         assert!(guest.line("/new").is_empty());
         assert_eq!(guest.requests(), [request]);
         assert_eq!(guest.line("/new"), not_yet, "one begins already");
-        guest.event(Event::Configured(session()));
+        guest.event(Event::Connection(ConnectionEvent::Ready(session())));
         assert_eq!(guest.lines(), ["* connected: a new conversation"]);
     }
 }
@@ -334,7 +325,7 @@ fn new_conversation_starts_only_after_the_last_one() {
 #[test]
 fn new_conversation_can_be_retried_after_a_failure() {
     let mut guest = Fixture::connected(InputMode::Interactive);
-    guest.event(Event::ConversationEnded { read_only: true });
+    guest.event(Event::Session(SessionEvent::ConversationEnded { read_only: true }));
     guest.lines();
     for _ in 0..2 {
         guest.line("/new");
@@ -352,7 +343,7 @@ fn cleared_conversation_ends_without_an_error() {
     guest.line("/clear");
     assert_eq!(guest.requests(), [Request::Clear]);
     let closed = || Event::Ended(Ending::ClosedByServer { reason: None });
-    guest.event(Event::SessionCleared);
+    guest.event(Event::Session(SessionEvent::Cleared));
     guest.event(closed());
     assert_eq!(
         guest.lines(),
@@ -362,7 +353,7 @@ fn cleared_conversation_ends_without_an_error() {
         ]
     );
     guest.line("/new");
-    guest.event(Event::Configured(session()));
+    guest.event(Event::Connection(ConnectionEvent::Ready(session())));
     guest.lines();
     guest.event(closed());
     assert!(guest.lines()[0].starts_with("! the service closed the connection"));
@@ -376,14 +367,14 @@ fn clear_waits_for_outstanding_deliveries() {
     assert!(guest.requests().is_empty());
     guest.event(accepted(1));
     assert_eq!(guest.requests(), [Request::Clear]);
-    guest.event(Event::SessionCleared);
+    guest.event(Event::Session(SessionEvent::Cleared));
     assert!(guest.requests().is_empty());
 }
 
 #[test]
 fn token_request_is_declined() {
     let mut guest = Fixture::connected(InputMode::Interactive);
-    guest.event(Event::TokenNeeded { attempt: 1 });
+    guest.event(Event::Connection(ConnectionEvent::TokenNeeded { attempt: 1 }));
     assert_eq!(guest.requests(), [Request::DeclineToken]);
     assert_eq!(
         guest.lines(),
@@ -418,11 +409,11 @@ fn commands_become_requests_and_errors_become_lines() {
     assert!(guest.line("/reconnect").is_empty());
     assert_eq!(guest.requests(), [Request::Reconnect], "a live one is dropped");
     assert!(guest.requests().is_empty());
-    guest.event(Event::Reconnecting {
+    guest.event(Event::Connection(ConnectionEvent::Reconnecting {
         attempt: 1,
         after: Duration::from_secs(9),
-        why: Loss::Silent,
-    });
+        cause: Loss::Silent,
+    }));
     guest.lines();
     assert!(guest.line("/reconnect").is_empty());
     assert_eq!(guest.requests(), [Request::Reconnect]);
@@ -436,7 +427,7 @@ fn typing_indicator_is_sent_for_text_only() {
     let mut guest = Fixture::new(InputMode::Interactive);
     guest.chat.handle_editing("hello");
     assert!(guest.requests().is_empty(), "nobody is there yet");
-    guest.event(Event::Configured(session()));
+    guest.event(Event::Connection(ConnectionEvent::Ready(session())));
     for nothing in ["", " ", "/", "/why", "/attach x"] {
         guest.chat.handle_editing(nothing);
         assert!(guest.requests().is_empty(), "{nothing}");

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use guest_conversation::attachments::{AttachmentId, Notice};
-use guest_conversation::{Event, Said};
+use guest_conversation::attachments::{AttachmentId, AttachmentEvent};
+use guest_conversation::{Event, Said, ConnectionEvent, SessionEvent};
 
 use super::content::format_size;
 use super::line::{Line, LineKind};
@@ -70,8 +70,8 @@ impl Chat {
     /// Updates the uploads by an event.
     pub(super) fn update_uploads(&mut self, event: &Event) {
         match event {
-            Event::Attachment(notice) => self.on_attachment(notice),
-            Event::Configured(_) => {
+            Event::Session(SessionEvent::Attachment(notice)) => self.on_attachment(notice),
+            Event::Connection(ConnectionEvent::Ready(_)) => {
                 let waiting = std::mem::take(&mut self.uploads.waiting);
                 self.uploads.reading += waiting.len();
                 self.requests.extend(waiting.into_iter().map(Request::Attach));
@@ -96,15 +96,15 @@ impl Chat {
         }
     }
 
-    fn on_attachment(&mut self, notice: &Notice) {
+    fn on_attachment(&mut self, notice: &AttachmentEvent) {
         match notice {
-            Notice::Failed { id, why } => {
+            AttachmentEvent::Failed { id, reason } => {
                 if let Some(name) = self.uploads.take(id.as_str()) {
-                    let line = self.deliveries.rejected(&name, why);
+                    let line = self.deliveries.rejected(&name, reason);
                     self.show(line);
                 }
             }
-            Notice::Uploaded { id, .. } => {
+            AttachmentEvent::Uploaded { id, .. } => {
                 if let Some(name) = self.uploads.name(id) {
                     let line = Line::new(LineKind::Info, "*", &format!("uploaded {name}"));
                     self.show(line);

@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use genesys_api::{Clock, entropy};
-use guest_conversation::client::{ConnectLimiter, Connection, Handle, Settings};
-use guest_conversation::timeline::{Happening, Timeline};
-use guest_conversation::{Event, attachments};
+use guest_conversation::client::{ConnectLimiter, Connection, Settings};
+use guest_conversation::timeline::{Timeline, TimelineEvent};
+use guest_conversation::{Conversation, Event, Machine as _, Request as ConversationRequest, attachments};
 use secrecy::SecretString;
 use tokio::task::JoinSet;
 
@@ -165,39 +165,41 @@ impl RunLoop {
                     });
                     Ok(())
                 }
-                Request::Clear => handle.clear(),
+                Request::Clear => handle.request(ConversationRequest::Clear),
                 Request::DeclineToken => {
-                    handle.decline_token();
+                    handle.with(|conversation, _| conversation.decline_token());
                     Ok(())
                 }
-                Request::History(page) => handle.read_history(*page),
+                Request::History(page) => handle.request(ConversationRequest::ReadHistory { page: *page }),
                 Request::Leave => return false,
                 Request::OpenAnother => {
                     self.connection = open(&self.target, self.limiter.clone());
                     self.live = true;
                     Ok(())
                 }
-                Request::Ping => handle.check_health(),
+                Request::Ping => handle.request(ConversationRequest::CheckHealth),
                 Request::Reconnect => {
-                    handle.reconnect_now();
+                    handle.with(Conversation::reconnect);
                     Ok(())
                 }
                 Request::Send(said) => {
                     let now = self.target.now();
-                    match handle.say(said) {
+                    match handle.send_message(said) {
                         Ok(id) => self.chat.handle_queued(id, said, now),
                         Err(error) => self.chat.handle_not_queued(said, &error),
                     }
                     Ok(())
                 }
-                Request::StartNew => handle.start_new(),
+                Request::StartNew => handle.request(ConversationRequest::StartNew),
                 Request::Typing => {
                     handle.typing();
                     Ok(())
                 }
                 Request::Explain => {
+                    let (text, timeline) =
+                        handle.with(|conversation, _| (conversation.explain(), conversation.timeline().clone()));
                     self.chat
-                        .handle_explanation(&handle.explain(), &recent_entries(&handle));
+                        .handle_explanation(&text, &recent_entries(&timeline));
                     Ok(())
                 }
             };
@@ -229,17 +231,16 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// The latest entries of the timeline without single frames.
-fn recent_entries(handle: &Handle) -> Vec<String> {
-    let timeline = handle.timeline();
-    let entries: Vec<_> = timeline.iter().flat_map(Timeline::entries).collect();
+fn recent_entries(timeline: &Timeline) -> Vec<String> {
+    let entries: Vec<_> = timeline.entries().collect();
     let turns = entries
         .iter()
-        .filter(|(_, what)| !matches!(what, Happening::Frames { .. }));
+        .filter(|(_, what)| !matches!(what, TimelineEvent::Frames { .. }));
     let mut latest: Vec<_> = turns.rev().take(TIMELINE_ENTRIES).collect();
     latest.reverse();
     let day = latest.first().map(|(at, _)| at.date());
     let dated = latest.iter().any(|(at, _)| Some(at.date()) != day);
-    let line = |(at, what): &(time::OffsetDateTime, Happening)| {
+    let line = |(at, what): &(time::OffsetDateTime, &TimelineEvent)| {
         let time = format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second());
         if dated {
             format!("{} {time} {what}", at.date())
@@ -259,11 +260,11 @@ fn show(chat: &mut Chat, frontend: &Frontend) {
 /// Opens a conversation in a new session with a random token.
 fn open(target: &ConnectTarget, limiter: ConnectLimiter) -> Connection {
     let token = SecretString::from(entropy::uuid().to_string());
-    Connection::open(Settings {
+    let settings = Settings {
         http: target.http.clone(),
         url: target.url.clone(),
         origin: target.origin.clone(),
-        contract: target.session(token),
         limiter,
-    })
+    };
+    Connection::open(Conversation::new(target.session(token)), settings)
 }

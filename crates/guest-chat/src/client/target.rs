@@ -2,7 +2,7 @@
 
 use genesys_api::{Clock, DeploymentId, Hosts, Now, error_chain};
 use genesys_http::Client;
-use guest_conversation::{Contract, DeploymentRules, WebMessaging};
+use guest_conversation::{DeploymentRules, WebMessaging};
 use secrecy::SecretString;
 use web_messaging::rest::deployment::{Domains, NotAdmitted, Published, ReadConfiguration, ReadDomains};
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy, SocketUrl};
@@ -112,12 +112,10 @@ impl ConnectTarget {
     }
 
     /// A session of the deployment under a token.
-    pub(super) fn session(&self, token: SecretString) -> Contract {
-        Contract::WebMessaging(
-            WebMessaging::new(self.deployment.clone(), token)
-                .obeying(self.rules)
-                .with_history_at(self.hosts.api.clone()),
-        )
+    pub(super) fn session(&self, token: SecretString) -> WebMessaging {
+        WebMessaging::new(self.deployment.clone(), token)
+            .with_rules(self.rules)
+            .with_history_at(self.hosts.api.clone())
     }
 }
 

@@ -1,426 +1,270 @@
-//! The attachments of one session, from the file to the message that carries it.
-//!
-//! Under `web-messaging` a file does not travel on the socket. The service grants a presigned URL, the file is put
-//! there, and the service says on the socket whether it took it; only then can a message name it. As everywhere, a
-//! driver feeds in what happens (`handle_*`), moves what comes out (`poll_*`) and wakes it at
-//! [`Attachments::poll_timeout`].
-//!
-//! | stage | left by | for |
-//! |---|---|---|
-//! | [`Stage::Waiting`] | `poll_ask`: `onAttachment` | `Asked` |
-//! | [`Stage::Asked`] | `handle_grant`; a 429, at most three times | `Granted`; `Waiting` |
-//! | [`Stage::Granted`] | `poll_put` | `Uploading` |
-//! | [`Stage::Uploading`] | `handle_put`; the event may even come first | `Confirming`; `Uploaded` |
-//! | [`Stage::Confirming`] | `handle_success` | `Uploaded` |
-//! | [`Stage::Uploaded`] | `carry`; `delete` | `Sending`; `Deleting` |
-//! | [`Stage::Sending`] | `handle_accepted`; `handle_not_accepted` | gone; `Uploaded` |
-//! | [`Stage::Deleting`] | `handle_deleted`; a refusal, or silence | gone; `Uploaded` |
-//!
-//! From each of the first five, a refusal, silence or (but for `Waiting`) a lost connection leads to
-//! [`Notice::Failed`]. What is uploaded, or on its way with a message, outlives a lost connection.
-//!
-//! Limits, our choice: 32 attachments are held, 5 of them with at most 50 MiB on their way to the service, and 16
-//! links are asked for at once. What is beyond is refused. A grant may take 30 s, an upload 120 s, its confirmation
-//! 60 s, a deletion or a link 30 s.
-
-mod error;
-mod exchange;
-mod failure;
-mod file;
-mod id;
-mod item;
-mod polling;
-mod rules;
+//! Attachments of the conversation: requested on the socket, uploaded beside it, sent with messages.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use secrecy::SecretString;
+use genesys_api::Now;
+use web_messaging::{AttachmentError, Body};
 
-pub use self::error::{CarryError, DeleteError, RefreshError};
-pub use self::exchange::{Ask, Grant, Link, Notice, Put, PutOutcome};
-pub use self::failure::Failure;
-pub use self::file::File;
-pub use self::id::{AttachmentId, AttachmentIdError};
-pub use self::item::Stage;
-use self::item::{Item, Load, Refresh};
-pub use self::rules::{AttachError, Rules};
-use super::event::Refusal;
+use super::Conversation;
+use super::frames::Subject;
+use super::request::RequestError;
 use crate::MessageId;
-use web_messaging::rest::Upload;
-use web_messaging::{ErrorCode, Remedy};
+use crate::attachments::{
+    AttachError, AttachToError, AttachmentId, AttachmentRequest, Attachments, DeleteError, File, FileUpload,
+    PresignedUpload, RefreshError, Rules, Stage, UploadOutcome,
+};
+use crate::event::{Refusal, SessionEvent};
+use crate::state::State;
+use crate::timeline::{HttpOperation, Outcome, TimelineEvent};
 
-/// Most attachments held, in whatever stage.
-const HELD: usize = 32;
-/// Most that are on their way to the service.
-const IN_FLIGHT: usize = 5;
-/// Most bytes of files that are held.
-const BYTES: usize = 50 * 1024 * 1024;
-/// Most links that are asked for at once.
-const REFRESHES: usize = 16;
-/// How often a request is repeated that came too soon.
-const PATIENCE: u8 = 3;
-/// How long the service may take to answer a request.
-const ANSWER: Duration = Duration::from_secs(30);
-/// How long the driver may take to upload.
-const UPLOAD: Duration = Duration::from_secs(120);
-/// How long the service may take to look at what was uploaded.
-const CONFIRMATION: Duration = Duration::from_secs(60);
-
-/// The attachments of one session. An idle one costs some 150 bytes, and the service's rules.
+/// The attachments, and the uploads that the driver has not polled yet.
 #[derive(Debug, Default)]
-pub struct Attachments {
-    rules: Option<Rules>,
-    items: Vec<Item>,
-    refreshes: Vec<Refresh>,
-    notices: VecDeque<Notice>,
+pub(super) struct SessionAttachments {
+    attachments: Attachments,
+    uploads: VecDeque<FileUpload>,
 }
 
-impl Attachments {
-    /// None, and no rules yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The session was configured, and these are its rules. Call [`Self::handle_new_session`] before if it is new.
-    pub fn handle_rules(&mut self, rules: Rules) {
-        self.rules = Some(rules);
-    }
-
-    /// Takes a file, to be uploaded as soon as the session allows. `id` is fresh and random.
+impl Conversation {
+    /// Takes a file, to be uploaded as soon as the session and the limits allow; `id` is fresh and random.
+    /// [`SessionEvent::Attachment`] reports its state. Once it is uploaded, a message can be [sent](Self::send) with
+    /// it.
     ///
     /// # Errors
-    /// If the service would refuse it, or too much is on its way.
+    /// If the service would refuse it, too much is on its way, or the session is not ready.
     pub fn attach(&mut self, id: AttachmentId, file: File) -> Result<(), AttachError> {
-        let rules = self.rules.as_ref().ok_or(AttachError::NotReady)?;
-        rules.check(&file)?;
-        if self.item(&id).is_some() {
-            return Err(AttachError::Known);
+        match self.engine.state() {
+            State::Closing | State::Closed | State::Failed => return Err(AttachError::Ended),
+            State::Idle | State::ReadOnly => return Err(AttachError::NotReady),
+            State::Connecting | State::Configuring | State::Configured | State::Reconnecting => {}
         }
-        if self.items.len() + self.notices.len() >= HELD {
-            return Err(AttachError::TooMany { count: HELD });
+        match &mut self.attachments {
+            Some(held) => held.attachments.attach(id, file),
+            None if self.session.is_some() => Err(AttachError::Off),
+            None => Err(AttachError::NotReady),
         }
-        let in_flight = self.items.iter().filter(|item| item.stage.is_in_flight());
-        let (count, bytes) = in_flight.fold((1, file.len()), |(count, bytes), item| {
-            (count + 1, bytes + item.bytes())
-        });
-        if count > IN_FLIGHT || bytes > BYTES {
-            return Err(AttachError::Busy {
-                count: IN_FLIGHT,
-                bytes: BYTES,
-            });
-        }
-        self.items.push(Item {
-            id,
-            stage: Stage::Waiting,
-            load: Load::File(file),
-            message: None,
-            tries: 0,
-            deadline: None,
-        });
-        Ok(())
     }
 
-    /// Removes an attachment that was not sent: at the service too, if it is there.
+    /// Removes an attachment that was not sent: at the service too, if it is there. [`SessionEvent::Attachment`]
+    /// reports the outcome.
     ///
     /// # Errors
     /// If it is not held, or a message has it already.
-    pub fn delete(&mut self, id: &AttachmentId) -> Result<(), DeleteError> {
-        let index = self.position(id).ok_or(DeleteError::Unknown)?;
-        let item = &mut self.items[index];
-        match item.stage {
-            Stage::Sending => return Err(DeleteError::Sending),
-            Stage::Deleting => {}
-            Stage::Uploaded => item.enter(Stage::Deleting, None),
-            Stage::Waiting
-            | Stage::Asked
-            | Stage::Granted
-            | Stage::Uploading
-            | Stage::Confirming
-            | Stage::Refreshing => {
-                // a grant that is not used, and a file that no message names, expire at the service
-                let item = self.items.remove(index);
-                self.notices.push_back(Notice::Deleted { id: item.id });
-            }
-        }
+    pub fn delete_attachment(&mut self, id: &AttachmentId) -> Result<(), DeleteError> {
+        let held = self.attachments.as_mut().ok_or(DeleteError::Unknown)?;
+        held.attachments.delete(id)?;
+        self.emit_attachment_events();
         Ok(())
     }
 
-    /// Hands uploaded attachments to a message: all of them, or none. What becomes of the message is to be told by
-    /// [`Self::handle_accepted`] or [`Self::handle_not_accepted`]; as long as that is in doubt, so are they.
-    ///
-    /// # Errors
-    /// If one is not uploaded.
-    pub fn carry(&mut self, message: MessageId, ids: &[AttachmentId]) -> Result<(), CarryError> {
-        for id in ids {
-            let item = self
-                .item(id)
-                .ok_or_else(|| CarryError::Unknown { id: id.clone() })?;
-            if item.stage != Stage::Uploaded {
-                return Err(CarryError::NotUploaded {
-                    id: id.clone(),
-                    stage: item.stage,
-                });
-            }
-        }
-        for item in self.items.iter_mut().filter(|item| ids.contains(&item.id)) {
-            item.enter(Stage::Sending, None);
-            item.message = Some(message);
-        }
-        Ok(())
-    }
-
-    /// Asks for a fresh download link, of an attachment of either side. Asked twice it is asked for once.
-    ///
-    /// # Errors
-    /// If 16 are being asked for.
-    pub fn refresh(&mut self, id: AttachmentId) -> Result<(), RefreshError> {
-        if self.refreshes.iter().any(|refresh| refresh.id == id) {
-            return Ok(());
-        }
-        if self.refreshes.len() + self.notices.len() >= REFRESHES {
-            return Err(RefreshError { count: REFRESHES });
-        }
-        self.refreshes.push(Refresh {
-            id,
-            asked: false,
-            tries: 0,
-            deadline: None,
-        });
-        Ok(())
-    }
-
-    /// Where an attachment stands; `None` if it is not held, or not any more.
+    /// The stage of an attachment; `None` if it is not held, or not any more.
     #[must_use]
-    pub fn stage(&self, id: &AttachmentId) -> Option<Stage> {
-        self.item(id).map(|item| item.stage)
+    pub fn attachment(&self, id: &AttachmentId) -> Option<Stage> {
+        self.attachments.as_ref()?.attachments.stage(id)
     }
 
-    /// `PresignedUrlResponse` came.
-    pub fn handle_grant(&mut self, id: &AttachmentId, grant: Grant<'_>, now: Instant) {
-        if let Some(index) = self.position(id)
-            && self.items[index].stage == Stage::Asked
-        {
-            let item = &mut self.items[index];
-            let Load::File(file) = std::mem::take(&mut item.load) else {
-                return;
-            };
-            let media_type = file.media_type().to_owned();
-            match Upload::new(&grant.url, grant.headers, &media_type, file.into_body()) {
-                Ok(upload) => {
-                    item.load = Load::Upload(Box::new(upload));
-                    item.enter(Stage::Granted, Some(now + UPLOAD));
-                }
-                Err(problem) => self.fail(index, Failure::Grant(problem)),
+    pub(super) fn refresh_attachment(&mut self, id: AttachmentId) -> Result<(), RequestError> {
+        let held = self.attachments.get_or_insert_default();
+        let busy = |full: RefreshError| RequestError::Busy { waiting: full.count };
+        held.attachments.refresh(id).map_err(busy)
+    }
+
+    pub(super) fn handle_upload_answer(&mut self, id: &AttachmentId, outcome: UploadOutcome, now: Now) {
+        self.engine.timeline.handle_time(now);
+        let Some(held) = &mut self.attachments else { return };
+        held.attachments.handle_upload(id, outcome, now.instant);
+        self.record_upload(match outcome {
+            UploadOutcome::Refused { status } => Outcome::Refused(status),
+            UploadOutcome::Stored => Outcome::Done,
+            UploadOutcome::Unanswered => Outcome::Unanswered,
+        });
+        self.emit_attachment_events();
+    }
+
+    fn record_upload(&mut self, outcome: Outcome) {
+        let event = TimelineEvent::Http(HttpOperation::Upload, outcome);
+        self.engine.timeline.record(event);
+    }
+
+    /// The session is configured. Where attachments are forbidden they take no memory.
+    pub(super) fn handle_attachment_rules(&mut self, rules: Rules, new_session: bool) {
+        if let Some(held) = &mut self.attachments {
+            if new_session {
+                held.attachments.handle_new_session();
             }
-        } else if grant.headers.is_empty()
-            && grant.file_size.is_some()
-            && let Some(refresh) = self.take_refresh(id)
-        {
-            self.notices.push_back(Notice::Link {
-                id: refresh.id,
-                link: Link::new(grant.url, now),
-            });
+            held.attachments.handle_rules(rules);
+            self.emit_attachment_events();
+        } else if rules != Rules::off() {
+            self.attachments
+                .get_or_insert_default()
+                .attachments
+                .handle_rules(rules);
         }
     }
 
-    /// The storage answered the upload, or did not.
-    pub fn handle_put(&mut self, id: &AttachmentId, outcome: PutOutcome, now: Instant) {
-        let Some(index) = self.position(id) else { return };
-        if self.items[index].stage != Stage::Uploading {
-            return;
-        }
-        match outcome {
-            PutOutcome::Refused { status } => self.fail(index, Failure::Storage { status: Some(status) }),
-            PutOutcome::Stored => self.items[index].enter(Stage::Confirming, Some(now + CONFIRMATION)),
-            PutOutcome::Unanswered => self.fail(index, Failure::Storage { status: None }),
-        }
-    }
-
-    /// `UploadSuccessEvent` came.
-    pub fn handle_success(&mut self, id: &AttachmentId, url: Option<SecretString>, now: Instant) {
-        let uploading =
-            |item: &&mut Item| item.id == *id && matches!(item.stage, Stage::Uploading | Stage::Confirming);
-        // other sockets of the session upload too: theirs are nothing to us
-        if let Some(item) = self.items.iter_mut().find(uploading) {
-            item.enter(Stage::Uploaded, None);
-            item.load = Load::Nothing;
-            item.tries = 0;
-            self.notices.push_back(Notice::Uploaded {
-                id: id.clone(),
-                link: url.map(|url| Link::new(url, now)),
-            });
-        }
-    }
-
-    /// `AttachmentDeletedResponse` came, perhaps for what another socket of the session deleted.
-    pub fn handle_deleted(&mut self, id: &AttachmentId) {
-        if let Some(index) = self.position(id)
-            && matches!(self.items[index].stage, Stage::Uploaded | Stage::Deleting)
-        {
-            self.items.remove(index);
-            self.notices.push_back(Notice::Deleted { id: id.clone() });
-        }
-    }
-
-    /// `GenerateUrlError` or `UploadFailureEvent` came, or any other error whose tracing id was that of a frame about
-    /// this attachment. Returns whether it was about one of these.
-    ///
-    /// What came too soon (429, 4029) is asked again: whoever polls waits as long as the service said.
-    pub fn handle_refused(&mut self, id: &AttachmentId, code: i64, message: &str) -> bool {
-        let known = ErrorCode::new(code);
-        let too_soon = known.remedy(message) == Remedy::Wait;
-        let why = || Failure::of(code, message);
-        if let Some(index) = self.position(id) {
-            let item = &mut self.items[index];
-            match item.stage {
-                Stage::Asked | Stage::Deleting if too_soon && item.tries < PATIENCE => {
-                    item.tries += 1;
-                    let again = match item.stage {
-                        Stage::Asked => Stage::Waiting,
-                        other => other,
-                    };
-                    item.enter(again, None);
-                    return true;
-                }
-                Stage::Deleting if known == ErrorCode::AttachmentNotFound => {
-                    self.handle_deleted(id);
-                    return true;
-                }
-                Stage::Deleting => {
-                    self.keep(index, why());
-                    return true;
-                }
-                Stage::Asked | Stage::Granted | Stage::Uploading | Stage::Confirming => {
-                    self.fail(index, why());
-                    return true;
-                }
-                Stage::Waiting | Stage::Uploaded | Stage::Sending | Stage::Refreshing => {}
+    /// A frame about an attachment arrived. Returns `None` if it is none.
+    pub(super) fn handle_attachment_body(
+        &mut self,
+        body: &Body<'_>,
+        tracing_id: Option<&str>,
+        now: Now,
+    ) -> Option<()> {
+        let id: AttachmentId = match body {
+            Body::AttachmentDeleted { attachment_id } => attachment_id,
+            Body::GenerateUrlError(error) | Body::UploadFailure(error) => {
+                error.attachment_id.as_deref().or(tracing_id)?
             }
+            Body::PresignedUrl(presigned) => &presigned.attachment_id,
+            Body::UploadSuccess(uploaded) => &uploaded.attachment_id,
+            _ => return None,
         }
-        let asked = |refresh: &&mut Refresh| refresh.asked && refresh.id == *id;
-        let Some(refresh) = self.refreshes.iter_mut().find(asked) else {
+        .parse()
+        .ok()?;
+        let Some(held) = &mut self.attachments else {
+            return Some(());
+        };
+        let attachments = &mut held.attachments;
+        match body {
+            Body::AttachmentDeleted { .. } => attachments.handle_deleted(&id),
+            Body::GenerateUrlError(error) | Body::UploadFailure(error) => {
+                let AttachmentError {
+                    error_code,
+                    error_message,
+                    ..
+                } = error;
+                let message = error_message.as_deref().unwrap_or_default();
+                attachments.handle_refused(&id, error_code.unwrap_or_default(), message);
+            }
+            Body::PresignedUrl(presigned) => {
+                let headers = presigned.headers.iter();
+                let upload = PresignedUpload {
+                    url: presigned.url.to_secret(),
+                    headers: headers.map(|(name, value)| (&**name, &**value)).collect(),
+                    file_size: presigned.file_size.and_then(|size| u64::try_from(size).ok()),
+                };
+                attachments.handle_presigned(&id, upload, now.instant);
+                while let Some(upload) = attachments.poll_upload(now.instant) {
+                    held.uploads.push_back(upload);
+                }
+            }
+            Body::UploadSuccess(uploaded) => {
+                let unanswered = attachments.stage(&id) == Some(Stage::Uploading);
+                let url = uploaded.download_url.to_secret();
+                attachments.handle_success(&id, Some(url), now.instant);
+                if unanswered {
+                    // the event came before the storage's answer, which is not awaited any more
+                    self.record_upload(Outcome::Done);
+                }
+            }
+            _ => {}
+        }
+        self.emit_attachment_events();
+        Some(())
+    }
+
+    /// Returns whether the refusal was about an attachment, which has handled it then.
+    pub(super) fn handle_attachment_refused(
+        &mut self,
+        subject: &Subject,
+        code: i64,
+        refusal: &Refusal,
+    ) -> bool {
+        let (Some(held), Some(id)) = (&mut self.attachments, subject.attachment()) else {
             return false;
         };
-        if too_soon && refresh.tries < PATIENCE {
-            refresh.tries += 1;
-            refresh.asked = false;
-            refresh.deadline = None;
-        } else {
-            self.take_refresh(id);
-            let id = id.clone();
-            self.notices.push_back(Notice::NoLink { id, why: why() });
-        }
-        true
+        let known = held.attachments.handle_refused(&id, code, &refusal.message);
+        self.emit_attachment_events();
+        known
     }
 
-    /// The service has the message: what it carries is sent.
-    pub fn handle_accepted(&mut self, message: MessageId) {
-        for item in self.items.extract_if(.., |item| item.message == Some(message)) {
-            self.notices.push_back(Notice::Sent { id: item.id, message });
+    pub(super) fn handle_attachments_lost(&mut self) {
+        if let Some(held) = &mut self.attachments {
+            held.attachments.handle_disconnected();
+            self.emit_attachment_events();
         }
     }
 
-    /// The service has not, and will not have, the message, by the code of its refusal if it refused. What it carries
-    /// can go with another, unless the refusal was about it (4008, 4009, 4010: expired, not found, not uploaded).
-    pub fn handle_not_accepted(&mut self, message: MessageId, code: Option<i64>) {
-        let fault = code.filter(|code| failure::is_about_carried(*code));
-        for index in (0..self.items.len()).rev() {
-            if self.items[index].message != Some(message) {
-                continue;
-            }
-            match fault {
-                Some(code) => self.fail(index, Failure::of(code, "")),
-                None => {
-                    self.items[index].message = None;
-                    self.items[index].enter(Stage::Uploaded, None);
-                }
-            }
+    /// The conversation is over.
+    pub(super) fn abandon_attachments(&mut self) {
+        if let Some(held) = &mut self.attachments {
+            held.attachments.handle_new_session();
+            self.emit_attachment_events();
         }
     }
 
-    /// The connection is lost.
-    pub fn handle_disconnected(&mut self) {
-        for index in (0..self.items.len()).rev() {
-            let item = &mut self.items[index];
-            match item.stage {
-                Stage::Asked | Stage::Granted | Stage::Uploading | Stage::Confirming => {
-                    let stage = item.stage;
-                    self.fail(index, Failure::ConnectionLost { stage });
-                }
-                // asked again on the next connection
-                Stage::Deleting => item.deadline = None,
-                Stage::Waiting | Stage::Uploaded | Stage::Sending | Stage::Refreshing => {}
-            }
-        }
-        for refresh in self.refreshes.extract_if(.., |refresh| refresh.asked) {
-            let stage = Stage::Refreshing;
-            self.notices.push_back(Notice::NoLink {
-                id: refresh.id,
-                why: Failure::ConnectionLost { stage },
-            });
+    pub(super) fn handle_attachment_timeout(&mut self, now: Now) {
+        if let Some(held) = &mut self.attachments {
+            held.attachments.handle_timeout(now.instant);
+            self.emit_attachment_events();
         }
     }
 
-    /// The service began a new session, which knows none of these (an inference); or the conversation is over.
-    pub fn handle_new_session(&mut self) {
-        for item in self.items.drain(..) {
-            let why = Failure::SessionEnded;
-            self.notices.push_back(Notice::Failed { id: item.id, why });
+    /// Assigns attachments to a message.
+    pub(super) fn attach_to(
+        &mut self,
+        message: MessageId,
+        ids: &[AttachmentId],
+    ) -> Result<(), AttachToError> {
+        let held = self.attachments.get_or_insert_default();
+        held.attachments.attach_to(message, ids)
+    }
+
+    /// The delivery of a message is that of its attachments: delivered, or not, by the code of a refusal if there was
+    /// one.
+    pub(super) fn resolve_attachments(&mut self, message: MessageId, delivery: Result<(), Option<i64>>) {
+        let Some(held) = &mut self.attachments else { return };
+        match delivery {
+            Ok(()) => held.attachments.handle_accepted(message),
+            Err(code) => held.attachments.handle_not_accepted(message, code),
         }
-        for refresh in self.refreshes.drain(..) {
-            let why = Failure::SessionEnded;
-            self.notices.push_back(Notice::NoLink { id: refresh.id, why });
+        self.emit_attachment_events();
+    }
+
+    /// Frees the attachments of messages that were not sent.
+    pub(super) fn release_attachments(&mut self, messages: &[MessageId]) {
+        for id in messages {
+            self.resolve_attachments(*id, Err(None));
         }
     }
 
-    /// Time has passed; call it at [`Self::poll_timeout`], or at any time.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        let is_due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        for index in (0..self.items.len()).rev() {
-            let item = &self.items[index];
-            if is_due(item.deadline) {
-                let stage = item.stage;
-                if stage == Stage::Deleting {
-                    self.keep(index, Failure::TimedOut { stage });
-                } else {
-                    self.fail(index, Failure::TimedOut { stage });
-                }
+    pub(super) fn wants_attachment_request(&self) -> bool {
+        let held = self.attachments.as_ref();
+        held.is_some_and(|held| match self.engine.state() {
+            State::Configured => held.attachments.wants_request(),
+            State::ReadOnly => held.attachments.wants_refresh(),
+            _ => false,
+        })
+    }
+
+    /// The next request about an attachment; a limit has let it pass.
+    pub(super) fn next_attachment_request(&mut self, now: Now) -> Option<AttachmentRequest> {
+        let attachments = &mut self.attachments.as_mut()?.attachments;
+        match self.engine.state() {
+            State::ReadOnly => attachments.poll_refresh(now.instant),
+            _ => attachments.poll_request(now.instant),
+        }
+    }
+
+    /// The next upload that is still wanted.
+    pub(super) fn next_upload(&mut self) -> Option<FileUpload> {
+        let held = self.attachments.as_mut()?;
+        while let Some(upload) = held.uploads.pop_front() {
+            if held.attachments.stage(&upload.id) == Some(Stage::Uploading) {
+                return Some(upload);
             }
         }
-        for refresh in self.refreshes.extract_if(.., |refresh| is_due(refresh.deadline)) {
-            let stage = Stage::Refreshing;
-            self.notices.push_back(Notice::NoLink {
-                id: refresh.id,
-                why: Failure::TimedOut { stage },
-            });
+        None
+    }
+
+    pub(super) fn attachment_timeout(&self) -> Option<Instant> {
+        let due = self.attachments.as_ref()?.attachments.poll_timeout();
+        due.map(|(at, _)| at)
+    }
+
+    fn emit_attachment_events(&mut self) {
+        let Some(held) = &mut self.attachments else { return };
+        while let Some(event) = held.attachments.poll_event() {
+            self.engine.emit(SessionEvent::Attachment(Box::new(event)));
         }
-    }
-
-    fn item(&self, id: &AttachmentId) -> Option<&Item> {
-        self.items.iter().find(|item| item.id == *id)
-    }
-
-    fn position(&self, id: &AttachmentId) -> Option<usize> {
-        self.items.iter().position(|item| item.id == *id)
-    }
-
-    fn take_refresh(&mut self, id: &AttachmentId) -> Option<Refresh> {
-        let asked = |refresh: &Refresh| refresh.asked && refresh.id == *id;
-        let index = self.refreshes.iter().position(asked)?;
-        Some(self.refreshes.remove(index))
-    }
-
-    fn fail(&mut self, index: usize, why: Failure) {
-        let id = self.items.remove(index).id;
-        self.notices.push_back(Notice::Failed { id, why });
-    }
-
-    fn keep(&mut self, index: usize, why: Failure) {
-        let item = &mut self.items[index];
-        item.enter(Stage::Uploaded, None);
-        let id = item.id.clone();
-        self.notices.push_back(Notice::NotDeleted { id, why });
     }
 }

@@ -1,160 +1,144 @@
-//! What an application asks for besides sending messages.
+//! Requests of the application, besides messages and attachments.
+
+use std::fmt;
 
 use genesys_api::Now;
 use secrecy::SecretString;
 
-use super::dialect::Errand;
-use super::state::{Reason, State};
-use super::{ANSWER_TIMEOUT, Conversation};
-use ws_transport::Transmit;
+use super::Conversation;
+use super::frames::ControlRequest;
+use crate::attachments::AttachmentId;
+use crate::engine::ANSWER_TIMEOUT;
+use crate::state::{Stage, State, Wait};
 
-/// A request was not taken.
+/// A request of the application. `Debug` does not show a token.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Request {
+    /// Asks the service for its health and the session's expiry;
+    /// [`SessionEvent::Health`](crate::SessionEvent::Health) has the answer. At most two are sent in a minute; one more
+    /// waits, and stands for all that were requested meanwhile.
+    CheckHealth,
+    /// Clears the conversation: it ends for the agent, and its history is lost.
+    /// [`SessionEvent::Cleared`](crate::SessionEvent::Cleared) confirms it, and the end follows, since Genesys Cloud
+    /// closes the connections of a cleared session. [`SessionEvent::Refused`](crate::SessionEvent::Refused) reports
+    /// that the deployment does not allow it.
+    Clear,
+    /// Reads a page of the history, newest first, from 1; [`SessionEvent::History`](crate::SessionEvent::History) has
+    /// it. Up to four wait, for a ready session, since its token is requested on the socket.
+    ReadHistory {
+        /// Number of the page.
+        page: u32,
+    },
+    /// Requests a new download link, of an attachment of either side: a link lives for about ten minutes.
+    /// [`SessionEvent::Attachment`](crate::SessionEvent::Attachment) has it. Requested twice it is sent once.
+    RefreshAttachment {
+        /// The attachment.
+        id: AttachmentId,
+    },
+    /// Signs the guest in on the present session; the deployment must allow it.
+    /// [`ConnectionEvent::SignedIn`](crate::ConnectionEvent::SignedIn) confirms it,
+    /// [`SessionEvent::Refused`](crate::SessionEvent::Refused) reports a refusal. Messages wait meanwhile.
+    SignIn {
+        /// JWT of the sign-in.
+        jwt: SecretString,
+    },
+    /// Leaves a read-only conversation for a new one, on the same socket with the same token;
+    /// [`ConnectionEvent::Ready`](crate::ConnectionEvent::Ready) confirms it.
+    StartNew,
+}
+
+/// The reason why a request was not made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
     /// Too many requests of this kind wait already.
     #[error("{waiting} requests of this kind wait already: wait for their answers")]
     Busy {
-        /// How many.
+        /// Number of requests that wait.
         waiting: usize,
     },
     /// The conversation is over, or ending.
     #[error("the conversation has ended: open a new one")]
     Ended,
-    /// The deployment does not let its guests do this.
+    /// The history cannot be read without a host for it.
+    #[error("no host for the history: set `with_history_at`")]
+    NoHistoryHost,
+    /// The deployment does not allow it.
     #[error("the deployment does not allow it: an administrator can switch it on in its configuration")]
     NotAllowed,
-    /// The contract has no such thing, or was not told where it is.
-    #[error(
-        "this contract cannot do it: web-messaging can, and reads the history where it is told the API's host"
-    )]
-    NotOffered,
-    /// The session is not in a state for it.
-    #[error("it cannot be done while the conversation is {state:?}")]
+    /// The session is in another state.
+    #[error("{}", NotReady(*.state))]
     NotReady {
-        /// Where it stands.
+        /// State of the conversation.
         state: State,
     },
 }
 
+struct NotReady(State);
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot do it while the conversation is {:?}", self.0)
+    }
+}
+
 impl Conversation {
-    /// Clears the conversation: it ends for the agent, and its history is lost. `SessionCleared` tells that it was
-    /// done, and the end follows, for Genesys Cloud closes the connections of a cleared session; `Refused` tells that
-    /// the deployment does not allow it.
+    /// Makes a request.
     ///
     /// # Errors
-    /// If it cannot be asked for.
-    pub fn clear(&mut self, now: Now) -> Result<(), RequestError> {
-        self.chronicle.handle_time(now);
-        self.ready(&[State::Configured, State::ReadOnly])?;
-        if !self.dialect.rules().clear {
-            return Err(RequestError::NotAllowed);
+    /// If it cannot be made now, or not at all.
+    pub fn request(&mut self, request: Request, now: Now) -> Result<(), RequestError> {
+        self.engine.timeline.handle_time(now);
+        let state = self.engine.state();
+        if matches!(state, State::Closing | State::Closed | State::Failed) {
+            return Err(RequestError::Ended);
         }
-        let frame = self
-            .dialect
-            .errand(Errand::Clear)
-            .ok_or(RequestError::NotOffered)?;
-        // not held back by a limit that it might exceed: nothing else is left to say
-        let _ = self.outbox.pacing.request(now.instant);
-        self.transmits.push_back(Transmit::Frame(frame));
+        let ready = |states: &[State]| match self.engine.is_open() && states.contains(&state) {
+            true => Ok(()),
+            false => Err(RequestError::NotReady { state }),
+        };
+        match request {
+            Request::CheckHealth => self.expiry.request_echo(),
+            Request::Clear => {
+                ready(&[State::Configured, State::ReadOnly])?;
+                if !self.config.rules.clear {
+                    return Err(RequestError::NotAllowed);
+                }
+                self.request_control(ControlRequest::Clear, now);
+            }
+            Request::ReadHistory { page } => {
+                let history = self.history.as_mut().ok_or(RequestError::NoHistoryHost)?;
+                if !history.queue_page(page) {
+                    return Err(RequestError::Busy { waiting: 4 });
+                }
+                self.advance_history(now);
+            }
+            Request::RefreshAttachment { id } => return self.refresh_attachment(id),
+            Request::SignIn { jwt } => {
+                ready(&[State::Configured])?;
+                self.config.jwt = Some(jwt);
+                self.engine.enter(Stage::SigningIn(Wait::Retry(now.instant)));
+                self.configure(now);
+            }
+            Request::StartNew => {
+                ready(&[State::ReadOnly])?;
+                if self.start_new {
+                    return Err(RequestError::Busy { waiting: 1 });
+                }
+                self.abandon_history();
+                self.engine.report_unknown();
+                self.request_control(ControlRequest::CloseSession, now);
+                self.start_new = true;
+                self.engine.set_leaving(Some(now.instant + ANSWER_TIMEOUT));
+            }
+        }
         Ok(())
     }
 
-    /// Asks the service whether it is well, and when the session expires; `Healthy` has the answer. At most two leave
-    /// in a minute; one more waits, and stands for all that were asked for meanwhile.
-    ///
-    /// # Errors
-    /// If the conversation is over, or the contract has no health check.
-    pub fn check_health(&mut self) -> Result<(), RequestError> {
-        self.not_over()?;
-        self.dialect
-            .errand(Errand::Echo)
-            .ok_or(RequestError::NotOffered)?;
-        self.health.want();
-        Ok(())
-    }
-
-    /// Reads a page of the history, newest first, from 1; `History` has it, or `HistoryUnread` says why not. Up to four
-    /// wait. It asks for a token on the socket, and so waits for one that is configured.
-    ///
-    /// # Errors
-    /// If it cannot be asked for.
-    pub fn read_history(&mut self, page: u32, now: Now) -> Result<(), RequestError> {
-        self.chronicle.handle_time(now);
-        self.not_over()?;
-        let archive = self.archive.as_mut().ok_or(RequestError::NotOffered)?;
-        if !archive.wish(page) {
-            return Err(RequestError::Busy { waiting: 4 });
-        }
-        self.advance_history(now);
-        Ok(())
-    }
-
-    /// Leaves a read-only conversation for a new one, on the same socket with the same token; `Configured` tells that
-    /// it is there.
-    ///
-    /// # Errors
-    /// If the conversation is not read-only, or not connected.
-    pub fn start_new(&mut self, now: Now) -> Result<(), RequestError> {
-        self.chronicle.handle_time(now);
-        self.ready(&[State::ReadOnly])?;
-        let frame = self
-            .dialect
-            .errand(Errand::CloseSession)
-            .ok_or(RequestError::NotOffered)?;
-        if self.start_new {
-            return Err(RequestError::Busy { waiting: 1 });
-        }
-        self.abandon_history();
-        self.tell_doubts();
-        let _ = self.outbox.pacing.request(now.instant);
-        self.transmits.push_back(Transmit::Frame(frame));
-        self.start_new = true;
-        self.deadline = Some((now.instant + ANSWER_TIMEOUT, Reason::StartNew));
-        Ok(())
-    }
-
-    /// Signs the guest in on the present session; the deployment must allow it. `SignedIn` tells that it was done,
-    /// `Refused` that it was not. Messages wait meanwhile.
-    ///
-    /// # Errors
-    /// If the session is not ready, or the contract has no such thing.
-    pub fn step_up(&mut self, jwt: SecretString, now: Now) -> Result<(), RequestError> {
-        self.chronicle.handle_time(now);
-        self.ready(&[State::Configured])?;
-        if !self.dialect.step_up(Some(jwt)) {
-            return Err(RequestError::NotOffered);
-        }
-        self.stepping = true;
-        self.enter(State::Configuring);
-        self.configure(now);
-        Ok(())
-    }
-
-    /// Keeps the frame behind each event, up to 256 KiB of those that wait: see [`Self::raw`].
-    pub fn keep_frames(&mut self) {
-        self.events.keep_frames();
-    }
-
-    /// The frame that the event polled last came by, as it came; it may hold secrets. `None` if no frame brought it,
-    /// frames are not kept, or too much of them waited.
-    #[must_use]
-    pub fn raw(&self) -> Option<&str> {
-        self.events.raw()
-    }
-
-    pub(super) fn not_over(&self) -> Result<(), RequestError> {
-        match self.state {
-            State::Closing | State::Closed | State::Failed => Err(RequestError::Ended),
-            _ => Ok(()),
-        }
-    }
-
-    fn ready(&self, states: &[State]) -> Result<(), RequestError> {
-        self.not_over()?;
-        if self.socket && states.contains(&self.state) {
-            return Ok(());
-        }
-        Err(RequestError::NotReady { state: self.state })
+    /// Sends a request at once, even if it exceeds a limit: little can follow it.
+    fn request_control(&mut self, request: ControlRequest, now: Now) {
+        let _ = self.engine.pacing.request(now.instant);
+        self.transmit_control(request);
     }
 }

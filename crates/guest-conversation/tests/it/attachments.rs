@@ -6,8 +6,8 @@ use bytes::Bytes;
 use genesys_api::Call as _;
 use guest_conversation::MessageId;
 use guest_conversation::attachments::{
-    Ask, AttachError, AttachmentId, Attachments, CarryError, DeleteError, Failure, File, Grant, Notice,
-    PutOutcome, Rules, Stage,
+    AttachError, AttachToError, AttachmentEvent, AttachmentId, AttachmentRequest, Attachments, DeleteError,
+    Failure, File, PresignedUpload, Rules, Stage, UploadOutcome,
 };
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
@@ -36,30 +36,30 @@ impl World {
         self.attachments.attach(id(n), file)
     }
 
-    fn ask(&mut self) -> Option<Ask> {
-        self.attachments.poll_ask(self.now)
+    fn ask(&mut self) -> Option<AttachmentRequest> {
+        self.attachments.poll_request(self.now)
     }
 
     fn grant(&mut self, n: u128) {
-        let grant = Grant {
+        let grant = PresignedUpload {
             url: SecretString::from("https://bucket.example/k?sig=5ec2e7"),
             headers: vec![("x-amz-tagging", "a=b")],
             file_size: Some(1),
         };
-        self.attachments.handle_grant(&id(n), grant, self.now);
+        self.attachments.handle_presigned(&id(n), grant, self.now);
     }
 
     fn link(&mut self, n: u128, url: &str) {
-        let grant = Grant {
+        let grant = PresignedUpload {
             url: SecretString::from(url),
             headers: Vec::new(),
             file_size: Some(1),
         };
-        self.attachments.handle_grant(&id(n), grant, self.now);
+        self.attachments.handle_presigned(&id(n), grant, self.now);
     }
 
-    fn put(&mut self, n: u128, outcome: PutOutcome) {
-        self.attachments.handle_put(&id(n), outcome, self.now);
+    fn put(&mut self, n: u128, outcome: UploadOutcome) {
+        self.attachments.handle_upload(&id(n), outcome, self.now);
     }
 
     fn succeed(&mut self, n: u128) {
@@ -73,15 +73,15 @@ impl World {
         while self.stage(n) != Some(stage) {
             match self.stage(n).unwrap() {
                 Stage::Waiting => assert!(self.ask().is_some()),
-                Stage::Asked => self.grant(n),
-                Stage::Granted => assert!(self.attachments.poll_put(self.now).is_some()),
-                Stage::Uploading => self.put(n, PutOutcome::Stored),
+                Stage::Requested => self.grant(n),
+                Stage::Presigned => assert!(self.attachments.poll_upload(self.now).is_some()),
+                Stage::Uploading => self.put(n, UploadOutcome::Stored),
                 Stage::Confirming => self.succeed(n),
                 Stage::Uploaded if stage == Stage::Deleting => {
                     self.attachments.delete(&id(n)).unwrap();
-                    assert_eq!(self.ask(), Some(Ask::Delete { id: id(n) }));
+                    assert_eq!(self.ask(), Some(AttachmentRequest::Delete { id: id(n) }));
                 }
-                Stage::Uploaded => self.attachments.carry(message(), &[id(n)]).unwrap(),
+                Stage::Uploaded => self.attachments.attach_to(message(), &[id(n)]).unwrap(),
                 beyond => panic!("{beyond} is not on the way to {stage}"),
             }
         }
@@ -92,15 +92,17 @@ impl World {
         self.attachments.stage(&id(n))
     }
 
-    fn notices(&mut self) -> Vec<Notice> {
-        std::iter::from_fn(|| self.attachments.poll_notice()).collect()
+    fn notices(&mut self) -> Vec<AttachmentEvent> {
+        std::iter::from_fn(|| self.attachments.poll_event()).collect()
     }
 
     fn failure(&mut self) -> Failure {
         match self.notices().pop() {
             Some(
-                Notice::Failed { why, .. } | Notice::NoLink { why, .. } | Notice::NotDeleted { why, .. },
-            ) => why,
+                AttachmentEvent::Failed { reason, .. }
+                | AttachmentEvent::NoLink { reason, .. }
+                | AttachmentEvent::NotDeleted { reason, .. },
+            ) => reason,
             other => panic!("no failure: {other:?}"),
         }
     }
@@ -114,13 +116,18 @@ fn message() -> MessageId {
     Uuid::from_u128(MESSAGE).into()
 }
 
-const IN_FLIGHT: [Stage; 4] = [Stage::Asked, Stage::Granted, Stage::Uploading, Stage::Confirming];
+const IN_FLIGHT: [Stage; 4] = [
+    Stage::Requested,
+    Stage::Presigned,
+    Stage::Uploading,
+    Stage::Confirming,
+];
 
 #[test]
 fn a_file_becomes_part_of_a_message() {
     let mut world = World::new();
     world.attach(1, 424).unwrap();
-    let Some(Ask::Grant {
+    let Some(AttachmentRequest::Upload {
         id: asked,
         name,
         media_type,
@@ -135,16 +142,16 @@ fn a_file_becomes_part_of_a_message() {
     );
     assert_eq!(world.ask(), None);
     world.grant(1);
-    let put = world.attachments.poll_put(world.now).unwrap();
+    let put = world.attachments.poll_upload(world.now).unwrap();
     let request = put.upload.request(put.upload.host());
     assert_eq!(request.headers()["x-amz-tagging"], "a=b");
     assert_eq!(request.headers()["content-type"], "image/png");
     assert_eq!(request.body().len(), 424);
-    world.put(1, PutOutcome::Stored);
+    world.put(1, UploadOutcome::Stored);
     assert!(world.notices().is_empty(), "a stored file is not taken yet");
     assert_eq!(
-        world.attachments.carry(message(), &[id(1)]),
-        Err(CarryError::NotUploaded {
+        world.attachments.attach_to(message(), &[id(1)]),
+        Err(AttachToError::NotUploaded {
             id: id(1),
             stage: Stage::Confirming
         })
@@ -152,11 +159,13 @@ fn a_file_becomes_part_of_a_message() {
     world.succeed(1);
     assert!(matches!(
         &world.notices()[..],
-        [Notice::Uploaded { link: Some(_), .. }]
+        [AttachmentEvent::Uploaded { link: Some(_), .. }]
     ));
-    world.attachments.carry(message(), &[id(1)]).unwrap();
+    world.attachments.attach_to(message(), &[id(1)]).unwrap();
     world.attachments.handle_accepted(message());
-    assert!(matches!(&world.notices()[..], [Notice::Sent { message: carrier, .. }] if *carrier == message()));
+    assert!(
+        matches!(&world.notices()[..], [AttachmentEvent::Sent { message: carrier, .. }] if *carrier == message())
+    );
     assert_eq!(world.stage(1), None);
     assert_eq!(world.attachments.poll_timeout(), None);
 }
@@ -166,7 +175,7 @@ fn the_event_may_come_before_the_storages_answer() {
     let mut world = World::new();
     world.at(1, Stage::Uploading);
     world.succeed(1);
-    world.put(1, PutOutcome::Unanswered);
+    world.put(1, UploadOutcome::Unanswered);
     world.succeed(1);
     assert_eq!(world.stage(1), Some(Stage::Uploaded));
     assert_eq!(world.notices().len(), 1);
@@ -221,7 +230,7 @@ fn what_is_in_flight_fails_with_the_connection_and_the_rest_survives() {
         assert_eq!(world.failure(), Failure::ConnectionLost { stage });
         assert_eq!(world.stage(1), None);
         world.grant(1);
-        world.put(1, PutOutcome::Stored);
+        world.put(1, UploadOutcome::Stored);
         world.succeed(1);
         assert!(world.notices().is_empty(), "what comes late changes nothing");
     }
@@ -234,7 +243,11 @@ fn what_is_in_flight_fails_with_the_connection_and_the_rest_survives() {
     let mut world = World::new();
     world.at(1, Stage::Deleting);
     world.attachments.handle_disconnected();
-    assert_eq!(world.ask(), Some(Ask::Delete { id: id(1) }), "asked again");
+    assert_eq!(
+        world.ask(),
+        Some(AttachmentRequest::Delete { id: id(1) }),
+        "asked again"
+    );
 }
 
 #[test]
@@ -251,8 +264,8 @@ fn a_new_session_knows_none_of_them() {
 #[test]
 fn each_stage_has_its_time() {
     for (stage, seconds) in [
-        (Stage::Asked, 30),
-        (Stage::Granted, 120),
+        (Stage::Requested, 30),
+        (Stage::Presigned, 120),
         (Stage::Uploading, 120),
         (Stage::Confirming, 60),
         (Stage::Deleting, 30),
@@ -293,7 +306,7 @@ fn the_services_codes_are_typed() {
         }
     }
     let mut world = World::new();
-    world.at(1, Stage::Asked);
+    world.at(1, Stage::Requested);
     assert!(!world.attachments.handle_refused(&id(2), 4001, "of another"));
     assert!(
         world
@@ -325,8 +338,8 @@ fn what_came_too_soon_is_asked_again_but_not_for_ever() {
 #[test]
 fn the_storage_may_refuse() {
     for (outcome, status) in [
-        (PutOutcome::Refused { status: 403 }, Some(403)),
-        (PutOutcome::Unanswered, None),
+        (UploadOutcome::Refused { status: 403 }, Some(403)),
+        (UploadOutcome::Unanswered, None),
     ] {
         let mut world = World::new();
         world.at(1, Stage::Uploading);
@@ -338,10 +351,10 @@ fn the_storage_may_refuse() {
 #[test]
 fn a_grant_that_cannot_be_used_fails_the_attachment() {
     let mut world = World::new();
-    world.at(1, Stage::Asked);
+    world.at(1, Stage::Requested);
     world.link(1, "http://bucket.example/plain?sig=5ec2e7");
     let failure = world.failure();
-    assert!(matches!(failure, Failure::Grant(_)));
+    assert!(matches!(failure, Failure::UploadUrl(_)));
     assert!(!failure.to_string().contains("5ec2e7"));
 }
 
@@ -350,15 +363,15 @@ fn it_is_deleted_before_it_is_sent_and_not_after() {
     let mut world = World::new();
     for stage in [
         Stage::Waiting,
-        Stage::Asked,
-        Stage::Granted,
+        Stage::Requested,
+        Stage::Presigned,
         Stage::Uploading,
         Stage::Confirming,
     ] {
         world.at(1, stage);
         world.attachments.delete(&id(1)).unwrap();
         assert!(
-            matches!(&world.notices()[..], [Notice::Deleted { .. }]),
+            matches!(&world.notices()[..], [AttachmentEvent::Deleted { .. }]),
             "{stage}"
         );
         assert_eq!(world.ask(), None, "the service need not know");
@@ -367,7 +380,7 @@ fn it_is_deleted_before_it_is_sent_and_not_after() {
     world.attachments.delete(&id(1)).unwrap();
     assert_eq!(world.ask(), None, "once is enough");
     world.attachments.handle_deleted(&id(1));
-    assert!(matches!(&world.notices()[..], [Notice::Deleted { .. }]));
+    assert!(matches!(&world.notices()[..], [AttachmentEvent::Deleted { .. }]));
     assert_eq!(world.attachments.delete(&id(1)), Err(DeleteError::Unknown));
     world.at(1, Stage::Sending);
     assert_eq!(world.attachments.delete(&id(1)), Err(DeleteError::Sending));
@@ -378,13 +391,16 @@ fn a_refused_deletion_leaves_it_as_it_was() {
     let mut world = World::new();
     world.at(1, Stage::Deleting);
     world.attachments.handle_refused(&id(1), 500, "trouble");
-    assert!(matches!(&world.notices()[..], [Notice::NotDeleted { .. }]));
+    assert!(matches!(
+        &world.notices()[..],
+        [AttachmentEvent::NotDeleted { .. }]
+    ));
     assert_eq!(world.stage(1), Some(Stage::Uploaded));
     world.attachments.delete(&id(1)).unwrap();
     world.ask();
     world.attachments.handle_refused(&id(1), 4009, "not found");
     assert!(
-        matches!(&world.notices()[..], [Notice::Deleted { .. }]),
+        matches!(&world.notices()[..], [AttachmentEvent::Deleted { .. }]),
         "it is gone, which was the wish"
     );
 }
@@ -394,17 +410,17 @@ fn a_message_carries_all_or_none() {
     let mut world = World::new();
     world.at(1, Stage::Uploaded);
     world.at(2, Stage::Uploaded);
-    let unknown = world.attachments.carry(message(), &[id(1), id(3)]);
-    assert_eq!(unknown, Err(CarryError::Unknown { id: id(3) }));
+    let unknown = world.attachments.attach_to(message(), &[id(1), id(3)]);
+    assert_eq!(unknown, Err(AttachToError::Unknown { id: id(3) }));
     assert_eq!(world.stage(1), Some(Stage::Uploaded));
-    world.attachments.carry(message(), &[id(1), id(2)]).unwrap();
+    world.attachments.attach_to(message(), &[id(1), id(2)]).unwrap();
     world.attachments.handle_not_accepted(message(), Some(4011));
     assert_eq!(
         world.stage(1),
         Some(Stage::Uploaded),
         "the text was too long, not the file at fault"
     );
-    world.attachments.carry(message(), &[id(1)]).unwrap();
+    world.attachments.attach_to(message(), &[id(1)]).unwrap();
     world.attachments.handle_not_accepted(message(), Some(4008));
     assert_eq!(world.failure(), Failure::Expired);
     assert_eq!((world.stage(1), world.stage(2)), (None, Some(Stage::Uploaded)));
@@ -415,7 +431,7 @@ fn an_expired_link_is_noticed_and_renewed() {
     let mut world = World::new();
     world.at(1, Stage::Confirming);
     world.succeed(1);
-    let Some(Notice::Uploaded { link: Some(link), .. }) = world.notices().pop() else {
+    let Some(AttachmentEvent::Uploaded { link: Some(link), .. }) = world.notices().pop() else {
         panic!("no link");
     };
     assert!(link.url(world.now + Duration::from_secs(539)).is_some());
@@ -425,22 +441,22 @@ fn an_expired_link_is_noticed_and_renewed() {
     for name in [id(1), "5befde6373a23f32f20b59b4e1cba0e6".parse().unwrap()] {
         world.attachments.refresh(name.clone()).unwrap();
         world.attachments.refresh(name.clone()).unwrap();
-        assert_eq!(world.ask(), Some(Ask::Refresh { id: name.clone() }));
+        assert_eq!(world.ask(), Some(AttachmentRequest::Refresh { id: name.clone() }));
         assert_eq!(world.ask(), None, "asked for once");
-        let grant = |headers| Grant {
+        let grant = |headers| PresignedUpload {
             url: SecretString::from("https://bucket.example/new"),
             headers,
             file_size: Some(1),
         };
         world
             .attachments
-            .handle_grant(&name, grant(vec![("x", "y")]), world.now);
+            .handle_presigned(&name, grant(vec![("x", "y")]), world.now);
         assert!(world.notices().is_empty(), "that was no link");
         world
             .attachments
-            .handle_grant(&name, grant(Vec::new()), world.now);
+            .handle_presigned(&name, grant(Vec::new()), world.now);
         match world.notices().pop() {
-            Some(Notice::Link { id, link }) => {
+            Some(AttachmentEvent::Link { id, link }) => {
                 assert_eq!(id, name);
                 assert_eq!(
                     link.url(world.now).unwrap().expose_secret(),
@@ -486,7 +502,7 @@ fn a_link_may_not_be_had() {
 #[test]
 fn debug_shows_no_secret_and_no_name() {
     let mut world = World::new();
-    for (n, stage) in [Stage::Granted, Stage::Asked, Stage::Waiting]
+    for (n, stage) in [Stage::Presigned, Stage::Requested, Stage::Waiting]
         .into_iter()
         .enumerate()
     {

@@ -1,6 +1,5 @@
 //! Custom attributes: when they travel, and when they do not.
 
-use guest_conversation::{Contract, Event};
 use serde_json::{Value, json};
 use web_messaging::CustomAttributes;
 
@@ -16,9 +15,7 @@ fn of(pairs: &[(&str, &str)]) -> CustomAttributes {
 /// Configured, with attributes that need a consent.
 fn configured() -> VirtualPeer {
     let attributes = of(&[("accountId", "42"), ("interest", "chess")]);
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(
-        web_messaging().with_attributes(attributes),
-    ));
+    let mut peer = VirtualPeer::new(web_messaging().with_attributes(attributes));
     peer.connect();
     peer.frames();
     peer.hear(&session_response(true));
@@ -88,7 +85,7 @@ fn the_greeting_of_a_new_session_is_written_when_it_leaves() {
     let contract = web_messaging()
         .with_attributes(of(&[("interest", "chess")]))
         .with_autostart();
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let mut peer = VirtualPeer::new(contract);
     peer.connect();
     peer.frames();
     peer.hear(&session_response(true));
@@ -132,18 +129,9 @@ fn a_session_that_begins_anew_is_told_again() {
 }
 
 #[test]
-fn at_the_gateway_an_update_does_nothing() {
-    let mut peer = VirtualPeer::guest_sessions();
-    peer.conversation.update_attributes(of(&[("accountId", "42")]));
-    peer.send(1, "x");
-    assert!(!peer.frames()[0].to_string().contains("accountId"));
-    assert!(!peer.events().iter().any(|event| matches!(event, Event::Ended(_))));
-}
-
-#[test]
 fn attributes_travel_until_they_arrive_and_are_dropped_if_too_large() {
     let attributes = CustomAttributes::new([("accountId".to_owned(), "42".to_owned())].into()).unwrap();
-    let contract = || Contract::WebMessaging(web_messaging().with_attributes(attributes.clone()));
+    let contract = || web_messaging().with_attributes(attributes.clone());
     let carried = |frame: &Value| frame["message"]["channel"]["metadata"]["customAttributes"].clone();
     for (answer, again) in [
         (echo(1), false),
@@ -165,7 +153,7 @@ fn attributes_travel_until_they_arrive_and_are_dropped_if_too_large() {
 #[test]
 fn autostart_joins_a_new_session_only() {
     for new_session in [true, false] {
-        let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging().with_autostart()));
+        let mut peer = VirtualPeer::new(web_messaging().with_autostart());
         peer.connect();
         peer.frames();
         peer.hear(&session_response(new_session));
@@ -182,7 +170,7 @@ fn what_the_greeting_carried_travels_once() {
     let contract = web_messaging()
         .with_attributes(of(&[("interest", "chess")]))
         .with_autostart();
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let mut peer = VirtualPeer::new(contract);
     peer.connect();
     peer.frames();
     peer.hear(&session_response(true));

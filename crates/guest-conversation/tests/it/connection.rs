@@ -5,7 +5,10 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use genesys_api::Clock;
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
-use guest_conversation::{Contract, Ending, Event, Farewell, Loss, MessageId, SendError, State};
+use guest_conversation::{
+    CloseMode, ConnectionEvent, Conversation, DeliveryStatus, Ending, Event, Loss, MessageId, SendError,
+    SessionEvent, State, WebMessaging,
+};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,7 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use web_messaging::CustomAttributes;
 use ws_transport::OriginPolicy;
 
-use crate::virtual_peer::{TOKEN, agent_says, guest_sessions, session_response, web_messaging};
+use crate::virtual_peer::{TOKEN, agent_says, session_response, web_messaging};
 
 pub(crate) struct Site {
     listener: TcpListener,
@@ -30,14 +33,14 @@ impl Site {
         }
     }
 
-    pub(crate) fn open(&self, contract: Contract) -> Connection {
-        self.open_within(contract, ConnectLimiter::default())
+    pub(crate) fn open(&self, config: WebMessaging) -> Connection {
+        self.open_within(config, ConnectLimiter::default())
     }
 
-    pub(crate) fn open_within(&self, contract: Contract, limiter: ConnectLimiter) -> Connection {
+    pub(crate) fn open_within(&self, config: WebMessaging, limiter: ConnectLimiter) -> Connection {
         let tls = genesys_http::Tls::system().unwrap();
         let address = self.listener.local_addr().unwrap();
-        Connection::open(Settings {
+        let settings = Settings {
             http: genesys_http::Client::builder(tls)
                 .clock(self.clock.clone())
                 .build(),
@@ -46,9 +49,9 @@ impl Site {
                 .unwrap()
                 .admit(["https://shop.example"])
                 .unwrap(),
-            contract,
             limiter,
-        })
+        };
+        Connection::open(Conversation::new(config), settings)
     }
 
     pub(crate) async fn tcp(&self) -> TcpStream {
@@ -119,7 +122,10 @@ impl Guest {
 
 async fn accepted(connection: &mut Connection) -> MessageId {
     match connection.next_event().await {
-        Some(Event::Accepted { id, .. }) => id,
+        Some(Event::Delivery {
+            id,
+            status: DeliveryStatus::Delivered { .. },
+        }) => id,
         other => panic!("{other:?}"),
     }
 }
@@ -127,14 +133,14 @@ async fn accepted(connection: &mut Connection) -> MessageId {
 pub(crate) async fn configured(connection: &mut Connection) {
     assert!(matches!(
         connection.next_event().await,
-        Some(Event::Configured(_))
+        Some(Event::Connection(ConnectionEvent::Ready(_)))
     ));
 }
 
 #[tokio::test]
 async fn a_message_goes_there_and_an_answer_comes_back() {
     let site = Site::new().await;
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let early = connection.send("before anything is open").unwrap();
     let mut guest = site.configure().await;
     configured(&mut connection).await;
@@ -155,7 +161,7 @@ async fn a_message_goes_there_and_an_answer_comes_back() {
 #[tokio::test]
 async fn a_cut_connection_is_restored() {
     let site = Site::new().await;
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     let doubted = connection.send("lost on the way").unwrap();
@@ -163,16 +169,21 @@ async fn a_cut_connection_is_restored() {
     drop(guest);
     assert!(matches!(
         connection.next_event().await,
-        Some(Event::Reconnecting {
+        Some(Event::Connection(ConnectionEvent::Reconnecting {
             attempt: 1,
-            why: Loss::Closed(_),
+            cause: Loss::Closed(_),
             ..
-        })
+        }))
     ));
     site.clock.advance(Duration::from_secs(1));
     let mut guest = site.configure().await;
-    assert!(matches!(connection.next_event().await, Some(Event::Restored(_))));
-    assert!(matches!(connection.next_event().await, Some(Event::InDoubt { ids }) if ids == [doubted]));
+    assert!(matches!(
+        connection.next_event().await,
+        Some(Event::Connection(ConnectionEvent::Restored(_)))
+    ));
+    assert!(
+        matches!(connection.next_event().await, Some(Event::Delivery { id, status: DeliveryStatus::Unknown }) if id == doubted)
+    );
     let next = connection.send("after").unwrap();
     guest.echo().await;
     assert_eq!(accepted(&mut connection).await, next);
@@ -181,7 +192,7 @@ async fn a_cut_connection_is_restored() {
 #[tokio::test]
 async fn a_refused_origin_is_terminal() {
     let site = Site::new().await;
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let mut tcp = site.tcp().await;
     let mut head = [0; 4096];
     assert!(tcp.read(&mut head).await.unwrap() > 0);
@@ -200,14 +211,15 @@ async fn a_refused_origin_is_terminal() {
 #[tokio::test]
 async fn a_refusal_for_now_is_tried_again_when_the_server_said() {
     let site = Site::new().await;
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let mut tcp = site.tcp().await;
     let mut head = [0; 4096];
     assert!(tcp.read(&mut head).await.unwrap() > 0);
     tcp.write_all(b"HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n")
         .await
         .unwrap();
-    let Some(Event::Reconnecting { after, .. }) = connection.next_event().await else {
+    let Some(Event::Connection(ConnectionEvent::Reconnecting { after, .. })) = connection.next_event().await
+    else {
         panic!()
     };
     assert!(after >= Duration::from_secs(120));
@@ -219,7 +231,7 @@ async fn a_refusal_for_now_is_tried_again_when_the_server_said() {
 #[tokio::test]
 async fn a_moved_clock_does_not_close_the_socket() {
     let site = Site::new().await;
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     for _ in 0..5 {
@@ -235,7 +247,7 @@ async fn a_moved_clock_does_not_close_the_socket() {
 #[tokio::test]
 async fn a_silent_service_is_left() {
     let site = Site::new().await;
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let guest = site.configure().await;
     configured(&mut connection).await;
     // nobody reads `guest`, so no ping is answered
@@ -250,10 +262,10 @@ async fn a_silent_service_is_left() {
     });
     assert!(matches!(
         connection.next_event().await,
-        Some(Event::Reconnecting {
-            why: Loss::Silent,
+        Some(Event::Connection(ConnectionEvent::Reconnecting {
+            cause: Loss::Silent,
             ..
-        })
+        }))
     ));
     mover.abort();
     drop(guest);
@@ -263,7 +275,7 @@ async fn a_silent_service_is_left() {
 async fn an_application_that_does_not_read_slows_the_service_and_loses_nothing() {
     const COUNT: usize = 2_000;
     let site = Site::new().await;
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     let service = tokio::spawn(async move {
@@ -289,31 +301,9 @@ async fn an_application_that_does_not_read_slows_the_service_and_loses_nothing()
 }
 
 #[tokio::test]
-async fn a_renewed_token_is_used_by_the_next_connection() {
-    let site = Site::new().await;
-    let mut connection = site.open(Contract::GuestSessions(guest_sessions()));
-    let accepted = json!({"type": "handshake.accepted", "guestSessionId": "gs-1", "newSession": false,
-        "readOnly": false, "sequence": 0});
-    for (token, event) in [(TOKEN, "Configured"), ("renewed", "Restored")] {
-        let mut guest = Guest(tokio_tungstenite::accept_async(site.tcp().await).await.unwrap());
-        assert_eq!(guest.hear().await["accessToken"], token);
-        guest.say(&accepted).await;
-        let ready = connection.next_event().await;
-        assert!(format!("{ready:?}").contains(event), "{ready:?}");
-        connection.update_token("renewed".into());
-        drop(guest);
-        assert!(matches!(
-            connection.next_event().await,
-            Some(Event::Reconnecting { .. })
-        ));
-        site.clock.advance(Duration::from_secs(1));
-    }
-}
-
-#[tokio::test]
 async fn closing_says_goodbye_and_dropping_does_not() {
     let site = Site::new().await;
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     let leaving = tokio::spawn(connection.close());
@@ -324,7 +314,7 @@ async fn closing_says_goodbye_and_dropping_does_not() {
     assert!(guest.0.next().await.is_none());
     assert!(matches!(leaving.await.unwrap()[..], [Event::Ended(Ending::ByUs)]));
 
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     let handle = connection.handle();
@@ -336,7 +326,7 @@ async fn closing_says_goodbye_and_dropping_does_not() {
 #[tokio::test]
 async fn a_service_that_ends_the_connection_for_good_is_believed() {
     let site = Site::new().await;
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     guest
@@ -357,15 +347,13 @@ async fn what_the_guest_no_longer_agrees_to_stays_here() {
     let site = Site::new().await;
     let attributes = |value: &str| CustomAttributes::new([("interest".to_owned(), value.to_owned())].into());
     let contract = web_messaging().with_attributes(attributes("chess").unwrap());
-    let mut connection = site.open(Contract::WebMessaging(contract));
+    let mut connection = site.open(contract);
     let mut guest = site.configure().await;
     configured(&mut connection).await;
-    connection.update_attributes(CustomAttributes::default());
+    connection.with(|guest, _| guest.update_attributes(CustomAttributes::default()));
     connection.send("withdrawn").unwrap();
     assert!(!guest.hear().await.to_string().contains("chess"));
-    connection
-        .handle()
-        .update_attributes(attributes("granted again").unwrap());
+    connection.with(|guest, _| guest.update_attributes(attributes("granted again").unwrap()));
     connection.send("granted").unwrap();
     let metadata = &guest.hear().await["message"]["channel"]["metadata"];
     assert_eq!(metadata["customAttributes"]["interest"], "granted again");
@@ -376,7 +364,7 @@ async fn a_guest_who_leaves_for_good_clears_the_conversation_first() {
     for (answer, event) in [
         (
             json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}),
-            "SessionCleared",
+            "Cleared",
         ),
         (
             json!({"type": "response", "class": "string", "code": 403,
@@ -385,10 +373,10 @@ async fn a_guest_who_leaves_for_good_clears_the_conversation_first() {
         ),
     ] {
         let site = Site::new().await;
-        let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+        let mut connection = site.open(web_messaging());
         let mut guest = site.configure().await;
         configured(&mut connection).await;
-        connection.set_farewell(Farewell::Clear);
+        connection.with(|guest, _| guest.set_close_mode(CloseMode::Clear));
         let leaving = tokio::spawn(connection.close());
         let clear = guest.hear().await;
         assert_eq!(clear["message"]["events"][0]["presence"]["type"], "Clear");
@@ -400,7 +388,7 @@ async fn a_guest_who_leaves_for_good_clears_the_conversation_first() {
         assert!(matches!(
             events[..],
             [
-                Event::SessionCleared | Event::Refused(_),
+                Event::Session(SessionEvent::Cleared) | Event::Session(SessionEvent::Refused(_)),
                 Event::Ended(Ending::ByUs)
             ]
         ));
@@ -409,21 +397,30 @@ async fn a_guest_who_leaves_for_good_clears_the_conversation_first() {
 
 #[tokio::test]
 async fn a_goodbye_takes_no_longer_than_it_may() {
-    for farewell in [Farewell::Leave, Farewell::Clear] {
+    for farewell in [CloseMode::Leave, CloseMode::Clear] {
         let site = Site::new().await;
-        let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+        let mut connection = site.open(web_messaging());
         let guest = site.configure().await;
         configured(&mut connection).await;
         let unanswered = connection.send("x").unwrap();
-        connection.set_farewell(farewell);
+        connection.with(|guest, _| guest.set_close_mode(farewell));
         // nobody reads `guest`: neither the message nor the goodbye is answered
         let second = Duration::from_secs(1);
         let (events, ()) = tokio::join!(connection.close_within(second), async {
             site.clock.advance(second);
         });
         assert!(
-            matches!(&events[..], [Event::InDoubt { ids }, Event::Ended(Ending::ByUs)] if *ids == [unanswered])
-                || matches!(events[..], [Event::Failed { .. }, Event::Ended(Ending::ByUs)]),
+            matches!(&events[..], [Event::Delivery { id, status: DeliveryStatus::Unknown }, Event::Ended(Ending::ByUs)] if *id == unanswered)
+                || matches!(
+                    events[..],
+                    [
+                        Event::Delivery {
+                            status: DeliveryStatus::Failed(_),
+                            ..
+                        },
+                        Event::Ended(Ending::ByUs)
+                    ]
+                ),
             "{events:?}"
         );
         drop(guest);
@@ -434,7 +431,7 @@ async fn a_goodbye_takes_no_longer_than_it_may() {
 async fn an_event_that_is_waited_for_in_vain_comes_the_next_time() {
     const COUNT: usize = 1_000;
     let site = Site::new().await;
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     let service = tokio::spawn(async move {

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use guest_conversation::{AuthorKind, Content, Contract, Direction, Event, FailureReason, SendError, State};
-use guest_sessions::TokenPlacement;
-use secrecy::SecretString;
+use guest_conversation::{
+    AuthorKind, ConnectionEvent, Content, DeliveryStatus, Direction, Event, FailureReason, Machine as _,
+    SendError, SessionEvent, State,
+};
 use serde_json::json;
 use ws_transport::{OriginPolicy, SocketUrl};
 
 use crate::virtual_peer::{
-    TOKEN, VirtualPeer, agent_says, echo, guest_sessions, id, refused, session_response, web_messaging,
+    TOKEN, VirtualPeer, agent_says, echo, id, refused, session_response, web_messaging,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,7 +21,7 @@ fn state(peer: &VirtualPeer) -> State {
 
 #[test]
 fn it_connects_configures_and_delivers() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     peer.send(1, "queued before there is a connection");
     assert_eq!(state(&peer), State::Idle);
     peer.connect();
@@ -35,7 +36,7 @@ fn it_connects_configures_and_delivers() {
     assert_eq!(frames[0]["deploymentId"], "b3c2");
     assert_eq!(frames[0]["token"], TOKEN);
     peer.hear(&session_response(true));
-    let [Event::Configured(session)] = peer.events()[..] else {
+    let [Event::Connection(ConnectionEvent::Ready(session))] = peer.events()[..] else {
         panic!()
     };
     assert!(session.new_session && !session.read_only);
@@ -49,7 +50,7 @@ fn it_connects_configures_and_delivers() {
     assert_eq!(frames[0]["tracingId"], id(1).to_string());
     peer.hear(&echo(1));
     assert!(
-        matches!(peer.events()[..], [Event::Accepted { id: accepted, at, .. }]
+        matches!(peer.events()[..], [Event::Delivery { id: accepted, status: DeliveryStatus::Delivered { at, .. } }]
         if accepted == id(1) && at.unix_timestamp() == 1_795_348_801)
     );
 }
@@ -63,7 +64,14 @@ fn the_own_echo_is_never_a_message_and_nothing_is_shown_twice() {
         peer.hear(&echo(1));
         peer.hear(&agent_says("a1", "hello"));
     }
-    let [Event::Accepted { .. }, Event::Message(message)] = &peer.events()[..] else {
+    let [
+        Event::Delivery {
+            status: DeliveryStatus::Delivered { .. },
+            ..
+        },
+        Event::Message(message),
+    ] = &peer.events()[..]
+    else {
         panic!()
     };
     assert_eq!((message.id.as_str(), message.text.as_str()), ("a1", "hello"));
@@ -81,7 +89,11 @@ fn what_it_does_not_know_is_handed_on_and_changes_nothing() {
     peer.hear(&jwt);
     peer.conversation.handle_frame("no json", peer.now);
     let events = peer.events();
-    let [Event::Unknown(novelty), Event::Unknown(garbage)] = &events[..] else {
+    let [
+        Event::Session(SessionEvent::Unknown(novelty)),
+        Event::Session(SessionEvent::Unknown(garbage)),
+    ] = &events[..]
+    else {
         panic!()
     };
     assert_eq!(novelty.class(), Some("NoveltyEvent"));
@@ -119,24 +131,31 @@ fn the_frames_that_genesys_publishes_become_events() {
     );
     assert!(matches!(
         &hear!("agent-typing")[..],
-        [Event::Typing { from, during }] if from.name.as_deref() == Some("Ann") && *during == 3 * SECOND
+        [Event::Session(SessionEvent::Typing { from, during })] if from.name.as_deref() == Some("Ann") && *during == 3 * SECOND
     ));
     assert!(matches!(&hear!("agent-text")[..], [Event::Message(message)] if message.text == "Hi"));
     assert!(matches!(
         hear!("disconnect-read-only")[..],
-        [Event::ConversationEnded { read_only: true }]
+        [Event::Session(SessionEvent::ConversationEnded {
+            read_only: true
+        })]
     ));
-    assert!(matches!(hear!("session-cleared")[..], [Event::SessionCleared]));
+    assert!(matches!(
+        hear!("session-cleared")[..],
+        [Event::Session(SessionEvent::Cleared)]
+    ));
     assert!(matches!(
         hear!("too-many-4029")[..],
-        [Event::Throttled { retry_after }] if retry_after == 3 * SECOND
+        [Event::Connection(ConnectionEvent::Throttled { retry_after })] if retry_after == 3 * SECOND
     ));
-    assert!(matches!(&hear!("error-message")[..], [Event::Refused(refusal)] if refusal.code == "400"));
+    assert!(
+        matches!(&hear!("error-message")[..], [Event::Session(SessionEvent::Refused(refusal))] if refusal.code == "400")
+    );
     assert!(hear!("health-check-answer").is_empty());
     assert!(hear!("jwt-response").is_empty(), "nobody asked for it");
     assert!(hear!("presigned-url").is_empty(), "nobody asked for it either");
     let events = hear!("unknown-class");
-    assert!(matches!(events[..], [Event::Unknown(_)]));
+    assert!(matches!(events[..], [Event::Session(SessionEvent::Unknown(_))]));
     assert!(!format!("{events:?}").contains("canary"));
     for (events, state) in [
         (hear!("session-expired"), "SessionExpired"),
@@ -157,11 +176,14 @@ fn a_refused_message_fails_alone() {
     peer.hear(&echo(2));
     let events = peer.events();
     let [
-        Event::Failed {
+        Event::Delivery {
             id: failed,
-            reason: FailureReason::Refused(refusal),
+            status: DeliveryStatus::Failed(FailureReason::Refused(refusal)),
         },
-        Event::Accepted { .. },
+        Event::Delivery {
+            status: DeliveryStatus::Delivered { .. },
+            ..
+        },
     ] = &events[..]
     else {
         panic!("{events:?}")
@@ -186,13 +208,13 @@ fn a_read_only_conversation_takes_nothing_more() {
     assert!(matches!(
         events[..],
         [
-            Event::ConversationEnded { read_only: true },
-            Event::Failed {
-                reason: FailureReason::ReadOnly,
+            Event::Session(SessionEvent::ConversationEnded { read_only: true }),
+            Event::Delivery {
+                status: DeliveryStatus::Failed(FailureReason::ReadOnly),
                 ..
             },
-            Event::Failed {
-                reason: FailureReason::ReadOnly,
+            Event::Delivery {
+                status: DeliveryStatus::Failed(FailureReason::ReadOnly),
                 ..
             },
         ]
@@ -207,9 +229,12 @@ fn a_read_only_conversation_takes_nothing_more() {
     assert!(matches!(
         peer.events()[..],
         [
-            Event::Accepted { .. },
-            Event::Failed {
-                reason: FailureReason::ReadOnly,
+            Event::Delivery {
+                status: DeliveryStatus::Delivered { .. },
+                ..
+            },
+            Event::Delivery {
+                status: DeliveryStatus::Failed(FailureReason::ReadOnly),
                 ..
             }
         ]
@@ -225,70 +250,34 @@ fn a_refusal_as_read_only_ends_the_conversation() {
     assert!(matches!(
         peer.events()[..],
         [
-            Event::Failed {
-                reason: FailureReason::ReadOnly,
+            Event::Delivery {
+                status: DeliveryStatus::Failed(FailureReason::ReadOnly),
                 ..
             },
-            Event::ConversationEnded { read_only: true }
+            Event::Session(SessionEvent::ConversationEnded { read_only: true })
         ]
     ));
     assert_eq!(state(&peer), State::ReadOnly);
 }
 
 #[test]
-fn a_new_token_is_used_by_the_next_connection_and_the_socket_stays() {
-    let mut peer = VirtualPeer::guest_sessions();
-    peer.conversation.update_token(SecretString::from("renewed"));
-    assert_eq!(state(&peer), State::Configured);
-    assert_eq!(
-        (peer.transmits().len(), peer.conversation.poll_command()),
-        (0, None)
-    );
-    peer.drop_socket();
-    peer.reconnect();
-    assert_eq!(peer.frames()[0]["accessToken"], "renewed");
+fn nothing_that_can_be_printed_shows_the_token() {
+    let mut peer = VirtualPeer::web_messaging();
+    peer.send(1, "x");
+    let transmits = peer.transmits();
+    let contract = web_messaging();
+    let shown = format!("{:?} {transmits:?} {contract:?}", peer.conversation);
+    assert!(!shown.contains("canary"), "{shown}");
 }
 
 #[test]
-fn the_token_stands_where_it_was_told_to() {
+fn deployment_is_named_in_the_query() {
     let origin = OriginPolicy::new(["https://shop.example"])
         .unwrap()
         .admit(["https://shop.example"])
         .unwrap();
     let url: SocketUrl = "wss://gateway.example/socket".parse().unwrap();
-    for (placement, in_query, in_header) in [
-        (TokenPlacement::Frame, false, false),
-        (TokenPlacement::Query, true, false),
-        (TokenPlacement::Subprotocol, false, true),
-    ] {
-        let mut peer = VirtualPeer::new(Contract::GuestSessions(guest_sessions().with_token_in(placement)));
-        let handshake = peer.conversation.handshake(&url, &origin);
-        assert!(!format!("{handshake:?}").contains("canary"));
-        let request = handshake.request([7; 16]);
-        let protocol = request.headers().get("sec-websocket-protocol");
-        assert_eq!(request.uri().query().is_some(), in_query);
-        assert_eq!(
-            protocol.map(|value| value.to_str().unwrap()),
-            in_header.then_some("guest-sessions.v1, access_token.7d1f-canary")
-        );
-        peer.connect();
-        assert_eq!(
-            peer.frames()[0].get("accessToken").is_some(),
-            !in_query && !in_header,
-            "{placement:?}"
-        );
-    }
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     let request = peer.conversation.handshake(&url, &origin).request([7; 16]);
     assert_eq!(request.uri().query(), Some("deploymentId=b3c2"));
-}
-
-#[test]
-fn nothing_that_can_be_printed_shows_the_token() {
-    let mut peer = VirtualPeer::guest_sessions();
-    peer.send(1, "x");
-    let transmits = peer.transmits();
-    let contract = Contract::WebMessaging(web_messaging());
-    let shown = format!("{:?} {transmits:?} {contract:?}", peer.conversation);
-    assert!(!shown.contains("canary"), "{shown}");
 }

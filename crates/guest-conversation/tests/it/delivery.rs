@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use guest_conversation::{Command, Contract, Event, MessageId, Reason, SendError, State};
+use guest_conversation::{
+    Command, DeliveryStatus, Event, Machine as _, MessageId, Reason, SendError, SessionEvent, State,
+};
 use proptest::prelude::*;
 use ws_transport::Transmit;
 
-use crate::virtual_peer::{
-    VirtualPeer, echo, guest_sessions, handshake_accepted, id, refused, session_response, too_many,
-    web_messaging,
-};
+use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_many, web_messaging};
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -53,21 +52,14 @@ struct Ledger {
 struct Play {
     peer: VirtualPeer,
     ledger: Ledger,
-    web: bool,
     next: u128,
 }
 
 impl Play {
-    fn new(web: bool) -> Self {
-        let contract = if web {
-            Contract::WebMessaging(web_messaging())
-        } else {
-            Contract::GuestSessions(guest_sessions())
-        };
+    fn new() -> Self {
         let mut play = Self {
-            peer: VirtualPeer::new(contract),
+            peer: VirtualPeer::new(web_messaging()),
             ledger: Ledger::default(),
-            web,
             next: 0,
         };
         play.peer.conversation.connect(play.peer.now);
@@ -101,14 +93,8 @@ impl Play {
                 let frame: serde_json::Value = serde_json::from_str(&text).unwrap();
                 if frame["action"] == "configureSession" {
                     self.peer.hear(&session_response(false));
-                } else if frame["type"] == "handshake" {
-                    self.peer.hear(&handshake_accepted(0));
                 } else {
-                    let name = if self.web {
-                        &frame["tracingId"]
-                    } else {
-                        &frame["id"]
-                    };
+                    let name = &frame["tracingId"];
                     let number = (0..self.next).find(|n| *name == id(*n).to_string()).unwrap();
                     self.ledger.left.push(self.peer.now.instant);
                     self.ledger.on_the_way.push(number);
@@ -127,10 +113,19 @@ impl Play {
     fn note(&mut self, event: Event) {
         let mut fate = |id, fate| self.ledger.fates.entry(id).or_default().push(fate);
         match event {
-            Event::Accepted { id, .. } => fate(id, "accepted"),
-            Event::Failed { id, .. } => fate(id, "failed"),
-            Event::InDoubt { ids } => ids.into_iter().for_each(|id| fate(id, "in doubt")),
-            Event::Message(message) | Event::OwnMessage(message) => {
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Delivered { .. },
+            } => fate(id, "accepted"),
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Failed(_),
+            } => fate(id, "failed"),
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Unknown,
+            } => fate(id, "in doubt"),
+            Event::Message(message) | Event::Session(SessionEvent::OwnMessage(message)) => {
                 panic!("our own message came back as {message:?}")
             }
             _ => {}
@@ -138,14 +133,7 @@ impl Play {
     }
 
     fn acknowledge(&mut self, n: u128) {
-        if self.web {
-            self.peer.hear(&echo(n));
-        } else {
-            self.peer.hear(
-                &serde_json::json!({"type": "message.accepted", "id": id(n).to_string(),
-                "sequence": n, "timestamp": "2026-11-22T12:00:01.000Z"}),
-            );
-        }
+        self.peer.hear(&echo(n));
     }
 
     fn act(&mut self, act: &Act) {
@@ -172,15 +160,15 @@ impl Play {
                 self.peer.conversation.end_within(within, self.peer.now);
             }
             (Act::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
-            (Act::RefuseOldest, Some(n)) if self.web => {
+            (Act::RefuseOldest, Some(n)) => {
                 self.ledger.on_the_way.remove(0);
                 self.peer.hear(&refused(4011, Some(id(n))));
             }
-            (Act::ThrottleOldest, Some(n)) if self.web => {
+            (Act::ThrottleOldest, Some(n)) => {
                 self.ledger.on_the_way.remove(0);
                 self.peer.hear(&too_many(2, Some(id(n))));
             }
-            (Act::ThrottleSomething, Some(_)) if self.web && self.ledger.on_the_way.len() == 1 => {
+            (Act::ThrottleSomething, Some(_)) if self.ledger.on_the_way.len() == 1 => {
                 self.ledger.on_the_way.clear();
                 self.peer.hear(&too_many(2, None));
             }
@@ -233,10 +221,9 @@ proptest! {
     #[test]
     fn every_message_has_one_last_word_and_no_limit_is_exceeded(
         acts in proptest::collection::vec(act(), 1..150),
-        web in any::<bool>(),
         jitter in any::<u64>(),
     ) {
-        let mut play = Play::new(web);
+        let mut play = Play::new();
         play.peer.jitter = jitter;
         for act in &acts {
             play.act(act);

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use genesys_api::Call as _;
 use guest_conversation::attachments::{
-    AttachError, AttachmentId, CarryError, DeleteError, Failure, File, Notice, Put, PutOutcome, Stage,
+    AttachError, AttachToError, AttachmentEvent, AttachmentId, DeleteError, Failure, File, FileUpload, Stage,
+    UploadOutcome,
 };
 use guest_conversation::{
-    Choice, Command, Contract, Delivery, DeploymentRules, Event, RequestError, Said, SendError, State,
+    Choice, Command, DeliveryStatus, DeploymentRules, Event, Machine as _, Request, Said, SendError,
+    SessionEvent, State,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -54,7 +56,7 @@ fn with(n: u128) -> Said {
 
 fn peer() -> VirtualPeer {
     let contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let mut peer = VirtualPeer::new(contract);
     peer.connect();
     peer.frames();
     peer.hear(&session_with_files(true));
@@ -62,7 +64,7 @@ fn peer() -> VirtualPeer {
     peer
 }
 
-fn put(peer: &mut VirtualPeer) -> Box<Put> {
+fn put(peer: &mut VirtualPeer) -> Box<FileUpload> {
     match peer.conversation.poll_command() {
         Some(Command::Upload(put)) => put,
         other => panic!("{other:?}"),
@@ -75,17 +77,17 @@ fn upload(peer: &mut VirtualPeer, n: u128) {
     peer.hear(&granted(&json!(name(n).as_str()), "https://bucket.example/k"));
     put(peer);
     peer.conversation
-        .handle_put(&name(n), PutOutcome::Stored, peer.now);
+        .handle_upload(&name(n), UploadOutcome::Stored, peer.now);
     peer.hear(&uploaded(&json!(name(n).as_str())));
     assert_eq!(peer.conversation.attachment(&name(n)), Some(Stage::Uploaded));
     peer.events();
 }
 
-fn notices(peer: &mut VirtualPeer) -> Vec<Notice> {
+fn notices(peer: &mut VirtualPeer) -> Vec<AttachmentEvent> {
     let events = peer.events();
     assert!(!format!("{events:?}").contains("canary"));
     let notices = events.into_iter().filter_map(|event| match event {
-        Event::Attachment(notice) => Some(*notice),
+        Event::Session(SessionEvent::Attachment(notice)) => Some(*notice),
         _ => None,
     });
     notices.collect()
@@ -93,7 +95,11 @@ fn notices(peer: &mut VirtualPeer) -> Vec<Notice> {
 
 fn failure(peer: &mut VirtualPeer) -> Failure {
     match notices(peer).pop() {
-        Some(Notice::Failed { why, .. } | Notice::NoLink { why, .. } | Notice::NotDeleted { why, .. }) => why,
+        Some(
+            AttachmentEvent::Failed { reason, .. }
+            | AttachmentEvent::NoLink { reason, .. }
+            | AttachmentEvent::NotDeleted { reason, .. },
+        ) => reason,
         other => panic!("no failure: {other:?}"),
     }
 }
@@ -123,16 +129,16 @@ fn a_file_is_uploaded_and_a_message_carries_it() {
     let early = peer.conversation.send(id(1), &with(1));
     assert!(matches!(
         early,
-        Err(SendError::Attachment(CarryError::NotUploaded {
+        Err(SendError::Attachment(AttachToError::NotUploaded {
             stage: Stage::Uploading,
             ..
         }))
     ));
     peer.conversation
-        .handle_put(&name(1), PutOutcome::Stored, peer.now);
+        .handle_upload(&name(1), UploadOutcome::Stored, peer.now);
     peer.hear(&uploaded(&json!(text)));
     assert!(
-        matches!(&notices(&mut peer)[..], [Notice::Uploaded { id, link: Some(link) }]
+        matches!(&notices(&mut peer)[..], [AttachmentEvent::Uploaded { id, link: Some(link) }]
             if *id == name(1) && link.url(peer.now.instant).unwrap().expose_secret().ends_with("canary"))
     );
     peer.conversation.send(id(1), &with(1)).unwrap();
@@ -143,9 +149,9 @@ fn a_file_is_uploaded_and_a_message_carries_it() {
     let frames = peer.frames();
     assert_eq!(frames[0]["message"]["content"][0]["attachment"]["id"], text);
     peer.hear(&echo(1));
-    assert!(matches!(&notices(&mut peer)[..], [Notice::Sent { message, .. }] if *message == id(1)));
+    assert!(matches!(&notices(&mut peer)[..], [AttachmentEvent::Sent { message, .. }] if *message == id(1)));
     assert_eq!(peer.conversation.attachment(&name(1)), None);
-    let timeline = peer.conversation.timeline().unwrap().to_string();
+    let timeline = peer.conversation.timeline().to_string();
     assert!(timeline.contains("uploading a file: done"), "{timeline}");
     assert!(!timeline.contains("cat") && !timeline.contains("canary"));
 }
@@ -172,44 +178,11 @@ fn rules_are_those_of_the_session_and_of_the_deployment() {
         attachments: false,
         ..DeploymentRules::default()
     };
-    let mut forbidden = VirtualPeer::new(Contract::WebMessaging(web_messaging().obeying(rules)));
+    let mut forbidden = VirtualPeer::new(web_messaging().with_rules(rules));
     assert_eq!(attach(&mut forbidden, cat()), Err(AttachError::NotReady));
     forbidden.connect();
     forbidden.hear(&session_with_files(true));
     assert_eq!(attach(&mut forbidden, cat()), Err(AttachError::Off));
-}
-
-#[test]
-fn the_gateway_has_text_only() {
-    let mut peer = VirtualPeer::guest_sessions();
-    assert_eq!(
-        peer.conversation.attach(name(1), cat()),
-        Err(AttachError::NotOffered)
-    );
-    assert_eq!(
-        peer.conversation.refresh_attachment(name(1)),
-        Err(RequestError::NotOffered)
-    );
-    let choice = Choice {
-        text: "Yes".into(),
-        payload: "yes".into(),
-    };
-    let chosen = Said::QuickReply {
-        question: None,
-        choice,
-    };
-    for said in [with(1), chosen.clone()] {
-        assert_eq!(peer.conversation.send(id(1), &said), Err(SendError::NotOffered));
-    }
-    peer.conversation.send(id(1), &Said::text("hello")).unwrap();
-    assert_eq!(peer.frames()[0]["text"], "hello");
-    let mut peer = VirtualPeer::web_messaging();
-    peer.conversation.send(id(1), &chosen).unwrap();
-    let frame = &peer.frames()[0];
-    assert!(
-        frame["message"]["content"][0].to_string().contains("\"yes\""),
-        "{frame}"
-    );
 }
 
 #[test]
@@ -235,7 +208,9 @@ fn a_refusal_in_whatever_form_finds_its_attachment() {
     peer.pass(2 * SECOND);
     // the name of an attachment of the other side need not be a UUID
     let other: AttachmentId = "attachment-of-theirs".parse().unwrap();
-    peer.conversation.refresh_attachment(other.clone()).unwrap();
+    peer.conversation
+        .request(Request::RefreshAttachment { id: other.clone() }, peer.now)
+        .unwrap();
     assert_eq!(peer.frames()[0]["action"], "getAttachment");
     let mut gone = refused(4009, None);
     gone["tracingId"] = other.as_str().into();
@@ -247,7 +222,7 @@ fn a_refusal_in_whatever_form_finds_its_attachment() {
     peer.hear(&refused(4011, Some(id(1))));
     assert!(matches!(
         peer.conversation.delivery(id(1)),
-        Some(Delivery::Failed(_))
+        Some(DeliveryStatus::Failed(_))
     ));
 }
 
@@ -299,12 +274,18 @@ fn what_takes_too_long_fails_and_the_end_leaves_nothing() {
         &json!({"type": "response", "class": "AttachmentDeletedResponse", "code": 200,
         "body": {"attachmentId": name(2).as_str()}}),
     );
-    assert!(matches!(notices(&mut peer)[..], [Notice::Deleted { .. }]));
+    assert!(matches!(
+        notices(&mut peer)[..],
+        [AttachmentEvent::Deleted { .. }]
+    ));
     upload(&mut peer, 3);
     peer.hear(&refused(4006, None));
     let events = peer.events();
     assert!(
-        matches!(&events[..], [Event::Attachment(_), Event::Ended(_)]),
+        matches!(
+            &events[..],
+            [Event::Session(SessionEvent::Attachment(_)), Event::Ended(_)]
+        ),
         "{events:?}"
     );
     assert_eq!(peer.conversation.poll_timeout(), None);
@@ -318,6 +299,26 @@ fn a_link_can_be_had_in_a_read_only_conversation() {
     peer.events();
     assert_eq!(peer.conversation.state(), State::ReadOnly);
     let id: AttachmentId = "7d1f0c9e-0000-4000-8000-000000000009".parse().unwrap();
-    peer.conversation.refresh_attachment(id).unwrap();
+    peer.conversation
+        .request(Request::RefreshAttachment { id: id }, peer.now)
+        .unwrap();
     assert_eq!(peer.frames()[0]["action"], "getAttachment");
+}
+
+#[test]
+fn choice_is_sent_as_content() {
+    let chosen = Said::QuickReply {
+        question: None,
+        choice: Choice {
+            text: "Yes".into(),
+            payload: "yes".into(),
+        },
+    };
+    let mut peer = VirtualPeer::web_messaging();
+    peer.conversation.send(id(1), &chosen).unwrap();
+    let frame = &peer.frames()[0];
+    assert!(
+        frame["message"]["content"][0].to_string().contains("\"yes\""),
+        "{frame}"
+    );
 }

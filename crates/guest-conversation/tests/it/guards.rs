@@ -1,7 +1,6 @@
 //! What must stay true of the types.
 
 use guest_conversation::{Conversation, Event, MessageIdError, RequestError, SendError, State};
-use guest_sessions::BadFrame;
 use web_messaging::{AttributesError, FrameError};
 use ws_transport::{HandshakeError, OriginError, OriginPolicyError, ParseOriginError, SocketUrlError};
 
@@ -18,14 +17,6 @@ fn errors_are_small_and_say_what_to_do_in_one_line() {
         bytes: 3000,
         most: 2048,
     }]);
-    check(&[
-        BadFrame::NotAFrame,
-        BadFrame::UnknownType,
-        BadFrame::Fields {
-            kind: "ping",
-            fields: "id",
-        },
-    ]);
     check(&[FrameError { bytes: 1 }]);
     check(&[
         HandshakeError::HttpVersion,
@@ -51,7 +42,7 @@ fn errors_are_small_and_say_what_to_do_in_one_line() {
         RequestError::Busy { waiting: 4 },
         RequestError::Ended,
         RequestError::NotAllowed,
-        RequestError::NotOffered,
+        RequestError::NoHistoryHost,
         RequestError::NotReady { state: State::Idle },
     ]);
     check(&[SocketUrlError::Insecure, SocketUrlError::Malformed]);

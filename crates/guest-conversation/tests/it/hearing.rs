@@ -1,12 +1,10 @@
 //! Who said what, and what of it can be printed.
 
-use guest_conversation::{AuthorKind, Contract, Direction, Ending, Event};
-use guest_sessions as ours;
+use guest_conversation::{AuthorKind, Direction, Event, SessionEvent};
 use serde_json::json;
 use web_messaging as theirs;
-use ws_transport::CloseInfo;
 
-use crate::virtual_peer::{VirtualPeer, agent_says, echo, guest_sessions, id};
+use crate::virtual_peer::{VirtualPeer, agent_says, echo};
 
 #[test]
 fn the_guests_own_words_are_never_an_answer() {
@@ -19,7 +17,7 @@ fn the_guests_own_words_are_never_an_answer() {
             peer.hear(&late);
         }
         let events = peer.events();
-        let [Event::OwnMessage(message)] = &events[..] else {
+        let [Event::Session(SessionEvent::OwnMessage(message))] = &events[..] else {
             panic!("{events:?}")
         };
         assert_eq!(
@@ -34,22 +32,6 @@ fn the_guests_own_words_are_never_an_answer() {
 }
 
 #[test]
-fn the_gateway_tells_by_itself_that_a_session_expires() {
-    let mut peer = VirtualPeer::guest_sessions();
-    peer.hear(
-        &json!({"type": "event", "sequence": 1, "name": "session.expiring",
-        "detail": "2026-11-22T12:05:00.000Z"}),
-    );
-    assert!(matches!(
-        peer.events()[..],
-        [Event::SessionExpiring { at: Some(_) }]
-    ));
-    assert!(peer.conversation.expires_at().is_some());
-    peer.pass(std::time::Duration::from_secs(600));
-    assert!(peer.frames().is_empty() && peer.events().is_empty());
-}
-
-#[test]
 fn what_is_neither_said_nor_heard_is_no_message() {
     let mut peer = VirtualPeer::web_messaging();
     for (field, value) in [("direction", "Sideways"), ("type", "Receipt")] {
@@ -57,7 +39,10 @@ fn what_is_neither_said_nor_heard_is_no_message() {
         odd["body"][field] = value.into();
         peer.hear(&odd);
         let events = peer.events();
-        assert!(matches!(events[..], [Event::Unknown(_)]), "{events:?}");
+        assert!(
+            matches!(events[..], [Event::Session(SessionEvent::Unknown(_))]),
+            "{events:?}"
+        );
     }
 }
 
@@ -89,65 +74,17 @@ fn events_can_be_logged() {
     assert!(matches!(
         events[..],
         [
-            Event::OwnMessage(_),
+            Event::Session(SessionEvent::OwnMessage(_)),
             Event::Message(_),
-            Event::Typing { .. },
-            Event::Unknown(_)
+            Event::Session(SessionEvent::Typing { .. }),
+            Event::Session(SessionEvent::Unknown(_))
         ]
     ));
     let shown = format!("{events:?} {events:#?}");
     assert!(!shown.contains("canary"), "{shown}");
     assert!(shown.contains("text: [6 bytes]"), "{shown}");
 
-    let said = ours::ClientFrame::Message {
-        id: id(1),
-        text: "canary".into(),
-    };
-    let heard = r#"{"type":"message","sequence":1,"id":"m","text":"canary","from":{"kind":"agent","name":"canary"},"timestamp":""}"#;
-    let heard = ours::ServerFrame::parse(heard).unwrap();
     let message = theirs::GuestMessage::text("canary", None);
-    let shown = format!("{said:?} {heard:?} {message:?}");
+    let shown = format!("{message:?}");
     assert!(!shown.contains("canary"), "{shown}");
-}
-
-/// The gateway's words for what no other try would change; a caller tells by them what to do.
-const FATAL: [&str; 6] = [
-    "authentication.required",
-    "bad.credentials",
-    "handshake.expected",
-    "handshake.timeout",
-    "not.found",
-    "session.ended",
-];
-
-#[test]
-fn why_the_gateway_lets_nobody_in_can_be_told_by_its_code() {
-    let error = |code: &str| json!({"type": "error", "code": code, "message": "some words"});
-    let last = |peer: &mut VirtualPeer| match peer.events().pop() {
-        Some(Event::Ended(Ending::Rejected(refusal))) => refusal.code,
-        other => panic!("{other:?}"),
-    };
-    for code in FATAL {
-        // in place of the answer to the handshake
-        let mut peer = VirtualPeer::new(Contract::GuestSessions(guest_sessions()));
-        peer.connect();
-        peer.hear(&error(code));
-        assert_eq!(last(&mut peer), code);
-        // in the middle
-        let mut peer = VirtualPeer::guest_sessions();
-        peer.hear(&error(code));
-        assert!(matches!(&peer.events()[..], [Event::Refused(refusal)] if refusal.code == code));
-        peer.close(CloseInfo::with_code(1008, "see the error frame"));
-        assert_eq!(last(&mut peer), code);
-    }
-    // before the upgrade
-    for status in [403, 404, 409] {
-        let mut peer = VirtualPeer::new(Contract::GuestSessions(guest_sessions()));
-        peer.conversation.connect(peer.now);
-        peer.conversation.handle_refused(status, None, peer.now, 0);
-        assert!(matches!(
-            peer.events()[..],
-            [Event::Ended(Ending::Refused { status: told })] if told == status
-        ));
-    }
 }

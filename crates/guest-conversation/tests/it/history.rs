@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use genesys_api::Call;
 use guest_conversation::{
-    Command, Contract, Delivery, Event, FailureReason, HistoryFailure, RequestError, WebMessaging,
+    Command, ConnectionEvent, DeliveryStatus, Event, FailureReason, HistoryFailure, Machine as _, Request,
+    RequestError, SessionEvent, WebMessaging,
 };
 use serde_json::{Value, json};
 use web_messaging::rest::history::{History, HistoryPage};
@@ -17,7 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Configured, with an API host.
 pub(crate) fn peer() -> VirtualPeer {
     let contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let mut peer = VirtualPeer::new(contract);
     peer.connect();
     peer.frames();
     peer.hear(&session_response(true));
@@ -90,15 +91,26 @@ pub(crate) fn told(peer: &mut VirtualPeer) -> Vec<String> {
     assert!(!format!("{events:?}").contains("canary"));
     let short = events.into_iter().filter_map(|event| match event {
         Event::Message(message) => Some(format!("said {}", message.text)),
-        Event::OwnMessage(message) => Some(format!("own {}", message.text)),
-        Event::Accepted { id: known, .. } => {
+        Event::Session(SessionEvent::OwnMessage(message)) => Some(format!("own {}", message.text)),
+        Event::Delivery {
+            id: known,
+            status: DeliveryStatus::Delivered { .. },
+        } => {
             let number = (0..99).find(|n| id(*n) == known);
             Some(format!("accepted {}", number.unwrap()))
         }
-        Event::Failed { reason, .. } => Some(format!("failed {reason:?}")),
-        Event::InDoubt { ids } => Some(format!("doubt {}", ids.len())),
-        Event::HistoryUnread { .. } => Some("unread".to_owned()),
-        Event::History(page) => Some(format!("page {} of {}", page.page, page.page_count)),
+        Event::Delivery {
+            status: DeliveryStatus::Failed(reason),
+            ..
+        } => Some(format!("failed {reason:?}")),
+        Event::Delivery {
+            status: DeliveryStatus::Unknown,
+            ..
+        } => Some("doubt 1".to_owned()),
+        Event::Session(SessionEvent::HistoryUnread { .. }) => Some("unread".to_owned()),
+        Event::Session(SessionEvent::History(page)) => {
+            Some(format!("page {} of {}", page.page, page.page_count))
+        }
         _ => None,
     });
     short.collect()
@@ -110,10 +122,10 @@ fn what_arrived_is_delivered_and_what_was_missed_is_told_once_and_in_order() {
     peer.hear(&agent_says("a1", "before"));
     peer.send(1, "arrived");
     assert_eq!(peer.frames().len(), 1);
-    assert_eq!(peer.conversation.delivery(id(1)), Some(Delivery::Sending));
+    assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Sending));
     assert_eq!(told(&mut peer), ["said before"]);
     come_back(&mut peer);
-    assert_eq!(peer.conversation.delivery(id(1)), Some(Delivery::InDoubt));
+    assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Unknown));
     peer.send(2, "waits until it is decided");
     let call = asked(&mut peer);
     assert_eq!(call.page(), 1);
@@ -135,7 +147,10 @@ fn what_arrived_is_delivered_and_what_was_missed_is_told_once_and_in_order() {
     );
     answer(&mut peer, history.clone());
     assert_eq!(told(&mut peer), ["accepted 1", "said missed", "said live"]);
-    assert_eq!(peer.conversation.delivery(id(1)), Some(Delivery::Delivered));
+    assert!(matches!(
+        peer.conversation.delivery(id(1)),
+        Some(DeliveryStatus::Delivered { .. })
+    ));
     assert_eq!(peer.frames()[0]["tracingId"], id(2).to_string());
     peer.hear(&live);
     peer.hear(&echo(1));
@@ -172,7 +187,7 @@ fn what_is_surely_absent_is_sent_once_more_in_its_place_and_then_fails() {
     assert_eq!(told(&mut peer), ["failed NotDelivered"]);
     assert_eq!(
         peer.conversation.delivery(id(1)),
-        Some(Delivery::Failed(FailureReason::NotDelivered))
+        Some(DeliveryStatus::Failed(FailureReason::NotDelivered))
     );
     assert_eq!(peer.frames()[0]["tracingId"], id(3).to_string());
 }
@@ -249,7 +264,7 @@ fn a_token_is_asked_for_once_more_and_a_limit_is_waited_for() {
     command(&mut peer);
     let retry_after = 7 * SECOND;
     peer.conversation
-        .handle_history(Err(HistoryFailure::TooMany { retry_after }), peer.now);
+        .handle_history(Err(HistoryFailure::RateLimited { retry_after }), peer.now);
     peer.pass(6 * SECOND);
     assert_eq!(peer.conversation.poll_command(), None);
     peer.pass(SECOND);
@@ -267,11 +282,11 @@ fn a_history_that_cannot_be_read_leaves_the_doubt_and_nothing_is_held_back() {
     come_back(&mut peer);
     asked(&mut peer);
     peer.hear(&agent_says("a1", "held"));
-    let why = "no route".to_owned();
+    let reason = "no route".to_owned();
     peer.conversation
-        .handle_history(Err(HistoryFailure::Failed { why }), peer.now);
+        .handle_history(Err(HistoryFailure::Failed { reason }), peer.now);
     assert_eq!(told(&mut peer), ["said held", "unread", "doubt 1"]);
-    assert_eq!(peer.conversation.delivery(id(1)), Some(Delivery::InDoubt));
+    assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Unknown));
     peer.hear(&echo(1));
     assert_eq!(told(&mut peer), ["accepted 1"]);
 
@@ -341,11 +356,16 @@ fn a_silent_echo_on_a_living_socket_is_looked_up() {
 fn an_application_reads_pages_and_ten_a_minute_at_most() {
     let mut peer = peer();
     for number in 1..=4 {
-        peer.conversation.read_history(number, peer.now).unwrap();
+        peer.conversation
+            .request(Request::ReadHistory { page: number }, peer.now)
+            .unwrap();
     }
-    peer.conversation.read_history(5, peer.now).unwrap();
+    peer.conversation
+        .request(Request::ReadHistory { page: 5 }, peer.now)
+        .unwrap();
     assert_eq!(
-        peer.conversation.read_history(6, peer.now),
+        peer.conversation
+            .request(Request::ReadHistory { page: 6 }, peer.now),
         Err(RequestError::Busy { waiting: 4 })
     );
     assert_eq!(peer.frames()[0]["action"], "getJwt");
@@ -355,7 +375,9 @@ fn an_application_reads_pages_and_ten_a_minute_at_most() {
         while let Some(Command::ReadHistory(call)) = peer.conversation.poll_command() {
             read += 1;
             answer(&mut peer, page(call.page(), 9, &[entry("d", 1, "old", false)]));
-            let _ = peer.conversation.read_history(9, peer.now);
+            let _ = peer
+                .conversation
+                .request(Request::ReadHistory { page: 9 }, peer.now);
         }
         if second % 10 == 0 {
             peer.conversation.handle_alive();
@@ -368,8 +390,10 @@ fn an_application_reads_pages_and_ten_a_minute_at_most() {
     assert_eq!(told[0], "page 1 of 9");
     let mut without = VirtualPeer::web_messaging();
     assert_eq!(
-        without.conversation.read_history(1, without.now),
-        Err(RequestError::NotOffered)
+        without
+            .conversation
+            .request(Request::ReadHistory { page: 1 }, without.now),
+        Err(RequestError::NoHistoryHost)
     );
 }
 
@@ -411,11 +435,14 @@ fn what_arrives_late_by_a_socket_that_is_gone_is_not_sent_again() {
 /// A new process, whose session is an old one; the history is asked for.
 pub(crate) fn resumed(contract: WebMessaging) -> VirtualPeer {
     let contract = contract.with_history_at("https://api.example".parse().unwrap());
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let mut peer = VirtualPeer::new(contract);
     peer.connect();
     peer.frames();
     peer.hear(&session_response(false));
-    assert!(matches!(peer.events()[..], [Event::Configured(_)]));
+    assert!(matches!(
+        peer.events()[..],
+        [Event::Connection(ConnectionEvent::Ready(_))]
+    ));
     assert_eq!(peer.frames()[0]["action"], "getJwt");
     peer
 }
@@ -446,7 +473,7 @@ fn what_fell_between_two_processes_is_told_first_and_in_order() {
 #[test]
 fn an_application_says_what_it_heard_last() {
     let heard = genesys_api::parse_rfc3339("2026-11-22T11:30:00Z").unwrap();
-    let mut peer = resumed(web_messaging().resuming_after(heard));
+    let mut peer = resumed(web_messaging().resume_after(heard));
     // a recovery that is cut off goes back as far the next time
     peer.drop_socket();
     peer.reconnect();

@@ -1,6 +1,6 @@
 //! What led the guest here: told when the session is configured, and only if the application says so.
 
-use guest_conversation::{Contract, WebMessaging};
+use guest_conversation::WebMessaging;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use web_messaging::{JourneyContext, JourneySession};
@@ -8,7 +8,7 @@ use web_messaging::{JourneyContext, JourneySession};
 use crate::virtual_peer::{TOKEN, VirtualPeer, web_messaging};
 
 fn told(contract: WebMessaging) -> Value {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let mut peer = VirtualPeer::new(contract);
     peer.connect();
     peer.frames()[0]["journeyContext"].clone()
 }

@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use guest_conversation::{
-    Command, Contract, Ending, Event, FailureReason, Farewell, Reason, SendError, State,
+    CloseMode, Command, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Machine as _, Reason,
+    SendError, SessionEvent, State,
 };
 use serde_json::json;
 use ws_transport::{CloseInfo, Transmit};
 
-use crate::virtual_peer::{
-    VirtualPeer, echo, guest_sessions, handshake_accepted, id, refused, session_response, too_many,
-    web_messaging,
-};
+use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_many, web_messaging};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -55,19 +53,19 @@ fn ending_does_not_wait_for_ever() {
     peer.pass(5 * SECOND);
     assert!(matches!(peer.transmits()[..], [Transmit::Close { .. }]));
     assert!(
-        matches!(peer.events()[..], [Event::Failed { id: waiting, reason: FailureReason::Ended }] if waiting == id(5))
+        matches!(peer.events()[..], [Event::Delivery { id: waiting, status: DeliveryStatus::Failed(FailureReason::Ended) }] if waiting == id(5))
     );
     peer.pass(2 * SECOND);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
     assert!(
-        matches!(&peer.events()[..], [Event::InDoubt { ids }, Event::Ended(Ending::ByUs)] if ids.len() == 5)
+        matches!(&peer.events()[..], [unknown @ .., Event::Ended(Ending::ByUs)] if unknown.len() == 5 && unknown.iter().all(is_unknown))
     );
 }
 
 /// Ends a configured conversation by clearing it, and takes the frame that says so.
 fn clearing(within: Duration) -> VirtualPeer {
     let mut peer = VirtualPeer::web_messaging();
-    peer.conversation.set_farewell(Farewell::Clear);
+    peer.conversation.set_close_mode(CloseMode::Clear);
     peer.conversation.end_within(within, peer.now);
     let transmits = peer.transmits();
     let [Transmit::Frame(clear)] = &transmits[..] else {
@@ -92,7 +90,7 @@ fn ending_can_clear_the_conversation() {
     assert!(peer.transmits().is_empty(), "goodbye was said");
     assert!(matches!(
         peer.events()[..],
-        [Event::SessionCleared, Event::Ended(Ending::ByUs)]
+        [Event::Session(SessionEvent::Cleared), Event::Ended(Ending::ByUs)]
     ));
 }
 
@@ -124,7 +122,7 @@ fn a_deployment_that_forbids_clearing_is_left_all_the_same() {
 fn a_service_that_answers_nothing_does_not_keep_the_guest() {
     let mut peer = clearing(SECOND);
     let start = peer.now.instant;
-    for (millis, reason) in [(750, Reason::Farewell), (1_000, Reason::Close)] {
+    for (millis, reason) in [(750, Reason::Clear), (1_000, Reason::Close)] {
         let due = peer.conversation.poll_timeout();
         assert_eq!(due, Some((start + Duration::from_millis(millis), reason)));
         let now = peer.now.instant;
@@ -136,8 +134,8 @@ fn a_service_that_answers_nothing_does_not_keep_the_guest() {
 
 #[test]
 fn what_ending_means_can_be_changed_until_it_happens() {
-    let contract = web_messaging().with_farewell(Farewell::Clear);
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let contract = web_messaging().with_close_mode(CloseMode::Clear);
+    let mut peer = VirtualPeer::new(contract);
     peer.connect();
     peer.frames();
     peer.hear(&session_response(true));
@@ -145,20 +143,15 @@ fn what_ending_means_can_be_changed_until_it_happens() {
     peer.frames();
     peer.conversation.end(peer.now);
     assert!(peer.transmits().is_empty(), "the message is on its way");
-    peer.conversation.set_farewell(Farewell::Leave);
+    peer.conversation.set_close_mode(CloseMode::Leave);
     peer.hear(&echo(1));
-    assert!(matches!(peer.transmits()[..], [Transmit::Close { .. }]));
-
-    let mut peer = VirtualPeer::guest_sessions();
-    peer.conversation.set_farewell(Farewell::Clear);
-    peer.conversation.end(peer.now);
     assert!(matches!(peer.transmits()[..], [Transmit::Close { .. }]));
 }
 
 #[test]
 fn a_socket_that_is_not_configured_is_not_asked_to_clear() {
     let mut peer = VirtualPeer::web_messaging();
-    peer.conversation.set_farewell(Farewell::Clear);
+    peer.conversation.set_close_mode(CloseMode::Clear);
     peer.drop_socket();
     peer.reconnect();
     assert_eq!(peer.frames().len(), 1);
@@ -171,26 +164,18 @@ fn a_read_only_conversation_can_be_cleared() {
     let mut peer = VirtualPeer::web_messaging();
     peer.hear(&refused(409, None));
     assert_eq!(state(&peer), State::ReadOnly);
-    peer.conversation.set_farewell(Farewell::Clear);
+    peer.conversation.set_close_mode(CloseMode::Clear);
     peer.conversation.end(peer.now);
     assert!(matches!(&peer.transmits()[..], [Transmit::Frame(clear)] if clear.contains("Clear")));
 }
 
 #[test]
 fn a_short_goodbye_is_short_whatever_is_on_its_way() {
-    for contract in [
-        Contract::WebMessaging(web_messaging().with_farewell(Farewell::Clear)),
-        Contract::GuestSessions(guest_sessions()),
-    ] {
-        let web = matches!(contract, Contract::WebMessaging(_));
-        let mut peer = VirtualPeer::new(contract);
+    for mode in [CloseMode::Clear, CloseMode::Leave] {
+        let mut peer = VirtualPeer::new(web_messaging().with_close_mode(mode));
         peer.connect();
         peer.frames();
-        peer.hear(&if web {
-            session_response(true)
-        } else {
-            handshake_accepted(0)
-        });
+        peer.hear(&session_response(true));
         for n in 0..6 {
             peer.send(n, "x");
         }
@@ -206,11 +191,11 @@ fn a_short_goodbye_is_short_whatever_is_on_its_way() {
         let events = peer.events();
         assert!(
             matches!(&events[..], [
-                Event::Configured(_),
-                Event::Failed { reason: FailureReason::Ended, .. },
-                Event::InDoubt { ids },
+                Event::Connection(ConnectionEvent::Ready(_)),
+                Event::Delivery { status: DeliveryStatus::Failed(FailureReason::Ended), .. },
+                unknown @ ..,
                 Event::Ended(Ending::ByUs),
-            ] if ids.len() == 5),
+            ] if unknown.len() == 5 && unknown.iter().all(is_unknown)),
             "{events:?}"
         );
     }
@@ -240,14 +225,20 @@ fn a_goodbye_can_be_hurried_and_is_never_slowed() {
 
 #[test]
 fn it_can_be_ended_in_every_state() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     peer.send(1, "x");
     peer.conversation.end(peer.now);
     assert!(matches!(
         peer.events()[..],
-        [Event::Failed { .. }, Event::Ended(Ending::ByUs)]
+        [
+            Event::Delivery {
+                status: DeliveryStatus::Failed(_),
+                ..
+            },
+            Event::Ended(Ending::ByUs)
+        ]
     ));
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     peer.conversation.connect(peer.now);
     peer.conversation.poll_command();
     peer.conversation.end(peer.now);
@@ -260,4 +251,14 @@ fn it_can_be_ended_in_every_state() {
         (state(&peer), peer.conversation.poll_timeout()),
         (State::Closed, None)
     );
+}
+
+fn is_unknown(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Delivery {
+            status: DeliveryStatus::Unknown,
+            ..
+        }
+    )
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use guest_conversation::client::ConnectLimiter;
-use guest_conversation::{Contract, State};
+use guest_conversation::{Machine as _, State};
 use tokio::task::yield_now;
 
 use crate::connection::{Site, configured};
@@ -15,7 +15,7 @@ async fn the_second_connection_waits_for_its_place_and_that_is_no_part_of_its_ti
     let site = Site::new().await;
     let once_a_second = NonZeroU32::MIN;
     let limiter = ConnectLimiter::new(once_a_second, once_a_second);
-    let contract = || Contract::WebMessaging(web_messaging());
+    let contract = || web_messaging();
     let mut first = site.open_within(contract(), limiter.clone());
     let _guest = site.configure().await;
     configured(&mut first).await;
@@ -25,7 +25,7 @@ async fn the_second_connection_waits_for_its_place_and_that_is_no_part_of_its_ti
     assert!(places.is_sorted());
     let mut late = site.open_within(contract(), limiter);
     let wait = "the limit of new connections: waits 60";
-    while !late.timeline().unwrap().to_string().contains(wait) {
+    while !late.with(|guest, _| guest.timeline().to_string()).contains(wait) {
         yield_now().await;
     }
     // longer than a connection may take

@@ -1,4 +1,4 @@
-//! The crate from outside: the state machine on a virtual clock, and both drivers on loopback sockets.
+//! The crate from outside: the state machine on a virtual clock, and its driver on loopback sockets.
 
 #[cfg(test)]
 mod attachments;
@@ -39,9 +39,6 @@ mod recovery;
 mod request;
 #[cfg(test)]
 mod rules;
-#[cfg(test)]
-#[cfg(feature = "client")]
-mod server;
 #[cfg(test)]
 mod skew;
 #[cfg(test)]

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use genesys_api::{Call, rfc3339};
-use guest_conversation::{Command, Contract, Delivery, Event, HistoryFailure, MessageId, State};
+use guest_conversation::{
+    Command, DeliveryStatus, Event, HistoryFailure, Machine as _, MessageId, Request, SessionEvent, State,
+};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -130,7 +132,7 @@ impl StateMachineTest for World {
     fn init_test(_: &Model) -> Self {
         let contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
         let mut world = Self {
-            peer: VirtualPeer::new(Contract::WebMessaging(contract)),
+            peer: VirtualPeer::new(contract),
             swallow: None,
             joined: false,
             rest: true,
@@ -162,7 +164,12 @@ impl StateMachineTest for World {
                 });
                 world.down(&agent(model.said, &at));
             }
-            Input::CheckHealth => drop(world.peer.conversation.check_health()),
+            Input::CheckHealth => drop(
+                world
+                    .peer
+                    .conversation
+                    .request(Request::CheckHealth, world.peer.now),
+            ),
             Input::Cut => world.cut(),
             Input::End => {
                 world.ended = true;
@@ -174,7 +181,12 @@ impl StateMachineTest for World {
             }
             Input::Expire => {}
             Input::Pass(millis) => world.pass(Duration::from_millis(millis)),
-            Input::ReadHistory => drop(world.peer.conversation.read_history(1, world.peer.now)),
+            Input::ReadHistory => drop(
+                world
+                    .peer
+                    .conversation
+                    .request(Request::ReadHistory { page: 1 }, world.peer.now),
+            ),
             Input::Rest { works } => world.rest = works,
             Input::Send => {
                 let taken = world
@@ -214,11 +226,11 @@ impl StateMachineTest for World {
             );
             let delivery = conversation.delivery(*id);
             match fates.last() {
-                Some(&"delivered") => assert_eq!(delivery, Some(Delivery::Delivered)),
-                Some(&"failed") => assert!(matches!(delivery, Some(Delivery::Failed(_)))),
-                Some(_) => assert_eq!(delivery, Some(Delivery::InDoubt)),
+                Some(&"delivered") => assert!(matches!(delivery, Some(DeliveryStatus::Delivered { .. }))),
+                Some(&"failed") => assert!(matches!(delivery, Some(DeliveryStatus::Failed(_)))),
+                Some(_) => assert_eq!(delivery, Some(DeliveryStatus::Unknown)),
                 // what was delivered may wait to be told in its order
-                None => assert!(!matches!(delivery, None | Some(Delivery::Failed(_)))),
+                None => assert!(!matches!(delivery, None | Some(DeliveryStatus::Failed(_)))),
             }
         }
         let once = |number: &u32| world.shown.iter().filter(|shown| *shown == number).count() == 1;
@@ -346,7 +358,7 @@ impl World {
                 .unwrap())
         } else {
             Err(HistoryFailure::Failed {
-                why: "no route".to_owned(),
+                reason: "no route".to_owned(),
             })
         };
         self.peer.conversation.handle_history(result, self.peer.now);
@@ -396,12 +408,23 @@ impl World {
     fn note(&mut self, event: Event) {
         let mut fate = |id, fate| self.fates.entry(id).or_default().push(fate);
         match event {
-            Event::Accepted { id, .. } => fate(id, "delivered"),
-            Event::Failed { id, .. } => fate(id, "failed"),
-            Event::InDoubt { ids } => ids.into_iter().for_each(|id| fate(id, "in doubt")),
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Delivered { .. },
+            } => fate(id, "delivered"),
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Failed(_),
+            } => fate(id, "failed"),
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Unknown,
+            } => fate(id, "in doubt"),
             Event::Message(message) => self.shown.push(message.text.parse().unwrap()),
-            Event::HistoryUnread { .. } => self.unread = true,
-            Event::OwnMessage(message) => panic!("our own message came back as {message:?}"),
+            Event::Session(SessionEvent::HistoryUnread { .. }) => self.unread = true,
+            Event::Session(SessionEvent::OwnMessage(message)) => {
+                panic!("our own message came back as {message:?}")
+            }
             _ => {}
         }
     }

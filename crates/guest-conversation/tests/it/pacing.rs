@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guest_conversation::{Command, Contract, Event, Reason, State};
+use guest_conversation::{Command, ConnectionEvent, Event, Machine as _, Reason, State};
 
 use crate::virtual_peer::{VirtualPeer, agent_says, id, session_response, too_many, web_messaging};
 
@@ -65,7 +65,9 @@ fn a_throttled_message_waits_as_long_as_asked_and_goes_out_in_its_order() {
         assert_eq!(peer.frames().len(), 1);
         peer.send(2, "second");
         peer.hear(&too_many(3, tracing));
-        assert!(matches!(peer.events()[..], [Event::Throttled { retry_after }] if retry_after == 3 * SECOND));
+        assert!(
+            matches!(peer.events()[..], [Event::Connection(ConnectionEvent::Throttled { retry_after })] if retry_after == 3 * SECOND)
+        );
         assert!(peer.frames().is_empty());
         peer.pass(2 * SECOND);
         assert!(peer.frames().is_empty());
@@ -78,11 +80,14 @@ fn a_throttled_message_waits_as_long_as_asked_and_goes_out_in_its_order() {
 
 #[test]
 fn a_throttled_configuration_is_asked_again() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     peer.connect();
     peer.frames();
     peer.hear(&too_many(3, None));
-    assert!(matches!(peer.events()[..], [Event::Throttled { .. }]));
+    assert!(matches!(
+        peer.events()[..],
+        [Event::Connection(ConnectionEvent::Throttled { .. })]
+    ));
     peer.pass(3 * SECOND);
     assert_eq!(peer.frames()[0]["action"], "configureSession");
     peer.hear(&session_response(false));
@@ -101,7 +106,7 @@ fn events_that_nobody_reads_are_bounded() {
 
 #[test]
 fn patience_outlives_the_connection() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     peer.connect();
     assert_eq!(peer.frames().len(), 1);
     peer.hear(&too_many(60, None));

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use guest_conversation::{Command, Contract, Ending, Event, Loss, Reason, State};
+use guest_conversation::{
+    Command, ConnectionEvent, DeliveryStatus, Ending, Event, Loss, Machine as _, Reason, State, WebMessaging,
+};
 use serde_json::json;
 use ws_transport::{CloseInfo, Transmit};
 
-use crate::virtual_peer::{
-    VirtualPeer, echo, guest_sessions, handshake_accepted, id, refused, session_response, web_messaging,
-};
+use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, web_messaging};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,11 +25,11 @@ fn a_lost_connection_is_restored_and_what_was_unacknowledged_is_in_doubt() {
     peer.send(2, "queued while away");
     assert!(matches!(
         &peer.events()[..],
-        [Event::Reconnecting {
+        [Event::Connection(ConnectionEvent::Reconnecting {
             attempt: 1,
-            why: Loss::Closed(_),
+            cause: Loss::Closed(_),
             ..
-        }]
+        })]
     ));
     assert_eq!(state(&peer), State::Reconnecting);
     assert!(peer.frames().is_empty());
@@ -37,87 +37,38 @@ fn a_lost_connection_is_restored_and_what_was_unacknowledged_is_in_doubt() {
     assert_eq!(peer.frames()[0]["action"], "configureSession");
     peer.hear(&session_response(false));
     let events = peer.events();
-    let [Event::Restored(_), Event::InDoubt { ids }] = &events[..] else {
+    let [
+        Event::Connection(ConnectionEvent::Restored(_)),
+        Event::Delivery {
+            id: unknown,
+            status: DeliveryStatus::Unknown,
+        },
+    ] = &events[..]
+    else {
         panic!("{events:?}")
     };
-    assert_eq!(*ids, [id(1)]);
+    assert_eq!(*unknown, id(1));
     let frames = peer.frames();
     assert_eq!(
         (frames.len(), &frames[0]["tracingId"]),
         (1, &json!(id(2).to_string()))
     );
     peer.hear(&echo(1));
-    assert!(matches!(peer.events()[..], [Event::Accepted { id: late, .. }] if late == id(1)));
-}
-
-#[test]
-fn at_the_gateway_a_message_is_sent_again_under_its_id_and_missed_events_come_once() {
-    let mut peer = VirtualPeer::guest_sessions();
-    let says = |sequence: u64| {
-        json!({"type": "message", "sequence": sequence, "id": format!("a{sequence}"), "text": "x",
-            "from": {"kind": "bot", "name": "Robo"}, "timestamp": "2026-11-22T12:00:02.000Z"})
-    };
-    let accepted = |n: u128, sequence: u64| {
-        json!({"type": "message.accepted", "id": id(n).to_string(), "sequence": sequence,
-            "timestamp": "2026-11-22T12:00:02.000Z"})
-    };
-    peer.send(1, "one");
-    peer.send(2, "two");
-    peer.frames();
-    peer.hear(&says(1));
-    assert_eq!(peer.events().len(), 1);
-    peer.drop_socket();
-    peer.events();
-    peer.reconnect();
-    let opening = &peer.frames()[0];
-    assert_eq!(
-        (&opening["type"], &opening["lastSequence"]),
-        (&json!("handshake"), &json!(1))
-    );
-    peer.hear(&handshake_accepted(3));
-    peer.hear(&says(1));
-    peer.hear(&accepted(1, 2));
-    peer.hear(&says(3));
-    let events = peer.events();
     assert!(
-        matches!(&events[..], [Event::Restored(_), Event::Accepted { id: one, .. }, Event::Message(message)]
-            if *one == id(1) && message.sequence == Some(3)),
-        "{events:?}"
+        matches!(peer.events()[..], [Event::Delivery { id: late, status: DeliveryStatus::Delivered { .. } }] if late == id(1))
     );
-    let frames = peer.frames();
-    assert_eq!(frames.len(), 1, "the other was accepted before it was sent again");
-    assert_eq!(
-        (&frames[0]["id"], &frames[0]["text"]),
-        (&json!(id(2).to_string()), &json!("two"))
-    );
-}
-
-#[test]
-fn a_gateway_that_counts_anew_is_believed() {
-    let mut peer = VirtualPeer::guest_sessions();
-    let typing = |sequence: u64| json!({"type": "typing", "sequence": sequence, "from": {"kind": "agent"}});
-    peer.hear(&typing(50));
-    peer.hear(&json!({"type": "novelty", "sequence": 51}));
-    peer.hear(&typing(51));
-    assert_eq!(peer.events().len(), 2, "the unknown event has taken number 51");
-    peer.drop_socket();
-    peer.reconnect();
-    peer.hear(&handshake_accepted(2));
-    peer.events();
-    peer.hear(&typing(3));
-    assert!(matches!(peer.events()[..], [Event::Typing { .. }]));
 }
 
 #[test]
 fn waits_grow_and_a_first_connection_is_retried_too() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     peer.jitter = u64::MAX;
     peer.conversation.connect(peer.now);
     let mut waits = Vec::new();
     for _ in 0..8 {
         assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
         peer.drop_socket();
-        let [Event::Reconnecting { after, .. }] = peer.events()[..] else {
+        let [Event::Connection(ConnectionEvent::Reconnecting { after, .. })] = peer.events()[..] else {
             panic!()
         };
         waits.push(after.as_millis() + 1);
@@ -128,13 +79,13 @@ fn waits_grow_and_a_first_connection_is_retried_too() {
 
 #[test]
 fn a_hint_of_the_server_wins_over_the_jitter() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     peer.conversation.connect(peer.now);
     peer.conversation
         .handle_refused(503, Some(20 * SECOND), peer.now, 0);
     assert!(matches!(
         peer.events()[..],
-        [Event::Reconnecting { after, why: Loss::Refused { status: 503 }, .. }] if after == 20 * SECOND
+        [Event::Connection(ConnectionEvent::Reconnecting { after, cause: Loss::Refused { status: 503 }, .. })] if after == 20 * SECOND
     ));
 }
 
@@ -155,10 +106,10 @@ fn a_silent_peer_is_dropped_within_35_seconds_and_the_message_is_not_lost() {
     peer.drop_socket();
     assert!(matches!(
         peer.events()[..],
-        [Event::Reconnecting {
-            why: Loss::Silent,
+        [Event::Connection(ConnectionEvent::Reconnecting {
+            cause: Loss::Silent,
             ..
-        }]
+        })]
     ));
 }
 
@@ -180,14 +131,14 @@ fn a_moved_clock_costs_one_ping_and_doubts_nothing() {
         peer.conversation.handle_alive();
     }
     assert!(
-        matches!(&peer.events()[..], [Event::InDoubt { ids }] if *ids == [id(1)]),
+        matches!(&peer.events()[..], [Event::Delivery { id: unknown, status: DeliveryStatus::Unknown }] if *unknown == id(1)),
         "the service answered five pings and never the message"
     );
 }
 
 #[test]
 fn a_service_that_does_not_configure_is_left_after_ten_seconds() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     peer.connect();
     assert_eq!(
         peer.conversation.poll_timeout(),
@@ -198,16 +149,16 @@ fn a_service_that_does_not_configure_is_left_after_ten_seconds() {
     peer.drop_socket();
     assert!(matches!(
         peer.events()[..],
-        [Event::Reconnecting {
-            why: Loss::NoAnswer,
+        [Event::Connection(ConnectionEvent::Reconnecting {
+            cause: Loss::NoAnswer,
             ..
-        }]
+        })]
     ));
 }
 
 #[test]
 fn a_connection_that_a_limit_holds_back_has_its_time_after_that() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     peer.conversation.connect(peer.now);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
     let until = peer.now.instant + 90 * SECOND;
@@ -218,7 +169,7 @@ fn a_connection_that_a_limit_holds_back_has_its_time_after_that() {
 
 #[test]
 fn a_connection_that_is_not_made_is_given_up() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     peer.conversation.connect(peer.now);
     peer.conversation.poll_command();
     peer.pass(20 * SECOND);
@@ -232,7 +183,7 @@ fn a_connection_that_is_not_made_is_given_up() {
 #[test]
 fn trouble_of_the_service_is_not_terminal() {
     for code in [408, 500, 503, 5000] {
-        let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+        let mut peer = VirtualPeer::new(web_messaging());
         peer.connect();
         peer.hear(&refused(code, None));
         assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
@@ -265,29 +216,19 @@ fn ending(mut peer: VirtualPeer, act: impl FnOnce(&mut VirtualPeer)) -> (State, 
 
 #[test]
 fn terminal_causes_never_loop() {
-    let connecting = |contract: Contract| {
+    let connecting = |contract: WebMessaging| {
         let mut peer = VirtualPeer::new(contract);
         peer.conversation.connect(peer.now);
         peer.conversation.poll_command();
         peer
     };
     for status in [401, 403] {
-        let peer = connecting(Contract::WebMessaging(web_messaging()));
+        let peer = connecting(web_messaging());
         assert_eq!(
             ending(peer, |peer| peer
                 .conversation
                 .handle_refused(status, None, peer.now, 0)),
             (State::Failed, Ending::Refused { status })
-        );
-    }
-    for status in [400, 403, 404, 410] {
-        let peer = connecting(Contract::GuestSessions(guest_sessions()));
-        assert_eq!(
-            ending(peer, |peer| peer
-                .conversation
-                .handle_refused(status, None, peer.now, 0))
-            .0,
-            State::Failed
         );
     }
     let event =
@@ -315,36 +256,13 @@ fn terminal_causes_never_loop() {
         assert_eq!(state, expected_state, "{frame}");
     }
     for code in [400, 403, 404, 4006, 4007, 4017, 4020] {
-        let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+        let mut peer = VirtualPeer::new(web_messaging());
         peer.connect();
         assert_eq!(
             ending(peer, |peer| peer.hear(&refused(code, None))).0,
             State::Failed
         );
     }
-    let peer = VirtualPeer::guest_sessions();
-    let (state, over) = ending(peer, |peer| {
-        peer.hear(&json!({"type": "session.ended", "reason": "expired", "sequence": 9}));
-    });
-    assert_eq!(
-        (state, over),
-        (
-            State::Closed,
-            Ending::SessionEnded {
-                reason: "expired".to_owned()
-            }
-        )
-    );
-    let peer = VirtualPeer::guest_sessions();
-    let (state, over) = ending(peer, |peer| {
-        peer.hear(&json!({"type": "error", "code": "bad.frame", "message": "five bad frames"}));
-        peer.close(CloseInfo::with_code(1008, "policy"));
-    });
-    assert_eq!(state, State::Failed);
-    assert_eq!(
-        over.to_string(),
-        "the service rejected the session: five bad frames (bad.frame)"
-    );
 }
 
 #[test]
@@ -358,18 +276,18 @@ fn a_new_connection_can_be_asked_for() {
     peer.drop_socket();
     assert!(matches!(
         peer.events()[..],
-        [Event::Reconnecting {
+        [Event::Connection(ConnectionEvent::Reconnecting {
             attempt: 1,
             after: Duration::ZERO,
-            why: Loss::Asked
-        }]
+            cause: Loss::Requested
+        })]
     ));
     peer.reconnect();
     peer.frames();
     peer.hear(&session_response(false));
     let explained = peer.conversation.explain();
     assert!(
-        explained.starts_with("This side asked for a new connection."),
+        explained.starts_with("A new connection was requested."),
         "{explained}"
     );
 }

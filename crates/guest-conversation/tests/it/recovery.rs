@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genesys_api::rfc3339;
-use guest_conversation::{Contract, Delivery, Event};
+use guest_conversation::{ConnectionEvent, DeliveryStatus, Event, Machine as _};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -31,7 +31,7 @@ async fn a_lost_connection_leaves_no_doubt() {
     let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = format!("http://{}", api.local_addr().unwrap());
     let contract = web_messaging().with_history_at(host.parse().unwrap());
-    let mut connection = site.open(Contract::WebMessaging(contract));
+    let mut connection = site.open(contract);
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     let id = connection.send("did it arrive?").unwrap();
@@ -39,14 +39,20 @@ async fn a_lost_connection_leaves_no_doubt() {
     drop(guest);
     assert!(matches!(
         connection.next_event().await,
-        Some(Event::Reconnecting { .. })
+        Some(Event::Connection(ConnectionEvent::Reconnecting { .. }))
     ));
     site.clock.advance(Duration::from_secs(1));
     let mut guest = site.accept().await;
     guest.hear().await;
     guest.say(&session_response(false)).await;
-    assert!(matches!(connection.next_event().await, Some(Event::Restored(_))));
-    assert_eq!(connection.handle().delivery(id), Some(Delivery::InDoubt));
+    assert!(matches!(
+        connection.next_event().await,
+        Some(Event::Connection(ConnectionEvent::Restored(_)))
+    ));
+    assert_eq!(
+        connection.with(|guest, _| guest.delivery(id)),
+        Some(DeliveryStatus::Unknown)
+    );
     site.clock.advance(Duration::from_secs(3));
     let at = rfc3339(site.clock.now().utc);
     for attempt in ["expired", "good"] {
@@ -79,7 +85,12 @@ async fn a_lost_connection_leaves_no_doubt() {
         );
         assert!(head.contains("origin: https://shop.example\r\n"), "{head}");
     }
-    assert!(matches!(connection.next_event().await, Some(Event::Accepted { id: known, .. }) if known == id));
+    assert!(
+        matches!(connection.next_event().await, Some(Event::Delivery { id: known, status: DeliveryStatus::Delivered { .. } }) if known == id)
+    );
     assert!(matches!(connection.next_event().await, Some(Event::Message(message)) if message.text == "yes"));
-    assert_eq!(connection.handle().delivery(id), Some(Delivery::Delivered));
+    assert!(matches!(
+        connection.with(|guest, _| guest.delivery(id)),
+        Some(DeliveryStatus::Delivered { .. })
+    ));
 }

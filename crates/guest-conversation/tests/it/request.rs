@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use guest_conversation::{
-    Command, Contract, DeploymentRules, Ending, Event, Farewell, Reason, RequestError, State,
+    CloseMode, Command, ConnectionEvent, DeploymentRules, Ending, Event, Machine as _, Reason, Request,
+    RequestError, SessionEvent, State,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use ws_transport::{CloseInfo, Transmit};
+use ws_transport::Transmit;
 
-use crate::virtual_peer::{
-    VirtualPeer, agent_says, echo, guest_sessions, handshake_accepted, id, refused, session_response,
-    web_messaging,
-};
+use crate::virtual_peer::{VirtualPeer, agent_says, echo, id, refused, session_response, web_messaging};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,9 +33,9 @@ fn healthy(expiration: Option<i64>) -> Value {
 #[test]
 fn a_read_only_conversation_is_left_for_a_new_one() {
     let contract = web_messaging().with_autostart();
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let mut peer = VirtualPeer::new(contract);
     assert_eq!(
-        peer.conversation.start_new(peer.now),
+        peer.conversation.request(Request::StartNew, peer.now),
         Err(RequestError::NotReady { state: State::Idle })
     );
     peer.connect();
@@ -47,9 +45,9 @@ fn a_read_only_conversation_is_left_for_a_new_one() {
     peer.hear(&read_only);
     peer.events();
     assert_eq!(state(&peer), State::ReadOnly);
-    peer.conversation.start_new(peer.now).unwrap();
+    peer.conversation.request(Request::StartNew, peer.now).unwrap();
     assert_eq!(
-        peer.conversation.start_new(peer.now),
+        peer.conversation.request(Request::StartNew, peer.now),
         Err(RequestError::Busy { waiting: 1 })
     );
     let frames = peer.frames();
@@ -65,7 +63,9 @@ fn a_read_only_conversation_is_left_for_a_new_one() {
         (&json!("configureSession"), &json!(true))
     );
     peer.hear(&session_response(true));
-    assert!(matches!(peer.events()[..], [Event::Configured(session)] if session.new_session));
+    assert!(
+        matches!(peer.events()[..], [Event::Connection(ConnectionEvent::Ready(session))] if session.new_session)
+    );
     assert_eq!(state(&peer), State::Configured);
     assert_eq!(
         peer.frames()[0]["message"]["events"][0]["presence"]["type"],
@@ -78,7 +78,7 @@ fn a_service_that_does_not_let_go_of_a_read_only_conversation_is_asked_on_anothe
     let mut peer = VirtualPeer::web_messaging();
     peer.hear(&refused(409, None));
     peer.events();
-    peer.conversation.start_new(peer.now).unwrap();
+    peer.conversation.request(Request::StartNew, peer.now).unwrap();
     peer.frames();
     let due = peer.conversation.poll_timeout().unwrap();
     assert_eq!(due, (peer.now.instant + 10 * SECOND, Reason::StartNew));
@@ -95,13 +95,18 @@ fn clearing_is_an_action_where_the_deployment_allows_it() {
         clear: false,
         ..DeploymentRules::default()
     };
-    let contract = web_messaging().obeying(rules).with_farewell(Farewell::Clear);
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let contract = web_messaging()
+        .with_rules(rules)
+        .with_close_mode(CloseMode::Clear);
+    let mut peer = VirtualPeer::new(contract);
     peer.connect();
     peer.frames();
     peer.hear(&session_response(true));
     peer.events();
-    assert_eq!(peer.conversation.clear(peer.now), Err(RequestError::NotAllowed));
+    assert_eq!(
+        peer.conversation.request(Request::Clear, peer.now),
+        Err(RequestError::NotAllowed)
+    );
     peer.conversation.end(peer.now);
     assert!(
         matches!(peer.transmits()[..], [Transmit::Close { .. }]),
@@ -109,22 +114,29 @@ fn clearing_is_an_action_where_the_deployment_allows_it() {
     );
 
     let mut peer = VirtualPeer::web_messaging();
-    peer.conversation.clear(peer.now).unwrap();
+    peer.conversation.request(Request::Clear, peer.now).unwrap();
     assert!(peer.frames()[0].to_string().contains("Clear"));
     peer.hear(&json!({"type": "response", "class": "string", "code": 403,
         "body": "Presence events Conversation Clear are not supported"}));
-    assert!(matches!(peer.events()[..], [Event::Refused(_)]));
+    assert!(matches!(
+        peer.events()[..],
+        [Event::Session(SessionEvent::Refused(_))]
+    ));
     assert_eq!(state(&peer), State::Configured);
-    peer.conversation.clear(peer.now).unwrap();
+    peer.conversation.request(Request::Clear, peer.now).unwrap();
     peer.hear(&json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}));
     peer.hear(&json!({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {}}));
     assert!(matches!(
         peer.events()[..],
-        [Event::SessionCleared, Event::Ended(Ending::ClosedByServer { .. })]
+        [
+            Event::Session(SessionEvent::Cleared),
+            Event::Ended(Ending::ClosedByServer { .. })
+        ]
     ));
-    assert_eq!(peer.conversation.clear(peer.now), Err(RequestError::Ended));
-    let mut ours = VirtualPeer::guest_sessions();
-    assert_eq!(ours.conversation.clear(ours.now), Err(RequestError::NotOffered));
+    assert_eq!(
+        peer.conversation.request(Request::Clear, peer.now),
+        Err(RequestError::Ended)
+    );
 }
 
 #[test]
@@ -133,7 +145,7 @@ fn typing_is_not_shown_where_the_deployment_does_not() {
         typing: false,
         ..DeploymentRules::default()
     };
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging().obeying(rules)));
+    let mut peer = VirtualPeer::new(web_messaging().with_rules(rules));
     peer.connect();
     peer.frames();
     peer.hear(&session_response(true));
@@ -157,16 +169,16 @@ fn health_checks_are_deferred_and_not_dropped() {
     let mut peer = VirtualPeer::web_messaging();
     let mut left = 0;
     for _ in 0..2 {
-        peer.conversation.check_health().unwrap();
+        peer.conversation.request(Request::CheckHealth, peer.now).unwrap();
         left += peer.frames().len();
         peer.hear(&healthy(Some(peer.now.utc.unix_timestamp() + 259_200)));
         assert!(matches!(
             peer.events()[..],
-            [Event::Healthy { expires_at: Some(_) }]
+            [Event::Session(SessionEvent::Health { expires_at: Some(_) })]
         ));
     }
     for _ in 0..5 {
-        peer.conversation.check_health().unwrap();
+        peer.conversation.request(Request::CheckHealth, peer.now).unwrap();
         left += peer.frames().len();
     }
     assert_eq!(left, 2);
@@ -195,7 +207,7 @@ fn where_the_service_says_nothing_the_deployments_duration_counts_from_the_last_
         session_duration: Some(900 * SECOND),
         ..DeploymentRules::default()
     };
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging().obeying(rules)));
+    let mut peer = VirtualPeer::new(web_messaging().with_rules(rules));
     peer.connect();
     peer.frames();
     let mut silent = session_response(true);
@@ -214,7 +226,7 @@ fn where_the_service_says_nothing_the_deployments_duration_counts_from_the_last_
 #[test]
 fn the_expiry_is_noticed_ahead_and_when_it_comes() {
     for contradicted in [false, true] {
-        let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+        let mut peer = VirtualPeer::new(web_messaging());
         peer.connect();
         peer.frames();
         peer.hear(&session(&peer, 900));
@@ -235,7 +247,9 @@ fn the_expiry_is_noticed_ahead_and_when_it_comes() {
             }
             for event in peer.events() {
                 match event {
-                    Event::SessionExpiring { at: Some(_) } => seen.push((seconds, "expiring")),
+                    Event::Session(SessionEvent::Expiring { at: Some(_) }) => {
+                        seen.push((seconds, "expiring"))
+                    }
                     Event::Ended(Ending::SessionExpired) => seen.push((seconds, "expired")),
                     other => panic!("{other:?}"),
                 }
@@ -254,7 +268,7 @@ fn the_expiry_is_noticed_ahead_and_when_it_comes() {
 
 #[test]
 fn an_expiry_that_slides_is_noticed_at_its_new_time_only() {
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(web_messaging()));
+    let mut peer = VirtualPeer::new(web_messaging());
     peer.connect();
     peer.frames();
     peer.hear(&session(&peer, 900));
@@ -268,36 +282,9 @@ fn an_expiry_that_slides_is_noticed_at_its_new_time_only() {
     assert_eq!(expires_at - peer.now.utc, time::Duration::seconds(900));
 }
 
-#[test]
-fn frames_are_kept_beside_events_if_told_so() {
-    let mut peer = VirtualPeer::web_messaging();
-    peer.hear(&agent_says("a1", "x"));
-    peer.events();
-    assert_eq!(peer.conversation.raw(), None);
-    peer.conversation.keep_frames();
-    peer.hear(&agent_says("a2", "canary"));
-    assert!(!format!("{:?}", peer.conversation).contains("canary"));
-    assert_eq!(peer.events().len(), 1);
-    assert_eq!(
-        peer.conversation.raw(),
-        Some(&*agent_says("a2", "canary").to_string())
-    );
-    let long = "x".repeat(100_000);
-    for n in 3..9 {
-        peer.hear(&agent_says(&format!("a{n}"), &long));
-    }
-    let kept: Vec<_> = std::iter::from_fn(|| {
-        let event = peer.conversation.poll_event()?;
-        assert!(matches!(event, Event::Message(_)));
-        Some(peer.conversation.raw().is_some())
-    })
-    .collect();
-    assert_eq!(kept, [true, true, false, false, false, false]);
-}
-
 fn signed_in() -> VirtualPeer {
-    let contract = web_messaging().signed_in(SecretString::from("canary-jwt-1"));
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let contract = web_messaging().with_jwt(SecretString::from("canary-jwt-1"));
+    let mut peer = VirtualPeer::new(contract);
     peer.connect();
     peer
 }
@@ -313,7 +300,9 @@ fn a_signed_in_guest_is_configured_with_a_jwt_and_asked_for_another_at_most_thre
         if attempt == 4 {
             break;
         }
-        assert!(matches!(peer.events()[..], [Event::TokenNeeded { attempt: told }] if told == attempt));
+        assert!(
+            matches!(peer.events()[..], [Event::Connection(ConnectionEvent::TokenNeeded { attempt: told })] if told == attempt)
+        );
         assert_eq!(peer.conversation.poll_timeout().unwrap().1, Reason::Heartbeat);
         let jwt = SecretString::from(format!("canary-jwt-{}", attempt + 1));
         peer.conversation.update_token(jwt);
@@ -360,7 +349,10 @@ fn a_message_refused_for_the_token_is_sent_with_the_next_one() {
     peer.send(1, "x");
     peer.frames();
     peer.hear(&refused(401, Some(id(1))));
-    assert!(matches!(peer.events()[..], [Event::TokenNeeded { attempt: 1 }]));
+    assert!(matches!(
+        peer.events()[..],
+        [Event::Connection(ConnectionEvent::TokenNeeded { attempt: 1 })]
+    ));
     assert_eq!(state(&peer), State::Configuring);
     peer.conversation.update_token(SecretString::from("canary-jwt-2"));
     peer.pass(Duration::ZERO);
@@ -377,7 +369,12 @@ fn a_guest_signs_in_in_the_middle_or_stays_what_it_was() {
     ] {
         let mut peer = VirtualPeer::web_messaging();
         peer.conversation
-            .step_up(SecretString::from("canary-jwt"), peer.now)
+            .request(
+                Request::SignIn {
+                    jwt: SecretString::from("canary-jwt"),
+                },
+                peer.now,
+            )
             .unwrap();
         assert_eq!(peer.frames()[0]["action"], "configureAuthenticatedSession");
         peer.send(1, "waits");
@@ -392,56 +389,4 @@ fn a_guest_signs_in_in_the_middle_or_stays_what_it_was() {
         let signed_in = peer.frames()[0]["action"] == "configureAuthenticatedSession";
         assert_eq!(signed_in, told == "SignedIn");
     }
-}
-
-#[test]
-fn at_the_gateway_a_token_that_did_not_outlive_an_outage_is_renewed() {
-    let expired = json!({"type": "error", "code": "credentials.expired", "message": "it has expired"});
-    for way in 0..3 {
-        let mut peer = VirtualPeer::guest_sessions();
-        peer.send(1, "x");
-        peer.frames();
-        if way == 0 {
-            peer.hear(&expired);
-            peer.close(CloseInfo::with_code(1008, "see the error frame"));
-        } else {
-            peer.drop_socket();
-            peer.pass(SECOND);
-            assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
-            if way == 1 {
-                peer.conversation.handle_refused(401, None, peer.now, 0);
-            } else {
-                peer.conversation.handle_connected(peer.now);
-                peer.frames();
-                peer.hear(&expired);
-                assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
-                peer.drop_socket();
-            }
-        }
-        assert!(matches!(
-            peer.events().last(),
-            Some(Event::TokenNeeded { attempt: 1 })
-        ));
-        assert_eq!(state(&peer), State::Reconnecting);
-        assert_eq!(peer.conversation.poll_timeout().unwrap().1, Reason::Token);
-        peer.conversation.update_token(SecretString::from("renewed"));
-        peer.reconnect();
-        assert_eq!(peer.frames()[0]["accessToken"], "renewed");
-        peer.hear(&handshake_accepted(0));
-        assert_eq!(state(&peer), State::Configured);
-        assert_eq!(peer.frames()[0]["text"], "x", "{way}");
-    }
-}
-
-#[test]
-fn a_note_about_a_replay_is_not_why_the_gateway_closes() {
-    let mut peer = VirtualPeer::new(Contract::GuestSessions(guest_sessions()));
-    peer.connect();
-    peer.hear(&handshake_accepted(0));
-    peer.hear(
-        &json!({"type": "error", "code": "replay.incomplete", "message": "more was missed than is kept"}),
-    );
-    peer.close(CloseInfo::with_code(1008, "policy"));
-    let events = peer.events();
-    assert!(matches!(events.last(), Some(Event::Ended(Ending::Rejected(refusal))) if refusal.code == "1008"));
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use guest_conversation::MessageId;
 use guest_conversation::attachments::{
-    Ask, AttachError, AttachmentId, AttachmentIdError, Attachments, CarryError, DeleteError, Failure, File,
-    Grant, Notice, PutOutcome, RefreshError, Rules, Stage,
+    AttachError, AttachToError, AttachmentEvent, AttachmentId, AttachmentIdError, AttachmentRequest,
+    Attachments, DeleteError, Failure, File, PresignedUpload, RefreshError, Rules, Stage, UploadOutcome,
 };
 use proptest::prelude::*;
 use secrecy::SecretString;
@@ -105,9 +105,9 @@ enum Step {
     Delete(u8),
     Deleted(u8),
     Disconnected,
-    Grant(u8, bool),
+    PresignedUpload(u8, bool),
     NotAccepted(u8, Option<i64>),
-    Put(u8, u16),
+    FileUpload(u8, u16),
     Refresh(u8),
     Refused(u8, i64),
     Success(u8),
@@ -125,9 +125,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => id().prop_map(Step::Delete),
         2 => id().prop_map(Step::Deleted),
         1 => Just(Step::Disconnected),
-        6 => (id(), any::<bool>()).prop_map(|(id, link)| Step::Grant(id, link)),
+        6 => (id(), any::<bool>()).prop_map(|(id, link)| Step::PresignedUpload(id, link)),
         1 => (id(), proptest::option::of(code())).prop_map(|(id, code)| Step::NotAccepted(id, code)),
-        6 => (id(), prop_oneof![Just(200_u16), any::<u16>()]).prop_map(|(id, status)| Step::Put(id, status)),
+        6 => (id(), prop_oneof![Just(200_u16), any::<u16>()]).prop_map(|(id, status)| Step::FileUpload(id, status)),
         1 => id().prop_map(Step::Refresh),
         2 => (id(), code()).prop_map(|(id, code)| Step::Refused(id, code)),
         6 => id().prop_map(Step::Success),
@@ -179,15 +179,17 @@ impl World {
                 }
             }
             Step::Carry(n, other) => {
-                let _ = self.attachments.carry(message(n), &[self.id(n), self.id(other)]);
+                let _ = self
+                    .attachments
+                    .attach_to(message(n), &[self.id(n), self.id(other)]);
             }
             Step::Delete(n) => {
                 let _ = self.attachments.delete(&self.id(n));
             }
             Step::Deleted(n) => self.attachments.handle_deleted(&self.id(n)),
             Step::Disconnected => self.attachments.handle_disconnected(),
-            Step::Grant(n, link) => {
-                let grant = Grant {
+            Step::PresignedUpload(n, link) => {
+                let grant = PresignedUpload {
                     url: url(),
                     headers: if link {
                         Vec::new()
@@ -196,16 +198,16 @@ impl World {
                     },
                     file_size: Some(1),
                 };
-                self.attachments.handle_grant(&self.id(n), grant, self.now);
+                self.attachments.handle_presigned(&self.id(n), grant, self.now);
             }
             Step::NotAccepted(n, code) => self.attachments.handle_not_accepted(message(n), code),
-            Step::Put(n, status) => {
+            Step::FileUpload(n, status) => {
                 let outcome = match status {
-                    200..300 => PutOutcome::Stored,
-                    300..600 => PutOutcome::Refused { status },
-                    _ => PutOutcome::Unanswered,
+                    200..300 => UploadOutcome::Stored,
+                    300..600 => UploadOutcome::Refused { status },
+                    _ => UploadOutcome::Unanswered,
                 };
-                self.attachments.handle_put(&self.id(n), outcome, self.now);
+                self.attachments.handle_upload(&self.id(n), outcome, self.now);
             }
             Step::Refresh(n) => {
                 let _ = self.attachments.refresh(self.id(n));
@@ -232,24 +234,27 @@ impl World {
 
     fn obey(&mut self) -> Result<(), TestCaseError> {
         let mut asks = 0;
-        while let Some(ask) = self.attachments.poll_ask(self.now) {
+        while let Some(ask) = self.attachments.poll_request(self.now) {
             asks += 1;
             prop_assert!(asks <= 48, "it asks for ever: {ask:?}");
-            if let Ask::Grant { id, .. } = ask {
-                prop_assert_eq!(self.attachments.stage(&id), Some(Stage::Asked));
+            if let AttachmentRequest::Upload { id, .. } = ask {
+                prop_assert_eq!(self.attachments.stage(&id), Some(Stage::Requested));
             }
         }
-        while let Some(put) = self.attachments.poll_put(self.now) {
+        while let Some(put) = self.attachments.poll_upload(self.now) {
             prop_assert_eq!(self.attachments.stage(&put.id), Some(Stage::Uploading));
         }
         Ok(())
     }
 
     fn read_notices(&mut self) -> Result<(), TestCaseError> {
-        while let Some(notice) = self.attachments.poll_notice() {
+        while let Some(notice) = self.attachments.poll_event() {
             let shown = format!("{notice:?}");
             prop_assert!(!shown.contains("5ec2e7"));
-            if let Notice::Deleted { id } | Notice::Failed { id, .. } | Notice::Sent { id, .. } = &notice {
+            if let AttachmentEvent::Deleted { id }
+            | AttachmentEvent::Failed { id, .. }
+            | AttachmentEvent::Sent { id, .. } = &notice
+            {
                 prop_assert_eq!(self.attachments.stage(id), None);
                 *self.taken.get_mut(id).unwrap() += 1;
             }
@@ -280,8 +285,8 @@ fn errors_are_small_and_say_what_to_do_in_one_line() {
     ]);
     check(&[AttachmentIdError]);
     check(&[
-        CarryError::Unknown { id: id.clone() },
-        CarryError::NotUploaded { id, stage },
+        AttachToError::Unknown { id: id.clone() },
+        AttachToError::NotUploaded { id, stage },
     ]);
     check(&[DeleteError::Sending, DeleteError::Unknown]);
     check(&[RefreshError { count: 16 }]);

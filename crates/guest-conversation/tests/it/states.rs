@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use guest_conversation::attachments::{AttachmentId, File, PutOutcome};
-use guest_conversation::{Command, Contract, Conversation, Farewell, HistoryFailure, Said, State};
+use genesys_api::Now;
+use guest_conversation::attachments::{AttachmentId, File, UploadOutcome};
+use guest_conversation::{
+    CloseMode, Command, Conversation, HistoryFailure, Machine as _, Request, Said, State,
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use ws_transport::CloseInfo;
@@ -59,9 +62,9 @@ fn every_input_does_in_every_state_what_the_table_says() {
 fn in_state(state: State, signed_in: bool) -> VirtualPeer {
     let mut contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
     if signed_in {
-        contract = contract.signed_in(SecretString::from("jwt"));
+        contract = contract.with_jwt(SecretString::from("jwt"));
     }
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let mut peer = VirtualPeer::new(contract);
     let configured = |peer: &mut VirtualPeer| {
         peer.connect();
         peer.frames();
@@ -116,14 +119,14 @@ fn frame(input: &str) -> Option<Value> {
         "refused" => refused(400, None),
         "trouble" => refused(500, None),
         "too many" => too_many(1, None),
-        "unauthorised" | "unauthorised, signed in" => refused(401, None),
+        "unauthorized" | "unauthorized, signed in" => refused(401, None),
         "read-only" => refused(409, None),
         "expired" => event("SessionExpiredEvent"),
         "logged out" => event("LogoutEvent"),
         "closed" => event("ConnectionClosedEvent"),
         "cleared" => event("SessionClearedEvent"),
         "message" => agent_says("a", "x"),
-        "upload granted" => json!({"type": "response", "class": "PresignedUrlResponse", "code": 200,
+        "upload URL" => json!({"type": "response", "class": "PresignedUrlResponse", "code": 200,
             "body": {"attachmentId": FILE, "url": "https://bucket.example/k", "headers": {"x": "y"}}}),
         "upload refused" => json!({"type": "response", "class": "GenerateUrlError", "code": 200,
             "body": {"attachmentId": FILE, "errorCode": 4001, "errorMessage": "no"}}),
@@ -180,8 +183,8 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
             conversation.handle_history(Err(HistoryFailure::Unauthorized), now);
             Ok(())
         }
-        "handle_put" => {
-            conversation.handle_put(&file(), PutOutcome::Stored, now);
+        "handle_upload" => {
+            conversation.handle_upload(&file(), UploadOutcome::Stored, now);
             Ok(())
         }
         "handle_timeout: next deadline" => {
@@ -195,24 +198,36 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
         }
         "send_text" => conversation.send_text(id(9), "x").map_err(|error| words(&error)),
         "send, with an attachment" | "attach" | "delete_attachment" | "refresh_attachment" => {
-            act_on_file(conversation, input)
+            act_on_file(conversation, input, now)
         }
         "send_typing" => {
             conversation.send_typing(now);
             Ok(())
         }
-        "check_health" => conversation.check_health().map_err(|error| words(&error)),
-        "read_history" => conversation.read_history(1, now).map_err(|error| words(&error)),
-        "clear" => conversation.clear(now).map_err(|error| words(&error)),
-        "start_new" => conversation.start_new(now).map_err(|error| words(&error)),
+        "check_health" => conversation
+            .request(Request::CheckHealth, now)
+            .map_err(|error| words(&error)),
+        "read_history" => conversation
+            .request(Request::ReadHistory { page: 1 }, now)
+            .map_err(|error| words(&error)),
+        "clear" => conversation
+            .request(Request::Clear, now)
+            .map_err(|error| words(&error)),
+        "start_new" => conversation
+            .request(Request::StartNew, now)
+            .map_err(|error| words(&error)),
         "start_new, and left" => {
-            conversation.start_new(now).map_err(|error| words(&error))?;
+            conversation
+                .request(Request::StartNew, now)
+                .map_err(|error| words(&error))?;
             peer.hear(&session(false, true));
             Ok(())
         }
         "step_up" => {
             let jwt = SecretString::from("jwt");
-            conversation.step_up(jwt, now).map_err(|error| words(&error))
+            conversation
+                .request(Request::SignIn { jwt: jwt }, now)
+                .map_err(|error| words(&error))
         }
         "update_token" => {
             conversation.update_token(SecretString::from("other"));
@@ -222,8 +237,8 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
             conversation.update_attributes(Default::default());
             Ok(())
         }
-        "set_farewell" => {
-            conversation.set_farewell(Farewell::Clear);
+        "set_close_mode" => {
+            conversation.set_close_mode(CloseMode::Clear);
             Ok(())
         }
         "end" => {
@@ -234,7 +249,7 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
     }
 }
 
-fn act_on_file(conversation: &mut Conversation, input: &str) -> Result<(), String> {
+fn act_on_file(conversation: &mut Conversation, input: &str, now: Now) -> Result<(), String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     match input {
         "attach" => {
@@ -245,7 +260,7 @@ fn act_on_file(conversation: &mut Conversation, input: &str) -> Result<(), Strin
             .delete_attachment(&file())
             .map_err(|error| words(&error)),
         "refresh_attachment" => conversation
-            .refresh_attachment(file())
+            .request(Request::RefreshAttachment { id: file() }, now)
             .map_err(|error| words(&error)),
         _ => {
             let said = Said::Text {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guest_conversation::{Contract, Conversation};
+use guest_conversation::{Conversation, Machine as _};
 use secrecy::SecretString;
 use ws_transport::CloseInfo;
 
@@ -13,14 +13,14 @@ use crate::virtual_peer::{
 const SECOND: Duration = Duration::from_secs(1);
 
 fn lines(conversation: &Conversation) -> Vec<String> {
-    let timeline = conversation.timeline().unwrap();
+    let timeline = conversation.timeline();
     timeline.entries().map(|(_, what)| what.to_string()).collect()
 }
 
 #[test]
 fn a_conversation_without_a_past_has_no_timeline() {
-    let conversation = Conversation::new(Contract::WebMessaging(web_messaging()));
-    assert!(conversation.timeline().is_none());
+    let conversation = Conversation::new(web_messaging());
+    assert!(conversation.timeline().entries().count() == 0);
     assert!(conversation.explain().starts_with("Nothing has happened"));
 }
 
@@ -40,7 +40,7 @@ fn a_life_is_written_down_without_what_was_said() {
     peer.hear(&session_response(false));
     let text = format!(
         "{}{:?}",
-        peer.conversation.timeline().unwrap(),
+        peer.conversation.timeline(),
         peer.conversation.timeline()
     );
     for secret in ["canary", TOKEN, "Ann"] {
@@ -55,7 +55,7 @@ fn a_life_is_written_down_without_what_was_said() {
             "state: Connecting",
             "state: Configuring",
             "state: Configured",
-            "the service asked for patience: waits 7.0 s",
+            "the service limited the rate: waits 7.0 s",
             "lost: the service went away, or found the connection idle or old (1001)",
             "state: Reconnecting",
             "attempt 1 to reconnect in 0.0 s",
@@ -105,8 +105,8 @@ fn silence_is_explained() {
 
 #[test]
 fn a_token_and_an_ending_are_explained_when_it_is_over() {
-    let contract = web_messaging().signed_in(SecretString::from("jwt-canary"));
-    let mut peer = VirtualPeer::new(Contract::WebMessaging(contract));
+    let contract = web_messaging().with_jwt(SecretString::from("jwt-canary"));
+    let mut peer = VirtualPeer::new(contract);
     peer.connect();
     peer.frames();
     for _ in 0..4 {
@@ -117,7 +117,7 @@ fn a_token_and_an_ending_are_explained_when_it_is_over() {
     }
     let lines = lines(&peer.conversation);
     for line in [
-        "a token was asked for",
+        "a token was requested",
         "a token was given",
         "the token was refused",
         "over: the guest's sign-in was not accepted",
@@ -144,7 +144,7 @@ fn a_wait_for_the_limit_is_noted_once() {
         lines.iter().filter(|line| line.contains("waits")).count()
     };
     assert_eq!(waits(&peer), 1);
-    let mut conversation = Conversation::new(Contract::WebMessaging(web_messaging()));
+    let mut conversation = Conversation::new(web_messaging());
     let now = epoch();
     conversation.connect(now);
     conversation.handle_connect_deferred(now.instant + 3 * SECOND);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use genesys_http::{Client, Tls};
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
-use guest_conversation::{Contract, Event, Loss};
+use guest_conversation::{ConnectionEvent, Conversation, Event, Loss};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use ws_transport::OriginPolicy;
@@ -15,16 +15,18 @@ use crate::virtual_peer::web_messaging;
 async fn why(answer: &[u8]) -> (SocketAddr, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let mut connection = Connection::open(Settings {
-        http: Client::builder(Tls::system().unwrap()).build(),
-        url: format!("wss://{address}/v1").parse().unwrap(),
-        origin: OriginPolicy::new(["https://shop.example"])
-            .unwrap()
-            .admit(["https://shop.example"])
-            .unwrap(),
-        contract: Contract::WebMessaging(web_messaging()),
-        limiter: ConnectLimiter::default(),
-    });
+    let mut connection = Connection::open(
+        Conversation::new(web_messaging()),
+        Settings {
+            http: Client::builder(Tls::system().unwrap()).build(),
+            url: format!("wss://{address}/v1").parse().unwrap(),
+            origin: OriginPolicy::new(["https://shop.example"])
+                .unwrap()
+                .admit(["https://shop.example"])
+                .unwrap(),
+            limiter: ConnectLimiter::default(),
+        },
+    );
     let (mut tcp, _) = listener.accept().await.unwrap();
     let mut header = [0; 5];
     tcp.read_exact(&mut header).await.unwrap();
@@ -33,10 +35,10 @@ async fn why(answer: &[u8]) -> (SocketAddr, String) {
     tcp.write_all(answer).await.unwrap();
     tcp.shutdown().await.unwrap();
     match connection.next_event().await {
-        Some(Event::Reconnecting {
-            why: Loss::Closed(info),
+        Some(Event::Connection(ConnectionEvent::Reconnecting {
+            cause: Loss::Closed(info),
             ..
-        }) => {
+        })) => {
             assert_eq!(info.code(), None);
             (address, info.reason().to_owned())
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guest_conversation::{Delivery, FailureReason};
+use guest_conversation::{DeliveryStatus, FailureReason, Machine as _};
 
 use crate::history::{answer, asked, command, entry, page, peer, told};
 use crate::virtual_peer::{VirtualPeer, echo, id, refused};
@@ -18,7 +18,7 @@ fn the_history_decides_what_met_with_trouble() {
         peer.frames();
         peer.hear(&refused(code, Some(id(1))));
         peer.hear(&refused(code, Some(id(2))));
-        assert_eq!(peer.conversation.delivery(id(1)), Some(Delivery::InDoubt));
+        assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Unknown));
         assert_eq!(told(&mut peer), [""; 0], "it is being decided");
         peer.pass(Duration::from_secs(2));
         assert!(peer.frames().is_empty(), "it may still arrive");
@@ -32,7 +32,7 @@ fn the_history_decides_what_met_with_trouble() {
         peer.pass(SETTLE);
         command(&mut peer);
         answer(&mut peer, page());
-        let failed = Some(Delivery::Failed(FailureReason::NotDelivered));
+        let failed = Some(DeliveryStatus::Failed(FailureReason::NotDelivered));
         assert_eq!(peer.conversation.delivery(id(2)), failed);
     }
 }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use genesys_http::{CallErrorKind, Client, Tls};
-use guest_conversation::attachments::{File, Notice, Stage};
-use guest_conversation::{Contract, Event, Said};
+use guest_conversation::attachments::{AttachmentEvent, File, Stage};
+use guest_conversation::{Event, Said, SessionEvent};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -68,7 +68,7 @@ async fn a_refusal_names_the_status_and_no_secret() {
 async fn a_connection_uploads_beside_its_socket_and_gives_up_what_is_deleted() {
     let site = Site::new().await;
     let storage = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut connection = site.open(Contract::WebMessaging(web_messaging()));
+    let mut connection = site.open(web_messaging());
     let mut guest = site.accept().await;
     guest.hear().await;
     guest.say(&session_with_files(true)).await;
@@ -92,13 +92,16 @@ async fn a_connection_uploads_beside_its_socket_and_gives_up_what_is_deleted() {
         // the socket goes on meanwhile
         guest.say(&agent_says(fate, "go on")).await;
         assert!(matches!(connection.next_event().await, Some(Event::Message(_))));
-        assert_eq!(handle.attachment(&id), Some(Stage::Uploading));
+        assert_eq!(
+            handle.with(|guest, _| guest.attachment(&id)),
+            Some(Stage::Uploading)
+        );
         if fate == "deleted" {
-            handle.delete_attachment(&id).unwrap();
-            let Some(Event::Attachment(notice)) = connection.next_event().await else {
+            handle.with(|guest, _| guest.delete_attachment(&id)).unwrap();
+            let Some(Event::Session(SessionEvent::Attachment(notice))) = connection.next_event().await else {
                 panic!("nothing was told");
             };
-            assert!(matches!(*notice, Notice::Deleted { .. }));
+            assert!(matches!(*notice, AttachmentEvent::Deleted { .. }));
             assert_eq!(stream.read(&mut [0]).await.unwrap_or_default(), 0, "it hung up");
             continue;
         }
@@ -107,15 +110,15 @@ async fn a_connection_uploads_beside_its_socket_and_gives_up_what_is_deleted() {
             .await
             .unwrap();
         guest.say(&uploaded(&asked["attachmentId"])).await;
-        let Some(Event::Attachment(notice)) = connection.next_event().await else {
+        let Some(Event::Session(SessionEvent::Attachment(notice))) = connection.next_event().await else {
             panic!("nothing was told");
         };
-        assert!(matches!(*notice, Notice::Uploaded { .. }));
+        assert!(matches!(*notice, AttachmentEvent::Uploaded { .. }));
         let said = Said::Text {
             text: "look".into(),
             attachments: vec![id.to_string().into()],
         };
-        handle.say(&said).unwrap();
+        handle.send_message(&said).unwrap();
         let message = guest.hear().await;
         assert_eq!(message["message"]["content"][0]["attachment"]["id"], id.as_str());
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Now, parse_rfc3339};
 use guest_conversation::{
-    Command, Contract, Conversation, Event, GuestSessions, MessageId, Reason, WebMessaging,
+    Command, ConnectionEvent, Conversation, Event, Machine as _, MessageId, Reason, WebMessaging,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -29,10 +29,6 @@ pub(crate) fn web_messaging() -> WebMessaging {
     WebMessaging::new("b3c2".parse().unwrap(), SecretString::from(TOKEN))
 }
 
-pub(crate) fn guest_sessions() -> GuestSessions {
-    GuestSessions::new("gs-1".parse().unwrap(), SecretString::from(TOKEN))
-}
-
 pub(crate) fn id(n: u128) -> MessageId {
     Uuid::from_u128(0xc0ff_ee00_0000_4000_8000_0000_0000_0000 + n).into()
 }
@@ -44,9 +40,9 @@ pub(crate) struct VirtualPeer {
 }
 
 impl VirtualPeer {
-    pub(crate) fn new(contract: Contract) -> Self {
+    pub(crate) fn new(config: WebMessaging) -> Self {
         Self {
-            conversation: Conversation::new(contract),
+            conversation: Conversation::new(config),
             now: epoch(),
             jitter: 0,
         }
@@ -54,21 +50,14 @@ impl VirtualPeer {
 
     /// Connected to Genesys Cloud and configured; the first frame and the event are taken.
     pub(crate) fn web_messaging() -> Self {
-        let mut peer = Self::new(Contract::WebMessaging(web_messaging()));
+        let mut peer = Self::new(web_messaging());
         peer.connect();
         assert_eq!(peer.frames().len(), 1);
         peer.hear(&session_response(true));
-        assert!(matches!(peer.events()[..], [Event::Configured(_)]));
-        peer
-    }
-
-    /// Connected to the gateway, likewise.
-    pub(crate) fn guest_sessions() -> Self {
-        let mut peer = Self::new(Contract::GuestSessions(guest_sessions()));
-        peer.connect();
-        assert_eq!(peer.frames().len(), 1);
-        peer.hear(&handshake_accepted(0));
-        assert!(matches!(peer.events()[..], [Event::Configured(_)]));
+        assert!(matches!(
+            peer.events()[..],
+            [Event::Connection(ConnectionEvent::Ready(_))]
+        ));
         peer
     }
 
@@ -162,9 +151,4 @@ pub(crate) fn too_many(retry_after: u64, tracing_id: Option<MessageId>) -> Value
         frame["tracingId"] = id.to_string().into();
     }
     frame
-}
-
-pub(crate) fn handshake_accepted(sequence: u64) -> Value {
-    json!({"type": "handshake.accepted", "guestSessionId": "gs-1", "newSession": false, "readOnly": false,
-        "sequence": sequence})
 }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use guest_conversation::MessageId;
+
 /// Capacity in frames.
 const FRAMES: usize = 256;
 /// Capacity in bytes.
@@ -12,10 +14,18 @@ const BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Replay {
     last: u64,
-    kept: VecDeque<(u64, Arc<str>)>,
+    kept: VecDeque<Kept>,
     bytes: usize,
     /// The number after which an unnumbered event was lost.
     gap: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    number: u64,
+    frame: Arc<str>,
+    /// The message that it acknowledges, if any.
+    accepted: Option<MessageId>,
 }
 
 impl Replay {
@@ -39,27 +49,46 @@ impl Replay {
 
     /// Assigns the next number and keeps the frame that `render` builds with it.
     pub(super) fn push(&mut self, render: impl FnOnce(u64) -> String) -> Arc<str> {
+        self.keep(None, render)
+    }
+
+    /// As [`Self::push`], for the acknowledgement of a message.
+    pub(super) fn push_accepted(&mut self, id: MessageId, render: impl FnOnce(u64) -> String) -> Arc<str> {
+        self.keep(Some(id), render)
+    }
+
+    /// Returns the frame that acknowledges a message, if it is kept.
+    pub(super) fn accepted(&self, id: MessageId) -> Option<Arc<str>> {
+        let kept = self.kept.iter().rev().find(|kept| kept.accepted == Some(id))?;
+        Some(Arc::clone(&kept.frame))
+    }
+
+    fn keep(&mut self, accepted: Option<MessageId>, render: impl FnOnce(u64) -> String) -> Arc<str> {
         self.last += 1;
         let frame: Arc<str> = render(self.last).into();
         self.bytes += frame.len();
-        self.kept.push_back((self.last, Arc::clone(&frame)));
+        self.kept.push_back(Kept {
+            number: self.last,
+            frame: Arc::clone(&frame),
+            accepted,
+        });
         while self.kept.len() > FRAMES || self.bytes > BYTES {
-            let Some((_, dropped)) = self.kept.pop_front() else {
+            let Some(dropped) = self.kept.pop_front() else {
                 break;
             };
-            self.bytes -= dropped.len();
+            self.bytes -= dropped.frame.len();
         }
         frame
     }
 
     /// Returns the frames after number `after`, and whether events between are missing.
     pub(super) fn after(&self, after: u64) -> (bool, impl Iterator<Item = &Arc<str>>) {
-        let first_kept = self.kept.front().map_or(self.last + 1, |(number, _)| *number);
+        let first_kept = self.kept.front().map_or(self.last + 1, |kept| kept.number);
         let frames = self
             .kept
             .iter()
-            .filter(move |(number, _)| *number > after)
-            .map(|(_, frame)| frame);
+            .filter(move |kept| kept.number > after)
+            .map(|kept| &kept.frame);
         let gap = self.gap.is_some_and(|gap| after <= gap) || after.saturating_add(1) < first_kept;
         (gap, frames)
     }

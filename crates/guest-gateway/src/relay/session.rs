@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use genesys_api::{SessionId, SessionStage, SessionState, rfc3339};
-use guest_conversation::{
-    Author, AuthorKind, Ending, Event, FailureReason, Message, MessageId, SendError, Session,
-};
+use guest_conversation::{Author, AuthorKind, Ending, Event, FailureReason, Message, MessageId, SendError, Session, ConnectionEvent, SessionEvent, DeliveryStatus};
 use guest_sessions::{ErrorCode, EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
 use guest_suite::direct::{Admitted, Conversation, Direct, DirectError};
 use session_metrics::EndReason;
+use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use ws_transport::AdmittedOrigin;
 
 use super::replay::Replay;
-use super::sent_messages::{DeliveryStatus, SentMessages};
 use super::{Command, Outgoing, Stopping, close_deadline, stopped};
 
 /// Largest number of sockets of a session, as at Genesys. A further one replaces the oldest.
@@ -25,7 +23,6 @@ pub(super) struct Relay {
     id: SessionId,
     origin: AdmittedOrigin,
     replay: Replay,
-    sent: SentMessages,
     subscribers: Vec<Subscriber>,
     configured: Option<Session>,
     reconnecting: bool,
@@ -58,7 +55,6 @@ impl Relay {
             id,
             origin,
             replay: Replay::default(),
-            sent: SentMessages::default(),
             subscribers: Vec::new(),
             configured: None,
             reconnecting: false,
@@ -178,15 +174,16 @@ impl Relay {
 
     /// Sends a message of the guest. Returns the reply if it is known already.
     fn send(&mut self, conversation: &Conversation, id: MessageId, text: &str) -> Option<Arc<str>> {
-        match self.sent.status(id) {
-            Some(DeliveryStatus::Accepted(frame)) => Some(Arc::clone(frame)),
+        match conversation.delivery(id) {
+            Some(DeliveryStatus::Delivered { at, .. }) => {
+                let kept = self.replay.accepted(id);
+                Some(kept.unwrap_or_else(|| self.publish_accepted(id, at)))
+            }
             Some(DeliveryStatus::Unknown) => Some(unknown_status(id)),
-            Some(DeliveryStatus::Pending) => None,
-            None => match conversation.send(id, text) {
-                Ok(()) => {
-                    self.sent.record(id, DeliveryStatus::Pending);
-                    None
-                }
+            Some(DeliveryStatus::Queued | DeliveryStatus::Sending) => None,
+            // a failed message may be sent again
+            _ => match conversation.send(id, text) {
+                Ok(()) => None,
                 Err(error) => {
                     let code = match error {
                         SendError::Empty => ErrorCode::MessageEmpty,
@@ -260,51 +257,44 @@ impl Relay {
 
     fn handle_event(&mut self, event: Event) -> Option<Stop> {
         match event {
-            Event::Configured(session) | Event::Restored(session) | Event::SignedIn(session) => {
+            Event::Connection(
+                ConnectionEvent::Ready(session)
+                | ConnectionEvent::Restored(session)
+                | ConnectionEvent::SignedIn(session),
+            ) => {
                 if std::mem::take(&mut self.reconnecting) {
                     self.event(EventName::SessionRestored, None);
                 }
                 self.configured = Some(session);
                 self.answer_handshakes();
             }
-            // repeated acknowledgements of Genesys are sent once
-            Event::Accepted { id, .. }
-                if matches!(self.sent.status(id), Some(DeliveryStatus::Accepted(_))) => {}
-            Event::Accepted { id, at, .. } => {
-                let frame = self.publish(|sequence| ServerFrame::MessageAccepted {
-                    id,
-                    sequence,
-                    timestamp: rfc3339(at).into(),
-                });
-                self.sent.record(id, DeliveryStatus::Accepted(frame));
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Delivered { at, .. },
+            } => {
+                self.publish_accepted(id, at);
             }
-            Event::Failed { id, reason } => {
+            Event::Delivery { id, status: DeliveryStatus::Failed(reason) } => {
                 let code = match &reason {
                     FailureReason::ReadOnly => ErrorCode::ConversationReadOnly,
                     FailureReason::Refused(_) => ErrorCode::MessageRefused,
                     _ => ErrorCode::NotSent,
                 };
-                self.sent.remove(id);
                 self.broadcast(failed_frame(id, code, &reason.to_string()));
             }
-            Event::InDoubt { ids } => {
-                for id in ids {
-                    self.sent.record(id, DeliveryStatus::Unknown);
-                    self.broadcast(unknown_status(id));
-                }
-            }
+            Event::Delivery { id, .. } => self.broadcast(unknown_status(id)),
             Event::Message(message) => self.message(&message),
-            Event::Typing { from, .. } => {
+            Event::Session(SessionEvent::Typing { from, .. }) => {
                 self.publish(|sequence| ServerFrame::Typing {
                     sequence,
                     from: sender(&from),
                 });
             }
-            Event::Reconnecting { .. } if !self.reconnecting => {
+            Event::Connection(ConnectionEvent::Reconnecting { .. }) if !self.reconnecting => {
                 self.reconnecting = true;
                 self.event(EventName::SessionReconnecting, None);
             }
-            Event::ConversationEnded { read_only } => {
+            Event::Session(SessionEvent::ConversationEnded { read_only }) => {
                 if let Some(session) = &mut self.configured {
                     session.read_only |= read_only;
                 }
@@ -313,10 +303,10 @@ impl Relay {
                     read_only.then(|| "read-only".to_owned()),
                 );
             }
-            Event::SessionExpiring { at } => self.event(EventName::SessionExpiring, at.map(rfc3339)),
+            Event::Session(SessionEvent::Expiring { at }) => self.event(EventName::SessionExpiring, at.map(rfc3339)),
             Event::Ended(ending) => return Some(stop(ending)),
-            Event::HistoryUnread { why } => {
-                tracing::warn!(session = %self.id, why, "cannot read the missed messages");
+            Event::Session(SessionEvent::HistoryUnread { reason }) => {
+                tracing::warn!(session = %self.id, reason, "cannot read the missed messages");
                 self.replay.mark_gap();
                 let text = "messages may be missing: the history could not be read after a lost connection";
                 self.broadcast(
@@ -325,10 +315,10 @@ impl Relay {
                         .into(),
                 );
             }
-            Event::Throttled { retry_after } => {
+            Event::Connection(ConnectionEvent::Throttled { retry_after }) => {
                 tracing::warn!(session = %self.id, ?retry_after, "Genesys throttles the session");
             }
-            Event::Refused(refusal) => {
+            Event::Session(SessionEvent::Refused(refusal)) => {
                 tracing::warn!(session = %self.id, %refusal, "Genesys refused a frame")
             }
             // a message on another socket was acknowledged there, the suite refreshes tokens, and the relay requested
@@ -362,6 +352,17 @@ impl Relay {
             name,
             detail: detail.map(Into::into),
         });
+    }
+
+    fn publish_accepted(&mut self, id: MessageId, at: OffsetDateTime) -> Arc<str> {
+        let frame = |sequence| ServerFrame::MessageAccepted {
+            id,
+            sequence,
+            timestamp: rfc3339(at).into(),
+        };
+        let frame = self.replay.push_accepted(id, |number| frame(number).to_json());
+        self.broadcast(Arc::clone(&frame));
+        frame
     }
 
     fn publish<'f>(&mut self, frame: impl FnOnce(u64) -> ServerFrame<'f>) -> Arc<str> {

@@ -8,7 +8,8 @@ use audit::{Action, Actor, Draft};
 use genesys_api::SessionId;
 use guest_conversation::client::{Connection, Handle, Settings};
 use guest_conversation::{
-    Contract, Ending, Event, Farewell, MessageId, RequestError, SendError, State, WebMessaging,
+    CloseMode, ConnectionEvent, DeliveryStatus, Ending, Event, Machine as _, MessageId, Request,
+    RequestError, SendError, State, WebMessaging,
 };
 use guest_payload::GuestData;
 use guest_store::{Change, Unit};
@@ -56,7 +57,7 @@ struct Reached {
 
 impl Direct {
     /// Opens the session's socket to Genesys Cloud, from `origin`, which the deployment must allow.
-    /// [`Event::Configured`] comes when messages pass. What was said since the last message that a conversation of
+    /// [`ConnectionEvent::Ready`] comes when messages pass. What was said since the last message that a conversation of
     /// this session told comes next, from the history; of a session that was told nothing, all since its creation.
     ///
     /// What the deployment publishes (`config.json` and `domains.json`) is read first, at most every 5 minutes, and
@@ -95,23 +96,22 @@ impl Direct {
         let rules = published.admit(origin.origin())?;
         let jwt = self.jwt(&record, deployment).await?;
         let read_marker = record.document.read_marker.max(guard.read_marker());
-        let mut contract = WebMessaging::new(deployment.clone(), record.upstream().clone())
-            .obeying(rules)
+        let mut session = WebMessaging::new(deployment.clone(), record.upstream().clone())
+            .with_rules(rules)
             .with_history_at(config.hosts.api.clone())
             // what an earlier conversation told is not told again
-            .resuming_after(read_marker.unwrap_or(record.row.created_at))
+            .resume_after(read_marker.unwrap_or(record.row.created_at))
             .with_attributes(custom_attributes(&record.document.data));
         if let Some(jwt) = jwt {
-            contract = contract.signed_in(jwt);
+            session = session.with_jwt(jwt);
         }
         let settings = Settings {
             http: config.http.clone(),
             url,
             origin,
-            contract: Contract::WebMessaging(contract),
             limiter: config.limiter.clone(),
         };
-        let connection = Connection::open(settings);
+        let connection = Connection::open(guest_conversation::Conversation::new(session), settings);
         guard.register(connection.handle());
         let (owner, id) = (record.owner().to_owned(), record.row.id.clone());
         let mut conversation = Conversation {
@@ -182,12 +182,18 @@ impl Direct {
 }
 
 impl Conversation {
-    /// Queues a message of the guest. [`Event::Accepted`] with its id says that Genesys has it.
+    /// Queues a message of the guest. [`Event::Delivery`] with its id says that Genesys has it.
     ///
     /// # Errors
     /// If it cannot be queued: it is too long, too much waits already, or the conversation is over.
     pub fn send(&self, id: MessageId, text: &str) -> Result<(), SendError> {
-        self.connection.handle().send_as(id, text)
+        self.connection.with(|machine, _| machine.send_text(id, text))
+    }
+
+    /// The delivery status of a message; `None` if it is not known.
+    #[must_use]
+    pub fn delivery(&self, id: MessageId) -> Option<DeliveryStatus> {
+        self.connection.with(|machine, _| machine.delivery(id))
     }
 
     /// Shows that the guest is typing. At most one in 5 s travels on.
@@ -214,8 +220,8 @@ impl Conversation {
                 event = self.connection.next_event() => {
                     let event = event?;
                     match &event {
-                        Event::TokenNeeded { .. } => self.direct.mend(&self.id, self.connection.handle()),
-                        Event::Configured(_) | Event::Restored(_) | Event::SignedIn(_) => {
+                        Event::Connection(ConnectionEvent::TokenNeeded { .. }) => self.direct.mend(&self.id, self.connection.handle()),
+                        Event::Connection(ConnectionEvent::Ready(_)) | Event::Connection(ConnectionEvent::Restored(_)) | Event::Connection(ConnectionEvent::SignedIn(_)) => {
                             self.sign_in = self.direct.held_refresh_token(&self.id);
                         }
                         Event::Ended(Ending::LoggedOut) => {
@@ -228,7 +234,7 @@ impl Conversation {
                 reason = self.guard.ended() => {
                     if matches!(reason, EndReason::ConsentWithdrawn | EndReason::Guest) {
                         // the guest does not come back: the agent need not wait
-                        self.connection.set_farewell(Farewell::Clear);
+                        self.clear_on_close();
                     }
                     let reason = reason.name().to_owned();
                     self.coming = Some(Event::Ended(Ending::SessionEnded { reason }));
@@ -251,14 +257,20 @@ impl Conversation {
 
     /// As [`Conversation::close`], for a guest who does not come back: the agent need not wait.
     pub(crate) async fn close_for_good(self) -> Vec<Event> {
-        self.connection.set_farewell(Farewell::Clear);
+        self.clear_on_close();
         self.close().await
+    }
+
+    /// Has the conversation cleared when it is closed.
+    fn clear_on_close(&self) {
+        self.connection
+            .with(|conversation, _| conversation.set_close_mode(CloseMode::Clear));
     }
 
     /// Leaves the conversation and closes the socket. Waits up to 7 s for messages that are on their way, and returns
     /// what came meanwhile.
     pub async fn close(mut self) -> Vec<Event> {
-        self.connection.handle().end();
+        self.connection.with(guest_conversation::Machine::end);
         let mut events = Vec::new();
         while let Some(event) = self.next_event().await {
             events.push(event);
@@ -303,8 +315,13 @@ impl Conversation {
 /// How far an event takes a session.
 fn stage_of(event: &Event) -> Option<SessionStage> {
     match event {
-        Event::Configured(_) | Event::Restored(_) => Some(SessionStage::Configured),
-        Event::Accepted { .. } => Some(SessionStage::FirstGuestMessage),
+        Event::Connection(ConnectionEvent::Ready(_) | ConnectionEvent::Restored(_)) => {
+            Some(SessionStage::Configured)
+        }
+        Event::Delivery {
+            status: DeliveryStatus::Delivered { .. },
+            ..
+        } => Some(SessionStage::FirstGuestMessage),
         Event::Message(_) => Some(SessionStage::FirstReply),
         _ => None,
     }
@@ -356,7 +373,7 @@ impl LiveSessions {
         match update {
             SessionUpdate::Attributes(attributes) => {
                 for (_, handle) in &live.handles {
-                    handle.update_attributes(attributes.clone());
+                    handle.with(|conversation, _| conversation.update_attributes(attributes.clone()));
                 }
                 live.attributes = Some(attributes);
             }
@@ -368,7 +385,7 @@ impl LiveSessions {
     pub(super) fn update_token(&self, id: &SessionId, jwt: &SecretString) {
         if let Some(live) = self.lock().get(id) {
             for (_, handle) in &live.handles {
-                handle.update_token(jwt.clone());
+                handle.with(|conversation, _| conversation.update_token(jwt.clone()));
             }
         }
     }
@@ -380,7 +397,7 @@ impl LiveSessions {
             .get(id)
             .and_then(|live| Some(live.handles.last()?.1.clone()));
         let newest = newest.ok_or(RequestError::NotReady { state: State::Idle })?;
-        newest.step_up(jwt.clone())
+        newest.request(Request::SignIn { jwt: jwt.clone() })
     }
 
     /// Notes the timestamp of a delivered message.
@@ -423,7 +440,7 @@ impl LiveGuard {
             return;
         };
         if let Some(attributes) = &live.attributes {
-            handle.update_attributes(attributes.clone());
+            handle.with(|conversation, _| conversation.update_attributes(attributes.clone()));
         }
         live.registered += 1;
         live.handles.push((live.registered, handle));

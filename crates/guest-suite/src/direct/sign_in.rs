@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::{DeploymentId, SessionId, entropy};
 use genesys_http::CallError;
+use guest_conversation::Machine as _;
 use guest_conversation::client::Handle;
 use guest_store::{Change, StoreErrorKind};
 use secrecy::{ExposeSecret, SecretString};
@@ -72,7 +73,7 @@ impl Direct {
     }
 
     /// Signs the guest in on the session's newest open conversation, which began as an anonymous guest's.
-    /// [`Event::SignedIn`](guest_conversation::Event::SignedIn) tells that it was done; Genesys Cloud may close the session's
+    /// [`ConnectionEvent::SignedIn`](guest_conversation::ConnectionEvent::SignedIn) tells that it was done; Genesys Cloud may close the session's
     /// other conversations then.
     ///
     /// # Errors
@@ -172,14 +173,14 @@ impl Direct {
     /// The service wants another JWT than it got, on this conversation.
     pub(super) fn mend(&self, id: &SessionId, conversation: Handle) {
         let Some(manager) = self.shared.signed_in.manager(id) else {
-            return conversation.decline_token();
+            return conversation.with(|machine, _| machine.decline_token());
         };
         tokio::spawn(async move {
             match manager.refresh_now().await {
-                Ok(token) => conversation.update_token(token.secret),
+                Ok(token) => conversation.with(|machine, _| machine.update_token(token.secret)),
                 // it is tried again, and the conversation waits for it
                 Err(TokenError::Failed { .. }) => {}
-                Err(_) => conversation.decline_token(),
+                Err(_) => conversation.with(|machine, _| machine.decline_token()),
             }
         });
     }

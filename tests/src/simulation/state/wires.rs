@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use genesys_api::{Call, Host};
 use genesys_sim::{Output, SocketId};
-use guest_conversation::{Command, HistoryFailure};
+use guest_conversation::{Command, HistoryFailure, Machine as _};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
 use secrecy::ExposeSecret;
@@ -378,11 +378,11 @@ fn request(history: &History, host: &Host) -> Request<Bytes> {
 fn reading(history: &History, response: Response<Bytes>) -> Result<HistoryPage, HistoryFailure> {
     history.reply(response).map_err(|error| match error.problem() {
         Some(problem) if problem.status == 401 => HistoryFailure::Unauthorized,
-        Some(problem) if problem.status == 429 => HistoryFailure::TooMany {
+        Some(problem) if problem.status == 429 => HistoryFailure::RateLimited {
             retry_after: problem.retry_after.unwrap_or(CALL_LOST),
         },
         _ => HistoryFailure::Failed {
-            why: error.to_string(),
+            reason: error.to_string(),
         },
     })
 }

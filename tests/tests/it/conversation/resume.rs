@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genesys_sim::Rules;
-use guest_suite::conversation::Event;
+use guest_suite::conversation::{ConnectionEvent, Event};
 use serde_json::json;
 
 use super::{assert_in_order, converse, numbered, resume, session};
@@ -97,7 +97,10 @@ async fn client_reconnects_and_emits_every_event_once() {
     talk(&mut session, "one").await;
 
     proxy.cut();
-    assert!(matches!(next(&mut session).await, Event::Reconnecting { .. }));
+    assert!(matches!(
+        next(&mut session).await,
+        Event::Connection(ConnectionEvent::Reconnecting { .. })
+    ));
     let sent = session.send("two").unwrap();
     answered(&mut session, sent, "two").await;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genesys_sim::Rules;
-use guest_suite::conversation::Event;
+use guest_suite::conversation::{ConnectionEvent, Event};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -79,8 +79,14 @@ async fn client_is_notified_of_a_lost_upstream() {
     soon(session.connect(page_origin())).await.unwrap();
     talk(&mut session, "one").await;
     proxy.cut();
-    assert!(matches!(next(&mut session).await, Event::UpstreamLost));
-    assert!(matches!(next(&mut session).await, Event::UpstreamRestored));
+    assert!(matches!(
+        next(&mut session).await,
+        Event::Connection(ConnectionEvent::UpstreamLost)
+    ));
+    assert!(matches!(
+        next(&mut session).await,
+        Event::Connection(ConnectionEvent::UpstreamRestored)
+    ));
     talk(&mut session, "two").await;
     world.stop().await;
 }

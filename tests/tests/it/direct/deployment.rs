@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use genesys_sim::{Rules, Simulator};
 use guest_suite::api::{Clock, Host, SessionId};
-use guest_suite::conversation::{Event, RequestError};
+use guest_suite::conversation::{ConnectionEvent, Event, Request, RequestError, SessionEvent};
 use guest_suite::web_messaging::rest::deployment::NotAdmitted;
 
 use super::*;
@@ -63,14 +63,14 @@ async fn disabled_features_of_the_deployment_are_not_used() {
     let mut conversation = soon(direct.connect("shop", &id, page_origin())).await.unwrap();
     assert!(matches!(
         soon(conversation.next_event()).await,
-        Some(Event::Configured(_))
+        Some(Event::Connection(ConnectionEvent::Ready(_)))
     ));
     let handle = conversation.handle();
-    assert_eq!(handle.clear(), Err(RequestError::NotAllowed));
-    handle.check_health().unwrap();
+    assert_eq!(handle.request(Request::Clear), Err(RequestError::NotAllowed));
+    handle.request(Request::CheckHealth).unwrap();
     assert!(matches!(
         soon(conversation.next_event()).await,
-        Some(Event::Healthy { .. })
+        Some(Event::Session(SessionEvent::Health { .. }))
     ));
     drop(conversation);
     simulator.stop().await;
@@ -94,7 +94,7 @@ async fn unreachable_configuration_host_does_not_block_guests() {
     let mut conversation = connected.unwrap();
     assert!(matches!(
         soon(conversation.next_event()).await,
-        Some(Event::Configured(_))
+        Some(Event::Connection(ConnectionEvent::Ready(_)))
     ));
     drop(conversation);
     simulator.stop().await;

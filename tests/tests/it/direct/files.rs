@@ -2,15 +2,15 @@
 
 use bytes::Bytes;
 use genesys_sim::Simulator;
-use guest_suite::conversation::Said;
-use guest_suite::conversation::attachments::{File, Notice};
+use guest_suite::conversation::{Said, SessionEvent};
+use guest_suite::conversation::attachments::{File, AttachmentEvent};
 
 use super::*;
 
-async fn notice(session: &mut GuestSession) -> Notice {
+async fn notice(session: &mut GuestSession) -> AttachmentEvent {
     loop {
         match next(session).await {
-            Event::Attachment(notice) => return *notice,
+            Event::Session(SessionEvent::Attachment(notice)) => return *notice,
             Event::Ended(ending) => panic!("the conversation ended: {ending}"),
             _ => {}
         }
@@ -31,16 +31,16 @@ async fn guest_sends_a_file() {
         .unwrap();
     let uploaded = notice(&mut session).await;
     assert!(
-        matches!(&uploaded, Notice::Uploaded { id: known, .. } if *known == id),
+        matches!(&uploaded, AttachmentEvent::Uploaded { id: known, .. } if *known == id),
         "{uploaded:?}"
     );
     let sent = Said::Text {
         text: "look".into(),
         attachments: vec![id.to_string().into()],
     };
-    handle.say(&sent).unwrap();
+    handle.send_message(&sent).unwrap();
     let sent = notice(&mut session).await;
-    assert!(matches!(sent, Notice::Sent { .. }), "{sent:?}");
+    assert!(matches!(sent, AttachmentEvent::Sent { .. }), "{sent:?}");
     session.end().await.unwrap();
     assert!(simulator.violations().is_empty(), "{:?}", simulator.violations());
     simulator.stop().await;

@@ -2,6 +2,7 @@
 
 use genesys_sim::{Agent, Rules, Script};
 use guest_suite::api::SessionId;
+use guest_suite::conversation::{ConnectionEvent, SessionEvent};
 use guest_suite::direct::Conversation;
 
 use super::*;
@@ -16,7 +17,10 @@ rules:
 async fn connect(direct: &Direct, id: &SessionId) -> Conversation {
     let mut conversation = soon(direct.connect("shop", id, page_origin())).await.unwrap();
     let first = soon(conversation.next_event()).await;
-    assert!(matches!(first, Some(Event::Configured(_))), "{first:?}");
+    assert!(
+        matches!(first, Some(Event::Connection(ConnectionEvent::Ready(_)))),
+        "{first:?}"
+    );
     conversation
 }
 
@@ -26,7 +30,7 @@ async fn receive(conversation: &mut Conversation) -> String {
         match soon(conversation.next_event()).await {
             Some(Event::Message(message)) => return message.text,
             Some(Event::Ended(ending)) => panic!("the conversation ended: {ending}"),
-            Some(Event::HistoryUnread { why }) => panic!("{why}"),
+            Some(Event::Session(SessionEvent::HistoryUnread { reason })) => panic!("{reason}"),
             Some(_) => {}
             None => panic!("the conversation is over"),
         }

@@ -1,6 +1,7 @@
 //! Sessions in the store: resumed, counted, erased.
 
 use super::*;
+use guest_suite::conversation::ConnectionEvent;
 
 #[tokio::test]
 async fn sessions_are_resumed_from_the_store() {
@@ -34,7 +35,7 @@ async fn sessions_are_resumed_from_the_store() {
     let mut conversation = conversation.unwrap();
     assert!(matches!(
         soon(conversation.next_event()).await,
-        Some(Event::Configured(_))
+        Some(Event::Connection(ConnectionEvent::Ready(_)))
     ));
 }
 

@@ -2,7 +2,7 @@
 
 use genesys_http::Client;
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
-use guest_conversation::{Contract, Event, WebMessaging};
+use guest_conversation::{ConnectionEvent, Conversation, Event, WebMessaging};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -18,15 +18,17 @@ use crate::world::ORIGIN;
 pub(super) async fn dialled(http: &Client) -> (End, Connection) {
     const LIMIT: usize = 128 * 1024;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut connection = Connection::open(Settings {
-        http: http.clone(),
-        url: format!("ws://{}/v1", listener.local_addr().unwrap())
-            .parse()
-            .unwrap(),
-        origin: OriginPolicy::new([ORIGIN]).unwrap().admit([ORIGIN]).unwrap(),
-        contract: Contract::WebMessaging(WebMessaging::new("b3c2".parse().unwrap(), "7d1f".into())),
-        limiter: ConnectLimiter::default(),
-    });
+    let mut connection = Connection::open(
+        Conversation::new(WebMessaging::new("b3c2".parse().unwrap(), "7d1f".into())),
+        Settings {
+            http: http.clone(),
+            url: format!("ws://{}/v1", listener.local_addr().unwrap())
+                .parse()
+                .unwrap(),
+            origin: OriginPolicy::new([ORIGIN]).unwrap().admit([ORIGIN]).unwrap(),
+            limiter: ConnectLimiter::default(),
+        },
+    );
     let (mut tcp, _) = soon(listener.accept()).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let handshake = ServerHandshake::parse(&request(&read_head(&mut tcp).await)).unwrap();
@@ -51,7 +53,7 @@ pub(super) async fn dialled(http: &Client) -> (End, Connection) {
     peer.write(&bytes).await;
     assert!(matches!(
         soon(connection.next_event()).await,
-        Some(Event::Configured(_))
+        Some(Event::Connection(ConnectionEvent::Ready(_)))
     ));
     let speech = json!({
         "type": "message", "class": "StructuredMessage", "code": 200,

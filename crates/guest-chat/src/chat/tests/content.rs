@@ -1,6 +1,6 @@
 //! What is offered and shown beside text.
 
-use guest_conversation::{AuthorKind, Choice};
+use guest_conversation::{AuthorKind, Choice, SessionEvent};
 use web_messaging::rest::history::HistoryPage;
 
 use super::*;
@@ -221,7 +221,11 @@ fn history_is_shown_oldest_first_without_choices() {
     own.from.kind = AuthorKind::Guest;
     own.direction = Direction::Inbound;
     own.content.clear();
-    let page = |messages, page, count| Event::History(Box::new(HistoryPage::new(messages, page, count)));
+    let page = |messages, page, count| {
+        Event::Session(SessionEvent::History(Box::new(HistoryPage::new(
+            messages, page, count,
+        ))))
+    };
     guest.event(page(vec![*bot.clone(), own], 1, 2));
     assert_eq!(
         guest.lines(),

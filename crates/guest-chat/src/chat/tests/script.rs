@@ -1,32 +1,33 @@
 //! A chat whose lines are a script's.
 
+use guest_conversation::{ConnectionEvent, SessionEvent};
 use super::*;
 
 #[test]
 fn script_waits_for_the_result_of_each_command() {
     let mut guest = Fixture::new(SCRIPT);
     assert!(!guest.chat.wants_input(), "it is not connected");
-    guest.event(Event::Configured(session()));
+    guest.event(Event::Connection(ConnectionEvent::Ready(session())));
     for (line, event) in [
-        ("/ping", Event::Healthy { expires_at: None }),
-        ("/history", Event::HistoryUnread { why: String::new() }),
+        ("/ping", Event::Session(SessionEvent::Health { expires_at: None })),
+        ("/history", Event::Session(SessionEvent::HistoryUnread { reason: String::new() })),
         ("/wait", message("Hello", "")),
         (
             "/clear",
-            Event::Refused(Refusal {
+            Event::Session(SessionEvent::Refused(Refusal {
                 code: "403".to_owned(),
                 message: "no".to_owned(),
-            }),
+            })),
         ),
         ("/clear", Event::Ended(Ending::ClosedByServer { reason: None })),
-        ("/new", Event::Configured(session())),
+        ("/new", Event::Connection(ConnectionEvent::Ready(session()))),
     ] {
         assert!(guest.chat.wants_input(), "{line}");
         guest.line(line);
         assert!(!guest.chat.wants_input(), "{line}");
-        guest.event(Event::Throttled {
+        guest.event(Event::Connection(ConnectionEvent::Throttled {
             retry_after: Duration::ZERO,
-        });
+        }));
         assert!(!guest.chat.wants_input(), "{line}");
         guest.event(event);
     }
@@ -59,7 +60,7 @@ fn script_does_not_wait_after_the_end() {
             "! cannot wait for an answer: the session has expired: start a new one",
         ),
         (
-            Event::ConversationEnded { read_only: true },
+            Event::Session(SessionEvent::ConversationEnded { read_only: true }),
             "! cannot wait for an answer: the other side has left",
         ),
     ] {
@@ -99,14 +100,14 @@ fn script_ends_after_deliveries_and_silence() {
     guest.chat.handle_end_of_input(guest.now);
     assert!(!guest.chat.wants_input());
     guest.pass(3.0);
-    guest.event(Event::Configured(session()));
+    guest.event(Event::Connection(ConnectionEvent::Ready(session())));
     guest.pass(3.0);
     guest.event(accepted(1));
     guest.pass(1.0);
-    guest.event(Event::Typing {
+    guest.event(Event::Session(SessionEvent::Typing {
         from: ann(),
         during: Duration::from_secs(5),
-    });
+    }));
     guest.pass(4.0);
     guest.event(message("hello", ""));
     guest.pass(1.9);
@@ -175,15 +176,15 @@ fn script_waits_at_the_limit_of_outstanding_messages() {
 #[test]
 fn rate_limited_connection_is_shown_once() {
     let mut guest = Fixture::new(SCRIPT);
-    let throttled = || Event::Throttled {
+    let throttled = || Event::Connection(ConnectionEvent::Throttled {
         retry_after: Duration::from_secs(1),
-    };
+    });
     let expected = "* rate limited by the service: the connection is retried until it is accepted";
     guest.event(throttled());
     assert_eq!(guest.lines(), [expected]);
     guest.event(throttled());
     assert!(guest.lines().is_empty());
-    guest.event(Event::Configured(session()));
+    guest.event(Event::Connection(ConnectionEvent::Ready(session())));
     guest.lines();
     guest.event(throttled());
     assert_eq!(

@@ -1,6 +1,7 @@
 //! Files of the guest.
 
-use guest_conversation::attachments::{AttachmentId, Failure, Notice};
+use guest_conversation::{ConnectionEvent, SessionEvent};
+use guest_conversation::attachments::{AttachmentId, Failure, AttachmentEvent};
 
 use super::*;
 
@@ -8,14 +9,14 @@ fn file_id() -> AttachmentId {
     "f1".parse().unwrap()
 }
 
-fn attachment(notice: Notice) -> Event {
-    Event::Attachment(Box::new(notice))
+fn attachment(notice: AttachmentEvent) -> Event {
+    Event::Session(SessionEvent::Attachment(Box::new(notice)))
 }
 
 fn failed() -> Event {
-    attachment(Notice::Failed {
+    attachment(AttachmentEvent::Failed {
         id: file_id(),
-        why: Failure::Content,
+        reason: Failure::Content,
     })
 }
 
@@ -33,7 +34,7 @@ fn uploading(input_mode: InputMode) -> Fixture {
 fn file_is_sent_after_its_upload() {
     let mut guest = uploading(SCRIPT);
     assert!(!guest.chat.wants_input());
-    guest.event(attachment(Notice::Uploaded {
+    guest.event(attachment(AttachmentEvent::Uploaded {
         id: file_id(),
         link: None,
     }));
@@ -57,7 +58,7 @@ fn person_can_write_during_an_upload() {
     let mut guest = Fixture::new(InputMode::Interactive);
     guest.line("/attach cat.png");
     assert!(guest.chat.wants_input(), "it is not connected");
-    guest.event(Event::Configured(session()));
+    guest.event(Event::Connection(ConnectionEvent::Ready(session())));
     assert_eq!(guest.requests(), [Request::Attach("cat.png".into())]);
     assert!(guest.chat.wants_input(), "the file is read");
     guest.chat.handle_attached(file_id(), "cat.png", 2_048);
@@ -107,7 +108,7 @@ fn file_waits_for_the_connection_and_fails_at_the_end() {
     let attach = Request::Attach("cat.png".into());
     guest.chat.handle_request(attach.clone(), guest.now);
     assert!(guest.requests().is_empty());
-    guest.event(Event::Configured(session()));
+    guest.event(Event::Connection(ConnectionEvent::Ready(session())));
     assert_eq!(guest.requests(), [attach]);
 
     let mut over = uploading(InputMode::Interactive);

@@ -1,0 +1,138 @@
+//! Connecting in one call.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+
+use genesys_api::{DeploymentId, Hosts, entropy};
+use genesys_http::{Client, Tls};
+use secrecy::SecretString;
+use ws_transport::{OriginPolicy, SocketUrl};
+
+use super::{ConnectLimiter, Connection, Settings};
+use crate::{ConnectionEvent, Conversation, Ending, Event, WebMessaging};
+
+/// A connection to Genesys Cloud that is being configured; awaiting it connects.
+#[must_use = "it connects when it is awaited"]
+#[derive(Debug)]
+pub struct Connect {
+    domain: String,
+    session: WebMessaging,
+    origin: Option<String>,
+    http: Option<Client>,
+    limiter: ConnectLimiter,
+}
+
+impl Connection {
+    /// Connects a guest of `deployment` at a domain of Genesys Cloud, such as `mypurecloud.ie`, with a new session and
+    /// its history.
+    pub fn connect(domain: &str, deployment: DeploymentId) -> Connect {
+        let token = SecretString::from(entropy::uuid().to_string());
+        Connect {
+            domain: domain.to_owned(),
+            session: WebMessaging::new(deployment, token),
+            origin: None,
+            http: None,
+            limiter: ConnectLimiter::default(),
+        }
+    }
+}
+
+impl Connect {
+    /// Sets the origin of the guest's page, which the deployment must allow. Required.
+    pub fn origin(mut self, origin: &str) -> Self {
+        self.origin = Some(origin.to_owned());
+        self
+    }
+
+    /// Changes the session: its token, attributes, rules.
+    pub fn session(mut self, change: impl FnOnce(WebMessaging) -> WebMessaging) -> Self {
+        self.session = change(self.session);
+        self
+    }
+
+    /// Shares an HTTP client. Default: a new one that trusts the system's roots.
+    pub fn http(mut self, http: Client) -> Self {
+        self.http = Some(http);
+        self
+    }
+
+    /// Shares a limiter of new connections: all guests of a process should have clones of one.
+    pub fn limiter(mut self, limiter: ConnectLimiter) -> Self {
+        self.limiter = limiter;
+        self
+    }
+
+    async fn open(self) -> Result<Connection, ConnectError> {
+        let invalid = |what: &'static str| move |error: Source| ConnectError::Invalid { what, source: error };
+        let hosts = Hosts::of_domain(&self.domain).map_err(|error| invalid("domain")(error.into()))?;
+        let origin = self.origin.ok_or(ConnectError::NoOrigin)?;
+        let policy = OriginPolicy::new([&*origin]).map_err(|error| invalid("origin")(error.into()))?;
+        let origin = policy
+            .admit([&*origin])
+            .map_err(|error| invalid("origin")(error.into()))?;
+        let url = SocketUrl::of_host(&hosts.messaging, web_messaging::PATH)
+            .map_err(|error| invalid("domain")(error.into()))?;
+        let http = match self.http {
+            Some(http) => http,
+            None => {
+                Client::builder(Tls::system().map_err(|error| invalid("system roots")(error.into()))?).build()
+            }
+        };
+        let settings = Settings {
+            http,
+            url,
+            origin,
+            limiter: self.limiter,
+        };
+        let mut session = self.session;
+        session.api.get_or_insert(hosts.api);
+        let mut connection = Connection::open(Conversation::new(session), settings);
+        connection.ready().await?;
+        Ok(connection)
+    }
+}
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+impl Connection {
+    /// Waits until the session is ready. A network that is down is no error: it is tried again, and this waits with it.
+    async fn ready(&mut self) -> Result<(), ConnectError> {
+        loop {
+            match self.next_event().await {
+                Some(Event::Connection(ConnectionEvent::Ready(_))) => return Ok(()),
+                Some(Event::Ended(ending)) => return Err(ConnectError::Ended(ending)),
+                Some(_) => {}
+                None => return Err(ConnectError::Ended(Ending::ByUs)),
+            }
+        }
+    }
+}
+
+impl IntoFuture for Connect {
+    type Output = Result<Connection, ConnectError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.open())
+    }
+}
+
+/// The reason why a guest was not connected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The service refused the session.
+    #[error("cannot connect: {0}")]
+    Ended(Ending),
+    /// A setting is invalid.
+    #[error("invalid {what}")]
+    Invalid {
+        /// The setting.
+        what: &'static str,
+        /// The reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No origin was set.
+    #[error("no origin: set the origin of the guest's page, such as https://shop.example")]
+    NoOrigin,
+}

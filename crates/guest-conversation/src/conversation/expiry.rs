@@ -1,0 +1,184 @@
+//! Expiry of the session, and the service's health check that confirms it.
+
+use std::time::{Duration, Instant};
+
+use genesys_api::{Now, limits};
+use time::OffsetDateTime;
+
+/// Time before the expiry at which the application is notified (Genesys' mobile SDK: the same).
+const NOTICE: time::Duration = time::Duration::seconds(limits::EXPIRY_NOTICE.as_secs().cast_signed());
+/// Time before the expiry at which an echo confirms it (the same).
+const REFRESH: time::Duration = time::Duration::seconds(310);
+/// Time after the expiry at which an echo asks whether the session is over (the same).
+const AFTERWARDS: time::Duration = time::Duration::seconds(2);
+/// Longest wait for that echo. Our choice.
+const LAST_ANSWER: Duration = Duration::from_secs(10);
+/// Time until the next echo, if the session outlives the expiry that the service named. Our choice.
+const RECHECK: Duration = Duration::from_secs(60);
+
+/// The expiry of the session.
+///
+/// It is a time of the service's wall clock. A deadline is a monotonic instant, computed when the expiry arrived, and
+/// compared with the wall clock when it is due: a clock that was set, or a machine that slept, makes it late or early
+/// by one comparison. An expiry that is past when it arrives shows that the clocks differ: it is stored, and nothing
+/// follows from it.
+#[derive(Debug, Default)]
+pub(super) struct Expiry {
+    expires_at: Option<OffsetDateTime>,
+    /// Whether the service sent it, instead of a computed one.
+    from_service: bool,
+    phase: ExpiryPhase,
+    deadline: Option<Instant>,
+    wanted: Option<Initiator>,
+    asked: Option<Initiator>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum ExpiryPhase {
+    #[default]
+    Early,
+    /// An echo was sent to confirm the expiry.
+    Confirmed,
+    /// The application was notified.
+    Announced,
+    /// The time has passed, and the last echo was sent.
+    Overdue,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Initiator {
+    Machine,
+    Application,
+}
+
+/// A change that the time brings.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ExpiryEvent {
+    Expired,
+    Expiring(OffsetDateTime),
+}
+
+impl Expiry {
+    pub(super) fn expires_at(&self) -> Option<OffsetDateTime> {
+        self.expires_at
+    }
+
+    /// The service sent the expiry.
+    pub(super) fn set(&mut self, expires_at: Option<OffsetDateTime>, now: Now) {
+        let Some(at) = expires_at else { return };
+        self.from_service = true;
+        self.schedule(at, now);
+    }
+
+    /// A message extends the session by `duration` from now, unless the service sends an expiry of its own.
+    pub(super) fn extend(&mut self, duration: Option<Duration>, now: Now) {
+        let at = duration.and_then(|duration| now.utc.checked_add(duration.try_into().ok()?));
+        if let Some(at) = at.filter(|_| !self.from_service) {
+            self.schedule(at, now);
+        }
+    }
+
+    fn schedule(&mut self, at: OffsetDateTime, now: Now) {
+        self.expires_at = Some(at);
+        let left = now.until(at);
+        (self.phase, self.deadline) = if at <= now.utc {
+            (ExpiryPhase::Early, None)
+        } else if left > REFRESH {
+            (ExpiryPhase::Early, Some(now.deadline(at.saturating_sub(REFRESH))))
+        } else if matches!(self.phase, ExpiryPhase::Announced | ExpiryPhase::Overdue) {
+            (
+                ExpiryPhase::Announced,
+                Some(now.deadline(at.saturating_add(AFTERWARDS))),
+            )
+        } else {
+            (
+                ExpiryPhase::Confirmed,
+                Some(now.deadline(at.saturating_sub(NOTICE))),
+            )
+        };
+    }
+
+    /// The application requests an echo. At most one waits.
+    pub(super) fn request_echo(&mut self) {
+        self.wanted = Some(Initiator::Application);
+    }
+
+    pub(super) fn wants_echo(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// The echo was sent.
+    pub(super) fn handle_echo_sent(&mut self) {
+        self.asked = self.asked.max(self.wanted.take());
+    }
+
+    /// The echo was answered. Returns whether the application had requested it.
+    pub(super) fn handle_echo(&mut self, expires_at: Option<OffsetDateTime>, now: Now) -> bool {
+        let initiator = self.asked.take();
+        if self.phase == ExpiryPhase::Overdue {
+            self.phase = ExpiryPhase::Announced;
+            self.deadline = Some(now.instant + RECHECK);
+        }
+        if expires_at.is_some_and(|at| at > now.utc) {
+            self.set(expires_at, now);
+        }
+        initiator == Some(Initiator::Application)
+    }
+
+    /// The service refused the echo for now: it is sent again.
+    pub(super) fn handle_refused(&mut self) {
+        self.wanted = self.wanted.max(self.asked.take());
+    }
+
+    /// The connection is lost, and the answer with it.
+    pub(super) fn handle_lost(&mut self) {
+        self.handle_refused();
+        if self.phase == ExpiryPhase::Overdue {
+            self.phase = ExpiryPhase::Announced;
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now) -> Option<ExpiryEvent> {
+        self.deadline.take_if(|deadline| *deadline <= now.instant)?;
+        let at = self.expires_at?;
+        let (due, next) = match self.phase {
+            ExpiryPhase::Early => (at.saturating_sub(REFRESH), ExpiryPhase::Confirmed),
+            ExpiryPhase::Confirmed => (at.saturating_sub(NOTICE), ExpiryPhase::Announced),
+            ExpiryPhase::Announced => (at.saturating_add(AFTERWARDS), ExpiryPhase::Overdue),
+            ExpiryPhase::Overdue if self.wanted.is_some() => {
+                // the limit of echoes delays it
+                self.deadline = Some(now.instant + LAST_ANSWER);
+                return None;
+            }
+            ExpiryPhase::Overdue => {
+                self.phase = ExpiryPhase::Early;
+                return Some(ExpiryEvent::Expired);
+            }
+        };
+        if now.utc < due {
+            self.deadline = Some(now.deadline(due));
+            return None;
+        }
+        self.phase = next;
+        match next {
+            ExpiryPhase::Early | ExpiryPhase::Confirmed => {
+                self.wanted = self.wanted.max(Some(Initiator::Machine));
+                self.deadline = Some(now.deadline(at.saturating_sub(NOTICE)));
+                None
+            }
+            ExpiryPhase::Announced => {
+                self.deadline = Some(now.deadline(at.saturating_add(AFTERWARDS)));
+                Some(ExpiryEvent::Expiring(at))
+            }
+            ExpiryPhase::Overdue => {
+                self.wanted = self.wanted.max(Some(Initiator::Machine));
+                self.deadline = Some(now.instant + LAST_ANSWER);
+                None
+            }
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+}

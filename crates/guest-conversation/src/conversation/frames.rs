@@ -1,0 +1,256 @@
+//! Frames to Genesys Cloud.
+
+use genesys_api::Now;
+use genesys_api::wire::Text;
+use uuid::Uuid;
+use web_messaging::{ClientFrame, ErrorCode, GuestMessage, SessionResponse};
+
+use super::Conversation;
+use crate::attachments::{AttachmentId, AttachmentRequest, Rules};
+use crate::{CloseMode, MessageId, WebMessaging};
+
+/// Tracing ids of frames that are no message. Constant, as in Genesys' own SDK: only this socket gets the answer.
+const SESSION: Uuid = Uuid::from_u128(0x6775_6573_7401_4000_8000_636f_6e66_6967);
+const EVENT: Uuid = Uuid::from_u128(0x6775_6573_7402_4000_8000_6576_656e_7473);
+const CLEAR: Uuid = Uuid::from_u128(0x6775_6573_7403_4000_8000_0063_6c65_6172);
+const CLOSE: Uuid = Uuid::from_u128(0x6775_6573_7404_4000_8000_0063_6c6f_7365);
+const ECHO: Uuid = Uuid::from_u128(0x6775_6573_7405_4000_8000_0000_6563_686f);
+const JWT: Uuid = Uuid::from_u128(0x6775_6573_7406_4000_8000_0000_006a_7774);
+
+/// The subjects of the constant tracing ids.
+const CONTROL: [(Uuid, Subject); 6] = [
+    (SESSION, Subject::Other),
+    (EVENT, Subject::Other),
+    (CLEAR, Subject::Control(ControlRequest::Clear)),
+    (CLOSE, Subject::Control(ControlRequest::CloseSession)),
+    (ECHO, Subject::Control(ControlRequest::Echo)),
+    (JWT, Subject::Control(ControlRequest::Jwt)),
+];
+
+/// A request that is neither a message nor the first frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ControlRequest {
+    /// Ends the conversation and removes its history.
+    Clear,
+    /// Leaves a read-only conversation.
+    CloseSession,
+    /// The service's health check.
+    Echo,
+    /// The token that reads the history.
+    Jwt,
+}
+
+/// The request that a refusal is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Subject {
+    /// A request about an attachment whose id is no UUID.
+    Attachment(AttachmentId),
+    Control(ControlRequest),
+    /// A message, or a request about an attachment.
+    Message(MessageId),
+    /// Neither a message nor the first frame, or unknown.
+    Other,
+    /// A message, without an id.
+    SomeMessage,
+}
+
+impl Subject {
+    /// Finds the subject of a refusal by its tracing id, or else by its code.
+    pub(super) fn of(tracing_id: Option<&str>, code: ErrorCode) -> Self {
+        match tracing_id.map(|id| id.parse::<MessageId>()) {
+            Some(Ok(id)) => {
+                let control = CONTROL.iter().find(|(name, _)| id == (*name).into());
+                control.map_or(Self::Message(id), |(_, subject)| subject.clone())
+            }
+            Some(Err(_)) => {
+                let id = tracing_id.and_then(|id| id.parse().ok());
+                id.map_or(Self::Other, Self::Attachment)
+            }
+            // only a message can be too long, have too large attributes, or come too late; many requests come too
+            // soon, and of them a message is the most likely
+            None if matches!(
+                code,
+                ErrorCode::CustomAttributesTooLarge
+                    | ErrorCode::MessageTooLong
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::RequestRateTooHigh
+                    | ErrorCode::TooManyRequests
+            ) =>
+            {
+                Self::SomeMessage
+            }
+            _ => Self::Other,
+        }
+    }
+
+    /// The attachment that the request may be about.
+    pub(super) fn attachment(&self) -> Option<AttachmentId> {
+        match self {
+            Self::Message(id) => id.to_string().parse().ok(),
+            Self::Attachment(id) => Some(id.clone()),
+            Self::Control(_) | Self::Other | Self::SomeMessage => None,
+        }
+    }
+}
+
+impl Conversation {
+    /// Queues the first frame.
+    pub(super) fn transmit_configure(&mut self) {
+        let (token, start_new) = ((&self.config.token).into(), self.start_new);
+        let tracing_id = SESSION.to_string().into();
+        let deployment_id = &self.config.deployment;
+        let journey_context = self.config.journey.as_ref();
+        let frame = match &self.config.jwt {
+            None => ClientFrame::ConfigureSession {
+                token,
+                deployment_id,
+                start_new,
+                journey_context,
+                resume_token: None,
+                tracing_id,
+            },
+            Some(jwt) => ClientFrame::ConfigureAuthenticatedSession {
+                token,
+                deployment_id,
+                start_new,
+                jwt: jwt.into(),
+                journey_context,
+                tracing_id,
+            },
+        };
+        self.engine.transmit(frame.action(), frame.to_json());
+    }
+
+    pub(super) fn transmit_control(&mut self, request: ControlRequest) {
+        let token = (&self.config.token).into();
+        let frame = match request {
+            ControlRequest::Clear => ClientFrame::OnMessage {
+                token,
+                tracing_id: CLEAR.to_string().into(),
+                message: GuestMessage::clear(),
+            },
+            ControlRequest::CloseSession => ClientFrame::CloseSession {
+                token,
+                close_all_connections: true,
+                tracing_id: CLOSE.to_string().into(),
+            },
+            ControlRequest::Echo => ClientFrame::Echo {
+                token,
+                tracing_id: ECHO.to_string().into(),
+                message: GuestMessage::text("ping", None),
+            },
+            ControlRequest::Jwt => ClientFrame::GetJwt {
+                token,
+                tracing_id: JWT.to_string().into(),
+            },
+        };
+        self.engine.transmit(frame.action(), frame.to_json());
+    }
+
+    /// Queues the event that starts the flow before the guest's first message.
+    pub(super) fn transmit_join(&mut self) {
+        let message = GuestMessage::join(self.attributes.take_for(EVENT.into()));
+        let text = on_message(&self.config, EVENT.into(), message);
+        self.engine.transmit(ON_MESSAGE, text);
+    }
+
+    pub(super) fn transmit_typing(&mut self) {
+        let text = on_message(&self.config, EVENT.into(), GuestMessage::typing());
+        self.engine.transmit(ON_MESSAGE, text);
+    }
+
+    /// Queues the next message, if there is one and the limits let it pass.
+    pub(super) fn transmit_message(&mut self, now: Now) {
+        let newest = self.newest_time();
+        let Some((id, message)) = self.engine.next_message(now, newest) else {
+            return;
+        };
+        let message = GuestMessage::said(message, self.attributes.take_for(id));
+        let text = on_message(&self.config, id, message);
+        self.engine.transmit(ON_MESSAGE, text);
+    }
+
+    /// Queues a request about an attachment. Its tracing id is the attachment's id, by which any refusal is assigned.
+    pub(super) fn transmit_attachment(&mut self, request: &AttachmentRequest) {
+        let token = (&self.config.token).into();
+        let name = |id: &AttachmentId| Text::from(id.as_str()).to_static();
+        let frame = match request {
+            AttachmentRequest::Delete { id } => ClientFrame::DeleteAttachment {
+                token,
+                attachment_id: name(id),
+                tracing_id: name(id),
+            },
+            AttachmentRequest::Upload {
+                id,
+                name: file_name,
+                media_type,
+                bytes,
+            } => ClientFrame::OnAttachment {
+                token,
+                attachment_id: Some(name(id)),
+                file_name: (&**file_name).into(),
+                file_type: (&**media_type).into(),
+                file_size: *bytes as u64,
+                file_md5: None,
+                errors_as_json: true,
+                tracing_id: name(id),
+            },
+            AttachmentRequest::Refresh { id } => ClientFrame::GetAttachment {
+                token,
+                attachment_id: name(id),
+                tracing_id: name(id),
+            },
+        };
+        self.engine.transmit(frame.action(), frame.to_json());
+    }
+
+    /// Whether a shutdown clears the conversation.
+    pub(super) fn clears_on_close(&self) -> bool {
+        self.config.close_mode == CloseMode::Clear && self.config.rules.clear
+    }
+}
+
+const ON_MESSAGE: &str = "onMessage";
+
+fn on_message(config: &WebMessaging, tracing_id: MessageId, message: GuestMessage<'_>) -> String {
+    ClientFrame::OnMessage {
+        token: (&config.token).into(),
+        tracing_id: tracing_id.to_string().into(),
+        message,
+    }
+    .to_json()
+}
+
+/// The rules of a session. One without rules takes no attachments, as in Genesys' mobile SDK.
+pub(super) fn attachment_rules(session: &SessionResponse<'_>) -> Rules {
+    let inbound = session
+        .allowed_media
+        .as_ref()
+        .and_then(|allowed| allowed.inbound.as_ref());
+    inbound.map_or_else(Rules::off, |rules| {
+        Rules::new(
+            rules.file_types.iter().map(|kind| &*kind.media_type),
+            rules.max_file_size_kb.and_then(|size| u64::try_from(size).ok()),
+            session.blocked_extensions.iter().map(|extension| &**extension),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_frames_are_never_taken_for_messages() {
+        for (id, known) in CONTROL {
+            assert_eq!(Subject::of(Some(&id.to_string()), ErrorCode::new(429)), known);
+            assert_eq!(id.get_version_num(), 4);
+        }
+        assert_eq!(
+            Subject::of(Some("SGVhbHRo"), ErrorCode::new(429)),
+            Subject::Attachment("SGVhbHRo".parse().unwrap())
+        );
+        assert_eq!(Subject::of(None, ErrorCode::new(429)), Subject::SomeMessage);
+        assert_eq!(Subject::of(None, ErrorCode::new(400)), Subject::Other);
+    }
+}

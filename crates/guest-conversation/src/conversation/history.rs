@@ -1,0 +1,369 @@
+//! Reader of the history: pages, the token for them, and the events that are held back until they are read.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use genesys_api::retry::MAX_RETRY_AFTER;
+use genesys_api::{Host, Now, SlidingWindow};
+use secrecy::SecretString;
+use time::OffsetDateTime;
+
+use crate::{Event, Message};
+use web_messaging::rest::history::{History, HistoryPage};
+use ws_transport::Origin;
+
+/// Entries of a page. Genesys' Java SDK takes 100; a page must fit an answer of 1 MiB.
+const PAGE_SIZE: u32 = 50;
+/// Most pages read by a recovery: 200 entries. Our choice.
+const PAGE_LIMIT: u32 = 4;
+/// Most live messages held back by a recovery. Our choice.
+const HOLD_LIMIT: usize = 64;
+/// Most pages for the application that wait.
+const WAITING_PAGES: usize = 4;
+/// Longest time of a reading. Our choice.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Lifetime of a token for the history (Genesys).
+const JWT_LIFETIME: Duration = Duration::from_secs(60);
+/// A session that is resumed by a new process has missed nothing that is older than its first configuration, less
+/// this, unless that process knows better.
+const MARGIN: Duration = Duration::from_secs(5);
+/// A token counts as valid while it has more left than this (Genesys' mobile SDK).
+const JWT_MARGIN: Duration = Duration::from_secs(5);
+
+/// The failure of a call that read the history.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum HistoryFailure {
+    /// It failed, for good or for now.
+    Failed {
+        /// Reason, for people; holds no secret.
+        reason: String,
+    },
+    /// The service limits the rate.
+    RateLimited {
+        /// Wait before the next call.
+        retry_after: Duration,
+    },
+    /// The token was not accepted (401).
+    Unauthorized,
+}
+
+#[derive(Debug)]
+pub(super) struct HistoryReader {
+    host: Host,
+    pub(super) origin: Option<Origin>,
+    /// Time at which the last connection was lost.
+    pub(super) lost_at: Option<Instant>,
+    jwt: Option<(SecretString, OffsetDateTime)>,
+    reads: SlidingWindow,
+    pages: VecDeque<u32>,
+    pub(super) reading: Option<Box<Reading>>,
+    pub(super) command: Option<Box<History>>,
+    pub(super) lower_bound: LowerBound,
+    /// Newest time of the service, of a live message or in the history; 1970 before the first.
+    pub(super) newest: OffsetDateTime,
+    /// Events held back when the connection was lost during a recovery; the next one takes them.
+    pub(super) held_over: Vec<Event>,
+    /// The time back to which a failed recovery had to read: the next one has to.
+    pub(super) resume_from: Option<OffsetDateTime>,
+}
+
+/// The time before which no message was missed, by the service's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LowerBound {
+    /// Not known before the service shows its clock: shortly before the session was configured, which was then.
+    Configured(Instant),
+    /// An earlier process emitted what is older.
+    Emitted(OffsetDateTime),
+    /// The oldest entry of the first reading, or 1970. What is newer was emitted, or was missed since.
+    Read(OffsetDateTime),
+}
+
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) purpose: Purpose,
+    step: Step,
+    page: u32,
+    /// Whether a token was requested because the last one was not accepted.
+    refreshed: bool,
+    latest: Instant,
+    /// Time of the oldest entry that was read.
+    pub(super) oldest: Option<OffsetDateTime>,
+    pub(super) missed: Vec<Message>,
+    pub(super) own: Vec<Message>,
+    pub(super) held: Vec<Event>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// A page for the application.
+    Page,
+    /// The messages since this time of the service, after a lost connection.
+    Recover { since: OffsetDateTime },
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    /// Nothing to do before then.
+    Wait(Instant),
+    /// `getJwt` is to be sent.
+    NeedJwt,
+    /// It was sent.
+    AwaitJwt,
+    /// The page is being read.
+    AwaitPage,
+}
+
+/// The next step of a reading.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Next {
+    /// Nothing, for now.
+    Nothing,
+    /// `getJwt` on the socket.
+    Jwt,
+    /// It timed out.
+    TimedOut,
+}
+
+impl HistoryReader {
+    pub(super) fn new(host: Host) -> Self {
+        Self {
+            host,
+            origin: None,
+            lost_at: None,
+            jwt: None,
+            // Genesys: get.history.rate.per.minute, of a session
+            reads: SlidingWindow::new(10, Duration::from_millis(60_100)),
+            pages: VecDeque::new(),
+            reading: None,
+            command: None,
+            lower_bound: LowerBound::Read(OffsetDateTime::UNIX_EPOCH),
+            newest: OffsetDateTime::UNIX_EPOCH,
+            held_over: Vec::new(),
+            resume_from: None,
+        }
+    }
+
+    /// Queues a page for the application. Returns `false` if too many wait.
+    pub(super) fn queue_page(&mut self, page: u32) -> bool {
+        let room = self.pages.len() < WAITING_PAGES;
+        if room {
+            self.pages.push_back(page.max(1));
+        }
+        room
+    }
+
+    pub(super) fn recover(&mut self, since: OffsetDateTime, not_before: Instant, now: Now) {
+        let since = self
+            .resume_from
+            .map_or(since, |resume_from| resume_from.min(since));
+        self.begin(Purpose::Recover { since }, 1, not_before, now);
+    }
+
+    pub(super) fn is_recovering(&self) -> bool {
+        let reading = self.reading.as_ref();
+        reading.is_some_and(|reading| matches!(reading.purpose, Purpose::Recover { .. }))
+    }
+
+    /// Holds an event back during a recovery. Returns it if it need not, or cannot, wait.
+    pub(super) fn hold(&mut self, event: Event) -> Option<Event> {
+        match &mut self.reading {
+            Some(reading)
+                if matches!(reading.purpose, Purpose::Recover { .. }) && reading.held.len() < HOLD_LIMIT =>
+            {
+                reading.held.push(event);
+                None
+            }
+            _ => Some(event),
+        }
+    }
+
+    /// Advances as far as possible; a call is left in `command`.
+    pub(super) fn advance(&mut self, now: Now) -> Next {
+        if self.reading.is_none()
+            && let Some(page) = self.pages.pop_front()
+        {
+            self.begin(Purpose::Page, page, now.instant, now);
+        }
+        let Some(reading) = &mut self.reading else {
+            return Next::Nothing;
+        };
+        if reading.latest <= now.instant {
+            return Next::TimedOut;
+        }
+        match reading.step {
+            Step::Wait(until) if until > now.instant => return Next::Nothing,
+            Step::Wait(_) | Step::NeedJwt => {}
+            Step::AwaitJwt | Step::AwaitPage => return Next::Nothing,
+        }
+        let valid = self
+            .jwt
+            .as_ref()
+            .filter(|(_, until)| *until > now.utc + JWT_MARGIN);
+        let Some((jwt, _)) = valid else {
+            reading.step = Step::NeedJwt;
+            return Next::Jwt;
+        };
+        if let Err(at) = self.reads.try_acquire(now.instant) {
+            reading.step = Step::Wait(at);
+            reading.latest = reading.latest.max(at + TIMEOUT);
+            return Next::Nothing;
+        }
+        reading.step = Step::AwaitPage;
+        let history = History::new(
+            self.host.clone(),
+            jwt.clone(),
+            reading.page,
+            PAGE_SIZE,
+            self.origin.clone(),
+        );
+        self.command = Some(Box::new(history));
+        Next::Nothing
+    }
+
+    /// `getJwt` was sent.
+    pub(super) fn handle_jwt_requested(&mut self) {
+        if let Some(reading) = &mut self.reading {
+            reading.step = Step::AwaitJwt;
+        }
+    }
+
+    pub(super) fn handle_jwt(&mut self, jwt: SecretString, until: OffsetDateTime, now: Now) {
+        if let LowerBound::Configured(at) = self.lower_bound {
+            // it was made just now, by the service's clock
+            let since = JWT_LIFETIME + MARGIN + now.instant.saturating_duration_since(at);
+            let floor = time::Duration::try_from(since).map(|since| until.saturating_sub(since));
+            self.lower_bound = LowerBound::Emitted(floor.unwrap_or(OffsetDateTime::UNIX_EPOCH));
+        }
+        // by our clock it may seem to be over already: it is as good as the first read finds it
+        self.jwt = Some((jwt, until.max(now.utc + 2 * JWT_MARGIN)));
+        if let Some(reading) = &mut self.reading
+            && reading.step == Step::AwaitJwt
+        {
+            reading.step = Step::Wait(now.instant);
+        }
+    }
+
+    /// The service, or a limit of this side, delays `getJwt`.
+    pub(super) fn handle_jwt_deferred(&mut self, until: Instant) {
+        if let Some(reading) = &mut self.reading
+            && reading.step == Step::AwaitJwt
+        {
+            reading.step = Step::Wait(until);
+        }
+    }
+
+    /// The call failed. Returns the reason if it is not tried again.
+    pub(super) fn handle_failure(&mut self, failure: HistoryFailure, now: Now) -> Option<String> {
+        let reading = self
+            .reading
+            .as_mut()
+            .filter(|reading| reading.step == Step::AwaitPage)?;
+        match failure {
+            HistoryFailure::Unauthorized if !reading.refreshed => {
+                reading.refreshed = true;
+                self.jwt = None;
+                reading.step = Step::NeedJwt;
+                None
+            }
+            HistoryFailure::RateLimited { retry_after } => {
+                let until = now.instant + retry_after.min(MAX_RETRY_AFTER);
+                self.reads.pause_until(until);
+                reading.step = Step::Wait(until);
+                None
+            }
+            HistoryFailure::Unauthorized => Some("a new token was not accepted either (401)".to_owned()),
+            HistoryFailure::Failed { reason } => Some(reason),
+        }
+    }
+
+    /// A page arrived during a recovery. Returns `Some` if enough was read, and in it whether nothing can be missing.
+    pub(super) fn handle_page(
+        &mut self,
+        page: &HistoryPage,
+        since: OffsetDateTime,
+        now: Now,
+    ) -> Option<bool> {
+        let since = since.max(self.lower_bound());
+        let reading = self.reading.as_mut()?;
+        let reached = page.messages.iter().any(|message| message.at < since);
+        let last = page.entries == 0 || reading.page >= page.page_count;
+        if reached || last {
+            return Some(true);
+        }
+        if reading.page >= PAGE_LIMIT {
+            return Some(false);
+        }
+        reading.page += 1;
+        reading.step = Step::Wait(now.instant);
+        None
+    }
+
+    /// The time before which no message was missed.
+    pub(super) fn lower_bound(&self) -> OffsetDateTime {
+        match self.lower_bound {
+            LowerBound::Configured(_) => OffsetDateTime::UNIX_EPOCH,
+            LowerBound::Emitted(at) | LowerBound::Read(at) => at,
+        }
+    }
+
+    /// A recovery is complete. After the first one, only the service's own times count.
+    pub(super) fn handle_recovered(&mut self, oldest: Option<OffsetDateTime>) {
+        self.resume_from = None;
+        if !matches!(self.lower_bound, LowerBound::Read(_)) {
+            self.lower_bound = LowerBound::Read(oldest.unwrap_or(OffsetDateTime::UNIX_EPOCH));
+        }
+    }
+
+    /// Whether a page is awaited.
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading
+            .as_ref()
+            .is_some_and(|reading| reading.step == Step::AwaitPage)
+    }
+
+    /// Stops the reading.
+    pub(super) fn abandon(&mut self) -> Option<Box<Reading>> {
+        self.command = None;
+        let reading = self.reading.take()?;
+        if let Purpose::Recover { since } = reading.purpose {
+            self.resume_from = Some(since);
+        }
+        Some(reading)
+    }
+
+    /// Restarts the reading, on the next connection if this one is lost.
+    pub(super) fn handle_lost(&mut self) {
+        let Some(reading) = self.abandon() else { return };
+        if reading.purpose == Purpose::Page {
+            self.pages.push_front(reading.page);
+        }
+        self.held_over.extend(reading.held);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let Some(reading) = &self.reading else { return None };
+        Some(match reading.step {
+            Step::Wait(until) => until.min(reading.latest),
+            Step::NeedJwt | Step::AwaitJwt | Step::AwaitPage => reading.latest,
+        })
+    }
+
+    fn begin(&mut self, purpose: Purpose, page: u32, not_before: Instant, now: Now) {
+        let held = match purpose {
+            Purpose::Page => Vec::new(),
+            Purpose::Recover { .. } => std::mem::take(&mut self.held_over),
+        };
+        self.reading = Some(Box::new(Reading {
+            purpose,
+            step: Step::Wait(not_before),
+            page,
+            refreshed: false,
+            latest: now.instant.max(not_before) + TIMEOUT,
+            oldest: None,
+            missed: Vec::new(),
+            own: Vec::new(),
+            held,
+        }));
+    }
+}

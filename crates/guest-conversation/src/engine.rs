@@ -1,0 +1,721 @@
+//! The parts that every conversation has, whichever contract it is held under: connection, outbox, events, ids for
+//! deduplication, timeline.
+//!
+//! A machine owns an [`Engine`], feeds it its inputs, and acts on what it returns. The engine knows no frame.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use genesys_api::{Now, limits};
+use time::OffsetDateTime;
+use ws_transport::{Backoff, CloseInfo, Heartbeat, HeartbeatAction, Transmit};
+
+use crate::delivery::DeliveryStatus;
+use crate::event::{ConnectionEvent, Ending, Event, FailureReason, Loss, Refusal, Session};
+use crate::outbox::{Outbox, SendError};
+use crate::pacing::Pacing;
+use crate::recent_ids::RecentIds;
+use crate::shutdown::{Closing, ClosingStep};
+use crate::state::{Command, Phase, Reason, Stage, State, Wait};
+use crate::timeline::{Limit, Timeline, TimelineEvent, TokenEvent};
+use crate::{Direction, MessageId, Said};
+
+/// Longest time for opening a connection, with its upgrade.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest wait for the session.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a token. Our choice.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(120);
+/// Most tokens that are tried in a row (Genesys' mobile SDK).
+const TOKEN_ATTEMPTS: u8 = limits::SIGN_IN_ATTEMPTS as u8;
+/// Most events that wait to be polled.
+const EVENT_LIMIT: usize = 1024;
+
+const CLOSE_FRAME: Transmit = Transmit::Close {
+    code: 1000,
+    reason: "the guest has left",
+};
+
+/// The parts of a conversation that do not depend on its contract.
+#[derive(Debug)]
+pub struct Engine {
+    phase: Phase,
+    backoff: Backoff,
+    /// Tokens requested in a row.
+    token_attempts: u8,
+    command: Option<Command>,
+    transmits: VecDeque<Transmit>,
+    /// Time at which a rate limit lets the next frame pass.
+    pace: Option<Instant>,
+    pub(crate) pacing: Pacing,
+    pub(crate) outbox: Outbox,
+    events: VecDeque<Event>,
+    pub(crate) recent: RecentIds,
+    pub(crate) timeline: Timeline,
+}
+
+/// An action that is due for the machine.
+#[derive(Debug)]
+pub enum Due {
+    /// Request the session.
+    Configure,
+    /// Go on with the shutdown: messages were waited for long enough.
+    Drained,
+    /// Go on with the shutdown: the answer to the clearing was waited for long enough.
+    Cleared,
+    /// End the conversation.
+    Finish(Ending),
+}
+
+/// A step of a shutdown for the machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Shutdown {
+    /// End the conversation at once.
+    Finish,
+    /// Messages on their way are waited for.
+    Drain,
+    /// The session is read-only: nothing is waited for.
+    Clear,
+    /// Queue the close frame.
+    Close,
+    /// Nothing: it is over, or closing already.
+    Nothing,
+}
+
+/// The way a connection ended.
+#[derive(Debug)]
+pub enum Closed {
+    /// This side closed it.
+    ByUs,
+    /// It is lost.
+    Lost(Loss),
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Idle,
+            backoff: Backoff::default(),
+            token_attempts: 0,
+            command: None,
+            transmits: VecDeque::new(),
+            pace: None,
+            pacing: Pacing::new(),
+            outbox: Outbox::default(),
+            events: VecDeque::new(),
+            recent: RecentIds::default(),
+            timeline: Timeline::default(),
+        }
+    }
+}
+
+impl Engine {
+    /// The state of the conversation.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.phase.state()
+    }
+
+    /// Whether the connection is open, and not about to be dropped.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open { .. })
+    }
+
+    /// Whether the connection is open and the session configured.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.is_open() && matches!(self.state(), State::Configured | State::ReadOnly)
+    }
+
+    /// Whether messages of a shutdown are waited for.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.closing_step() == Some(ClosingStep::Draining)
+    }
+
+    pub(crate) fn closing_step(&self) -> Option<ClosingStep> {
+        match self.stage()? {
+            Stage::Closing(closing) => Some(closing.step()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn stage(&self) -> Option<&Stage> {
+        match &self.phase {
+            Phase::Open { stage, .. } => Some(stage),
+            _ => None,
+        }
+    }
+
+    /// Status of a message.
+    #[must_use]
+    pub fn delivery(&self, id: MessageId) -> Option<DeliveryStatus> {
+        self.outbox.status(id)
+    }
+
+    /// The timeline.
+    #[must_use]
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// Whether the id of a message is new.
+    pub fn is_new(&mut self, id: &str) -> bool {
+        self.recent.insert(id)
+    }
+
+    pub(crate) fn pings(&mut self) -> u64 {
+        self.phase.heartbeat().map_or(0, |heartbeat| heartbeat.pings())
+    }
+
+    // connection
+
+    fn set(&mut self, phase: Phase) {
+        let state = phase.state();
+        self.phase = phase;
+        self.timeline.record(TimelineEvent::State(state));
+    }
+
+    /// Enters a stage of the open connection.
+    pub(crate) fn enter(&mut self, next: Stage) {
+        if let Phase::Open { stage, .. } = &mut self.phase {
+            let entered = TimelineEvent::State(next.state());
+            *stage = next;
+            self.timeline.record(entered);
+        }
+    }
+
+    /// Sets until when leaving the read-only conversation may take; `None` if it is not left.
+    pub(crate) fn set_leaving(&mut self, until: Option<Instant>) {
+        if let Phase::Open {
+            stage: Stage::ReadOnly { leaving },
+            ..
+        } = &mut self.phase
+        {
+            *leaving = until;
+        }
+    }
+
+    /// Connects, where nothing is connected or a wait is on.
+    pub fn connect(&mut self, now: Now) {
+        self.timeline.handle_time(now);
+        if matches!(self.state(), State::Idle | State::Reconnecting) {
+            self.stop_waiting_for_token();
+            let until = now.instant + CONNECT_TIMEOUT;
+            self.set(Phase::Connecting { until });
+            self.command = Some(Command::Connect);
+        }
+    }
+
+    /// Drops the connection, open or being opened, and opens another one at once.
+    pub fn reconnect(&mut self, now: Now) {
+        self.timeline.handle_time(now);
+        match (&self.phase, self.state()) {
+            (Phase::Dropping { .. }, _) => {}
+            (_, State::Connecting | State::Configuring | State::Configured | State::ReadOnly) => {
+                self.disconnect(Loss::Requested);
+            }
+            _ => self.connect(now),
+        }
+    }
+
+    /// A limit on new connections delays [`Command::Connect`] until then. The timeout begins after that.
+    pub fn handle_connect_deferred(&mut self, at: Instant) {
+        if let Phase::Connecting { until } = &mut self.phase {
+            *until = at + CONNECT_TIMEOUT;
+            self.timeline.record_wait(Limit::Connections, at);
+        }
+    }
+
+    /// The connection is open. Returns whether the session is to be requested.
+    pub fn handle_connected(&mut self, now: Now) -> bool {
+        self.timeline.handle_time(now);
+        if !matches!(self.phase, Phase::Connecting { .. }) {
+            return false;
+        }
+        self.set(Phase::Open {
+            heartbeat: Heartbeat::new(now.instant),
+            stage: Stage::Configuring(Wait::Retry(now.instant)),
+        });
+        self.pacing.handle_connected();
+        true
+    }
+
+    /// Takes a slot for requesting the session. Returns whether there is one; else [`Due::Configure`] follows.
+    pub fn request_session(&mut self, now: Now) -> bool {
+        let slot = self.pacing.configure(now.instant);
+        let wait = match slot {
+            Ok(()) => Wait::Answer(now.instant + ANSWER_TIMEOUT),
+            Err(at) => {
+                self.timeline.record_wait(Limit::Requests, at);
+                Wait::Retry(at)
+            }
+        };
+        self.set_wait(wait);
+        slot.is_ok()
+    }
+
+    fn set_wait(&mut self, next: Wait) {
+        if let Some(wait) = self.phase.wait() {
+            *wait = next;
+        }
+    }
+
+    /// The service refused the session for now: it is requested again then.
+    pub fn retry_session(&mut self, at: Instant) {
+        if self.is_open() && !matches!(self.phase.wait(), Some(Wait::Token { .. })) {
+            self.set_wait(Wait::Retry(at));
+        }
+    }
+
+    /// The session is configured.
+    pub fn handle_configured(&mut self, now: Now) {
+        self.enter(Stage::Configured);
+        self.backoff.handle_ready(now.instant);
+        self.token_attempts = 0;
+    }
+
+    /// No more messages can be sent. Returns the ids of those that waited.
+    pub fn handle_read_only(&mut self) -> Vec<MessageId> {
+        if self.is_open() && self.state() == State::Configured {
+            self.enter(Stage::ReadOnly { leaving: None });
+        }
+        self.fail_waiting(&FailureReason::ReadOnly)
+    }
+
+    /// A frame arrived. Returns whether it is to be read.
+    pub fn handle_frame(&mut self, now: Now) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        self.timeline.handle_time(now);
+        self.handle_alive();
+        if self.events.len() >= EVENT_LIMIT {
+            self.disconnect(Loss::Overrun);
+            return false;
+        }
+        true
+    }
+
+    /// Anything arrived: a ping, a pong, a byte.
+    pub fn handle_alive(&mut self) {
+        if let Phase::Open { heartbeat, .. } = &mut self.phase {
+            heartbeat.handle_alive();
+        }
+    }
+
+    /// Has the connection dropped, or its opening stopped; `handle_closed` follows.
+    pub fn disconnect(&mut self, loss: Loss) {
+        self.stop_waiting_for_token();
+        let state = self.state();
+        self.phase = Phase::Dropping { state, loss };
+        self.transmits.clear();
+        self.command = Some(Command::Disconnect);
+    }
+
+    /// The connection is closed, or could not be opened. Returns how it ended, if that changes anything.
+    pub fn handle_closed(&mut self, close: CloseInfo, now: Now) -> Option<Closed> {
+        self.timeline.handle_time(now);
+        let state = self.state();
+        let loss = match &self.phase {
+            Phase::Connecting { .. } | Phase::Open { .. } => Loss::Closed(close),
+            Phase::Dropping { loss, .. } => loss.clone(),
+            Phase::Idle | Phase::Reconnecting(_) | Phase::Over(_) => return None,
+        };
+        self.stop_waiting_for_token();
+        self.phase = Phase::Dropping {
+            state,
+            loss: loss.clone(),
+        };
+        Some(match state {
+            State::Closing => Closed::ByUs,
+            _ => Closed::Lost(loss),
+        })
+    }
+
+    /// The connection is lost, and with it everything that was on it.
+    pub fn handle_lost(&mut self, loss: &Loss) {
+        self.timeline.record_loss(loss);
+        self.transmits.clear();
+    }
+
+    /// Schedules the next connection after a loss. `requested` is a wait that the service requested.
+    pub fn schedule_reconnect(&mut self, cause: Loss, requested: Option<Duration>, now: Now, random: u64) {
+        let (requested, random) = match cause {
+            Loss::Requested => (Some(Duration::ZERO), 0),
+            _ => (requested, random),
+        };
+        let (attempt, after) = self.backoff.handle_lost(requested, now.instant, random);
+        self.set(Phase::Reconnecting(Wait::Retry(now.instant + after)));
+        self.timeline
+            .record(TimelineEvent::ReconnectIn { attempt, wait: after });
+        self.emit(ConnectionEvent::Reconnecting {
+            attempt,
+            after,
+            cause,
+        });
+    }
+
+    /// Ends the conversation. The machine has emitted everything else before.
+    pub fn finish(&mut self, ending: Ending) {
+        self.transmits.clear();
+        if self.is_open() && self.closing_step() != Some(ClosingStep::Closing) {
+            self.transmits.push_back(CLOSE_FRAME);
+        }
+        self.timeline.record_ending(&ending);
+        let state = match ending {
+            Ending::ByUs | Ending::ClosedByServer { .. } | Ending::SessionEnded { .. } => State::Closed,
+            Ending::AuthorizationRequired(_)
+            | Ending::LoggedOut
+            | Ending::Refused { .. }
+            | Ending::Rejected(_)
+            | Ending::SessionExpired => State::Failed,
+        };
+        self.set(Phase::Over(state));
+        self.emit(Event::Ended(ending));
+    }
+
+    // shutdown
+
+    /// Begins a shutdown, or shortens one.
+    pub fn shut_down(&mut self, within: Duration, now: Now) -> Shutdown {
+        self.timeline.handle_time(now);
+        let closing = Closing::new(now.instant, within);
+        let next = match &mut self.phase {
+            Phase::Over(_)
+            | Phase::Dropping {
+                state: State::Closing,
+                ..
+            } => return Shutdown::Nothing,
+            Phase::Connecting { .. } => {
+                self.command = Some(Command::Disconnect);
+                return Shutdown::Finish;
+            }
+            Phase::Idle | Phase::Reconnecting(_) | Phase::Dropping { .. } => return Shutdown::Finish,
+            Phase::Open { stage, .. } => match stage {
+                Stage::Closing(closing) => {
+                    closing.hurry(now.instant, within);
+                    return Shutdown::Nothing;
+                }
+                Stage::Configured => Shutdown::Drain,
+                Stage::ReadOnly { .. } => Shutdown::Clear,
+                Stage::Configuring(_) | Stage::SigningIn(_) => Shutdown::Close,
+            },
+        };
+        self.enter(Stage::Closing(closing));
+        next
+    }
+
+    /// Queues the close frame. The waiting messages must have failed before.
+    pub fn close(&mut self, now: Now) {
+        self.transmits.push_back(CLOSE_FRAME);
+        self.enter_closing_step(ClosingStep::Closing, now);
+    }
+
+    pub(crate) fn enter_closing_step(&mut self, step: ClosingStep, now: Now) {
+        if let Phase::Open {
+            stage: Stage::Closing(closing),
+            ..
+        } = &mut self.phase
+        {
+            closing.enter(step, now.instant);
+        }
+    }
+
+    // tokens
+
+    /// Requests a token from the application, on this connection or, if it is not open, before the next one.
+    ///
+    /// # Errors
+    /// The ending, if too many were refused in a row.
+    pub fn request_token(&mut self, refusal: Refusal, now: Now) -> Result<(), Ending> {
+        if self.token_attempts >= TOKEN_ATTEMPTS {
+            self.timeline.record(TimelineEvent::Token(TokenEvent::Refused));
+            return Err(Ending::AuthorizationRequired(refusal));
+        }
+        self.token_attempts += 1;
+        self.set_wait(Wait::Token {
+            requested: now.instant,
+            until: now.instant + TOKEN_TIMEOUT,
+            refusal: Box::new(refusal),
+        });
+        self.timeline.record(TimelineEvent::Token(TokenEvent::Requested));
+        let attempt = self.token_attempts;
+        self.emit(ConnectionEvent::TokenNeeded { attempt });
+        Ok(())
+    }
+
+    /// The connection is lost because of the token: enters `Reconnecting`. [`Self::request_token`] follows.
+    pub fn reconnect_with_token(&mut self, now: Now) {
+        self.set(Phase::Reconnecting(Wait::Retry(now.instant)));
+    }
+
+    /// The application passed a token. If it was waited for, it is used at once.
+    pub fn handle_token(&mut self) {
+        if let Some(wait) = self.phase.wait()
+            && let Wait::Token { requested, .. } = wait
+        {
+            // due already: whoever drives calls at once
+            *wait = Wait::Retry(*requested);
+            self.timeline.record(TimelineEvent::Token(TokenEvent::Given));
+        }
+    }
+
+    /// There is no token. Returns the ending, if one was waited for.
+    pub fn handle_no_token(&mut self) -> Option<Ending> {
+        match self.phase.wait()? {
+            Wait::Token { refusal, .. } => Some(Ending::AuthorizationRequired((**refusal).clone())),
+            Wait::Answer(_) | Wait::Retry(_) => None,
+        }
+    }
+
+    /// Another connection is opened before a token was passed: the service will refuse the old one again.
+    fn stop_waiting_for_token(&mut self) {
+        if matches!(self.phase.wait(), Some(Wait::Token { .. })) {
+            self.token_attempts -= 1;
+        }
+    }
+
+    // time
+
+    /// Time has passed. Returns what is due for the machine.
+    pub fn handle_timeout(&mut self, now: Now) -> Option<Due> {
+        self.timeline.handle_time(now);
+        self.pace.take_if(|at| *at <= now.instant);
+        let (at, reason) = self.phase.deadline()?;
+        if at > now.instant {
+            return None;
+        }
+        match reason {
+            Reason::ConnectTimeout | Reason::ConfigureTimeout | Reason::StartNew => {
+                self.disconnect(Loss::NoAnswer);
+                None
+            }
+            Reason::Configure => Some(Due::Configure),
+            Reason::Drain => Some(Due::Drained),
+            Reason::Clear => Some(Due::Cleared),
+            Reason::Close => {
+                self.command = Some(Command::Disconnect);
+                Some(Due::Finish(Ending::ByUs))
+            }
+            Reason::Reconnect => {
+                self.connect(now);
+                None
+            }
+            Reason::Token => self.handle_no_token().map(Due::Finish),
+            Reason::Attachment | Reason::Expiry | Reason::Heartbeat | Reason::History | Reason::Pace => None,
+        }
+    }
+
+    /// Sends a ping, or drops the connection of a silent peer, if either is due. Returns whether the delivery of sent
+    /// messages became unknown.
+    pub fn handle_heartbeat(&mut self, now: Now) -> bool {
+        let Some(heartbeat) = self.phase.heartbeat() else {
+            return false;
+        };
+        match heartbeat.handle_timeout(now.instant) {
+            Some(HeartbeatAction::Drop) => {
+                self.disconnect(Loss::Silent);
+                false
+            }
+            Some(HeartbeatAction::Ping) => {
+                let (missed, pings) = (heartbeat.has_missed(), heartbeat.pings());
+                if missed {
+                    self.timeline.record(TimelineEvent::PingMissed);
+                }
+                self.transmits.push_back(Transmit::Ping);
+                self.outbox.mark_overdue_unknown(pings)
+            }
+            None => false,
+        }
+    }
+
+    /// The next deadline.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let heartbeat = match &self.phase {
+            Phase::Open { heartbeat, .. } if self.closing_step() != Some(ClosingStep::Closing) => {
+                Some((heartbeat.poll_timeout(), Reason::Heartbeat))
+            }
+            _ => None,
+        };
+        let pace = self.pace.filter(|_| self.is_open()).map(|at| (at, Reason::Pace));
+        earliest([self.phase.deadline(), heartbeat, pace])
+    }
+
+    /// Wakes the machine when a limit lets the next frame pass.
+    pub(crate) fn wake_at(&mut self, limit: Option<Limit>, at: Instant) {
+        if let Some(limit) = limit {
+            self.timeline.record_wait(limit, at);
+        }
+        self.pace = Some(self.pace.map_or(at, |pace| pace.min(at)));
+    }
+
+    pub(crate) fn handle_pace(&mut self) {
+        self.pace = None;
+    }
+
+    /// The service limits the rate: nothing is sent until then.
+    pub fn handle_throttled(&mut self, retry_after: Duration, now: Now) -> Instant {
+        let until = now.instant + retry_after;
+        self.pacing.pause_until(until);
+        self.timeline.record_wait(Limit::Service, until);
+        self.emit(ConnectionEvent::Throttled { retry_after });
+        until
+    }
+
+    // messages
+
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// If it cannot be queued.
+    pub fn send(&mut self, id: MessageId, message: Said) -> Result<(), SendError> {
+        self.can_send()?;
+        self.outbox.push(id, message)
+    }
+
+    pub(crate) fn can_send(&self) -> Result<(), SendError> {
+        match self.state() {
+            State::Closing | State::Closed | State::Failed => Err(SendError::Ended),
+            State::ReadOnly => Err(SendError::ReadOnly),
+            State::Idle
+            | State::Connecting
+            | State::Configuring
+            | State::Configured
+            | State::Reconnecting => Ok(()),
+        }
+    }
+
+    /// Takes a slot for a typing indicator: at most one in 5 s, unless a message was delivered since, and only in a
+    /// ready session.
+    pub fn take_typing(&mut self, now: Now) -> bool {
+        self.timeline.handle_time(now);
+        self.is_open() && self.state() == State::Configured && self.pacing.typing(now.instant)
+    }
+
+    /// The next message to send, if the limits let it pass. `newest` is the newest known time of the service.
+    pub fn next_message(&mut self, now: Now, newest: OffsetDateTime) -> Option<(MessageId, &Said)> {
+        if self.outbox.is_empty() {
+            return None;
+        }
+        if let Err(at) = self.pacing.message(now.instant) {
+            self.wake_at(Some(Limit::Messages), at);
+            return None;
+        }
+        let pings = self.pings();
+        self.outbox.next(pings, newest)
+    }
+
+    /// A message is delivered. Returns whether that was not known before.
+    pub fn handle_delivered(&mut self, id: MessageId, at: OffsetDateTime, sequence: Option<u64>) -> bool {
+        let known = self
+            .outbox
+            .resolve(id, DeliveryStatus::Delivered { at, sequence });
+        if known {
+            self.pacing.handle_delivered();
+            self.recent.insert(&id.to_string());
+        }
+        known
+    }
+
+    /// A message was refused. Returns whether it was on its way; the event is emitted then.
+    pub fn handle_failed(&mut self, id: MessageId, reason: FailureReason) -> bool {
+        let known = self.outbox.resolve(id, DeliveryStatus::Failed(reason.clone()));
+        if known {
+            self.emit_delivery(id, DeliveryStatus::Failed(reason));
+        }
+        known
+    }
+
+    /// Fails the waiting messages. Returns their ids.
+    pub fn fail_waiting(&mut self, reason: &FailureReason) -> Vec<MessageId> {
+        let failed = self.outbox.fail_waiting(reason);
+        for id in &failed {
+            self.emit_delivery(*id, DeliveryStatus::Failed(reason.clone()));
+        }
+        failed
+    }
+
+    /// Whether nothing waits and nothing is unacknowledged.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.outbox.is_idle()
+    }
+
+    /// Sends all unacknowledged messages again, where a contract drops duplicates by their id.
+    pub fn resend_all(&mut self) {
+        self.outbox.requeue_all();
+    }
+
+    /// The delivery of all sent messages is unknown.
+    pub fn mark_sent_unknown(&mut self) {
+        self.outbox.mark_sent_unknown();
+    }
+
+    /// Gives up on messages of unknown delivery.
+    pub fn report_unknown(&mut self) {
+        for id in self.outbox.give_up_unresolved() {
+            self.emit_delivery(id, DeliveryStatus::Unknown);
+        }
+    }
+
+    pub(crate) fn emit_delivery(&mut self, id: MessageId, status: DeliveryStatus) {
+        self.emit(Event::Delivery { id, status });
+    }
+
+    // frames and events
+
+    /// Queues a frame, and records its class.
+    pub fn transmit(&mut self, class: &'static str, text: String) {
+        self.timeline.record_frame(Direction::Inbound, class, text.len());
+        self.transmits.push_back(Transmit::Frame(text));
+    }
+
+    /// Records the class of a frame that arrived.
+    pub fn record_frame(&mut self, class: &'static str, bytes: usize) {
+        self.timeline.record_frame(Direction::Outbound, class, bytes);
+    }
+
+    /// The next frame for the socket.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next command.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.command.take()
+    }
+
+    /// Emits an event.
+    pub fn emit(&mut self, event: impl Into<Event>) {
+        self.events.push_back(event.into());
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Number of events that wait.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Emits that the session is ready, restored or new.
+    pub fn emit_ready(&mut self, session: Session, restored: bool) {
+        self.emit(if restored {
+            ConnectionEvent::Restored(session)
+        } else {
+            ConnectionEvent::Ready(session)
+        });
+    }
+}
+
+pub(crate) fn earliest(
+    deadlines: impl IntoIterator<Item = Option<(Instant, Reason)>>,
+) -> Option<(Instant, Reason)> {
+    deadlines.into_iter().flatten().min_by_key(|(at, _)| *at)
+}

@@ -1,0 +1,295 @@
+//! Events of a conversation, whichever contract it is held under.
+
+use std::fmt;
+use std::time::Duration;
+
+use genesys_api::wire::{RawFrame, sanitize};
+use time::OffsetDateTime;
+use web_messaging::rest::history::HistoryPage;
+use ws_transport::CloseInfo;
+
+use crate::attachments::AttachmentEvent;
+use crate::{Author, DeliveryStatus, Message, MessageId};
+
+/// An event of a conversation. The last one of every conversation is [`Event::Ended`].
+///
+/// `Debug` shows no text of a message and no name: it can be logged.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A message to the guest, from a person or a bot. The guest's own messages are never among them.
+    Message(Box<Message>),
+    /// The delivery of a message of the guest is decided, or cannot be. [`DeliveryStatus::Unknown`] may still be
+    /// followed by another status.
+    Delivery {
+        /// Id of the message.
+        id: MessageId,
+        /// Its status: delivered, failed or unknown.
+        status: DeliveryStatus,
+    },
+    /// The connection changed.
+    Connection(ConnectionEvent),
+    /// The conversation is over; nothing follows.
+    Ended(Ending),
+    /// Something else happened in the session.
+    Session(SessionEvent),
+}
+
+/// A change of the connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ConnectionEvent {
+    /// The session is ready for the first time, or with a new conversation after a read-only one.
+    Ready(Session),
+    /// The connection is lost, or could not be made, and is tried again.
+    Reconnecting {
+        /// Number of the next attempt, from 1.
+        attempt: u32,
+        /// Time until then.
+        after: Duration,
+        /// Cause of the loss.
+        cause: Loss,
+    },
+    /// The session is ready again after a lost connection.
+    Restored(Session),
+    /// The guest of an anonymous session is signed in.
+    SignedIn(Session),
+    /// The service limits the rate; what it refused waits and is sent again.
+    Throttled {
+        /// Time for which nothing is sent.
+        retry_after: Duration,
+    },
+    /// The service needs another token: pass it to `update_token` within two minutes.
+    TokenNeeded {
+        /// Tokens requested in a row, this one included; at most three.
+        attempt: u8,
+    },
+    /// The gateway lost Genesys Cloud and reconnects (`guest-sessions` only).
+    UpstreamLost,
+    /// The gateway is connected to Genesys Cloud again (`guest-sessions` only).
+    UpstreamRestored,
+}
+
+/// An event of the session that is no message, delivery or change of the connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// The state of an attachment, or of a requested download link, changed (`web-messaging` only).
+    Attachment(Box<AttachmentEvent>),
+    /// The conversation was cleared: remove what is shown of it.
+    Cleared,
+    /// The agent or the bot ended the conversation.
+    ConversationEnded {
+        /// Whether no more messages can be sent.
+        read_only: bool,
+    },
+    /// The session expires soon.
+    Expiring {
+        /// Time of the expiry.
+        at: Option<OffsetDateTime>,
+    },
+    /// The requested health check was answered.
+    Health {
+        /// Time of the expiry, if the service sent it.
+        expires_at: Option<OffsetDateTime>,
+    },
+    /// A requested page of the history. Its messages may have been emitted before, or are emitted again:
+    /// [`Message::id`] is the same.
+    History(Box<HistoryPage>),
+    /// The history could not be read. Unknown deliveries stay unknown, and messages that were sent to the guest while
+    /// the connection was lost are missing.
+    HistoryUnread {
+        /// Reason, for people.
+        reason: String,
+    },
+    /// A message of the guest from another socket of the session or from an earlier process (`web-messaging` only).
+    OwnMessage(Box<Message>),
+    /// The service refused a request that was no message.
+    Refused(Refusal),
+    /// A person or a bot is typing.
+    Typing {
+        /// Author.
+        from: Author,
+        /// Time for which to show it, unless a message arrives before.
+        during: Duration,
+    },
+    /// A frame that this version does not know.
+    Unknown(RawFrame),
+}
+
+impl From<ConnectionEvent> for Event {
+    fn from(event: ConnectionEvent) -> Self {
+        Self::Connection(event)
+    }
+}
+
+impl From<SessionEvent> for Event {
+    fn from(event: SessionEvent) -> Self {
+        Self::Session(event)
+    }
+}
+
+/// A session as the service describes it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Session {
+    /// Whether the service began a new one, which does not contain earlier messages.
+    pub new_session: bool,
+    /// Whether messages can no longer be sent.
+    pub read_only: bool,
+    /// Time of the expiry, if the service sent it.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// The end of a conversation. `Display` is a sentence with what to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// The service wanted another token than it got, three times in a row, or none was given in time.
+    AuthorizationRequired(Refusal),
+    /// This side ended it.
+    ByUs,
+    /// The service closed the connection for good: the conversation was cleared, the session has too many
+    /// connections, or it was closed elsewhere.
+    ClosedByServer {
+        /// Reason in the service's words.
+        reason: Option<String>,
+    },
+    /// The guest was logged out.
+    LoggedOut,
+    /// The service refused the session, and would again.
+    Rejected(Refusal),
+    /// The upgrade was refused, and would be again.
+    Refused {
+        /// HTTP status.
+        status: u16,
+    },
+    /// The session was ended elsewhere.
+    SessionEnded {
+        /// Reason in the service's words.
+        reason: String,
+    },
+    /// The session's lifetime has passed.
+    SessionExpired,
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AuthorizationRequired(refusal) => {
+                write!(
+                    f,
+                    "the service accepts no token of this guest: {refusal}: sign in again"
+                )
+            }
+            Self::ByUs => f.write_str("the conversation was ended by this side"),
+            Self::ClosedByServer { reason } => write!(
+                f,
+                "the service closed the connection ({}): start a new session if the guest goes on",
+                reason.as_deref().unwrap_or("no reason given")
+            ),
+            Self::LoggedOut => f.write_str("the guest was logged out: start a new session"),
+            Self::Rejected(refusal) => write!(f, "the service rejected the session: {refusal}"),
+            Self::Refused { status: 401 } => f.write_str(
+                "the handshake was answered 401: the access token is not valid, refresh it and open again",
+            ),
+            Self::Refused { status: 403 } => f.write_str(
+                "the handshake was answered 403: the origin is not allowed, or the deployment is not active",
+            ),
+            Self::Refused { status } => {
+                write!(
+                    f,
+                    "the handshake was answered {status}: check the URL and the session"
+                )
+            }
+            Self::SessionEnded { reason } => write!(f, "the session was ended ({reason})"),
+            Self::SessionExpired => f.write_str("the session has expired: start a new one"),
+        }
+    }
+}
+
+/// The cause of a lost connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Loss {
+    /// The application requested a new connection.
+    Requested,
+    /// It closed, or could not be made.
+    Closed(CloseInfo),
+    /// The service did not answer the connection, or the first frame, in time.
+    NoAnswer,
+    /// Events were not read, and too many came.
+    Overrun,
+    /// The upgrade was refused, by a status that may pass.
+    Refused {
+        /// HTTP status.
+        status: u16,
+    },
+    /// The service could not configure the session, by an error that may pass.
+    Rejected(Refusal),
+    /// Two pings were not answered.
+    Silent,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requested => f.write_str("a new connection was requested"),
+            Self::Closed(info) => info.fmt(f),
+            Self::NoAnswer => f.write_str("the service did not answer in time"),
+            Self::Overrun => f.write_str("too many events were not read"),
+            Self::Refused { status } => write!(f, "the handshake was answered {status}"),
+            Self::Rejected(refusal) => refusal.fmt(f),
+            Self::Silent => f.write_str("the service answered neither of two pings"),
+        }
+    }
+}
+
+/// A refusal of the service.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// Code: a number at Genesys Cloud, dotted words at the gateway.
+    pub code: String,
+    /// Text for people.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal whose texts are bounded and free of control characters.
+    pub fn new(code: impl fmt::Display, message: &str) -> Self {
+        Self {
+            code: sanitize(&code.to_string()),
+            message: sanitize(message),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+/// The reason of a failed delivery.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum FailureReason {
+    /// The conversation ended before it was sent.
+    Ended,
+    /// It was sent, twice if possible, and the history does not contain it.
+    NotDelivered,
+    /// The conversation became read-only.
+    ReadOnly,
+    /// The service refused it.
+    Refused(Refusal),
+}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended => f.write_str("the conversation ended before it was sent"),
+            Self::NotDelivered => f.write_str("it was sent and did not arrive: send it again"),
+            Self::ReadOnly => f.write_str("the conversation is read-only: start a new one"),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! The conversation of a guest over the gateway's socket, as a state machine.
+//!
+//! It is composed of the parts of [`guest_conversation`], and has the same states. Events are numbered: after a
+//! reconnect the gateway replays those that were missed. Messages are sent again under their id, which the gateway uses
+//! to drop duplicates. There are no history and no attachments. An access token that expired is requested from the
+//! application.
+
+use std::time::Duration;
+
+use genesys_api::wire::{RawFrame, Text, sanitize};
+use genesys_api::{Now, SessionId, limits, parse_rfc3339, retry, rfc3339};
+use guest_conversation::engine::{Closed, Due, Engine, Shutdown};
+use guest_conversation::{
+    Author, AuthorKind, ConnectionEvent, Content, DeliveryStatus, Direction, Ending, Event, FailureReason,
+    Loss, Machine, Message, MessageId, QuickReply, Refusal, Said, SendError, Session, SessionEvent, State,
+};
+use http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
+
+use crate::{
+    ClientFrame, EventName, PROTOCOL, Sender, SenderKind, ServerFrame, SuggestedReply, TOKEN_PROTOCOL_PREFIX,
+    TOKEN_QUERY, TokenPlacement,
+};
+
+/// The gateway's code for an expired access token.
+const EXPIRED: &str = "credentials.expired";
+
+/// A session at the gateway, and the access to it.
+#[derive(Clone, Debug)]
+pub struct GatewaySession {
+    session: SessionId,
+    access_token: SecretString,
+    placement: TokenPlacement,
+    last_sequence: Option<u64>,
+}
+
+impl GatewaySession {
+    /// A session and its access token, which is sent in the first frame.
+    #[must_use]
+    pub fn new(session: SessionId, access_token: SecretString) -> Self {
+        Self {
+            session,
+            access_token,
+            placement: TokenPlacement::Frame,
+            last_sequence: None,
+        }
+    }
+
+    /// Sends the token elsewhere.
+    #[must_use]
+    pub fn with_token_in(mut self, placement: TokenPlacement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Resumes after the event of this number, which an earlier process read last.
+    #[must_use]
+    pub fn resume_after(mut self, last_sequence: u64) -> Self {
+        self.last_sequence = Some(last_sequence);
+        self
+    }
+
+    /// The URL and the subprotocols that carry the token, unless it is sent in the first frame.
+    fn token_carrier(&self, url: &SocketUrl) -> Option<(SocketUrl, Option<HeaderValue>)> {
+        match self.placement {
+            TokenPlacement::Frame => None,
+            TokenPlacement::Query => {
+                let url = url.clone().with_query(TOKEN_QUERY, &self.access_token).ok()?;
+                Some((url, None))
+            }
+            TokenPlacement::Subprotocol => {
+                let token = self.access_token.expose_secret();
+                let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+                let fits = token.bytes().all(is_token);
+                let protocols = format!("{PROTOCOL}, {TOKEN_PROTOCOL_PREFIX}{token}");
+                let value = HeaderValue::from_str(&protocols).ok().filter(|_| fits)?;
+                Some((url.clone(), Some(value)))
+            }
+        }
+    }
+
+    /// Whether an event is new; its number is then the last one.
+    fn is_new(&mut self, sequence: u64) -> bool {
+        let new = self.last_sequence.is_none_or(|last| sequence > last);
+        if new {
+            self.last_sequence = Some(sequence);
+        }
+        new
+    }
+}
+
+/// A guest's conversation over the gateway's socket.
+#[derive(Debug)]
+pub struct GatewayConversation {
+    engine: Engine,
+    session: GatewaySession,
+    /// Whether the upgrade carries the token, so that the first frame need not.
+    token_in_upgrade: bool,
+    /// The last error of the gateway: a close that follows is about it.
+    last_error: Option<Refusal>,
+    /// Whether the session was ready before.
+    was_ready: bool,
+}
+
+impl GatewayConversation {
+    /// A conversation that is not connected yet.
+    #[must_use]
+    pub fn new(session: GatewaySession) -> Self {
+        Self {
+            engine: Engine::default(),
+            session,
+            token_in_upgrade: false,
+            last_error: None,
+            was_ready: false,
+        }
+    }
+
+    fn transmit(&mut self, kind: &'static str, frame: &ClientFrame<'_>) {
+        self.engine.transmit(kind, frame.to_json());
+    }
+
+    /// Sends the handshake, as soon as the limits allow.
+    fn configure(&mut self, now: Now) {
+        if !self.engine.request_session(now) {
+            return;
+        }
+        let token = (!self.token_in_upgrade).then(|| (&self.session.access_token).into());
+        let frame = ClientFrame::Handshake {
+            guest_session_id: self.session.session.clone(),
+            timestamp: rfc3339(now.utc).into(),
+            access_token: token,
+            last_sequence: self.session.last_sequence,
+        };
+        self.engine.transmit("handshake", frame.to_json());
+    }
+
+    fn reconnect_after(&mut self, loss: Loss, retry_after: Option<Duration>, now: Now, random: u64) {
+        self.engine.handle_lost(&loss);
+        self.engine.resend_all();
+        self.engine.schedule_reconnect(loss, retry_after, now, random);
+    }
+
+    /// The connection is lost because of the token, or was refused for it.
+    fn reconnect_with_token(&mut self, refusal: Refusal, now: Now) {
+        self.engine.handle_lost(&Loss::Rejected(refusal.clone()));
+        self.engine.resend_all();
+        self.engine.reconnect_with_token(now);
+        if let Err(ending) = self.engine.request_token(refusal, now) {
+            self.finish(ending);
+        }
+    }
+
+    fn finish(&mut self, ending: Ending) {
+        if self.engine.state().is_over() {
+            return;
+        }
+        self.engine.fail_waiting(&FailureReason::Ended);
+        self.engine.mark_sent_unknown();
+        self.engine.report_unknown();
+        self.engine.finish(ending);
+    }
+
+    fn close(&mut self, now: Now) {
+        self.engine.fail_waiting(&FailureReason::Ended);
+        self.engine.close(now);
+    }
+
+    fn handle_accepted(&mut self, session: Session, sequence: u64, now: Now) {
+        self.last_error = None;
+        // a smaller number than ours means that the gateway counts anew
+        let last = self.session.last_sequence.unwrap_or(sequence);
+        self.session.last_sequence = Some(last.min(sequence));
+        if self.engine.state() != State::Configuring {
+            return;
+        }
+        self.engine.handle_configured(now);
+        let restored = std::mem::replace(&mut self.was_ready, true);
+        self.engine.emit_ready(session, restored);
+        self.engine.report_unknown();
+        if session.read_only {
+            self.handle_read_only();
+        }
+    }
+
+    fn handle_read_only(&mut self) {
+        self.engine.handle_read_only();
+        self.engine.report_unknown();
+    }
+
+    fn handle_error(&mut self, refusal: Refusal, retry_after: Option<u64>, now: Now) {
+        if refusal.code == "replay.incomplete" {
+            // a note on missed events: no close is about it
+            return self.handle_refusal(refusal);
+        }
+        self.last_error = Some(refusal.clone());
+        let configuring = self.engine.state() == State::Configuring;
+        match (&*refusal.code, retry_after) {
+            (_, Some(seconds)) => {
+                let wait = Duration::from_secs(seconds).min(retry::MAX_RETRY_AFTER);
+                let until = self.engine.handle_throttled(wait, now);
+                if configuring {
+                    self.engine.retry_session(until);
+                } else {
+                    self.engine.resend_all();
+                }
+            }
+            ("service.unavailable" | "internal.server.error" | "request.timeout", None) if configuring => {
+                self.engine.disconnect(Loss::Rejected(refusal));
+            }
+            // the gateway closes the socket for it: the token is requested when it is closed
+            (EXPIRED, None) if configuring => self.engine.disconnect(Loss::Rejected(refusal)),
+            (EXPIRED, None) => self.engine.emit(SessionEvent::Refused(refusal)),
+            _ => self.handle_refusal(refusal),
+        }
+    }
+
+    fn handle_refusal(&mut self, refusal: Refusal) {
+        if self.engine.state() == State::Configuring {
+            self.finish(Ending::Rejected(refusal));
+        } else {
+            self.engine.emit(SessionEvent::Refused(refusal));
+        }
+    }
+
+    fn handle_session_event(&mut self, name: EventName, detail: Option<&str>) {
+        match name {
+            EventName::ConversationEnded => {
+                let read_only = detail == Some("read-only");
+                self.engine.emit(SessionEvent::ConversationEnded { read_only });
+                if read_only {
+                    self.handle_read_only();
+                }
+            }
+            EventName::SessionExpiring => {
+                let at = detail.and_then(parse_rfc3339);
+                self.engine.emit(SessionEvent::Expiring { at });
+            }
+            EventName::SessionReconnecting => self.engine.emit(ConnectionEvent::UpstreamLost),
+            EventName::SessionRestored => self.engine.emit(ConnectionEvent::UpstreamRestored),
+        }
+    }
+
+    fn handle_server_frame(&mut self, frame: ServerFrame<'_>, now: Now) {
+        match frame {
+            ServerFrame::HandshakeAccepted {
+                new_session,
+                read_only,
+                sequence,
+                ..
+            } => {
+                let session = Session {
+                    new_session,
+                    read_only,
+                    expires_at: None,
+                };
+                self.handle_accepted(session, sequence, now);
+            }
+            ServerFrame::MessageAccepted {
+                id,
+                sequence,
+                timestamp,
+            } => {
+                // read even if its number is old: whether the message is delivered is known by its id
+                self.session.is_new(sequence);
+                let (at, sequence) = (time_or_now(&timestamp, now), Some(sequence));
+                if self.engine.handle_delivered(id, at, sequence) {
+                    let status = DeliveryStatus::Delivered { at, sequence };
+                    self.engine.emit(Event::Delivery { id, status });
+                }
+            }
+            ServerFrame::MessageFailed { id, code, message } => {
+                let refusal = Refusal::new(&*code, &message);
+                let reason = FailureReason::Refused(refusal.clone());
+                if !self.engine.handle_failed(id, reason) {
+                    self.handle_refusal(refusal);
+                }
+            }
+            ServerFrame::Error {
+                code,
+                message,
+                retry_after,
+            } => self.handle_error(Refusal::new(&*code, &message), retry_after, now),
+            ServerFrame::Message { sequence, .. }
+            | ServerFrame::Typing { sequence, .. }
+            | ServerFrame::Event { sequence, .. }
+                if !self.session.is_new(sequence) => {}
+            ServerFrame::Message {
+                sequence,
+                id,
+                text,
+                from,
+                timestamp,
+                quick_replies,
+            } => {
+                if self.engine.is_new(&id) {
+                    let message = Message {
+                        id: id.to_string(),
+                        text: text.to_string(),
+                        from: author(&from),
+                        at: time_or_now(&timestamp, now),
+                        direction: Direction::Outbound,
+                        content: quick_replies.iter().map(quick_reply).collect(),
+                        sequence: Some(sequence),
+                    };
+                    self.engine.emit(Event::Message(Box::new(message)));
+                }
+            }
+            ServerFrame::Typing { from, .. } => self.engine.emit(SessionEvent::Typing {
+                from: author(&from),
+                during: limits::TYPING_SHOWN,
+            }),
+            ServerFrame::Event { name, detail, .. } => self.handle_session_event(name, detail.as_deref()),
+            ServerFrame::SessionEnded { reason, .. } => {
+                // during a shutdown it is the result of it
+                self.finish(match self.engine.state() {
+                    State::Closing => Ending::ByUs,
+                    _ => Ending::SessionEnded {
+                        reason: sanitize(&reason),
+                    },
+                });
+            }
+            ServerFrame::Pong { .. } => {}
+        }
+    }
+}
+
+impl Machine for GatewayConversation {
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake {
+        let carrier = self.session.token_carrier(url);
+        self.token_in_upgrade = carrier.is_some();
+        let (url, protocols) = carrier.unwrap_or_else(|| (url.clone(), None));
+        let handshake = ClientHandshake::new(url, origin.clone());
+        match protocols {
+            Some(protocols) => handshake.with_protocols(protocols),
+            None => handshake,
+        }
+    }
+
+    fn handle_connected(&mut self, now: Now) {
+        if self.engine.handle_connected(now) {
+            self.configure(now);
+        }
+    }
+
+    fn handle_frame(&mut self, text: &str, now: Now) {
+        if !self.engine.handle_frame(now) {
+            return;
+        }
+        let frame = ServerFrame::parse(text);
+        let kind = frame
+            .as_ref()
+            .map_or("a frame of another type", ServerFrame::kind);
+        self.engine.record_frame(kind, text.len());
+        match frame {
+            Some(frame) => self.handle_server_frame(frame, now),
+            None => {
+                let name: Option<Name<'_>> = serde_json::from_str(text).ok();
+                if let Some(sequence) = name.as_ref().and_then(|name| name.sequence) {
+                    self.session.is_new(sequence);
+                }
+                let kind = name.and_then(|name| name.kind);
+                let frame = RawFrame::new(kind.as_deref(), text);
+                self.engine.emit(SessionEvent::Unknown(frame));
+            }
+        }
+    }
+
+    fn handle_closed(&mut self, close: CloseInfo, now: Now, random: u64) {
+        let error = self.last_error.take();
+        match self.engine.handle_closed(close, now) {
+            None => {}
+            Some(Closed::ByUs) => self.finish(Ending::ByUs),
+            Some(Closed::Lost(Loss::Rejected(refusal))) if refusal.code == EXPIRED => {
+                self.reconnect_with_token(refusal, now);
+            }
+            // protocol error, wrong data, broken text, policy, too big: it would happen again
+            Some(Closed::Lost(Loss::Closed(close)))
+                if matches!(close.code(), Some(1002 | 1003 | 1007 | 1008 | 1009)) =>
+            {
+                match error {
+                    Some(refusal) if refusal.code == EXPIRED => self.reconnect_with_token(refusal, now),
+                    Some(refusal) => self.finish(Ending::Rejected(refusal)),
+                    None => {
+                        let code = close.code().unwrap_or_default();
+                        self.finish(Ending::Rejected(Refusal::new(code, close.reason())));
+                    }
+                }
+            }
+            Some(Closed::Lost(loss)) => self.reconnect_after(loss, None, now, random),
+        }
+    }
+
+    fn handle_refused(&mut self, status: u16, retry_after: Option<Duration>, now: Now, random: u64) {
+        if self.engine.state() != State::Connecting {
+            return;
+        }
+        // a timeout and a limit pass; everything else is a fault of the request
+        let is_final = (400..500).contains(&status) && !matches!(status, 408 | 425 | 429);
+        if status == 401 {
+            self.reconnect_with_token(Refusal::new(status, "the handshake was not authorized"), now);
+        } else if is_final {
+            self.finish(Ending::Refused { status });
+        } else {
+            self.reconnect_after(Loss::Refused { status }, retry_after, now, random);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        match self.engine.handle_timeout(now) {
+            Some(Due::Configure) => self.configure(now),
+            Some(Due::Drained | Due::Cleared) => self.close(now),
+            Some(Due::Finish(ending)) => self.finish(ending),
+            None => {}
+        }
+        if self.engine.is_open() && self.engine.handle_heartbeat(now) {
+            self.engine.report_unknown();
+        }
+    }
+
+    fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
+        if let Some(transmit) = self.engine.poll_transmit() {
+            return Some(transmit);
+        }
+        let draining = self.engine.is_draining();
+        if !self.engine.is_ready() && !draining {
+            return None;
+        }
+        let message = self.engine.next_message(now, OffsetDateTime::UNIX_EPOCH);
+        let frame = message.map(|(id, message)| ClientFrame::Message {
+            id,
+            text: message.words().into(),
+        });
+        match frame {
+            Some(frame) => self.transmit("message", &frame),
+            None if draining && self.engine.is_idle() => self.close(now),
+            None => {}
+        }
+        self.engine.poll_transmit()
+    }
+
+    fn send_text(&mut self, id: MessageId, text: &str) -> Result<(), SendError> {
+        self.engine.send(id, Said::text(text.to_owned()))
+    }
+
+    fn send_typing(&mut self, now: Now) {
+        if self.engine.take_typing(now) {
+            self.transmit("typing", &ClientFrame::Typing {});
+        }
+    }
+
+    fn update_token(&mut self, token: SecretString) {
+        self.session.access_token = token;
+        self.engine.handle_token();
+    }
+
+    fn decline_token(&mut self) {
+        if let Some(ending) = self.engine.handle_no_token() {
+            self.finish(ending);
+        }
+    }
+
+    /// The session itself is ended by a REST call.
+    fn end_within(&mut self, within: Duration, now: Now) {
+        match self.engine.shut_down(within, now) {
+            Shutdown::Nothing | Shutdown::Drain => {}
+            Shutdown::Finish => self.finish(Ending::ByUs),
+            Shutdown::Clear | Shutdown::Close => self.close(now),
+        }
+    }
+}
+
+fn author(from: &Sender<'_>) -> Author {
+    Author {
+        kind: match from.kind {
+            SenderKind::Agent => AuthorKind::Human,
+            SenderKind::Bot => AuthorKind::Bot,
+        },
+        name: from.name.as_deref().map(str::to_owned),
+    }
+}
+
+fn quick_reply(reply: &SuggestedReply<'_>) -> Content {
+    Content::QuickReply(QuickReply {
+        text: reply.text.to_static(),
+        payload: reply.payload.to_static(),
+        image: None,
+    })
+}
+
+fn time_or_now(text: &str, now: Now) -> OffsetDateTime {
+    parse_rfc3339(text).unwrap_or(now.utc)
+}
+
+/// The name and number of a frame that is not known.
+#[derive(Deserialize)]
+struct Name<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    sequence: Option<u64>,
+}

@@ -1,0 +1,14 @@
+//! The crate from outside: its socket client on a virtual clock, and on loopback sockets against the server's end.
+
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod conversation;
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod delivery;
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod peer;
+#[cfg(test)]
+#[cfg(feature = "client")]
+mod server;
