@@ -3,31 +3,32 @@
 //!
 //! A machine owns an [`Engine`], feeds it its inputs, and acts on what it returns. The engine knows no frame.
 
+mod delivery;
+mod shutdown;
+mod step;
+mod token;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use genesys_api::{Now, limits};
-use time::OffsetDateTime;
+use genesys_api::Now;
 use ws_transport::{Backoff, CloseInfo, Heartbeat, HeartbeatAction, Transmit};
 
+pub use self::step::{Closed, Due, Shutdown};
 use crate::delivery::DeliveryStatus;
-use crate::event::{ConnectionEvent, Ending, Event, FailureReason, Loss, Refusal, Session};
-use crate::outbox::{Outbox, SendError};
+use crate::event::{ConnectionEvent, Ending, Event, FailureReason, Loss, Session};
+use crate::outbox::Outbox;
 use crate::pacing::Pacing;
 use crate::recent_ids::RecentIds;
-use crate::shutdown::{Closing, ClosingStep};
+use crate::shutdown::ClosingStep;
 use crate::state::{Command, Phase, Reason, Stage, State, Wait};
-use crate::timeline::{Limit, Timeline, TimelineEvent, TokenEvent};
-use crate::{Direction, MessageId, Said};
+use crate::timeline::{Limit, Timeline, TimelineEvent};
+use crate::{Direction, MessageId};
 
 /// Longest time for opening a connection, with its upgrade.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest wait for the session.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for a token. Our choice.
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(120);
-/// Most tokens that are tried in a row (Genesys' mobile SDK).
-const TOKEN_ATTEMPTS: u8 = limits::SIGN_IN_ATTEMPTS as u8;
 /// Most events that wait to be polled.
 const EVENT_LIMIT: usize = 1024;
 
@@ -52,43 +53,6 @@ pub struct Engine {
     events: VecDeque<Event>,
     pub(crate) recent: RecentIds,
     pub(crate) timeline: Timeline,
-}
-
-/// An action that is due for the machine.
-#[derive(Debug)]
-pub enum Due {
-    /// Request the session.
-    Configure,
-    /// Go on with the shutdown: messages were waited for long enough.
-    Drained,
-    /// Go on with the shutdown: the answer to the clearing was waited for long enough.
-    Cleared,
-    /// End the conversation.
-    Finish(Ending),
-}
-
-/// A step of a shutdown for the machine.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Shutdown {
-    /// End the conversation at once.
-    Finish,
-    /// Messages on their way are waited for.
-    Drain,
-    /// The session is read-only: nothing is waited for.
-    Clear,
-    /// Queue the close frame.
-    Close,
-    /// Nothing: it is over, or closing already.
-    Nothing,
-}
-
-/// The way a connection ended.
-#[derive(Debug)]
-pub enum Closed {
-    /// This side closed it.
-    ByUs,
-    /// It is lost.
-    Lost(Loss),
 }
 
 impl Default for Engine {
@@ -168,8 +132,6 @@ impl Engine {
     pub(crate) fn pings(&mut self) -> u64 {
         self.phase.heartbeat().map_or(0, |heartbeat| heartbeat.pings())
     }
-
-    // connection
 
     fn set(&mut self, phase: Phase) {
         let state = phase.state();
@@ -376,109 +338,6 @@ impl Engine {
         self.emit(Event::Ended(ending));
     }
 
-    // shutdown
-
-    /// Begins a shutdown, or shortens one.
-    pub fn shut_down(&mut self, within: Duration, now: Now) -> Shutdown {
-        self.timeline.handle_time(now);
-        let closing = Closing::new(now.instant, within);
-        let next = match &mut self.phase {
-            Phase::Over(_)
-            | Phase::Dropping {
-                state: State::Closing,
-                ..
-            } => return Shutdown::Nothing,
-            Phase::Connecting { .. } => {
-                self.command = Some(Command::Disconnect);
-                return Shutdown::Finish;
-            }
-            Phase::Idle | Phase::Reconnecting(_) | Phase::Dropping { .. } => return Shutdown::Finish,
-            Phase::Open { stage, .. } => match stage {
-                Stage::Closing(closing) => {
-                    closing.hurry(now.instant, within);
-                    return Shutdown::Nothing;
-                }
-                Stage::Configured => Shutdown::Drain,
-                Stage::ReadOnly { .. } => Shutdown::Clear,
-                Stage::Configuring(_) | Stage::SigningIn(_) => Shutdown::Close,
-            },
-        };
-        self.enter(Stage::Closing(closing));
-        next
-    }
-
-    /// Queues the close frame. The waiting messages must have failed before.
-    pub fn close(&mut self, now: Now) {
-        self.transmits.push_back(CLOSE_FRAME);
-        self.enter_closing_step(ClosingStep::Closing, now);
-    }
-
-    pub(crate) fn enter_closing_step(&mut self, step: ClosingStep, now: Now) {
-        if let Phase::Open {
-            stage: Stage::Closing(closing),
-            ..
-        } = &mut self.phase
-        {
-            closing.enter(step, now.instant);
-        }
-    }
-
-    // tokens
-
-    /// Requests a token from the application, on this connection or, if it is not open, before the next one.
-    ///
-    /// # Errors
-    /// The ending, if too many were refused in a row.
-    pub fn request_token(&mut self, refusal: Refusal, now: Now) -> Result<(), Ending> {
-        if self.token_attempts >= TOKEN_ATTEMPTS {
-            self.timeline.record(TimelineEvent::Token(TokenEvent::Refused));
-            return Err(Ending::AuthorizationRequired(refusal));
-        }
-        self.token_attempts += 1;
-        self.set_wait(Wait::Token {
-            requested: now.instant,
-            until: now.instant + TOKEN_TIMEOUT,
-            refusal: Box::new(refusal),
-        });
-        self.timeline.record(TimelineEvent::Token(TokenEvent::Requested));
-        let attempt = self.token_attempts;
-        self.emit(ConnectionEvent::TokenNeeded { attempt });
-        Ok(())
-    }
-
-    /// The connection is lost because of the token: enters `Reconnecting`. [`Self::request_token`] follows.
-    pub fn reconnect_with_token(&mut self, now: Now) {
-        self.set(Phase::Reconnecting(Wait::Retry(now.instant)));
-    }
-
-    /// The application passed a token. If it was waited for, it is used at once.
-    pub fn handle_token(&mut self) {
-        if let Some(wait) = self.phase.wait()
-            && let Wait::Token { requested, .. } = wait
-        {
-            // due already: whoever drives calls at once
-            *wait = Wait::Retry(*requested);
-            self.timeline.record(TimelineEvent::Token(TokenEvent::Given));
-        }
-    }
-
-    /// There is no token. Returns the ending, if one was waited for.
-    pub fn handle_no_token(&mut self) -> Option<Ending> {
-        match self.phase.wait()? {
-            Wait::Token { refusal, .. } => Some(Ending::AuthorizationRequired((**refusal).clone())),
-            Wait::Answer(_) | Wait::Retry(_) => None,
-        }
-    }
-
-    /// Another connection is opened before a token was passed: the service will refuse the old one again.
-    fn stop_waiting_for_token(&mut self) {
-        if matches!(self.phase.wait(), Some(Wait::Token { .. })) {
-            self.token_attempts -= 1;
-        }
-    }
-
-    // time
-
     /// Time has passed. Returns what is due for the machine.
     pub fn handle_timeout(&mut self, now: Now) -> Option<Due> {
         self.timeline.handle_time(now);
@@ -564,108 +423,6 @@ impl Engine {
         self.emit(ConnectionEvent::Throttled { retry_after });
         until
     }
-
-    // messages
-
-    /// Queues a message.
-    ///
-    /// # Errors
-    /// If it cannot be queued.
-    pub fn send(&mut self, id: MessageId, message: Said) -> Result<(), SendError> {
-        self.can_send()?;
-        self.outbox.push(id, message)
-    }
-
-    pub(crate) fn can_send(&self) -> Result<(), SendError> {
-        match self.state() {
-            State::Closing | State::Closed | State::Failed => Err(SendError::Ended),
-            State::ReadOnly => Err(SendError::ReadOnly),
-            State::Idle
-            | State::Connecting
-            | State::Configuring
-            | State::Configured
-            | State::Reconnecting => Ok(()),
-        }
-    }
-
-    /// Takes a slot for a typing indicator: at most one in 5 s, unless a message was delivered since, and only in a
-    /// ready session.
-    pub fn take_typing(&mut self, now: Now) -> bool {
-        self.timeline.handle_time(now);
-        self.is_open() && self.state() == State::Configured && self.pacing.typing(now.instant)
-    }
-
-    /// The next message to send, if the limits let it pass. `newest` is the newest known time of the service.
-    pub fn next_message(&mut self, now: Now, newest: OffsetDateTime) -> Option<(MessageId, &Said)> {
-        if self.outbox.is_empty() {
-            return None;
-        }
-        if let Err(at) = self.pacing.message(now.instant) {
-            self.wake_at(Some(Limit::Messages), at);
-            return None;
-        }
-        let pings = self.pings();
-        self.outbox.next(pings, newest)
-    }
-
-    /// A message is delivered. Returns whether that was not known before.
-    pub fn handle_delivered(&mut self, id: MessageId, at: OffsetDateTime, sequence: Option<u64>) -> bool {
-        let known = self
-            .outbox
-            .resolve(id, DeliveryStatus::Delivered { at, sequence });
-        if known {
-            self.pacing.handle_delivered();
-            self.recent.insert(&id.to_string());
-        }
-        known
-    }
-
-    /// A message was refused. Returns whether it was on its way; the event is emitted then.
-    pub fn handle_failed(&mut self, id: MessageId, reason: FailureReason) -> bool {
-        let known = self.outbox.resolve(id, DeliveryStatus::Failed(reason.clone()));
-        if known {
-            self.emit_delivery(id, DeliveryStatus::Failed(reason));
-        }
-        known
-    }
-
-    /// Fails the waiting messages. Returns their ids.
-    pub fn fail_waiting(&mut self, reason: &FailureReason) -> Vec<MessageId> {
-        let failed = self.outbox.fail_waiting(reason);
-        for id in &failed {
-            self.emit_delivery(*id, DeliveryStatus::Failed(reason.clone()));
-        }
-        failed
-    }
-
-    /// Whether nothing waits and nothing is unacknowledged.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.outbox.is_idle()
-    }
-
-    /// Sends all unacknowledged messages again, where a contract drops duplicates by their id.
-    pub fn resend_all(&mut self) {
-        self.outbox.requeue_all();
-    }
-
-    /// The delivery of all sent messages is unknown.
-    pub fn mark_sent_unknown(&mut self) {
-        self.outbox.mark_sent_unknown();
-    }
-
-    /// Gives up on messages of unknown delivery.
-    pub fn report_unknown(&mut self) {
-        for id in self.outbox.give_up_unresolved() {
-            self.emit_delivery(id, DeliveryStatus::Unknown);
-        }
-    }
-
-    pub(crate) fn emit_delivery(&mut self, id: MessageId, status: DeliveryStatus) {
-        self.emit(Event::Delivery { id, status });
-    }
-
-    // frames and events
 
     /// Queues a frame, and records its class.
     pub fn transmit(&mut self, class: &'static str, text: String) {

@@ -2,11 +2,13 @@
 
 mod calls;
 mod conversation;
+mod gateway_session;
 mod rest;
 
 pub use calls::{
     ChangeConsent, CreateSession, EndSession, FetchAuditTrail, FetchMetrics, FetchSession, FetchWebhook,
     ListWebhooks, RefreshSession, RegisterWebhook, Registered, RemoveWebhook, ReplaceWebhook,
 };
-pub use conversation::{GatewayConversation, GatewaySession};
+pub use conversation::GatewayConversation;
+pub use gateway_session::GatewaySession;
 pub use rest::RestClient;

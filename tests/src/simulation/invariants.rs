@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use genesys_sim::TranscriptEntry;
-use guest_conversation::{DeliveryStatus, Event, FailureReason, Machine as _, MessageId, SessionEvent, State};
+use guest_conversation::{
+    DeliveryStatus, Event, FailureReason, Machine as _, MessageId, SessionEvent, State,
+};
 
 use super::plan::Plan;
 use super::state::{Report, Simulation};
@@ -52,8 +54,14 @@ fn guest(plan: &Plan, simulation: &Simulation) -> Result<(), String> {
     let mut statuses: BTreeMap<MessageId, Vec<Status>> = BTreeMap::new();
     for (_, event) in &simulation.received {
         match event {
-            Event::Delivery { id, status: DeliveryStatus::Delivered { .. } } => statuses.entry(*id).or_default().push(Status::Delivered),
-            Event::Delivery { id, status: DeliveryStatus::Failed(reason) } => statuses
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Delivered { .. },
+            } => statuses.entry(*id).or_default().push(Status::Delivered),
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Failed(reason),
+            } => statuses
                 .entry(*id)
                 .or_default()
                 .push(Status::Failed(reason.clone())),

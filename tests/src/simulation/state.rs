@@ -211,7 +211,9 @@ impl Simulation {
             connections: self.wires.connections(),
             messages: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
             received: count(|event| matches!(event, Event::Message(_))),
-            reconnects: count(|event| matches!(event, Event::Connection(ConnectionEvent::Reconnecting { .. }))),
+            reconnects: count(|event| {
+                matches!(event, Event::Connection(ConnectionEvent::Reconnecting { .. }))
+            }),
             faults: self.world.counters().faults.total(),
             lasted: self.now.instant - self.start,
             steps,

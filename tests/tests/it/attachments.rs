@@ -4,9 +4,13 @@ use bytes::Bytes;
 use genesys_api::Clock;
 use genesys_http::{Client, Tls};
 use genesys_sim::{Config, Rules, Simulator};
-use guest_conversation::attachments::{AttachError, AttachmentId, Failure, File, Link, AttachmentEvent, Stage};
+use guest_conversation::attachments::{
+    AttachError, AttachmentEvent, AttachmentId, Failure, File, Link, Stage,
+};
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
-use guest_conversation::{Machine as _, Conversation, Content, Event, Said, WebMessaging, ConnectionEvent, SessionEvent};
+use guest_conversation::{
+    ConnectionEvent, Content, Conversation, Event, Machine as _, Said, SessionEvent, WebMessaging,
+};
 use http::Request;
 use secrecy::{ExposeSecret, SecretString};
 use ws_transport::OriginPolicy;
@@ -36,14 +40,20 @@ impl Place {
     async fn guest(&self) -> Connection {
         let token = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11".into();
         let contract = WebMessaging::new(self.simulator.deployment_id().clone(), token);
-        let mut guest = Connection::open(Conversation::new(contract), Settings {
-            http: self.http.clone(),
-            url: self.simulator.websocket_url().parse().unwrap(),
-            origin: OriginPolicy::new([ORIGIN]).unwrap().admit([ORIGIN]).unwrap(),
-            limiter: ConnectLimiter::default(),
-        });
+        let mut guest = Connection::open(
+            Conversation::new(contract),
+            Settings {
+                http: self.http.clone(),
+                url: self.simulator.websocket_url().parse().unwrap(),
+                origin: OriginPolicy::new([ORIGIN]).unwrap().admit([ORIGIN]).unwrap(),
+                limiter: ConnectLimiter::default(),
+            },
+        );
         let first = soon(guest.next_event()).await;
-        assert!(matches!(first, Some(Event::Connection(ConnectionEvent::Ready(_)))), "{first:?}");
+        assert!(
+            matches!(first, Some(Event::Connection(ConnectionEvent::Ready(_)))),
+            "{first:?}"
+        );
         guest
     }
 
@@ -74,7 +84,10 @@ async fn notice(guest: &mut Connection) -> AttachmentEvent {
         match soon(guest.next_event()).await {
             Some(Event::Session(SessionEvent::Attachment(notice))) => return *notice,
             Some(_) => {}
-            None => panic!("the conversation is over: {}", guest.with(|guest, _| guest.explain())),
+            None => panic!(
+                "the conversation is over: {}",
+                guest.with(|guest, _| guest.explain())
+            ),
         }
     }
 }
@@ -119,7 +132,9 @@ async fn file_is_uploaded_sent_and_downloaded_by_a_fresh_link() {
     let expired = place.fetch_url(attachment.url.as_ref().unwrap()).await;
     assert_eq!(expired.0, 403);
     let elsewhere_handle = elsewhere.handle();
-    elsewhere_handle.request(guest_conversation::Request::RefreshAttachment { id: id.clone() }).unwrap();
+    elsewhere_handle
+        .request(guest_conversation::Request::RefreshAttachment { id: id.clone() })
+        .unwrap();
     let AttachmentEvent::Link { link, .. } = notice(&mut elsewhere).await else {
         panic!("there is no link");
     };
@@ -143,13 +158,21 @@ async fn file_is_refused_before_upload_or_deleted_before_it_is_sent() {
         .attach(File::new("cat.png", Bytes::from_static(b"png")))
         .unwrap();
     let uploaded = notice(&mut guest).await;
-    assert!(matches!(uploaded, AttachmentEvent::Uploaded { .. }), "{uploaded:?}");
-    assert_eq!(handle.with(|guest, _| guest.attachment(&id)), Some(Stage::Uploaded));
+    assert!(
+        matches!(uploaded, AttachmentEvent::Uploaded { .. }),
+        "{uploaded:?}"
+    );
+    assert_eq!(
+        handle.with(|guest, _| guest.attachment(&id)),
+        Some(Stage::Uploaded)
+    );
     handle.with(|guest, _| guest.delete_attachment(&id)).unwrap();
     let deleted = notice(&mut guest).await;
     assert!(matches!(deleted, AttachmentEvent::Deleted { .. }), "{deleted:?}");
     assert!(handle.send_message(&with("too late", &id)).is_err());
-    handle.request(guest_conversation::Request::RefreshAttachment { id }).unwrap();
+    handle
+        .request(guest_conversation::Request::RefreshAttachment { id })
+        .unwrap();
     let AttachmentEvent::NoLink { reason, .. } = notice(&mut guest).await else {
         panic!("what was deleted has a link");
     };
@@ -176,7 +199,10 @@ async fn failed_upload_is_reported_and_the_next_one_succeeds() {
     );
     handle.attach(cat()).unwrap();
     let uploaded = notice(&mut guest).await;
-    assert!(matches!(uploaded, AttachmentEvent::Uploaded { .. }), "{uploaded:?}");
+    assert!(
+        matches!(uploaded, AttachmentEvent::Uploaded { .. }),
+        "{uploaded:?}"
+    );
     drop(guest);
     place.stop().await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use genesys_api::entropy;
 use genesys_sim::{Limits, Rules};
-use guest_suite::conversation::{Event, SessionEvent, DeliveryStatus};
+use guest_suite::conversation::{DeliveryStatus, Event, SessionEvent};
 use guest_suite::metrics::{EndReason, SessionStage, Snapshot};
 use guest_suite::payload::Choice;
 use guest_suite::{GuestSession, GuestSessions};
@@ -63,7 +63,10 @@ async fn live(world: WorldParts, story: Story) -> Option<GuestSession> {
         let (mut accepted, mut left) = (false, false);
         while !(accepted && left) {
             match next(&mut session).await {
-                Event::Delivery { id: output, status: DeliveryStatus::Delivered { .. } } => accepted |= output == id,
+                Event::Delivery {
+                    id: output,
+                    status: DeliveryStatus::Delivered { .. },
+                } => accepted |= output == id,
                 Event::Session(SessionEvent::ConversationEnded { .. }) => left = true,
                 other => panic!("{other:?}"),
             }

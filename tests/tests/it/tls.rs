@@ -3,7 +3,7 @@
 use genesys_http::{Client, Tls};
 use genesys_sim::{Config, Simulator, throwaway_ca};
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
-use guest_conversation::{Conversation, Event, Loss, WebMessaging, ConnectionEvent};
+use guest_conversation::{ConnectionEvent, Conversation, Event, Loss, WebMessaging};
 use ws_transport::OriginPolicy;
 
 use crate::page::soon;
@@ -14,19 +14,25 @@ async fn guest_is_notified_of_an_unknown_certificate_authority() {
     let simulator = Simulator::start(Config::default()).await.unwrap();
     let other = throwaway_ca(&["127.0.0.1"]).unwrap();
     let open = |ca: &str| {
-        Connection::open(Conversation::new(WebMessaging::new(
+        Connection::open(
+            Conversation::new(WebMessaging::new(
                 simulator.deployment_id().clone(),
                 "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11".into(),
-            )), Settings {
-            http: Client::builder(Tls::only_ca(ca.as_bytes()).unwrap()).build(),
-            url: simulator.websocket_url().parse().unwrap(),
-            origin: OriginPolicy::new([ORIGIN]).unwrap().admit([ORIGIN]).unwrap(),
-            limiter: ConnectLimiter::default(),
-        })
+            )),
+            Settings {
+                http: Client::builder(Tls::only_ca(ca.as_bytes()).unwrap()).build(),
+                url: simulator.websocket_url().parse().unwrap(),
+                origin: OriginPolicy::new([ORIGIN]).unwrap().admit([ORIGIN]).unwrap(),
+                limiter: ConnectLimiter::default(),
+            },
+        )
     };
     let mut trusting = open(simulator.ca_pem().unwrap());
     let first = soon(trusting.next_event()).await;
-    assert!(matches!(first, Some(Event::Connection(ConnectionEvent::Ready(_)))), "{first:?}");
+    assert!(
+        matches!(first, Some(Event::Connection(ConnectionEvent::Ready(_)))),
+        "{first:?}"
+    );
     drop(trusting);
 
     let mut doubting = open(&other.ca_pem);

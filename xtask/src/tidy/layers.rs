@@ -204,7 +204,7 @@ fn may_in_tests(row: &Row, other: &str) -> bool {
             Layer::Tooling => row.name == "end-to-end" || row.name == "examples",
             Layer::Step
             | Layer::Store
-            | Layer::Conversation
+            | Layer::Contract
             | Layer::Composition
             | Layer::Terminal
             | Layer::Server

@@ -8,89 +8,22 @@
 use std::time::Duration;
 
 use genesys_api::wire::{RawFrame, Text, sanitize};
-use genesys_api::{Now, SessionId, limits, parse_rfc3339, retry, rfc3339};
+use genesys_api::{Now, limits, parse_rfc3339, retry, rfc3339};
 use guest_conversation::engine::{Closed, Due, Engine, Shutdown};
 use guest_conversation::{
     Author, AuthorKind, ConnectionEvent, Content, DeliveryStatus, Direction, Ending, Event, FailureReason,
     Loss, Machine, Message, MessageId, QuickReply, Refusal, Said, SendError, Session, SessionEvent, State,
 };
-use http::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
 
-use crate::{
-    ClientFrame, EventName, PROTOCOL, Sender, SenderKind, ServerFrame, SuggestedReply, TOKEN_PROTOCOL_PREFIX,
-    TOKEN_QUERY, TokenPlacement,
-};
+use super::gateway_session::GatewaySession;
+use crate::{ClientFrame, EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
 
 /// The gateway's code for an expired access token.
 const EXPIRED: &str = "credentials.expired";
-
-/// A session at the gateway, and the access to it.
-#[derive(Clone, Debug)]
-pub struct GatewaySession {
-    session: SessionId,
-    access_token: SecretString,
-    placement: TokenPlacement,
-    last_sequence: Option<u64>,
-}
-
-impl GatewaySession {
-    /// A session and its access token, which is sent in the first frame.
-    #[must_use]
-    pub fn new(session: SessionId, access_token: SecretString) -> Self {
-        Self {
-            session,
-            access_token,
-            placement: TokenPlacement::Frame,
-            last_sequence: None,
-        }
-    }
-
-    /// Sends the token elsewhere.
-    #[must_use]
-    pub fn with_token_in(mut self, placement: TokenPlacement) -> Self {
-        self.placement = placement;
-        self
-    }
-
-    /// Resumes after the event of this number, which an earlier process read last.
-    #[must_use]
-    pub fn resume_after(mut self, last_sequence: u64) -> Self {
-        self.last_sequence = Some(last_sequence);
-        self
-    }
-
-    /// The URL and the subprotocols that carry the token, unless it is sent in the first frame.
-    fn token_carrier(&self, url: &SocketUrl) -> Option<(SocketUrl, Option<HeaderValue>)> {
-        match self.placement {
-            TokenPlacement::Frame => None,
-            TokenPlacement::Query => {
-                let url = url.clone().with_query(TOKEN_QUERY, &self.access_token).ok()?;
-                Some((url, None))
-            }
-            TokenPlacement::Subprotocol => {
-                let token = self.access_token.expose_secret();
-                let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-                let fits = token.bytes().all(is_token);
-                let protocols = format!("{PROTOCOL}, {TOKEN_PROTOCOL_PREFIX}{token}");
-                let value = HeaderValue::from_str(&protocols).ok().filter(|_| fits)?;
-                Some((url.clone(), Some(value)))
-            }
-        }
-    }
-
-    /// Whether an event is new; its number is then the last one.
-    fn is_new(&mut self, sequence: u64) -> bool {
-        let new = self.last_sequence.is_none_or(|last| sequence > last);
-        if new {
-            self.last_sequence = Some(sequence);
-        }
-        new
-    }
-}
 
 /// A guest's conversation over the gateway's socket.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use genesys_sim::Simulator;
+use guest_suite::conversation::attachments::{AttachmentEvent, File};
 use guest_suite::conversation::{Said, SessionEvent};
-use guest_suite::conversation::attachments::{File, AttachmentEvent};
 
 use super::*;
 

@@ -1,0 +1,112 @@
+//! Outgoing messages and their delivery.
+
+use genesys_api::Now;
+use time::OffsetDateTime;
+
+use super::Engine;
+use crate::delivery::DeliveryStatus;
+use crate::event::{Event, FailureReason};
+use crate::outbox::SendError;
+use crate::state::State;
+use crate::timeline::Limit;
+use crate::{MessageId, Said};
+
+impl Engine {
+    /// Queues a message.
+    ///
+    /// # Errors
+    /// If it cannot be queued.
+    pub fn send(&mut self, id: MessageId, message: Said) -> Result<(), SendError> {
+        self.can_send()?;
+        self.outbox.push(id, message)
+    }
+
+    pub(crate) fn can_send(&self) -> Result<(), SendError> {
+        match self.state() {
+            State::Closing | State::Closed | State::Failed => Err(SendError::Ended),
+            State::ReadOnly => Err(SendError::ReadOnly),
+            State::Idle
+            | State::Connecting
+            | State::Configuring
+            | State::Configured
+            | State::Reconnecting => Ok(()),
+        }
+    }
+
+    /// Takes a slot for a typing indicator: at most one in 5 s, unless a message was delivered since, and only in a
+    /// ready session.
+    pub fn take_typing(&mut self, now: Now) -> bool {
+        self.timeline.handle_time(now);
+        self.is_open() && self.state() == State::Configured && self.pacing.typing(now.instant)
+    }
+
+    /// The next message to send, if the limits let it pass. `newest` is the newest known time of the service.
+    pub fn next_message(&mut self, now: Now, newest: OffsetDateTime) -> Option<(MessageId, &Said)> {
+        if self.outbox.is_empty() {
+            return None;
+        }
+        if let Err(at) = self.pacing.message(now.instant) {
+            self.wake_at(Some(Limit::Messages), at);
+            return None;
+        }
+        let pings = self.pings();
+        self.outbox.next(pings, newest)
+    }
+
+    /// A message is delivered. Returns whether that was not known before.
+    pub fn handle_delivered(&mut self, id: MessageId, at: OffsetDateTime, sequence: Option<u64>) -> bool {
+        let known = self
+            .outbox
+            .resolve(id, DeliveryStatus::Delivered { at, sequence });
+        if known {
+            self.pacing.handle_delivered();
+            self.recent.insert(&id.to_string());
+        }
+        known
+    }
+
+    /// A message was refused. Returns whether it was on its way; the event is emitted then.
+    pub fn handle_failed(&mut self, id: MessageId, reason: FailureReason) -> bool {
+        let known = self.outbox.resolve(id, DeliveryStatus::Failed(reason.clone()));
+        if known {
+            self.emit_delivery(id, DeliveryStatus::Failed(reason));
+        }
+        known
+    }
+
+    /// Fails the waiting messages. Returns their ids.
+    pub fn fail_waiting(&mut self, reason: &FailureReason) -> Vec<MessageId> {
+        let failed = self.outbox.fail_waiting(reason);
+        for id in &failed {
+            self.emit_delivery(*id, DeliveryStatus::Failed(reason.clone()));
+        }
+        failed
+    }
+
+    /// Whether nothing waits and nothing is unacknowledged.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.outbox.is_idle()
+    }
+
+    /// Sends all unacknowledged messages again, where a contract drops duplicates by their id.
+    pub fn resend_all(&mut self) {
+        self.outbox.requeue_all();
+    }
+
+    /// The delivery of all sent messages is unknown.
+    pub fn mark_sent_unknown(&mut self) {
+        self.outbox.mark_sent_unknown();
+    }
+
+    /// Gives up on messages of unknown delivery.
+    pub fn report_unknown(&mut self) {
+        for id in self.outbox.give_up_unresolved() {
+            self.emit_delivery(id, DeliveryStatus::Unknown);
+        }
+    }
+
+    pub(crate) fn emit_delivery(&mut self, id: MessageId, status: DeliveryStatus) {
+        self.emit(Event::Delivery { id, status });
+    }
+}

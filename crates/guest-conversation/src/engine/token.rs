@@ -1,0 +1,69 @@
+//! Tokens that the service requires of the application.
+
+use std::time::Duration;
+
+use genesys_api::{Now, limits};
+
+use super::Engine;
+use crate::event::{ConnectionEvent, Ending, Refusal};
+use crate::state::{Phase, Wait};
+use crate::timeline::{TimelineEvent, TokenEvent};
+
+/// Longest wait for a token. Our choice.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(120);
+/// Most tokens that are tried in a row (Genesys' mobile SDK).
+const TOKEN_ATTEMPTS: u8 = limits::SIGN_IN_ATTEMPTS as u8;
+
+impl Engine {
+    /// Requests a token from the application, on this connection or, if it is not open, before the next one.
+    ///
+    /// # Errors
+    /// The ending, if too many were refused in a row.
+    pub fn request_token(&mut self, refusal: Refusal, now: Now) -> Result<(), Ending> {
+        if self.token_attempts >= TOKEN_ATTEMPTS {
+            self.timeline.record(TimelineEvent::Token(TokenEvent::Refused));
+            return Err(Ending::AuthorizationRequired(refusal));
+        }
+        self.token_attempts += 1;
+        self.set_wait(Wait::Token {
+            requested: now.instant,
+            until: now.instant + TOKEN_TIMEOUT,
+            refusal: Box::new(refusal),
+        });
+        self.timeline.record(TimelineEvent::Token(TokenEvent::Requested));
+        let attempt = self.token_attempts;
+        self.emit(ConnectionEvent::TokenNeeded { attempt });
+        Ok(())
+    }
+
+    /// The connection is lost because of the token: enters `Reconnecting`. [`Self::request_token`] follows.
+    pub fn reconnect_with_token(&mut self, now: Now) {
+        self.set(Phase::Reconnecting(Wait::Retry(now.instant)));
+    }
+
+    /// The application passed a token. If it was waited for, it is used at once.
+    pub fn handle_token(&mut self) {
+        if let Some(wait) = self.phase.wait()
+            && let Wait::Token { requested, .. } = wait
+        {
+            // due already: whoever drives calls at once
+            *wait = Wait::Retry(*requested);
+            self.timeline.record(TimelineEvent::Token(TokenEvent::Given));
+        }
+    }
+
+    /// There is no token. Returns the ending, if one was waited for.
+    pub fn handle_no_token(&mut self) -> Option<Ending> {
+        match self.phase.wait()? {
+            Wait::Token { refusal, .. } => Some(Ending::AuthorizationRequired((**refusal).clone())),
+            Wait::Answer(_) | Wait::Retry(_) => None,
+        }
+    }
+
+    /// Another connection is opened before a token was passed: the service will refuse the old one again.
+    pub(super) fn stop_waiting_for_token(&mut self) {
+        if matches!(self.phase.wait(), Some(Wait::Token { .. })) {
+            self.token_attempts -= 1;
+        }
+    }
+}

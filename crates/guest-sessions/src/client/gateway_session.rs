@@ -1,0 +1,72 @@
+//! The session that a client connects to.
+
+use genesys_api::SessionId;
+use http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use ws_transport::SocketUrl;
+
+use crate::{PROTOCOL, TOKEN_PROTOCOL_PREFIX, TOKEN_QUERY, TokenPlacement};
+
+/// A session at the gateway, and the access to it.
+#[derive(Clone, Debug)]
+pub struct GatewaySession {
+    pub(super) session: SessionId,
+    pub(super) access_token: SecretString,
+    placement: TokenPlacement,
+    pub(super) last_sequence: Option<u64>,
+}
+
+impl GatewaySession {
+    /// A session and its access token, which is sent in the first frame.
+    #[must_use]
+    pub fn new(session: SessionId, access_token: SecretString) -> Self {
+        Self {
+            session,
+            access_token,
+            placement: TokenPlacement::Frame,
+            last_sequence: None,
+        }
+    }
+
+    /// Sends the token elsewhere.
+    #[must_use]
+    pub fn with_token_in(mut self, placement: TokenPlacement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Resumes after the event of this number, which an earlier process read last.
+    #[must_use]
+    pub fn resume_after(mut self, last_sequence: u64) -> Self {
+        self.last_sequence = Some(last_sequence);
+        self
+    }
+
+    /// The URL and the subprotocols that carry the token, unless it is sent in the first frame.
+    pub(super) fn token_carrier(&self, url: &SocketUrl) -> Option<(SocketUrl, Option<HeaderValue>)> {
+        match self.placement {
+            TokenPlacement::Frame => None,
+            TokenPlacement::Query => {
+                let url = url.clone().with_query(TOKEN_QUERY, &self.access_token).ok()?;
+                Some((url, None))
+            }
+            TokenPlacement::Subprotocol => {
+                let token = self.access_token.expose_secret();
+                let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+                let fits = token.bytes().all(is_token);
+                let protocols = format!("{PROTOCOL}, {TOKEN_PROTOCOL_PREFIX}{token}");
+                let value = HeaderValue::from_str(&protocols).ok().filter(|_| fits)?;
+                Some((url.clone(), Some(value)))
+            }
+        }
+    }
+
+    /// Whether an event is new; its number is then the last one.
+    pub(super) fn is_new(&mut self, sequence: u64) -> bool {
+        let new = self.last_sequence.is_none_or(|last| sequence > last);
+        if new {
+            self.last_sequence = Some(sequence);
+        }
+        new
+    }
+}
