@@ -1,8 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod access_token;
-#[cfg(feature = "client")]
-pub mod client;
 mod client_frame;
 mod generated;
 mod problem;
