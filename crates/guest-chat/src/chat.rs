@@ -22,7 +22,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use genesys_api::Now;
-use guest_conversation::{Author, Ending, Event, MessageId, Said, ConnectionEvent, SessionEvent, DeliveryStatus};
+use guest_conversation::{
+    Author, ConnectionEvent, DeliveryStatus, Ending, Event, MessageId, Said, SessionEvent,
+};
 
 use self::awaited::{AWAIT_TIMEOUT, Awaited};
 use self::choices::PendingChoices;
@@ -256,12 +258,18 @@ impl Chat {
     /// Handles an event of the conversation.
     pub fn handle_event(&mut self, event: Event, now: Now) {
         match &event {
-            Event::Delivery { id, status: DeliveryStatus::Delivered { .. } } => {
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Delivered { .. },
+            } => {
                 self.note_received(now);
                 let line = self.deliveries.accepted(*id);
                 self.lines.extend(line);
             }
-            Event::Delivery { id, status: DeliveryStatus::Failed(reason) } => {
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Failed(reason),
+            } => {
                 let line = self.deliveries.failed(*id, reason);
                 self.lines.extend(line);
             }

@@ -1,7 +1,7 @@
 //! State of the connection, derived from the events of the conversation.
 
 use genesys_api::Now;
-use guest_conversation::{Event, ConnectionEvent, SessionEvent};
+use guest_conversation::{ConnectionEvent, Event, SessionEvent};
 
 use super::Chat;
 use super::choices::PendingChoices;
@@ -19,7 +19,8 @@ impl Chat {
     /// Updates the state by an event.
     pub(super) fn update_state(&mut self, event: &Event, now: Now) {
         self.state = match event {
-            Event::Connection(ConnectionEvent::Ready(session)) | Event::Connection(ConnectionEvent::Restored(session)) => {
+            Event::Connection(ConnectionEvent::Ready(session))
+            | Event::Connection(ConnectionEvent::Restored(session)) => {
                 self.note_received(now);
                 self.was_connected = true;
                 self.throttle_shown = false;

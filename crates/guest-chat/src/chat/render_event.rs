@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genesys_api::Now;
-use guest_conversation::{Author, AuthorKind, Ending, Event, Message, ConnectionEvent, SessionEvent};
+use guest_conversation::{Author, AuthorKind, ConnectionEvent, Ending, Event, Message, SessionEvent};
 use time::UtcOffset;
 
 use super::line::{Line, LineKind};
@@ -48,7 +48,9 @@ pub(super) fn state(event: &Event, now: Now) -> Option<Line> {
         Event::Connection(ConnectionEvent::Ready(session)) if session.new_session => {
             (LineKind::Info, "connected: a new conversation".to_owned())
         }
-        Event::Connection(ConnectionEvent::Ready(_)) => (LineKind::Info, "connected: the conversation continues".to_owned()),
+        Event::Connection(ConnectionEvent::Ready(_)) => {
+            (LineKind::Info, "connected: the conversation continues".to_owned())
+        }
         Event::Session(SessionEvent::ConversationEnded { read_only: true }) => (
             LineKind::Info,
             "the other side has left: the conversation is read-only, /new starts another one".to_owned(),
@@ -76,11 +78,20 @@ pub(super) fn state(event: &Event, now: Now) -> Option<Line> {
             LineKind::Error,
             format!("cannot read the history: {reason}; /history tries again"),
         ),
-        Event::Connection(ConnectionEvent::Reconnecting { attempt, after, cause }) => (
+        Event::Connection(ConnectionEvent::Reconnecting {
+            attempt,
+            after,
+            cause,
+        }) => (
             LineKind::Error,
-            format!("not connected: {cause}; attempt {attempt} {}", format_delay(*after)),
+            format!(
+                "not connected: {cause}; attempt {attempt} {}",
+                format_delay(*after)
+            ),
         ),
-        Event::Session(SessionEvent::Refused(refusal)) => (LineKind::Error, format!("the service refused: {refusal}")),
+        Event::Session(SessionEvent::Refused(refusal)) => {
+            (LineKind::Error, format!("the service refused: {refusal}"))
+        }
         Event::Connection(ConnectionEvent::Restored(session)) if session.new_session => (
             LineKind::Info,
             "reconnected, but the service started a new conversation".to_owned(),

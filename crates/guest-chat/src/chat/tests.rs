@@ -1,7 +1,10 @@
 //! A chat, event by event, at made-up times.
 
 use genesys_api::Now;
-use guest_conversation::{Direction, Ending, FailureReason, Loss, Refusal, SendError, Session, ConnectionEvent, SessionEvent, DeliveryStatus};
+use guest_conversation::{
+    ConnectionEvent, DeliveryStatus, Direction, Ending, FailureReason, Loss, Refusal, SendError, Session,
+    SessionEvent,
+};
 use time::OffsetDateTime;
 use ws_transport::CloseInfo;
 
@@ -149,7 +152,13 @@ fn question() -> Event {
 }
 
 fn accepted(id: u128) -> Event {
-    Event::Delivery { id: message_id(id), status: DeliveryStatus::Delivered { at: OffsetDateTime::UNIX_EPOCH, sequence: None } }
+    Event::Delivery {
+        id: message_id(id),
+        status: DeliveryStatus::Delivered {
+            at: OffsetDateTime::UNIX_EPOCH,
+            sequence: None,
+        },
+    }
 }
 
 #[test]
@@ -160,8 +169,14 @@ fn message_line_shows_its_delivery_status() {
     }
     assert!(guest.lines().is_empty(), "on its way is worth no line yet");
     guest.event(accepted(1));
-    guest.event(Event::Delivery { id: message_id(2), status: DeliveryStatus::Failed(FailureReason::ReadOnly) });
-    guest.event(Event::Delivery { id: message_id(3), status: DeliveryStatus::Unknown });
+    guest.event(Event::Delivery {
+        id: message_id(2),
+        status: DeliveryStatus::Failed(FailureReason::ReadOnly),
+    });
+    guest.event(Event::Delivery {
+        id: message_id(3),
+        status: DeliveryStatus::Unknown,
+    });
     assert_eq!(
         guest.lines(),
         [
@@ -192,10 +207,12 @@ fn slow_message_is_shown_as_waiting_once() {
 #[test]
 fn typing_indicator_is_shown_once_and_expires() {
     let mut guest = Fixture::connected(InputMode::Interactive);
-    let typing = |from: Author| Event::Session(SessionEvent::Typing {
-        from,
-        during: Duration::from_secs(5),
-    });
+    let typing = |from: Author| {
+        Event::Session(SessionEvent::Typing {
+            from,
+            during: Duration::from_secs(5),
+        })
+    };
     guest.event(typing(ann()));
     guest.pass(4.0);
     guest.event(typing(ann()));
@@ -247,7 +264,10 @@ fn state_change_is_one_line() {
             Event::Connection(ConnectionEvent::Restored(session())),
             "* reconnected, but the service started a new conversation",
         ),
-        (Event::Connection(ConnectionEvent::Ready(old)), "* connected: the conversation continues"),
+        (
+            Event::Connection(ConnectionEvent::Ready(old)),
+            "* connected: the conversation continues",
+        ),
         (
             Event::Connection(ConnectionEvent::Ready(read_only)),
             "* connected: the conversation has ended and is read-only, /new starts another one",
@@ -272,7 +292,10 @@ fn state_change_is_one_line() {
             }),
             "* the session expires in 5m unless a message is sent",
         ),
-        (Event::Session(SessionEvent::Health { expires_at: None }), "* the service is healthy"),
+        (
+            Event::Session(SessionEvent::Health { expires_at: None }),
+            "* the service is healthy",
+        ),
         (
             Event::Session(SessionEvent::Health {
                 expires_at: Some(OffsetDateTime::UNIX_EPOCH + Duration::from_secs(3_720)),
@@ -285,7 +308,10 @@ fn state_change_is_one_line() {
             }),
             r"! cannot read the history: the API is silent\u{7}; /history tries again",
         ),
-        (Event::Connection(ConnectionEvent::SignedIn(session())), "* you are signed in"),
+        (
+            Event::Connection(ConnectionEvent::SignedIn(session())),
+            "* you are signed in",
+        ),
         (
             Event::Session(SessionEvent::Refused(Refusal {
                 code: "403".to_owned(),
@@ -309,7 +335,10 @@ fn new_conversation_starts_only_after_the_last_one() {
     let not_yet = ["! the conversation has not ended: /new starts one after it"];
     assert_eq!(guest.line("/new"), not_yet);
     for (over, request) in [
-        (Event::Session(SessionEvent::ConversationEnded { read_only: true }), Request::StartNew),
+        (
+            Event::Session(SessionEvent::ConversationEnded { read_only: true }),
+            Request::StartNew,
+        ),
         (Event::Ended(Ending::LoggedOut), Request::OpenAnother),
     ] {
         guest.event(over);
@@ -325,7 +354,9 @@ fn new_conversation_starts_only_after_the_last_one() {
 #[test]
 fn new_conversation_can_be_retried_after_a_failure() {
     let mut guest = Fixture::connected(InputMode::Interactive);
-    guest.event(Event::Session(SessionEvent::ConversationEnded { read_only: true }));
+    guest.event(Event::Session(SessionEvent::ConversationEnded {
+        read_only: true,
+    }));
     guest.lines();
     for _ in 0..2 {
         guest.line("/new");

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use guest_conversation::attachments::{AttachmentId, AttachmentEvent};
-use guest_conversation::{Event, Said, ConnectionEvent, SessionEvent};
+use guest_conversation::attachments::{AttachmentEvent, AttachmentId};
+use guest_conversation::{ConnectionEvent, Event, Said, SessionEvent};
 
 use super::content::format_size;
 use super::line::{Line, LineKind};

@@ -196,10 +196,9 @@ impl RunLoop {
                     Ok(())
                 }
                 Request::Explain => {
-                    let (text, timeline) =
-                        handle.with(|conversation, _| (conversation.explain(), conversation.timeline().clone()));
-                    self.chat
-                        .handle_explanation(&text, &recent_entries(&timeline));
+                    let (text, timeline) = handle
+                        .with(|conversation, _| (conversation.explain(), conversation.timeline().clone()));
+                    self.chat.handle_explanation(&text, &recent_entries(&timeline));
                     Ok(())
                 }
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use genesys_api::{ChannelId, Clock};
 use genesys_auth::Credentials;
-use guest_conversation::{Event, SessionEvent, DeliveryStatus};
+use guest_conversation::{DeliveryStatus, Event, SessionEvent};
 use guest_payload::{Age, Attributes, Choice, Consent, ConsentChange, Evidence, Purpose, Signals};
 use guest_suite::{ErrorKind, GuestSession, GuestSessions, NewGuest, RemoteConfig};
 use webhook::{EventName, Subscription};
@@ -159,7 +159,10 @@ async fn converse(session: &mut GuestSession) -> Checked<()> {
     let mut replies = 0;
     while !waiting.is_empty() || replies < MESSAGES {
         match within_timeout(session.next_event()).await? {
-            Some(Event::Delivery { id, status: DeliveryStatus::Delivered { .. } }) => waiting.retain(|sent| *sent != id),
+            Some(Event::Delivery {
+                id,
+                status: DeliveryStatus::Delivered { .. },
+            }) => waiting.retain(|sent| *sent != id),
             Some(Event::Message(_)) => replies += 1,
             Some(Event::Session(SessionEvent::Typing { .. })) => {}
             other => return Err(failed(format!("expected an answer, received {other:?}"))),
@@ -189,7 +192,10 @@ async fn rotate(servers: &Servers, session: &mut GuestSession) -> Checked<()> {
     let (mut accepted, mut answered) = (false, false);
     while !(accepted && answered) {
         match within_timeout(session.next_event()).await? {
-            Some(Event::Delivery { status: DeliveryStatus::Delivered { .. }, .. }) => accepted = true,
+            Some(Event::Delivery {
+                status: DeliveryStatus::Delivered { .. },
+                ..
+            }) => accepted = true,
             Some(Event::Message(_)) => answered = true,
             Some(Event::Session(SessionEvent::Typing { .. })) => {}
             other => return Err(failed(format!("expected an open socket, received {other:?}"))),

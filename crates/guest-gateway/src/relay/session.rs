@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use genesys_api::{SessionId, SessionStage, SessionState, rfc3339};
-use guest_conversation::{Author, AuthorKind, Ending, Event, FailureReason, Message, MessageId, SendError, Session, ConnectionEvent, SessionEvent, DeliveryStatus};
+use guest_conversation::{
+    Author, AuthorKind, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Message, MessageId,
+    SendError, Session, SessionEvent,
+};
 use guest_sessions::{ErrorCode, EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
 use guest_suite::direct::{Admitted, Conversation, Direct, DirectError};
 use session_metrics::EndReason;
@@ -274,7 +277,10 @@ impl Relay {
             } => {
                 self.publish_accepted(id, at);
             }
-            Event::Delivery { id, status: DeliveryStatus::Failed(reason) } => {
+            Event::Delivery {
+                id,
+                status: DeliveryStatus::Failed(reason),
+            } => {
                 let code = match &reason {
                     FailureReason::ReadOnly => ErrorCode::ConversationReadOnly,
                     FailureReason::Refused(_) => ErrorCode::MessageRefused,
@@ -303,7 +309,9 @@ impl Relay {
                     read_only.then(|| "read-only".to_owned()),
                 );
             }
-            Event::Session(SessionEvent::Expiring { at }) => self.event(EventName::SessionExpiring, at.map(rfc3339)),
+            Event::Session(SessionEvent::Expiring { at }) => {
+                self.event(EventName::SessionExpiring, at.map(rfc3339))
+            }
             Event::Ended(ending) => return Some(stop(ending)),
             Event::Session(SessionEvent::HistoryUnread { reason }) => {
                 tracing::warn!(session = %self.id, reason, "cannot read the missed messages");

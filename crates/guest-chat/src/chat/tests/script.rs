@@ -1,7 +1,7 @@
 //! A chat whose lines are a script's.
 
-use guest_conversation::{ConnectionEvent, SessionEvent};
 use super::*;
+use guest_conversation::{ConnectionEvent, SessionEvent};
 
 #[test]
 fn script_waits_for_the_result_of_each_command() {
@@ -10,7 +10,12 @@ fn script_waits_for_the_result_of_each_command() {
     guest.event(Event::Connection(ConnectionEvent::Ready(session())));
     for (line, event) in [
         ("/ping", Event::Session(SessionEvent::Health { expires_at: None })),
-        ("/history", Event::Session(SessionEvent::HistoryUnread { reason: String::new() })),
+        (
+            "/history",
+            Event::Session(SessionEvent::HistoryUnread {
+                reason: String::new(),
+            }),
+        ),
         ("/wait", message("Hello", "")),
         (
             "/clear",
@@ -176,9 +181,11 @@ fn script_waits_at_the_limit_of_outstanding_messages() {
 #[test]
 fn rate_limited_connection_is_shown_once() {
     let mut guest = Fixture::new(SCRIPT);
-    let throttled = || Event::Connection(ConnectionEvent::Throttled {
-        retry_after: Duration::from_secs(1),
-    });
+    let throttled = || {
+        Event::Connection(ConnectionEvent::Throttled {
+            retry_after: Duration::from_secs(1),
+        })
+    };
     let expected = "* rate limited by the service: the connection is retried until it is accepted";
     guest.event(throttled());
     assert_eq!(guest.lines(), [expected]);

@@ -1,7 +1,7 @@
 //! Files of the guest.
 
+use guest_conversation::attachments::{AttachmentEvent, AttachmentId, Failure};
 use guest_conversation::{ConnectionEvent, SessionEvent};
-use guest_conversation::attachments::{AttachmentId, Failure, AttachmentEvent};
 
 use super::*;
 
