@@ -258,23 +258,15 @@ impl Chat {
     /// Handles an event of the conversation.
     pub fn handle_event(&mut self, event: Event, now: Now) {
         match &event {
-            Event::Delivery {
-                id,
-                status: DeliveryStatus::Delivered { .. },
-            } => {
-                self.note_received(now);
-                let line = self.deliveries.accepted(*id);
-                self.lines.extend(line);
-            }
-            Event::Delivery {
-                id,
-                status: DeliveryStatus::Failed(reason),
-            } => {
-                let line = self.deliveries.failed(*id, reason);
-                self.lines.extend(line);
-            }
-            Event::Delivery { id, .. } => {
-                let line = self.deliveries.unknown(*id);
+            Event::Delivery { id, status } => {
+                let line = match status {
+                    DeliveryStatus::Delivered { .. } => {
+                        self.note_received(now);
+                        self.deliveries.accepted(*id)
+                    }
+                    DeliveryStatus::Failed(reason) => self.deliveries.failed(*id, reason),
+                    _ => self.deliveries.unknown(*id),
+                };
                 self.lines.extend(line);
             }
             Event::Message(message) => {
