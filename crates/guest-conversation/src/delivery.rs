@@ -22,9 +22,9 @@ pub enum DeliveryStatus {
     Failed(FailureReason),
     /// It waits to be sent.
     Queued,
-    /// It was sent and is not acknowledged yet.
+    /// It was sent and is not acknowledged yet, or the history is being read for it.
     Sending,
-    /// It was sent and no acknowledgement came: it may have arrived. The history may still decide it.
+    /// It was sent and no acknowledgement came: it may have arrived. A late acknowledgement may still decide it.
     Unknown,
 }
 

@@ -144,9 +144,10 @@ impl Outbox {
         let is_in = |queue: &VecDeque<Outgoing>| queue.iter().any(|message| message.id == id);
         if is_in(&self.waiting) {
             Some(DeliveryStatus::Queued)
-        } else if is_in(&self.sent) {
+        } else if is_in(&self.sent) || is_in(&self.unresolved) {
+            // an unresolved one is decided by the history soon, or emitted as unknown
             Some(DeliveryStatus::Sending)
-        } else if is_in(&self.unresolved) || self.unknown.iter().any(|message| message.id == id) {
+        } else if self.unknown.iter().any(|message| message.id == id) {
             Some(DeliveryStatus::Unknown)
         } else {
             self.log.status(id)

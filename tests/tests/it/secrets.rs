@@ -180,7 +180,7 @@ async fn secrets_appear_in_no_output() {
         "request method=GET",
         "delivery failed",
         "refused for its origin",
-        "guest_conversation::",
+        "ws_transport::",
         "tungstenite::",
         "rustls::",
     ] {

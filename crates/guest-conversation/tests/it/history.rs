@@ -125,7 +125,7 @@ fn what_arrived_is_delivered_and_what_was_missed_is_told_once_and_in_order() {
     assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Sending));
     assert_eq!(told(&mut peer), ["said before"]);
     come_back(&mut peer);
-    assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Unknown));
+    assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Sending));
     peer.send(2, "waits until it is decided");
     let call = asked(&mut peer);
     assert_eq!(call.page(), 1);

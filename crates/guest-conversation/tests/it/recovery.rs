@@ -51,7 +51,7 @@ async fn a_lost_connection_leaves_no_doubt() {
     ));
     assert_eq!(
         connection.with(|guest, _| guest.delivery(id)),
-        Some(DeliveryStatus::Unknown)
+        Some(DeliveryStatus::Sending)
     );
     site.clock.advance(Duration::from_secs(3));
     let at = rfc3339(site.clock.now().utc);

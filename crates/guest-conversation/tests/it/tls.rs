@@ -60,7 +60,7 @@ async fn a_loss_says_what_is_wrong_with_the_server_and_what_to_do() {
         ),
         (
             b"",
-            "closed the connection during the TLS handshake: check the port",
+            "closed the connection during the TLS handshake, check the port",
         ),
     ] {
         let (address, reason) = why(answer).await;

@@ -18,7 +18,7 @@ fn the_history_decides_what_met_with_trouble() {
         peer.frames();
         peer.hear(&refused(code, Some(id(1))));
         peer.hear(&refused(code, Some(id(2))));
-        assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Unknown));
+        assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Sending));
         assert_eq!(told(&mut peer), [""; 0], "it is being decided");
         peer.pass(Duration::from_secs(2));
         assert!(peer.frames().is_empty(), "it may still arrive");
