@@ -174,7 +174,7 @@ fn log(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
 
 fn schedule(rows: &mut Vec<Row>, now: Instant) -> Outcome<()> {
     let lifetime = Duration::from_secs(3_600);
-    // in no order, so that neighbours in time are none in memory; each comes back as the last, as after a renewal
+    // in no order, so that neighbors in time are none in memory; each comes back as the last, as after a renewal
     let due = move |session: u32| {
         let place = u64::from(session) * 611_953 % u64::from(MANY);
         now + lifetime.mul_f64(place as f64 / f64::from(MANY))

@@ -39,7 +39,7 @@ impl Hash {
 
     /// Standard base64, 44 characters, as in a checkpoint.
     #[must_use]
-    pub(crate) fn to_base64(&self) -> String {
+    pub(crate) fn to_base64(self) -> String {
         STANDARD.encode(self.0)
     }
 }

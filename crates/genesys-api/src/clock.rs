@@ -106,8 +106,10 @@ impl Clock {
 /// A deadline on a [`Clock`] that is kept from wait to wait, so that a loop with an unchanged deadline registers one timer.
 pub struct Timer {
     clock: Clock,
-    sleep: Option<(Instant, Pin<Box<dyn Future<Output = ()> + Send>>)>,
+    sleep: Option<(Instant, Sleep)>,
 }
+
+type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Timer {
     /// A timer without a deadline.
@@ -123,8 +125,7 @@ impl Timer {
         }
         self.sleep = deadline.map(|at| {
             let clock = self.clock.clone();
-            let sleep: Pin<Box<dyn Future<Output = ()> + Send>> =
-                Box::pin(async move { clock.sleep_until(at).await });
+            let sleep: Sleep = Box::pin(async move { clock.sleep_until(at).await });
             (at, sleep)
         });
     }

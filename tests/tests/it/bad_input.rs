@@ -18,7 +18,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest};
-use crate::world::{CLIENT, NEIGHBOUR, READER, World};
+use crate::world::{CLIENT, NEIGHBOR, READER, World};
 
 /// A request that must be refused, and how.
 struct Bad {
@@ -158,7 +158,7 @@ struct Scene {
     world: World,
     api: Api,
     reader: Api,
-    neighbour: Api,
+    neighbor: Api,
     /// A token that the gateway issued more than an hour ago.
     expired: String,
     /// A session whose access token has expired.
@@ -181,7 +181,7 @@ impl Scene {
         let (expired, stale) = (api.token.clone(), api.create(&guest()).await);
         world.clock.advance(Duration::from_secs(3_601));
         let api = Api::of(&world, CLIENT).await;
-        let neighbour = Api::of(&world, NEIGHBOUR).await;
+        let neighbor = Api::of(&world, NEIGHBOR).await;
 
         let mut live = guest();
         live["guestId"] = "guest-1".into();
@@ -199,15 +199,15 @@ impl Scene {
             expired,
             stale,
             used,
-            strange: neighbour.create(&guest()).await,
-            strange_webhook: neighbour.ask(Call::post(WEBHOOKS).json(&webhook("theirs"))).await,
+            strange: neighbor.create(&guest()).await,
+            strange_webhook: neighbor.ask(Call::post(WEBHOOKS).json(&webhook("theirs"))).await,
             webhook: api.ask(Call::post(WEBHOOKS).json(&webhook("crm"))).await,
             other_webhook: api.ask(Call::post(WEBHOOKS).json(&webhook("bi"))).await,
             reader: Api::of(&world, READER).await,
             live,
             ended,
             api,
-            neighbour,
+            neighbor,
             world,
         }
     }
@@ -333,6 +333,6 @@ async fn invalid_requests_get_their_typed_error_and_change_nothing() {
     assert_eq!(scene.state().await, before);
     // what was not refused by mistake still works
     scene.api.ask(Call::get(&path_of(&scene.live, ""))).await;
-    scene.neighbour.ask(Call::get(&path_of(&scene.strange, ""))).await;
+    scene.neighbor.ask(Call::get(&path_of(&scene.strange, ""))).await;
     scene.world.stop().await;
 }

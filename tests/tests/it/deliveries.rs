@@ -280,8 +280,8 @@ async fn webhook_gets_events_of_its_owner_only() {
         .await
         .unwrap()
         .unwrap();
-    let neighbour = Api::of(&world, crate::world::NEIGHBOUR).await;
-    neighbour.create(&crate::api::guest()).await;
+    let neighbor = Api::of(&world, crate::world::NEIGHBOR).await;
+    neighbor.create(&crate::api::guest()).await;
     let session = suite.create(newcomer(&world.clock)).await.unwrap();
     let received = crm.received(1).await;
     let events = in_order(received, &secret);

@@ -26,7 +26,7 @@ use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest};
 use crate::crm::Crm;
 use crate::guests::{newcomer, page_origin, talk};
 use crate::page::{Page, handshake, upgrade};
-use crate::world::{CLIENT, NEIGHBOUR, READER, World};
+use crate::world::{CLIENT, NEIGHBOR, READER, World};
 
 const MESSAGE: &str = "my card is 4111-1111-1111-1111, Müller";
 const GRANTED: &str = "granted-note-5b0e2f9c";
@@ -101,7 +101,7 @@ async fn secrets_appear_in_no_output() {
     let mut seen = Seen::default();
     // secrets that only their owner may see; the CRM may see less than this
     let (mut canaries, mut from_crm) = (Searcher::default(), Searcher::default());
-    for (id, secret) in [CLIENT, READER, NEIGHBOUR] {
+    for (id, secret) in [CLIENT, READER, NEIGHBOR] {
         canaries.plant(&format!("the secret of {id}"), secret);
     }
     for line in std::fs::read_to_string(world.folder.path().join("gateway.keys"))

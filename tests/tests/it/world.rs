@@ -14,7 +14,7 @@ pub(crate) const CLIENT: (&str, &str) = ("all-scopes", "secret-of-all-scopes");
 /// An API client that may only read.
 pub(crate) const READER: (&str, &str) = ("reader", "secret-of-reader");
 /// Another API client with every scope, which does not own the first one's sessions.
-pub(crate) const NEIGHBOUR: (&str, &str) = ("neighbour", "secret-of-neighbour");
+pub(crate) const NEIGHBOR: (&str, &str) = ("neighbor", "secret-of-neighbor");
 /// The channel.
 pub(crate) const CHANNEL: &str = "web-channel";
 /// The allowed page.
@@ -137,13 +137,13 @@ fn configuration(folder: &TempDir, simulator: &Simulator) -> String {
          [genesys]\nhost = \"{simulator}\"\n\
          [sessions]\nallowed_origins = [{ORIGIN:?}]\n\
          [webhooks]\nallow_networks = [\"127.0.0.0/8\"]\n\
-         {all}{reader}{neighbour}\
+         {all}{reader}{neighbor}\
          [[channel]]\nid = {CHANNEL:?}\ndeployment = \"{deployment}\"\n",
         store = path("gateway.db"),
         keys = path("gateway.keys"),
         simulator = simulator.host(),
         all = client(CLIENT, every_scope),
-        neighbour = client(NEIGHBOUR, every_scope),
+        neighbor = client(NEIGHBOR, every_scope),
         reader = client(READER, "\"webmessaging:guest\""),
         deployment = simulator.deployment_id(),
     )

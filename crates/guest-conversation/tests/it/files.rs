@@ -300,7 +300,7 @@ fn a_link_can_be_had_in_a_read_only_conversation() {
     assert_eq!(peer.conversation.state(), State::ReadOnly);
     let id: AttachmentId = "7d1f0c9e-0000-4000-8000-000000000009".parse().unwrap();
     peer.conversation
-        .request(Request::RefreshAttachment { id: id }, peer.now)
+        .request(Request::RefreshAttachment { id }, peer.now)
         .unwrap();
     assert_eq!(peer.frames()[0]["action"], "getAttachment");
 }

@@ -155,7 +155,7 @@ fn what_arrived_is_delivered_and_what_was_missed_is_told_once_and_in_order() {
     peer.hear(&live);
     peer.hear(&echo(1));
     answer(&mut peer, history);
-    assert_eq!(told(&mut peer), [""; 0], "late copies are recognised");
+    assert_eq!(told(&mut peer), [""; 0], "late copies are recognized");
 }
 
 #[test]

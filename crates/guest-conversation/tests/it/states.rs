@@ -142,6 +142,7 @@ fn session(connected: bool, read_only: bool) -> Value {
     frame
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each row of the table")]
 fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
     if let Some(frame) = frame(input) {
         peer.hear(&frame);
@@ -226,7 +227,7 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
         "step_up" => {
             let jwt = SecretString::from("jwt");
             conversation
-                .request(Request::SignIn { jwt: jwt }, now)
+                .request(Request::SignIn { jwt }, now)
                 .map_err(|error| words(&error))
         }
         "update_token" => {

@@ -19,7 +19,7 @@ pub(super) const TOKEN_LIFETIME: Duration = Duration::from_secs(3_600);
 /// The API clients of the configuration.
 ///
 /// Their tokens are self-contained and carry a MAC, so nothing is kept for one: no table can grow, and a restart
-/// with the same keys honours them.
+/// with the same keys honors them.
 #[derive(Debug)]
 pub(crate) struct Clients {
     known: HashMap<ClientId, Client>,

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::bad;
 use crate::api::{Api, Call, SESSIONS, guest};
 use crate::page::{Page, handshake, soon, upgrade};
-use crate::world::{CLIENT, NEIGHBOUR, World};
+use crate::world::{CLIENT, NEIGHBOR, World};
 
 fn token_call() -> Call {
     let (id, secret) = CLIENT;
@@ -43,7 +43,7 @@ async fn rate_limited_client_gets_retry_after() {
     ));
     assert_eq!(api.send(guess).await.status, 401);
     // one client's share is not another's
-    Api::of(&world, NEIGHBOUR).await.ask(metrics()).await;
+    Api::of(&world, NEIGHBOR).await.ask(metrics()).await;
 
     let wait: u64 = api
         .send(metrics().bearer(&api.token))

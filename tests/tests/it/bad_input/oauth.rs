@@ -2,7 +2,7 @@
 
 use super::{Bad, bad};
 use crate::api::Call;
-use crate::world::{CLIENT, NEIGHBOUR, READER};
+use crate::world::{CLIENT, NEIGHBOR, READER};
 
 const GRANT: &str = "grant_type=client_credentials";
 
@@ -68,7 +68,7 @@ fn credentials() -> [(&'static str, Call); 12] {
         ),
         (
             "another client's secret",
-            form(&format!("{GRANT}&client_id={id}&client_secret={}", NEIGHBOUR.1)),
+            form(&format!("{GRANT}&client_id={id}&client_secret={}", NEIGHBOR.1)),
         ),
         (
             "an empty secret",
