@@ -16,8 +16,11 @@ use tokio::sync::{Mutex, broadcast, mpsc};
 pub(crate) struct App {
     pub(crate) sessions: GuestSessions,
     pub(crate) page: AdmittedOrigin,
-    pub(crate) chats: Mutex<HashMap<String, (mpsc::Sender<String>, broadcast::Sender<String>)>>,
+    pub(crate) chats: Mutex<HashMap<String, Chat>>,
 }
+
+/// Texts to send, and events of one conversation.
+type Chat = (mpsc::Sender<String>, broadcast::Sender<String>);
 
 pub(crate) async fn send(State(app): State<Arc<App>>, Path(id): Path<String>, text: String) -> StatusCode {
     match app.chats.lock().await.get(&id) {

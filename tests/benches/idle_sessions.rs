@@ -144,7 +144,7 @@ fn hold_directly(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, fo
         seal: SealKey::new(&entropy::bytes()),
         signer: Signer::from_seed("bench", &entropy::bytes())?,
     };
-    let store = SqliteStore::open(&folder.join("guests.db"), keys, guest_store::Limits::default())?;
+    let store = SqliteStore::open(folder.join("guests.db"), keys, guest_store::Limits::default())?;
     let suite = runtime.block_on(GuestSessions::direct(
         DirectConfig {
             store: Arc::new(store),

@@ -38,7 +38,7 @@ fn sqlite(folder: &TempDir) -> Arc<dyn Store> {
         seal: SealKey::new(&[8; 32]),
         signer: Signer::from_seed("end-to-end/direct", &[7; 32]).unwrap(),
     };
-    Arc::new(SqliteStore::open(&folder.path().join("direct.db"), keys, Limits::default()).unwrap())
+    Arc::new(SqliteStore::open(folder.path().join("direct.db"), keys, Limits::default()).unwrap())
 }
 
 /// Direct mode in this clock's time, with a deployment of `hosts` behind the channel.

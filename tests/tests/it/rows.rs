@@ -1,7 +1,7 @@
 //! Session rows that are loaded from the store, counted in its trace.
 
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use tracing::Subscriber;
 use tracing_subscriber::Layer;
@@ -19,7 +19,8 @@ struct Trace;
 
 impl io::Write for Trace {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        TRACE.lock().unwrap().extend_from_slice(bytes);
+        let mut trace = TRACE.lock().unwrap_or_else(PoisonError::into_inner);
+        trace.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

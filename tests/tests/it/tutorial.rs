@@ -47,9 +47,7 @@ fn has_packages(python: &Path) -> bool {
 
 /// Makes a virtual environment with the packages that the gate uses.
 fn install(folder: &Path) -> Result<(), Missing> {
-    let gate = std::fs::read_to_string(root().join(".ci/run")).unwrap();
-    let (_, list) = gate.split_once("python_packages=(").unwrap();
-    let (packages, _) = list.split_once(')').unwrap();
+    let packages = packages_of_the_gate();
     if !succeeds(Command::new("python3").args(["-m", "venv"]).arg(folder)) {
         return Err(Missing {
             program: "python3 with venv",
@@ -65,6 +63,13 @@ fn install(folder: &Path) -> Result<(), Missing> {
         });
     }
     Ok(())
+}
+
+fn packages_of_the_gate() -> String {
+    let gate = std::fs::read_to_string(root().join(".ci/run")).unwrap();
+    let (_, list) = gate.split_once("python_packages=(").unwrap();
+    let (packages, _) = list.split_once(')').unwrap();
+    packages.to_owned()
 }
 
 fn succeeds(command: &mut Command) -> bool {
