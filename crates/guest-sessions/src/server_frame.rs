@@ -1,4 +1,4 @@
-//! What the gateway sends.
+//! Frames of the gateway.
 
 use genesys_api::SessionId;
 use serde::{Deserialize, Serialize};

@@ -19,5 +19,4 @@ pub use genesys_api::{Origin, ParseOriginError, SocketUrl, SocketUrlError};
 pub use handshake::{ClientHandshake, HandshakeError, ServerHandshake, UpgradeError};
 pub use heartbeat::{Heartbeat, HeartbeatAction};
 pub use origin::{AdmittedOrigin, OriginError, OriginPolicy, OriginPolicyError};
-#[cfg(feature = "client")]
 pub use transmit::Transmit;

@@ -1,4 +1,4 @@
-//! Why something was not done.
+//! Errors of attachment requests.
 
 use super::{AttachmentId, Stage};
 

@@ -1,4 +1,4 @@
-//! What goes in and out: one to one with frames and calls, but no part of them.
+//! Inputs and outputs of the attachments, one for each frame and call.
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Why an attachment failed.
+//! Reasons of a failed attachment.
 
 use super::{Refusal, Stage};
 use web_messaging::ErrorCode;

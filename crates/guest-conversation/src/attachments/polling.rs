@@ -1,4 +1,4 @@
-//! What the attachments want done, and when.
+//! Next actions and deadlines of the attachments.
 
 use std::time::Instant;
 

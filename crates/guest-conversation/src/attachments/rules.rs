@@ -1,4 +1,4 @@
-//! What the service takes, checked before it is asked.
+//! The service's rules for files, checked before an upload.
 
 use genesys_api::limits;
 

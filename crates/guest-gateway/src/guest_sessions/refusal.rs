@@ -1,4 +1,4 @@
-//! How a request is refused: Genesys' error body, a stable code, and what to do next.
+//! Error responses: Genesys' error body, a stable code, and a remedy.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};

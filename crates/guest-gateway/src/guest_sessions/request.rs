@@ -1,4 +1,4 @@
-//! What every request goes through before its own rules: media type, size, credentials, scope, rate.
+//! Checks that apply to every request: media type, size, credentials, scope, rate.
 
 use std::convert::Infallible;
 use std::time::Duration;

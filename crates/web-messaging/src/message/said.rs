@@ -1,4 +1,4 @@
-//! What the guest says.
+//! Messages of the guest.
 
 use super::{ListItem, QuickReply};
 use genesys_api::wire::Text;

@@ -62,7 +62,7 @@ async fn audit_log_is_exported_and_verified_offline_and_detects_changes() {
 
     // an auditor has the export, the key, and a checkpoint that was kept elsewhere
     let (file, kept) = (example.path("audit.jsonl"), example.path("kept"));
-    let (_, note) = exported.out.split_once("elsewhere:\n\n").unwrap();
+    let (_, note) = exported.out.split_once("another machine:\n\n").unwrap();
     std::fs::write(&kept, note).unwrap();
     std::fs::remove_file(example.path("guest-gateway.db")).unwrap();
     let copied = example.path("copied");
@@ -144,7 +144,11 @@ async fn audit_export_refuses_a_log_in_use() {
     let serving = example.serve().await;
     let refused = export(&example, "audit.jsonl").await;
     assert_eq!(refused.code, Some(2), "{}", refused.err);
-    assert!(refused.why().contains("stop that one first"), "{}", refused.why());
+    assert!(
+        refused.why().contains("stop that process first"),
+        "{}",
+        refused.why()
+    );
     assert!(refused.why().contains("guest-gateway.db"), "{}", refused.why());
     assert!(!example.path("audit.jsonl").exists());
     // the key is no secret, and can be had at any time

@@ -101,14 +101,14 @@ async fn invalid_arguments_exit_with_2_and_a_hint() {
         (vec!["sim", "--agent", "/nowhere/ann.yaml"], "/nowhere/ann.yaml"),
         (vec!["sim", "advance"], "<TIME>"),
         (vec!["sim", "fault"], "<TEXT>"),
-        (vec!["sim", "state", "--ca", "/nowhere/ca.pem"], "give --ca FILE"),
-        (vec!["chat"], "give --sim, or --deployment and --domain"),
+        (vec!["sim", "state", "--ca", "/nowhere/ca.pem"], "use --ca FILE"),
+        (vec!["chat"], "use --sim, or --deployment and --domain"),
         (vec!["chat", "--deployment", "d"], "--deployment needs --domain"),
         (
             vec!["chat", "--domain", "mypurecloud.ie", "--deployment", "nope"],
-            "nope is no UUID",
+            "invalid UUID nope",
         ),
-        (vec!["chat", "--sim", "--wait", "25h"], "a day at most: 24h"),
+        (vec!["chat", "--sim", "--wait", "25h"], "use at most 24h"),
         (vec!["chat", "--sim", "http://127.0.0.1:1"], "--deployment"),
         (vec!["chat", "--domain", "mypurecloud.ie"], "--deployment"),
         (

@@ -1,4 +1,4 @@
-//! What is offered and shown beside text.
+//! Structured content: choices and their display.
 
 use guest_conversation::{AuthorKind, Choice, SessionEvent};
 use web_messaging::rest::history::HistoryPage;

@@ -13,7 +13,7 @@ use super::super::{Failure, print_line};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Advance the clock of a running simulator
+    /// Advance the clock of a running simulator: its timers fire as if the time had passed
     Advance {
         /// A whole number with a unit of ms, s, m, h or d, such as 20m
         time: String,

@@ -123,7 +123,7 @@ async fn chat_names_an_unreachable_proxy() {
         (
             "socks5://127.0.0.1:1",
             2,
-            "HTTPS_PROXY names a proxy of a kind that is not supported",
+            "invalid proxy in HTTPS_PROXY: only plain HTTP is supported",
         ),
     ] {
         let mut command = command(arguments);
