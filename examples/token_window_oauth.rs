@@ -36,7 +36,7 @@ async fn token_endpoint(form: String) -> String {
         .to_string()
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/token", listener.local_addr()?);
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let manager = TokenManager::spawn(first, move |current| {
         refresh(client.clone(), url.clone(), current)
     });
-    // both callers share one refresh
+    // both callers ask in one turn, and share one refresh
     let (one, other) = tokio::join!(manager.refresh_now(), manager.refresh_now());
     println!("{:?}", one?);
     assert_eq!(other?.secret.expose_secret(), "access-2");
