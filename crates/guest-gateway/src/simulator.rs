@@ -26,6 +26,7 @@ impl Simulator {
         match *self {}
     }
 
+    #[expect(clippy::unused_async, reason = "as the one with the feature")]
     pub(crate) async fn stop(self) {
         match self {}
     }

@@ -356,8 +356,8 @@ mod tests {
             ),
             (
                 r#"{"channelConfigurationId":""}"#,
-                "invalid channelConfigurationId: the channel configuration id is empty: leave it out to have one made, or \
-                 give 1 to 128 characters",
+                "invalid channelConfigurationId: invalid channel configuration id: it is empty, give 1 to 128 characters, or \
+                 omit it to get a new one",
             ),
             (
                 r#"{"channelConfigurationId":"c","guestId":null}"#,
@@ -365,7 +365,7 @@ mod tests {
             ),
             (
                 r#"{"channelConfigurationId":"c","guestId":"a b"}"#,
-                "invalid guestId: the guest id has a character at byte 1 that is none of A-Z a-z 0-9 . _ : -",
+                "invalid guestId: invalid guest id: the character at byte 1 is not one of A-Z a-z 0-9 . _ : -",
             ),
             (
                 r#"{"channelConfigurationId":"c"}"#,
