@@ -9,5 +9,4 @@ mod web_socket;
 pub use self::connection::{Connection, Event, Loss, SendError};
 pub use self::driver::{Command, Driver, Handle, Machine, Settings};
 pub use self::limiter::ConnectLimiter;
-pub use self::link::{Link, LinkEvent, Socket};
 pub use self::web_socket::WebSocket;

@@ -22,7 +22,7 @@ const MESSAGE_LIMIT: usize = genesys_api::limits::FRAME_BYTES;
 const WRITE_LIMIT: usize = 512 * 1024;
 
 /// A connection: absent, being opened, or open.
-pub enum Link {
+pub(super) enum Link {
     /// Being opened.
     Connecting(Pin<Box<dyn Future<Output = LinkEvent> + Send>>),
     /// Absent.
@@ -32,7 +32,7 @@ pub enum Link {
 }
 
 /// An event of the connection.
-pub enum LinkEvent {
+pub(super) enum LinkEvent {
     /// A frame without text arrived: a ping, a pong, or binary data.
     Alive,
     /// The connection ended, or could not be opened.
@@ -77,7 +77,7 @@ impl fmt::Debug for Socket {
 impl Link {
     /// Opens a connection, not before `start`.
     #[must_use]
-    pub fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: Instant) -> Self {
+    pub(super) fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: Instant) -> Self {
         Self::Connecting(Box::pin(connect(http, handshake, start)))
     }
 
@@ -85,7 +85,7 @@ impl Link {
     ///
     /// # Cancel safety
     /// If the future is dropped, no event is lost.
-    pub async fn next(&mut self, reading: bool) -> LinkEvent {
+    pub(super) async fn next(&mut self, reading: bool) -> LinkEvent {
         match self {
             Self::Connecting(connecting) => connecting.await,
             Self::Down => pending().await,
@@ -95,7 +95,7 @@ impl Link {
 }
 
 /// An open client socket.
-pub struct Socket {
+pub(super) struct Socket {
     stream: WebSocketStream<genesys_http::Stream>,
     writes: Writes,
 }
@@ -112,7 +112,7 @@ enum Writes {
 impl Socket {
     /// Whether every queued frame was written.
     #[must_use]
-    pub fn is_flushed(&self) -> bool {
+    pub(super) fn is_flushed(&self) -> bool {
         self.writes == Writes::Done
     }
 
@@ -120,7 +120,7 @@ impl Socket {
     ///
     /// # Errors
     /// If the socket is broken.
-    pub fn queue(&mut self, transmit: Transmit) -> Result<(), CloseInfo> {
+    pub(super) fn queue(&mut self, transmit: Transmit) -> Result<(), CloseInfo> {
         let message = match transmit {
             Transmit::Close { code, reason } => Message::Close(Some(CloseFrame {
                 code: code.into(),
@@ -138,7 +138,7 @@ impl Socket {
     }
 
     /// Writes every queued frame.
-    pub async fn flush(&mut self) {
+    pub(super) async fn flush(&mut self) {
         let _ = poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx)).await;
     }
 
