@@ -4,6 +4,7 @@ use genesys_api::Clock;
 
 use super::connection::{Connection, Event, SendError};
 use super::driver::{Driver, Settings};
+use crate::{AdmittedOrigin, SocketUrl};
 
 /// A WebSocket that stays connected: a lost connection is opened again with backoff and jitter.
 ///
@@ -16,6 +17,17 @@ pub struct WebSocket {
 }
 
 impl WebSocket {
+    /// Opens a socket with the settings of [`Settings::new`].
+    ///
+    /// # Errors
+    /// If the certificates of the system cannot be loaded.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn connect(url: SocketUrl, origin: AdmittedOrigin) -> Result<Self, genesys_http::TlsError> {
+        Ok(Self::open(Settings::new(url, origin)?))
+    }
+
     /// Opens a socket, on the tokio runtime of the caller. [`Event::Open`] reports that it is open.
     ///
     /// # Panics
