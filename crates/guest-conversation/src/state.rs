@@ -124,7 +124,7 @@ pub(crate) enum Stage {
     Closing(Closing),
 }
 
-/// What configuring, or reconnecting, waits for.
+/// The event that configuring or reconnecting waits for.
 #[derive(Debug)]
 pub(crate) enum Wait {
     /// The answer of the service, until then.

@@ -1,4 +1,4 @@
-//! Who said what, and what of it can be printed.
+//! Authors of messages, and redaction of their text.
 
 use guest_conversation::{AuthorKind, Direction, Event, SessionEvent};
 use serde_json::json;

@@ -133,7 +133,7 @@ impl SessionRow {
         self.document.end_reason.unwrap_or(EndReason::Error)
     }
 
-    /// Where the session stands in the funnel; `now` turns its wall times into monotonic ones.
+    /// Position of the session in the funnel; `now` turns its wall times into monotonic ones.
     pub(super) fn journey(&self, now: Now) -> Journey {
         let instant = |when: OffsetDateTime| {
             let ago = Duration::try_from(now.utc - when).unwrap_or(Duration::ZERO);
@@ -159,7 +159,7 @@ impl SessionRow {
         }
     }
 
-    /// What CRMs are told: ids, consent, and the attributes that the consent allows. Deliveries may overtake each
+    /// Session data for CRMs: ids, consent, and the attributes that the consent allows. Deliveries may overtake each
     /// other; `sequence` grows with every change of the session, so that a receiver can tell which is newer.
     pub(super) fn event(&self, name: EventName, at: OffsetDateTime) -> Event {
         let row = &self.row;
