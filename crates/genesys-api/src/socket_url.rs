@@ -141,7 +141,7 @@ pub enum SocketUrlError {
     /// More than 8 KiB.
     #[error("the WebSocket URL has {bytes} bytes, of at most 8192: send the token in a frame instead")]
     TooLong {
-        /// How long it is.
+        /// Length in bytes.
         bytes: usize,
     },
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use genesys_api::Now;
 use guest_conversation::{
-    Author, ConnectionEvent, DeliveryStatus, Ending, Event, MessageId, Said, SessionEvent,
+    Author, ConnectionEvent, DeliveryStatus, Ending, Event, MessageId, OutgoingMessage, SessionEvent,
 };
 
 use self::awaited::{AWAIT_TIMEOUT, Awaited};
@@ -157,7 +157,7 @@ impl Chat {
             Input::Empty => {}
             Input::Open(number) => self.show_link(number),
             Input::Quit => self.handle_end_of_input(now),
-            Input::Text(text) => self.request(Request::Send(Said::text(text.to_owned())), now),
+            Input::Text(text) => self.request(Request::Send(OutgoingMessage::new(text.to_owned())), now),
             Input::UnknownCommand(name) => {
                 let names: Vec<&str> = COMMANDS
                     .iter()
@@ -223,14 +223,14 @@ impl Chat {
     }
 
     /// Handles a message that the conversation queued under `id`.
-    pub fn handle_queued(&mut self, id: MessageId, said: &Said, now: Now) {
-        let label = self.label(said);
+    pub fn handle_queued(&mut self, id: MessageId, message: &OutgoingMessage, now: Now) {
+        let label = self.label(message);
         self.deliveries.queued(id, &label, now.instant);
     }
 
     /// Handles a message that the conversation refused to queue.
-    pub fn handle_not_queued(&mut self, said: &Said, why: &dyn fmt::Display) {
-        let label = self.label(said);
+    pub fn handle_not_queued(&mut self, message: &OutgoingMessage, why: &dyn fmt::Display) {
+        let label = self.label(message);
         let line = self.deliveries.rejected(&label, why);
         self.show(line);
     }

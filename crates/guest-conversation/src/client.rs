@@ -15,7 +15,7 @@ use self::driven::Driven;
 pub use self::guest::{Connect, ConnectError};
 use crate::attachments::{AttachError, AttachmentId, File};
 use crate::machine::{LONGEST_SHUTDOWN, Machine};
-use crate::{Conversation, Event, MessageId, Request, RequestError, Said, SendError, State};
+use crate::{Conversation, Event, MessageId, OutgoingMessage, Request, RequestError, SendError, State};
 
 /// A conversation that is connected, and kept connected by a task. Dropping it drops the socket at once;
 /// [`Connection::close`] ends the conversation first.
@@ -135,7 +135,7 @@ impl Handle {
     ///
     /// # Errors
     /// If it cannot be queued.
-    pub fn send_message(&self, message: &Said) -> Result<MessageId, SendError> {
+    pub fn send_message(&self, message: &OutgoingMessage) -> Result<MessageId, SendError> {
         let id = MessageId::from(entropy::uuid());
         self.with(|conversation, _| conversation.send(id, message))
             .map(|()| id)

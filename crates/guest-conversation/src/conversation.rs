@@ -84,7 +84,7 @@ use crate::machine::Machine;
 use crate::outbox::SendError;
 use crate::state::{Command, Reason, State};
 use crate::timeline::{HttpOperation, Limit, Outcome, TimelineEvent};
-use crate::{CloseMode, MessageId, Said, WebMessaging};
+use crate::{CloseMode, MessageId, OutgoingMessage, WebMessaging};
 
 /// A guest's conversation with Genesys Cloud.
 ///
@@ -152,7 +152,7 @@ impl Conversation {
     ///
     /// # Errors
     /// If it cannot be queued; its attachments can be sent with another message.
-    pub fn send(&mut self, id: MessageId, message: &Said) -> Result<(), SendError> {
+    pub fn send(&mut self, id: MessageId, message: &OutgoingMessage) -> Result<(), SendError> {
         self.engine.can_send()?;
         let attachments = message.attachments();
         if !attachments.is_empty() {
@@ -368,7 +368,7 @@ impl Machine for Conversation {
     }
 
     fn send_text(&mut self, id: MessageId, text: &str) -> Result<(), SendError> {
-        self.engine.send(id, Said::text(text.to_owned()))
+        self.engine.send(id, OutgoingMessage::new(text.to_owned()))
     }
 
     /// Nor does it where the deployment does not show it.

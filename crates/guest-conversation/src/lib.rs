@@ -28,6 +28,6 @@ pub use state::{Command, Reason, State};
 pub use web_messaging::message::{
     Answer, Attachment, Author, AuthorKind, ButtonKind, ButtonResponse, Card, CardAction, Choice, Content,
     DatePicker, DateSlot, Direction, Form, ListItem, ListPicker, ListSection, Media, Message, MessageId,
-    MessageIdError, QuickReply, Said, TEXT_LIMIT,
+    MessageIdError, OutgoingMessage, QuickReply, TEXT_LIMIT,
 };
 pub use web_messaging::{CustomAttributes, DeploymentRules};

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use crate::attachments::AttachToError;
 use crate::delivery::{DeliveryLog, DeliveryStatus};
 use crate::event::FailureReason;
-use crate::{MessageId, Said, TEXT_LIMIT};
+use crate::{MessageId, OutgoingMessage, TEXT_LIMIT};
 
 /// Most messages that wait or are not acknowledged yet.
 pub(crate) const COUNT_LIMIT: usize = 256;
@@ -79,7 +79,7 @@ pub(crate) struct Outbox {
 
 struct Outgoing {
     id: MessageId,
-    message: Box<Said>,
+    message: Box<OutgoingMessage>,
     fingerprint: Fingerprint,
     bytes: usize,
     /// Position in the order of sending, kept when it is sent again.
@@ -106,11 +106,11 @@ struct Unknown {
 }
 
 impl Outbox {
-    pub(crate) fn push(&mut self, id: MessageId, message: Said) -> Result<(), SendError> {
+    pub(crate) fn push(&mut self, id: MessageId, message: OutgoingMessage) -> Result<(), SendError> {
         if message.is_empty() {
             return Err(SendError::Empty);
         }
-        let (text, bytes) = (message.words(), message.bytes());
+        let (text, bytes) = (message.text(), message.bytes());
         if text.len() > TEXT_LIMIT {
             return Err(SendError::TooLong { bytes: text.len() });
         }
@@ -160,7 +160,11 @@ impl Outbox {
     }
 
     /// The next message to send; it counts as sent.
-    pub(crate) fn next(&mut self, pings: u64, newest: OffsetDateTime) -> Option<(MessageId, &Said)> {
+    pub(crate) fn next(
+        &mut self,
+        pings: u64,
+        newest: OffsetDateTime,
+    ) -> Option<(MessageId, &OutgoingMessage)> {
         let mut message = self.waiting.pop_front()?;
         message.pings = pings;
         message.after.get_or_insert(newest);
@@ -379,24 +383,26 @@ mod tests {
     fn outbox_is_bounded_by_count_and_by_bytes() {
         let mut outbox = Outbox::default();
         for n in 0..COUNT_LIMIT {
-            outbox.push(id(n as u128), Said::text("x")).unwrap();
+            outbox.push(id(n as u128), OutgoingMessage::new("x")).unwrap();
         }
         assert_eq!(
-            outbox.push(id(999), Said::text("x")),
+            outbox.push(id(999), OutgoingMessage::new("x")),
             Err(SendError::Full {
                 count: 256,
                 bytes: 256
             })
         );
         assert!(outbox.resolve(id(0), DELIVERED));
-        assert_eq!(outbox.push(id(999), Said::text("x")), Ok(()));
+        assert_eq!(outbox.push(id(999), OutgoingMessage::new("x")), Ok(()));
 
         let mut outbox = Outbox::default();
         for n in 0..64 {
-            outbox.push(id(n), Said::text("é".repeat(2048))).unwrap();
+            outbox
+                .push(id(n), OutgoingMessage::new("é".repeat(2048)))
+                .unwrap();
         }
         assert_eq!(
-            outbox.push(id(999), Said::text("x")),
+            outbox.push(id(999), OutgoingMessage::new("x")),
             Err(SendError::Full {
                 count: 64,
                 bytes: BYTE_LIMIT
@@ -404,9 +410,12 @@ mod tests {
         );
         outbox.fail_waiting(&FailureReason::Ended);
         assert_eq!(outbox.bytes, 0);
-        assert_eq!(outbox.push(id(1), Said::text("")), Err(SendError::Empty));
         assert_eq!(
-            outbox.push(id(1), Said::text("x".repeat(4097))),
+            outbox.push(id(1), OutgoingMessage::new("")),
+            Err(SendError::Empty)
+        );
+        assert_eq!(
+            outbox.push(id(1), OutgoingMessage::new("x".repeat(4097))),
             Err(SendError::TooLong { bytes: 4097 })
         );
     }
@@ -415,7 +424,7 @@ mod tests {
     fn requeued_message_keeps_its_position() {
         let mut outbox = Outbox::default();
         for n in 1..=4 {
-            outbox.push(id(n), Said::text("x")).unwrap();
+            outbox.push(id(n), OutgoingMessage::new("x")).unwrap();
         }
         for _ in 1..=3 {
             outbox.next(0, EPOCH).unwrap();
@@ -431,7 +440,7 @@ mod tests {
     #[test]
     fn unknown_delivery_is_resolved_once() {
         let mut outbox = Outbox::default();
-        outbox.push(id(1), Said::text("x")).unwrap();
+        outbox.push(id(1), OutgoingMessage::new("x")).unwrap();
         outbox.next(3, EPOCH).unwrap();
         assert!(!outbox.mark_overdue_unknown(7));
         assert!(outbox.mark_overdue_unknown(8));
@@ -447,7 +456,7 @@ mod tests {
     fn delivery_log_drops_the_oldest_at_capacity() {
         let mut outbox = Outbox::default();
         for n in 0..513 {
-            outbox.push(id(n), Said::text("x")).unwrap();
+            outbox.push(id(n), OutgoingMessage::new("x")).unwrap();
             assert!(outbox.resolve(id(n), DELIVERED));
         }
         assert_eq!(

@@ -20,9 +20,9 @@ use tokio::task::JoinSet;
 use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
+use crate::api::{self, Clients, Parts};
 use crate::audit_log::record;
 use crate::config::{Config, ConfigError};
-use crate::guest_sessions::{self, Clients, Parts};
 use crate::keys::Keys;
 use crate::relay::{Hub, stopped};
 use crate::simulator::Simulator;
@@ -107,7 +107,7 @@ impl Gateway {
         let server = bind(&config).await?;
         let address = server.local_addr();
         let public = public_host(&config, address)?;
-        let routes = guest_sessions::router(Arc::new(Parts {
+        let routes = api::router(Arc::new(Parts {
             direct: direct.clone(),
             hub: hub.clone(),
             clients,

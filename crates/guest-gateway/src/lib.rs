@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod api;
 mod audit_log;
 pub mod cli;
 pub mod config;
@@ -7,7 +8,6 @@ pub mod config;
 pub mod demo;
 mod gateway;
 mod generated;
-mod guest_sessions;
 mod keys;
 mod relay;
 mod simulator;

@@ -168,7 +168,7 @@ pub enum CardAction {
         /// Label.
         text: Text<'static>,
     },
-    /// Sends an answer: see [`Said::Button`](crate::message::Said::Button).
+    /// Sends an answer: see [`OutgoingMessage::Button`](crate::message::OutgoingMessage::Button).
     Postback {
         /// Label.
         text: Text<'static>,

@@ -2,14 +2,14 @@
 
 mod fallback_text;
 mod id;
-mod said;
+mod outgoing;
 
 use std::fmt;
 
 use time::OffsetDateTime;
 
 pub use self::id::{MessageId, MessageIdError};
-pub use self::said::{Answer, Choice, Said};
+pub use self::outgoing::{Answer, Choice, OutgoingMessage};
 pub use crate::content::{
     Attachment, ButtonKind, ButtonResponse, Card, CardAction, Content, DatePicker, DateSlot, Form, ListItem,
     ListPicker, ListSection, Media, QuickReply,

@@ -9,7 +9,7 @@ use guest_conversation::attachments::{
 };
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
 use guest_conversation::{
-    ConnectionEvent, Content, Conversation, Event, Machine as _, Said, SessionEvent, WebMessaging,
+    ConnectionEvent, Content, Conversation, Event, Machine as _, OutgoingMessage, SessionEvent, WebMessaging,
 };
 use http::Request;
 use secrecy::{ExposeSecret, SecretString};
@@ -92,8 +92,8 @@ async fn notice(guest: &mut Connection) -> AttachmentEvent {
     }
 }
 
-fn with(text: &'static str, id: &AttachmentId) -> Said {
-    Said::Text {
+fn with(text: &'static str, id: &AttachmentId) -> OutgoingMessage {
+    OutgoingMessage::Text {
         text: text.into(),
         attachments: vec![id.to_string().into()],
     }

@@ -10,7 +10,12 @@ use super::source::{Source, words};
 /// Folders and files that the rules do not cover yet. Each leaves the list when it has no finding.
 pub(crate) const NOT_YET_CLEAN: &[&str] = &[
     "clients/",
-    "crates/",
+    "crates/guest-chat/",
+    "crates/guest-conversation/",
+    "crates/guest-gateway/",
+    "crates/guest-sessions/",
+    "crates/guest-suite/",
+    "crates/web-messaging/",
     "docs/",
     "spec/",
     "tests/",
@@ -73,7 +78,7 @@ impl Vocabulary {
 
     /// The entry that a line of prose contains.
     fn of_prose(&self, line: &str) -> Option<(&str, &str)> {
-        let line = line.to_lowercase();
+        let line = line.to_lowercase().replace("heard island", "");
         let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
         self.phrases
             .iter()
@@ -261,6 +266,7 @@ mod tests {
             "/// This told nobody.",
             "is(told);",
             "/// is toldo",
+            "(\"HM\", \"Heard Island\")",
             "/// ris told",
         ] {
             assert_eq!(found("a.rs", text), [""; 0], "{text}");

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use genesys_api::wire::Text;
-use guest_conversation::{Choice, Said};
+use guest_conversation::{Choice, OutgoingMessage};
 
 /// Longest list of numbers that is parsed as a choice.
 const MAX_CHOICES: usize = 50;
@@ -57,7 +57,7 @@ impl PendingChoices {
 
     /// Parses a line as a number, or several separated by commas. `None` if the line has another form, if it starts with
     /// a space, or if there is no choice of a number.
-    pub(super) fn choose(&self, line: &str) -> Option<Result<Said, ChoiceError>> {
+    pub(super) fn choose(&self, line: &str) -> Option<Result<OutgoingMessage, ChoiceError>> {
         let mut chosen = Vec::new();
         for number in line.split(',') {
             let digits = if chosen.is_empty() {
@@ -82,15 +82,15 @@ impl PendingChoices {
         Some(self.answer(&chosen))
     }
 
-    fn answer(&self, chosen: &[&(ChoiceKind, Choice)]) -> Result<Said, ChoiceError> {
+    fn answer(&self, chosen: &[&(ChoiceKind, Choice)]) -> Result<OutgoingMessage, ChoiceError> {
         let question = self.question.clone();
         match chosen {
-            [(ChoiceKind::Button, choice)] => Ok(Said::Button(choice.clone())),
-            [(ChoiceKind::Date, choice)] => Ok(Said::Date {
+            [(ChoiceKind::Button, choice)] => Ok(OutgoingMessage::Button(choice.clone())),
+            [(ChoiceKind::Date, choice)] => Ok(OutgoingMessage::Date {
                 question,
                 choice: choice.clone(),
             }),
-            [(ChoiceKind::QuickReply, choice)] => Ok(Said::QuickReply {
+            [(ChoiceKind::QuickReply, choice)] => Ok(OutgoingMessage::QuickReply {
                 question: Some(question),
                 choice: choice.clone(),
             }),
@@ -117,7 +117,7 @@ impl PendingChoices {
                     }
                 }
                 let choices = items.iter().map(|(_, choice)| choice.clone()).collect();
-                Ok(Said::Items { question, choices })
+                Ok(OutgoingMessage::Items { question, choices })
             }
         }
     }
@@ -167,7 +167,7 @@ mod tests {
         let choices = pending(&[ChoiceKind::QuickReply]);
         for line in ["1", "01 ", "1,1", "1, 1"] {
             assert!(
-                matches!(choices.choose(line), Some(Ok(Said::QuickReply { .. }))),
+                matches!(choices.choose(line), Some(Ok(OutgoingMessage::QuickReply { .. }))),
                 "{line}"
             );
         }
@@ -193,11 +193,15 @@ mod tests {
     #[test]
     fn choice_kind_decides_the_form_of_the_answer() {
         let choices = pending(&[ChoiceKind::Button, ChoiceKind::Date, item(0, 0, false)]);
-        assert!(matches!(choices.choose("1"), Some(Ok(Said::Button(choice))) if &*choice.text == "t0"));
         assert!(
-            matches!(choices.choose("2"), Some(Ok(Said::Date { question, choice })) if &*question == "q" && &*choice.payload == "t1")
+            matches!(choices.choose("1"), Some(Ok(OutgoingMessage::Button(choice))) if &*choice.text == "t0")
         );
-        assert!(matches!(choices.choose("3"), Some(Ok(Said::Items { choices, .. })) if choices.len() == 1));
+        assert!(
+            matches!(choices.choose("2"), Some(Ok(OutgoingMessage::Date { question, choice })) if &*question == "q" && &*choice.payload == "t1")
+        );
+        assert!(
+            matches!(choices.choose("3"), Some(Ok(OutgoingMessage::Items { choices, .. })) if choices.len() == 1)
+        );
         assert_eq!(choices.choose("1,2"), Some(Err(ChoiceError::OnlyOne)));
         assert_eq!(choices.choose("3,1"), Some(Err(ChoiceError::OnlyOne)));
     }
@@ -213,7 +217,7 @@ mod tests {
         ]);
         for (line, count) in [("1,2", 2), ("2, 1, 3", 3), ("3", 1)] {
             assert!(
-                matches!(choices.choose(line), Some(Ok(Said::Items { choices, .. })) if choices.len() == count),
+                matches!(choices.choose(line), Some(Ok(OutgoingMessage::Items { choices, .. })) if choices.len() == count),
                 "{line}"
             );
         }

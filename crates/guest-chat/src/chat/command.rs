@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use guest_conversation::Said;
+use guest_conversation::OutgoingMessage;
 
 use super::choices::{ChoiceError, PendingChoices};
 
@@ -31,7 +31,7 @@ pub enum Request {
     Reconnect,
     /// Send a message. The driver reports the result by [`Chat::handle_queued`](super::Chat::handle_queued) or
     /// [`Chat::handle_not_queued`](super::Chat::handle_not_queued).
-    Send(Said),
+    Send(OutgoingMessage),
     /// Start a new conversation in a session whose conversation is read-only.
     StartNew,
     /// Send a typing indicator.
@@ -53,7 +53,7 @@ impl Request {
             Self::OpenAnother | Self::StartNew => "/new",
             Self::Ping => "/ping",
             Self::Reconnect => "/reconnect",
-            Self::Send(Said::Text { .. }) => "a message",
+            Self::Send(OutgoingMessage::Text { .. }) => "a message",
             Self::Send(_) => "an answer by its number",
             Self::Typing => "the typing indicator",
             Self::Explain => "/why",
@@ -114,7 +114,7 @@ pub(super) fn read<'a>(line: &'a str, choices: &PendingChoices) -> Input<'a> {
     }
     if let Some(chosen) = choices.choose(line) {
         return match chosen {
-            Ok(said) => Input::Request(Request::Send(said)),
+            Ok(message) => Input::Request(Request::Send(message)),
             Err(why) => Input::InvalidChoice(why),
         };
     }

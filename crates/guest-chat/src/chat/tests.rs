@@ -189,7 +189,9 @@ fn message_line_shows_its_delivery_status() {
     assert_eq!(guest.lines(), ["✓ c"], "the doubt is settled");
     guest.event(accepted(3));
     assert!(guest.lines().is_empty());
-    guest.chat.handle_not_queued(&Said::text(""), &SendError::Empty);
+    guest
+        .chat
+        .handle_not_queued(&OutgoingMessage::new(""), &SendError::Empty);
     assert_eq!(guest.lines(), ["✗  (not delivered: the message is empty)"]);
 }
 

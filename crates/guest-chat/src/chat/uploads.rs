@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use guest_conversation::attachments::{AttachmentEvent, AttachmentId};
-use guest_conversation::{ConnectionEvent, Event, Said, SessionEvent};
+use guest_conversation::{ConnectionEvent, Event, OutgoingMessage, SessionEvent};
 
 use super::content::format_size;
 use super::line::{Line, LineKind};
@@ -108,7 +108,7 @@ impl Chat {
                 if let Some(name) = self.uploads.name(id) {
                     let line = Line::new(LineKind::Info, "*", &format!("uploaded {name}"));
                     self.show(line);
-                    self.requests.push_back(Request::Send(Said::Text {
+                    self.requests.push_back(Request::Send(OutgoingMessage::Text {
                         text: "".into(),
                         attachments: vec![id.as_str().to_owned().into()],
                     }));
@@ -119,9 +119,9 @@ impl Chat {
     }
 
     /// Returns a label for a message. Its files leave the list of uploads.
-    pub(super) fn label(&mut self, said: &Said) -> String {
-        let words = said.words();
-        let Said::Text { attachments, .. } = said else {
+    pub(super) fn label(&mut self, message: &OutgoingMessage) -> String {
+        let words = message.text();
+        let OutgoingMessage::Text { attachments, .. } = message else {
             return words;
         };
         let files = attachments.iter().filter_map(|id| self.uploads.take(id));

@@ -182,11 +182,11 @@ impl RunLoop {
                     handle.with(Conversation::reconnect);
                     Ok(())
                 }
-                Request::Send(said) => {
+                Request::Send(message) => {
                     let now = self.target.now();
-                    match handle.send_message(said) {
-                        Ok(id) => self.chat.handle_queued(id, said, now),
-                        Err(error) => self.chat.handle_not_queued(said, &error),
+                    match handle.send_message(message) {
+                        Ok(id) => self.chat.handle_queued(id, message, now),
+                        Err(error) => self.chat.handle_not_queued(message, &error),
                     }
                     Ok(())
                 }

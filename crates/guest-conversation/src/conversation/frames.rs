@@ -165,7 +165,7 @@ impl Conversation {
         let Some((id, message)) = self.engine.next_message(now, newest) else {
             return;
         };
-        let message = GuestMessage::said(message, self.attributes.take_for(id));
+        let message = GuestMessage::message(message, self.attributes.take_for(id));
         let text = on_message(&self.config, id, message);
         self.engine.transmit(ON_MESSAGE, text);
     }

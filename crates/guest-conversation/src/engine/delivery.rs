@@ -9,14 +9,14 @@ use crate::event::{Event, FailureReason};
 use crate::outbox::SendError;
 use crate::state::State;
 use crate::timeline::Limit;
-use crate::{MessageId, Said};
+use crate::{MessageId, OutgoingMessage};
 
 impl Engine {
     /// Queues a message.
     ///
     /// # Errors
     /// If it cannot be queued.
-    pub fn send(&mut self, id: MessageId, message: Said) -> Result<(), SendError> {
+    pub fn send(&mut self, id: MessageId, message: OutgoingMessage) -> Result<(), SendError> {
         self.can_send()?;
         self.outbox.push(id, message)
     }
@@ -41,7 +41,11 @@ impl Engine {
     }
 
     /// The next message to send, if the limits let it pass. `newest` is the newest known time of the service.
-    pub fn next_message(&mut self, now: Now, newest: OffsetDateTime) -> Option<(MessageId, &Said)> {
+    pub fn next_message(
+        &mut self,
+        now: Now,
+        newest: OffsetDateTime,
+    ) -> Option<(MessageId, &OutgoingMessage)> {
         if self.outbox.is_empty() {
             return None;
         }

@@ -8,8 +8,8 @@ use guest_conversation::attachments::{
     UploadOutcome,
 };
 use guest_conversation::{
-    Choice, Command, DeliveryStatus, DeploymentRules, Event, Machine as _, Request, Said, SendError,
-    SessionEvent, State,
+    Choice, Command, DeliveryStatus, DeploymentRules, Event, Machine as _, OutgoingMessage, Request,
+    SendError, SessionEvent, State,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -47,8 +47,8 @@ fn cat() -> File {
     File::new("cat.png", "png".into())
 }
 
-fn with(n: u128) -> Said {
-    Said::Text {
+fn with(n: u128) -> OutgoingMessage {
+    OutgoingMessage::Text {
         text: "".into(),
         attachments: vec![name(n).as_str().to_owned().into()],
     }
@@ -307,7 +307,7 @@ fn a_link_can_be_had_in_a_read_only_conversation() {
 
 #[test]
 fn choice_is_sent_as_content() {
-    let chosen = Said::QuickReply {
+    let chosen = OutgoingMessage::QuickReply {
         question: None,
         choice: Choice {
             text: "Yes".into(),

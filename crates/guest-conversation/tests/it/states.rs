@@ -5,7 +5,7 @@ use std::time::Duration;
 use genesys_api::Now;
 use guest_conversation::attachments::{AttachmentId, File, UploadOutcome};
 use guest_conversation::{
-    CloseMode, Command, Conversation, HistoryFailure, Machine as _, Request, Said, State,
+    CloseMode, Command, Conversation, HistoryFailure, Machine as _, OutgoingMessage, Request, State,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -264,7 +264,7 @@ fn act_on_file(conversation: &mut Conversation, input: &str, now: Now) -> Result
             .request(Request::RefreshAttachment { id: file() }, now)
             .map_err(|error| words(&error)),
         _ => {
-            let said = Said::Text {
+            let said = OutgoingMessage::Text {
                 text: "x".into(),
                 attachments: vec![FILE.into()],
             };

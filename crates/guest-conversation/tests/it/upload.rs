@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use genesys_http::{CallErrorKind, Client, Tls};
 use guest_conversation::attachments::{AttachmentEvent, File, Stage};
-use guest_conversation::{Event, Said, SessionEvent};
+use guest_conversation::{Event, OutgoingMessage, SessionEvent};
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -114,7 +114,7 @@ async fn a_connection_uploads_beside_its_socket_and_gives_up_what_is_deleted() {
             panic!("nothing was told");
         };
         assert!(matches!(*notice, AttachmentEvent::Uploaded { .. }));
-        let said = Said::Text {
+        let said = OutgoingMessage::Text {
             text: "look".into(),
             attachments: vec![id.to_string().into()],
         };

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
-use crate::guest_sessions::SCOPES;
+use crate::api::SCOPES;
 use crate::simulator::NOT_BUILT_IN;
 
 /// A violated constraint between valid values.

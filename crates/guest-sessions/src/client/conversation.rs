@@ -12,7 +12,8 @@ use genesys_api::{Now, limits, parse_rfc3339, retry, rfc3339};
 use guest_conversation::engine::{Closed, Due, Engine, Shutdown};
 use guest_conversation::{
     Author, AuthorKind, ConnectionEvent, Content, DeliveryStatus, Direction, Ending, Event, FailureReason,
-    Loss, Machine, Message, MessageId, QuickReply, Refusal, Said, SendError, Session, SessionEvent, State,
+    Loss, Machine, Message, MessageId, OutgoingMessage, QuickReply, Refusal, SendError, Session,
+    SessionEvent, State,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -372,7 +373,7 @@ impl Machine for GatewayConversation {
         let message = self.engine.next_message(now, OffsetDateTime::UNIX_EPOCH);
         let frame = message.map(|(id, message)| ClientFrame::Message {
             id,
-            text: message.words().into(),
+            text: message.text().into(),
         });
         match frame {
             Some(frame) => self.transmit("message", &frame),
@@ -383,7 +384,7 @@ impl Machine for GatewayConversation {
     }
 
     fn send_text(&mut self, id: MessageId, text: &str) -> Result<(), SendError> {
-        self.engine.send(id, Said::text(text.to_owned()))
+        self.engine.send(id, OutgoingMessage::new(text.to_owned()))
     }
 
     fn send_typing(&mut self, now: Now) {

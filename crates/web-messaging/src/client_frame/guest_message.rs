@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::CustomAttributes;
-use crate::message::{Answer, Choice, Said};
+use crate::message::{Answer, Choice, OutgoingMessage};
 use genesys_api::wire::Text;
 
 /// A message or an event of the guest.
@@ -40,19 +40,19 @@ impl<'a> GuestMessage<'a> {
 
     /// Any message of the guest, with attributes.
     #[must_use]
-    pub fn said(said: &'a Said, attributes: Option<&'a CustomAttributes>) -> Self {
-        let message = match said {
-            Said::Button(choice) => Self {
+    pub fn message(message: &'a OutgoingMessage, attributes: Option<&'a CustomAttributes>) -> Self {
+        let message = match message {
+            OutgoingMessage::Button(choice) => Self {
                 text: Some(choice.text.clone()),
                 content: vec![Item::chosen("Button", choice, None)],
                 ..Self::of(Kind::Structured)
             },
-            Said::Date { question, choice } => Self {
+            OutgoingMessage::Date { question, choice } => Self {
                 text: Some(Text::default()),
                 content: vec![Item::chosen("DatePicker", choice, Some(question))],
                 ..Self::of(Kind::Text)
             },
-            Said::Form {
+            OutgoingMessage::Form {
                 question,
                 form,
                 text,
@@ -62,8 +62,8 @@ impl<'a> GuestMessage<'a> {
                 content: vec![Item::filled_in(question, form, answers)],
                 ..Self::of(Kind::Structured)
             },
-            Said::Items { question, choices } => Self {
-                text: Some(said.words().into()),
+            OutgoingMessage::Items { question, choices } => Self {
+                text: Some(message.text().into()),
                 metadata: Some(MessageMetadata {
                     parent_message_id: question.clone(),
                 }),
@@ -73,12 +73,12 @@ impl<'a> GuestMessage<'a> {
                     .collect(),
                 ..Self::of(Kind::Structured)
             },
-            Said::QuickReply { question, choice } => Self {
+            OutgoingMessage::QuickReply { question, choice } => Self {
                 text: Some(Text::default()),
                 content: vec![Item::chosen("QuickReply", choice, question.as_ref())],
                 ..Self::of(Kind::Text)
             },
-            Said::Text { text, attachments } => Self {
+            OutgoingMessage::Text { text, attachments } => Self {
                 text: Some(text.clone()),
                 content: attachments.iter().map(Item::attachment).collect(),
                 ..Self::of(Kind::Text)

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use genesys_sim::Simulator;
 use guest_suite::conversation::attachments::{AttachmentEvent, File};
-use guest_suite::conversation::{Said, SessionEvent};
+use guest_suite::conversation::{OutgoingMessage, SessionEvent};
 
 use super::*;
 
@@ -34,7 +34,7 @@ async fn guest_sends_a_file() {
         matches!(&uploaded, AttachmentEvent::Uploaded { id: known, .. } if *known == id),
         "{uploaded:?}"
     );
-    let sent = Said::Text {
+    let sent = OutgoingMessage::Text {
         text: "look".into(),
         attachments: vec![id.to_string().into()],
     };

@@ -379,7 +379,7 @@ fn agent_replies_in_turn_after_its_delay() {
     }
     harness.received();
     harness.advance(Duration::from_secs(2));
-    assert_eq!(harness.received().len(), 64, "an agent's patience is bounded");
+    assert_eq!(harness.received().len(), 64, "what an agent waits for is bounded");
 }
 
 #[test]

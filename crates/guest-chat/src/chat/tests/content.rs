@@ -13,13 +13,13 @@ fn choice(text: &str, payload: &str) -> Choice {
 }
 
 /// The message that a line sends after an event.
-fn chosen(event: Event, line: &str) -> Said {
+fn chosen(event: Event, line: &str) -> OutgoingMessage {
     let mut guest = Fixture::connected(InputMode::Interactive);
     guest.event(event);
     guest.lines();
     guest.line(line);
     match &guest.requests()[..] {
-        [Request::Send(said)] => said.clone(),
+        [Request::Send(message)] => message.clone(),
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -46,22 +46,26 @@ fn quick_reply_is_selected_by_number_while_pending() {
     guest.line("2");
     let requests = guest.requests();
     assert!(
-        matches!(&requests[..], [Request::Send(Said::QuickReply { question: Some(question), choice })]
+        matches!(&requests[..], [Request::Send(OutgoingMessage::QuickReply { question: Some(question), choice })]
             if &**question == "m1" && &*choice.payload == "b"),
         "{requests:?}"
     );
     guest.line("2");
-    assert!(matches!(&guest.requests()[..], [Request::Send(said)] if *said == Said::text("2")));
+    assert!(
+        matches!(&guest.requests()[..], [Request::Send(message)] if *message == OutgoingMessage::new("2"))
+    );
 
     guest.event(question());
     guest.line(" 2");
-    assert!(matches!(&guest.requests()[..], [Request::Send(said)] if *said == Said::text(" 2")));
+    assert!(
+        matches!(&guest.requests()[..], [Request::Send(message)] if *message == OutgoingMessage::new(" 2"))
+    );
     guest.event(question());
     guest.event(message("Never mind.", ""));
     guest.line("2");
     assert!(matches!(
         &guest.requests()[..],
-        [Request::Send(Said::Text { .. })]
+        [Request::Send(OutgoingMessage::Text { .. })]
     ));
 }
 
@@ -84,9 +88,9 @@ fn card_shows_links_and_numbered_buttons() {
     );
     assert_eq!(
         chosen(message("", TABLE), "1"),
-        Said::Button(choice("Book", "BOOK"))
+        OutgoingMessage::Button(choice("Book", "BOOK"))
     );
-    assert_eq!(chosen(message("", TABLE), "2"), Said::text("2"));
+    assert_eq!(chosen(message("", TABLE), "2"), OutgoingMessage::new("2"));
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn carousel_buttons_are_numbered_across_cards() {
     );
     assert_eq!(
         chosen(message("", carousel), "2"),
-        Said::Button(choice("Two", "TWO"))
+        OutgoingMessage::Button(choice("Two", "TWO"))
     );
 }
 
@@ -124,7 +128,7 @@ fn date_choice_shows_local_form_and_sends_original_value() {
     );
     assert_eq!(
         chosen(message("", picker), "1"),
-        Said::Date {
+        OutgoingMessage::Date {
             question: "m1".into(),
             choice: choice("Friday 26 June 2026, 17:30 UTC", "2026-06-26T17:30:00.000Z"),
         }
@@ -156,7 +160,7 @@ fn list_picker_accepts_several_items() {
     );
     assert_eq!(
         chosen(message("", picker), "1, 3"),
-        Said::Items {
+        OutgoingMessage::Items {
             question: "m1".into(),
             choices: vec![choice("Tea", "tea"), choice("Small", "s")],
         }
@@ -236,7 +240,7 @@ fn history_is_shown_oldest_first_without_choices() {
         ]
     );
     guest.line("2");
-    assert_eq!(guest.requests(), [Request::Send(Said::text("2"))]);
+    assert_eq!(guest.requests(), [Request::Send(OutgoingMessage::new("2"))]);
     guest.event(page(vec![], 1, 1));
     assert_eq!(guest.lines(), ["* the history is empty"]);
 }

@@ -39,12 +39,12 @@ fn file_is_sent_after_its_upload() {
         link: None,
     }));
     assert_eq!(guest.lines(), ["* uploaded cat.png"]);
-    let said = Said::Text {
+    let message = OutgoingMessage::Text {
         text: "".into(),
         attachments: vec!["f1".into()],
     };
-    assert_eq!(guest.requests(), [Request::Send(said.clone())]);
-    guest.chat.handle_queued(message_id(1), &said, guest.now);
+    assert_eq!(guest.requests(), [Request::Send(message.clone())]);
+    guest.chat.handle_queued(message_id(1), &message, guest.now);
     assert!(guest.chat.wants_input());
     guest.event(accepted(1));
     assert_eq!(guest.lines(), ["✓ cat.png"]);

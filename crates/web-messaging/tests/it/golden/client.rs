@@ -6,7 +6,7 @@ use genesys_api::DeploymentId;
 use genesys_api::wire::{SecretText, Text};
 use secrecy::SecretString;
 use serde_json::Value;
-use web_messaging::message::{Answer, Choice, Content, Message, Said};
+use web_messaging::message::{Answer, Choice, Content, Message, OutgoingMessage};
 use web_messaging::{
     ClientFrame, CustomAttributes, GuestMessage, JourneyAction, JourneyContext, JourneySession, ServerFrame,
 };
@@ -66,12 +66,12 @@ fn what_was_offered_is_answered_in_its_own_words() {
     let Content::ListPicker(list) = &picker.content[0] else {
         panic!("{picker:?}")
     };
-    let said = Said::Items {
+    let message = OutgoingMessage::Items {
         question: picker.id.clone().into(),
         choices: list.sections[0].items.iter().map(Choice::from).collect(),
     };
-    assert_eq!(said.words(), "Espresso, Cappuccino");
-    let json = serde_json::to_value(GuestMessage::said(&said, None)).unwrap();
+    assert_eq!(message.text(), "Espresso, Cappuccino");
+    let json = serde_json::to_value(GuestMessage::message(&message, None)).unwrap();
     assert_eq!(json["content"][1]["buttonResponse"]["payload"], "cappuccino");
     assert_eq!(json["metadata"]["parentMessageId"], picker.id);
 }
@@ -198,7 +198,7 @@ fn say(written: &mut Written, token: &SecretString) {
     let attributes =
         |key: &str, value: &str| CustomAttributes::new([(key.to_owned(), value.to_owned())].into()).unwrap();
     let (account, join) = (attributes("accountId", "42"), attributes("A", "B"));
-    let said = said();
+    let message = message();
     let mut messages = vec![
         ("text", MESSAGE_ID, GuestMessage::text("Hello", None)),
         (
@@ -215,9 +215,9 @@ fn say(written: &mut Written, token: &SecretString) {
         ),
         ("clear", TRACING_ID, GuestMessage::clear()),
     ];
-    for (name, said) in &said {
+    for (name, message) in &message {
         let attributes = (*name == "text-with-attachment").then_some(&account);
-        messages.push((name, MESSAGE_ID, GuestMessage::said(said, attributes)));
+        messages.push((name, MESSAGE_ID, GuestMessage::message(message, attributes)));
     }
     for (name, id, message) in messages {
         let frame = ClientFrame::OnMessage {
@@ -261,7 +261,7 @@ fn attach(written: &mut Written, token: &SecretString) {
 }
 
 /// What a guest can say, by the name of its file.
-fn said() -> Vec<(&'static str, Said)> {
+fn message() -> Vec<(&'static str, OutgoingMessage)> {
     let picker = || Text::from("9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5");
     let choice = |text: &str, payload: &str| Choice {
         text: text.to_owned().into(),
@@ -270,50 +270,53 @@ fn said() -> Vec<(&'static str, Said)> {
     vec![
         (
             "text-with-attachment",
-            Said::Text {
+            OutgoingMessage::Text {
                 text: "Hello".into(),
                 attachments: vec![ATTACHMENT.into()],
             },
         ),
         (
             "attachments",
-            Said::Text {
+            OutgoingMessage::Text {
                 text: "".into(),
                 attachments: vec![ATTACHMENT.into(), "99999999-4c3b-4a29-9180-7f6e5d4c3b2a".into()],
             },
         ),
         (
             "quick-reply",
-            Said::QuickReply {
+            OutgoingMessage::QuickReply {
                 question: None,
                 choice: choice("Red", "RED"),
             },
         ),
         (
             "quick-reply-to",
-            Said::QuickReply {
+            OutgoingMessage::QuickReply {
                 question: Some("5befde6373a23f32f20b59b4e1cba0e6".into()),
                 choice: choice("Red", "RED"),
             },
         ),
-        ("card-button", Said::Button(choice("Book Now", "I want it"))),
+        (
+            "card-button",
+            OutgoingMessage::Button(choice("Book Now", "I want it")),
+        ),
         (
             "date",
-            Said::Date {
+            OutgoingMessage::Date {
                 question: picker(),
                 choice: choice("26 Jun 17:30", "2025-06-26T17:30:00.000Z"),
             },
         ),
         (
             "list-items",
-            Said::Items {
+            OutgoingMessage::Items {
                 question: picker(),
                 choices: vec![choice("Espresso", "espresso"), choice("Cappuccino", "cappuccino")],
             },
         ),
         (
             "form",
-            Said::Form {
+            OutgoingMessage::Form {
                 question: picker(),
                 form: "6a7b8c9d-0e1f-4203-9415-263748596a7b".into(),
                 text: "Form submitted".into(),

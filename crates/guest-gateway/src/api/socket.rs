@@ -80,26 +80,26 @@ async fn serve(
 ) {
     let Ok(upgraded) = upgrade.await else { return };
     let mut socket = accept(TokioIo::new(upgraded), Limits::default()).await;
-    let mut patience = Patience::default();
+    let mut bad_frames = BadFrames::default();
     let handshake = tokio::select! {
-        handshake = shake_hands(&app, &id, admitted, &mut socket, &mut patience) => handshake,
+        handshake = shake_hands(&app, &id, admitted, &mut socket, &mut bad_frames) => handshake,
         () = app.clock.sleep(HANDSHAKE) => {
-            Err(Farewell::error(ErrorCode::HandshakeTimeout, "no handshake frame came within 10 seconds"))
+            Err(CloseReason::error(ErrorCode::HandshakeTimeout, "no handshake frame came within 10 seconds"))
         }
-        () = app.hub.stopped() => Err(Farewell::close(1001, "the gateway goes away")),
+        () = app.hub.stopped() => Err(CloseReason::close(1001, "the gateway goes away")),
     };
-    let farewell = match handshake {
+    let close = match handshake {
         Ok((admitted, after)) => {
             // what Genesys is shown: the page's own origin, unless the configuration has another one for all
             let shown = app.shown_upstream(origin);
             let expires_at = admitted.expires_at();
             let attached = app.hub.attach(admitted, &id, shown, after).await;
-            converse(&app, expires_at, attached, &mut socket, patience).await
+            converse(&app, expires_at, attached, &mut socket, bad_frames).await
         }
-        Err(farewell) => farewell,
+        Err(close) => close,
     };
     tokio::select! {
-        () = farewell.say(socket) => {}
+        () = close.send(socket) => {}
         () = app.hub.close_deadline() => {}
     }
 }
@@ -110,12 +110,12 @@ async fn shake_hands(
     id: &SessionId,
     admitted: Option<Admitted>,
     socket: &mut Socket,
-    patience: &mut Patience,
-) -> Result<(Admitted, Option<u64>), Farewell> {
+    bad_frames: &mut BadFrames,
+) -> Result<(Admitted, Option<u64>), CloseReason> {
     let (named, token, after) = loop {
         let text = match socket.next().await {
             Ok(Incoming::Text(text)) => text,
-            Ok(Incoming::Closed(_)) => return Err(Farewell::Gone),
+            Ok(Incoming::Closed(_)) => return Err(CloseReason::Gone),
             Ok(_) => continue,
             Err(error) => return Err(broken(&error)),
         };
@@ -130,16 +130,16 @@ async fn shake_hands(
                 break (guest_session_id, token, last_sequence);
             }
             Ok(_) => {
-                return Err(Farewell::error(
+                return Err(CloseReason::error(
                     ErrorCode::HandshakeExpected,
                     "the first frame must be a handshake",
                 ));
             }
-            Err(problem) => patience.answer(socket, &problem.to_string()).await?,
+            Err(problem) => bad_frames.answer(socket, &problem.to_string()).await?,
         }
     };
     if named != *id {
-        return Err(Farewell::error(
+        return Err(CloseReason::error(
             ErrorCode::NotFound,
             "the handshake names another session than the URL does",
         ));
@@ -154,7 +154,7 @@ async fn shake_hands(
             .map_err(|error| refused(&error))?,
         (None, None) => {
             let text = "no access token: send it as a subprotocol, or as accessToken in the handshake frame";
-            return Err(Farewell::error(ErrorCode::AuthenticationRequired, text));
+            return Err(CloseReason::error(ErrorCode::AuthenticationRequired, text));
         }
     };
     Ok((admitted, after))
@@ -165,8 +165,8 @@ async fn converse(
     expires_at: OffsetDateTime,
     mut attached: SocketHandle,
     socket: &mut Socket,
-    mut patience: Patience,
-) -> Farewell {
+    mut bad_frames: BadFrames,
+) -> CloseReason {
     let mut heartbeat = Heartbeat::new(app.clock.now().instant);
     let mut ends_at = app.clock.now().deadline(expires_at);
     let mut pace = genesys_api::SlidingWindow::new(FRAMES_A_SECOND, Duration::from_secs(1));
@@ -177,26 +177,26 @@ async fn converse(
             told = attached.next() => match told {
                 Some(Outgoing::Frame(frame)) => {
                     if socket.send(&*frame).await.is_err() {
-                        return Farewell::Gone;
+                        return CloseReason::Gone;
                     }
                 }
                 // one by one: a slow guest has its time for each
                 Some(Outgoing::HandshakeReply(frames)) => {
                     for frame in frames {
                         if socket.send(&*frame).await.is_err() {
-                            return Farewell::Gone;
+                            return CloseReason::Gone;
                         }
                     }
                 }
                 Some(Outgoing::Extend(until)) => ends_at = app.clock.now().deadline(until),
-                Some(Outgoing::Close { code, reason }) => return Farewell::close(code, reason),
-                None => return Farewell::close(1013, "the socket is too far behind: come back and resume"),
+                Some(Outgoing::Close { code, reason }) => return CloseReason::close(code, reason),
+                None => return CloseReason::close(1013, "the socket is too far behind: come back and resume"),
             },
             read = socket.next(), if readable_at.is_none() => {
                 heartbeat.handle_alive();
                 let text = match read {
                     Ok(Incoming::Text(text)) => text,
-                    Ok(Incoming::Closed(_)) => return Farewell::Gone,
+                    Ok(Incoming::Closed(_)) => return CloseReason::Gone,
                     Ok(_) => continue,
                     Err(error) => return broken(&error),
                 };
@@ -211,23 +211,23 @@ async fn converse(
                         continue;
                     }
                     Handled::Answer(frame) => frame,
-                    Handled::Bad(what) => match patience.answer(socket, &what).await {
+                    Handled::Bad(what) => match bad_frames.answer(socket, &what).await {
                         Ok(()) => continue,
-                        Err(farewell) => return farewell,
+                        Err(close) => return close,
                     },
                 };
                 if socket.send(answer).await.is_err() {
-                    return Farewell::Gone;
+                    return CloseReason::Gone;
                 }
             }
             () = app.clock.sleep_until(readable_at.unwrap_or(now)), if readable_at.is_some() => {}
             () = app.clock.sleep_until(ends_at) => {
                 let text = "the access token has expired: rotate the session's tokens, then come back and resume";
-                return Farewell::error(ErrorCode::CredentialsExpired, text);
+                return CloseReason::error(ErrorCode::CredentialsExpired, text);
             }
             () = app.clock.sleep_until(heartbeat.poll_timeout()) => match heartbeat.handle_timeout(app.clock.now().instant) {
-                Some(HeartbeatAction::Drop) => return Farewell::Gone,
-                Some(HeartbeatAction::Ping) if socket.ping().await.is_err() => return Farewell::Gone,
+                Some(HeartbeatAction::Drop) => return CloseReason::Gone,
+                Some(HeartbeatAction::Ping) if socket.ping().await.is_err() => return CloseReason::Gone,
                 _ => {}
             },
         }
@@ -256,30 +256,30 @@ fn handle_frame(text: &str) -> Handled {
 
 /// Counts the bad frames of a socket.
 #[derive(Debug, Default)]
-struct Patience {
+struct BadFrames {
     bad_frames: u32,
 }
 
-impl Patience {
+impl BadFrames {
     /// Tells the guest what is wrong with a frame. After the fifth the socket ends.
-    async fn answer(&mut self, socket: &mut Socket, what: &str) -> Result<(), Farewell> {
+    async fn answer(&mut self, socket: &mut Socket, what: &str) -> Result<(), CloseReason> {
         self.bad_frames += 1;
         if socket
             .send(ServerFrame::error(ErrorCode::BadFrame.as_str(), what).to_json())
             .await
             .is_err()
         {
-            return Err(Farewell::Gone);
+            return Err(CloseReason::Gone);
         }
         if self.bad_frames == BAD_FRAMES {
-            return Err(Farewell::close(1008, "too many bad frames"));
+            return Err(CloseReason::close(1008, "too many bad frames"));
         }
         Ok(())
     }
 }
 
 /// How a socket ends.
-enum Farewell {
+enum CloseReason {
     /// An error frame, then close 1008.
     Error {
         frame: String,
@@ -293,7 +293,7 @@ enum Farewell {
     Gone,
 }
 
-impl Farewell {
+impl CloseReason {
     fn error(code: ErrorCode, message: &str) -> Self {
         Self::Error {
             frame: ServerFrame::error(code.as_str(), message).to_json(),
@@ -305,7 +305,7 @@ impl Farewell {
         Self::Close { code, reason }
     }
 
-    async fn say(self, mut socket: Socket) {
+    async fn send(self, mut socket: Socket) {
         match self {
             Self::Error { frame, code } => {
                 if socket.send(frame).await.is_ok() {
@@ -318,16 +318,16 @@ impl Farewell {
     }
 }
 
-fn broken(error: &SocketError) -> Farewell {
+fn broken(error: &SocketError) -> CloseReason {
     match error.close_code() {
-        Some(code) => Farewell::close(code, "the frame breaks the protocol or a limit"),
-        None => Farewell::Gone,
+        Some(code) => CloseReason::close(code, "the frame breaks the protocol or a limit"),
+        None => CloseReason::Gone,
     }
 }
 
-fn refused(error: &DirectError) -> Farewell {
+fn refused(error: &DirectError) -> CloseReason {
     let code = error.code().unwrap_or(ErrorCode::ServiceUnavailable);
-    Farewell::error(code, &error.to_string())
+    CloseReason::error(code, &error.to_string())
 }
 
 fn stranger(id: &SessionId, error: &OriginError) -> Refusal {

@@ -3,38 +3,38 @@
 use super::{ListItem, QuickReply};
 use genesys_api::wire::Text;
 
-/// Something that the guest says: words, files, or a choice among what was offered. `Debug` shows lengths.
+/// A message of the guest: text, files, or a choice among those offered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Said {
-    /// A button of a card or carousel was pressed; a link is none.
+pub enum OutgoingMessage {
+    /// The guest pressed a button of a card or carousel.
     Button(Choice),
-    /// A time was picked.
+    /// The guest picked a time.
     Date {
         /// Id of the message that offered it.
         question: Text<'static>,
         /// The time as the guest read it, and [`DateSlot::at`](crate::message::DateSlot::at) as its payload.
         choice: Choice,
     },
-    /// A form was filled in.
+    /// The guest filled a form in.
     Form {
         /// Id of the message that offered it.
         question: Text<'static>,
         /// Id of the form.
         form: Text<'static>,
-        /// What the transcript shows.
+        /// The text that the transcript shows.
         text: Text<'static>,
         /// The answers.
         answers: Vec<Answer>,
     },
-    /// Items of a list were picked.
+    /// The guest picked items of a list.
     Items {
         /// Id of the message that offered them.
         question: Text<'static>,
         /// The items.
         choices: Vec<Choice>,
     },
-    /// A quick reply was chosen.
+    /// The guest chose a quick reply.
     QuickReply {
         /// Id of the message that offered it, if known.
         question: Option<Text<'static>>,
@@ -43,29 +43,29 @@ pub enum Said {
     },
     /// Text, files, or both.
     Text {
-        /// The words, at most [`TEXT_LIMIT`](crate::message::TEXT_LIMIT) bytes; may be empty beside a file.
+        /// At most [`TEXT_LIMIT`](crate::message::TEXT_LIMIT) bytes; may be empty beside a file.
         text: Text<'static>,
         /// Ids of uploaded files.
         attachments: Vec<Text<'static>>,
     },
 }
 
-impl Said {
-    /// Words.
+impl OutgoingMessage {
+    /// A message of text alone.
     #[must_use]
-    pub fn text(text: impl Into<Text<'static>>) -> Self {
+    pub fn new(text: impl Into<Text<'static>>) -> Self {
         Self::Text {
             text: text.into(),
             attachments: Vec::new(),
         }
     }
 
-    /// Words, and nothing else.
+    /// Whether it is text without files.
     pub fn is_plain(&self) -> bool {
         matches!(self, Self::Text { attachments, .. } if attachments.is_empty())
     }
 
-    /// Nothing is said.
+    /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Items { choices, .. } => choices.is_empty(),
@@ -111,9 +111,9 @@ impl Said {
         }
     }
 
-    /// The words of it: what the transcript shows.
+    /// The text that the transcript shows.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn text(&self) -> String {
         match self {
             Self::Button(choice) | Self::Date { choice, .. } | Self::QuickReply { choice, .. } => {
                 choice.text.to_string()
@@ -127,12 +127,12 @@ impl Said {
     }
 }
 
-/// One of the things that were offered.
+/// One of the choices that a message offered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Choice {
-    /// What the guest read.
+    /// The text that the guest read.
     pub text: Text<'static>,
-    /// What the bot gets.
+    /// The value that the bot receives.
     pub payload: Text<'static>,
 }
 
@@ -159,6 +159,6 @@ impl From<&QuickReply> for Choice {
 pub struct Answer {
     /// The field.
     pub field: Text<'static>,
-    /// What the guest chose or wrote.
+    /// The guest's choice or text.
     pub choice: Choice,
 }

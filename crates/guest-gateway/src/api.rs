@@ -12,7 +12,6 @@ mod webhooks;
 
 use std::sync::Arc;
 
-use ::guest_sessions::{ErrorCode, Operation, ROUTES};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -20,6 +19,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use genesys_api::{Clock, Host, SessionId};
+use guest_sessions::{ErrorCode, Operation, ROUTES};
 use guest_suite::direct::Direct;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
