@@ -202,7 +202,7 @@ mod tests {
 
     fn vocabulary() -> Vocabulary {
         Vocabulary::parse(
-            "[identifiers]\nluggage = \"attributes\"\nlet_out = \"flush\"\n[phrases]\n\"is told\" = \"receives\"\n",
+            "[identifiers]\nluggage = \"attributes\"\nlet_out = \"flush\"\n[phrases]\n\"is told\" = \"receives\"\nheard = \"received\"\n",
         )
         .unwrap()
     }
