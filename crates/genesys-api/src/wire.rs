@@ -19,6 +19,12 @@ impl Text<'_> {
     pub fn to_static(&self) -> Text<'static> {
         Text(Cow::Owned(self.0.as_ref().to_owned()))
     }
+
+    /// The same text, borrowed from this one.
+    #[must_use]
+    pub fn borrowed(&self) -> Text<'_> {
+        Text(Cow::Borrowed(&self.0))
+    }
 }
 
 impl Deref for Text<'_> {

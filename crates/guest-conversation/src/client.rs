@@ -113,9 +113,10 @@ impl<M: Machine> Handle<M> {
     ///
     /// # Errors
     /// If it cannot be queued.
-    pub fn send(&self, text: &str) -> Result<MessageId, SendError> {
+    pub fn send(&self, text: impl Into<String>) -> Result<MessageId, SendError> {
         let id = MessageId::from(entropy::uuid());
-        self.with(|machine, _| machine.send_text(id, text)).map(|()| id)
+        self.with(|machine, _| machine.send_text(id, text.into()))
+            .map(|()| id)
     }
 
     /// The state of the conversation.

@@ -100,7 +100,7 @@ use crate::{CloseMode, MessageId, OutgoingMessage, WebMessaging};
 /// assert!(matches!(guest.poll_transmit(now), Some(Transmit::Frame(text)) if text.contains("configureSession")));
 /// guest.handle_frame(r#"{"type":"response","class":"SessionResponse","code":200,"body":{"connected":true}}"#, now);
 /// assert!(matches!(guest.poll_event(), Some(Event::Connection(ConnectionEvent::Ready(_)))));
-/// guest.send_text(uuid::Uuid::from_u128(1).into(), "Hello")?;
+/// guest.send_text(uuid::Uuid::from_u128(1).into(), "Hello".to_owned())?;
 /// assert!(matches!(guest.poll_transmit(now), Some(Transmit::Frame(text)) if text.contains("Hello")));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -367,8 +367,8 @@ impl Machine for Conversation {
         ])
     }
 
-    fn send_text(&mut self, id: MessageId, text: &str) -> Result<(), SendError> {
-        self.engine.send(id, OutgoingMessage::new(text.to_owned()))
+    fn send_text(&mut self, id: MessageId, text: String) -> Result<(), SendError> {
+        self.engine.send(id, OutgoingMessage::new(text))
     }
 
     /// Nor does it where the deployment does not show it.

@@ -46,7 +46,7 @@ pub trait Machine: Send + 'static {
     ///
     /// # Errors
     /// If it cannot be queued.
-    fn send_text(&mut self, id: MessageId, text: &str) -> Result<(), SendError>;
+    fn send_text(&mut self, id: MessageId, text: String) -> Result<(), SendError>;
     /// Shows that the guest is typing. More than once in 5 s, unless a message was delivered since, it does nothing;
     /// nor does it outside of a ready session.
     fn send_typing(&mut self, now: Now);

@@ -154,11 +154,13 @@ impl GuestSession {
     /// # Errors
     /// [`ErrorKind::Invalid`] if it is empty or too long, [`ErrorKind::Unavailable`] if too much waits already,
     /// [`ErrorKind::NotSent`] if no conversation is open, or it is read-only.
-    pub fn send(&self, text: &str) -> Result<MessageId, Error> {
+    pub fn send(&self, text: impl Into<String>) -> Result<MessageId, Error> {
         let id = MessageId::from(entropy::uuid());
         match self.link.as_ref().ok_or_else(Error::not_connected)? {
             Link::Direct(conversation) => conversation.send(id, text)?,
-            Link::Remote { connection, .. } => connection.with(|machine, _| machine.send_text(id, text))?,
+            Link::Remote { connection, .. } => {
+                connection.with(|machine, _| machine.send_text(id, text.into()))?
+            }
         }
         Ok(id)
     }

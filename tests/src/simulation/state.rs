@@ -156,7 +156,7 @@ impl Simulation {
             }
             Act::Say(text) => {
                 let id = MessageId::from(uuid(&mut self.dice));
-                if self.conversation.send_text(id, &text).is_ok() {
+                if self.conversation.send_text(id, text.clone()).is_ok() {
                     self.messages.push((self.process, id, text));
                 }
             }

@@ -120,7 +120,7 @@ impl Chat {
 
     /// Returns a label for a message. Its files leave the list of uploads.
     pub(super) fn label(&mut self, message: &OutgoingMessage) -> String {
-        let words = message.text();
+        let words = message.text().to_string();
         let OutgoingMessage::Text { attachments, .. } = message else {
             return words;
         };

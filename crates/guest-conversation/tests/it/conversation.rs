@@ -221,7 +221,7 @@ fn a_read_only_conversation_takes_nothing_more() {
     ));
     assert_eq!(state(&peer), State::ReadOnly);
     assert_eq!(
-        peer.conversation.send_text(id(255), "x"),
+        peer.conversation.send_text(id(255), "x".to_owned()),
         Err(SendError::ReadOnly)
     );
     peer.hear(&echo(0));

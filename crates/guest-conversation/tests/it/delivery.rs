@@ -174,7 +174,7 @@ impl Play {
             }
             (Act::Send, _) => {
                 let name = id(self.next);
-                match self.peer.conversation.send_text(name, "x") {
+                match self.peer.conversation.send_text(name, "x".to_owned()) {
                     Ok(()) => {
                         self.ledger.fates.entry(name).or_default();
                     }

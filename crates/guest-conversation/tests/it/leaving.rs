@@ -26,7 +26,10 @@ fn ending_waits_for_what_is_on_its_way_then_closes() {
     peer.conversation.end(peer.now);
     assert_eq!(state(&peer), State::Closing);
     assert_eq!(peer.transmits().len(), 5);
-    assert_eq!(peer.conversation.send_text(id(255), "x"), Err(SendError::Ended));
+    assert_eq!(
+        peer.conversation.send_text(id(255), "x".to_owned()),
+        Err(SendError::Ended)
+    );
     peer.pass(2 * SECOND);
     assert_eq!(peer.transmits().len(), 1);
     for n in 0..6 {

@@ -192,7 +192,7 @@ impl StateMachineTest for World {
                 let taken = world
                     .peer
                     .conversation
-                    .send_text(id(model.sent), &text(model.sent));
+                    .send_text(id(model.sent), text(model.sent));
                 assert_eq!(taken.is_err(), world.ended, "{taken:?}");
                 if taken.is_ok() {
                     world.taken += 1;

@@ -197,7 +197,9 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
             silence(peer);
             Ok(())
         }
-        "send_text" => conversation.send_text(id(9), "x").map_err(|error| words(&error)),
+        "send_text" => conversation
+            .send_text(id(9), "x".to_owned())
+            .map_err(|error| words(&error)),
         "send, with an attachment" | "attach" | "delete_attachment" | "refresh_attachment" => {
             act_on_file(conversation, input, now)
         }

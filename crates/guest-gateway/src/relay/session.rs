@@ -163,7 +163,7 @@ impl Relay {
                         }
                     }
                     Command::Send { id, text, socket } => {
-                        if let Some(answer) = self.send(conversation, id, &text)
+                        if let Some(answer) = self.send(conversation, id, text)
                             && let Some(socket) = socket.upgrade()
                         {
                             let _gone = socket.try_send(Outgoing::Frame(answer));
@@ -176,7 +176,7 @@ impl Relay {
     }
 
     /// Sends a message of the guest. Returns the reply if it is known already.
-    fn send(&mut self, conversation: &Conversation, id: MessageId, text: &str) -> Option<Arc<str>> {
+    fn send(&mut self, conversation: &Conversation, id: MessageId, text: String) -> Option<Arc<str>> {
         match conversation.delivery(id) {
             Some(DeliveryStatus::Delivered { at, .. }) => {
                 let kept = self.replay.accepted(id);

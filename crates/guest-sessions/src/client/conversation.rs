@@ -371,20 +371,20 @@ impl Machine for GatewayConversation {
             return None;
         }
         let message = self.engine.next_message(now, OffsetDateTime::UNIX_EPOCH);
-        let frame = message.map(|(id, message)| ClientFrame::Message {
-            id,
-            text: message.text().into(),
+        let frame = message.map(|(id, message)| {
+            let text = message.text();
+            ClientFrame::Message { id, text }.to_json()
         });
         match frame {
-            Some(frame) => self.transmit("message", &frame),
+            Some(frame) => self.engine.transmit("message", frame),
             None if draining && self.engine.is_idle() => self.close(now),
             None => {}
         }
         self.engine.poll_transmit()
     }
 
-    fn send_text(&mut self, id: MessageId, text: &str) -> Result<(), SendError> {
-        self.engine.send(id, OutgoingMessage::new(text.to_owned()))
+    fn send_text(&mut self, id: MessageId, text: String) -> Result<(), SendError> {
+        self.engine.send(id, OutgoingMessage::new(text))
     }
 
     fn send_typing(&mut self, now: Now) {

@@ -88,7 +88,7 @@ impl VirtualPeer {
     }
 
     pub(crate) fn send(&mut self, n: u128, text: &str) {
-        self.conversation.send_text(id(n), text).unwrap();
+        self.conversation.send_text(id(n), text.to_owned()).unwrap();
     }
 
     /// Moves the clock, and handles the timeout if one is due by then.

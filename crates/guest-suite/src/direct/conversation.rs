@@ -186,8 +186,9 @@ impl Conversation {
     ///
     /// # Errors
     /// If it cannot be queued: it is too long, too much waits already, or the conversation is over.
-    pub fn send(&self, id: MessageId, text: &str) -> Result<(), SendError> {
-        self.connection.with(|machine, _| machine.send_text(id, text))
+    pub fn send(&self, id: MessageId, text: impl Into<String>) -> Result<(), SendError> {
+        self.connection
+            .with(|machine, _| machine.send_text(id, text.into()))
     }
 
     /// The delivery status of a message; `None` if it is not known.

@@ -43,7 +43,7 @@ impl<'a> GuestMessage<'a> {
     pub fn message(message: &'a OutgoingMessage, attributes: Option<&'a CustomAttributes>) -> Self {
         let message = match message {
             OutgoingMessage::Button(choice) => Self {
-                text: Some(choice.text.clone()),
+                text: Some(choice.text.borrowed()),
                 content: vec![Item::chosen("Button", choice, None)],
                 ..Self::of(Kind::Structured)
             },
@@ -58,12 +58,12 @@ impl<'a> GuestMessage<'a> {
                 text,
                 answers,
             } => Self {
-                text: Some(text.clone()),
+                text: Some(text.borrowed()),
                 content: vec![Item::filled_in(question, form, answers)],
                 ..Self::of(Kind::Structured)
             },
             OutgoingMessage::Items { question, choices } => Self {
-                text: Some(message.text().into()),
+                text: Some(message.text()),
                 metadata: Some(MessageMetadata {
                     parent_message_id: question.clone(),
                 }),
@@ -79,7 +79,7 @@ impl<'a> GuestMessage<'a> {
                 ..Self::of(Kind::Text)
             },
             OutgoingMessage::Text { text, attachments } => Self {
-                text: Some(text.clone()),
+                text: Some(text.borrowed()),
                 content: attachments.iter().map(Item::attachment).collect(),
                 ..Self::of(Kind::Text)
             },

@@ -113,15 +113,15 @@ impl OutgoingMessage {
 
     /// The text that the transcript shows.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Text<'_> {
         match self {
             Self::Button(choice) | Self::Date { choice, .. } | Self::QuickReply { choice, .. } => {
-                choice.text.to_string()
+                choice.text.borrowed()
             }
-            Self::Form { text, .. } | Self::Text { text, .. } => text.to_string(),
+            Self::Form { text, .. } | Self::Text { text, .. } => text.borrowed(),
             Self::Items { choices, .. } => {
                 let texts: Vec<_> = choices.iter().map(|choice| &*choice.text).collect();
-                texts.join(", ")
+                texts.join(", ").into()
             }
         }
     }

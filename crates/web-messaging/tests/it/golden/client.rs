@@ -70,7 +70,7 @@ fn what_was_offered_is_answered_in_its_own_words() {
         question: picker.id.clone().into(),
         choices: list.sections[0].items.iter().map(Choice::from).collect(),
     };
-    assert_eq!(message.text(), "Espresso, Cappuccino");
+    assert_eq!(&*message.text(), "Espresso, Cappuccino");
     let json = serde_json::to_value(GuestMessage::message(&message, None)).unwrap();
     assert_eq!(json["content"][1]["buttonResponse"]["payload"], "cappuccino");
     assert_eq!(json["metadata"]["parentMessageId"], picker.id);
