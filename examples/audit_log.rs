@@ -5,11 +5,11 @@
 use std::error::Error;
 use std::fs;
 
-use audit::{Action, Actor, Draft, Log, Signer, files};
+use audit::{Actor, Draft, Log, Signer, files};
 use time::OffsetDateTime;
 
 /// An action of a clerk.
-fn act(action: Action, key: &str, value: &str) -> Draft {
+fn act(action: &'static str, key: &str, value: &str) -> Draft {
     Draft::new(OffsetDateTime::now_utc(), Actor::operator("clerk-7"), action).detail(key, value)
 }
 
@@ -17,8 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // in production: 32 secret random bytes
     let mut log = Log::new(Signer::from_seed("shop.example/admin", &[7; 32])?);
     let lines = [
-        log.append(&act(Action::ConfigChanged, "price.apple", "1.20"))?,
-        log.append(&act(Action::AccessDenied, "page", "/refunds"))?,
+        log.append(&act("price.changed", "apple", "1.20"))?,
+        log.append(&act("page.opened", "path", "/refunds"))?,
         log.checkpoint(),
     ];
     let path = std::env::temp_dir().join(format!("shop-admin-{}.log", std::process::id()));

@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use audit::{Action, Actor, Draft, Pseudonym, Tree, leaf_hash};
+use audit::{Actor, Draft, Pseudonym, Tree, leaf_hash};
 use genesys_api::{Call as _, ChannelId, Clock, GuestId, Host, Now};
 use guest_payload::{
     Age, Choice, Consent, DecisionInput, Evidence, Jurisdiction, Jurisdictions, NewGuest, Policy, Purpose,
@@ -146,7 +146,7 @@ fn webhooks(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
 }
 
 fn log(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
-    let draft = Draft::new(now.utc, Actor::client("bench"), Action::SessionCreated)
+    let draft = Draft::new(now.utc, Actor::client("bench"), "session.created")
         .subject(Pseudonym::of(&[3; 32], "f93df19e-a328-4ea2-bdc7-a9346171a288"))
         .detail("marketing", "granted, on (tutorial-strict/EU/marketing)")
         .detail(

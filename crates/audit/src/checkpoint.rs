@@ -1,4 +1,4 @@
-//! The signed head of a log: a checkpoint of C2SP `tlog-checkpoint` in a `signed-note`, with Ed25519.
+//! Signed checkpoints: C2SP `tlog-checkpoint` in a `signed-note`, with Ed25519.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,39 +10,37 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 use crate::Hash;
 
-/// The head of a log at one moment.
+/// The size and the root of a log at one moment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Checkpoint {
-    /// The name of the log.
+    /// Name of the log.
     pub origin: String,
-    /// Number of its entries.
+    /// Number of entries.
     pub size: u64,
-    /// The root of the tree of these entries.
+    /// Root of the tree of these entries.
     pub root: Hash,
 }
 
-/// Signs checkpoints. Its name is the name of the log too.
+/// Signs the checkpoints of one log.
 pub struct Signer {
     key: VerifierKey,
     pair: Ed25519KeyPair,
 }
 
 impl Signer {
-    /// A signer with the 32 secret bytes of an Ed25519 key (RFC 8032 §5.1.5), drawn at random once and then kept.
+    /// A signer with the 32 secret random bytes of an Ed25519 key (RFC 8032 section 5.1.5).
     ///
     /// `name` is the name of the log, best a URL without scheme, as in `example.com/guest-audit`.
     ///
     /// # Errors
-    /// [`KeyError::Name`] if it can be no name.
+    /// [`KeyError::Name`] if the name is invalid.
+    ///
+    /// # Panics
+    /// Never: any 32 bytes are an Ed25519 key.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyError> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::Secret)?;
-        Self::new(name, pair)
-    }
-
-    fn new(name: &str, pair: Ed25519KeyPair) -> Result<Self, KeyError> {
-        let mut public = [0; 32];
-        public.copy_from_slice(pair.public_key().as_ref());
-        let key = VerifierKey::new(name, public)?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are an Ed25519 key");
+        let public = pair.public_key().as_ref();
+        let key = VerifierKey::new(name, public.try_into().expect("a public key has 32 bytes"))?;
         Ok(Self { key, pair })
     }
 
@@ -52,13 +50,13 @@ impl Signer {
         &self.key.name
     }
 
-    /// The key that checks what this signer signs. It is not secret: give it to each verifier.
+    /// The public key that verifies the checkpoints.
     #[must_use]
     pub fn verifier_key(&self) -> &VerifierKey {
         &self.key
     }
 
-    /// The signed note that says: the log has `size` entries, and their tree has this `root`.
+    /// Signs that the log has `size` entries, and their tree this `root`. Returns a signed note.
     #[must_use]
     pub fn checkpoint(&self, size: u64, root: Hash) -> String {
         self.note(&format!("{}\n{size}\n{}\n", self.key.name, root.to_base64()))
@@ -87,21 +85,17 @@ pub struct VerifierKey {
 
 impl VerifierKey {
     fn new(name: &str, public: [u8; 32]) -> Result<Self, KeyError> {
-        let fits = (1..=LONGEST_NAME).contains(&name.len());
-        if !fits
-            || name
-                .chars()
-                .any(|c| c.is_whitespace() || c.is_control() || c == '+')
-        {
+        let is_forbidden = |c: char| c.is_whitespace() || c.is_control() || c == '+';
+        if !(1..=MAX_NAME).contains(&name.len()) || name.contains(is_forbidden) {
             return Err(KeyError::Name);
         }
-        let named = [name.as_bytes(), b"\n", &[ED25519_TYPE], &public].concat();
-        let hash = digest(&SHA256, &named);
-        let mut id = [0; 4];
-        id.copy_from_slice(&hash.as_ref()[..4]);
+        let hash = digest(
+            &SHA256,
+            &[name.as_bytes(), b"\n", &[ED25519_TYPE], &public].concat(),
+        );
         Ok(Self {
             name: name.to_owned(),
-            id,
+            id: *hash.as_ref().first_chunk().expect("SHA-256 has 32 bytes"),
             public,
         })
     }
@@ -112,52 +106,43 @@ impl VerifierKey {
         &self.name
     }
 
-    /// Reads a signed note and gives its checkpoint, if this key signed it. Signatures of others, such as witnesses,
-    /// and lines after the root are allowed and not looked at.
+    /// Parses a signed note, and verifies its signature by this key. Signatures of others, such as witnesses, and lines
+    /// after the root are ignored.
     ///
     /// # Errors
-    /// A [`CheckpointError`], if it is no checkpoint of this log.
+    /// If it is not a checkpoint of this log.
     pub fn open(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
-        let checkpoint = read_text(self.open_note(note)?).ok_or(CheckpointError::Malformed)?;
+        let checkpoint = parse_checkpoint(self.open_note(note)?).ok_or(CheckpointError::Malformed)?;
         if checkpoint.origin != self.name {
             return Err(CheckpointError::OtherLog);
         }
         Ok(checkpoint)
     }
 
-    /// The text of a signed note that this key signed.
+    /// The text of a signed note.
     fn open_note<'n>(&self, note: &'n str) -> Result<&'n str, CheckpointError> {
-        if note.len() > LONGEST_NOTE || note.chars().any(|c| c < ' ' && c != '\n') {
-            return Err(CheckpointError::Malformed);
-        }
-        let end = note.rfind("\n\n").ok_or(CheckpointError::Malformed)?;
-        let (text, signatures) = (&note[..=end], &note[end + 2..]);
-        let signatures = signatures.strip_suffix('\n').ok_or(CheckpointError::Malformed)?;
-        let mut ours = None;
-        for line in signatures.split('\n') {
-            let (name, signature) = read_signature(line).ok_or(CheckpointError::Malformed)?;
-            if name == self.name && signature.starts_with(&self.id) && ours.is_none() {
-                ours = Some(signature);
-            }
-        }
-        let ours = ours.ok_or(CheckpointError::NotSigned)?;
+        let (text, signatures) = parse_note(note).ok_or(CheckpointError::Malformed)?;
+        let ours = signatures
+            .iter()
+            .filter(|(name, _)| *name == self.name)
+            .find_map(|(_, signature)| signature.strip_prefix(&self.id))
+            .ok_or(CheckpointError::NotSigned)?;
         UnparsedPublicKey::new(&ED25519, &self.public)
-            .verify(text.as_bytes(), &ours[4..])
+            .verify(text.as_bytes(), ours)
             .map_err(|_| CheckpointError::BadSignature)?;
         Ok(text)
+    }
+
+    /// The id as in the text form.
+    fn id(&self) -> String {
+        format!("{:08x}", u32::from_be_bytes(self.id))
     }
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let typed = [&[ED25519_TYPE][..], &self.public].concat();
-        write!(
-            f,
-            "{}+{:08x}+{}",
-            self.name,
-            u32::from_be_bytes(self.id),
-            STANDARD.encode(typed)
-        )
+        write!(f, "{}+{}+{}", self.name, self.id(), STANDARD.encode(typed))
     }
 }
 
@@ -175,79 +160,85 @@ impl FromStr for VerifierKey {
         };
         let public = public.try_into().map_err(|_| KeyError::Form)?;
         let key = Self::new(name, public)?;
-        if id != format!("{:08x}", u32::from_be_bytes(key.id)) {
-            return Err(KeyError::Id);
+        if id == key.id() {
+            Ok(key)
+        } else {
+            Err(KeyError::Id)
         }
-        Ok(key)
     }
 }
 
-/// The text is no key, or the name no name.
+/// An invalid verifier key, or an invalid name of a log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// A key of another algorithm than Ed25519.
-    #[error("the verifier key is of another algorithm: only Ed25519 (type 1) is supported")]
+    /// Another algorithm than Ed25519.
+    #[error("invalid verifier key: its algorithm is not Ed25519 (type 1)")]
     Algorithm,
     /// Not `name+id+base64`.
-    #[error("the text is no verifier key: it reads name+id+base64, as the log prints it")]
+    #[error("invalid verifier key: it reads name+id+base64, copy all of it")]
     Form,
     /// The id in the text is not that of the key.
-    #[error("the id within the verifier key does not fit its name and key: copy it anew")]
+    #[error("invalid verifier key: its id does not match its name and key, copy it again")]
     Id,
-    /// The name is empty, too long, or has a space or a plus sign.
-    #[error("the name of a log has 1 to 128 bytes and neither white space nor a plus sign")]
+    /// An empty or long name, or one with white space, a control character or a plus sign.
+    #[error("invalid name of a log: it has 1 to 128 bytes, without white space and plus signs")]
     Name,
-    /// The secret is no Ed25519 key.
-    #[error("invalid secret: an Ed25519 key has 32 random bytes")]
-    Secret,
 }
 
-/// The note is no checkpoint of the log.
+/// An invalid checkpoint.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// The key's signature does not fit the text.
-    #[error("the checkpoint's signature does not fit its text: one of them was changed")]
+    /// The signature does not match the text.
+    #[error("invalid checkpoint: its signature does not match its text, one of them was changed")]
     BadSignature,
-    /// It has not the form of a checkpoint.
-    #[error(
-        "the text is no checkpoint: it has lines of origin, size and root, an empty line, and signatures"
-    )]
+    /// Not the form of a checkpoint.
+    #[error("invalid checkpoint: it has lines of origin, size and root, an empty line, and signatures")]
     Malformed,
-    /// It is not signed by the key.
-    #[error("the checkpoint is not signed by this key: take the key that the log prints")]
+    /// No signature by the key.
+    #[error("invalid checkpoint: it is not signed by this key, compare the key with the log's")]
     NotSigned,
-    /// It is signed, but for a log of another name.
-    #[error("the checkpoint belongs to another log")]
+    /// The name of another log.
+    #[error("invalid checkpoint: it belongs to another log")]
     OtherLog,
 }
 
 /// C2SP `signed-note`: the type of an Ed25519 signature.
 const ED25519_TYPE: u8 = 1;
-/// Most bytes of a name. Our choice.
-const LONGEST_NAME: usize = 128;
-/// Most bytes of a note. Our choice: a checkpoint has some 200, and each signature of a witness some 150.
-const LONGEST_NOTE: usize = 16 * 1024;
+/// Maximum length of a name in bytes. Our choice.
+const MAX_NAME: usize = 128;
+/// Maximum length of a note in bytes. Our choice: a checkpoint has about 200, and each signature of a witness 150.
+const MAX_NOTE: usize = 16 * 1024;
 
-fn read_signature(line: &str) -> Option<(&str, Vec<u8>)> {
-    let (name, signature) = line.strip_prefix("— ")?.split_once(' ')?;
-    let signature = STANDARD.decode(signature).ok()?;
-    (!name.is_empty() && signature.len() > 4).then_some((name, signature))
+/// Splits a signed note into its text and its signatures by name.
+fn parse_note(note: &str) -> Option<(&str, Vec<(&str, Vec<u8>)>)> {
+    if note.len() > MAX_NOTE || note.contains(|c| c < ' ' && c != '\n') {
+        return None;
+    }
+    let end = note.rfind("\n\n")?;
+    let (text, signatures) = (&note[..=end], &note[end + 2..]);
+    let signatures = signatures.strip_suffix('\n')?.split('\n').map(|line| {
+        let (name, signature) = line.strip_prefix("— ")?.split_once(' ')?;
+        let signature = STANDARD.decode(signature).ok()?;
+        (!name.is_empty() && signature.len() > 4).then_some((name, signature))
+    });
+    Some((text, signatures.collect::<Option<_>>()?))
 }
 
-fn read_text(text: &str) -> Option<Checkpoint> {
+fn parse_checkpoint(text: &str) -> Option<Checkpoint> {
     let mut lines = text.strip_suffix('\n')?.split('\n');
     let (origin, size, root) = (lines.next()?, lines.next()?, lines.next()?);
     if origin.is_empty() || lines.any(str::is_empty) {
         return None;
     }
-    let number = size.parse::<u64>().ok()?;
-    // no sign and no leading zero
-    (number.to_string() == size).then_some(())?;
     Some(Checkpoint {
         origin: origin.to_owned(),
-        size: number,
+        // no sign and no leading zero
+        size: size
+            .parse()
+            .ok()
+            .filter(|number: &u64| number.to_string() == size)?,
         root: Hash::from_base64(root)?,
     })
 }
@@ -276,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_note_of_the_go_library() {
+    fn note_matches_go_library() {
         let key: VerifierKey = GO_KEY.parse().unwrap();
         let (text, _) = GO_NOTE.split_at(GO_NOTE.find("\n\n").unwrap() + 1);
         assert_eq!(key.open_note(GO_NOTE), Ok(text));
@@ -288,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_reads_back() {
+    fn checkpoint_reads_back() {
         let signer = signer();
         let note = signer.checkpoint(2, root());
         let key: VerifierKey = signer.verifier_key().to_string().parse().unwrap();
@@ -306,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_is_noticed() {
+    fn checkpoint_with_flipped_bit_is_rejected() {
         let (signer, note) = (signer(), signer().checkpoint(2, root()));
         for at in 0..note.len() {
             for bit in 0..8 {
@@ -323,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn signatures_of_others_are_passed_over() {
+    fn checkpoint_with_other_signatures_is_accepted() {
         let (signer, note) = (signer(), signer().checkpoint(2, root()));
         let witness = Signer::from_seed("witness.example", &[8; 32]).unwrap();
         let (text, ours) = note.split_once("\n\n").unwrap();
@@ -342,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_must_be_exact() {
+    fn checkpoint_text_is_exact() {
         let signer = signer();
         let root = root().to_base64();
         let open = |text: String| signer.verifier_key().open(&signer.note(&text));
@@ -373,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_checked() {
+    fn verifier_key_rejects_malformed_text() {
         let key = |text: &str| text.parse::<VerifierKey>().unwrap_err();
         assert_eq!(key(""), KeyError::Form);
         assert_eq!(key("a+b"), KeyError::Form);

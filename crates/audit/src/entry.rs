@@ -1,18 +1,24 @@
 //! Entries of a log and their canonical bytes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use genesys_api::{parse_rfc3339, rfc3339};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 
-use crate::value::{details, is_key};
-use crate::{Action, Pseudonym, Value};
+use crate::value::is_key;
+use crate::{Pseudonym, Value};
 
-/// Most bytes of an entry. Our choice; the formats of C2SP allow 65,535.
+/// Maximum length of an entry in bytes. Our choice; the formats of C2SP allow 65,535.
 pub const LONGEST_ENTRY: usize = 16 * 1024;
 
-/// An entry before the log has given it a number.
+/// Version of the format.
+const VERSION: u32 = 1;
+/// Maximum nesting of lists and maps within a detail. Our choice.
+const MAX_DEPTH: usize = 4;
+
+/// An entry without a sequence number.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Draft {
@@ -20,8 +26,8 @@ pub struct Draft {
     pub at: OffsetDateTime,
     /// The actor.
     pub actor: Actor,
-    /// The action.
-    pub action: Action,
+    /// Name of the action, as in `session.created`: 1 to 64 characters of `A-Z a-z 0-9 . _ : -`.
+    pub action: Cow<'static, str>,
     /// The outcome.
     pub outcome: Outcome,
     /// Pseudonym of the person concerned.
@@ -33,11 +39,11 @@ pub struct Draft {
 impl Draft {
     /// An entry of a successful `action` of `actor`.
     #[must_use]
-    pub fn new(at: OffsetDateTime, actor: Actor, action: Action) -> Self {
+    pub fn new(at: OffsetDateTime, actor: Actor, action: impl Into<Cow<'static, str>>) -> Self {
         Self {
             at,
             actor,
-            action,
+            action: action.into(),
             outcome: Outcome::Ok,
             subject: None,
             detail: BTreeMap::new(),
@@ -65,38 +71,39 @@ impl Draft {
         self
     }
 
-    /// The bytes of this draft as entry number `seq`, counted from 0, of the log named `log`.
-    ///
-    /// They are canonical by RFC 8785: no white space, names sorted, one form for each value. They are what is
-    /// hashed, stored and exported; nothing ever writes them anew.
+    /// The bytes of this draft as entry number `seq`, counted from 0, of the log named `log`: canonical JSON (RFC
+    /// 8785), which is hashed, stored and exported unchanged.
     ///
     /// # Errors
-    /// A [`DraftError`], if it has no canonical form or is too long.
+    /// If the draft has no canonical form or is too long.
     pub fn seal(&self, seq: u64, log: &str) -> Result<Vec<u8>, DraftError> {
-        if !(0..=9999).contains(&self.at.to_offset(time::UtcOffset::UTC).year()) {
-            return Err(DraftError::Year);
+        let utc = self.at.checked_to_offset(UtcOffset::UTC);
+        let at = utc.filter(|at| at.year() >= 0).ok_or(DraftError::Year)?;
+        if !is_key(&self.action) {
+            return Err(DraftError::Action);
         }
         for (key, value) in &self.detail {
-            if !is_key(key) || !value.is_canonical(DEEPEST) {
+            if !is_key(key) || !value.is_canonical(MAX_DEPTH) {
                 return Err(DraftError::Detail { key: key.clone() });
             }
         }
         let sealed = Sealed {
-            action: self.action,
-            actor: &self.actor,
-            detail: &self.detail,
-            log,
+            action: Cow::Borrowed(&*self.action),
+            actor: Cow::Borrowed(&self.actor),
+            detail: Cow::Borrowed(&self.detail),
+            log: Cow::Borrowed(log),
             outcome: self.outcome,
             seq,
             subject: self.subject,
-            time: rfc3339(self.at),
+            time: rfc3339(at),
             v: VERSION,
         };
-        let bytes = sealed.to_bytes();
-        if bytes.len() > LONGEST_ENTRY {
-            return Err(DraftError::TooLong { bytes: bytes.len() });
+        let mut bytes = Vec::with_capacity(512);
+        serde_json::to_writer(&mut bytes, &sealed).expect("all keys are strings");
+        match bytes.len() {
+            ..=LONGEST_ENTRY => Ok(bytes),
+            bytes => Err(DraftError::TooLong { bytes }),
         }
-        Ok(bytes)
     }
 }
 
@@ -104,46 +111,46 @@ impl Draft {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Its number, from 0.
+    /// Sequence number, from 0.
     pub seq: u64,
-    /// The log that it belongs to.
+    /// Name of the log.
     pub log: String,
-    /// Its content.
+    /// Content.
     pub draft: Draft,
 }
 
 impl Entry {
-    /// Reads the bytes of an entry. They must be exactly those that [`Draft::seal`] writes: a name that stands twice,
-    /// white space, or another order is refused.
+    /// Parses the bytes of an entry. They must be exactly those that [`Draft::seal`] returns: a repeated name, white
+    /// space and another order are errors.
     ///
     /// # Errors
-    /// An [`EntryError`], if they are not.
+    /// If they are not.
     pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
         if bytes.len() > LONGEST_ENTRY {
             return Err(EntryError::TooLong { bytes: bytes.len() });
         }
-        let read: Read = serde_json::from_slice(bytes).map_err(|error| EntryError::Malformed {
+        let sealed: Sealed<'_> = serde_json::from_slice(bytes).map_err(|error| EntryError::Malformed {
             column: error.column(),
         })?;
-        if read.v != VERSION {
-            return Err(EntryError::Version { found: read.v });
+        if sealed.v != VERSION {
+            return Err(EntryError::Version { found: sealed.v });
         }
-        let entry = Self {
-            seq: read.seq,
-            log: read.log,
-            draft: Draft {
-                at: parse_rfc3339(&read.time).ok_or(EntryError::NotCanonical)?,
-                actor: read.actor,
-                action: read.action,
-                outcome: read.outcome,
-                subject: read.subject,
-                detail: read.detail,
-            },
+        let draft = Draft {
+            at: parse_rfc3339(&sealed.time).ok_or(EntryError::NotCanonical)?,
+            actor: sealed.actor.into_owned(),
+            action: Cow::Owned(sealed.action.into_owned()),
+            outcome: sealed.outcome,
+            subject: sealed.subject,
+            detail: sealed.detail.into_owned(),
         };
-        if entry.draft.seal(entry.seq, &entry.log).as_deref() != Ok(bytes) {
+        if draft.seal(sealed.seq, &sealed.log).as_deref() != Ok(bytes) {
             return Err(EntryError::NotCanonical);
         }
-        Ok(entry)
+        Ok(Self {
+            seq: sealed.seq,
+            log: sealed.log.into_owned(),
+            draft,
+        })
     }
 }
 
@@ -152,9 +159,9 @@ impl Entry {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Actor {
-    /// Its id. For a guest, a [`Pseudonym`].
+    /// Id; for a guest, a [`Pseudonym`].
     pub id: String,
-    /// Its kind.
+    /// Kind.
     #[serde(rename = "type")]
     pub kind: ActorKind,
 }
@@ -163,37 +170,29 @@ impl Actor {
     /// An API client, by its id.
     #[must_use]
     pub fn client(id: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            kind: ActorKind::Client,
-        }
+        let (id, kind) = (id.into(), ActorKind::Client);
+        Self { id, kind }
     }
 
-    /// A guest, who is never named.
+    /// A guest, by their pseudonym.
     #[must_use]
-    pub fn guest(who: Pseudonym) -> Self {
-        Self {
-            id: who.to_string(),
-            kind: ActorKind::Guest,
-        }
+    pub fn guest(id: Pseudonym) -> Self {
+        let (id, kind) = (id.to_string(), ActorKind::Guest);
+        Self { id, kind }
     }
 
     /// A person who runs the service, by their account.
     #[must_use]
     pub fn operator(id: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            kind: ActorKind::Operator,
-        }
+        let (id, kind) = (id.into(), ActorKind::Operator);
+        Self { id, kind }
     }
 
-    /// The service itself, by the part that acted.
+    /// The service itself, by the component that acted.
     #[must_use]
     pub fn system(id: impl Into<String>) -> Self {
-        Self {
-            id: id.into(),
-            kind: ActorKind::System,
-        }
+        let (id, kind) = (id.into(), ActorKind::System);
+        Self { id, kind }
     }
 }
 
@@ -221,7 +220,7 @@ pub enum Outcome {
     Denied,
     /// It failed.
     Error,
-    /// It was done.
+    /// It succeeded.
     Ok,
 }
 
@@ -229,22 +228,25 @@ pub enum Outcome {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DraftError {
+    /// The action has no valid name.
+    #[error("invalid action: its name takes 1 to 64 characters of A-Z a-z 0-9 . _ : -")]
+    Action,
     /// A detail has no canonical form.
     #[error(
-        "detail {key:?} has no canonical form: names take 1 to 64 of A-Z a-z 0-9 . _ : -, whole numbers stay within 2^53 - 1, and nesting within 4 levels"
+        "invalid detail {key:?}: names take 1 to 64 characters of A-Z a-z 0-9 . _ : -, whole numbers stay within 2^53 - 1, and nesting within 4 levels"
     )]
     Detail {
         /// Name of the detail.
         key: String,
     },
     /// More bytes than [`LONGEST_ENTRY`].
-    #[error("the entry has {bytes} bytes: at most 16384 are allowed, so leave details out")]
+    #[error("invalid entry: {bytes} bytes, at most 16384 are allowed, leave details out")]
     TooLong {
         /// Length of the entry.
         bytes: usize,
     },
-    /// The time lies outside the years 0 to 9999, which is all that RFC 3339 can say.
-    #[error("the time lies outside the years 0 to 9999: check the clock")]
+    /// A time outside the years 0 to 9999, the range of RFC 3339.
+    #[error("invalid time: outside the years 0 to 9999, check the clock")]
     Year,
 }
 
@@ -259,61 +261,34 @@ pub enum EntryError {
         column: usize,
     },
     /// Valid content in a form that is not canonical.
-    #[error("invalid entry: not in canonical form; another program wrote or changed it")]
+    #[error("invalid entry: not in canonical form, another program wrote or changed it")]
     NotCanonical,
     /// More bytes than [`LONGEST_ENTRY`].
-    #[error("the entry has {bytes} bytes: at most 16384 are allowed")]
+    #[error("invalid entry: {bytes} bytes, at most 16384 are allowed")]
     TooLong {
         /// Length of the entry.
         bytes: usize,
     },
-    /// A version that this program does not know.
-    #[error("the entry has version {found}, and this program knows version 1: use a newer one")]
+    /// An unknown version.
+    #[error("invalid entry: version {found}, this program supports version 1, use a newer one")]
     Version {
         /// The version.
         found: u32,
     },
 }
 
-const VERSION: u32 = 1;
-/// Most levels of lists and maps within a detail. Our choice.
-const DEEPEST: usize = 4;
-
-/// The form that is written. Its fields stand in the order of their names, which RFC 8785 §3.2.3 asks for.
-#[derive(Serialize)]
-struct Sealed<'a> {
-    action: Action,
-    actor: &'a Actor,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    detail: &'a BTreeMap<String, Value>,
-    log: &'a str,
-    outcome: Outcome,
-    seq: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<Pseudonym>,
-    time: String,
-    v: u32,
-}
-
-impl Sealed<'_> {
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(512);
-        serde_json::to_writer(&mut bytes, self).expect("a vector takes every byte, and all names are texts");
-        bytes
-    }
-}
-
-#[derive(Deserialize)]
+/// The JSON form. The fields are in the order of their names, as RFC 8785 section 3.2.3 requires.
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Read {
-    action: Action,
-    actor: Actor,
-    #[serde(default, deserialize_with = "details")]
-    detail: BTreeMap<String, Value>,
-    log: String,
+struct Sealed<'a> {
+    action: Cow<'a, str>,
+    actor: Cow<'a, Actor>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    detail: Cow<'a, BTreeMap<String, Value>>,
+    log: Cow<'a, str>,
     outcome: Outcome,
     seq: u64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     subject: Option<Pseudonym>,
     time: String,
     v: u32,
@@ -329,12 +304,12 @@ mod tests {
         Draft::new(
             parse_rfc3339("2026-11-22T13:30:00.5+01:00").unwrap(),
             Actor::client("spa"),
-            Action::ConsentChanged,
+            "consent.changed",
         )
     }
 
     #[test]
-    fn the_bytes_of_an_entry() {
+    fn entry_bytes_are_canonical_json() {
         let draft = draft()
             .subject(Pseudonym::of(&[0; 32], "guest"))
             .detail("session", "s-1")
@@ -344,8 +319,8 @@ mod tests {
                     .into_iter()
                     .collect::<Value>(),
             )
-            .detail("rules", vec!["a", "\u{1}\"é"])
-            .detail("attempt", 3_u32);
+            .detail("rules", Value::from_iter(["a", "\u{1}\"é"]))
+            .detail("attempt", 3_u64);
         let bytes = draft.seal(7, "example.com/log").unwrap();
         assert_eq!(
             String::from_utf8(bytes.clone()).unwrap(),
@@ -362,17 +337,15 @@ mod tests {
     }
 
     #[test]
-    fn only_canonical_bytes_are_read() {
-        let bytes = draft().detail("a", 1_u32).seal(0, "log").unwrap();
+    fn entry_parser_rejects_other_forms() {
+        let bytes = draft().detail("a", 1_u64).seal(0, "log").unwrap();
         let text = String::from_utf8(bytes).unwrap();
         let malformed = [
             text.replace(r#""seq":0"#, r#""seq":0,"seq":0"#),
-            text.replace(r#""a":1"#, r#""a":1,"a":2"#),
             text.replace(r#""a":1"#, r#""a":1.0"#),
             text.replace(r#""a":1"#, r#""a":-0"#),
             text.replace(r#""a":1"#, r#""a":null"#),
             text.replace(r#""v":1"#, r#""v":1,"w":1"#),
-            text.replace("consent.changed", "consent.sold"),
             text[..text.len() - 1].to_owned(),
             String::new(),
         ];
@@ -383,6 +356,8 @@ mod tests {
             );
         }
         let other_forms = [
+            text.replace(r#""a":1"#, r#""a":1,"a":2"#),
+            text.replace("consent.changed", "consent changed"),
             text.replace(',', ", "),
             text.replace("spa", "s\\u0070a"),
             text.replace(".500Z", ".5Z"),
@@ -407,8 +382,8 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_canonical_form_is_refused() {
-        let deep = (0..5).fold(Value::from(1_u32), |value, _| vec![value].into());
+    fn seal_rejects_draft_without_canonical_form() {
+        let deep = (0..5).fold(Value::from(1_u64), |value, _| Value::List(vec![value]));
         let detail = |key: &str, value: Value| draft().detail(key, value).seal(0, "log");
         for (key, value) in [
             ("", Value::from(true)),
@@ -417,7 +392,7 @@ mod tests {
             ("large", Value::from(u64::MAX)),
             ("large", Value::from(1_i64 << 53)),
             ("deep", deep),
-            ("key", [("a b", 1_u32)].into_iter().collect()),
+            ("key", [("a b", 1_u64)].into_iter().collect()),
         ] {
             assert_eq!(
                 detail(key, value),
@@ -430,12 +405,19 @@ mod tests {
         ));
         assert!(detail("text", "x".repeat(LONGEST_ENTRY - 300).into()).is_ok());
         assert!(detail("limit", ((1_i64 << 53) - 1).into()).is_ok());
-        let before = Draft::new(
-            OffsetDateTime::UNIX_EPOCH - time::Duration::days(365 * 3000),
-            Actor::system("x"),
-            Action::AuditOpened,
-        );
-        assert_eq!(before.seal(0, "log"), Err(DraftError::Year));
+        for action in ["", "a b", "é", &"a".repeat(65)] {
+            let draft = Draft::new(draft().at, Actor::client("spa"), action.to_owned());
+            assert_eq!(draft.seal(0, "log"), Err(DraftError::Action), "{action}");
+        }
+        let year_10000 = time::Date::MAX
+            .with_hms(23, 59, 59)
+            .unwrap()
+            .assume_offset(UtcOffset::from_hms(-1, 0, 0).unwrap());
+        let before_0 = OffsetDateTime::UNIX_EPOCH - time::Duration::days(365 * 3000);
+        for at in [before_0, year_10000] {
+            let draft = Draft::new(at, Actor::system("x"), "audit.opened");
+            assert_eq!(draft.seal(0, "log"), Err(DraftError::Year), "{at}");
+        }
     }
 
     fn values() -> impl Strategy<Value = Value> {
@@ -446,7 +428,7 @@ mod tests {
         ];
         leaf.prop_recursive(3, 16, 4, |inner| {
             prop_oneof![
-                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
                 proptest::collection::btree_map("[a-zA-Z0-9._:-]{1,8}", inner, 0..4).prop_map(Value::Map),
             ]
         })

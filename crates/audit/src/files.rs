@@ -1,29 +1,27 @@
 //! The driver: a log in a file.
 
 use std::error::Error;
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::{Checkpoint, Failure, LONGEST_ENTRY, Line, Report, Verifier, VerifierKey};
 
-/// A file that is being written. It appears under its name when [`finish`](Self::finish) has made it durable, and
-/// not at all if that fails: until then it stands beside it, as `<name>.partial`.
+/// A file that is written all or nothing. Until [`finish`](Self::finish) has made it durable, its name is
+/// `<name>.partial`.
 #[derive(Debug)]
 pub struct Export {
     file: BufWriter<File>,
     path: PathBuf,
     partial: PathBuf,
-    /// Whether it has got its name.
-    named: bool,
+    renamed: bool,
 }
 
 impl Export {
-    /// Begins to write what will be the file at `path`.
+    /// Creates the partial file of `path`.
     ///
     /// # Errors
-    /// [`FileErrorKind::Busy`] if `<name>.partial` exists already, [`FileErrorKind::Write`] if it cannot be made.
+    /// [`FileErrorKind::Busy`] if it exists, [`FileErrorKind::Write`] if it cannot be created.
     pub fn create(path: &Path) -> Result<Self, FileError> {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
@@ -43,25 +41,25 @@ impl Export {
             file: BufWriter::new(file),
             path: path.to_owned(),
             partial,
-            named: false,
+            renamed: false,
         })
     }
 
     /// Writes one line.
     ///
     /// # Errors
-    /// [`FileErrorKind::Write`]. Then drop this and begin anew.
+    /// [`FileErrorKind::Write`]. Start another export then.
     pub fn write(&mut self, line: &Line<'_>) -> Result<(), FileError> {
         self.file
             .write_all(&line.to_bytes())
             .map_err(|error| FileError::new(FileErrorKind::Write, &self.partial, error))
     }
 
-    /// Makes the file durable, gives it its name, and makes the name durable.
+    /// Makes the file durable, renames it, and makes the name durable.
     ///
     /// # Errors
-    /// [`FileErrorKind::Write`]. After a failed `fsync` the kernel may forget what it could not write and report
-    /// success the next time; so this is never tried again on the same file: begin anew.
+    /// [`FileErrorKind::Write`]. Start another export then: after a failed `fsync` the kernel may drop the unwritten
+    /// pages and report success the next time.
     pub fn finish(mut self) -> Result<(), FileError> {
         self.publish()
             .map_err(|error| FileError::new(FileErrorKind::Write, &self.path, error))
@@ -71,7 +69,7 @@ impl Export {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
         std::fs::rename(&self.partial, &self.path)?;
-        self.named = true;
+        self.renamed = true;
         // a directory can be opened, and must be made durable, on Unix only
         if cfg!(unix) {
             let directory = self.path.parent().filter(|path| !path.as_os_str().is_empty());
@@ -83,8 +81,8 @@ impl Export {
 
 impl Drop for Export {
     fn drop(&mut self) {
-        if !self.named {
-            // a leftover does no harm but to be in the way of the next export, which says so
+        if !self.renamed {
+            // the next export reports a leftover as `Busy`
             let _ = std::fs::remove_file(&self.partial);
         }
     }
@@ -104,14 +102,14 @@ pub fn verify_file(path: &Path, key: &VerifierKey, against: Option<Checkpoint>) 
         line.clear();
         let read = reader
             .by_ref()
-            .take(LONGEST_LINE)
+            .take(MAX_LINE)
             .read_until(b'\n', &mut line)
             .map_err(failed)?;
         if read == 0 {
             break;
         }
         if !line.ends_with(b"\n") {
-            // no line of a log is this long, so what was read of it cannot be sound
+            // a longer line than any of a log is malformed
             reader.skip_until(b'\n').map_err(failed)?;
         }
         verifier.verify_line(&line);
@@ -123,11 +121,12 @@ pub fn verify_file(path: &Path, key: &VerifierKey, against: Option<Checkpoint>) 
     })
 }
 
-/// Most bytes of a line: an entry and its frame.
-const LONGEST_LINE: u64 = LONGEST_ENTRY as u64 + 1024;
+/// Maximum length of a line: an entry, its leaf hash and JSON around them.
+const MAX_LINE: u64 = LONGEST_ENTRY as u64 + 1024;
 
-/// A log in a file could not be written, read or verified.
-#[derive(Debug)]
+/// An error of writing, reading or verifying a file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {kind}", .path.display())]
 pub struct FileError {
     kind: FileErrorKind,
     path: PathBuf,
@@ -143,57 +142,34 @@ impl FileError {
         }
     }
 
-    /// The kind, which decides what to do.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> FileErrorKind {
         self.kind
     }
 
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The faults of the log, if it was read and fails verification.
+    /// The faults of the log, if it fails verification.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         self.source.downcast_ref()
     }
 }
 
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match self.kind {
-            FileErrorKind::Altered => write!(f, "{path} is not the log that was signed"),
-            FileErrorKind::Busy => write!(
-                f,
-                "{path} exists: another process is writing it, or was killed while it did; if so, remove it"
-            ),
-            FileErrorKind::Read => write!(f, "{path} cannot be read: check that it exists and may be read"),
-            FileErrorKind::Write => write!(f, "{path} cannot be written: check the disk, then export anew"),
-        }
-    }
-}
-
-impl Error for FileError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.source.as_ref())
-    }
-}
-
 /// Kinds of file errors.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileErrorKind {
-    /// It was read, and fails verification.
+    /// The log fails verification.
+    #[error("the log was altered")]
     Altered,
-    /// Another process is writing it, or was killed while it did.
+    /// The partial file exists.
+    #[error("another process is writing it, or was killed while writing; in that case remove it")]
     Busy,
-    /// It cannot be read.
+    /// The file cannot be read.
+    #[error("cannot read it: check that it exists, and its permissions")]
     Read,
-    /// It cannot be written, or not be made durable.
+    /// The file cannot be written, or not be made durable.
+    #[error("cannot write it: check the disk, then export again")]
     Write,
 }
 
@@ -227,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_in_a_file() {
+    fn log_file_verifies_until_altered() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         let signer = signer();
@@ -266,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_one_fault() {
+    fn overlong_line_is_one_fault() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         let (leaf, bytes) = entry(0);
@@ -282,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_export_appears_whole_or_not_at_all() {
+    fn export_appears_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         let mut export = Export::create(&path).unwrap();

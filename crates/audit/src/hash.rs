@@ -1,4 +1,4 @@
-//! SHA-256 as RFC 6962 §2.1 uses it: a leaf and a node can never be mistaken for each other.
+//! SHA-256 of leaves and nodes, with domain separation (RFC 6962 section 2.1).
 
 use std::fmt;
 
@@ -17,28 +17,40 @@ impl Hash {
         Self(bytes)
     }
 
-    /// Reads standard base64, as in a checkpoint.
-    #[must_use]
-    pub(crate) fn from_base64(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        // the decoder wants room for the 3 bytes of each group of 4 characters
-        let mut room = [0; 33];
-        let length = STANDARD.decode_slice(text, &mut room).ok()?;
-        if length != bytes.len() {
-            return None;
-        }
-        bytes.copy_from_slice(&room[..length]);
-        Some(Self(bytes))
-    }
-
     /// The bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
+    /// The digest or MAC of SHA-256.
+    pub(crate) fn from_slice(digest: &[u8]) -> Self {
+        Self(digest.try_into().expect("SHA-256 has 32 bytes"))
+    }
+
+    /// Parses 64 lowercase hexadecimal digits.
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 64 || !text.bytes().all(is_digit) {
+            return None;
+        }
+        let (high, low) = text.split_at(32);
+        let mut bytes = [0; 32];
+        for (half, digits) in bytes.as_chunks_mut::<16>().0.iter_mut().zip([high, low]) {
+            *half = u128::from_str_radix(digits, 16).ok()?.to_be_bytes();
+        }
+        Some(Self(bytes))
+    }
+
+    /// Parses standard base64, as in a checkpoint.
+    pub(crate) fn from_base64(text: &str) -> Option<Self> {
+        // the decoder needs 3 bytes for each group of 4 characters
+        let mut bytes = [0; 33];
+        let length = STANDARD.decode_slice(text, &mut bytes).ok()?;
+        bytes[..length].try_into().ok().map(Self)
+    }
+
     /// Standard base64, 44 characters, as in a checkpoint.
-    #[must_use]
     pub(crate) fn to_base64(self) -> String {
         STANDARD.encode(self.0)
     }
@@ -46,7 +58,10 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(hex(&self.0, &mut [0; 64]))
+        let halves = self.0.as_chunks().0.iter();
+        halves
+            .map(|half| u128::from_be_bytes(*half))
+            .try_for_each(|half| write!(f, "{half:032x}"))
     }
 }
 
@@ -56,22 +71,13 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// Lowercase hexadecimal digits of `bytes`, written to `text`.
-pub(crate) fn hex<'t>(bytes: &[u8; 32], text: &'t mut [u8; 64]) -> &'t str {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
-        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
-    }
-    std::str::from_utf8(text).expect("hexadecimal digits are ASCII")
-}
-
-/// The hash of a leaf: `SHA-256(0x00 ‖ data)`, RFC 6962 §2.1.
+/// The hash of a leaf: `SHA-256(0x00 ‖ data)`, RFC 6962 section 2.1.
 #[must_use]
 pub fn leaf_hash(data: &[u8]) -> Hash {
     let mut context = Context::new(&SHA256);
     context.update(&[0]);
     context.update(data);
-    finished(&context.finish())
+    Hash::from_slice(context.finish().as_ref())
 }
 
 /// `SHA-256(0x01 ‖ left ‖ right)`.
@@ -79,18 +85,12 @@ pub(crate) fn node_hash(left: Hash, right: Hash) -> Hash {
     let mut bytes = [1; 65];
     bytes[1..33].copy_from_slice(&left.0);
     bytes[33..].copy_from_slice(&right.0);
-    finished(&digest(&SHA256, &bytes))
+    Hash::from_slice(digest(&SHA256, &bytes).as_ref())
 }
 
 /// The root of the tree without leaves: `SHA-256("")`.
 pub(crate) fn empty_root() -> Hash {
-    finished(&digest(&SHA256, b""))
-}
-
-fn finished(digest: &ring::digest::Digest) -> Hash {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest.as_ref());
-    Hash(bytes)
+    Hash::from_slice(digest(&SHA256, b"").as_ref())
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_strict() {
+    fn hash_base64_is_strict() {
         let hash = leaf_hash(b"");
         assert_eq!(
             hash.to_string(),

@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod action;
 mod checkpoint;
 mod entry;
 mod export;
@@ -14,7 +13,6 @@ mod tree;
 mod value;
 mod verifier;
 
-pub use action::{Action, UnknownAction};
 pub use checkpoint::{Checkpoint, CheckpointError, KeyError, Signer, VerifierKey};
 pub use entry::{Actor, ActorKind, Draft, DraftError, Entry, EntryError, LONGEST_ENTRY, Outcome};
 pub use export::Line;

@@ -13,16 +13,14 @@ impl Log {
     /// An empty log.
     #[must_use]
     pub fn new(signer: Signer) -> Self {
-        Self {
-            signer,
-            tree: Tree::new(),
-        }
+        let tree = Tree::new();
+        Self { signer, tree }
     }
 
     /// Returns the line of the next entry.
     ///
     /// # Errors
-    /// A [`DraftError`], if the draft has no canonical form or is too long. The log is unchanged then.
+    /// If the draft has no canonical form or is too long. The log is unchanged then.
     pub fn append(&mut self, draft: &Draft) -> Result<Vec<u8>, DraftError> {
         let bytes = draft.seal(self.tree.size(), self.signer.name())?;
         let leaf = leaf_hash(&bytes);

@@ -1,7 +1,7 @@
-//! Proofs about the tree: that an entry is in it, and that it only ever grew. Pure functions.
+//! Proofs about the tree: an entry is in it, and an older tree is a prefix of it. Pure functions.
 //!
-//! A proof is made from the leaf hashes `0..size` and costs O(size) hashes; to check one costs O(log size) and needs
-//! the root only (RFC 6962 §2.1.1 and §2.1.2; the checks are those of RFC 9162 §2.1.3.2 and §2.1.4.2).
+//! A proof is made from the leaf hashes `0..size` in O(size) hashes. A check costs O(log size) and needs the root only
+//! (RFC 6962 sections 2.1.1 and 2.1.2; the checks are those of RFC 9162 sections 2.1.3.2 and 2.1.4.2).
 
 use crate::hash::node_hash;
 use crate::{Hash, Tree};
@@ -12,31 +12,16 @@ use crate::{Hash, Tree};
 /// [`ProofError::OutOfRange`] if there is no such leaf.
 pub fn inclusion(leaves: &[Hash], index: u64) -> Result<Vec<Hash>, ProofError> {
     let size = leaves.len() as u64;
-    let at = usize::try_from(index).ok().filter(|at| *at < leaves.len());
-    let Some(mut at) = at else {
-        return Err(ProofError::OutOfRange { index, size });
-    };
-    let mut proof = Vec::new();
-    let mut rest = leaves;
-    while rest.len() > 1 {
-        let (left, right) = rest.split_at(split(rest.len()));
-        if at < left.len() {
-            proof.push(root(right));
-            rest = left;
-        } else {
-            proof.push(root(left));
-            at -= left.len();
-            rest = right;
-        }
+    match descend(leaves, index, |_, size| size == 1) {
+        Some((proof, _)) => Ok(proof),
+        None => Err(ProofError::OutOfRange { index, size }),
     }
-    proof.reverse();
-    Ok(proof)
 }
 
 /// Checks that `leaf` is number `index` of the tree with `size` leaves and this `root`.
 ///
 /// # Errors
-/// A [`ProofError`], if it is not, or the proof is no proof of it.
+/// If it is not, or `proof` does not prove it.
 pub fn check_inclusion(
     proof: &[Hash],
     leaf: Hash,
@@ -47,28 +32,13 @@ pub fn check_inclusion(
     if index >= size {
         return Err(ProofError::OutOfRange { index, size });
     }
-    let (mut node, mut last) = (index, size - 1);
     let mut hash = leaf;
-    for sibling in proof {
-        if last == 0 {
-            return Err(ProofError::Length);
-        }
-        if node & 1 == 1 || node == last {
-            hash = node_hash(*sibling, hash);
-            let up = node.trailing_zeros();
-            // at the right edge, levels without a left sibling have no hash of their own
-            (node, last) = (
-                node.checked_shr(up).unwrap_or(0),
-                last.checked_shr(up).unwrap_or(0),
-            );
-        } else {
-            hash = node_hash(hash, *sibling);
-        }
-        (node, last) = (node >> 1, last >> 1);
-    }
-    if last != 0 {
-        return Err(ProofError::Length);
-    }
+    ascend(proof, index, size - 1, |side, sibling| {
+        hash = match side {
+            Side::Left => node_hash(sibling, hash),
+            Side::Right => node_hash(hash, sibling),
+        };
+    })?;
     if hash == root {
         Ok(())
     } else {
@@ -82,39 +52,23 @@ pub fn check_inclusion(
 /// [`ProofError::OutOfRange`] if `old` is zero or more than there are leaves.
 pub fn consistency(leaves: &[Hash], old: u64) -> Result<Vec<Hash>, ProofError> {
     let size = leaves.len() as u64;
-    let at = usize::try_from(old)
-        .ok()
-        .filter(|at| (1..=leaves.len()).contains(at));
-    let Some(mut at) = at else {
+    let found = old
+        .checked_sub(1)
+        .and_then(|last| descend(leaves, last, |last, size| last + 1 == size));
+    let Some((mut proof, shared)) = found else {
         return Err(ProofError::OutOfRange { index: old, size });
     };
-    let mut proof = Vec::new();
-    let mut rest = leaves;
-    let mut whole = true;
-    while at < rest.len() {
-        let (left, right) = rest.split_at(split(rest.len()));
-        if at <= left.len() {
-            proof.push(root(right));
-            rest = left;
-        } else {
-            proof.push(root(left));
-            at -= left.len();
-            rest = right;
-            whole = false;
-        }
+    // the root of the shared subtree is known if it is the old root
+    if shared.len() as u64 != old {
+        proof.insert(0, root(shared));
     }
-    // the subtree that both trees share is known to the holder of the old root, if it is that root
-    if !whole {
-        proof.push(root(rest));
-    }
-    proof.reverse();
     Ok(proof)
 }
 
 /// Checks that the tree with `old` leaves and `old_root` is a prefix of the one with `new` leaves and `new_root`.
 ///
 /// # Errors
-/// A [`ProofError`], if it is not, or the proof is no proof of it.
+/// If it is not, or `proof` does not prove it.
 pub fn check_consistency(
     proof: &[Hash],
     old: u64,
@@ -123,60 +77,103 @@ pub fn check_consistency(
     new_root: Hash,
 ) -> Result<(), ProofError> {
     if old == 0 || old > new {
-        return Err(ProofError::OutOfRange {
-            index: old,
-            size: new,
-        });
+        let (index, size) = (old, new);
+        return Err(ProofError::OutOfRange { index, size });
     }
     if old == new {
-        return match (proof.is_empty(), old_root == new_root) {
-            (false, _) => Err(ProofError::Length),
-            (true, false) => Err(ProofError::Root),
-            (true, true) => Ok(()),
+        return match proof {
+            [] if old_root == new_root => Ok(()),
+            [] => Err(ProofError::Root),
+            _ => Err(ProofError::Length),
         };
     }
-    let mut hashes = proof.iter().copied();
-    let shared = if old.is_power_of_two() {
-        Some(old_root)
+    let (shared, proof) = if old.is_power_of_two() {
+        (old_root, proof)
     } else {
-        hashes.next()
+        let (first, rest) = proof.split_first().ok_or(ProofError::Length)?;
+        (*first, rest)
     };
-    let Some(shared) = shared else {
-        return Err(ProofError::Length);
-    };
-    let up = (old - 1).trailing_ones();
-    let (mut node, mut last) = ((old - 1) >> up, (new - 1) >> up);
+    let levels = (old - 1).trailing_ones();
     let (mut of_old, mut of_new) = (shared, shared);
-    for sibling in hashes {
-        if last == 0 {
-            return Err(ProofError::Length);
-        }
-        if node & 1 == 1 || node == last {
-            of_old = node_hash(sibling, of_old);
-            of_new = node_hash(sibling, of_new);
-            let up = node.trailing_zeros();
-            (node, last) = (
-                node.checked_shr(up).unwrap_or(0),
-                last.checked_shr(up).unwrap_or(0),
-            );
-        } else {
-            of_new = node_hash(of_new, sibling);
-        }
-        (node, last) = (node >> 1, last >> 1);
-    }
-    if last != 0 {
-        return Err(ProofError::Length);
-    }
-    if of_old == old_root && of_new == new_root {
+    ascend(
+        proof,
+        (old - 1) >> levels,
+        (new - 1) >> levels,
+        |side, sibling| match side {
+            Side::Left => {
+                of_old = node_hash(sibling, of_old);
+                of_new = node_hash(sibling, of_new);
+            }
+            Side::Right => of_new = node_hash(of_new, sibling),
+        },
+    )?;
+    if (of_old, of_new) == (old_root, new_root) {
         Ok(())
     } else {
         Err(ProofError::Root)
     }
 }
 
-/// The largest power of two below `size`, for a size of two or more.
-fn split(size: usize) -> usize {
-    1 << (size - 1).ilog2()
+/// Side of a sibling.
+enum Side {
+    Left,
+    Right,
+}
+
+/// Descends from the root to the subtree that holds leaf `index` and for which `is_end` holds, given the index within
+/// it and its size. Returns the roots of the siblings on the way, lowest first, and the leaves of the subtree.
+fn descend(
+    leaves: &[Hash],
+    index: u64,
+    is_end: impl Fn(usize, usize) -> bool,
+) -> Option<(Vec<Hash>, &[Hash])> {
+    let mut index = usize::try_from(index)
+        .ok()
+        .filter(|index| *index < leaves.len())?;
+    let mut siblings = Vec::new();
+    let mut rest = leaves;
+    while !is_end(index, rest.len()) {
+        // the left subtree has the largest power of two below the size
+        let (left, right) = rest.split_at(1 << (rest.len() - 1).ilog2());
+        if index < left.len() {
+            siblings.push(root(right));
+            rest = left;
+        } else {
+            siblings.push(root(left));
+            index -= left.len();
+            rest = right;
+        }
+    }
+    siblings.reverse();
+    Some((siblings, rest))
+}
+
+/// Ascends from `node`, at a level whose last node is `last`, to the root, and passes each sibling to `join`.
+fn ascend(
+    siblings: &[Hash],
+    mut node: u64,
+    mut last: u64,
+    mut join: impl FnMut(Side, Hash),
+) -> Result<(), ProofError> {
+    for sibling in siblings {
+        if last == 0 {
+            return Err(ProofError::Length);
+        }
+        if node & 1 == 1 || node == last {
+            join(Side::Left, *sibling);
+            // at the right edge, levels without a left sibling have no hash of their own
+            let levels = node.trailing_zeros();
+            (node, last) = (node >> levels, last >> levels);
+        } else {
+            join(Side::Right, *sibling);
+        }
+        (node, last) = (node >> 1, last >> 1);
+    }
+    if last == 0 {
+        Ok(())
+    } else {
+        Err(ProofError::Length)
+    }
 }
 
 fn root(leaves: &[Hash]) -> Hash {
@@ -187,19 +184,19 @@ fn root(leaves: &[Hash]) -> Hash {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProofError {
-    /// It has too few or too many hashes.
-    #[error("the proof has too few or too many hashes for a tree of this size")]
+    /// Too few or too many hashes.
+    #[error("invalid proof: too few or too many hashes for a tree of this size")]
     Length,
     /// There is no such leaf, or no such older tree.
-    #[error("{index} is out of range for a tree of {size} leaves")]
+    #[error("invalid index {index}: the tree has {size} leaves")]
     OutOfRange {
-        /// The index asked for.
+        /// The requested index.
         index: u64,
         /// Number of leaves.
         size: u64,
     },
-    /// It leads to another root.
-    #[error("the proof leads to another root: the entry or the tree was changed")]
+    /// Another root.
+    #[error("invalid proof: it leads to another root, the entry or the tree was changed")]
     Root,
 }
 
@@ -227,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn every_inclusion_up_to_64() {
+    fn inclusion_proofs_hold_up_to_64_leaves() {
         let all = leaves(64);
         for size in 1..=64 {
             let leaves = &all[..size];
@@ -258,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn every_consistency_up_to_64() {
+    fn consistency_proofs_hold_up_to_64_leaves() {
         let all = leaves(64);
         for new in 1..=64_usize {
             let new_root = root(&all[..new]);
@@ -278,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_trees_do_not_overflow() {
+    fn proof_checks_of_largest_tree_do_not_overflow() {
         let hash = leaf_hash(b"");
         for index in [0, 1, u64::MAX / 2, u64::MAX - 1] {
             for length in 0..70 {
@@ -292,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_proofs() {
+    fn proofs_match_reference_implementation() {
         // tree of 8 leaves of the reference implementation of RFC 6962
         let data: [&[u8]; 8] = [
             b"",

@@ -1,11 +1,11 @@
-//! The Merkle tree of RFC 6962 §2.1, of which only the frontier is kept.
+//! The Merkle tree of RFC 6962 section 2.1.
 
 use crate::Hash;
 use crate::hash::{empty_root, node_hash};
 
-/// A tree that grows: appending costs O(log n) hashes at worst and two on average, in O(log n) memory.
+/// A growing tree in O(log n) memory. Appending costs two hashes on average, O(log n) at worst.
 ///
-/// It keeps the roots of the perfect subtrees only. Proofs need all leaf hashes: see [`proof`](crate::proof).
+/// Only the roots of the perfect subtrees are kept. Proofs need all leaf hashes: see [`proof`](crate::proof).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Tree {
     size: u64,
@@ -49,18 +49,10 @@ impl Tree {
     }
 }
 
-impl Extend<Hash> for Tree {
-    fn extend<I: IntoIterator<Item = Hash>>(&mut self, leaves: I) {
-        for leaf in leaves {
-            self.append(leaf);
-        }
-    }
-}
-
 impl FromIterator<Hash> for Tree {
     fn from_iter<I: IntoIterator<Item = Hash>>(leaves: I) -> Self {
         let mut tree = Self::new();
-        tree.extend(leaves);
+        leaves.into_iter().for_each(|leaf| tree.append(leaf));
         tree
     }
 }
@@ -94,7 +86,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_published_roots() {
+    fn tree_roots_match_reference_implementation() {
         let mut tree = Tree::new();
         assert_eq!(tree.root().to_string(), ROOTS[0]);
         for (leaf, root) in LEAVES.iter().zip(&ROOTS[1..]) {
@@ -105,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_one_hash_for_each_set_bit() {
+    fn tree_keeps_one_hash_per_set_bit() {
         let tree: Tree = (0..1000_u32).map(|n| leaf_hash(&n.to_be_bytes())).collect();
         assert_eq!(tree.peaks.len(), 1000_u32.count_ones() as usize);
     }

@@ -1,6 +1,6 @@
 //! Audit entries about the log itself: opened, closed, exported.
 
-use audit::{Action, Actor, Draft};
+use audit::{Actor, Draft};
 use guest_store::{Store, StoreError, Unit};
 use time::OffsetDateTime;
 
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 pub(crate) async fn record(
     store: &dyn Store,
     actor: Actor,
-    action: Action,
+    action: &'static str,
     at: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let unit = Unit {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::{Action, Actor};
+use audit::Actor;
 use genesys_api::{Clock, Host, Hosts};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
 use genesys_http::{Client, Egress, Tls};
@@ -93,14 +93,9 @@ impl Gateway {
         let direct = Direct::open(direct)
             .await
             .map_err(|error| StartError::new("the sessions of the store", error))?;
-        record(
-            &**direct.store(),
-            own_name(),
-            Action::AuditOpened,
-            clock.now().utc,
-        )
-        .await
-        .map_err(|error| StartError::new("the audit log", error))?;
+        record(&**direct.store(), own_name(), "audit.opened", clock.now().utc)
+            .await
+            .map_err(|error| StartError::new("the audit log", error))?;
         let (stop, stopping) = watch::channel(false);
         let hub = Hub::new(direct.clone(), stopping.clone());
 
@@ -194,7 +189,7 @@ impl Gateway {
         let closed = record(
             &**direct.store(),
             own_name(),
-            Action::AuditClosed,
+            "audit.closed",
             direct.clock().now().utc,
         )
         .await;

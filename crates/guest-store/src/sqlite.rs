@@ -270,7 +270,7 @@ fn private(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use audit::{Action, Actor, Draft, files};
+    use audit::{Actor, Draft, files};
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use bytes::Bytes;
@@ -373,7 +373,7 @@ mod tests {
     }
 
     fn entries(count: usize) -> Vec<Draft> {
-        vec![Draft::new(at(), Actor::system("test"), Action::AuditOpened); count]
+        vec![Draft::new(at(), Actor::system("test"), "audit.opened"); count]
     }
 
     fn log(count: usize) -> Unit {

@@ -226,6 +226,9 @@ impl GuestSession {
 
     /// The audit entries of this session, oldest first. Reading them is audited.
     ///
+    /// Their actions are `session.created`, `ws.connected`, `token.rotated`, `token.reuse_detected`, `consent.changed`,
+    /// `consent.withdrawn`, `session.ended`, `session.expired` and `audit.read`.
+    ///
     /// # Errors
     /// If they cannot be read.
     pub async fn audit_trail(&self) -> Result<Vec<Entry>, Error> {

@@ -13,7 +13,6 @@ use genesys_api::{Clock, Hosts};
 use genesys_http::{Client, Egress, Tls};
 use genesys_sim::Simulator;
 use guest_store::{Keys, Limits, SealKey, SqliteStore, Store};
-use guest_suite::audit::Action;
 use guest_suite::conversation::{ConnectionEvent, DeliveryStatus, Ending, Event};
 use guest_suite::direct::{Direct, DirectConfig, DirectError};
 use guest_suite::metrics::{EndReason, SessionStage};
@@ -137,16 +136,16 @@ async fn scenario(store: Arc<dyn Store>) {
     );
     assert_eq!(snapshot.drop_off, Some(0.0));
     let trail = session.audit_trail().await.unwrap();
-    let actions: Vec<Action> = trail.iter().map(|entry| entry.draft.action).collect();
+    let actions: Vec<_> = trail.iter().map(|entry| &*entry.draft.action).collect();
     assert_eq!(
         actions,
         [
-            Action::SessionCreated,
-            Action::WsConnected,
-            Action::TokenRotated,
-            Action::ConsentWithdrawn,
-            Action::SessionEnded,
-            Action::AuditRead,
+            "session.created",
+            "ws.connected",
+            "token.rotated",
+            "consent.withdrawn",
+            "session.ended",
+            "audit.read",
         ]
     );
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use audit::files::FileErrorKind;
-use audit::{Action, Actor, VerifierKey};
+use audit::{Actor, VerifierKey};
 use clap::{Args, Subcommand};
 use genesys_api::{Clock, error_chain};
 use guest_store::{Limits, SqliteStore};
@@ -79,7 +79,7 @@ async fn export(options: ExportOptions) -> Result<(), Failure> {
     record(
         &store,
         Actor::operator("guest-gateway audit export"),
-        Action::AuditExported,
+        "audit.exported",
         Clock::system().now().utc,
     )
     .await

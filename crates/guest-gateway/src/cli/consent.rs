@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
-use audit::{Action, Actor};
+use audit::Actor;
 use clap::{Args, Subcommand};
 use genesys_api::{Clock, SessionId, error_chain};
 use guest_payload::iso27560::Record;
@@ -70,7 +70,7 @@ async fn export(options: ExportOptions) -> Result<(), Failure> {
     record(
         &store,
         Actor::operator("guest-gateway consent export"),
-        Action::ConsentExported,
+        "consent.exported",
         Clock::system().now().utc,
     )
     .await

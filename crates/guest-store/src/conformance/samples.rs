@@ -1,6 +1,6 @@
 //! Samples for the scenarios.
 
-use audit::{Action, Actor, Draft, Pseudonym};
+use audit::{Actor, Draft, Pseudonym};
 use bytes::Bytes;
 use genesys_api::parse_rfc3339;
 use secrecy::ExposeSecret;
@@ -63,7 +63,7 @@ pub(super) fn event(id: &str, owner: &str, name: &str) -> Event {
 }
 
 pub(super) fn draft(subject: &str) -> Draft {
-    Draft::new(at(0), Actor::client("spa"), Action::SessionCreated)
+    Draft::new(at(0), Actor::client("spa"), "session.created")
         .subject(Pseudonym::of(&[5; 32], subject))
         .detail("sample", true)
 }

@@ -1,6 +1,6 @@
 //! The audit trail of a session.
 
-use audit::{Action, Actor, Draft};
+use audit::{Actor, Draft};
 use genesys_api::SessionId;
 use guest_store::{StoredEntry, Unit};
 
@@ -17,8 +17,7 @@ impl Direct {
     pub async fn audit_trail(&self, owner: &str, id: &SessionId) -> Result<Vec<StoredEntry>, DirectError> {
         let record = self.load(owner, id).await?;
         let subject = record.subject();
-        let read =
-            Draft::new(self.clock().now().utc, Actor::client(owner), Action::AuditRead).subject(subject);
+        let read = Draft::new(self.clock().now().utc, Actor::client(owner), "audit.read").subject(subject);
         self.commit(Unit {
             entries: vec![read],
             ..Unit::default()

@@ -1,6 +1,6 @@
 //! A guest's change of mind.
 
-use audit::{Action, Actor, Draft};
+use audit::{Actor, Draft};
 use genesys_api::SessionId;
 use guest_payload::{ConsentChange, Signals};
 use guest_store::{Change, Unit};
@@ -32,8 +32,8 @@ impl Direct {
                 .change(change, signals, self.shared.config.policy, now.utc)
                 .map_err(DirectError::ConsentOutdated)?;
             let action = match update.is_withdrawal() {
-                true => Action::ConsentWithdrawn,
-                false => Action::ConsentChanged,
+                true => "consent.withdrawn",
+                false => "consent.changed",
             };
             let entry = Draft::new(now.utc, Actor::client(owner), action).subject(record.subject());
             let entry = with_details(entry, update.audit_details());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use audit::{Action, Actor, Draft};
+use audit::{Actor, Draft};
 use genesys_api::SessionId;
 use guest_conversation::client::{Connection, Handle, Settings};
 use guest_conversation::{
@@ -157,7 +157,7 @@ impl Direct {
             }
             let entries = match stage {
                 SessionStage::Connected => {
-                    let entry = Draft::new(now.utc, Actor::system("guest-suite"), Action::WsConnected);
+                    let entry = Draft::new(now.utc, Actor::system("guest-suite"), "ws.connected");
                     vec![entry.subject(record.subject())]
                 }
                 _ => Vec::new(),

@@ -1,6 +1,6 @@
 //! Creating a session, under the consent rules of the guest's jurisdiction.
 
-use audit::{Action, Actor, Draft, Outcome};
+use audit::{Actor, Draft, Outcome};
 use genesys_api::{GuestId, Now, entropy};
 use guest_payload::{NewGuest, NewSession, Refused};
 use guest_store::{Change, Session, TokenHash, Unit};
@@ -54,8 +54,7 @@ impl Direct {
         let tokens = Tokens::issue(now.utc, config.access_token_lifetime);
         let record = self.record(owner, id, &new, &tokens, now);
         let session = record.info();
-        let entry =
-            Draft::new(now.utc, Actor::client(owner), Action::SessionCreated).subject(record.subject());
+        let entry = Draft::new(now.utc, Actor::client(owner), "session.created").subject(record.subject());
         let entry = with_details(entry, session.consent.audit_details());
         let event = record.event(EventName::Created, now.utc);
         let unit = Unit {
@@ -94,6 +93,6 @@ impl Direct {
 }
 
 fn denial(owner: &str, refused: &Refused<'_>, now: Now) -> Draft {
-    let entry = Draft::new(now.utc, Actor::client(owner), Action::SessionDenied).outcome(Outcome::Denied);
+    let entry = Draft::new(now.utc, Actor::client(owner), "session.denied").outcome(Outcome::Denied);
     with_details(entry, refused.audit_details())
 }

@@ -1,6 +1,6 @@
 //! Ending a session, and ending those that nobody uses any more.
 
-use audit::{Action, Actor, Draft};
+use audit::{Actor, Draft};
 use genesys_api::SessionId;
 use guest_store::{Change, SessionQuery, Unit};
 use session_metrics::EndReason;
@@ -49,9 +49,9 @@ impl Direct {
         is_due: impl Fn(OffsetDateTime) -> bool,
     ) -> Result<bool, DirectError> {
         let (actor, action) = match reason {
-            EndReason::Guest => (Actor::client(owner), Action::SessionEnded),
-            EndReason::Expired => (Actor::system("guest-suite"), Action::SessionExpired),
-            _ => (Actor::system("guest-suite"), Action::SessionEnded),
+            EndReason::Guest => (Actor::client(owner), "session.ended"),
+            EndReason::Expired => (Actor::system("guest-suite"), "session.expired"),
+            _ => (Actor::system("guest-suite"), "session.ended"),
         };
         self.update(owner, id, |record, now| {
             if record.row.ended_at.is_some() || !is_due(record.row.idle_deadline) {

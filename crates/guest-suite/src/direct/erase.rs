@@ -1,6 +1,6 @@
 //! Erasure of ended sessions after their retention.
 
-use audit::{Action, Actor, Draft};
+use audit::{Actor, Draft};
 use guest_store::{Change, Session, SessionQuery, Unit};
 use time::OffsetDateTime;
 
@@ -27,7 +27,7 @@ impl Direct {
     async fn erase(&self, session: Session, now: OffsetDateTime) -> Result<(), DirectError> {
         let change = Some(Change::RemoveSession(session.id.clone()));
         let entry =
-            Draft::new(now, Actor::system("guest-suite"), Action::SessionErased).subject(session.pseudonym());
+            Draft::new(now, Actor::system("guest-suite"), "session.erased").subject(session.pseudonym());
         let unit = Unit {
             change,
             entries: vec![entry],

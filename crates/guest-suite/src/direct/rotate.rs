@@ -1,6 +1,6 @@
 //! Rotating a session's tokens.
 
-use audit::{Action, Actor, Draft, Outcome};
+use audit::{Actor, Draft, Outcome};
 use genesys_api::SessionId;
 use guest_store::{Change, TokenHash, Unit};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -37,7 +37,7 @@ impl Direct {
             match presented {
                 Presented::Current => {}
                 Presented::Reused => {
-                    let reuse = entry(Action::TokenReuseDetected)
+                    let reuse = entry("token.reuse_detected")
                         .outcome(Outcome::Denied)
                         .detail("generation", generation);
                     let unit = Unit {
@@ -48,7 +48,7 @@ impl Direct {
                 }
                 _ => return Err(DirectError::RefreshUnknown),
             }
-            let rotated = entry(Action::TokenRotated)
+            let rotated = entry("token.rotated")
                 .detail("generation", generation)
                 .detail("expiresAt", genesys_api::rfc3339(tokens.expires_at));
             let mut row = record.row.clone();

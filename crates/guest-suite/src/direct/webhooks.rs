@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use audit::{Action, Actor, Draft, Outcome};
+use audit::{Actor, Draft, Outcome};
 use genesys_api::{WebhookId, entropy};
 use guest_sessions::SubscriptionBody;
 use guest_store::{Change, Leased, Settled, Settlement, StoreError, StoreErrorKind, Unit, Webhook};
@@ -51,7 +51,7 @@ impl Direct {
         if let Some(existing) = self.webhook_like(owner, &wanted).await? {
             return Ok(existing);
         }
-        match self.put(owner, Action::WebhookRegistered, row).await {
+        match self.put(owner, "webhook.registered", row).await {
             Ok(()) => Ok(RegisteredWebhook {
                 id,
                 enabled: wanted.enabled,
@@ -100,7 +100,7 @@ impl Direct {
                 secrets: known.secrets,
                 ..row(&wanted)
             };
-            match self.put(owner, Action::WebhookUpdated, replaced).await {
+            match self.put(owner, "webhook.updated", replaced).await {
                 Ok(()) => break,
                 // it was switched off, or replaced, in between
                 Err(error) if is_conflict(&error) => {}
@@ -121,7 +121,7 @@ impl Direct {
     /// [`DirectError::NotFound`], or the store's.
     pub async fn remove_webhook(&self, owner: &str, id: &WebhookId) -> Result<(), DirectError> {
         let known = self.stored_webhook(owner, id).await?;
-        let entry = entry(self, owner, Action::WebhookRemoved, &known.id);
+        let entry = entry(self, owner, "webhook.removed", &known.id);
         let unit = Unit {
             change: Some(Change::RemoveWebhook(known.id)),
             entries: vec![entry],
@@ -186,7 +186,7 @@ impl Direct {
             }
             // a step that this version does not know forgets nothing: the message is kept as dead
             _ => {
-                entries.push(system_entry(self, Action::WebhookDead, &leased));
+                entries.push(system_entry(self, "webhook.dead", &leased));
                 Settled::Dead
             }
         };
@@ -229,7 +229,7 @@ impl Direct {
         }
     }
 
-    async fn put(&self, owner: &str, action: Action, row: Webhook) -> Result<(), StoreError> {
+    async fn put(&self, owner: &str, action: &'static str, row: Webhook) -> Result<(), StoreError> {
         let entry = entry(self, owner, action, &row.id).detail("name", row.name.as_str());
         let unit = Unit {
             change: Some(Change::PutWebhook(row)),
@@ -274,11 +274,11 @@ fn registered(row: &Webhook) -> Result<RegisteredWebhook, DirectError> {
     })
 }
 
-fn entry(direct: &Direct, owner: &str, action: Action, id: &WebhookId) -> Draft {
+fn entry(direct: &Direct, owner: &str, action: &'static str, id: &WebhookId) -> Draft {
     Draft::new(direct.clock().now().utc, Actor::client(owner), action).detail("webhook", id.as_str())
 }
 
-fn system_entry(direct: &Direct, action: Action, leased: &Leased) -> Draft {
+fn system_entry(direct: &Direct, action: &'static str, leased: &Leased) -> Draft {
     Draft::new(direct.clock().now().utc, Actor::system("guest-suite"), action)
         .outcome(Outcome::Error)
         .detail("webhook", leased.webhook.id.as_str())
@@ -290,5 +290,5 @@ fn disabled(direct: &Direct, leased: &Leased, reason: DisableReason) -> Draft {
         DisableReason::Gone => "gone",
         _ => "failing",
     };
-    system_entry(direct, Action::WebhookDisabled, leased).detail("reason", reason)
+    system_entry(direct, "webhook.disabled", leased).detail("reason", reason)
 }
