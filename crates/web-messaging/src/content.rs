@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::server_frame::loose::{null_as_empty, number};
+use crate::server_frame::loose::{Tagged, null_as_empty, number};
 
 /// An item of a message.
 #[derive(Clone, Debug)]
@@ -319,67 +319,30 @@ pub(crate) fn items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Co
     let items = Option::<Vec<RawJson<'de>>>::deserialize(deserializer)?.unwrap_or_default();
     let mut content = Vec::with_capacity(items.len());
     for item in items {
-        let Ok(fields) = serde_json::from_str::<Fields<'_>>(item.as_str()) else {
-            content.push(Content::Other(RawFrame::new(None, item.as_str())));
+        let tagged = Tagged::find(item, "contentType");
+        let class = tagged.kind.as_deref();
+        if class == Some("QuickReplyV2")
+            && let Some(QuickReplies { title, actions }) = tagged.value()
+        {
+            content.push(Content::Text(title));
+            content.extend(actions.into_iter().map(Content::QuickReply));
             continue;
-        };
-        let known = match fields.content_type.as_deref() {
-            Some("Attachment") => parse(fields.attachment).map(Content::Attachment),
-            Some("ButtonResponse") => parse(fields.button_response).map(Content::ButtonResponse),
-            Some("Card") => parse(fields.card).map(Content::Card),
-            Some("Carousel") => {
-                parse::<Carousel>(fields.carousel).map(|cards| Content::Carousel(cards.cards))
-            }
-            Some("DatePicker") => parse(fields.date_picker).map(Content::DatePicker),
-            Some("Form") => parse(fields.form).map(Content::Form),
-            Some("ListPicker") => parse(fields.list_picker).map(Content::ListPicker),
-            Some("QuickReply") => parse(fields.quick_reply).map(Content::QuickReply),
-            Some("QuickReplyV2") => match parse::<QuickReplies>(fields.quick_reply_v2) {
-                Some(replies) => {
-                    content.push(Content::Text(replies.title));
-                    content.extend(replies.actions.into_iter().map(Content::QuickReply));
-                    continue;
-                }
-                None => None,
-            },
-            Some("Text") => parse::<TextItem>(fields.text).map(|text| Content::Text(text.body)),
+        }
+        let known = match class {
+            Some("Attachment") => tagged.value().map(Content::Attachment),
+            Some("ButtonResponse") => tagged.value().map(Content::ButtonResponse),
+            Some("Card") => tagged.value().map(Content::Card),
+            Some("Carousel") => tagged.value().map(|Carousel { cards }| Content::Carousel(cards)),
+            Some("DatePicker") => tagged.value().map(Content::DatePicker),
+            Some("Form") => tagged.value().map(Content::Form),
+            Some("ListPicker") => tagged.value().map(Content::ListPicker),
+            Some("QuickReply") => tagged.value().map(Content::QuickReply),
+            Some("Text") => tagged.value().map(|TextItem { body }| Content::Text(body)),
             _ => None,
         };
-        let class = fields.content_type.as_deref();
         content.push(known.unwrap_or_else(|| Content::Other(RawFrame::new(class, item.as_str()))));
     }
     Ok(content)
-}
-
-fn parse<T: for<'de> Deserialize<'de>>(field: Option<RawJson<'_>>) -> Option<T> {
-    serde_json::from_str(field?.as_str()).ok()
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Fields<'a> {
-    #[serde(borrow)]
-    content_type: Option<Text<'a>>,
-    #[serde(borrow)]
-    attachment: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    button_response: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    card: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    carousel: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    date_picker: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    form: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    list_picker: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    quick_reply: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    quick_reply_v2: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    text: Option<RawJson<'a>>,
 }
 
 #[derive(Deserialize)]

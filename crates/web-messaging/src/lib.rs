@@ -3,7 +3,6 @@
 mod attributes;
 mod client_frame;
 pub mod content;
-mod deployment_rules;
 mod error_code;
 mod generated;
 mod journey;
@@ -12,15 +11,14 @@ pub mod rest;
 mod server_frame;
 
 pub use attributes::{AttributesError, CustomAttributes};
-pub use client_frame::{ClientFrame, GuestMessage};
-pub use deployment_rules::DeploymentRules;
+pub use client_frame::{ClientAction, ClientFrame, GuestMessage};
 pub use error_code::{ErrorCode, Remedy};
-pub use journey::{JourneyAction, JourneyContext, JourneySession};
+pub use journey::{ActionMap, JourneyAction, JourneyContext, JourneySession};
+pub use rest::deployment::DeploymentRules;
 pub use server_frame::{
-    AllowedMedia, AttachmentError, Body, Channel, CoBrowse, Configuration, ErrorBody, FileType, FrameError,
-    FrameKind, Jwt, MediaRules, MessageEvent, Metadata, Offer, Participant, Presence, PresenceKind,
-    PresignedUrl, ReceiptReason, ResumeToken, ServerFrame, SessionResponse, StructuredMessage,
-    TooManyRequests, Typing, UploadSuccess, Video,
+    AllowedMedia, Body, Channel, Configuration, ErrorBody, FileType, FrameError, FrameKind, IssuedToken,
+    MediaRules, MessageEvent, Metadata, Offer, OfferState, Participant, Presence, PresenceKind, PresignedUrl,
+    ReceiptReason, ServerFrame, SessionResponse, StructuredMessage, Typing, UploadSuccess,
 };
 
 /// Path of the socket on the messaging host.

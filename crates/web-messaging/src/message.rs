@@ -1,20 +1,20 @@
 //! Messages of a conversation.
 
-mod fallback_text;
-mod id;
 mod outgoing;
 
 use std::fmt;
+use std::str::FromStr;
 
+use genesys_api::wire::{Length, Text};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
-pub use self::id::{MessageId, MessageIdError};
 pub use self::outgoing::{Answer, Choice, OutgoingMessage};
 pub use crate::content::{
     Attachment, ButtonKind, ButtonResponse, Card, CardAction, Content, DatePicker, DateSlot, Form, ListItem,
     ListPicker, ListSection, Media, QuickReply,
 };
-use genesys_api::wire::Length;
 
 /// Longest text of the guest, in bytes of UTF-8; Genesys Cloud answers 4011 to a longer one.
 pub const TEXT_LIMIT: usize = genesys_api::limits::TEXT_BYTES;
@@ -46,6 +46,40 @@ impl Message {
             _ => None,
         })
     }
+
+    /// The message's text. If it is empty, the titles and names of its content, one a line. Empty if there are none
+    /// either, as for a form.
+    #[must_use]
+    pub fn fallback_text(&self) -> Text<'_> {
+        if !self.text.is_empty() {
+            return self.text.as_str().into();
+        }
+        let lines: Vec<_> = self.content.iter().flat_map(titles).collect();
+        lines.join("\n").into()
+    }
+}
+
+fn titles(content: &Content) -> Vec<&str> {
+    match content {
+        Content::Attachment(file) => caption(file).into_iter().collect(),
+        Content::Card(card) => vec![&*card.title],
+        Content::Carousel(cards) => cards.iter().map(|card| &*card.title).collect(),
+        Content::DatePicker(picker) => picker.title.as_deref().into_iter().collect(),
+        Content::ListPicker(picker) => {
+            let titles = picker.sections.iter().map(|section| section.title.as_deref());
+            titles.flatten().collect()
+        }
+        Content::Text(text) => vec![text],
+        // quick replies are displayed beside the text
+        Content::ButtonResponse(_) | Content::Form(_) | Content::Other(_) | Content::QuickReply(_) => {
+            Vec::new()
+        }
+    }
+}
+
+fn caption(file: &Attachment) -> Option<&str> {
+    let text = file.text.as_deref().filter(|text| !text.is_empty());
+    text.or(file.name.as_deref())
 }
 
 impl fmt::Debug for Message {
@@ -98,4 +132,72 @@ pub enum Direction {
     Inbound,
     /// To the guest.
     Outbound,
+}
+
+/// The permanent id of a message of the guest: its tracing id at Genesys Cloud, its `id` at the gateway.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MessageId(Uuid);
+
+impl From<Uuid> for MessageId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = MessageIdError;
+
+    fn from_str(text: &str) -> Result<Self, MessageIdError> {
+        // the other forms that the parser accepts would be returned in another spelling
+        if text.len() != uuid::fmt::Hyphenated::LENGTH {
+            return Err(MessageIdError);
+        }
+        Uuid::parse_str(text).map(Self).map_err(|_| MessageIdError)
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for MessageId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+    }
+}
+
+impl<'de> Deserialize<'de> for MessageId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Text::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A text that is not a message id.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("invalid message id: use a UUID with hyphens, 36 characters long")]
+pub struct MessageIdError;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_id_has_one_spelling() {
+        let id: MessageId = "C0FFEE00-0000-4000-8000-000000000001".parse().unwrap();
+        assert_eq!(id.to_string(), "c0ffee00-0000-4000-8000-000000000001");
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(json, format!("\"{id}\""));
+        assert_eq!(serde_json::from_str::<MessageId>(&json).unwrap(), id);
+        for text in [
+            "",
+            "x",
+            "c0ffee00000040008000000000000001",
+            "{c0ffee00-0000-4000-8000-000000000001}",
+        ] {
+            assert_eq!(text.parse::<MessageId>(), Err(MessageIdError), "{text}");
+        }
+    }
 }

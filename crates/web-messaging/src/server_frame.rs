@@ -6,21 +6,16 @@
 mod attachment;
 mod event;
 pub(crate) mod loose;
-mod meaning;
-mod refusal;
 mod session;
 mod structured;
-mod token;
 
+use genesys_api::wire::{RawJson, Text};
 use serde::Deserialize;
 
-pub use self::attachment::{AttachmentError, PresignedUrl, UploadSuccess};
-pub use self::event::{CoBrowse, MessageEvent, Offer, Presence, PresenceKind, Typing, Video};
-pub use self::refusal::{ErrorBody, TooManyRequests};
-pub use self::session::{AllowedMedia, Configuration, FileType, MediaRules, SessionResponse};
+pub use self::attachment::{ErrorBody, PresignedUrl, UploadSuccess};
+pub use self::event::{MessageEvent, Offer, OfferState, Presence, PresenceKind, Typing};
+pub use self::session::{AllowedMedia, Configuration, FileType, IssuedToken, MediaRules, SessionResponse};
 pub use self::structured::{Channel, Metadata, Participant, ReceiptReason, StructuredMessage};
-pub use self::token::{Jwt, ResumeToken};
-use genesys_api::wire::{RawJson, Text};
 
 /// One frame of the service.
 #[derive(Clone, Debug)]
@@ -118,9 +113,9 @@ pub enum Body<'a> {
     /// `ErrorMessage` and `Error`.
     Error(ErrorBody<'a>),
     /// `GenerateUrlError`: a file may not be uploaded.
-    GenerateUrlError(AttachmentError<'a>),
+    GenerateUrlError(ErrorBody<'a>),
     /// `JwtResponse`.
-    Jwt(Jwt<'a>),
+    Jwt(IssuedToken<'a>),
     /// `LogoutEvent`: the signed-in guest was logged out everywhere.
     LoggedOut,
     /// `string`: mostly an error's text.
@@ -128,7 +123,7 @@ pub enum Body<'a> {
     /// `PresignedUrlResponse`: a URL for the upload or the download of a file.
     PresignedUrl(PresignedUrl<'a>),
     /// `ResumeTokenResponse`.
-    ResumeToken(ResumeToken<'a>),
+    ResumeToken(IssuedToken<'a>),
     /// `SessionClearedEvent`: the conversation was cleared.
     SessionCleared,
     /// `SessionExpiredEvent`: the session has expired.
@@ -138,7 +133,7 @@ pub enum Body<'a> {
     /// `StructuredMessage`: a message, an event, or the echo of one.
     Structured(StructuredMessage<'a>),
     /// `TooManyRequestsErrorMessage`.
-    TooManyRequests(TooManyRequests<'a>),
+    TooManyRequests(ErrorBody<'a>),
     /// A class or a body that this version does not know.
     Unknown {
         /// Its class.
@@ -147,7 +142,7 @@ pub enum Body<'a> {
         body: Option<RawJson<'a>>,
     },
     /// `UploadFailureEvent`: an uploaded file was refused.
-    UploadFailure(AttachmentError<'a>),
+    UploadFailure(ErrorBody<'a>),
     /// `UploadSuccessEvent`: an uploaded file was accepted and may be sent.
     UploadSuccess(UploadSuccess<'a>),
 }

@@ -15,7 +15,6 @@ pub(crate) const NOT_YET_CLEAN: &[&str] = &[
     "crates/guest-gateway/",
     "crates/guest-sessions/",
     "crates/guest-suite/",
-    "crates/web-messaging/",
     "docs/",
     "spec/",
     "tests/",

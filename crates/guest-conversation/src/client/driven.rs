@@ -150,7 +150,7 @@ impl<M: Machine> DriverMachine for Driven<M> {
 }
 
 async fn read(http: &Client, history: &History) -> Result<HistoryPage, HistoryFailure> {
-    let called = http.call(history, history.host(), Some(history.jwt())).await;
+    let called = http.call(history, &history.host, Some(&history.jwt)).await;
     called.map_err(|error| match error.problem() {
         Some(problem) if problem.status == 401 => HistoryFailure::Unauthorized,
         Some(problem) if problem.status == 429 => HistoryFailure::RateLimited {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use genesys_api::Now;
-use web_messaging::{AttachmentError, Body};
+use web_messaging::Body;
 
 use super::Conversation;
 use super::frames::Subject;
@@ -127,13 +127,8 @@ impl Conversation {
         match body {
             Body::AttachmentDeleted { .. } => attachments.handle_deleted(&id),
             Body::GenerateUrlError(error) | Body::UploadFailure(error) => {
-                let AttachmentError {
-                    error_code,
-                    error_message,
-                    ..
-                } = error;
-                let message = error_message.as_deref().unwrap_or_default();
-                attachments.handle_refused(&id, error_code.unwrap_or_default(), message);
+                let code = error.error_code.unwrap_or_default();
+                attachments.handle_refused(&id, code, error.text());
             }
             Body::PresignedUrl(presigned) => {
                 let headers = presigned.headers.iter();

@@ -1,9 +1,11 @@
 //! Frames to Genesys Cloud.
 
+use std::fmt::Display;
+
 use genesys_api::Now;
 use genesys_api::wire::Text;
 use uuid::Uuid;
-use web_messaging::{ClientFrame, ErrorCode, GuestMessage, SessionResponse};
+use web_messaging::{ClientAction, ClientFrame, ErrorCode, GuestMessage, SessionResponse};
 
 use super::Conversation;
 use crate::attachments::{AttachmentId, AttachmentRequest, Rules};
@@ -96,66 +98,63 @@ impl Subject {
 impl Conversation {
     /// Queues the first frame.
     pub(super) fn transmit_configure(&mut self) {
-        let (token, start_new) = ((&self.config.token).into(), self.start_new);
-        let tracing_id = SESSION.to_string().into();
+        let start_new = self.start_new;
         let deployment_id = &self.config.deployment;
         let journey_context = self.config.journey.as_ref();
-        let frame = match &self.config.jwt {
-            None => ClientFrame::ConfigureSession {
-                token,
+        let action = match &self.config.jwt {
+            None => ClientAction::ConfigureSession {
                 deployment_id,
                 start_new,
                 journey_context,
                 resume_token: None,
-                tracing_id,
             },
-            Some(jwt) => ClientFrame::ConfigureAuthenticatedSession {
-                token,
+            Some(jwt) => ClientAction::ConfigureAuthenticatedSession {
                 deployment_id,
                 start_new,
                 jwt: jwt.into(),
                 journey_context,
-                tracing_id,
             },
         };
-        self.engine.transmit(frame.action(), frame.to_json());
+        let name = action.name();
+        let text = frame(&self.config, SESSION, action);
+        self.engine.transmit(name, text);
     }
 
     pub(super) fn transmit_control(&mut self, request: ControlRequest) {
-        let token = (&self.config.token).into();
-        let frame = match request {
-            ControlRequest::Clear => ClientFrame::OnMessage {
-                token,
-                tracing_id: CLEAR.to_string().into(),
-                message: GuestMessage::clear(),
-            },
-            ControlRequest::CloseSession => ClientFrame::CloseSession {
-                token,
-                close_all_connections: true,
-                tracing_id: CLOSE.to_string().into(),
-            },
-            ControlRequest::Echo => ClientFrame::Echo {
-                token,
-                tracing_id: ECHO.to_string().into(),
-                message: GuestMessage::text("ping", None),
-            },
-            ControlRequest::Jwt => ClientFrame::GetJwt {
-                token,
-                tracing_id: JWT.to_string().into(),
-            },
+        let (tracing_id, action) = match request {
+            ControlRequest::Clear => {
+                let message = GuestMessage::clear();
+                (CLEAR, ClientAction::OnMessage { message })
+            }
+            ControlRequest::CloseSession => {
+                let close_all_connections = true;
+                (
+                    CLOSE,
+                    ClientAction::CloseSession {
+                        close_all_connections,
+                    },
+                )
+            }
+            ControlRequest::Echo => {
+                let message = GuestMessage::text("ping", None);
+                (ECHO, ClientAction::Echo { message })
+            }
+            ControlRequest::Jwt => (JWT, ClientAction::GetJwt),
         };
-        self.engine.transmit(frame.action(), frame.to_json());
+        let name = action.name();
+        let text = frame(&self.config, tracing_id, action);
+        self.engine.transmit(name, text);
     }
 
     /// Queues the event that starts the flow before the guest's first message.
     pub(super) fn transmit_join(&mut self) {
         let message = GuestMessage::join(self.attributes.take_for(EVENT.into()));
-        let text = on_message(&self.config, EVENT.into(), message);
+        let text = on_message(&self.config, EVENT, message);
         self.engine.transmit(ON_MESSAGE, text);
     }
 
     pub(super) fn transmit_typing(&mut self) {
-        let text = on_message(&self.config, EVENT.into(), GuestMessage::typing());
+        let text = on_message(&self.config, EVENT, GuestMessage::typing());
         self.engine.transmit(ON_MESSAGE, text);
     }
 
@@ -172,36 +171,30 @@ impl Conversation {
 
     /// Queues a request about an attachment. Its tracing id is the attachment's id, by which any refusal is assigned.
     pub(super) fn transmit_attachment(&mut self, request: &AttachmentRequest) {
-        let token = (&self.config.token).into();
-        let name = |id: &AttachmentId| Text::from(id.as_str()).to_static();
-        let frame = match request {
-            AttachmentRequest::Delete { id } => ClientFrame::DeleteAttachment {
-                token,
-                attachment_id: name(id),
-                tracing_id: name(id),
-            },
+        let (AttachmentRequest::Delete { id }
+        | AttachmentRequest::Refresh { id }
+        | AttachmentRequest::Upload { id, .. }) = request;
+        let attachment_id = Text::from(id.as_str());
+        let action = match request {
+            AttachmentRequest::Delete { .. } => ClientAction::DeleteAttachment { attachment_id },
             AttachmentRequest::Upload {
-                id,
                 name: file_name,
                 media_type,
                 bytes,
-            } => ClientFrame::OnAttachment {
-                token,
-                attachment_id: Some(name(id)),
+                ..
+            } => ClientAction::OnAttachment {
+                attachment_id: Some(attachment_id),
                 file_name: (&**file_name).into(),
                 file_type: (&**media_type).into(),
                 file_size: *bytes as u64,
                 file_md5: None,
                 errors_as_json: true,
-                tracing_id: name(id),
             },
-            AttachmentRequest::Refresh { id } => ClientFrame::GetAttachment {
-                token,
-                attachment_id: name(id),
-                tracing_id: name(id),
-            },
+            AttachmentRequest::Refresh { .. } => ClientAction::GetAttachment { attachment_id },
         };
-        self.engine.transmit(frame.action(), frame.to_json());
+        let name = action.name();
+        let text = frame(&self.config, id.as_str(), action);
+        self.engine.transmit(name, text);
     }
 
     /// Whether a shutdown clears the conversation.
@@ -212,13 +205,17 @@ impl Conversation {
 
 const ON_MESSAGE: &str = "onMessage";
 
-fn on_message(config: &WebMessaging, tracing_id: MessageId, message: GuestMessage<'_>) -> String {
-    ClientFrame::OnMessage {
+fn on_message(config: &WebMessaging, tracing_id: impl Display, message: GuestMessage<'_>) -> String {
+    frame(config, tracing_id, ClientAction::OnMessage { message })
+}
+
+fn frame(config: &WebMessaging, tracing_id: impl Display, action: ClientAction<'_>) -> String {
+    let frame = ClientFrame {
+        action,
         token: (&config.token).into(),
         tracing_id: tracing_id.to_string().into(),
-        message,
-    }
-    .to_json()
+    };
+    frame.to_json()
 }
 
 /// The rules of a session. One without rules takes no attachments, as in Genesys' mobile SDK.

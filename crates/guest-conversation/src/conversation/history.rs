@@ -210,14 +210,13 @@ impl HistoryReader {
             return Next::Nothing;
         }
         reading.step = Step::AwaitPage;
-        let history = History::new(
-            self.host.clone(),
-            jwt.clone(),
-            reading.page,
-            PAGE_SIZE,
-            self.origin.clone(),
-        );
-        self.command = Some(Box::new(history));
+        self.command = Some(Box::new(History {
+            host: self.host.clone(),
+            jwt: jwt.clone(),
+            page: reading.page,
+            page_size: PAGE_SIZE,
+            origin: self.origin.clone(),
+        }));
         Next::Nothing
     }
 

@@ -57,7 +57,7 @@ impl Conversation {
                     self.configure(now);
                 }
             }
-            Body::Jwt(jwt) => self.handle_jwt(jwt.jwt.to_secret(), jwt.expires_at()?, now),
+            Body::Jwt(jwt) => self.handle_jwt(jwt.token.to_secret(), jwt.expires_at()?, now),
             Body::ConnectionClosed { reason } => self.handle_ended(Ending::ClosedByServer {
                 reason: reason.as_deref().map(sanitize),
             }),

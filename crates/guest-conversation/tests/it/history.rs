@@ -67,13 +67,13 @@ pub(crate) fn entry(name: &str, second: u32, text: &str, inbound: bool) -> Value
 }
 
 pub(crate) fn page(number: u32, of: u32, entries: &[Value]) -> HistoryPage {
-    let history = History::new(
-        "https://api.example".parse().unwrap(),
-        secrecy::SecretString::from("x"),
-        number,
-        50,
-        None,
-    );
+    let history = History {
+        host: "https://api.example".parse().unwrap(),
+        jwt: "x".into(),
+        page: number,
+        page_size: 50,
+        origin: None,
+    };
     let body =
         json!({"entities": entries, "pageSize": 50, "pageNumber": number, "pageCount": of, "total": 9});
     history
@@ -128,7 +128,7 @@ fn what_arrived_is_delivered_and_what_was_missed_is_told_once_and_in_order() {
     assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Sending));
     peer.send(2, "waits until it is decided");
     let call = asked(&mut peer);
-    assert_eq!(call.page(), 1);
+    assert_eq!(call.page, 1);
     // live, while the history is read: it is held back, for something older may come
     let mut live = agent_says("a3", "live");
     live["body"]["channel"]["time"] = "2026-11-22T12:00:09.000Z".into();
@@ -234,7 +234,7 @@ fn pages_are_read_until_the_time_is_reached_or_four_were() {
         come_back(&mut peer);
         let mut call = asked(&mut peer);
         for number in 1..=4 {
-            assert_eq!(call.page(), number);
+            assert_eq!(call.page, number);
             let name = format!("a{number}");
             let mut entry = entry(&name, 30, &name, false);
             if number == 4 && complete {
@@ -374,7 +374,7 @@ fn an_application_reads_pages_and_ten_a_minute_at_most() {
     for second in 0..60 {
         while let Some(Command::ReadHistory(call)) = peer.conversation.poll_command() {
             read += 1;
-            answer(&mut peer, page(call.page(), 9, &[entry("d", 1, "old", false)]));
+            answer(&mut peer, page(call.page, 9, &[entry("d", 1, "old", false)]));
             let _ = peer
                 .conversation
                 .request(Request::ReadHistory { page: 9 }, peer.now);
@@ -486,7 +486,7 @@ fn an_application_says_what_it_heard_last() {
         entry
     };
     answer(&mut peer, page(1, 2, &[at("later", "2026-11-22T11:45:00Z")]));
-    assert_eq!(command(&mut peer).page(), 2);
+    assert_eq!(command(&mut peer).page, 2);
     let last = [
         at("next", "2026-11-22T11:30:00.001Z"),
         at("last", "2026-11-22T11:30:00Z"),

@@ -133,7 +133,7 @@ fn an_entry_without_a_time_is_neither_old_nor_the_end() {
     let mut timeless = entry("t", 0, "timeless", false);
     timeless["channel"]["time"] = Value::Null;
     answer(&mut peer, page(1, 2, &[timeless]));
-    assert_eq!(command(&mut peer).page(), 2);
+    assert_eq!(command(&mut peer).page, 2);
     answer(&mut peer, page(2, 2, &[entry("g", 5, "lost", true)]));
     assert_eq!(told(&mut peer), ["said timeless", "accepted 1"]);
 }

@@ -18,7 +18,7 @@ use guest_store::{Change, StoreErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use token_window::{Jitter, RefreshError, Refresher, TokenError, TokenManager, Window};
 use url::Url;
-use web_messaging::rest::sign_in::{Exchange, Pkce, Refresh, Revoke};
+use web_messaging::rest::sign_in::{Exchange, OauthResult, Pkce, Refresh, Revoke};
 
 use super::session_row::SessionRow;
 use super::update::Mutation;
@@ -277,9 +277,17 @@ impl SignIn {
         }
         let config = &self.direct.shared.config;
         let sent = self.direct.clock().now().instant;
-        let call = Exchange::code(self.deployment.clone(), code, self.redirect_uri)
-            .with_code_verifier(self.pkce.verifier)
-            .with_nonce(self.nonce);
+        let call = Exchange {
+            deployment: self.deployment.clone(),
+            oauth: OauthResult {
+                code: Some(code),
+                redirect_uri: Some(self.redirect_uri),
+                code_verifier: Some(self.pkce.verifier),
+                nonce: Some(self.nonce),
+                ..OauthResult::default()
+            },
+            journey_context: None,
+        };
         let signed_in = config
             .http
             .call(&call, &config.hosts.api, None)

@@ -1,30 +1,42 @@
 //! The `message` of a frame of the guest.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
 
-use super::super::CustomAttributes;
-use crate::message::{Answer, Choice, OutgoingMessage};
 use genesys_api::wire::Text;
+use serde::{Serialize, Serializer};
+
+use crate::CustomAttributes;
+use crate::message::{Answer, Choice, OutgoingMessage};
 
 /// A message or an event of the guest.
 ///
 /// Choices are sent in more than one form. Quick replies and dates are sent as Genesys' mobile SDK sends them (type
 /// `Text`, without text), buttons, lists and forms as its browser SDK does (type `Structured`, with text).
 /// Attributes are sent inside the message, as both SDKs do.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct GuestMessage<'a> {
     #[serde(rename = "type")]
     kind: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<MessageMetadata<'a>>,
+    /// Id of the message that this one answers.
+    #[serde(
+        rename = "metadata",
+        serialize_with = "as_metadata",
+        skip_serializing_if = "Option::is_none"
+    )]
+    parent: Option<&'a Text<'static>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     content: Vec<Item<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<[GuestEvent; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channel: Option<Channel<'a>>,
+    /// Genesys' own clients send it inside `message`, and others beside it; the schema has both places.
+    #[serde(
+        rename = "channel",
+        serialize_with = "as_channel",
+        skip_serializing_if = "Option::is_none"
+    )]
+    attributes: Option<&'a CustomAttributes>,
 }
 
 impl<'a> GuestMessage<'a> {
@@ -33,135 +45,118 @@ impl<'a> GuestMessage<'a> {
     pub fn text(text: &'a str, attributes: Option<&'a CustomAttributes>) -> Self {
         Self {
             text: Some(text.into()),
-            channel: attributes.map(Channel::new),
-            ..Self::of(Kind::Text)
+            attributes,
+            ..Self::default()
         }
     }
 
     /// Any message of the guest, with attributes.
     #[must_use]
     pub fn message(message: &'a OutgoingMessage, attributes: Option<&'a CustomAttributes>) -> Self {
-        let message = match message {
-            OutgoingMessage::Button(choice) => Self {
-                text: Some(choice.text.borrowed()),
-                content: vec![Item::chosen("Button", choice, None)],
-                ..Self::of(Kind::Structured)
-            },
-            OutgoingMessage::Date { question, choice } => Self {
-                text: Some(Text::default()),
-                content: vec![Item::chosen("DatePicker", choice, Some(question))],
-                ..Self::of(Kind::Text)
-            },
+        let (kind, text, content) = match message {
+            OutgoingMessage::Button(choice) => {
+                let button = Item::chosen("Button", choice, None);
+                (Kind::Structured, choice.text.borrowed(), vec![button])
+            }
+            OutgoingMessage::Date { question, choice } => {
+                let date = Item::chosen("DatePicker", choice, Some(question));
+                (Kind::Text, Text::default(), vec![date])
+            }
             OutgoingMessage::Form {
                 question,
                 form,
                 text,
                 answers,
-            } => Self {
-                text: Some(text.borrowed()),
-                content: vec![Item::filled_in(question, form, answers)],
-                ..Self::of(Kind::Structured)
-            },
-            OutgoingMessage::Items { question, choices } => Self {
-                text: Some(message.text()),
-                metadata: Some(MessageMetadata {
-                    parent_message_id: question.clone(),
-                }),
-                content: choices
-                    .iter()
-                    .map(|choice| Item::chosen("ListPicker", choice, Some(question)))
-                    .collect(),
-                ..Self::of(Kind::Structured)
-            },
-            OutgoingMessage::QuickReply { question, choice } => Self {
-                text: Some(Text::default()),
-                content: vec![Item::chosen("QuickReply", choice, question.as_ref())],
-                ..Self::of(Kind::Text)
-            },
-            OutgoingMessage::Text { text, attachments } => Self {
-                text: Some(text.borrowed()),
-                content: attachments.iter().map(Item::attachment).collect(),
-                ..Self::of(Kind::Text)
-            },
+            } => {
+                let form = Item::filled_in(question, form, answers);
+                (Kind::Structured, text.borrowed(), vec![form])
+            }
+            OutgoingMessage::Items { question, choices } => {
+                let items = choices.iter();
+                let items = items.map(|choice| Item::chosen("ListPicker", choice, Some(question)));
+                (Kind::Structured, message.text(), items.collect())
+            }
+            OutgoingMessage::QuickReply { question, choice } => {
+                let reply = Item::chosen("QuickReply", choice, question.as_ref());
+                (Kind::Text, Text::default(), vec![reply])
+            }
+            OutgoingMessage::Text { text, attachments } => {
+                let files = attachments.iter().map(Item::attachment).collect();
+                (Kind::Text, text.borrowed(), files)
+            }
+        };
+        let parent = match message {
+            OutgoingMessage::Items { question, .. } => Some(question),
+            _ => None,
         };
         Self {
-            channel: attributes.map(Channel::new),
-            ..message
+            kind,
+            text: Some(text),
+            parent,
+            content,
+            events: None,
+            attributes,
         }
     }
 
     /// A typing indicator; at most one in 5 s.
     #[must_use]
     pub fn typing() -> Self {
-        Self {
-            events: Some([GuestEvent::Typing {
-                typing: State { state: "On" },
-            }]),
-            ..Self::of(Kind::Event)
-        }
+        let typing = State { state: "On" };
+        Self::event(GuestEvent::Typing { typing }, None)
     }
 
     /// A join event: starts the conversation before any text, where the deployment has autostart enabled.
     #[must_use]
     pub fn join(attributes: Option<&'a CustomAttributes>) -> Self {
-        Self {
-            events: Some([GuestEvent::Presence {
-                presence: State { state: "Join" },
-            }]),
-            channel: attributes.map(Channel::new),
-            ..Self::of(Kind::Event)
-        }
+        let presence = State { state: "Join" };
+        Self::event(GuestEvent::Presence { presence }, attributes)
     }
 
     /// A clear event: the conversation ends, and its history is deleted. The deployment must allow it.
     #[must_use]
     pub fn clear() -> Self {
-        Self {
-            events: Some([GuestEvent::Presence {
-                presence: State { state: "Clear" },
-            }]),
-            ..Self::of(Kind::Event)
-        }
+        let presence = State { state: "Clear" };
+        Self::event(GuestEvent::Presence { presence }, None)
     }
 
-    fn of(kind: Kind) -> Self {
+    fn event(event: GuestEvent, attributes: Option<&'a CustomAttributes>) -> Self {
         Self {
-            kind,
-            text: None,
-            metadata: None,
-            content: Vec::new(),
-            events: None,
-            channel: None,
+            kind: Kind::Event,
+            events: Some([event]),
+            attributes,
+            ..Self::default()
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 enum Kind {
     Event,
     Structured,
+    #[default]
     Text,
-}
-
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct MessageMetadata<'a> {
-    parent_message_id: Text<'a>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "contentType", rename_all_fields = "camelCase")]
 enum Item<'a> {
-    Attachment { attachment: AttachmentId<'a> },
-    ButtonResponse { button_response: ButtonResponse<'a> },
-    Form { form: FilledIn<'a> },
+    Attachment {
+        #[serde(serialize_with = "as_attachment")]
+        attachment: Text<'a>,
+    },
+    ButtonResponse {
+        button_response: ButtonResponse<'a>,
+    },
+    Form {
+        form: FilledIn<'a>,
+    },
 }
 
 impl<'a> Item<'a> {
     fn attachment(id: &Text<'a>) -> Self {
-        Self::Attachment {
-            attachment: AttachmentId { id: id.clone() },
-        }
+        let attachment = id.clone();
+        Self::Attachment { attachment }
     }
 
     fn chosen(kind: &'static str, choice: &Choice, question: Option<&Text<'a>>) -> Self {
@@ -190,11 +185,6 @@ impl<'a> Item<'a> {
             },
         }
     }
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct AttachmentId<'a> {
-    id: Text<'a>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -235,22 +225,18 @@ struct State {
     state: &'static str,
 }
 
-/// Genesys' own clients put it inside `message`, and others beside it; the schema has both places.
-#[derive(Clone, Debug, Serialize)]
-struct Channel<'a> {
-    metadata: ChannelMetadata<'a>,
+fn as_attachment<S: Serializer>(id: &Text<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    BTreeMap::from([("id", id)]).serialize(serializer)
 }
 
-impl<'a> Channel<'a> {
-    fn new(custom_attributes: &'a CustomAttributes) -> Self {
-        Self {
-            metadata: ChannelMetadata { custom_attributes },
-        }
-    }
+fn as_channel<S: Serializer>(
+    attributes: &Option<&CustomAttributes>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let metadata = BTreeMap::from([("customAttributes", attributes)]);
+    BTreeMap::from([("metadata", metadata)]).serialize(serializer)
 }
 
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ChannelMetadata<'a> {
-    custom_attributes: &'a CustomAttributes,
+fn as_metadata<S: Serializer>(parent: &Option<&Text<'_>>, serializer: S) -> Result<S::Ok, S::Error> {
+    BTreeMap::from([("parentMessageId", parent)]).serialize(serializer)
 }

@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use genesys_api::{Call, DeploymentId, Host, ReplyError, json};
+use genesys_api::{Call, DeploymentId, Host, Origin, ReplyError, json};
 use http::{Request, Response};
 use serde::Deserialize;
 use serde_json::Value;
-
-use crate::DeploymentRules;
-use genesys_api::{Origin, SocketUrl};
 
 /// Reads the configuration of a deployment, from the host of the public configurations.
 ///
@@ -75,10 +72,6 @@ impl Call for ReadDomains<'_> {
 /// The public files of a deployment. A file that could not be read forbids nothing: the service decides, and answers
 /// the upgrade with 403.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "the two public files, put together by the caller"
-)]
 pub struct Published {
     /// Reply to [`ReadConfiguration`].
     pub configuration: Option<DeploymentConfiguration>,
@@ -94,19 +87,15 @@ impl Published {
     /// If the service would refuse the socket.
     pub fn admit(&self, origin: &Origin) -> Result<DeploymentRules, NotAdmitted> {
         let configuration = self.configuration.as_ref();
-        if configuration.is_some_and(|known| known.status == DeploymentStatus::Inactive) {
+        if configuration.is_some_and(|known| known.inactive) {
             return Err(NotAdmitted::Inactive);
         }
-        if self
-            .domains
-            .as_ref()
-            .is_some_and(|domains| !domains.admits(origin))
-        {
-            return Err(NotAdmitted::Origin {
-                origin: origin.clone(),
-            });
+        let domains = self.domains.as_ref();
+        if domains.is_some_and(|domains| !domains.admits(origin)) {
+            let origin = origin.clone();
+            return Err(NotAdmitted::Origin { origin });
         }
-        Ok(configuration.map(DeploymentRules::from).unwrap_or_default())
+        Ok(configuration.map(|known| known.rules).unwrap_or_default())
     }
 }
 
@@ -136,31 +125,11 @@ pub enum NotAdmitted {
 pub struct DeploymentConfiguration {
     /// The deployment.
     pub id: DeploymentId,
-    /// Its version, which increases.
-    pub version: Option<String>,
-    /// Its status.
-    pub status: DeploymentStatus,
-    /// Default language, such as `en-us`.
-    pub default_language: Option<String>,
-    /// Host of the platform API, for the history and for signing in.
-    pub api: Option<Host>,
-    /// URL of the socket.
-    pub messaging: Option<SocketUrl>,
-    /// The guest joins as soon as a new session is configured.
-    pub autostart: bool,
-    /// Notice when the agent ends the conversation. `None`: no notice, which is the default.
-    pub disconnect: Option<DisconnectNotice>,
-    /// The guest may clear the conversation.
-    pub conversation_clear: bool,
-    /// Files that a guest may send.
-    pub attachments: Attachments,
-    /// Typing of the agent is shown.
-    pub agent_typing: bool,
-    /// Typing of the guest is sent.
-    pub guest_typing: bool,
-    /// Lifetime of a session after its last message.
-    pub session_duration: Option<Duration>,
-    /// Data that Genesys' tracking may receive.
+    /// No guest is admitted.
+    pub inactive: bool,
+    /// Permissions of guests.
+    pub rules: DeploymentRules,
+    /// Genesys' tracking may receive data.
     pub journey_events: bool,
     /// Guests sign in.
     pub sign_in: bool,
@@ -170,40 +139,28 @@ pub struct DeploymentConfiguration {
 
 impl DeploymentConfiguration {
     fn read(value: &Value) -> Option<Self> {
-        let text = |path: &str| value.pointer(path).and_then(Value::as_str);
-        let flag = |path: &str| value.pointer(path).and_then(Value::as_bool);
+        let text = |path: &str| value.pointer(path)?.as_str();
+        let flag = |path: &str| value.pointer(path)?.as_bool();
         let is_on = |path: &str| flag(path).unwrap_or(false);
         let conversations = |name: &str| format!("/messenger/apps/conversations/{name}");
+        // an older form of the configuration lists the types of files in place of the switch
+        let modes = value.pointer("/messenger/fileUpload/modes");
+        let has_modes = || {
+            modes
+                .and_then(Value::as_array)
+                .is_some_and(|modes| !modes.is_empty())
+        };
+        let duration = value.pointer(&conversations("sessionDurationSeconds"));
         Some(Self {
             id: text("/id")?.parse().ok()?,
-            version: text("/version").map(str::to_owned),
-            status: match text("/status") {
-                Some("Active") => DeploymentStatus::Active,
-                Some("Inactive") => DeploymentStatus::Inactive,
-                other => DeploymentStatus::Other(other.unwrap_or_default().to_owned()),
+            inactive: text("/status") == Some("Inactive"),
+            rules: DeploymentRules {
+                attachments: flag("/messenger/fileUpload/enableAttachments").unwrap_or_else(has_modes),
+                autostart: is_on(&conversations("autoStart/enabled")),
+                clear: is_on(&conversations("conversationClear/enabled")),
+                session_duration: duration.and_then(Value::as_u64).map(Duration::from_secs),
+                typing: is_on(&conversations("showUserTypingIndicator")),
             },
-            default_language: text("/defaultLanguage").map(str::to_owned),
-            api: text("/apiEndpoint").and_then(|url| url.parse().ok()),
-            messaging: text(&conversations("messagingEndpoint")).and_then(|url| url.parse().ok()),
-            autostart: is_on(&conversations("autoStart/enabled")),
-            disconnect: is_on(&conversations("conversationDisconnect/enabled")).then(|| {
-                match text(&conversations("conversationDisconnect/type")) {
-                    Some("ReadOnly") => DisconnectNotice::ReadOnly,
-                    _ => DisconnectNotice::Send,
-                }
-            }),
-            conversation_clear: is_on(&conversations("conversationClear/enabled")),
-            attachments: match flag("/messenger/fileUpload/enableAttachments") {
-                Some(true) => Attachments::AsTheSessionSays,
-                Some(false) => Attachments::Off,
-                None => Attachments::read(value.pointer("/messenger/fileUpload/modes")),
-            },
-            agent_typing: is_on(&conversations("showAgentTypingIndicator")),
-            guest_typing: is_on(&conversations("showUserTypingIndicator")),
-            session_duration: value
-                .pointer(&conversations("sessionDurationSeconds"))
-                .and_then(Value::as_u64)
-                .map(Duration::from_secs),
             journey_events: is_on("/journeyEvents/enabled"),
             sign_in: is_on("/auth/enabled"),
             step_up: is_on("/auth/allowSessionUpgrade"),
@@ -211,84 +168,29 @@ impl DeploymentConfiguration {
     }
 }
 
-impl From<&DeploymentConfiguration> for DeploymentRules {
-    fn from(configuration: &DeploymentConfiguration) -> Self {
-        Self {
-            attachments: configuration.attachments != Attachments::Off,
-            autostart: configuration.autostart,
-            clear: configuration.conversation_clear,
-            session_duration: configuration.session_duration,
-            typing: configuration.guest_typing,
-        }
-    }
-}
-
-/// The status of a deployment.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum DeploymentStatus {
-    /// Guests are admitted.
-    Active,
-    /// Guests are not admitted.
-    Inactive,
-    /// Another status, or none.
-    Other(String),
-}
-
-/// The notice when the agent ends the conversation.
+/// Permissions of guests in the configuration of a deployment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum DisconnectNotice {
-    /// The conversation becomes read-only.
-    ReadOnly,
-    /// The guest may continue.
-    Send,
+pub struct DeploymentRules {
+    /// Files may be sent. Default: yes.
+    pub attachments: bool,
+    /// A new session joins automatically. Default: no.
+    pub autostart: bool,
+    /// The guest may clear the conversation. Default: yes; the service decides.
+    pub clear: bool,
+    /// Lifetime of a session after its last message, if the service does not report it. Default: unknown.
+    pub session_duration: Option<Duration>,
+    /// The guest's typing is shown to the agent. Default: yes.
+    pub typing: bool,
 }
 
-/// Files that a guest may send.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Attachments {
-    /// The rules of the `SessionResponse` (`allowedMedia`); the modes beside it are ignored.
-    AsTheSessionSays,
-    /// These types only: the older form.
-    Modes(Vec<FileMode>),
-    /// No files.
-    Off,
-}
-
-impl Attachments {
-    fn read(modes: Option<&Value>) -> Self {
-        let modes: Vec<_> = modes
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .map(FileMode::read)
-            .collect();
-        if modes.is_empty() {
-            Self::Off
-        } else {
-            Self::Modes(modes)
-        }
-    }
-}
-
-/// Files of some types, up to a size.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct FileMode {
-    /// Media types.
-    pub file_types: Vec<String>,
-    /// Largest file, in KiB.
-    pub max_file_size_kb: Option<u64>,
-}
-
-impl FileMode {
-    fn read(value: &Value) -> Self {
-        let types = value["fileTypes"].as_array().into_iter().flatten();
+impl Default for DeploymentRules {
+    fn default() -> Self {
         Self {
-            file_types: types.filter_map(Value::as_str).map(str::to_owned).collect(),
-            max_file_size_kb: value["maxFileSizeKB"].as_u64(),
+            attachments: true,
+            autostart: false,
+            clear: true,
+            session_duration: None,
+            typing: true,
         }
     }
 }
@@ -388,20 +290,15 @@ mod tests {
         let bare =
             configuration(r#"{"id":"b3c2","status":7,"messenger":{"apps":null},"auth":{"enabled":"yes"}}"#)
                 .unwrap();
-        assert_eq!(bare.status, DeploymentStatus::Other(String::new()));
-        assert_eq!(
-            (
-                bare.autostart,
-                bare.conversation_clear,
-                bare.sign_in,
-                bare.disconnect
-            ),
-            (false, false, false, None)
-        );
-        assert_eq!(
-            (bare.attachments, bare.session_duration, bare.messaging),
-            (Attachments::Off, None, None)
-        );
+        assert!(!bare.inactive && !bare.sign_in && !bare.step_up && !bare.journey_events);
+        let off = DeploymentRules {
+            attachments: false,
+            autostart: false,
+            clear: false,
+            session_duration: None,
+            typing: false,
+        };
+        assert_eq!(bare.rules, off);
         for text in ["", "[]", "{}", r#"{"id":7}"#, r#"{"id":"a b"}"#] {
             assert_eq!(configuration(text), None, "{text}");
         }

@@ -1,7 +1,8 @@
 //! `GET /api/v2/webmessaging/messages`: messages of the session, newest first.
 
 use bytes::Bytes;
-use genesys_api::{Call, Host, ReplyError, json};
+use genesys_api::wire::RawJson;
+use genesys_api::{Call, Host, Origin, ReplyError, json};
 use http::header::ORIGIN;
 use http::{HeaderValue, Request, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -10,53 +11,22 @@ use time::OffsetDateTime;
 
 use crate::StructuredMessage;
 use crate::message::Message;
-use genesys_api::Origin;
-use genesys_api::wire::RawJson;
 
-/// Reads one page of the history, with [`History::jwt`] as the bearer token, from [`History::host`].
+/// Reads one page of the history, newest first, with [`History::jwt`] as the bearer token, from [`History::host`].
 ///
-/// At most 10 a minute for a session (Genesys). Genesys' own client relies on the order of pages, newest first; it is
-/// not documented.
+/// At most 10 a minute for a session (Genesys). Genesys' own client relies on the order of pages; it is not documented.
 #[derive(Clone, Debug)]
 pub struct History {
-    host: Host,
-    jwt: SecretString,
-    page: u32,
-    page_size: u32,
-    origin: Option<Origin>,
-}
-
-impl History {
-    /// The page of this number, from 1; Genesys' Java SDK uses a `page_size` of 100. `jwt` is the response to `getJwt` and
-    /// is valid for one minute. The deployment must allow `origin`.
-    #[must_use]
-    pub fn new(host: Host, jwt: SecretString, page: u32, page_size: u32, origin: Option<Origin>) -> Self {
-        Self {
-            host,
-            jwt,
-            page,
-            page_size,
-            origin,
-        }
-    }
-
     /// Host of the call.
-    #[must_use]
-    pub fn host(&self) -> &Host {
-        &self.host
-    }
-
-    /// The bearer token.
-    #[must_use]
-    pub fn jwt(&self) -> &SecretString {
-        &self.jwt
-    }
-
+    pub host: Host,
+    /// Response to `getJwt`; it is valid for one minute.
+    pub jwt: SecretString,
     /// Number of the page, from 1.
-    #[must_use]
-    pub fn page(&self) -> u32 {
-        self.page
-    }
+    pub page: u32,
+    /// Entries of a page; Genesys' Java SDK uses 100.
+    pub page_size: u32,
+    /// Origin of the guest's page. The deployment must allow it.
+    pub origin: Option<Origin>,
 }
 
 impl PartialEq for History {
@@ -117,7 +87,6 @@ impl Call for History {
 
 /// One page of the history.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct HistoryPage {
     /// Messages, newest first, parsed like live ones. Past events, such as an agent who left, and unreadable entries are
     /// left out. A message without a time has the time of the next newer one, else of the next older one; if no message
@@ -131,20 +100,6 @@ pub struct HistoryPage {
     pub page_count: u32,
     /// Number of entries of all pages.
     pub total: u32,
-}
-
-impl HistoryPage {
-    /// A page for a test.
-    #[must_use]
-    pub fn new(messages: Vec<Message>, page: u32, page_count: u32) -> Self {
-        Self {
-            entries: messages.len(),
-            messages,
-            page,
-            page_count,
-            total: 0,
-        }
-    }
 }
 
 /// Marks a message without a time.
@@ -173,15 +128,19 @@ mod tests {
     use crate::message::Direction;
 
     fn history() -> History {
-        let origin = "https://shop.example".parse().ok();
-        let host = "https://api.mypurecloud.ie".parse().unwrap();
-        History::new(host, SecretString::from("canary"), 2, 50, origin)
+        History {
+            host: "https://api.mypurecloud.ie".parse().unwrap(),
+            jwt: "canary".into(),
+            page: 2,
+            page_size: 50,
+            origin: "https://shop.example".parse().ok(),
+        }
     }
 
     #[test]
     fn history_request_has_page_and_origin_and_no_secret() {
         let history = history();
-        let request = history.request(history.host());
+        let request = history.request(&history.host);
         assert_eq!(
             request.uri(),
             "https://api.mypurecloud.ie/api/v2/webmessaging/messages?pageSize=50&pageNumber=2"

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use genesys_api::wire::SecretText;
 use genesys_api::{Call, DeploymentId, Host, ReplyError, json};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, Request, Response};
@@ -11,7 +12,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::JourneyContext;
-use genesys_api::wire::SecretText;
 
 /// Longest token of a reply, in bytes. Our choice: it is sent in a header.
 const LONGEST_TOKEN: usize = 8 * 1024;
@@ -44,82 +44,41 @@ impl Pkce {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exchange {
+    /// The deployment.
     #[serde(rename = "deploymentId")]
-    deployment: DeploymentId,
-    oauth: Proof,
+    pub deployment: DeploymentId,
+    /// Result of the sign-in at the identity provider.
+    pub oauth: OauthResult,
+    /// Visit and action that led to the session.
     #[serde(skip_serializing_if = "Option::is_none")]
-    journey_context: Option<JourneyContext>,
+    pub journey_context: Option<JourneyContext>,
 }
 
-impl Exchange {
-    /// An authorization code and its redirect URI.
-    #[must_use]
-    pub fn code(deployment: DeploymentId, code: SecretString, redirect_uri: impl Into<String>) -> Self {
-        Self::of(
-            deployment,
-            Proof {
-                code: Some(code),
-                redirect_uri: Some(redirect_uri.into()),
-                ..Proof::default()
-            },
-        )
-    }
-
-    /// An id token of the implicit flow. The reply has no refresh token.
-    #[must_use]
-    pub fn id_token(deployment: DeploymentId, id_token: SecretString, nonce: impl Into<String>) -> Self {
-        Self::of(
-            deployment,
-            Proof {
-                id_token: Some(id_token),
-                nonce: Some(nonce.into()),
-                ..Proof::default()
-            },
-        )
-    }
-
-    /// Adds the verifier of the authorization request: [`Pkce::verifier`].
-    #[must_use]
-    pub fn with_code_verifier(mut self, verifier: SecretString) -> Self {
-        self.oauth.code_verifier = Some(verifier);
-        self
-    }
-
-    /// Adds the `nonce` of the authorization request.
-    #[must_use]
-    pub fn with_nonce(mut self, nonce: impl Into<String>) -> Self {
-        self.oauth.nonce = Some(nonce.into());
-        self
-    }
-
-    /// Adds the `max_age` of the authorization request, in seconds.
-    #[must_use]
-    pub fn with_max_age(mut self, seconds: u32) -> Self {
-        self.oauth.max_age = Some(seconds);
-        self
-    }
-
-    /// Adds the issuer that was returned with the code (RFC 9207).
-    #[must_use]
-    pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.oauth.iss = Some(issuer.into());
-        self
-    }
-
-    /// Adds the visit and action that led to the session.
-    #[must_use]
-    pub fn with_journey(mut self, journey: JourneyContext) -> Self {
-        self.journey_context = Some(journey);
-        self
-    }
-
-    fn of(deployment: DeploymentId, oauth: Proof) -> Self {
-        Self {
-            deployment,
-            oauth,
-            journey_context: None,
-        }
-    }
+/// The result of a sign-in at the identity provider: a code with its redirect URI, or an id token with its nonce.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OauthResult {
+    /// Authorization code.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed_if_any")]
+    pub code: Option<SecretString>,
+    /// Redirect URI of the authorization request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect_uri: Option<String>,
+    /// [`Pkce::verifier`] of the authorization request.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed_if_any")]
+    pub code_verifier: Option<SecretString>,
+    /// Id token of the implicit flow. The reply has no refresh token then.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed_if_any")]
+    pub id_token: Option<SecretString>,
+    /// `nonce` of the authorization request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    /// `max_age` of the authorization request, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u32>,
+    /// Issuer that was returned with the code (RFC 9207).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
 }
 
 impl Call for Exchange {
@@ -199,25 +158,6 @@ impl Call for Revoke {
     fn reply(&self, response: Response<Bytes>) -> Result<(), ReplyError> {
         json::accepted(response).map(drop)
     }
-}
-
-#[derive(Clone, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Proof {
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed_if_any")]
-    code: Option<SecretString>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redirect_uri: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed_if_any")]
-    code_verifier: Option<SecretString>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed_if_any")]
-    id_token: Option<SecretString>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nonce: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_age: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    iss: Option<String>,
 }
 
 fn exposed<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {

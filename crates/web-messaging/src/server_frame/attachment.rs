@@ -1,11 +1,11 @@
-//! Frames of uploads and download links.
+//! Frames of uploads and download links, and refusals.
 
 use std::collections::BTreeMap;
 
+use genesys_api::wire::{SecretText, Text};
 use serde::Deserialize;
 
 use super::loose::number;
-use genesys_api::wire::{SecretText, Text};
 
 /// A URL for the upload or the download of a file.
 #[derive(Clone, Debug, Deserialize)]
@@ -56,21 +56,39 @@ pub struct UploadSuccess<'a> {
     pub timestamp: Option<Text<'a>>,
 }
 
-/// A refusal of a file, before or after the upload.
+/// The refusal of a request, of a file, or of one request too many.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub struct AttachmentError<'a> {
-    /// Id of the file.
-    #[serde(borrow)]
-    pub attachment_id: Option<Text<'a>>,
-    /// Code of the refusal: see [`ErrorCode`](crate::ErrorCode).
+pub struct ErrorBody<'a> {
+    /// Code, more specific than that of the envelope: see [`ErrorCode`](crate::ErrorCode).
     #[serde(default, deserialize_with = "number")]
     pub error_code: Option<i64>,
-    /// Text of the refusal.
+    /// Text of the refusal: see [`ErrorBody::text`].
     #[serde(borrow)]
     pub error_message: Option<Text<'a>>,
+    /// As `error_message`; only the schema has it.
+    #[serde(borrow)]
+    pub message: Option<Text<'a>>,
+    /// Symbolic code; only the schema has it.
+    #[serde(borrow)]
+    pub name: Option<Text<'a>>,
+    /// Time to wait, in seconds, if a limit was exceeded.
+    #[serde(default, deserialize_with = "number")]
+    pub retry_after: Option<i64>,
+    /// Id of the refused file.
+    #[serde(borrow)]
+    pub attachment_id: Option<Text<'a>>,
     /// Time, RFC 3339; of an upload only.
     #[serde(borrow)]
     pub timestamp: Option<Text<'a>>,
+}
+
+impl ErrorBody<'_> {
+    /// Text of the refusal; empty if there is none.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        let text = self.error_message.as_deref().or(self.message.as_deref());
+        text.unwrap_or_default()
+    }
 }

@@ -1,16 +1,16 @@
 //! The events of a message of type `Event`.
 
+use genesys_api::wire::{RawJson, SecretText, Text};
 use serde::{Deserialize, Deserializer};
 
-use super::parse;
-use genesys_api::wire::{RawJson, SecretText, Text};
+use super::loose::Tagged;
 
 /// One event.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum MessageEvent<'a> {
     /// An offer of co-browsing.
-    CoBrowse(CoBrowse<'a>),
+    CoBrowse(Offer<'a>),
     /// An event of a type that this version does not know.
     Other {
         /// Its type.
@@ -25,27 +25,22 @@ pub enum MessageEvent<'a> {
     /// A typing indicator.
     Typing(Typing<'a>),
     /// An offer of video.
-    Video(Video<'a>),
+    Video(Offer<'a>),
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for MessageEvent<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let item = RawJson::deserialize(deserializer)?;
-        let Some(fields) = parse::<Fields<'a>>(item.as_str()) else {
-            return Ok(Self::Other {
-                event_type: None,
-                item,
-            });
-        };
-        let known = match fields.event_type.as_deref() {
-            Some("CoBrowse") => read(fields.co_browse).map(Self::CoBrowse),
-            Some("Presence") => read(fields.presence).map(Self::Presence),
+        let tagged = Tagged::find(item, "eventType");
+        let known = match tagged.kind.as_deref() {
+            Some("CoBrowse") => tagged.value().map(Self::CoBrowse),
+            Some("Presence") => tagged.value().map(Self::Presence),
             Some("Reactions") => Some(Self::Reactions(item)),
-            Some("Typing") => read(fields.typing).map(Self::Typing),
-            Some("Video") => read(fields.video).map(Self::Video),
+            Some("Typing") => tagged.value().map(Self::Typing),
+            Some("Video") => tagged.value().map(Self::Video),
             _ => None,
         };
-        let event_type = fields.event_type;
+        let event_type = tagged.kind;
         Ok(known.unwrap_or(Self::Other { event_type, item }))
     }
 }
@@ -104,42 +99,25 @@ pub struct Typing<'a> {
     pub duration: Option<u64>,
 }
 
-/// An offer of co-browsing.
+/// An offer of co-browsing or of video.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub struct CoBrowse<'a> {
+pub struct Offer<'a> {
     /// State of the offer.
     #[serde(borrow, rename = "type")]
-    pub offer: Offer<'a>,
-    /// The session to join.
-    #[serde(borrow)]
-    pub session_id: Option<Text<'a>>,
+    pub state: OfferState<'a>,
+    /// Id of the co-browsing session, or of the video offer.
+    #[serde(borrow, rename = "sessionId", alias = "offeringId")]
+    pub id: Option<Text<'a>>,
     /// Token that admits the guest: a secret.
-    #[serde(borrow)]
-    pub session_join_token: Option<SecretText<'a>>,
-}
-
-/// An offer of video.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Video<'a> {
-    /// State of the offer.
-    #[serde(borrow, rename = "type")]
-    pub offer: Offer<'a>,
-    /// Id of the offer.
-    #[serde(borrow)]
-    pub offering_id: Option<Text<'a>>,
-    /// Token that admits the guest: a secret.
-    #[serde(borrow)]
-    pub jwt: Option<SecretText<'a>>,
+    #[serde(borrow, rename = "sessionJoinToken", alias = "jwt")]
+    pub token: Option<SecretText<'a>>,
 }
 
 /// The state of an offer.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
 #[non_exhaustive]
-pub enum Offer<'a> {
+pub enum OfferState<'a> {
     /// The offer is open.
     Offering,
     /// The guest accepted.
@@ -148,26 +126,7 @@ pub enum Offer<'a> {
     OfferingExpired,
     /// The guest declined.
     OfferingRejected,
-    /// A kind that this version does not know.
+    /// A state that this version does not know.
     #[serde(untagged)]
     Other(#[serde(borrow)] Text<'a>),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Fields<'a> {
-    #[serde(borrow)]
-    event_type: Option<Text<'a>>,
-    #[serde(borrow)]
-    co_browse: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    presence: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    typing: Option<RawJson<'a>>,
-    #[serde(borrow)]
-    video: Option<RawJson<'a>>,
-}
-
-fn read<'a, T: Deserialize<'a>>(field: Option<RawJson<'a>>) -> Option<T> {
-    parse(field?.as_str())
 }

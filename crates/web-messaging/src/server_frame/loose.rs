@@ -1,9 +1,37 @@
 //! Values that the service writes in more than one form.
 
+use std::collections::BTreeMap;
+
+use genesys_api::wire::{RawJson, Text};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use genesys_api::wire::Text;
+use super::parse;
+
+/// An item of a list whose type names the field with its value: `{"contentType": "Card", "card": {…}}`.
+pub(crate) struct Tagged<'a> {
+    pub(crate) kind: Option<Text<'a>>,
+    value: Option<RawJson<'a>>,
+}
+
+impl<'a> Tagged<'a> {
+    /// Finds type and value of an item, as far as it has them. `tag` is the field with the type.
+    pub(crate) fn find(item: RawJson<'a>, tag: &str) -> Self {
+        let fields: BTreeMap<Text<'a>, RawJson<'a>> = parse(item.as_str()).unwrap_or_default();
+        let field = |name: &str| fields.iter().find(|(field, _)| &***field == name);
+        let kind: Option<Text<'a>> = field(tag).and_then(|(_, kind)| parse(kind.as_str()));
+        let value = kind.as_deref().and_then(|kind| {
+            let (first, rest) = kind.split_at_checked(1)?;
+            let (_, value) = field(&format!("{}{rest}", first.to_ascii_lowercase()))?;
+            Some(*value)
+        });
+        Self { kind, value }
+    }
+
+    pub(crate) fn value<T: Deserialize<'a>>(&self) -> Option<T> {
+        parse(self.value?.as_str())
+    }
+}
 
 /// `null` in place of a list.
 pub(crate) fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(

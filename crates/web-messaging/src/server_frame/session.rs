@@ -1,11 +1,11 @@
-//! The state and limits of a session.
+//! The state and limits of a session, and the tokens that the service issues for it.
 
+use genesys_api::wire::{SecretText, Text};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::loose::{null_as_empty, number};
-use super::meaning::epoch;
-use genesys_api::wire::Text;
+use super::structured::epoch;
 
 /// The response to configuring and closing a session.
 #[derive(Clone, Debug, Deserialize)]
@@ -101,4 +101,23 @@ pub struct FileType<'a> {
     /// A media type, or a pattern such as `image/*` or `*/*`.
     #[serde(borrow, rename = "type")]
     pub media_type: Text<'a>,
+}
+
+/// A token that the service issues: the JWT that reads the history, or a resume token, which only the schema has.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+pub struct IssuedToken<'a> {
+    /// The token.
+    #[serde(borrow, rename = "jwt", alias = "resumeToken")]
+    pub token: SecretText<'a>,
+    /// Expiry, in seconds since 1970.
+    pub exp: i64,
+}
+
+impl IssuedToken<'_> {
+    /// Expiry.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<OffsetDateTime> {
+        epoch(self.exp)
+    }
 }

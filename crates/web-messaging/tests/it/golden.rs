@@ -1,4 +1,4 @@
-//! The golden frames of `spec/web-messaging/golden`: each is read or written here, and none is forgotten.
+//! The golden frames of `spec/web-messaging/golden`. Each is parsed or serialized here.
 
 mod client;
 mod rest;
@@ -33,7 +33,7 @@ struct Index {
 struct Golden {
     file: String,
     what: String,
-    #[expect(dead_code, reason = "that it is one of the four is checked by reading it")]
+    #[expect(dead_code, reason = "parsing checks that it is one of the four")]
     provenance: Provenance,
     source: String,
     #[serde(default)]
@@ -75,7 +75,7 @@ fn root() -> PathBuf {
 }
 
 #[test]
-fn the_index_names_each_file_once_and_says_where_it_is_from() {
+fn index_names_each_file_once_with_its_source() {
     let mut indexed = Vec::new();
     let mut found = BTreeSet::new();
     for name in ["client", "rest", "server"] {

@@ -368,7 +368,7 @@ fn latency(range: &RangeInclusive<u64>, dice: &mut fastrand::Rng) -> Duration {
 
 fn request(history: &History, host: &Host) -> Request<Bytes> {
     let mut request = history.request(host);
-    let bearer = format!("Bearer {}", history.jwt().expose_secret());
+    let bearer = format!("Bearer {}", history.jwt.expose_secret());
     let bearer = HeaderValue::from_str(&bearer).expect("a token is visible ASCII");
     request.headers_mut().insert(AUTHORIZATION, bearer);
     request

@@ -225,10 +225,14 @@ fn history_is_shown_oldest_first_without_choices() {
     own.from.kind = AuthorKind::Guest;
     own.direction = Direction::Inbound;
     own.content.clear();
-    let page = |messages, page, count| {
-        Event::Session(SessionEvent::History(Box::new(HistoryPage::new(
-            messages, page, count,
-        ))))
+    let page = |messages: Vec<_>, page, page_count| {
+        Event::Session(SessionEvent::History(Box::new(HistoryPage {
+            entries: messages.len(),
+            messages,
+            page,
+            page_count,
+            total: 0,
+        })))
     };
     guest.event(page(vec![*bot.clone(), own], 1, 2));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What a guest sends.
+//! Frames of a guest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,8 @@ use secrecy::SecretString;
 use serde_json::Value;
 use web_messaging::message::{Answer, Choice, Content, Message, OutgoingMessage};
 use web_messaging::{
-    ClientFrame, CustomAttributes, GuestMessage, JourneyAction, JourneyContext, JourneySession, ServerFrame,
+    ActionMap, ClientAction, ClientFrame, CustomAttributes, GuestMessage, JourneyAction, JourneyContext,
+    JourneySession, ServerFrame,
 };
 
 use super::{folder, text};
@@ -20,7 +21,7 @@ const ATTACHMENT: &str = "88888888-4c3b-4a29-9180-7f6e5d4c3b2a";
 const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtYWRlLXVwIn0.bWFkZS11cC1zaWduYXR1cmU";
 
 #[test]
-fn every_frame_of_ours_is_golden_and_every_golden_frame_is_ours_or_foreign() {
+fn client_frame_is_golden_and_golden_frame_is_ours_or_foreign() {
     let mut ours = written();
     let mut actions = BTreeSet::new();
     let mut foreign = Vec::new();
@@ -54,7 +55,7 @@ fn every_frame_of_ours_is_golden_and_every_golden_frame_is_ours_or_foreign() {
 }
 
 #[test]
-fn what_was_offered_is_answered_in_its_own_words() {
+fn answer_repeats_texts_and_payloads_of_the_offer() {
     let offer = |name: &str| -> Message {
         let text = text(&format!("server/{name}.json"));
         let web_messaging::Body::Structured(message) = ServerFrame::parse(&text).unwrap().body else {
@@ -81,7 +82,14 @@ fn what_was_offered_is_answered_in_its_own_words() {
 struct Written(BTreeMap<&'static str, (String, String)>);
 
 impl Written {
-    fn put(&mut self, name: &'static str, frame: &ClientFrame<'_>) {
+    fn put(&mut self, name: &'static str, token: &SecretString, tracing_id: &str, action: ClientAction<'_>) {
+        let frame = ClientFrame {
+            action,
+            token: token.into(),
+            tracing_id: tracing_id.into(),
+        };
+        let json: Value = serde_json::from_str(&frame.to_json()).unwrap();
+        assert_eq!(json["action"], frame.action.name());
         let before = self.0.insert(name, (frame.to_json(), format!("{frame:?}")));
         assert!(before.is_none(), "{name} is written twice");
     }
@@ -92,73 +100,48 @@ fn written() -> BTreeMap<&'static str, (String, String)> {
     let secret = SecretString::from(TOKEN);
     let deployment = "b3c2a0de-1f2e-4d3c-9b4a-5f6e7d8c9b0a".parse().unwrap();
     configure(&mut written, &secret, &deployment);
-    say(&mut written, &secret);
-    attach(&mut written, &secret);
-    let token = || SecretText::from(&secret);
-    let tracing_id = || Text::from(TRACING_ID);
-    for (name, frame) in [
+    send_messages(&mut written, &secret);
+    send_attachment_requests(&mut written, &secret);
+    for (name, action) in [
         (
             "close-session",
-            ClientFrame::CloseSession {
-                token: token(),
+            ClientAction::CloseSession {
                 close_all_connections: true,
-                tracing_id: tracing_id(),
             },
         ),
-        (
-            "disconnect-customer",
-            ClientFrame::DisconnectCustomer {
-                token: token(),
-                tracing_id: tracing_id(),
-            },
-        ),
-        (
-            "echo",
-            ClientFrame::Echo {
-                token: token(),
-                tracing_id: "SGVhbHRoQ2hlY2tNZXNzYWdlSWQ=".into(),
-                message: GuestMessage::text("ping", None),
-            },
-        ),
+        ("disconnect-customer", ClientAction::DisconnectCustomer),
         (
             "get-configuration",
-            ClientFrame::GetConfiguration {
-                token: token(),
+            ClientAction::GetConfiguration {
                 deployment_id: &deployment,
-                tracing_id: tracing_id(),
             },
         ),
-        (
-            "get-jwt",
-            ClientFrame::GetJwt {
-                token: token(),
-                tracing_id: tracing_id(),
-            },
-        ),
-        (
-            "resume-token",
-            ClientFrame::ResumeToken {
-                token: token(),
-                tracing_id: tracing_id(),
-            },
-        ),
+        ("get-jwt", ClientAction::GetJwt),
+        ("resume-token", ClientAction::ResumeToken),
     ] {
-        written.put(name, &frame);
+        written.put(name, &secret, TRACING_ID, action);
     }
+    let message = GuestMessage::text("ping", None);
+    let health_check = "SGVhbHRoQ2hlY2tNZXNzYWdlSWQ=";
+    written.put("echo", &secret, health_check, ClientAction::Echo { message });
     written.0
 }
 
 fn configure(written: &mut Written, token: &SecretString, deployment_id: &DeploymentId) {
     let session = JourneyContext::of_session(token);
-    let visitor = JourneyContext::of_visitor(
-        &"0f1e2d3c-4b5a-4968-8776-655443322110".into(),
-        JourneySession::app("aabbccdd-1122-4334-8556-778899aabbcc"),
-    )
-    .with_action(JourneyAction::new(
-        "11223344-5566-4778-899a-bbccddeeff00",
-        "22334455-6677-4889-9aab-ccddeeff0011",
-        3,
-    ));
+    let visitor = JourneyContext {
+        cookie: "0f1e2d3c-4b5a-4968-8776-655443322110".into(),
+        session: JourneySession::App {
+            id: "aabbccdd-1122-4334-8556-778899aabbcc".into(),
+        },
+        action: Some(JourneyAction {
+            id: "11223344-5566-4778-899a-bbccddeeff00".into(),
+            action_map: ActionMap {
+                id: "22334455-6677-4889-9aab-ccddeeff0011".into(),
+                version: 3,
+            },
+        }),
+    };
     let resume_token = SecretString::from("made-up-resume-token");
     for (name, start_new, journey_context, resume_token) in [
         ("configure-session", false, None, None),
@@ -167,34 +150,30 @@ fn configure(written: &mut Written, token: &SecretString, deployment_id: &Deploy
         ("configure-session-start-new", true, None, None),
         ("configure-session-resume-token", false, None, Some(&resume_token)),
     ] {
-        let frame = ClientFrame::ConfigureSession {
-            token: token.into(),
+        let frame = ClientAction::ConfigureSession {
             deployment_id,
             start_new,
             journey_context,
             resume_token: resume_token.map(SecretText::from),
-            tracing_id: TRACING_ID.into(),
         };
-        written.put(name, &frame);
+        written.put(name, token, TRACING_ID, frame);
     }
     let jwt = SecretString::from(JWT);
     for (name, journey_context) in [
         ("configure-authenticated-session", None),
         ("configure-authenticated-session-journey", Some(&session)),
     ] {
-        let frame = ClientFrame::ConfigureAuthenticatedSession {
-            token: token.into(),
+        let frame = ClientAction::ConfigureAuthenticatedSession {
             deployment_id,
             start_new: false,
             jwt: (&jwt).into(),
             journey_context,
-            tracing_id: TRACING_ID.into(),
         };
-        written.put(name, &frame);
+        written.put(name, token, TRACING_ID, frame);
     }
 }
 
-fn say(written: &mut Written, token: &SecretString) {
+fn send_messages(written: &mut Written, token: &SecretString) {
     let attributes =
         |key: &str, value: &str| CustomAttributes::new([(key.to_owned(), value.to_owned())].into()).unwrap();
     let (account, join) = (attributes("accountId", "42"), attributes("A", "B"));
@@ -220,47 +199,37 @@ fn say(written: &mut Written, token: &SecretString) {
         messages.push((name, MESSAGE_ID, GuestMessage::message(message, attributes)));
     }
     for (name, id, message) in messages {
-        let frame = ClientFrame::OnMessage {
-            token: token.into(),
-            tracing_id: id.into(),
-            message,
-        };
-        written.put(name, &frame);
+        let frame = ClientAction::OnMessage { message };
+        written.put(name, token, id, frame);
     }
 }
 
-fn attach(written: &mut Written, token: &SecretString) {
+fn send_attachment_requests(written: &mut Written, token: &SecretString) {
     for (name, id, md5) in [
         ("on-attachment", Some(ATTACHMENT), None),
         ("on-attachment-md5", None, Some("1B2M2Y8AsgTpgAmY7PhCfg==")),
     ] {
-        let frame = ClientFrame::OnAttachment {
-            token: token.into(),
+        let frame = ClientAction::OnAttachment {
             attachment_id: id.map(Text::from),
             file_name: "foo.png".into(),
             file_type: "image/png".into(),
             file_size: 424_242,
             file_md5: md5.map(Text::from),
             errors_as_json: true,
-            tracing_id: TRACING_ID.into(),
         };
-        written.put(name, &frame);
+        written.put(name, token, TRACING_ID, frame);
     }
-    let get = ClientFrame::GetAttachment {
-        token: token.into(),
+    let get = ClientAction::GetAttachment {
         attachment_id: ATTACHMENT.into(),
-        tracing_id: TRACING_ID.into(),
     };
-    written.put("get-attachment", &get);
-    let delete = ClientFrame::DeleteAttachment {
-        token: token.into(),
+    written.put("get-attachment", token, TRACING_ID, get);
+    let delete = ClientAction::DeleteAttachment {
         attachment_id: ATTACHMENT.into(),
-        tracing_id: TRACING_ID.into(),
     };
-    written.put("delete-attachment", &delete);
+    written.put("delete-attachment", token, TRACING_ID, delete);
 }
 
-/// What a guest can say, by the name of its file.
+/// Messages of a guest, by the name of the file.
 fn message() -> Vec<(&'static str, OutgoingMessage)> {
     let picker = || Text::from("9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5");
     let choice = |text: &str, payload: &str| Choice {

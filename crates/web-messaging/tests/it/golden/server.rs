@@ -1,4 +1,4 @@
-//! What Genesys Cloud sends.
+//! Frames of Genesys Cloud.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ const UNSHOWN: [&str; 18] = [
 ];
 
 #[test]
-fn every_field_of_every_golden_frame_is_parsed() {
+fn golden_frame_fields_are_all_parsed() {
     let mut unshown = BTreeSet::new();
     for golden in folder("server") {
         let text = golden.text();
@@ -65,7 +65,7 @@ fn every_field_of_every_golden_frame_is_parsed() {
     assert_eq!(unshown.iter().collect::<Vec<_>>(), UNSHOWN);
 }
 
-/// `Debug` of a frame: what it has a type for, with the length of each text.
+/// `Debug` of a frame: its typed fields, with the length of each text.
 fn shown(text: &str) -> String {
     format!("{:?}", ServerFrame::parse(text).unwrap())
 }
@@ -86,7 +86,7 @@ fn leaves(value: &Value, path: String, paths: &mut Vec<String>) {
     }
 }
 
-/// Makes it another value, of another length.
+/// Changes a value, and the length of its text.
 fn alter(value: &mut Value) {
     *value = match &*value {
         Value::Bool(flag) => Value::Bool(!flag),
@@ -94,7 +94,7 @@ fn alter(value: &mut Value) {
         Value::Number(number) => (number.as_i64().unwrap() * 10 + 1).into(),
         Value::String(text) if text == "false" => "true".into(),
         Value::String(text) => format!("{text}+").into(),
-        other => panic!("{other} is no leaf"),
+        other => panic!("not a leaf: {other}"),
     };
 }
 
@@ -104,7 +104,7 @@ fn secrets_are_parsed_and_redacted() {
     let Body::Jwt(jwt) = ServerFrame::parse(&frame).unwrap().body else {
         panic!()
     };
-    assert!(jwt.jwt.to_secret().expose_secret().starts_with("eyJ"));
+    assert!(jwt.token.to_secret().expose_secret().starts_with("eyJ"));
     for name in ["presigned-url", "presigned-url-download"] {
         let frame = text(&format!("server/{name}.json"));
         let Body::PresignedUrl(url) = ServerFrame::parse(&frame).unwrap().body else {
@@ -128,10 +128,7 @@ fn secrets_are_parsed_and_redacted() {
     let Body::ResumeToken(token) = ServerFrame::parse(&frame).unwrap().body else {
         panic!()
     };
-    assert_eq!(
-        token.resume_token.to_secret().expose_secret(),
-        "made-up-resume-token"
-    );
+    assert_eq!(token.token.to_secret().expose_secret(), "made-up-resume-token");
     let Content::Attachment(file) = &message("attachment").content[0] else {
         panic!()
     };
@@ -149,7 +146,7 @@ fn secrets_are_parsed_and_redacted() {
 }
 
 #[test]
-fn messages_are_told_apart_by_direction_and_kind() {
+fn message_has_direction_id_author_and_text() {
     for (name, direction, text) in [
         ("own-echo", Direction::Inbound, "Hello"),
         ("own-echo-attachment", Direction::Inbound, ""),
@@ -178,7 +175,7 @@ fn messages_are_told_apart_by_direction_and_kind() {
 }
 
 #[test]
-fn content_means_the_same_in_the_words_of_the_domain() {
+fn content_of_both_quick_reply_types_is_equal() {
     for name in ["quick-replies", "quick-replies-v2"] {
         let message = message(name);
         let replies: Vec<_> = message.quick_replies().map(|reply| &*reply.payload).collect();
@@ -269,7 +266,7 @@ fn numbers_and_flags_may_be_text() {
 }
 
 #[test]
-fn every_shape_of_a_limit_and_of_an_error_is_read() {
+fn limits_and_errors_are_parsed_in_every_shape() {
     for (name, code) in [("too-many-4029", 4029), ("too-many-429", 429)] {
         let frame = text(&format!("server/{name}.json"));
         let Body::TooManyRequests(limit) = ServerFrame::parse(&frame).unwrap().body else {
@@ -280,7 +277,7 @@ fn every_shape_of_a_limit_and_of_an_error_is_read() {
     let frame = text("server/too-many-string.json");
     let frame = ServerFrame::parse(&frame).unwrap();
     assert!(frame.code == 429 && matches!(frame.body, Body::Plain(_)));
-    for (name, said) in [
+    for (name, expected) in [
         ("error-message", "Request failed."),
         ("error-message-only", "Request failed."),
         ("error-schema", "token is required"),
@@ -289,7 +286,7 @@ fn every_shape_of_a_limit_and_of_an_error_is_read() {
         let Body::Error(error) = ServerFrame::parse(&frame).unwrap().body else {
             panic!("{name}")
         };
-        assert_eq!(error.text(), said);
+        assert_eq!(error.text(), expected);
     }
     for name in ["connection-closed-reason", "connection-closed-reason-code"] {
         let frame = text(&format!("server/{name}.json"));
@@ -300,7 +297,7 @@ fn every_shape_of_a_limit_and_of_an_error_is_read() {
 }
 
 #[test]
-fn what_is_not_known_is_kept_and_never_an_error() {
+fn unknown_class_or_body_is_kept_unparsed() {
     let frame = text("server/unknown-class.json");
     let Body::Unknown { class, body } = ServerFrame::parse(&frame).unwrap().body else {
         panic!()
@@ -345,14 +342,14 @@ fn what_is_not_known_is_kept_and_never_an_error() {
 
 proptest! {
     #[test]
-    fn no_text_breaks_the_reader(text in any::<String>(), class in "[A-Za-z]{0,20}", body in "[\\[\\]{}\",:0-9a-z]{0,40}") {
+    fn any_text_parses_or_is_an_error(text in any::<String>(), class in "[A-Za-z]{0,20}", body in "[\\[\\]{}\",:0-9a-z]{0,40}") {
         let _ = ServerFrame::parse(&text);
         for class in [&*class, "StructuredMessage", "SessionResponse", "PresignedUrlResponse"] {
             let framed = format!(r#"{{"type":"message","class":"{class}","code":200,"body":{body}}}"#);
             let _ = ServerFrame::parse(&framed);
         }
-        let said = format!(r#"{{"type":"message","class":"StructuredMessage","code":200,"body":{{"type":"Text","direction":"Inbound","content":[{body}]}}}}"#);
-        let _ = ServerFrame::parse(&said);
+        let framed = format!(r#"{{"type":"message","class":"StructuredMessage","code":200,"body":{{"type":"Text","direction":"Inbound","content":[{body}]}}}}"#);
+        let _ = ServerFrame::parse(&framed);
     }
 }
 
