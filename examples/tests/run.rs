@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
 use genesys_http::{Client, Tls};
 use http::{Request, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use webhook::{MessageId, Secret, sign};
 
 /// The built example. Cargo builds the examples of a package before its tests.
@@ -71,6 +72,8 @@ fn direct_backend_gets_an_answer() {
 /// A server that prints its address as its last line.
 struct Server {
     child: Child,
+    /// Its first line.
+    banner: String,
     url: String,
 }
 
@@ -78,11 +81,12 @@ impl Server {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut printed = lines.by_ref().map(Result::unwrap);
+        let mut printed = lines.by_ref().map(Result::unwrap).peekable();
+        let banner = printed.peek().unwrap().clone();
         let url = printed.find(|line| line.starts_with("http://")).unwrap();
         // reads on, so that the pipe never fills
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url }
+        Self { child, banner, url }
     }
 }
 
@@ -127,7 +131,7 @@ async fn hyper_receiver_verifies_deliveries() {
     receiver_verifies_deliveries("webhook_hyper").await;
 }
 
-/// A backend, and the HTTP client that stands for its page.
+/// A backend, and the HTTP client of its user.
 struct Backend {
     server: Server,
     client: Client,
@@ -135,75 +139,156 @@ struct Backend {
 
 impl Backend {
     fn start(policy: &str) -> Self {
-        Self {
-            server: Server::start(program("axum_backend").env("CONSENT_POLICY", policy)),
+        let mut program = program("axum_backend");
+        program.env("CONSENT_POLICY", policy).env("LISTEN", "127.0.0.1:0");
+        let backend = Self {
+            server: Server::start(&mut program),
             client: Client::builder(Tls::system().unwrap()).build(),
-        }
+        };
+        assert!(backend.server.banner.starts_with("SIMULATED"));
+        backend
     }
 
-    async fn post(&self, path: &str, body: &str) -> (StatusCode, Value) {
-        let request = Request::post(format!("{}{path}", self.server.url))
-            .header("content-type", "application/json")
-            .body(Bytes::copy_from_slice(body.as_bytes()))
-            .unwrap();
-        let response = self.client.send(request).await.unwrap();
-        let body = serde_json::from_slice(response.body()).unwrap_or_default();
-        (response.status(), body)
+    async fn call(&self, url: &str, body: &str) -> (StatusCode, Bytes) {
+        let request = match body {
+            "" => Request::get(url),
+            _ => Request::post(url),
+        };
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let response = self.client.send(request.body(body).unwrap()).await.unwrap();
+        (response.status(), response.into_body())
     }
 
-    /// The events of a session: the data of its stream.
-    async fn events(&self, id: &str) -> impl AsyncFnMut() -> String + use<> {
-        let address = self.server.url.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let head = format!("GET /sessions/{id}/events HTTP/1.1\r\nhost: {address}\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut lines = tokio::io::BufReader::new(stream).lines();
-        assert_eq!(lines.next_line().await.unwrap().unwrap(), "HTTP/1.1 200 OK");
-        async move || loop {
-            let line = lines.next_line().await.unwrap().expect("an open stream");
-            if let Some(data) = line.strip_prefix("data: ") {
-                return data.to_owned();
-            }
-        }
+    async fn create(&self, body: &str) -> (StatusCode, Value) {
+        let (status, body) = self.call(&format!("{}/sessions", self.server.url), body).await;
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// Creates a session of a guest with this choice about marketing, and opens its WebSocket.
+    async fn chat(&self, marketing: &str) -> Chat {
+        let consent = json!({ "analytics": "granted", "marketing": marketing });
+        let body = json!({ "jurisdiction": "EU", "consent": consent }).to_string();
+        let (status, session) = self.create(&body).await;
+        assert_eq!(status, StatusCode::CREATED, "{session}");
+        let address = self.server.url.replace("http", "ws");
+        let url = format!("{address}/sessions/{}", session["id"].as_str().unwrap());
+        Chat(tokio_tungstenite::connect_async(url).await.unwrap().0)
+    }
+
+    /// Calls the control interface of the simulator in the backend, whose address the banner ends with.
+    async fn simulator(&self, path: &str, body: &str) -> Value {
+        let url = self.server.banner.rsplit(' ').next().unwrap();
+        let (status, body) = self.call(&format!("{url}/sim/{path}"), body).await;
+        assert_eq!(status, StatusCode::OK);
+        serde_json::from_slice(&body).unwrap()
     }
 }
 
-const DENIED: &str = r#"{"jurisdiction": "EU", "consent": {"analytics": "granted", "marketing": "denied"}}"#;
+/// The WebSocket of a page.
+struct Chat(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Chat {
+    async fn send(&mut self, text: &str) {
+        self.0.send(text.into()).await.unwrap();
+    }
+
+    async fn next(&mut self) -> Value {
+        let frame = self.0.next().await.unwrap().unwrap();
+        serde_json::from_str(frame.to_text().unwrap()).unwrap()
+    }
+
+    /// The states and texts up to the reply to `text`.
+    async fn until_reply(&mut self, text: &str) -> Vec<String> {
+        let reply = format!("You said: {text}");
+        let mut seen = Vec::new();
+        while seen.last() != Some(&reply) {
+            let frame = self.next().await;
+            let shown = frame["state"].as_str().or(frame["text"].as_str());
+            seen.push(shown.unwrap_or_else(|| panic!("{frame}")).to_owned());
+        }
+        seen
+    }
+}
 
 #[tokio::test]
-async fn axum_backend_accepts_denied_marketing_and_converses() {
+async fn axum_backend_sends_marketing_attributes_with_consent_only() {
+    for (marketing, expected) in [
+        ("denied", json!([{ "region": "EU", "source": "web" }])),
+        (
+            "granted",
+            json!([{ "marketing.campaign": "spring", "region": "EU", "source": "web" }]),
+        ),
+    ] {
+        let backend = Backend::start("purpose-scoped");
+        let mut chat = backend.chat(marketing).await;
+        chat.send("hi").await;
+        assert_eq!(chat.until_reply("hi").await, ["queued", "sent", "You said: hi"]);
+        let state = backend.simulator("state", "").await;
+        assert_eq!(state["attributes"], expected);
+    }
+}
+
+#[tokio::test]
+async fn axum_backend_survives_lost_socket_to_genesys() {
     let backend = Backend::start("purpose-scoped");
-    let (status, session) = backend.post("/sessions", DENIED).await;
-    assert_eq!(status, StatusCode::CREATED, "{session}");
-    let id = session["id"].as_str().unwrap();
-    let mut next_event = backend.events(id).await;
-    for n in 0..10 {
-        let (status, _) = backend
-            .post(&format!("/sessions/{id}/messages"), &format!("message {n}"))
-            .await;
-        assert_eq!(status, StatusCode::ACCEPTED);
+    let mut chat = backend.chat("denied").await;
+    backend.simulator("faults", r#"{"fault":"drop:abrupt"}"#).await;
+    for text in ["one", "two", "three"] {
+        chat.send(text).await;
     }
-    let (mut queued, mut answers) = (0, Vec::new());
-    while answers.len() < 10 {
-        let event = next_event().await;
-        queued += usize::from(event.starts_with("queued "));
-        assert!(
-            !event.starts_with("refused") && !event.contains("Failed"),
-            "{event}"
-        );
-        answers.extend(event.strip_prefix("message ").map(str::to_owned));
-    }
-    assert_eq!(queued, 10);
-    let expected: Vec<String> = (0..10).map(|n| format!("You said: message {n}")).collect();
-    assert_eq!(answers, expected);
+    let seen = chat.until_reply("three").await;
+    let position = |state: &str| seen.iter().position(|seen| seen == state);
+    assert!(
+        position("reconnecting").is_some() && position("reconnecting") < position("restored"),
+        "{seen:?}"
+    );
+    assert_eq!(seen.iter().filter(|seen| *seen == "sent").count(), 3, "{seen:?}");
+    let texts: Vec<&String> = seen.iter().filter(|seen| seen.starts_with("You said")).collect();
+    assert_eq!(texts, ["You said: one", "You said: two", "You said: three"]);
 }
 
 #[tokio::test]
-async fn axum_backend_passes_on_the_refusal_of_the_policy() {
+async fn axum_backend_paces_ten_messages() {
+    let backend = Backend::start("purpose-scoped");
+    let mut chat = backend.chat("denied").await;
+    for n in 0..10 {
+        chat.send(&format!("message {n}")).await;
+    }
+    let seen = chat.until_reply("message 9").await;
+    let count = |state: &str| seen.iter().filter(|seen| *seen == state).count();
+    assert_eq!(
+        (count("queued"), count("sent"), seen.len()),
+        (10, 10, 30),
+        "{seen:?}"
+    );
+    let state = backend.simulator("state", "").await;
+    assert_eq!(state["counters"]["rateLimited"], 0);
+}
+
+#[tokio::test]
+async fn axum_backend_names_purpose_and_rule_of_a_refusal() {
     let backend = Backend::start("tutorial-strict");
-    let (status, problem) = backend.post("/sessions", r#"{"jurisdiction": "EU"}"#).await;
+    let (status, problem) = backend.create(r#"{"jurisdiction":"EU"}"#).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
-    assert!(problem["details"].to_string().contains("marketing"), "{problem}");
-    let (status, problem) = backend.post("/sessions", r#"{"jurisdiction": "Atlantis"}"#).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+    assert_eq!(
+        (&problem["code"], &problem["status"]),
+        (&json!("consent.required"), &json!(422))
+    );
+    assert_eq!(
+        problem["details"][0],
+        json!({
+            "errorCode": "tutorial-strict/EU/marketing",
+            "fieldName": "consent.marketing",
+            "link": "/rules/tutorial-strict/EU/marketing",
+        })
+    );
+    let link = problem["details"][0]["link"].as_str().unwrap();
+    let (status, text) = backend.call(&format!("{}{link}", backend.server.url), "").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(text.starts_with(b"tutorial-strict/EU/marketing: "), "{text:?}");
+    let (status, problem) = backend.create(r#"{"jurisdiction":"Atlantis"}"#).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (StatusCode::BAD_REQUEST, &json!("bad.request"))
+    );
 }

@@ -184,6 +184,14 @@ impl World {
         }
     }
 
+    /// Custom attributes of the last message of each session.
+    pub(crate) fn attributes(&self) -> Vec<&BTreeMap<String, String>> {
+        self.sessions
+            .iter()
+            .map(|(_, session)| &session.attributes)
+            .collect()
+    }
+
     /// Requests and frames that no official client sends.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {

@@ -129,11 +129,13 @@ pub(super) fn faults(call: &mut Call<'_>, _: &[&str]) -> Answer {
     })))
 }
 
-/// `GET /sim/state`
+/// `GET /sim/state`: counters, and the custom attributes of each session.
 pub(super) fn state(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    Ok(ok(
-        &json!({"utc": rfc3339(call.now.utc), "counters": call.world.counters()}),
-    ))
+    Ok(ok(&json!({
+        "utc": rfc3339(call.now.utc),
+        "counters": call.world.counters(),
+        "attributes": call.world.attributes(),
+    })))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Actions of guests: what each requires of its frame, and its reply.
 
+use std::collections::BTreeMap;
+
 use genesys_api::{Now, limits};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -192,7 +194,7 @@ impl World {
         let key = self.session_of(socket, request)?;
         let fields = request.fields();
         let message = fields.object("message")?;
-        check_attributes([fields, message])?;
+        let attributes = custom_attributes([fields, message])?;
         let content = message.list("content")?;
         let kind = match message.optional_text("type")? {
             Some("Event") => return self.on_event(socket, key, request, message, now),
@@ -223,6 +225,9 @@ impl World {
             sent = sent.with_metadata("authenticated", "true");
         }
         self.counters.guest_messages += 1;
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.attributes = attributes;
+        }
         self.post(socket, key, request, (kind, sent, from), now);
         let prompt = text.filter(|text| !text.is_empty()).or(label).unwrap_or_default();
         self.choose_agent(key, [fields, message], now.instant);
@@ -346,8 +351,10 @@ fn check_length(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Clients put custom attributes in either place: browsers inside `message`, the Java SDK beside it.
-fn check_attributes(places: [Fields<'_>; 2]) -> Result<(), Refusal> {
+/// Returns the custom attributes of a message. Clients put them in either place: browsers inside `message`, the Java SDK
+/// beside it.
+fn custom_attributes(places: [Fields<'_>; 2]) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut all = BTreeMap::new();
     let mut bytes = 0;
     for place in places {
         let channel = place.optional_object("channel")?;
@@ -358,6 +365,7 @@ fn check_attributes(places: [Fields<'_>; 2]) -> Result<(), Refusal> {
                 .iter()
                 .map(|(key, value)| key.len() + value.len())
                 .sum::<usize>();
+            all.extend(attributes);
         }
     }
     let limit = limits::ATTRIBUTE_BYTES;
@@ -365,5 +373,5 @@ fn check_attributes(places: [Fields<'_>; 2]) -> Result<(), Refusal> {
         let text = format!("Custom Attributes in channel metadata is larger than {limit} bytes");
         return Err(Refusal::coded(4013, text));
     }
-    Ok(())
+    Ok(all)
 }

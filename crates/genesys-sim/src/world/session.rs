@@ -1,6 +1,6 @@
 //! Sessions: one for each token, with up to three sockets. A session expires some time after its last message.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use genesys_api::{Now, limits};
 use serde::Serialize;
@@ -32,6 +32,8 @@ pub(crate) struct Session {
     /// The user who has signed in.
     pub(super) user: Option<User>,
     pub(super) history: History,
+    /// Custom attributes of the last message of the guest.
+    pub(super) attributes: BTreeMap<String, String>,
     pub(super) messages: Window,
     histories: Window,
     /// Timers of the agent's next steps.
@@ -134,6 +136,7 @@ impl World {
             participant: String::new(),
             user: None,
             history: History::default(),
+            attributes: BTreeMap::new(),
             messages: Window::default(),
             histories: Window::default(),
             scheduled: Vec::new(),

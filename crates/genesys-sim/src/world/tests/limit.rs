@@ -179,6 +179,9 @@ fn attribute_limit_counts_both_places() {
         let answer = harness.ask(socket, message(inside, beside));
         if fits {
             assert_eq!(code(&answer), 200);
+            let (_, state) = get(&mut harness.world, "/sim/state", now());
+            let value = "v".repeat(2_045);
+            assert_eq!(state["attributes"], json!([{ "key": value }]));
         } else {
             assert_eq!(answer, too_large, "{inside:?} {beside:?}");
         }
