@@ -2,33 +2,33 @@
 
 export type Action =
   | "authenticate"
+  | "check"
   | "end"
   | "fix"
-  | "look"
-  | "renew"
+  | "refresh"
+  | "report"
   | "retry"
-  | "tell"
   | "wait";
 
-/** Who chose; the guest when absent. */
+/** Person who chose. Default: the guest. */
 export type Actor = "guest" | "guardian" | "agent";
 
 /** One entry of the log, as it is hashed: canonical JSON by RFC 8785. */
 export interface AuditEntry {
-  /** What was done, such as `session.created`. */
+  /** Audited action, such as `session.created`. */
   action: string;
   actor: {
     id: string;
     type: "client" | "guest" | "operator" | "system";
   };
-  /** What else is to be known of it. */
+  /** Further details of the action. */
   detail?: Record<string, unknown>;
-  /** The log's name. */
+  /** Name of the log. */
   log: string;
   outcome: "denied" | "error" | "ok";
-  /** Its number in the log, from 0. */
+  /** Number of the entry in the log, from 0. */
   seq: number;
-  /** The guest's pseudonym. */
+  /** Pseudonym of the guest. */
   subject?: string;
   time: string;
   v: 1;
@@ -52,16 +52,16 @@ export interface ChangeConsent {
   personalization?: boolean;
 }
 
-/** What the guest chose. */
+/** Choice of the guest. */
 export type Choice = "granted" | "denied" | "unknown";
 
 export interface Consent {
-  /** The least that the guest may be, in years, if that was said. */
+  /** Lowest possible age of the guest in years, if it is known. */
   age?: number;
   analytics: Choice;
-  /** Whether a Global Privacy Control signal was seen. */
+  /** Whether the request had a Global Privacy Control signal. */
   gpc: boolean;
-  /** The places that were considered, with commas, or `unknown`. */
+  /** The jurisdictions of the decision, separated by commas, or `unknown`. */
   jurisdiction: string;
   marketing: Choice;
   personalization: Choice;
@@ -72,11 +72,11 @@ export interface Consent {
     marketing: Purpose;
     personalization: Purpose;
   };
-  /** When the guest last chose. */
+  /** Time of the guest's last choice. */
   recordedAt: string;
 }
 
-/** Something about the conversation. */
+/** An event of the conversation. */
 export interface ConversationEvent {
   detail?: string;
   name: "session.reconnecting" | "session.restored" | "conversation.ended" | "session.expiring";
@@ -88,33 +88,33 @@ export interface CreateSession {
   channelConfigurationId: Id;
   consent: {
     actor?: Actor;
-    /** How old the guest may be: 16, 13-15, 18+, "under 13" or unknown. */
+    /** Age of the guest: 16, 13-15, 18+, "under 13" or unknown. */
     age?: string;
-    /** true grants, false denies, null or absent says nothing. */
+    /** true grants, false denies. null or absent is no choice. */
     analytics?: boolean | null;
-    /** When the guest chose. The moment of the request when absent. */
+    /** Time of the choice. Default: the time of the request. */
     consentTimestamp?: string;
     gpp?: Gpp;
     how?: How;
-    /** true grants, false denies, null or absent says nothing. */
+    /** true grants, false denies. null or absent is no choice. */
     marketing?: boolean | null;
     notice?: Notice;
-    /** true grants, false denies, null or absent says nothing. */
+    /** true grants, false denies. null or absent is no choice. */
     personalization?: boolean | null;
   };
-  /** At most 2,048 bytes, keys and values together. `source`, `region` and `timestamp` are functional; a key that begins with `marketing.`, `personalization.` or `analytics.` belongs to that purpose; any other belongs to personalization. */
+  /** At most 2,048 bytes, keys and values together. `source`, `region` and `timestamp` are functional. A key that begins with `marketing.`, `personalization.` or `analytics.` belongs to that purpose. Any other key belongs to personalization. */
   guestAttributes: {
-    /** The guest's jurisdiction: ISO 3166-1 or 3166-2, or EU or EEA; several with commas, of which the most protective wins. Without one, the strictest rule holds. */
+    /** Jurisdiction of the guest: ISO 3166-1 or 3166-2, EU or EEA. Several are separated by commas, and the most protective one applies. Without one, the strictest rules apply. */
     region?: string;
     [name: string]: string | undefined;
   };
-  /** Made by the gateway when absent. Unique among the live sessions of the API client. */
+  /** Assigned by the gateway if absent. Unique among the live sessions of the API client. */
   guestId?: Id;
 }
 
-/** One field at fault. */
+/** One invalid field. */
 export interface Detail {
-  /** What is wrong with it: of consent, the id of the policy's rule. */
+  /** Code of the error in the field. For missing consent it is the id of the policy's rule. */
   errorCode: string;
   fieldName: string;
 }
@@ -142,7 +142,7 @@ export interface EndCounts {
   server_closed: number;
 }
 
-/** Why the session ended. */
+/** Reason of the session's end. */
 export type EndReason = "agent" | "consent_withdrawn" | "error" | "expired" | "guest" | "server_closed";
 
 export type ErrorCode =
@@ -177,7 +177,7 @@ export interface EventFilter {
   };
 }
 
-/** What a webhook can ask for. */
+/** Type of a webhook event. */
 export type EventType = "webmessaging.guestsession.created" | "webmessaging.guestsession.updated" | "webmessaging.guestsession.ended";
 
 export type FailureCode =
@@ -189,30 +189,30 @@ export type FailureCode =
   | "not.sent"
   | "too.many.messages";
 
-/** What the gateway sends. */
+/** Frames of the gateway: */
 export type GatewayFrame = HandshakeAccepted | MessageAccepted | MessageFailed | Message | Typing | ConversationEvent | Refused | SessionEnded | Pong;
 
-/** A string of the IAB Global Privacy Platform. Kept as given, and not read. */
+/** A string of the IAB Global Privacy Platform. It is stored and not evaluated. */
 export type Gpp = string;
 
-/** What the guest's page sends. */
+/** Frames of the guest's page: */
 export type GuestFrame = Handshake | GuestMessage | GuestTyping | Ping;
 
 /** A message of the guest. */
 export interface GuestMessage {
-  /** Made by the client, unique in the session: the answer names it, and a second frame with it is the same message. */
+  /** Assigned by the client and unique in the session. The reply repeats it. A second frame with the same id is a duplicate. */
   id: string;
   /** At most 4,096 bytes of UTF-8. */
   text: string;
   type: "message";
 }
 
-/** The guest is typing; at most one in 5 s travels on. */
+/** The guest is typing. At most one in 5 s is forwarded. */
 export interface GuestTyping {
   type: "typing";
 }
 
-/** The first frame. `accessToken` if it came neither in the query nor as a subprotocol; `lastSequence` to have the events after it again. */
+/** The first frame. `accessToken` is required if neither the query nor a subprotocol has it. With `lastSequence`, later events are replayed. */
 export interface Handshake {
   accessToken?: string;
   guestSessionId: Id;
@@ -221,7 +221,7 @@ export interface Handshake {
   type: "handshake";
 }
 
-/** Genesys has configured the session: messages may be sent. `sequence` is the last one given out. */
+/** Genesys has configured the session, and messages may be sent. `sequence` is the number of the last event. */
 export interface HandshakeAccepted {
   guestSessionId: Id;
   newSession: boolean;
@@ -235,7 +235,7 @@ export interface Health {
   ok: boolean;
 }
 
-/** How the guest was asked; `unstated` when absent. */
+/** Way in which consent was collected. Default: `unstated`. */
 export type How = "banner" | "chat" | "form" | "phone" | "unstated";
 
 export type Id = string;
@@ -251,7 +251,7 @@ export interface Message {
   type: "message";
 }
 
-/** Genesys has echoed the message: it is delivered. */
+/** The message is delivered: Genesys has echoed it. */
 export interface MessageAccepted {
   id: string;
   sequence: number;
@@ -268,9 +268,9 @@ export interface MessageFailed {
 }
 
 export interface Metrics {
-  /** Of the ended sessions, the share that never came to a first guest message; null before any ended. */
+  /** Share of the ended sessions that never had a message of the guest. Null before a session ended. */
   dropOff: number | null;
-  /** How long ended sessions lasted. */
+  /** Durations of ended sessions. */
   durations: Durations;
   ended: number;
   endedBy: EndCounts;
@@ -278,42 +278,42 @@ export interface Metrics {
   sessions: number;
   /** The funnel, in order. */
   stages: Stage[];
-  /** From the guest's first message to the first reply. */
+  /** Time from the guest's first message to the first reply. */
   timeToFirstReply: Durations;
-  /** The founding tutorial's formula, which counts open sessions as dropped; null without sessions. */
+  /** The founding tutorial's formula, which counts open sessions as dropped. Null without sessions. */
   tutorialDropOffRate: number | null;
 }
 
 export interface Notice {
-  /** The language in which it was shown: a tag of BCP 47, as in de-CH. */
+  /** Language of the notice: a tag of BCP 47, such as de-CH. */
   language: string;
-  /** The privacy notice that the guest was shown, as the controller names it. */
+  /** The controller's version of the privacy notice that was shown to the guest. */
   version: string;
 }
 
-/** Answered by pong. */
+/** A ping. The gateway answers with a pong. */
 export interface Ping {
   id?: string;
   type: "ping";
 }
 
-/** The answer to ping. */
+/** The reply to a ping. */
 export interface Pong {
   id?: string;
   type: "pong";
 }
 
-/** Why a request was refused. It changed nothing, unless the code says otherwise. */
+/** Reason of a refused request. The request changed nothing, unless the code is `internal.server.error`. */
 export interface Problem {
   code: ErrorCode;
-  /** Correlates with the gateway's log; also the header inin-correlation-id. */
+  /** Correlation id in the gateway's log. The header `inin-correlation-id` has the same value. */
   contextId: string;
   details: Detail[];
-  /** Always empty: Genesys' error body has it. */
+  /** Always empty. Part of Genesys' error body. */
   errors: [];
-  /** What happened and what to do, for people. */
+  /** Description of the error and its remedy, for people. */
   message: string;
-  /** The HTTP status, repeated. */
+  /** The HTTP status. */
   status: number;
 }
 
@@ -323,10 +323,10 @@ export interface Purpose {
   gpp?: Gpp;
   how?: How;
   notice?: Notice;
-  /** Whether data may be used for it. */
+  /** Whether data may be used for the purpose. */
   on: boolean;
   reason: string;
-  /** Id of the policy's rule. */
+  /** Id of the applied rule. */
   rule: string;
 }
 
@@ -352,7 +352,7 @@ export type RefusalCode =
   | "service.unavailable"
   | "session.ended";
 
-/** A frame was refused. Fatal ones are followed by close 1008. */
+/** A frame was refused. After a fatal refusal the socket is closed with 1008. */
 export interface Refused {
   code: RefusalCode;
   message: string;
@@ -383,25 +383,25 @@ export interface Session {
   websocketUrl: string;
 }
 
-/** The session is over; close 1000 follows. */
+/** The session has ended. The socket is closed with 1000. */
 export interface SessionEnded {
   reason: EndReason;
   sequence: number;
   type: "session.ended";
 }
 
-/** The session as it was when it happened. */
+/** The session at the time of the event. */
 export interface SessionEvent {
   channelConfigurationId: Id;
   consent: Consent;
   createdAt: string;
   endReason?: EndReason;
   endedAt?: string;
-  /** Only what the consent allows at that moment. */
+  /** The attributes that the consent allows at the time of sending. */
   guestAttributes: Record<string, string>;
   guestId: Id;
   id: Id;
-  /** Grows with each event of a session: drop what is lower than what you have. */
+  /** Increases with each event of a session. Drop an event with a lower number than the last one. */
   sequence: number;
   state: State;
 }
@@ -418,19 +418,19 @@ export interface SessionView {
 }
 
 export interface Stage {
-  /** Of the ended sessions that came at least here, the share that came no further; null without such sessions, and for the last stage. */
+  /** Share of the ended sessions that reached this stage and no later one. Null without such sessions, and for the last stage. */
   dropOff: number | null;
-  /** Ended sessions that came exactly here. */
+  /** Ended sessions whose last stage is this one. */
   ended: number;
   endedBy: EndCounts;
-  /** Open sessions that have come exactly here. */
+  /** Open sessions whose last stage is this one. */
   open: number;
-  /** Sessions that came at least here. */
+  /** Sessions that reached this stage. */
   reached: number;
   stage: "created" | "connected" | "configured" | "first_guest_message" | "first_reply";
 }
 
-/** How far the session has come. */
+/** State of the session. */
 export type State = "created" | "connected" | "configured" | "conversing" | "answered" | "ended";
 
 export interface Token {
@@ -470,9 +470,9 @@ export interface Webhook {
   id: Id;
   method: "POST";
   name: string;
-  /** `whsec_` and base64, Standard Webhooks. Shown once. */
+  /** `whsec_` and base64, as in Standard Webhooks. Returned once. */
   secret?: string;
-  /** https; plain http on loopback only. */
+  /** An https URL, or http on loopback. */
   uri: string;
 }
 
@@ -482,13 +482,13 @@ export interface WebhookBody {
   headers?: Record<string, string>;
   method?: "POST";
   name: string;
-  /** https; plain http on loopback only. */
+  /** An https URL, or http on loopback. */
   uri: string;
 }
 
 export interface WebhookEvent {
   data: SessionEvent;
-  /** When it happened. */
+  /** Time of the event. */
   timestamp: string;
   type: EventType;
 }
@@ -498,7 +498,7 @@ export interface WebhookList {
   total: number;
 }
 
-/** What a client does about each code of the contract. */
+/** The reaction of a client to each code of the contract. */
 export const ACTIONS: Readonly<Record<ErrorCode | FailureCode | RefusalCode, Action>>;
 
 /** Options of a REST call. */
@@ -600,13 +600,13 @@ export class GuestConversation {
 /** All webhooks of this API client. */
 export function listWebhooks(options: CallOptions): Promise<WebhookList>;
 
-/** Register a webhook; the same one again changes nothing. */
+/** Register a webhook. Registering the same one again changes nothing. */
 export function registerWebhook(options: CallOptions, body: WebhookBody): Promise<Webhook>;
 
 /** One webhook. */
 export function fetchWebhook(options: CallOptions, id: string): Promise<Webhook>;
 
-/** Replace a webhook's content; its secret stays. */
+/** Replace the content of a webhook. Its secret stays. */
 export function replaceWebhook(options: CallOptions, id: string, body: WebhookBody): Promise<Webhook>;
 
 /** Remove a webhook and its undelivered events. */
@@ -621,13 +621,13 @@ export function fetchMetrics(options: CallOptions): Promise<Metrics>;
 /** One session, without its tokens. */
 export function fetchSession(options: CallOptions, id: string): Promise<SessionView>;
 
-/** End a session: its tokens stop working, its sockets close. */
+/** End a session: its tokens are revoked, its sockets closed. */
 export function endSession(options: CallOptions, id: string): Promise<void>;
 
-/** The audit entries of one session, oldest first; reading them is audited too. */
+/** The audit entries of one session, oldest first. Reading them is audited. */
 export function fetchAuditTrail(options: CallOptions, id: string): Promise<AuditTrail>;
 
-/** Record a guest's change of mind. */
+/** Change the consent of a session. */
 export function changeConsent(options: CallOptions, id: string, body: ChangeConsent): Promise<SessionView>;
 
 /** Rotate both tokens of a session. */

@@ -198,7 +198,7 @@ export class GuestConversation extends EventTarget {
     const action = refusal === null ? undefined : ACTIONS[refusal.code];
     if (action === "end" || action === "fix") return this.#end("refused", refusal.code);
     // a browser does not expose the reason of a failed upgrade: it may be the token
-    const mayBeToken = !opened || action === "authenticate" || action === "renew";
+    const mayBeToken = !opened || action === "authenticate" || action === "refresh";
     this.#failures += 1;
     if (this.#failures > this.#options.maxAttempts) return this.#end("unreachable");
     this.#setState("reconnecting");

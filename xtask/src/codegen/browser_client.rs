@@ -13,7 +13,7 @@ use super::facts::Sources;
 pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let (document, codes) = Document::read(sources)?;
     let mut code = String::from(
-        "/** What a client does about each code of the contract. */\nexport const ACTIONS = Object.freeze({\n",
+        "/** The reaction of a client to each code of the contract. */\nexport const ACTIONS = Object.freeze({\n",
     );
     for error in &codes {
         writeln!(code, "  {:?}: {:?},", error.code, error.action.name())?;

@@ -10,11 +10,18 @@ use super::facts::Sources;
 pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let mut page = String::from(
         "# Consent policies: reference\n\n\
-         The rules of the embedded policies: the purposes that a guest's data may serve, by place, with the legal basis. They\n\
-         are **no legal advice**: a starting set that counsel must approve. `crates/guest-payload/policies/README.md` describes\n\
-         the files, for a policy of your own.\n\n\
+         The rules of the embedded policies: for each place and purpose the legal basis of using a guest's data. They are **not\n\
+         legal advice**, but a starting set that counsel must approve. `crates/guest-payload/policies/README.md` describes how to\n\
+         write a policy of your own.\n\n\
          `guest-gateway policy explain --jurisdiction US-CA --gpc --deny marketing` prints the decision about one guest with\n\
-         its reasons.\n",
+         its reasons.\n\n\
+         Columns of the tables:\n\
+         - *default*: whether the purpose is on while the guest has made no choice. GPC is the signal of a browser that the\n\
+         \u{20} guest opts out.\n\
+         - *without an agreement*: the effect of a missing or refused agreement.\n\
+         - *ages*: below the first age the purpose is off, below the second it needs an agreement, and from the third the guest\n\
+         \u{20} can agree without a guardian.\n\
+         - *obligations*: duties of the page, beside the decision.\n",
     );
     for (path, text) in sources.iter() {
         let policy = Policy::parse(text).map_err(|error| format!("{path}: {error}"))?;
@@ -88,7 +95,7 @@ fn describe(page: &mut String, path: &str, policy: &Policy) -> Result<(), Box<dy
     Ok(())
 }
 
-/// Its place in the list of sources, from 1.
+/// The number of a source in the list, from 1.
 fn number<'p>(named: &mut Vec<&'p Source>, source: &'p Source) -> usize {
     match named.iter().position(|other| *other == source) {
         Some(at) => at + 1,
@@ -127,17 +134,17 @@ fn missing(rule: &Rule) -> &'static str {
 }
 
 fn ages(rule: &Rule) -> String {
-    let says = [
+    let limits = [
         (rule.ages.prohibited_below, "off below"),
         (rule.ages.opt_in_below, "opt-in below"),
-        (rule.ages.consent_from, "alone from"),
+        (rule.ages.consent_from, "without guardian from"),
     ];
-    let says: Vec<String> = says
+    let limits: Vec<String> = limits
         .iter()
         .filter(|(years, _)| *years > 0)
-        .map(|(years, what)| format!("{what} {years}"))
+        .map(|(years, limit)| format!("{limit} {years}"))
         .collect();
-    says.join(", ")
+    limits.join(", ")
 }
 
 fn obligations(rule: &Rule) -> String {

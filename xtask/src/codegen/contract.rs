@@ -72,51 +72,52 @@ pub(crate) enum Frame {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Action {
     Authenticate,
+    Check,
     End,
     Fix,
-    Look,
-    Renew,
+    Refresh,
+    Report,
     Retry,
-    Tell,
     Wait,
 }
 
 impl Action {
     pub(crate) const ALL: [Self; 8] = [
         Self::Authenticate,
+        Self::Check,
         Self::End,
         Self::Fix,
-        Self::Look,
-        Self::Renew,
+        Self::Refresh,
+        Self::Report,
         Self::Retry,
-        Self::Tell,
         Self::Wait,
     ];
 
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Authenticate => "authenticate",
-            Self::End => "end",
-            Self::Fix => "fix",
-            Self::Look => "look",
-            Self::Renew => "renew",
-            Self::Retry => "retry",
-            Self::Tell => "tell",
-            Self::Wait => "wait",
-        }
+        self.row().0
     }
 
     /// A description for the reference page.
     pub(crate) fn meaning(self) -> &'static str {
+        self.row().1
+    }
+
+    fn row(self) -> (&'static str, &'static str) {
         match self {
-            Self::Authenticate => "fetch an access token that may do it",
-            Self::End => "give up: the session is over, or refused for good",
-            Self::Fix => "change the request: as it is, it is refused again",
-            Self::Look => "look what became of it before sending it again",
-            Self::Renew => "rotate the session's tokens, then come back",
-            Self::Retry => "send it again",
-            Self::Tell => "tell the user, and go on",
-            Self::Wait => "wait for as long as the answer asks, then send it again",
+            Self::Authenticate => ("authenticate", "fetch an access token with the required scope"),
+            Self::Check => ("check", "check whether the request took effect, then repeat it"),
+            Self::End => ("end", "give up: the session has ended, or is refused permanently"),
+            Self::Fix => (
+                "fix",
+                "change the request: sent again unchanged, it is refused again",
+            ),
+            Self::Refresh => ("refresh", "refresh the session's tokens, then repeat the request"),
+            Self::Report => ("report", "inform the user, and continue"),
+            Self::Retry => ("retry", "repeat the request"),
+            Self::Wait => (
+                "wait",
+                "repeat the request after the time that the response names",
+            ),
         }
     }
 }
@@ -137,7 +138,7 @@ impl Document {
         let document = Self(sources.json(CONTRACT)?);
         let Codes { codes, .. } = sources.toml(CONTRACT_ERRORS)?;
         if !codes.is_sorted_by(|one, other| one.code < other.code) {
-            return Err(format!("{CONTRACT_ERRORS}: the codes are not in order, or one stands twice").into());
+            return Err(format!("{CONTRACT_ERRORS}: the codes are not in order, or one is repeated").into());
         }
         let mut known: BTreeSet<(u16, &str)> = BTreeSet::new();
         for code in &codes {
@@ -145,7 +146,11 @@ impl Document {
                 (Some(status), _) => drop(known.insert((status, &code.code))),
                 (None, Some(_)) => {}
                 (None, None) => {
-                    return Err(format!("{CONTRACT_ERRORS}: {}: nothing has it", code.code).into());
+                    return Err(format!(
+                        "{CONTRACT_ERRORS}: {}: neither a response nor a frame has it",
+                        code.code
+                    )
+                    .into());
                 }
             }
         }
@@ -165,7 +170,7 @@ impl Document {
         }
         if let Some((status, code)) = known.symmetric_difference(&used).next() {
             return Err(format!(
-                "{code} with status {status} stands in only one of {CONTRACT} and {CONTRACT_ERRORS}"
+                "{code} with status {status} is in only one of {CONTRACT} and {CONTRACT_ERRORS}"
             )
             .into());
         }
@@ -193,14 +198,14 @@ impl Document {
         Ok(operations)
     }
 
-    /// What a value that may be a reference within the document stands for.
+    /// Resolves a value that may be a reference within the document.
     pub(crate) fn resolve<'a>(&'a self, value: &'a Value) -> Result<&'a Value, Box<dyn Error>> {
         match value["$ref"].as_str() {
             None => Ok(value),
             Some(reference) => reference
                 .strip_prefix('#')
                 .and_then(|pointer| self.0.pointer(pointer))
-                .ok_or_else(|| format!("{CONTRACT}: {reference} leads nowhere").into()),
+                .ok_or_else(|| format!("{CONTRACT}: {reference} has no target").into()),
         }
     }
 }
@@ -208,10 +213,10 @@ impl Document {
 pub(crate) fn object(value: &Value) -> Result<&Map<String, Value>, Box<dyn Error>> {
     value
         .as_object()
-        .ok_or_else(|| format!("no object: {value}").into())
+        .ok_or_else(|| format!("not an object: {value}").into())
 }
 
-/// The texts of an array; none of what is none.
+/// The texts of an array. Empty for any other value.
 pub(crate) fn strings(value: &Value) -> impl Iterator<Item = &str> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str)
 }
@@ -228,7 +233,7 @@ pub(crate) fn pascal(name: &str) -> String {
         .collect()
 }
 
-/// The last part of a reference: the name of what it leads to.
+/// The last part of a reference, which is the name of its target.
 pub(crate) fn referred(value: &Value) -> Option<&str> {
     value["$ref"].as_str()?.rsplit('/').next()
 }
@@ -248,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_stands_in_both_files_with_one_status() {
+    fn code_is_in_both_files_with_one_status() {
         let code = "[[error]]\ncode = \"not.found\"\nstatus = 404\nmeaning = \"m\"\naction = \"end\"\n";
         assert_eq!(read(code, r#"{"404": {"x-codes": ["not.found"]}}"#), Ok(()));
         for statuses in [
@@ -257,16 +262,16 @@ mod tests {
             r#"{"404": {"x-codes": ["not.found", "other"]}}"#,
         ] {
             assert!(
-                read(code, statuses).unwrap_err().contains("stands in only one"),
+                read(code, statuses).unwrap_err().contains("is in only one"),
                 "{statuses}"
             );
         }
         let twice = code.repeat(2);
-        assert!(read(&twice, "{}").unwrap_err().contains("stands twice"));
+        assert!(read(&twice, "{}").unwrap_err().contains("repeated"));
     }
 
     #[test]
-    fn names_of_types() {
+    fn type_name_is_in_pascal_case() {
         assert_eq!(pascal("guest.id.in.use"), "GuestIdInUse");
         assert_eq!(pascal("fetchToken"), "FetchToken");
     }

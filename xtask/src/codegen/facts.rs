@@ -216,17 +216,17 @@ impl ClientAction {
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::DropAttributes => "the message has failed, and its custom attributes are not sent again",
-            Self::End => "the session has ended; a new one needs a new token",
+            Self::End => "the session has ended: a new one needs a new token",
             Self::FailAttachment => "the attachment has failed",
             Self::FailMessage => "the message has failed",
-            Self::ReadOnly => "sending stops; a new conversation may be started",
+            Self::ReadOnly => "sending stops, and a new conversation may be started",
             Self::Refused => {
                 "while the session is being configured it ends the conversation, later it is reported"
             }
-            Self::RenewLink => "the attachment's link is asked for again",
+            Self::RenewLink => "another link to the attachment is requested",
             Self::Report => "it is reported to the application",
             Self::Retry => "it may be temporary: the request is retried",
-            Self::SignIn => "a signed-in guest's token is refreshed; for others the conversation ends",
+            Self::SignIn => "a signed-in guest's token is refreshed, any other conversation ends",
             Self::Wait => "sending pauses for the requested time, then the message is sent again",
         }
     }

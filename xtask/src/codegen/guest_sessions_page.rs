@@ -14,8 +14,8 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let frames: Value = sources.json(CONTRACT_FRAMES)?;
     let events: Value = sources.json(CONTRACT_EVENTS)?;
     let mut page = format!(
-        "# guest-sessions: reference\n\n{}\n\nThe gateway serves it as `/openapi.json`, `/frames.schema.json` and\n\
-         `/events.schema.json`. A browser client stands in `clients/browser`.\n\n## Operations\n",
+        "# guest-sessions: reference\n\n{}\n\nThe gateway serves the contract as `/openapi.json`, `/frames.schema.json` and\n\
+         `/events.schema.json`. `clients/browser` is a client for browsers.\n\n## Operations\n",
         text(&document.0["info"], "description")
     );
     for operation in document.operations()? {
@@ -101,8 +101,8 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
 
 fn list(page: &mut String, codes: &[Code]) -> Result<(), Box<dyn Error>> {
     page.push_str(
-        "\n## Codes\n\nNo other code leaves the gateway. Those with a status stand in the body `Problem`, those of a \
-         frame in\n`error` or `message.failed`.\n\n| code | status | frame | meaning | what the client does |\n|---|---|---|---|---|\n",
+        "\n## Codes\n\nThe gateway emits no other codes. A code with a status is in the body `Problem`, a code of a \
+         frame in\n`error` or `message.failed`.\n\n| code | status | frame | meaning | reaction of the client |\n|---|---|---|---|---|\n",
     );
     for code in codes {
         let frame = match code.frame {

@@ -25,7 +25,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
                 .insert(name.clone(), text.clone())
                 .is_some_and(|before| before != text)
             {
-                return Err(format!("two documents of the contract differ in what {name} is").into());
+                return Err(format!("two documents of the contract define {name} differently").into());
             }
         }
     }
@@ -52,7 +52,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
 
     let mut code: String = declared.into_values().collect::<Vec<_>>().join("\n");
     code.push_str(
-        "\n/** What a client does about each code of the contract. */\n\
+        "\n/** The reaction of a client to each code of the contract. */\n\
          export const ACTIONS: Readonly<Record<ErrorCode | FailureCode | RefusalCode, Action>>;\n\n",
     );
     code.push_str(sources.text(CLIENT_TYPES)?);
@@ -102,7 +102,7 @@ fn comment(schema: &Value, indent: usize) -> String {
         .unwrap_or_default()
 }
 
-/// A schema as a type. What a type cannot say, such as lengths, is left out.
+/// A schema as a type. Rules that a type cannot express, such as lengths, are left out.
 fn type_of(schema: &Value, indent: usize) -> Result<String, Box<dyn Error>> {
     if let Some(name) = referred(schema) {
         return Ok(name.to_owned());
@@ -133,7 +133,7 @@ fn type_of(schema: &Value, indent: usize) -> Result<String, Box<dyn Error>> {
                 item => format!("{item}[]"),
             },
             "object" => object_type(schema, indent)?,
-            other => return Err(format!("the type {other} is not known").into()),
+            other => return Err(format!("unknown type {other}").into()),
         });
     }
     match types.is_empty() {
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_schema_becomes_the_type_of_its_values() {
+    fn schema_becomes_the_type_of_its_values() {
         for (schema, expected) in [
             (json!({ "$ref": "#/components/schemas/Id" }), "Id"),
             (json!({ "const": "ping" }), "\"ping\""),
@@ -210,9 +210,9 @@ mod tests {
             ),
             (
                 json!({ "type": "object", "required": ["a"], "properties": {
-                    "a": { "type": "string" }, "b-c": { "type": "boolean", "description": "Why." },
+                    "a": { "type": "string" }, "b-c": { "type": "boolean", "description": "The reason." },
                 } }),
-                "{\n  a: string;\n  /** Why. */\n  \"b-c\"?: boolean;\n}",
+                "{\n  a: string;\n  /** The reason. */\n  \"b-c\"?: boolean;\n}",
             ),
         ] {
             assert_eq!(type_of(&schema, 0).unwrap(), expected, "{schema}");
@@ -234,6 +234,6 @@ mod tests {
             (CLIENT_TYPES, ""),
         ]);
         let error = generate(&sources).unwrap_err().to_string();
-        assert_eq!(error, "two documents of the contract differ in what A is");
+        assert_eq!(error, "two documents of the contract define A differently");
     }
 }

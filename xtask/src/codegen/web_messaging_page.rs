@@ -9,8 +9,8 @@ use super::{ACTIONS, CLASSES, ERRORS, LIMITS, REGIONS};
 pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let mut page = String::from(
         "# web-messaging: reference\n\n\
-         Genesys Cloud's own contract with a guest, as this project knows it. The contract `guest-sessions` is another one\n\
-         and ours. Each fact has its source: `official` is Genesys' source code or schemas, `documentation` its\n\
+         Genesys Cloud's own contract with a guest, as far as it is known. `guest-sessions` is another contract, of this\n\
+         project. Each fact has its source: `official` is Genesys' source code or schemas, `documentation` its\n\
          Developer Center or help pages, `capture` published traffic, and `inference` is our conclusion without a\n\
          statement of Genesys.\n",
     );

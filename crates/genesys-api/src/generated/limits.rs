@@ -46,7 +46,7 @@ pub const TOKENS_PER_MINUTE: u32 = 300;
 pub const CALLS_PER_MINUTE: u32 = 300;
 
 /// For each session.
-/// One more puts out the oldest, by ConnectionClosedEvent.
+/// One more closes the oldest, by ConnectionClosedEvent.
 ///
 /// Source: `session.connections.max`; Developer Center, Limits (documentation).
 pub const CONNECTIONS_PER_SESSION: u32 = 3;
@@ -91,7 +91,7 @@ pub const TYPING_INTERVAL: Duration = Duration::from_secs(5);
 pub const TYPING_SHOWN: Duration = Duration::from_secs(5);
 
 /// For each session.
-/// Counted from the last message in either direction; a deployment may have 15 minutes to 18 months.
+/// Counted from the last message in either direction. A deployment may have 15 minutes to 18 months.
 ///
 /// Source: Genesys' help pages (documentation).
 pub const SESSION: Duration = Duration::from_secs(259200);
@@ -102,7 +102,7 @@ pub const SESSION: Duration = Duration::from_secs(259200);
 pub const HISTORY_JWT: Duration = Duration::from_secs(60);
 
 /// For each token of a signed-in guest.
-/// At most; the identity provider's token may live shorter.
+/// At most. The identity provider's token may expire earlier.
 ///
 /// Source: Developer forum, an answer of Genesys (documentation).
 pub const SIGNED_IN_JWT: Duration = Duration::from_secs(900);
@@ -114,7 +114,7 @@ pub const SIGNED_IN_JWT: Duration = Duration::from_secs(900);
 pub const REFRESH_TOKEN: Duration = Duration::from_secs(86400);
 
 /// For each download link of an attachment.
-/// About.
+/// Approximate.
 ///
 /// Source: documentation comments of Genesys' mobile SDK (official).
 pub const DOWNLOAD_LINK: Duration = Duration::from_secs(600);
@@ -156,13 +156,13 @@ pub const IDLE: Duration = Duration::from_secs(600);
 pub const CONNECTION: Duration = Duration::from_secs(7200);
 
 /// For each deployment, in a minute.
-/// The same for refreshing and revoking, each on its own.
+/// Refreshing and revoking have the same limit, each separately.
 ///
 /// Source: `exchange.token.rate.per.minute`; a user of Genesys' forum; Genesys names the limits, not their numbers (capture).
 pub const SIGN_INS_PER_MINUTE: u32 = 300;
 
 /// For each access token of an API client.
-/// The default; an administrator sets it.
+/// The default. An administrator can change it.
 ///
 /// Source: Developer Center, client credentials grant (documentation).
 pub const ACCESS_TOKEN: Duration = Duration::from_secs(86400);

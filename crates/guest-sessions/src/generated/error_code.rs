@@ -4,33 +4,33 @@
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorCode {
-    /// No token came with it.
+    /// The request has no token.
     AuthenticationRequired,
-    /// The token is not one of this gateway's, or not this session's.
+    /// The token is not valid here, or belongs to another session.
     BadCredentials,
-    /// The frame is not the contract's; the fifth closes the socket.
+    /// The frame does not match the contract (the fifth such frame closes the socket).
     BadFrame,
-    /// The request does not have the form that the contract describes; `details` names a field at fault.
+    /// The request does not match the contract: `details` names the invalid field.
     BadRequest,
     /// The body has more than 64 KiB.
     BodyTooLarge,
-    /// A later choice of the guest is recorded already.
+    /// A later choice of the guest is recorded.
     ConsentOutdated,
     /// The policy refuses a session without the consent that the details name.
     ConsentRequired,
-    /// Nothing more may be said in this conversation.
+    /// The conversation is read-only.
     ConversationReadOnly,
     /// The token has expired.
     CredentialsExpired,
-    /// Genesys Cloud refuses the conversation: its deployment or the configuration is at fault.
+    /// Genesys Cloud refuses the conversation: the deployment or the configuration is invalid.
     GenesysRefused,
     /// The guest has a live session.
     GuestIdInUse,
-    /// The first frame was no handshake.
+    /// The first frame was not a handshake.
     HandshakeExpected,
-    /// No handshake came within 10 seconds.
+    /// No handshake arrived within 10 seconds.
     HandshakeTimeout,
-    /// The connection to Genesys Cloud was lost before it was acknowledged: it may have arrived.
+    /// The connection to Genesys Cloud was lost before the message was acknowledged: it may have arrived.
     InDoubt,
     /// A fault of the gateway.
     InternalServerError,
@@ -42,35 +42,35 @@ pub enum ErrorCode {
     MessageRefused,
     /// The message has more than 4,096 bytes.
     MessageTooLong,
-    /// The path has other methods: Allow lists them.
+    /// The path does not support this method: Allow lists the others.
     MethodNotAllowed,
     /// The token lacks the scope that the details name.
     MissingPermissions,
-    /// There is no such thing, or it belongs to another API client.
+    /// The resource does not exist, or belongs to another API client.
     NotFound,
     /// The message did not leave the gateway.
     NotSent,
-    /// The Origin is missing, repeated, malformed or not on the list.
+    /// The Origin is missing, repeated, malformed or not allowed.
     OriginNotAllowed,
-    /// Each refresh token works once: this one has been used.
+    /// The refresh token was used before: each works once.
     RefreshTokenUsed,
-    /// More was missed than the gateway keeps, or can read again.
+    /// Events were missed that the gateway does not keep and cannot read again.
     ReplayIncomplete,
     /// The body did not arrive within 10 seconds.
     RequestTimeout,
-    /// It could not be written durably, so it was not done.
+    /// The change could not be stored, so it was not made.
     ServiceUnavailable,
-    /// The session is over.
+    /// The session has ended.
     SessionEnded,
-    /// More messages wait to be sent than the gateway keeps.
+    /// Too many messages wait to be sent.
     TooManyMessages,
-    /// The API client has used up its requests of the current minute.
+    /// The API client has no requests left in the current minute.
     TooManyRequests,
-    /// The body is of another media type.
+    /// The media type of the body is not supported.
     UnsupportedMediaType,
-    /// The path speaks WebSocket only.
+    /// The path accepts WebSocket handshakes only.
     UpgradeRequired,
-    /// The API client has as many webhooks as it may have.
+    /// The API client has the maximum number of webhooks.
     WebhookLimit,
     /// A webhook of this name exists with other content.
     WebhookNameInUse,
@@ -206,7 +206,7 @@ pub enum DetailCode {
     FieldType,
     /// The body has no such field.
     FieldUnknown,
-    /// The value has the right JSON type, and is not allowed.
+    /// The value has the right JSON type and is not allowed.
     FieldValue,
     /// The field name is the scope that the token lacks.
     MissingScope,

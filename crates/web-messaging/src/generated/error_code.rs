@@ -8,19 +8,19 @@ use crate::Remedy;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorCode {
-    /// 400: the request could not be understood, or names a deployment that does not exist.
+    /// 400: the request is invalid, or names an unknown deployment.
     ///
     /// Source: tests of Genesys' mobile SDK (official).
     BadRequest,
-    /// 401: the signed-in guest's token is not valid, or no longer.
+    /// 401: the signed-in guest's token is invalid or expired.
     ///
     /// Source: Genesys' mobile SDK (official).
     Unauthorized,
-    /// 403: a feature of the deployment is switched off, clearing is not allowed, or the guest has to sign in again: the text tells them apart.
+    /// 403: a feature of the deployment is switched off, clearing is not allowed, or the guest must sign in again, as the text states.
     ///
     /// Source: Genesys' mobile SDK (official).
     Forbidden,
-    /// 404: what the request names does not exist.
+    /// 404: the resource of the request does not exist.
     ///
     /// Source: Genesys' mobile SDK (official).
     NotFound,
@@ -28,7 +28,7 @@ pub enum ErrorCode {
     ///
     /// Source: Genesys' mobile SDK; that it may be tried again is our choice (official).
     Timeout,
-    /// 409: the conversation has ended and can only be read.
+    /// 409: the conversation has ended and is read-only.
     ///
     /// Source: a frame published by users of the web-messaging tester (capture).
     ReadOnly,
@@ -52,7 +52,7 @@ pub enum ErrorCode {
     ///
     /// Source: Genesys' mobile SDK (official).
     FileSizeInvalid,
-    /// 4003: the content of the file is not what its type says.
+    /// 4003: the content of the file does not match its type.
     ///
     /// Source: Genesys' mobile SDK (official).
     FileContentInvalid,
@@ -68,7 +68,7 @@ pub enum ErrorCode {
     ///
     /// Source: Genesys' mobile SDK (official).
     SessionExpired,
-    /// 4007: there is no such session on this socket: it was never configured, or it is gone.
+    /// 4007: this socket has no such session: it was not configured, or has ended.
     ///
     /// Source: Genesys' mobile SDK (official).
     SessionNotFound,
@@ -76,7 +76,7 @@ pub enum ErrorCode {
     ///
     /// Source: Genesys' mobile SDK (official).
     AttachmentExpired,
-    /// 4009: there is no such attachment.
+    /// 4009: the attachment does not exist.
     ///
     /// Source: Genesys' mobile SDK (official).
     AttachmentNotFound,
@@ -88,15 +88,15 @@ pub enum ErrorCode {
     ///
     /// Source: Genesys' mobile SDK (official).
     MessageTooLong,
-    /// 4013: the custom attributes have more bytes than the session allows, which is 2,048.
+    /// 4013: the custom attributes have more than the allowed 2,048 bytes.
     ///
     /// Source: Genesys' mobile SDK (official).
     CustomAttributesTooLarge,
-    /// 4017: the session belongs to a signed-in guest and was to be configured without signing in.
+    /// 4017: the session of a signed-in guest cannot be configured without signing in.
     ///
     /// Source: Genesys' mobile SDK (official).
     CannotDowngrade,
-    /// 4020: a field that the action needs is missing.
+    /// 4020: a required field of the action is missing.
     ///
     /// Source: Genesys' mobile SDK (official).
     MissingParameter,
