@@ -1,4 +1,4 @@
-//! hyper on rustls with nothing around it: the floor under every figure.
+//! hyper on rustls with nothing around it: the baseline of every figure.
 
 use std::convert::Infallible;
 use std::fs;
@@ -33,8 +33,8 @@ pub(crate) const CERTIFICATE: &str = "cert.pem";
 pub(crate) const KEY: &str = "key.pem";
 pub(crate) const SESSION: &str = "session.json";
 
-/// Reads each request and answers it with the same body. Says on stdout where it is, and how many connections it has
-/// accepted when it is asked.
+/// Answers each request with the same body. Prints its address on stdout and, on request, the number of accepted
+/// connections.
 pub(crate) fn serve(runtime: &Runtime, folder: &Path) -> Outcome<()> {
     let identity = |name: &str| fs::read(folder.join(name));
     let certificate = CertificateDer::from_pem_slice(&identity(CERTIFICATE)?)?;

@@ -89,7 +89,7 @@ pub(crate) fn guest() -> Outcome<NewGuest> {
     })
 }
 
-/// The binary that ships, built if it is not up to date.
+/// The release binary, built if it is not up to date.
 fn binary() -> Outcome<PathBuf> {
     // a bench runs from target/release/deps
     let bench = std::env::current_exe()?;

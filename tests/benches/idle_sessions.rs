@@ -37,7 +37,7 @@ use ws_transport::{AdmittedOrigin, OriginPolicy};
 use self::gateway::{CHANNEL, Gateway, ORIGIN, guest, suite};
 use self::process::{Outcome, Process, answer};
 
-/// Sessions that are there before anything is counted. They fill what grows with use up to a limit: the two page
+/// Sessions opened before the measurement. They fill bounded caches: the two page
 /// caches of SQLite, of 2 MiB each, are full by then.
 const FIRST: usize = 1_000;
 /// Sessions that are counted.
@@ -105,7 +105,7 @@ fn directly(simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
     per_session(process.id(), |count| process.ask(&count.to_string()).map(drop))
 }
 
-/// Has `grow` bring the sessions to each size in turn.
+/// Calls `grow` with each size in turn.
 fn per_session(process: u32, mut grow: impl FnMut(usize) -> Outcome<()>) -> Outcome<[f64; 2]> {
     grow(FIRST)?;
     let before = resident(process)?;
@@ -137,7 +137,7 @@ fn report(what: &str, [small, large]: [f64; 2]) {
     println!("{what:44}{small:>10.1}{large:>10.1}   {verdict}");
 }
 
-/// The other side of [`directly`].
+/// The measured process of [`directly`].
 fn hold_directly(runtime: &Runtime, genesys: &Host, deployment: DeploymentId, folder: &Path) -> Outcome<()> {
     let ca = fs::read(folder.join("ca.pem"))?;
     let keys = Keys {

@@ -37,7 +37,7 @@ impl Process {
         }
     }
 
-    /// Puts a question, and waits for the answer.
+    /// Sends a request, and waits for the reply.
     pub(crate) fn ask(&mut self, question: &str) -> Outcome<String> {
         writeln!(self.ears, "{question}")?;
         self.line()
@@ -46,7 +46,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // one that has ended already is what is wanted
+        // it may have ended already
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -37,7 +37,7 @@ use self::process::{Outcome, Process};
 
 /// Requests at once.
 const AT_ONCE: usize = 64;
-/// Requests of one round, of which each of the 64 makes its share.
+/// Requests of one round, shared by the 64 connections.
 const CHEAP: usize = 300 * AT_ONCE;
 const DEAR: usize = 40 * AT_ONCE;
 /// Rounds that are counted, after one that is not.
@@ -153,7 +153,7 @@ async fn token(gateway: &Host, pki: &Pki) -> Outcome<HeaderValue> {
     Ok(format!("Bearer {token}").parse()?)
 }
 
-/// The floor, in a process of its own.
+/// The baseline, in a process of its own.
 struct BareServer {
     process: Process,
     host: Host,

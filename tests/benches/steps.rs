@@ -174,7 +174,7 @@ fn log(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
 
 fn schedule(rows: &mut Vec<Row>, now: Instant) -> Outcome<()> {
     let lifetime = Duration::from_secs(3_600);
-    // in no order, so that neighbors in time are none in memory; each comes back as the last, as after a renewal
+    // in random order, so that neighbors in time are not neighbors in memory; each is queued again, as after a refresh
     let due = move |session: u32| {
         let place = u64::from(session) * 611_953 % u64::from(MANY);
         now + lifetime.mul_f64(place as f64 / f64::from(MANY))
@@ -267,7 +267,7 @@ fn payload(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     Ok(())
 }
 
-/// A decision looks its rules up; the floor is what it would cost to search the table, in the same place.
+/// A decision looks up its rules. The baseline is a search of the whole table.
 fn decisions(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     let policy = Policy::purpose_scoped();
     let place: Jurisdiction = "US-WA".parse()?;

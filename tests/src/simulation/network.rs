@@ -37,7 +37,7 @@ impl<T> Network<T> {
         }));
     }
 
-    /// Has what is under way, and is meant, arrive no sooner than `at`, in its order.
+    /// Delays the matching packets in transit to `at` at the earliest, in their order.
     pub(super) fn delay(&mut self, at: Instant, is_meant: impl Fn(&T) -> bool) {
         let delayed = std::mem::take(&mut self.under_way)
             .into_iter()

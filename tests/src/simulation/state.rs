@@ -172,7 +172,7 @@ impl Simulation {
         }
     }
 
-    /// Keeps what the cloud has on record, as long as it has it.
+    /// Copies the transcript of the cloud, as long as the cloud keeps it.
     fn read_transcript(&mut self) {
         let counted = self.world.counters();
         let counted = (counted.guest_messages, counted.agent_messages);

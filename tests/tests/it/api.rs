@@ -36,7 +36,7 @@ impl Api {
         Self::at(world.http(), world.url(""), client).await
     }
 
-    /// The same at a gateway that is no [`World`]'s.
+    /// The same at a gateway outside of a [`World`].
     pub(crate) async fn at(http: Client, base: String, (id, secret): (&str, &str)) -> Self {
         let mut api = Self::without_token(http, base);
         let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
@@ -46,7 +46,7 @@ impl Api {
         api
     }
 
-    /// One that only sends what brings its own credentials.
+    /// An API client without a token, for requests with their own credentials.
     pub(crate) fn without_token(http: Client, base: String) -> Self {
         Self {
             http,

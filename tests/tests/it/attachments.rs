@@ -127,7 +127,7 @@ async fn file_is_uploaded_sent_and_downloaded_by_a_fresh_link() {
     assert_eq!(&*attachment.id, id.as_str());
     assert_eq!(attachment.name.as_deref(), Some("cat.png"));
 
-    // a link lives for ten minutes; another reader gets a fresh one by the attachment's id
+    // a link is valid for ten minutes; another reader gets a new one by the attachment's id
     place.http.clock().advance(std::time::Duration::from_secs(601));
     let expired = place.fetch_url(attachment.url.as_ref().unwrap()).await;
     assert_eq!(expired.0, 403);

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest};
 use crate::world::{CLIENT, NEIGHBOR, READER, World};
 
-/// A request that must be refused, and how.
+/// A request that must be refused, with the expected response.
 struct Bad {
     what: String,
     call: Call,
@@ -49,7 +49,7 @@ fn bad(what: impl Into<String>, call: Call, status: u16, code: &'static str) -> 
     }
 }
 
-/// A body whose `field` is at fault, with the code of its detail.
+/// A body with an invalid `field`, and the code of its detail.
 fn malformed(what: impl Into<String>, call: Call, field: &str, detail: &'static str) -> Bad {
     let code = if detail == "field.value" {
         "invalid.value"
@@ -153,7 +153,7 @@ impl Bad {
     }
 }
 
-/// A gateway in which there is something to be spoiled.
+/// A gateway with state that bad requests could damage.
 struct Scene {
     world: World,
     api: Api,
@@ -212,7 +212,7 @@ impl Scene {
         }
     }
 
-    /// Everything that a bad request must leave as it is.
+    /// All state that a bad request must not change.
     async fn state(&self) -> State {
         let store = self.world.gateway.store();
         let all = SessionQuery::All {
@@ -280,7 +280,7 @@ fn path_of(session: &Value, rest: &str) -> String {
     format!("{SESSIONS}/{}{rest}", session["id"].as_str().unwrap())
 }
 
-/// `body` with another value at `pointer`; `Null` there takes the field away.
+/// `body` with another value at `pointer`. `Null` removes the field.
 fn changed(body: &Value, pointer: &str, value: Value) -> Value {
     let mut body = body.clone();
     let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -331,7 +331,7 @@ async fn invalid_requests_get_their_typed_error_and_change_nothing() {
     }
     assert!(failures.is_empty(), "of {} bad requests:\n{failures}", rows.len());
     assert_eq!(scene.state().await, before);
-    // what was not refused by mistake still works
+    // valid requests still work
     scene.api.ask(Call::get(&path_of(&scene.live, ""))).await;
     scene.neighbor.ask(Call::get(&path_of(&scene.strange, ""))).await;
     scene.world.stop().await;

@@ -24,7 +24,7 @@ const PAGE: &str = include_str!("browser/page.html");
 const MODULE: &str = include_str!("../../../clients/browser/guest-sessions.js");
 const TYPES: &str = include_str!("../../../clients/browser/guest-sessions.d.ts");
 
-/// A browser takes its time to start.
+/// Longest time for the start of the browser and its test.
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// The backend of the page.
@@ -41,7 +41,7 @@ impl Shop {
         let (media, answer) = match head.uri.path() {
             "/" => ("text/html; charset=utf-8", PAGE.into()),
             "/guest-sessions.js" => ("text/javascript", MODULE.into()),
-            "/renew" => ("application/json", self.renew(&body).await),
+            "/refresh" => ("application/json", self.refresh(&body).await),
             "/hour" => {
                 self.world.clock.advance(Duration::from_secs(3_601));
                 ("application/json", "{}".into())
@@ -63,10 +63,10 @@ impl Shop {
     }
 
     /// Rotates the session's tokens, as a backend that keeps the refresh token.
-    async fn renew(&self, body: &[u8]) -> Bytes {
+    async fn refresh(&self, body: &[u8]) -> Bytes {
         let mut known = self.refresh_token.lock().await;
-        let asked: Value = serde_json::from_slice(body).unwrap();
-        let path = format!("{SESSIONS}/{}/refresh", asked["id"].as_str().unwrap());
+        let request: Value = serde_json::from_slice(body).unwrap();
+        let path = format!("{SESSIONS}/{}/refresh", request["id"].as_str().unwrap());
         let api = Api::of(&self.world, CLIENT).await;
         let rotated = api
             .ask(Call::post(&path).json(&json!({ "refreshToken": *known })))
@@ -77,7 +77,7 @@ impl Shop {
             .into()
     }
 
-    /// The gateway answers requests of the contract's functions.
+    /// Forwards requests of the contract's functions to the gateway.
     async fn forward(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
         if !matches!(request.uri().path(), "/oauth/token") && !request.uri().path().starts_with(SESSIONS) {
             let mut nothing = Response::new(Full::default());
@@ -164,7 +164,7 @@ async fn browser_page_connects_resumes_refreshes_and_ends() {
             "--disable-dev-shm-usage",
             "--no-first-run",
         ])
-        // without one it ends at once
+        // without it the browser exits at once
         .arg("--remote-debugging-port=0")
         .arg(format!("--user-data-dir={}", profile.path().display()))
         .arg(&origin)
@@ -178,12 +178,12 @@ async fn browser_page_connects_resumes_refreshes_and_ends() {
     serving.abort();
     let result = result.expect("the page reported nothing").unwrap();
     assert_eq!(result["fault"], Value::Null, "{result:#}");
-    judge(&result);
+    check(&result);
     assert_eq!(shop.world.simulator.counters().guest_messages, 3);
     assert!(shop.world.simulator.violations().is_empty());
 }
 
-fn judge(result: &Value) {
+fn check(result: &Value) {
     assert_eq!(
         result["refused"],
         json!({ "kind": "GuestSessionsError", "status": 409, "code": "guest.id.in.use", "action": "fix" })
@@ -221,13 +221,13 @@ fn judge(result: &Value) {
     );
     // one for each connection, and none after the end
     assert_eq!(
-        (&result["sockets"], &result["renewals"]),
+        (&result["sockets"], &result["refreshes"]),
         (&json!(3), &json!(1)),
         "{result:#}"
     );
     assert_eq!(result["view"]["state"], "ended");
-    assert_eq!(result["stranger"], json!({ "cause": "not-refreshed" }));
-    // what is declared is there
+    assert_eq!(result["unknownToken"], json!({ "cause": "not-refreshed" }));
+    // each declared item is exported
     let mut declared: Vec<&str> = TYPES
         .lines()
         .filter_map(|line| line.strip_prefix("export "))

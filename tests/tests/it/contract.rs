@@ -336,7 +336,7 @@ async fn slow(world: &World, call: Call) -> Answer {
     let mut text = String::new();
     let answered = async {
         let mut read = std::pin::pin!(tcp.read_to_string(&mut text));
-        // nothing shows when the gateway begins to wait, so the time is moved until it has
+        // the start of the wait is not visible, so the clock is moved until it ends
         let mut again = tokio::time::interval(Duration::from_millis(10));
         loop {
             tokio::select! {

@@ -47,7 +47,7 @@ fn resuming(session: &Value, after: u64) -> Value {
     frame
 }
 
-/// Opens a socket of the session and shakes hands, resuming after `after`. Gives the answer too.
+/// Opens a socket of the session, resuming after `after`. Returns it with the reply to the handshake.
 async fn resume(session: &Value, after: u64) -> (Page, Value) {
     let url = session["websocketUrl"].as_str().unwrap();
     let mut page = Page::open(upgrade(url)).await.unwrap();
@@ -67,7 +67,7 @@ async fn numbered(page: &mut Page) -> Value {
     }
 }
 
-/// Says something to the echoing agent and waits for acknowledgement and answer; gives the frames from there to here.
+/// Sends a message to the echoing agent, and returns the frames up to the acknowledgement and the reply.
 async fn converse(page: &mut Page, text: &str) -> Vec<Value> {
     let id = page.message(text).await;
     let mut frames = Vec::new();

@@ -34,7 +34,7 @@ struct Shared {
     received: watch::Sender<Vec<Delivery>>,
 }
 
-/// One attempt to deliver, as it came.
+/// One delivery attempt as received.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     pub(crate) path: String,
@@ -81,7 +81,7 @@ impl Crm {
         self.shared.answers.lock().unwrap().extend(statuses);
     }
 
-    /// Waits until there were so many deliveries, and gives all there were.
+    /// Waits for at least this many deliveries, and returns all.
     pub(crate) async fn received(&self, count: usize) -> Vec<Delivery> {
         let mut received = self.shared.received.subscribe();
         soon(received.wait_for(|received| received.len() >= count))
@@ -147,7 +147,7 @@ impl Delivery {
         self.body()["type"].as_str().unwrap().to_owned()
     }
 
-    /// Its signature must be right, for the time at which it came.
+    /// Verifies the signature at the time of arrival.
     pub(crate) fn verify(&self, secret: &Secret) {
         let verifier = Verifier::new([secret.clone()]);
         let verified = verifier.verify(&self.headers, &self.body, self.at).unwrap();

@@ -13,8 +13,8 @@ use crate::crm::{Crm, Delivery, subscription};
 use crate::guests::{newcomer, until};
 use crate::world::{CLIENT, World};
 
-/// Waits until so many attempts in a row were settled as failed. The clock may be moved then: an attempt under way
-/// would run out of its time.
+/// Waits until this many failed attempts in a row are recorded. Then the clock may be moved: an attempt in progress
+/// would time out.
 async fn failed(world: &World, attempts: u32) {
     until(async || {
         let webhooks = world.gateway.store().webhooks().await.unwrap();
@@ -201,7 +201,7 @@ fn in_order(mut received: Vec<Delivery>, secret: &Secret) -> Vec<serde_json::Val
 }
 
 #[tokio::test]
-async fn session_events_carry_only_consented_data() {
+async fn session_events_contain_only_consented_data() {
     let world = World::start().await;
     let (crm, suite) = (Crm::start(&world.clock).await, world.suite());
     let secret = suite
@@ -211,7 +211,7 @@ async fn session_events_carry_only_consented_data() {
         .unwrap();
     let mut session = suite.create(newcomer(&world.clock)).await.unwrap();
     for purpose in [Purpose::Marketing, Purpose::Personalization] {
-        // an attempt under way would run out of its time
+        // an attempt in progress would time out
         until(async || pending(&world).await == 0).await;
         world.clock.advance(Duration::from_secs(60));
         let change = ConsentChange::new(Evidence::at(world.clock.now().utc)).withdrawing(purpose);
@@ -259,7 +259,7 @@ async fn session_events_carry_only_consented_data() {
         .collect();
     assert!(times.is_sorted(), "{times:?}");
 
-    // what a guest took back is in no delivery to come, nor in the store's own words about the session
+    // withdrawn attributes are in no later delivery and not in the session row
     let stored = world
         .gateway
         .store()

@@ -277,7 +277,7 @@ async fn canceled_wait_loses_no_event() {
         let mut events = Vec::new();
         let listening = async {
             while events.len() < 2 {
-                // gives up as often as it can: whatever next_event waits for is dropped
+                // cancels `next_event` at every await point
                 tokio::select! {
                     biased;
                     event = session.next_event() => events.push(event.unwrap()),
@@ -325,7 +325,7 @@ async fn withdrawn_consent_stops_attributes() {
         json!({ "source": "web", "favouriteColour": "blue" })
     );
 
-    // taken back by another way than this session's own
+    // withdrawn by a call outside of this session
     let (personal, signals) = (withdrawing(Purpose::Personalization), Signals::default());
     direct
         .change_consent("shop", session.id(), &personal, signals)

@@ -27,7 +27,7 @@ static EVENTS: LazyLock<Document> = LazyLock::new(|| {
     ))
 });
 
-/// A frame of the gateway must be one of the contract's.
+/// Checks a frame of the gateway against the contract.
 pub(crate) fn check_received(frame: &Value) {
     FRAMES.check(
         &json!({ "$ref": "#/$defs/GatewayFrame" }),
@@ -36,7 +36,7 @@ pub(crate) fn check_received(frame: &Value) {
     );
 }
 
-/// A frame of the guest must be one of the contract's.
+/// Checks a frame of the guest against the contract.
 pub(crate) fn check_sent(frame: &Value) {
     FRAMES.check(
         &json!({ "$ref": "#/$defs/GuestFrame" }),
@@ -45,7 +45,7 @@ pub(crate) fn check_sent(frame: &Value) {
     );
 }
 
-/// A delivery must be the contract's.
+/// Checks a delivery against the contract.
 pub(crate) fn check_delivered(body: &Value) {
     EVENTS.check(&EVENTS.root, body, "a delivery");
 }
@@ -59,14 +59,14 @@ pub(crate) fn frame_properties() -> BTreeSet<String> {
     found
 }
 
-/// Adds those that this frame has.
+/// Adds the properties of a frame.
 pub(crate) fn see_frame(frame: &Value, seen: &mut BTreeSet<String>) {
     let same = |known: &&Value| FRAMES.resolve(known)["properties"]["type"]["const"] == frame["type"];
     let known = FRAMES.frames().iter().find(same).unwrap();
     FRAMES.walk(known, "", frame, seen);
 }
 
-/// A question to the gateway.
+/// A request to the gateway.
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
     pub(crate) path: &'a str,
@@ -127,7 +127,7 @@ impl Document {
         panic!("the document has no operation {id}");
     }
 
-    /// The answer must be one that the document has for the question.
+    /// Checks a response against the document.
     pub(crate) fn check_answer(&self, asked: &Asked<'_>, answer: &Answer) {
         let status = answer.status.as_u16();
         let what = format!("{} {}: {status} {}", asked.method, asked.path, answer.text);
@@ -255,7 +255,7 @@ impl Document {
         found
     }
 
-    /// Those that this body has.
+    /// The properties of a body.
     pub(crate) fn seen(&self, id: &str, status: u16, body: &Value, seen: &mut BTreeSet<String>) {
         self.walk(self.schema(id, status), "", body, seen);
     }

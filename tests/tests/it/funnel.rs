@@ -58,7 +58,7 @@ async fn live(world: WorldParts, story: Story) -> Option<GuestSession> {
         soon(session.connect(page_origin())).await.unwrap();
     }
     if story.stage == SessionStage::FirstGuestMessage {
-        // the agent leaves without a word
+        // the agent leaves without a message
         let id = session.send("/disconnect").unwrap();
         let (mut accepted, mut left) = (false, false);
         while !(accepted && left) {
@@ -89,11 +89,11 @@ struct WorldParts {
     clock: genesys_api::Clock,
 }
 
-/// The ledger's figures against the gateway's.
+/// Compares the expected figures with the gateway's.
 fn compare(stories: &[Story], open_ended: Option<EndReason>, snapshot: &Snapshot, seed: u64) {
     let count = |which: &dyn Fn(&Story) -> bool| stories.iter().filter(|story| which(story)).count() as u64;
     let ended = |story: &Story| story.ends || open_ended.is_some();
-    // a figure that travelled as JSON may be off in its last bit
+    // a number in JSON may differ in its last bit
     let is_share = |figure: Option<f64>, part: u64, whole: u64| match figure {
         Some(figure) => whole > 0 && (figure - part as f64 / whole as f64).abs() < 1e-12,
         None => whole == 0,
@@ -176,7 +176,7 @@ async fn funnel_counts_two_hundred_sessions() {
     while let Some(lived) = living.join_next().await {
         open.extend(lived.unwrap());
     }
-    // a refused session is none
+    // a refused session is not counted
     let refused = consenting(&world.clock, [Choice::Denied; 3]);
     parts.suite.create(refused).await.unwrap_err();
     let snapshot = parts.suite.metrics().await.unwrap();

@@ -60,7 +60,7 @@ impl Genesys {
     }
 }
 
-/// Whether the request is for a socket; none of it is taken.
+/// Whether the request is for a socket. Consumes no bytes.
 async fn is_upgrade(stream: &TcpStream) -> bool {
     let mut head = [0; 8 * 1024];
     loop {
@@ -80,7 +80,7 @@ impl Line {
             match soon(self.socket.next()).await {
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
                 Some(Err(_)) | None => return None,
-                // a close frame is answered by reading on
+                // the next read answers a close frame
                 Some(Ok(_)) => {}
             }
         }
@@ -103,7 +103,7 @@ impl Line {
         .await;
     }
 
-    /// Takes the guest's next message, acknowledges it, and gives it.
+    /// Receives and acknowledges the guest's next message, and returns it.
     pub(crate) async fn take_message(&mut self) -> Value {
         let sent = self.receive().await.unwrap();
         assert_eq!(sent["message"]["type"], "Text", "{sent}");
@@ -118,7 +118,7 @@ impl Line {
         sent
     }
 
-    /// Says something as the agent. `id` names it.
+    /// Sends a message of the agent with this id.
     pub(crate) async fn agent(&mut self, id: &str, text: &str) {
         self.say(&json!({
             "type": "message", "class": "StructuredMessage", "code": 200,

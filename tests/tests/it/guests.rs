@@ -14,7 +14,7 @@ pub(crate) fn newcomer(clock: &Clock) -> NewGuest {
     consenting(clock, [Choice::Granted; 3])
 }
 
-/// An EU guest who chose so about marketing, personalization and analytics.
+/// An EU guest with these choices about marketing, personalization and analytics.
 pub(crate) fn consenting(clock: &Clock, choices: [Choice; 3]) -> NewGuest {
     let consent = Consent::together(choices, Evidence::at(clock.now().utc));
     let mut attributes = Attributes::new();
@@ -39,13 +39,13 @@ pub(crate) fn page_origin() -> AdmittedOrigin {
         .unwrap()
 }
 
-/// Says something, and waits until it is acknowledged and the echoing agent has answered it.
+/// Sends a message, and waits for its acknowledgement and the echo of the agent.
 pub(crate) async fn talk(session: &mut GuestSession, text: &str) {
     let id = session.send(text).unwrap();
     answered(session, id, text).await;
 }
 
-/// Waits until a message is acknowledged and the echoing agent has answered it.
+/// Waits for the acknowledgement of a message and the echo of the agent.
 pub(crate) async fn answered(session: &mut GuestSession, sent: MessageId, text: &str) {
     let (mut accepted, mut answered) = (false, false);
     while !(accepted && answered) {
@@ -78,7 +78,7 @@ pub(crate) async fn next(session: &mut GuestSession) -> Event {
         .expect("the conversation is over")
 }
 
-/// Waits for an effect that shows only when it is looked for.
+/// Polls a condition until it holds.
 pub(crate) async fn until(mut shows: impl AsyncFnMut() -> bool) {
     soon(async {
         while !shows().await {

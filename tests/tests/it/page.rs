@@ -17,7 +17,7 @@ use crate::world::ORIGIN;
 /// Longest real time until an effect is visible.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Waits for an effect, but not for ever.
+/// Waits for an effect, up to a time limit.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, work)
         .await
@@ -150,7 +150,7 @@ impl Page {
         while soon(self.socket.next()).await.is_some_and(|read| read.is_ok()) {}
     }
 
-    /// The code that the socket is closed with; frames before that are passed over.
+    /// The close code of the socket. Frames before it are skipped.
     pub(crate) async fn closed(&mut self) -> Option<u16> {
         loop {
             if let Received::Closed(code) = self.receive().await {

@@ -19,8 +19,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The program, as built from the sources as they are.
 ///
-/// Cargo tells tests of other packages neither where a binary is nor builds it for them, so it is built here unless
-/// it is newer than each of its sources.
+/// Cargo neither builds a binary for tests of other packages nor names its path, so it is built here unless
+/// it is newer than all of its sources.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {

@@ -11,9 +11,9 @@ use tokio::task::JoinHandle;
 /// Fault for the next request that contains a text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Loss {
-    /// It arrives, and its answer is lost with the connection.
+    /// The request arrives, and the reply is lost with the connection.
     Answer,
-    /// It is lost with the connection.
+    /// The request is lost with the connection.
     Request,
 }
 
@@ -33,7 +33,7 @@ struct Shared {
 }
 
 impl Proxy {
-    /// A proxy that leads nowhere yet.
+    /// A proxy without a target.
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -66,7 +66,7 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// Says where it leads, once.
+    /// Sets the target, once.
     pub(crate) fn lead_to(&self, target: SocketAddr) {
         self.shared.target.set(target).unwrap();
     }
@@ -91,19 +91,19 @@ impl Proxy {
         self.shared.mute.send_replace(mute.then_some(0));
     }
 
-    /// Waits until something was swallowed.
+    /// Waits until a byte was discarded.
     pub(crate) async fn swallowed(&self) {
         let mut mute = self.shared.mute.subscribe();
         let something = mute.wait_for(|bytes| bytes.is_some_and(|bytes| bytes > 0));
         crate::page::soon(something).await.unwrap();
     }
 
-    /// Sets a trap for the next request that holds `text`.
+    /// Arms a fault for the next request that contains `text`.
     pub(crate) fn lose(&self, loss: Loss, text: &'static str) {
         *self.shared.trap.lock().unwrap() = Some((loss, text));
     }
 
-    /// Whether the trap went off.
+    /// Whether the fault has happened.
     pub(crate) fn has_lost(&self) -> bool {
         self.shared.trap.lock().unwrap().is_none()
     }

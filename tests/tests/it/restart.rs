@@ -26,7 +26,7 @@ fn counts(snapshot: &Snapshot) -> (u64, u64, u64, Vec<u64>) {
     (snapshot.sessions, snapshot.open, snapshot.ended, reached)
 }
 
-/// Exports the gateway's audit log, which must verify; gives the number of its entries.
+/// Exports and verifies the gateway's audit log. Returns the number of its entries.
 async fn verified(world: &World, name: &str) -> u64 {
     let path = world.folder.path().join(name);
     let store = &**world.gateway.store();
@@ -185,7 +185,7 @@ async fn second_gateway_on_the_same_store_does_not_start() {
     let error = refused(&world.toml).await;
     assert_eq!(store_error(&error), StoreErrorKind::Locked);
     assert!(error.to_string().contains("gateway.db"), "{error}");
-    // the first one has not noticed
+    // the first one is not affected
     let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();
     session.end().await.unwrap();
     world.stop().await;

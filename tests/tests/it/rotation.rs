@@ -35,14 +35,14 @@ async fn tokens_are_refreshed_in_the_window_without_an_effect_on_the_conversatio
     soon(session.connect(page_origin())).await.unwrap();
     talk(&mut session, "one").await;
     let first = session.info().await.unwrap().expires_at;
-    let mut renewals = session.tokens().events();
-    // 18 minutes before the end is the earliest, 15 the latest
+    let mut refreshes = session.tokens().events();
+    // between 18 and 15 minutes before the expiry
     world.clock.advance(HOUR - Duration::from_secs(19 * 60));
     talk(&mut session, "two").await;
     assert_eq!(generation(&session).await, 0, "not before the window");
     world.clock.advance(Duration::from_secs(4 * 60));
     assert_eq!(
-        soon(renewals.next()).await,
+        soon(refreshes.next()).await,
         Some(Event::Refreshed { generation: 1 })
     );
     let second = session.info().await.unwrap().expires_at;
@@ -88,7 +88,7 @@ async fn sessions_created_together_refresh_at_different_times() {
         creating.spawn(async move { suite.create(guest).await.unwrap() });
     }
     let sessions = soon(creating.join_all()).await;
-    // each was created some time in between, and is due as much later than the first can be
+    // each was created at another time in this interval, and is due as much later
     let blur = world.clock.now().instant - created;
     let due_if_first = |session: &GuestSession| {
         Window::default().refresh_at(HOUR, Jitter::of(session.id().as_str()), created)
@@ -144,7 +144,7 @@ async fn refresh_with_a_lost_reply_is_reported_and_audited() {
         Some(Event::OutcomeUnknown { attempt: 1, .. })
     ));
     assert!(proxy.has_lost());
-    // the one further try finds that the refresh token is used up
+    // the one retry finds that the refresh token was used
     assert_eq!(soon(events.next()).await, Some(Event::ReauthRequired));
     let error = session.rotate_now().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Credentials, "{error}");
@@ -156,7 +156,7 @@ async fn refresh_with_a_lost_reply_is_reported_and_audited() {
         "and no third try was made"
     );
 
-    // the token that is left serves until its end, as far as this client can know; then there is none
+    // the remaining token is used until its expiry as known to this client
     assert_eq!(generation(&session).await, 0);
     world.clock.advance(HOUR);
     assert_eq!(

@@ -139,7 +139,7 @@ async fn secrets_appear_in_no_output() {
     by_the_suite(&world, &mut canaries, &mut seen).await;
     debugs(&world, &session, &mut seen).await;
 
-    // created, updated and ended, and what the suite's session brought
+    // created, updated and ended, and the events of the suite's session
     let deliveries = crm.received(5).await;
     let withdrawn = deliveries
         .iter()
@@ -175,7 +175,7 @@ async fn secrets_appear_in_no_output() {
     simulator.stop().await;
     seen.files(folder.path());
 
-    // the control: the test used the secrets, and logs were captured
+    // the test used the secrets, and logs were captured
     for received in [
         "request method=GET",
         "delivery failed",
@@ -190,7 +190,7 @@ async fn secrets_appear_in_no_output() {
     seen.check(&canaries);
 }
 
-/// Registers one webhook that answers and one that does not, and gives the secret of the first.
+/// Registers one webhook that answers and one that does not. Returns the secret of the first.
 async fn webhooks(api: &Api, crm: &Crm, seen: &mut Seen) -> String {
     let [path, query, header, dead] = HOOK;
     let target = crm.subscription(&format!("/{path}?key={query}"));
@@ -228,7 +228,7 @@ async fn webhooks(api: &Api, crm: &Crm, seen: &mut Seen) -> String {
     secret
 }
 
-/// A session from its creation to its end, with each way of bringing the token.
+/// A session from its creation to its end, with the token in each place.
 async fn scenario(world: &World, api: &Api, canaries: &mut Searcher, seen: &mut Seen) -> Value {
     let mut body = guest();
     body["consent"]["analytics"] = false.into();

@@ -56,7 +56,7 @@ impl Guest {
         self.simulator.clock()
     }
 
-    /// Goes to the provider and comes back, with a code and a state.
+    /// Visits the provider, and returns its code and state.
     async fn approved(&self) -> (SignIn, String, SecretString) {
         let back = "https://shop.example/signed-in".parse().unwrap();
         let begun = self.direct.begin_sign_in("shop", &self.id, &back).await.unwrap();
@@ -127,7 +127,7 @@ async fn next(conversation: &mut Conversation) -> Event {
         .expect("the conversation is over")
 }
 
-/// Says something, and waits for the answer.
+/// Sends a message, and waits for the reply.
 async fn talk(conversation: &mut Conversation, text: &str) {
     conversation.handle().send(text).unwrap();
     loop {
@@ -271,7 +271,7 @@ async fn guest_stays_signed_in_after_a_restart() {
     talk(&mut conversation, "one").await;
     conversation.close().await;
     guest.direct = direct(&guest.simulator, &guest.proxy, &guest.store).await;
-    // an anonymous guest would not be let into this session
+    // an anonymous guest is refused in this session
     let mut conversation = guest.connect().await;
     talk(&mut conversation, "two").await;
     drop(conversation);

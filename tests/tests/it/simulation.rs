@@ -21,7 +21,7 @@ fn simulation_loses_and_duplicates_no_message_in_a_thousand_runs() {
             Err(breach) => panic!("{breach}"),
         }
     }
-    // it was no walk in the park
+    // the runs had losses and faults
     assert!(
         messages > 10_000 && received > 10_000,
         "{messages} sent, {received} received"
@@ -43,7 +43,7 @@ fn simulation_repeats_for_the_same_seed() {
 
 #[test]
 fn simulation_ends_in_the_expected_state_for_each_fault() {
-    // what passes, and what ends a conversation: nothing that is final is tried again
+    // temporary faults, and faults that end a conversation: a final one is not retried
     for (fault, times, ends) in [
         ("clock:+14m@in3", 1, State::Configured),
         ("clock:+80h@in3", 1, State::Failed),

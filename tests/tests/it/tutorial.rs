@@ -94,7 +94,7 @@ fn script(base: &str) -> String {
     changed.join("\n")
 }
 
-/// Runs the script to its end, and gives what it printed.
+/// Runs the script to its end, and returns its output.
 async fn run(python: &Path, serving: &Serving, folder: &Path, ca: Option<&Path>) -> String {
     let path = folder.join("tutorial.py");
     std::fs::write(&path, script(&serving.url)).unwrap();
@@ -125,7 +125,7 @@ fn output<'a>(out: &'a str, start: &str) -> &'a str {
     line.unwrap_or_else(|| panic!("{start:?} is not in what the script printed:\n{out}"))
 }
 
-/// Checks what the script claims, line by line, by what the gateway knows.
+/// Checks the output of the script line by line against the state of the gateway.
 async fn verify(out: &str, serving: &Serving, api: &Api) {
     let webhook = output(out, "CRM Sync Webhook configured: ");
     let session = output(out, "Session created: ");
@@ -152,7 +152,7 @@ async fn verify(out: &str, serving: &Serving, api: &Api) {
     assert_eq!(socket, format!("{url}{SESSIONS}/{session}/socket"));
 }
 
-/// The script leaves without waiting for Genesys; so this waits for it.
+/// Waits for Genesys, since the script exits without that.
 async fn configured(api: &Api, session: &str) -> Value {
     let mut again = tokio::time::interval(Duration::from_millis(20));
     loop {

@@ -45,7 +45,7 @@ impl World {
         .await
     }
 
-    /// With these rules of the simulator, and a configuration that `change` has had in hand.
+    /// With these rules of the simulator, and the configuration that `change` returns.
     pub(crate) async fn configured(rules: genesys_sim::Rules, change: impl FnOnce(String) -> String) -> Self {
         let clock = Clock::system();
         let folder = tempfile::tempdir().unwrap();
@@ -96,7 +96,7 @@ impl World {
         format!("{}{path}", self.gateway.host())
     }
 
-    /// An HTTP client that lives in this world's time.
+    /// An HTTP client with the clock of this world.
     pub(crate) fn http(&self) -> Client {
         Client::builder(Tls::system().unwrap())
             .clock(self.clock.clone())
@@ -113,7 +113,7 @@ impl World {
         })
     }
 
-    /// Stops everything, and checks that the simulator had nothing to complain of.
+    /// Stops everything, and checks that the simulator recorded no violation.
     pub(crate) async fn stop(self) {
         let violations = self.simulator.violations();
         assert!(

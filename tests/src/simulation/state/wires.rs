@@ -22,7 +22,7 @@ use crate::simulation::plan::Break;
 const CLOUD_NOTICES: Duration = Duration::from_secs(90);
 /// Longest delay of a frame whose connection has closed.
 const LATE: Duration = Duration::from_secs(2);
-/// When a caller learns that a call was lost.
+/// Time after which a caller detects a lost call.
 const CALL_LOST: Duration = Duration::from_secs(10);
 
 /// Packets in transit, and the guest's connection.
@@ -34,9 +34,9 @@ pub(super) struct Wires {
     host: Host,
     link: Option<Link>,
     links: u32,
-    /// The cloud's ends that it still takes for open, by connection.
+    /// The cloud's ends that are open in its view, by connection.
     sockets: BTreeMap<u32, SocketId>,
-    /// Those that answer no pings until then, by the cloud's clock.
+    /// Ends that answer no pings until a time of the cloud's clock.
     hung: BTreeMap<u32, Option<Instant>>,
     reads: u32,
 }
@@ -159,7 +159,7 @@ impl Wires {
 }
 
 impl Simulation {
-    /// Lets both ends do what they want to, until neither wants anything.
+    /// Polls both ends until neither has output.
     pub(super) fn settle(&mut self) {
         loop {
             while let Some(command) = self.conversation.poll_command() {
@@ -179,7 +179,7 @@ impl Simulation {
         }
     }
 
-    /// Lets one thing arrive, if it is time.
+    /// Delivers one packet that is due.
     pub(super) fn arrive(&mut self) -> bool {
         let (now, instant) = (self.now, self.now.instant);
         let Some(packet) = self.wires.network.arrive(instant) else {
@@ -374,7 +374,7 @@ fn request(history: &History, host: &Host) -> Request<Bytes> {
     request
 }
 
-/// The driver's reading of a reply.
+/// Parses a reply as the driver does.
 fn reading(history: &History, response: Response<Bytes>) -> Result<HistoryPage, HistoryFailure> {
     history.reply(response).map_err(|error| match error.problem() {
         Some(problem) if problem.status == 401 => HistoryFailure::Unauthorized,

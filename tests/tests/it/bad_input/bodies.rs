@@ -10,7 +10,7 @@ use crate::api::{Call, SESSIONS, WEBHOOKS, guest};
 /// One byte more than a body may have.
 const TOO_LARGE: usize = 64 * 1024 + 1;
 
-/// An endpoint, a body that it accepts, and the places where the body can be spoiled, as JSON pointers.
+/// An endpoint, a body that it accepts, and the fields to make invalid, as JSON pointers.
 struct Endpoint {
     method: Method,
     path: String,

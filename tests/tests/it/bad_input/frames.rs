@@ -15,7 +15,7 @@ use crate::page::{Page, Received, handshake, upgrade};
 /// A UUID, as the id of a message has to be.
 const ID: &str = "c0ffee00-0000-4000-8000-000000000001";
 
-/// Texts that are no frame, whether before the handshake or after.
+/// Texts that are invalid frames before and after the handshake.
 fn no_frames() -> Vec<String> {
     let mut texts: Vec<String> = ["", "hello", "{", "[]", "7", "null", "{}", r#"{"type":7}"#]
         .map(str::to_owned)
@@ -174,7 +174,7 @@ async fn nothing_goes_before_the_handshake(session: &Value) {
             page.send(Message::text(text)).await;
             receive_error(&mut page, "bad.frame").await;
         }
-        // the socket stays open for a better one
+        // the socket stays open for a valid one
         page.say(&handshake(session)).await;
         page.until("handshake.accepted").await;
     }
@@ -223,7 +223,7 @@ async fn handshakes_that_do_not_fit(scene: &Scene) {
 async fn page_without_a_handshake_in_time_is_closed() {
     let scene = Scene::set().await;
     let mut page = silent(&scene.live).await;
-    // once this is answered, the gateway is waiting
+    // after this reply the gateway waits
     page.send(Message::text("{}")).await;
     receive_error(&mut page, "bad.frame").await;
     scene.world.clock.advance(Duration::from_secs(10));

@@ -36,13 +36,13 @@ async fn rate_limited_client_gets_retry_after() {
         let wait: u64 = answer.header("retry-after").parse().unwrap();
         assert!((1..=40).contains(&wait), "{wait} s, and the first was 20 s ago");
     }
-    // a wrong secret is no request of that client
+    // a request with a wrong secret does not count against the client
     let (id, _) = CLIENT;
     let guess = Call::post("/oauth/token").form(&format!(
         "grant_type=client_credentials&client_id={id}&client_secret=guess"
     ));
     assert_eq!(api.send(guess).await.status, 401);
-    // one client's share is not another's
+    // each client has a limit of its own
     Api::of(&world, NEIGHBOR).await.ask(metrics()).await;
 
     let wait: u64 = api
@@ -100,7 +100,7 @@ async fn token_in_the_query_is_refused_if_disabled() {
     world.stop().await;
 }
 
-/// Sends bytes as they are, and gives the first line of the answer.
+/// Sends raw bytes, and returns the first line of the response.
 async fn raw(world: &World, bytes: &[u8]) -> String {
     let mut tcp = TcpStream::connect(world.gateway.address()).await.unwrap();
     // the gateway may refuse before it has read all of it
@@ -168,7 +168,7 @@ async fn body_that_does_not_arrive_times_out() {
     let mut answer = [0; 12];
     let answered = async {
         let mut read = std::pin::pin!(tcp.read_exact(&mut answer));
-        // nothing shows when the gateway begins to wait, so the time is moved until it has
+        // the start of the wait is not visible, so the clock is moved until it ends
         let mut again = tokio::time::interval(Duration::from_millis(10));
         loop {
             tokio::select! {

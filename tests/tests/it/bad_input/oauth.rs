@@ -58,7 +58,7 @@ fn known() -> String {
     format!("client_id={id}&client_secret={secret}")
 }
 
-/// Credentials that are missing, wrong, or no credentials at all.
+/// Credentials that are missing, wrong or malformed.
 fn credentials() -> [(&'static str, Call); 12] {
     let (id, secret) = CLIENT;
     [
@@ -97,7 +97,7 @@ fn credentials() -> [(&'static str, Call); 12] {
     ]
 }
 
-/// Forms that ask for what there is not, or ask wrongly.
+/// Forms with unknown values, and malformed forms.
 fn forms() -> [(&'static str, Call, &'static str); 9] {
     // all-scopes:secret-of-all-scopes
     let right = "Basic YWxsLXNjb3BlczpzZWNyZXQtb2YtYWxsLXNjb3Blcw==";

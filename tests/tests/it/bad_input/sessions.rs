@@ -113,7 +113,7 @@ fn attributes(scene: &Scene) -> Vec<Bad> {
     .collect()
 }
 
-/// Requests that are well formed, and refused all the same.
+/// Requests that are well formed and still refused.
 fn refused(scene: &Scene) -> Vec<Bad> {
     let create = |body: &Value| Call::post(SESSIONS).json(body).bearer(&scene.api.token);
     let without = |purposes: [(&str, Value); 2]| {

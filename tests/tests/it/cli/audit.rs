@@ -78,7 +78,7 @@ async fn audit_log_is_exported_and_verified_offline_and_detects_changes() {
     }
 
     tampered(&example, key).await;
-    // all that was logged after the first export is cut away: only the checkpoint that was kept shows it
+    // the entries after the first export are cut off: only the kept checkpoint reveals it
     let cut = example.path("first.jsonl");
     assert_eq!(verify(&cut, key, None).await.code, Some(0));
     let missed = verify(&cut, key, Some(&kept)).await;
@@ -151,7 +151,7 @@ async fn audit_export_refuses_a_log_in_use() {
     );
     assert!(refused.why().contains("guest-gateway.db"), "{}", refused.why());
     assert!(!example.path("audit.jsonl").exists());
-    // the key is no secret, and can be had at any time
+    // the key is public, and can be exported at any time
     let key = run(["audit", "key", "--config", &example.write()]).await;
     assert_eq!(key.code, Some(0), "{}", key.err);
     assert_eq!(serving.process.interrupt().await.code, Some(0));

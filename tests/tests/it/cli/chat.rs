@@ -25,7 +25,7 @@ async fn script(arguments: &[&str], lines: &str) -> Ended {
     process.ended().await
 }
 
-/// Reads until a line comes that is this one.
+/// Reads up to this line.
 async fn until(process: &mut Process, line: &str) {
     while process.line().await != line {}
 }
@@ -41,7 +41,7 @@ fn in_order(transcript: &str, lines: &[&str]) {
     }
 }
 
-/// A simulator as a process of its own: where it is, and its deployment.
+/// A simulator as a process of its own, with its address and deployment.
 async fn simulator(arguments: &[&str]) -> (Process, String, String) {
     let mut sim = Process::start(command(
         ["sim", "--listen", "127.0.0.1:0", "--json"]

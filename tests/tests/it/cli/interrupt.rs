@@ -118,7 +118,7 @@ async fn demo_with_kept_servers_exits_and_removes_its_files() {
     );
 }
 
-/// The lines to try are tried, on a machine that has curl.
+/// Runs the printed `curl` lines, if the machine has curl.
 async fn the_lines_work(output: &str) {
     let lines: Vec<&str> = output
         .lines()
@@ -161,7 +161,7 @@ async fn interrupted_demo_exits_with_failure() {
     let ended = demo.interrupt().await;
     println!("demo ended {} ms after the interrupt", ended.took.as_millis());
     let ticked = (first + &ended.out).matches('✓').count();
-    // it may have been done before the signal came
+    // it may have ended before the signal
     let expected = if ticked == 13 { 0 } else { 130 };
     assert_eq!(ended.code, Some(expected), "{ticked} steps, {}", ended.err);
 }

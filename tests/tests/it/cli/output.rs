@@ -57,7 +57,7 @@ async fn simulator_prints_its_urls_and_ids() {
     let text = |name: &str| ready[name].as_str().filter(|text| text.len() > 8).unwrap();
     let (deployment, id, secret) = (text("deployment_id"), text("client_id"), text("client_secret"));
     let seed = text("seed");
-    // the shape that scripts rely on, to the letter
+    // scripts depend on the exact shape
     assert_eq!(
         line,
         format!(

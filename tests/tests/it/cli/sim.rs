@@ -15,7 +15,7 @@ async fn plain(arguments: &[&str]) -> (Process, Value) {
     (sim, ready)
 }
 
-/// A simulator, of which things are asked.
+/// A running simulator, as a target of commands.
 struct Asked {
     sim: Process,
     at: String,
@@ -32,7 +32,7 @@ impl Asked {
         run(["sim"].iter().chain(arguments).chain(&["--at", &self.at])).await
     }
 
-    /// The JSON that it is answered.
+    /// The JSON of a successful command.
     async fn output(&self, arguments: &[&str]) -> Value {
         let ended = self.ask(arguments).await;
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{arguments:?}");

@@ -94,7 +94,7 @@ async fn socket_outlives_its_token_only_after_a_refresh() {
     assert_eq!(page.until("error").await["code"], "credentials.expired");
     assert_eq!(page.receive().await, Received::Closed(Some(1008)));
 
-    // neither the first token nor the second opens a socket now
+    // neither token opens a socket any more
     let url = session["websocketUrl"].as_str().unwrap();
     for (token, code) in [
         (&session["accessToken"], "bad.credentials"),
@@ -113,7 +113,7 @@ async fn socket_outlives_its_token_only_after_a_refresh() {
     world.stop().await;
 }
 
-/// More than the buffers of two sockets hold on any system that tests run on.
+/// More bytes than the buffers of two sockets hold on any tested system.
 const FLOOD: usize = 8 * 1024 * 1024;
 
 #[tokio::test]

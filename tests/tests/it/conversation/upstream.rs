@@ -101,7 +101,7 @@ async fn restored(page: &mut Page) {
 /// Number of acknowledgements, refusals and replies that a page receives for a message.
 async fn status(page: &mut Page, id: &str, text: &str) -> (usize, usize, usize) {
     let (mut accepted, mut failed, mut answered) = (0, 0, 0);
-    // later messages arrive later
+    // messages arrive in order
     let last = page.message("the last word").await;
     loop {
         match page.receive().await {

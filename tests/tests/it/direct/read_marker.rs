@@ -60,7 +60,7 @@ async fn message_between_two_visits_is_delivered_once() {
         let store = Arc::clone(&store);
         Direct::open(DirectConfig { store, ..config }).await.unwrap()
     };
-    // each time the agent is quicker than the guest is back
+    // the agent answers before the guest reconnects
     let late = async |texts: usize| {
         clock.advance(Duration::from_secs(11));
         until(async || simulator.counters().agent_messages == texts as u64).await;

@@ -51,7 +51,7 @@ async fn stored_sessions_are_counted_without_a_waiting_caller() {
     for sessions in 1..=5 {
         tokio::select! {
             biased;
-            // asked once, before what it waits for had a chance to run
+            // polled once, before the store's thread has run
             _ = direct.create("shop", newcomer(&clock)) => panic!("nothing was to be waited for"),
             () = std::future::ready(()) => {}
         }

@@ -68,7 +68,7 @@ const fn closed(
     }
 }
 
-/// The speech in fragments that end before these bytes of it.
+/// The message in fragments that end before these bytes.
 fn cut(pen: &Pen<'_>, at: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
     let speech = pen.speech.as_bytes();
     let ends: Vec<usize> = at.into_iter().chain([speech.len()]).collect();
@@ -84,7 +84,7 @@ fn cut(pen: &Pen<'_>, at: impl IntoIterator<Item = usize>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The byte in the middle of the speech's `ü`.
+/// The byte in the middle of the message's `ü`.
 fn within_a_character(pen: &Pen<'_>) -> usize {
     pen.speech.find('ü').unwrap() + 1
 }
@@ -93,7 +93,7 @@ fn close(pen: &Pen<'_>, code: u16) -> Vec<u8> {
     pen.frame(CLOSE, &code.to_be_bytes())
 }
 
-/// The speech in a binary frame.
+/// The message in a binary frame.
 pub(super) const fn binary(then: Then) -> Case {
     Case {
         then,
@@ -151,13 +151,13 @@ pub(super) const CASES: &[Case] = &[
         ]
         .concat()
     }),
-    // section 5.2 wants the shortest form; the library reads the longer ones as well, which does no harm: a length means
-    // the same in each
+    // section 5.2 requires the shortest form; the library accepts longer ones, which is harmless: the length is
+    // the same
     received("a length in eight bytes", "5.2", |pen| {
         let length = pen.speech.len() as u64;
         [pen.announced(length), pen.speech.as_bytes().to_vec()].concat()
     }),
-    // section 5.5.3 lets the last one do
+    // section 5.5.3 allows a reply to the last one only
     Case {
         received: 0,
         ..answered(
@@ -369,7 +369,7 @@ pub(super) const CASES: &[Case] = &[
         |pen| [pen.frame(TEXT, b"hm"), pen.frame(FIN | BINARY, b"hm")].concat(),
         1002,
     ),
-    // nothing is awaited, and so nothing is kept, of what is announced beyond the limit
+    // a length beyond the limit is refused before any payload is read
     closed(
         "a frame announced beyond the limit",
         "7.4.1, 10.4",
@@ -382,7 +382,7 @@ pub(super) const CASES: &[Case] = &[
         |pen| pen.announced(1 << 62),
         1009,
     ),
-    // section 5.2 keeps the highest bit of a length at 0: a breach as well, but the length is what is seen first
+    // section 5.2 requires the highest bit of a length to be 0; the limit of the length is checked first
     closed(
         "a frame announced with the highest bit",
         "5.2, 7.4.1",

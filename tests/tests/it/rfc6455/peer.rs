@@ -98,7 +98,7 @@ impl Pen<'_> {
         self.write(first, payload, self.role == Role::Client)
     }
 
-    /// A frame masked by who must not, or the other way round.
+    /// A frame with the wrong masking for its sender.
     pub(super) fn wrongly_masked(&self, first: u8, payload: &[u8]) -> Vec<u8> {
         self.write(first, payload, self.role == Role::Server)
     }

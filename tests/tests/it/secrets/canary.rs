@@ -9,14 +9,14 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 /// Prefix by which an encoding is found before it is compared as a whole.
 const PREFIX: usize = 6;
 
-/// A secret, and the bytes that would give it away.
+/// A secret, and the encodings that reveal it.
 #[derive(Debug)]
 struct Form {
     name: String,
     bytes: Vec<u8>,
 }
 
-/// Looks for many secrets in one pass over the text.
+/// A search for many secrets in one pass over a text.
 #[derive(Debug, Default)]
 pub(super) struct Searcher {
     forms: Vec<Form>,
@@ -100,7 +100,7 @@ fn forms(secret: &[u8]) -> Vec<(String, Vec<u8>)> {
     }
     for offset in 0..3 {
         for (name, alphabet) in [("base64", STANDARD_NO_PAD), ("base64url", URL_SAFE_NO_PAD)] {
-            // the neighboring bytes share letters with it: those are cut off
+            // letters that also encode neighboring bytes are cut off
             let mut padded = vec![0; offset];
             padded.extend_from_slice(secret);
             let text = alphabet.encode(&padded);

@@ -19,8 +19,8 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    /// Captures from now on, from all threads of this process: the store has threads of its own. Tests that run
-    /// beside this one are captured too, which does no harm.
+    /// Starts to capture the logs of all threads, since the store has its own threads. Tests that run
+    /// at the same time are captured too, which is harmless.
     pub(super) fn listen() -> Self {
         let logs = Self::installed();
         logs.on.store(true, Ordering::Relaxed);
@@ -84,8 +84,8 @@ impl io::Write for Logs {
 
 /// rustls and tungstenite log through the crate `log`, which the gateway's program does not print.
 ///
-/// At the level trace tungstenite writes every frame, token and text included, and nothing but that logger can keep
-/// it from doing so; who embeds the suite beside a logger of `log` must leave that level off, as is left off here.
+/// At the level trace tungstenite logs every frame with token and text, and only that logger can prevent
+/// this. A program that uses the suite with a logger of `log` must disable that level, as this one does.
 impl log::Log for Logs {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         let frames = metadata.target().starts_with("tungstenite") && metadata.level() == log::Level::Trace;
