@@ -1,7 +1,6 @@
 //! The first example of a crate's README, and the dependencies that the README lists for it.
 //!
-//! The block directly above the example lists the dependencies: `toml` with a table `[dependencies]`, or `sh` with
-//! lines of `cargo add`.
+//! The block directly above the example lists the dependencies: `toml` with a table `[dependencies]`.
 
 use std::fmt;
 
@@ -13,7 +12,7 @@ pub(crate) struct Example {
     /// The line of its fence, counted from 1.
     pub(crate) line: usize,
     pub(crate) code: String,
-    /// A table as `[dependencies]` of a manifest holds it. Versions that the README leaves open are `*`.
+    /// The table `[dependencies]` of the README.
     pub(crate) dependencies: Table,
 }
 
@@ -65,7 +64,7 @@ pub(crate) fn first_example(readme: &str) -> Result<Example, Unusable> {
         .ok_or_else(|| {
             unusable(
                 block.line,
-                "no dependencies: the block directly above is `toml` with [dependencies], or `sh` with `cargo add`",
+                "no dependencies: the block directly above must be `toml` with [dependencies]",
             )
         })?
         .map_err(|reason| unusable(blocks[at - 1].line, &reason))?;
@@ -124,89 +123,31 @@ fn is_not_run(attribute: &str) -> bool {
 
 /// The dependencies in a block, or `None` if it lists none.
 fn dependencies(block: &Block<'_>) -> Option<Result<Table, String>> {
-    match block.language() {
-        "toml" => from_manifest(&block.lines.join("\n")),
-        "" | "sh" | "bash" | "shell" | "console" => from_commands(&block.lines),
-        _ => None,
+    if block.language() != "toml" {
+        return None;
     }
-}
-
-fn from_manifest(text: &str) -> Option<Result<Table, String>> {
-    let manifest: Table = match text.parse() {
+    let mut manifest: Table = match block.lines.join("\n").parse() {
         Ok(manifest) => manifest,
         Err(error) => return Some(Err(format!("invalid TOML: {error}"))),
     };
-    let mut dependencies = Table::new();
-    for (name, value) in manifest.get("dependencies")?.as_table()? {
-        let mut detailed = Table::new();
+    let Some(Value::Table(mut dependencies)) = manifest.remove("dependencies") else {
+        return None;
+    };
+    for (name, value) in &mut dependencies {
         match value {
             Value::String(version) => {
-                detailed.insert("version".to_owned(), Value::String(version.clone()));
+                let version = Value::String(std::mem::take(version));
+                *value = Value::Table(Table::from_iter([("version".to_owned(), version)]));
             }
-            Value::Table(given) => detailed = given.clone(),
+            Value::Table(_) => {}
             _ => {
                 return Some(Err(format!(
                     "invalid dependency `{name}`: neither version nor table"
                 )));
             }
         }
-        dependencies.insert(name.clone(), Value::Table(detailed));
     }
     Some(Ok(dependencies))
-}
-
-fn from_commands(lines: &[&str]) -> Option<Result<Table, String>> {
-    let mut dependencies = Table::new();
-    for line in lines {
-        let command = line.split('#').next().unwrap_or(line);
-        let command = command.trim().trim_start_matches("$ ");
-        if let Some(arguments) = command.strip_prefix("cargo add ")
-            && let Err(reason) = add(arguments, &mut dependencies)
-        {
-            return Some(Err(reason));
-        }
-    }
-    (!dependencies.is_empty()).then_some(Ok(dependencies))
-}
-
-/// One `cargo add`, as far as READMEs use it.
-fn add(arguments: &str, dependencies: &mut Table) -> Result<(), String> {
-    let mut names = Vec::new();
-    let mut features = Vec::new();
-    let mut has_defaults = true;
-    let mut words = arguments.split_whitespace();
-    while let Some(word) = words.next() {
-        let list = match word.split_once('=') {
-            Some(("--features" | "-F", list)) => Some(list),
-            _ if word == "--features" || word == "-F" => words.next(),
-            _ => None,
-        };
-        if let Some(list) = list {
-            features.extend(list.split(',').map(|name| Value::String(name.to_owned())));
-        } else if word == "--no-default-features" {
-            has_defaults = false;
-        } else if word.starts_with('-') {
-            return Err(format!("`cargo add` with `{word}`: write a toml block instead"));
-        } else {
-            names.push(word);
-        }
-    }
-    if names.is_empty() || names.len() > 1 && !features.is_empty() {
-        return Err("`cargo add` with features names one crate: use a line for each".to_owned());
-    }
-    for name in names {
-        let (name, version) = name.split_once('@').unwrap_or((name, "*"));
-        let mut detailed = Table::new();
-        detailed.insert("version".to_owned(), Value::String(version.to_owned()));
-        if !features.is_empty() {
-            detailed.insert("features".to_owned(), Value::Array(features.clone()));
-        }
-        if !has_defaults {
-            detailed.insert("default-features".to_owned(), Value::Boolean(false));
-        }
-        dependencies.insert(name.to_owned(), Value::Table(detailed));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -236,26 +177,6 @@ mod tests {
     }
 
     #[test]
-    fn cargo_add_lists_dependencies() {
-        let commands =
-            "```sh\ncargo new x\ncargo add a@0.1 b   # both\n$ cargo add c --no-default-features -F d,e\n```";
-        let example = first_example(&readme(commands, MAIN)).unwrap();
-        let expected: Table = "a.version = \"0.1\"\nb.version = \"*\"\n\
-             c = { version = \"*\", features = [\"d\", \"e\"], default-features = false }"
-            .parse()
-            .unwrap();
-        assert_eq!(example.dependencies, expected);
-        for (command, wrong) in [
-            ("cargo add a b --features c", "names one crate"),
-            ("cargo add --features c", "names one crate"),
-            ("cargo add a --git b", "`--git`"),
-        ] {
-            let found = reason(&readme(&format!("```sh\n{command}\n```"), MAIN));
-            assert!(found.starts_with("5: ") && found.contains(wrong), "{found}");
-        }
-    }
-
-    #[test]
     fn example_without_dependencies_directly_above_is_refused() {
         let list = "```toml\n[dependencies]\na = \"1\"\n```";
         for above in [
@@ -275,15 +196,15 @@ mod tests {
 
     #[test]
     fn hidden_line_is_refused_and_attribute_is_not() {
-        let list = "```sh\ncargo add a\n```";
+        let list = "```toml\n[dependencies]\na = \"1\"\n```";
         let hidden = "#![expect(x)]\n#[tokio::main]\nasync fn main() {\n    # use a;\n}\n";
-        assert!(reason(&readme(list, hidden)).starts_with("15: a hidden line"));
+        assert!(reason(&readme(list, hidden)).starts_with("16: a hidden line"));
         assert!(first_example(&readme(list, &hidden.replace("# use", "use"))).is_ok());
     }
 
     #[test]
     fn example_that_cannot_be_copied_is_refused() {
-        let list = "```sh\ncargo add a\n```";
+        let list = "```toml\n[dependencies]\na = \"1\"\n```";
         assert!(reason("# a\n").contains("no Rust block"));
         assert!(reason(&readme(list, "let a = 1;\n")).contains("`fn main()`"));
         let marked = readme(list, MAIN).replacen("```rust", "```rust,compile_fail", 1);
