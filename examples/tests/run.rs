@@ -116,7 +116,8 @@ async fn receiver_verifies_deliveries(name: &str) {
         let mut request = Request::post(&server.url)
             .body(Bytes::copy_from_slice(sent))
             .unwrap();
-        sign(&secret, &[], &id, OffsetDateTime::now_utc(), body).insert_into(request.headers_mut());
+        let signature = sign(&secret, &[], &id, OffsetDateTime::now_utc(), body);
+        request.headers_mut().extend(signature);
         assert_eq!(client.send(request).await.unwrap().status(), expected);
     }
 }

@@ -133,7 +133,7 @@ fn webhooks(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     });
 
     let mut headers = HeaderMap::new();
-    sign(&secret, &[], &id, now.utc, &body).insert_into(&mut headers);
+    headers.extend(sign(&secret, &[], &id, now.utc, &body));
     let (to_sign, signer) = (body.clone(), secret.clone());
     row(rows, Kind::Ours, "webhook: sign 1 KiB", move || {
         sign(&signer, &[], &id, now.utc, &to_sign)

@@ -1,11 +1,11 @@
 //! Bodies of `/api/v2/webhooks`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use genesys_api::WebhookId;
 use genesys_api::strict_json::{BodyError, Field, Object};
 use serde::{Serialize, Serializer};
-use webhook::{CustomHeaders, EventName, EventSet, Secret, Subscription};
+use webhook::{CustomHeaders, EventName, Secret, Subscription};
 
 /// Most entries of `eventFilters`, and of a filter's `values`. Our choice.
 const MOST: usize = 16;
@@ -134,7 +134,7 @@ impl<'a> Body<'a> {
     fn new(subscription: &'a Subscription) -> Self {
         let predicate = Predicate {
             r#type: EVENT,
-            values: subscription.events.iter().map(EventName::as_str).collect(),
+            values: subscription.events.iter().map(|event| event.as_str()).collect(),
         };
         Self {
             id: None,
@@ -175,8 +175,8 @@ fn subscription(body: &mut Object<'_>) -> Result<Subscription, BodyError> {
     })
 }
 
-fn events(filters: &Field<'_>) -> Result<EventSet, BodyError> {
-    let mut events = Vec::new();
+fn events(filters: &Field<'_>) -> Result<BTreeSet<EventName>, BodyError> {
+    let mut events = BTreeSet::new();
     for filter in bounded(filters)? {
         let mut filter = filter.object()?;
         let mut predicate = filter.required("predicate")?.object()?;
@@ -186,11 +186,11 @@ fn events(filters: &Field<'_>) -> Result<EventSet, BodyError> {
             return Err(kind.invalid("the only type of predicate is \"event\""));
         }
         for value in bounded(&predicate.required("values")?)? {
-            events.push(value.parse()?);
+            events.insert(value.parse()?);
         }
         predicate.finish()?;
     }
-    Ok(events.into_iter().collect())
+    Ok(events)
 }
 
 fn bounded<'a>(field: &Field<'a>) -> Result<Vec<Field<'a>>, BodyError> {
@@ -266,10 +266,7 @@ mod tests {
         .unwrap();
         assert!(subscription.enabled);
         assert_eq!(subscription.headers, CustomHeaders::default());
-        assert_eq!(
-            subscription.events.iter().collect::<Vec<_>>(),
-            [EventName::Created, EventName::Ended]
-        );
+        assert_eq!(subscription.events, [EventName::Created, EventName::Ended].into());
     }
 
     /// Changes one place of the tutorial's body, and compares the field and the code of the error.

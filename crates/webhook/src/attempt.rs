@@ -32,9 +32,9 @@ impl Attempt<'_> {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.target.uri().clone();
         let headers = request.headers_mut();
-        self.headers.insert_into(headers);
+        headers.extend(self.headers.0.iter().cloned());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        sign(self.secret, self.old_secrets, self.id, utc, &self.body).insert_into(headers);
+        headers.extend(sign(self.secret, self.old_secrets, self.id, utc, &self.body));
         request
     }
 }

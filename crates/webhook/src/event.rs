@@ -60,66 +60,20 @@ impl FromStr for EventName {
 }
 
 /// An unknown event name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("unknown event: use {}", suggestion(*.nearest))]
 #[non_exhaustive]
 pub struct UnknownEvent {
     /// The most similar event, if there is one.
     pub nearest: Option<EventName>,
 }
 
-impl fmt::Display for UnknownEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.nearest {
-            Some(event) => write!(f, "unknown event: use {event}"),
-            None => {
-                let [created, updated, ended] = EventName::ALL;
-                write!(f, "unknown event: use {created}, {updated} or {ended}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for UnknownEvent {}
-
-/// A set of events.
-#[derive(Clone, Copy, Default, Eq, Hash, PartialEq)]
-pub struct EventSet(u8);
-
-impl EventSet {
-    /// Whether the set contains `event`.
-    #[must_use]
-    pub fn contains(self, event: EventName) -> bool {
-        self.0 & (1 << event as u8) != 0
-    }
-
-    /// Whether the set is empty.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The events, in the order of a session's lifetime.
-    pub fn iter(self) -> impl Iterator<Item = EventName> {
-        EventName::ALL
-            .into_iter()
-            .filter(move |event| self.contains(*event))
-    }
-}
-
-impl FromIterator<EventName> for EventSet {
-    fn from_iter<I: IntoIterator<Item = EventName>>(events: I) -> Self {
-        Self(
-            events
-                .into_iter()
-                .fold(0, |bits, event| bits | (1 << event as u8)),
-        )
-    }
-}
-
-impl fmt::Debug for EventSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter()).finish()
-    }
+fn suggestion(nearest: Option<EventName>) -> String {
+    let [created, updated, ended] = EventName::ALL;
+    nearest.map_or_else(
+        || format!("{created}, {updated} or {ended}"),
+        |event| event.to_string(),
+    )
 }
 
 /// The body of a delivery as recommended by Standard Webhooks: `type`, `timestamp`, `data`.
@@ -181,19 +135,12 @@ mod tests {
             "Created".parse::<EventName>().unwrap_err().to_string(),
             "unknown event: use webmessaging.guestsession.created"
         );
-    }
-
-    #[test]
-    fn event_set_contains_inserted_events() {
-        let set: EventSet = [EventName::Ended, EventName::Created, EventName::Ended]
-            .into_iter()
-            .collect();
-        assert_eq!(
-            set.iter().collect::<Vec<_>>(),
-            [EventName::Created, EventName::Ended]
+        assert!(
+            "x".parse::<EventName>()
+                .unwrap_err()
+                .to_string()
+                .contains(".updated or ")
         );
-        assert!(!set.contains(EventName::Updated) && !set.is_empty());
-        assert!(EventSet::default().is_empty());
     }
 
     #[test]

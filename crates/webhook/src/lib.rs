@@ -18,10 +18,10 @@ pub use attempt::Attempt;
 pub use custom_headers::{CustomHeaders, HeaderError};
 #[cfg(feature = "client")]
 pub use dispatcher::Dispatcher;
-pub use event::{EventBody, EventName, EventSet, UnknownEvent};
+pub use event::{EventBody, EventName, UnknownEvent};
 pub use schedule::{DisableReason, EndpointHealth, Failure, NextStep, Outcome};
 pub use secret::{Secret, SecretError};
-pub use signature::{ID_HEADER, MessageId, MessageIdError, SignatureHeaders, sign};
+pub use signature::{ID_HEADER, MessageId, MessageIdError, sign};
 pub use subscription::{Name, NameError, Subscription};
 pub use target::{Target, TargetError};
 pub use verify::{Verified, Verifier, VerifyError};

@@ -55,12 +55,6 @@ impl Outcome {
             retry_after: retry::retry_after(headers, utc),
         }
     }
-
-    /// Whether the status is 2xx. Redirects are not followed and count as failures.
-    #[must_use]
-    pub fn is_delivered(&self) -> bool {
-        matches!(self, Self::Answered { status, .. } if status.is_success())
-    }
 }
 
 /// The reason that there is no response.
@@ -119,23 +113,16 @@ pub enum DisableReason {
     Gone,
 }
 
-/// The failures of an endpoint since its last success. A store persists its two values.
+/// The failures of an endpoint since its last success, for a store to persist.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct EndpointHealth {
-    failing_since: Option<OffsetDateTime>,
-    failures: u32,
+    /// Time of the first failure.
+    pub failing_since: Option<OffsetDateTime>,
+    /// Number of failures.
+    pub failures: u32,
 }
 
 impl EndpointHealth {
-    /// The health with values from a store.
-    #[must_use]
-    pub fn restored(failing_since: Option<OffsetDateTime>, failures: u32) -> Self {
-        Self {
-            failing_since,
-            failures,
-        }
-    }
-
     /// Records the outcome of attempt number `attempt` of a message, counted from 1, and returns the next step. `random`
     /// is any fresh random number.
     pub fn handle_outcome(
@@ -145,55 +132,40 @@ impl EndpointHealth {
         now: OffsetDateTime,
         random: u64,
     ) -> NextStep {
-        if outcome.is_delivered() {
+        let (status, retry_after) = match *outcome {
+            Outcome::Answered { status, retry_after } => (Some(status), retry_after),
+            Outcome::Failed(_) => (None, None),
+        };
+        // redirects are not followed and count as failures
+        if status.is_some_and(|status| status.is_success()) {
             *self = Self::default();
             return NextStep::Delivered;
         }
         self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert(now);
-        let retry_after = match outcome {
-            Outcome::Answered { status, .. } if *status == StatusCode::GONE => {
-                return NextStep::DisableEndpoint(DisableReason::Gone);
-            }
-            Outcome::Answered { retry_after, .. } => *retry_after,
-            Outcome::Failed(_) => None,
-        };
+        if status == Some(StatusCode::GONE) {
+            return NextStep::DisableEndpoint(DisableReason::Gone);
+        }
         if self.failures >= MIN_FAILURES && now - since >= FAILING_LIMIT {
             return NextStep::DisableEndpoint(DisableReason::Failing);
         }
         let Some(wait) = SCHEDULE.get(attempt.max(1) as usize) else {
             return NextStep::Dead;
         };
-        let pause = is_overloaded(outcome).then(|| retry_after.unwrap_or(DEFAULT_PAUSE));
+        // Standard Webhooks: these mean that the endpoint is overloaded
+        let is_overloaded = match status {
+            Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) => {
+                true
+            }
+            Some(StatusCode::SERVICE_UNAVAILABLE) => retry_after.is_some(),
+            _ => false,
+        };
+        let pause = is_overloaded.then(|| retry_after.unwrap_or(DEFAULT_PAUSE));
         let wait = with_jitter(*wait, random).max(retry_after.or(pause).unwrap_or_default());
         NextStep::RetryAt {
             at: now + wait,
             pause_until: pause.map(|pause| now + pause),
         }
-    }
-
-    /// Time of the first failure since the last success.
-    #[must_use]
-    pub fn failing_since(&self) -> Option<OffsetDateTime> {
-        self.failing_since
-    }
-
-    /// Number of failures since the last success.
-    #[must_use]
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-}
-
-/// Standard Webhooks: 429, 502 and 504 mean that the endpoint is overloaded, and so does 503 with `Retry-After`.
-fn is_overloaded(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Answered { status, retry_after } => match *status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => true,
-            StatusCode::SERVICE_UNAVAILABLE => retry_after.is_some(),
-            _ => false,
-        },
-        Outcome::Failed(_) => false,
     }
 }
 
@@ -352,8 +324,7 @@ mod tests {
         let failed = Outcome::Failed(Failure::Timeout);
         let mut health = EndpointHealth::default();
         let _ = health.handle_outcome(1, &failed, noon(), 0);
-        let restored = EndpointHealth::restored(health.failing_since(), health.failures());
-        assert_eq!(restored, health);
+        assert_eq!((health.failing_since, health.failures), (Some(noon()), 1));
         let later = noon() + time::Duration::days(7);
         assert!(matches!(
             health.handle_outcome(1, &failed, later, 0),

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
 use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 
 use crate::Secret;
@@ -25,10 +25,14 @@ pub(crate) const ENCODED: usize = 44;
 /// Maximum number of signatures in one header.
 pub(crate) const MAX_SIGNATURES: usize = 16;
 
-/// Signs `body` for one attempt: with `current`, and with `old` secrets during a rotation.
+/// Signs `body` for one attempt with `current`, and with `old` secrets during a rotation. Returns the headers of the
+/// delivery.
 ///
 /// `timestamp` is the time of this attempt, not of the event: receivers reject old timestamps. The first 15 of `old` are
 /// used.
+///
+/// # Panics
+/// Never: ids and base64 are valid header values.
 #[must_use]
 pub fn sign(
     current: &Secret,
@@ -36,7 +40,7 @@ pub fn sign(
     id: &MessageId,
     timestamp: OffsetDateTime,
     body: &[u8],
-) -> SignatureHeaders {
+) -> [(HeaderName, HeaderValue); 3] {
     let seconds = timestamp.unix_timestamp();
     let text = seconds.to_string();
     let old = &old[..old.len().min(MAX_SIGNATURES - 1)];
@@ -48,38 +52,12 @@ pub fn sign(
         signature.push_str(VERSION);
         STANDARD.encode_string(secret.mac(id.as_str(), &text, body), &mut signature);
     }
-    SignatureHeaders {
-        id: id.clone(),
-        timestamp: seconds,
-        signature,
-    }
-}
-
-/// The three headers of a signed delivery.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SignatureHeaders {
-    id: MessageId,
-    timestamp: i64,
-    signature: String,
-}
-
-impl SignatureHeaders {
-    /// Value of `webhook-signature`.
-    #[must_use]
-    pub fn signature(&self) -> &str {
-        &self.signature
-    }
-
-    /// Inserts the headers into `headers`, and replaces existing ones.
-    ///
-    /// # Panics
-    /// Never: ids, numbers and base64 are valid header values.
-    pub fn insert_into(&self, headers: &mut HeaderMap) {
-        let value = |text: &str| HeaderValue::from_str(text).expect("ids and base64 are visible ASCII");
-        headers.insert(ID_HEADER, value(self.id.as_str()));
-        headers.insert(TIMESTAMP_HEADER, self.timestamp.into());
-        headers.insert(SIGNATURE_HEADER, value(&self.signature));
-    }
+    let value = |text: &str| HeaderValue::from_str(text).expect("ids and base64 are visible ASCII");
+    [
+        (ID_HEADER, value(id.as_str())),
+        (TIMESTAMP_HEADER, seconds.into()),
+        (SIGNATURE_HEADER, value(&signature)),
+    ]
 }
 
 /// Id of a message, by which a receiver detects a repeated delivery.
@@ -174,19 +152,24 @@ mod tests {
             ),
         ] {
             let timestamp = OffsetDateTime::from_unix_timestamp(seconds).unwrap();
-            let signed = sign(
+            let headers = sign(
                 &secret.parse().unwrap(),
                 &[],
                 &id.parse().unwrap(),
                 timestamp,
                 body.as_bytes(),
             );
-            assert_eq!(signed.signature(), signature);
-            let mut headers = HeaderMap::new();
-            signed.insert_into(&mut headers);
-            assert_eq!(headers[ID_HEADER], id);
-            assert_eq!(headers[TIMESTAMP_HEADER], seconds.to_string());
-            assert_eq!(headers[SIGNATURE_HEADER], signature);
+            let headers = headers
+                .each_ref()
+                .map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+            assert_eq!(
+                headers,
+                [
+                    ("webhook-id", id),
+                    ("webhook-timestamp", &seconds.to_string()),
+                    ("webhook-signature", signature),
+                ]
+            );
         }
     }
 
@@ -195,14 +178,17 @@ mod tests {
         let secrets: Vec<Secret> = (0..20).map(|n| Secret::generate([n; 32])).collect();
         let id = MessageId::generate([1; 16]);
         let at = OffsetDateTime::UNIX_EPOCH;
-        let alone = |secret: &Secret| sign(secret, &[], &id, at, b"x").signature().to_owned();
-        let both = sign(&secrets[0], &secrets[1..2], &id, at, b"x");
+        let signature = |current: &Secret, old: &[Secret]| {
+            let [_, _, (_, signature)] = sign(current, old, &id, at, b"x");
+            signature.to_str().unwrap().to_owned()
+        };
+        let [first, second] = [0, 1].map(|n| signature(&secrets[n], &[]));
         assert_eq!(
-            both.signature(),
-            format!("{} {}", alone(&secrets[0]), alone(&secrets[1]))
+            signature(&secrets[0], &secrets[1..2]),
+            format!("{first} {second}")
         );
-        let many = sign(&secrets[0], &secrets[1..], &id, at, b"x");
-        assert_eq!(many.signature().split(' ').count(), MAX_SIGNATURES);
+        let many = signature(&secrets[0], &secrets[1..]);
+        assert_eq!(many.split(' ').count(), MAX_SIGNATURES);
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! Subscriptions to events.
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use ring::digest;
-
-use crate::{CustomHeaders, EventSet, Target};
+use crate::{CustomHeaders, EventName, Target};
 
 /// Longest accepted name, in characters. Our choice.
-const MAX_CHARACTERS: usize = 128;
+const MAX_NAME: usize = 128;
 
 /// A subscription to events, independent of any wire format.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,42 +18,9 @@ pub struct Subscription {
     /// Whether the subscriber wants deliveries. An endpoint that the sender disabled is recorded elsewhere.
     pub enabled: bool,
     /// Subscribed events.
-    pub events: EventSet,
+    pub events: BTreeSet<EventName>,
     /// Headers added to each delivery.
     pub headers: CustomHeaders,
-}
-
-impl Subscription {
-    /// Whether `other` is equal apart from its name, so that registering it again changes nothing.
-    #[must_use]
-    pub fn same_content(&self, other: &Self) -> bool {
-        self.target == other.target
-            && self.enabled == other.enabled
-            && self.events == other.events
-            && self.headers == other.headers
-    }
-
-    /// SHA-256 over all fields except the name.
-    #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        let mut context = digest::Context::new(&digest::SHA256);
-        let mut field = |text: &str| {
-            context.update(&(text.len() as u64).to_be_bytes());
-            context.update(text.as_bytes());
-        };
-        field("guest-suite subscription 1");
-        field(self.target.as_str());
-        field(if self.enabled { "enabled" } else { "disabled" });
-        field(&self.events.iter().count().to_string());
-        self.events.iter().for_each(|event| field(event.as_str()));
-        for (name, value) in self.headers.iter() {
-            field(name);
-            field(value);
-        }
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(context.finish().as_ref());
-        bytes
-    }
 }
 
 /// Name of a subscription: 1 to 128 characters, no control characters, no space at either end.
@@ -78,19 +43,13 @@ impl FromStr for Name {
             return Err(NameError::Empty);
         }
         let characters = text.chars().count();
-        if characters > MAX_CHARACTERS {
+        if characters > MAX_NAME {
             return Err(NameError::TooLong { characters });
         }
         if text.chars().any(char::is_control) || text.trim() != text {
             return Err(NameError::Character);
         }
         Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -115,54 +74,25 @@ pub enum NameError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EventName;
 
-    fn subscription() -> Subscription {
-        Subscription {
+    #[test]
+    fn subscription_is_compared_in_normal_form() {
+        let one = Subscription {
             name: "GuestSessionCRMSync".parse().unwrap(),
             target: "https://crm.example/sync".parse().unwrap(),
             enabled: true,
-            events: [EventName::Created, EventName::Updated].into_iter().collect(),
+            events: [EventName::Created, EventName::Updated].into(),
             headers: CustomHeaders::parse([("x-source", "a"), ("x-b", "c")]).unwrap(),
-        }
-    }
-
-    #[test]
-    fn digest_is_equal_for_same_content_only() {
-        let one = subscription();
+        };
         let same = Subscription {
-            name: "other".parse().unwrap(),
             target: "https://CRM.example:443/sync".parse().unwrap(),
+            events: [EventName::Updated, EventName::Created, EventName::Updated].into(),
             headers: CustomHeaders::parse([("X-B", "c"), ("X-Source", "a")]).unwrap(),
             ..one.clone()
         };
-        assert!(one.same_content(&same));
-        assert_eq!(one.digest(), same.digest());
-        for other in [
-            Subscription {
-                enabled: false,
-                ..one.clone()
-            },
-            Subscription {
-                target: "https://crm.example/sync2".parse().unwrap(),
-                ..one.clone()
-            },
-            Subscription {
-                events: [EventName::Created].into_iter().collect(),
-                ..one.clone()
-            },
-            Subscription {
-                headers: CustomHeaders::default(),
-                ..one.clone()
-            },
-            Subscription {
-                headers: CustomHeaders::parse([("x-source", "a"), ("x-bc", "")]).unwrap(),
-                ..one.clone()
-            },
-        ] {
-            assert!(!one.same_content(&other));
-            assert_ne!(one.digest(), other.digest());
-        }
+        assert_eq!(one, same);
+        let target = "https://crm.example/sync2".parse().unwrap();
+        assert_ne!(one, Subscription { target, ..same });
     }
 
     #[test]

@@ -51,10 +51,12 @@ impl Verifier {
         let id = single(headers, &ID_HEADER)?;
         // a dot would let a part of the body pass as the timestamp
         if id.is_empty() || id.len() > MAX_ID || id.contains(['.', ' ', '\t']) {
-            return Err(VerifyError::Id);
+            let reason = "it is empty, longer than 256 bytes, or contains a dot or a space";
+            return Err(malformed(ID_HEADER, reason));
         }
         let written = single(headers, &TIMESTAMP_HEADER)?;
-        let timestamp = parse_timestamp(written).ok_or(VerifyError::Timestamp)?;
+        let timestamp = parse_timestamp(written)
+            .ok_or_else(|| malformed(TIMESTAMP_HEADER, "not a whole number of seconds since 1970"))?;
         let age = now.into().unix_timestamp() - timestamp.unix_timestamp();
         if age > TOLERANCE {
             return Err(VerifyError::TooOld { seconds: age });
@@ -96,27 +98,20 @@ pub enum VerifyError {
         "invalid signature: check that the secret is this endpoint's, and that the body is verified as raw bytes"
     )]
     Forged,
-    /// The id is empty, longer than 256 bytes, or contains a dot or a space.
-    #[error("invalid header webhook-id: it is empty, longer than 256 bytes, or contains a dot or a space")]
-    Id,
+    /// A malformed header.
+    #[error("invalid header {header}: {reason}")]
+    Malformed {
+        /// Name of the header.
+        header: HeaderName,
+        /// Reason.
+        reason: &'static str,
+    },
     /// A header is missing.
     #[error("missing header {header}: the delivery is not signed, or a proxy removed the header")]
     Missing {
         /// Name of the header.
         header: HeaderName,
     },
-    /// A header is repeated, or not visible ASCII.
-    #[error("invalid header {header}: it is repeated or not visible ASCII")]
-    NotSingle {
-        /// Name of the header.
-        header: HeaderName,
-    },
-    /// The header is not a list of signatures separated by single spaces.
-    #[error("invalid header webhook-signature: not a list of signatures separated by single spaces")]
-    Signatures,
-    /// The timestamp is not a whole number of seconds since 1970.
-    #[error("invalid header webhook-timestamp: not a whole number of seconds since 1970")]
-    Timestamp,
     /// The timestamp is too far in the future.
     #[error("invalid timestamp: {seconds} s in the future, more than 300, check this machine's clock")]
     TooNew {
@@ -131,9 +126,10 @@ pub enum VerifyError {
         /// Age in seconds.
         seconds: i64,
     },
-    /// More than 16 signatures.
-    #[error("invalid header webhook-signature: more than 16 signatures")]
-    TooManySignatures,
+}
+
+fn malformed(header: HeaderName, reason: &'static str) -> VerifyError {
+    VerifyError::Malformed { header, reason }
 }
 
 fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, VerifyError> {
@@ -143,7 +139,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, Veri
     };
     match (value.to_str(), values.next()) {
         (Ok(text), None) => Ok(text),
-        _ => Err(VerifyError::NotSingle { header: name.clone() }),
+        _ => Err(malformed(name.clone(), "it is repeated or not visible ASCII")),
     }
 }
 
@@ -161,10 +157,11 @@ fn signatures<'m>(text: &str, macs: &'m mut [Mac; MAX_SIGNATURES]) -> Result<&'m
     let mut found = 0;
     for (position, entry) in text.split(' ').enumerate() {
         if position >= MAX_SIGNATURES {
-            return Err(VerifyError::TooManySignatures);
+            return Err(malformed(SIGNATURE_HEADER, "more than 16 signatures"));
         }
         if !entry.contains(',') {
-            return Err(VerifyError::Signatures);
+            let reason = "not a list of signatures separated by single spaces";
+            return Err(malformed(SIGNATURE_HEADER, reason));
         }
         let Some(encoded) = entry.strip_prefix(VERSION).filter(|text| text.len() == ENCODED) else {
             continue;
@@ -205,6 +202,32 @@ mod tests {
         headers
     }
 
+    fn not_a_list() -> VerifyError {
+        malformed(
+            SIGNATURE_HEADER,
+            "not a list of signatures separated by single spaces",
+        )
+    }
+
+    fn too_many() -> VerifyError {
+        malformed(SIGNATURE_HEADER, "more than 16 signatures")
+    }
+
+    fn not_seconds() -> VerifyError {
+        malformed(TIMESTAMP_HEADER, "not a whole number of seconds since 1970")
+    }
+
+    fn invalid_id() -> VerifyError {
+        malformed(
+            ID_HEADER,
+            "it is empty, longer than 256 bytes, or contains a dot or a space",
+        )
+    }
+
+    fn not_single(header: HeaderName) -> VerifyError {
+        malformed(header, "it is repeated or not visible ASCII")
+    }
+
     fn verifier() -> Verifier {
         Verifier::new([SECRET.parse().unwrap()])
     }
@@ -242,15 +265,9 @@ mod tests {
             assert_eq!(verify(ID, &sent, &list, BODY).as_deref(), Ok(ID), "{list}");
         }
         let beyond = format!("{}{SIGNATURE}", format!("{wrong} ").repeat(16));
-        assert_eq!(
-            verify(ID, &sent, &beyond, BODY),
-            Err(VerifyError::TooManySignatures)
-        );
+        assert_eq!(verify(ID, &sent, &beyond, BODY), Err(too_many()));
         let seventeen = format!("{SIGNATURE}{}", format!(" {wrong}").repeat(16));
-        assert_eq!(
-            verify(ID, &sent, &seventeen, BODY),
-            Err(VerifyError::TooManySignatures)
-        );
+        assert_eq!(verify(ID, &sent, &seventeen, BODY), Err(too_many()));
     }
 
     #[test]
@@ -277,14 +294,14 @@ mod tests {
         // the last character before the padding has two bits that must be zero
         let loose = mac.replace("1OE=", "1OF=");
         for (signature, error) in [
-            ("", VerifyError::Signatures),
-            ("v1", VerifyError::Signatures),
-            (mac, VerifyError::Signatures),
+            ("", not_a_list()),
+            ("v1", not_a_list()),
+            (mac, not_a_list()),
             ("v1,", VerifyError::Forged),
             (&format!("V1,{mac}"), VerifyError::Forged),
             (&format!("v2,{mac}"), VerifyError::Forged),
             (&format!("v1a,{mac}"), VerifyError::Forged),
-            (&format!("v1={mac}"), VerifyError::Signatures),
+            (&format!("v1={mac}"), not_a_list()),
             (&format!("v1,{hex}"), VerifyError::Forged),
             (&format!("v1,{url_safe}"), VerifyError::Forged),
             (&format!("v1,{unpadded}"), VerifyError::Forged),
@@ -294,9 +311,9 @@ mod tests {
                 VerifyError::Forged,
             ),
             (&format!("v1,{mac}{mac}"), VerifyError::Forged),
-            (&format!("{SIGNATURE} "), VerifyError::Signatures),
-            (&format!(" {SIGNATURE}"), VerifyError::Signatures),
-            (&format!("{SIGNATURE}  {SIGNATURE}"), VerifyError::Signatures),
+            (&format!("{SIGNATURE} "), not_a_list()),
+            (&format!(" {SIGNATURE}"), not_a_list()),
+            (&format!("{SIGNATURE}  {SIGNATURE}"), not_a_list()),
             (&format!("{SIGNATURE}\t"), VerifyError::Forged),
             (&format!("{SIGNATURE},{SIGNATURE}"), VerifyError::Forged),
         ] {
@@ -327,14 +344,14 @@ mod tests {
         ] {
             assert_eq!(
                 verify(ID, timestamp, SIGNATURE, BODY),
-                Err(VerifyError::Timestamp),
+                Err(not_seconds()),
                 "{timestamp:?}"
             );
         }
         for id in ["", "a.b", "a b", &"x".repeat(257)] {
             assert_eq!(
                 verify(id, &SENT.to_string(), SIGNATURE, BODY),
-                Err(VerifyError::Id),
+                Err(invalid_id()),
                 "{id:?}"
             );
         }
@@ -345,11 +362,11 @@ mod tests {
         let secret: Secret = SECRET.parse().unwrap();
         let id: MessageId = "msg_1".parse().unwrap();
         let body = format!("{SENT}.{BODY}");
-        let signed = sign(&secret, &[], &id, at(SENT), body.as_bytes());
+        let [_, _, (_, signature)] = sign(&secret, &[], &id, at(SENT), body.as_bytes());
         let shifted = format!("msg_1.{SENT}");
         assert_eq!(
-            verify(&shifted, &SENT.to_string(), signed.signature(), BODY),
-            Err(VerifyError::Id)
+            verify(&shifted, &SENT.to_string(), signature.to_str().unwrap(), BODY),
+            Err(invalid_id())
         );
     }
 
@@ -368,13 +385,13 @@ mod tests {
             twice.append(&name, value);
             assert_eq!(
                 verifier.verify(&twice, BODY.as_bytes(), at(SENT)),
-                Err(VerifyError::NotSingle { header: name.clone() })
+                Err(not_single(name.clone()))
             );
             let mut binary = complete;
             binary.insert(&name, HeaderValue::from_bytes(b"\xff").unwrap());
             assert_eq!(
                 verifier.verify(&binary, BODY.as_bytes(), at(SENT)),
-                Err(VerifyError::NotSingle { header: name })
+                Err(not_single(name))
             );
         }
     }

@@ -168,7 +168,10 @@ impl Direct {
             .await;
         let at = self.clock().now().utc;
         let webhook = &leased.webhook;
-        let mut health = EndpointHealth::restored(webhook.failing_since, webhook.failures);
+        let mut health = EndpointHealth {
+            failing_since: webhook.failing_since,
+            failures: webhook.failures,
+        };
         let next_step = health.handle_outcome(leased.attempt, &outcome, at, entropy::number());
         let (mut rest, mut disable_webhook, mut entries) = (None, false, Vec::new());
         let settled = match next_step {
@@ -224,7 +227,7 @@ impl Direct {
             .into_iter()
             .find(|known| known.subscription.name == wanted.name);
         match of_this_name {
-            Some(known) if !known.subscription.same_content(wanted) => Err(DirectError::WebhookNameInUse),
+            Some(known) if known.subscription != *wanted => Err(DirectError::WebhookNameInUse),
             known => Ok(known),
         }
     }
