@@ -1,24 +1,16 @@
 //! Configuration of a simulator, and the rules of its world.
 
-mod attachment;
-mod limits;
-mod sign_in;
-
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use genesys_api::{Clock, DeploymentId};
+use genesys_api::{Clock, DeploymentId, limits};
 use secrecy::SecretString;
+use serde_json::{Value, json};
 
 use crate::fault::Fault;
 use crate::pki::Pki;
 use crate::script::Agent;
-
-pub use attachment::AttachmentRules;
-pub(crate) use attachment::MAX_FILE_KB;
-pub use limits::Limits;
-pub(crate) use sign_in::MAX_JWT_LIFETIME;
-pub use sign_in::{SignInRules, User};
 
 /// Listener, clock and rules of a simulator.
 #[derive(Clone, Debug)]
@@ -129,8 +121,8 @@ impl Default for Rules {
             agent_delay: Duration::ZERO,
             disconnect: Disconnect::default(),
             conversation_clear: true,
-            session_duration: genesys_api::limits::SESSION,
-            token_lifetime: genesys_api::limits::ACCESS_TOKEN,
+            session_duration: limits::SESSION,
+            token_lifetime: limits::ACCESS_TOKEN,
             limits: Limits::default(),
             attachments: AttachmentRules::default(),
             sign_in: SignInRules::default(),
@@ -166,14 +158,155 @@ pub struct SocketTimeouts {
     pub lifetime: Option<Duration>,
 }
 
-impl SocketTimeouts {
-    /// Ten minutes idle, two hours in all: the rules of AWS API Gateway, which Genesys' socket resembles
-    /// (inference: Genesys documents none).
+/// Rate limits, with the names and numbers of Genesys (Developer Center, "Limits"). `None` switches a limit off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// `messages.per.session.rate.per.second`: messages and presence events; typing is not counted (inference).
+    pub messages_per_second: Option<u32>,
+    /// `requests.per.connection.rate.per.minute`: frames of any kind on one socket.
+    pub requests_per_minute: Option<u32>,
+    /// `configure.per.session.rate.per.minute`.
+    pub configures_per_minute: Option<u32>,
+    /// `health.check.per.connection.rate.per.minute`: the action `echo`.
+    pub echoes_per_minute: Option<u32>,
+    /// `get.history.rate.per.minute`, for each session.
+    pub histories_per_minute: Option<u32>,
+    /// `connections.rate.per.minute`: new sockets of the deployment. The answer, HTTP 429, is an inference.
+    pub connections_per_minute: Option<u32>,
+    /// `client.credentials.token.rate.per.minute`, for each client.
+    pub tokens_per_minute: Option<u32>,
+    /// `token.rate.per.minute` and the like: calls of the platform API, for each access token and each client.
+    pub api_requests_per_minute: Option<u32>,
+    /// `exchange.token.rate.per.minute`, and those for `refresh` and `revoke`: each of the three. The number is a
+    /// user's, not Genesys'.
+    pub sign_ins_per_minute: Option<u32>,
+}
+
+impl Limits {
+    /// No limit at all, for load tests.
     #[must_use]
-    pub const fn like_api_gateway() -> Self {
+    pub const fn none() -> Self {
         Self {
-            idle: Some(genesys_api::limits::IDLE),
-            lifetime: Some(genesys_api::limits::CONNECTION),
+            messages_per_second: None,
+            requests_per_minute: None,
+            configures_per_minute: None,
+            echoes_per_minute: None,
+            histories_per_minute: None,
+            connections_per_minute: None,
+            tokens_per_minute: None,
+            api_requests_per_minute: None,
+            sign_ins_per_minute: None,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            messages_per_second: Some(limits::MESSAGES_PER_SECOND),
+            requests_per_minute: Some(limits::REQUESTS_PER_MINUTE),
+            configures_per_minute: Some(limits::CONFIGURES_PER_MINUTE),
+            echoes_per_minute: Some(limits::ECHOES_PER_MINUTE),
+            histories_per_minute: Some(limits::HISTORIES_PER_MINUTE),
+            connections_per_minute: Some(limits::CONNECTIONS_PER_MINUTE),
+            tokens_per_minute: Some(limits::TOKENS_PER_MINUTE),
+            api_requests_per_minute: Some(limits::CALLS_PER_MINUTE),
+            sign_ins_per_minute: Some(limits::SIGN_INS_PER_MINUTE),
+        }
+    }
+}
+
+/// Rules for attachments. Those that Genesys does not document are our choice.
+#[derive(Clone, Debug)]
+pub struct AttachmentRules {
+    /// Whether guests may upload; otherwise they are refused with 4000. Default: yes.
+    pub enabled: bool,
+    /// Allowed MIME types, such as `image/png`, `image/*` and `*/*`. Default `*/*`.
+    pub file_types: Vec<String>,
+    /// Refused extensions, with their dot, in lower case. Default `.ade` and `.adp`, the first of Genesys' list.
+    pub blocked_extensions: Vec<String>,
+    /// Largest file, in KiB. Default 10,240, as at Genesys, which is also the maximum.
+    pub max_file_kb: u32,
+    /// Lifetime of the grant of an upload. Default ten minutes (inference).
+    pub upload_lifetime: Duration,
+    /// Lifetime of a download link. Default ten minutes, as at Genesys.
+    pub download_lifetime: Duration,
+    /// Limit of bytes in all attachments together, each of which counts at least 1 KiB. The next is refused with
+    /// 5000. Default 64 MiB.
+    pub max_total_bytes: u64,
+}
+
+impl Default for AttachmentRules {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            file_types: vec!["*/*".to_owned()],
+            blocked_extensions: vec![".ade".to_owned(), ".adp".to_owned()],
+            max_file_kb: limits::ATTACHMENT_KILOBYTES,
+            upload_lifetime: limits::DOWNLOAD_LINK,
+            download_lifetime: limits::DOWNLOAD_LINK,
+            max_total_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Rules for signed-in guests. The simulator is also their identity provider.
+#[derive(Clone, Debug)]
+pub struct SignInRules {
+    /// Whether guests may sign in. Default: yes.
+    pub enabled: bool,
+    /// Whether a guest may sign in during a conversation. Default: yes.
+    pub allow_session_upgrade: bool,
+    /// Allowed redirect URIs, compared exactly. `None`, the default, allows all.
+    pub redirect_uris: Option<Vec<String>>,
+    /// The user who signs in, unless `login_hint` of the authorization request names another id.
+    pub user: User,
+    /// Lifetime of a JWT. Default 15 minutes, as at Genesys, which is also the maximum.
+    pub jwt_lifetime: Duration,
+    /// Lifetime of a refresh token. Default 24 hours, as at Genesys.
+    pub refresh_lifetime: Duration,
+}
+
+/// A simulated user, whose sign-in the provider always approves.
+#[derive(Clone, Eq, PartialEq)]
+pub struct User {
+    /// The subject of OpenID Connect.
+    pub id: String,
+    /// Given name.
+    pub first_name: String,
+    /// Family name.
+    pub last_name: String,
+}
+
+impl User {
+    /// The name in the form of Genesys' messages.
+    pub(crate) fn name(&self) -> Value {
+        json!({"firstName": self.first_name, "lastName": self.last_name})
+    }
+}
+
+/// Without the name.
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for SignInRules {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            allow_session_upgrade: true,
+            redirect_uris: None,
+            user: User {
+                id: "jo".to_owned(),
+                first_name: "Jo".to_owned(),
+                last_name: "Doe".to_owned(),
+            },
+            jwt_lifetime: limits::SIGNED_IN_JWT,
+            refresh_lifetime: limits::REFRESH_TOKEN,
         }
     }
 }

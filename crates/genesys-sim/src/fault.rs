@@ -1,6 +1,5 @@
 //! A fault as text: its kind, its argument, and when it happens.
 
-mod error;
 mod kind;
 #[cfg(test)]
 mod tests;
@@ -8,11 +7,15 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
-use error::{MAX_BYTES, MAX_TIMES};
+use kind::KINDS;
 
-pub use error::FaultError;
-pub use kind::FaultKind;
-pub(crate) use kind::{Cut, Effect, ErrorClass, Site};
+pub(crate) use kind::{Effect, Site};
+
+/// Longest text of a fault, in bytes.
+const MAX_BYTES: usize = 256;
+
+/// Highest number of occurrences, and of frames to wait for.
+const MAX_TIMES: u32 = 1_000_000;
 
 /// An injected fault, as text: `KIND[:ARGUMENT][:xN|:always][@N|@inN][~P%]`.
 ///
@@ -45,10 +48,11 @@ pub(crate) use kind::{Cut, Effect, ErrorClass, Site};
 /// Limits: a time of an hour, a clock's jump of ten years, an `N` of a million.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
-    kind: FaultKind,
+    pub(crate) kind: &'static str,
     /// Empty if there is none.
     argument: String,
     pub(crate) effect: Effect,
+    pub(crate) site: Site,
     /// Written with `@in`.
     inbound: bool,
     /// Most occurrences; `None` is no limit.
@@ -58,21 +62,6 @@ pub struct Fault {
     pub(crate) percent: Option<u8>,
 }
 
-impl Fault {
-    /// The kind of fault.
-    #[must_use]
-    pub fn kind(&self) -> FaultKind {
-        self.kind
-    }
-
-    pub(crate) fn site(&self) -> Site {
-        if self.inbound {
-            return Site::FrameFromGuest;
-        }
-        self.kind.row().sites[0]
-    }
-}
-
 impl FromStr for Fault {
     type Err = FaultError;
 
@@ -80,55 +69,51 @@ impl FromStr for Fault {
         if text.len() > MAX_BYTES {
             return Err(FaultError::Length { bytes: text.len() });
         }
-        let (text, percent) = match text.split_once('~') {
-            Some((text, chance)) => (text, Some(percentage(chance)?)),
-            None => (text, None),
-        };
-        let (text, inbound, from) = match text.split_once('@') {
-            Some((text, at)) => match at.strip_prefix("in") {
-                Some(number) => (text, true, times(number, at)?),
-                None => (text, false, times(at, at)?),
-            },
-            None => (text, false, 1),
-        };
+        let (text, chance) = split(text, '~');
+        let percent = chance.map(percentage).transpose()?;
+        let (text, at) = split(text, '@');
+        let number = at.and_then(|at| at.strip_prefix("in"));
+        let inbound = number.is_some();
+        let from = at.map_or(Ok(1), |at| times(number.unwrap_or(at), at))?;
         let (text, times) = match text.rsplit_once(':') {
             Some((rest, "always")) => (rest, None),
             Some((rest, last)) if last.starts_with('x') => (rest, Some(times(&last[1..], last)?)),
             _ => (text, percent.is_none().then_some(1)),
         };
-        let (name, argument) = match text.split_once(':') {
-            Some((name, argument)) => (name, Some(argument)),
-            None => (text, None),
+        let (name, argument) = split(text, ':');
+        let names = || {
+            KINDS
+                .iter()
+                .map(|(name, ..)| *name)
+                .collect::<Vec<_>>()
+                .join(", ")
         };
-        let kind = FaultKind::all()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| FaultError::Kind {
-                found: name.to_owned(),
-            })?;
-        let row = kind.row();
-        let argument = argument.or(row.default);
-        let effect = (row.effect)(argument).ok_or_else(|| match argument {
+        let (kind, sites, default, expected, effect) = *KINDS
+            .iter()
+            .find(|(kind, ..)| *kind == name)
+            .ok_or_else(|| FaultError::invalid("fault", name, format!("one of {}", names())))?;
+        let argument = argument.or(default);
+        let effect = effect(argument).ok_or_else(|| match argument {
             Some(found) => FaultError::Argument {
-                kind: kind.name(),
+                kind,
                 found: found.to_owned(),
-                expected: row.expected,
+                expected,
             },
-            None => FaultError::Incomplete {
-                kind: kind.name(),
-                expected: row.expected,
-            },
+            None => FaultError::Incomplete { kind, expected },
         })?;
-        if inbound && !row.sites.contains(&Site::FrameFromGuest) {
-            return Err(FaultError::Inbound { kind: kind.name() });
+        if inbound && !sites.contains(&Site::FrameFromGuest) {
+            return Err(FaultError::Inbound { kind });
         }
         let mut argument = argument.unwrap_or_default().to_owned();
-        if kind == FaultKind::Refuse && !argument.contains(':') {
+        if kind == "refuse" && !argument.contains(':') {
             argument.push_str(":string");
         }
+        let site = if inbound { Site::FrameFromGuest } else { sites[0] };
         Ok(Self {
             kind,
             argument,
             effect,
+            site,
             inbound,
             times,
             from,
@@ -140,7 +125,7 @@ impl FromStr for Fault {
 /// The text in full, from which the same fault is parsed.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.name())?;
+        f.write_str(self.kind)?;
         if !self.argument.is_empty() {
             write!(f, ":{}", self.argument)?;
         }
@@ -157,21 +142,99 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Invalid text of a fault, or a fault that cannot be armed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FaultError {
+    /// An argument that the kind does not take.
+    #[error("invalid argument {found:?} of the fault {kind:?}: use {expected}")]
+    Argument {
+        /// The kind, as written.
+        kind: &'static str,
+        /// The argument.
+        found: String,
+        /// Description of a valid one.
+        expected: &'static str,
+    },
+    /// A kind that needs an argument has none.
+    #[error("the fault {kind:?} needs an argument: {expected}")]
+    Incomplete {
+        /// The kind, as written.
+        kind: &'static str,
+        /// Description of a valid argument.
+        expected: &'static str,
+    },
+    /// `@inN` on a fault that does not apply to frames from a guest.
+    #[error(
+        "the fault {kind:?} cannot wait for a frame from the guest: use @N, or drop, hang, evict or clock"
+    )]
+    Inbound {
+        /// The kind, as written.
+        kind: &'static str,
+    },
+    /// An unknown kind, a number out of range, or a chance out of range.
+    #[error("invalid {part} {found:?}: use {expected}")]
+    Invalid {
+        /// `fault`, `number` or `chance`.
+        part: &'static str,
+        /// The text in its place.
+        found: String,
+        /// Description of a valid one.
+        expected: String,
+    },
+    /// More than 256 bytes.
+    #[error("invalid fault: it has {bytes} bytes, use at most {MAX_BYTES}")]
+    Length {
+        /// Bytes of the text.
+        bytes: usize,
+    },
+    /// A fault of handshakes, armed for one session.
+    #[error(
+        "the fault {kind:?} cannot be limited to a session: a handshake names none, leave the session out"
+    )]
+    Session {
+        /// The kind, as written.
+        kind: &'static str,
+    },
+    /// 64 faults are active.
+    #[error("cannot arm another fault: {limit} are active, remove some with DELETE /sim/faults")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl FaultError {
+    fn invalid(part: &'static str, found: &str, expected: impl Into<String>) -> Self {
+        Self::Invalid {
+            part,
+            found: found.to_owned(),
+            expected: expected.into(),
+        }
+    }
+}
+
+/// The text before a separator, and the text after it, if there is one.
+fn split(text: &str, separator: char) -> (&str, Option<&str>) {
+    match text.split_once(separator) {
+        Some((before, after)) => (before, Some(after)),
+        None => (text, None),
+    }
+}
+
 fn percentage(text: &str) -> Result<u8, FaultError> {
-    text.strip_suffix('%')
-        .and_then(|number| number.parse().ok())
+    let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    number
         .filter(|percent| (1..=100).contains(percent))
-        .ok_or_else(|| FaultError::Chance {
-            found: text.to_owned(),
-        })
+        .ok_or_else(|| FaultError::invalid("chance", text, "a whole percentage from 1 to 100, such as ~10%"))
 }
 
 fn times(number: &str, found: &str) -> Result<u32, FaultError> {
+    let number = number.parse().ok();
     number
-        .parse()
-        .ok()
         .filter(|times| (1..=MAX_TIMES).contains(times))
-        .ok_or_else(|| FaultError::Times {
-            found: found.to_owned(),
+        .ok_or_else(|| {
+            let expected = format!("a whole number from 1 to {MAX_TIMES}, as in :x5, @3 or @in3");
+            FaultError::invalid("number", found, expected)
         })
 }

@@ -14,10 +14,8 @@ mod world;
 pub use config::{
     AttachmentRules, Config, Disconnect, Limits, Rules, SignInRules, SocketTimeouts, Tls, User,
 };
-pub use fault::{Fault, FaultError, FaultKind};
+pub use fault::{Fault, FaultError};
 pub use pki::{LOOPBACK, Pki, PkiError, throwaway_ca};
 pub use script::{Agent, Script, ScriptError};
 pub use server::{Simulator, StartError, StartErrorKind};
-pub use world::{
-    Counters, Injected, Output, Reason, SocketId, TranscriptEntry, Violation, ViolationKind, World,
-};
+pub use world::{Counters, Output, Reason, SocketId, TranscriptEntry, Violation, ViolationKind, World};

@@ -1,7 +1,5 @@
 //! Throw-away certificates, for servers on this machine.
 
-use std::fmt;
-
 use genesys_api::Clock;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -66,26 +64,9 @@ pub fn throwaway_ca(names: &[&str]) -> Result<Pki, PkiError> {
 }
 
 /// A certificate could not be created.
-#[derive(Debug)]
-pub struct PkiError(rcgen::Error);
-
-impl fmt::Display for PkiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("cannot create the throw-away certificate: its names have to be host names or addresses")
-    }
-}
-
-impl std::error::Error for PkiError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
-    }
-}
-
-impl From<rcgen::Error> for PkiError {
-    fn from(error: rcgen::Error) -> Self {
-        Self(error)
-    }
-}
+#[derive(Debug, thiserror::Error)]
+#[error("cannot create the throw-away certificate: its names have to be host names or addresses")]
+pub struct PkiError(#[from] rcgen::Error);
 
 #[cfg(test)]
 mod tests {

@@ -1,36 +1,29 @@
 //! REST on top of a world: a request in, a response out. One listener serves every host of Genesys.
 
-mod authorize;
 mod cdn;
 mod control;
 mod cors;
+mod guest;
 mod login;
-mod messages;
 mod platform;
-mod problem;
-mod push;
 mod response;
-mod sign_in;
 mod transfer;
 
 use bytes::Bytes;
-use genesys_api::Now;
+use genesys_api::{Now, limits};
 use http::header::ORIGIN;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 
-use crate::config::MAX_FILE_KB;
 use crate::query::parameter;
-use crate::world::{SocketId, ViolationKind, World};
-
-pub(crate) use problem::Problem;
-use response::Call;
+use crate::world::{Problem, SocketId, ViolationKind, World};
+use response::{Answer, Call, add_usage};
 
 const CORRELATION: HeaderName = HeaderName::from_static("inin-correlation-id");
 
 /// Largest body of a request, in bytes, unless it is an upload.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
-type Handler = fn(&mut Call<'_>, &[&str]) -> Result<Response<Bytes>, Problem>;
+type Handler = fn(&mut Call<'_>, &[&str]) -> Answer;
 
 /// Every method and path that is served. The handler gets the parts of the path that match `*`.
 #[rustfmt::skip]
@@ -43,16 +36,16 @@ const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::PUT, "/api/v2/notifications/channels/*/subscriptions", platform::subscriptions),
     (Method::GET, "/api/v2/webdeployments/configurations/*/versions/*", platform::configuration),
     (Method::GET, "/api/v2/webdeployments/deployments/*", platform::deployment),
-    (Method::POST, "/api/v2/webdeployments/token/oauthcodegrantjwtexchange", sign_in::exchange),
-    (Method::POST, "/api/v2/webdeployments/token/refresh", sign_in::refresh),
-    (Method::DELETE, "/api/v2/webdeployments/token/revoke", sign_in::revoke),
-    (Method::DELETE, "/api/v2/webmessaging/deployments/*/pushdevices/*", push::device),
-    (Method::PATCH, "/api/v2/webmessaging/deployments/*/pushdevices/*", push::device),
-    (Method::POST, "/api/v2/webmessaging/deployments/*/pushdevices/*", push::device),
-    (Method::GET, "/api/v2/webmessaging/messages", messages::page),
-    (Method::GET, "/channels/*", |_, _| Err(Problem::no_upgrade())),
+    (Method::POST, "/api/v2/webdeployments/token/oauthcodegrantjwtexchange", guest::exchange),
+    (Method::POST, "/api/v2/webdeployments/token/refresh", guest::refresh),
+    (Method::DELETE, "/api/v2/webdeployments/token/revoke", guest::revoke),
+    (Method::DELETE, "/api/v2/webmessaging/deployments/*/pushdevices/*", guest::device),
+    (Method::PATCH, "/api/v2/webmessaging/deployments/*/pushdevices/*", guest::device),
+    (Method::POST, "/api/v2/webmessaging/deployments/*/pushdevices/*", guest::device),
+    (Method::GET, "/api/v2/webmessaging/messages", guest::history),
+    (Method::GET, "/channels/*", |_, _| Err(Problem::NO_UPGRADE)),
     (Method::GET, "/download/*", transfer::download),
-    (Method::GET, "/oauth/authorize", authorize::authorize),
+    (Method::GET, "/oauth/authorize", login::authorize),
     (Method::POST, "/oauth/token", login::token),
     (Method::GET, "/sim/clock", control::clock),
     (Method::POST, "/sim/clock", control::advance),
@@ -62,7 +55,7 @@ const ROUTES: &[(Method, &str, Handler)] = &[
     (Method::POST, "/sim/faults", control::arm),
     (Method::GET, "/sim/state", control::state),
     (Method::PUT, "/upload/*", transfer::upload),
-    (Method::GET, "/v1", |_, _| Err(Problem::no_upgrade())),
+    (Method::GET, "/v1", |_, _| Err(Problem::NO_UPGRADE)),
     (Method::GET, "/webdeployments/v1/deployments/*/config.json", cdn::config),
     (Method::GET, "/webdeployments/v1/deployments/*/domains.json", cdn::domains),
 ];
@@ -71,13 +64,22 @@ impl World {
     /// Answers a REST request.
     pub fn handle_request(&mut self, request: Request<Bytes>, now: Now) -> Response<Bytes> {
         self.settle(now);
-        let mut response = if request.body().len() > body_limit(self, request.method(), request.uri(), now) {
-            refuse(self, &Problem::too_large())
-        } else if let Some(mut response) = cors::preflight(&request) {
-            correlate(&mut response, &self.seed.uuid().to_string());
-            response
+        let answer = if request.body().len() > body_limit(self, request.method(), request.uri(), now) {
+            Err(Problem::TOO_LARGE)
+        } else if let Some(response) = cors::preflight(&request) {
+            Ok(response)
         } else {
-            answer(self, &request, now)
+            route(self, &request, now)
+        };
+        let mut response = match answer {
+            Ok(mut response) => {
+                correlate(&mut response, &self.seed.uuid().to_string());
+                response
+            }
+            Err(problem) => {
+                self.counters.rate_limited += u64::from(problem.limit.is_some());
+                refuse(self, &problem)
+            }
         };
         cors::decorate(self, &request, &mut response);
         response
@@ -104,9 +106,9 @@ impl World {
             let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
             self.open_socket(deployment.as_deref(), origin, now)
         };
-        socket.map_err(|denial| {
+        socket.map_err(|problem| {
             self.counters.refused += 1;
-            Box::new(refuse(self, &denial.into()))
+            Box::new(refuse(self, &problem))
         })
     }
 }
@@ -114,7 +116,7 @@ impl World {
 /// The largest body of a request: a granted upload may have a larger one.
 pub(crate) fn body_limit(world: &World, method: &Method, uri: &Uri, now: Now) -> usize {
     if method == Method::PUT && world.expects_upload(uri, now) {
-        return MAX_FILE_KB as usize * 1024;
+        return limits::ATTACHMENT_KILOBYTES as usize * 1024;
     }
     MAX_BODY
 }
@@ -127,47 +129,40 @@ pub(crate) fn takes_sockets(path: &str) -> bool {
 /// A refusal in Genesys' standard error body.
 pub(crate) fn refuse(world: &mut World, problem: &Problem) -> Response<Bytes> {
     let id = world.seed.uuid().to_string();
-    let mut response = problem.response(&id);
+    let mut response = response::refusal(problem, &id);
     correlate(&mut response, &id);
     response
 }
 
-fn answer(world: &mut World, request: &Request<Bytes>, now: Now) -> Response<Bytes> {
-    let mut call = Call { world, request, now };
-    match route(&mut call) {
-        Ok(mut response) => {
-            correlate(&mut response, &world.seed.uuid().to_string());
-            response
-        }
-        Err(problem) => {
-            world.counters.rate_limited += u64::from(problem.is_rate_limit());
-            refuse(world, &problem)
-        }
-    }
-}
-
-fn route(call: &mut Call<'_>) -> Result<Response<Bytes>, Problem> {
-    let path = call.request.uri().path();
+fn route(world: &mut World, request: &Request<Bytes>, now: Now) -> Answer {
+    let mut call = Call {
+        world,
+        request,
+        now,
+        usage: None,
+    };
+    let path = request.uri().path();
     if path.starts_with("/sim/") {
-        control::admit(call)?;
+        control::admit(&call)?;
     } else {
-        call.world.trigger_request(path, call.bearer(), call.now)?;
+        let bearer = call.bearer().ok();
+        call.world.trigger_request(path, bearer, now)?;
     }
     let mut allowed = Vec::new();
     for (method, pattern, handler) in ROUTES {
         if let Some(parts) = matched(pattern, path) {
-            if method == call.request.method() {
-                return handler(call, &parts);
+            if method == request.method() {
+                let mut response = handler(&mut call, &parts)?;
+                add_usage(&mut response, call.usage);
+                return Ok(response);
             }
             allowed.push(method.as_str());
         }
     }
-    let place = format!("{} {path}", call.request.method());
-    call.world
-        .violations
-        .add(ViolationKind::UnknownEndpoint, &place, call.now.utc);
+    let place = format!("{} {path}", request.method());
+    call.violation(ViolationKind::UnknownEndpoint, &place);
     match &*allowed {
-        [] => Err(Problem::not_found()),
+        [] => Err(Problem::NOT_FOUND),
         allowed => Err(Problem::method_not_allowed(allowed)),
     }
 }

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use regex_lite::{Regex, RegexBuilder};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::{Deserializer, Error};
 use serde_json::Value;
 
 use crate::duration;
 use crate::fault::Fault;
 
-pub(crate) use content::{Card, Content, DatePicker, File, Form, ListPicker, QuickReplies};
+use content::{Card, Content, DatePicker, Form, ListPicker, QuickReplies};
+
+pub(crate) use content::File;
 
 /// Largest script, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
@@ -48,9 +50,9 @@ impl Agent {
     pub(crate) fn scripts(self) -> Vec<Arc<Script>> {
         let scripts = match self {
             Self::Echo => vec![Script::echo()],
-            Self::Replies(texts) => vec![Script::replies(texts)],
+            Self::Replies(texts) => vec![Script::replies(&texts)],
             Self::Scripts(scripts) if !scripts.is_empty() => scripts,
-            Self::Scripts(_) | Self::Silent => vec![Script::silent()],
+            Self::Scripts(_) | Self::Silent => vec![Script::built_in("{name: silent, rules: []}")],
         };
         scripts.into_iter().map(Arc::new).collect()
     }
@@ -76,7 +78,7 @@ impl Agent {
 ///   - on: otherwise
 ///     do: [{say: ["Really?", "Go on."]}]
 /// "#)?;
-/// assert_eq!(script.name(), "shop");
+/// assert_eq!(script.name, "shop");
 /// # Ok::<(), genesys_sim::ScriptError>(())
 /// ```
 ///
@@ -92,7 +94,8 @@ impl Agent {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
-    name: String,
+    /// The value of a guest's custom attribute `agent` that chooses it.
+    pub name: String,
     pub(crate) nickname: Option<String>,
     /// URL of the agent's picture.
     pub(crate) picture: Option<String>,
@@ -113,12 +116,14 @@ pub(crate) struct Rule {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum On {
-    After(Span),
+    #[serde(deserialize_with = "span")]
+    After(Duration),
     Button(String),
     Connect,
     Contains(String),
     Join,
-    Matches(Pattern),
+    #[serde(deserialize_with = "pattern")]
+    Matches(Regex),
     Otherwise,
     Text(String),
 }
@@ -136,15 +141,18 @@ pub(crate) enum Step {
     /// An event as Genesys writes it.
     Event(Value),
     Expire,
-    Fault(ParsedFault),
+    #[serde(deserialize_with = "fault")]
+    Fault(Fault),
     Form(Form),
     HandOver(String),
     ListPicker(ListPicker),
     Pause,
     QuickReplies(QuickReplies),
     Say(Utterances),
-    Type(Span),
-    Wait(Span),
+    #[serde(deserialize_with = "span")]
+    Type(Duration),
+    #[serde(deserialize_with = "span")]
+    Wait(Duration),
 }
 
 /// State of the conversation after the agent has left.
@@ -163,43 +171,21 @@ pub(crate) enum Utterances {
     InTurn(Vec<String>),
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Span(pub(crate) Duration);
-
-#[derive(Clone, Debug)]
-pub(crate) struct Pattern(Regex);
-
-#[derive(Clone, Debug)]
-pub(crate) struct ParsedFault(pub(crate) Fault);
-
-/// A guest's message: its text, and the payloads of the buttons pressed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct GuestInput {
-    pub(crate) text: String,
-    pub(crate) payloads: Vec<String>,
-}
-
 /// Invalid script.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScriptError {
-    /// More rules, or more steps in a rule, than 64.
-    #[error("invalid script {file}: it has {number} {what}, use at most {MAX_ITEMS}")]
-    TooMany {
-        /// The name of the file.
-        file: String,
-        /// `rules` or `steps`.
-        what: &'static str,
-        /// The number found.
-        number: usize,
-    },
-    /// More than 64 KiB.
-    #[error("invalid script {file}: it has {bytes} bytes, use at most {MAX_BYTES}")]
+    /// More rules, or more steps in a rule, than 64, or more than 64 KiB.
+    #[error("invalid script {file}: it has {number} {what}, use at most {limit}")]
     TooLarge {
         /// The name of the file.
         file: String,
-        /// Size of the file.
-        bytes: usize,
+        /// `rules`, `steps` or `bytes`.
+        what: &'static str,
+        /// The number found.
+        number: usize,
+        /// The largest number.
+        limit: usize,
     },
     /// Invalid YAML, an unknown key, or an invalid pattern, time or fault.
     #[error("invalid script {file}, line {line}, column {column}: {reason}")]
@@ -221,136 +207,102 @@ impl Script {
     /// # Errors
     /// If it is too large, is not YAML, or has an invalid key or value.
     pub fn parse(file: &str, text: &str) -> Result<Self, ScriptError> {
-        let file = || file.to_owned();
-        if text.len() > MAX_BYTES {
-            return Err(ScriptError::TooLarge {
-                file: file(),
-                bytes: text.len(),
-            });
-        }
+        let check = |what, number, limit| match number {
+            number if number > limit => Err(ScriptError::TooLarge {
+                file: file.to_owned(),
+                what,
+                number,
+                limit,
+            }),
+            _ => Ok(()),
+        };
+        check("bytes", text.len(), MAX_BYTES)?;
         let script: Self = serde_saphyr::from_str(text).map_err(|error| {
             let location = error.location();
             ScriptError::Yaml {
-                file: file(),
+                file: file.to_owned(),
                 line: location.as_ref().map_or(0, |it| it.line()),
                 column: location.as_ref().map_or(0, |it| it.column()),
                 reason: error.without_snippet().to_string(),
             }
         })?;
-        let too_many = |what, number| ScriptError::TooMany {
-            file: file(),
-            what,
-            number,
-        };
-        if script.rules.len() > MAX_ITEMS {
-            return Err(too_many("rules", script.rules.len()));
+        check("rules", script.rules.len(), MAX_ITEMS)?;
+        for rule in &script.rules {
+            check("steps", rule.steps.len(), MAX_ITEMS)?;
         }
-        match script.rules.iter().find(|rule| rule.steps.len() > MAX_ITEMS) {
-            Some(rule) => Err(too_many("steps", rule.steps.len())),
-            None => Ok(script),
-        }
+        Ok(script)
     }
 
-    /// The value of the guest's custom attribute `agent` that chooses it.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
+    fn built_in(text: &str) -> Self {
+        Self::parse("built-in", text).expect("the built-in script is valid")
     }
 
-    /// Types, then replies `You said: …`. Leaves on `/disconnect`.
-    pub(crate) fn echo() -> Self {
-        Self::parse("echo.yaml", include_str!("../agents/echo.yaml")).expect("the built-in script is valid")
+    fn echo() -> Self {
+        Self::built_in(include_str!("../agents/echo.yaml"))
     }
 
-    /// Types, then replies with these texts in turn. Leaves on `/disconnect`.
-    pub(crate) fn replies(texts: Vec<String>) -> Self {
+    /// The echo with these texts in turn.
+    fn replies(texts: &[String]) -> Self {
         let mut script = Self::echo();
-        for rule in &mut script.rules {
-            for step in &mut rule.steps {
-                if let Step::Say(utterances) = step {
-                    *utterances = Utterances::InTurn(texts.clone());
-                }
+        for step in script.rules.iter_mut().flat_map(|rule| &mut rule.steps) {
+            if let Step::Say(utterances) = step {
+                *utterances = Utterances::InTurn(texts.to_vec());
             }
         }
         script
     }
 
-    pub(crate) fn silent() -> Self {
-        Self {
-            name: "silent".to_owned(),
-            nickname: None,
-            picture: None,
-            bot: false,
-            rules: Vec::new(),
-        }
+    /// The rule for a guest's message: its text, and the payloads of the buttons pressed.
+    pub(crate) fn rule_for(&self, text: &str, payloads: &[&str]) -> Option<usize> {
+        let fitting = self.first(|on| on.fits(text.trim(), payloads));
+        fitting.or_else(|| self.first(|on| matches!(on, On::Otherwise)))
     }
 
-    /// The rule for a guest's message.
-    pub(crate) fn rule_for(&self, input: &GuestInput) -> Option<usize> {
-        let fits = |rule: &Rule| rule.on.fits(input);
-        let otherwise = |rule: &Rule| matches!(rule.on, On::Otherwise);
-        let rules = || self.rules.iter();
-        rules().position(fits).or_else(|| rules().position(otherwise))
-    }
-
-    /// The first rule for `connect` or `join`.
-    pub(crate) fn first(&self, wanted: fn(&On) -> bool) -> Option<usize> {
+    pub(crate) fn first(&self, wanted: impl Fn(&On) -> bool) -> Option<usize> {
         self.rules.iter().position(|rule| wanted(&rule.on))
     }
 
     /// The rules with a time, and the time.
     pub(crate) fn timed(&self) -> impl Iterator<Item = (usize, Duration)> {
-        self.rules
-            .iter()
-            .enumerate()
-            .filter_map(|(index, rule)| match rule.on {
-                On::After(Span(time)) => Some((index, time)),
-                _ => None,
-            })
+        let rules = self.rules.iter().enumerate();
+        rules.filter_map(|(index, rule)| match rule.on {
+            On::After(time) => Some((index, time)),
+            _ => None,
+        })
     }
 }
 
 impl On {
-    fn fits(&self, input: &GuestInput) -> bool {
-        let text = input.text.trim();
+    fn fits(&self, text: &str, payloads: &[&str]) -> bool {
         match self {
-            Self::Button(payload) => input.payloads.contains(payload),
+            Self::Button(payload) => payloads.contains(&payload.as_str()),
             Self::Contains(part) => text.to_lowercase().contains(&part.to_lowercase()),
-            Self::Matches(Pattern(pattern)) => pattern.is_match(text),
+            Self::Matches(pattern) => pattern.is_match(text),
             Self::Text(whole) => text.to_lowercase() == whole.trim().to_lowercase(),
             Self::After(_) | Self::Connect | Self::Join | Self::Otherwise => false,
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match duration::parse(&text) {
-            Some(time) if time <= MAX_WAIT => Ok(Self(time)),
-            _ => Err(D::Error::custom(format_args!(
-                "invalid time {text:?}: use a whole number of ms, s, m, h or d, at most 30 days, such as 1500ms"
-            ))),
-        }
-    }
+fn span<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let time = duration::parse(&text).filter(|time| *time <= MAX_WAIT);
+    time.ok_or_else(|| {
+        D::Error::custom(format_args!(
+            "invalid time {text:?}: use a whole number of ms, s, m, h or d, at most 30 days, such as 1500ms"
+        ))
+    })
 }
 
-impl<'de> Deserialize<'de> for Pattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        RegexBuilder::new(&text)
-            .size_limit(MAX_PATTERN_BYTES)
-            .build()
-            .map(Self)
-            .map_err(|error| D::Error::custom(format_args!("invalid regular expression {text:?}: {error}")))
-    }
+fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let pattern = RegexBuilder::new(&text).size_limit(MAX_PATTERN_BYTES).build();
+    pattern.map_err(|error| D::Error::custom(format_args!("invalid regular expression {text:?}: {error}")))
 }
 
-impl<'de> Deserialize<'de> for ParsedFault {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(D::Error::custom)
-    }
+fn fault<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fault, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(D::Error::custom)
 }
 
 #[cfg(test)]
@@ -390,7 +342,7 @@ mod tests {
         let rules = "\n  - {on: join, do: []}".repeat(65);
         assert!(matches!(
             Script::parse("x.yaml", &format!("name: x\nrules:{rules}")),
-            Err(ScriptError::TooMany {
+            Err(ScriptError::TooLarge {
                 what: "rules",
                 number: 65,
                 ..
@@ -398,7 +350,7 @@ mod tests {
         ));
         assert!(matches!(
             Script::parse("x.yaml", &"#".repeat(MAX_BYTES + 1)),
-            Err(ScriptError::TooLarge { .. })
+            Err(ScriptError::TooLarge { what: "bytes", .. })
         ));
     }
 }

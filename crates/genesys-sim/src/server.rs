@@ -1,6 +1,5 @@
 //! The simulator as a server: one listener, one task for its timers, one for each socket.
 
-mod error;
 mod shared;
 mod socket;
 
@@ -26,11 +25,9 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, Tls};
 use crate::pki::{self, LOOPBACK};
-use crate::rest::{self, Problem};
-use crate::world::{Counters, Violation, World};
+use crate::rest;
+use crate::world::{Counters, Problem, Violation, World};
 use shared::Shared;
-
-pub use error::{StartError, StartErrorKind};
 
 /// Time in which a body has to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,13 +67,14 @@ impl Simulator {
         };
         let server = Server::bind(config.listen, identity, limits)
             .await
-            .map_err(StartError::bind)?;
+            .map_err(StartError::of(StartErrorKind::Bind))?;
         let address = server.local_addr();
-        let host = host(address, secure).map_err(StartError::address)?;
+        let host = host(address, secure).map_err(StartError::of(StartErrorKind::Address))?;
         let seed = config.seed.unwrap_or_else(entropy::bytes);
         let world = World::new(config.rules, host.clone(), seed);
-        let (deployment, client_id) = (world.deployment_id().clone(), world.client_id().to_owned());
-        let client_secret = world.client_secret().clone();
+        let deployment = world.deployment.clone();
+        let client_id = world.client_id.clone();
+        let client_secret = world.client_secret.clone();
         let shared = Arc::new(Shared::new(world, config.clock));
         let stop = watch::Sender::new(());
         let tasks = [
@@ -175,7 +173,7 @@ impl Simulator {
             client_id: &self.client_id,
             client_secret: self.client_secret.expose_secret(),
             ca: ca.as_deref(),
-            seed: &self.shared.read(|world| world.seed().to_owned()),
+            seed: &self.shared.read(|world| world.seed_text.clone()),
         };
         serde_json::to_string(&line).expect("the line consists of texts")
     }
@@ -217,11 +215,13 @@ fn identity(tls: Tls) -> Result<(Option<Identity>, Option<String>), StartError> 
     let pki = match tls {
         Tls::Given(pki) => pki,
         Tls::Plain => return Ok((None, None)),
-        Tls::Throwaway => pki::throwaway_ca(&LOOPBACK).map_err(StartError::certificate)?,
+        Tls::Throwaway => {
+            pki::throwaway_ca(&LOOPBACK).map_err(StartError::of(StartErrorKind::Certificate))?
+        }
     };
     let key = pki.key_pem.expose_secret();
-    let identity =
-        Identity::from_pem(pki.cert_pem.as_bytes(), key.as_bytes()).map_err(StartError::certificate)?;
+    let identity = Identity::from_pem(pki.cert_pem.as_bytes(), key.as_bytes());
+    let identity = identity.map_err(StartError::of(StartErrorKind::Certificate))?;
     Ok((Some(identity), Some(pki.ca_pem)))
 }
 
@@ -249,12 +249,13 @@ async fn serve(server: Server, shared: Arc<Shared>, mut stop: watch::Receiver<()
 }
 
 async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let refuse = |problem| {
+        let response = shared.input(|world, _| rest::refuse(world, &problem));
+        response.map(Full::new)
+    };
     // RFC 9112, 3.2
     if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
-        let problem = Problem::bad_request("A request has to name its Host.");
-        return shared
-            .input(|world, _| rest::refuse(world, &problem))
-            .map(Full::new);
+        return refuse(Problem::bad_request("A request has to name its Host."));
     }
     if rest::takes_sockets(request.uri().path())
         && let Some(response) = socket::accept(shared, &mut request).await
@@ -265,19 +266,16 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
     let now = shared.clock.now();
     let limit = shared.read(|world| rest::body_limit(world, &parts.method, &parts.uri, now));
     let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
-    let problem = match body {
+    match body {
         Ok(Ok(body)) => {
             let request = Request::from_parts(parts, body.to_bytes());
             let response = shared.input(|world, now| world.handle_request(request, now));
-            return response.map(Full::new);
+            response.map(Full::new)
         }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Problem::too_large(),
-        Ok(Err(_)) => Problem::bad_request("The body is malformed, or ended too early."),
-        Err(_) => Problem::too_slow(),
-    };
-    shared
-        .input(|world, _| rest::refuse(world, &problem))
-        .map(Full::new)
+        Ok(Err(error)) if error.is::<LengthLimitError>() => refuse(Problem::TOO_LARGE),
+        Ok(Err(_)) => refuse(Problem::bad_request("The body is malformed, or ended too early.")),
+        Err(_) => refuse(Problem::TOO_SLOW),
+    }
 }
 
 async fn run_timers(shared: Arc<Shared>, mut stop: watch::Receiver<()>) {
@@ -290,4 +288,39 @@ async fn run_timers(shared: Arc<Shared>, mut stop: watch::Receiver<()>) {
         }
     }
     shared.input(|world, _| world.handle_shutdown());
+}
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A simulator could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct StartError {
+    /// The kind of error.
+    pub kind: StartErrorKind,
+    source: Source,
+}
+
+impl StartError {
+    fn of<E: Into<Source>>(kind: StartErrorKind) -> impl Fn(E) -> Self {
+        move |source| Self {
+            kind,
+            source: source.into(),
+        }
+    }
+}
+
+/// Kinds of error at the start of a simulator.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartErrorKind {
+    /// Plain HTTP on an address that is not loopback.
+    #[error("cannot start the simulator: plain HTTP needs a loopback address, use one or turn TLS on")]
+    Address,
+    /// The address is taken, or does not belong to this machine.
+    #[error("cannot bind the simulator's address: use another one, or port 0 for any")]
+    Bind,
+    /// The certificate or its key is invalid.
+    #[error("invalid certificate or key of the simulator")]
+    Certificate,
 }

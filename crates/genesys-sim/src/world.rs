@@ -3,20 +3,18 @@
 mod access_token;
 mod actions;
 mod agent;
-mod agent_state;
 mod attachment;
 mod channel;
 mod counters;
 mod delivery;
-mod denial;
 mod faults;
 mod frame;
 mod history;
-mod id;
 mod jwt;
 mod limits;
 mod origin;
 mod output;
+mod problem;
 mod request;
 mod seed;
 mod session;
@@ -25,18 +23,16 @@ mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timers;
-mod transcript;
 mod violation;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use genesys_api::{DeploymentId, Host, Now};
+use genesys_api::{DeploymentId, Host, Now, limits as published};
 use ring::hmac;
-use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
+use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::config::Rules;
@@ -45,28 +41,26 @@ use access_token::AccessTokens;
 use attachment::Attachments;
 use channel::Channels;
 use faults::Faults;
-use id::SessionKey;
-use session::Sessions;
+use request::Request;
+use session::{Session, SessionKey};
 use sign_in::SignIns;
-use socket::{Binding, Socket};
+use socket::Socket;
 use timers::{Timer, Timers};
 
 pub use counters::Counters;
-pub use faults::Injected;
-pub use id::SocketId;
+pub use history::TranscriptEntry;
 pub use output::Output;
+pub use socket::SocketId;
 pub use timers::Reason;
-pub use transcript::TranscriptEntry;
 pub use violation::{Violation, ViolationKind};
 
-pub(crate) use attachment::{BadLink, LinkKind};
 pub(crate) use channel::MAX_TOPICS;
-pub(crate) use denial::Denial;
 pub(crate) use limits::{LimitKey, MINUTE, Usage, Window};
 pub(crate) use origin::admits;
-pub(crate) use output::moved;
+pub(crate) use output::{later, moved};
+pub(crate) use problem::Problem;
 pub(crate) use seed::Seed;
-pub(crate) use sign_in::{Approval, Proof};
+pub(crate) use sign_in::Approval;
 pub(crate) use violation::Violations;
 
 /// Longest lifetime of a session: ten years.
@@ -90,11 +84,15 @@ pub struct World {
     pub(crate) sign_ins: SignIns,
     attachments: Attachments,
     channels: Channels,
+    /// Key of all JWTs and links.
     jwt_key: hmac::Key,
     handshakes: Window,
     sockets: BTreeMap<SocketId, Socket>,
-    opened: u64,
-    sessions: Sessions,
+    sessions: HashMap<SessionKey, Session>,
+    /// The sessions by their tokens.
+    session_keys: HashMap<String, SessionKey>,
+    /// The last number of a socket, session, channel or sign-in.
+    last_number: u64,
     timers: Timers,
     /// Outputs before faults.
     outputs: VecDeque<Output>,
@@ -102,8 +100,9 @@ pub struct World {
     ready: VecDeque<Output>,
     /// At least one.
     agents: Vec<Arc<Script>>,
-    faults: Faults,
-    seed_text: String,
+    pub(crate) faults: Faults,
+    /// The seed of all ids, secrets and random faults, as 64 hexadecimal digits.
+    pub(crate) seed_text: String,
     /// Time of the last input.
     settled: Option<Now>,
     /// Distance by which the clock was moved since then.
@@ -116,8 +115,10 @@ impl World {
     #[must_use]
     pub fn new(mut rules: Rules, base: Host, seed: [u8; 32]) -> Self {
         rules.session_duration = rules.session_duration.min(MAX_SESSION);
-        let seed_text = seed::text(&seed);
-        let faults = Faults::new(Seed::branch(&seed, "faults"), std::mem::take(&mut rules.faults));
+        rules.attachments.max_file_kb = rules.attachments.max_file_kb.min(published::ATTACHMENT_KILOBYTES);
+        rules.sign_in.jwt_lifetime = rules.sign_in.jwt_lifetime.min(published::SIGNED_IN_JWT);
+        let seed_text = seed::hex(&seed);
+        let faults = Faults::new(Seed::branch(seed, "faults"), std::mem::take(&mut rules.faults));
         let agents = std::mem::take(&mut rules.agent).scripts();
         let mut seed = Seed::new(seed);
         let jwt_key = hmac::Key::new(hmac::HMAC_SHA256, &seed.bytes());
@@ -128,8 +129,8 @@ impl World {
             client_id: client_id.unwrap_or_else(|| seed.uuid().to_string()),
             client_secret: client_secret.unwrap_or_else(|| seed.secret().into()),
             access_tokens: AccessTokens::default(),
-            sign_ins: SignIns::new(seed.bytes(), seed.bytes()),
-            attachments: Attachments::new(seed.bytes(), &seed.uuid().to_string(), &deployment),
+            sign_ins: SignIns::default(),
+            attachments: Attachments::new(&seed.uuid().to_string(), &deployment),
             channels: Channels::default(),
             rules,
             base,
@@ -141,8 +142,9 @@ impl World {
             jwt_key,
             handshakes: Window::default(),
             sockets: BTreeMap::new(),
-            opened: 0,
-            sessions: Sessions::default(),
+            sessions: HashMap::new(),
+            session_keys: HashMap::new(),
+            last_number: 0,
             timers: Timers::default(),
             outputs: VecDeque::new(),
             ready: VecDeque::new(),
@@ -161,35 +163,21 @@ impl World {
         &self.deployment
     }
 
-    /// The one API client.
-    #[must_use]
-    pub fn client_id(&self) -> &str {
-        &self.client_id
-    }
-
-    /// The API client's secret.
-    #[must_use]
-    pub fn client_secret(&self) -> &SecretString {
-        &self.client_secret
-    }
-
     /// Counters since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {
         Counters {
             open: self.sockets.len() as u64,
             alive: self.sessions.len() as u64,
-            faults: self.faults.injected(),
-            ..self.counters
+            faults: self.faults.armed.injected.clone(),
+            ..self.counters.clone()
         }
     }
 
     /// Custom attributes of the last message of each session.
     pub(crate) fn attributes(&self) -> Vec<&BTreeMap<String, String>> {
-        self.sessions
-            .iter()
-            .map(|(_, session)| &session.attributes)
-            .collect()
+        let sessions = self.sessions.values();
+        sessions.map(|session| &session.attributes).collect()
     }
 
     /// Requests and frames that no official client sends.
@@ -254,13 +242,6 @@ impl World {
         }
     }
 
-    /// The seed of all ids, keys and random faults, as 64 hexadecimal digits. All secrets of this world derive from
-    /// it.
-    #[must_use]
-    pub fn seed(&self) -> &str {
-        &self.seed_text
-    }
-
     /// Once there is no more output: the time of the next call to [`handle_timeout`](Self::handle_timeout), and its
     /// reason.
     #[must_use]
@@ -268,15 +249,23 @@ impl World {
         self.timers.next()
     }
 
-    pub(crate) fn is_secret(&self, secret: &str) -> bool {
-        secret == self.client_secret.expose_secret()
+    /// Returns the texts of a session, oldest first, without events. Empty if there is no such session any more.
+    #[must_use]
+    pub fn transcript(&self, token: &str) -> Vec<TranscriptEntry> {
+        let session = self.session_by_token(token);
+        session.map_or_else(Vec::new, |session| session.conversation.history.transcript())
     }
 
-    pub(crate) fn check_deployment(&self, id: &str) -> Result<(), Denial> {
+    pub(crate) fn check_deployment(&self, id: &str) -> Result<(), Problem> {
         if id == self.deployment.as_str() {
             return Ok(());
         }
-        Err(Denial::NotFound)
+        Err(Problem::NOT_FOUND)
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
     }
 
     /// Handles all timers that are due. Every input begins with it.
@@ -320,13 +309,19 @@ impl World {
         self.emit(Output::frame(socket, text));
     }
 
-    /// Sends a frame to every socket of a session. `frame` takes whether the socket is `own`.
-    fn fan_out(&mut self, key: SessionKey, own: Option<SocketId>, frame: impl Fn(bool) -> String) {
+    /// Sends a frame to every socket of a session. `frame` takes the tracing id of the request for its own socket.
+    fn fan_out(
+        &mut self,
+        key: SessionKey,
+        request: Option<&Request>,
+        frame: impl Fn(Option<&str>) -> String,
+    ) {
         let Some(session) = self.sessions.get(&key) else {
             return;
         };
         for socket in &session.sockets {
-            let text = frame(own == Some(*socket));
+            let own = request.filter(|request| request.socket == *socket);
+            let text = frame(own.and_then(Request::tracing_id));
             self.outputs.push_back(Output::frame(*socket, text));
         }
     }
@@ -337,7 +332,7 @@ impl World {
     }
 
     /// Sends `ConnectionClosedEvent` to a socket, and closes it.
-    fn close_with_event(&mut self, socket: SocketId, body: &impl Serialize) {
+    fn close_with_event(&mut self, socket: SocketId, body: &Value) {
         self.send(socket, frame::event("ConnectionClosedEvent", None, body));
         self.forget(socket);
         self.emit(Output::close(socket, 1000, ""));

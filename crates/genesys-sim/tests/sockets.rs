@@ -288,7 +288,7 @@ async fn start_error_has_a_kind_and_a_cause() {
     })
     .await
     .unwrap_err();
-    assert_eq!(taken.kind(), StartErrorKind::Bind);
+    assert_eq!(taken.kind, StartErrorKind::Bind);
     assert!(std::error::Error::source(&taken).is_some());
 
     let mut pki = throwaway_ca(&LOOPBACK).unwrap();
@@ -299,5 +299,5 @@ async fn start_error_has_a_kind_and_a_cause() {
     })
     .await
     .unwrap_err();
-    assert_eq!(broken.kind(), StartErrorKind::Certificate);
+    assert_eq!(broken.kind, StartErrorKind::Certificate);
 }

@@ -214,7 +214,7 @@ impl Simulation {
             reconnects: count(|event| {
                 matches!(event, Event::Connection(ConnectionEvent::Reconnecting { .. }))
             }),
-            faults: self.world.counters().faults.total(),
+            faults: self.world.counters().faults.values().sum(),
             lasted: self.now.instant - self.start,
             steps,
         }

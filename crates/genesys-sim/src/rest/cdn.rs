@@ -1,41 +1,38 @@
 //! The deployment CDN: public configuration of the deployment.
 
-use bytes::Bytes;
-use http::Response;
 use serde_json::{Value, json};
 
-use super::Problem;
-use super::response::{Call, ok};
+use super::response::{Answer, Call, ok};
 use super::transfer::{denied, open};
 use crate::config::Disconnect;
 use crate::world::World;
 
 /// `GET config.json`
-pub(super) fn config(call: &mut Call<'_>, parts: &[&str]) -> Result<Response<Bytes>, Problem> {
-    Ok(document(call, parts[0], configuration))
+pub(super) fn config(call: &mut Call<'_>, parts: &[&str]) -> Answer {
+    document(call, parts[0], configuration)
 }
 
 /// `GET domains.json`
-pub(super) fn domains(call: &mut Call<'_>, parts: &[&str]) -> Result<Response<Bytes>, Problem> {
-    Ok(document(call, parts[0], |world| {
+pub(super) fn domains(call: &mut Call<'_>, parts: &[&str]) -> Answer {
+    document(call, parts[0], |world| {
         let domains = world.rules.allowed_domains.as_deref();
         json!({"allowAllDomains": domains.is_none(), "allowedDomains": domains.unwrap_or_default()})
-    }))
+    })
 }
 
 /// An unknown or inactive deployment is refused with 403, as by a bucket that does not allow to be listed.
-fn document(call: &Call<'_>, deployment: &str, body: fn(&World) -> Value) -> Response<Bytes> {
+fn document(call: &Call<'_>, deployment: &str, body: fn(&World) -> Value) -> Answer {
     if call.world.check_deployment(deployment).is_err() || !call.world.rules.deployment_active {
-        return denied();
+        return Ok(denied());
     }
-    open(ok(&body(call.world)))
+    Ok(open(ok(&body(call.world))))
 }
 
 /// The public configuration of the deployment.
 pub(super) fn configuration(world: &World) -> Value {
     let (uploads, sign_in) = (&world.rules.attachments, &world.rules.sign_in);
     let modes = if uploads.enabled {
-        json!([{"fileTypes": uploads.file_types, "maxFileSizeKB": uploads.max_file_kb()}])
+        json!([{"fileTypes": uploads.file_types, "maxFileSizeKB": uploads.max_file_kb}])
     } else {
         json!([])
     };

@@ -2,44 +2,41 @@
 
 use std::net::IpAddr;
 
-use bytes::Bytes;
 use genesys_api::rfc3339;
-use http::Response;
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Problem;
-use super::response::{Call, ok};
+use super::response::{Answer, Call, ok};
 use crate::duration;
 use crate::fault::{Fault, FaultError};
-use crate::world::{Output, moved};
+use crate::world::{Output, Problem, moved};
 
 /// Longest token of a session to which a fault is limited, in bytes.
 const MAX_TOKEN: usize = 256;
 
-type Answer = Result<Response<Bytes>, Problem>;
-
 /// Refuses pages of a browser, from another origin or under a name that resolves to this machine (DNS rebinding).
 /// Browsers always send a `Host`.
 pub(super) fn admit(call: &Call<'_>) -> Result<(), Problem> {
-    let foreign = |reason| {
-        let rule = "What is under /sim is for programs on this machine, not for pages of a browser.";
-        Err(Problem::forbidden(format!("{rule} {reason}")))
-    };
     let own = call.world.base.to_string();
     let header = |name| {
         let value = call.request.headers().get(name)?;
         Some(value.to_str().unwrap_or_default())
     };
     if header(ORIGIN).is_some_and(|origin| origin != own) {
-        return foreign("Its Origin is not the simulator's own.");
+        return Err(Problem::forbidden(
+            "What is under /sim is for programs on this machine, not for pages of a browser. Its Origin is not the \
+             simulator's own.",
+        ));
     }
     let host = header(HOST).or_else(|| call.request.uri().authority().map(Authority::as_str));
     let known = |host: &str| own.split_once("://").is_some_and(|(_, own)| own == host) || is_loopback(host);
     if host.is_some_and(|host| !known(host)) {
-        return foreign("Its Host is neither the simulator's own nor a loopback one.");
+        return Err(Problem::forbidden(
+            "What is under /sim is for programs on this machine, not for pages of a browser. Its Host is neither the \
+             simulator's own nor a loopback one.",
+        ));
     }
     Ok(())
 }
@@ -85,9 +82,8 @@ pub(super) fn advance(call: &mut Call<'_>, _: &[&str]) -> Answer {
 /// `GET /sim/complaints`
 pub(super) fn violations(call: &mut Call<'_>, _: &[&str]) -> Answer {
     let violations = &call.world.violations;
-    Ok(ok(
-        &json!({"complaints": violations.list(), "dropped": violations.dropped()}),
-    ))
+    let body = json!({"complaints": violations.list(), "dropped": violations.dropped});
+    Ok(ok(&body))
 }
 
 /// `POST /sim/faults {"fault":"drop@3","session":"…"}`: without a session it is for all.
@@ -107,7 +103,7 @@ pub(super) fn arm(call: &mut Call<'_>, _: &[&str]) -> Answer {
             "Invalid session: a token has at most 256 bytes.",
         ));
     }
-    let invalid = |error: FaultError| Problem::bad_request(error.to_string());
+    let invalid = |error: FaultError| Problem::bad_request("").with_message(error.to_string());
     let fault: Fault = body.fault.parse().map_err(invalid)?;
     let id = call.world.arm(fault, session).map_err(invalid)?;
     Ok(ok(&json!({"id": id})))
@@ -123,8 +119,8 @@ pub(super) fn disarm(call: &mut Call<'_>, _: &[&str]) -> Answer {
 /// `GET /sim/faults`
 pub(super) fn faults(call: &mut Call<'_>, _: &[&str]) -> Answer {
     Ok(ok(&json!({
-        "seed": call.world.seed(),
-        "faults": call.world.armed_faults(),
+        "seed": call.world.seed_text,
+        "faults": call.world.faults.armed.list(),
         "happened": call.world.counters().faults,
     })))
 }
@@ -142,7 +138,8 @@ pub(super) fn state(call: &mut Call<'_>, _: &[&str]) -> Answer {
 mod tests {
     use std::time::Duration;
 
-    use http::Request;
+    use bytes::Bytes;
+    use http::{Request, Response};
     use serde_json::Value;
 
     use super::*;

@@ -1,28 +1,31 @@
-//! The login host: access tokens for the API client.
+//! The login host: access tokens for the API client, and the simulated identity provider of guests.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Request, Response, StatusCode};
+use secrecy::ExposeSecret;
 use serde_json::json;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
-use super::Problem;
-use super::response::{Call, json, ok, with_usage};
+use super::response::{Answer, Call, json, ok};
 use crate::query::parameter;
-use crate::world::{Denial, LimitKey, MINUTE};
+use crate::world::{Approval, LimitKey, MINUTE, Problem, ViolationKind};
+
+/// Longest value of a parameter of an authorization request, in bytes. Our choice.
+const MAX_VALUE: usize = 512;
 
 /// `POST /oauth/token` with HTTP Basic, which all official SDKs use. That every refusal has status 400, and that a 429
 /// has the standard error body, are inferences.
-pub(super) fn token(call: &mut Call<'_>, _: &[&str]) -> Result<Response<Bytes>, Problem> {
+pub(super) fn token(call: &mut Call<'_>, _: &[&str]) -> Answer {
     let Some(form) = form(call.request) else {
         let description = "the body is not application/x-www-form-urlencoded";
         return Ok(refusal("invalid_request", description));
     };
     for (field, _) in form_urlencoded::parse(form.as_bytes()) {
         if field != "grant_type" {
-            call.unknown_field(&format!("POST /oauth/token {field}"));
+            call.violation(ViolationKind::UnknownField, &format!("POST /oauth/token {field}"));
         }
     }
     let credentials = call.authorization("Basic").and_then(basic);
@@ -30,21 +33,18 @@ pub(super) fn token(call: &mut Call<'_>, _: &[&str]) -> Result<Response<Bytes>, 
         return Ok(refusal("invalid_client", "client not found"));
     };
     let limit = call.world.rules.limits.tokens_per_minute;
-    let usage = call
-        .world
-        .token_requests
-        .take(limit, MINUTE, call.now.instant)
-        .map_err(Denial::too_many(LimitKey::CLIENT))?;
-    let response = if !call.world.is_secret(&secret) {
+    let requests = &mut call.world.token_requests;
+    let taken = requests.take(limit, MINUTE, call.now.instant);
+    call.usage = taken.map_err(Problem::too_many(LimitKey::CLIENT))?;
+    if secret != call.world.client_secret.expose_secret() {
         tracing::debug!(client = id, "wrong client secret");
-        refusal("invalid_client", "authentication failed")
-    } else if parameter(&form, "grant_type").as_deref() != Some("client_credentials") {
+        return Ok(refusal("invalid_client", "authentication failed"));
+    }
+    if parameter(&form, "grant_type").as_deref() != Some("client_credentials") {
         let description = "the simulator grants client_credentials only";
-        refusal("unsupported_grant_type", description)
-    } else {
-        issue(call)
-    };
-    Ok(with_usage(response, usage))
+        return Ok(refusal("unsupported_grant_type", description));
+    }
+    Ok(issue(call))
 }
 
 fn issue(call: &mut Call<'_>) -> Response<Bytes> {
@@ -85,6 +85,92 @@ fn basic(credentials: &str) -> Option<(String, String)> {
     let text = String::from_utf8(decoded).ok()?;
     let (id, secret) = text.split_once(':')?;
     Some((id.to_owned(), secret.to_owned()))
+}
+
+/// `GET /oauth/authorize` (RFC 6749, section 4.1.1; RFC 7636, section 4.3; OpenID Connect Core, section 3). The user
+/// is the configured one, or the one that `login_hint` names.
+pub(super) fn authorize(call: &mut Call<'_>, _: &[&str]) -> Answer {
+    let query = |name| {
+        call.query(name)
+            .filter(|value| !value.is_empty() && value.len() <= MAX_VALUE)
+    };
+    let (Some(client_id), Some(redirect_uri)) = (query("client_id"), query("redirect_uri")) else {
+        return Ok(unredirected("client_id and redirect_uri are required"));
+    };
+    let rules = &call.world.rules.sign_in;
+    let enabled = rules.enabled;
+    let allowed = rules
+        .redirect_uris
+        .as_ref()
+        .is_none_or(|uris| uris.contains(&redirect_uri));
+    let target = Url::parse(&redirect_uri)
+        .ok()
+        .filter(|url| allowed && !url.cannot_be_a_base() && url.fragment().is_none());
+    let Some(target) = target else {
+        return Ok(unredirected("the redirect_uri is not allowed"));
+    };
+    let (kind, state, method) = (
+        query("response_type"),
+        query("state"),
+        query("code_challenge_method"),
+    );
+    let approval = Approval {
+        client_id,
+        redirect_uri,
+        challenge: query("code_challenge"),
+        nonce: query("nonce"),
+        login_hint: query("login_hint"),
+    };
+    let is_pkce_wrong = approval.challenge.is_some() && method.as_deref() != Some("S256");
+    let (name, value) = match kind.as_deref() {
+        _ if !enabled => ("error", "access_denied".to_owned()),
+        _ if is_pkce_wrong => ("error", "invalid_request".to_owned()),
+        Some("code") => ("code", call.world.approve(approval, call.now)),
+        Some("id_token") if approval.nonce.is_some() => {
+            ("id_token", call.world.approve_implicitly(approval, call.now))
+        }
+        Some("id_token") => ("error", "invalid_request".to_owned()),
+        _ => ("error", "unsupported_response_type".to_owned()),
+    };
+    Ok(redirect(
+        target,
+        kind.as_deref() == Some("id_token"),
+        (name, &value),
+        state,
+    ))
+}
+
+fn redirect(
+    mut target: Url,
+    as_fragment: bool,
+    (name, value): (&str, &str),
+    state: Option<String>,
+) -> Response<Bytes> {
+    let pairs = [(name, value)];
+    let pairs = pairs
+        .into_iter()
+        .chain(state.as_deref().map(|state| ("state", state)));
+    if as_fragment {
+        let mut fragment = form_urlencoded::Serializer::new(String::new());
+        target.set_fragment(Some(&fragment.extend_pairs(pairs).finish()));
+    } else {
+        target.query_pairs_mut().extend_pairs(pairs);
+    }
+    let Ok(location) = HeaderValue::from_str(target.as_str()) else {
+        return unredirected("the redirect_uri is not allowed");
+    };
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::FOUND;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A refusal without a redirect, for the person.
+fn unredirected(description: &str) -> Response<Bytes> {
+    let body = json!({"error": "invalid_request", "error_description": description});
+    json(StatusCode::BAD_REQUEST, &body)
 }
 
 #[cfg(test)]

@@ -1,26 +1,23 @@
 //! The platform API for servers, with the access token of an API client.
 
-use bytes::Bytes;
-use http::{Method, Response};
+use http::Method;
 use serde_json::{Value, json};
 
-use super::Problem;
 use super::cdn;
-use super::response::{Call, ok, with_usage};
-use crate::world::{MAX_TOPICS, Usage};
-
-type Answer = Result<Response<Bytes>, Problem>;
+use super::response::{Answer, Call, ok};
+use crate::world::{MAX_TOPICS, Problem};
 
 /// Admits a request by its access token, within the limits of token and client.
-fn admit(call: &mut Call<'_>) -> Result<Option<Usage>, Problem> {
-    let token = call.bearer().ok_or_else(Problem::not_authenticated)?;
+fn admit(call: &mut Call<'_>) -> Result<(), Problem> {
+    let token = call.bearer()?;
     let limit = call.world.rules.limits.api_requests_per_minute;
-    Ok(call.world.access_tokens.admit(token, limit, call.now)?)
+    call.usage = call.world.access_tokens.admit(token, limit, call.now)?;
+    Ok(())
 }
 
 /// `GET /api/v2/webdeployments/deployments/{id}`. The configuration has the deployment's id (our choice).
 pub(super) fn deployment(call: &mut Call<'_>, parts: &[&str]) -> Answer {
-    let usage = admit(call)?;
+    admit(call)?;
     let id = parts[0];
     call.world.check_deployment(id)?;
     let rules = &call.world.rules;
@@ -34,16 +31,16 @@ pub(super) fn deployment(call: &mut Call<'_>, parts: &[&str]) -> Answer {
         "status": if rules.deployment_active { "Active" } else { "Inactive" },
         "selfUri": format!("/api/v2/webdeployments/deployments/{id}"),
     });
-    Ok(with_usage(ok(&body), usage))
+    Ok(ok(&body))
 }
 
 /// `GET /api/v2/webdeployments/configurations/{id}/versions/{version}`: the parts that rules of the simulator set.
 pub(super) fn configuration(call: &mut Call<'_>, parts: &[&str]) -> Answer {
-    let usage = admit(call)?;
+    admit(call)?;
     let (id, version) = (parts[0], parts[1]);
     call.world.check_deployment(id)?;
     if version != "1" {
-        return Err(Problem::not_found());
+        return Err(Problem::NOT_FOUND);
     }
     let public = cdn::configuration(call.world);
     let body = json!({
@@ -61,29 +58,26 @@ pub(super) fn configuration(call: &mut Call<'_>, parts: &[&str]) -> Answer {
         },
         "selfUri": format!("/api/v2/webdeployments/configurations/{id}/versions/{version}"),
     });
-    Ok(with_usage(ok(&body), usage))
+    Ok(ok(&body))
 }
 
 /// `GET /api/v2/conversations/messages/{messageId}/details`: the conversation of a message, by any id of the message
 /// (inference).
 pub(super) fn message_details(call: &mut Call<'_>, parts: &[&str]) -> Answer {
-    let usage = admit(call)?;
-    let body = call
-        .world
-        .message_details(parts[0])
-        .ok_or_else(Problem::not_found)?;
-    Ok(with_usage(ok(&body), usage))
+    admit(call)?;
+    let body = call.world.message_details(parts[0]).ok_or(Problem::NOT_FOUND)?;
+    Ok(ok(&body))
 }
 
 /// `POST /api/v2/notifications/channels`
 pub(super) fn create_channel(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    let usage = admit(call)?;
-    Ok(with_usage(ok(&call.world.create_channel(call.now)), usage))
+    admit(call)?;
+    Ok(ok(&call.world.create_channel(call.now)))
 }
 
 /// `/api/v2/notifications/channels/{id}/subscriptions`: POST adds, PUT replaces, GET lists, DELETE clears.
 pub(super) fn subscriptions(call: &mut Call<'_>, parts: &[&str]) -> Answer {
-    let usage = admit(call)?;
+    admit(call)?;
     let (id, now) = (parts[0], call.now);
     let body = match *call.request.method() {
         Method::DELETE => {
@@ -96,7 +90,7 @@ pub(super) fn subscriptions(call: &mut Call<'_>, parts: &[&str]) -> Answer {
             call.world.subscribe(id, &topics, method == Method::PUT, now)?
         }
     };
-    Ok(with_usage(ok(&body), usage))
+    Ok(ok(&body))
 }
 
 fn topics(call: &mut Call<'_>) -> Result<Vec<String>, Problem> {

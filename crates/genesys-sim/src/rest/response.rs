@@ -2,20 +2,23 @@
 
 use bytes::Bytes;
 use genesys_api::Now;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::problem::Problem;
 use crate::query::parameter;
-use crate::world::{Usage, ViolationKind, World};
+use crate::world::{LimitKey, Problem, Usage, ViolationKind, World};
+
+pub(super) type Answer = Result<Response<Bytes>, Problem>;
 
 /// A request to a world, and its time.
 pub(super) struct Call<'a> {
     pub(super) world: &'a mut World,
     pub(super) request: &'a Request<Bytes>,
     pub(super) now: Now,
+    /// The usage of the limit under which the request was admitted.
+    pub(super) usage: Option<Usage>,
 }
 
 impl<'a> Call<'a> {
@@ -26,8 +29,8 @@ impl<'a> Call<'a> {
         named.eq_ignore_ascii_case(scheme).then_some(credentials.trim())
     }
 
-    pub(super) fn bearer(&self) -> Option<&'a str> {
-        self.authorization("Bearer")
+    pub(super) fn bearer(&self) -> Result<&'a str, Problem> {
+        self.authorization("Bearer").ok_or(Problem::NOT_AUTHENTICATED)
     }
 
     /// The first value of a parameter of the query.
@@ -45,24 +48,26 @@ impl<'a> Call<'a> {
 
     pub(super) fn check_fields(&mut self, object: &Map<String, Value>, known: &[&str], place: &str) {
         for name in object.keys().filter(|name| !known.contains(&name.as_str())) {
-            self.unknown_field(&format!("{place}.{name}"));
+            self.violation(ViolationKind::UnknownField, &format!("{place}.{name}"));
         }
     }
 
-    pub(super) fn unknown_field(&mut self, place: &str) {
-        self.world
-            .violations
-            .add(ViolationKind::UnknownField, place, self.now.utc);
+    pub(super) fn violation(&mut self, kind: ViolationKind, place: &str) {
+        self.world.violations.add(kind, place, self.now.utc);
     }
+}
+
+pub(super) fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }
 
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
     let body = serde_json::to_vec(body).expect("bodies are plain structs and JSON values with text keys");
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
+    respond(status, "application/json", body)
 }
 
 pub(super) fn ok(body: &impl Serialize) -> Response<Bytes> {
@@ -76,12 +81,41 @@ pub(super) fn no_content() -> Response<Bytes> {
 }
 
 /// Adds Genesys' headers with the usage of a limit, if there is one.
-pub(super) fn with_usage(mut response: Response<Bytes>, usage: Option<Usage>) -> Response<Bytes> {
+pub(super) fn add_usage(response: &mut Response<Bytes>, usage: Option<Usage>) {
     if let Some(usage) = usage {
         let headers = response.headers_mut();
-        headers.insert("inin-ratelimit-count", HeaderValue::from(usage.count));
-        headers.insert("inin-ratelimit-allowed", HeaderValue::from(usage.allowed));
-        headers.insert("inin-ratelimit-reset", HeaderValue::from(usage.reset));
+        headers.insert("inin-ratelimit-count", usage.count.into());
+        headers.insert("inin-ratelimit-allowed", usage.allowed.into());
+        headers.insert("inin-ratelimit-reset", usage.reset.into());
+    }
+}
+
+/// A refusal in Genesys' standard error body.
+pub(super) fn refusal(problem: &Problem, context_id: &str) -> Response<Bytes> {
+    let mut body = json!({
+        "message": problem.message,
+        "code": problem.code,
+        "status": problem.status,
+        "contextId": context_id,
+        "details": [],
+        "errors": [],
+    });
+    if let Some((LimitKey { namespace, key }, usage)) = &problem.limit {
+        // the schema has texts only
+        body["limit"] = json!({"key": key, "namespace": namespace, "value": usage.allowed.to_string()});
+        body["messageWithParams"] =
+            json!("Rate limit exceeded the maximum. Retry the request in [{time}] seconds");
+        body["messageParams"] = json!({"time": usage.reset.to_string()});
+    }
+    let status = StatusCode::from_u16(problem.status).expect("a problem has an HTTP status");
+    let mut response = json(status, &body);
+    if let Some((_, usage)) = problem.limit {
+        add_usage(&mut response, Some(usage));
+        response.headers_mut().insert(RETRY_AFTER, usage.reset.into());
+    }
+    if let Some(allow) = &problem.allow {
+        let allow = HeaderValue::from_str(allow).expect("method names are header text");
+        response.headers_mut().insert(ALLOW, allow);
     }
     response
 }

@@ -4,42 +4,33 @@ use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 
-use super::Problem;
-use super::response::Call;
-use crate::world::{BadLink, LinkKind};
+use super::response::{Answer, Call, respond};
 
 /// The header that a grant names, and that an upload has to have.
 const TAGGING: &str = "x-amz-tagging";
 
 /// `PUT /upload/{attachmentId}`. Like a bucket it accepts any body. The outcome is sent to the socket.
-pub(super) fn upload(call: &mut Call<'_>, _: &[&str]) -> Result<Response<Bytes>, Problem> {
+pub(super) fn upload(call: &mut Call<'_>, _: &[&str]) -> Answer {
     let (request, now) = (call.request, call.now);
     let tagging = request.headers().get(TAGGING).map(HeaderValue::as_bytes);
-    let done = match call.world.open_link(LinkKind::Upload, request.uri(), now) {
-        Ok(target) if tagging == Some(call.world.tagging().as_bytes()) => {
-            call.world.upload(target, request.body().clone(), now)
-        }
-        _ => Err(BadLink),
-    };
-    Ok(match done {
-        Ok(()) => open(Response::new(Bytes::new())),
-        Err(BadLink) => denied(),
-    })
+    let link = call.world.open_link(request.uri(), now);
+    let link = link.filter(|_| tagging == Some(call.world.tagging().as_bytes()));
+    let done = link.and_then(|link| call.world.upload(link, request.body().clone(), now));
+    Ok(done.map_or_else(denied, |()| open(Response::new(Bytes::new()))))
 }
 
 /// `GET /download/{attachmentId}`
-pub(super) fn download(call: &mut Call<'_>, _: &[&str]) -> Result<Response<Bytes>, Problem> {
-    let target = call
-        .world
-        .open_link(LinkKind::Download, call.request.uri(), call.now);
-    let Ok((mime, body)) = target.and_then(|target| call.world.download(target)) else {
+pub(super) fn download(call: &mut Call<'_>, _: &[&str]) -> Answer {
+    let link = call.world.open_link(call.request.uri(), call.now);
+    let Some((mime, body)) = link.and_then(|link| call.world.download(link)) else {
         return Ok(denied());
     };
-    let mime =
-        HeaderValue::from_str(mime).unwrap_or_else(|_| HeaderValue::from_static("application/octet-stream"));
-    let mut response = Response::new(body);
+    let mime = HeaderValue::from_str(mime);
+    let mut response = respond(StatusCode::OK, "application/octet-stream", body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, mime);
+    if let Ok(mime) = mime {
+        headers.insert(CONTENT_TYPE, mime);
+    }
     // browsers do not show a guest's file as a page
     headers.insert("content-disposition", HeaderValue::from_static("attachment"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -49,11 +40,7 @@ pub(super) fn download(call: &mut Call<'_>, _: &[&str]) -> Result<Response<Bytes
 /// The refusal of a bucket. Its body is an inference.
 pub(super) fn denied() -> Response<Bytes> {
     let body = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
-    let mut response = Response::new(Bytes::from_static(body.as_bytes()));
-    *response.status_mut() = StatusCode::FORBIDDEN;
-    let mime = HeaderValue::from_static("application/xml");
-    response.headers_mut().insert(CONTENT_TYPE, mime);
-    open(response)
+    open(respond(StatusCode::FORBIDDEN, "application/xml", body))
 }
 
 /// Lets pages of every origin read a response.

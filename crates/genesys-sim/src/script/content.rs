@@ -1,12 +1,16 @@
 //! Structured content of agents: as scripts write it, and as Genesys does.
 
-use serde::Deserialize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::Step;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct QuickReplies {
-    pub(crate) text: String,
+    text: String,
     replies: Vec<Choice>,
 }
 
@@ -48,14 +52,14 @@ struct Action {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Content {
-    pub(crate) text: Option<String>,
-    pub(crate) items: Vec<Value>,
+    text: Option<String>,
+    items: Vec<Value>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DatePicker {
-    pub(crate) title: String,
+    title: String,
     subtitle: Option<String>,
     times: Vec<Slot>,
 }
@@ -65,30 +69,32 @@ pub(crate) struct DatePicker {
 struct Slot {
     /// ISO 8601.
     at: String,
-    duration: super::Span,
+    #[serde(deserialize_with = "super::span")]
+    duration: Duration,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListPicker {
-    pub(crate) title: String,
+    title: String,
     sections: Vec<Section>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Section {
     title: String,
-    #[serde(default)]
+    #[serde(default, rename(serialize = "multipleSelection"))]
     multiple: bool,
     items: Vec<Item>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Item {
     id: String,
     title: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     subtitle: Option<String>,
 }
 
@@ -115,80 +121,78 @@ pub(crate) struct File {
     pub(crate) text: Option<String>,
 }
 
-impl QuickReplies {
-    pub(crate) fn content(&self) -> Vec<Value> {
-        let reply = |choice: &Choice| {
-            let (text, payload, image) = match choice {
-                Choice::Label(label) => (label, label, None),
-                Choice::Reply(reply) => (&reply.text, &reply.payload, reply.image.as_ref()),
-            };
-            let reply =
-                without_null(json!({"text": text, "payload": payload, "action": "Message", "image": image}));
-            json!({"contentType": "QuickReply", "quickReply": reply})
+impl Step {
+    /// The text and the items of structured content.
+    pub(crate) fn content(&self) -> (Option<String>, Vec<Value>) {
+        let item = |kind, name: &str, value| json!({"contentType": kind, name: without_null(value)});
+        match self {
+            Self::Card(card) => (None, vec![item("Card", "card", card.body())]),
+            Self::Carousel(cards) => {
+                let cards: Vec<_> = cards.iter().map(|card| without_null(card.body())).collect();
+                (None, vec![item("Carousel", "carousel", json!({"cards": cards}))])
+            }
+            Self::Content(content) => (content.text.clone(), content.items.clone()),
+            Self::DatePicker(DatePicker {
+                title,
+                subtitle,
+                times,
+            }) => {
+                let slot = |slot: &Slot| json!({"dateTime": slot.at, "duration": slot.duration.as_secs()});
+                let times: Vec<_> = times.iter().map(slot).collect();
+                let picker = json!({"title": title, "subtitle": subtitle, "availableTimes": times});
+                (
+                    Some(title.clone()),
+                    vec![item("DatePicker", "datePicker", picker)],
+                )
+            }
+            Self::Form(form) => {
+                let form = json!({
+                    "cannedResponseId": form.id, "introduction": form.introduction, "formPages": form.pages,
+                });
+                (None, vec![item("Form", "form", form)])
+            }
+            Self::ListPicker(ListPicker { title, sections }) => {
+                let picker = json!({
+                    "sections": sections,
+                    "receivedMessage": {"title": title},
+                    "replyMessage": {"title": title},
+                });
+                (
+                    Some(title.clone()),
+                    vec![item("ListPicker", "listPicker", picker)],
+                )
+            }
+            Self::QuickReplies(QuickReplies { text, replies }) => {
+                let replies = replies
+                    .iter()
+                    .map(|choice| item("QuickReply", "quickReply", choice.body()));
+                (Some(text.clone()), replies.collect())
+            }
+            _ => (None, Vec::new()),
+        }
+    }
+}
+
+impl Choice {
+    fn body(&self) -> Value {
+        let (text, payload, image) = match self {
+            Self::Label(label) => (label, label, None),
+            Self::Reply(reply) => (&reply.text, &reply.payload, reply.image.as_ref()),
         };
-        self.replies.iter().map(reply).collect()
+        json!({"text": text, "payload": payload, "action": "Message", "image": image})
     }
 }
 
 impl Card {
-    pub(crate) fn content(&self) -> Vec<Value> {
-        vec![json!({"contentType": "Card", "card": self.card()})]
-    }
-
-    pub(crate) fn carousel(cards: &[Self]) -> Vec<Value> {
-        let cards: Vec<_> = cards.iter().map(Self::card).collect();
-        vec![json!({"contentType": "Carousel", "carousel": {"cards": cards}})]
-    }
-
-    fn card(&self) -> Value {
-        let action = |action: &Action| {
-            let kind = if action.url.is_some() { "Link" } else { "Postback" };
-            without_null(
-                json!({"type": kind, "text": action.text, "url": action.url, "payload": action.payload}),
-            )
+    fn body(&self) -> Value {
+        let action = |Action { text, payload, url }: &Action| {
+            let kind = if url.is_some() { "Link" } else { "Postback" };
+            without_null(json!({"type": kind, "text": text, "url": url, "payload": payload}))
         };
         let actions: Vec<_> = self.actions.iter().map(action).collect();
-        without_null(json!({
+        json!({
             "title": self.title, "description": self.description, "image": self.image, "actions": actions,
-        }))
-    }
-}
-
-impl DatePicker {
-    pub(crate) fn content(&self) -> Vec<Value> {
-        let slot = |slot: &Slot| json!({"dateTime": slot.at, "duration": slot.duration.0.as_secs()});
-        let times: Vec<_> = self.times.iter().map(slot).collect();
-        let picker =
-            without_null(json!({"title": self.title, "subtitle": self.subtitle, "availableTimes": times}));
-        vec![json!({"contentType": "DatePicker", "datePicker": picker})]
-    }
-}
-
-impl ListPicker {
-    pub(crate) fn content(&self) -> Vec<Value> {
-        let item = |item: &Item| {
-            without_null(json!({"id": item.id, "title": item.title, "subtitle": item.subtitle}))
-        };
-        let section = |section: &Section| {
-            let items: Vec<_> = section.items.iter().map(item).collect();
-            json!({"title": section.title, "multipleSelection": section.multiple, "items": items})
-        };
-        let sections: Vec<_> = self.sections.iter().map(section).collect();
-        let picker = json!({
-            "sections": sections,
-            "receivedMessage": {"title": self.title},
-            "replyMessage": {"title": self.title},
-        });
-        vec![json!({"contentType": "ListPicker", "listPicker": picker})]
-    }
-}
-
-impl Form {
-    pub(crate) fn content(&self) -> Vec<Value> {
-        let form = without_null(json!({
-            "cannedResponseId": self.id, "introduction": self.introduction, "formPages": self.pages,
-        }));
-        vec![json!({"contentType": "Form", "form": form})]
+        })
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use genesys_api::Now;
 use time::OffsetDateTime;
 
-use crate::world::denial::Denial;
 use crate::world::limits::{LimitKey, MINUTE, Usage, Window};
+use crate::world::problem::Problem;
 
 /// Limit of live tokens; the oldest is dropped first, as at Genesys. The number is our choice.
 const MAX_TOKENS: usize = 1_000;
@@ -42,21 +42,20 @@ impl AccessTokens {
         text: &str,
         limit: Option<u32>,
         now: Now,
-    ) -> Result<Option<Usage>, Denial> {
+    ) -> Result<Option<Usage>, Problem> {
         let mut tokens = self.tokens.iter_mut();
         let token = tokens
             .find(|token| token.text == text)
-            .ok_or(Denial::BadCredentials)?;
+            .ok_or(Problem::BAD_CREDENTIALS)?;
         if now.utc >= token.expires {
-            return Err(Denial::CredentialsExpired);
+            return Err(Problem::CREDENTIALS_EXPIRED);
         }
-        let usage = token
-            .requests
-            .take(limit, MINUTE, now.instant)
-            .map_err(Denial::too_many(LimitKey::ACCESS_TOKEN))?;
-        self.requests
-            .take(limit, MINUTE, now.instant)
-            .map_err(Denial::too_many(LimitKey::CLIENT))?;
+        let take = |window: &mut Window, key| {
+            let taken = window.take(limit, MINUTE, now.instant);
+            taken.map_err(Problem::too_many(key))
+        };
+        let usage = take(&mut token.requests, LimitKey::ACCESS_TOKEN)?;
+        take(&mut self.requests, LimitKey::CLIENT)?;
         Ok(usage)
     }
 }

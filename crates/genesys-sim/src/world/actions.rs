@@ -1,102 +1,98 @@
 //! Actions of guests: what each requires of its frame, and its reply.
 
-use std::collections::BTreeMap;
-
 use genesys_api::{Now, limits};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::world::frame::{self, Limited, Refusal};
+use crate::config::User;
+use crate::world::frame::{self, ECHOES, MESSAGES, REQUESTS, Refusal};
 use crate::world::history::{Kind, Message, MessageContent};
-use crate::world::id::{SessionKey, SocketId};
 use crate::world::limits::{MINUTE, SECOND};
 use crate::world::request::{Fields, Request};
-use crate::world::session::{self, Session};
+use crate::world::session::{self, HISTORY, SessionKey};
+use crate::world::socket::SocketId;
 use crate::world::violation::ViolationKind;
 use crate::world::{World, jwt};
 
 const BUTTON_TYPES: [&str; 5] = ["Button", "DatePicker", "Form", "ListPicker", "QuickReply"];
 
+pub(super) type Done = Result<(), Refusal>;
+
 impl World {
     pub(super) fn handle_action(&mut self, socket: SocketId, text: &str, now: Now) {
-        let request = Request::parse(text);
+        let request = Request::parse(socket, text, now);
         let done = match self.filter_inbound(socket, (text, request.as_ref()), now) {
             Ok(false) => return,
             filtered => filtered
                 .and_then(|_| self.check_request_rate(socket, now))
-                .and_then(|()| self.dispatch(socket, request.as_ref(), now)),
+                .and_then(|()| match &request {
+                    Some(request) => self.dispatch(request),
+                    None => {
+                        self.violations.add(ViolationKind::BrokenFrame, "", now.utc);
+                        Err(Refusal::FAILED)
+                    }
+                }),
         };
         if let Err(refusal) = done {
-            if matches!(refusal, Refusal::TooMany(..)) {
-                self.counters.rate_limited += 1;
-            }
+            self.counters.rate_limited += u64::from(matches!(refusal, Refusal::TooMany(..)));
             let tracing_id = request.as_ref().and_then(Request::tracing_id);
             self.send(socket, refusal.frame(tracing_id));
         }
     }
 
-    fn check_request_rate(&mut self, socket: SocketId, now: Now) -> Result<(), Refusal> {
+    fn check_request_rate(&mut self, socket: SocketId, now: Now) -> Done {
         let limit = self.rules.limits.requests_per_minute;
         let socket = self.sockets.get_mut(&socket).ok_or(Refusal::NOT_FOUND)?;
         let usage = socket.requests.take(limit, MINUTE, now.instant);
-        usage.map(drop).map_err(Refusal::too_many(Limited::Requests))
+        usage.map(drop).map_err(Refusal::too_many(REQUESTS))
     }
 
-    fn dispatch(&mut self, socket: SocketId, request: Option<&Request>, now: Now) -> Result<(), Refusal> {
-        let Some(request) = request else {
-            self.violations.add(ViolationKind::BrokenFrame, "", now.utc);
-            return Err(Refusal::FAILED);
-        };
-        self.violations.check(request, now.utc);
-        match request.action() {
-            "closeSession" => self.close_session(socket, request),
-            "configureAuthenticatedSession" => self.configure_authenticated(socket, request, now),
-            "configureSession" => self.configure_session(socket, request, now),
-            "deleteAttachment" => self.delete_attachment(socket, request),
-            "disconnectCustomer" => self.disconnect_customer(socket, request),
-            "echo" => self.echo(socket, request, now),
-            "getAttachment" => self.fetch_attachment(socket, request, now),
-            "getConfiguration" => self.configuration(socket, request),
-            "getJwt" => self.issue_jwt(socket, request, now),
-            "onAttachment" => self.on_attachment(socket, request, now),
-            "onMessage" => self.on_message(socket, request, now),
-            "resumeToken" => self.resume_token(socket, request, now),
+    fn dispatch(&mut self, request: &Request) -> Done {
+        self.violations.check(request);
+        match request.action.as_str() {
+            "closeSession" => self.close_session(request),
+            "configureAuthenticatedSession" => self.configure_authenticated(request),
+            "configureSession" => self.configure_session(request),
+            "deleteAttachment" => self.delete_attachment(request),
+            // answered as `closeSession` is (inference: no client uses it)
+            "disconnectCustomer" => self.end_conversation(self.session_of(request)?, true, request),
+            "echo" => self.echo(request),
+            "getAttachment" => self.fetch_attachment(request),
+            "getConfiguration" => self.configuration(request),
+            "getJwt" => self.issue_jwt(request),
+            "onAttachment" => self.on_attachment(request),
+            "onMessage" => self.on_message(request),
+            "resumeToken" => self.resume_token(request),
             _ => Err(Refusal::FAILED),
         }
     }
 
     /// Sends the reply to a socket's own request.
-    pub(super) fn reply(
-        &mut self,
-        socket: SocketId,
-        request: &Request,
-        class: &'static str,
-        body: &impl Serialize,
-    ) -> Result<(), Refusal> {
-        self.send(socket, frame::reply(class, request.tracing_id(), body));
+    pub(super) fn reply(&mut self, request: &Request, class: &'static str, body: &impl Serialize) -> Done {
+        let frame = frame::reply(class, request.tracing_id(), body);
+        self.send(request.socket, frame);
         Ok(())
     }
 
-    /// Returns the session for which `socket` is configured, which the frame has to name.
-    pub(super) fn session_of(&self, socket: SocketId, request: &Request) -> Result<SessionKey, Refusal> {
-        self.configured(socket, request.fields().text("token")?)
+    /// Returns the session for which the socket is configured, which the frame has to name.
+    pub(super) fn session_of(&self, request: &Request) -> Result<SessionKey, Refusal> {
+        self.configured(request.socket, request.fields().text("token")?)
     }
 
-    fn configure_session(&mut self, socket: SocketId, request: &Request, now: Now) -> Result<(), Refusal> {
+    fn configure_session(&mut self, request: &Request) -> Done {
         let fields = request.fields();
         let token = fields.text("token")?;
-        let start_new = fields.optional_flag("startNew")?.unwrap_or_default();
-        self.check_named_deployment(socket, fields)?;
+        let start_new = fields.optional_flag("startNew")?;
+        self.check_named_deployment(request)?;
         self.check_downgrade(token)?;
-        let (key, new) = self.configure(socket, token, start_new, now)?;
-        let body = self.session_response(key, new);
-        self.reply(socket, request, "SessionResponse", &body)
+        let (key, new) = self.configure(request, token, start_new)?;
+        let body = self.session_response(key, new, false);
+        self.reply(request, "SessionResponse", &body)
     }
 
-    fn configuration(&mut self, socket: SocketId, request: &Request) -> Result<(), Refusal> {
-        let fields = request.fields();
-        fields.text("token")?;
-        self.check_named_deployment(socket, fields)?;
+    fn configuration(&mut self, request: &Request) -> Done {
+        request.fields().text("token")?;
+        self.check_named_deployment(request)?;
         let body = json!({
             "allowedMedia": session::allowed_media(&self.rules.attachments),
             "blockedExtensions": self.rules.attachments.blocked_extensions,
@@ -104,29 +100,29 @@ impl World {
             "messageRoutingEnabled": true,
             "sessionDurationSeconds": self.rules.session_duration.as_secs(),
         });
-        self.reply(socket, request, "GetConfigurationResponse", &body)
+        self.reply(request, "GetConfigurationResponse", &body)
     }
 
     /// The URL and the frame both have to name our deployment.
-    pub(super) fn check_named_deployment(&self, socket: SocketId, fields: Fields<'_>) -> Result<(), Refusal> {
-        let named = fields.text("deploymentId")?;
-        let socket = self.sockets.get(&socket);
+    pub(super) fn check_named_deployment(&self, request: &Request) -> Done {
+        let named = request.fields().text("deploymentId")?;
+        let socket = self.sockets.get(&request.socket);
         if socket.is_some_and(|it| it.deployment_known) && named == self.deployment.as_str() {
             return Ok(());
         }
         Err(Refusal::DEPLOYMENT)
     }
 
-    fn echo(&mut self, socket: SocketId, request: &Request, now: Now) -> Result<(), Refusal> {
-        let key = self.session_of(socket, request)?;
+    fn echo(&mut self, request: &Request) -> Done {
+        let key = self.session_of(request)?;
         let text = request.fields().object("message")?.text("text")?;
         check_length(text)?;
         let limit = self.rules.limits.echoes_per_minute;
-        if let Some(socket) = self.sockets.get_mut(&socket) {
-            let usage = socket.echoes.take(limit, MINUTE, now.instant);
-            usage.map_err(Refusal::too_many(Limited::Echo))?;
+        if let Some(socket) = self.sockets.get_mut(&request.socket) {
+            let usage = socket.echoes.take(limit, MINUTE, request.now.instant);
+            usage.map_err(Refusal::too_many(ECHOES))?;
         }
-        let ends = self.sessions.get(&key).map_or(0, Session::ends_in_epoch_seconds);
+        let ends = self.sessions.get(&key).map_or(0, |it| it.ends.unix_timestamp());
         let body = json!({
             "text": text,
             "type": "Text",
@@ -137,46 +133,36 @@ impl World {
                 "expirationDate": ends.to_string(),
             },
         });
-        self.reply(socket, request, "StructuredMessage", &body)
+        self.reply(request, "StructuredMessage", &body)
     }
 
-    fn issue_jwt(&mut self, socket: SocketId, request: &Request, now: Now) -> Result<(), Refusal> {
-        let key = self.session_of(socket, request)?;
-        let (jwt, exp) = jwt::issue(&self.jwt_key, key, now.utc);
-        self.reply(socket, request, "JwtResponse", &json!({"jwt": jwt, "exp": exp}))
+    fn issue_jwt(&mut self, request: &Request) -> Done {
+        let key = self.session_of(request)?;
+        let expires = request.now.utc + limits::HISTORY_JWT;
+        let jwt = jwt::issue(&self.jwt_key, HISTORY.to_owned(), key.0, request.now, expires);
+        let body = json!({"jwt": jwt, "exp": expires.unix_timestamp()});
+        self.reply(request, "JwtResponse", &body)
     }
 
     /// Ends the conversation for good. The caller's socket stays open, and can be configured anew. That a conversation
     /// which was not read-only becomes so is an inference from `readOnly` in the reply.
-    fn close_session(&mut self, socket: SocketId, request: &Request) -> Result<(), Refusal> {
-        let key = self.session_of(socket, request)?;
+    fn close_session(&mut self, request: &Request) -> Done {
+        let key = self.session_of(request)?;
         let close_all = request.fields().flag("closeAllConnections")?;
         request.fields().text("tracingId")?;
-        self.end_conversation(socket, key, close_all, request)
+        self.end_conversation(key, close_all, request)
     }
 
-    /// Answered as `closeSession` is (inference: no client uses it).
-    fn disconnect_customer(&mut self, socket: SocketId, request: &Request) -> Result<(), Refusal> {
-        let key = self.session_of(socket, request)?;
-        self.end_conversation(socket, key, true, request)
-    }
-
-    fn end_conversation(
-        &mut self,
-        socket: SocketId,
-        key: SessionKey,
-        close_all: bool,
-        request: &Request,
-    ) -> Result<(), Refusal> {
+    fn end_conversation(&mut self, key: SessionKey, close_all: bool, request: &Request) -> Done {
         self.cancel_steps(key);
-        self.detach(socket);
+        self.detach(request.socket);
         let mut others = Vec::new();
         if let Some(session) = self.sessions.get_mut(&key) {
-            session.read_only = true;
+            session.conversation.read_only = true;
             others.clone_from(&session.sockets);
         }
         let body = json!({"connected": false, "readOnly": true});
-        self.reply(socket, request, "SessionResponse", &body)?;
+        self.reply(request, "SessionResponse", &body)?;
         for other in others.into_iter().filter(|_| close_all) {
             self.close_with_event(other, &json!({}));
         }
@@ -184,20 +170,22 @@ impl World {
     }
 
     /// Answered with a token that nothing accepts (inference: no client uses it).
-    fn resume_token(&mut self, socket: SocketId, request: &Request, now: Now) -> Result<(), Refusal> {
-        self.session_of(socket, request)?;
-        let body = json!({"resumeToken": self.seed.secret(), "exp": now.utc.unix_timestamp() + 60});
-        self.reply(socket, request, "ResumeTokenResponse", &body)
+    fn resume_token(&mut self, request: &Request) -> Done {
+        self.session_of(request)?;
+        let exp = request.now.utc.unix_timestamp() + 60;
+        let body = json!({"resumeToken": self.seed.secret(), "exp": exp});
+        self.reply(request, "ResumeTokenResponse", &body)
     }
 
-    fn on_message(&mut self, socket: SocketId, request: &Request, now: Now) -> Result<(), Refusal> {
-        let key = self.session_of(socket, request)?;
+    fn on_message(&mut self, request: &Request) -> Done {
+        let key = self.session_of(request)?;
+        let now = request.now;
         let fields = request.fields();
         let message = fields.object("message")?;
         let attributes = custom_attributes([fields, message])?;
         let content = message.list("content")?;
         let kind = match message.optional_text("type")? {
-            Some("Event") => return self.on_event(socket, key, request, message, now),
+            Some("Event") => return self.on_event(key, request, message, &attributes),
             Some("Structured") => Kind::Structured,
             Some("Text") => Kind::Text,
             // the browser's SDK names no type for an attachment without text
@@ -206,7 +194,8 @@ impl World {
             Some(_) => return Err(Refusal::FAILED),
         };
         let text = message.optional_text("text")?;
-        if content.is_empty() && text.is_none_or(str::is_empty) {
+        let prompt = text.filter(|text| !text.is_empty());
+        if content.is_empty() && prompt.is_none() {
             return Err(message.missing("text"));
         }
         check_length(text.unwrap_or_default())?;
@@ -214,41 +203,40 @@ impl World {
         let label = self.check_content(key, content)?;
         self.check_message_rate(key, now)?;
         let mut sent = MessageContent {
+            kind,
             text: text.map(str::to_owned),
             items: self.send_attachments(key, content, now),
             events: Vec::new(),
             metadata,
         };
-        let user = self.sessions.get(&key).and_then(|session| session.user.as_ref());
-        let from = user.map(|user| user.name());
-        if from.is_some() {
+        let user = self.sessions.get(&key).and_then(|session| session.user.clone());
+        if user.is_some() {
             sent = sent.with_metadata("authenticated", "true");
         }
         self.counters.guest_messages += 1;
         if let Some(session) = self.sessions.get_mut(&key) {
-            session.attributes = attributes;
+            session.attributes = attributes.iter().cloned().collect();
         }
-        self.post(socket, key, request, (kind, sent, from), now);
-        let prompt = text.filter(|text| !text.is_empty()).or(label).unwrap_or_default();
-        self.choose_agent(key, [fields, message], now.instant);
+        self.post(key, request, sent, user);
+        let prompt = prompt.or(label).unwrap_or_default();
+        self.choose_agent(key, &attributes, now.instant);
         self.prompt_agent(key, prompt, content, now.instant);
         Ok(())
     }
 
     fn on_event(
         &mut self,
-        socket: SocketId,
         key: SessionKey,
         request: &Request,
         message: Fields<'_>,
-        now: Now,
-    ) -> Result<(), Refusal> {
+        attributes: &[(String, String)],
+    ) -> Done {
         let event = match message.list("events")? {
             [] => return Err(message.missing("events")),
             [event] => event,
             _ => return Err(Refusal::FAILED),
         };
-        let sent = (Kind::Event, MessageContent::event(event.clone()), None);
+        let sent = MessageContent::event(event.clone());
         let event = Fields::of("message.events", event).ok_or(Refusal::FAILED)?;
         let presence = match event.text("eventType")? {
             "Presence" => event.object("presence")?.text("type")?,
@@ -260,61 +248,45 @@ impl World {
         };
         match presence {
             "Join" => {
-                self.check_message_rate(key, now)?;
-                self.post(socket, key, request, sent, now);
+                self.check_message_rate(key, request.now)?;
+                self.post(key, request, sent, None);
                 if let Some(session) = self.sessions.get_mut(&key) {
-                    session.auto_started = true;
+                    session.conversation.auto_started = true;
                 }
-                self.choose_agent(key, [request.fields(), message], now.instant);
-                self.join_agent(key, now.instant);
-                Ok(())
+                self.choose_agent(key, attributes, request.now.instant);
+                self.join_agent(key, request.now.instant);
             }
-            "Clear" if !self.rules.conversation_clear => Err(Refusal::NO_CLEAR),
+            "Clear" if !self.rules.conversation_clear => return Err(Refusal::NO_CLEAR),
             "Clear" => {
-                self.post(socket, key, request, sent, now);
+                self.post(key, request, sent, None);
                 self.clear(key);
-                Ok(())
             }
-            _ => Err(Refusal::FAILED),
+            _ => return Err(Refusal::FAILED),
         }
+        Ok(())
     }
 
-    fn check_message_rate(&mut self, key: SessionKey, now: Now) -> Result<(), Refusal> {
+    fn check_message_rate(&mut self, key: SessionKey, now: Now) -> Done {
         self.check_writable(key)?;
         let limit = self.rules.limits.messages_per_second;
         let session = self.sessions.get_mut(&key).ok_or(Refusal::NOT_FOUND)?;
         let usage = session.messages.take(limit, SECOND, now.instant);
-        usage.map(drop).map_err(Refusal::too_many(Limited::Messages))
+        usage.map(drop).map_err(Refusal::too_many(MESSAGES))
     }
 
-    pub(super) fn check_writable(&self, key: SessionKey) -> Result<(), Refusal> {
+    pub(super) fn check_writable(&self, key: SessionKey) -> Done {
         match self.sessions.get(&key) {
-            Some(session) if session.read_only => Err(Refusal::READ_ONLY),
+            Some(session) if session.conversation.read_only => Err(Refusal::READ_ONLY),
             _ => Ok(()),
         }
     }
 
-    /// Sends a guest's message to all sockets of the session, and stores it. That only the sender's frame has the
-    /// tracing id is an inference.
-    fn post(
-        &mut self,
-        socket: SocketId,
-        key: SessionKey,
-        request: &Request,
-        (kind, content, from): (Kind, MessageContent, Option<Value>),
-        now: Now,
-    ) {
-        let Some(session) = self.sessions.get_mut(&key) else {
-            return;
-        };
-        let time = session.stamp(now.utc);
-        let message = Message::from_guest(&mut self.seed, kind, content, from, time);
-        self.fan_out(key, Some(socket), |own| {
-            message.frame(request.tracing_id().filter(|_| own))
-        });
-        let id = message.id().to_owned();
-        self.store(key, message, now);
-        self.announce(key, &id, now);
+    fn post(&mut self, key: SessionKey, request: &Request, content: MessageContent, user: Option<User>) {
+        if let Some(session) = self.sessions.get_mut(&key) {
+            let time = session.stamp(request.now.utc);
+            let message = Message::from_guest(&mut self.seed, content, user, time);
+            self.publish_message(key, message, Some(request), request.now);
+        }
     }
 
     /// Checks the items beside the text, and returns the label of the first button pressed.
@@ -342,7 +314,7 @@ impl World {
     }
 }
 
-fn check_length(text: &str) -> Result<(), Refusal> {
+fn check_length(text: &str) -> Done {
     let (bytes, limit) = (text.len(), limits::TEXT_BYTES);
     if bytes > limit {
         let text = format!("Message length {bytes} is larger than {limit}");
@@ -351,27 +323,24 @@ fn check_length(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Returns the custom attributes of a message. Clients put them in either place: browsers inside `message`, the Java SDK
-/// beside it.
-fn custom_attributes(places: [Fields<'_>; 2]) -> Result<BTreeMap<String, String>, Refusal> {
-    let mut all = BTreeMap::new();
-    let mut bytes = 0;
+/// Clients put custom attributes in either place: browsers inside `message`, the Java SDK beside it.
+fn custom_attributes(places: [Fields<'_>; 2]) -> Result<Vec<(String, String)>, Refusal> {
+    let mut attributes = Vec::new();
     for place in places {
-        let channel = place.optional_object("channel")?;
-        let metadata = channel.map(|it| it.optional_object("metadata")).transpose()?;
-        if let Some(metadata) = metadata.flatten() {
-            let attributes = metadata.texts("customAttributes")?;
-            bytes += attributes
-                .iter()
-                .map(|(key, value)| key.len() + value.len())
-                .sum::<usize>();
-            all.extend(attributes);
+        if let Some(channel) = place.optional_object("channel")?
+            && let Some(metadata) = channel.optional_object("metadata")?
+        {
+            attributes.extend(metadata.texts("customAttributes")?);
         }
     }
+    let bytes: usize = attributes
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
     let limit = limits::ATTRIBUTE_BYTES;
     if bytes > limit {
         let text = format!("Custom Attributes in channel metadata is larger than {limit} bytes");
         return Err(Refusal::coded(4013, text));
     }
-    Ok(all)
+    Ok(attributes)
 }

@@ -3,21 +3,72 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use genesys_api::{Now, limits};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::Disconnect;
-use crate::script::{Card, DisconnectMode, GuestInput, On, Script, Step};
+use crate::script::{DisconnectMode, On, Script, Step, Utterances};
 use crate::world::World;
-use crate::world::agent_state::{AgentState, Persona, ScheduledStep};
-use crate::world::history::{Kind, Message, MessageContent};
-use crate::world::id::SessionKey;
-use crate::world::request::Fields;
+use crate::world::history::MessageContent;
+use crate::world::session::SessionKey;
 use crate::world::timers::Timer;
 
 /// Limit of rules that run at once in one session. Messages beyond it are not answered.
 const MAX_RUNNING: usize = 64;
+
+/// The agent as guests see it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Persona {
+    pub(crate) nickname: String,
+    pub(crate) picture: Option<String>,
+    pub(crate) bot: bool,
+}
+
+/// The agent of one session.
+#[derive(Debug)]
+pub(crate) struct AgentState {
+    pub(super) script: Arc<Script>,
+    pub(super) persona: Persona,
+    /// Index of the next utterance among several.
+    cursor: usize,
+}
+
+impl AgentState {
+    /// `default_name` is the nickname if the script has none.
+    pub(super) fn new(script: &Arc<Script>, default_name: &str) -> Self {
+        let nickname = script.nickname.as_deref().unwrap_or(default_name);
+        Self {
+            script: Arc::clone(script),
+            persona: Persona {
+                nickname: nickname.to_owned(),
+                picture: script.picture.clone(),
+                bot: script.bot,
+            },
+            cursor: 0,
+        }
+    }
+
+    pub(super) fn next_utterance<'a>(&mut self, utterances: &'a Utterances) -> Option<&'a str> {
+        match utterances {
+            Utterances::One(text) => Some(text),
+            Utterances::InTurn(texts) => {
+                let index = self.cursor.checked_rem(texts.len())?;
+                self.cursor = self.cursor.wrapping_add(1);
+                Some(&texts[index])
+            }
+        }
+    }
+}
+
+/// A rule of a script that runs, from its next step on.
+#[derive(Clone, Debug)]
+pub(crate) struct ScheduledStep {
+    pub(super) script: Arc<Script>,
+    pub(super) rule: usize,
+    pub(super) step: usize,
+    /// Text of the guest's message that started the rule.
+    pub(super) prompt: Arc<str>,
+}
 
 impl World {
     /// Starts the first script for a new conversation.
@@ -28,36 +79,28 @@ impl World {
     }
 
     /// Assigns the agent that the guest's attributes name.
-    pub(super) fn choose_agent(&mut self, key: SessionKey, fields: [Fields<'_>; 2], now: Instant) {
-        let named = fields.into_iter().find_map(|place| {
-            let channel = place.optional_object("channel").ok()??;
-            let metadata = channel.optional_object("metadata").ok()??;
-            let attributes = metadata.optional_object("customAttributes").ok()??;
-            attributes.optional_text("agent").ok()?
-        });
-        let chosen = named.and_then(|name| self.agents.iter().find(|script| script.name() == name));
+    pub(super) fn choose_agent(&mut self, key: SessionKey, attributes: &[(String, String)], now: Instant) {
+        let named = attributes.iter().find(|(name, _)| name == "agent");
+        let chosen = named.and_then(|(_, name)| self.agents.iter().find(|script| script.name == *name));
         let (Some(chosen), Some(session)) = (chosen.cloned(), self.sessions.get(&key)) else {
             return;
         };
-        if session.agent.script.name() != chosen.name() {
+        if session.agent.script.name != chosen.name {
             self.cancel_steps(key);
             self.assign_agent(key, &chosen, now);
         }
     }
 
-    /// Starts the rule for a guest's message.
     pub(super) fn prompt_agent(&mut self, key: SessionKey, text: &str, content: &[Value], now: Instant) {
-        let payload = |item: &Value| Some(item.pointer("/buttonResponse/payload")?.as_str()?.to_owned());
-        let input = GuestInput {
-            text: text.to_owned(),
-            payloads: content.iter().filter_map(payload).collect(),
-        };
+        let payloads = content
+            .iter()
+            .filter_map(|item| item.pointer("/buttonResponse/payload")?.as_str());
+        let payloads: Vec<_> = payloads.collect();
         let session = self.sessions.get(&key);
-        let rule = session.and_then(|session| session.agent.script.rule_for(&input));
+        let rule = session.and_then(|session| session.agent.script.rule_for(text, &payloads));
         self.schedule_rule(key, rule, text, now);
     }
 
-    /// Starts the rule for a guest who joins.
     pub(super) fn join_agent(&mut self, key: SessionKey, now: Instant) {
         let session = self.sessions.get(&key);
         let rule = session.and_then(|session| session.agent.script.first(|on| matches!(on, On::Join)));
@@ -85,9 +128,8 @@ impl World {
                 step: 0,
                 prompt: prompt.into(),
             };
-            session
-                .scheduled
-                .push(self.timers.set(at, Timer::Step(key, step)));
+            let timer = self.timers.set(at, Timer::Step(key, step));
+            session.scheduled.push(timer);
         }
     }
 
@@ -99,7 +141,7 @@ impl World {
             next.step += 1;
             let wait = match step {
                 Step::Pause => self.rules.agent_delay,
-                Step::Wait(time) => time.0,
+                Step::Wait(time) => *time,
                 step => {
                     self.run_step(key, step, &next.prompt, now);
                     continue;
@@ -108,9 +150,8 @@ impl World {
             if wait > Duration::ZERO {
                 let at = now.instant.checked_add(wait).unwrap_or(now.instant);
                 if let Some(session) = self.sessions.get_mut(&key) {
-                    session
-                        .scheduled
-                        .push(self.timers.set(at, Timer::Step(key, next)));
+                    let timer = self.timers.set(at, Timer::Step(key, next));
+                    session.scheduled.push(timer);
                 }
                 return;
             }
@@ -124,19 +165,20 @@ impl World {
             Step::Fault(fault) => {
                 let token = self.sessions.get(&key).map(|session| session.token.clone());
                 // beyond the limit it is left out, as at the start
-                let _full = self.arm(fault.0.clone(), token.as_deref());
+                let _full = self.arm(fault.clone(), token.as_deref());
                 return;
             }
             _ => {}
         }
-        let Some(session) = self.sessions.get_mut(&key).filter(|it| !it.read_only) else {
+        let Some(session) = self
+            .sessions
+            .get_mut(&key)
+            .filter(|it| !it.conversation.read_only)
+        else {
             return;
         };
         let content = match step {
-            Step::Attachment(file) => {
-                let body = Bytes::from(file.body.clone());
-                return self.send_agent_attachment(key, file, body, now);
-            }
+            Step::Attachment(file) => return self.send_agent_attachment(key, file, now),
             Step::HandOver(nickname) => {
                 session.agent.persona = Persona {
                     nickname: nickname.clone(),
@@ -145,65 +187,44 @@ impl World {
                 };
                 return;
             }
-            Step::Say(utterances) => {
-                let Some(text) = session.agent.next_utterance(utterances) else {
-                    return;
-                };
-                (Some(shortened(text.replace("{text}", prompt))), Vec::new())
-            }
-            Step::Card(card) => (None, card.content()),
-            Step::Carousel(cards) => (None, Card::carousel(cards)),
-            Step::Content(content) if content.items.is_empty() => {
-                (content.text.clone().map(shortened), Vec::new())
-            }
-            Step::Content(content) => (content.text.clone(), content.items.clone()),
-            Step::DatePicker(picker) => (Some(picker.title.clone()), picker.content()),
-            Step::Form(form) => (None, form.content()),
-            Step::ListPicker(picker) => (Some(picker.title.clone()), picker.content()),
-            Step::QuickReplies(replies) => (Some(replies.text.clone()), replies.content()),
-            _ => (None, Vec::new()),
-        };
-        let time = session.stamp(now.utc);
-        let (seed, persona) = (&mut self.seed, &session.agent.persona);
-        let message = match step {
-            Step::Type(shown) => {
-                let typing = Message::typing(seed, persona, time, shown.0);
-                return self.fan_out(key, None, |_| typing.frame(None));
-            }
-            Step::Event(event) => {
-                let content = MessageContent::event(event.clone());
-                let message = Message::from_agent(seed, Kind::Event, content, persona, time);
-                // of events, only presences belong to the history
-                if event["eventType"] != "Presence" {
-                    return self.fan_out(key, None, |_| message.frame(None));
+            Step::Say(utterances) => match session.agent.next_utterance(utterances) {
+                Some(text) => {
+                    MessageContent::new(Some(shortened(text.replace("{text}", prompt))), Vec::new())
                 }
-                message
+                None => return,
+            },
+            Step::Type(shown) => {
+                let shown = u64::try_from(shown.as_millis()).unwrap_or(u64::MAX);
+                let typing = json!({"type": "On", "duration": shown});
+                MessageContent::event(json!({"eventType": "Typing", "typing": typing}))
             }
+            Step::Event(event) => MessageContent::event(event.clone()),
             Step::Disconnect(mode) => {
-                let read_only = match (mode, self.rules.disconnect) {
+                session.conversation.read_only = match (mode, self.rules.disconnect) {
                     (Some(mode), _) => *mode == DisconnectMode::ReadOnly,
                     (None, Disconnect::Off) => return,
                     (None, rule) => rule == Disconnect::ReadOnly,
                 };
-                session.read_only = read_only;
-                Message::disconnect(seed, persona, time, read_only)
+                let read_only = session.conversation.read_only.to_string();
+                MessageContent::presence("Disconnect").with_metadata("readOnly", &read_only)
             }
-            _ => {
-                let (text, items) = content;
-                let kind = match (&text, items.is_empty()) {
-                    (None, true) => return,
-                    (Some(_), true) => Kind::Text,
-                    (_, false) => Kind::Structured,
-                };
-                let content = MessageContent {
-                    text,
-                    items,
-                    ..MessageContent::default()
-                };
-                Message::from_agent(seed, kind, content, persona, time)
-            }
+            step => match step.content() {
+                (None, items) if items.is_empty() => return,
+                (text, items) if items.is_empty() => MessageContent::new(text.map(shortened), items),
+                (text, items) => MessageContent::new(text, items),
+            },
         };
-        self.deliver(key, message, now);
+        // of events, only presences belong to the history
+        let passing = content
+            .events
+            .iter()
+            .any(|event| event["eventType"] != "Presence");
+        let message = session.agent_message(&mut self.seed, content, now.utc);
+        if passing {
+            self.fan_out(key, None, |_| message.frame(None));
+        } else {
+            self.deliver(key, message, now);
+        }
     }
 }
 

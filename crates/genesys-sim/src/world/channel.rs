@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::world::World;
-use crate::world::denial::Denial;
-use crate::world::id::SocketId;
 use crate::world::output::Output;
+use crate::world::problem::Problem;
+use crate::world::socket::SocketId;
 use crate::world::timers::{Timer, TimerKey};
 use crate::world::violation::ViolationKind;
 
@@ -29,26 +29,23 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 /// Time from the warning to the end of a channel.
 const NOTICE: Duration = Duration::from_secs(60);
 
+/// The open channels, oldest first.
 #[derive(Default)]
-pub(crate) struct Channels {
-    /// Oldest first.
-    open: BTreeMap<u64, Channel>,
-    opened: u64,
-    listeners: BTreeMap<SocketId, Listener>,
-}
+pub(crate) struct Channels(BTreeMap<u64, Channel>);
 
 struct Channel {
     id: String,
     topics: BTreeSet<String>,
     ends: OffsetDateTime,
     timers: [TimerKey; 2],
-    socket: Option<SocketId>,
+    /// The socket, and the timer of its heartbeat.
+    listener: Option<(SocketId, TimerKey)>,
 }
 
-#[derive(Clone, Copy)]
-struct Listener {
-    channel: u64,
-    heartbeat: TimerKey,
+impl Channel {
+    fn socket(&self) -> Option<SocketId> {
+        self.listener.map(|(socket, _)| socket)
+    }
 }
 
 /// A kind of topic that the simulator publishes.
@@ -61,75 +58,66 @@ pub(crate) enum Topic {
 impl Topic {
     /// Users and queues of any id stand for those of the one deployment. Our choice.
     fn parse(topic: &str, deployment: &str) -> Option<Self> {
-        const TOPICS: [(&str, &str, Topic); 4] = [
-            ("v2.users.", ".conversations.messages", Topic::Conversations),
-            ("v2.users.", ".conversations", Topic::Conversations),
-            (
-                "v2.routing.queues.",
-                ".conversations.messages",
-                Topic::Conversations,
-            ),
-            (
-                "v2.webmessaging.deployments.",
-                ".undelivered.messages",
-                Topic::Undelivered,
-            ),
-        ];
-        TOPICS.into_iter().find_map(|(prefix, suffix, kind)| {
-            let id = topic.strip_prefix(prefix)?.strip_suffix(suffix)?;
-            let valid =
-                uuid::Uuid::try_parse(id).is_ok() && (kind == Self::Conversations || id == deployment);
-            valid.then_some(kind)
-        })
+        let parts: Vec<_> = topic.split('.').collect();
+        let (id, kind) = match *parts {
+            ["v2", "users", id, "conversations"]
+            | ["v2", "users", id, "conversations", "messages"]
+            | ["v2", "routing", "queues", id, "conversations", "messages"] => (id, Self::Conversations),
+            ["v2", "webmessaging", "deployments", id, "undelivered", "messages"] if id == deployment => {
+                (id, Self::Undelivered)
+            }
+            _ => return None,
+        };
+        uuid::Uuid::try_parse(id).is_ok().then_some(kind)
     }
 }
 
 impl Channels {
-    pub(super) fn has_no_listeners(&self) -> bool {
-        self.listeners.is_empty()
+    pub(super) fn has_listeners(&self) -> bool {
+        self.0.values().any(|channel| channel.listener.is_some())
     }
 
     pub(super) fn has(&self, socket: SocketId) -> bool {
-        self.listeners.contains_key(&socket)
+        self.0.values().any(|channel| channel.socket() == Some(socket))
     }
 
     /// Removes the sockets of all channels, and returns them.
-    pub(super) fn drain_listeners(&mut self) -> impl Iterator<Item = SocketId> + use<> {
-        std::mem::take(&mut self.listeners).into_keys()
+    pub(super) fn drain_listeners(&mut self) -> Vec<SocketId> {
+        let listeners = self.0.values_mut().filter_map(|channel| channel.listener.take());
+        listeners.map(|(socket, _)| socket).collect()
     }
 
-    fn number(&self, id: &str) -> Result<u64, Denial> {
-        let number = id.split('-').nth(1).and_then(|number| number.parse().ok());
-        number
-            .filter(|number| self.open.get(number).is_some_and(|it| it.id == id))
-            .ok_or(Denial::NotFound)
+    fn get(&mut self, id: &str) -> Result<(u64, &mut Channel), Problem> {
+        let mut channels = self.0.iter_mut();
+        let found = channels.find(|(_, channel)| channel.id == id);
+        found
+            .map(|(number, channel)| (*number, channel))
+            .ok_or(Problem::NOT_FOUND)
     }
 }
 
 impl World {
     /// Creates a channel, and returns it as the platform API does.
     pub(crate) fn create_channel(&mut self, now: Now) -> Value {
-        while self.channels.open.len() >= MAX_CHANNELS {
-            let Some(oldest) = self.channels.open.keys().next().copied() else {
-                break;
-            };
-            self.close_channel(oldest);
+        while self.channels.0.len() >= MAX_CHANNELS
+            && let Some(oldest) = self.channels.0.keys().next()
+        {
+            self.close_channel(*oldest);
         }
-        self.channels.opened += 1;
-        let number = self.channels.opened;
+        let number = self.next_number();
         let channel = Channel {
             id: format!("streaming-{number}-{}", self.seed.hex()),
             topics: BTreeSet::new(),
             ends: now.utc + LIFETIME,
             timers: self.channel_timers(number, now),
-            socket: None,
+            listener: None,
         };
         let body = json!({
             "id": channel.id,
             "connectUri": self.base.websocket_url(&format!("/channels/{}", channel.id)),
             "expires": rfc3339(channel.ends),
         });
-        self.channels.open.insert(number, channel);
+        self.channels.0.insert(number, channel);
         body
     }
 
@@ -141,18 +129,15 @@ impl World {
         topics: &[String],
         replace: bool,
         now: Now,
-    ) -> Result<Value, Denial> {
-        let number = self.channels.number(id)?;
-        let deployment = self.deployment.as_str();
-        let channel = self.channels.open.get_mut(&number).ok_or(Denial::NotFound)?;
-        let mut kept = if replace {
-            BTreeSet::new()
-        } else {
-            channel.topics.clone()
-        };
+    ) -> Result<Value, Problem> {
+        let (number, channel) = self.channels.get(id)?;
+        let mut kept = channel.topics.clone();
+        if replace {
+            kept.clear();
+        }
         let mut entities = Vec::new();
         for topic in topics {
-            if topic.len() > MAX_TOPIC || Topic::parse(topic, deployment).is_none() {
+            if topic.len() > MAX_TOPIC || Topic::parse(topic, self.deployment.as_str()).is_none() {
                 entities.push(json!({"id": topic, "state": "Rejected",
                     "rejectionReason": "The simulator does not publish this topic."}));
                 continue;
@@ -161,7 +146,7 @@ impl World {
             entities.push(permitted(topic));
         }
         if kept.len() > MAX_TOPICS {
-            return Err(Denial::BadRequest("A channel has at most 1000 topics."));
+            return Err(Problem::bad_request("A channel has at most 1000 topics."));
         }
         channel.topics = kept;
         channel.ends = now.utc + LIFETIME;
@@ -169,36 +154,31 @@ impl World {
             self.timers.cancel(timer);
         }
         let timers = self.channel_timers(number, now);
-        if let Some(channel) = self.channels.open.get_mut(&number) {
+        if let Some(channel) = self.channels.0.get_mut(&number) {
             channel.timers = timers;
         }
         Ok(json!({"entities": entities}))
     }
 
-    pub(crate) fn subscriptions(&self, id: &str) -> Result<Value, Denial> {
-        let number = self.channels.number(id)?;
-        let topics = self.channels.open.get(&number).map(|it| &it.topics);
-        let entities: Vec<_> = topics
-            .into_iter()
-            .flatten()
-            .map(|topic| permitted(topic))
-            .collect();
+    pub(crate) fn subscriptions(&mut self, id: &str) -> Result<Value, Problem> {
+        let (_, channel) = self.channels.get(id)?;
+        let entities: Vec<_> = channel.topics.iter().map(|topic| permitted(topic)).collect();
         Ok(json!({"entities": entities}))
     }
 
     /// Admits a handshake on `/channels/{id}`. A second socket of a channel closes the first (inference).
-    pub(crate) fn open_channel(&mut self, id: &str, now: Now) -> Result<SocketId, Denial> {
+    pub(crate) fn open_channel(&mut self, id: &str, now: Now) -> Result<SocketId, Problem> {
         if self.closing {
-            return Err(Denial::Unavailable);
+            return Err(Problem::UNAVAILABLE);
         }
-        let number = self.channels.number(id)?;
-        let socket = self.next_socket();
-        let channel = self.channels.open.get_mut(&number);
-        if let Some(before) = channel.and_then(|channel| channel.socket.replace(socket)) {
-            self.channels.listeners.remove(&before);
+        let socket = SocketId(self.next_number());
+        let (_, channel) = self.channels.get(id)?;
+        let heartbeat = self.timers.set(now.instant + HEARTBEAT, Timer::Heartbeat(socket));
+        let before = channel.listener.replace((socket, heartbeat));
+        if let Some((before, timer)) = before {
+            self.timers.cancel(timer);
             self.close_listener(before);
         }
-        self.listen(socket, number, now);
         Ok(socket)
     }
 
@@ -211,47 +191,45 @@ impl World {
         if frame == json!({"message": "ping"}) {
             self.send(socket, metadata("pong"));
         } else {
-            self.violations
-                .add(ViolationKind::BrokenFrame, "/channels", now.utc);
+            let kind = ViolationKind::BrokenFrame;
+            self.violations.add(kind, "/channels", now.utc);
         }
         true
     }
 
     pub(super) fn forget_listener(&mut self, socket: SocketId) {
-        let Some(listener) = self.channels.listeners.remove(&socket) else {
-            return;
-        };
-        self.timers.cancel(listener.heartbeat);
-        if let Some(channel) = self.channels.open.get_mut(&listener.channel) {
-            channel.socket = None;
+        for channel in self.channels.0.values_mut() {
+            if let Some((_, heartbeat)) = channel.listener.take_if(|(other, _)| *other == socket) {
+                self.timers.cancel(heartbeat);
+            }
         }
     }
 
     pub(super) fn heartbeat(&mut self, socket: SocketId, now: Now) {
-        if let Some(listener) = self.channels.listeners.get(&socket) {
-            let channel = listener.channel;
+        let mut listeners = self.channels.0.values_mut().filter_map(|it| it.listener.as_mut());
+        if let Some((_, timer)) = listeners.find(|(other, _)| *other == socket) {
+            *timer = self.timers.set(now.instant + HEARTBEAT, Timer::Heartbeat(socket));
             self.send(socket, metadata("WebSocket Heartbeat"));
-            self.listen(socket, channel, now);
         }
     }
 
     /// Notifies the channel's socket of the end of the channel.
     pub(super) fn warn_channel(&mut self, number: u64) {
-        if let Some(socket) = self.channels.open.get(&number).and_then(|it| it.socket) {
+        if let Some(socket) = self.channels.0.get(&number).and_then(Channel::socket) {
             let body = json!({"message": "The channel expires"});
             self.send(socket, event("v2.system.socket_closing", &body));
         }
     }
 
     pub(super) fn close_channel(&mut self, number: u64) {
-        let Some(channel) = self.channels.open.remove(&number) else {
+        let Some(channel) = self.channels.0.remove(&number) else {
             return;
         };
         for timer in channel.timers {
             self.timers.cancel(timer);
         }
-        if let Some(socket) = channel.socket {
-            self.forget_listener(socket);
+        if let Some((socket, heartbeat)) = channel.listener {
+            self.timers.cancel(heartbeat);
             self.close_listener(socket);
         }
     }
@@ -259,27 +237,19 @@ impl World {
     /// Sends an event to every socket whose channel has a topic of this kind.
     pub(super) fn publish(&mut self, kind: Topic, body: &Value) {
         let deployment = self.deployment.as_str();
-        for channel in self.channels.open.values() {
-            let Some(socket) = channel.socket else {
+        for channel in self.channels.0.values() {
+            let Some(socket) = channel.socket() else {
                 continue;
             };
-            for topic in &channel.topics {
-                if Topic::parse(topic, deployment) == Some(kind) {
-                    let metadata = json!({"CorrelationId": self.seed.uuid().to_string()});
-                    let frame =
-                        json!({"topicName": topic, "version": "2", "eventBody": body, "metadata": metadata});
-                    self.counters.notifications += 1;
-                    self.outputs.push_back(Output::frame(socket, frame.to_string()));
-                }
+            let topics = channel.topics.iter();
+            for topic in topics.filter(|topic| Topic::parse(topic, deployment) == Some(kind)) {
+                let metadata = json!({"CorrelationId": self.seed.uuid().to_string()});
+                let frame =
+                    json!({"topicName": topic, "version": "2", "eventBody": body, "metadata": metadata});
+                self.counters.notifications += 1;
+                self.outputs.push_back(Output::frame(socket, frame.to_string()));
             }
         }
-    }
-
-    fn listen(&mut self, socket: SocketId, channel: u64, now: Now) {
-        let at = now.instant + HEARTBEAT;
-        let heartbeat = self.timers.set(at, Timer::Heartbeat(socket));
-        let listener = Listener { channel, heartbeat };
-        self.channels.listeners.insert(socket, listener);
     }
 
     fn channel_timers(&mut self, number: u64, now: Now) -> [TimerKey; 2] {

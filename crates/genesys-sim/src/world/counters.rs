@@ -1,11 +1,11 @@
 //! Counters of a world.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::world::faults::Injected;
-
 /// Counters since the start.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Counters {
@@ -39,6 +39,6 @@ pub struct Counters {
     pub uploads: u64,
     /// Events pushed to notification channels.
     pub notifications: u64,
-    /// Faults that happened.
-    pub faults: Injected,
+    /// Number of times that each kind of fault happened, by its name.
+    pub faults: BTreeMap<&'static str, u64>,
 }

@@ -7,27 +7,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use genesys_api::Now;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::fault::{Cut, Effect, Fault, FaultError, Site};
-use crate::world::denial::Denial;
-use crate::world::frame::{self, Limited, Refusal};
-use crate::world::id::{SessionKey, SocketId};
+use crate::fault::{Effect, Fault, FaultError, Site};
+use crate::world::World;
+use crate::world::frame::{self, CONFIGURES, MESSAGES, Refusal};
 use crate::world::output::Output;
+use crate::world::problem::Problem;
 use crate::world::request::Request;
 use crate::world::seed::Seed;
+use crate::world::session::SessionKey;
+use crate::world::socket::{Binding, SocketId};
 use crate::world::timers::Timer;
-use crate::world::{Binding, World, jwt};
 
 use armed::ArmedFaults;
 use delay_queue::{DelayQueue, Full};
 
-pub use armed::Injected;
-
 /// The armed faults of a world, and the outputs that they hold back.
 #[derive(Debug)]
 pub(crate) struct Faults {
-    armed: ArmedFaults,
+    pub(crate) armed: ArmedFaults,
     queues: BTreeMap<SocketId, DelayQueue>,
     /// Times at which late answers to handshakes are due.
     opening: BTreeMap<SocketId, Instant>,
@@ -49,10 +48,6 @@ impl Faults {
         }
     }
 
-    pub(crate) fn injected(&self) -> Injected {
-        self.armed.injected
-    }
-
     #[cfg(test)]
     pub(crate) fn holds_nothing(&self) -> bool {
         self.queues.is_empty() && self.opening.is_empty()
@@ -62,19 +57,6 @@ impl Faults {
         self.queues.remove(&socket);
         self.opening.remove(&socket);
     }
-}
-
-/// Combined effect of all faults on one outgoing frame.
-#[derive(Default)]
-struct FrameEffects {
-    cut: Option<Cut>,
-    duplicate: bool,
-    evict: Option<Option<&'static str>>,
-    fragments: Option<u16>,
-    hang: Option<Option<Duration>>,
-    delay: Duration,
-    reorder: bool,
-    unknown_class: bool,
 }
 
 impl World {
@@ -97,10 +79,6 @@ impl World {
         self.faults.opening.get(&socket).copied()
     }
 
-    pub(crate) fn armed_faults(&self) -> Vec<Value> {
-        self.faults.armed.list()
-    }
-
     /// Makes an output ready, after the faults that apply to it. None apply to notification channels.
     pub(super) fn apply_faults(&mut self, output: Output) {
         let Some(Now { instant: now, .. }) = self.settled else {
@@ -111,7 +89,7 @@ impl World {
                 self.apply_frame_faults(socket, text, now);
             }
             Output::Close { socket, .. } => match self.faults.queues.get(&socket) {
-                Some(queue) if queue.hangs_forever() && !self.closing => self.cut(socket, Cut::Abrupt),
+                Some(queue) if queue.hangs_forever() && !self.closing => self.cut(socket, None),
                 Some(_) if !self.closing => self.enqueue(socket, output, Duration::ZERO, now),
                 _ => {
                     self.faults.forget(socket);
@@ -137,7 +115,7 @@ impl World {
         match self.faults.queues.get_mut(&socket).filter(|queue| queue.hangs()) {
             Some(queue) => {
                 if queue.push_unread(text) == Err(Full) {
-                    self.cut(socket, Cut::Abrupt);
+                    self.cut(socket, None);
                 }
             }
             None => self.handle_action(socket, text, now),
@@ -151,6 +129,7 @@ impl World {
         (text, request): (&str, Option<&Request>),
         now: Now,
     ) -> Result<bool, Refusal> {
+        let action = request.map_or("", |it| it.action.as_str());
         let mut refusal = None;
         let effects = self.trigger(Site::FrameFromGuest, socket);
         if !effects.is_empty() {
@@ -162,8 +141,8 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Clock(by) => self.emit(Output::Advance(by)),
-                Effect::Drop(cut) => {
-                    self.cut(socket, cut);
+                Effect::Drop(code) => {
+                    self.cut(socket, code);
                     return Ok(false);
                 }
                 Effect::Evict(reason) if self.sockets.contains_key(&socket) => {
@@ -177,28 +156,27 @@ impl World {
                 }
                 Effect::Refuse(code, class) => refusal = Some(Refusal::Simulated(code, class)),
                 Effect::Throttle(time) => {
-                    let limited = match request.map(Request::action) {
-                        Some("configureSession" | "configureAuthenticatedSession") => Limited::Configure,
-                        _ => Limited::Messages,
+                    let limited = match action {
+                        "configureSession" | "configureAuthenticatedSession" => CONFIGURES,
+                        _ => MESSAGES,
                     };
                     refusal = Some(Refusal::TooMany(limited, time.as_secs().max(1)));
                 }
                 _ => {}
             }
         }
-        let authenticates = request.is_some_and(|it| it.action() == "configureAuthenticatedSession");
-        if authenticates && !self.trigger(Site::Jwt, socket).is_empty() {
+        if action == "configureAuthenticatedSession" && !self.trigger(Site::Jwt, socket).is_empty() {
             refusal = Some(Refusal::UNAUTHORIZED);
         }
         refusal.map_or(Ok(true), Err)
     }
 
     /// Applies faults to a handshake, and returns the delay of its answer.
-    pub(super) fn trigger_handshake(&mut self) -> Result<Duration, Denial> {
+    pub(super) fn trigger_handshake(&mut self) -> Result<Duration, Problem> {
         let mut delay = Duration::ZERO;
         for effect in self.faults.armed.trigger(Site::Handshake, None, "") {
             match effect {
-                Effect::RefuseHandshake(status) => return Err(Denial::Injected(status)),
+                Effect::RefuseHandshake(status) => return Err(Problem::injected(status.as_u16())),
                 Effect::SlowHandshake(time) => delay = delay.max(time),
                 _ => {}
             }
@@ -218,20 +196,20 @@ impl World {
         path: &str,
         bearer: Option<&str>,
         now: Now,
-    ) -> Result<(), Denial> {
+    ) -> Result<(), Problem> {
         if self.faults.armed.is_empty() {
             return Ok(());
         }
         let jwt = bearer.filter(|bearer| bearer.contains('.'));
         let session = jwt
-            .and_then(|jwt| jwt::verify(&self.jwt_key, jwt, now.utc).ok())
+            .and_then(|jwt| self.session_of_jwt(jwt, now).ok())
             .and_then(|key| self.token_of(key));
         let armed = &mut self.faults.armed;
         if let Some(Effect::Rest(status, _)) = armed.trigger(Site::Rest, session.as_deref(), path).pop() {
-            return Err(Denial::Injected(status));
+            return Err(Problem::injected(status.as_u16()));
         }
         if jwt.is_some() && !armed.trigger(Site::Jwt, session.as_deref(), path).is_empty() {
-            return Err(Denial::CredentialsExpired);
+            return Err(Problem::CREDENTIALS_EXPIRED);
         }
         Ok(())
     }
@@ -244,55 +222,56 @@ impl World {
     }
 
     fn apply_frame_faults(&mut self, socket: SocketId, mut text: String, now: Instant) {
-        let mut effects = FrameEffects::default();
+        let (mut cut, mut evict, mut hang) = (None, None, None);
+        let (mut duplicate, mut reorder, mut unknown_class) = (false, false, false);
+        let (mut delay, mut fragments) = (Duration::ZERO, 1);
         for effect in self.trigger(Site::FrameToGuest, socket) {
             match effect {
                 Effect::Clock(by) => self.ready.push_back(Output::Advance(by)),
-                Effect::Delay(time) => effects.delay = effects.delay.max(time),
-                Effect::Drop(cut) => effects.cut = Some(cut),
-                Effect::Duplicate => effects.duplicate = true,
-                Effect::Evict(reason) => effects.evict = Some(reason),
-                Effect::Fragment(parts) => effects.fragments = Some(parts),
-                Effect::Hang(time) => effects.hang = Some(time),
-                Effect::Reorder => effects.reorder = true,
-                Effect::UnknownClass => effects.unknown_class = true,
+                Effect::Delay(time) => delay = delay.max(time),
+                Effect::Drop(code) => cut = Some(code),
+                Effect::Duplicate => duplicate = true,
+                Effect::Evict(reason) => evict = Some(reason),
+                Effect::Fragment(parts) => fragments = parts,
+                Effect::Hang(time) => hang = Some(time),
+                Effect::Reorder => reorder = true,
+                Effect::UnknownClass => unknown_class = true,
                 Effect::UnknownFields => text = with_unknown_fields(text),
                 _ => {}
             }
         }
-        if let Some(cut) = effects.cut {
-            return self.cut(socket, cut);
+        if let Some(code) = cut {
+            return self.cut(socket, code);
         }
-        if let Some(time) = effects.hang {
+        if let Some(time) = hang {
             self.hang(socket, time, now);
         }
-        if effects.unknown_class {
+        if unknown_class {
             let unknown = frame::event("SimulatedUnknownEvent", None, &json!({"simulated": true}));
-            self.enqueue(socket, Output::frame(socket, unknown), effects.delay, now);
+            self.enqueue(socket, Output::frame(socket, unknown), delay, now);
         }
         let output = Output::Frame {
             socket,
             text,
-            fragments: effects.fragments.unwrap_or(1),
+            fragments,
         };
-        if effects.duplicate {
-            self.enqueue(socket, output.clone(), effects.delay, now);
+        if duplicate {
+            self.enqueue(socket, output.clone(), delay, now);
         }
-        if effects.reorder {
+        if reorder {
             self.reorder(socket, output, now);
         } else {
-            self.enqueue(socket, output, effects.delay, now);
+            self.enqueue(socket, output, delay, now);
         }
-        if let Some(reason) = effects.evict.filter(|_| self.sockets.contains_key(&socket)) {
+        if let Some(reason) = evict.filter(|_| self.sockets.contains_key(&socket)) {
             self.evict(socket, reason);
         }
     }
 
     fn evict(&mut self, socket: SocketId, reason: Option<&str>) {
         self.counters.evicted += 1;
-        let reason = reason.map(|name| (name.to_owned(), json!("signedIn")));
-        let body: Map<String, Value> = reason.into_iter().collect();
-        self.close_with_event(socket, &body);
+        let body: BTreeMap<_, _> = reason.map(|name| (name, "signedIn")).into_iter().collect();
+        self.close_with_event(socket, &json!(body));
     }
 
     /// Sends an output after those that wait for its socket.
@@ -311,7 +290,7 @@ impl World {
             Ok(_) => {
                 self.flush(socket, now);
             }
-            Err(Full) => self.cut(socket, Cut::Abrupt),
+            Err(Full) => self.cut(socket, None),
         }
     }
 
@@ -346,14 +325,14 @@ impl World {
         self.ready.push_back(Output::Hang { socket, until });
     }
 
-    /// Ends a socket at once. Outputs that wait for it are lost.
-    fn cut(&mut self, socket: SocketId, cut: Cut) {
+    /// Ends a socket at once, with a close frame if there is a code. Outputs that wait for it are lost.
+    fn cut(&mut self, socket: SocketId, code: Option<u16>) {
         self.outputs.retain(|output| output.socket() != Some(socket));
         self.faults.forget(socket);
         self.forget(socket);
-        self.ready.push_back(match cut {
-            Cut::Abrupt => Output::Drop { socket },
-            Cut::Close(code) => Output::close(socket, code, "a simulated fault"),
+        self.ready.push_back(match code {
+            Some(code) => Output::close(socket, code, "a simulated fault"),
+            None => Output::Drop { socket },
         });
     }
 

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::fault::ErrorClass;
 use crate::world::limits::Usage;
 
 #[derive(Serialize)]
@@ -53,7 +52,7 @@ pub(crate) fn event(class: &'static str, tracing_id: Option<&str>, body: &impl S
 pub(crate) enum Refusal {
     Coded(u16, Cow<'static, str>),
     /// By a fault, in the form of this class.
-    Simulated(u16, ErrorClass),
+    Simulated(u16, &'static str),
     TooMany(Limited, u64),
     /// An attachment error, for a client that asked for errors as JSON.
     Upload {
@@ -63,14 +62,14 @@ pub(crate) enum Refusal {
     },
 }
 
-/// The limit that was exceeded.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Limited {
-    Configure,
-    Echo,
-    Messages,
-    Requests,
-}
+/// A rate limit: the error code of its refusal, and its text. Both codes have been seen, 429 in a capture of a
+/// `configureSession`.
+pub(crate) type Limited = (u16, &'static str);
+
+pub(crate) const CONFIGURES: Limited = (429, "ConfigureSession rate too high for this session");
+pub(crate) const ECHOES: Limited = (4029, "Health check rate too high for this connection");
+pub(crate) const MESSAGES: Limited = (4029, "Message rate too high for this session");
+pub(crate) const REQUESTS: Limited = (4029, "Request rate too high for this connection");
 
 impl Refusal {
     pub(crate) const ATTACHMENT_EXPIRED: Self = Self::fixed(4008, "Attachment has expired");
@@ -125,25 +124,16 @@ impl Refusal {
                     429 => "Request rate too high for this connection",
                     _ => "A simulated fault",
                 };
-                let body = match class {
-                    ErrorClass::String => json!(text),
-                    ErrorClass::ErrorMessage => json!({"errorCode": code, "errorMessage": text}),
-                    ErrorClass::Error => {
-                        json!({"errorCode": code, "errorMessage": text, "name": "MissingParameter",
-                        "message": text, "stack": "simulated", "tracingId": tracing_id.unwrap_or_default()})
-                    }
+                let body = match *class {
+                    "Error" => json!({"errorCode": code, "errorMessage": text, "name": "MissingParameter",
+                        "message": text, "stack": "simulated", "tracingId": tracing_id.unwrap_or_default()}),
+                    "ErrorMessage" => json!({"errorCode": code, "errorMessage": text}),
+                    _ => json!(text),
                 };
-                (class.name(), *code, body)
+                (*class, *code, body)
             }
-            Self::TooMany(limited, retry_after) => {
-                // both error codes have been seen, the second in a capture of a configureSession
-                let (error_code, text) = match limited {
-                    Limited::Configure => (429, "ConfigureSession rate too high for this session"),
-                    Limited::Echo => (4029, "Health check rate too high for this connection"),
-                    Limited::Messages => (4029, "Message rate too high for this session"),
-                    Limited::Requests => (4029, "Request rate too high for this connection"),
-                };
-                let body = json!({"retryAfter": retry_after, "errorCode": error_code, "errorMessage": text});
+            Self::TooMany((code, text), retry_after) => {
+                let body = json!({"retryAfter": retry_after, "errorCode": code, "errorMessage": text});
                 ("TooManyRequestsErrorMessage", 429, body)
             }
             Self::Upload {

@@ -1,17 +1,16 @@
 //! Messages of a conversation, as live frames and as entities of the history.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use genesys_api::rfc3339;
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::world::agent_state::Persona;
+use crate::config::User;
+use crate::world::agent::Persona;
 use crate::world::frame;
 use crate::world::seed::Seed;
-use crate::world::transcript::TranscriptEntry;
 
 /// Limit of messages kept for one session; the oldest are dropped first. Our choice.
 const MAX_MESSAGES: usize = 1_000;
@@ -20,35 +19,36 @@ const MAX_MESSAGES: usize = 1_000;
 #[derive(Debug)]
 pub(crate) struct Message {
     /// The id in live frames.
-    id: String,
+    pub(crate) id: String,
     /// The id in the history, a different one: `channel.messageId` joins the two, or is the live id.
     history_id: String,
-    kind: Kind,
     author: Author,
     content: MessageContent,
     time: OffsetDateTime,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub(crate) enum Kind {
     Event,
     Structured,
+    #[default]
     Text,
 }
 
 #[derive(Debug)]
 enum Author {
     Agent(Persona),
+    /// The user if one has signed in.
     Guest {
         message_id: String,
-        /// Name of the signed-in user.
-        from: Option<Value>,
+        user: Option<User>,
     },
 }
 
 /// Parts of a message that its author chooses.
 #[derive(Debug, Default)]
 pub(crate) struct MessageContent {
+    pub(crate) kind: Kind,
     pub(crate) text: Option<String>,
     pub(crate) items: Vec<Value>,
     pub(crate) events: Vec<Value>,
@@ -58,7 +58,27 @@ pub(crate) struct MessageContent {
 impl MessageContent {
     pub(crate) fn event(event: Value) -> Self {
         Self {
+            kind: Kind::Event,
             events: vec![event],
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn presence(kind: &str) -> Self {
+        Self::event(json!({"eventType": "Presence", "presence": {"type": kind}}))
+    }
+
+    /// A text if there are no items, else structured content.
+    pub(crate) fn new(text: Option<String>, items: Vec<Value>) -> Self {
+        let kind = if items.is_empty() {
+            Kind::Text
+        } else {
+            Kind::Structured
+        };
+        Self {
+            kind,
+            text,
+            items,
             ..Self::default()
         }
     }
@@ -70,35 +90,25 @@ impl MessageContent {
 }
 
 impl Message {
-    /// The id in live frames.
-    pub(crate) fn id(&self) -> &str {
-        &self.id
-    }
-
     /// Whether one of its ids is `id`.
-    pub(crate) fn has_id(&self, id: &str) -> bool {
+    fn has_id(&self, id: &str) -> bool {
         let other = matches!(&self.author, Author::Guest { message_id, .. } if message_id == id);
         other || self.id == id || self.history_id == id
     }
 
-    /// A message of a guest, with the name of the user if one has signed in.
+    /// A message of a guest, with the user if one has signed in.
     pub(crate) fn from_guest(
         seed: &mut Seed,
-        kind: Kind,
         content: MessageContent,
-        from: Option<Value>,
+        user: Option<User>,
         time: OffsetDateTime,
     ) -> Self {
-        let correlation_id = seed.uuid().to_string();
+        let message_id = seed.uuid().to_string();
         Self {
             id: seed.uuid().to_string(),
             history_id: seed.hex(),
-            kind,
-            author: Author::Guest {
-                message_id: seed.uuid().to_string(),
-                from,
-            },
-            content: content.with_metadata("correlationId", &correlation_id),
+            author: Author::Guest { message_id, user },
+            content: content.with_metadata("correlationId", &seed.uuid().to_string()),
             time,
         }
     }
@@ -106,40 +116,20 @@ impl Message {
     /// A message or an event of an agent. Messages have a correlation id.
     pub(crate) fn from_agent(
         seed: &mut Seed,
-        kind: Kind,
-        content: MessageContent,
+        mut content: MessageContent,
         persona: &Persona,
         time: OffsetDateTime,
     ) -> Self {
-        let correlation_id = (kind != Kind::Event).then(|| seed.uuid().to_string());
+        if content.kind != Kind::Event {
+            content = content.with_metadata("correlationId", &seed.uuid().to_string());
+        }
         Self {
             id: seed.hex(),
             history_id: seed.hex(),
-            kind,
             author: Author::Agent(persona.clone()),
-            content: match correlation_id {
-                Some(id) => content.with_metadata("correlationId", &id),
-                None => content,
-            },
+            content,
             time,
         }
-    }
-
-    pub(crate) fn typing(seed: &mut Seed, persona: &Persona, time: OffsetDateTime, shown: Duration) -> Self {
-        let shown = u64::try_from(shown.as_millis()).unwrap_or(u64::MAX);
-        let event = json!({"eventType": "Typing", "typing": {"type": "On", "duration": shown}});
-        Self::from_agent(seed, Kind::Event, MessageContent::event(event), persona, time)
-    }
-
-    pub(crate) fn disconnect(
-        seed: &mut Seed,
-        persona: &Persona,
-        time: OffsetDateTime,
-        read_only: bool,
-    ) -> Self {
-        let event = json!({"eventType": "Presence", "presence": {"type": "Disconnect"}});
-        let content = MessageContent::event(event).with_metadata("readOnly", &read_only.to_string());
-        Self::from_agent(seed, Kind::Event, content, persona, time)
     }
 
     /// The live frame. The sender's own has the tracing id.
@@ -158,22 +148,22 @@ impl Message {
                 let entity = if persona.bot { "Bot" } else { "Human" };
                 ((!live).then_some(&self.id), Some(from), Some(entity))
             }
-            // live, only the event of a sign-in names the guest (inference)
-            Author::Guest { message_id, from } if live => {
-                let from = from.clone().filter(|_| self.kind == Kind::Event);
+            Author::Guest { message_id, user } => {
+                let name = user.as_ref().map(User::name);
+                // live, only the event of a sign-in names the guest (inference)
+                let from = if live {
+                    name.filter(|_| self.content.kind == Kind::Event)
+                } else {
+                    Some(name.unwrap_or_else(|| json!({})))
+                };
                 (Some(message_id), from, None)
             }
-            Author::Guest { message_id, from } => (
-                Some(message_id),
-                Some(from.clone().unwrap_or_else(|| json!({}))),
-                None,
-            ),
         };
         let by_agent = entity.is_some();
         let content = &self.content;
         Body {
             text: content.text.as_deref(),
-            kind: self.kind,
+            kind: content.kind,
             direction: if by_agent { "Outbound" } else { "Inbound" },
             id: if live { &self.id } else { &self.history_id },
             channel: Channel {
@@ -224,6 +214,17 @@ struct Channel<'a> {
     to: Option<Value>,
 }
 
+/// One message in the history of the simulated cloud.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TranscriptEntry {
+    /// Whether the guest sent it, and not the agent.
+    pub by_guest: bool,
+    /// The text as sent.
+    pub text: String,
+    /// Time by the world's clock, equal to `channel.time` of its frame.
+    pub at: OffsetDateTime,
+}
+
 /// The messages of one session, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct History(VecDeque<Message>);
@@ -240,20 +241,16 @@ impl History {
         self.0.iter().any(|message| message.has_id(id))
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.0 = VecDeque::new();
-    }
-
     pub(crate) fn transcript(&self) -> Vec<TranscriptEntry> {
-        let entries = self.0.iter().filter_map(|message| {
+        let entry = |message: &Message| {
             Some(TranscriptEntry {
                 by_guest: matches!(message.author, Author::Guest { .. }),
                 text: message.content.text.clone()?,
                 // as precise as the frame
                 at: message.time.truncate_to_millisecond(),
             })
-        });
-        entries.collect()
+        };
+        self.0.iter().filter_map(entry).collect()
     }
 
     /// A page, newest first. `number` counts from 1.
@@ -286,18 +283,9 @@ mod tests {
             bot: false,
         };
         for number in 0..MAX_MESSAGES + 3 {
-            let content = MessageContent {
-                text: Some(number.to_string()),
-                ..MessageContent::default()
-            };
+            let content = MessageContent::new(Some(number.to_string()), Vec::new());
             let time = now().utc;
-            history.push(Message::from_agent(
-                &mut seed,
-                Kind::Text,
-                content,
-                &persona,
-                time,
-            ));
+            history.push(Message::from_agent(&mut seed, content, &persona, time));
         }
         let page = history.page(100, 10);
         assert_eq!((&page["total"], &page["pageCount"]), (&json!(1000), &json!(10)));

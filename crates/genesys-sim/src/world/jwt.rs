@@ -1,48 +1,39 @@
-//! JWTs, among them the one-minute JWT with which a guest reads history. Genesys' claims are unknown; these are ours.
+//! JWTs. Genesys' claims are unknown; these are ours.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use genesys_api::Now;
 use ring::hmac;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::world::denial::Denial;
-use crate::world::id::SessionKey;
-
-/// Genesys' lifetime of such a JWT, in seconds.
-const LIFETIME: i64 = genesys_api::limits::HISTORY_JWT.as_secs() as i64;
-
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
 #[derive(Deserialize, Serialize)]
-pub(super) struct Claims {
-    pub(super) iss: String,
-    pub(super) sub: String,
-    pub(super) iat: i64,
-    pub(super) exp: i64,
+struct Claims {
+    iss: String,
+    sub: String,
+    iat: i64,
+    exp: i64,
 }
 
-/// Issues a JWT for `session`, and returns it with its expiry in epoch seconds.
-pub(crate) fn issue(key: &hmac::Key, session: SessionKey, utc: OffsetDateTime) -> (String, i64) {
-    let iat = utc.unix_timestamp();
+/// Issues a JWT of one issuer, which keeps those of different purposes apart.
+pub(crate) fn issue(key: &hmac::Key, iss: String, sub: u64, now: Now, expires: OffsetDateTime) -> String {
     let claims = Claims {
-        iss: "genesys-sim".to_owned(),
-        sub: session.0.to_string(),
-        iat,
-        exp: iat + LIFETIME,
+        iss,
+        sub: sub.to_string(),
+        iat: now.utc.unix_timestamp(),
+        exp: expires.unix_timestamp(),
     };
-    (sign(key, &claims), claims.exp)
+    sign(key, &claims)
 }
 
-/// Returns the session for which `jwt` was issued.
-pub(crate) fn verify(key: &hmac::Key, jwt: &str, utc: OffsetDateTime) -> Result<SessionKey, Denial> {
-    let claims: Claims = open(key, jwt).ok_or(Denial::BadCredentials)?;
-    let session = claims.sub.parse().map_err(|_| Denial::BadCredentials)?;
-    if utc.unix_timestamp() >= claims.exp {
-        return Err(Denial::CredentialsExpired);
-    }
-    Ok(SessionKey(session))
+/// Returns the subject of a JWT of this issuer, and whether the JWT has expired.
+pub(crate) fn verify(key: &hmac::Key, iss: &str, jwt: &str, now: Now) -> Option<(u64, bool)> {
+    let claims: Claims = open(key, jwt).filter(|claims: &Claims| claims.iss == iss)?;
+    let subject = claims.sub.parse().ok()?;
+    Some((subject, now.utc.unix_timestamp() >= claims.exp))
 }
 
 /// Signs any claims.
@@ -68,35 +59,38 @@ pub(crate) fn open<T: DeserializeOwned>(key: &hmac::Key, jwt: &str) -> Option<T>
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::world::tests::now;
+    use crate::world::tests::{at, now};
 
     #[test]
-    fn jwt_expires_after_a_minute_and_detects_every_change() {
+    fn jwt_expires_at_its_time_and_detects_every_change() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
-        let utc = now().utc;
-        let (jwt, exp) = issue(&key, SessionKey(7), utc);
-        assert_eq!(exp, utc.unix_timestamp() + 60);
-        let after = |seconds| utc + time::Duration::seconds(seconds);
-        assert_eq!(verify(&key, &jwt, after(59)), Ok(SessionKey(7)));
-        assert_eq!(verify(&key, &jwt, after(60)), Err(Denial::CredentialsExpired));
+        let jwt = issue(
+            &key,
+            "a".to_owned(),
+            7,
+            now(),
+            now().utc + Duration::from_secs(60),
+        );
+        let after = |seconds| at(now(), Duration::from_secs(seconds));
+        assert_eq!(verify(&key, "a", &jwt, after(59)), Some((7, false)));
+        assert_eq!(verify(&key, "a", &jwt, after(60)), Some((7, true)));
 
+        assert_eq!(verify(&key, "b", &jwt, now()), None);
         let other = hmac::Key::new(hmac::HMAC_SHA256, b"other");
-        assert_eq!(verify(&other, &jwt, utc), Err(Denial::BadCredentials));
+        assert_eq!(verify(&other, "a", &jwt, now()), None);
         for position in 0..jwt.len() {
             let mut bytes = jwt.clone().into_bytes();
             bytes[position] ^= 1;
             let Ok(changed) = String::from_utf8(bytes) else {
                 continue;
             };
-            assert_eq!(
-                verify(&key, &changed, utc),
-                Err(Denial::BadCredentials),
-                "{position}"
-            );
+            assert_eq!(verify(&key, "a", &changed, now()), None, "{position}");
         }
         for text in ["", ".", "..", "a.b.c", "é.é.é"] {
-            assert_eq!(verify(&key, text, utc), Err(Denial::BadCredentials), "{text:?}");
+            assert_eq!(verify(&key, "a", text, now()), None, "{text:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use genesys_api::Now;
 use time::OffsetDateTime;
 
-use crate::world::id::SocketId;
+use crate::world::socket::SocketId;
 
 /// Last year to which the clock can be moved: times counted from it have to fit RFC 3339.
 const LAST_YEAR: i32 = 9_000;
@@ -15,6 +15,16 @@ pub(crate) fn moved(now: Now, by: Duration) -> Option<OffsetDateTime> {
     let by = time::Duration::try_from(by).ok()?;
     let utc = now.utc.checked_add(by)?;
     (utc.year() <= LAST_YEAR).then_some(utc)
+}
+
+/// The time after a duration. At the end of time, the instant stays, and the date is the last one.
+pub(crate) fn later(now: Now, by: Duration) -> Now {
+    Now {
+        instant: now.instant.checked_add(by).unwrap_or(now.instant),
+        utc: now
+            .utc
+            .saturating_add(by.try_into().unwrap_or(time::Duration::MAX)),
+    }
 }
 
 /// An instruction of a world to its driver.

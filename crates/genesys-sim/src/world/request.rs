@@ -2,28 +2,30 @@
 
 use std::collections::BTreeMap;
 
+use genesys_api::Now;
 use serde_json::{Map, Value};
 
 use crate::world::frame::Refusal;
+use crate::world::socket::SocketId;
 
-/// A flat JSON object with an `action`.
+/// A flat JSON object with an `action`, which a socket received.
 #[derive(Debug)]
 pub(crate) struct Request {
-    action: String,
+    pub(crate) socket: SocketId,
+    pub(crate) now: Now,
+    pub(crate) action: String,
     fields: Map<String, Value>,
 }
 
 impl Request {
-    pub(crate) fn parse(frame: &str) -> Option<Self> {
-        let Ok(Value::Object(fields)) = serde_json::from_str(frame) else {
-            return None;
-        };
-        let action = fields.get("action")?.as_str()?.to_owned();
-        Some(Self { action, fields })
-    }
-
-    pub(crate) fn action(&self) -> &str {
-        &self.action
+    pub(crate) fn parse(socket: SocketId, frame: &str, now: Now) -> Option<Self> {
+        let fields: Map<String, Value> = serde_json::from_str(frame).ok()?;
+        Some(Self {
+            socket,
+            now,
+            action: fields.get("action")?.as_str()?.to_owned(),
+            fields,
+        })
     }
 
     pub(crate) fn fields(&self) -> Fields<'_> {
@@ -42,68 +44,52 @@ impl Request {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields<'a> {
     within: &'static str,
-    map: &'a Map<String, Value>,
+    pub(crate) map: &'a Map<String, Value>,
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a String, &'a Value)> {
-        self.map.iter()
-    }
-
     pub(crate) fn text(self, name: &str) -> Result<&'a str, Refusal> {
-        self.optional_text(name)?.ok_or_else(|| self.missing(name))
+        self.required(name, Value::as_str)
     }
 
     pub(crate) fn optional_text(self, name: &str) -> Result<Option<&'a str>, Refusal> {
-        self.present(name)
-            .map(|value| value.as_str().ok_or(Refusal::FAILED))
-            .transpose()
-    }
-
-    pub(crate) fn optional_flag(self, name: &str) -> Result<Option<bool>, Refusal> {
-        self.present(name)
-            .map(|value| value.as_bool().ok_or(Refusal::FAILED))
-            .transpose()
-    }
-
-    pub(crate) fn count(self, name: &str) -> Result<u64, Refusal> {
-        let value = self.present(name).ok_or_else(|| self.missing(name))?;
-        value.as_u64().ok_or(Refusal::FAILED)
+        self.optional(name, Value::as_str)
     }
 
     pub(crate) fn flag(self, name: &str) -> Result<bool, Refusal> {
-        self.optional_flag(name)?.ok_or_else(|| self.missing(name))
+        self.required(name, Value::as_bool)
+    }
+
+    /// A flag that is off if it is absent.
+    pub(crate) fn optional_flag(self, name: &str) -> Result<bool, Refusal> {
+        Ok(self.optional(name, Value::as_bool)?.unwrap_or_default())
+    }
+
+    pub(crate) fn count(self, name: &str) -> Result<u64, Refusal> {
+        self.required(name, Value::as_u64)
     }
 
     pub(crate) fn object(self, name: &'static str) -> Result<Self, Refusal> {
-        self.optional_object(name)?.ok_or_else(|| self.missing(name))
+        self.required(name, |value| Self::of(name, value))
     }
 
     pub(crate) fn optional_object(self, name: &'static str) -> Result<Option<Self>, Refusal> {
-        self.present(name)
-            .map(|value| Self::of(name, value).ok_or(Refusal::FAILED))
-            .transpose()
+        self.optional(name, |value| Self::of(name, value))
     }
 
     /// The fields of an object whose values are all texts. An absent one is empty.
     pub(crate) fn texts(self, name: &'static str) -> Result<BTreeMap<String, String>, Refusal> {
-        let fields = self.optional_object(name)?;
-        let fields = fields.iter().flat_map(|fields| fields.map.iter());
-        fields
-            .map(|(name, value)| {
-                let value = value.as_str().ok_or(Refusal::FAILED)?;
-                Ok((name.clone(), value.to_owned()))
-            })
-            .collect()
+        let Some(fields) = self.optional_object(name)? else {
+            return Ok(BTreeMap::new());
+        };
+        let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+        let texts: Option<_> = fields.map.iter().map(text).collect();
+        texts.ok_or(Refusal::FAILED)
     }
 
     /// The items of an array. An absent one is empty.
     pub(crate) fn list(self, name: &str) -> Result<&'a [Value], Refusal> {
-        match self.present(name) {
-            None => Ok(&[]),
-            Some(Value::Array(items)) => Ok(items),
-            Some(_) => Err(Refusal::FAILED),
-        }
+        Ok(self.optional(name, Value::as_array)?.map_or(&[], Vec::as_slice))
     }
 
     /// Fields of an array's item, if it is an object.
@@ -118,7 +104,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn present(self, name: &str) -> Option<&'a Value> {
-        self.map.get(name).filter(|value| !value.is_null())
+    fn required<T>(self, name: &str, of: impl FnOnce(&'a Value) -> Option<T>) -> Result<T, Refusal> {
+        self.optional(name, of)?.ok_or_else(|| self.missing(name))
+    }
+
+    fn optional<T>(self, name: &str, of: impl FnOnce(&'a Value) -> Option<T>) -> Result<Option<T>, Refusal> {
+        let value = self.map.get(name).filter(|value| !value.is_null());
+        value.map(|value| of(value).ok_or(Refusal::FAILED)).transpose()
     }
 }

@@ -22,10 +22,11 @@ impl Seed {
     }
 
     /// Creates an independent sequence from the same seed.
-    pub(crate) fn branch(seed: &[u8; 32], label: &str) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, seed);
+    pub(crate) fn branch(seed: [u8; 32], label: &str) -> Self {
+        let root = Self::new(seed);
+        let branch = hmac::sign(&root.key, label.as_bytes());
         Self {
-            key: hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, label.as_bytes()).as_ref()),
+            key: hmac::Key::new(hmac::HMAC_SHA256, branch.as_ref()),
             drawn: 0,
         }
     }
@@ -55,9 +56,8 @@ impl Seed {
     }
 }
 
-/// 64 hexadecimal digits.
-pub(crate) fn text(seed: &[u8; 32]) -> String {
-    seed.iter().map(|byte| format!("{byte:02x}")).collect()
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Debug for Seed {

@@ -1,37 +1,37 @@
 //! Sessions: one for each token, with up to three sockets. A session expires some time after its last message.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use genesys_api::{Now, limits};
-use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::config::{AttachmentRules, User};
-use crate::world::agent_state::AgentState;
-use crate::world::denial::Denial;
-use crate::world::frame::{self, Limited, Refusal};
-use crate::world::history::{History, Message};
-use crate::world::id::{SessionKey, SocketId};
+use crate::world::agent::AgentState;
+use crate::world::frame::{self, CONFIGURES, Refusal};
+use crate::world::history::{History, Message, MessageContent};
 use crate::world::limits::{LimitKey, MINUTE, Usage, Window};
-use crate::world::socket::Binding;
+use crate::world::problem::Problem;
+use crate::world::request::Request;
+use crate::world::seed::Seed;
+use crate::world::socket::{Binding, SocketId};
 use crate::world::timers::{Timer, TimerKey};
-use crate::world::{World, jwt};
+use crate::world::{World, jwt, later};
+
+/// The issuer of JWTs with which a guest reads history.
+pub(super) const HISTORY: &str = "genesys-sim/history";
+
+/// Id of one session. A token whose session has ended gets a new one.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct SessionKey(pub(crate) u64);
 
 pub(crate) struct Session {
     pub(super) token: String,
     /// Oldest first.
     pub(super) sockets: Vec<SocketId>,
-    pub(super) read_only: bool,
-    /// Whether the guest began with a presence event `Join`.
-    pub(super) auto_started: bool,
-    /// Id of the conversation in the platform API.
-    pub(super) conversation: String,
-    /// Id of the guest in the platform API.
-    pub(super) participant: String,
+    pub(super) conversation: Conversation,
     /// The user who has signed in.
     pub(super) user: Option<User>,
-    pub(super) history: History,
     /// Custom attributes of the last message of the guest.
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) messages: Window,
@@ -40,9 +40,22 @@ pub(crate) struct Session {
     pub(super) scheduled: Vec<TimerKey>,
     pub(super) agent: AgentState,
     configures: Window,
-    ends: OffsetDateTime,
+    pub(super) ends: OffsetDateTime,
     expiry: TimerKey,
     stamped: OffsetDateTime,
+}
+
+/// The state of a session that a new conversation begins anew.
+#[derive(Default)]
+pub(crate) struct Conversation {
+    /// Its id in the platform API.
+    pub(super) id: String,
+    /// Id of the guest in the platform API.
+    pub(super) participant: String,
+    pub(super) read_only: bool,
+    /// Whether the guest began with a presence event `Join`.
+    pub(super) auto_started: bool,
+    pub(super) history: History,
 }
 
 impl Session {
@@ -53,71 +66,43 @@ impl Session {
         self.stamped
     }
 
-    pub(super) fn ends_in_epoch_seconds(&self) -> i64 {
-        self.ends.unix_timestamp()
-    }
-}
-
-/// The sessions of a world, by token and by key.
-#[derive(Default)]
-pub(super) struct Sessions {
-    by_key: HashMap<SessionKey, Session>,
-    by_token: HashMap<String, SessionKey>,
-    opened: u64,
-}
-
-impl Sessions {
-    pub(super) fn len(&self) -> usize {
-        self.by_key.len()
-    }
-
-    pub(super) fn by_token(&self, token: &str) -> Option<&Session> {
-        self.by_key.get(self.by_token.get(token)?)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
-        self.by_key.iter().map(|(key, session)| (*key, session))
-    }
-
-    pub(super) fn get(&self, key: &SessionKey) -> Option<&Session> {
-        self.by_key.get(key)
-    }
-
-    pub(super) fn get_mut(&mut self, key: &SessionKey) -> Option<&mut Session> {
-        self.by_key.get_mut(key)
-    }
-
-    fn remove(&mut self, key: SessionKey) -> Option<Session> {
-        let session = self.by_key.remove(&key)?;
-        self.by_token.remove(&session.token);
-        Some(session)
+    pub(super) fn agent_message(
+        &mut self,
+        seed: &mut Seed,
+        content: MessageContent,
+        utc: OffsetDateTime,
+    ) -> Message {
+        let time = self.stamp(utc);
+        Message::from_agent(seed, content, &self.agent.persona, time)
     }
 }
 
 impl World {
+    pub(super) fn session_by_token(&self, token: &str) -> Option<&Session> {
+        self.sessions.get(self.session_keys.get(token)?)
+    }
+
     /// Attaches a socket to the session of `token`, new or resumed, and returns whether it is new.
     pub(super) fn configure(
         &mut self,
-        socket: SocketId,
+        request: &Request,
         token: &str,
         start_new: bool,
-        now: Now,
     ) -> Result<(SessionKey, bool), Refusal> {
-        let (key, new) = match self.sessions.by_token.get(token) {
+        let now = request.now;
+        let (key, new) = match self.session_keys.get(token) {
             Some(key) => (*key, start_new),
             None => (self.open_session(token, now)?, true),
         };
         let limit = self.rules.limits.configures_per_minute;
         if let Some(session) = self.sessions.get_mut(&key) {
-            session
-                .configures
-                .take(limit, MINUTE, now.instant)
-                .map_err(Refusal::too_many(Limited::Configure))?;
+            let usage = session.configures.take(limit, MINUTE, now.instant);
+            usage.map_err(Refusal::too_many(CONFIGURES))?;
         }
         if new {
             self.start_conversation(key, now);
         }
-        self.attach(socket, key);
+        self.attach(request.socket, key);
         Ok((key, new))
     }
 
@@ -125,17 +110,12 @@ impl World {
         if self.sessions.len() >= self.rules.max_sessions {
             return Err(Refusal::FULL);
         }
-        self.sessions.opened += 1;
-        let key = SessionKey(self.sessions.opened);
+        let key = SessionKey(self.next_number());
         let session = Session {
             token: token.to_owned(),
             sockets: Vec::new(),
-            read_only: false,
-            auto_started: false,
-            conversation: String::new(),
-            participant: String::new(),
+            conversation: Conversation::default(),
             user: None,
-            history: History::default(),
             attributes: BTreeMap::new(),
             messages: Window::default(),
             histories: Window::default(),
@@ -146,8 +126,8 @@ impl World {
             expiry: self.timers.set(now.instant, Timer::Expiry(key)),
             stamped: now.utc - time::Duration::milliseconds(1),
         };
-        self.sessions.by_token.insert(token.to_owned(), key);
-        self.sessions.by_key.insert(key, session);
+        self.session_keys.insert(token.to_owned(), key);
+        self.sessions.insert(key, session);
         Ok(key)
     }
 
@@ -156,30 +136,25 @@ impl World {
         self.counters.sessions += 1;
         self.cancel_steps(key);
         self.forget_attachments(key);
-        let conversation = self.seed.uuid().to_string();
-        let participant = self.seed.uuid().to_string();
         if let Some(session) = self.sessions.get_mut(&key) {
-            session.conversation = conversation;
-            session.participant = participant;
-            session.read_only = false;
-            session.auto_started = false;
-            session.history.clear();
+            session.conversation = Conversation {
+                id: self.seed.uuid().to_string(),
+                participant: self.seed.uuid().to_string(),
+                ..Conversation::default()
+            };
         }
         self.extend(key, now);
         self.start_agent(key, now.instant);
     }
 
     fn attach(&mut self, socket: SocketId, key: SessionKey) {
-        let attached = |session: &Session| session.sockets.contains(&socket);
-        if self.sessions.get(&key).is_some_and(attached) {
+        let attached = self.sessions.get(&key).map_or(&[][..], |it| &it.sockets);
+        if attached.contains(&socket) {
             return;
         }
+        let full = attached.len() >= limits::CONNECTIONS_PER_SESSION as usize;
+        let oldest = attached.first().copied().filter(|_| full);
         self.detach(socket);
-        let oldest = self
-            .sessions
-            .get(&key)
-            .filter(|session| session.sockets.len() >= limits::CONNECTIONS_PER_SESSION as usize)
-            .map(|session| session.sockets[0]);
         if let Some(oldest) = oldest {
             self.counters.evicted += 1;
             self.close_with_event(oldest, &json!({}));
@@ -194,10 +169,8 @@ impl World {
 
     /// Removes a socket from its session, and leaves it open.
     pub(super) fn detach(&mut self, socket: SocketId) {
-        let Some(state) = self.sockets.get_mut(&socket) else {
-            return;
-        };
-        if let Binding::Session(key) = std::mem::take(&mut state.binding)
+        if let Some(state) = self.sockets.get_mut(&socket)
+            && let Binding::Session(key) = std::mem::take(&mut state.binding)
             && let Some(session) = self.sessions.get_mut(&key)
         {
             session.sockets.retain(|other| *other != socket);
@@ -218,22 +191,18 @@ impl World {
     /// Adds a message to the history, which extends the session.
     pub(super) fn store(&mut self, key: SessionKey, message: Message, now: Now) {
         if let Some(session) = self.sessions.get_mut(&key) {
-            session.history.push(message);
+            session.conversation.history.push(message);
         }
         self.extend(key, now);
     }
 
     fn extend(&mut self, key: SessionKey, now: Now) {
-        let duration = self.rules.session_duration;
-        let Some(session) = self.sessions.get_mut(&key) else {
-            return;
-        };
-        self.timers.cancel(session.expiry);
-        let at = now.instant.checked_add(duration).unwrap_or(now.instant);
-        session.expiry = self.timers.set(at, Timer::Expiry(key));
-        session.ends = now
-            .utc
-            .saturating_add(time::Duration::try_from(duration).unwrap_or(time::Duration::MAX));
+        if let Some(session) = self.sessions.get_mut(&key) {
+            self.timers.cancel(session.expiry);
+            let end = later(now, self.rules.session_duration);
+            session.expiry = self.timers.set(end.instant, Timer::Expiry(key));
+            session.ends = end.utc;
+        }
     }
 
     /// Ends a session, at its time or before.
@@ -253,10 +222,8 @@ impl World {
     /// Clears a session: its history is deleted, its sockets are notified and closed.
     pub(super) fn clear(&mut self, key: SessionKey) {
         self.broadcast(key, "SessionClearedEvent", &json!({}));
-        let Some(session) = self.remove_session(key) else {
-            return;
-        };
-        for socket in session.sockets {
+        let sockets = self.remove_session(key).map(|session| session.sockets);
+        for socket in sockets.into_iter().flatten() {
             self.close_with_event(socket, &json!({}));
         }
     }
@@ -264,9 +231,19 @@ impl World {
     fn remove_session(&mut self, key: SessionKey) -> Option<Session> {
         self.cancel_steps(key);
         self.forget_attachments(key);
-        let session = self.sessions.remove(key)?;
+        let session = self.sessions.remove(&key)?;
+        self.session_keys.remove(&session.token);
         self.timers.cancel(session.expiry);
         Some(session)
+    }
+
+    /// Returns the session whose history `jwt` opens.
+    pub(super) fn session_of_jwt(&self, jwt: &str, now: Now) -> Result<SessionKey, Problem> {
+        match jwt::verify(&self.jwt_key, HISTORY, jwt, now) {
+            None => Err(Problem::BAD_CREDENTIALS),
+            Some((_, true)) => Err(Problem::CREDENTIALS_EXPIRED),
+            Some((key, false)) => Ok(SessionKey(key)),
+        }
     }
 
     /// Returns a page of the history that `jwt` opens, and the usage of its limit.
@@ -275,16 +252,14 @@ impl World {
         jwt: &str,
         (size, number): (usize, usize),
         now: Now,
-    ) -> Result<(Value, Option<Usage>), Denial> {
-        let key = jwt::verify(&self.jwt_key, jwt, now.utc)?;
+    ) -> Result<(Value, Option<Usage>), Problem> {
+        let key = self.session_of_jwt(jwt, now)?;
         let limit = self.rules.limits.histories_per_minute;
-        let session = self.sessions.get_mut(&key).ok_or(Denial::BadCredentials)?;
-        let usage = session
-            .histories
-            .take(limit, MINUTE, now.instant)
-            .map_err(Denial::too_many(LimitKey::HISTORY))?;
+        let session = self.sessions.get_mut(&key).ok_or(Problem::BAD_CREDENTIALS)?;
+        let taken = session.histories.take(limit, MINUTE, now.instant);
+        let usage = taken.map_err(Problem::too_many(LimitKey::HISTORY))?;
         self.counters.histories += 1;
-        let mut page = session.history.page(size, number);
+        let mut page = session.conversation.history.page(size, number);
         self.refresh_links(key, &mut page, now);
         Ok((page, usage))
     }
@@ -297,48 +272,31 @@ impl World {
         }
     }
 
-    pub(super) fn session_response(&self, key: SessionKey, new: bool) -> SessionResponse {
+    /// The body of the `SessionResponse` to `configureSession`.
+    pub(super) fn session_response(&self, key: SessionKey, new: bool, cleared: bool) -> Value {
         let session = self.sessions.get(&key);
-        SessionResponse {
-            connected: true,
-            new_session: new,
-            read_only: session.is_some_and(|it| it.read_only),
-            max_custom_data_bytes: limits::ATTRIBUTE_BYTES,
-            allowed_media: allowed_media(&self.rules.attachments),
-            blocked_extensions: self.rules.attachments.blocked_extensions.clone(),
-            cleared_existing_session: false,
-            duration_seconds: self.rules.session_duration.as_secs(),
-            expiration_date: session.map_or(0, Session::ends_in_epoch_seconds),
-            auto_started: session.is_some_and(|it| it.auto_started).then_some(true),
+        let mut body = json!({
+            "connected": true,
+            "newSession": new,
+            "readOnly": session.is_some_and(|it| it.conversation.read_only),
+            "maxCustomDataBytes": limits::ATTRIBUTE_BYTES,
+            "allowedMedia": allowed_media(&self.rules.attachments),
+            "blockedExtensions": self.rules.attachments.blocked_extensions,
+            "clearedExistingSession": cleared,
+            "durationSeconds": self.rules.session_duration.as_secs(),
+            "expirationDate": session.map_or(0, |it| it.ends.unix_timestamp()),
+        });
+        // present once the guest has joined (inference)
+        if session.is_some_and(|it| it.conversation.auto_started) {
+            body["autoStarted"] = json!(true);
         }
+        body
     }
-}
-
-/// The body of the `SessionResponse` to `configureSession`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct SessionResponse {
-    connected: bool,
-    new_session: bool,
-    read_only: bool,
-    max_custom_data_bytes: usize,
-    allowed_media: Value,
-    blocked_extensions: Vec<String>,
-    pub(super) cleared_existing_session: bool,
-    duration_seconds: u64,
-    expiration_date: i64,
-    /// Present once the guest has joined (inference).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    auto_started: Option<bool>,
 }
 
 /// Nothing is allowed if uploads are off (inference).
 pub(super) fn allowed_media(rules: &AttachmentRules) -> Value {
-    let types: Vec<_> = rules
-        .file_types
-        .iter()
-        .filter(|_| rules.enabled)
-        .map(|kind| json!({"type": kind}))
-        .collect();
-    json!({"inbound": {"fileTypes": types, "maxFileSizeKB": rules.max_file_kb()}})
+    let allowed = rules.file_types.iter().filter(|_| rules.enabled);
+    let types: Vec<_> = allowed.map(|kind| json!({"type": kind})).collect();
+    json!({"inbound": {"fileTypes": types, "maxFileSizeKB": rules.max_file_kb}})
 }

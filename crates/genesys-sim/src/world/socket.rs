@@ -6,12 +6,16 @@ use genesys_api::Now;
 
 use crate::config::SocketTimeouts;
 use crate::world::World;
-use crate::world::denial::Denial;
-use crate::world::id::{SessionKey, SocketId};
 use crate::world::limits::{LimitKey, MINUTE, Window};
 use crate::world::origin::admits;
 use crate::world::output::Output;
+use crate::world::problem::Problem;
+use crate::world::session::SessionKey;
 use crate::world::timers::{Timer, TimerKey};
+
+/// Id of one socket of a world.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SocketId(pub(super) u64);
 
 pub(super) struct Socket {
     /// Whether the handshake named our deployment. It is refused only in the reply to `configureSession`.
@@ -40,24 +44,25 @@ impl World {
         deployment: Option<&str>,
         origin: Option<&str>,
         now: Now,
-    ) -> Result<SocketId, Denial> {
+    ) -> Result<SocketId, Problem> {
         let delay = self.trigger_handshake()?;
         if self.closing || self.sockets.len() >= self.rules.max_connections {
-            return Err(Denial::Unavailable);
+            return Err(Problem::UNAVAILABLE);
         }
         if !self.rules.deployment_active {
-            return Err(Denial::InactiveDeployment);
+            return Err(Problem::forbidden("The deployment is not active."));
         }
-        let deployment =
-            deployment.ok_or(Denial::BadRequest("The query parameter deploymentId is missing."))?;
+        let missing = Problem::bad_request("The query parameter deploymentId is missing.");
+        let deployment = deployment.ok_or(missing)?;
         if !admits(self.rules.allowed_domains.as_deref(), origin) {
-            return Err(Denial::WrongOrigin);
+            let message = "The origin is not among the allowed domains of the deployment.";
+            return Err(Problem::forbidden(message));
         }
-        self.handshakes
-            .take(self.rules.limits.connections_per_minute, MINUTE, now.instant)
-            .map_err(Denial::too_many(LimitKey::CONNECTIONS))?;
+        let limit = self.rules.limits.connections_per_minute;
+        let taken = self.handshakes.take(limit, MINUTE, now.instant);
+        taken.map_err(Problem::too_many(LimitKey::CONNECTIONS))?;
         self.counters.connections += 1;
-        let socket = self.next_socket();
+        let socket = SocketId(self.next_number());
         let SocketTimeouts { idle, lifetime } = self.rules.socket_timeouts;
         let mut set = |after: Option<Duration>, timer| {
             let at = now.instant.checked_add(after?)?;
@@ -75,11 +80,6 @@ impl World {
         self.sockets.insert(socket, state);
         self.delay_opening(socket, delay, now.instant);
         Ok(socket)
-    }
-
-    pub(super) fn next_socket(&mut self) -> SocketId {
-        self.opened += 1;
-        SocketId(self.opened)
     }
 
     /// Notes a frame or a ping from a guest.

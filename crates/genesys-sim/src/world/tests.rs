@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{AttachmentRules, Limits, SocketTimeouts};
-use crate::fault::FaultKind;
+
 use crate::script::{Agent, Script};
 
 pub(crate) const DEPLOYMENT: &str = "b3c2a0de-1111-4222-8333-444455556666";

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::world::agent_state::ScheduledStep;
-use crate::world::id::{SessionKey, SocketId};
+use crate::world::agent::ScheduledStep;
+use crate::world::session::SessionKey;
+use crate::world::socket::SocketId;
 
 /// Reason for which a world asks for [`handle_timeout`](crate::World::handle_timeout).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

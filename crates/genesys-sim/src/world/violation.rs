@@ -53,8 +53,8 @@ pub enum ViolationKind {
 
 #[derive(Debug, Default)]
 pub(crate) struct Violations {
-    seen: BTreeMap<(ViolationKind, String), (u64, OffsetDateTime)>,
-    dropped: u64,
+    seen: BTreeMap<(ViolationKind, String), Violation>,
+    pub(crate) dropped: u64,
 }
 
 impl Violations {
@@ -65,23 +65,28 @@ impl Violations {
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
         let full = self.seen.len() >= MAX_VIOLATIONS;
-        match self.seen.entry((kind, place)) {
-            Entry::Occupied(mut entry) => entry.get_mut().0 += 1,
+        match self.seen.entry((kind, place.clone())) {
+            Entry::Occupied(mut entry) => entry.get_mut().count += 1,
             Entry::Vacant(_) if full => self.dropped += 1,
             Entry::Vacant(entry) => {
-                entry.insert((1, utc));
+                entry.insert(Violation {
+                    kind,
+                    place,
+                    count: 1,
+                    first_seen: utc,
+                });
             }
         }
     }
 
     /// Checks a guest's frame against Genesys' schema.
-    pub(crate) fn check(&mut self, request: &Request, utc: OffsetDateTime) {
-        let action = request.action();
+    pub(crate) fn check(&mut self, request: &Request) {
+        let (action, utc) = (request.action.as_str(), request.now.utc);
         let Some((_, known)) = ACTIONS.iter().find(|(name, _)| *name == action) else {
             self.add(ViolationKind::UnknownAction, action, utc);
             return;
         };
-        for (name, value) in request.fields().iter() {
+        for (name, value) in request.fields().map {
             match (name.as_str(), value.as_str()) {
                 ("action" | "tracingId", Some(_)) => {}
                 ("token", Some(token)) => {
@@ -118,19 +123,7 @@ impl Violations {
     }
 
     pub(crate) fn list(&self) -> Vec<Violation> {
-        self.seen
-            .iter()
-            .map(|((kind, place), (count, first_seen))| Violation {
-                kind: *kind,
-                place: place.clone(),
-                count: *count,
-                first_seen: *first_seen,
-            })
-            .collect()
-    }
-
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped
+        self.seen.values().cloned().collect()
     }
 }
 
@@ -141,12 +134,13 @@ fn as_rfc3339<S: Serializer>(utc: &OffsetDateTime, serializer: S) -> Result<S::O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::socket::SocketId;
     use crate::world::tests::now;
 
     fn places(frames: &[&str]) -> Vec<String> {
         let mut violations = Violations::default();
         for frame in frames {
-            violations.check(&Request::parse(frame).unwrap(), now().utc);
+            violations.check(&Request::parse(SocketId(1), frame, now()).unwrap());
         }
         violations
             .list()
@@ -207,10 +201,7 @@ mod tests {
                 now().utc,
             );
         }
-        assert_eq!(
-            (violations.list().len(), violations.dropped()),
-            (MAX_VIOLATIONS, 5)
-        );
+        assert_eq!((violations.list().len(), violations.dropped), (MAX_VIOLATIONS, 5));
         assert!(violations.list().iter().all(|it| it.place.len() <= MAX_PLACE));
     }
 }

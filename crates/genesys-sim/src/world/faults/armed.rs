@@ -1,49 +1,22 @@
-//! Armed faults, and how often each kind has happened.
+//! Armed faults, and the number of times that each kind has happened.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use crate::fault::{Effect, Fault, FaultError, FaultKind, Site};
+use crate::fault::{Effect, Fault, FaultError, Site};
 use crate::world::seed::Seed;
 
 /// Limit of armed faults.
 const MAX_FAULTS: usize = 64;
-
-/// Number of times that each kind of fault happened.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Injected([u64; FaultKind::COUNT]);
-
-impl Injected {
-    /// Number of times that this kind happened.
-    #[must_use]
-    pub fn of(&self, kind: FaultKind) -> u64 {
-        self.0[kind as usize]
-    }
-
-    /// Number of times that any kind happened.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
-}
-
-/// A map by name, without the kinds that have not happened.
-impl Serialize for Injected {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for kind in FaultKind::all().filter(|kind| self.of(*kind) > 0) {
-            map.serialize_entry(kind.name(), &self.of(kind))?;
-        }
-        map.end()
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct ArmedFaults {
     seed: Seed,
     armed: Vec<Armed>,
     last_id: u64,
-    pub(super) injected: Injected,
+    /// Number of times that each kind has happened.
+    pub(in crate::world) injected: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Debug)]
@@ -62,7 +35,7 @@ impl ArmedFaults {
             seed,
             armed: Vec::new(),
             last_id: 0,
-            injected: Injected::default(),
+            injected: BTreeMap::new(),
         }
     }
 
@@ -71,10 +44,8 @@ impl ArmedFaults {
     }
 
     pub(super) fn arm(&mut self, fault: Fault, session: Option<String>) -> Result<u64, FaultError> {
-        if session.is_some() && fault.site() == Site::Handshake {
-            return Err(FaultError::Session {
-                kind: fault.kind().name(),
-            });
+        if session.is_some() && fault.site == Site::Handshake {
+            return Err(FaultError::Session { kind: fault.kind });
         }
         if self.armed.len() >= MAX_FAULTS {
             return Err(FaultError::TooMany { limit: MAX_FAULTS });
@@ -104,7 +75,7 @@ impl ArmedFaults {
         self.armed.retain_mut(|armed| {
             // a request is refused once
             let refused = site == Site::Rest && !effects.is_empty();
-            if refused || armed.fault.site() != site || !armed.applies_to(session, path) {
+            if refused || armed.fault.site != site || !armed.applies_to(session, path) {
                 return true;
             }
             armed.seen += 1;
@@ -112,17 +83,15 @@ impl ArmedFaults {
                 return true;
             }
             armed.happened += 1;
-            injected.0[armed.fault.kind() as usize] += 1;
+            *injected.entry(armed.fault.kind).or_default() += 1;
             effects.push(armed.fault.effect.clone());
-            armed
-                .fault
-                .times
-                .is_none_or(|times| armed.happened < u64::from(times))
+            let times = armed.fault.times;
+            times.is_none_or(|times| armed.happened < u64::from(times))
         });
         effects
     }
 
-    pub(super) fn list(&self) -> Vec<Value> {
+    pub(crate) fn list(&self) -> Vec<Value> {
         let show = |armed: &Armed| {
             json!({
                 "id": armed.id,
@@ -181,8 +150,7 @@ mod tests {
             .collect();
         assert_eq!(hits, [0, 0, 1, 1, 0, 0]);
         assert!(armed.is_empty());
-        assert_eq!(armed.injected.of(FaultKind::Duplicate), 2);
-        assert_eq!(json!(armed.injected), json!({"duplicate": 2}));
+        assert_eq!(armed.injected, BTreeMap::from([("duplicate", 2)]));
     }
 
     #[test]

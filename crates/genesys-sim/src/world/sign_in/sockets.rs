@@ -6,48 +6,42 @@ use serde_json::json;
 use super::SignInError;
 use crate::config::User;
 use crate::world::World;
+use crate::world::actions::Done;
 use crate::world::frame::Refusal;
-use crate::world::history::{Kind, Message, MessageContent};
-use crate::world::id::{SessionKey, SocketId};
+use crate::world::history::{Message, MessageContent};
 use crate::world::request::Request;
-use crate::world::session::Session;
-use crate::world::socket::Binding;
+use crate::world::session::SessionKey;
+use crate::world::socket::{Binding, SocketId};
 
 impl World {
-    pub(in crate::world) fn configure_authenticated(
-        &mut self,
-        socket: SocketId,
-        request: &Request,
-        now: Now,
-    ) -> Result<(), Refusal> {
-        let fields = request.fields();
+    pub(in crate::world) fn configure_authenticated(&mut self, request: &Request) -> Done {
+        let (fields, now) = (request.fields(), request.now);
         let token = fields.text("token")?;
-        let start_new = fields.optional_flag("startNew")?.unwrap_or_default();
+        let start_new = fields.optional_flag("startNew")?;
         let jwt = fields.object("data")?.text("code")?;
-        self.check_named_deployment(socket, fields)?;
+        self.check_named_deployment(request)?;
         if !self.rules.sign_in.enabled {
             return Err(Refusal::SWITCHED_OFF);
         }
-        let user = match self.sign_ins.verify(jwt, now.utc) {
+        let user = match self.verify_sign_in(jwt, now) {
             Ok(user) => user.clone(),
             Err(SignInError::Expired | SignInError::Invalid) => return Err(Refusal::UNAUTHORIZED),
             Err(SignInError::Revoked) => return Err(Refusal::AUTHENTICATION_FAILED),
-            Err(SignInError::RefreshExpired) => return Err(Refusal::AUTHENTICATE_AGAIN),
+            Err(SignInError::RefreshTokenExpired) => return Err(Refusal::AUTHENTICATE_AGAIN),
         };
-        let step_up = match self.sessions.by_token(token).map(|session| &session.user) {
+        let step_up = match self.session_by_token(token).map(|session| &session.user) {
             Some(Some(other)) if other.id != user.id => return Err(Refusal::AUTHENTICATION_FAILED),
             Some(None) if !self.rules.sign_in.allow_session_upgrade => return Err(Refusal::SWITCHED_OFF),
             Some(None) => true,
             None | Some(Some(_)) => false,
         };
-        let (key, new) = self.configure(socket, token, start_new, now)?;
-        let cleared = step_up && self.step_up(socket, key, &user);
+        let (key, new) = self.configure(request, token, start_new)?;
+        let cleared = step_up && self.step_up(request.socket, key, &user);
         if let Some(session) = self.sessions.get_mut(&key) {
             session.user = Some(user.clone());
         }
-        let mut body = self.session_response(key, new);
-        body.cleared_existing_session = cleared;
-        self.reply(socket, request, "SessionResponse", &body)?;
+        let body = self.session_response(key, new, cleared);
+        self.reply(request, "SessionResponse", &body)?;
         if step_up {
             self.send_sign_in(key, &user, now);
         }
@@ -55,11 +49,10 @@ impl World {
     }
 
     /// A session with a signed-in user admits no socket without a JWT.
-    pub(in crate::world) fn check_downgrade(&self, token: &str) -> Result<(), Refusal> {
-        let session = self.sessions.by_token(token);
-        match session.and_then(|session| session.user.as_ref()) {
-            Some(_) => Err(Refusal::DOWNGRADE),
-            None => Ok(()),
+    pub(in crate::world) fn check_downgrade(&self, token: &str) -> Done {
+        match self.session_by_token(token) {
+            Some(session) if session.user.is_some() => Err(Refusal::DOWNGRADE),
+            _ => Ok(()),
         }
     }
 
@@ -81,9 +74,8 @@ impl World {
             return;
         };
         let time = session.stamp(now.utc);
-        let event = json!({"eventType": "Presence", "presence": {"type": "SignIn"}});
-        let content = MessageContent::event(event).with_metadata("authenticated", "true");
-        let message = Message::from_guest(&mut self.seed, Kind::Event, content, Some(user.name()), time);
+        let content = MessageContent::presence("SignIn").with_metadata("authenticated", "true");
+        let message = Message::from_guest(&mut self.seed, content, Some(user.clone()), time);
         self.fan_out(key, None, |_| message.frame(None));
         self.store(key, message, now);
     }
@@ -104,9 +96,9 @@ impl World {
 
     /// Oldest first.
     fn sessions_of(&self, user: &str) -> Vec<SessionKey> {
-        let is_theirs = |session: &Session| session.user.as_ref().is_some_and(|it| it.id == user);
-        let sessions = self.sessions.iter().filter(|(_, session)| is_theirs(session));
-        let mut keys: Vec<_> = sessions.map(|(key, _)| key).collect();
+        let sessions = self.sessions.iter();
+        let sessions = sessions.filter(|(_, session)| session.user.as_ref().is_some_and(|it| it.id == user));
+        let mut keys: Vec<_> = sessions.map(|(key, _)| *key).collect();
         keys.sort_unstable();
         keys
     }

@@ -6,7 +6,10 @@ fn harness() -> Harness {
     Harness::new(Rules {
         agent: Agent::Silent,
         limits: Limits::none(),
-        socket_timeouts: SocketTimeouts::like_api_gateway(),
+        socket_timeouts: SocketTimeouts {
+            idle: Some(genesys_api::limits::IDLE),
+            lifetime: Some(genesys_api::limits::CONNECTION),
+        },
         ..rules()
     })
 }

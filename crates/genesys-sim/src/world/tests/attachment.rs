@@ -199,7 +199,7 @@ fn upload_needs_its_own_link_and_headers() {
     };
     for forged in [
         url.replace(ID, "other"),
-        forge(r#""sub":"1""#, r#""sub":"2""#),
+        forge(r#""sub":"2""#, r#""sub":"3""#),
         forge(r#""exp":"#, r#""exp":9"#),
         url.replace("/upload/", "/download/"),
         url.split('?').next().unwrap().to_owned(),

@@ -44,8 +44,8 @@ impl Harness {
             .collect()
     }
 
-    fn count(&self, kind: FaultKind) -> u64 {
-        self.world.counters().faults.of(kind)
+    fn count(&self, kind: &str) -> u64 {
+        self.world.counters().faults[kind]
     }
 }
 
@@ -75,7 +75,7 @@ fn drop_closes_a_socket_with_or_without_a_close_frame() {
         let observed = harness.observed(socket);
         assert_eq!(summaries(&observed[..1]), ["one"], "{fault}");
         assert_eq!(observed[1..], [received], "{fault}");
-        assert_eq!(harness.count(FaultKind::Drop), 1);
+        assert_eq!(harness.count("drop"), 1);
         assert_eq!(harness.world.counters().open, 0);
         assert_eq!(
             harness.world.counters().guest_messages,
@@ -157,7 +157,7 @@ fn delay_also_delays_the_frames_behind_it() {
     assert_eq!(summaries(&harness.observed(socket)), ["one", "two"]);
     harness.send_texts(socket, &["three"]);
     assert_eq!(summaries(&harness.observed(socket)), ["three"]);
-    assert_eq!(harness.count(FaultKind::Delay), 1);
+    assert_eq!(harness.count("delay"), 1);
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn clock_fault_stops_at_the_year_9000() {
         "{}",
         harness.now.utc
     );
-    assert!(harness.world.counters().faults.total() >= 1_000);
+    assert!(harness.world.counters().faults.values().sum::<u64>() >= 1_000);
 }
 
 #[test]
@@ -422,12 +422,7 @@ fn faults_repeat_for_the_same_seed_inputs_and_times() {
     let (one, other) = (run(), run());
     assert_eq!(one, other);
     let faults = one.1.faults;
-    for kind in [
-        FaultKind::Delay,
-        FaultKind::Drop,
-        FaultKind::Duplicate,
-        FaultKind::Reorder,
-    ] {
-        assert!(faults.of(kind) > 0, "{kind}");
+    for kind in ["delay", "drop", "duplicate", "reorder"] {
+        assert!(faults.contains_key(kind), "{kind}");
     }
 }

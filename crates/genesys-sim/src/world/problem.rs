@@ -1,0 +1,116 @@
+//! Refusals of REST calls and handshakes.
+
+use std::borrow::Cow;
+
+use crate::world::limits::{LimitKey, Usage};
+
+/// A refusal of a REST call or a handshake. Codes are Genesys'. Texts, and the statuses of handshakes other than 403,
+/// are ours.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Problem {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) message: Cow<'static, str>,
+    pub(crate) limit: Option<(LimitKey, Usage)>,
+    /// Value of the header `Allow`.
+    pub(crate) allow: Option<String>,
+}
+
+impl Problem {
+    pub(crate) const BAD_CREDENTIALS: Self = Self::new(401, "bad.credentials", "Invalid login credentials.");
+    pub(crate) const CREDENTIALS_EXPIRED: Self = Self::new(
+        401,
+        "credentials.expired",
+        "The supplied credentials have expired.",
+    );
+    pub(crate) const NOT_AUTHENTICATED: Self = Self::new(
+        401,
+        "authentication.required",
+        "No authentication bearer token specified in authorization header.",
+    );
+    pub(crate) const NOT_FOUND: Self = Self::new(
+        404,
+        "not.found",
+        "No resource is served at this path by the simulator.",
+    );
+    pub(crate) const NO_UPGRADE: Self = Self::bad_request("This path takes WebSocket handshakes only.");
+    pub(crate) const TOO_LARGE: Self =
+        Self::new(413, "body.too.large", "The body has more than 65536 bytes.");
+    pub(crate) const TOO_SLOW: Self = Self::new(408, "request.timeout", "The body took too long to arrive.");
+    pub(crate) const UNAVAILABLE: Self = Self::new(
+        503,
+        "service.unavailable",
+        "The simulator stops, or holds its most connections.",
+    );
+
+    pub(crate) const fn new(status: u16, code: &'static str, message: &'static str) -> Self {
+        Self {
+            status,
+            code,
+            message: Cow::Borrowed(message),
+            limit: None,
+            allow: None,
+        }
+    }
+
+    pub(crate) const fn bad_request(message: &'static str) -> Self {
+        Self::new(400, "bad.request", message)
+    }
+
+    pub(crate) const fn forbidden(message: &'static str) -> Self {
+        Self::new(403, "not.authorized", message)
+    }
+
+    pub(crate) fn with_message(self, message: String) -> Self {
+        Self {
+            message: message.into(),
+            ..self
+        }
+    }
+
+    pub(crate) fn method_not_allowed(allowed: &[&str]) -> Self {
+        Self {
+            allow: Some(allowed.join(", ")),
+            ..Self::new(
+                405,
+                "method.not.allowed",
+                "The resource does not take this method.",
+            )
+        }
+    }
+
+    /// The refusal for a full window.
+    pub(crate) fn too_many(key: LimitKey) -> impl Fn(Usage) -> Self {
+        move |usage| {
+            let seconds = usage.reset;
+            let message =
+                format!("Rate limit exceeded the maximum. Retry the request in [{seconds}] seconds");
+            Self {
+                limit: Some((key, usage)),
+                ..Self::new(429, "too.many.requests", "").with_message(message)
+            }
+        }
+    }
+
+    /// The refusal by a fault, with Genesys' code for the status where there is one.
+    pub(crate) fn injected(status: u16) -> Self {
+        let code = match status {
+            401 => return Self::BAD_CREDENTIALS,
+            429 => {
+                return Self::too_many(LimitKey::ACCESS_TOKEN)(Usage {
+                    count: 300,
+                    allowed: 300,
+                    reset: 3,
+                });
+            }
+            400 => "bad.request",
+            403 => "not.authorized",
+            404 => "not.found",
+            408 | 504 => "request.timeout",
+            500 => "internal.server.error",
+            503 => "service.unavailable",
+            _ => "simulated.fault",
+        };
+        Self::new(status, code, "The simulator was asked for this fault.")
+    }
+}
