@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::pending;
 use std::pin::Pin;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -15,33 +15,17 @@ use crate::Now;
 ///
 /// It follows the system's clocks. A simulator can move it forward, which wakes sleepers as if the time had passed. On
 /// tokio's paused clock it is fully virtual.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Clock {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    skipped: RwLock<Duration>,
-    moved: watch::Sender<()>,
-}
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self::system()
-    }
+    /// Total time that the clock was moved forward.
+    skipped: Arc<watch::Sender<Duration>>,
 }
 
 impl Clock {
     /// A clock that follows the system's.
     #[must_use]
     pub fn system() -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                skipped: RwLock::new(Duration::ZERO),
-                moved: watch::Sender::new(()),
-            }),
-        }
+        Self::default()
     }
 
     /// Reads both clocks.
@@ -51,7 +35,7 @@ impl Clock {
     )]
     #[must_use]
     pub fn now(&self) -> Now {
-        let skipped = self.skipped();
+        let skipped = *self.skipped.borrow();
         Now {
             instant: tokio::time::Instant::now().into_std() + skipped,
             utc: OffsetDateTime::now_utc() + skipped,
@@ -60,14 +44,7 @@ impl Clock {
 
     /// Moves the clock forward and wakes sleepers.
     pub fn advance(&self, by: Duration) {
-        let mut skipped = self
-            .shared
-            .skipped
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *skipped += by;
-        drop(skipped);
-        self.shared.moved.send_replace(());
+        self.skipped.send_modify(|skipped| *skipped += by);
     }
 
     /// Waits until the clock shows `deadline`, or forever if it is `None`.
@@ -75,16 +52,15 @@ impl Clock {
         let Some(deadline) = deadline.into() else {
             return pending().await;
         };
-        let mut moved = self.shared.moved.subscribe();
+        let mut skipped = self.skipped.subscribe();
         loop {
-            moved.mark_unchanged();
-            let Some(real) = deadline.checked_sub(self.skipped()) else {
+            let Some(real) = deadline.checked_sub(*skipped.borrow_and_update()) else {
                 return;
             };
             tokio::select! {
                 () = tokio::time::sleep_until(real.into()) => return,
                 // the sender lives as long as `self`, so this is always a change
-                _ = moved.changed() => {}
+                _ = skipped.changed() => {}
             }
         }
     }
@@ -92,14 +68,6 @@ impl Clock {
     /// Waits for `duration` on this clock.
     pub async fn sleep(&self, duration: Duration) {
         self.sleep_until(self.now().instant + duration).await;
-    }
-
-    fn skipped(&self) -> Duration {
-        *self
-            .shared
-            .skipped
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -29,29 +29,18 @@ impl FromStr for Origin {
     type Err = ParseOriginError;
 
     fn from_str(text: &str) -> Result<Self, ParseOriginError> {
-        if text.is_empty() {
-            return Err(ParseOriginError::Empty);
-        }
-        if text.len() > LONGEST {
-            return Err(ParseOriginError::TooLong { bytes: text.len() });
-        }
         // the URL parser drops blanks and control characters, so they are looked for before it runs
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(ParseOriginError::Blank);
-        }
-        if text.eq_ignore_ascii_case("null") {
-            return Err(ParseOriginError::Opaque);
-        }
-        if text.contains('*') {
-            return Err(ParseOriginError::Wildcard);
-        }
-        let Some((scheme, authority)) = text.split_once("://") else {
-            return Err(ParseOriginError::NoScheme);
-        };
-        let scheme = match scheme.to_ascii_lowercase().as_str() {
-            "http" => "http",
-            "https" => "https",
-            _ => return Err(ParseOriginError::Scheme),
+        let is_blank = |c: char| c.is_whitespace() || c.is_control();
+        let (scheme, authority) = match text.split_once("://") {
+            _ if text.is_empty() => return Err(ParseOriginError::Empty),
+            _ if text.len() > LONGEST => return Err(ParseOriginError::TooLong { bytes: text.len() }),
+            _ if text.contains(is_blank) => return Err(ParseOriginError::Blank),
+            _ if text.eq_ignore_ascii_case("null") => return Err(ParseOriginError::Opaque),
+            _ if text.contains('*') => return Err(ParseOriginError::Wildcard),
+            None => return Err(ParseOriginError::NoScheme),
+            Some((scheme, authority)) if scheme.eq_ignore_ascii_case("http") => ("http", authority),
+            Some((scheme, authority)) if scheme.eq_ignore_ascii_case("https") => ("https", authority),
+            Some(_) => return Err(ParseOriginError::Scheme),
         };
         if authority.contains('@') {
             return Err(ParseOriginError::Credentials);
@@ -59,11 +48,10 @@ impl FromStr for Origin {
         if authority.contains(['/', '\\', '?', '#']) {
             return Err(ParseOriginError::Path);
         }
-        if authority.contains('%') {
-            return Err(ParseOriginError::Host);
-        }
         match url::Url::parse(text).map(|url| url.origin()) {
-            Ok(url::Origin::Tuple(_, host, port)) => Ok(Self { scheme, host, port }),
+            Ok(url::Origin::Tuple(_, host, port)) if !authority.contains('%') => {
+                Ok(Self { scheme, host, port })
+            }
             _ => Err(ParseOriginError::Host),
         }
     }

@@ -32,7 +32,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Decides after attempt number `attempt`, counted from 1. `random` is any fresh random number.
+    /// Returns the wait after attempt number `attempt`, counted from 1, or `None` if the call is not retried. `random` is
+    /// any fresh random number.
     ///
     /// 429 and 503 are retried for every call, because the server did not act. Other failures are retried if the call is
     /// idempotent or was never sent.
@@ -44,7 +45,7 @@ impl RetryPolicy {
         outcome: Outcome<'_>,
         random: u64,
         utc: OffsetDateTime,
-    ) -> Decision {
+    ) -> Option<Duration> {
         let (retryable, asked) = match outcome {
             Outcome::NotSent => (true, None),
             Outcome::Unknown => (idempotent, None),
@@ -60,10 +61,7 @@ impl RetryPolicy {
                 (retryable, retry_after(headers, utc))
             }
         };
-        if !retryable || attempt >= self.attempts {
-            return Decision::GiveUp;
-        }
-        Decision::RetryAfter(self.backoff.wait(attempt - 1, asked, random))
+        (retryable && attempt < self.attempts).then(|| self.backoff.wait(attempt - 1, asked, random))
     }
 }
 
@@ -82,16 +80,6 @@ pub enum Outcome<'a> {
         /// Headers, for `Retry-After`.
         headers: &'a HeaderMap,
     },
-}
-
-/// The next step after a failed attempt.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Decision {
-    /// Report the failure.
-    GiveUp,
-    /// Retry after this time.
-    RetryAfter(Duration),
 }
 
 /// Limits retries during an outage: each retry costs tokens, and only successes return them.
@@ -118,13 +106,9 @@ impl RetryBudget {
     /// Pays for one retry. Returns `false` if the budget is exhausted.
     #[must_use]
     pub fn withdraw(&mut self, outcome: Outcome<'_>) -> bool {
-        match self.tokens.checked_sub(Self::cost(outcome)) {
-            Some(left) => {
-                self.tokens = left;
-                true
-            }
-            None => false,
-        }
+        let left = self.tokens.checked_sub(Self::cost(outcome));
+        self.tokens = left.unwrap_or(self.tokens);
+        left.is_some()
     }
 
     /// Refunds the cost of the last retry after a success, or one token if there was no retry.
@@ -214,7 +198,7 @@ mod tests {
 
     const NOON: &str = "2026-11-22T12:00:00Z";
 
-    fn decide(attempt: u32, idempotent: bool, outcome: Outcome<'_>) -> Decision {
+    fn decide(attempt: u32, idempotent: bool, outcome: Outcome<'_>) -> Option<Duration> {
         RetryPolicy::default().decide(
             attempt,
             idempotent,
@@ -231,7 +215,7 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
             headers: &none,
         };
-        let retried = |outcome, idempotent| decide(1, idempotent, outcome) != Decision::GiveUp;
+        let retried = |outcome, idempotent| decide(1, idempotent, outcome).is_some();
         for (status, always, if_idempotent) in [
             (429, true, true),
             (503, true, true),
@@ -249,7 +233,7 @@ mod tests {
         assert!(retried(Outcome::NotSent, false));
         assert!(!retried(Outcome::Unknown, false));
         assert!(retried(Outcome::Unknown, true));
-        assert_eq!(decide(3, true, Outcome::NotSent), Decision::GiveUp);
+        assert_eq!(decide(3, true, Outcome::NotSent), None);
     }
 
     #[test]

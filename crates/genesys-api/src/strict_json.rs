@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::wire::Text;
@@ -27,40 +27,36 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Parses a body.
-    ///
-    /// # Errors
-    /// If the body is not JSON, not an object, or repeats a field.
+    /// Parses a body: an object in which no field is repeated.
     pub fn parse(body: &'a [u8]) -> Result<Self, BodyError> {
-        let raw: &RawValue = serde_json::from_slice(body).map_err(|error| BodyError::Syntax {
-            line: error.line(),
-            column: error.column(),
+        let raw: &RawValue = serde_json::from_slice(body).map_err(|error| BodyError {
+            kind: BodyErrorKind::Syntax,
+            field: None,
+            message: format!(
+                "the body is not JSON: line {}, column {}",
+                error.line(),
+                error.column()
+            ),
         })?;
         Self::read(None, raw)
     }
 
     fn read(path: Option<Arc<str>>, raw: &'a RawValue) -> Result<Self, BodyError> {
-        let wrong = |found| BodyError::WrongType {
-            field: path.as_deref().unwrap_or_default().to_owned(),
-            expected: "an object",
-            found,
-        };
+        let wrong = |found| BodyError::wrong_type(path.as_deref(), "an object", found);
         if !raw.get().starts_with('{') {
             return Err(wrong(json_type(raw)));
         }
         // the syntax was checked with the body: only a name that is not Unicode can fail here
-        let fields: Fields<'a> = serde_json::from_str(raw.get())
+        let (fields, duplicate) = (&mut serde_json::Deserializer::from_str(raw.get()))
+            .deserialize_map(FieldsVisitor)
             .map_err(|_| wrong("an object with a name that is not Unicode"))?;
-        match fields.duplicate {
-            Some(name) => Err(BodyError::Duplicate {
-                field: join(path.as_deref(), &name),
-            }),
-            None => Ok(Self {
-                path,
-                fields: fields.map,
-                known: Vec::new(),
-            }),
-        }
+        let Some(name) = duplicate else {
+            let known = Vec::new();
+            return Ok(Self { path, fields, known });
+        };
+        let field = join(path.as_deref(), &name);
+        let message = format!("the field {field:?} is repeated: send it once");
+        Err(BodyError::at(BodyErrorKind::Duplicate, field, message))
     }
 
     /// Takes the field `name`, if it is present.
@@ -75,12 +71,11 @@ impl<'a> Object<'a> {
     }
 
     /// Takes the field `name`.
-    ///
-    /// # Errors
-    /// If it is missing.
     pub fn required(&mut self, name: &'static str) -> Result<Field<'a>, BodyError> {
-        self.optional(name).ok_or_else(|| BodyError::Missing {
-            field: join(self.path.as_deref(), name),
+        self.optional(name).ok_or_else(|| {
+            let field = join(self.path.as_deref(), name);
+            let message = format!("the field {field:?} is missing");
+            BodyError::at(BodyErrorKind::Missing, field, message)
         })
     }
 
@@ -94,22 +89,19 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// Checks that no field remains. It is called after each known field was asked for.
-    ///
-    /// # Errors
-    /// If a field remains. The message lists the known ones.
+    /// Checks that no field remains, after each known field was asked for.
     pub fn finish(self) -> Result<(), BodyError> {
-        match self.fields.into_keys().next() {
-            Some(name) => Err(BodyError::Unknown {
-                field: join(self.path.as_deref(), &name),
-                known: self.known.join(", "),
-            }),
-            None => Ok(()),
-        }
+        let Some(name) = self.fields.keys().next() else {
+            return Ok(());
+        };
+        let field = join(self.path.as_deref(), name);
+        let known = self.known.join(", ");
+        let message = format!("the field {field:?} is unknown: the fields here are {known}");
+        Err(BodyError::at(BodyErrorKind::Unknown, field, message))
     }
 }
 
-/// One value, and its path in the body.
+/// One value, and its path in the body. A value of another type than the one asked for is an error.
 #[derive(Clone)]
 pub struct Field<'a> {
     parent: Option<Arc<str>>,
@@ -119,57 +111,39 @@ pub struct Field<'a> {
 
 impl<'a> Field<'a> {
     /// Its name in its object; an index such as `[0]` in a list.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether it is `null`.
-    #[must_use]
     pub fn is_null(&self) -> bool {
         self.raw.get() == "null"
     }
 
     /// Its text.
-    ///
-    /// # Errors
-    /// If it is not a string.
     pub fn text(&self) -> Result<Text<'a>, BodyError> {
         serde_json::from_str(self.raw.get()).map_err(|_| self.wrong_type("a string"))
     }
 
     /// Its text, parsed.
-    ///
-    /// # Errors
-    /// If it is not a string, or does not parse.
     pub fn parse<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, BodyError> {
         self.text()?.parse().map_err(|error| self.invalid(error))
     }
 
     /// Its Boolean value.
-    ///
-    /// # Errors
-    /// If it is neither `true` nor `false`.
     pub fn boolean(&self) -> Result<bool, BodyError> {
-        match self.raw.get() {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err(self.wrong_type("true or false")),
-        }
+        self.raw
+            .get()
+            .parse()
+            .map_err(|_| self.wrong_type("true or false"))
     }
 
     /// Its fields.
-    ///
-    /// # Errors
-    /// If it is not an object, or repeats a field.
     pub fn object(&self) -> Result<Object<'a>, BodyError> {
         Object::read(Some(self.path().into()), self.raw)
     }
 
     /// Its elements.
-    ///
-    /// # Errors
-    /// If it is not a list.
     pub fn list(&self) -> Result<Vec<Self>, BodyError> {
         let elements: Vec<&'a RawValue> =
             serde_json::from_str(self.raw.get()).map_err(|_| self.wrong_type("a list"))?;
@@ -183,27 +157,20 @@ impl<'a> Field<'a> {
     }
 
     /// An error: the value has the right type, and is not allowed.
-    #[must_use]
     pub fn invalid(&self, reason: impl fmt::Display) -> BodyError {
-        BodyError::Value {
-            field: self.path(),
-            reason: reason.to_string(),
-        }
+        let field = self.path();
+        let message = format!("invalid {field}: {reason}");
+        BodyError::at(BodyErrorKind::Value, field, message)
     }
 
     /// An error: the value has another type than `expected`.
-    #[must_use]
     pub fn wrong_type(&self, expected: &'static str) -> BodyError {
         let found = match json_type(self.raw) {
             // a string is refused as a string only if an escape is no Unicode
             found if found == expected => "a string that is not Unicode",
             found => found,
         };
-        BodyError::WrongType {
-            field: self.path(),
-            expected,
-            found,
-        }
+        BodyError::wrong_type(Some(&self.path()), expected, found)
     }
 
     fn path(&self) -> String {
@@ -226,83 +193,73 @@ impl fmt::Debug for Field<'_> {
     }
 }
 
-/// A body does not match its contract.
+/// A body that does not match its contract.
 ///
-/// The message is fit to be shown. It names the field, and repeats only names of fields, shortened. A [`Value`] error
-/// repeats the reason that the caller gave.
-///
-/// [`Value`]: Self::Value
+/// The message is fit to be shown. It names the field, and repeats only names of fields, shortened, and the reason that
+/// was given to [`Field::invalid`].
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct BodyError {
+    kind: BodyErrorKind,
+    field: Option<String>,
+    message: String,
+}
+
+/// The class of a [`BodyError`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum BodyError {
+pub enum BodyErrorKind {
     /// A field is repeated in its object.
-    #[error("the field {field:?} is repeated: send it once")]
-    Duplicate {
-        /// Path of the field.
-        field: String,
-    },
+    Duplicate,
     /// None of several optional fields is present.
-    #[error("the body is empty: send {expected}")]
-    Empty {
-        /// The fields of which at least one is required.
-        expected: &'static str,
-    },
+    Empty,
     /// A required field is missing.
-    #[error("the field {field:?} is missing")]
-    Missing {
-        /// Path of the field.
-        field: String,
-    },
+    Missing,
     /// The body is not JSON.
-    #[error("the body is not JSON: line {line}, column {column}")]
-    Syntax {
-        /// Line of the first error, from 1.
-        line: usize,
-        /// Column of the first error.
-        column: usize,
-    },
+    Syntax,
     /// A field that the contract does not have.
-    #[error("the field {field:?} is unknown: the fields here are {known}")]
-    Unknown {
-        /// Path of the field.
-        field: String,
-        /// The known fields of the same object.
-        known: String,
-    },
+    Unknown,
     /// A value of the right type that is not allowed.
-    #[error("invalid {field}: {reason}")]
-    Value {
-        /// Path of the field.
-        field: String,
-        /// The reason, for people.
-        reason: String,
-    },
+    Value,
     /// A value of the wrong type.
-    #[error("{} must be {expected}, and is {found}", if field.is_empty() { "the body" } else { field })]
-    WrongType {
-        /// Path of the field. Empty for the body itself.
-        field: String,
-        /// The type that the contract has.
-        expected: &'static str,
-        /// The type of the value.
-        found: &'static str,
-    },
+    WrongType,
 }
 
 impl BodyError {
-    /// Path of the field at fault, as in `filters[0].name`. `None` if the body as a whole is at fault.
-    #[must_use]
-    pub fn field(&self) -> Option<&str> {
-        match self {
-            Self::Duplicate { field }
-            | Self::Missing { field }
-            | Self::Unknown { field, .. }
-            | Self::Value { field, .. }
-            | Self::WrongType { field, .. } => {
-                Some(field).filter(|field| !field.is_empty()).map(String::as_str)
-            }
-            Self::Empty { .. } | Self::Syntax { .. } => None,
+    /// An error: the body has none of the fields that `expected` names.
+    pub fn empty(expected: &str) -> Self {
+        Self {
+            kind: BodyErrorKind::Empty,
+            field: None,
+            message: format!("the body is empty: send {expected}"),
         }
+    }
+
+    fn at(kind: BodyErrorKind, field: String, message: String) -> Self {
+        Self {
+            kind,
+            field: Some(field),
+            message,
+        }
+    }
+
+    fn wrong_type(field: Option<&str>, expected: &str, found: &str) -> Self {
+        let place = field.unwrap_or("the body");
+        Self {
+            kind: BodyErrorKind::WrongType,
+            field: field.map(str::to_owned),
+            message: format!("{place} must be {expected}, and is {found}"),
+        }
+    }
+
+    /// The class of the error.
+    pub fn kind(&self) -> BodyErrorKind {
+        self.kind
+    }
+
+    /// Path of the field at fault, as in `filters[0].name`. `None` if the body as a whole is at fault.
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
     }
 }
 
@@ -311,8 +268,8 @@ fn json_type(raw: &RawValue) -> &'static str {
         Some(b'"') => "a string",
         Some(b'[') => "a list",
         Some(b'{') => "an object",
-        Some(b'n') => "null",
         Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
         _ => "a number",
     }
 }
@@ -330,42 +287,25 @@ fn join(path: Option<&str>, name: &str) -> String {
     }
 }
 
-struct Fields<'a> {
-    map: BTreeMap<Text<'a>, &'a RawValue>,
-    duplicate: Option<Text<'a>>,
-}
+/// Collects the fields of an object, and the name of the first repeated one.
+struct FieldsVisitor;
 
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FieldsVisitor;
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = (BTreeMap<Text<'de>, &'de RawValue>, Option<Text<'de>>);
 
-        impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = Fields<'de>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Fields {
-                    map: BTreeMap::new(),
-                    duplicate: None,
-                };
-                while let Some((name, raw)) = access.next_entry::<Text<'de>, &'de RawValue>()? {
-                    match fields.map.entry(name) {
-                        Entry::Occupied(first) => {
-                            fields.duplicate.get_or_insert_with(|| first.key().clone());
-                        }
-                        Entry::Vacant(free) => {
-                            free.insert(raw);
-                        }
-                    }
-                }
-                Ok(fields)
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let (mut fields, mut duplicate) = (BTreeMap::new(), None);
+        while let Some((name, raw)) = access.next_entry::<Text<'de>, &'de RawValue>()? {
+            match fields.entry(name) {
+                Entry::Occupied(first) => _ = duplicate.get_or_insert_with(|| first.key().clone()),
+                Entry::Vacant(free) => _ = free.insert(raw),
             }
         }
-
-        deserializer.deserialize_map(FieldsVisitor)
+        Ok((fields, duplicate))
     }
 }
 

@@ -11,17 +11,11 @@ use time::OffsetDateTime;
 use crate::{parse_rfc3339, rfc3339};
 
 /// Writes a time.
-///
-/// # Errors
-/// Those of the serializer.
 pub fn serialize<S: Serializer>(when: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
     rfc3339(*when).serialize(serializer)
 }
 
 /// Reads a time.
-///
-/// # Errors
-/// If it is not RFC 3339 with an offset.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetDateTime, D::Error> {
     let text = Cow::<'de, str>::deserialize(deserializer)?;
     parse_rfc3339(&text).ok_or_else(|| D::Error::custom("not an RFC 3339 time with an offset"))
@@ -29,29 +23,20 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetD
 
 /// The same for a time that may be absent.
 pub mod option {
-    use super::{Deserialize, Deserializer, OffsetDateTime, Serializer};
+    use super::{Deserialize, Deserializer, OffsetDateTime, Serialize, Serializer};
+
+    #[derive(Deserialize, Serialize)]
+    struct Stamp(#[serde(with = "super")] OffsetDateTime);
 
     /// Writes a time, or `null`.
-    ///
-    /// # Errors
-    /// Those of the serializer.
     pub fn serialize<S: Serializer>(when: &Option<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
-        match when {
-            Some(when) => super::serialize(when, serializer),
-            None => serializer.serialize_none(),
-        }
+        when.map(Stamp).serialize(serializer)
     }
 
     /// Reads a time, or `null`.
-    ///
-    /// # Errors
-    /// If it is not RFC 3339 with an offset.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<OffsetDateTime>, D::Error> {
-        #[derive(Deserialize)]
-        struct Stamp(#[serde(with = "super")] OffsetDateTime);
-
         let stamp = Option::<Stamp>::deserialize(deserializer)?;
         Ok(stamp.map(|Stamp(when)| when))
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use genesys_api::retry::{Decision, Outcome, RetryPolicy, retry_after};
+use genesys_api::retry::{Outcome, RetryPolicy, retry_after};
 use genesys_api::{Call, Host, Now, Problem, ReplyError, entropy};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -244,10 +244,7 @@ impl Failure {
     }
 
     fn wait(&self, policy: &RetryPolicy, attempt: u32, idempotent: bool, now: Now) -> Option<Duration> {
-        match policy.decide(attempt, idempotent, self.outcome()?, entropy::number(), now.utc) {
-            Decision::RetryAfter(wait) => Some(wait),
-            _ => None,
-        }
+        policy.decide(attempt, idempotent, self.outcome()?, entropy::number(), now.utc)
     }
 
     /// Whether the policy would allow a retry without a limit of attempts.

@@ -282,6 +282,8 @@ mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;
 
+    use genesys_api::strict_json::BodyErrorKind;
+
     use super::*;
     use crate::{AttributeCategory, Jurisdiction, Policy};
 
@@ -450,7 +452,7 @@ mod tests {
             "",
         ] {
             let body = with_consent(&format!(r#"{{"consentTimestamp":"{time}"}}"#));
-            assert!(matches!(parse(body), Err(BodyError::Value { .. })));
+            assert_eq!(parse(body).unwrap_err().kind(), BodyErrorKind::Value);
         }
     }
 

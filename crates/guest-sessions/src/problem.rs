@@ -1,6 +1,6 @@
 //! Error codes of malformed bodies: the same mistake has the same codes at every endpoint.
 
-use genesys_api::strict_json::BodyError;
+use genesys_api::strict_json::{BodyError, BodyErrorKind};
 
 use crate::{DetailCode, ErrorCode};
 
@@ -17,11 +17,11 @@ impl DetailCode {
     #[must_use]
     pub fn of_body(error: &BodyError) -> Option<Self> {
         error.field()?;
-        Some(match error {
-            BodyError::Duplicate { .. } => Self::FieldDuplicate,
-            BodyError::Missing { .. } => Self::FieldMissing,
-            BodyError::Unknown { .. } => Self::FieldUnknown,
-            BodyError::WrongType { .. } => Self::FieldType,
+        Some(match error.kind() {
+            BodyErrorKind::Duplicate => Self::FieldDuplicate,
+            BodyErrorKind::Missing => Self::FieldMissing,
+            BodyErrorKind::Unknown => Self::FieldUnknown,
+            BodyErrorKind::WrongType => Self::FieldType,
             _ => Self::FieldValue,
         })
     }
@@ -30,46 +30,46 @@ impl DetailCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ConsentChangeBody;
 
     #[test]
     fn body_error_has_a_code_and_a_detail_code() {
-        let field = || "consent.age".to_owned();
-        let wrong_type = |field| BodyError::WrongType {
-            field,
-            expected: "an object",
-            found: "a list",
-        };
-        for (error, code, detail) in [
+        for (body, code, detail) in [
+            ("{", ErrorCode::BadRequest, None),
+            ("{}", ErrorCode::BadRequest, None),
+            ("[]", ErrorCode::BadRequest, None),
             (
-                BodyError::Syntax { line: 1, column: 1 },
-                ErrorCode::BadRequest,
-                None,
-            ),
-            (BodyError::Empty { expected: "x" }, ErrorCode::BadRequest, None),
-            (wrong_type(String::new()), ErrorCode::BadRequest, None),
-            (
-                wrong_type(field()),
+                r#"{"marketing": 1}"#,
                 ErrorCode::BadRequest,
                 Some(DetailCode::FieldType),
             ),
             (
-                BodyError::Missing { field: field() },
+                r#"{"marketing": true, "marketing": true}"#,
+                ErrorCode::BadRequest,
+                Some(DetailCode::FieldDuplicate),
+            ),
+            (
+                r#"{"marketing": true, "novelty": true}"#,
+                ErrorCode::BadRequest,
+                Some(DetailCode::FieldUnknown),
+            ),
+            (
+                r#"{"marketing": true, "actor": {}}"#,
                 ErrorCode::BadRequest,
                 Some(DetailCode::FieldMissing),
             ),
             (
-                BodyError::Value {
-                    field: field(),
-                    reason: String::new(),
-                },
+                r#"{"marketing": true, "consentTimestamp": "noon"}"#,
                 ErrorCode::InvalidValue,
                 Some(DetailCode::FieldValue),
             ),
         ] {
+            let received = time::OffsetDateTime::UNIX_EPOCH;
+            let error = ConsentChangeBody::parse(body.as_bytes(), received).unwrap_err();
             assert_eq!(
                 (ErrorCode::of_body(&error), DetailCode::of_body(&error)),
                 (code, detail),
-                "{error}"
+                "{body}: {error}"
             );
         }
     }

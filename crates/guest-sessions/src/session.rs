@@ -134,9 +134,9 @@ impl ConsentChangeBody<'_> {
         let evidence = Evidence::parse(&mut body, received)?;
         body.finish()?;
         if choices == [None; 3] {
-            return Err(BodyError::Empty {
-                expected: "marketing, personalization or analytics, each true or false",
-            });
+            return Err(BodyError::empty(
+                "marketing, personalization or analytics, each true or false",
+            ));
         }
         let change = ConsentChange::new(evidence);
         Ok(Purpose::ALL
