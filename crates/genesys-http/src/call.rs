@@ -11,8 +11,6 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::endpoint::Endpoint;
-use crate::error::Reason;
 use crate::{Client, Error, ErrorKind};
 
 impl Client {
@@ -273,7 +271,12 @@ impl Failure {
 fn authorization(token: &SecretString, host: &Host) -> Result<HeaderValue, Error> {
     let mut value =
         HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("Bearer {}", token.expose_secret())))
-            .map_err(|_| Error::new(Reason::Request, Endpoint::of_host(host).as_ref()))?;
+            .map_err(|_| {
+                let message = format!(
+                    "cannot send the request to {host}: a header has characters that HTTP does not allow"
+                );
+                Error::new(ErrorKind::Protocol, message)
+            })?;
     value.set_sensitive(true);
     Ok(value)
 }

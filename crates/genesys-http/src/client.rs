@@ -15,8 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::connect::{Connector, Settings};
 use crate::endpoint::Endpoint;
-use crate::error::Reason;
-use crate::{Egress, Error, Proxy, Stream, Tls};
+use crate::{Egress, Error, ErrorKind, Proxy, Stream, Tls};
 
 /// Idle time after which a pooled connection is closed.
 const POOL_IDLE: Duration = Duration::from_secs(60);
@@ -41,7 +40,6 @@ pub struct Client {
 struct Shared {
     pool: legacy::Client<Connector, Full<Bytes>>,
     connector: Connector,
-    clock: Clock,
     body_limit: usize,
     retry: RetryPolicy,
     budget: Mutex<RetryBudget>,
@@ -51,14 +49,16 @@ impl Client {
     /// Configures a client with these TLS settings.
     pub fn builder(tls: Tls) -> ClientBuilder {
         ClientBuilder {
-            tls,
+            settings: Settings {
+                tls,
+                egress: Egress::Anywhere,
+                proxy: None,
+                timeout: Duration::from_secs(10),
+                clock: Clock::system(),
+            },
             deadline: Duration::from_secs(30),
-            connect_timeout: Duration::from_secs(10),
             body_limit: 1024 * 1024,
-            egress: Egress::Anywhere,
-            proxy: None,
             retry: RetryPolicy::default(),
-            clock: Clock::system(),
         }
     }
 
@@ -85,14 +85,14 @@ impl Client {
     /// # Errors
     /// If there is no connection within the connect timeout.
     pub async fn connect(&self, host: &Host) -> Result<Stream, Error> {
-        let endpoint = Endpoint::of_host(host).ok_or_else(|| Error::new(Reason::Request, None))?;
+        let endpoint = Endpoint::of_host(host)?;
         self.shared.connector.open(&endpoint).await
     }
 
     /// The clock of deadlines and waits.
     #[must_use]
     pub fn clock(&self) -> &Clock {
-        &self.shared.clock
+        &self.shared.connector.settings.clock
     }
 
     pub(crate) fn deadline(&self) -> Duration {
@@ -112,7 +112,7 @@ impl Client {
         mut request: Request<Bytes>,
         deadline: Instant,
     ) -> Result<Response<Bytes>, Error> {
-        let endpoint = Endpoint::of_uri(request.uri()).ok_or_else(|| Error::new(Reason::Request, None))?;
+        let endpoint = Endpoint::of_uri(request.uri())?;
         let headers = request.headers_mut();
         if let Entry::Occupied(mut secrets) = headers.entry(AUTHORIZATION) {
             secrets.iter_mut().for_each(|secret| secret.set_sensitive(true));
@@ -127,7 +127,9 @@ impl Client {
             biased;
             response = self.exchange(request, &endpoint, handed_over) => response,
             () = self.clock().sleep_until(deadline) => {
-                Err(Error::sent(Reason::Deadline(self.deadline), &endpoint, handed_over()))
+                let limit = self.deadline;
+                let message = format!("no complete response from {endpoint} within {limit:?}");
+                Err(Error::sent(ErrorKind::Timeout, message, handed_over()))
             }
         }
     }
@@ -149,7 +151,10 @@ impl Client {
         let body = match Limited::new(body, limit).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
-                return Err(Error::sent(Reason::BodyTooLarge(limit), endpoint, true));
+                let message = format!(
+                    "response of {endpoint} too long: more than {limit} bytes, raise the limit if this is expected"
+                );
+                return Err(Error::sent(ErrorKind::TooLarge, message, true));
             }
             Err(error) => return Err(Error::of_exchange(error, endpoint, true)),
         };
@@ -172,14 +177,10 @@ impl fmt::Debug for Client {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ClientBuilder {
-    tls: Tls,
+    settings: Settings,
     deadline: Duration,
-    connect_timeout: Duration,
     body_limit: usize,
-    egress: Egress,
-    proxy: Option<Proxy>,
     retry: RetryPolicy,
-    clock: Clock,
 }
 
 impl ClientBuilder {
@@ -192,7 +193,7 @@ impl ClientBuilder {
 
     /// Sets the time for name resolution, TCP, the proxy and TLS together. Default: 10 s, at most a day.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout.min(MAX_TIMEOUT);
+        self.settings.timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 
@@ -204,7 +205,7 @@ impl ClientBuilder {
 
     /// Sets the addresses to which connections are allowed. Default: [`Egress::Anywhere`].
     pub fn egress(mut self, egress: Egress) -> Self {
-        self.egress = egress;
+        self.settings.egress = egress;
         self
     }
 
@@ -212,7 +213,7 @@ impl ClientBuilder {
     ///
     /// With [`Egress::PublicOnly`] proxies are ignored, because a proxy resolves names itself.
     pub fn proxy(mut self, proxy: impl Into<Option<Proxy>>) -> Self {
-        self.proxy = proxy.into();
+        self.settings.proxy = proxy.into();
         self
     }
 
@@ -224,20 +225,16 @@ impl ClientBuilder {
 
     /// Sets the clock of deadlines and waits. Default: the system's.
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+        self.settings.clock = clock;
         self
     }
 
     /// Builds the client, without connecting.
     #[must_use]
     pub fn build(self) -> Client {
-        let connector = Connector::new(Settings {
-            tls: self.tls,
-            egress: self.egress,
-            proxy: self.proxy,
-            timeout: self.connect_timeout,
-            clock: self.clock.clone(),
-        });
+        let connector = Connector {
+            settings: Arc::new(self.settings),
+        };
         let pool = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
@@ -249,7 +246,6 @@ impl ClientBuilder {
             shared: Arc::new(Shared {
                 pool,
                 connector,
-                clock: self.clock,
                 body_limit: self.body_limit,
                 retry: self.retry,
                 budget: Mutex::default(),

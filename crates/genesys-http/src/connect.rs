@@ -14,18 +14,17 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 use crate::endpoint::Endpoint;
-use crate::error::Reason;
-use crate::proxy::{Hop, ProxyFailure, open_tunnel};
-use crate::tls::TlsFailure;
-use crate::{Egress, Error, ErrorKind, Proxy, Stream, Tls};
+use crate::proxy::{Hop, open_tunnel};
+use crate::{Egress, Error, ErrorKind, Proxy, Stream, Tls, tls};
 
 /// Opens all connections of a client. Clones share its settings.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
-    settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
 }
 
-#[derive(Debug)]
+/// The settings of the connections of a client.
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) tls: Tls,
     pub(crate) egress: Egress,
@@ -35,12 +34,6 @@ pub(crate) struct Settings {
 }
 
 impl Connector {
-    pub(crate) fn new(settings: Settings) -> Self {
-        Self {
-            settings: Arc::new(settings),
-        }
-    }
-
     pub(crate) async fn open(&self, endpoint: &Endpoint) -> Result<Stream, Error> {
         let Settings { timeout, clock, .. } = &*self.settings;
         let deadline = clock.now().instant + *timeout;
@@ -71,15 +64,18 @@ impl Settings {
             return Ok(Stream::plain(tcp));
         }
         let name = ServerName::try_from(endpoint.name.clone())
-            .map_err(|error| Error::caused(Reason::Tls(TlsFailure::Other), endpoint, error))?;
+            .map_err(|error| Error::caused(ErrorKind::Tls, tls::other_failure(endpoint), error))?;
         let connector = TlsConnector::from(Arc::clone(&self.tls.config));
-        match connector.connect(name, tcp).await {
-            Ok(tls) => Ok(Stream::tls(tls)),
-            Err(error) => {
-                let reason = TlsFailure::of(&error).map_or(Reason::HandshakeCut, Reason::Tls);
-                Err(Error::caused(reason, endpoint, error))
-            }
-        }
+        connector.connect(name, tcp).await.map(Stream::tls).map_err(|error| {
+            let (kind, message) = match tls::failure(&error, endpoint) {
+                Some(message) => (ErrorKind::Tls, message),
+                None => (ErrorKind::Connect, format!(
+                    "cannot connect to {endpoint}: it closed the connection during the TLS handshake, check the port, \
+                     and that the server supports TLS 1.2 or 1.3"
+                )),
+            };
+            Error::caused(kind, message, error)
+        })
     }
 
     /// Connects to `endpoint` through a proxy.
@@ -89,47 +85,52 @@ impl Settings {
         endpoint: &Endpoint,
         deadline: Instant,
     ) -> Result<TcpStream, Error> {
-        let tcp = self
-            .tcp(&hop.endpoint, deadline)
-            .await
-            .map_err(|error| match error.kind() {
-                ErrorKind::Timeout => self.timed_out(endpoint, Some(hop)),
-                _ => Error::caused(
-                    Reason::Proxy(hop.endpoint.clone(), ProxyFailure::Unreachable),
-                    endpoint,
-                    error,
-                ),
-            })?;
-        open_tunnel(tcp, hop, endpoint).await.map_err(|(failure, cause)| {
-            let reason = Reason::Proxy(hop.endpoint.clone(), failure);
-            match cause {
-                Some(cause) => Error::caused(reason, endpoint, cause),
-                None => Error::new(reason, Some(endpoint)),
+        let proxy = &hop.endpoint;
+        let tcp = self.tcp(proxy, deadline).await.map_err(|error| match error.kind() {
+            ErrorKind::Timeout => self.timed_out(endpoint, Some(hop)),
+            _ => {
+                let message = format!(
+                    "cannot connect to the proxy {proxy} on the way to {endpoint}: check the proxy's address, and that \
+                     it runs"
+                );
+                Error::caused(ErrorKind::Connect, message, error)
             }
-        })
+        })?;
+        open_tunnel(tcp, hop, endpoint).await
     }
 
     fn timed_out(&self, endpoint: &Endpoint, hop: Option<&Hop>) -> Error {
-        let reason = match hop {
-            Some(hop) => Reason::Proxy(hop.endpoint.clone(), ProxyFailure::Timeout(self.timeout)),
-            None => Reason::ConnectTimeout(self.timeout),
+        let limit = self.timeout;
+        let message = match hop {
+            Some(hop) => format!(
+                "no connection to {endpoint} through the proxy {} within {limit:?}: check both and the network",
+                hop.endpoint
+            ),
+            None => {
+                format!("no connection to {endpoint} within {limit:?}: check the address and the network")
+            }
         };
-        Error::new(reason, Some(endpoint))
+        Error::new(ErrorKind::Timeout, message)
     }
 
     /// Tries each permitted address in turn. Each gets an equal share of the remaining time, so that an unresponsive one
     /// does not block the others.
     async fn tcp(&self, endpoint: &Endpoint, deadline: Instant) -> Result<TcpStream, Error> {
-        let found: Vec<_> = lookup_host((endpoint.name.as_str(), endpoint.port))
+        let unresolved = || format!("cannot resolve {endpoint}: check the name");
+        let (permitted, blocked): (Vec<_>, Vec<_>) = lookup_host((endpoint.name.as_str(), endpoint.port))
             .await
-            .map_err(|error| Error::caused(Reason::Resolve, endpoint, error))?
-            .collect();
-        let (permitted, blocked): (Vec<_>, Vec<_>) = found
-            .into_iter()
+            .map_err(|error| Error::caused(ErrorKind::Connect, unresolved(), error))?
             .partition(|address| self.egress.permits(address.ip()));
         let mut error = match blocked.first() {
-            Some(address) => Error::new(Reason::Blocked(address.ip()), Some(endpoint)),
-            None => Error::new(Reason::Resolve, Some(endpoint)),
+            Some(address) => {
+                let message = format!(
+                    "blocked: {endpoint} resolves to {}, which is not a public address, allow its network if this is \
+                     intended",
+                    address.ip()
+                );
+                Error::new(ErrorKind::Blocked, message)
+            }
+            None => Error::new(ErrorKind::Connect, unresolved()),
         };
         for (address, left) in permitted.iter().zip((1..=permitted.len() as u32).rev()) {
             let now = self.clock.now().instant;
@@ -138,13 +139,17 @@ impl Settings {
                 biased;
                 connected = TcpStream::connect(address) => connected,
                 () = self.clock.sleep_until(share) => {
-                    error = Error::new(Reason::ConnectTimeout(self.timeout), Some(endpoint));
+                    error = self.timed_out(endpoint, None);
                     continue;
                 }
             };
             match connected.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp)) {
                 Ok(tcp) => return Ok(tcp),
-                Err(cause) => error = Error::caused(Reason::Connect, endpoint, cause),
+                Err(cause) => {
+                    let message =
+                        format!("cannot connect to {endpoint}: check the address, and that the service runs");
+                    error = Error::caused(ErrorKind::Connect, message, cause);
+                }
             }
         }
         Err(error)
@@ -164,7 +169,7 @@ impl tower_service::Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connector = self.clone();
         Box::pin(async move {
-            let endpoint = Endpoint::of_uri(&uri).ok_or_else(|| Error::new(Reason::Request, None))?;
+            let endpoint = Endpoint::of_uri(&uri)?;
             connector.open(&endpoint).await.map(TokioIo::new)
         })
     }

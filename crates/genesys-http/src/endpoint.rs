@@ -4,7 +4,8 @@ use std::fmt;
 
 use genesys_api::Host;
 use http::Uri;
-use http::uri::Scheme;
+
+use crate::{Error, ErrorKind};
 
 /// Name, port and security of a service. IPv6 addresses have no brackets.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,33 +17,31 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// Parses an absolute `http` or `https` URI without credentials.
-    pub(crate) fn of_uri(uri: &Uri) -> Option<Self> {
-        let secure = match uri.scheme()? {
-            scheme if *scheme == Scheme::HTTPS => true,
-            scheme if *scheme == Scheme::HTTP => false,
-            _ => return None,
+    pub(crate) fn of_uri(uri: &Uri) -> Result<Self, Error> {
+        let invalid = || {
+            let message = "invalid request URI: give an absolute http or https URI without credentials";
+            Error::new(ErrorKind::Protocol, message.to_owned())
         };
-        let authority = uri.authority()?;
-        if authority.as_str().contains('@') {
-            return None;
-        }
-        let name = without_brackets(authority.host())?;
-        let port = match authority.port() {
-            Some(port) => port.as_u16(),
+        let secure = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(invalid()),
+        };
+        let authority = uri.authority().ok_or_else(invalid)?;
+        let name = name(authority.host()).ok_or_else(invalid)?;
+        let port = match authority.port_u16() {
+            _ if authority.as_str().contains('@') => return Err(invalid()),
+            Some(port) => port,
             // a colon without a port, or with one out of range
-            None if authority.as_str() != authority.host() => return None,
+            None if authority.as_str() != authority.host() => return Err(invalid()),
             None if secure => 443,
             None => 80,
         };
-        Some(Self { name, port, secure })
+        Ok(Self { name, port, secure })
     }
 
-    pub(crate) fn of_host(host: &Host) -> Option<Self> {
-        Some(Self {
-            name: without_brackets(host.name())?,
-            port: host.port(),
-            secure: host.is_secure(),
-        })
+    pub(crate) fn of_host(host: &Host) -> Result<Self, Error> {
+        Self::of_uri(&host.uri("/"))
     }
 }
 
@@ -57,18 +56,12 @@ impl fmt::Display for Endpoint {
 }
 
 /// Removes the brackets of an IPv6 address. Other hosts must not have any.
-fn without_brackets(host: &str) -> Option<String> {
-    if host.is_empty() {
-        return None;
-    }
-    match host.strip_prefix('[') {
-        None => Some(host.to_owned()),
-        Some(rest) => rest
-            .strip_suffix(']')?
-            .parse::<std::net::Ipv6Addr>()
-            .ok()
-            .map(|address| address.to_string()),
-    }
+fn name(host: &str) -> Option<String> {
+    let Some(address) = host.strip_prefix('[') else {
+        return (!host.is_empty()).then(|| host.to_owned());
+    };
+    let address: std::net::Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
+    Some(address.to_string())
 }
 
 #[cfg(test)]
@@ -80,7 +73,7 @@ mod tests {
         let endpoint = |text: &str| {
             text.parse::<Uri>()
                 .ok()
-                .and_then(|uri| Endpoint::of_uri(&uri))
+                .and_then(|uri| Endpoint::of_uri(&uri).ok())
                 .map(|endpoint| endpoint.to_string())
         };
         assert_eq!(

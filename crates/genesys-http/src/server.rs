@@ -2,7 +2,6 @@
 
 mod head_timer;
 mod identity;
-mod socket;
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -26,6 +25,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Stream;
+use crate::stream::Slot;
 
 #[doc(no_inline)]
 pub use hyper_util::service::TowerToHyperService;
@@ -33,7 +33,6 @@ pub use hyper_util::service::TowerToHyperService;
 pub use self::identity::{Identity, IdentityError};
 
 use self::head_timer::HeadTimer;
-use self::socket::Socket;
 
 /// Limits of a server.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -108,11 +107,9 @@ impl Server {
     /// Each request has its [`Peer`] as an extension. A panic of the service ends only its own connection.
     pub async fn serve<S, B>(self, service: S, shutdown: impl Future<Output = ()>)
     where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>,
+        S: Clone + Send + 'static,
+        B: Body<Data: Send, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
     {
         let Self {
             listener,
@@ -185,11 +182,9 @@ impl Host {
         service: S,
         mut stopped: watch::Receiver<()>,
     ) where
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>,
+        S: Clone + Send + 'static,
+        B: Body<Data: Send, Error: Into<Box<dyn StdError + Send + Sync>>> + Send + 'static,
     {
         let opened = tokio::select! {
             biased;
@@ -204,7 +199,10 @@ impl Host {
             }
         };
         let timer = HeadTimer::new(self.limits.header_timeout, self.limits.idle_timeout);
-        let socket = Socket::new(stream, timer.reads(), slot);
+        let stream = stream.with_slot(Slot {
+            reads: timer.reads(),
+            _permit: slot,
+        });
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             service.call(request)
@@ -213,7 +211,7 @@ impl Host {
             .http
             .clone()
             .timer(timer)
-            .serve_connection(TokioIo::new(socket), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = pin!(connection);
         let ended = tokio::select! {

@@ -99,112 +99,60 @@ pub enum TlsError {
     Unreadable,
 }
 
-/// The cause of a failed handshake.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum TlsFailure {
-    /// The server refused with this alert (RFC 8446 section 6).
-    Alert(AlertDescription),
-    BadSignature,
-    Expired,
-    /// No common cipher suite, key exchange or signature.
-    NothingInCommon,
-    NotTls,
-    NotYetValid,
-    Other,
-    Revoked,
-    SelfSigned,
-    /// The server supports TLS 1.1 at most.
-    TooOld,
-    UnknownIssuer,
-    WrongName,
+/// The message of a failed handshake with `endpoint`. `None` if the transport failed, not TLS.
+pub(crate) fn failure(error: &io::Error, endpoint: &Endpoint) -> Option<String> {
+    Some(match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(reason) => return Some(certificate_failure(reason, endpoint)),
+        rustls::Error::InvalidMessage(_) | rustls::Error::InappropriateMessage { .. } => {
+            format!("{endpoint} does not use TLS: check the port")
+        }
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+        | rustls::Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => format!(
+            "{endpoint} supports TLS 1.1 at most: update the server, older versions than TLS 1.2 are not secure"
+        ),
+        rustls::Error::AlertReceived(
+            AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
+        )
+        | rustls::Error::PeerIncompatible(_) => format!(
+            "{endpoint} shares no cipher suite or key exchange with this client: allow ECDHE with AES-GCM or \
+             ChaCha20-Poly1305 there"
+        ),
+        rustls::Error::AlertReceived(alert) => format!(
+            "{endpoint} refused the TLS handshake with the alert {alert:?}: check that it serves this host name"
+        ),
+        _ => other_failure(endpoint),
+    })
 }
 
-impl TlsFailure {
-    /// Classifies an error of a TLS stream. `None` if the transport failed, not TLS.
-    pub(crate) fn of(error: &io::Error) -> Option<Self> {
-        let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-        Some(match error {
-            rustls::Error::InvalidCertificate(reason) => Self::of_certificate(reason),
-            rustls::Error::InvalidMessage(_) | rustls::Error::InappropriateMessage { .. } => Self::NotTls,
-            rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
-            | rustls::Error::PeerIncompatible(
-                PeerIncompatible::ServerDoesNotSupportTls12Or13
-                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-            ) => Self::TooOld,
-            rustls::Error::AlertReceived(
-                AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
-            )
-            | rustls::Error::PeerIncompatible(_) => Self::NothingInCommon,
-            rustls::Error::AlertReceived(alert) => Self::Alert(*alert),
-            _ => Self::Other,
-        })
-    }
-
-    fn of_certificate(reason: &CertificateError) -> Self {
-        match reason {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                Self::WrongName
-            }
-            CertificateError::BadSignature => Self::BadSignature,
-            CertificateError::Revoked => Self::Revoked,
-            CertificateError::UnknownIssuer => Self::UnknownIssuer,
-            CertificateError::Other(OtherError(error)) if error.is::<SelfSigned>() => Self::SelfSigned,
-            _ => Self::Other,
+fn certificate_failure(reason: &CertificateError, endpoint: &Endpoint) -> String {
+    let rest = match reason {
+        CertificateError::BadSignature => {
+            "is signed with another key than its CA's: if the CA was renewed, configure the new one"
         }
-    }
-
-    /// Writes the error of `endpoint`, and its remedy.
-    pub(crate) fn write(self, endpoint: &Endpoint, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Alert(alert) => write!(
-                f,
-                "{endpoint} refused the TLS handshake with the alert {alert:?}: check that it serves this host name"
-            ),
-            Self::BadSignature => write!(
-                f,
-                "the certificate of {endpoint} is signed with another key than its CA's: if the CA was renewed, configure \
-                 the new one"
-            ),
-            Self::Expired => write!(
-                f,
-                "the certificate of {endpoint} has expired: it must be renewed there"
-            ),
-            Self::NothingInCommon => write!(
-                f,
-                "{endpoint} shares no cipher suite or key exchange with this client: allow ECDHE with AES-GCM or \
-                 ChaCha20-Poly1305 there"
-            ),
-            Self::NotTls => write!(f, "{endpoint} does not use TLS: check the port"),
-            Self::NotYetValid => write!(
-                f,
-                "the certificate of {endpoint} is not valid yet: check the clock of this machine"
-            ),
-            Self::Other => write!(f, "the TLS handshake with {endpoint} failed: see the cause"),
-            Self::Revoked => write!(
-                f,
-                "the certificate of {endpoint} is revoked: it must be replaced there"
-            ),
-            Self::SelfSigned => write!(
-                f,
-                "the certificate of {endpoint} is self-signed: issue it from an authority, which can be your own, and \
-                 configure that one as CA"
-            ),
-            Self::TooOld => write!(
-                f,
-                "{endpoint} supports TLS 1.1 at most: update the server, older versions than TLS 1.2 are not secure"
-            ),
-            Self::UnknownIssuer => write!(
-                f,
-                "the certificate of {endpoint} comes from an unknown issuer: configure its CA if you trust it"
-            ),
-            Self::WrongName => write!(
-                f,
-                "the certificate of {endpoint} is for another host name: use the name that it was issued for"
-            ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "has expired: it must be renewed there"
         }
-    }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is for another host name: use the name that it was issued for"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet: check the clock of this machine"
+        }
+        CertificateError::Other(OtherError(error)) if error.is::<SelfSigned>() => {
+            "is self-signed: issue it from an authority, which can be your own, and configure that one as CA"
+        }
+        CertificateError::Revoked => "is revoked: it must be replaced there",
+        CertificateError::UnknownIssuer => "comes from an unknown issuer: configure its CA if you trust it",
+        _ => return other_failure(endpoint),
+    };
+    format!("the certificate of {endpoint} {rest}")
+}
+
+pub(crate) fn other_failure(endpoint: &Endpoint) -> String {
+    format!("the TLS handshake with {endpoint} failed: see the cause")
 }
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {

@@ -11,7 +11,6 @@ use hyper_util::rt::TokioIo;
 
 use crate::client::HEAD_LIMIT;
 use crate::endpoint::Endpoint;
-use crate::error::Reason;
 use crate::{Client, Error, Stream};
 
 impl Client {
@@ -22,7 +21,7 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`], or if the response is not HTTP/1.1.
     pub async fn upgrade(&self, host: &Host, mut request: Request<()>) -> Result<Upgrade, Error> {
-        let endpoint = Endpoint::of_host(host).ok_or_else(|| Error::new(Reason::Request, None))?;
+        let endpoint = Endpoint::of_host(host)?;
         // a server expects the origin form (RFC 9112 section 3.2.1)
         if let Some(path) = request.uri().path_and_query() {
             *request.uri_mut() = Uri::from(path.clone());

@@ -1,38 +1,40 @@
 //! The tunnel through a proxy (RFC 9110 section 9.3.6).
 
-use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::pin::pin;
 
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION, USER_AGENT};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::{Hop, ProxyFailure};
+use super::Hop;
 use crate::client::PRODUCT;
 use crate::endpoint::Endpoint;
+use crate::{Error, ErrorKind};
 
 /// Longest head of a proxy's response, in bytes: the minimum of hyper.
 const HEAD_LIMIT: usize = 8 * 1024;
 
-pub(crate) type Refusal = (ProxyFailure, Option<Box<dyn StdError + Send + Sync>>);
-
 /// Asks the proxy at the other end of `tcp` for a tunnel to `endpoint`.
-pub(crate) async fn open_tunnel(
-    tcp: TcpStream,
-    hop: &Hop,
-    endpoint: &Endpoint,
-) -> Result<TcpStream, Refusal> {
-    let to_refusal = |error: hyper::Error| {
-        let failure = match error.is_parse() {
-            true => ProxyFailure::NotProxy,
-            false => ProxyFailure::Closed,
-        };
-        (failure, Some(error.into()))
+pub(crate) async fn open_tunnel(tcp: TcpStream, hop: &Hop, endpoint: &Endpoint) -> Result<TcpStream, Error> {
+    let proxy = &hop.endpoint;
+    let not_proxy = || {
+        format!(
+            "the response of {proxy} on the way to {endpoint} is not that of an HTTP proxy: check the proxy's address"
+        )
+    };
+    let failed = |error: hyper::Error| match error.is_parse() {
+        true => Error::caused(ErrorKind::Proxy, not_proxy(), error),
+        false => {
+            let message = format!(
+                "the proxy {proxy} closed the connection to {endpoint} without a response: check that it allows CONNECT"
+            );
+            Error::caused(ErrorKind::Connect, message, error)
+        }
     };
     let authority = endpoint.to_string();
     let mut request = Request::builder()
@@ -45,12 +47,12 @@ pub(crate) async fn open_tunnel(
     }
     let request = request
         .body(Empty::<Bytes>::new())
-        .map_err(|error| (ProxyFailure::NotProxy, Some(error.into())))?;
+        .map_err(|error| Error::caused(ErrorKind::Proxy, not_proxy(), error))?;
     let (mut sender, mut connection) = http1::Builder::new()
         .max_buf_size(HEAD_LIMIT)
         .handshake(TokioIo::new(tcp))
         .await
-        .map_err(to_refusal)?;
+        .map_err(failed)?;
     let response = {
         let mut response = pin!(sender.send_request(request));
         tokio::select! {
@@ -63,15 +65,36 @@ pub(crate) async fn open_tunnel(
             },
         }
     }
-    .map_err(to_refusal)?;
+    .map_err(failed)?;
     // hyper accepts no other success of CONNECT as a tunnel
-    if response.status() != StatusCode::OK {
-        return Err((ProxyFailure::Refused(response.status().as_u16()), None));
+    match response.status().as_u16() {
+        200 => {}
+        407 => {
+            let message = format!(
+                "the proxy {proxy} rejected the credentials for {endpoint} (407): put user name and password into the \
+                 proxy's URL"
+            );
+            return Err(Error::new(ErrorKind::Proxy, message));
+        }
+        // retryable, as the same failure of the host itself
+        status @ 500.. => {
+            let message = format!(
+                "the proxy {proxy} cannot reach {endpoint} ({status}): check the host, and the proxy's own network"
+            );
+            return Err(Error::new(ErrorKind::Connect, message));
+        }
+        status => {
+            let message = format!(
+                "the proxy {proxy} refused to connect to {endpoint} ({status}): allow this host and port there, or add \
+                 the host to NO_PROXY"
+            );
+            return Err(Error::new(ErrorKind::Proxy, message));
+        }
     }
     let parts = connection.into_parts();
     // in TLS and HTTP the client sends first: these bytes are the proxy's own
     if !parts.read_buf.is_empty() {
-        return Err((ProxyFailure::NotProxy, None));
+        return Err(Error::new(ErrorKind::Proxy, not_proxy()));
     }
     Ok(parts.io.into_inner())
 }

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ConfigBuilder, ServerConfig, WantsVerifier};
 
 use crate::tls::{HTTP_1_1, provider};
 
@@ -29,7 +29,9 @@ impl Identity {
             return Err(IdentityError::Certificate);
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| IdentityError::Key)?;
-        let mut config = builder()
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring has cipher suites for TLS 1.2 and 1.3")
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(|error| match error {
@@ -67,10 +69,4 @@ pub enum IdentityError {
     /// The key does not match the certificate.
     #[error("invalid private key: it does not match the certificate, give the two that were issued together")]
     Mismatch,
-}
-
-fn builder() -> ConfigBuilder<ServerConfig, WantsVerifier> {
-    ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .expect("ring has cipher suites for TLS 1.2 and 1.3")
 }
