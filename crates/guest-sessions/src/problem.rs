@@ -54,7 +54,7 @@ mod tests {
                 Some(DetailCode::FieldUnknown),
             ),
             (
-                r#"{"marketing": true, "actor": {}}"#,
+                r#"{"marketing": true, "notice": {}}"#,
                 ErrorCode::BadRequest,
                 Some(DetailCode::FieldMissing),
             ),

@@ -18,15 +18,10 @@ impl OriginPolicy {
     /// Names the first entry that is not an origin, with a suggestion.
     pub fn new<T: AsRef<str>>(entries: impl IntoIterator<Item = T>) -> Result<Self, OriginPolicyError> {
         let read = |entry: T| {
-            let text = entry.as_ref();
-            text.parse().map_err(|problem| OriginPolicyError {
-                entry: match problem {
-                    ParseOriginError::Credentials => None,
-                    _ => Some(sanitize(text)),
-                },
-                problem,
-                suggestion: suggestion(text, problem),
-            })
+            let entry = entry.as_ref();
+            entry
+                .parse()
+                .map_err(|problem| OriginPolicyError::new(entry, problem))
         };
         Ok(Self {
             allowed: entries.into_iter().map(read).collect::<Result<_, _>>()?,
@@ -47,11 +42,10 @@ impl OriginPolicy {
             return Err(OriginError::Several);
         }
         let text = std::str::from_utf8(value.as_ref()).map_err(|_| OriginError::Encoding)?;
-        self.admit_own(
-            &text
-                .parse()
-                .map_err(|problem| OriginError::Malformed { problem })?,
-        )
+        let origin = text
+            .parse()
+            .map_err(|problem| OriginError::Malformed { problem })?;
+        self.admit_own(&origin)
     }
 
     /// Checks a parsed origin: a client's own, before it connects.
@@ -113,39 +107,25 @@ pub enum OriginError {
     Several,
 }
 
-/// An entry of the list that is not an origin.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct OriginPolicyError {
-    entry: Option<String>,
-    problem: ParseOriginError,
-    suggestion: Option<String>,
-}
+/// An entry of the list that is not an origin. The message suggests one, and repeats no credentials.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct OriginPolicyError(String);
 
 impl OriginPolicyError {
-    /// The reason.
-    #[must_use]
-    pub fn problem(&self) -> ParseOriginError {
-        self.problem
+    fn new(entry: &str, problem: ParseOriginError) -> Self {
+        let shown = match problem {
+            ParseOriginError::Credentials => String::new(),
+            _ => format!(" {:?}", sanitize(entry)),
+        };
+        let suggestion = suggestion(entry, problem).map(|origin| format!("; did you mean {origin}?"));
+        let suggestion = suggestion.unwrap_or_default();
+        Self(format!("invalid allowed origin{shown}: {problem}{suggestion}"))
     }
 }
-
-impl fmt::Display for OriginPolicyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.entry {
-            Some(entry) => write!(f, "invalid allowed origin {entry:?}: {}", self.problem)?,
-            None => write!(f, "invalid allowed origin: {}", self.problem)?,
-        }
-        match &self.suggestion {
-            Some(suggestion) => write!(f, "; did you mean {suggestion}?"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for OriginPolicyError {}
 
 /// The origin that the entry probably stands for.
-fn suggestion(text: &str, problem: ParseOriginError) -> Option<String> {
+fn suggestion(text: &str, problem: ParseOriginError) -> Option<Origin> {
     let behind_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     let guess = match problem {
         ParseOriginError::Blank => text.trim().to_owned(),
@@ -158,7 +138,7 @@ fn suggestion(text: &str, problem: ParseOriginError) -> Option<String> {
         ParseOriginError::Scheme => format!("https://{behind_scheme}"),
         _ => return None,
     };
-    guess.parse::<Origin>().ok().map(|origin| origin.to_string())
+    guess.parse().ok()
 }
 
 #[cfg(test)]

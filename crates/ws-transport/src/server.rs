@@ -67,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
     pub async fn next(&mut self) -> Result<Incoming, SocketError> {
         match self.stream.next().await {
             Some(Ok(Message::Text(text))) => Ok(Incoming::Text(Payload(text))),
-            Some(Ok(Message::Binary(_))) => Err(SocketError::new(SocketErrorKind::Binary, None)),
+            Some(Ok(Message::Binary(_))) => Err(SocketError::Binary),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(Incoming::Alive),
             Some(Ok(Message::Close(frame))) => {
                 let _ = tokio::time::timeout(self.limits.write_timeout, self.stream.flush()).await;
@@ -144,10 +144,8 @@ async fn in_time(
     write_timeout: Duration,
     write: impl Future<Output = Result<(), WsError>>,
 ) -> Result<(), SocketError> {
-    match tokio::time::timeout(write_timeout, write).await {
-        Ok(done) => done.map_err(SocketError::from),
-        Err(_) => Err(SocketError::new(SocketErrorKind::Slow, None)),
-    }
+    let done = tokio::time::timeout(write_timeout, write).await;
+    done.map_err(|_| SocketError::Slow)?.map_err(SocketError::from)
 }
 
 /// A frame of a client.
@@ -180,92 +178,59 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// A fault that ends the socket.
-#[derive(Debug)]
-pub struct SocketError {
-    kind: SocketErrorKind,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// The class of a [`SocketError`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A fault that ends the socket.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SocketErrorKind {
+pub enum SocketError {
     /// The client sent a binary frame.
+    #[error("binary frame: send text frames only")]
     Binary,
     /// The connection broke.
-    Broken,
+    #[error("the connection to the client broke")]
+    Broken(#[source] Source),
     /// The client violated RFC 6455.
-    Protocol,
+    #[error("the client violated the WebSocket protocol")]
+    Protocol(#[source] Source),
     /// The client does not read.
+    #[error("the client does not read")]
     Slow,
     /// The client sent more than the limit.
-    TooLarge,
+    #[error("message beyond the limit")]
+    TooLarge(#[source] Source),
     /// The client sent text that is not UTF-8.
-    Utf8,
+    #[error("invalid text: not UTF-8")]
+    Utf8(#[source] Source),
 }
 
 impl SocketError {
-    fn new(kind: SocketErrorKind, source: Option<WsError>) -> Self {
-        Self {
-            kind,
-            // its source contains the frame, which may hold a token
-            source: source
-                .filter(|source| !matches!(source, WsError::WriteBufferFull(_)))
-                .map(Into::into),
-        }
-    }
-
-    /// The class of a [`SocketError`].
-    #[must_use]
-    pub fn kind(&self) -> SocketErrorKind {
-        self.kind
-    }
-
     /// The close code to send; `None` if the connection is gone.
     #[must_use]
     pub fn close_code(&self) -> Option<u16> {
-        match self.kind {
-            SocketErrorKind::Binary => Some(1003),
-            SocketErrorKind::Broken => None,
-            SocketErrorKind::Protocol => Some(1002),
-            SocketErrorKind::Slow => Some(1008),
-            SocketErrorKind::TooLarge => Some(1009),
-            SocketErrorKind::Utf8 => Some(1007),
+        match self {
+            Self::Binary => Some(1003),
+            Self::Broken(_) => None,
+            Self::Protocol(_) => Some(1002),
+            Self::Slow => Some(1008),
+            Self::TooLarge(_) => Some(1009),
+            Self::Utf8(_) => Some(1007),
         }
     }
 }
 
 impl From<WsError> for SocketError {
     fn from(error: WsError) -> Self {
-        let kind = match violation_code(&error) {
-            Some(CloseCode::Size) => SocketErrorKind::TooLarge,
-            Some(CloseCode::Invalid) => SocketErrorKind::Utf8,
-            Some(_) => SocketErrorKind::Protocol,
-            None if matches!(error, WsError::WriteBufferFull(_)) => SocketErrorKind::Slow,
-            None => SocketErrorKind::Broken,
-        };
-        Self::new(kind, Some(error))
+        match violation_code(&error) {
+            Some(CloseCode::Size) => Self::TooLarge(error.into()),
+            Some(CloseCode::Invalid) => Self::Utf8(error.into()),
+            Some(_) => Self::Protocol(error.into()),
+            // the error contains the frame, which may hold a token
+            None if matches!(error, WsError::WriteBufferFull(_)) => Self::Slow,
+            None => Self::Broken(error.into()),
+        }
     }
 }
 
-impl fmt::Display for SocketError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            SocketErrorKind::Binary => "binary frame: send text frames only",
-            SocketErrorKind::Broken => "the connection to the client broke",
-            SocketErrorKind::Protocol => "the client violated the WebSocket protocol",
-            SocketErrorKind::Slow => "the client does not read",
-            SocketErrorKind::TooLarge => "message beyond the limit",
-            SocketErrorKind::Utf8 => "invalid text: not UTF-8",
-        })
-    }
-}
-
-impl std::error::Error for SocketError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn std::error::Error + 'static))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
-use ws_transport::server::{Incoming, Limits, ServerSocket, SocketErrorKind, accept};
+use ws_transport::server::{Incoming, Limits, ServerSocket, accept};
 use ws_transport::{OriginError, OriginPolicy, ServerHandshake};
 
 use crate::peer::{TOKEN, session};
@@ -185,89 +185,6 @@ async fn foreign_origin_is_refused_before_the_upgrade() {
         connection.next_event().await,
         Some(Event::Ended(Ending::Refused { status: 403 }))
     ));
-}
-
-/// A server's socket, and a client of another make.
-async fn pair() -> (
-    ServerSocket<TcpStream>,
-    tokio_tungstenite::WebSocketStream<TcpStream>,
-) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let client = tokio::spawn(async move {
-        let tcp = TcpStream::connect(address).await.unwrap();
-        tokio_tungstenite::client_async(format!("ws://{address}/"), tcp)
-            .await
-            .unwrap()
-            .0
-    });
-    let mut tcp = listener.accept().await.unwrap().0;
-    let handshake = ServerHandshake::parse(&request(&mut tcp).await).unwrap();
-    (upgrade(tcp, &handshake, None).await, client.await.unwrap())
-}
-
-#[tokio::test]
-async fn server_names_the_broken_rule() {
-    let long = Message::text("x".repeat(64 * 1024 + 1));
-    for (kind, message, code) in [
-        (SocketErrorKind::Binary, Message::binary(vec![1, 2, 3]), 1003),
-        (SocketErrorKind::TooLarge, long, 1009),
-    ] {
-        let (mut socket, mut client) = pair().await;
-        let speaking = tokio::spawn(async move {
-            let _ = client.send(message).await;
-            client.next().await
-        });
-        let error = loop {
-            match socket.next().await {
-                Ok(Incoming::Alive) => {}
-                Ok(other) => panic!("{other:?}"),
-                Err(error) => break error,
-            }
-        };
-        assert_eq!((error.kind(), error.close_code()), (kind, Some(code)));
-        socket.close(code, &error.to_string()).await;
-        let Some(Ok(Message::Close(Some(frame)))) = speaking.await.unwrap() else {
-            panic!()
-        };
-        assert_eq!(u16::from(frame.code), code);
-    }
-}
-
-#[tokio::test]
-async fn server_answers_pings_and_accepts_pongs() {
-    let (mut socket, mut client) = pair().await;
-    socket.ping().await.unwrap();
-    let client = tokio::spawn(async move {
-        assert!(matches!(client.next().await, Some(Ok(Message::Ping(_)))));
-        client.send(Message::Ping("are you there".into())).await.unwrap();
-        loop {
-            if let Some(Ok(Message::Pong(pong))) = client.next().await {
-                assert_eq!(&pong[..], b"are you there");
-                return client;
-            }
-        }
-    });
-    assert!(matches!(socket.next().await, Ok(Incoming::Alive)));
-    assert!(matches!(socket.next().await, Ok(Incoming::Alive)));
-    let reading = tokio::spawn(async move {
-        let last = socket.next().await;
-        (last.is_err() || matches!(last, Ok(Incoming::Closed(_))), socket)
-    });
-    drop(client.await.unwrap());
-    assert!(reading.await.unwrap().0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn server_drops_a_client_that_does_not_read() {
-    let (near, _far) = tokio::io::duplex(1024);
-    let mut socket = accept(near, Limits::default()).await;
-    let error = socket.send("x".repeat(64 * 1024)).await.unwrap_err();
-    assert_eq!(error.kind(), SocketErrorKind::Slow);
-    let mut flood = std::iter::repeat_with(|| "x".repeat(64 * 1024)).take(100);
-    let error = socket.send_all(&mut flood).await.unwrap_err();
-    assert_eq!(error.kind(), SocketErrorKind::Slow);
-    assert!(!format!("{error:?}").contains("xxx"));
 }
 
 #[tokio::test]

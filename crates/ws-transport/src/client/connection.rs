@@ -87,7 +87,7 @@ pub enum SendError {
 }
 
 /// The state machine behind [`WebSocket`](super::WebSocket).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Connection {
     state: State,
     backoff: Backoff,
@@ -98,7 +98,7 @@ pub struct Connection {
     command: Option<Command<Infallible, Infallible>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum State {
     Connecting {
         deadline: Instant,
@@ -117,21 +117,14 @@ enum State {
     Closing {
         deadline: Instant,
     },
+    #[default]
     Closed,
 }
 
 impl Connection {
     /// A connection that is opened at once.
     pub(super) fn new(now: Now) -> Self {
-        let mut connection = Self {
-            state: State::Closed,
-            backoff: Backoff::default(),
-            queue: VecDeque::new(),
-            queued_bytes: 0,
-            transmits: VecDeque::new(),
-            events: VecDeque::new(),
-            command: None,
-        };
+        let mut connection = Self::default();
         connection.connect(now);
         connection
     }
@@ -249,10 +242,9 @@ impl Machine for Connection {
 
     fn handle_closed(&mut self, close: CloseInfo, now: Now, random: u64) {
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Closed => {}
             State::Closing { .. } => self.finish(Loss::Local),
             State::Dropping { cause } => self.reconnect(cause, None, now, random),
-            State::Waiting { until } => self.state = State::Waiting { until },
+            state @ (State::Closed | State::Waiting { .. }) => self.state = state,
             State::Connecting { .. } | State::Open { .. } if close.is_final() => {
                 self.finish(Loss::Closed(close));
             }

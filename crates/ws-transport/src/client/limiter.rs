@@ -13,9 +13,16 @@ use genesys_api::Clock;
 ///
 /// Connections start in the order of their reservations. A slot is a point in time, so there is no queue. A slot whose
 /// session is dropped stays unused, which costs a fraction of a second.
+///
+/// It is the generic cell rate algorithm: one point in time represents the whole past.
 #[derive(Clone, Debug)]
 pub struct ConnectLimiter {
-    pace: Arc<Mutex<Pace>>,
+    /// Time between two slots.
+    interval: Duration,
+    /// Time that a slot may be ahead of an even pace.
+    tolerance: Duration,
+    /// Time of the next slot if all were evenly spread.
+    even: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Default for ConnectLimiter {
@@ -30,17 +37,22 @@ impl ConnectLimiter {
     /// `60 * per_second + burst` in a minute.
     #[must_use]
     pub fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
-        let pace = Arc::new(Mutex::new(Pace::new(per_second, burst)));
-        Self { pace }
+        let interval = Duration::from_nanos(1_000_000_000_u64.div_ceil(per_second.get().into()));
+        Self {
+            interval,
+            tolerance: interval * (burst.get() - 1),
+            even: Arc::default(),
+        }
     }
 
     /// Reserves the next slot and returns its time, which is never before `now` or an earlier slot.
     #[must_use = "a slot that is not used is lost"]
     pub fn reserve(&self, now: Instant) -> Instant {
-        self.pace
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .reserve(now)
+        let mut next = self.even.lock().unwrap_or_else(PoisonError::into_inner);
+        let even = next.map_or(now, |even| even.max(now));
+        *next = Some(even + self.interval);
+        let ahead = even.saturating_duration_since(now);
+        now + ahead.saturating_sub(self.tolerance)
     }
 
     /// Reserves the next slot and waits for it. Returns the planned wait. If the future is dropped, the slot is lost.
@@ -52,35 +64,6 @@ impl ConnectLimiter {
             clock.sleep_until(slot).await;
         }
         wait
-    }
-}
-
-/// The generic cell rate algorithm: one point in time represents the whole past.
-#[derive(Debug)]
-struct Pace {
-    /// Time between two slots.
-    interval: Duration,
-    /// Time that a slot may be ahead of an even pace.
-    tolerance: Duration,
-    /// Time of the next slot if all were evenly spread.
-    even: Option<Instant>,
-}
-
-impl Pace {
-    fn new(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
-        let interval = Duration::from_nanos(1_000_000_000_u64.div_ceil(per_second.get().into()));
-        Self {
-            interval,
-            tolerance: interval * (burst.get() - 1),
-            even: None,
-        }
-    }
-
-    fn reserve(&mut self, now: Instant) -> Instant {
-        let even = self.even.map_or(now, |even| even.max(now));
-        self.even = Some(even + self.interval);
-        let ahead = even.saturating_duration_since(now);
-        now + ahead.saturating_sub(self.tolerance)
     }
 }
 

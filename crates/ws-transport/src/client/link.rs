@@ -1,6 +1,5 @@
 //! One connection of a client: absent, being opened, or open.
 
-use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::{Sink, Stream as _};
 use genesys_api::{Clock, entropy, error_chain, retry};
+use http::StatusCode;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use crate::handshake::UpgradeError;
 use crate::socket::{close_info, config, violation_code};
 use crate::{ClientHandshake, CloseInfo, Transmit};
 
@@ -50,28 +49,6 @@ pub(super) enum LinkEvent {
     },
     /// A text frame arrived.
     Text(Utf8Bytes),
-}
-
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connecting(_) => "Connecting",
-            Self::Down => "Down",
-            Self::Open(_) => "Open",
-        })
-    }
-}
-
-impl fmt::Debug for LinkEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LinkEvent")
-    }
-}
-
-impl fmt::Debug for Socket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").finish_non_exhaustive()
-    }
 }
 
 impl Link {
@@ -199,25 +176,27 @@ async fn connect(http: genesys_http::Client, handshake: ClientHandshake, start: 
         Ok(upgrade) => upgrade,
         Err(error) => return LinkEvent::Closed(CloseInfo::abrupt(&error_chain(&error))),
     };
-    match (handshake.verify(key, &upgrade.response), upgrade.connection) {
-        (Ok(()), Some((stream, read))) => {
-            let config = Some(config(MESSAGE_LIMIT, WRITE_LIMIT));
-            // a fresh codec: the one of the handshake would keep its read buffer
-            let stream = if read.is_empty() {
-                WebSocketStream::from_raw_socket(stream, Role::Client, config).await
-            } else {
-                WebSocketStream::from_partially_read(stream, read.into(), Role::Client, config).await
-            };
-            LinkEvent::Opened(Box::new(Socket {
-                stream,
-                writes: Writes::Done,
-            }))
-        }
-        (Ok(()), None) => LinkEvent::Closed(CloseInfo::abrupt("the connection ended during the handshake")),
-        (Err(UpgradeError::Status { status }), _) => LinkEvent::Refused {
-            status,
-            retry_after: retry::retry_after(upgrade.response.headers(), clock.now().utc),
-        },
-        (Err(error), _) => LinkEvent::Closed(CloseInfo::abrupt(&error.to_string())),
+    let response = upgrade.response;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return LinkEvent::Refused {
+            status: response.status().as_u16(),
+            retry_after: retry::retry_after(response.headers(), clock.now().utc),
+        };
     }
+    if let Err(error) = handshake.verify(key, &response) {
+        return LinkEvent::Closed(CloseInfo::abrupt(&error.to_string()));
+    }
+    let Some((stream, read)) = upgrade.connection else {
+        return LinkEvent::Closed(CloseInfo::abrupt("the connection ended during the handshake"));
+    };
+    let config = Some(config(MESSAGE_LIMIT, WRITE_LIMIT));
+    // a fresh codec: the one of the handshake would keep its read buffer
+    let stream = match read.is_empty() {
+        true => WebSocketStream::from_raw_socket(stream, Role::Client, config).await,
+        false => WebSocketStream::from_partially_read(stream, read.into(), Role::Client, config).await,
+    };
+    LinkEvent::Opened(Box::new(Socket {
+        stream,
+        writes: Writes::Done,
+    }))
 }

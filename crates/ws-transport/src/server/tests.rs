@@ -1,0 +1,118 @@
+//! The server's end of a socket, with a client of tungstenite.
+
+use http::Request;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::ServerHandshake;
+
+/// Reads the head of a request, as the gateway's HTTP server does.
+async fn request(tcp: &mut TcpStream) -> Request<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(tcp.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let mut lines = head.lines();
+    let mut request = Request::builder().uri(lines.next().unwrap().split(' ').nth(1).unwrap());
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        request = request.header(name, value);
+    }
+    request.body(()).unwrap()
+}
+
+async fn upgrade(mut tcp: TcpStream, handshake: &ServerHandshake) -> ServerSocket<TcpStream> {
+    let mut head = "HTTP/1.1 101 Switching Protocols\r\n".to_owned();
+    for (name, value) in handshake.response(None).headers() {
+        head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
+    }
+    tcp.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    accept(tcp, Limits::default()).await
+}
+
+/// A server's socket, and tungstenite's client.
+async fn pair() -> (ServerSocket<TcpStream>, WebSocketStream<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = tokio::spawn(async move {
+        let tcp = TcpStream::connect(address).await.unwrap();
+        tokio_tungstenite::client_async(format!("ws://{address}/"), tcp)
+            .await
+            .unwrap()
+            .0
+    });
+    let mut tcp = listener.accept().await.unwrap().0;
+    let handshake = ServerHandshake::parse(&request(&mut tcp).await).unwrap();
+    (upgrade(tcp, &handshake).await, client.await.unwrap())
+}
+
+#[tokio::test]
+async fn socket_error_names_the_violated_rule() {
+    let long = Message::text("x".repeat(64 * 1024 + 1));
+    for (text, message, code) in [
+        (
+            "binary frame: send text frames only",
+            Message::binary(vec![1, 2, 3]),
+            1003,
+        ),
+        ("message beyond the limit", long, 1009),
+    ] {
+        let (mut socket, mut client) = pair().await;
+        let client = tokio::spawn(async move {
+            let _ = client.send(message).await;
+            client.next().await
+        });
+        let error = loop {
+            match socket.next().await {
+                Ok(Incoming::Alive) => {}
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(
+            (error.to_string().as_str(), error.close_code()),
+            (text, Some(code))
+        );
+        socket.close(code, &error.to_string()).await;
+        let Some(Ok(Message::Close(Some(frame)))) = client.await.unwrap() else {
+            panic!()
+        };
+        assert_eq!(u16::from(frame.code), code);
+    }
+}
+
+#[tokio::test]
+async fn socket_answers_pings_and_accepts_pongs() {
+    let (mut socket, mut client) = pair().await;
+    socket.ping().await.unwrap();
+    let client = tokio::spawn(async move {
+        assert!(matches!(client.next().await, Some(Ok(Message::Ping(_)))));
+        client.send(Message::Ping("are you there".into())).await.unwrap();
+        loop {
+            if let Some(Ok(Message::Pong(pong))) = client.next().await {
+                assert_eq!(&pong[..], b"are you there");
+                return client;
+            }
+        }
+    });
+    assert!(matches!(socket.next().await, Ok(Incoming::Alive)));
+    assert!(matches!(socket.next().await, Ok(Incoming::Alive)));
+    let reading = tokio::spawn(async move {
+        let last = socket.next().await;
+        (last.is_err() || matches!(last, Ok(Incoming::Closed(_))), socket)
+    });
+    drop(client.await.unwrap());
+    assert!(reading.await.unwrap().0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn socket_reports_a_client_that_does_not_read() {
+    let (near, _far) = tokio::io::duplex(1024);
+    let mut socket = accept(near, Limits::default()).await;
+    let error = socket.send("x".repeat(64 * 1024)).await.unwrap_err();
+    assert!(matches!(error, SocketError::Slow), "{error:?}");
+    let mut flood = std::iter::repeat_with(|| "x".repeat(64 * 1024)).take(100);
+    let error = socket.send_all(&mut flood).await.unwrap_err();
+    assert!(matches!(error, SocketError::Slow), "{error:?}");
+    assert!(!format!("{error:?}").contains("xxx"));
+}
