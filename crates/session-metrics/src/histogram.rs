@@ -11,7 +11,7 @@ use crate::Durations;
 /// 2^6 buckets for each power of two: a bucket is 1.6 % wide.
 const GROUPING_POWER: u8 = 6;
 /// Longer durations count as 2^42 µs, which are 50.9 days.
-const LONGEST_POWER: u8 = 42;
+const MAX_POWER: u8 = 42;
 
 /// Durations in microseconds.
 #[derive(Debug)]
@@ -20,18 +20,20 @@ pub(crate) struct Histogram {
     sum: AtomicU64,
 }
 
-impl Histogram {
-    pub(crate) fn new() -> Self {
+impl Default for Histogram {
+    fn default() -> Self {
         Self {
-            buckets: AtomicHistogram::new(GROUPING_POWER, LONGEST_POWER).expect("the powers are in range"),
+            buckets: AtomicHistogram::new(GROUPING_POWER, MAX_POWER).expect("the powers are in range"),
             sum: AtomicU64::new(0),
         }
     }
+}
 
+impl Histogram {
     pub(crate) fn record(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let micros = micros.min((1 << LONGEST_POWER) - 1);
-        // before the bucket, so that a reader who counts the duration rarely misses it in the sum
+        let micros = micros.min((1 << MAX_POWER) - 1);
+        // before the bucket: a counted duration is rarely missing from the sum
         self.sum.fetch_add(micros, Relaxed);
         let counted = self.buckets.increment(micros);
         debug_assert!(counted.is_ok(), "{micros} is in range");
@@ -65,12 +67,12 @@ mod tests {
 
     #[test]
     fn empty_histogram_reads_none() {
-        assert_eq!(Histogram::new().read(), None);
+        assert_eq!(Histogram::default().read(), None);
     }
 
     #[test]
     fn histogram_saturates_at_extreme_durations() {
-        let histogram = Histogram::new();
+        let histogram = Histogram::default();
         histogram.record(Duration::MAX);
         histogram.record(Duration::ZERO);
         let read = histogram.read().unwrap();
@@ -83,7 +85,7 @@ mod tests {
     fn quantile_is_within_one_percent_of_a_single_value() {
         for power in 0..42 {
             for micros in [1 << power, (1 << power) + 1, (2 << power) - 1] {
-                let histogram = Histogram::new();
+                let histogram = Histogram::default();
                 histogram.record(Duration::from_micros(micros));
                 let read = histogram.read().unwrap().p50.as_micros() as u64;
                 assert!(
@@ -97,7 +99,7 @@ mod tests {
     proptest! {
         #[test]
         fn quantiles_equal_those_of_hdrhistogram(values in proptest::collection::vec(0_u64..3_600_000_000, 1..400)) {
-            let histogram = Histogram::new();
+            let histogram = Histogram::default();
             let mut judge = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 1 << 42, 4).unwrap();
             for value in &values {
                 histogram.record(Duration::from_micros(*value));

@@ -1,13 +1,12 @@
-//! The journey of one session, which turns what happens into what is counted.
+//! The funnel state of one session.
 
 use std::time::{Duration, Instant};
 
 use crate::{EndReason, SessionStage};
 
-/// The funnel state of one session. Each session holds its own; it is small and `Copy`.
+/// The funnel state of one session. It only moves forward, and reports each step once.
 ///
-/// It only moves forward, and reports each step once. All events of a session must go to
-/// one [`Metrics`](crate::Metrics).
+/// All events of a session must go to one [`Metrics`](crate::Metrics).
 #[derive(Clone, Copy, Debug)]
 pub struct Journey {
     created: Instant,
@@ -17,16 +16,14 @@ pub struct Journey {
 }
 
 impl Journey {
-    /// A session was created.
+    /// The journey of a new session.
     pub fn begin(now: Instant) -> (Self, Event) {
-        (
-            Self::resumed(SessionStage::Created, now, None),
-            Event(Kind::Created),
-        )
+        let journey = Self::resumed(SessionStage::Created, now, None);
+        (journey, Event(Kind::Created))
     }
 
-    /// An open session found in a store, already counted by [`Metrics::restore`](crate::Metrics::restore). `asked`
-    /// is when the guest first spoke; without it the time to the first reply is not measured.
+    /// The journey of a stored open session, which [`Metrics::restore`](crate::Metrics::restore) has counted. `asked` is
+    /// the time of the guest's first message. Without it the time to the first reply is not measured.
     #[must_use]
     pub fn resumed(stage: SessionStage, created: Instant, asked: Option<Instant>) -> Self {
         Self {
@@ -37,9 +34,9 @@ impl Journey {
         }
     }
 
-    /// The session reached `stage`, and with it every stage before.
+    /// Records that the session reached `stage`, and with it every earlier stage.
     ///
-    /// `None` if it had been there already, if it has ended, or for a reply to a guest who has not spoken.
+    /// `None` if it has reached `stage` before or has ended, and for a reply before the guest's first message.
     pub fn reach(&mut self, stage: SessionStage, now: Instant) -> Option<Event> {
         let greeting = stage == SessionStage::FirstReply && self.stage < SessionStage::FirstGuestMessage;
         if self.ended || stage <= self.stage || greeting {
@@ -49,18 +46,13 @@ impl Journey {
         if stage == SessionStage::FirstGuestMessage {
             self.asked = Some(now);
         }
-        let waited = self
-            .asked
-            .filter(|_| stage == SessionStage::FirstReply)
-            .map(|asked| now.saturating_duration_since(asked));
-        Some(Event(Kind::Reached {
-            from,
-            to: stage,
-            waited,
-        }))
+        let asked = self.asked.filter(|_| stage == SessionStage::FirstReply);
+        let waited = asked.map(|asked| now.saturating_duration_since(asked));
+        let to = stage;
+        Some(Event(Kind::Reached { from, to, waited }))
     }
 
-    /// The session ended. `None` if it had ended already: the first reason stands.
+    /// Records the end of the session. `None` if it has ended before: the first reason counts.
     pub fn end(&mut self, reason: EndReason, now: Instant) -> Option<Event> {
         if std::mem::replace(&mut self.ended, true) {
             return None;
@@ -79,7 +71,7 @@ impl Journey {
     }
 }
 
-/// Something new in a session's journey, for [`Metrics::record`](crate::Metrics::record). Only a [`Journey`] makes it.
+/// A step of a [`Journey`], for [`Metrics::record`](crate::Metrics::record).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[must_use = "an event that is not recorded is missing from every figure"]
 pub struct Event(pub(crate) Kind);

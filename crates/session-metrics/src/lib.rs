@@ -7,9 +7,9 @@ mod metrics;
 mod prometheus;
 mod snapshot;
 
-pub use end_reason::{EndReason, UnknownName};
+pub use end_reason::EndReason;
 pub use genesys_api::SessionStage;
 pub use journey::{Event, Journey};
-pub use metrics::{Metrics, Past};
+pub use metrics::{Metrics, StoredSession};
 pub use prometheus::render_prometheus;
 pub use snapshot::{Durations, EndCounts, Snapshot, StageFigures};

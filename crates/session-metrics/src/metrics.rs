@@ -11,10 +11,10 @@ use crate::{EndCounts, EndReason, Event, SessionStage, Snapshot, StageFigures};
 const STAGES: usize = SessionStage::ALL.len();
 const REASONS: usize = EndReason::ALL.len();
 
-/// Counts the journeys of all sessions of a process. Share it in an `Arc`; recording takes `&self` and no lock.
+/// Counts the journeys of all sessions of a process. Share it in an `Arc`: recording takes `&self` and no lock.
 ///
-/// A snapshot taken while others record is one that could have been: its outcomes add up to its sessions.
-#[derive(Debug)]
+/// A snapshot during recording is consistent: its outcomes add up to its sessions.
+#[derive(Debug, Default)]
 pub struct Metrics {
     reached: [AtomicU64; STAGES],
     ended: [[AtomicU64; REASONS]; STAGES],
@@ -22,41 +22,31 @@ pub struct Metrics {
     waited: Histogram,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Metrics {
-    /// With nothing counted.
+    /// Counters of zero.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            reached: [const { AtomicU64::new(0) }; STAGES],
-            ended: [const { [const { AtomicU64::new(0) }; REASONS] }; STAGES],
-            lasted: Histogram::new(),
-            waited: Histogram::new(),
-        }
+        Self::default()
     }
 
-    /// Rebuilds the counters from sessions that a store remembers, so that a restart does not empty the funnel.
-    /// What the store has forgotten is not counted.
+    /// Rebuilds the counters from stored sessions after a restart.
     #[must_use]
-    pub fn restore(sessions: impl IntoIterator<Item = Past>) -> Self {
+    pub fn restore(sessions: impl IntoIterator<Item = StoredSession>) -> Self {
         let metrics = Self::new();
-        for past in sessions {
+        for session in sessions {
             metrics.record(Event(Kind::Created));
-            if past.stage > SessionStage::Created {
+            if session.stage > SessionStage::Created {
                 metrics.record(Event(Kind::Reached {
                     from: SessionStage::Created,
-                    to: past.stage,
-                    waited: past.waited.filter(|_| past.stage == SessionStage::FirstReply),
+                    to: session.stage,
+                    waited: session
+                        .waited
+                        .filter(|_| session.stage == SessionStage::FirstReply),
                 }));
             }
-            if let Some((reason, lasted)) = past.end {
+            if let Some((reason, lasted)) = session.end {
                 metrics.record(Event(Kind::Ended {
-                    stage: past.stage,
+                    stage: session.stage,
                     reason,
                     lasted,
                 }));
@@ -65,8 +55,7 @@ impl Metrics {
         metrics
     }
 
-    /// Counts what a [`Journey`](crate::Journey) reports, if it reports anything: a few atomic additions, no
-    /// lock, no allocation.
+    /// Counts a step of a [`Journey`](crate::Journey), if there is one: a few atomic additions, no lock, no allocation.
     pub fn record(&self, event: impl Into<Option<Event>>) {
         let Some(Event(kind)) = event.into() else {
             return;
@@ -108,33 +97,29 @@ impl Metrics {
     /// Returns the figures of this moment. The cost does not depend on the number of sessions.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        // ends before stages, later stages before earlier ones: whatever is seen was preceded by what is read later
-        let ended = self.ended.each_ref().map(|by_reason| {
-            let count = |reason: EndReason| by_reason[reason as usize].load(Acquire);
-            EndCounts {
-                agent: count(EndReason::Agent),
-                consent_withdrawn: count(EndReason::ConsentWithdrawn),
-                error: count(EndReason::Error),
-                expired: count(EndReason::Expired),
-                guest: count(EndReason::Guest),
-                server_closed: count(EndReason::ServerClosed),
+        // reads in reverse order of recording: ends first, later stages before earlier ones
+        let mut stages = SessionStage::ALL.map(|stage| {
+            let ended = &self.ended[stage as usize];
+            let ended_by = EndCounts::by(|reason| ended[reason as usize].load(Acquire));
+            StageFigures {
+                stage,
+                reached: 0,
+                open: 0,
+                ended: EndReason::ALL.iter().map(|reason| ended_by.get(*reason)).sum(),
+                ended_by,
+                drop_off: None,
             }
         });
-        let mut stages = SessionStage::ALL.map(StageFigures::empty);
         let (mut reached_next, mut ended_next) = (0, 0);
-        for (figures, ended_by) in stages.iter_mut().zip(ended).rev() {
-            let ended = ended_by.total();
+        for figures in stages.iter_mut().rev() {
             let reached = self.reached[figures.stage as usize].load(Acquire);
-            let ended_of_reached = ended + ended_next;
-            // the floor holds by itself unless one session's events were recorded out of order
-            figures.reached = reached.max(reached_next + ended);
-            figures.ended = ended;
-            figures.ended_by = ended_by;
-            figures.open = figures.reached - reached_next - ended;
-            figures.drop_off = match figures.stage {
-                SessionStage::FirstReply => None,
-                _ => ratio(ended, ended_of_reached),
-            };
+            let ended_of_reached = figures.ended + ended_next;
+            // at least that many, unless the events of one session were recorded out of order
+            figures.reached = reached.max(reached_next + figures.ended);
+            figures.open = figures.reached - reached_next - figures.ended;
+            if figures.stage != SessionStage::FirstReply {
+                figures.drop_off = ratio(figures.ended, ended_of_reached);
+            }
             (reached_next, ended_next) = (figures.reached, ended_of_reached);
         }
         let silent = stages
@@ -148,7 +133,7 @@ impl Metrics {
             sessions,
             open: sessions - ended_next,
             ended: ended_next,
-            ended_by: stages.iter().map(|figures| figures.ended_by).sum(),
+            ended_by: EndCounts::by(|reason| stages.iter().map(|figures| figures.ended_by.get(reason)).sum()),
             drop_off: ratio(silent, ended_next),
             tutorial_drop_off_rate: ratio(unconnected, sessions),
             durations: self.lasted.read(),
@@ -160,12 +145,12 @@ impl Metrics {
 
 /// A stored session, for [`Metrics::restore`].
 #[derive(Clone, Copy, Debug)]
-pub struct Past {
-    /// Its stage.
+pub struct StoredSession {
+    /// Stage.
     pub stage: SessionStage,
-    /// From the guest's first message to the first reply, if that is known.
+    /// Time from the guest's first message to the first reply, if it is known.
     pub waited: Option<Duration>,
-    /// Reason of its end and its duration. `None` while it is open.
+    /// Reason of the end, and the duration of the session. `None` while it is open.
     pub end: Option<(EndReason, Duration)>,
 }
 
@@ -256,7 +241,7 @@ mod tests {
 
     #[test]
     fn snapshot_reads_back_from_json() {
-        let metrics = Metrics::restore([Past {
+        let metrics = Metrics::restore([StoredSession {
             stage: SessionStage::FirstReply,
             waited: Some(Duration::from_millis(40)),
             end: Some((EndReason::ServerClosed, MINUTE)),
@@ -314,13 +299,13 @@ mod tests {
         ]
     }
 
-    /// A session as a ledger would keep it: everything that was said of it, in order, with the second it was said.
+    /// The steps of a session, with their seconds.
     #[derive(Clone, Debug, Default)]
     struct Ledger(Vec<(u64, Step)>);
 
     impl Ledger {
         /// Replays the rules the slow way.
-        fn past(&self) -> Past {
+        fn stored(&self) -> StoredSession {
             let end = self.0.iter().find_map(|(at, step)| match step {
                 Step::End(reason) => Some((*reason, *at)),
                 Step::Reach(_) => None,
@@ -347,7 +332,7 @@ mod tests {
             if answered.is_some() {
                 stage = SessionStage::FirstReply;
             }
-            Past {
+            StoredSession {
                 stage,
                 waited: asked
                     .zip(answered)
@@ -385,8 +370,8 @@ mod tests {
                 ledger.0.push((at, step));
             }
 
-            let pasts: Vec<Past> = journeys.iter().map(|(_, ledger)| ledger.past()).collect();
-            let count = |which: &dyn Fn(&Past) -> bool| pasts.iter().filter(|past| which(past)).count() as u64;
+            let pasts: Vec<StoredSession> = journeys.iter().map(|(_, ledger)| ledger.stored()).collect();
+            let count = |which: &dyn Fn(&StoredSession) -> bool| pasts.iter().filter(|past| which(past)).count() as u64;
             let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
             let snapshot = metrics.snapshot();
             let ended = count(&|past| past.end.is_some());

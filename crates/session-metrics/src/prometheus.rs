@@ -2,84 +2,60 @@
 
 use std::fmt::{self, Write};
 
-use crate::{Durations, EndReason, Snapshot};
+use crate::{Durations, EndReason, Snapshot, StageFigures};
 
-/// Appends the figures to `page`. Labels are stages and reasons only, so a scrape has a fixed number of lines; a
-/// figure without data has no sample.
+/// Appends the figures to `page`. Labels are stages and reasons only, so a scrape has a fixed number of lines. A figure
+/// without data has no sample.
 pub fn render_prometheus(snapshot: &Snapshot, page: &mut String) {
-    // a String takes any text, so there is no error to pass on
-    let _infallible = render(snapshot, page);
+    // writing to a `String` does not fail
+    let _ = render(snapshot, page);
 }
 
 fn render(snapshot: &Snapshot, page: &mut String) -> fmt::Result {
     family(page, "created_total", "counter", "Guest sessions created.")?;
     writeln!(page, "guest_sessions_created_total {}", snapshot.sessions)?;
 
-    family(
-        page,
-        "reached_total",
-        "counter",
-        "Guest sessions that came at least to a stage of the funnel.",
-    )?;
-    for figures in &snapshot.stages {
+    let help = "Guest sessions that came at least to a stage of the funnel.";
+    family(page, "reached_total", "counter", help)?;
+    for StageFigures { stage, reached, .. } in &snapshot.stages {
         writeln!(
             page,
-            "guest_sessions_reached_total{{stage=\"{}\"}} {}",
-            figures.stage, figures.reached
+            "guest_sessions_reached_total{{stage=\"{stage}\"}} {reached}"
         )?;
     }
 
-    family(
-        page,
-        "open",
-        "gauge",
-        "Guest sessions that are open, by the stage they have come to.",
-    )?;
-    for figures in &snapshot.stages {
-        writeln!(
-            page,
-            "guest_sessions_open{{stage=\"{}\"}} {}",
-            figures.stage, figures.open
-        )?;
+    let help = "Guest sessions that are open, by the stage they have come to.";
+    family(page, "open", "gauge", help)?;
+    for StageFigures { stage, open, .. } in &snapshot.stages {
+        writeln!(page, "guest_sessions_open{{stage=\"{stage}\"}} {open}")?;
     }
 
-    family(
-        page,
-        "ended_total",
-        "counter",
-        "Guest sessions that ended, by the stage they had come to and the reason.",
-    )?;
-    for figures in &snapshot.stages {
+    let help = "Guest sessions that ended, by the stage they had come to and the reason.";
+    family(page, "ended_total", "counter", help)?;
+    for StageFigures { stage, ended_by, .. } in &snapshot.stages {
         for reason in EndReason::ALL {
+            let labels = format_args!("stage=\"{stage}\",reason=\"{reason}\"");
             writeln!(
                 page,
-                "guest_sessions_ended_total{{stage=\"{}\",reason=\"{reason}\"}} {}",
-                figures.stage,
-                figures.ended_by.get(reason)
+                "guest_sessions_ended_total{{{labels}}} {}",
+                ended_by.get(reason)
             )?;
         }
     }
 
-    family(
-        page,
-        "drop_off_ratio",
-        "gauge",
-        "Share of ended guest sessions without a guest message.",
-    )?;
+    let help = "Share of ended guest sessions without a guest message.";
+    family(page, "drop_off_ratio", "gauge", help)?;
     if let Some(ratio) = snapshot.drop_off {
         writeln!(page, "guest_sessions_drop_off_ratio {ratio}")?;
     }
 
-    summary(
-        page,
-        "duration_seconds",
-        "How long ended guest sessions lasted.",
-        snapshot.durations,
-    )?;
+    let help = "How long ended guest sessions lasted.";
+    summary(page, "duration_seconds", help, snapshot.durations)?;
+    let help = "From the guest's first message to the first reply.";
     summary(
         page,
         "time_to_first_reply_seconds",
-        "From the guest's first message to the first reply.",
+        help,
         snapshot.time_to_first_reply,
     )
 }
@@ -92,16 +68,11 @@ fn summary(page: &mut String, name: &str, help: &str, durations: Option<Duration
             ("0.95", durations.p95),
             ("0.99", durations.p99),
         ] {
-            writeln!(
-                page,
-                "guest_sessions_{name}{{quantile=\"{quantile}\"}} {}",
-                value.as_secs_f64()
-            )?;
+            let seconds = value.as_secs_f64();
+            writeln!(page, "guest_sessions_{name}{{quantile=\"{quantile}\"}} {seconds}")?;
         }
     }
-    let (sum, count) = durations.map_or((0.0, 0), |durations| {
-        (durations.sum.as_secs_f64(), durations.count)
-    });
+    let (sum, count) = durations.map_or((0.0, 0), |all| (all.sum.as_secs_f64(), all.count));
     writeln!(page, "guest_sessions_{name}_sum {sum}")?;
     writeln!(page, "guest_sessions_{name}_count {count}")
 }
@@ -116,7 +87,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Metrics, Past, SessionStage};
+    use crate::{Metrics, SessionStage, StoredSession};
 
     #[test]
     fn scrape_has_fixed_lines_and_no_sample_without_data() {
@@ -129,11 +100,15 @@ mod tests {
         assert!(empty.contains("guest_sessions_duration_seconds_count 0\n"));
 
         let mut page = String::new();
-        let sessions = EndReason::ALL.iter().cycle().take(1_000).map(|reason| Past {
-            stage: SessionStage::FirstReply,
-            waited: Some(Duration::from_secs(4)),
-            end: Some((*reason, Duration::from_secs(90))),
-        });
+        let sessions = EndReason::ALL
+            .iter()
+            .cycle()
+            .take(1_000)
+            .map(|reason| StoredSession {
+                stage: SessionStage::FirstReply,
+                waited: Some(Duration::from_secs(4)),
+                end: Some((*reason, Duration::from_secs(90))),
+            });
         render_prometheus(&Metrics::restore(sessions).snapshot(), &mut page);
         assert_eq!(
             page.lines().count(),

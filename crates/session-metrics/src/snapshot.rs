@@ -1,6 +1,5 @@
-//! The figures of one moment, as the gateway serves them.
+//! Snapshots of the figures.
 
-use std::iter::Sum;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,31 +8,31 @@ use crate::{EndReason, SessionStage};
 
 /// All figures at one moment.
 ///
-/// `sessions = open + ended`, and the same holds by stage: each session stands in exactly one row of `stages`, either
-/// as open or as ended. As JSON the names are in camelCase, durations in whole milliseconds, and no data is `null`.
+/// `sessions = open + ended`. Each session is counted in exactly one row of `stages`, as open or as ended. In JSON names
+/// are in camelCase, durations in whole milliseconds, and a figure without data is `null`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Sessions created.
+    /// Created sessions.
     pub sessions: u64,
-    /// Those still open: in no rate and no duration below.
+    /// Open sessions, which are in no rate and no duration.
     pub open: u64,
-    /// Those that have ended.
+    /// Ended sessions.
     pub ended: u64,
-    /// Those that have ended, by reason.
+    /// Ended sessions by reason.
     pub ended_by: EndCounts,
-    /// Share of the ended sessions in which the guest never said a word, from 0 to 1. `None` while none has ended.
+    /// Share of the ended sessions without a message of the guest, from 0 to 1. `None` without ended sessions.
     pub drop_off: Option<f64>,
     /// The founding tutorial's formula, for comparison only: sessions with a message count of 0, of all sessions.
-    /// It counts the handshake as a message, so that these are the sessions that never connected; and it counts open
-    /// sessions, so that one created a moment ago is lost. `None` without sessions, where the tutorial has 0.0.
+    /// It counts the handshake as a message, and open sessions as lost. `None` without sessions, where the tutorial has
+    /// 0.0.
     pub tutorial_drop_off_rate: Option<f64>,
     /// The funnel, in order.
     pub stages: [StageFigures; 5],
     /// Durations of ended sessions, from creation to end.
     pub durations: Option<Durations>,
-    /// From the guest's first message to the first reply, over all sessions that had one.
+    /// Times from the guest's first message to the first reply, of all sessions that had one.
     pub time_to_first_reply: Option<Durations>,
 }
 
@@ -52,30 +51,17 @@ impl Snapshot {
 pub struct StageFigures {
     /// The stage.
     pub stage: SessionStage,
-    /// Sessions that came at least here.
+    /// Sessions that reached this stage.
     pub reached: u64,
-    /// Open sessions that have come exactly here.
+    /// Open sessions at this stage.
     pub open: u64,
-    /// Ended sessions that came exactly here.
+    /// Ended sessions whose last stage is this one.
     pub ended: u64,
     /// The same by reason.
     pub ended_by: EndCounts,
-    /// Of the ended sessions that came at least here, the share that came no further. `None` without such sessions,
-    /// and for the last stage, which leads nowhere.
+    /// Share of the ended sessions at this stage among those that reached it. `None` without such sessions, and for the
+    /// last stage.
     pub drop_off: Option<f64>,
-}
-
-impl StageFigures {
-    pub(crate) fn empty(stage: SessionStage) -> Self {
-        Self {
-            stage,
-            reached: 0,
-            open: 0,
-            ended: 0,
-            ended_by: EndCounts::default(),
-            drop_off: None,
-        }
-    }
 }
 
 /// Ended sessions by reason.
@@ -92,7 +78,19 @@ pub struct EndCounts {
 }
 
 impl EndCounts {
-    /// Those that ended for `reason`.
+    /// The counts by reason.
+    pub(crate) fn by(count: impl Fn(EndReason) -> u64) -> Self {
+        Self {
+            agent: count(EndReason::Agent),
+            consent_withdrawn: count(EndReason::ConsentWithdrawn),
+            error: count(EndReason::Error),
+            expired: count(EndReason::Expired),
+            guest: count(EndReason::Guest),
+            server_closed: count(EndReason::ServerClosed),
+        }
+    }
+
+    /// Sessions that ended for `reason`.
     #[must_use]
     pub fn get(&self, reason: EndReason) -> u64 {
         match reason {
@@ -104,47 +102,28 @@ impl EndCounts {
             EndReason::ServerClosed => self.server_closed,
         }
     }
-
-    /// Those that ended for any reason.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.agent + self.consent_withdrawn + self.error + self.expired + self.guest + self.server_closed
-    }
 }
 
-impl Sum for EndCounts {
-    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
-        counts.fold(Self::default(), |a, b| Self {
-            agent: a.agent + b.agent,
-            consent_withdrawn: a.consent_withdrawn + b.consent_withdrawn,
-            error: a.error + b.error,
-            expired: a.expired + b.expired,
-            guest: a.guest + b.guest,
-            server_closed: a.server_closed + b.server_closed,
-        })
-    }
-}
-
-/// Durations of at least one session. Quantiles are within 0.8 % of the true value; durations over 50 days count as
-/// 50 days.
+/// Durations of at least one session. Quantiles are within 0.8 % of the true value. Durations over 50 days count as 50
+/// days.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct Durations {
     /// Number of durations.
     pub count: u64,
-    /// Their mean.
+    /// Mean.
     #[serde(rename = "meanMs", with = "millis")]
     pub mean: Duration,
-    /// Half of them took at most this long.
+    /// Median.
     #[serde(rename = "p50Ms", with = "millis")]
     pub p50: Duration,
-    /// 95 of 100 took at most this long.
+    /// Quantile 0.95.
     #[serde(rename = "p95Ms", with = "millis")]
     pub p95: Duration,
-    /// 99 of 100 took at most this long.
+    /// Quantile 0.99.
     #[serde(rename = "p99Ms", with = "millis")]
     pub p99: Duration,
-    /// All of them together.
+    /// Sum.
     #[serde(rename = "sumMs", with = "millis")]
     pub sum: Duration,
 }

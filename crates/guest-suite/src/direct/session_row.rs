@@ -12,7 +12,7 @@ use guest_store::{Event, Session, StoreErrorKind};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use session_metrics::{EndReason, Journey, Past};
+use session_metrics::{EndReason, Journey, StoredSession};
 use time::OffsetDateTime;
 use webhook::{EventBody, EventName};
 
@@ -146,13 +146,13 @@ impl SessionRow {
         )
     }
 
-    pub(super) fn past(&self) -> Past {
+    pub(super) fn past(&self) -> StoredSession {
         let end = self.row.ended_at.map(|at| {
             let lasted = Duration::try_from(at - self.row.created_at).unwrap_or(Duration::ZERO);
             (self.end_reason(), lasted)
         });
         let waited = self.document.waited_ms.map(Duration::from_millis);
-        Past {
+        StoredSession {
             stage: self.document.stage,
             waited,
             end,
