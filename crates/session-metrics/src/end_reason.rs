@@ -34,6 +34,12 @@ impl EndReason {
         Self::ServerClosed,
     ];
 
+    /// The reason with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// The name in JSON, in a label and in a store.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -62,6 +68,7 @@ mod tests {
     fn end_reason_name_equals_json() {
         for reason in EndReason::ALL {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
+            assert_eq!(EndReason::from_name(reason.name()), Some(reason));
             assert_eq!(
                 serde_json::from_value::<EndReason>(reason.name().into()).unwrap(),
                 reason

@@ -428,7 +428,9 @@ fn stop(ending: Ending) -> Stop {
     match ending {
         Ending::SessionExpired => Stop::Ended(EndReason::Expired),
         // the suite ended it and gives the reason
-        Ending::SessionEnded { reason } => Stop::Ended(reason.parse().unwrap_or(EndReason::ServerClosed)),
+        Ending::SessionEnded { reason } => {
+            Stop::Ended(EndReason::from_name(&reason).unwrap_or(EndReason::ServerClosed))
+        }
         Ending::ByUs => Stop::Shutdown,
         Ending::ClosedByServer { .. } | Ending::LoggedOut => Stop::Ended(EndReason::ServerClosed),
         // caused by the deployment, its domains or the configuration, not by the session
