@@ -1,8 +1,7 @@
-//! The `guest-sessions` contract over HTTP: routes, and what every answer has in common.
+//! The `guest-sessions` contract over HTTP: the routes, and the headers of every answer.
 
 mod access;
 mod documents;
-mod error;
 mod oauth;
 mod refusal;
 mod request;
@@ -13,27 +12,27 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use genesys_api::{Clock, Host, SessionId};
+use genesys_api::{Clock, Host};
 use guest_sessions::{ErrorCode, Operation, ROUTES};
 use guest_suite::direct::Direct;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::Clients;
 use self::refusal::Refusal;
 pub(crate) use self::request::SCOPES;
+use crate::generated::{EVENTS, FRAMES, OPENAPI};
 use crate::relay::Hub;
 
-/// What the routes work on. Clones share it.
+/// The shared state of the routes.
 pub(crate) type App = Arc<Parts>;
 
 #[derive(Debug)]
@@ -43,27 +42,14 @@ pub(crate) struct Parts {
     pub(crate) clients: Clients,
     pub(crate) clock: Clock,
     pub(crate) origins: OriginPolicy,
-    /// What Genesys is shown in place of the page's own origin.
+    /// The origin of connections to Genesys, in place of the page's own.
     pub(crate) upstream_origin: Option<AdmittedOrigin>,
     pub(crate) token_in_query: bool,
-    /// How clients reach this gateway.
+    /// The public base URL of this gateway.
     pub(crate) public: Host,
 }
 
-impl Parts {
-    fn socket_url(&self, id: &SessionId) -> String {
-        self.public
-            .websocket_url(&format!("/api/v2/webmessaging/guest-sessions/{id}/socket"))
-    }
-
-    /// The origin that Genesys sees: the page's own, unless the configuration has one for all.
-    fn shown_upstream(&self, page: AdmittedOrigin) -> AdmittedOrigin {
-        self.upstream_origin.clone().unwrap_or(page)
-    }
-}
-
-/// The contract's routes, and no others. A path that is none of them is a 404, a method that is none of a path's a
-/// 405, both in the contract's error shape.
+/// The routes of the contract. An unknown path is a 404, another method a 405, both with the contract's error body.
 pub(crate) fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
@@ -93,9 +79,9 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::CreateSession => on(method, sessions::create),
         Operation::EndSession => on(method, sessions::end),
         Operation::FetchAuditTrail => on(method, sessions::audit_trail),
-        Operation::FetchDocument => on(method, documents::openapi),
-        Operation::FetchEventsSchema => on(method, documents::events),
-        Operation::FetchFramesSchema => on(method, documents::frames),
+        Operation::FetchDocument => document(method, OPENAPI, documents::OPENAPI),
+        Operation::FetchEventsSchema => document(method, EVENTS, documents::SCHEMA),
+        Operation::FetchFramesSchema => document(method, FRAMES, documents::SCHEMA),
         Operation::FetchMetrics => on(method, sessions::metrics),
         Operation::FetchSession => on(method, sessions::fetch),
         Operation::FetchToken => on(method, oauth::token),
@@ -107,6 +93,12 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::RemoveWebhook => on(method, webhooks::remove),
         Operation::ReplaceWebhook => on(method, webhooks::replace),
     }
+}
+
+fn document(method: MethodFilter, text: &'static str, media_type: &'static str) -> MethodRouter<App> {
+    on(method, move |headers: HeaderMap| async move {
+        documents::fetch(text, media_type, &headers)
+    })
 }
 
 async fn health(State(app): State<App>) -> Response {
@@ -127,7 +119,7 @@ async fn finish(request: Request, next: Next) -> Response {
     let mut response = match tokio::spawn(next.run(request)).await {
         Ok(response) => response,
         Err(panic) => {
-            tracing::error!(%panic, %method, path, "a request met a fault of this program");
+            tracing::error!(%panic, %method, path, "a handler panicked");
             Refusal::new(
                 ErrorCode::InternalServerError,
                 "a fault of the gateway: look whether the request took effect before sending it again",
@@ -137,15 +129,18 @@ async fn finish(request: Request, next: Next) -> Response {
     };
     tracing::info!(%method, path, status = response.status().as_u16(), "request");
     let headers = response.headers_mut();
-    headers
-        .entry(CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    );
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(CACHE_CONTROL).or_insert(no_store);
+    for (name, value) in [
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     headers.entry(refusal::CORRELATION).or_insert_with(|| {
         HeaderValue::from_str(&genesys_api::entropy::uuid().to_string()).expect("a UUID is plain ASCII")
     });
@@ -154,9 +149,5 @@ async fn finish(request: Request, next: Next) -> Response {
 
 fn json_answer(status: StatusCode, body: &impl Serialize) -> Response {
     let body = serde_json::to_vec(body).expect("bodies are plain structs with text keys");
-    let mut response = (status, Body::from(body)).into_response();
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }

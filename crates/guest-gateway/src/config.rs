@@ -199,36 +199,19 @@ pub struct Webhooks {
 
 /// `[[client]]`
 #[derive(Debug, Deserialize)]
-#[serde(try_from = "ClientTable")]
+#[serde(deny_unknown_fields)]
 pub struct Client {
     /// The id.
-    pub id: ClientId,
-    secret: SecretLocation,
-    /// The scopes.
-    pub scopes: Scopes,
-}
-
-/// The location of a client's secret.
-#[derive(Debug)]
-enum SecretLocation {
-    Environment(String),
-    File(PathBuf),
-    Inline(SecretString),
-}
-
-/// The table of a client in the file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClientTable {
     #[serde(deserialize_with = "parsed")]
-    id: ClientId,
-    /// The secret itself. Prefer one of the other two.
+    pub id: ClientId,
+    /// The secret itself. Prefer a file or an environment variable.
     #[serde(default, deserialize_with = "secret")]
     secret: Option<SecretString>,
     secret_file: Option<PathBuf>,
     secret_env: Option<String>,
+    /// The scopes.
     #[serde(deserialize_with = "scopes")]
-    scopes: Scopes,
+    pub scopes: Scopes,
 }
 
 /// `[[channel]]`
@@ -236,10 +219,8 @@ struct ClientTable {
 #[serde(deny_unknown_fields)]
 pub struct Channel {
     /// The value of `channelConfigurationId`.
-    #[serde(deserialize_with = "parsed")]
     pub id: ChannelId,
     /// The messenger deployment of the channel. Default: the one of the simulator.
-    #[serde(default, deserialize_with = "parsed_option")]
     pub deployment: Option<DeploymentId>,
 }
 
@@ -261,7 +242,8 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let config: Self = toml::from_str(text)
             .map_err(|error| ConfigError::at(text, error.span().map(|span| span.start), error.message()))?;
-        rules::check(&config).map_err(|fault| ConfigError::at(text, fault.offset(text), &fault.what))?;
+        rules::check(&config)
+            .map_err(|conflict| ConfigError::at(text, conflict.offset(text), &conflict.what))?;
         Ok(config)
     }
 
@@ -310,57 +292,37 @@ impl Client {
     pub fn secret(&self) -> Result<SecretString, ConfigError> {
         let id = self.id.as_str();
         let fail = |what: String| ConfigError(format!("[[client]] {id}: {what}"));
-        let text = match &self.secret {
-            SecretLocation::Inline(secret) => return Ok(secret.clone()),
-            SecretLocation::File(path) => std::fs::read_to_string(path)
+        let text = match (&self.secret, &self.secret_file, &self.secret_env) {
+            (Some(secret), None, None) => return Ok(secret.clone()),
+            (None, Some(path), None) => std::fs::read_to_string(path)
                 .map_err(|source| fail(format!("cannot read secret_file {}: {source}", path.display())))?,
-            SecretLocation::Environment(name) => std::env::var(name).map_err(|_| {
+            (None, None, Some(name)) => std::env::var(name).map_err(|_| {
                 fail(format!(
                     "the environment variable {name} of secret_env is not set"
                 ))
             })?,
+            _ => return Err(fail(rules::ONE_SECRET.to_owned())),
         };
         match text.trim() {
             "" => Err(fail("the secret is empty".to_owned())),
             text => Ok(text.into()),
         }
     }
-}
 
-impl TryFrom<ClientTable> for Client {
-    type Error = String;
-
-    fn try_from(table: ClientTable) -> Result<Self, String> {
-        let secret = match (table.secret, table.secret_file, table.secret_env) {
-            (Some(secret), None, None) => SecretLocation::Inline(secret),
-            (None, Some(path), None) => SecretLocation::File(path),
-            (None, None, Some(name)) => SecretLocation::Environment(name),
-            _ => {
-                let id = table.id.as_str();
-                return Err(format!(
-                    "[[client]] {id}: give exactly one of `secret`, `secret_file` and `secret_env`"
-                ));
-            }
-        };
-        Ok(Self {
-            id: table.id,
-            secret,
-            scopes: table.scopes,
-        })
+    fn has_one_secret(&self) -> bool {
+        let sources = [
+            self.secret.is_some(),
+            self.secret_file.is_some(),
+            self.secret_env.is_some(),
+        ];
+        sources.into_iter().filter(|is_given| *is_given).count() == 1
     }
 }
 
 /// An invalid configuration. The message gives the line and the reason.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ConfigError(pub(crate) String);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
 
 impl ConfigError {
     /// An error with the line of `offset`, if that is known.
@@ -409,7 +371,7 @@ fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<&'static Policy, D::Erro
         });
     }
     let policy = policy_file(Path::new(&name)).map_err(|error| serde::de::Error::custom(error.0))?;
-    // leaked once, because the process needs it until it ends
+    // leaked, because the process needs it until it ends
     Ok(Box::leak(Box::new(policy)))
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
-use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use audit::Actor;
-use genesys_api::{Clock, Host, Hosts};
+use genesys_api::{ChannelId, Clock, DeploymentId, Host, Hosts};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
 use genesys_http::{Client, Egress, Tls};
 use guest_conversation::client::ConnectLimiter;
@@ -22,9 +22,9 @@ use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
 use crate::api::{self, Clients, Parts};
 use crate::audit_log::record;
-use crate::config::{Config, ConfigError};
+use crate::config::{Channel, Config, ConfigError};
 use crate::keys::Keys;
-use crate::relay::{Hub, stopped};
+use crate::relay::{Hub, Stopping};
 use crate::simulator::Simulator;
 
 /// Longest time to drain requests and sockets.
@@ -50,23 +50,31 @@ impl Gateway {
     /// # Errors
     /// If a file cannot be read, the address is taken, or another process has the store.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
-        if config.store.path.exists() && !config.store.keys.exists() {
-            let path = config.store.path.display();
-            return Err(StartError::new(
-                format!("the key file {}", config.store.keys.display()),
-                format!("it is missing, but the store {path} was written with it: restore it"),
-            ));
-        }
-        let keys = Keys::open(&config.store.keys).map_err(|error| {
-            StartError::new(format!("the key file {}", config.store.keys.display()), error)
-        })?;
+        let keys = open_keys(&config)?;
         let clients = clients(&config, &keys)?;
-        let (hosts, simulator) = genesys(&config, &clock).await?;
+        let (hosts, simulator) = match config.hosts() {
+            Some(hosts) => (hosts, None),
+            #[cfg(feature = "sim")]
+            None => {
+                let simulated = genesys_sim::Config {
+                    clock: clock.clone(),
+                    ..genesys_sim::Config::plain()
+                };
+                let simulator = Simulator::start(simulated).await;
+                let simulator = simulator.map_err(StartError::with("the simulator of Genesys Cloud"))?;
+                (Hosts::single(simulator.host()), Some(simulator))
+            }
+            #[cfg(not(feature = "sim"))]
+            None => {
+                let start_error = StartError::with("the simulator of Genesys Cloud");
+                return Err(start_error(crate::simulator::NOT_BUILT_IN));
+            }
+        };
         let tls = match &config.genesys.extra_ca {
             Some(path) => Tls::with_extra_ca(&read(path)?),
             None => Tls::system(),
         }
-        .map_err(|error| StartError::new("the certificate authorities", error))?;
+        .map_err(StartError::with("the certificate authorities"))?;
         let proxy = config.genesys.proxy()?;
         let http = Client::builder(tls.clone())
             .clock(clock.clone())
@@ -77,9 +85,8 @@ impl Gateway {
         };
         let dispatcher = Dispatcher::new(Client::builder(tls).clock(clock.clone()).egress(egress));
 
-        let store = open_store(&config, &keys).await?;
-        let direct = DirectConfig {
-            store,
+        let direct = Direct::open(DirectConfig {
+            store: open_store(&config, &keys).await?,
             http,
             hosts,
             deployments: deployments(&config, simulator.as_ref()),
@@ -89,14 +96,19 @@ impl Gateway {
             retention: config.sessions.retention,
             limit: config.sessions.limit,
             limiter: ConnectLimiter::default(),
-        };
-        let direct = Direct::open(direct)
-            .await
-            .map_err(|error| StartError::new("the sessions of the store", error))?;
-        record(&**direct.store(), own_name(), "audit.opened", clock.now().utc)
-            .await
-            .map_err(|error| StartError::new("the audit log", error))?;
+        })
+        .await
+        .map_err(StartError::with("the sessions of the store"))?;
+        record(
+            &**direct.store(),
+            own_name(),
+            "audit.opened",
+            clock.now().utc,
+        )
+        .await
+        .map_err(StartError::with("the audit log"))?;
         let (stop, stopping) = watch::channel(false);
+        let stopping = Stopping(stopping);
         let hub = Hub::new(direct.clone(), stopping.clone());
 
         let server = bind(&config).await?;
@@ -114,16 +126,18 @@ impl Gateway {
         }));
 
         let mut tasks = JoinSet::new();
-        tasks.spawn(server.serve(TowerToHyperService::new(routes), stopped(stopping.clone())));
-        tasks.spawn({
-            let direct = direct.clone();
-            async move {
-                tokio::select! {
-                    () = direct.background_tasks(dispatcher) => {}
-                    () = stopped(stopping) => {}
-                }
+        let background_direct = direct.clone();
+        let background_stopping = stopping.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = background_direct.background_tasks(dispatcher) => {}
+                () = background_stopping.begun() => {}
             }
         });
+        tasks.spawn(server.serve(
+            TowerToHyperService::new(routes),
+            async move { stopping.begun().await },
+        ));
         Ok(Self {
             address,
             public,
@@ -150,7 +164,9 @@ impl Gateway {
     /// Returns the base URL of the simulator, if the configuration starts one.
     #[must_use]
     pub fn simulator_url(&self) -> Option<String> {
-        self.simulator.as_ref().map(Simulator::http_url)
+        self.simulator
+            .as_ref()
+            .map(|simulator| simulator.host().to_string())
     }
 
     /// Returns the store, for an export of the audit log.
@@ -186,14 +202,9 @@ impl Gateway {
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
             tracing::warn!("shutdown timeout: tasks are still running");
         }
-        let closed = record(
-            &**direct.store(),
-            own_name(),
-            "audit.closed",
-            direct.clock().now().utc,
-        )
-        .await;
-        let signed = direct.store().checkpoint().await;
+        let (store, now) = (direct.store(), direct.clock().now().utc);
+        let closed = record(&**store, own_name(), "audit.closed", now).await;
+        let signed = store.checkpoint().await;
         if let Err(error) = closed.and(signed.map(drop)) {
             tracing::error!(%error, "cannot close and sign the audit log");
         }
@@ -213,82 +224,53 @@ fn own_origin(origin: &Origin) -> AdmittedOrigin {
     policy.admit_own(origin).expect("the policy allows this origin")
 }
 
+fn open_keys(config: &Config) -> Result<Keys, StartError> {
+    let (store, keys) = (&config.store.path, &config.store.keys);
+    let start_error = StartError::with(format!("the key file {}", keys.display()));
+    if store.exists() && !keys.exists() {
+        let store = store.display();
+        return Err(start_error(io::Error::other(format!(
+            "it is missing, but the store {store} was written with it: restore it"
+        ))));
+    }
+    Keys::open(keys).map_err(start_error)
+}
+
 fn clients(config: &Config, keys: &Keys) -> Result<Clients, StartError> {
     let mut clients = Vec::with_capacity(config.client.len());
     for client in &config.client {
         clients.push((client.id.clone(), client.secret()?, client.scopes.clone()));
     }
-    Ok(Clients::new(
-        clients,
-        &keys.tokens,
-        config.listen.requests_per_minute,
-    ))
+    let requests_per_minute = config.listen.requests_per_minute;
+    Ok(Clients::new(clients, &keys.tokens, requests_per_minute))
 }
 
-async fn genesys(config: &Config, clock: &Clock) -> Result<(Hosts, Option<Simulator>), StartError> {
-    if let Some(hosts) = config.hosts() {
-        return Ok((hosts, None));
-    }
-    let simulator = simulator(clock)
-        .await
-        .map_err(|error| StartError::new("the simulator of Genesys Cloud", error))?;
-    Ok((Hosts::single(simulator.host()), Some(simulator)))
-}
-
-#[cfg(feature = "sim")]
-async fn simulator(clock: &Clock) -> Result<Simulator, genesys_sim::StartError> {
-    let config = genesys_sim::Config {
-        clock: clock.clone(),
-        ..genesys_sim::Config::plain()
+fn deployments(config: &Config, simulator: Option<&Simulator>) -> BTreeMap<ChannelId, DeploymentId> {
+    let simulated = simulator.map(Simulator::deployment_id);
+    let deployment = |channel: &Channel| {
+        let deployment = channel.deployment.as_ref().or(simulated)?;
+        Some((channel.id.clone(), deployment.clone()))
     };
-    Simulator::start(config).await
-}
-
-#[cfg(not(feature = "sim"))]
-#[expect(
-    clippy::unused_async,
-    reason = "a simulator takes time to start where there is one"
-)]
-async fn simulator(_: &Clock) -> Result<Simulator, &'static str> {
-    Err(crate::simulator::NOT_BUILT_IN)
-}
-
-fn deployments(
-    config: &Config,
-    simulator: Option<&Simulator>,
-) -> BTreeMap<genesys_api::ChannelId, genesys_api::DeploymentId> {
-    let of_simulator = simulator.map(Simulator::deployment_id);
-    let channels = config.channel.iter();
-    channels
-        .filter_map(|channel| {
-            Some((
-                channel.id.clone(),
-                channel.deployment.as_ref().or(of_simulator)?.clone(),
-            ))
-        })
-        .collect()
+    config.channel.iter().filter_map(deployment).collect()
 }
 
 async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, StartError> {
     let (path, keys) = (config.store.path.clone(), keys.for_store());
-    let shown = path.display().to_string();
-    let opened =
-        tokio::task::spawn_blocking(move || SqliteStore::open(&path, keys, guest_store::Limits::default()))
-            .await;
-    match opened {
-        Ok(Ok(store)) => Ok(Arc::new(store)),
-        Ok(Err(error)) => Err(StartError::new(format!("the store {shown}"), error)),
-        Err(gone) => std::panic::resume_unwind(gone.into_panic()),
+    let start_error = StartError::with(format!("the store {}", path.display()));
+    let open = move || SqliteStore::open(&path, keys, guest_store::Limits::default());
+    match tokio::task::spawn_blocking(open).await {
+        Ok(opened) => Ok(Arc::new(opened.map_err(start_error)?)),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 
 async fn bind(config: &Config) -> Result<Server, StartError> {
     let listen = &config.listen;
     let identity = match (&listen.certificate, &listen.key) {
-        (Some(certificate), Some(key)) => Some(
-            Identity::from_pem(&read(certificate)?, &read(key)?)
-                .map_err(|error| StartError::new("certificate and key of [listen]", error))?,
-        ),
+        (Some(certificate), Some(key)) => {
+            let identity = Identity::from_pem(&read(certificate)?, &read(key)?);
+            Some(identity.map_err(StartError::with("certificate and key of [listen]"))?)
+        }
         _ => None,
     };
     let limits = Limits {
@@ -296,44 +278,42 @@ async fn bind(config: &Config) -> Result<Server, StartError> {
         drain: DRAIN,
         ..Limits::default()
     };
-    Server::bind(listen.address, identity, limits)
-        .await
-        .map_err(|error| StartError::new(format!("the address {}", listen.address), error))
+    let server = Server::bind(listen.address, identity, limits).await;
+    server.map_err(StartError::with(format!("the address {}", listen.address)))
 }
 
 fn public_host(config: &Config, address: SocketAddr) -> Result<Host, StartError> {
     if let Some(public) = &config.listen.public_url {
         return Ok(public.clone());
     }
-    let scheme = if config.listen.certificate.is_some() {
-        "https"
-    } else {
-        "http"
+    let scheme = match config.listen.certificate {
+        Some(_) => "https",
+        None => "http",
     };
-    let own = format!("{scheme}://{address}");
-    own.parse().map_err(|error| {
-        StartError::new(
-            "public_url of [listen], which is required for this address",
-            error,
-        )
-    })
+    let own = format!("{scheme}://{address}").parse();
+    own.map_err(StartError::with(
+        "public_url of [listen], which is required for this address",
+    ))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StartError> {
-    std::fs::read(path).map_err(|error| StartError::new(path.display().to_string(), error))
+    std::fs::read(path).map_err(StartError::with(path.display().to_string()))
 }
 
-/// A gateway that cannot start. The message gives the obstacle.
-#[derive(Debug)]
+/// A gateway that cannot start. The message names the obstacle.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start with {obstacle}")]
 pub struct StartError {
-    what: String,
+    obstacle: String,
     source: Box<dyn StdError + Send + Sync>,
 }
 
 impl StartError {
-    fn new(what: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self {
-            what: what.into(),
+    /// Returns a constructor for errors of this obstacle.
+    fn with<E: Into<Box<dyn StdError + Send + Sync>>>(obstacle: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let obstacle = obstacle.into();
+        |source| Self {
+            obstacle,
             source: source.into(),
         }
     }
@@ -341,18 +321,6 @@ impl StartError {
 
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> Self {
-        Self::new("the configuration", error)
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot start with {}", self.what)
-    }
-}
-
-impl StdError for StartError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.source)
+        Self::with("the configuration")(error)
     }
 }

@@ -36,23 +36,25 @@ const COMMAND_QUEUE: usize = 32;
 pub(crate) struct Hub {
     direct: Direct,
     relays: Arc<Mutex<HashMap<SessionId, mpsc::Sender<Command>>>>,
-    // the gateway waits until the last of these is dropped, so it comes last
-    stopping: Stopping,
+    // dropped last, because the gateway waits for it
+    pub(crate) stopping: Stopping,
 }
 
 /// A signal of shutdown: true, or without a sender. The gateway waits until all clones are dropped.
-pub(crate) type Stopping = watch::Receiver<bool>;
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping(pub(crate) watch::Receiver<bool>);
 
-/// Resolves when shutdown begins.
-pub(crate) async fn stopped(mut stopping: Stopping) {
-    // a sender that is gone means the same
-    let _ = stopping.wait_for(|stop| *stop).await;
-}
+impl Stopping {
+    /// Resolves when shutdown begins.
+    pub(crate) async fn begun(&self) {
+        let _ = self.0.clone().wait_for(|stop| *stop).await;
+    }
 
-/// Resolves 500 ms after shutdown begins. Sockets still open are then dropped.
-async fn close_deadline(stopping: Stopping) {
-    stopped(stopping).await;
-    tokio::time::sleep(CLOSE_TIMEOUT).await;
+    /// Resolves 500 ms after shutdown begins. Sockets still open are then dropped.
+    pub(crate) async fn close_deadline(&self) {
+        self.begun().await;
+        tokio::time::sleep(CLOSE_TIMEOUT).await;
+    }
 }
 
 /// A command of a socket, or of the gateway, to a relay.
@@ -123,16 +125,6 @@ impl Hub {
         }
     }
 
-    /// Resolves when shutdown begins.
-    pub(crate) async fn stopped(&self) {
-        stopped(self.stopping.clone()).await;
-    }
-
-    /// Resolves 500 ms after shutdown begins. Sockets still open are then dropped.
-    pub(crate) async fn close_deadline(&self) {
-        close_deadline(self.stopping.clone()).await;
-    }
-
     /// Subscribes a guest's socket to the session's relay, which is started if there is none.
     pub(crate) async fn attach(
         &self,
@@ -192,12 +184,7 @@ impl Hub {
         origin: AdmittedOrigin,
         received: mpsc::Receiver<Command>,
     ) {
-        let relay = Relay::new(
-            self.direct.clone(),
-            admitted.owner().to_owned(),
-            id.clone(),
-            origin,
-        );
+        let relay = Relay::new(self.direct.clone(), &admitted, id.clone(), origin);
         let hub = self.clone();
         tokio::spawn(async move {
             relay.run(admitted, received, hub.stopping.clone()).await;

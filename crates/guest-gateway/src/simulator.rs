@@ -1,13 +1,13 @@
-//! The simulator of Genesys Cloud, for programs that are built with it and without.
+//! The simulator of Genesys Cloud, or its replacement in a program without the feature `sim`.
 
 #[cfg(feature = "sim")]
 pub(crate) use genesys_sim::Simulator;
 
-/// The reason for which a program without the feature `sim` refuses to start a simulator.
+/// The error of a program without the feature `sim`.
 pub(crate) const NOT_BUILT_IN: &str = "this program is built without the simulator: build it with the feature `sim`, or \
                                        give the address of a simulator that runs";
 
-/// A simulator that a program without the feature `sim` cannot have.
+/// A type without values, because there is no simulator.
 #[cfg(not(feature = "sim"))]
 #[derive(Debug)]
 pub(crate) enum Simulator {}
@@ -22,11 +22,7 @@ impl Simulator {
         match *self {}
     }
 
-    pub(crate) fn http_url(&self) -> String {
-        match *self {}
-    }
-
-    #[expect(clippy::unused_async, reason = "as the one with the feature")]
+    #[expect(clippy::unused_async, reason = "the signature of the simulator")]
     pub(crate) async fn stop(self) {
         match self {}
     }

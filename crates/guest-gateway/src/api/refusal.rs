@@ -1,12 +1,15 @@
 //! Error responses: Genesys' error body, a stable code, and a remedy.
 
-use axum::body::Body;
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
-use genesys_api::{Detail, Problem, entropy};
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
+use genesys_api::{Detail, Problem, entropy, error_chain};
+use guest_sessions::{BodyError, DetailCode, ErrorCode};
+use guest_suite::direct::DirectError;
+use http::header::{ALLOW, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use guest_sessions::ErrorCode;
+use super::json_answer;
 
 /// The header that repeats a problem's `contextId`.
 pub(super) const CORRELATION: HeaderName = HeaderName::from_static("inin-correlation-id");
@@ -25,12 +28,12 @@ impl Refusal {
         Self { problem, allow: None }
     }
 
-    /// 400: the request is not what the contract says.
+    /// 400.
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::BadRequest, message)
     }
 
-    /// 404, also for what belongs to somebody else: that it exists is theirs to know.
+    /// 404. What belongs to another API client is not distinguished from what does not exist.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(
             ErrorCode::NotFound,
@@ -50,23 +53,12 @@ impl Refusal {
     }
 
     /// 429.
-    pub(super) fn too_many(wait: std::time::Duration) -> Self {
-        let mut refusal = Self::new(
-            ErrorCode::TooManyRequests,
-            "this API client has used up its requests of the current minute: wait as long as Retry-After says",
-        );
-        refusal.problem.retry_after = Some(wait);
-        refusal
+    pub(super) fn too_many(wait: Duration) -> Self {
+        let message = "this API client has used up its requests of the current minute: wait as long as Retry-After says";
+        Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
-    /// 503: nothing was changed, because it could not be written down.
-    pub(super) fn unavailable(message: impl Into<String>) -> Self {
-        let mut refusal = Self::new(ErrorCode::ServiceUnavailable, message);
-        refusal.problem.retry_after = Some(std::time::Duration::from_secs(5));
-        refusal
-    }
-
-    /// Names a field at fault.
+    /// Adds an invalid field.
     pub(super) fn detail(mut self, code: &str, field: &str) -> Self {
         self.problem.details.push(Detail {
             error_code: code.to_owned(),
@@ -75,41 +67,75 @@ impl Refusal {
         });
         self
     }
+
+    fn retry_after(mut self, wait: Duration) -> Self {
+        self.problem.retry_after = Some(wait);
+        self
+    }
+}
+
+impl From<DirectError> for Refusal {
+    fn from(error: DirectError) -> Self {
+        let code = error.code().unwrap_or(ErrorCode::ServiceUnavailable);
+        let refusal = Self::new(code, error.to_string());
+        let invalid = DetailCode::FieldValue.as_str();
+        match &error {
+            _ if code == ErrorCode::ServiceUnavailable => {
+                tracing::error!("{}", error_chain(&error));
+                refusal.retry_after(Duration::from_secs(5))
+            }
+            DirectError::ConsentOutdated(_) => refusal.detail(code.as_str(), "consentTimestamp"),
+            DirectError::ConsentRequired(refused) => {
+                refused.missing().fold(refusal, |refusal, (purpose, rule)| {
+                    refusal.detail(rule, &format!("consent.{purpose}"))
+                })
+            }
+            DirectError::GuestInUse => refusal.detail(code.as_str(), "guestId"),
+            DirectError::RefreshUnknown => refusal.detail(invalid, "refreshToken"),
+            DirectError::RefreshUsed => refusal.detail(code.as_str(), "refreshToken"),
+            DirectError::UnknownChannel { .. } => refusal.detail(invalid, "channelConfigurationId"),
+            DirectError::WebhookNameInUse => refusal.detail(code.as_str(), "name"),
+            _ => refusal,
+        }
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        let refusal = Self::new(ErrorCode::of_body(&error), error.to_string());
+        match (DetailCode::of_body(&error), error.field()) {
+            (Some(detail), Some(field)) => refusal.detail(detail.as_str(), field),
+            _ => refusal,
+        }
+    }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&*self.problem).expect("a problem is plain text and numbers");
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() =
-            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let problem = &*self.problem;
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = json_answer(status, problem);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(id) = self
-            .problem
-            .context_id
-            .as_deref()
-            .and_then(|id| HeaderValue::from_str(id).ok())
-        {
+        let id = problem.context_id.as_deref();
+        if let Some(Ok(id)) = id.map(HeaderValue::from_str) {
             headers.insert(CORRELATION, id);
         }
-        if let Some(wait) = self.problem.retry_after {
-            // rounded up: a client that waits exactly so long must not be early
-            headers.insert(
-                RETRY_AFTER,
-                HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
-            );
+        if let Some(wait) = problem.retry_after {
+            // rounded up, so that a client that waits exactly this long is not early
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, seconds.into());
         }
+        let mut insert = |name, value| headers.insert(name, HeaderValue::from_static(value));
         if let Some(allow) = self.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
+            insert(ALLOW, allow);
         }
-        match self.problem.status {
+        match problem.status {
             401 => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                insert(WWW_AUTHENTICATE, "Bearer");
             }
             426 => {
-                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-                headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+                insert(UPGRADE, "websocket");
+                insert(SEC_WEBSOCKET_VERSION, "13");
             }
             _ => {}
         }

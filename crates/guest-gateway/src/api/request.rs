@@ -1,153 +1,136 @@
 //! Checks that apply to every request: media type, size, credentials, scope, rate.
 
 use std::convert::Infallible;
+use std::str::FromStr;
 use std::time::Duration;
 
+use axum::RequestExt as _;
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, Path, Request};
 use bytes::Bytes;
 use genesys_api::Now;
+use guest_sessions::{DetailCode, ErrorCode};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::access::{Access, BadToken};
+use super::access::BadToken;
 use super::{App, Refusal};
-use guest_sessions::{DetailCode, ErrorCode};
 
-/// The largest body accepted, in bytes.
-pub(super) const LARGEST_BODY: usize = 64 * 1024;
-/// How long a body may take to arrive. Our choice; the head has as long.
-const SLOWEST_BODY: Duration = Duration::from_secs(10);
+/// Largest body, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+/// Longest time for a body to arrive. Our choice; the head has the same limit.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the body of a request must be.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Media {
-    Form,
-    Json,
-}
-
-/// What a route asks of an API client.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Scope {
-    Read,
-    Write,
-    Webhooks,
-}
-
+/// The scope for reading sessions, audit trails and metrics.
+pub(super) const READ: &str = "webmessaging:guest";
+/// The scope for changing sessions.
+pub(super) const WRITE: &str = "webmessaging:guest:write";
+/// The scope for webhooks.
+pub(super) const WEBHOOKS: &str = "webhooks:readwrite";
 /// The scopes of the contract.
-pub(crate) const SCOPES: [&str; 3] = [
-    "webmessaging:guest",
-    "webmessaging:guest:write",
-    "webhooks:readwrite",
-];
+pub(crate) const SCOPES: [&str; 3] = [READ, WRITE, WEBHOOKS];
 
-impl Scope {
-    fn name(self) -> &'static str {
-        let [read, write, webhooks] = SCOPES;
-        match self {
-            Self::Read => read,
-            Self::Write => write,
-            Self::Webhooks => webhooks,
-        }
+/// A request to a route.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) app: App,
+    pub(super) request: Request,
+    /// The id in the path. Empty if it is missing or not UTF-8, which no id is.
+    id: String,
+}
+
+impl FromRequest<App> for Call {
+    type Rejection = Infallible;
+
+    async fn from_request(mut request: Request, app: &App) -> Result<Self, Infallible> {
+        let id = request.extract_parts::<Path<String>>().await;
+        Ok(Self {
+            app: app.clone(),
+            request,
+            id: id.map(|Path(id)| id).unwrap_or_default(),
+        })
     }
 }
 
-/// An API client that may do what it asks for, and the moment of its request.
+/// The API client of an admitted request, and the time of the request.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) client: String,
     pub(super) now: Now,
 }
 
-/// The id in a path, as it was sent. One that is no text is empty, and so nobody's.
-#[derive(Debug)]
-pub(super) struct Id(pub(super) String);
+impl Call {
+    /// Parses the id in the path. An invalid id is refused like an unknown one.
+    pub(super) fn id<T: FromStr>(&self, what: &str) -> Result<T, Refusal> {
+        self.id.parse().map_err(|_| Refusal::not_found(what))
+    }
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
-    type Rejection = Infallible;
+    /// Checks the credentials, the scope and the rate limit.
+    pub(super) fn admit(&self, scope: &'static str) -> Result<Caller, Refusal> {
+        let clients = &self.app.clients;
+        let now = self.app.clock.now();
+        let token = bearer_token(self.request.headers())?;
+        let (client, scopes) = clients.verify(token, now.utc).map_err(|error| match error {
+            BadToken::Expired => Refusal::new(
+                ErrorCode::CredentialsExpired,
+                "the bearer token has expired: fetch a new one from /oauth/token",
+            ),
+            BadToken::Unknown => unknown_token(),
+        })?;
+        if !scopes.iter().any(|granted| granted == scope) {
+            let message = format!("the token lacks the scope {scope}: fetch one that asks for it");
+            let refusal = Refusal::new(ErrorCode::MissingPermissions, message);
+            return Err(refusal.detail(DetailCode::MissingScope.as_str(), scope));
+        }
+        clients.admit(&client, now).map_err(Refusal::too_many)?;
+        Ok(Caller {
+            client: client.as_str().to_owned(),
+            now,
+        })
+    }
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let id = Path::<String>::from_request_parts(parts, state).await;
-        Ok(Self(id.map(|Path(id)| id).unwrap_or_default()))
+    /// [`Self::admit`], then the JSON body.
+    pub(super) async fn admit_json(&mut self, scope: &'static str) -> Result<(Caller, Bytes), Refusal> {
+        let caller = self.admit(scope)?;
+        Ok((caller, self.body("application/json").await?))
+    }
+
+    /// Reads the body, which must have this media type.
+    pub(super) async fn body(&mut self, media_type: &str) -> Result<Bytes, Refusal> {
+        let given = self.request.headers().get(CONTENT_TYPE);
+        let given = given.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = given.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case(media_type) {
+            let message = format!("the body must be {media_type}: say so in Content-Type");
+            return Err(Refusal::new(ErrorCode::UnsupportedMediaType, message));
+        }
+        tokio::select! {
+            body = read(std::mem::take(self.request.body_mut())) => body,
+            () = self.app.clock.sleep(BODY_TIMEOUT) => Err(Refusal::new(
+                ErrorCode::RequestTimeout,
+                "the body did not arrive within 10 seconds: send the request again",
+            )),
+        }
     }
 }
 
-/// Checks who calls, whether they may, and how often they did.
-pub(super) fn admit(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Caller, Refusal> {
-    let now = app.clock.now();
-    let access = authenticate(app, headers, now)?;
-    if !access.may(scope.name()) {
-        let message = format!(
-            "the token lacks the scope {}: fetch one that asks for it",
-            scope.name()
-        );
-        return Err(Refusal::new(ErrorCode::MissingPermissions, message)
-            .detail(DetailCode::MissingScope.as_str(), scope.name()));
-    }
-    app.clients
-        .admit(&access.client, now)
-        .map_err(Refusal::too_many)?;
-    Ok(Caller {
-        client: access.client.as_str().to_owned(),
-        now,
-    })
-}
-
-/// [`admit`], then the body as JSON bytes.
-pub(super) async fn admit_json(
-    app: &App,
-    request: Request,
-    scope: Scope,
-) -> Result<(Caller, Bytes), Refusal> {
-    let caller = admit(app, request.headers(), scope)?;
-    let (_, body) = read(app, request, Media::Json).await?;
-    Ok((caller, body))
-}
-
-/// Reads a body of the right media type and size.
-pub(super) async fn read(app: &App, request: Request, media: Media) -> Result<(Parts, Bytes), Refusal> {
-    let (parts, body) = request.into_parts();
-    let expected = match media {
-        Media::Form => "application/x-www-form-urlencoded",
-        Media::Json => "application/json",
-    };
-    let found = parts
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let essence = found.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case(expected) {
-        let message = format!("the body must be {expected}: say so in Content-Type");
-        return Err(Refusal::new(ErrorCode::UnsupportedMediaType, message));
-    }
-    tokio::select! {
-        body = bytes(body) => Ok((parts, body?)),
-        () = app.clock.sleep(SLOWEST_BODY) => Err(Refusal::new(
-            ErrorCode::RequestTimeout,
-            "the body did not arrive within 10 seconds: send the request again",
-        )),
-    }
-}
-
-async fn bytes(body: Body) -> Result<Bytes, Refusal> {
+async fn read(body: Body) -> Result<Bytes, Refusal> {
     let too_large = || {
-        let message = format!("the body is larger than {LARGEST_BODY} bytes");
+        let message = format!("the body is larger than {MAX_BODY} bytes");
         Refusal::new(ErrorCode::BodyTooLarge, message)
     };
-    if body.size_hint().lower() > LARGEST_BODY as u64 {
+    if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(too_large());
     }
-    match Limited::new(body, LARGEST_BODY).collect().await {
+    match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
         Err(_) => Err(Refusal::bad_request("the body ended before it was complete")),
     }
 }
 
-fn authenticate(app: &App, headers: &HeaderMap, now: Now) -> Result<Access, Refusal> {
+fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut headers = headers.get_all(AUTHORIZATION).iter();
     let (Some(header), None) = (headers.next(), headers.next()) else {
         return Err(Refusal::new(
@@ -155,25 +138,13 @@ fn authenticate(app: &App, headers: &HeaderMap, now: Now) -> Result<Access, Refu
             "no bearer token: fetch one from /oauth/token and send it as one Authorization header",
         ));
     };
-    let bad = || {
-        let message = "the bearer token is not one of this gateway's: fetch one from /oauth/token";
-        Refusal::new(ErrorCode::BadCredentials, message)
-    };
-    let (scheme, token) = header
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .ok_or_else(bad)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(bad());
+    match header.to_str().ok().and_then(|text| text.split_once(' ')) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(unknown_token()),
     }
-    app.clients
-        .verify(token.trim(), now.utc)
-        .map_err(|error| match error {
-            BadToken::Expired => {
-                let message = "the bearer token has expired: fetch a new one from /oauth/token";
-                Refusal::new(ErrorCode::CredentialsExpired, message)
-            }
-            BadToken::Unknown => bad(),
-        })
+}
+
+fn unknown_token() -> Refusal {
+    let message = "the bearer token is not one of this gateway's: fetch one from /oauth/token";
+    Refusal::new(ErrorCode::BadCredentials, message)
 }

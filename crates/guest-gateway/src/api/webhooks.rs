@@ -1,6 +1,5 @@
 //! `/api/v2/webhooks`.
 
-use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use genesys_api::WebhookId;
 use guest_sessions::{SubscriptionBody, Webhook, WebhookList};
@@ -8,76 +7,53 @@ use guest_suite::direct::RegisteredWebhook;
 use http::StatusCode;
 use webhook::Subscription;
 
-use super::request::{Id, Scope, admit, admit_json};
-use super::{App, Refusal, json_answer};
+use super::request::{Call, WEBHOOKS};
+use super::{Refusal, json_answer};
 
-pub(super) async fn register(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
-    let (caller, body) = admit_json(&app, request, Scope::Webhooks).await?;
+pub(super) async fn register(mut call: Call) -> Result<Response, Refusal> {
+    let (caller, body) = call.admit_json(WEBHOOKS).await?;
     let wanted = SubscriptionBody::parse(&body)?;
-    let registered = app.direct.ensure_webhook(&caller.client, wanted).await?;
-    let status = if registered.secret.is_some() {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
+    let registered = call.app.direct.ensure_webhook(&caller.client, wanted).await?;
+    let status = match registered.secret {
+        Some(_) => StatusCode::CREATED,
+        None => StatusCode::OK,
     };
-    Ok(answer(status, registered))
+    Ok(json_answer(status, &webhook(registered)))
 }
 
-pub(super) async fn list(State(app): State<App>, request: Request) -> Result<Response, Refusal> {
-    let caller = admit(&app, request.headers(), Scope::Webhooks)?;
-    let webhooks: Vec<Webhook> = app
-        .direct
-        .webhooks(&caller.client)
-        .await?
-        .into_iter()
-        .map(webhook)
-        .collect();
+pub(super) async fn list(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(WEBHOOKS)?;
+    let registered = call.app.direct.webhooks(&caller.client).await?;
+    let webhooks: Vec<Webhook> = registered.into_iter().map(webhook).collect();
     Ok(json_answer(StatusCode::OK, &WebhookList::from(webhooks)))
 }
 
-pub(super) async fn fetch(State(app): State<App>, Id(id): Id, request: Request) -> Result<Response, Refusal> {
-    let caller = admit(&app, request.headers(), Scope::Webhooks)?;
-    let id = webhook_id(&id)?;
-    let known = app
-        .direct
-        .webhooks(&caller.client)
-        .await?
-        .into_iter()
-        .find(|known| known.id == id);
-    Ok(answer(
-        StatusCode::OK,
-        known.ok_or_else(|| Refusal::not_found("webhook"))?,
-    ))
+pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(WEBHOOKS)?;
+    let id: WebhookId = call.id("webhook")?;
+    let mut registered = call.app.direct.webhooks(&caller.client).await?.into_iter();
+    let found = registered.find(|known| known.id == id);
+    let found = found.ok_or_else(|| Refusal::not_found("webhook"))?;
+    Ok(json_answer(StatusCode::OK, &webhook(found)))
 }
 
-pub(super) async fn replace(
-    State(app): State<App>,
-    Id(id): Id,
-    request: Request,
-) -> Result<Response, Refusal> {
-    let (caller, body) = admit_json(&app, request, Scope::Webhooks).await?;
-    let id = webhook_id(&id)?;
+pub(super) async fn replace(mut call: Call) -> Result<Response, Refusal> {
+    let (caller, body) = call.admit_json(WEBHOOKS).await?;
+    let id = call.id("webhook")?;
     let wanted = SubscriptionBody::parse(&body)?;
-    Ok(answer(
-        StatusCode::OK,
-        app.direct.replace_webhook(&caller.client, &id, wanted).await?,
-    ))
-}
-
-pub(super) async fn remove(
-    State(app): State<App>,
-    Id(id): Id,
-    request: Request,
-) -> Result<Response, Refusal> {
-    let caller = admit(&app, request.headers(), Scope::Webhooks)?;
-    app.direct
-        .remove_webhook(&caller.client, &webhook_id(&id)?)
+    let replaced = call
+        .app
+        .direct
+        .replace_webhook(&caller.client, &id, wanted)
         .await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(json_answer(StatusCode::OK, &webhook(replaced)))
 }
 
-fn webhook_id(text: &str) -> Result<WebhookId, Refusal> {
-    text.parse().map_err(|_| Refusal::not_found("webhook"))
+pub(super) async fn remove(call: Call) -> Result<Response, Refusal> {
+    let caller = call.admit(WEBHOOKS)?;
+    let id = call.id("webhook")?;
+    call.app.direct.remove_webhook(&caller.client, &id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 fn webhook(registered: RegisteredWebhook) -> Webhook {
@@ -90,8 +66,4 @@ fn webhook(registered: RegisteredWebhook) -> Webhook {
         subscription,
         secret: registered.secret,
     }
-}
-
-fn answer(status: StatusCode, registered: RegisteredWebhook) -> Response {
-    json_answer(status, &webhook(registered))
 }

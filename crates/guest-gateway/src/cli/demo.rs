@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Failure, Interrupt, print_line};
-use crate::demo::{self, OutputFormat, Report};
+use crate::demo::{self, CheckFailed, OutputFormat, Report};
 
 /// Run a scenario with a local Genesys Cloud, a gateway and a CRM, all on loopback
 ///
@@ -21,13 +21,13 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
-    let format = if options.json {
-        OutputFormat::Json
-    } else {
-        OutputFormat::Lines
+    let format = match options.json {
+        true => OutputFormat::Json,
+        false => OutputFormat::Lines,
     };
     let mut interrupt = Interrupt::listen()?;
-    let servers = demo::Servers::start().await.map_err(Failure::failed)?;
+    let servers = demo::Servers::start().await;
+    let servers = servers.map_err(|CheckFailed(reason)| Failure::failed(reason))?;
     let outcome = tokio::select! {
         report = demo::run(&servers, format) => finish(&servers, &report, &options, &mut interrupt).await,
         () = interrupt.received() => Err(Failure::interrupted()),
@@ -54,9 +54,8 @@ async fn finish(
         }
         interrupt.received().await;
     }
-    if report.ok {
-        Ok(())
-    } else {
-        Err(Failure::failed("the check of a step failed"))
+    match report.ok {
+        true => Ok(()),
+        false => Err(Failure::failed("the check of a step failed")),
     }
 }

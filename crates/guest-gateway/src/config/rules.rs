@@ -1,12 +1,12 @@
 //! Constraints between the values of a configuration.
 
-use std::collections::HashSet;
-
 use toml::de::{DeTable, DeValue};
 
 use super::Config;
 use crate::api::SCOPES;
 use crate::simulator::NOT_BUILT_IN;
+
+pub(super) const ONE_SECRET: &str = "give exactly one of `secret`, `secret_file` and `secret_env`";
 
 /// A violated constraint between valid values.
 #[derive(Debug)]
@@ -14,29 +14,12 @@ pub(super) struct Conflict {
     table: &'static str,
     /// The index of the table, for `[[client]]` and `[[channel]]`.
     position: Option<usize>,
-    key: Option<&'static str>,
+    /// The key, or an empty text for the whole table.
+    key: &'static str,
     pub(super) what: String,
 }
 
 impl Conflict {
-    fn new(table: &'static str, key: &'static str, what: impl Into<String>) -> Self {
-        Self {
-            table,
-            position: None,
-            key: Some(key),
-            what: what.into(),
-        }
-    }
-
-    fn of(table: &'static str, position: usize, what: impl Into<String>) -> Self {
-        Self {
-            table,
-            position: Some(position),
-            key: None,
-            what: what.into(),
-        }
-    }
-
     /// Returns the byte offset of the value in `text`, or the one of its table.
     pub(super) fn offset(&self, text: &str) -> Option<usize> {
         let file = DeTable::parse(text).ok()?;
@@ -50,140 +33,135 @@ impl Conflict {
             }
             (value, _) => value,
         };
-        let key = self.key.and_then(|key| table.as_table()?.get_key_value(key));
+        let key = table.as_table().and_then(|table| table.get_key_value(self.key));
         Some(key.map_or(offset, |(key, _)| key.span().start))
     }
 }
 
 pub(super) fn check(config: &Config) -> Result<(), Conflict> {
-    listen(config)?;
-    genesys(config)?;
-    if config.store.path == config.store.keys {
-        return Err(Conflict::new(
-            "store",
-            "keys",
-            "[store] `path` and `keys` are the same file: give each its own",
-        ));
-    }
-    scopes(config)?;
-    if config.sessions.idle_timeout < config.sessions.access_token_lifetime {
-        return Err(Conflict::new(
-            "sessions",
-            "idle_timeout",
-            "[sessions] `idle_timeout` is shorter than `access_token_lifetime`: make it at least as long",
-        ));
-    }
-    let nobody = "at least one [[client]] and one [[channel]] are needed to create a session";
-    if config.client.is_empty() {
-        return Err(Conflict::new("client", "", nobody));
-    }
-    if config.channel.is_empty() {
-        return Err(Conflict::new("channel", "", nobody));
-    }
-    let ids = config.client.iter().map(|client| client.id.as_str());
-    unique("client", ids)?;
-    unique(
-        "channel",
-        config.channel.iter().map(|channel| channel.id.as_str()),
-    )
+    check_tables(config)?;
+    check_each("client", &config.client, |index, client| {
+        let id = client.id.as_str();
+        let unknown_scope = client.scopes.iter().find(|scope| !SCOPES.contains(scope));
+        if !client.has_one_secret() {
+            Some(format!("[[client]] {id}: {ONE_SECRET}"))
+        } else if let Some(scope) = unknown_scope {
+            Some(format!("unknown scope {scope}: use {}", SCOPES.join(", ")))
+        } else {
+            let mut earlier = config.client[..index].iter();
+            earlier
+                .any(|other| other.id == client.id)
+                .then(|| duplicate("client", id))
+        }
+    })?;
+    check_each("channel", &config.channel, |index, channel| {
+        if channel.deployment.is_none() && !config.genesys.simulator {
+            return Some(
+                "every [[channel]] needs its `deployment`, the id of a messenger deployment".to_owned(),
+            );
+        }
+        let mut earlier = config.channel[..index].iter();
+        earlier
+            .any(|other| other.id == channel.id)
+            .then(|| duplicate("channel", channel.id.as_str()))
+    })
 }
 
-fn listen(config: &Config) -> Result<(), Conflict> {
-    let listen = &config.listen;
-    match (&listen.certificate, &listen.key) {
-        (Some(_), Some(_)) => Ok(()),
-        (None, None) if listen.address.ip().is_loopback() => Ok(()),
-        (None, None) => Err(Conflict::new(
-            "listen",
-            "address",
-            "[listen] plain HTTP is allowed on loopback only: add `certificate` and `key`",
-        )),
-        (certificate, _) => Err(Conflict::new(
-            "listen",
-            if certificate.is_some() {
-                "certificate"
-            } else {
-                "key"
-            },
-            "[listen] has one of `certificate` and `key`: use both, or none for plain HTTP on loopback",
-        )),
-    }
-}
-
-fn genesys(config: &Config) -> Result<(), Conflict> {
-    let genesys = &config.genesys;
-    let sources = [
+fn check_tables(config: &Config) -> Result<(), Conflict> {
+    let (listen, genesys, sessions) = (&config.listen, &config.genesys, &config.sessions);
+    let (certificate, key) = (listen.certificate.is_some(), listen.key.is_some());
+    let hosts = [
         genesys.simulator,
         genesys.region.is_some(),
         genesys.host.is_some(),
     ];
-    if sources.into_iter().filter(|source| *source).count() != 1 {
-        return Err(Conflict::new(
-            "genesys",
-            "",
+    let host_count = hosts.into_iter().filter(|is_given| *is_given).count();
+    let one_of_two =
+        "[listen] has one of `certificate` and `key`: use both, or none for plain HTTP on loopback";
+    let not_built_in = format!("[genesys] `simulator`: {NOT_BUILT_IN} as `host`");
+    let all_hosts =
+        "[genesys] has `simulator = true`, which serves all hosts: use `region` or `host` instead";
+    let none = "at least one [[client]] and one [[channel]] are needed to create a session";
+    let conflicts = [
+        (
+            !certificate && !key && !listen.address.ip().is_loopback(),
+            ("listen", "address"),
+            "[listen] plain HTTP is allowed on loopback only: add `certificate` and `key`",
+        ),
+        (certificate && !key, ("listen", "certificate"), one_of_two),
+        (key && !certificate, ("listen", "key"), one_of_two),
+        (
+            host_count != 1,
+            ("genesys", ""),
             "[genesys] needs exactly one of `simulator = true`, `region` and `host`",
-        ));
-    }
-    if genesys.simulator && !cfg!(feature = "sim") {
-        return Err(Conflict::new(
-            "genesys",
-            "simulator",
-            format!("[genesys] `simulator`: {NOT_BUILT_IN} as `host`"),
-        ));
-    }
-    let overrides = [
-        ("login", &genesys.login),
-        ("api", &genesys.api),
-        ("messaging", &genesys.messaging),
-        ("cdn", &genesys.cdn),
+        ),
+        (
+            genesys.simulator && !cfg!(feature = "sim"),
+            ("genesys", "simulator"),
+            &not_built_in,
+        ),
+        (
+            genesys.simulator && genesys.login.is_some(),
+            ("genesys", "login"),
+            all_hosts,
+        ),
+        (
+            genesys.simulator && genesys.api.is_some(),
+            ("genesys", "api"),
+            all_hosts,
+        ),
+        (
+            genesys.simulator && genesys.messaging.is_some(),
+            ("genesys", "messaging"),
+            all_hosts,
+        ),
+        (
+            genesys.simulator && genesys.cdn.is_some(),
+            ("genesys", "cdn"),
+            all_hosts,
+        ),
+        (
+            config.store.path == config.store.keys,
+            ("store", "keys"),
+            "[store] `path` and `keys` are the same file: give each its own",
+        ),
+        (
+            sessions.idle_timeout < sessions.access_token_lifetime,
+            ("sessions", "idle_timeout"),
+            "[sessions] `idle_timeout` is shorter than `access_token_lifetime`: make it at least as long",
+        ),
+        (config.client.is_empty(), ("client", ""), none),
+        (config.channel.is_empty(), ("channel", ""), none),
     ];
-    if let Some((key, _)) = overrides
-        .iter()
-        .find(|(_, host)| genesys.simulator && host.is_some())
-    {
-        return Err(Conflict::new(
-            "genesys",
+    match conflicts.into_iter().find(|(is_violated, ..)| *is_violated) {
+        Some((_, (table, key), what)) => Err(Conflict {
+            table,
+            position: None,
             key,
-            "[genesys] has `simulator = true`, which serves all hosts: use `region` or `host` instead",
-        ));
-    }
-    let without = config
-        .channel
-        .iter()
-        .position(|channel| channel.deployment.is_none());
-    match without {
-        Some(position) if !genesys.simulator => Err(Conflict::of(
-            "channel",
-            position,
-            "every [[channel]] needs its `deployment`, the id of a messenger deployment",
-        )),
-        _ => Ok(()),
+            what: what.to_owned(),
+        }),
+        None => Ok(()),
     }
 }
 
-fn scopes(config: &Config) -> Result<(), Conflict> {
-    for (position, client) in config.client.iter().enumerate() {
-        if let Some(scope) = client.scopes.iter().find(|scope| !SCOPES.contains(scope)) {
-            return Err(Conflict::of(
-                "client",
-                position,
-                format!("unknown scope {scope}: use {}", SCOPES.join(", ")),
-            ));
-        }
-    }
-    Ok(())
+/// Checks the tables of an array.
+fn check_each<T>(
+    table: &'static str,
+    items: &[T],
+    violation: impl Fn(usize, &T) -> Option<String>,
+) -> Result<(), Conflict> {
+    let mut items = items.iter().enumerate();
+    let violated = items.find_map(|(index, item)| Some((index, violation(index, item)?)));
+    violated.map_or(Ok(()), |(index, what)| {
+        Err(Conflict {
+            table,
+            position: Some(index),
+            key: "",
+            what,
+        })
+    })
 }
 
-fn unique<'a>(table: &'static str, ids: impl Iterator<Item = &'a str>) -> Result<(), Conflict> {
-    let mut known = HashSet::new();
-    for (position, id) in ids.enumerate() {
-        if !known.insert(id) {
-            return Err(Conflict::of(
-                table,
-                position,
-                format!("duplicate [[{table}]] {id}: the ids must differ"),
-            ));
-        }
-    }
-    Ok(())
+fn duplicate(table: &str, id: &str) -> String {
+    format!("duplicate [[{table}]] {id}: the ids must differ")
 }

@@ -10,8 +10,7 @@ use http::Request;
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::report::CheckFailed;
-use super::scenario::failed;
+use super::report::{CheckFailed, ensure, failed};
 use super::servers::{CLIENT, Servers};
 
 /// Advances the clock of simulator and gateway by the simulator's control.
@@ -21,11 +20,8 @@ pub(super) async fn advance(servers: &Servers, by: time::Duration) -> Result<(),
         .header("content-type", "application/json")
         .body(Bytes::from(body.to_string()))?;
     let response = servers.control().send(request).await?;
-    if response.status().is_success() {
-        Ok(())
-    } else {
-        Err(failed(format!("cannot advance the clock: {}", response.status())))
-    }
+    let status = response.status();
+    ensure(status.is_success(), format!("cannot advance the clock: {status}"))
 }
 
 /// Checks that the refresh token that a rotation has used is refused.
@@ -36,12 +32,12 @@ pub(super) async fn old_refresh_token_is_refused(
 ) -> Result<String, CheckFailed> {
     let (id, secret) = CLIENT;
     let credentials = Credentials::new(id.parse()?, secret.into())?;
-    let client = Authenticator::new(servers.http(), servers.gateway_host().clone(), credentials, None);
+    let client = Authenticator::new(servers.http(), servers.gateway.host().clone(), credentials, None);
     let call = RefreshSession {
         id: session.id(),
         refresh_token: old,
     };
-    match client.call(&call, servers.gateway_host()).await {
+    match client.call(&call, servers.gateway.host()).await {
         Ok(_) => Err(failed("the old refresh token was accepted again")),
         Err(AuthorizedError::Call(error)) => match error.problem() {
             Some(problem) if problem.code == "refresh.token.used" => {
@@ -54,7 +50,7 @@ pub(super) async fn old_refresh_token_is_refused(
 }
 
 /// Exports the log, verifies it, and checks that verification fails for a copy with one altered byte.
-pub(super) async fn audit(servers: &Servers, session: &GuestSession) -> Result<((), String), CheckFailed> {
+pub(super) async fn audit(servers: &Servers, session: &GuestSession) -> Result<String, CheckFailed> {
     let trail = session.audit_trail().await?;
     for action in [
         "session.created",
@@ -63,15 +59,13 @@ pub(super) async fn audit(servers: &Servers, session: &GuestSession) -> Result<(
         "consent.withdrawn",
         "session.ended",
     ] {
-        if !trail.iter().any(|entry| entry.draft.action == action) {
-            return Err(failed(format!("the audit trail of the session has no {action}")));
-        }
+        let is_recorded = trail.iter().any(|entry| entry.draft.action == action);
+        let missing = format!("the audit trail of the session has no {action}");
+        ensure(is_recorded, missing)?;
     }
     let store = &**servers.gateway.store();
-    let (genuine, altered) = (
-        servers.folder().join("audit.jsonl"),
-        servers.folder().join("altered.jsonl"),
-    );
+    let genuine = servers.folder.path().join("audit.jsonl");
+    let altered = servers.folder.path().join("altered.jsonl");
     guest_store::export(store, &genuine).await?;
     let report = verify_file(&genuine, store.verifier_key(), None)?;
     let (bytes, seq) = alter(std::fs::read(&genuine)?)?;
@@ -80,12 +74,9 @@ pub(super) async fn audit(servers: &Servers, session: &GuestSession) -> Result<(
         return Err(failed("verification passed for the altered copy"));
     };
     match failure.failure().map(audit::Failure::first) {
-        Some(fault @ Fault::EntryAltered { seq: found, .. }) if *found == seq => Ok((
-            (),
-            format!(
-                "{} entries verified against {} signed checkpoints, alteration detected: {fault}",
-                report.entries, report.checkpoints
-            ),
+        Some(fault @ Fault::EntryAltered { seq: found, .. }) if *found == seq => Ok(format!(
+            "{} entries verified against {} signed checkpoints, alteration detected: {fault}",
+            report.entries, report.checkpoints
         )),
         _ => Err(failure.into()),
     }

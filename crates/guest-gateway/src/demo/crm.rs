@@ -1,16 +1,15 @@
 //! A small CRM that verifies webhook deliveries and keeps them.
 
-use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use bytes::Bytes;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
 use genesys_api::Clock;
-use genesys_http::server::{Identity, Limits, Server};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
+use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
+use http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use webhook::{ID_HEADER, Secret, Verifier};
@@ -32,7 +31,7 @@ pub(super) struct Crm {
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
-    verifier: Mutex<Option<Verifier>>,
+    verifier: OnceLock<Verifier>,
     received: watch::Sender<Vec<Delivery>>,
 }
 
@@ -51,25 +50,22 @@ impl Crm {
     pub(super) async fn start(identity: Identity, clock: Clock) -> std::io::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let limits = Limits {
-            drain: std::time::Duration::from_millis(200),
+            drain: Duration::from_millis(200),
             ..Limits::default()
         };
         let server = Server::bind(address, Some(identity), limits).await?;
         let address = server.local_addr();
         let shared = Arc::new(Shared {
             clock,
-            verifier: Mutex::default(),
+            verifier: OnceLock::new(),
             received: watch::Sender::default(),
         });
         let (stop, mut stopping) = watch::channel(false);
-        let service = {
-            let shared = Arc::clone(&shared);
-            service_fn(move |request| {
-                let shared = Arc::clone(&shared);
-                async move { Ok::<_, Infallible>(shared.receive(request).await) }
-            })
-        };
-        let task = tokio::spawn(server.serve(service, async move {
+        let routes = Router::new()
+            .fallback(receive)
+            .layer(DefaultBodyLimit::max(MAX_BODY))
+            .with_state(Arc::clone(&shared));
+        let task = tokio::spawn(server.serve(TowerToHyperService::new(routes), async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         }));
         Ok(Self {
@@ -84,13 +80,9 @@ impl Crm {
         format!("https://{}/api/guest-sync", self.address)
     }
 
-    /// Sets the secret of its webhook.
+    /// Sets the secret of its webhook, once.
     pub(super) fn trust(&self, secret: Secret) {
-        *self
-            .shared
-            .verifier
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(Verifier::new([secret]));
+        let _ = self.shared.verifier.set(Verifier::new([secret]));
     }
 
     /// Waits until the received deliveries are `enough`.
@@ -108,47 +100,25 @@ impl Crm {
     }
 }
 
-impl Shared {
-    async fn receive(&self, request: Request<Incoming>) -> Response<Empty<Bytes>> {
-        let (parts, body) = request.into_parts();
-        let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
-            return answer(StatusCode::PAYLOAD_TOO_LARGE);
-        };
-        let body = body.to_bytes();
-        let genuine = {
-            let verifier = self.verifier.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = self.clock.now().utc;
-            verifier
-                .as_ref()
-                .is_some_and(|verifier| verifier.verify(&parts.headers, &body, now).is_ok())
-        };
-        let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-        let delivery = Delivery {
-            id: parts
-                .headers
-                .get(ID_HEADER)
-                .and_then(|id| id.to_str().ok())
-                .unwrap_or_default()
-                .to_owned(),
-            event: json["type"].as_str().unwrap_or_default().to_owned(),
-            genuine,
-            data: json["data"].clone(),
-        };
-        self.received.send_modify(|received| {
-            if received.len() < CAPACITY {
-                received.push(delivery);
-            }
-        });
-        answer(if genuine {
-            StatusCode::NO_CONTENT
-        } else {
-            StatusCode::UNAUTHORIZED
-        })
+async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let now = shared.clock.now().utc;
+    let verifier = shared.verifier.get();
+    let genuine = verifier.is_some_and(|verifier| verifier.verify(&headers, &body, now).is_ok());
+    let json: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let id = headers.get(ID_HEADER).and_then(|id| id.to_str().ok());
+    let delivery = Delivery {
+        id: id.unwrap_or_default().to_owned(),
+        event: json["type"].as_str().unwrap_or_default().to_owned(),
+        genuine,
+        data: json["data"].clone(),
+    };
+    shared.received.send_modify(|received| {
+        if received.len() < CAPACITY {
+            received.push(delivery);
+        }
+    });
+    match genuine {
+        true => StatusCode::NO_CONTENT,
+        false => StatusCode::UNAUTHORIZED,
     }
-}
-
-fn answer(status: StatusCode) -> Response<Empty<Bytes>> {
-    let mut response = Response::new(Empty::new());
-    *response.status_mut() = status;
-    response
 }

@@ -1,11 +1,14 @@
 //! The report of the demo: a line for each step, or one JSON object at the end.
 
-use std::fmt;
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use genesys_api::{Clock, error_chain};
 use serde::Serialize;
+
+/// Longest wait for an effect.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The outcome of all steps.
 #[derive(Debug, Serialize)]
@@ -38,16 +41,25 @@ pub enum OutputFormat {
 #[derive(Debug)]
 pub struct CheckFailed(pub String);
 
-impl fmt::Display for CheckFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl<E: std::error::Error> From<E> for CheckFailed {
     fn from(error: E) -> Self {
         Self(error_chain(&error))
     }
+}
+
+pub(super) fn failed(reason: impl Into<String>) -> CheckFailed {
+    CheckFailed(reason.into())
+}
+
+/// Fails with a reason unless a condition holds.
+pub(super) fn ensure(holds: bool, reason: impl Into<String>) -> Result<(), CheckFailed> {
+    holds.then_some(()).ok_or_else(|| failed(reason))
+}
+
+/// Waits for an effect, at most 5 s of real time.
+pub(super) async fn within_timeout<T>(effect: impl Future<Output = T>) -> Result<T, CheckFailed> {
+    let effect = tokio::time::timeout(TIMEOUT, effect).await;
+    effect.map_err(|_| failed("timeout: no effect within 5 s"))
 }
 
 impl Report {
@@ -59,31 +71,36 @@ impl Report {
         }
     }
 
-    /// Runs a step, whose text describes the observed effect. A failed step ends the scenario.
+    /// Runs a step, which returns a description of its effect. A failed step ends the scenario.
     ///
     /// # Errors
     /// If the check failed. The report has the step already.
-    pub(super) async fn step<T>(
+    pub(super) async fn step(
+        &mut self,
+        name: &'static str,
+        work: impl Future<Output = Result<String, CheckFailed>>,
+    ) -> Result<(), Stopped> {
+        self.step_with(name, async { Ok(((), work.await?)) }).await
+    }
+
+    /// Runs a step that also returns a value for later steps.
+    pub(super) async fn step_with<T>(
         &mut self,
         name: &'static str,
         work: impl Future<Output = Result<(T, String), CheckFailed>>,
     ) -> Result<T, Stopped> {
-        // the clock of the demo jumps; the duration of a step is real time
+        // in real time, because the clock of the demo jumps
         let clock = Clock::system();
         let started = clock.now().instant;
         let outcome = work.await;
         let ms = clock.now().instant.duration_since(started).as_secs_f64() * 1e3;
         let (result, ok, detail) = match outcome {
             Ok((value, detail)) => (Ok(value), true, detail),
-            Err(CheckFailed(why)) => (Err(Stopped), false, why),
+            Err(CheckFailed(reason)) => (Err(Stopped), false, reason),
         };
         self.ok &= ok;
-        let step = Step {
-            name,
-            ok,
-            ms: (ms * 10.0).round() / 10.0,
-            detail,
-        };
+        let ms = (ms * 10.0).round() / 10.0;
+        let step = Step { name, ok, ms, detail };
         if self.format == OutputFormat::Lines {
             step.print();
         }
@@ -99,20 +116,12 @@ pub(super) struct Stopped;
 impl Step {
     fn print(&self) {
         let mut out = std::io::stdout().lock();
-        let (mark, color) = if self.ok {
-            ("✓", "\x1b[32m")
-        } else {
-            ("✗", "\x1b[31m")
+        let (mark, color) = if self.ok { ("✓", 32) } else { ("✗", 31) };
+        let mark = match out.is_terminal() {
+            true => format!("\x1b[{color}m{mark}\x1b[0m"),
+            false => mark.to_owned(),
         };
-        let (on, off) = if out.is_terminal() {
-            (color, "\x1b[0m")
-        } else {
-            ("", "")
-        };
-        let _gone = writeln!(
-            out,
-            "{on}{mark}{off} {:<28} {:>8.1} ms  {}",
-            self.name, self.ms, self.detail
-        );
+        let (name, ms, detail) = (self.name, self.ms, &self.detail);
+        let _gone = writeln!(out, "{mark} {name:<28} {ms:>8.1} ms  {detail}");
     }
 }

@@ -1,10 +1,9 @@
 //! The servers of the demo: a simulator, a gateway and a CRM, all on loopback, under one throw-away CA.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use genesys_api::{Clock, Host};
+use genesys_api::Clock;
 use genesys_http::server::Identity;
 use genesys_http::{Client, Tls};
 use genesys_sim::{Pki, Simulator};
@@ -32,7 +31,7 @@ pub struct Servers {
     /// The clock of simulator and gateway. The control of the simulator moves it.
     pub(super) clock: Clock,
     pub(super) tls: Tls,
-    folder: TempDir,
+    pub(super) folder: TempDir,
 }
 
 impl Servers {
@@ -48,10 +47,8 @@ impl Servers {
         let tls = Tls::only_ca(pki.ca_pem.as_bytes())?;
         let identity = Identity::from_pem(pki.cert_pem.as_bytes(), pki.key_pem.expose_secret().as_bytes())?;
         let crm = Crm::start(identity, clock.clone()).await?;
-        let mut simulated = genesys_sim::Config {
-            clock: clock.clone(),
-            ..genesys_sim::Config::default()
-        };
+        let mut simulated = genesys_sim::Config::default();
+        simulated.clock = clock.clone();
         simulated.tls = genesys_sim::Tls::Given(pki);
         simulated.rules.allowed_domains = Some(vec!["shop.example".to_owned()]);
         let simulator = Simulator::start(simulated).await?;
@@ -72,11 +69,9 @@ impl Servers {
     #[must_use]
     pub fn hints(&self) -> String {
         let (gateway, simulator) = (self.gateway.host(), self.simulator.http_url());
-        let ca = self.ca().display().to_string();
+        let ca = self.folder.path().join(CA).display().to_string();
         let (id, secret) = CLIENT;
-        let mut text = String::new();
-        let _ = write!(
-            text,
+        format!(
             "\nThe servers run until Ctrl-C.\n\n\
              gateway    {gateway}\nsimulator  {simulator}   (SIMULATED Genesys Cloud)\nCRM        {crm}\n\
              CA         {ca}\nconfig     {config}\n\n\
@@ -88,8 +83,7 @@ impl Servers {
              curl --cacert {ca} -d '{{\"advance\":\"14m\"}}' {simulator}/sim/clock\n",
             crm = self.crm.url(),
             config = self.folder.path().join("gateway.toml").display(),
-        );
-        text
+        )
     }
 
     /// Stops the servers and removes the temporary folder.
@@ -105,10 +99,6 @@ impl Servers {
         Ok(())
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// A client of the gateway on the clock of the demo.
     pub(super) fn http(&self) -> Client {
         Client::builder(self.tls.clone())
@@ -119,14 +109,6 @@ impl Servers {
     /// A client on the real clock, whose deadlines do not jump with the clock of the demo.
     pub(super) fn control(&self) -> Client {
         Client::builder(self.tls.clone()).build()
-    }
-
-    pub(super) fn gateway_host(&self) -> &Host {
-        self.gateway.host()
-    }
-
-    fn ca(&self) -> PathBuf {
-        self.folder.path().join(CA)
     }
 }
 

@@ -13,7 +13,8 @@ const BYTES: usize = 256 * 1024;
 /// A replay buffer. It numbers frames from 1 on and keeps the latest.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
-    last: u64,
+    /// The number of the last frame, or 0 before the first.
+    pub(super) last: u64,
     kept: VecDeque<Kept>,
     bytes: usize,
     /// The number after which an unnumbered event was lost.
@@ -37,33 +38,18 @@ impl Replay {
         }
     }
 
-    /// Returns the number of the last frame, or 0 before the first.
-    pub(super) fn last(&self) -> u64 {
-        self.last
-    }
-
     /// Records that events were lost after the last frame.
     pub(super) fn mark_gap(&mut self) {
         self.gap = Some(self.last);
     }
 
-    /// Assigns the next number and keeps the frame that `render` builds with it.
-    pub(super) fn push(&mut self, render: impl FnOnce(u64) -> String) -> Arc<str> {
-        self.keep(None, render)
-    }
-
-    /// As [`Self::push`], for the acknowledgement of a message.
-    pub(super) fn push_accepted(&mut self, id: MessageId, render: impl FnOnce(u64) -> String) -> Arc<str> {
-        self.keep(Some(id), render)
-    }
-
-    /// Returns the frame that acknowledges a message, if it is kept.
-    pub(super) fn accepted(&self, id: MessageId) -> Option<Arc<str>> {
-        let kept = self.kept.iter().rev().find(|kept| kept.accepted == Some(id))?;
-        Some(Arc::clone(&kept.frame))
-    }
-
-    fn keep(&mut self, accepted: Option<MessageId>, render: impl FnOnce(u64) -> String) -> Arc<str> {
+    /// Assigns the next number and keeps the frame that `render` builds with it. `accepted` is the message that the frame
+    /// acknowledges.
+    pub(super) fn push(
+        &mut self,
+        accepted: Option<MessageId>,
+        render: impl FnOnce(u64) -> String,
+    ) -> Arc<str> {
         self.last += 1;
         let frame: Arc<str> = render(self.last).into();
         self.bytes += frame.len();
@@ -73,12 +59,15 @@ impl Replay {
             accepted,
         });
         while self.kept.len() > FRAMES || self.bytes > BYTES {
-            let Some(dropped) = self.kept.pop_front() else {
-                break;
-            };
-            self.bytes -= dropped.frame.len();
+            self.bytes -= self.kept.pop_front().map_or(0, |dropped| dropped.frame.len());
         }
         frame
+    }
+
+    /// Returns the frame that acknowledges a message, if it is kept.
+    pub(super) fn accepted(&self, id: MessageId) -> Option<Arc<str>> {
+        let kept = self.kept.iter().rev().find(|kept| kept.accepted == Some(id))?;
+        Some(Arc::clone(&kept.frame))
     }
 
     /// Returns the frames after number `after`, and whether events between are missing.
@@ -108,7 +97,7 @@ mod tests {
         let mut replay = Replay::default();
         assert_eq!(after(&replay, 0), (false, vec![]));
         for _ in 0..3 {
-            replay.push(|number| number.to_string());
+            replay.push(None, |number| number.to_string());
         }
         assert_eq!(after(&replay, 1), (false, vec!["2".to_owned(), "3".to_owned()]));
         assert_eq!(after(&replay, 3), (false, vec![]));
@@ -119,7 +108,7 @@ mod tests {
     fn replay_reports_a_gap_after_a_restart() {
         let mut replay = Replay::starting_after(1_000);
         assert_eq!(after(&replay, 7), (true, vec![]));
-        replay.push(|number| number.to_string());
+        replay.push(None, |number| number.to_string());
         assert_eq!(after(&replay, 7), (true, vec!["1001".to_owned()]));
         assert_eq!(after(&replay, 1_000), (false, vec!["1001".to_owned()]));
     }
@@ -127,9 +116,9 @@ mod tests {
     #[test]
     fn replay_reports_a_marked_gap_to_subscribers_before_it() {
         let mut replay = Replay::default();
-        replay.push(|number| number.to_string());
+        replay.push(None, |number| number.to_string());
         replay.mark_gap();
-        replay.push(|number| number.to_string());
+        replay.push(None, |number| number.to_string());
         assert_eq!(after(&replay, 0), (true, vec!["1".to_owned(), "2".to_owned()]));
         assert_eq!(after(&replay, 1), (true, vec!["2".to_owned()]));
         assert_eq!(after(&replay, 2), (false, vec![]));
@@ -139,13 +128,13 @@ mod tests {
     fn replay_is_bounded_by_frames_and_bytes_and_reports_the_gap() {
         let mut replay = Replay::default();
         for _ in 0..=FRAMES {
-            replay.push(|number| number.to_string());
+            replay.push(None, |number| number.to_string());
         }
         assert_eq!(replay.kept.len(), FRAMES);
         assert!(after(&replay, 0).0 && !after(&replay, 1).0);
-        replay.push(|_| "x".repeat(BYTES));
+        replay.push(None, |_| "x".repeat(BYTES));
         assert_eq!((replay.kept.len(), replay.bytes), (1, BYTES));
-        replay.push(|_| "x".repeat(BYTES + 1));
+        replay.push(None, |_| "x".repeat(BYTES + 1));
         assert_eq!((replay.kept.len(), replay.bytes), (0, 0));
         assert!(after(&replay, 0).0);
     }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use ws_transport::AdmittedOrigin;
 
 use super::replay::Replay;
-use super::{Command, Outgoing, Stopping, close_deadline, stopped};
+use super::{Command, Outgoing, Stopping};
 
 /// Largest number of sockets of a session, as at Genesys. A further one replaces the oldest.
 const SOCKETS: usize = genesys_api::limits::CONNECTIONS_PER_SESSION as usize;
@@ -51,10 +51,10 @@ enum Stop {
 }
 
 impl Relay {
-    pub(super) fn new(direct: Direct, owner: String, id: SessionId, origin: AdmittedOrigin) -> Self {
+    pub(super) fn new(direct: Direct, admitted: &Admitted, id: SessionId, origin: AdmittedOrigin) -> Self {
         Self {
             direct,
-            owner,
+            owner: admitted.owner().to_owned(),
             id,
             origin,
             replay: Replay::default(),
@@ -70,33 +70,31 @@ impl Relay {
         mut commands: mpsc::Receiver<Command>,
         stopping: Stopping,
     ) {
-        let (stop, conversation) = match self.connect(admitted).await {
+        let (stop, mut conversation) = match self.connect(admitted).await {
             Ok(mut conversation) => {
                 let stop = tokio::select! {
                     stop = self.relay(&mut conversation, &mut commands) => stop,
-                    () = stopped(stopping.clone()) => Stop::Shutdown,
+                    () = stopping.begun() => Stop::Shutdown,
                 };
                 (stop, Some(conversation))
             }
             Err(stop) => (stop, None),
         };
-        let conversation = match &stop {
+        match &stop {
             Stop::Ended(reason) => {
                 if let Err(error) = self.direct.end(&self.owner, &self.id, *reason).await {
                     tracing::error!(session = %self.id, %error, "cannot store the end of the session");
                 }
-                conversation
             }
-            Stop::Broken { .. } => None,
+            Stop::Broken { .. } => conversation = None,
             Stop::Shutdown => {
-                if let Some(conversation) = conversation {
-                    for event in close(conversation, stopping.clone()).await {
+                if let Some(conversation) = conversation.take() {
+                    for event in close(conversation, &stopping).await {
                         self.handle_event(event);
                     }
                 }
-                None
             }
-        };
+        }
         // sockets that arrived meanwhile are notified too
         commands.close();
         while let Ok(command) = commands.try_recv() {
@@ -108,7 +106,7 @@ impl Relay {
         // dropped now, so that the guest does not wait for Genesys
         self.subscribers.clear();
         if let Some(conversation) = conversation {
-            close(conversation, stopping).await;
+            close(conversation, &stopping).await;
         }
     }
 
@@ -178,26 +176,23 @@ impl Relay {
     /// Sends a message of the guest. Returns the reply if it is known already.
     fn send(&mut self, conversation: &Conversation, id: MessageId, text: String) -> Option<Arc<str>> {
         match conversation.delivery(id) {
+            status if may_send(status.as_ref()) => {
+                let error = conversation.send(id, text).err()?;
+                let code = match error {
+                    SendError::Empty => ErrorCode::MessageEmpty,
+                    SendError::Full { .. } => ErrorCode::TooManyMessages,
+                    SendError::ReadOnly => ErrorCode::ConversationReadOnly,
+                    SendError::TooLong { .. } => ErrorCode::MessageTooLong,
+                    _ => ErrorCode::NotSent,
+                };
+                Some(failed_frame(id, code, &error.to_string()))
+            }
             Some(DeliveryStatus::Delivered { at, .. }) => {
                 let kept = self.replay.accepted(id);
                 Some(kept.unwrap_or_else(|| self.publish_accepted(id, at)))
             }
             Some(DeliveryStatus::Unknown) => Some(unknown_status(id)),
-            Some(DeliveryStatus::Queued | DeliveryStatus::Sending) => None,
-            // a failed message may be sent again
-            _ => match conversation.send(id, text) {
-                Ok(()) => None,
-                Err(error) => {
-                    let code = match error {
-                        SendError::Empty => ErrorCode::MessageEmpty,
-                        SendError::Full { .. } => ErrorCode::TooManyMessages,
-                        SendError::ReadOnly => ErrorCode::ConversationReadOnly,
-                        SendError::TooLong { .. } => ErrorCode::MessageTooLong,
-                        _ => ErrorCode::NotSent,
-                    };
-                    Some(failed_frame(id, code, &error.to_string()))
-                }
-            },
+            _ => None,
         }
     }
 
@@ -229,28 +224,22 @@ impl Relay {
             guest_session_id: self.id.clone(),
             new_session: session.new_session,
             read_only: session.read_only,
-            sequence: self.replay.last(),
+            sequence: self.replay.last,
         };
         let accepted: Arc<str> = accepted.to_json().into();
-        for subscriber in self
-            .subscribers
-            .iter_mut()
-            .filter(|subscriber| !subscriber.handshake_answered)
-        {
+        for subscriber in &mut self.subscribers {
+            if std::mem::replace(&mut subscriber.handshake_answered, true) {
+                continue;
+            }
             let mut frames = vec![Arc::clone(&accepted)];
             if let Some(after) = subscriber.after {
                 let (gap, missed) = self.replay.after(after);
                 if gap {
                     let text = "missed events are no longer available: read the history of the conversation";
-                    frames.push(
-                        ServerFrame::error(ErrorCode::ReplayIncomplete.as_str(), text)
-                            .to_json()
-                            .into(),
-                    );
+                    frames.push(error_frame(ErrorCode::ReplayIncomplete, text));
                 }
                 frames.extend(missed.cloned());
             }
-            subscriber.handshake_answered = true;
             // a later socket joins an existing session
             session.new_session = false;
             // the next frame detects a closed socket
@@ -260,97 +249,92 @@ impl Relay {
 
     fn handle_event(&mut self, event: Event) -> Option<Stop> {
         match event {
-            Event::Connection(
-                ConnectionEvent::Ready(session)
-                | ConnectionEvent::Restored(session)
-                | ConnectionEvent::SignedIn(session),
-            ) => {
+            Event::Connection(event) => self.handle_connection_event(event),
+            Event::Session(event) => self.handle_session_event(event),
+            Event::Delivery { id, status } => match status {
+                DeliveryStatus::Delivered { at, .. } => {
+                    self.publish_accepted(id, at);
+                }
+                DeliveryStatus::Failed(reason) => {
+                    let code = match &reason {
+                        FailureReason::ReadOnly => ErrorCode::ConversationReadOnly,
+                        FailureReason::Refused(_) => ErrorCode::MessageRefused,
+                        _ => ErrorCode::NotSent,
+                    };
+                    self.broadcast(failed_frame(id, code, &reason.to_string()));
+                }
+                _ => self.broadcast(unknown_status(id)),
+            },
+            Event::Message(message) => self.message(&message),
+            Event::Ended(ending) => return Some(stop(ending)),
+            _ => {}
+        }
+        None
+    }
+
+    fn handle_connection_event(&mut self, event: ConnectionEvent) {
+        match event {
+            ConnectionEvent::Ready(session)
+            | ConnectionEvent::Restored(session)
+            | ConnectionEvent::SignedIn(session) => {
                 if std::mem::take(&mut self.reconnecting) {
                     self.event(EventName::SessionRestored, None);
                 }
                 self.configured = Some(session);
                 self.answer_handshakes();
             }
-            Event::Delivery {
-                id,
-                status: DeliveryStatus::Delivered { at, .. },
-            } => {
-                self.publish_accepted(id, at);
+            ConnectionEvent::Reconnecting { .. } => {
+                if !std::mem::replace(&mut self.reconnecting, true) {
+                    self.event(EventName::SessionReconnecting, None);
+                }
             }
-            Event::Delivery {
-                id,
-                status: DeliveryStatus::Failed(reason),
-            } => {
-                let code = match &reason {
-                    FailureReason::ReadOnly => ErrorCode::ConversationReadOnly,
-                    FailureReason::Refused(_) => ErrorCode::MessageRefused,
-                    _ => ErrorCode::NotSent,
-                };
-                self.broadcast(failed_frame(id, code, &reason.to_string()));
+            ConnectionEvent::Throttled { retry_after } => {
+                tracing::warn!(session = %self.id, ?retry_after, "Genesys throttles the session");
             }
-            Event::Delivery { id, .. } => self.broadcast(unknown_status(id)),
-            Event::Message(message) => self.message(&message),
-            Event::Session(SessionEvent::Typing { from, .. }) => {
-                self.publish(|sequence| ServerFrame::Typing {
-                    sequence,
-                    from: sender(&from),
-                });
-            }
-            Event::Connection(ConnectionEvent::Reconnecting { .. }) if !self.reconnecting => {
-                self.reconnecting = true;
-                self.event(EventName::SessionReconnecting, None);
-            }
-            Event::Session(SessionEvent::ConversationEnded { read_only }) => {
+            _ => {}
+        }
+    }
+
+    fn handle_session_event(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Typing { from, .. } => self.publish(|sequence| ServerFrame::Typing {
+                sequence,
+                from: sender(&from),
+            }),
+            SessionEvent::ConversationEnded { read_only } => {
                 if let Some(session) = &mut self.configured {
                     session.read_only |= read_only;
                 }
-                self.event(
-                    EventName::ConversationEnded,
-                    read_only.then(|| "read-only".to_owned()),
-                );
+                let detail = read_only.then(|| "read-only".to_owned());
+                self.event(EventName::ConversationEnded, detail);
             }
-            Event::Session(SessionEvent::Expiring { at }) => {
-                self.event(EventName::SessionExpiring, at.map(rfc3339))
-            }
-            Event::Ended(ending) => return Some(stop(ending)),
-            Event::Session(SessionEvent::HistoryUnread { reason }) => {
+            SessionEvent::Expiring { at } => self.event(EventName::SessionExpiring, at.map(rfc3339)),
+            SessionEvent::HistoryUnread { reason } => {
                 tracing::warn!(session = %self.id, reason, "cannot read the missed messages");
                 self.replay.mark_gap();
                 let text = "messages may be missing: the history could not be read after a lost connection";
-                self.broadcast(
-                    ServerFrame::error(ErrorCode::ReplayIncomplete.as_str(), text)
-                        .to_json()
-                        .into(),
-                );
+                self.broadcast(error_frame(ErrorCode::ReplayIncomplete, text));
             }
-            Event::Connection(ConnectionEvent::Throttled { retry_after }) => {
-                tracing::warn!(session = %self.id, ?retry_after, "Genesys throttles the session");
+            SessionEvent::Refused(refusal) => {
+                tracing::warn!(session = %self.id, %refusal, "Genesys refused a frame");
             }
-            Event::Session(SessionEvent::Refused(refusal)) => {
-                tracing::warn!(session = %self.id, %refusal, "Genesys refused a frame")
-            }
-            // a message on another socket was acknowledged there, the suite refreshes tokens, and the relay requested
-            // nothing else
+            // a message on another socket was acknowledged there, and the relay requested nothing else
             _ => {}
         }
-        None
     }
 
     fn message(&mut self, message: &Message) {
-        let quick_replies: Vec<SuggestedReply<'_>> = message
-            .quick_replies()
-            .map(|reply| SuggestedReply {
-                text: reply.text.clone(),
-                payload: reply.payload.clone(),
-            })
-            .collect();
+        let quick_replies = message.quick_replies().map(|reply| SuggestedReply {
+            text: reply.text.clone(),
+            payload: reply.payload.clone(),
+        });
         self.publish(|sequence| ServerFrame::Message {
             sequence,
             id: message.id.as_str().into(),
             text: message.fallback_text(),
             from: sender(&message.from),
             timestamp: rfc3339(message.at).into(),
-            quick_replies,
+            quick_replies: quick_replies.collect(),
         });
     }
 
@@ -363,18 +347,24 @@ impl Relay {
     }
 
     fn publish_accepted(&mut self, id: MessageId, at: OffsetDateTime) -> Arc<str> {
-        let frame = |sequence| ServerFrame::MessageAccepted {
+        self.number(Some(id), |sequence| ServerFrame::MessageAccepted {
             id,
             sequence,
             timestamp: rfc3339(at).into(),
-        };
-        let frame = self.replay.push_accepted(id, |number| frame(number).to_json());
-        self.broadcast(Arc::clone(&frame));
-        frame
+        })
     }
 
-    fn publish<'f>(&mut self, frame: impl FnOnce(u64) -> ServerFrame<'f>) -> Arc<str> {
-        let frame = self.replay.push(|number| frame(number).to_json());
+    fn publish<'f>(&mut self, frame: impl FnOnce(u64) -> ServerFrame<'f>) {
+        self.number(None, frame);
+    }
+
+    /// Numbers a frame, keeps it for replay, and sends it to all sockets.
+    fn number<'f>(
+        &mut self,
+        accepted: Option<MessageId>,
+        frame: impl FnOnce(u64) -> ServerFrame<'f>,
+    ) -> Arc<str> {
+        let frame = self.replay.push(accepted, |number| frame(number).to_json());
         self.broadcast(Arc::clone(&frame));
         frame
     }
@@ -382,11 +372,8 @@ impl Relay {
     /// Sends a frame to all sockets. One that is too slow is dropped: its guest reconnects and receives the missed frames.
     fn broadcast(&mut self, frame: Arc<str>) {
         self.subscribers.retain(|subscriber| {
-            !subscriber.handshake_answered
-                || subscriber
-                    .socket
-                    .try_send(Outgoing::Frame(Arc::clone(&frame)))
-                    .is_ok()
+            let frame = Outgoing::Frame(Arc::clone(&frame));
+            !subscriber.handshake_answered || subscriber.socket.try_send(frame).is_ok()
         });
     }
 
@@ -398,7 +385,7 @@ impl Relay {
         let (code, reason) = match stop {
             Stop::Shutdown => (1001, "the gateway shuts down"),
             Stop::Broken { code, message } => {
-                self.broadcast(ServerFrame::error(code.as_str(), &message).to_json().into());
+                self.broadcast(error_frame(code, &message));
                 (1011, "see the error frame")
             }
             Stop::Ended(reason) => {
@@ -416,10 +403,10 @@ impl Relay {
 }
 
 /// Closes the conversation with Genesys. Returns the events received meanwhile.
-async fn close(conversation: Conversation, stopping: Stopping) -> Vec<Event> {
+async fn close(conversation: Conversation, stopping: &Stopping) -> Vec<Event> {
     tokio::select! {
         events = conversation.close() => events,
-        () = close_deadline(stopping) => Vec::new(),
+        () = stopping.close_deadline() => Vec::new(),
     }
 }
 
@@ -439,6 +426,15 @@ fn stop(ending: Ending) -> Stop {
             message: ending.to_string(),
         },
     }
+}
+
+/// Whether a message is sent: a new one, or one that failed and is sent again under its id.
+fn may_send(status: Option<&DeliveryStatus>) -> bool {
+    matches!(status, None | Some(DeliveryStatus::Failed(_)))
+}
+
+fn error_frame(code: ErrorCode, message: &str) -> Arc<str> {
+    ServerFrame::error(code.as_str(), message).to_json().into()
 }
 
 fn failed_frame(id: MessageId, code: ErrorCode, message: &str) -> Arc<str> {
@@ -463,5 +459,28 @@ fn sender(author: &Author) -> Sender<'_> {
     Sender {
         kind,
         name: author.name.as_deref().map(Into::into),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_message_can_be_sent_again_under_its_id() {
+        let delivered = DeliveryStatus::Delivered {
+            at: OffsetDateTime::UNIX_EPOCH,
+            sequence: None,
+        };
+        for (status, expected) in [
+            (None, true),
+            (Some(DeliveryStatus::Failed(FailureReason::ReadOnly)), true),
+            (Some(delivered), false),
+            (Some(DeliveryStatus::Queued), false),
+            (Some(DeliveryStatus::Sending), false),
+            (Some(DeliveryStatus::Unknown), false),
+        ] {
+            assert_eq!(may_send(status.as_ref()), expected, "{status:?}");
+        }
     }
 }
