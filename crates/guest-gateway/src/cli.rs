@@ -11,20 +11,18 @@ mod serve;
 #[cfg(feature = "sim")]
 mod sim;
 
+use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use genesys_api::error_chain;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Guest sessions of Genesys Cloud web messaging: gateway, simulator, chat, demo and audit tools.
 #[derive(Debug, Parser)]
-#[command(
-    name = "guest-gateway",
-    version,
-    after_help = AFTER_HELP
-)]
+#[command(name = "guest-gateway", version, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -75,7 +73,7 @@ pub fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start the runtime: {error}"), 1),
     };
@@ -110,27 +108,32 @@ struct Failure {
 
 impl Failure {
     /// The command failed.
-    fn failed(error: impl std::fmt::Display) -> Self {
+    fn failed(error: impl Display) -> Self {
         Self {
             message: error.to_string(),
             code: 1,
         }
     }
 
+    /// The command failed. The message has the sources of the error.
+    fn caused_by(error: impl std::error::Error) -> Self {
+        Self::failed(error_chain(&error))
+    }
+
     /// The command was interrupted.
     #[cfg(any(feature = "chat", feature = "sim"))]
     fn interrupted() -> Self {
         Self {
-            message: "interrupted".to_owned(),
             code: 130,
+            ..Self::failed("interrupted")
         }
     }
 
     /// The arguments or the configuration are invalid.
-    fn usage(error: impl std::fmt::Display) -> Self {
+    fn usage(error: impl Display) -> Self {
         Self {
-            message: error.to_string(),
             code: 2,
+            ..Self::failed(error)
         }
     }
 }
@@ -147,28 +150,26 @@ fn fail(message: &str, code: u8) -> ExitCode {
 }
 
 /// A receiver of SIGINT, SIGTERM and SIGHUP. Signals that arrive while a command starts are kept.
-struct Interrupt {
-    hangup: Signal,
-    interrupt: Signal,
-    terminate: Signal,
-}
+struct Interrupt([Signal; 3]);
 
 impl Interrupt {
     fn listen() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(Failure::failed);
-        Ok(Self {
-            hangup: listen(SignalKind::hangup())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
+        let (hangup, interrupt, terminate) = (
+            SignalKind::hangup(),
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+        );
+        Ok(Self([listen(hangup)?, listen(interrupt)?, listen(terminate)?]))
     }
 
     /// Waits for a signal.
     async fn received(&mut self) {
+        let [hangup, interrupt, terminate] = &mut self.0;
         tokio::select! {
-            _ = self.hangup.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = hangup.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
     }
 }

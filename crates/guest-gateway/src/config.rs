@@ -270,16 +270,11 @@ impl Config {
         let genesys = &self.genesys;
         let of_host = genesys.host.as_ref().map(Hosts::single);
         let mut hosts = of_host.or_else(|| Hosts::of_domain(genesys.region?.domain).ok())?;
-        for (host, own) in [
-            (&mut hosts.login, &genesys.login),
-            (&mut hosts.api, &genesys.api),
-            (&mut hosts.messaging, &genesys.messaging),
-            (&mut hosts.cdn, &genesys.cdn),
-        ] {
-            if let Some(own) = own {
-                *host = own.clone();
-            }
-        }
+        let own = |host: &Option<Host>, default| host.clone().unwrap_or(default);
+        hosts.login = own(&genesys.login, hosts.login);
+        hosts.api = own(&genesys.api, hosts.api);
+        hosts.messaging = own(&genesys.messaging, hosts.messaging);
+        hosts.cdn = own(&genesys.cdn, hosts.cdn);
         Some(hosts)
     }
 }

@@ -107,8 +107,14 @@ const EXAMPLES: &str = r"Try:
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
     let clock = Clock::system();
-    let simulator = match options.sim {
+    let simulator: Option<Simulator> = match options.sim {
+        #[cfg(feature = "sim")]
         Some(None) => Some(simulator(&options, &clock).await?),
+        #[cfg(not(feature = "sim"))]
+        Some(None) => {
+            let why = crate::simulator::NOT_BUILT_IN;
+            return Err(Failure::usage(format!("--sim without a URL: {why}")));
+        }
         #[cfg(feature = "sim")]
         Some(Some(_)) if options.agent.is_some() || !options.fault.is_empty() => {
             return Err(Failure::usage(
@@ -174,26 +180,19 @@ fn hosts(options: &Options, simulator: Option<&Simulator>) -> Result<Hosts, Fail
         (_, Some(simulator), _) => Hosts::single(simulator.host()),
         (Some(Some(host)), ..) => Hosts::single(host),
         (_, _, Some(domain)) => hosts_of_domain(domain)?,
-        _ if options.deployment.is_some() => {
-            return Err(Failure::usage(
-                "--deployment needs --domain, the region of Genesys Cloud, such as mypurecloud.ie, or --sim",
-            ));
-        }
         _ => {
-            return Err(Failure::usage(
-                "missing target: use --sim, or --deployment and --domain",
-            ));
+            return Err(Failure::usage(match options.deployment {
+                Some(_) => {
+                    "--deployment needs --domain, the region of Genesys Cloud, such as mypurecloud.ie, or --sim"
+                }
+                None => "missing target: use --sim, or --deployment and --domain",
+            }));
         }
     };
-    for (host, given) in [
-        (&mut hosts.api, &options.api_host),
-        (&mut hosts.cdn, &options.cdn_host),
-        (&mut hosts.messaging, &options.messaging_host),
-    ] {
-        if let Some(given) = given {
-            host.clone_from(given);
-        }
-    }
+    let own = |host: &Option<Host>, default| host.clone().unwrap_or(default);
+    hosts.api = own(&options.api_host, hosts.api);
+    hosts.cdn = own(&options.cdn_host, hosts.cdn);
+    hosts.messaging = own(&options.messaging_host, hosts.messaging);
     Ok(hosts)
 }
 
@@ -208,20 +207,17 @@ fn hosts_of_domain(domain: &str) -> Result<Hosts, Failure> {
 }
 
 fn deployment(options: &Options, simulator: Option<&Simulator>) -> Result<DeploymentId, Failure> {
-    let deployment = options
-        .deployment
-        .clone()
-        .or_else(|| simulator.map(|it| it.deployment_id().clone()))
-        .ok_or_else(|| {
-            Failure::usage("--sim URL needs --deployment ID, which the simulator printed when it started")
-        })?;
+    let simulated = simulator.map(Simulator::deployment_id);
+    let deployment = options.deployment.as_ref().or(simulated).ok_or_else(|| {
+        Failure::usage("--sim URL needs --deployment ID, which the simulator printed when it started")
+    })?;
     // a simulator accepts any id
     if options.domain.is_some() && uuid::Uuid::try_parse(deployment.as_str()).is_err() {
         return Err(Failure::usage(format!(
             "--deployment: invalid UUID {deployment}: copy the id that Genesys Cloud shows beside the messenger deployment"
         )));
     }
-    Ok(deployment)
+    Ok(deployment.clone())
 }
 
 fn http(options: &Options, clock: Clock) -> Result<Client, Failure> {
@@ -234,7 +230,7 @@ fn http(options: &Options, clock: Clock) -> Result<Client, Failure> {
         None => Tls::system(),
     };
     let tls = tls.map_err(|error| Failure::usage(error_chain(&error)))?;
-    let proxy = match &options.domain {
+    let proxy = match options.domain {
         Some(_) => Proxy::from_env().map_err(Failure::usage)?,
         None => None,
     };
@@ -257,16 +253,4 @@ async fn simulator(options: &Options, clock: &Clock) -> Result<Simulator, Failur
         config.rules.agent_delay = Duration::from_millis(1_200);
     }
     Simulator::start(config).await.map_err(Failure::failed)
-}
-
-#[cfg(not(feature = "sim"))]
-#[expect(
-    clippy::unused_async,
-    reason = "a simulator takes time to start where there is one"
-)]
-async fn simulator(_: &Options, _: &Clock) -> Result<Simulator, Failure> {
-    Err(Failure::usage(format!(
-        "--sim without a URL: {}",
-        crate::simulator::NOT_BUILT_IN
-    )))
 }

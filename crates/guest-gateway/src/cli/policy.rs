@@ -1,12 +1,10 @@
 //! `policy`: tools for authors and reviewers of consent policies.
 
-use std::path::Path;
-
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use genesys_api::Clock;
 use guest_payload::{
-    Age, Choice, Consent, DecisionInput, Evidence, Jurisdictions, Lint, Policy, PolicyFile, Purpose, Scope,
-    Signals,
+    Age, Choice, Consent, DecisionInput, Evidence, Jurisdiction, Jurisdictions, Lint, Policy, PolicyFile,
+    Purpose, Scope, Signals,
 };
 
 use super::{Failure, print_line};
@@ -24,7 +22,29 @@ pub(super) enum Command {
         /// The policy: an id or a file
         policy: String,
     },
-    Explain(ExplainOptions),
+    /// Decide about a guest and give the reasons
+    ///
+    /// A purpose that is neither granted nor denied is unanswered. Exit code 1 if the session is refused.
+    Explain {
+        /// The policy: an id or a file
+        #[arg(long, default_value = "tutorial-strict")]
+        policy: String,
+        /// The location of the guest, such as US-CA or FR,US-CA
+        #[arg(long, default_value = "unknown")]
+        jurisdiction: Jurisdictions,
+        /// The age of the guest, such as 16, 13-15, 18+ or "under 13"
+        #[arg(long, default_value = "unknown")]
+        age: Age,
+        /// The browser of the guest sends a GPC signal
+        #[arg(long)]
+        gpc: bool,
+        /// A purpose that the guest granted; may be repeated
+        #[arg(long, value_parser = purpose)]
+        grant: Vec<Purpose>,
+        /// A purpose that the guest denied; may be repeated
+        #[arg(long, value_parser = purpose)]
+        deny: Vec<Purpose>,
+    },
     /// List possible legal objections; exit code 1 if one is fatal
     Lint {
         /// The policy: an id or a file
@@ -44,46 +64,38 @@ pub(super) enum Command {
     },
 }
 
-/// Decide about a guest and give the reasons
-///
-/// A purpose that is neither granted nor denied is unanswered. Exit code 1 if the session is refused.
-#[derive(Args, Debug)]
-pub(super) struct ExplainOptions {
-    /// The policy: an id or a file
-    #[arg(long, default_value = "tutorial-strict")]
-    policy: String,
-    /// The location of the guest, such as US-CA or FR,US-CA
-    #[arg(long, default_value = "unknown")]
-    jurisdiction: Jurisdictions,
-    /// The age of the guest, such as 16, 13-15, 18+ or "under 13"
-    #[arg(long, default_value = "unknown")]
-    age: Age,
-    /// The browser of the guest sends a GPC signal
-    #[arg(long)]
-    gpc: bool,
-    /// A purpose that the guest granted; may be repeated
-    #[arg(long, value_parser = purpose)]
-    grant: Vec<Purpose>,
-    /// A purpose that the guest denied; may be repeated
-    #[arg(long, value_parser = purpose)]
-    deny: Vec<Purpose>,
-}
-
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::List => {
-            for policy in Policy::all() {
-                print_line(&headline(policy));
+        Command::List => Policy::all()
+            .iter()
+            .for_each(|policy| print_line(&headline(policy))),
+        Command::Show { policy } => show(&policy_of(policy)?),
+        Command::Explain {
+            policy,
+            jurisdiction,
+            age,
+            gpc,
+            grant,
+            deny,
+        } => {
+            let now = Clock::system().now().utc;
+            let input = DecisionInput {
+                jurisdictions: jurisdiction,
+                age: *age,
+                signals: Signals { gpc: *gpc },
+                consent: &Consent::together(choices(grant, deny)?, Evidence::at(now)),
+                now,
+            };
+            match policy_of(policy)?.decide(&input) {
+                Ok(allowed) => print_line(&allowed.explain()),
+                Err(refused) => {
+                    print_line(&refused.explain());
+                    return Err(Failure::failed(refused));
+                }
             }
-            Ok(())
         }
-        Command::Show { policy } => {
-            show(&policy_of(policy)?);
-            Ok(())
-        }
-        Command::Explain(options) => explain(options),
-        Command::Lint { policy } => lint(&policy_of(policy)?),
-        Command::Test { file } => test(file),
+        Command::Lint { policy } => lint(&policy_of(policy)?)?,
+        Command::Test { file } => test(file)?,
         Command::Diff { old, new } => {
             let differences = policy_of(old)?.differences(&policy_of(new)?).into_iter();
             let lines: Vec<String> = differences.map(|difference| difference.to_string()).collect();
@@ -91,9 +103,9 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
                 true => print_line("No guest is treated differently."),
                 false => print_line(&lines.join("\n")),
             }
-            Ok(())
         }
     }
+    Ok(())
 }
 
 fn headline(policy: &Policy) -> String {
@@ -102,15 +114,12 @@ fn headline(policy: &Policy) -> String {
 
 fn show(policy: &Policy) {
     print_line(&headline(policy));
-    print_line(&format!(
-        "In force from {}; reviewed on {}.",
-        policy.valid_from(),
-        policy.reviewed()
-    ));
+    let (from, reviewed) = (policy.valid_from(), policy.reviewed());
+    print_line(&format!("In force from {from}; reviewed on {reviewed}."));
     for rule in policy.rules() {
         let places = match &rule.scope {
             Scope::Places(places) => {
-                let codes: Vec<&str> = places.iter().map(guest_payload::Jurisdiction::as_str).collect();
+                let codes: Vec<_> = places.iter().map(Jurisdiction::as_str).collect();
                 codes.join(" ")
             }
             Scope::Elsewhere => "elsewhere".to_owned(),
@@ -126,40 +135,17 @@ fn show(policy: &Policy) {
     }
 }
 
-fn explain(options: &ExplainOptions) -> Result<(), Failure> {
-    if let Some(both) = options
-        .grant
-        .iter()
-        .find(|purpose| options.deny.contains(purpose))
-    {
+fn choices(grant: &[Purpose], deny: &[Purpose]) -> Result<[Choice; 3], Failure> {
+    if let Some(both) = grant.iter().find(|purpose| deny.contains(purpose)) {
         return Err(Failure::usage(format!(
             "{both} is both granted and denied: use one of --grant and --deny"
         )));
     }
-    let choice = |purpose| match (options.grant.contains(&purpose), options.deny.contains(&purpose)) {
-        (true, _) => Choice::Granted,
-        (_, true) => Choice::Denied,
+    Ok(Purpose::ALL.map(|purpose| match purpose {
+        _ if grant.contains(&purpose) => Choice::Granted,
+        _ if deny.contains(&purpose) => Choice::Denied,
         _ => Choice::Unknown,
-    };
-    let now = Clock::system().now().utc;
-    let policy = policy_of(&options.policy)?;
-    let decision = policy.decide(&DecisionInput {
-        jurisdictions: &options.jurisdiction,
-        age: options.age,
-        signals: Signals { gpc: options.gpc },
-        consent: &Consent::together(Purpose::ALL.map(choice), Evidence::at(now)),
-        now,
-    });
-    match decision {
-        Ok(allowed) => {
-            print_line(&allowed.explain());
-            Ok(())
-        }
-        Err(refused) => {
-            print_line(&refused.explain());
-            Err(Failure::failed(refused))
-        }
-    }
+    }))
 }
 
 fn lint(policy: &Policy) -> Result<(), Failure> {
@@ -168,17 +154,12 @@ fn lint(policy: &Policy) -> Result<(), Failure> {
     for lint in fatal.iter().chain(&other) {
         print_line(&lint.to_string());
     }
-    match fatal.len() {
-        0 => {
-            print_line(&format!(
-                "{} rules, {} objections to consider.",
-                policy.rules().len(),
-                other.len()
-            ));
-            Ok(())
-        }
-        count => Err(Failure::failed(format!("{count} fatal objections"))),
+    if !fatal.is_empty() {
+        return Err(Failure::failed(format!("{} fatal objections", fatal.len())));
     }
+    let (rules, objections) = (policy.rules().len(), other.len());
+    print_line(&format!("{rules} rules, {objections} objections to consider."));
+    Ok(())
 }
 
 fn test(file: &str) -> Result<(), Failure> {
@@ -207,7 +188,7 @@ fn policy_of(name: &str) -> Result<Policy, Failure> {
 }
 
 fn file_of(name: &str) -> Result<PolicyFile, Failure> {
-    let text = std::fs::read_to_string(Path::new(name))
+    let text = std::fs::read_to_string(name)
         .map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
     PolicyFile::parse(&text).map_err(|error| Failure::usage(format!("{name}: {error}")))
 }

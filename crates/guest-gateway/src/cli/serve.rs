@@ -7,8 +7,8 @@ use genesys_api::{Clock, error_chain};
 use serde_json::json;
 
 use super::{Failure, Interrupt, print_line};
+use crate::Gateway;
 use crate::config::Config;
-use crate::{Gateway, StartError};
 
 /// Serve the guest-sessions API in front of Genesys Cloud
 ///
@@ -32,16 +32,16 @@ pub(super) struct Options {
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let config = Config::read(&options.config).map_err(Failure::usage)?;
     if options.check {
-        config
-            .check_environment()
-            .map_err(|error| Failure::usage(format!("{}: {error}", options.config.display())))?;
-        print_line(&format!("{} is valid", options.config.display()));
+        let name = options.config.display();
+        let checked = config.check_environment();
+        checked.map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+        print_line(&format!("{name} is valid"));
         return Ok(());
     }
     let mut interrupt = Interrupt::listen()?;
-    let gateway = Gateway::start(config, Clock::system())
-        .await
-        .map_err(|error| failure(&error))?;
+    // a gateway that cannot start has an invalid configuration
+    let started = Gateway::start(config, Clock::system()).await;
+    let gateway = started.map_err(|error| Failure::usage(error_chain(&error)))?;
     print_line(&ready(&gateway, options.json));
     interrupt.received().await;
     gateway.stop().await;
@@ -61,9 +61,4 @@ fn ready(gateway: &Gateway, as_json: bool) -> String {
         None => "Connected to Genesys Cloud.".to_owned(),
     };
     format!("guest-gateway serves {host}. Ctrl-C stops it.\n{genesys}")
-}
-
-/// A gateway that cannot start has an invalid configuration, so the exit code is that of invalid arguments.
-fn failure(error: &StartError) -> Failure {
-    Failure::usage(error_chain(error))
 }

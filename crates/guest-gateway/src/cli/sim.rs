@@ -66,10 +66,9 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
             "--listen: the simulator listens on loopback only, because it prints its secrets; use 127.0.0.1:PORT",
         ));
     }
-    let mut config = if options.plain {
-        Config::plain()
-    } else {
-        Config::default()
+    let mut config = match options.plain {
+        true => Config::plain(),
+        false => Config::default(),
     };
     config.listen = options.listen;
     config.seed = options.seed;
@@ -90,25 +89,18 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     }
     let mut interrupt = Interrupt::listen()?;
     let simulator = Simulator::start(config).await.map_err(Failure::failed)?;
-    let ca = match simulator.ca_pem() {
-        Some(pem) => {
-            std::fs::write(&options.ca, pem).map_err(|error| {
-                Failure::usage(format!(
-                    "cannot write the CA certificate to {}: {error}",
-                    options.ca.display()
-                ))
-            })?;
-            Some(options.ca.as_path())
-        }
-        None => None,
-    };
-    let ready = simulator.ready_line(ca);
-    if options.json {
-        print_line(&ready);
-    } else {
-        print_line(&format!(
+    let ca = simulator.ca_pem().map(|pem| (options.ca.as_path(), pem));
+    if let Some((path, pem)) = ca {
+        let name = path.display();
+        std::fs::write(path, pem)
+            .map_err(|error| Failure::usage(format!("cannot write the CA certificate to {name}: {error}")))?;
+    }
+    let ready = simulator.ready_line(ca.map(|(path, _)| path));
+    match options.json {
+        true => print_line(&ready),
+        false => print_line(&format!(
             "SIMULATED Genesys Cloud is ready. Ctrl-C stops it.\n{ready}"
-        ));
+        )),
     }
     interrupt.received().await;
     simulator.stop().await;
@@ -124,14 +116,13 @@ pub(super) fn script(path: &Path) -> Result<Script, Failure> {
 }
 
 fn seed(text: &str) -> Result<[u8; 32], &'static str> {
-    const FORM: &str = "invalid seed: use 1 to 64 hexadecimal digits";
     if text.is_empty() || text.len() > 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(FORM);
+        return Err("invalid seed: use 1 to 64 hexadecimal digits");
     }
     let padded = format!("{text:0>64}");
+    let number = |digits| u128::from_str_radix(digits, 16).unwrap_or_default().to_be_bytes();
     let mut seed = [0; 32];
-    for (index, byte) in seed.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&padded[2 * index..2 * index + 2], 16).map_err(|_| FORM)?;
-    }
+    seed[..16].copy_from_slice(&number(&padded[..32]));
+    seed[16..].copy_from_slice(&number(&padded[32..]));
     Ok(seed)
 }

@@ -31,7 +31,8 @@ pub(super) enum Command {
         target: Target,
     },
     /// List violations: requests that no official client sends
-    Complaints(Target),
+    #[command(name = "complaints")]
+    Violations(Target),
     /// Print the counters of a running simulator
     State(Target),
 }
@@ -47,44 +48,42 @@ pub(super) struct Target {
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
-    let (target, method, path, body) = match command {
-        Command::Advance { time, target } => (target, Method::POST, "/sim/clock", json!({"advance": time})),
+    let (target, path, body) = match command {
+        Command::Advance { time, target } => (target, "/sim/clock", Some(json!({ "advance": time }))),
         Command::Fault {
             text,
             session,
             target,
         } => {
-            let mut body = json!({"fault": text});
-            if let Some(session) = session {
-                body["session"] = json!(session);
-            }
-            (target, Method::POST, "/sim/faults", body)
+            let body = match session {
+                Some(session) => json!({ "fault": text, "session": session }),
+                None => json!({ "fault": text }),
+            };
+            (target, "/sim/faults", Some(body))
         }
-        Command::Complaints(target) => (target, Method::GET, "/sim/complaints", Value::Null),
-        Command::State(target) => (target, Method::GET, "/sim/state", Value::Null),
+        Command::Violations(target) => (target, "/sim/complaints", None),
+        Command::State(target) => (target, "/sim/state", None),
     };
-    let tls = if target.at.is_secure() {
-        let pem = std::fs::read(&target.ca).map_err(|error| {
-            Failure::usage(format!(
-                "cannot read the CA certificate {}: {error}; use --ca FILE, or --at http://… without TLS",
-                target.ca.display()
-            ))
-        })?;
-        Tls::only_ca(&pem)
-    } else {
-        Tls::system()
+    let tls = match target.at.is_secure() {
+        true => {
+            let pem = std::fs::read(&target.ca).map_err(|error| {
+                Failure::usage(format!(
+                    "cannot read the CA certificate {}: {error}; use --ca FILE, or --at http://… without TLS",
+                    target.ca.display()
+                ))
+            })?;
+            Tls::only_ca(&pem)
+        }
+        false => Tls::system(),
     };
     let client = Client::builder(tls.map_err(Failure::usage)?).build();
-    let body = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
+    let method = match body {
+        Some(_) => Method::POST,
+        None => Method::GET,
     };
-    let request = Request::builder()
-        .method(method)
-        .uri(target.at.uri(path))
-        .body(Bytes::from(body))
-        .map_err(Failure::failed)?;
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    let request = Request::builder().method(method).uri(target.at.uri(path));
+    let request = request.body(Bytes::from(body)).map_err(Failure::failed)?;
     let response = client.send(request).await.map_err(|error| {
         Failure::failed(format!(
             "{}; start a simulator with guest-gateway sim, or give its address with --at",
