@@ -22,14 +22,13 @@ use guest_suite::direct::Direct;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::Clients;
 use self::refusal::Refusal;
 pub(crate) use self::request::SCOPES;
-use crate::generated::{EVENTS, FRAMES, OPENAPI};
 use crate::relay::Hub;
 
 /// The shared state of the routes.
@@ -79,9 +78,9 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::CreateSession => on(method, sessions::create),
         Operation::EndSession => on(method, sessions::end),
         Operation::FetchAuditTrail => on(method, sessions::audit_trail),
-        Operation::FetchDocument => document(method, OPENAPI, documents::OPENAPI),
-        Operation::FetchEventsSchema => document(method, EVENTS, documents::SCHEMA),
-        Operation::FetchFramesSchema => document(method, FRAMES, documents::SCHEMA),
+        Operation::FetchDocument => documents::route(method, documents::OPENAPI),
+        Operation::FetchEventsSchema => documents::route(method, documents::EVENTS),
+        Operation::FetchFramesSchema => documents::route(method, documents::FRAMES),
         Operation::FetchMetrics => on(method, sessions::metrics),
         Operation::FetchSession => on(method, sessions::fetch),
         Operation::FetchToken => on(method, oauth::token),
@@ -93,12 +92,6 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::RemoveWebhook => on(method, webhooks::remove),
         Operation::ReplaceWebhook => on(method, webhooks::replace),
     }
-}
-
-fn document(method: MethodFilter, text: &'static str, media_type: &'static str) -> MethodRouter<App> {
-    on(method, move |headers: HeaderMap| async move {
-        documents::fetch(text, media_type, &headers)
-    })
 }
 
 async fn health(State(app): State<App>) -> Response {

@@ -8,20 +8,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use audit::Actor;
+use audit::{Actor, Draft};
 use genesys_api::{ChannelId, Clock, DeploymentId, Host, Hosts};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
 use genesys_http::{Client, Egress, Tls};
 use guest_conversation::client::ConnectLimiter;
-use guest_store::{SqliteStore, Store};
+use guest_store::{SqliteStore, Store, StoreError, Unit};
 use guest_suite::direct::{Direct, DirectConfig};
+use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use webhook::Dispatcher;
 use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 
 use crate::api::{self, Clients, Parts};
-use crate::audit_log::record;
 use crate::config::{Channel, Config, ConfigError};
 use crate::keys::Keys;
 use crate::relay::{Hub, Stopping};
@@ -212,6 +212,20 @@ impl Gateway {
             simulator.stop().await;
         }
     }
+}
+
+/// Appends an entry about the audit log itself.
+pub(crate) async fn record(
+    store: &dyn Store,
+    actor: Actor,
+    action: &'static str,
+    at: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let unit = Unit {
+        entries: vec![Draft::new(at, actor, action)],
+        ..Unit::default()
+    };
+    store.commit(unit).await.map(drop)
 }
 
 fn own_name() -> Actor {

@@ -1,13 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod api;
-mod audit_log;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "sim")]
-pub mod demo;
+mod demo;
 mod gateway;
-mod generated;
 mod keys;
 mod relay;
 mod simulator;

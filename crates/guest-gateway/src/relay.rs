@@ -35,10 +35,12 @@ const COMMAND_QUEUE: usize = 32;
 #[derive(Clone, Debug)]
 pub(crate) struct Hub {
     direct: Direct,
-    relays: Arc<Mutex<HashMap<SessionId, mpsc::Sender<Command>>>>,
+    relays: Arc<Mutex<Relays>>,
     // dropped last, because the gateway waits for it
     pub(crate) stopping: Stopping,
 }
+
+type Relays = HashMap<SessionId, mpsc::Sender<Command>>;
 
 /// A signal of shutdown: true, or without a sender. The gateway waits until all clones are dropped.
 #[derive(Clone, Debug)]
@@ -86,24 +88,20 @@ pub(crate) enum Outgoing {
     HandshakeReply(Vec<Arc<str>>),
     /// A new end of the socket's lifetime.
     Extend(OffsetDateTime),
-    /// Close the socket.
-    Close { code: u16, reason: &'static str },
+    /// Close the socket with this code and reason.
+    Close(u16, &'static str),
 }
 
 /// A handle of a guest's socket to its relay.
 #[derive(Debug)]
 pub(crate) struct SocketHandle {
     commands: mpsc::Sender<Command>,
-    outgoing: mpsc::Receiver<Outgoing>,
+    /// Outputs for the guest. It ends if the socket was dropped because it was too slow.
+    pub(crate) outgoing: mpsc::Receiver<Outgoing>,
     own: mpsc::WeakSender<Outgoing>,
 }
 
 impl SocketHandle {
-    /// Returns the next output for the guest. `None` if the socket was dropped because it was too slow.
-    pub(crate) async fn next(&mut self) -> Option<Outgoing> {
-        self.outgoing.recv().await
-    }
-
     /// Forwards a message of the guest. Waits while the relay is busy. A relay that has ended has closed the socket.
     pub(crate) async fn send(&self, id: MessageId, text: String) {
         let socket = self.own.clone();
@@ -146,7 +144,8 @@ impl Hub {
                         // the channel is empty, so there is room
                         let _attached = commands.try_send(attach);
                         relays.insert(id.clone(), commands.clone());
-                        self.spawn(id.clone(), admitted, origin, received);
+                        let relay = Relay::new(self.direct.clone(), &admitted, id.clone(), origin);
+                        tokio::spawn(self.clone().run(relay, id.clone(), admitted, received));
                         break commands;
                     }
                 }
@@ -177,26 +176,17 @@ impl Hub {
         self.lock().len()
     }
 
-    fn spawn(
-        &self,
-        id: SessionId,
-        admitted: Admitted,
-        origin: AdmittedOrigin,
-        received: mpsc::Receiver<Command>,
-    ) {
-        let relay = Relay::new(self.direct.clone(), &admitted, id.clone(), origin);
-        let hub = self.clone();
-        tokio::spawn(async move {
-            relay.run(admitted, received, hub.stopping.clone()).await;
-            let mut relays = hub.lock();
-            // a newer relay may have replaced it
-            if relays.get(&id).is_some_and(mpsc::Sender::is_closed) {
-                relays.remove(&id);
-            }
-        });
+    /// Runs a relay and removes it at its end.
+    async fn run(self, relay: Relay, id: SessionId, admitted: Admitted, commands: mpsc::Receiver<Command>) {
+        relay.run(admitted, commands, self.stopping.clone()).await;
+        let mut relays = self.lock();
+        // a newer relay may have replaced it
+        if relays.get(&id).is_some_and(mpsc::Sender::is_closed) {
+            relays.remove(&id);
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, mpsc::Sender<Command>>> {
+    fn lock(&self) -> MutexGuard<'_, Relays> {
         self.relays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -169,7 +169,7 @@ async fn converse(
         let now = app.clock.now().instant;
         let readable_at = pace.check(now).err();
         tokio::select! {
-            outgoing = handle.next() => match outgoing {
+            outgoing = handle.outgoing.recv() => match outgoing {
                 Some(Outgoing::Frame(frame)) => socket.send(&*frame).await.or(Err(CloseReason::Gone))?,
                 // one by one, because each has its own write timeout
                 Some(Outgoing::HandshakeReply(frames)) => {
@@ -178,7 +178,7 @@ async fn converse(
                     }
                 }
                 Some(Outgoing::Extend(until)) => ends_at = app.clock.now().deadline(until),
-                Some(Outgoing::Close { code, reason }) => return Err(CloseReason::Close(code, reason)),
+                Some(Outgoing::Close(code, reason)) => return Err(CloseReason::Close(code, reason)),
                 None => {
                     let text = "the socket is too far behind: come back and resume";
                     return Err(CloseReason::Close(1013, text));

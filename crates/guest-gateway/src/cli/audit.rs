@@ -9,8 +9,8 @@ use genesys_api::{Clock, error_chain};
 use guest_store::{Limits, SqliteStore};
 
 use super::{Failure, print_line};
-use crate::audit_log::record;
 use crate::config::Config;
+use crate::gateway::record;
 use crate::keys::Keys;
 
 /// Export and verify the audit log

@@ -12,10 +12,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The outcome of all steps.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     steps: Vec<Step>,
     /// Whether every step was verified by its effect.
-    pub ok: bool,
+    pub(crate) ok: bool,
     #[serde(skip)]
     format: OutputFormat,
 }
@@ -30,7 +30,7 @@ struct Step {
 
 /// A format of the report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum OutputFormat {
+pub(crate) enum OutputFormat {
     /// A line on stdout for each step.
     Lines,
     /// One JSON object at the end.
@@ -39,7 +39,7 @@ pub enum OutputFormat {
 
 /// A step without the expected effect.
 #[derive(Debug)]
-pub struct CheckFailed(pub String);
+pub(crate) struct CheckFailed(pub(crate) String);
 
 impl<E: std::error::Error> From<E> for CheckFailed {
     fn from(error: E) -> Self {
@@ -72,9 +72,6 @@ impl Report {
     }
 
     /// Runs a step, which returns a description of its effect. A failed step ends the scenario.
-    ///
-    /// # Errors
-    /// If the check failed. The report has the step already.
     pub(super) async fn step(
         &mut self,
         name: &'static str,

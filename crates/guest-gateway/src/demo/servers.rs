@@ -24,7 +24,7 @@ pub(super) const ORIGIN: &str = "https://shop.example";
 
 /// The running servers.
 #[derive(Debug)]
-pub struct Servers {
+pub(crate) struct Servers {
     pub(super) simulator: Simulator,
     pub(super) gateway: Gateway,
     pub(super) crm: Crm,
@@ -35,11 +35,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts the servers.
-    ///
-    /// # Errors
-    /// If a port or the temporary folder is not available.
-    pub async fn start() -> Result<Self, CheckFailed> {
+    pub(crate) async fn start() -> Result<Self, CheckFailed> {
         let clock = Clock::system();
         let folder = tempfile::Builder::new().prefix("guest-suite-demo-").tempdir()?;
         let pki = genesys_sim::throwaway_ca(&genesys_sim::LOOPBACK)?;
@@ -66,8 +62,7 @@ impl Servers {
     }
 
     /// Returns the addresses, the path of the CA, and commands to try.
-    #[must_use]
-    pub fn hints(&self) -> String {
+    pub(crate) fn hints(&self) -> String {
         let (gateway, simulator) = (self.gateway.host(), self.simulator.http_url());
         let ca = self.folder.path().join(CA).display().to_string();
         let (id, secret) = CLIENT;
@@ -87,7 +82,7 @@ impl Servers {
     }
 
     /// Stops the servers and removes the temporary folder.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         tokio::join!(self.gateway.stop(), self.crm.stop(), self.simulator.stop());
     }
 

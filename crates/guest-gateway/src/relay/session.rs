@@ -44,8 +44,8 @@ struct Subscriber {
 enum Stop {
     /// The session has ended.
     Ended(EndReason),
-    /// The gateway cannot continue the conversation now. The session is unchanged.
-    Broken { code: ErrorCode, message: String },
+    /// The gateway cannot continue the conversation now, for this reason. The session is unchanged.
+    Broken(ErrorCode, String),
     /// The gateway shuts down.
     Shutdown,
 }
@@ -86,7 +86,7 @@ impl Relay {
                     tracing::error!(session = %self.id, %error, "cannot store the end of the session");
                 }
             }
-            Stop::Broken { .. } => conversation = None,
+            Stop::Broken(..) => conversation = None,
             Stop::Shutdown => {
                 if let Some(conversation) = conversation.take() {
                     for event in close(conversation, &stopping).await {
@@ -124,13 +124,8 @@ impl Relay {
         let connected = self.direct.connect_admitted(admitted, self.origin.clone()).await;
         connected.map_err(|error| match error {
             DirectError::Ended => Stop::Ended(EndReason::Expired),
-            error => Stop::Broken {
-                code: match error {
-                    DirectError::NotAdmitted(_) => ErrorCode::GenesysRefused,
-                    _ => ErrorCode::ServiceUnavailable,
-                },
-                message: error.to_string(),
-            },
+            DirectError::NotAdmitted(_) => Stop::Broken(ErrorCode::GenesysRefused, error.to_string()),
+            error => Stop::Broken(ErrorCode::ServiceUnavailable, error.to_string()),
         })
     }
 
@@ -143,10 +138,8 @@ impl Relay {
             tokio::select! {
                 event = conversation.next_event() => {
                     let Some(event) = event else {
-                        return Stop::Broken {
-                            code: ErrorCode::ServiceUnavailable,
-                            message: "the connection to Genesys was lost: reconnect and resume".to_owned(),
-                        };
+                        let text = "the connection to Genesys was lost: reconnect and resume";
+                        return Stop::Broken(ErrorCode::ServiceUnavailable, text.to_owned());
                     };
                     if let Some(stop) = self.handle_event(event) {
                         return stop;
@@ -202,10 +195,8 @@ impl Relay {
             .retain(|subscriber| !subscriber.socket.is_closed());
         if self.subscribers.len() == SOCKETS {
             let oldest = self.subscribers.remove(0);
-            let _gone = oldest.socket.try_send(Outgoing::Close {
-                code: 1008,
-                reason: "the session has newer sockets",
-            });
+            let close = Outgoing::Close(1008, "the session has newer sockets");
+            let _gone = oldest.socket.try_send(close);
         }
         self.subscribers.push(Subscriber {
             socket,
@@ -384,7 +375,7 @@ impl Relay {
         }
         let (code, reason) = match stop {
             Stop::Shutdown => (1001, "the gateway shuts down"),
-            Stop::Broken { code, message } => {
+            Stop::Broken(code, message) => {
                 self.broadcast(error_frame(code, &message));
                 (1011, "see the error frame")
             }
@@ -397,7 +388,7 @@ impl Relay {
             }
         };
         for subscriber in &self.subscribers {
-            let _gone = subscriber.socket.try_send(Outgoing::Close { code, reason });
+            let _gone = subscriber.socket.try_send(Outgoing::Close(code, reason));
         }
     }
 }
@@ -421,10 +412,7 @@ fn stop(ending: Ending) -> Stop {
         Ending::ByUs => Stop::Shutdown,
         Ending::ClosedByServer { .. } | Ending::LoggedOut => Stop::Ended(EndReason::ServerClosed),
         // caused by the deployment, its domains or the configuration, not by the session
-        ending => Stop::Broken {
-            code: ErrorCode::GenesysRefused,
-            message: ending.to_string(),
-        },
+        ending => Stop::Broken(ErrorCode::GenesysRefused, ending.to_string()),
     }
 }
 
