@@ -1,18 +1,17 @@
 //! The state machine of a guest's chat. Input: lines that a person or a script writes, and events of the conversation.
 //! Output: lines to show, and requests to the conversation.
 
-mod awaited;
 mod choices;
 mod command;
 mod connection_state;
 mod content;
 mod delivery;
 mod history_view;
-mod input_mode;
 mod line;
 mod links;
 mod render_event;
 mod sanitize;
+mod script;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -26,21 +25,24 @@ use guest_conversation::{
     Author, ConnectionEvent, DeliveryStatus, Ending, Event, MessageId, OutgoingMessage, SessionEvent,
 };
 
-use self::awaited::{AWAIT_TIMEOUT, Awaited};
 use self::choices::PendingChoices;
+use self::command::Input;
 pub use self::command::Request;
-use self::command::{COMMANDS, Input};
 use self::connection_state::ConnectionState;
 use self::delivery::Deliveries;
-pub use self::input_mode::InputMode;
 pub use self::line::{Line, LineKind, Style};
 use self::links::Links;
+pub use self::script::InputMode;
+use self::script::{AWAIT_TIMEOUT, Awaited};
 use self::uploads::Uploads;
 
 /// Longest wait for deliveries after the end of a script. A message still missing then counts as undelivered.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Unacknowledged messages of a script at which no further line is read.
 const SCRIPT_AHEAD: usize = 64;
+
+/// Longest display of a typing indicator. The default of Genesys is 5 s.
+const MAX_TYPING: Duration = Duration::from_secs(60);
 
 /// The reason for a timeout of a chat.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,6 +61,7 @@ pub enum Reason {
 ///
 /// A driver passes each input to a `handle_*` method. It then calls [`Chat::poll_line`] and [`Chat::poll_request`] until
 /// both are empty, and [`Chat::handle_timeout`] at the time of [`Chat::poll_timeout`]. `Debug` shows no message.
+#[derive(Default)]
 pub struct Chat {
     input_mode: InputMode,
     state: ConnectionState,
@@ -66,7 +69,7 @@ pub struct Chat {
     was_connected: bool,
     /// Whether a line says that the connection is rate limited.
     throttle_shown: bool,
-    /// The reason why no answer can arrive, once there is one.
+    /// The reason for which no answer can arrive, or an empty text.
     end_reason: String,
     /// Whether the conversation is cleared after the outstanding deliveries.
     clear_pending: bool,
@@ -76,7 +79,8 @@ pub struct Chat {
     uploads: Uploads,
     choices: PendingChoices,
     links: Links,
-    typing: Option<Typing>,
+    /// The author of the typing indicator, and its end.
+    typing: Option<(Author, Instant)>,
     /// Whether a message arrived after the guest's last one.
     answered: bool,
     /// The event that the script waits for, and the deadline.
@@ -90,35 +94,13 @@ pub struct Chat {
     requests: VecDeque<Request>,
 }
 
-struct Typing {
-    from: Author,
-    until: Instant,
-}
-
 impl Chat {
     /// Creates a chat that waits for its conversation to connect.
     #[must_use]
     pub fn new(input_mode: InputMode, now: Now) -> Self {
         let mut chat = Self {
             input_mode: input_mode.bounded(),
-            state: ConnectionState::Connecting,
-            was_connected: false,
-            throttle_shown: false,
-            end_reason: String::new(),
-            clear_pending: false,
-            cleared: false,
-            deliveries: Deliveries::default(),
-            uploads: Uploads::default(),
-            choices: PendingChoices::default(),
-            links: Links::default(),
-            typing: None,
-            answered: false,
-            awaited: None,
-            last_received: None,
-            leave_by: None,
-            left: false,
-            lines: VecDeque::new(),
-            requests: VecDeque::new(),
+            ..Self::default()
         };
         chat.wait_for(Awaited::Connection, now);
         chat
@@ -126,7 +108,7 @@ impl Chat {
 
     /// Shows a line about the chat itself.
     pub fn announce(&mut self, text: &str) {
-        self.show(Line::new(LineKind::Info, "*", text));
+        self.show(Line::info(text));
     }
 
     /// Handles a line of input without its line break.
@@ -137,7 +119,7 @@ impl Chat {
         if self.is_scripted() && !line.trim().is_empty() {
             self.show(Line::new(LineKind::Success, ">", line));
         }
-        match command::read(line, &self.choices) {
+        match command::parse(line, &self.choices) {
             Input::Request(Request::Reconnect) if self.state == ConnectionState::Ended => {
                 self.show_error("the conversation has ended: /new starts another one");
             }
@@ -145,11 +127,11 @@ impl Chat {
             Input::Request(Request::Reconnect) if self.state != ConnectionState::Reconnecting => {
                 self.requests.push_back(Request::Reconnect);
             }
-            Input::Request(request) => self.request(request, now),
+            Input::Request(request) => self.handle_request(request, now),
             Input::Help => self.show_help(),
             Input::New => match self.state {
-                ConnectionState::Ended => self.request(Request::OpenAnother, now),
-                ConnectionState::ReadOnly => self.request(Request::StartNew, now),
+                ConnectionState::Ended => self.handle_request(Request::OpenAnother, now),
+                ConnectionState::ReadOnly => self.handle_request(Request::StartNew, now),
                 ConnectionState::Connecting | ConnectionState::Live | ConnectionState::Reconnecting => {
                     self.show_error("the conversation has not ended: /new starts one after it");
                 }
@@ -157,19 +139,10 @@ impl Chat {
             Input::Empty => {}
             Input::Open(number) => self.show_link(number),
             Input::Quit => self.handle_end_of_input(now),
-            Input::Text(text) => self.request(Request::Send(OutgoingMessage::new(text.to_owned())), now),
-            Input::UnknownCommand(name) => {
-                let names: Vec<&str> = COMMANDS
-                    .iter()
-                    .filter_map(|(usage, _)| usage.split(' ').next())
-                    .collect();
-                self.show_error(&format!(
-                    "unknown command {name}: use {}; start with // to send a slash",
-                    names.join(" ")
-                ));
+            Input::Text(text) => {
+                self.handle_request(Request::Send(OutgoingMessage::new(text.to_owned())), now)
             }
-            Input::InvalidChoice(why) => self.show_error(&why.to_string()),
-            Input::Usage(usage) => self.show_error(&format!("usage: {usage}")),
+            Input::Invalid(reason) => self.show_error(&reason),
             Input::Wait if self.answered || !self.is_scripted() => {}
             Input::Wait => match self.state {
                 ConnectionState::Ended | ConnectionState::ReadOnly => {
@@ -180,28 +153,45 @@ impl Chat {
         }
     }
 
-    /// Makes a request, as the command of the same name does.
+    /// Handles a request, as the command of the same name does.
     pub fn handle_request(&mut self, request: Request, now: Now) {
-        self.request(request, now);
+        match request {
+            Request::OpenAnother | Request::StartNew => {
+                self.state = ConnectionState::Connecting;
+                self.cleared = false;
+                self.forget_choices();
+            }
+            Request::Send(_) => {
+                self.answered = false;
+                self.choices = PendingChoices::default();
+            }
+            _ => {}
+        }
+        if let Some(awaited) = Awaited::of(&request) {
+            self.wait_for(awaited, now);
+        }
+        match request {
+            Request::Attach(path) => self.attach(path),
+            Request::Clear => {
+                self.clear_pending = true;
+                self.clear_when_delivered();
+            }
+            _ => self.requests.push_back(request),
+        }
     }
 
     /// Handles a change of the line that the person edits.
     pub fn handle_editing(&mut self, line: &str) {
-        let says = matches!(command::read(line, &self.choices), Input::Text(_));
-        if says && self.state == ConnectionState::Live && !self.requests.contains(&Request::Typing) {
+        let is_text = matches!(command::parse(line, &self.choices), Input::Text(_));
+        if is_text && self.state == ConnectionState::Live && !self.requests.contains(&Request::Typing) {
             self.requests.push_back(Request::Typing);
         }
     }
 
-    /// Handles a line of input that was skipped because of its length.
-    pub fn handle_line_too_long(&mut self, limit: usize) {
+    /// Handles a line of input that was skipped, for this reason.
+    pub fn handle_skipped_line(&mut self, reason: &str) {
         self.deliveries.count_undelivered();
-        self.show_error(&format!("line too long: more than {limit} bytes, not read"));
-    }
-
-    /// Handles a line of input that was skipped because it is not UTF-8.
-    pub fn handle_line_not_utf8(&mut self) {
-        self.show_error("invalid line: not UTF-8, write it again");
+        self.show_error(reason);
     }
 
     /// Handles the end of the input, and the command to leave.
@@ -231,8 +221,7 @@ impl Chat {
     /// Handles a message that the conversation refused to queue.
     pub fn handle_not_queued(&mut self, message: &OutgoingMessage, why: &dyn fmt::Display) {
         let label = self.label(message);
-        let line = self.deliveries.rejected(&label, why);
-        self.show(line);
+        self.show_rejected(&label, why);
     }
 
     /// Handles a request that failed.
@@ -251,17 +240,21 @@ impl Chat {
 
     /// Shows the reason of the last loss or end, and the latest entries of the timeline.
     pub fn handle_explanation(&mut self, text: &str, timeline: &[String]) {
-        let line = Line::new(LineKind::Info, "*", text);
-        self.show(timeline.iter().fold(line, |line, entry| line.with_line(entry)));
+        let entries = timeline.iter().map(String::as_str);
+        self.show(entries.fold(Line::info(text), Line::with_line));
     }
 
     /// Handles an event of the conversation.
     pub fn handle_event(&mut self, event: Event, now: Now) {
+        let is_connecting = matches!(
+            self.state,
+            ConnectionState::Connecting | ConnectionState::Reconnecting
+        );
         match &event {
             Event::Delivery { id, status } => {
                 let line = match status {
                     DeliveryStatus::Delivered { .. } => {
-                        self.note_received(now);
+                        self.last_received = Some(now.instant);
                         self.deliveries.accepted(*id)
                     }
                     DeliveryStatus::Failed(reason) => self.deliveries.failed(*id, reason),
@@ -270,7 +263,7 @@ impl Chat {
                 self.lines.extend(line);
             }
             Event::Message(message) => {
-                self.note_received(now);
+                self.last_received = Some(now.instant);
                 self.answered = true;
                 self.typing = None;
                 let mut choices = PendingChoices::of(&message.id);
@@ -283,15 +276,10 @@ impl Chat {
                 self.show(render_event::message(&message.from, &parts).with_prefix("elsewhere"));
             }
             Event::Session(SessionEvent::History(page)) => {
-                self.note_received(now);
+                self.last_received = Some(now.instant);
                 self.show_history(page);
             }
-            Event::Connection(ConnectionEvent::Throttled { .. })
-                if matches!(
-                    self.state,
-                    ConnectionState::Connecting | ConnectionState::Reconnecting
-                ) =>
-            {
+            Event::Connection(ConnectionEvent::Throttled { .. }) if is_connecting => {
                 if !std::mem::replace(&mut self.throttle_shown, true) {
                     self.announce(
                         "rate limited by the service: the connection is retried until it is accepted",
@@ -307,13 +295,10 @@ impl Chat {
                 self.announce("the conversation has ended: /new starts another one, /quit leaves");
             }
             Event::Session(SessionEvent::Typing { from, during }) => {
-                self.note_received(now);
+                self.last_received = Some(now.instant);
                 let until = now.instant + (*during).min(MAX_TYPING);
-                let known = self.typing.replace(Typing {
-                    from: from.clone(),
-                    until,
-                });
-                if known.is_none_or(|known| known.from != *from) {
+                let earlier = self.typing.replace((from.clone(), until));
+                if earlier.is_none_or(|(earlier, _)| earlier != *from) {
                     self.show(render_event::typing(from));
                 }
             }
@@ -330,18 +315,15 @@ impl Chat {
 
     /// Performs the actions whose deadline has passed.
     pub fn handle_timeout(&mut self, now: Now) {
-        if let Some(typing) = self.typing.take_if(|typing| typing.until <= now.instant) {
-            self.show(render_event::typing_ended(&typing.from));
+        if let Some((from, _)) = self.typing.take_if(|(_, until)| *until <= now.instant) {
+            self.show(render_event::typing_ended(&from));
         }
         while let Some(line) = self.deliveries.next_slow(now.instant) {
             self.show(line);
         }
         if let Some((awaited, _)) = self.awaited.take_if(|(_, until)| *until <= now.instant) {
-            self.show_error(&format!(
-                "no {} within {} s",
-                awaited.name(),
-                AWAIT_TIMEOUT.as_secs()
-            ));
+            let (name, seconds) = (awaited.name(), AWAIT_TIMEOUT.as_secs());
+            self.show_error(&format!("no {name} within {seconds} s"));
         }
         if self.leave_deadline().is_some_and(|at| at <= now.instant) {
             self.leave();
@@ -364,17 +346,16 @@ impl Chat {
         if self.left {
             return None;
         }
-        let typing = self.typing.as_ref().map(|it| (it.until, Reason::TypingEnd));
-        let slow = self
-            .deliveries
-            .slow_deadline()
-            .map(|at| (at, Reason::SlowDelivery));
-        let script = self.awaited.map(|(_, until)| (until, Reason::ScriptTimeout));
-        let leave = self.leave_deadline().map(|at| (at, Reason::Leave));
-        [typing, slow, script, leave]
+        let deadlines = [
+            (self.typing.as_ref().map(|(_, until)| *until), Reason::TypingEnd),
+            (self.deliveries.slow_deadline(), Reason::SlowDelivery),
+            (self.awaited.map(|(_, until)| until), Reason::ScriptTimeout),
+            (self.leave_deadline(), Reason::Leave),
+        ];
+        let deadlines = deadlines
             .into_iter()
-            .flatten()
-            .min_by_key(|(at, _)| *at)
+            .filter_map(|(at, reason)| Some((at?, reason)));
+        deadlines.min_by_key(|(at, _)| *at)
     }
 
     /// Whether the next line of input can be handled. A person may always write. A script waits for the result of its
@@ -387,7 +368,7 @@ impl Chat {
         !self.left && self.leave_by.is_none() && !(self.is_scripted() && busy)
     }
 
-    /// Returns the reason why a script failed, after the chat is left: it was never connected, or a message was not
+    /// Returns the reason for the failure of a script, after the chat is left: it was never connected, or a message was not
     /// delivered, or may not have been. `None` for a person, to whom lines have shown it.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
@@ -399,32 +380,6 @@ impl Chat {
             0 => Some("the conversation was never connected".to_owned()),
             1 => Some("a message was not delivered".to_owned()),
             count => Some(format!("{count} messages were not delivered")),
-        }
-    }
-
-    fn request(&mut self, request: Request, now: Now) {
-        match request {
-            Request::OpenAnother | Request::StartNew => {
-                self.state = ConnectionState::Connecting;
-                self.cleared = false;
-                self.forget_choices();
-            }
-            Request::Send(_) => {
-                self.answered = false;
-                self.choices = PendingChoices::default();
-            }
-            _ => {}
-        }
-        if let Some(awaited) = Awaited::of(&request) {
-            self.wait_for(awaited, now);
-        }
-        match request {
-            Request::Attach(path) => self.attach(path),
-            Request::Clear => {
-                self.clear_pending = true;
-                self.clear_when_delivered();
-            }
-            _ => self.requests.push_back(request),
         }
     }
 
@@ -442,10 +397,6 @@ impl Chat {
         }
     }
 
-    fn note_received(&mut self, now: Now) {
-        self.last_received = Some(now.instant);
-    }
-
     /// Returns the time to leave after a script has ended.
     fn leave_deadline(&self) -> Option<Instant> {
         let (leave_by, InputMode::Script { idle_timeout }) = (self.leave_by?, self.input_mode) else {
@@ -455,7 +406,10 @@ impl Chat {
         if !connected || self.deliveries.outstanding() > 0 || !self.uploads.is_empty() {
             return Some(leave_by);
         }
-        let silent_since = self.typing.as_ref().map_or(self.last_received?, |it| it.until);
+        let silent_since = self
+            .typing
+            .as_ref()
+            .map_or(self.last_received?, |(_, until)| *until);
         Some(leave_by.min(silent_since + idle_timeout))
     }
 
@@ -473,7 +427,13 @@ impl Chat {
     }
 
     fn show_error(&mut self, text: &str) {
-        self.show(Line::new(LineKind::Error, "!", text));
+        self.show(Line::error(text));
+    }
+
+    /// Shows that a message or file was never sent.
+    fn show_rejected(&mut self, label: &str, why: &dyn fmt::Display) {
+        let line = self.deliveries.rejected(label, why);
+        self.show(line);
     }
 
     fn show(&mut self, line: Line) {
@@ -493,6 +453,3 @@ impl fmt::Debug for Chat {
             .finish_non_exhaustive()
     }
 }
-
-/// Longest display of a typing indicator. The default of Genesys is 5 s.
-const MAX_TYPING: Duration = Duration::from_secs(60);

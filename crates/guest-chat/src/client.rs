@@ -5,17 +5,19 @@ mod run_loop;
 mod target;
 mod terminal;
 
-use std::fmt;
+use std::fmt::Display;
 use std::io::Write as _;
 
 pub use self::frontend::Frontend;
 pub use self::run_loop::run;
 pub use self::target::ConnectTarget;
 
-/// A chat that could not begin, or in which something was not delivered.
-#[derive(Debug)]
+/// A chat that could not begin, or in which a message was not delivered.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct ChatError {
-    kind: ChatErrorKind,
+    /// The kind.
+    pub kind: ChatErrorKind,
     message: String,
 }
 
@@ -23,42 +25,28 @@ pub struct ChatError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ChatErrorKind {
-    /// The target, or an option of it, is wrong.
+    /// The target or an option is invalid.
     Invalid,
-    /// The target does not answer as it should.
+    /// The deployment cannot be read.
     Unavailable,
     /// A message was not delivered.
     Undelivered,
 }
 
 impl ChatError {
-    fn new(kind: ChatErrorKind, error: impl fmt::Display) -> Self {
+    fn new(kind: ChatErrorKind, error: impl Display) -> Self {
         Self {
             kind,
             message: error.to_string(),
         }
     }
 
-    fn invalid(error: impl fmt::Display) -> Self {
+    fn invalid(error: impl Display) -> Self {
         Self::new(ChatErrorKind::Invalid, error)
     }
-
-    /// Returns the kind.
-    #[must_use]
-    pub fn kind(&self) -> ChatErrorKind {
-        self.kind
-    }
 }
 
-impl fmt::Display for ChatError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for ChatError {}
-
-/// Writes a line to stdout. A reader that went away is no failure.
+/// Writes a line to stdout. A closed stdout is not an error.
 fn print(line: &str) {
     let mut out = std::io::stdout().lock();
     let _gone = writeln!(out, "{line}").and_then(|()| out.flush());

@@ -99,14 +99,9 @@ impl Gateway {
         })
         .await
         .map_err(StartError::with("the sessions of the store"))?;
-        record(
-            &**direct.store(),
-            own_name(),
-            "audit.opened",
-            clock.now().utc,
-        )
-        .await
-        .map_err(StartError::with("the audit log"))?;
+        record(&**direct.store(), own_name(), "audit.opened", clock.now().utc)
+            .await
+            .map_err(StartError::with("the audit log"))?;
         let (stop, stopping) = watch::channel(false);
         let stopping = Stopping(stopping);
         let hub = Hub::new(direct.clone(), stopping.clone());

@@ -1,7 +1,5 @@
 //! Choices of the last message, selected by number.
 
-use std::fmt;
-
 use genesys_api::wire::Text;
 use guest_conversation::{Choice, OutgoingMessage};
 
@@ -32,20 +30,20 @@ pub(super) enum ChoiceKind {
     QuickReply,
 }
 
-/// Numbers that cannot be selected together.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum ChoiceError {
-    OnlyOne,
-    OneOfSection,
-    Lists,
-}
+// errors of numbers that cannot be selected together
+const ONE_CHOICE: &str =
+    "invalid choice: the message allows one choice; start with a space to send it as text";
+const ONE_OF_SECTION: &str =
+    "invalid choice: the list allows one choice; start with a space to send it as text";
+const ONE_LIST: &str =
+    "invalid choice: the numbers are of different lists; start with a space to send it as text";
 
 impl PendingChoices {
     /// Creates an empty list for the message of this id.
     pub(super) fn of(question: &str) -> Self {
         Self {
             question: question.to_owned().into(),
-            options: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -57,15 +55,13 @@ impl PendingChoices {
 
     /// Parses a line as a number, or several separated by commas. `None` if the line has another form, if it starts with
     /// a space, or if there is no choice of a number.
-    pub(super) fn choose(&self, line: &str) -> Option<Result<OutgoingMessage, ChoiceError>> {
+    pub(super) fn choose(&self, line: &str) -> Option<Result<OutgoingMessage, &'static str>> {
         let mut chosen = Vec::new();
         for number in line.split(',') {
-            let digits = if chosen.is_empty() {
-                number
-            } else {
-                number.trim_start()
-            }
-            .trim_end();
+            let digits = match chosen.is_empty() {
+                true => number.trim_end(),
+                false => number.trim(),
+            };
             if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                 return None;
             }
@@ -82,7 +78,7 @@ impl PendingChoices {
         Some(self.answer(&chosen))
     }
 
-    fn answer(&self, chosen: &[&(ChoiceKind, Choice)]) -> Result<OutgoingMessage, ChoiceError> {
+    fn answer(&self, chosen: &[&(ChoiceKind, Choice)]) -> Result<OutgoingMessage, &'static str> {
         let question = self.question.clone();
         match chosen {
             [(ChoiceKind::Button, choice)] => Ok(OutgoingMessage::Button(choice.clone())),
@@ -102,15 +98,13 @@ impl PendingChoices {
                         several,
                     } = *kind
                     else {
-                        return Err(ChoiceError::OnlyOne);
+                        return Err(ONE_CHOICE);
                     };
                     for (other, _) in &items[..at] {
                         match *other {
-                            ChoiceKind::Item { list: its, .. } if its != list => {
-                                return Err(ChoiceError::Lists);
-                            }
+                            ChoiceKind::Item { list: its, .. } if its != list => return Err(ONE_LIST),
                             ChoiceKind::Item { section: its, .. } if its == section && !several => {
-                                return Err(ChoiceError::OneOfSection);
+                                return Err(ONE_OF_SECTION);
                             }
                             _ => {}
                         }
@@ -120,17 +114,6 @@ impl PendingChoices {
                 Ok(OutgoingMessage::Items { question, choices })
             }
         }
-    }
-}
-
-impl fmt::Display for ChoiceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = match self {
-            Self::Lists => "the numbers are of different lists",
-            Self::OneOfSection => "the list allows one choice",
-            Self::OnlyOne => "the message allows one choice",
-        };
-        write!(f, "invalid choice: {why}; start with a space to send it as text")
     }
 }
 
@@ -202,8 +185,8 @@ mod tests {
         assert!(
             matches!(choices.choose("3"), Some(Ok(OutgoingMessage::Items { choices, .. })) if choices.len() == 1)
         );
-        assert_eq!(choices.choose("1,2"), Some(Err(ChoiceError::OnlyOne)));
-        assert_eq!(choices.choose("3,1"), Some(Err(ChoiceError::OnlyOne)));
+        assert_eq!(choices.choose("1,2"), Some(Err(ONE_CHOICE)));
+        assert_eq!(choices.choose("3,1"), Some(Err(ONE_CHOICE)));
     }
 
     #[test]
@@ -221,7 +204,7 @@ mod tests {
                 "{line}"
             );
         }
-        assert_eq!(choices.choose("1,3,4"), Some(Err(ChoiceError::OneOfSection)));
-        assert_eq!(choices.choose("1,5"), Some(Err(ChoiceError::Lists)));
+        assert_eq!(choices.choose("1,3,4"), Some(Err(ONE_OF_SECTION)));
+        assert_eq!(choices.choose("1,5"), Some(Err(ONE_LIST)));
     }
 }

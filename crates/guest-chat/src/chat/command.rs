@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use guest_conversation::OutgoingMessage;
 
-use super::choices::{ChoiceError, PendingChoices};
+use super::choices::PendingChoices;
 
 /// A request of a chat to its driver.
 ///
@@ -42,8 +42,7 @@ pub enum Request {
 
 impl Request {
     /// Returns the command that a person types for it, or a short description.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Attach(_) => "/attach",
             Self::Clear => "/clear",
@@ -99,24 +98,20 @@ pub(super) enum Input<'a> {
     Open(usize),
     Quit,
     Text(&'a str),
-    UnknownCommand(&'a str),
-    /// Numbers that cannot be chosen together.
-    InvalidChoice(ChoiceError),
-    /// An argument is missing or superfluous. Holds the correct usage.
-    Usage(&'static str),
+    /// A line that cannot be executed, with the reason.
+    Invalid(String),
     Wait,
 }
 
 /// Parses a line. A number selects one of `choices`.
-pub(super) fn read<'a>(line: &'a str, choices: &PendingChoices) -> Input<'a> {
+pub(super) fn parse<'a>(line: &'a str, choices: &PendingChoices) -> Input<'a> {
     if line.trim().is_empty() {
         return Input::Empty;
     }
-    if let Some(chosen) = choices.choose(line) {
-        return match chosen {
-            Ok(message) => Input::Request(Request::Send(message)),
-            Err(why) => Input::InvalidChoice(why),
-        };
+    match choices.choose(line) {
+        Some(Ok(message)) => return Input::Request(Request::Send(message)),
+        Some(Err(reason)) => return Input::Invalid(reason.to_owned()),
+        None => {}
     }
     if !line.starts_with('/') {
         return Input::Text(line);
@@ -124,14 +119,20 @@ pub(super) fn read<'a>(line: &'a str, choices: &PendingChoices) -> Input<'a> {
     if line.starts_with("//") {
         return Input::Text(&line[1..]);
     }
-    let (name, argument) = match line.split_once(char::is_whitespace) {
-        Some((name, argument)) => (name, argument.trim()),
-        None => (line, ""),
-    };
+    let (name, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let mut usages = COMMANDS.iter().map(|(usage, _)| *usage);
     match usages.find(|usage| usage.split(' ').next() == Some(name)) {
-        Some(usage) => command(name, argument).unwrap_or(Input::Usage(usage)),
-        None => Input::UnknownCommand(name),
+        Some(usage) => {
+            let input = command(name, argument.trim());
+            input.unwrap_or_else(|| Input::Invalid(format!("usage: {usage}")))
+        }
+        None => {
+            let names = COMMANDS.iter().filter_map(|(usage, _)| usage.split(' ').next());
+            let names = names.collect::<Vec<_>>().join(" ");
+            Input::Invalid(format!(
+                "unknown command {name}: use {names}; start with // to send a slash"
+            ))
+        }
     }
 }
 
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     fn text(line: &str) -> Input<'_> {
-        read(line, &PendingChoices::default())
+        parse(line, &PendingChoices::default())
     }
 
     #[test]
@@ -167,10 +168,7 @@ mod tests {
         for (usage, _) in COMMANDS {
             let line = usage.replace('N', "1").replace("[PAGE]", "2");
             let input = text(&line);
-            assert!(
-                !matches!(input, Input::Usage(_) | Input::UnknownCommand(_)),
-                "{line}: {input:?}"
-            );
+            assert!(!matches!(input, Input::Invalid(_)), "{line}: {input:?}");
         }
     }
 
@@ -181,8 +179,15 @@ mod tests {
         assert_eq!(text("//why"), Input::Text("/why"));
         assert_eq!(text("//"), Input::Text("/"));
         assert_eq!(text("1"), Input::Text("1"));
-        assert_eq!(text("/"), Input::UnknownCommand("/"));
-        assert_eq!(text("/whyever"), Input::UnknownCommand("/whyever"));
+        for unknown in ["/", "/whyever"] {
+            let Input::Invalid(reason) = text(unknown) else {
+                panic!("{unknown} is a command");
+            };
+            assert!(
+                reason.starts_with(&format!("unknown command {unknown}: ")),
+                "{reason}"
+            );
+        }
         for (line, usage) in [
             ("/why not", "/why"),
             ("/attach  ", "/attach FILE"),
@@ -191,7 +196,7 @@ mod tests {
             ("/open", "/open N"),
             ("/open -1", "/open N"),
         ] {
-            assert_eq!(text(line), Input::Usage(usage), "{line}");
+            assert_eq!(text(line), Input::Invalid(format!("usage: {usage}")), "{line}");
         }
         assert_eq!(
             text("/attach my file.png "),

@@ -6,8 +6,9 @@ use guest_conversation::{ConnectionEvent, Event, SessionEvent};
 use super::Chat;
 use super::choices::PendingChoices;
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum ConnectionState {
+    #[default]
     Connecting,
     Live,
     Ended,
@@ -19,9 +20,8 @@ impl Chat {
     /// Updates the state by an event.
     pub(super) fn update_state(&mut self, event: &Event, now: Now) {
         self.state = match event {
-            Event::Connection(ConnectionEvent::Ready(session))
-            | Event::Connection(ConnectionEvent::Restored(session)) => {
-                self.note_received(now);
+            Event::Connection(ConnectionEvent::Ready(session) | ConnectionEvent::Restored(session)) => {
+                self.last_received = Some(now.instant);
                 self.was_connected = true;
                 self.throttle_shown = false;
                 if session.read_only {

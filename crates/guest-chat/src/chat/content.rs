@@ -52,7 +52,7 @@ impl Renderer<'_> {
         match content {
             Content::Attachment(file) => self.file(file),
             Content::ButtonResponse(response) if &*response.text == self.text => {}
-            Content::ButtonResponse(response) => self.parts.push(format!("chose: {}", &*response.text)),
+            Content::ButtonResponse(response) => self.push(format!("chose: {}", &*response.text)),
             Content::Card(card) => self.card("card", card),
             Content::Carousel(cards) => {
                 for (at, card) in cards.iter().enumerate() {
@@ -64,12 +64,11 @@ impl Renderer<'_> {
             Content::ListPicker(picker) => self.list(picker),
             Content::Other(other) => {
                 let class = other.class().unwrap_or("unnamed");
-                self.parts
-                    .push(format!("[content that cannot be shown here: {class}]"));
+                self.push(format!("[content that cannot be shown here: {class}]"));
             }
             Content::QuickReply(reply) => self.option(ChoiceKind::QuickReply, Choice::from(reply), ""),
             Content::Text(text) => self.push_text(Some(text)),
-            _ => self.parts.push("[content that cannot be shown here]".to_owned()),
+            _ => self.push("[content that cannot be shown here]"),
         }
     }
 
@@ -84,40 +83,36 @@ impl Renderer<'_> {
         let name = file.name.as_deref().unwrap_or("unnamed");
         let mut about = format!("[{kind}] {name}");
         if let Some(media_type) = &file.media_type {
-            about.push_str(&format!(", {}", &**media_type));
+            about += &format!(", {}", &**media_type);
         }
         if let Some(bytes) = file.size {
-            about.push_str(&format!(", {}", format_size(bytes)));
+            about += &format!(", {}", format_size(bytes));
         }
         if let Some(link) = &file.url {
             let number = self.links.add(link.clone());
-            about.push_str(&format!(" (/open {number} shows its link)"));
+            about += &format!(" (/open {number} shows its link)");
         }
-        self.parts.push(about);
+        self.push(about);
         self.push_text(file.text.as_deref());
     }
 
     fn card(&mut self, what: &str, card: &Card) {
-        self.parts.push(format!("[{what}] {}", &*card.title));
+        self.push(format!("[{what}] {}", &*card.title));
         self.push_text(card.description.as_deref());
         for (what, url) in [("picture", &card.image), ("video", &card.video)] {
             if let Some(url) = url {
-                self.parts.push(format!("{what}: {}", &**url));
+                self.push(format!("{what}: {}", &**url));
             }
         }
         for action in card.default_action.iter().chain(&card.actions) {
             match action {
-                CardAction::Link { text, url } => self.parts.push(match &**text {
-                    "" => format!("link: {}", &**url),
-                    text => format!("{text}: {}", &**url),
-                }),
+                CardAction::Link { text, url } => {
+                    let text = if text.is_empty() { "link" } else { text };
+                    self.push(format!("{text}: {}", &**url));
+                }
                 CardAction::Postback { text, payload } => {
-                    let text = if text.is_empty() {
-                        card.title.clone()
-                    } else {
-                        text.clone()
-                    };
-                    let payload = payload.clone();
+                    let text = if text.is_empty() { &card.title } else { text };
+                    let (text, payload) = (text.clone(), payload.clone());
                     self.option(ChoiceKind::Button, Choice { text, payload }, "");
                 }
                 CardAction::Other { text } => self.push_text(Some(text)),
@@ -130,24 +125,23 @@ impl Renderer<'_> {
         self.push_text(picker.title.as_deref());
         self.push_text(picker.subtitle.as_deref());
         if picker.slots.is_empty() {
-            let bound = |word: &str, at: &Option<Text<'static>>| {
-                at.as_ref()
-                    .map(|at| format!(" {word} {}", format_time(at)))
-                    .unwrap_or_default()
+            let bound = |word: &str, at: &Option<Text<'static>>| match at {
+                Some(at) => format!(" {word} {}", format_time(at)),
+                None => String::new(),
             };
             let (from, to) = (bound("from", &picker.earliest), bound("to", &picker.latest));
-            self.parts.push(format!("[a time{from}{to}: write it as text]"));
+            self.push(format!("[a time{from}{to}: write it as text]"));
         }
         for DateSlot { at, seconds, .. } in &picker.slots {
-            let lasting = seconds.filter(|seconds| *seconds > 0).map(|seconds| {
-                let time = humantime::format_duration(Duration::from_secs(seconds));
-                format!(", for {time}")
-            });
-            let choice = Choice {
-                text: format_time(at).into(),
-                payload: at.clone(),
+            let lasting = match seconds {
+                None | Some(0) => String::new(),
+                Some(seconds) => {
+                    let time = humantime::format_duration(Duration::from_secs(*seconds));
+                    format!(", for {time}")
+                }
             };
-            self.option(ChoiceKind::Date, choice, &lasting.unwrap_or_default());
+            let (text, payload) = (format_time(at).into(), at.clone());
+            self.option(ChoiceKind::Date, Choice { text, payload }, &lasting);
         }
     }
 
@@ -157,9 +151,9 @@ impl Renderer<'_> {
             let several = section.multiple && section.items.len() > 1;
             match (section.title.as_deref().unwrap_or_default(), several) {
                 ("", false) => {}
-                ("", true) => self.parts.push("(several at once, as 1,2)".to_owned()),
-                (title, false) => self.parts.push(format!("{title}:")),
-                (title, true) => self.parts.push(format!("{title} (several at once, as 1,2):")),
+                ("", true) => self.push("(several at once, as 1,2)"),
+                (title, false) => self.push(format!("{title}:")),
+                (title, true) => self.push(format!("{title} (several at once, as 1,2):")),
             }
             for item in &section.items {
                 let kind = ChoiceKind::Item {
@@ -175,14 +169,12 @@ impl Renderer<'_> {
         self.lists += 1;
     }
 
-    /// The fields of a form are not public: its introduction is shown, and it cannot be answered field by field.
+    /// Renders the introduction of a form. Its fields are not public, so it cannot be answered field by field.
     fn form(&mut self, form: &Form) {
         if form.answers.is_some() {
-            self.parts.push("[a form that was filled in]".to_owned());
-            return;
+            return self.push("[a form that was filled in]");
         }
-        self.parts
-            .push("[a form that cannot be filled in here: answer with text]".to_owned());
+        self.push("[a form that cannot be filled in here: answer with text]");
         self.push_raw_text(form.introduction.as_ref());
     }
 
@@ -193,12 +185,16 @@ impl Renderer<'_> {
             Some(choices) => format!("[{}]", choices.add(kind, choice)),
             None => "-".to_owned(),
         };
-        self.parts.push(format!("{mark} {}{more}", &*text));
+        self.push(format!("{mark} {}{more}", &*text));
+    }
+
+    fn push(&mut self, part: impl Into<String>) {
+        self.parts.push(part.into());
     }
 
     fn push_text(&mut self, text: Option<&str>) {
         if let Some(text) = text.filter(|text| !text.is_empty() && *text != self.text) {
-            self.parts.push(text.to_owned());
+            self.push(text);
         }
     }
 
@@ -218,31 +214,22 @@ fn format_time(at: &str) -> String {
     let Some(at) = parse_rfc3339(at).map(|at| at.to_offset(UtcOffset::UTC)) else {
         return at.to_owned();
     };
+    let (hour, minute) = (at.hour(), at.minute());
     let (weekday, day, month, year) = (at.weekday(), at.day(), at.month(), at.year());
-    format!(
-        "{weekday} {day} {month} {year}, {:02}:{:02} UTC",
-        at.hour(),
-        at.minute()
-    )
+    format!("{weekday} {day} {month} {year}, {hour:02}:{minute:02} UTC")
 }
 
 /// A size for people: exact below 1 KiB, else to a tenth.
 pub(super) fn format_size(bytes: u64) -> String {
     const KIB: u64 = 1024;
     const MIB: u64 = KIB * KIB;
-    let tenths = |unit: u64| (bytes / unit, bytes % unit * 10 / unit);
-    match bytes {
-        1 => "1 byte".to_owned(),
-        0..KIB => format!("{bytes} bytes"),
-        KIB..MIB => {
-            let (whole, tenth) = tenths(KIB);
-            format!("{whole}.{tenth} KiB")
-        }
-        _ => {
-            let (whole, tenth) = tenths(MIB);
-            format!("{whole}.{tenth} MiB")
-        }
-    }
+    let (unit, name) = match bytes {
+        1 => return "1 byte".to_owned(),
+        0..KIB => return format!("{bytes} bytes"),
+        KIB..MIB => (KIB, "KiB"),
+        _ => (MIB, "MiB"),
+    };
+    format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
 }
 
 #[cfg(test)]

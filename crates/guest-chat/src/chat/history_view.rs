@@ -34,14 +34,12 @@ impl Chat {
 
     /// Shows a page of the history, oldest first.
     pub(super) fn show_history(&mut self, page: &HistoryPage) {
-        let older = if page.page < page.page_count {
-            format!(" (older messages: /history {})", page.page.saturating_add(1))
-        } else {
-            String::new()
+        let older = match page.page < page.page_count {
+            true => format!(" (older messages: /history {})", page.page.saturating_add(1)),
+            false => String::new(),
         };
         if page.messages.is_empty() {
-            self.announce(&format!("the history is empty{older}"));
-            return;
+            return self.announce(&format!("the history is empty{older}"));
         }
         self.announce(&format!("history{older}:"));
         for message in page.messages.iter().rev() {

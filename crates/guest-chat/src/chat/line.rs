@@ -47,15 +47,21 @@ impl Line {
         }
     }
 
+    pub(super) fn info(text: &str) -> Self {
+        Self::new(LineKind::Info, "*", text)
+    }
+
+    pub(super) fn error(text: &str) -> Self {
+        Self::new(LineKind::Error, "!", text)
+    }
+
     /// Appends a line to the body.
-    #[must_use]
     pub(super) fn with_line(mut self, more: &str) -> Self {
         self.body.extend(sanitize::lines(more));
         self
     }
 
     /// Adds a prefix to the head.
-    #[must_use]
     pub(super) fn with_prefix(mut self, before: &str) -> Self {
         self.head = format!("{} {}", sanitize::excerpt(before), self.head);
         self

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use genesys_api::Now;
 use guest_conversation::{Author, AuthorKind, ConnectionEvent, Ending, Event, Message, SessionEvent};
-use time::UtcOffset;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::line::{Line, LineKind};
 use super::sanitize;
@@ -15,11 +15,10 @@ pub(super) fn message(from: &Author, parts: &[String]) -> Line {
         AuthorKind::Guest => LineKind::Success,
         AuthorKind::Bot | AuthorKind::Human => LineKind::Message,
     };
-    let (first, more) = parts
-        .split_first()
-        .map_or(("", parts), |(first, more)| (&**first, more));
-    let line = Line::new(kind, &format!("{}:", author_label(from)), first);
-    more.iter().fold(line, |line, part| line.with_line(part))
+    let mut parts = parts.iter().map(String::as_str);
+    let head = format!("{}:", author_label(from));
+    let line = Line::new(kind, &head, parts.next().unwrap_or_default());
+    parts.fold(line, Line::with_line)
 }
 
 /// A message of the history, with its time.
@@ -40,112 +39,88 @@ pub(super) fn typing_ended(from: &Author) -> Line {
 
 /// A line for an event that changes the state of the conversation.
 pub(super) fn state(event: &Event, now: Now) -> Option<Line> {
-    let (kind, text) = match event {
-        Event::Connection(ConnectionEvent::Ready(session)) if session.read_only => (
-            LineKind::Info,
-            "connected: the conversation has ended and is read-only, /new starts another one".to_owned(),
-        ),
-        Event::Connection(ConnectionEvent::Ready(session)) if session.new_session => {
-            (LineKind::Info, "connected: a new conversation".to_owned())
+    match event {
+        Event::Connection(event) => connection_state(event),
+        Event::Session(event) => session_state(event, now),
+        Event::Ended(Ending::ByUs) => Some(Line::info("you have left the conversation")),
+        Event::Ended(ending) => {
+            let text = format!("{ending} (/new starts another conversation, /quit leaves)");
+            Some(Line::error(&text))
         }
-        Event::Connection(ConnectionEvent::Ready(_)) => {
-            (LineKind::Info, "connected: the conversation continues".to_owned())
-        }
-        Event::Session(SessionEvent::ConversationEnded { read_only: true }) => (
-            LineKind::Info,
-            "the other side has left: the conversation is read-only, /new starts another one".to_owned(),
-        ),
-        Event::Session(SessionEvent::ConversationEnded { read_only: false }) => (
-            LineKind::Info,
-            "the other side has left: you can still write".to_owned(),
-        ),
-        Event::Ended(Ending::ByUs) => (LineKind::Info, "you have left the conversation".to_owned()),
-        Event::Ended(ending) => (
-            LineKind::Error,
-            format!("{ending} (/new starts another conversation, /quit leaves)"),
-        ),
-        Event::Session(SessionEvent::Health { expires_at }) => (
-            LineKind::Info,
-            match expires_at {
-                Some(at) => format!(
-                    "the service is healthy; the session expires in {} unless a message is sent",
-                    format_duration(now.until(*at))
-                ),
-                None => "the service is healthy".to_owned(),
-            },
-        ),
-        Event::Session(SessionEvent::HistoryUnread { reason }) => (
-            LineKind::Error,
-            format!("cannot read the history: {reason}; /history tries again"),
-        ),
-        Event::Connection(ConnectionEvent::Reconnecting {
+        _ => None,
+    }
+}
+
+fn connection_state(event: &ConnectionEvent) -> Option<Line> {
+    Some(match event {
+        ConnectionEvent::Ready(session) => Line::info(match (session.read_only, session.new_session) {
+            (true, _) => "connected: the conversation has ended and is read-only, /new starts another one",
+            (false, true) => "connected: a new conversation",
+            (false, false) => "connected: the conversation continues",
+        }),
+        ConnectionEvent::Reconnecting {
             attempt,
             after,
             cause,
-        }) => (
-            LineKind::Error,
-            format!(
-                "not connected: {cause}; attempt {attempt} {}",
-                format_delay(*after)
-            ),
-        ),
-        Event::Session(SessionEvent::Refused(refusal)) => {
-            (LineKind::Error, format!("the service refused: {refusal}"))
+        } => {
+            let delay = format_delay(*after);
+            Line::error(&format!("not connected: {cause}; attempt {attempt} {delay}"))
         }
-        Event::Connection(ConnectionEvent::Restored(session)) if session.new_session => (
-            LineKind::Info,
-            "reconnected, but the service started a new conversation".to_owned(),
-        ),
-        Event::Connection(ConnectionEvent::Restored(_)) => (LineKind::Info, "reconnected".to_owned()),
-        Event::Session(SessionEvent::Cleared) => (LineKind::Info, "the conversation was cleared".to_owned()),
-        Event::Session(SessionEvent::Expiring { at }) => (
-            LineKind::Info,
-            match at {
-                Some(at) => format!(
-                    "the session expires in {} unless a message is sent",
-                    format_duration(now.until(*at))
-                ),
-                None => "the session expires soon unless a message is sent".to_owned(),
-            },
-        ),
-        Event::Connection(ConnectionEvent::SignedIn(_)) => (LineKind::Info, "you are signed in".to_owned()),
-        Event::Connection(ConnectionEvent::TokenNeeded { .. }) => (
-            LineKind::Error,
-            "the service requires the guest to sign in: this client cannot".to_owned(),
-        ),
-        Event::Connection(ConnectionEvent::Throttled { retry_after }) => (
-            LineKind::Info,
-            format!(
-                "rate limited by the service: the next message is sent {}",
-                format_delay(*retry_after)
-            ),
-        ),
-        Event::Session(SessionEvent::Unknown(frame)) => (
-            LineKind::Info,
-            format!("unknown frame: {}", frame.class().unwrap_or("unnamed")),
-        ),
-        Event::Connection(ConnectionEvent::UpstreamLost) => (
-            LineKind::Error,
-            "the gateway has lost its connection to Genesys Cloud".to_owned(),
-        ),
-        Event::Connection(ConnectionEvent::UpstreamRestored) => (
-            LineKind::Info,
-            "the gateway is connected to Genesys Cloud again".to_owned(),
-        ),
+        ConnectionEvent::Restored(session) => Line::info(match session.new_session {
+            true => "reconnected, but the service started a new conversation",
+            false => "reconnected",
+        }),
+        ConnectionEvent::SignedIn(_) => Line::info("you are signed in"),
+        ConnectionEvent::TokenNeeded { .. } => {
+            Line::error("the service requires the guest to sign in: this client cannot")
+        }
+        ConnectionEvent::Throttled { retry_after } => {
+            let delay = format_delay(*retry_after);
+            Line::info(&format!(
+                "rate limited by the service: the next message is sent {delay}"
+            ))
+        }
+        ConnectionEvent::UpstreamLost => Line::error("the gateway has lost its connection to Genesys Cloud"),
+        ConnectionEvent::UpstreamRestored => Line::info("the gateway is connected to Genesys Cloud again"),
         _ => return None,
+    })
+}
+
+fn session_state(event: &SessionEvent, now: Now) -> Option<Line> {
+    let expiry = |at: OffsetDateTime| {
+        let remaining = format_duration(now.until(at));
+        format!("the session expires in {remaining} unless a message is sent")
     };
-    let head = if kind == LineKind::Error { "!" } else { "*" };
-    Some(Line::new(kind, head, &text))
+    Some(match event {
+        SessionEvent::Cleared => Line::info("the conversation was cleared"),
+        SessionEvent::ConversationEnded { read_only } => Line::info(match read_only {
+            true => "the other side has left: the conversation is read-only, /new starts another one",
+            false => "the other side has left: you can still write",
+        }),
+        SessionEvent::Expiring { at: Some(at) } => Line::info(&expiry(*at)),
+        SessionEvent::Expiring { at: None } => {
+            Line::info("the session expires soon unless a message is sent")
+        }
+        SessionEvent::Health { expires_at: None } => Line::info("the service is healthy"),
+        SessionEvent::Health { expires_at: Some(at) } => {
+            Line::info(&format!("the service is healthy; {}", expiry(*at)))
+        }
+        SessionEvent::HistoryUnread { reason } => Line::error(&format!(
+            "cannot read the history: {reason}; /history tries again"
+        )),
+        SessionEvent::Refused(refusal) => Line::error(&format!("the service refused: {refusal}")),
+        SessionEvent::Unknown(frame) => {
+            let class = frame.class().unwrap_or("unnamed");
+            Line::info(&format!("unknown frame: {class}"))
+        }
+        _ => return None,
+    })
 }
 
 /// An author's name, with the kind if it is not a person.
 fn author_label(author: &Author) -> String {
-    let name = author
-        .name
-        .as_deref()
-        .map(sanitize::name)
-        .filter(|name| !name.is_empty());
-    match (author.kind, name) {
+    let name = author.name.as_deref().map(sanitize::name);
+    match (author.kind, name.filter(|name| !name.is_empty())) {
         (AuthorKind::Bot, Some(name)) => format!("{name} (bot)"),
         (AuthorKind::Bot, None) => "bot".to_owned(),
         (AuthorKind::Guest, _) => "you".to_owned(),

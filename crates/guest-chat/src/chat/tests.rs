@@ -8,6 +8,7 @@ use guest_conversation::{
 use time::OffsetDateTime;
 use ws_transport::CloseInfo;
 
+use super::command::COMMANDS;
 use super::*;
 
 mod content;

@@ -6,7 +6,6 @@ use guest_conversation::attachments::{AttachmentEvent, AttachmentId};
 use guest_conversation::{ConnectionEvent, Event, OutgoingMessage, SessionEvent};
 
 use super::content::format_size;
-use super::line::{Line, LineKind};
 use super::{Chat, ConnectionState, Request};
 
 /// Largest number of files that wait for the connection or are being read.
@@ -32,17 +31,13 @@ impl Uploads {
         self.reading = self.reading.saturating_sub(1);
     }
 
-    fn take(&mut self, id: &str) -> Option<String> {
-        let at = self
-            .uploading
-            .iter()
-            .position(|(known, _)| known.as_str() == id)?;
-        Some(self.uploading.swap_remove(at).1)
+    fn position(&self, id: &str) -> Option<usize> {
+        self.uploading.iter().position(|(known, _)| known.as_str() == id)
     }
 
-    fn name(&self, id: &AttachmentId) -> Option<&str> {
-        let mut uploading = self.uploading.iter();
-        uploading.find(|(known, _)| known == id).map(|(_, name)| &**name)
+    fn take(&mut self, id: &str) -> Option<String> {
+        let at = self.position(id)?;
+        Some(self.uploading.swap_remove(at).1)
     }
 }
 
@@ -70,44 +65,34 @@ impl Chat {
     /// Updates the uploads by an event.
     pub(super) fn update_uploads(&mut self, event: &Event) {
         match event {
-            Event::Session(SessionEvent::Attachment(notice)) => self.on_attachment(notice),
+            Event::Session(SessionEvent::Attachment(event)) => self.update_upload(event),
             Event::Connection(ConnectionEvent::Ready(_)) => {
                 let waiting = std::mem::take(&mut self.uploads.waiting);
                 self.uploads.reading += waiting.len();
                 self.requests.extend(waiting.into_iter().map(Request::Attach));
             }
             Event::Ended(_) => {
-                let names = self
-                    .uploads
-                    .waiting
-                    .drain(..)
-                    .map(|path| path.display().to_string());
-                let names: Vec<_> = names
-                    .chain(self.uploads.uploading.drain(..).map(|(_, name)| name))
-                    .collect();
-                for name in names {
-                    let line = self
-                        .deliveries
-                        .rejected(&name, &"the conversation ended before it was sent");
-                    self.show(line);
+                let waiting = std::mem::take(&mut self.uploads.waiting);
+                let waiting = waiting.iter().map(|path| path.display().to_string());
+                let uploading = std::mem::take(&mut self.uploads.uploading);
+                for name in waiting.chain(uploading.into_iter().map(|(_, name)| name)) {
+                    self.show_rejected(&name, &"the conversation ended before it was sent");
                 }
             }
             _ => {}
         }
     }
 
-    fn on_attachment(&mut self, notice: &AttachmentEvent) {
-        match notice {
+    fn update_upload(&mut self, event: &AttachmentEvent) {
+        match event {
             AttachmentEvent::Failed { id, reason } => {
                 if let Some(name) = self.uploads.take(id.as_str()) {
-                    let line = self.deliveries.rejected(&name, reason);
-                    self.show(line);
+                    self.show_rejected(&name, reason);
                 }
             }
             AttachmentEvent::Uploaded { id, .. } => {
-                if let Some(name) = self.uploads.name(id) {
-                    let line = Line::new(LineKind::Info, "*", &format!("uploaded {name}"));
-                    self.show(line);
+                if let Some(at) = self.uploads.position(id.as_str()) {
+                    self.announce(&format!("uploaded {}", self.uploads.uploading[at].1));
                     self.requests.push_back(Request::Send(OutgoingMessage::Text {
                         text: "".into(),
                         attachments: vec![id.as_str().to_owned().into()],
@@ -120,16 +105,12 @@ impl Chat {
 
     /// Returns a label for a message. Its files leave the list of uploads.
     pub(super) fn label(&mut self, message: &OutgoingMessage) -> String {
-        let words = message.text().to_string();
+        let text = message.text().to_string();
         let OutgoingMessage::Text { attachments, .. } = message else {
-            return words;
+            return text;
         };
         let files = attachments.iter().filter_map(|id| self.uploads.take(id));
-        let all: Vec<_> = Some(words)
-            .filter(|it| !it.is_empty())
-            .into_iter()
-            .chain(files)
-            .collect();
-        all.join(", ")
+        let text = Some(text).filter(|text| !text.is_empty());
+        text.into_iter().chain(files).collect::<Vec<_>>().join(", ")
     }
 }

@@ -24,11 +24,8 @@ pub(super) enum TerminalEvent {
     End,
     Interrupted,
     Line(String),
-    TooLong {
-        limit: usize,
-    },
-    /// A line that is not UTF-8.
-    InvalidUtf8,
+    /// A line was skipped, for this reason.
+    Skipped(String),
 }
 
 /// A terminal, or stdin and stdout as pipes.
@@ -57,7 +54,7 @@ impl Frontend {
                 terminal: Some(terminal),
             };
         }
-        // a separate thread: its read may block for ever, and must not delay the end
+        // a separate thread, because its read may never end and must not delay the exit
         thread::spawn(move || read(&events));
         Self {
             input,
@@ -77,15 +74,15 @@ impl Frontend {
         self.input.recv().await.unwrap_or(TerminalEvent::End)
     }
 
-    pub(super) fn show(&self, line: &Line) {
+    pub(super) fn show(&mut self, line: &Line) {
         let text = line.render(self.style);
-        match &self.terminal {
+        match &mut self.terminal {
             Some(terminal) => terminal.show(text),
             None => print(&text),
         }
     }
 
-    /// Lets the person edit the next line, or ends the editing.
+    /// Lets the person edit the next line, or ends the editor.
     pub(super) fn set_editing(&self, continues: bool) {
         if let Some(terminal) = &self.terminal {
             terminal.set_editing(continues);
@@ -107,11 +104,12 @@ fn read(events: &mpsc::Sender<TerminalEvent>) {
     let mut stdin = std::io::stdin().lock();
     loop {
         let mut bytes = Vec::new();
-        let longest = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
-        let line = match stdin.by_ref().take(longest).read_until(b'\n', &mut bytes) {
+        let line = match stdin.by_ref().take(MAX_LINE as u64).read_until(b'\n', &mut bytes) {
             Ok(0) | Err(_) => TerminalEvent::End,
             Ok(MAX_LINE) if !bytes.ends_with(b"\n") => match stdin.skip_until(b'\n') {
-                Ok(_) => TerminalEvent::TooLong { limit: MAX_LINE },
+                Ok(_) => {
+                    TerminalEvent::Skipped(format!("line too long: more than {MAX_LINE} bytes, not read"))
+                }
                 Err(_) => TerminalEvent::End,
             },
             Ok(_) => {

@@ -11,6 +11,7 @@ use guest_conversation::client::{ConnectLimiter, Connection, Settings};
 use guest_conversation::timeline::{Timeline, TimelineEvent};
 use guest_conversation::{Conversation, Event, Machine as _, Request as ConversationRequest, attachments};
 use secrecy::SecretString;
+use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 use super::frontend::{Frontend, TerminalEvent};
@@ -37,7 +38,18 @@ pub async fn run(
     frontend: Frontend,
     interrupt: impl Future<Output = ()>,
 ) -> Result<(), ChatError> {
-    RunLoop::new(chat, target, frontend).run(interrupt).await
+    let limiter = ConnectLimiter::default();
+    let connection = open(&target, limiter.clone());
+    let run_loop = RunLoop {
+        chat,
+        target,
+        limiter,
+        frontend,
+        connection,
+        live: true,
+        reading: JoinSet::new(),
+    };
+    run_loop.run(interrupt).await
 }
 
 struct RunLoop {
@@ -53,20 +65,6 @@ struct RunLoop {
 }
 
 impl RunLoop {
-    fn new(chat: Chat, target: ConnectTarget, frontend: Frontend) -> Self {
-        let limiter = ConnectLimiter::default();
-        let connection = open(&target, limiter.clone());
-        Self {
-            chat,
-            target,
-            limiter,
-            frontend,
-            connection,
-            live: true,
-            reading: JoinSet::new(),
-        }
-    }
-
     async fn run(mut self, interrupt: impl Future<Output = ()>) -> Result<(), ChatError> {
         let mut interrupt = pin!(interrupt);
         let clock = Clock::system();
@@ -91,11 +89,12 @@ impl RunLoop {
         for event in self.connection.close_within(CLOSE_TIMEOUT).await {
             self.chat.handle_event(event, self.target.now());
         }
-        show(&mut self.chat, &self.frontend);
+        show_lines(&mut self.chat, &mut self.frontend);
         self.frontend.close().await;
-        self.chat
-            .failure()
-            .map_or(Ok(()), |why| Err(ChatError::new(ChatErrorKind::Undelivered, why)))
+        match self.chat.failure() {
+            Some(reason) => Err(ChatError::new(ChatErrorKind::Undelivered, reason)),
+            None => Ok(()),
+        }
     }
 
     async fn handle_terminal_event(&mut self, event: TerminalEvent) {
@@ -116,9 +115,8 @@ impl RunLoop {
                 self.chat.handle_line(&line, now);
                 self.frontend.set_editing(self.chat.wants_input());
             }
-            TerminalEvent::TooLong { limit } => self.chat.handle_line_too_long(limit),
-            TerminalEvent::InvalidUtf8 => {
-                self.chat.handle_line_not_utf8();
+            TerminalEvent::Skipped(reason) => {
+                self.chat.handle_skipped_line(&reason);
                 self.frontend.set_editing(self.chat.wants_input());
             }
         }
@@ -135,77 +133,75 @@ impl RunLoop {
     fn attach(&mut self, path: PathBuf, read: Result<Vec<u8>, String>) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let attached = read.and_then(|bytes| {
-            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            let size = bytes.len() as u64;
             let file = attachments::File::new(&name, bytes.into());
-            let taken = self.connection.handle().attach(file);
-            taken.map(|id| (id, size)).map_err(|why| format!("{name}: {why}"))
+            let attached = self.connection.handle().attach(file);
+            attached
+                .map(|id| (id, size))
+                .map_err(|why| format!("{name}: {why}"))
         });
         match attached {
             Ok((id, size)) => self.chat.handle_attached(id, &name, size),
-            Err(error) => {
-                self.chat.handle_failure(&Request::Attach(path.clone()), &error);
-            }
+            Err(error) => self.chat.handle_failure(&Request::Attach(path.clone()), &error),
         }
     }
 
     /// Prints the lines and executes the requests of the chat. Returns whether it continues.
     fn run_commands(&mut self) -> bool {
         loop {
-            show(&mut self.chat, &self.frontend);
+            show_lines(&mut self.chat, &mut self.frontend);
             let Some(request) = self.chat.poll_request() else {
                 return true;
             };
             let handle = self.connection.handle();
-            let result = match &request {
+            match &request {
                 Request::Attach(path) => {
                     let path = path.clone();
                     self.reading.spawn_blocking(|| {
                         let read = read(&path);
                         (path, read)
                     });
-                    Ok(())
                 }
-                Request::Clear => handle.request(ConversationRequest::Clear),
-                Request::DeclineToken => {
-                    handle.with(|conversation, _| conversation.decline_token());
-                    Ok(())
+                Request::Clear => self.control(&request, ConversationRequest::Clear),
+                Request::DeclineToken => handle.with(|conversation, _| conversation.decline_token()),
+                Request::Explain => {
+                    let (text, timeline) = handle
+                        .with(|conversation, _| (conversation.explain(), conversation.timeline().clone()));
+                    self.chat.handle_explanation(&text, &recent_entries(&timeline));
                 }
-                Request::History(page) => handle.request(ConversationRequest::ReadHistory { page: *page }),
+                Request::History(page) => {
+                    self.control(&request, ConversationRequest::ReadHistory { page: *page });
+                }
                 Request::Leave => return false,
                 Request::OpenAnother => {
                     self.connection = open(&self.target, self.limiter.clone());
                     self.live = true;
-                    Ok(())
                 }
-                Request::Ping => handle.request(ConversationRequest::CheckHealth),
-                Request::Reconnect => {
-                    handle.with(Conversation::reconnect);
-                    Ok(())
-                }
+                Request::Ping => self.control(&request, ConversationRequest::CheckHealth),
+                Request::Reconnect => handle.with(Conversation::reconnect),
                 Request::Send(message) => {
                     let now = self.target.now();
                     match handle.send_message(message) {
                         Ok(id) => self.chat.handle_queued(id, message, now),
                         Err(error) => self.chat.handle_not_queued(message, &error),
                     }
-                    Ok(())
                 }
-                Request::StartNew => handle.request(ConversationRequest::StartNew),
-                Request::Typing => {
-                    handle.typing();
-                    Ok(())
-                }
-                Request::Explain => {
-                    let (text, timeline) = handle
-                        .with(|conversation, _| (conversation.explain(), conversation.timeline().clone()));
-                    self.chat.handle_explanation(&text, &recent_entries(&timeline));
-                    Ok(())
-                }
-            };
-            if let Err(error) = result {
-                self.chat.handle_failure(&request, &error);
+                Request::StartNew => self.control(&request, ConversationRequest::StartNew),
+                Request::Typing => handle.typing(),
             }
         }
+    }
+
+    fn control(&mut self, request: &Request, control: ConversationRequest) {
+        if let Err(error) = self.connection.handle().request(control) {
+            self.chat.handle_failure(request, &error);
+        }
+    }
+}
+
+fn show_lines(chat: &mut Chat, frontend: &mut Frontend) {
+    while let Some(line) = chat.poll_line() {
+        frontend.show(&line);
     }
 }
 
@@ -219,11 +215,11 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(unread)?;
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unread)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
+    if bytes.len() as u64 > MAX_FILE {
+        let mib = MAX_FILE >> 20;
         return Err(format!(
-            "cannot send {}: it has more than {} MiB",
-            path.display(),
-            MAX_FILE >> 20
+            "cannot send {}: it has more than {mib} MiB",
+            path.display()
         ));
     }
     Ok(bytes)
@@ -232,28 +228,19 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 /// The latest entries of the timeline without single frames.
 fn recent_entries(timeline: &Timeline) -> Vec<String> {
     let entries: Vec<_> = timeline.entries().collect();
-    let turns = entries
-        .iter()
-        .filter(|(_, what)| !matches!(what, TimelineEvent::Frames { .. }));
-    let mut latest: Vec<_> = turns.rev().take(TIMELINE_ENTRIES).collect();
+    let is_frames = |what: &TimelineEvent| matches!(what, TimelineEvent::Frames { .. });
+    let entries = entries.iter().filter(|(_, what)| !is_frames(what));
+    let mut latest: Vec<_> = entries.rev().take(TIMELINE_ENTRIES).collect();
     latest.reverse();
-    let day = latest.first().map(|(at, _)| at.date());
-    let dated = latest.iter().any(|(at, _)| Some(at.date()) != day);
-    let line = |(at, what): &(time::OffsetDateTime, &TimelineEvent)| {
+    let is_one_day = latest.windows(2).all(|pair| pair[0].0.date() == pair[1].0.date());
+    let line = |(at, what): &(OffsetDateTime, &TimelineEvent)| {
         let time = format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second());
-        if dated {
-            format!("{} {time} {what}", at.date())
-        } else {
-            format!("{time} {what}")
+        match is_one_day {
+            true => format!("{time} {what}"),
+            false => format!("{} {time} {what}", at.date()),
         }
     };
     latest.into_iter().map(line).collect()
-}
-
-fn show(chat: &mut Chat, frontend: &Frontend) {
-    while let Some(line) = chat.poll_line() {
-        frontend.show(&line);
-    }
 }
 
 /// Opens a conversation in a new session with a random token.

@@ -1,7 +1,7 @@
 //! The deployment that a guest connects to, and its rules.
 
 use genesys_api::{Clock, DeploymentId, Hosts, Now, error_chain};
-use genesys_http::Client;
+use genesys_http::{CallError, Client};
 use guest_conversation::{DeploymentRules, WebMessaging};
 use secrecy::SecretString;
 use web_messaging::rest::deployment::{Domains, NotAdmitted, Published, ReadConfiguration, ReadDomains};
@@ -65,24 +65,19 @@ impl ConnectTarget {
     /// If the deployment does not admit the guest, or cannot be read.
     pub async fn load_rules(&mut self) -> Result<(), ChatError> {
         let (deployment, cdn) = (&self.deployment, &self.hosts.cdn);
-        let failed = |error: genesys_http::CallError| match error.problem().map(|problem| problem.status) {
-            Some(403 | 404) => ChatError::invalid(format!(
-                "no active deployment {deployment} at {cdn}: check the id, and that the domain is the one of its region"
-            )),
-            Some(401 | 429 | 500..) => ChatError::new(
-                ChatErrorKind::Unavailable,
-                format!(
-                    "cannot read the rules of the deployment at {cdn}: {}; try again later, and check the proxy and --cdn-host",
-                    error_chain(&error)
-                ),
-            ),
-            _ => ChatError::new(
-                ChatErrorKind::Unavailable,
-                format!(
-                    "cannot read the rules of the deployment at {cdn}: {}",
-                    error_chain(&error)
-                ),
-            ),
+        let failed = |error: CallError| {
+            let unread = |advice: &str| {
+                let why = error_chain(&error);
+                let text = format!("cannot read the rules of the deployment at {cdn}: {why}{advice}");
+                ChatError::new(ChatErrorKind::Unavailable, text)
+            };
+            match error.problem().map(|problem| problem.status) {
+                Some(403 | 404) => ChatError::invalid(format!(
+                    "no active deployment {deployment} at {cdn}: check the id, and that the domain is the one of its region"
+                )),
+                Some(401 | 429 | 500..) => unread("; try again later, and check the proxy and --cdn-host"),
+                _ => unread(""),
+            }
         };
         let configuration = self.http.call(&ReadConfiguration { deployment }, cdn, None).await;
         let configuration = configuration.map_err(failed)?;
@@ -121,26 +116,23 @@ impl ConnectTarget {
 
 fn not_admitted(origin: &Origin, domains: &Domains) -> String {
     let entries = match domains {
-        Domains::Listed(entries) => entries.as_slice(),
-        _ => &[],
-    };
-    match entries {
-        [] => format!("the deployment admits no domain, so not {origin}: an administrator can allow some"),
+        Domains::Listed(entries) if !entries.is_empty() => entries,
         _ => {
-            let shown = entries
-                .iter()
-                .filter(|entry| entry.bytes().all(|byte| byte.is_ascii_graphic()));
-            let named: Vec<_> = shown.take(MAX_NAMED_DOMAINS).map(String::as_str).collect();
-            let more = if entries.len() > MAX_NAMED_DOMAINS {
-                " and others"
-            } else {
-                ""
-            };
-            format!(
-                "the deployment admits {}{more}, not {origin}: use --origin https:// with one of these, or have an \
-                 administrator allow yours",
-                named.join(", ")
-            )
+            return format!(
+                "the deployment admits no domain, so not {origin}: an administrator can allow some"
+            );
         }
-    }
+    };
+    let printable = |entry: &&String| entry.bytes().all(|byte| byte.is_ascii_graphic());
+    let named = entries.iter().filter(printable).take(MAX_NAMED_DOMAINS);
+    let named = named.map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if entries.len() > MAX_NAMED_DOMAINS {
+        " and others"
+    } else {
+        ""
+    };
+    format!(
+        "the deployment admits {named}{more}, not {origin}: use --origin https:// with one of these, or have an \
+         administrator allow yours"
+    )
 }

@@ -1,8 +1,7 @@
 //! A terminal with a line editor at the bottom. Other lines are printed above it.
 
 use std::io::{ErrorKind, Write as _, stdin, stdout};
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use nix::sys::termios::{SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
@@ -19,7 +18,7 @@ use tokio::sync::mpsc;
 use super::frontend::TerminalEvent;
 use super::print;
 
-/// Capacity for lines to print. Further ones are dropped, and a line says how many.
+/// Capacity for lines to print. Further ones are dropped, and a line shows their number.
 const BACKLOG: usize = 1_024;
 /// Lines of the editor's history, kept in memory only.
 const HISTORY: usize = 200;
@@ -30,7 +29,8 @@ pub(super) struct Terminal {
     before: Termios,
     turns: SyncSender<bool>,
     shown: SyncSender<String>,
-    dropped: Mutex<usize>,
+    /// Lines dropped since the last one that was printed.
+    dropped: usize,
     printing: JoinHandle<()>,
     editing: JoinHandle<()>,
 }
@@ -48,16 +48,14 @@ impl Terminal {
         let mut editor =
             Editor::with_history(config.auto_add_history(true).build(), MemHistory::new()).ok()?;
         let mut printer = editor.create_external_printer().ok()?;
-        editor.set_helper(Some(EditObserver {
-            events: events.clone(),
-        }));
+        editor.set_helper(Some(EditObserver(events.clone())));
         let (turns, turn) = sync_channel(1);
         let (shown, to_show) = sync_channel::<String>(BACKLOG);
         Some(Self {
             before,
             turns,
             shown,
-            dropped: Mutex::new(0),
+            dropped: 0,
             printing: thread::spawn(move || {
                 for text in to_show {
                     // the editor has ended, and with it the prompt
@@ -70,18 +68,14 @@ impl Terminal {
         })
     }
 
-    pub(super) fn show(&self, text: String) {
-        let mut dropped = self
-            .dropped
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let text = match *dropped {
+    pub(super) fn show(&mut self, text: String) {
+        let text = match self.dropped {
             0 => text,
             count => format!("[{count} lines dropped: they arrived too fast]\n{text}"),
         };
         match self.shown.try_send(text) {
-            Ok(()) => *dropped = 0,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => *dropped += 1,
+            Ok(()) => self.dropped = 0,
+            Err(_) => self.dropped += 1,
         }
     }
 
@@ -91,21 +85,13 @@ impl Terminal {
     }
 
     pub(super) fn close(self) {
-        let Self {
-            before,
-            turns,
-            shown,
-            printing,
-            editing,
-            ..
-        } = self;
-        drop((turns, shown));
-        let _ = printing.join();
-        if !editing.is_finished() {
+        drop((self.turns, self.shown));
+        let _ = self.printing.join();
+        if !self.editing.is_finished() {
             // a signal arrived while a line was edited: end bracketed paste, leave the line of the prompt
             let _ = stdout().write_all(b"\x1b[?2004l\r\n");
         }
-        let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &before);
+        let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &self.before);
     }
 }
 
@@ -120,7 +106,8 @@ fn edit(
             Ok(line) => (TerminalEvent::Line(line), false),
             Err(ReadlineError::Interrupted) => (TerminalEvent::Interrupted, true),
             Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-                (TerminalEvent::InvalidUtf8, false)
+                let reason = "invalid line: not UTF-8, write it again";
+                (TerminalEvent::Skipped(reason.to_owned()), false)
             }
             Err(_) => (TerminalEvent::End, true),
         };
@@ -131,16 +118,14 @@ fn edit(
 }
 
 /// Observes the edited line. It gives no hints.
-struct EditObserver {
-    events: mpsc::Sender<TerminalEvent>,
-}
+struct EditObserver(mpsc::Sender<TerminalEvent>);
 
 impl Hinter for EditObserver {
     type Hint = String;
 
     fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
         // a dropped event is replaced by the next one
-        let _ = self.events.try_send(TerminalEvent::Editing(line.to_owned()));
+        let _ = self.0.try_send(TerminalEvent::Editing(line.to_owned()));
         None
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use audit::files::FileErrorKind;
-use audit::{Action, Actor, VerifierKey};
+use audit::{Actor, VerifierKey};
 use clap::Subcommand;
 use genesys_api::{Clock, error_chain};
 use guest_store::{Limits, SqliteStore};

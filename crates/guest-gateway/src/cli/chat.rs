@@ -169,7 +169,7 @@ async fn converse(
 }
 
 fn failure(error: ChatError) -> Failure {
-    match error.kind() {
+    match error.kind {
         ChatErrorKind::Invalid => Failure::usage(error),
         _ => Failure::failed(error),
     }

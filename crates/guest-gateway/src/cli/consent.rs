@@ -5,7 +5,6 @@ use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
-use audit::Action;
 use clap::Subcommand;
 use genesys_api::SessionId;
 use guest_payload::iso27560::Record;

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use audit::files::verify_file;
 use audit::Fault;
+use audit::files::verify_file;
 use bytes::Bytes;
 use genesys_api::{ChannelId, Clock};
 use genesys_auth::{Authenticator, AuthorizedError, Credentials};
