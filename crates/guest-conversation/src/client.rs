@@ -1,7 +1,9 @@
 //! Conversations on real sockets, on the driver of `ws-transport`: one task each, on the process' clock.
 
+mod deployments;
 mod driven;
 mod guest;
+mod live;
 
 use std::fmt;
 use std::ops::Deref;
@@ -11,8 +13,10 @@ use genesys_api::{Now, entropy};
 use ws_transport::client::Driver;
 pub use ws_transport::client::{ConnectLimiter, Settings};
 
+pub use self::deployments::DeploymentCache;
 use self::driven::Driven;
 pub use self::guest::{Connect, ConnectError};
+pub use self::live::{LiveGuard, LiveSessions, SessionUpdate};
 use crate::attachments::{AttachError, AttachmentId, File};
 use crate::machine::{LONGEST_SHUTDOWN, Machine};
 use crate::{Conversation, Event, MessageId, OutgoingMessage, Request, RequestError, SendError, State};

@@ -1,99 +1,86 @@
-//! Direct mode: this process keeps the sessions, and speaks `web-messaging` with Genesys Cloud itself.
+//! Direct mode: the sessions of this process, by the contract `web-messaging`.
 //!
-//! Every operation loads a session, lets the steps decide, and commits one unit: the change, its audit entries and
-//! its events together, or nothing. A change that could not be written down has not happened.
+//! Each operation loads a session, lets the steps decide, and commits one unit: the change, its audit entry and its
+//! event are stored together or not at all.
 
-mod admit;
-mod audit;
 mod background;
-mod consent;
 mod conversation;
-mod create;
-mod deployments;
-mod end;
-mod erase;
-mod error;
-mod export;
+mod lifecycle;
 mod read_marker;
-mod rotate;
 mod session_row;
 mod sign_in;
 mod update;
 mod webhooks;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, SessionId};
 use genesys_http::{Client, Tls, TlsError};
-use guest_conversation::client::ConnectLimiter;
+use guest_conversation::client::{ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions};
 use guest_payload::Policy;
 #[cfg(feature = "sqlite")]
 use guest_store::{Keys, Limits, SqliteStore};
-use guest_store::{Session, SessionQuery, Store};
-use session_metrics::{Metrics, Snapshot};
+use guest_store::{SessionQuery, Store};
+use secrecy::{ExposeSecret as _, SecretString};
+use session_metrics::{EndReason, Metrics, Snapshot};
+use time::OffsetDateTime;
 use tokio::sync::Notify;
 use web_messaging::rest::deployment::Published;
 
-pub use self::admit::Admitted;
 pub use self::conversation::Conversation;
-pub use self::create::Created;
-pub use self::error::DirectError;
-pub use self::export::stored_sessions;
-pub use self::session_row::Tokens;
+pub use self::lifecycle::Created;
 pub use self::sign_in::SignIn;
-pub use self::webhooks::RegisteredWebhook;
 
-use self::conversation::LiveSessions;
-use self::deployments::Deployments;
 use self::session_row::SessionRow;
 use self::sign_in::SignedIn;
-use crate::SessionInfo;
+use crate::{Error, SessionInfo};
 
-/// The longest duration of a configuration: ten years. Times beyond that have no form on the wire.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// Longest duration of a configuration: ten years. Later times have no form on the wire.
+const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// Sessions per page of a query.
+const PAGE: usize = 1_000;
 
-/// What direct mode is made of. Every field can be set; [`DirectConfig::new`] has a default for each. A duration of more
-/// than ten years counts as ten.
+/// The configuration of direct mode. A duration of more than ten years counts as ten.
 #[derive(Debug)]
 pub struct DirectConfig {
-    /// Where sessions, audit entries and outgoing events are kept.
+    /// Store of sessions, audit entries and outgoing events.
     pub store: Arc<dyn Store>,
-    /// The process's HTTP client; it also opens the sockets to Genesys. What it is given, such as a proxy, counts for
-    /// all of that.
+    /// HTTP client for calls and sockets to Genesys, with its proxy.
     pub http: Client,
-    /// Genesys Cloud, or a simulator.
+    /// Hosts of Genesys Cloud, or of a simulator.
     pub hosts: Hosts,
-    /// The messenger deployment behind each channel.
+    /// The messenger deployment of each channel.
     pub deployments: BTreeMap<ChannelId, DeploymentId>,
-    /// The consent policy.
+    /// The consent policy. Default: `tutorial-strict`.
     pub policy: &'static Policy,
-    /// How long an access token lives.
+    /// Lifetime of an access token. Default: 1 hour.
     pub access_token_lifetime: Duration,
-    /// Time without a refresh of its tokens after which a session ends.
+    /// Time without a refresh of its tokens after which a session ends. Default: 1 day.
     pub idle_timeout: Duration,
-    /// How long an ended session is kept. Then it is erased, and with it the key that its audit entries are linked by.
+    /// Time from the end of a session to its erasure. Default: 30 days.
     pub retention: Duration,
-    /// Live sessions at once; more are refused.
+    /// Largest number of live sessions. Default: 100,000.
     pub limit: usize,
-    /// How fast sockets to Genesys are opened, over all sessions: 15 a second by default, which is under the 1,000 a
-    /// minute that Genesys allows a deployment.
+    /// Limiter of new sockets to Genesys. Default: 15 a second, less than the 1,000 a minute that Genesys allows a
+    /// deployment.
     pub limiter: ConnectLimiter,
 }
 
 impl DirectConfig {
-    /// As [`DirectConfig::with_store`], with sessions in memory, which a restart forgets.
+    /// A configuration with sessions in memory and no channel.
     ///
     /// # Errors
     /// If the system's roots of trust cannot be read.
     #[cfg(feature = "sqlite")]
     pub fn new(hosts: Hosts) -> Result<Self, TlsError> {
-        Self::with_store(hosts, in_memory())
+        let store = SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default());
+        let store = store.expect("a store in memory opens as long as there are memory and threads");
+        Self::with_store(hosts, Arc::new(store))
     }
 
-    /// The policy `tutorial-strict`: access tokens live for an hour, sessions for a day without a rotation, 100,000 of
-    /// them at once, and they are kept for 30 days after their end. No channel is configured yet.
+    /// A configuration with sessions in `store` and no channel.
     ///
     /// It makes an HTTP client that trusts the system's roots. A process needs one: share it in `http`.
     ///
@@ -114,7 +101,7 @@ impl DirectConfig {
         })
     }
 
-    /// Puts a messenger deployment behind a channel.
+    /// Adds a channel with its messenger deployment.
     #[must_use]
     pub fn with_channel(mut self, channel: ChannelId, deployment: DeploymentId) -> Self {
         self.deployments.insert(channel, deployment);
@@ -122,13 +109,7 @@ impl DirectConfig {
     }
 }
 
-#[cfg(feature = "sqlite")]
-fn in_memory() -> Arc<dyn Store> {
-    let store = SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default());
-    Arc::new(store.expect("a store in memory opens as long as there are memory and threads"))
-}
-
-/// Guest sessions kept by this process. Clones share them.
+/// Guest sessions of this process. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Direct {
     shared: Arc<Shared>,
@@ -137,110 +118,163 @@ pub struct Direct {
 #[derive(Debug)]
 struct Shared {
     config: DirectConfig,
-    deployments: Deployments,
+    deployments: DeploymentCache,
     metrics: Metrics,
+    /// Notified when events were stored.
     events: Notify,
-    live: LiveSessions,
+    live: LiveSessions<EndReason>,
     signed_in: SignedIn,
 }
 
+/// A session that a guest may connect to: its row, and a guard that observes its end.
+#[derive(Debug)]
+pub struct Admitted {
+    record: SessionRow,
+    guard: LiveGuard<EndReason>,
+}
+
 impl Direct {
-    /// Takes up the sessions of the store, so that the funnel survives a restart.
+    /// Opens direct mode and counts the stored sessions, so that the funnel survives a restart.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub async fn open(mut config: DirectConfig) -> Result<Self, DirectError> {
+    pub async fn open(mut config: DirectConfig) -> Result<Self, Error> {
         for duration in [
             &mut config.access_token_lifetime,
             &mut config.idle_timeout,
             &mut config.retention,
         ] {
-            *duration = LONGEST.min(*duration);
+            *duration = MAX_DURATION.min(*duration);
         }
         let mut past = Vec::new();
         let mut after = None;
         loop {
-            let page = config
-                .store
-                .sessions(SessionQuery::All {
-                    after: after.clone(),
-                    limit: 1_000,
-                })
-                .await?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.id.clone());
-            for session in page {
-                past.push(SessionRow::load(session)?.past());
-            }
+            let rows = stored_rows(&*config.store, after).await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.row.id.clone());
+            past.extend(rows.iter().map(SessionRow::past));
         }
-        let metrics = Metrics::restore(past);
-        let deployments = Deployments::new(config.deployments.values());
         Ok(Self {
             shared: Arc::new(Shared {
+                deployments: DeploymentCache::new(config.deployments.values()),
                 config,
-                deployments,
-                metrics,
+                metrics: Metrics::restore(past),
                 events: Notify::new(),
                 live: LiveSessions::default(),
-                signed_in: SignedIn::default(),
+                signed_in: Mutex::new(HashMap::new()),
             }),
         })
     }
 
-    /// Funnel, drop-off and durations of all sessions of the store.
+    /// Returns the funnel, the drop-off and the durations of all sessions of the store.
     #[must_use]
     pub fn metrics(&self) -> Snapshot {
         self.shared.metrics.snapshot()
     }
 
-    /// One session of `owner`.
+    /// Returns a session of `owner`.
     ///
     /// # Errors
-    /// [`DirectError::NotFound`] also for a session of somebody else.
-    pub async fn session(&self, owner: &str, id: &SessionId) -> Result<SessionInfo, DirectError> {
+    /// [`Error::NotFound`], also for a session of another owner, or the store's.
+    pub async fn session(&self, owner: &str, id: &SessionId) -> Result<SessionInfo, Error> {
         Ok(self.load(owner, id).await?.info())
     }
 
-    /// The store behind it.
+    /// Admits a guest by the access token of the session with this id.
+    ///
+    /// # Errors
+    /// [`Error::AccessUnknown`], [`Error::AccessExpired`], [`Error::Ended`], [`Error::NotFound`], or the store's.
+    pub async fn admit(&self, id: &SessionId, access: &SecretString) -> Result<Admitted, Error> {
+        // before the session is read, so that no end is missed
+        let guard = self.shared.live.guard(id);
+        let record = self.load_any(id).await?;
+        if !record.row.access.matches(access.expose_secret()) {
+            return Err(Error::AccessUnknown);
+        }
+        let now = self.clock().now();
+        record.ensure_live(now)?;
+        if record.row.expires_at <= now.utc {
+            return Err(Error::AccessExpired);
+        }
+        Ok(Admitted { record, guard })
+    }
+
+    /// The store.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.shared.config.store
     }
 
-    /// The clock behind it.
+    /// The clock of the HTTP client.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         self.shared.config.http.clock()
     }
 
-    fn deployment(&self, record: &SessionRow) -> Result<&DeploymentId, DirectError> {
+    fn deployment(&self, record: &SessionRow) -> Result<&DeploymentId, Error> {
         let channel = &record.row.channel;
         let deployment = self.shared.config.deployments.get(channel);
-        deployment.ok_or_else(|| DirectError::UnknownChannel {
+        deployment.ok_or_else(|| Error::UnknownChannel {
             channel: channel.clone(),
         })
     }
 
     async fn published(&self, deployment: &DeploymentId) -> Published {
-        let Shared {
-            config, deployments, ..
-        } = &*self.shared;
-        deployments
-            .published(&config.http, &config.hosts.cdn, deployment)
-            .await
+        let config = &self.shared.config;
+        let cache = &self.shared.deployments;
+        cache.published(&config.http, &config.hosts.cdn, deployment).await
     }
 
-    async fn load(&self, owner: &str, id: &SessionId) -> Result<SessionRow, DirectError> {
+    async fn load(&self, owner: &str, id: &SessionId) -> Result<SessionRow, Error> {
         let record = self.load_any(id).await?;
-        if record.owner() == owner {
-            Ok(record)
-        } else {
-            Err(DirectError::NotFound)
+        match record.row.owner == owner {
+            true => Ok(record),
+            false => Err(Error::NotFound),
         }
     }
 
-    async fn load_any(&self, id: &SessionId) -> Result<SessionRow, DirectError> {
-        let session: Option<Session> = self.store().session(id).await?;
-        SessionRow::load(session.ok_or(DirectError::NotFound)?)
+    async fn load_any(&self, id: &SessionId) -> Result<SessionRow, Error> {
+        SessionRow::load(self.store().session(id).await?.ok_or(Error::NotFound)?)
     }
+}
+
+impl Admitted {
+    /// The API client that owns the session.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.record.row.owner
+    }
+
+    /// Expiry of the access token.
+    #[must_use]
+    pub fn expires_at(&self) -> OffsetDateTime {
+        self.record.row.expires_at
+    }
+
+    /// The session at the time of the admission.
+    #[must_use]
+    pub fn info(&self) -> SessionInfo {
+        self.record.info()
+    }
+
+    /// The reason, if the session has ended since.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<EndReason> {
+        self.guard.end_reason()
+    }
+}
+
+/// Returns a page of at most 1,000 sessions after this id, in the order of their ids, with the ended ones that are not
+/// erased. An empty page is the end.
+///
+/// # Errors
+/// If the store cannot be read, or holds a session that this version does not understand.
+pub async fn stored_sessions(store: &dyn Store, after: Option<SessionId>) -> Result<Vec<SessionInfo>, Error> {
+    let rows = stored_rows(store, after).await?;
+    Ok(rows.iter().map(SessionRow::info).collect())
+}
+
+async fn stored_rows(store: &dyn Store, after: Option<SessionId>) -> Result<Vec<SessionRow>, Error> {
+    let page = store.sessions(SessionQuery::All { after, limit: PAGE }).await?;
+    page.into_iter().map(SessionRow::load).collect()
 }

@@ -1,47 +1,132 @@
 //! Errors of both modes.
 
 use std::error::Error as StdError;
-use std::fmt;
 
-use genesys_api::Problem;
+use genesys_api::{ChannelId, Problem};
 use genesys_auth::{AuthErrorKind, AuthorizedError};
-use genesys_http::{CallErrorKind, ErrorKind as HttpErrorKind};
-use guest_conversation::{Ending, SendError};
-use guest_payload::Refused;
+use genesys_http::{CallError, CallErrorKind, ErrorKind as HttpErrorKind};
+use guest_conversation::{Ending, RequestError, SendError};
+use guest_payload::{ChangeError, Refused};
 use guest_sessions::ErrorCode;
-use guest_store::{Conflict, StoreErrorKind};
+use guest_store::{Conflict, StoreError, StoreErrorKind};
 use token_window::TokenError;
+use web_messaging::rest::deployment::NotAdmitted;
 
-use crate::direct::DirectError;
-
-/// A failed operation. The message gives the reason and advice, and nothing secret.
-#[derive(Debug)]
-pub struct Error {
-    kind: ErrorKind,
-    source: Box<dyn StdError + Send + Sync>,
+/// A failed operation. It changed nothing, except the audit log where a variant says so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The access token has expired.
+    #[error("the access token has expired: rotate the session's tokens, then use the new one")]
+    AccessExpired,
+    /// The access token is of another session, or was replaced.
+    #[error("the access token is not this session's: use the one of its creation or of its last rotation")]
+    AccessUnknown,
+    /// A later choice of the guest is recorded.
+    #[error("{0}")]
+    ConsentOutdated(ChangeError),
+    /// The policy refuses the session. In direct mode this is audited.
+    #[error("{0}")]
+    ConsentRequired(Box<Refused<'static>>),
+    /// The conversation ended before it was ready.
+    #[error("{0}")]
+    Conversation(Ending),
+    /// The session has ended.
+    #[error("the session has ended: create a new one")]
+    Ended,
+    /// The limit of live sessions is reached.
+    #[error("{limit} sessions are live, which is the configured limit: try again when some have ended")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The gateway refused a call or could not be reached.
+    #[error(transparent)]
+    Gateway(#[from] AuthorizedError),
+    /// The guest has a live session.
+    #[error("the guest id is in use by a live session: end that one first, or leave the guest id out")]
+    GuestInUse,
+    /// The published configuration of the deployment does not admit the guest. No socket was opened.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    /// No conversation is open.
+    #[error("the session has no open conversation: connect it first")]
+    NotConnected,
+    /// The session or webhook does not exist, or has another owner.
+    #[error("there is no such session or webhook: check the id and its owner")]
+    NotFound,
+    /// The guest is not signed in.
+    #[error("the guest is not signed in: begin a sign-in, and exchange its code")]
+    NotSignedIn,
+    /// The refresh token is of another session.
+    #[error("the refresh token is not this session's: use the one of its creation or of its last rotation")]
+    RefreshUnknown,
+    /// The refresh token was used before. This is audited.
+    #[error("the refresh token has been used: each works once, use the one that its rotation brought")]
+    RefreshUsed,
+    /// A reply of the gateway holds an invalid value.
+    #[error(transparent)]
+    Reply(Box<dyn StdError + Send + Sync>),
+    /// A message cannot be queued.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// Genesys Cloud did not sign the guest in or out.
+    #[error(
+        "Genesys Cloud did not sign the guest in or out: try again if it may pass, or have the guest sign in anew"
+    )]
+    SignIn(#[source] CallError),
+    /// The `state` parameter is of another sign-in.
+    #[error("the state is not this sign-in's: begin another one, and look for links that others made")]
+    SignInForged,
+    /// The deployment allows no sign-in, or none during a conversation.
+    #[error("the deployment does not allow it: an administrator can switch it on in its configuration")]
+    SignInOff,
+    /// The conversation is not ready for a sign-in.
+    #[error("a conversation cannot be signed in now: connect it, and try again once it is configured")]
+    StepUp(#[source] RequestError),
+    /// The store cannot be read or written.
+    #[error(
+        "the store cannot do it, so nothing was changed: try again, and look at the gateway's log if it lasts"
+    )]
+    Store(#[source] StoreError),
+    /// There is no valid token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The owner has reached the limit of webhooks.
+    #[error("there are as many webhooks as one API client may have: remove one first")]
+    TooManyWebhooks,
+    /// The channel has no deployment in the configuration.
+    #[error("no channel {channel} is configured: use the id of a configured one")]
+    UnknownChannel {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// The owner has another webhook of this name.
+    #[error("a webhook of this name exists with other content: replace that one, or choose another name")]
+    WebhookNameInUse,
 }
 
-/// The kind of an error, by the reaction that it asks for.
+/// Kinds of errors, by the reaction that they require. They are the same in both modes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The policy refuses the session: ask the guest.
     ConsentRequired,
-    /// The guest, or the webhook's name, is taken.
+    /// The guest, or the name of the webhook, is in use.
     Conflict,
-    /// A token or a secret is not accepted, or may not do this.
+    /// A token or a secret is not accepted, or lacks a permission.
     Credentials,
-    /// The session is over.
+    /// The session has ended.
     Ended,
     /// The arguments are not allowed.
     Invalid,
-    /// No such session or webhook, or somebody else's.
+    /// The session or webhook does not exist, or has another owner.
     NotFound,
-    /// There is no open conversation, or nothing more may be said in it.
+    /// No conversation is open, or it is read-only.
     NotSent,
-    /// It may work later: a limit was reached, or a service or the store is not there.
+    /// A limit is reached, or a service or the store is not available: the same call may succeed later.
     Unavailable,
-    /// Anything else; the source says what.
+    /// Any other failure, which the message describes.
     Other,
 }
 
@@ -49,92 +134,24 @@ impl Error {
     /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
-        self.kind
-    }
-
-    /// Whether the same call may succeed later.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        self.kind == ErrorKind::Unavailable
-    }
-
-    /// The gateway's own account, in remote mode, if it refused.
-    #[must_use]
-    pub fn problem(&self) -> Option<&Problem> {
-        match self.source.downcast_ref::<AuthorizedError>() {
-            Some(AuthorizedError::Call(error)) => error.problem(),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn new(kind: ErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self {
-            kind,
-            source: source.into(),
-        }
-    }
-
-    pub(crate) fn not_connected() -> Self {
-        Self::new(
-            ErrorKind::NotSent,
-            "the session has no open conversation: connect it first",
-        )
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.fmt(f)
-    }
-}
-
-impl StdError for Error {
-    /// The cause behind the message, which is the source's own.
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.source()
-    }
-}
-
-impl From<Refused<'static>> for Error {
-    fn from(refused: Refused<'static>) -> Self {
-        Self::new(ErrorKind::ConsentRequired, refused)
-    }
-}
-
-impl From<DirectError> for Error {
-    fn from(error: DirectError) -> Self {
-        let kind = match &error {
-            DirectError::Store(error) => match error.kind() {
-                StoreErrorKind::Conflict(Conflict::VersionChanged)
-                | StoreErrorKind::OutboxFull
-                | StoreErrorKind::Unavailable => ErrorKind::Unavailable,
-                _ => ErrorKind::Other,
+        match self {
+            Self::Conversation(ending) => match ending {
+                Ending::AuthorizationRequired(_) => ErrorKind::Credentials,
+                Ending::LoggedOut | Ending::SessionEnded { .. } | Ending::SessionExpired => ErrorKind::Ended,
+                Ending::Refused { status: 403 } => ErrorKind::Invalid,
+                Ending::Refused { status: 409 } => ErrorKind::Ended,
+                Ending::Refused { status } => of_status(*status),
+                Ending::Rejected(refusal) => of_name(&refusal.code).unwrap_or(ErrorKind::NotSent),
+                _ => ErrorKind::NotSent,
             },
-            DirectError::SignIn(error) => match error.problem() {
-                Some(problem) => of_status(problem.status),
-                None => ErrorKind::Unavailable,
-            },
-            DirectError::Token(error) => of_token_error(*error),
-            DirectError::NotSignedIn | DirectError::SignInForged => ErrorKind::Credentials,
-            DirectError::NotAdmitted(_) | DirectError::SignInOff => ErrorKind::Invalid,
-            DirectError::StepUp(_) => ErrorKind::NotSent,
-            error => error.code().and_then(of_code).unwrap_or(ErrorKind::Other),
-        };
-        Self::new(kind, error)
-    }
-}
-
-impl From<AuthorizedError> for Error {
-    fn from(error: AuthorizedError) -> Self {
-        let kind = match &error {
-            AuthorizedError::Auth(error) => match error.kind() {
+            Self::Gateway(AuthorizedError::Auth(error)) => match error.kind() {
                 AuthErrorKind::Credentials | AuthErrorKind::Refused | AuthErrorKind::Scopes => {
                     ErrorKind::Credentials
                 }
                 AuthErrorKind::Canceled | AuthErrorKind::Unavailable => ErrorKind::Unavailable,
                 _ => ErrorKind::Other,
             },
-            AuthorizedError::Call(call) => match (call.problem(), call.kind()) {
+            Self::Gateway(AuthorizedError::Call(error)) => match (error.problem(), error.kind()) {
                 (Some(problem), _) => of_name(&problem.code).unwrap_or_else(|| of_status(problem.status)),
                 (
                     None,
@@ -144,50 +161,73 @@ impl From<AuthorizedError> for Error {
                 ) => ErrorKind::Unavailable,
                 (None, _) => ErrorKind::Other,
             },
-            _ => ErrorKind::Other,
-        };
-        Self::new(kind, error)
+            Self::NotAdmitted(_) | Self::SignInOff => ErrorKind::Invalid,
+            Self::NotConnected | Self::StepUp(_) => ErrorKind::NotSent,
+            Self::NotSignedIn | Self::SignInForged => ErrorKind::Credentials,
+            Self::Send(SendError::Empty | SendError::TooLarge { .. } | SendError::TooLong { .. }) => {
+                ErrorKind::Invalid
+            }
+            Self::Send(SendError::Full { .. }) => ErrorKind::Unavailable,
+            Self::Send(_) => ErrorKind::NotSent,
+            Self::SignIn(error) => error
+                .problem()
+                .map_or(ErrorKind::Unavailable, |problem| of_status(problem.status)),
+            Self::Store(error) => match error.kind() {
+                StoreErrorKind::Conflict(Conflict::VersionChanged)
+                | StoreErrorKind::OutboxFull
+                | StoreErrorKind::Unavailable => ErrorKind::Unavailable,
+                _ => ErrorKind::Other,
+            },
+            Self::Token(TokenError::Failed { .. }) => ErrorKind::Unavailable,
+            Self::Token(TokenError::ReauthRequired) => ErrorKind::Credentials,
+            other => other.code().and_then(of_code).unwrap_or(ErrorKind::Other),
+        }
+    }
+
+    /// The code of a gateway's refusal for an error of direct mode. `None` for an error that no call of the contract
+    /// has.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        Some(match self {
+            Self::AccessExpired => ErrorCode::CredentialsExpired,
+            Self::AccessUnknown => ErrorCode::BadCredentials,
+            Self::ConsentOutdated(_) => ErrorCode::ConsentOutdated,
+            Self::ConsentRequired(_) => ErrorCode::ConsentRequired,
+            Self::Ended => ErrorCode::SessionEnded,
+            Self::Full { .. } | Self::Store(_) => ErrorCode::ServiceUnavailable,
+            Self::GuestInUse => ErrorCode::GuestIdInUse,
+            Self::NotFound => ErrorCode::NotFound,
+            Self::RefreshUnknown | Self::UnknownChannel { .. } => ErrorCode::InvalidValue,
+            Self::RefreshUsed => ErrorCode::RefreshTokenUsed,
+            Self::TooManyWebhooks => ErrorCode::WebhookLimit,
+            Self::WebhookNameInUse => ErrorCode::WebhookNameInUse,
+            _ => return None,
+        })
+    }
+
+    /// The error body of the gateway, if it refused a call.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Gateway(AuthorizedError::Call(error)) => error.problem(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn corrupt() -> Self {
+        Self::Store(StoreErrorKind::Corrupt.into())
     }
 }
 
-impl From<TokenError> for Error {
-    fn from(error: TokenError) -> Self {
-        Self::new(of_token_error(error), error)
-    }
-}
-
-impl From<SendError> for Error {
-    fn from(error: SendError) -> Self {
-        let kind = match error {
-            SendError::Empty | SendError::TooLarge { .. } | SendError::TooLong { .. } => ErrorKind::Invalid,
-            SendError::Full { .. } => ErrorKind::Unavailable,
-            _ => ErrorKind::NotSent,
-        };
-        Self::new(kind, error)
-    }
-}
-
-/// A conversation that ended before it began.
-impl From<Ending> for Error {
-    fn from(ending: Ending) -> Self {
-        let kind = match &ending {
-            Ending::AuthorizationRequired(_) => ErrorKind::Credentials,
-            Ending::LoggedOut | Ending::SessionEnded { .. } | Ending::SessionExpired => ErrorKind::Ended,
-            Ending::Refused { status: 403 } => ErrorKind::Invalid,
-            Ending::Refused { status: 409 } => ErrorKind::Ended,
-            Ending::Refused { status } => of_status(*status),
-            Ending::Rejected(refusal) => of_name(&refusal.code).unwrap_or(ErrorKind::NotSent),
-            _ => ErrorKind::NotSent,
-        };
-        Self::new(kind, ending.to_string())
-    }
-}
-
-fn of_token_error(error: TokenError) -> ErrorKind {
-    match error {
-        TokenError::Failed { .. } => ErrorKind::Unavailable,
-        TokenError::ReauthRequired => ErrorKind::Credentials,
-        _ => ErrorKind::Other,
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::Conflict(Conflict::GuestInUse) => Self::GuestInUse,
+            StoreErrorKind::Conflict(Conflict::WebhookNameInUse) => Self::WebhookNameInUse,
+            StoreErrorKind::NotFound => Self::NotFound,
+            StoreErrorKind::TooManyWebhooks => Self::TooManyWebhooks,
+            _ => Self::Store(error),
+        }
     }
 }
 
@@ -195,7 +235,6 @@ fn of_name(code: &str) -> Option<ErrorKind> {
     ErrorCode::from_name(code).and_then(of_code)
 }
 
-/// The kind of a refusal of the gateway, and of direct mode.
 fn of_code(code: ErrorCode) -> Option<ErrorKind> {
     Some(match code {
         ErrorCode::AuthenticationRequired
@@ -235,38 +274,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_direct_mode_refuses_has_a_kind() {
-        let store = |kind: StoreErrorKind| DirectError::Store(kind.into());
+    fn error_of_direct_mode_has_a_kind() {
+        let store = |kind: StoreErrorKind| Error::Store(kind.into());
         let channel = "c".parse().unwrap();
-        for (error, kind, retryable) in [
-            (DirectError::AccessExpired, ErrorKind::Credentials, false),
-            (DirectError::RefreshUsed, ErrorKind::Credentials, false),
-            (DirectError::Ended, ErrorKind::Ended, false),
-            (DirectError::Full { limit: 1 }, ErrorKind::Unavailable, true),
-            (DirectError::GuestInUse, ErrorKind::Conflict, false),
-            (DirectError::NotFound, ErrorKind::NotFound, false),
-            (DirectError::UnknownChannel { channel }, ErrorKind::Invalid, false),
-            (DirectError::WebhookNameInUse, ErrorKind::Conflict, false),
-            (store(StoreErrorKind::Unavailable), ErrorKind::Unavailable, true),
-            (store(StoreErrorKind::OutboxFull), ErrorKind::Unavailable, true),
+        for (error, kind) in [
+            (Error::AccessExpired, ErrorKind::Credentials),
+            (Error::RefreshUsed, ErrorKind::Credentials),
+            (Error::Ended, ErrorKind::Ended),
+            (Error::Full { limit: 1 }, ErrorKind::Unavailable),
+            (Error::GuestInUse, ErrorKind::Conflict),
+            (Error::NotFound, ErrorKind::NotFound),
+            (Error::UnknownChannel { channel }, ErrorKind::Invalid),
+            (Error::WebhookNameInUse, ErrorKind::Conflict),
+            (store(StoreErrorKind::Unavailable), ErrorKind::Unavailable),
+            (store(StoreErrorKind::OutboxFull), ErrorKind::Unavailable),
             (
                 store(StoreErrorKind::Conflict(Conflict::VersionChanged)),
                 ErrorKind::Unavailable,
-                true,
             ),
-            (store(StoreErrorKind::Corrupt), ErrorKind::Other, false),
-            (store(StoreErrorKind::Poisoned), ErrorKind::Other, false),
+            (store(StoreErrorKind::Corrupt), ErrorKind::Other),
+            (store(StoreErrorKind::Poisoned), ErrorKind::Other),
         ] {
-            let text = error.to_string();
-            let error = Error::from(error);
-            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{text}");
-            assert_eq!(error.to_string(), text);
+            assert_eq!(error.kind(), kind, "{error}");
             assert!(error.problem().is_none());
         }
     }
 
     #[test]
-    fn what_a_conversation_refuses_has_a_kind() {
+    fn error_of_conversation_has_a_kind() {
         let refusal = |code: &str| {
             Ending::Rejected(Refusal {
                 code: code.to_owned(),
@@ -284,7 +319,7 @@ mod tests {
             (refusal("1008"), ErrorKind::NotSent),
         ] {
             let text = ending.to_string();
-            let error = Error::from(ending);
+            let error = Error::Conversation(ending);
             assert_eq!((error.kind(), error.to_string()), (kind, text));
         }
         for (error, kind) in [
@@ -315,8 +350,8 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_behind_survives() {
-        let error = Error::from(DirectError::Store(StoreErrorKind::Poisoned.into()));
+    fn error_source_is_not_repeated_in_message() {
+        let error = Error::Store(StoreErrorKind::Poisoned.into());
         let source = error.source().unwrap();
         assert_eq!(source.to_string(), StoreErrorKind::Poisoned.to_string());
         assert_ne!(

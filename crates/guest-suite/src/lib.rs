@@ -2,7 +2,6 @@
 
 pub mod direct;
 mod error;
-mod remote;
 mod session;
 mod sessions;
 
@@ -15,10 +14,9 @@ pub use guest_payload as payload;
 pub use guest_payload::NewGuest;
 pub use guest_sessions::SessionInfo;
 pub use guest_store as store;
-pub use remote::RemoteConfig;
 pub use session::GuestSession;
 pub use session_metrics as metrics;
-pub use sessions::GuestSessions;
+pub use sessions::{GuestSessions, RemoteConfig};
 pub use token_window;
 pub use webhook;
 pub use ws_transport as transport;

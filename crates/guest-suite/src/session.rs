@@ -1,32 +1,36 @@
-//! One guest session, in either mode.
+//! One guest session in either mode.
 
 use audit::Entry;
-use genesys_api::{GuestId, Now, SessionId, entropy};
-use guest_conversation::client::{Connection, Handle, Settings};
-use guest_conversation::{ConnectionEvent, Event, Machine as _, MessageId};
+use genesys_api::{GuestId, Now, SessionId};
+use genesys_auth::AuthorizedError;
+use guest_conversation::client::{ConnectLimiter, Connection, Handle, Settings};
+use guest_conversation::{ConnectionEvent, Event, Machine, MessageId};
 use guest_payload::{ConsentChange, Signals};
 use guest_sessions::client::{
     ChangeConsent, EndSession, FetchAuditTrail, FetchSession, GatewayConversation, GatewaySession,
+    RefreshSession, RestClient,
 };
-use guest_sessions::{CreatedSession, TokenPlacement};
+use guest_sessions::{RefreshedTokens, TokenPlacement};
 use session_metrics::EndReason;
-use time::OffsetDateTime;
-use token_window::{Events, Jitter, Refresh, RefreshError, Refresher, TokenError, TokenManager, Window};
-use tokio::task::AbortHandle;
+use time::{Duration, OffsetDateTime};
+use token_window::{
+    Events, Jitter, Refresh, RefreshError, Refresher, TokenError, TokenManager, Tokens, Window,
+};
+use tokio::task::JoinSet;
 use ws_transport::{AdmittedOrigin, SocketUrl};
 
-use crate::direct::{Conversation, Direct, DirectError, Tokens};
-use crate::remote::RefreshByRest;
+use crate::direct::Conversation;
 use crate::sessions::Mode;
-use crate::{Error, ErrorKind, SessionInfo};
+use crate::{Error, SessionInfo};
 
-/// A live session. Its tokens are rotated in the background; dropping it closes its socket and stops that, and leaves
-/// the session to end by itself.
+/// A live session whose tokens are kept fresh. Dropping it closes its socket; the session then ends after its idle
+/// timeout.
 #[derive(Debug)]
 pub struct GuestSession {
     mode: Mode,
     id: SessionId,
     guest: GuestId,
+    /// URL of the socket, in remote mode.
     socket: Option<String>,
     manager: TokenManager,
     link: Option<Link>,
@@ -39,69 +43,39 @@ enum Link {
     Remote {
         connection: Connection<GatewayConversation>,
         manager: TokenManager,
-        _feed: Feed,
+        /// The task that passes new tokens to the connection.
+        _tasks: JoinSet<()>,
     },
 }
 
-/// Hands rotated tokens to an open connection, for its next reconnect.
-#[derive(Debug)]
-struct Feed(AbortHandle);
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// A created session, from either mode.
-pub(crate) struct NewSessionParts {
-    pub(crate) id: SessionId,
-    pub(crate) guest: GuestId,
-    pub(crate) socket: Option<String>,
-    pub(crate) tokens: Tokens,
-    pub(crate) created_at: OffsetDateTime,
-}
-
 impl GuestSession {
-    /// `sent` is when the session was asked for.
-    pub(crate) fn start(mode: Mode, parts: NewSessionParts, sent: &Now) -> Result<Self, Error> {
-        let NewSessionParts {
-            id,
-            guest,
-            socket,
-            tokens,
-            created_at,
-        } = parts;
-        // a lifetime, because the wall clock of the session's keeper may differ from ours
-        let lifetime = (tokens.expires_at - created_at).try_into().unwrap_or_default();
-        let tokens = token_window::Tokens::new(tokens.access, Some(tokens.refresh), lifetime)
-            .map_err(|error| Error::new(ErrorKind::Other, error))?;
-        let jitter = Jitter::of(id.as_str());
-        let refresh = Refresh::new(tokens, Window::default(), jitter, sent.instant);
-        let manager = match &mode {
-            Mode::Direct { direct, owner } => {
-                let refresher = RotateHere {
-                    direct: direct.clone(),
-                    owner: owner.clone(),
-                    session: id.clone(),
-                };
-                TokenManager::spawn_with(refresh, refresher, direct.clock().clone())
-            }
-            Mode::Remote(remote) => {
-                let refresher = RefreshByRest {
-                    client: remote.client.clone(),
-                    session: id.clone(),
-                    ahead: created_at - sent.utc,
-                };
-                TokenManager::spawn_with(refresh, refresher, remote.client.clock().clone())
-            }
+    /// `sent` is the time at which the creation was requested.
+    pub(crate) fn start(
+        mode: Mode,
+        guest: GuestId,
+        socket: Option<String>,
+        issued: RefreshedTokens,
+        created_at: OffsetDateTime,
+        sent: &Now,
+    ) -> Result<Self, Error> {
+        let id = issued.id;
+        // a lifetime, because the clock of the gateway may differ from ours
+        let lifetime = (issued.expires_at - created_at).try_into().unwrap_or_default();
+        let tokens = Tokens::new(issued.access_token, Some(issued.refresh_token), lifetime)
+            .map_err(|error| Error::Reply(error.into()))?;
+        let refresh = Refresh::new(tokens, Window::default(), Jitter::of(id.as_str()), sent.instant);
+        let clock = mode.clock().clone();
+        let refresher = SessionRefresher {
+            mode: mode.clone(),
+            id: id.clone(),
+            clock_lead: created_at - sent.utc,
         };
         Ok(Self {
+            manager: TokenManager::spawn_with(refresh, refresher, clock),
             mode,
             id,
             guest,
             socket,
-            manager,
             link: None,
         })
     }
@@ -126,46 +100,75 @@ impl GuestSession {
 
     /// Opens the conversation from `origin` and waits until Genesys has configured it.
     ///
+    /// An unreachable network is retried without an end: put a timeout around the call.
+    ///
     /// # Errors
-    /// If the origin or the token is refused, or the session is over. A network that is down is no error: the
-    /// conversation goes on trying, and this waits with it; put a timeout around it if that is not wanted.
+    /// If the origin or the token is refused, or the session has ended.
     pub async fn connect(&mut self, origin: AdmittedOrigin) -> Result<(), Error> {
         let mut link = match &self.mode {
             Mode::Direct { direct, owner } => {
                 Link::Direct(Box::new(direct.connect(owner, &self.id, origin).await?))
             }
-            Mode::Remote(_) => self.dial(origin).await?,
+            Mode::Remote { client, limiter } => self.connect_to_gateway(client, limiter, origin).await?,
         };
         loop {
             match link.next_event().await {
                 Some(Event::Connection(ConnectionEvent::Ready(_))) => break,
-                Some(Event::Ended(ending)) => return Err(ending.into()),
+                Some(Event::Ended(ending)) => return Err(Error::Conversation(ending)),
                 Some(event) => tracing::debug!(?event, "before the conversation was configured"),
-                None => return Err(Error::not_connected()),
+                None => return Err(Error::NotConnected),
             }
         }
         self.link = Some(link);
         Ok(())
     }
 
-    /// Queues a message. [`Event::Delivery`] with the id that this returns reports that
-    /// Genesys has it.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Invalid`] if it is empty or too long, [`ErrorKind::Unavailable`] if too much waits already,
-    /// [`ErrorKind::NotSent`] if no conversation is open, or it is read-only.
-    pub fn send(&self, text: impl Into<String>) -> Result<MessageId, Error> {
-        let id = MessageId::from(entropy::uuid());
-        match self.link.as_ref().ok_or_else(Error::not_connected)? {
-            Link::Direct(conversation) => conversation.send(id, text)?,
-            Link::Remote { connection, .. } => {
-                connection.with(|machine, _| machine.send_text(id, text.into()))?
-            }
-        }
-        Ok(id)
+    async fn connect_to_gateway(
+        &self,
+        client: &RestClient,
+        limiter: &ConnectLimiter,
+        origin: AdmittedOrigin,
+    ) -> Result<Link, Error> {
+        // the gateway's own host only: a URL from a reply must not send the token elsewhere
+        let url = SocketUrl::from_peer(self.socket.as_deref().unwrap_or_default(), |host| {
+            host == client.host()
+        })
+        .map_err(|error| Error::Reply(error.into()))?;
+        // subscribed before the token is taken, so that no refresh in between is missed
+        let refreshes = self.manager.events();
+        let token = self.manager.token().await?.secret;
+        let session = GatewaySession::new(self.id.clone(), token).with_token_in(TokenPlacement::Subprotocol);
+        let settings = Settings {
+            http: client.http().clone(),
+            url,
+            origin,
+            limiter: limiter.clone(),
+        };
+        let connection = Connection::open(GatewayConversation::new(session), settings);
+        let manager = self.manager.clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(pass_tokens(manager.clone(), refreshes, connection.handle()));
+        Ok(Link::Remote {
+            connection,
+            manager,
+            _tasks: tasks,
+        })
     }
 
-    /// Shows that the guest is typing. At most one in 5 s travels on; without an open conversation it does nothing.
+    /// Queues a message and returns its id. [`Event::Delivery`] reports its delivery.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if it is empty or too long,
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the queue is full,
+    /// [`ErrorKind::NotSent`](crate::ErrorKind::NotSent) if no conversation is open, or it is read-only.
+    pub fn send(&self, text: impl Into<String>) -> Result<MessageId, Error> {
+        Ok(match self.link.as_ref().ok_or(Error::NotConnected)? {
+            Link::Direct(conversation) => conversation.send(text)?,
+            Link::Remote { connection, .. } => connection.send(text)?,
+        })
+    }
+
+    /// Shows that the guest is typing, at most once in 5 s. Does nothing without an open conversation.
     pub fn typing(&self) {
         match &self.link {
             Some(Link::Direct(conversation)) => conversation.typing(),
@@ -174,57 +177,46 @@ impl GuestSession {
         }
     }
 
-    /// A handle of the open conversation, for everything else that it offers. `None` in remote mode, or if none is open.
+    /// A handle of the open conversation, for its other operations. `None` in remote mode, or if none is open.
     #[must_use]
     pub fn handle(&self) -> Option<Handle> {
         match self.link.as_ref()? {
-            Link::Direct(conversation) => Some(conversation.handle()),
+            Link::Direct(conversation) => Some((**conversation).clone()),
             Link::Remote { .. } => None,
         }
     }
 
-    /// The next event of the conversation. `None` if none is open, or it is over and every event was returned.
+    /// Waits for the next event of the conversation. `None` after the last one, or if no conversation is open.
     pub async fn next_event(&mut self) -> Option<Event> {
         self.link.as_mut()?.next_event().await
     }
 
-    /// The present state of the session.
+    /// Returns the present state of the session.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], or that the gateway does not answer.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), or that the gateway does not answer.
     pub async fn info(&self) -> Result<SessionInfo, Error> {
         match &self.mode {
-            Mode::Direct { direct, owner } => Ok(direct.session(owner, &self.id).await?),
-            Mode::Remote(remote) => Ok(remote.client.call(&FetchSession(&self.id)).await?),
+            Mode::Direct { direct, owner } => direct.session(owner, &self.id).await,
+            Mode::Remote { client, .. } => Ok(client.call(&FetchSession(&self.id)).await?),
         }
     }
 
-    /// Records a change of consent. A withdrawal is always taken.
+    /// Records a change of consent. A withdrawal is always accepted.
     ///
     /// # Errors
-    /// [`ErrorKind::Ended`], or a grant that is older than the choice it would replace.
+    /// [`ErrorKind::Ended`](crate::ErrorKind::Ended), or a grant that is older than the choice it would replace.
     pub async fn update_consent(&self, change: &ConsentChange) -> Result<SessionInfo, Error> {
+        let id = &self.id;
         match &self.mode {
-            Mode::Direct { direct, owner } => Ok(direct
-                .change_consent(owner, &self.id, change, Signals::default())
-                .await?),
-            Mode::Remote(remote) => {
-                let id = &self.id;
-                Ok(remote.client.call(&ChangeConsent { id, change }).await?)
+            Mode::Direct { direct, owner } => {
+                direct.change_consent(owner, id, change, Signals::default()).await
             }
+            Mode::Remote { client, .. } => Ok(client.call(&ChangeConsent { id, change }).await?),
         }
     }
 
-    /// Rotates the tokens without waiting for the window. The socket stays open.
-    ///
-    /// # Errors
-    /// If the rotation failed; the old access token serves on while it lasts.
-    pub async fn rotate_now(&self) -> Result<(), Error> {
-        self.manager.refresh_now().await?;
-        Ok(())
-    }
-
-    /// The audit entries of this session, oldest first. Reading them is audited.
+    /// Returns the audit entries of this session, oldest first. The read is audited.
     ///
     /// Their actions are `session.created`, `ws.connected`, `token.rotated`, `token.reuse_detected`, `consent.changed`,
     /// `consent.withdrawn`, `session.ended`, `session.expired` and `audit.read`.
@@ -234,21 +226,19 @@ impl GuestSession {
     pub async fn audit_trail(&self) -> Result<Vec<Entry>, Error> {
         match &self.mode {
             Mode::Direct { direct, owner } => {
-                let trail = direct.audit_trail(owner, &self.id).await?;
-                let entry = |stored: &guest_store::StoredEntry| {
-                    Entry::parse(&stored.bytes).map_err(|error| Error::new(ErrorKind::Other, error))
-                };
-                trail.iter().map(entry).collect()
+                let trail = direct.audit_trail(owner, &self.id).await?.into_iter();
+                trail
+                    .map(|entry| Entry::parse(&entry.bytes).map_err(|_| Error::corrupt()))
+                    .collect()
             }
-            Mode::Remote(remote) => Ok(remote.client.call(&FetchAuditTrail(&self.id)).await?),
+            Mode::Remote { client, .. } => Ok(client.call(&FetchAuditTrail(&self.id)).await?),
         }
     }
 
-    /// Ends the session: its tokens stop working and its sockets close. Waits up to 7 s for messages that are on
-    /// their way.
+    /// Ends the session: revokes its tokens and closes its sockets. Waits up to 7 s for unacknowledged messages.
     ///
     /// # Errors
-    /// If that could not be written down. It is safe to try again.
+    /// If the end could not be stored. The call can be repeated.
     pub async fn end(&mut self) -> Result<(), Error> {
         match self.link.take() {
             Some(Link::Direct(conversation)) => drop(conversation.close_for_good().await),
@@ -256,44 +246,8 @@ impl GuestSession {
             None => {}
         }
         match &self.mode {
-            Mode::Direct { direct, owner } => direct.end(owner, &self.id, EndReason::Guest).await?,
-            Mode::Remote(remote) => remote.client.call(&EndSession(&self.id)).await?,
-        }
-        Ok(())
-    }
-
-    async fn dial(&self, origin: AdmittedOrigin) -> Result<Link, Error> {
-        let Mode::Remote(remote) = &self.mode else {
-            return Err(Error::not_connected());
-        };
-        let invalid = |error| Error::new(ErrorKind::Other, error);
-        let socket = self.socket.as_deref().unwrap_or_default();
-        // the gateway's own host only: a URL from a reply must not carry the token elsewhere
-        let url = SocketUrl::from_peer(socket, |host| host == remote.client.host()).map_err(invalid)?;
-        // subscribed before the token is taken, so that no refresh in between is missed
-        let refreshes = self.manager.events();
-        let token = self.manager.token().await?.secret;
-        let session = GatewaySession::new(self.id.clone(), token).with_token_in(TokenPlacement::Subprotocol);
-        let settings = Settings {
-            http: remote.client.http().clone(),
-            url,
-            origin,
-            limiter: remote.limiter.clone(),
-        };
-        let connection = Connection::open(GatewayConversation::new(session), settings);
-        let feed = tokio::spawn(feed(self.manager.clone(), refreshes, connection.handle())).abort_handle();
-        Ok(Link::Remote {
-            connection,
-            manager: self.manager.clone(),
-            _feed: Feed(feed),
-        })
-    }
-}
-
-async fn feed(manager: TokenManager, mut refreshes: Events, connection: Handle<GatewayConversation>) {
-    while let Some(event) = refreshes.next().await {
-        if let (token_window::Event::Refreshed { .. }, Ok(token)) = (event, manager.token().await) {
-            connection.with(|machine, _| machine.update_token(token.secret));
+            Mode::Direct { direct, owner } => direct.end(owner, &self.id, EndReason::Guest).await,
+            Mode::Remote { client, .. } => Ok(client.call(&EndSession(&self.id)).await?),
         }
     }
 }
@@ -307,7 +261,7 @@ impl Link {
             } => {
                 let event = connection.next_event().await;
                 if let Some(Event::Connection(ConnectionEvent::TokenNeeded { .. })) = event {
-                    tokio::spawn(mend(manager.clone(), connection.handle()));
+                    tokio::spawn(supply_token(manager.clone(), connection.handle()));
                 }
                 event
             }
@@ -315,59 +269,66 @@ impl Link {
     }
 }
 
-/// The token did not outlive an outage: the feed passes the next one on; if there is none, that is the end.
-async fn mend(manager: TokenManager, connection: Handle<GatewayConversation>) {
+/// Passes each new token to a connection, for its next reconnect.
+async fn pass_tokens(manager: TokenManager, mut refreshes: Events, connection: Handle<GatewayConversation>) {
+    while let Some(event) = refreshes.next().await {
+        if let (token_window::Event::Refreshed { .. }, Ok(token)) = (event, manager.token().await) {
+            connection.with(|machine, _| machine.update_token(token.secret));
+        }
+    }
+}
+
+/// Refreshes the token that a service did not accept, and passes the new one to the conversation.
+pub(crate) async fn supply_token<M: Machine>(manager: TokenManager, conversation: Handle<M>) {
     match manager.refresh_now().await {
-        // what failed is tried again in its time, and the conversation waits for it
-        Ok(_) | Err(TokenError::Failed { .. }) => {}
+        Ok(token) => conversation.with(|machine, _| machine.update_token(token.secret)),
+        // the manager retries, and the conversation waits
+        Err(TokenError::Failed { .. }) => {}
         Err(error) => {
-            tracing::warn!(%error, "the token of the conversation cannot be renewed");
-            connection.with(|machine, _| machine.decline_token());
+            tracing::warn!(%error, "cannot refresh the token of the conversation");
+            conversation.with(|machine, _| machine.decline_token());
         }
     }
 }
 
-impl From<CreatedSession> for NewSessionParts {
-    fn from(session: CreatedSession) -> Self {
-        Self {
-            id: session.id,
-            guest: session.guest_id,
-            socket: Some(session.websocket_url),
-            tokens: Tokens {
-                access: session.access_token,
-                refresh: session.refresh_token,
-                expires_at: session.expires_at,
-            },
-            created_at: session.created_at,
-        }
-    }
-}
-
-/// Rotates the tokens of one session that this process keeps.
+/// Refreshes the tokens of one session.
 #[derive(Debug)]
-struct RotateHere {
-    direct: Direct,
-    owner: String,
-    session: SessionId,
+struct SessionRefresher {
+    mode: Mode,
+    id: SessionId,
+    /// Lead of the gateway's wall clock over ours.
+    clock_lead: Duration,
 }
 
-impl Refresher for RotateHere {
-    async fn refresh(&self, current: &token_window::Tokens) -> Result<token_window::Tokens, RefreshError> {
-        let refresh = current.refresh().ok_or(RefreshError::Refused)?;
-        let sent = self.direct.clock().now();
-        let tokens = self
-            .direct
-            .rotate(&self.owner, &self.session, refresh)
-            .await
-            .map_err(|error| match error {
-                // a store that could not write has not rotated
-                DirectError::Store(_) => RefreshError::Transient { retry_after: None },
-                _ => RefreshError::Refused,
-            })?;
-        let lifetime = sent.until(tokens.expires_at);
-        Ok(token_window::Tokens::new(
-            tokens.access,
-            Some(tokens.refresh),
+impl Refresher for SessionRefresher {
+    async fn refresh(&self, current: &Tokens) -> Result<Tokens, RefreshError> {
+        let refresh_token = current.refresh().ok_or(RefreshError::Refused)?;
+        let mut sent = self.mode.clock().now();
+        sent.utc = sent.utc.saturating_add(self.clock_lead);
+        let issued = match &self.mode {
+            Mode::Direct { direct, owner } => direct.rotate(owner, &self.id, refresh_token).await,
+            Mode::Remote { client, .. } => {
+                let call = RefreshSession {
+                    id: &self.id,
+                    refresh_token,
+                };
+                client.call(&call).await.map_err(Error::from)
+            }
+        };
+        let issued = issued.map_err(|error| match error {
+            Error::Gateway(AuthorizedError::Call(error)) => match error.problem() {
+                Some(problem) => problem.into(),
+                None if error.is_outcome_unknown() => RefreshError::Unknown,
+                None => RefreshError::Transient { retry_after: None },
+            },
+            // the request was not sent, or the store rotated nothing
+            Error::Gateway(_) | Error::Store(_) => RefreshError::Transient { retry_after: None },
+            _ => RefreshError::Refused,
+        })?;
+        let lifetime = issued.lifetime(&sent);
+        Ok(Tokens::new(
+            issued.access_token,
+            Some(issued.refresh_token),
             lifetime,
         )?)
     }

@@ -1,13 +1,17 @@
-//! Guest sessions: one set of methods, whether a gateway keeps them or this process.
+//! Guest sessions in both modes.
 
-use genesys_auth::AuthorizedError;
-use guest_sessions::client::{FetchMetrics, RegisterWebhook};
+use genesys_api::{Clock, Host};
+use genesys_auth::{Authenticator, Credentials};
+use genesys_http::{Client, Tls, TlsError};
+use guest_conversation::client::ConnectLimiter;
+use guest_payload::Policy;
+use guest_sessions::RefreshedTokens;
+use guest_sessions::client::{CreateSession, FetchMetrics, RegisterWebhook, RestClient};
 use session_metrics::Snapshot;
 use webhook::{Secret, Subscription};
 
 use crate::direct::{Direct, DirectConfig};
-use crate::remote::{Remote, RemoteConfig};
-use crate::session::{GuestSession, NewSessionParts};
+use crate::session::GuestSession;
 use crate::{Error, NewGuest};
 
 /// Guest sessions of Genesys Cloud web messaging. Clones share everything.
@@ -16,24 +20,68 @@ pub struct GuestSessions {
     mode: Mode,
 }
 
-/// The keeper of the sessions, chosen by the constructor.
 #[derive(Clone, Debug)]
 pub(crate) enum Mode {
-    Direct { direct: Direct, owner: String },
-    Remote(Remote),
+    Direct {
+        direct: Direct,
+        owner: String,
+    },
+    Remote {
+        client: RestClient,
+        /// Shared by the sockets of all sessions.
+        limiter: ConnectLimiter,
+    },
+}
+
+impl Mode {
+    pub(crate) fn clock(&self) -> &Clock {
+        match self {
+            Self::Direct { direct, .. } => direct.clock(),
+            Self::Remote { client, .. } => client.clock(),
+        }
+    }
+}
+
+/// Configuration of remote mode.
+#[derive(Clone, Debug)]
+pub struct RemoteConfig {
+    /// HTTP client for calls and sockets.
+    pub http: Client,
+    /// Host of the gateway.
+    pub host: Host,
+    /// Credentials of this API client.
+    pub credentials: Credentials,
+}
+
+impl RemoteConfig {
+    /// A configuration with an HTTP client that trusts the roots of the system. A process needs one HTTP client: share
+    /// it in `http`.
+    ///
+    /// # Errors
+    /// If the system's roots of trust cannot be read.
+    pub fn new(host: Host, credentials: Credentials) -> Result<Self, TlsError> {
+        Ok(Self {
+            http: Client::builder(Tls::system()?).build(),
+            host,
+            credentials,
+        })
+    }
 }
 
 impl GuestSessions {
-    /// A gateway keeps the sessions; this process is its API client. Speaks `guest-sessions`.
+    /// Remote mode: the sessions of a gateway, by the contract `guest-sessions`.
     #[must_use]
     pub fn remote(config: RemoteConfig) -> Self {
         Self {
-            mode: Mode::Remote(Remote::new(config)),
+            mode: Mode::Remote {
+                client: RestClient::new(config.http, config.host, config.credentials),
+                limiter: ConnectLimiter::default(),
+            },
         }
     }
 
-    /// This process keeps the sessions, in the store of the configuration, on behalf of `owner`. Speaks
-    /// `web-messaging` with Genesys Cloud. Nothing goes on beside the calls: see [`GuestSessions::of`].
+    /// Direct mode: sessions of `owner` in the store of this process, by the contract `web-messaging`. No background
+    /// task runs: see [`GuestSessions::of`].
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -41,8 +89,8 @@ impl GuestSessions {
         Ok(Self::of(Direct::open(config).await?, owner))
     }
 
-    /// As [`GuestSessions::direct`], with a [`Direct`] that this process also uses otherwise: for its
-    /// [`background_tasks`](Direct::background_tasks), or on behalf of other owners.
+    /// Direct mode with a shared [`Direct`], for its [`background_tasks`](Direct::background_tasks) or for several
+    /// owners.
     #[must_use]
     pub fn of(direct: Direct, owner: &str) -> Self {
         Self {
@@ -53,78 +101,81 @@ impl GuestSessions {
         }
     }
 
-    /// Creates a session under the consent rules of the guest's jurisdiction, and keeps its tokens fresh from then on.
+    /// Creates a session under the consent rules of the guest's jurisdiction, and keeps its tokens fresh.
     ///
     /// # Errors
     /// [`ErrorKind::ConsentRequired`](crate::ErrorKind::ConsentRequired) if the policy refuses it,
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the guest has a live session.
     pub async fn create(&self, guest: NewGuest) -> Result<GuestSession, Error> {
+        let sent = self.mode.clock().now();
         match &self.mode {
             Mode::Direct { direct, owner } => {
-                let sent = direct.clock().now();
                 let created = direct.create(owner, guest).await?;
-                let parts = NewSessionParts {
-                    id: created.session.id,
-                    guest: created.session.guest_id,
-                    socket: None,
-                    tokens: created.tokens,
-                    created_at: created.session.created_at,
-                };
-                GuestSession::start(self.mode.clone(), parts, &sent)
+                let info = created.session;
+                GuestSession::start(
+                    self.mode.clone(),
+                    info.guest_id,
+                    None,
+                    created.tokens,
+                    info.created_at,
+                    &sent,
+                )
             }
-            Mode::Remote(remote) => {
-                let (session, sent) = remote.create(guest).await?;
-                GuestSession::start(self.mode.clone(), NewSessionParts::from(session), &sent)
+            Mode::Remote { client, .. } => {
+                // the gateway's policy decides; this one allows every session, and only withholds attributes without
+                // consent
+                let new = guest
+                    .decide(Policy::purpose_scoped(), sent.utc)
+                    .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
+                let created = client.call(&CreateSession(&new)).await?;
+                let tokens = RefreshedTokens {
+                    id: created.id,
+                    access_token: created.access_token,
+                    refresh_token: created.refresh_token,
+                    expires_at: created.expires_at,
+                };
+                GuestSession::start(
+                    self.mode.clone(),
+                    created.guest_id,
+                    Some(created.websocket_url),
+                    tokens,
+                    created.created_at,
+                    &sent,
+                )
             }
         }
     }
 
-    /// Registers a webhook. The same one again changes nothing. Its secret comes only with the call that made it:
-    /// `None` means that it existed.
+    /// Registers a webhook and returns its secret, or `None` if the same webhook exists.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if another webhook has its name.
     pub async fn ensure_webhook(&self, subscription: &Subscription) -> Result<Option<Secret>, Error> {
-        match &self.mode {
+        Ok(match &self.mode {
             Mode::Direct { direct, owner } => {
-                Ok(direct.ensure_webhook(owner, subscription.clone()).await?.secret)
+                direct.ensure_webhook(owner, subscription.clone()).await?.secret
             }
-            Mode::Remote(remote) => Ok(remote.client.call(&RegisterWebhook(subscription)).await?.secret),
-        }
+            Mode::Remote { client, .. } => client.call(&RegisterWebhook(subscription)).await?.secret,
+        })
     }
 
-    /// Funnel, drop-off and durations.
+    /// Returns the funnel, the drop-off and the durations of sessions.
     ///
     /// # Errors
     /// If the gateway does not answer.
     pub async fn metrics(&self) -> Result<Snapshot, Error> {
         match &self.mode {
             Mode::Direct { direct, .. } => Ok(direct.metrics()),
-            Mode::Remote(remote) => Ok(remote.client.call(&FetchMetrics).await?),
+            Mode::Remote { client, .. } => Ok(client.call(&FetchMetrics).await?),
         }
     }
 
-    /// Access tokens fetched from the gateway so far. A cached one is not counted. Always 0 in direct mode, which
-    /// needs none.
+    /// The source of this process' own access tokens. `None` in direct mode, which needs none.
     #[must_use]
-    pub fn token_fetches(&self) -> u64 {
+    pub fn authenticator(&self) -> Option<&Authenticator> {
         match &self.mode {
-            Mode::Direct { .. } => 0,
-            Mode::Remote(remote) => remote.client.authenticator().fetches(),
-        }
-    }
-
-    /// Fetches a token, or has the cached one, so that wrong credentials show at once. Does nothing in direct mode.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Credentials`](crate::ErrorKind::Credentials), and what to check.
-    pub async fn authenticate(&self) -> Result<(), Error> {
-        match &self.mode {
-            Mode::Direct { .. } => Ok(()),
-            Mode::Remote(remote) => match remote.client.authenticator().token().await {
-                Ok(_) => Ok(()),
-                Err(error) => Err(AuthorizedError::from(error).into()),
-            },
+            Mode::Direct { .. } => None,
+            Mode::Remote { client, .. } => Some(client.authenticator()),
         }
     }
 }

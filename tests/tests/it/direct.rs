@@ -14,11 +14,12 @@ use genesys_http::{Client, Egress, Tls};
 use genesys_sim::Simulator;
 use guest_store::{Keys, Limits, SealKey, SqliteStore, Store};
 use guest_suite::conversation::{ConnectionEvent, DeliveryStatus, Ending, Event};
-use guest_suite::direct::{Direct, DirectConfig, DirectError};
+use guest_suite::direct::{Direct, DirectConfig};
 use guest_suite::metrics::{EndReason, SessionStage};
 use guest_suite::payload::{Choice, ConsentChange, Evidence, Policy, Purpose, Signals};
+use guest_suite::token_window::TokenError;
 use guest_suite::webhook::{Dispatcher, EventName, Secret};
-use guest_suite::{ErrorKind, GuestSession, GuestSessions};
+use guest_suite::{Error, ErrorKind, GuestSession, GuestSessions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -66,7 +67,7 @@ async fn scenario(store: Arc<dyn Store>) {
     .await
     .unwrap();
     let suite = GuestSessions::of(direct.clone(), "shop");
-    suite.authenticate().await.unwrap();
+    assert!(suite.authenticator().is_none());
     let crm = Crm::start(&clock).await;
     let secret = suite
         .ensure_webhook(&crm.subscription("/sync"))
@@ -103,7 +104,7 @@ async fn scenario(store: Arc<dyn Store>) {
 
     let before = session.info().await.unwrap();
     clock.advance(Duration::from_secs(60));
-    session.rotate_now().await.unwrap();
+    session.tokens().refresh_now().await.unwrap();
     let after = session.info().await.unwrap();
     assert!(after.expires_at > before.expires_at);
     let change = ConsentChange::new(Evidence::at(clock.now().utc)).withdrawing(Purpose::Marketing);
@@ -114,8 +115,8 @@ async fn scenario(store: Arc<dyn Store>) {
     assert!(session.next_event().await.is_none());
     assert_eq!(session.info().await.unwrap().end_reason.unwrap(), "guest");
     assert_eq!(
-        session.rotate_now().await.unwrap_err().kind(),
-        ErrorKind::Credentials
+        session.tokens().refresh_now().await.unwrap_err(),
+        TokenError::ReauthRequired
     );
     assert_eq!(
         session.update_consent(&change).await.unwrap_err().kind(),
@@ -375,9 +376,12 @@ async fn conversation_ends_with_its_session() {
         ));
         if reason == EndReason::Expired {
             clock.advance(Duration::from_secs(86_400));
-            assert!(direct.admit(&id, &created.tokens.access).await.is_err());
+            assert!(direct.admit(&id, &created.tokens.access_token).await.is_err());
             assert!(
-                direct.rotate("shop", &id, &created.tokens.refresh).await.is_err(),
+                direct
+                    .rotate("shop", &id, &created.tokens.refresh_token)
+                    .await
+                    .is_err(),
                 "too late"
             );
             assert_eq!(direct.expire_idle().await.unwrap(), 1);

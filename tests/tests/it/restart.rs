@@ -63,7 +63,7 @@ async fn conversation_continues_after_a_gateway_restart() {
         }
     }
     talk(&mut session, "two").await;
-    session.rotate_now().await.unwrap();
+    session.tokens().refresh_now().await.unwrap();
     let after = suite.metrics().await.unwrap();
     assert_eq!(counts(&after), counts(&before), "the funnel survives");
     assert_eq!(before.durations.unwrap().count, after.durations.unwrap().count);

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use guest_suite::GuestSession;
+use guest_suite::GuestSessions;
 use guest_suite::audit::Entry;
 use guest_suite::direct::DirectConfig;
 use guest_suite::token_window::{Event, Jitter, TokenError, Window};
-use guest_suite::{ErrorKind, GuestSessions};
 use http::StatusCode;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -63,14 +63,14 @@ async fn refresh_can_be_requested_at_any_time() {
     let mut session = world.suite().create(newcomer(&world.clock)).await.unwrap();
     soon(session.connect(page_origin())).await.unwrap();
     for expected in 1..=3 {
-        session.rotate_now().await.unwrap();
+        session.tokens().refresh_now().await.unwrap();
         assert_eq!(generation(&session).await, expected);
     }
     talk(&mut session, "hello").await;
     assert_eq!(count(&session.audit_trail().await.unwrap(), "token.rotated"), 3);
     session.end().await.unwrap();
-    let error = session.rotate_now().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Credentials, "{error}");
+    let error = session.tokens().refresh_now().await.unwrap_err();
+    assert_eq!(error, TokenError::ReauthRequired);
     world.stop().await;
 }
 
@@ -146,8 +146,8 @@ async fn refresh_with_a_lost_reply_is_reported_and_audited() {
     assert!(proxy.has_lost());
     // the one retry finds that the refresh token was used
     assert_eq!(soon(events.next()).await, Some(Event::ReauthRequired));
-    let error = session.rotate_now().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Credentials, "{error}");
+    let error = session.tokens().refresh_now().await.unwrap_err();
+    assert_eq!(error, TokenError::ReauthRequired);
     let trail = session.audit_trail().await.unwrap();
     assert_eq!(count(&trail, "token.rotated"), 1);
     assert_eq!(
@@ -231,7 +231,7 @@ async fn concurrent_refreshes_share_one_rotation_in_direct_mode() {
     let config = config.with_channel(CHANNEL.parse().unwrap(), world.simulator.deployment_id().clone());
     let suite = GuestSessions::direct(config, "direct").await.unwrap();
     let session = suite.create(newcomer(&world.clock)).await.unwrap();
-    let asking = (0..20).map(|_| session.rotate_now());
+    let asking = (0..20).map(|_| session.tokens().refresh_now());
     for outcome in soon(futures_util::future::join_all(asking)).await {
         outcome.unwrap();
     }

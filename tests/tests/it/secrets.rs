@@ -310,7 +310,7 @@ async fn by_the_suite(world: &World, canaries: &mut Searcher, seen: &mut Seen) {
         replied = matches!(event, guest_conversation::Event::Message(_));
         seen.debug("an event", &event);
     }
-    session.rotate_now().await.unwrap();
+    session.tokens().refresh_now().await.unwrap();
     suite_tokens(&session, canaries, seen);
     seen.debug("an error of a send", &session.send(&MESSAGE.repeat(120)).err());
     seen.debug("what is known of a session", &session.info().await.unwrap());
@@ -318,7 +318,10 @@ async fn by_the_suite(world: &World, canaries: &mut Searcher, seen: &mut Seen) {
         seen.debug("the suite", value);
     }
     session.end().await.unwrap();
-    seen.debug("an error after the end", &session.rotate_now().await.err());
+    seen.debug(
+        "an error after the end",
+        &session.tokens().refresh_now().await.err(),
+    );
 }
 
 fn suite_tokens(session: &guest_suite::GuestSession, canaries: &mut Searcher, seen: &mut Seen) {

@@ -7,9 +7,10 @@ use genesys_api::{Clock, Host, Hosts};
 use genesys_http::{Client, Tls};
 use genesys_sim::{Rules, SignInRules, Simulator};
 use guest_store::{Keys, Limits, SqliteStore, Store};
+use guest_suite::Error;
 use guest_suite::api::SessionId;
 use guest_suite::conversation::{ConnectionEvent, DeliveryStatus, Ending, Event};
-use guest_suite::direct::{Conversation, Direct, DirectConfig, DirectError, SignIn};
+use guest_suite::direct::{Conversation, Direct, DirectConfig, SignIn};
 use secrecy::SecretString;
 use url::Url;
 
@@ -63,7 +64,7 @@ impl Guest {
         let provider: Url = format!("{}/oauth/authorize", self.simulator.host())
             .parse()
             .unwrap();
-        let url = begun.authorization_url(&provider, "shop-app", "openid profile");
+        let url = begun.request.url(&provider, "shop-app", "openid profile");
         let request = http::Request::get(url.as_str())
             .body(bytes::Bytes::new())
             .unwrap();
@@ -129,7 +130,7 @@ async fn next(conversation: &mut Conversation) -> Event {
 
 /// Sends a message, and waits for the reply.
 async fn talk(conversation: &mut Conversation, text: &str) {
-    conversation.handle().send(text).unwrap();
+    conversation.send(text).unwrap();
     loop {
         match next(conversation).await {
             Event::Message(message) if message.text == format!("You said: {text}") => return,
@@ -184,7 +185,7 @@ async fn guest_steps_up_and_signs_out() {
     let mut conversation = guest.connect().await;
     talk(&mut conversation, "who am I?").await;
     let error = guest.direct.step_up("shop", &guest.id).await.unwrap_err();
-    assert!(matches!(error, DirectError::NotSignedIn), "{error}");
+    assert!(matches!(error, Error::NotSignedIn), "{error}");
     guest.sign_in().await;
     guest.direct.step_up("shop", &guest.id).await.unwrap();
     while !matches!(
@@ -198,7 +199,7 @@ async fn guest_steps_up_and_signs_out() {
     soon(guest.direct.sign_out("shop", &guest.id)).await.unwrap();
     assert_eq!(ending(&mut conversation).await, Ending::LoggedOut);
     let error = guest.direct.sign_out("shop", &guest.id).await.unwrap_err();
-    assert!(matches!(error, DirectError::NotSignedIn), "{error}");
+    assert!(matches!(error, Error::NotSignedIn), "{error}");
     guest.stop().await;
 }
 
@@ -223,7 +224,7 @@ async fn sign_in_that_cannot_be_refreshed_ends_and_is_deleted() {
     guest.clock().advance(Duration::from_secs(720));
     until(async || {
         let outcome = guest.direct.step_up("shop", &guest.id).await;
-        matches!(outcome, Err(DirectError::NotSignedIn))
+        matches!(outcome, Err(Error::NotSignedIn))
     })
     .await;
     guest.stop().await;
@@ -238,7 +239,7 @@ async fn older_sign_in_does_not_affect_the_newer_one() {
     .await;
     let (begun, ..) = guest.approved().await;
     let shown = format!("{begun:?}");
-    for (name, value) in begun.parameters() {
+    for (name, value) in begun.request.parameters() {
         let secret = matches!(name, "nonce" | "state" | "code_challenge");
         assert!(!(secret && shown.contains(value)), "{shown}");
     }
@@ -284,10 +285,10 @@ async fn sign_in_needs_its_own_state_and_code() {
     let guest = Guest::new(SignInRules::default()).await;
     let (begun, _, code) = guest.approved().await;
     let error = begun.exchange("another", code).await.unwrap_err();
-    assert!(matches!(error, DirectError::SignInForged), "{error}");
+    assert!(matches!(error, Error::SignInForged), "{error}");
     let (begun, state, _) = guest.approved().await;
     let error = begun.exchange(&state, "1.canary".into()).await.unwrap_err();
-    assert!(matches!(error, DirectError::SignIn(_)), "{error}");
+    assert!(matches!(error, Error::SignIn(_)), "{error}");
     assert!(!format!("{error:?}").contains("canary"));
     guest.stop().await;
 }
@@ -301,6 +302,6 @@ async fn sign_in_is_not_attempted_if_the_deployment_disables_it() {
     .await;
     let back = "https://shop.example/signed-in".parse().unwrap();
     let refused = guest.direct.begin_sign_in("shop", &guest.id, &back).await;
-    assert!(matches!(refused, Err(DirectError::SignInOff)));
+    assert!(matches!(refused, Err(Error::SignInOff)));
     guest.stop().await;
 }

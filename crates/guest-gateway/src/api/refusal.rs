@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use genesys_api::{Detail, Problem, entropy, error_chain};
 use guest_sessions::{BodyError, DetailCode, ErrorCode};
-use guest_suite::direct::DirectError;
+use guest_suite::Error;
 use http::header::{ALLOW, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
@@ -74,8 +74,8 @@ impl Refusal {
     }
 }
 
-impl From<DirectError> for Refusal {
-    fn from(error: DirectError) -> Self {
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
         let code = error.code().unwrap_or(ErrorCode::ServiceUnavailable);
         let refusal = Self::new(code, error.to_string());
         let invalid = DetailCode::FieldValue.as_str();
@@ -84,17 +84,15 @@ impl From<DirectError> for Refusal {
                 tracing::error!("{}", error_chain(&error));
                 refusal.retry_after(Duration::from_secs(5))
             }
-            DirectError::ConsentOutdated(_) => refusal.detail(code.as_str(), "consentTimestamp"),
-            DirectError::ConsentRequired(refused) => {
-                refused.missing().fold(refusal, |refusal, (purpose, rule)| {
-                    refusal.detail(rule, &format!("consent.{purpose}"))
-                })
-            }
-            DirectError::GuestInUse => refusal.detail(code.as_str(), "guestId"),
-            DirectError::RefreshUnknown => refusal.detail(invalid, "refreshToken"),
-            DirectError::RefreshUsed => refusal.detail(code.as_str(), "refreshToken"),
-            DirectError::UnknownChannel { .. } => refusal.detail(invalid, "channelConfigurationId"),
-            DirectError::WebhookNameInUse => refusal.detail(code.as_str(), "name"),
+            Error::ConsentOutdated(_) => refusal.detail(code.as_str(), "consentTimestamp"),
+            Error::ConsentRequired(refused) => refused.missing().fold(refusal, |refusal, (purpose, rule)| {
+                refusal.detail(rule, &format!("consent.{purpose}"))
+            }),
+            Error::GuestInUse => refusal.detail(code.as_str(), "guestId"),
+            Error::RefreshUnknown => refusal.detail(invalid, "refreshToken"),
+            Error::RefreshUsed => refusal.detail(code.as_str(), "refreshToken"),
+            Error::UnknownChannel { .. } => refusal.detail(invalid, "channelConfigurationId"),
+            Error::WebhookNameInUse => refusal.detail(code.as_str(), "name"),
             _ => refusal,
         }
     }

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use guest_payload::Signals;
-use guest_sessions::{AuditTrail, ConsentChangeBody, CreatedSession, NewGuest, RefreshBody, RefreshedTokens};
+use guest_sessions::{AuditTrail, ConsentChangeBody, CreatedSession, NewGuest, RefreshBody};
 use http::StatusCode;
 use session_metrics::EndReason;
 
@@ -20,8 +20,8 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Refusal> {
         websocket_url: call.app.public.websocket_url(&path),
         id: session.id,
         guest_id: session.guest_id,
-        access_token: tokens.access,
-        refresh_token: tokens.refresh,
+        access_token: tokens.access_token,
+        refresh_token: tokens.refresh_token,
         expires_at: tokens.expires_at,
         created_at: session.created_at,
         consent: session.consent,
@@ -49,13 +49,7 @@ pub(super) async fn refresh(mut call: Call) -> Result<Response, Refusal> {
     let presented = RefreshBody::parse(&body)?.refresh_token;
     let tokens = call.app.direct.rotate(&caller.client, &id, &presented).await?;
     call.app.hub.extend(&id, tokens.expires_at).await;
-    let answer = RefreshedTokens {
-        id,
-        access_token: tokens.access,
-        refresh_token: tokens.refresh,
-        expires_at: tokens.expires_at,
-    };
-    Ok(json_answer(StatusCode::OK, &answer))
+    Ok(json_answer(StatusCode::OK, &tokens))
 }
 
 pub(super) async fn change_consent(mut call: Call) -> Result<Response, Refusal> {

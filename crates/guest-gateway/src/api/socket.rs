@@ -7,7 +7,8 @@ use axum::body::Body;
 use axum::response::Response;
 use genesys_api::{SessionId, SlidingWindow};
 use guest_sessions::{ClientFrame, ErrorCode, PROTOCOL, ServerFrame, offered_token, query_token};
-use guest_suite::direct::{Admitted, DirectError};
+use guest_suite::Error;
+use guest_suite::direct::Admitted;
 use http::header::ORIGIN;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -280,8 +281,8 @@ impl From<SocketError> for CloseReason {
     }
 }
 
-impl From<DirectError> for CloseReason {
-    fn from(error: DirectError) -> Self {
+impl From<Error> for CloseReason {
+    fn from(error: Error) -> Self {
         let code = error.code().unwrap_or(ErrorCode::ServiceUnavailable);
         Self::error(code, &error.to_string())
     }

@@ -2,10 +2,8 @@
 
 use axum::response::{IntoResponse, Response};
 use genesys_api::WebhookId;
-use guest_sessions::{SubscriptionBody, Webhook, WebhookList};
-use guest_suite::direct::RegisteredWebhook;
+use guest_sessions::{SubscriptionBody, WebhookList};
 use http::StatusCode;
-use webhook::Subscription;
 
 use super::request::{Call, WEBHOOKS};
 use super::{Refusal, json_answer};
@@ -18,13 +16,12 @@ pub(super) async fn register(mut call: Call) -> Result<Response, Refusal> {
         Some(_) => StatusCode::CREATED,
         None => StatusCode::OK,
     };
-    Ok(json_answer(status, &webhook(registered)))
+    Ok(json_answer(status, &registered))
 }
 
 pub(super) async fn list(call: Call) -> Result<Response, Refusal> {
     let caller = call.admit(WEBHOOKS)?;
-    let registered = call.app.direct.webhooks(&caller.client).await?;
-    let webhooks: Vec<Webhook> = registered.into_iter().map(webhook).collect();
+    let webhooks = call.app.direct.webhooks(&caller.client).await?;
     Ok(json_answer(StatusCode::OK, &WebhookList::from(webhooks)))
 }
 
@@ -34,7 +31,7 @@ pub(super) async fn fetch(call: Call) -> Result<Response, Refusal> {
     let mut registered = call.app.direct.webhooks(&caller.client).await?.into_iter();
     let found = registered.find(|known| known.id == id);
     let found = found.ok_or_else(|| Refusal::not_found("webhook"))?;
-    Ok(json_answer(StatusCode::OK, &webhook(found)))
+    Ok(json_answer(StatusCode::OK, &found))
 }
 
 pub(super) async fn replace(mut call: Call) -> Result<Response, Refusal> {
@@ -46,7 +43,7 @@ pub(super) async fn replace(mut call: Call) -> Result<Response, Refusal> {
         .direct
         .replace_webhook(&caller.client, &id, wanted)
         .await?;
-    Ok(json_answer(StatusCode::OK, &webhook(replaced)))
+    Ok(json_answer(StatusCode::OK, &replaced))
 }
 
 pub(super) async fn remove(call: Call) -> Result<Response, Refusal> {
@@ -54,16 +51,4 @@ pub(super) async fn remove(call: Call) -> Result<Response, Refusal> {
     let id = call.id("webhook")?;
     call.app.direct.remove_webhook(&caller.client, &id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-fn webhook(registered: RegisteredWebhook) -> Webhook {
-    let subscription = Subscription {
-        enabled: registered.enabled,
-        ..registered.subscription
-    };
-    Webhook {
-        id: registered.id,
-        subscription,
-        secret: registered.secret,
-    }
 }

@@ -62,9 +62,11 @@ async fn token(servers: &Servers) -> Result<(GuestSessions, String), CheckFailed
         host: servers.gateway.host().clone(),
         credentials: Credentials::new(id.parse()?, secret.into())?,
     });
-    suite.authenticate().await?;
-    suite.authenticate().await?;
-    let fetches = suite.token_fetches();
+    let authenticator = suite.authenticator();
+    let authenticator = authenticator.ok_or_else(|| failed("the suite has no credentials"))?;
+    authenticator.token().await?;
+    authenticator.token().await?;
+    let fetches = authenticator.fetches();
     ensure(fetches == 1, format!("{fetches} fetches for two calls"))?;
     Ok((
         suite,
@@ -206,7 +208,7 @@ async fn withdraw(session: &GuestSession) -> Checked {
 async fn end(session: &mut GuestSession) -> Checked {
     session.end().await?;
     let ended = session.info().await?.end_reason;
-    match (ended, session.rotate_now().await) {
+    match (ended, session.tokens().refresh_now().await) {
         (Some(reason), Err(_)) => Ok(format!("by the {reason}, its tokens are invalid")),
         (ended, _) => Err(failed(format!("the session is still alive: {ended:?}"))),
     }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use genesys_api::{SessionId, SessionStage, SessionState, rfc3339};
 use guest_conversation::{
-    Author, AuthorKind, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Message, MessageId,
-    SendError, Session, SessionEvent,
+    Author, AuthorKind, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Machine as _, Message,
+    MessageId, SendError, Session, SessionEvent,
 };
 use guest_sessions::{ErrorCode, EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
-use guest_suite::direct::{Admitted, Conversation, Direct, DirectError};
+use guest_suite::Error;
+use guest_suite::direct::{Admitted, Conversation, Direct};
 use session_metrics::EndReason;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
@@ -123,8 +124,8 @@ impl Relay {
         }
         let connected = self.direct.connect_admitted(admitted, self.origin.clone()).await;
         connected.map_err(|error| match error {
-            DirectError::Ended => Stop::Ended(EndReason::Expired),
-            DirectError::NotAdmitted(_) => Stop::Broken(ErrorCode::GenesysRefused, error.to_string()),
+            Error::Ended => Stop::Ended(EndReason::Expired),
+            Error::NotAdmitted(_) => Stop::Broken(ErrorCode::GenesysRefused, error.to_string()),
             error => Stop::Broken(ErrorCode::ServiceUnavailable, error.to_string()),
         })
     }
@@ -168,9 +169,11 @@ impl Relay {
 
     /// Sends a message of the guest. Returns the reply if it is known already.
     fn send(&mut self, conversation: &Conversation, id: MessageId, text: String) -> Option<Arc<str>> {
-        match conversation.delivery(id) {
+        match conversation.with(|machine, _| machine.delivery(id)) {
             status if may_send(status.as_ref()) => {
-                let error = conversation.send(id, text).err()?;
+                let error = conversation
+                    .with(|machine, _| machine.send_text(id, text))
+                    .err()?;
                 let code = match error {
                     SendError::Empty => ErrorCode::MessageEmpty,
                     SendError::Full { .. } => ErrorCode::TooManyMessages,

@@ -1,20 +1,16 @@
 //! The background tasks of a process: deliveries, idle sessions, erasure, checkpoints.
 
-use std::future::Future;
 use std::time::Duration;
 
-use guest_store::{Session, SessionQuery};
 use tokio::task::JoinSet;
 use webhook::Dispatcher;
 
-use super::{Direct, DirectError};
+use super::Direct;
 
 /// Maximum number of deliveries in flight.
 const MAX_DELIVERIES: usize = 32;
 /// Time until the outbox is read again. Committed events are delivered at once.
 const DELIVERY_INTERVAL: Duration = Duration::from_secs(1);
-/// Sessions per page of a query.
-const PAGE: usize = 1_000;
 
 /// Time between two runs of the other tasks.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(15);
@@ -83,32 +79,6 @@ impl Direct {
                     tracing::error!(%error, "cannot store the outcome of a delivery, it is repeated");
                 }
             });
-        }
-    }
-
-    /// Applies `change` to each session that `query` returns, page by page, and returns the number of changed ones. A
-    /// failure of one session does not affect the others.
-    ///
-    /// `query` must not return a session that was changed.
-    pub(super) async fn change_each<R: Future<Output = Result<bool, DirectError>>>(
-        &self,
-        query: impl Fn(usize) -> SessionQuery,
-        change: impl Fn(Session) -> R,
-    ) -> Result<usize, DirectError> {
-        let mut changed = 0;
-        loop {
-            let page = self.store().sessions(query(PAGE)).await?;
-            let (length, before) = (page.len(), changed);
-            for session in page {
-                let id = session.id.clone();
-                match change(session).await {
-                    Ok(is_changed) => changed += usize::from(is_changed),
-                    Err(error) => tracing::error!(session = %id, %error, "cannot end or erase a session"),
-                }
-            }
-            if length < PAGE || changed == before {
-                return Ok(changed);
-            }
         }
     }
 }

@@ -11,8 +11,9 @@ use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use super::Direct;
 use super::update::Mutation;
-use super::{Direct, DirectError};
+use crate::Error;
 
 /// Shortest time between two writes during a conversation. Our choice.
 const STORE_INTERVAL: Duration = Duration::from_secs(60);
@@ -67,34 +68,23 @@ impl ReadMarker {
         // a conversation that opens before the marker is stored reads it from the live session
         let guard = direct.shared.live.guard(&id);
         Some(runtime.spawn(async move {
-            match direct.store_read_marker(&owner, &id, delivered).await {
+            let stored = direct.update(&owner, &id, |record, _| {
+                if record.row.ended_at.is_some() || record.document.read_marker >= Some(delivered) {
+                    return Ok((Mutation::default(), ()));
+                }
+                let mut changed = record.clone();
+                changed.document.read_marker = Some(delivered);
+                Ok((Change::UpdateSession(changed.into_row()).into(), ()))
+            });
+            match stored.await {
                 // an erased session needs no marker
-                Ok(()) | Err(DirectError::NotFound) => {}
+                Ok(()) | Err(Error::NotFound) => {}
                 Err(error) => {
                     tracing::warn!(session = %id, %error, "cannot store the read marker: messages may be delivered twice");
                 }
             }
             drop(guard);
         }))
-    }
-}
-
-impl Direct {
-    async fn store_read_marker(
-        &self,
-        owner: &str,
-        id: &SessionId,
-        at: OffsetDateTime,
-    ) -> Result<(), DirectError> {
-        self.update(owner, id, |record, _| {
-            if record.row.ended_at.is_some() || record.document.read_marker >= Some(at) {
-                return Ok((Mutation::default(), ()));
-            }
-            let mut changed = record.clone();
-            changed.document.read_marker = Some(at);
-            Ok((Change::UpdateSession(changed.into_row()).into(), ()))
-        })
-        .await
     }
 }
 

@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use audit::{Draft, Pseudonym};
+use audit::{Actor, Draft};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use genesys_api::{Now, SessionStage, SessionState, entropy, rfc3339};
+use genesys_api::{Now, SessionId, SessionStage, SessionState, entropy, rfc3339};
 use guest_payload::GuestData;
-use guest_store::{Event, Session, StoreErrorKind};
+use guest_sessions::RefreshedTokens;
+use guest_store::{Event, Session};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use session_metrics::{EndReason, Journey, StoredSession};
 use time::OffsetDateTime;
+use time::serde::timestamp::milliseconds::option as milliseconds;
+use web_messaging::CustomAttributes;
 use webhook::{EventBody, EventName};
 
-use super::DirectError;
-use crate::SessionInfo;
+use crate::{Error, SessionInfo};
 
 /// A row of the store with its parsed document.
 #[derive(Clone, Debug)]
@@ -35,41 +37,38 @@ pub(super) struct Document {
     pub(super) data: GuestData,
     pub(super) stage: SessionStage,
     /// Time of the guest's first message.
-    #[serde(default, with = "time::serde::timestamp::milliseconds::option")]
+    #[serde(default, with = "milliseconds")]
     pub(super) asked_at: Option<OffsetDateTime>,
-    /// From the guest's first message to the first reply, in milliseconds.
+    /// Time from the guest's first message to the first reply.
     #[serde(default)]
     pub(super) waited_ms: Option<u64>,
     /// Service timestamp of the last delivered message.
-    #[serde(
-        default,
-        alias = "heard",
-        with = "time::serde::timestamp::milliseconds::option"
-    )]
+    #[serde(default, alias = "heard", with = "milliseconds")]
     pub(super) read_marker: Option<OffsetDateTime>,
     #[serde(default)]
     pub(super) end_reason: Option<EndReason>,
 }
 
-/// The two tokens of a session, shown once.
-#[derive(Clone, Debug)]
-pub struct Tokens {
-    /// Opens the guest's socket.
-    pub access: SecretString,
-    /// Rotates both, once.
-    pub refresh: SecretString,
-    /// End of the access token.
-    pub expires_at: OffsetDateTime,
+impl Document {
+    pub(super) fn new(data: GuestData) -> Self {
+        Self {
+            data,
+            stage: SessionStage::Created,
+            asked_at: None,
+            waited_ms: None,
+            read_marker: None,
+            end_reason: None,
+        }
+    }
 }
 
 impl SessionRow {
-    pub(super) fn load(row: Session) -> Result<Self, DirectError> {
-        let document = serde_json::from_slice(&row.document)
-            .map_err(|_| DirectError::Store(StoreErrorKind::Corrupt.into()))?;
+    pub(super) fn load(row: Session) -> Result<Self, Error> {
+        let document = serde_json::from_slice(&row.document).map_err(|_| Error::corrupt())?;
         Ok(Self { row, document })
     }
 
-    /// The row with the document as it is now.
+    /// The row with the current document.
     pub(super) fn into_row(self) -> Session {
         let document = serde_json::to_vec(&self.document).expect("a document is plain data with text keys");
         Session {
@@ -78,33 +77,16 @@ impl SessionRow {
         }
     }
 
-    pub(super) fn owner(&self) -> &str {
-        &self.row.owner
+    /// An audit entry on this session.
+    pub(super) fn draft(&self, now: Now, actor: Actor, action: &'static str) -> Draft {
+        Draft::new(now.utc, actor, action).subject(self.row.pseudonym())
     }
 
-    pub(super) fn upstream(&self) -> &SecretString {
-        &self.row.secrets.genesys_token
-    }
-
-    pub(super) fn refresh_token(&self) -> Option<&SecretString> {
-        self.row.secrets.refresh_token.as_ref()
-    }
-
-    pub(super) fn with_refresh_token(mut self, token: Option<SecretString>) -> Self {
-        self.row.secrets.refresh_token = token;
-        self
-    }
-
-    pub(super) fn subject(&self) -> Pseudonym {
-        self.row.pseudonym()
-    }
-
-    /// A session whose idle timeout has passed counts as ended.
-    pub(super) fn ensure_live(&self, now: Now) -> Result<(), DirectError> {
-        if self.row.ended_at.is_some() || self.row.idle_deadline <= now.utc {
-            Err(DirectError::Ended)
-        } else {
-            Ok(())
+    /// Fails if the session has ended, or its idle timeout has passed.
+    pub(super) fn ensure_live(&self, now: Now) -> Result<(), Error> {
+        match self.row.ended_at.is_some() || self.row.idle_deadline <= now.utc {
+            true => Err(Error::Ended),
+            false => Ok(()),
         }
     }
 
@@ -133,34 +115,29 @@ impl SessionRow {
         self.document.end_reason.unwrap_or(EndReason::Error)
     }
 
-    /// Position of the session in the funnel; `now` turns its wall times into monotonic ones.
+    /// Position of the session in the funnel, with monotonic times.
     pub(super) fn journey(&self, now: Now) -> Journey {
         let instant = |when: OffsetDateTime| {
-            let ago = Duration::try_from(now.utc - when).unwrap_or(Duration::ZERO);
+            let ago = Duration::try_from(now.utc - when).unwrap_or_default();
             now.instant.checked_sub(ago).unwrap_or(now.instant)
         };
-        Journey::resumed(
-            self.document.stage,
-            instant(self.row.created_at),
-            self.document.asked_at.map(instant),
-        )
+        let asked = self.document.asked_at.map(instant);
+        Journey::resumed(self.document.stage, instant(self.row.created_at), asked)
     }
 
     pub(super) fn past(&self) -> StoredSession {
-        let end = self.row.ended_at.map(|at| {
-            let lasted = Duration::try_from(at - self.row.created_at).unwrap_or(Duration::ZERO);
-            (self.end_reason(), lasted)
-        });
-        let waited = self.document.waited_ms.map(Duration::from_millis);
         StoredSession {
             stage: self.document.stage,
-            waited,
-            end,
+            waited: self.document.waited_ms.map(Duration::from_millis),
+            end: self.row.ended_at.map(|at| {
+                let lasted = Duration::try_from(at - self.row.created_at).unwrap_or_default();
+                (self.end_reason(), lasted)
+            }),
         }
     }
 
-    /// Session data for CRMs: ids, consent, and the attributes that the consent allows. Deliveries may overtake each
-    /// other; `sequence` grows with every change of the session, so that a receiver can tell which is newer.
+    /// An event for webhooks: ids, consent, and the attributes that the consent allows. `sequence` grows with each
+    /// change of the session, because deliveries may arrive in another order.
     pub(super) fn event(&self, name: EventName, at: OffsetDateTime) -> Event {
         let row = &self.row;
         let mut data = json!({
@@ -181,17 +158,24 @@ impl SessionRow {
             event: name,
             timestamp: at,
             data: &data,
-        }
-        .to_bytes();
-        let id = entropy::uuid().to_string();
+        };
         Event {
-            id,
-            owner: self.row.owner.clone(),
+            id: entropy::uuid().to_string(),
+            owner: row.owner.clone(),
             name: name.as_str().to_owned(),
-            body,
+            body: body.to_bytes(),
             at,
         }
     }
+}
+
+/// The attributes that may be sent to Genesys.
+pub(super) fn custom_attributes(data: &GuestData) -> CustomAttributes {
+    let owned = data
+        .attributes()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    // the limits of both types are equal
+    CustomAttributes::new(owned.collect()).unwrap_or_default()
 }
 
 /// Adds details to an audit entry.
@@ -200,15 +184,14 @@ pub(super) fn with_details(entry: Draft, details: Vec<(String, String)>) -> Draf
     details.into_iter().fold(entry, add)
 }
 
-impl Tokens {
-    /// Two new opaque tokens of 256 random bits each.
-    pub(super) fn issue(now: OffsetDateTime, lifetime: Duration) -> Self {
-        let token = || SecretString::from(URL_SAFE_NO_PAD.encode(entropy::bytes::<32>()));
-        Self {
-            access: token(),
-            refresh: token(),
-            expires_at: now + lifetime,
-        }
+/// Two new opaque tokens of 256 random bits each.
+pub(super) fn issue_tokens(id: SessionId, now: OffsetDateTime, lifetime: Duration) -> RefreshedTokens {
+    let token = || SecretString::from(URL_SAFE_NO_PAD.encode(entropy::bytes::<32>()));
+    RefreshedTokens {
+        id,
+        access_token: token(),
+        refresh_token: token(),
+        expires_at: now + lifetime,
     }
 }
 
@@ -216,7 +199,7 @@ impl Tokens {
 mod tests {
     use genesys_api::parse_rfc3339;
     use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy};
-    use guest_store::{SessionSecrets, TokenHash};
+    use guest_store::{SessionSecrets, StoreErrorKind, TokenHash};
     use secrecy::ExposeSecret as _;
 
     use super::*;
@@ -234,12 +217,11 @@ mod tests {
         guest.attributes.insert("marketing.segment", "canary").unwrap();
         let new = guest.decide(Policy::purpose_scoped(), at()).unwrap();
         let document = Document {
-            data: new.data().clone(),
             stage: SessionStage::FirstReply,
             asked_at: Some(at()),
             waited_ms: Some(40),
             read_marker: Some(at()),
-            end_reason: None,
+            ..Document::new(new.data().clone())
         };
         Session {
             id: "s-1".parse().unwrap(),
@@ -269,7 +251,10 @@ mod tests {
         assert_eq!(record.info().state, SessionState::Live(SessionStage::FirstReply));
         let again = record.clone().into_row();
         assert_eq!(again.document, row.document);
-        assert_eq!(SessionRow::load(again).unwrap().subject(), record.subject());
+        assert_eq!(
+            SessionRow::load(again).unwrap().row.pseudonym(),
+            record.row.pseudonym()
+        );
     }
 
     #[test]
@@ -291,13 +276,15 @@ mod tests {
     #[test]
     fn refresh_token_is_sealed_with_secrets_until_removed() {
         let row = row();
-        let record = SessionRow::load(row.clone()).unwrap();
-        assert!(record.refresh_token().is_none());
-        let signed_in = record.with_refresh_token(Some("canary".into())).into_row();
-        let again = SessionRow::load(signed_in).unwrap();
-        assert_eq!(again.refresh_token().unwrap().expose_secret(), "canary");
+        let mut record = SessionRow::load(row.clone()).unwrap();
+        assert!(record.row.secrets.refresh_token.is_none());
+        record.row.secrets.refresh_token = Some("canary".into());
+        let mut again = SessionRow::load(record.into_row()).unwrap();
+        let refresh_token = again.row.secrets.refresh_token.as_ref();
+        assert_eq!(refresh_token.unwrap().expose_secret(), "canary");
         assert!(!format!("{again:?}").contains("canary"));
-        let out = again.with_refresh_token(None).into_row();
+        again.row.secrets.refresh_token = None;
+        let out = again.into_row();
         assert!(out.secrets.refresh_token.is_none());
         assert_eq!(out.secrets.subject_key, row.secrets.subject_key);
     }
@@ -325,9 +312,9 @@ mod tests {
             utc: at() + Duration::from_secs(seconds),
         };
         assert!(record.ensure_live(after(59)).is_ok());
-        assert!(matches!(record.ensure_live(after(60)), Err(DirectError::Ended)));
+        assert!(matches!(record.ensure_live(after(60)), Err(Error::Ended)));
         record.row.ended_at = Some(at());
-        assert!(matches!(record.ensure_live(after(0)), Err(DirectError::Ended)));
+        assert!(matches!(record.ensure_live(after(0)), Err(Error::Ended)));
     }
 
     #[test]
@@ -336,26 +323,28 @@ mod tests {
             let mut row = row();
             row.document = document.into();
             let error = SessionRow::load(row).unwrap_err();
-            let corrupt =
-                matches!(&error, DirectError::Store(error) if error.kind() == StoreErrorKind::Corrupt);
+            let corrupt = matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Corrupt);
             assert!(corrupt, "{error:?}");
         }
     }
 
     #[test]
     fn debug_output_holds_no_secret() {
-        let tokens = Tokens::issue(at(), Duration::from_secs(60));
+        let tokens = issue_tokens("s-1".parse().unwrap(), at(), Duration::from_secs(60));
         let record = SessionRow::load(row()).unwrap();
         let shown = format!("{tokens:?} {record:?}");
-        let upstream = record.upstream().expose_secret();
+        let upstream = record.row.secrets.genesys_token.expose_secret();
         for secret in [
-            tokens.access.expose_secret(),
-            tokens.refresh.expose_secret(),
+            tokens.access_token.expose_secret(),
+            tokens.refresh_token.expose_secret(),
             upstream,
         ] {
             assert!(secret.len() >= 36 && !shown.contains(secret), "{shown}");
         }
-        assert_ne!(tokens.access.expose_secret(), tokens.refresh.expose_secret());
+        assert_ne!(
+            tokens.access_token.expose_secret(),
+            tokens.refresh_token.expose_secret()
+        );
         assert_eq!(tokens.expires_at, at() + Duration::from_secs(60));
     }
 }

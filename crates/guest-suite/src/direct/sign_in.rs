@@ -1,106 +1,104 @@
-//! Guests who sign in: a code becomes a JWT, which is kept fresh and handed to the guest's conversations.
+//! Sign-in of guests: a code becomes a JWT, which is kept fresh and passed to the guest's conversations.
 //!
-//! The refresh token is stored, sealed with the session's secrets; the JWT never is.
+//! The refresh token is stored, sealed with the session's secrets. The JWT is never stored.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::{DeploymentId, SessionId, entropy};
 use genesys_http::CallError;
 use guest_conversation::Machine as _;
 use guest_conversation::client::Handle;
-use guest_store::{Change, StoreErrorKind};
+use guest_store::Change;
 use secrecy::{ExposeSecret, SecretString};
-use token_window::{Jitter, RefreshError, Refresher, TokenError, TokenManager, Window};
+use token_window::{Jitter, RefreshError, Refresher, TokenError, TokenManager, Tokens, Window};
 use url::Url;
-use web_messaging::rest::sign_in::{Exchange, OauthResult, Pkce, Refresh, Revoke};
+use web_messaging::rest::sign_in::{AuthorizationRequest, Pkce, Refresh, Revoke};
 
 use super::session_row::SessionRow;
 use super::update::Mutation;
-use super::{Direct, DirectError, Shared};
+use super::{Direct, Shared};
+use crate::Error;
+use crate::session::supply_token;
 
-/// Longest life of a JWT at Genesys Cloud. One that ends earlier is found out by the service's refusal.
+/// Longest lifetime of a JWT at Genesys Cloud. The service refuses one that ends earlier.
 const JWT_LIFETIME: Duration = genesys_api::limits::SIGNED_IN_JWT;
 /// Attempts to revoke a JWT, each with a newer one (Genesys' mobile SDK).
-const ATTEMPTS: u8 = 3;
+const REVOKE_ATTEMPTS: u8 = 3;
 
-/// A sign-in that has begun: the guest is at the identity provider. It lives in this process only.
+/// Token managers of the signed-in guests. The one of an ended session is removed at the next refresh.
+pub(super) type SignedIn = Mutex<HashMap<SessionId, TokenManager>>;
+
+/// A sign-in that has begun in this process.
+#[derive(Debug)]
 pub struct SignIn {
     direct: Direct,
     owner: String,
     id: SessionId,
     deployment: DeploymentId,
-    redirect_uri: String,
-    pkce: Pkce,
-    nonce: String,
-    state: String,
+    /// The request that the guest takes to the identity provider.
+    pub request: AuthorizationRequest,
 }
 
 impl Direct {
     /// Begins to sign in the guest of a session. The identity provider sends the guest back to `redirect_uri`.
     ///
     /// # Errors
-    /// [`DirectError::SignInOff`] if the deployment signs nobody in, [`DirectError::Ended`],
-    /// [`DirectError::NotFound`], [`DirectError::UnknownChannel`], or the store's.
+    /// [`Error::SignInOff`] if the deployment has no sign-in, [`Error::Ended`], [`Error::NotFound`],
+    /// [`Error::UnknownChannel`], or the store's.
     pub async fn begin_sign_in(
         &self,
         owner: &str,
         id: &SessionId,
         redirect_uri: &Url,
-    ) -> Result<SignIn, DirectError> {
+    ) -> Result<SignIn, Error> {
         let record = self.load(owner, id).await?;
         record.ensure_live(self.clock().now())?;
         let deployment = self.deployment(&record)?;
         let configuration = self.published(deployment).await.configuration;
         if configuration.is_some_and(|known| !known.sign_in) {
-            return Err(DirectError::SignInOff);
+            return Err(Error::SignInOff);
         }
+        let pkce = Pkce::new(entropy::bytes());
         Ok(SignIn {
             direct: self.clone(),
             owner: owner.to_owned(),
             id: id.clone(),
             deployment: deployment.clone(),
-            redirect_uri: redirect_uri.to_string(),
-            pkce: Pkce::new(entropy::bytes()),
-            nonce: URL_SAFE_NO_PAD.encode(entropy::bytes::<16>()),
-            state: URL_SAFE_NO_PAD.encode(entropy::bytes::<16>()),
+            request: AuthorizationRequest::new(redirect_uri, pkce, entropy::bytes(), entropy::bytes()),
         })
     }
 
     /// Signs the guest in on the session's newest open conversation, which began as an anonymous guest's.
-    /// [`ConnectionEvent::SignedIn`](guest_conversation::ConnectionEvent::SignedIn) tells that it was done; Genesys Cloud may close the session's
-    /// other conversations then.
+    /// [`ConnectionEvent::SignedIn`](guest_conversation::ConnectionEvent::SignedIn) reports success. Genesys Cloud may
+    /// close the session's other conversations.
     ///
     /// # Errors
-    /// [`DirectError::NotSignedIn`], [`DirectError::SignInOff`] if the deployment does not allow it,
-    /// [`DirectError::StepUp`] if a conversation is not ready for it, or there is none.
-    pub async fn step_up(&self, owner: &str, id: &SessionId) -> Result<(), DirectError> {
+    /// [`Error::NotSignedIn`], [`Error::SignInOff`] if the deployment does not allow it, [`Error::StepUp`] if no
+    /// conversation is ready for it.
+    pub async fn step_up(&self, owner: &str, id: &SessionId) -> Result<(), Error> {
         let record = self.load(owner, id).await?;
         let deployment = self.deployment(&record)?;
         let configuration = self.published(deployment).await.configuration;
         if configuration.is_some_and(|known| !known.step_up) {
-            return Err(DirectError::SignInOff);
+            return Err(Error::SignInOff);
         }
         let jwt = self.jwt(&record, deployment).await?;
-        let jwt = jwt.ok_or(DirectError::NotSignedIn)?;
-        self.shared.live.step_up(id, &jwt).map_err(DirectError::StepUp)
+        let jwt = jwt.ok_or(Error::NotSignedIn)?;
+        self.shared.live.sign_in(id, jwt).map_err(Error::StepUp)
     }
 
-    /// Signs the guest out everywhere. Both tokens are gone then, and each conversation ends with
+    /// Signs the guest out everywhere and deletes both tokens. Each conversation ends with
     /// [`Ending::LoggedOut`](guest_conversation::Ending::LoggedOut).
     ///
     /// # Errors
-    /// [`DirectError::NotSignedIn`]; [`DirectError::SignIn`] if Genesys Cloud did not do it: the guest is still signed
-    /// in.
-    pub async fn sign_out(&self, owner: &str, id: &SessionId) -> Result<(), DirectError> {
+    /// [`Error::NotSignedIn`]; [`Error::SignIn`] if Genesys Cloud did not do it: the guest is still signed in.
+    pub async fn sign_out(&self, owner: &str, id: &SessionId) -> Result<(), Error> {
         let record = self.load(owner, id).await?;
         let jwt = self.jwt(&record, self.deployment(&record)?).await?;
-        let mut jwt = jwt.ok_or(DirectError::NotSignedIn)?;
+        let mut jwt = jwt.ok_or(Error::NotSignedIn)?;
         let refresh_token = self.held_refresh_token(id);
         let config = &self.shared.config;
         let mut attempt = 1;
@@ -108,17 +106,17 @@ impl Direct {
             let revoked = config.http.call(&Revoke { jwt }, &config.hosts.api, None).await;
             match revoked {
                 Ok(()) => break,
-                Err(error) if is_unauthorized(&error) && attempt < ATTEMPTS => {}
-                Err(error) => return Err(DirectError::SignIn(error)),
+                Err(error) if is_unauthorized(&error) && attempt < REVOKE_ATTEMPTS => {}
+                Err(error) => return Err(Error::SignIn(error)),
             }
             attempt += 1;
-            let Some(manager) = self.shared.signed_in.manager(id) else {
+            let Some(manager) = self.signed_in(id) else {
                 return Ok(());
             };
             jwt = match manager.refresh_now().await {
                 Ok(token) => token.secret,
-                Err(error @ TokenError::Failed { .. }) => return Err(DirectError::Token(error)),
-                // it cannot be refreshed: that is to be signed out
+                Err(error @ TokenError::Failed { .. }) => return Err(Error::Token(error)),
+                // without a valid refresh token the guest is signed out
                 Err(_) => break,
             };
         }
@@ -131,70 +129,52 @@ impl Direct {
         &self,
         record: &SessionRow,
         deployment: &DeploymentId,
-    ) -> Result<Option<SecretString>, DirectError> {
+    ) -> Result<Option<SecretString>, Error> {
         let id = &record.row.id;
-        if let Some(manager) = self.shared.signed_in.manager(id) {
+        if let Some(manager) = self.signed_in(id) {
             let token = manager.token().await.map(|token| token.secret);
-            // one that is too old is asked for again by the service
+            // the service requires another one if this one is too old
             return Ok(Some(token.unwrap_or_else(|_| manager.tokens().access().clone())));
         }
-        let Some(refresh_token) = record.refresh_token() else {
+        let Some(refresh_token) = record.row.secrets.refresh_token.clone() else {
             return Ok(None);
         };
-        let config = &self.shared.config;
+        let owner = &record.row.owner;
         let sent = self.clock().now().instant;
-        let call = Refresh {
-            deployment: deployment.clone(),
-            refresh_token: refresh_token.clone(),
-        };
-        let refresh_token = Some(refresh_token.clone());
-        match config.http.call(&call, &config.hosts.api, None).await {
+        match self.refresh_jwt(deployment, &refresh_token).await {
             Ok(jwt) => {
-                let manager =
-                    self.manager(record.owner(), id, deployment, (jwt.clone(), refresh_token), sent)?;
-                match self.shared.signed_in.lock().entry(id.clone()) {
-                    // the guest signed in meanwhile
-                    Entry::Occupied(newer) => Ok(Some(newer.get().tokens().access().clone())),
-                    Entry::Vacant(place) => {
-                        place.insert(manager);
-                        Ok(Some(jwt))
-                    }
-                }
+                let manager = self.manager(owner, id, deployment, jwt, Some(refresh_token), sent)?;
+                // an entry is of a guest who signed in meanwhile
+                let mut signed_in = lock(&self.shared.signed_in);
+                let manager = signed_in.entry(id.clone()).or_insert(manager);
+                Ok(Some(manager.tokens().access().clone()))
             }
             Err(error) => {
-                if failure(&error) == RefreshError::Refused {
-                    self.forget_sign_in(record.owner(), id, refresh_token);
+                if refresh_error(&error) == RefreshError::Refused {
+                    self.forget_sign_in(owner, id, Some(refresh_token));
                 }
-                Err(DirectError::SignIn(error))
+                Err(Error::SignIn(error))
             }
         }
     }
 
-    /// The service wants another JWT than it got, on this conversation.
-    pub(super) fn mend(&self, id: &SessionId, conversation: Handle) {
-        let Some(manager) = self.shared.signed_in.manager(id) else {
-            return conversation.with(|machine, _| machine.decline_token());
-        };
-        tokio::spawn(async move {
-            match manager.refresh_now().await {
-                Ok(token) => conversation.with(|machine, _| machine.update_token(token.secret)),
-                // it is tried again, and the conversation waits for it
-                Err(TokenError::Failed { .. }) => {}
-                Err(_) => conversation.with(|machine, _| machine.decline_token()),
-            }
-        });
+    /// Passes another JWT to a conversation whose JWT the service did not accept.
+    pub(super) fn supply_jwt(&self, id: &SessionId, conversation: Handle) {
+        match self.signed_in(id) {
+            Some(manager) => drop(tokio::spawn(supply_token(manager, conversation))),
+            None => conversation.with(|machine, _| machine.decline_token()),
+        }
     }
 
     /// The refresh token that is in use now, if there is one.
     pub(super) fn held_refresh_token(&self, id: &SessionId) -> Option<SecretString> {
-        let manager = self.shared.signed_in.manager(id)?;
-        manager.tokens().refresh().cloned()
+        self.signed_in(id)?.tokens().refresh().cloned()
     }
 
-    /// Drops both tokens of the sign-in that `refresh_token` is of: the JWT now, the stored one as soon as the store
-    /// can. What a guest has who signed in again meanwhile stays.
+    /// Deletes both tokens of the sign-in with `refresh_token`: the JWT now, the stored one as soon as the store can.
+    /// A later sign-in of the guest is kept.
     pub(super) fn forget_sign_in(&self, owner: &str, id: &SessionId, refresh_token: Option<SecretString>) {
-        if let Entry::Occupied(held) = self.shared.signed_in.lock().entry(id.clone())
+        if let Entry::Occupied(held) = lock(&self.shared.signed_in).entry(id.clone())
             && are_same(held.get().tokens().refresh(), refresh_token.as_ref())
         {
             held.remove();
@@ -205,15 +185,33 @@ impl Direct {
         let (direct, owner, id) = (self.clone(), owner.to_owned(), id.clone());
         tokio::spawn(async move {
             let forgotten = direct.update(&owner, &id, |record, _| {
-                if !are_same(record.refresh_token(), refresh_token.as_ref()) {
-                    return Ok((Mutation::default(), ()));
-                }
-                Ok((refresh_token_of(record, None), ()))
+                let is_stored = are_same(record.row.secrets.refresh_token.as_ref(), refresh_token.as_ref());
+                Ok(match is_stored {
+                    true => (with_refresh_token(record, None), ()),
+                    false => (Mutation::default(), ()),
+                })
             });
             if let Err(error) = forgotten.await {
-                tracing::warn!(session = %id, %error, "a refresh token that is worth nothing stays in the store");
+                tracing::warn!(session = %id, %error, "cannot delete an invalid refresh token from the store");
             }
         });
+    }
+
+    fn signed_in(&self, id: &SessionId) -> Option<TokenManager> {
+        lock(&self.shared.signed_in).get(id).cloned()
+    }
+
+    async fn refresh_jwt(
+        &self,
+        deployment: &DeploymentId,
+        refresh_token: &SecretString,
+    ) -> Result<SecretString, CallError> {
+        let config = &self.shared.config;
+        let call = Refresh {
+            deployment: deployment.clone(),
+            refresh_token: refresh_token.clone(),
+        };
+        config.http.call(&call, &config.hosts.api, None).await
     }
 
     fn manager(
@@ -221,15 +219,15 @@ impl Direct {
         owner: &str,
         id: &SessionId,
         deployment: &DeploymentId,
-        (jwt, refresh): (SecretString, Option<SecretString>),
+        jwt: SecretString,
+        refresh_token: Option<SecretString>,
         sent: Instant,
-    ) -> Result<TokenManager, DirectError> {
-        // the service's tokens are checked as they come, so it is the store's
-        let tokens = token_window::Tokens::new(jwt, refresh, JWT_LIFETIME)
-            .map_err(|_| DirectError::Store(StoreErrorKind::Corrupt.into()))?;
+    ) -> Result<TokenManager, Error> {
+        // tokens of the service are checked when they arrive, so an invalid one is from the store
+        let tokens = Tokens::new(jwt, refresh_token, JWT_LIFETIME).map_err(|_| Error::corrupt())?;
         let jitter = Jitter::of(id.as_str());
         let refresh = token_window::Refresh::new(tokens, Window::default(), jitter, sent);
-        let refresher = RefreshJwt {
+        let refresher = JwtRefresher {
             shared: Arc::downgrade(&self.shared),
             owner: owner.to_owned(),
             id: id.clone(),
@@ -240,91 +238,38 @@ impl Direct {
 }
 
 impl SignIn {
-    /// Parameters of the authorization request beside `client_id` and `scope`: OAuth's authorization code flow with
-    /// PKCE (RFC 7636) and the `nonce` of `OpenID` Connect.
-    #[must_use]
-    pub fn parameters(&self) -> [(&'static str, &str); 6] {
-        [
-            ("response_type", "code"),
-            ("redirect_uri", &self.redirect_uri),
-            ("code_challenge", &self.pkce.challenge),
-            ("code_challenge_method", "S256"),
-            ("nonce", &self.nonce),
-            ("state", &self.state),
-        ]
-    }
-
-    /// The URL of the provider's authorization endpoint with all parameters. The guest is sent there.
-    #[must_use]
-    pub fn authorization_url(&self, endpoint: &Url, client_id: &str, scope: &str) -> Url {
-        let mut url = endpoint.clone();
-        url.query_pairs_mut()
-            .extend_pairs(self.parameters())
-            .append_pair("client_id", client_id)
-            .append_pair("scope", scope);
-        url
-    }
-
-    /// The guest came back with a `code` and a `state`: signs the guest in. From here on the session's conversations
-    /// connect as the signed-in guest's; those that are open need [`Direct::step_up`]. A code works once.
+    /// Signs the guest in with the `code` and the `state` of the redirect. Later conversations of the session connect as
+    /// the signed-in guest's; open ones need [`Direct::step_up`]. A code works once.
     ///
     /// # Errors
-    /// [`DirectError::SignInForged`] if the state is not this sign-in's, [`DirectError::SignIn`] if Genesys Cloud does
-    /// not take the code, [`DirectError::Ended`], or the store's.
-    pub async fn exchange(self, state: &str, code: SecretString) -> Result<(), DirectError> {
-        if state != self.state {
-            return Err(DirectError::SignInForged);
-        }
+    /// [`Error::SignInForged`] if the state is of another sign-in, [`Error::SignIn`] if Genesys Cloud refuses the code,
+    /// [`Error::Ended`], or the store's.
+    pub async fn exchange(self, state: &str, code: SecretString) -> Result<(), Error> {
         let config = &self.direct.shared.config;
         let sent = self.direct.clock().now().instant;
-        let call = Exchange {
-            deployment: self.deployment.clone(),
-            oauth: OauthResult {
-                code: Some(code),
-                redirect_uri: Some(self.redirect_uri),
-                code_verifier: Some(self.pkce.verifier),
-                nonce: Some(self.nonce),
-                ..OauthResult::default()
-            },
-            journey_context: None,
-        };
-        let signed_in = config
-            .http
-            .call(&call, &config.hosts.api, None)
-            .await
-            .map_err(DirectError::SignIn)?;
-        let refresh = signed_in.refresh_token;
+        let call = self.request.exchange(self.deployment.clone(), state, code);
+        let call = call.ok_or(Error::SignInForged)?;
+        let signed_in = config.http.call(&call, &config.hosts.api, None).await;
+        let signed_in = signed_in.map_err(Error::SignIn)?;
+        let (jwt, refresh) = (signed_in.jwt, signed_in.refresh_token);
         self.direct
             .update(&self.owner, &self.id, |record, now| {
                 record.ensure_live(now)?;
-                Ok((refresh_token_of(record, refresh.clone()), ()))
+                Ok((with_refresh_token(record, refresh.clone()), ()))
             })
             .await?;
-        let tokens = (signed_in.jwt, refresh);
         let manager = self
             .direct
-            .manager(&self.owner, &self.id, &self.deployment, tokens, sent)?;
-        self.direct
-            .shared
-            .signed_in
-            .lock()
-            .insert(self.id.clone(), manager);
+            .manager(&self.owner, &self.id, &self.deployment, jwt, refresh, sent)?;
+        lock(&self.direct.shared.signed_in).insert(self.id, manager);
         Ok(())
     }
 }
 
-impl fmt::Debug for SignIn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignIn")
-            .field("session", &self.id)
-            .field("deployment", &self.deployment)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Stores another refresh token, or none.
-fn refresh_token_of(record: &SessionRow, token: Option<SecretString>) -> Mutation {
-    let row = record.clone().with_refresh_token(token).into_row();
+/// Replaces the stored refresh token.
+fn with_refresh_token(record: &SessionRow, token: Option<SecretString>) -> Mutation {
+    let mut row = record.row.clone();
+    row.secrets.refresh_token = token;
     Change::UpdateSession(row).into()
 }
 
@@ -332,80 +277,60 @@ fn are_same(one: Option<&SecretString>, other: Option<&SecretString>) -> bool {
     one.map(SecretString::expose_secret) == other.map(SecretString::expose_secret)
 }
 
-/// The signed-in guests of this process. A guest whose session has ended is removed at the next refresh.
-#[derive(Debug, Default)]
-pub(super) struct SignedIn {
-    guests: Mutex<HashMap<SessionId, TokenManager>>,
-}
-
-impl SignedIn {
-    pub(super) fn remove(&self, id: &SessionId) {
-        self.lock().remove(id);
-    }
-
-    fn manager(&self, id: &SessionId) -> Option<TokenManager> {
-        self.lock().get(id).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, TokenManager>> {
-        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+pub(super) fn lock(signed_in: &SignedIn) -> MutexGuard<'_, HashMap<SessionId, TokenManager>> {
+    signed_in.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Refreshes the JWT of one session.
 #[derive(Debug)]
-struct RefreshJwt {
+struct JwtRefresher {
     shared: Weak<Shared>,
     owner: String,
     id: SessionId,
     deployment: DeploymentId,
 }
 
-impl Refresher for RefreshJwt {
-    async fn refresh(&self, current: &token_window::Tokens) -> Result<token_window::Tokens, RefreshError> {
+impl Refresher for JwtRefresher {
+    async fn refresh(&self, current: &Tokens) -> Result<Tokens, RefreshError> {
         let direct = Direct {
             shared: self.shared.upgrade().ok_or(RefreshError::Refused)?,
         };
-        let config = &direct.shared.config;
-        let lives = match direct.load(&self.owner, &self.id).await {
+        let is_live = match direct.load(&self.owner, &self.id).await {
             Ok(record) => record.ensure_live(direct.clock().now()).is_ok(),
-            Err(DirectError::NotFound) => false,
+            Err(Error::NotFound) => false,
             Err(error) => {
-                tracing::warn!(session = %self.id, %error, "the session of a signed-in guest cannot be read");
+                tracing::warn!(session = %self.id, %error, "cannot read the session of a signed-in guest");
                 return Err(RefreshError::Transient { retry_after: None });
             }
         };
-        let Some(refresh_token) = current.refresh().cloned().filter(|_| lives) else {
-            direct.forget_sign_in(&self.owner, &self.id, current.refresh().cloned());
+        let refresh_token = current.refresh().cloned();
+        let Some(refresh_token) = refresh_token.clone().filter(|_| is_live) else {
+            direct.forget_sign_in(&self.owner, &self.id, refresh_token);
             return Err(RefreshError::Refused);
         };
-        let call = Refresh {
-            deployment: self.deployment.clone(),
-            refresh_token: refresh_token.clone(),
-        };
-        let jwt = config
-            .http
-            .call(&call, &config.hosts.api, None)
-            .await
-            .map_err(|error| {
-                let failure = failure(&error);
-                tracing::warn!(session = %self.id, %error, "the sign-in of a guest could not be refreshed");
-                if failure == RefreshError::Refused {
-                    direct.forget_sign_in(&self.owner, &self.id, Some(refresh_token.clone()));
+        match direct.refresh_jwt(&self.deployment, &refresh_token).await {
+            Ok(jwt) => {
+                direct.shared.live.update_token(&self.id, &jwt);
+                Ok(Tokens::new(jwt, Some(refresh_token), JWT_LIFETIME)?)
+            }
+            Err(error) => {
+                tracing::warn!(session = %self.id, %error, "cannot refresh the JWT of a guest");
+                let error = refresh_error(&error);
+                if error == RefreshError::Refused {
+                    direct.forget_sign_in(&self.owner, &self.id, Some(refresh_token));
                 }
-                failure
-            })?;
-        direct.shared.live.update_token(&self.id, &jwt);
-        Ok(token_window::Tokens::new(jwt, Some(refresh_token), JWT_LIFETIME)?)
+                Err(error)
+            }
+        }
     }
 }
 
-/// The error of a failed refresh. The refresh token can be used again and again, so a lost reply costs nothing; and
-/// a service in trouble has not decided anything, which is our choice: Genesys' mobile SDK gives both tokens up.
-fn failure(error: &CallError) -> RefreshError {
+/// The refresh token can be used again, so an unknown outcome is retried. Our choice; Genesys' mobile SDK discards both
+/// tokens.
+fn refresh_error(error: &CallError) -> RefreshError {
     match error.problem().map(RefreshError::from) {
         Some(RefreshError::Unknown) | None => RefreshError::Transient { retry_after: None },
-        Some(failure) => failure,
+        Some(error) => error,
     }
 }
 

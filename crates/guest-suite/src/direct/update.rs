@@ -1,13 +1,18 @@
 //! Compare-and-swap of a session: load, decide, commit, and again after a conflict.
 
+use std::future::Future;
 use std::sync::Arc;
 
+use audit::Draft;
 use genesys_api::{Now, SessionId};
-use guest_store::{Change, Conflict, StoreError, StoreErrorKind, Unit};
+use guest_conversation::client::SessionUpdate;
+use guest_store::{Change, Conflict, Event, Session, SessionQuery, StoreErrorKind, Unit};
+use session_metrics::EndReason;
 
-use super::conversation::SessionUpdate;
 use super::session_row::SessionRow;
-use super::{Direct, DirectError};
+use super::sign_in::lock;
+use super::{Direct, PAGE};
+use crate::Error;
 
 /// Largest number of retries after a conflict.
 const RETRIES: usize = 16;
@@ -15,21 +20,26 @@ const RETRIES: usize = 16;
 /// A unit of work and its effects in this process once it is stored.
 #[derive(Debug, Default)]
 pub(super) struct Mutation {
-    pub(super) unit: Unit,
+    pub(super) change: Option<Change>,
+    pub(super) entry: Option<Draft>,
+    pub(super) event: Option<Event>,
     pub(super) metric: Option<session_metrics::Event>,
-    pub(super) update: Option<(SessionId, SessionUpdate)>,
+    pub(super) update: Option<(SessionId, SessionUpdate<EndReason>)>,
 }
 
 impl From<Change> for Mutation {
     fn from(change: Change) -> Self {
-        Unit::from(change).into()
+        Self {
+            change: Some(change),
+            ..Self::default()
+        }
     }
 }
 
-impl From<Unit> for Mutation {
-    fn from(unit: Unit) -> Self {
+impl From<Draft> for Mutation {
+    fn from(entry: Draft) -> Self {
         Self {
-            unit,
+            entry: Some(entry),
             ..Self::default()
         }
     }
@@ -44,8 +54,8 @@ impl Direct {
         &self,
         owner: &str,
         id: &SessionId,
-        decide: impl Fn(&SessionRow, Now) -> Result<(Mutation, T), DirectError>,
-    ) -> Result<T, DirectError> {
+        decide: impl Fn(&SessionRow, Now) -> Result<(Mutation, T), Error>,
+    ) -> Result<T, Error> {
         let record = self.load(owner, id).await?;
         self.update_record(record, decide).await
     }
@@ -54,35 +64,40 @@ impl Direct {
     pub(super) async fn update_record<T>(
         &self,
         mut record: SessionRow,
-        decide: impl Fn(&SessionRow, Now) -> Result<(Mutation, T), DirectError>,
-    ) -> Result<T, DirectError> {
+        decide: impl Fn(&SessionRow, Now) -> Result<(Mutation, T), Error>,
+    ) -> Result<T, Error> {
         let mut retries = 0;
         loop {
             let (mutation, value) = decide(&record, self.clock().now())?;
             match self.commit(mutation).await {
                 Ok(()) => return Ok(value),
                 Err(error) if is_conflict(&error) && retries < RETRIES => retries += 1,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
-            record = self.load(record.owner(), &record.row.id).await?;
+            record = self.load(&record.row.owner, &record.row.id).await?;
         }
     }
 
     /// Commits a mutation, then counts its metric and notifies the conversations of the session. Dropping the future
     /// cancels neither.
-    pub(super) async fn commit(&self, mutation: impl Into<Mutation>) -> Result<(), StoreError> {
-        let Mutation { unit, metric, update } = mutation.into();
-        let has_events = !unit.events.is_empty();
-        if unit.change.is_none() && unit.entries.is_empty() && !has_events {
+    pub(super) async fn commit(&self, mutation: Mutation) -> Result<(), Error> {
+        if mutation.change.is_none() && mutation.entry.is_none() {
             return Ok(());
         }
+        let unit = Unit {
+            change: mutation.change,
+            entries: mutation.entry.into_iter().collect(),
+            events: mutation.event.into_iter().collect(),
+        };
+        let (metric, update) = (mutation.metric, mutation.update);
+        let has_events = !unit.events.is_empty();
         let shared = Arc::clone(&self.shared);
         let committing = tokio::spawn(async move {
             shared.config.store.commit(unit).await?;
             shared.metrics.record(metric);
             if let Some((id, update)) = update {
                 if matches!(update, SessionUpdate::Ended(_)) {
-                    shared.signed_in.remove(&id);
+                    lock(&shared.signed_in).remove(&id);
                 }
                 shared.live.notify(&id, update);
             }
@@ -91,14 +106,40 @@ impl Direct {
             }
             Ok(())
         });
-        // the task is gone only if the runtime is
+        // the task is lost only with its runtime
         committing
             .await
-            .unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into()))
+            .unwrap_or_else(|_| Err(Error::Store(StoreErrorKind::Unavailable.into())))
+    }
+
+    /// Applies `change` to each session that `query` returns, page by page, and returns the number of changed ones. A
+    /// failure of one session does not affect the others.
+    ///
+    /// `query` must not return a session that was changed.
+    pub(super) async fn change_each<R: Future<Output = Result<bool, Error>>>(
+        &self,
+        query: impl Fn(usize) -> SessionQuery,
+        change: impl Fn(Session) -> R,
+    ) -> Result<usize, Error> {
+        let mut changed = 0;
+        loop {
+            let page = self.store().sessions(query(PAGE)).await?;
+            let (length, before) = (page.len(), changed);
+            for session in page {
+                let id = session.id.clone();
+                match change(session).await {
+                    Ok(is_changed) => changed += usize::from(is_changed),
+                    Err(error) => tracing::error!(session = %id, %error, "cannot end or erase a session"),
+                }
+            }
+            if length < PAGE || changed == before {
+                return Ok(changed);
+            }
+        }
     }
 }
 
-/// Whether another task changed the session first.
-pub(super) fn is_conflict(error: &StoreError) -> bool {
-    error.kind() == StoreErrorKind::Conflict(Conflict::VersionChanged)
+/// Whether another task changed the row first.
+pub(super) fn is_conflict(error: &Error) -> bool {
+    matches!(error, Error::Store(error) if error.kind() == StoreErrorKind::Conflict(Conflict::VersionChanged))
 }

@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, Request, Response};
 use ring::digest;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
+use url::Url;
 
 use crate::JourneyContext;
 
@@ -35,6 +36,69 @@ impl Pkce {
             challenge: URL_SAFE_NO_PAD.encode(hash),
             verifier: verifier.into(),
         }
+    }
+}
+
+/// A request to the authorization endpoint of an identity provider: OAuth's authorization code flow with PKCE (RFC 7636)
+/// and the `nonce` of `OpenID` Connect.
+#[derive(Clone, Debug)]
+pub struct AuthorizationRequest {
+    redirect_uri: String,
+    pkce: Pkce,
+    nonce: SecretString,
+    state: SecretString,
+}
+
+impl AuthorizationRequest {
+    /// A request that sends the guest back to `redirect_uri`. `nonce` and `state` are random bytes.
+    #[must_use]
+    pub fn new(redirect_uri: &Url, pkce: Pkce, nonce: [u8; 16], state: [u8; 16]) -> Self {
+        Self {
+            redirect_uri: redirect_uri.to_string(),
+            pkce,
+            nonce: URL_SAFE_NO_PAD.encode(nonce).into(),
+            state: URL_SAFE_NO_PAD.encode(state).into(),
+        }
+    }
+
+    /// Its parameters beside `client_id` and `scope`.
+    #[must_use]
+    pub fn parameters(&self) -> [(&'static str, &str); 6] {
+        [
+            ("response_type", "code"),
+            ("redirect_uri", &self.redirect_uri),
+            ("code_challenge", &self.pkce.challenge),
+            ("code_challenge_method", "S256"),
+            ("nonce", self.nonce.expose_secret()),
+            ("state", self.state.expose_secret()),
+        ]
+    }
+
+    /// The URL of the authorization endpoint with all parameters.
+    #[must_use]
+    pub fn url(&self, endpoint: &Url, client_id: &str, scope: &str) -> Url {
+        let mut url = endpoint.clone();
+        url.query_pairs_mut()
+            .extend_pairs(self.parameters())
+            .append_pair("client_id", client_id)
+            .append_pair("scope", scope);
+        url
+    }
+
+    /// The exchange of the code that the guest brought back. `None` if `state` is of another request.
+    #[must_use]
+    pub fn exchange(self, deployment: DeploymentId, state: &str, code: SecretString) -> Option<Exchange> {
+        (state == self.state.expose_secret()).then(|| Exchange {
+            deployment,
+            oauth: OauthResult {
+                code: Some(code),
+                redirect_uri: Some(self.redirect_uri),
+                code_verifier: Some(self.pkce.verifier),
+                nonce: Some(self.nonce.expose_secret().to_owned()),
+                ..OauthResult::default()
+            },
+            journey_context: None,
+        })
     }
 }
 

@@ -43,11 +43,11 @@ async fn page_outside_the_allowed_domains_opens_no_socket() {
         .await
         .unwrap_err();
     assert!(
-        matches!(refused, DirectError::NotAdmitted(NotAdmitted::Origin { .. })),
+        matches!(refused, Error::NotAdmitted(NotAdmitted::Origin { .. })),
         "{refused}"
     );
     assert!(refused.to_string().contains("https://shop.example"), "{refused}");
-    assert_eq!(guest_suite::Error::from(refused).kind(), ErrorKind::Invalid);
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
     assert_eq!(simulator.counters().connections, 0);
     simulator.stop().await;
 }
@@ -65,7 +65,7 @@ async fn disabled_features_of_the_deployment_are_not_used() {
         soon(conversation.next_event()).await,
         Some(Event::Connection(ConnectionEvent::Ready(_)))
     ));
-    let handle = conversation.handle();
+    let handle = (*conversation).clone();
     assert_eq!(handle.request(Request::Clear), Err(RequestError::NotAllowed));
     handle.request(Request::CheckHealth).unwrap();
     assert!(matches!(

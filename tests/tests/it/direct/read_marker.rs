@@ -38,7 +38,7 @@ async fn receive(conversation: &mut Conversation) -> String {
 }
 
 async fn say(conversation: &mut Conversation, text: &str) {
-    conversation.handle().send(text).unwrap();
+    conversation.send(text).unwrap();
     assert_eq!(receive(conversation).await, format!("You said: {text}"));
 }
 

@@ -26,10 +26,13 @@ async fn sessions_are_resumed_from_the_store() {
     assert_eq!((snapshot.sessions, snapshot.open, snapshot.ended), (2, 1, 1));
     let id = created.session.id;
     assert!(direct.session("somebody else", &id).await.is_err());
-    direct.admit(&id, &created.tokens.access).await.unwrap();
-    let rotated = direct.rotate("shop", &id, &created.tokens.refresh).await.unwrap();
-    direct.admit(&id, &created.tokens.access).await.unwrap_err();
-    direct.admit(&id, &rotated.access).await.unwrap();
+    direct.admit(&id, &created.tokens.access_token).await.unwrap();
+    let rotated = direct
+        .rotate("shop", &id, &created.tokens.refresh_token)
+        .await
+        .unwrap();
+    direct.admit(&id, &created.tokens.access_token).await.unwrap_err();
+    direct.admit(&id, &rotated.access_token).await.unwrap();
     let connecting = direct.connect("shop", &id, page_origin());
     let (conversation, _line) = tokio::join!(connecting, genesys.configured());
     let mut conversation = conversation.unwrap();
@@ -73,10 +76,7 @@ async fn session_is_erased_after_its_retention() {
     assert_eq!(direct.erase_old().await.unwrap(), 0);
     clock.advance(Duration::from_secs(60));
     assert_eq!(direct.erase_old().await.unwrap(), 1);
-    assert!(matches!(
-        direct.session("shop", &old).await,
-        Err(DirectError::NotFound)
-    ));
+    assert!(matches!(direct.session("shop", &old).await, Err(Error::NotFound)));
     direct.session("shop", &live).await.unwrap();
     assert_eq!(direct.metrics().sessions, 2, "what happened has happened");
     let entries = direct.store().audit_lines(0, 100, None).await.unwrap();

@@ -1,0 +1,291 @@
+//! Operations on stored sessions: creation, rotation of tokens, consent, end, erasure.
+
+use audit::{Actor, Draft, Outcome};
+use genesys_api::{SessionId, entropy, rfc3339};
+use guest_conversation::client::SessionUpdate;
+use guest_payload::{ConsentChange, NewGuest, Signals};
+use guest_sessions::RefreshedTokens;
+use guest_store::{Change, Session, SessionQuery, StoredEntry, TokenHash};
+use secrecy::{ExposeSecret as _, SecretString};
+use session_metrics::{EndReason, Journey};
+use time::OffsetDateTime;
+use token_window::{Presented, RefreshTokenFamily};
+use webhook::EventName;
+
+use super::Direct;
+use super::session_row::{Document, SessionRow, custom_attributes, issue_tokens, with_details};
+use super::update::Mutation;
+use crate::{Error, SessionInfo};
+
+/// Largest number of entries of an audit trail.
+const MAX_ENTRIES: usize = 10_000;
+
+/// A created session with the only copy of its tokens.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The session.
+    pub session: SessionInfo,
+    /// Its tokens.
+    pub tokens: RefreshedTokens,
+}
+
+impl Direct {
+    /// Creates a session for `owner`, if the policy allows it.
+    ///
+    /// # Errors
+    /// [`Error::ConsentRequired`], [`Error::GuestInUse`], [`Error::UnknownChannel`], [`Error::Full`], or the store's.
+    pub async fn create(&self, owner: &str, mut guest: NewGuest) -> Result<Created, Error> {
+        let config = &self.shared.config;
+        if !config.deployments.contains_key(&guest.channel) {
+            return Err(Error::UnknownChannel {
+                channel: guest.channel,
+            });
+        }
+        if usize::try_from(self.shared.metrics.open()).map_or(true, |open| open >= config.limit) {
+            return Err(Error::Full { limit: config.limit });
+        }
+        let now = self.clock().now();
+        let id = guest.guest.get_or_insert_with(|| entropy::uuid().into()).clone();
+        let new = match guest.decide(config.policy, now.utc) {
+            Ok(new) => new,
+            Err(refused) => {
+                let denial =
+                    Draft::new(now.utc, Actor::client(owner), "session.denied").outcome(Outcome::Denied);
+                self.commit(with_details(denial, refused.audit_details()).into())
+                    .await?;
+                return Err(Error::ConsentRequired(Box::new(refused)));
+            }
+        };
+        let mut row = Session::new(owner, id, new.channel().clone(), now.utc);
+        let tokens = issue_tokens(row.id.clone(), now.utc, config.access_token_lifetime);
+        row.expires_at = tokens.expires_at;
+        row.idle_deadline = now.utc + config.idle_timeout;
+        row.access = TokenHash::of(tokens.access_token.expose_secret());
+        row.refresh = TokenHash::of(tokens.refresh_token.expose_secret());
+        let document = Document::new(new.data().clone());
+        let record = SessionRow { row, document };
+        let session = record.info();
+        let entry = record.draft(now, Actor::client(owner), "session.created");
+        let (_, created) = Journey::begin(now.instant);
+        self.commit(Mutation {
+            entry: Some(with_details(entry, session.consent.audit_details())),
+            event: Some(record.event(EventName::Created, now.utc)),
+            change: Some(Change::CreateSession(record.into_row())),
+            metric: Some(created),
+            update: None,
+        })
+        .await?;
+        Ok(Created { session, tokens })
+    }
+
+    /// Exchanges a refresh token for a new pair. The old pair is no longer valid; open sockets stay open.
+    ///
+    /// # Errors
+    /// [`Error::RefreshUsed`] for a token that was rotated, which is a sign of theft or of a lost reply;
+    /// [`Error::RefreshUnknown`] for any other token; [`Error::Ended`], [`Error::NotFound`], or the store's.
+    pub async fn rotate(
+        &self,
+        owner: &str,
+        id: &SessionId,
+        refresh: &SecretString,
+    ) -> Result<RefreshedTokens, Error> {
+        let presented = refresh.expose_secret();
+        self.update(owner, id, |record, now| {
+            record.ensure_live(now)?;
+            let config = &self.shared.config;
+            let tokens = issue_tokens(id.clone(), now.utc, config.access_token_lifetime);
+            let mut row = record.row.clone();
+            let mut family = RefreshTokenFamily {
+                current: row.refresh,
+                previous: row.previous_refresh,
+                generation: row.generation,
+            };
+            let next = TokenHash::of(tokens.refresh_token.expose_secret());
+            let presented = family.handle_presented(|stored| stored.matches(presented), next);
+            let generation = i64::try_from(family.generation).unwrap_or(i64::MAX);
+            let entry = |action| {
+                let entry = record.draft(now, Actor::client(owner), action);
+                entry.detail("generation", generation)
+            };
+            match presented {
+                Presented::Current => {}
+                Presented::Reused => {
+                    let reuse = entry("token.reuse_detected").outcome(Outcome::Denied);
+                    return Ok((reuse.into(), Err(Error::RefreshUsed)));
+                }
+                _ => return Err(Error::RefreshUnknown),
+            }
+            row.access = TokenHash::of(tokens.access_token.expose_secret());
+            row.refresh = family.current;
+            row.previous_refresh = family.previous;
+            row.generation = family.generation;
+            row.expires_at = tokens.expires_at;
+            row.idle_deadline = now.utc + config.idle_timeout;
+            let mutation = Mutation {
+                change: Some(Change::UpdateSession(row)),
+                entry: Some(entry("token.rotated").detail("expiresAt", rfc3339(tokens.expires_at))),
+                ..Mutation::default()
+            };
+            Ok((mutation, Ok(tokens)))
+        })
+        .await?
+    }
+
+    /// Records a change of consent. A withdrawal is always accepted: the attributes of the purpose are deleted here and
+    /// absent from later events.
+    ///
+    /// # Errors
+    /// [`Error::Ended`], [`Error::NotFound`], [`Error::ConsentOutdated`], or the store's.
+    pub async fn change_consent(
+        &self,
+        owner: &str,
+        id: &SessionId,
+        change: &ConsentChange,
+        signals: Signals,
+    ) -> Result<SessionInfo, Error> {
+        self.update(owner, id, |record, now| {
+            record.ensure_live(now)?;
+            let update = record
+                .document
+                .data
+                .change(change, signals, self.shared.config.policy, now.utc)
+                .map_err(Error::ConsentOutdated)?;
+            let action = match update.is_withdrawal() {
+                true => "consent.withdrawn",
+                false => "consent.changed",
+            };
+            let entry = record.draft(now, Actor::client(owner), action);
+            let entry = with_details(entry, update.audit_details());
+            let mut changed = record.clone();
+            changed.document.data = update.data;
+            let attributes = custom_attributes(&changed.document.data);
+            let info = changed.info();
+            let mutation = Mutation {
+                entry: Some(entry),
+                event: Some(changed.event(EventName::Updated, now.utc)),
+                change: Some(Change::UpdateSession(changed.into_row())),
+                metric: None,
+                update: Some((id.clone(), SessionUpdate::Attributes(attributes))),
+            };
+            Ok((mutation, info))
+        })
+        .await
+    }
+
+    /// Ends a session: revokes its tokens, ends its conversations in this process and deletes the guest's attributes.
+    /// Does nothing if it has ended.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the store's.
+    pub async fn end(&self, owner: &str, id: &SessionId, reason: EndReason) -> Result<(), Error> {
+        self.end_if(owner, id, reason, |_| true).await.map(drop)
+    }
+
+    /// Ends the live sessions whose idle timeout has passed, and returns their number. A failure of one session does not
+    /// affect the others.
+    ///
+    /// # Errors
+    /// If the sessions cannot be read.
+    pub async fn expire_idle(&self) -> Result<usize, Error> {
+        let time = self.clock().now().utc;
+        self.change_each(
+            |limit| SessionQuery::DueBefore { time, limit },
+            |session| async move {
+                // a rotation may have moved the deadline meanwhile
+                let is_due = |idle_deadline| idle_deadline <= time;
+                self.end_if(&session.owner, &session.id, EndReason::Expired, is_due)
+                    .await
+            },
+        )
+        .await
+    }
+
+    /// Ends a session if its idle deadline satisfies `is_due`, and returns whether it did.
+    async fn end_if(
+        &self,
+        owner: &str,
+        id: &SessionId,
+        reason: EndReason,
+        is_due: impl Fn(OffsetDateTime) -> bool,
+    ) -> Result<bool, Error> {
+        self.update(owner, id, |record, now| {
+            if record.row.ended_at.is_some() || !is_due(record.row.idle_deadline) {
+                return Ok((Mutation::default(), false));
+            }
+            let actor = match reason {
+                EndReason::Guest => Actor::client(owner),
+                _ => Actor::system("guest-suite"),
+            };
+            let action = match reason {
+                EndReason::Expired => "session.expired",
+                _ => "session.ended",
+            };
+            let mut journey = record.journey(now);
+            let entry = record
+                .draft(now, actor, action)
+                .detail("reason", reason.name())
+                .detail("stage", journey.stage().name());
+            let mut ended = record.clone();
+            ended.row.secrets.refresh_token = None;
+            ended.row.ended_at = Some(now.utc);
+            ended.document.end_reason = Some(reason);
+            let event = ended.event(EventName::Ended, now.utc);
+            ended.document.data = ended.document.data.without_attributes();
+            let mutation = Mutation {
+                change: Some(Change::UpdateSession(ended.into_row())),
+                entry: Some(entry),
+                event: Some(event),
+                metric: journey.end(reason, now.instant),
+                update: Some((id.clone(), SessionUpdate::Ended(reason))),
+            };
+            Ok((mutation, true))
+        })
+        .await
+    }
+
+    /// Erases sessions whose retention has passed, and returns their number. A failure of one session does not affect
+    /// the others.
+    ///
+    /// The audit log keeps their entries under pseudonyms that can no longer be linked to a session.
+    ///
+    /// # Errors
+    /// If the sessions cannot be read.
+    pub async fn erase_old(&self) -> Result<usize, Error> {
+        let now = self.clock().now().utc;
+        let time = now - self.shared.config.retention;
+        self.change_each(
+            |limit| SessionQuery::EndedBefore { time, limit },
+            |session| async move {
+                let entry = Draft::new(now, Actor::system("guest-suite"), "session.erased");
+                self.commit(Mutation {
+                    entry: Some(entry.subject(session.pseudonym())),
+                    change: Some(Change::RemoveSession(session.id)),
+                    ..Mutation::default()
+                })
+                .await
+                .map(|()| true)
+            },
+        )
+        .await
+    }
+
+    /// Returns the audit entries of one session, oldest first. The last one records this read.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the store's.
+    pub async fn audit_trail(&self, owner: &str, id: &SessionId) -> Result<Vec<StoredEntry>, Error> {
+        let record = self.load(owner, id).await?;
+        let read = record.draft(self.clock().now(), Actor::client(owner), "audit.read");
+        self.commit(read.into()).await?;
+        let subject = record.row.pseudonym();
+        let mut trail: Vec<StoredEntry> = Vec::new();
+        loop {
+            let from = trail.last().map_or(0, |entry| entry.seq + 1);
+            let page = self.store().audit_lines(from, 1_000, Some(&subject)).await?;
+            if page.is_empty() || trail.len() >= MAX_ENTRIES {
+                return Ok(trail);
+            }
+            trail.extend(page);
+        }
+    }
+}
