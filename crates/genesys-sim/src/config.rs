@@ -279,7 +279,6 @@ pub struct User {
 }
 
 impl User {
-    /// The name in the form of Genesys' messages.
     pub(crate) fn name(&self) -> Value {
         json!({"firstName": self.first_name, "lastName": self.last_name})
     }

@@ -11,8 +11,10 @@ use kind::KINDS;
 
 pub(crate) use kind::{Effect, Site};
 
-/// Longest text of a fault, in bytes.
 const MAX_BYTES: usize = 256;
+
+/// Limit of armed faults.
+pub(crate) const MAX_FAULTS: usize = 64;
 
 /// Highest number of occurrences, and of frames to wait for.
 const MAX_TIMES: u32 = 1_000_000;
@@ -67,7 +69,7 @@ impl FromStr for Fault {
 
     fn from_str(text: &str) -> Result<Self, FaultError> {
         if text.len() > MAX_BYTES {
-            return Err(FaultError::Length { bytes: text.len() });
+            return Err(FaultError::Length(text.len()));
         }
         let (text, chance) = split(text, '~');
         let percent = chance.map(percentage).transpose()?;
@@ -81,17 +83,11 @@ impl FromStr for Fault {
             _ => (text, percent.is_none().then_some(1)),
         };
         let (name, argument) = split(text, ':');
-        let names = || {
-            KINDS
-                .iter()
-                .map(|(name, ..)| *name)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let (kind, sites, default, expected, effect) = *KINDS
-            .iter()
-            .find(|(kind, ..)| *kind == name)
-            .ok_or_else(|| FaultError::invalid("fault", name, format!("one of {}", names())))?;
+        let found = KINDS.iter().find(|(kind, ..)| *kind == name);
+        let (kind, sites, default, expected, effect) = *found.ok_or_else(|| {
+            let names: Vec<_> = KINDS.iter().map(|(kind, ..)| *kind).collect();
+            FaultError::invalid("fault", name, format!("one of {}", names.join(", ")))
+        })?;
         let argument = argument.or(default);
         let effect = effect(argument).ok_or_else(|| match argument {
             Some(found) => FaultError::Argument {
@@ -102,7 +98,7 @@ impl FromStr for Fault {
             None => FaultError::Incomplete { kind, expected },
         })?;
         if inbound && !sites.contains(&Site::FrameFromGuest) {
-            return Err(FaultError::Inbound { kind });
+            return Err(FaultError::Inbound(kind));
         }
         let mut argument = argument.unwrap_or_default().to_owned();
         if kind == "refuse" && !argument.contains(':') {
@@ -164,14 +160,9 @@ pub enum FaultError {
         /// Description of a valid argument.
         expected: &'static str,
     },
-    /// `@inN` on a fault that does not apply to frames from a guest.
-    #[error(
-        "the fault {kind:?} cannot wait for a frame from the guest: use @N, or drop, hang, evict or clock"
-    )]
-    Inbound {
-        /// The kind, as written.
-        kind: &'static str,
-    },
+    /// `@inN` on this kind, which does not apply to frames from a guest.
+    #[error("the fault {0:?} cannot wait for a frame from the guest: use @N, or drop, hang, evict or clock")]
+    Inbound(&'static str),
     /// An unknown kind, a number out of range, or a chance out of range.
     #[error("invalid {part} {found:?}: use {expected}")]
     Invalid {
@@ -182,26 +173,15 @@ pub enum FaultError {
         /// Description of a valid one.
         expected: String,
     },
-    /// More than 256 bytes.
-    #[error("invalid fault: it has {bytes} bytes, use at most {MAX_BYTES}")]
-    Length {
-        /// Bytes of the text.
-        bytes: usize,
-    },
-    /// A fault of handshakes, armed for one session.
-    #[error(
-        "the fault {kind:?} cannot be limited to a session: a handshake names none, leave the session out"
-    )]
-    Session {
-        /// The kind, as written.
-        kind: &'static str,
-    },
+    /// This number of bytes, more than 256.
+    #[error("invalid fault: it has {0} bytes, use at most {MAX_BYTES}")]
+    Length(usize),
+    /// A kind that happens to handshakes, armed for one session.
+    #[error("the fault {0:?} cannot be limited to a session: a handshake names none, leave the session out")]
+    Session(&'static str),
     /// 64 faults are active.
-    #[error("cannot arm another fault: {limit} are active, remove some with DELETE /sim/faults")]
-    TooMany {
-        /// The limit.
-        limit: usize,
-    },
+    #[error("cannot arm another fault: {MAX_FAULTS} are active, remove some with DELETE /sim/faults")]
+    TooMany,
 }
 
 impl FaultError {
@@ -214,7 +194,6 @@ impl FaultError {
     }
 }
 
-/// The text before a separator, and the text after it, if there is one.
 fn split(text: &str, separator: char) -> (&str, Option<&str>) {
     match text.split_once(separator) {
         Some((before, after)) => (before, Some(after)),

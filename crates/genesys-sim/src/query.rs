@@ -2,7 +2,6 @@
 
 use url::form_urlencoded;
 
-/// The first value of a parameter.
 pub(crate) fn parameter(encoded: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(encoded.as_bytes())
         .find(|(key, _)| key == name)

@@ -11,10 +11,8 @@ mod transfer;
 
 use bytes::Bytes;
 use genesys_api::{Now, limits};
-use http::header::ORIGIN;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 
-use crate::query::parameter;
 use crate::world::{Problem, SocketId, ViolationKind, World};
 use response::{Answer, Call, add_usage};
 
@@ -25,39 +23,35 @@ pub(crate) const MAX_BODY: usize = 64 * 1024;
 
 type Handler = fn(&mut Call<'_>, &[&str]) -> Answer;
 
-/// Every method and path that is served. The handler gets the parts of the path that match `*`.
+/// Every path that is served, with its methods. The handler gets the parts of the path that match `*`.
 #[rustfmt::skip]
-const ROUTES: &[(Method, &str, Handler)] = &[
-    (Method::GET, "/api/v2/conversations/messages/*/details", platform::message_details),
-    (Method::POST, "/api/v2/notifications/channels", platform::create_channel),
-    (Method::DELETE, "/api/v2/notifications/channels/*/subscriptions", platform::subscriptions),
-    (Method::GET, "/api/v2/notifications/channels/*/subscriptions", platform::subscriptions),
-    (Method::POST, "/api/v2/notifications/channels/*/subscriptions", platform::subscriptions),
-    (Method::PUT, "/api/v2/notifications/channels/*/subscriptions", platform::subscriptions),
-    (Method::GET, "/api/v2/webdeployments/configurations/*/versions/*", platform::configuration),
-    (Method::GET, "/api/v2/webdeployments/deployments/*", platform::deployment),
-    (Method::POST, "/api/v2/webdeployments/token/oauthcodegrantjwtexchange", guest::exchange),
-    (Method::POST, "/api/v2/webdeployments/token/refresh", guest::refresh),
-    (Method::DELETE, "/api/v2/webdeployments/token/revoke", guest::revoke),
-    (Method::DELETE, "/api/v2/webmessaging/deployments/*/pushdevices/*", guest::device),
-    (Method::PATCH, "/api/v2/webmessaging/deployments/*/pushdevices/*", guest::device),
-    (Method::POST, "/api/v2/webmessaging/deployments/*/pushdevices/*", guest::device),
-    (Method::GET, "/api/v2/webmessaging/messages", guest::history),
-    (Method::GET, "/channels/*", |_, _| Err(Problem::NO_UPGRADE)),
-    (Method::GET, "/download/*", transfer::download),
-    (Method::GET, "/oauth/authorize", login::authorize),
-    (Method::POST, "/oauth/token", login::token),
-    (Method::GET, "/sim/clock", control::clock),
-    (Method::POST, "/sim/clock", control::advance),
-    (Method::GET, "/sim/complaints", control::violations),
-    (Method::DELETE, "/sim/faults", control::disarm),
-    (Method::GET, "/sim/faults", control::faults),
-    (Method::POST, "/sim/faults", control::arm),
-    (Method::GET, "/sim/state", control::state),
-    (Method::PUT, "/upload/*", transfer::upload),
-    (Method::GET, "/v1", |_, _| Err(Problem::NO_UPGRADE)),
-    (Method::GET, "/webdeployments/v1/deployments/*/config.json", cdn::config),
-    (Method::GET, "/webdeployments/v1/deployments/*/domains.json", cdn::domains),
+const ROUTES: &[(&[Method], &str, Handler)] = &[
+    (&[Method::GET], "/api/v2/conversations/messages/*/details", platform::message_details),
+    (&[Method::POST], "/api/v2/notifications/channels", platform::create_channel),
+    (&[Method::DELETE, Method::GET, Method::POST, Method::PUT], "/api/v2/notifications/channels/*/subscriptions",
+        platform::subscriptions),
+    (&[Method::GET], "/api/v2/webdeployments/configurations/*/versions/*", platform::configuration),
+    (&[Method::GET], "/api/v2/webdeployments/deployments/*", platform::deployment),
+    (&[Method::POST], "/api/v2/webdeployments/token/oauthcodegrantjwtexchange", guest::exchange),
+    (&[Method::POST], "/api/v2/webdeployments/token/refresh", guest::refresh),
+    (&[Method::DELETE], "/api/v2/webdeployments/token/revoke", guest::revoke),
+    (&[Method::DELETE, Method::PATCH, Method::POST], "/api/v2/webmessaging/deployments/*/pushdevices/*", guest::device),
+    (&[Method::GET], "/api/v2/webmessaging/messages", guest::history),
+    (&[Method::GET], "/channels/*", |_, _| Err(Problem::NO_UPGRADE)),
+    (&[Method::GET], "/download/*", transfer::download),
+    (&[Method::GET], "/oauth/authorize", login::authorize),
+    (&[Method::POST], "/oauth/token", login::token),
+    (&[Method::GET], "/sim/clock", control::clock),
+    (&[Method::POST], "/sim/clock", control::advance),
+    (&[Method::GET], "/sim/complaints", control::violations),
+    (&[Method::DELETE], "/sim/faults", control::disarm),
+    (&[Method::GET], "/sim/faults", control::faults),
+    (&[Method::POST], "/sim/faults", control::arm),
+    (&[Method::GET], "/sim/state", control::state),
+    (&[Method::PUT], "/upload/*", transfer::upload),
+    (&[Method::GET], "/v1", |_, _| Err(Problem::NO_UPGRADE)),
+    (&[Method::GET], "/webdeployments/v1/deployments/*/config.json", cdn::config),
+    (&[Method::GET], "/webdeployments/v1/deployments/*/domains.json", cdn::domains),
 ];
 
 impl World {
@@ -100,11 +94,7 @@ impl World {
         let socket = if let Some(channel) = request.uri().path().strip_prefix("/channels/") {
             self.open_channel(channel, now)
         } else {
-            let query = request.uri().query().unwrap_or_default();
-            let deployment = parameter(query, "deploymentId").filter(|id| !id.is_empty());
-            let origin = request.headers().get(ORIGIN);
-            let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
-            self.open_socket(deployment.as_deref(), origin, now)
+            self.open_socket(request, now)
         };
         socket.map_err(|problem| {
             self.counters.refused += 1;
@@ -121,12 +111,10 @@ pub(crate) fn body_limit(world: &World, method: &Method, uri: &Uri, now: Now) ->
     MAX_BODY
 }
 
-/// Whether a path takes WebSocket handshakes.
 pub(crate) fn takes_sockets(path: &str) -> bool {
     path == "/v1" || path.starts_with("/channels/")
 }
 
-/// A refusal in Genesys' standard error body.
 pub(crate) fn refuse(world: &mut World, problem: &Problem) -> Response<Bytes> {
     let id = world.seed.uuid().to_string();
     let mut response = response::refusal(problem, &id);
@@ -149,14 +137,14 @@ fn route(world: &mut World, request: &Request<Bytes>, now: Now) -> Answer {
         call.world.trigger_request(path, bearer, now)?;
     }
     let mut allowed = Vec::new();
-    for (method, pattern, handler) in ROUTES {
+    for (methods, pattern, handler) in ROUTES {
         if let Some(parts) = matched(pattern, path) {
-            if method == request.method() {
+            if methods.contains(request.method()) {
                 let mut response = handler(&mut call, &parts)?;
                 add_usage(&mut response, call.usage);
                 return Ok(response);
             }
-            allowed.push(method.as_str());
+            allowed.extend(methods.iter().map(Method::as_str));
         }
     }
     let place = format!("{} {path}", request.method());
@@ -167,7 +155,6 @@ fn route(world: &mut World, request: &Request<Bytes>, now: Now) -> Answer {
     }
 }
 
-/// The varying parts of a path that fits the pattern.
 fn matched<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
     let mut parts = Vec::new();
     let mut segments = path.split('/');

@@ -17,16 +17,9 @@ use content::{Card, Content, DatePicker, Form, ListPicker, QuickReplies};
 
 pub(crate) use content::File;
 
-/// Largest script, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
-
-/// Limit of rules in a script, and of steps in a rule.
 const MAX_ITEMS: usize = 64;
-
-/// Largest compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 64 * 1024;
-
-/// Longest wait.
 const MAX_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
 /// The agent that answers guests. The first three variants are built-in scripts.
@@ -46,7 +39,6 @@ pub enum Agent {
 }
 
 impl Agent {
-    /// The scripts, at least one.
     pub(crate) fn scripts(self) -> Vec<Arc<Script>> {
         let scripts = match self {
             Self::Echo => vec![Script::echo()],
@@ -82,13 +74,8 @@ impl Agent {
 /// # Ok::<(), genesys_sim::ScriptError>(())
 /// ```
 ///
-/// `on` is `connect` (a new conversation), `join`, `text` (equal but for case and space around it), `contains`
-/// (whatever its case), `matches` (a regular expression), `button` (a payload), `after` (a time from the beginning of
-/// the conversation) or `otherwise`. `do` lists `say` (a text, or several in turn), `type`, `wait`, `pause` (for
-/// [`Rules::agent_delay`](crate::Rules::agent_delay)), `quick_replies`, `card`, `carousel`, `date_picker`,
-/// `list_picker`, `form`, `attachment`, `content` and `event` (as Genesys writes them), `hand_over`, `disconnect` (or
-/// `disconnect: read_only` / `open`), `clear`, `expire` and `fault`; `agents/README.md` shows each. A guest chooses among
-/// several scripts with the custom attribute `agent`.
+/// `agents/README.md` shows every trigger and every step. A guest chooses among several scripts with the custom attribute
+/// `agent`.
 ///
 /// Limits: 64 KiB, 64 rules, 64 steps in a rule, waits of 30 days.
 #[derive(Clone, Debug, Deserialize)]
@@ -112,7 +99,6 @@ pub(crate) struct Rule {
     pub(crate) steps: Vec<Step>,
 }
 
-/// Trigger of a rule.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum On {
@@ -155,7 +141,6 @@ pub(crate) enum Step {
     Wait(Duration),
 }
 
-/// State of the conversation after the agent has left.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum DisconnectMode {
@@ -262,7 +247,6 @@ impl Script {
         self.rules.iter().position(|rule| wanted(&rule.on))
     }
 
-    /// The rules with a time, and the time.
     pub(crate) fn timed(&self) -> impl Iterator<Item = (usize, Duration)> {
         let rules = self.rules.iter().enumerate();
         rules.filter_map(|(index, rule)| match rule.on {

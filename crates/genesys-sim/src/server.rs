@@ -4,7 +4,6 @@ mod shared;
 mod socket;
 
 use std::convert::Infallible;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +28,6 @@ use crate::rest;
 use crate::world::{Counters, Problem, Violation, World};
 use shared::Shared;
 
-/// Time in which a body has to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time in which connections have to end once the simulator stops.
@@ -39,6 +37,7 @@ const DRAIN: Duration = Duration::from_millis(1_500);
 const SPARE_CONNECTIONS: usize = 256;
 
 /// A running simulator. Dropping it stops it as well, without waiting.
+#[derive(Debug)]
 pub struct Simulator {
     shared: Arc<Shared>,
     host: Host,
@@ -95,74 +94,62 @@ impl Simulator {
     }
 
     /// The host that stands for every host of Genesys.
-    #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
     }
 
     /// The host as text, such as `https://127.0.0.1:4711`.
-    #[must_use]
     pub fn http_url(&self) -> String {
         self.host.to_string()
     }
 
     /// The URL for guests, without `?deploymentId=`.
-    #[must_use]
     pub fn websocket_url(&self) -> String {
         self.host.websocket_url("/v1")
     }
 
     /// The bound address.
-    #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
     /// The one deployment.
-    #[must_use]
     pub fn deployment_id(&self) -> &DeploymentId {
         &self.deployment
     }
 
     /// The one API client.
-    #[must_use]
     pub fn client_id(&self) -> &str {
         &self.client_id
     }
 
     /// The API client's secret.
-    #[must_use]
     pub fn client_secret(&self) -> &SecretString {
         &self.client_secret
     }
 
     /// The certificate that clients have to trust, if the simulator uses TLS.
-    #[must_use]
     pub fn ca_pem(&self) -> Option<&str> {
         self.ca_pem.as_deref()
     }
 
     /// The simulator's clock, which can be moved.
-    #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
     }
 
     /// Counters since the start.
-    #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.read(World::counters)
     }
 
     /// Requests and frames that no official client sends.
-    #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.shared.read(World::violations)
     }
 
     /// One line of JSON with URLs, ids and secrets, for the process that started the simulator. `ca` is the file to
     /// which the caller wrote [`ca_pem`](Self::ca_pem).
-    #[must_use]
     pub fn ready_line(&self, ca: Option<&Path>) -> String {
         let ca = ca.map(Path::to_string_lossy);
         let line = ReadyLine {
@@ -189,16 +176,6 @@ impl Simulator {
     }
 }
 
-impl fmt::Debug for Simulator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulator")
-            .field("host", &self.host)
-            .field("deployment", &self.deployment)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The fields of the ready line, in their order.
 #[derive(Serialize)]
 struct ReadyLine<'a> {
     event: &'a str,

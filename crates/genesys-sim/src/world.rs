@@ -6,7 +6,6 @@ mod agent;
 mod attachment;
 mod channel;
 mod counters;
-mod delivery;
 mod faults;
 mod frame;
 mod history;
@@ -38,14 +37,20 @@ use serde_json::Value;
 use crate::config::Rules;
 use crate::script::Script;
 use access_token::AccessTokens;
+use actions::Done;
+use agent::{AgentState, Persona, ScheduledStep};
 use attachment::Attachments;
 use channel::Channels;
 use faults::Faults;
-use request::Request;
-use session::{Session, SessionKey};
+use frame::{CONFIGURES, ECHOES, MESSAGES, REQUESTS, Refusal};
+use history::{History, Kind, Message, MessageContent};
+use limits::SECOND;
+use request::{Fields, Request};
+use seed::hex;
+use session::{HISTORY, Session, SessionKey};
 use sign_in::SignIns;
-use socket::Socket;
-use timers::{Timer, Timers};
+use socket::{Binding, Socket};
+use timers::{Timer, TimerKey, Timers};
 
 pub use counters::Counters;
 pub use history::TranscriptEntry;
@@ -55,7 +60,7 @@ pub use timers::Reason;
 pub use violation::{Violation, ViolationKind};
 
 pub(crate) use channel::MAX_TOPICS;
-pub(crate) use limits::{LimitKey, MINUTE, Usage, Window};
+pub(crate) use limits::{LimitKey, Usage, Window};
 pub(crate) use origin::admits;
 pub(crate) use output::{later, moved};
 pub(crate) use problem::Problem;
@@ -84,12 +89,10 @@ pub struct World {
     pub(crate) sign_ins: SignIns,
     attachments: Attachments,
     channels: Channels,
-    /// Key of all JWTs and links.
     jwt_key: hmac::Key,
     handshakes: Window,
     sockets: BTreeMap<SocketId, Socket>,
     sessions: HashMap<SessionKey, Session>,
-    /// The sessions by their tokens.
     session_keys: HashMap<String, SessionKey>,
     /// The last number of a socket, session, channel or sign-in.
     last_number: u64,
@@ -117,7 +120,7 @@ impl World {
         rules.session_duration = rules.session_duration.min(MAX_SESSION);
         rules.attachments.max_file_kb = rules.attachments.max_file_kb.min(published::ATTACHMENT_KILOBYTES);
         rules.sign_in.jwt_lifetime = rules.sign_in.jwt_lifetime.min(published::SIGNED_IN_JWT);
-        let seed_text = seed::hex(&seed);
+        let seed_text = hex(&seed);
         let faults = Faults::new(Seed::branch(seed, "faults"), std::mem::take(&mut rules.faults));
         let agents = std::mem::take(&mut rules.agent).scripts();
         let mut seed = Seed::new(seed);
@@ -158,13 +161,11 @@ impl World {
     }
 
     /// The one deployment.
-    #[must_use]
     pub fn deployment_id(&self) -> &DeploymentId {
         &self.deployment
     }
 
     /// Counters since the start.
-    #[must_use]
     pub fn counters(&self) -> Counters {
         Counters {
             open: self.sockets.len() as u64,
@@ -174,14 +175,12 @@ impl World {
         }
     }
 
-    /// Custom attributes of the last message of each session.
     pub(crate) fn attributes(&self) -> Vec<&BTreeMap<String, String>> {
         let sessions = self.sessions.values();
         sessions.map(|session| &session.attributes).collect()
     }
 
     /// Requests and frames that no official client sends.
-    #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.violations.list()
     }
@@ -244,13 +243,11 @@ impl World {
 
     /// Once there is no more output: the time of the next call to [`handle_timeout`](Self::handle_timeout), and its
     /// reason.
-    #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         self.timers.next()
     }
 
     /// Returns the texts of a session, oldest first, without events. Empty if there is no such session any more.
-    #[must_use]
     pub fn transcript(&self, token: &str) -> Vec<TranscriptEntry> {
         let session = self.session_by_token(token);
         session.map_or_else(Vec::new, |session| session.conversation.history.transcript())
@@ -268,14 +265,13 @@ impl World {
         self.last_number
     }
 
-    /// Handles all timers that are due. Every input begins with it.
     pub(crate) fn settle(&mut self, now: Now) {
         self.settled = Some(now);
         self.moved = Duration::ZERO;
         while let Some((key, timer)) = self.timers.take_due(now.instant) {
             match timer {
                 Timer::ChannelEnd(channel) => self.close_channel(channel),
-                Timer::ChannelWarning(channel) => self.warn_channel(channel),
+                Timer::ChannelWarning(channel) => self.warn_channel(channel, key.at),
                 Timer::Expiry(session) => self.expire(session),
                 Timer::Heartbeat(socket) => self.heartbeat(socket, now),
                 Timer::Idle(socket) => self.check_idle(socket, now),
@@ -289,10 +285,7 @@ impl World {
                     let late = now.instant.saturating_duration_since(key.at);
                     let due = Now {
                         instant: now.instant - late,
-                        utc: now
-                            .utc
-                            .checked_sub(late.try_into().unwrap_or_default())
-                            .unwrap_or(now.utc),
+                        utc: now.utc.saturating_sub(late.try_into().unwrap_or_default()),
                     };
                     self.run_steps(session, step, due);
                 }
@@ -326,12 +319,10 @@ impl World {
         }
     }
 
-    /// Sends an event without a tracing id to every socket of a session.
     fn broadcast(&mut self, key: SessionKey, class: &'static str, body: &Value) {
         self.fan_out(key, None, |_| frame::event(class, None, body));
     }
 
-    /// Sends `ConnectionClosedEvent` to a socket, and closes it.
     fn close_with_event(&mut self, socket: SocketId, body: &Value) {
         self.send(socket, frame::event("ConnectionClosedEvent", None, body));
         self.forget(socket);

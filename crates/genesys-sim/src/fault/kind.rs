@@ -7,12 +7,8 @@ use http::StatusCode;
 use super::split;
 use crate::duration;
 
-/// Longest time in an argument.
 const MAX_TIME: Duration = Duration::from_secs(3_600);
-
-/// Furthest that a fault can move the clock: ten years.
 const MAX_JUMP: Duration = Duration::from_secs(10 * 365 * 86_400);
-
 const NO_ARGUMENT: &str = "no argument";
 const TIME: &str = "a time of at most an hour: a whole number of ms, s or m, such as 1500ms";
 const STATUS: &str = "an HTTP status from 400 to 599";
@@ -46,7 +42,6 @@ pub(crate) enum Effect {
     UploadFailure,
 }
 
-/// Point at which a fault can happen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Site {
     FrameFromGuest,

@@ -84,10 +84,7 @@ fn fault_error_names_what_is_valid() {
         let error = text.parse::<Fault>().unwrap_err().to_string();
         assert!(error.contains(part), "{text}: {error}");
     }
-    assert_eq!(
-        "x".repeat(257).parse::<Fault>(),
-        Err(FaultError::Length { bytes: 257 })
-    );
+    assert_eq!("x".repeat(257).parse::<Fault>(), Err(FaultError::Length(257)));
 }
 
 proptest! {

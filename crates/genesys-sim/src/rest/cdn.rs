@@ -7,12 +7,10 @@ use super::transfer::{denied, open};
 use crate::config::Disconnect;
 use crate::world::World;
 
-/// `GET config.json`
 pub(super) fn config(call: &mut Call<'_>, parts: &[&str]) -> Answer {
     document(call, parts[0], configuration)
 }
 
-/// `GET domains.json`
 pub(super) fn domains(call: &mut Call<'_>, parts: &[&str]) -> Answer {
     document(call, parts[0], |world| {
         let domains = world.rules.allowed_domains.as_deref();
@@ -28,7 +26,6 @@ fn document(call: &Call<'_>, deployment: &str, body: fn(&World) -> Value) -> Ans
     Ok(open(ok(&body(call.world))))
 }
 
-/// The public configuration of the deployment.
 pub(super) fn configuration(world: &World) -> Value {
     let (uploads, sign_in) = (&world.rules.attachments, &world.rules.sign_in);
     let modes = if uploads.enabled {

@@ -46,14 +46,10 @@ fn is_loopback(host: &str) -> bool {
         return false;
     };
     let name = authority.host();
-    let ip = name
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse::<IpAddr>();
+    let ip: Result<IpAddr, _> = name.trim_matches(['[', ']']).parse();
     name.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
-/// `GET /sim/clock`
 pub(super) fn clock(call: &mut Call<'_>, _: &[&str]) -> Answer {
     Ok(ok(&json!({"utc": rfc3339(call.now.utc)})))
 }
@@ -65,21 +61,19 @@ pub(super) fn advance(call: &mut Call<'_>, _: &[&str]) -> Answer {
     struct Body {
         advance: String,
     }
-    let by = serde_json::from_slice(call.request.body())
-        .ok()
-        .and_then(|body: Body| duration::parse(&body.advance))
-        .ok_or_else(|| {
-            Problem::bad_request(
-                r#"The body has to be {"advance":"14m"}, with a whole number of ms, s, m, h or d."#,
-            )
-        })?;
-    let utc = moved(call.now, by)
-        .ok_or_else(|| Problem::bad_request("The clock cannot be moved beyond the year 9000."))?;
+    let body: Option<Body> = serde_json::from_slice(call.request.body()).ok();
+    let by = body.and_then(|body| duration::parse(&body.advance));
+    let by = by.ok_or(Problem::bad_request(
+        r#"The body has to be {"advance":"14m"}, with a whole number of ms, s, m, h or d."#,
+    ))?;
+    let utc = moved(call.now, by);
+    let utc = utc.ok_or(Problem::bad_request(
+        "The clock cannot be moved beyond the year 9000.",
+    ))?;
     call.world.emit(Output::Advance(by));
     Ok(ok(&json!({"utc": rfc3339(utc)})))
 }
 
-/// `GET /sim/complaints`
 pub(super) fn violations(call: &mut Call<'_>, _: &[&str]) -> Answer {
     let violations = &call.world.violations;
     let body = json!({"complaints": violations.list(), "dropped": violations.dropped});
@@ -116,7 +110,6 @@ pub(super) fn disarm(call: &mut Call<'_>, _: &[&str]) -> Answer {
     Ok(ok(&json!({"removed": call.world.disarm(id)})))
 }
 
-/// `GET /sim/faults`
 pub(super) fn faults(call: &mut Call<'_>, _: &[&str]) -> Answer {
     Ok(ok(&json!({
         "seed": call.world.seed_text,

@@ -5,9 +5,8 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::response::{Answer, Call, no_content, ok};
-use crate::world::{LimitKey, MINUTE, Problem, Window, World};
+use crate::world::{LimitKey, Problem, Window, World};
 
-/// Default size of a page of the history.
 const PAGE_SIZE: usize = 25;
 
 /// Largest page of the history. The Java SDK requests this size. That a larger one is refused is an inference.
@@ -37,9 +36,8 @@ fn number(call: &Call<'_>, name: &str, default: usize) -> Result<usize, Problem>
     number.ok_or_else(|| Problem::bad_request("").with_message(format!("{name} is not a positive number.")))
 }
 
-/// `/api/v2/webmessaging/deployments/{deploymentId}/pushdevices/{token}`: a device of a mobile client for push messages,
-/// of which none is ever sent. Registrations are not stored (our choice), so
-/// no device is unknown.
+/// `/api/v2/webmessaging/deployments/{deploymentId}/pushdevices/{token}`, for push messages.
+/// None is ever sent, and registrations are not stored (our choice), so no device is unknown.
 pub(super) fn device(call: &mut Call<'_>, parts: &[&str]) -> Answer {
     let (deployment, device) = (parts[0], parts[1]);
     if call.world.check_deployment(deployment).is_err() {
@@ -69,7 +67,6 @@ pub(super) fn device(call: &mut Call<'_>, parts: &[&str]) -> Answer {
     Ok(no_content())
 }
 
-/// `POST oauthcodegrantjwtexchange`: exchanges an authorization code, or an id token, for a JWT.
 pub(super) fn exchange(call: &mut Call<'_>, _: &[&str]) -> Answer {
     take(call, LimitKey::EXCHANGE, |world| &mut world.sign_ins.exchanges)?;
     let body = call.object(&["deploymentId", "journeyContext", "oauth"], "token exchange")?;
@@ -108,14 +105,11 @@ pub(super) fn refresh(call: &mut Call<'_>, _: &[&str]) -> Answer {
     }
     let token =
         text(&body, "refreshToken").ok_or_else(|| Problem::bad_request("The body needs refreshToken."))?;
-    let jwt = call
-        .world
-        .refresh(token, call.now)
-        .ok_or(Problem::BAD_CREDENTIALS)?;
+    let jwt = call.world.refresh(token, call.now);
+    let jwt = jwt.ok_or(Problem::BAD_CREDENTIALS)?;
     Ok(ok(&json!({"jwt": jwt})))
 }
 
-/// `DELETE revoke`, with the JWT as bearer.
 pub(super) fn revoke(call: &mut Call<'_>, _: &[&str]) -> Answer {
     take(call, LimitKey::REVOKE, |world| &mut world.sign_ins.revocations)?;
     let jwt = call.bearer()?;
@@ -125,8 +119,7 @@ pub(super) fn revoke(call: &mut Call<'_>, _: &[&str]) -> Answer {
 
 fn take(call: &mut Call<'_>, key: LimitKey, window: fn(&mut World) -> &mut Window) -> Result<(), Problem> {
     let limit = call.world.rules.limits.sign_ins_per_minute;
-    let taken = window(call.world).take(limit, MINUTE, call.now.instant);
-    call.usage = taken.map_err(Problem::too_many(key))?;
+    call.usage = window(call.world).take(limit, call.now, Problem::too_many(key))?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use url::{Url, form_urlencoded};
 
 use super::response::{Answer, Call, json, ok};
 use crate::query::parameter;
-use crate::world::{Approval, LimitKey, MINUTE, Problem, ViolationKind};
+use crate::world::{Approval, LimitKey, Problem, ViolationKind, later};
 
 /// Longest value of a parameter of an authorization request, in bytes. Our choice.
 const MAX_VALUE: usize = 512;
@@ -34,8 +34,7 @@ pub(super) fn token(call: &mut Call<'_>, _: &[&str]) -> Answer {
     };
     let limit = call.world.rules.limits.tokens_per_minute;
     let requests = &mut call.world.token_requests;
-    let taken = requests.take(limit, MINUTE, call.now.instant);
-    call.usage = taken.map_err(Problem::too_many(LimitKey::CLIENT))?;
+    call.usage = requests.take(limit, call.now, Problem::too_many(LimitKey::CLIENT))?;
     if secret != call.world.client_secret.expose_secret() {
         tracing::debug!(client = id, "wrong client secret");
         return Ok(refusal("invalid_client", "authentication failed"));
@@ -52,8 +51,7 @@ fn issue(call: &mut Call<'_>) -> Response<Bytes> {
     world.counters.tokens += 1;
     let token = world.seed.secret();
     let lifetime = world.rules.token_lifetime;
-    let expires = time::Duration::try_from(lifetime).unwrap_or(time::Duration::MAX);
-    let expires = call.now.utc.saturating_add(expires);
+    let expires = later(call.now, lifetime).utc;
     world.access_tokens.insert(token.clone(), expires);
     let mut response = ok(&json!({
         "access_token": token,
@@ -90,30 +88,23 @@ fn basic(credentials: &str) -> Option<(String, String)> {
 /// `GET /oauth/authorize` (RFC 6749, section 4.1.1; RFC 7636, section 4.3; OpenID Connect Core, section 3). The user
 /// is the configured one, or the one that `login_hint` names.
 pub(super) fn authorize(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    let query = |name| {
-        call.query(name)
-            .filter(|value| !value.is_empty() && value.len() <= MAX_VALUE)
-    };
+    let valid = |value: &String| (1..=MAX_VALUE).contains(&value.len());
+    let query = |name| call.query(name).filter(valid);
     let (Some(client_id), Some(redirect_uri)) = (query("client_id"), query("redirect_uri")) else {
         return Ok(unredirected("client_id and redirect_uri are required"));
     };
     let rules = &call.world.rules.sign_in;
     let enabled = rules.enabled;
-    let allowed = rules
-        .redirect_uris
-        .as_ref()
-        .is_none_or(|uris| uris.contains(&redirect_uri));
-    let target = Url::parse(&redirect_uri)
-        .ok()
-        .filter(|url| allowed && !url.cannot_be_a_base() && url.fragment().is_none());
-    let Some(target) = target else {
+    let allowed = rules.redirect_uris.as_ref();
+    let allowed = allowed.is_none_or(|uris| uris.contains(&redirect_uri));
+    let target = Url::parse(&redirect_uri).ok();
+    let valid = |url: &Url| allowed && !url.cannot_be_a_base() && url.fragment().is_none();
+    let Some(mut target) = target.filter(valid) else {
         return Ok(unredirected("the redirect_uri is not allowed"));
     };
-    let (kind, state, method) = (
-        query("response_type"),
-        query("state"),
-        query("code_challenge_method"),
-    );
+    let kind = query("response_type");
+    let method = query("code_challenge_method");
+    let state = query("state");
     let approval = Approval {
         client_id,
         redirect_uri,
@@ -132,42 +123,24 @@ pub(super) fn authorize(call: &mut Call<'_>, _: &[&str]) -> Answer {
         Some("id_token") => ("error", "invalid_request".to_owned()),
         _ => ("error", "unsupported_response_type".to_owned()),
     };
-    Ok(redirect(
-        target,
-        kind.as_deref() == Some("id_token"),
-        (name, &value),
-        state,
-    ))
-}
-
-fn redirect(
-    mut target: Url,
-    as_fragment: bool,
-    (name, value): (&str, &str),
-    state: Option<String>,
-) -> Response<Bytes> {
-    let pairs = [(name, value)];
-    let pairs = pairs
-        .into_iter()
-        .chain(state.as_deref().map(|state| ("state", state)));
-    if as_fragment {
+    let pairs = std::iter::once((name, value)).chain(state.map(|state| ("state", state)));
+    if kind.as_deref() == Some("id_token") {
         let mut fragment = form_urlencoded::Serializer::new(String::new());
         target.set_fragment(Some(&fragment.extend_pairs(pairs).finish()));
     } else {
         target.query_pairs_mut().extend_pairs(pairs);
     }
     let Ok(location) = HeaderValue::from_str(target.as_str()) else {
-        return unredirected("the redirect_uri is not allowed");
+        return Ok(unredirected("the redirect_uri is not allowed"));
     };
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::FOUND;
     let headers = response.headers_mut();
     headers.insert(LOCATION, location);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    Ok(response)
 }
 
-/// A refusal without a redirect, for the person.
 fn unredirected(description: &str) -> Response<Bytes> {
     let body = json!({"error": "invalid_request", "error_description": description});
     json(StatusCode::BAD_REQUEST, &body)

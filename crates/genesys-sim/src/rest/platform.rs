@@ -1,7 +1,8 @@
 //! The platform API for servers, with the access token of an API client.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::cdn;
 use super::response::{Answer, Call, ok};
@@ -69,7 +70,6 @@ pub(super) fn message_details(call: &mut Call<'_>, parts: &[&str]) -> Answer {
     Ok(ok(&body))
 }
 
-/// `POST /api/v2/notifications/channels`
 pub(super) fn create_channel(call: &mut Call<'_>, _: &[&str]) -> Answer {
     admit(call)?;
     Ok(ok(&call.world.create_channel(call.now)))
@@ -94,17 +94,20 @@ pub(super) fn subscriptions(call: &mut Call<'_>, parts: &[&str]) -> Answer {
 }
 
 fn topics(call: &mut Call<'_>) -> Result<Vec<String>, Problem> {
-    let invalid = || Problem::bad_request(r#"The body has to be [{"id":"…"}], of at most 1000 topics."#);
-    let items: Vec<Value> = serde_json::from_slice(call.request.body()).map_err(|_| invalid())?;
-    if items.len() > MAX_TOPICS {
-        return Err(invalid());
+    #[derive(Deserialize)]
+    struct Topic {
+        id: String,
+        #[serde(flatten)]
+        unknown: Map<String, Value>,
     }
-    let mut topics = Vec::with_capacity(items.len());
-    for item in &items {
-        let object = item.as_object().ok_or_else(invalid)?;
-        call.check_fields(object, &["id"], "subscriptions");
-        let id = object.get("id").and_then(Value::as_str);
-        topics.push(id.ok_or_else(invalid)?.to_owned());
+    let topics: Option<Vec<Topic>> = serde_json::from_slice(call.request.body()).ok();
+    let topics = topics
+        .filter(|topics| topics.len() <= MAX_TOPICS)
+        .ok_or(Problem::bad_request(
+            r#"The body has to be [{"id":"…"}], of at most 1000 topics."#,
+        ))?;
+    for topic in &topics {
+        call.check_fields(&topic.unknown, &[], "subscriptions");
     }
-    Ok(topics)
+    Ok(topics.into_iter().map(|topic| topic.id).collect())
 }

@@ -12,7 +12,6 @@ use crate::world::{LimitKey, Problem, Usage, ViolationKind, World};
 
 pub(super) type Answer = Result<Response<Bytes>, Problem>;
 
-/// A request to a world, and its time.
 pub(super) struct Call<'a> {
     pub(super) world: &'a mut World,
     pub(super) request: &'a Request<Bytes>,
@@ -22,7 +21,6 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The credentials of an `Authorization` header of the given scheme.
     pub(super) fn authorization(&self, scheme: &str) -> Option<&'a str> {
         let value = self.request.headers().get(AUTHORIZATION)?.to_str().ok()?;
         let (named, credentials) = value.split_once(' ')?;
@@ -33,7 +31,6 @@ impl<'a> Call<'a> {
         self.authorization("Bearer").ok_or(Problem::NOT_AUTHENTICATED)
     }
 
-    /// The first value of a parameter of the query.
     pub(super) fn query(&self, name: &str) -> Option<String> {
         parameter(self.request.uri().query().unwrap_or_default(), name)
     }
@@ -80,7 +77,6 @@ pub(super) fn no_content() -> Response<Bytes> {
     response
 }
 
-/// Adds Genesys' headers with the usage of a limit, if there is one.
 pub(super) fn add_usage(response: &mut Response<Bytes>, usage: Option<Usage>) {
     if let Some(usage) = usage {
         let headers = response.headers_mut();
@@ -90,7 +86,6 @@ pub(super) fn add_usage(response: &mut Response<Bytes>, usage: Option<Usage>) {
     }
 }
 
-/// A refusal in Genesys' standard error body.
 pub(super) fn refusal(problem: &Problem, context_id: &str) -> Response<Bytes> {
     let mut body = json!({
         "message": problem.message,

@@ -6,7 +6,6 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::response::{Answer, Call, respond};
 
-/// The header that a grant names, and that an upload has to have.
 const TAGGING: &str = "x-amz-tagging";
 
 /// `PUT /upload/{attachmentId}`. Like a bucket it accepts any body. The outcome is sent to the socket.
@@ -19,7 +18,6 @@ pub(super) fn upload(call: &mut Call<'_>, _: &[&str]) -> Answer {
     Ok(done.map_or_else(denied, |()| open(Response::new(Bytes::new()))))
 }
 
-/// `GET /download/{attachmentId}`
 pub(super) fn download(call: &mut Call<'_>, _: &[&str]) -> Answer {
     let link = call.world.open_link(call.request.uri(), call.now);
     let Some((mime, body)) = link.and_then(|link| call.world.download(link)) else {
@@ -43,7 +41,6 @@ pub(super) fn denied() -> Response<Bytes> {
     open(respond(StatusCode::FORBIDDEN, "application/xml", body))
 }
 
-/// Lets pages of every origin read a response.
 pub(super) fn open(mut response: Response<Bytes>) -> Response<Bytes> {
     let any = HeaderValue::from_static("*");
     response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, any);

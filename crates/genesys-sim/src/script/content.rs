@@ -16,18 +16,14 @@ pub(crate) struct QuickReplies {
 
 /// A label that is its own payload, or both.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 enum Choice {
     Label(String),
-    Reply(Reply),
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Reply {
-    text: String,
-    payload: String,
-    image: Option<String>,
+    Reply {
+        text: String,
+        payload: String,
+        image: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -122,7 +118,6 @@ pub(crate) struct File {
 }
 
 impl Step {
-    /// The text and the items of structured content.
     pub(crate) fn content(&self) -> (Option<String>, Vec<Value>) {
         let item = |kind, name: &str, value| json!({"contentType": kind, name: without_null(value)});
         match self {
@@ -177,7 +172,7 @@ impl Choice {
     fn body(&self) -> Value {
         let (text, payload, image) = match self {
             Self::Label(label) => (label, label, None),
-            Self::Reply(reply) => (&reply.text, &reply.payload, reply.image.as_ref()),
+            Self::Reply { text, payload, image } => (text, payload, image.as_ref()),
         };
         json!({"text": text, "payload": payload, "action": "Message", "image": image})
     }

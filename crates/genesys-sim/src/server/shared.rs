@@ -13,12 +13,14 @@ use crate::world::{Output, SocketId, World};
 /// Limit of outputs that wait for one socket. A guest that does not read them is cut off. Our choice.
 const MAX_QUEUED: usize = 256;
 
+#[derive(Debug)]
 pub(crate) struct Shared {
     pub(super) clock: Clock,
     state: Mutex<State>,
     deadline_moved: Notify,
 }
 
+#[derive(Debug)]
 struct State {
     world: World,
     queues: HashMap<SocketId, mpsc::Sender<Output>>,
@@ -72,13 +74,6 @@ impl Shared {
         })
     }
 
-    /// Waits until the answer to an admitted handshake is due.
-    pub(super) async fn wait_for_opening(&self, socket: SocketId) {
-        if let Some(at) = self.read(|world| world.opens_at(socket)) {
-            self.clock.sleep_until(at).await;
-        }
-    }
-
     pub(super) fn closed(&self, socket: SocketId) {
         self.input_with(|state, now| {
             state.queues.remove(&socket);
@@ -88,16 +83,18 @@ impl Shared {
 
     /// Waits for the world's deadline, or until it has changed. Returns whether it has passed.
     pub(super) async fn deadline(&self) -> bool {
-        let deadline: Option<Instant> = self.read(|world| world.poll_timeout().map(|(at, _)| at));
-        let due = async {
-            match deadline {
-                Some(at) => self.clock.sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
+        let deadline = self.read(|world| world.poll_timeout().map(|(at, _)| at));
         tokio::select! {
             () = self.deadline_moved.notified() => false,
-            () = due => true,
+            () = self.sleep_until(deadline) => true,
+        }
+    }
+
+    /// Waits until a time, or forever.
+    pub(super) async fn sleep_until(&self, at: Option<Instant>) {
+        match at {
+            Some(at) => self.clock.sleep_until(at).await,
+            None => std::future::pending().await,
         }
     }
 

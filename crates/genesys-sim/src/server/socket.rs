@@ -42,7 +42,9 @@ pub(super) async fn accept(
         Ok((socket, outputs)) => {
             let upgrade = hyper::upgrade::on(request);
             tokio::spawn(run(Arc::clone(shared), socket, outputs, upgrade));
-            shared.wait_for_opening(socket).await;
+            if let Some(at) = shared.read(|world| world.opens_at(socket)) {
+                shared.clock.sleep_until(at).await;
+            }
             Some(response)
         }
         Err(refusal) => Some(refusal.map(Full::new)),
@@ -105,16 +107,11 @@ async fn converse(
                 }
             }
             // reads nothing, and answers no ping, until the end of the hang or the next output
-            Some(Output::Hang {
-                until: Some(until), ..
-            }) => {
+            Some(Output::Hang { until, .. }) => {
                 next = tokio::select! {
-                    () = shared.clock.sleep_until(until) => None,
+                    () = shared.sleep_until(until) => None,
                     output = outputs.recv() => Some(output.unwrap_or(Output::Drop { socket })),
                 };
-            }
-            Some(Output::Hang { until: None, .. }) => {
-                next = Some(outputs.recv().await.unwrap_or(Output::Drop { socket }));
             }
             Some(Output::Drop { .. } | Output::Advance(_)) => return,
         }

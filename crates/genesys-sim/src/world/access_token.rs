@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use genesys_api::Now;
 use time::OffsetDateTime;
 
-use crate::world::limits::{LimitKey, MINUTE, Usage, Window};
-use crate::world::problem::Problem;
+use crate::world::{LimitKey, Problem, Usage, Window};
 
 /// Limit of live tokens; the oldest is dropped first, as at Genesys. The number is our choice.
 const MAX_TOKENS: usize = 1_000;
@@ -36,7 +35,6 @@ impl AccessTokens {
         });
     }
 
-    /// Counts one request of a token, and returns the usage of the token's limit.
     pub(crate) fn admit(
         &mut self,
         text: &str,
@@ -50,12 +48,11 @@ impl AccessTokens {
         if now.utc >= token.expires {
             return Err(Problem::CREDENTIALS_EXPIRED);
         }
-        let take = |window: &mut Window, key| {
-            let taken = window.take(limit, MINUTE, now.instant);
-            taken.map_err(Problem::too_many(key))
-        };
-        let usage = take(&mut token.requests, LimitKey::ACCESS_TOKEN)?;
-        take(&mut self.requests, LimitKey::CLIENT)?;
+        let too_many = Problem::too_many;
+        let usage = token
+            .requests
+            .take(limit, now, too_many(LimitKey::ACCESS_TOKEN))?;
+        self.requests.take(limit, now, too_many(LimitKey::CLIENT))?;
         Ok(usage)
     }
 }

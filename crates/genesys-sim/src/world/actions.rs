@@ -5,14 +5,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::User;
-use crate::world::frame::{self, ECHOES, MESSAGES, REQUESTS, Refusal};
-use crate::world::history::{Kind, Message, MessageContent};
-use crate::world::limits::{MINUTE, SECOND};
-use crate::world::request::{Fields, Request};
-use crate::world::session::{self, HISTORY, SessionKey};
-use crate::world::socket::SocketId;
-use crate::world::violation::ViolationKind;
-use crate::world::{World, jwt};
+use crate::world::{
+    ECHOES, Fields, HISTORY, Kind, MESSAGES, Message, MessageContent, REQUESTS, Refusal, Request, SECOND,
+    SessionKey, SocketId, ViolationKind, World, frame, jwt, session,
+};
 
 const BUTTON_TYPES: [&str; 5] = ["Button", "DatePicker", "Form", "ListPicker", "QuickReply"];
 
@@ -43,8 +39,8 @@ impl World {
     fn check_request_rate(&mut self, socket: SocketId, now: Now) -> Done {
         let limit = self.rules.limits.requests_per_minute;
         let socket = self.sockets.get_mut(&socket).ok_or(Refusal::NOT_FOUND)?;
-        let usage = socket.requests.take(limit, MINUTE, now.instant);
-        usage.map(drop).map_err(Refusal::too_many(REQUESTS))
+        socket.requests.take(limit, now, Refusal::too_many(REQUESTS))?;
+        Ok(())
     }
 
     fn dispatch(&mut self, request: &Request) -> Done {
@@ -67,7 +63,6 @@ impl World {
         }
     }
 
-    /// Sends the reply to a socket's own request.
     pub(super) fn reply(&mut self, request: &Request, class: &'static str, body: &impl Serialize) -> Done {
         let frame = frame::reply(class, request.tracing_id(), body);
         self.send(request.socket, frame);
@@ -119,8 +114,9 @@ impl World {
         check_length(text)?;
         let limit = self.rules.limits.echoes_per_minute;
         if let Some(socket) = self.sockets.get_mut(&request.socket) {
-            let usage = socket.echoes.take(limit, MINUTE, request.now.instant);
-            usage.map_err(Refusal::too_many(ECHOES))?;
+            socket
+                .echoes
+                .take(limit, request.now, Refusal::too_many(ECHOES))?;
         }
         let ends = self.sessions.get(&key).map_or(0, |it| it.ends.unix_timestamp());
         let body = json!({
@@ -270,8 +266,10 @@ impl World {
         self.check_writable(key)?;
         let limit = self.rules.limits.messages_per_second;
         let session = self.sessions.get_mut(&key).ok_or(Refusal::NOT_FOUND)?;
-        let usage = session.messages.take(limit, SECOND, now.instant);
-        usage.map(drop).map_err(Refusal::too_many(MESSAGES))
+        session
+            .messages
+            .take_in(SECOND, limit, now, Refusal::too_many(MESSAGES))?;
+        Ok(())
     }
 
     pub(super) fn check_writable(&self, key: SessionKey) -> Done {
@@ -333,10 +331,8 @@ fn custom_attributes(places: [Fields<'_>; 2]) -> Result<Vec<(String, String)>, R
             attributes.extend(metadata.texts("customAttributes")?);
         }
     }
-    let bytes: usize = attributes
-        .iter()
-        .map(|(key, value)| key.len() + value.len())
-        .sum();
+    let size = |(key, value): &(String, String)| key.len() + value.len();
+    let bytes: usize = attributes.iter().map(size).sum();
     let limit = limits::ATTRIBUTE_BYTES;
     if bytes > limit {
         let text = format!("Custom Attributes in channel metadata is larger than {limit} bytes");

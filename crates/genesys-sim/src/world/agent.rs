@@ -8,10 +8,7 @@ use serde_json::{Value, json};
 
 use crate::config::Disconnect;
 use crate::script::{DisconnectMode, On, Script, Step, Utterances};
-use crate::world::World;
-use crate::world::history::MessageContent;
-use crate::world::session::SessionKey;
-use crate::world::timers::Timer;
+use crate::world::{MessageContent, SessionKey, Timer, World};
 
 /// Limit of rules that run at once in one session. Messages beyond it are not answered.
 const MAX_RUNNING: usize = 64;
@@ -24,7 +21,6 @@ pub(crate) struct Persona {
     pub(crate) bot: bool,
 }
 
-/// The agent of one session.
 #[derive(Debug)]
 pub(crate) struct AgentState {
     pub(super) script: Arc<Script>,
@@ -71,14 +67,12 @@ pub(crate) struct ScheduledStep {
 }
 
 impl World {
-    /// Starts the first script for a new conversation.
     pub(super) fn start_agent(&mut self, key: SessionKey, now: Instant) {
         if let Some(script) = self.agents.first().cloned() {
             self.assign_agent(key, &script, now);
         }
     }
 
-    /// Assigns the agent that the guest's attributes name.
     pub(super) fn choose_agent(&mut self, key: SessionKey, attributes: &[(String, String)], now: Instant) {
         let named = attributes.iter().find(|(name, _)| name == "agent");
         let chosen = named.and_then(|(_, name)| self.agents.iter().find(|script| script.name == *name));
@@ -92,36 +86,40 @@ impl World {
     }
 
     pub(super) fn prompt_agent(&mut self, key: SessionKey, text: &str, content: &[Value], now: Instant) {
-        let payloads = content
-            .iter()
-            .filter_map(|item| item.pointer("/buttonResponse/payload")?.as_str());
-        let payloads: Vec<_> = payloads.collect();
-        let session = self.sessions.get(&key);
-        let rule = session.and_then(|session| session.agent.script.rule_for(text, &payloads));
-        self.schedule_rule(key, rule, text, now);
+        let payload = |item| Value::pointer(item, "/buttonResponse/payload")?.as_str();
+        let payloads: Vec<_> = content.iter().filter_map(payload).collect();
+        self.schedule_rule(key, text, now, |script| script.rule_for(text, &payloads));
     }
 
     pub(super) fn join_agent(&mut self, key: SessionKey, now: Instant) {
-        let session = self.sessions.get(&key);
-        let rule = session.and_then(|session| session.agent.script.first(|on| matches!(on, On::Join)));
-        self.schedule_rule(key, rule, "", now);
+        self.schedule_rule(key, "", now, |script| script.first(|on| matches!(on, On::Join)));
     }
 
     fn assign_agent(&mut self, key: SessionKey, script: &Arc<Script>, now: Instant) {
         if let Some(session) = self.sessions.get_mut(&key) {
             session.agent = AgentState::new(script, &self.rules.agent_name);
         }
-        self.schedule_rule(key, script.first(|on| matches!(on, On::Connect)), "", now);
+        self.schedule_rule(key, "", now, |script| {
+            script.first(|on| matches!(on, On::Connect))
+        });
         for (rule, after) in script.timed() {
-            self.schedule_rule(key, Some(rule), "", now.checked_add(after).unwrap_or(now));
+            let at = now.checked_add(after).unwrap_or(now);
+            self.schedule_rule(key, "", at, |_| Some(rule));
         }
     }
 
-    fn schedule_rule(&mut self, key: SessionKey, rule: Option<usize>, prompt: &str, at: Instant) {
-        let Some((rule, session)) = rule.zip(self.sessions.get_mut(&key)) else {
-            return;
-        };
-        if session.scheduled.len() < MAX_RUNNING {
+    /// Starts a rule of the session's script.
+    fn schedule_rule(
+        &mut self,
+        key: SessionKey,
+        prompt: &str,
+        at: Instant,
+        rule: impl FnOnce(&Script) -> Option<usize>,
+    ) {
+        if let Some(session) = self.sessions.get_mut(&key)
+            && let Some(rule) = rule(&session.agent.script)
+            && session.scheduled.len() < MAX_RUNNING
+        {
             let step = ScheduledStep {
                 script: Arc::clone(&session.agent.script),
                 rule,
@@ -170,11 +168,8 @@ impl World {
             }
             _ => {}
         }
-        let Some(session) = self
-            .sessions
-            .get_mut(&key)
-            .filter(|it| !it.conversation.read_only)
-        else {
+        let session = self.sessions.get_mut(&key);
+        let Some(session) = session.filter(|it| !it.conversation.read_only) else {
             return;
         };
         let content = match step {
@@ -215,10 +210,8 @@ impl World {
             },
         };
         // of events, only presences belong to the history
-        let passing = content
-            .events
-            .iter()
-            .any(|event| event["eventType"] != "Presence");
+        let passes = |event: &Value| event["eventType"] != "Presence";
+        let passing = content.events.iter().any(passes);
         let message = session.agent_message(&mut self.seed, content, now.utc);
         if passing {
             self.fan_out(key, None, |_| message.frame(None));

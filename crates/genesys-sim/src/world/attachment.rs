@@ -13,18 +13,11 @@ use serde_json::{Value, json};
 
 use crate::query::parameter;
 use crate::script::File;
-use crate::world::actions::Done;
-use crate::world::frame::Refusal;
-use crate::world::history::MessageContent;
-use crate::world::seed::hex;
-use crate::world::session::SessionKey;
-use crate::world::timers::TimerKey;
-use crate::world::{World, jwt, later};
+use crate::world::{Done, MessageContent, Refusal, SessionKey, TimerKey, World, hex, jwt, later};
 
 /// Least weight of an attachment, in bytes, so that their number is bounded as well.
 const MIN_WEIGHT: u64 = 1024;
 
-/// Attachments of all sessions, by session and id.
 pub(crate) struct Attachments {
     held: BTreeMap<(SessionKey, String), Attachment>,
     /// The header that every upload has to have, verbatim.
@@ -94,7 +87,6 @@ impl Attachment {
 }
 
 impl World {
-    /// Removes all attachments of a session.
     pub(super) fn forget_attachments(&mut self, key: SessionKey) {
         let held = self.attachments.held.range((key, String::new())..);
         let keys = held
@@ -157,12 +149,10 @@ impl World {
         }
     }
 
-    /// The value of the header that an upload has to have.
     pub(crate) fn tagging(&self) -> &str {
         &self.attachments.tagging
     }
 
-    /// Whether an upload is expected at `uri`.
     pub(crate) fn expects_upload(&self, uri: &Uri, now: Now) -> bool {
         let link = self.open_link(uri, now);
         link.and_then(|(key, id)| self.attachments.get(key, id))
@@ -208,7 +198,6 @@ impl World {
         }
     }
 
-    /// The content item of an uploaded attachment.
     fn attachment_item(&self, key: SessionKey, id: &str, now: Now) -> Option<Value> {
         let attachment = self.attachments.get(key, id)?;
         let State::Stored { body, .. } = &attachment.state else {
@@ -269,7 +258,6 @@ impl World {
         items
     }
 
-    /// Checks that a message can name this attachment.
     pub(super) fn check_attachment(&self, key: SessionKey, id: &str) -> Done {
         match self.attachments.get(key, id).map(|it| &it.state) {
             None => Err(Refusal::NO_ATTACHMENT),

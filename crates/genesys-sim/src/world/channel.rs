@@ -1,18 +1,16 @@
-//! Notification channels: events that Genesys pushes to server-side applications over their own WebSocket.
+//! Messages to guests, and notification channels: events that Genesys pushes to server-side applications over their own
+//! WebSocket.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use genesys_api::{Now, rfc3339};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::world::World;
-use crate::world::output::Output;
-use crate::world::problem::Problem;
-use crate::world::socket::SocketId;
-use crate::world::timers::{Timer, TimerKey};
-use crate::world::violation::ViolationKind;
+use crate::world::{
+    Message, Output, Problem, Request, SessionKey, SocketId, Timer, TimerKey, ViolationKind, World,
+};
 
 /// Limit of channels; the oldest is closed first.
 const MAX_CHANNELS: usize = 20;
@@ -22,12 +20,10 @@ pub(crate) const MAX_TOPICS: usize = 1_000;
 
 /// Longest name of a topic, in bytes. Our choice.
 const MAX_TOPIC: usize = 200;
-
 const LIFETIME: Duration = Duration::from_secs(86_400);
 const HEARTBEAT: Duration = Duration::from_secs(30);
-
-/// Time from the warning to the end of a channel.
 const NOTICE: Duration = Duration::from_secs(60);
+const WARNING: Duration = Duration::from_secs(86_400 - 60);
 
 /// The open channels, oldest first.
 #[derive(Default)]
@@ -37,7 +33,8 @@ struct Channel {
     id: String,
     topics: BTreeSet<String>,
     ends: OffsetDateTime,
-    timers: [TimerKey; 2],
+    /// The timer of the warning, then of the end.
+    timer: TimerKey,
     /// The socket, and the timer of its heartbeat.
     listener: Option<(SocketId, TimerKey)>,
 }
@@ -81,7 +78,6 @@ impl Channels {
         self.0.values().any(|channel| channel.socket() == Some(socket))
     }
 
-    /// Removes the sockets of all channels, and returns them.
     pub(super) fn drain_listeners(&mut self) -> Vec<SocketId> {
         let listeners = self.0.values_mut().filter_map(|channel| channel.listener.take());
         listeners.map(|(socket, _)| socket).collect()
@@ -90,9 +86,8 @@ impl Channels {
     fn get(&mut self, id: &str) -> Result<(u64, &mut Channel), Problem> {
         let mut channels = self.0.iter_mut();
         let found = channels.find(|(_, channel)| channel.id == id);
-        found
-            .map(|(number, channel)| (*number, channel))
-            .ok_or(Problem::NOT_FOUND)
+        let (number, channel) = found.ok_or(Problem::NOT_FOUND)?;
+        Ok((*number, channel))
     }
 }
 
@@ -109,7 +104,9 @@ impl World {
             id: format!("streaming-{number}-{}", self.seed.hex()),
             topics: BTreeSet::new(),
             ends: now.utc + LIFETIME,
-            timers: self.channel_timers(number, now),
+            timer: self
+                .timers
+                .set(now.instant + WARNING, Timer::ChannelWarning(number)),
             listener: None,
         };
         let body = json!({
@@ -150,13 +147,9 @@ impl World {
         }
         channel.topics = kept;
         channel.ends = now.utc + LIFETIME;
-        for timer in channel.timers {
-            self.timers.cancel(timer);
-        }
-        let timers = self.channel_timers(number, now);
-        if let Some(channel) = self.channels.0.get_mut(&number) {
-            channel.timers = timers;
-        }
+        self.timers.cancel(channel.timer);
+        let warning = Timer::ChannelWarning(number);
+        channel.timer = self.timers.set(now.instant + WARNING, warning);
         Ok(json!({"entities": entities}))
     }
 
@@ -174,8 +167,7 @@ impl World {
         let socket = SocketId(self.next_number());
         let (_, channel) = self.channels.get(id)?;
         let heartbeat = self.timers.set(now.instant + HEARTBEAT, Timer::Heartbeat(socket));
-        let before = channel.listener.replace((socket, heartbeat));
-        if let Some((before, timer)) = before {
+        if let Some((before, timer)) = channel.listener.replace((socket, heartbeat)) {
             self.timers.cancel(timer);
             self.close_listener(before);
         }
@@ -213,9 +205,13 @@ impl World {
         }
     }
 
-    /// Notifies the channel's socket of the end of the channel.
-    pub(super) fn warn_channel(&mut self, number: u64) {
-        if let Some(socket) = self.channels.0.get(&number).and_then(Channel::socket) {
+    /// Notifies the channel's socket of the end of the channel. `due` is the time of the warning.
+    pub(super) fn warn_channel(&mut self, number: u64, due: Instant) {
+        let Some(channel) = self.channels.0.get_mut(&number) else {
+            return;
+        };
+        channel.timer = self.timers.set(due + NOTICE, Timer::ChannelEnd(number));
+        if let Some(socket) = channel.socket() {
             let body = json!({"message": "The channel expires"});
             self.send(socket, event("v2.system.socket_closing", &body));
         }
@@ -225,13 +221,84 @@ impl World {
         let Some(channel) = self.channels.0.remove(&number) else {
             return;
         };
-        for timer in channel.timers {
-            self.timers.cancel(timer);
-        }
+        self.timers.cancel(channel.timer);
         if let Some((socket, heartbeat)) = channel.listener {
             self.timers.cancel(heartbeat);
             self.close_listener(socket);
         }
+    }
+
+    /// Delivers an agent's message. If the session has no socket, it is counted and announced as undelivered.
+    pub(super) fn deliver(&mut self, key: SessionKey, message: Message, now: Now) {
+        self.counters.agent_messages += 1;
+        let undelivered = self.sessions.get(&key).is_some_and(|it| it.sockets.is_empty());
+        let id = message.id.clone();
+        self.publish_message(key, message, None, now);
+        if undelivered {
+            self.counters.undelivered += 1;
+            self.announce_undelivered(key, &id, now);
+        }
+    }
+
+    /// Sends a message to all sockets of a session, stores it, and announces it to subscribers of a user's or a queue's
+    /// conversations, in the smallest form that clients read (inference).
+    pub(super) fn publish_message(
+        &mut self,
+        key: SessionKey,
+        message: Message,
+        request: Option<&Request>,
+        now: Now,
+    ) {
+        self.fan_out(key, request, |tracing_id| message.frame(tracing_id));
+        let id = message.id.clone();
+        self.store(key, message, now);
+        let Some(session) = self.sessions.get(&key).filter(|_| self.channels.has_listeners()) else {
+            return;
+        };
+        let body = json!({
+            "id": session.conversation.id,
+            "participants": [{
+                "id": session.conversation.participant,
+                "purpose": "customer",
+                "messages": [{
+                    "id": session.conversation.participant,
+                    "state": "connected",
+                    "messages": [{"messageId": id, "messageTime": rfc3339(now.utc)}],
+                }],
+            }],
+        });
+        self.publish(Topic::Conversations, &body);
+    }
+
+    /// Returns the platform API's details of a message. Fields beside `conversationId` are an inference.
+    pub(crate) fn message_details(&self, id: &str) -> Option<Value> {
+        let mut sessions = self.sessions.values();
+        let session = sessions.find(|session| session.conversation.history.contains(id))?;
+        Some(json!({
+            "id": id,
+            "conversationId": session.conversation.id,
+            "messengerType": "webmessaging",
+            "selfUri": format!("/api/v2/conversations/messages/{id}/details"),
+        }))
+    }
+
+    /// Several ids of the body are the id of the guest (inference).
+    fn announce_undelivered(&mut self, key: SessionKey, message: &str, now: Now) {
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        let millis = i64::try_from(now.utc.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        let body = json!({
+            "conversationId": session.conversation.id,
+            "deploymentId": self.deployment,
+            "participantId": session.conversation.participant,
+            "externalContactId": session.conversation.participant,
+            "communicationId": session.conversation.participant,
+            "sessionExpiry": session.ends.unix_timestamp(),
+            "messages": [{"id": message, "eventTimeMs": millis}],
+            "eventTimeMs": millis,
+        });
+        self.publish(Topic::Undelivered, &body);
     }
 
     /// Sends an event to every socket whose channel has a topic of this kind.
@@ -250,12 +317,6 @@ impl World {
                 self.outputs.push_back(Output::frame(socket, frame.to_string()));
             }
         }
-    }
-
-    fn channel_timers(&mut self, number: u64, now: Now) -> [TimerKey; 2] {
-        let end = now.instant + LIFETIME;
-        let warn = self.timers.set(end - NOTICE, Timer::ChannelWarning(number));
-        [warn, self.timers.set(end, Timer::ChannelEnd(number))]
     }
 
     fn close_listener(&mut self, socket: SocketId) {

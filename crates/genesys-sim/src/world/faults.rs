@@ -10,26 +10,17 @@ use genesys_api::Now;
 use serde_json::{Value, json};
 
 use crate::fault::{Effect, Fault, FaultError, Site};
-use crate::world::World;
-use crate::world::frame::{self, CONFIGURES, MESSAGES, Refusal};
-use crate::world::output::Output;
-use crate::world::problem::Problem;
-use crate::world::request::Request;
-use crate::world::seed::Seed;
-use crate::world::session::SessionKey;
-use crate::world::socket::{Binding, SocketId};
-use crate::world::timers::Timer;
+use crate::world::{
+    Binding, CONFIGURES, MESSAGES, Output, Problem, Refusal, Request, Seed, SessionKey, SocketId, Timer,
+    World, frame,
+};
 
 use armed::ArmedFaults;
-use delay_queue::{DelayQueue, Full};
+use delay_queue::DelayQueue;
 
-/// The armed faults of a world, and the outputs that they hold back.
-#[derive(Debug)]
 pub(crate) struct Faults {
     pub(crate) armed: ArmedFaults,
     queues: BTreeMap<SocketId, DelayQueue>,
-    /// Times at which late answers to handshakes are due.
-    opening: BTreeMap<SocketId, Instant>,
 }
 
 impl Faults {
@@ -44,18 +35,16 @@ impl Faults {
         Self {
             armed,
             queues: BTreeMap::new(),
-            opening: BTreeMap::new(),
         }
     }
 
     #[cfg(test)]
     pub(crate) fn holds_nothing(&self) -> bool {
-        self.queues.is_empty() && self.opening.is_empty()
+        self.queues.is_empty()
     }
 
     pub(crate) fn forget(&mut self, socket: SocketId) {
         self.queues.remove(&socket);
-        self.opening.remove(&socket);
     }
 }
 
@@ -74,9 +63,8 @@ impl World {
     }
 
     /// Time at which the answer to an admitted handshake is due, if it is late.
-    #[must_use]
     pub fn opens_at(&self, socket: SocketId) -> Option<Instant> {
-        self.faults.opening.get(&socket).copied()
+        self.sockets.get(&socket)?.opens
     }
 
     /// Makes an output ready, after the faults that apply to it. None apply to notification channels.
@@ -114,7 +102,7 @@ impl World {
         }
         match self.faults.queues.get_mut(&socket).filter(|queue| queue.hangs()) {
             Some(queue) => {
-                if queue.push_unread(text) == Err(Full) {
+                if !queue.push_unread(text) {
                     self.cut(socket, None);
                 }
             }
@@ -184,13 +172,6 @@ impl World {
         Ok(delay)
     }
 
-    pub(super) fn delay_opening(&mut self, socket: SocketId, delay: Duration, now: Instant) {
-        if let Some(at) = now.checked_add(delay).filter(|at| *at > now) {
-            self.faults.opening.insert(socket, at);
-        }
-    }
-
-    /// Applies faults to a REST request.
     pub(crate) fn trigger_request(
         &mut self,
         path: &str,
@@ -214,7 +195,6 @@ impl World {
         Ok(())
     }
 
-    /// Whether the upload that has just arrived fails.
     pub(super) fn trigger_upload(&mut self, session: SessionKey) -> bool {
         let session = self.token_of(session);
         let armed = &mut self.faults.armed;
@@ -284,13 +264,13 @@ impl World {
             return;
         }
         match queue.push(output, delay, now) {
-            Ok(due) if due > now => {
+            Some(due) if due > now => {
                 self.timers.set(due, Timer::Release(socket));
             }
-            Ok(_) => {
+            Some(_) => {
                 self.flush(socket, now);
             }
-            Err(Full) => self.cut(socket, None),
+            None => self.cut(socket, None),
         }
     }
 

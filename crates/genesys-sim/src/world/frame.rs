@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::world::limits::Usage;
+use crate::world::Usage;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,12 +36,10 @@ fn envelope(
     serde_json::to_string(&envelope).expect("frames consist of texts, numbers and JSON values")
 }
 
-/// A reply to a socket's own request.
 pub(crate) fn reply(class: &'static str, tracing_id: Option<&str>, body: &impl Serialize) -> String {
     envelope("response", class, 200, tracing_id, body)
 }
 
-/// An event that the server pushes.
 pub(crate) fn event(class: &'static str, tracing_id: Option<&str>, body: &impl Serialize) -> String {
     envelope("message", class, 200, tracing_id, body)
 }

@@ -8,14 +8,11 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::config::User;
-use crate::world::agent::Persona;
-use crate::world::frame;
-use crate::world::seed::Seed;
+use crate::world::{Persona, Seed, frame};
 
 /// Limit of messages kept for one session; the oldest are dropped first. Our choice.
 const MAX_MESSAGES: usize = 1_000;
 
-/// One message or event of a conversation.
 #[derive(Debug)]
 pub(crate) struct Message {
     /// The id in live frames.
@@ -90,7 +87,6 @@ impl MessageContent {
 }
 
 impl Message {
-    /// Whether one of its ids is `id`.
     fn has_id(&self, id: &str) -> bool {
         let other = matches!(&self.author, Author::Guest { message_id, .. } if message_id == id);
         other || self.id == id || self.history_id == id
@@ -132,12 +128,10 @@ impl Message {
         }
     }
 
-    /// The live frame. The sender's own has the tracing id.
     pub(crate) fn frame(&self, tracing_id: Option<&str>) -> String {
         frame::event("StructuredMessage", tracing_id, &self.body(true))
     }
 
-    /// The body of the live frame, or the entity of the history.
     fn body(&self, live: bool) -> Body<'_> {
         let (message_id, from, entity) = match &self.author {
             Author::Agent(persona) => {

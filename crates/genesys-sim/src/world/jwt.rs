@@ -36,7 +36,6 @@ pub(crate) fn verify(key: &hmac::Key, iss: &str, jwt: &str, now: Now) -> Option<
     Some((subject, now.utc.unix_timestamp() >= claims.exp))
 }
 
-/// Signs any claims.
 pub(crate) fn sign(key: &hmac::Key, claims: &impl Serialize) -> String {
     let payload = serde_json::to_vec(claims).expect("claims are texts and numbers");
     let signed = format!(

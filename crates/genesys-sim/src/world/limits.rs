@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use genesys_api::Now;
+
 /// Name of a limit in Genesys' error bodies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct LimitKey {
@@ -24,7 +26,7 @@ impl LimitKey {
 }
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
-pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// A fixed window that begins with the first request after the end of the last one. Genesys' headers give the seconds
 /// until such a window resets. That the limits of frames work alike is an inference.
@@ -43,13 +45,24 @@ pub(crate) struct Usage {
 }
 
 impl Window {
-    /// Counts one request, or returns the usage of a full window. Without a limit there is no usage.
-    pub(crate) fn take(
+    /// Counts one request of a minute, and returns the usage, or the refusal for a full window. Without a limit there is
+    /// no usage.
+    pub(crate) fn take<E>(
         &mut self,
         limit: Option<u32>,
+        now: Now,
+        refusal: impl FnOnce(Usage) -> E,
+    ) -> Result<Option<Usage>, E> {
+        self.take_in(MINUTE, limit, now, refusal)
+    }
+
+    pub(crate) fn take_in<E>(
+        &mut self,
         period: Duration,
-        now: Instant,
-    ) -> Result<Option<Usage>, Usage> {
+        limit: Option<u32>,
+        Now { instant: now, .. }: Now,
+        refusal: impl FnOnce(Usage) -> E,
+    ) -> Result<Option<Usage>, E> {
         let Some(allowed) = limit else {
             return Ok(None);
         };
@@ -70,7 +83,7 @@ impl Window {
             reset: left.as_secs() + u64::from(left.subsec_nanos() > 0),
         };
         if self.count >= allowed {
-            return Err(usage(self.count));
+            return Err(refusal(usage(self.count)));
         }
         self.count += 1;
         Ok(Some(usage(self.count)))
@@ -83,18 +96,23 @@ mod tests {
 
     #[test]
     fn window_begins_with_its_first_request_and_resets_after_its_period() {
-        let start = crate::world::tests::now().instant;
-        let at = |ms| start + Duration::from_millis(ms);
+        let at = |ms| crate::world::tests::at(crate::world::tests::now(), Duration::from_millis(ms));
         let mut window = Window::default();
         let usage = |count, reset| Usage {
             count,
             allowed: 2,
             reset,
         };
-        assert_eq!(window.take(Some(2), MINUTE, at(0)), Ok(Some(usage(1, 60))));
-        assert_eq!(window.take(Some(2), MINUTE, at(500)), Ok(Some(usage(2, 60))));
-        assert_eq!(window.take(Some(2), MINUTE, at(59_999)), Err(usage(2, 1)));
-        assert_eq!(window.take(Some(2), MINUTE, at(60_000)), Ok(Some(usage(1, 60))));
-        assert_eq!(window.take(None, MINUTE, at(60_000)), Ok(None));
+        assert_eq!(window.take(Some(2), at(0), |usage| usage), Ok(Some(usage(1, 60))));
+        assert_eq!(
+            window.take(Some(2), at(500), |usage| usage),
+            Ok(Some(usage(2, 60)))
+        );
+        assert_eq!(window.take(Some(2), at(59_999), |usage| usage), Err(usage(2, 1)));
+        assert_eq!(
+            window.take(Some(2), at(60_000), |usage| usage),
+            Ok(Some(usage(1, 60)))
+        );
+        assert_eq!(window.take(None, at(60_000), |usage| usage), Ok(None));
     }
 }

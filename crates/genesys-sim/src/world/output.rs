@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use genesys_api::Now;
 use time::OffsetDateTime;
 
-use crate::world::socket::SocketId;
+use crate::world::SocketId;
 
 /// Last year to which the clock can be moved: times counted from it have to fit RFC 3339.
 const LAST_YEAR: i32 = 9_000;
@@ -19,11 +19,11 @@ pub(crate) fn moved(now: Now, by: Duration) -> Option<OffsetDateTime> {
 
 /// The time after a duration. At the end of time, the instant stays, and the date is the last one.
 pub(crate) fn later(now: Now, by: Duration) -> Now {
+    let instant = now.instant.checked_add(by).unwrap_or(now.instant);
+    let by = by.try_into().unwrap_or(time::Duration::MAX);
     Now {
-        instant: now.instant.checked_add(by).unwrap_or(now.instant),
-        utc: now
-            .utc
-            .saturating_add(by.try_into().unwrap_or(time::Duration::MAX)),
+        instant,
+        utc: now.utc.saturating_add(by),
     }
 }
 
@@ -68,7 +68,6 @@ pub enum Output {
 
 impl Output {
     /// The socket to which it applies.
-    #[must_use]
     pub fn socket(&self) -> Option<SocketId> {
         match self {
             Self::Advance(_) => None,

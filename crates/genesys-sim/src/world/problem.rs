@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::world::limits::{LimitKey, Usage};
+use crate::world::{LimitKey, Usage};
 
 /// A refusal of a REST call or a handshake. Codes are Genesys'. Texts, and the statuses of handshakes other than 403,
 /// are ours.

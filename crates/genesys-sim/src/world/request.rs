@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use genesys_api::Now;
 use serde_json::{Map, Value};
 
-use crate::world::frame::Refusal;
-use crate::world::socket::SocketId;
+use crate::world::{Refusal, SocketId};
 
 /// A flat JSON object with an `action`, which a socket received.
 #[derive(Debug)]
@@ -92,7 +91,6 @@ impl<'a> Fields<'a> {
         Ok(self.optional(name, Value::as_array)?.map_or(&[], Vec::as_slice))
     }
 
-    /// Fields of an array's item, if it is an object.
     pub(crate) fn of(within: &'static str, value: &'a Value) -> Option<Self> {
         value.as_object().map(|map| Self { within, map })
     }

@@ -1,7 +1,5 @@
 //! Ids and keys of a world, all derived from one seed, so that a run can be repeated.
 
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
@@ -50,7 +48,6 @@ impl Seed {
         self.uuid().simple().to_string()
     }
 
-    /// 43 characters of base64url.
     pub(crate) fn secret(&mut self) -> String {
         URL_SAFE_NO_PAD.encode(self.bytes())
     }
@@ -58,12 +55,6 @@ impl Seed {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-impl fmt::Debug for Seed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Seed(redacted)")
-    }
 }
 
 #[cfg(test)]

@@ -7,18 +7,11 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::config::{AttachmentRules, User};
-use crate::world::agent::AgentState;
-use crate::world::frame::{self, CONFIGURES, Refusal};
-use crate::world::history::{History, Message, MessageContent};
-use crate::world::limits::{LimitKey, MINUTE, Usage, Window};
-use crate::world::problem::Problem;
-use crate::world::request::Request;
-use crate::world::seed::Seed;
-use crate::world::socket::{Binding, SocketId};
-use crate::world::timers::{Timer, TimerKey};
-use crate::world::{World, jwt, later};
+use crate::world::{
+    AgentState, Binding, CONFIGURES, History, LimitKey, Message, MessageContent, Problem, Refusal, Request,
+    Seed, SocketId, Timer, TimerKey, Usage, Window, World, frame, jwt, later,
+};
 
-/// The issuer of JWTs with which a guest reads history.
 pub(super) const HISTORY: &str = "genesys-sim/history";
 
 /// Id of one session. A token whose session has ended gets a new one.
@@ -30,7 +23,6 @@ pub(crate) struct Session {
     /// Oldest first.
     pub(super) sockets: Vec<SocketId>,
     pub(super) conversation: Conversation,
-    /// The user who has signed in.
     pub(super) user: Option<User>,
     /// Custom attributes of the last message of the guest.
     pub(super) attributes: BTreeMap<String, String>,
@@ -96,8 +88,9 @@ impl World {
         };
         let limit = self.rules.limits.configures_per_minute;
         if let Some(session) = self.sessions.get_mut(&key) {
-            let usage = session.configures.take(limit, MINUTE, now.instant);
-            usage.map_err(Refusal::too_many(CONFIGURES))?;
+            session
+                .configures
+                .take(limit, now, Refusal::too_many(CONFIGURES))?;
         }
         if new {
             self.start_conversation(key, now);
@@ -205,7 +198,6 @@ impl World {
         }
     }
 
-    /// Ends a session, at its time or before.
     pub(super) fn expire(&mut self, key: SessionKey) {
         let Some(session) = self.remove_session(key) else {
             return;
@@ -237,7 +229,6 @@ impl World {
         Some(session)
     }
 
-    /// Returns the session whose history `jwt` opens.
     pub(super) fn session_of_jwt(&self, jwt: &str, now: Now) -> Result<SessionKey, Problem> {
         match jwt::verify(&self.jwt_key, HISTORY, jwt, now) {
             None => Err(Problem::BAD_CREDENTIALS),
@@ -256,8 +247,9 @@ impl World {
         let key = self.session_of_jwt(jwt, now)?;
         let limit = self.rules.limits.histories_per_minute;
         let session = self.sessions.get_mut(&key).ok_or(Problem::BAD_CREDENTIALS)?;
-        let taken = session.histories.take(limit, MINUTE, now.instant);
-        let usage = taken.map_err(Problem::too_many(LimitKey::HISTORY))?;
+        let usage = session
+            .histories
+            .take(limit, now, Problem::too_many(LimitKey::HISTORY))?;
         self.counters.histories += 1;
         let mut page = session.conversation.history.page(size, number);
         self.refresh_links(key, &mut page, now);
@@ -272,7 +264,6 @@ impl World {
         }
     }
 
-    /// The body of the `SessionResponse` to `configureSession`.
     pub(super) fn session_response(&self, key: SessionKey, new: bool, cleared: bool) -> Value {
         let session = self.sessions.get(&key);
         let mut body = json!({

@@ -13,17 +13,13 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::config::User;
-use crate::world::limits::Window;
-use crate::world::problem::Problem;
-use crate::world::{World, jwt, later};
+use crate::world::{Problem, Window, World, jwt, later};
 
 /// Limit of codes, and of sign-ins; the oldest are dropped first. Our choice.
 const MAX_ENTRIES: usize = 10_000;
 
 /// Lifetime of an authorization code (RFC 6749 recommends ten minutes at most), and of an id token.
 const CODE_LIFETIME: Duration = Duration::from_secs(300);
-
-/// The issuer of the JWTs of signed-in guests.
 const ISSUER: &str = "genesys-sim";
 
 /// Authorization codes of the provider, and sign-ins.
@@ -83,7 +79,6 @@ enum SignInError {
 }
 
 impl World {
-    /// Issues an authorization code for one exchange.
     pub(crate) fn approve(&mut self, approval: Approval, now: Now) -> String {
         let user = self.user(approval.login_hint.as_deref());
         let secret = self.seed.secret();
@@ -99,7 +94,6 @@ impl World {
         text
     }
 
-    /// Issues an id token, for the implicit flow.
     pub(crate) fn approve_implicitly(&self, approval: Approval, now: Now) -> String {
         let user = self.user(approval.login_hint.as_deref());
         let claims = IdClaims {
@@ -141,7 +135,6 @@ impl World {
         valid.then(|| self.sign_in(user, lifetime, now))
     }
 
-    /// Exchanges an id token for a JWT.
     pub(crate) fn exchange_id_token(&mut self, token: &str, nonce: &str, now: Now) -> Option<String> {
         let claims: IdClaims = jwt::open(&self.jwt_key, token)?;
         let valid = now.utc.unix_timestamp() < claims.exp && claims.nonce.as_deref() == Some(nonce);
@@ -154,7 +147,6 @@ impl World {
         valid.then(|| self.sign_in(user, lifetime, now).0)
     }
 
-    /// Signs a user in, and returns a JWT and a refresh token.
     fn sign_in(&mut self, user: User, lifetime: Duration, now: Now) -> (String, String) {
         let refresh_secret = self.seed.secret();
         let number = self.next_number();
@@ -177,7 +169,6 @@ impl World {
         valid.then(|| self.issue_sign_in_jwt(number, sign_in, now))
     }
 
-    /// Returns the user whom a JWT signs in.
     fn verify_sign_in(&self, jwt: &str, now: Now) -> Result<&User, SignInError> {
         let verified = jwt::verify(&self.jwt_key, ISSUER, jwt, now);
         let (number, expired) = verified.ok_or(SignInError::Invalid)?;
@@ -233,7 +224,6 @@ fn verifies(challenge: Option<&str>, verifier: Option<&str>) -> bool {
     }
 }
 
-/// Number and secret of a code or a refresh token.
 fn numbered(text: &str) -> Option<(u64, &str)> {
     let (number, secret) = text.split_once('.')?;
     Some((number.parse().ok()?, secret))

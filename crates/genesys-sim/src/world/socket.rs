@@ -3,15 +3,12 @@
 use std::time::{Duration, Instant};
 
 use genesys_api::Now;
+use http::Request;
+use http::header::ORIGIN;
 
 use crate::config::SocketTimeouts;
-use crate::world::World;
-use crate::world::limits::{LimitKey, MINUTE, Window};
-use crate::world::origin::admits;
-use crate::world::output::Output;
-use crate::world::problem::Problem;
-use crate::world::session::SessionKey;
-use crate::world::timers::{Timer, TimerKey};
+use crate::query::parameter;
+use crate::world::{LimitKey, Output, Problem, SessionKey, Timer, TimerKey, Window, World, admits, later};
 
 /// Id of one socket of a world.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -26,6 +23,8 @@ pub(super) struct Socket {
     active: Instant,
     idle: Option<TimerKey>,
     lifetime: Option<TimerKey>,
+    /// Time at which the answer to the handshake is due, if it is late.
+    pub(super) opens: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -39,12 +38,7 @@ pub(super) enum Binding {
 
 impl World {
     /// Admits a guest's handshake. An unknown deployment is admitted, as at Genesys, and refused later.
-    pub(crate) fn open_socket(
-        &mut self,
-        deployment: Option<&str>,
-        origin: Option<&str>,
-        now: Now,
-    ) -> Result<SocketId, Problem> {
+    pub(crate) fn open_socket<B>(&mut self, request: &Request<B>, now: Now) -> Result<SocketId, Problem> {
         let delay = self.trigger_handshake()?;
         if self.closing || self.sockets.len() >= self.rules.max_connections {
             return Err(Problem::UNAVAILABLE);
@@ -52,15 +46,19 @@ impl World {
         if !self.rules.deployment_active {
             return Err(Problem::forbidden("The deployment is not active."));
         }
+        let query = request.uri().query().unwrap_or_default();
+        let deployment = parameter(query, "deploymentId").filter(|id| !id.is_empty());
         let missing = Problem::bad_request("The query parameter deploymentId is missing.");
         let deployment = deployment.ok_or(missing)?;
+        let origin = request.headers().get(ORIGIN);
+        let origin = origin.map(|origin| origin.to_str().unwrap_or_default());
         if !admits(self.rules.allowed_domains.as_deref(), origin) {
             let message = "The origin is not among the allowed domains of the deployment.";
             return Err(Problem::forbidden(message));
         }
         let limit = self.rules.limits.connections_per_minute;
-        let taken = self.handshakes.take(limit, MINUTE, now.instant);
-        taken.map_err(Problem::too_many(LimitKey::CONNECTIONS))?;
+        self.handshakes
+            .take(limit, now, Problem::too_many(LimitKey::CONNECTIONS))?;
         self.counters.connections += 1;
         let socket = SocketId(self.next_number());
         let SocketTimeouts { idle, lifetime } = self.rules.socket_timeouts;
@@ -76,13 +74,12 @@ impl World {
             active: now.instant,
             idle: set(idle, Timer::Idle(socket)),
             lifetime: set(lifetime, Timer::Lifetime(socket)),
+            opens: (!delay.is_zero()).then(|| later(now, delay).instant),
         };
         self.sockets.insert(socket, state);
-        self.delay_opening(socket, delay, now.instant);
         Ok(socket)
     }
 
-    /// Notes a frame or a ping from a guest.
     pub(super) fn mark_active(&mut self, socket: SocketId, now: Now) {
         if let Some(socket) = self.sockets.get_mut(&socket) {
             socket.active = now.instant;
@@ -106,7 +103,6 @@ impl World {
         self.emit(Output::close(socket, 1001, reason));
     }
 
-    /// Removes a socket from its session and from the world.
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.detach(socket);
         if let Some(state) = self.sockets.remove(&socket) {

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::world::agent::ScheduledStep;
-use crate::world::session::SessionKey;
-use crate::world::socket::SocketId;
+use crate::world::{ScheduledStep, SessionKey, SocketId};
 
 /// Reason for which a world asks for [`handle_timeout`](crate::World::handle_timeout).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

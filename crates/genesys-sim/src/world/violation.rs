@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use genesys_api::rfc3339;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::generated::actions::ACTIONS;
-use crate::world::request::Request;
+use crate::world::Request;
 
 /// Limit of distinct violations; further ones are only counted.
 const MAX_VIOLATIONS: usize = 1_000;
-
-/// Longest place, in characters.
 const MAX_PLACE: usize = 120;
 
 /// A request or a frame that no official client sends.
@@ -29,7 +26,7 @@ pub struct Violation {
     /// Number of times it was seen.
     pub count: u64,
     /// Time at which it was first seen, by the simulator's clock.
-    #[serde(serialize_with = "as_rfc3339")]
+    #[serde(with = "genesys_api::timestamp")]
     pub first_seen: OffsetDateTime,
 }
 
@@ -59,11 +56,8 @@ pub(crate) struct Violations {
 
 impl Violations {
     pub(crate) fn add(&mut self, kind: ViolationKind, place: &str, utc: OffsetDateTime) {
-        let place: String = place
-            .chars()
-            .take(MAX_PLACE)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let place = place.chars().take(MAX_PLACE);
+        let place: String = place.map(|c| if c.is_control() { ' ' } else { c }).collect();
         let full = self.seen.len() >= MAX_VIOLATIONS;
         match self.seen.entry((kind, place.clone())) {
             Entry::Occupied(mut entry) => entry.get_mut().count += 1,
@@ -125,10 +119,6 @@ impl Violations {
     pub(crate) fn list(&self) -> Vec<Violation> {
         self.seen.values().cloned().collect()
     }
-}
-
-fn as_rfc3339<S: Serializer>(utc: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(*utc))
 }
 
 #[cfg(test)]

@@ -5,12 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Attachment, State};
 use crate::config::AttachmentRules;
-use crate::world::actions::Done;
-use crate::world::frame::{self, Refusal};
-use crate::world::request::{Fields, Request};
-use crate::world::session::SessionKey;
-use crate::world::timers::Timer;
-use crate::world::{World, later};
+use crate::world::{Done, Fields, Refusal, Request, SessionKey, Timer, World, frame, later};
 
 /// Longest id that a guest can choose, in bytes. Our choice.
 const MAX_ID: usize = 64;
@@ -98,7 +93,6 @@ impl World {
     }
 }
 
-/// The body of a `PresignedUrlResponse`.
 fn presigned(id: &str, url: &str, attachment: &Attachment, headers: &Value) -> Value {
     json!({
         "attachmentId": id,

@@ -4,13 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::fault::{Effect, Fault, FaultError, Site};
-use crate::world::seed::Seed;
+use crate::fault::{Effect, Fault, FaultError, MAX_FAULTS, Site};
+use crate::world::Seed;
 
-/// Limit of armed faults.
-const MAX_FAULTS: usize = 64;
-
-#[derive(Debug)]
 pub(crate) struct ArmedFaults {
     seed: Seed,
     armed: Vec<Armed>,
@@ -19,7 +15,6 @@ pub(crate) struct ArmedFaults {
     pub(in crate::world) injected: BTreeMap<&'static str, u64>,
 }
 
-#[derive(Debug)]
 struct Armed {
     id: u64,
     fault: Fault,
@@ -45,10 +40,10 @@ impl ArmedFaults {
 
     pub(super) fn arm(&mut self, fault: Fault, session: Option<String>) -> Result<u64, FaultError> {
         if session.is_some() && fault.site == Site::Handshake {
-            return Err(FaultError::Session { kind: fault.kind });
+            return Err(FaultError::Session(fault.kind));
         }
         if self.armed.len() >= MAX_FAULTS {
-            return Err(FaultError::TooMany { limit: MAX_FAULTS });
+            return Err(FaultError::TooMany);
         }
         self.last_id += 1;
         self.armed.push(Armed {
@@ -61,7 +56,6 @@ impl ArmedFaults {
         Ok(self.last_id)
     }
 
-    /// Removes one fault, or all, and returns how many were removed.
     pub(super) fn disarm(&mut self, id: Option<u64>) -> usize {
         let before = self.armed.len();
         self.armed.retain(|armed| id.is_some_and(|id| id != armed.id));
@@ -169,7 +163,7 @@ mod tests {
         assert_eq!(armed.trigger(Site::FrameToGuest, Some("a"), "").len(), 1);
         assert!(matches!(
             armed.arm("slow-handshake:1s".parse().unwrap(), Some("a".to_owned())),
-            Err(FaultError::Session { .. })
+            Err(FaultError::Session(_))
         ));
     }
 
@@ -193,7 +187,7 @@ mod tests {
         let mut armed = armed(&["evict"; 64]);
         assert_eq!(
             armed.arm("evict".parse().unwrap(), None),
-            Err(FaultError::TooMany { limit: 64 })
+            Err(FaultError::TooMany)
         );
         assert_eq!(armed.disarm(Some(2)), 1);
         assert_eq!(armed.disarm(Some(2)), 0);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::world::output::Output;
+use crate::world::Output;
 
 /// Limit of frames held back for one socket, in each direction. Beyond it the socket is cut. Our choice.
 const MAX_FRAMES: usize = 256;
@@ -11,34 +11,23 @@ const MAX_FRAMES: usize = 256;
 /// Longest delay of a frame that waits for the next one to pass it.
 const REORDER_DELAY: Duration = Duration::from_secs(1);
 
-/// Frames of one socket that faults hold back.
 #[derive(Debug, Default)]
 pub(crate) struct DelayQueue {
     held: VecDeque<(Instant, Output)>,
     /// Sent right after the next output.
     reordered: Option<(Instant, Output)>,
-    hang: Hang,
+    /// The end of the hang if the socket hangs. A hang forever has no end.
+    hang: Option<Option<Instant>>,
     /// Frames from the guest that arrived while the socket hung.
     unread: VecDeque<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum Hang {
-    Forever,
-    #[default]
-    No,
-    Until(Instant),
-}
-
-/// The queue is at its limit.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Full;
-
 impl DelayQueue {
-    /// Appends an output and returns the time at which it is due: never before those ahead of it.
-    pub(super) fn push(&mut self, output: Output, delay: Duration, now: Instant) -> Result<Instant, Full> {
+    /// Appends an output and returns the time at which it is due: never before those ahead of it. `None` if the queue is
+    /// full.
+    pub(super) fn push(&mut self, output: Output, delay: Duration, now: Instant) -> Option<Instant> {
         if self.held.len() + 1 >= MAX_FRAMES {
-            return Err(Full);
+            return None;
         }
         let due = self.due(delay, now);
         let closes = matches!(output, Output::Close { .. });
@@ -48,7 +37,7 @@ impl DelayQueue {
             let position = self.held.len() - usize::from(closes);
             self.held.insert(position, (due, reordered));
         }
-        Ok(due)
+        Some(due)
     }
 
     /// Lets the next output pass this one, and returns the time at which it is due anyway. `Err` returns it if
@@ -69,45 +58,38 @@ impl DelayQueue {
 
     /// Neither sends nor reads from now on. Returns the end of the hang, if it has one.
     pub(super) fn hang(&mut self, time: Option<Duration>, now: Instant) -> Option<Instant> {
-        let until = time.and_then(|time| now.checked_add(time));
-        self.hang = match (self.hang, until) {
-            (Hang::Forever, _) | (_, None) => Hang::Forever,
-            (Hang::Until(earlier), Some(until)) => Hang::Until(earlier.max(until)),
-            (Hang::No, Some(until)) => Hang::Until(until),
-        };
-        match self.hang {
-            Hang::Until(until) => Some(until),
-            Hang::Forever | Hang::No => None,
+        let mut until = time.and_then(|time| now.checked_add(time));
+        if let Some(earlier) = self.hang {
+            until = until.zip(earlier).map(|(until, earlier)| until.max(earlier));
         }
+        self.hang = Some(until);
+        until
     }
 
     pub(super) fn hangs(&self) -> bool {
-        self.hang != Hang::No
+        self.hang.is_some()
     }
 
     pub(super) fn hangs_forever(&self) -> bool {
-        self.hang == Hang::Forever
+        self.hang == Some(None)
     }
 
-    /// Keeps a guest's frame until the socket reads again. A socket that hangs forever loses it.
-    pub(super) fn push_unread(&mut self, text: &str) -> Result<(), Full> {
-        if self.hangs_forever() {
-            return Ok(());
+    /// Keeps a guest's frame until the socket reads again, and returns whether there is room. A socket that hangs forever
+    /// loses it.
+    pub(super) fn push_unread(&mut self, text: &str) -> bool {
+        if self.unread.len() < MAX_FRAMES && !self.hangs_forever() {
+            self.unread.push_back(text.to_owned());
+            return true;
         }
-        if self.unread.len() >= MAX_FRAMES {
-            return Err(Full);
-        }
-        self.unread.push_back(text.to_owned());
-        Ok(())
+        self.hangs_forever()
     }
 
     /// Removes the outputs that are due, and the frames that are read now.
     pub(super) fn flush(&mut self, now: Instant) -> (Vec<Output>, VecDeque<String>) {
-        match self.hang {
-            Hang::Forever => return (Vec::new(), VecDeque::new()),
-            Hang::Until(until) if until > now => return (Vec::new(), VecDeque::new()),
-            Hang::No | Hang::Until(_) => self.hang = Hang::No,
+        if matches!(self.hang, Some(until) if until.is_none_or(|until| until > now)) {
+            return (Vec::new(), VecDeque::new());
         }
+        self.hang = None;
         let due = self.held.iter().take_while(|(due, _)| *due <= now).count();
         let mut outputs: Vec<_> = self.held.drain(..due).map(|(_, output)| output).collect();
         let reordered = self.reordered.take_if(|(due, _)| *due <= now);
@@ -116,6 +98,6 @@ impl DelayQueue {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.held.is_empty() && self.reordered.is_none() && self.hang == Hang::No && self.unread.is_empty()
+        self.held.is_empty() && self.reordered.is_none() && self.hang.is_none() && self.unread.is_empty()
     }
 }

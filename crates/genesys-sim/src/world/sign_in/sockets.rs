@@ -5,13 +5,7 @@ use serde_json::json;
 
 use super::SignInError;
 use crate::config::User;
-use crate::world::World;
-use crate::world::actions::Done;
-use crate::world::frame::Refusal;
-use crate::world::history::{Message, MessageContent};
-use crate::world::request::Request;
-use crate::world::session::SessionKey;
-use crate::world::socket::{Binding, SocketId};
+use crate::world::{Binding, Done, Message, MessageContent, Refusal, Request, SessionKey, SocketId, World};
 
 impl World {
     pub(in crate::world) fn configure_authenticated(&mut self, request: &Request) -> Done {
