@@ -84,8 +84,7 @@ pub struct Rules {
     pub disconnect: Disconnect,
     /// Whether a guest may clear the conversation (`conversationClear`). Default: yes.
     pub conversation_clear: bool,
-    /// Time from the last message in either direction to the end of the session. Default 72 h, as at Genesys. At
-    /// most ten years.
+    /// Time from the last message to the end of the session, at most ten years. Default 72 h, as at Genesys.
     pub session_duration: Duration,
     /// Lifetime of an API client's access token. Default 24 h, as at Genesys.
     pub token_lifetime: Duration,
@@ -177,8 +176,7 @@ pub struct Limits {
     pub tokens_per_minute: Option<u32>,
     /// `token.rate.per.minute` and the like: calls of the platform API, for each access token and each client.
     pub api_requests_per_minute: Option<u32>,
-    /// `exchange.token.rate.per.minute`, and those for `refresh` and `revoke`: each of the three. The number is a
-    /// user's, not Genesys'.
+    /// `exchange.token.rate.per.minute`, and those for `refresh` and `revoke`. The number is a user's, not Genesys'.
     pub sign_ins_per_minute: Option<u32>,
 }
 
@@ -231,8 +229,7 @@ pub struct AttachmentRules {
     pub upload_lifetime: Duration,
     /// Lifetime of a download link. Default ten minutes, as at Genesys.
     pub download_lifetime: Duration,
-    /// Limit of bytes in all attachments together, each of which counts at least 1 KiB. The next is refused with
-    /// 5000. Default 64 MiB.
+    /// Limit of bytes in all attachments, which count at least 1 KiB. The next is refused with 5000. Default 64 MiB.
     pub max_total_bytes: u64,
 }
 

@@ -31,8 +31,7 @@ pub enum Agent {
     Echo,
     /// Types, then replies with these texts in turn, for each session. Leaves likewise.
     Replies(Vec<String>),
-    /// The first of these scripts, or the one that the guest's custom attribute `agent` names. Without a script there
-    /// is no reply.
+    /// The first of these scripts, or the one that the guest's custom attribute `agent` names.
     Scripts(Vec<Script>),
     /// Sends nothing.
     Silent,
@@ -59,23 +58,15 @@ impl Agent {
 /// nickname: Shop Bot
 /// bot: true
 /// rules:
-///   - on: connect
-///     do: [{say: "Hello!"}]
-///   - on: {contains: refund}
-///     do:
-///       - type: 2s
-///       - wait: 2s
-///       - hand_over: Ann
-///       - say: "Ann here. You wrote: {text}"
-///   - on: otherwise
-///     do: [{say: ["Really?", "Go on."]}]
+///   - {on: connect, do: [{type: 2s}, {wait: 2s}, {say: "Hello!"}]}
+///   - {on: {contains: refund}, do: [{hand_over: Ann}, {say: "Ann here. You wrote: {text}"}]}
+///   - {on: otherwise, do: [{say: ["Really?", "Go on."]}]}
 /// "#)?;
 /// assert_eq!(script.name, "shop");
 /// # Ok::<(), genesys_sim::ScriptError>(())
 /// ```
 ///
-/// `agents/README.md` shows every trigger and every step. A guest chooses among several scripts with the custom attribute
-/// `agent`.
+/// `agents/README.md` shows every trigger and every step.
 ///
 /// Limits: 64 KiB, 64 rules, 64 steps in a rule, waits of 30 days.
 #[derive(Clone, Debug, Deserialize)]

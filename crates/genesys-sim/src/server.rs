@@ -148,8 +148,7 @@ impl Simulator {
         self.shared.read(World::violations)
     }
 
-    /// One line of JSON with URLs, ids and secrets, for the process that started the simulator. `ca` is the file to
-    /// which the caller wrote [`ca_pem`](Self::ca_pem).
+    /// One line of JSON with URLs, ids and secrets. `ca` is the file to which the caller wrote the certificate.
     pub fn ready_line(&self, ca: Option<&Path>) -> String {
         let ca = ca.map(Path::to_string_lossy);
         let line = ReadyLine {

@@ -41,7 +41,7 @@ use actions::Done;
 use agent::{AgentState, Persona, ScheduledStep};
 use attachment::Attachments;
 use channel::Channels;
-use faults::Faults;
+use faults::{ArmedFaults, DelayQueue};
 use frame::{CONFIGURES, ECHOES, MESSAGES, REQUESTS, Refusal};
 use history::{History, Kind, Message, MessageContent};
 use limits::SECOND;
@@ -103,7 +103,9 @@ pub struct World {
     ready: VecDeque<Output>,
     /// At least one.
     agents: Vec<Arc<Script>>,
-    pub(crate) faults: Faults,
+    pub(crate) armed_faults: ArmedFaults,
+    /// Outputs that faults hold back.
+    delayed: BTreeMap<SocketId, DelayQueue>,
     /// The seed of all ids, secrets and random faults, as 64 hexadecimal digits.
     pub(crate) seed_text: String,
     /// Time of the last input.
@@ -121,7 +123,8 @@ impl World {
         rules.attachments.max_file_kb = rules.attachments.max_file_kb.min(published::ATTACHMENT_KILOBYTES);
         rules.sign_in.jwt_lifetime = rules.sign_in.jwt_lifetime.min(published::SIGNED_IN_JWT);
         let seed_text = hex(&seed);
-        let faults = Faults::new(Seed::branch(seed, "faults"), std::mem::take(&mut rules.faults));
+        let faults = std::mem::take(&mut rules.faults);
+        let armed_faults = ArmedFaults::new(Seed::branch(seed, "faults"), faults);
         let agents = std::mem::take(&mut rules.agent).scripts();
         let mut seed = Seed::new(seed);
         let jwt_key = hmac::Key::new(hmac::HMAC_SHA256, &seed.bytes());
@@ -152,7 +155,8 @@ impl World {
             outputs: VecDeque::new(),
             ready: VecDeque::new(),
             agents,
-            faults,
+            armed_faults,
+            delayed: BTreeMap::new(),
             seed_text,
             settled: None,
             moved: Duration::ZERO,
@@ -170,7 +174,7 @@ impl World {
         Counters {
             open: self.sockets.len() as u64,
             alive: self.sessions.len() as u64,
-            faults: self.faults.armed.injected.clone(),
+            faults: self.armed_faults.injected.clone(),
             ..self.counters.clone()
         }
     }
@@ -204,7 +208,7 @@ impl World {
     /// Forgets a socket that has closed. Its session lives on.
     pub fn handle_closed(&mut self, socket: SocketId, now: Now) {
         self.settle(now);
-        self.faults.forget(socket);
+        self.delayed.remove(&socket);
         self.forget(socket);
         self.forget_listener(socket);
     }
@@ -241,8 +245,7 @@ impl World {
         }
     }
 
-    /// Once there is no more output: the time of the next call to [`handle_timeout`](Self::handle_timeout), and its
-    /// reason.
+    /// The time of the next call to [`handle_timeout`](Self::handle_timeout), once there is no more output.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         self.timers.next()
     }

@@ -52,8 +52,7 @@ pub(crate) enum Site {
     Upload,
 }
 
-/// One kind of fault: its name, the sites, the argument of a fault that is written without one, the description of a
-/// valid argument, and its effect. The usual site is first. With [`Site::FrameFromGuest`], `@inN` is allowed.
+/// Name, sites, default argument, description of a valid argument, and effect. The usual site is first.
 type Kind = (
     &'static str,
     &'static [Site],

@@ -17,7 +17,6 @@ use crate::world::{Output, Problem, moved};
 const MAX_TOKEN: usize = 256;
 
 /// Refuses pages of a browser, from another origin or under a name that resolves to this machine (DNS rebinding).
-/// Browsers always send a `Host`.
 pub(super) fn admit(call: &Call<'_>) -> Result<(), Problem> {
     let own = call.world.base.to_string();
     let header = |name| {
@@ -113,7 +112,7 @@ pub(super) fn disarm(call: &mut Call<'_>, _: &[&str]) -> Answer {
 pub(super) fn faults(call: &mut Call<'_>, _: &[&str]) -> Answer {
     Ok(ok(&json!({
         "seed": call.world.seed_text,
-        "faults": call.world.faults.armed.list(),
+        "faults": call.world.armed_faults.list(),
         "happened": call.world.counters().faults,
     })))
 }

@@ -1,5 +1,4 @@
-//! REST calls of guests: history, devices, and tokens of signed-in guests. That every invalid proof of a sign-in is
-//! refused with 401, and an unknown deployment with 404, are inferences.
+//! REST calls of guests: history, devices, and tokens of signed-in guests. The statuses of refusals are inferences.
 
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -36,8 +35,7 @@ fn number(call: &Call<'_>, name: &str, default: usize) -> Result<usize, Problem>
     number.ok_or_else(|| Problem::bad_request("").with_message(format!("{name} is not a positive number.")))
 }
 
-/// `/api/v2/webmessaging/deployments/{deploymentId}/pushdevices/{token}`, for push messages.
-/// None is ever sent, and registrations are not stored (our choice), so no device is unknown.
+/// A device for push messages. None is sent, and registrations are not stored (our choice), so no device is unknown.
 pub(super) fn device(call: &mut Call<'_>, parts: &[&str]) -> Answer {
     let (deployment, device) = (parts[0], parts[1]);
     if call.world.check_deployment(deployment).is_err() {

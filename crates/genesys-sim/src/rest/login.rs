@@ -85,8 +85,7 @@ fn basic(credentials: &str) -> Option<(String, String)> {
     Some((id.to_owned(), secret.to_owned()))
 }
 
-/// `GET /oauth/authorize` (RFC 6749, section 4.1.1; RFC 7636, section 4.3; OpenID Connect Core, section 3). The user
-/// is the configured one, or the one that `login_hint` names.
+/// `GET /oauth/authorize` (RFC 6749, section 4.1.1; RFC 7636, section 4.3; OpenID Connect Core, section 3).
 pub(super) fn authorize(call: &mut Call<'_>, _: &[&str]) -> Answer {
     let valid = |value: &String| (1..=MAX_VALUE).contains(&value.len());
     let query = |name| call.query(name).filter(valid);

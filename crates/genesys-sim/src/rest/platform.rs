@@ -62,8 +62,7 @@ pub(super) fn configuration(call: &mut Call<'_>, parts: &[&str]) -> Answer {
     Ok(ok(&body))
 }
 
-/// `GET /api/v2/conversations/messages/{messageId}/details`: the conversation of a message, by any id of the message
-/// (inference).
+/// The conversation of a message, by any id of the message (inference).
 pub(super) fn message_details(call: &mut Call<'_>, parts: &[&str]) -> Answer {
     admit(call)?;
     let body = call.world.message_details(parts[0]).ok_or(Problem::NOT_FOUND)?;

@@ -38,8 +38,7 @@ impl Shared {
         }
     }
 
-    /// Gives one input to the world, and dispatches all its outputs before the next input, so that all sockets see the
-    /// same order.
+    /// Gives one input to the world, and dispatches its outputs before the next one: all sockets see the same order.
     pub(super) fn input<T>(&self, input: impl FnOnce(&mut World, Now) -> T) -> T {
         self.input_with(|state, now| input(&mut state.world, now))
     }

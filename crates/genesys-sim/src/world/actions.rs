@@ -140,11 +140,10 @@ impl World {
         self.reply(request, "JwtResponse", &body)
     }
 
-    /// Ends the conversation for good. The caller's socket stays open, and can be configured anew. That a conversation
-    /// which was not read-only becomes so is an inference from `readOnly` in the reply.
+    /// Ends the conversation for good. That it becomes read-only is an inference from `readOnly` in the reply.
     fn close_session(&mut self, request: &Request) -> Done {
         let key = self.session_of(request)?;
-        let close_all = request.fields().flag("closeAllConnections")?;
+        let close_all = request.fields().required("closeAllConnections", Value::as_bool)?;
         request.fields().text("tracingId")?;
         self.end_conversation(key, close_all, request)
     }

@@ -108,8 +108,7 @@ impl World {
         self.attachments.set(key, id, State::Expired);
     }
 
-    /// Stores the body of an upload, and notifies all sockets of the session of its outcome. As at Genesys, the status
-    /// of the request does not depend on it. `None` without a grant.
+    /// Stores the body of an upload, and notifies the sockets of the session of its outcome. `None` without a grant.
     pub(crate) fn upload(&mut self, (key, id): (SessionKey, &str), body: Bytes, now: Now) -> Option<()> {
         let attachment = self.attachments.get(key, id)?;
         let State::Granted(timer) = attachment.state else {
@@ -220,8 +219,7 @@ impl World {
         self.link(&format!("/download/{id}"), key, lifetime, now)
     }
 
-    /// A presigned link, like those of S3. The signature is a JWT for the path. Ids consist of characters that need no
-    /// escape.
+    /// A presigned link, like those of S3. The signature is a JWT for the path.
     fn link(&self, path: &str, key: SessionKey, lifetime: Duration, now: Now) -> String {
         let expires = later(now, lifetime).utc;
         let signature = jwt::issue(&self.jwt_key, path.to_owned(), key.0, now, expires);

@@ -1,5 +1,4 @@
-//! Messages to guests, and notification channels: events that Genesys pushes to server-side applications over their own
-//! WebSocket.
+//! Delivery of messages, and notification channels: events that Genesys pushes to servers over a WebSocket.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -118,8 +117,7 @@ impl World {
         body
     }
 
-    /// Adds topics to a channel, which extends its life, and returns whether each is permitted. `replace` removes the
-    /// earlier topics.
+    /// Adds topics to a channel, or replaces them, which extends its life. Returns whether each is permitted.
     pub(crate) fn subscribe(
         &mut self,
         id: &str,

@@ -11,42 +11,12 @@ use serde_json::{Value, json};
 
 use crate::fault::{Effect, Fault, FaultError, Site};
 use crate::world::{
-    Binding, CONFIGURES, MESSAGES, Output, Problem, Refusal, Request, Seed, SessionKey, SocketId, Timer,
-    World, frame,
+    Binding, CONFIGURES, MESSAGES, Output, Problem, Refusal, Request, SessionKey, SocketId, Timer, World,
+    frame,
 };
 
-use armed::ArmedFaults;
-use delay_queue::DelayQueue;
-
-pub(crate) struct Faults {
-    pub(crate) armed: ArmedFaults,
-    queues: BTreeMap<SocketId, DelayQueue>,
-}
-
-impl Faults {
-    /// Arms the faults of the rules. Those beyond the limit are left out.
-    pub(crate) fn new(seed: Seed, faults: Vec<Fault>) -> Self {
-        let mut armed = ArmedFaults::new(seed);
-        for fault in faults {
-            if armed.arm(fault, None).is_err() {
-                break;
-            }
-        }
-        Self {
-            armed,
-            queues: BTreeMap::new(),
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn holds_nothing(&self) -> bool {
-        self.queues.is_empty()
-    }
-
-    pub(crate) fn forget(&mut self, socket: SocketId) {
-        self.queues.remove(&socket);
-    }
-}
+pub(crate) use armed::ArmedFaults;
+pub(crate) use delay_queue::DelayQueue;
 
 impl World {
     /// Arms a fault for all sessions, or for the session of this token, and returns its id.
@@ -54,12 +24,12 @@ impl World {
     /// # Errors
     /// If 64 faults are active, or a fault of handshakes is limited to a session.
     pub fn arm(&mut self, fault: Fault, session: Option<&str>) -> Result<u64, FaultError> {
-        self.faults.armed.arm(fault, session.map(str::to_owned))
+        self.armed_faults.arm(fault, session.map(str::to_owned))
     }
 
     /// Removes one fault by its id, or all, and returns how many were removed. Outputs already held back stay late.
     pub fn disarm(&mut self, id: Option<u64>) -> usize {
-        self.faults.armed.disarm(id)
+        self.armed_faults.disarm(id)
     }
 
     /// Time at which the answer to an admitted handshake is due, if it is late.
@@ -76,11 +46,11 @@ impl World {
             Output::Frame { socket, text, .. } if !self.channels.has(socket) => {
                 self.apply_frame_faults(socket, text, now);
             }
-            Output::Close { socket, .. } => match self.faults.queues.get(&socket) {
+            Output::Close { socket, .. } => match self.delayed.get(&socket) {
                 Some(queue) if queue.hangs_forever() && !self.closing => self.cut(socket, None),
                 Some(_) if !self.closing => self.enqueue(socket, output, Duration::ZERO, now),
                 _ => {
-                    self.faults.forget(socket);
+                    self.delayed.remove(&socket);
                     self.ready.push_back(output);
                 }
             },
@@ -100,7 +70,7 @@ impl World {
         if !self.sockets.contains_key(&socket) {
             return;
         }
-        match self.faults.queues.get_mut(&socket).filter(|queue| queue.hangs()) {
+        match self.delayed.get_mut(&socket).filter(|queue| queue.hangs()) {
             Some(queue) => {
                 if !queue.push_unread(text) {
                     self.cut(socket, None);
@@ -162,7 +132,7 @@ impl World {
     /// Applies faults to a handshake, and returns the delay of its answer.
     pub(super) fn trigger_handshake(&mut self) -> Result<Duration, Problem> {
         let mut delay = Duration::ZERO;
-        for effect in self.faults.armed.trigger(Site::Handshake, None, "") {
+        for effect in self.armed_faults.trigger(Site::Handshake, None, "") {
             match effect {
                 Effect::RefuseHandshake(status) => return Err(Problem::injected(status.as_u16())),
                 Effect::SlowHandshake(time) => delay = delay.max(time),
@@ -178,14 +148,14 @@ impl World {
         bearer: Option<&str>,
         now: Now,
     ) -> Result<(), Problem> {
-        if self.faults.armed.is_empty() {
+        if self.armed_faults.is_empty() {
             return Ok(());
         }
         let jwt = bearer.filter(|bearer| bearer.contains('.'));
         let session = jwt
             .and_then(|jwt| self.session_of_jwt(jwt, now).ok())
             .and_then(|key| self.token_of(key));
-        let armed = &mut self.faults.armed;
+        let armed = &mut self.armed_faults;
         if let Some(Effect::Rest(status, _)) = armed.trigger(Site::Rest, session.as_deref(), path).pop() {
             return Err(Problem::injected(status.as_u16()));
         }
@@ -197,7 +167,7 @@ impl World {
 
     pub(super) fn trigger_upload(&mut self, session: SessionKey) -> bool {
         let session = self.token_of(session);
-        let armed = &mut self.faults.armed;
+        let armed = &mut self.armed_faults;
         !armed.trigger(Site::Upload, session.as_deref(), "").is_empty()
     }
 
@@ -256,10 +226,10 @@ impl World {
 
     /// Sends an output after those that wait for its socket.
     fn enqueue(&mut self, socket: SocketId, output: Output, delay: Duration, now: Instant) {
-        if delay.is_zero() && !self.faults.queues.contains_key(&socket) {
+        if delay.is_zero() && !self.delayed.contains_key(&socket) {
             return self.ready.push_back(output);
         }
-        let queue = self.faults.queues.entry(socket).or_default();
+        let queue = self.delayed.entry(socket).or_default();
         if queue.hangs_forever() {
             return;
         }
@@ -276,20 +246,20 @@ impl World {
 
     /// Makes the due outputs of a socket ready, and returns the frames that it can read again.
     fn flush(&mut self, socket: SocketId, now: Instant) -> VecDeque<String> {
-        let Some(queue) = self.faults.queues.get_mut(&socket) else {
+        let Some(queue) = self.delayed.get_mut(&socket) else {
             return VecDeque::new();
         };
         let (outputs, unread) = queue.flush(now);
         let closes = |output: &Output| matches!(output, Output::Close { .. });
         if queue.is_idle() || outputs.iter().any(closes) {
-            self.faults.forget(socket);
+            self.delayed.remove(&socket);
         }
         self.ready.extend(outputs);
         unread
     }
 
     fn reorder(&mut self, socket: SocketId, output: Output, now: Instant) {
-        match self.faults.queues.entry(socket).or_default().reorder(output, now) {
+        match self.delayed.entry(socket).or_default().reorder(output, now) {
             Ok(due) => {
                 self.timers.set(due, Timer::Release(socket));
             }
@@ -298,7 +268,7 @@ impl World {
     }
 
     fn hang(&mut self, socket: SocketId, time: Option<Duration>, now: Instant) {
-        let until = self.faults.queues.entry(socket).or_default().hang(time, now);
+        let until = self.delayed.entry(socket).or_default().hang(time, now);
         if let Some(until) = until {
             self.timers.set(until, Timer::Release(socket));
         }
@@ -308,7 +278,7 @@ impl World {
     /// Ends a socket at once, with a close frame if there is a code. Outputs that wait for it are lost.
     fn cut(&mut self, socket: SocketId, code: Option<u16>) {
         self.outputs.retain(|output| output.socket() != Some(socket));
-        self.faults.forget(socket);
+        self.delayed.remove(&socket);
         self.forget(socket);
         self.ready.push_back(match code {
             Some(code) => Output::close(socket, code, "a simulated fault"),
@@ -317,7 +287,7 @@ impl World {
     }
 
     fn trigger(&mut self, site: Site, socket: SocketId) -> Vec<Effect> {
-        if self.faults.armed.is_empty() {
+        if self.armed_faults.is_empty() {
             return Vec::new();
         }
         let token = match self.sockets.get(&socket).map(|socket| &socket.binding) {
@@ -325,7 +295,7 @@ impl World {
             Some(Binding::Expired(token)) => Some(token.clone()),
             Some(Binding::None) | None => None,
         };
-        self.faults.armed.trigger(site, token.as_deref(), "")
+        self.armed_faults.trigger(site, token.as_deref(), "")
     }
 
     fn token_of(&self, key: SessionKey) -> Option<String> {

@@ -44,8 +44,7 @@ pub(crate) fn event(class: &'static str, tracing_id: Option<&str>, body: &impl S
     envelope("message", class, 200, tracing_id, body)
 }
 
-/// Refusal of an action, as an error frame. Clients match on codes. Texts without a source in Genesys' clients or
-/// documentation are ours.
+/// Refusal of an action, as an error frame. Clients match on codes. Texts without a source in Genesys are ours.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Refusal {
     Coded(u16, Cow<'static, str>),
@@ -60,8 +59,7 @@ pub(crate) enum Refusal {
     },
 }
 
-/// A rate limit: the error code of its refusal, and its text. Both codes have been seen, 429 in a capture of a
-/// `configureSession`.
+/// A rate limit: the error code of its refusal, and its text. Both codes have been seen, 429 for `configureSession`.
 pub(crate) type Limited = (u16, &'static str);
 
 pub(crate) const CONFIGURES: Limited = (429, "ConfigureSession rate too high for this session");

@@ -45,8 +45,7 @@ pub(crate) struct Usage {
 }
 
 impl Window {
-    /// Counts one request of a minute, and returns the usage, or the refusal for a full window. Without a limit there is
-    /// no usage.
+    /// Counts one request of a minute, and returns the usage of the limit, or the refusal for a full window.
     pub(crate) fn take<E>(
         &mut self,
         limit: Option<u32>,

@@ -56,8 +56,7 @@ pub enum Output {
         /// Number of fragments; 1 is a whole frame.
         fragments: u16,
     },
-    /// Stop reading, and answering pings. Meanwhile the world sends nothing to the socket, and keeps frames that it
-    /// is given.
+    /// Stop reading, and answering pings. Meanwhile the world sends nothing to the socket, and keeps its frames.
     Hang {
         /// The socket.
         socket: SocketId,

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use crate::world::{LimitKey, Usage};
 
-/// A refusal of a REST call or a handshake. Codes are Genesys'. Texts, and the statuses of handshakes other than 403,
-/// are ours.
+/// A refusal. Codes are Genesys'. Texts, and the statuses of handshakes other than 403, are ours.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Problem {
     pub(crate) status: u16,

@@ -55,17 +55,9 @@ impl<'a> Fields<'a> {
         self.optional(name, Value::as_str)
     }
 
-    pub(crate) fn flag(self, name: &str) -> Result<bool, Refusal> {
-        self.required(name, Value::as_bool)
-    }
-
     /// A flag that is off if it is absent.
     pub(crate) fn optional_flag(self, name: &str) -> Result<bool, Refusal> {
         Ok(self.optional(name, Value::as_bool)?.unwrap_or_default())
-    }
-
-    pub(crate) fn count(self, name: &str) -> Result<u64, Refusal> {
-        self.required(name, Value::as_u64)
     }
 
     pub(crate) fn object(self, name: &'static str) -> Result<Self, Refusal> {
@@ -102,7 +94,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn required<T>(self, name: &str, of: impl FnOnce(&'a Value) -> Option<T>) -> Result<T, Refusal> {
+    pub(crate) fn required<T>(
+        self,
+        name: &str,
+        of: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<T, Refusal> {
         self.optional(name, of)?.ok_or_else(|| self.missing(name))
     }
 

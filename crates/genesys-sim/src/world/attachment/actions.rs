@@ -75,8 +75,7 @@ impl World {
         self.reply(request, "PresignedUrlResponse", &body)
     }
 
-    /// Deletes an attachment that has not been sent. The refusal of a later request is an inference. All sockets of
-    /// the session are notified, as the type `message` of the event suggests (inference).
+    /// Deletes an attachment that has not been sent. That all sockets of the session are notified is an inference.
     pub(in crate::world) fn delete_attachment(&mut self, request: &Request) -> Done {
         let key = self.session_of(request)?;
         let id = request.fields().text("attachmentId")?;
@@ -109,9 +108,8 @@ fn is_id(id: &str) -> bool {
     (1..=MAX_ID).contains(&id.len()) && id.bytes().all(valid)
 }
 
-/// Returns `fileName`, `fileType` and `fileSize` of a file that may be uploaded. `fileMd5` is optional; that it is not
-/// compared is our choice. That a blocked extension is an invalid type, and a missing one an invalid name, are
-/// inferences.
+/// Returns `fileName`, `fileType` and `fileSize` of a file that may be uploaded. `fileMd5` is not compared (our choice).
+/// That a blocked extension is an invalid type, and a missing one an invalid name, are inferences.
 fn announced_file<'a>(
     rules: &AttachmentRules,
     fields: Fields<'a>,
@@ -120,7 +118,7 @@ fn announced_file<'a>(
         return Err(Refusal::UPLOADS_OFF);
     }
     let (name, mime) = (fields.text("fileName")?, fields.text("fileType")?);
-    let size = fields.count("fileSize")?;
+    let size = fields.required("fileSize", Value::as_u64)?;
     fields.optional_text("fileMd5")?;
     if name.chars().count() > limits::FILE_NAME_CHARACTERS {
         return Err(Refusal::coded(4005, "File name is too long"));

@@ -25,13 +25,18 @@ struct Armed {
 }
 
 impl ArmedFaults {
-    pub(super) fn new(seed: Seed) -> Self {
-        Self {
+    /// Arms these faults. Those beyond the limit are left out.
+    pub(crate) fn new(seed: Seed, faults: Vec<Fault>) -> Self {
+        let mut armed = Self {
             seed,
             armed: Vec::new(),
             last_id: 0,
             injected: BTreeMap::new(),
+        };
+        for fault in faults {
+            let _full = armed.arm(fault, None);
         }
+        armed
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -129,7 +134,7 @@ mod tests {
     use super::*;
 
     fn armed(texts: &[&str]) -> ArmedFaults {
-        let mut armed = ArmedFaults::new(Seed::new([3; 32]));
+        let mut armed = ArmedFaults::new(Seed::new([3; 32]), Vec::new());
         for text in texts {
             armed.arm(text.parse().unwrap(), None).unwrap();
         }

@@ -23,8 +23,7 @@ pub(crate) struct DelayQueue {
 }
 
 impl DelayQueue {
-    /// Appends an output and returns the time at which it is due: never before those ahead of it. `None` if the queue is
-    /// full.
+    /// Appends an output and returns the time at which it is due, after those ahead of it. `None` if the queue is full.
     pub(super) fn push(&mut self, output: Output, delay: Duration, now: Instant) -> Option<Instant> {
         if self.held.len() + 1 >= MAX_FRAMES {
             return None;
@@ -40,8 +39,7 @@ impl DelayQueue {
         Some(due)
     }
 
-    /// Lets the next output pass this one, and returns the time at which it is due anyway. `Err` returns it if
-    /// another one waits already.
+    /// Lets the next output pass this one, and returns the time at which it is due. `Err` if another one waits already.
     pub(super) fn reorder(&mut self, output: Output, now: Instant) -> Result<Instant, Output> {
         if self.reordered.is_some() {
             return Err(output);
@@ -74,8 +72,7 @@ impl DelayQueue {
         self.hang == Some(None)
     }
 
-    /// Keeps a guest's frame until the socket reads again, and returns whether there is room. A socket that hangs forever
-    /// loses it.
+    /// Keeps a guest's frame until the socket reads again. A socket that hangs forever loses it. `false` without room.
     pub(super) fn push_unread(&mut self, text: &str) -> bool {
         if self.unread.len() < MAX_FRAMES && !self.hangs_forever() {
             self.unread.push_back(text.to_owned());

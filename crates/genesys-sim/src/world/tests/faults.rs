@@ -133,7 +133,7 @@ fn hang_without_end_is_cut_when_the_session_evicts_the_socket() {
     }
     assert_eq!(harness.observed(socket), [Observed::Dropped]);
     assert_eq!(harness.world.counters().evicted, 1);
-    assert!(harness.world.faults.holds_nothing(), "nothing is kept for it");
+    assert!(harness.world.delayed.is_empty(), "nothing is kept for it");
 }
 
 #[test]
