@@ -465,7 +465,7 @@ mod tests {
         };
         let shipped = include_str!("../../guest-payload/policies/purpose-scoped.toml");
         let mine = shipped.replacen("id = \"purpose-scoped\"", "id = \"mine\"", 1);
-        assert_eq!(read(&mine).unwrap().id(), "mine");
+        assert_eq!(read(&mine).unwrap().id, "mine");
         for (from, to, expected) in [
             ("basis", "bases", "mine.toml: line 18: unknown field `bases`"),
             (

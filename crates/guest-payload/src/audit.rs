@@ -11,11 +11,11 @@ impl ConsentRecord {
         let purposes = Purpose::ALL
             .into_iter()
             .map(|purpose| (purpose.to_string(), self.purpose(purpose).audit_detail()));
-        let policy = format!("{} {}", self.policy(), self.policy_version());
+        let policy = format!("{} {}", self.policy, self.policy_version);
         purposes
             .chain([
                 ("policy".to_owned(), policy),
-                ("jurisdiction".to_owned(), self.jurisdictions().to_string()),
+                ("jurisdiction".to_owned(), self.jurisdictions.to_string()),
             ])
             .collect()
     }
@@ -43,10 +43,10 @@ impl Refused<'_> {
     /// Keys and values for the audit entry of a refused session: the policy, the places and each missing purpose.
     #[must_use]
     pub fn audit_details(&self) -> Vec<(String, String)> {
-        let policy = format!("{} {}", self.policy().id(), self.policy().version());
+        let policy = format!("{} {}", self.policy.id, self.policy.version);
         let mut details = vec![
             ("policy".to_owned(), policy),
-            ("jurisdiction".to_owned(), self.jurisdictions().to_string()),
+            ("jurisdiction".to_owned(), self.jurisdictions.to_string()),
         ];
         let missing = self.missing();
         details.extend(missing.map(|(purpose, rule)| (purpose.to_string(), format!("not granted ({rule})"))));
@@ -58,14 +58,13 @@ impl PurposeRecord {
     /// The value for an audit entry, as in `granted, on (tutorial-strict/EU/marketing), by guest, banner, notice 7 de`.
     fn audit_detail(&self) -> String {
         let switch = if self.on { "on" } else { "off" };
-        let mut detail = format!("{}, {switch} ({})", self.choice.as_str(), self.rule);
+        let mut detail = format!("{}, {switch} ({})", self.choice, self.rule);
         if let Some(evidence) = &self.evidence
             && (evidence.method != CollectionMethod::Unstated
                 || evidence.actor != Actor::Guest
                 || evidence.notice.is_some())
         {
-            let (actor, how) = (evidence.actor.as_str(), evidence.method.as_str());
-            detail.push_str(&format!(", by {actor}, {how}"));
+            detail.push_str(&format!(", by {}, {}", evidence.actor, evidence.method));
             if let Some(notice) = &evidence.notice {
                 detail.push_str(&format!(", notice {} {}", notice.version(), notice.language()));
             }

@@ -20,40 +20,38 @@ pub enum Choice {
     Unknown,
 }
 
-impl Choice {
-    /// The name, as in `granted`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Denied => "denied",
-            Self::Granted => "granted",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.serialize(f)
     }
 }
 
 /// The proof of a choice.
 ///
-/// `Debug` shows no GPP string: it can identify a guest.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// `Debug` shows no GPP string: it can identify a guest. Serialized, it has the fields that a body of the
+/// `guest-sessions` contract has for it, without defaults.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Evidence {
     /// Time of the choice in UTC, with milliseconds. Not the time at which the session is built.
+    #[serde(rename = "consentTimestamp", with = "genesys_api::timestamp")]
     pub chosen_at: OffsetDateTime,
     /// The way in which the guest was asked.
+    #[serde(rename = "how", skip_serializing_if = "is_default")]
     pub method: CollectionMethod,
     /// The person who chose.
+    #[serde(skip_serializing_if = "is_default")]
     pub actor: Actor,
     /// The privacy notice that was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
     /// The consent platform's string.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gpp: Option<Gpp>,
+}
+
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Evidence {
@@ -122,17 +120,9 @@ pub enum CollectionMethod {
     Unstated,
 }
 
-impl CollectionMethod {
-    /// The name, as in `form`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Banner => "banner",
-            Self::Chat => "chat",
-            Self::Form => "form",
-            Self::Phone => "phone",
-            Self::Unstated => "unstated",
-        }
+impl fmt::Display for CollectionMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -150,23 +140,32 @@ pub enum Actor {
     Guest,
 }
 
-impl Actor {
-    /// The name, as in `guest`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Agent => "agent",
-            Self::Guardian => "guardian",
-            Self::Guest => "guest",
-        }
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
 /// The privacy notice that a guest was shown.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "NoticeFields")]
 pub struct Notice {
     version: String,
     language: String,
+}
+
+#[derive(Deserialize)]
+struct NoticeFields {
+    version: String,
+    language: String,
+}
+
+impl TryFrom<NoticeFields> for Notice {
+    type Error = EvidenceError;
+
+    fn try_from(fields: NoticeFields) -> Result<Self, EvidenceError> {
+        Self::new(fields.version, fields.language)
+    }
 }
 
 impl Notice {
@@ -206,8 +205,17 @@ impl Notice {
 
 /// A string of the IAB Global Privacy Platform from a consent platform. It is stored byte for byte and not parsed: the
 /// choices hold what was agreed to.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "String")]
 pub struct Gpp(String);
+
+impl TryFrom<String> for Gpp {
+    type Error = EvidenceError;
+
+    fn try_from(text: String) -> Result<Self, EvidenceError> {
+        Self::new(text)
+    }
+}
 
 impl Gpp {
     /// Maximum characters. Our choice.
@@ -365,7 +373,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn evidence_is_kept_as_the_wire_can_carry_it() {
+    fn evidence_has_milliseconds_in_utc() {
         let when = genesys_api::parse_rfc3339("2026-11-22T13:30:00.123456+01:00").unwrap();
         let evidence = Evidence::at(when);
         assert_eq!(
@@ -379,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn evidence_is_what_it_says_it_is_or_an_error() {
+    fn invalid_evidence_is_refused() {
         let notice = Notice::new("2026-03", "de-CH").unwrap();
         assert_eq!((notice.version(), notice.language()), ("2026-03", "de-CH"));
         for version in ["", " ", "a\nb", "é", &"x".repeat(65)] {
@@ -417,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_names_only_what_it_changes() {
+    fn change_names_only_changed_purposes() {
         let change = ConsentChange::new(Evidence::at(OffsetDateTime::UNIX_EPOCH))
             .granting(Purpose::Analytics)
             .withdrawing(Purpose::Marketing);

@@ -6,15 +6,16 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use genesys_api::strict_json::{BodyError, Field, Object};
-use genesys_api::{ChannelId, GuestId, parse_rfc3339, rfc3339};
+use genesys_api::{ChannelId, GuestId, parse_rfc3339};
 use http::{HeaderMap, HeaderName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
+use crate::purpose::ByPurpose;
 use crate::{
-    Actor, Age, AttributeError, Attributes, Choice, CollectionMethod, Consent, ConsentRecord, Evidence,
-    EvidenceError, Gpp, Jurisdictions, NewGuest, NewSession, Notice, Purpose, Signals,
+    Age, AttributeError, Attributes, Choice, Consent, ConsentRecord, Evidence, EvidenceError, Gpp,
+    Jurisdictions, NewGuest, NewSession, Notice, Purpose, PurposeRecord, Signals,
 };
 
 /// Tolerance for the clock of a client that dates a choice. Our choice.
@@ -180,24 +181,26 @@ impl Serialize for NewSession {
             .filter(|(key, _)| *key != REGION)
             .map(|(key, value)| (key, value.into()))
             .collect();
-        if !record.jurisdictions().is_empty() {
-            attributes.insert(REGION, record.jurisdictions().to_string().into());
+        if !record.jurisdictions.is_empty() {
+            attributes.insert(REGION, record.jurisdictions.to_string().into());
         }
-        let choice = |purpose| match record.purpose(purpose).choice {
+        let choice = |purpose: &PurposeRecord| match purpose.choice {
             Choice::Denied => Some(false),
             Choice::Granted => Some(true),
             Choice::Unknown => None,
         };
+        let evidence = latest(record).cloned();
         CreateBody {
             channel_configuration_id: self.channel(),
             guest_id: self.guest(),
             guest_attributes: attributes,
             consent: CreateConsent {
-                marketing: choice(Purpose::Marketing),
-                personalization: choice(Purpose::Personalization),
-                analytics: choice(Purpose::Analytics),
-                age: record.age().years().map(|_| record.age().to_string()),
-                evidence: EvidenceFields::new(record.recorded_at(), latest(record)),
+                choices: record.purposes.each_ref().map(choice).into(),
+                age: record.age.years().map(|_| record.age.to_string()),
+                evidence: Evidence {
+                    chosen_at: record.recorded_at,
+                    ..evidence.unwrap_or_else(|| Evidence::at(record.recorded_at))
+                },
             },
         }
         .serialize(serializer)
@@ -211,81 +214,38 @@ struct CreateBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     guest_id: Option<&'a GuestId>,
     guest_attributes: BTreeMap<&'a str, Cow<'a, str>>,
-    consent: CreateConsent<'a>,
+    consent: CreateConsent,
 }
 
 #[derive(Serialize)]
-struct CreateConsent<'a> {
-    marketing: Option<bool>,
-    personalization: Option<bool>,
-    analytics: Option<bool>,
+struct CreateConsent {
+    #[serde(flatten)]
+    choices: ByPurpose<Option<bool>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     age: Option<String>,
     #[serde(flatten)]
-    evidence: EvidenceFields<'a>,
-}
-
-/// The fields that [`Evidence::parse`] takes, to be flattened into a body. Defaults are left out.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct EvidenceFields<'a> {
-    consent_timestamp: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    how: Option<CollectionMethod>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    actor: Option<Actor>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notice: Option<NoticeFields<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gpp: Option<&'a str>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct NoticeFields<'a> {
-    version: &'a str,
-    language: &'a str,
-}
-
-impl<'a> EvidenceFields<'a> {
-    /// The fields of `evidence` for a choice made at `when`.
-    #[must_use]
-    pub fn new(when: OffsetDateTime, evidence: Option<&'a Evidence>) -> Self {
-        let notice = evidence.and_then(|evidence| evidence.notice.as_ref());
-        Self {
-            consent_timestamp: rfc3339(when),
-            how: evidence
-                .map(|evidence| evidence.method)
-                .filter(|how| *how != CollectionMethod::default()),
-            actor: evidence
-                .map(|evidence| evidence.actor)
-                .filter(|actor| *actor != Actor::default()),
-            notice: notice.map(|notice| NoticeFields {
-                version: notice.version(),
-                language: notice.language(),
-            }),
-            gpp: evidence
-                .and_then(|evidence| evidence.gpp.as_ref())
-                .map(Gpp::as_str),
-        }
-    }
+    evidence: Evidence,
 }
 
 /// The contract has one piece of evidence: the latest. A guardian's is sent only if there is no other.
 fn latest(record: &ConsentRecord) -> Option<&Evidence> {
-    let given = Purpose::ALL.map(|purpose| record.purpose(purpose).evidence.as_ref());
-    let given = given.into_iter().flatten();
-    given.max_by_key(|evidence| (!evidence.is_by_guardian(), evidence.chosen_at))
+    let evidence = record
+        .purposes
+        .iter()
+        .filter_map(|purpose| purpose.evidence.as_ref());
+    evidence.max_by_key(|evidence| (!evidence.is_by_guardian(), evidence.chosen_at))
 }
 
 #[cfg(test)]
 mod tests {
+    use genesys_api::rfc3339;
     use http::HeaderValue;
     use proptest::prelude::*;
 
     use genesys_api::strict_json::BodyErrorKind;
 
     use super::*;
-    use crate::{AttributeCategory, Jurisdiction, Policy};
+    use crate::{Actor, AttributeCategory, CollectionMethod, Jurisdiction, Policy};
 
     /// As the tutorial's `SessionPayloadBuilder` and httpx write it.
     const TUTORIAL: &str = r#"{"channelConfigurationId":"your_web_messaging_channel_config_id","guestId":"7d1f0c0e-95ad-4c0e-8d15-0f8b3f4a2a11","guestAttributes":{"source":"web","region":"EU","timestamp":"2026-11-22T12:30:00.123456+00:00"},"consent":{"marketing":true,"personalization":true,"analytics":true,"consentTimestamp":"2026-11-22T12:30:00.123467+00:00"}}"#;
@@ -524,7 +484,7 @@ mod tests {
         let guest = parse(body).unwrap();
         assert_eq!(&guest.channel, session.channel());
         assert_eq!(guest.guest.as_ref(), session.guest());
-        assert_eq!(&guest.jurisdictions, session.data().consent().jurisdictions());
+        assert_eq!(guest.jurisdictions, session.data().consent().jurisdictions);
         assert_eq!(guest.consent.latest(), received());
         for purpose in Purpose::ALL {
             assert_eq!(
@@ -560,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_bad_bodies_are_refused() {
+    fn corrupted_bodies_are_refused() {
         let mut refused = std::collections::BTreeSet::new();
         for at in 0..TUTORIAL.len() {
             for other in [

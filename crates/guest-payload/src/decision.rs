@@ -10,7 +10,8 @@ use time::OffsetDateTime;
 
 use crate::policy::{Basis, Evaluation, Policy, Rule, RuleInput, Source};
 use crate::{
-    Age, Consent, ConsentRecord, Jurisdiction, Jurisdictions, Obligation, Obligations, Purpose, Signals,
+    Age, Choice, Consent, ConsentRecord, Jurisdiction, Jurisdictions, Obligation, Obligations, Purpose,
+    PurposeRecord, Signals,
 };
 
 /// The input of a decision, beside the policy.
@@ -66,58 +67,34 @@ pub struct Allowed<'p> {
 }
 
 impl<'p> Allowed<'p> {
-    /// The policy that decided.
-    #[must_use]
-    pub fn policy(&self) -> &'p Policy {
-        self.policy
-    }
-
-    /// The places that were considered.
-    #[must_use]
-    pub fn jurisdictions(&self) -> &Jurisdictions {
-        &self.jurisdictions
-    }
-
-    /// The guest's age.
-    #[must_use]
-    pub fn age(&self) -> Age {
-        self.age
-    }
-
-    /// The guest's choices.
-    #[must_use]
-    pub fn consent(&self) -> &Consent {
-        &self.consent
-    }
-
-    /// Opt-out signals of the guest's browser.
-    #[must_use]
-    pub fn signals(&self) -> Signals {
-        self.signals
-    }
-
     /// The state of one purpose.
     #[must_use]
     pub fn state(&self, purpose: Purpose) -> PurposeState<'p> {
         self.states[purpose as usize]
     }
 
-    /// Obligations of all purposes together.
-    #[must_use]
-    pub fn obligations(&self) -> Obligations {
-        let all = self.states.iter().map(|state| state.obligations);
-        all.fold(Obligations::NONE, Obligations::and)
-    }
-
-    /// The ids of the rules that decided, one for each purpose.
-    pub fn rules(&self) -> impl Iterator<Item = &'p str> {
-        self.states.iter().map(|state| &*state.rule.id)
-    }
-
     /// The record of the decision, for storage.
     #[must_use]
     pub fn record(&self) -> ConsentRecord {
-        ConsentRecord::of(self)
+        ConsentRecord {
+            purposes: Purpose::ALL.map(|purpose| {
+                let given = self.consent.purpose(purpose);
+                let state = self.state(purpose);
+                PurposeRecord {
+                    choice: given.choice,
+                    on: state.on,
+                    reason: state.reason,
+                    rule: state.rule.id.clone(),
+                    evidence: (given.choice != Choice::Unknown).then(|| given.evidence.clone()),
+                }
+            }),
+            policy: self.policy.id.clone(),
+            policy_version: self.policy.version.clone(),
+            jurisdictions: self.jurisdictions.clone(),
+            recorded_at: self.consent.latest(),
+            gpc: self.signals.gpc,
+            age: self.age,
+        }
     }
 
     /// The decision in plain words, one line for the session and one for each purpose, with rule and source.
@@ -127,9 +104,9 @@ impl<'p> Allowed<'p> {
             "A session with a guest in {} is allowed by the policy {} {}.\n- serving the guest needs no agreement. \
              Source: {}.",
             self.jurisdictions.description(),
-            self.policy.id(),
-            self.policy.version(),
-            Listed(&self.policy.functional().sources),
+            self.policy.id,
+            self.policy.version,
+            Listed(&self.policy.functional.sources),
         );
         for state in &self.states {
             text.push_str("\n- ");
@@ -249,24 +226,12 @@ impl Reason {
 /// A decision that refuses the session: the guest has not given an agreement that the policy demands.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refused<'p> {
-    policy: &'p Policy,
-    jurisdictions: Jurisdictions,
+    pub(crate) policy: &'p Policy,
+    pub(crate) jurisdictions: Jurisdictions,
     unmet: [Option<&'p Rule>; 3],
 }
 
-impl<'p> Refused<'p> {
-    /// The policy that decided.
-    #[must_use]
-    pub fn policy(&self) -> &'p Policy {
-        self.policy
-    }
-
-    /// The places that were considered.
-    #[must_use]
-    pub fn jurisdictions(&self) -> &Jurisdictions {
-        &self.jurisdictions
-    }
-
+impl Refused<'_> {
     /// Each purpose without the demanded agreement, with the id of the rule that demands it.
     pub fn missing(&self) -> impl Iterator<Item = (Purpose, &str)> {
         self.unmet.iter().flatten().map(|rule| (rule.purpose, &*rule.id))
@@ -278,8 +243,8 @@ impl<'p> Refused<'p> {
         let mut text = format!(
             "A session with a guest in {} is refused by the policy {} {}.",
             self.jurisdictions.description(),
-            self.policy.id(),
-            self.policy.version()
+            self.policy.id,
+            self.policy.version
         );
         for rule in self.unmet.iter().flatten() {
             text.push_str(&format!(
@@ -298,9 +263,7 @@ impl fmt::Display for Refused<'_> {
         write!(
             f,
             "the policy {} {} refuses a session in {}:",
-            self.policy.id(),
-            self.policy.version(),
-            self.jurisdictions
+            self.policy.id, self.policy.version, self.jurisdictions
         )?;
         for (at, (purpose, rule)) in self.missing().enumerate() {
             let comma = if at == 0 { "" } else { "," };
@@ -315,8 +278,8 @@ impl std::error::Error for Refused<'_> {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Evidence;
     use crate::jurisdiction::every_code;
-    use crate::{Choice, Evidence};
 
     const CHOICES: [Choice; 3] = [Choice::Denied, Choice::Granted, Choice::Unknown];
 
@@ -560,7 +523,9 @@ mod tests {
             allowed.states.map(|state| state.reason),
             [Reason::Expired, Reason::Granted, Reason::Granted]
         );
-        let to_do: Vec<Obligation> = allowed.obligations().iter().collect();
+        let obligations = allowed.states.map(|state| state.obligations);
+        let all = obligations.into_iter().fold(Obligations::NONE, Obligations::and);
+        let to_do: Vec<Obligation> = all.iter().collect();
         assert_eq!(
             to_do,
             [
@@ -570,7 +535,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            allowed.rules().collect::<Vec<_>>(),
+            allowed.states.map(|state| &*state.rule.id),
             [
                 "purpose-scoped/KR/marketing",
                 "purpose-scoped/KR/personalization",
@@ -666,7 +631,7 @@ mod tests {
             for (at, after) in stricter.iter().enumerate() {
                 let consent = if at == 0 { &fewer } else { &consent };
                 for (was, is) in before.into_iter().zip(after.on(policy, consent)) {
-                    assert!(was || !is, "{}: {case:?} {after:?}", policy.id());
+                    assert!(was || !is, "{}: {case:?} {after:?}", policy.id);
                 }
                 cases += 1;
             }

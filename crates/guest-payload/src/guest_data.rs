@@ -17,8 +17,7 @@ pub struct GuestData {
 
 impl GuestData {
     /// The record with those attributes that it allows.
-    #[must_use]
-    pub fn new(consent: ConsentRecord, mut attributes: Attributes) -> Self {
+    pub(crate) fn new(consent: ConsentRecord, mut attributes: Attributes) -> Self {
         attributes.retain(|category| category.is_allowed(|purpose| consent.purpose(purpose).on));
         Self { consent, attributes }
     }

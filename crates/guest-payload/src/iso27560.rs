@@ -16,9 +16,11 @@
 
 use genesys_api::{GuestId, rfc3339};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 
-use crate::{Choice, CollectionMethod, ConsentRecord, Policy, Purpose, PurposeRecord, Reason};
+use crate::{
+    Actor, Basis, Choice, CollectionMethod, ConsentRecord, Gpp, Jurisdiction, Policy, Purpose, PurposeRecord,
+    Reason,
+};
 
 /// The controller's part, which is configured once: parties and processing.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
@@ -80,19 +82,22 @@ pub struct Party {
     pub party_url: Option<String>,
 }
 
-/// The controller's record of a guest's choices.
+/// The controller's record of a guest's choices, or the guest's receipt for them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
     schema_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt_id: Option<String>,
     record_id: String,
     pii_principal_id: String,
-    purposes: Vec<PurposeEntry>,
+    purposes: [PurposeEntry; 3],
     #[serde(flatten)]
     controller: Controller,
-    policy: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
     /// The consent platform's string.
     #[serde(skip_serializing_if = "Option::is_none")]
-    gpp: Option<String>,
+    gpp: Option<Gpp>,
 }
 
 impl Record {
@@ -105,54 +110,42 @@ impl Record {
         policy: &Policy,
         controller: &Controller,
     ) -> Self {
-        let purposes = Purpose::ALL.map(|purpose| PurposeEntry::new(purpose, record, policy, controller));
-        let evidence = Purpose::ALL.map(|purpose| record.purpose(purpose).evidence.as_ref());
-        let given = evidence.into_iter().flatten();
-        let gpp = given.filter_map(|evidence| evidence.gpp.as_ref()).next();
+        let evidence = record
+            .purposes
+            .iter()
+            .filter_map(|purpose| purpose.evidence.as_ref());
         Self {
-            schema_version: SCHEMA,
+            schema_version: "ISO/IEC TS 27560:2023",
+            receipt_id: None,
             record_id: id.into(),
             pii_principal_id: guest.to_string(),
-            purposes: purposes.into(),
+            purposes: Purpose::ALL.map(|purpose| PurposeEntry::new(purpose, record, policy, controller)),
             // each purpose has its own notice and language, since guests may have been shown different ones
             controller: Controller {
                 privacy_notice: None,
                 language: None,
                 ..controller.clone()
             },
-            policy: format!("{} {}", record.policy(), record.policy_version()),
-            gpp: gpp.map(|gpp| gpp.as_str().to_owned()),
+            policy: Some(format!("{} {}", record.policy, record.policy_version)),
+            gpp: evidence.filter_map(|evidence| evidence.gpp.clone()).next(),
         }
     }
 
     /// The guest's receipt: without the GPP string and the fields that only the controller needs.
     #[must_use]
-    pub fn receipt(&self, id: impl Into<String>) -> Receipt {
-        Receipt {
-            schema_version: SCHEMA,
-            receipt_id: id.into(),
-            record_id: self.record_id.clone(),
-            pii_principal_id: self.pii_principal_id.clone(),
-            purposes: self.purposes.clone(),
+    pub fn into_receipt(self, id: impl Into<String>) -> Self {
+        Self {
+            receipt_id: Some(id.into()),
             controller: Controller {
                 pii_processors: Vec::new(),
                 storage_locations: Vec::new(),
-                ..self.controller.clone()
+                ..self.controller
             },
+            policy: None,
+            gpp: None,
+            ..self
         }
     }
-}
-
-/// A guest's receipt for their choices.
-#[derive(Clone, Debug, Serialize)]
-pub struct Receipt {
-    schema_version: &'static str,
-    receipt_id: String,
-    record_id: String,
-    pii_principal_id: String,
-    purposes: Vec<PurposeEntry>,
-    #[serde(flatten)]
-    controller: Controller,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -160,8 +153,8 @@ struct PurposeEntry {
     purpose: Purpose,
     purpose_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    lawful_basis: Option<&'static str>,
-    collection_method: &'static str,
+    lawful_basis: Option<Basis>,
+    collection_method: CollectionMethod,
     jurisdictions: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     privacy_notice: Option<String>,
@@ -177,30 +170,22 @@ struct PurposeEntry {
 impl PurposeEntry {
     fn new(purpose: Purpose, record: &ConsentRecord, policy: &Policy, controller: &Controller) -> Self {
         let held = record.purpose(purpose);
-        let is_same = policy.id() == record.policy() && policy.version() == record.policy_version();
+        let is_same = policy.id == record.policy && policy.version == record.policy_version;
         let rule = policy.rules().iter().find(|rule| is_same && rule.id == held.rule);
         let evidence = held.evidence.as_ref();
         let notice = evidence.and_then(|evidence| evidence.notice.as_ref());
         Self {
             purpose,
             purpose_type: purpose.as_str(),
-            lawful_basis: rule.map(|rule| rule.basis.as_str()),
-            collection_method: evidence
-                .map_or(CollectionMethod::Unstated, |evidence| evidence.method)
-                .as_str(),
-            jurisdictions: record
-                .jurisdictions()
-                .iter()
-                .map(crate::Jurisdiction::as_str)
-                .collect(),
+            lawful_basis: rule.map(|rule| rule.basis),
+            collection_method: evidence.map(|evidence| evidence.method).unwrap_or_default(),
+            jurisdictions: record.jurisdictions.iter().map(Jurisdiction::as_str).collect(),
             privacy_notice: controller.privacy_notice.clone(),
             privacy_notice_version: notice.map(|notice| notice.version().to_owned()),
             language: notice
                 .map(|notice| notice.language().to_owned())
                 .or_else(|| controller.language.clone()),
-            events: Event::of(held, rule.and_then(|rule| rule.max_age_days))
-                .into_iter()
-                .collect(),
+            events: Vec::from_iter(Event::of(held, rule.and_then(|rule| rule.max_age_days))),
             state: State {
                 on: held.on,
                 reason: held.reason,
@@ -221,7 +206,7 @@ struct State {
 struct Event {
     event_time: String,
     /// The person who acted.
-    entity_id: &'static str,
+    entity_id: Actor,
     event_type: &'static str,
     event_state: &'static str,
     /// ISO 8601, as in `P730D`.
@@ -232,15 +217,14 @@ struct Event {
 impl Event {
     fn of(record: &PurposeRecord, max_age_days: Option<u32>) -> Option<Self> {
         let evidence = record.evidence.as_ref()?;
-        let when: OffsetDateTime = evidence.chosen_at;
         let (event_state, days) = match record.choice {
             Choice::Granted => ("consent given", max_age_days),
             Choice::Denied => ("consent refused or withdrawn", None),
             Choice::Unknown => return None,
         };
         Some(Self {
-            event_time: rfc3339(when),
-            entity_id: evidence.actor.as_str(),
+            event_time: rfc3339(evidence.chosen_at),
+            entity_id: evidence.actor,
             event_type: "explicit",
             event_state,
             validity_duration: days.map(|days| format!("P{days}D")),
@@ -248,14 +232,12 @@ impl Event {
     }
 }
 
-const SCHEMA: &str = "ISO/IEC TS 27560:2023";
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Age, Consent, DecisionInput, Evidence, Gpp, Notice, Signals};
+    use crate::{Age, Consent, DecisionInput, Evidence, Notice, Signals};
 
     fn controller() -> Controller {
         serde_json::from_value(json!({
@@ -331,7 +313,7 @@ mod tests {
     fn receipt_has_choices_and_withdrawal_method() {
         let guest = "guest-1".parse().unwrap();
         let record = Record::new("r-1", &guest, &record(), Policy::tutorial_strict(), &controller());
-        let receipt = serde_json::to_value(record.receipt("q-1")).unwrap();
+        let receipt = serde_json::to_value(record.into_receipt("q-1")).unwrap();
         assert_eq!(receipt["receipt_id"], "q-1");
         assert_eq!(receipt["record_id"], "r-1");
         assert_eq!(receipt["withdrawal_method"], "https://shop.example/consent");

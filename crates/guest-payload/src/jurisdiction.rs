@@ -1,13 +1,12 @@
 //! Places whose law may apply to a guest.
 
-mod iso3166;
 mod suggestion;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
-
-use self::iso3166::{COUNTRIES, EEA_BESIDE_EU, EU_MEMBERS, SUBDIVISIONS};
+use std::sync::LazyLock;
 
 /// A place whose rules may apply to a guest: a country, a state or province, or a union of countries.
 ///
@@ -24,33 +23,16 @@ impl Jurisdiction {
     /// The European Union.
     pub const EU: Self = Self(0);
 
-    /// Number of places. Each has an index below it.
-    pub(crate) const COUNT: usize = UNIONS + COUNTRIES.len() + SUBDIVISIONS.len();
-
     /// The code, as in `US-CA`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
-        let index = self.index();
-        if index == 0 {
-            "EU"
-        } else if index == 1 {
-            "EEA"
-        } else if index < UNIONS + COUNTRIES.len() {
-            COUNTRIES[index - UNIONS].0
-        } else {
-            SUBDIVISIONS[index - UNIONS - COUNTRIES.len()].0
-        }
+        self.place().code
     }
 
     /// The English name, as in `California`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self.index() {
-            0 => "the European Union",
-            1 => "the European Economic Area",
-            index if index < UNIONS + COUNTRIES.len() => COUNTRIES[index - UNIONS].2,
-            index => SUBDIVISIONS[index - UNIONS - COUNTRIES.len()].1,
-        }
+        self.place().name
     }
 
     /// The name, with the country of a state or a province: some names exist twice.
@@ -68,8 +50,8 @@ impl Jurisdiction {
     }
 
     /// Every place: unions, countries, subdivisions, each in the order of the codes.
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..).take(Self::COUNT).map(Self)
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        (0..PLACES.len()).map(|index| Self(index as u16))
     }
 
     /// Its index in a table of all places.
@@ -79,17 +61,11 @@ impl Jurisdiction {
 
     /// The place itself, then each place that contains it, narrowest first: `US-CA` and `US`, or `FR`, `EU` and `EEA`.
     pub fn ancestors(self) -> impl Iterator<Item = Self> {
-        let code = self.as_str();
-        let in_eu = EU_MEMBERS.contains(&code);
-        let in_eea = in_eu || self == Self::EU || EEA_BESIDE_EU.contains(&code);
-        [
-            Some(self),
-            self.country(),
-            in_eu.then_some(Self::EU),
-            in_eea.then_some(Self::EEA),
-        ]
-        .into_iter()
-        .flatten()
+        std::iter::successors(Some(self), |place| find(place.place().container))
+    }
+
+    fn place(self) -> &'static Place {
+        &PLACES[self.index()]
     }
 }
 
@@ -143,18 +119,6 @@ pub struct Jurisdictions(Vec<Jurisdiction>);
 impl Jurisdictions {
     /// Maximum number of places in a text. Our choice.
     pub const MAX_COUNT: usize = 8;
-
-    /// The places of residence, of an address, and of a hint from the page or the network, each `None` if unknown. They
-    /// have equal weight, since the most protective one wins.
-    #[must_use]
-    pub fn of(
-        residence: Option<Jurisdiction>,
-        address: Option<Jurisdiction>,
-        hint: Option<Jurisdiction>,
-    ) -> Self {
-        let known: Vec<Jurisdiction> = [residence, address, hint].into_iter().flatten().collect();
-        Self::from(known.as_slice())
-    }
 
     /// The places in words, as in `France (FR)`.
     pub(crate) fn description(&self) -> String {
@@ -273,9 +237,6 @@ impl fmt::Display for JurisdictionError {
 
 impl std::error::Error for JurisdictionError {}
 
-/// `EU` and `EEA` precede the countries.
-const UNIONS: usize = 2;
-
 /// Length of `US-CA`.
 const LONGEST_CODE: usize = 5;
 
@@ -285,30 +246,46 @@ const LONGEST_ECHO: usize = 40;
 /// The text of an empty list.
 const UNKNOWN: &str = "unknown";
 
+/// A line of `places.txt`.
+struct Place {
+    code: &'static str,
+    alpha3: &'static str,
+    /// Code of the narrowest place that contains it, if there is one.
+    container: &'static str,
+    name: &'static str,
+    /// Other names, separated by spaces.
+    aliases: &'static str,
+}
+
+static PLACES: LazyLock<Vec<Place>> = LazyLock::new(|| {
+    let lines = include_str!("jurisdiction/places.txt").lines();
+    let places = lines.filter(|line| !line.starts_with('#')).map(|line| {
+        let mut columns = line.split('|').map(str::trim);
+        let mut column = || columns.next().unwrap_or_default();
+        Place {
+            code: column(),
+            alpha3: column(),
+            container: column(),
+            name: column(),
+            aliases: column(),
+        }
+    });
+    places.collect()
+});
+
+static CODES: LazyLock<HashMap<&'static str, Jurisdiction>> =
+    LazyLock::new(|| Jurisdiction::all().map(|place| (place.as_str(), place)).collect());
+
 /// The place of a code in upper case.
 fn find(code: &str) -> Option<Jurisdiction> {
-    let index = match code {
-        "EU" => 0,
-        "EEA" => 1,
-        "UK" => return find("GB"),
-        _ => match COUNTRIES.binary_search_by_key(&code, |(code, _, _)| code) {
-            Ok(at) => UNIONS + at,
-            Err(_) => {
-                let at = SUBDIVISIONS.binary_search_by_key(&code, |(code, _)| code).ok()?;
-                UNIONS + COUNTRIES.len() + at
-            }
-        },
-    };
-    u16::try_from(index).ok().map(Jurisdiction)
+    let code = if code == "UK" { "GB" } else { code };
+    CODES.get(code).copied()
 }
 
 /// Every code of a place, for tests over all of them.
 #[cfg(test)]
 pub(crate) fn every_code() -> impl Iterator<Item = &'static str> {
-    ["EU", "EEA", "UK"]
-        .into_iter()
-        .chain(COUNTRIES.iter().map(|(code, _, _)| *code))
-        .chain(SUBDIVISIONS.iter().map(|(code, _)| *code))
+    std::iter::once("UK").chain(PLACES.iter().map(|place| place.code))
 }
 
 #[cfg(test)]
@@ -345,9 +322,22 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_sorted() {
-        assert!(COUNTRIES.is_sorted_by_key(|(code, _, _)| code));
-        assert!(SUBDIVISIONS.is_sorted_by_key(|(code, _)| code));
+    fn table_is_complete() {
+        assert_eq!((parse("EU"), parse("EEA")), (Jurisdiction::EU, Jurisdiction::EEA));
+        let codes: Vec<&str> = PLACES.iter().map(|place| place.code).collect();
+        assert!(codes[2..251].is_sorted() && codes[251..].is_sorted());
+        for place in PLACES.iter() {
+            let is_country = place.code.len() == 2 && place.code != "EU";
+            assert_eq!(
+                place.alpha3.len(),
+                if is_country { 3 } else { 0 },
+                "{}",
+                place.code
+            );
+            assert!(place.container.is_empty() || find(place.container).is_some());
+        }
+        let members = |union| PLACES.iter().filter(|place| place.container == union).count();
+        assert_eq!((members("EU"), members("EEA")), (27, 4));
     }
 
     #[test]

@@ -23,8 +23,6 @@ pub use consent::{
     Actor, Choice, CollectionMethod, Consent, ConsentChange, Evidence, EvidenceError, Gpp, Notice,
     PurposeChoice, Signals,
 };
-#[cfg(feature = "guest-sessions")]
-pub use create_body::EvidenceFields;
 pub use decision::{Allowed, DecisionInput, PurposeState, Reason, Refused};
 pub use guest_data::GuestData;
 pub use jurisdiction::{Jurisdiction, JurisdictionError, Jurisdictions};
@@ -32,7 +30,7 @@ pub use new_guest::NewGuest;
 pub use obligation::{Obligation, Obligations};
 pub use policy::{
     AgeLimits, Basis, Case, Difference, Example, ExampleFailure, Functional, Lint, LintKind, OnMissing,
-    Outcome, Policy, PolicyError, PolicyErrorKind, PolicyFile, Rule, Scope, Source, Switch, UnknownPolicy,
+    Outcome, Policy, PolicyError, PolicyFile, Rule, Scope, Source, Switch, UnknownPolicy,
 };
 pub use purpose::Purpose;
 pub use record::{ChangeError, ConsentDiff, ConsentRecord, ConsentUpdate, PurposeRecord};

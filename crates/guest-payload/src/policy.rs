@@ -6,7 +6,6 @@
 
 mod case;
 mod diff;
-mod error;
 mod example;
 mod file;
 mod index;
@@ -24,9 +23,8 @@ use crate::{DecisionInput, Jurisdiction, Purpose};
 
 pub use self::case::{Case, Outcome};
 pub use self::diff::Difference;
-pub use self::error::{PolicyError, PolicyErrorKind};
 pub use self::example::{Example, ExampleFailure};
-pub use self::file::PolicyFile;
+pub use self::file::{PolicyError, PolicyFile};
 pub use self::lint::{Lint, LintKind};
 pub(crate) use self::rule::RuleInput;
 pub use self::rule::{AgeLimits, Basis, OnMissing, Rule, Scope, Source, Switch};
@@ -34,17 +32,25 @@ pub use self::rule::{AgeLimits, Basis, OnMissing, Rule, Scope, Source, Switch};
 /// A set of rules, with a name and a version.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Policy {
-    pub(crate) id: String,
-    pub(crate) version: String,
-    pub(crate) about: String,
-    pub(crate) valid_from: Date,
-    pub(crate) valid_until: Option<Date>,
-    pub(crate) reviewed: Date,
-    pub(crate) assumed_age: u8,
-    pub(crate) functional: Functional,
-    pub(crate) rules: Vec<Rule>,
+    /// Its id, as in `tutorial-strict`.
+    pub id: String,
+    /// Version of its rules, as in `1.0.0`. A decision records it.
+    pub version: String,
+    /// A short description.
+    pub about: String,
+    /// First day on which it is in force, in UTC.
+    pub valid_from: Date,
+    /// Last day on which it is in force, in UTC, if it ends.
+    pub valid_until: Option<Date>,
+    /// Day of the last review of all rules.
+    pub reviewed: Date,
+    /// Age that a guest of unknown age is assumed to have, in years.
+    pub assumed_age: u8,
+    /// Legal basis of serving the guest.
+    pub functional: Functional,
+    rules: Vec<Rule>,
     /// The number of a rule for each purpose of each index of [`Jurisdiction`], and after them of an unknown place.
-    pub(crate) index: Vec<u16>,
+    index: Vec<u16>,
 }
 
 impl Policy {
@@ -96,54 +102,6 @@ impl Policy {
         }
     }
 
-    /// The id, as in `tutorial-strict`.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// The version of its rules, as in `1.0.0`. A decision records it.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// A short description.
-    #[must_use]
-    pub fn about(&self) -> &str {
-        &self.about
-    }
-
-    /// The first day on which it is in force, in UTC.
-    #[must_use]
-    pub fn valid_from(&self) -> Date {
-        self.valid_from
-    }
-
-    /// The last day on which it is in force, in UTC, if it ends.
-    #[must_use]
-    pub fn valid_until(&self) -> Option<Date> {
-        self.valid_until
-    }
-
-    /// The day of the last review of all rules.
-    #[must_use]
-    pub fn reviewed(&self) -> Date {
-        self.reviewed
-    }
-
-    /// The age that a guest of unknown age is assumed to have, in years.
-    #[must_use]
-    pub fn assumed_age(&self) -> u8 {
-        self.assumed_age
-    }
-
-    /// The legal basis of serving the guest.
-    #[must_use]
-    pub fn functional(&self) -> &Functional {
-        &self.functional
-    }
-
     /// Every rule.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
@@ -153,7 +111,7 @@ impl Policy {
     /// The rule for a purpose in a place, or in an unknown place.
     #[must_use]
     pub fn rule(&self, place: Option<Jurisdiction>, purpose: Purpose) -> &Rule {
-        let index = place.map_or(Jurisdiction::COUNT, Jurisdiction::index);
+        let index = place.map_or_else(|| Jurisdiction::all().len(), Jurisdiction::index);
         &self.rules[usize::from(self.index[index * Purpose::ALL.len() + purpose as usize])]
     }
 
@@ -256,11 +214,11 @@ mod tests {
     #[test]
     fn policy_is_found_by_id() {
         for policy in Policy::all() {
-            assert_eq!(Policy::find(policy.id()), Ok(policy));
+            assert_eq!(Policy::find(&policy.id), Ok(policy));
         }
         let error = Policy::find("lenient").unwrap_err();
         for policy in Policy::all() {
-            assert!(error.to_string().contains(policy.id()), "{error}");
+            assert!(error.to_string().contains(&*policy.id), "{error}");
         }
     }
 
@@ -271,7 +229,7 @@ mod tests {
             for rule in policy.rules() {
                 let parts: Vec<&str> = rule.id.split('/').collect();
                 assert_eq!(parts.len(), 3, "{}", rule.id);
-                assert_eq!((parts[0], parts[2]), (policy.id(), rule.purpose.as_str()));
+                assert_eq!((parts[0], parts[2]), (&*policy.id, rule.purpose.as_str()));
                 assert!(names.insert(&rule.id), "duplicate {}", rule.id);
             }
         }

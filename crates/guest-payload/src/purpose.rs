@@ -36,3 +36,31 @@ impl fmt::Display for Purpose {
         f.write_str(self.as_str())
     }
 }
+
+/// A value for each purpose, as an object.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct ByPurpose<T> {
+    marketing: T,
+    personalization: T,
+    analytics: T,
+}
+
+impl<T> From<[T; 3]> for ByPurpose<T> {
+    fn from([marketing, personalization, analytics]: [T; 3]) -> Self {
+        Self {
+            marketing,
+            personalization,
+            analytics,
+        }
+    }
+}
+
+impl<T> From<ByPurpose<T>> for [T; 3] {
+    fn from(by_purpose: ByPurpose<T>) -> Self {
+        [
+            by_purpose.marketing,
+            by_purpose.personalization,
+            by_purpose.analytics,
+        ]
+    }
+}

@@ -2,91 +2,44 @@
 
 mod json;
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use self::json::RecordObject;
 use crate::policy::Evaluation;
 use crate::{
-    Age, Allowed, Choice, Consent, ConsentChange, DecisionInput, Evidence, GuestData, Jurisdictions, Policy,
-    Purpose, Reason, Signals,
+    Age, Choice, Consent, ConsentChange, DecisionInput, Evidence, GuestData, Jurisdictions, Policy, Purpose,
+    Reason, Signals,
 };
 
 /// A decision in a form that can be stored, sent, and evaluated again after a change.
 ///
 /// Its JSON form is that of the `guest-sessions` contract: choices on top, their consequences in `purposes`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "RecordObject", into = "RecordObject")]
+#[non_exhaustive]
 pub struct ConsentRecord {
-    pub(crate) purposes: [PurposeRecord; 3],
-    pub(crate) policy: String,
-    pub(crate) policy_version: String,
-    pub(crate) jurisdictions: Jurisdictions,
-    pub(crate) recorded_at: OffsetDateTime,
-    pub(crate) gpc: bool,
-    pub(crate) age: Age,
+    /// State of each purpose, in the order of [`Purpose::ALL`].
+    pub purposes: [PurposeRecord; 3],
+    /// Id of the policy that decided, as in `tutorial-strict`.
+    pub policy: String,
+    /// Version of that policy.
+    pub policy_version: String,
+    /// Places that were considered.
+    pub jurisdictions: Jurisdictions,
+    /// Time of the guest's latest choice.
+    pub recorded_at: OffsetDateTime,
+    /// Whether the guest's browser has sent a GPC signal in this session.
+    pub gpc: bool,
+    /// The guest's age, as known when the session was created.
+    pub age: Age,
 }
 
 impl ConsentRecord {
-    pub(crate) fn of(allowed: &Allowed<'_>) -> Self {
-        Self {
-            purposes: Purpose::ALL.map(|purpose| {
-                let given = allowed.consent().purpose(purpose);
-                let state = allowed.state(purpose);
-                PurposeRecord {
-                    choice: given.choice,
-                    on: state.on,
-                    reason: state.reason,
-                    rule: state.rule.id.clone(),
-                    evidence: (given.choice != Choice::Unknown).then(|| given.evidence.clone()),
-                }
-            }),
-            policy: allowed.policy().id().to_owned(),
-            policy_version: allowed.policy().version().to_owned(),
-            jurisdictions: allowed.jurisdictions().clone(),
-            recorded_at: allowed.consent().latest(),
-            gpc: allowed.signals().gpc,
-            age: allowed.age(),
-        }
-    }
-
     /// The state of one purpose.
     #[must_use]
     pub fn purpose(&self, purpose: Purpose) -> &PurposeRecord {
         &self.purposes[purpose as usize]
-    }
-
-    /// Id of the policy that decided, as in `tutorial-strict`.
-    #[must_use]
-    pub fn policy(&self) -> &str {
-        &self.policy
-    }
-
-    /// Version of that policy.
-    #[must_use]
-    pub fn policy_version(&self) -> &str {
-        &self.policy_version
-    }
-
-    /// The places that were considered.
-    #[must_use]
-    pub fn jurisdictions(&self) -> &Jurisdictions {
-        &self.jurisdictions
-    }
-
-    /// Time of the guest's latest choice.
-    #[must_use]
-    pub fn recorded_at(&self) -> OffsetDateTime {
-        self.recorded_at
-    }
-
-    /// Whether the guest's browser has sent a GPC signal in this session.
-    #[must_use]
-    pub fn gpc(&self) -> bool {
-        self.gpc
-    }
-
-    /// The guest's age, as known when the session was created.
-    #[must_use]
-    pub fn age(&self) -> Age {
-        self.age
     }
 
     /// The record after a change, and each purpose that differs from before. [`GuestData::change`] has the rules.
@@ -135,8 +88,8 @@ impl ConsentRecord {
             consent: &after.consent(),
             now,
         });
-        policy.id().clone_into(&mut after.policy);
-        policy.version().clone_into(&mut after.policy_version);
+        policy.id.clone_into(&mut after.policy);
+        policy.version.clone_into(&mut after.policy_version);
         for (record, state) in after.purposes.iter_mut().zip(states) {
             record.on = state.on;
             record.reason = state.reason;
@@ -269,7 +222,7 @@ mod tests {
             "DE",
             [Choice::Granted, Choice::Denied, Choice::Unknown],
         );
-        assert_eq!(record.recorded_at(), at(10).chosen_at);
+        assert_eq!(record.recorded_at, at(10).chosen_at);
         assert_eq!(
             record.purpose(Purpose::Personalization).chosen_at(),
             Some(at(10).chosen_at)
@@ -295,7 +248,7 @@ mod tests {
             .unwrap();
         assert!(!after.purpose(Purpose::Marketing).on);
         assert!(after.purpose(Purpose::Personalization).on && after.purpose(Purpose::Analytics).on);
-        assert_eq!(after.recorded_at(), at(20).chosen_at);
+        assert_eq!(after.recorded_at, at(20).chosen_at);
         let [changed] = changed.as_slice() else {
             panic!("one purpose changed, not {changed:?}");
         };
@@ -372,7 +325,7 @@ mod tests {
         let (after, _) = after
             .change(&grant, Signals::default(), policy, at(30).chosen_at)
             .unwrap();
-        assert!(after.gpc() && !after.purpose(Purpose::Marketing).on);
+        assert!(after.gpc && !after.purpose(Purpose::Marketing).on);
     }
 
     #[test]
@@ -394,7 +347,7 @@ mod tests {
                 at(30).chosen_at,
             )
             .unwrap();
-        assert_eq!(after.policy(), "purpose-scoped");
+        assert_eq!(after.policy, "purpose-scoped");
         assert!(!after.purpose(Purpose::Analytics).on);
         assert_eq!(changed.len(), 3, "each has another rule");
     }
@@ -431,7 +384,7 @@ mod tests {
             change = change.withdrawing(Purpose::ALL[withdrawn]);
             let (after, _) = before.change(&change, Signals { gpc }, Policy::tutorial_strict(), at(30).chosen_at).unwrap();
             prop_assert!(!after.purposes[withdrawn].on);
-            prop_assert!(after.recorded_at() >= before.recorded_at());
+            prop_assert!(after.recorded_at >= before.recorded_at);
         }
     }
 }

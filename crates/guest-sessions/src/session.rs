@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use genesys_api::strict_json::{BodyError, Object};
 use genesys_api::{GuestId, Now, SessionId, SessionState, timestamp};
-use guest_payload::{Choice, ConsentChange, ConsentRecord, Evidence, EvidenceFields, Purpose};
+use guest_payload::{Choice, ConsentChange, ConsentRecord, Evidence, Purpose};
 use secrecy::SecretString;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -157,7 +157,7 @@ impl Serialize for ConsentChangeBody<'_> {
             #[serde(flatten)]
             choices: Choices<'a>,
             #[serde(flatten)]
-            evidence: EvidenceFields<'a>,
+            evidence: &'a Evidence,
         }
         struct Choices<'a>(&'a ConsentChange);
 
@@ -172,10 +172,9 @@ impl Serialize for ConsentChangeBody<'_> {
                 map.end()
             }
         }
-        let evidence = self.0.evidence();
         Body {
             choices: Choices(self.0),
-            evidence: EvidenceFields::new(evidence.chosen_at, Some(evidence)),
+            evidence: self.0.evidence(),
         }
         .serialize(serializer)
     }

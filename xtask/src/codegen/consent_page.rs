@@ -34,15 +34,12 @@ fn describe(page: &mut String, path: &str, policy: &Policy) -> Result<(), Box<dy
     write!(
         page,
         "\n## {} {}\n\n{}\n\nIn force from {}",
-        policy.id(),
-        policy.version(),
-        policy.about(),
-        policy.valid_from()
+        policy.id, policy.version, policy.about, policy.valid_from
     )?;
-    if let Some(last) = policy.valid_until() {
+    if let Some(last) = policy.valid_until {
         write!(page, " until {last}")?;
     }
-    let functional = policy.functional();
+    let functional = &policy.functional;
     let basis: Vec<String> = functional.sources.iter().map(ToString::to_string).collect();
     write!(
         page,
@@ -50,9 +47,9 @@ fn describe(page: &mut String, path: &str, policy: &Policy) -> Result<(), Box<dy
          ({}).\n\nFrom `{path}`.\n\n\
          | rule | places | basis | default | without an agreement | ages | obligations | sources |\n\
          |---|---|---|---|---|---|---|---|\n",
-        policy.reviewed(),
-        policy.assumed_age(),
-        functional.basis.as_str(),
+        policy.reviewed,
+        policy.assumed_age,
+        functional.basis,
         basis.join("; "),
     )?;
     let mut named: Vec<&Source> = Vec::new();
@@ -67,7 +64,7 @@ fn describe(page: &mut String, path: &str, policy: &Policy) -> Result<(), Box<dy
             "| {} | {} | {} | {} | {} | {} | {} | {} |",
             rule.id.split_once('/').map_or(&*rule.id, |(_, within)| within),
             places(&rule.scope),
-            rule.basis.as_str(),
+            rule.basis,
             default(rule),
             missing(rule),
             ages(rule),

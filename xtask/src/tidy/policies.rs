@@ -19,11 +19,9 @@ pub(crate) fn check(path: &str, text: &str, today: Date, findings: &mut Vec<Find
     let file = match PolicyFile::parse(text) {
         Ok(file) => file,
         Err(error) => {
-            let wrong = error.to_string();
-            let wrong = wrong.split_once(": ").map_or(&*wrong, |(_, wrong)| wrong);
             find(
-                error.line(),
-                wrong.to_owned(),
+                error.line,
+                error.reason,
                 "correct it: crates/guest-payload/policies/README.md describes each key",
             );
             return;

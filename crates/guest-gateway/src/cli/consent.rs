@@ -93,7 +93,7 @@ fn write(
     let (policy, controller) = (config.sessions.policy, &config.controller);
     let record = Record::new(id, &session.guest_id, &session.consent, policy, controller);
     match receipt {
-        true => serde_json::to_writer(&mut *file, &record.receipt(id))?,
+        true => serde_json::to_writer(&mut *file, &record.into_receipt(id))?,
         false => serde_json::to_writer(&mut *file, &record)?,
     }
     file.write_all(b"\n")

@@ -109,12 +109,12 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
 }
 
 fn headline(policy: &Policy) -> String {
-    format!("{} {}: {}", policy.id(), policy.version(), policy.about())
+    format!("{} {}: {}", policy.id, policy.version, policy.about)
 }
 
 fn show(policy: &Policy) {
     print_line(&headline(policy));
-    let (from, reviewed) = (policy.valid_from(), policy.reviewed());
+    let (from, reviewed) = (policy.valid_from, policy.reviewed);
     print_line(&format!("In force from {from}; reviewed on {reviewed}."));
     for rule in policy.rules() {
         let places = match &rule.scope {
@@ -125,7 +125,7 @@ fn show(policy: &Policy) {
             Scope::Elsewhere => "elsewhere".to_owned(),
             _ => "unknown".to_owned(),
         };
-        print_line(&format!("\n{} ({places}): {}", rule.id, rule.basis.as_str()));
+        print_line(&format!("\n{} ({places}): {}", rule.id, rule.basis));
         for source in rule.sources.iter() {
             print_line(&format!("  source: {source} (reviewed on {})", source.reviewed));
         }

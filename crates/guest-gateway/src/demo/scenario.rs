@@ -121,7 +121,7 @@ async fn create(servers: &Servers, suite: &GuestSessions) -> Result<(GuestSessio
     let info = session.info().await?;
     let is_as_requested = info.ended_at.is_none() && info.consent.purpose(Purpose::Marketing).on;
     ensure(is_as_requested, "the session differs from the request")?;
-    let policy = format!("{} {}", info.consent.policy(), info.consent.policy_version());
+    let policy = format!("{} {}", info.consent.policy, info.consent.policy_version);
     Ok((session, format!("with consent under policy {policy}")))
 }
 
@@ -195,7 +195,7 @@ async fn rotate(servers: &Servers, session: &mut GuestSession) -> Checked {
 
 async fn withdraw(session: &GuestSession) -> Checked {
     let info = session.info().await?;
-    let evidence = Evidence::at(info.consent.recorded_at() + time::Duration::minutes(1));
+    let evidence = Evidence::at(info.consent.recorded_at + time::Duration::minutes(1));
     let change = ConsentChange::new(evidence).withdrawing(Purpose::Marketing);
     let info = session.update_consent(&change).await?;
     ensure(

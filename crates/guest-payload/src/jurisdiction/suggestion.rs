@@ -2,8 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::iso3166::COUNTRIES;
-use super::{Jurisdiction, UNIONS, find};
+use super::{Jurisdiction, find};
 
 /// The places that `text` may mean, the likeliest first.
 pub(super) fn suggestions(text: &str) -> Vec<Jurisdiction> {
@@ -112,41 +111,13 @@ const LONGEST: usize = 64;
 
 /// Each normalized name and code, with its place.
 static NAMES: LazyLock<Vec<(String, Jurisdiction)>> = LazyLock::new(|| {
-    let names = Jurisdiction::all().flat_map(|place| {
-        let alpha3 = place.index().checked_sub(UNIONS).and_then(|at| COUNTRIES.get(at));
-        let aliases = ALIASES.iter().filter(move |(code, _)| *code == place.as_str());
-        [place.as_str(), place.name()]
+    let names = Jurisdiction::all().flat_map(|jurisdiction| {
+        let place = jurisdiction.place();
+        [place.code, place.name, place.alpha3]
             .into_iter()
-            .chain(alpha3.map(|(_, alpha3, _)| *alpha3))
-            .chain(aliases.flat_map(|(_, names)| names.split(' ')))
-            .map(move |name| (normalized(name), place))
+            .chain(place.aliases.split(' '))
+            .filter(|name| !name.is_empty())
+            .map(move |name| (normalized(name), jurisdiction))
     });
     names.collect()
 });
-
-/// Names in use that the tables do not have.
-const ALIASES: [(&str, &str); 17] = [
-    ("AT", "österreich"),
-    ("BR", "brasil brasilien"),
-    ("CH", "schweiz suisse svizzera"),
-    ("CZ", "czechrepublic"),
-    ("DE", "alemania allemagne deutschland"),
-    ("ES", "espana"),
-    ("EU", "europe"),
-    ("FR", "frankreich"),
-    (
-        "GB",
-        "britain en england greatbritain grossbritannien northernireland royaumeuni scotland uk wales",
-    ),
-    ("GR", "el"),
-    ("IT", "italia"),
-    ("NL", "holland"),
-    ("TR", "türkiye"),
-    (
-        "US",
-        "america en estadosunidos unitedstatesofamerica usofa étatsunis",
-    ),
-    ("US-CA", "cali calif kalifornien"),
-    ("US-DC", "washingtondc"),
-    ("US-NY", "newyorkcity"),
-];

@@ -1,19 +1,20 @@
 //! Parses policy files. `policies/README.md` describes the format.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::ops::Range;
+use std::str::FromStr;
 
 use time::Date;
 use toml::Spanned;
 use toml::value::Datetime;
 
 use super::case::Case;
-use super::error::{PolicyError, PolicyErrorKind};
 use super::example::Example;
 use super::raw::{RawExample, RawPolicy, RawRule, Signal};
 use super::rule::{AgeLimits, Rule, Scope, Source};
 use super::{Functional, Policy, index};
-use crate::{Age, Jurisdiction, Jurisdictions, Obligations, Purpose};
+use crate::{Age, Obligations, Purpose};
 
 impl Policy {
     /// Parses a policy file.
@@ -47,38 +48,35 @@ impl PolicyFile {
     /// As [`Policy::parse`].
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         if text.len() > Self::MAX_BYTES {
-            let kind = PolicyErrorKind::TooLarge {
-                what: "bytes",
-                most: Self::MAX_BYTES,
-            };
-            return Err(PolicyError::new(1, kind));
+            let reason = format!("policy too large: at most {} bytes are allowed", Self::MAX_BYTES);
+            return Err(PolicyError { line: 1, reason });
         }
-        let lines = Lines(text);
-        let raw: RawPolicy = toml::from_str(text).map_err(|error| {
-            let kind = PolicyErrorKind::Syntax {
-                message: short(error.message(), 300),
-            };
-            lines.error(&error.span().unwrap_or(0..0), kind)
+        let raw: RawPolicy = toml::from_str(text).map_err(|error| PolicyError {
+            line: line_of(text, &error.span().unwrap_or_default()),
+            reason: short(error.message(), 300),
         })?;
-        Reader { lines, raw: &raw }.read()
+        Reader { text, raw: &raw }.read()
     }
 }
 
-struct Lines<'a>(&'a str);
+/// Invalid policy file: the line and the reason of its first error.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+#[non_exhaustive]
+pub struct PolicyError {
+    /// Line, counted from 1. A missing rule is reported on line 1.
+    pub line: usize,
+    /// Reason, for people.
+    pub reason: String,
+}
 
-impl Lines<'_> {
-    fn of(&self, span: &Range<usize>) -> usize {
-        let before = self.0.as_bytes().get(..span.start).unwrap_or_default();
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
-    }
-
-    fn error(&self, span: &Range<usize>, kind: PolicyErrorKind) -> PolicyError {
-        PolicyError::new(self.of(span), kind)
-    }
+fn line_of(text: &str, span: &Range<usize>) -> usize {
+    let before = text.as_bytes().get(..span.start).unwrap_or_default();
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
 struct Reader<'a> {
-    lines: Lines<'a>,
+    text: &'a str,
     raw: &'a RawPolicy,
 }
 
@@ -88,21 +86,28 @@ impl Reader<'_> {
         let id = raw.id.get_ref();
         let is_id = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
         if id.is_empty() || id.len() > 64 || !id.bytes().all(is_id) {
-            return Err(self.error(&raw.id, PolicyErrorKind::Id { id: short(id, 64) }));
+            let id = short(id, 64);
+            return Err(self.error(
+                &raw.id,
+                format!("invalid policy id {id:?}: use 1 to 64 of a-z 0-9 and -"),
+            ));
         }
         let version = raw.version.get_ref();
         let is_number =
             |part: &str| (1..=6).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_digit());
         if version.split('.').count() != 3 || !version.split('.').all(is_number) {
             let version = short(version, 64);
-            return Err(self.error(&raw.version, PolicyErrorKind::Version { version }));
+            return Err(self.error(
+                &raw.version,
+                format!("invalid version {version:?}: use three numbers, as in 1.0.0"),
+            ));
         }
         let valid_from = self.day(&raw.valid_from)?;
         let valid_until = raw.valid_until.as_ref().map(|date| self.day(date)).transpose()?;
         if let Some(until) = &raw.valid_until
             && valid_until.is_some_and(|last| last < valid_from)
         {
-            return Err(self.error(until, PolicyErrorKind::Backwards));
+            return Err(self.error(until, "invalid valid-until: the last day is before valid-from"));
         }
         let sources = self.all_sources()?;
         let (rules, examples) = self.rules(&sources)?;
@@ -139,10 +144,11 @@ impl Reader<'_> {
                 reviewed: self.day(&source.reviewed)?,
             };
             if !used.contains(name.get_ref().as_str()) {
-                let kind = PolicyErrorKind::UnusedSource {
-                    name: short(name.get_ref(), 64),
-                };
-                return Err(self.error(name, kind));
+                let short = short(name.get_ref(), 64);
+                return Err(self.error(
+                    name,
+                    format!("unused source {short:?}: remove it, or name it in a rule"),
+                ));
             }
             sources.insert(name.get_ref().as_str(), read);
         }
@@ -154,26 +160,29 @@ impl Reader<'_> {
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut taken: BTreeMap<(&'static str, Purpose), usize> = BTreeMap::new();
         for raw in &self.raw.rules {
-            let line = self.lines.of(&raw.area.span());
+            let line = self.line(&raw.area);
             let scope = self.scope(raw)?;
             if raw.purposes.get_ref().is_empty() {
-                return Err(self.error(&raw.purposes, PolicyErrorKind::Nothing { what: "purposes" }));
+                return Err(self.empty(&raw.purposes, "purposes"));
             }
             for purpose in raw.purposes.get_ref() {
                 for place in names_of(&scope) {
-                    if let Some(first) = taken.insert((place, *purpose.get_ref()), line) {
-                        let purpose_taken = *purpose.get_ref();
-                        let kind = PolicyErrorKind::Overlap {
-                            purpose: purpose_taken,
-                            place,
-                            first,
-                        };
-                        return Err(self.error(&raw.area, kind));
+                    if let Some(first) = taken.insert((place, *purpose), line) {
+                        return Err(self.error(
+                            &raw.area,
+                            format!("overlapping rule: {purpose} in {place} has one on line {first}"),
+                        ));
                     }
                 }
-                let rule = self.rule(raw, &scope, *purpose.get_ref(), sources)?;
+                let rule = self.rule(raw, &scope, *purpose, sources)?;
                 if let Some(first) = names.insert(rule.id.clone(), line) {
-                    return Err(self.error(&raw.area, PolicyErrorKind::SameName { id: rule.id, first }));
+                    return Err(self.error(
+                        &raw.area,
+                        format!(
+                            "duplicate rule {}: the first is on line {first}, use another area",
+                            rule.id
+                        ),
+                    ));
                 }
                 for example in &raw.examples {
                     examples.push(self.example(example, &rule)?);
@@ -181,30 +190,31 @@ impl Reader<'_> {
                 rules.push(rule);
             }
             if rules.len() > PolicyFile::MAX_RULES {
-                let kind = PolicyErrorKind::TooLarge {
-                    what: "rules",
-                    most: PolicyFile::MAX_RULES,
-                };
-                return Err(self.error(&raw.area, kind));
+                let most = PolicyFile::MAX_RULES;
+                return Err(self.error(
+                    &raw.area,
+                    format!("policy too large: at most {most} rules are allowed"),
+                ));
             }
         }
         for purpose in Purpose::ALL {
             for places in [ELSEWHERE, UNKNOWN] {
                 if !taken.contains_key(&(places, purpose)) {
-                    return Err(PolicyError::new(
-                        1,
-                        PolicyErrorKind::NoFallback { purpose, places },
-                    ));
+                    return Err(PolicyError {
+                        line: 1,
+                        reason: format!("missing rule: {purpose} needs one with the places {places:?}"),
+                    });
                 }
             }
         }
         if let Some((unknown, stricter)) = less_strict_unknown(&rules) {
-            let line = names.get(&unknown.id).copied().unwrap_or(1);
-            let kind = PolicyErrorKind::LaxUnknown {
-                unknown: unknown.id.clone(),
-                stricter: stricter.id.clone(),
-            };
-            return Err(PolicyError::new(line, kind));
+            return Err(PolicyError {
+                line: names.get(&unknown.id).copied().unwrap_or(1),
+                reason: format!(
+                    "invalid rule {}: it is less strict than {}, and the rule for unknown places must be the strictest",
+                    unknown.id, stricter.id
+                ),
+            });
         }
         Ok((rules, examples))
     }
@@ -219,15 +229,17 @@ impl Reader<'_> {
         let area = raw.area.get_ref();
         let is_name = |c: u8| c.is_ascii_alphanumeric() || c == b'-';
         if area.is_empty() || area.len() > 32 || !area.bytes().all(is_name) {
+            let area = short(area, 32);
             return Err(self.error(
                 &raw.area,
-                PolicyErrorKind::Area {
-                    area: short(area, 32),
-                },
+                format!("invalid area {area:?}: use 1 to 32 of A-Z a-z 0-9 and -"),
             ));
         }
         if let Some(days) = raw.max_age_days.as_ref().filter(|days| *days.get_ref() == 0) {
-            return Err(self.error(days, PolicyErrorKind::ZeroDays));
+            return Err(self.error(
+                days,
+                "invalid max-age-days 0: an agreement would be too old at once",
+            ));
         }
         let doubts: Result<Vec<String>, PolicyError> = raw
             .doubts
@@ -260,42 +272,32 @@ impl Reader<'_> {
         for (name, scope) in [(ELSEWHERE, Scope::Elsewhere), (UNKNOWN, Scope::Unknown)] {
             if alone(name) {
                 if places.len() > 1 {
-                    return Err(self.error(&raw.places, PolicyErrorKind::PlacesBeside { places: name }));
+                    return Err(self.error(
+                        &raw.places,
+                        format!("invalid places: {name:?} must be the only one, add a rule for the others"),
+                    ));
                 }
                 return Ok(scope);
             }
         }
         if places.is_empty() {
-            return Err(self.error(&raw.places, PolicyErrorKind::Nothing { what: "places" }));
+            return Err(self.empty(&raw.places, "places"));
         }
-        let place = |text: &Spanned<String>| {
-            text.get_ref()
-                .parse::<Jurisdiction>()
-                .map_err(|error| self.error(text, PolicyErrorKind::Place { error }))
-        };
-        let places: Vec<Jurisdiction> = places.iter().map(place).collect::<Result<_, _>>()?;
-        Ok(Scope::Places(places))
+        let places: Result<_, _> = places.iter().map(|place| self.parsed(place)).collect();
+        Ok(Scope::Places(places?))
     }
 
     fn example(&self, raw: &RawExample, rule: &Rule) -> Result<Example, PolicyError> {
-        let place = |error| self.error(&raw.place, PolicyErrorKind::Place { error });
-        let places: Jurisdictions = raw.place.get_ref().parse().map_err(place)?;
-        let age = match &raw.age {
-            Some(text) => text
-                .get_ref()
-                .parse()
-                .map_err(|error| self.error(text, PolicyErrorKind::Age { error }))?,
-            None => Age::UNKNOWN,
-        };
+        let age = raw.age.as_ref().map(|age| self.parsed(age)).transpose()?;
         Ok(Example {
-            line: self.lines.of(&raw.place.span()),
+            line: self.line(&raw.place),
             rule: rule.id.clone(),
-            places,
+            places: self.parsed(&raw.place)?,
             case: Case {
                 purpose: rule.purpose,
                 choice: raw.choice,
                 gpc: raw.gpc,
-                age,
+                age: age.unwrap_or(Age::UNKNOWN),
                 guardian: raw.guardian,
                 days: raw.days,
             },
@@ -309,12 +311,15 @@ impl Reader<'_> {
         sources: &BTreeMap<&str, Source>,
     ) -> Result<Vec<Source>, PolicyError> {
         if names.get_ref().is_empty() {
-            return Err(self.error(names, PolicyErrorKind::Nothing { what: "sources" }));
+            return Err(self.empty(names, "sources"));
         }
         let source = |name: &Spanned<String>| {
             sources.get(name.get_ref().as_str()).cloned().ok_or_else(|| {
                 let short = short(name.get_ref(), 64);
-                self.error(name, PolicyErrorKind::UnknownSource { name: short })
+                self.error(
+                    name,
+                    format!("unknown source {short:?}: define it under [sources.NAME]"),
+                )
             })
         };
         names.get_ref().iter().map(source).collect()
@@ -323,15 +328,23 @@ impl Reader<'_> {
     fn text(&self, what: &'static str, text: &Spanned<String>, most: usize) -> Result<String, PolicyError> {
         let read = text.get_ref();
         if read.trim().is_empty() || read.chars().count() > most || read.chars().any(char::is_control) {
-            return Err(self.error(text, PolicyErrorKind::Text { what, most }));
+            return Err(self.error(
+                text,
+                format!("invalid {what}: use 1 to {most} characters without line breaks"),
+            ));
         }
         Ok(read.clone())
     }
 
     fn day(&self, date: &Spanned<Datetime>) -> Result<Date, PolicyError> {
         let wrong = || {
-            let text = date.get_ref().to_string();
-            self.error(date, PolicyErrorKind::Date { date: text })
+            self.error(
+                date,
+                format!(
+                    "invalid date {}: write a date without time, as in 2026-11-22",
+                    date.get_ref()
+                ),
+            )
         };
         let Datetime {
             date: Some(day),
@@ -346,18 +359,34 @@ impl Reader<'_> {
     }
 
     fn years(&self, years: Option<&Spanned<u8>>) -> Result<u8, PolicyError> {
-        match years {
-            Some(given) if *given.get_ref() > 25 => {
-                let years = *given.get_ref();
-                Err(self.error(given, PolicyErrorKind::Years { years }))
-            }
-            Some(given) => Ok(*given.get_ref()),
-            None => Ok(0),
+        let Some(given) = years else { return Ok(0) };
+        match *given.get_ref() {
+            years @ 0..=25 => Ok(years),
+            years => Err(self.error(
+                given,
+                format!("invalid age limit {years}: at most 25 years are allowed"),
+            )),
         }
     }
 
-    fn error<T>(&self, at: &Spanned<T>, kind: PolicyErrorKind) -> PolicyError {
-        self.lines.error(&at.span(), kind)
+    fn parsed<T: FromStr<Err: Display>>(&self, text: &Spanned<String>) -> Result<T, PolicyError> {
+        let parsed = text.get_ref().parse();
+        parsed.map_err(|error| self.error(text, error))
+    }
+
+    fn empty<T>(&self, list: &Spanned<T>, key: &str) -> PolicyError {
+        self.error(list, format!("empty {key}: name at least one"))
+    }
+
+    fn error<T>(&self, at: &Spanned<T>, reason: impl Display) -> PolicyError {
+        PolicyError {
+            line: self.line(at),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn line<T>(&self, at: &Spanned<T>) -> usize {
+        line_of(self.text, &at.span())
     }
 }
 
@@ -435,7 +464,7 @@ sources = ["us"]
     fn shipped_policies_are_valid_and_their_examples_hold() {
         for text in [SCOPED, STRICT] {
             let file = PolicyFile::parse(text).unwrap();
-            assert_eq!(Policy::find(file.policy.id()), Ok(&file.policy));
+            assert_eq!(Policy::find(&file.policy.id), Ok(&file.policy));
             assert_eq!(file.test(), []);
             assert_eq!(file.rules_without_example().next(), None);
         }
@@ -634,7 +663,7 @@ sources = ["us"]
         let mut refused = BTreeSet::new();
         let mut refuse = |text: String| {
             if let Err(error) = Policy::parse(&text) {
-                assert!(error.line() >= 1 && !error.to_string().is_empty());
+                assert!(error.line >= 1 && !error.to_string().is_empty());
                 refused.insert(text);
             }
         };

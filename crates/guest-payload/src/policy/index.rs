@@ -8,7 +8,7 @@ use crate::{Jurisdiction, Purpose};
 ///
 /// The rules must not overlap, and each purpose needs one for elsewhere and one for unknown places.
 pub(super) fn build(rules: &[Rule]) -> Vec<u16> {
-    let mut exact = vec![[None; 3]; Jurisdiction::COUNT];
+    let mut exact = vec![[None; 3]; Jurisdiction::all().len()];
     let (mut elsewhere, mut unknown) = ([0; 3], [0; 3]);
     for (number, rule) in (0..).zip(rules) {
         let purpose = rule.purpose as usize;

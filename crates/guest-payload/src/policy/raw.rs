@@ -46,7 +46,7 @@ pub(super) struct RawSource {
 pub(super) struct RawRule {
     pub(super) area: Spanned<String>,
     pub(super) places: Spanned<Vec<Spanned<String>>>,
-    pub(super) purposes: Spanned<Vec<Spanned<Purpose>>>,
+    pub(super) purposes: Spanned<Vec<Purpose>>,
     pub(super) basis: Basis,
     pub(super) default: Switch,
     pub(super) missing: OnMissing,

@@ -145,18 +145,9 @@ pub enum Basis {
     Prohibited,
 }
 
-impl Basis {
-    /// The name in a policy file, as in `opt-out`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Consent => "consent",
-            Self::Contract => "contract",
-            Self::Exempt => "exempt",
-            Self::LegitimateInterest => "legitimate-interest",
-            Self::OptOut => "opt-out",
-            Self::Prohibited => "prohibited",
-        }
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 

@@ -1,54 +1,30 @@
 //! The JSON form of a consent record: choices on top, their consequences in `purposes`.
 
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use genesys_api::timestamp;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use genesys_api::timestamp;
-
+use crate::consent::is_default;
+use crate::purpose::ByPurpose;
 use crate::{
-    Actor, Age, Choice, CollectionMethod, ConsentRecord, Evidence, EvidenceError, Gpp, Notice, PurposeRecord,
-    Reason,
+    Actor, Age, Choice, CollectionMethod, ConsentRecord, Evidence, Gpp, Notice, PurposeRecord, Reason,
 };
-
-impl Serialize for ConsentRecord {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RecordObject::from(self).serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for ConsentRecord {
-    /// Fails if the object contradicts itself.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        RecordObject::deserialize(deserializer)?
-            .try_into()
-            .map_err(D::Error::custom)
-    }
-}
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RecordObject {
-    marketing: Choice,
-    personalization: Choice,
-    analytics: Choice,
+pub(super) struct RecordObject {
+    #[serde(flatten)]
+    choices: ByPurpose<Choice>,
     policy: String,
     policy_version: String,
     jurisdiction: String,
     #[serde(with = "timestamp")]
     recorded_at: OffsetDateTime,
     gpc: bool,
-    /// The least that the guest may be, in years.
+    /// The minimum age of the guest, in years.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     age: Option<u8>,
-    purposes: Purposes,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Purposes {
-    marketing: State,
-    personalization: State,
-    analytics: State,
+    purposes: ByPurpose<State>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -64,124 +40,89 @@ struct State {
     #[serde(default, skip_serializing_if = "is_default")]
     actor: Actor,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    notice: Option<NoticeObject>,
+    notice: Option<Notice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    gpp: Option<String>,
+    gpp: Option<Gpp>,
 }
 
-#[derive(Deserialize, Serialize)]
-struct NoticeObject {
-    version: String,
-    language: String,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-impl From<&PurposeRecord> for State {
-    fn from(record: &PurposeRecord) -> Self {
-        let evidence = record.evidence.as_ref();
-        let notice = evidence.and_then(|evidence| evidence.notice.as_ref());
+impl From<PurposeRecord> for State {
+    fn from(record: PurposeRecord) -> Self {
+        let chosen_at = record.chosen_at();
+        let evidence = record
+            .evidence
+            .unwrap_or_else(|| Evidence::at(OffsetDateTime::UNIX_EPOCH));
         Self {
             on: record.on,
             reason: record.reason,
-            rule: record.rule.clone(),
-            chosen_at: record.chosen_at(),
-            how: evidence.map(|evidence| evidence.method).unwrap_or_default(),
-            actor: evidence.map(|evidence| evidence.actor).unwrap_or_default(),
-            notice: notice.map(|notice| NoticeObject {
-                version: notice.version().to_owned(),
-                language: notice.language().to_owned(),
-            }),
-            gpp: evidence
-                .and_then(|evidence| evidence.gpp.as_ref())
-                .map(|gpp| gpp.as_str().to_owned()),
+            rule: record.rule,
+            chosen_at,
+            how: evidence.method,
+            actor: evidence.actor,
+            notice: evidence.notice,
+            gpp: evidence.gpp,
         }
     }
 }
 
 impl State {
-    fn record(self, choice: Choice) -> Result<PurposeRecord, RecordError> {
-        if self.on != self.reason.is_on() {
-            return Err(RecordError::Reason);
-        }
-        let notice = self
-            .notice
-            .map(|notice| Notice::new(notice.version, notice.language))
-            .transpose()?;
-        let gpp = self.gpp.map(Gpp::new).transpose()?;
-        Ok(PurposeRecord {
+    fn record(self, choice: Choice) -> PurposeRecord {
+        PurposeRecord {
             choice,
             on: self.on,
             reason: self.reason,
             rule: self.rule,
-            evidence: self.chosen_at.map(|when| {
-                let mut evidence = Evidence::at(when).method(self.how).by(self.actor);
-                evidence.notice = notice;
-                evidence.gpp = gpp;
-                evidence
+            evidence: self.chosen_at.map(|when| Evidence {
+                method: self.how,
+                actor: self.actor,
+                notice: self.notice,
+                gpp: self.gpp,
+                ..Evidence::at(when)
             }),
-        })
+        }
     }
 }
 
-impl From<&ConsentRecord> for RecordObject {
-    fn from(record: &ConsentRecord) -> Self {
-        let [marketing, personalization, analytics] = &record.purposes;
+impl From<ConsentRecord> for RecordObject {
+    fn from(record: ConsentRecord) -> Self {
         Self {
-            marketing: marketing.choice,
-            personalization: personalization.choice,
-            analytics: analytics.choice,
-            policy: record.policy.clone(),
-            policy_version: record.policy_version.clone(),
+            choices: record.purposes.each_ref().map(|purpose| purpose.choice).into(),
+            policy: record.policy,
+            policy_version: record.policy_version,
             jurisdiction: record.jurisdictions.to_string(),
             recorded_at: record.recorded_at,
             gpc: record.gpc,
             age: record.age.years(),
-            purposes: Purposes {
-                marketing: marketing.into(),
-                personalization: personalization.into(),
-                analytics: analytics.into(),
-            },
+            purposes: record.purposes.map(State::from).into(),
         }
     }
 }
 
 impl TryFrom<RecordObject> for ConsentRecord {
-    type Error = RecordError;
+    type Error = &'static str;
 
-    fn try_from(wire: RecordObject) -> Result<Self, RecordError> {
+    /// Fails if the object contradicts itself.
+    fn try_from(object: RecordObject) -> Result<Self, &'static str> {
+        let [marketing, personalization, analytics] = object.choices.into();
+        let states: [State; 3] = object.purposes.into();
+        if states.iter().any(|state| state.on != state.reason.is_on()) {
+            return Err(
+                "contradiction: a purpose is on for a reason to be off, or off for a reason to be on",
+            );
+        }
+        let [first, second, third] = states;
         Ok(Self {
             purposes: [
-                wire.purposes.marketing.record(wire.marketing)?,
-                wire.purposes.personalization.record(wire.personalization)?,
-                wire.purposes.analytics.record(wire.analytics)?,
+                first.record(marketing),
+                second.record(personalization),
+                third.record(analytics),
             ],
-            policy: wire.policy,
-            policy_version: wire.policy_version,
-            jurisdictions: wire.jurisdiction.parse().map_err(|_| RecordError::Jurisdiction)?,
-            recorded_at: wire.recorded_at,
-            gpc: wire.gpc,
-            age: wire.age.map_or(Age::UNKNOWN, Age::at_least),
+            policy: object.policy,
+            policy_version: object.policy_version,
+            jurisdictions: object.jurisdiction.parse().map_err(|_| "invalid jurisdiction")?,
+            recorded_at: object.recorded_at,
+            gpc: object.gpc,
+            age: object.age.map_or(Age::UNKNOWN, Age::at_least),
         })
-    }
-}
-
-/// The object is not a consent record.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-enum RecordError {
-    #[error("invalid evidence: {0}")]
-    Evidence(EvidenceError),
-    #[error("invalid jurisdiction")]
-    Jurisdiction,
-    #[error("contradiction: a purpose is on for a reason to be off, or off for a reason to be on")]
-    Reason,
-}
-
-impl From<EvidenceError> for RecordError {
-    fn from(error: EvidenceError) -> Self {
-        Self::Evidence(error)
     }
 }
 

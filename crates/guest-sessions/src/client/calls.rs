@@ -25,7 +25,7 @@ impl Call for CreateSession<'_> {
 
     fn request(&self, host: &Host) -> Request<Bytes> {
         let mut request = with_body(Operation::CreateSession, host, "", self.0);
-        if self.0.data().consent().gpc() {
+        if self.0.data().consent().gpc {
             request
                 .headers_mut()
                 .insert(Signals::HEADER, HeaderValue::from_static("1"));
@@ -410,7 +410,7 @@ mod tests {
             let guest = NewGuest::parse(
                 request.body(),
                 Signals { gpc },
-                session.data().consent().recorded_at(),
+                session.data().consent().recorded_at,
             )
             .unwrap();
             assert_eq!(&guest.channel, session.channel());
