@@ -53,7 +53,7 @@ pub(crate) async fn rule(Path(id): Path<String>) -> Result<String, StatusCode> {
     Ok(format!(
         "{id}: the legal basis of {} is {}, source: {}\n",
         rule.purpose,
-        rule.basis.as_str(),
+        rule.basis,
         sources.join("; ")
     ))
 }
