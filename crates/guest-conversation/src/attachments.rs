@@ -1,109 +1,121 @@
-//! The attachments of one session, from the file to the message that carries it.
+//! The attachments of a session, from the file to the message that it is sent with.
 //!
-//! Under `web-messaging` a file does not travel on the socket. The service grants a presigned URL, the file is put
-//! there, and the service says on the socket whether it took it; only then can a message name it. As everywhere, a
-//! driver feeds in what happens (`handle_*`), moves what comes out (`poll_*`) and wakes it at
-//! [`Attachments::poll_timeout`].
+//! A file is not sent on the socket. The service grants an upload URL, the driver uploads the file, and the service
+//! reports on the socket whether it accepted the file. Then a message can refer to it.
 //!
-//! | stage | left by | for |
+//! | stage | left by | next stage |
 //! |---|---|---|
-//! | [`Stage::Waiting`] | `poll_request`: `onAttachment` | `Requested` |
-//! | [`Stage::Requested`] | `handle_presigned`; a 429, at most three times | `Presigned`; `Waiting` |
-//! | [`Stage::Presigned`] | `poll_upload` | `Uploading` |
-//! | [`Stage::Uploading`] | `handle_upload`; the event may even come first | `Confirming`; `Uploaded` |
-//! | [`Stage::Confirming`] | `handle_success` | `Uploaded` |
-//! | [`Stage::Uploaded`] | `carry`; `delete` | `Sending`; `Deleting` |
-//! | [`Stage::Sending`] | `handle_accepted`; `handle_not_accepted` | gone; `Uploaded` |
-//! | [`Stage::Deleting`] | `handle_deleted`; a refusal, or silence | gone; `Uploaded` |
+//! | [`Stage::Waiting`] | the frame `onAttachment` | `Requested` |
+//! | [`Stage::Requested`] | the upload URL; a 429, at most three times | `Uploading`; `Waiting` |
+//! | [`Stage::Uploading`] | the storage's answer; the service's event may precede it | `Confirming`; `Uploaded` |
+//! | [`Stage::Confirming`] | the service's event | `Uploaded` |
+//! | [`Stage::Uploaded`] | a message; a deletion | `Sending`; `Deleting` |
+//! | [`Stage::Sending`] | the delivery; a failed delivery | gone; `Uploaded` |
+//! | [`Stage::Deleting`] | the confirmation; a refusal, or no answer | gone; `Uploaded` |
 //!
-//! From each of the first five, a refusal, silence or (but for `Waiting`) a lost connection leads to
-//! [`AttachmentEvent::Failed`]. What is uploaded, or on its way with a message, outlives a lost connection.
+//! From each of the first four, a refusal, a timeout or (but for `Waiting`) a lost connection leads to
+//! [`AttachmentEvent::Failed`]. Later stages outlive a lost connection.
 //!
-//! Limits, our choice: 32 attachments are held, 5 of them with at most 50 MiB on their way to the service, and 16
-//! links are asked for at once. What is beyond is refused. A grant may take 30 s, an upload 120 s, its confirmation
-//! 60 s, a deletion or a link 30 s.
+//! Limits, our choice: 32 attachments are held; 5 of them, of at most 50 MiB, are uploaded at once; 16 links are
+//! requested at once. An upload URL may take 30 s, an upload 120 s, its confirmation 60 s, a deletion or a link 30 s.
 
 mod error;
 mod event;
-mod failure;
 mod file;
-mod id;
-mod item;
-mod polling;
+mod frames;
 mod rules;
+#[cfg(test)]
+mod tests;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use secrecy::SecretString;
-
-pub use self::error::{AttachToError, DeleteError, RefreshError};
-pub use self::event::{AttachmentEvent, AttachmentRequest, FileUpload, Link, PresignedUpload, UploadOutcome};
-pub use self::failure::Failure;
-pub use self::file::File;
-pub use self::id::{AttachmentId, AttachmentIdError};
-pub use self::item::Stage;
-use self::item::{Item, Load, Refresh};
-pub use self::rules::{AttachError, Rules};
-use super::event::Refusal;
-use crate::MessageId;
+use genesys_api::wire::{Text, sanitize};
 use web_messaging::rest::Upload;
 use web_messaging::{ErrorCode, Remedy};
 
-/// Most attachments held, in whatever stage.
+pub use self::error::{AttachError, DeleteError, Failure};
+pub use self::event::{
+    AttachmentEvent, AttachmentId, AttachmentIdError, FileUpload, Link, Stage, UploadOutcome,
+};
+pub use self::file::File;
+pub(crate) use self::rules::Rules;
+use crate::{MessageId, SendError};
+
+/// Most attachments held.
 const HELD: usize = 32;
-/// Most that are on their way to the service.
+/// Most attachments that are being uploaded.
 const IN_FLIGHT: usize = 5;
-/// Most bytes of files that are held.
+/// Most bytes of their files.
 const BYTES: usize = 50 * 1024 * 1024;
-/// Most links that are asked for at once.
-const REFRESHES: usize = 16;
-/// How often a request is repeated that came too soon.
+/// Most links that are requested at once.
+pub(crate) const REFRESHES: usize = 16;
+/// Most repetitions of a request that was refused by a rate limit.
 const RETRIES: u8 = 3;
-/// How long the service may take to answer a request.
+/// Longest wait for the answer to a request.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long the driver may take to upload.
+/// Longest upload.
 const UPLOAD: Duration = Duration::from_secs(120);
-/// How long the service may take to look at what was uploaded.
+/// Longest wait for the service's event after an upload.
 const CONFIRMATION: Duration = Duration::from_secs(60);
 
-/// The attachments of one session. An idle one costs some 150 bytes, and the service's rules.
+/// The attachments of a session.
 #[derive(Debug, Default)]
-pub struct Attachments {
+pub(crate) struct Attachments {
     rules: Option<Rules>,
     items: Vec<Item>,
     refreshes: Vec<Refresh>,
-    events: VecDeque<AttachmentEvent>,
+    pub(crate) events: Vec<AttachmentEvent>,
+}
+
+#[derive(Debug)]
+struct Item {
+    id: AttachmentId,
+    stage: Stage,
+    bytes: usize,
+    /// The file, until its upload URL is known.
+    file: Option<File>,
+    /// The upload, until the driver takes it.
+    upload: Option<Box<Upload>>,
+    /// The message that it is sent with.
+    message: Option<MessageId>,
+    tries: u8,
+    deadline: Option<Instant>,
+}
+
+/// A requested download link.
+#[derive(Debug)]
+struct Refresh {
+    id: AttachmentId,
+    tries: u8,
+    /// `None` until the request is sent.
+    deadline: Option<Instant>,
+}
+
+impl Item {
+    fn enter(&mut self, stage: Stage, deadline: Option<Instant>) {
+        self.stage = stage;
+        self.deadline = deadline;
+    }
 }
 
 impl Attachments {
-    /// None, and no rules yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The session was configured, and these are its rules. Call [`Self::handle_new_session`] before if it is new.
-    pub fn handle_rules(&mut self, rules: Rules) {
+    /// The session was configured.
+    pub(crate) fn handle_rules(&mut self, rules: Rules) {
         self.rules = Some(rules);
     }
 
-    /// Takes a file, to be uploaded as soon as the session allows. `id` is fresh and random.
-    ///
-    /// # Errors
-    /// If the service would refuse it, or too much is on its way.
-    pub fn attach(&mut self, id: AttachmentId, file: File) -> Result<(), AttachError> {
+    pub(crate) fn attach(&mut self, id: AttachmentId, file: File) -> Result<(), AttachError> {
         let rules = self.rules.as_ref().ok_or(AttachError::NotReady)?;
         rules.check(&file)?;
-        if self.item(&id).is_some() {
+        if self.stage(&id).is_some() {
             return Err(AttachError::Known);
         }
-        if self.items.len() + self.events.len() >= HELD {
+        if self.items.len() >= HELD {
             return Err(AttachError::TooMany { count: HELD });
         }
-        let in_flight = self.items.iter().filter(|item| item.stage.is_in_flight());
-        let (count, bytes) = in_flight.fold((1, file.len()), |(count, bytes), item| {
-            (count + 1, bytes + item.bytes())
+        let in_flight = self.items.iter().filter(|item| item.stage < Stage::Uploaded);
+        let (count, bytes) = in_flight.fold((1, file.body.len()), |(count, bytes), item| {
+            (count + 1, bytes + item.bytes)
         });
         if count > IN_FLIGHT || bytes > BYTES {
             return Err(AttachError::Busy {
@@ -114,7 +126,9 @@ impl Attachments {
         self.items.push(Item {
             id,
             stage: Stage::Waiting,
-            load: Load::File(file),
+            bytes: file.body.len(),
+            file: Some(file),
+            upload: None,
             message: None,
             tries: 0,
             deadline: None,
@@ -122,311 +136,256 @@ impl Attachments {
         Ok(())
     }
 
-    /// Removes an attachment that was not sent: at the service too, if it is there.
-    ///
-    /// # Errors
-    /// If it is not held, or a message has it already.
-    pub fn delete(&mut self, id: &AttachmentId) -> Result<(), DeleteError> {
+    pub(crate) fn delete(&mut self, id: &AttachmentId) -> Result<(), DeleteError> {
         let index = self.position(id).ok_or(DeleteError::Unknown)?;
-        let item = &mut self.items[index];
-        match item.stage {
+        match self.items[index].stage {
             Stage::Sending => return Err(DeleteError::Sending),
             Stage::Deleting => {}
-            Stage::Uploaded => item.enter(Stage::Deleting, None),
-            Stage::Waiting
-            | Stage::Requested
-            | Stage::Presigned
-            | Stage::Uploading
-            | Stage::Confirming
-            | Stage::Refreshing => {
-                // a grant that is not used, and a file that no message names, expire at the service
-                let item = self.items.remove(index);
-                self.events.push_back(AttachmentEvent::Deleted { id: item.id });
-            }
+            Stage::Uploaded => self.items[index].enter(Stage::Deleting, None),
+            // an unused upload URL, and a file without a message, expire at the service
+            _ => self.handle_deleted(index),
         }
         Ok(())
     }
 
-    /// Hands uploaded attachments to a message: all of them, or none. What becomes of the message is to be told by
-    /// [`Self::handle_accepted`] or [`Self::handle_not_accepted`]; as long as that is in doubt, so are they.
-    ///
-    /// # Errors
-    /// If one is not uploaded.
-    pub fn attach_to(&mut self, message: MessageId, ids: &[AttachmentId]) -> Result<(), AttachToError> {
+    /// Assigns uploaded attachments to a message: all of them, or none.
+    pub(crate) fn attach_to(&mut self, message: MessageId, ids: &[Text<'_>]) -> Result<(), SendError> {
         for id in ids {
-            let item = self
-                .item(id)
-                .ok_or_else(|| AttachToError::Unknown { id: id.clone() })?;
-            if item.stage != Stage::Uploaded {
-                return Err(AttachToError::NotUploaded {
-                    id: id.clone(),
-                    stage: item.stage,
-                });
+            match self.items.iter().find(|item| *item.id.as_str() == **id) {
+                None => return Err(SendError::UnknownAttachment { id: sanitize(id) }),
+                Some(item) if item.stage != Stage::Uploaded => {
+                    return Err(SendError::NotUploaded {
+                        id: item.id.clone(),
+                        stage: item.stage,
+                    });
+                }
+                Some(_) => {}
             }
         }
-        for item in self.items.iter_mut().filter(|item| ids.contains(&item.id)) {
+        let is_named = |item: &&mut Item| ids.iter().any(|id| *item.id.as_str() == **id);
+        for item in self.items.iter_mut().filter(is_named) {
             item.enter(Stage::Sending, None);
             item.message = Some(message);
         }
         Ok(())
     }
 
-    /// Asks for a fresh download link, of an attachment of either side. Requested twice it is asked for once.
-    ///
-    /// # Errors
-    /// If 16 are being asked for.
-    pub fn refresh(&mut self, id: AttachmentId) -> Result<(), RefreshError> {
+    /// Requests a download link once. Returns `false` if too many are requested.
+    pub(crate) fn refresh(&mut self, id: AttachmentId) -> bool {
         if self.refreshes.iter().any(|refresh| refresh.id == id) {
-            return Ok(());
+            return true;
         }
-        if self.refreshes.len() + self.events.len() >= REFRESHES {
-            return Err(RefreshError { count: REFRESHES });
-        }
-        self.refreshes.push(Refresh {
-            id,
-            asked: false,
-            tries: 0,
-            deadline: None,
-        });
-        Ok(())
-    }
-
-    /// Where an attachment stands; `None` if it is not held, or not any more.
-    #[must_use]
-    pub fn stage(&self, id: &AttachmentId) -> Option<Stage> {
-        self.item(id).map(|item| item.stage)
-    }
-
-    /// `PresignedUrlResponse` came.
-    pub fn handle_presigned(&mut self, id: &AttachmentId, grant: PresignedUpload<'_>, now: Instant) {
-        if let Some(index) = self.position(id)
-            && self.items[index].stage == Stage::Requested
-        {
-            let item = &mut self.items[index];
-            let Load::File(file) = std::mem::take(&mut item.load) else {
-                return;
-            };
-            let media_type = file.media_type().to_owned();
-            match Upload::new(&grant.url, grant.headers, &media_type, file.into_body()) {
-                Ok(upload) => {
-                    item.load = Load::Upload(Box::new(upload));
-                    item.enter(Stage::Presigned, Some(now + UPLOAD));
-                }
-                Err(problem) => self.fail(index, Failure::UploadUrl(problem)),
-            }
-        } else if grant.headers.is_empty()
-            && grant.file_size.is_some()
-            && let Some(refresh) = self.take_refresh(id)
-        {
-            self.events.push_back(AttachmentEvent::Link {
-                id: refresh.id,
-                link: Link::new(grant.url, now),
+        let room = self.refreshes.len() < REFRESHES;
+        if room {
+            self.refreshes.push(Refresh {
+                id,
+                tries: 0,
+                deadline: None,
             });
         }
+        room
+    }
+
+    /// The stage of an attachment that is held.
+    pub(crate) fn stage(&self, id: &AttachmentId) -> Option<Stage> {
+        Some(self.items[self.position(id)?].stage)
+    }
+
+    /// Whether the driver uploads an attachment.
+    pub(crate) fn is_uploading(&self, id: &str) -> bool {
+        let mut items = self.items.iter();
+        items.any(|item| item.id.as_str() == id && item.stage == Stage::Uploading)
     }
 
     /// The storage answered the upload, or did not.
-    pub fn handle_upload(&mut self, id: &AttachmentId, outcome: UploadOutcome, now: Instant) {
+    pub(crate) fn handle_upload(&mut self, id: &AttachmentId, outcome: UploadOutcome, now: Instant) {
         let Some(index) = self.position(id) else { return };
         if self.items[index].stage != Stage::Uploading {
             return;
         }
-        match outcome {
-            UploadOutcome::Refused { status } => self.fail(index, Failure::Storage { status: Some(status) }),
-            UploadOutcome::Stored => self.items[index].enter(Stage::Confirming, Some(now + CONFIRMATION)),
-            UploadOutcome::Unanswered => self.fail(index, Failure::Storage { status: None }),
-        }
+        let status = match outcome {
+            UploadOutcome::Stored => {
+                return self.items[index].enter(Stage::Confirming, Some(now + CONFIRMATION));
+            }
+            UploadOutcome::Refused { status } => Some(status),
+            UploadOutcome::Unanswered => None,
+        };
+        self.fail(index, Failure::Storage { status });
     }
 
-    /// `UploadSuccessEvent` came.
-    pub fn handle_success(&mut self, id: &AttachmentId, url: Option<SecretString>, now: Instant) {
-        let uploading =
-            |item: &&mut Item| item.id == *id && matches!(item.stage, Stage::Uploading | Stage::Confirming);
-        // other sockets of the session upload too: theirs are nothing to us
-        if let Some(item) = self.items.iter_mut().find(uploading) {
-            item.enter(Stage::Uploaded, None);
-            item.load = Load::Nothing;
-            item.tries = 0;
-            self.events.push_back(AttachmentEvent::Uploaded {
-                id: id.clone(),
-                link: url.map(|url| Link::new(url, now)),
-            });
-        }
-    }
-
-    /// `AttachmentDeletedResponse` came, perhaps for what another socket of the session deleted.
-    pub fn handle_deleted(&mut self, id: &AttachmentId) {
-        if let Some(index) = self.position(id)
-            && matches!(self.items[index].stage, Stage::Uploaded | Stage::Deleting)
-        {
-            self.items.remove(index);
-            self.events.push_back(AttachmentEvent::Deleted { id: id.clone() });
-        }
-    }
-
-    /// `GenerateUrlError` or `UploadFailureEvent` came, or any other error whose tracing id was that of a frame about
-    /// this attachment. Returns whether it was about one of these.
-    ///
-    /// What came too soon (429, 4029) is asked again: whoever polls waits as long as the service said.
-    pub fn handle_refused(&mut self, id: &AttachmentId, code: i64, message: &str) -> bool {
-        let known = ErrorCode::new(code);
-        let too_soon = known.remedy(message) == Remedy::Wait;
-        let reason = || Failure::of(code, message);
+    /// The service refused a request about this attachment. Returns whether one is known. A request that exceeded a
+    /// rate limit (429, 4029) is repeated.
+    pub(crate) fn handle_refused(&mut self, id: &AttachmentId, code: i64, message: &str) -> bool {
+        let code = ErrorCode::new(code);
+        let limited = code.remedy(message) == Remedy::Wait;
+        let reason = Failure::Refused {
+            code,
+            message: sanitize(message),
+        };
         if let Some(index) = self.position(id) {
             let item = &mut self.items[index];
             match item.stage {
-                Stage::Requested | Stage::Deleting if too_soon && item.tries < RETRIES => {
+                Stage::Requested | Stage::Deleting if limited && item.tries < RETRIES => {
                     item.tries += 1;
                     let again = match item.stage {
                         Stage::Requested => Stage::Waiting,
-                        other => other,
+                        deleting => deleting,
                     };
                     item.enter(again, None);
                     return true;
                 }
-                Stage::Deleting if known == ErrorCode::AttachmentNotFound => {
-                    self.handle_deleted(id);
+                Stage::Deleting if code == ErrorCode::AttachmentNotFound => {
+                    self.handle_deleted(index);
                     return true;
                 }
-                Stage::Deleting => {
-                    self.keep(index, reason());
-                    return true;
-                }
-                Stage::Requested | Stage::Presigned | Stage::Uploading | Stage::Confirming => {
-                    self.fail(index, reason());
+                Stage::Deleting | Stage::Requested | Stage::Uploading | Stage::Confirming => {
+                    self.fail(index, reason);
                     return true;
                 }
                 Stage::Waiting | Stage::Uploaded | Stage::Sending | Stage::Refreshing => {}
             }
         }
-        let asked = |refresh: &&mut Refresh| refresh.asked && refresh.id == *id;
-        let Some(refresh) = self.refreshes.iter_mut().find(asked) else {
+        let Some(index) = self.requested_link(id) else {
             return false;
         };
-        if too_soon && refresh.tries < RETRIES {
+        let refresh = &mut self.refreshes[index];
+        if limited && refresh.tries < RETRIES {
             refresh.tries += 1;
-            refresh.asked = false;
             refresh.deadline = None;
         } else {
-            self.take_refresh(id);
-            let id = id.clone();
-            self.events
-                .push_back(AttachmentEvent::NoLink { id, reason: reason() });
+            let id = self.refreshes.remove(index).id;
+            self.events.push(AttachmentEvent::NoLink { id, reason });
         }
         true
     }
 
-    /// The service has the message: what it carries is sent.
-    pub fn handle_accepted(&mut self, message: MessageId) {
+    /// The message was delivered, and its attachments with it.
+    pub(crate) fn handle_delivered(&mut self, message: MessageId) {
         for item in self.items.extract_if(.., |item| item.message == Some(message)) {
-            self.events
-                .push_back(AttachmentEvent::Sent { id: item.id, message });
+            self.events.push(AttachmentEvent::Sent { id: item.id, message });
         }
     }
 
-    /// The service has not, and will not have, the message, by the code of its refusal if it refused. What it carries
-    /// can go with another, unless the refusal was about it (4008, 4009, 4010: expired, not found, not uploaded).
-    pub fn handle_not_accepted(&mut self, message: MessageId, code: Option<i64>) {
-        let fault = code.filter(|code| failure::is_about_attachments(*code));
+    /// The message was not delivered, perhaps by a refusal. Its attachments can be sent with another one, unless they
+    /// are the reason: expired, not found, not uploaded.
+    pub(crate) fn handle_not_delivered(&mut self, message: MessageId, refusal: Option<i64>) {
+        let fault = refusal.map(ErrorCode::new).filter(|code| {
+            matches!(
+                code,
+                ErrorCode::AttachmentExpired
+                    | ErrorCode::AttachmentNotFound
+                    | ErrorCode::AttachmentNotUploaded
+            )
+        });
         for index in (0..self.items.len()).rev() {
-            if self.items[index].message != Some(message) {
+            let item = &mut self.items[index];
+            if item.message.take_if(|known| *known == message).is_none() {
                 continue;
             }
-            match fault {
-                Some(code) => self.fail(index, Failure::of(code, "")),
-                None => {
-                    self.items[index].message = None;
-                    self.items[index].enter(Stage::Uploaded, None);
-                }
+            item.enter(Stage::Uploaded, None);
+            if let Some(code) = fault {
+                let message = String::new();
+                self.fail(index, Failure::Refused { code, message });
             }
         }
     }
 
     /// The connection is lost.
-    pub fn handle_disconnected(&mut self) {
+    pub(crate) fn handle_disconnected(&mut self) {
         for index in (0..self.items.len()).rev() {
             let item = &mut self.items[index];
             match item.stage {
-                Stage::Requested | Stage::Presigned | Stage::Uploading | Stage::Confirming => {
-                    let stage = item.stage;
+                stage @ (Stage::Requested | Stage::Uploading | Stage::Confirming) => {
                     self.fail(index, Failure::ConnectionLost { stage });
                 }
-                // asked again on the next connection
+                // requested again on the next connection
                 Stage::Deleting => item.deadline = None,
                 Stage::Waiting | Stage::Uploaded | Stage::Sending | Stage::Refreshing => {}
             }
         }
-        for refresh in self.refreshes.extract_if(.., |refresh| refresh.asked) {
-            let stage = Stage::Refreshing;
-            self.events.push_back(AttachmentEvent::NoLink {
-                id: refresh.id,
-                reason: Failure::ConnectionLost { stage },
-            });
-        }
+        self.fail_refreshes(
+            |refresh| refresh.deadline.is_some(),
+            &Failure::ConnectionLost {
+                stage: Stage::Refreshing,
+            },
+        );
     }
 
-    /// The service began a new session, which knows none of these (an inference); or the conversation is over.
-    pub fn handle_new_session(&mut self) {
-        for item in self.items.drain(..) {
-            let reason = Failure::SessionEnded;
-            self.events
-                .push_back(AttachmentEvent::Failed { id: item.id, reason });
+    /// The conversation is over, or the service began a new session, which has none of these (an inference).
+    pub(crate) fn handle_session_ended(&mut self) {
+        for index in (0..self.items.len()).rev() {
+            self.items[index].stage = Stage::Waiting;
+            self.fail(index, Failure::SessionEnded);
         }
-        for refresh in self.refreshes.drain(..) {
-            let reason = Failure::SessionEnded;
-            self.events.push_back(AttachmentEvent::NoLink {
-                id: refresh.id,
-                reason,
-            });
-        }
+        self.fail_refreshes(|_| true, &Failure::SessionEnded);
     }
 
-    /// Time has passed; call it at [`Self::poll_timeout`], or at any time.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
         for index in (0..self.items.len()).rev() {
-            let item = &self.items[index];
-            if is_due(item.deadline) {
-                let stage = item.stage;
-                if stage == Stage::Deleting {
-                    self.keep(index, Failure::TimedOut { stage });
-                } else {
-                    self.fail(index, Failure::TimedOut { stage });
-                }
+            let Item { stage, deadline, .. } = self.items[index];
+            if is_due(deadline) {
+                self.fail(index, Failure::TimedOut { stage });
             }
         }
-        for refresh in self.refreshes.extract_if(.., |refresh| is_due(refresh.deadline)) {
-            let stage = Stage::Refreshing;
-            self.events.push_back(AttachmentEvent::NoLink {
-                id: refresh.id,
-                reason: Failure::TimedOut { stage },
-            });
-        }
+        self.fail_refreshes(
+            |refresh| is_due(refresh.deadline),
+            &Failure::TimedOut {
+                stage: Stage::Refreshing,
+            },
+        );
     }
 
-    fn item(&self, id: &AttachmentId) -> Option<&Item> {
-        self.items.iter().find(|item| item.id == *id)
+    /// The next file to upload; then call [`Self::handle_upload`].
+    pub(crate) fn poll_upload(&mut self) -> Option<FileUpload> {
+        self.items.iter_mut().find_map(|item| {
+            let upload = *item.upload.take()?;
+            let id = item.id.clone();
+            Some(FileUpload { id, upload })
+        })
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let items = self.items.iter().filter_map(|item| item.deadline);
+        let refreshes = self.refreshes.iter().filter_map(|refresh| refresh.deadline);
+        items.chain(refreshes).min()
     }
 
     fn position(&self, id: &AttachmentId) -> Option<usize> {
         self.items.iter().position(|item| item.id == *id)
     }
 
-    fn take_refresh(&mut self, id: &AttachmentId) -> Option<Refresh> {
-        let asked = |refresh: &Refresh| refresh.asked && refresh.id == *id;
-        let index = self.refreshes.iter().position(asked)?;
-        Some(self.refreshes.remove(index))
+    /// Position of a link that was requested at the service.
+    fn requested_link(&self, id: &AttachmentId) -> Option<usize> {
+        let is_requested = |refresh: &Refresh| refresh.deadline.is_some() && refresh.id == *id;
+        self.refreshes.iter().position(is_requested)
     }
 
-    fn fail(&mut self, index: usize, reason: Failure) {
+    fn fail_refreshes(&mut self, is_failed: impl Fn(&Refresh) -> bool, reason: &Failure) {
+        for refresh in self.refreshes.extract_if(.., |refresh| is_failed(refresh)) {
+            self.events.push(AttachmentEvent::NoLink {
+                id: refresh.id,
+                reason: reason.clone(),
+            });
+        }
+    }
+
+    fn handle_deleted(&mut self, index: usize) {
         let id = self.items.remove(index).id;
-        self.events.push_back(AttachmentEvent::Failed { id, reason });
+        self.events.push(AttachmentEvent::Deleted { id });
     }
 
-    fn keep(&mut self, index: usize, reason: Failure) {
+    /// The attachment failed; a deletion leaves it uploaded.
+    fn fail(&mut self, index: usize, reason: Failure) {
         let item = &mut self.items[index];
-        item.enter(Stage::Uploaded, None);
         let id = item.id.clone();
-        self.events.push_back(AttachmentEvent::NotDeleted { id, reason });
+        self.events.push(if item.stage == Stage::Deleting {
+            item.enter(Stage::Uploaded, None);
+            AttachmentEvent::NotDeleted { id, reason }
+        } else {
+            self.items.remove(index);
+            AttachmentEvent::Failed { id, reason }
+        });
     }
 }

@@ -5,23 +5,40 @@ use secrecy::SecretString;
 use time::OffsetDateTime;
 use web_messaging::{CustomAttributes, DeploymentRules, JourneyContext};
 
-/// A session at Genesys Cloud: its identity, and what a conversation does with it.
+/// A session at Genesys Cloud. [`WebMessaging::new`] has the defaults of all other fields.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "plain settings, made by the application"
+)]
 pub struct WebMessaging {
-    pub(crate) deployment: DeploymentId,
-    pub(crate) token: SecretString,
-    pub(crate) attributes: CustomAttributes,
-    pub(crate) close_mode: CloseMode,
-    pub(crate) api: Option<Host>,
-    pub(crate) resume_after: Option<OffsetDateTime>,
-    pub(crate) jwt: Option<SecretString>,
-    pub(crate) rules: DeploymentRules,
-    pub(crate) journey: Option<JourneyContext>,
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The session itself: a random UUID made by the caller. Its holder can read the conversation and resume it.
+    pub token: SecretString,
+    /// Attributes that are sent with each message until one is accepted, and again to a new session. They can be
+    /// replaced: [`Conversation::update_attributes`](crate::Conversation::update_attributes). Default: none.
+    pub attributes: CustomAttributes,
+    /// Effect of ending the conversation, until
+    /// [`Conversation::set_close_mode`](crate::Conversation::set_close_mode) changes it.
+    pub close_mode: CloseMode,
+    /// Host of the history, `https://api.` and the domain. Without it, a lost connection loses messages to the guest,
+    /// and the delivery of unacknowledged messages stays unknown. Default: none.
+    pub api: Option<Host>,
+    /// [`Message::at`](crate::Message::at) of the last message that an earlier process emitted. Later ones are read in
+    /// the history and emitted first, in order. It needs [`Self::api`]. Default: 5 s before the session is configured.
+    pub resume_after: Option<OffsetDateTime>,
+    /// Result of exchanging the authorization code of a signed-in guest. It is valid for 15 minutes at most, and each
+    /// connection needs it: see [`ConnectionEvent::TokenNeeded`](crate::ConnectionEvent::TokenNeeded). Default: none.
+    pub jwt: Option<SecretString>,
+    /// Configuration of the deployment. Default: see [`DeploymentRules`].
+    pub rules: DeploymentRules,
+    /// Pages that led the guest here. They are analytics: only for a guest who has consented. Default: none.
+    pub journey: Option<JourneyContext>,
 }
 
 impl WebMessaging {
-    /// A session of `deployment`. `token` **is** the session: a random UUID made by the caller. Anyone who has it can
-    /// read the conversation; the same one resumes it.
+    /// A session of `deployment` under `token`.
     #[must_use]
     pub fn new(deployment: DeploymentId, token: SecretString) -> Self {
         Self {
@@ -35,71 +52,6 @@ impl WebMessaging {
             rules: DeploymentRules::default(),
             journey: None,
         }
-    }
-
-    /// Sends these with each message until the first one is accepted, and again to a new session. They can be
-    /// replaced later: [`Conversation::update_attributes`](crate::Conversation::update_attributes).
-    #[must_use]
-    pub fn with_attributes(mut self, attributes: CustomAttributes) -> Self {
-        self.attributes = attributes;
-        self
-    }
-
-    /// Joins as soon as a new session is configured, so that the flow begins before the guest's first message. Only
-    /// where the deployment has autostart enabled.
-    #[must_use]
-    pub fn with_autostart(mut self) -> Self {
-        self.rules.autostart = true;
-        self
-    }
-
-    /// Applies the deployment's configuration.
-    #[must_use]
-    pub fn with_rules(mut self, rules: DeploymentRules) -> Self {
-        self.rules = rules;
-        self
-    }
-
-    /// Reads the history at this host, `https://api.` and the domain, so that a reconnect loses nothing. Without it,
-    /// the delivery of messages that were not acknowledged when a connection was lost stays unknown, and messages to
-    /// the guest are missed meanwhile.
-    #[must_use]
-    pub fn with_history_at(mut self, api: Host) -> Self {
-        self.api = Some(api);
-        self
-    }
-
-    /// Resumes after the last message that an earlier process emitted: its [`Message::at`](crate::Message::at), a time
-    /// of the service's clock. Later messages are read in the history and emitted first, in order. Default: 5 s before
-    /// the session is configured. It needs [`Self::with_history_at`]; a new session has nothing to resume.
-    #[must_use]
-    pub fn resume_after(mut self, last: OffsetDateTime) -> Self {
-        self.resume_after = Some(last);
-        self
-    }
-
-    /// Signs the guest in: `jwt` is the result of exchanging the authorization code. It lives for 15 minutes at most
-    /// and is needed again by each connection: see
-    /// [`ConnectionEvent::TokenNeeded`](crate::ConnectionEvent::TokenNeeded).
-    #[must_use]
-    pub fn with_jwt(mut self, jwt: SecretString) -> Self {
-        self.jwt = Some(jwt);
-        self
-    }
-
-    /// Sends the pages that led the guest here. It is analytics: only for a guest who has consented.
-    #[must_use]
-    pub fn with_journey(mut self, journey: JourneyContext) -> Self {
-        self.journey = Some(journey);
-        self
-    }
-
-    /// Sets the effect of ending the conversation; it can be changed later:
-    /// [`Conversation::set_close_mode`](crate::Conversation::set_close_mode).
-    #[must_use]
-    pub fn with_close_mode(mut self, mode: CloseMode) -> Self {
-        self.close_mode = mode;
-        self
     }
 }
 

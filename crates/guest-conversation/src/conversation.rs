@@ -1,55 +1,6 @@
 //! The conversation with Genesys Cloud as a state machine: no socket, no clock, no randomness of its own.
 //!
-//! The table has the state that follows each input in each state: `–`, it stays; `drop`, it stays, and the driver is
-//! told to drop the connection, whose `handle_closed` follows; `refused`, a typed error. The test `states` reads this
-//! table and tries every pair.
-//!
-//! | input | `Idle` | `Connecting` | `Configuring` | `Configured` | `ReadOnly` | `Reconnecting` | `Closing` | `Closed` | `Failed` |
-//! |---|---|---|---|---|---|---|---|---|---|
-//! | connect | Connecting | – | – | – | – | Connecting | – | – | – |
-//! | reconnect | Connecting | drop | drop | drop | drop | Connecting | – | – | – |
-//! | handle_connected | – | Configuring | – | – | – | – | – | – | – |
-//! | frame: session | – | – | Configured | – | – | – | – | – | – |
-//! | frame: session, read-only | – | – | ReadOnly | – | – | – | – | – | – |
-//! | frame: session left | – | – | – | – | – | – | – | – | – |
-//! | frame: refused | – | – | Failed | – | – | – | – | – | – |
-//! | frame: trouble | – | – | drop | – | – | – | – | – | – |
-//! | frame: too many | – | – | – | – | – | – | – | – | – |
-//! | frame: unauthorized | – | – | Failed | Failed | Failed | – | Closed | – | – |
-//! | frame: unauthorized, signed in | – | – | – | Configuring | Configuring | – | Closed | – | – |
-//! | frame: read-only | – | – | Failed | ReadOnly | – | – | – | – | – |
-//! | frame: expired | – | – | Failed | Failed | Failed | – | Closed | – | – |
-//! | frame: logged out | – | – | Failed | Failed | Failed | – | Closed | – | – |
-//! | frame: closed | – | – | Closed | Closed | Closed | – | Closed | – | – |
-//! | frame: cleared | – | – | – | – | – | – | – | – | – |
-//! | frame: message | – | – | – | – | – | – | – | – | – |
-//! | frame: upload URL | – | – | – | – | – | – | – | – | – |
-//! | frame: upload refused | – | – | – | – | – | – | – | – | – |
-//! | frame: unknown | – | – | – | – | – | – | – | – | – |
-//! | handle_alive | – | – | – | – | – | – | – | – | – |
-//! | handle_closed | – | Reconnecting | Reconnecting | Reconnecting | Reconnecting | – | Closed | – | – |
-//! | handle_refused: 503 | – | Reconnecting | – | – | – | – | – | – | – |
-//! | handle_refused: 403 | – | Failed | – | – | – | – | – | – | – |
-//! | handle_history | – | – | – | – | – | – | – | – | – |
-//! | handle_upload | – | – | – | – | – | – | – | – | – |
-//! | handle_timeout: next deadline | – | drop | drop | – | – | Connecting | – | – | – |
-//! | handle_timeout: silence | – | drop | drop | drop | drop | Connecting | Closed | – | – |
-//! | send_text | – | – | – | – | refused | – | refused | refused | refused |
-//! | send, with an attachment | refused | refused | refused | refused | refused | refused | refused | refused | refused |
-//! | attach | refused | refused | refused | – | refused | – | refused | refused | refused |
-//! | delete_attachment | refused | refused | refused | refused | refused | refused | refused | refused | refused |
-//! | refresh_attachment | – | – | – | – | – | – | refused | refused | refused |
-//! | send_typing | – | – | – | – | – | – | – | – | – |
-//! | check_health | – | – | – | – | – | – | refused | refused | refused |
-//! | read_history | – | – | – | – | – | – | refused | refused | refused |
-//! | clear | refused | refused | refused | – | – | refused | refused | refused | refused |
-//! | start_new | refused | refused | refused | refused | – | refused | refused | refused | refused |
-//! | start_new, and left | refused | refused | refused | refused | Configuring | refused | refused | refused | refused |
-//! | step_up | refused | refused | refused | Configuring | refused | refused | refused | refused | refused |
-//! | update_token | – | – | – | – | – | – | – | – | – |
-//! | update_attributes | – | – | – | – | – | – | – | – | – |
-//! | set_close_mode | – | – | – | – | – | – | – | – | – |
-//! | end | Closed | Closed | Closing | Closing | Closing | Closed | – | – | – |
+//! `conversation/states.md` has the next state for each input in each state.
 
 mod attachments;
 mod attribute_sync;
@@ -71,19 +22,18 @@ use web_messaging::rest::history::HistoryPage;
 use web_messaging::{Body, CustomAttributes, DEPLOYMENT_QUERY, ServerFrame};
 use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
 
-use self::attachments::SessionAttachments;
 use self::attribute_sync::AttributeSync;
 use self::expiry::{Expiry, ExpiryEvent};
 pub use self::history::HistoryFailure;
 use self::history::HistoryReader;
 pub use self::request::{Request, RequestError};
-use crate::attachments::{AttachmentId, UploadOutcome};
-use crate::engine::{Closed, Due, Engine, earliest};
-use crate::event::{Ending, Loss, Session, SessionEvent};
+use crate::attachments::{AttachmentId, Attachments, Stage, UploadOutcome};
+use crate::engine::{Closed, Engine, earliest};
+use crate::event::{Ending, Loss, SessionEvent};
 use crate::machine::Machine;
 use crate::outbox::SendError;
-use crate::state::{Command, Reason, State};
-use crate::timeline::{HttpOperation, Limit, Outcome, TimelineEvent};
+use crate::state::{Command, Progress, Reason, State};
+use crate::timeline::{REQUEST_LIMIT, TimelineEvent};
 use crate::{CloseMode, MessageId, OutgoingMessage, WebMessaging};
 
 /// A guest's conversation with Genesys Cloud.
@@ -110,16 +60,9 @@ pub struct Conversation {
     config: Box<WebMessaging>,
     attributes: AttributeSync,
     expiry: Expiry,
-    /// Without a host for the history there is none.
+    /// `None` without a host for the history.
     history: Option<Box<HistoryReader>>,
-    /// None where the session takes no attachments.
-    attachments: Option<Box<SessionAttachments>>,
-    /// The session as configured last.
-    session: Option<Session>,
-    /// Whether the next configuration asks for a new conversation after a read-only one.
-    start_new: bool,
-    /// Whether the event that joins a new session waits to be sent.
-    join_pending: bool,
+    attachments: Attachments,
 }
 
 impl Conversation {
@@ -134,10 +77,7 @@ impl Conversation {
             attributes,
             expiry: Expiry::default(),
             history,
-            attachments: None,
-            session: None,
-            start_new: false,
-            join_pending: false,
+            attachments: Attachments::default(),
         }
     }
 
@@ -147,7 +87,7 @@ impl Conversation {
         self.expiry.expires_at()
     }
 
-    /// Queues a message: text with uploaded attachments, or a choice among what was offered. See
+    /// Queues a message: text with uploaded attachments, or a choice among those offered. See
     /// [`Machine::send_text`].
     ///
     /// # Errors
@@ -156,8 +96,7 @@ impl Conversation {
         self.engine.can_send()?;
         let attachments = message.attachments();
         if !attachments.is_empty() {
-            let ids: Result<Vec<_>, _> = attachments.iter().map(|id| id.parse()).collect();
-            self.attach_to(id, &ids.map_err(|_| SendError::AttachmentId)?)?;
+            self.attachments.attach_to(id, attachments)?;
         }
         let queued = self.engine.send(id, message.clone());
         if queued.is_err() {
@@ -166,9 +105,8 @@ impl Conversation {
         queued
     }
 
-    /// Replaces the custom attributes: from now on no frame carries another value than these. The next message
-    /// carries them, unless these very ones have arrived already; if there are none, nothing is sent. A frame that was
-    /// sent cannot be called back, and values that have arrived stay with the conversation.
+    /// Replaces the custom attributes. The next message is sent with them, unless the same ones have arrived already;
+    /// no later frame has other values. Values that have arrived stay with the conversation.
     pub fn update_attributes(&mut self, attributes: CustomAttributes) {
         self.attributes.replace(attributes);
     }
@@ -189,18 +127,12 @@ impl Conversation {
                 Err(at) => self.engine.wake_at(None, at),
             }
         }
-        let state = self.engine.state();
-        if self.join_pending && state == State::Configured && self.take_request(now) {
-            self.join_pending = false;
+        let joins = self.engine.progress == Progress::Joining && self.engine.state() == State::Configured;
+        if joins && self.take_request(now) {
+            self.engine.progress = Progress::Established;
             return self.transmit_join();
         }
-        if self.wants_attachment_request()
-            && self.take_request(now)
-            && let Some(request) = self.next_attachment_request(now)
-        {
-            return self.transmit_attachment(&request);
-        }
-        if !self.is_resolving() {
+        if !self.transmit_attachment_request(now) && !self.is_resolving() {
             self.transmit_message(now);
         }
     }
@@ -209,7 +141,7 @@ impl Conversation {
     fn take_request(&mut self, now: Now) -> bool {
         let slot = self.engine.pacing.request(now.instant);
         if let Err(at) = slot {
-            self.engine.wake_at(Some(Limit::Requests), at);
+            self.engine.wake_at(Some(REQUEST_LIMIT), at);
         }
         slot.is_ok()
     }
@@ -283,13 +215,8 @@ impl Machine for Conversation {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        match self.engine.handle_timeout(now) {
-            Some(Due::Configure) => self.configure(now),
-            Some(Due::Drained) => self.clear_or_close(now),
-            Some(Due::Cleared) => self.close(now),
-            Some(Due::Finish(ending)) => self.finish(ending),
-            None => {}
-        }
+        let due = self.engine.handle_timeout(now);
+        self.handle_due(due, now);
         if !self.engine.is_open() {
             return;
         }
@@ -303,7 +230,7 @@ impl Machine for Conversation {
                 None => {}
             }
         }
-        self.handle_attachment_timeout(now);
+        self.update_attachments(|attachments| attachments.handle_timeout(now.instant));
         self.advance_history(now);
     }
 
@@ -316,22 +243,20 @@ impl Machine for Conversation {
     }
 
     fn is_uploading(&self, id: &AttachmentId) -> bool {
-        self.attachment(id) == Some(crate::attachments::Stage::Uploading)
+        self.attachment(id) == Some(Stage::Uploading)
     }
 
     fn poll_command(&mut self) -> Option<Command> {
         if let Some(command) = self.engine.poll_command() {
             return Some(command);
         }
-        let (operation, command) = if let Some(upload) = self.next_upload() {
-            (HttpOperation::Upload, Command::Upload(Box::new(upload)))
+        let (step, command) = if let Some(upload) = self.attachments.poll_upload() {
+            ("uploading a file", Command::Upload(Box::new(upload)))
         } else {
             let call = self.history.as_mut()?.command.take()?;
-            (HttpOperation::History, Command::ReadHistory(call))
+            ("reading the history", Command::ReadHistory(call))
         };
-        self.engine
-            .timeline
-            .record(TimelineEvent::Http(operation, Outcome::Started));
+        self.engine.timeline.record(TimelineEvent::Step(step));
         Some(command)
     }
 
@@ -346,7 +271,7 @@ impl Machine for Conversation {
         }
         self.poll_ready(now);
         let transmit = self.engine.poll_transmit();
-        if transmit.is_none() && draining && self.engine.outbox.is_idle() {
+        if transmit.is_none() && self.engine.has_drained() {
             self.clear_or_close(now);
             return self.engine.poll_transmit();
         }
@@ -358,7 +283,7 @@ impl Machine for Conversation {
         let expiry = self.expiry.poll_timeout().filter(|_| ready);
         let history = self.history.as_ref().filter(|_| ready);
         let history = history.and_then(|history| history.poll_timeout());
-        let attachment = self.attachment_timeout().filter(|_| self.engine.is_open());
+        let attachment = self.attachments.poll_timeout().filter(|_| self.engine.is_open());
         earliest([
             self.engine.poll_timeout(),
             expiry.map(|at| (at, Reason::Expiry)),
@@ -367,11 +292,7 @@ impl Machine for Conversation {
         ])
     }
 
-    fn send_text(&mut self, id: MessageId, text: String) -> Result<(), SendError> {
-        self.engine.send(id, OutgoingMessage::new(text))
-    }
-
-    /// Nor does it where the deployment does not show it.
+    /// It does nothing where the deployment does not show it.
     fn send_typing(&mut self, now: Now) {
         if self.config.rules.typing && self.engine.take_typing(now) {
             self.transmit_typing();
@@ -393,10 +314,12 @@ impl Machine for Conversation {
         }
     }
 
-    /// [`CloseMode::Clear`] is requested once the messages are dealt with, and only if the session is configured.
+    /// [`CloseMode::Clear`] is requested after the messages on their way, and only if the session is configured.
     /// [`SessionEvent::Cleared`] confirms it, [`SessionEvent::Refused`] reports a refusal; the conversation ends in any
     /// case.
     fn end_within(&mut self, within: Duration, now: Now) {
-        self.shut_down(within, now);
+        let due = self.engine.shut_down(within, now);
+        self.abandon_history();
+        self.handle_due(due, now);
     }
 }

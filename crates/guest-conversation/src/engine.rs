@@ -1,11 +1,10 @@
-//! The parts that every conversation has, whichever contract it is held under: connection, outbox, events, ids for
-//! deduplication, timeline.
+//! The parts of a conversation that do not depend on its contract: connection, outbox, events, ids for deduplication,
+//! timeline.
 //!
-//! A machine owns an [`Engine`], feeds it its inputs, and acts on what it returns. The engine knows no frame.
+//! A machine owns an [`Engine`], passes its inputs to it, and acts on the results. The engine knows no frame.
 
 mod delivery;
-mod shutdown;
-mod step;
+pub(crate) mod shutdown;
 mod token;
 
 use std::collections::VecDeque;
@@ -14,15 +13,13 @@ use std::time::{Duration, Instant};
 use genesys_api::Now;
 use ws_transport::{Backoff, CloseInfo, Heartbeat, HeartbeatAction, Transmit};
 
-pub use self::step::{Closed, Due, Shutdown};
-use crate::delivery::DeliveryStatus;
-use crate::event::{ConnectionEvent, Ending, Event, FailureReason, Loss, Session};
+use self::shutdown::ClosingStep;
+use crate::event::{ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Loss, Session};
 use crate::outbox::Outbox;
 use crate::pacing::Pacing;
 use crate::recent_ids::RecentIds;
-use crate::shutdown::ClosingStep;
-use crate::state::{Command, Phase, Reason, Stage, State, Wait};
-use crate::timeline::{Limit, Timeline, TimelineEvent};
+use crate::state::{Command, Configured, Phase, Progress, Reason, Stage, State, Wait};
+use crate::timeline::{REQUEST_LIMIT, Timeline, TimelineEvent};
 use crate::{Direction, MessageId};
 
 /// Longest time for opening a connection, with its upgrade.
@@ -37,10 +34,33 @@ const CLOSE_FRAME: Transmit = Transmit::Close {
     reason: "the guest has left",
 };
 
-/// The parts of a conversation that do not depend on its contract.
+/// An action that is due for the machine.
 #[derive(Debug)]
+pub enum Due {
+    /// Request the session.
+    Configure,
+    /// Request the clearing if the shutdown includes it, else close.
+    Clear,
+    /// Queue the close frame.
+    Close,
+    /// End the conversation.
+    Finish(Ending),
+}
+
+/// The way a connection ended.
+#[derive(Debug)]
+pub enum Closed {
+    /// This side closed it.
+    ByUs,
+    /// It is lost.
+    Lost(Loss),
+}
+
+/// The parts of a conversation that do not depend on its contract.
+#[derive(Debug, Default)]
 pub struct Engine {
     phase: Phase,
+    pub(crate) progress: Progress,
     backoff: Backoff,
     /// Tokens requested in a row.
     token_attempts: u8,
@@ -53,24 +73,6 @@ pub struct Engine {
     events: VecDeque<Event>,
     pub(crate) recent: RecentIds,
     pub(crate) timeline: Timeline,
-}
-
-impl Default for Engine {
-    fn default() -> Self {
-        Self {
-            phase: Phase::Idle,
-            backoff: Backoff::default(),
-            token_attempts: 0,
-            command: None,
-            transmits: VecDeque::new(),
-            pace: None,
-            pacing: Pacing::new(),
-            outbox: Outbox::default(),
-            events: VecDeque::new(),
-            recent: RecentIds::default(),
-            timeline: Timeline::default(),
-        }
-    }
 }
 
 impl Engine {
@@ -98,9 +100,15 @@ impl Engine {
         self.closing_step() == Some(ClosingStep::Draining)
     }
 
+    /// Whether a shutdown waits for messages, and none is on its way.
+    #[must_use]
+    pub fn has_drained(&self) -> bool {
+        self.is_draining() && self.outbox.is_idle()
+    }
+
     pub(crate) fn closing_step(&self) -> Option<ClosingStep> {
         match self.stage()? {
-            Stage::Closing(closing) => Some(closing.step()),
+            Stage::Closing(closing) => Some(closing.step),
             _ => None,
         }
     }
@@ -112,25 +120,17 @@ impl Engine {
         }
     }
 
-    /// Status of a message.
-    #[must_use]
-    pub fn delivery(&self, id: MessageId) -> Option<DeliveryStatus> {
+    pub(crate) fn delivery(&self, id: MessageId) -> Option<DeliveryStatus> {
         self.outbox.status(id)
     }
 
-    /// The timeline.
-    #[must_use]
-    pub fn timeline(&self) -> &Timeline {
+    pub(crate) fn timeline(&self) -> &Timeline {
         &self.timeline
     }
 
     /// Whether the id of a message is new.
     pub fn is_new(&mut self, id: &str) -> bool {
         self.recent.insert(id)
-    }
-
-    pub(crate) fn pings(&mut self) -> u64 {
-        self.phase.heartbeat().map_or(0, |heartbeat| heartbeat.pings())
     }
 
     fn set(&mut self, phase: Phase) {
@@ -159,8 +159,7 @@ impl Engine {
         }
     }
 
-    /// Connects, where nothing is connected or a wait is on.
-    pub fn connect(&mut self, now: Now) {
+    pub(crate) fn connect(&mut self, now: Now) {
         self.timeline.handle_time(now);
         if matches!(self.state(), State::Idle | State::Reconnecting) {
             self.stop_waiting_for_token();
@@ -170,8 +169,7 @@ impl Engine {
         }
     }
 
-    /// Drops the connection, open or being opened, and opens another one at once.
-    pub fn reconnect(&mut self, now: Now) {
+    pub(crate) fn reconnect(&mut self, now: Now) {
         self.timeline.handle_time(now);
         match (&self.phase, self.state()) {
             (Phase::Dropping { .. }, _) => {}
@@ -182,11 +180,10 @@ impl Engine {
         }
     }
 
-    /// A limit on new connections delays [`Command::Connect`] until then. The timeout begins after that.
-    pub fn handle_connect_deferred(&mut self, at: Instant) {
+    pub(crate) fn handle_connect_deferred(&mut self, at: Instant) {
         if let Phase::Connecting { until } = &mut self.phase {
             *until = at + CONNECT_TIMEOUT;
-            self.timeline.record_wait(Limit::Connections, at);
+            self.timeline.record_wait("the limit of new connections", at);
         }
     }
 
@@ -210,7 +207,7 @@ impl Engine {
         let wait = match slot {
             Ok(()) => Wait::Answer(now.instant + ANSWER_TIMEOUT),
             Err(at) => {
-                self.timeline.record_wait(Limit::Requests, at);
+                self.timeline.record_wait(REQUEST_LIMIT, at);
                 Wait::Retry(at)
             }
         };
@@ -231,11 +228,30 @@ impl Engine {
         }
     }
 
-    /// The session is configured.
-    pub fn handle_configured(&mut self, now: Now) {
+    /// The session is configured: emits the event. Returns whether that was awaited.
+    pub fn handle_configured(&mut self, session: Session, now: Now) -> bool {
+        self.configured(session, now).is_some()
+    }
+
+    pub(crate) fn configured(&mut self, session: Session, now: Now) -> Option<Configured> {
+        let configured = match (self.stage()?, self.progress) {
+            (Stage::SigningIn(_), _) => Configured::SignedIn,
+            (Stage::Configuring(_), Progress::New) => Configured::First,
+            (Stage::Configuring(_), _) => Configured::Again,
+            _ => return None,
+        };
         self.enter(Stage::Configured);
         self.backoff.handle_ready(now.instant);
         self.token_attempts = 0;
+        self.emit(match (configured, self.progress) {
+            (Configured::SignedIn, _) => ConnectionEvent::SignedIn(session),
+            (_, Progress::New | Progress::StartingNew) => ConnectionEvent::Ready(session),
+            (_, Progress::Joining | Progress::Established) => ConnectionEvent::Restored(session),
+        });
+        if self.progress != Progress::Joining {
+            self.progress = Progress::Established;
+        }
+        Some(configured)
     }
 
     /// No more messages can be sent. Returns the ids of those that waited.
@@ -260,8 +276,7 @@ impl Engine {
         true
     }
 
-    /// Anything arrived: a ping, a pong, a byte.
-    pub fn handle_alive(&mut self) {
+    pub(crate) fn handle_alive(&mut self) {
         if let Phase::Open { heartbeat, .. } = &mut self.phase {
             heartbeat.handle_alive();
         }
@@ -296,18 +311,13 @@ impl Engine {
         })
     }
 
-    /// The connection is lost, and with it everything that was on it.
-    pub fn handle_lost(&mut self, loss: &Loss) {
-        self.timeline.record_loss(loss);
-        self.transmits.clear();
-    }
-
-    /// Schedules the next connection after a loss. `requested` is a wait that the service requested.
-    pub fn schedule_reconnect(&mut self, cause: Loss, requested: Option<Duration>, now: Now, random: u64) {
-        let (requested, random) = match cause {
+    /// The connection is lost: schedules the next one. `requested` is a wait that the service requested.
+    pub fn reconnect_after(&mut self, loss: Loss, requested: Option<Duration>, now: Now, random: u64) {
+        let (requested, random) = match loss {
             Loss::Requested => (Some(Duration::ZERO), 0),
             _ => (requested, random),
         };
+        self.record_loss(&loss);
         let (attempt, after) = self.backoff.handle_lost(requested, now.instant, random);
         self.set(Phase::Reconnecting(Wait::Retry(now.instant + after)));
         self.timeline
@@ -315,17 +325,31 @@ impl Engine {
         self.emit(ConnectionEvent::Reconnecting {
             attempt,
             after,
-            cause,
+            cause: loss,
         });
     }
 
-    /// Ends the conversation. The machine has emitted everything else before.
+    fn record_loss(&mut self, loss: &Loss) {
+        let lost = TimelineEvent::Lost(Box::new(loss.clone()));
+        self.timeline.record(lost);
+        self.transmits.clear();
+    }
+
+    /// Decides the delivery of all messages: the waiting ones fail, that of the sent ones is unknown.
+    pub fn abandon_messages(&mut self) {
+        self.fail_waiting(&FailureReason::Ended);
+        self.outbox.mark_sent_unknown();
+        self.report_unknown();
+    }
+
+    /// Ends the conversation. The machine has called [`Self::abandon_messages`] and emitted everything else before.
     pub fn finish(&mut self, ending: Ending) {
         self.transmits.clear();
         if self.is_open() && self.closing_step() != Some(ClosingStep::Closing) {
             self.transmits.push_back(CLOSE_FRAME);
         }
-        self.timeline.record_ending(&ending);
+        let ended = TimelineEvent::Ended(Box::new(ending.clone()));
+        self.timeline.record(ended);
         let state = match ending {
             Ending::ByUs | Ending::ClosedByServer { .. } | Ending::SessionEnded { .. } => State::Closed,
             Ending::AuthorizationRequired(_)
@@ -352,8 +376,8 @@ impl Engine {
                 None
             }
             Reason::Configure => Some(Due::Configure),
-            Reason::Drain => Some(Due::Drained),
-            Reason::Clear => Some(Due::Cleared),
+            Reason::Drain => Some(Due::Clear),
+            Reason::Clear => Some(Due::Close),
             Reason::Close => {
                 self.command = Some(Command::Disconnect);
                 Some(Due::Finish(Ending::ByUs))
@@ -381,7 +405,8 @@ impl Engine {
             Some(HeartbeatAction::Ping) => {
                 let (missed, pings) = (heartbeat.has_missed(), heartbeat.pings());
                 if missed {
-                    self.timeline.record(TimelineEvent::PingMissed);
+                    self.timeline
+                        .record(TimelineEvent::Trouble("a ping was not answered", None));
                 }
                 self.transmits.push_back(Transmit::Ping);
                 self.outbox.mark_overdue_unknown(pings)
@@ -390,9 +415,7 @@ impl Engine {
         }
     }
 
-    /// The next deadline.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         let heartbeat = match &self.phase {
             Phase::Open { heartbeat, .. } if self.closing_step() != Some(ClosingStep::Closing) => {
                 Some((heartbeat.poll_timeout(), Reason::Heartbeat))
@@ -404,7 +427,7 @@ impl Engine {
     }
 
     /// Wakes the machine when a limit lets the next frame pass.
-    pub(crate) fn wake_at(&mut self, limit: Option<Limit>, at: Instant) {
+    pub(crate) fn wake_at(&mut self, limit: Option<&'static str>, at: Instant) {
         if let Some(limit) = limit {
             self.timeline.record_wait(limit, at);
         }
@@ -419,7 +442,9 @@ impl Engine {
     pub fn handle_throttled(&mut self, retry_after: Duration, now: Now) -> Instant {
         let until = now.instant + retry_after;
         self.pacing.pause_until(until);
-        self.timeline.record_wait(Limit::Service, until);
+        let trouble = "the service limited the rate";
+        self.timeline.record(TimelineEvent::Trouble(trouble, None));
+        self.timeline.record_wait("the limit of the service", until);
         self.emit(ConnectionEvent::Throttled { retry_after });
         until
     }
@@ -440,8 +465,7 @@ impl Engine {
         self.transmits.pop_front()
     }
 
-    /// The next command.
-    pub fn poll_command(&mut self) -> Option<Command> {
+    pub(crate) fn poll_command(&mut self) -> Option<Command> {
         self.command.take()
     }
 
@@ -450,24 +474,12 @@ impl Engine {
         self.events.push_back(event.into());
     }
 
-    /// The next event.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// Number of events that wait.
-    #[must_use]
-    pub fn backlog(&self) -> usize {
+    pub(crate) fn backlog(&self) -> usize {
         self.events.len()
-    }
-
-    /// Emits that the session is ready, restored or new.
-    pub fn emit_ready(&mut self, session: Session, restored: bool) {
-        self.emit(if restored {
-            ConnectionEvent::Restored(session)
-        } else {
-            ConnectionEvent::Ready(session)
-        });
     }
 }
 

@@ -9,7 +9,7 @@ use web_messaging::rest::history::HistoryPage;
 use ws_transport::CloseInfo;
 
 use crate::attachments::AttachmentEvent;
-use crate::{Author, DeliveryStatus, Message, MessageId};
+use crate::{Author, Message, MessageId};
 
 /// An event of a conversation. The last one of every conversation is [`Event::Ended`].
 ///
@@ -182,26 +182,56 @@ impl fmt::Display for Ending {
                 )
             }
             Self::ByUs => f.write_str("the conversation was ended by this side"),
-            Self::ClosedByServer { reason } => write!(
-                f,
-                "the service closed the connection ({}): start a new session if the guest goes on",
-                reason.as_deref().unwrap_or("no reason given")
-            ),
-            Self::LoggedOut => f.write_str("the guest was logged out: start a new session"),
-            Self::Rejected(refusal) => write!(f, "the service rejected the session: {refusal}"),
-            Self::Refused { status: 401 } => f.write_str(
-                "the handshake was answered 401: the access token is not valid, refresh it and open again",
-            ),
-            Self::Refused { status: 403 } => f.write_str(
-                "the handshake was answered 403: the origin is not allowed, or the deployment is not active",
-            ),
-            Self::Refused { status } => {
-                write!(
-                    f,
-                    "the handshake was answered {status}: check the URL and the session"
-                )
+            Self::ClosedByServer { reason } => {
+                let advice = match reason.as_deref() {
+                    Some("signedIn") => {
+                        "the guest continues where they signed in, open it again as that guest"
+                    }
+                    _ => {
+                        "unless it was cleared or closed on purpose, see that the session is open in at most three \
+                         places, then start a new one"
+                    }
+                };
+                let reason = reason.as_deref().unwrap_or("no reason given");
+                write!(f, "the service closed the connection ({reason}): {advice}")
             }
-            Self::SessionEnded { reason } => write!(f, "the session was ended ({reason})"),
+            Self::LoggedOut => {
+                f.write_str("the guest was logged out: have the guest sign in, then start a new session")
+            }
+            Self::Rejected(refusal) => {
+                write!(f, "the service rejected the session: {refusal}")?;
+                match &*refusal.code {
+                    "400" | "404" => f.write_str(
+                        ": check the id of the deployment, and that the host is that of its region",
+                    ),
+                    "401" => f.write_str(": have the guest sign in, then start a new session"),
+                    "403" => {
+                        f.write_str(": check that the deployment is active and that the sign-in is valid")
+                    }
+                    "4007" => f.write_str(": start a new session"),
+                    "4017" => f.write_str(": sign the guest in, or begin with a fresh session token"),
+                    _ => Ok(()),
+                }
+            }
+            Self::Refused { status } => {
+                let advice = match status {
+                    401 => "the access token is not valid, refresh it and open again",
+                    403 => {
+                        "the origin is not allowed, or the deployment is not active, check both in the deployment's \
+                         configuration"
+                    }
+                    _ => "check the URL and the session",
+                };
+                write!(f, "the handshake was answered {status}: {advice}")
+            }
+            Self::SessionEnded { reason } => {
+                let reason = if reason.is_empty() {
+                    "no reason given"
+                } else {
+                    reason
+                };
+                write!(f, "the session was ended ({reason})")
+            }
             Self::SessionExpired => f.write_str("the session has expired: start a new one"),
         }
     }
@@ -230,15 +260,57 @@ pub enum Loss {
     Silent,
 }
 
+impl Loss {
+    /// A sentence with what to do if the loss is repeated. A new connection is opened in any case.
+    pub(crate) fn advice(&self) -> &'static str {
+        match self {
+            Self::Requested => "It reconnects without help.",
+            Self::Overrun => "It reconnects without help; read the events of the conversation without pause.",
+            Self::Refused { status: 429 } => "It reconnects without help; connect fewer sessions at once.",
+            Self::Refused { status: ..500 } => {
+                "It reconnects without help; if that is repeated, check the URL of the socket."
+            }
+            Self::Closed(close) if close.code() == Some(1009) => {
+                "It reconnects without help; send smaller frames."
+            }
+            Self::Closed(close) if close.code() == Some(1008) => CHECK_SESSION,
+            Self::Rejected(_) => CHECK_SESSION,
+            Self::Closed(close) if close.code().is_none() => CHECK_NETWORK,
+            Self::NoAnswer | Self::Silent => CHECK_NETWORK,
+            Self::Closed(_) | Self::Refused { .. } => {
+                "It reconnects without help; if that is repeated, see whether the service has an outage."
+            }
+        }
+    }
+}
+
+const CHECK_NETWORK: &str =
+    "It reconnects without help; if that is repeated, check the network, the proxy and the host.";
+const CHECK_SESSION: &str =
+    "It reconnects without help; if that is repeated, check the deployment and the session.";
+
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Requested => f.write_str("a new connection was requested"),
-            Self::Closed(info) => info.fmt(f),
+            Self::Closed(close) => match (close.code(), close.reason()) {
+                (Some(code), "") => {
+                    let meaning = match code {
+                        1000 => "no reason given",
+                        1001 => "going away, or the connection was idle or old",
+                        1008 => "policy violation",
+                        1009 => "a frame was too large",
+                        1011 => "internal error of the service",
+                        _ => "no meaning known",
+                    };
+                    write!(f, "closed with {code} ({meaning})")
+                }
+                _ => close.fmt(f),
+            },
             Self::NoAnswer => f.write_str("the service did not answer in time"),
             Self::Overrun => f.write_str("too many events were not read"),
             Self::Refused { status } => write!(f, "the handshake was answered {status}"),
-            Self::Rejected(refusal) => refusal.fmt(f),
+            Self::Rejected(refusal) => write!(f, "the service could not prepare the session: {refusal}"),
             Self::Silent => f.write_str("the service answered neither of two pings"),
         }
     }
@@ -265,8 +337,33 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.message, self.code)
+        match (&*self.message, &*self.code) {
+            ("", "") => f.write_str("no reason given"),
+            ("", code) => f.write_str(code),
+            (message, code) => write!(f, "{message} ({code})"),
+        }
     }
+}
+
+/// The delivery status of a message of the guest.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DeliveryStatus {
+    /// The service has it: its echo arrived, or the history contains it.
+    Delivered {
+        /// Time by the service's clock; by this process' clock if the service sent none.
+        at: OffsetDateTime,
+        /// Number of the event, where the contract numbers events.
+        sequence: Option<u64>,
+    },
+    /// It was not delivered, and will not be.
+    Failed(FailureReason),
+    /// It waits to be sent.
+    Queued,
+    /// It was sent and is not acknowledged yet, or the history is being read for it.
+    Sending,
+    /// It was sent and no acknowledgement came: it may have arrived. A late acknowledgement may still decide it.
+    Unknown,
 }
 
 /// The reason of a failed delivery.
@@ -280,7 +377,7 @@ pub enum FailureReason {
     /// The conversation became read-only.
     ReadOnly,
     /// The service refused it.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 impl fmt::Display for FailureReason {

@@ -5,14 +5,12 @@ pub mod attachments;
 pub mod client;
 mod config;
 mod conversation;
-mod delivery;
 pub mod engine;
 mod event;
 mod machine;
 mod outbox;
 mod pacing;
 mod recent_ids;
-mod shutdown;
 mod state;
 pub mod timeline;
 
@@ -20,8 +18,10 @@ pub mod timeline;
 pub use client::Connection as Guest;
 pub use config::{CloseMode, WebMessaging};
 pub use conversation::{Conversation, HistoryFailure, Request, RequestError};
-pub use delivery::DeliveryStatus;
-pub use event::{ConnectionEvent, Ending, Event, FailureReason, Loss, Refusal, Session, SessionEvent};
+
+pub use event::{
+    ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Loss, Refusal, Session, SessionEvent,
+};
 pub use machine::Machine;
 pub use outbox::SendError;
 pub use state::{Command, Reason, State};

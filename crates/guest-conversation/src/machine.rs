@@ -10,20 +10,22 @@ use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transm
 use crate::attachments::{AttachmentId, UploadOutcome};
 use crate::engine::Engine;
 use crate::timeline::Timeline;
-use crate::{Command, DeliveryStatus, Event, HistoryFailure, MessageId, Reason, SendError, State};
+use crate::{
+    Command, DeliveryStatus, Event, HistoryFailure, MessageId, OutgoingMessage, Reason, SendError, State,
+};
 
 /// Longest shutdown.
-pub(crate) use crate::shutdown::LONGEST_SHUTDOWN;
+pub(crate) use crate::engine::shutdown::LONGEST_SHUTDOWN;
 
 /// A conversation as a state machine without sockets, clock or randomness: [`Conversation`](crate::Conversation) with
 /// Genesys Cloud, and the socket client of the gateway.
 ///
-/// A driver feeds it inputs (`handle_*`), polls what it wants done (`poll_*`), and calls [`Self::handle_timeout`] at
+/// A driver passes inputs to it (`handle_*`), polls its outputs (`poll_*`), and calls [`Self::handle_timeout`] at
 /// [`Self::poll_timeout`]. After each input it polls commands, then transmits, then events, until all are empty.
 pub trait Machine: Send + 'static {
     /// The parts that do not depend on the contract.
     fn engine(&self) -> &Engine;
-    /// The same, to change them.
+    /// The same parts, mutable.
     fn engine_mut(&mut self) -> &mut Engine;
 
     /// The upgrade for [`Command::Connect`].
@@ -46,7 +48,9 @@ pub trait Machine: Send + 'static {
     ///
     /// # Errors
     /// If it cannot be queued.
-    fn send_text(&mut self, id: MessageId, text: String) -> Result<(), SendError>;
+    fn send_text(&mut self, id: MessageId, text: String) -> Result<(), SendError> {
+        self.engine_mut().send(id, OutgoingMessage::new(text))
+    }
     /// Shows that the guest is typing. More than once in 5 s, unless a message was delivered since, it does nothing;
     /// nor does it outside of a ready session.
     fn send_typing(&mut self, now: Now);

@@ -24,8 +24,8 @@ pub(crate) struct Pacing {
     typed: Option<Instant>,
 }
 
-impl Pacing {
-    pub(crate) fn new() -> Self {
+impl Default for Pacing {
+    fn default() -> Self {
         Self {
             messages: SlidingWindow::new(limits::MESSAGES_PER_SECOND as usize, SECOND + SLACK),
             configures: SlidingWindow::new(limits::CONFIGURES_PER_MINUTE as usize, MINUTE + SLACK),
@@ -35,10 +35,12 @@ impl Pacing {
             typed: None,
         }
     }
+}
 
+impl Pacing {
     /// Resets the limits of the connection; those of the session stay, and so does a pause.
     pub(crate) fn handle_connected(&mut self) {
-        let fresh = Self::new();
+        let fresh = Self::default();
         self.requests = fresh.requests;
         self.echoes = fresh.echoes;
         if let Some(until) = self.paused_until {

@@ -6,8 +6,8 @@ use web_messaging::rest::history::History;
 use ws_transport::Heartbeat;
 
 use crate::attachments::FileUpload;
+use crate::engine::shutdown::{Closing, ClosingStep};
 use crate::event::{Loss, Refusal};
-use crate::shutdown::{Closing, ClosingStep};
 
 /// The state of a conversation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,8 +90,9 @@ pub enum Reason {
 }
 
 /// The phase of the connection. Each holds what exists in it only.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Phase {
+    #[default]
     Idle,
     Connecting {
         until: Instant,
@@ -100,7 +101,7 @@ pub(crate) enum Phase {
         heartbeat: Heartbeat,
         stage: Stage,
     },
-    /// The driver was told to drop the connection; `handle_closed` follows.
+    /// The driver drops the connection; `handle_closed` follows.
     Dropping {
         state: State,
         loss: Loss,
@@ -137,6 +138,31 @@ pub(crate) enum Wait {
         until: Instant,
         refusal: Box<Refusal>,
     },
+}
+
+/// The way a session was configured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Configured {
+    /// For the first time.
+    First,
+    /// Again, after a lost connection or for a new conversation.
+    Again,
+    /// With another guest.
+    SignedIn,
+}
+
+/// Progress of the session over all its connections.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Progress {
+    /// It was not configured yet.
+    #[default]
+    New,
+    /// It was configured, and the event that joins it waits to be sent.
+    Joining,
+    /// It was configured.
+    Established,
+    /// It is read-only, and the next configuration requests a new conversation.
+    StartingNew,
 }
 
 impl Phase {
@@ -182,7 +208,7 @@ impl Phase {
             Self::Open {
                 stage: Stage::Closing(closing),
                 ..
-            } if closing.step() == ClosingStep::Closing => None,
+            } if closing.step == ClosingStep::Closing => None,
             Self::Open { heartbeat, .. } => Some(heartbeat),
             _ => None,
         }

@@ -222,8 +222,10 @@ impl Simulation {
 }
 
 fn contract(world: &World, token: &SecretString, base: &Host) -> WebMessaging {
-    let contract = WebMessaging::new(world.deployment_id().clone(), token.clone());
-    contract.with_history_at(base.clone())
+    WebMessaging {
+        api: Some(base.clone()),
+        ..WebMessaging::new(world.deployment_id().clone(), token.clone())
+    }
 }
 
 fn origin() -> AdmittedOrigin {

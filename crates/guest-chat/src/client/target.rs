@@ -108,9 +108,11 @@ impl ConnectTarget {
 
     /// A session of the deployment under a token.
     pub(super) fn session(&self, token: SecretString) -> WebMessaging {
-        WebMessaging::new(self.deployment.clone(), token)
-            .with_rules(self.rules)
-            .with_history_at(self.hosts.api.clone())
+        WebMessaging {
+            rules: self.rules,
+            api: Some(self.hosts.api.clone()),
+            ..WebMessaging::new(self.deployment.clone(), token)
+        }
     }
 }
 

@@ -1,49 +1,162 @@
-//! Errors of attachment requests.
+//! Errors and failures of attachments.
 
-use super::{AttachmentId, Stage};
+use web_messaging::ErrorCode;
+use web_messaging::rest::UploadError;
 
-/// The attachments cannot go with the message.
+use super::Stage;
+
+/// The reason why a file was not taken.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum AttachToError {
-    /// One is in another stage.
-    #[error("attachment {id} is {stage}: wait until it is uploaded, or send without it")]
-    NotUploaded {
-        /// Which.
-        id: AttachmentId,
-        /// Where it stands.
-        stage: Stage,
-    },
-    /// One is not held.
+pub enum AttachError {
+    /// The extension is blocked.
     #[error(
-        "attachment {id} is not held: it failed, was deleted, or was sent already; attach the file again"
+        "files that end in .{extension} are not allowed here: attach another kind of file, or an archive of it"
     )]
-    Unknown {
-        /// Which.
-        id: AttachmentId,
+    Blocked {
+        /// The extension, lower case.
+        extension: Box<str>,
+    },
+    /// Too many files, or too many bytes, are being uploaded.
+    #[error(
+        "{count} files, or {bytes} bytes of them, are being uploaded already: attach it after the next one"
+    )]
+    Busy {
+        /// Most files at once.
+        count: usize,
+        /// Most bytes at once.
+        bytes: usize,
+    },
+    /// The file is empty; the service would answer 4102.
+    #[error("the file is empty: attach one that is not")]
+    Empty,
+    /// The conversation is over, or ending.
+    #[error("the conversation has ended: attach the file in a new one")]
+    Ended,
+    /// The id is in use.
+    #[error("an attachment of this id is held already: use a fresh id")]
+    Known,
+    /// The media type is not allowed; the service would answer 4001.
+    #[error("files of type {media_type} are not allowed here: attach another kind of file")]
+    MediaType {
+        /// Media type of the file.
+        media_type: Box<str>,
+    },
+    /// The name has a slash or a control character; our choice.
+    #[error("the file name has a slash or a control character: give the name alone, without its folder")]
+    Name,
+    /// The name is too long; the service would answer 4005.
+    #[error("the file name has {characters} characters: shorten it to at most 1023")]
+    NameTooLong {
+        /// Characters of the name.
+        characters: usize,
+    },
+    /// The name has no extension, which Genesys Cloud requires.
+    #[error("the file name has no extension: add one that names its type, such as .png")]
+    NoExtension,
+    /// The rules are not known yet, or the conversation is read-only.
+    #[error("the session is not ready: attach the file when it is configured")]
+    NotReady,
+    /// The deployment takes no attachments; the service would answer 4000.
+    #[error("{OFF}")]
+    Off,
+    /// The file is too large; the service would answer 4002.
+    #[error("the file has {bytes} bytes, and {limit} are allowed: attach a smaller one")]
+    TooLarge {
+        /// Bytes of the file.
+        bytes: u64,
+        /// Largest size.
+        limit: u64,
+    },
+    /// Too many attachments are held.
+    #[error("{count} attachments are held, and no more are allowed: send or delete some first")]
+    TooMany {
+        /// Most attachments.
+        count: usize,
     },
 }
 
-/// The attachment cannot be deleted.
+const OFF: &str =
+    "attachments are switched off for this deployment: an administrator can allow them in its configuration";
+
+/// The reason why an attachment was not deleted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeleteError {
     /// A message has it.
-    #[error("the attachment is being sent: what is sent cannot be deleted")]
+    #[error("the attachment is being sent: a sent attachment cannot be deleted")]
     Sending,
     /// It is not held.
-    #[error(
-        "the attachment is not held: it failed, was deleted, or was sent, and what is sent cannot be deleted"
-    )]
+    #[error("the attachment is not held: it failed, was deleted, or was sent already")]
     Unknown,
 }
 
-/// No link can be asked for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error(
-    "{count} download links are being asked for, which is as many as may be: ask again when one has come"
-)]
-pub struct RefreshError {
-    /// How many may be asked for at once.
-    pub count: usize,
+/// The reason why an attachment failed, or its link was not obtained. `Display` says what to do.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The connection was lost meanwhile.
+    #[error("the connection was lost while the attachment was {stage}: once it is restored, try again")]
+    ConnectionLost {
+        /// Stage at that time.
+        stage: Stage,
+    },
+    /// The service refused it.
+    #[error("{}", refusal(*.code, .message))]
+    Refused {
+        /// Code of the service.
+        code: ErrorCode,
+        /// Text of the service.
+        message: String,
+    },
+    /// The session ended, or a new one began.
+    #[error("the session of the attachment is over: attach the file in the new one")]
+    SessionEnded,
+    /// The storage refused the upload, or did not answer.
+    #[error(
+        "the storage did not take the upload ({}): attach the file again",
+        .status.map_or("no answer".to_owned(), |status| format!("status {status}"))
+    )]
+    Storage {
+        /// HTTP status, if it answered.
+        status: Option<u16>,
+    },
+    /// There was no answer in time.
+    #[error("there was no answer in time while the attachment was {stage}: try again")]
+    TimedOut {
+        /// Stage at that time.
+        stage: Stage,
+    },
+    /// The upload URL of the service is invalid.
+    #[error("{0}")]
+    UploadUrl(UploadError),
+}
+
+/// Text for a refusal, by its code (Genesys' Developer Center and mobile SDK), or by the service's own text.
+fn refusal(code: ErrorCode, message: &str) -> String {
+    match code {
+        ErrorCode::FeatureUnavailable => OFF,
+        ErrorCode::FileTypeInvalid => {
+            "the service does not take this type of file: attach another kind of file"
+        }
+        ErrorCode::FileSizeInvalid => "the service found the file too large: attach a smaller one",
+        ErrorCode::FileContentInvalid => "the service does not take what is in the file: attach another one",
+        ErrorCode::FileNameInvalid => {
+            "the service does not take the file's name: give it a plain one with an extension"
+        }
+        ErrorCode::FileNameTooLong => "the service found the file's name too long: shorten it",
+        ErrorCode::AttachmentExpired => "the attachment has expired: attach the file again",
+        ErrorCode::AttachmentNotFound => "the service does not know the attachment: attach the file again",
+        ErrorCode::AttachmentNotUploaded => {
+            "the service has not received the file: attach it again, and send it when it is uploaded"
+        }
+        ErrorCode::FileEmpty => "the service found the file empty: attach one that is not",
+        _ => {
+            return format!(
+                "the service refused the attachment: {message} ({})",
+                code.number()
+            );
+        }
+    }
+    .to_owned()
 }

@@ -1,106 +1,110 @@
-//! Inputs and outputs of the attachments, one for each frame and call.
+//! Stages, uploads and events of attachments.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
-
-use super::{AttachmentId, Failure, File};
-use crate::MessageId;
-use genesys_api::wire::Length;
+use uuid::Uuid;
 use web_messaging::rest::Upload;
 
-/// A frame for the service. `Debug` shows the length of a name.
-#[derive(Clone, Eq, PartialEq)]
+use super::Failure;
+use crate::MessageId;
+
+/// The id of an attachment: a UUID of this side, or the service's name for an attachment of the other side. Not a
+/// secret.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct AttachmentId(Box<str>);
+
+impl AttachmentId {
+    const LONGEST: usize = 128;
+
+    /// The id as in a frame.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Uuid> for AttachmentId {
+    fn from(id: Uuid) -> Self {
+        Self(id.to_string().into())
+    }
+}
+
+impl FromStr for AttachmentId {
+    type Err = AttachmentIdError;
+
+    fn from_str(text: &str) -> Result<Self, AttachmentIdError> {
+        let is_printable = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if text.is_empty() || text.len() > Self::LONGEST || !is_printable {
+            return Err(AttachmentIdError);
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl fmt::Display for AttachmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A malformed attachment id.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "invalid attachment id: it has 1 to 128 printable ASCII characters; take it from the message that has the \
+     attachment"
+)]
+pub struct AttachmentIdError;
+
+/// The stage of an attachment.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
-pub enum AttachmentRequest {
-    /// `deleteAttachment`.
-    Delete {
-        /// Which.
-        id: AttachmentId,
-    },
-    /// `onAttachment`, with `errorsAsJson`.
-    Upload {
-        /// Which.
-        id: AttachmentId,
-        /// `fileName`.
-        name: Box<str>,
-        /// `fileType`.
-        media_type: Box<str>,
-        /// `fileSize`, in bytes.
-        bytes: usize,
-    },
-    /// `getAttachment`.
-    Refresh {
-        /// Which.
-        id: AttachmentId,
-    },
+pub enum Stage {
+    /// Checked; the upload URL is not requested yet.
+    Waiting,
+    /// The upload URL is requested.
+    Requested,
+    /// The file is being uploaded.
+    Uploading,
+    /// The storage has the file, and the service checks it.
+    Confirming,
+    /// It can be sent with a message.
+    Uploaded,
+    /// It is sent with a message that is not accepted yet.
+    Sending,
+    /// It is being deleted.
+    Deleting,
+    /// A download link is requested.
+    Refreshing,
 }
 
-impl AttachmentRequest {
-    pub(super) fn upload(id: AttachmentId, file: &File) -> Self {
-        Self::Upload {
-            id,
-            name: file.name().into(),
-            media_type: file.media_type().into(),
-            bytes: file.len(),
-        }
-    }
-}
-
-impl fmt::Debug for AttachmentRequest {
+impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Delete { id } => f.debug_struct("Delete").field("id", id).finish(),
-            Self::Upload {
-                id,
-                name,
-                media_type,
-                bytes,
-            } => f
-                .debug_struct("Upload")
-                .field("id", id)
-                .field("name", &Length(name))
-                .field("media_type", media_type)
-                .field("bytes", bytes)
-                .finish(),
-            Self::Refresh { id } => f.debug_struct("Refresh").field("id", id).finish(),
-        }
+        f.write_str(match self {
+            Self::Waiting => "waiting to be uploaded",
+            Self::Requested => "waiting for an upload URL",
+            Self::Uploading => "being uploaded",
+            Self::Confirming => "being checked by the service",
+            Self::Uploaded => "uploaded",
+            Self::Sending => "being sent",
+            Self::Deleting => "being deleted",
+            Self::Refreshing => "getting a download link",
+        })
     }
 }
 
-/// `PresignedUrlResponse`. With headers it is the grant of an upload; with none, but a size, it is a download link.
-/// `Debug` shows neither URL nor headers.
-#[derive(Clone)]
-pub struct PresignedUpload<'a> {
-    /// `url`.
-    pub url: SecretString,
-    /// `headers`: each is to be sent as it came.
-    pub headers: Vec<(&'a str, &'a str)>,
-    /// `fileSize`, in bytes.
-    pub file_size: Option<u64>,
-}
-
-impl fmt::Debug for PresignedUpload<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload")
-            .field("headers", &self.headers.len())
-            .field("file_size", &self.file_size)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A file for the driver to upload. It gives up once the attachment is no longer
-/// [`Stage::Uploading`](super::Stage::Uploading): its bytes are counted no more.
+/// A file for the driver to upload. The driver drops it when the attachment is no longer [`Stage::Uploading`].
 #[derive(Clone, Debug)]
 pub struct FileUpload {
-    /// Which.
+    /// The attachment.
     pub id: AttachmentId,
     /// The call to make.
     pub upload: Upload,
 }
 
-/// Each attachment is put once: two are equal if they are of the same one.
+/// Each attachment is uploaded once: two uploads are equal if their ids are.
 impl PartialEq for FileUpload {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id
@@ -109,7 +113,7 @@ impl PartialEq for FileUpload {
 
 impl Eq for FileUpload {}
 
-/// What the storage answered. A success is not completion: the service looks at the file first.
+/// The answer of the storage to an upload. The service checks a stored file before it can be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UploadOutcome {
     /// Another status than 2xx.
@@ -119,12 +123,12 @@ pub enum UploadOutcome {
     },
     /// 2xx.
     Stored,
-    /// Nothing, or too late.
+    /// No answer in time.
     Unanswered,
 }
 
-/// A download link, which is a secret: whoever has it has the file. It lives for about ten minutes (Genesys' mobile
-/// SDK) and is taken for expired after nine.
+/// A download link, which is a secret that grants access to the file. It is valid for about ten minutes (Genesys'
+/// mobile SDK) and counts as expired after nine.
 #[derive(Clone, Debug)]
 pub struct Link {
     url: SecretString,
@@ -134,7 +138,7 @@ pub struct Link {
 impl Link {
     const LIFETIME: Duration = genesys_api::limits::DOWNLOAD_LINK.saturating_sub(Duration::from_secs(60));
 
-    /// A link that came at `now`.
+    /// A link that arrived at `now`.
     #[must_use]
     pub fn new(url: SecretString, now: Instant) -> Self {
         Self {
@@ -143,62 +147,62 @@ impl Link {
         }
     }
 
-    /// The URL, unless it has expired: then ask for [another](super::Attachments::refresh).
+    /// The URL, unless it has expired: then [request](crate::Request::RefreshAttachment) another.
     #[must_use]
     pub fn url(&self, now: Instant) -> Option<&SecretString> {
         (now < self.until).then_some(&self.url)
     }
 }
 
-/// What the application is told.
+/// A change of an attachment, or of a requested download link.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AttachmentEvent {
-    /// It is gone, before any message had it.
+    /// It was deleted before it was sent.
     Deleted {
-        /// Which.
+        /// The attachment.
         id: AttachmentId,
     },
     /// It cannot be sent, and is no longer held.
     Failed {
-        /// Which.
+        /// The attachment.
         id: AttachmentId,
-        /// Why.
+        /// Reason.
         reason: Failure,
     },
     /// A fresh download link.
     Link {
-        /// Of which.
+        /// The attachment.
         id: AttachmentId,
         /// The link.
         link: Link,
     },
-    /// No download link could be had.
+    /// No download link was obtained.
     NoLink {
-        /// Of which.
+        /// The attachment.
         id: AttachmentId,
-        /// Why.
+        /// Reason.
         reason: Failure,
     },
-    /// It could not be deleted, and can still be sent.
+    /// It was not deleted, and can still be sent.
     NotDeleted {
-        /// Which.
+        /// The attachment.
         id: AttachmentId,
-        /// Why.
+        /// Reason.
         reason: Failure,
     },
-    /// A message carried it to the service.
+    /// The service accepted the message that it was sent with.
     Sent {
-        /// Which.
+        /// The attachment.
         id: AttachmentId,
-        /// By which message.
+        /// The message.
         message: MessageId,
     },
-    /// A message can carry it.
+    /// It can be sent with a message.
     Uploaded {
-        /// Which.
+        /// The attachment.
         id: AttachmentId,
-        /// Where it can be seen, if the service said.
+        /// Download link, if the service sent one.
         link: Option<Link>,
     },
 }

@@ -21,34 +21,22 @@ pub(super) struct Driven<M>(pub(super) M);
 /// An HTTP call beside the socket.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// Reads a page of the history.
     ReadHistory(Box<History>),
-    /// Uploads a file.
     Upload(Box<FileUpload>),
-}
-
-/// Identity of a call: at most one page of the history is read at a time.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) enum JobId {
-    /// Reads a page of the history.
-    ReadHistory,
-    /// Uploads the file of this attachment.
-    Upload(AttachmentId),
 }
 
 /// Result of a call.
 #[derive(Debug)]
 pub(super) enum JobOutcome {
-    /// A page of the history.
     History(Result<HistoryPage, HistoryFailure>),
-    /// The answer of the storage.
     Upload(AttachmentId, UploadOutcome),
 }
 
 impl<M: Machine> DriverMachine for Driven<M> {
     type Event = Event;
     type Job = Job;
-    type JobId = JobId;
+    /// The attachment of an upload; one page of the history is read at a time.
+    type JobId = Option<AttachmentId>;
     type Outcome = JobOutcome;
 
     fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake {
@@ -110,22 +98,17 @@ impl<M: Machine> DriverMachine for Driven<M> {
         self.0.handle_timeout(now);
     }
 
-    fn poll_command(&mut self) -> Option<DriverCommand<JobId, Job>> {
+    fn poll_command(&mut self) -> Option<DriverCommand<Self::JobId, Job>> {
         Some(match self.0.poll_command()? {
             Command::Connect => DriverCommand::Connect,
             Command::Disconnect => DriverCommand::Disconnect,
-            Command::ReadHistory(history) => {
-                DriverCommand::Run(JobId::ReadHistory, Job::ReadHistory(history))
-            }
-            Command::Upload(file) => DriverCommand::Run(JobId::Upload(file.id.clone()), Job::Upload(file)),
+            Command::ReadHistory(history) => DriverCommand::Run(None, Job::ReadHistory(history)),
+            Command::Upload(file) => DriverCommand::Run(Some(file.id.clone()), Job::Upload(file)),
         })
     }
 
-    fn wants(&self, job: &JobId) -> bool {
-        match job {
-            JobId::ReadHistory => true,
-            JobId::Upload(id) => self.0.is_uploading(id),
-        }
+    fn wants(&self, upload: &Option<AttachmentId>) -> bool {
+        upload.as_ref().is_none_or(|id| self.0.is_uploading(id))
     }
 
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {

@@ -3,13 +3,15 @@
 use std::fmt::Display;
 
 use genesys_api::Now;
-use genesys_api::wire::Text;
+use secrecy::SecretString;
 use uuid::Uuid;
-use web_messaging::{ClientAction, ClientFrame, ErrorCode, GuestMessage, SessionResponse};
+use web_messaging::{ClientAction, ClientFrame, ErrorCode, GuestMessage};
 
 use super::Conversation;
-use crate::attachments::{AttachmentId, AttachmentRequest, Rules};
-use crate::{CloseMode, MessageId, WebMessaging};
+use crate::MessageId;
+use crate::attachments::AttachmentId;
+use crate::engine::Engine;
+use crate::state::Progress;
 
 /// Tracing ids of frames that are no message. Constant, as in Genesys' own SDK: only this socket gets the answer.
 const SESSION: Uuid = Uuid::from_u128(0x6775_6573_7401_4000_8000_636f_6e66_6967);
@@ -98,7 +100,7 @@ impl Subject {
 impl Conversation {
     /// Queues the first frame.
     pub(super) fn transmit_configure(&mut self) {
-        let start_new = self.start_new;
+        let start_new = self.engine.progress == Progress::StartingNew;
         let deployment_id = &self.config.deployment;
         let journey_context = self.config.journey.as_ref();
         let action = match &self.config.jwt {
@@ -115,25 +117,18 @@ impl Conversation {
                 journey_context,
             },
         };
-        let name = action.name();
-        let text = frame(&self.config, SESSION, action);
-        self.engine.transmit(name, text);
+        transmit(&mut self.engine, &self.config.token, SESSION, action);
     }
 
     pub(super) fn transmit_control(&mut self, request: ControlRequest) {
         let (tracing_id, action) = match request {
-            ControlRequest::Clear => {
-                let message = GuestMessage::clear();
-                (CLEAR, ClientAction::OnMessage { message })
-            }
+            ControlRequest::Clear => (CLEAR, on_message(GuestMessage::clear())),
             ControlRequest::CloseSession => {
                 let close_all_connections = true;
-                (
-                    CLOSE,
-                    ClientAction::CloseSession {
-                        close_all_connections,
-                    },
-                )
+                let action = ClientAction::CloseSession {
+                    close_all_connections,
+                };
+                (CLOSE, action)
             }
             ControlRequest::Echo => {
                 let message = GuestMessage::text("ping", None);
@@ -141,21 +136,18 @@ impl Conversation {
             }
             ControlRequest::Jwt => (JWT, ClientAction::GetJwt),
         };
-        let name = action.name();
-        let text = frame(&self.config, tracing_id, action);
-        self.engine.transmit(name, text);
+        transmit(&mut self.engine, &self.config.token, tracing_id, action);
     }
 
     /// Queues the event that starts the flow before the guest's first message.
     pub(super) fn transmit_join(&mut self) {
-        let message = GuestMessage::join(self.attributes.take_for(EVENT.into()));
-        let text = on_message(&self.config, EVENT, message);
-        self.engine.transmit(ON_MESSAGE, text);
+        let action = on_message(GuestMessage::join(self.attributes.take_for(EVENT.into())));
+        transmit(&mut self.engine, &self.config.token, EVENT, action);
     }
 
     pub(super) fn transmit_typing(&mut self) {
-        let text = on_message(&self.config, EVENT, GuestMessage::typing());
-        self.engine.transmit(ON_MESSAGE, text);
+        let action = on_message(GuestMessage::typing());
+        transmit(&mut self.engine, &self.config.token, EVENT, action);
     }
 
     /// Queues the next message, if there is one and the limits let it pass.
@@ -164,73 +156,33 @@ impl Conversation {
         let Some((id, message)) = self.engine.next_message(now, newest) else {
             return;
         };
-        let message = GuestMessage::message(message, self.attributes.take_for(id));
-        let text = on_message(&self.config, id, message);
-        self.engine.transmit(ON_MESSAGE, text);
-    }
-
-    /// Queues a request about an attachment. Its tracing id is the attachment's id, by which any refusal is assigned.
-    pub(super) fn transmit_attachment(&mut self, request: &AttachmentRequest) {
-        let (AttachmentRequest::Delete { id }
-        | AttachmentRequest::Refresh { id }
-        | AttachmentRequest::Upload { id, .. }) = request;
-        let attachment_id = Text::from(id.as_str());
-        let action = match request {
-            AttachmentRequest::Delete { .. } => ClientAction::DeleteAttachment { attachment_id },
-            AttachmentRequest::Upload {
-                name: file_name,
-                media_type,
-                bytes,
-                ..
-            } => ClientAction::OnAttachment {
-                attachment_id: Some(attachment_id),
-                file_name: (&**file_name).into(),
-                file_type: (&**media_type).into(),
-                file_size: *bytes as u64,
-                file_md5: None,
-                errors_as_json: true,
-            },
-            AttachmentRequest::Refresh { .. } => ClientAction::GetAttachment { attachment_id },
-        };
-        let name = action.name();
-        let text = frame(&self.config, id.as_str(), action);
-        self.engine.transmit(name, text);
-    }
-
-    /// Whether a shutdown clears the conversation.
-    pub(super) fn clears_on_close(&self) -> bool {
-        self.config.close_mode == CloseMode::Clear && self.config.rules.clear
+        let action = on_message(GuestMessage::message(message, self.attributes.take_for(id)));
+        let text = frame(&self.config.token, id, action);
+        self.engine.transmit("onMessage", text);
     }
 }
 
-const ON_MESSAGE: &str = "onMessage";
-
-fn on_message(config: &WebMessaging, tracing_id: impl Display, message: GuestMessage<'_>) -> String {
-    frame(config, tracing_id, ClientAction::OnMessage { message })
+fn on_message(message: GuestMessage<'_>) -> ClientAction<'_> {
+    ClientAction::OnMessage { message }
 }
 
-fn frame(config: &WebMessaging, tracing_id: impl Display, action: ClientAction<'_>) -> String {
+/// Queues a frame.
+pub(super) fn transmit(
+    engine: &mut Engine,
+    token: &SecretString,
+    tracing_id: impl Display,
+    action: ClientAction<'_>,
+) {
+    engine.transmit(action.name(), frame(token, tracing_id, action));
+}
+
+fn frame(token: &SecretString, tracing_id: impl Display, action: ClientAction<'_>) -> String {
     let frame = ClientFrame {
         action,
-        token: (&config.token).into(),
+        token: token.into(),
         tracing_id: tracing_id.to_string().into(),
     };
     frame.to_json()
-}
-
-/// The rules of a session. One without rules takes no attachments, as in Genesys' mobile SDK.
-pub(super) fn attachment_rules(session: &SessionResponse<'_>) -> Rules {
-    let inbound = session
-        .allowed_media
-        .as_ref()
-        .and_then(|allowed| allowed.inbound.as_ref());
-    inbound.map_or_else(Rules::off, |rules| {
-        Rules::new(
-            rules.file_types.iter().map(|kind| &*kind.media_type),
-            rules.max_file_size_kb.and_then(|size| u64::try_from(size).ok()),
-            session.blocked_extensions.iter().map(|extension| &**extension),
-        )
-    })
 }
 
 #[cfg(test)]

@@ -106,9 +106,7 @@ pub(super) enum Purpose {
 enum Step {
     /// Nothing to do before then.
     Wait(Instant),
-    /// `getJwt` is to be sent.
-    NeedJwt,
-    /// It was sent.
+    /// `getJwt` was sent.
     AwaitJwt,
     /// The page is being read.
     AwaitPage,
@@ -191,17 +189,15 @@ impl HistoryReader {
         if reading.latest <= now.instant {
             return Next::TimedOut;
         }
-        match reading.step {
-            Step::Wait(until) if until > now.instant => return Next::Nothing,
-            Step::Wait(_) | Step::NeedJwt => {}
-            Step::AwaitJwt | Step::AwaitPage => return Next::Nothing,
+        if !matches!(reading.step, Step::Wait(until) if until <= now.instant) {
+            return Next::Nothing;
         }
         let valid = self
             .jwt
             .as_ref()
             .filter(|(_, until)| *until > now.utc + JWT_MARGIN);
         let Some((jwt, _)) = valid else {
-            reading.step = Step::NeedJwt;
+            reading.step = Step::AwaitJwt;
             return Next::Jwt;
         };
         if let Err(at) = self.reads.try_acquire(now.instant) {
@@ -220,13 +216,6 @@ impl HistoryReader {
         Next::Nothing
     }
 
-    /// `getJwt` was sent.
-    pub(super) fn handle_jwt_requested(&mut self) {
-        if let Some(reading) = &mut self.reading {
-            reading.step = Step::AwaitJwt;
-        }
-    }
-
     pub(super) fn handle_jwt(&mut self, jwt: SecretString, until: OffsetDateTime, now: Now) {
         if let LowerBound::Configured(at) = self.lower_bound {
             // it was made just now, by the service's clock
@@ -236,11 +225,7 @@ impl HistoryReader {
         }
         // by our clock it may seem to be over already: it is as good as the first read finds it
         self.jwt = Some((jwt, until.max(now.utc + 2 * JWT_MARGIN)));
-        if let Some(reading) = &mut self.reading
-            && reading.step == Step::AwaitJwt
-        {
-            reading.step = Step::Wait(now.instant);
-        }
+        self.handle_jwt_deferred(now.instant);
     }
 
     /// The service, or a limit of this side, delays `getJwt`.
@@ -254,15 +239,12 @@ impl HistoryReader {
 
     /// The call failed. Returns the reason if it is not tried again.
     pub(super) fn handle_failure(&mut self, failure: HistoryFailure, now: Now) -> Option<String> {
-        let reading = self
-            .reading
-            .as_mut()
-            .filter(|reading| reading.step == Step::AwaitPage)?;
+        let reading = self.reading.as_mut()?;
         match failure {
             HistoryFailure::Unauthorized if !reading.refreshed => {
                 reading.refreshed = true;
                 self.jwt = None;
-                reading.step = Step::NeedJwt;
+                reading.step = Step::Wait(now.instant);
                 None
             }
             HistoryFailure::RateLimited { retry_after } => {
@@ -314,11 +296,10 @@ impl HistoryReader {
         }
     }
 
-    /// Whether a page is awaited.
-    pub(super) fn is_reading(&self) -> bool {
-        self.reading
-            .as_ref()
-            .is_some_and(|reading| reading.step == Step::AwaitPage)
+    /// Purpose of the page that is awaited.
+    pub(super) fn awaited(&self) -> Option<Purpose> {
+        let reading = self.reading.as_ref()?;
+        (reading.step == Step::AwaitPage).then_some(reading.purpose)
     }
 
     /// Stops the reading.
@@ -344,7 +325,7 @@ impl HistoryReader {
         let Some(reading) = &self.reading else { return None };
         Some(match reading.step {
             Step::Wait(until) => until.min(reading.latest),
-            Step::NeedJwt | Step::AwaitJwt | Step::AwaitPage => reading.latest,
+            Step::AwaitJwt | Step::AwaitPage => reading.latest,
         })
     }
 

@@ -10,24 +10,14 @@ use web_messaging::{
 };
 
 use super::Conversation;
-use super::frames::{ControlRequest, Subject, attachment_rules};
+use super::frames::{ControlRequest, Subject};
 use super::recovery::SETTLE;
 use crate::attachments::Rules;
-use crate::event::{ConnectionEvent, Ending, Event, FailureReason, Loss, Refusal, Session, SessionEvent};
-use crate::shutdown::ClosingStep;
-use crate::state::{Stage, State, Wait};
+use crate::engine::shutdown::ClosingStep;
+use crate::event::{Ending, Event, FailureReason, Loss, Refusal, Session, SessionEvent};
+use crate::state::{Configured, Progress, Stage, State, Wait};
 use crate::timeline::TimelineEvent;
 use crate::{Message, MessageId};
-
-/// The way a refusal is handled.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum RefusalKind {
-    Final,
-    /// The conversation is read-only.
-    ReadOnly,
-    /// The service has trouble of its own.
-    Trouble,
-}
 
 impl Conversation {
     /// Returns `None` if the frame is unknown.
@@ -63,7 +53,8 @@ impl Conversation {
             }),
             Body::LoggedOut => self.handle_ended(Ending::LoggedOut),
             Body::SessionCleared => {
-                self.engine.timeline.record(TimelineEvent::Cleared);
+                let cleared = TimelineEvent::Trouble("the conversation was cleared", None);
+                self.engine.timeline.record(cleared);
                 self.engine.emit(SessionEvent::Cleared);
                 self.handle_clear_answered(now);
             }
@@ -87,7 +78,7 @@ impl Conversation {
             self.attributes.handle_new_session();
         }
         let rules = match self.config.rules.attachments {
-            true => attachment_rules(session),
+            true => Rules::of(session),
             false => Rules::off(),
         };
         let session = Session {
@@ -97,25 +88,17 @@ impl Conversation {
         };
         self.expiry.set(session.expires_at, now);
         self.extend_expiry(now);
-        let signing_in = match self.engine.stage() {
-            Some(Stage::Configuring(_)) => false,
-            Some(Stage::SigningIn(_)) => true,
-            _ => return,
+        let Some(configured) = self.engine.configured(session, now) else {
+            return;
         };
-        self.engine.handle_configured(now);
-        let started_new = std::mem::take(&mut self.start_new);
-        let resumed = self.session.replace(session).is_some();
-        if signing_in {
-            self.engine.emit(ConnectionEvent::SignedIn(session));
-        } else {
-            self.engine.emit_ready(session, resumed && !started_new);
-            self.begin_recovery(resumed, session.new_session, now);
+        if configured != Configured::SignedIn {
+            self.begin_recovery(configured == Configured::Again, session.new_session, now);
         }
         self.handle_attachment_rules(rules, session.new_session);
         if session.read_only {
             self.handle_read_only();
-        } else {
-            self.join_pending |= session.new_session && self.config.rules.autostart;
+        } else if session.new_session && self.config.rules.autostart {
+            self.engine.progress = Progress::Joining;
         }
     }
 
@@ -213,7 +196,8 @@ impl Conversation {
         let refusal = Refusal::new(code, text);
         let code = ErrorCode::new(code);
         let subject = Subject::of(tracing_id, code);
-        let kind = match code.remedy(text) {
+        let remedy = code.remedy(text);
+        match remedy {
             Remedy::RefreshJwt | Remedy::Authenticate if self.config.jwt.is_some() => {
                 return self.handle_token_needed(&subject, refusal, now);
             }
@@ -225,15 +209,10 @@ impl Conversation {
             Remedy::DropAttributes => {
                 let carrier = tracing_id.and_then(|id| id.parse().ok());
                 self.attributes.handle_too_large(carrier);
-                RefusalKind::Final
             }
-            Remedy::Retry => RefusalKind::Trouble,
-            Remedy::StopSending => RefusalKind::ReadOnly,
-            Remedy::Authenticate | Remedy::CannotClear | Remedy::FreshLink | Remedy::Report => {
-                RefusalKind::Final
-            }
-        };
-        self.handle_refusal(subject, refusal, kind, now);
+            _ => {}
+        }
+        self.handle_refusal(subject, refusal, remedy, now);
     }
 
     fn handle_token_needed(&mut self, subject: &Subject, refusal: Refusal, now: Now) {
@@ -289,33 +268,33 @@ impl Conversation {
 
     /// The read-only conversation is not left.
     fn stop_leaving(&mut self) {
-        self.start_new = false;
+        self.engine.progress = Progress::Established;
         self.engine.set_leaving(None);
     }
 
-    fn handle_refusal(&mut self, subject: Subject, refusal: Refusal, kind: RefusalKind, now: Now) {
+    fn handle_refusal(&mut self, subject: Subject, refusal: Refusal, remedy: Remedy, now: Now) {
         let code = refusal.code.parse().ok();
         if let Some(code) = code
             && self.handle_attachment_refused(&subject, code, &refusal)
         {
             return;
         }
-        match (self.engine.stage(), kind) {
-            (Some(Stage::Configuring(_) | Stage::SigningIn(_)), RefusalKind::Trouble) => {
+        match self.engine.stage() {
+            Some(Stage::Configuring(_) | Stage::SigningIn(_)) if remedy == Remedy::Retry => {
                 return self.engine.disconnect(Loss::Rejected(refusal));
             }
-            (Some(Stage::SigningIn(_)), RefusalKind::Final) => {
+            Some(Stage::SigningIn(_)) if remedy != Remedy::StopSending => {
                 // the guest stays anonymous
                 self.config.jwt = None;
                 self.engine.enter(Stage::Configured);
                 return self.engine.emit(SessionEvent::Refused(refusal));
             }
-            (Some(Stage::Configuring(_) | Stage::SigningIn(_)), _) => {
+            Some(Stage::Configuring(_) | Stage::SigningIn(_)) => {
                 return self.finish(Ending::Rejected(refusal));
             }
             _ => {}
         }
-        if let (RefusalKind::Trouble, Subject::Message(id)) = (kind, &subject)
+        if let (Remedy::Retry, Subject::Message(id)) = (remedy, &subject)
             && self.engine.outbox.mark_unknown(*id)
         {
             // it may have arrived all the same
@@ -334,9 +313,9 @@ impl Conversation {
             }
             Subject::Attachment(_) | Subject::Control(_) | Subject::Other => None,
         };
-        let reason = match kind {
-            RefusalKind::ReadOnly => FailureReason::ReadOnly,
-            _ => FailureReason::Refused(refusal.clone()),
+        let reason = match remedy {
+            Remedy::StopSending => FailureReason::ReadOnly,
+            _ => FailureReason::Refused(Box::new(refusal.clone())),
         };
         if let Some(id) = message.filter(|id| self.engine.handle_failed(*id, reason)) {
             self.resolve_attachments(id, Err(code));
@@ -346,7 +325,7 @@ impl Conversation {
                 self.handle_clear_answered(now);
             }
         }
-        if kind == RefusalKind::ReadOnly {
+        if remedy == Remedy::StopSending {
             if self.engine.state() == State::Configured {
                 self.engine
                     .emit(SessionEvent::ConversationEnded { read_only: true });

@@ -26,11 +26,10 @@ use web_messaging::rest::history::{HistoryPage, date};
 use super::Conversation;
 use super::frames::ControlRequest;
 use super::history::{HistoryFailure, HistoryReader, LowerBound, Next, Purpose};
-use crate::delivery::DeliveryStatus;
-use crate::event::{Event, FailureReason, SessionEvent};
+use crate::event::{DeliveryStatus, Event, FailureReason, SessionEvent};
 use crate::outbox::{Fingerprint, Outbox};
 use crate::state::State;
-use crate::timeline::{HttpOperation, Limit, Outcome, TimelineEvent};
+use crate::timeline::{REQUEST_LIMIT, TimelineEvent};
 use crate::{Content, Direction, Message, MessageId};
 
 /// Time for which a lost connection, or a service in trouble, may still deliver what was written to it.
@@ -40,21 +39,20 @@ const SLACK: time::Duration = time::Duration::seconds(10);
 
 impl Conversation {
     pub(super) fn handle_history_answer(&mut self, result: Result<HistoryPage, HistoryFailure>, now: Now) {
-        let Some(history) = self.history.as_mut().filter(|history| history.is_reading()) else {
-            return;
-        };
+        let Some(history) = &mut self.history else { return };
+        let Some(purpose) = history.awaited() else { return };
         self.engine.timeline.handle_time(now);
-        let outcome = match &result {
-            Ok(_) => Outcome::Done,
-            Err(HistoryFailure::Failed { .. }) => Outcome::Unanswered,
-            Err(HistoryFailure::RateLimited { .. }) => Outcome::Refused(429),
-            Err(HistoryFailure::Unauthorized) => Outcome::Refused(401),
-        };
-        let outcome = TimelineEvent::Http(HttpOperation::History, outcome);
-        self.engine.timeline.record(outcome);
-        let Some(purpose) = history.reading.as_ref().map(|reading| reading.purpose) else {
-            return;
-        };
+        self.engine.timeline.record(match &result {
+            Ok(_) => TimelineEvent::Step("the history was read"),
+            Err(failure) => {
+                let status = match failure {
+                    HistoryFailure::Failed { .. } => None,
+                    HistoryFailure::RateLimited { .. } => Some(429),
+                    HistoryFailure::Unauthorized => Some(401),
+                };
+                TimelineEvent::Trouble("reading the history failed", status)
+            }
+        });
         match (result, purpose) {
             (Err(failure), _) => {
                 if let Some(reason) = history.handle_failure(failure, now) {
@@ -131,16 +129,13 @@ impl Conversation {
         match history.advance(now) {
             Next::Nothing => {}
             Next::TimedOut => self.report_unread("it took more than a minute"),
-            Next::Jwt => {
-                history.handle_jwt_requested();
-                match self.engine.pacing.request(now.instant) {
-                    Ok(()) => self.transmit_control(ControlRequest::Jwt),
-                    Err(at) => {
-                        history.handle_jwt_deferred(at);
-                        self.engine.timeline.record_wait(Limit::Requests, at);
-                    }
+            Next::Jwt => match self.engine.pacing.request(now.instant) {
+                Ok(()) => self.transmit_control(ControlRequest::Jwt),
+                Err(at) => {
+                    history.handle_jwt_deferred(at);
+                    self.engine.timeline.record_wait(REQUEST_LIMIT, at);
                 }
-            }
+            },
         }
     }
 
@@ -259,10 +254,7 @@ impl Conversation {
         }
         let may_send = self.engine.state() == State::Configured;
         let failed = self.engine.outbox.resolve_absent(may_send);
-        for id in &failed {
-            let status = DeliveryStatus::Failed(FailureReason::NotDelivered);
-            self.engine.emit_delivery(*id, status);
-        }
+        self.engine.emit_failed(&failed, &FailureReason::NotDelivered);
         self.release_attachments(&failed);
     }
 

@@ -1,15 +1,13 @@
 //! Requests of the application, besides messages and attachments.
 
-use std::fmt;
-
 use genesys_api::Now;
 use secrecy::SecretString;
 
 use super::Conversation;
 use super::frames::ControlRequest;
-use crate::attachments::AttachmentId;
+use crate::attachments::{AttachmentId, REFRESHES};
 use crate::engine::ANSWER_TIMEOUT;
-use crate::state::{Stage, State, Wait};
+use crate::state::{Progress, Stage, State, Wait};
 
 /// A request of the application. `Debug` does not show a token.
 #[derive(Clone, Debug)]
@@ -68,19 +66,11 @@ pub enum RequestError {
     #[error("the deployment does not allow it: an administrator can switch it on in its configuration")]
     NotAllowed,
     /// The session is in another state.
-    #[error("{}", NotReady(*.state))]
+    #[error("cannot do it while the conversation is {state:?}")]
     NotReady {
         /// State of the conversation.
         state: State,
     },
-}
-
-struct NotReady(State);
-
-impl fmt::Display for NotReady {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot do it while the conversation is {:?}", self.0)
-    }
 }
 
 impl Conversation {
@@ -114,7 +104,11 @@ impl Conversation {
                 }
                 self.advance_history(now);
             }
-            Request::RefreshAttachment { id } => return self.refresh_attachment(id),
+            Request::RefreshAttachment { id } => {
+                if !self.attachments.refresh(id) {
+                    return Err(RequestError::Busy { waiting: REFRESHES });
+                }
+            }
             Request::SignIn { jwt } => {
                 ready(&[State::Configured])?;
                 self.config.jwt = Some(jwt);
@@ -123,13 +117,13 @@ impl Conversation {
             }
             Request::StartNew => {
                 ready(&[State::ReadOnly])?;
-                if self.start_new {
+                if self.engine.progress == Progress::StartingNew {
                     return Err(RequestError::Busy { waiting: 1 });
                 }
                 self.abandon_history();
                 self.engine.report_unknown();
                 self.request_control(ControlRequest::CloseSession, now);
-                self.start_new = true;
+                self.engine.progress = Progress::StartingNew;
                 self.engine.set_leaving(Some(now.instant + ANSWER_TIMEOUT));
             }
         }
@@ -137,7 +131,7 @@ impl Conversation {
     }
 
     /// Sends a request at once, even if it exceeds a limit: little can follow it.
-    fn request_control(&mut self, request: ControlRequest, now: Now) {
+    pub(super) fn request_control(&mut self, request: ControlRequest, now: Now) {
         let _ = self.engine.pacing.request(now.instant);
         self.transmit_control(request);
     }

@@ -4,11 +4,10 @@ use genesys_api::Now;
 use time::OffsetDateTime;
 
 use super::Engine;
-use crate::delivery::DeliveryStatus;
-use crate::event::{Event, FailureReason};
+use crate::event::{DeliveryStatus, Event, FailureReason};
 use crate::outbox::SendError;
 use crate::state::State;
-use crate::timeline::Limit;
+use crate::timeline::MESSAGE_LIMIT;
 use crate::{MessageId, OutgoingMessage};
 
 impl Engine {
@@ -46,22 +45,21 @@ impl Engine {
         now: Now,
         newest: OffsetDateTime,
     ) -> Option<(MessageId, &OutgoingMessage)> {
-        if self.outbox.is_empty() {
+        if !self.outbox.has_waiting() {
             return None;
         }
         if let Err(at) = self.pacing.message(now.instant) {
-            self.wake_at(Some(Limit::Messages), at);
+            self.wake_at(Some(MESSAGE_LIMIT), at);
             return None;
         }
-        let pings = self.pings();
+        let pings = self.phase.heartbeat().map_or(0, |heartbeat| heartbeat.pings());
         self.outbox.next(pings, newest)
     }
 
     /// A message is delivered. Returns whether that was not known before.
     pub fn handle_delivered(&mut self, id: MessageId, at: OffsetDateTime, sequence: Option<u64>) -> bool {
-        let known = self
-            .outbox
-            .resolve(id, DeliveryStatus::Delivered { at, sequence });
+        let status = DeliveryStatus::Delivered { at, sequence };
+        let known = self.outbox.resolve(id, status);
         if known {
             self.pacing.handle_delivered();
             self.recent.insert(&id.to_string());
@@ -71,26 +69,27 @@ impl Engine {
 
     /// A message was refused. Returns whether it was on its way; the event is emitted then.
     pub fn handle_failed(&mut self, id: MessageId, reason: FailureReason) -> bool {
-        let known = self.outbox.resolve(id, DeliveryStatus::Failed(reason.clone()));
+        let status = DeliveryStatus::Failed(reason);
+        let known = self.outbox.resolve(id, status.clone());
         if known {
-            self.emit_delivery(id, DeliveryStatus::Failed(reason));
+            self.emit(Event::Delivery { id, status });
         }
         known
     }
 
-    /// Fails the waiting messages. Returns their ids.
-    pub fn fail_waiting(&mut self, reason: &FailureReason) -> Vec<MessageId> {
+    pub(crate) fn fail_waiting(&mut self, reason: &FailureReason) -> Vec<MessageId> {
         let failed = self.outbox.fail_waiting(reason);
-        for id in &failed {
-            self.emit_delivery(*id, DeliveryStatus::Failed(reason.clone()));
-        }
+        self.emit_failed(&failed, reason);
         failed
     }
 
-    /// Whether nothing waits and nothing is unacknowledged.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.outbox.is_idle()
+    pub(crate) fn emit_failed(&mut self, ids: &[MessageId], reason: &FailureReason) {
+        for id in ids {
+            self.emit(Event::Delivery {
+                id: *id,
+                status: DeliveryStatus::Failed(reason.clone()),
+            });
+        }
     }
 
     /// Sends all unacknowledged messages again, where a contract drops duplicates by their id.
@@ -98,19 +97,11 @@ impl Engine {
         self.outbox.requeue_all();
     }
 
-    /// The delivery of all sent messages is unknown.
-    pub fn mark_sent_unknown(&mut self) {
-        self.outbox.mark_sent_unknown();
-    }
-
-    /// Gives up on messages of unknown delivery.
+    /// Reports messages whose delivery is not decided as unknown.
     pub fn report_unknown(&mut self) {
         for id in self.outbox.give_up_unresolved() {
-            self.emit_delivery(id, DeliveryStatus::Unknown);
+            let status = DeliveryStatus::Unknown;
+            self.emit(Event::Delivery { id, status });
         }
-    }
-
-    pub(crate) fn emit_delivery(&mut self, id: MessageId, status: DeliveryStatus) {
-        self.emit(Event::Delivery { id, status });
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use genesys_api::{Now, limits};
 
 use super::Engine;
-use crate::event::{ConnectionEvent, Ending, Refusal};
+use crate::event::{ConnectionEvent, Ending, Loss, Refusal};
 use crate::state::{Phase, Wait};
-use crate::timeline::{TimelineEvent, TokenEvent};
+use crate::timeline::TimelineEvent;
 
 /// Longest wait for a token. Our choice.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(120);
@@ -21,7 +21,8 @@ impl Engine {
     /// The ending, if too many were refused in a row.
     pub fn request_token(&mut self, refusal: Refusal, now: Now) -> Result<(), Ending> {
         if self.token_attempts >= TOKEN_ATTEMPTS {
-            self.timeline.record(TimelineEvent::Token(TokenEvent::Refused));
+            self.timeline
+                .record(TimelineEvent::Trouble("the token was refused", None));
             return Err(Ending::AuthorizationRequired(refusal));
         }
         self.token_attempts += 1;
@@ -30,15 +31,21 @@ impl Engine {
             until: now.instant + TOKEN_TIMEOUT,
             refusal: Box::new(refusal),
         });
-        self.timeline.record(TimelineEvent::Token(TokenEvent::Requested));
+        self.timeline
+            .record(TimelineEvent::Trouble("a token was requested", None));
         let attempt = self.token_attempts;
         self.emit(ConnectionEvent::TokenNeeded { attempt });
         Ok(())
     }
 
-    /// The connection is lost because of the token: enters `Reconnecting`. [`Self::request_token`] follows.
-    pub fn reconnect_with_token(&mut self, now: Now) {
+    /// The connection is lost, or was refused, because of the token: requests another one before the next connection.
+    ///
+    /// # Errors
+    /// The ending, if too many were refused in a row.
+    pub fn reconnect_with_token(&mut self, refusal: Refusal, now: Now) -> Result<(), Ending> {
+        self.record_loss(&Loss::Rejected(refusal.clone()));
         self.set(Phase::Reconnecting(Wait::Retry(now.instant)));
+        self.request_token(refusal, now)
     }
 
     /// The application passed a token. If it was waited for, it is used at once.
@@ -46,9 +53,9 @@ impl Engine {
         if let Some(wait) = self.phase.wait()
             && let Wait::Token { requested, .. } = wait
         {
-            // due already: whoever drives calls at once
+            // due already: the driver calls at once
             *wait = Wait::Retry(*requested);
-            self.timeline.record(TimelineEvent::Token(TokenEvent::Given));
+            self.timeline.record(TimelineEvent::Step("a token was given"));
         }
     }
 

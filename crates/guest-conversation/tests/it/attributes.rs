@@ -1,9 +1,12 @@
-//! Custom attributes: when they travel, and when they do not.
+//! Sending of custom attributes.
 
+use guest_conversation::WebMessaging;
 use serde_json::{Value, json};
 use web_messaging::CustomAttributes;
 
-use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_many, web_messaging};
+use crate::virtual_peer::{
+    VirtualPeer, autostart, echo, id, refused, session_response, too_many, web_messaging,
+};
 
 fn of(pairs: &[(&str, &str)]) -> CustomAttributes {
     let pairs = pairs
@@ -15,16 +18,14 @@ fn of(pairs: &[(&str, &str)]) -> CustomAttributes {
 /// Configured, with attributes that need a consent.
 fn configured() -> VirtualPeer {
     let attributes = of(&[("accountId", "42"), ("interest", "chess")]);
-    let mut peer = VirtualPeer::new(web_messaging().with_attributes(attributes));
-    peer.connect();
-    peer.frames();
-    peer.hear(&session_response(true));
-    peer.events();
-    peer
+    VirtualPeer::configured(WebMessaging {
+        attributes,
+        ..web_messaging()
+    })
 }
 
-/// What the next message carries.
-fn carried(peer: &mut VirtualPeer, n: u128) -> Value {
+/// The attributes of the next message.
+fn sent_attributes(peer: &mut VirtualPeer, n: u128) -> Value {
     peer.send(n, "x");
     let frames = peer.frames();
     assert_eq!(frames.len(), 1);
@@ -32,21 +33,21 @@ fn carried(peer: &mut VirtualPeer, n: u128) -> Value {
 }
 
 #[test]
-fn a_consent_withdrawn_before_the_first_message_keeps_its_attributes_at_home() {
+fn attributes_withdrawn_before_the_first_message_are_not_sent() {
     let mut peer = configured();
     peer.conversation.update_attributes(of(&[("accountId", "42")]));
-    assert_eq!(carried(&mut peer, 1), json!({"accountId": "42"}));
-    peer.hear(&echo(1));
-    assert_eq!(carried(&mut peer, 2), Value::Null);
+    assert_eq!(sent_attributes(&mut peer, 1), json!({"accountId": "42"}));
+    peer.receive(&echo(1));
+    assert_eq!(sent_attributes(&mut peer, 2), Value::Null);
 
     let mut peer = configured();
     peer.conversation.update_attributes(CustomAttributes::default());
     assert!(peer.frames().is_empty(), "an update is no message");
-    assert_eq!(carried(&mut peer, 1), Value::Null);
+    assert_eq!(sent_attributes(&mut peer, 1), Value::Null);
 }
 
 #[test]
-fn what_waits_travels_without_what_was_withdrawn() {
+fn waiting_message_is_sent_without_withdrawn_attributes() {
     let mut peer = configured();
     for n in 1..=2 {
         peer.send(n, "x");
@@ -58,8 +59,8 @@ fn what_waits_travels_without_what_was_withdrawn() {
 
     // thrown back, and therefore sent again
     let mut peer = configured();
-    assert_eq!(carried(&mut peer, 1)["interest"], "chess");
-    peer.hear(&too_many(1, Some(id(1))));
+    assert_eq!(sent_attributes(&mut peer, 1)["interest"], "chess");
+    peer.receive(&too_many(1, Some(id(1))));
     peer.conversation.update_attributes(of(&[("accountId", "42")]));
     peer.pass(std::time::Duration::from_secs(1));
     let frames = peer.frames();
@@ -71,24 +72,25 @@ fn what_waits_travels_without_what_was_withdrawn() {
 
     // lost with its socket
     let mut peer = configured();
-    carried(&mut peer, 1);
+    sent_attributes(&mut peer, 1);
     peer.drop_socket();
     peer.conversation.update_attributes(CustomAttributes::default());
     peer.reconnect();
     peer.frames();
-    peer.hear(&session_response(false));
-    assert_eq!(carried(&mut peer, 2), Value::Null);
+    peer.receive(&session_response(false));
+    assert_eq!(sent_attributes(&mut peer, 2), Value::Null);
 }
 
 #[test]
-fn the_greeting_of_a_new_session_is_written_when_it_leaves() {
-    let contract = web_messaging()
-        .with_attributes(of(&[("interest", "chess")]))
-        .with_autostart();
-    let mut peer = VirtualPeer::new(contract);
+fn join_event_has_the_attributes_of_the_moment_of_sending() {
+    let mut peer = VirtualPeer::new(WebMessaging {
+        attributes: of(&[("interest", "chess")]),
+        rules: autostart(),
+        ..web_messaging()
+    });
     peer.connect();
     peer.frames();
-    peer.hear(&session_response(true));
+    peer.receive(&session_response(true));
     peer.conversation.update_attributes(CustomAttributes::default());
     let frames = peer.frames();
     assert_eq!(frames[0]["message"]["events"][0]["presence"]["type"], "Join");
@@ -96,10 +98,10 @@ fn the_greeting_of_a_new_session_is_written_when_it_leaves() {
 }
 
 #[test]
-fn only_what_changed_travels_again() {
+fn attributes_are_sent_again_only_if_changed() {
     let mut peer = configured();
-    carried(&mut peer, 1);
-    peer.hear(&echo(1));
+    sent_attributes(&mut peer, 1);
+    peer.receive(&echo(1));
     for (n, update, expected) in [
         (2, of(&[("accountId", "42"), ("interest", "chess")]), Value::Null),
         (3, of(&[("accountId", "43")]), json!({"accountId": "43"})),
@@ -109,30 +111,33 @@ fn only_what_changed_travels_again() {
     ] {
         peer.pass(std::time::Duration::from_secs(1));
         peer.conversation.update_attributes(update);
-        assert_eq!(carried(&mut peer, n), expected, "{n}");
-        peer.hear(&echo(n));
+        assert_eq!(sent_attributes(&mut peer, n), expected, "{n}");
+        peer.receive(&echo(n));
     }
 }
 
 #[test]
-fn a_session_that_begins_anew_is_told_again() {
+fn new_session_receives_the_attributes_again() {
     let mut peer = configured();
-    carried(&mut peer, 1);
-    peer.hear(&echo(1));
+    sent_attributes(&mut peer, 1);
+    peer.receive(&echo(1));
     for (n, new_session) in [(2, false), (3, true)] {
         peer.drop_socket();
         peer.reconnect();
         peer.frames();
-        peer.hear(&session_response(new_session));
-        assert_eq!(carried(&mut peer, n).is_object(), new_session);
+        peer.receive(&session_response(new_session));
+        assert_eq!(sent_attributes(&mut peer, n).is_object(), new_session);
     }
 }
 
 #[test]
-fn attributes_travel_until_they_arrive_and_are_dropped_if_too_large() {
+fn attributes_are_sent_until_delivered_and_dropped_if_too_large() {
     let attributes = CustomAttributes::new([("accountId".to_owned(), "42".to_owned())].into()).unwrap();
-    let contract = || web_messaging().with_attributes(attributes.clone());
-    let carried = |frame: &Value| frame["message"]["channel"]["metadata"]["customAttributes"].clone();
+    let contract = || WebMessaging {
+        attributes: attributes.clone(),
+        ..web_messaging()
+    };
+    let sent_attributes = |frame: &Value| frame["message"]["channel"]["metadata"]["customAttributes"].clone();
     for (answer, again) in [
         (echo(1), false),
         (refused(4013, Some(id(1))), false),
@@ -140,23 +145,26 @@ fn attributes_travel_until_they_arrive_and_are_dropped_if_too_large() {
     ] {
         let mut peer = VirtualPeer::new(contract());
         peer.connect();
-        peer.hear(&session_response(true));
+        peer.receive(&session_response(true));
         peer.frames();
         peer.send(1, "x");
-        assert_eq!(carried(&peer.frames()[0]), json!({"accountId": "42"}));
-        peer.hear(&answer);
+        assert_eq!(sent_attributes(&peer.frames()[0]), json!({"accountId": "42"}));
+        peer.receive(&answer);
         peer.send(2, "x");
-        assert_eq!(carried(&peer.frames()[0]).is_object(), again, "{answer}");
+        assert_eq!(sent_attributes(&peer.frames()[0]).is_object(), again, "{answer}");
     }
 }
 
 #[test]
 fn autostart_joins_a_new_session_only() {
     for new_session in [true, false] {
-        let mut peer = VirtualPeer::new(web_messaging().with_autostart());
+        let mut peer = VirtualPeer::new(WebMessaging {
+            rules: autostart(),
+            ..web_messaging()
+        });
         peer.connect();
         peer.frames();
-        peer.hear(&session_response(new_session));
+        peer.receive(&session_response(new_session));
         let frames = peer.frames();
         assert_eq!(frames.len(), usize::from(new_session));
         if new_session {
@@ -166,17 +174,18 @@ fn autostart_joins_a_new_session_only() {
 }
 
 #[test]
-fn what_the_greeting_carried_travels_once() {
-    let contract = web_messaging()
-        .with_attributes(of(&[("interest", "chess")]))
-        .with_autostart();
-    let mut peer = VirtualPeer::new(contract);
+fn attributes_of_the_join_event_are_sent_once() {
+    let mut peer = VirtualPeer::new(WebMessaging {
+        attributes: of(&[("interest", "chess")]),
+        rules: autostart(),
+        ..web_messaging()
+    });
     peer.connect();
     peer.frames();
-    peer.hear(&session_response(true));
+    peer.receive(&session_response(true));
     let join = peer.frames().remove(0);
     assert!(join.to_string().contains("chess"));
-    peer.hear(
+    peer.receive(
         &json!({"type": "message", "class": "StructuredMessage", "code": 200, "tracingId": join["tracingId"],
         "body": {"type": "Event", "direction": "Inbound", "id": "j",
             "events": [{"eventType": "Presence", "presence": {"type": "Join"}}]}}),

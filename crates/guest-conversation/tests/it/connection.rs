@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use web_messaging::CustomAttributes;
 use ws_transport::OriginPolicy;
 
-use crate::virtual_peer::{TOKEN, agent_says, session_response, web_messaging};
+use crate::virtual_peer::{TOKEN, agent_message, session_response, web_messaging};
 
 pub(crate) struct Site {
     listener: TcpListener,
@@ -79,12 +79,12 @@ impl Site {
     /// Accepts a guest and configures it.
     pub(crate) async fn configure(&self) -> Guest {
         let mut guest = self.accept().await;
-        let opening = guest.hear().await;
+        let opening = guest.receive().await;
         assert_eq!(
             (&opening["action"], &opening["token"]),
             (&json!("configureSession"), &json!(TOKEN))
         );
-        guest.say(&session_response(true)).await;
+        guest.transmit(&session_response(true)).await;
         guest
     }
 }
@@ -92,7 +92,7 @@ impl Site {
 pub(crate) struct Guest(WebSocketStream<TcpStream>);
 
 impl Guest {
-    pub(crate) async fn hear(&mut self) -> Value {
+    pub(crate) async fn receive(&mut self) -> Value {
         loop {
             match self.0.next().await.unwrap().unwrap() {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
@@ -102,15 +102,15 @@ impl Guest {
         }
     }
 
-    pub(crate) async fn say(&mut self, frame: &Value) {
+    pub(crate) async fn transmit(&mut self, frame: &Value) {
         self.0.send(Message::text(frame.to_string())).await.unwrap();
     }
 
     /// Echoes the next message, as Genesys Cloud does, and returns its text.
     async fn echo(&mut self) -> String {
-        let frame = self.hear().await;
+        let frame = self.receive().await;
         let text = frame["message"]["text"].as_str().unwrap().to_owned();
-        self.say(
+        self.transmit(
             &json!({"type": "message", "class": "StructuredMessage", "code": 200,
             "tracingId": frame["tracingId"], "body": {"type": "Text", "text": text, "direction": "Inbound",
                 "id": frame["tracingId"], "channel": {"time": "2026-11-22T12:00:01.000Z"}}}),
@@ -138,7 +138,7 @@ pub(crate) async fn configured(connection: &mut Connection) {
 }
 
 #[tokio::test]
-async fn a_message_goes_there_and_an_answer_comes_back() {
+async fn connection_delivers_messages_both_ways() {
     let site = Site::new().await;
     let mut connection = site.open(web_messaging());
     let early = connection.send("before anything is open").unwrap();
@@ -149,23 +149,26 @@ async fn a_message_goes_there_and_an_answer_comes_back() {
     let later = connection.handle().send("grün \"quoted\"").unwrap();
     assert_eq!(guest.echo().await, "grün \"quoted\"");
     assert_eq!(accepted(&mut connection).await, later);
-    guest.say(&agent_says("a1", "hello")).await;
+    guest.transmit(&agent_message("a1", "hello")).await;
     assert!(
         matches!(connection.next_event().await, Some(Event::Message(message)) if message.text == "hello")
     );
     connection.typing();
-    assert_eq!(guest.hear().await["message"]["events"][0]["eventType"], "Typing");
+    assert_eq!(
+        guest.receive().await["message"]["events"][0]["eventType"],
+        "Typing"
+    );
     assert_eq!(connection.state(), State::Configured);
 }
 
 #[tokio::test]
-async fn a_cut_connection_is_restored() {
+async fn connection_is_restored_after_a_cut() {
     let site = Site::new().await;
     let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     let doubted = connection.send("lost on the way").unwrap();
-    guest.hear().await;
+    guest.receive().await;
     drop(guest);
     assert!(matches!(
         connection.next_event().await,
@@ -190,7 +193,7 @@ async fn a_cut_connection_is_restored() {
 }
 
 #[tokio::test]
-async fn a_refused_origin_is_terminal() {
+async fn origin_refused_with_403_ends_the_conversation() {
     let site = Site::new().await;
     let mut connection = site.open(web_messaging());
     let mut tcp = site.tcp().await;
@@ -209,7 +212,7 @@ async fn a_refused_origin_is_terminal() {
 }
 
 #[tokio::test]
-async fn a_refusal_for_now_is_tried_again_when_the_server_said() {
+async fn refused_upgrade_is_repeated_after_retry_after() {
     let site = Site::new().await;
     let mut connection = site.open(web_messaging());
     let mut tcp = site.tcp().await;
@@ -229,7 +232,7 @@ async fn a_refusal_for_now_is_tried_again_when_the_server_said() {
 }
 
 #[tokio::test]
-async fn a_moved_clock_does_not_close_the_socket() {
+async fn connection_survives_a_moved_clock() {
     let site = Site::new().await;
     let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
@@ -245,7 +248,7 @@ async fn a_moved_clock_does_not_close_the_socket() {
 }
 
 #[tokio::test]
-async fn a_silent_service_is_left() {
+async fn connection_to_a_silent_service_is_dropped() {
     let site = Site::new().await;
     let mut connection = site.open(web_messaging());
     let guest = site.configure().await;
@@ -272,7 +275,7 @@ async fn a_silent_service_is_left() {
 }
 
 #[tokio::test]
-async fn an_application_that_does_not_read_slows_the_service_and_loses_nothing() {
+async fn unread_events_stop_the_socket_and_none_is_lost() {
     const COUNT: usize = 2_000;
     let site = Site::new().await;
     let mut connection = site.open(web_messaging());
@@ -280,7 +283,9 @@ async fn an_application_that_does_not_read_slows_the_service_and_loses_nothing()
     configured(&mut connection).await;
     let service = tokio::spawn(async move {
         for n in 0..COUNT {
-            guest.say(&agent_says(&format!("a{n}"), &n.to_string())).await;
+            guest
+                .transmit(&agent_message(&format!("a{n}"), &n.to_string()))
+                .await;
         }
         guest
     });
@@ -301,7 +306,7 @@ async fn an_application_that_does_not_read_slows_the_service_and_loses_nothing()
 }
 
 #[tokio::test]
-async fn closing_says_goodbye_and_dropping_does_not() {
+async fn close_sends_a_close_frame_and_drop_does_not() {
     let site = Site::new().await;
     let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
@@ -324,13 +329,13 @@ async fn closing_says_goodbye_and_dropping_does_not() {
 }
 
 #[tokio::test]
-async fn a_service_that_ends_the_connection_for_good_is_believed() {
+async fn connection_closed_event_ends_the_conversation() {
     let site = Site::new().await;
     let mut connection = site.open(web_messaging());
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     guest
-        .say(&json!({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {"reason": "signedIn"}}))
+        .transmit(&json!({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {"reason": "signedIn"}}))
         .await;
     assert!(matches!(
         connection.next_event().await,
@@ -343,24 +348,27 @@ async fn a_service_that_ends_the_connection_for_good_is_believed() {
 }
 
 #[tokio::test]
-async fn what_the_guest_no_longer_agrees_to_stays_here() {
+async fn withdrawn_attributes_are_not_sent_by_the_driver() {
     let site = Site::new().await;
     let attributes = |value: &str| CustomAttributes::new([("interest".to_owned(), value.to_owned())].into());
-    let contract = web_messaging().with_attributes(attributes("chess").unwrap());
+    let contract = WebMessaging {
+        attributes: attributes("chess").unwrap(),
+        ..web_messaging()
+    };
     let mut connection = site.open(contract);
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     connection.with(|guest, _| guest.update_attributes(CustomAttributes::default()));
     connection.send("withdrawn").unwrap();
-    assert!(!guest.hear().await.to_string().contains("chess"));
+    assert!(!guest.receive().await.to_string().contains("chess"));
     connection.with(|guest, _| guest.update_attributes(attributes("granted again").unwrap()));
     connection.send("granted").unwrap();
-    let metadata = &guest.hear().await["message"]["channel"]["metadata"];
+    let metadata = &guest.receive().await["message"]["channel"]["metadata"];
     assert_eq!(metadata["customAttributes"]["interest"], "granted again");
 }
 
 #[tokio::test]
-async fn a_guest_who_leaves_for_good_clears_the_conversation_first() {
+async fn close_clears_the_conversation_first() {
     for (answer, event) in [
         (
             json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}),
@@ -378,9 +386,9 @@ async fn a_guest_who_leaves_for_good_clears_the_conversation_first() {
         configured(&mut connection).await;
         connection.with(|guest, _| guest.set_close_mode(CloseMode::Clear));
         let leaving = tokio::spawn(connection.close());
-        let clear = guest.hear().await;
+        let clear = guest.receive().await;
         assert_eq!(clear["message"]["events"][0]["presence"]["type"], "Clear");
-        guest.say(&answer).await;
+        guest.transmit(&answer).await;
         assert!(matches!(guest.0.next().await, Some(Ok(Message::Close(Some(_))))));
         assert!(guest.0.next().await.is_none());
         let events = leaving.await.unwrap();
@@ -396,15 +404,15 @@ async fn a_guest_who_leaves_for_good_clears_the_conversation_first() {
 }
 
 #[tokio::test]
-async fn a_goodbye_takes_no_longer_than_it_may() {
-    for farewell in [CloseMode::Leave, CloseMode::Clear] {
+async fn close_within_ends_in_time() {
+    for mode in [CloseMode::Leave, CloseMode::Clear] {
         let site = Site::new().await;
         let mut connection = site.open(web_messaging());
         let guest = site.configure().await;
         configured(&mut connection).await;
         let unanswered = connection.send("x").unwrap();
-        connection.with(|guest, _| guest.set_close_mode(farewell));
-        // nobody reads `guest`: neither the message nor the goodbye is answered
+        connection.with(|guest, _| guest.set_close_mode(mode));
+        // nobody reads `guest`: neither the message nor the close frame is answered
         let second = Duration::from_secs(1);
         let (events, ()) = tokio::join!(connection.close_within(second), async {
             site.clock.advance(second);
@@ -428,7 +436,7 @@ async fn a_goodbye_takes_no_longer_than_it_may() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_waited_for_in_vain_comes_the_next_time() {
+async fn next_event_loses_nothing_when_canceled() {
     const COUNT: usize = 1_000;
     let site = Site::new().await;
     let mut connection = site.open(web_messaging());
@@ -436,17 +444,19 @@ async fn an_event_that_is_waited_for_in_vain_comes_the_next_time() {
     configured(&mut connection).await;
     let service = tokio::spawn(async move {
         for n in 0..COUNT {
-            guest.say(&agent_says(&format!("a{n}"), &n.to_string())).await;
+            guest
+                .transmit(&agent_message(&format!("a{n}"), &n.to_string()))
+                .await;
         }
         guest
     });
-    let (mut heard, mut given_up) = (0, 0);
-    while heard < COUNT || given_up < COUNT {
+    let (mut received, mut given_up) = (0, 0);
+    while received < COUNT || given_up < COUNT {
         tokio::select! {
             event = connection.next_event() => {
                 let Some(Event::Message(message)) = event else { panic!("{event:?}") };
-                assert_eq!(message.text, heard.to_string(), "in order, and none is missing");
-                heard += 1;
+                assert_eq!(message.text, received.to_string(), "in order, and none is missing");
+                received += 1;
             }
             () = std::future::ready(()) => {
                 given_up += 1;

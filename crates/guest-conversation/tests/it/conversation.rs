@@ -1,4 +1,4 @@
-//! What the state machine does, input by input.
+//! Inputs of the state machine and their outputs.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use ws_transport::{OriginPolicy, SocketUrl};
 
 use crate::virtual_peer::{
-    TOKEN, VirtualPeer, agent_says, echo, id, refused, session_response, web_messaging,
+    TOKEN, VirtualPeer, agent_message, echo, id, refused, session_response, web_messaging,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ fn state(peer: &VirtualPeer) -> State {
 }
 
 #[test]
-fn it_connects_configures_and_delivers() {
+fn conversation_connects_configures_and_delivers() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.send(1, "queued before there is a connection");
     assert_eq!(state(&peer), State::Idle);
@@ -30,12 +30,12 @@ fn it_connects_configures_and_delivers() {
     assert_eq!(
         frames.len(),
         1,
-        "nothing is said before the session is configured"
+        "nothing is sent before the session is configured"
     );
     assert_eq!(frames[0]["action"], "configureSession");
     assert_eq!(frames[0]["deploymentId"], "b3c2");
     assert_eq!(frames[0]["token"], TOKEN);
-    peer.hear(&session_response(true));
+    peer.receive(&session_response(true));
     let [Event::Connection(ConnectionEvent::Ready(session))] = peer.events()[..] else {
         panic!()
     };
@@ -48,7 +48,7 @@ fn it_connects_configures_and_delivers() {
         "queued before there is a connection"
     );
     assert_eq!(frames[0]["tracingId"], id(1).to_string());
-    peer.hear(&echo(1));
+    peer.receive(&echo(1));
     assert!(
         matches!(peer.events()[..], [Event::Delivery { id: accepted, status: DeliveryStatus::Delivered { at, .. } }]
         if accepted == id(1) && at.unix_timestamp() == 1_795_348_801)
@@ -56,13 +56,13 @@ fn it_connects_configures_and_delivers() {
 }
 
 #[test]
-fn the_own_echo_is_never_a_message_and_nothing_is_shown_twice() {
+fn echo_is_no_message_and_duplicates_are_dropped() {
     let mut peer = VirtualPeer::web_messaging();
     peer.send(1, "hi");
     peer.frames();
     for _ in 0..3 {
-        peer.hear(&echo(1));
-        peer.hear(&agent_says("a1", "hello"));
+        peer.receive(&echo(1));
+        peer.receive(&agent_message("a1", "hello"));
     }
     let [
         Event::Delivery {
@@ -83,10 +83,10 @@ fn the_own_echo_is_never_a_message_and_nothing_is_shown_twice() {
 }
 
 #[test]
-fn what_it_does_not_know_is_handed_on_and_changes_nothing() {
+fn unknown_frame_is_emitted_and_changes_nothing() {
     let mut peer = VirtualPeer::web_messaging();
     let jwt = json!({"type": "response", "class": "NoveltyEvent", "code": 200, "body": {"jwt": "canary"}});
-    peer.hear(&jwt);
+    peer.receive(&jwt);
     peer.conversation.handle_frame("no json", peer.now);
     let events = peer.events();
     let [
@@ -103,8 +103,8 @@ fn what_it_does_not_know_is_handed_on_and_changes_nothing() {
 }
 
 #[test]
-fn the_frames_that_genesys_publishes_become_events() {
-    macro_rules! hear {
+fn published_frames_become_events() {
+    macro_rules! receive {
         ($name:literal) => {{
             let mut peer = VirtualPeer::web_messaging();
             let frame = include_str!(concat!(
@@ -116,7 +116,7 @@ fn the_frames_that_genesys_publishes_become_events() {
             peer.events()
         }};
     }
-    let events = hear!("quick-replies");
+    let events = receive!("quick-replies");
     let [Event::Message(message)] = &events[..] else {
         panic!("{events:?}")
     };
@@ -125,55 +125,55 @@ fn the_frames_that_genesys_publishes_become_events() {
         (payloads, message.from.kind),
         (vec!["RED", "BLUE"], AuthorKind::Bot)
     );
-    let events = hear!("other-content");
+    let events = receive!("other-content");
     assert!(
         matches!(&events[..], [Event::Message(message)] if matches!(&message.content[0], Content::Other(raw) if raw.class() == Some("GenericTemplate")))
     );
     assert!(matches!(
-        &hear!("agent-typing")[..],
+        &receive!("agent-typing")[..],
         [Event::Session(SessionEvent::Typing { from, during })] if from.name.as_deref() == Some("Ann") && *during == 3 * SECOND
     ));
-    assert!(matches!(&hear!("agent-text")[..], [Event::Message(message)] if message.text == "Hi"));
+    assert!(matches!(&receive!("agent-text")[..], [Event::Message(message)] if message.text == "Hi"));
     assert!(matches!(
-        hear!("disconnect-read-only")[..],
+        receive!("disconnect-read-only")[..],
         [Event::Session(SessionEvent::ConversationEnded {
             read_only: true
         })]
     ));
     assert!(matches!(
-        hear!("session-cleared")[..],
+        receive!("session-cleared")[..],
         [Event::Session(SessionEvent::Cleared)]
     ));
     assert!(matches!(
-        hear!("too-many-4029")[..],
+        receive!("too-many-4029")[..],
         [Event::Connection(ConnectionEvent::Throttled { retry_after })] if retry_after == 3 * SECOND
     ));
     assert!(
-        matches!(&hear!("error-message")[..], [Event::Session(SessionEvent::Refused(refusal))] if refusal.code == "400")
+        matches!(&receive!("error-message")[..], [Event::Session(SessionEvent::Refused(refusal))] if refusal.code == "400")
     );
-    assert!(hear!("health-check-answer").is_empty());
-    assert!(hear!("jwt-response").is_empty(), "nobody asked for it");
-    assert!(hear!("presigned-url").is_empty(), "nobody asked for it either");
-    let events = hear!("unknown-class");
+    assert!(receive!("health-check-answer").is_empty());
+    assert!(receive!("jwt-response").is_empty(), "nobody asked for it");
+    assert!(receive!("presigned-url").is_empty(), "nobody asked for it either");
+    let events = receive!("unknown-class");
     assert!(matches!(events[..], [Event::Session(SessionEvent::Unknown(_))]));
     assert!(!format!("{events:?}").contains("canary"));
     for (events, state) in [
-        (hear!("session-expired"), "SessionExpired"),
-        (hear!("logout"), "LoggedOut"),
-        (hear!("connection-closed"), "ClosedByServer"),
+        (receive!("session-expired"), "SessionExpired"),
+        (receive!("logout"), "LoggedOut"),
+        (receive!("connection-closed"), "ClosedByServer"),
     ] {
         assert!(format!("{events:?}").contains(state));
     }
 }
 
 #[test]
-fn a_refused_message_fails_alone() {
+fn refused_message_fails_alone() {
     let mut peer = VirtualPeer::web_messaging();
     peer.send(1, "x");
     peer.send(2, "x");
     peer.frames();
-    peer.hear(&refused(4011, Some(id(1))));
-    peer.hear(&echo(2));
+    peer.receive(&refused(4011, Some(id(1))));
+    peer.receive(&echo(2));
     let events = peer.events();
     let [
         Event::Delivery {
@@ -193,13 +193,13 @@ fn a_refused_message_fails_alone() {
 }
 
 #[test]
-fn a_read_only_conversation_takes_nothing_more() {
+fn read_only_conversation_refuses_messages() {
     let mut peer = VirtualPeer::web_messaging();
     for n in 0..7 {
         peer.send(n, "x");
     }
     peer.frames();
-    peer.hear(
+    peer.receive(
         &json!({"type": "message", "class": "StructuredMessage", "code": 200,
         "body": {"type": "Event", "direction": "Outbound", "id": "d", "metadata": {"readOnly": "true"},
             "events": [{"eventType": "Presence", "presence": {"type": "Disconnect"}}]}}),
@@ -224,8 +224,8 @@ fn a_read_only_conversation_takes_nothing_more() {
         peer.conversation.send_text(id(255), "x".to_owned()),
         Err(SendError::ReadOnly)
     );
-    peer.hear(&echo(0));
-    peer.hear(&refused(409, Some(id(1))));
+    peer.receive(&echo(0));
+    peer.receive(&refused(409, Some(id(1))));
     assert!(matches!(
         peer.events()[..],
         [
@@ -242,11 +242,11 @@ fn a_read_only_conversation_takes_nothing_more() {
 }
 
 #[test]
-fn a_refusal_as_read_only_ends_the_conversation() {
+fn read_only_refusal_reports_the_end_of_the_conversation() {
     let mut peer = VirtualPeer::web_messaging();
     peer.send(1, "x");
     peer.frames();
-    peer.hear(&refused(409, None));
+    peer.receive(&refused(409, None));
     assert!(matches!(
         peer.events()[..],
         [
@@ -261,7 +261,7 @@ fn a_refusal_as_read_only_ends_the_conversation() {
 }
 
 #[test]
-fn nothing_that_can_be_printed_shows_the_token() {
+fn debug_output_shows_no_token() {
     let mut peer = VirtualPeer::web_messaging();
     peer.send(1, "x");
     let transmits = peer.transmits();

@@ -1,4 +1,4 @@
-//! No message is lost in silence, whatever the network and the service do.
+//! Random networks and services: each message reaches a final status.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -40,10 +40,10 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// The last word on each message, and when each frame left.
+/// Statuses of each message, and the time of each frame.
 #[derive(Default)]
 struct Ledger {
-    fates: HashMap<MessageId, Vec<&'static str>>,
+    statuses: HashMap<MessageId, Vec<&'static str>>,
     left: Vec<Instant>,
     requests: Vec<Vec<Instant>>,
     on_the_way: Vec<u128>,
@@ -67,7 +67,7 @@ impl Play {
         play
     }
 
-    /// Does what the state machine asks for until it asks for nothing; the service configures at once.
+    /// Runs the commands of the state machine until there is none; the service configures at once.
     fn settle(&mut self) {
         loop {
             let mut idle = true;
@@ -92,7 +92,7 @@ impl Play {
                 }
                 let frame: serde_json::Value = serde_json::from_str(&text).unwrap();
                 if frame["action"] == "configureSession" {
-                    self.peer.hear(&session_response(false));
+                    self.peer.receive(&session_response(false));
                 } else {
                     let name = &frame["tracingId"];
                     let number = (0..self.next).find(|n| *name == id(*n).to_string()).unwrap();
@@ -111,20 +111,20 @@ impl Play {
     }
 
     fn note(&mut self, event: Event) {
-        let mut fate = |id, fate| self.ledger.fates.entry(id).or_default().push(fate);
+        let mut record = |id, name| self.ledger.statuses.entry(id).or_default().push(name);
         match event {
             Event::Delivery {
                 id,
                 status: DeliveryStatus::Delivered { .. },
-            } => fate(id, "accepted"),
+            } => record(id, "accepted"),
             Event::Delivery {
                 id,
                 status: DeliveryStatus::Failed(_),
-            } => fate(id, "failed"),
+            } => record(id, "failed"),
             Event::Delivery {
                 id,
                 status: DeliveryStatus::Unknown,
-            } => fate(id, "in doubt"),
+            } => record(id, "unknown"),
             Event::Message(message) | Event::Session(SessionEvent::OwnMessage(message)) => {
                 panic!("our own message came back as {message:?}")
             }
@@ -133,7 +133,7 @@ impl Play {
     }
 
     fn acknowledge(&mut self, n: u128) {
-        self.peer.hear(&echo(n));
+        self.peer.receive(&echo(n));
     }
 
     fn act(&mut self, act: &Act) {
@@ -162,21 +162,21 @@ impl Play {
             (Act::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
             (Act::RefuseOldest, Some(n)) => {
                 self.ledger.on_the_way.remove(0);
-                self.peer.hear(&refused(4011, Some(id(n))));
+                self.peer.receive(&refused(4011, Some(id(n))));
             }
             (Act::ThrottleOldest, Some(n)) => {
                 self.ledger.on_the_way.remove(0);
-                self.peer.hear(&too_many(2, Some(id(n))));
+                self.peer.receive(&too_many(2, Some(id(n))));
             }
             (Act::ThrottleSomething, Some(_)) if self.ledger.on_the_way.len() == 1 => {
                 self.ledger.on_the_way.clear();
-                self.peer.hear(&too_many(2, None));
+                self.peer.receive(&too_many(2, None));
             }
             (Act::Send, _) => {
                 let name = id(self.next);
                 match self.peer.conversation.send_text(name, "x".to_owned()) {
                     Ok(()) => {
-                        self.ledger.fates.entry(name).or_default();
+                        self.ledger.statuses.entry(name).or_default();
                     }
                     Err(error) => assert!(matches!(error, SendError::Ended | SendError::Full { .. })),
                 }
@@ -232,11 +232,11 @@ proptest! {
         play.settle();
         play.pass(Duration::from_secs(10));
         prop_assert!(play.peer.conversation.state().is_over());
-        for (id, fates) in &play.ledger.fates {
-            // a doubt may be settled later; everything else is said once
+        for (id, statuses) in &play.ledger.statuses {
+            // an unknown status may be decided later; each other one is reported once
             prop_assert!(
-                matches!(fates[..], [_] | ["in doubt", "accepted" | "failed"]),
-                "{} ended as {:?}", id, fates
+                matches!(statuses[..], [_] | ["unknown", "accepted" | "failed"]),
+                "{} ended as {:?}", id, statuses
             );
         }
         prop_assert!(windows_hold(&play.ledger.left, 5, Duration::from_secs(1)));

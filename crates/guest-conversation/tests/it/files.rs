@@ -1,21 +1,23 @@
-//! Attachments in the life of a conversation.
+//! Attachments of a conversation.
 
 use std::time::Duration;
 
 use genesys_api::Call as _;
 use guest_conversation::attachments::{
-    AttachError, AttachToError, AttachmentEvent, AttachmentId, DeleteError, Failure, File, FileUpload, Stage,
-    UploadOutcome,
+    AttachError, AttachmentEvent, AttachmentId, DeleteError, Failure, File, FileUpload, Stage, UploadOutcome,
 };
 use guest_conversation::{
     Choice, Command, DeliveryStatus, DeploymentRules, Event, Machine as _, OutgoingMessage, Request,
-    SendError, SessionEvent, State,
+    SendError, SessionEvent, State, WebMessaging,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use web_messaging::ErrorCode;
 
-use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_many, web_messaging};
+use crate::virtual_peer::{
+    VirtualPeer, echo, id, refused, session_response, too_many, web_messaging, with_history,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -55,16 +57,15 @@ fn with(n: u128) -> OutgoingMessage {
 }
 
 fn peer() -> VirtualPeer {
-    let contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
-    let mut peer = VirtualPeer::new(contract);
+    let mut peer = VirtualPeer::new(with_history());
     peer.connect();
     peer.frames();
-    peer.hear(&session_with_files(true));
+    peer.receive(&session_with_files(true));
     peer.events();
     peer
 }
 
-fn put(peer: &mut VirtualPeer) -> Box<FileUpload> {
+fn next_upload(peer: &mut VirtualPeer) -> Box<FileUpload> {
     match peer.conversation.poll_command() {
         Some(Command::Upload(put)) => put,
         other => panic!("{other:?}"),
@@ -74,27 +75,27 @@ fn put(peer: &mut VirtualPeer) -> Box<FileUpload> {
 fn upload(peer: &mut VirtualPeer, n: u128) {
     peer.conversation.attach(name(n), cat()).unwrap();
     assert_eq!(peer.frames()[0]["action"], "onAttachment");
-    peer.hear(&granted(&json!(name(n).as_str()), "https://bucket.example/k"));
-    put(peer);
+    peer.receive(&granted(&json!(name(n).as_str()), "https://bucket.example/k"));
+    next_upload(peer);
     peer.conversation
         .handle_upload(&name(n), UploadOutcome::Stored, peer.now);
-    peer.hear(&uploaded(&json!(name(n).as_str())));
+    peer.receive(&uploaded(&json!(name(n).as_str())));
     assert_eq!(peer.conversation.attachment(&name(n)), Some(Stage::Uploaded));
     peer.events();
 }
 
-fn notices(peer: &mut VirtualPeer) -> Vec<AttachmentEvent> {
+fn attachment_events(peer: &mut VirtualPeer) -> Vec<AttachmentEvent> {
     let events = peer.events();
     assert!(!format!("{events:?}").contains("canary"));
-    let notices = events.into_iter().filter_map(|event| match event {
-        Event::Session(SessionEvent::Attachment(notice)) => Some(*notice),
+    let attachment_events = events.into_iter().filter_map(|event| match event {
+        Event::Session(SessionEvent::Attachment(event)) => Some(*event),
         _ => None,
     });
-    notices.collect()
+    attachment_events.collect()
 }
 
 fn failure(peer: &mut VirtualPeer) -> Failure {
-    match notices(peer).pop() {
+    match attachment_events(peer).pop() {
         Some(
             AttachmentEvent::Failed { reason, .. }
             | AttachmentEvent::NoLink { reason, .. }
@@ -104,8 +105,15 @@ fn failure(peer: &mut VirtualPeer) -> Failure {
     }
 }
 
+fn refusal(peer: &mut VirtualPeer) -> ErrorCode {
+    match failure(peer) {
+        Failure::Refused { code, .. } => code,
+        other => panic!("no refusal: {other:?}"),
+    }
+}
+
 #[test]
-fn a_file_is_uploaded_and_a_message_carries_it() {
+fn file_is_uploaded_and_sent_with_a_message() {
     let mut peer = peer();
     peer.conversation.attach(name(1), cat()).unwrap();
     let asked = peer.frames();
@@ -122,23 +130,23 @@ fn a_file_is_uploaded_and_a_message_carries_it() {
         ),
         (&json!("cat.png"), &json!(3), &json!(true))
     );
-    peer.hear(&granted(&json!(text), "https://bucket.example/k?sig=canary"));
-    let put = put(&mut peer);
-    let request = put.upload.request(put.upload.host());
+    peer.receive(&granted(&json!(text), "https://bucket.example/k?sig=canary"));
+    let upload = next_upload(&mut peer);
+    let request = upload.upload.request(upload.upload.host());
     assert_eq!(request.headers()["x-amz-tagging"], "a=b");
     let early = peer.conversation.send(id(1), &with(1));
     assert!(matches!(
         early,
-        Err(SendError::Attachment(AttachToError::NotUploaded {
+        Err(SendError::NotUploaded {
             stage: Stage::Uploading,
             ..
-        }))
+        })
     ));
     peer.conversation
         .handle_upload(&name(1), UploadOutcome::Stored, peer.now);
-    peer.hear(&uploaded(&json!(text)));
+    peer.receive(&uploaded(&json!(text)));
     assert!(
-        matches!(&notices(&mut peer)[..], [AttachmentEvent::Uploaded { id, link: Some(link) }]
+        matches!(&attachment_events(&mut peer)[..], [AttachmentEvent::Uploaded { id, link: Some(link) }]
             if *id == name(1) && link.url(peer.now.instant).unwrap().expose_secret().ends_with("canary"))
     );
     peer.conversation.send(id(1), &with(1)).unwrap();
@@ -148,16 +156,18 @@ fn a_file_is_uploaded_and_a_message_carries_it() {
     );
     let frames = peer.frames();
     assert_eq!(frames[0]["message"]["content"][0]["attachment"]["id"], text);
-    peer.hear(&echo(1));
-    assert!(matches!(&notices(&mut peer)[..], [AttachmentEvent::Sent { message, .. }] if *message == id(1)));
+    peer.receive(&echo(1));
+    assert!(
+        matches!(&attachment_events(&mut peer)[..], [AttachmentEvent::Sent { message, .. }] if *message == id(1))
+    );
     assert_eq!(peer.conversation.attachment(&name(1)), None);
     let timeline = peer.conversation.timeline().to_string();
-    assert!(timeline.contains("uploading a file: done"), "{timeline}");
+    assert!(timeline.contains("a file was uploaded"), "{timeline}");
     assert!(!timeline.contains("cat") && !timeline.contains("canary"));
 }
 
 #[test]
-fn rules_are_those_of_the_session_and_of_the_deployment() {
+fn attach_obeys_the_rules_of_session_and_deployment() {
     let mut peer = peer();
     let attach = |peer: &mut VirtualPeer, file| peer.conversation.attach(name(9), file);
     assert!(matches!(
@@ -178,33 +188,36 @@ fn rules_are_those_of_the_session_and_of_the_deployment() {
         attachments: false,
         ..DeploymentRules::default()
     };
-    let mut forbidden = VirtualPeer::new(web_messaging().with_rules(rules));
+    let mut forbidden = VirtualPeer::new(WebMessaging {
+        rules,
+        ..web_messaging()
+    });
     assert_eq!(attach(&mut forbidden, cat()), Err(AttachError::NotReady));
     forbidden.connect();
-    forbidden.hear(&session_with_files(true));
+    forbidden.receive(&session_with_files(true));
     assert_eq!(attach(&mut forbidden, cat()), Err(AttachError::Off));
 }
 
 #[test]
-fn a_refusal_in_whatever_form_finds_its_attachment() {
+fn refusal_is_assigned_to_its_attachment() {
     let mut peer = peer();
     let tracing = |n: u128| name(n).to_string().parse().ok();
     peer.conversation.attach(name(1), cat()).unwrap();
     peer.frames();
-    peer.hear(&refused(4000, tracing(1)));
-    assert_eq!(failure(&mut peer), Failure::Off);
+    peer.receive(&refused(4000, tracing(1)));
+    assert_eq!(refusal(&mut peer), ErrorCode::FeatureUnavailable);
     // too soon: asked again, at most three times
     peer.conversation.attach(name(2), cat()).unwrap();
     for _ in 0..3 {
         assert_eq!(peer.frames().len(), 1);
-        peer.hear(&too_many(2, tracing(2)));
-        assert!(notices(&mut peer).is_empty());
+        peer.receive(&too_many(2, tracing(2)));
+        assert!(attachment_events(&mut peer).is_empty());
         assert!(peer.frames().is_empty());
         peer.pass(2 * SECOND);
     }
     assert_eq!(peer.frames().len(), 1);
-    peer.hear(&too_many(2, tracing(2)));
-    assert!(matches!(failure(&mut peer), Failure::Refused(_)));
+    peer.receive(&too_many(2, tracing(2)));
+    assert_eq!(refusal(&mut peer), ErrorCode::TooManyRequests);
     peer.pass(2 * SECOND);
     // the name of an attachment of the other side need not be a UUID
     let other: AttachmentId = "attachment-of-theirs".parse().unwrap();
@@ -214,12 +227,12 @@ fn a_refusal_in_whatever_form_finds_its_attachment() {
     assert_eq!(peer.frames()[0]["action"], "getAttachment");
     let mut gone = refused(4009, None);
     gone["tracingId"] = other.as_str().into();
-    peer.hear(&gone);
-    assert_eq!(failure(&mut peer), Failure::NotFound);
+    peer.receive(&gone);
+    assert_eq!(refusal(&mut peer), ErrorCode::AttachmentNotFound);
     // and a message is still a message
     peer.send(1, "x");
     peer.frames();
-    peer.hear(&refused(4011, Some(id(1))));
+    peer.receive(&refused(4011, Some(id(1))));
     assert!(matches!(
         peer.conversation.delivery(id(1)),
         Some(DeliveryStatus::Failed(_))
@@ -227,12 +240,12 @@ fn a_refusal_in_whatever_form_finds_its_attachment() {
 }
 
 #[test]
-fn a_lost_connection_drops_what_is_on_its_way_and_keeps_what_is_uploaded() {
+fn lost_connection_fails_uploads_and_keeps_uploaded_files() {
     let mut peer = peer();
     upload(&mut peer, 1);
     peer.conversation.attach(name(2), cat()).unwrap();
     peer.frames();
-    peer.hear(&granted(&json!(name(2).as_str()), "https://bucket.example/k"));
+    peer.receive(&granted(&json!(name(2).as_str()), "https://bucket.example/k"));
     peer.drop_socket();
     assert!(matches!(failure(&mut peer), Failure::ConnectionLost { .. }));
     assert_eq!(
@@ -243,7 +256,7 @@ fn a_lost_connection_drops_what_is_on_its_way_and_keeps_what_is_uploaded() {
     peer.conversation.send(id(1), &with(1)).unwrap();
     peer.reconnect();
     peer.frames();
-    peer.hear(&session_with_files(false));
+    peer.receive(&session_with_files(false));
     peer.pass(Duration::ZERO);
     let frames = peer.frames();
     let message = frames.iter().find(|frame| frame["action"] == "onMessage");
@@ -253,12 +266,12 @@ fn a_lost_connection_drops_what_is_on_its_way_and_keeps_what_is_uploaded() {
     assert_eq!(peer.conversation.attachment(&name(1)), Some(Stage::Sending));
     peer.reconnect();
     peer.frames();
-    peer.hear(&session_with_files(true));
+    peer.receive(&session_with_files(true));
     assert_eq!(failure(&mut peer), Failure::SessionEnded);
 }
 
 #[test]
-fn what_takes_too_long_fails_and_the_end_leaves_nothing() {
+fn attachment_times_out_and_fails_with_the_conversation() {
     let mut peer = peer();
     peer.conversation.attach(name(1), cat()).unwrap();
     peer.frames();
@@ -270,16 +283,16 @@ fn what_takes_too_long_fails_and_the_end_leaves_nothing() {
     upload(&mut peer, 2);
     peer.conversation.delete_attachment(&name(2)).unwrap();
     assert_eq!(peer.frames().last().unwrap()["action"], "deleteAttachment");
-    peer.hear(
+    peer.receive(
         &json!({"type": "response", "class": "AttachmentDeletedResponse", "code": 200,
         "body": {"attachmentId": name(2).as_str()}}),
     );
     assert!(matches!(
-        notices(&mut peer)[..],
+        attachment_events(&mut peer)[..],
         [AttachmentEvent::Deleted { .. }]
     ));
     upload(&mut peer, 3);
-    peer.hear(&refused(4006, None));
+    peer.receive(&refused(4006, None));
     let events = peer.events();
     assert!(
         matches!(
@@ -293,9 +306,9 @@ fn what_takes_too_long_fails_and_the_end_leaves_nothing() {
 }
 
 #[test]
-fn a_link_can_be_had_in_a_read_only_conversation() {
+fn link_is_refreshed_in_a_read_only_conversation() {
     let mut peer = VirtualPeer::web_messaging();
-    peer.hear(&refused(409, None));
+    peer.receive(&refused(409, None));
     peer.events();
     assert_eq!(peer.conversation.state(), State::ReadOnly);
     let id: AttachmentId = "7d1f0c9e-0000-4000-8000-000000000009".parse().unwrap();

@@ -1,11 +1,11 @@
-//! What must stay true of the types.
+//! Sizes of types and texts of errors.
 
 use guest_conversation::{Conversation, Event, MessageIdError, RequestError, SendError, State};
 use web_messaging::{AttributesError, FrameError};
 use ws_transport::{HandshakeError, OriginError, OriginPolicyError, ParseOriginError, SocketUrl};
 
 #[test]
-fn errors_are_small_and_say_what_to_do_in_one_line() {
+fn errors_are_small_and_one_line() {
     fn check<E: std::error::Error + Send + Sync + 'static>(errors: &[E]) {
         assert!(size_of::<E>() <= 64, "{}", std::any::type_name::<E>());
         for error in errors {
@@ -49,7 +49,7 @@ fn errors_are_small_and_say_what_to_do_in_one_line() {
 }
 
 #[test]
-fn a_conversation_can_live_in_a_task() {
+fn conversation_is_send_and_small() {
     fn check<T: Send + 'static>() {}
     check::<Conversation>();
     check::<Event>();

@@ -1,4 +1,4 @@
-//! What a lost connection left open, and how the history decides it.
+//! Recovery of deliveries and of missed messages by the history.
 
 use std::time::Duration;
 
@@ -11,19 +11,15 @@ use guest_conversation::{
 use serde_json::{Value, json};
 use web_messaging::rest::history::{History, HistoryPage};
 
-use crate::virtual_peer::{VirtualPeer, agent_says, echo, id, session_response, too_many, web_messaging};
+use crate::virtual_peer::{
+    VirtualPeer, agent_message, echo, id, session_response, too_many, web_messaging, with_history,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Configured, with an API host.
 pub(crate) fn peer() -> VirtualPeer {
-    let contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
-    let mut peer = VirtualPeer::new(contract);
-    peer.connect();
-    peer.frames();
-    peer.hear(&session_response(true));
-    peer.events();
-    peer
+    VirtualPeer::configured(with_history())
 }
 
 pub(crate) fn jwt(peer: &VirtualPeer, seconds: i64) -> Value {
@@ -36,16 +32,16 @@ pub(crate) fn come_back(peer: &mut VirtualPeer) {
     peer.drop_socket();
     peer.reconnect();
     assert_eq!(peer.frames().len(), 1);
-    peer.hear(&session_response(false));
+    peer.receive(&session_response(false));
 }
 
-/// Waits for what is due, hands out a token, and gives the call.
+/// Passes the next deadline, issues a token, and returns the call.
 pub(crate) fn asked(peer: &mut VirtualPeer) -> Box<History> {
     peer.pass(3 * SECOND);
     let frames = peer.frames();
     assert_eq!(frames.len(), 1, "{frames:?}");
     assert_eq!(frames[0]["action"], "getJwt");
-    peer.hear(&jwt(peer, 60));
+    peer.receive(&jwt(peer, 60));
     command(peer)
 }
 
@@ -85,12 +81,12 @@ pub(crate) fn answer(peer: &mut VirtualPeer, page: HistoryPage) {
     peer.conversation.handle_history(Ok(page), peer.now);
 }
 
-/// Events in short: who said, accepted, failed, in doubt.
-pub(crate) fn told(peer: &mut VirtualPeer) -> Vec<String> {
+/// Events in short: messages, deliveries, pages.
+pub(crate) fn emitted(peer: &mut VirtualPeer) -> Vec<String> {
     let events = peer.events();
     assert!(!format!("{events:?}").contains("canary"));
     let short = events.into_iter().filter_map(|event| match event {
-        Event::Message(message) => Some(format!("said {}", message.text)),
+        Event::Message(message) => Some(format!("message {}", message.text)),
         Event::Session(SessionEvent::OwnMessage(message)) => Some(format!("own {}", message.text)),
         Event::Delivery {
             id: known,
@@ -106,7 +102,7 @@ pub(crate) fn told(peer: &mut VirtualPeer) -> Vec<String> {
         Event::Delivery {
             status: DeliveryStatus::Unknown,
             ..
-        } => Some("doubt 1".to_owned()),
+        } => Some("unknown 1".to_owned()),
         Event::Session(SessionEvent::HistoryUnread { .. }) => Some("unread".to_owned()),
         Event::Session(SessionEvent::History(page)) => {
             Some(format!("page {} of {}", page.page, page.page_count))
@@ -117,23 +113,23 @@ pub(crate) fn told(peer: &mut VirtualPeer) -> Vec<String> {
 }
 
 #[test]
-fn what_arrived_is_delivered_and_what_was_missed_is_told_once_and_in_order() {
+fn recovery_matches_sent_messages_and_emits_missed_ones_in_order() {
     let mut peer = peer();
-    peer.hear(&agent_says("a1", "before"));
+    peer.receive(&agent_message("a1", "before"));
     peer.send(1, "arrived");
     assert_eq!(peer.frames().len(), 1);
     assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Sending));
-    assert_eq!(told(&mut peer), ["said before"]);
+    assert_eq!(emitted(&mut peer), ["message before"]);
     come_back(&mut peer);
     assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Sending));
     peer.send(2, "waits until it is decided");
     let call = asked(&mut peer);
     assert_eq!(call.page, 1);
     // live, while the history is read: it is held back, for something older may come
-    let mut live = agent_says("a3", "live");
+    let mut live = agent_message("a3", "live");
     live["body"]["channel"]["time"] = "2026-11-22T12:00:09.000Z".into();
-    peer.hear(&live);
-    assert_eq!(told(&mut peer), [""; 0]);
+    peer.receive(&live);
+    assert_eq!(emitted(&mut peer), [""; 0]);
     assert!(peer.frames().is_empty());
     let history = page(
         1,
@@ -146,20 +142,23 @@ fn what_arrived_is_delivered_and_what_was_missed_is_told_once_and_in_order() {
         ],
     );
     answer(&mut peer, history.clone());
-    assert_eq!(told(&mut peer), ["accepted 1", "said missed", "said live"]);
+    assert_eq!(
+        emitted(&mut peer),
+        ["accepted 1", "message missed", "message live"]
+    );
     assert!(matches!(
         peer.conversation.delivery(id(1)),
         Some(DeliveryStatus::Delivered { .. })
     ));
     assert_eq!(peer.frames()[0]["tracingId"], id(2).to_string());
-    peer.hear(&live);
-    peer.hear(&echo(1));
+    peer.receive(&live);
+    peer.receive(&echo(1));
     answer(&mut peer, history);
-    assert_eq!(told(&mut peer), [""; 0], "late copies are recognized");
+    assert_eq!(emitted(&mut peer), [""; 0], "late copies are recognized");
 }
 
 #[test]
-fn what_is_surely_absent_is_sent_once_more_in_its_place_and_then_fails() {
+fn absent_message_is_sent_once_more_and_then_fails() {
     let mut peer = peer();
     peer.send(1, "lost");
     peer.send(2, "lost too");
@@ -176,15 +175,15 @@ fn what_is_surely_absent_is_sent_once_more_in_its_place_and_then_fails() {
         .map(|frame| frame["tracingId"].clone())
         .collect();
     assert_eq!(sent, [id(1), id(2), id(3)].map(|id| json!(id.to_string())));
-    peer.hear(&echo(2));
-    assert_eq!(told(&mut peer), ["accepted 2"]);
+    peer.receive(&echo(2));
+    assert_eq!(emitted(&mut peer), ["accepted 2"]);
     // and lost again
     come_back(&mut peer);
     peer.pass(3 * SECOND);
     assert!(peer.frames().is_empty(), "the token is valid for a minute");
     command(&mut peer);
     answer(&mut peer, page(1, 1, &[]));
-    assert_eq!(told(&mut peer), ["failed NotDelivered"]);
+    assert_eq!(emitted(&mut peer), ["failed NotDelivered"]);
     assert_eq!(
         peer.conversation.delivery(id(1)),
         Some(DeliveryStatus::Failed(FailureReason::NotDelivered))
@@ -193,11 +192,11 @@ fn what_is_surely_absent_is_sent_once_more_in_its_place_and_then_fails() {
 }
 
 #[test]
-fn equal_texts_are_counted_and_what_was_known_or_is_old_decides_nothing() {
+fn equal_texts_are_counted_and_known_or_old_entries_ignored() {
     let mut peer = peer();
     peer.send(1, "yes");
     peer.frames();
-    peer.hear(
+    peer.receive(
         &json!({"type": "message", "class": "StructuredMessage", "code": 200, "tracingId": id(1).to_string(),
         "body": {"type": "Text", "text": "yes", "direction": "Inbound", "id": "e1",
             "channel": {"time": "2026-11-22T12:00:01.000Z", "messageId": "m-g1"}}}),
@@ -205,7 +204,7 @@ fn equal_texts_are_counted_and_what_was_known_or_is_old_decides_nothing() {
     peer.send(2, "yes");
     peer.send(3, "yes");
     assert_eq!(peer.frames().len(), 2);
-    told(&mut peer);
+    emitted(&mut peer);
     come_back(&mut peer);
     asked(&mut peer);
     let mut old = entry("g0", 0, "yes", true);
@@ -218,17 +217,17 @@ fn equal_texts_are_counted_and_what_was_known_or_is_old_decides_nothing() {
             &[entry("g2", 4, "yes", true), entry("g1", 1, "yes", true), old],
         ),
     );
-    assert_eq!(told(&mut peer), ["accepted 2"]);
+    assert_eq!(emitted(&mut peer), ["accepted 2"]);
     let frames = peer.frames();
     assert_eq!(frames.len(), 1);
     assert_eq!(frames[0]["tracingId"], id(3).to_string());
 }
 
 #[test]
-fn pages_are_read_until_the_time_is_reached_or_four_were() {
+fn recovery_reads_at_most_four_pages() {
     for complete in [true, false] {
         let mut peer = peer();
-        peer.hear(&agent_says("a0", "before"));
+        peer.receive(&agent_message("a0", "before"));
         peer.send(1, "lost");
         peer.frames();
         come_back(&mut peer);
@@ -246,21 +245,21 @@ fn pages_are_read_until_the_time_is_reached_or_four_were() {
             }
         }
         assert_eq!(peer.conversation.poll_command(), None);
-        let doubted = told(&mut peer).contains(&"doubt 1".to_owned());
-        assert_eq!(doubted, !complete, "what may stand further back stays in doubt");
+        let unknown = emitted(&mut peer).contains(&"unknown 1".to_owned());
+        assert_eq!(unknown, !complete, "what may stand further back stays in doubt");
         assert_eq!(peer.frames().len(), usize::from(complete));
     }
 }
 
 #[test]
-fn a_token_is_asked_for_once_more_and_a_limit_is_waited_for() {
+fn recovery_requests_a_second_token_and_waits_for_a_rate_limit() {
     let mut peer = peer();
     come_back(&mut peer);
     asked(&mut peer);
     let unauthorized = || Err(HistoryFailure::Unauthorized);
     peer.conversation.handle_history(unauthorized(), peer.now);
     assert_eq!(peer.frames()[0]["action"], "getJwt");
-    peer.hear(&jwt(&peer, 60));
+    peer.receive(&jwt(&peer, 60));
     command(&mut peer);
     let retry_after = 7 * SECOND;
     peer.conversation
@@ -270,25 +269,25 @@ fn a_token_is_asked_for_once_more_and_a_limit_is_waited_for() {
     peer.pass(SECOND);
     command(&mut peer);
     peer.conversation.handle_history(unauthorized(), peer.now);
-    assert_eq!(told(&mut peer), ["unread"]);
+    assert_eq!(emitted(&mut peer), ["unread"]);
     assert_eq!(peer.conversation.poll_command(), None);
 }
 
 #[test]
-fn a_history_that_cannot_be_read_leaves_the_doubt_and_nothing_is_held_back() {
+fn unread_history_leaves_deliveries_unknown() {
     let mut peer = peer();
     peer.send(1, "x");
     peer.frames();
     come_back(&mut peer);
     asked(&mut peer);
-    peer.hear(&agent_says("a1", "held"));
+    peer.receive(&agent_message("a1", "held"));
     let reason = "no route".to_owned();
     peer.conversation
         .handle_history(Err(HistoryFailure::Failed { reason }), peer.now);
-    assert_eq!(told(&mut peer), ["said held", "unread", "doubt 1"]);
+    assert_eq!(emitted(&mut peer), ["message held", "unread", "unknown 1"]);
     assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Unknown));
-    peer.hear(&echo(1));
-    assert_eq!(told(&mut peer), ["accepted 1"]);
+    peer.receive(&echo(1));
+    assert_eq!(emitted(&mut peer), ["accepted 1"]);
 
     // nobody answers at all
     come_back(&mut peer);
@@ -298,45 +297,45 @@ fn a_history_that_cannot_be_read_leaves_the_doubt_and_nothing_is_held_back() {
         peer.pass(15 * SECOND);
         peer.conversation.handle_alive();
     }
-    assert_eq!(told(&mut peer), ["unread"]);
+    assert_eq!(emitted(&mut peer), ["unread"]);
 }
 
 #[test]
-fn a_throttled_token_is_asked_for_again() {
+fn throttled_history_token_is_requested_again() {
     let mut peer = peer();
     come_back(&mut peer);
     let frames = peer.frames();
     let tracing_id = frames[0]["tracingId"].as_str().unwrap().parse().unwrap();
-    peer.hear(&too_many(2, Some(tracing_id)));
+    peer.receive(&too_many(2, Some(tracing_id)));
     assert!(peer.frames().is_empty());
     peer.pass(2 * SECOND);
     assert_eq!(peer.frames()[0]["action"], "getJwt");
 }
 
 #[test]
-fn a_token_that_seems_to_be_over_is_tried_all_the_same() {
+fn history_token_that_seems_expired_is_used() {
     let mut peer = peer();
     come_back(&mut peer);
     peer.frames();
-    peer.hear(&jwt(&peer, -3600));
+    peer.receive(&jwt(&peer, -3600));
     command(&mut peer);
 }
 
 #[test]
-fn a_session_that_began_anew_has_another_history() {
+fn new_session_reads_no_old_history() {
     let mut peer = peer();
     peer.send(1, "x");
     peer.frames();
     peer.drop_socket();
     peer.reconnect();
     peer.frames();
-    peer.hear(&session_response(true));
-    assert_eq!(told(&mut peer), ["doubt 1"]);
+    peer.receive(&session_response(true));
+    assert_eq!(emitted(&mut peer), ["unknown 1"]);
     assert!(peer.frames().is_empty());
 }
 
 #[test]
-fn a_silent_echo_on_a_living_socket_is_looked_up() {
+fn overdue_echo_is_looked_up_in_the_history() {
     let mut peer = peer();
     peer.send(1, "x");
     peer.frames();
@@ -346,14 +345,14 @@ fn a_silent_echo_on_a_living_socket_is_looked_up() {
     }
     peer.pass(SECOND);
     assert_eq!(peer.frames()[0]["action"], "getJwt");
-    peer.hear(&jwt(&peer, 60));
+    peer.receive(&jwt(&peer, 60));
     command(&mut peer);
     answer(&mut peer, page(1, 1, &[entry("g", 1, "x", true)]));
-    assert_eq!(told(&mut peer), ["accepted 1"]);
+    assert_eq!(emitted(&mut peer), ["accepted 1"]);
 }
 
 #[test]
-fn an_application_reads_pages_and_ten_a_minute_at_most() {
+fn history_pages_are_limited_to_ten_a_minute() {
     let mut peer = peer();
     for number in 1..=4 {
         peer.conversation
@@ -369,7 +368,7 @@ fn an_application_reads_pages_and_ten_a_minute_at_most() {
         Err(RequestError::Busy { waiting: 4 })
     );
     assert_eq!(peer.frames()[0]["action"], "getJwt");
-    peer.hear(&jwt(&peer, 600));
+    peer.receive(&jwt(&peer, 600));
     let mut read = 0;
     for second in 0..60 {
         while let Some(Command::ReadHistory(call)) = peer.conversation.poll_command() {
@@ -385,9 +384,9 @@ fn an_application_reads_pages_and_ten_a_minute_at_most() {
         peer.pass(SECOND);
     }
     assert_eq!(read, 10);
-    let told = told(&mut peer);
-    assert_eq!(told.len(), 10);
-    assert_eq!(told[0], "page 1 of 9");
+    let events = emitted(&mut peer);
+    assert_eq!(events.len(), 10);
+    assert_eq!(events[0], "page 1 of 9");
     let mut without = VirtualPeer::web_messaging();
     assert_eq!(
         without
@@ -398,22 +397,22 @@ fn an_application_reads_pages_and_ten_a_minute_at_most() {
 }
 
 #[test]
-fn ending_waits_for_no_history() {
+fn end_does_not_wait_for_the_history() {
     let mut peer = peer();
     peer.send(1, "x");
     peer.frames();
     come_back(&mut peer);
     asked(&mut peer);
-    peer.hear(&agent_says("a1", "held"));
+    peer.receive(&agent_message("a1", "held"));
     peer.conversation.end(peer.now);
     assert_eq!(peer.conversation.poll_command(), None);
     peer.transmits();
     peer.close(ws_transport::CloseInfo::with_code(1000, ""));
-    assert_eq!(told(&mut peer), ["said held", "doubt 1"]);
+    assert_eq!(emitted(&mut peer), ["message held", "unknown 1"]);
 }
 
 #[test]
-fn what_arrives_late_by_a_socket_that_is_gone_is_not_sent_again() {
+fn late_arrival_by_a_lost_socket_is_not_sent_again() {
     let mut peer = peer();
     peer.send(1, "late");
     assert_eq!(peer.frames().len(), 1);
@@ -423,22 +422,24 @@ fn what_arrives_late_by_a_socket_that_is_gone_is_not_sent_again() {
     late["tracingId"] = Value::Null;
     late["body"]["text"] = "late".into();
     late["body"]["channel"]["time"] = "2026-11-22T12:00:02.000Z".into();
-    peer.hear(&late);
+    peer.receive(&late);
     asked(&mut peer);
     let seen = json!({"id": "kept", "type": "Text", "text": "late", "direction": "Inbound",
         "channel": {"time": "2026-11-22T12:00:02.000Z", "messageId": "m1"}});
     answer(&mut peer, page(1, 1, &[seen]));
-    assert_eq!(told(&mut peer), ["accepted 1"]);
+    assert_eq!(emitted(&mut peer), ["accepted 1"]);
     assert_eq!(peer.frames(), Vec::<Value>::new());
 }
 
-/// A new process, whose session is an old one; the history is asked for.
+/// A new process with an old session, which requests the history.
 pub(crate) fn resumed(contract: WebMessaging) -> VirtualPeer {
-    let contract = contract.with_history_at("https://api.example".parse().unwrap());
-    let mut peer = VirtualPeer::new(contract);
+    let mut peer = VirtualPeer::new(WebMessaging {
+        api: Some("https://api.example".parse().unwrap()),
+        ..contract
+    });
     peer.connect();
     peer.frames();
-    peer.hear(&session_response(false));
+    peer.receive(&session_response(false));
     assert!(matches!(
         peer.events()[..],
         [Event::Connection(ConnectionEvent::Ready(_))]
@@ -448,37 +449,43 @@ pub(crate) fn resumed(contract: WebMessaging) -> VirtualPeer {
 }
 
 #[test]
-fn what_fell_between_two_processes_is_told_first_and_in_order() {
+fn resumed_session_emits_missed_messages_first_and_in_order() {
     let mut peer = resumed(web_messaging());
-    peer.hear(&agent_says("a3", "live"));
-    assert_eq!(told(&mut peer), [""; 0], "something older may come");
+    peer.receive(&agent_message("a3", "live"));
+    assert_eq!(emitted(&mut peer), [""; 0], "something older may come");
     peer.send(1, "the guest need not wait");
     assert_eq!(peer.frames().len(), 1);
-    peer.hear(&jwt(&peer, 60));
+    peer.receive(&jwt(&peer, 60));
     command(&mut peer);
-    let mut older = entry("a0", 0, "told by the earlier process", false);
+    let mut older = entry("a0", 0, "emitted by the earlier process", false);
     older["channel"]["time"] = "2026-11-22T11:59:54.999Z".into();
     let history = [
         entry("a3", 2, "live", false),
         entry("a2", 1, "second", false),
-        entry("g1", 1, "said to the earlier process", true),
+        entry("g1", 1, "sent by the earlier process", true),
         entry("a1", 0, "first", false),
         older,
     ];
     answer(&mut peer, page(1, 1, &history));
-    assert_eq!(told(&mut peer), ["said first", "said second", "said live"]);
+    assert_eq!(
+        emitted(&mut peer),
+        ["message first", "message second", "message live"]
+    );
     assert_eq!(peer.conversation.poll_command(), None);
 }
 
 #[test]
-fn an_application_says_what_it_heard_last() {
-    let heard = genesys_api::parse_rfc3339("2026-11-22T11:30:00Z").unwrap();
-    let mut peer = resumed(web_messaging().resume_after(heard));
+fn resume_after_skips_emitted_messages() {
+    let last = genesys_api::parse_rfc3339("2026-11-22T11:30:00Z").unwrap();
+    let mut peer = resumed(WebMessaging {
+        resume_after: Some(last),
+        ..web_messaging()
+    });
     // a recovery that is cut off goes back as far the next time
     peer.drop_socket();
     peer.reconnect();
     peer.frames();
-    peer.hear(&session_response(false));
+    peer.receive(&session_response(false));
     asked(&mut peer);
     let at = |name: &str, time: &str| {
         let mut entry = entry(name, 0, name, false);
@@ -493,5 +500,5 @@ fn an_application_says_what_it_heard_last() {
         at("before", "2026-11-22T11:29:59Z"),
     ];
     answer(&mut peer, page(2, 2, &last));
-    assert_eq!(told(&mut peer), ["said next", "said later"]);
+    assert_eq!(emitted(&mut peer), ["message next", "message later"]);
 }

@@ -1,4 +1,4 @@
-//! What led the guest here: told when the session is configured, and only if the application says so.
+//! The journey context of a session, which is sent only if it is set.
 
 use guest_conversation::WebMessaging;
 use secrecy::SecretString;
@@ -7,28 +7,35 @@ use web_messaging::{JourneyContext, JourneySession};
 
 use crate::virtual_peer::{TOKEN, VirtualPeer, web_messaging};
 
-fn told(contract: WebMessaging) -> Value {
+fn sent_journey(contract: WebMessaging) -> Value {
     let mut peer = VirtualPeer::new(contract);
     peer.connect();
     peer.frames()[0]["journeyContext"].clone()
 }
 
 #[test]
-fn a_journey_is_told_only_if_the_application_gives_one() {
-    assert_eq!(told(web_messaging()), Value::Null);
+fn journey_is_sent_only_if_set() {
+    assert_eq!(sent_journey(web_messaging()), Value::Null);
     let own = JourneyContext::of_session(&SecretString::from(TOKEN));
     assert_eq!(
-        told(web_messaging().with_journey(own)),
+        sent_journey(WebMessaging {
+            journey: Some(own),
+            ..web_messaging()
+        }),
         json!({"customer": {"id": TOKEN, "idType": "cookie"}, "customerSession": {"id": "", "type": "web"}})
     );
 }
 
 #[test]
-fn a_journey_does_not_show_who_it_is() {
+fn debug_of_a_journey_shows_no_visitor() {
     let visitor = JourneyContext {
         cookie: "canary".into(),
         session: JourneySession::App { id: "canary".into() },
         action: None,
     };
-    assert!(!format!("{visitor:?} {:?}", web_messaging().with_journey(visitor.clone())).contains("canary"));
+    let config = WebMessaging {
+        journey: Some(visitor.clone()),
+        ..web_messaging()
+    };
+    assert!(!format!("{visitor:?} {config:?}").contains("canary"));
 }

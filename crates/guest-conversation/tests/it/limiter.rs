@@ -1,4 +1,4 @@
-//! Connections of one process that wait for each other.
+//! Connections of one process that share a limiter.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::connection::{Site, configured};
 use crate::virtual_peer::web_messaging;
 
 #[tokio::test]
-async fn the_second_connection_waits_for_its_place_and_that_is_no_part_of_its_time() {
+async fn connect_timeout_begins_after_the_limiter() {
     let site = Site::new().await;
     let once_a_second = NonZeroU32::MIN;
     let limiter = ConnectLimiter::new(once_a_second, once_a_second);

@@ -1,7 +1,5 @@
-//! The crate from outside: the state machine on a virtual clock, and its driver on loopback sockets.
+//! Integration tests: the state machine on a virtual clock, and its driver on loopback sockets.
 
-#[cfg(test)]
-mod attachments;
 #[cfg(test)]
 mod attributes;
 #[cfg(test)]
@@ -16,13 +14,11 @@ mod files;
 #[cfg(test)]
 mod guards;
 #[cfg(test)]
-mod hearing;
-#[cfg(test)]
 mod history;
 #[cfg(test)]
-mod journey;
+mod inbound;
 #[cfg(test)]
-mod leaving;
+mod journey;
 #[cfg(test)]
 #[cfg(feature = "client")]
 mod limiter;
@@ -38,7 +34,7 @@ mod recovery;
 #[cfg(test)]
 mod request;
 #[cfg(test)]
-mod rules;
+mod shutdown;
 #[cfg(test)]
 mod skew;
 #[cfg(test)]

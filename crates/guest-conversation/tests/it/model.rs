@@ -1,4 +1,4 @@
-//! Random lives of a conversation beside a world that keeps the truth: what the service has, and what it said.
+//! Random lives of a conversation, compared with a model of the service.
 //!
 //! The network is either well, or swallows everything in one direction or both until the socket is cut; the service
 //! answers at once, and its history shows all that it took.
@@ -18,26 +18,26 @@ use serde_json::{Value, json};
 use web_messaging::rest::history::History;
 use ws_transport::Transmit;
 
-use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_many, web_messaging};
+use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_many, with_history};
 
 prop_state_machine! {
     #![proptest_config(Config { cases: 192, ..Config::default() })]
     #[test]
-    fn nothing_is_lost_shown_twice_or_told_twice(sequential 1..60 => World);
+    fn conversation_loses_and_repeats_nothing(sequential 1..60 => World);
 }
 
-/// What may happen, and what must follow from it whatever else does.
+/// The inputs so far, as far as the outcome depends on them.
 #[derive(Clone, Debug, Default)]
 struct Model {
     sent: u128,
-    said: u32,
-    /// The conversation cannot be but over.
+    answers: u32,
+    /// Whether the conversation is over.
     over: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Input {
-    AgentSays,
+    Answer,
     CheckHealth,
     Cut,
     End,
@@ -68,7 +68,7 @@ impl ReferenceStateMachine for Model {
 
     fn transitions(_: &Self) -> BoxedStrategy<Input> {
         prop_oneof![
-            8 => Just(Input::AgentSays),
+            8 => Just(Input::Answer),
             1 => Just(Input::CheckHealth),
             4 => Just(Input::Cut),
             12 => (1_u64..40_000).prop_map(Input::Pass),
@@ -89,7 +89,7 @@ impl ReferenceStateMachine for Model {
 
     fn apply(mut state: Self, input: &Input) -> Self {
         match input {
-            Input::AgentSays => state.said += 1,
+            Input::Answer => state.answers += 1,
             Input::End => state.over |= state.sent == 0,
             Input::Send => state.sent += 1,
             _ => {}
@@ -102,18 +102,18 @@ impl ReferenceStateMachine for Model {
 struct World {
     peer: VirtualPeer,
     swallow: Option<Swallow>,
-    /// The socket has its session: before, nothing comes by it.
+    /// Whether the socket is configured; before that nothing arrives on it.
     joined: bool,
     rest: bool,
-    /// The history could not be read once: what was missed then comes late.
+    /// Whether reading the history failed once, so that missed messages arrive late.
     unread: bool,
     throttled: bool,
     ended: bool,
-    /// What the service has, oldest first.
+    /// Entries of the service, oldest first.
     log: Vec<Entry>,
     /// Numbers of the agent's messages, as they were shown.
     shown: Vec<u32>,
-    fates: HashMap<MessageId, Vec<&'static str>>,
+    statuses: HashMap<MessageId, Vec<&'static str>>,
     messages: Vec<Instant>,
     requests: Vec<Vec<Instant>>,
     reads: Vec<Instant>,
@@ -130,7 +130,7 @@ impl StateMachineTest for World {
     type Reference = Model;
 
     fn init_test(_: &Model) -> Self {
-        let contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
+        let contract = with_history();
         let mut world = Self {
             peer: VirtualPeer::new(contract),
             swallow: None,
@@ -141,7 +141,7 @@ impl StateMachineTest for World {
             ended: false,
             log: Vec::new(),
             shown: Vec::new(),
-            fates: HashMap::new(),
+            statuses: HashMap::new(),
             messages: Vec::new(),
             requests: Vec::new(),
             reads: Vec::new(),
@@ -155,14 +155,14 @@ impl StateMachineTest for World {
 
     fn apply(mut world: Self, model: &Model, input: Input) -> Self {
         match input {
-            Input::AgentSays => {
+            Input::Answer => {
                 world.pass(Duration::from_millis(5));
                 let at = rfc3339(world.peer.now.utc);
                 world.log.push(Entry::Agent {
-                    number: model.said,
+                    number: model.answers,
                     at: at.clone(),
                 });
-                world.down(&agent(model.said, &at));
+                world.down(&agent(model.answers, &at));
             }
             Input::CheckHealth => drop(
                 world
@@ -175,7 +175,7 @@ impl StateMachineTest for World {
                 world.ended = true;
                 world.peer.conversation.end(world.peer.now);
             }
-            Input::Expire if world.hears() => {
+            Input::Expire if world.receives() => {
                 world.ended = true;
                 world.down(&refused(4006, None));
             }
@@ -196,7 +196,7 @@ impl StateMachineTest for World {
                 assert_eq!(taken.is_err(), world.ended, "{taken:?}");
                 if taken.is_ok() {
                     world.taken += 1;
-                    world.fates.entry(id(model.sent)).or_default();
+                    world.statuses.entry(id(model.sent)).or_default();
                 }
             }
             // what follows a lost frame on the same socket is lost as well
@@ -219,17 +219,17 @@ impl StateMachineTest for World {
             let due = at > world.peer.now.instant;
             assert!(due, "{reason:?} is due and was not handled");
         }
-        for (id, fates) in &world.fates {
+        for (id, statuses) in &world.statuses {
             assert!(
-                matches!(fates[..], [] | [_] | ["in doubt", "delivered" | "failed"]),
-                "{id} ended as {fates:?}"
+                matches!(statuses[..], [] | [_] | ["unknown", "delivered" | "failed"]),
+                "{id} ended as {statuses:?}"
             );
             let delivery = conversation.delivery(*id);
-            match fates.last() {
+            match statuses.last() {
                 Some(&"delivered") => assert!(matches!(delivery, Some(DeliveryStatus::Delivered { .. }))),
                 Some(&"failed") => assert!(matches!(delivery, Some(DeliveryStatus::Failed(_)))),
                 Some(_) => assert_eq!(delivery, Some(DeliveryStatus::Unknown)),
-                // what was delivered may wait to be told in its order
+                // a delivery may wait for its order
                 None => assert!(!matches!(delivery, None | Some(DeliveryStatus::Failed(_)))),
             }
         }
@@ -254,28 +254,32 @@ impl StateMachineTest for World {
         Self::check_invariants(&world, &model);
         if world.ended {
             assert!(world.peer.conversation.state().is_over());
-            assert!(world.fates.values().all(|fates| !fates.is_empty()));
+            assert!(world.statuses.values().all(|statuses| !statuses.is_empty()));
         } else {
             assert_eq!(world.peer.conversation.state(), State::Configured);
             world.shown.sort_unstable();
-            assert_eq!(world.shown, (1..=model.said).collect::<Vec<_>>(), "all was shown");
+            assert_eq!(
+                world.shown,
+                (1..=model.answers).collect::<Vec<_>>(),
+                "all was shown"
+            );
         }
         // of equal texts nobody can tell which arrived: they are counted
         let texts: HashSet<_> = (1..=model.sent).map(text).collect();
-        for said in texts {
-            let numbers = || (1..=model.sent).filter(|number| text(*number) == said);
-            let of = |fate| {
-                let fates = numbers().filter_map(|number| world.fates.get(&id(number))?.last());
-                fates.filter(|known| **known == fate).count()
+        for text_sent in texts {
+            let numbers = || (1..=model.sent).filter(|number| text(*number) == text_sent);
+            let count = |name| {
+                let statuses = numbers().filter_map(|number| world.statuses.get(&id(number))?.last());
+                statuses.filter(|known| **known == name).count()
             };
             let copies = world
                 .log
                 .iter()
-                .filter(|entry| matches!(entry, Entry::Guest { number, .. } if text(*number) == said));
-            let (delivered, doubted, copies) = (of("delivered"), of("in doubt"), copies.count());
+                .filter(|entry| matches!(entry, Entry::Guest { number, .. } if text(*number) == text_sent));
+            let (delivered, doubted, copies) = (count("delivered"), count("unknown"), copies.count());
             assert!(
                 (delivered..=delivered + doubted).contains(&copies),
-                "{said}: {delivered} delivered, {doubted} in doubt, {copies} copies"
+                "{text_sent}: {delivered} delivered, {doubted} unknown, {copies} copies"
             );
         }
     }
@@ -291,8 +295,8 @@ fn text(number: u128) -> String {
 }
 
 impl World {
-    /// Whether what the service says arrives.
-    fn hears(&self) -> bool {
+    /// Whether frames of the service arrive.
+    fn receives(&self) -> bool {
         self.swallow.is_none()
             && matches!(
                 self.peer.conversation.state(),
@@ -302,7 +306,7 @@ impl World {
 
     fn down(&mut self, frame: &Value) {
         if self.swallow.is_none() && self.joined {
-            self.peer.hear(frame);
+            self.peer.receive(frame);
         }
     }
 
@@ -311,7 +315,7 @@ impl World {
         self.peer.drop_socket();
     }
 
-    /// Does what the conversation asks for until it asks for nothing.
+    /// Runs the commands of the conversation until there is none.
     fn settle(&mut self) {
         loop {
             let mut idle = true;
@@ -406,20 +410,20 @@ impl World {
     }
 
     fn note(&mut self, event: Event) {
-        let mut fate = |id, fate| self.fates.entry(id).or_default().push(fate);
+        let mut record = |id, name| self.statuses.entry(id).or_default().push(name);
         match event {
             Event::Delivery {
                 id,
                 status: DeliveryStatus::Delivered { .. },
-            } => fate(id, "delivered"),
+            } => record(id, "delivered"),
             Event::Delivery {
                 id,
                 status: DeliveryStatus::Failed(_),
-            } => fate(id, "failed"),
+            } => record(id, "failed"),
             Event::Delivery {
                 id,
                 status: DeliveryStatus::Unknown,
-            } => fate(id, "in doubt"),
+            } => record(id, "unknown"),
             Event::Message(message) => self.shown.push(message.text.parse().unwrap()),
             Event::Session(SessionEvent::HistoryUnread { .. }) => self.unread = true,
             Event::Session(SessionEvent::OwnMessage(message)) => {

@@ -1,10 +1,10 @@
-//! The limits of the service, and of what waits.
+//! Rate limits of the service, and messages that wait for them.
 
 use std::time::Duration;
 
 use guest_conversation::{Command, ConnectionEvent, Event, Machine as _, Reason, State};
 
-use crate::virtual_peer::{VirtualPeer, agent_says, id, session_response, too_many, web_messaging};
+use crate::virtual_peer::{VirtualPeer, agent_message, id, session_response, too_many, web_messaging};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -13,7 +13,7 @@ fn state(peer: &VirtualPeer) -> State {
 }
 
 #[test]
-fn five_messages_a_second_and_no_more() {
+fn messages_are_limited_to_five_a_second() {
     let mut peer = VirtualPeer::web_messaging();
     for n in 0..12 {
         peer.send(n, "x");
@@ -28,7 +28,7 @@ fn five_messages_a_second_and_no_more() {
 }
 
 #[test]
-fn sixty_requests_a_minute_on_one_connection() {
+fn requests_are_limited_to_sixty_a_minute() {
     let mut peer = VirtualPeer::web_messaging();
     let mut sent = 0;
     for n in 0..100 {
@@ -46,7 +46,7 @@ fn sixty_requests_a_minute_on_one_connection() {
 }
 
 #[test]
-fn typing_is_shown_once_in_five_seconds() {
+fn typing_is_limited_to_once_in_five_seconds() {
     let mut peer = VirtualPeer::web_messaging();
     for _ in 0..10 {
         peer.conversation.send_typing(peer.now);
@@ -58,13 +58,13 @@ fn typing_is_shown_once_in_five_seconds() {
 }
 
 #[test]
-fn a_throttled_message_waits_as_long_as_asked_and_goes_out_in_its_order() {
+fn throttled_message_waits_and_keeps_its_order() {
     for tracing in [Some(id(1)), None] {
         let mut peer = VirtualPeer::web_messaging();
         peer.send(1, "first");
         assert_eq!(peer.frames().len(), 1);
         peer.send(2, "second");
-        peer.hear(&too_many(3, tracing));
+        peer.receive(&too_many(3, tracing));
         assert!(
             matches!(peer.events()[..], [Event::Connection(ConnectionEvent::Throttled { retry_after })] if retry_after == 3 * SECOND)
         );
@@ -79,37 +79,37 @@ fn a_throttled_message_waits_as_long_as_asked_and_goes_out_in_its_order() {
 }
 
 #[test]
-fn a_throttled_configuration_is_asked_again() {
+fn throttled_configuration_is_repeated() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.connect();
     peer.frames();
-    peer.hear(&too_many(3, None));
+    peer.receive(&too_many(3, None));
     assert!(matches!(
         peer.events()[..],
         [Event::Connection(ConnectionEvent::Throttled { .. })]
     ));
     peer.pass(3 * SECOND);
     assert_eq!(peer.frames()[0]["action"], "configureSession");
-    peer.hear(&session_response(false));
+    peer.receive(&session_response(false));
     assert_eq!(state(&peer), State::Configured);
 }
 
 #[test]
-fn events_that_nobody_reads_are_bounded() {
+fn unread_events_are_bounded() {
     let mut peer = VirtualPeer::web_messaging();
     for n in 0..2000 {
-        peer.hear(&agent_says(&format!("a{n}"), "x"));
+        peer.receive(&agent_message(&format!("a{n}"), "x"));
     }
     assert_eq!(peer.conversation.backlog(), 1024);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
 }
 
 #[test]
-fn patience_outlives_the_connection() {
+fn rate_limit_of_the_service_outlives_the_connection() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.connect();
     assert_eq!(peer.frames().len(), 1);
-    peer.hear(&too_many(60, None));
+    peer.receive(&too_many(60, None));
     let asked = peer.now.instant + 60 * SECOND;
     peer.drop_socket();
     peer.reconnect();

@@ -1,4 +1,4 @@
-//! Lost connections: what is tried again, when, and what never is.
+//! Lost connections: retries, backoff and final causes.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn state(peer: &VirtualPeer) -> State {
 }
 
 #[test]
-fn a_lost_connection_is_restored_and_what_was_unacknowledged_is_in_doubt() {
+fn lost_connection_is_restored_and_unacknowledged_messages_are_unknown() {
     let mut peer = VirtualPeer::web_messaging();
     peer.send(1, "sent");
     peer.frames();
@@ -35,7 +35,7 @@ fn a_lost_connection_is_restored_and_what_was_unacknowledged_is_in_doubt() {
     assert!(peer.frames().is_empty());
     peer.reconnect();
     assert_eq!(peer.frames()[0]["action"], "configureSession");
-    peer.hear(&session_response(false));
+    peer.receive(&session_response(false));
     let events = peer.events();
     let [
         Event::Connection(ConnectionEvent::Restored(_)),
@@ -53,14 +53,14 @@ fn a_lost_connection_is_restored_and_what_was_unacknowledged_is_in_doubt() {
         (frames.len(), &frames[0]["tracingId"]),
         (1, &json!(id(2).to_string()))
     );
-    peer.hear(&echo(1));
+    peer.receive(&echo(1));
     assert!(
         matches!(peer.events()[..], [Event::Delivery { id: late, status: DeliveryStatus::Delivered { .. } }] if late == id(1))
     );
 }
 
 #[test]
-fn waits_grow_and_a_first_connection_is_retried_too() {
+fn backoff_grows_and_applies_to_the_first_connection() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.jitter = u64::MAX;
     peer.conversation.connect(peer.now);
@@ -78,7 +78,7 @@ fn waits_grow_and_a_first_connection_is_retried_too() {
 }
 
 #[test]
-fn a_hint_of_the_server_wins_over_the_jitter() {
+fn retry_after_takes_precedence_over_jitter() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.conversation.connect(peer.now);
     peer.conversation
@@ -114,7 +114,7 @@ fn a_silent_peer_is_dropped_within_35_seconds_and_the_message_is_not_lost() {
 }
 
 #[test]
-fn a_moved_clock_costs_one_ping_and_doubts_nothing() {
+fn moved_clock_costs_one_ping() {
     let mut peer = VirtualPeer::web_messaging();
     peer.send(1, "x");
     peer.frames();
@@ -137,7 +137,7 @@ fn a_moved_clock_costs_one_ping_and_doubts_nothing() {
 }
 
 #[test]
-fn a_service_that_does_not_configure_is_left_after_ten_seconds() {
+fn configuring_times_out_after_ten_seconds() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.connect();
     assert_eq!(
@@ -157,7 +157,7 @@ fn a_service_that_does_not_configure_is_left_after_ten_seconds() {
 }
 
 #[test]
-fn a_connection_that_a_limit_holds_back_has_its_time_after_that() {
+fn deferred_connection_times_out_after_the_deferral() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.conversation.connect(peer.now);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
@@ -168,7 +168,7 @@ fn a_connection_that_a_limit_holds_back_has_its_time_after_that() {
 }
 
 #[test]
-fn a_connection_that_is_not_made_is_given_up() {
+fn connecting_times_out() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.conversation.connect(peer.now);
     peer.conversation.poll_command();
@@ -181,11 +181,11 @@ fn a_connection_that_is_not_made_is_given_up() {
 }
 
 #[test]
-fn trouble_of_the_service_is_not_terminal() {
+fn server_error_while_configuring_is_retried() {
     for code in [408, 500, 503, 5000] {
         let mut peer = VirtualPeer::new(web_messaging());
         peer.connect();
-        peer.hear(&refused(code, None));
+        peer.receive(&refused(code, None));
         assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
         peer.drop_socket();
         assert_eq!(state(&peer), State::Reconnecting, "{code}");
@@ -195,7 +195,7 @@ fn trouble_of_the_service_is_not_terminal() {
         peer.close(CloseInfo::with_code(code, ""));
         assert_eq!(state(&peer), State::Reconnecting, "{code}");
         peer.reconnect();
-        peer.hear(&session_response(false));
+        peer.receive(&session_response(false));
     }
 }
 
@@ -215,7 +215,7 @@ fn ending(mut peer: VirtualPeer, act: impl FnOnce(&mut VirtualPeer)) -> (State, 
 }
 
 #[test]
-fn terminal_causes_never_loop() {
+fn final_causes_end_the_conversation() {
     let connecting = |contract: WebMessaging| {
         let mut peer = VirtualPeer::new(contract);
         peer.conversation.connect(peer.now);
@@ -244,7 +244,7 @@ fn terminal_causes_never_loop() {
     ] {
         let peer = VirtualPeer::web_messaging();
         let (state, _) = ending(peer, |peer| {
-            peer.hear(&frame);
+            peer.receive(&frame);
             assert_eq!(
                 peer.transmits(),
                 [Transmit::Close {
@@ -259,14 +259,14 @@ fn terminal_causes_never_loop() {
         let mut peer = VirtualPeer::new(web_messaging());
         peer.connect();
         assert_eq!(
-            ending(peer, |peer| peer.hear(&refused(code, None))).0,
+            ending(peer, |peer| peer.receive(&refused(code, None))).0,
             State::Failed
         );
     }
 }
 
 #[test]
-fn a_new_connection_can_be_asked_for() {
+fn reconnect_opens_a_new_connection() {
     let mut peer = VirtualPeer::web_messaging();
     peer.jitter = u64::MAX;
     peer.conversation.reconnect(peer.now);
@@ -284,7 +284,7 @@ fn a_new_connection_can_be_asked_for() {
     ));
     peer.reconnect();
     peer.frames();
-    peer.hear(&session_response(false));
+    peer.receive(&session_response(false));
     let explained = peer.conversation.explain();
     assert!(
         explained.starts_with("A new connection was requested."),

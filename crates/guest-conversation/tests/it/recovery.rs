@@ -1,9 +1,9 @@
-//! The driver reads the history over HTTP while the socket goes on.
+//! The driver reads the history over HTTP beside the socket.
 
 use std::time::Duration;
 
 use genesys_api::rfc3339;
-use guest_conversation::{ConnectionEvent, DeliveryStatus, Event, Machine as _};
+use guest_conversation::{ConnectionEvent, DeliveryStatus, Event, Machine as _, WebMessaging};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use crate::connection::{Site, configured};
 use crate::virtual_peer::{session_response, web_messaging};
 
-/// Answers one request with `body`, and gives its head.
+/// Answers one request with `body`, and returns its head.
 async fn answer(listener: &TcpListener, status: &str, body: String) -> String {
     let mut stream = listener.accept().await.unwrap().0;
     let mut head = Vec::new();
@@ -26,16 +26,19 @@ async fn answer(listener: &TcpListener, status: &str, body: String) -> String {
 }
 
 #[tokio::test]
-async fn a_lost_connection_leaves_no_doubt() {
+async fn history_decides_deliveries_after_a_lost_connection() {
     let site = Site::new().await;
     let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = format!("http://{}", api.local_addr().unwrap());
-    let contract = web_messaging().with_history_at(host.parse().unwrap());
+    let contract = WebMessaging {
+        api: Some(host.parse().unwrap()),
+        ..web_messaging()
+    };
     let mut connection = site.open(contract);
     let mut guest = site.configure().await;
     configured(&mut connection).await;
     let id = connection.send("did it arrive?").unwrap();
-    guest.hear().await;
+    guest.receive().await;
     drop(guest);
     assert!(matches!(
         connection.next_event().await,
@@ -43,8 +46,8 @@ async fn a_lost_connection_leaves_no_doubt() {
     ));
     site.clock.advance(Duration::from_secs(1));
     let mut guest = site.accept().await;
-    guest.hear().await;
-    guest.say(&session_response(false)).await;
+    guest.receive().await;
+    guest.transmit(&session_response(false)).await;
     assert!(matches!(
         connection.next_event().await,
         Some(Event::Connection(ConnectionEvent::Restored(_)))
@@ -56,10 +59,10 @@ async fn a_lost_connection_leaves_no_doubt() {
     site.clock.advance(Duration::from_secs(3));
     let at = rfc3339(site.clock.now().utc);
     for attempt in ["expired", "good"] {
-        assert_eq!(guest.hear().await["action"], "getJwt");
+        assert_eq!(guest.receive().await["action"], "getJwt");
         let exp = site.clock.now().utc.unix_timestamp() + 60;
         guest
-            .say(&json!({"type": "response", "class": "JwtResponse", "code": 200,
+            .transmit(&json!({"type": "response", "class": "JwtResponse", "code": 200,
                 "body": {"jwt": attempt, "exp": exp}}))
             .await;
         let entities = json!([

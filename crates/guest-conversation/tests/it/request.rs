@@ -1,16 +1,18 @@
-//! What an application asks for besides sending: fresh conversations, clearing, health, tokens, raw frames.
+//! Requests of the application: new conversations, clearing, health, tokens.
 
 use std::time::Duration;
 
 use guest_conversation::{
     CloseMode, Command, ConnectionEvent, DeploymentRules, Ending, Event, Machine as _, Reason, Request,
-    RequestError, SessionEvent, State,
+    RequestError, SessionEvent, State, WebMessaging,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use ws_transport::Transmit;
 
-use crate::virtual_peer::{VirtualPeer, agent_says, echo, id, refused, session_response, web_messaging};
+use crate::virtual_peer::{
+    VirtualPeer, agent_message, autostart, echo, id, refused, session_response, web_messaging,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,9 +33,11 @@ fn healthy(expiration: Option<i64>) -> Value {
 }
 
 #[test]
-fn a_read_only_conversation_is_left_for_a_new_one() {
-    let contract = web_messaging().with_autostart();
-    let mut peer = VirtualPeer::new(contract);
+fn start_new_leaves_a_read_only_conversation() {
+    let mut peer = VirtualPeer::new(WebMessaging {
+        rules: autostart(),
+        ..web_messaging()
+    });
     assert_eq!(
         peer.conversation.request(Request::StartNew, peer.now),
         Err(RequestError::NotReady { state: State::Idle })
@@ -42,7 +46,7 @@ fn a_read_only_conversation_is_left_for_a_new_one() {
     peer.frames();
     let mut read_only = session_response(false);
     read_only["body"]["readOnly"] = true.into();
-    peer.hear(&read_only);
+    peer.receive(&read_only);
     peer.events();
     assert_eq!(state(&peer), State::ReadOnly);
     peer.conversation.request(Request::StartNew, peer.now).unwrap();
@@ -56,13 +60,13 @@ fn a_read_only_conversation_is_left_for_a_new_one() {
         (&json!("closeSession"), &json!(true))
     );
     read_only["body"]["connected"] = false.into();
-    peer.hear(&read_only);
+    peer.receive(&read_only);
     let frames = peer.frames();
     assert_eq!(
         (&frames[0]["action"], &frames[0]["startNew"]),
         (&json!("configureSession"), &json!(true))
     );
-    peer.hear(&session_response(true));
+    peer.receive(&session_response(true));
     assert!(
         matches!(peer.events()[..], [Event::Connection(ConnectionEvent::Ready(session))] if session.new_session)
     );
@@ -74,9 +78,9 @@ fn a_read_only_conversation_is_left_for_a_new_one() {
 }
 
 #[test]
-fn a_service_that_does_not_let_go_of_a_read_only_conversation_is_asked_on_another_socket() {
+fn start_new_without_an_answer_continues_on_another_socket() {
     let mut peer = VirtualPeer::web_messaging();
-    peer.hear(&refused(409, None));
+    peer.receive(&refused(409, None));
     peer.events();
     peer.conversation.request(Request::StartNew, peer.now).unwrap();
     peer.frames();
@@ -90,19 +94,16 @@ fn a_service_that_does_not_let_go_of_a_read_only_conversation_is_asked_on_anothe
 }
 
 #[test]
-fn clearing_is_an_action_where_the_deployment_allows_it() {
+fn clear_is_requested_only_if_allowed() {
     let rules = DeploymentRules {
         clear: false,
         ..DeploymentRules::default()
     };
-    let contract = web_messaging()
-        .with_rules(rules)
-        .with_close_mode(CloseMode::Clear);
-    let mut peer = VirtualPeer::new(contract);
-    peer.connect();
-    peer.frames();
-    peer.hear(&session_response(true));
-    peer.events();
+    let mut peer = VirtualPeer::configured(WebMessaging {
+        rules,
+        close_mode: CloseMode::Clear,
+        ..web_messaging()
+    });
     assert_eq!(
         peer.conversation.request(Request::Clear, peer.now),
         Err(RequestError::NotAllowed)
@@ -110,13 +111,13 @@ fn clearing_is_an_action_where_the_deployment_allows_it() {
     peer.conversation.end(peer.now);
     assert!(
         matches!(peer.transmits()[..], [Transmit::Close { .. }]),
-        "nor is it the farewell"
+        "nor does the shutdown clear it"
     );
 
     let mut peer = VirtualPeer::web_messaging();
     peer.conversation.request(Request::Clear, peer.now).unwrap();
     assert!(peer.frames()[0].to_string().contains("Clear"));
-    peer.hear(&json!({"type": "response", "class": "string", "code": 403,
+    peer.receive(&json!({"type": "response", "class": "string", "code": 403,
         "body": "Presence events Conversation Clear are not supported"}));
     assert!(matches!(
         peer.events()[..],
@@ -124,8 +125,8 @@ fn clearing_is_an_action_where_the_deployment_allows_it() {
     ));
     assert_eq!(state(&peer), State::Configured);
     peer.conversation.request(Request::Clear, peer.now).unwrap();
-    peer.hear(&json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}));
-    peer.hear(&json!({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {}}));
+    peer.receive(&json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}));
+    peer.receive(&json!({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {}}));
     assert!(matches!(
         peer.events()[..],
         [
@@ -140,26 +141,29 @@ fn clearing_is_an_action_where_the_deployment_allows_it() {
 }
 
 #[test]
-fn typing_is_not_shown_where_the_deployment_does_not() {
+fn typing_is_not_sent_if_the_deployment_hides_it() {
     let rules = DeploymentRules {
         typing: false,
         ..DeploymentRules::default()
     };
-    let mut peer = VirtualPeer::new(web_messaging().with_rules(rules));
+    let mut peer = VirtualPeer::new(WebMessaging {
+        rules,
+        ..web_messaging()
+    });
     peer.connect();
     peer.frames();
-    peer.hear(&session_response(true));
+    peer.receive(&session_response(true));
     peer.conversation.send_typing(peer.now);
     assert!(peer.frames().is_empty());
 }
 
 #[test]
-fn typing_is_shown_again_after_a_message() {
+fn typing_is_sent_again_after_a_message() {
     let mut peer = VirtualPeer::web_messaging();
     peer.conversation.send_typing(peer.now);
     peer.send(1, "x");
     assert_eq!(peer.frames().len(), 2);
-    peer.hear(&echo(1));
+    peer.receive(&echo(1));
     peer.conversation.send_typing(peer.now);
     assert_eq!(peer.frames().len(), 1);
 }
@@ -171,7 +175,7 @@ fn health_checks_are_deferred_and_not_dropped() {
     for _ in 0..2 {
         peer.conversation.request(Request::CheckHealth, peer.now).unwrap();
         left += peer.frames().len();
-        peer.hear(&healthy(Some(peer.now.utc.unix_timestamp() + 259_200)));
+        peer.receive(&healthy(Some(peer.now.utc.unix_timestamp() + 259_200)));
         assert!(matches!(
             peer.events()[..],
             [Event::Session(SessionEvent::Health { expires_at: Some(_) })]
@@ -197,39 +201,42 @@ fn health_checks_are_deferred_and_not_dropped() {
     peer.events();
     peer.reconnect();
     peer.frames();
-    peer.hear(&session_response(false));
+    peer.receive(&session_response(false));
     assert_eq!(peer.frames()[0]["action"], "echo");
 }
 
 #[test]
-fn where_the_service_says_nothing_the_deployments_duration_counts_from_the_last_message() {
+fn expiry_follows_from_the_duration_of_the_deployment() {
     let rules = DeploymentRules {
         session_duration: Some(900 * SECOND),
         ..DeploymentRules::default()
     };
-    let mut peer = VirtualPeer::new(web_messaging().with_rules(rules));
+    let mut peer = VirtualPeer::new(WebMessaging {
+        rules,
+        ..web_messaging()
+    });
     peer.connect();
     peer.frames();
     let mut silent = session_response(true);
     silent["body"].as_object_mut().unwrap().remove("expirationDate");
-    peer.hear(&silent);
+    peer.receive(&silent);
     let begun = peer.now.utc;
     assert_eq!(peer.conversation.expires_at(), Some(begun + 900 * SECOND));
     peer.pass(60 * SECOND);
-    peer.hear(&agent_says("a1", "hello"));
+    peer.receive(&agent_message("a1", "hello"));
     assert_eq!(peer.conversation.expires_at(), Some(begun + 960 * SECOND));
-    peer.hear(&session(&peer, 300));
-    peer.hear(&agent_says("a2", "still there?"));
+    peer.receive(&session(&peer, 300));
+    peer.receive(&agent_message("a2", "still there?"));
     assert_eq!(peer.conversation.expires_at(), Some(begun + 360 * SECOND));
 }
 
 #[test]
-fn the_expiry_is_noticed_ahead_and_when_it_comes() {
+fn expiry_is_announced_and_ends_the_conversation() {
     for contradicted in [false, true] {
         let mut peer = VirtualPeer::new(web_messaging());
         peer.connect();
         peer.frames();
-        peer.hear(&session(&peer, 900));
+        peer.receive(&session(&peer, 900));
         peer.events();
         let mut seen = Vec::new();
         let start = peer.now.instant;
@@ -242,7 +249,7 @@ fn the_expiry_is_noticed_ahead_and_when_it_comes() {
                 assert_eq!(frame["action"], "echo");
                 seen.push((seconds, "asked"));
                 if contradicted {
-                    peer.hear(&healthy(None));
+                    peer.receive(&healthy(None));
                 }
             }
             for event in peer.events() {
@@ -267,15 +274,15 @@ fn the_expiry_is_noticed_ahead_and_when_it_comes() {
 }
 
 #[test]
-fn an_expiry_that_slides_is_noticed_at_its_new_time_only() {
+fn extended_expiry_is_announced_at_its_new_time() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.connect();
     peer.frames();
-    peer.hear(&session(&peer, 900));
+    peer.receive(&session(&peer, 900));
     peer.events();
     for _ in 0..100 {
         peer.pass(15 * SECOND);
-        peer.hear(&healthy(Some(peer.now.utc.unix_timestamp() + 900)));
+        peer.receive(&healthy(Some(peer.now.utc.unix_timestamp() + 900)));
     }
     assert!(peer.events().is_empty() && peer.frames().is_empty());
     let expires_at = peer.conversation.expires_at().unwrap();
@@ -283,25 +290,27 @@ fn an_expiry_that_slides_is_noticed_at_its_new_time_only() {
 }
 
 fn signed_in() -> VirtualPeer {
-    let contract = web_messaging().with_jwt(SecretString::from("canary-jwt-1"));
-    let mut peer = VirtualPeer::new(contract);
+    let mut peer = VirtualPeer::new(WebMessaging {
+        jwt: Some(SecretString::from("canary-jwt-1")),
+        ..web_messaging()
+    });
     peer.connect();
     peer
 }
 
 #[test]
-fn a_signed_in_guest_is_configured_with_a_jwt_and_asked_for_another_at_most_three_times() {
+fn jwt_is_requested_at_most_three_times() {
     let mut peer = signed_in();
     for attempt in 1..=4_u8 {
         let frames = peer.frames();
         assert_eq!(frames[0]["action"], "configureAuthenticatedSession");
         assert_eq!(frames[0]["data"]["code"], format!("canary-jwt-{attempt}"));
-        peer.hear(&refused(401, None));
+        peer.receive(&refused(401, None));
         if attempt == 4 {
             break;
         }
         assert!(
-            matches!(peer.events()[..], [Event::Connection(ConnectionEvent::TokenNeeded { attempt: told })] if told == attempt)
+            matches!(peer.events()[..], [Event::Connection(ConnectionEvent::TokenNeeded { attempt: known })] if known == attempt)
         );
         assert_eq!(peer.conversation.poll_timeout().unwrap().1, Reason::Heartbeat);
         let jwt = SecretString::from(format!("canary-jwt-{}", attempt + 1));
@@ -319,11 +328,11 @@ fn a_signed_in_guest_is_configured_with_a_jwt_and_asked_for_another_at_most_thre
 }
 
 #[test]
-fn a_token_that_nobody_gives_ends_the_conversation() {
+fn jwt_request_without_an_answer_ends_the_conversation() {
     for decline in [false, true] {
         let mut peer = signed_in();
         peer.frames();
-        peer.hear(&json!({"type": "response", "class": "string", "code": 403,
+        peer.receive(&json!({"type": "response", "class": "string", "code": 403,
             "body": "Try to authenticate again"}));
         peer.events();
         if decline {
@@ -342,13 +351,13 @@ fn a_token_that_nobody_gives_ends_the_conversation() {
 }
 
 #[test]
-fn a_message_refused_for_the_token_is_sent_with_the_next_one() {
+fn message_refused_for_the_jwt_is_sent_again() {
     let mut peer = signed_in();
-    peer.hear(&session_response(false));
+    peer.receive(&session_response(false));
     peer.events();
     peer.send(1, "x");
     peer.frames();
-    peer.hear(&refused(401, Some(id(1))));
+    peer.receive(&refused(401, Some(id(1))));
     assert!(matches!(
         peer.events()[..],
         [Event::Connection(ConnectionEvent::TokenNeeded { attempt: 1 })]
@@ -357,13 +366,13 @@ fn a_message_refused_for_the_token_is_sent_with_the_next_one() {
     peer.conversation.update_token(SecretString::from("canary-jwt-2"));
     peer.pass(Duration::ZERO);
     assert_eq!(peer.frames()[0]["action"], "configureAuthenticatedSession");
-    peer.hear(&session_response(false));
+    peer.receive(&session_response(false));
     assert_eq!(peer.frames()[0]["tracingId"], id(1).to_string());
 }
 
 #[test]
-fn a_guest_signs_in_in_the_middle_or_stays_what_it_was() {
-    for (answer, told) in [
+fn sign_in_on_an_open_session_succeeds_or_is_refused() {
+    for (answer, event) in [
         (session_response(false), "SignedIn"),
         (refused(400, None), "Refused"),
     ] {
@@ -379,14 +388,14 @@ fn a_guest_signs_in_in_the_middle_or_stays_what_it_was() {
         assert_eq!(peer.frames()[0]["action"], "configureAuthenticatedSession");
         peer.send(1, "waits");
         assert!(peer.frames().is_empty());
-        peer.hear(&answer);
+        peer.receive(&answer);
         let events = peer.events();
         assert_eq!(events.len(), 1);
-        assert!(format!("{events:?}").contains(told));
+        assert!(format!("{events:?}").contains(event));
         assert_eq!(peer.frames().len(), 1);
         peer.drop_socket();
         peer.reconnect();
         let signed_in = peer.frames()[0]["action"] == "configureAuthenticatedSession";
-        assert_eq!(signed_in, told == "SignedIn");
+        assert_eq!(signed_in, event == "SignedIn");
     }
 }

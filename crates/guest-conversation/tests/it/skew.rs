@@ -1,13 +1,13 @@
-//! What is decided by the service's times, whatever our clock shows.
+//! Clock skew: only times of the service decide.
 
 use std::time::Duration;
 
 use genesys_api::rfc3339;
-use guest_conversation::{DeliveryStatus, Machine as _};
+use guest_conversation::{DeliveryStatus, Machine as _, WebMessaging};
 use serde_json::{Value, json};
 
-use crate::history::{answer, asked, command, entry, page, peer, resumed, told};
-use crate::virtual_peer::{VirtualPeer, agent_says, echo, epoch, id, session_response, web_messaging};
+use crate::history::{answer, asked, command, emitted, entry, page, peer, resumed};
+use crate::virtual_peer::{VirtualPeer, agent_message, echo, epoch, id, session_response, web_messaging};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -33,7 +33,7 @@ impl Skew {
     }
 
     fn live(self, peer: &VirtualPeer, name: &str) -> Value {
-        let mut frame = agent_says(name, name);
+        let mut frame = agent_message(name, name);
         frame["body"]["channel"]["time"] = rfc3339(self.at(peer)).into();
         frame
     }
@@ -48,11 +48,11 @@ fn restore(peer: &mut VirtualPeer) {
     peer.drop_socket();
     peer.reconnect();
     peer.frames();
-    peer.hear(&session_response(false));
+    peer.receive(&session_response(false));
 }
 
 #[test]
-fn what_an_earlier_process_did_not_tell_is_found_by_the_clock_of_the_service() {
+fn resumed_session_uses_the_clock_of_the_service() {
     for skew in [Skew::Ahead, Skew::Behind] {
         let mut peer = resumed(web_messaging());
         peer.pass(Duration::from_secs(20));
@@ -60,43 +60,46 @@ fn what_an_earlier_process_did_not_tell_is_found_by_the_clock_of_the_service() {
         let mut old = between.clone();
         old["id"] = "old".into();
         old["channel"]["time"] = rfc3339(skew.at(&peer) - Duration::from_secs(26)).into();
-        peer.hear(&skew.jwt(&peer));
+        peer.receive(&skew.jwt(&peer));
         command(&mut peer);
         answer(&mut peer, page(1, 1, &[between, old.clone()]));
-        assert_eq!(told(&mut peer), ["said between"]);
+        assert_eq!(emitted(&mut peer), ["message between"]);
         // what is old stays old on the connections to come
         restore(&mut peer);
         let missed = skew.entry(&peer, "missed", false);
         peer.pass(Duration::from_secs(3));
         if let Some(frame) = peer.frames().first() {
             assert_eq!(frame["action"], "getJwt");
-            peer.hear(&skew.jwt(&peer));
+            peer.receive(&skew.jwt(&peer));
         }
         command(&mut peer);
         answer(&mut peer, page(1, 1, &[missed, old]));
-        assert_eq!(told(&mut peer), ["said missed"]);
+        assert_eq!(emitted(&mut peer), ["message missed"]);
     }
 }
 
 #[test]
-fn a_clock_that_goes_wrong_costs_the_first_reading_at_most() {
+fn skewed_clock_costs_the_first_reading_at_most() {
     // as an application says it that takes the time from a clock of its own, a minute ahead
-    let mut peer = resumed(web_messaging().resume_after(epoch().utc));
-    peer.hear(&Skew::Behind.jwt(&peer));
+    let mut peer = resumed(WebMessaging {
+        resume_after: Some(epoch().utc),
+        ..web_messaging()
+    });
+    peer.receive(&Skew::Behind.jwt(&peer));
     command(&mut peer);
     answer(&mut peer, page(1, 1, &[]));
-    peer.hear(&Skew::Behind.live(&peer, "live"));
-    assert_eq!(told(&mut peer), ["said live"]);
+    peer.receive(&Skew::Behind.live(&peer, "live"));
+    assert_eq!(emitted(&mut peer), ["message live"]);
     restore(&mut peer);
     let missed = Skew::Behind.entry(&peer, "missed", false);
     peer.pass(Duration::from_secs(3));
     command(&mut peer);
     answer(&mut peer, page(1, 1, &[missed]));
-    assert_eq!(told(&mut peer), ["said missed"]);
+    assert_eq!(emitted(&mut peer), ["message missed"]);
 }
 
 #[test]
-fn what_was_sent_before_the_service_showed_its_clock_is_recognised() {
+fn message_sent_before_any_service_time_is_matched() {
     for skew in [Skew::Ahead, Skew::Behind] {
         let mut peer = resumed(web_messaging());
         peer.send(1, "yes");
@@ -104,7 +107,7 @@ fn what_was_sent_before_the_service_showed_its_clock_is_recognised() {
         restore(&mut peer);
         peer.pass(Duration::from_secs(3));
         peer.frames();
-        peer.hear(&skew.jwt(&peer));
+        peer.receive(&skew.jwt(&peer));
         command(&mut peer);
         let mut arrived = skew.entry(&peer, "yes", true);
         let mut older = arrived.clone();
@@ -112,7 +115,7 @@ fn what_was_sent_before_the_service_showed_its_clock_is_recognised() {
         older["channel"]["time"] = "2026-11-21T12:00:00Z".into();
         arrived["channel"]["messageId"] = "m1".into();
         answer(&mut peer, page(1, 1, &[arrived, older]));
-        assert_eq!(told(&mut peer), ["accepted 1"]);
+        assert_eq!(emitted(&mut peer), ["accepted 1"]);
         assert!(matches!(
             peer.conversation.delivery(id(1)),
             Some(DeliveryStatus::Delivered { .. })
@@ -121,13 +124,13 @@ fn what_was_sent_before_the_service_showed_its_clock_is_recognised() {
 }
 
 #[test]
-fn an_entry_without_a_time_is_neither_old_nor_the_end() {
+fn entry_without_a_time_does_not_end_the_reading() {
     let mut peer = peer();
-    peer.hear(&echo(9));
-    peer.hear(&agent_says("a1", "before"));
+    peer.receive(&echo(9));
+    peer.receive(&agent_message("a1", "before"));
     peer.send(1, "lost");
     peer.frames();
-    told(&mut peer);
+    emitted(&mut peer);
     restore(&mut peer);
     asked(&mut peer);
     let mut timeless = entry("t", 0, "timeless", false);
@@ -135,27 +138,27 @@ fn an_entry_without_a_time_is_neither_old_nor_the_end() {
     answer(&mut peer, page(1, 2, &[timeless]));
     assert_eq!(command(&mut peer).page, 2);
     answer(&mut peer, page(2, 2, &[entry("g", 5, "lost", true)]));
-    assert_eq!(told(&mut peer), ["said timeless", "accepted 1"]);
+    assert_eq!(emitted(&mut peer), ["message timeless", "accepted 1"]);
 }
 
 #[test]
-fn no_time_of_the_service_is_too_far_away() {
+fn extreme_times_of_the_service_are_handled() {
     for at in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"] {
         let mut peer = peer();
-        let mut far = agent_says("far", "far");
+        let mut far = agent_message("far", "far");
         far["body"]["channel"]["time"] = at.into();
         for expires in [i64::MIN / 2, -377_705_116_800, 600, 253_402_300_799, i64::MAX] {
             let mut session = session_response(false);
             session["body"]["expirationDate"] = expires.into();
-            peer.hear(&session);
-            peer.hear(&far);
+            peer.receive(&session);
+            peer.receive(&far);
             peer.send(1, "x");
             peer.frames();
             peer.pass(400 * MINUTE / 60);
             restore(&mut peer);
             let mut jwt = Skew::Ahead.jwt(&peer);
             jwt["body"]["exp"] = expires.into();
-            peer.hear(&jwt);
+            peer.receive(&jwt);
             for _ in 0..50 {
                 peer.pass(Duration::from_secs(15));
                 peer.conversation.handle_alive();

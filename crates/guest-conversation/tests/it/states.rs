@@ -1,4 +1,4 @@
-//! Every pair of state and input, by the table in the documentation of the state machine.
+//! Each pair of state and input, by the table of the state machine.
 
 use std::time::Duration;
 
@@ -6,15 +6,18 @@ use genesys_api::Now;
 use guest_conversation::attachments::{AttachmentId, File, UploadOutcome};
 use guest_conversation::{
     CloseMode, Command, Conversation, HistoryFailure, Machine as _, OutgoingMessage, Request, State,
+    WebMessaging,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use ws_transport::CloseInfo;
 
-use crate::virtual_peer::{VirtualPeer, agent_says, id, refused, session_response, too_many, web_messaging};
+use crate::virtual_peer::{
+    VirtualPeer, agent_message, id, refused, session_response, too_many, with_history,
+};
 
-const SOURCE: &str = include_str!("../../src/conversation.rs");
-/// An attachment that nobody has attached.
+const SOURCE: &str = include_str!("../../src/conversation/states.md");
+/// An unknown attachment.
 const FILE: &str = "a7fa0000-0000-4000-8000-000000000001";
 const STATES: [State; 9] = [
     State::Idle,
@@ -29,9 +32,9 @@ const STATES: [State; 9] = [
 ];
 
 #[test]
-fn every_input_does_in_every_state_what_the_table_says() {
+fn each_input_in_each_state_follows_the_table() {
     let mut rows = SOURCE.lines().filter_map(|line| {
-        let cells = line.strip_prefix("//! | ")?.strip_suffix(" |")?;
+        let cells = line.strip_prefix("| ")?.strip_suffix(" |")?;
         Some(cells.split(" | ").collect::<Vec<_>>())
     });
     let head = rows.next().unwrap();
@@ -51,7 +54,7 @@ fn every_input_does_in_every_state_what_the_table_says() {
             let pair = format!("{} in {state:?}", row[0]);
             assert_eq!(format!("{after:?}"), expected, "{pair}");
             assert_eq!(refused, *cell == "refused", "{pair}");
-            // giving up a connection that is being made is told as well
+            // dropping a connection that is being opened reports its end as well
             let gave_up = after.is_over() && !state.is_over();
             assert!(dropped == (*cell == "drop") || gave_up, "{pair}");
         }
@@ -60,9 +63,12 @@ fn every_input_does_in_every_state_what_the_table_says() {
 }
 
 fn in_state(state: State, signed_in: bool) -> VirtualPeer {
-    let mut contract = web_messaging().with_history_at("https://api.example".parse().unwrap());
+    let mut contract = with_history();
     if signed_in {
-        contract = contract.with_jwt(SecretString::from("jwt"));
+        contract = WebMessaging {
+            jwt: Some(SecretString::from("jwt")),
+            ..contract
+        };
     }
     let mut peer = VirtualPeer::new(contract);
     let configured = |peer: &mut VirtualPeer| {
@@ -70,7 +76,7 @@ fn in_state(state: State, signed_in: bool) -> VirtualPeer {
         peer.frames();
         let mut session = session_response(true);
         session["body"]["allowedMedia"] = json!({"inbound": {"fileTypes": [{"type": "*/*"}]}});
-        peer.hear(&session);
+        peer.receive(&session);
     };
     match state {
         State::Idle => {}
@@ -85,7 +91,7 @@ fn in_state(state: State, signed_in: bool) -> VirtualPeer {
         State::Configured => configured(&mut peer),
         State::ReadOnly => {
             configured(&mut peer);
-            peer.hear(&refused(409, None));
+            peer.receive(&refused(409, None));
         }
         State::Reconnecting => {
             configured(&mut peer);
@@ -100,7 +106,7 @@ fn in_state(state: State, signed_in: bool) -> VirtualPeer {
         State::Closed => peer.conversation.end(peer.now),
         State::Failed => {
             configured(&mut peer);
-            peer.hear(&refused(4006, None));
+            peer.receive(&refused(4006, None));
         }
     }
     assert_eq!(peer.conversation.state(), state);
@@ -109,7 +115,7 @@ fn in_state(state: State, signed_in: bool) -> VirtualPeer {
     peer
 }
 
-/// The frame that an input of the table is, if it is one.
+/// The frame of an input of the table.
 fn frame(input: &str) -> Option<Value> {
     let event = |class: &str| json!({"type": "message", "class": class, "code": 200, "body": {}});
     Some(match input.strip_prefix("frame: ")? {
@@ -125,7 +131,7 @@ fn frame(input: &str) -> Option<Value> {
         "logged out" => event("LogoutEvent"),
         "closed" => event("ConnectionClosedEvent"),
         "cleared" => event("SessionClearedEvent"),
-        "message" => agent_says("a", "x"),
+        "message" => agent_message("a", "x"),
         "upload URL" => json!({"type": "response", "class": "PresignedUrlResponse", "code": 200,
             "body": {"attachmentId": FILE, "url": "https://bucket.example/k", "headers": {"x": "y"}}}),
         "upload refused" => json!({"type": "response", "class": "GenerateUrlError", "code": 200,
@@ -145,7 +151,7 @@ fn session(connected: bool, read_only: bool) -> Value {
 #[expect(clippy::too_many_lines, reason = "one arm for each row of the table")]
 fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
     if let Some(frame) = frame(input) {
-        peer.hear(&frame);
+        peer.receive(&frame);
         return Ok(());
     }
     let now = peer.now;
@@ -223,7 +229,7 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
             conversation
                 .request(Request::StartNew, now)
                 .map_err(|error| words(&error))?;
-            peer.hear(&session(false, true));
+            peer.receive(&session(false, true));
             Ok(())
         }
         "step_up" => {
@@ -266,11 +272,11 @@ fn act_on_file(conversation: &mut Conversation, input: &str, now: Now) -> Result
             .request(Request::RefreshAttachment { id: file() }, now)
             .map_err(|error| words(&error)),
         _ => {
-            let said = OutgoingMessage::Text {
+            let message = OutgoingMessage::Text {
                 text: "x".into(),
                 attachments: vec![FILE.into()],
             };
-            conversation.send(id(9), &said).map_err(|error| words(&error))
+            conversation.send(id(9), &message).map_err(|error| words(&error))
         }
     }
 }
@@ -279,7 +285,7 @@ fn file() -> AttachmentId {
     FILE.parse().unwrap()
 }
 
-/// Nothing comes and time passes, until something is asked of the driver or the conversation is over.
+/// Lets time pass in silence until there is a command or the conversation is over.
 fn silence(peer: &mut VirtualPeer) {
     for _ in 0..10 {
         let Some((at, _)) = peer.conversation.poll_timeout() else {

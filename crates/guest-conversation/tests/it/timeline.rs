@@ -1,13 +1,13 @@
-//! What a conversation writes down of itself.
+//! The timeline of a conversation.
 
 use std::time::Duration;
 
-use guest_conversation::{Conversation, Machine as _};
+use guest_conversation::{Conversation, Machine as _, WebMessaging};
 use secrecy::SecretString;
 use ws_transport::CloseInfo;
 
 use crate::virtual_peer::{
-    TOKEN, VirtualPeer, agent_says, echo, epoch, refused, session_response, too_many, web_messaging,
+    TOKEN, VirtualPeer, agent_message, echo, epoch, refused, session_response, too_many, web_messaging,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -18,26 +18,26 @@ fn lines(conversation: &Conversation) -> Vec<String> {
 }
 
 #[test]
-fn a_conversation_without_a_past_has_no_timeline() {
+fn timeline_of_a_new_conversation_is_empty() {
     let conversation = Conversation::new(web_messaging());
     assert!(conversation.timeline().entries().count() == 0);
     assert!(conversation.explain().starts_with("Nothing has happened"));
 }
 
 #[test]
-fn a_life_is_written_down_without_what_was_said() {
+fn timeline_records_events_without_texts() {
     let mut peer = VirtualPeer::web_messaging();
     peer.send(1, "canary of the guest");
     peer.frames();
-    peer.hear(&echo(1));
-    peer.hear(&agent_says("a", "canary of the agent"));
+    peer.receive(&echo(1));
+    peer.receive(&agent_message("a", "canary of the agent"));
     peer.pass(SECOND);
-    peer.hear(&too_many(7, None));
+    peer.receive(&too_many(7, None));
     peer.close(CloseInfo::with_code(1001, "canary of the service"));
     peer.reconnect();
     peer.pass(7 * SECOND);
     peer.frames();
-    peer.hear(&session_response(false));
+    peer.receive(&session_response(false));
     let text = format!(
         "{}{:?}",
         peer.conversation.timeline(),
@@ -47,16 +47,17 @@ fn a_life_is_written_down_without_what_was_said() {
         assert!(!text.contains(secret), "{text}");
     }
     let lines = lines(&peer.conversation);
-    let said = |line: &str| line.starts_with("->") || line.starts_with("<-");
-    let turns: Vec<_> = lines.iter().filter(|line| !said(line)).collect();
+    let is_frame = |line: &str| line.starts_with("->") || line.starts_with("<-");
+    let turns: Vec<_> = lines.iter().filter(|line| !is_frame(line)).collect();
     assert_eq!(
         turns,
         [
             "state: Connecting",
             "state: Configuring",
             "state: Configured",
-            "the service limited the rate: waits 7.0 s",
-            "lost: the service went away, or found the connection idle or old (1001)",
+            "the service limited the rate",
+            "the limit of the service: waits 7.0 s",
+            "lost: closed with 1001 (going away, or the connection was idle or old)",
             "state: Reconnecting",
             "attempt 1 to reconnect in 0.0 s",
             "state: Connecting",
@@ -64,7 +65,7 @@ fn a_life_is_written_down_without_what_was_said() {
             "state: Configured",
         ]
     );
-    let frames: Vec<_> = lines.iter().filter(|line| said(line)).collect();
+    let frames: Vec<_> = lines.iter().filter(|line| is_frame(line)).collect();
     let names: Vec<_> = frames
         .iter()
         .map(|line| line.split(", ").next().unwrap())
@@ -72,13 +73,13 @@ fn a_life_is_written_down_without_what_was_said() {
     assert_eq!(
         names,
         [
-            "-> configureSession",
-            "<- SessionResponse",
-            "-> onMessage",
+            "-> configureSession x1",
+            "<- SessionResponse x1",
+            "-> onMessage x1",
             "<- StructuredMessage x2",
-            "<- TooManyRequestsErrorMessage",
-            "-> configureSession",
-            "<- SessionResponse",
+            "<- TooManyRequestsErrorMessage x1",
+            "-> configureSession x1",
+            "<- SessionResponse x1",
         ]
     );
     assert!(
@@ -89,7 +90,7 @@ fn a_life_is_written_down_without_what_was_said() {
 }
 
 #[test]
-fn silence_is_explained() {
+fn timeline_explains_silence() {
     let mut peer = VirtualPeer::web_messaging();
     for _ in 0..3 {
         let (at, _) = peer.conversation.poll_timeout().unwrap();
@@ -104,13 +105,15 @@ fn silence_is_explained() {
 }
 
 #[test]
-fn a_token_and_an_ending_are_explained_when_it_is_over() {
-    let contract = web_messaging().with_jwt(SecretString::from("jwt-canary"));
-    let mut peer = VirtualPeer::new(contract);
+fn timeline_explains_a_refused_token() {
+    let mut peer = VirtualPeer::new(WebMessaging {
+        jwt: Some(SecretString::from("jwt-canary")),
+        ..web_messaging()
+    });
     peer.connect();
     peer.frames();
     for _ in 0..4 {
-        peer.hear(&refused(401, None));
+        peer.receive(&refused(401, None));
         peer.conversation.update_token(SecretString::from("jwt-canary"));
         peer.pass(Duration::ZERO);
         peer.frames();
@@ -120,7 +123,7 @@ fn a_token_and_an_ending_are_explained_when_it_is_over() {
         "a token was requested",
         "a token was given",
         "the token was refused",
-        "over: the guest's sign-in was not accepted",
+        "over: the service accepts no token of this guest: 401: sign in again",
         "state: Failed",
     ] {
         assert!(lines.iter().any(|known| known == line), "{line} in {lines:?}");
@@ -131,7 +134,7 @@ fn a_token_and_an_ending_are_explained_when_it_is_over() {
 }
 
 #[test]
-fn a_wait_for_the_limit_is_noted_once() {
+fn timeline_records_a_wait_once() {
     let mut peer = VirtualPeer::web_messaging();
     for n in 0..7 {
         peer.send(n, "x");

@@ -1,4 +1,4 @@
-//! What is wrong with a server's TLS reaches whoever asks why there is no connection.
+//! TLS problems of a server, as the cause of a loss.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use ws_transport::OriginPolicy;
 
 use crate::virtual_peer::web_messaging;
 
-/// The sentence of the first loss at a server that answers the first flight with `answer` and hangs up.
+/// Text of the first loss at a server that answers the first flight with `answer` and closes.
 async fn why(answer: &[u8]) -> (SocketAddr, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -47,7 +47,7 @@ async fn why(answer: &[u8]) -> (SocketAddr, String) {
 }
 
 #[tokio::test]
-async fn a_loss_says_what_is_wrong_with_the_server_and_what_to_do() {
+async fn loss_names_the_tls_problem_and_what_to_do() {
     for (answer, expected) in [
         // the alert protocol_version, RFC 8446 section 6
         (

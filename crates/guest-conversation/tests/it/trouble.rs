@@ -1,34 +1,34 @@
-//! The service has trouble of its own with a message: it may have arrived all the same.
+//! Messages that the service refused by an error of its own, and may have received all the same.
 
 use std::time::Duration;
 
 use guest_conversation::{DeliveryStatus, FailureReason, Machine as _};
 
-use crate::history::{answer, asked, command, entry, page, peer, told};
+use crate::history::{answer, asked, command, emitted, entry, page, peer};
 use crate::virtual_peer::{VirtualPeer, echo, id, refused};
 
 const SETTLE: Duration = Duration::from_secs(3);
 
 #[test]
-fn the_history_decides_what_met_with_trouble() {
+fn history_decides_messages_refused_by_server_errors() {
     for code in [408, 500, 503, 5000] {
         let mut peer = peer();
         peer.send(1, "arrived");
         peer.send(2, "lost");
         peer.frames();
-        peer.hear(&refused(code, Some(id(1))));
-        peer.hear(&refused(code, Some(id(2))));
+        peer.receive(&refused(code, Some(id(1))));
+        peer.receive(&refused(code, Some(id(2))));
         assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Sending));
-        assert_eq!(told(&mut peer), [""; 0], "it is being decided");
+        assert_eq!(emitted(&mut peer), [""; 0], "it is being decided");
         peer.pass(Duration::from_secs(2));
         assert!(peer.frames().is_empty(), "it may still arrive");
         asked(&mut peer);
         let page = || page(1, 1, &[entry("g1", 1, "arrived", true)]);
         answer(&mut peer, page());
-        assert_eq!(told(&mut peer), ["accepted 1"]);
+        assert_eq!(emitted(&mut peer), ["accepted 1"]);
         assert_eq!(peer.frames()[0]["tracingId"], id(2).to_string());
         // and once more, which is the last time
-        peer.hear(&refused(code, Some(id(2))));
+        peer.receive(&refused(code, Some(id(2))));
         peer.pass(SETTLE);
         command(&mut peer);
         answer(&mut peer, page());
@@ -38,12 +38,12 @@ fn the_history_decides_what_met_with_trouble() {
 }
 
 #[test]
-fn without_a_history_it_stays_in_doubt_until_the_echo_comes() {
+fn message_stays_unknown_without_a_history_until_its_echo() {
     let mut peer = VirtualPeer::web_messaging();
     peer.send(1, "x");
     peer.frames();
-    peer.hear(&refused(408, Some(id(1))));
-    assert_eq!(told(&mut peer), ["doubt 1"]);
-    peer.hear(&echo(1));
-    assert_eq!(told(&mut peer), ["accepted 1"]);
+    peer.receive(&refused(408, Some(id(1))));
+    assert_eq!(emitted(&mut peer), ["unknown 1"]);
+    peer.receive(&echo(1));
+    assert_eq!(emitted(&mut peer), ["accepted 1"]);
 }

@@ -11,9 +11,9 @@ use web_messaging::rest::Upload;
 
 use crate::connection::{Site, configured};
 use crate::files::{granted, session_with_files, uploaded};
-use crate::virtual_peer::{agent_says, web_messaging};
+use crate::virtual_peer::{agent_message, web_messaging};
 
-/// Uploads three bytes to a storage that answers `status`; what it saw, and what came of it.
+/// Uploads three bytes to a storage that answers `status`. Returns the request and the result.
 async fn upload(status: &str) -> (String, Result<(), genesys_http::CallError>) {
     let storage = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/a%20b/c?sig=5ec2e7", storage.local_addr().unwrap());
@@ -39,7 +39,7 @@ async fn upload(status: &str) -> (String, Result<(), genesys_http::CallError>) {
 }
 
 #[tokio::test]
-async fn the_storage_sees_what_was_granted() {
+async fn upload_sends_the_granted_headers() {
     let (seen, outcome) = upload("200 OK").await;
     outcome.unwrap();
     let mut lines = seen.lines();
@@ -56,7 +56,7 @@ async fn the_storage_sees_what_was_granted() {
 }
 
 #[tokio::test]
-async fn a_refusal_names_the_status_and_no_secret() {
+async fn upload_refusal_names_the_status_and_no_secret() {
     let (_, outcome) = upload("403 Forbidden").await;
     let error = outcome.unwrap_err();
     assert_eq!(error.kind(), CallErrorKind::Refused);
@@ -65,41 +65,41 @@ async fn a_refusal_names_the_status_and_no_secret() {
 }
 
 #[tokio::test]
-async fn a_connection_uploads_beside_its_socket_and_gives_up_what_is_deleted() {
+async fn connection_uploads_beside_its_socket_and_drops_deleted_files() {
     let site = Site::new().await;
     let storage = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut connection = site.open(web_messaging());
     let mut guest = site.accept().await;
-    guest.hear().await;
-    guest.say(&session_with_files(true)).await;
+    guest.receive().await;
+    guest.transmit(&session_with_files(true)).await;
     configured(&mut connection).await;
     let handle = connection.handle();
     let file = || File::new("cat.png", Bytes::from_static(b"png"));
     let url = format!("http://{}/k", storage.local_addr().unwrap());
-    for fate in ["deleted", "stored"] {
+    for ending in ["deleted", "stored"] {
         let id = handle.attach(file()).unwrap();
-        let asked = guest.hear().await;
+        let asked = guest.receive().await;
         assert_eq!(
             (&asked["action"], &asked["attachmentId"]),
             (&"onAttachment".into(), &id.as_str().into())
         );
-        guest.say(&granted(&asked["attachmentId"], &url)).await;
+        guest.transmit(&granted(&asked["attachmentId"], &url)).await;
         let (mut stream, _) = storage.accept().await.unwrap();
         let mut seen = Vec::new();
         while !seen.ends_with(b"\r\n\r\npng") {
             assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0);
         }
         // the socket goes on meanwhile
-        guest.say(&agent_says(fate, "go on")).await;
+        guest.transmit(&agent_message(ending, "go on")).await;
         assert!(matches!(connection.next_event().await, Some(Event::Message(_))));
         assert_eq!(
             handle.with(|guest, _| guest.attachment(&id)),
             Some(Stage::Uploading)
         );
-        if fate == "deleted" {
+        if ending == "deleted" {
             handle.with(|guest, _| guest.delete_attachment(&id)).unwrap();
             let Some(Event::Session(SessionEvent::Attachment(notice))) = connection.next_event().await else {
-                panic!("nothing was told");
+                panic!("no event");
             };
             assert!(matches!(*notice, AttachmentEvent::Deleted { .. }));
             assert_eq!(stream.read(&mut [0]).await.unwrap_or_default(), 0, "it hung up");
@@ -109,17 +109,17 @@ async fn a_connection_uploads_beside_its_socket_and_gives_up_what_is_deleted() {
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
             .await
             .unwrap();
-        guest.say(&uploaded(&asked["attachmentId"])).await;
+        guest.transmit(&uploaded(&asked["attachmentId"])).await;
         let Some(Event::Session(SessionEvent::Attachment(notice))) = connection.next_event().await else {
-            panic!("nothing was told");
+            panic!("no event");
         };
         assert!(matches!(*notice, AttachmentEvent::Uploaded { .. }));
-        let said = OutgoingMessage::Text {
+        let message = OutgoingMessage::Text {
             text: "look".into(),
             attachments: vec![id.to_string().into()],
         };
-        handle.send_message(&said).unwrap();
-        let message = guest.hear().await;
+        handle.send_message(&message).unwrap();
+        let message = guest.receive().await;
         assert_eq!(message["message"]["content"][0]["attachment"]["id"], id.as_str());
     }
 }

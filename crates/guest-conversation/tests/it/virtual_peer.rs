@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Now, parse_rfc3339};
 use guest_conversation::{
-    Command, ConnectionEvent, Conversation, Event, Machine as _, MessageId, Reason, WebMessaging,
+    Command, ConnectionEvent, Conversation, DeploymentRules, Event, Machine as _, MessageId, Reason,
+    WebMessaging,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -29,6 +30,22 @@ pub(crate) fn web_messaging() -> WebMessaging {
     WebMessaging::new("b3c2".parse().unwrap(), SecretString::from(TOKEN))
 }
 
+/// With a host of the history.
+pub(crate) fn with_history() -> WebMessaging {
+    WebMessaging {
+        api: Some("https://api.example".parse().unwrap()),
+        ..web_messaging()
+    }
+}
+
+/// The rules of a deployment with autostart.
+pub(crate) fn autostart() -> DeploymentRules {
+    DeploymentRules {
+        autostart: true,
+        ..DeploymentRules::default()
+    }
+}
+
 pub(crate) fn id(n: u128) -> MessageId {
     Uuid::from_u128(0xc0ff_ee00_0000_4000_8000_0000_0000_0000 + n).into()
 }
@@ -50,10 +67,19 @@ impl VirtualPeer {
 
     /// Connected to Genesys Cloud and configured; the first frame and the event are taken.
     pub(crate) fn web_messaging() -> Self {
-        let mut peer = Self::new(web_messaging());
+        Self::configured(web_messaging())
+    }
+
+    pub(crate) fn configured(config: WebMessaging) -> Self {
+        Self::configured_by(config, &session_response(true))
+    }
+
+    /// Configured by this response of the service.
+    pub(crate) fn configured_by(config: WebMessaging, session: &Value) -> Self {
+        let mut peer = Self::new(config);
         peer.connect();
         assert_eq!(peer.frames().len(), 1);
-        peer.hear(&session_response(true));
+        peer.receive(session);
         assert!(matches!(
             peer.events()[..],
             [Event::Connection(ConnectionEvent::Ready(_))]
@@ -84,7 +110,7 @@ impl VirtualPeer {
         self.close(CloseInfo::abrupt("reset by peer"));
     }
 
-    pub(crate) fn hear(&mut self, frame: &Value) {
+    pub(crate) fn receive(&mut self, frame: &Value) {
         self.conversation.handle_frame(&frame.to_string(), self.now);
     }
 
@@ -130,7 +156,7 @@ pub(crate) fn echo(n: u128) -> Value {
             "channel": {"time": "2026-11-22T12:00:01.000Z", "messageId": format!("m{n}")}, "metadata": {}}})
 }
 
-pub(crate) fn agent_says(name: &str, text: &str) -> Value {
+pub(crate) fn agent_message(name: &str, text: &str) -> Value {
     json!({"type": "message", "class": "StructuredMessage", "code": 200,
         "body": {"type": "Text", "text": text, "direction": "Outbound", "id": name, "originatingEntity": "Human",
             "channel": {"time": "2026-11-22T12:00:02.000Z", "from": {"nickname": "Ann"}, "to": {}}}})

@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use genesys_api::wire::{RawFrame, Text, sanitize};
 use genesys_api::{Now, limits, parse_rfc3339, retry, rfc3339};
-use guest_conversation::engine::{Closed, Due, Engine, Shutdown};
+use guest_conversation::engine::{Closed, Due, Engine};
 use guest_conversation::{
     Author, AuthorKind, ConnectionEvent, Content, DeliveryStatus, Direction, Ending, Event, FailureReason,
-    Loss, Machine, Message, MessageId, OutgoingMessage, QuickReply, Refusal, SendError, Session,
-    SessionEvent, State,
+    Loss, Machine, Message, QuickReply, Refusal, Session, SessionEvent, State,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -31,12 +30,8 @@ const EXPIRED: &str = "credentials.expired";
 pub struct GatewayConversation {
     engine: Engine,
     session: GatewaySession,
-    /// Whether the upgrade carries the token, so that the first frame need not.
-    token_in_upgrade: bool,
     /// The last error of the gateway: a close that follows is about it.
     last_error: Option<Refusal>,
-    /// Whether the session was ready before.
-    was_ready: bool,
 }
 
 impl GatewayConversation {
@@ -46,9 +41,7 @@ impl GatewayConversation {
         Self {
             engine: Engine::default(),
             session,
-            token_in_upgrade: false,
             last_error: None,
-            was_ready: false,
         }
     }
 
@@ -61,28 +54,24 @@ impl GatewayConversation {
         if !self.engine.request_session(now) {
             return;
         }
-        let token = (!self.token_in_upgrade).then(|| (&self.session.access_token).into());
         let frame = ClientFrame::Handshake {
             guest_session_id: self.session.session.clone(),
             timestamp: rfc3339(now.utc).into(),
-            access_token: token,
+            access_token: self.session.frame_token().map(Into::into),
             last_sequence: self.session.last_sequence,
         };
         self.engine.transmit("handshake", frame.to_json());
     }
 
     fn reconnect_after(&mut self, loss: Loss, retry_after: Option<Duration>, now: Now, random: u64) {
-        self.engine.handle_lost(&loss);
         self.engine.resend_all();
-        self.engine.schedule_reconnect(loss, retry_after, now, random);
+        self.engine.reconnect_after(loss, retry_after, now, random);
     }
 
     /// The connection is lost because of the token, or was refused for it.
     fn reconnect_with_token(&mut self, refusal: Refusal, now: Now) {
-        self.engine.handle_lost(&Loss::Rejected(refusal.clone()));
         self.engine.resend_all();
-        self.engine.reconnect_with_token(now);
-        if let Err(ending) = self.engine.request_token(refusal, now) {
+        if let Err(ending) = self.engine.reconnect_with_token(refusal, now) {
             self.finish(ending);
         }
     }
@@ -91,15 +80,17 @@ impl GatewayConversation {
         if self.engine.state().is_over() {
             return;
         }
-        self.engine.fail_waiting(&FailureReason::Ended);
-        self.engine.mark_sent_unknown();
-        self.engine.report_unknown();
+        self.engine.abandon_messages();
         self.engine.finish(ending);
     }
 
-    fn close(&mut self, now: Now) {
-        self.engine.fail_waiting(&FailureReason::Ended);
-        self.engine.close(now);
+    fn handle_due(&mut self, due: Option<Due>, now: Now) {
+        match due {
+            Some(Due::Configure) => self.configure(now),
+            Some(Due::Clear | Due::Close) => drop(self.engine.close(now)),
+            Some(Due::Finish(ending)) => self.finish(ending),
+            None => {}
+        }
     }
 
     fn handle_accepted(&mut self, session: Session, sequence: u64, now: Now) {
@@ -107,12 +98,9 @@ impl GatewayConversation {
         // a smaller number than ours means that the gateway counts anew
         let last = self.session.last_sequence.unwrap_or(sequence);
         self.session.last_sequence = Some(last.min(sequence));
-        if self.engine.state() != State::Configuring {
+        if !self.engine.handle_configured(session, now) {
             return;
         }
-        self.engine.handle_configured(now);
-        let restored = std::mem::replace(&mut self.was_ready, true);
-        self.engine.emit_ready(session, restored);
         self.engine.report_unknown();
         if session.read_only {
             self.handle_read_only();
@@ -207,7 +195,7 @@ impl GatewayConversation {
             }
             ServerFrame::MessageFailed { id, code, message } => {
                 let refusal = Refusal::new(&*code, &message);
-                let reason = FailureReason::Refused(refusal.clone());
+                let reason = FailureReason::Refused(Box::new(refusal.clone()));
                 if !self.engine.handle_failed(id, reason) {
                     self.handle_refusal(refusal);
                 }
@@ -271,9 +259,7 @@ impl Machine for GatewayConversation {
     }
 
     fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake {
-        let carrier = self.session.token_carrier(url);
-        self.token_in_upgrade = carrier.is_some();
-        let (url, protocols) = carrier.unwrap_or_else(|| (url.clone(), None));
+        let (url, protocols) = self.session.place_token(url);
         let handshake = ClientHandshake::new(url, origin.clone());
         match protocols {
             Some(protocols) => handshake.with_protocols(protocols),
@@ -351,12 +337,8 @@ impl Machine for GatewayConversation {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        match self.engine.handle_timeout(now) {
-            Some(Due::Configure) => self.configure(now),
-            Some(Due::Drained | Due::Cleared) => self.close(now),
-            Some(Due::Finish(ending)) => self.finish(ending),
-            None => {}
-        }
+        let due = self.engine.handle_timeout(now);
+        self.handle_due(due, now);
         if self.engine.is_open() && self.engine.handle_heartbeat(now) {
             self.engine.report_unknown();
         }
@@ -377,14 +359,10 @@ impl Machine for GatewayConversation {
         });
         match frame {
             Some(frame) => self.engine.transmit("message", frame),
-            None if draining && self.engine.is_idle() => self.close(now),
+            None if self.engine.has_drained() => self.handle_due(Some(Due::Close), now),
             None => {}
         }
         self.engine.poll_transmit()
-    }
-
-    fn send_text(&mut self, id: MessageId, text: String) -> Result<(), SendError> {
-        self.engine.send(id, OutgoingMessage::new(text))
     }
 
     fn send_typing(&mut self, now: Now) {
@@ -406,11 +384,8 @@ impl Machine for GatewayConversation {
 
     /// The session itself is ended by a REST call.
     fn end_within(&mut self, within: Duration, now: Now) {
-        match self.engine.shut_down(within, now) {
-            Shutdown::Nothing | Shutdown::Drain => {}
-            Shutdown::Finish => self.finish(Ending::ByUs),
-            Shutdown::Clear | Shutdown::Close => self.close(now),
-        }
+        let due = self.engine.shut_down(within, now);
+        self.handle_due(due, now);
     }
 }
 

@@ -42,23 +42,27 @@ impl GatewaySession {
         self
     }
 
-    /// The URL and the subprotocols that carry the token, unless it is sent in the first frame.
-    pub(super) fn token_carrier(&self, url: &SocketUrl) -> Option<(SocketUrl, Option<HeaderValue>)> {
-        match self.placement {
+    /// The URL and the subprotocols of the upgrade, with the token unless it is sent in the first frame. A token that
+    /// fits neither is sent in the first frame from now on.
+    pub(super) fn place_token(&mut self, url: &SocketUrl) -> (SocketUrl, Option<HeaderValue>) {
+        let token = &self.access_token;
+        let placed = match self.placement {
             TokenPlacement::Frame => None,
             TokenPlacement::Query => {
-                let url = url.clone().with_query(TOKEN_QUERY, &self.access_token).ok()?;
-                Some((url, None))
+                let url = url.clone().with_query(TOKEN_QUERY, token).ok();
+                url.map(|url| (url, None))
             }
-            TokenPlacement::Subprotocol => {
-                let token = self.access_token.expose_secret();
-                let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-                let fits = token.bytes().all(is_token);
-                let protocols = format!("{PROTOCOL}, {TOKEN_PROTOCOL_PREFIX}{token}");
-                let value = HeaderValue::from_str(&protocols).ok().filter(|_| fits)?;
-                Some((url.clone(), Some(value)))
-            }
-        }
+            TokenPlacement::Subprotocol => subprotocols(token).map(|value| (url.clone(), Some(value))),
+        };
+        placed.unwrap_or_else(|| {
+            self.placement = TokenPlacement::Frame;
+            (url.clone(), None)
+        })
+    }
+
+    /// The token of the first frame, unless the upgrade has it.
+    pub(super) fn frame_token(&self) -> Option<&SecretString> {
+        matches!(self.placement, TokenPlacement::Frame).then_some(&self.access_token)
     }
 
     /// Whether an event is new; its number is then the last one.
@@ -69,4 +73,12 @@ impl GatewaySession {
         }
         new
     }
+}
+
+fn subprotocols(token: &SecretString) -> Option<HeaderValue> {
+    let token = token.expose_secret();
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let protocols = format!("{PROTOCOL}, {TOKEN_PROTOCOL_PREFIX}{token}");
+    let value = HeaderValue::from_str(&protocols).ok();
+    value.filter(|_| token.bytes().all(is_token))
 }

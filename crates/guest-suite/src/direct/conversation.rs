@@ -85,15 +85,14 @@ impl Direct {
         let rules = published.admit(origin.origin())?;
         let jwt = self.jwt(&record, deployment).await?;
         let read_marker = record.document.read_marker.max(guard.read_marker());
-        let token = record.row.secrets.genesys_token.clone();
-        let mut session = WebMessaging::new(deployment.clone(), token)
-            .with_rules(rules)
-            .with_history_at(config.hosts.api.clone())
-            .resume_after(read_marker.unwrap_or(record.row.created_at))
-            .with_attributes(custom_attributes(&record.document.data));
-        if let Some(jwt) = jwt {
-            session = session.with_jwt(jwt);
-        }
+        let session = WebMessaging {
+            rules,
+            api: Some(config.hosts.api.clone()),
+            resume_after: Some(read_marker.unwrap_or(record.row.created_at)),
+            attributes: custom_attributes(&record.document.data),
+            jwt,
+            ..WebMessaging::new(deployment.clone(), record.row.secrets.genesys_token.clone())
+        };
         let settings = Settings {
             http: config.http.clone(),
             url,

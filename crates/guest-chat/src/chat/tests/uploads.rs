@@ -16,7 +16,10 @@ fn attachment(notice: AttachmentEvent) -> Event {
 fn failed() -> Event {
     attachment(AttachmentEvent::Failed {
         id: file_id(),
-        reason: Failure::Content,
+        reason: Failure::Refused {
+            code: web_messaging::ErrorCode::FileContentInvalid,
+            message: String::new(),
+        },
     })
 }
 

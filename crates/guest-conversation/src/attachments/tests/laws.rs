@@ -1,19 +1,12 @@
-//! Laws of attachments: over random files, and over random things that happen.
+//! Properties of attachments over random files and random events.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use guest_conversation::MessageId;
-use guest_conversation::attachments::{
-    AttachError, AttachToError, AttachmentEvent, AttachmentId, AttachmentIdError, AttachmentRequest,
-    Attachments, DeleteError, Failure, File, PresignedUpload, RefreshError, Rules, Stage, UploadOutcome,
-};
 use proptest::prelude::*;
-use secrecy::SecretString;
-use uuid::Uuid;
 
-/// Names as people and enemies write them.
+use super::*;
+
+/// Common and hostile file names.
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
@@ -49,7 +42,7 @@ fn is_one_line(error: &dyn std::error::Error) -> bool {
 
 proptest! {
     #[test]
-    fn a_file_is_taken_only_if_every_rule_allows_it(
+    fn rules_take_a_file_only_if_each_allows_it(
         (media, largest_kb, blocked) in rules(),
         name in name(),
         given in proptest::option::of(media_type()),
@@ -69,31 +62,31 @@ proptest! {
                 prop_assert!(!extension.is_empty());
                 let dotted = format!(".{extension}");
                 prop_assert!(!strs(&blocked).any(|entry| entry.to_lowercase() == dotted));
-                prop_assert!(file.media_type().contains('/'));
+                prop_assert!(file.media_type.contains('/'));
             }
             Err(error) => prop_assert!(is_one_line(&error), "{error}"),
         }
     }
 
     #[test]
-    fn an_id_is_what_was_read_or_nothing(text in any::<String>()) {
+    fn attachment_id_displays_the_parsed_text(text in any::<String>()) {
         if let Ok(id) = text.parse::<AttachmentId>() {
             prop_assert_eq!(id.to_string(), text);
         }
     }
 
     #[test]
-    fn whatever_happens_each_attachment_has_one_end(steps in proptest::collection::vec(step(), 0..150)) {
-        let mut world = World::new();
+    fn attachment_ends_exactly_once(steps in proptest::collection::vec(step(), 0..150)) {
+        let mut world = World { harness: Harness::new(), taken: BTreeMap::new(), latest: [0; 8] };
         for step in steps {
             world.step(step)?;
         }
-        world.attachments.handle_new_session();
-        world.read_notices()?;
+        world.harness.attachments.handle_session_ended();
+        world.read_events()?;
         for (id, ends) in world.taken {
             prop_assert_eq!(ends, 1, "{}", id);
         }
-        prop_assert_eq!(world.attachments.poll_timeout(), None);
+        prop_assert_eq!(world.harness.attachments.poll_timeout(), None);
     }
 }
 
@@ -101,11 +94,11 @@ proptest! {
 enum Step {
     Accepted(u8),
     Attach(u8, usize),
-    Carry(u8, u8),
+    AttachTo(u8, u8),
     Delete(u8),
     Deleted(u8),
     Disconnected,
-    PresignedUpload(u8, bool),
+    UploadUrl(u8, bool),
     NotAccepted(u8, Option<i64>),
     FileUpload(u8, u16),
     Refresh(u8),
@@ -114,18 +107,18 @@ enum Step {
     Wait(u64),
 }
 
-/// Few ids, so that things meet; often the one that makes progress.
+/// Few ids, so that events concern the same attachment.
 fn step() -> impl Strategy<Value = Step> {
     let id = || 0_u8..8;
     let code = || prop_oneof![Just(429_i64), Just(4029), 4000_i64..4011, any::<i64>()];
     prop_oneof![
         2 => id().prop_map(Step::Accepted),
         4 => (id(), 1_usize..3000).prop_map(|(id, size)| Step::Attach(id, size)),
-        3 => (id(), id()).prop_map(|(id, other)| Step::Carry(id, other)),
+        3 => (id(), id()).prop_map(|(id, other)| Step::AttachTo(id, other)),
         2 => id().prop_map(Step::Delete),
         2 => id().prop_map(Step::Deleted),
         1 => Just(Step::Disconnected),
-        6 => (id(), any::<bool>()).prop_map(|(id, link)| Step::PresignedUpload(id, link)),
+        6 => (id(), any::<bool>()).prop_map(|(id, link)| Step::UploadUrl(id, link)),
         1 => (id(), proptest::option::of(code())).prop_map(|(id, code)| Step::NotAccepted(id, code)),
         6 => (id(), prop_oneof![Just(200_u16), any::<u16>()]).prop_map(|(id, status)| Step::FileUpload(id, status)),
         1 => id().prop_map(Step::Refresh),
@@ -136,126 +129,102 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 struct World {
-    attachments: Attachments,
-    now: Instant,
-    /// Files that were taken, each under an id of its own, with how often each came to an end.
+    harness: Harness,
+    /// Attached files, each with the number of its ends.
     taken: BTreeMap<AttachmentId, u32>,
-    /// The latest of each small number.
+    /// Latest id of each small number.
     latest: [u128; 8],
 }
 
 impl World {
-    fn new() -> Self {
-        let mut attachments = Attachments::new();
-        attachments.handle_rules(Rules::new(["*/*"], None, []));
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "an Instant can be had from nowhere else"
-        )]
-        let now = Instant::now();
-        Self {
-            attachments,
-            now,
-            taken: BTreeMap::new(),
-            latest: [0; 8],
-        }
-    }
-
-    fn id(&self, n: u8) -> AttachmentId {
-        Uuid::from_u128(self.latest[usize::from(n)] * 8 + u128::from(n)).into()
+    fn number(&self, n: u8) -> u128 {
+        self.latest[usize::from(n)] * 8 + u128::from(n)
     }
 
     fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
         let message = |n: u8| MessageId::from(Uuid::from_u128(n.into()));
-        let url = || SecretString::from("https://bucket.example/k?sig=5ec2e7");
         match step {
-            Step::Accepted(n) => self.attachments.handle_accepted(message(n)),
+            Step::Accepted(n) => self.harness.attachments.handle_delivered(message(n)),
             Step::Attach(n, size) => {
                 self.latest[usize::from(n)] += 1;
-                let id = self.id(n);
-                let file = File::new("cat.png", Bytes::from(vec![0; size]));
-                if self.attachments.attach(id.clone(), file).is_ok() {
-                    self.taken.insert(id, 0);
+                let number = self.number(n);
+                if self.harness.attach(number, size).is_ok() {
+                    self.taken.insert(id(number), 0);
                 }
             }
-            Step::Carry(n, other) => {
-                let _ = self
-                    .attachments
-                    .attach_to(message(n), &[self.id(n), self.id(other)]);
+            Step::AttachTo(n, other) => {
+                let ids = [self.number(n), self.number(other)].map(|n| Text::from(id(n).to_string()));
+                let _ = self.harness.attachments.attach_to(message(n), &ids);
             }
             Step::Delete(n) => {
-                let _ = self.attachments.delete(&self.id(n));
+                let _ = self.harness.attachments.delete(&id(self.number(n)));
             }
-            Step::Deleted(n) => self.attachments.handle_deleted(&self.id(n)),
-            Step::Disconnected => self.attachments.handle_disconnected(),
-            Step::PresignedUpload(n, link) => {
-                let grant = PresignedUpload {
-                    url: url(),
-                    headers: if link {
-                        Vec::new()
-                    } else {
-                        vec![("x-amz-tagging", "a=b")]
-                    },
-                    file_size: Some(1),
+            Step::Deleted(n) => self.harness.confirm_deletion(self.number(n)),
+            Step::Disconnected => self.harness.attachments.handle_disconnected(),
+            Step::UploadUrl(n, link) => {
+                let headers = if link {
+                    json!({})
+                } else {
+                    json!({"x-amz-tagging": "a=b"})
                 };
-                self.attachments.handle_presigned(&self.id(n), grant, self.now);
+                let url = "https://bucket.example/k?sig=5ec2e7";
+                self.harness.receive_url(&id(self.number(n)), url, &headers);
             }
-            Step::NotAccepted(n, code) => self.attachments.handle_not_accepted(message(n), code),
+            Step::NotAccepted(n, code) => {
+                self.harness.attachments.handle_not_delivered(message(n), code);
+            }
             Step::FileUpload(n, status) => {
                 let outcome = match status {
                     200..300 => UploadOutcome::Stored,
                     300..600 => UploadOutcome::Refused { status },
                     _ => UploadOutcome::Unanswered,
                 };
-                self.attachments.handle_upload(&self.id(n), outcome, self.now);
+                self.harness.store(self.number(n), outcome);
             }
             Step::Refresh(n) => {
-                let _ = self.attachments.refresh(self.id(n));
+                let _ = self.harness.attachments.refresh(id(self.number(n)));
             }
             Step::Refused(n, code) => {
-                self.attachments.handle_refused(&self.id(n), code, "no");
+                self.harness.refuse(self.number(n), code, "no");
             }
-            Step::Success(n) => self
-                .attachments
-                .handle_success(&self.id(n), Some(url()), self.now),
+            Step::Success(n) => self.harness.confirm(self.number(n)),
             Step::Wait(seconds) => {
-                self.now += Duration::from_secs(seconds);
-                self.attachments.handle_timeout(self.now);
-                let overdue = self
-                    .attachments
-                    .poll_timeout()
-                    .is_some_and(|(at, _)| at <= self.now);
-                prop_assert!(!overdue, "what is due is done");
+                self.harness.now += Duration::from_secs(seconds);
+                let now = self.harness.now;
+                self.harness.attachments.handle_timeout(now);
+                let next = self.harness.attachments.poll_timeout();
+                prop_assert!(next.is_none_or(|at| at > now), "a deadline was left");
             }
         }
-        self.obey()?;
-        self.read_notices()
+        self.run_commands()?;
+        self.read_events()
     }
 
-    fn obey(&mut self) -> Result<(), TestCaseError> {
-        let mut asks = 0;
-        while let Some(ask) = self.attachments.poll_request(self.now) {
-            asks += 1;
-            prop_assert!(asks <= 48, "it asks for ever: {ask:?}");
-            if let AttachmentRequest::Upload { id, .. } = ask {
-                prop_assert_eq!(self.attachments.stage(&id), Some(Stage::Requested));
+    fn run_commands(&mut self) -> Result<(), TestCaseError> {
+        let mut requests = 0;
+        while let Some(request) = self.harness.request() {
+            requests += 1;
+            prop_assert!(requests <= 48, "requests never end: {request}");
+            if request["action"] == "onAttachment" {
+                let id = request["attachmentId"].as_str().unwrap().parse().unwrap();
+                prop_assert_eq!(self.harness.attachments.stage(&id), Some(Stage::Requested));
             }
         }
-        while let Some(put) = self.attachments.poll_upload(self.now) {
-            prop_assert_eq!(self.attachments.stage(&put.id), Some(Stage::Uploading));
+        while let Some(upload) = self.harness.attachments.poll_upload() {
+            prop_assert_eq!(self.harness.attachments.stage(&upload.id), Some(Stage::Uploading));
         }
         Ok(())
     }
 
-    fn read_notices(&mut self) -> Result<(), TestCaseError> {
-        while let Some(notice) = self.attachments.poll_event() {
-            let shown = format!("{notice:?}");
+    fn read_events(&mut self) -> Result<(), TestCaseError> {
+        for event in self.harness.events() {
+            let shown = format!("{event:?}");
             prop_assert!(!shown.contains("5ec2e7"));
             if let AttachmentEvent::Deleted { id }
             | AttachmentEvent::Failed { id, .. }
-            | AttachmentEvent::Sent { id, .. } = &notice
+            | AttachmentEvent::Sent { id, .. } = &event
             {
-                prop_assert_eq!(self.attachments.stage(id), None);
+                prop_assert_eq!(self.harness.attachments.stage(id), None);
                 *self.taken.get_mut(id).unwrap() += 1;
             }
         }
@@ -264,7 +233,7 @@ impl World {
 }
 
 #[test]
-fn errors_are_small_and_say_what_to_do_in_one_line() {
+fn attachment_errors_are_small_and_one_line() {
     fn check<E: std::error::Error + Send + Sync + 'static>(errors: &[E]) {
         assert!(size_of::<E>() <= 64, "{}", std::any::type_name::<E>());
         for error in errors {
@@ -285,11 +254,10 @@ fn errors_are_small_and_say_what_to_do_in_one_line() {
     ]);
     check(&[AttachmentIdError]);
     check(&[
-        AttachToError::Unknown { id: id.clone() },
-        AttachToError::NotUploaded { id, stage },
+        SendError::UnknownAttachment { id: id.to_string() },
+        SendError::NotUploaded { id, stage },
     ]);
     check(&[DeleteError::Sending, DeleteError::Unknown]);
-    check(&[RefreshError { count: 16 }]);
     check(&[
         Failure::ConnectionLost { stage },
         Failure::SessionEnded,
@@ -297,6 +265,9 @@ fn errors_are_small_and_say_what_to_do_in_one_line() {
         Failure::Storage { status: None },
         Failure::TimedOut { stage },
     ]);
-    let codes = (4000..4011).chain([4102, 5000, i64::MIN]);
-    check(&codes.map(|code| Failure::of(code, "a\nb")).collect::<Vec<_>>());
+    for code in (4000..4011).chain([4102, 5000, i64::MIN]) {
+        let mut harness = Harness::with(Stage::Requested);
+        harness.refuse(1, code, "a\nb");
+        check(&[harness.failure()]);
+    }
 }

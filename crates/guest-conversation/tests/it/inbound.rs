@@ -1,20 +1,20 @@
 //! Authors of messages, and redaction of their text.
 
-use guest_conversation::{AuthorKind, Direction, Event, SessionEvent};
+use guest_conversation::{AuthorKind, Direction, Event, Machine as _, SessionEvent, State};
 use serde_json::json;
 use web_messaging as theirs;
 
-use crate::virtual_peer::{VirtualPeer, agent_says, echo};
+use crate::virtual_peer::{VirtualPeer, agent_message, echo};
 
 #[test]
-fn the_guests_own_words_are_never_an_answer() {
+fn message_of_the_guest_is_never_emitted_as_an_answer() {
     // a process that was started anew, with the same session: it sent none of these
     let mut peer = VirtualPeer::web_messaging();
     let mut without_id = echo(8);
     without_id["tracingId"].take();
     for late in [echo(9), without_id] {
         for _ in 0..2 {
-            peer.hear(&late);
+            peer.receive(&late);
         }
         let events = peer.events();
         let [Event::Session(SessionEvent::OwnMessage(message))] = &events[..] else {
@@ -25,19 +25,19 @@ fn the_guests_own_words_are_never_an_answer() {
             (Direction::Inbound, AuthorKind::Guest)
         );
     }
-    peer.hear(&agent_says("a1", "hello"));
+    peer.receive(&agent_message("a1", "hello"));
     assert!(
         matches!(&peer.events()[..], [Event::Message(message)] if message.direction == Direction::Outbound)
     );
 }
 
 #[test]
-fn what_is_neither_said_nor_heard_is_no_message() {
+fn message_without_a_known_direction_is_unknown() {
     let mut peer = VirtualPeer::web_messaging();
     for (field, value) in [("direction", "Sideways"), ("type", "Receipt")] {
-        let mut odd = agent_says(value, "x");
+        let mut odd = agent_message(value, "x");
         odd["body"][field] = value.into();
-        peer.hear(&odd);
+        peer.receive(&odd);
         let events = peer.events();
         assert!(
             matches!(events[..], [Event::Session(SessionEvent::Unknown(_))]),
@@ -47,15 +47,49 @@ fn what_is_neither_said_nor_heard_is_no_message() {
 }
 
 #[test]
-fn events_can_be_logged() {
+fn malformed_frame_is_unknown_and_changes_nothing() {
+    let mut peer = VirtualPeer::web_messaging();
+    let frame = |class: &str, body: &str| {
+        format!(r#"{{"type":"message","class":"{class}","code":200,"body":{body}}}"#)
+    };
+    for text in [
+        String::new(),
+        "{".to_owned(),
+        "null".to_owned(),
+        r#""canary""#.to_owned(),
+        "[]".to_owned(),
+        "[".repeat(100_000),
+        frame("StructuredMessage", r#""canary""#),
+        frame("StructuredMessage", "[1]"),
+        frame("SessionResponse", "7"),
+        frame("JwtResponse", r#"{"jwt":["canary"]}"#),
+        frame("UploadSuccessEvent", r#"{"attachmentId":""}"#),
+        frame("PresignedUrlResponse", r#"{"url":"canary"}"#),
+    ] {
+        peer.conversation.handle_frame(&text, peer.now);
+        let events = peer.events();
+        assert!(
+            matches!(events[..], [Event::Session(SessionEvent::Unknown(_))]),
+            "{text:.80}: {events:?}"
+        );
+        assert!(!format!("{events:?}").contains("canary"));
+        assert_eq!(peer.conversation.state(), State::Configured);
+        assert_eq!(peer.conversation.poll_command(), None);
+    }
+    peer.receive(&agent_message("a1", "hello"));
+    assert!(matches!(peer.events()[..], [Event::Message(_)]));
+}
+
+#[test]
+fn debug_of_events_shows_no_text() {
     let mut peer = VirtualPeer::web_messaging();
     peer.send(1, "canary");
     let mut own = echo(2);
     own["body"]["text"] = "canary".into();
     own["body"]["channel"]["from"] = json!({"firstName": "canary"});
-    let mut said = agent_says("a1", "canary");
-    said["body"]["channel"]["from"]["nickname"] = "canary".into();
-    said["body"]["content"] = json!([
+    let mut answer = agent_message("a1", "canary");
+    answer["body"]["channel"]["from"]["nickname"] = "canary".into();
+    answer["body"]["content"] = json!([
         {"contentType": "QuickReply", "quickReply": {"text": "canary", "payload": "canary"}},
         {"contentType": "Card", "card": {"title": "canary"}},
     ]);
@@ -63,8 +97,8 @@ fn events_can_be_logged() {
         "body": {"type": "Event", "direction": "Outbound", "id": "t", "channel": {"from": {"nickname": "canary"}},
             "events": [{"eventType": "Typing", "typing": {"type": "On"}}]}});
     let novelty = json!({"type": "message", "class": "Novelty", "code": 200, "body": {"text": "canary"}});
-    for frame in [&own, &said, &typing, &novelty] {
-        peer.hear(frame);
+    for frame in [&own, &answer, &typing, &novelty] {
+        peer.receive(frame);
         let text = frame.to_string();
         let shown = format!("{:?}", theirs::ServerFrame::parse(&text).unwrap());
         assert!(shown.contains("bytes") && !shown.contains("canary"), "{shown}");

@@ -1,10 +1,10 @@
-//! How a conversation is left, and what it means at Genesys Cloud.
+//! Shutdown of a conversation, and its effect at Genesys Cloud.
 
 use std::time::Duration;
 
 use guest_conversation::{
     CloseMode, Command, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Machine as _, Reason,
-    SendError, SessionEvent, State,
+    SendError, SessionEvent, State, WebMessaging,
 };
 use serde_json::json;
 use ws_transport::{CloseInfo, Transmit};
@@ -18,7 +18,7 @@ fn state(peer: &VirtualPeer) -> State {
 }
 
 #[test]
-fn ending_waits_for_what_is_on_its_way_then_closes() {
+fn end_waits_for_sent_messages_then_closes() {
     let mut peer = VirtualPeer::web_messaging();
     for n in 0..6 {
         peer.send(n, "x");
@@ -33,7 +33,7 @@ fn ending_waits_for_what_is_on_its_way_then_closes() {
     peer.pass(2 * SECOND);
     assert_eq!(peer.transmits().len(), 1);
     for n in 0..6 {
-        peer.hear(&echo(n));
+        peer.receive(&echo(n));
     }
     assert_eq!(peer.events().len(), 6);
     assert!(matches!(
@@ -46,7 +46,7 @@ fn ending_waits_for_what_is_on_its_way_then_closes() {
 }
 
 #[test]
-fn ending_does_not_wait_for_ever() {
+fn end_times_out() {
     let mut peer = VirtualPeer::web_messaging();
     for n in 0..6 {
         peer.send(n, "x");
@@ -65,7 +65,7 @@ fn ending_does_not_wait_for_ever() {
     );
 }
 
-/// Ends a configured conversation by clearing it, and takes the frame that says so.
+/// Ends a configured conversation by clearing it, and takes the frame that requests it.
 fn clearing(within: Duration) -> VirtualPeer {
     let mut peer = VirtualPeer::web_messaging();
     peer.conversation.set_close_mode(CloseMode::Clear);
@@ -79,18 +79,21 @@ fn clearing(within: Duration) -> VirtualPeer {
 }
 
 #[test]
-fn ending_can_clear_the_conversation() {
+fn end_can_clear_the_conversation() {
     let mut peer = clearing(7 * SECOND);
-    peer.hear(&json!({"type": "message", "class": "StructuredMessage", "code": 200, "body": {"type": "Event",
+    peer.receive(&json!({"type": "message", "class": "StructuredMessage", "code": 200, "body": {"type": "Event",
         "direction": "Inbound", "id": "c", "events": [{"eventType": "Presence", "presence": {"type": "Clear"}}]}}));
-    assert!(peer.transmits().is_empty(), "that is the echo, not the deed");
-    peer.hear(&json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}));
+    assert!(
+        peer.transmits().is_empty(),
+        "an echo does not confirm the clearing"
+    );
+    peer.receive(&json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}));
     assert!(matches!(
         peer.transmits()[..],
         [Transmit::Close { code: 1000, .. }]
     ));
-    peer.hear(&json!({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {}}));
-    assert!(peer.transmits().is_empty(), "goodbye was said");
+    peer.receive(&json!({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {}}));
+    assert!(peer.transmits().is_empty(), "the close frame was sent");
     assert!(matches!(
         peer.events()[..],
         [Event::Session(SessionEvent::Cleared), Event::Ended(Ending::ByUs)]
@@ -98,17 +101,17 @@ fn ending_can_clear_the_conversation() {
 }
 
 #[test]
-fn a_deployment_that_forbids_clearing_is_left_all_the_same() {
+fn end_closes_if_the_clearing_is_refused() {
     let forbidden = json!({"type": "response", "class": "string", "code": 403,
         "body": "Presence events Conversation Clear are not supported"});
-    for (answer, told) in [
+    for (answer, event) in [
         (forbidden, "Refused"),
         (refused(401, None), ""),
         (refused(500, None), "Refused"),
         (too_many(3, None), "Throttled"),
     ] {
         let mut peer = clearing(7 * SECOND);
-        peer.hear(&answer);
+        peer.receive(&answer);
         assert!(
             matches!(peer.transmits()[..], [Transmit::Close { code: 1000, .. }]),
             "{answer}"
@@ -116,13 +119,13 @@ fn a_deployment_that_forbids_clearing_is_left_all_the_same() {
         peer.close(CloseInfo::with_code(1000, ""));
         let events = peer.events();
         assert!(matches!(events.last(), Some(Event::Ended(Ending::ByUs))));
-        assert!(format!("{events:?}").contains(told), "{events:?}");
+        assert!(format!("{events:?}").contains(event), "{events:?}");
         assert_eq!(state(&peer), State::Closed);
     }
 }
 
 #[test]
-fn a_service_that_answers_nothing_does_not_keep_the_guest() {
+fn end_times_out_without_any_answer() {
     let mut peer = clearing(SECOND);
     let start = peer.now.instant;
     for (millis, reason) in [(750, Reason::Clear), (1_000, Reason::Close)] {
@@ -136,23 +139,25 @@ fn a_service_that_answers_nothing_does_not_keep_the_guest() {
 }
 
 #[test]
-fn what_ending_means_can_be_changed_until_it_happens() {
-    let contract = web_messaging().with_close_mode(CloseMode::Clear);
-    let mut peer = VirtualPeer::new(contract);
+fn close_mode_can_be_changed_during_the_drain() {
+    let mut peer = VirtualPeer::new(WebMessaging {
+        close_mode: CloseMode::Clear,
+        ..web_messaging()
+    });
     peer.connect();
     peer.frames();
-    peer.hear(&session_response(true));
+    peer.receive(&session_response(true));
     peer.send(1, "x");
     peer.frames();
     peer.conversation.end(peer.now);
     assert!(peer.transmits().is_empty(), "the message is on its way");
     peer.conversation.set_close_mode(CloseMode::Leave);
-    peer.hear(&echo(1));
+    peer.receive(&echo(1));
     assert!(matches!(peer.transmits()[..], [Transmit::Close { .. }]));
 }
 
 #[test]
-fn a_socket_that_is_not_configured_is_not_asked_to_clear() {
+fn end_does_not_clear_before_the_session_is_configured() {
     let mut peer = VirtualPeer::web_messaging();
     peer.conversation.set_close_mode(CloseMode::Clear);
     peer.drop_socket();
@@ -163,9 +168,9 @@ fn a_socket_that_is_not_configured_is_not_asked_to_clear() {
 }
 
 #[test]
-fn a_read_only_conversation_can_be_cleared() {
+fn end_clears_a_read_only_conversation() {
     let mut peer = VirtualPeer::web_messaging();
-    peer.hear(&refused(409, None));
+    peer.receive(&refused(409, None));
     assert_eq!(state(&peer), State::ReadOnly);
     peer.conversation.set_close_mode(CloseMode::Clear);
     peer.conversation.end(peer.now);
@@ -173,12 +178,15 @@ fn a_read_only_conversation_can_be_cleared() {
 }
 
 #[test]
-fn a_short_goodbye_is_short_whatever_is_on_its_way() {
+fn end_within_is_short_with_messages_on_their_way() {
     for mode in [CloseMode::Clear, CloseMode::Leave] {
-        let mut peer = VirtualPeer::new(web_messaging().with_close_mode(mode));
+        let mut peer = VirtualPeer::new(WebMessaging {
+            close_mode: mode,
+            ..web_messaging()
+        });
         peer.connect();
         peer.frames();
-        peer.hear(&session_response(true));
+        peer.receive(&session_response(true));
         for n in 0..6 {
             peer.send(n, "x");
         }
@@ -205,7 +213,7 @@ fn a_short_goodbye_is_short_whatever_is_on_its_way() {
 }
 
 #[test]
-fn a_goodbye_can_be_hurried_and_is_never_slowed() {
+fn end_within_only_shortens_a_shutdown() {
     let mut peer = VirtualPeer::web_messaging();
     peer.send(1, "x");
     peer.frames();
@@ -217,7 +225,7 @@ fn a_goodbye_can_be_hurried_and_is_never_slowed() {
     assert_eq!(due(&peer), (start + SECOND / 2, Reason::Drain));
     peer.conversation.end_within(Duration::MAX, peer.now);
     assert_eq!(due(&peer), (start + SECOND / 2, Reason::Drain));
-    peer.hear(&echo(1));
+    peer.receive(&echo(1));
     peer.transmits();
     assert_eq!(due(&peer), (start + SECOND, Reason::Close));
     peer.conversation.end_within(Duration::ZERO, peer.now);
@@ -227,7 +235,7 @@ fn a_goodbye_can_be_hurried_and_is_never_slowed() {
 }
 
 #[test]
-fn it_can_be_ended_in_every_state() {
+fn conversation_can_be_ended_in_each_state() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.send(1, "x");
     peer.conversation.end(peer.now);

@@ -1,0 +1,99 @@
+//! Limits, order and decisions of the outbox.
+
+use super::*;
+
+const EPOCH: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+const DELIVERED: DeliveryStatus = DeliveryStatus::Delivered {
+    at: EPOCH,
+    sequence: None,
+};
+
+fn id(n: u128) -> MessageId {
+    uuid::Uuid::from_u128(n).into()
+}
+
+#[test]
+fn outbox_is_bounded_by_count_and_by_bytes() {
+    let mut outbox = Outbox::default();
+    for n in 0..COUNT_LIMIT {
+        outbox.push(id(n as u128), OutgoingMessage::new("x")).unwrap();
+    }
+    assert_eq!(
+        outbox.push(id(999), OutgoingMessage::new("x")),
+        Err(SendError::Full {
+            count: 256,
+            bytes: 256
+        })
+    );
+    assert!(outbox.resolve(id(0), DELIVERED));
+    assert_eq!(outbox.push(id(999), OutgoingMessage::new("x")), Ok(()));
+
+    let mut outbox = Outbox::default();
+    for n in 0..64 {
+        outbox
+            .push(id(n), OutgoingMessage::new("é".repeat(2048)))
+            .unwrap();
+    }
+    assert_eq!(
+        outbox.push(id(999), OutgoingMessage::new("x")),
+        Err(SendError::Full {
+            count: 64,
+            bytes: BYTE_LIMIT
+        })
+    );
+    outbox.fail_waiting(&FailureReason::Ended);
+    assert_eq!(outbox.bytes, 0);
+    assert_eq!(
+        outbox.push(id(1), OutgoingMessage::new("")),
+        Err(SendError::Empty)
+    );
+    assert_eq!(
+        outbox.push(id(1), OutgoingMessage::new("x".repeat(4097))),
+        Err(SendError::TooLong { bytes: 4097 })
+    );
+}
+
+#[test]
+fn requeued_message_keeps_its_position() {
+    let mut outbox = Outbox::default();
+    for n in 1..=4 {
+        outbox.push(id(n), OutgoingMessage::new("x")).unwrap();
+    }
+    for _ in 1..=3 {
+        outbox.next(0, EPOCH).unwrap();
+    }
+    outbox.requeue(id(2));
+    outbox.requeue(id(1));
+    assert_eq!(outbox.only_sent(), Some(id(3)));
+    for n in [1, 2, 4] {
+        assert_eq!(outbox.next(0, EPOCH).unwrap().0, id(n));
+    }
+}
+
+#[test]
+fn unknown_delivery_is_resolved_once() {
+    let mut outbox = Outbox::default();
+    outbox.push(id(1), OutgoingMessage::new("x")).unwrap();
+    outbox.next(3, EPOCH).unwrap();
+    assert!(!outbox.mark_overdue_unknown(7));
+    assert!(outbox.mark_overdue_unknown(8));
+    assert_eq!(outbox.give_up_unresolved(), [id(1)]);
+    assert!(outbox.is_idle());
+    assert_eq!(outbox.status(id(1)), Some(DeliveryStatus::Unknown));
+    assert!(outbox.resolve(id(1), DELIVERED));
+    assert!(!outbox.resolve(id(1), DELIVERED));
+    assert_eq!(outbox.status(id(1)), Some(DELIVERED));
+}
+
+#[test]
+fn outbox_drops_the_oldest_decision_at_capacity() {
+    let mut outbox = Outbox::default();
+    for n in 0..513 {
+        outbox.push(id(n), OutgoingMessage::new("x")).unwrap();
+        assert!(outbox.resolve(id(n), DELIVERED));
+    }
+    assert_eq!(
+        (outbox.status(id(0)), outbox.status(id(1))),
+        (None, Some(DELIVERED))
+    );
+}
