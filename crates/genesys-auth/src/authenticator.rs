@@ -7,8 +7,8 @@ use genesys_http::Client;
 use tokio::sync::watch;
 
 use crate::{
-    AccessToken, AuthError, AuthorizedError, Credentials, FetchPermit, Lookup, Scopes, TokenCache,
-    TokenRequest, TokenResponse,
+    AccessToken, AuthError, AuthErrorKind, AuthorizedError, Credentials, FetchPermit, Lookup, Scopes,
+    TokenCache, TokenRequest, TokenResponse,
 };
 
 /// Fetches and caches the access token of one API client. Clones share it.
@@ -77,8 +77,9 @@ impl Authenticator {
                 Lookup::InFlight => {}
                 Lookup::BackingOff { until } => {
                     let clock = self.shared.client.clock();
-                    if let Some(error) = error {
-                        return Err(error.with_retry_in(until.saturating_duration_since(clock.now().instant)));
+                    if let Some(mut error) = error {
+                        error.retry_in = until.saturating_duration_since(clock.now().instant);
+                        return Err(error);
                     }
                     // the service issues tokens with a lifetime under a second
                     clock.sleep_until(until).await;
@@ -91,13 +92,6 @@ impl Authenticator {
                 return Err(error);
             }
         }
-    }
-
-    /// Drops a token that a service rejected (401). Returns whether another one can be had, see
-    /// [`TokenCache::invalidate`].
-    fn invalidate(&self, token: &AccessToken) -> bool {
-        let now = self.shared.client.clock().now().instant;
-        self.shared.cache().invalidate(token.generation, now)
     }
 
     /// Sends `call` with the token. After a 401 the token is dropped and the call is repeated once with another one. This
@@ -113,7 +107,9 @@ impl Authenticator {
             Ok(reply) => return Ok(reply),
             Err(error) => error,
         };
-        if error.problem().is_none_or(|problem| problem.status != 401) || !self.invalidate(&token) {
+        let is_rejected = error.problem().is_some_and(|problem| problem.status == 401);
+        let now = client.clock().now().instant;
+        if !is_rejected || !self.shared.cache().invalidate(token.generation, now) {
             return Err(error.into());
         }
         let token = self.token().await?;
@@ -127,11 +123,14 @@ impl Authenticator {
     }
 
     fn spawn_fetch(&self, permit: FetchPermit) {
-        let fetch = Fetch {
+        let mut fetch = Fetch {
             shared: Arc::clone(&self.shared),
             permit: Some(permit),
         };
-        tokio::spawn(fetch.run());
+        tokio::spawn(async move {
+            let outcome = fetch.fetch().await;
+            fetch.finish(outcome);
+        });
     }
 }
 
@@ -148,11 +147,6 @@ struct Fetch {
 }
 
 impl Fetch {
-    async fn run(mut self) {
-        let outcome = self.fetch().await;
-        self.finish(outcome);
-    }
-
     async fn fetch(&self) -> Result<TokenResponse, AuthError> {
         let Shared {
             client,
@@ -161,18 +155,16 @@ impl Fetch {
             scopes,
             ..
         } = &*self.shared;
-        let mut request = TokenRequest::new(credentials);
-        if let Some(scopes) = scopes {
-            request = request.with_scopes(scopes);
-        }
+        let scopes = scopes.as_ref();
+        let request = TokenRequest { credentials, scopes };
         let response = client
             .call(&request, host, None)
             .await
             .map_err(|error| AuthError::of_call(error, host, credentials.id()))?;
-        match request.check(&response) {
-            Ok(()) => Ok(response),
-            Err(error) => Err(AuthError::of_scopes(error, host, credentials.id())),
-        }
+        request
+            .check(&response)
+            .map_err(|error| AuthError::of_scopes(error, host, credentials.id()))?;
+        Ok(response)
     }
 
     fn finish(&mut self, outcome: Result<TokenResponse, AuthError>) {
@@ -185,13 +177,12 @@ impl Fetch {
                 cache.handle_fetched(permit, response);
                 None
             }
-            Err(error) => {
+            Err(mut error) => {
                 let now = self.shared.client.clock().now().instant;
                 cache.handle_failed(permit, error.failure(), entropy::number(), now);
-                let retry_in = cache
-                    .not_before()
-                    .map(|until| until.saturating_duration_since(now));
-                Some(error.with_retry_in(retry_in.unwrap_or_default()))
+                let until = cache.not_before().unwrap_or(now);
+                error.retry_in = until.saturating_duration_since(now);
+                Some(error)
             }
         };
         self.shared.outcome.send_replace(error);
@@ -201,341 +192,14 @@ impl Fetch {
 impl Drop for Fetch {
     fn drop(&mut self) {
         if self.permit.is_some() {
-            let error = AuthError::canceled(&self.shared.host, self.shared.credentials.id());
+            let Shared {
+                host, credentials, ..
+            } = &*self.shared;
+            let error = AuthError::new(AuthErrorKind::Canceled, host, credentials.id());
             self.finish(Err(error));
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::error::Error;
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Duration;
-
-    use bytes::Bytes;
-    use genesys_api::retry::RetryPolicy;
-    use genesys_api::{Clock, ReplyError, json};
-    use genesys_http::Tls;
-    use genesys_http::server::{Limits, Server};
-    use http::header::AUTHORIZATION;
-    use http::{Request, Response};
-    use http_body_util::Full;
-    use hyper::body::Incoming;
-    use secrecy::ExposeSecret;
-
-    use super::*;
-    use crate::{AuthErrorKind, MissingScopes};
-
-    /// A login host and a platform API on one loopback socket, which issue `token-1`, `token-2` and so on.
-    #[derive(Debug, Default)]
-    struct Platform {
-        /// Tokens up to this number are rejected.
-        revoked: AtomicU64,
-        issued: AtomicU64,
-        requests: AtomicU64,
-        calls: AtomicU64,
-        /// Response to a token request in place of a token.
-        refusal: Mutex<Option<(u16, &'static str)>>,
-    }
-
-    impl Platform {
-        async fn start() -> (Arc<Self>, Host) {
-            let server = Server::bind("127.0.0.1:0".parse().unwrap(), None, Limits::default())
-                .await
-                .unwrap();
-            let host = format!("http://{}", server.local_addr()).parse().unwrap();
-            let platform = Arc::new(Self::default());
-            let service = hyper::service::service_fn({
-                let platform = Arc::clone(&platform);
-                move |request: Request<Incoming>| {
-                    let response = platform.respond(&request);
-                    async move { Ok::<_, Infallible>(response) }
-                }
-            });
-            tokio::spawn(server.serve(service, std::future::pending()));
-            (platform, host)
-        }
-
-        fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-            let authorization = request.headers()[AUTHORIZATION].to_str().unwrap();
-            if request.uri().path() == "/oauth/token" {
-                self.requests.fetch_add(1, Ordering::SeqCst);
-                if let Some((status, body)) = *self.refusal.lock().unwrap() {
-                    return response(status, body.to_owned());
-                }
-                assert_eq!(authorization, "Basic Y2xpZW50Omh1bnRlcjI=");
-                let n = self.issued.fetch_add(1, Ordering::SeqCst) + 1;
-                return response(
-                    200,
-                    format!(
-                        r#"{{"access_token":"token-{n}","token_type":"bearer","expires_in":3600,"scope":"a"}}"#
-                    ),
-                );
-            }
-            self.calls.fetch_add(1, Ordering::SeqCst);
-            let n: u64 = authorization
-                .strip_prefix("Bearer token-")
-                .unwrap()
-                .parse()
-                .unwrap();
-            if n > self.revoked.load(Ordering::SeqCst) {
-                return response(200, n.to_string());
-            }
-            response(
-                401,
-                r#"{"message":"Invalid login credentials.","code":"bad.credentials","status":401}"#
-                    .to_owned(),
-            )
-        }
-    }
-
-    fn response(status: u16, body: String) -> Response<Full<Bytes>> {
-        Response::builder().status(status).body(body.into()).unwrap()
-    }
-
-    /// Returns the number of the token in the request.
-    struct TokenNumber;
-
-    impl Call for TokenNumber {
-        type Reply = u64;
-        const IDEMPOTENT: bool = false;
-
-        fn request(&self, host: &Host) -> Request<Bytes> {
-            json::get(host, "/token-number")
-        }
-
-        fn reply(&self, response: Response<Bytes>) -> Result<u64, ReplyError> {
-            json::reply(response, "a number")
-        }
-    }
-
-    fn authenticator(host: &Host, clock: &Clock, scopes: Option<&str>) -> Authenticator {
-        let client = Client::builder(Tls::system().unwrap())
-            .clock(clock.clone())
-            .retry(RetryPolicy {
-                attempts: 1,
-                ..RetryPolicy::default()
-            })
-            .build();
-        let credentials = Credentials::new("client".parse().unwrap(), "hunter2".into()).unwrap();
-        Authenticator::new(
-            client,
-            host.clone(),
-            credentials,
-            scopes.map(|text| text.parse().unwrap()),
-        )
-    }
-
-    #[tokio::test]
-    async fn expired_token_is_fetched_once_for_all_tasks() {
-        let (platform, host) = Platform::start().await;
-        let clock = Clock::system();
-        let authenticator = authenticator(&host, &clock, None);
-        assert_eq!(authenticator.token().await.unwrap().generation, 1);
-        assert_eq!(authenticator.token().await.unwrap().generation, 1);
-        assert_eq!(authenticator.fetches(), 1, "the second came from the cache");
-
-        clock.advance(Duration::from_secs(3600));
-        let tasks: Vec<_> = (0..1_000)
-            .map(|_| {
-                let authenticator = authenticator.clone();
-                tokio::spawn(async move { authenticator.token().await })
-            })
-            .collect();
-        for task in tasks {
-            let token = task.await.unwrap().unwrap();
-            assert_eq!((token.generation, token.secret.expose_secret()), (2, "token-2"));
-        }
-        assert_eq!(platform.requests.load(Ordering::SeqCst), 2);
-        assert_eq!(authenticator.fetches(), 2);
-    }
-
-    #[tokio::test]
-    async fn stale_token_is_served_during_fetch() {
-        let (_platform, host) = Platform::start().await;
-        let clock = Clock::system();
-        let authenticator = authenticator(&host, &clock, None);
-        authenticator.token().await.unwrap();
-        clock.advance(Duration::from_secs(3_400));
-        let mut outcome = authenticator.shared.outcome.subscribe();
-        assert_eq!(authenticator.token().await.unwrap().generation, 1);
-        outcome.changed().await.unwrap();
-        assert_eq!(authenticator.token().await.unwrap().generation, 2);
-        assert_eq!(authenticator.fetches(), 2);
-    }
-
-    #[tokio::test]
-    async fn canceled_caller_does_not_cancel_fetch() {
-        let (platform, host) = Platform::start().await;
-        let authenticator = authenticator(&host, &Clock::system(), None);
-        let mut outcome = authenticator.shared.outcome.subscribe();
-        {
-            let mut waiting = std::pin::pin!(authenticator.token());
-            tokio::select! {
-                biased;
-                _ = &mut waiting => panic!("a socket takes more than one poll"),
-                () = std::future::ready(()) => {}
-            }
-        }
-        outcome.changed().await.unwrap();
-        assert_eq!(authenticator.token().await.unwrap().generation, 1);
-        assert_eq!(platform.requests.load(Ordering::SeqCst), 1);
-    }
-
-    #[tokio::test]
-    async fn call_is_repeated_once_with_new_token_after_401() {
-        let (platform, host) = Platform::start().await;
-        let clock = Clock::system();
-        let authenticator = authenticator(&host, &clock, None);
-        assert_eq!(authenticator.call(&TokenNumber, &host).await.unwrap(), 1);
-        platform.revoked.store(1, Ordering::SeqCst);
-        assert_eq!(authenticator.call(&TokenNumber, &host).await.unwrap(), 2);
-        assert_eq!(authenticator.fetches(), 2);
-        assert_eq!(platform.calls.load(Ordering::SeqCst), 3);
-
-        // every token is rejected: two calls, and no fetch because the last token is recent
-        platform.revoked.store(u64::MAX, Ordering::SeqCst);
-        clock.advance(Duration::from_secs(60));
-        for (called, fetches) in [(5, 3), (6, 3), (7, 3)] {
-            let error = authenticator.call(&TokenNumber, &host).await.unwrap_err();
-            let AuthorizedError::Call(error) = error else {
-                panic!("a token was had: {error}");
-            };
-            assert_eq!(error.problem().unwrap().status, 401);
-            assert_eq!(platform.calls.load(Ordering::SeqCst), called);
-            assert_eq!(authenticator.fetches(), fetches);
-        }
-    }
-
-    #[tokio::test]
-    async fn wrong_secret_is_reported_with_remedy_and_without_secret() {
-        let (platform, host) = Platform::start().await;
-        let clock = Clock::system();
-        let authenticator = authenticator(&host, &clock, None);
-        for (status, body) in [
-            (
-                401,
-                r#"{"error":"invalid_client","description":"authentication failed"}"#,
-            ),
-            (
-                400,
-                r#"{"error":"invalid_client","description":"client not found"}"#,
-            ),
-        ] {
-            *platform.refusal.lock().unwrap() = Some((status, body));
-            let asked = platform.requests.load(Ordering::SeqCst);
-            for _ in 0..2 {
-                let error = authenticator.token().await.unwrap_err();
-                assert_eq!(error.kind(), AuthErrorKind::Credentials);
-                assert!(!error.is_retryable());
-                assert!(error.retry_in() > Duration::from_secs(20));
-                let text = error.to_string();
-                for hint in [
-                    "secret",
-                    "unknown",
-                    "disabled",
-                    "region",
-                    "client client",
-                    "127.0.0.1",
-                ] {
-                    assert!(text.contains(hint), "{text}");
-                }
-                assert!(
-                    error.source().unwrap().source().is_some(),
-                    "the error body of the host"
-                );
-                assert!(!format!("{error:?}").contains("hunter2"));
-            }
-            assert_eq!(platform.requests.load(Ordering::SeqCst), asked + 1);
-            clock.advance(Duration::from_secs(30));
-        }
-        *platform.refusal.lock().unwrap() = None;
-        assert_eq!(authenticator.token().await.unwrap().generation, 1);
-    }
-
-    #[tokio::test]
-    async fn failure_is_shared_by_all_waiting_tasks() {
-        let (platform, host) = Platform::start().await;
-        *platform.refusal.lock().unwrap() = Some((503, "{}"));
-        let authenticator = authenticator(&host, &Clock::system(), None);
-        let tasks: Vec<_> = (0..100)
-            .map(|_| {
-                let authenticator = authenticator.clone();
-                tokio::spawn(async move { authenticator.token().await })
-            })
-            .collect();
-        for task in tasks {
-            let error = task.await.unwrap().unwrap_err();
-            assert_eq!(error.kind(), AuthErrorKind::Unavailable);
-            assert!(error.is_retryable());
-        }
-        assert_eq!(authenticator.fetches(), 1);
-    }
-
-    #[tokio::test]
-    async fn late_poll_after_failure_shares_it() {
-        let (platform, host) = Platform::start().await;
-        *platform.refusal.lock().unwrap() = Some((503, "{}"));
-        let clock = Clock::system();
-        let authenticator = authenticator(&host, &clock, None);
-        let mut outcome = authenticator.shared.outcome.subscribe();
-        let mut waiting = std::pin::pin!(authenticator.token());
-        tokio::select! {
-            biased;
-            _ = &mut waiting => panic!("a socket takes more than one poll"),
-            () = std::future::ready(()) => {}
-        }
-        outcome.changed().await.unwrap();
-        clock.advance(Duration::from_secs(60));
-        assert_eq!(waiting.await.unwrap_err().kind(), AuthErrorKind::Unavailable);
-        assert_eq!(authenticator.fetches(), 1);
-    }
-
-    #[tokio::test]
-    async fn missing_scopes_are_named() {
-        let (_platform, host) = Platform::start().await;
-        let authenticator = authenticator(&host, &Clock::system(), Some("a b c"));
-        let error = authenticator.token().await.unwrap_err();
-        assert_eq!(error.kind(), AuthErrorKind::Scopes);
-        let missing: &MissingScopes = error.source().unwrap().downcast_ref().unwrap();
-        assert_eq!(missing.missing, "b c".parse().unwrap());
-    }
-
-    #[test]
-    fn fetch_canceled_by_its_runtime_can_be_repeated() {
-        let runtime = || {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap()
-        };
-        let first = runtime();
-        let (platform, authenticator) = first.block_on(async {
-            let (platform, host) = Platform::start().await;
-            (platform, authenticator(&host, &Clock::system(), None))
-        });
-        let Lookup::Fetch(permit) = authenticator
-            .shared
-            .cache()
-            .poll(authenticator.shared.client.clock().now().instant)
-        else {
-            panic!("the cache is empty");
-        };
-        first.block_on(async { authenticator.spawn_fetch(permit) });
-        drop(first);
-        runtime().block_on(async {
-            let error = authenticator.token().await.unwrap_err();
-            assert_eq!(error.kind(), AuthErrorKind::Canceled);
-        });
-        assert_eq!(platform.requests.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn authenticator_is_send_and_sync() {
-        fn assert<T: Clone + Send + Sync + 'static>() {}
-        assert::<Authenticator>();
-        assert::<AuthError>();
-    }
-}
+mod tests;

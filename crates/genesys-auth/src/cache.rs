@@ -20,7 +20,7 @@ const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// quickly, fetching a third does not help.
 const REJECTION_PAUSE: Duration = Duration::from_secs(10);
 
-/// The state machine of a cached access token, without I/O.
+/// The state machine of a cached access token, without I/O. The default is an empty cache.
 ///
 /// - A token is refreshed when less than `min(300 s, lifetime / 5)` remains, and served until its expiry.
 /// - Lifetimes count from the start of the request, on the monotonic clock.
@@ -45,33 +45,23 @@ struct Cached {
 }
 
 impl TokenCache {
-    /// An empty cache.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Looks the token up. A caller that gets a [`FetchPermit`] must fetch, and report the outcome exactly once.
     pub fn poll(&mut self, now: Instant) -> Lookup {
-        let (token, is_fresh) = match &self.cached {
-            Some(cached) if now < cached.expires_at => (cached.token.clone(), now < cached.refresh_at),
-            _ => {
-                return match self.start_fetch(now) {
-                    Some(permit) => Lookup::Fetch(permit),
-                    None if self.in_flight => Lookup::InFlight,
-                    None => Lookup::BackingOff {
-                        until: self.not_before.unwrap_or(now),
-                    },
-                };
-            }
+        let Some(cached) = self.cached.as_ref().filter(|cached| now < cached.expires_at) else {
+            return match self.start_fetch(now) {
+                Some(permit) => Lookup::Fetch(permit),
+                None if self.in_flight => Lookup::InFlight,
+                None => Lookup::BackingOff {
+                    until: self.not_before.unwrap_or(now),
+                },
+            };
         };
-        if is_fresh {
+        let token = cached.token.clone();
+        if now < cached.refresh_at {
             return Lookup::Fresh(token);
         }
-        Lookup::Stale {
-            token,
-            permit: self.start_fetch(now),
-        }
+        let permit = self.start_fetch(now);
+        Lookup::Stale { token, permit }
     }
 
     /// Stores a fetched token. A permit of another cache or of an earlier fetch is ignored.
@@ -116,11 +106,8 @@ impl TokenCache {
     /// A token that was replaced meanwhile changes nothing. One that replaced a rejected token within the last ten
     /// seconds is kept.
     pub fn invalidate(&mut self, generation: u64, now: Instant) -> bool {
-        if self
-            .cached
-            .as_ref()
-            .is_none_or(|cached| cached.token.generation != generation)
-        {
+        let is_current = |cached: &Cached| cached.token.generation == generation;
+        if !self.cached.as_ref().is_some_and(is_current) {
             return true;
         }
         if self.rejected_at.is_some_and(|last| now < last + REJECTION_PAUSE) {
@@ -252,7 +239,7 @@ mod tests {
     }
 
     fn filled(expires_in: Duration, now: Instant) -> TokenCache {
-        let mut cache = TokenCache::new();
+        let mut cache = TokenCache::default();
         let permit = fetch(&mut cache, now);
         cache.handle_fetched(permit, response(expires_in));
         cache
@@ -291,7 +278,7 @@ mod tests {
     #[test]
     fn lifetime_counts_from_start_of_request() {
         let start = epoch();
-        let mut cache = TokenCache::new();
+        let mut cache = TokenCache::default();
         let permit = fetch(&mut cache, start);
         cache.handle_fetched(permit, response(100 * SECOND));
         assert!(matches!(
@@ -357,7 +344,7 @@ mod tests {
     #[test]
     fn fatal_failure_is_retried_after_30_seconds() {
         let start = epoch();
-        let mut cache = TokenCache::new();
+        let mut cache = TokenCache::default();
         let permit = fetch(&mut cache, start);
         cache.handle_failed(permit, FetchFailure::Fatal, 0, start);
         assert!(matches!(
@@ -376,7 +363,7 @@ mod tests {
         ) {
             let lifetime = lifetime * SECOND;
             let mut now = epoch();
-            let mut cache = TokenCache::new();
+            let mut cache = TokenCache::default();
             let mut granted_at: Option<Instant> = None;
             let mut fetched_at: Option<Instant> = None;
             for (step, latency, failure) in steps {

@@ -1,6 +1,6 @@
 //! Errors of the driver.
 
-use std::error::Error as StdError;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,33 +10,67 @@ use genesys_http::{CallError, CallErrorKind};
 
 use crate::{ClientId, FetchFailure, MissingScopes};
 
-/// A failed fetch of a token. Clones share it, as all waiting callers do.
+/// A failed fetch of a token. Clones share the source.
 #[derive(Clone, Debug)]
 pub struct AuthError {
-    inner: Arc<Inner>,
-    retry_in: Duration,
-}
-
-#[derive(Debug)]
-struct Inner {
     kind: AuthErrorKind,
     host: Host,
     client: ClientId,
-    failure: FetchFailure,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    retry_after: Option<Duration>,
+    pub(crate) retry_in: Duration,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl AuthError {
+    pub(crate) fn new(kind: AuthErrorKind, host: &Host, client: &ClientId) -> Self {
+        Self {
+            kind,
+            host: host.clone(),
+            client: client.clone(),
+            retry_after: None,
+            retry_in: Duration::ZERO,
+            source: None,
+        }
+    }
+
+    pub(crate) fn of_call(error: CallError, host: &Host, client: &ClientId) -> Self {
+        let kind = match (error.kind(), error.problem()) {
+            (CallErrorKind::Refused, Some(problem)) => match (problem.status, problem.code.as_str()) {
+                (408 | 429 | 500..=599, _) => AuthErrorKind::Unavailable,
+                (401, _) | (_, "invalid_client" | "unauthorized_client") => AuthErrorKind::Credentials,
+                (_, "invalid_scope") => AuthErrorKind::Scopes,
+                _ => AuthErrorKind::Refused,
+            },
+            (CallErrorKind::Malformed, _) => AuthErrorKind::Malformed,
+            _ => AuthErrorKind::Unavailable,
+        };
+        Self {
+            retry_after: error.problem().and_then(|problem| problem.retry_after),
+            source: Some(Arc::new(error)),
+            ..Self::new(kind, host, client)
+        }
+    }
+
+    pub(crate) fn of_scopes(error: MissingScopes, host: &Host, client: &ClientId) -> Self {
+        Self {
+            source: Some(Arc::new(error)),
+            ..Self::new(AuthErrorKind::Scopes, host, client)
+        }
+    }
+
     /// The class of the error.
     #[must_use]
     pub fn kind(&self) -> AuthErrorKind {
-        self.inner.kind
+        self.kind
     }
 
     /// Whether a retry can succeed without a change of configuration.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.inner.failure, FetchFailure::Transient { .. })
+        matches!(
+            self.kind,
+            AuthErrorKind::Canceled | AuthErrorKind::Malformed | AuthErrorKind::Unavailable
+        )
     }
 
     /// Time until the next fetch. Until then all callers get this error.
@@ -45,131 +79,62 @@ impl AuthError {
         self.retry_in
     }
 
-    pub(crate) fn canceled(host: &Host, client: &ClientId) -> Self {
-        Self::new(
-            AuthErrorKind::Canceled,
-            host,
-            client,
-            FetchFailure::Transient { retry_after: None },
-            None,
-        )
-    }
-
-    pub(crate) fn of_call(error: CallError, host: &Host, client: &ClientId) -> Self {
-        let transient = FetchFailure::Transient {
-            retry_after: error.problem().and_then(|problem| problem.retry_after),
-        };
-        let (kind, failure) = match (error.kind(), error.problem()) {
-            (CallErrorKind::Refused, Some(problem)) => match (problem.status, problem.code.as_str()) {
-                (408 | 429 | 500..=599, _) => (AuthErrorKind::Unavailable, transient),
-                (401, _) | (_, "invalid_client" | "unauthorized_client") => {
-                    (AuthErrorKind::Credentials, FetchFailure::Fatal)
-                }
-                (_, "invalid_scope") => (AuthErrorKind::Scopes, FetchFailure::Fatal),
-                _ => (AuthErrorKind::Refused, FetchFailure::Fatal),
-            },
-            (CallErrorKind::Malformed, _) => (AuthErrorKind::Malformed, transient),
-            _ => (AuthErrorKind::Unavailable, transient),
-        };
-        Self::new(kind, host, client, failure, Some(error.into()))
-    }
-
-    pub(crate) fn of_scopes(error: MissingScopes, host: &Host, client: &ClientId) -> Self {
-        Self::new(
-            AuthErrorKind::Scopes,
-            host,
-            client,
-            FetchFailure::Fatal,
-            Some(error.into()),
-        )
-    }
-
     pub(crate) fn failure(&self) -> FetchFailure {
-        self.inner.failure
-    }
-
-    pub(crate) fn with_retry_in(self, retry_in: Duration) -> Self {
-        Self { retry_in, ..self }
-    }
-
-    fn new(
-        kind: AuthErrorKind,
-        host: &Host,
-        client: &ClientId,
-        failure: FetchFailure,
-        source: Option<Box<dyn StdError + Send + Sync>>,
-    ) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                kind,
-                host: host.clone(),
-                client: client.clone(),
-                failure,
-                source,
-            }),
-            retry_in: Duration::ZERO,
+        match self.is_retryable() {
+            true => FetchFailure::Transient {
+                retry_after: self.retry_after,
+            },
+            false => FetchFailure::Fatal,
         }
     }
 }
 
 impl fmt::Display for AuthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { host, client, .. } = &*self.inner;
-        match self.inner.kind {
-            AuthErrorKind::Canceled => write!(
-                f,
-                "cannot fetch a token from {host}: the fetch was canceled because its runtime ended, try again"
-            ),
-            AuthErrorKind::Credentials => write!(
-                f,
-                "cannot fetch a token: {host} rejected the client {client}, because the secret is wrong, the client is \
-                 unknown or disabled, or it belongs to another region; compare id, secret and login host with the OAuth \
-                 client's page"
-            ),
-            AuthErrorKind::Malformed => write!(
-                f,
-                "cannot fetch a token: the response of {host} is not a token, check that it is a login host such as \
-                 https://login.mypurecloud.ie"
-            ),
-            AuthErrorKind::Refused => write!(
-                f,
-                "cannot fetch a token: {host} refused the client {client}, check that it is a login host, and that the \
-                 client may use the grant client_credentials"
-            ),
-            AuthErrorKind::Scopes => write!(
-                f,
-                "cannot fetch a token: {host} does not grant the client {client} the requested scopes, add them to the \
-                 client or do not request them"
-            ),
-            AuthErrorKind::Unavailable => write!(f, "cannot fetch a token: {host} is unavailable"),
-        }
+        let Self {
+            kind, host, client, ..
+        } = self;
+        write!(
+            f,
+            "cannot fetch a token from {host} for the client {client}: {kind}"
+        )
     }
 }
 
-impl StdError for AuthError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.inner
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+impl Error for AuthError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }
 
 /// The class of an [`AuthError`].
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthErrorKind {
     /// The fetch was canceled before it ended.
+    #[error("the fetch was canceled because its runtime ended, try again")]
     Canceled,
     /// The login host rejected the client: wrong secret, unknown or disabled client, or another region.
+    #[error(
+        "the secret is wrong, the client is unknown or disabled, or it belongs to another region; compare id, secret \
+         and login host with the OAuth client's page"
+    )]
     Credentials,
     /// The response is not a token.
+    #[error(
+        "the response is not a token, check that it is a login host such as https://login.mypurecloud.ie"
+    )]
     Malformed,
     /// The login host refused permanently for another reason.
+    #[error(
+        "it refused, check that it is a login host, and that the client may use the grant client_credentials"
+    )]
     Refused,
     /// The requested scopes are not granted. The source is a [`MissingScopes`] if the host named the granted ones.
+    #[error("the requested scopes are not granted, add them to the client or do not request them")]
     Scopes,
     /// The login host is unreachable or failing.
+    #[error("the host is unavailable")]
     Unavailable,
 }
 

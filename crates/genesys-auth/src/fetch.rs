@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Request, Response};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::credentials::form_encode;
+use crate::credentials::is_visible_ascii;
 use crate::{Credentials, MissingScopes, Scopes};
 
 /// Lifetime of a token without `expires_in`, which RFC 6749 section 5.1 only recommends. Our choice: the shortest one that
@@ -25,31 +25,15 @@ const MAX_TOKEN: usize = 8 * 1024;
 /// The access token request of grant `client_credentials` (RFC 6749 section 4.4): `POST /oauth/token` on the login host.
 ///
 /// The credentials are sent as HTTP Basic, as in Genesys' own SDKs, never in the body.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct TokenRequest<'a> {
-    credentials: &'a Credentials,
-    scopes: Option<&'a Scopes>,
+    /// Credentials of the API client.
+    pub credentials: &'a Credentials,
+    /// Scopes of the contract `guest-sessions`. Genesys Cloud has none: its API clients have roles instead.
+    pub scopes: Option<&'a Scopes>,
 }
 
-impl<'a> TokenRequest<'a> {
-    /// A request without scopes, for Genesys Cloud: its API clients have roles instead.
-    #[must_use]
-    pub fn new(credentials: &'a Credentials) -> Self {
-        Self {
-            credentials,
-            scopes: None,
-        }
-    }
-
-    /// Requests these scopes, for the contract `guest-sessions`.
-    #[must_use]
-    pub fn with_scopes(self, scopes: &'a Scopes) -> Self {
-        Self {
-            scopes: Some(scopes),
-            ..self
-        }
-    }
-
+impl TokenRequest<'_> {
     /// Checks the granted scopes. A response without scopes grants all requested ones (RFC 6749 section 5.1).
     ///
     /// # Errors
@@ -68,12 +52,12 @@ impl Call for TokenRequest<'_> {
     const IDEMPOTENT: bool = true;
 
     fn request(&self, host: &Host) -> Request<Bytes> {
-        let mut body = "grant_type=client_credentials".to_owned();
+        let mut body = form_urlencoded::Serializer::new(String::new());
+        body.append_pair("grant_type", "client_credentials");
         if let Some(scopes) = self.scopes {
-            body.push_str("&scope=");
-            body.push_str(&form_encode(&scopes.to_string()));
+            body.append_pair("scope", &scopes.to_string());
         }
-        let mut request = Request::new(Bytes::from(body));
+        let mut request = Request::new(Bytes::from(body.finish()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = host.uri("/oauth/token");
         let headers = request.headers_mut();
@@ -99,7 +83,7 @@ impl Call for TokenRequest<'_> {
         let malformed = |expected| ReplyError::Malformed { status, expected };
         let body: Body = json::reply(response, "an access token")?;
         let token = body.access_token;
-        if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if !is_visible_ascii(&token, MAX_TOKEN) {
             return Err(malformed("an access token of visible ASCII"));
         }
         if body
@@ -149,29 +133,28 @@ mod tests {
         Credentials::new("client".parse().unwrap(), "hunter2".into()).unwrap()
     }
 
+    fn request<'a>(credentials: &'a Credentials, scopes: Option<&'a Scopes>) -> TokenRequest<'a> {
+        TokenRequest { credentials, scopes }
+    }
+
     fn parse(body: &str) -> Result<TokenResponse, ReplyError> {
-        TokenRequest::new(&credentials()).reply(Response::new(Bytes::copy_from_slice(body.as_bytes())))
+        request(&credentials(), None).reply(Response::new(Bytes::copy_from_slice(body.as_bytes())))
     }
 
     #[test]
     fn request_has_basic_credentials_and_optional_scopes() {
         let host: Host = "https://login.mypurecloud.ie".parse().unwrap();
         let credentials = credentials();
-        let request = TokenRequest::new(&credentials).request(&host);
-        assert_eq!(request.method(), Method::POST);
-        assert_eq!(request.uri(), "https://login.mypurecloud.ie/oauth/token");
-        assert_eq!(request.headers()[AUTHORIZATION], "Basic Y2xpZW50Omh1bnRlcjI=");
-        assert_eq!(
-            request.headers()[CONTENT_TYPE],
-            "application/x-www-form-urlencoded"
-        );
-        assert_eq!(request.body(), "grant_type=client_credentials");
-        assert!(!format!("{request:?}").contains("Y2xpZW50"));
+        let plain = request(&credentials, None).request(&host);
+        assert_eq!(plain.method(), Method::POST);
+        assert_eq!(plain.uri(), "https://login.mypurecloud.ie/oauth/token");
+        assert_eq!(plain.headers()[AUTHORIZATION], "Basic Y2xpZW50Omh1bnRlcjI=");
+        assert_eq!(plain.headers()[CONTENT_TYPE], "application/x-www-form-urlencoded");
+        assert_eq!(plain.body(), "grant_type=client_credentials");
+        assert!(!format!("{plain:?}").contains("Y2xpZW50"));
 
         let scopes = "webmessaging:guest webhooks:readwrite".parse().unwrap();
-        let request = TokenRequest::new(&credentials)
-            .with_scopes(&scopes)
-            .request(&host);
+        let request = request(&credentials, Some(&scopes)).request(&host);
         assert_eq!(
             request.body(),
             "grant_type=client_credentials&scope=webhooks%3Areadwrite+webmessaging%3Aguest"
@@ -232,7 +215,7 @@ mod tests {
     fn granted_scopes_are_checked_against_requested_ones() {
         let credentials = credentials();
         let asked = "a b".parse().unwrap();
-        let request = TokenRequest::new(&credentials).with_scopes(&asked);
+        let request = request(&credentials, Some(&asked));
         let granted = |scope: &str| parse(&format!(r#"{{"access_token":"t"{scope}}}"#)).unwrap();
         assert_eq!(
             request.check(&granted("")),
@@ -243,7 +226,11 @@ mod tests {
         let error = request.check(&granted(r#","scope":"a""#)).unwrap_err();
         assert_eq!(error.missing, "b".parse().unwrap());
         assert_eq!(
-            TokenRequest::new(&credentials).check(&granted(r#","scope":"""#)),
+            TokenRequest {
+                scopes: None,
+                ..request
+            }
+            .check(&granted(r#","scope":"""#)),
             Ok(())
         );
     }

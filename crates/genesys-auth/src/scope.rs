@@ -39,20 +39,12 @@ impl FromStr for Scopes {
 
     /// Parses names separated by spaces (RFC 6749 section 3.3). An empty text is an empty set.
     fn from_str(text: &str) -> Result<Self, ScopeError> {
-        if text.len() > MAX_LENGTH {
-            return Err(ScopeError::TooLong { bytes: text.len() });
+        let is_valid = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+        if text.len() > MAX_LENGTH || !text.bytes().all(is_valid) {
+            return Err(ScopeError);
         }
-        let is_invalid =
-            |byte: u8| !(byte.is_ascii_graphic() || byte == b' ') || byte == b'"' || byte == b'\\';
-        match text.bytes().position(is_invalid) {
-            Some(position) => Err(ScopeError::Character { position }),
-            None => Ok(Self(
-                text.split(' ')
-                    .filter(|name| !name.is_empty())
-                    .map(str::to_owned)
-                    .collect(),
-            )),
-        }
+        let names = text.split(' ').filter(|name| !name.is_empty());
+        Ok(Self(names.map(str::to_owned).collect()))
     }
 }
 
@@ -68,23 +60,10 @@ impl fmt::Display for Scopes {
 
 /// An invalid list of scopes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ScopeError {
-    /// A character that is not allowed in a scope.
-    #[error(
-        "invalid scopes: the character at byte {position} is not allowed, separate names by single spaces"
-    )]
-    Character {
-        /// Byte offset of the character.
-        position: usize,
-    },
-    /// More than 4096 bytes.
-    #[error("invalid scopes: {bytes} bytes, at most 4096 are accepted")]
-    TooLong {
-        /// Length in bytes.
-        bytes: usize,
-    },
-}
+#[error(
+    "invalid scopes: give at most 4096 visible ASCII characters, names separated by spaces, no quotes and backslashes"
+)]
+pub struct ScopeError;
 
 /// Scopes that are needed and not granted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -120,16 +99,8 @@ mod tests {
 
     #[test]
     fn scopes_reject_invalid_characters() {
-        for (text, position) in [("a\tb", 1), ("a\"", 1), ("\\", 0), ("a é", 2), ("a\n", 1)] {
-            assert_eq!(
-                text.parse::<Scopes>(),
-                Err(ScopeError::Character { position }),
-                "{text:?}"
-            );
+        for text in ["a\tb", "a\"", "\\", "a é", "a\n", &"a".repeat(4097)] {
+            assert_eq!(text.parse::<Scopes>(), Err(ScopeError), "{text:?}");
         }
-        assert_eq!(
-            "a".repeat(4097).parse::<Scopes>(),
-            Err(ScopeError::TooLong { bytes: 4097 })
-        );
     }
 }

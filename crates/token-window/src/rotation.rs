@@ -14,16 +14,6 @@ pub struct RefreshTokenFamily<H> {
 }
 
 impl<H> RefreshTokenFamily<H> {
-    /// A family of one token.
-    #[must_use]
-    pub fn new(first: H) -> Self {
-        Self {
-            current: first,
-            previous: None,
-            generation: 0,
-        }
-    }
-
     /// Rotates to `next` if the current token is presented. `is_presented` compares a stored token with it.
     ///
     /// A replaced token changes nothing, and neither does an unknown one.
@@ -59,7 +49,11 @@ mod tests {
 
     #[test]
     fn refresh_token_works_once() {
-        let mut family = RefreshTokenFamily::new(1);
+        let mut family = RefreshTokenFamily {
+            current: 1,
+            previous: None,
+            generation: 0,
+        };
         let mut present = |token, next| {
             let presented = family.handle_presented(|stored| *stored == token, next);
             (presented, family)

@@ -29,10 +29,9 @@ impl<K: Clone + Ord> Schedule<K> {
     /// # Errors
     /// If `key` is new and the schedule is full.
     pub fn insert(&mut self, key: K, deadline: Instant) -> Result<(), Full> {
-        if !self.remove(&key) && self.deadlines.len() >= self.capacity {
-            return Err(Full {
-                capacity: self.capacity,
-            });
+        let capacity = self.capacity;
+        if !self.remove(&key) && self.deadlines.len() >= capacity {
+            return Err(Full { capacity });
         }
         self.order.insert((deadline, key.clone()));
         self.deadlines.insert(key, deadline);
@@ -61,18 +60,6 @@ impl<K: Clone + Ord> Schedule<K> {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.order.first().map(|(deadline, _)| *deadline)
-    }
-
-    /// Number of keys.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.deadlines.len()
-    }
-
-    /// Whether the schedule has no keys.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.deadlines.is_empty()
     }
 }
 
@@ -104,7 +91,7 @@ mod tests {
         assert_eq!(schedule.insert("b", start), Ok(()));
         assert_eq!(schedule.insert("c", start), Err(Full { capacity: 2 }));
         assert_eq!(schedule.insert("a", start + Duration::from_secs(1)), Ok(()));
-        assert_eq!(schedule.len(), 2);
+        assert_eq!(schedule.deadlines.len(), 2);
         assert_eq!(schedule.pop_due(start), Some("b"));
         assert_eq!(schedule.pop_due(start), None, "a was moved");
         assert_eq!(schedule.next_deadline(), Some(start + Duration::from_secs(1)));
@@ -137,7 +124,7 @@ mod tests {
                         list.retain(|entry| Some(*entry) != due);
                     }
                 }
-                prop_assert_eq!(schedule.len(), list.len());
+                prop_assert_eq!(schedule.deadlines.len(), list.len());
                 prop_assert_eq!(schedule.next_deadline(), list.iter().map(|(deadline, _)| *deadline).min());
             }
         }

@@ -36,11 +36,8 @@ impl Window {
     /// If the lead is zero, or the divisor is outside 2 to 100. A window longer than half the lifetime refreshes young
     /// tokens, one shorter than a hundredth leaves no time for retries.
     pub fn new(longest_lead: Duration, divisor: u32) -> Result<Self, WindowError> {
-        if longest_lead.is_zero() {
-            return Err(WindowError::Lead);
-        }
-        if !(2..=100).contains(&divisor) {
-            return Err(WindowError::Divisor { divisor });
+        if longest_lead.is_zero() || !(2..=100).contains(&divisor) {
+            return Err(WindowError);
         }
         Ok(Self {
             longest_lead,
@@ -49,8 +46,7 @@ impl Window {
     }
 
     /// Minimum time between the first refresh and the expiry of a token with this lifetime.
-    #[must_use]
-    pub fn lead(&self, lifetime: Duration) -> Duration {
+    pub(crate) fn lead(&self, lifetime: Duration) -> Duration {
         self.longest_lead.min(lifetime / self.divisor)
     }
 
@@ -59,30 +55,20 @@ impl Window {
     #[must_use]
     pub fn refresh_at(&self, lifetime: Duration, jitter: Jitter, sent_at: Instant) -> Instant {
         let lead = self.lead(lifetime);
-        let early = lead + jitter.share_of(lead / 5);
+        let early = lead + retry::jitter(lead / 5, jitter.0);
         sent_at + lifetime.saturating_sub(early).max(MIN_PAUSE)
     }
 }
 
 /// An invalid window.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WindowError {
-    /// The share of the lifetime is too large or too small.
-    #[error("invalid window of 1/{divisor} of the lifetime: give a divisor from 2 to 100")]
-    Divisor {
-        /// The given divisor.
-        divisor: u32,
-    },
-    /// A lead of zero.
-    #[error("invalid window of length zero: give a lead above zero")]
-    Lead,
-}
+#[error("invalid window: give a lead above zero and a divisor from 2 to 100")]
+pub struct WindowError;
 
 /// The position of a session in the spread of refresh times, as a hash of its id: the same on every machine and after
 /// every restart. Sessions that were created together are not refreshed together.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Jitter(u64);
+pub struct Jitter(pub(crate) u64);
 
 impl Jitter {
     /// The jitter of a session.
@@ -95,15 +81,6 @@ impl Jitter {
         hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
         hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
         Self(hash ^ (hash >> 33))
-    }
-
-    #[cfg(feature = "client")]
-    pub(crate) fn from_random(random: u64) -> Self {
-        Self(random)
-    }
-
-    fn share_of(self, spread: Duration) -> Duration {
-        retry::jitter(spread, self.0)
     }
 }
 
@@ -155,12 +132,9 @@ mod tests {
 
     #[test]
     fn window_rejects_lead_of_zero_and_divisor_out_of_range() {
-        assert_eq!(Window::new(Duration::ZERO, 4), Err(WindowError::Lead));
+        assert_eq!(Window::new(Duration::ZERO, 4), Err(WindowError));
         for divisor in [0, 1, 101, u32::MAX] {
-            assert_eq!(
-                Window::new(MINUTE, divisor),
-                Err(WindowError::Divisor { divisor })
-            );
+            assert_eq!(Window::new(MINUTE, divisor), Err(WindowError));
         }
         assert_eq!(Window::new(15 * MINUTE, 4), Ok(Window::default()));
     }

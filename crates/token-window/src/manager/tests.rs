@@ -1,0 +1,270 @@
+//! Tests of the driver.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use secrecy::ExposeSecret;
+
+use super::*;
+use crate::tokens::tests::issue;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const BUSY: RefreshError = RefreshError::Transient { retry_after: None };
+
+/// A service that fails as scripted, then succeeds.
+#[derive(Debug)]
+struct Service {
+    clock: Clock,
+    lifetime: Duration,
+    latency: Duration,
+    script: Mutex<VecDeque<RefreshError>>,
+    attempts: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+impl Service {
+    fn new(lifetime: Duration, script: impl IntoIterator<Item = RefreshError>) -> Arc<Self> {
+        Arc::new(Self {
+            clock: Clock::system(),
+            lifetime,
+            latency: Duration::from_secs(2),
+            script: Mutex::new(script.into_iter().collect()),
+            attempts: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+        })
+    }
+
+    fn manage(self: &Arc<Self>) -> TokenManager {
+        let refresh = Refresh::new(
+            issue(0, self.lifetime),
+            Window::default(),
+            Jitter::of("guest-1"),
+            self.clock.now().instant,
+        );
+        TokenManager::spawn_with(refresh, Client(Arc::clone(self)), self.clock.clone())
+    }
+
+    fn attempts(&self) -> u64 {
+        self.attempts.load(Ordering::SeqCst)
+    }
+}
+
+struct Client(Arc<Service>);
+
+impl Refresher for Client {
+    async fn refresh(&self, current: &Tokens) -> Result<Tokens, RefreshError> {
+        let service = &self.0;
+        let n = service.attempts.fetch_add(1, Ordering::SeqCst) + 1;
+        assert_eq!(service.in_flight.fetch_add(1, Ordering::SeqCst), 0);
+        assert!(current.refresh().is_some());
+        service.clock.sleep(service.latency).await;
+        service.in_flight.fetch_sub(1, Ordering::SeqCst);
+        match service.script.lock().unwrap().pop_front() {
+            Some(failure) => Err(failure),
+            None => Ok(issue(n, service.lifetime)),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_is_served_to_all_tasks_during_refresh() {
+    let service = Service::new(HOUR, []);
+    let manager = service.manage();
+    let mut events = manager.events();
+    service.clock.advance(HOUR - Duration::from_secs(14 * 60));
+    while manager.status() != Status::Refreshing {
+        tokio::task::yield_now().await;
+    }
+    for task in token_tasks(&manager, 100) {
+        assert_eq!(task.await.unwrap().unwrap().generation, 0);
+    }
+    assert_eq!(manager.status(), Status::Refreshing, "no task waited for it");
+    assert_eq!(events.next().await, Some(Event::Refreshed { generation: 1 }));
+    assert_eq!(manager.token().await.unwrap().secret.expose_secret(), "access-1");
+    assert_eq!(service.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn expired_token_is_refreshed_once_for_all_tasks() {
+    let service = Service::new(HOUR, []);
+    let manager = service.manage();
+    service.clock.advance(2 * HOUR);
+    let tasks = token_tasks(&manager, 100);
+    let canceled = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.token().await }
+    });
+    tokio::task::yield_now().await;
+    canceled.abort();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap().generation, 1);
+    }
+    assert_eq!(service.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_is_shared_by_all_waiting_tasks() {
+    let service = Service::new(HOUR, [BUSY]);
+    let manager = service.manage();
+    service.clock.advance(2 * HOUR);
+    for task in token_tasks(&manager, 100) {
+        assert!(matches!(
+            task.await.unwrap(),
+            Err(TokenError::Failed { attempt: 1, .. })
+        ));
+    }
+    assert_eq!(service.attempts(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_poll_after_failure_does_not_wait_for_second_attempt() {
+    let service = Service::new(HOUR, [BUSY]);
+    let manager = service.manage();
+    service.clock.advance(2 * HOUR);
+    let mut waiting = std::pin::pin!(manager.token());
+    tokio::select! {
+        biased;
+        _ = &mut waiting => panic!("the token has expired"),
+        () = std::future::ready(()) => {}
+    }
+    while !matches!(manager.status(), Status::BackingOff { .. }) {
+        service.clock.sleep(Duration::from_millis(1)).await;
+    }
+    service.clock.advance(Duration::from_secs(60));
+    assert!(matches!(
+        waiting.await,
+        Err(TokenError::Failed { attempt: 1, .. })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_of_one_minute_is_refreshed_once_per_lifetime() {
+    let service = Service::new(Duration::from_secs(60), []);
+    let manager = service.manage();
+    service.clock.sleep(HOUR).await;
+    // refreshed every 42 to 45 seconds
+    assert!((80..=86).contains(&service.attempts()), "{}", service.attempts());
+    assert!(manager.token().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_is_served_while_refreshes_fail() {
+    let service = Service::new(HOUR, [BUSY, BUSY]);
+    let manager = service.manage();
+    let mut events = manager.events();
+    assert!(matches!(
+        events.next().await,
+        Some(Event::Failed { attempt: 1, .. })
+    ));
+    assert!(matches!(
+        events.next().await,
+        Some(Event::Failed { attempt: 2, .. })
+    ));
+    assert_eq!(manager.token().await.unwrap().generation, 0);
+    assert_eq!(events.next().await, Some(Event::Refreshed { generation: 1 }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn second_unknown_outcome_requires_reauth() {
+    let service = Service::new(HOUR, [RefreshError::Unknown, RefreshError::Unknown]);
+    let manager = service.manage();
+    let mut events = manager.events();
+    assert!(matches!(
+        manager.refresh_now().await,
+        Err(TokenError::Failed { attempt: 1, .. })
+    ));
+    assert!(matches!(
+        events.next().await,
+        Some(Event::OutcomeUnknown { attempt: 1, .. })
+    ));
+    assert_eq!(events.next().await, Some(Event::ReauthRequired));
+    assert_eq!(
+        manager.refresh_now().await.unwrap_err(),
+        TokenError::ReauthRequired
+    );
+    assert!(manager.token().await.is_ok(), "served until its expiry");
+    assert_eq!(events.next().await, Some(Event::Expired));
+    assert_eq!(manager.token().await.unwrap_err(), TokenError::ReauthRequired);
+    assert_eq!(service.attempts(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refresh_now_calls_share_one_attempt() {
+    let service = Service::new(HOUR, []);
+    let manager = service.manage();
+    let tasks: Vec<_> = (0..100)
+        .map(|_| {
+            let manager = manager.clone();
+            tokio::spawn(async move { manager.refresh_now().await })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap().generation, 1);
+    }
+    assert_eq!(service.attempts(), 1);
+    assert_eq!(manager.refresh_now().await.unwrap().generation, 2);
+
+    // a request made before the second refresh and received after it
+    manager.shared.wanted.send_modify(|wanted| *wanted = 2);
+    service.clock.sleep(Duration::from_secs(10)).await;
+    assert_eq!(service.attempts(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn task_stops_with_last_clone() {
+    let service = Service::new(HOUR, []);
+    let manager = service.manage();
+    let mut events = manager.events();
+    let clone = manager.clone();
+    drop(manager);
+    assert!(clone.refresh_now().await.is_ok());
+    assert_eq!(events.next().await, Some(Event::Refreshed { generation: 1 }));
+    drop(clone);
+    assert_eq!(events.next().await, None);
+    assert_eq!(Arc::strong_count(&service), 1, "the task dropped its refresher");
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_of_refresher_stops_manager() {
+    let clock = Clock::system();
+    let refresher = async |_: Tokens| -> Result<Tokens, RefreshError> {
+        tokio::task::yield_now().await;
+        panic!("as the test asks")
+    };
+    let refresh = Refresh::new(
+        issue(0, HOUR),
+        Window::default(),
+        Jitter::of("guest-1"),
+        clock.now().instant,
+    );
+    let manager = TokenManager::spawn_with(refresh, refresher, clock.clone());
+    assert_eq!(manager.refresh_now().await.unwrap_err(), TokenError::Stopped);
+    assert!(manager.token().await.is_ok(), "it has not expired");
+    clock.advance(HOUR);
+    assert_eq!(manager.token().await.unwrap_err(), TokenError::Stopped);
+    assert_eq!(manager.events().next().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn access_token_debug_redacts_secret() {
+    let manager = Service::new(HOUR, []).manage();
+    let token = manager.token().await.unwrap();
+    assert_eq!(
+        format!("{token:?}"),
+        "AccessToken { secret: SecretBox<str>([REDACTED]), generation: 0, remaining: 3600s }"
+    );
+    assert!(!format!("{manager:?}").contains("access-0"));
+}
+
+fn token_tasks(
+    manager: &TokenManager,
+    tasks: usize,
+) -> Vec<tokio::task::JoinHandle<Result<AccessToken, TokenError>>> {
+    std::iter::repeat_with(|| {
+        let manager = manager.clone();
+        tokio::spawn(async move { manager.token().await })
+    })
+    .take(tasks)
+    .collect()
+}
