@@ -65,16 +65,12 @@ impl World {
         } else {
             route(self, &request, now)
         };
-        let mut response = match answer {
-            Ok(mut response) => {
-                correlate(&mut response, &self.seed.uuid().to_string());
-                response
-            }
-            Err(problem) => {
-                self.counters.rate_limited += u64::from(problem.limit.is_some());
-                refuse(self, &problem)
-            }
-        };
+        let id = self.seed.uuid().to_string();
+        let mut response = answer.unwrap_or_else(|problem| {
+            self.counters.rate_limited += u64::from(problem.limit.is_some());
+            response::refusal(&problem, &id)
+        });
+        correlate(&mut response, &id);
         cors::decorate(self, &request, &mut response);
         response
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::config::User;
 use crate::world::{
     ECHOES, Fields, HISTORY, Kind, MESSAGES, Message, MessageContent, REQUESTS, Refusal, Request, SECOND,
-    SessionKey, SocketId, ViolationKind, World, frame, jwt, session,
+    Session, SessionKey, SocketId, ViolationKind, World, frame, jwt, session,
 };
 
 const BUTTON_TYPES: [&str; 5] = ["Button", "DatePicker", "Form", "ListPicker", "QuickReply"];
@@ -79,7 +79,10 @@ impl World {
         let token = fields.text("token")?;
         let start_new = fields.optional_flag("startNew")?;
         self.check_named_deployment(request)?;
-        self.check_downgrade(token)?;
+        let signed_in = |session: &Session| session.user.is_some();
+        if self.session_by_token(token).is_some_and(signed_in) {
+            return Err(Refusal::DOWNGRADE);
+        }
         let (key, new) = self.configure(request, token, start_new)?;
         let body = self.session_response(key, new, false);
         self.reply(request, "SessionResponse", &body)

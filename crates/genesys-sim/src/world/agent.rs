@@ -21,7 +21,6 @@ pub(crate) struct Persona {
     pub(crate) bot: bool,
 }
 
-#[derive(Debug)]
 pub(crate) struct AgentState {
     pub(super) script: Arc<Script>,
     pub(super) persona: Persona,

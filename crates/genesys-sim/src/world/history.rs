@@ -13,7 +13,6 @@ use crate::world::{Persona, Seed, frame};
 /// Limit of messages kept for one session; the oldest are dropped first. Our choice.
 const MAX_MESSAGES: usize = 1_000;
 
-#[derive(Debug)]
 pub(crate) struct Message {
     /// The id in live frames.
     pub(crate) id: String,
@@ -32,7 +31,6 @@ pub(crate) enum Kind {
     Text,
 }
 
-#[derive(Debug)]
 enum Author {
     Agent(Persona),
     /// The user if one has signed in.
@@ -220,7 +218,7 @@ pub struct TranscriptEntry {
 }
 
 /// The messages of one session, oldest first.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct History(VecDeque<Message>);
 
 impl History {

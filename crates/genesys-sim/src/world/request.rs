@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 use crate::world::{Refusal, SocketId};
 
 /// A flat JSON object with an `action`, which a socket received.
-#[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) socket: SocketId,
     pub(crate) now: Now,

@@ -42,14 +42,6 @@ impl World {
         Ok(())
     }
 
-    /// A session with a signed-in user admits no socket without a JWT.
-    pub(in crate::world) fn check_downgrade(&self, token: &str) -> Done {
-        match self.session_by_token(token) {
-            Some(session) if session.user.is_some() => Err(Refusal::DOWNGRADE),
-            _ => Ok(()),
-        }
-    }
-
     /// Closes the guest's other sockets, and ends earlier sessions of the user. Returns whether there were any.
     fn step_up(&mut self, socket: SocketId, key: SessionKey, user: &User) -> bool {
         let others = self.sessions.get(&key).map(|session| session.sockets.clone());
