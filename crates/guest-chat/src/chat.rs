@@ -3,12 +3,10 @@
 
 mod choices;
 mod command;
-mod connection_state;
 mod content;
 mod delivery;
 mod history_view;
 mod line;
-mod links;
 mod render_event;
 mod sanitize;
 mod script;
@@ -28,10 +26,10 @@ use guest_conversation::{
 use self::choices::PendingChoices;
 use self::command::Input;
 pub use self::command::Request;
-use self::connection_state::ConnectionState;
+use self::content::Links;
 use self::delivery::Deliveries;
-pub use self::line::{Line, LineKind, Style};
-use self::links::Links;
+use self::line::LineKind;
+pub use self::line::{Line, Style};
 pub use self::script::InputMode;
 use self::script::{AWAIT_TIMEOUT, Awaited};
 use self::uploads::Uploads;
@@ -40,7 +38,6 @@ use self::uploads::Uploads;
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Unacknowledged messages of a script at which no further line is read.
 const SCRIPT_AHEAD: usize = 64;
-
 /// Longest display of a typing indicator. The default of Genesys is 5 s.
 const MAX_TYPING: Duration = Duration::from_secs(60);
 
@@ -94,6 +91,16 @@ pub struct Chat {
     requests: VecDeque<Request>,
 }
 
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum ConnectionState {
+    #[default]
+    Connecting,
+    Live,
+    Ended,
+    ReadOnly,
+    Reconnecting,
+}
+
 impl Chat {
     /// Creates a chat that waits for its conversation to connect.
     #[must_use]
@@ -132,9 +139,7 @@ impl Chat {
             Input::New => match self.state {
                 ConnectionState::Ended => self.handle_request(Request::OpenAnother, now),
                 ConnectionState::ReadOnly => self.handle_request(Request::StartNew, now),
-                ConnectionState::Connecting | ConnectionState::Live | ConnectionState::Reconnecting => {
-                    self.show_error("the conversation has not ended: /new starts one after it");
-                }
+                _ => self.show_error("the conversation has not ended: /new starts one after it"),
             },
             Input::Empty => {}
             Input::Open(number) => self.show_link(number),
@@ -200,8 +205,8 @@ impl Chat {
             InputMode::Interactive => self.leave(),
             InputMode::Script { idle_timeout } => {
                 self.last_received.get_or_insert(now.instant);
-                self.leave_by
-                    .get_or_insert(now.instant + idle_timeout + DELIVERY_TIMEOUT);
+                let leave_by = now.instant + idle_timeout + DELIVERY_TIMEOUT;
+                self.leave_by.get_or_insert(leave_by);
                 self.leave_when_ended();
             }
         }
@@ -381,6 +386,46 @@ impl Chat {
             1 => Some("a message was not delivered".to_owned()),
             count => Some(format!("{count} messages were not delivered")),
         }
+    }
+
+    /// Updates the state by an event.
+    fn update_state(&mut self, event: &Event, now: Now) {
+        self.state = match event {
+            Event::Connection(ConnectionEvent::Ready(session) | ConnectionEvent::Restored(session)) => {
+                self.last_received = Some(now.instant);
+                self.was_connected = true;
+                self.throttle_shown = false;
+                if session.read_only {
+                    self.end_reason = "the conversation is read-only".to_owned();
+                    ConnectionState::ReadOnly
+                } else {
+                    ConnectionState::Live
+                }
+            }
+            Event::Session(SessionEvent::ConversationEnded { read_only: true }) => {
+                self.end_reason = "the other side has left".to_owned();
+                ConnectionState::ReadOnly
+            }
+            Event::Ended(ending) => {
+                self.end_reason = ending.to_string();
+                ConnectionState::Ended
+            }
+            Event::Connection(ConnectionEvent::Reconnecting { .. }) => ConnectionState::Reconnecting,
+            Event::Session(SessionEvent::Cleared) => {
+                self.cleared = true;
+                return;
+            }
+            _ => return,
+        };
+        if self.state != ConnectionState::Live {
+            self.forget_choices();
+        }
+    }
+
+    /// Drops the pending choices.
+    fn forget_choices(&mut self) {
+        self.typing = None;
+        self.choices = PendingChoices::default();
     }
 
     fn clear_when_delivered(&mut self) {

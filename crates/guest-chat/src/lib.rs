@@ -4,6 +4,6 @@ mod chat;
 #[cfg(feature = "client")]
 mod client;
 
-pub use chat::{Chat, InputMode, Line, LineKind, Reason, Request, Style};
+pub use chat::{Chat, InputMode, Line, Reason, Request, Style};
 #[cfg(feature = "client")]
 pub use client::{ChatError, ChatErrorKind, ConnectTarget, Frontend, run};

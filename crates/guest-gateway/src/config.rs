@@ -14,6 +14,7 @@ use guest_payload::iso27560::Controller;
 use guest_payload::{Policy, PolicyFile};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use ws_transport::{Origin, OriginPolicy};
 
@@ -25,48 +26,41 @@ const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 86_400);
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The listener.
     #[serde(default)]
-    pub listen: Listen,
+    pub(crate) listen: Listen,
     /// The files of the store.
     #[serde(default)]
     pub store: Store,
-    /// The hosts of Genesys Cloud.
     #[serde(default)]
-    pub genesys: Genesys,
-    /// The rules of guest sessions.
-    pub sessions: Sessions,
-    /// The delivery of webhooks.
+    pub(crate) genesys: Genesys,
+    pub(crate) sessions: Sessions,
     #[serde(default)]
-    pub webhooks: Webhooks,
+    pub(crate) webhooks: Webhooks,
     /// The controller of the guests' data, a part of each exported consent record.
     #[serde(default)]
-    pub controller: Controller,
-    /// The API clients.
-    pub client: Vec<Client>,
+    pub(crate) controller: Controller,
+    pub(crate) client: Vec<Client>,
     /// The web messaging channels of the sessions.
-    pub channel: Vec<Channel>,
+    pub(crate) channel: Vec<Channel>,
 }
 
 /// `[listen]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Listen {
+pub(crate) struct Listen {
     /// Address and port. Port 0 selects a free one.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// PEM file of the certificate chain. Without it the gateway serves plain HTTP, on loopback only.
-    pub certificate: Option<PathBuf>,
-    /// PEM file of the private key.
-    pub key: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
     /// The public base URL behind a reverse proxy. It is the base of every `websocketUrl`.
     #[serde(deserialize_with = "parsed_option")]
-    pub public_url: Option<Host>,
-    /// Largest number of connections.
+    pub(crate) public_url: Option<Host>,
     #[serde(deserialize_with = "at_least_one")]
-    pub connections: u32,
+    pub(crate) connections: u32,
     /// Rate limit of an API client, in requests per minute.
     #[serde(deserialize_with = "at_least_one")]
-    pub requests_per_minute: usize,
+    pub(crate) requests_per_minute: usize,
 }
 
 impl Default for Listen {
@@ -105,32 +99,29 @@ impl Default for Store {
 /// `[genesys]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Genesys {
+pub(crate) struct Genesys {
     /// Whether to start the simulator in this process and use it.
-    pub simulator: bool,
+    pub(crate) simulator: bool,
     /// The AWS name or base domain of a region.
     #[serde(deserialize_with = "parsed_option")]
-    pub region: Option<Region>,
+    pub(crate) region: Option<Region>,
     /// One host for all services, such as a simulator in another process.
     #[serde(deserialize_with = "parsed_option")]
-    pub host: Option<Host>,
+    pub(crate) host: Option<Host>,
     /// The origin of connections to Genesys. The deployment must allow it.
     #[serde(deserialize_with = "parsed_option")]
-    pub origin: Option<Origin>,
+    pub(crate) origin: Option<Origin>,
     /// PEM file of an additional CA.
-    pub extra_ca: Option<PathBuf>,
-    /// The host of the token endpoint, in place of the one of the region or host.
+    pub(crate) extra_ca: Option<PathBuf>,
+    // hosts in place of those of the region or host
     #[serde(deserialize_with = "parsed_option")]
-    pub login: Option<Host>,
-    /// The host of the platform API, in place of the one of the region or host.
+    pub(crate) login: Option<Host>,
     #[serde(deserialize_with = "parsed_option")]
-    pub api: Option<Host>,
-    /// The host of the WebSocket, in place of the one of the region or host.
+    pub(crate) api: Option<Host>,
     #[serde(deserialize_with = "parsed_option")]
-    pub messaging: Option<Host>,
-    /// The host of the deployments' public configuration, in place of the one of the region or host.
+    pub(crate) messaging: Option<Host>,
     #[serde(deserialize_with = "parsed_option")]
-    pub cdn: Option<Host>,
+    pub(crate) cdn: Option<Host>,
     /// The proxy to Genesys: `http://host:port`, or `off`. Default: the one of the environment, such as `HTTPS_PROXY`.
     #[serde(deserialize_with = "proxy_setting")]
     proxy: ProxySetting,
@@ -149,10 +140,7 @@ enum ProxySetting {
 impl Genesys {
     /// Returns the proxy to Genesys, if there is one. Webhooks use no proxy: it would resolve their hosts itself and so
     /// bypass the check against private addresses.
-    ///
-    /// # Errors
-    /// If the environment names an unsupported proxy.
-    pub fn proxy(&self) -> Result<Option<Proxy>, ConfigError> {
+    pub(crate) fn proxy(&self) -> Result<Option<Proxy>, ConfigError> {
         match &self.proxy {
             ProxySetting::Environment => Proxy::from_env()
                 .map_err(|error| ConfigError(format!("invalid proxy in the environment: {error}"))),
@@ -165,63 +153,60 @@ impl Genesys {
 /// `[sessions]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sessions {
+pub(crate) struct Sessions {
     /// Origins of the pages that may open a WebSocket.
     #[serde(deserialize_with = "origins")]
-    pub allowed_origins: OriginPolicy,
+    pub(crate) allowed_origins: OriginPolicy,
     /// The consent policy: the id of one that ships, or the path of a file.
     #[serde(default = "Policy::tutorial_strict", deserialize_with = "policy")]
-    pub policy: &'static Policy,
+    pub(crate) policy: &'static Policy,
     /// Whether `?access_token=` is accepted.
     #[serde(default = "yes")]
-    pub token_in_query: bool,
-    /// Lifetime of an access token.
+    pub(crate) token_in_query: bool,
     #[serde(default = "one_hour", deserialize_with = "duration")]
-    pub access_token_lifetime: Duration,
+    pub(crate) access_token_lifetime: Duration,
     /// Time without a token rotation after which a session ends.
     #[serde(default = "one_day", deserialize_with = "duration")]
-    pub idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
     /// Time after which an ended session is erased.
     #[serde(default = "thirty_days", deserialize_with = "duration")]
-    pub retention: Duration,
+    pub(crate) retention: Duration,
     /// Largest number of live sessions.
     #[serde(default = "hundred_thousand", deserialize_with = "at_least_one")]
-    pub limit: usize,
+    pub(crate) limit: usize,
 }
 
 /// `[webhooks]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Webhooks {
+pub(crate) struct Webhooks {
     /// Private networks that webhooks may reach.
-    pub allow_networks: Vec<IpNet>,
+    pub(crate) allow_networks: Vec<IpNet>,
 }
 
 /// `[[client]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Client {
-    /// The id.
+pub(crate) struct Client {
     #[serde(deserialize_with = "parsed")]
-    pub id: ClientId,
+    pub(crate) id: ClientId,
     /// The secret itself. Prefer a file or an environment variable.
     #[serde(default, deserialize_with = "secret")]
     secret: Option<SecretString>,
     secret_file: Option<PathBuf>,
     secret_env: Option<String>,
-    /// The scopes.
     #[serde(deserialize_with = "scopes")]
-    pub scopes: Scopes,
+    pub(crate) scopes: Scopes,
 }
 
 /// `[[channel]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Channel {
+pub(crate) struct Channel {
     /// The value of `channelConfigurationId`.
-    pub id: ChannelId,
+    pub(crate) id: ChannelId,
     /// The messenger deployment of the channel. Default: the one of the simulator.
-    pub deployment: Option<DeploymentId>,
+    pub(crate) deployment: Option<DeploymentId>,
 }
 
 impl Config {
@@ -248,10 +233,7 @@ impl Config {
     }
 
     /// Checks that the files and environment variables of the configuration exist.
-    ///
-    /// # Errors
-    /// If one is missing.
-    pub fn check_environment(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check_environment(&self) -> Result<(), ConfigError> {
         for client in &self.client {
             client.secret()?;
         }
@@ -265,8 +247,7 @@ impl Config {
     }
 
     /// Returns the hosts of Genesys Cloud, or `None` if the simulator is to be started.
-    #[must_use]
-    pub fn hosts(&self) -> Option<Hosts> {
+    pub(crate) fn hosts(&self) -> Option<Hosts> {
         let genesys = &self.genesys;
         let of_host = genesys.host.as_ref().map(Hosts::single);
         let mut hosts = of_host.or_else(|| Hosts::of_domain(genesys.region?.domain).ok())?;
@@ -280,11 +261,8 @@ impl Config {
 }
 
 impl Client {
-    /// Reads the secret.
-    ///
-    /// # Errors
-    /// If it is missing or empty.
-    pub fn secret(&self) -> Result<SecretString, ConfigError> {
+    /// Reads the secret, which may not be empty.
+    pub(crate) fn secret(&self) -> Result<SecretString, ConfigError> {
         let id = self.id.as_str();
         let fail = |what: String| ConfigError(format!("[[client]] {id}: {what}"));
         let text = match (&self.secret, &self.secret_file, &self.secret_env) {
@@ -305,12 +283,10 @@ impl Client {
     }
 
     fn has_one_secret(&self) -> bool {
-        let sources = [
-            self.secret.is_some(),
-            self.secret_file.is_some(),
-            self.secret_env.is_some(),
-        ];
-        sources.into_iter().filter(|is_given| *is_given).count() == 1
+        matches!(
+            (&self.secret, &self.secret_file, &self.secret_env),
+            (Some(_), None, None) | (None, Some(_), None) | (None, None, Some(_))
+        )
     }
 }
 
@@ -335,7 +311,7 @@ where
     D: Deserializer<'de>,
 {
     let text = String::deserialize(from)?;
-    text.parse().map_err(serde::de::Error::custom)
+    text.parse().map_err(D::Error::custom)
 }
 
 fn parsed_option<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
@@ -353,7 +329,7 @@ where
 {
     let number = T::deserialize(from)?;
     if number == T::default() {
-        return Err(serde::de::Error::custom("must be at least 1"));
+        return Err(D::Error::custom("must be at least 1"));
     }
     Ok(number)
 }
@@ -362,10 +338,10 @@ fn policy<'de, D: Deserializer<'de>>(from: D) -> Result<&'static Policy, D::Erro
     let name = String::deserialize(from)?;
     if !name.ends_with(".toml") {
         return Policy::find(&name).map_err(|error| {
-            serde::de::Error::custom(format!("{error}; or use the path of a file that ends in .toml"))
+            D::Error::custom(format!("{error}; or use the path of a file that ends in .toml"))
         });
     }
-    let policy = policy_file(Path::new(&name)).map_err(|error| serde::de::Error::custom(error.0))?;
+    let policy = policy_file(Path::new(&name)).map_err(|error| D::Error::custom(error.0))?;
     // leaked, because the process needs it until it ends
     Ok(Box::leak(Box::new(policy)))
 }
@@ -385,11 +361,9 @@ fn policy_file(path: &Path) -> Result<Policy, ConfigError> {
 /// Parses a secret. No error repeats its value.
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
     match String::deserialize(from) {
-        Ok(text) if text.is_empty() => Err(serde::de::Error::custom("the secret is empty")),
+        Ok(text) if text.is_empty() => Err(D::Error::custom("the secret is empty")),
         Ok(text) => Ok(Some(text.into())),
-        Err(_) => Err(serde::de::Error::custom(
-            "invalid secret: not a string, put it in quotes",
-        )),
+        Err(_) => Err(D::Error::custom("invalid secret: not a string, put it in quotes")),
     }
 }
 
@@ -399,7 +373,7 @@ fn proxy_setting<'de, D: Deserializer<'de>>(from: D) -> Result<ProxySetting, D::
         Some(url) if url.expose_secret() == "off" => Ok(ProxySetting::Off),
         Some(url) => Proxy::new(&url, "")
             .map(ProxySetting::Explicit)
-            .map_err(serde::de::Error::custom),
+            .map_err(D::Error::custom),
         None => Ok(ProxySetting::Environment),
     }
 }
@@ -408,27 +382,21 @@ fn proxy_setting<'de, D: Deserializer<'de>>(from: D) -> Result<ProxySetting, D::
 /// serialized.
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
-    let duration = humantime::parse_duration(&text).map_err(|error| {
-        serde::de::Error::custom(format!(
-            "invalid duration {text:?}: {error}; use a form such as \"1h\" or \"90s\""
-        ))
-    })?;
-    if (MIN_DURATION..=MAX_DURATION).contains(&duration) {
-        Ok(duration)
-    } else {
-        Err(serde::de::Error::custom(format!(
-            "invalid duration {text:?}: not between a minute and ten years"
-        )))
+    let invalid = |reason: String| D::Error::custom(format!("invalid duration {text:?}: {reason}"));
+    match humantime::parse_duration(&text) {
+        Ok(duration) if (MIN_DURATION..=MAX_DURATION).contains(&duration) => Ok(duration),
+        Ok(_) => Err(invalid("not between a minute and ten years".to_owned())),
+        Err(error) => Err(invalid(format!("{error}; use a form such as \"1h\" or \"90s\""))),
     }
 }
 
 fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<OriginPolicy, D::Error> {
-    OriginPolicy::new(Vec::<String>::deserialize(from)?).map_err(serde::de::Error::custom)
+    OriginPolicy::new(Vec::<String>::deserialize(from)?).map_err(D::Error::custom)
 }
 
 fn scopes<'de, D: Deserializer<'de>>(from: D) -> Result<Scopes, D::Error> {
     let names = Vec::<String>::deserialize(from)?;
-    names.join(" ").parse().map_err(serde::de::Error::custom)
+    names.join(" ").parse().map_err(D::Error::custom)
 }
 
 fn yes() -> bool {

@@ -121,18 +121,17 @@ impl Gateway {
         }));
 
         let mut tasks = JoinSet::new();
-        let background_direct = direct.clone();
-        let background_stopping = stopping.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = background_direct.background_tasks(dispatcher) => {}
-                () = background_stopping.begun() => {}
+        tasks.spawn({
+            let (direct, stopping) = (direct.clone(), stopping.clone());
+            async move {
+                tokio::select! {
+                    () = direct.background_tasks(dispatcher) => {}
+                    () = stopping.begun() => {}
+                }
             }
         });
-        tasks.spawn(server.serve(
-            TowerToHyperService::new(routes),
-            async move { stopping.begun().await },
-        ));
+        let routes = TowerToHyperService::new(routes);
+        tasks.spawn(server.serve(routes, async move { stopping.begun().await }));
         Ok(Self {
             address,
             public,
@@ -159,9 +158,8 @@ impl Gateway {
     /// Returns the base URL of the simulator, if the configuration starts one.
     #[must_use]
     pub fn simulator_url(&self) -> Option<String> {
-        self.simulator
-            .as_ref()
-            .map(|simulator| simulator.host().to_string())
+        let simulator = self.simulator.as_ref()?;
+        Some(simulator.host().to_string())
     }
 
     /// Returns the store, for an export of the audit log.

@@ -1,5 +1,6 @@
 //! Rendering of a message's content as text with numbered choices.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use genesys_api::parse_rfc3339;
@@ -7,11 +8,11 @@ use genesys_api::wire::{RawFrame, Text};
 use guest_conversation::{
     Attachment, Card, CardAction, Choice, Content, DatePicker, DateSlot, Form, ListPicker, Media, Message,
 };
+use secrecy::SecretString;
 use serde_json::Value;
 use time::UtcOffset;
 
 use super::choices::{ChoiceKind, PendingChoices};
-use super::links::Links;
 
 /// Renders a message part by part, its text first. Choices are added to `choices` if they can be made now. Links are
 /// kept in `links` and not shown.
@@ -209,6 +210,33 @@ impl Renderer<'_> {
     }
 }
 
+/// Capacity for links. The oldest is dropped first.
+const MAX_LINKS: usize = 32;
+
+/// The links of the shown files, numbered from 1 over the whole chat. A link grants access to its file, so it is shown
+/// only on request.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    dropped: usize,
+    links: VecDeque<SecretString>,
+}
+
+impl Links {
+    /// Adds a link and returns its number.
+    pub(super) fn add(&mut self, link: SecretString) -> usize {
+        if self.links.len() == MAX_LINKS {
+            self.links.pop_front();
+            self.dropped += 1;
+        }
+        self.links.push_back(link);
+        self.dropped + self.links.len()
+    }
+
+    pub(super) fn open(&self, number: usize) -> Option<&SecretString> {
+        self.links.get(number.checked_sub(self.dropped + 1)?)
+    }
+}
+
 /// A time for people, or the text itself if it is not a time.
 fn format_time(at: &str) -> String {
     let Some(at) = parse_rfc3339(at).map(|at| at.to_offset(UtcOffset::UTC)) else {
@@ -234,6 +262,8 @@ pub(super) fn format_size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     #[test]
@@ -254,5 +284,24 @@ mod tests {
         ] {
             assert_eq!(format_size(bytes), expected);
         }
+    }
+
+    #[test]
+    fn link_keeps_its_number_until_it_is_dropped() {
+        let mut links = Links::default();
+        for number in 1..=MAX_LINKS + 2 {
+            assert_eq!(links.add(SecretString::from(format!("canary{number}"))), number);
+        }
+        for (number, found) in [
+            (0, false),
+            (2, false),
+            (3, true),
+            (MAX_LINKS + 2, true),
+            (MAX_LINKS + 3, false),
+        ] {
+            let link = links.open(number).map(|link| link.expose_secret().to_owned());
+            assert_eq!(link, found.then(|| format!("canary{number}")));
+        }
+        assert!(!format!("{links:?}").contains("canary"));
     }
 }

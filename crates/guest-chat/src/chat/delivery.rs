@@ -1,6 +1,5 @@
 //! Delivery status of the guest's own messages.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -14,31 +13,41 @@ const SLOW_DELIVERY: Duration = Duration::from_secs(1);
 /// Capacity for messages of unknown status, which may still be accepted. The oldest is dropped first.
 const MAX_UNKNOWN: usize = 256;
 
-/// The guest's messages that are not delivered, each with the start of its text. The conversation bounds the
-/// outstanding ones to 256.
+/// The guest's messages that are not delivered, oldest first. The conversation bounds the outstanding ones to 256.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    outstanding: BTreeMap<MessageId, String>,
-    /// Outstanding messages for which no line was shown, oldest first.
-    unreported: VecDeque<(Instant, MessageId)>,
-    unknown: VecDeque<(MessageId, String)>,
+    pending: Vec<Pending>,
+    /// Messages and files that will not be delivered.
     undelivered: usize,
+}
+
+struct Pending {
+    id: MessageId,
+    /// The start of its text.
+    text: String,
+    /// The time to show it as waiting, until it is shown.
+    slow_at: Option<Instant>,
+    is_unknown: bool,
 }
 
 impl Deliveries {
     pub(super) fn queued(&mut self, id: MessageId, text: &str, now: Instant) {
-        self.outstanding.insert(id, sanitize::excerpt(text));
-        self.unreported.push_back((now + SLOW_DELIVERY, id));
+        self.pending.push(Pending {
+            id,
+            text: sanitize::excerpt(text),
+            slow_at: Some(now + SLOW_DELIVERY),
+            is_unknown: false,
+        });
     }
 
     pub(super) fn accepted(&mut self, id: MessageId) -> Option<Line> {
-        let text = self.forget(id)?;
-        Some(Line::new(LineKind::Success, "✓", &text))
+        let message = self.take(id)?;
+        Some(Line::new(LineKind::Success, "✓", &message.text))
     }
 
     pub(super) fn failed(&mut self, id: MessageId, reason: &dyn fmt::Display) -> Option<Line> {
-        let text = self.forget(id)?;
-        Some(self.rejected(&text, reason))
+        let message = self.take(id)?;
+        Some(self.rejected(&message.text, reason))
     }
 
     /// Counts a message that was never sent.
@@ -49,18 +58,18 @@ impl Deliveries {
     }
 
     pub(super) fn unknown(&mut self, id: MessageId) -> Option<Line> {
-        let text = self.forget(id)?;
-        let line = Line::new(
-            LineKind::Error,
-            "?",
-            &format!("{text} (sent, but it may not have arrived)"),
-        );
-        if self.unknown.len() == MAX_UNKNOWN {
-            self.unknown.pop_front();
+        let mut message = self.take(id)?;
+        let text = format!("{} (sent, but it may not have arrived)", message.text);
+        (message.is_unknown, message.slow_at) = (true, None);
+        if self.pending.len() - self.outstanding() == MAX_UNKNOWN {
+            let oldest = self.pending.iter().find(|message| message.is_unknown);
+            oldest
+                .map(|oldest| oldest.id)
+                .and_then(|oldest| self.take(oldest));
             self.undelivered += 1;
         }
-        self.unknown.push_back((id, text));
-        Some(line)
+        self.pending.push(message);
+        Some(Line::new(LineKind::Error, "?", &text))
     }
 
     pub(super) fn count_undelivered(&mut self) {
@@ -69,31 +78,30 @@ impl Deliveries {
 
     /// Returns a line for the next message that takes long.
     pub(super) fn next_slow(&mut self, now: Instant) -> Option<Line> {
-        if self.slow_deadline()? > now {
-            return None;
-        }
-        let (_, id) = self.unreported.pop_front()?;
-        let text = self.outstanding.get(&id)?;
-        Some(Line::new(LineKind::Info, "…", &format!("{text} (waiting)")))
+        let mut pending = self.pending.iter_mut();
+        let slow = pending.find(|message| message.slow_at.is_some_and(|at| at <= now))?;
+        slow.slow_at = None;
+        Some(Line::new(
+            LineKind::Info,
+            "…",
+            &format!("{} (waiting)", slow.text),
+        ))
     }
 
     pub(super) fn slow_deadline(&self) -> Option<Instant> {
-        self.unreported.front().map(|(at, _)| *at)
+        self.pending.iter().find_map(|message| message.slow_at)
     }
 
     pub(super) fn outstanding(&self) -> usize {
-        self.outstanding.len()
+        self.pending.iter().filter(|message| !message.is_unknown).count()
     }
 
     pub(super) fn undelivered(&self) -> usize {
-        self.undelivered + self.outstanding.len() + self.unknown.len()
+        self.undelivered + self.pending.len()
     }
 
-    fn forget(&mut self, id: MessageId) -> Option<String> {
-        self.unreported.retain(|(_, known)| *known != id);
-        self.outstanding.remove(&id).or_else(|| {
-            let at = self.unknown.iter().position(|(known, _)| *known == id)?;
-            self.unknown.remove(at).map(|(_, text)| text)
-        })
+    fn take(&mut self, id: MessageId) -> Option<Pending> {
+        let at = self.pending.iter().position(|message| message.id == id)?;
+        Some(self.pending.remove(at))
     }
 }

@@ -14,10 +14,8 @@ pub struct Line {
 
 /// A kind of line. It selects the color of the head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LineKind {
-    /// An error, or a message that was not delivered.
+pub(super) enum LineKind {
     Error,
-    /// A state.
     Info,
     /// A message of an agent or a bot.
     Message,
@@ -70,23 +68,20 @@ impl Line {
     /// Returns the text to print, without the last line break.
     #[must_use]
     pub fn render(&self, style: Style) -> String {
-        let head = match style {
+        let color = match self.kind {
+            LineKind::Success => 32,
+            LineKind::Info => 2,
+            LineKind::Message => 36,
+            LineKind::Error => 31,
+        };
+        let head = &self.head;
+        match style {
+            Style::Plain => format!("{head} {}", self.body.join(" | ")),
+            Style::Terminal { color: false } => format!("{head} {}", self.body.join("\n    ")),
             Style::Terminal { color: true } => {
-                let color = match self.kind {
-                    LineKind::Success => 32,
-                    LineKind::Info => 2,
-                    LineKind::Message => 36,
-                    LineKind::Error => 31,
-                };
-                format!("\x1b[{color}m{}\x1b[0m", self.head)
+                format!("\x1b[{color}m{head}\x1b[0m {}", self.body.join("\n    "))
             }
-            _ => self.head.clone(),
-        };
-        let between = match style {
-            Style::Plain => " | ",
-            Style::Terminal { .. } => "\n    ",
-        };
-        format!("{head} {}", self.body.join(between))
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! `POST /oauth/token`: client credentials for an access token.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +20,8 @@ use super::{Refusal, json_answer};
 /// RFC 6749 section 4.4. The client authenticates by HTTP Basic or in the form.
 pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
     let body = call.body("application/x-www-form-urlencoded").await;
-    let form = Form::parse(&body.map_err(Refusal::into_response)?)?;
+    let body = body.map_err(Refusal::into_response)?;
+    let form = parse(&body)?;
     let (id, secret) = credentials(call.request.headers(), &form)?;
     let clients = &call.app.clients;
     let now = call.app.clock.now();
@@ -25,7 +29,7 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
     clients
         .admit(&client, now)
         .map_err(|wait| Refusal::too_many(wait).into_response())?;
-    match form.grant_type.as_deref() {
+    match form.get("grant_type").map(|grant| &**grant) {
         Some("client_credentials") => {}
         Some(_) => {
             let text = "grant_type must be client_credentials";
@@ -37,7 +41,7 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
             ));
         }
     }
-    let scopes = match form.scope.as_deref().map(str::parse::<Scopes>) {
+    let scopes = match form.get("scope").map(|scopes| scopes.parse::<Scopes>()) {
         None => allowed.clone(),
         Some(Ok(requested)) if allowed.require(&requested).is_ok() => requested,
         Some(_) => {
@@ -55,45 +59,32 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
     Ok(json_answer(StatusCode::OK, &body))
 }
 
-#[derive(Default)]
-struct Form {
-    grant_type: Option<String>,
-    client_id: Option<String>,
-    client_secret: Option<SecretString>,
-    scope: Option<String>,
-}
+type Form<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
 
-impl Form {
-    /// Parses the body. A parameter without a value counts as left out (RFC 6749 section 3.2).
-    fn parse(body: &[u8]) -> Result<Self, Response> {
-        let mut form = Self::default();
-        for (name, value) in url::form_urlencoded::parse(body).filter(|(_, value)| !value.is_empty()) {
-            let value = value.into_owned();
-            let is_repeated = match name.as_ref() {
-                "grant_type" => form.grant_type.replace(value).is_some(),
-                "client_id" => form.client_id.replace(value).is_some(),
-                "client_secret" => form.client_secret.replace(value.into()).is_some(),
-                "scope" => form.scope.replace(value).is_some(),
-                _ => {
-                    let text = "the form may hold grant_type, client_id, client_secret and scope only";
-                    return Err(invalid_request(text));
-                }
-            };
-            if is_repeated {
-                return Err(invalid_request(
-                    "a parameter of the form is repeated: give each once",
-                ));
-            }
+/// Parses the body. A parameter without a value counts as left out (RFC 6749 section 3.2).
+fn parse(body: &[u8]) -> Result<Form<'_>, Response> {
+    let mut form = Form::new();
+    for (name, value) in url::form_urlencoded::parse(body).filter(|(_, value)| !value.is_empty()) {
+        if !["grant_type", "client_id", "client_secret", "scope"].contains(&&*name) {
+            let text = "the form may hold grant_type, client_id, client_secret and scope only";
+            return Err(invalid_request(text));
         }
-        Ok(form)
+        if form.insert(name, value).is_some() {
+            return Err(invalid_request(
+                "a parameter of the form is repeated: give each once",
+            ));
+        }
     }
+    Ok(form)
 }
 
 /// Returns the credentials of the client. It may send them in one way only (RFC 6749 section 2.3).
-fn credentials(headers: &HeaderMap, form: &Form) -> Result<(String, SecretString), Response> {
+fn credentials(headers: &HeaderMap, form: &Form<'_>) -> Result<(String, SecretString), Response> {
     let mut headers = headers.get_all(AUTHORIZATION).iter();
-    match (headers.next(), headers.next(), &form.client_secret) {
-        (None, _, Some(secret)) => form.client_id.clone().zip(Some(secret.clone())),
+    match (headers.next(), headers.next(), form.get("client_secret")) {
+        (None, _, Some(secret)) => form
+            .get("client_id")
+            .map(|id| (id.to_string(), (&**secret).into())),
         (Some(header), None, None) => basic(header),
         (None, _, None) => None,
         _ => {

@@ -68,10 +68,8 @@ async fn token(servers: &Servers) -> Result<(GuestSessions, String), CheckFailed
     authenticator.token().await?;
     let fetches = authenticator.fetches();
     ensure(fetches == 1, format!("{fetches} fetches for two calls"))?;
-    Ok((
-        suite,
-        "fetched once, second call served from the cache".to_owned(),
-    ))
+    let text = "fetched once, second call served from the cache";
+    Ok((suite, text.to_owned()))
 }
 
 async fn webhook(servers: &Servers, suite: &GuestSessions) -> Checked {
@@ -83,14 +81,10 @@ async fn webhook(servers: &Servers, suite: &GuestSessions) -> Checked {
         headers: webhook::CustomHeaders::parse([("X-Source", "GenesysWebMessaging")])?,
     };
     let secret = suite.ensure_webhook(&subscription).await?;
-    servers
-        .crm
-        .trust(secret.ok_or_else(|| failed("the first registration returned no secret"))?);
-    let second = suite.ensure_webhook(&subscription).await?;
-    ensure(
-        second.is_none(),
-        "the second registration created another webhook",
-    )?;
+    let secret = secret.ok_or_else(|| failed("the first registration returned no secret"))?;
+    servers.crm.trust(secret);
+    let second = suite.ensure_webhook(&subscription).await?.is_some();
+    ensure(!second, "the second registration created another webhook")?;
     Ok("CRM webhook registered, second registration changed nothing".to_owned())
 }
 
@@ -198,10 +192,8 @@ async fn withdraw(session: &GuestSession) -> Checked {
     let evidence = Evidence::at(info.consent.recorded_at + time::Duration::minutes(1));
     let change = ConsentChange::new(evidence).withdrawing(Purpose::Marketing);
     let info = session.update_consent(&change).await?;
-    ensure(
-        !info.consent.purpose(Purpose::Marketing).on,
-        "marketing is still on",
-    )?;
+    let is_on = info.consent.purpose(Purpose::Marketing).on;
+    ensure(!is_on, "marketing is still on")?;
     Ok("marketing withdrawn, session continues without it".to_owned())
 }
 
@@ -225,10 +217,8 @@ async fn deliveries(servers: &Servers, session: &GuestSession) -> Checked {
     }
     for delivery in &received {
         let data = &delivery.data;
-        ensure(
-            data["id"] == session.id().as_str(),
-            "a delivery names another session",
-        )?;
+        let is_ours = data["id"] == session.id().as_str();
+        ensure(is_ours, "a delivery names another session")?;
         let has_attribute = !data["guestAttributes"]["marketing.segment"].is_null();
         ensure(
             delivery.event == EventName::Created.as_str() || !has_attribute,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use genesys_api::Clock;
 use genesys_http::server::Identity;
 use genesys_http::{Client, Tls};
-use genesys_sim::{Pki, Simulator};
+use genesys_sim::Simulator;
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
@@ -19,6 +19,8 @@ use crate::config::Config;
 pub(super) const CLIENT: (&str, &str) = ("demo-client", "demo-secret-that-is-thrown-away");
 /// The channel of the demo.
 pub(super) const CHANNEL: &str = "demo-channel";
+/// The file of the CA's certificate.
+const CA: &str = "ca.pem";
 /// The allowed origin.
 pub(super) const ORIGIN: &str = "https://shop.example";
 
@@ -39,7 +41,9 @@ impl Servers {
         let clock = Clock::system();
         let folder = tempfile::Builder::new().prefix("guest-suite-demo-").tempdir()?;
         let pki = genesys_sim::throwaway_ca(&genesys_sim::LOOPBACK)?;
-        write_pki(folder.path(), &pki)?;
+        std::fs::write(folder.path().join(CA), &pki.ca_pem)?;
+        std::fs::write(folder.path().join("gateway.pem"), &pki.cert_pem)?;
+        std::fs::write(folder.path().join("gateway.key"), pki.key_pem.expose_secret())?;
         let tls = Tls::only_ca(pki.ca_pem.as_bytes())?;
         let identity = Identity::from_pem(pki.cert_pem.as_bytes(), pki.key_pem.expose_secret().as_bytes())?;
         let crm = Crm::start(identity, clock.clone()).await?;
@@ -107,14 +111,6 @@ impl Servers {
     }
 }
 
-const CA: &str = "ca.pem";
-
-fn write_pki(folder: &Path, pki: &Pki) -> std::io::Result<()> {
-    std::fs::write(folder.join(CA), &pki.ca_pem)?;
-    std::fs::write(folder.join("gateway.pem"), &pki.cert_pem)?;
-    std::fs::write(folder.join("gateway.key"), pki.key_pem.expose_secret())
-}
-
 /// The configuration file of the gateway.
 fn configuration(folder: &Path, simulator: &Simulator) -> String {
     let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
@@ -124,26 +120,20 @@ fn configuration(folder: &Path, simulator: &Simulator) -> String {
 address = "127.0.0.1:0"
 certificate = {certificate}
 key = {key}
-
 [store]
 path = {store}
 keys = {keys}
-
 [genesys]
 host = "{simulator}"
 extra_ca = {ca}
-
 [sessions]
 allowed_origins = ["{ORIGIN}"]
-
 [webhooks]
 allow_networks = ["127.0.0.0/8"]
-
 [[client]]
 id = "{id}"
 secret = "{secret}"
 scopes = ["webmessaging:guest", "webmessaging:guest:write", "webhooks:readwrite"]
-
 [[channel]]
 id = "{CHANNEL}"
 deployment = "{deployment}"
