@@ -39,7 +39,8 @@ pub struct Config {
     /// The controller of the guests' data, a part of each exported consent record.
     #[serde(default)]
     pub(crate) controller: Controller,
-    pub(crate) client: Vec<Client>,
+    /// The API clients.
+    pub client: Vec<Client>,
     /// The web messaging channels of the sessions.
     pub(crate) channel: Vec<Channel>,
 }
@@ -187,7 +188,7 @@ pub(crate) struct Webhooks {
 /// `[[client]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Client {
+pub struct Client {
     #[serde(deserialize_with = "parsed")]
     pub(crate) id: ClientId,
     /// The secret itself. Prefer a file or an environment variable.
@@ -261,8 +262,11 @@ impl Config {
 }
 
 impl Client {
-    /// Reads the secret, which may not be empty.
-    pub(crate) fn secret(&self) -> Result<SecretString, ConfigError> {
+    /// Reads the secret.
+    ///
+    /// # Errors
+    /// If it is missing or empty.
+    pub fn secret(&self) -> Result<SecretString, ConfigError> {
         let id = self.id.as_str();
         let fail = |what: String| ConfigError(format!("[[client]] {id}: {what}"));
         let text = match (&self.secret, &self.secret_file, &self.secret_env) {

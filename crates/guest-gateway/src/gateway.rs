@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use audit::{Actor, Draft};
-use genesys_api::{ChannelId, Clock, DeploymentId, Host, Hosts};
+use genesys_api::{ChannelId, Clock, DeploymentId, Host};
 use genesys_http::server::{Identity, Limits, Server, TowerToHyperService};
 use genesys_http::{Client, Egress, Tls};
 use guest_conversation::client::ConnectLimiter;
@@ -62,7 +62,7 @@ impl Gateway {
                 };
                 let simulator = Simulator::start(simulated).await;
                 let simulator = simulator.map_err(StartError::with("the simulator of Genesys Cloud"))?;
-                (Hosts::single(simulator.host()), Some(simulator))
+                (genesys_api::Hosts::single(simulator.host()), Some(simulator))
             }
             #[cfg(not(feature = "sim"))]
             None => {
