@@ -176,7 +176,7 @@ pub enum Lookup {
     },
 }
 
-/// Permission and duty to fetch. There is one at a time, and it cannot be copied.
+/// A permit to fetch. There is one at a time, and it cannot be copied: its outcome is reported once.
 #[derive(Debug)]
 pub struct FetchPermit {
     number: u64,

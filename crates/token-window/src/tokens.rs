@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 const MAX_LENGTH: usize = 8 * 1024;
 
 /// Longer lifetimes are clamped: ten years. Our choice: it keeps sums of instants from overflowing.
-const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
+pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// An access token, its refresh token if it has one, and its lifetime. A refresh replaces all three.
 #[derive(Clone, Debug)]

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use genesys_api::retry;
 
+use crate::tokens::MAX_LIFETIME;
+
 /// Shortest time between two requests, however short the lifetime. Our choice: a service that issues unusable tokens
 /// gets one request per second.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
@@ -51,9 +53,10 @@ impl Window {
     }
 
     /// Time of the first refresh of a token whose request was sent at `sent_at`: up to a fifth of the lead before the
-    /// window opens, and at least one second after `sent_at`.
+    /// window opens, and at least one second after `sent_at`. A lifetime counts as at most ten years.
     #[must_use]
     pub fn refresh_at(&self, lifetime: Duration, jitter: Jitter, sent_at: Instant) -> Instant {
+        let lifetime = lifetime.min(MAX_LIFETIME);
         let lead = self.lead(lifetime);
         let early = lead + retry::jitter(lead / 5, jitter.0);
         sent_at + lifetime.saturating_sub(early).max(MIN_PAUSE)
@@ -117,6 +120,7 @@ mod tests {
             |seconds| Window::default().refresh_at(Duration::from_secs(seconds), Jitter(0), start) - start;
         assert_eq!(at(15 * 60), Duration::from_secs(15 * 60 * 3 / 4));
         assert_eq!(at(60), Duration::from_secs(45));
+        assert!(at(u64::MAX) < MAX_LIFETIME, "the sum does not overflow");
         assert_eq!(
             at(0),
             Duration::from_secs(1),

@@ -18,7 +18,6 @@ const MAX_LENGTH: usize = 2048;
 pub struct Target {
     text: String,
     uri: Uri,
-    origin: String,
 }
 
 impl Target {
@@ -26,12 +25,6 @@ impl Target {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    /// Scheme, host and port, for a log.
-    #[must_use]
-    pub fn origin(&self) -> &str {
-        &self.origin
     }
 
     pub(crate) fn uri(&self) -> &Uri {
@@ -71,7 +64,6 @@ impl FromStr for Target {
         }
         Ok(Self {
             uri: url.as_str().parse().map_err(|_| TargetError::Malformed)?,
-            origin: url.origin().ascii_serialization(),
             text: url.into(),
         })
     }
@@ -79,7 +71,11 @@ impl FromStr for Target {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Target({}/…)", self.origin)
+        let (scheme, authority) = (self.uri.scheme(), self.uri.authority());
+        match (scheme, authority) {
+            (Some(scheme), Some(authority)) => write!(f, "Target({scheme}://{authority}/…)"),
+            _ => f.write_str("Target(…)"),
+        }
     }
 }
 
@@ -164,6 +160,5 @@ mod tests {
     fn target_debug_omits_path() {
         let target: Target = "https://crm.example:8443/s3cret?key=s3cret".parse().unwrap();
         assert_eq!(format!("{target:?}"), "Target(https://crm.example:8443/…)");
-        assert_eq!(target.origin(), "https://crm.example:8443");
     }
 }
