@@ -21,7 +21,7 @@ use guest_payload::{
     Age, Choice, Consent, DecisionInput, Evidence, Jurisdiction, Jurisdictions, NewGuest, Policy, Purpose,
     Scope, Signals,
 };
-use guest_sessions::client::CreateSession;
+use guest_sessions::client::calls::create_session;
 use http::HeaderMap;
 use ring::{digest, hmac};
 use serde_json::Value;
@@ -248,7 +248,7 @@ fn payload(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     new.attributes.insert("source", "web")?;
     let build = move || {
         let new = new.clone().decide(policy, now.utc).ok()?;
-        Some(CreateSession(&new).request(&host))
+        Some(create_session(&new).request(&host))
     };
     let request = build().ok_or("the policy refuses its own example")?;
     let body: Value = serde_json::from_slice(request.body())?;

@@ -42,7 +42,6 @@ pub enum ReplyError {
 
 impl ReplyError {
     /// The error body of the service, if it refused the call.
-    #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
             Self::Refused(problem) => Some(problem),

@@ -33,7 +33,6 @@ impl Clock {
         clippy::disallowed_methods,
         reason = "the one place where the clocks are read"
     )]
-    #[must_use]
     pub fn now(&self) -> Now {
         let skipped = *self.skipped.borrow();
         Now {

@@ -38,19 +38,16 @@ impl Host {
     }
 
     /// Whether connections use TLS.
-    #[must_use]
     pub fn is_secure(&self) -> bool {
         self.scheme == Scheme::HTTPS
     }
 
     /// Host name or address without the port. IPv6 addresses have brackets.
-    #[must_use]
     pub fn name(&self) -> &str {
         self.authority.host()
     }
 
     /// The explicit port, or the default of the scheme.
-    #[must_use]
     pub fn port(&self) -> u16 {
         self.authority
             .port_u16()

@@ -19,7 +19,6 @@ macro_rules! ids {
 
         impl $name {
             /// The identifier as text.
-            #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -17,7 +17,12 @@ pub fn get(host: &Host, path: &str) -> Request<Bytes> {
 /// A request without a body.
 #[must_use]
 pub fn request(method: Method, host: &Host, path: &str) -> Request<Bytes> {
-    with_bytes(method, host, path, Bytes::new())
+    let mut request = Request::new(Bytes::new());
+    *request.method_mut() = method;
+    *request.uri_mut() = host.uri(path);
+    let json = HeaderValue::from_static("application/json");
+    request.headers_mut().insert(ACCEPT, json);
+    request
 }
 
 /// A request with `body` as JSON.
@@ -26,11 +31,10 @@ pub fn request(method: Method, host: &Host, path: &str) -> Request<Bytes> {
 /// If `body` does not serialize. Plain structs with text keys always do.
 #[must_use]
 pub fn with_body(method: Method, host: &Host, path: &str, body: &impl Serialize) -> Request<Bytes> {
-    let bytes = serde_json::to_vec(body).expect("plain structs with text keys serialize");
-    let mut request = with_bytes(method, host, path, bytes.into());
-    request
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let body = serde_json::to_vec(body).expect("plain structs with text keys serialize");
+    let mut request = request(method, host, path).map(|_| body.into());
+    let json = HeaderValue::from_static("application/json");
+    request.headers_mut().insert(CONTENT_TYPE, json);
     request
 }
 
@@ -56,14 +60,4 @@ pub fn accepted(response: Response<Bytes>) -> Result<Response<Bytes>, ReplyError
         return Ok(response);
     }
     Err(ReplyError::Refused(Box::new(Problem::read(&response))))
-}
-
-fn with_bytes(method: Method, host: &Host, path: &str, body: Bytes) -> Request<Bytes> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = host.uri(path);
-    request
-        .headers_mut()
-        .insert(ACCEPT, HeaderValue::from_static("application/json"));
-    request
 }

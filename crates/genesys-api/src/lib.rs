@@ -32,22 +32,24 @@ pub mod strict_json;
 #[cfg(feature = "http")]
 pub mod wire;
 
-#[cfg(feature = "http")]
-pub use call::{Call, ReplyError};
-#[cfg(feature = "driver")]
-pub use clock::{Clock, Timer};
 pub use error_chain::error_chain;
 pub use generated::limits;
-#[cfg(feature = "http")]
-pub use host::{Host, HostError, Hosts};
 pub use id::{ChannelId, DeploymentId, GuestId, IdError, SessionId, WebhookId};
 pub use now::{Now, parse_rfc3339, rfc3339};
-#[cfg(feature = "url")]
-pub use origin::{Origin, ParseOriginError};
-#[cfg(feature = "http")]
-pub use problem::{Detail, Problem};
 pub use rate::SlidingWindow;
 pub use region::{Region, UnknownRegion};
-#[cfg(feature = "url")]
-pub use socket_url::{SocketUrl, SocketUrlError};
 pub use stage::{SessionStage, SessionState};
+
+#[cfg(feature = "driver")]
+pub use clock::{Clock, Timer};
+#[cfg(feature = "http")]
+pub use {
+    call::{Call, ReplyError},
+    host::{Host, HostError, Hosts},
+    problem::{Detail, Problem},
+};
+#[cfg(feature = "url")]
+pub use {
+    origin::{Origin, ParseOriginError},
+    socket_url::{SocketUrl, SocketUrlError},
+};

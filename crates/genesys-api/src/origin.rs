@@ -19,7 +19,6 @@ pub struct Origin {
 
 impl Origin {
     /// Host name or address.
-    #[must_use]
     pub fn host(&self) -> &url::Host<String> {
         &self.host
     }

@@ -72,33 +72,29 @@ impl Problem {
     #[must_use]
     pub fn read(response: &http::Response<Bytes>) -> Self {
         let status = response.status().as_u16();
-        let mut problem = serde_json::from_slice::<Self>(response.body())
-            .ok()
-            .filter(|problem| !problem.code.is_empty())
-            .or_else(|| {
-                serde_json::from_slice::<Login>(response.body())
-                    .ok()
-                    .map(Self::from)
-            })
-            .unwrap_or_else(|| {
-                let reason = response.status().canonical_reason().unwrap_or("no reason given");
-                Self::new(
-                    status,
-                    "unknown",
-                    format!("the service responded with {status} ({reason}) and no error body"),
-                )
-            });
+        let body = response.body();
+        let platform = serde_json::from_slice(body).ok();
+        let mut problem = if let Some(problem) = platform.filter(|problem: &Self| !problem.code.is_empty()) {
+            problem
+        } else if let Ok(login) = serde_json::from_slice::<Login>(body) {
+            let message = login.error_description.or(login.description);
+            Self::new(
+                status,
+                &login.error,
+                message.unwrap_or_else(|| login.error.clone()),
+            )
+        } else {
+            let reason = response.status().canonical_reason().unwrap_or("no reason given");
+            let message = format!("the service responded with {status} ({reason}) and no error body");
+            Self::new(status, "unknown", message)
+        };
         problem.status = status;
         problem.message = sanitize(&problem.message);
         problem.code = sanitize(&problem.code);
         problem.retry_after = retry::retry_after_seconds(response.headers());
-        if problem.context_id.is_none() {
-            problem.context_id = response
-                .headers()
-                .get("inin-correlation-id")
-                .and_then(|id| id.to_str().ok())
-                .map(sanitize);
-        }
+        let correlation_id = response.headers().get("inin-correlation-id");
+        let correlation_id = correlation_id.and_then(|id| id.to_str().ok()).map(sanitize);
+        problem.context_id = problem.context_id.or(correlation_id);
         problem
     }
 }
@@ -117,20 +113,6 @@ struct Login {
     error: String,
     description: Option<String>,
     error_description: Option<String>,
-}
-
-impl From<Login> for Problem {
-    fn from(login: Login) -> Self {
-        let message = login
-            .error_description
-            .or(login.description)
-            .unwrap_or_else(|| login.error.clone());
-        Self {
-            message,
-            code: login.error,
-            ..Self::default()
-        }
-    }
 }
 
 #[cfg(test)]

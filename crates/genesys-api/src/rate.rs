@@ -27,33 +27,19 @@ impl SlidingWindow {
         }
     }
 
-    /// Takes one slot.
-    ///
-    /// # Errors
-    /// The instant of the next free slot, if none is free.
+    /// Takes one slot. The error is the instant of the next free slot.
     pub fn try_acquire(&mut self, now: Instant) -> Result<(), Instant> {
         self.check(now)?;
         self.taken.push_back(now);
         Ok(())
     }
 
-    /// Checks for a free slot without taking it.
-    ///
-    /// # Errors
-    /// The instant of the next free slot, if none is free.
+    /// Checks for a free slot without taking it. The error is the instant of the next free slot.
     pub fn check(&mut self, now: Instant) -> Result<(), Instant> {
-        while self
-            .taken
-            .front()
-            .is_some_and(|first| now.saturating_duration_since(*first) >= self.period)
-        {
-            self.taken.pop_front();
-        }
-        if let Some(until) = self.paused_until {
-            if now < until {
-                return Err(until);
-            }
-            self.paused_until = None;
+        let has_passed = |taken: &mut Instant| now.saturating_duration_since(*taken) >= self.period;
+        while self.taken.pop_front_if(has_passed).is_some() {}
+        if let Some(until) = self.paused_until.filter(|until| now < *until) {
+            return Err(until);
         }
         match self.taken.front() {
             Some(first) if self.taken.len() >= self.limit => Err(*first + self.period),
@@ -63,7 +49,7 @@ impl SlidingWindow {
 
     /// Blocks acquisitions before `until`, for a `Retry-After` of the server. The latest of several pauses counts.
     pub fn pause_until(&mut self, until: Instant) {
-        self.paused_until = Some(self.paused_until.map_or(until, |known| known.max(until)));
+        self.paused_until = self.paused_until.max(Some(until));
     }
 }
 

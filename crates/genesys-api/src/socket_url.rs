@@ -34,7 +34,6 @@ impl SocketUrl {
     }
 
     /// Host and port of the service.
-    #[must_use]
     pub fn host(&self) -> Host {
         service(&self.0).expect("checked when it was parsed")
     }
@@ -50,7 +49,6 @@ impl SocketUrl {
     }
 
     /// The URL with its query, which may hold a token.
-    #[must_use]
     pub fn exposed(&self) -> &str {
         self.0.as_str()
     }

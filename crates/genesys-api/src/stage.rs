@@ -36,7 +36,6 @@ impl SessionStage {
     ];
 
     /// The stage's name in JSON, in a label and in a store, as in `first_reply`.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -66,7 +65,6 @@ pub enum SessionState {
 
 impl SessionState {
     /// The contract's word for the state, as in `conversing`.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Live(SessionStage::Created) => "created",

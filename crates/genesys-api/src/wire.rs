@@ -15,13 +15,11 @@ pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Text<'_> {
     /// A copy that outlives the frame.
-    #[must_use]
     pub fn to_static(&self) -> Text<'static> {
         Text(Cow::Owned(self.0.as_ref().to_owned()))
     }
 
     /// The same text, borrowed from this one.
-    #[must_use]
     pub fn borrowed(&self) -> Text<'_> {
         Text(Cow::Borrowed(&self.0))
     }
@@ -69,7 +67,6 @@ pub struct RawJson<'a>(#[serde(borrow)] &'a RawValue);
 
 impl<'a> RawJson<'a> {
     /// The received text.
-    #[must_use]
     pub fn as_str(&self) -> &'a str {
         self.0.get()
     }
@@ -90,7 +87,6 @@ pub struct SecretText<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl SecretText<'_> {
     /// Copies the secret out of the frame.
-    #[must_use]
     pub fn to_secret(&self) -> SecretString {
         SecretString::from(&*self.0)
     }
@@ -128,13 +124,11 @@ impl RawFrame {
     }
 
     /// Class that the sender gave it, if there is one.
-    #[must_use]
     pub fn class(&self) -> Option<&str> {
         self.class.as_deref()
     }
 
     /// The received text, which may be invalid JSON.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.json
     }
@@ -149,7 +143,7 @@ impl fmt::Debug for RawFrame {
     }
 }
 
-/// A peer's text for a log line: at most 200 characters, without control characters.
+/// A peer's text for a log line: at most 500 characters, without control characters.
 #[must_use]
 pub fn sanitize(text: &str) -> String {
     text.chars()

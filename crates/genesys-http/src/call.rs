@@ -100,7 +100,6 @@ struct Inner {
 
 impl CallError {
     /// The class of the error.
-    #[must_use]
     pub fn kind(&self) -> CallErrorKind {
         match &self.inner.failure {
             Failure::Answered { error, .. } => match error.problem() {
@@ -112,7 +111,6 @@ impl CallError {
     }
 
     /// The error body of the service, if it refused the call. `retry_after` is parsed from seconds or a date.
-    #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match &self.inner.failure {
             Failure::Answered { error, .. } => error.problem(),
@@ -121,14 +119,12 @@ impl CallError {
     }
 
     /// Whether a retry is safe and can succeed later: the call is idempotent, or the service certainly did not act.
-    #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.inner.retryable
     }
 
     /// Whether the service may have acted on the call: the response was lost or malformed, or a server error other than
     /// 503.
-    #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         match &self.inner.failure {
             Failure::Answered { status, .. } => {
@@ -140,7 +136,6 @@ impl CallError {
     }
 
     /// Number of attempts.
-    #[must_use]
     pub fn attempts(&self) -> u32 {
         self.inner.attempts
     }

@@ -90,7 +90,6 @@ impl Client {
     }
 
     /// The clock of deadlines and waits.
-    #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.shared.connector.settings.clock
     }
@@ -230,7 +229,6 @@ impl ClientBuilder {
     }
 
     /// Builds the client, without connecting.
-    #[must_use]
     pub fn build(self) -> Client {
         let connector = Connector {
             settings: Arc::new(self.settings),

@@ -26,13 +26,11 @@ struct Inner {
 
 impl Error {
     /// The class of the error.
-    #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
 
     /// Whether the request may have reached the server. If `false`, the server certainly did not act.
-    #[must_use]
     pub fn was_sent(&self) -> bool {
         self.inner.sent
     }

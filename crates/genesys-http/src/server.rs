@@ -92,7 +92,6 @@ impl Server {
     }
 
     /// The bound address, with the port that the system chose.
-    #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }

@@ -58,7 +58,6 @@ impl Stream {
     }
 
     /// Whether the connection uses TLS.
-    #[must_use]
     pub fn is_secure(&self) -> bool {
         matches!(self.transport, Transport::Tls(_))
     }

@@ -46,9 +46,6 @@ impl Tls {
     }
 
     /// Trusts only the authorities in `pem`.
-    ///
-    /// # Errors
-    /// If `pem` contains no certificate, or an invalid one.
     pub fn only_ca(pem: &[u8]) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for authority in authorities(pem)? {

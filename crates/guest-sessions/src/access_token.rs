@@ -3,8 +3,13 @@
 use http::Uri;
 use secrecy::SecretString;
 
-use super::{TOKEN_PROTOCOL_PREFIX, TOKEN_QUERY};
 use ws_transport::ServerHandshake;
+
+/// Query parameter that may hold the access token, as in the founding tutorial.
+pub(crate) const TOKEN_QUERY: &str = "access_token";
+
+/// Prefix of the WebSocket subprotocol that may hold the access token.
+pub(crate) const TOKEN_PROTOCOL_PREFIX: &str = "access_token.";
 
 /// The subprotocol that the gateway selects when the token is offered beside it.
 pub const PROTOCOL: &str = "guest-sessions.v1";

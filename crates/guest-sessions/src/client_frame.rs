@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use genesys_api::wire::{SecretText, Text};
 use web_messaging::message::MessageId;
 
-/// A frame of the client.
+/// A frame of the guest's client.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(
     tag = "type",
@@ -18,57 +18,49 @@ use web_messaging::message::MessageId;
 pub enum ClientFrame<'a> {
     /// The first frame.
     Handshake {
-        /// The session; must be the one in the URL.
+        /// The session of the URL.
         guest_session_id: SessionId,
-        /// RFC 3339, when it was sent; for people.
+        /// Time of sending in RFC 3339, for people.
         #[serde(borrow)]
         timestamp: Text<'a>,
         /// The access token, unless it came with the upgrade.
         #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
         access_token: Option<SecretText<'a>>,
-        /// Number of the last event that was read; those after it are sent again.
+        /// Sequence number of the last received event. Later ones are replayed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last_sequence: Option<u64>,
     },
-    /// Something the guest says.
+    /// A message of the guest.
     Message {
-        /// Chosen by the client; a second frame with it is the same message.
+        /// Assigned by the client. A second frame with the same id is the same message.
         id: MessageId,
         /// 1 to [`TEXT_LIMIT`](web_messaging::message::TEXT_LIMIT) bytes.
         #[serde(borrow)]
         text: Text<'a>,
     },
-    /// Asks for a `pong`: what a browser has in place of the protocol's own ping.
+    /// A ping that is answered with a `pong`. Browsers cannot send the protocol's own ping.
     Ping {
-        /// Comes back in the answer.
+        /// Repeated in the answer.
         #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
         id: Option<Text<'a>>,
     },
-    /// The guest is typing; at most once in 5 s.
+    /// The guest is typing. Sent at most once in 5 s.
     Typing {},
 }
 
 impl<'a> ClientFrame<'a> {
-    /// Reads a frame, strictly.
-    ///
-    /// # Errors
-    /// If the text is no JSON, its type is unknown, or a field is missing, unknown or of another type. No error
-    /// repeats the text.
+    /// Parses a frame strictly. No error repeats the text.
     pub fn parse(text: &'a str) -> Result<Self, BadFrame> {
         serde_json::from_str(text).map_err(|_| BadFrame::of(text))
     }
 
-    /// The frame as it travels.
-    ///
-    /// # Panics
-    /// Never: every field can be JSON.
-    #[must_use]
+    /// The frame as JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("frames are plain structs with text keys")
     }
 }
 
-/// The text is no frame of a client.
+/// An invalid frame of a client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadFrame {
@@ -77,7 +69,7 @@ pub enum BadFrame {
     Fields {
         /// The frame's type.
         kind: &'static str,
-        /// The fields that it takes.
+        /// Its fields.
         fields: &'static str,
     },
     /// Not a JSON object with a text named `type`.

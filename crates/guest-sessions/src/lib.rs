@@ -21,9 +21,3 @@ pub use webhooks::{SubscriptionBody, Webhook, WebhookList};
 
 pub use genesys_api::strict_json::BodyError;
 pub use guest_payload::{NewGuest, NewSession};
-
-/// Query parameter that may hold the access token, as in the founding tutorial.
-pub const TOKEN_QUERY: &str = "access_token";
-
-/// Prefix of the WebSocket subprotocol that may hold the access token.
-pub const TOKEN_PROTOCOL_PREFIX: &str = "access_token.";

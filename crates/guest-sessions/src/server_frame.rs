@@ -8,30 +8,30 @@ use web_messaging::message::MessageId;
 
 /// A frame of the gateway.
 ///
-/// `sequence` numbers the events of a session, each higher than the one before, by one as long as the gateway runs; after
-/// a restart it goes on higher. Frames without it are not sent again.
+/// `sequence` numbers the events of a session. It grows by one, and by more across a restart of the gateway. Frames
+/// without it are not replayed.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum ServerFrame<'a> {
-    /// Something was refused. If that is final, the socket is closed with 1008 next.
+    /// A refusal. If it is final, the socket is closed with 1008 next.
     Error {
-        /// The machine's name for it.
+        /// Stable error code.
         #[serde(borrow)]
         code: Text<'a>,
-        /// What happened and what to do, for people.
+        /// Description and remedy, for people.
         #[serde(borrow)]
         message: Text<'a>,
-        /// How long to wait, in seconds.
+        /// Wait in seconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<u64>,
     },
-    /// Something happened to the session.
+    /// A change of the session.
     Event {
-        /// Its number.
+        /// Sequence number.
         sequence: u64,
-        /// What.
+        /// The change.
         name: EventName,
-        /// See [`EventName`].
+        /// Described at each [`EventName`].
         #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
         detail: Option<Text<'a>>,
     },
@@ -40,90 +40,89 @@ pub enum ServerFrame<'a> {
     HandshakeAccepted {
         /// The session.
         guest_session_id: SessionId,
-        /// Whether Genesys Cloud began a new one.
+        /// Whether Genesys Cloud created a new one.
         new_session: bool,
-        /// Whether nothing more may be said in it.
+        /// Whether no more messages may be sent.
         read_only: bool,
-        /// Number of the last event that exists.
+        /// Sequence number of the last event.
         sequence: u64,
     },
-    /// Somebody says something to the guest.
+    /// A message to the guest.
     Message {
-        /// Its number.
+        /// Sequence number.
         sequence: u64,
-        /// Tells it from any other.
+        /// Unique id.
         #[serde(borrow)]
         id: Text<'a>,
-        /// What is said.
+        /// Text.
         #[serde(borrow)]
         text: Text<'a>,
-        /// By whom.
+        /// Sender.
         #[serde(borrow)]
         from: Sender<'a>,
         /// RFC 3339.
         #[serde(borrow)]
         timestamp: Text<'a>,
-        /// Answers to choose.
+        /// Suggested replies.
         #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
         quick_replies: Vec<SuggestedReply<'a>>,
     },
-    /// Genesys Cloud has the guest's message.
+    /// Genesys Cloud received the guest's message.
     #[serde(rename = "message.accepted")]
     MessageAccepted {
-        /// The client's id of it.
+        /// Id that the client assigned.
         id: MessageId,
-        /// The event's number.
+        /// Sequence number.
         sequence: u64,
         /// RFC 3339, by Genesys' clock.
         #[serde(borrow)]
         timestamp: Text<'a>,
     },
-    /// The guest's message will not arrive.
+    /// The guest's message was not delivered.
     #[serde(rename = "message.failed")]
     MessageFailed {
-        /// The client's id of it.
+        /// Id that the client assigned.
         id: MessageId,
-        /// The machine's name for why.
+        /// Stable error code.
         #[serde(borrow)]
         code: Text<'a>,
-        /// Why and what to do, for people.
+        /// Description and remedy, for people.
         #[serde(borrow)]
         message: Text<'a>,
     },
-    /// Answers a `ping`.
+    /// The response to a `ping`.
     Pong {
-        /// That of the ping.
+        /// Id of the ping.
         #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
         id: Option<Text<'a>>,
     },
-    /// The session is over; the socket is closed with 1000 next.
+    /// The session has ended. The socket is closed with 1000 next.
     #[serde(rename = "session.ended")]
     SessionEnded {
-        /// Why, as in `GET …/guest-sessions/{id}`.
+        /// Reason, as in `GET …/guest-sessions/{id}`.
         #[serde(borrow)]
         reason: Text<'a>,
-        /// The event's number.
+        /// Sequence number.
         sequence: u64,
     },
-    /// Somebody is typing; show it for 5 s, or until the next message.
+    /// The sender is typing: shown for 5 s, or until the next message.
     Typing {
-        /// Its number.
+        /// Sequence number.
         sequence: u64,
-        /// Who.
+        /// Sender.
         #[serde(borrow)]
         from: Sender<'a>,
     },
 }
 
 impl<'a> ServerFrame<'a> {
-    /// Reads a frame. `None` if this version does not know it; unknown fields are ignored.
+    /// Parses a frame. `None` if its type is unknown. Unknown fields are ignored.
     #[must_use]
     pub fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
     /// The value of `type`.
-    #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Error { .. } => "error",
@@ -138,7 +137,7 @@ impl<'a> ServerFrame<'a> {
         }
     }
 
-    /// A refusal that names no time to wait.
+    /// A refusal without a wait.
     #[must_use]
     pub fn error(code: &'a str, message: &'a str) -> Self {
         Self::Error {
@@ -148,44 +147,40 @@ impl<'a> ServerFrame<'a> {
         }
     }
 
-    /// The frame as it travels.
-    ///
-    /// # Panics
-    /// Never: every field can be JSON.
-    #[must_use]
+    /// The frame as JSON.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("frames are plain structs with text keys")
     }
 }
 
-/// What happened to a session.
+/// The name of a change of the session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub enum EventName {
-    /// The agent or the bot ended the conversation. `detail` is `read-only` if nothing more may be said.
+    /// The agent or the bot ended the conversation. `detail` is `read-only` if no more messages may be sent.
     #[serde(rename = "conversation.ended")]
     ConversationEnded,
-    /// The session expires soon; `detail` is when, in RFC 3339.
+    /// The session expires soon. `detail` is its expiry in RFC 3339.
     #[serde(rename = "session.expiring")]
     SessionExpiring,
-    /// The gateway lost Genesys Cloud and tries again; messages wait.
+    /// The gateway lost its connection to Genesys Cloud and reconnects. Messages wait.
     #[serde(rename = "session.reconnecting")]
     SessionReconnecting,
-    /// The gateway has Genesys Cloud again.
+    /// The gateway is connected to Genesys Cloud again.
     #[serde(rename = "session.restored")]
     SessionRestored,
 }
 
-/// Who speaks to the guest.
+/// The sender of a message to the guest.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Sender<'a> {
-    /// A person or a bot.
+    /// Kind.
     pub kind: SenderKind,
-    /// What they are called.
+    /// Display name.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Text<'a>>,
 }
 
-/// A person or a bot.
+/// The kind of a sender.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SenderKind {
@@ -195,13 +190,13 @@ pub enum SenderKind {
     Bot,
 }
 
-/// An answer to choose.
+/// A suggested reply.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 pub struct SuggestedReply<'a> {
-    /// What the guest reads.
+    /// Text that the guest sees.
     #[serde(borrow)]
     pub text: Text<'a>,
-    /// What the bot gets.
+    /// Text that the bot receives.
     #[serde(borrow)]
     pub payload: Text<'a>,
 }
@@ -211,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_frame_is_read_as_it_was_written() {
+    fn server_frame_round_trips() {
         let id: MessageId = "c0ffee00-0000-4000-8000-000000000001".parse().unwrap();
         let frames = [
             ServerFrame::HandshakeAccepted {
@@ -276,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_gateway_does_not_break_the_client() {
+    fn unknown_frame_is_none_and_unknown_field_is_ignored() {
         let grown = r#"{"type":"pong","id":"7","novelty":{"x":1}}"#;
         assert_eq!(
             ServerFrame::parse(grown),

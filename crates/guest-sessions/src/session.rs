@@ -1,12 +1,12 @@
 //! Bodies of `/api/v2/webmessaging/guest-sessions` beside the create body.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use genesys_api::strict_json::{BodyError, Object};
 use genesys_api::{GuestId, Now, SessionId, SessionState, timestamp};
 use guest_payload::{Choice, ConsentChange, ConsentRecord, Evidence, Purpose};
 use secrecy::SecretString;
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -126,26 +126,23 @@ impl ConsentChangeBody<'_> {
     /// repeats no value.
     pub fn parse(bytes: &[u8], received: OffsetDateTime) -> Result<ConsentChange, BodyError> {
         let mut body = Object::parse(bytes)?;
-        let mut choices = [None; 3];
-        for (choice, purpose) in choices.iter_mut().zip(Purpose::ALL) {
-            let field = body.optional(purpose.as_str());
-            *choice = field.map(|field| field.boolean()).transpose()?;
+        let mut choices = Vec::new();
+        for purpose in Purpose::ALL {
+            if let Some(field) = body.optional(purpose.as_str()) {
+                choices.push((purpose, field.boolean()?));
+            }
         }
-        let evidence = Evidence::parse(&mut body, received)?;
+        let change = ConsentChange::new(Evidence::parse(&mut body, received)?);
         body.finish()?;
-        if choices == [None; 3] {
-            return Err(BodyError::empty(
-                "marketing, personalization or analytics, each true or false",
-            ));
+        if choices.is_empty() {
+            let expected = "marketing, personalization or analytics, each true or false";
+            return Err(BodyError::empty(expected));
         }
-        let change = ConsentChange::new(evidence);
-        Ok(Purpose::ALL
+        Ok(choices
             .into_iter()
-            .zip(choices)
-            .fold(change, |change, (purpose, choice)| match choice {
-                Some(true) => change.granting(purpose),
-                Some(false) => change.withdrawing(purpose),
-                None => change,
+            .fold(change, |change, (purpose, granted)| match granted {
+                true => change.granting(purpose),
+                false => change.withdrawing(purpose),
             }))
     }
 }
@@ -155,25 +152,14 @@ impl Serialize for ConsentChangeBody<'_> {
         #[derive(Serialize)]
         struct Body<'a> {
             #[serde(flatten)]
-            choices: Choices<'a>,
+            choices: BTreeMap<&'static str, bool>,
             #[serde(flatten)]
             evidence: &'a Evidence,
         }
-        struct Choices<'a>(&'a ConsentChange);
 
-        impl Serialize for Choices<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let mut map = serializer.serialize_map(None)?;
-                for purpose in Purpose::ALL {
-                    if let Some(choice) = self.0.choice(purpose) {
-                        map.serialize_entry(purpose.as_str(), &(choice == Choice::Granted))?;
-                    }
-                }
-                map.end()
-            }
-        }
+        let choice = |purpose: Purpose| Some((purpose.as_str(), self.0.choice(purpose)? == Choice::Granted));
         Body {
-            choices: Choices(self.0),
+            choices: Purpose::ALL.into_iter().filter_map(choice).collect(),
             evidence: self.0.evidence(),
         }
         .serialize(serializer)

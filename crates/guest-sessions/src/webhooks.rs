@@ -15,10 +15,7 @@ const MOST: usize = 16;
 pub struct SubscriptionBody<'a>(pub &'a Subscription);
 
 impl SubscriptionBody<'_> {
-    /// Parses the body.
-    ///
-    /// `name`, `uri` and `eventFilters` are required. `method` can only be `POST`. `enabled` is true by default, and
-    /// `headers` is empty. Several filters are combined.
+    /// Parses the body. `method` can only be `POST`, `enabled` is true by default. Several filters are combined.
     ///
     /// # Errors
     /// If the body does not match the contract. The error names the field, and repeats no value.
@@ -49,17 +46,11 @@ pub struct Webhook {
 
 impl Webhook {
     /// Parses the body of a response. Unknown fields are ignored: a later version of the gateway may add some.
-    ///
-    /// # Errors
-    /// If a field is missing or invalid.
     pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
         Self::read(Object::parse(bytes)?)
     }
 
     /// Parses the body of the response to a list request.
-    ///
-    /// # Errors
-    /// If a field is missing or invalid.
     pub fn parse_list(bytes: &[u8]) -> Result<Vec<Self>, BodyError> {
         let entities = Object::parse(bytes)?.required("entities")?.list()?;
         entities
@@ -195,20 +186,23 @@ fn events(filters: &Field<'_>) -> Result<BTreeSet<EventName>, BodyError> {
 
 fn bounded<'a>(field: &Field<'a>) -> Result<Vec<Field<'a>>, BodyError> {
     let entries = field.list()?;
-    if (1..=MOST).contains(&entries.len()) {
-        Ok(entries)
-    } else {
-        Err(field.invalid(format_args!("give 1 to {MOST} entries")))
+    match entries.len() {
+        1..=MOST => Ok(entries),
+        _ => Err(field.invalid(format_args!("give 1 to {MOST} entries"))),
     }
 }
 
 fn custom_headers(field: &Field<'_>) -> Result<CustomHeaders, BodyError> {
-    let mut headers = Vec::new();
-    for header in field.object()?.into_fields() {
-        headers.push((header.name().to_owned(), header.text()?));
-    }
-    let pairs = headers.iter().map(|(name, value)| (name.as_str(), &**value));
-    CustomHeaders::parse(pairs).map_err(|error| field.invalid(error))
+    let header = |field: Field<'_>| Ok((field.name().to_owned(), field.text()?.to_string()));
+    let headers: Vec<_> = field
+        .object()?
+        .into_fields()
+        .map(header)
+        .collect::<Result<_, BodyError>>()?;
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    CustomHeaders::parse(headers).map_err(|error| field.invalid(error))
 }
 
 #[cfg(test)]

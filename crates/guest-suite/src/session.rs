@@ -6,10 +6,7 @@ use genesys_auth::AuthorizedError;
 use guest_conversation::client::{ConnectLimiter, Connection, Handle, Settings};
 use guest_conversation::{ConnectionEvent, Event, Machine, MessageId};
 use guest_payload::{ConsentChange, Signals};
-use guest_sessions::client::{
-    ChangeConsent, EndSession, FetchAuditTrail, FetchSession, GatewayConversation, GatewaySession,
-    RefreshSession, RestClient,
-};
+use guest_sessions::client::{GatewayConversation, GatewaySession, RestClient, calls};
 use guest_sessions::{RefreshedTokens, TokenPlacement};
 use session_metrics::EndReason;
 use time::{Duration, OffsetDateTime};
@@ -198,7 +195,7 @@ impl GuestSession {
     pub async fn info(&self) -> Result<SessionInfo, Error> {
         match &self.mode {
             Mode::Direct { direct, owner } => direct.session(owner, &self.id).await,
-            Mode::Remote { client, .. } => Ok(client.call(&FetchSession(&self.id)).await?),
+            Mode::Remote { client, .. } => Ok(client.call(&calls::fetch_session(&self.id)).await?),
         }
     }
 
@@ -212,7 +209,7 @@ impl GuestSession {
             Mode::Direct { direct, owner } => {
                 direct.change_consent(owner, id, change, Signals::default()).await
             }
-            Mode::Remote { client, .. } => Ok(client.call(&ChangeConsent { id, change }).await?),
+            Mode::Remote { client, .. } => Ok(client.call(&calls::change_consent(id, change)).await?),
         }
     }
 
@@ -231,7 +228,7 @@ impl GuestSession {
                     .map(|entry| Entry::parse(&entry.bytes).map_err(|_| Error::corrupt()))
                     .collect()
             }
-            Mode::Remote { client, .. } => Ok(client.call(&FetchAuditTrail(&self.id)).await?),
+            Mode::Remote { client, .. } => Ok(client.call(&calls::fetch_audit_trail(&self.id)).await?),
         }
     }
 
@@ -247,7 +244,7 @@ impl GuestSession {
         }
         match &self.mode {
             Mode::Direct { direct, owner } => direct.end(owner, &self.id, EndReason::Guest).await,
-            Mode::Remote { client, .. } => Ok(client.call(&EndSession(&self.id)).await?),
+            Mode::Remote { client, .. } => Ok(client.call(&calls::end_session(&self.id)).await?),
         }
     }
 }
@@ -308,10 +305,7 @@ impl Refresher for SessionRefresher {
         let issued = match &self.mode {
             Mode::Direct { direct, owner } => direct.rotate(owner, &self.id, refresh_token).await,
             Mode::Remote { client, .. } => {
-                let call = RefreshSession {
-                    id: &self.id,
-                    refresh_token,
-                };
+                let call = calls::refresh_session(&self.id, refresh_token.clone());
                 client.call(&call).await.map_err(Error::from)
             }
         };

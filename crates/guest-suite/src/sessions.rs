@@ -6,7 +6,7 @@ use genesys_http::{Client, Tls, TlsError};
 use guest_conversation::client::ConnectLimiter;
 use guest_payload::Policy;
 use guest_sessions::RefreshedTokens;
-use guest_sessions::client::{CreateSession, FetchMetrics, RegisterWebhook, RestClient};
+use guest_sessions::client::{RestClient, calls};
 use session_metrics::Snapshot;
 use webhook::{Secret, Subscription};
 
@@ -127,7 +127,7 @@ impl GuestSessions {
                 let new = guest
                     .decide(Policy::purpose_scoped(), sent.utc)
                     .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
-                let created = client.call(&CreateSession(&new)).await?;
+                let created = client.call(&calls::create_session(&new)).await?;
                 let tokens = RefreshedTokens {
                     id: created.id,
                     access_token: created.access_token,
@@ -155,7 +155,7 @@ impl GuestSessions {
             Mode::Direct { direct, owner } => {
                 direct.ensure_webhook(owner, subscription.clone()).await?.secret
             }
-            Mode::Remote { client, .. } => client.call(&RegisterWebhook(subscription)).await?.secret,
+            Mode::Remote { client, .. } => client.call(&calls::register_webhook(subscription)).await?.secret,
         })
     }
 
@@ -166,7 +166,7 @@ impl GuestSessions {
     pub async fn metrics(&self) -> Result<Snapshot, Error> {
         match &self.mode {
             Mode::Direct { direct, .. } => Ok(direct.metrics()),
-            Mode::Remote { client, .. } => Ok(client.call(&FetchMetrics).await?),
+            Mode::Remote { client, .. } => Ok(client.call(&calls::fetch_metrics()).await?),
         }
     }
 

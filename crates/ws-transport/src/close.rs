@@ -31,20 +31,17 @@ impl CloseInfo {
     }
 
     /// The close code, if there was a close frame with one.
-    #[must_use]
     pub fn code(&self) -> Option<u16> {
         self.code
     }
 
     /// Whether the peer closed on purpose, or because of this side: 1000, and 1002, 1003, 1007, 1008, 1009, 1010 (RFC
     /// 6455 section 7.4.1). A new connection would end in the same way.
-    #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self.code, Some(1000 | 1002 | 1003 | 1007..=1010))
     }
 
-    /// Text for an operator, at most 200 characters, without control characters.
-    #[must_use]
+    /// Text for an operator, at most 500 characters, without control characters.
     pub fn reason(&self) -> &str {
         &self.reason
     }

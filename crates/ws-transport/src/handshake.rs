@@ -44,7 +44,6 @@ impl ClientHandshake {
     }
 
     /// URL of the socket.
-    #[must_use]
     pub fn url(&self) -> &SocketUrl {
         &self.url
     }
@@ -194,7 +193,6 @@ pub enum HandshakeError {
 impl HandshakeError {
     /// HTTP status of the response: 426 for a request that must be changed (sent with `Upgrade: websocket` and
     /// `Sec-WebSocket-Version: 13`), 405 for the method, else 400.
-    #[must_use]
     pub fn status(self) -> u16 {
         match self {
             Self::NotAnUpgrade | Self::SocketVersion => 426,

@@ -66,19 +66,16 @@ impl Heartbeat {
     }
 
     /// Deadline of the next [`Self::handle_timeout`].
-    #[must_use]
     pub fn poll_timeout(&self) -> Instant {
         self.next
     }
 
     /// Whether the ping before the last was not answered.
-    #[must_use]
     pub fn has_missed(&self) -> bool {
         self.unanswered > 1
     }
 
     /// Pings sent since the socket opened.
-    #[must_use]
     pub fn pings(&self) -> u64 {
         self.pings
     }

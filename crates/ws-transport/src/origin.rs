@@ -68,7 +68,6 @@ pub struct AdmittedOrigin(Origin);
 
 impl AdmittedOrigin {
     /// The origin.
-    #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.0
     }

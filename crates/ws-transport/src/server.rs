@@ -87,9 +87,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
     }
 
     /// Sends text frames, in one write if they fit into the buffer.
-    ///
-    /// # Errors
-    /// As [`Self::send`].
     pub async fn send_all(&mut self, texts: impl IntoIterator<Item = String>) -> Result<(), SocketError> {
         let batch = async {
             for text in texts {
@@ -100,10 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
         in_time(self.limits.write_timeout, batch).await
     }
 
-    /// Sends a ping; its pong arrives as [`Incoming::Alive`].
-    ///
-    /// # Errors
-    /// As [`Self::send`].
+    /// Sends a ping. Its pong arrives as [`Incoming::Alive`].
     pub async fn ping(&mut self) -> Result<(), SocketError> {
         let ping = self.stream.send(Message::Ping(Default::default()));
         in_time(self.limits.write_timeout, ping).await
@@ -206,7 +200,6 @@ pub enum SocketError {
 
 impl SocketError {
     /// The close code to send; `None` if the connection is gone.
-    #[must_use]
     pub fn close_code(&self) -> Option<u16> {
         match self {
             Self::Binary => Some(1003),

@@ -9,7 +9,7 @@ use genesys_api::{ChannelId, Clock};
 use genesys_auth::{Authenticator, AuthorizedError, Credentials};
 use guest_conversation::{DeliveryStatus, Event, MessageId, SessionEvent};
 use guest_payload::{Age, Attributes, Choice, Consent, ConsentChange, Evidence, Purpose, Signals};
-use guest_sessions::client::RefreshSession;
+use guest_sessions::client::calls::refresh_session;
 use guest_suite::{ErrorKind, GuestSession, GuestSessions, NewGuest, RemoteConfig};
 use http::Request;
 use secrecy::SecretString;
@@ -298,10 +298,7 @@ async fn old_refresh_token_is_refused(
     let (id, secret) = CLIENT;
     let credentials = Credentials::new(id.parse()?, secret.into())?;
     let client = Authenticator::new(servers.http(), servers.gateway.host().clone(), credentials, None);
-    let call = RefreshSession {
-        id: session.id(),
-        refresh_token: old,
-    };
+    let call = refresh_session(session.id(), old.clone());
     match client.call(&call, servers.gateway.host()).await {
         Ok(_) => Err(failed("the old refresh token was accepted again")),
         Err(AuthorizedError::Call(error)) => match error.problem() {

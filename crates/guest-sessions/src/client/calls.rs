@@ -1,308 +1,188 @@
-//! The REST calls of the contract, as values.
+//! The REST calls of the contract, as values. [`RestClient::call`](super::RestClient::call) sends them.
+
+use std::fmt;
 
 use audit::Entry;
 use bytes::Bytes;
 use genesys_api::{Call, Host, ReplyError, SessionId, WebhookId, json};
 use guest_payload::{ConsentChange, NewSession, Signals};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response};
 use secrecy::SecretString;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
 use session_metrics::Snapshot;
-use webhook::{Secret, Subscription};
+use webhook::Subscription;
 
 use crate::{
     AuditTrail, ConsentChangeBody, CreatedSession, Operation, RefreshBody, RefreshedTokens, SessionInfo,
     SubscriptionBody, Webhook,
 };
 
-/// Creates a session. Not idempotent: two requests create two sessions.
-#[derive(Clone, Copy, Debug)]
-pub struct CreateSession<'a>(pub &'a NewSession);
+/// A call of the contract. `Debug` shows no body, which may contain a secret.
+#[must_use = "a call has no effect until it is sent"]
+pub struct GatewayCall<T, const IDEMPOTENT: bool = true> {
+    operation: Operation,
+    id: String,
+    body: Option<Box<RawValue>>,
+    gpc: bool,
+    parse: Parse<T>,
+}
 
-impl Call for CreateSession<'_> {
-    type Reply = CreatedSession;
-    const IDEMPOTENT: bool = false;
+/// Parses the response to a call about the session or webhook of an id.
+type Parse<T> = fn(&str, Response<Bytes>) -> Result<T, ReplyError>;
+
+impl<T, const IDEMPOTENT: bool> GatewayCall<T, IDEMPOTENT> {
+    fn new(operation: Operation, id: &str, parse: Parse<T>) -> Self {
+        Self {
+            operation,
+            id: id.to_owned(),
+            body: None,
+            gpc: false,
+            parse,
+        }
+    }
+
+    fn with_body(mut self, body: &impl Serialize) -> Self {
+        self.body = Some(to_raw_value(body).expect("plain structs with text keys serialize"));
+        self
+    }
+}
+
+impl<T, const IDEMPOTENT: bool> Call for GatewayCall<T, IDEMPOTENT> {
+    type Reply = T;
+    const IDEMPOTENT: bool = IDEMPOTENT;
 
     fn request(&self, host: &Host) -> Request<Bytes> {
-        let mut request = with_body(Operation::CreateSession, host, "", self.0);
-        if self.0.data().consent().gpc {
-            request
-                .headers_mut()
-                .insert(Signals::HEADER, HeaderValue::from_static("1"));
+        let method = self.operation.method();
+        // an id has no character that needs encoding
+        let path = self.operation.path().replace("{id}", &self.id);
+        let mut request = match &self.body {
+            Some(body) => json::with_body(method, host, &path, body),
+            None => json::request(method, host, &path),
+        };
+        if self.gpc {
+            let value = HeaderValue::from_static("1");
+            request.headers_mut().insert(Signals::HEADER, value);
         }
         request
     }
 
-    fn reply(&self, response: Response<Bytes>) -> Result<CreatedSession, ReplyError> {
-        json::reply(response, "a created guest session")
+    fn reply(&self, response: Response<Bytes>) -> Result<T, ReplyError> {
+        (self.parse)(&self.id, response)
+    }
+}
+
+impl<T, const IDEMPOTENT: bool> fmt::Debug for GatewayCall<T, IDEMPOTENT> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GatewayCall")
+            .field("operation", &self.operation)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Creates a session. Not idempotent: two requests create two sessions.
+pub fn create_session(new: &NewSession) -> GatewayCall<CreatedSession, false> {
+    GatewayCall {
+        gpc: new.data().consent().gpc,
+        ..GatewayCall::new(Operation::CreateSession, "", parse_json).with_body(new)
     }
 }
 
 /// Reads a session.
-#[derive(Clone, Copy, Debug)]
-pub struct FetchSession<'a>(pub &'a SessionId);
-
-impl Call for FetchSession<'_> {
-    type Reply = SessionInfo;
-    const IDEMPOTENT: bool = true;
-
-    fn request(&self, host: &Host) -> Request<Bytes> {
-        bare(Operation::FetchSession, host, self.0.as_str())
-    }
-
-    fn reply(&self, response: Response<Bytes>) -> Result<SessionInfo, ReplyError> {
-        json::reply(response, "a guest session")
-    }
+pub fn fetch_session(id: &SessionId) -> GatewayCall<SessionInfo> {
+    GatewayCall::new(Operation::FetchSession, id.as_str(), parse_json)
 }
 
-/// Exchanges a refresh token for a new pair of tokens. Not idempotent: a refresh token works once.
-#[derive(Clone, Copy, Debug)]
-pub struct RefreshSession<'a> {
-    /// The session.
-    pub id: &'a SessionId,
-    /// The refresh token that was issued last.
-    pub refresh_token: &'a SecretString,
-}
-
-impl Call for RefreshSession<'_> {
-    type Reply = RefreshedTokens;
-    const IDEMPOTENT: bool = false;
-
-    fn request(&self, host: &Host) -> Request<Bytes> {
-        let body = RefreshBody {
-            refresh_token: self.refresh_token.clone(),
-        };
-        with_body(Operation::RefreshSession, host, self.id.as_str(), &body)
-    }
-
-    fn reply(&self, response: Response<Bytes>) -> Result<RefreshedTokens, ReplyError> {
+/// Exchanges the refresh token that was issued last for a new pair of tokens. Not idempotent: it works once.
+pub fn refresh_session(id: &SessionId, refresh_token: SecretString) -> GatewayCall<RefreshedTokens, false> {
+    let parse: Parse<RefreshedTokens> = |id, response| {
         let status = response.status().as_u16();
-        let tokens: RefreshedTokens = json::reply(response, "the new tokens of a guest session")?;
-        if tokens.id != *self.id {
-            let expected = "the new tokens of the requested session";
-            return Err(ReplyError::Malformed { status, expected });
+        let tokens: RefreshedTokens = parse_json(id, response)?;
+        let expected = "the new tokens of the requested session";
+        match tokens.id.as_str() == id {
+            true => Ok(tokens),
+            false => Err(ReplyError::Malformed { status, expected }),
         }
-        Ok(tokens)
-    }
+    };
+    let body = RefreshBody { refresh_token };
+    GatewayCall::new(Operation::RefreshSession, id.as_str(), parse).with_body(&body)
 }
 
-/// Changes the consent of a live session. Idempotent, because the body has the time of the choice.
-#[derive(Clone, Copy, Debug)]
-pub struct ChangeConsent<'a> {
-    /// The session.
-    pub id: &'a SessionId,
-    /// The change. One that names no purpose is refused.
-    pub change: &'a ConsentChange,
-}
-
-impl Call for ChangeConsent<'_> {
-    type Reply = SessionInfo;
-    const IDEMPOTENT: bool = true;
-
-    fn request(&self, host: &Host) -> Request<Bytes> {
-        let body = ConsentChangeBody(self.change);
-        with_body(Operation::ChangeConsent, host, self.id.as_str(), &body)
-    }
-
-    fn reply(&self, response: Response<Bytes>) -> Result<SessionInfo, ReplyError> {
-        json::reply(response, "a guest session")
-    }
+/// Changes the consent of a live session. The change must name a purpose. Idempotent, because the body has the time of
+/// the choice.
+pub fn change_consent(id: &SessionId, change: &ConsentChange) -> GatewayCall<SessionInfo> {
+    GatewayCall::new(Operation::ChangeConsent, id.as_str(), parse_json).with_body(&ConsentChangeBody(change))
 }
 
 /// Ends a session.
-#[derive(Clone, Copy, Debug)]
-pub struct EndSession<'a>(pub &'a SessionId);
-
-impl Call for EndSession<'_> {
-    type Reply = ();
-    const IDEMPOTENT: bool = true;
-
-    fn request(&self, host: &Host) -> Request<Bytes> {
-        bare(Operation::EndSession, host, self.0.as_str())
-    }
-
-    fn reply(&self, response: Response<Bytes>) -> Result<(), ReplyError> {
-        json::accepted(response).map(drop)
-    }
+pub fn end_session(id: &SessionId) -> GatewayCall<()> {
+    GatewayCall::new(Operation::EndSession, id.as_str(), ignore_body)
 }
 
 /// Reads the audit entries of a session, oldest first.
-#[derive(Clone, Copy, Debug)]
-pub struct FetchAuditTrail<'a>(pub &'a SessionId);
-
-impl Call for FetchAuditTrail<'_> {
-    type Reply = Vec<Entry>;
-    const IDEMPOTENT: bool = true;
-
-    fn request(&self, host: &Host) -> Request<Bytes> {
-        bare(Operation::FetchAuditTrail, host, self.0.as_str())
-    }
-
-    fn reply(&self, response: Response<Bytes>) -> Result<Vec<Entry>, ReplyError> {
-        read(response, "the audit trail of a guest session", |bytes| {
+pub fn fetch_audit_trail(id: &SessionId) -> GatewayCall<Vec<Entry>> {
+    GatewayCall::new(Operation::FetchAuditTrail, id.as_str(), |_, response| {
+        parse_with(response, "the audit trail of a guest session", |bytes| {
             let trail: AuditTrail<'_> = serde_json::from_slice(bytes).ok()?;
-            let entry = |entry: &&serde_json::value::RawValue| Entry::parse(entry.get().as_bytes()).ok();
+            let entry = |entry: &&RawValue| Entry::parse(entry.get().as_bytes()).ok();
             trail.entries.iter().map(entry).collect()
         })
-    }
+    })
 }
 
 /// Reads the metrics of all sessions.
-#[derive(Clone, Copy, Debug)]
-pub struct FetchMetrics;
-
-impl Call for FetchMetrics {
-    type Reply = Snapshot;
-    const IDEMPOTENT: bool = true;
-
-    fn request(&self, host: &Host) -> Request<Bytes> {
-        bare(Operation::FetchMetrics, host, "")
-    }
-
-    fn reply(&self, response: Response<Bytes>) -> Result<Snapshot, ReplyError> {
-        json::reply(response, "a snapshot of session metrics")
-    }
+pub fn fetch_metrics() -> GatewayCall<Snapshot> {
+    GatewayCall::new(Operation::FetchMetrics, "", parse_json)
 }
 
 /// Registers a webhook, unless one of the same name and content exists: then that one is returned, and nothing changes.
 /// A webhook of the same name and other content is refused with 409 `webhook.name.in.use`.
 ///
-/// Only the first response has the secret. If it is lost, remove the webhook and register it again.
-#[derive(Clone, Copy, Debug)]
-pub struct RegisterWebhook<'a>(pub &'a Subscription);
-
-/// A registered webhook.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Registered {
-    /// Its id.
-    pub id: WebhookId,
-    /// Whether the call created it.
-    pub created: bool,
-    /// The secret of its signatures, if the call created it. It is never returned again.
-    pub secret: Option<Secret>,
-    /// The subscription.
-    pub subscription: Subscription,
-}
-
-impl Call for RegisterWebhook<'_> {
-    type Reply = Registered;
-    const IDEMPOTENT: bool = true;
-
-    fn request(&self, host: &Host) -> Request<Bytes> {
-        with_body(Operation::RegisterWebhook, host, "", &SubscriptionBody(self.0))
-    }
-
-    fn reply(&self, response: Response<Bytes>) -> Result<Registered, ReplyError> {
-        let created = response.status() == StatusCode::CREATED;
-        let Webhook {
-            id,
-            subscription,
-            secret,
-        } = webhook(response)?;
-        Ok(Registered {
-            id,
-            created,
-            secret,
-            subscription,
-        })
-    }
+/// The webhook has its secret only if the call created it. If the secret is lost, remove the webhook and register it again.
+pub fn register_webhook(subscription: &Subscription) -> GatewayCall<Webhook> {
+    GatewayCall::new(Operation::RegisterWebhook, "", parse_webhook).with_body(&SubscriptionBody(subscription))
 }
 
 /// Replaces the subscription of a webhook. Its secret stays.
-#[derive(Clone, Copy, Debug)]
-pub struct ReplaceWebhook<'a> {
-    /// The webhook.
-    pub id: &'a WebhookId,
-    /// Its new subscription.
-    pub subscription: &'a Subscription,
-}
-
-impl Call for ReplaceWebhook<'_> {
-    type Reply = Webhook;
-    const IDEMPOTENT: bool = true;
-
-    fn request(&self, host: &Host) -> Request<Bytes> {
-        let body = SubscriptionBody(self.subscription);
-        with_body(Operation::ReplaceWebhook, host, self.id.as_str(), &body)
-    }
-
-    fn reply(&self, response: Response<Bytes>) -> Result<Webhook, ReplyError> {
-        webhook(response)
-    }
+pub fn replace_webhook(id: &WebhookId, subscription: &Subscription) -> GatewayCall<Webhook> {
+    let body = SubscriptionBody(subscription);
+    GatewayCall::new(Operation::ReplaceWebhook, id.as_str(), parse_webhook).with_body(&body)
 }
 
 /// Reads a webhook.
-#[derive(Clone, Copy, Debug)]
-pub struct FetchWebhook<'a>(pub &'a WebhookId);
-
-impl Call for FetchWebhook<'_> {
-    type Reply = Webhook;
-    const IDEMPOTENT: bool = true;
-
-    fn request(&self, host: &Host) -> Request<Bytes> {
-        bare(Operation::FetchWebhook, host, self.0.as_str())
-    }
-
-    fn reply(&self, response: Response<Bytes>) -> Result<Webhook, ReplyError> {
-        webhook(response)
-    }
+pub fn fetch_webhook(id: &WebhookId) -> GatewayCall<Webhook> {
+    GatewayCall::new(Operation::FetchWebhook, id.as_str(), parse_webhook)
 }
 
 /// Reads all webhooks of the API client.
-#[derive(Clone, Copy, Debug)]
-pub struct ListWebhooks;
-
-impl Call for ListWebhooks {
-    type Reply = Vec<Webhook>;
-    const IDEMPOTENT: bool = true;
-
-    fn request(&self, host: &Host) -> Request<Bytes> {
-        bare(Operation::ListWebhooks, host, "")
-    }
-
-    fn reply(&self, response: Response<Bytes>) -> Result<Vec<Webhook>, ReplyError> {
-        read(response, "a list of webhooks", |bytes| {
+pub fn list_webhooks() -> GatewayCall<Vec<Webhook>> {
+    GatewayCall::new(Operation::ListWebhooks, "", |_, response| {
+        parse_with(response, "a list of webhooks", |bytes| {
             Webhook::parse_list(bytes).ok()
         })
-    }
+    })
 }
 
 /// Removes a webhook, and its outstanding deliveries.
-#[derive(Clone, Copy, Debug)]
-pub struct RemoveWebhook<'a>(pub &'a WebhookId);
-
-impl Call for RemoveWebhook<'_> {
-    type Reply = ();
-    const IDEMPOTENT: bool = true;
-
-    fn request(&self, host: &Host) -> Request<Bytes> {
-        bare(Operation::RemoveWebhook, host, self.0.as_str())
-    }
-
-    fn reply(&self, response: Response<Bytes>) -> Result<(), ReplyError> {
-        json::accepted(response).map(drop)
-    }
+pub fn remove_webhook(id: &WebhookId) -> GatewayCall<()> {
+    GatewayCall::new(Operation::RemoveWebhook, id.as_str(), ignore_body)
 }
 
-fn bare(operation: Operation, host: &Host, id: &str) -> Request<Bytes> {
-    json::request(operation.method(), host, &path(operation, id))
+fn parse_json<T: DeserializeOwned>(_: &str, response: Response<Bytes>) -> Result<T, ReplyError> {
+    json::reply(response, "a body of the guest-sessions contract")
 }
 
-fn with_body(operation: Operation, host: &Host, id: &str, body: &impl Serialize) -> Request<Bytes> {
-    json::with_body(operation.method(), host, &path(operation, id), body)
+fn ignore_body(_: &str, response: Response<Bytes>) -> Result<(), ReplyError> {
+    json::accepted(response).map(drop)
 }
 
-fn path(operation: Operation, id: &str) -> String {
-    // an id has no character that needs encoding
-    operation.path().replace("{id}", id)
+fn parse_webhook(_: &str, response: Response<Bytes>) -> Result<Webhook, ReplyError> {
+    parse_with(response, "a webhook", |bytes| Webhook::parse(bytes).ok())
 }
 
-fn webhook(response: Response<Bytes>) -> Result<Webhook, ReplyError> {
-    read(response, "a webhook", |bytes| Webhook::parse(bytes).ok())
-}
-
-fn read<T>(
+fn parse_with<T>(
     response: Response<Bytes>,
     expected: &'static str,
     parse: impl FnOnce(&[u8]) -> Option<T>,
@@ -318,7 +198,7 @@ mod tests {
     use guest_payload::{Choice, Consent, Evidence, NewGuest, Policy};
     use http::Method;
     use secrecy::ExposeSecret as _;
-    use webhook::EventName;
+    use webhook::{EventName, Secret};
 
     use super::*;
     use crate::WebhookList;
@@ -353,48 +233,48 @@ mod tests {
     fn request_has_method_and_path_of_its_operation() {
         let (session, webhook): (SessionId, WebhookId) = ("s-1".parse().unwrap(), "w-1".parse().unwrap());
         let subscription = subscription();
-        let replace = ReplaceWebhook {
-            id: &webhook,
-            subscription: &subscription,
-        };
         for (request, method, path) in [
             (
-                FetchSession(&session).request(&host()),
+                fetch_session(&session).request(&host()),
                 Method::GET,
                 "/api/v2/webmessaging/guest-sessions/s-1",
             ),
             (
-                EndSession(&session).request(&host()),
+                end_session(&session).request(&host()),
                 Method::DELETE,
                 "/api/v2/webmessaging/guest-sessions/s-1",
             ),
             (
-                FetchAuditTrail(&session).request(&host()),
+                fetch_audit_trail(&session).request(&host()),
                 Method::GET,
                 "/api/v2/webmessaging/guest-sessions/s-1/audit",
             ),
             (
-                FetchMetrics.request(&host()),
+                fetch_metrics().request(&host()),
                 Method::GET,
                 "/api/v2/webmessaging/guest-sessions/metrics",
             ),
             (
-                RegisterWebhook(&subscription).request(&host()),
+                register_webhook(&subscription).request(&host()),
                 Method::POST,
                 "/api/v2/webhooks",
             ),
-            (replace.request(&host()), Method::PUT, "/api/v2/webhooks/w-1"),
             (
-                FetchWebhook(&webhook).request(&host()),
+                replace_webhook(&webhook, &subscription).request(&host()),
+                Method::PUT,
+                "/api/v2/webhooks/w-1",
+            ),
+            (
+                fetch_webhook(&webhook).request(&host()),
                 Method::GET,
                 "/api/v2/webhooks/w-1",
             ),
             (
-                RemoveWebhook(&webhook).request(&host()),
+                remove_webhook(&webhook).request(&host()),
                 Method::DELETE,
                 "/api/v2/webhooks/w-1",
             ),
-            (ListWebhooks.request(&host()), Method::GET, "/api/v2/webhooks"),
+            (list_webhooks().request(&host()), Method::GET, "/api/v2/webhooks"),
         ] {
             assert_eq!((request.method(), request.uri().path()), (&method, path));
         }
@@ -404,7 +284,7 @@ mod tests {
     fn create_session_sends_the_opt_out_signal() {
         for gpc in [false, true] {
             let session = new_session(gpc);
-            let request = CreateSession(&session).request(&host());
+            let request = create_session(&session).request(&host());
             assert_eq!(Signals::from_headers(request.headers()).gpc, gpc);
             assert_eq!(request.headers()["content-type"], "application/json");
             let guest = NewGuest::parse(
@@ -421,19 +301,18 @@ mod tests {
     fn refusal_has_the_code_of_the_gateway_and_a_malformed_reply_no_secret() {
         let session = new_session(false);
         let problem = serde_json::to_vec(&Problem::new(422, "consent.required", "no")).unwrap();
-        let error = CreateSession(&session).reply(response(422, problem)).unwrap_err();
+        let error = create_session(&session)
+            .reply(response(422, problem))
+            .unwrap_err();
         assert_eq!(error.problem().unwrap().code, "consent.required");
         let broken = response(201, &br#"{"accessToken":"canary"}"#[..]);
-        let error = CreateSession(&session).reply(broken).unwrap_err();
+        let error = create_session(&session).reply(broken).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("canary"));
     }
 
     #[test]
     fn tokens_of_another_session_are_malformed() {
-        let call = RefreshSession {
-            id: &"s-1".parse().unwrap(),
-            refresh_token: &"r-0".into(),
-        };
+        let call = refresh_session(&"s-1".parse().unwrap(), "r-0".into());
         assert!(!format!("{call:?}").contains("r-0"));
         let body = |id| {
             format!(
@@ -455,25 +334,29 @@ mod tests {
             secret: Some(Secret::generate([7; 32])),
         };
         let body = serde_json::to_vec(&webhook).unwrap();
-        let created = RegisterWebhook(&subscription).reply(response(201, body)).unwrap();
-        assert!(created.created && created.secret.is_some());
+        let created = register_webhook(&subscription)
+            .reply(response(201, body))
+            .unwrap();
+        assert!(created.secret.is_some());
         let webhook = Webhook {
             secret: None,
             ..webhook
         };
         let body = serde_json::to_vec(&webhook).unwrap();
-        let known = RegisterWebhook(&subscription).reply(response(200, body)).unwrap();
-        assert!(!known.created && known.secret.is_none());
+        let known = register_webhook(&subscription)
+            .reply(response(200, body))
+            .unwrap();
+        assert!(known.secret.is_none());
         assert_eq!((known.id, known.subscription), (webhook.id.clone(), subscription));
         let list = serde_json::to_vec(&WebhookList::from(vec![webhook])).unwrap();
-        assert_eq!(ListWebhooks.reply(response(200, list)).unwrap().len(), 1);
-        assert!(ListWebhooks.reply(response(200, "[]")).is_err());
+        assert_eq!(list_webhooks().reply(response(200, list)).unwrap().len(), 1);
+        assert!(list_webhooks().reply(response(200, "[]")).is_err());
     }
 
     #[test]
     fn audit_trail_is_parsed_into_entries() {
         let id: SessionId = "s-1".parse().unwrap();
-        let read = |body: &'static str| FetchAuditTrail(&id).reply(response(200, body));
+        let read = |body: &'static str| fetch_audit_trail(&id).reply(response(200, body));
         assert!(read(r#"{"entries":[]}"#).unwrap().is_empty());
         for body in ["{}", r#"{"entries":[{}]}"#, r#"{"entries":{}}"#] {
             assert!(matches!(read(body), Err(ReplyError::Malformed { .. })), "{body}");

@@ -45,10 +45,6 @@ impl GatewayConversation {
         }
     }
 
-    fn transmit(&mut self, kind: &'static str, frame: &ClientFrame<'_>) {
-        self.engine.transmit(kind, frame.to_json());
-    }
-
     /// Sends the handshake, as soon as the limits allow.
     fn configure(&mut self, now: Now) {
         if !self.engine.request_session(now) {
@@ -95,7 +91,7 @@ impl GatewayConversation {
 
     fn handle_accepted(&mut self, session: Session, sequence: u64, now: Now) {
         self.last_error = None;
-        // a smaller number than ours means that the gateway counts anew
+        // a smaller number than ours means that the gateway restarted its numbering
         let last = self.session.last_sequence.unwrap_or(sequence);
         self.session.last_sequence = Some(last.min(sequence));
         if !self.engine.handle_configured(session, now) {
@@ -367,7 +363,7 @@ impl Machine for GatewayConversation {
 
     fn send_typing(&mut self, now: Now) {
         if self.engine.take_typing(now) {
-            self.transmit("typing", &ClientFrame::Typing {});
+            self.engine.transmit("typing", ClientFrame::Typing {}.to_json());
         }
     }
 

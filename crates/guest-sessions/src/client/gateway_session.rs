@@ -5,7 +5,8 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use ws_transport::SocketUrl;
 
-use crate::{PROTOCOL, TOKEN_PROTOCOL_PREFIX, TOKEN_QUERY, TokenPlacement};
+use crate::access_token::{TOKEN_PROTOCOL_PREFIX, TOKEN_QUERY};
+use crate::{PROTOCOL, TokenPlacement};
 
 /// A session at the gateway, and the access to it.
 #[derive(Clone, Debug)]
@@ -67,10 +68,8 @@ impl GatewaySession {
 
     /// Whether an event is new; its number is then the last one.
     pub(super) fn is_new(&mut self, sequence: u64) -> bool {
-        let new = self.last_sequence.is_none_or(|last| sequence > last);
-        if new {
-            self.last_sequence = Some(sequence);
-        }
+        let new = Some(sequence) > self.last_sequence;
+        self.last_sequence = self.last_sequence.max(Some(sequence));
         new
     }
 }

@@ -1,7 +1,5 @@
 //! A client of the REST calls.
 
-use std::sync::Arc;
-
 use genesys_api::{Call, Clock, Host};
 use genesys_auth::{Authenticator, AuthorizedError, Credentials, Scopes};
 use genesys_http::Client;
@@ -12,11 +10,6 @@ const SCOPES: &str = "webmessaging:guest webmessaging:guest:write webhooks:readw
 /// A client of one gateway. It fetches access tokens with client credentials, and caches them. Clones share the cache.
 #[derive(Clone, Debug)]
 pub struct RestClient {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
     http: Client,
     host: Host,
     auth: Authenticator,
@@ -24,16 +17,11 @@ struct Shared {
 
 impl RestClient {
     /// A client of the gateway at `host`. It sends nothing yet.
-    ///
-    /// # Panics
-    /// Never: the scopes of the contract are valid.
     #[must_use]
     pub fn new(http: Client, host: Host, credentials: Credentials) -> Self {
         let scopes: Scopes = SCOPES.parse().expect("the scopes of the contract are valid");
         let auth = Authenticator::new(http.clone(), host.clone(), credentials, Some(scopes));
-        Self {
-            shared: Arc::new(Shared { http, host, auth }),
-        }
+        Self { http, host, auth }
     }
 
     /// Sends a call with an access token.
@@ -41,30 +29,26 @@ impl RestClient {
     /// # Errors
     /// If no token can be had, the gateway cannot be reached, or it refuses the call.
     pub async fn call<C: Call + Sync>(&self, call: &C) -> Result<C::Reply, AuthorizedError> {
-        self.shared.auth.call(call, &self.shared.host).await
+        self.auth.call(call, &self.host).await
     }
 
     /// The source of its access tokens.
-    #[must_use]
     pub fn authenticator(&self) -> &Authenticator {
-        &self.shared.auth
+        &self.auth
     }
 
     /// The HTTP client.
-    #[must_use]
     pub fn http(&self) -> &Client {
-        &self.shared.http
+        &self.http
     }
 
     /// The gateway.
-    #[must_use]
     pub fn host(&self) -> &Host {
-        &self.shared.host
+        &self.host
     }
 
     /// The clock of the HTTP client.
-    #[must_use]
     pub fn clock(&self) -> &Clock {
-        self.shared.http.clock()
+        self.http.clock()
     }
 }

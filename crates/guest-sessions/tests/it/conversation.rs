@@ -73,7 +73,7 @@ fn access_token_is_sent_where_configured() {
 #[test]
 fn expiry_is_announced_by_the_gateway() {
     let mut peer = VirtualPeer::ready();
-    peer.hear(
+    peer.receive(
         &json!({"type": "event", "sequence": 1, "name": "session.expiring",
         "detail": "2026-11-22T12:05:00.000Z"}),
     );
@@ -96,11 +96,11 @@ fn refusal_ends_the_conversation_with_its_code() {
         // in place of the answer to the handshake
         let mut peer = VirtualPeer::new(session());
         peer.connect();
-        peer.hear(&error(code));
+        peer.receive(&error(code));
         assert_eq!(last(&mut peer), code);
         // in the middle
         let mut peer = VirtualPeer::ready();
-        peer.hear(&error(code));
+        peer.receive(&error(code));
         assert!(
             matches!(&peer.events()[..], [Event::Session(SessionEvent::Refused(refusal))] if refusal.code == code)
         );
@@ -114,7 +114,7 @@ fn refusal_ends_the_conversation_with_its_code() {
         peer.conversation.handle_refused(status, None, peer.now, 0);
         assert!(matches!(
             peer.events()[..],
-            [Event::Ended(Ending::Refused { status: told })] if told == status
+            [Event::Ended(Ending::Refused { status: found })] if found == status
         ));
     }
 }
@@ -122,7 +122,7 @@ fn refusal_ends_the_conversation_with_its_code() {
 #[test]
 fn message_is_resent_under_its_id_and_replayed_events_are_emitted_once() {
     let mut peer = VirtualPeer::ready();
-    let says = |sequence: u64| {
+    let message = |sequence: u64| {
         json!({"type": "message", "sequence": sequence, "id": format!("a{sequence}"), "text": "x",
             "from": {"kind": "bot", "name": "Robo"}, "timestamp": "2026-11-22T12:00:02.000Z"})
     };
@@ -133,7 +133,7 @@ fn message_is_resent_under_its_id_and_replayed_events_are_emitted_once() {
     peer.send(1, "one");
     peer.send(2, "two");
     peer.frames();
-    peer.hear(&says(1));
+    peer.receive(&message(1));
     assert_eq!(peer.events().len(), 1);
     peer.drop_socket();
     peer.events();
@@ -143,10 +143,10 @@ fn message_is_resent_under_its_id_and_replayed_events_are_emitted_once() {
         (&opening["type"], &opening["lastSequence"]),
         (&json!("handshake"), &json!(1))
     );
-    peer.hear(&handshake_accepted(3));
-    peer.hear(&says(1));
-    peer.hear(&accepted(1, 2));
-    peer.hear(&says(3));
+    peer.receive(&handshake_accepted(3));
+    peer.receive(&message(1));
+    peer.receive(&accepted(1, 2));
+    peer.receive(&message(3));
     let events = peer.events();
     assert!(
         matches!(&events[..], [Event::Connection(ConnectionEvent::Restored(_)), Event::Delivery { id: one, status: DeliveryStatus::Delivered { .. } }, Event::Message(message)]
@@ -165,15 +165,15 @@ fn message_is_resent_under_its_id_and_replayed_events_are_emitted_once() {
 fn sequence_restarts_with_the_gateway() {
     let mut peer = VirtualPeer::ready();
     let typing = |sequence: u64| json!({"type": "typing", "sequence": sequence, "from": {"kind": "agent"}});
-    peer.hear(&typing(50));
-    peer.hear(&json!({"type": "novelty", "sequence": 51}));
-    peer.hear(&typing(51));
+    peer.receive(&typing(50));
+    peer.receive(&json!({"type": "novelty", "sequence": 51}));
+    peer.receive(&typing(51));
     assert_eq!(peer.events().len(), 2, "the unknown event has taken number 51");
     peer.drop_socket();
     peer.reconnect();
-    peer.hear(&handshake_accepted(2));
+    peer.receive(&handshake_accepted(2));
     peer.events();
-    peer.hear(&typing(3));
+    peer.receive(&typing(3));
     assert!(matches!(
         peer.events()[..],
         [Event::Session(SessionEvent::Typing { .. })]
@@ -188,7 +188,7 @@ fn token_that_expired_during_an_outage_is_requested() {
         peer.send(1, "x");
         peer.frames();
         if way == 0 {
-            peer.hear(&expired);
+            peer.receive(&expired);
             peer.close(CloseInfo::with_code(1008, "see the error frame"));
         } else {
             peer.drop_socket();
@@ -199,7 +199,7 @@ fn token_that_expired_during_an_outage_is_requested() {
             } else {
                 peer.conversation.handle_connected(peer.now);
                 peer.frames();
-                peer.hear(&expired);
+                peer.receive(&expired);
                 assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
                 peer.drop_socket();
             }
@@ -213,7 +213,7 @@ fn token_that_expired_during_an_outage_is_requested() {
         peer.conversation.update_token(SecretString::from("renewed"));
         peer.reconnect();
         assert_eq!(peer.frames()[0]["accessToken"], "renewed");
-        peer.hear(&handshake_accepted(0));
+        peer.receive(&handshake_accepted(0));
         assert_eq!(peer.conversation.state(), State::Configured);
         assert_eq!(peer.frames()[0]["text"], "x", "{way}");
     }
@@ -223,8 +223,8 @@ fn token_that_expired_during_an_outage_is_requested() {
 fn replay_note_is_not_the_reason_of_a_close() {
     let mut peer = VirtualPeer::new(session());
     peer.connect();
-    peer.hear(&handshake_accepted(0));
-    peer.hear(
+    peer.receive(&handshake_accepted(0));
+    peer.receive(
         &json!({"type": "error", "code": "replay.incomplete", "message": "more was missed than is kept"}),
     );
     peer.close(CloseInfo::with_code(1008, "policy"));
@@ -233,7 +233,7 @@ fn replay_note_is_not_the_reason_of_a_close() {
 }
 
 #[test]
-fn terminal_causes_never_loop() {
+fn terminal_cause_is_never_retried() {
     for status in [400, 403, 404, 410] {
         let mut peer = VirtualPeer::new(session());
         peer.conversation.connect(peer.now);
@@ -241,13 +241,13 @@ fn terminal_causes_never_loop() {
         assert_eq!(peer.conversation.state(), State::Failed);
     }
     let mut peer = VirtualPeer::ready();
-    peer.hear(&json!({"type": "session.ended", "reason": "expired", "sequence": 9}));
+    peer.receive(&json!({"type": "session.ended", "reason": "expired", "sequence": 9}));
     assert!(
         matches!(&peer.events()[..], [Event::Ended(Ending::SessionEnded { reason })] if reason == "expired")
     );
     assert_eq!(peer.conversation.state(), State::Closed);
     let mut peer = VirtualPeer::ready();
-    peer.hear(&json!({"type": "error", "code": "bad.frame", "message": "five bad frames"}));
+    peer.receive(&json!({"type": "error", "code": "bad.frame", "message": "five bad frames"}));
     peer.close(CloseInfo::with_code(1008, "policy"));
     let Some(Event::Ended(ending)) = peer.events().pop() else {
         panic!()
@@ -261,7 +261,7 @@ fn terminal_causes_never_loop() {
 }
 
 #[test]
-fn shutdown_keeps_its_limit_whatever_is_on_its_way() {
+fn shutdown_keeps_its_limit_with_messages_in_flight() {
     let mut peer = VirtualPeer::ready();
     for n in 0..6 {
         peer.send(n, "x");
@@ -290,7 +290,7 @@ fn debug_shows_no_token() {
 fn expiry_far_away_is_harmless() {
     for at in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"] {
         let mut peer = VirtualPeer::ready();
-        peer.hear(&json!({"type": "event", "sequence": 1, "name": "session.expiring", "detail": at}));
+        peer.receive(&json!({"type": "event", "sequence": 1, "name": "session.expiring", "detail": at}));
         peer.pass(60 * SECOND);
     }
 }

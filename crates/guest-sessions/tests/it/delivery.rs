@@ -38,13 +38,13 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// The last word on each message, and when each frame left.
+/// The statuses of each message, and the time of each frame.
 #[derive(Default)]
 struct Ledger {
-    fates: HashMap<MessageId, Vec<&'static str>>,
+    statuses: HashMap<MessageId, Vec<&'static str>>,
     left: Vec<Instant>,
     requests: Vec<Vec<Instant>>,
-    on_the_way: Vec<u128>,
+    in_flight: Vec<u128>,
 }
 
 struct Play {
@@ -65,7 +65,7 @@ impl Play {
         play
     }
 
-    /// Does what the state machine asks for until it asks for nothing; the service configures at once.
+    /// Runs the commands of the state machine until there are none. The service configures at once.
     fn settle(&mut self) {
         loop {
             let mut idle = true;
@@ -74,7 +74,7 @@ impl Play {
                 match command {
                     Command::Connect => {
                         self.ledger.requests.push(Vec::new());
-                        self.ledger.on_the_way.clear();
+                        self.ledger.in_flight.clear();
                         self.peer.conversation.handle_connected(self.peer.now);
                     }
                     Command::Disconnect => self.peer.drop_socket(),
@@ -90,12 +90,12 @@ impl Play {
                 }
                 let frame: serde_json::Value = serde_json::from_str(&text).unwrap();
                 if frame["type"] == "handshake" {
-                    self.peer.hear(&handshake_accepted(0));
+                    self.peer.receive(&handshake_accepted(0));
                 } else {
                     let name = &frame["id"];
                     let number = (0..self.next).find(|n| *name == id(*n).to_string()).unwrap();
                     self.ledger.left.push(self.peer.now.instant);
-                    self.ledger.on_the_way.push(number);
+                    self.ledger.in_flight.push(number);
                 }
             }
             for event in self.peer.events() {
@@ -109,20 +109,20 @@ impl Play {
     }
 
     fn note(&mut self, event: Event) {
-        let mut fate = |id, fate| self.ledger.fates.entry(id).or_default().push(fate);
+        let mut record = |id, status| self.ledger.statuses.entry(id).or_default().push(status);
         match event {
             Event::Delivery {
                 id,
                 status: DeliveryStatus::Delivered { .. },
-            } => fate(id, "accepted"),
+            } => record(id, "accepted"),
             Event::Delivery {
                 id,
                 status: DeliveryStatus::Failed(_),
-            } => fate(id, "failed"),
+            } => record(id, "failed"),
             Event::Delivery {
                 id,
                 status: DeliveryStatus::Unknown,
-            } => fate(id, "in doubt"),
+            } => record(id, "unknown"),
             Event::Message(message) | Event::Session(SessionEvent::OwnMessage(message)) => {
                 panic!("our own message came back as {message:?}")
             }
@@ -131,28 +131,28 @@ impl Play {
     }
 
     fn acknowledge(&mut self, n: u128) {
-        self.peer.hear(
+        self.peer.receive(
             &serde_json::json!({"type": "message.accepted", "id": id(n).to_string(),
             "sequence": n, "timestamp": "2026-11-22T12:00:01.000Z"}),
         );
     }
 
     fn act(&mut self, act: &Act) {
-        let oldest = self.ledger.on_the_way.first().copied();
+        let oldest = self.ledger.in_flight.first().copied();
         match (act, oldest) {
             (Act::AnswerPing, _) => self.peer.conversation.handle_alive(),
             (Act::Cut, _) => {
                 if !matches!(self.peer.conversation.state(), State::Reconnecting) {
                     self.peer.drop_socket();
                 }
-                self.ledger.on_the_way.clear();
+                self.ledger.in_flight.clear();
             }
             (Act::EchoOldest, Some(n)) => {
-                self.ledger.on_the_way.remove(0);
+                self.ledger.in_flight.remove(0);
                 self.acknowledge(n);
             }
             (Act::EchoTwice, Some(n)) => {
-                self.ledger.on_the_way.remove(0);
+                self.ledger.in_flight.remove(0);
                 self.acknowledge(n);
                 self.acknowledge(n);
             }
@@ -162,23 +162,23 @@ impl Play {
             }
             (Act::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
             (Act::RefuseOldest, Some(n)) => {
-                self.ledger.on_the_way.remove(0);
-                self.peer.hear(
+                self.ledger.in_flight.remove(0);
+                self.peer.receive(
                     &serde_json::json!({"type": "message.failed", "id": id(n).to_string(),
                     "code": "message.refused", "message": "no"}),
                 );
             }
             (Act::Throttle, Some(_)) => {
-                self.ledger.on_the_way.clear();
+                self.ledger.in_flight.clear();
                 self.peer
-                    .hear(&serde_json::json!({"type": "error", "code": "too.many.requests",
+                    .receive(&serde_json::json!({"type": "error", "code": "too.many.requests",
                     "message": "slow down", "retryAfter": 2}));
             }
             (Act::Send, _) => {
                 let name = id(self.next);
                 match self.peer.conversation.send_text(name, "x".to_owned()) {
                     Ok(()) => {
-                        self.ledger.fates.entry(name).or_default();
+                        self.ledger.statuses.entry(name).or_default();
                     }
                     Err(error) => assert!(matches!(error, SendError::Ended | SendError::Full { .. })),
                 }
@@ -234,11 +234,11 @@ proptest! {
         play.settle();
         play.pass(Duration::from_secs(10));
         prop_assert!(play.peer.conversation.state().is_over());
-        for (id, fates) in &play.ledger.fates {
-            // a doubt may be settled later; everything else is said once
+        for (id, statuses) in &play.ledger.statuses {
+            // an unknown status may be resolved later; every other one is final
             prop_assert!(
-                matches!(fates[..], [_] | ["in doubt", "accepted" | "failed"]),
-                "{} ended as {:?}", id, fates
+                matches!(statuses[..], [_] | ["unknown", "accepted" | "failed"]),
+                "{} ended as {:?}", id, statuses
             );
         }
         prop_assert!(windows_hold(&play.ledger.left, 5, Duration::from_secs(1)));

@@ -52,7 +52,7 @@ impl VirtualPeer {
         let mut peer = Self::new(session());
         peer.connect();
         assert_eq!(peer.frames().len(), 1);
-        peer.hear(&handshake_accepted(0));
+        peer.receive(&handshake_accepted(0));
         assert!(matches!(
             peer.events()[..],
             [Event::Connection(ConnectionEvent::Ready(_))]
@@ -83,7 +83,7 @@ impl VirtualPeer {
         self.close(CloseInfo::abrupt("reset by peer"));
     }
 
-    pub(crate) fn hear(&mut self, frame: &Value) {
+    pub(crate) fn receive(&mut self, frame: &Value) {
         self.conversation.handle_frame(&frame.to_string(), self.now);
     }
 

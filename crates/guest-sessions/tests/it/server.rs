@@ -170,7 +170,7 @@ async fn conversation_passes_between_client_and_server() {
 }
 
 #[tokio::test]
-async fn foreign_origin_is_refused_before_the_upgrade() {
+async fn origin_outside_the_policy_is_refused_before_the_upgrade() {
     let site = Site::new().await;
     let mut connection = site.open(session());
     let mut tcp = site.tcp().await;

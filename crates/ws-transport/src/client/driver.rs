@@ -152,7 +152,6 @@ impl<M: Machine> Driver<M> {
     }
 
     /// Returns a handle for other tasks; clones are cheap.
-    #[must_use]
     pub fn handle(&self) -> Handle<M> {
         self.handle.clone()
     }

@@ -1,4 +1,4 @@
-//! A WebSocket that reconnects, as a first user meets it.
+//! A WebSocket that reconnects.
 
 use genesys_api::Clock;
 
@@ -21,17 +21,12 @@ impl WebSocket {
     ///
     /// # Errors
     /// If the certificates of the system cannot be loaded.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
     pub fn connect(url: SocketUrl, origin: AdmittedOrigin) -> Result<Self, genesys_http::TlsError> {
         Ok(Self::open(Settings::new(url, origin)?))
     }
 
-    /// Opens a socket, on the tokio runtime of the caller. [`Event::Open`] reports that it is open.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
+    /// Opens a socket on the tokio runtime of the caller, and panics outside of one. [`Event::Open`] reports that it is
+    /// open.
     #[must_use]
     pub fn open(settings: Settings) -> Self {
         let clock = settings.http.clock().clone();
