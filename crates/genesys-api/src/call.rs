@@ -16,10 +16,7 @@ pub trait Call {
     /// Builds the request, complete except for `Authorization`, which the client adds.
     fn request(&self, host: &Host) -> http::Request<Bytes>;
 
-    /// Parses the response.
-    ///
-    /// # Errors
-    /// If the service refused the call, or the body does not match the contract.
+    /// Parses the response. A refusal, or a body that does not match the contract, is an error.
     fn reply(&self, response: http::Response<Bytes>) -> Result<Self::Reply, ReplyError>;
 }
 

@@ -97,10 +97,7 @@ impl Timer {
         });
     }
 
-    /// Waits for the deadline, which is then removed. Without one, it never resolves.
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, the deadline stays.
+    /// Waits for the deadline, which is then removed. Without one, it never resolves. Cancel safe: the deadline stays.
     pub async fn elapsed(&mut self) {
         match &mut self.sleep {
             Some((_, sleep)) => sleep.as_mut().await,

@@ -16,10 +16,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Returns the URI of `path`, which begins with a slash and may have a query.
-    ///
-    /// # Panics
-    /// If `path` is invalid. Paths are written in code, with every variable part percent-encoded.
+    /// Returns the URI of `path`, which begins with a slash and may have a query. Its variable parts are percent-encoded: an
+    /// invalid path panics.
     #[must_use]
     pub fn uri(&self, path: &str) -> Uri {
         let path = PathAndQuery::from_str(path).expect("a path written in code, variables encoded");
@@ -108,9 +106,6 @@ pub struct Hosts {
 
 impl Hosts {
     /// Derives the hosts from a base domain such as `mypurecloud.ie`.
-    ///
-    /// # Errors
-    /// If the domain is not a host name.
     pub fn of_domain(domain: &str) -> Result<Self, HostError> {
         let host = |service: &str| Host::from_str(&format!("https://{service}.{domain}"));
         Ok(Self {

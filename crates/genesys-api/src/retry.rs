@@ -46,7 +46,7 @@ impl RetryPolicy {
         random: u64,
         utc: OffsetDateTime,
     ) -> Option<Duration> {
-        let (retryable, asked) = match outcome {
+        let (retryable, requested) = match outcome {
             Outcome::NotSent => (true, None),
             Outcome::Unknown => (idempotent, None),
             Outcome::Answered { status, headers } => {
@@ -61,7 +61,7 @@ impl RetryPolicy {
                 (retryable, retry_after(headers, utc))
             }
         };
-        (retryable && attempt < self.attempts).then(|| self.backoff.wait(attempt - 1, asked, random))
+        (retryable && attempt < self.attempts).then(|| self.backoff.wait(attempt - 1, requested, random))
     }
 }
 
@@ -133,7 +133,7 @@ impl RetryBudget {
 pub struct Backoff {
     /// Upper bound of the first wait. It doubles with each retry.
     pub base: Duration,
-    /// Upper bound of any wait that the server did not ask for.
+    /// Upper bound of any wait that the server did not request.
     pub cap: Duration,
 }
 
@@ -155,7 +155,9 @@ impl Backoff {
     pub fn wait(&self, retries: u32, retry_after: Option<Duration>, random: u64) -> Duration {
         let ceiling = self.base.saturating_mul(2_u32.saturating_pow(retries));
         let jitter = jitter(ceiling.min(self.cap), random);
-        retry_after.map_or(jitter, |asked| asked.min(MAX_RETRY_AFTER) + jitter.min(self.base))
+        retry_after.map_or(jitter, |requested| {
+            requested.min(MAX_RETRY_AFTER) + jitter.min(self.base)
+        })
     }
 }
 
@@ -274,8 +276,8 @@ mod tests {
         assert_eq!([longest(0), longest(1), longest(2)], [500, 1_000, 2_000]);
         assert_eq!(longest(60), 30_000);
         assert_eq!(backoff.wait(0, None, 0), Duration::ZERO);
-        let asked = |seconds| backoff.wait(9, Some(Duration::from_secs(seconds)), u64::MAX);
-        assert_eq!(asked(7), Duration::from_millis(7_500));
-        assert_eq!(asked(999), MAX_RETRY_AFTER + backoff.base);
+        let requested = |seconds| backoff.wait(9, Some(Duration::from_secs(seconds)), u64::MAX);
+        assert_eq!(requested(7), Duration::from_millis(7_500));
+        assert_eq!(requested(999), MAX_RETRY_AFTER + backoff.base);
     }
 }

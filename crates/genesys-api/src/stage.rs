@@ -21,7 +21,7 @@ pub enum SessionStage {
     Configured,
     /// A message of the guest was acknowledged.
     FirstGuestMessage,
-    /// An agent or a bot replied after that. A greeting sent before the guest's first message is no reply.
+    /// An agent or a bot replied after that. A greeting sent before the guest's first message is not a reply.
     FirstReply,
 }
 

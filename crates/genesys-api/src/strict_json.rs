@@ -22,7 +22,7 @@ pub struct Object<'a> {
     /// Path of the object. `None` for the body.
     path: Option<Arc<str>>,
     fields: BTreeMap<Text<'a>, &'a RawValue>,
-    /// Names asked for so far.
+    /// Names requested so far.
     known: Vec<&'static str>,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// Checks that no field remains, after each known field was asked for.
+    /// Checks that no field remains, after each known field was requested.
     pub fn finish(self) -> Result<(), BodyError> {
         let Some(name) = self.fields.keys().next() else {
             return Ok(());
@@ -101,7 +101,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// One value, and its path in the body. A value of another type than the one asked for is an error.
+/// One value, and its path in the body. A value of another type than the requested one is an error.
 #[derive(Clone)]
 pub struct Field<'a> {
     parent: Option<Arc<str>>,
@@ -166,7 +166,7 @@ impl<'a> Field<'a> {
     /// An error: the value has another type than `expected`.
     pub fn wrong_type(&self, expected: &'static str) -> BodyError {
         let found = match json_type(self.raw) {
-            // a string is refused as a string only if an escape is no Unicode
+            // a string is refused as a string only if an escape is not Unicode
             found if found == expected => "a string that is not Unicode",
             found => found,
         };

@@ -1,4 +1,4 @@
-//! Parts of frames and bodies: borrowed text, redacted secrets, and JSON that is kept as it came.
+//! Parts of frames and bodies: borrowed text, redacted secrets, and unparsed JSON.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -81,9 +81,6 @@ impl Client {
     }
 
     /// Opens a connection outside the pool, with TLS for an `https` host: for WebSockets.
-    ///
-    /// # Errors
-    /// If there is no connection within the connect timeout.
     pub async fn connect(&self, host: &Host) -> Result<Stream, Error> {
         let endpoint = Endpoint::of_host(host)?;
         self.shared.connector.open(&endpoint).await

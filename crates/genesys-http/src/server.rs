@@ -78,9 +78,6 @@ pub struct Server {
 
 impl Server {
     /// Binds `address`. Port 0 is chosen by the system. With an identity the server accepts only TLS.
-    ///
-    /// # Errors
-    /// If the address cannot be bound.
     pub async fn bind(address: SocketAddr, identity: Option<Identity>, limits: Limits) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         Ok(Self {

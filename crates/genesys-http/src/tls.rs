@@ -36,9 +36,6 @@ impl Tls {
     }
 
     /// Trusts the system's authorities and those in `pem`.
-    ///
-    /// # Errors
-    /// If `pem` contains no certificate, or an invalid one.
     pub fn with_extra_ca(pem: &[u8]) -> Result<Self, TlsError> {
         let verifier = Verifier::new_with_extra_roots(authorities(pem)?, provider())
             .map_err(|_| TlsError::Unreadable)?;

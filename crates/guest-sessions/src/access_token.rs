@@ -11,7 +11,7 @@ pub(crate) const TOKEN_QUERY: &str = "access_token";
 /// Prefix of the WebSocket subprotocol that may hold the access token.
 pub(crate) const TOKEN_PROTOCOL_PREFIX: &str = "access_token.";
 
-/// The subprotocol that the gateway selects when the token is offered beside it.
+/// The subprotocol that the gateway selects when the token is offered with it.
 pub const PROTOCOL: &str = "guest-sessions.v1";
 
 /// The place of the access token.
@@ -23,7 +23,7 @@ pub enum TokenPlacement {
     /// In the URL, as the founding tutorial does. Proxies log URLs, and a gateway may refuse it: only for
     /// compatibility (RFC 9700 section 4.3.2 forbids it).
     Query,
-    /// In `Sec-WebSocket-Protocol`, as `access_token.<token>` beside [`PROTOCOL`]: what a browser can do. A token
+    /// In `Sec-WebSocket-Protocol`, as `access_token.<token>` with [`PROTOCOL`], as browsers can. A token
     /// that cannot stand in a header goes into the first frame.
     Subprotocol,
 }

@@ -1,4 +1,4 @@
-//! Bodies of `/api/v2/webmessaging/guest-sessions` beside the create body.
+//! Bodies of `/api/v2/webmessaging/guest-sessions` except the create body.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -75,10 +75,7 @@ pub struct RefreshBody {
 }
 
 impl RefreshBody {
-    /// Parses the body of `POST …/{id}/refresh`.
-    ///
-    /// # Errors
-    /// If the body does not match the contract. The error repeats no value.
+    /// Parses the body of `POST …/{id}/refresh`. No error repeats a value.
     pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
         let mut body = Object::parse(bytes)?;
         let refresh_token = SecretString::from(&*body.required("refreshToken")?.text()?);
@@ -119,11 +116,7 @@ pub struct ConsentChangeBody<'a>(pub &'a ConsentChange);
 
 impl ConsentChangeBody<'_> {
     /// Parses the body, which names at least one purpose. Without `consentTimestamp` the guest chose when the body was
-    /// `received`.
-    ///
-    /// # Errors
-    /// If the body does not match the contract, or dates the change more than five minutes after `received`. The error
-    /// repeats no value.
+    /// `received`. A choice more than five minutes after `received` is an error. No error repeats a value.
     pub fn parse(bytes: &[u8], received: OffsetDateTime) -> Result<ConsentChange, BodyError> {
         let mut body = Object::parse(bytes)?;
         let mut choices = Vec::new();

@@ -15,10 +15,8 @@ const MOST: usize = 16;
 pub struct SubscriptionBody<'a>(pub &'a Subscription);
 
 impl SubscriptionBody<'_> {
-    /// Parses the body. `method` can only be `POST`, `enabled` is true by default. Several filters are combined.
-    ///
-    /// # Errors
-    /// If the body does not match the contract. The error names the field, and repeats no value.
+    /// Parses the body. `method` can only be `POST`, `enabled` is true by default. Several filters are combined. No error
+    /// repeats a value.
     pub fn parse(bytes: &[u8]) -> Result<Subscription, BodyError> {
         let mut body = Object::parse(bytes)?;
         let subscription = subscription(&mut body)?;

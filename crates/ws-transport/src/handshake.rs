@@ -70,9 +70,6 @@ impl ClientHandshake {
     }
 
     /// Checks the response to [`Self::request`] with the same `key` (RFC 6455 section 4.1).
-    ///
-    /// # Errors
-    /// The first rule that the response violates.
     #[cfg(feature = "client")]
     pub fn verify(&self, key: [u8; 16], response: &http::Response<()>) -> Result<(), UpgradeError> {
         let headers = response.headers();
@@ -116,10 +113,7 @@ pub struct ServerHandshake {
 }
 
 impl ServerHandshake {
-    /// Checks method, version and headers.
-    ///
-    /// # Errors
-    /// If the request is not a valid handshake; [`HandshakeError::status`] is the status of the response.
+    /// Checks method, version and headers. [`HandshakeError::status`] is the status of the response to an invalid one.
     pub fn parse<B>(request: &Request<B>) -> Result<Self, HandshakeError> {
         let headers = request.headers();
         if !is_upgrade(headers) {

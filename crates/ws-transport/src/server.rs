@@ -56,14 +56,10 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S, limits: Limits
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
-    /// Waits for the next frame of the client. Pings are answered here.
+    /// Waits for the next frame of the client. Pings are answered here. Cancel safe: no frame is lost.
     ///
     /// # Errors
-    /// If the client violated the protocol or a limit, or the connection broke. Close the socket then, with
-    /// [`SocketError::close_code`].
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, no frame is lost.
+    /// The socket must be closed then, with [`SocketError::close_code`].
     pub async fn next(&mut self) -> Result<Incoming, SocketError> {
         match self.stream.next().await {
             Some(Ok(Message::Text(text))) => Ok(Incoming::Text(Payload(text))),
@@ -79,9 +75,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
     }
 
     /// Sends a text frame.
-    ///
-    /// # Errors
-    /// If the client is too slow, or the connection broke.
     pub async fn send(&mut self, text: impl Into<String>) -> Result<(), SocketError> {
         self.send_all([text.into()]).await
     }

@@ -19,7 +19,7 @@ use crate::{Error, ErrorKind};
 /// Longest head of a proxy's response, in bytes: the minimum of hyper.
 const HEAD_LIMIT: usize = 8 * 1024;
 
-/// Asks the proxy at the other end of `tcp` for a tunnel to `endpoint`.
+/// Requests a tunnel to `endpoint` from the proxy at the other end of `tcp`.
 pub(crate) async fn open_tunnel(tcp: TcpStream, hop: &Hop, endpoint: &Endpoint) -> Result<TcpStream, Error> {
     let proxy = &hop.endpoint;
     let not_proxy = || {

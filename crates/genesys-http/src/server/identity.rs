@@ -17,10 +17,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Parses the certificate, its chain and the private key, all in PEM.
-    ///
-    /// # Errors
-    /// If either is invalid, or they do not match. The error does not contain the key.
+    /// Parses the certificate, its chain and the private key, all in PEM. The error does not contain the key.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()

@@ -95,7 +95,7 @@ async fn call_is_retried_after_503_and_429() {
     assert_eq!(
         requests.load(Ordering::SeqCst),
         3,
-        "503 and 429 say that nothing was done"
+        "503 and 429 mean that the server did not act"
     );
 }
 
@@ -168,7 +168,7 @@ async fn unsent_call_is_always_retried() {
 
 #[tokio::test]
 async fn retry_after_is_obeyed_as_seconds_or_date() {
-    for asked in [|_: &Clock| "40".to_owned(), |clock: &Clock| http_date(clock, 40)] {
+    for requested in [|_: &Clock| "40".to_owned(), |clock: &Clock| http_date(clock, 40)] {
         let clock = Clock::system();
         let times = Arc::new(Mutex::new(Vec::new()));
         let server = Loopback::plain({
@@ -178,7 +178,7 @@ async fn retry_after_is_obeyed_as_seconds_or_date() {
                 times.push(clock.now().instant);
                 let first = times.len() == 1;
                 let answer = if first {
-                    later(429, asked(&clock))
+                    later(429, requested(&clock))
                 } else {
                     answer(200, "{}")
                 };
@@ -205,8 +205,8 @@ async fn retry_after_is_obeyed_as_seconds_or_date() {
 #[tokio::test]
 async fn retry_after_beyond_deadline_fails_at_once() {
     let clock = Clock::system();
-    for asked in ["60".to_owned(), http_date(&clock, 60)] {
-        let (server, requests) = scripted(vec![later(429, asked)]).await;
+    for requested in ["60".to_owned(), http_date(&clock, 60)] {
+        let (server, requests) = scripted(vec![later(429, requested)]).await;
         let client = builder().clock(clock.clone()).build();
         let error = client.call(&Read, &server.host, None).await.unwrap_err();
         assert_eq!((error.kind(), error.attempts()), (CallErrorKind::Refused, 1));

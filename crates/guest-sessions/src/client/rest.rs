@@ -25,9 +25,6 @@ impl RestClient {
     }
 
     /// Sends a call with an access token.
-    ///
-    /// # Errors
-    /// If no token can be had, the gateway cannot be reached, or it refuses the call.
     pub async fn call<C: Call + Sync>(&self, call: &C) -> Result<C::Reply, AuthorizedError> {
         self.auth.call(call, &self.host).await
     }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use genesys_api::Now;
@@ -42,31 +41,24 @@ pub enum Event {
 }
 
 /// Cause of a lost or closed connection.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Loss {
     /// The connection ended, or could not be opened.
+    #[error("{0}")]
     Closed(CloseInfo),
     /// [`WebSocket::close`](super::WebSocket::close) was called.
+    #[error("closed by this side")]
     Local,
     /// The upgrade was refused.
+    #[error("the handshake was answered with status {status}")]
     Refused {
         /// HTTP status.
         status: u16,
     },
     /// Two pings were not answered, or a connection attempt took more than 20 s.
+    #[error("the peer did not answer in time")]
     Timeout,
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed(info) => info.fmt(f),
-            Self::Local => f.write_str("closed by this side"),
-            Self::Refused { status } => write!(f, "the handshake was answered with status {status}"),
-            Self::Timeout => f.write_str("the peer did not answer in time"),
-        }
-    }
 }
 
 /// A text that was not queued.

@@ -101,9 +101,6 @@ pub struct Settings {
 
 impl Settings {
     /// Settings with a client of their own that trusts the system's certificate authorities, and a limiter of its own.
-    ///
-    /// # Errors
-    /// If those certificates cannot be loaded.
     pub fn new(url: SocketUrl, origin: AdmittedOrigin) -> Result<Self, genesys_http::TlsError> {
         Ok(Self {
             http: genesys_http::Client::builder(genesys_http::Tls::system()?).build(),
@@ -124,10 +121,7 @@ pub struct Driver<M: Machine> {
 }
 
 impl<M: Machine> Driver<M> {
-    /// Runs `machine` as a task of the caller's tokio runtime.
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
+    /// Runs `machine` as a task of the caller's tokio runtime, and panics outside of one.
     #[must_use]
     pub fn spawn(machine: M, settings: Settings) -> Self {
         let clock = settings.http.clock().clone();
@@ -142,7 +136,7 @@ impl<M: Machine> Driver<M> {
             shared: shared.clone(),
             settings,
             link: Link::Down,
-            jobs: Jobs(Vec::new()),
+            jobs: Vec::new(),
             timer: Timer::new(clock),
         };
         Self {
@@ -156,10 +150,7 @@ impl<M: Machine> Driver<M> {
         self.handle.clone()
     }
 
-    /// Waits for the next event; `None` after the last one.
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, no event is lost: the next call returns it.
+    /// Waits for the next event; `None` after the last one. Cancel safe: no event is lost.
     pub async fn next_event(&mut self) -> Option<M::Event> {
         let shared = &*self.handle.shared;
         loop {
@@ -251,7 +242,8 @@ struct Task<M: Machine> {
     shared: Arc<Shared<M>>,
     settings: Settings,
     link: Link,
-    jobs: Jobs<M::JobId, M::Outcome>,
+    /// Jobs in progress; the machine bounds their number.
+    jobs: Vec<(M::JobId, Job<M::Outcome>)>,
     timer: Timer,
 }
 
@@ -261,7 +253,7 @@ impl<M: Machine> Task<M> {
             self.shared.to_application.notify_one();
             tokio::select! {
                 event = self.link.next(reading) => self.handle_event(event),
-                outcome = self.jobs.next() => {
+                outcome = next_outcome(&mut self.jobs) => {
                     let now = self.shared.clock.now();
                     self.shared.lock().handle_outcome(outcome, now);
                 }
@@ -302,12 +294,12 @@ impl<M: Machine> Task<M> {
                 }
                 Command::Run(id, job) => {
                     let job = M::run(job, self.settings.http.clone());
-                    self.jobs.0.retain(|(running, _)| *running != id);
-                    self.jobs.0.push((id, Box::pin(job)));
+                    self.jobs.retain(|(running, _)| *running != id);
+                    self.jobs.push((id, Box::pin(job)));
                 }
             }
         }
-        self.jobs.0.retain(|(id, _)| machine.wants(id));
+        self.jobs.retain(|(id, _)| machine.wants(id));
         let is_over = machine.is_over();
         if let Link::Open(socket) = &mut self.link
             && (is_over || socket.is_flushed())
@@ -356,23 +348,18 @@ impl<M: Machine> Drop for Task<M> {
     }
 }
 
-/// Jobs in progress; the machine bounds their number.
-struct Jobs<I, T>(Vec<(I, Job<T>)>);
-
 type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-impl<I, T> Jobs<I, T> {
-    /// Waits for the next result; never resolves without a job. If the future is dropped, no result is lost.
-    async fn next(&mut self) -> T {
-        poll_fn(|cx| {
-            for at in 0..self.0.len() {
-                if let Poll::Ready(outcome) = self.0[at].1.as_mut().poll(cx) {
-                    drop(self.0.swap_remove(at));
-                    return Poll::Ready(outcome);
-                }
+/// Waits for the next result; never resolves without a job. Cancel safe: no result is lost.
+async fn next_outcome<I, T>(jobs: &mut Vec<(I, Job<T>)>) -> T {
+    poll_fn(|cx| {
+        for at in 0..jobs.len() {
+            if let Poll::Ready(outcome) = jobs[at].1.as_mut().poll(cx) {
+                drop(jobs.swap_remove(at));
+                return Poll::Ready(outcome);
             }
-            Poll::Pending
-        })
-        .await
-    }
+        }
+        Poll::Pending
+    })
+    .await
 }

@@ -11,10 +11,8 @@ use genesys_api::Clock;
 /// Genesys Cloud takes 1,000 new connections a minute for a deployment. The default, 15 a second and at most 15 at
 /// once, allows 915 in the fullest minute and leaves some for other processes.
 ///
-/// Connections start in the order of their reservations. A slot is a point in time, so there is no queue. A slot whose
-/// session is dropped stays unused, which costs a fraction of a second.
-///
-/// It is the generic cell rate algorithm: one point in time represents the whole past.
+/// It is the generic cell rate algorithm: a slot is a point in time, and there is no queue. A slot whose session is dropped
+/// stays unused.
 #[derive(Clone, Debug)]
 pub struct ConnectLimiter {
     /// Time between two slots.

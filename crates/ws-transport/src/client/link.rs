@@ -58,10 +58,7 @@ impl Link {
         Self::Connecting(Box::pin(connect(http, handshake, start)))
     }
 
-    /// Waits for the next event.
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, no event is lost.
+    /// Waits for the next event. Cancel safe: no event is lost.
     pub(super) async fn next(&mut self, reading: bool) -> LinkEvent {
         match self {
             Self::Connecting(connecting) => connecting.await,
@@ -94,9 +91,6 @@ impl Socket {
     }
 
     /// Adds a frame to the write buffer. [`Self::poll_event`] and [`Self::flush`] write the whole buffer at once.
-    ///
-    /// # Errors
-    /// If the socket is broken.
     pub(super) fn queue(&mut self, transmit: Transmit) -> Result<(), CloseInfo> {
         let message = match transmit {
             Transmit::Close { code, reason } => Message::Close(Some(CloseFrame {

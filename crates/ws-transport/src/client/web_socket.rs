@@ -17,10 +17,7 @@ pub struct WebSocket {
 }
 
 impl WebSocket {
-    /// Opens a socket with the settings of [`Settings::new`].
-    ///
-    /// # Errors
-    /// If the certificates of the system cannot be loaded.
+    /// Opens a socket with the settings of [`Settings::new`], which loads the system's certificate authorities.
     pub fn connect(url: SocketUrl, origin: AdmittedOrigin) -> Result<Self, genesys_http::TlsError> {
         Ok(Self::open(Settings::new(url, origin)?))
     }
@@ -36,19 +33,13 @@ impl WebSocket {
         }
     }
 
-    /// Queues a text frame.
-    ///
-    /// # Errors
-    /// If the socket is closed, or 256 messages or 256 KiB wait.
+    /// Queues a text frame. At most 256 messages and 256 KiB wait.
     pub fn send(&self, text: impl Into<String>) -> Result<(), SendError> {
         let text = text.into();
         self.driver.handle().with(|connection, _| connection.send(text))
     }
 
-    /// Waits for the next event; `None` after [`Event::Closed`].
-    ///
-    /// # Cancel safety
-    /// If the future is dropped, no event is lost: the next call returns it.
+    /// Waits for the next event; `None` after [`Event::Closed`]. Cancel safe: no event is lost.
     pub async fn next_event(&mut self) -> Option<Event> {
         self.driver.next_event().await
     }
