@@ -76,7 +76,7 @@ pub(crate) fn suite(host: &Host, pki: &Pki) -> Outcome<GuestSessions> {
 
 /// A guest who agrees to everything.
 pub(crate) fn guest() -> Outcome<NewGuest> {
-    let mut attributes = Attributes::new();
+    let mut attributes = Attributes::default();
     attributes.insert("source", "web")?;
     Ok(NewGuest {
         channel: CHANNEL.parse()?,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 /// Text of a frame, borrowed from it unless it contains an escape. `Debug` shows its length, since it may be personal.
@@ -131,6 +131,13 @@ impl RawFrame {
     /// The received text, which may be invalid JSON.
     pub fn as_str(&self) -> &str {
         &self.json
+    }
+}
+
+impl<'de> Deserialize<'de> for RawFrame {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(Self::new(None, json.get()))
     }
 }
 

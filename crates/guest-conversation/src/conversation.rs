@@ -177,7 +177,7 @@ impl Machine for Conversation {
             return;
         }
         let frame = ServerFrame::parse(text).ok();
-        let class = frame.as_ref().and_then(|frame| frame.body.class());
+        let class = frame.as_ref().and_then(|frame| frame.class);
         let recorded = class.unwrap_or("a frame of another class");
         self.engine.record_frame(recorded, text.len());
         if frame

@@ -63,12 +63,6 @@ impl Attributes {
     /// Maximum characters of a value.
     pub const MAX_VALUE_LENGTH: usize = 1024;
 
-    /// No attributes.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Adds an attribute with the category that its key implies, see [`AttributeCategory::of_key`].
     ///
     /// # Errors
@@ -162,7 +156,7 @@ impl Serialize for Attributes {
 impl<'de> Deserialize<'de> for Attributes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let entries = BTreeMap::<String, (AttributeCategory, String)>::deserialize(deserializer)?;
-        let mut attributes = Self::new();
+        let mut attributes = Self::default();
         for (key, (category, value)) in entries {
             attributes
                 .insert_as(category, key, value)
@@ -280,7 +274,7 @@ mod tests {
 
     #[test]
     fn attribute_limits_are_exact() {
-        let mut attributes = Attributes::new();
+        let mut attributes = Attributes::default();
         assert_eq!(attributes.insert("", "x"), Err(AttributeError::EmptyKey));
         assert_eq!(
             attributes.insert("a\nb", "x"),
@@ -310,7 +304,7 @@ mod tests {
             Err(AttributeError::Duplicate { key: "b".to_owned() })
         );
 
-        let mut many = Attributes::new();
+        let mut many = Attributes::default();
         for at in 0..64 {
             many.insert(format!("k{at}"), "").unwrap();
         }
@@ -319,7 +313,7 @@ mod tests {
 
     #[test]
     fn purpose_prefix_refuses_functional_category() {
-        let mut attributes = Attributes::new();
+        let mut attributes = Attributes::default();
         assert_eq!(
             attributes.insert_as(AttributeCategory::Functional, "marketing.segment", "gold"),
             Err(AttributeError::OtherPurpose {
@@ -334,7 +328,7 @@ mod tests {
 
     #[test]
     fn debug_hides_values() {
-        let mut attributes = Attributes::new();
+        let mut attributes = Attributes::default();
         attributes.insert("name", "Ada Lovelace").unwrap();
         let text = format!("{attributes:?}");
         assert!(text.contains("name") && !text.contains("Ada"), "{text}");
@@ -342,7 +336,7 @@ mod tests {
 
     #[test]
     fn stored_attributes_are_checked_when_read() {
-        let mut attributes = Attributes::new();
+        let mut attributes = Attributes::default();
         attributes.insert("source", "web").unwrap();
         attributes.insert("marketing.segment", "gold").unwrap();
         let json = serde_json::to_string(&attributes).unwrap();
@@ -364,7 +358,7 @@ mod tests {
         ) {
             let prefixes = ["", "marketing.", "personalization.", "analytics."];
             let keys: Vec<String> = keys.into_iter().map(|(at, n)| format!("{}k{n}", prefixes[at])).collect();
-            let mut attributes = Attributes::new();
+            let mut attributes = Attributes::default();
             for key in &keys {
                 attributes.insert(key.as_str(), "x").unwrap();
             }

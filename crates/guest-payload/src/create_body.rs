@@ -69,7 +69,7 @@ impl NewGuest {
 
 fn attributes(field: &Field<'_>) -> Result<(Jurisdictions, Attributes), BodyError> {
     let mut jurisdictions = Jurisdictions::default();
-    let mut attributes = Attributes::new();
+    let mut attributes = Attributes::default();
     for attribute in field.object()?.into_fields() {
         let value = attribute.text()?;
         if attribute.name() == REGION {

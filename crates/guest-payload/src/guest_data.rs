@@ -38,21 +38,21 @@ impl GuestData {
     pub fn without_attributes(self) -> Self {
         Self {
             consent: self.consent,
-            attributes: Attributes::new(),
+            attributes: Attributes::default(),
         }
     }
 
     /// Changes consent in a live session. Attributes of purposes that are then off are dropped.
     ///
-    /// A withdrawal is always accepted, at once, whatever its time, since withdrawing must be as easy as giving (GDPR
-    /// Art. 7(3)). It ends no session and refuses none: it switches the purpose off. A GPC signal once seen stays.
-    /// The other purposes are decided anew under `policy`, which may be newer than the one recorded.
+    /// A withdrawal is always accepted at once, since withdrawing must be as easy as giving (GDPR Art. 7(3)). It ends no
+    /// session: it switches the purpose off. A GPC signal remains in effect. The other purposes are decided again under
+    /// `policy`, which may be newer than the recorded one.
     ///
     /// A grant must not be older than the choice that it replaces, so that a repeated or delayed request cannot undo
-    /// a withdrawal. Beside a withdrawal such a grant is passed over; alone it is an error.
+    /// a withdrawal. Beside a withdrawal such a grant is ignored.
     ///
     /// # Errors
-    /// [`ChangeError::Outdated`] if nothing is withdrawn and a grant is older than what is recorded.
+    /// [`ChangeError::Outdated`] if nothing is withdrawn and a grant is older than the recorded choice.
     pub fn change(
         &self,
         change: &ConsentChange,

@@ -15,7 +15,6 @@ mod obligation;
 mod policy;
 mod purpose;
 mod record;
-mod session;
 
 pub use age::{Age, AgeError};
 pub use attributes::{AttributeCategory, AttributeError, Attributes};
@@ -26,7 +25,7 @@ pub use consent::{
 pub use decision::{Allowed, DecisionInput, PurposeState, Reason, Refused};
 pub use guest_data::GuestData;
 pub use jurisdiction::{Jurisdiction, JurisdictionError, Jurisdictions};
-pub use new_guest::NewGuest;
+pub use new_guest::{NewGuest, NewSession};
 pub use obligation::{Obligation, Obligations};
 pub use policy::{
     AgeLimits, Basis, Case, Difference, Example, ExampleFailure, Functional, Lint, LintKind, OnMissing,
@@ -34,4 +33,3 @@ pub use policy::{
 };
 pub use purpose::Purpose;
 pub use record::{ChangeError, ConsentDiff, ConsentRecord, ConsentUpdate, PurposeRecord};
-pub use session::NewSession;

@@ -8,7 +8,6 @@ mod case;
 mod diff;
 mod example;
 mod file;
-mod index;
 mod lint;
 mod raw;
 mod rule;
@@ -91,7 +90,7 @@ impl Policy {
     /// The embedded policy with this id.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the id is unknown.
     pub fn find(id: &str) -> Result<&'static Self, UnknownPolicy> {
         match id {
             "tutorial-strict" => Ok(Self::tutorial_strict()),
@@ -181,6 +180,37 @@ impl fmt::Debug for Policy {
 pub(crate) struct Evaluation<'p> {
     pub(crate) states: [PurposeState<'p>; 3],
     pub(crate) unmet: [Option<&'p Rule>; 3],
+}
+
+/// Returns the number of each purpose's rule for each place, and last for an unknown place. The narrowest rule applies,
+/// or else the one for elsewhere.
+///
+/// The rules must not overlap, and each purpose needs one for elsewhere and one for unknown places.
+fn index(rules: &[Rule]) -> Vec<u16> {
+    let mut exact = vec![[None; 3]; Jurisdiction::all().len()];
+    let (mut elsewhere, mut unknown) = ([0; 3], [0; 3]);
+    for (number, rule) in (0..).zip(rules) {
+        let purpose = rule.purpose as usize;
+        match &rule.scope {
+            Scope::Elsewhere => elsewhere[purpose] = number,
+            Scope::Places(places) => {
+                for place in places.iter() {
+                    exact[place.index()][purpose] = Some(number);
+                }
+            }
+            Scope::Unknown => unknown[purpose] = number,
+        }
+    }
+    let rule_of = |place: Jurisdiction, purpose: Purpose| {
+        place
+            .ancestors()
+            .find_map(|wider| exact[wider.index()][purpose as usize])
+            .unwrap_or(elsewhere[purpose as usize])
+    };
+    Jurisdiction::all()
+        .flat_map(|place| Purpose::ALL.map(|purpose| rule_of(place, purpose)))
+        .chain(unknown)
+        .collect()
 }
 
 /// Parses an embedded policy. A test parses each.

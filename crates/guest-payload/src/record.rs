@@ -14,7 +14,7 @@ use crate::{
 
 /// A decision in a form that can be stored, sent, and evaluated again after a change.
 ///
-/// Its JSON form is that of the `guest-sessions` contract: choices on top, their consequences in `purposes`.
+/// Its JSON form is that of the `guest-sessions` contract: choices first, their consequences in `purposes`.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "RecordObject", into = "RecordObject")]
 #[non_exhaustive]
@@ -279,7 +279,7 @@ mod tests {
                 at(30).chosen_at,
             )
             .unwrap();
-        assert_eq!(changed.len(), 1, "the grant is passed over");
+        assert_eq!(changed.len(), 1, "the grant is ignored");
         let withdrawn = after.purpose(Purpose::Personalization);
         assert_eq!(
             (withdrawn.on, withdrawn.chosen_at()),

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use genesys_api::limits;
 use serde::Serialize;
-
-/// Most bytes of all keys and values together, unless a session says otherwise.
-const MOST: usize = genesys_api::limits::ATTRIBUTE_BYTES;
 
 /// Attributes that are sent with a message and become participant data in Genesys Cloud.
 ///
@@ -23,7 +21,7 @@ impl CustomAttributes {
     /// If they are too large; the service would answer 4013 and drop the message that they are sent with.
     pub fn new(attributes: BTreeMap<String, String>) -> Result<Self, AttributesError> {
         let attributes = Self(attributes);
-        attributes.check(MOST)?;
+        attributes.check(limits::ATTRIBUTE_BYTES)?;
         Ok(attributes)
     }
 

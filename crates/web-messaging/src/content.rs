@@ -5,9 +5,8 @@
 use genesys_api::wire::{RawFrame, RawJson, Text};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
 
-use crate::server_frame::loose::{Tagged, null_as_empty, number};
+use crate::server_frame::loose::{Tagged, null_as_default, number};
 
 /// An item of a message.
 #[derive(Clone, Debug)]
@@ -51,20 +50,20 @@ pub struct Attachment {
     #[serde(rename = "filename", default, deserialize_with = "optional_text")]
     pub name: Option<Text<'static>>,
     /// Its class.
-    #[serde(rename = "mediaType", default, deserialize_with = "media")]
+    #[serde(rename = "mediaType", default, deserialize_with = "null_as_default")]
     pub media: Media,
     /// Its size in bytes.
     #[serde(
         rename = "fileSize",
         alias = "contentSizeBytes",
         default,
-        deserialize_with = "positive"
+        deserialize_with = "size"
     )]
     pub size: Option<u64>,
     /// Its media type.
     #[serde(rename = "mime", default, deserialize_with = "optional_text")]
     pub media_type: Option<Text<'static>>,
-    /// SHA-256 of it, in hexadecimal.
+    /// SHA-256 of the file, in hexadecimal.
     #[serde(default, deserialize_with = "optional_text")]
     pub sha256: Option<Text<'static>>,
     /// Its description.
@@ -73,20 +72,21 @@ pub struct Attachment {
 }
 
 /// The class of a file.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub enum Media {
     /// Audio.
     Audio,
-    /// A file to download, or a class that this version does not know.
-    #[default]
-    File,
     /// A picture.
     Image,
     /// A link.
     Link,
     /// A video.
     Video,
+    /// A file to download, or a class that this version does not know.
+    #[default]
+    #[serde(other)]
+    File,
 }
 
 /// A choice of the guest.
@@ -147,7 +147,7 @@ pub struct Card {
     /// Action of the card itself.
     pub default_action: Option<CardAction>,
     /// Its buttons.
-    #[serde(default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub actions: Vec<CardAction>,
 }
 
@@ -192,7 +192,7 @@ pub struct DatePicker {
     #[serde(rename = "imageUrl", default, deserialize_with = "optional_text")]
     pub image: Option<Text<'static>>,
     /// The times.
-    #[serde(rename = "availableTimes", default, deserialize_with = "null_as_empty")]
+    #[serde(rename = "availableTimes", default, deserialize_with = "null_as_default")]
     pub slots: Vec<DateSlot>,
     /// The earliest time, as the service wrote it.
     #[serde(rename = "dateMinimum", default, deserialize_with = "optional_text")]
@@ -201,7 +201,6 @@ pub struct DatePicker {
     #[serde(rename = "dateMaximum", default, deserialize_with = "optional_text")]
     pub latest: Option<Text<'static>>,
     /// The place, unparsed: nothing public describes it.
-    #[serde(default, deserialize_with = "unparsed")]
     pub location: Option<RawFrame>,
 }
 
@@ -214,7 +213,7 @@ pub struct DateSlot {
     #[serde(rename = "dateTime", deserialize_with = "text")]
     pub at: Text<'static>,
     /// Duration in seconds.
-    #[serde(rename = "duration", default, deserialize_with = "positive")]
+    #[serde(rename = "duration", default, deserialize_with = "size")]
     pub seconds: Option<u64>,
 }
 
@@ -226,10 +225,10 @@ pub struct ListPicker {
     /// The items, in groups.
     pub sections: Vec<ListSection>,
     /// Text to display with it, unparsed.
-    #[serde(rename = "receivedMessage", default, deserialize_with = "unparsed")]
+    #[serde(rename = "receivedMessage")]
     pub introduction: Option<RawFrame>,
     /// Text to display with the answer, unparsed.
-    #[serde(rename = "replyMessage", default, deserialize_with = "unparsed")]
+    #[serde(rename = "replyMessage")]
     pub conclusion: Option<RawFrame>,
 }
 
@@ -245,7 +244,7 @@ pub struct ListSection {
     #[serde(rename = "multipleSelection", default)]
     pub multiple: bool,
     /// The items.
-    #[serde(default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub items: Vec<ListItem>,
 }
 
@@ -277,22 +276,21 @@ pub struct Form {
     #[serde(rename = "cannedResponseId", deserialize_with = "text")]
     pub id: Text<'static>,
     /// Text to display first.
-    #[serde(default, deserialize_with = "unparsed")]
     pub introduction: Option<RawFrame>,
     /// The pages with their fields.
-    #[serde(rename = "formPages", default, deserialize_with = "unparsed")]
+    #[serde(rename = "formPages")]
     pub pages: Option<RawFrame>,
     /// Text to display with it.
-    #[serde(rename = "receivedMessage", default, deserialize_with = "unparsed")]
+    #[serde(rename = "receivedMessage")]
     pub received: Option<RawFrame>,
     /// Text to display with the answer.
-    #[serde(rename = "replyMessage", default, deserialize_with = "unparsed")]
+    #[serde(rename = "replyMessage")]
     pub conclusion: Option<RawFrame>,
     /// Whether a summary is displayed before it is sent.
     #[serde(rename = "showSummary", default)]
     pub summary: bool,
     /// The answers, in a form that was filled in.
-    #[serde(rename = "response", default, deserialize_with = "unparsed")]
+    #[serde(rename = "response")]
     pub answers: Option<RawFrame>,
     /// Id of the message that offered it, in a form that was filled in.
     #[serde(rename = "originatingMessageId", default, deserialize_with = "optional_text")]
@@ -396,27 +394,11 @@ fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Te
     Ok(text.map(Text::from))
 }
 
-fn unparsed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawFrame>, D::Error> {
-    let json = Option::<Box<RawValue>>::deserialize(deserializer)?;
-    Ok(json.map(|json| RawFrame::new(None, json.get())))
-}
-
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
     let secret = Option::<String>::deserialize(deserializer)?;
     Ok(secret.map(SecretString::from))
 }
 
-fn media<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Media, D::Error> {
-    let media = Option::<String>::deserialize(deserializer)?;
-    Ok(match media.as_deref() {
-        Some("Audio") => Media::Audio,
-        Some("Image") => Media::Image,
-        Some("Link") => Media::Link,
-        Some("Video") => Media::Video,
-        _ => Media::File,
-    })
-}
-
-fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Ok(number(deserializer)?.and_then(|number| u64::try_from(number).ok()))
 }

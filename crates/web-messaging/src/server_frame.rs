@@ -22,6 +22,8 @@ pub use self::structured::{Channel, Metadata, Participant, ReceiptReason, Struct
 pub struct ServerFrame<'a> {
     /// Response to a request of this socket, or not.
     pub kind: FrameKind,
+    /// Its class. `None` if this version does not know class or body.
+    pub class: Option<&'static str>,
     /// 200, or the code of a refusal: an HTTP status, or one of Genesys' own from 4000 on.
     pub code: i64,
     /// Tracing id of the request that caused it.
@@ -42,26 +44,31 @@ impl<'a> ServerFrame<'a> {
         }
         let envelope: Envelope<'a, RawJson<'a>> =
             serde_json::from_str(text).map_err(|_| FrameError { bytes: text.len() })?;
+        let Envelope { class, body, .. } = envelope;
+        let json = body.map_or("{}", |body| body.as_str());
+        let known = CLASSES.iter().find(|(name, _)| *name == &*class);
+        let known = known.and_then(|(name, parse)| Some((*name, parse(json)?)));
         Ok(Self {
             kind: envelope.kind,
+            class: known.as_ref().map(|(name, _)| *name),
             code: envelope.code,
             tracing_id: envelope.tracing_id,
-            body: Body::read(envelope.class, envelope.body),
+            body: known.map_or(Body::Unknown { class, body }, |(_, body)| body),
         })
     }
 
     /// Parses a message whose class stands at the start of the frame.
     fn parse_structured(text: &'a str) -> Option<Self> {
-        const CLASS: &str = "StructuredMessage";
-        if !text.get(..64)?.contains(CLASS) {
+        if !text.get(..64)?.contains(STRUCTURED) {
             return None;
         }
         let envelope: Envelope<'a, StructuredMessage<'a>> = parse(text)?;
         Some(Self {
             kind: envelope.kind,
+            class: Some(STRUCTURED),
             code: envelope.code,
             tracing_id: envelope.tracing_id,
-            body: Body::Structured(envelope.body.filter(|_| &*envelope.class == CLASS)?),
+            body: Body::Structured(envelope.body.filter(|_| &*envelope.class == STRUCTURED)?),
         })
     }
 }
@@ -147,90 +154,63 @@ pub enum Body<'a> {
     UploadSuccess(UploadSuccess<'a>),
 }
 
-impl<'a> Body<'a> {
-    /// The class of the frame. `None` if this version does not know it.
-    #[must_use]
-    pub fn class(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::AttachmentDeleted { .. } => "AttachmentDeletedResponse",
-            Self::Configuration(_) => "GetConfigurationResponse",
-            Self::ConnectionClosed { .. } => "ConnectionClosedEvent",
-            Self::Error(_) => "ErrorMessage",
-            Self::GenerateUrlError(_) => "GenerateUrlError",
-            Self::Jwt(_) => "JwtResponse",
-            Self::LoggedOut => "LogoutEvent",
-            Self::Plain(_) => "string",
-            Self::PresignedUrl(_) => "PresignedUrlResponse",
-            Self::ResumeToken(_) => "ResumeTokenResponse",
-            Self::SessionCleared => "SessionClearedEvent",
-            Self::SessionExpired => "SessionExpiredEvent",
-            Self::Session(_) => "SessionResponse",
-            Self::Structured(_) => "StructuredMessage",
-            Self::TooManyRequests(_) => "TooManyRequestsErrorMessage",
-            Self::UploadFailure(_) => "UploadFailureEvent",
-            Self::UploadSuccess(_) => "UploadSuccessEvent",
-            Self::Unknown { .. } => return None,
-        })
-    }
+/// Parses the body of a class.
+type Parse = for<'a> fn(&'a str) -> Option<Body<'a>>;
 
-    fn read(class: Text<'a>, body: Option<RawJson<'a>>) -> Self {
-        let json = body.map_or("{}", |body| body.as_str());
-        let known = match &*class {
-            "AttachmentDeletedResponse" => {
-                parse::<Deleted<'_>>(json).map(|deleted| Self::AttachmentDeleted {
-                    attachment_id: deleted.attachment_id,
-                })
-            }
-            "ConnectionClosedEvent" => parse::<Closed<'_>>(json).map(|closed| Self::ConnectionClosed {
-                reason: closed.reason.or(closed.reason_code),
-            }),
-            "Error" | "ErrorMessage" => parse(json).map(Self::Error),
-            "GenerateUrlError" => parse(json).map(Self::GenerateUrlError),
-            "GetConfigurationResponse" => parse(json).map(Self::Configuration),
-            "JwtResponse" => parse(json).map(Self::Jwt),
-            "LogoutEvent" => Some(Self::LoggedOut),
-            "PresignedUrlResponse" => parse(json).map(Self::PresignedUrl),
-            "ResumeTokenResponse" => parse(json).map(Self::ResumeToken),
-            "SessionClearedEvent" => Some(Self::SessionCleared),
-            "SessionExpiredEvent" => Some(Self::SessionExpired),
-            "SessionResponse" => parse(json).map(Self::Session),
-            "StructuredMessage" => parse(json).map(Self::Structured),
-            "TooManyRequestsErrorMessage" => parse(json).map(Self::TooManyRequests),
-            "UploadFailureEvent" => parse(json).map(Self::UploadFailure),
-            "UploadSuccessEvent" => parse(json).map(Self::UploadSuccess),
-            "string" => parse(json).map(Self::Plain),
-            _ => None,
-        };
-        known.unwrap_or(Self::Unknown { class, body })
-    }
-}
+const CLASSES: [(&str, Parse); 18] = [
+    ("AttachmentDeletedResponse", |json| {
+        parse(json).map(|Deleted { attachment_id }| Body::AttachmentDeleted { attachment_id })
+    }),
+    ("ConnectionClosedEvent", |json| {
+        parse(json).map(|closed: Closed<'_>| Body::ConnectionClosed {
+            reason: closed.reason.or(closed.reason_code),
+        })
+    }),
+    ("Error", |json| parse(json).map(Body::Error)),
+    ("ErrorMessage", |json| parse(json).map(Body::Error)),
+    ("GenerateUrlError", |json| parse(json).map(Body::GenerateUrlError)),
+    ("GetConfigurationResponse", |json| {
+        parse(json).map(Body::Configuration)
+    }),
+    ("JwtResponse", |json| parse(json).map(Body::Jwt)),
+    ("LogoutEvent", |_| Some(Body::LoggedOut)),
+    ("PresignedUrlResponse", |json| parse(json).map(Body::PresignedUrl)),
+    ("ResumeTokenResponse", |json| parse(json).map(Body::ResumeToken)),
+    ("SessionClearedEvent", |_| Some(Body::SessionCleared)),
+    ("SessionExpiredEvent", |_| Some(Body::SessionExpired)),
+    ("SessionResponse", |json| parse(json).map(Body::Session)),
+    (STRUCTURED, |json| parse(json).map(Body::Structured)),
+    ("TooManyRequestsErrorMessage", |json| {
+        parse(json).map(Body::TooManyRequests)
+    }),
+    ("UploadFailureEvent", |json| parse(json).map(Body::UploadFailure)),
+    ("UploadSuccessEvent", |json| parse(json).map(Body::UploadSuccess)),
+    ("string", |json| parse(json).map(Body::Plain)),
+];
+
+const STRUCTURED: &str = "StructuredMessage";
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a, B: Deserialize<'de>"))]
 struct Envelope<'a, B> {
     #[serde(rename = "type")]
     kind: FrameKind,
-    #[serde(borrow)]
     class: Text<'a>,
     code: i64,
-    #[serde(borrow)]
     tracing_id: Option<Text<'a>>,
     body: Option<B>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct Closed<'a> {
-    #[serde(borrow)]
     reason: Option<Text<'a>>,
-    #[serde(borrow)]
     reason_code: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 struct Deleted<'a> {
-    #[serde(borrow)]
     attachment_id: Text<'a>,
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn newcomer(clock: &Clock) -> NewGuest {
 /// An EU guest with these choices about marketing, personalization and analytics.
 pub(crate) fn consenting(clock: &Clock, choices: [Choice; 3]) -> NewGuest {
     let consent = Consent::together(choices, Evidence::at(clock.now().utc));
-    let mut attributes = Attributes::new();
+    let mut attributes = Attributes::default();
     for (key, value) in [
         ("source", "web"),
         ("marketing.segment", "spring-campaign"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use genesys_api::wire::sanitize;
 use genesys_api::{Now, limits, retry};
 use web_messaging::{
-    Body, ErrorCode, FrameKind, MessageEvent, Metadata, PresenceKind, Remedy, ServerFrame, SessionResponse,
+    Body, ErrorCode, FrameKind, MessageEvent, PresenceKind, Remedy, ServerFrame, SessionResponse,
     StructuredMessage,
 };
 
@@ -47,7 +47,7 @@ impl Conversation {
                     self.configure(now);
                 }
             }
-            Body::Jwt(jwt) => self.handle_jwt(jwt.token.to_secret(), jwt.expires_at()?, now),
+            Body::Jwt(jwt) => self.handle_jwt(jwt.token.to_secret(), jwt.expires_at?, now),
             Body::ConnectionClosed { reason } => self.handle_ended(Ending::ClosedByServer {
                 reason: reason.as_deref().map(sanitize),
             }),
@@ -84,7 +84,7 @@ impl Conversation {
         let session = Session {
             new_session: session.new_session,
             read_only: session.read_only,
-            expires_at: session.expires_at(),
+            expires_at: session.expires_at,
         };
         self.expiry.set(session.expires_at, now);
         self.extend_expiry(now);
@@ -113,7 +113,7 @@ impl Conversation {
         message: &StructuredMessage<'_>,
         now: Now,
     ) -> Option<()> {
-        let expires_at = message.metadata.as_ref().and_then(Metadata::expires_at);
+        let expires_at = message.metadata.as_ref().and_then(|metadata| metadata.expires_at);
         if kind == FrameKind::Response {
             // the answer to a health check
             if self.expiry.handle_echo(expires_at, now) {

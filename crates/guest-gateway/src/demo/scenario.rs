@@ -259,7 +259,7 @@ async fn metrics(suite: &GuestSessions) -> Checked {
 
 fn guest(clock: &Clock, choices: [Choice; 3]) -> Result<NewGuest, CheckFailed> {
     let now = clock.now().utc;
-    let mut attributes = Attributes::new();
+    let mut attributes = Attributes::default();
     attributes.insert("source", "web")?;
     attributes.insert("marketing.segment", "spring-campaign")?;
     Ok(NewGuest {

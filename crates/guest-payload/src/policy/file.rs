@@ -123,7 +123,7 @@ impl Reader<'_> {
                 basis: raw.functional.basis,
                 sources: self.sources(&raw.functional.sources, &sources)?,
             },
-            index: index::build(&rules),
+            index: index(&rules),
             rules,
         };
         Ok(PolicyFile { policy, examples })

@@ -1,7 +1,5 @@
 //! Legal objections to a policy.
 
-use std::fmt;
-
 use time::{Date, Duration};
 
 use super::{Basis, OnMissing, Policy, Source, Switch};
@@ -54,7 +52,8 @@ fn unsound(sources: &[Source], today: Date) -> Option<LintKind> {
 }
 
 /// An objection to a rule.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{rule}: {kind}")]
 #[non_exhaustive]
 pub struct Lint {
     /// The kind of objection.
@@ -63,50 +62,32 @@ pub struct Lint {
     pub rule: String,
 }
 
-impl fmt::Display for Lint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, why) = match self.kind {
-            LintKind::Bundled => (
-                "bundled",
-                "a session is refused without a consent that serving the guest does not need (GDPR, Art. 7(4))",
-            ),
-            LintKind::Doubtful => ("doubtful", "the file names a doubt: have it checked"),
-            LintKind::Expired => (
-                "expired",
-                "the policy is no longer in force: every purpose is off",
-            ),
-            LintKind::Preticked => (
-                "preticked",
-                "a purpose that needs consent is on before it is given (CJEU C-673/17, Planet49)",
-            ),
-            LintKind::ReviewOverdue => (
-                "review overdue",
-                "it was not compared with its sources for more than a year",
-            ),
-            LintKind::ReviewedInFuture => ("reviewed in future", "a review date is in the future"),
-            LintKind::Unsourced => ("unsourced", "it names no law and article"),
-        };
-        write!(f, "{}: {name}: {why}", self.rule)
-    }
-}
-
 /// The kind of an objection.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LintKind {
     /// The session depends on a consent that it does not need.
+    #[error(
+        "bundled: a session is refused without a consent that serving the guest does not need (GDPR, Art. 7(4))"
+    )]
     Bundled,
     /// The file names a doubt.
+    #[error("doubtful: the file names a doubt: have it checked")]
     Doubtful,
     /// The policy is no longer in force.
+    #[error("expired: the policy is no longer in force: every purpose is off")]
     Expired,
     /// A purpose that needs consent is on by default.
+    #[error("preticked: a purpose that needs consent is on before it is given (CJEU C-673/17, Planet49)")]
     Preticked,
     /// It was not compared with its sources for more than a year.
+    #[error("review overdue: it was not compared with its sources for more than a year")]
     ReviewOverdue,
     /// A review date is in the future.
+    #[error("reviewed in future: a review date is in the future")]
     ReviewedInFuture,
     /// It names no law and article.
+    #[error("unsourced: it names no law and article")]
     Unsourced,
 }
 

@@ -1,4 +1,4 @@
-//! The JSON form of a consent record: choices on top, their consequences in `purposes`.
+//! The JSON form of a consent record: choices first, their consequences in `purposes`.
 
 use genesys_api::timestamp;
 use serde::{Deserialize, Serialize};

@@ -331,7 +331,7 @@ mod tests {
         published.configuration = configuration(&text.replace("Active", "Pending"));
         assert!(
             published.admit(&shop).is_ok(),
-            "what is not known forbids nothing"
+            "an unknown status forbids nothing"
         );
     }
 

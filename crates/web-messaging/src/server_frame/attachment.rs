@@ -1,4 +1,4 @@
-//! Frames of uploads and download links, and refusals.
+//! Uploads, download links, and refusals.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +9,22 @@ use super::loose::number;
 
 /// A URL for the upload or the download of a file.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct PresignedUrl<'a> {
     /// Id of the file.
-    #[serde(borrow)]
     pub attachment_id: Text<'a>,
     /// The URL: a secret that grants access to the file.
-    #[serde(borrow)]
     pub url: SecretText<'a>,
     /// Headers that the upload must send unchanged.
-    #[serde(borrow, default)]
+    #[serde(default)]
     pub headers: BTreeMap<Text<'a>, Text<'a>>,
     /// Its name.
-    #[serde(borrow)]
     pub file_name: Option<Text<'a>>,
     /// Its size in bytes.
     #[serde(default, deserialize_with = "number")]
     pub file_size: Option<i64>,
     /// Its media type.
-    #[serde(borrow)]
     pub file_type: Option<Text<'a>>,
 }
 
@@ -42,50 +38,42 @@ impl PresignedUrl<'_> {
 
 /// An accepted upload, which may be sent.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct UploadSuccess<'a> {
     /// Id of the file.
-    #[serde(borrow)]
     pub attachment_id: Text<'a>,
     /// Download link, a secret that is valid for about ten minutes.
-    #[serde(borrow)]
     pub download_url: SecretText<'a>,
     /// Time, RFC 3339.
-    #[serde(borrow)]
     pub timestamp: Option<Text<'a>>,
 }
 
 /// The refusal of a request, of a file, or of one request too many.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct ErrorBody<'a> {
     /// Code, more specific than that of the envelope: see [`ErrorCode`](crate::ErrorCode).
     #[serde(default, deserialize_with = "number")]
     pub error_code: Option<i64>,
     /// Text of the refusal: see [`ErrorBody::text`].
-    #[serde(borrow)]
     pub error_message: Option<Text<'a>>,
     /// As `error_message`; only the schema has it.
-    #[serde(borrow)]
     pub message: Option<Text<'a>>,
     /// Symbolic code; only the schema has it.
-    #[serde(borrow)]
     pub name: Option<Text<'a>>,
     /// Time to wait, in seconds, if a limit was exceeded.
     #[serde(default, deserialize_with = "number")]
     pub retry_after: Option<i64>,
     /// Id of the refused file.
-    #[serde(borrow)]
     pub attachment_id: Option<Text<'a>>,
     /// Time, RFC 3339; of an upload only.
-    #[serde(borrow)]
     pub timestamp: Option<Text<'a>>,
 }
 
 impl ErrorBody<'_> {
-    /// Text of the refusal; empty if there is none.
+    /// Text of the refusal; empty if absent.
     #[must_use]
     pub fn text(&self) -> &str {
         let text = self.error_message.as_deref().or(self.message.as_deref());

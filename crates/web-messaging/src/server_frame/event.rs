@@ -47,17 +47,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for MessageEvent<'a> {
 
 /// A presence event.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct Presence<'a> {
     /// Kind of the event.
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     pub kind: PresenceKind<'a>,
     /// Text to display with it, unparsed: nothing public describes it.
-    #[serde(borrow)]
     pub received_message: Option<RawJson<'a>>,
     /// Text to display with the answer, unparsed.
-    #[serde(borrow)]
     pub reply_message: Option<RawJson<'a>>,
 }
 
@@ -88,11 +86,11 @@ pub enum PresenceKind<'a> {
 
 /// A typing indicator.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct Typing<'a> {
     /// `On`; tests of Genesys' SDK also show `Off`.
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     pub kind: Text<'a>,
     /// Time to display it, in milliseconds; some senders write `durationMs`.
     #[serde(alias = "durationMs")]
@@ -101,16 +99,17 @@ pub struct Typing<'a> {
 
 /// An offer of co-browsing or of video.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct Offer<'a> {
     /// State of the offer.
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     pub state: OfferState<'a>,
     /// Id of the co-browsing session, or of the video offer.
-    #[serde(borrow, rename = "sessionId", alias = "offeringId")]
+    #[serde(rename = "sessionId", alias = "offeringId")]
     pub id: Option<Text<'a>>,
     /// Token that admits the guest: a secret.
-    #[serde(borrow, rename = "sessionJoinToken", alias = "jwt")]
+    #[serde(rename = "sessionJoinToken", alias = "jwt")]
     pub token: Option<SecretText<'a>>,
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use genesys_api::wire::{RawJson, Text};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
+use time::OffsetDateTime;
 
 use super::parse;
 
@@ -33,10 +34,10 @@ impl<'a> Tagged<'a> {
     }
 }
 
-/// `null` in place of a list.
-pub(crate) fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+/// `null` in place of a value.
+pub(crate) fn null_as_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
-) -> Result<Vec<T>, D::Error> {
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -58,6 +59,17 @@ pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     })
 }
 
+/// Seconds since 1970. Values that can only be milliseconds count as such, since some of Genesys' documents use them.
+pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OffsetDateTime>, D::Error> {
+    Ok(number(deserializer)?.and_then(epoch))
+}
+
+fn epoch(value: i64) -> Option<OffsetDateTime> {
+    const YEAR_5138: i64 = 100_000_000_000;
+    let seconds = if value > YEAR_5138 { value / 1000 } else { value };
+    OffsetDateTime::from_unix_timestamp(seconds).ok()
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Loose<'a> {
@@ -65,4 +77,16 @@ enum Loose<'a> {
     Number(i64),
     Text(#[serde(borrow)] Text<'a>),
     Other(IgnoredAny),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiry_is_parsed_in_seconds_and_in_milliseconds() {
+        assert_eq!(epoch(1_791_139_139), epoch(1_791_139_139_000));
+        assert_eq!(epoch(i64::MIN), None);
+        assert!(epoch(i64::MAX).is_none());
+    }
 }

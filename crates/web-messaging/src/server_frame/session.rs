@@ -4,17 +4,16 @@ use genesys_api::wire::{SecretText, Text};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::loose::{null_as_empty, number};
-use super::structured::epoch;
+use super::loose::{null_as_default, number, time};
 
 /// The response to configuring and closing a session.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct SessionResponse<'a> {
     /// `false` after `closeSession`.
     pub connected: bool,
-    /// The token was unknown, expired, or a new conversation was asked for.
+    /// The token was unknown, expired, or a new conversation was requested.
     #[serde(default)]
     pub new_session: bool,
     /// The conversation has ended and is read-only.
@@ -27,10 +26,9 @@ pub struct SessionResponse<'a> {
     #[serde(default)]
     pub auto_started: bool,
     /// Files that a guest may send.
-    #[serde(borrow)]
     pub allowed_media: Option<AllowedMedia<'a>>,
     /// Refused file extensions, each with its dot.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub blocked_extensions: Vec<Text<'a>>,
     /// Most bytes of custom attributes; negative if unknown.
     #[serde(default, deserialize_with = "number")]
@@ -38,29 +36,20 @@ pub struct SessionResponse<'a> {
     /// Lifetime after the last message, in seconds.
     #[serde(default, deserialize_with = "number")]
     pub duration_seconds: Option<i64>,
-    /// Expiry, in seconds since 1970.
-    #[serde(default, deserialize_with = "number")]
-    pub expiration_date: Option<i64>,
-}
-
-impl SessionResponse<'_> {
-    /// Expiry of the session.
-    #[must_use]
-    pub fn expires_at(&self) -> Option<OffsetDateTime> {
-        self.expiration_date.and_then(epoch)
-    }
+    /// Expiry.
+    #[serde(rename = "expirationDate", default, deserialize_with = "time")]
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// The response to `getConfiguration`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct Configuration<'a> {
     /// Files that a guest may send.
-    #[serde(borrow)]
     pub allowed_media: Option<AllowedMedia<'a>>,
     /// Refused file extensions, each with its dot.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub blocked_extensions: Vec<Text<'a>>,
     /// Most bytes of custom attributes; negative if unknown.
     #[serde(default, deserialize_with = "number")]
@@ -74,20 +63,20 @@ pub struct Configuration<'a> {
 
 /// Files that may be sent.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct AllowedMedia<'a> {
     /// From the guest.
-    #[serde(borrow)]
     pub inbound: Option<MediaRules<'a>>,
 }
 
 /// Files that may be sent in one direction.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct MediaRules<'a> {
     /// The types of file.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub file_types: Vec<FileType<'a>>,
     /// Largest file, in KiB; 10,240 is usual.
     #[serde(default, rename = "maxFileSizeKB", deserialize_with = "number")]
@@ -96,28 +85,23 @@ pub struct MediaRules<'a> {
 
 /// A type of file.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct FileType<'a> {
     /// A media type, or a pattern such as `image/*` or `*/*`.
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     pub media_type: Text<'a>,
 }
 
 /// A token that the service issues: the JWT that reads the history, or a resume token, which only the schema has.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct IssuedToken<'a> {
     /// The token.
-    #[serde(borrow, rename = "jwt", alias = "resumeToken")]
+    #[serde(rename = "jwt", alias = "resumeToken")]
     pub token: SecretText<'a>,
-    /// Expiry, in seconds since 1970.
-    pub exp: i64,
-}
-
-impl IssuedToken<'_> {
     /// Expiry.
-    #[must_use]
-    pub fn expires_at(&self) -> Option<OffsetDateTime> {
-        epoch(self.exp)
-    }
+    #[serde(rename = "exp", deserialize_with = "time")]
+    pub expires_at: Option<OffsetDateTime>,
 }

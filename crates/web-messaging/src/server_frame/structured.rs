@@ -6,50 +6,42 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::event::MessageEvent;
-use super::loose::{flag, null_as_empty, number};
+use super::loose::{flag, null_as_default, number, time};
 use crate::content::{Content, items};
 use crate::message::{Author, AuthorKind, Direction, Message};
 
 /// A message, an event, or the echo of one. An entity of the history has the same form.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct StructuredMessage<'a> {
     /// The service's id.
-    #[serde(borrow)]
     pub id: Option<Text<'a>>,
     /// `Text`, `Structured`, `Event` or, in the history, `Receipt`.
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     pub kind: Text<'a>,
     /// `Inbound` from the guest, `Outbound` to the guest.
-    #[serde(borrow)]
     pub direction: Text<'a>,
     /// Its text.
-    #[serde(borrow)]
     pub text: Option<Text<'a>>,
     /// `Human` or `Bot`, outbound only.
-    #[serde(borrow)]
     pub originating_entity: Option<Text<'a>>,
     /// Id of the message that this one answers.
-    #[serde(borrow)]
     pub originating_message_id: Option<Text<'a>>,
     /// Sender, receiver and time.
-    #[serde(borrow)]
     pub channel: Option<Channel<'a>>,
     /// Quick replies, cards, attachments and so on.
     #[serde(default, deserialize_with = "items")]
     pub content: Vec<Content>,
     /// The events of an `Event`.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub events: Vec<MessageEvent<'a>>,
     /// Further data of the service.
-    #[serde(borrow)]
     pub metadata: Option<Metadata<'a>>,
     /// Of a `Receipt`: `Sent`, `Delivered`, `Read`, `Failed`, `Published` or `Removed`.
-    #[serde(borrow)]
     pub status: Option<Text<'a>>,
     /// Of a `Receipt`: reasons of a failure.
-    #[serde(borrow, default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub reasons: Vec<ReceiptReason<'a>>,
 }
 
@@ -116,48 +108,40 @@ impl StructuredMessage<'_> {
 
 /// Sender, receiver and time.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct Channel<'a> {
     /// Time, RFC 3339.
-    #[serde(borrow)]
     pub time: Option<Text<'a>>,
     /// The message's id in the history; inbound only.
-    #[serde(borrow)]
     pub message_id: Option<Text<'a>>,
     /// `Private` or `Public`.
-    #[serde(borrow, rename = "type")]
+    #[serde(rename = "type")]
     pub kind: Option<Text<'a>>,
     /// The sender.
-    #[serde(borrow)]
     pub from: Option<Participant<'a>>,
     /// The receiver.
-    #[serde(borrow)]
     pub to: Option<Participant<'a>>,
 }
 
 /// A person or a bot.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct Participant<'a> {
     /// Display name in the chat.
-    #[serde(borrow)]
     pub nickname: Option<Text<'a>>,
     /// First name.
-    #[serde(borrow)]
     pub first_name: Option<Text<'a>>,
     /// Last name.
-    #[serde(borrow)]
     pub last_name: Option<Text<'a>>,
     /// URL of a picture.
-    #[serde(borrow)]
     pub image: Option<Text<'a>>,
 }
 
 /// Further data of a message. The service writes some flags and numbers as text; both forms are parsed.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct Metadata<'a> {
     /// The conversation has ended and is read-only.
@@ -169,50 +153,20 @@ pub struct Metadata<'a> {
     /// Lifetime of the session after its last message, in seconds.
     #[serde(deserialize_with = "number")]
     pub duration_seconds: Option<i64>,
-    /// Expiry of the session, in seconds since 1970.
-    #[serde(deserialize_with = "number")]
-    pub expiration_date: Option<i64>,
-    /// Id of the message in Genesys' own logs.
-    #[serde(borrow)]
-    pub correlation_id: Option<Text<'a>>,
-}
-
-impl Metadata<'_> {
     /// Expiry of the session.
-    #[must_use]
-    pub fn expires_at(&self) -> Option<OffsetDateTime> {
-        self.expiration_date.and_then(epoch)
-    }
+    #[serde(rename = "expirationDate", deserialize_with = "time")]
+    pub expires_at: Option<OffsetDateTime>,
+    /// Id of the message in Genesys' own logs.
+    pub correlation_id: Option<Text<'a>>,
 }
 
 /// A reason of a failed delivery.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 #[non_exhaustive]
 pub struct ReceiptReason<'a> {
     /// Symbolic code.
-    #[serde(borrow)]
     pub code: Option<Text<'a>>,
     /// Text of the reason.
-    #[serde(borrow)]
     pub message: Option<Text<'a>>,
-}
-
-/// Parses seconds since 1970. Values that can only be milliseconds count as such, since some of Genesys' documents use
-/// them.
-pub(super) fn epoch(value: i64) -> Option<OffsetDateTime> {
-    const YEAR_5138: i64 = 100_000_000_000;
-    let seconds = if value > YEAR_5138 { value / 1000 } else { value };
-    OffsetDateTime::from_unix_timestamp(seconds).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expiry_is_parsed_in_seconds_and_in_milliseconds() {
-        assert_eq!(epoch(1_791_139_139), epoch(1_791_139_139_000));
-        assert_eq!(epoch(i64::MIN), None);
-        assert!(epoch(i64::MAX).is_none());
-    }
 }

@@ -231,7 +231,6 @@ fn history_is_shown_oldest_first_without_choices() {
             messages,
             page,
             page_count,
-            total: 0,
         })))
     };
     guest.event(page(vec![*bot.clone(), own], 1, 2));
