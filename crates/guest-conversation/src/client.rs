@@ -4,6 +4,7 @@ mod deployments;
 mod driven;
 mod guest;
 mod live;
+mod sign_in;
 
 use std::fmt;
 use std::ops::Deref;
@@ -17,6 +18,7 @@ pub use self::deployments::DeploymentCache;
 use self::driven::Driven;
 pub use self::guest::{Connect, ConnectError};
 pub use self::live::{LiveGuard, LiveSessions, SessionUpdate};
+pub use self::sign_in::{RevokeError, SignInService, supply_token};
 use crate::attachments::{AttachError, AttachmentId, File};
 use crate::machine::{LONGEST_SHUTDOWN, Machine};
 use crate::{Conversation, Event, MessageId, OutgoingMessage, Request, RequestError, SendError, State};

@@ -2,9 +2,13 @@
 
 pub mod calls;
 mod conversation;
+mod error_kind;
+mod gateway_connection;
 mod gateway_session;
 mod rest;
 
 pub use conversation::GatewayConversation;
+pub use error_kind::ErrorKind;
+pub use gateway_connection::{GatewayConnection, refresh_error};
 pub use gateway_session::GatewaySession;
 pub use rest::RestClient;

@@ -1,10 +1,10 @@
 //! Errors of a store.
 
 use std::error::Error;
-use std::fmt;
 
 /// An error of a store.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -24,15 +24,6 @@ impl StoreError {
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
-
-    /// Whether the same request may succeed later without a change.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(
-            self.kind,
-            StoreErrorKind::OutboxFull | StoreErrorKind::Unavailable
-        )
-    }
 }
 
 impl From<StoreErrorKind> for StoreError {
@@ -44,20 +35,6 @@ impl From<StoreErrorKind> for StoreError {
 impl From<Conflict> for StoreError {
     fn from(conflict: Conflict) -> Self {
         StoreErrorKind::Conflict(conflict).into()
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.kind, f)
-    }
-}
-
-impl Error for StoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source
-            .as_ref()
-            .map(|source| &**source as &(dyn Error + 'static))
     }
 }
 
@@ -145,7 +122,6 @@ mod tests {
         let error = StoreError::new(StoreErrorKind::Unavailable, "disk on fire");
         assert_eq!(error.source().unwrap().to_string(), "disk on fire");
         assert!(!error.to_string().contains("fire"));
-        assert!(error.is_retryable());
         let error = StoreError::from(Conflict::GuestInUse);
         assert!(error.source().is_none());
         assert_eq!(

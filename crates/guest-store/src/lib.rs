@@ -6,6 +6,7 @@ mod audit_log;
 mod conformance;
 mod error;
 mod export;
+mod opaque;
 mod outbox;
 #[cfg(feature = "sqlite")]
 mod seal;
@@ -18,6 +19,7 @@ mod webhook;
 
 pub use error::{Conflict, StoreError, StoreErrorKind};
 pub use export::{ExportError, export};
+pub use opaque::Opaque;
 pub use outbox::{Event, Leased, Settled, Settlement};
 #[cfg(feature = "sqlite")]
 pub use seal::SealKey;

@@ -1,16 +1,14 @@
 //! The outbox: deliveries that are pending.
 
-use std::fmt;
 use std::sync::Arc;
 
 use audit::Draft;
-use bytes::Bytes;
 use time::OffsetDateTime;
 
-use crate::Webhook;
+use crate::{Opaque, Webhook};
 
 /// An event, for every enabled webhook of its owner that subscribes to its name.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Event {
     /// Its unique id.
     pub id: String,
@@ -18,8 +16,8 @@ pub struct Event {
     pub owner: String,
     /// Its name, as in `webmessaging.guestsession.created`.
     pub name: String,
-    /// The exact bytes to deliver. Sealed at rest.
-    pub body: Bytes,
+    /// The exact bytes to deliver.
+    pub body: Opaque,
     /// Time of the event. It is due at once.
     pub at: OffsetDateTime,
 }
@@ -41,20 +39,8 @@ impl Event {
     }
 }
 
-impl fmt::Debug for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event")
-            .field("id", &self.id)
-            .field("owner", &self.owner)
-            .field("name", &self.name)
-            .field("bytes", &self.body.len())
-            .field("at", &self.at)
-            .finish()
-    }
-}
-
 /// A delivery that the caller holds until its lease ends.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Leased {
     /// Its id, the `webhook-id` of Standard Webhooks. It is the same for every attempt.
     pub id: String,
@@ -67,23 +53,9 @@ pub struct Leased {
     /// The name of the event.
     pub event: String,
     /// The exact bytes to deliver.
-    pub body: Bytes,
+    pub body: Opaque,
     /// Time of the event.
     pub at: OffsetDateTime,
-}
-
-impl fmt::Debug for Leased {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leased")
-            .field("id", &self.id)
-            .field("fence", &self.fence)
-            .field("attempt", &self.attempt)
-            .field("webhook", &self.webhook.id)
-            .field("event", &self.event)
-            .field("bytes", &self.body.len())
-            .field("at", &self.at)
-            .finish()
-    }
 }
 
 /// The outcome of a leased delivery.
@@ -129,7 +101,7 @@ mod tests {
             id: id.to_owned(),
             owner: "o".to_owned(),
             name: "n".to_owned(),
-            body: Bytes::from_static(b"canary"),
+            body: "canary".into(),
             at: OffsetDateTime::UNIX_EPOCH,
         };
         let webhook = |id: &str| id.parse::<WebhookId>().unwrap();

@@ -3,7 +3,11 @@
 use std::fmt;
 
 use audit::Pseudonym;
+#[cfg(feature = "sqlite")]
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use genesys_api::{SessionId, entropy};
+#[cfg(feature = "sqlite")]
+use secrecy::ExposeSecret as _;
 use secrecy::SecretString;
 
 /// The secrets of a session. They are sealed at rest.
@@ -35,37 +39,26 @@ impl SessionSecrets {
     }
 }
 
+/// The sealed text is `genesys_token SP base64(subject_key) [SP refresh_token]`.
 #[cfg(feature = "sqlite")]
-mod format {
-    //! `genesys_token SP base64(subject_key) [SP refresh_token]`.
-
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-    use secrecy::{ExposeSecret as _, SecretString};
-
-    use super::SessionSecrets;
-
-    impl SessionSecrets {
-        pub(crate) fn to_text(&self) -> SecretString {
-            let (token, key) = (
-                self.genesys_token.expose_secret(),
-                STANDARD.encode(self.subject_key),
-            );
-            match &self.refresh_token {
-                Some(refresh) => format!("{token} {key} {}", refresh.expose_secret()).into(),
-                None => format!("{token} {key}").into(),
-            }
+impl SessionSecrets {
+    pub(crate) fn to_text(&self) -> SecretString {
+        let token = self.genesys_token.expose_secret();
+        let key = STANDARD.encode(self.subject_key);
+        match &self.refresh_token {
+            Some(refresh) => format!("{token} {key} {}", refresh.expose_secret()).into(),
+            None => format!("{token} {key}").into(),
         }
+    }
 
-        pub(crate) fn parse(text: &SecretString) -> Option<Self> {
-            let mut words = text.expose_secret().splitn(3, ' ');
-            let (token, key) = (words.next()?, words.next()?);
-            Some(Self {
-                genesys_token: token.into(),
-                subject_key: STANDARD.decode(key).ok()?.try_into().ok()?,
-                refresh_token: words.next().map(SecretString::from),
-            })
-        }
+    pub(crate) fn parse(text: &SecretString) -> Option<Self> {
+        let mut words = text.expose_secret().splitn(3, ' ');
+        let (token, key) = (words.next()?, words.next()?);
+        Some(Self {
+            genesys_token: token.into(),
+            subject_key: STANDARD.decode(key).ok()?.try_into().ok()?,
+            refresh_token: words.next().map(SecretString::from),
+        })
     }
 }
 
@@ -77,8 +70,6 @@ impl fmt::Debug for SessionSecrets {
 
 #[cfg(all(test, feature = "sqlite"))]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     #[test]

@@ -4,15 +4,14 @@ use std::fmt;
 use std::hint::black_box;
 
 use audit::Pseudonym;
-use bytes::Bytes;
 use genesys_api::{ChannelId, GuestId, SessionId, entropy};
 use ring::digest::{SHA256, digest};
 use time::OffsetDateTime;
 
-use crate::SessionSecrets;
+use crate::{Opaque, SessionSecrets};
 
 /// A guest session. Times have a precision of one microsecond.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Session {
     /// Its id.
     pub id: SessionId,
@@ -42,8 +41,8 @@ pub struct Session {
     pub version: u64,
     /// Its secrets. Sealed at rest.
     pub secrets: SessionSecrets,
-    /// Bytes that the store does not interpret: the consent record, the stage, the attributes. Sealed at rest.
-    pub document: Bytes,
+    /// The consent record, the stage, the attributes.
+    pub document: Opaque,
 }
 
 impl Session {
@@ -65,7 +64,7 @@ impl Session {
             generation: 1,
             version: 0,
             secrets: SessionSecrets::random(),
-            document: Bytes::new(),
+            document: Opaque::default(),
         }
     }
 
@@ -73,19 +72,6 @@ impl Session {
     #[must_use]
     pub fn pseudonym(&self) -> Pseudonym {
         self.secrets.pseudonym(&self.id)
-    }
-}
-
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("id", &self.id)
-            .field("owner", &self.owner)
-            .field("guest", &self.guest)
-            .field("ended_at", &self.ended_at)
-            .field("generation", &self.generation)
-            .field("version", &self.version)
-            .finish_non_exhaustive()
     }
 }
 

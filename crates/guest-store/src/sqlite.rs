@@ -168,8 +168,8 @@ impl Store for SqliteStore {
         self.read(move |reader| reader.session(&id))
     }
 
-    fn sessions(&self, query: SessionQuery) -> StoreFuture<'_, Vec<Session>> {
-        self.read(move |reader| reader.sessions(&query))
+    fn sessions(&self, query: SessionQuery, limit: usize) -> StoreFuture<'_, Vec<Session>> {
+        self.read(move |reader| reader.sessions(&query, limit))
     }
 
     fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>> {
@@ -273,7 +273,6 @@ mod tests {
     use audit::{Actor, Draft, files};
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
-    use bytes::Bytes;
     use genesys_api::parse_rfc3339;
 
     use super::*;
@@ -338,7 +337,7 @@ mod tests {
                 subject_key: [5; 32],
                 refresh_token: Some(canary.into()),
             },
-            document: Bytes::from(canary.to_owned()),
+            document: canary.to_owned().into(),
         };
         Unit {
             change: Some(Change::CreateSession(session)),
@@ -347,7 +346,7 @@ mod tests {
                 id: "e-1".to_owned(),
                 owner: "o".to_owned(),
                 name: "created".to_owned(),
-                body: Bytes::from(canary.to_owned()),
+                body: canary.to_owned().into(),
                 at: at(),
             }],
         }
@@ -366,7 +365,7 @@ mod tests {
                 rest_until: None,
                 version: 0,
                 secrets: canary.into(),
-                document: Bytes::from(canary.to_owned()),
+                document: canary.to_owned().into(),
             })),
             ..Unit::default()
         }
@@ -527,14 +526,11 @@ mod tests {
         store.commit(webhook(CANARY)).await.unwrap();
         store.commit(unit(CANARY)).await.unwrap();
         let leased = store.lease_deliveries(at(), Duration::ZERO, 1).await.unwrap();
-        assert_eq!(leased[0].body, CANARY);
+        assert_eq!(*leased[0].body, CANARY);
         assert_eq!(search(folder.path(), CANARY), ["guest.db-wal"]);
         // a reader has the file open too, and cannot bring the log into it
-        let query = SessionQuery::All {
-            after: None,
-            limit: 1,
-        };
-        assert_eq!(store.sessions(query).await.unwrap().len(), 1);
+        let query = SessionQuery::All(None);
+        assert_eq!(store.sessions(query, 1).await.unwrap().len(), 1);
         drop(store);
         assert!(
             !folder.path().join("guest.db-wal").exists(),
@@ -598,17 +594,11 @@ mod tests {
             assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Corrupt);
         }
         for query in [
-            SessionQuery::All {
-                after: None,
-                limit: 1,
-            },
-            SessionQuery::Live {
-                after: None,
-                limit: 1,
-            },
-            SessionQuery::DueBefore { time: at(), limit: 1 },
+            SessionQuery::All(None),
+            SessionQuery::Live(None),
+            SessionQuery::DueBefore(at()),
         ] {
-            let found = store.sessions(query).await.unwrap();
+            let found = store.sessions(query, 1).await.unwrap();
             assert_eq!(found.len(), 1, "the page is full");
             assert_eq!(found[0].id.as_str(), "s-3");
         }
@@ -619,7 +609,7 @@ mod tests {
             .lease_deliveries(at(), Duration::from_secs(60), 1)
             .await
             .unwrap();
-        assert_eq!(leased[0].body, "x", "the first that can be read");
+        assert_eq!(*leased[0].body, "x", "the first that can be read");
         let stats = store.stats().await.unwrap();
         assert_eq!(
             (stats.outbox_pending, stats.outbox_bytes, stats.outbox_dead),

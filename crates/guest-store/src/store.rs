@@ -36,11 +36,11 @@ pub trait Store: Debug + Send + Sync {
     /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if its row cannot be read.
     fn session(&self, id: &SessionId) -> StoreFuture<'_, Option<Session>>;
 
-    /// Returns a page of at most 1,000 sessions.
+    /// Returns the first `limit` sessions of a query, at most 1,000.
     ///
     /// A session whose row cannot be read is skipped and logged as an error. It does not count toward the limit: a page
     /// that is not full is the last one.
-    fn sessions(&self, query: SessionQuery) -> StoreFuture<'_, Vec<Session>>;
+    fn sessions(&self, query: SessionQuery, limit: usize) -> StoreFuture<'_, Vec<Session>>;
 
     /// Returns all webhooks in the order of their ids. One whose row cannot be read is skipped and logged as an error.
     fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>>;
@@ -150,34 +150,14 @@ pub struct Committed {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SessionQuery {
-    /// All sessions, in the order of their ids.
-    All {
-        /// The id after which the page begins.
-        after: Option<SessionId>,
-        /// Largest number of sessions.
-        limit: usize,
-    },
-    /// Live sessions whose idle timeout has passed at `time`, oldest deadline first.
-    DueBefore {
-        /// The latest time that matches.
-        time: OffsetDateTime,
-        /// Largest number of sessions.
-        limit: usize,
-    },
-    /// Sessions that ended at `time` or before, oldest end first.
-    EndedBefore {
-        /// The latest time that matches.
-        time: OffsetDateTime,
-        /// Largest number of sessions.
-        limit: usize,
-    },
-    /// Live sessions, in the order of their ids.
-    Live {
-        /// The id after which the page begins.
-        after: Option<SessionId>,
-        /// Largest number of sessions.
-        limit: usize,
-    },
+    /// All sessions after this id, in the order of their ids.
+    All(Option<SessionId>),
+    /// Live sessions whose idle timeout has passed at this time, oldest deadline first.
+    DueBefore(OffsetDateTime),
+    /// Sessions that ended at this time or before, oldest end first.
+    EndedBefore(OffsetDateTime),
+    /// Live sessions after this id, in the order of their ids.
+    Live(Option<SessionId>),
 }
 
 /// An entry of the log.

@@ -1,14 +1,13 @@
 //! The row of a webhook subscription.
 
-use std::fmt;
-
-use bytes::Bytes;
 use genesys_api::WebhookId;
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
+use crate::Opaque;
+
 /// A webhook subscription.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Webhook {
     /// Its id.
     pub id: WebhookId,
@@ -30,22 +29,6 @@ pub struct Webhook {
     pub version: u64,
     /// Its signing keys. Sealed at rest.
     pub secrets: SecretString,
-    /// Bytes that the store does not interpret: its address, its headers. Sealed at rest.
-    pub document: Bytes,
-}
-
-impl fmt::Debug for Webhook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Webhook")
-            .field("id", &self.id)
-            .field("name", &self.name)
-            .field("owner", &self.owner)
-            .field("events", &self.events)
-            .field("enabled", &self.enabled)
-            .field("failing_since", &self.failing_since)
-            .field("failures", &self.failures)
-            .field("rest_until", &self.rest_until)
-            .field("version", &self.version)
-            .finish_non_exhaustive()
-    }
+    /// Its address and its headers.
+    pub document: Opaque,
 }

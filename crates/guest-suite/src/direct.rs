@@ -1,12 +1,10 @@
 //! Direct mode: the sessions of this process, by the contract `web-messaging`.
 //!
-//! Each operation loads a session, lets the steps decide, and commits one unit: the change, its audit entry and its
-//! event are stored together or not at all.
+//! Each operation loads a session, lets the steps decide, and stores the change, its audit entry and its event in one unit.
 
 mod background;
 mod conversation;
 mod lifecycle;
-mod read_marker;
 mod session_row;
 mod sign_in;
 mod update;
@@ -18,7 +16,7 @@ use std::time::Duration;
 
 use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, SessionId};
 use genesys_http::{Client, Tls, TlsError};
-use guest_conversation::client::{ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions};
+use guest_conversation::client::{ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions, SignInService};
 use guest_payload::Policy;
 #[cfg(feature = "sqlite")]
 use guest_store::{Keys, Limits, SqliteStore};
@@ -27,7 +25,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use session_metrics::{EndReason, Metrics, Snapshot};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
-use web_messaging::rest::deployment::Published;
 
 pub use self::conversation::Conversation;
 pub use self::lifecycle::Created;
@@ -63,8 +60,7 @@ pub struct DirectConfig {
     pub retention: Duration,
     /// Largest number of live sessions. Default: 100,000.
     pub limit: usize,
-    /// Limiter of new sockets to Genesys. Default: 15 a second, less than the 1,000 a minute that Genesys allows a
-    /// deployment.
+    /// Limiter of new sockets to Genesys. Default: 15 a second, of the 1,000 a minute that a deployment may open.
     pub limiter: ConnectLimiter,
 }
 
@@ -80,9 +76,8 @@ impl DirectConfig {
         Self::with_store(hosts, Arc::new(store))
     }
 
-    /// A configuration with sessions in `store` and no channel.
-    ///
-    /// It makes an HTTP client that trusts the system's roots. A process needs one: share it in `http`.
+    /// A configuration with sessions in `store`, no channel, and an HTTP client that trusts the system's roots. A process
+    /// needs one HTTP client: share it in `http`.
     ///
     /// # Errors
     /// If the system's roots of trust cannot be read.
@@ -123,6 +118,7 @@ struct Shared {
     /// Notified when events were stored.
     events: Notify,
     live: LiveSessions<EndReason>,
+    sign_in: SignInService,
     signed_in: SignedIn,
 }
 
@@ -156,7 +152,15 @@ impl Direct {
         }
         Ok(Self {
             shared: Arc::new(Shared {
-                deployments: DeploymentCache::new(config.deployments.values()),
+                deployments: DeploymentCache::new(
+                    config.http.clone(),
+                    config.hosts.cdn.clone(),
+                    config.deployments.values(),
+                ),
+                sign_in: SignInService {
+                    http: config.http.clone(),
+                    host: config.hosts.api.clone(),
+                },
                 config,
                 metrics: Metrics::restore(past),
                 events: Notify::new(),
@@ -219,18 +223,10 @@ impl Direct {
         })
     }
 
-    async fn published(&self, deployment: &DeploymentId) -> Published {
-        let config = &self.shared.config;
-        let cache = &self.shared.deployments;
-        cache.published(&config.http, &config.hosts.cdn, deployment).await
-    }
-
     async fn load(&self, owner: &str, id: &SessionId) -> Result<SessionRow, Error> {
         let record = self.load_any(id).await?;
-        match record.row.owner == owner {
-            true => Ok(record),
-            false => Err(Error::NotFound),
-        }
+        let is_owned = record.row.owner == owner;
+        is_owned.then_some(record).ok_or(Error::NotFound)
     }
 
     async fn load_any(&self, id: &SessionId) -> Result<SessionRow, Error> {
@@ -264,8 +260,7 @@ impl Admitted {
     }
 }
 
-/// Returns a page of at most 1,000 sessions after this id, in the order of their ids, with the ended ones that are not
-/// erased. An empty page is the end.
+/// Returns at most 1,000 sessions after this id, in the order of their ids, also ended ones. An empty page is the end.
 ///
 /// # Errors
 /// If the store cannot be read, or holds a session that this version does not understand.
@@ -275,6 +270,6 @@ pub async fn stored_sessions(store: &dyn Store, after: Option<SessionId>) -> Res
 }
 
 async fn stored_rows(store: &dyn Store, after: Option<SessionId>) -> Result<Vec<SessionRow>, Error> {
-    let page = store.sessions(SessionQuery::All { after, limit: PAGE }).await?;
+    let page = store.sessions(SessionQuery::All(after), PAGE).await?;
     page.into_iter().map(SessionRow::load).collect()
 }

@@ -3,11 +3,12 @@
 use std::error::Error as StdError;
 
 use genesys_api::{ChannelId, Problem};
-use genesys_auth::{AuthErrorKind, AuthorizedError};
-use genesys_http::{CallError, CallErrorKind, ErrorKind as HttpErrorKind};
+use genesys_auth::AuthorizedError;
+use genesys_http::CallError;
 use guest_conversation::{Ending, RequestError, SendError};
 use guest_payload::{ChangeError, Refused};
 use guest_sessions::ErrorCode;
+use guest_sessions::client::ErrorKind;
 use guest_store::{Conflict, StoreError, StoreErrorKind};
 use token_window::TokenError;
 use web_messaging::rest::deployment::NotAdmitted;
@@ -71,9 +72,7 @@ pub enum Error {
     #[error(transparent)]
     Send(#[from] SendError),
     /// Genesys Cloud did not sign the guest in or out.
-    #[error(
-        "Genesys Cloud did not sign the guest in or out: try again if it may pass, or have the guest sign in anew"
-    )]
+    #[error("cannot sign the guest in or out at Genesys Cloud: try again, or have the guest sign in anew")]
     SignIn(#[source] CallError),
     /// The `state` parameter is of another sign-in.
     #[error("the state is not this sign-in's: begin another one, and look for links that others made")]
@@ -86,7 +85,7 @@ pub enum Error {
     StepUp(#[source] RequestError),
     /// The store cannot be read or written.
     #[error(
-        "the store cannot do it, so nothing was changed: try again, and look at the gateway's log if it lasts"
+        "cannot read or write the store, so nothing was changed: try again, and check the log if it lasts"
     )]
     Store(#[source] StoreError),
     /// There is no valid token.
@@ -106,30 +105,6 @@ pub enum Error {
     WebhookNameInUse,
 }
 
-/// Kinds of errors, by the reaction that they require. They are the same in both modes.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The policy refuses the session: ask the guest.
-    ConsentRequired,
-    /// The guest, or the name of the webhook, is in use.
-    Conflict,
-    /// A token or a secret is not accepted, or lacks a permission.
-    Credentials,
-    /// The session has ended.
-    Ended,
-    /// The arguments are not allowed.
-    Invalid,
-    /// The session or webhook does not exist, or has another owner.
-    NotFound,
-    /// No conversation is open, or it is read-only.
-    NotSent,
-    /// A limit is reached, or a service or the store is not available: the same call may succeed later.
-    Unavailable,
-    /// Any other failure, which the message describes.
-    Other,
-}
-
 impl Error {
     /// The kind of the error.
     #[must_use]
@@ -140,27 +115,13 @@ impl Error {
                 Ending::LoggedOut | Ending::SessionEnded { .. } | Ending::SessionExpired => ErrorKind::Ended,
                 Ending::Refused { status: 403 } => ErrorKind::Invalid,
                 Ending::Refused { status: 409 } => ErrorKind::Ended,
-                Ending::Refused { status } => of_status(*status),
-                Ending::Rejected(refusal) => of_name(&refusal.code).unwrap_or(ErrorKind::NotSent),
+                Ending::Refused { status } => ErrorKind::of_status(*status),
+                Ending::Rejected(refusal) => ErrorCode::from_name(&refusal.code)
+                    .and_then(ErrorKind::of_code)
+                    .unwrap_or(ErrorKind::NotSent),
                 _ => ErrorKind::NotSent,
             },
-            Self::Gateway(AuthorizedError::Auth(error)) => match error.kind() {
-                AuthErrorKind::Credentials | AuthErrorKind::Refused | AuthErrorKind::Scopes => {
-                    ErrorKind::Credentials
-                }
-                AuthErrorKind::Canceled | AuthErrorKind::Unavailable => ErrorKind::Unavailable,
-                _ => ErrorKind::Other,
-            },
-            Self::Gateway(AuthorizedError::Call(error)) => match (error.problem(), error.kind()) {
-                (Some(problem), _) => of_name(&problem.code).unwrap_or_else(|| of_status(problem.status)),
-                (
-                    None,
-                    CallErrorKind::Transport(
-                        HttpErrorKind::Closed | HttpErrorKind::Connect | HttpErrorKind::Timeout,
-                    ),
-                ) => ErrorKind::Unavailable,
-                (None, _) => ErrorKind::Other,
-            },
+            Self::Gateway(error) => error.into(),
             Self::NotAdmitted(_) | Self::SignInOff => ErrorKind::Invalid,
             Self::NotConnected | Self::StepUp(_) => ErrorKind::NotSent,
             Self::NotSignedIn | Self::SignInForged => ErrorKind::Credentials,
@@ -169,9 +130,9 @@ impl Error {
             }
             Self::Send(SendError::Full { .. }) => ErrorKind::Unavailable,
             Self::Send(_) => ErrorKind::NotSent,
-            Self::SignIn(error) => error
-                .problem()
-                .map_or(ErrorKind::Unavailable, |problem| of_status(problem.status)),
+            Self::SignIn(error) => error.problem().map_or(ErrorKind::Unavailable, |problem| {
+                ErrorKind::of_status(problem.status)
+            }),
             Self::Store(error) => match error.kind() {
                 StoreErrorKind::Conflict(Conflict::VersionChanged)
                 | StoreErrorKind::OutboxFull
@@ -180,12 +141,14 @@ impl Error {
             },
             Self::Token(TokenError::Failed { .. }) => ErrorKind::Unavailable,
             Self::Token(TokenError::ReauthRequired) => ErrorKind::Credentials,
-            other => other.code().and_then(of_code).unwrap_or(ErrorKind::Other),
+            other => other
+                .code()
+                .and_then(ErrorKind::of_code)
+                .unwrap_or(ErrorKind::Other),
         }
     }
 
-    /// The code of a gateway's refusal for an error of direct mode. `None` for an error that no call of the contract
-    /// has.
+    /// The code of the gateway's refusal for an error of direct mode, if a call of the contract has it.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         Some(match self {
@@ -217,6 +180,10 @@ impl Error {
     pub(crate) fn corrupt() -> Self {
         Self::Store(StoreErrorKind::Corrupt.into())
     }
+
+    pub(crate) fn unavailable() -> Self {
+        Self::Store(StoreErrorKind::Unavailable.into())
+    }
 }
 
 impl From<StoreError> for Error {
@@ -228,40 +195,6 @@ impl From<StoreError> for Error {
             StoreErrorKind::TooManyWebhooks => Self::TooManyWebhooks,
             _ => Self::Store(error),
         }
-    }
-}
-
-fn of_name(code: &str) -> Option<ErrorKind> {
-    ErrorCode::from_name(code).and_then(of_code)
-}
-
-fn of_code(code: ErrorCode) -> Option<ErrorKind> {
-    Some(match code {
-        ErrorCode::AuthenticationRequired
-        | ErrorCode::BadCredentials
-        | ErrorCode::CredentialsExpired
-        | ErrorCode::MissingPermissions
-        | ErrorCode::RefreshTokenUsed => ErrorKind::Credentials,
-        ErrorCode::BadRequest | ErrorCode::ConsentOutdated | ErrorCode::InvalidValue => ErrorKind::Invalid,
-        ErrorCode::ConsentRequired => ErrorKind::ConsentRequired,
-        ErrorCode::GuestIdInUse | ErrorCode::WebhookLimit | ErrorCode::WebhookNameInUse => {
-            ErrorKind::Conflict
-        }
-        ErrorCode::NotFound => ErrorKind::NotFound,
-        ErrorCode::ServiceUnavailable | ErrorCode::TooManyRequests => ErrorKind::Unavailable,
-        ErrorCode::SessionEnded => ErrorKind::Ended,
-        _ => return None,
-    })
-}
-
-fn of_status(status: u16) -> ErrorKind {
-    match status {
-        400 | 413 | 415 | 422 => ErrorKind::Invalid,
-        401 | 403 => ErrorKind::Credentials,
-        404 => ErrorKind::NotFound,
-        408 | 429 | 500..=599 => ErrorKind::Unavailable,
-        409 => ErrorKind::Conflict,
-        _ => ErrorKind::Other,
     }
 }
 

@@ -6,13 +6,14 @@ mod session;
 mod sessions;
 
 pub use audit;
-pub use error::{Error, ErrorKind};
+pub use error::Error;
 pub use genesys_api as api;
 pub use genesys_auth as auth;
 pub use genesys_http as http;
 pub use guest_payload as payload;
 pub use guest_payload::NewGuest;
 pub use guest_sessions::SessionInfo;
+pub use guest_sessions::client::ErrorKind;
 pub use guest_store as store;
 pub use session::GuestSession;
 pub use session_metrics as metrics;

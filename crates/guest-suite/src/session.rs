@@ -1,19 +1,15 @@
 //! One guest session in either mode.
 
 use audit::Entry;
-use genesys_api::{GuestId, Now, SessionId};
-use genesys_auth::AuthorizedError;
-use guest_conversation::client::{ConnectLimiter, Connection, Handle, Settings};
-use guest_conversation::{ConnectionEvent, Event, Machine, MessageId};
+use genesys_api::{Now, SessionId};
+use guest_conversation::client::{Handle, Settings};
+use guest_conversation::{CloseMode, ConnectionEvent, Event, MessageId};
 use guest_payload::{ConsentChange, Signals};
-use guest_sessions::client::{GatewayConversation, GatewaySession, RestClient, calls};
-use guest_sessions::{RefreshedTokens, TokenPlacement};
+use guest_sessions::RefreshedTokens;
+use guest_sessions::client::{GatewayConnection, calls, refresh_error};
 use session_metrics::EndReason;
 use time::{Duration, OffsetDateTime};
-use token_window::{
-    Events, Jitter, Refresh, RefreshError, Refresher, TokenError, TokenManager, Tokens, Window,
-};
-use tokio::task::JoinSet;
+use token_window::{Jitter, Refresh, RefreshError, Refresher, TokenManager, Tokens, Window};
 use ws_transport::{AdmittedOrigin, SocketUrl};
 
 use crate::direct::Conversation;
@@ -26,7 +22,6 @@ use crate::{Error, SessionInfo};
 pub struct GuestSession {
     mode: Mode,
     id: SessionId,
-    guest: GuestId,
     /// URL of the socket, in remote mode.
     socket: Option<String>,
     manager: TokenManager,
@@ -37,22 +32,16 @@ pub struct GuestSession {
 #[derive(Debug)]
 enum Link {
     Direct(Box<Conversation>),
-    Remote {
-        connection: Connection<GatewayConversation>,
-        manager: TokenManager,
-        /// The task that passes new tokens to the connection.
-        _tasks: JoinSet<()>,
-    },
+    Remote(GatewayConnection),
 }
 
 impl GuestSession {
     /// `sent` is the time at which the creation was requested.
     pub(crate) fn start(
         mode: Mode,
-        guest: GuestId,
         socket: Option<String>,
-        issued: RefreshedTokens,
         created_at: OffsetDateTime,
+        issued: RefreshedTokens,
         sent: &Now,
     ) -> Result<Self, Error> {
         let id = issued.id;
@@ -71,7 +60,6 @@ impl GuestSession {
             manager: TokenManager::spawn_with(refresh, refresher, clock),
             mode,
             id,
-            guest,
             socket,
             link: None,
         })
@@ -83,21 +71,14 @@ impl GuestSession {
         &self.id
     }
 
-    /// The guest.
-    #[must_use]
-    pub fn guest(&self) -> &GuestId {
-        &self.guest
-    }
-
     /// The token manager. Its access token can be passed to a browser.
     #[must_use]
     pub fn tokens(&self) -> &TokenManager {
         &self.manager
     }
 
-    /// Opens the conversation from `origin` and waits until Genesys has configured it.
-    ///
-    /// An unreachable network is retried without an end: put a timeout around the call.
+    /// Opens the conversation from `origin` and waits until Genesys has configured it. An unreachable network is retried
+    /// without an end.
     ///
     /// # Errors
     /// If the origin or the token is refused, or the session has ended.
@@ -106,7 +87,20 @@ impl GuestSession {
             Mode::Direct { direct, owner } => {
                 Link::Direct(Box::new(direct.connect(owner, &self.id, origin).await?))
             }
-            Mode::Remote { client, limiter } => self.connect_to_gateway(client, limiter, origin).await?,
+            Mode::Remote { client, limiter } => {
+                // the gateway's own host only: a URL from a reply must not send the token elsewhere
+                let url = self.socket.as_deref().unwrap_or_default();
+                let url = SocketUrl::from_peer(url, |host| host == client.host())
+                    .map_err(|error| Error::Reply(error.into()))?;
+                let settings = Settings {
+                    http: client.http().clone(),
+                    url,
+                    origin,
+                    limiter: limiter.clone(),
+                };
+                let manager = self.manager.clone();
+                Link::Remote(GatewayConnection::open(self.id.clone(), manager, settings).await?)
+            }
         };
         loop {
             match link.next_event().await {
@@ -120,48 +114,14 @@ impl GuestSession {
         Ok(())
     }
 
-    async fn connect_to_gateway(
-        &self,
-        client: &RestClient,
-        limiter: &ConnectLimiter,
-        origin: AdmittedOrigin,
-    ) -> Result<Link, Error> {
-        // the gateway's own host only: a URL from a reply must not send the token elsewhere
-        let url = SocketUrl::from_peer(self.socket.as_deref().unwrap_or_default(), |host| {
-            host == client.host()
-        })
-        .map_err(|error| Error::Reply(error.into()))?;
-        // subscribed before the token is taken, so that no refresh in between is missed
-        let refreshes = self.manager.events();
-        let token = self.manager.token().await?.secret;
-        let session = GatewaySession::new(self.id.clone(), token).with_token_in(TokenPlacement::Subprotocol);
-        let settings = Settings {
-            http: client.http().clone(),
-            url,
-            origin,
-            limiter: limiter.clone(),
-        };
-        let connection = Connection::open(GatewayConversation::new(session), settings);
-        let manager = self.manager.clone();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(pass_tokens(manager.clone(), refreshes, connection.handle()));
-        Ok(Link::Remote {
-            connection,
-            manager,
-            _tasks: tasks,
-        })
-    }
-
     /// Queues a message and returns its id. [`Event::Delivery`] reports its delivery.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if it is empty or too long,
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the queue is full,
-    /// [`ErrorKind::NotSent`](crate::ErrorKind::NotSent) if no conversation is open, or it is read-only.
+    /// If it is empty or too long, the queue is full, or no conversation is open.
     pub fn send(&self, text: impl Into<String>) -> Result<MessageId, Error> {
         Ok(match self.link.as_ref().ok_or(Error::NotConnected)? {
             Link::Direct(conversation) => conversation.send(text)?,
-            Link::Remote { connection, .. } => connection.send(text)?,
+            Link::Remote(connection) => connection.send(text)?,
         })
     }
 
@@ -169,7 +129,7 @@ impl GuestSession {
     pub fn typing(&self) {
         match &self.link {
             Some(Link::Direct(conversation)) => conversation.typing(),
-            Some(Link::Remote { connection, .. }) => connection.typing(),
+            Some(Link::Remote(connection)) => connection.typing(),
             None => {}
         }
     }
@@ -179,7 +139,7 @@ impl GuestSession {
     pub fn handle(&self) -> Option<Handle> {
         match self.link.as_ref()? {
             Link::Direct(conversation) => Some((**conversation).clone()),
-            Link::Remote { .. } => None,
+            Link::Remote(_) => None,
         }
     }
 
@@ -191,7 +151,7 @@ impl GuestSession {
     /// Returns the present state of the session.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound), or that the gateway does not answer.
+    /// If it was erased, or the gateway does not answer.
     pub async fn info(&self) -> Result<SessionInfo, Error> {
         match &self.mode {
             Mode::Direct { direct, owner } => direct.session(owner, &self.id).await,
@@ -202,7 +162,7 @@ impl GuestSession {
     /// Records a change of consent. A withdrawal is always accepted.
     ///
     /// # Errors
-    /// [`ErrorKind::Ended`](crate::ErrorKind::Ended), or a grant that is older than the choice it would replace.
+    /// If the session has ended, or a grant is older than the choice it would replace.
     pub async fn update_consent(&self, change: &ConsentChange) -> Result<SessionInfo, Error> {
         let id = &self.id;
         match &self.mode {
@@ -238,8 +198,12 @@ impl GuestSession {
     /// If the end could not be stored. The call can be repeated.
     pub async fn end(&mut self) -> Result<(), Error> {
         match self.link.take() {
-            Some(Link::Direct(conversation)) => drop(conversation.close_for_good().await),
-            Some(Link::Remote { connection, .. }) => drop(connection.close().await),
+            Some(Link::Direct(conversation)) => {
+                // the agent need not wait for this guest
+                conversation.with(|machine, _| machine.set_close_mode(CloseMode::Clear));
+                drop(conversation.close().await);
+            }
+            Some(Link::Remote(connection)) => drop(connection.close().await),
             None => {}
         }
         match &self.mode {
@@ -253,37 +217,7 @@ impl Link {
     async fn next_event(&mut self) -> Option<Event> {
         match self {
             Self::Direct(conversation) => conversation.next_event().await,
-            Self::Remote {
-                connection, manager, ..
-            } => {
-                let event = connection.next_event().await;
-                if let Some(Event::Connection(ConnectionEvent::TokenNeeded { .. })) = event {
-                    tokio::spawn(supply_token(manager.clone(), connection.handle()));
-                }
-                event
-            }
-        }
-    }
-}
-
-/// Passes each new token to a connection, for its next reconnect.
-async fn pass_tokens(manager: TokenManager, mut refreshes: Events, connection: Handle<GatewayConversation>) {
-    while let Some(event) = refreshes.next().await {
-        if let (token_window::Event::Refreshed { .. }, Ok(token)) = (event, manager.token().await) {
-            connection.with(|machine, _| machine.update_token(token.secret));
-        }
-    }
-}
-
-/// Refreshes the token that a service did not accept, and passes the new one to the conversation.
-pub(crate) async fn supply_token<M: Machine>(manager: TokenManager, conversation: Handle<M>) {
-    match manager.refresh_now().await {
-        Ok(token) => conversation.with(|machine, _| machine.update_token(token.secret)),
-        // the manager retries, and the conversation waits
-        Err(TokenError::Failed { .. }) => {}
-        Err(error) => {
-            tracing::warn!(%error, "cannot refresh the token of the conversation");
-            conversation.with(|machine, _| machine.decline_token());
+            Self::Remote(connection) => connection.next_event().await,
         }
     }
 }
@@ -310,13 +244,9 @@ impl Refresher for SessionRefresher {
             }
         };
         let issued = issued.map_err(|error| match error {
-            Error::Gateway(AuthorizedError::Call(error)) => match error.problem() {
-                Some(problem) => problem.into(),
-                None if error.is_outcome_unknown() => RefreshError::Unknown,
-                None => RefreshError::Transient { retry_after: None },
-            },
-            // the request was not sent, or the store rotated nothing
-            Error::Gateway(_) | Error::Store(_) => RefreshError::Transient { retry_after: None },
+            Error::Gateway(error) => refresh_error(&error),
+            // nothing was rotated
+            Error::Store(_) => RefreshError::Transient { retry_after: None },
             _ => RefreshError::Refused,
         })?;
         let lifetime = issued.lifetime(&sent);

@@ -80,8 +80,7 @@ impl GuestSessions {
         }
     }
 
-    /// Direct mode: sessions of `owner` in the store of this process, by the contract `web-messaging`. No background
-    /// task runs: see [`GuestSessions::of`].
+    /// Direct mode: sessions of `owner` in the store of this process, without background tasks.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -108,22 +107,13 @@ impl GuestSessions {
     /// [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) if the guest has a live session.
     pub async fn create(&self, guest: NewGuest) -> Result<GuestSession, Error> {
         let sent = self.mode.clock().now();
-        match &self.mode {
+        let (socket, created_at, tokens) = match &self.mode {
             Mode::Direct { direct, owner } => {
                 let created = direct.create(owner, guest).await?;
-                let info = created.session;
-                GuestSession::start(
-                    self.mode.clone(),
-                    info.guest_id,
-                    None,
-                    created.tokens,
-                    info.created_at,
-                    &sent,
-                )
+                (None, created.session.created_at, created.tokens)
             }
             Mode::Remote { client, .. } => {
-                // the gateway's policy decides; this one allows every session, and only withholds attributes without
-                // consent
+                // this policy allows every session and only withholds attributes without consent; the gateway decides
                 let new = guest
                     .decide(Policy::purpose_scoped(), sent.utc)
                     .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
@@ -134,16 +124,10 @@ impl GuestSessions {
                     refresh_token: created.refresh_token,
                     expires_at: created.expires_at,
                 };
-                GuestSession::start(
-                    self.mode.clone(),
-                    created.guest_id,
-                    Some(created.websocket_url),
-                    tokens,
-                    created.created_at,
-                    &sent,
-                )
+                (Some(created.websocket_url), created.created_at, tokens)
             }
-        }
+        };
+        GuestSession::start(self.mode.clone(), socket, created_at, tokens, &sent)
     }
 
     /// Registers a webhook and returns its secret, or `None` if the same webhook exists.

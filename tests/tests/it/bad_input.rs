@@ -215,11 +215,7 @@ impl Scene {
     /// All state that a bad request must not change.
     async fn state(&self) -> State {
         let store = self.world.gateway.store();
-        let all = SessionQuery::All {
-            after: None,
-            limit: 1_000,
-        };
-        let sessions = store.sessions(all).await.unwrap();
+        let sessions = store.sessions(SessionQuery::All(None), 1_000).await.unwrap();
         let webhooks = store.webhooks().await.unwrap();
         State {
             sessions: sessions

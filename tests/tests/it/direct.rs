@@ -94,7 +94,7 @@ async fn scenario(store: Arc<dyn Store>) {
     );
     let mut session = suite.create(newcomer(&clock)).await.unwrap();
     let mut twin = newcomer(&clock);
-    twin.guest = Some(session.guest().clone());
+    twin.guest = Some(session.info().await.unwrap().guest_id);
     assert_eq!(suite.create(twin).await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(session.send("too early").unwrap_err().kind(), ErrorKind::NotSent);
     soon(session.connect(page_origin())).await.unwrap();

@@ -17,7 +17,11 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The public files of deployments, each read at most every 5 minutes. Concurrent callers share one read.
 #[derive(Debug)]
-pub struct DeploymentCache(BTreeMap<DeploymentId, Mutex<Entry>>);
+pub struct DeploymentCache {
+    http: Client,
+    cdn: Host,
+    entries: BTreeMap<DeploymentId, Mutex<Entry>>,
+}
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -26,18 +30,23 @@ struct Entry {
 }
 
 impl DeploymentCache {
-    /// An empty cache of these deployments.
+    /// An empty cache of these deployments, which are read from the host `cdn`.
     #[must_use]
-    pub fn new<'a>(ids: impl IntoIterator<Item = &'a DeploymentId>) -> Self {
-        Self(ids.into_iter().map(|id| (id.clone(), Mutex::default())).collect())
+    pub fn new<'a>(http: Client, cdn: Host, ids: impl IntoIterator<Item = &'a DeploymentId>) -> Self {
+        let entries = ids.into_iter().map(|id| (id.clone(), Mutex::default()));
+        Self {
+            http,
+            cdn,
+            entries: entries.collect(),
+        }
     }
 
-    /// Returns the public files of a deployment, from the host `cdn`. A file that cannot be read within 5 s keeps its
-    /// last known content.
-    pub async fn published(&self, http: &Client, cdn: &Host, id: &DeploymentId) -> Published {
-        let Some(entry) = self.0.get(id) else {
+    /// Returns the public files of a deployment. A file that cannot be read within 5 s keeps its last known content.
+    pub async fn published(&self, id: &DeploymentId) -> Published {
+        let Some(entry) = self.entries.get(id) else {
             return Published::default();
         };
+        let (http, cdn) = (&self.http, &self.cdn);
         let mut entry = entry.lock().await;
         let now = http.clock().now().instant;
         if entry.read_again.is_none_or(|at| at <= now) {

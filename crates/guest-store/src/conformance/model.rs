@@ -353,11 +353,8 @@ impl Model {
             self.stats(),
             "after {after}"
         );
-        let all = SessionQuery::All {
-            after: None,
-            limit: 100,
-        };
-        let sessions = store.sessions(all).await.expect("readable");
+        let all = SessionQuery::All(None);
+        let sessions = store.sessions(all, 100).await.expect("readable");
         let sessions: Vec<_> = sessions
             .iter()
             .map(|session| {

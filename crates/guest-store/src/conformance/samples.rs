@@ -1,7 +1,6 @@
 //! Samples for the scenarios.
 
 use audit::{Actor, Draft, Pseudonym};
-use bytes::Bytes;
 use genesys_api::parse_rfc3339;
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
@@ -57,7 +56,7 @@ pub(super) fn event(id: &str, owner: &str, name: &str) -> Event {
         id: id.to_owned(),
         owner: owner.to_owned(),
         name: name.to_owned(),
-        body: Bytes::from(format!("canary-body-{id}")),
+        body: format!("canary-body-{id}").into(),
         at: at(0),
     }
 }

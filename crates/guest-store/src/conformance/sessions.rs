@@ -1,6 +1,5 @@
 //! Sessions.
 
-use bytes::Bytes;
 use genesys_api::SessionId;
 
 use super::Make;
@@ -29,7 +28,7 @@ pub(crate) async fn session_reads_back(make: Make) {
     sample.expires_at = at(1_800);
     sample.secrets.genesys_token = "ünïcode\0secret".into();
     sample.secrets.refresh_token = Some("a refresh token".into());
-    sample.document = Bytes::from_static(b"\xffany bytes");
+    sample.document = b"\xffany bytes".as_slice().into();
     let committed = store
         .commit(unit(Change::UpdateSession(sample.clone())))
         .await
@@ -38,7 +37,10 @@ pub(crate) async fn session_reads_back(make: Make) {
     assert_eq!(committed.version, Some(2));
     let found = store.session(&sample.id).await.expect("readable").expect("there");
     assert_eq!(whole(&found), whole(&sample));
-    assert!(!format!("{found:?}").contains("secret"));
+    let shown = format!("{found:?}");
+    for secret in ["ünïcode", "refresh token", "any bytes"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
 
     stored(&*store, unit(Change::RemoveSession(sample.id.clone()))).await;
     assert!(store.session(&sample.id).await.expect("readable").is_none());
@@ -118,37 +120,24 @@ pub(crate) async fn session_queries_return_matching_pages(make: Make) {
         new.ended_at = (number % 2 == 0).then_some(at(50 - number));
         stored(&*store, unit(Change::CreateSession(new))).await;
     }
-    let limit = 10;
-    let all = |after: Option<&str>, limit| SessionQuery::All {
-        after: id(after),
-        limit,
-    };
-    let live = |after: Option<&str>, limit| SessionQuery::Live {
-        after: id(after),
-        limit,
-    };
-    for (query, expected) in [
-        (all(None, limit), &["s-0", "s-1", "s-2", "s-3", "s-4", "s-5"][..]),
-        (all(None, 2), &["s-0", "s-1"]),
-        (all(Some("s-1"), 2), &["s-2", "s-3"]),
-        (all(Some("s-5"), 2), &[]),
-        (all(None, 0), &[]),
-        (live(None, limit), &["s-1", "s-3", "s-5"]),
-        (live(Some("s-1"), 1), &["s-3"]),
-        (SessionQuery::DueBefore { time: at(97), limit }, &["s-5", "s-3"]),
-        (
-            SessionQuery::DueBefore {
-                time: at(200),
-                limit: 1,
-            },
-            &["s-5"],
-        ),
-        (SessionQuery::DueBefore { time: at(0), limit }, &[]),
-        (SessionQuery::EndedBefore { time: at(48), limit }, &["s-4", "s-2"]),
-        (SessionQuery::EndedBefore { time: at(45), limit }, &[]),
+    let all = |after: Option<&str>| SessionQuery::All(id(after));
+    let live = |after: Option<&str>| SessionQuery::Live(id(after));
+    for (query, limit, expected) in [
+        (all(None), 10, &["s-0", "s-1", "s-2", "s-3", "s-4", "s-5"][..]),
+        (all(None), 2, &["s-0", "s-1"]),
+        (all(Some("s-1")), 2, &["s-2", "s-3"]),
+        (all(Some("s-5")), 2, &[]),
+        (all(None), 0, &[]),
+        (live(None), 10, &["s-1", "s-3", "s-5"]),
+        (live(Some("s-1")), 1, &["s-3"]),
+        (SessionQuery::DueBefore(at(97)), 10, &["s-5", "s-3"]),
+        (SessionQuery::DueBefore(at(200)), 1, &["s-5"]),
+        (SessionQuery::DueBefore(at(0)), 10, &[]),
+        (SessionQuery::EndedBefore(at(48)), 10, &["s-4", "s-2"]),
+        (SessionQuery::EndedBefore(at(45)), 10, &[]),
     ] {
         let text = format!("{query:?}");
-        let found = store.sessions(query).await.expect("readable");
+        let found = store.sessions(query, limit).await.expect("readable");
         let found: Vec<&str> = found.iter().map(|session| session.id.as_str()).collect();
         assert_eq!(found, expected, "{text}");
     }

@@ -349,12 +349,9 @@ pub(crate) async fn concurrent_units_are_each_stored_once(make: Make) {
         (stats.live_sessions, stats.audit_entries),
         ((TASKS * EACH + EACH) as u64, expected)
     );
-    let live = SessionQuery::Live {
-        after: None,
-        limit: 1_000,
-    };
+    let live = SessionQuery::Live(None);
     assert_eq!(
-        store.sessions(live).await.expect("readable").len(),
+        store.sessions(live, 1_000).await.expect("readable").len(),
         TASKS * EACH + EACH
     );
     super::audit_log::verify(&**store).await;

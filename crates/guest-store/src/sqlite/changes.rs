@@ -77,8 +77,8 @@ impl Transaction<'_, '_> {
     /// Returns the new version.
     fn change(&mut self, change: &Change) -> Result<Option<u64>, SqliteError> {
         match change {
-            Change::CreateSession(session) => self.create_session(session).map(Some),
-            Change::UpdateSession(session) => self.update_session(session).map(Some),
+            Change::CreateSession(session) => self.put_session(session, true).map(Some),
+            Change::UpdateSession(session) => self.put_session(session, false).map(Some),
             Change::PutWebhook(webhook) => self.put_webhook(webhook).map(Some),
             Change::RemoveSession(id) => {
                 let sql = "DELETE FROM sessions WHERE id = ?1 RETURNING ended_at IS NULL";
@@ -98,55 +98,44 @@ impl Transaction<'_, '_> {
         }
     }
 
-    fn create_session(&mut self, session: &Session) -> Result<u64, SqliteError> {
-        if self.stored_session(session.id.as_str())?.is_some() {
-            return Err(Conflict::IdInUse.into());
+    fn put_session(&mut self, session: &Session, is_new: bool) -> Result<u64, SqliteError> {
+        let stored = "SELECT version, ended_at IS NULL FROM sessions WHERE id = ?1";
+        let stored = self.prepared.row(stored, [session.id.as_str()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get(1)?))
+        })?;
+        let was_live = match stored {
+            Some(_) if is_new => return Err(Conflict::IdInUse.into()),
+            None if !is_new => return Err(StoreErrorKind::NotFound.into()),
+            stored => {
+                let (version, was_live) = stored.unwrap_or_default();
+                if version != integer(session.version)? {
+                    return Err(Conflict::VersionChanged.into());
+                }
+                was_live
+            }
+        };
+        if session.ended_at.is_none() {
+            let sql =
+                "SELECT 1 FROM sessions WHERE owner = ?1 AND guest = ?2 AND ended_at IS NULL AND id <> ?3";
+            let params = [&session.owner, session.guest.as_str(), session.id.as_str()];
+            if self.prepared.row(sql, params, |_| Ok(()))?.is_some() {
+                return Err(Conflict::GuestInUse.into());
+            }
         }
-        if session.version != 0 {
-            return Err(Conflict::VersionChanged.into());
-        }
-        self.check_guest(session)?;
-        write_session(
-            self.prepared,
-            "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-            session,
-            1,
-            &self.keys.seal,
-        )?;
-        self.count_live(false, session.ended_at.is_none());
-        Ok(1)
-    }
-
-    fn update_session(&mut self, session: &Session) -> Result<u64, SqliteError> {
-        let stored = self.stored_session(session.id.as_str())?;
-        let (version, was_live) = stored.ok_or(StoreErrorKind::NotFound)?;
-        if version != integer(session.version)? {
-            return Err(Conflict::VersionChanged.into());
-        }
-        self.check_guest(session)?;
-        write_session(
-            self.prepared,
-            "UPDATE sessions SET owner = ?2, guest = ?3, channel = ?4, created_at = ?5, expires_at = ?6,
-             idle_deadline = ?7, ended_at = ?8, access = ?9, refresh = ?10, previous_refresh = ?11, generation = ?12,
-             version = ?13, secrets = ?14, document = ?15 WHERE id = ?1",
-            session,
-            session.version + 1,
-            &self.keys.seal,
-        )?;
+        let sql = match is_new {
+            true => {
+                "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+            }
+            false => {
+                "UPDATE sessions SET owner = ?2, guest = ?3, channel = ?4, created_at = ?5, expires_at = ?6,
+                 idle_deadline = ?7, ended_at = ?8, access = ?9, refresh = ?10, previous_refresh = ?11,
+                 generation = ?12, version = ?13, secrets = ?14, document = ?15 WHERE id = ?1"
+            }
+        };
+        let version = session.version + 1;
+        write_session(self.prepared, sql, session, version, &self.keys.seal)?;
         self.count_live(was_live, session.ended_at.is_none());
-        Ok(session.version + 1)
-    }
-
-    fn check_guest(&mut self, session: &Session) -> Result<(), SqliteError> {
-        if session.ended_at.is_some() {
-            return Ok(());
-        }
-        let sql = "SELECT 1 FROM sessions WHERE owner = ?1 AND guest = ?2 AND ended_at IS NULL AND id <> ?3";
-        let params = [&session.owner, session.guest.as_str(), session.id.as_str()];
-        match self.prepared.row(sql, params, |_| Ok(()))? {
-            Some(()) => Err(Conflict::GuestInUse.into()),
-            None => Ok(()),
-        }
+        Ok(version)
     }
 
     fn put_webhook(&mut self, webhook: &Webhook) -> Result<u64, SqliteError> {
@@ -191,14 +180,6 @@ impl Transaction<'_, '_> {
             return Err(StoreErrorKind::TooManyWebhooks.into());
         }
         Ok(())
-    }
-
-    /// The version of a session, and whether it is live.
-    fn stored_session(&mut self, id: &str) -> Result<Option<(i64, bool)>, SqliteError> {
-        let sql = "SELECT version, ended_at IS NULL FROM sessions WHERE id = ?1";
-        Ok(self
-            .prepared
-            .row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
     /// The version of a webhook, and its owner.

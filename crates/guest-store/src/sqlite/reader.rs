@@ -2,6 +2,7 @@
 
 use audit::Pseudonym;
 use genesys_api::SessionId;
+use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 use tokio::sync::mpsc;
 
@@ -38,33 +39,34 @@ impl Reader<'_, '_> {
         Ok(found.into_iter().next())
     }
 
-    pub(super) fn sessions(&mut self, query: &SessionQuery) -> Result<Vec<Session>, SqliteError> {
+    pub(super) fn sessions(
+        &mut self,
+        query: &SessionQuery,
+        limit: usize,
+    ) -> Result<Vec<Session>, SqliteError> {
+        let id = |after: &Option<SessionId>| match after {
+            Some(id) => Value::from(id.as_str().to_owned()),
+            None => Value::from(String::new()),
+        };
+        let (sql, param) = match query {
+            SessionQuery::All(after) => ("SELECT * FROM sessions WHERE id > ?1 ORDER BY id", id(after)),
+            SessionQuery::Live(after) => (
+                "SELECT * FROM sessions WHERE id > ?1 AND ended_at IS NULL ORDER BY id",
+                id(after),
+            ),
+            SessionQuery::DueBefore(time) => (
+                "SELECT * FROM sessions WHERE ended_at IS NULL AND idle_deadline <= ?1 ORDER BY idle_deadline, id",
+                micros(*time).into(),
+            ),
+            SessionQuery::EndedBefore(time) => (
+                "SELECT * FROM sessions WHERE ended_at <= ?1 ORDER BY ended_at, id",
+                micros(*time).into(),
+            ),
+        };
         let seal = &self.keys.seal;
-        let read = |row: &rusqlite::Row<'_>| session(row, seal);
-        let (SessionQuery::All { limit, .. }
-        | SessionQuery::Live { limit, .. }
-        | SessionQuery::DueBefore { limit, .. }
-        | SessionQuery::EndedBefore { limit, .. }) = query;
-        let limit = (*limit).min(PAGE);
-        let (found, unreadable) = match query {
-            SessionQuery::All { after, .. } => {
-                let sql = "SELECT * FROM sessions WHERE id > ?1 ORDER BY id";
-                self.prepared.readable(sql, [begin(after)], limit, read)
-            }
-            SessionQuery::Live { after, .. } => {
-                let sql = "SELECT * FROM sessions WHERE id > ?1 AND ended_at IS NULL ORDER BY id";
-                self.prepared.readable(sql, [begin(after)], limit, read)
-            }
-            SessionQuery::DueBefore { time, .. } => {
-                let sql = "SELECT * FROM sessions WHERE ended_at IS NULL AND idle_deadline <= ?1
-                           ORDER BY idle_deadline, id";
-                self.prepared.readable(sql, [micros(*time)], limit, read)
-            }
-            SessionQuery::EndedBefore { time, .. } => {
-                let sql = "SELECT * FROM sessions WHERE ended_at <= ?1 ORDER BY ended_at, id";
-                self.prepared.readable(sql, [micros(*time)], limit, read)
-            }
-        }?;
+        let (found, unreadable) = self
+            .prepared
+            .readable(sql, [param], limit.min(PAGE), |row| session(row, seal))?;
         for session in unreadable {
             tracing::error!(
                 session,
@@ -124,10 +126,6 @@ impl Reader<'_, '_> {
             })
         })
     }
-}
-
-fn begin(after: &Option<SessionId>) -> &str {
-    after.as_ref().map_or("", SessionId::as_str)
 }
 
 fn page(limit: usize) -> i64 {

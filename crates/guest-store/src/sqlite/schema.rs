@@ -102,68 +102,56 @@ const TABLES: &str = "
 ";
 
 /// Opens the file for writing. With WAL and `synchronous=FULL` a commit is durable before it is answered.
-pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
-    let open = || -> Result<Connection, SqliteError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY)?;
-        let mode: String = connection.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
-        if mode != "wal" {
-            return Err(StoreErrorKind::Unavailable.into());
-        }
-        connection
-            .execute_batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;")?;
-        Ok(connection)
-    };
-    open().map_err(StoreError::from)
+pub(super) fn open(path: &Path) -> Result<Connection, SqliteError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreErrorKind::Unavailable.into());
+    }
+    connection
+        .execute_batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;")?;
+    Ok(connection)
 }
 
 /// Opens an empty database that only this connection sees.
-pub(super) fn open_in_memory() -> Result<Connection, StoreError> {
-    let open = || -> Result<Connection, SqliteError> {
-        let connection = Connection::open_in_memory()?;
-        connection.execute_batch("PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;")?;
-        Ok(connection)
-    };
-    open().map_err(StoreError::from)
+pub(super) fn open_in_memory() -> Result<Connection, SqliteError> {
+    let connection = Connection::open_in_memory()?;
+    connection.execute_batch("PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;")?;
+    Ok(connection)
 }
 
-pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
-    let open = || -> Result<Connection, SqliteError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY)?;
-        Ok(connection)
-    };
-    open().map_err(StoreError::from)
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, SqliteError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
 }
 
 /// Longest wait for another program, such as a backup, that locks the file. Our choice.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Creates or checks the tables, and reads the head of the log and the usage of the outbox.
-pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, StoreError> {
-    let prepare = || -> Result<Head, SqliteError> {
-        let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-        let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        match (application, version) {
-            (0, 0) if tables == 0 => create(connection, keys)?,
-            (APPLICATION, VERSION) => check_keys(connection, keys)?,
-            (APPLICATION, newer) if newer > VERSION => return Err(StoreErrorKind::NewerSchema.into()),
-            // a file of another program
-            _ => return Err(StoreErrorKind::Corrupt.into()),
-        }
-        let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
-        Ok(Head {
-            log: log_head(connection, keys)?,
-            live_sessions: connection
-                .query_row(live, [], |row| row.get::<_, i64>(0))?
-                .unsigned_abs(),
-            outbox: outbox_usage(connection)?,
-        })
-    };
-    prepare().map_err(StoreError::from)
+pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, SqliteError> {
+    let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    match (application, version) {
+        (0, 0) if tables == 0 => create(connection, keys)?,
+        (APPLICATION, VERSION) => check_keys(connection, keys)?,
+        (APPLICATION, newer) if newer > VERSION => return Err(StoreErrorKind::NewerSchema.into()),
+        // a file of another program
+        _ => return Err(StoreErrorKind::Corrupt.into()),
+    }
+    let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
+    Ok(Head {
+        log: log_head(connection, keys)?,
+        live_sessions: connection
+            .query_row(live, [], |row| row.get::<_, i64>(0))?
+            .unsigned_abs(),
+        outbox: outbox_usage(connection)?,
+    })
 }
 
 fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {

@@ -64,10 +64,7 @@ impl Direct {
     }
 
     async fn start_deliveries(&self, dispatcher: &Dispatcher, deliveries: &mut JoinSet<()>) {
-        let leased = match MAX_DELIVERIES - deliveries.len() {
-            0 => return,
-            free => self.lease_due(free).await,
-        };
+        let leased = self.lease_due(MAX_DELIVERIES - deliveries.len()).await;
         let leased = leased.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot read deliveries from the store");
             Vec::new()

@@ -1,22 +1,26 @@
 //! The conversation of a session with Genesys Cloud, and its stages in the funnel.
 
 use std::ops::Deref;
+use std::time::{Duration, Instant};
 
 use audit::Actor;
 use genesys_api::SessionId;
 use guest_conversation::client::{Connection, Handle, LiveGuard, Settings};
-use guest_conversation::{CloseMode, ConnectionEvent, DeliveryStatus, Ending, Event, WebMessaging};
+use guest_conversation::{CloseMode, ConnectionEvent, Ending, Event, WebMessaging};
 use guest_store::Change;
 use secrecy::SecretString;
 use session_metrics::{EndReason, SessionStage};
+use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use ws_transport::{AdmittedOrigin, SocketUrl};
 
-use super::read_marker::ReadMarker;
 use super::session_row::{SessionRow, custom_attributes};
 use super::update::Mutation;
 use super::{Admitted, Direct};
 use crate::Error;
+
+/// Shortest time between two writes during a conversation. Our choice.
+const STORE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The socket of a session to Genesys Cloud, which reconnects by itself. It ends with the session. Dropping it closes the
 /// socket and leaves the session as it is.
@@ -45,11 +49,8 @@ pub struct Conversation {
 impl Direct {
     /// Opens the session's socket to Genesys Cloud from `origin`, which the deployment must allow.
     ///
-    /// [`ConnectionEvent::Ready`] reports success. The messages since the last delivered one follow, from the history;
-    /// without one, all messages since the creation of the session.
-    ///
-    /// The public files of the deployment are read first, at most every 5 minutes. If they cannot be read within 5 s,
-    /// the last known ones apply.
+    /// [`ConnectionEvent::Ready`] reports success. The messages since the last delivered one, or else since the creation
+    /// of the session, follow from the history.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Ended`], [`Error::UnknownChannel`] if the configuration no longer has the
@@ -66,7 +67,7 @@ impl Direct {
         self.connect_admitted(Admitted { record, guard }, origin).await
     }
 
-    /// As [`Direct::connect`], for an admitted guest. The session is not read again.
+    /// As [`Direct::connect`], for an admitted guest.
     ///
     /// # Errors
     /// As [`Direct::connect`].
@@ -81,7 +82,7 @@ impl Direct {
         let deployment = self.deployment(&record)?;
         let url = SocketUrl::of_host(&config.hosts.messaging, web_messaging::PATH)
             .expect("a host and a plain path are a socket URL");
-        let published = self.published(deployment).await;
+        let published = self.shared.deployments.published(deployment).await;
         let rules = published.admit(origin.origin())?;
         let jwt = self.jwt(&record, deployment).await?;
         let read_marker = record.document.read_marker.max(guard.read_marker());
@@ -177,7 +178,8 @@ impl Conversation {
                 event = self.connection.next_event() => event?,
                 reason = self.guard.ended() => {
                     if matches!(reason, EndReason::ConsentWithdrawn | EndReason::Guest) {
-                        self.clear_on_close();
+                        // the agent need not wait for this guest
+                        self.with(|machine, _| machine.set_close_mode(CloseMode::Clear));
                     }
                     let reason = reason.name().to_owned();
                     Event::Ended(Ending::SessionEnded { reason })
@@ -186,7 +188,7 @@ impl Conversation {
             self.follow_sign_in(&event);
             self.pending = Some(event);
         }
-        if let Some(stage) = self.pending.as_ref().and_then(stage_of) {
+        if let Some(stage) = self.pending.as_ref().and_then(Event::stage) {
             self.reach(stage).await;
         }
         match &self.pending {
@@ -214,16 +216,6 @@ impl Conversation {
             }
             _ => {}
         }
-    }
-
-    /// As [`Conversation::close`], for a guest who does not return: the agent need not wait.
-    pub(crate) async fn close_for_good(self) -> Vec<Event> {
-        self.clear_on_close();
-        self.close().await
-    }
-
-    fn clear_on_close(&self) {
-        self.with(|conversation, _| conversation.set_close_mode(CloseMode::Clear));
     }
 
     /// Ends the conversation, closes the socket and returns the remaining events. Waits up to 7 s for unacknowledged
@@ -256,34 +248,95 @@ impl Conversation {
         let Some(storing) = &mut self.storing else {
             return;
         };
-        let stored = storing.await;
+        // the task is lost only with its runtime
+        let stored = storing.await.unwrap_or_else(|_| Err(Error::unavailable()));
         self.storing = None;
         match stored {
-            Ok(Ok(record)) => {
+            Ok(record) => {
                 self.reached = record.document.stage;
                 self.record = Some(record).filter(|_| self.reached < SessionStage::Configured);
             }
-            Ok(Err(error)) => {
-                tracing::warn!(session = %self.id, %stage, %error, "cannot store the stage of the session");
-            }
             Err(error) => {
-                tracing::error!(session = %self.id, %stage, %error, "cannot store the stage of the session");
+                tracing::warn!(session = %self.id, %stage, %error, "cannot store the stage of the session");
             }
         }
     }
 }
 
-/// The stage that an event brings a session to.
-fn stage_of(event: &Event) -> Option<SessionStage> {
-    match event {
-        Event::Connection(ConnectionEvent::Ready(_) | ConnectionEvent::Restored(_)) => {
-            Some(SessionStage::Configured)
+/// The read marker of one conversation: the timestamp of its last delivered message. Dropping it stores it. A later conversation of the session
+/// resumes from it.
+#[derive(Debug)]
+struct ReadMarker {
+    direct: Direct,
+    owner: String,
+    id: SessionId,
+    delivered: Option<OffsetDateTime>,
+    stored: Option<OffsetDateTime>,
+    store_at: Option<Instant>,
+}
+
+impl ReadMarker {
+    fn new(direct: Direct, owner: String, id: SessionId) -> Self {
+        Self {
+            direct,
+            owner,
+            id,
+            delivered: None,
+            stored: None,
+            store_at: None,
         }
-        Event::Delivery {
-            status: DeliveryStatus::Delivered { .. },
-            ..
-        } => Some(SessionStage::FirstGuestMessage),
-        Event::Message(_) => Some(SessionStage::FirstReply),
-        _ => None,
+    }
+
+    /// Advances to the timestamp of a message, and stores it at most once a minute.
+    fn advance(&mut self, at: OffsetDateTime) {
+        self.delivered = self.delivered.max(Some(at));
+        self.direct.shared.live.advance_read_marker(&self.id, at);
+        let now = self.direct.clock().now().instant;
+        match self.store_at {
+            Some(at) if now < at => return,
+            Some(_) => drop(self.store()),
+            None => {}
+        }
+        self.store_at = now.checked_add(STORE_INTERVAL);
+    }
+
+    /// Waits until the marker is stored, at the end of the conversation.
+    async fn close(&mut self) {
+        if let Some(storing) = self.store() {
+            let _ended = storing.await;
+        }
+    }
+
+    fn store(&mut self) -> Option<JoinHandle<()>> {
+        let delivered = self.delivered.filter(|_| self.delivered > self.stored)?;
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        self.stored = Some(delivered);
+        let (direct, owner, id) = (self.direct.clone(), self.owner.clone(), self.id.clone());
+        // a conversation that opens before the marker is stored reads it from the live session
+        let guard = direct.shared.live.guard(&id);
+        Some(runtime.spawn(async move {
+            let stored = direct.update(&owner, &id, |record, _| {
+                if record.row.ended_at.is_some() || record.document.read_marker >= Some(delivered) {
+                    return Ok((Mutation::default(), ()));
+                }
+                let mut changed = record.clone();
+                changed.document.read_marker = Some(delivered);
+                Ok((Change::UpdateSession(changed.into_row()).into(), ()))
+            });
+            match stored.await {
+                // an erased session needs no marker
+                Ok(()) | Err(Error::NotFound) => {}
+                Err(error) => {
+                    tracing::warn!(session = %id, %error, "cannot store the read marker: messages may be delivered twice");
+                }
+            }
+            drop(guard);
+        }))
+    }
+}
+
+impl Drop for ReadMarker {
+    fn drop(&mut self) {
+        drop(self.store());
     }
 }

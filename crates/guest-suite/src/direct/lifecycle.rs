@@ -13,7 +13,7 @@ use token_window::{Presented, RefreshTokenFamily};
 use webhook::EventName;
 
 use super::Direct;
-use super::session_row::{Document, SessionRow, custom_attributes, issue_tokens, with_details};
+use super::session_row::{Document, SessionRow, custom_attributes, with_details};
 use super::update::Mutation;
 use crate::{Error, SessionInfo};
 
@@ -57,7 +57,11 @@ impl Direct {
             }
         };
         let mut row = Session::new(owner, id, new.channel().clone(), now.utc);
-        let tokens = issue_tokens(row.id.clone(), now.utc, config.access_token_lifetime);
+        let tokens = RefreshedTokens::issue(
+            row.id.clone(),
+            now.utc + config.access_token_lifetime,
+            [entropy::bytes(), entropy::bytes()],
+        );
         row.expires_at = tokens.expires_at;
         row.idle_deadline = now.utc + config.idle_timeout;
         row.access = TokenHash::of(tokens.access_token.expose_secret());
@@ -93,7 +97,11 @@ impl Direct {
         self.update(owner, id, |record, now| {
             record.ensure_live(now)?;
             let config = &self.shared.config;
-            let tokens = issue_tokens(id.clone(), now.utc, config.access_token_lifetime);
+            let tokens = RefreshedTokens::issue(
+                id.clone(),
+                now.utc + config.access_token_lifetime,
+                [entropy::bytes(), entropy::bytes()],
+            );
             let mut row = record.row.clone();
             let mut family = RefreshTokenFamily {
                 current: row.refresh,
@@ -178,7 +186,7 @@ impl Direct {
     /// # Errors
     /// [`Error::NotFound`], or the store's.
     pub async fn end(&self, owner: &str, id: &SessionId, reason: EndReason) -> Result<(), Error> {
-        self.end_if(owner, id, reason, |_| true).await.map(drop)
+        self.end_if(owner, id, reason, None).await.map(drop)
     }
 
     /// Ends the live sessions whose idle timeout has passed, and returns their number. A failure of one session does not
@@ -188,28 +196,24 @@ impl Direct {
     /// If the sessions cannot be read.
     pub async fn expire_idle(&self) -> Result<usize, Error> {
         let time = self.clock().now().utc;
-        self.change_each(
-            |limit| SessionQuery::DueBefore { time, limit },
-            |session| async move {
-                // a rotation may have moved the deadline meanwhile
-                let is_due = |idle_deadline| idle_deadline <= time;
-                self.end_if(&session.owner, &session.id, EndReason::Expired, is_due)
-                    .await
-            },
-        )
+        self.change_each(SessionQuery::DueBefore(time), |session| async move {
+            self.end_if(&session.owner, &session.id, EndReason::Expired, Some(time))
+                .await
+        })
         .await
     }
 
-    /// Ends a session if its idle deadline satisfies `is_due`, and returns whether it did.
+    /// Ends a live session, and returns whether it did. A session whose idle deadline was moved after `due` stays live.
     async fn end_if(
         &self,
         owner: &str,
         id: &SessionId,
         reason: EndReason,
-        is_due: impl Fn(OffsetDateTime) -> bool,
+        due: Option<OffsetDateTime>,
     ) -> Result<bool, Error> {
         self.update(owner, id, |record, now| {
-            if record.row.ended_at.is_some() || !is_due(record.row.idle_deadline) {
+            let is_due = due.is_none_or(|due| record.row.idle_deadline <= due);
+            if record.row.ended_at.is_some() || !is_due {
                 return Ok((Mutation::default(), false));
             }
             let actor = match reason {
@@ -243,29 +247,24 @@ impl Direct {
         .await
     }
 
-    /// Erases sessions whose retention has passed, and returns their number. A failure of one session does not affect
-    /// the others.
-    ///
-    /// The audit log keeps their entries under pseudonyms that can no longer be linked to a session.
+    /// Erases sessions whose retention has passed, and returns their number. The audit log keeps their entries under
+    /// pseudonyms that can no longer be linked to a session. A failure of one session does not affect the others.
     ///
     /// # Errors
     /// If the sessions cannot be read.
     pub async fn erase_old(&self) -> Result<usize, Error> {
         let now = self.clock().now().utc;
         let time = now - self.shared.config.retention;
-        self.change_each(
-            |limit| SessionQuery::EndedBefore { time, limit },
-            |session| async move {
-                let entry = Draft::new(now, Actor::system("guest-suite"), "session.erased");
-                self.commit(Mutation {
-                    entry: Some(entry.subject(session.pseudonym())),
-                    change: Some(Change::RemoveSession(session.id)),
-                    ..Mutation::default()
-                })
-                .await
-                .map(|()| true)
-            },
-        )
+        self.change_each(SessionQuery::EndedBefore(time), |session| async move {
+            let entry = Draft::new(now, Actor::system("guest-suite"), "session.erased");
+            self.commit(Mutation {
+                entry: Some(entry.subject(session.pseudonym())),
+                change: Some(Change::RemoveSession(session.id)),
+                ..Mutation::default()
+            })
+            .await
+            .map(|()| true)
+        })
         .await
     }
 

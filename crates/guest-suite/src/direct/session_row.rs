@@ -4,13 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use audit::{Actor, Draft};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use genesys_api::{Now, SessionId, SessionStage, SessionState, entropy, rfc3339};
+use genesys_api::{Now, SessionStage, SessionState, entropy, rfc3339};
 use guest_payload::GuestData;
-use guest_sessions::RefreshedTokens;
 use guest_store::{Event, Session};
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use session_metrics::{EndReason, Journey, StoredSession};
@@ -84,10 +80,8 @@ impl SessionRow {
 
     /// Fails if the session has ended, or its idle timeout has passed.
     pub(super) fn ensure_live(&self, now: Now) -> Result<(), Error> {
-        match self.row.ended_at.is_some() || self.row.idle_deadline <= now.utc {
-            true => Err(Error::Ended),
-            false => Ok(()),
-        }
+        let is_live = self.row.ended_at.is_none() && self.row.idle_deadline > now.utc;
+        is_live.then_some(()).ok_or(Error::Ended)
     }
 
     pub(super) fn info(&self) -> SessionInfo {
@@ -163,7 +157,7 @@ impl SessionRow {
             id: entropy::uuid().to_string(),
             owner: row.owner.clone(),
             name: name.as_str().to_owned(),
-            body: body.to_bytes(),
+            body: body.to_bytes().into(),
             at,
         }
     }
@@ -182,17 +176,6 @@ pub(super) fn custom_attributes(data: &GuestData) -> CustomAttributes {
 pub(super) fn with_details(entry: Draft, details: Vec<(String, String)>) -> Draft {
     let add = |entry: Draft, (key, value)| entry.detail(key, value);
     details.into_iter().fold(entry, add)
-}
-
-/// Two new opaque tokens of 256 random bits each.
-pub(super) fn issue_tokens(id: SessionId, now: OffsetDateTime, lifetime: Duration) -> RefreshedTokens {
-    let token = || SecretString::from(URL_SAFE_NO_PAD.encode(entropy::bytes::<32>()));
-    RefreshedTokens {
-        id,
-        access_token: token(),
-        refresh_token: token(),
-        expires_at: now + lifetime,
-    }
 }
 
 #[cfg(test)]
@@ -329,22 +312,10 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_holds_no_secret() {
-        let tokens = issue_tokens("s-1".parse().unwrap(), at(), Duration::from_secs(60));
+    fn session_row_debug_holds_no_secret() {
         let record = SessionRow::load(row()).unwrap();
-        let shown = format!("{tokens:?} {record:?}");
-        let upstream = record.row.secrets.genesys_token.expose_secret();
-        for secret in [
-            tokens.access_token.expose_secret(),
-            tokens.refresh_token.expose_secret(),
-            upstream,
-        ] {
-            assert!(secret.len() >= 36 && !shown.contains(secret), "{shown}");
-        }
-        assert_ne!(
-            tokens.access_token.expose_secret(),
-            tokens.refresh_token.expose_secret()
-        );
-        assert_eq!(tokens.expires_at, at() + Duration::from_secs(60));
+        let shown = format!("{record:?}");
+        let secret = record.row.secrets.genesys_token.expose_secret();
+        assert!(secret.len() >= 36 && !shown.contains(secret), "{shown}");
     }
 }

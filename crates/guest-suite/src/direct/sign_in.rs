@@ -5,28 +5,21 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use genesys_api::{DeploymentId, SessionId, entropy};
-use genesys_http::CallError;
 use guest_conversation::Machine as _;
-use guest_conversation::client::Handle;
+use guest_conversation::client::{Handle, RevokeError, SignInService, supply_token};
 use guest_store::Change;
 use secrecy::{ExposeSecret, SecretString};
-use token_window::{Jitter, RefreshError, Refresher, TokenError, TokenManager, Tokens, Window};
+use token_window::{Jitter, RefreshError, Refresher, TokenManager, Tokens, Window};
 use url::Url;
-use web_messaging::rest::sign_in::{AuthorizationRequest, Pkce, Refresh, Revoke};
+use web_messaging::rest::sign_in::{AuthorizationRequest, Pkce};
 
 use super::session_row::SessionRow;
 use super::update::Mutation;
 use super::{Direct, Shared};
 use crate::Error;
-use crate::session::supply_token;
-
-/// Longest lifetime of a JWT at Genesys Cloud. The service refuses one that ends earlier.
-const JWT_LIFETIME: Duration = genesys_api::limits::SIGNED_IN_JWT;
-/// Attempts to revoke a JWT, each with a newer one (Genesys' mobile SDK).
-const REVOKE_ATTEMPTS: u8 = 3;
 
 /// Token managers of the signed-in guests. The one of an ended session is removed at the next refresh.
 pub(super) type SignedIn = Mutex<HashMap<SessionId, TokenManager>>;
@@ -46,8 +39,7 @@ impl Direct {
     /// Begins to sign in the guest of a session. The identity provider sends the guest back to `redirect_uri`.
     ///
     /// # Errors
-    /// [`Error::SignInOff`] if the deployment has no sign-in, [`Error::Ended`], [`Error::NotFound`],
-    /// [`Error::UnknownChannel`], or the store's.
+    /// [`Error::SignInOff`], [`Error::Ended`], [`Error::NotFound`], [`Error::UnknownChannel`], or the store's.
     pub async fn begin_sign_in(
         &self,
         owner: &str,
@@ -57,8 +49,8 @@ impl Direct {
         let record = self.load(owner, id).await?;
         record.ensure_live(self.clock().now())?;
         let deployment = self.deployment(&record)?;
-        let configuration = self.published(deployment).await.configuration;
-        if configuration.is_some_and(|known| !known.sign_in) {
+        let published = self.shared.deployments.published(deployment).await;
+        if published.configuration.is_some_and(|known| !known.sign_in) {
             return Err(Error::SignInOff);
         }
         let pkce = Pkce::new(entropy::bytes());
@@ -71,55 +63,36 @@ impl Direct {
         })
     }
 
-    /// Signs the guest in on the session's newest open conversation, which began as an anonymous guest's.
-    /// [`ConnectionEvent::SignedIn`](guest_conversation::ConnectionEvent::SignedIn) reports success. Genesys Cloud may
-    /// close the session's other conversations.
+    /// Signs the guest in on the session's newest open conversation. The event `SignedIn` reports success. Genesys Cloud
+    /// may close the session's other conversations.
     ///
     /// # Errors
-    /// [`Error::NotSignedIn`], [`Error::SignInOff`] if the deployment does not allow it, [`Error::StepUp`] if no
-    /// conversation is ready for it.
+    /// [`Error::NotSignedIn`], [`Error::SignInOff`], [`Error::StepUp`] if no conversation is ready, or the store's.
     pub async fn step_up(&self, owner: &str, id: &SessionId) -> Result<(), Error> {
         let record = self.load(owner, id).await?;
         let deployment = self.deployment(&record)?;
-        let configuration = self.published(deployment).await.configuration;
+        let configuration = self.shared.deployments.published(deployment).await.configuration;
         if configuration.is_some_and(|known| !known.step_up) {
             return Err(Error::SignInOff);
         }
-        let jwt = self.jwt(&record, deployment).await?;
-        let jwt = jwt.ok_or(Error::NotSignedIn)?;
+        let jwt = self.jwt(&record, deployment).await?.ok_or(Error::NotSignedIn)?;
         self.shared.live.sign_in(id, jwt).map_err(Error::StepUp)
     }
 
-    /// Signs the guest out everywhere and deletes both tokens. Each conversation ends with
-    /// [`Ending::LoggedOut`](guest_conversation::Ending::LoggedOut).
+    /// Signs the guest out everywhere and deletes both tokens. Each conversation ends as logged out.
     ///
     /// # Errors
     /// [`Error::NotSignedIn`]; [`Error::SignIn`] if Genesys Cloud did not do it: the guest is still signed in.
     pub async fn sign_out(&self, owner: &str, id: &SessionId) -> Result<(), Error> {
         let record = self.load(owner, id).await?;
         let jwt = self.jwt(&record, self.deployment(&record)?).await?;
-        let mut jwt = jwt.ok_or(Error::NotSignedIn)?;
-        let refresh_token = self.held_refresh_token(id);
-        let config = &self.shared.config;
-        let mut attempt = 1;
-        loop {
-            let revoked = config.http.call(&Revoke { jwt }, &config.hosts.api, None).await;
-            match revoked {
-                Ok(()) => break,
-                Err(error) if is_unauthorized(&error) && attempt < REVOKE_ATTEMPTS => {}
-                Err(error) => return Err(Error::SignIn(error)),
-            }
-            attempt += 1;
-            let Some(manager) = self.signed_in(id) else {
-                return Ok(());
-            };
-            jwt = match manager.refresh_now().await {
-                Ok(token) => token.secret,
-                Err(error @ TokenError::Failed { .. }) => return Err(Error::Token(error)),
-                // without a valid refresh token the guest is signed out
-                Err(_) => break,
-            };
-        }
+        let manager = jwt.and_then(|_| self.signed_in(id)).ok_or(Error::NotSignedIn)?;
+        let refresh_token = manager.tokens().refresh().cloned();
+        let revoked = self.shared.sign_in.revoke(&manager).await;
+        revoked.map_err(|error| match error {
+            RevokeError::Token(error) => Error::Token(error),
+            RevokeError::Call(error) => Error::SignIn(error),
+        })?;
         self.forget_sign_in(owner, id, refresh_token);
         Ok(())
     }
@@ -141,7 +114,7 @@ impl Direct {
         };
         let owner = &record.row.owner;
         let sent = self.clock().now().instant;
-        match self.refresh_jwt(deployment, &refresh_token).await {
+        match self.shared.sign_in.refresh(deployment, &refresh_token).await {
             Ok(jwt) => {
                 let manager = self.manager(owner, id, deployment, jwt, Some(refresh_token), sent)?;
                 // an entry is of a guest who signed in meanwhile
@@ -150,7 +123,7 @@ impl Direct {
                 Ok(Some(manager.tokens().access().clone()))
             }
             Err(error) => {
-                if refresh_error(&error) == RefreshError::Refused {
+                if SignInService::refresh_error(&error) == RefreshError::Refused {
                     self.forget_sign_in(owner, id, Some(refresh_token));
                 }
                 Err(Error::SignIn(error))
@@ -201,19 +174,6 @@ impl Direct {
         lock(&self.shared.signed_in).get(id).cloned()
     }
 
-    async fn refresh_jwt(
-        &self,
-        deployment: &DeploymentId,
-        refresh_token: &SecretString,
-    ) -> Result<SecretString, CallError> {
-        let config = &self.shared.config;
-        let call = Refresh {
-            deployment: deployment.clone(),
-            refresh_token: refresh_token.clone(),
-        };
-        config.http.call(&call, &config.hosts.api, None).await
-    }
-
     fn manager(
         &self,
         owner: &str,
@@ -224,7 +184,8 @@ impl Direct {
         sent: Instant,
     ) -> Result<TokenManager, Error> {
         // tokens of the service are checked when they arrive, so an invalid one is from the store
-        let tokens = Tokens::new(jwt, refresh_token, JWT_LIFETIME).map_err(|_| Error::corrupt())?;
+        let tokens =
+            Tokens::new(jwt, refresh_token, SignInService::JWT_LIFETIME).map_err(|_| Error::corrupt())?;
         let jitter = Jitter::of(id.as_str());
         let refresh = token_window::Refresh::new(tokens, Window::default(), jitter, sent);
         let refresher = JwtRefresher {
@@ -245,11 +206,10 @@ impl SignIn {
     /// [`Error::SignInForged`] if the state is of another sign-in, [`Error::SignIn`] if Genesys Cloud refuses the code,
     /// [`Error::Ended`], or the store's.
     pub async fn exchange(self, state: &str, code: SecretString) -> Result<(), Error> {
-        let config = &self.direct.shared.config;
         let sent = self.direct.clock().now().instant;
         let call = self.request.exchange(self.deployment.clone(), state, code);
         let call = call.ok_or(Error::SignInForged)?;
-        let signed_in = config.http.call(&call, &config.hosts.api, None).await;
+        let signed_in = self.direct.shared.sign_in.call(&call).await;
         let signed_in = signed_in.map_err(Error::SignIn)?;
         let (jwt, refresh) = (signed_in.jwt, signed_in.refresh_token);
         self.direct
@@ -308,14 +268,23 @@ impl Refresher for JwtRefresher {
             direct.forget_sign_in(&self.owner, &self.id, refresh_token);
             return Err(RefreshError::Refused);
         };
-        match direct.refresh_jwt(&self.deployment, &refresh_token).await {
+        match direct
+            .shared
+            .sign_in
+            .refresh(&self.deployment, &refresh_token)
+            .await
+        {
             Ok(jwt) => {
                 direct.shared.live.update_token(&self.id, &jwt);
-                Ok(Tokens::new(jwt, Some(refresh_token), JWT_LIFETIME)?)
+                Ok(Tokens::new(
+                    jwt,
+                    Some(refresh_token),
+                    SignInService::JWT_LIFETIME,
+                )?)
             }
             Err(error) => {
                 tracing::warn!(session = %self.id, %error, "cannot refresh the JWT of a guest");
-                let error = refresh_error(&error);
+                let error = SignInService::refresh_error(&error);
                 if error == RefreshError::Refused {
                     direct.forget_sign_in(&self.owner, &self.id, Some(refresh_token));
                 }
@@ -323,17 +292,4 @@ impl Refresher for JwtRefresher {
             }
         }
     }
-}
-
-/// The refresh token can be used again, so an unknown outcome is retried. Our choice; Genesys' mobile SDK discards both
-/// tokens.
-fn refresh_error(error: &CallError) -> RefreshError {
-    match error.problem().map(RefreshError::from) {
-        Some(RefreshError::Unknown) | None => RefreshError::Transient { retry_after: None },
-        Some(error) => error,
-    }
-}
-
-fn is_unauthorized(error: &CallError) -> bool {
-    error.problem().is_some_and(|problem| problem.status == 401)
 }

@@ -48,8 +48,6 @@ impl From<Draft> for Mutation {
 impl Direct {
     /// Loads the session and commits the mutation that `decide` returns. After a conflict `decide` runs again on the
     /// newer session, so it must have no side effects.
-    ///
-    /// A refusal that is audited is a value beside its mutation.
     pub(super) async fn update<T>(
         &self,
         owner: &str,
@@ -107,23 +105,19 @@ impl Direct {
             Ok(())
         });
         // the task is lost only with its runtime
-        committing
-            .await
-            .unwrap_or_else(|_| Err(Error::Store(StoreErrorKind::Unavailable.into())))
+        committing.await.unwrap_or_else(|_| Err(Error::unavailable()))
     }
 
-    /// Applies `change` to each session that `query` returns, page by page, and returns the number of changed ones. A
-    /// failure of one session does not affect the others.
-    ///
-    /// `query` must not return a session that was changed.
+    /// Applies `change` to each session of a query that does not return changed ones, and returns their number. A failure
+    /// of one session does not affect the others.
     pub(super) async fn change_each<R: Future<Output = Result<bool, Error>>>(
         &self,
-        query: impl Fn(usize) -> SessionQuery,
+        query: SessionQuery,
         change: impl Fn(Session) -> R,
     ) -> Result<usize, Error> {
         let mut changed = 0;
         loop {
-            let page = self.store().sessions(query(PAGE)).await?;
+            let page = self.store().sessions(query.clone(), PAGE).await?;
             let (length, before) = (page.len(), changed);
             for session in page {
                 let id = session.id.clone();

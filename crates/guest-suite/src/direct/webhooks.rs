@@ -126,7 +126,7 @@ impl Direct {
                 headers: &subscription.headers,
                 secret: &secret,
                 old_secrets: &[],
-                body: leased.body.clone(),
+                body: leased.body.0.clone(),
             })
             .await;
         let at = self.clock().now().utc;
