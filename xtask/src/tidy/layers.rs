@@ -51,10 +51,12 @@ const TABLE: &[Row] = &[
     row("session-metrics", Layer::Step, &["genesys-api"]),
     row("audit", Layer::Step, &["genesys-api"]),
     row("web-messaging", Layer::Step, &["genesys-api"]),
-    row("guest-conversation", Layer::Store, &["genesys-api", "genesys-http", "ws-transport", "web-messaging"]),
+    row("guest-conversation", Layer::Store, &[
+        "genesys-api", "genesys-http", "token-window", "ws-transport", "web-messaging",
+    ]),
     row("guest-sessions", Layer::Contract, &[
-        "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "ws-transport", "webhook", "session-metrics",
-        "audit", "web-messaging", "guest-conversation",
+        "genesys-api", "genesys-http", "genesys-auth", "guest-payload", "token-window", "ws-transport", "webhook",
+        "session-metrics", "audit", "web-messaging", "guest-conversation",
     ]),
     row("guest-store", Layer::Store, &["genesys-api", "audit"]),
     row("guest-suite", Layer::Composition, &[

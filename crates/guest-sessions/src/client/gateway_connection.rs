@@ -77,7 +77,7 @@ async fn pass_tokens(manager: TokenManager, mut refreshes: Events, connection: H
     }
 }
 
-/// The error of a failed [`RefreshSession`](super::RefreshSession). Only a lost reply leaves open whether the refresh token
+/// The error of a failed [`refresh_session`](super::calls::refresh_session). Only a lost reply leaves open whether the refresh token
 /// is still valid.
 #[must_use]
 pub fn refresh_error(error: &AuthorizedError) -> RefreshError {
