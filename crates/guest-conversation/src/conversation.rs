@@ -28,7 +28,7 @@ pub use self::history::HistoryFailure;
 use self::history::HistoryReader;
 pub use self::request::{Request, RequestError};
 use crate::attachments::{AttachmentId, Attachments, Stage, UploadOutcome};
-use crate::engine::{Closed, Engine, earliest};
+use crate::engine::{Closed, Due, Engine, earliest};
 use crate::event::{Ending, Loss, SessionEvent};
 use crate::machine::Machine;
 use crate::outbox::SendError;
@@ -166,9 +166,12 @@ impl Machine for Conversation {
         ClientHandshake::new(named.unwrap_or_else(|_| url.clone()), origin.clone())
     }
 
-    fn handle_connected(&mut self, now: Now) {
-        if self.engine.handle_connected(now) {
-            self.configure(now);
+    fn perform(&mut self, due: Due, now: Now) {
+        match due {
+            Due::Configure => self.configure(now),
+            Due::Clear => self.clear_or_close(now),
+            Due::Close => self.close(now),
+            Due::Finish(ending) => self.finish(ending),
         }
     }
 
@@ -215,8 +218,9 @@ impl Machine for Conversation {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        let due = self.engine.handle_timeout(now);
-        self.handle_due(due, now);
+        if let Some(due) = self.engine.handle_timeout(now) {
+            self.perform(due, now);
+        }
         if !self.engine.is_open() {
             return;
         }
@@ -320,6 +324,8 @@ impl Machine for Conversation {
     fn end_within(&mut self, within: Duration, now: Now) {
         let due = self.engine.shut_down(within, now);
         self.abandon_history();
-        self.handle_due(due, now);
+        if let Some(due) = due {
+            self.perform(due, now);
+        }
     }
 }

@@ -18,7 +18,8 @@ use crate::event::{ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason
 use crate::outbox::Outbox;
 use crate::pacing::Pacing;
 use crate::recent_ids::RecentIds;
-use crate::state::{Command, Configured, Phase, Progress, Reason, Stage, State, Wait};
+pub use crate::state::Configured;
+use crate::state::{Command, Phase, Progress, Reason, Stage, State, Wait};
 use crate::timeline::{REQUEST_LIMIT, Timeline, TimelineEvent};
 use crate::{Direction, MessageId};
 
@@ -228,12 +229,8 @@ impl Engine {
         }
     }
 
-    /// The session is configured: emits the event. Returns whether that was awaited.
-    pub fn handle_configured(&mut self, session: Session, now: Now) -> bool {
-        self.configured(session, now).is_some()
-    }
-
-    pub(crate) fn configured(&mut self, session: Session, now: Now) -> Option<Configured> {
+    /// The session is configured: emits the event, if that was awaited.
+    pub fn handle_configured(&mut self, session: Session, now: Now) -> Option<Configured> {
         let configured = match (self.stage()?, self.progress) {
             (Stage::SigningIn(_), _) => Configured::SignedIn,
             (Stage::Configuring(_), Progress::New) => Configured::First,

@@ -8,7 +8,7 @@ use web_messaging::rest::history::HistoryPage;
 use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
 
 use crate::attachments::{AttachmentId, UploadOutcome};
-use crate::engine::Engine;
+use crate::engine::{Due, Engine};
 use crate::timeline::Timeline;
 use crate::{
     Command, DeliveryStatus, Event, HistoryFailure, MessageId, OutgoingMessage, Reason, SendError, State,
@@ -30,8 +30,8 @@ pub trait Machine: Send + 'static {
 
     /// The upgrade for [`Command::Connect`].
     fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake;
-    /// The connection is open.
-    fn handle_connected(&mut self, now: Now);
+    /// Performs an action that the engine returned.
+    fn perform(&mut self, due: Due, now: Now);
     /// A text frame arrived.
     fn handle_frame(&mut self, text: &str, now: Now);
     /// The connection is closed, or could not be opened. `random` is any fresh random number.
@@ -60,8 +60,17 @@ pub trait Machine: Send + 'static {
     fn decline_token(&mut self);
     /// Ends the conversation within this time: waits for messages that are on their way, then closes. It can be called
     /// again to shorten it.
-    fn end_within(&mut self, within: Duration, now: Now);
-
+    fn end_within(&mut self, within: Duration, now: Now) {
+        if let Some(due) = self.engine_mut().shut_down(within, now) {
+            self.perform(due, now);
+        }
+    }
+    /// The connection is open.
+    fn handle_connected(&mut self, now: Now) {
+        if self.engine_mut().handle_connected(now) {
+            self.perform(Due::Configure, now);
+        }
+    }
     /// Ends the conversation: waits up to 5 s for messages that are on their way, then takes up to 2 s to close.
     fn end(&mut self, now: Now) {
         self.end_within(LONGEST_SHUTDOWN, now);

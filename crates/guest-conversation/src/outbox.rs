@@ -88,7 +88,7 @@ pub(crate) struct Outbox {
 struct Outgoing {
     id: MessageId,
     message: Box<OutgoingMessage>,
-    fingerprint: Fingerprint,
+    fingerprint: u64,
     bytes: usize,
     step: Step,
     /// Newest time of the service when it was sent first. `None` before.
@@ -121,7 +121,7 @@ impl Outgoing {
 #[derive(Debug)]
 struct Unknown {
     id: MessageId,
-    fingerprint: Fingerprint,
+    fingerprint: u64,
     after: Option<OffsetDateTime>,
 }
 
@@ -146,7 +146,7 @@ impl Outbox {
         self.bytes += bytes;
         self.queue.push_back(Outgoing {
             id,
-            fingerprint: Fingerprint::of(&text, message.attachments().iter()),
+            fingerprint: fingerprint(&text, message.attachments().iter()),
             message: Box::new(message),
             bytes,
             step: Step::Waiting,
@@ -351,12 +351,8 @@ impl Outbox {
 
     /// The message of unknown delivery that an entry of the history is, whose time is no later than `latest`: the
     /// oldest unresolved one, or the oldest given up, whichever was sent later.
-    pub(crate) fn match_unresolved(
-        &self,
-        fingerprint: Fingerprint,
-        latest: OffsetDateTime,
-    ) -> Option<MessageId> {
-        let fits = |known: Fingerprint, after: Option<OffsetDateTime>| {
+    pub(crate) fn match_unresolved(&self, fingerprint: u64, latest: OffsetDateTime) -> Option<MessageId> {
+        let fits = |known: u64, after: Option<OffsetDateTime>| {
             known == fingerprint && after.is_some_and(|after| after <= latest)
         };
         let unresolved = self.unresolved().find(|it| fits(it.fingerprint, it.after));
@@ -385,20 +381,14 @@ impl Outbox {
     }
 }
 
-/// A hash of a message's text, or of its attachment ids if the text is empty. White space around the text does not
-/// count.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Fingerprint(u64);
-
-impl Fingerprint {
-    pub(crate) fn of<'a>(text: &str, attachments: impl Iterator<Item = &'a Text<'static>>) -> Self {
-        let mut hasher = DefaultHasher::new();
-        text.trim().hash(&mut hasher);
-        if text.trim().is_empty() {
-            attachments.for_each(|id| id.hash(&mut hasher));
-        }
-        Self(hasher.finish())
+/// A hash of a message's text, without white space around it, or of its attachment ids if the text is empty.
+pub(crate) fn fingerprint<'a>(text: &str, attachments: impl Iterator<Item = &'a Text<'static>>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.trim().hash(&mut hasher);
+    if text.trim().is_empty() {
+        attachments.for_each(|id| id.hash(&mut hasher));
     }
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ pub(crate) enum Wait {
 
 /// The way a session was configured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Configured {
+pub enum Configured {
     /// For the first time.
     First,
     /// Again, after a lost connection or for a new conversation.

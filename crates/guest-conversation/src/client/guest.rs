@@ -63,20 +63,14 @@ impl Connect {
     }
 
     async fn open(self) -> Result<Connection, ConnectError> {
-        let invalid = |what: &'static str| move |error: Source| ConnectError::Invalid { what, source: error };
-        let hosts = Hosts::of_domain(&self.domain).map_err(|error| invalid("domain")(error.into()))?;
+        let hosts = Hosts::of_domain(&self.domain).map_err(invalid("domain"))?;
         let origin = self.origin.ok_or(ConnectError::NoOrigin)?;
-        let policy = OriginPolicy::new([&*origin]).map_err(|error| invalid("origin")(error.into()))?;
-        let origin = policy
-            .admit([&*origin])
-            .map_err(|error| invalid("origin")(error.into()))?;
-        let url = SocketUrl::of_host(&hosts.messaging, web_messaging::PATH)
-            .map_err(|error| invalid("domain")(error.into()))?;
+        let policy = OriginPolicy::new([&*origin]).map_err(invalid("origin"))?;
+        let origin = policy.admit([&*origin]).map_err(invalid("origin"))?;
+        let url = SocketUrl::of_host(&hosts.messaging, web_messaging::PATH).map_err(invalid("domain"))?;
         let http = match self.http {
             Some(http) => http,
-            None => {
-                Client::builder(Tls::system().map_err(|error| invalid("system roots")(error.into()))?).build()
-            }
+            None => Client::builder(Tls::system().map_err(invalid("system roots"))?).build(),
         };
         let settings = Settings {
             http,
@@ -87,24 +81,24 @@ impl Connect {
         let mut session = self.session;
         session.api.get_or_insert(hosts.api);
         let mut connection = Connection::open(Conversation::new(session), settings);
-        connection.ready().await?;
-        Ok(connection)
+        // a network that is down is no error: connecting is repeated
+        while let Some(event) = connection.next_event().await {
+            match event {
+                Event::Connection(ConnectionEvent::Ready(_)) => return Ok(connection),
+                Event::Ended(ending) => return Err(ConnectError::Ended(ending)),
+                _ => {}
+            }
+        }
+        Err(ConnectError::Ended(Ending::ByUs))
     }
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-impl Connection {
-    /// Waits until the session is ready. A network that is down is no error: it is tried again, and this waits with it.
-    async fn ready(&mut self) -> Result<(), ConnectError> {
-        loop {
-            match self.next_event().await {
-                Some(Event::Connection(ConnectionEvent::Ready(_))) => return Ok(()),
-                Some(Event::Ended(ending)) => return Err(ConnectError::Ended(ending)),
-                Some(_) => {}
-                None => return Err(ConnectError::Ended(Ending::ByUs)),
-            }
-        }
+fn invalid<E: Into<Source>>(what: &'static str) -> impl FnOnce(E) -> ConnectError {
+    move |error| {
+        let source = error.into();
+        ConnectError::Invalid { what, source }
     }
 }
 

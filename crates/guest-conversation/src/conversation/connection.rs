@@ -8,21 +8,10 @@ use super::Conversation;
 use super::frames::ControlRequest;
 use crate::CloseMode;
 use crate::attachments::Attachments;
-use crate::engine::Due;
 use crate::engine::shutdown::ClosingStep;
 use crate::event::{Ending, FailureReason, Loss};
 
 impl Conversation {
-    pub(super) fn handle_due(&mut self, due: Option<Due>, now: Now) {
-        match due {
-            Some(Due::Configure) => self.configure(now),
-            Some(Due::Clear) => self.clear_or_close(now),
-            Some(Due::Close) => self.close(now),
-            Some(Due::Finish(ending)) => self.finish(ending),
-            None => {}
-        }
-    }
-
     /// Requests the session, as soon as the limits allow.
     pub(super) fn configure(&mut self, now: Now) {
         if self.engine.request_session(now) {

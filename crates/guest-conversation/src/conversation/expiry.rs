@@ -16,12 +16,11 @@ const LAST_ANSWER: Duration = Duration::from_secs(10);
 /// Time until the next echo, if the session outlives the expiry that the service named. Our choice.
 const RECHECK: Duration = Duration::from_secs(60);
 
-/// The expiry of the session.
+/// The expiry of the session, a time of the service's wall clock.
 ///
-/// It is a time of the service's wall clock. A deadline is a monotonic instant, computed when the expiry arrived, and
-/// compared with the wall clock when it is due: a clock that was set, or a machine that slept, makes it late or early
-/// by one comparison. An expiry that is past when it arrives shows that the clocks differ: it is stored, and nothing
-/// follows from it.
+/// A deadline is a monotonic instant, computed when the expiry arrived, and compared with the wall clock when it is due.
+/// A clock that was set, or a machine that slept, costs one comparison. An expiry that is past when it arrives shows that
+/// the clocks differ: it is stored without a deadline.
 #[derive(Debug, Default)]
 pub(super) struct Expiry {
     expires_at: Option<OffsetDateTime>,
@@ -141,10 +140,10 @@ impl Expiry {
     pub(super) fn handle_timeout(&mut self, now: Now) -> Option<ExpiryEvent> {
         self.deadline.take_if(|deadline| *deadline <= now.instant)?;
         let at = self.expires_at?;
-        let (due, next) = match self.phase {
-            ExpiryPhase::Early => (at.saturating_sub(REFRESH), ExpiryPhase::Confirmed),
-            ExpiryPhase::Confirmed => (at.saturating_sub(NOTICE), ExpiryPhase::Announced),
-            ExpiryPhase::Announced => (at.saturating_add(AFTERWARDS), ExpiryPhase::Overdue),
+        let due = match self.phase {
+            ExpiryPhase::Early => at.saturating_sub(REFRESH),
+            ExpiryPhase::Confirmed => at.saturating_sub(NOTICE),
+            ExpiryPhase::Announced => at.saturating_add(AFTERWARDS),
             ExpiryPhase::Overdue if self.wanted.is_some() => {
                 // the limit of echoes delays it
                 self.deadline = Some(now.instant + LAST_ANSWER);
@@ -159,23 +158,23 @@ impl Expiry {
             self.deadline = Some(now.deadline(due));
             return None;
         }
+        let (next, deadline) = match self.phase {
+            ExpiryPhase::Early => (ExpiryPhase::Confirmed, now.deadline(at.saturating_sub(NOTICE))),
+            ExpiryPhase::Confirmed => (
+                ExpiryPhase::Announced,
+                now.deadline(at.saturating_add(AFTERWARDS)),
+            ),
+            ExpiryPhase::Announced | ExpiryPhase::Overdue => {
+                (ExpiryPhase::Overdue, now.instant + LAST_ANSWER)
+            }
+        };
         self.phase = next;
-        match next {
-            ExpiryPhase::Early | ExpiryPhase::Confirmed => {
-                self.wanted = self.wanted.max(Some(Initiator::Machine));
-                self.deadline = Some(now.deadline(at.saturating_sub(NOTICE)));
-                None
-            }
-            ExpiryPhase::Announced => {
-                self.deadline = Some(now.deadline(at.saturating_add(AFTERWARDS)));
-                Some(ExpiryEvent::Expiring(at))
-            }
-            ExpiryPhase::Overdue => {
-                self.wanted = self.wanted.max(Some(Initiator::Machine));
-                self.deadline = Some(now.instant + LAST_ANSWER);
-                None
-            }
+        self.deadline = Some(deadline);
+        if next == ExpiryPhase::Announced {
+            return Some(ExpiryEvent::Expiring(at));
         }
+        self.wanted = self.wanted.max(Some(Initiator::Machine));
+        None
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -115,8 +115,6 @@ enum Step {
 /// The next step of a reading.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Next {
-    /// Nothing, for now.
-    Nothing,
     /// `getJwt` on the socket.
     Jwt,
     /// It timed out.
@@ -152,23 +150,19 @@ impl HistoryReader {
     }
 
     pub(super) fn recover(&mut self, since: OffsetDateTime, not_before: Instant, now: Now) {
-        let since = self
-            .resume_from
-            .map_or(since, |resume_from| resume_from.min(since));
+        let since = self.resume_from.map_or(since, |from| from.min(since));
         self.begin(Purpose::Recover { since }, 1, not_before, now);
     }
 
     pub(super) fn is_recovering(&self) -> bool {
-        let reading = self.reading.as_ref();
-        reading.is_some_and(|reading| matches!(reading.purpose, Purpose::Recover { .. }))
+        let mut reading = self.reading.iter();
+        reading.any(|reading| reading.purpose != Purpose::Page)
     }
 
     /// Holds an event back during a recovery. Returns it if it need not, or cannot, wait.
     pub(super) fn hold(&mut self, event: Event) -> Option<Event> {
         match &mut self.reading {
-            Some(reading)
-                if matches!(reading.purpose, Purpose::Recover { .. }) && reading.held.len() < HOLD_LIMIT =>
-            {
+            Some(reading) if reading.purpose != Purpose::Page && reading.held.len() < HOLD_LIMIT => {
                 reading.held.push(event);
                 None
             }
@@ -177,20 +171,18 @@ impl HistoryReader {
     }
 
     /// Advances as far as possible; a call is left in `command`.
-    pub(super) fn advance(&mut self, now: Now) -> Next {
+    pub(super) fn advance(&mut self, now: Now) -> Option<Next> {
         if self.reading.is_none()
             && let Some(page) = self.pages.pop_front()
         {
             self.begin(Purpose::Page, page, now.instant, now);
         }
-        let Some(reading) = &mut self.reading else {
-            return Next::Nothing;
-        };
+        let reading = self.reading.as_mut()?;
         if reading.latest <= now.instant {
-            return Next::TimedOut;
+            return Some(Next::TimedOut);
         }
         if !matches!(reading.step, Step::Wait(until) if until <= now.instant) {
-            return Next::Nothing;
+            return None;
         }
         let valid = self
             .jwt
@@ -198,12 +190,12 @@ impl HistoryReader {
             .filter(|(_, until)| *until > now.utc + JWT_MARGIN);
         let Some((jwt, _)) = valid else {
             reading.step = Step::AwaitJwt;
-            return Next::Jwt;
+            return Some(Next::Jwt);
         };
         if let Err(at) = self.reads.try_acquire(now.instant) {
             reading.step = Step::Wait(at);
             reading.latest = reading.latest.max(at + TIMEOUT);
-            return Next::Nothing;
+            return None;
         }
         reading.step = Step::AwaitPage;
         self.command = Some(Box::new(History {
@@ -213,7 +205,7 @@ impl HistoryReader {
             page_size: PAGE_SIZE,
             origin: self.origin.clone(),
         }));
-        Next::Nothing
+        None
     }
 
     pub(super) fn handle_jwt(&mut self, jwt: SecretString, until: OffsetDateTime, now: Now) {
@@ -322,7 +314,7 @@ impl HistoryReader {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let Some(reading) = &self.reading else { return None };
+        let reading = self.reading.as_ref()?;
         Some(match reading.step {
             Step::Wait(until) => until.min(reading.latest),
             Step::AwaitJwt | Step::AwaitPage => reading.latest,

@@ -88,7 +88,7 @@ impl Conversation {
         };
         self.expiry.set(session.expires_at, now);
         self.extend_expiry(now);
-        let Some(configured) = self.engine.configured(session, now) else {
+        let Some(configured) = self.engine.handle_configured(session, now) else {
             return;
         };
         if configured != Configured::SignedIn {

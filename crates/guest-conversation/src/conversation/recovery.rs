@@ -27,7 +27,7 @@ use super::Conversation;
 use super::frames::ControlRequest;
 use super::history::{HistoryFailure, HistoryReader, LowerBound, Next, Purpose};
 use crate::event::{DeliveryStatus, Event, FailureReason, SessionEvent};
-use crate::outbox::{Fingerprint, Outbox};
+use crate::outbox::{Outbox, fingerprint};
 use crate::state::State;
 use crate::timeline::{REQUEST_LIMIT, TimelineEvent};
 use crate::{Content, Direction, Message, MessageId};
@@ -127,9 +127,9 @@ impl Conversation {
         }
         let Some(history) = &mut self.history else { return };
         match history.advance(now) {
-            Next::Nothing => {}
-            Next::TimedOut => self.report_unread("it took more than a minute"),
-            Next::Jwt => match self.engine.pacing.request(now.instant) {
+            None => {}
+            Some(Next::TimedOut) => self.report_unread("it took more than a minute"),
+            Some(Next::Jwt) => match self.engine.pacing.request(now.instant) {
                 Ok(()) => self.transmit_control(ControlRequest::Jwt),
                 Err(at) => {
                     history.handle_jwt_deferred(at);
@@ -261,7 +261,10 @@ impl Conversation {
     /// Matches a message of the guest, in the history or from another socket, with one of unknown delivery.
     pub(super) fn match_entry(&mut self, entry: &Message) -> Option<MessageId> {
         let latest = entry.at.saturating_add(SLACK);
-        let id = self.engine.outbox.match_unresolved(fingerprint(entry), latest)?;
+        let id = self
+            .engine
+            .outbox
+            .match_unresolved(fingerprint_of(entry), latest)?;
         self.engine.handle_delivered(id, entry.at, None);
         self.engine.recent.insert(&entry.id);
         self.attributes.handle_delivered(id);
@@ -302,7 +305,7 @@ fn delivered(id: MessageId, at: OffsetDateTime) -> Event {
 }
 
 /// A choice may come back without a text of its own; that it then has the texts of the choices is an inference.
-fn fingerprint(entry: &Message) -> Fingerprint {
+fn fingerprint_of(entry: &Message) -> u64 {
     let chosen: Vec<_> = entry
         .content
         .iter()
@@ -316,8 +319,8 @@ fn fingerprint(entry: &Message) -> Fingerprint {
         _ => None,
     });
     match &*entry.text {
-        "" => Fingerprint::of(&chosen.join(", "), attachments),
-        text => Fingerprint::of(text, attachments),
+        "" => fingerprint(&chosen.join(", "), attachments),
+        text => fingerprint(text, attachments),
     }
 }
 

@@ -9,40 +9,36 @@ use crate::attachments::{AttachmentId, REFRESHES};
 use crate::engine::ANSWER_TIMEOUT;
 use crate::state::{Progress, Stage, State, Wait};
 
-/// A request of the application. `Debug` does not show a token.
+/// A request of the application. A refusal is a [`SessionEvent::Refused`](crate::SessionEvent::Refused). `Debug` shows
+/// no token.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Request {
-    /// Asks the service for its health and the session's expiry;
-    /// [`SessionEvent::Health`](crate::SessionEvent::Health) has the answer. At most two are sent in a minute; one more
-    /// waits, and stands for all that were requested meanwhile.
+    /// Requests the service's health and the session's expiry: [`SessionEvent::Health`](crate::SessionEvent::Health).
+    /// At most two are sent in a minute; one more waits, for all that were requested meanwhile.
     CheckHealth,
-    /// Clears the conversation: it ends for the agent, and its history is lost.
-    /// [`SessionEvent::Cleared`](crate::SessionEvent::Cleared) confirms it, and the end follows, since Genesys Cloud
-    /// closes the connections of a cleared session. [`SessionEvent::Refused`](crate::SessionEvent::Refused) reports
-    /// that the deployment does not allow it.
+    /// Clears the conversation: it ends for the agent, and its history is lost. A
+    /// [`SessionEvent::Cleared`](crate::SessionEvent::Cleared) and the end follow, or a refusal.
     Clear,
-    /// Reads a page of the history, newest first, from 1; [`SessionEvent::History`](crate::SessionEvent::History) has
-    /// it. Up to four wait, for a ready session, since its token is requested on the socket.
+    /// Reads a page of the history: [`SessionEvent::History`](crate::SessionEvent::History). Up to four wait, for a
+    /// ready session, since the token is requested on the socket.
     ReadHistory {
-        /// Number of the page.
+        /// Number of the page, newest first, from 1.
         page: u32,
     },
-    /// Requests a new download link, of an attachment of either side: a link lives for about ten minutes.
-    /// [`SessionEvent::Attachment`](crate::SessionEvent::Attachment) has it. Requested twice it is sent once.
+    /// Requests a new download link, which is valid for about ten minutes. Requested twice it is sent once.
     RefreshAttachment {
-        /// The attachment.
+        /// The attachment, of either side.
         id: AttachmentId,
     },
-    /// Signs the guest in on the present session; the deployment must allow it.
-    /// [`ConnectionEvent::SignedIn`](crate::ConnectionEvent::SignedIn) confirms it,
-    /// [`SessionEvent::Refused`](crate::SessionEvent::Refused) reports a refusal. Messages wait meanwhile.
+    /// Signs the guest in on the present session, where the deployment allows it. A
+    /// [`ConnectionEvent::SignedIn`](crate::ConnectionEvent::SignedIn) follows, or a refusal. Messages wait meanwhile.
     SignIn {
         /// JWT of the sign-in.
         jwt: SecretString,
     },
-    /// Leaves a read-only conversation for a new one, on the same socket with the same token;
-    /// [`ConnectionEvent::Ready`](crate::ConnectionEvent::Ready) confirms it.
+    /// Leaves a read-only conversation for a new one, on the same socket with the same token. A
+    /// [`ConnectionEvent::Ready`](crate::ConnectionEvent::Ready) follows.
     StartNew,
 }
 

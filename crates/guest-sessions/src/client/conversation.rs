@@ -80,21 +80,12 @@ impl GatewayConversation {
         self.engine.finish(ending);
     }
 
-    fn handle_due(&mut self, due: Option<Due>, now: Now) {
-        match due {
-            Some(Due::Configure) => self.configure(now),
-            Some(Due::Clear | Due::Close) => drop(self.engine.close(now)),
-            Some(Due::Finish(ending)) => self.finish(ending),
-            None => {}
-        }
-    }
-
     fn handle_accepted(&mut self, session: Session, sequence: u64, now: Now) {
         self.last_error = None;
         // a smaller number than ours means that the gateway restarted its numbering
         let last = self.session.last_sequence.unwrap_or(sequence);
         self.session.last_sequence = Some(last.min(sequence));
-        if !self.engine.handle_configured(session, now) {
+        if self.engine.handle_configured(session, now).is_none() {
             return;
         }
         self.engine.report_unknown();
@@ -263,9 +254,12 @@ impl Machine for GatewayConversation {
         }
     }
 
-    fn handle_connected(&mut self, now: Now) {
-        if self.engine.handle_connected(now) {
-            self.configure(now);
+    /// The session itself is ended by a REST call.
+    fn perform(&mut self, due: Due, now: Now) {
+        match due {
+            Due::Configure => self.configure(now),
+            Due::Clear | Due::Close => drop(self.engine.close(now)),
+            Due::Finish(ending) => self.finish(ending),
         }
     }
 
@@ -333,8 +327,9 @@ impl Machine for GatewayConversation {
     }
 
     fn handle_timeout(&mut self, now: Now) {
-        let due = self.engine.handle_timeout(now);
-        self.handle_due(due, now);
+        if let Some(due) = self.engine.handle_timeout(now) {
+            self.perform(due, now);
+        }
         if self.engine.is_open() && self.engine.handle_heartbeat(now) {
             self.engine.report_unknown();
         }
@@ -355,7 +350,7 @@ impl Machine for GatewayConversation {
         });
         match frame {
             Some(frame) => self.engine.transmit("message", frame),
-            None if self.engine.has_drained() => self.handle_due(Some(Due::Close), now),
+            None if self.engine.has_drained() => self.perform(Due::Close, now),
             None => {}
         }
         self.engine.poll_transmit()
@@ -376,12 +371,6 @@ impl Machine for GatewayConversation {
         if let Some(ending) = self.engine.handle_no_token() {
             self.finish(ending);
         }
-    }
-
-    /// The session itself is ended by a REST call.
-    fn end_within(&mut self, within: Duration, now: Now) {
-        let due = self.engine.shut_down(within, now);
-        self.handle_due(due, now);
     }
 }
 
