@@ -35,7 +35,7 @@ pub struct Connection<M: Machine = Conversation> {
     driver: Driver<Driven<M>>,
 }
 
-/// Ends a conversation, so that its handles know.
+/// Ends a conversation when it is dropped, so that its handles report the end.
 #[derive(Debug)]
 struct EndOnDrop<M: Machine>(Handle<M>);
 

@@ -269,8 +269,7 @@ impl Machine for Conversation {
         if let Some(transmit) = self.engine.poll_transmit() {
             return Some(transmit);
         }
-        let draining = self.engine.is_draining();
-        if !self.engine.is_ready() && !draining {
+        if !self.engine.may_transmit() {
             return None;
         }
         self.poll_ready(now);

@@ -95,16 +95,16 @@ impl Engine {
         self.is_open() && matches!(self.state(), State::Configured | State::ReadOnly)
     }
 
-    /// Whether messages of a shutdown are waited for.
+    /// Whether messages may be sent: in a ready session, or while a shutdown waits for them.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.closing_step() == Some(ClosingStep::Draining)
+    pub fn may_transmit(&self) -> bool {
+        self.is_ready() || self.closing_step() == Some(ClosingStep::Draining)
     }
 
     /// Whether a shutdown waits for messages, and none is on its way.
     #[must_use]
     pub fn has_drained(&self) -> bool {
-        self.is_draining() && self.outbox.is_idle()
+        self.closing_step() == Some(ClosingStep::Draining) && self.outbox.is_idle()
     }
 
     pub(crate) fn closing_step(&self) -> Option<ClosingStep> {

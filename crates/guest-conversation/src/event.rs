@@ -238,26 +238,48 @@ impl fmt::Display for Ending {
 }
 
 /// The cause of a lost connection.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Loss {
     /// The application requested a new connection.
+    #[error("a new connection was requested")]
     Requested,
     /// It closed, or could not be made.
+    #[error("{}", closed(.0))]
     Closed(CloseInfo),
     /// The service did not answer the connection, or the first frame, in time.
+    #[error("the service did not answer in time")]
     NoAnswer,
-    /// Events were not read, and too many came.
+    /// Too many events were not read.
+    #[error("too many events were not read")]
     Overrun,
     /// The upgrade was refused, by a status that may pass.
+    #[error("the handshake was answered {status}")]
     Refused {
         /// HTTP status.
         status: u16,
     },
     /// The service could not configure the session, by an error that may pass.
+    #[error("the service could not prepare the session: {0}")]
     Rejected(Refusal),
     /// Two pings were not answered.
+    #[error("the service answered neither of two pings")]
     Silent,
+}
+
+/// Text for the end of a connection, with the meaning of a close code without a reason.
+fn closed(close: &CloseInfo) -> String {
+    let meaning = match (close.code(), close.reason()) {
+        (Some(1000), "") => "no reason given",
+        (Some(1001), "") => "going away, or the connection was idle or old",
+        (Some(1008), "") => "policy violation",
+        (Some(1009), "") => "a frame was too large",
+        (Some(1011), "") => "internal error of the service",
+        (Some(_), "") => "no meaning known",
+        _ => return close.to_string(),
+    };
+    let code = close.code().unwrap_or_default();
+    format!("closed with {code} ({meaning})")
 }
 
 impl Loss {
@@ -288,33 +310,6 @@ const CHECK_NETWORK: &str =
     "It reconnects without help; if that is repeated, check the network, the proxy and the host.";
 const CHECK_SESSION: &str =
     "It reconnects without help; if that is repeated, check the deployment and the session.";
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Requested => f.write_str("a new connection was requested"),
-            Self::Closed(close) => match (close.code(), close.reason()) {
-                (Some(code), "") => {
-                    let meaning = match code {
-                        1000 => "no reason given",
-                        1001 => "going away, or the connection was idle or old",
-                        1008 => "policy violation",
-                        1009 => "a frame was too large",
-                        1011 => "internal error of the service",
-                        _ => "no meaning known",
-                    };
-                    write!(f, "closed with {code} ({meaning})")
-                }
-                _ => close.fmt(f),
-            },
-            Self::NoAnswer => f.write_str("the service did not answer in time"),
-            Self::Overrun => f.write_str("too many events were not read"),
-            Self::Refused { status } => write!(f, "the handshake was answered {status}"),
-            Self::Rejected(refusal) => write!(f, "the service could not prepare the session: {refusal}"),
-            Self::Silent => f.write_str("the service answered neither of two pings"),
-        }
-    }
-}
 
 /// A refusal of the service.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -367,26 +362,19 @@ pub enum DeliveryStatus {
 }
 
 /// The reason of a failed delivery.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FailureReason {
-    /// The conversation ended before it was sent.
+    /// The conversation ended first.
+    #[error("the conversation ended before it was sent")]
     Ended,
     /// It was sent, twice if possible, and the history does not contain it.
+    #[error("it was sent and did not arrive: send it again")]
     NotDelivered,
     /// The conversation became read-only.
+    #[error("the conversation is read-only: start a new one")]
     ReadOnly,
     /// The service refused it.
+    #[error("{0}")]
     Refused(Box<Refusal>),
-}
-
-impl fmt::Display for FailureReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ended => f.write_str("the conversation ended before it was sent"),
-            Self::NotDelivered => f.write_str("it was sent and did not arrive: send it again"),
-            Self::ReadOnly => f.write_str("the conversation is read-only: start a new one"),
-            Self::Refused(refusal) => refusal.fmt(f),
-        }
-    }
 }

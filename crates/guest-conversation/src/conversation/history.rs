@@ -89,8 +89,8 @@ pub(super) struct Reading {
     latest: Instant,
     /// Time of the oldest entry that was read.
     pub(super) oldest: Option<OffsetDateTime>,
-    pub(super) missed: Vec<Message>,
-    pub(super) own: Vec<Message>,
+    /// Entries that were not seen before, newest first.
+    pub(super) entries: Vec<Message>,
     pub(super) held: Vec<Event>,
 }
 
@@ -333,8 +333,7 @@ impl HistoryReader {
             refreshed: false,
             latest: now.instant.max(not_before) + TIMEOUT,
             oldest: None,
-            missed: Vec::new(),
-            own: Vec::new(),
+            entries: Vec::new(),
             held,
         }));
     }

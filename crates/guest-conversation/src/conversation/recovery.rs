@@ -143,12 +143,13 @@ impl Conversation {
     pub(super) fn abandon_history(&mut self) {
         let Some(history) = &mut self.history else { return };
         let mut held = std::mem::take(&mut history.held_over);
-        let mut missed = Vec::new();
+        let mut entries = Vec::new();
         if let Some(reading) = history.abandon() {
             held.extend(reading.held);
-            missed = reading.missed;
+            entries = reading.entries;
         }
-        self.release(missed, held, Vec::new());
+        entries.retain(|entry| entry.direction == Direction::Outbound);
+        self.release(entries, held, Vec::new());
     }
 
     pub(super) fn report_unread(&mut self, reason: &str) {
@@ -225,30 +226,28 @@ impl Conversation {
             if self.engine.recent.contains(&message.id) || message.at < lower_bound {
                 continue;
             }
-            let list = match message.direction {
-                Direction::Outbound => &mut reading.missed,
-                Direction::Inbound => &mut reading.own,
-            };
-            if list.iter().all(|known| known.id != message.id) {
-                list.push(message);
+            if reading.entries.iter().all(|known| known.id != message.id) {
+                reading.entries.push(message);
             }
         }
     }
 
     fn complete_recovery(&mut self, complete: bool) {
         let Some(history) = &mut self.history else { return };
-        let Some(mut reading) = history.reading.take() else {
+        let Some(reading) = history.reading.take() else {
             return;
         };
         history.handle_recovered(reading.oldest);
+        let entries = reading.entries.into_iter();
+        let (missed, own) = entries.partition::<Vec<_>, _>(|entry| entry.direction == Direction::Outbound);
         let mut found = Vec::new();
-        // the list has the newest first
-        for entry in reading.own.drain(..).rev() {
+        // oldest first
+        for entry in own.into_iter().rev() {
             if let Some(id) = self.match_entry(&entry) {
                 found.push(delivered(id, entry.at));
             }
         }
-        self.release(reading.missed, reading.held, found);
+        self.release(missed, reading.held, found);
         if !complete {
             return self.engine.report_unknown();
         }

@@ -15,17 +15,13 @@ use crate::virtual_peer::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn state(peer: &VirtualPeer) -> State {
-    peer.conversation.state()
-}
-
 #[test]
 fn conversation_connects_configures_and_delivers() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.send(1, "queued before there is a connection");
-    assert_eq!(state(&peer), State::Idle);
+    assert_eq!(peer.state(), State::Idle);
     peer.connect();
-    assert_eq!(state(&peer), State::Configuring);
+    assert_eq!(peer.state(), State::Configuring);
     let frames = peer.frames();
     assert_eq!(
         frames.len(),
@@ -99,7 +95,7 @@ fn unknown_frame_is_emitted_and_changes_nothing() {
     assert_eq!(novelty.class(), Some("NoveltyEvent"));
     assert_eq!(garbage.as_str(), "no json");
     assert!(!format!("{events:?}").contains("canary"));
-    assert_eq!(state(&peer), State::Configured);
+    assert_eq!(peer.state(), State::Configured);
 }
 
 #[test]
@@ -189,7 +185,7 @@ fn refused_message_fails_alone() {
         panic!("{events:?}")
     };
     assert_eq!((*failed, refusal.code.as_str()), (id(1), "4011"));
-    assert_eq!(state(&peer), State::Configured);
+    assert_eq!(peer.state(), State::Configured);
 }
 
 #[test]
@@ -219,7 +215,7 @@ fn read_only_conversation_refuses_messages() {
             },
         ]
     ));
-    assert_eq!(state(&peer), State::ReadOnly);
+    assert_eq!(peer.state(), State::ReadOnly);
     assert_eq!(
         peer.conversation.send_text(id(255), "x".to_owned()),
         Err(SendError::ReadOnly)
@@ -257,7 +253,7 @@ fn read_only_refusal_reports_the_end_of_the_conversation() {
             Event::Session(SessionEvent::ConversationEnded { read_only: true })
         ]
     ));
-    assert_eq!(state(&peer), State::ReadOnly);
+    assert_eq!(peer.state(), State::ReadOnly);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use ws_transport::Transmit;
 use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_many, web_messaging};
 
 #[derive(Clone, Debug)]
-enum Act {
+enum Input {
     AnswerPing,
     Cut,
     EchoOldest,
@@ -25,18 +25,18 @@ enum Act {
     ThrottleSomething,
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
-        3 => Just(Act::AnswerPing),
-        2 => Just(Act::Cut),
-        6 => Just(Act::EchoOldest),
-        1 => Just(Act::EchoTwice),
-        1 => (0_u64..10_000).prop_map(Act::EndWithin),
-        8 => (1_u64..40_000).prop_map(Act::Pass),
-        1 => Just(Act::RefuseOldest),
-        12 => Just(Act::Send),
-        1 => Just(Act::ThrottleOldest),
-        1 => Just(Act::ThrottleSomething),
+        3 => Just(Input::AnswerPing),
+        2 => Just(Input::Cut),
+        6 => Just(Input::EchoOldest),
+        1 => Just(Input::EchoTwice),
+        1 => (0_u64..10_000).prop_map(Input::EndWithin),
+        8 => (1_u64..40_000).prop_map(Input::Pass),
+        1 => Just(Input::RefuseOldest),
+        12 => Just(Input::Send),
+        1 => Just(Input::ThrottleOldest),
+        1 => Just(Input::ThrottleSomething),
     ]
 }
 
@@ -49,22 +49,22 @@ struct Ledger {
     on_the_way: Vec<u128>,
 }
 
-struct Play {
+struct Simulation {
     peer: VirtualPeer,
     ledger: Ledger,
     next: u128,
 }
 
-impl Play {
+impl Simulation {
     fn new() -> Self {
-        let mut play = Self {
+        let mut simulation = Self {
             peer: VirtualPeer::new(web_messaging()),
             ledger: Ledger::default(),
             next: 0,
         };
-        play.peer.conversation.connect(play.peer.now);
-        play.settle();
-        play
+        simulation.peer.conversation.connect(simulation.peer.now);
+        simulation.settle();
+        simulation
     }
 
     /// Runs the commands of the state machine until there is none; the service configures at once.
@@ -136,43 +136,43 @@ impl Play {
         self.peer.receive(&echo(n));
     }
 
-    fn act(&mut self, act: &Act) {
+    fn input(&mut self, input: &Input) {
         let oldest = self.ledger.on_the_way.first().copied();
-        match (act, oldest) {
-            (Act::AnswerPing, _) => self.peer.conversation.handle_alive(),
-            (Act::Cut, _) => {
+        match (input, oldest) {
+            (Input::AnswerPing, _) => self.peer.conversation.handle_alive(),
+            (Input::Cut, _) => {
                 if !matches!(self.peer.conversation.state(), State::Reconnecting) {
                     self.peer.drop_socket();
                 }
                 self.ledger.on_the_way.clear();
             }
-            (Act::EchoOldest, Some(n)) => {
+            (Input::EchoOldest, Some(n)) => {
                 self.ledger.on_the_way.remove(0);
                 self.acknowledge(n);
             }
-            (Act::EchoTwice, Some(n)) => {
+            (Input::EchoTwice, Some(n)) => {
                 self.ledger.on_the_way.remove(0);
                 self.acknowledge(n);
                 self.acknowledge(n);
             }
-            (Act::EndWithin(millis), _) => {
+            (Input::EndWithin(millis), _) => {
                 let within = Duration::from_millis(*millis);
                 self.peer.conversation.end_within(within, self.peer.now);
             }
-            (Act::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
-            (Act::RefuseOldest, Some(n)) => {
+            (Input::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
+            (Input::RefuseOldest, Some(n)) => {
                 self.ledger.on_the_way.remove(0);
                 self.peer.receive(&refused(4011, Some(id(n))));
             }
-            (Act::ThrottleOldest, Some(n)) => {
+            (Input::ThrottleOldest, Some(n)) => {
                 self.ledger.on_the_way.remove(0);
                 self.peer.receive(&too_many(2, Some(id(n))));
             }
-            (Act::ThrottleSomething, Some(_)) if self.ledger.on_the_way.len() == 1 => {
+            (Input::ThrottleSomething, Some(_)) if self.ledger.on_the_way.len() == 1 => {
                 self.ledger.on_the_way.clear();
                 self.peer.receive(&too_many(2, None));
             }
-            (Act::Send, _) => {
+            (Input::Send, _) => {
                 let name = id(self.next);
                 match self.peer.conversation.send_text(name, "x".to_owned()) {
                     Ok(()) => {
@@ -219,28 +219,28 @@ fn windows_hold(times: &[Instant], limit: usize, period: Duration) -> bool {
 
 proptest! {
     #[test]
-    fn every_message_has_one_last_word_and_no_limit_is_exceeded(
-        acts in proptest::collection::vec(act(), 1..150),
+    fn each_message_reaches_one_final_status_within_the_limits(
+        inputs in proptest::collection::vec(input(), 1..150),
         jitter in any::<u64>(),
     ) {
-        let mut play = Play::new();
-        play.peer.jitter = jitter;
-        for act in &acts {
-            play.act(act);
+        let mut simulation = Simulation::new();
+        simulation.peer.jitter = jitter;
+        for input in &inputs {
+            simulation.input(input);
         }
-        play.peer.conversation.end(play.peer.now);
-        play.settle();
-        play.pass(Duration::from_secs(10));
-        prop_assert!(play.peer.conversation.state().is_over());
-        for (id, statuses) in &play.ledger.statuses {
+        simulation.peer.conversation.end(simulation.peer.now);
+        simulation.settle();
+        simulation.pass(Duration::from_secs(10));
+        prop_assert!(simulation.peer.conversation.state().is_over());
+        for (id, statuses) in &simulation.ledger.statuses {
             // an unknown status may be decided later; each other one is reported once
             prop_assert!(
                 matches!(statuses[..], [_] | ["unknown", "accepted" | "failed"]),
                 "{} ended as {:?}", id, statuses
             );
         }
-        prop_assert!(windows_hold(&play.ledger.left, 5, Duration::from_secs(1)));
-        for connection in &play.ledger.requests {
+        prop_assert!(windows_hold(&simulation.ledger.left, 5, Duration::from_secs(1)));
+        for connection in &simulation.ledger.requests {
             prop_assert!(windows_hold(connection, 60, Duration::from_secs(60)));
         }
     }

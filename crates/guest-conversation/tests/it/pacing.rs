@@ -8,10 +8,6 @@ use crate::virtual_peer::{VirtualPeer, agent_message, id, session_response, too_
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn state(peer: &VirtualPeer) -> State {
-    peer.conversation.state()
-}
-
 #[test]
 fn messages_are_limited_to_five_a_second() {
     let mut peer = VirtualPeer::web_messaging();
@@ -91,7 +87,7 @@ fn throttled_configuration_is_repeated() {
     peer.pass(3 * SECOND);
     assert_eq!(peer.frames()[0]["action"], "configureSession");
     peer.receive(&session_response(false));
-    assert_eq!(state(&peer), State::Configured);
+    assert_eq!(peer.state(), State::Configured);
 }
 
 #[test]

@@ -12,10 +12,6 @@ use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, web_
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn state(peer: &VirtualPeer) -> State {
-    peer.conversation.state()
-}
-
 #[test]
 fn lost_connection_is_restored_and_unacknowledged_messages_are_unknown() {
     let mut peer = VirtualPeer::web_messaging();
@@ -31,7 +27,7 @@ fn lost_connection_is_restored_and_unacknowledged_messages_are_unknown() {
             ..
         })]
     ));
-    assert_eq!(state(&peer), State::Reconnecting);
+    assert_eq!(peer.state(), State::Reconnecting);
     assert!(peer.frames().is_empty());
     peer.reconnect();
     assert_eq!(peer.frames()[0]["action"], "configureSession");
@@ -125,7 +121,7 @@ fn moved_clock_costs_one_ping() {
         assert_eq!(peer.conversation.poll_command(), None);
     }
     assert!(peer.events().is_empty());
-    assert_eq!(state(&peer), State::Configured);
+    assert_eq!(peer.state(), State::Configured);
     for _ in 0..1 {
         peer.pass(15 * SECOND);
         peer.conversation.handle_alive();
@@ -175,9 +171,9 @@ fn connecting_times_out() {
     peer.pass(20 * SECOND);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
     peer.conversation.handle_connected(peer.now);
-    assert_eq!(state(&peer), State::Connecting, "too late");
+    assert_eq!(peer.state(), State::Connecting, "too late");
     peer.drop_socket();
-    assert_eq!(state(&peer), State::Reconnecting);
+    assert_eq!(peer.state(), State::Reconnecting);
 }
 
 #[test]
@@ -188,12 +184,12 @@ fn server_error_while_configuring_is_retried() {
         peer.receive(&refused(code, None));
         assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
         peer.drop_socket();
-        assert_eq!(state(&peer), State::Reconnecting, "{code}");
+        assert_eq!(peer.state(), State::Reconnecting, "{code}");
     }
     let mut peer = VirtualPeer::web_messaging();
     for code in [1000, 1001, 1008, 1011, 1012] {
         peer.close(CloseInfo::with_code(code, ""));
-        assert_eq!(state(&peer), State::Reconnecting, "{code}");
+        assert_eq!(peer.state(), State::Reconnecting, "{code}");
         peer.reconnect();
         peer.receive(&session_response(false));
     }
@@ -211,7 +207,7 @@ fn ending(mut peer: VirtualPeer, act: impl FnOnce(&mut VirtualPeer)) -> (State, 
     assert_eq!(peer.conversation.poll_timeout(), None);
     assert!(peer.events().is_empty(), "nothing follows the end");
     assert!(!format!("{ending:?} {ending}").contains("canary"));
-    (state(&peer), ending)
+    (peer.state(), ending)
 }
 
 #[test]

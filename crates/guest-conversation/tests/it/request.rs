@@ -16,10 +16,6 @@ use crate::virtual_peer::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn state(peer: &VirtualPeer) -> State {
-    peer.conversation.state()
-}
-
 fn session(peer: &VirtualPeer, expires_in: i64) -> Value {
     let mut frame = session_response(false);
     frame["body"]["expirationDate"] = (peer.now.utc.unix_timestamp() + expires_in).into();
@@ -48,7 +44,7 @@ fn start_new_leaves_a_read_only_conversation() {
     read_only["body"]["readOnly"] = true.into();
     peer.receive(&read_only);
     peer.events();
-    assert_eq!(state(&peer), State::ReadOnly);
+    assert_eq!(peer.state(), State::ReadOnly);
     peer.conversation.request(Request::StartNew, peer.now).unwrap();
     assert_eq!(
         peer.conversation.request(Request::StartNew, peer.now),
@@ -70,7 +66,7 @@ fn start_new_leaves_a_read_only_conversation() {
     assert!(
         matches!(peer.events()[..], [Event::Connection(ConnectionEvent::Ready(session))] if session.new_session)
     );
-    assert_eq!(state(&peer), State::Configured);
+    assert_eq!(peer.state(), State::Configured);
     assert_eq!(
         peer.frames()[0]["message"]["events"][0]["presence"]["type"],
         "Join"
@@ -123,7 +119,7 @@ fn clear_is_requested_only_if_allowed() {
         peer.events()[..],
         [Event::Session(SessionEvent::Refused(_))]
     ));
-    assert_eq!(state(&peer), State::Configured);
+    assert_eq!(peer.state(), State::Configured);
     peer.conversation.request(Request::Clear, peer.now).unwrap();
     peer.receive(&json!({"type": "message", "class": "SessionClearedEvent", "code": 200, "body": {}}));
     peer.receive(&json!({"type": "message", "class": "ConnectionClosedEvent", "code": 200, "body": {}}));
@@ -240,7 +236,7 @@ fn expiry_is_announced_and_ends_the_conversation() {
         peer.events();
         let mut seen = Vec::new();
         let start = peer.now.instant;
-        while state(&peer) == State::Configured && peer.now.instant - start < 1200 * SECOND {
+        while peer.state() == State::Configured && peer.now.instant - start < 1200 * SECOND {
             let (at, _) = peer.conversation.poll_timeout().unwrap();
             peer.pass(at - peer.now.instant);
             peer.conversation.handle_alive();
@@ -265,10 +261,10 @@ fn expiry_is_announced_and_ends_the_conversation() {
         assert_eq!(seen[..3], [(590, "asked"), (600, "expiring"), (902, "asked")]);
         if contradicted {
             assert_eq!(seen[3], (962, "asked"), "the service goes on: ask again later");
-            assert_eq!(state(&peer), State::Configured);
+            assert_eq!(peer.state(), State::Configured);
         } else {
             assert_eq!(seen[3..], [(912, "expired")]);
-            assert_eq!(state(&peer), State::Failed);
+            assert_eq!(peer.state(), State::Failed);
         }
     }
 }
@@ -323,7 +319,7 @@ fn jwt_is_requested_at_most_three_times() {
     assert!(
         matches!(&events[..], [Event::Ended(Ending::AuthorizationRequired(refusal))] if refusal.code == "401")
     );
-    assert_eq!(state(&peer), State::Failed);
+    assert_eq!(peer.state(), State::Failed);
     assert!(!format!("{events:?} {:?}", peer.conversation).contains("canary-jwt"));
 }
 
@@ -362,7 +358,7 @@ fn message_refused_for_the_jwt_is_sent_again() {
         peer.events()[..],
         [Event::Connection(ConnectionEvent::TokenNeeded { attempt: 1 })]
     ));
-    assert_eq!(state(&peer), State::Configuring);
+    assert_eq!(peer.state(), State::Configuring);
     peer.conversation.update_token(SecretString::from("canary-jwt-2"));
     peer.pass(Duration::ZERO);
     assert_eq!(peer.frames()[0]["action"], "configureAuthenticatedSession");

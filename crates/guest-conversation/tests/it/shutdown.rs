@@ -13,10 +13,6 @@ use crate::virtual_peer::{VirtualPeer, echo, id, refused, session_response, too_
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn state(peer: &VirtualPeer) -> State {
-    peer.conversation.state()
-}
-
 #[test]
 fn end_waits_for_sent_messages_then_closes() {
     let mut peer = VirtualPeer::web_messaging();
@@ -24,7 +20,7 @@ fn end_waits_for_sent_messages_then_closes() {
         peer.send(n, "x");
     }
     peer.conversation.end(peer.now);
-    assert_eq!(state(&peer), State::Closing);
+    assert_eq!(peer.state(), State::Closing);
     assert_eq!(peer.transmits().len(), 5);
     assert_eq!(
         peer.conversation.send_text(id(255), "x".to_owned()),
@@ -42,7 +38,7 @@ fn end_waits_for_sent_messages_then_closes() {
     ));
     peer.close(CloseInfo::with_code(1000, ""));
     assert!(matches!(peer.events()[..], [Event::Ended(Ending::ByUs)]));
-    assert_eq!(state(&peer), State::Closed);
+    assert_eq!(peer.state(), State::Closed);
 }
 
 #[test]
@@ -120,7 +116,7 @@ fn end_closes_if_the_clearing_is_refused() {
         let events = peer.events();
         assert!(matches!(events.last(), Some(Event::Ended(Ending::ByUs))));
         assert!(format!("{events:?}").contains(event), "{events:?}");
-        assert_eq!(state(&peer), State::Closed);
+        assert_eq!(peer.state(), State::Closed);
     }
 }
 
@@ -171,7 +167,7 @@ fn end_does_not_clear_before_the_session_is_configured() {
 fn end_clears_a_read_only_conversation() {
     let mut peer = VirtualPeer::web_messaging();
     peer.receive(&refused(409, None));
-    assert_eq!(state(&peer), State::ReadOnly);
+    assert_eq!(peer.state(), State::ReadOnly);
     peer.conversation.set_close_mode(CloseMode::Clear);
     peer.conversation.end(peer.now);
     assert!(matches!(&peer.transmits()[..], [Transmit::Frame(clear)] if clear.contains("Clear")));
@@ -197,7 +193,7 @@ fn end_within_is_short_with_messages_on_their_way() {
             peer.pass(at - peer.now.instant);
             peer.transmits();
         }
-        assert_eq!(state(&peer), State::Closed);
+        assert_eq!(peer.state(), State::Closed);
         assert!(peer.now.instant - start <= SECOND);
         let events = peer.events();
         assert!(
@@ -230,7 +226,7 @@ fn end_within_only_shortens_a_shutdown() {
     assert_eq!(due(&peer), (start + SECOND, Reason::Close));
     peer.conversation.end_within(Duration::ZERO, peer.now);
     peer.pass(Duration::ZERO);
-    assert_eq!(state(&peer), State::Closed);
+    assert_eq!(peer.state(), State::Closed);
     assert!(peer.transmits().is_empty());
 }
 
@@ -254,12 +250,12 @@ fn conversation_can_be_ended_in_each_state() {
     peer.conversation.poll_command();
     peer.conversation.end(peer.now);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
-    assert_eq!(state(&peer), State::Closed);
+    assert_eq!(peer.state(), State::Closed);
     let mut peer = VirtualPeer::web_messaging();
     peer.drop_socket();
     peer.conversation.end(peer.now);
     assert_eq!(
-        (state(&peer), peer.conversation.poll_timeout()),
+        (peer.state(), peer.conversation.poll_timeout()),
         (State::Closed, None)
     );
 }

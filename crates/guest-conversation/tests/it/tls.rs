@@ -12,7 +12,7 @@ use ws_transport::OriginPolicy;
 use crate::virtual_peer::web_messaging;
 
 /// Text of the first loss at a server that answers the first flight with `answer` and closes.
-async fn why(answer: &[u8]) -> (SocketAddr, String) {
+async fn first_loss(answer: &[u8]) -> (SocketAddr, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut connection = Connection::open(
@@ -63,7 +63,7 @@ async fn loss_names_the_tls_problem_and_what_to_do() {
             "closed the connection during the TLS handshake, check the port",
         ),
     ] {
-        let (address, reason) = why(answer).await;
+        let (address, reason) = first_loss(answer).await;
         assert!(
             reason.contains(expected) && reason.contains(&address.to_string()),
             "{reason}"

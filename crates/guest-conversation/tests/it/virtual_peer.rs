@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Now, parse_rfc3339};
 use guest_conversation::{
-    Command, ConnectionEvent, Conversation, DeploymentRules, Event, Machine as _, MessageId, Reason,
+    Command, ConnectionEvent, Conversation, DeploymentRules, Event, Machine as _, MessageId, Reason, State,
     WebMessaging,
 };
 use secrecy::SecretString;
@@ -85,6 +85,10 @@ impl VirtualPeer {
             [Event::Connection(ConnectionEvent::Ready(_))]
         ));
         peer
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.conversation.state()
     }
 
     pub(crate) fn connect(&mut self) {

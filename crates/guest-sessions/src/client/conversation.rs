@@ -339,8 +339,7 @@ impl Machine for GatewayConversation {
         if let Some(transmit) = self.engine.poll_transmit() {
             return Some(transmit);
         }
-        let draining = self.engine.is_draining();
-        if !self.engine.is_ready() && !draining {
+        if !self.engine.may_transmit() {
             return None;
         }
         let message = self.engine.next_message(now, OffsetDateTime::UNIX_EPOCH);
