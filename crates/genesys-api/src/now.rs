@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
 /// A reading of both clocks, taken by a driver once per turn.
 ///
@@ -31,10 +31,14 @@ impl Now {
     }
 }
 
-/// Formats `when` as RFC 3339 in UTC with milliseconds: `2026-11-22T12:30:00.000Z`.
+/// Formats `when` as RFC 3339 in UTC with milliseconds: `2026-11-22T12:30:00.000Z`. A time that UTC puts outside the
+/// years 0 to 9999 is formatted as the nearest one inside.
 #[must_use]
 pub fn rfc3339(when: OffsetDateTime) -> String {
-    let utc = when.to_offset(UtcOffset::UTC);
+    let [first, last] = [PrimitiveDateTime::MIN, PrimitiveDateTime::MAX].map(PrimitiveDateTime::assume_utc);
+    let utc = when
+        .checked_to_offset(UtcOffset::UTC)
+        .unwrap_or(if when.year() > 0 { last } else { first });
     let mut text = *b"0000-00-00T00:00:00.000Z";
     let mut put = |end: usize, width: usize, mut value: u16| {
         for digit in text[end - width..end].iter_mut().rev() {
@@ -63,6 +67,18 @@ pub fn parse_rfc3339(text: &str) -> Option<OffsetDateTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rfc3339_of_a_time_outside_its_years_is_the_nearest() {
+        let edge =
+            |hours, when: PrimitiveDateTime| when.assume_offset(UtcOffset::from_hms(hours, 0, 0).unwrap());
+        let last = rfc3339(edge(-1, PrimitiveDateTime::MAX));
+        assert_eq!(last, "9999-12-31T23:59:59.999Z");
+        assert_eq!(
+            rfc3339(edge(1, PrimitiveDateTime::MIN)),
+            "0000-01-01T00:00:00.000Z"
+        );
+    }
 
     #[test]
     fn rfc3339_is_utc_with_milliseconds() {
