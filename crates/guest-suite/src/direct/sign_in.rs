@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -25,7 +26,6 @@ use crate::Error;
 pub(super) type SignedIn = Mutex<HashMap<SessionId, TokenManager>>;
 
 /// A sign-in that has begun in this process.
-#[derive(Debug)]
 pub struct SignIn {
     direct: Direct,
     owner: String,
@@ -223,6 +223,15 @@ impl SignIn {
             .manager(&self.owner, &self.id, &self.deployment, jwt, refresh, sent)?;
         lock(&self.direct.shared.signed_in).insert(self.id, manager);
         Ok(())
+    }
+}
+
+impl fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignIn")
+            .field("session", &self.id)
+            .field("deployment", &self.deployment)
+            .finish_non_exhaustive()
     }
 }
 
