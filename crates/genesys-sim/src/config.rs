@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use genesys_api::{Clock, DeploymentId, limits};
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
@@ -136,14 +137,17 @@ impl Default for Rules {
 }
 
 /// The deployment's `conversationDisconnect`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Disconnect {
     /// No event, which is Genesys' default.
+    #[serde(skip)]
     Off,
     /// An event; the conversation becomes read-only.
     #[default]
+    #[serde(rename(deserialize = "read_only"))]
     ReadOnly,
     /// An event; the guest may keep writing.
+    #[serde(rename(deserialize = "open"))]
     Send,
 }
 

@@ -51,12 +51,10 @@ const MAX_TIMES: u32 = 1_000_000;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
     pub(crate) kind: &'static str,
-    /// Empty if there is none.
-    argument: String,
+    /// All parts, with their defaults.
+    text: String,
     pub(crate) effect: Effect,
     pub(crate) site: Site,
-    /// Written with `@in`.
-    inbound: bool,
     /// Most occurrences; `None` is no limit.
     pub(crate) times: Option<u32>,
     /// The first frame, request or handshake to which it applies, counted from one.
@@ -69,7 +67,9 @@ impl FromStr for Fault {
 
     fn from_str(text: &str) -> Result<Self, FaultError> {
         if text.len() > MAX_BYTES {
-            return Err(FaultError::Length(text.len()));
+            let bytes = text.len();
+            let reason = format!("invalid fault: it has {bytes} bytes, use at most {MAX_BYTES}");
+            return Err(FaultError::Invalid(reason));
         }
         let (text, chance) = split(text, '~');
         let percent = chance.map(percentage).transpose()?;
@@ -86,31 +86,38 @@ impl FromStr for Fault {
         let found = KINDS.iter().find(|(kind, ..)| *kind == name);
         let (kind, sites, default, expected, effect) = *found.ok_or_else(|| {
             let names: Vec<_> = KINDS.iter().map(|(kind, ..)| *kind).collect();
-            FaultError::invalid("fault", name, format!("one of {}", names.join(", ")))
+            invalid("fault", name, &format!("one of {}", names.join(", ")))
         })?;
         let argument = argument.or(default);
-        let effect = effect(argument).ok_or_else(|| match argument {
-            Some(found) => FaultError::Argument {
-                kind,
-                found: found.to_owned(),
-                expected,
-            },
-            None => FaultError::Incomplete { kind, expected },
+        let effect = effect(argument).ok_or_else(|| {
+            FaultError::Invalid(match argument {
+                Some(found) => format!("invalid argument {found:?} of the fault {kind:?}: use {expected}"),
+                None => format!("the fault {kind:?} needs an argument: {expected}"),
+            })
         })?;
         if inbound && !sites.contains(&Site::FrameFromGuest) {
-            return Err(FaultError::Inbound(kind));
+            let other = "use @N, or drop, hang, evict or clock";
+            return Err(FaultError::Invalid(format!(
+                "the fault {kind:?} cannot wait for a frame from the guest: {other}"
+            )));
         }
-        let mut argument = argument.unwrap_or_default().to_owned();
-        if kind == "refuse" && !argument.contains(':') {
-            argument.push_str(":string");
-        }
-        let site = if inbound { Site::FrameFromGuest } else { sites[0] };
+        let argument = match argument {
+            Some(code) if kind == "refuse" && !code.contains(':') => format!(":{code}:string"),
+            Some(argument) => format!(":{argument}"),
+            None => String::new(),
+        };
+        let repeat = times.map_or("always".to_owned(), |times| format!("x{times}"));
+        let (direction, site) = if inbound {
+            ("in", Site::FrameFromGuest)
+        } else {
+            ("", sites[0])
+        };
+        let chance = percent.map_or(String::new(), |percent| format!("~{percent}%"));
         Ok(Self {
             kind,
-            argument,
+            text: format!("{kind}{argument}:{repeat}@{direction}{from}{chance}"),
             effect,
             site,
-            inbound,
             times,
             from,
             percent,
@@ -121,20 +128,7 @@ impl FromStr for Fault {
 /// The text in full, from which the same fault is parsed.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind)?;
-        if !self.argument.is_empty() {
-            write!(f, ":{}", self.argument)?;
-        }
-        match self.times {
-            None => f.write_str(":always")?,
-            Some(times) => write!(f, ":x{times}")?,
-        }
-        let direction = if self.inbound { "in" } else { "" };
-        write!(f, "@{direction}{}", self.from)?;
-        match self.percent {
-            Some(percent) => write!(f, "~{percent}%"),
-            None => Ok(()),
-        }
+        f.write_str(&self.text)
     }
 }
 
@@ -142,56 +136,15 @@ impl fmt::Display for Fault {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
-    /// An argument that the kind does not take.
-    #[error("invalid argument {found:?} of the fault {kind:?}: use {expected}")]
-    Argument {
-        /// The kind, as written.
-        kind: &'static str,
-        /// The argument.
-        found: String,
-        /// Description of a valid one.
-        expected: &'static str,
-    },
-    /// A kind that needs an argument has none.
-    #[error("the fault {kind:?} needs an argument: {expected}")]
-    Incomplete {
-        /// The kind, as written.
-        kind: &'static str,
-        /// Description of a valid argument.
-        expected: &'static str,
-    },
-    /// `@inN` on this kind, which does not apply to frames from a guest.
-    #[error("the fault {0:?} cannot wait for a frame from the guest: use @N, or drop, hang, evict or clock")]
-    Inbound(&'static str),
-    /// An unknown kind, a number out of range, or a chance out of range.
-    #[error("invalid {part} {found:?}: use {expected}")]
-    Invalid {
-        /// `fault`, `number` or `chance`.
-        part: &'static str,
-        /// The text in its place.
-        found: String,
-        /// Description of a valid one.
-        expected: String,
-    },
-    /// This number of bytes, more than 256.
-    #[error("invalid fault: it has {0} bytes, use at most {MAX_BYTES}")]
-    Length(usize),
+    /// Invalid text: its mistake, and what is valid.
+    #[error("{0}")]
+    Invalid(String),
     /// A kind that happens to handshakes, armed for one session.
     #[error("the fault {0:?} cannot be limited to a session: a handshake names none, leave the session out")]
     Session(&'static str),
     /// 64 faults are active.
     #[error("cannot arm another fault: {MAX_FAULTS} are active, remove some with DELETE /sim/faults")]
     TooMany,
-}
-
-impl FaultError {
-    fn invalid(part: &'static str, found: &str, expected: impl Into<String>) -> Self {
-        Self::Invalid {
-            part,
-            found: found.to_owned(),
-            expected: expected.into(),
-        }
-    }
 }
 
 fn split(text: &str, separator: char) -> (&str, Option<&str>) {
@@ -203,17 +156,19 @@ fn split(text: &str, separator: char) -> (&str, Option<&str>) {
 
 fn percentage(text: &str) -> Result<u8, FaultError> {
     let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
-    number
-        .filter(|percent| (1..=100).contains(percent))
-        .ok_or_else(|| FaultError::invalid("chance", text, "a whole percentage from 1 to 100, such as ~10%"))
+    let number = number.filter(|percent| (1..=100).contains(percent));
+    number.ok_or_else(|| invalid("chance", text, "a whole percentage from 1 to 100, such as ~10%"))
 }
 
 fn times(number: &str, found: &str) -> Result<u32, FaultError> {
-    let number = number.parse().ok();
-    number
-        .filter(|times| (1..=MAX_TIMES).contains(times))
-        .ok_or_else(|| {
-            let expected = format!("a whole number from 1 to {MAX_TIMES}, as in :x5, @3 or @in3");
-            FaultError::invalid("number", found, expected)
-        })
+    let number = number
+        .parse()
+        .ok()
+        .filter(|times| (1..=MAX_TIMES).contains(times));
+    let expected = format!("a whole number from 1 to {MAX_TIMES}, as in :x5, @3 or @in3");
+    number.ok_or_else(|| invalid("number", found, &expected))
+}
+
+fn invalid(part: &str, found: &str, expected: &str) -> FaultError {
+    FaultError::Invalid(format!("invalid {part} {found:?}: use {expected}"))
 }

@@ -4,6 +4,7 @@ mod config;
 mod duration;
 mod fault;
 mod generated;
+mod json;
 mod pki;
 mod query;
 mod rest;
@@ -17,5 +18,5 @@ pub use config::{
 pub use fault::{Fault, FaultError};
 pub use pki::{LOOPBACK, Pki, PkiError, throwaway_ca};
 pub use script::{Agent, Script, ScriptError};
-pub use server::{Simulator, StartError, StartErrorKind};
+pub use server::{Simulator, StartError};
 pub use world::{Counters, Output, Reason, SocketId, TranscriptEntry, Violation, ViolationKind, World};

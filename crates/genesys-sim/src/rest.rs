@@ -65,12 +65,9 @@ impl World {
         } else {
             route(self, &request, now)
         };
-        let id = self.seed.uuid().to_string();
-        let mut response = answer.unwrap_or_else(|problem| {
-            self.counters.rate_limited += u64::from(problem.limit.is_some());
-            response::refusal(&problem, &id)
-        });
-        correlate(&mut response, &id);
+        let limited = |problem: &Problem| problem.limit.is_some();
+        self.counters.rate_limited += u64::from(answer.as_ref().is_err_and(limited));
+        let mut response = respond(self, answer);
         cors::decorate(self, &request, &mut response);
         response
     }
@@ -94,7 +91,7 @@ impl World {
         };
         socket.map_err(|problem| {
             self.counters.refused += 1;
-            Box::new(refuse(self, &problem))
+            Box::new(respond(self, Err(problem)))
         })
     }
 }
@@ -111,10 +108,11 @@ pub(crate) fn takes_sockets(path: &str) -> bool {
     path == "/v1" || path.starts_with("/channels/")
 }
 
-pub(crate) fn refuse(world: &mut World, problem: &Problem) -> Response<Bytes> {
+pub(crate) fn respond(world: &mut World, answer: Answer) -> Response<Bytes> {
     let id = world.seed.uuid().to_string();
-    let mut response = response::refusal(problem, &id);
-    correlate(&mut response, &id);
+    let mut response = answer.unwrap_or_else(|problem| response::refusal(&problem, &id));
+    let id = HeaderValue::from_str(&id).expect("a UUID is header text");
+    response.headers_mut().insert(CORRELATION, id);
     response
 }
 
@@ -163,11 +161,6 @@ fn matched<'a>(pattern: &str, path: &'a str) -> Option<Vec<&'a str>> {
         }
     }
     segments.next().is_none().then_some(parts)
-}
-
-fn correlate(response: &mut Response<Bytes>, id: &str) {
-    let id = HeaderValue::from_str(id).expect("a UUID is header text");
-    response.headers_mut().insert(CORRELATION, id);
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use serde_json::Value;
 
+use crate::config::Disconnect;
 use crate::duration;
 use crate::fault::Fault;
-
 use content::{Card, Content, DatePicker, Form, ListPicker, QuickReplies};
 
 pub(crate) use content::File;
@@ -75,7 +75,6 @@ pub struct Script {
     /// The value of a guest's custom attribute `agent` that chooses it.
     pub name: String,
     pub(crate) nickname: Option<String>,
-    /// URL of the agent's picture.
     pub(crate) picture: Option<String>,
     #[serde(default)]
     pub(crate) bot: bool,
@@ -114,7 +113,7 @@ pub(crate) enum Step {
     Clear,
     Content(Content),
     DatePicker(DatePicker),
-    Disconnect(Option<DisconnectMode>),
+    Disconnect(Option<Disconnect>),
     /// An event as Genesys writes it.
     Event(Value),
     Expire,
@@ -130,13 +129,6 @@ pub(crate) enum Step {
     Type(Duration),
     #[serde(deserialize_with = "span")]
     Wait(Duration),
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum DisconnectMode {
-    Open,
-    ReadOnly,
 }
 
 /// One text, or several in turn.

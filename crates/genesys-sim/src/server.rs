@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use genesys_api::{Clock, DeploymentId, Host, entropy};
+use genesys_api::{Clock, DeploymentId, Host, HostError, entropy};
 use genesys_http::server::{self, Identity, Server};
 use http::header::HOST;
 use http::{Request, Response, Version};
@@ -43,9 +43,12 @@ pub struct Simulator {
     host: Host,
     address: SocketAddr,
     deployment: DeploymentId,
-    client_id: String,
-    client_secret: SecretString,
-    ca_pem: Option<String>,
+    /// The one API client.
+    pub client_id: String,
+    /// The API client's secret.
+    pub client_secret: SecretString,
+    /// The certificate that clients have to trust, if the simulator uses TLS.
+    pub ca_pem: Option<String>,
     stop: watch::Sender<()>,
     tasks: [JoinHandle<()>; 2],
 }
@@ -56,7 +59,7 @@ impl Simulator {
     /// # Errors
     /// If the address cannot be bound or needs TLS, or the certificate is invalid.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let (identity, ca_pem) = identity(config.tls)?;
+        let (identity, ca_pem) = identity(config.tls).map_err(StartError::Certificate)?;
         let secure = identity.is_some();
         let connections = config.rules.max_connections.saturating_add(SPARE_CONNECTIONS);
         let limits = server::Limits {
@@ -64,11 +67,10 @@ impl Simulator {
             drain: DRAIN,
             ..server::Limits::default()
         };
-        let server = Server::bind(config.listen, identity, limits)
-            .await
-            .map_err(StartError::of(StartErrorKind::Bind))?;
+        let server = Server::bind(config.listen, identity, limits).await;
+        let server = server.map_err(StartError::Bind)?;
         let address = server.local_addr();
-        let host = host(address, secure).map_err(StartError::of(StartErrorKind::Address))?;
+        let host = host(address, secure).map_err(StartError::Address)?;
         let seed = config.seed.unwrap_or_else(entropy::bytes);
         let world = World::new(config.rules, host.clone(), seed);
         let deployment = world.deployment.clone();
@@ -76,20 +78,19 @@ impl Simulator {
         let client_secret = world.client_secret.clone();
         let shared = Arc::new(Shared::new(world, config.clock));
         let stop = watch::Sender::new(());
-        let tasks = [
-            tokio::spawn(serve(server, Arc::clone(&shared), stop.subscribe())),
-            tokio::spawn(run_timers(Arc::clone(&shared), stop.subscribe())),
-        ];
         Ok(Self {
-            shared,
             host,
             address,
             deployment,
             client_id,
             client_secret,
             ca_pem,
+            tasks: [
+                tokio::spawn(serve(server, Arc::clone(&shared), stop.subscribe())),
+                tokio::spawn(run_timers(Arc::clone(&shared), stop.subscribe())),
+            ],
+            shared,
             stop,
-            tasks,
         })
     }
 
@@ -116,21 +117,6 @@ impl Simulator {
     /// The one deployment.
     pub fn deployment_id(&self) -> &DeploymentId {
         &self.deployment
-    }
-
-    /// The one API client.
-    pub fn client_id(&self) -> &str {
-        &self.client_id
-    }
-
-    /// The API client's secret.
-    pub fn client_secret(&self) -> &SecretString {
-        &self.client_secret
-    }
-
-    /// The certificate that clients have to trust, if the simulator uses TLS.
-    pub fn ca_pem(&self) -> Option<&str> {
-        self.ca_pem.as_deref()
     }
 
     /// The simulator's clock, which can be moved.
@@ -187,22 +173,19 @@ struct ReadyLine<'a> {
     seed: &'a str,
 }
 
-fn identity(tls: Tls) -> Result<(Option<Identity>, Option<String>), StartError> {
+fn identity(tls: Tls) -> Result<(Option<Identity>, Option<String>), Source> {
     let pki = match tls {
         Tls::Given(pki) => pki,
         Tls::Plain => return Ok((None, None)),
-        Tls::Throwaway => {
-            pki::throwaway_ca(&LOOPBACK).map_err(StartError::of(StartErrorKind::Certificate))?
-        }
+        Tls::Throwaway => pki::throwaway_ca(&LOOPBACK)?,
     };
     let key = pki.key_pem.expose_secret();
-    let identity = Identity::from_pem(pki.cert_pem.as_bytes(), key.as_bytes());
-    let identity = identity.map_err(StartError::of(StartErrorKind::Certificate))?;
+    let identity = Identity::from_pem(pki.cert_pem.as_bytes(), key.as_bytes())?;
     Ok((Some(identity), Some(pki.ca_pem)))
 }
 
 /// The host under which a client on this machine reaches the listener, also one that is bound to all addresses.
-fn host(address: SocketAddr, secure: bool) -> Result<Host, genesys_api::HostError> {
+fn host(address: SocketAddr, secure: bool) -> Result<Host, HostError> {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -226,7 +209,7 @@ async fn serve(server: Server, shared: Arc<Shared>, mut stop: watch::Receiver<()
 
 async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
     let refuse = |problem| {
-        let response = shared.input(|world, _| rest::refuse(world, &problem));
+        let response = shared.input(|world, _| rest::respond(world, Err(problem)));
         response.map(Full::new)
     };
     // RFC 9112, 3.2
@@ -270,33 +253,15 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A simulator could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind}")]
-pub struct StartError {
-    /// The kind of error.
-    pub kind: StartErrorKind,
-    source: Source,
-}
-
-impl StartError {
-    fn of<E: Into<Source>>(kind: StartErrorKind) -> impl Fn(E) -> Self {
-        move |source| Self {
-            kind,
-            source: source.into(),
-        }
-    }
-}
-
-/// Kinds of error at the start of a simulator.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum StartErrorKind {
+pub enum StartError {
     /// Plain HTTP on an address that is not loopback.
     #[error("cannot start the simulator: plain HTTP needs a loopback address, use one or turn TLS on")]
-    Address,
+    Address(#[source] HostError),
     /// The address is taken, or does not belong to this machine.
     #[error("cannot bind the simulator's address: use another one, or port 0 for any")]
-    Bind,
+    Bind(#[source] std::io::Error),
     /// The certificate or its key is invalid.
     #[error("invalid certificate or key of the simulator")]
-    Certificate,
+    Certificate(#[source] Source),
 }

@@ -68,7 +68,6 @@ pub(crate) use seed::Seed;
 pub(crate) use sign_in::Approval;
 pub(crate) use violation::Violations;
 
-/// Longest lifetime of a session: ten years.
 const MAX_SESSION: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A Genesys Cloud with one deployment, as a state machine.
@@ -108,7 +107,6 @@ pub struct World {
     delayed: BTreeMap<SocketId, DelayQueue>,
     /// The seed of all ids, secrets and random faults, as 64 hexadecimal digits.
     pub(crate) seed_text: String,
-    /// Time of the last input.
     settled: Option<Now>,
     /// Distance by which the clock was moved since then.
     moved: Duration,

@@ -24,7 +24,7 @@ const TOKEN: &str = "7d1f0c3e-8f0e-4e0c-9a37-3f1f2f6b1c11";
 type Socket = WebSocketStream<Stream>;
 
 fn client(sim: &Simulator) -> Client {
-    let tls = match sim.ca_pem() {
+    let tls = match &sim.ca_pem {
         Some(ca) => genesys_http::Tls::only_ca(ca.as_bytes()),
         None => genesys_http::Tls::system(),
     };
@@ -144,8 +144,8 @@ async fn server_is_notified_of_undelivered_messages() {
     })
     .await
     .unwrap();
-    let secret = sim.client_secret().expose_secret();
-    let basic = STANDARD.encode(format!("{}:{secret}", sim.client_id()));
+    let secret = sim.client_secret.expose_secret();
+    let basic = STANDARD.encode(format!("{}:{secret}", sim.client_id));
     let login = Request::post(at(sim.host(), "/oauth/token"))
         .header("authorization", format!("Basic {basic}"))
         .header("content-type", "application/x-www-form-urlencoded");

@@ -27,7 +27,7 @@ async fn guest_is_notified_of_an_unknown_certificate_authority() {
             },
         )
     };
-    let mut trusting = open(simulator.ca_pem().unwrap());
+    let mut trusting = open(simulator.ca_pem.as_ref().unwrap());
     let first = soon(trusting.next_event()).await;
     assert!(
         matches!(first, Some(Event::Connection(ConnectionEvent::Ready(_)))),

@@ -16,7 +16,6 @@ const STATUS: &str = "an HTTP status from 400 to 599";
 /// Forms of an error frame: of Genesys' schema, of its documents, and of the frames that clients receive.
 const ERROR_CLASSES: [&str; 3] = ["Error", "ErrorMessage", "string"];
 
-/// Effect of a fault, with its argument.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Effect {
     Clock(Duration),
@@ -66,7 +65,6 @@ const OUT: &[Site] = &[Site::FrameToGuest];
 const BOTH: &[Site] = &[Site::FrameToGuest, Site::FrameFromGuest];
 const HANDSHAKE: &[Site] = &[Site::Handshake];
 
-/// Every kind, by name.
 #[rustfmt::skip]
 pub(super) const KINDS: &[Kind] = &[
     ("clock", BOTH, None, "a time of at most ten years with a plus, such as +14m",

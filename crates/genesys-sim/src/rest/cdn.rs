@@ -35,8 +35,7 @@ pub(super) fn configuration(world: &World) -> Value {
     };
     let disconnect = match world.rules.disconnect {
         Disconnect::Off => json!({"enabled": false}),
-        Disconnect::ReadOnly => json!({"enabled": true, "type": "ReadOnly"}),
-        Disconnect::Send => json!({"enabled": true, "type": "Send"}),
+        event => json!({"enabled": true, "type": event}),
     };
     json!({
         "id": world.deployment,

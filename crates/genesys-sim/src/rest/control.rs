@@ -23,19 +23,17 @@ pub(super) fn admit(call: &Call<'_>) -> Result<(), Problem> {
         let value = call.request.headers().get(name)?;
         Some(value.to_str().unwrap_or_default())
     };
+    let refused = |why| {
+        let message = "What is under /sim is for programs on this machine, not for pages of a browser. Its ";
+        Err(Problem::forbidden(format!("{message}{why}")))
+    };
     if header(ORIGIN).is_some_and(|origin| origin != own) {
-        return Err(Problem::forbidden(
-            "What is under /sim is for programs on this machine, not for pages of a browser. Its Origin is not the \
-             simulator's own.",
-        ));
+        return refused("Origin is not the simulator's own.");
     }
     let host = header(HOST).or_else(|| call.request.uri().authority().map(Authority::as_str));
     let known = |host: &str| own.split_once("://").is_some_and(|(_, own)| own == host) || is_loopback(host);
     if host.is_some_and(|host| !known(host)) {
-        return Err(Problem::forbidden(
-            "What is under /sim is for programs on this machine, not for pages of a browser. Its Host is neither the \
-             simulator's own nor a loopback one.",
-        ));
+        return refused("Host is neither the simulator's own nor a loopback one.");
     }
     Ok(())
 }
@@ -62,21 +60,19 @@ pub(super) fn advance(call: &mut Call<'_>, _: &[&str]) -> Answer {
     }
     let body: Option<Body> = serde_json::from_slice(call.request.body()).ok();
     let by = body.and_then(|body| duration::parse(&body.advance));
-    let by = by.ok_or(Problem::bad_request(
-        r#"The body has to be {"advance":"14m"}, with a whole number of ms, s, m, h or d."#,
-    ))?;
-    let utc = moved(call.now, by);
-    let utc = utc.ok_or(Problem::bad_request(
-        "The clock cannot be moved beyond the year 9000.",
-    ))?;
+    let valid = r#"The body has to be {"advance":"14m"}, with a whole number of ms, s, m, h or d."#;
+    let by = by.ok_or_else(|| Problem::bad_request(valid))?;
+    let beyond = "The clock cannot be moved beyond the year 9000.";
+    let utc = moved(call.now, by).ok_or_else(|| Problem::bad_request(beyond))?;
     call.world.emit(Output::Advance(by));
     Ok(ok(&json!({"utc": rfc3339(utc)})))
 }
 
 pub(super) fn violations(call: &mut Call<'_>, _: &[&str]) -> Answer {
     let violations = &call.world.violations;
-    let body = json!({"complaints": violations.list(), "dropped": violations.dropped});
-    Ok(ok(&body))
+    Ok(ok(
+        &json!({"complaints": violations.list(), "dropped": violations.dropped}),
+    ))
 }
 
 /// `POST /sim/faults {"fault":"drop@3","session":"…"}`: without a session it is for all.
@@ -92,11 +88,10 @@ pub(super) fn arm(call: &mut Call<'_>, _: &[&str]) -> Answer {
     })?;
     let session = body.session.as_deref();
     if session.is_some_and(|token| token.len() > MAX_TOKEN) {
-        return Err(Problem::bad_request(
-            "Invalid session: a token has at most 256 bytes.",
-        ));
+        let message = "Invalid session: a token has at most 256 bytes.";
+        return Err(Problem::bad_request(message));
     }
-    let invalid = |error: FaultError| Problem::bad_request("").with_message(error.to_string());
+    let invalid = |error: FaultError| Problem::bad_request(error.to_string());
     let fault: Fault = body.fault.parse().map_err(invalid)?;
     let id = call.world.arm(fault, session).map_err(invalid)?;
     Ok(ok(&json!({"id": id})))

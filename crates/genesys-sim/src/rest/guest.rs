@@ -32,18 +32,15 @@ fn number(call: &Call<'_>, name: &str, default: usize) -> Result<usize, Problem>
         return Ok(default);
     };
     let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| Problem::bad_request("").with_message(format!("{name} is not a positive number.")))
+    number.ok_or_else(|| Problem::bad_request(format!("{name} is not a positive number.")))
 }
 
 /// A device for push messages. None is sent, and registrations are not stored (our choice), so no device is unknown.
 pub(super) fn device(call: &mut Call<'_>, parts: &[&str]) -> Answer {
     let (deployment, device) = (parts[0], parts[1]);
     if call.world.check_deployment(deployment).is_err() {
-        return Err(Problem::new(
-            404,
-            "deployment.not.found",
-            "There is no such deployment.",
-        ));
+        let message = "There is no such deployment.";
+        return Err(Problem::new(404, "deployment.not.found", message));
     }
     if device.len() > MAX_TOKEN || device.chars().any(char::is_uppercase) {
         let message = "The path ends with the device's token in lower case.";
@@ -101,10 +98,12 @@ pub(super) fn refresh(call: &mut Call<'_>, _: &[&str]) -> Answer {
     if let Some(deployment) = text(&body, "deploymentId") {
         call.world.check_deployment(deployment)?;
     }
-    let token =
-        text(&body, "refreshToken").ok_or_else(|| Problem::bad_request("The body needs refreshToken."))?;
-    let jwt = call.world.refresh(token, call.now);
-    let jwt = jwt.ok_or(Problem::BAD_CREDENTIALS)?;
+    let token = text(&body, "refreshToken");
+    let token = token.ok_or_else(|| Problem::bad_request("The body needs refreshToken."))?;
+    let jwt = call
+        .world
+        .refresh(token, call.now)
+        .ok_or(Problem::BAD_CREDENTIALS)?;
     Ok(ok(&json!({"jwt": jwt})))
 }
 

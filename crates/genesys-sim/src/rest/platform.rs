@@ -100,11 +100,9 @@ fn topics(call: &mut Call<'_>) -> Result<Vec<String>, Problem> {
         unknown: Map<String, Value>,
     }
     let topics: Option<Vec<Topic>> = serde_json::from_slice(call.request.body()).ok();
-    let topics = topics
-        .filter(|topics| topics.len() <= MAX_TOPICS)
-        .ok_or(Problem::bad_request(
-            r#"The body has to be [{"id":"…"}], of at most 1000 topics."#,
-        ))?;
+    let valid = r#"The body has to be [{"id":"…"}], of at most 1000 topics."#;
+    let topics = topics.filter(|topics| topics.len() <= MAX_TOPICS);
+    let topics = topics.ok_or_else(|| Problem::bad_request(valid))?;
     for topic in &topics {
         call.check_fields(&topic.unknown, &[], "subscriptions");
     }

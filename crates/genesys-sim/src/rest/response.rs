@@ -95,11 +95,11 @@ pub(super) fn refusal(problem: &Problem, context_id: &str) -> Response<Bytes> {
         "details": [],
         "errors": [],
     });
-    if let Some((LimitKey { namespace, key }, usage)) = &problem.limit {
+    if let Some((LimitKey(namespace, key), usage)) = &problem.limit {
         // the schema has texts only
         body["limit"] = json!({"key": key, "namespace": namespace, "value": usage.allowed.to_string()});
-        body["messageWithParams"] =
-            json!("Rate limit exceeded the maximum. Retry the request in [{time}] seconds");
+        let message = "Rate limit exceeded the maximum. Retry the request in [{time}] seconds";
+        body["messageWithParams"] = json!(message);
         body["messageParams"] = json!({"time": usage.reset.to_string()});
     }
     let status = StatusCode::from_u16(problem.status).expect("a problem has an HTTP status");

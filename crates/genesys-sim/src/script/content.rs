@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::Step;
+use crate::json::without_null;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,20 +53,22 @@ pub(crate) struct Content {
     items: Vec<Value>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DatePicker {
     title: String,
     subtitle: Option<String>,
+    #[serde(rename(serialize = "availableTimes"))]
     times: Vec<Slot>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Slot {
     /// ISO 8601.
+    #[serde(rename(serialize = "dateTime"))]
     at: String,
-    #[serde(deserialize_with = "super::span")]
+    #[serde(deserialize_with = "super::span", serialize_with = "seconds")]
     duration: Duration,
 }
 
@@ -95,13 +98,14 @@ struct Item {
 }
 
 /// Pages and introduction are passed on unchanged: no source describes their shape.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Form {
+    #[serde(rename(serialize = "cannedResponseId"))]
     id: String,
     #[serde(default)]
     introduction: Value,
-    #[serde(default)]
+    #[serde(default, rename(serialize = "formPages"))]
     pages: Vec<Value>,
 }
 
@@ -111,60 +115,38 @@ pub(crate) struct File {
     pub(crate) name: String,
     #[serde(rename = "type")]
     pub(crate) media_type: String,
-    /// The file's content.
     pub(crate) body: String,
-    /// Text of the message.
     pub(crate) text: Option<String>,
 }
 
 impl Step {
     pub(crate) fn content(&self) -> (Option<String>, Vec<Value>) {
         let item = |kind, name: &str, value| json!({"contentType": kind, name: without_null(value)});
-        match self {
-            Self::Card(card) => (None, vec![item("Card", "card", card.body())]),
+        let (text, item) = match self {
+            Self::Card(card) => (None, item("Card", "card", card.body())),
             Self::Carousel(cards) => {
-                let cards: Vec<_> = cards.iter().map(|card| without_null(card.body())).collect();
-                (None, vec![item("Carousel", "carousel", json!({"cards": cards}))])
+                let cards: Vec<_> = cards.iter().map(Card::body).collect();
+                (None, item("Carousel", "carousel", json!({"cards": cards})))
             }
-            Self::Content(content) => (content.text.clone(), content.items.clone()),
-            Self::DatePicker(DatePicker {
-                title,
-                subtitle,
-                times,
-            }) => {
-                let slot = |slot: &Slot| json!({"dateTime": slot.at, "duration": slot.duration.as_secs()});
-                let times: Vec<_> = times.iter().map(slot).collect();
-                let picker = json!({"title": title, "subtitle": subtitle, "availableTimes": times});
-                (
-                    Some(title.clone()),
-                    vec![item("DatePicker", "datePicker", picker)],
-                )
-            }
-            Self::Form(form) => {
-                let form = json!({
-                    "cannedResponseId": form.id, "introduction": form.introduction, "formPages": form.pages,
-                });
-                (None, vec![item("Form", "form", form)])
-            }
+            Self::Content(content) => return (content.text.clone(), content.items.clone()),
+            Self::DatePicker(picker) => (
+                Some(&picker.title),
+                item("DatePicker", "datePicker", json!(picker)),
+            ),
+            Self::Form(form) => (None, item("Form", "form", json!(form))),
             Self::ListPicker(ListPicker { title, sections }) => {
-                let picker = json!({
-                    "sections": sections,
-                    "receivedMessage": {"title": title},
-                    "replyMessage": {"title": title},
-                });
-                (
-                    Some(title.clone()),
-                    vec![item("ListPicker", "listPicker", picker)],
-                )
+                let message = json!({"title": title});
+                let picker =
+                    json!({"sections": sections, "receivedMessage": message, "replyMessage": message});
+                (Some(title), item("ListPicker", "listPicker", picker))
             }
             Self::QuickReplies(QuickReplies { text, replies }) => {
-                let replies = replies
-                    .iter()
-                    .map(|choice| item("QuickReply", "quickReply", choice.body()));
-                (Some(text.clone()), replies.collect())
+                let reply = |choice: &Choice| item("QuickReply", "quickReply", choice.body());
+                return (Some(text.clone()), replies.iter().map(reply).collect());
             }
-            _ => (None, Vec::new()),
-        }
+            _ => return (None, Vec::new()),
+        };
+        (text.cloned(), vec![item])
     }
 }
 
@@ -185,15 +167,12 @@ impl Card {
             without_null(json!({"type": kind, "text": text, "url": url, "payload": payload}))
         };
         let actions: Vec<_> = self.actions.iter().map(action).collect();
-        json!({
+        without_null(json!({
             "title": self.title, "description": self.description, "image": self.image, "actions": actions,
-        })
+        }))
     }
 }
 
-fn without_null(mut value: Value) -> Value {
-    if let Some(fields) = value.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
-    }
-    value
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
 }

@@ -89,7 +89,6 @@ impl Shared {
         }
     }
 
-    /// Waits until a time, or forever.
     pub(super) async fn sleep_until(&self, at: Option<Instant>) {
         match at {
             Some(at) => self.clock.sleep_until(at).await,

@@ -26,10 +26,8 @@ use crate::world::{Output, SocketId};
 /// Largest message, in bytes: that of AWS API Gateway, which Genesys' socket resembles (inference).
 const MAX_MESSAGE: usize = genesys_api::limits::FRAME_BYTES;
 
-/// Time in which a guest has to read a frame.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time in which a guest has to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers a WebSocket handshake. `None` for any other request.

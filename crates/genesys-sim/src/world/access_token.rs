@@ -41,18 +41,16 @@ impl AccessTokens {
         limit: Option<u32>,
         now: Now,
     ) -> Result<Option<Usage>, Problem> {
-        let mut tokens = self.tokens.iter_mut();
-        let token = tokens
-            .find(|token| token.text == text)
-            .ok_or(Problem::BAD_CREDENTIALS)?;
-        if now.utc >= token.expires {
+        let token = self.tokens.iter_mut().find(|token| token.text == text);
+        let AccessToken {
+            expires, requests, ..
+        } = token.ok_or(Problem::BAD_CREDENTIALS)?;
+        if now.utc >= *expires {
             return Err(Problem::CREDENTIALS_EXPIRED);
         }
-        let too_many = Problem::too_many;
-        let usage = token
-            .requests
-            .take(limit, now, too_many(LimitKey::ACCESS_TOKEN))?;
-        self.requests.take(limit, now, too_many(LimitKey::CLIENT))?;
+        let usage = requests.take(limit, now, Problem::too_many(LimitKey::ACCESS_TOKEN))?;
+        let client = &mut self.requests;
+        client.take(limit, now, Problem::too_many(LimitKey::CLIENT))?;
         Ok(usage)
     }
 }

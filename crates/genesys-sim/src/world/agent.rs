@@ -7,17 +7,17 @@ use genesys_api::{Now, limits};
 use serde_json::{Value, json};
 
 use crate::config::Disconnect;
-use crate::script::{DisconnectMode, On, Script, Step, Utterances};
+use crate::json::without_null;
+use crate::script::{On, Script, Step, Utterances};
 use crate::world::{MessageContent, SessionKey, Timer, World};
 
 /// Limit of rules that run at once in one session. Messages beyond it are not answered.
 const MAX_RUNNING: usize = 64;
 
-/// The agent as guests see it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone)]
 pub(crate) struct Persona {
-    pub(crate) nickname: String,
-    pub(crate) picture: Option<String>,
+    /// The sender of its messages, as Genesys writes it.
+    pub(crate) from: Value,
     pub(crate) bot: bool,
 }
 
@@ -35,8 +35,7 @@ impl AgentState {
         Self {
             script: Arc::clone(script),
             persona: Persona {
-                nickname: nickname.to_owned(),
-                picture: script.picture.clone(),
+                from: without_null(json!({"nickname": nickname, "image": script.picture})),
                 bot: script.bot,
             },
             cursor: 0,
@@ -66,12 +65,6 @@ pub(crate) struct ScheduledStep {
 }
 
 impl World {
-    pub(super) fn start_agent(&mut self, key: SessionKey, now: Instant) {
-        if let Some(script) = self.agents.first().cloned() {
-            self.assign_agent(key, &script, now);
-        }
-    }
-
     pub(super) fn choose_agent(&mut self, key: SessionKey, attributes: &[(String, String)], now: Instant) {
         let named = attributes.iter().find(|(name, _)| name == "agent");
         let chosen = named.and_then(|(_, name)| self.agents.iter().find(|script| script.name == *name));
@@ -94,7 +87,7 @@ impl World {
         self.schedule_rule(key, "", now, |script| script.first(|on| matches!(on, On::Join)));
     }
 
-    fn assign_agent(&mut self, key: SessionKey, script: &Arc<Script>, now: Instant) {
+    pub(super) fn assign_agent(&mut self, key: SessionKey, script: &Arc<Script>, now: Instant) {
         if let Some(session) = self.sessions.get_mut(&key) {
             session.agent = AgentState::new(script, &self.rules.agent_name);
         }
@@ -107,7 +100,6 @@ impl World {
         }
     }
 
-    /// Starts a rule of the session's script.
     fn schedule_rule(
         &mut self,
         key: SessionKey,
@@ -175,8 +167,7 @@ impl World {
             Step::Attachment(file) => return self.send_agent_attachment(key, file, now),
             Step::HandOver(nickname) => {
                 session.agent.persona = Persona {
-                    nickname: nickname.clone(),
-                    picture: None,
+                    from: json!({"nickname": nickname}),
                     bot: false,
                 };
                 return;
@@ -194,11 +185,11 @@ impl World {
             }
             Step::Event(event) => MessageContent::event(event.clone()),
             Step::Disconnect(mode) => {
-                session.conversation.read_only = match (mode, self.rules.disconnect) {
-                    (Some(mode), _) => *mode == DisconnectMode::ReadOnly,
-                    (None, Disconnect::Off) => return,
-                    (None, rule) => rule == Disconnect::ReadOnly,
-                };
+                let mode = mode.unwrap_or(self.rules.disconnect);
+                if mode == Disconnect::Off {
+                    return;
+                }
+                session.conversation.read_only = mode == Disconnect::ReadOnly;
                 let read_only = session.conversation.read_only.to_string();
                 MessageContent::presence("Disconnect").with_metadata("readOnly", &read_only)
             }

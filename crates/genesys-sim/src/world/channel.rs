@@ -14,7 +14,6 @@ use crate::world::{
 /// Limit of channels; the oldest is closed first.
 const MAX_CHANNELS: usize = 20;
 
-/// Limit of topics in a channel.
 pub(crate) const MAX_TOPICS: usize = 1_000;
 
 /// Longest name of a topic, in bytes. Our choice.
@@ -24,7 +23,6 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 const NOTICE: Duration = Duration::from_secs(60);
 const WARNING: Duration = Duration::from_secs(86_400 - 60);
 
-/// The open channels, oldest first.
 #[derive(Default)]
 pub(crate) struct Channels(BTreeMap<u64, Channel>);
 
@@ -44,7 +42,6 @@ impl Channel {
     }
 }
 
-/// A kind of topic that the simulator publishes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Topic {
     Conversations,
@@ -91,7 +88,6 @@ impl Channels {
 }
 
 impl World {
-    /// Creates a channel, and returns it as the platform API does.
     pub(crate) fn create_channel(&mut self, now: Now) -> Value {
         while self.channels.0.len() >= MAX_CHANNELS
             && let Some(oldest) = self.channels.0.keys().next()
@@ -99,13 +95,12 @@ impl World {
             self.close_channel(*oldest);
         }
         let number = self.next_number();
+        let (warning, at) = (Timer::ChannelWarning(number), now.instant + WARNING);
         let channel = Channel {
             id: format!("streaming-{number}-{}", self.seed.hex()),
             topics: BTreeSet::new(),
             ends: now.utc + LIFETIME,
-            timer: self
-                .timers
-                .set(now.instant + WARNING, Timer::ChannelWarning(number)),
+            timer: self.timers.set(at, warning),
             listener: None,
         };
         let body = json!({
@@ -126,10 +121,11 @@ impl World {
         now: Now,
     ) -> Result<Value, Problem> {
         let (number, channel) = self.channels.get(id)?;
-        let mut kept = channel.topics.clone();
-        if replace {
-            kept.clear();
-        }
+        let mut kept = if replace {
+            BTreeSet::new()
+        } else {
+            channel.topics.clone()
+        };
         let mut entities = Vec::new();
         for topic in topics {
             if topic.len() > MAX_TOPIC || Topic::parse(topic, self.deployment.as_str()).is_none() {
@@ -167,7 +163,7 @@ impl World {
         let heartbeat = self.timers.set(now.instant + HEARTBEAT, Timer::Heartbeat(socket));
         if let Some((before, timer)) = channel.listener.replace((socket, heartbeat)) {
             self.timers.cancel(timer);
-            self.close_listener(before);
+            self.emit(Output::close(before, 1000, "the channel is closed"));
         }
         Ok(socket)
     }
@@ -181,8 +177,8 @@ impl World {
         if frame == json!({"message": "ping"}) {
             self.send(socket, metadata("pong"));
         } else {
-            let kind = ViolationKind::BrokenFrame;
-            self.violations.add(kind, "/channels", now.utc);
+            self.violations
+                .add(ViolationKind::BrokenFrame, "/channels", now.utc);
         }
         true
     }
@@ -222,7 +218,7 @@ impl World {
         self.timers.cancel(channel.timer);
         if let Some((socket, heartbeat)) = channel.listener {
             self.timers.cancel(heartbeat);
-            self.close_listener(socket);
+            self.emit(Output::close(socket, 1000, "the channel is closed"));
         }
     }
 
@@ -308,17 +304,16 @@ impl World {
             };
             let topics = channel.topics.iter();
             for topic in topics.filter(|topic| Topic::parse(topic, deployment) == Some(kind)) {
-                let metadata = json!({"CorrelationId": self.seed.uuid().to_string()});
-                let frame =
-                    json!({"topicName": topic, "version": "2", "eventBody": body, "metadata": metadata});
+                let frame = json!({
+                    "topicName": topic,
+                    "version": "2",
+                    "eventBody": body,
+                    "metadata": {"CorrelationId": self.seed.uuid().to_string()},
+                });
                 self.counters.notifications += 1;
                 self.outputs.push_back(Output::frame(socket, frame.to_string()));
             }
         }
-    }
-
-    fn close_listener(&mut self, socket: SocketId) {
-        self.emit(Output::close(socket, 1000, "the channel is closed"));
     }
 }
 

@@ -19,7 +19,7 @@ struct Envelope<'a, B> {
     body: B,
 }
 
-fn envelope(
+pub(crate) fn envelope(
     kind: &'static str,
     class: &'static str,
     code: u16,
@@ -51,12 +51,6 @@ pub(crate) enum Refusal {
     /// By a fault, in the form of this class.
     Simulated(u16, &'static str),
     TooMany(Limited, u64),
-    /// An attachment error, for a client that asked for errors as JSON.
-    Upload {
-        code: u16,
-        text: Cow<'static, str>,
-        attachment_id: Option<String>,
-    },
 }
 
 /// A rate limit: the error code of its refusal, and its text. Both codes have been seen, 429 for `configureSession`.
@@ -131,17 +125,6 @@ impl Refusal {
             Self::TooMany((code, text), retry_after) => {
                 let body = json!({"retryAfter": retry_after, "errorCode": code, "errorMessage": text});
                 ("TooManyRequestsErrorMessage", 429, body)
-            }
-            Self::Upload {
-                code,
-                text,
-                attachment_id,
-            } => {
-                let mut body = json!({"errorCode": code, "errorMessage": text});
-                if let Some(id) = attachment_id {
-                    body["attachmentId"] = json!(id);
-                }
-                ("GenerateUrlError", 400, body)
             }
         };
         // the documented objects have no tracing id in the envelope

@@ -14,7 +14,6 @@ use crate::world::{Persona, Seed, frame};
 const MAX_MESSAGES: usize = 1_000;
 
 pub(crate) struct Message {
-    /// The id in live frames.
     pub(crate) id: String,
     /// The id in the history, a different one: `channel.messageId` joins the two, or is the live id.
     history_id: String,
@@ -90,7 +89,6 @@ impl Message {
         other || self.id == id || self.history_id == id
     }
 
-    /// A message of a guest, with the user if one has signed in.
     pub(crate) fn from_guest(
         seed: &mut Seed,
         content: MessageContent,
@@ -132,13 +130,9 @@ impl Message {
 
     fn body(&self, live: bool) -> Body<'_> {
         let (message_id, from, entity) = match &self.author {
-            Author::Agent(persona) => {
-                let mut from = json!({"nickname": persona.nickname});
-                if let Some(picture) = &persona.picture {
-                    from["image"] = json!(picture);
-                }
-                let entity = if persona.bot { "Bot" } else { "Human" };
-                ((!live).then_some(&self.id), Some(from), Some(entity))
+            Author::Agent(Persona { from, bot }) => {
+                let entity = if *bot { "Bot" } else { "Human" };
+                ((!live).then_some(&self.id), Some(from.clone()), Some(entity))
             }
             Author::Guest { message_id, user } => {
                 let name = user.as_ref().map(User::name);
@@ -217,7 +211,6 @@ pub struct TranscriptEntry {
     pub at: OffsetDateTime,
 }
 
-/// The messages of one session, oldest first.
 #[derive(Default)]
 pub(crate) struct History(VecDeque<Message>);
 
@@ -270,8 +263,7 @@ mod tests {
         let mut seed = Seed::new([0; 32]);
         let mut history = History::default();
         let persona = Persona {
-            nickname: "Ann".to_owned(),
-            picture: None,
+            from: json!({"nickname": "Ann"}),
             bot: false,
         };
         for number in 0..MAX_MESSAGES + 3 {

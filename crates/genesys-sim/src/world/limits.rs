@@ -4,25 +4,18 @@ use std::time::{Duration, Instant};
 
 use genesys_api::Now;
 
-/// Name of a limit in Genesys' error bodies.
+/// Namespace and key of a limit in Genesys' error bodies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct LimitKey {
-    pub(crate) namespace: &'static str,
-    pub(crate) key: &'static str,
-}
+pub(crate) struct LimitKey(pub(crate) &'static str, pub(crate) &'static str);
 
 impl LimitKey {
-    pub(crate) const ACCESS_TOKEN: Self = Self::new("platform.api", "token.rate.per.minute");
-    pub(crate) const CLIENT: Self = Self::new("platform.api", "client.credentials.token.rate.per.minute");
-    pub(crate) const CONNECTIONS: Self = Self::new("web.messaging", "connections.rate.per.minute");
-    pub(crate) const EXCHANGE: Self = Self::new("web.deployments", "exchange.token.rate.per.minute");
-    pub(crate) const HISTORY: Self = Self::new("web.messaging", "get.history.rate.per.minute");
-    pub(crate) const REFRESH: Self = Self::new("web.deployments", "refresh.token.rate.per.minute");
-    pub(crate) const REVOKE: Self = Self::new("web.deployments", "revoke.token.rate.per.minute");
-
-    const fn new(namespace: &'static str, key: &'static str) -> Self {
-        Self { namespace, key }
-    }
+    pub(crate) const ACCESS_TOKEN: Self = Self("platform.api", "token.rate.per.minute");
+    pub(crate) const CLIENT: Self = Self("platform.api", "client.credentials.token.rate.per.minute");
+    pub(crate) const CONNECTIONS: Self = Self("web.messaging", "connections.rate.per.minute");
+    pub(crate) const EXCHANGE: Self = Self("web.deployments", "exchange.token.rate.per.minute");
+    pub(crate) const HISTORY: Self = Self("web.messaging", "get.history.rate.per.minute");
+    pub(crate) const REFRESH: Self = Self("web.deployments", "refresh.token.rate.per.minute");
+    pub(crate) const REVOKE: Self = Self("web.deployments", "revoke.token.rate.per.minute");
 }
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);

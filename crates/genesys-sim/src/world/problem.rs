@@ -11,7 +11,6 @@ pub(crate) struct Problem {
     pub(crate) code: &'static str,
     pub(crate) message: Cow<'static, str>,
     pub(crate) limit: Option<(LimitKey, Usage)>,
-    /// Value of the header `Allow`.
     pub(crate) allow: Option<String>,
 }
 
@@ -32,7 +31,8 @@ impl Problem {
         "not.found",
         "No resource is served at this path by the simulator.",
     );
-    pub(crate) const NO_UPGRADE: Self = Self::bad_request("This path takes WebSocket handshakes only.");
+    pub(crate) const NO_UPGRADE: Self =
+        Self::new(400, "bad.request", "This path takes WebSocket handshakes only.");
     pub(crate) const TOO_LARGE: Self =
         Self::new(413, "body.too.large", "The body has more than 65536 bytes.");
     pub(crate) const TOO_SLOW: Self = Self::new(408, "request.timeout", "The body took too long to arrive.");
@@ -52,15 +52,15 @@ impl Problem {
         }
     }
 
-    pub(crate) const fn bad_request(message: &'static str) -> Self {
-        Self::new(400, "bad.request", message)
+    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(400, "bad.request", "").with_message(message)
     }
 
-    pub(crate) const fn forbidden(message: &'static str) -> Self {
-        Self::new(403, "not.authorized", message)
+    pub(crate) fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(403, "not.authorized", "").with_message(message)
     }
 
-    pub(crate) fn with_message(self, message: String) -> Self {
+    pub(crate) fn with_message(self, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             message: message.into(),
             ..self
@@ -78,7 +78,6 @@ impl Problem {
         }
     }
 
-    /// The refusal for a full window.
     pub(crate) fn too_many(key: LimitKey) -> impl Fn(Usage) -> Self {
         move |usage| {
             let seconds = usage.reset;

@@ -54,7 +54,6 @@ impl<'a> Fields<'a> {
         self.optional(name, Value::as_str)
     }
 
-    /// A flag that is off if it is absent.
     pub(crate) fn optional_flag(self, name: &str) -> Result<bool, Refusal> {
         Ok(self.optional(name, Value::as_bool)?.unwrap_or_default())
     }

@@ -19,22 +19,19 @@ impl Seed {
         }
     }
 
-    /// Creates an independent sequence from the same seed.
+    /// An independent sequence from the same seed.
     pub(crate) fn branch(seed: [u8; 32], label: &str) -> Self {
-        let root = Self::new(seed);
-        let branch = hmac::sign(&root.key, label.as_bytes());
-        Self {
-            key: hmac::Key::new(hmac::HMAC_SHA256, branch.as_ref()),
-            drawn: 0,
-        }
+        Self::new(Self::new(seed).tag(label.as_bytes()))
     }
 
     pub(crate) fn bytes(&mut self) -> [u8; 32] {
         self.drawn += 1;
-        let tag = hmac::sign(&self.key, &self.drawn.to_be_bytes());
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(tag.as_ref());
-        bytes
+        self.tag(&self.drawn.to_be_bytes())
+    }
+
+    fn tag(&self, text: &[u8]) -> [u8; 32] {
+        let tag = hmac::sign(&self.key, text);
+        tag.as_ref().try_into().expect("a SHA-256 tag has 32 bytes")
     }
 
     pub(crate) fn uuid(&mut self) -> Uuid {

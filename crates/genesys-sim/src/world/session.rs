@@ -1,12 +1,14 @@
 //! Sessions: one for each token, with up to three sockets. A session expires some time after its last message.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use genesys_api::{Now, limits};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::config::{AttachmentRules, User};
+use crate::json::without_null;
 use crate::world::{
     AgentState, Binding, CONFIGURES, History, LimitKey, Message, MessageContent, Problem, Refusal, Request,
     Seed, SocketId, Timer, TimerKey, Usage, Window, World, frame, jwt, later,
@@ -28,7 +30,6 @@ pub(crate) struct Session {
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) messages: Window,
     histories: Window,
-    /// Timers of the agent's next steps.
     pub(super) scheduled: Vec<TimerKey>,
     pub(super) agent: AgentState,
     configures: Window,
@@ -137,7 +138,7 @@ impl World {
             };
         }
         self.extend(key, now);
-        self.start_agent(key, now.instant);
+        self.assign_agent(key, &Arc::clone(&self.agents[0]), now.instant);
     }
 
     fn attach(&mut self, socket: SocketId, key: SessionKey) {
@@ -160,7 +161,6 @@ impl World {
         }
     }
 
-    /// Removes a socket from its session, and leaves it open.
     pub(super) fn detach(&mut self, socket: SocketId) {
         if let Some(state) = self.sockets.get_mut(&socket)
             && let Binding::Session(key) = std::mem::take(&mut state.binding)
@@ -170,7 +170,6 @@ impl World {
         }
     }
 
-    /// Returns the session for which `socket` is configured with `token`.
     pub(super) fn configured(&self, socket: SocketId, token: &str) -> Result<SessionKey, Refusal> {
         match self.sockets.get(&socket).map(|socket| &socket.binding) {
             Some(Binding::Session(key)) if self.sessions.get(key).is_some_and(|it| it.token == token) => {
@@ -266,7 +265,9 @@ impl World {
 
     pub(super) fn session_response(&self, key: SessionKey, new: bool, cleared: bool) -> Value {
         let session = self.sessions.get(&key);
-        let mut body = json!({
+        // present once the guest has joined (inference)
+        let joined = session.is_some_and(|it| it.conversation.auto_started);
+        without_null(json!({
             "connected": true,
             "newSession": new,
             "readOnly": session.is_some_and(|it| it.conversation.read_only),
@@ -276,12 +277,8 @@ impl World {
             "clearedExistingSession": cleared,
             "durationSeconds": self.rules.session_duration.as_secs(),
             "expirationDate": session.map_or(0, |it| it.ends.unix_timestamp()),
-        });
-        // present once the guest has joined (inference)
-        if session.is_some_and(|it| it.conversation.auto_started) {
-            body["autoStarted"] = json!(true);
-        }
-        body
+            "autoStarted": joined.then_some(true),
+        }))
     }
 }
 

@@ -1,7 +1,5 @@
 //! Signed-in guests: the simulator's own OpenID provider, and the tokens for which its codes are exchanged.
 
-mod sockets;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,10 +8,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::Now;
 use ring::digest;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::config::User;
-use crate::world::{Problem, Window, World, jwt, later};
+use crate::world::{
+    Binding, Done, Message, MessageContent, Problem, Refusal, Request, SessionKey, SocketId, Window, World,
+    jwt, later,
+};
 
 /// Limit of codes, and of sign-ins; the oldest are dropped first. Our choice.
 const MAX_ENTRIES: usize = 10_000;
@@ -22,7 +24,6 @@ const MAX_ENTRIES: usize = 10_000;
 const CODE_LIFETIME: Duration = Duration::from_secs(300);
 const ISSUER: &str = "genesys-sim";
 
-/// Authorization codes of the provider, and sign-ins.
 #[derive(Default)]
 pub(crate) struct SignIns {
     pub(crate) exchanges: Window,
@@ -67,7 +68,6 @@ struct IdClaims {
     family_name: String,
 }
 
-/// Reason for which a JWT does not sign a guest in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum SignInError {
     /// The JWT has expired, and can be refreshed.
@@ -209,6 +209,87 @@ impl World {
             },
             _ => known.clone(),
         }
+    }
+
+    pub(super) fn configure_authenticated(&mut self, request: &Request) -> Done {
+        let (fields, now) = (request.fields(), request.now);
+        let token = fields.text("token")?;
+        let start_new = fields.optional_flag("startNew")?;
+        let jwt = fields.object("data")?.text("code")?;
+        self.check_named_deployment(request)?;
+        if !self.rules.sign_in.enabled {
+            return Err(Refusal::SWITCHED_OFF);
+        }
+        let user = match self.verify_sign_in(jwt, now) {
+            Ok(user) => user.clone(),
+            Err(SignInError::Expired | SignInError::Invalid) => return Err(Refusal::UNAUTHORIZED),
+            Err(SignInError::Revoked) => return Err(Refusal::AUTHENTICATION_FAILED),
+            Err(SignInError::RefreshTokenExpired) => return Err(Refusal::AUTHENTICATE_AGAIN),
+        };
+        let step_up = match self.session_by_token(token).map(|session| &session.user) {
+            Some(Some(other)) if other.id != user.id => return Err(Refusal::AUTHENTICATION_FAILED),
+            Some(None) if !self.rules.sign_in.allow_session_upgrade => return Err(Refusal::SWITCHED_OFF),
+            Some(None) => true,
+            None | Some(Some(_)) => false,
+        };
+        let (key, new) = self.configure(request, token, start_new)?;
+        let cleared = step_up && self.step_up(request.socket, key, &user);
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.user = Some(user.clone());
+        }
+        let body = self.session_response(key, new, cleared);
+        self.reply(request, "SessionResponse", &body)?;
+        if step_up {
+            self.send_sign_in(key, &user, now);
+        }
+        Ok(())
+    }
+
+    /// Closes the guest's other sockets, and ends earlier sessions of the user. Returns whether there were any.
+    fn step_up(&mut self, socket: SocketId, key: SessionKey, user: &User) -> bool {
+        let others = self.sessions.get(&key).map(|session| session.sockets.clone());
+        for other in others.into_iter().flatten().filter(|other| *other != socket) {
+            self.close_with_event(other, &json!({"reason": "signedIn"}));
+        }
+        let earlier = self.sessions_of(&user.id);
+        for key in &earlier {
+            self.clear(*key);
+        }
+        !earlier.is_empty()
+    }
+
+    fn send_sign_in(&mut self, key: SessionKey, user: &User, now: Now) {
+        let Some(session) = self.sessions.get_mut(&key) else {
+            return;
+        };
+        let time = session.stamp(now.utc);
+        let content = MessageContent::presence("SignIn").with_metadata("authenticated", "true");
+        let message = Message::from_guest(&mut self.seed, content, Some(user.clone()), time);
+        self.fan_out(key, None, |_| message.frame(None));
+        self.store(key, message, now);
+    }
+
+    fn log_out(&mut self, user: &str) {
+        for key in self.sessions_of(user) {
+            self.broadcast(key, "LogoutEvent", &json!({}));
+            let Some(session) = self.sessions.get_mut(&key) else {
+                continue;
+            };
+            for socket in std::mem::take(&mut session.sockets) {
+                if let Some(state) = self.sockets.get_mut(&socket) {
+                    state.binding = Binding::None;
+                }
+            }
+        }
+    }
+
+    /// Oldest first.
+    fn sessions_of(&self, user: &str) -> Vec<SessionKey> {
+        let sessions = self.sessions.iter();
+        let sessions = sessions.filter(|(_, session)| session.user.as_ref().is_some_and(|it| it.id == user));
+        let mut keys: Vec<_> = sessions.map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     }
     let mut interrupt = Interrupt::listen()?;
     let simulator = Simulator::start(config).await.map_err(Failure::failed)?;
-    let ca = simulator.ca_pem().map(|pem| (options.ca.as_path(), pem));
+    let ca = simulator.ca_pem.as_ref().map(|pem| (options.ca.as_path(), pem));
     if let Some((path, pem)) = ca {
         let name = path.display();
         std::fs::write(path, pem)

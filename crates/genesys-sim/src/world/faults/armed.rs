@@ -11,14 +11,12 @@ pub(crate) struct ArmedFaults {
     seed: Seed,
     armed: Vec<Armed>,
     last_id: u64,
-    /// Number of times that each kind has happened.
     pub(in crate::world) injected: BTreeMap<&'static str, u64>,
 }
 
 struct Armed {
     id: u64,
     fault: Fault,
-    /// Token of the session to which it is limited.
     session: Option<String>,
     seen: u64,
     happened: u64,
@@ -91,7 +89,7 @@ impl ArmedFaults {
     }
 
     pub(crate) fn list(&self) -> Vec<Value> {
-        let show = |armed: &Armed| {
+        let shown = self.armed.iter().map(|armed| {
             json!({
                 "id": armed.id,
                 "fault": armed.fault.to_string(),
@@ -99,8 +97,8 @@ impl ArmedFaults {
                 "seen": armed.seen,
                 "happened": armed.happened,
             })
-        };
-        self.armed.iter().map(show).collect()
+        });
+        shown.collect()
     }
 }
 

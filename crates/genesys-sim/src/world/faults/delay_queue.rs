@@ -81,7 +81,6 @@ impl DelayQueue {
         self.hangs_forever()
     }
 
-    /// Removes the outputs that are due, and the frames that are read now.
     pub(super) fn flush(&mut self, now: Instant) -> (Vec<Output>, VecDeque<String>) {
         if matches!(self.hang, Some(until) if until.is_none_or(|until| until > now)) {
             return (Vec::new(), VecDeque::new());
