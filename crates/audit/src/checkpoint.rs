@@ -37,6 +37,7 @@ impl Signer {
     ///
     /// # Panics
     /// Never: any 32 bytes are an Ed25519 key.
+    #[expect(clippy::unwrap_in_result, reason = "any 32 bytes are an Ed25519 key")]
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are an Ed25519 key");
         let public = pair.public_key().as_ref();
@@ -211,8 +212,11 @@ const MAX_NAME: usize = 128;
 /// Maximum length of a note in bytes. Our choice: a checkpoint has about 200, and each signature of a witness 150.
 const MAX_NOTE: usize = 16 * 1024;
 
+/// A name and a signature.
+type Signature<'a> = (&'a str, Vec<u8>);
+
 /// Splits a signed note into its text and its signatures by name.
-fn parse_note(note: &str) -> Option<(&str, Vec<(&str, Vec<u8>)>)> {
+fn parse_note(note: &str) -> Option<(&str, Vec<Signature<'_>>)> {
     if note.len() > MAX_NOTE || note.contains(|c| c < ' ' && c != '\n') {
         return None;
     }

@@ -76,6 +76,7 @@ impl Draft {
     ///
     /// # Errors
     /// If the draft has no canonical form or is too long.
+    #[expect(clippy::unwrap_in_result, reason = "an entry's keys are strings")]
     pub fn seal(&self, seq: u64, log: &str) -> Result<Vec<u8>, DraftError> {
         let utc = self.at.checked_to_offset(UtcOffset::UTC);
         let at = utc.filter(|at| at.year() >= 0).ok_or(DraftError::Year)?;

@@ -200,14 +200,10 @@ mod tests {
 
     const NOON: &str = "2026-11-22T12:00:00Z";
 
+    #[expect(clippy::unwrap_in_result, reason = "a test's own time is valid")]
     fn decide(attempt: u32, idempotent: bool, outcome: Outcome<'_>) -> Option<Duration> {
-        RetryPolicy::default().decide(
-            attempt,
-            idempotent,
-            outcome,
-            u64::MAX,
-            crate::parse_rfc3339(NOON).unwrap(),
-        )
+        let noon = crate::parse_rfc3339(NOON).unwrap();
+        RetryPolicy::default().decide(attempt, idempotent, outcome, u64::MAX, noon)
     }
 
     #[test]

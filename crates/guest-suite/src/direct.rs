@@ -69,11 +69,14 @@ impl DirectConfig {
     ///
     /// # Errors
     /// If the system's roots of trust cannot be read.
+    ///
+    /// # Panics
+    /// If the system has no memory or threads left for a store in memory.
     #[cfg(feature = "sqlite")]
+    #[expect(clippy::unwrap_in_result, reason = "a store in memory opens")]
     pub fn new(hosts: Hosts) -> Result<Self, TlsError> {
         let store = SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default());
-        let store = store.expect("a store in memory opens as long as there are memory and threads");
-        Self::with_store(hosts, Arc::new(store))
+        Self::with_store(hosts, Arc::new(store.expect("there are memory and threads")))
     }
 
     /// A configuration with sessions in `store`, no channel, and an HTTP client that trusts the system's roots. A process

@@ -43,7 +43,7 @@ pub enum Error {
     },
     /// The gateway refused a call or could not be reached.
     #[error(transparent)]
-    Gateway(#[from] AuthorizedError),
+    Gateway(Box<AuthorizedError>),
     /// The guest has a live session.
     #[error("the guest id is in use by a live session: end that one first, or leave the guest id out")]
     GuestInUse,
@@ -105,6 +105,12 @@ pub enum Error {
     WebhookNameInUse,
 }
 
+impl From<AuthorizedError> for Error {
+    fn from(error: AuthorizedError) -> Self {
+        Self::Gateway(Box::new(error))
+    }
+}
+
 impl Error {
     /// The kind of the error.
     #[must_use]
@@ -121,7 +127,7 @@ impl Error {
                     .unwrap_or(ErrorKind::NotSent),
                 _ => ErrorKind::NotSent,
             },
-            Self::Gateway(error) => error.into(),
+            Self::Gateway(error) => (&**error).into(),
             Self::NotAdmitted(_) | Self::SignInOff => ErrorKind::Invalid,
             Self::NotConnected | Self::StepUp(_) => ErrorKind::NotSent,
             Self::NotSignedIn | Self::SignInForged => ErrorKind::Credentials,
@@ -172,7 +178,10 @@ impl Error {
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
-            Self::Gateway(AuthorizedError::Call(error)) => error.problem(),
+            Self::Gateway(error) => match &**error {
+                AuthorizedError::Call(error) => error.problem(),
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -40,6 +40,7 @@ impl CustomHeaders {
     ///
     /// # Errors
     /// If there are too many, or one is not allowed.
+    #[expect(clippy::unwrap_in_result, reason = "visible ASCII is a valid header value")]
     pub fn parse<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, HeaderError> {
         let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
         for (position, (name, value)) in pairs.into_iter().enumerate() {

@@ -312,7 +312,7 @@ async fn by_the_suite(world: &World, canaries: &mut Searcher, seen: &mut Seen) {
     }
     session.tokens().refresh_now().await.unwrap();
     suite_tokens(&session, canaries, seen);
-    seen.debug("an error of a send", &session.send(&MESSAGE.repeat(120)).err());
+    seen.debug("an error of a send", &session.send(MESSAGE.repeat(120)).err());
     seen.debug("what is known of a session", &session.info().await.unwrap());
     for value in [&session as &dyn Debug, &suite] {
         seen.debug("the suite", value);
