@@ -181,7 +181,7 @@ impl fmt::Display for Ending {
                     "the service accepts no token of this guest: {refusal}: sign in again"
                 )
             }
-            Self::ByUs => f.write_str("the conversation was ended by this side"),
+            Self::ByUs => f.write_str("the conversation was ended by this side: open a new one to continue"),
             Self::ClosedByServer { reason } => {
                 let advice = match reason.as_deref() {
                     Some("signedIn") => {
@@ -199,19 +199,19 @@ impl fmt::Display for Ending {
                 f.write_str("the guest was logged out: have the guest sign in, then start a new session")
             }
             Self::Rejected(refusal) => {
-                write!(f, "the service rejected the session: {refusal}")?;
-                match &*refusal.code {
-                    "400" | "404" => f.write_str(
-                        ": check the id of the deployment, and that the host is that of its region",
-                    ),
-                    "401" => f.write_str(": have the guest sign in, then start a new session"),
-                    "403" => {
-                        f.write_str(": check that the deployment is active and that the sign-in is valid")
+                let advice = match &*refusal.code {
+                    "400" | "404" => {
+                        "the deployment or the request is unknown, check the id of the deployment, and that the host \
+                         is that of its region"
                     }
-                    "4007" => f.write_str(": start a new session"),
-                    "4017" => f.write_str(": sign the guest in, or begin with a fresh session token"),
-                    _ => Ok(()),
-                }
+                    "401" => "the guest is unknown, have the guest sign in, then start a new session",
+                    "403" => "check that the deployment is active and that the sign-in is valid",
+                    "4017" => {
+                        "it belongs to a signed-in guest, sign the guest in, or begin with a fresh session token"
+                    }
+                    _ => "start a new session, and if that is rejected too, check the deployment",
+                };
+                write!(f, "the service rejected the session: {refusal}: {advice}")
             }
             Self::Refused { status } => {
                 let advice = match status {
@@ -230,7 +230,10 @@ impl fmt::Display for Ending {
                 } else {
                     reason
                 };
-                write!(f, "the session was ended ({reason})")
+                write!(
+                    f,
+                    "the session was ended elsewhere ({reason}): start a new one if the guest continues"
+                )
             }
             Self::SessionExpired => f.write_str("the session has expired: start a new one"),
         }
@@ -254,7 +257,7 @@ pub enum Loss {
     #[error("too many events were not read")]
     Overrun,
     /// The upgrade was refused, by a status that may pass.
-    #[error("the handshake was answered {status}")]
+    #[error("the handshake was answered {status}{}", if *status == 429 { ": too many connections" } else { "" })]
     Refused {
         /// HTTP status.
         status: u16,
@@ -267,7 +270,7 @@ pub enum Loss {
     Silent,
 }
 
-/// Text for the end of a connection, with the meaning of a close code without a reason.
+/// Text for the end of a connection, with its reason or the meaning of its close code.
 fn closed(close: &CloseInfo) -> String {
     let meaning = match (close.code(), close.reason()) {
         (Some(1000), "") => "no reason given",
@@ -276,10 +279,13 @@ fn closed(close: &CloseInfo) -> String {
         (Some(1009), "") => "a frame was too large",
         (Some(1011), "") => "internal error of the service",
         (Some(_), "") => "no meaning known",
-        _ => return close.to_string(),
+        (None, "") => "no reason known",
+        (_, reason) => reason,
     };
-    let code = close.code().unwrap_or_default();
-    format!("closed with {code} ({meaning})")
+    match close.code() {
+        Some(code) => format!("the service closed the connection with code {code} ({meaning})"),
+        None => format!("the connection broke, or could not be made ({meaning})"),
+    }
 }
 
 impl Loss {
@@ -334,7 +340,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&*self.message, &*self.code) {
             ("", "") => f.write_str("no reason given"),
-            ("", code) => f.write_str(code),
+            ("", code) => write!(f, "code {code}"),
             (message, code) => write!(f, "{message} ({code})"),
         }
     }

@@ -260,7 +260,7 @@ fn state_change_is_one_line() {
                 after: Duration::from_millis(1_500),
                 cause: Loss::Closed(CloseInfo::with_code(1006, "gone")),
             }),
-            r#"! not connected: closed with 1006 "gone"; attempt 2 in 1.5 s"#,
+            "! not connected: the service closed the connection with code 1006 (gone); attempt 2 in 1.5 s",
         ),
         (Event::Connection(ConnectionEvent::Restored(old)), "* reconnected"),
         (

@@ -59,7 +59,10 @@ fn explanation_of_an_ending_keeps_only_a_code_or_a_word() {
         reason: reason.to_owned(),
     };
     for (ending, text) in [
-        (Ending::ByUs, "The conversation was ended by this side."),
+        (
+            Ending::ByUs,
+            "The conversation was ended by this side: open a new one to continue.",
+        ),
         (
             closed("signedIn"),
             "The service closed the connection (signedIn): the guest continues where they signed in, open it again as \
@@ -72,23 +75,32 @@ fn explanation_of_an_ending_keeps_only_a_code_or_a_word() {
         ),
         (
             Ending::Rejected(refusal("404")),
-            "The service rejected the session: 404: check the id of the deployment, and that the host is that of its \
-             region.",
+            "The service rejected the session: code 404: the deployment or the request is unknown, check the id of \
+             the deployment, and that the host is that of its region.",
         ),
         (
             Ending::Rejected(refusal("4017")),
-            "The service rejected the session: 4017: sign the guest in, or begin with a fresh session token.",
+            "The service rejected the session: code 4017: it belongs to a signed-in guest, sign the guest in, or \
+             begin with a fresh session token.",
         ),
         (
             Ending::Rejected(refusal("origin.not.allowed")),
-            "The service rejected the session: origin.not.allowed.",
+            "The service rejected the session: code origin.not.allowed: start a new session, and if that is \
+             rejected too, check the deployment.",
         ),
         (
             Ending::Rejected(refusal(CANARY)),
-            "The service rejected the session: no reason given.",
+            "The service rejected the session: no reason given: start a new session, and if that is rejected too, \
+             check the deployment.",
         ),
-        (session_ended("expired"), "The session was ended (expired)."),
-        (session_ended(CANARY), "The session was ended (no reason given)."),
+        (
+            session_ended("expired"),
+            "The session was ended elsewhere (expired): start a new one if the guest continues.",
+        ),
+        (
+            session_ended(CANARY),
+            "The session was ended elsewhere (no reason given): start a new one if the guest continues.",
+        ),
     ] {
         assert_eq!(explanation(ended(ending)), text);
     }
@@ -101,16 +113,24 @@ fn explanation_of_a_loss_has_its_meaning_and_advice() {
     for (loss, cause, advice) in [
         (
             closed(1001),
-            "Closed with 1001 (going away, or the connection was idle or old).",
+            "The service closed the connection with code 1001 (going away, or the connection was idle or old).",
             "outage",
         ),
         (
             closed(1009),
-            "Closed with 1009 (a frame was too large).",
+            "The service closed the connection with code 1009 (a frame was too large).",
             "smaller frames",
         ),
-        (closed(4999), "Closed with 4999 (no meaning known).", "outage"),
-        (broken, "No address is known for a.example.", "the proxy"),
+        (
+            closed(4999),
+            "The service closed the connection with code 4999 (no meaning known).",
+            "outage",
+        ),
+        (
+            broken,
+            "The connection broke, or could not be made (no address is known for a.example).",
+            "the proxy",
+        ),
         (
             Loss::NoAnswer,
             "The service did not answer in time.",
@@ -119,7 +139,7 @@ fn explanation_of_a_loss_has_its_meaning_and_advice() {
         (Loss::Overrun, "Too many events were not read.", "without pause"),
         (
             Loss::Refused { status: 429 },
-            "The handshake was answered 429.",
+            "The handshake was answered 429: too many connections.",
             "fewer sessions",
         ),
         (
@@ -129,7 +149,7 @@ fn explanation_of_a_loss_has_its_meaning_and_advice() {
         ),
         (
             Loss::Rejected(refusal("500")),
-            "The service could not prepare the session: 500.",
+            "The service could not prepare the session: code 500.",
             "the deployment",
         ),
         (
@@ -211,8 +231,23 @@ fn explanation_names_the_troubles_before_the_cause() {
         .record(ended(Ending::AuthorizationRequired(refusal("401"))));
     assert_eq!(
         timeline.explain(),
-        "The service accepts no token of this guest: 401: sign in again. Before that, the connection had been lost 2 \
+        "The service accepts no token of this guest: code 401: sign in again. Before that, the connection had been lost 2 \
          times in a row, a ping was not answered, a token was requested, and reading the history failed (400)."
+    );
+}
+
+#[test]
+fn explanation_names_a_clearing_before_the_close() {
+    let (mut timeline, start) = start();
+    let end = start + Duration::from_secs(7300);
+    timeline.at(start).record(TimelineEvent::State(State::Configured));
+    let cleared = TimelineEvent::Trouble("the conversation was cleared", None);
+    timeline.at(end).record(cleared);
+    timeline.record(ended(Ending::ClosedByServer { reason: None }));
+    let sentence = timeline.explain();
+    assert!(
+        sentence.contains("ready for 2 h, and the conversation was cleared."),
+        "{sentence}"
     );
 }
 
@@ -260,7 +295,7 @@ fn timeline_displays_its_entries() {
          12:30:00.01  the limit of new connections: waits 1.2 s\n\
          12:30:02.00  -> onMessage x1, 200 bytes\n\
          12:30:02.50  <- StructuredMessage x2, 700 bytes\n\
-         12:31:01.23  lost: closed with 1011 (internal error of the service)\n\
+         12:31:01.23  lost: the service closed the connection with code 1011 (internal error of the service)\n\
          12:31:01.23  attempt 1 to reconnect in 0.3 s"
     );
 }

@@ -57,7 +57,7 @@ fn timeline_records_events_without_texts() {
             "state: Configured",
             "the service limited the rate",
             "the limit of the service: waits 7.0 s",
-            "lost: closed with 1001 (going away, or the connection was idle or old)",
+            "lost: the service closed the connection with code 1001 (going away, or the connection was idle or old)",
             "state: Reconnecting",
             "attempt 1 to reconnect in 0.0 s",
             "state: Connecting",
@@ -123,7 +123,7 @@ fn timeline_explains_a_refused_token() {
         "a token was requested",
         "a token was given",
         "the token was refused",
-        "over: the service accepts no token of this guest: 401: sign in again",
+        "over: the service accepts no token of this guest: code 401: sign in again",
         "state: Failed",
     ] {
         assert!(lines.iter().any(|known| known == line), "{line} in {lines:?}");

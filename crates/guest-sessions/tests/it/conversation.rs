@@ -255,7 +255,8 @@ fn terminal_cause_is_never_retried() {
     assert_eq!(peer.conversation.state(), State::Failed);
     assert_eq!(
         ending.to_string(),
-        "the service rejected the session: five bad frames (bad.frame)"
+        "the service rejected the session: five bad frames (bad.frame): start a new session, and if that is rejected \
+         too, check the deployment"
     );
     assert_eq!(peer.conversation.poll_timeout(), None);
 }
