@@ -18,7 +18,10 @@ pub struct Identity {
 
 impl Identity {
     /// Parses the certificate, its chain and the private key, all in PEM. The error does not contain the key.
-    #[expect(clippy::unwrap_in_result, reason = "ring has cipher suites for TLS 1.2 and 1.3")]
+    #[expect(
+        clippy::unwrap_in_result,
+        reason = "ring has cipher suites for TLS 1.2 and 1.3"
+    )]
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
         let chain = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<Vec<_>, _>>()
