@@ -19,21 +19,13 @@ use crate::secret;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CreatedSession {
-    /// The session's id.
-    pub id: SessionId,
+    /// Its id and first tokens, as fields of this body.
+    #[serde(flatten)]
+    pub tokens: RefreshedTokens,
     /// The guest's id.
     pub guest_id: GuestId,
-    /// The token that opens the socket.
-    #[serde(with = "secret")]
-    pub access_token: SecretString,
-    /// The token that is exchanged for a new pair, once.
-    #[serde(with = "secret")]
-    pub refresh_token: SecretString,
     /// URL of the conversation's WebSocket, without a token.
     pub websocket_url: String,
-    /// Expiry of the access token.
-    #[serde(with = "timestamp")]
-    pub expires_at: OffsetDateTime,
     /// Time of creation.
     #[serde(with = "timestamp")]
     pub created_at: OffsetDateTime,
@@ -92,10 +84,10 @@ impl RefreshBody {
 pub struct RefreshedTokens {
     /// The session's id.
     pub id: SessionId,
-    /// The new access token.
+    /// The access token, which opens the socket.
     #[serde(with = "secret")]
     pub access_token: SecretString,
-    /// The new refresh token. The one that was presented is no longer valid.
+    /// The refresh token, which is exchanged for a new pair once.
     #[serde(with = "secret")]
     pub refresh_token: SecretString,
     /// Expiry of the access token, by the clock of the service.
@@ -209,12 +201,14 @@ mod tests {
     #[test]
     fn created_session_round_trips_and_debug_hides_its_tokens() {
         let session = CreatedSession {
-            id: "s-1".parse().unwrap(),
+            tokens: RefreshedTokens {
+                id: "s-1".parse().unwrap(),
+                access_token: "canary-access".into(),
+                refresh_token: "canary-refresh".into(),
+                expires_at: at(),
+            },
             guest_id: "g-1".parse().unwrap(),
-            access_token: "canary-access".into(),
-            refresh_token: "canary-refresh".into(),
             websocket_url: "wss://gateway.example/socket".to_owned(),
-            expires_at: at(),
             created_at: at(),
             consent: consent(),
         };
@@ -223,8 +217,8 @@ mod tests {
         assert_eq!(json["accessToken"], "canary-access");
         assert_eq!(json["expiresAt"], "2026-11-22T12:30:00.000Z");
         let read: CreatedSession = serde_json::from_value(json).unwrap();
-        assert_eq!(read.refresh_token.expose_secret(), "canary-refresh");
-        assert_eq!((read.id, read.consent), (session.id, session.consent));
+        assert_eq!(read.tokens.refresh_token.expose_secret(), "canary-refresh");
+        assert_eq!((read.tokens.id, read.consent), (session.tokens.id, session.consent));
     }
 
     #[test]

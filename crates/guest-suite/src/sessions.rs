@@ -5,7 +5,6 @@ use genesys_auth::{Authenticator, Credentials};
 use genesys_http::{Client, Tls, TlsError};
 use guest_conversation::client::ConnectLimiter;
 use guest_payload::Policy;
-use guest_sessions::RefreshedTokens;
 use guest_sessions::client::{RestClient, calls};
 use session_metrics::Snapshot;
 use webhook::{Secret, Subscription};
@@ -118,13 +117,7 @@ impl GuestSessions {
                     .decide(Policy::purpose_scoped(), sent.utc)
                     .map_err(|refused| Error::ConsentRequired(Box::new(refused)))?;
                 let created = client.call(&calls::create_session(&new)).await?;
-                let tokens = RefreshedTokens {
-                    id: created.id,
-                    access_token: created.access_token,
-                    refresh_token: created.refresh_token,
-                    expires_at: created.expires_at,
-                };
-                (Some(created.websocket_url), created.created_at, tokens)
+                (Some(created.websocket_url), created.created_at, created.tokens)
             }
         };
         GuestSession::start(self.mode.clone(), socket, created_at, tokens, &sent)

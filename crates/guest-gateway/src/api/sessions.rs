@@ -14,15 +14,12 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let signals = Signals::from_headers(call.request.headers());
     let guest = NewGuest::parse(&body, signals, caller.now.utc)?;
     let created = call.app.direct.create(&caller.client, guest).await?;
-    let (session, tokens) = (created.session, created.tokens);
+    let session = created.session;
     let path = format!("/api/v2/webmessaging/guest-sessions/{}/socket", session.id);
     let answer = CreatedSession {
         websocket_url: call.app.public.websocket_url(&path),
-        id: session.id,
         guest_id: session.guest_id,
-        access_token: tokens.access_token,
-        refresh_token: tokens.refresh_token,
-        expires_at: tokens.expires_at,
+        tokens: created.tokens,
         created_at: session.created_at,
         consent: session.consent,
     };
