@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use genesys_api::Host;
+use genesys_api::{Host, Problem};
 use genesys_http::{CallError, CallErrorKind};
 
 use crate::{ClientId, FetchFailure, MissingScopes};
@@ -148,4 +148,15 @@ pub enum AuthorizedError {
     /// The call failed. If the status is 401, a fresh token was rejected too.
     #[error(transparent)]
     Call(#[from] CallError),
+}
+
+impl AuthorizedError {
+    /// The error body of the service, if it refused the call.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Auth(_) => None,
+            Self::Call(error) => error.problem(),
+        }
+    }
 }

@@ -218,7 +218,10 @@ mod tests {
         assert_eq!(json["expiresAt"], "2026-11-22T12:30:00.000Z");
         let read: CreatedSession = serde_json::from_value(json).unwrap();
         assert_eq!(read.tokens.refresh_token.expose_secret(), "canary-refresh");
-        assert_eq!((read.tokens.id, read.consent), (session.tokens.id, session.consent));
+        assert_eq!(
+            (read.tokens.id, read.consent),
+            (session.tokens.id, session.consent)
+        );
     }
 
     #[test]

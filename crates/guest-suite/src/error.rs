@@ -84,9 +84,7 @@ pub enum Error {
     #[error("a conversation cannot be signed in now: connect it, and try again once it is configured")]
     StepUp(#[source] RequestError),
     /// The store cannot be read or written.
-    #[error(
-        "cannot read or write the store, so nothing was changed: try again, and check the log if it lasts"
-    )]
+    #[error("cannot read or write the store, nothing was changed: try again, and check the log if it lasts")]
     Store(#[source] StoreError),
     /// There is no valid token.
     #[error(transparent)]
@@ -178,20 +176,15 @@ impl Error {
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
-            Self::Gateway(error) => match &**error {
-                AuthorizedError::Call(error) => error.problem(),
-                _ => None,
-            },
+            Self::Gateway(error) => error.problem(),
             _ => None,
         }
     }
+}
 
-    pub(crate) fn corrupt() -> Self {
-        Self::Store(StoreErrorKind::Corrupt.into())
-    }
-
-    pub(crate) fn unavailable() -> Self {
-        Self::Store(StoreErrorKind::Unavailable.into())
+impl From<StoreErrorKind> for Error {
+    fn from(kind: StoreErrorKind) -> Self {
+        Self::Store(kind.into())
     }
 }
 

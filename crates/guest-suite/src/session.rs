@@ -7,6 +7,7 @@ use guest_conversation::{CloseMode, ConnectionEvent, Event, MessageId};
 use guest_payload::{ConsentChange, Signals};
 use guest_sessions::RefreshedTokens;
 use guest_sessions::client::{GatewayConnection, calls, refresh_error};
+use guest_store::StoreErrorKind;
 use session_metrics::EndReason;
 use time::{Duration, OffsetDateTime};
 use token_window::{Jitter, Refresh, RefreshError, Refresher, TokenManager, Tokens, Window};
@@ -185,7 +186,7 @@ impl GuestSession {
             Mode::Direct { direct, owner } => {
                 let trail = direct.audit_trail(owner, &self.id).await?.into_iter();
                 trail
-                    .map(|entry| Entry::parse(&entry.bytes).map_err(|_| Error::corrupt()))
+                    .map(|entry| Entry::parse(&entry.bytes).map_err(|_| StoreErrorKind::Corrupt.into()))
                     .collect()
             }
             Mode::Remote { client, .. } => Ok(client.call(&calls::fetch_audit_trail(&self.id)).await?),

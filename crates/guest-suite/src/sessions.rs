@@ -53,8 +53,7 @@ pub struct RemoteConfig {
 }
 
 impl RemoteConfig {
-    /// A configuration with an HTTP client that trusts the roots of the system. A process needs one HTTP client: share
-    /// it in `http`.
+    /// A configuration with an HTTP client that trusts the system's roots. One in a process is enough: share `http`.
     ///
     /// # Errors
     /// If the system's roots of trust cannot be read.
@@ -87,8 +86,7 @@ impl GuestSessions {
         Ok(Self::of(Direct::open(config).await?, owner))
     }
 
-    /// Direct mode with a shared [`Direct`], for its [`background_tasks`](Direct::background_tasks) or for several
-    /// owners.
+    /// Direct mode with a shared [`Direct`], for its [`background_tasks`](Direct::background_tasks) or several owners.
     #[must_use]
     pub fn of(direct: Direct, owner: &str) -> Self {
         Self {

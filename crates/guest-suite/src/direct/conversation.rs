@@ -7,7 +7,7 @@ use audit::Actor;
 use genesys_api::SessionId;
 use guest_conversation::client::{Connection, Handle, LiveGuard, Settings};
 use guest_conversation::{CloseMode, ConnectionEvent, Ending, Event, WebMessaging};
-use guest_store::Change;
+use guest_store::{Change, StoreErrorKind};
 use secrecy::SecretString;
 use session_metrics::{EndReason, SessionStage};
 use time::OffsetDateTime;
@@ -108,7 +108,7 @@ impl Direct {
             connection,
             read_marker: ReadMarker::new(self.clone(), owner.clone(), id.clone()),
             guard,
-            sign_in: self.held_refresh_token(&id),
+            sign_in: self.current_refresh_token(&id),
             owner,
             id,
             pending: None,
@@ -209,7 +209,7 @@ impl Conversation {
             }
             Event::Connection(
                 ConnectionEvent::Ready(_) | ConnectionEvent::Restored(_) | ConnectionEvent::SignedIn(_),
-            ) => self.sign_in = self.direct.held_refresh_token(&self.id),
+            ) => self.sign_in = self.direct.current_refresh_token(&self.id),
             Event::Ended(Ending::LoggedOut) => {
                 self.direct
                     .forget_sign_in(&self.owner, &self.id, self.sign_in.take());
@@ -249,7 +249,9 @@ impl Conversation {
             return;
         };
         // the task is lost only with its runtime
-        let stored = storing.await.unwrap_or_else(|_| Err(Error::unavailable()));
+        let stored = storing
+            .await
+            .unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into()));
         self.storing = None;
         match stored {
             Ok(record) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use audit::{Actor, Draft};
 use genesys_api::{Now, SessionStage, SessionState, entropy, rfc3339};
 use guest_payload::GuestData;
-use guest_store::{Event, Session};
+use guest_store::{Event, Session, StoreErrorKind};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use session_metrics::{EndReason, Journey, StoredSession};
@@ -60,7 +60,7 @@ impl Document {
 
 impl SessionRow {
     pub(super) fn load(row: Session) -> Result<Self, Error> {
-        let document = serde_json::from_slice(&row.document).map_err(|_| Error::corrupt())?;
+        let document = serde_json::from_slice(&row.document).map_err(|_| StoreErrorKind::Corrupt)?;
         Ok(Self { row, document })
     }
 

@@ -4,14 +4,13 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use genesys_api::{DeploymentId, SessionId, entropy};
 use guest_conversation::Machine as _;
 use guest_conversation::client::{Handle, RevokeError, SignInService, supply_token};
-use guest_store::Change;
+use guest_store::{Change, StoreErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use token_window::{Jitter, RefreshError, Refresher, TokenManager, Tokens, Window};
 use url::Url;
@@ -26,6 +25,7 @@ use crate::Error;
 pub(super) type SignedIn = Mutex<HashMap<SessionId, TokenManager>>;
 
 /// A sign-in that has begun in this process.
+#[derive(Debug)]
 pub struct SignIn {
     direct: Direct,
     owner: String,
@@ -140,7 +140,7 @@ impl Direct {
     }
 
     /// The refresh token that is in use now, if there is one.
-    pub(super) fn held_refresh_token(&self, id: &SessionId) -> Option<SecretString> {
+    pub(super) fn current_refresh_token(&self, id: &SessionId) -> Option<SecretString> {
         self.signed_in(id)?.tokens().refresh().cloned()
     }
 
@@ -159,10 +159,8 @@ impl Direct {
         tokio::spawn(async move {
             let forgotten = direct.update(&owner, &id, |record, _| {
                 let is_stored = are_same(record.row.secrets.refresh_token.as_ref(), refresh_token.as_ref());
-                Ok(match is_stored {
-                    true => (with_refresh_token(record, None), ()),
-                    false => (Mutation::default(), ()),
-                })
+                let mutation = is_stored.then(|| with_refresh_token(record, None));
+                Ok((mutation.unwrap_or_default(), ()))
             });
             if let Err(error) = forgotten.await {
                 tracing::warn!(session = %id, %error, "cannot delete an invalid refresh token from the store");
@@ -184,8 +182,8 @@ impl Direct {
         sent: Instant,
     ) -> Result<TokenManager, Error> {
         // tokens of the service are checked when they arrive, so an invalid one is from the store
-        let tokens =
-            Tokens::new(jwt, refresh_token, SignInService::JWT_LIFETIME).map_err(|_| Error::corrupt())?;
+        let tokens = Tokens::new(jwt, refresh_token, SignInService::JWT_LIFETIME)
+            .map_err(|_| StoreErrorKind::Corrupt)?;
         let jitter = Jitter::of(id.as_str());
         let refresh = token_window::Refresh::new(tokens, Window::default(), jitter, sent);
         let refresher = JwtRefresher {
@@ -209,8 +207,13 @@ impl SignIn {
         let sent = self.direct.clock().now().instant;
         let call = self.request.exchange(self.deployment.clone(), state, code);
         let call = call.ok_or(Error::SignInForged)?;
-        let signed_in = self.direct.shared.sign_in.call(&call).await;
-        let signed_in = signed_in.map_err(Error::SignIn)?;
+        let signed_in = self
+            .direct
+            .shared
+            .sign_in
+            .call(&call)
+            .await
+            .map_err(Error::SignIn)?;
         let (jwt, refresh) = (signed_in.jwt, signed_in.refresh_token);
         self.direct
             .update(&self.owner, &self.id, |record, now| {
@@ -223,15 +226,6 @@ impl SignIn {
             .manager(&self.owner, &self.id, &self.deployment, jwt, refresh, sent)?;
         lock(&self.direct.shared.signed_in).insert(self.id, manager);
         Ok(())
-    }
-}
-
-impl fmt::Debug for SignIn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignIn")
-            .field("session", &self.id)
-            .field("deployment", &self.deployment)
-            .finish_non_exhaustive()
     }
 }
 

@@ -76,8 +76,7 @@ impl Direct {
         }
     }
 
-    /// Commits a mutation, then counts its metric and notifies the conversations of the session. Dropping the future
-    /// cancels neither.
+    /// Commits a mutation, then counts its metric and notifies its conversations, even if the future is dropped.
     pub(super) async fn commit(&self, mutation: Mutation) -> Result<(), Error> {
         if mutation.change.is_none() && mutation.entry.is_none() {
             return Ok(());
@@ -105,11 +104,12 @@ impl Direct {
             Ok(())
         });
         // the task is lost only with its runtime
-        committing.await.unwrap_or_else(|_| Err(Error::unavailable()))
+        committing
+            .await
+            .unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into()))
     }
 
-    /// Applies `change` to each session of a query that does not return changed ones, and returns their number. A failure
-    /// of one session does not affect the others.
+    /// Changes each session of a query that does not return changed ones. Returns their number, and logs failures.
     pub(super) async fn change_each<R: Future<Output = Result<bool, Error>>>(
         &self,
         query: SessionQuery,

@@ -117,8 +117,8 @@ impl Direct {
             .secrets
             .expose_secret()
             .parse()
-            .map_err(|_| Error::corrupt())?;
-        let id: MessageId = leased.id.parse().map_err(|_| Error::corrupt())?;
+            .map_err(|_| StoreErrorKind::Corrupt)?;
+        let id: MessageId = leased.id.parse().map_err(|_| StoreErrorKind::Corrupt)?;
         let outcome = dispatcher
             .deliver(&Attempt {
                 id: &id,
@@ -237,5 +237,5 @@ fn webhook(row: WebhookRow) -> Result<Webhook, Error> {
 
 /// The subscription as the owner wants it.
 fn subscription(row: &WebhookRow) -> Result<Subscription, Error> {
-    SubscriptionBody::parse(&row.document).map_err(|_| Error::corrupt())
+    SubscriptionBody::parse(&row.document).map_err(|_| StoreErrorKind::Corrupt.into())
 }

@@ -23,7 +23,7 @@ pub struct Pkce {
     /// Verifier for the [`Exchange`]: 43 characters.
     pub verifier: SecretString,
     /// Challenge for the URL of the identity provider, as `code_challenge`.
-    pub challenge: String,
+    pub challenge: SecretString,
 }
 
 impl Pkce {
@@ -33,7 +33,7 @@ impl Pkce {
         let verifier = URL_SAFE_NO_PAD.encode(random);
         let hash = digest::digest(&digest::SHA256, verifier.as_bytes());
         Self {
-            challenge: URL_SAFE_NO_PAD.encode(hash),
+            challenge: URL_SAFE_NO_PAD.encode(hash).into(),
             verifier: verifier.into(),
         }
     }
@@ -67,7 +67,7 @@ impl AuthorizationRequest {
         [
             ("response_type", "code"),
             ("redirect_uri", &self.redirect_uri),
-            ("code_challenge", &self.pkce.challenge),
+            ("code_challenge", self.pkce.challenge.expose_secret()),
             ("code_challenge_method", "S256"),
             ("nonce", self.nonce.expose_secret()),
             ("state", self.state.expose_secret()),
@@ -283,7 +283,10 @@ mod tests {
             pkce.verifier.expose_secret(),
             "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
         );
-        assert_eq!(pkce.challenge, "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+        assert_eq!(
+            pkce.challenge.expose_secret(),
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+        );
         assert!(!format!("{pkce:?}").contains("dBjft"));
     }
 
