@@ -624,7 +624,7 @@ export function fetchSession(options: CallOptions, id: string): Promise<SessionV
 /** End a session: its tokens are revoked, its sockets closed. */
 export function endSession(options: CallOptions, id: string): Promise<void>;
 
-/** The audit entries of one session, oldest first. Reading them is audited. */
+/** The first 10,000 audit entries of one session, oldest first. Reading them is audited. */
 export function fetchAuditTrail(options: CallOptions, id: string): Promise<AuditTrail>;
 
 /** Change the consent of a session. */

@@ -390,7 +390,7 @@ export function endSession(options, id) {
   return call("endSession", options, { path: { id } });
 }
 
-/** The audit entries of one session, oldest first. Reading them is audited. */
+/** The first 10,000 audit entries of one session, oldest first. Reading them is audited. */
 export function fetchAuditTrail(options, id) {
   return call("fetchAuditTrail", options, { path: { id } });
 }

@@ -16,7 +16,10 @@ pub trait Call {
     /// Builds the request, complete except for `Authorization`, which the client adds.
     fn request(&self, host: &Host) -> http::Request<Bytes>;
 
-    /// Parses the response. A refusal, or a body that does not match the contract, is an error.
+    /// Parses the response.
+    ///
+    /// # Errors
+    /// [`ReplyError::Refused`] for a refusal, [`ReplyError::Malformed`] for a body that does not match the contract.
     fn reply(&self, response: http::Response<Bytes>) -> Result<Self::Reply, ReplyError>;
 }
 

@@ -106,6 +106,9 @@ pub struct Hosts {
 
 impl Hosts {
     /// Derives the hosts from a base domain such as `mypurecloud.ie`.
+    ///
+    /// # Errors
+    /// If `domain` does not form a valid `https` host.
     pub fn of_domain(domain: &str) -> Result<Self, HostError> {
         let host = |service: &str| Host::from_str(&format!("https://{service}.{domain}"));
         Ok(Self {

@@ -51,7 +51,10 @@ pub fn reply<T: DeserializeOwned>(
     serde_json::from_slice(response.body()).map_err(|_| ReplyError::Malformed { status, expected })
 }
 
-/// Returns the response if its status is 2xx, else [`ReplyError::Refused`].
+/// Returns the response if its status is 2xx.
+///
+/// # Errors
+/// [`ReplyError::Refused`] for any other status.
 pub fn accepted(response: Response<Bytes>) -> Result<Response<Bytes>, ReplyError> {
     if response.status().is_success() {
         return Ok(response);

@@ -27,14 +27,20 @@ impl SlidingWindow {
         }
     }
 
-    /// Takes one slot. The error is the instant of the next free slot.
+    /// Takes one slot.
+    ///
+    /// # Errors
+    /// The instant of the next free slot, if none is free.
     pub fn try_acquire(&mut self, now: Instant) -> Result<(), Instant> {
         self.check(now)?;
         self.taken.push_back(now);
         Ok(())
     }
 
-    /// Checks for a free slot without taking it. The error is the instant of the next free slot.
+    /// Checks for a free slot without taking it.
+    ///
+    /// # Errors
+    /// The instant of the next free slot, if none is free.
     pub fn check(&mut self, now: Instant) -> Result<(), Instant> {
         let has_passed = |taken: &mut Instant| now.saturating_duration_since(*taken) >= self.period;
         while self.taken.pop_front_if(has_passed).is_some() {}

@@ -18,11 +18,17 @@ pub struct SocketUrl(Url);
 
 impl SocketUrl {
     /// The socket at `path` of `host`. `path` begins with a slash and has no fragment.
+    ///
+    /// # Errors
+    /// If `path` does not form a valid URL, or the URL is longer than 8 KiB.
     pub fn of_host(host: &Host, path: &str) -> Result<Self, SocketUrlError> {
         host.websocket_url(path).parse()
     }
 
     /// Parses a URL that a peer sent, and checks its host with `allow` before any token is sent there.
+    ///
+    /// # Errors
+    /// If the URL is invalid or longer than 8 KiB, or `allow` rejects its host. No error repeats the URL.
     pub fn from_peer(text: &str, allow: impl FnOnce(&Host) -> bool) -> Result<Self, SocketUrlError> {
         let url: Self = text.parse()?;
         let host = url.host();

@@ -28,6 +28,9 @@ pub struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// Parses a body: an object in which no field is repeated.
+    ///
+    /// # Errors
+    /// [`BodyErrorKind::Syntax`], [`BodyErrorKind::WrongType`] or [`BodyErrorKind::Duplicate`].
     pub fn parse(body: &'a [u8]) -> Result<Self, BodyError> {
         let raw: &RawValue = serde_json::from_slice(body).map_err(|error| BodyError {
             kind: BodyErrorKind::Syntax,
@@ -71,6 +74,9 @@ impl<'a> Object<'a> {
     }
 
     /// Takes the field `name`.
+    ///
+    /// # Errors
+    /// [`BodyErrorKind::Missing`].
     pub fn required(&mut self, name: &'static str) -> Result<Field<'a>, BodyError> {
         self.optional(name).ok_or_else(|| {
             let field = join(self.path.as_deref(), name);
@@ -90,6 +96,9 @@ impl<'a> Object<'a> {
     }
 
     /// Checks that no field remains, after each known field was requested.
+    ///
+    /// # Errors
+    /// [`BodyErrorKind::Unknown`], with the first remaining field.
     pub fn finish(self) -> Result<(), BodyError> {
         let Some(name) = self.fields.keys().next() else {
             return Ok(());
@@ -121,16 +130,25 @@ impl<'a> Field<'a> {
     }
 
     /// Its text.
+    ///
+    /// # Errors
+    /// [`BodyErrorKind::WrongType`].
     pub fn text(&self) -> Result<Text<'a>, BodyError> {
         serde_json::from_str(self.raw.get()).map_err(|_| self.wrong_type("a string"))
     }
 
     /// Its text, parsed.
+    ///
+    /// # Errors
+    /// [`BodyErrorKind::WrongType`] if it is not text, [`BodyErrorKind::Value`] if the text does not parse.
     pub fn parse<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, BodyError> {
         self.text()?.parse().map_err(|error| self.invalid(error))
     }
 
     /// Its Boolean value.
+    ///
+    /// # Errors
+    /// [`BodyErrorKind::WrongType`].
     pub fn boolean(&self) -> Result<bool, BodyError> {
         self.raw
             .get()
@@ -139,11 +157,17 @@ impl<'a> Field<'a> {
     }
 
     /// Its fields.
+    ///
+    /// # Errors
+    /// [`BodyErrorKind::WrongType`] or [`BodyErrorKind::Duplicate`].
     pub fn object(&self) -> Result<Object<'a>, BodyError> {
         Object::read(Some(self.path().into()), self.raw)
     }
 
     /// Its elements.
+    ///
+    /// # Errors
+    /// [`BodyErrorKind::WrongType`].
     pub fn list(&self) -> Result<Vec<Self>, BodyError> {
         let elements: Vec<&'a RawValue> =
             serde_json::from_str(self.raw.get()).map_err(|_| self.wrong_type("a list"))?;

@@ -81,6 +81,9 @@ impl Client {
     }
 
     /// Opens a connection outside the pool, with TLS for an `https` host: for WebSockets.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Blocked`](crate::ErrorKind::Blocked), `Connect`, `Proxy`, `Timeout` or `Tls`.
     pub async fn connect(&self, host: &Host) -> Result<Stream, Error> {
         let endpoint = Endpoint::of_host(host)?;
         self.shared.connector.open(&endpoint).await

@@ -30,6 +30,9 @@ impl Proxy {
     ///
     /// Hosts in `except` use no proxy. It has the form of `NO_PROXY`: names including their subdomains, with or without a
     /// leading dot, addresses, networks such as `10.0.0.0/8`, or `*` for all, separated by commas, without ports.
+    ///
+    /// # Errors
+    /// If `url` is not the URL of a proxy.
     pub fn new(url: &SecretString, except: &str) -> Result<Self, ProxyError> {
         let url = checked("the proxy", url.expose_secret())?;
         Ok(Self {
@@ -40,6 +43,9 @@ impl Proxy {
     /// Reads the environment: `https_proxy` for secure hosts, `http_proxy` for plain ones, `all_proxy` for both as a
     /// fallback, and `no_proxy` for exceptions. Upper case is read if lower case is absent or empty. `None` if no proxy is
     /// set. No client reads the environment by itself.
+    ///
+    /// # Errors
+    /// If a variable that is read does not hold the URL of a proxy. The error names the variable.
     pub fn from_env() -> Result<Option<Self>, ProxyError> {
         Self::from_variables(|name| std::env::var(name).ok())
     }

@@ -78,6 +78,9 @@ pub struct Server {
 
 impl Server {
     /// Binds `address`. Port 0 is chosen by the system. With an identity the server accepts only TLS.
+    ///
+    /// # Errors
+    /// Those of the system: the address is in use, absent or not permitted.
     pub async fn bind(address: SocketAddr, identity: Option<Identity>, limits: Limits) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         Ok(Self {

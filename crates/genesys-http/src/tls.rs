@@ -36,6 +36,9 @@ impl Tls {
     }
 
     /// Trusts the system's authorities and those in `pem`.
+    ///
+    /// # Errors
+    /// [`TlsError::Empty`] without a certificate in `pem`, [`TlsError::Unreadable`] for an invalid one.
     pub fn with_extra_ca(pem: &[u8]) -> Result<Self, TlsError> {
         let verifier = Verifier::new_with_extra_roots(authorities(pem)?, provider())
             .map_err(|_| TlsError::Unreadable)?;
@@ -43,6 +46,9 @@ impl Tls {
     }
 
     /// Trusts only the authorities in `pem`.
+    ///
+    /// # Errors
+    /// [`TlsError::Empty`] without a certificate in `pem`, [`TlsError::Unreadable`] for an invalid one.
     pub fn only_ca(pem: &[u8]) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         for authority in authorities(pem)? {

@@ -49,7 +49,10 @@ pub enum ClientFrame<'a> {
 }
 
 impl<'a> ClientFrame<'a> {
-    /// Parses a frame strictly. No error repeats the text.
+    /// Parses a frame strictly.
+    ///
+    /// # Errors
+    /// See [`BadFrame`]. No error repeats the text.
     pub fn parse(text: &'a str) -> Result<Self, BadFrame> {
         serde_json::from_str(text).map_err(|_| BadFrame::of(text))
     }

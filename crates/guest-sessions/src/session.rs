@@ -69,7 +69,10 @@ pub struct RefreshBody {
 }
 
 impl RefreshBody {
-    /// Parses the body of `POST …/{id}/refresh`. No error repeats a value.
+    /// Parses the body of `POST …/{id}/refresh`.
+    ///
+    /// # Errors
+    /// If the body does not match the contract. No error repeats a value.
     pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
         let mut body = Object::parse(bytes)?;
         let refresh_token = SecretString::from(&*body.required("refreshToken")?.text()?);
@@ -122,7 +125,11 @@ pub struct ConsentChangeBody<'a>(pub &'a ConsentChange);
 
 impl ConsentChangeBody<'_> {
     /// Parses the body, which names at least one purpose. Without `consentTimestamp` the guest chose when the body was
-    /// `received`. A choice more than five minutes after `received` is an error. No error repeats a value.
+    /// `received`.
+    ///
+    /// # Errors
+    /// If the body does not match the contract, or the choice is more than five minutes after `received`. No error
+    /// repeats a value.
     pub fn parse(bytes: &[u8], received: OffsetDateTime) -> Result<ConsentChange, BodyError> {
         let mut body = Object::parse(bytes)?;
         let mut choices = Vec::new();

@@ -15,8 +15,10 @@ const MOST: usize = 16;
 pub struct SubscriptionBody<'a>(pub &'a Subscription);
 
 impl SubscriptionBody<'_> {
-    /// Parses the body. `method` can only be `POST`, `enabled` is true by default. Several filters are combined. No error
-    /// repeats a value.
+    /// Parses the body. `method` can only be `POST`, `enabled` is true by default. Several filters are combined.
+    ///
+    /// # Errors
+    /// If the body does not match the contract. No error repeats a value.
     pub fn parse(bytes: &[u8]) -> Result<Subscription, BodyError> {
         let mut body = Object::parse(bytes)?;
         let subscription = subscription(&mut body)?;
@@ -44,11 +46,17 @@ pub struct Webhook {
 
 impl Webhook {
     /// Parses the body of a response. Unknown fields are ignored: a later version of the gateway may add some.
+    ///
+    /// # Errors
+    /// If a field is missing or invalid.
     pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
         Self::read(Object::parse(bytes)?)
     }
 
     /// Parses the body of the response to a list request.
+    ///
+    /// # Errors
+    /// If a field is missing or invalid.
     pub fn parse_list(bytes: &[u8]) -> Result<Vec<Self>, BodyError> {
         let entities = Object::parse(bytes)?.required("entities")?.list()?;
         entities

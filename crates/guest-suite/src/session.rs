@@ -174,7 +174,7 @@ impl GuestSession {
         }
     }
 
-    /// Returns the audit entries of this session, oldest first. The read is audited.
+    /// Returns the first 10,000 audit entries of this session, oldest first. The read is audited.
     ///
     /// Their actions are `session.created`, `ws.connected`, `token.rotated`, `token.reuse_detected`, `consent.changed`,
     /// `consent.withdrawn`, `session.ended`, `session.expired` and `audit.read`.

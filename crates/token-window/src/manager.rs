@@ -23,6 +23,9 @@ pub trait Refresher: Send + Sync + 'static {
     ///
     /// Give it a deadline: no other attempt starts until it returns. The lifetime of the new tokens counts from the
     /// call.
+    ///
+    /// # Errors
+    /// See [`RefreshError`]: it decides whether and when the next attempt follows.
     fn refresh(&self, current: &Tokens) -> impl Future<Output = Result<Tokens, RefreshError>> + Send;
 }
 

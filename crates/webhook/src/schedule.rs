@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn only_2xx_counts_as_delivered() {
+    fn delivery_requires_a_2xx_status() {
         for status in [200, 201, 202, 204, 299] {
             assert_eq!(
                 next_step(1, &answered(status, None), 0),

@@ -70,6 +70,9 @@ impl ClientHandshake {
     }
 
     /// Checks the response to [`Self::request`] with the same `key` (RFC 6455 section 4.1).
+    ///
+    /// # Errors
+    /// If the response does not open a WebSocket, or selects something that was not offered.
     #[cfg(feature = "client")]
     pub fn verify(&self, key: [u8; 16], response: &http::Response<()>) -> Result<(), UpgradeError> {
         let headers = response.headers();
@@ -113,7 +116,10 @@ pub struct ServerHandshake {
 }
 
 impl ServerHandshake {
-    /// Checks method, version and headers. [`HandshakeError::status`] is the status of the response to an invalid one.
+    /// Checks method, version and headers.
+    ///
+    /// # Errors
+    /// See [`HandshakeError`]. [`HandshakeError::status`] is the status of the response.
     pub fn parse<B>(request: &Request<B>) -> Result<Self, HandshakeError> {
         let headers = request.headers();
         if !is_upgrade(headers) {

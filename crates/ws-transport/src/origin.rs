@@ -12,7 +12,10 @@ pub struct OriginPolicy {
 }
 
 impl OriginPolicy {
-    /// Parses the list. The error names the first entry that is not an origin, with a suggestion.
+    /// Parses the list.
+    ///
+    /// # Errors
+    /// If an entry is not an origin. The error names the first one, with a suggestion.
     pub fn new<T: AsRef<str>>(entries: impl IntoIterator<Item = T>) -> Result<Self, OriginPolicyError> {
         let read = |entry: T| {
             let entry = entry.as_ref();
@@ -25,8 +28,10 @@ impl OriginPolicy {
         })
     }
 
-    /// Checks the values of all `Origin` headers of a handshake; there must be exactly one. Respond with 403 to an error,
-    /// before the upgrade.
+    /// Checks the values of all `Origin` headers of a handshake; there must be exactly one.
+    ///
+    /// # Errors
+    /// See [`OriginError`]. Respond with 403, before the upgrade.
     pub fn admit<T: AsRef<[u8]>>(
         &self,
         headers: impl IntoIterator<Item = T>,
@@ -44,6 +49,9 @@ impl OriginPolicy {
     }
 
     /// Checks a parsed origin: a client's own, before it connects.
+    ///
+    /// # Errors
+    /// [`OriginError::NotAllowed`].
     pub fn admit_own(&self, origin: &Origin) -> Result<AdmittedOrigin, OriginError> {
         if self.allowed.contains(origin) {
             return Ok(AdmittedOrigin(origin.clone()));

@@ -59,7 +59,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
     /// Waits for the next frame of the client. Pings are answered here. Cancel safe: no frame is lost.
     ///
     /// # Errors
-    /// The socket must be closed then, with [`SocketError::close_code`].
+    /// [`SocketError::Binary`], `Protocol`, `TooLarge` or `Utf8` for an invalid frame, `Broken` for a lost connection.
+    /// Close the socket with [`SocketError::close_code`].
     pub async fn next(&mut self) -> Result<Incoming, SocketError> {
         match self.stream.next().await {
             Some(Ok(Message::Text(text))) => Ok(Incoming::Text(Payload(text))),
@@ -75,11 +76,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
     }
 
     /// Sends a text frame.
+    ///
+    /// # Errors
+    /// [`SocketError::Slow`] if the client does not read in time, [`SocketError::Broken`] if the connection is lost.
     pub async fn send(&mut self, text: impl Into<String>) -> Result<(), SocketError> {
         self.send_all([text.into()]).await
     }
 
     /// Sends text frames, in one write if they fit into the buffer.
+    ///
+    /// # Errors
+    /// [`SocketError::Slow`] if the client does not read in time, [`SocketError::Broken`] if the connection is lost.
     pub async fn send_all(&mut self, texts: impl IntoIterator<Item = String>) -> Result<(), SocketError> {
         let batch = async {
             for text in texts {
@@ -91,6 +98,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
     }
 
     /// Sends a ping. Its pong arrives as [`Incoming::Alive`].
+    ///
+    /// # Errors
+    /// [`SocketError::Slow`] if the client does not read in time, [`SocketError::Broken`] if the connection is lost.
     pub async fn ping(&mut self) -> Result<(), SocketError> {
         let ping = self.stream.send(Message::Ping(Default::default()));
         in_time(self.limits.write_timeout, ping).await

@@ -113,7 +113,7 @@ async fn page_gets_retry_and_gap_notice_at_a_restart() {
 }
 
 #[tokio::test]
-async fn store_is_released_although_genesys_does_not_close() {
+async fn gateway_restarts_while_a_genesys_socket_stays_open() {
     let genesys = Genesys::start().await;
     let world = world_at(&genesys).await;
     let session = Api::of(&world, CLIENT).await.create(&guest()).await;

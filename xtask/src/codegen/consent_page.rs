@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_rule_is_a_row_with_its_sources() {
+    fn consent_page_has_a_row_with_sources_for_each_rule() {
         let spec = include_str!("../../../crates/guest-payload/policies/tutorial-strict.toml");
         let page = generate(&Sources::of([("policy.toml", spec)])).unwrap();
         let policy = Policy::parse(spec).unwrap();

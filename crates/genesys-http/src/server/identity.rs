@@ -17,7 +17,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Parses the certificate, its chain and the private key, all in PEM. The error does not contain the key.
+    /// Parses the certificate, its chain and the private key, all in PEM.
+    ///
+    /// # Errors
+    /// See [`IdentityError`]. No error contains the key.
     #[expect(
         clippy::unwrap_in_result,
         reason = "ring has cipher suites for TLS 1.2 and 1.3"

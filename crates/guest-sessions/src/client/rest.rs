@@ -25,6 +25,9 @@ impl RestClient {
     }
 
     /// Sends a call with an access token.
+    ///
+    /// # Errors
+    /// [`AuthorizedError::Auth`] without a token, [`AuthorizedError::Call`] if the gateway refuses or is not reached.
     pub async fn call<C: Call + Sync>(&self, call: &C) -> Result<C::Reply, AuthorizedError> {
         self.auth.call(call, &self.host).await
     }

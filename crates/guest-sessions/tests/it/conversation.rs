@@ -288,7 +288,7 @@ fn debug_shows_no_token() {
 }
 
 #[test]
-fn expiry_far_away_is_harmless() {
+fn session_expiring_at_extreme_times_does_not_panic() {
     for at in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"] {
         let mut peer = VirtualPeer::ready();
         peer.receive(&json!({"type": "event", "sequence": 1, "name": "session.expiring", "detail": at}));

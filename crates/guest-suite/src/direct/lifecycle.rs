@@ -17,7 +17,7 @@ use super::session_row::{Document, SessionRow, custom_attributes, with_details};
 use super::update::Mutation;
 use crate::{Error, SessionInfo};
 
-/// Largest number of entries of an audit trail.
+/// Largest number of entries of an audit trail. Our choice.
 const MAX_ENTRIES: usize = 10_000;
 
 /// A created session with the only copy of its tokens.
@@ -268,7 +268,8 @@ impl Direct {
         .await
     }
 
-    /// Returns the audit entries of one session, oldest first. The last one records this read.
+    /// Records this read, and returns the first 10,000 audit entries of one session, oldest first. Later ones, this read
+    /// included, are absent.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the store's.

@@ -101,6 +101,9 @@ pub struct Settings {
 
 impl Settings {
     /// Settings with a client of their own that trusts the system's certificate authorities, and a limiter of its own.
+    ///
+    /// # Errors
+    /// [`TlsError::NoSystemAuthorities`](genesys_http::TlsError::NoSystemAuthorities).
     pub fn new(url: SocketUrl, origin: AdmittedOrigin) -> Result<Self, genesys_http::TlsError> {
         Ok(Self {
             http: genesys_http::Client::builder(genesys_http::Tls::system()?).build(),
@@ -121,7 +124,10 @@ pub struct Driver<M: Machine> {
 }
 
 impl<M: Machine> Driver<M> {
-    /// Runs `machine` as a task of the caller's tokio runtime, and panics outside of one.
+    /// Runs `machine` as a task of the caller's tokio runtime.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     #[must_use]
     pub fn spawn(machine: M, settings: Settings) -> Self {
         let clock = settings.http.clock().clone();

@@ -18,12 +18,20 @@ pub struct WebSocket {
 
 impl WebSocket {
     /// Opens a socket with the settings of [`Settings::new`], which loads the system's certificate authorities.
+    ///
+    /// # Errors
+    /// [`TlsError::NoSystemAuthorities`](genesys_http::TlsError::NoSystemAuthorities).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn connect(url: SocketUrl, origin: AdmittedOrigin) -> Result<Self, genesys_http::TlsError> {
         Ok(Self::open(Settings::new(url, origin)?))
     }
 
-    /// Opens a socket on the tokio runtime of the caller, and panics outside of one. [`Event::Open`] reports that it is
-    /// open.
+    /// Opens a socket on the tokio runtime of the caller. [`Event::Open`] reports that it is open.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     #[must_use]
     pub fn open(settings: Settings) -> Self {
         let clock = settings.http.clock().clone();
@@ -34,6 +42,9 @@ impl WebSocket {
     }
 
     /// Queues a text frame. At most 256 messages and 256 KiB wait.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] beyond that, [`SendError::Closed`] after the end.
     pub fn send(&self, text: impl Into<String>) -> Result<(), SendError> {
         let text = text.into();
         self.driver.handle().with(|connection, _| connection.send(text))
