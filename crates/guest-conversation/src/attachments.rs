@@ -99,7 +99,7 @@ impl Item {
 }
 
 impl Attachments {
-    /// The session was configured.
+    /// Handles the rules of a configured session.
     pub(crate) fn handle_rules(&mut self, rules: Rules) {
         self.rules = Some(rules);
     }
@@ -197,7 +197,7 @@ impl Attachments {
         items.any(|item| item.id.as_str() == id && item.stage == Stage::Uploading)
     }
 
-    /// The storage answered the upload, or did not.
+    /// Handles the result of an upload.
     pub(crate) fn handle_upload(&mut self, id: &AttachmentId, outcome: UploadOutcome, now: Instant) {
         let Some(index) = self.position(id) else { return };
         if self.items[index].stage != Stage::Uploading {
@@ -213,8 +213,8 @@ impl Attachments {
         self.fail(index, Failure::Storage { status });
     }
 
-    /// The service refused a request about this attachment. Returns whether one is known. A request that exceeded a
-    /// rate limit (429, 4029) is repeated.
+    /// Handles a refused request about this attachment. Returns whether one is known. A request that exceeded a rate
+    /// limit (429, 4029) is repeated.
     pub(crate) fn handle_refused(&mut self, id: &AttachmentId, code: i64, message: &str) -> bool {
         let code = ErrorCode::new(code);
         let limited = code.remedy(message) == Remedy::Wait;
@@ -259,15 +259,15 @@ impl Attachments {
         true
     }
 
-    /// The message was delivered, and its attachments with it.
+    /// Handles a delivered message: its attachments are sent.
     pub(crate) fn handle_delivered(&mut self, message: MessageId) {
         for item in self.items.extract_if(.., |item| item.message == Some(message)) {
             self.events.push(AttachmentEvent::Sent { id: item.id, message });
         }
     }
 
-    /// The message was not delivered, perhaps by a refusal. Its attachments can be sent with another one, unless they
-    /// are the reason: expired, not found, not uploaded.
+    /// Handles a message that was not delivered. Its attachments can be sent with another one, unless they are the
+    /// reason of the `refusal`: expired, not found, not uploaded.
     pub(crate) fn handle_not_delivered(&mut self, message: MessageId, refusal: Option<i64>) {
         let fault = refusal.map(ErrorCode::new).filter(|code| {
             matches!(
@@ -290,7 +290,7 @@ impl Attachments {
         }
     }
 
-    /// The connection is lost.
+    /// Handles a lost connection.
     pub(crate) fn handle_disconnected(&mut self) {
         for index in (0..self.items.len()).rev() {
             let item = &mut self.items[index];
@@ -311,7 +311,7 @@ impl Attachments {
         );
     }
 
-    /// The conversation is over, or the service began a new session, which has none of these (an inference).
+    /// Handles the end of the session. A new one has none of these attachments (an inference).
     pub(crate) fn handle_session_ended(&mut self) {
         for index in (0..self.items.len()).rev() {
             self.items[index].stage = Stage::Waiting;
@@ -320,7 +320,7 @@ impl Attachments {
         self.fail_refreshes(|_| true, &Failure::SessionEnded);
     }
 
-    /// Time has passed.
+    /// Fails the requests and uploads whose deadline has passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
         for index in (0..self.items.len()).rev() {
@@ -376,7 +376,7 @@ impl Attachments {
         self.events.push(AttachmentEvent::Deleted { id });
     }
 
-    /// The attachment failed; a deletion leaves it uploaded.
+    /// Fails an attachment. A failed deletion leaves it uploaded.
     fn fail(&mut self, index: usize, reason: Failure) {
         let item = &mut self.items[index];
         let id = item.id.clone();

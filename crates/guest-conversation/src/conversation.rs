@@ -302,8 +302,7 @@ impl Machine for Conversation {
         }
     }
 
-    /// The token is the JWT of a signed-in guest. For an anonymous guest this does nothing, since their token is the
-    /// session itself.
+    /// Replaces the JWT of a signed-in guest. Does nothing for an anonymous guest, whose token is the session itself.
     fn update_token(&mut self, token: SecretString) {
         if let Some(jwt) = &mut self.config.jwt {
             *jwt = token;

@@ -149,7 +149,7 @@ impl Engine {
         }
     }
 
-    /// Sets until when leaving the read-only conversation may take; `None` if it is not left.
+    /// Sets the deadline for leaving the read-only conversation. `None` if it is not left.
     pub(crate) fn set_leaving(&mut self, until: Option<Instant>) {
         if let Phase::Open {
             stage: Stage::ReadOnly { leaving },
@@ -188,7 +188,7 @@ impl Engine {
         }
     }
 
-    /// The connection is open. Returns whether the session is to be requested.
+    /// Handles an opened connection. Returns whether the session is to be requested.
     pub fn handle_connected(&mut self, now: Now) -> bool {
         self.timeline.handle_time(now);
         if !matches!(self.phase, Phase::Connecting { .. }) {
@@ -222,14 +222,14 @@ impl Engine {
         }
     }
 
-    /// The service refused the session for now: it is requested again then.
+    /// Schedules another request for the session, which the service refused for now.
     pub fn retry_session(&mut self, at: Instant) {
         if self.is_open() && !matches!(self.phase.wait(), Some(Wait::Token { .. })) {
             self.set_wait(Wait::Retry(at));
         }
     }
 
-    /// The session is configured: emits the event, if that was awaited.
+    /// Handles the configured session: emits the event, if it was awaited.
     pub fn handle_configured(&mut self, session: Session, now: Now) -> Option<Configured> {
         let configured = match (self.stage()?, self.progress) {
             (Stage::SigningIn(_), _) => Configured::SignedIn,
@@ -251,7 +251,7 @@ impl Engine {
         Some(configured)
     }
 
-    /// No more messages can be sent. Returns the ids of those that waited.
+    /// Handles a conversation that became read-only. Returns the ids of the messages that waited.
     pub fn handle_read_only(&mut self) -> Vec<MessageId> {
         if self.is_open() && self.state() == State::Configured {
             self.enter(Stage::ReadOnly { leaving: None });
@@ -259,7 +259,7 @@ impl Engine {
         self.fail_waiting(&FailureReason::ReadOnly)
     }
 
-    /// A frame arrived. Returns whether it is to be read.
+    /// Handles a received frame. Returns whether it is to be read.
     pub fn handle_frame(&mut self, now: Now) -> bool {
         if !self.is_open() {
             return false;
@@ -279,7 +279,7 @@ impl Engine {
         }
     }
 
-    /// Has the connection dropped, or its opening stopped; `handle_closed` follows.
+    /// Drops the connection, or stops its opening. `handle_closed` follows.
     pub fn disconnect(&mut self, loss: Loss) {
         self.stop_waiting_for_token();
         let state = self.state();
@@ -288,7 +288,7 @@ impl Engine {
         self.command = Some(Command::Disconnect);
     }
 
-    /// The connection is closed, or could not be opened. Returns how it ended, if that changes anything.
+    /// Handles a connection that ended or could not be opened. Returns the way it ended, if that changes anything.
     pub fn handle_closed(&mut self, close: CloseInfo, now: Now) -> Option<Closed> {
         self.timeline.handle_time(now);
         let state = self.state();
@@ -308,7 +308,7 @@ impl Engine {
         })
     }
 
-    /// The connection is lost: schedules the next one. `requested` is a wait that the service requested.
+    /// Schedules the next connection after a lost one. `requested` is a wait that the service requested.
     pub fn reconnect_after(&mut self, loss: Loss, requested: Option<Duration>, now: Now, random: u64) {
         let (requested, random) = match loss {
             Loss::Requested => (Some(Duration::ZERO), 0),
@@ -332,7 +332,7 @@ impl Engine {
         self.transmits.clear();
     }
 
-    /// Decides the delivery of all messages: the waiting ones fail, that of the sent ones is unknown.
+    /// Decides the delivery of all messages: the waiting ones fail, the status of the sent ones is unknown.
     pub fn abandon_messages(&mut self) {
         self.fail_waiting(&FailureReason::Ended);
         self.outbox.mark_sent_unknown();
@@ -359,7 +359,7 @@ impl Engine {
         self.emit(Event::Ended(ending));
     }
 
-    /// Time has passed. Returns what is due for the machine.
+    /// Handles a deadline that has passed. Returns the action that is due for the machine.
     pub fn handle_timeout(&mut self, now: Now) -> Option<Due> {
         self.timeline.handle_time(now);
         self.pace.take_if(|at| *at <= now.instant);
@@ -435,7 +435,7 @@ impl Engine {
         self.pace = None;
     }
 
-    /// The service limits the rate: nothing is sent until then.
+    /// Handles a rate limit of the service. Returns the end of the pause, before which nothing is sent.
     pub fn handle_throttled(&mut self, retry_after: Duration, now: Now) -> Instant {
         let until = now.instant + retry_after;
         self.pacing.pause_until(until);

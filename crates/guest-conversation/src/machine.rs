@@ -32,13 +32,13 @@ pub trait Machine: Send + 'static {
     fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake;
     /// Performs an action that the engine returned.
     fn perform(&mut self, due: Due, now: Now);
-    /// A text frame arrived.
+    /// Handles a text frame.
     fn handle_frame(&mut self, text: &str, now: Now);
-    /// The connection is closed, or could not be opened. `random` is any fresh random number.
+    /// Handles a connection that ended or could not be opened. `random` is any fresh random number.
     fn handle_closed(&mut self, close: CloseInfo, now: Now, random: u64);
-    /// The upgrade was answered with another status than 101, and perhaps `Retry-After`.
+    /// Handles an upgrade that was answered with another status than 101, and perhaps `Retry-After`.
     fn handle_refused(&mut self, status: u16, retry_after: Option<Duration>, now: Now, random: u64);
-    /// Time has passed.
+    /// Handles a deadline of [`Self::poll_timeout`] that has passed.
     fn handle_timeout(&mut self, now: Now);
     /// The next frame for the socket, if the limits let it pass.
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit>;
@@ -51,12 +51,12 @@ pub trait Machine: Send + 'static {
     fn send_text(&mut self, id: MessageId, text: String) -> Result<(), SendError> {
         self.engine_mut().send(id, OutgoingMessage::new(text))
     }
-    /// Shows that the guest is typing. More than once in 5 s, unless a message was delivered since, it does nothing;
-    /// nor does it outside of a ready session.
+    /// Shows that the guest is typing. Does nothing outside of a ready session, or within 5 s of the last time unless a
+    /// message was delivered since.
     fn send_typing(&mut self, now: Now);
     /// Uses another token from the next connection on. If the service waits for it, it is used at once.
     fn update_token(&mut self, token: SecretString);
-    /// There is no other token: a conversation that waits for one ends.
+    /// Declares that there is no other token. A conversation that waits for one ends.
     fn decline_token(&mut self);
     /// Ends the conversation within this time: waits for messages that are on their way, then closes. It can be called
     /// again to shorten it.
@@ -65,7 +65,7 @@ pub trait Machine: Send + 'static {
             self.perform(due, now);
         }
     }
-    /// The connection is open.
+    /// Handles an opened connection.
     fn handle_connected(&mut self, now: Now) {
         if self.engine_mut().handle_connected(now) {
             self.perform(Due::Configure, now);
@@ -75,25 +75,25 @@ pub trait Machine: Send + 'static {
     fn end(&mut self, now: Now) {
         self.end_within(LONGEST_SHUTDOWN, now);
     }
-    /// Connects for the first time, or at once where a wait is on.
+    /// Connects for the first time, or ends the wait for the next attempt.
     fn connect(&mut self, now: Now) {
         self.engine_mut().connect(now);
     }
-    /// Drops a connection, open or being opened, and opens another one at once; where there is none, it connects.
+    /// Drops the connection, if there is one, and opens another one at once.
     fn reconnect(&mut self, now: Now) {
         self.engine_mut().reconnect(now);
     }
-    /// A limit on new connections delays [`Command::Connect`] until then. The timeout begins after that.
+    /// Handles a limit on new connections that delays [`Command::Connect`] until `until`. The timeout begins then.
     fn handle_connect_deferred(&mut self, until: Instant) {
         self.engine_mut().handle_connect_deferred(until);
     }
-    /// Anything else arrived: a ping, a pong, a byte.
+    /// Handles any other sign of life of the peer: a ping, a pong, a byte.
     fn handle_alive(&mut self) {
         self.engine_mut().handle_alive();
     }
-    /// The history was read as [`Command::ReadHistory`] asked, or could not be.
+    /// Handles the result of [`Command::ReadHistory`].
     fn handle_history(&mut self, _result: Result<HistoryPage, HistoryFailure>, _now: Now) {}
-    /// The storage answered the upload of [`Command::Upload`], or did not.
+    /// Handles the result of [`Command::Upload`].
     fn handle_upload(&mut self, _id: &AttachmentId, _outcome: UploadOutcome, _now: Now) {}
     /// Whether an upload is still wanted.
     fn is_uploading(&self, _id: &AttachmentId) -> bool {

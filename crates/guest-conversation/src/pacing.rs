@@ -84,7 +84,7 @@ impl Pacing {
         allowed
     }
 
-    /// A message was delivered: the next typing indicator need not wait.
+    /// Handles a delivered message: the next typing indicator need not wait.
     pub(crate) fn handle_delivered(&mut self) {
         self.typed = None;
     }

@@ -98,7 +98,7 @@ pub enum TimelineEvent {
 }
 
 impl Timeline {
-    /// An input arrived: the events that follow happen now.
+    /// Sets the time of the events that follow.
     pub(crate) fn handle_time(&mut self, now: Now) {
         let log = self.0.get_or_insert_with(|| {
             Box::new(Log {

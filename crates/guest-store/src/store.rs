@@ -18,6 +18,9 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///
 /// A [`Unit`] is one transaction: its change, entries and events are stored together or not at all. It is durable
 /// before the future resolves, and later reads see it.
+///
+/// Every operation can fail with [`StoreErrorKind::Unavailable`](crate::StoreErrorKind::Unavailable), one that writes also
+/// with `Poisoned`. Further errors are listed at each operation.
 pub trait Store: Debug + Send + Sync {
     /// Stores a unit of work in one transaction.
     ///

@@ -9,7 +9,7 @@ use web_messaging::{Body, ClientAction, PresignedUrl};
 use super::{ANSWER, AttachmentEvent, AttachmentId, Attachments, Failure, Item, Link, Stage, UPLOAD};
 
 impl Attachments {
-    /// A frame arrived. Returns `None` if it is not about an attachment.
+    /// Handles a received frame. Returns `None` if it is not about an attachment.
     pub(crate) fn handle_body(
         &mut self,
         body: &Body<'_>,

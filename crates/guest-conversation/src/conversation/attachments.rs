@@ -67,7 +67,7 @@ impl Conversation {
         });
     }
 
-    /// A frame arrived. Returns `None` if it is not about an attachment.
+    /// Handles a received frame. Returns `None` if it is not about an attachment.
     pub(super) fn handle_attachment_body(
         &mut self,
         body: &Body<'_>,

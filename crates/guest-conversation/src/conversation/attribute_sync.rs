@@ -59,15 +59,15 @@ impl AttributeSync {
         Some(&self.wanted)
     }
 
-    /// The message is delivered.
+    /// Handles a delivered message.
     pub(super) fn handle_delivered(&mut self, message: MessageId) {
         if self.carriers.contains(&message) {
             self.resolve(SyncStatus::Delivered);
         }
     }
 
-    /// The service refused the attributes of this message. Without an id they are the last ones: without them the next
-    /// message passes.
+    /// Handles attributes of this message, or of the last one, that the service refused. The next message is sent
+    /// without them.
     pub(super) fn handle_too_large(&mut self, message: Option<MessageId>) {
         if message.is_none_or(|message| self.carriers.contains(&message)) {
             self.resolve(SyncStatus::TooLarge);

@@ -106,12 +106,12 @@ impl Expiry {
         self.wanted.is_some()
     }
 
-    /// The echo was sent.
+    /// Handles a sent echo.
     pub(super) fn handle_echo_sent(&mut self) {
         self.asked = self.asked.max(self.wanted.take());
     }
 
-    /// The echo was answered. Returns whether the application had requested it.
+    /// Handles an answered echo. Returns whether the application had requested it.
     pub(super) fn handle_echo(&mut self, expires_at: Option<OffsetDateTime>, now: Now) -> bool {
         let initiator = self.asked.take();
         if self.phase == ExpiryPhase::Overdue {
@@ -124,12 +124,12 @@ impl Expiry {
         initiator == Some(Initiator::Application)
     }
 
-    /// The service refused the echo for now: it is sent again.
+    /// Handles an echo that the service refused for now: it is sent again.
     pub(super) fn handle_refused(&mut self) {
         self.wanted = self.wanted.max(self.asked.take());
     }
 
-    /// The connection is lost, and the answer with it.
+    /// Handles a lost connection. The answer is lost too.
     pub(super) fn handle_lost(&mut self) {
         self.handle_refused();
         if self.phase == ExpiryPhase::Overdue {

@@ -229,7 +229,7 @@ impl HistoryReader {
         }
     }
 
-    /// The call failed. Returns the reason if it is not tried again.
+    /// Handles a failed call. Returns the reason if it is not tried again.
     pub(super) fn handle_failure(&mut self, failure: HistoryFailure, now: Now) -> Option<String> {
         let reading = self.reading.as_mut()?;
         match failure {
@@ -250,7 +250,7 @@ impl HistoryReader {
         }
     }
 
-    /// A page arrived during a recovery. Returns `Some` if enough was read, and in it whether nothing can be missing.
+    /// Handles a page of a recovery. Returns `Some` if enough was read, and in it whether nothing can be missing.
     pub(super) fn handle_page(
         &mut self,
         page: &HistoryPage,
@@ -280,7 +280,7 @@ impl HistoryReader {
         }
     }
 
-    /// A recovery is complete. After the first one, only the service's own times count.
+    /// Handles the end of a recovery. After the first one, only the service's own times count.
     pub(super) fn handle_recovered(&mut self, oldest: Option<OffsetDateTime>) {
         self.resume_from = None;
         if !matches!(self.lower_bound, LowerBound::Read(_)) {

@@ -64,7 +64,7 @@ impl Conversation {
         Some(())
     }
 
-    /// The service ended the session. During a shutdown that is its result.
+    /// Handles a session that the service ended. During a shutdown that is its result.
     fn handle_ended(&mut self, ending: Ending) {
         if self.engine.state() == State::Closing {
             self.finish(Ending::ByUs);

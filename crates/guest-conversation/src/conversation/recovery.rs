@@ -76,7 +76,7 @@ impl Conversation {
         self.advance_history(now);
     }
 
-    /// The session is configured: starts to read what was missed.
+    /// Starts to read the missed messages of a configured session.
     pub(super) fn begin_recovery(&mut self, resumed: bool, new_session: bool, now: Now) {
         if self.history.is_none() {
             return self.engine.report_unknown();

@@ -56,7 +56,7 @@ impl Engine {
         self.outbox.next(pings, newest)
     }
 
-    /// A message is delivered. Returns whether that was not known before.
+    /// Handles a delivered message. Returns whether that was not known before.
     pub fn handle_delivered(&mut self, id: MessageId, at: OffsetDateTime, sequence: Option<u64>) -> bool {
         let status = DeliveryStatus::Delivered { at, sequence };
         let known = self.outbox.resolve(id, status);
@@ -67,7 +67,7 @@ impl Engine {
         known
     }
 
-    /// A message was refused. Returns whether it was on its way; the event is emitted then.
+    /// Handles a refused message. Returns whether it was on its way. The event is emitted then.
     pub fn handle_failed(&mut self, id: MessageId, reason: FailureReason) -> bool {
         let status = DeliveryStatus::Failed(reason);
         let known = self.outbox.resolve(id, status.clone());

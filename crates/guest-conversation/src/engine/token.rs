@@ -38,7 +38,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The connection is lost, or was refused, because of the token: requests another one before the next connection.
+    /// Requests another token before the next connection, after one that was lost or refused because of the token.
     ///
     /// # Errors
     /// The ending, if too many were refused in a row.
@@ -48,7 +48,7 @@ impl Engine {
         self.request_token(refusal, now)
     }
 
-    /// The application passed a token. If it was waited for, it is used at once.
+    /// Takes a token of the application. If it was waited for, it is used at once.
     pub fn handle_token(&mut self) {
         if let Some(wait) = self.phase.wait()
             && let Wait::Token { requested, .. } = wait
@@ -59,7 +59,7 @@ impl Engine {
         }
     }
 
-    /// There is no token. Returns the ending, if one was waited for.
+    /// Handles a declined token. Returns the ending, if a token was waited for.
     pub fn handle_no_token(&mut self) -> Option<Ending> {
         match self.phase.wait()? {
             Wait::Token { refusal, .. } => Some(Ending::AuthorizationRequired((**refusal).clone())),

@@ -86,7 +86,7 @@ fn retry_after_takes_precedence_over_jitter() {
 }
 
 #[test]
-fn a_silent_peer_is_dropped_within_35_seconds_and_the_message_is_not_lost() {
+fn silent_peer_is_dropped_within_35_seconds_without_losing_the_message() {
     let mut peer = VirtualPeer::web_messaging();
     let silent_since = peer.now.instant;
     loop {
