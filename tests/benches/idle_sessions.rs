@@ -99,7 +99,11 @@ fn directly(simulator: &Simulator, pki: &Pki) -> Outcome<[f64; 2]> {
     fs::write(folder.path().join("ca.pem"), &pki.ca_pem)?;
     let mut process = Process::start(
         Command::new(std::env::current_exe()?)
-            .args([DIRECT, &simulator.http_url(), simulator.deployment_id().as_str()])
+            .args([
+                DIRECT,
+                &simulator.host().to_string(),
+                simulator.deployment_id().as_str(),
+            ])
             .arg(folder.path()),
     )?;
     per_session(process.id(), |count| process.ask(&count.to_string()).map(drop))

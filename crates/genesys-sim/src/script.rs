@@ -139,34 +139,13 @@ pub(crate) enum Utterances {
     InTurn(Vec<String>),
 }
 
-/// Invalid script.
+/// Invalid script: too large, or invalid YAML, or an invalid key or value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ScriptError {
-    /// More rules, or more steps in a rule, than 64, or more than 64 KiB.
-    #[error("invalid script {file}: it has {number} {what}, use at most {limit}")]
-    TooLarge {
-        /// The name of the file.
-        file: String,
-        /// `rules`, `steps` or `bytes`.
-        what: &'static str,
-        /// The number found.
-        number: usize,
-        /// The largest number.
-        limit: usize,
-    },
-    /// Invalid YAML, an unknown key, or an invalid pattern, time or fault.
-    #[error("invalid script {file}, line {line}, column {column}: {reason}")]
-    Yaml {
-        /// The name of the file.
-        file: String,
-        /// Counted from one; zero if unknown.
-        line: u64,
-        /// Counted from one; zero if unknown.
-        column: u64,
-        /// The mistake, and what is valid.
-        reason: String,
-    },
+#[error("invalid script {place}: {reason}")]
+pub struct ScriptError {
+    /// The file, with line and column if they are known.
+    place: String,
+    reason: String,
 }
 
 impl Script {
@@ -176,21 +155,19 @@ impl Script {
     /// If it is too large, is not YAML, or has an invalid key or value.
     pub fn parse(file: &str, text: &str) -> Result<Self, ScriptError> {
         let check = |what, number, limit| match number {
-            number if number > limit => Err(ScriptError::TooLarge {
-                file: file.to_owned(),
-                what,
-                number,
-                limit,
+            number if number > limit => Err(ScriptError {
+                place: file.to_owned(),
+                reason: format!("it has {number} {what}, use at most {limit}"),
             }),
             _ => Ok(()),
         };
         check("bytes", text.len(), MAX_BYTES)?;
         let script: Self = serde_saphyr::from_str(text).map_err(|error| {
-            let location = error.location();
-            ScriptError::Yaml {
-                file: file.to_owned(),
-                line: location.as_ref().map_or(0, |it| it.line()),
-                column: location.as_ref().map_or(0, |it| it.column()),
+            let place = error.location().map_or(String::new(), |it| {
+                format!(", line {}, column {}", it.line(), it.column())
+            });
+            ScriptError {
+                place: format!("{file}{place}"),
                 reason: error.without_snippet().to_string(),
             }
         })?;
@@ -307,17 +284,14 @@ mod tests {
             assert!(shown.contains(why), "{shown}");
         }
         let rules = "\n  - {on: join, do: []}".repeat(65);
-        assert!(matches!(
-            Script::parse("x.yaml", &format!("name: x\nrules:{rules}")),
-            Err(ScriptError::TooLarge {
-                what: "rules",
-                number: 65,
-                ..
-            })
-        ));
-        assert!(matches!(
-            Script::parse("x.yaml", &"#".repeat(MAX_BYTES + 1)),
-            Err(ScriptError::TooLarge { what: "bytes", .. })
-        ));
+        let error = |text: &str| Script::parse("x.yaml", text).unwrap_err().to_string();
+        assert_eq!(
+            error(&format!("name: x\nrules:{rules}")),
+            "invalid script x.yaml: it has 65 rules, use at most 64"
+        );
+        assert_eq!(
+            error(&"#".repeat(MAX_BYTES + 1)),
+            "invalid script x.yaml: it has 65537 bytes, use at most 65536"
+        );
     }
 }

@@ -41,7 +41,8 @@ const SPARE_CONNECTIONS: usize = 256;
 pub struct Simulator {
     shared: Arc<Shared>,
     host: Host,
-    address: SocketAddr,
+    /// The bound address.
+    pub address: SocketAddr,
     deployment: DeploymentId,
     /// The one API client.
     pub client_id: String,
@@ -99,19 +100,9 @@ impl Simulator {
         &self.host
     }
 
-    /// The host as text, such as `https://127.0.0.1:4711`.
-    pub fn http_url(&self) -> String {
-        self.host.to_string()
-    }
-
     /// The URL for guests, without `?deploymentId=`.
     pub fn websocket_url(&self) -> String {
         self.host.websocket_url("/v1")
-    }
-
-    /// The bound address.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
     }
 
     /// The one deployment.
@@ -139,7 +130,7 @@ impl Simulator {
         let ca = ca.map(Path::to_string_lossy);
         let line = ReadyLine {
             event: "ready",
-            http: &self.http_url(),
+            http: &self.host.to_string(),
             websocket: &self.websocket_url(),
             deployment_id: self.deployment.as_str(),
             client_id: &self.client_id,
@@ -209,7 +200,7 @@ async fn serve(server: Server, shared: Arc<Shared>, mut stop: watch::Receiver<()
 
 async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
     let refuse = |problem| {
-        let response = shared.input(|world, _| rest::respond(world, Err(problem)));
+        let response = shared.input(|state, _| rest::respond(&mut state.world, Err(problem)));
         response.map(Full::new)
     };
     // RFC 9112, 3.2
@@ -228,7 +219,7 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
     match body {
         Ok(Ok(body)) => {
             let request = Request::from_parts(parts, body.to_bytes());
-            let response = shared.input(|world, now| world.handle_request(request, now));
+            let response = shared.input(|state, now| state.world.handle_request(request, now));
             response.map(Full::new)
         }
         Ok(Err(error)) if error.is::<LengthLimitError>() => refuse(Problem::TOO_LARGE),
@@ -242,11 +233,11 @@ async fn run_timers(shared: Arc<Shared>, mut stop: watch::Receiver<()>) {
         tokio::select! {
             _ = stop.changed() => break,
             due = shared.deadline() => if due {
-                shared.input(|world, now| world.handle_timeout(now));
+                shared.input(|state, now| state.world.handle_timeout(now));
             },
         }
     }
-    shared.input(|world, _| world.handle_shutdown());
+    shared.input(|state, _| state.world.handle_shutdown());
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;

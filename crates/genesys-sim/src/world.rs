@@ -86,7 +86,7 @@ pub struct World {
     pub(crate) token_requests: Window,
     pub(crate) access_tokens: AccessTokens,
     pub(crate) sign_ins: SignIns,
-    attachments: Attachments,
+    pub(crate) attachments: Attachments,
     channels: Channels,
     jwt_key: hmac::Key,
     handshakes: Window,

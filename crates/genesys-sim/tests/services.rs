@@ -198,7 +198,7 @@ async fn malformed_http_is_a_bad_request() {
         "GET /sim/clock HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned(),
         format!("{chunked}connection: close\r\n\r\nxyz\r\n\r\n"),
     ] {
-        let mut stream = tokio::net::TcpStream::connect(sim.local_addr()).await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(sim.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut status = [0; 12];
         stream.read_exact(&mut status).await.unwrap();

@@ -248,7 +248,7 @@ async fn ready_line_has_urls_ids_and_secrets() {
         "{line}"
     );
     let line: Value = serde_json::from_str(&line).unwrap();
-    let port = sim.local_addr().port();
+    let port = sim.address.port();
     assert_eq!(line["event"], "ready");
     assert_eq!(line["http"], format!("http://127.0.0.1:{port}"));
     assert_eq!(line["websocket"], format!("ws://127.0.0.1:{port}/v1"));
@@ -283,7 +283,7 @@ async fn simulators_share_an_authority() {
 async fn start_error_has_a_kind_and_a_cause() {
     let sim = Simulator::start(Config::plain()).await.unwrap();
     let taken = Simulator::start(Config {
-        listen: sim.local_addr(),
+        listen: sim.address,
         ..Config::plain()
     })
     .await

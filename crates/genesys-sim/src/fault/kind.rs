@@ -15,6 +15,7 @@ const STATUS: &str = "an HTTP status from 400 to 599";
 
 /// Forms of an error frame: of Genesys' schema, of its documents, and of the frames that clients receive.
 const ERROR_CLASSES: [&str; 3] = ["Error", "ErrorMessage", "string"];
+const EVICT_NAMES: [Option<&str>; 3] = [None, Some("reason"), Some("reasonCode")];
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Effect {
@@ -73,19 +74,13 @@ pub(super) const KINDS: &[Kind] = &[
     ("drop", BOTH, Some("1001"), "abrupt, or a close code that may be sent (RFC 6455, 7.4)",
         |text| cut(text?).map(Effect::Drop)),
     ("duplicate", OUT, None, NO_ARGUMENT, |text| bare(text, Effect::Duplicate)),
-    ("evict", BOTH, None, "reason or reasonCode", |text| match text {
-        None => Some(Effect::Evict(None)),
-        Some("reason") => Some(Effect::Evict(Some("reason"))),
-        Some("reasonCode") => Some(Effect::Evict(Some("reasonCode"))),
-        Some(_) => None,
-    }),
+    ("evict", BOTH, None, "reason or reasonCode",
+        |text| EVICT_NAMES.into_iter().find(|known| *known == text).map(Effect::Evict)),
     ("expired-jwt", &[Site::Jwt], None, NO_ARGUMENT, |text| bare(text, Effect::ExpiredJwt)),
     ("fragment", OUT, None, "a number of fragments from 2 to 100",
         |text| text?.parse().ok().filter(|parts| (2..=100).contains(parts)).map(Effect::Fragment)),
-    ("hang", BOTH, None, TIME, |text| match text {
-        None => Some(Effect::Hang(None)),
-        Some(text) => time(text).map(|time| Effect::Hang(Some(time))),
-    }),
+    ("hang", BOTH, None, TIME,
+        |text| text.map_or(Some(None), |text| time(text).map(Some)).map(Effect::Hang)),
     ("refuse", IN, None,
         "a code from 400 to 5999, and perhaps string, ErrorMessage or Error: 408:string",
         |text| refusal(text?)),

@@ -28,11 +28,8 @@ fn document(call: &Call<'_>, deployment: &str, body: fn(&World) -> Value) -> Ans
 
 pub(super) fn configuration(world: &World) -> Value {
     let (uploads, sign_in) = (&world.rules.attachments, &world.rules.sign_in);
-    let modes = if uploads.enabled {
-        json!([{"fileTypes": uploads.file_types, "maxFileSizeKB": uploads.max_file_kb}])
-    } else {
-        json!([])
-    };
+    let mode = json!({"fileTypes": uploads.file_types, "maxFileSizeKB": uploads.max_file_kb});
+    let modes = uploads.enabled.then_some(mode);
     let disconnect = match world.rules.disconnect {
         Disconnect::Off => json!({"enabled": false}),
         event => json!({"enabled": true, "type": event}),
@@ -62,7 +59,7 @@ pub(super) fn configuration(world: &World) -> Value {
                 "humanize": {"enabled": false},
                 "sessionDurationSeconds": world.rules.session_duration.as_secs(),
             }},
-            "fileUpload": {"enableAttachments": uploads.enabled, "modes": modes},
+            "fileUpload": {"enableAttachments": uploads.enabled, "modes": modes.as_slice()},
         },
         "journeyEvents": {"enabled": false},
         "auth": {

@@ -1,8 +1,6 @@
 //! The simulator's own endpoints under `/sim`: clock, counters, violations, faults.
 
-use std::net::IpAddr;
-
-use genesys_api::rfc3339;
+use genesys_api::{Host, rfc3339};
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 use serde::Deserialize;
@@ -39,12 +37,9 @@ pub(super) fn admit(call: &Call<'_>) -> Result<(), Problem> {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else {
-        return false;
-    };
-    let name = authority.host();
-    let ip: Result<IpAddr, _> = name.trim_matches(['[', ']']).parse();
-    name.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
+    // of plain HTTP, a `Host` is loopback only
+    let host = format!("http://{}", host.to_ascii_lowercase());
+    host.parse::<Host>().is_ok()
 }
 
 pub(super) fn clock(call: &mut Call<'_>, _: &[&str]) -> Answer {

@@ -21,8 +21,8 @@ pub(crate) struct Shared {
 }
 
 #[derive(Debug)]
-struct State {
-    world: World,
+pub(super) struct State {
+    pub(super) world: World,
     queues: HashMap<SocketId, mpsc::Sender<Output>>,
 }
 
@@ -39,11 +39,7 @@ impl Shared {
     }
 
     /// Gives one input to the world, and dispatches its outputs before the next one: all sockets see the same order.
-    pub(super) fn input<T>(&self, input: impl FnOnce(&mut World, Now) -> T) -> T {
-        self.input_with(|state, now| input(&mut state.world, now))
-    }
-
-    fn input_with<T>(&self, input: impl FnOnce(&mut State, Now) -> T) -> T {
+    pub(super) fn input<T>(&self, input: impl FnOnce(&mut State, Now) -> T) -> T {
         let mut state = self.state();
         let deadline = state.world.poll_timeout();
         let result = input(&mut state, self.clock.now());
@@ -65,7 +61,7 @@ impl Shared {
         &self,
         request: &Request<B>,
     ) -> Result<(SocketId, mpsc::Receiver<Output>), Box<Response<bytes::Bytes>>> {
-        self.input_with(|state, now| {
+        self.input(|state, now| {
             let socket = state.world.handle_handshake(request, now)?;
             let (sender, receiver) = mpsc::channel(MAX_QUEUED);
             state.queues.insert(socket, sender);
@@ -74,7 +70,7 @@ impl Shared {
     }
 
     pub(super) fn closed(&self, socket: SocketId) {
-        self.input_with(|state, now| {
+        self.input(|state, now| {
             state.queues.remove(&socket);
             state.world.handle_closed(socket, now);
         });

@@ -118,10 +118,10 @@ async fn converse(
 
 fn receive(shared: &Shared, socket: SocketId, message: &Message) {
     match message {
-        Message::Text(text) => shared.input(|world, now| world.handle_frame(socket, text, now)),
+        Message::Text(text) => shared.input(|state, now| state.world.handle_frame(socket, text, now)),
         // a binary frame is not JSON either
-        Message::Binary(_) => shared.input(|world, now| world.handle_frame(socket, "", now)),
-        Message::Ping(_) => shared.input(|world, now| world.handle_ping(socket, now)),
+        Message::Binary(_) => shared.input(|state, now| state.world.handle_frame(socket, "", now)),
+        Message::Ping(_) => shared.input(|state, now| state.world.handle_ping(socket, now)),
         _ => {}
     }
 }

@@ -42,12 +42,11 @@ impl AccessTokens {
         now: Now,
     ) -> Result<Option<Usage>, Problem> {
         let token = self.tokens.iter_mut().find(|token| token.text == text);
-        let AccessToken {
-            expires, requests, ..
-        } = token.ok_or(Problem::BAD_CREDENTIALS)?;
-        if now.utc >= *expires {
+        let token = token.ok_or(Problem::BAD_CREDENTIALS)?;
+        if now.utc >= token.expires {
             return Err(Problem::CREDENTIALS_EXPIRED);
         }
+        let requests = &mut token.requests;
         let usage = requests.take(limit, now, Problem::too_many(LimitKey::ACCESS_TOKEN))?;
         let client = &mut self.requests;
         client.take(limit, now, Problem::too_many(LimitKey::CLIENT))?;

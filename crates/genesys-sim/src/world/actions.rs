@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::config::User;
 use crate::world::{
     ECHOES, Fields, HISTORY, Kind, MESSAGES, Message, MessageContent, REQUESTS, Refusal, Request, SECOND,
-    Session, SessionKey, SocketId, ViolationKind, World, frame, jwt, session,
+    Session, SessionKey, Socket, SocketId, ViolationKind, World, frame, jwt, session,
 };
 
 const BUTTON_TYPES: [&str; 5] = ["Button", "DatePicker", "Form", "ListPicker", "QuickReply"];
@@ -108,7 +108,7 @@ impl World {
         if socket.is_some_and(|it| it.deployment_known) && named == self.deployment.as_str() {
             return Ok(());
         }
-        Err(Refusal::DEPLOYMENT)
+        Err(Refusal::coded(400, "Deployment not found"))
     }
 
     fn echo(&mut self, request: &Request) -> Done {
@@ -116,10 +116,8 @@ impl World {
         let text = request.fields().object("message")?.text("text")?;
         check_length(text)?;
         let limit = self.rules.limits.echoes_per_minute;
-        if let Some(socket) = self.sockets.get_mut(&request.socket) {
-            socket
-                .echoes
-                .take(limit, request.now, Refusal::too_many(ECHOES))?;
+        if let Some(Socket { echoes, .. }) = self.sockets.get_mut(&request.socket) {
+            echoes.take(limit, request.now, Refusal::too_many(ECHOES))?;
         }
         let ends = self.sessions.get(&key).map_or(0, |it| it.ends.unix_timestamp());
         let body = json!({
@@ -268,9 +266,8 @@ impl World {
         self.check_writable(key)?;
         let limit = self.rules.limits.messages_per_second;
         let session = self.sessions.get_mut(&key).ok_or(Refusal::NOT_FOUND)?;
-        session
-            .messages
-            .take_in(SECOND, limit, now, Refusal::too_many(MESSAGES))?;
+        let messages = &mut session.messages;
+        messages.take_in(SECOND, limit, now, Refusal::too_many(MESSAGES))?;
         Ok(())
     }
 

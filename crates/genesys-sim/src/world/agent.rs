@@ -166,10 +166,8 @@ impl World {
         let content = match step {
             Step::Attachment(file) => return self.send_agent_attachment(key, file, now),
             Step::HandOver(nickname) => {
-                session.agent.persona = Persona {
-                    from: json!({"nickname": nickname}),
-                    bot: false,
-                };
+                session.agent.persona.from = json!({"nickname": nickname});
+                session.agent.persona.bot = false;
                 return;
             }
             Step::Say(utterances) => match session.agent.next_utterance(utterances) {

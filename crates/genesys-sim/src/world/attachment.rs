@@ -27,7 +27,7 @@ const MIN_WEIGHT: u64 = 1024;
 pub(crate) struct Attachments {
     held: BTreeMap<(SessionKey, String), Attachment>,
     /// The header that every upload has to have, verbatim.
-    tagging: String,
+    pub(crate) tagging: String,
 }
 
 struct Attachment {
@@ -151,10 +151,6 @@ impl World {
         }
     }
 
-    pub(crate) fn tagging(&self) -> &str {
-        &self.attachments.tagging
-    }
-
     pub(crate) fn expects_upload(&self, uri: &Uri, now: Now) -> bool {
         let link = self.open_link(uri, now);
         link.and_then(|(key, id)| self.attachments.get(key, id))
@@ -176,14 +172,14 @@ impl World {
             state: State::Stored { body, sent: true },
         };
         self.attachments.held.insert((key, id.clone()), attachment);
-        let mut items: Vec<_> = self.attachment_item(key, &id, now).into_iter().collect();
-        if let (Some(item), Some(text)) = (items.first_mut(), &file.text) {
-            item["attachment"]["text"] = json!(text);
-        }
-        let Some(session) = self.sessions.get_mut(&key) else {
+        let item = self.attachment_item(key, &id, now);
+        let (Some(mut item), Some(session)) = (item, self.sessions.get_mut(&key)) else {
             return;
         };
-        let content = MessageContent::new(file.text.clone(), items);
+        if let Some(text) = &file.text {
+            item["attachment"]["text"] = json!(text);
+        }
+        let content = MessageContent::new(file.text.clone(), vec![item]);
         let message = session.agent_message(&mut self.seed, content, now.utc);
         self.deliver(key, message, now);
     }
@@ -311,7 +307,12 @@ impl World {
             state: State::Granted(timer),
         };
         let url = self.link(&format!("/upload/{id}"), key, lifetime, request.now);
-        let body = presigned(&id, &url, &attachment, &json!({"x-amz-tagging": self.tagging()}));
+        let body = presigned(
+            &id,
+            &url,
+            &attachment,
+            &json!({"x-amz-tagging": self.attachments.tagging}),
+        );
         self.attachments.held.insert((key, id), attachment);
         Ok(body)
     }
@@ -371,7 +372,7 @@ fn announced_file<'a>(
     fields: Fields<'a>,
 ) -> Result<(&'a str, &'a str, u64), Refusal> {
     if !rules.enabled {
-        return Err(Refusal::UPLOADS_OFF);
+        return Err(Refusal::coded(4000, "File upload is unavailable"));
     }
     let (name, mime) = (fields.text("fileName")?, fields.text("fileType")?);
     let size = fields.required("fileSize", Value::as_u64)?;

@@ -222,16 +222,28 @@ impl World {
         }
     }
 
-    /// Delivers an agent's message. If the session has no socket, it is counted and announced as undelivered.
+    /// Delivers an agent's message. If the session has no socket, it is counted and announced as undelivered. Several ids
+    /// of the announcement are the id of the guest (inference).
     pub(super) fn deliver(&mut self, key: SessionKey, message: Message, now: Now) {
         self.counters.agent_messages += 1;
-        let undelivered = self.sessions.get(&key).is_some_and(|it| it.sockets.is_empty());
         let id = message.id.clone();
         self.publish_message(key, message, None, now);
-        if undelivered {
-            self.counters.undelivered += 1;
-            self.announce_undelivered(key, &id, now);
-        }
+        let Some(session) = self.sessions.get(&key).filter(|it| it.sockets.is_empty()) else {
+            return;
+        };
+        self.counters.undelivered += 1;
+        let millis = i64::try_from(now.utc.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        let body = json!({
+            "conversationId": session.conversation.id,
+            "deploymentId": self.deployment,
+            "participantId": session.conversation.participant,
+            "externalContactId": session.conversation.participant,
+            "communicationId": session.conversation.participant,
+            "sessionExpiry": session.ends.unix_timestamp(),
+            "messages": [{"id": id, "eventTimeMs": millis}],
+            "eventTimeMs": millis,
+        });
+        self.publish(Topic::Undelivered, &body);
     }
 
     /// Sends a message to all sockets of a session, stores it, and announces it to subscribers of a user's or a queue's
@@ -274,25 +286,6 @@ impl World {
             "messengerType": "webmessaging",
             "selfUri": format!("/api/v2/conversations/messages/{id}/details"),
         }))
-    }
-
-    /// Several ids of the body are the id of the guest (inference).
-    fn announce_undelivered(&mut self, key: SessionKey, message: &str, now: Now) {
-        let Some(session) = self.sessions.get(&key) else {
-            return;
-        };
-        let millis = i64::try_from(now.utc.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        let body = json!({
-            "conversationId": session.conversation.id,
-            "deploymentId": self.deployment,
-            "participantId": session.conversation.participant,
-            "externalContactId": session.conversation.participant,
-            "communicationId": session.conversation.participant,
-            "sessionExpiry": session.ends.unix_timestamp(),
-            "messages": [{"id": message, "eventTimeMs": millis}],
-            "eventTimeMs": millis,
-        });
-        self.publish(Topic::Undelivered, &body);
     }
 
     /// Sends an event to every socket whose channel has a topic of this kind.

@@ -70,14 +70,11 @@ impl Refusal {
         403,
         "Session authentication failed: the user is signed out, or another one",
     );
-    pub(crate) const DEPLOYMENT: Self = Self::fixed(400, "Deployment not found");
     pub(crate) const DOWNGRADE: Self = Self::fixed(
         4017,
         "Cannot downgrade an authenticated session to an unauthenticated one",
     );
-    pub(crate) const EXPIRED: Self = Self::fixed(4006, "Session has expired");
     pub(crate) const FAILED: Self = Self::fixed(400, "Request failed.");
-    pub(crate) const FULL: Self = Self::fixed(5000, "The simulator holds its most sessions");
     pub(crate) const NO_ATTACHMENT: Self = Self::fixed(4009, "Attachment not found");
     pub(crate) const NO_CLEAR: Self =
         Self::fixed(403, "Presence events Conversation Clear are not supported");
@@ -87,7 +84,6 @@ impl Refusal {
     pub(crate) const SWITCHED_OFF: Self =
         Self::fixed(403, "Turn on the Feature Toggle or fix the configuration.");
     pub(crate) const UNAUTHORIZED: Self = Self::fixed(401, "The JWT is invalid or has expired");
-    pub(crate) const UPLOADS_OFF: Self = Self::fixed(4000, "File upload is unavailable");
 
     const fn fixed(code: u16, text: &'static str) -> Self {
         Self::Coded(code, Cow::Borrowed(text))

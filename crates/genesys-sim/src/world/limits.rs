@@ -61,11 +61,8 @@ impl Window {
         let opened = match self.opened {
             Some(opened) if now.saturating_duration_since(opened) < period => opened,
             _ => {
-                *self = Self {
-                    opened: Some(now),
-                    count: 0,
-                };
-                now
+                self.count = 0;
+                *self.opened.insert(now)
             }
         };
         let left = period.saturating_sub(now.saturating_duration_since(opened));

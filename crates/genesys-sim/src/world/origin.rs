@@ -1,5 +1,7 @@
 //! The deployment's allowed domains.
 
+use http::uri::Authority;
+
 /// Whether `origin` is within `domains`: its host name equals an entry, or ends with `.entry`. Case, scheme and port do
 /// not matter. The official mobile SDK sends a bare host name, which counts as well. A missing origin is admitted only
 /// if all domains are (inference: unverified for restricted deployments).
@@ -18,18 +20,10 @@ pub(crate) fn admits(domains: Option<&[String]>, origin: Option<&str>) -> bool {
 }
 
 fn host_name(origin: &str) -> Option<String> {
-    let authority = match origin.split_once("://") {
-        Some((_, rest)) => rest,
-        None => origin,
-    };
-    if authority.contains(['/', '@', '?', '#', ' ']) {
-        return None;
-    }
-    let name = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']')?.0,
-        None => authority.split(':').next()?,
-    };
-    (!name.is_empty()).then(|| name.to_ascii_lowercase())
+    let authority = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+    let authority: Authority = authority.parse().ok()?;
+    let name = authority.host().trim_matches(['[', ']']);
+    (!authority.as_str().contains('@')).then(|| name.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -89,9 +89,8 @@ impl World {
         };
         let limit = self.rules.limits.configures_per_minute;
         if let Some(session) = self.sessions.get_mut(&key) {
-            session
-                .configures
-                .take(limit, now, Refusal::too_many(CONFIGURES))?;
+            let configures = &mut session.configures;
+            configures.take(limit, now, Refusal::too_many(CONFIGURES))?;
         }
         if new {
             self.start_conversation(key, now);
@@ -102,7 +101,7 @@ impl World {
 
     fn open_session(&mut self, token: &str, now: Now) -> Result<SessionKey, Refusal> {
         if self.sessions.len() >= self.rules.max_sessions {
-            return Err(Refusal::FULL);
+            return Err(Refusal::coded(5000, "The simulator holds its most sessions"));
         }
         let key = SessionKey(self.next_number());
         let session = Session {
@@ -175,7 +174,9 @@ impl World {
             Some(Binding::Session(key)) if self.sessions.get(key).is_some_and(|it| it.token == token) => {
                 Ok(*key)
             }
-            Some(Binding::Expired(expired)) if expired == token => Err(Refusal::EXPIRED),
+            Some(Binding::Expired(expired)) if expired == token => {
+                Err(Refusal::coded(4006, "Session has expired"))
+            }
             _ => Err(Refusal::NOT_FOUND),
         }
     }
@@ -246,9 +247,8 @@ impl World {
         let key = self.session_of_jwt(jwt, now)?;
         let limit = self.rules.limits.histories_per_minute;
         let session = self.sessions.get_mut(&key).ok_or(Problem::BAD_CREDENTIALS)?;
-        let usage = session
-            .histories
-            .take(limit, now, Problem::too_many(LimitKey::HISTORY))?;
+        let histories = &mut session.histories;
+        let usage = histories.take(limit, now, Problem::too_many(LimitKey::HISTORY))?;
         self.counters.histories += 1;
         let mut page = session.conversation.history.page(size, number);
         self.refresh_links(key, &mut page, now);

@@ -121,18 +121,14 @@ impl World {
         if self.sign_ins.codes.get(&number)?.secret != secret {
             return None;
         }
-        let Code {
-            approval,
-            user,
-            expires,
-            ..
-        } = self.sign_ins.codes.remove(&number)?;
-        let valid = now.utc < expires
+        let code = self.sign_ins.codes.remove(&number)?;
+        let approval = code.approval;
+        let valid = now.utc < code.expires
             && approval.redirect_uri == redirect_uri
             && verifies(approval.challenge.as_deref(), verifier)
             && (nonce.is_none() || nonce == approval.nonce.as_deref());
         let lifetime = self.rules.sign_in.refresh_lifetime;
-        valid.then(|| self.sign_in(user, lifetime, now))
+        valid.then(|| self.sign_in(code.user, lifetime, now))
     }
 
     pub(crate) fn exchange_id_token(&mut self, token: &str, nonce: &str, now: Now) -> Option<String> {

@@ -281,7 +281,7 @@ fn origin(text: &str) -> Result<AdmittedOrigin, CheckFailed> {
 /// Advances the clock of simulator and gateway by the simulator's control.
 async fn advance(servers: &Servers, by: time::Duration) -> Result<(), CheckFailed> {
     let body = json!({ "advance": format!("{}s", by.whole_seconds()) });
-    let request = Request::post(format!("{}/sim/clock", servers.simulator.http_url()))
+    let request = Request::post(format!("{}/sim/clock", servers.simulator.host()))
         .header("content-type", "application/json")
         .body(Bytes::from(body.to_string()))?;
     let response = servers.control().send(request).await?;

@@ -67,7 +67,7 @@ impl Servers {
 
     /// Returns the addresses, the path of the CA, and commands to try.
     pub(crate) fn hints(&self) -> String {
-        let (gateway, simulator) = (self.gateway.host(), self.simulator.http_url());
+        let (gateway, simulator) = (self.gateway.host(), self.simulator.host());
         let ca = self.folder.path().join(CA).display().to_string();
         let (id, secret) = CLIENT;
         format!(

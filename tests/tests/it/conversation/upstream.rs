@@ -31,7 +31,7 @@ async fn world_with(proxy: &Proxy, genesys: &str) -> World {
         toml.replace(&host, &format!("host = \"{}\"\n{genesys}", proxy.url()))
     })
     .await;
-    proxy.lead_to(world.simulator.local_addr());
+    proxy.lead_to(world.simulator.address);
     world
 }
 
