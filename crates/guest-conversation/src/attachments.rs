@@ -254,7 +254,7 @@ impl Attachments {
             refresh.deadline = None;
         } else {
             let id = self.refreshes.remove(index).id;
-            self.events.push(AttachmentEvent::NoLink { id, reason });
+            self.events.push(AttachmentEvent::NoLink(id, reason));
         }
         true
     }
@@ -262,7 +262,7 @@ impl Attachments {
     /// Handles a delivered message: its attachments are sent.
     pub(crate) fn handle_delivered(&mut self, message: MessageId) {
         for item in self.items.extract_if(.., |item| item.message == Some(message)) {
-            self.events.push(AttachmentEvent::Sent { id: item.id, message });
+            self.events.push(AttachmentEvent::Sent(item.id, message));
         }
     }
 
@@ -364,16 +364,14 @@ impl Attachments {
 
     fn fail_refreshes(&mut self, is_failed: impl Fn(&Refresh) -> bool, reason: &Failure) {
         for refresh in self.refreshes.extract_if(.., |refresh| is_failed(refresh)) {
-            self.events.push(AttachmentEvent::NoLink {
-                id: refresh.id,
-                reason: reason.clone(),
-            });
+            self.events
+                .push(AttachmentEvent::NoLink(refresh.id, reason.clone()));
         }
     }
 
     fn handle_deleted(&mut self, index: usize) {
         let id = self.items.remove(index).id;
-        self.events.push(AttachmentEvent::Deleted { id });
+        self.events.push(AttachmentEvent::Deleted(id));
     }
 
     /// Fails an attachment. A failed deletion leaves it uploaded.
@@ -382,10 +380,10 @@ impl Attachments {
         let id = item.id.clone();
         self.events.push(if item.stage == Stage::Deleting {
             item.enter(Stage::Uploaded, None);
-            AttachmentEvent::NotDeleted { id, reason }
+            AttachmentEvent::NotDeleted(id, reason)
         } else {
             self.items.remove(index);
-            AttachmentEvent::Failed { id, reason }
+            AttachmentEvent::Failed(id, reason)
         });
     }
 }

@@ -117,7 +117,7 @@ impl Conversation {
     }
 
     fn poll_ready(&mut self, now: Now) {
-        self.engine.handle_pace();
+        self.engine.pace = None;
         if self.expiry.wants_echo() {
             match self.engine.pacing.echo(now.instant) {
                 Ok(()) => {
@@ -183,17 +183,14 @@ impl Machine for Conversation {
         let class = frame.as_ref().and_then(|frame| frame.class);
         let recorded = class.unwrap_or("a frame of another class");
         self.engine.record_frame(recorded, text.len());
-        if frame
-            .as_ref()
-            .and_then(|frame| self.handle_body(frame, now))
-            .is_none()
-        {
+        let handled = frame.as_ref().and_then(|frame| self.handle_body(frame, now));
+        if handled.is_none() {
             let class = match frame.as_ref().map(|frame| &frame.body) {
                 Some(Body::Unknown { class, .. }) => Some(&**class),
                 _ => class,
             };
-            self.engine
-                .emit(SessionEvent::Unknown(RawFrame::new(class, text)));
+            let unknown = RawFrame::new(class, text);
+            self.engine.emit(SessionEvent::Unknown(unknown));
         }
     }
 
@@ -251,7 +248,7 @@ impl Machine for Conversation {
     }
 
     fn poll_command(&mut self) -> Option<Command> {
-        if let Some(command) = self.engine.poll_command() {
+        if let Some(command) = self.engine.command.take() {
             return Some(command);
         }
         let (step, command) = if let Some(upload) = self.attachments.poll_upload() {

@@ -14,7 +14,7 @@ use genesys_api::Now;
 use ws_transport::{Backoff, CloseInfo, Heartbeat, HeartbeatAction, Transmit};
 
 use self::shutdown::ClosingStep;
-use crate::event::{ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Loss, Session};
+use crate::event::{ConnectionEvent, Ending, Event, FailureReason, Loss, Session};
 use crate::outbox::Outbox;
 use crate::pacing::Pacing;
 use crate::recent_ids::RecentIds;
@@ -65,13 +65,13 @@ pub struct Engine {
     backoff: Backoff,
     /// Tokens requested in a row.
     token_attempts: u8,
-    command: Option<Command>,
+    pub(crate) command: Option<Command>,
     transmits: VecDeque<Transmit>,
     /// Time at which a rate limit lets the next frame pass.
-    pace: Option<Instant>,
+    pub(crate) pace: Option<Instant>,
     pub(crate) pacing: Pacing,
     pub(crate) outbox: Outbox,
-    events: VecDeque<Event>,
+    pub(crate) events: VecDeque<Event>,
     pub(crate) recent: RecentIds,
     pub(crate) timeline: Timeline,
 }
@@ -119,14 +119,6 @@ impl Engine {
             Phase::Open { stage, .. } => Some(stage),
             _ => None,
         }
-    }
-
-    pub(crate) fn delivery(&self, id: MessageId) -> Option<DeliveryStatus> {
-        self.outbox.status(id)
-    }
-
-    pub(crate) fn timeline(&self) -> &Timeline {
-        &self.timeline
     }
 
     /// Whether the id of a message is new.
@@ -431,10 +423,6 @@ impl Engine {
         self.pace = Some(self.pace.map_or(at, |pace| pace.min(at)));
     }
 
-    pub(crate) fn handle_pace(&mut self) {
-        self.pace = None;
-    }
-
     /// Handles a rate limit of the service. Returns the end of the pause, before which nothing is sent.
     pub fn handle_throttled(&mut self, retry_after: Duration, now: Now) -> Instant {
         let until = now.instant + retry_after;
@@ -462,21 +450,9 @@ impl Engine {
         self.transmits.pop_front()
     }
 
-    pub(crate) fn poll_command(&mut self) -> Option<Command> {
-        self.command.take()
-    }
-
     /// Emits an event.
     pub fn emit(&mut self, event: impl Into<Event>) {
         self.events.push_back(event.into());
-    }
-
-    pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
-    }
-
-    pub(crate) fn backlog(&self) -> usize {
-        self.events.len()
     }
 }
 

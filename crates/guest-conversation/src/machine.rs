@@ -101,11 +101,11 @@ pub trait Machine: Send + 'static {
     }
     /// The next command.
     fn poll_command(&mut self) -> Option<Command> {
-        self.engine_mut().poll_command()
+        self.engine_mut().command.take()
     }
     /// The next event.
     fn poll_event(&mut self) -> Option<Event> {
-        self.engine_mut().poll_event()
+        self.engine_mut().events.pop_front()
     }
     /// The next deadline, and its reason.
     fn poll_timeout(&self) -> Option<(Instant, Reason)> {
@@ -114,7 +114,7 @@ pub trait Machine: Send + 'static {
     /// Number of events that wait. A driver stops reading its socket when they are many; beyond 1,024 the connection
     /// is dropped.
     fn backlog(&self) -> usize {
-        self.engine().backlog()
+        self.engine().events.len()
     }
     /// The state of the conversation.
     fn state(&self) -> State {
@@ -123,11 +123,11 @@ pub trait Machine: Send + 'static {
     /// The delivery status of a message; `None` if it was never queued. The last 512 decided ones are remembered, and
     /// the last 256 unknown ones.
     fn delivery(&self, id: MessageId) -> Option<DeliveryStatus> {
-        self.engine().delivery(id)
+        self.engine().outbox.status(id)
     }
     /// The timeline, which stays when the conversation is over. It holds no text of a message.
     fn timeline(&self) -> &Timeline {
-        self.engine().timeline()
+        &self.engine().timeline
     }
     /// The last loss or ending in a few words, with what to do: see [`Timeline::explain`].
     fn explain(&self) -> String {

@@ -61,7 +61,10 @@ impl Message {
 
 fn titles(content: &Content) -> Vec<&str> {
     match content {
-        Content::Attachment(file) => caption(file).into_iter().collect(),
+        Content::Attachment(file) => {
+            let text = file.text.as_deref().filter(|text| !text.is_empty());
+            text.or(file.name.as_deref()).into_iter().collect()
+        }
         Content::Card(card) => vec![&*card.title],
         Content::Carousel(cards) => cards.iter().map(|card| &*card.title).collect(),
         Content::DatePicker(picker) => picker.title.as_deref().into_iter().collect(),
@@ -75,11 +78,6 @@ fn titles(content: &Content) -> Vec<&str> {
             Vec::new()
         }
     }
-}
-
-fn caption(file: &Attachment) -> Option<&str> {
-    let text = file.text.as_deref().filter(|text| !text.is_empty());
-    text.or(file.name.as_deref())
 }
 
 impl fmt::Debug for Message {

@@ -108,13 +108,13 @@ async fn file_is_uploaded_sent_and_downloaded_by_a_fresh_link() {
     let handle = guest.handle();
     let body = Bytes::from(vec![7; 300_000]);
     let id = handle.attach(File::new("cat.png", body.clone())).unwrap();
-    let AttachmentEvent::Uploaded { link: Some(link), .. } = notice(&mut guest).await else {
+    let AttachmentEvent::Uploaded(_, Some(link)) = notice(&mut guest).await else {
         panic!("it was not uploaded");
     };
     assert_eq!(place.fetch(&link).await, (200, body.clone()));
     handle.send_message(&with("look", &id)).unwrap();
     let sent = notice(&mut guest).await;
-    assert!(matches!(sent, AttachmentEvent::Sent { .. }), "{sent:?}");
+    assert!(matches!(sent, AttachmentEvent::Sent(..)), "{sent:?}");
     assert_eq!(handle.with(|guest, _| guest.attachment(&id)), None);
     let seen = loop {
         if let Some(Event::Session(SessionEvent::OwnMessage(message))) = soon(elsewhere.next_event()).await {
@@ -136,7 +136,7 @@ async fn file_is_uploaded_sent_and_downloaded_by_a_fresh_link() {
     elsewhere_handle
         .request(guest_conversation::Request::RefreshAttachment { id: id.clone() })
         .unwrap();
-    let AttachmentEvent::Link { link, .. } = notice(&mut elsewhere).await else {
+    let AttachmentEvent::Link(_, link) = notice(&mut elsewhere).await else {
         panic!("there is no link");
     };
     assert_eq!(place.fetch(&link).await, (200, body));
@@ -159,22 +159,19 @@ async fn file_is_refused_before_upload_or_deleted_before_it_is_sent() {
         .attach(File::new("cat.png", Bytes::from_static(b"png")))
         .unwrap();
     let uploaded = notice(&mut guest).await;
-    assert!(
-        matches!(uploaded, AttachmentEvent::Uploaded { .. }),
-        "{uploaded:?}"
-    );
+    assert!(matches!(uploaded, AttachmentEvent::Uploaded(..)), "{uploaded:?}");
     assert_eq!(
         handle.with(|guest, _| guest.attachment(&id)),
         Some(Stage::Uploaded)
     );
     handle.with(|guest, _| guest.delete_attachment(&id)).unwrap();
     let deleted = notice(&mut guest).await;
-    assert!(matches!(deleted, AttachmentEvent::Deleted { .. }), "{deleted:?}");
+    assert!(matches!(deleted, AttachmentEvent::Deleted(_)), "{deleted:?}");
     assert!(handle.send_message(&with("too late", &id)).is_err());
     handle
         .request(guest_conversation::Request::RefreshAttachment { id })
         .unwrap();
-    let AttachmentEvent::NoLink { reason, .. } = notice(&mut guest).await else {
+    let AttachmentEvent::NoLink(_, reason) = notice(&mut guest).await else {
         panic!("what was deleted has a link");
     };
     assert!(
@@ -204,15 +201,12 @@ async fn failed_upload_is_reported_and_the_next_one_succeeds() {
     let id = handle.attach(cat()).unwrap();
     let failed = notice(&mut guest).await;
     assert!(
-        matches!(&failed, AttachmentEvent::Failed { id: known, .. } if *known == id),
+        matches!(&failed, AttachmentEvent::Failed(known, _) if *known == id),
         "{failed:?}"
     );
     handle.attach(cat()).unwrap();
     let uploaded = notice(&mut guest).await;
-    assert!(
-        matches!(uploaded, AttachmentEvent::Uploaded { .. }),
-        "{uploaded:?}"
-    );
+    assert!(matches!(uploaded, AttachmentEvent::Uploaded(..)), "{uploaded:?}");
     drop(guest);
     place.stop().await;
 }

@@ -85,12 +85,12 @@ impl Chat {
 
     fn update_upload(&mut self, event: &AttachmentEvent) {
         match event {
-            AttachmentEvent::Failed { id, reason } => {
+            AttachmentEvent::Failed(id, reason) => {
                 if let Some(name) = self.uploads.take(id.as_str()) {
                     self.show_rejected(&name, reason);
                 }
             }
-            AttachmentEvent::Uploaded { id, .. } => {
+            AttachmentEvent::Uploaded(id, _) => {
                 if let Some(at) = self.uploads.position(id.as_str()) {
                     self.announce(&format!("uploaded {}", self.uploads.uploading[at].1));
                     self.requests.push_back(Request::Send(OutgoingMessage::Text {

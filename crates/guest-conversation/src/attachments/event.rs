@@ -159,50 +159,17 @@ impl Link {
 #[non_exhaustive]
 pub enum AttachmentEvent {
     /// It was deleted before it was sent.
-    Deleted {
-        /// The attachment.
-        id: AttachmentId,
-    },
+    Deleted(AttachmentId),
     /// It cannot be sent, and is no longer held.
-    Failed {
-        /// The attachment.
-        id: AttachmentId,
-        /// Reason.
-        reason: Failure,
-    },
+    Failed(AttachmentId, Failure),
     /// A fresh download link.
-    Link {
-        /// The attachment.
-        id: AttachmentId,
-        /// The link.
-        link: Link,
-    },
+    Link(AttachmentId, Link),
     /// No download link was obtained.
-    NoLink {
-        /// The attachment.
-        id: AttachmentId,
-        /// Reason.
-        reason: Failure,
-    },
+    NoLink(AttachmentId, Failure),
     /// It was not deleted, and can still be sent.
-    NotDeleted {
-        /// The attachment.
-        id: AttachmentId,
-        /// Reason.
-        reason: Failure,
-    },
+    NotDeleted(AttachmentId, Failure),
     /// The service accepted the message that it was sent with.
-    Sent {
-        /// The attachment.
-        id: AttachmentId,
-        /// The message.
-        message: MessageId,
-    },
-    /// It can be sent with a message.
-    Uploaded {
-        /// The attachment.
-        id: AttachmentId,
-        /// Download link, if the service sent one.
-        link: Option<Link>,
-    },
+    Sent(AttachmentId, MessageId),
+    /// It can be sent with a message. The service may have sent a download link.
+    Uploaded(AttachmentId, Option<Link>),
 }

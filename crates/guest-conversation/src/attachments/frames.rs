@@ -46,7 +46,7 @@ impl Attachments {
                 item.upload = None;
                 item.tries = 0;
                 let link = Some(Link::new(uploaded.download_url.to_secret(), now));
-                self.events.push(AttachmentEvent::Uploaded { id, link });
+                self.events.push(AttachmentEvent::Uploaded(id, link));
             }
             _ => {}
         }
@@ -77,10 +77,10 @@ impl Attachments {
             && let Some(index) = self.requested_link(id)
         {
             self.refreshes.remove(index);
-            self.events.push(AttachmentEvent::Link {
-                id: id.clone(),
-                link: Link::new(presigned.url.to_secret(), now),
-            });
+            self.events.push(AttachmentEvent::Link(
+                id.clone(),
+                Link::new(presigned.url.to_secret(), now),
+            ));
         }
     }
 

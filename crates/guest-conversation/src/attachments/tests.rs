@@ -122,9 +122,9 @@ impl Harness {
     fn failure(&mut self) -> Failure {
         match self.events().pop() {
             Some(
-                AttachmentEvent::Failed { reason, .. }
-                | AttachmentEvent::NoLink { reason, .. }
-                | AttachmentEvent::NotDeleted { reason, .. },
+                AttachmentEvent::Failed(_, reason)
+                | AttachmentEvent::NoLink(_, reason)
+                | AttachmentEvent::NotDeleted(_, reason),
             ) => reason,
             other => panic!("no failure: {other:?}"),
         }
@@ -139,10 +139,7 @@ impl Harness {
 
     fn assert_deleted(&mut self) {
         let events = self.events();
-        assert!(
-            matches!(&events[..], [AttachmentEvent::Deleted { .. }]),
-            "{events:?}"
-        );
+        assert!(matches!(&events[..], [AttachmentEvent::Deleted(_)]), "{events:?}");
     }
 }
 
@@ -183,13 +180,11 @@ fn attachment_is_uploaded_and_sent_with_a_message() {
     harness.confirm(1);
     assert!(matches!(
         &harness.events()[..],
-        [AttachmentEvent::Uploaded { link: Some(_), .. }]
+        [AttachmentEvent::Uploaded(_, Some(_))]
     ));
     harness.attach_to(&[1]).unwrap();
     harness.attachments.handle_delivered(message());
-    assert!(
-        matches!(&harness.events()[..], [AttachmentEvent::Sent { message: sent, .. }] if *sent == message())
-    );
+    assert!(matches!(&harness.events()[..], [AttachmentEvent::Sent(_, sent)] if *sent == message()));
     assert_eq!(harness.stage(1), None);
     assert_eq!(harness.attachments.poll_timeout(), None);
 }
@@ -381,10 +376,7 @@ fn attachment_can_be_deleted_before_it_is_sent() {
 fn refused_deletion_leaves_the_attachment_uploaded() {
     let mut harness = Harness::with(Stage::Deleting);
     harness.refuse(1, 500, "trouble");
-    assert!(matches!(
-        &harness.events()[..],
-        [AttachmentEvent::NotDeleted { .. }]
-    ));
+    assert!(matches!(&harness.events()[..], [AttachmentEvent::NotDeleted(..)]));
     assert_eq!(harness.stage(1), Some(Stage::Uploaded));
     harness.attachments.delete(&id(1)).unwrap();
     harness.request();
@@ -418,7 +410,7 @@ fn message_takes_all_its_attachments_or_none() {
 fn expired_link_is_requested_again() {
     let mut harness = Harness::with(Stage::Confirming);
     harness.confirm(1);
-    let Some(AttachmentEvent::Uploaded { link: Some(link), .. }) = harness.events().pop() else {
+    let Some(AttachmentEvent::Uploaded(_, Some(link))) = harness.events().pop() else {
         panic!("no link");
     };
     assert!(link.url(harness.now + Duration::from_secs(539)).is_some());
@@ -434,7 +426,7 @@ fn expired_link_is_requested_again() {
         assert!(harness.events().is_empty(), "an upload URL is no link");
         harness.receive_url(&name, url, &json!({}));
         match harness.events().pop() {
-            Some(AttachmentEvent::Link { id, link }) => {
+            Some(AttachmentEvent::Link(id, link)) => {
                 assert_eq!(id, name);
                 assert_eq!(link.url(harness.now).unwrap().expose_secret(), url);
             }

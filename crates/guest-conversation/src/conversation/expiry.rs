@@ -44,6 +44,17 @@ enum ExpiryPhase {
     Overdue,
 }
 
+impl ExpiryPhase {
+    /// The end of the phase, if the session expires `at` that time.
+    fn end(self, at: OffsetDateTime) -> OffsetDateTime {
+        match self {
+            Self::Early => at.saturating_sub(REFRESH),
+            Self::Confirmed => at.saturating_sub(NOTICE),
+            Self::Announced | Self::Overdue => at.saturating_add(AFTERWARDS),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Initiator {
     Machine,
@@ -79,22 +90,14 @@ impl Expiry {
 
     fn schedule(&mut self, at: OffsetDateTime, now: Now) {
         self.expires_at = Some(at);
-        let left = now.until(at);
-        (self.phase, self.deadline) = if at <= now.utc {
-            (ExpiryPhase::Early, None)
-        } else if left > REFRESH {
-            (ExpiryPhase::Early, Some(now.deadline(at.saturating_sub(REFRESH))))
+        self.phase = if at <= now.utc || now.until(at) > REFRESH {
+            ExpiryPhase::Early
         } else if matches!(self.phase, ExpiryPhase::Announced | ExpiryPhase::Overdue) {
-            (
-                ExpiryPhase::Announced,
-                Some(now.deadline(at.saturating_add(AFTERWARDS))),
-            )
+            ExpiryPhase::Announced
         } else {
-            (
-                ExpiryPhase::Confirmed,
-                Some(now.deadline(at.saturating_sub(NOTICE))),
-            )
+            ExpiryPhase::Confirmed
         };
+        self.deadline = (at > now.utc).then(|| now.deadline(self.phase.end(at)));
     }
 
     /// The application requests an echo. At most one waits.
@@ -140,36 +143,30 @@ impl Expiry {
     pub(super) fn handle_timeout(&mut self, now: Now) -> Option<ExpiryEvent> {
         self.deadline.take_if(|deadline| *deadline <= now.instant)?;
         let at = self.expires_at?;
-        let due = match self.phase {
-            ExpiryPhase::Early => at.saturating_sub(REFRESH),
-            ExpiryPhase::Confirmed => at.saturating_sub(NOTICE),
-            ExpiryPhase::Announced => at.saturating_add(AFTERWARDS),
-            ExpiryPhase::Overdue if self.wanted.is_some() => {
-                // the limit of echoes delays it
-                self.deadline = Some(now.instant + LAST_ANSWER);
-                return None;
-            }
-            ExpiryPhase::Overdue => {
+        if self.phase == ExpiryPhase::Overdue {
+            if self.wanted.is_none() {
                 self.phase = ExpiryPhase::Early;
                 return Some(ExpiryEvent::Expired);
             }
-        };
-        if now.utc < due {
-            self.deadline = Some(now.deadline(due));
+            // the limit of echoes delays it
+            self.deadline = Some(now.instant + LAST_ANSWER);
             return None;
         }
-        let (next, deadline) = match self.phase {
-            ExpiryPhase::Early => (ExpiryPhase::Confirmed, now.deadline(at.saturating_sub(NOTICE))),
-            ExpiryPhase::Confirmed => (
-                ExpiryPhase::Announced,
-                now.deadline(at.saturating_add(AFTERWARDS)),
-            ),
-            ExpiryPhase::Announced | ExpiryPhase::Overdue => {
-                (ExpiryPhase::Overdue, now.instant + LAST_ANSWER)
-            }
+        let end = self.phase.end(at);
+        if now.utc < end {
+            self.deadline = Some(now.deadline(end));
+            return None;
+        }
+        let next = match self.phase {
+            ExpiryPhase::Early => ExpiryPhase::Confirmed,
+            ExpiryPhase::Confirmed => ExpiryPhase::Announced,
+            ExpiryPhase::Announced | ExpiryPhase::Overdue => ExpiryPhase::Overdue,
         };
         self.phase = next;
-        self.deadline = Some(deadline);
+        self.deadline = Some(match next {
+            ExpiryPhase::Overdue => now.instant + LAST_ANSWER,
+            _ => now.deadline(next.end(at)),
+        });
         if next == ExpiryPhase::Announced {
             return Some(ExpiryEvent::Expiring(at));
         }

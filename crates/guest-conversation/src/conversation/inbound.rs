@@ -17,7 +17,7 @@ use crate::engine::shutdown::ClosingStep;
 use crate::event::{Ending, Event, FailureReason, Loss, Refusal, Session, SessionEvent};
 use crate::state::{Configured, Progress, Stage, State, Wait};
 use crate::timeline::TimelineEvent;
-use crate::{Message, MessageId};
+use crate::{Direction, Message, MessageId};
 
 impl Conversation {
     /// Returns `None` if the frame is unknown.
@@ -122,11 +122,7 @@ impl Conversation {
             }
             return Some(());
         }
-        let inbound = match &*message.direction {
-            "Inbound" => true,
-            "Outbound" => false,
-            _ => return None,
-        };
+        let inbound = message.direction()? == Direction::Inbound;
         let id = tracing_id.and_then(|id| id.parse::<MessageId>().ok());
         if let Some(id) = id.filter(|_| inbound) {
             self.attributes.handle_delivered(id);

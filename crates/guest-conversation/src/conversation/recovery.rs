@@ -161,11 +161,8 @@ impl Conversation {
 
     /// Whether messages wait until the delivery of older ones is resolved.
     pub(super) fn is_resolving(&self) -> bool {
-        let recovering = self
-            .history
-            .as_ref()
-            .is_some_and(|history| history.is_recovering());
-        recovering && self.engine.outbox.has_unresolved()
+        let history = self.history.as_ref();
+        history.is_some_and(|history| history.is_recovering()) && self.engine.outbox.has_unresolved()
     }
 
     /// Newest known time of the service.
@@ -240,13 +237,9 @@ impl Conversation {
         history.handle_recovered(reading.oldest);
         let entries = reading.entries.into_iter();
         let (missed, own) = entries.partition::<Vec<_>, _>(|entry| entry.direction == Direction::Outbound);
-        let mut found = Vec::new();
-        // oldest first
-        for entry in own.into_iter().rev() {
-            if let Some(id) = self.match_entry(&entry) {
-                found.push(delivered(id, entry.at));
-            }
-        }
+        let oldest_first = own.iter().rev();
+        let found = oldest_first.filter_map(|entry| Some(delivered(self.match_entry(entry)?, entry.at)));
+        let found = found.collect();
         self.release(missed, reading.held, found);
         if !complete {
             return self.engine.report_unknown();

@@ -97,9 +97,9 @@ fn attachment_events(peer: &mut VirtualPeer) -> Vec<AttachmentEvent> {
 fn failure(peer: &mut VirtualPeer) -> Failure {
     match attachment_events(peer).pop() {
         Some(
-            AttachmentEvent::Failed { reason, .. }
-            | AttachmentEvent::NoLink { reason, .. }
-            | AttachmentEvent::NotDeleted { reason, .. },
+            AttachmentEvent::Failed(_, reason)
+            | AttachmentEvent::NoLink(_, reason)
+            | AttachmentEvent::NotDeleted(_, reason),
         ) => reason,
         other => panic!("no failure: {other:?}"),
     }
@@ -146,7 +146,7 @@ fn file_is_uploaded_and_sent_with_a_message() {
         .handle_upload(&name(1), UploadOutcome::Stored, peer.now);
     peer.receive(&uploaded(&json!(text)));
     assert!(
-        matches!(&attachment_events(&mut peer)[..], [AttachmentEvent::Uploaded { id, link: Some(link) }]
+        matches!(&attachment_events(&mut peer)[..], [AttachmentEvent::Uploaded(id, Some(link))]
             if *id == name(1) && link.url(peer.now.instant).unwrap().expose_secret().ends_with("canary"))
     );
     peer.conversation.send(id(1), &with(1)).unwrap();
@@ -158,7 +158,7 @@ fn file_is_uploaded_and_sent_with_a_message() {
     assert_eq!(frames[0]["message"]["content"][0]["attachment"]["id"], text);
     peer.receive(&echo(1));
     assert!(
-        matches!(&attachment_events(&mut peer)[..], [AttachmentEvent::Sent { message, .. }] if *message == id(1))
+        matches!(&attachment_events(&mut peer)[..], [AttachmentEvent::Sent(_, message)] if *message == id(1))
     );
     assert_eq!(peer.conversation.attachment(&name(1)), None);
     let timeline = peer.conversation.timeline().to_string();
@@ -289,7 +289,7 @@ fn attachment_times_out_and_fails_with_the_conversation() {
     );
     assert!(matches!(
         attachment_events(&mut peer)[..],
-        [AttachmentEvent::Deleted { .. }]
+        [AttachmentEvent::Deleted(_)]
     ));
     upload(&mut peer, 3);
     peer.receive(&refused(4006, None));

@@ -101,7 +101,7 @@ async fn connection_uploads_beside_its_socket_and_drops_deleted_files() {
             let Some(Event::Session(SessionEvent::Attachment(notice))) = connection.next_event().await else {
                 panic!("no event");
             };
-            assert!(matches!(*notice, AttachmentEvent::Deleted { .. }));
+            assert!(matches!(*notice, AttachmentEvent::Deleted(_)));
             assert_eq!(stream.read(&mut [0]).await.unwrap_or_default(), 0, "it hung up");
             continue;
         }
@@ -113,7 +113,7 @@ async fn connection_uploads_beside_its_socket_and_drops_deleted_files() {
         let Some(Event::Session(SessionEvent::Attachment(notice))) = connection.next_event().await else {
             panic!("no event");
         };
-        assert!(matches!(*notice, AttachmentEvent::Uploaded { .. }));
+        assert!(matches!(*notice, AttachmentEvent::Uploaded(..)));
         let message = OutgoingMessage::Text {
             text: "look".into(),
             attachments: vec![id.to_string().into()],

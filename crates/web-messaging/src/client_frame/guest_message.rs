@@ -81,8 +81,9 @@ impl<'a> GuestMessage<'a> {
                 (Kind::Text, Text::default(), vec![reply])
             }
             OutgoingMessage::Text { text, attachments } => {
-                let files = attachments.iter().map(Item::attachment).collect();
-                (Kind::Text, text.borrowed(), files)
+                let files = attachments.iter().cloned();
+                let files = files.map(|attachment| Item::Attachment { attachment });
+                (Kind::Text, text.borrowed(), files.collect())
             }
         };
         let parent = match message {
@@ -154,11 +155,6 @@ enum Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    fn attachment(id: &Text<'a>) -> Self {
-        let attachment = id.clone();
-        Self::Attachment { attachment }
-    }
-
     fn chosen(kind: &'static str, choice: &Choice, question: Option<&Text<'a>>) -> Self {
         Self::ButtonResponse {
             button_response: ButtonResponse {

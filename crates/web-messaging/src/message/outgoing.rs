@@ -60,11 +60,6 @@ impl OutgoingMessage {
         }
     }
 
-    /// Whether it is text without files.
-    pub fn is_plain(&self) -> bool {
-        matches!(self, Self::Text { attachments, .. } if attachments.is_empty())
-    }
-
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         match self {

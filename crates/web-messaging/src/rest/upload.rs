@@ -63,13 +63,6 @@ impl Upload {
     pub fn host(&self) -> &Host {
         &self.host
     }
-
-    /// Bytes of the file.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "an upload is never empty")]
-    pub fn len(&self) -> usize {
-        self.body.len()
-    }
 }
 
 impl Call for Upload {

@@ -14,13 +14,13 @@ fn attachment(notice: AttachmentEvent) -> Event {
 }
 
 fn failed() -> Event {
-    attachment(AttachmentEvent::Failed {
-        id: file_id(),
-        reason: Failure::Refused {
+    attachment(AttachmentEvent::Failed(
+        file_id(),
+        Failure::Refused {
             code: web_messaging::ErrorCode::FileContentInvalid,
             message: String::new(),
         },
-    })
+    ))
 }
 
 /// A chat that uploads a file.
@@ -37,10 +37,7 @@ fn uploading(input_mode: InputMode) -> Fixture {
 fn file_is_sent_after_its_upload() {
     let mut guest = uploading(SCRIPT);
     assert!(!guest.chat.wants_input());
-    guest.event(attachment(AttachmentEvent::Uploaded {
-        id: file_id(),
-        link: None,
-    }));
+    guest.event(attachment(AttachmentEvent::Uploaded(file_id(), None)));
     assert_eq!(guest.lines(), ["* uploaded cat.png"]);
     let message = OutgoingMessage::Text {
         text: "".into(),

@@ -220,9 +220,9 @@ impl World {
         for event in self.harness.events() {
             let shown = format!("{event:?}");
             prop_assert!(!shown.contains("5ec2e7"));
-            if let AttachmentEvent::Deleted { id }
-            | AttachmentEvent::Failed { id, .. }
-            | AttachmentEvent::Sent { id, .. } = &event
+            if let AttachmentEvent::Deleted(id)
+            | AttachmentEvent::Failed(id, _)
+            | AttachmentEvent::Sent(id, _) = &event
             {
                 prop_assert_eq!(self.harness.attachments.stage(id), None);
                 *self.taken.get_mut(id).unwrap() += 1;
