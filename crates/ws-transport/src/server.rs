@@ -1,11 +1,15 @@
 //! The server's end of a socket, after the response to the upgrade.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::io;
 use std::ops::Deref;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures_util::{Sink, SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
@@ -41,7 +45,7 @@ impl Default for Limits {
 
 /// A socket of a client.
 pub struct ServerSocket<S> {
-    stream: WebSocketStream<S>,
+    stream: WebSocketStream<Counted<S>>,
     limits: Limits,
 }
 
@@ -49,6 +53,7 @@ pub struct ServerSocket<S> {
 /// [`ServerHandshake::response`](crate::ServerHandshake::response).
 pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(stream: S, limits: Limits) -> ServerSocket<S> {
     let config = config(limits.message, limits.write);
+    let stream = Counted { stream, written: 0 };
     ServerSocket {
         stream: WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await,
         limits,
@@ -79,22 +84,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
     ///
     /// # Errors
     /// [`SocketError::Slow`] if the client does not read in time, [`SocketError::Broken`] if the connection is lost.
-    pub async fn send(&mut self, text: impl Into<String>) -> Result<(), SocketError> {
+    pub async fn send(&mut self, text: impl Into<Payload>) -> Result<(), SocketError> {
         self.send_all([text.into()]).await
     }
 
-    /// Sends text frames, in one write if they fit into the buffer.
+    /// Sends text frames, in one write if they fit into the buffer. The write timeout holds for each frame. A client that
+    /// reads nothing is reported after one write timeout.
     ///
     /// # Errors
     /// [`SocketError::Slow`] if the client does not read in time, [`SocketError::Broken`] if the connection is lost.
-    pub async fn send_all(&mut self, texts: impl IntoIterator<Item = String>) -> Result<(), SocketError> {
-        let batch = async {
-            for text in texts {
-                self.stream.feed(Message::text(text)).await?;
+    pub async fn send_all(&mut self, texts: impl IntoIterator<Item: Into<Payload>>) -> Result<(), SocketError> {
+        let mut unread = 0;
+        for text in texts {
+            self.drain(&mut unread, Sink::poll_ready).await?;
+            self.stream.start_send_unpin(Message::Text(text.into().0))?;
+            unread += 1;
+        }
+        self.drain(&mut unread, Sink::poll_flush).await
+    }
+
+    /// Drives `poll` to its end. Each write timeout in which the client reads something uses up one of the frames.
+    async fn drain(&mut self, frames: &mut usize, poll: PollSink<S>) -> Result<(), SocketError> {
+        loop {
+            let written = self.stream.get_ref().written;
+            let done = poll_fn(|cx| poll(Pin::new(&mut self.stream), cx));
+            match in_time(self.limits.write_timeout, done).await {
+                Err(SocketError::Slow) if *frames > 1 && self.stream.get_ref().written > written => {
+                    *frames -= 1
+                }
+                result => return result,
             }
-            self.stream.flush().await
-        };
-        in_time(self.limits.write_timeout, batch).await
+        }
     }
 
     /// Sends a ping. Its pong arrives as [`Incoming::Alive`].
@@ -137,6 +157,42 @@ impl<S> fmt::Debug for ServerSocket<S> {
     }
 }
 
+type PollSink<S> = fn(Pin<&mut WebSocketStream<Counted<S>>>, &mut Context<'_>) -> Poll<Result<(), WsError>>;
+
+/// A stream that counts the bytes written.
+struct Counted<S> {
+    stream: S,
+    written: usize,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let write = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(written)) = write {
+            self.written += written;
+        }
+        write
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 async fn in_time(
     write_timeout: Duration,
     write: impl Future<Output = Result<(), WsError>>,
@@ -157,9 +213,15 @@ pub enum Incoming {
     Text(Payload),
 }
 
-/// The text of a frame. `Debug` shows its length, since it may hold a token.
+/// The text of a frame. Clones share one allocation. `Debug` shows its length, since it may hold a token.
 #[derive(Clone)]
 pub struct Payload(Utf8Bytes);
+
+impl<T: Into<Utf8Bytes>> From<T> for Payload {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
 
 impl Deref for Payload {
     type Target = str;

@@ -2,6 +2,7 @@
 
 use http::Request;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 use super::*;
 use crate::ServerHandshake;
@@ -103,6 +104,28 @@ async fn socket_answers_pings_and_accepts_pongs() {
     });
     drop(client.await.unwrap());
     assert!(reading.await.unwrap().0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn socket_gives_a_slow_client_the_write_timeout_for_each_frame() {
+    let (near, mut far) = tokio::io::duplex(64);
+    let mut socket = accept(near, Limits::default()).await;
+    let reading = tokio::spawn(async move {
+        // a header has four bytes
+        let mut frame = [0; 1004];
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            far.read_exact(&mut frame).await.unwrap();
+        }
+        far
+    });
+    socket.send_all(vec!["x".repeat(1000); 10]).await.unwrap();
+    let _far = reading.await.unwrap();
+    let started = Instant::now();
+    let stuck = socket.send_all(vec!["x".repeat(1000); 10]).await.unwrap_err();
+    assert!(matches!(stuck, SocketError::Slow), "{stuck:?}");
+    // the first timeout fills the buffer of 64 bytes
+    assert_eq!(started.elapsed().as_secs(), 20);
 }
 
 #[tokio::test(start_paused = true)]
