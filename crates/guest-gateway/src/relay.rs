@@ -10,6 +10,7 @@
 
 mod replay;
 mod session;
+mod subscribers;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,11 +22,12 @@ use guest_suite::direct::{Admitted, Direct};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, watch};
 use ws_transport::AdmittedOrigin;
+use ws_transport::server::Payload;
 
 use self::session::Relay;
 
 /// Frames queued for one slow socket before it is dropped.
-const SOCKET_QUEUE: usize = 64;
+pub(crate) const SOCKET_QUEUE: usize = 64;
 /// Time to close sockets after shutdown begins.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Commands queued for one relay. A socket that sends more is not read further.
@@ -83,9 +85,9 @@ enum Command {
 #[derive(Clone, Debug)]
 pub(crate) enum Outgoing {
     /// A serialized frame.
-    Frame(Arc<str>),
+    Frame(Payload),
     /// The answer to the handshake, with the missed frames.
-    HandshakeReply(Vec<Arc<str>>),
+    HandshakeReply(Vec<Payload>),
     /// A new end of the socket's lifetime.
     Extend(OffsetDateTime),
     /// Close the socket with this code and reason.

@@ -93,7 +93,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ServerSocket<S> {
     ///
     /// # Errors
     /// [`SocketError::Slow`] if the client does not read in time, [`SocketError::Broken`] if the connection is lost.
-    pub async fn send_all(&mut self, texts: impl IntoIterator<Item: Into<Payload>>) -> Result<(), SocketError> {
+    pub async fn send_all(
+        &mut self,
+        texts: impl IntoIterator<Item: Into<Payload>>,
+    ) -> Result<(), SocketError> {
         let mut unread = 0;
         for text in texts {
             self.drain(&mut unread, Sink::poll_ready).await?;

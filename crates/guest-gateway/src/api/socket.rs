@@ -18,7 +18,7 @@ use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, OriginError, Serv
 
 use super::request::Call;
 use super::{App, Refusal};
-use crate::relay::{Outgoing, SocketHandle};
+use crate::relay::{Outgoing, SOCKET_QUEUE, SocketHandle};
 
 /// Longest time for the handshake frame to arrive.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -166,25 +166,20 @@ async fn converse(
     let mut heartbeat = Heartbeat::new(app.clock.now().instant);
     let mut ends_at = app.clock.now().deadline(expires_at);
     let mut pace = SlidingWindow::new(FRAMES_PER_SECOND, Duration::from_secs(1));
+    let mut queued = Vec::new();
     loop {
         let now = app.clock.now().instant;
         let readable_at = pace.check(now).err();
         tokio::select! {
-            outgoing = handle.outgoing.recv() => match outgoing {
-                Some(Outgoing::Frame(frame)) => socket.send(&*frame).await.or(Err(CloseReason::Gone))?,
-                // one by one, because each has its own write timeout
-                Some(Outgoing::HandshakeReply(frames)) => {
-                    for frame in frames {
-                        socket.send(&*frame).await.or(Err(CloseReason::Gone))?;
-                    }
-                }
-                Some(Outgoing::Extend(until)) => ends_at = app.clock.now().deadline(until),
-                Some(Outgoing::Close(code, reason)) => return Err(CloseReason::Close(code, reason)),
-                None => {
+            received = handle.outgoing.recv_many(&mut queued, SOCKET_QUEUE) => {
+                if received == 0 {
                     let text = "the socket is too far behind: come back and resume";
                     return Err(CloseReason::Close(1013, text));
                 }
-            },
+                if let Some(until) = send_queued(queued.drain(..), socket).await? {
+                    ends_at = app.clock.now().deadline(until);
+                }
+            }
             read = socket.next(), if readable_at.is_none() => {
                 heartbeat.handle_alive();
                 let text = match read? {
@@ -209,6 +204,24 @@ async fn converse(
             }
         }
     }
+}
+
+/// Sends the frames among the queued outputs together. Returns the new end of the socket's lifetime, if there is one.
+async fn send_queued(
+    queued: impl Iterator<Item = Outgoing>,
+    socket: &mut Socket,
+) -> Result<Option<OffsetDateTime>, CloseReason> {
+    let (mut frames, mut ends_at, mut close) = (Vec::new(), None, Ok(()));
+    for outgoing in queued {
+        match outgoing {
+            Outgoing::Frame(frame) => frames.push(frame),
+            Outgoing::HandshakeReply(reply) => frames.extend(reply),
+            Outgoing::Extend(until) => ends_at = Some(until),
+            Outgoing::Close(code, reason) => close = Err(CloseReason::Close(code, reason)),
+        }
+    }
+    socket.send_all(frames).await.or(Err(CloseReason::Gone))?;
+    close.map(|()| ends_at)
 }
 
 async fn handle_frame(

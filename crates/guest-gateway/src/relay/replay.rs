@@ -1,9 +1,9 @@
 //! A bounded buffer of numbered frames, for replay after a reconnect.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use guest_conversation::MessageId;
+use ws_transport::server::Payload;
 
 /// Capacity in frames.
 const FRAMES: usize = 256;
@@ -24,7 +24,7 @@ pub(super) struct Replay {
 #[derive(Debug)]
 struct Kept {
     number: u64,
-    frame: Arc<str>,
+    frame: Payload,
     /// The message that it acknowledges, if any.
     accepted: Option<MessageId>,
 }
@@ -49,13 +49,13 @@ impl Replay {
         &mut self,
         accepted: Option<MessageId>,
         render: impl FnOnce(u64) -> String,
-    ) -> Arc<str> {
+    ) -> Payload {
         self.last += 1;
-        let frame: Arc<str> = render(self.last).into();
+        let frame: Payload = render(self.last).into();
         self.bytes += frame.len();
         self.kept.push_back(Kept {
             number: self.last,
-            frame: Arc::clone(&frame),
+            frame: frame.clone(),
             accepted,
         });
         while self.kept.len() > FRAMES || self.bytes > BYTES {
@@ -65,13 +65,13 @@ impl Replay {
     }
 
     /// Returns the frame that acknowledges a message, if it is kept.
-    pub(super) fn accepted(&self, id: MessageId) -> Option<Arc<str>> {
+    pub(super) fn accepted(&self, id: MessageId) -> Option<Payload> {
         let kept = self.kept.iter().rev().find(|kept| kept.accepted == Some(id))?;
-        Some(Arc::clone(&kept.frame))
+        Some(kept.frame.clone())
     }
 
     /// Returns the frames after number `after`, and whether events between are missing.
-    pub(super) fn after(&self, after: u64) -> (bool, impl Iterator<Item = &Arc<str>>) {
+    pub(super) fn after(&self, after: u64) -> (bool, impl Iterator<Item = &Payload>) {
         let first_kept = self.kept.front().map_or(self.last + 1, |kept| kept.number);
         let frames = self
             .kept
@@ -89,7 +89,7 @@ mod tests {
 
     fn after(replay: &Replay, number: u64) -> (bool, Vec<String>) {
         let (gap, frames) = replay.after(number);
-        (gap, frames.map(ToString::to_string).collect())
+        (gap, frames.map(|frame| frame.to_string()).collect())
     }
 
     #[test]

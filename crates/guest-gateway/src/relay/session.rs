@@ -1,7 +1,5 @@
 //! The relay of one session, between its conversation with Genesys Cloud and the guest's sockets.
 
-use std::sync::Arc;
-
 use genesys_api::{SessionId, SessionStage, SessionState, rfc3339};
 use guest_conversation::{
     Author, AuthorKind, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Machine as _, Message,
@@ -14,12 +12,11 @@ use session_metrics::EndReason;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use ws_transport::AdmittedOrigin;
+use ws_transport::server::Payload;
 
 use super::replay::Replay;
-use super::{Command, Outgoing, Stopping};
-
-/// Largest number of sockets of a session, as at Genesys. A further one replaces the oldest.
-const SOCKETS: usize = genesys_api::limits::CONNECTIONS_PER_SESSION as usize;
+use super::subscribers::Subscribers;
+use super::{Command, Stopping};
 
 pub(super) struct Relay {
     direct: Direct,
@@ -27,18 +24,9 @@ pub(super) struct Relay {
     id: SessionId,
     origin: AdmittedOrigin,
     replay: Replay,
-    subscribers: Vec<Subscriber>,
+    subscribers: Subscribers,
     configured: Option<Session>,
     reconnecting: bool,
-}
-
-/// A subscribed socket of the guest.
-struct Subscriber {
-    socket: mpsc::Sender<Outgoing>,
-    /// The last number that the guest has received.
-    after: Option<u64>,
-    /// Whether its handshake is answered. The answer waits until the session is configured.
-    handshake_answered: bool,
 }
 
 /// The reason for which a relay stops.
@@ -59,7 +47,7 @@ impl Relay {
             id,
             origin,
             replay: Replay::default(),
-            subscribers: Vec::new(),
+            subscribers: Subscribers::default(),
             configured: None,
             reconnecting: false,
         }
@@ -100,12 +88,11 @@ impl Relay {
         commands.close();
         while let Ok(command) = commands.try_recv() {
             if let Command::Attach { socket, after } = command {
-                self.attach(socket, after);
+                self.subscribers.attach(socket, after);
+                self.answer_handshakes();
             }
         }
         self.broadcast_stop(stop);
-        // dropped now, so that the guest does not wait for Genesys
-        self.subscribers.clear();
         if let Some(conversation) = conversation {
             close(conversation, &stopping).await;
         }
@@ -148,17 +135,14 @@ impl Relay {
                 }
                 // the hub holds a sender while this runs
                 Some(command) = commands.recv() => match command {
-                    Command::Attach { socket, after } => self.attach(socket, after),
-                    Command::Extend(until) => {
-                        for subscriber in &self.subscribers {
-                            let _gone = subscriber.socket.try_send(Outgoing::Extend(until));
-                        }
+                    Command::Attach { socket, after } => {
+                        self.subscribers.attach(socket, after);
+                        self.answer_handshakes();
                     }
+                    Command::Extend(until) => self.subscribers.extend(until),
                     Command::Send { id, text, socket } => {
-                        if let Some(answer) = self.send(conversation, id, text)
-                            && let Some(socket) = socket.upgrade()
-                        {
-                            let _gone = socket.try_send(Outgoing::Frame(answer));
+                        if let Some(answer) = self.send(conversation, id, text) {
+                            self.subscribers.reply(&socket, answer);
                         }
                     }
                     Command::Typing => conversation.typing(),
@@ -168,7 +152,7 @@ impl Relay {
     }
 
     /// Sends a message of the guest. Returns the reply if it is known already.
-    fn send(&mut self, conversation: &Conversation, id: MessageId, text: String) -> Option<Arc<str>> {
+    fn send(&mut self, conversation: &Conversation, id: MessageId, text: String) -> Option<Payload> {
         match conversation.with(|machine, _| machine.delivery(id)) {
             status if may_send(status.as_ref()) => {
                 let error = conversation
@@ -192,23 +176,6 @@ impl Relay {
         }
     }
 
-    /// Subscribes a socket. At the limit the oldest one is closed.
-    fn attach(&mut self, socket: mpsc::Sender<Outgoing>, after: Option<u64>) {
-        self.subscribers
-            .retain(|subscriber| !subscriber.socket.is_closed());
-        if self.subscribers.len() == SOCKETS {
-            let oldest = self.subscribers.remove(0);
-            let close = Outgoing::Close(1008, "the session has newer sockets");
-            let _gone = oldest.socket.try_send(close);
-        }
-        self.subscribers.push(Subscriber {
-            socket,
-            after,
-            handshake_answered: false,
-        });
-        self.answer_handshakes();
-    }
-
     /// Answers pending handshakes with the missed frames, if the session is configured.
     fn answer_handshakes(&mut self) {
         let Some(session) = &mut self.configured else {
@@ -220,13 +187,10 @@ impl Relay {
             read_only: session.read_only,
             sequence: self.replay.last,
         };
-        let accepted: Arc<str> = accepted.to_json().into();
-        for subscriber in &mut self.subscribers {
-            if std::mem::replace(&mut subscriber.handshake_answered, true) {
-                continue;
-            }
-            let mut frames = vec![Arc::clone(&accepted)];
-            if let Some(after) = subscriber.after {
+        let accepted = Payload::from(accepted.to_json());
+        self.subscribers.answer_handshakes(|after| {
+            let mut frames = vec![accepted.clone()];
+            if let Some(after) = after {
                 let (gap, missed) = self.replay.after(after);
                 if gap {
                     let text = "missed events are no longer available: read the history of the conversation";
@@ -236,9 +200,8 @@ impl Relay {
             }
             // a later socket joins an existing session
             session.new_session = false;
-            // the next frame detects a closed socket
-            let _gone = subscriber.socket.try_send(Outgoing::HandshakeReply(frames));
-        }
+            frames
+        });
     }
 
     fn handle_event(&mut self, event: Event) -> Option<Stop> {
@@ -255,9 +218,10 @@ impl Relay {
                         FailureReason::Refused(_) => ErrorCode::MessageRefused,
                         _ => ErrorCode::NotSent,
                     };
-                    self.broadcast(failed_frame(id, code, &reason.to_string()));
+                    self.subscribers
+                        .broadcast(&failed_frame(id, code, &reason.to_string()));
                 }
-                _ => self.broadcast(unknown_status(id)),
+                _ => self.subscribers.broadcast(&unknown_status(id)),
             },
             Event::Message(message) => self.message(&message),
             Event::Ended(ending) => return Some(stop(ending)),
@@ -307,7 +271,8 @@ impl Relay {
                 tracing::warn!(session = %self.id, reason, "cannot read the missed messages");
                 self.replay.mark_gap();
                 let text = "messages may be missing: the history could not be read after a lost connection";
-                self.broadcast(error_frame(ErrorCode::ReplayIncomplete, text));
+                self.subscribers
+                    .broadcast(&error_frame(ErrorCode::ReplayIncomplete, text));
             }
             SessionEvent::Refused(refusal) => {
                 tracing::warn!(session = %self.id, %refusal, "Genesys refused a frame");
@@ -340,7 +305,7 @@ impl Relay {
         });
     }
 
-    fn publish_accepted(&mut self, id: MessageId, at: OffsetDateTime) -> Arc<str> {
+    fn publish_accepted(&mut self, id: MessageId, at: OffsetDateTime) -> Payload {
         self.number(Some(id), |sequence| ServerFrame::MessageAccepted {
             id,
             sequence,
@@ -357,29 +322,19 @@ impl Relay {
         &mut self,
         accepted: Option<MessageId>,
         frame: impl FnOnce(u64) -> ServerFrame<'f>,
-    ) -> Arc<str> {
+    ) -> Payload {
         let frame = self.replay.push(accepted, |number| frame(number).to_json());
-        self.broadcast(Arc::clone(&frame));
+        self.subscribers.broadcast(&frame);
         frame
-    }
-
-    /// Sends a frame to all sockets. One that is too slow is dropped: its guest reconnects and receives the missed frames.
-    fn broadcast(&mut self, frame: Arc<str>) {
-        self.subscribers.retain(|subscriber| {
-            let frame = Outgoing::Frame(Arc::clone(&frame));
-            !subscriber.handshake_answered || subscriber.socket.try_send(frame).is_ok()
-        });
     }
 
     /// Notifies and closes all sockets, also those whose handshake is pending.
     fn broadcast_stop(&mut self, stop: Stop) {
-        for subscriber in &mut self.subscribers {
-            subscriber.handshake_answered = true;
-        }
+        self.subscribers.skip_handshakes();
         let (code, reason) = match stop {
             Stop::Shutdown => (1001, "the gateway shuts down"),
             Stop::Broken(code, message) => {
-                self.broadcast(error_frame(code, &message));
+                self.subscribers.broadcast(&error_frame(code, &message));
                 (1011, "see the error frame")
             }
             Stop::Ended(reason) => {
@@ -390,9 +345,7 @@ impl Relay {
                 (1000, "the session has ended")
             }
         };
-        for subscriber in &self.subscribers {
-            let _gone = subscriber.socket.try_send(Outgoing::Close(code, reason));
-        }
+        self.subscribers.close(code, reason);
     }
 }
 
@@ -424,11 +377,11 @@ fn may_send(status: Option<&DeliveryStatus>) -> bool {
     matches!(status, None | Some(DeliveryStatus::Failed(_)))
 }
 
-fn error_frame(code: ErrorCode, message: &str) -> Arc<str> {
+fn error_frame(code: ErrorCode, message: &str) -> Payload {
     ServerFrame::error(code.as_str(), message).to_json().into()
 }
 
-fn failed_frame(id: MessageId, code: ErrorCode, message: &str) -> Arc<str> {
+fn failed_frame(id: MessageId, code: ErrorCode, message: &str) -> Payload {
     let frame = ServerFrame::MessageFailed {
         id,
         code: code.as_str().into(),
@@ -437,7 +390,7 @@ fn failed_frame(id: MessageId, code: ErrorCode, message: &str) -> Arc<str> {
     frame.to_json().into()
 }
 
-fn unknown_status(id: MessageId) -> Arc<str> {
+fn unknown_status(id: MessageId) -> Payload {
     let text = "unknown delivery status: the connection to Genesys was lost before the acknowledgement";
     failed_frame(id, ErrorCode::InDoubt, text)
 }
