@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use genesys_api::wire::{RawFrame, sanitize};
 use time::OffsetDateTime;
+use web_messaging::ErrorCode;
 use web_messaging::rest::history::HistoryPage;
 use ws_transport::CloseInfo;
 
@@ -199,14 +200,18 @@ impl fmt::Display for Ending {
                 f.write_str("the guest was logged out: have the guest sign in, then start a new session")
             }
             Self::Rejected(refusal) => {
-                let advice = match &*refusal.code {
-                    "400" | "404" => {
+                let advice = match refusal.code.parse().map(ErrorCode::new) {
+                    Ok(ErrorCode::BadRequest | ErrorCode::NotFound) => {
                         "the deployment or the request is unknown, check the id of the deployment, and that the host \
                          is that of its region"
                     }
-                    "401" => "the guest is unknown, have the guest sign in, then start a new session",
-                    "403" => "check that the deployment is active and that the sign-in is valid",
-                    "4017" => {
+                    Ok(ErrorCode::Unauthorized) => {
+                        "the guest is unknown, have the guest sign in, then start a new session"
+                    }
+                    Ok(ErrorCode::Forbidden) => {
+                        "check that the deployment is active and that the sign-in is valid"
+                    }
+                    Ok(ErrorCode::CannotDowngrade) => {
                         "it belongs to a signed-in guest, sign the guest in, or begin with a fresh session token"
                     }
                     _ => "start a new session, and if that is rejected too, check the deployment",

@@ -20,10 +20,7 @@ use time::OffsetDateTime;
 use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
 
 use super::gateway_session::GatewaySession;
-use crate::{ClientFrame, EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
-
-/// The gateway's code for an expired access token.
-const EXPIRED: &str = "credentials.expired";
+use crate::{ClientFrame, ErrorCode, EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
 
 /// A guest's conversation over the gateway's socket.
 #[derive(Debug)]
@@ -100,13 +97,14 @@ impl GatewayConversation {
     }
 
     fn handle_error(&mut self, refusal: Refusal, retry_after: Option<u64>, now: Now) {
-        if refusal.code == "replay.incomplete" {
+        let code = ErrorCode::from_name(&refusal.code);
+        if code == Some(ErrorCode::ReplayIncomplete) {
             // a note on missed events: no close is about it
             return self.handle_refusal(refusal);
         }
         self.last_error = Some(refusal.clone());
         let configuring = self.engine.state() == State::Configuring;
-        match (&*refusal.code, retry_after) {
+        match (code, retry_after) {
             (_, Some(seconds)) => {
                 let wait = Duration::from_secs(seconds).min(retry::MAX_RETRY_AFTER);
                 let until = self.engine.handle_throttled(wait, now);
@@ -116,12 +114,21 @@ impl GatewayConversation {
                     self.engine.resend_all();
                 }
             }
-            ("service.unavailable" | "internal.server.error" | "request.timeout", None) if configuring => {
+            (
+                Some(
+                    ErrorCode::ServiceUnavailable
+                    | ErrorCode::InternalServerError
+                    | ErrorCode::RequestTimeout,
+                ),
+                None,
+            ) if configuring => {
                 self.engine.disconnect(Loss::Rejected(refusal));
             }
             // the gateway closes the socket for it: the token is requested when it is closed
-            (EXPIRED, None) if configuring => self.engine.disconnect(Loss::Rejected(refusal)),
-            (EXPIRED, None) => self.engine.emit(SessionEvent::Refused(refusal)),
+            (Some(ErrorCode::CredentialsExpired), None) if configuring => {
+                self.engine.disconnect(Loss::Rejected(refusal))
+            }
+            (Some(ErrorCode::CredentialsExpired), None) => self.engine.emit(SessionEvent::Refused(refusal)),
             _ => self.handle_refusal(refusal),
         }
     }
@@ -291,7 +298,7 @@ impl Machine for GatewayConversation {
         match self.engine.handle_closed(close, now) {
             None => {}
             Some(Closed::ByUs) => self.finish(Ending::ByUs),
-            Some(Closed::Lost(Loss::Rejected(refusal))) if refusal.code == EXPIRED => {
+            Some(Closed::Lost(Loss::Rejected(refusal))) if is_expired(&refusal) => {
                 self.reconnect_with_token(refusal, now);
             }
             // protocol error, wrong data, broken text, policy, too big: it would happen again
@@ -299,7 +306,7 @@ impl Machine for GatewayConversation {
                 if matches!(close.code(), Some(1002 | 1003 | 1007 | 1008 | 1009)) =>
             {
                 match error {
-                    Some(refusal) if refusal.code == EXPIRED => self.reconnect_with_token(refusal, now),
+                    Some(refusal) if is_expired(&refusal) => self.reconnect_with_token(refusal, now),
                     Some(refusal) => self.finish(Ending::Rejected(refusal)),
                     None => {
                         let code = close.code().unwrap_or_default();
@@ -371,6 +378,11 @@ impl Machine for GatewayConversation {
             self.finish(ending);
         }
     }
+}
+
+/// Whether a refusal is about an expired access token.
+fn is_expired(refusal: &Refusal) -> bool {
+    refusal.code == ErrorCode::CredentialsExpired.as_str()
 }
 
 fn author(from: &Sender<'_>) -> Author {
