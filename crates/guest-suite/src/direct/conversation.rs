@@ -90,7 +90,7 @@ impl Direct {
             rules,
             api: Some(config.hosts.api.clone()),
             resume_after: Some(read_marker.unwrap_or(record.row.created_at)),
-            attributes: custom_attributes(&record.document.data),
+            attributes: custom_attributes(&record.document.data)?,
             jwt,
             ..WebMessaging::new(deployment.clone(), record.row.secrets.genesys_token.clone())
         };

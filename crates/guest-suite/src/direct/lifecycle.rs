@@ -166,7 +166,7 @@ impl Direct {
             let entry = with_details(entry, update.audit_details());
             let mut changed = record.clone();
             changed.document.data = update.data;
-            let attributes = custom_attributes(&changed.document.data);
+            let attributes = custom_attributes(&changed.document.data)?;
             let info = changed.info();
             let mutation = Mutation {
                 entry: Some(entry),

@@ -164,12 +164,14 @@ impl SessionRow {
 }
 
 /// The attributes that may be sent to Genesys.
-pub(super) fn custom_attributes(data: &GuestData) -> CustomAttributes {
+///
+/// # Errors
+/// If the stored attributes exceed the limit, which the store's own writes do not.
+pub(super) fn custom_attributes(data: &GuestData) -> Result<CustomAttributes, Error> {
     let owned = data
         .attributes()
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
-    // the limits of both types are equal
-    CustomAttributes::new(owned.collect()).unwrap_or_default()
+    CustomAttributes::new(owned.collect()).map_err(|_| Error::Store(StoreErrorKind::Corrupt.into()))
 }
 
 /// Adds details to an audit entry.
