@@ -233,7 +233,7 @@ fn own_origin(origin: &Origin) -> AdmittedOrigin {
 
 fn open_keys(config: &Config) -> Result<Keys, StartError> {
     let (store, keys) = (&config.store.path, &config.store.keys);
-    let start_error = StartError::with(format!("the key file {}", keys.display()));
+    let start_error = StartError::with(file("the key file", keys));
     if store.exists() && !keys.exists() {
         let store = store.display();
         return Err(start_error(io::Error::other(format!(
@@ -263,7 +263,7 @@ fn deployments(config: &Config, simulator: Option<&Simulator>) -> BTreeMap<Chann
 
 async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, StartError> {
     let (path, keys) = (config.store.path.clone(), keys.for_store());
-    let start_error = StartError::with(format!("the store {}", path.display()));
+    let start_error = StartError::with(file("the store", &path));
     let open = move || SqliteStore::open(&path, keys, guest_store::Limits::default());
     match tokio::task::spawn_blocking(open).await {
         Ok(opened) => Ok(Arc::new(opened.map_err(start_error)?)),
@@ -286,7 +286,10 @@ async fn bind(config: &Config) -> Result<Server, StartError> {
         ..Limits::default()
     };
     let server = Server::bind(listen.address, identity, limits).await;
-    server.map_err(StartError::with(format!("the address {}", listen.address)))
+    server.map_err(StartError::with(format!(
+        "the address {} (stop the program that uses it, or set another address in [listen])",
+        listen.address
+    )))
 }
 
 fn public_host(config: &Config, address: SocketAddr) -> Result<Host, StartError> {
@@ -304,7 +307,11 @@ fn public_host(config: &Config, address: SocketAddr) -> Result<Host, StartError>
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StartError> {
-    std::fs::read(path).map_err(StartError::with(path.display().to_string()))
+    std::fs::read(path).map_err(StartError::with(file("the file", path)))
+}
+
+fn file(kind: &str, path: &Path) -> String {
+    format!("{kind} {} (check its path and permissions)", path.display())
 }
 
 /// A gateway that cannot start. The message names the obstacle.

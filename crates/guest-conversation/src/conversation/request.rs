@@ -56,7 +56,7 @@ pub enum RequestError {
     #[error("the conversation has ended: open a new one")]
     Ended,
     /// The history cannot be read without a host for it.
-    #[error("no host for the history: set `with_history_at`")]
+    #[error("no host for the history: set `WebMessaging::api`")]
     NoHistoryHost,
     /// The deployment does not allow it.
     #[error("the deployment does not allow it: an administrator can switch it on in its configuration")]
