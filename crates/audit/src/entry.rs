@@ -11,7 +11,7 @@ use crate::value::is_key;
 use crate::{Pseudonym, Value};
 
 /// Maximum length of an entry in bytes. Our choice; the formats of C2SP allow 65,535.
-pub const LONGEST_ENTRY: usize = 16 * 1024;
+pub(crate) const MAX_ENTRY: usize = 16 * 1024;
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -102,7 +102,7 @@ impl Draft {
         let mut bytes = Vec::with_capacity(512);
         serde_json::to_writer(&mut bytes, &sealed).expect("all keys are strings");
         match bytes.len() {
-            ..=LONGEST_ENTRY => Ok(bytes),
+            ..=MAX_ENTRY => Ok(bytes),
             bytes => Err(DraftError::TooLong { bytes }),
         }
     }
@@ -127,7 +127,7 @@ impl Entry {
     /// # Errors
     /// If they are not.
     pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
-        if bytes.len() > LONGEST_ENTRY {
+        if bytes.len() > MAX_ENTRY {
             return Err(EntryError::TooLong { bytes: bytes.len() });
         }
         let sealed: Sealed<'_> = serde_json::from_slice(bytes).map_err(|error| EntryError::Malformed {
@@ -240,7 +240,7 @@ pub enum DraftError {
         /// Name of the detail.
         key: String,
     },
-    /// More bytes than [`LONGEST_ENTRY`].
+    /// More than 16,384 bytes.
     #[error("invalid entry: {bytes} bytes, at most 16384 are allowed, leave details out")]
     TooLong {
         /// Length of the entry.
@@ -264,7 +264,7 @@ pub enum EntryError {
     /// Valid content in a form that is not canonical.
     #[error("invalid entry: not in canonical form, another program wrote or changed it")]
     NotCanonical,
-    /// More bytes than [`LONGEST_ENTRY`].
+    /// More than 16,384 bytes.
     #[error("invalid entry: {bytes} bytes, at most 16384 are allowed")]
     TooLong {
         /// Length of the entry.
@@ -401,10 +401,10 @@ mod tests {
             );
         }
         assert!(matches!(
-            detail("text", "x".repeat(LONGEST_ENTRY).into()),
+            detail("text", "x".repeat(MAX_ENTRY).into()),
             Err(DraftError::TooLong { .. })
         ));
-        assert!(detail("text", "x".repeat(LONGEST_ENTRY - 300).into()).is_ok());
+        assert!(detail("text", "x".repeat(MAX_ENTRY - 300).into()).is_ok());
         assert!(detail("limit", ((1_i64 << 53) - 1).into()).is_ok());
         for action in ["", "a b", "é", &"a".repeat(65)] {
             let draft = Draft::new(draft().at, Actor::client("spa"), action.to_owned());

@@ -5,7 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{Checkpoint, Failure, LONGEST_ENTRY, Line, Report, Verifier, VerifierKey};
+use crate::entry::MAX_ENTRY;
+use crate::{Checkpoint, Failure, Line, Report, Verifier, VerifierKey};
 
 /// A file that is written all or nothing. Until [`finish`](Self::finish) has made it durable, its name is
 /// `<name>.partial`.
@@ -122,7 +123,7 @@ pub fn verify_file(path: &Path, key: &VerifierKey, against: Option<Checkpoint>) 
 }
 
 /// Maximum length of a line: an entry, its leaf hash and JSON around them.
-const MAX_LINE: u64 = LONGEST_ENTRY as u64 + 1024;
+const MAX_LINE: u64 = MAX_ENTRY as u64 + 1024;
 
 /// An error of writing, reading or verifying a file.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ mod value;
 mod verifier;
 
 pub use checkpoint::{Checkpoint, CheckpointError, KeyError, Signer, VerifierKey};
-pub use entry::{Actor, ActorKind, Draft, DraftError, Entry, EntryError, LONGEST_ENTRY, Outcome};
+pub use entry::{Actor, ActorKind, Draft, DraftError, Entry, EntryError, Outcome};
 pub use export::Line;
 pub use hash::{Hash, leaf_hash};
 pub use log::Log;

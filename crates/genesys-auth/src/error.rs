@@ -17,6 +17,7 @@ pub struct AuthError {
     host: Host,
     client: ClientId,
     retry_after: Option<Duration>,
+    /// Time until the next fetch. Until then all callers get this error.
     pub(crate) retry_in: Duration,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -71,12 +72,6 @@ impl AuthError {
             self.kind,
             AuthErrorKind::Canceled | AuthErrorKind::Malformed | AuthErrorKind::Unavailable
         )
-    }
-
-    /// Time until the next fetch. Until then all callers get this error.
-    #[must_use]
-    pub fn retry_in(&self) -> Duration {
-        self.retry_in
     }
 
     pub(crate) fn failure(&self) -> FetchFailure {

@@ -20,8 +20,7 @@ pub enum Egress {
 
 impl Egress {
     /// Whether connections to `address` are allowed. IPv4-mapped IPv6 addresses count as IPv4.
-    #[must_use]
-    pub fn permits(&self, address: IpAddr) -> bool {
+    pub(crate) fn permits(&self, address: IpAddr) -> bool {
         match self {
             Self::Anywhere => true,
             Self::PublicOnly { allow } => {

@@ -19,13 +19,7 @@ pub enum AttributeCategory {
 }
 
 impl AttributeCategory {
-    /// The category that a key implies. Our choice:
-    ///
-    /// - `source`, `region` and `timestamp`, which the founding tutorial sends, are functional.
-    /// - The prefix `marketing.`, `personalization.` or `analytics.` names the purpose.
-    /// - Every other key serves personalization, so an attribute without a category is dropped by default.
-    #[must_use]
-    pub fn of_key(key: &str) -> Self {
+    fn of_key(key: &str) -> Self {
         if FUNCTIONAL.contains(&key) {
             return Self::Functional;
         }
@@ -63,7 +57,11 @@ impl Attributes {
     /// Maximum characters of a value.
     pub const MAX_VALUE_LENGTH: usize = 1024;
 
-    /// Adds an attribute with the category that its key implies, see [`AttributeCategory::of_key`].
+    /// Adds an attribute with the category that its key implies. Our choice:
+    ///
+    /// - `source`, `region` and `timestamp`, which the founding tutorial sends, are functional.
+    /// - The prefix `marketing.`, `personalization.` or `analytics.` names the purpose.
+    /// - Every other key serves personalization, so an attribute without a category is dropped by default.
     ///
     /// # Errors
     /// If the key exists already, or a limit is exceeded.
@@ -73,13 +71,8 @@ impl Attributes {
         self.insert_as(category, key, value)
     }
 
-    /// Adds an attribute with an explicit category.
-    ///
-    /// The `guest-sessions` contract transmits keys and values only: its server applies [`AttributeCategory::of_key`] again.
-    ///
-    /// # Errors
-    /// If the key exists already, a limit is exceeded, or the key's prefix names another purpose.
-    pub fn insert_as(
+    /// Adds an attribute with an explicit category, unless the key's prefix names another purpose.
+    pub(crate) fn insert_as(
         &mut self,
         category: AttributeCategory,
         key: impl Into<String>,

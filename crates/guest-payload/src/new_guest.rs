@@ -40,8 +40,7 @@ impl NewGuest {
     }
 
     /// The input of a decision about this guest.
-    #[must_use]
-    pub fn decision_input(&self, now: OffsetDateTime) -> DecisionInput<'_> {
+    fn decision_input(&self, now: OffsetDateTime) -> DecisionInput<'_> {
         DecisionInput {
             jurisdictions: &self.jurisdictions,
             age: self.age,

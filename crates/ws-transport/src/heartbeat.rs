@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// Detects a silent peer within 35 s.
 ///
 /// It counts pings that nothing answered, not time that passed: a clock that was moved, or a laptop that slept, costs
-/// one ping and never the socket. A ping goes out each [`INTERVAL`](Self::INTERVAL); a peer that sent nothing since
+/// one ping and never the socket. A ping is sent each 15 s. A peer that sent nothing since
 /// the one before last is gone.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
@@ -25,10 +25,10 @@ pub enum HeartbeatAction {
 
 impl Heartbeat {
     /// Time between two pings (15 s, as in Genesys' mobile SDK).
-    pub const INTERVAL: Duration = genesys_api::limits::PING;
+    const INTERVAL: Duration = genesys_api::limits::PING;
 
     /// Time that the peer has to answer the second of two pings. Our choice.
-    pub const GRACE: Duration = Duration::from_secs(5);
+    const GRACE: Duration = Duration::from_secs(5);
 
     /// A heartbeat of a socket that opened at `now`.
     #[must_use]

@@ -220,7 +220,7 @@ async fn wrong_secret_is_reported_with_remedy_and_without_secret() {
             let error = authenticator.token().await.unwrap_err();
             assert_eq!(error.kind(), AuthErrorKind::Credentials);
             assert!(!error.is_retryable());
-            assert!(error.retry_in() > Duration::from_secs(20));
+            assert!(error.retry_in > Duration::from_secs(20));
             let text = error.to_string();
             for hint in [
                 "secret",
