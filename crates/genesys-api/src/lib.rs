@@ -35,7 +35,7 @@ pub mod wire;
 pub use error_chain::error_chain;
 pub use generated::limits;
 pub use id::{ChannelId, DeploymentId, GuestId, IdError, SessionId, WebhookId};
-pub use now::{Now, parse_rfc3339, rfc3339};
+pub use now::{MAX_DURATION, Now, parse_rfc3339, rfc3339};
 pub use rate::SlidingWindow;
 pub use region::{Region, UnknownRegion};
 pub use stage::{SessionStage, SessionState};

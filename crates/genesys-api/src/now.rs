@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
+/// Longest duration of a configuration, a rule or a token: ten years. Our choice: times that far ahead have a form on the
+/// wire, and sums of instants do not overflow.
+pub const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 86_400);
+
 /// A reading of both clocks, taken by a driver once per turn.
 ///
 /// Durations and deadlines use `instant`. Logs and wire formats use `utc`.

@@ -29,7 +29,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use genesys_api::{DeploymentId, Host, Now, limits as published};
+use genesys_api::{DeploymentId, Host, MAX_DURATION, Now, limits as published};
 use ring::hmac;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -67,8 +67,6 @@ pub(crate) use problem::Problem;
 pub(crate) use seed::Seed;
 pub(crate) use sign_in::Approval;
 pub(crate) use violation::Violations;
-
-const MAX_SESSION: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A Genesys Cloud with one deployment, as a state machine.
 ///
@@ -117,7 +115,7 @@ impl World {
     /// Creates a world that clients reach at `base`. All ids and secrets derive from `seed`.
     #[must_use]
     pub fn new(mut rules: Rules, base: Host, seed: [u8; 32]) -> Self {
-        rules.session_duration = rules.session_duration.min(MAX_SESSION);
+        rules.session_duration = rules.session_duration.min(MAX_DURATION);
         rules.attachments.max_file_kb = rules.attachments.max_file_kb.min(published::ATTACHMENT_KILOBYTES);
         rules.sign_in.jwt_lifetime = rules.sign_in.jwt_lifetime.min(published::SIGNED_IN_JWT);
         let seed_text = hex(&seed);

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use genesys_api::{ChannelId, DeploymentId, Host, Hosts, Region};
+use genesys_api::{ChannelId, DeploymentId, Host, Hosts, MAX_DURATION, Region};
 use genesys_auth::{ClientId, Scopes};
 use genesys_http::Proxy;
 use guest_payload::iso27560::Controller;
@@ -19,7 +19,6 @@ use serde::{Deserialize, Deserializer};
 use ws_transport::{Origin, OriginPolicy};
 
 const MIN_DURATION: Duration = Duration::from_secs(60);
-const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// The contents of `gateway.toml`. Every field but `client`, `channel` and `sessions.allowed_origins` has a default.
 /// `gateway.example.toml` shows the defaults.

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, SessionId};
+use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, MAX_DURATION, SessionId};
 use genesys_http::{Client, Tls, TlsError};
 use guest_conversation::client::{ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions, SignInService};
 use guest_payload::Policy;
@@ -34,8 +34,6 @@ use self::session_row::SessionRow;
 use self::sign_in::SignedIn;
 use crate::{Error, SessionInfo};
 
-/// Longest duration of a configuration: ten years. Later times have no form on the wire.
-const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Sessions per page of a query.
 const PAGE: usize = 1_000;
 

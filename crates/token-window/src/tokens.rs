@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
+use genesys_api::MAX_DURATION;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Longest accepted token, in bytes. Our choice: tokens of Genesys have a few hundred.
 const MAX_LENGTH: usize = 8 * 1024;
-
-/// Longer lifetimes are clamped: ten years. Our choice: it keeps sums of instants from overflowing.
-pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// An access token, its refresh token if it has one, and its lifetime. A refresh replaces all three.
 #[derive(Clone, Debug)]
@@ -39,7 +37,7 @@ impl Tokens {
         Ok(Self {
             access,
             refresh,
-            lifetime: lifetime.min(MAX_LIFETIME),
+            lifetime: lifetime.min(MAX_DURATION),
         })
     }
 
@@ -128,7 +126,7 @@ pub(crate) mod tests {
         assert_eq!(parse("a", None, Duration::ZERO), Some(TokensError::Expired));
         assert_eq!(
             Tokens::new("a".into(), None, Duration::MAX).unwrap().lifetime(),
-            MAX_LIFETIME
+            MAX_DURATION
         );
     }
 

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use genesys_api::retry;
-
-use crate::tokens::MAX_LIFETIME;
+use genesys_api::{MAX_DURATION, retry};
 
 /// Shortest time between two requests, however short the lifetime. Our choice: a service that issues unusable tokens
 /// gets one request per second.
@@ -56,7 +54,7 @@ impl Window {
     /// window opens, and at least one second after `sent_at`. A lifetime counts as at most ten years.
     #[must_use]
     pub fn refresh_at(&self, lifetime: Duration, jitter: Jitter, sent_at: Instant) -> Instant {
-        let lifetime = lifetime.min(MAX_LIFETIME);
+        let lifetime = lifetime.min(MAX_DURATION);
         let lead = self.lead(lifetime);
         let early = lead + retry::jitter(lead / 5, jitter.0);
         sent_at + lifetime.saturating_sub(early).max(MIN_PAUSE)
@@ -120,7 +118,7 @@ mod tests {
             |seconds| Window::default().refresh_at(Duration::from_secs(seconds), Jitter(0), start) - start;
         assert_eq!(at(15 * 60), Duration::from_secs(15 * 60 * 3 / 4));
         assert_eq!(at(60), Duration::from_secs(45));
-        assert!(at(u64::MAX) < MAX_LIFETIME, "the sum does not overflow");
+        assert!(at(u64::MAX) < MAX_DURATION, "the sum does not overflow");
         assert_eq!(
             at(0),
             Duration::from_secs(1),

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use genesys_api::MAX_DURATION;
 use http::StatusCode;
 
 use super::split;
 use crate::duration;
 
 const MAX_TIME: Duration = Duration::from_secs(3_600);
-const MAX_JUMP: Duration = Duration::from_secs(10 * 365 * 86_400);
 const NO_ARGUMENT: &str = "no argument";
 const TIME: &str = "a time of at most an hour: a whole number of ms, s or m, such as 1500ms";
 const STATUS: &str = "an HTTP status from 400 to 599";
@@ -69,7 +69,7 @@ const HANDSHAKE: &[Site] = &[Site::Handshake];
 #[rustfmt::skip]
 pub(super) const KINDS: &[Kind] = &[
     ("clock", BOTH, None, "a time of at most ten years with a plus, such as +14m",
-        |text| duration::parse(text?.strip_prefix('+')?).filter(|by| *by <= MAX_JUMP).map(Effect::Clock)),
+        |text| duration::parse(text?.strip_prefix('+')?).filter(|by| *by <= MAX_DURATION).map(Effect::Clock)),
     ("delay", OUT, None, TIME, |text| time(text?).map(Effect::Delay)),
     ("drop", BOTH, Some("1001"), "abrupt, or a close code that may be sent (RFC 6455, 7.4)",
         |text| cut(text?).map(Effect::Drop)),
