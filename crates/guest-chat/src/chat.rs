@@ -212,9 +212,12 @@ impl Chat {
         }
     }
 
-    /// Handles an interrupt: the chat is left at once.
-    pub fn handle_interrupt(&mut self) {
-        self.leave();
+    /// Leaves the chat at once.
+    pub fn leave(&mut self) {
+        if !self.left {
+            self.left = true;
+            self.requests.push_back(Request::Leave);
+        }
     }
 
     /// Handles a message that the conversation queued under `id`.
@@ -251,10 +254,6 @@ impl Chat {
 
     /// Handles an event of the conversation.
     pub fn handle_event(&mut self, event: Event, now: Now) {
-        let is_connecting = matches!(
-            self.state,
-            ConnectionState::Connecting | ConnectionState::Reconnecting
-        );
         match &event {
             Event::Delivery { id, status } => {
                 let line = match status {
@@ -284,7 +283,7 @@ impl Chat {
                 self.last_received = Some(now.instant);
                 self.show_history(page);
             }
-            Event::Connection(ConnectionEvent::Throttled { .. }) if is_connecting => {
+            Event::Connection(ConnectionEvent::Throttled { .. }) if self.is_connecting() => {
                 if !std::mem::replace(&mut self.throttle_shown, true) {
                     self.announce(
                         "rate limited by the service: the connection is retried until it is accepted",
@@ -304,7 +303,7 @@ impl Chat {
                 let until = now.instant + (*during).min(MAX_TYPING);
                 let earlier = self.typing.replace((from.clone(), until));
                 if earlier.is_none_or(|(earlier, _)| earlier != *from) {
-                    self.show(render_event::typing(from));
+                    self.show(render_event::about(from, "is typing …"));
                 }
             }
             _ => {
@@ -321,7 +320,7 @@ impl Chat {
     /// Performs the actions whose deadline has passed.
     pub fn handle_timeout(&mut self, now: Now) {
         if let Some((from, _)) = self.typing.take_if(|(_, until)| *until <= now.instant) {
-            self.show(render_event::typing_ended(&from));
+            self.show(render_event::about(&from, "is no longer typing"));
         }
         while let Some(line) = self.deliveries.next_slow(now.instant) {
             self.show(line);
@@ -357,10 +356,10 @@ impl Chat {
             (self.awaited.map(|(_, until)| until), Reason::ScriptTimeout),
             (self.leave_deadline(), Reason::Leave),
         ];
-        let deadlines = deadlines
+        let set = deadlines
             .into_iter()
             .filter_map(|(at, reason)| Some((at?, reason)));
-        deadlines.min_by_key(|(at, _)| *at)
+        set.min_by_key(|(at, _)| *at)
     }
 
     /// Whether the next line of input can be handled. A person may always write. A script waits for the result of its
@@ -388,7 +387,6 @@ impl Chat {
         }
     }
 
-    /// Updates the state by an event.
     fn update_state(&mut self, event: &Event, now: Now) {
         self.state = match event {
             Event::Connection(ConnectionEvent::Ready(session) | ConnectionEvent::Restored(session)) => {
@@ -422,7 +420,6 @@ impl Chat {
         }
     }
 
-    /// Drops the pending choices.
     fn forget_choices(&mut self) {
         self.typing = None;
         self.choices = PendingChoices::default();
@@ -447,27 +444,17 @@ impl Chat {
         let (leave_by, InputMode::Script { idle_timeout }) = (self.leave_by?, self.input_mode) else {
             return None;
         };
-        let connected = matches!(self.state, ConnectionState::Live | ConnectionState::ReadOnly);
-        if !connected || self.deliveries.outstanding() > 0 || !self.uploads.is_empty() {
+        if self.is_connecting() || self.deliveries.outstanding() > 0 || !self.uploads.is_empty() {
             return Some(leave_by);
         }
-        let silent_since = self
-            .typing
-            .as_ref()
-            .map_or(self.last_received?, |(_, until)| *until);
+        let typing_until = self.typing.as_ref().map(|(_, until)| *until);
+        let silent_since = typing_until.or(self.last_received)?;
         Some(leave_by.min(silent_since + idle_timeout))
     }
 
     fn leave_when_ended(&mut self) {
         if self.leave_by.is_some() && self.state == ConnectionState::Ended {
             self.leave();
-        }
-    }
-
-    fn leave(&mut self) {
-        if !self.left {
-            self.left = true;
-            self.requests.push_back(Request::Leave);
         }
     }
 
@@ -483,6 +470,13 @@ impl Chat {
 
     fn show(&mut self, line: Line) {
         self.lines.push_back(line);
+    }
+
+    fn is_connecting(&self) -> bool {
+        matches!(
+            self.state,
+            ConnectionState::Connecting | ConnectionState::Reconnecting
+        )
     }
 
     fn is_scripted(&self) -> bool {

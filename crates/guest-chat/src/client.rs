@@ -5,7 +5,6 @@ mod run_loop;
 mod target;
 mod terminal;
 
-use std::fmt::Display;
 use std::io::Write as _;
 
 pub use self::frontend::Frontend;
@@ -14,36 +13,17 @@ pub use self::target::ConnectTarget;
 
 /// A chat that could not begin, or in which a message was not delivered.
 #[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct ChatError {
-    /// The kind.
-    pub kind: ChatErrorKind,
-    message: String,
-}
-
-/// A kind of [`ChatError`].
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum ChatErrorKind {
+pub enum ChatError {
     /// The target or an option is invalid.
-    Invalid,
+    #[error("{0}")]
+    Invalid(String),
     /// The deployment cannot be read.
-    Unavailable,
+    #[error("{0}")]
+    Unavailable(String),
     /// A message was not delivered.
-    Undelivered,
-}
-
-impl ChatError {
-    fn new(kind: ChatErrorKind, error: impl Display) -> Self {
-        Self {
-            kind,
-            message: error.to_string(),
-        }
-    }
-
-    fn invalid(error: impl Display) -> Self {
-        Self::new(ChatErrorKind::Invalid, error)
-    }
+    #[error("{0}")]
+    Undelivered(String),
 }
 
 /// Writes a line to stdout. A closed stdout is not an error.

@@ -6,4 +6,4 @@ mod client;
 
 pub use chat::{Chat, InputMode, Line, Reason, Request, Style};
 #[cfg(feature = "client")]
-pub use client::{ChatError, ChatErrorKind, ConnectTarget, Frontend, run};
+pub use client::{ChatError, ConnectTarget, Frontend, run};

@@ -13,12 +13,9 @@ pub(super) struct PendingChoices {
     options: Vec<(ChoiceKind, Choice)>,
 }
 
-/// A kind of choice.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ChoiceKind {
-    /// A button of a card.
     Button,
-    /// A time of a date picker.
     Date,
     /// An item of a list picker. A message may hold several pickers.
     Item {

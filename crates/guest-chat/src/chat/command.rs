@@ -66,7 +66,6 @@ impl std::fmt::Debug for Request {
     }
 }
 
-/// The commands with their descriptions.
 pub(super) const COMMANDS: [(&str, &str); 11] = [
     ("/attach FILE", "sends a file"),
     ("/clear", "clears the conversation for good, which ends it"),
@@ -87,7 +86,6 @@ pub(super) const COMMANDS: [(&str, &str); 11] = [
     ),
 ];
 
-/// A parsed line of input.
 #[derive(Debug, Eq, PartialEq)]
 pub(super) enum Input<'a> {
     Request(Request),

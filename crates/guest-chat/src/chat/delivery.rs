@@ -62,10 +62,9 @@ impl Deliveries {
         let text = format!("{} (sent, but it may not have arrived)", message.text);
         (message.is_unknown, message.slow_at) = (true, None);
         if self.pending.len() - self.outstanding() == MAX_UNKNOWN {
-            let oldest = self.pending.iter().find(|message| message.is_unknown);
-            oldest
-                .map(|oldest| oldest.id)
-                .and_then(|oldest| self.take(oldest));
+            if let Some(oldest) = self.pending.iter().position(|message| message.is_unknown) {
+                self.pending.remove(oldest);
+            }
             self.undelivered += 1;
         }
         self.pending.push(message);
@@ -81,11 +80,8 @@ impl Deliveries {
         let mut pending = self.pending.iter_mut();
         let slow = pending.find(|message| message.slow_at.is_some_and(|at| at <= now))?;
         slow.slow_at = None;
-        Some(Line::new(
-            LineKind::Info,
-            "…",
-            &format!("{} (waiting)", slow.text),
-        ))
+        let text = format!("{} (waiting)", slow.text);
+        Some(Line::new(LineKind::Info, "…", &text))
     }
 
     pub(super) fn slow_deadline(&self) -> Option<Instant> {

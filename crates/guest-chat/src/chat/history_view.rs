@@ -7,7 +7,6 @@ use super::command::COMMANDS;
 use super::{Chat, content, render_event};
 
 impl Chat {
-    /// Lists the commands.
     pub(super) fn show_help(&mut self) {
         self.announce("text without a leading slash is sent; the commands are:");
         for (usage, about) in COMMANDS {
@@ -18,7 +17,6 @@ impl Chat {
         );
     }
 
-    /// Shows the link of a file.
     pub(super) fn show_link(&mut self, number: usize) {
         match self.links.open(number) {
             Some(link) => {

@@ -19,7 +19,6 @@ pub(super) enum LineKind {
     Info,
     /// A message of an agent or a bot.
     Message,
-    /// A message of the guest.
     Success,
 }
 
@@ -53,13 +52,11 @@ impl Line {
         Self::new(LineKind::Error, "!", text)
     }
 
-    /// Appends a line to the body.
     pub(super) fn with_line(mut self, more: &str) -> Self {
         self.body.extend(sanitize::lines(more));
         self
     }
 
-    /// Adds a prefix to the head.
     pub(super) fn with_prefix(mut self, before: &str) -> Self {
         self.head = format!("{} {}", sanitize::excerpt(before), self.head);
         self

@@ -27,14 +27,9 @@ pub(super) fn past_message(entry: &Message, parts: &[String]) -> Line {
     message(&entry.from, parts).with_prefix(&format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute()))
 }
 
-/// A typing indicator.
-pub(super) fn typing(from: &Author) -> Line {
-    Line::new(LineKind::Info, &author_label(from), "is typing …")
-}
-
-/// The end of a typing indicator without a message.
-pub(super) fn typing_ended(from: &Author) -> Line {
-    Line::new(LineKind::Info, &author_label(from), "is no longer typing")
+/// A line about an author, such as `Ann is typing …`.
+pub(super) fn about(author: &Author, text: &str) -> Line {
+    Line::new(LineKind::Info, &author_label(author), text)
 }
 
 /// A line for an event that changes the state of the conversation.

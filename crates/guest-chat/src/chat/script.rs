@@ -78,7 +78,6 @@ impl Awaited {
         }
     }
 
-    /// Returns the name for the message about a timeout.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Answer => "answer",

@@ -480,7 +480,7 @@ fn person_leaves_at_once() {
         guest.send("a", 1);
         match leave {
             "" => guest.chat.handle_end_of_input(guest.now),
-            "^C" => guest.chat.handle_interrupt(),
+            "^C" => guest.chat.leave(),
             _ => guest.chat.handle_line(leave, guest.now),
         }
         assert_eq!(guest.requests(), [Request::Leave], "{leave}");

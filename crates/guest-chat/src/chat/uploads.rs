@@ -16,7 +16,6 @@ const MAX_PENDING_FILES: usize = 32;
 pub(super) struct Uploads {
     /// Requested before the conversation was connected.
     waiting: Vec<PathBuf>,
-    /// Number of files being read.
     reading: usize,
     uploading: Vec<(AttachmentId, String)>,
 }
@@ -62,7 +61,6 @@ impl Chat {
         }
     }
 
-    /// Updates the uploads by an event.
     pub(super) fn update_uploads(&mut self, event: &Event) {
         match event {
             Event::Session(SessionEvent::Attachment(event)) => self.update_upload(event),

@@ -16,7 +16,6 @@ const MAX_LINE: usize = 65_536;
 /// Lines read ahead of the chat.
 const LINES_AHEAD: usize = 16;
 
-/// An event of the input.
 #[derive(Debug)]
 pub(super) enum TerminalEvent {
     /// The line that a person edits, as it is now.
@@ -33,7 +32,8 @@ pub(super) enum TerminalEvent {
 pub struct Frontend {
     input: mpsc::Receiver<TerminalEvent>,
     style: Style,
-    input_mode: InputMode,
+    /// The source of the input.
+    pub input_mode: InputMode,
     terminal: Option<Terminal>,
 }
 
@@ -43,31 +43,24 @@ impl Frontend {
     #[must_use]
     pub fn open(idle_timeout: Duration) -> Self {
         let (events, input) = mpsc::channel(LINES_AHEAD);
-        if std::io::stdin().is_terminal()
-            && let Some(terminal) = Terminal::open(events.clone())
-        {
+        let terminal = match std::io::stdin().is_terminal() {
+            true => Terminal::open(events.clone()),
+            false => None,
+        };
+        let (style, input_mode) = if terminal.is_some() {
             let color = std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty());
-            return Self {
-                input,
-                style: Style::Terminal { color },
-                input_mode: InputMode::Interactive,
-                terminal: Some(terminal),
-            };
-        }
-        // a separate thread, because its read may never end and must not delay the exit
-        thread::spawn(move || read(&events));
+            (Style::Terminal { color }, InputMode::Interactive)
+        } else {
+            // a separate thread, because its read may never end and must not delay the exit
+            thread::spawn(move || read(&events));
+            (Style::Plain, InputMode::Script { idle_timeout })
+        };
         Self {
             input,
-            style: Style::Plain,
-            input_mode: InputMode::Script { idle_timeout },
-            terminal: None,
+            style,
+            input_mode,
+            terminal,
         }
-    }
-
-    /// Returns the source of the input.
-    #[must_use]
-    pub fn input_mode(&self) -> InputMode {
-        self.input_mode
     }
 
     pub(super) async fn next_event(&mut self) -> TerminalEvent {

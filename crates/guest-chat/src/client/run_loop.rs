@@ -6,17 +6,16 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use genesys_api::{Clock, entropy};
-use guest_conversation::client::{ConnectLimiter, Connection, Settings};
+use genesys_api::Clock;
+use guest_conversation::client::Connection;
 use guest_conversation::timeline::{Timeline, TimelineEvent};
 use guest_conversation::{Conversation, Event, Machine as _, Request as ConversationRequest, attachments};
-use secrecy::SecretString;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
+use super::ChatError;
 use super::frontend::{Frontend, TerminalEvent};
 use super::target::ConnectTarget;
-use super::{ChatError, ChatErrorKind};
 use crate::chat::{Chat, Request};
 
 /// Longest time to close the conversation.
@@ -38,14 +37,11 @@ pub async fn run(
     frontend: Frontend,
     interrupt: impl Future<Output = ()>,
 ) -> Result<(), ChatError> {
-    let limiter = ConnectLimiter::default();
-    let connection = open(&target, limiter.clone());
     let run_loop = RunLoop {
         chat,
+        connection: target.open(),
         target,
-        limiter,
         frontend,
-        connection,
         live: true,
         reading: JoinSet::new(),
     };
@@ -55,12 +51,10 @@ pub async fn run(
 struct RunLoop {
     chat: Chat,
     target: ConnectTarget,
-    limiter: ConnectLimiter,
     frontend: Frontend,
     connection: Connection,
     /// Whether further events are expected from the connection.
     live: bool,
-    /// Files being read.
     reading: JoinSet<(PathBuf, Result<Vec<u8>, String>)>,
 }
 
@@ -79,7 +73,7 @@ impl RunLoop {
             let wanted = self.chat.wants_input();
             tokio::select! {
                 biased;
-                () = &mut interrupt => self.chat.handle_interrupt(),
+                () = &mut interrupt => self.chat.leave(),
                 event = self.frontend.next_event(), if wanted => self.handle_terminal_event(event).await,
                 event = self.connection.next_event(), if self.live => self.handle_event(event),
                 Some(Ok((path, read))) = self.reading.join_next() => self.attach(path, read),
@@ -92,7 +86,7 @@ impl RunLoop {
         show_lines(&mut self.chat, &mut self.frontend);
         self.frontend.close().await;
         match self.chat.failure() {
-            Some(reason) => Err(ChatError::new(ChatErrorKind::Undelivered, reason)),
+            Some(reason) => Err(ChatError::Undelivered(reason)),
             None => Ok(()),
         }
     }
@@ -110,7 +104,7 @@ impl RunLoop {
         match event {
             TerminalEvent::Editing(line) => self.chat.handle_editing(&line),
             TerminalEvent::End => self.chat.handle_end_of_input(now),
-            TerminalEvent::Interrupted => self.chat.handle_interrupt(),
+            TerminalEvent::Interrupted => self.chat.leave(),
             TerminalEvent::Line(line) => {
                 self.chat.handle_line(&line, now);
                 self.frontend.set_editing(self.chat.wants_input());
@@ -135,10 +129,8 @@ impl RunLoop {
         let attached = read.and_then(|bytes| {
             let size = bytes.len() as u64;
             let file = attachments::File::new(&name, bytes.into());
-            let attached = self.connection.handle().attach(file);
-            attached
-                .map(|id| (id, size))
-                .map_err(|why| format!("{name}: {why}"))
+            let attached = self.connection.handle().attach(file).map(|id| (id, size));
+            attached.map_err(|why| format!("{name}: {why}"))
         });
         match attached {
             Ok((id, size)) => self.chat.handle_attached(id, &name, size),
@@ -174,7 +166,7 @@ impl RunLoop {
                 }
                 Request::Leave => return false,
                 Request::OpenAnother => {
-                    self.connection = open(&self.target, self.limiter.clone());
+                    self.connection = self.target.open();
                     self.live = true;
                 }
                 Request::Ping => self.control(&request, ConversationRequest::CheckHealth),
@@ -205,7 +197,6 @@ fn show_lines(chat: &mut Chat, frontend: &mut Frontend) {
     }
 }
 
-/// Reads a file.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let unread = |error| format!("cannot read {}: {error}", path.display());
     // the read of a pipe or a device may never end
@@ -241,16 +232,4 @@ fn recent_entries(timeline: &Timeline) -> Vec<String> {
         }
     };
     latest.into_iter().map(line).collect()
-}
-
-/// Opens a conversation in a new session with a random token.
-fn open(target: &ConnectTarget, limiter: ConnectLimiter) -> Connection {
-    let token = SecretString::from(entropy::uuid().to_string());
-    let settings = Settings {
-        http: target.http.clone(),
-        url: target.url.clone(),
-        origin: target.origin.clone(),
-        limiter,
-    };
-    Connection::open(Conversation::new(target.session(token)), settings)
 }

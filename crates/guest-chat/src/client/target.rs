@@ -1,13 +1,16 @@
 //! The deployment that a guest connects to, and its rules.
 
-use genesys_api::{Clock, DeploymentId, Hosts, Now, error_chain};
+use std::fmt::Display;
+
+use genesys_api::{Clock, DeploymentId, Hosts, Now, entropy, error_chain};
 use genesys_http::{CallError, Client};
-use guest_conversation::{DeploymentRules, WebMessaging};
+use guest_conversation::client::{ConnectLimiter, Connection, Settings};
+use guest_conversation::{Conversation, DeploymentRules, WebMessaging};
 use secrecy::SecretString;
 use web_messaging::rest::deployment::{Domains, NotAdmitted, Published, ReadConfiguration, ReadDomains};
-use ws_transport::{AdmittedOrigin, Origin, OriginPolicy, SocketUrl};
+use ws_transport::{Origin, OriginPolicy, SocketUrl};
 
-use super::{ChatError, ChatErrorKind};
+use super::ChatError;
 
 /// Largest number of allowed domains in an error message.
 const MAX_NAMED_DOMAINS: usize = 5;
@@ -15,9 +18,7 @@ const MAX_NAMED_DOMAINS: usize = 5;
 /// A messenger deployment of Genesys Cloud, and the way to it.
 #[derive(Debug)]
 pub struct ConnectTarget {
-    pub(super) http: Client,
-    pub(super) url: SocketUrl,
-    pub(super) origin: AdmittedOrigin,
+    settings: Settings,
     hosts: Hosts,
     deployment: DeploymentId,
     rules: DeploymentRules,
@@ -37,16 +38,17 @@ impl ConnectTarget {
     ) -> Result<Self, ChatError> {
         let origin = match origin {
             Some(origin) => origin,
-            None => hosts.messaging.to_string().parse().map_err(ChatError::invalid)?,
+            None => hosts.messaging.to_string().parse().map_err(invalid)?,
         };
-        let admitted = OriginPolicy::new([origin.to_string()])
-            .map_err(ChatError::invalid)?
-            .admit_own(&origin)
-            .map_err(ChatError::invalid)?;
-        Ok(Self {
-            url: SocketUrl::of_host(&hosts.messaging, "/v1").map_err(ChatError::invalid)?,
+        let policy = OriginPolicy::new([origin.to_string()]).map_err(invalid)?;
+        let settings = Settings {
             http,
-            origin: admitted,
+            url: SocketUrl::of_host(&hosts.messaging, "/v1").map_err(invalid)?,
+            origin: policy.admit_own(&origin).map_err(invalid)?,
+            limiter: ConnectLimiter::default(),
+        };
+        Ok(Self {
+            settings,
             hosts,
             deployment,
             rules: DeploymentRules::default(),
@@ -56,7 +58,7 @@ impl ConnectTarget {
     /// Returns the origin of the guest's page.
     #[must_use]
     pub fn origin(&self) -> &Origin {
-        self.origin.origin()
+        self.settings.origin.origin()
     }
 
     /// Reads the rules of the deployment, so that a guest who is not admitted learns the reason before a socket is opened.
@@ -66,33 +68,33 @@ impl ConnectTarget {
     pub async fn load_rules(&mut self) -> Result<(), ChatError> {
         let (deployment, cdn) = (&self.deployment, &self.hosts.cdn);
         let failed = |error: CallError| {
-            let unread = |advice: &str| {
-                let why = error_chain(&error);
-                let text = format!("cannot read the rules of the deployment at {cdn}: {why}{advice}");
-                ChatError::new(ChatErrorKind::Unavailable, text)
+            let advice = match error.problem().map(|problem| problem.status) {
+                Some(403 | 404) => {
+                    return ChatError::Invalid(format!(
+                        "no active deployment {deployment} at {cdn}: check the id, and that the domain is the one of its region"
+                    ));
+                }
+                Some(401 | 429 | 500..) => "; try again later, and check the proxy and --cdn-host",
+                _ => "",
             };
-            match error.problem().map(|problem| problem.status) {
-                Some(403 | 404) => ChatError::invalid(format!(
-                    "no active deployment {deployment} at {cdn}: check the id, and that the domain is the one of its region"
-                )),
-                Some(401 | 429 | 500..) => unread("; try again later, and check the proxy and --cdn-host"),
-                _ => unread(""),
-            }
+            let why = error_chain(&error);
+            ChatError::Unavailable(format!(
+                "cannot read the rules of the deployment at {cdn}: {why}{advice}"
+            ))
         };
-        let configuration = self.http.call(&ReadConfiguration { deployment }, cdn, None).await;
+        let http = &self.settings.http;
+        let configuration = http.call(&ReadConfiguration { deployment }, cdn, None).await;
         let configuration = configuration.map_err(failed)?;
-        let domains = self.http.call(&ReadDomains { deployment }, cdn, None).await;
+        let domains = http.call(&ReadDomains { deployment }, cdn, None).await;
         let domains = domains.map_err(failed)?;
         let published = Published {
             configuration: Some(configuration),
             domains: Some(domains),
         };
-        let admitted = published.admit(self.origin.origin());
+        let admitted = published.admit(self.origin());
         self.rules = admitted.map_err(|why| match (&why, &published.domains) {
-            (NotAdmitted::Origin { origin }, Some(domains)) => {
-                ChatError::invalid(not_admitted(origin, domains))
-            }
-            _ => ChatError::invalid(why),
+            (NotAdmitted::Origin { origin }, Some(domains)) => invalid(not_admitted(origin, domains)),
+            _ => invalid(why),
         })?;
         Ok(())
     }
@@ -102,18 +104,24 @@ impl ConnectTarget {
     pub fn now(&self) -> Now {
         Now {
             instant: Clock::system().now().instant,
-            utc: self.http.clock().now().utc,
+            utc: self.settings.http.clock().now().utc,
         }
     }
 
-    /// A session of the deployment under a token.
-    pub(super) fn session(&self, token: SecretString) -> WebMessaging {
-        WebMessaging {
+    /// Opens a conversation in a new session with a random token.
+    pub(super) fn open(&self) -> Connection {
+        let token = SecretString::from(entropy::uuid().to_string());
+        let session = WebMessaging {
             rules: self.rules,
             api: Some(self.hosts.api.clone()),
             ..WebMessaging::new(self.deployment.clone(), token)
-        }
+        };
+        Connection::open(Conversation::new(session), self.settings.clone())
     }
+}
+
+fn invalid(error: impl Display) -> ChatError {
+    ChatError::Invalid(error.to_string())
 }
 
 fn not_admitted(origin: &Origin, domains: &Domains) -> String {
@@ -128,10 +136,9 @@ fn not_admitted(origin: &Origin, domains: &Domains) -> String {
     let printable = |entry: &&String| entry.bytes().all(|byte| byte.is_ascii_graphic());
     let named = entries.iter().filter(printable).take(MAX_NAMED_DOMAINS);
     let named = named.map(String::as_str).collect::<Vec<_>>().join(", ");
-    let more = if entries.len() > MAX_NAMED_DOMAINS {
-        " and others"
-    } else {
-        ""
+    let more = match entries.len() {
+        0..=MAX_NAMED_DOMAINS => "",
+        _ => " and others",
     };
     format!(
         "the deployment admits {named}{more}, not {origin}: use --origin https:// with one of these, or have an \

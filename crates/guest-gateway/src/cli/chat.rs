@@ -8,7 +8,7 @@ use genesys_api::{Clock, DeploymentId, Host, Hosts, Region, error_chain};
 use genesys_http::{Client, Proxy, Tls};
 #[cfg(feature = "sim")]
 use genesys_sim::Fault;
-use guest_chat::{Chat, ChatError, ChatErrorKind, ConnectTarget, Frontend, Request};
+use guest_chat::{Chat, ChatError, ConnectTarget, Frontend, Request};
 use ws_transport::Origin;
 
 use super::{Failure, Interrupt};
@@ -74,7 +74,6 @@ pub(super) struct Options {
     wait: Duration,
 }
 
-/// Longest value of --wait.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn wait(text: &str) -> Result<Duration, String> {
@@ -85,7 +84,6 @@ fn wait(text: &str) -> Result<Duration, String> {
     Ok(wait)
 }
 
-/// Examples, shown below the options in the help.
 const EXAMPLES: &str = r"Try:
   guest-gateway chat --sim
   guest-gateway chat --sim --fault drop:abrupt@3
@@ -152,7 +150,7 @@ async fn converse(
     let now = target.now();
     // last, because it changes the terminal
     let frontend = Frontend::open(options.wait);
-    let mut chat = Chat::new(frontend.input_mode(), now);
+    let mut chat = Chat::new(frontend.input_mode, now);
     chat.announce(&match options.sim {
         Some(_) => format!("SIMULATED Genesys Cloud, no real agent: {host}, deployment {deployment}"),
         None => format!(
@@ -169,8 +167,8 @@ async fn converse(
 }
 
 fn failure(error: ChatError) -> Failure {
-    match error.kind {
-        ChatErrorKind::Invalid => Failure::usage(error),
+    match error {
+        ChatError::Invalid(_) => Failure::usage(error),
         _ => Failure::failed(error),
     }
 }
@@ -189,10 +187,9 @@ fn hosts(options: &Options, simulator: Option<&Simulator>) -> Result<Hosts, Fail
             }));
         }
     };
-    let own = |host: &Option<Host>, default| host.clone().unwrap_or(default);
-    hosts.api = own(&options.api_host, hosts.api);
-    hosts.cdn = own(&options.cdn_host, hosts.cdn);
-    hosts.messaging = own(&options.messaging_host, hosts.messaging);
+    hosts.api = options.api_host.clone().unwrap_or(hosts.api);
+    hosts.cdn = options.cdn_host.clone().unwrap_or(hosts.cdn);
+    hosts.messaging = options.messaging_host.clone().unwrap_or(hosts.messaging);
     Ok(hosts)
 }
 
