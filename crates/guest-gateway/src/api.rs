@@ -31,7 +31,6 @@ use self::refusal::Refusal;
 pub(crate) use self::request::SCOPES;
 use crate::relay::Hub;
 
-/// The shared state of the routes.
 pub(crate) type App = Arc<Parts>;
 
 #[derive(Debug)]

@@ -12,8 +12,10 @@ mod serve;
 mod sim;
 
 use std::fmt::Display;
+use std::future::poll_fn;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::task::Poll;
 
 use clap::{Parser, Subcommand};
 use genesys_api::error_chain;
@@ -99,7 +101,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The message and exit code of a failed command.
 #[derive(Debug)]
 struct Failure {
     message: String,
@@ -107,7 +108,6 @@ struct Failure {
 }
 
 impl Failure {
-    /// The command failed.
     fn failed(error: impl Display) -> Self {
         Self {
             message: error.to_string(),
@@ -120,7 +120,6 @@ impl Failure {
         Self::failed(error_chain(&error))
     }
 
-    /// The command was interrupted.
     #[cfg(any(feature = "chat", feature = "sim"))]
     fn interrupted() -> Self {
         Self {
@@ -149,27 +148,27 @@ fn fail(message: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// A receiver of SIGINT, SIGTERM and SIGHUP. Signals that arrive while a command starts are kept.
+/// A receiver of SIGHUP, SIGINT and SIGTERM. Signals that arrive while a command starts are kept.
 struct Interrupt([Signal; 3]);
 
 impl Interrupt {
     fn listen() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(Failure::failed);
-        let (hangup, interrupt, terminate) = (
-            SignalKind::hangup(),
-            SignalKind::interrupt(),
-            SignalKind::terminate(),
-        );
-        Ok(Self([listen(hangup)?, listen(interrupt)?, listen(terminate)?]))
+        Ok(Self([
+            listen(SignalKind::hangup())?,
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+        ]))
     }
 
-    /// Waits for a signal.
     async fn received(&mut self) {
-        let [hangup, interrupt, terminate] = &mut self.0;
-        tokio::select! {
-            _ = hangup.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        poll_fn(|context| {
+            let mut signals = self.0.iter_mut();
+            match signals.any(|signal| signal.poll_recv(context).is_ready()) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
     }
 }

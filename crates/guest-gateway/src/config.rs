@@ -127,10 +127,8 @@ pub(crate) struct Genesys {
     proxy: ProxySetting,
 }
 
-/// The use of a proxy to Genesys.
 #[derive(Debug, Default)]
 enum ProxySetting {
-    /// The proxy of the environment.
     #[default]
     Environment,
     Off,
@@ -215,8 +213,7 @@ impl Config {
     /// # Errors
     /// If the file cannot be read, is not TOML, or holds an invalid value. The error names file, line and the correction.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError(format!("cannot read {}: {source}", path.display())))?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::unread(path, &source))?;
         Self::parse(&text).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
     }
 
@@ -240,8 +237,7 @@ impl Config {
         self.genesys.proxy()?;
         let files = [&self.listen.certificate, &self.listen.key, &self.genesys.extra_ca];
         for path in files.into_iter().flatten() {
-            std::fs::metadata(path)
-                .map_err(|source| ConfigError(format!("cannot read {}: {source}", path.display())))?;
+            std::fs::metadata(path).map_err(|source| ConfigError::unread(path, &source))?;
         }
         Ok(())
     }
@@ -251,11 +247,10 @@ impl Config {
         let genesys = &self.genesys;
         let of_host = genesys.host.as_ref().map(Hosts::single);
         let mut hosts = of_host.or_else(|| Hosts::of_domain(genesys.region?.domain).ok())?;
-        let own = |host: &Option<Host>, default| host.clone().unwrap_or(default);
-        hosts.login = own(&genesys.login, hosts.login);
-        hosts.api = own(&genesys.api, hosts.api);
-        hosts.messaging = own(&genesys.messaging, hosts.messaging);
-        hosts.cdn = own(&genesys.cdn, hosts.cdn);
+        hosts.login = genesys.login.clone().unwrap_or(hosts.login);
+        hosts.api = genesys.api.clone().unwrap_or(hosts.api);
+        hosts.messaging = genesys.messaging.clone().unwrap_or(hosts.messaging);
+        hosts.cdn = genesys.cdn.clone().unwrap_or(hosts.cdn);
         Some(hosts)
     }
 }
@@ -286,10 +281,8 @@ impl Client {
     }
 
     fn has_one_secret(&self) -> bool {
-        matches!(
-            (&self.secret, &self.secret_file, &self.secret_env),
-            (Some(_), None, None) | (None, Some(_), None) | (None, None, Some(_))
-        )
+        let (secret, file, env) = (&self.secret, &self.secret_file, &self.secret_env);
+        u8::from(secret.is_some()) + u8::from(file.is_some()) + u8::from(env.is_some()) == 1
     }
 }
 
@@ -299,6 +292,10 @@ impl Client {
 pub struct ConfigError(String);
 
 impl ConfigError {
+    fn unread(path: &Path, source: &std::io::Error) -> Self {
+        Self(format!("cannot read {}: {source}", path.display()))
+    }
+
     /// An error with the line of `offset`, if that is known.
     fn at(text: &str, offset: Option<usize>, what: &str) -> Self {
         match offset.and_then(|offset| text.get(..offset)) {

@@ -51,7 +51,7 @@ impl Gateway {
     /// If a file cannot be read, the address is taken, or another process has the store.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let keys = open_keys(&config)?;
-        let clients = clients(&config, &keys)?;
+        let clients = Clients::new(&config.client, &keys.tokens, config.listen.requests_per_minute)?;
         let (hosts, simulator) = match config.hosts() {
             Some(hosts) => (hosts, None),
             #[cfg(feature = "sim")]
@@ -75,11 +75,8 @@ impl Gateway {
             None => Tls::system(),
         }
         .map_err(StartError::with("the certificate authorities"))?;
-        let proxy = config.genesys.proxy()?;
-        let http = Client::builder(tls.clone())
-            .clock(clock.clone())
-            .proxy(proxy)
-            .build();
+        let http = Client::builder(tls.clone()).clock(clock.clone());
+        let http = http.proxy(config.genesys.proxy()?).build();
         let egress = Egress::PublicOnly {
             allow: config.webhooks.allow_networks.clone(),
         };
@@ -158,8 +155,7 @@ impl Gateway {
     /// Returns the base URL of the simulator, if the configuration starts one.
     #[must_use]
     pub fn simulator_url(&self) -> Option<String> {
-        let simulator = self.simulator.as_ref()?;
-        Some(simulator.host().to_string())
+        Some(self.simulator.as_ref()?.host().to_string())
     }
 
     /// Returns the store, for an export of the audit log.
@@ -241,15 +237,6 @@ fn open_keys(config: &Config) -> Result<Keys, StartError> {
         ))));
     }
     Keys::open(keys).map_err(start_error)
-}
-
-fn clients(config: &Config, keys: &Keys) -> Result<Clients, StartError> {
-    let mut clients = Vec::with_capacity(config.client.len());
-    for client in &config.client {
-        clients.push((client.id.clone(), client.secret()?, client.scopes.clone()));
-    }
-    let requests_per_minute = config.listen.requests_per_minute;
-    Ok(Clients::new(clients, &keys.tokens, requests_per_minute))
 }
 
 fn deployments(config: &Config, simulator: Option<&Simulator>) -> BTreeMap<ChannelId, DeploymentId> {

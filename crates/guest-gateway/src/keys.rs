@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -46,10 +47,7 @@ impl Keys {
             tokens: entropy::bytes(),
         };
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
+        let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
         writeln!(
             file,
             "# Keys of a guest-gateway. Keep them secret and apart from backups of the store."
@@ -82,6 +80,8 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -95,11 +95,7 @@ mod tests {
             (read.seal, read.sign, read.tokens)
         );
         assert!(created.seal != created.sign && created.sign != created.tokens);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        }
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(&path, "seal x\n").unwrap();
         assert!(Keys::open(&path).err().unwrap().to_string().contains("damaged"));
     }

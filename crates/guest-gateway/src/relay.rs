@@ -49,7 +49,6 @@ type Relays = HashMap<SessionId, mpsc::Sender<Command>>;
 pub(crate) struct Stopping(pub(crate) watch::Receiver<bool>);
 
 impl Stopping {
-    /// Resolves when shutdown begins.
     pub(crate) async fn begun(&self) {
         let _ = self.0.clone().wait_for(|stop| *stop).await;
     }
@@ -77,14 +76,12 @@ enum Command {
         text: String,
         socket: mpsc::WeakSender<Outgoing>,
     },
-    /// Send a typing indicator.
     Typing,
 }
 
 /// An output of a relay to a socket.
 #[derive(Clone, Debug)]
 pub(crate) enum Outgoing {
-    /// A serialized frame.
     Frame(Payload),
     /// The answer to the handshake, with the missed frames.
     HandshakeReply(Vec<Payload>),
@@ -110,7 +107,6 @@ impl SocketHandle {
         let _over = self.commands.send(Command::Send { id, text, socket }).await;
     }
 
-    /// Forwards a typing indicator.
     pub(crate) async fn typing(&self) {
         let _over = self.commands.send(Command::Typing).await;
     }
@@ -173,7 +169,6 @@ impl Hub {
         }
     }
 
-    /// Returns the number of live conversations.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }

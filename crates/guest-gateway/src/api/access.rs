@@ -13,6 +13,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::config::{self, ConfigError};
+
 /// Lifetime of an API client's access token. Our choice; Genesys' default is 24 hours.
 pub(super) const TOKEN_LIFETIME: Duration = Duration::from_secs(3_600);
 
@@ -44,23 +46,25 @@ struct Claims {
 
 impl Clients {
     /// `key` must be secret, and the same after a restart.
+    ///
+    /// # Errors
+    /// If the secret of a client cannot be read.
     pub(crate) fn new(
-        clients: impl IntoIterator<Item = (ClientId, SecretString, Scopes)>,
+        clients: &[config::Client],
         key: &[u8; 32],
         requests_per_minute: usize,
-    ) -> Self {
+    ) -> Result<Self, ConfigError> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-        let client = |secret: SecretString, scopes| Client {
-            secret: hmac::sign(&key, secret.expose_secret().as_bytes()),
-            scopes,
-            requests: SlidingWindow::new(requests_per_minute, Duration::from_secs(60)).into(),
-        };
-        let clients = clients.into_iter();
-        let known = clients.map(|(id, secret, scopes)| (id, client(secret, scopes)));
-        Self {
-            known: known.collect(),
-            key,
+        let mut known = HashMap::new();
+        for config in clients {
+            let client = Client {
+                secret: hmac::sign(&key, config.secret()?.expose_secret().as_bytes()),
+                scopes: config.scopes.clone(),
+                requests: SlidingWindow::new(requests_per_minute, Duration::from_secs(60)).into(),
+            };
+            known.insert(config.id.clone(), client);
         }
+        Ok(Self { known, key })
     }
 
     /// Checks a client's credentials. Returns the scopes that it may request.
@@ -79,7 +83,6 @@ impl Clients {
         Ok((id, &client.scopes))
     }
 
-    /// Creates a token for `scopes`.
     pub(super) fn issue(
         &self,
         client: &ClientId,
@@ -135,7 +138,6 @@ impl Clients {
     }
 }
 
-/// An invalid token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum BadToken {
     Expired,

@@ -28,7 +28,6 @@ impl Refusal {
         Self { problem, allow: None }
     }
 
-    /// 400.
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::BadRequest, message)
     }
@@ -43,7 +42,6 @@ impl Refusal {
         )
     }
 
-    /// 405.
     pub(super) fn method_not_allowed(allow: &'static str) -> Self {
         let message = format!("this path answers {allow} only");
         Self {
@@ -52,13 +50,11 @@ impl Refusal {
         }
     }
 
-    /// 429.
     pub(super) fn too_many(wait: Duration) -> Self {
         let message = "this API client has used up its requests of the current minute: wait as long as Retry-After says";
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 
-    /// Adds an invalid field.
     pub(super) fn detail(mut self, code: &str, field: &str) -> Self {
         self.problem.details.push(Detail {
             error_code: code.to_owned(),

@@ -28,10 +28,8 @@ pub(super) const READ: &str = "webmessaging:guest";
 pub(super) const WRITE: &str = "webmessaging:guest:write";
 /// The scope for webhooks.
 pub(super) const WEBHOOKS: &str = "webhooks:readwrite";
-/// The scopes of the contract.
 pub(crate) const SCOPES: [&str; 3] = [READ, WRITE, WEBHOOKS];
 
-/// A request to a route.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) app: App,

@@ -10,7 +10,7 @@ use guest_sessions::{ClientFrame, ErrorCode, PROTOCOL, ServerFrame, offered_toke
 use guest_suite::Error;
 use guest_suite::direct::Admitted;
 use http::header::ORIGIN;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use time::OffsetDateTime;
 use ws_transport::server::{Incoming, Limits, ServerSocket, SocketError, accept};
@@ -26,8 +26,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BAD_FRAMES: u32 = 5;
 /// Frames that a guest may send in a second. The next one is read when the second is over.
 const FRAMES_PER_SECOND: usize = 20;
-
-type Socket = ServerSocket<TokioIo<hyper::upgrade::Upgraded>>;
 
 /// Answers the upgrade, if the origin is allowed and the request is a WebSocket handshake. A token in the request is
 /// checked before the upgrade, a token in the handshake frame after it.
@@ -78,182 +76,188 @@ async fn serve(
     upgrade: OnUpgrade,
 ) {
     let Ok(upgraded) = upgrade.await else { return };
-    let mut socket = accept(TokioIo::new(upgraded), Limits::default()).await;
-    let Err(close) = run(&app, &id, origin, admitted, &mut socket).await;
+    let mut connection = Connection {
+        app: &app,
+        id: &id,
+        socket: accept(TokioIo::new(upgraded), Limits::default()).await,
+        bad_frames: 0,
+    };
+    let Err(close) = connection.run(origin, admitted).await;
     tokio::select! {
-        () = close.send(socket) => {}
+        () = close.send(connection.socket) => {}
         () = app.hub.stopping.close_deadline() => {}
     }
 }
 
-/// Runs the socket. Returns the reason to close it.
-async fn run(
-    app: &App,
-    id: &SessionId,
-    origin: AdmittedOrigin,
-    admitted: Option<Admitted>,
-    socket: &mut Socket,
-) -> Result<Infallible, CloseReason> {
-    let mut bad_frames = 0;
-    let (admitted, after) = tokio::select! {
-        handshake = shake_hands(app, id, admitted, socket, &mut bad_frames) => handshake?,
-        () = app.clock.sleep(HANDSHAKE_TIMEOUT) => {
-            let text = "no handshake frame came within 10 seconds";
-            return Err(CloseReason::error(ErrorCode::HandshakeTimeout, text));
-        }
-        () = app.hub.stopping.begun() => return Err(CloseReason::Close(1001, "the gateway goes away")),
-    };
-    let origin = app.upstream_origin.clone().unwrap_or(origin);
-    let expires_at = admitted.expires_at();
-    let handle = app.hub.attach(admitted, id, origin, after).await;
-    converse(app, expires_at, handle, socket, bad_frames).await
+/// A guest's socket of a session.
+struct Connection<'a> {
+    app: &'a App,
+    id: &'a SessionId,
+    socket: ServerSocket<TokioIo<Upgraded>>,
+    bad_frames: u32,
 }
 
-/// Waits for the handshake frame. Returns the session, and the number of the last event that the guest has.
-async fn shake_hands(
-    app: &App,
-    id: &SessionId,
-    admitted: Option<Admitted>,
-    socket: &mut Socket,
-    bad_frames: &mut u32,
-) -> Result<(Admitted, Option<u64>), CloseReason> {
-    let (named, token, after) = loop {
-        let text = match socket.next().await? {
-            Incoming::Text(text) => text,
-            Incoming::Closed(_) => return Err(CloseReason::Gone),
-            _ => continue,
+impl Connection<'_> {
+    /// Runs the socket. Returns the reason to close it.
+    async fn run(
+        &mut self,
+        origin: AdmittedOrigin,
+        admitted: Option<Admitted>,
+    ) -> Result<Infallible, CloseReason> {
+        let app = self.app;
+        let (admitted, after) = tokio::select! {
+            handshake = self.shake_hands(admitted) => handshake?,
+            () = app.clock.sleep(HANDSHAKE_TIMEOUT) => {
+                let text = "no handshake frame came within 10 seconds";
+                return Err(CloseReason::error(ErrorCode::HandshakeTimeout, text));
+            }
+            () = app.hub.stopping.begun() => return Err(CloseReason::Close(1001, "the gateway goes away")),
         };
-        match ClientFrame::parse(&text) {
-            Ok(ClientFrame::Handshake {
-                guest_session_id,
-                access_token,
-                last_sequence,
-                ..
-            }) => {
-                let token = access_token.map(|token| token.to_secret());
-                break (guest_session_id, token, last_sequence);
+        let origin = app.upstream_origin.clone().unwrap_or(origin);
+        let expires_at = admitted.expires_at();
+        let handle = app.hub.attach(admitted, self.id, origin, after).await;
+        self.converse(expires_at, handle).await
+    }
+
+    /// Waits for the handshake frame. Returns the session, and the number of the last event that the guest has.
+    async fn shake_hands(
+        &mut self,
+        admitted: Option<Admitted>,
+    ) -> Result<(Admitted, Option<u64>), CloseReason> {
+        let (named, token, after) = loop {
+            let text = match self.socket.next().await? {
+                Incoming::Text(text) => text,
+                Incoming::Closed(_) => return Err(CloseReason::Gone),
+                _ => continue,
+            };
+            match ClientFrame::parse(&text) {
+                Ok(ClientFrame::Handshake {
+                    guest_session_id,
+                    access_token,
+                    last_sequence,
+                    ..
+                }) => {
+                    let token = access_token.map(|token| token.to_secret());
+                    break (guest_session_id, token, last_sequence);
+                }
+                Ok(_) => {
+                    let text = "the first frame must be a handshake";
+                    return Err(CloseReason::error(ErrorCode::HandshakeExpected, text));
+                }
+                Err(problem) => self.refuse_frame(&problem.to_string()).await?,
             }
+        };
+        if named != *self.id {
+            let text = "the handshake names another session than the URL does";
+            return Err(CloseReason::error(ErrorCode::NotFound, text));
+        }
+        let admitted = match (admitted, token) {
+            (Some(admitted), None) => admitted,
+            // a token in the frame replaces the one of the upgrade
+            (_, Some(token)) => self.app.direct.admit(self.id, &token).await?,
+            (None, None) => {
+                let text =
+                    "no access token: send it as a subprotocol, or as accessToken in the handshake frame";
+                return Err(CloseReason::error(ErrorCode::AuthenticationRequired, text));
+            }
+        };
+        Ok((admitted, after))
+    }
+
+    async fn converse(
+        &mut self,
+        expires_at: OffsetDateTime,
+        mut handle: SocketHandle,
+    ) -> Result<Infallible, CloseReason> {
+        let clock = &self.app.clock;
+        let mut heartbeat = Heartbeat::new(clock.now().instant);
+        let mut ends_at = clock.now().deadline(expires_at);
+        let mut pace = SlidingWindow::new(FRAMES_PER_SECOND, Duration::from_secs(1));
+        let mut queued = Vec::new();
+        loop {
+            let now = clock.now().instant;
+            let readable_at = pace.check(now).err();
+            tokio::select! {
+                received = handle.outgoing.recv_many(&mut queued, SOCKET_QUEUE) => {
+                    if received == 0 {
+                        let text = "the socket is too far behind: come back and resume";
+                        return Err(CloseReason::Close(1013, text));
+                    }
+                    if let Some(until) = self.send_queued(queued.drain(..)).await? {
+                        ends_at = clock.now().deadline(until);
+                    }
+                }
+                read = self.socket.next(), if readable_at.is_none() => {
+                    heartbeat.handle_alive();
+                    let text = match read? {
+                        Incoming::Text(text) => text,
+                        Incoming::Closed(_) => return Err(CloseReason::Gone),
+                        _ => continue,
+                    };
+                    let _counted = pace.try_acquire(now);
+                    self.handle_frame(&text, &handle).await?;
+                }
+                () = clock.sleep_until(readable_at.unwrap_or(now)), if readable_at.is_some() => {}
+                () = clock.sleep_until(ends_at) => {
+                    let text = "the access token has expired: rotate the session's tokens, then come back and resume";
+                    return Err(CloseReason::error(ErrorCode::CredentialsExpired, text));
+                }
+                () = clock.sleep_until(heartbeat.poll_timeout()) => {
+                    match heartbeat.handle_timeout(clock.now().instant) {
+                        Some(HeartbeatAction::Drop) => return Err(CloseReason::Gone),
+                        Some(HeartbeatAction::Ping) => self.socket.ping().await.or(Err(CloseReason::Gone))?,
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends the frames among the queued outputs together. Returns the new end of the socket's lifetime, if there is one.
+    async fn send_queued(
+        &mut self,
+        queued: impl Iterator<Item = Outgoing>,
+    ) -> Result<Option<OffsetDateTime>, CloseReason> {
+        let (mut frames, mut ends_at, mut close) = (Vec::new(), None, Ok(()));
+        for outgoing in queued {
+            match outgoing {
+                Outgoing::Frame(frame) => frames.push(frame),
+                Outgoing::HandshakeReply(reply) => frames.extend(reply),
+                Outgoing::Extend(until) => ends_at = Some(until),
+                Outgoing::Close(code, reason) => close = Err(CloseReason::Close(code, reason)),
+            }
+        }
+        self.socket.send_all(frames).await.or(Err(CloseReason::Gone))?;
+        close.map(|()| ends_at)
+    }
+
+    async fn handle_frame(&mut self, text: &str, handle: &SocketHandle) -> Result<(), CloseReason> {
+        match ClientFrame::parse(text) {
+            Ok(ClientFrame::Message { id, text }) => handle.send(id, text.to_string()).await,
+            Ok(ClientFrame::Typing {}) => handle.typing().await,
+            Ok(ClientFrame::Ping { id }) => self.send(ServerFrame::Pong { id }.to_json()).await?,
             Ok(_) => {
-                let text = "the first frame must be a handshake";
-                return Err(CloseReason::error(ErrorCode::HandshakeExpected, text));
+                let text = "the handshake is done: send message, typing or ping";
+                self.refuse_frame(text).await?;
             }
-            Err(problem) => refuse_frame(socket, bad_frames, &problem.to_string()).await?,
+            Err(problem) => self.refuse_frame(&problem.to_string()).await?,
         }
-    };
-    if named != *id {
-        let text = "the handshake names another session than the URL does";
-        return Err(CloseReason::error(ErrorCode::NotFound, text));
+        Ok(())
     }
-    let admitted = match (admitted, token) {
-        (Some(admitted), None) => admitted,
-        // a token in the frame replaces the one of the upgrade
-        (_, Some(token)) => app.direct.admit(id, &token).await?,
-        (None, None) => {
-            let text = "no access token: send it as a subprotocol, or as accessToken in the handshake frame";
-            return Err(CloseReason::error(ErrorCode::AuthenticationRequired, text));
-        }
-    };
-    Ok((admitted, after))
-}
 
-async fn converse(
-    app: &App,
-    expires_at: OffsetDateTime,
-    mut handle: SocketHandle,
-    socket: &mut Socket,
-    mut bad_frames: u32,
-) -> Result<Infallible, CloseReason> {
-    let mut heartbeat = Heartbeat::new(app.clock.now().instant);
-    let mut ends_at = app.clock.now().deadline(expires_at);
-    let mut pace = SlidingWindow::new(FRAMES_PER_SECOND, Duration::from_secs(1));
-    let mut queued = Vec::new();
-    loop {
-        let now = app.clock.now().instant;
-        let readable_at = pace.check(now).err();
-        tokio::select! {
-            received = handle.outgoing.recv_many(&mut queued, SOCKET_QUEUE) => {
-                if received == 0 {
-                    let text = "the socket is too far behind: come back and resume";
-                    return Err(CloseReason::Close(1013, text));
-                }
-                if let Some(until) = send_queued(queued.drain(..), socket).await? {
-                    ends_at = app.clock.now().deadline(until);
-                }
-            }
-            read = socket.next(), if readable_at.is_none() => {
-                heartbeat.handle_alive();
-                let text = match read? {
-                    Incoming::Text(text) => text,
-                    Incoming::Closed(_) => return Err(CloseReason::Gone),
-                    _ => continue,
-                };
-                let _counted = pace.try_acquire(now);
-                handle_frame(&text, &handle, socket, &mut bad_frames).await?;
-            }
-            () = app.clock.sleep_until(readable_at.unwrap_or(now)), if readable_at.is_some() => {}
-            () = app.clock.sleep_until(ends_at) => {
-                let text = "the access token has expired: rotate the session's tokens, then come back and resume";
-                return Err(CloseReason::error(ErrorCode::CredentialsExpired, text));
-            }
-            () = app.clock.sleep_until(heartbeat.poll_timeout()) => {
-                match heartbeat.handle_timeout(app.clock.now().instant) {
-                    Some(HeartbeatAction::Drop) => return Err(CloseReason::Gone),
-                    Some(HeartbeatAction::Ping) => socket.ping().await.or(Err(CloseReason::Gone))?,
-                    _ => {}
-                }
-            }
+    /// Answers a bad frame with its problem. The socket is closed after the fifth.
+    async fn refuse_frame(&mut self, problem: &str) -> Result<(), CloseReason> {
+        self.bad_frames += 1;
+        let frame = ServerFrame::error(ErrorCode::BadFrame.as_str(), problem);
+        self.send(frame.to_json()).await?;
+        match self.bad_frames {
+            MAX_BAD_FRAMES => Err(CloseReason::Close(1008, "too many bad frames")),
+            _ => Ok(()),
         }
     }
-}
 
-/// Sends the frames among the queued outputs together. Returns the new end of the socket's lifetime, if there is one.
-async fn send_queued(
-    queued: impl Iterator<Item = Outgoing>,
-    socket: &mut Socket,
-) -> Result<Option<OffsetDateTime>, CloseReason> {
-    let (mut frames, mut ends_at, mut close) = (Vec::new(), None, Ok(()));
-    for outgoing in queued {
-        match outgoing {
-            Outgoing::Frame(frame) => frames.push(frame),
-            Outgoing::HandshakeReply(reply) => frames.extend(reply),
-            Outgoing::Extend(until) => ends_at = Some(until),
-            Outgoing::Close(code, reason) => close = Err(CloseReason::Close(code, reason)),
-        }
-    }
-    socket.send_all(frames).await.or(Err(CloseReason::Gone))?;
-    close.map(|()| ends_at)
-}
-
-async fn handle_frame(
-    text: &str,
-    handle: &SocketHandle,
-    socket: &mut Socket,
-    bad_frames: &mut u32,
-) -> Result<(), CloseReason> {
-    match ClientFrame::parse(text) {
-        Ok(ClientFrame::Message { id, text }) => handle.send(id, text.to_string()).await,
-        Ok(ClientFrame::Typing {}) => handle.typing().await,
-        Ok(ClientFrame::Ping { id }) => {
-            let pong = ServerFrame::Pong { id }.to_json();
-            socket.send(pong).await.or(Err(CloseReason::Gone))?;
-        }
-        Ok(_) => {
-            let text = "the handshake is done: send message, typing or ping";
-            refuse_frame(socket, bad_frames, text).await?;
-        }
-        Err(problem) => refuse_frame(socket, bad_frames, &problem.to_string()).await?,
-    }
-    Ok(())
-}
-
-/// Answers a bad frame with its problem. The socket is closed after the fifth.
-async fn refuse_frame(socket: &mut Socket, bad_frames: &mut u32, problem: &str) -> Result<(), CloseReason> {
-    *bad_frames += 1;
-    let frame = ServerFrame::error(ErrorCode::BadFrame.as_str(), problem).to_json();
-    socket.send(frame).await.or(Err(CloseReason::Gone))?;
-    match *bad_frames {
-        MAX_BAD_FRAMES => Err(CloseReason::Close(1008, "too many bad frames")),
-        _ => Ok(()),
+    async fn send(&mut self, frame: impl Into<String>) -> Result<(), CloseReason> {
+        self.socket.send(frame).await.or(Err(CloseReason::Gone))
     }
 }
 
@@ -272,7 +276,7 @@ impl CloseReason {
         Self::Error(ServerFrame::error(code.as_str(), message).to_json())
     }
 
-    async fn send(self, mut socket: Socket) {
+    async fn send(self, mut socket: ServerSocket<TokioIo<Upgraded>>) {
         match self {
             Self::Error(frame) => {
                 if socket.send(frame).await.is_ok() {

@@ -130,7 +130,6 @@ pub(super) fn open_store(config: &Path) -> Result<(Config, SqliteStore), Failure
     Ok((config, store))
 }
 
-/// Records an export in the audit log.
 pub(super) async fn record_export(
     store: &SqliteStore,
     command: &'static str,
@@ -141,7 +140,6 @@ pub(super) async fn record_export(
     recorded.map_err(Failure::caused_by)
 }
 
-/// Reads the configuration and the key file of a gateway.
 fn read_config(path: &Path) -> Result<(Config, Keys), Failure> {
     let config = Config::read(path).map_err(Failure::usage)?;
     let name = config.store.keys.display();

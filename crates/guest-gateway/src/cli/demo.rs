@@ -1,9 +1,10 @@
 //! `demo`: a scenario of the whole product, on loopback, in one process.
 
 use clap::Args;
+use genesys_api::error_chain;
 
 use super::{Failure, Interrupt, print_line};
-use crate::demo::{self, CheckFailed, OutputFormat, Report};
+use crate::demo::{self, Report};
 
 /// Run a scenario with a local Genesys Cloud, a gateway and a CRM, all on loopback
 ///
@@ -21,15 +22,11 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
-    let format = match options.json {
-        true => OutputFormat::Json,
-        false => OutputFormat::Lines,
-    };
     let mut interrupt = Interrupt::listen()?;
     let servers = demo::Servers::start().await;
-    let servers = servers.map_err(|CheckFailed(reason)| Failure::failed(reason))?;
+    let servers = servers.map_err(|error| Failure::failed(error_chain(&*error)))?;
     let outcome = tokio::select! {
-        report = demo::run(&servers, format) => finish(&servers, &report, &options, &mut interrupt).await,
+        report = demo::run(&servers, !options.json) => finish(&servers, &report, &options, &mut interrupt).await,
         () = interrupt.received() => Err(Failure::interrupted()),
     };
     servers.stop().await;

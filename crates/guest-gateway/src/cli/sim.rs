@@ -107,7 +107,6 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the script of an agent.
 pub(super) fn script(path: &Path) -> Result<Script, Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path)

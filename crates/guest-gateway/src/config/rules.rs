@@ -70,17 +70,18 @@ pub(super) fn check(config: &Config) -> Result<(), Conflict> {
 fn check_tables(config: &Config) -> Result<(), Conflict> {
     let (listen, genesys, sessions) = (&config.listen, &config.genesys, &config.sessions);
     let (certificate, key) = (listen.certificate.is_some(), listen.key.is_some());
-    let hosts = [
-        genesys.simulator,
-        genesys.region.is_some(),
-        genesys.host.is_some(),
+    let (region, host) = (genesys.region.is_some(), genesys.host.is_some());
+    let targets = u8::from(genesys.simulator) + u8::from(region) + u8::from(host);
+    let own_hosts = [
+        ("login", &genesys.login),
+        ("api", &genesys.api),
+        ("messaging", &genesys.messaging),
+        ("cdn", &genesys.cdn),
     ];
-    let host_count = hosts.into_iter().filter(|is_given| *is_given).count();
+    let own_host = own_hosts.into_iter().find(|(_, host)| host.is_some());
     let one_of_two =
         "[listen] has one of `certificate` and `key`: use both, or none for plain HTTP on loopback";
     let not_built_in = format!("[genesys] `simulator`: {NOT_BUILT_IN} as `host`");
-    let all_hosts =
-        "[genesys] has `simulator = true`, which serves all hosts: use `region` or `host` instead";
     let none = "at least one [[client]] and one [[channel]] are needed to create a session";
     let conflicts = [
         (
@@ -91,7 +92,7 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
         (certificate && !key, ("listen", "certificate"), one_of_two),
         (key && !certificate, ("listen", "key"), one_of_two),
         (
-            host_count != 1,
+            targets != 1,
             ("genesys", ""),
             "[genesys] needs exactly one of `simulator = true`, `region` and `host`",
         ),
@@ -101,24 +102,9 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
             &not_built_in,
         ),
         (
-            genesys.simulator && genesys.login.is_some(),
-            ("genesys", "login"),
-            all_hosts,
-        ),
-        (
-            genesys.simulator && genesys.api.is_some(),
-            ("genesys", "api"),
-            all_hosts,
-        ),
-        (
-            genesys.simulator && genesys.messaging.is_some(),
-            ("genesys", "messaging"),
-            all_hosts,
-        ),
-        (
-            genesys.simulator && genesys.cdn.is_some(),
-            ("genesys", "cdn"),
-            all_hosts,
+            genesys.simulator && own_host.is_some(),
+            ("genesys", own_host.map_or("", |(key, _)| key)),
+            "[genesys] has `simulator = true`, which serves all hosts: use `region` or `host` instead",
         ),
         (
             config.store.path == config.store.keys,
@@ -133,15 +119,15 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
         (config.client.is_empty(), ("client", ""), none),
         (config.channel.is_empty(), ("channel", ""), none),
     ];
-    match conflicts.into_iter().find(|(is_violated, ..)| *is_violated) {
-        Some((_, (table, key), what)) => Err(Conflict {
+    let violated = conflicts.into_iter().find(|(is_violated, ..)| *is_violated);
+    violated.map_or(Ok(()), |(_, (table, key), what)| {
+        Err(Conflict {
             table,
             position: None,
             key,
             what: what.to_owned(),
-        }),
-        None => Ok(()),
-    }
+        })
+    })
 }
 
 /// Checks the tables of an array.

@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -19,13 +18,11 @@ const CAPACITY: usize = 1_000;
 /// Largest delivery, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// A running CRM.
 #[derive(Debug)]
 pub(super) struct Crm {
     address: SocketAddr,
     shared: Arc<Shared>,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
+    pub(super) task: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -35,7 +32,6 @@ struct Shared {
     received: watch::Sender<Vec<Delivery>>,
 }
 
-/// One delivery.
 #[derive(Clone, Debug)]
 pub(super) struct Delivery {
     pub(super) id: String,
@@ -49,29 +45,22 @@ pub(super) struct Delivery {
 impl Crm {
     pub(super) async fn start(identity: Identity, clock: Clock) -> std::io::Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let limits = Limits {
-            drain: Duration::from_millis(200),
-            ..Limits::default()
-        };
-        let server = Server::bind(address, Some(identity), limits).await?;
+        let server = Server::bind(address, Some(identity), Limits::default()).await?;
         let address = server.local_addr();
         let shared = Arc::new(Shared {
             clock,
             verifier: OnceLock::new(),
             received: watch::Sender::default(),
         });
-        let (stop, mut stopping) = watch::channel(false);
         let routes = Router::new()
             .fallback(receive)
             .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(Arc::clone(&shared));
-        let task = tokio::spawn(server.serve(TowerToHyperService::new(routes), async move {
-            let _ = stopping.wait_for(|stop| *stop).await;
-        }));
+        let routes = TowerToHyperService::new(routes);
+        let task = tokio::spawn(server.serve(routes, std::future::pending()));
         Ok(Self {
             address,
             shared,
-            stop,
             task,
         })
     }
@@ -92,11 +81,6 @@ impl Crm {
             Ok(deliveries) => deliveries.clone(),
             Err(_) => Vec::new(),
         }
-    }
-
-    pub(super) async fn stop(self) {
-        self.stop.send_replace(true);
-        let _ = self.task.await;
     }
 }
 

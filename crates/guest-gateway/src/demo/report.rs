@@ -1,6 +1,6 @@
 //! The report of the demo: a line for each step, or one JSON object at the end.
 
-use std::future::Future;
+use std::error::Error;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ pub(crate) struct Report {
     steps: Vec<Step>,
     /// Whether every step was verified by its effect.
     pub(crate) ok: bool,
+    /// Whether to print a line on stdout for each step.
     #[serde(skip)]
-    format: OutputFormat,
+    prints_steps: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -28,55 +29,35 @@ struct Step {
     detail: String,
 }
 
-/// A format of the report.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum OutputFormat {
-    /// A line on stdout for each step.
-    Lines,
-    /// One JSON object at the end.
-    Json,
-}
-
-/// A step without the expected effect.
-#[derive(Debug)]
-pub(crate) struct CheckFailed(pub(crate) String);
-
-impl<E: std::error::Error> From<E> for CheckFailed {
-    fn from(error: E) -> Self {
-        Self(error_chain(&error))
-    }
-}
-
-pub(super) fn failed(reason: impl Into<String>) -> CheckFailed {
-    CheckFailed(reason.into())
-}
+/// The result of a step, or the reason for which it has not the expected effect.
+pub(crate) type Checked<T = String> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Fails with a reason unless a condition holds.
-pub(super) fn ensure(holds: bool, reason: impl Into<String>) -> Result<(), CheckFailed> {
-    holds.then_some(()).ok_or_else(|| failed(reason))
+pub(super) fn ensure(holds: bool, reason: impl Into<String>) -> Checked<()> {
+    holds.then_some(()).ok_or_else(|| reason.into().into())
 }
 
 /// Waits for an effect, at most 5 s of real time.
-pub(super) async fn within_timeout<T>(effect: impl Future<Output = T>) -> Result<T, CheckFailed> {
+pub(super) async fn within_timeout<T>(effect: impl Future<Output = T>) -> Checked<T> {
     let effect = tokio::time::timeout(TIMEOUT, effect).await;
-    effect.map_err(|_| failed("timeout: no effect within 5 s"))
+    effect.map_err(|_| "timeout: no effect within 5 s".into())
 }
 
 impl Report {
-    pub(super) fn new(format: OutputFormat) -> Self {
+    pub(super) fn new(prints_steps: bool) -> Self {
         Self {
             steps: Vec::new(),
             ok: true,
-            format,
+            prints_steps,
         }
     }
 
-    /// Runs a step, which returns a description of its effect. A failed step ends the scenario.
+    /// Runs a step, which returns a description of its effect. `None` if it failed.
     pub(super) async fn step(
         &mut self,
         name: &'static str,
-        work: impl Future<Output = Result<String, CheckFailed>>,
-    ) -> Result<(), Stopped> {
+        work: impl Future<Output = Checked>,
+    ) -> Option<()> {
         self.step_with(name, async { Ok(((), work.await?)) }).await
     }
 
@@ -84,31 +65,28 @@ impl Report {
     pub(super) async fn step_with<T>(
         &mut self,
         name: &'static str,
-        work: impl Future<Output = Result<(T, String), CheckFailed>>,
-    ) -> Result<T, Stopped> {
+        work: impl Future<Output = Checked<(T, String)>>,
+    ) -> Option<T> {
         // in real time, because the clock of the demo jumps
         let clock = Clock::system();
         let started = clock.now().instant;
         let outcome = work.await;
         let ms = clock.now().instant.duration_since(started).as_secs_f64() * 1e3;
-        let (result, ok, detail) = match outcome {
-            Ok((value, detail)) => (Ok(value), true, detail),
-            Err(CheckFailed(reason)) => (Err(Stopped), false, reason),
+        let (value, detail) = match outcome {
+            Ok((value, detail)) => (Some(value), detail),
+            Err(error) => (None, error_chain(&*error)),
         };
+        let ok = value.is_some();
         self.ok &= ok;
         let ms = (ms * 10.0).round() / 10.0;
         let step = Step { name, ok, ms, detail };
-        if self.format == OutputFormat::Lines {
+        if self.prints_steps {
             step.print();
         }
         self.steps.push(step);
-        result
+        value
     }
 }
-
-/// A failed step. The report has the reason.
-#[derive(Debug)]
-pub(super) struct Stopped;
 
 impl Step {
     fn print(&self) {

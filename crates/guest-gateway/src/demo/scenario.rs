@@ -1,42 +1,37 @@
 //! The steps of the scenario.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use audit::Fault;
 use audit::files::verify_file;
-use bytes::Bytes;
 use genesys_api::{ChannelId, Clock};
-use genesys_auth::{Authenticator, AuthorizedError, Credentials};
+use genesys_auth::{AuthorizedError, Credentials};
 use guest_conversation::{DeliveryStatus, Event, MessageId, SessionEvent};
 use guest_payload::{Age, Attributes, Choice, Consent, ConsentChange, Evidence, Purpose, Signals};
 use guest_sessions::client::calls::refresh_session;
 use guest_suite::{ErrorKind, GuestSession, GuestSessions, NewGuest, RemoteConfig};
-use http::Request;
 use secrecy::SecretString;
-use serde_json::json;
 use webhook::{EventName, Subscription};
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 use super::crm::Delivery;
-use super::report::{CheckFailed, OutputFormat, Report, Stopped, ensure, failed, within_timeout};
+use super::report::{Checked, Report, ensure, within_timeout};
 use super::servers::{CHANNEL, CLIENT, ORIGIN, Servers};
 
 /// Number of messages, each of which is acknowledged and answered.
 const MESSAGES: usize = 3;
-/// An origin that is not allowed.
 const WRONG_ORIGIN: &str = "https://shop.example.evil.example";
 
-type Checked = Result<String, CheckFailed>;
-
 /// Runs the scenario and reports its steps.
-pub(crate) async fn run(servers: &Servers, format: OutputFormat) -> Report {
-    let mut report = Report::new(format);
+pub(crate) async fn run(servers: &Servers, prints_steps: bool) -> Report {
+    let mut report = Report::new(prints_steps);
     // a failed step is in the report and ends the scenario
     let _stopped = steps(servers, &mut report).await;
     report
 }
 
-async fn steps(servers: &Servers, report: &mut Report) -> Result<(), Stopped> {
+async fn steps(servers: &Servers, report: &mut Report) -> Option<()> {
     let suite = &report.step_with("token", token(servers)).await?;
     report.step("webhook", webhook(servers, suite)).await?;
     report.step("consent required", refusal(servers, suite)).await?;
@@ -47,7 +42,9 @@ async fn steps(servers: &Servers, report: &mut Report) -> Result<(), Stopped> {
     report.step("wrong origin refused", wrong_origin(session)).await?;
     report.step("socket opened", connect(servers, session)).await?;
     report.step("conversation", converse(session)).await?;
-    report.step("token rotated", rotate(servers, session)).await?;
+    report
+        .step("token rotated", rotate(servers, suite, session))
+        .await?;
     report.step("consent withdrawn", withdraw(session)).await?;
     report.step("session ended", end(session)).await?;
     report.step("deliveries", deliveries(servers, session)).await?;
@@ -55,15 +52,14 @@ async fn steps(servers: &Servers, report: &mut Report) -> Result<(), Stopped> {
     report.step("audit", audit_log(servers, session)).await
 }
 
-async fn token(servers: &Servers) -> Result<(GuestSessions, String), CheckFailed> {
+async fn token(servers: &Servers) -> Checked<(GuestSessions, String)> {
     let (id, secret) = CLIENT;
     let suite = GuestSessions::remote(RemoteConfig {
         http: servers.http(),
         host: servers.gateway.host().clone(),
         credentials: Credentials::new(id.parse()?, secret.into())?,
     });
-    let authenticator = suite.authenticator();
-    let authenticator = authenticator.ok_or_else(|| failed("the suite has no credentials"))?;
+    let authenticator = suite.authenticator().ok_or("the suite has no credentials")?;
     authenticator.token().await?;
     authenticator.token().await?;
     let fetches = authenticator.fetches();
@@ -81,8 +77,9 @@ async fn webhook(servers: &Servers, suite: &GuestSessions) -> Checked {
         headers: webhook::CustomHeaders::parse([("X-Source", "GenesysWebMessaging")])?,
     };
     let secret = suite.ensure_webhook(&subscription).await?;
-    let secret = secret.ok_or_else(|| failed("the first registration returned no secret"))?;
-    servers.crm.trust(secret);
+    servers
+        .crm
+        .trust(secret.ok_or("the first registration returned no secret")?);
     let second = suite.ensure_webhook(&subscription).await?.is_some();
     ensure(!second, "the second registration created another webhook")?;
     Ok("CRM webhook registered, second registration changed nothing".to_owned())
@@ -91,7 +88,7 @@ async fn webhook(servers: &Servers, suite: &GuestSessions) -> Checked {
 async fn refusal(servers: &Servers, suite: &GuestSessions) -> Checked {
     let guest = guest(&servers.clock, [Choice::Denied, Choice::Granted, Choice::Granted])?;
     let Err(error) = suite.create(guest).await else {
-        return Err(failed("a session was created without the required consent"));
+        return Err("a session was created without the required consent".into());
     };
     let (ErrorKind::ConsentRequired, Some(problem)) = (error.kind(), error.problem()) else {
         return Err(error.into());
@@ -110,7 +107,7 @@ async fn refusal(servers: &Servers, suite: &GuestSessions) -> Checked {
     ))
 }
 
-async fn create(servers: &Servers, suite: &GuestSessions) -> Result<(GuestSession, String), CheckFailed> {
+async fn create(servers: &Servers, suite: &GuestSessions) -> Checked<(GuestSession, String)> {
     let session = suite.create(guest(&servers.clock, [Choice::Granted; 3])?).await?;
     let info = session.info().await?;
     let is_as_requested = info.ended_at.is_none() && info.consent.purpose(Purpose::Marketing).on;
@@ -121,7 +118,7 @@ async fn create(servers: &Servers, suite: &GuestSessions) -> Result<(GuestSessio
 
 async fn wrong_origin(session: &mut GuestSession) -> Checked {
     match within_timeout(session.connect(origin(WRONG_ORIGIN)?)).await? {
-        Ok(()) => Err(failed(format!("the socket was opened from {WRONG_ORIGIN}"))),
+        Ok(()) => Err(format!("the socket was opened from {WRONG_ORIGIN}").into()),
         Err(error) if error.kind() == ErrorKind::Invalid => {
             Ok(format!("403 before the upgrade for {WRONG_ORIGIN}"))
         }
@@ -149,7 +146,7 @@ async fn converse(session: &mut GuestSession) -> Checked {
 }
 
 /// Waits until messages are acknowledged, and as many replies were received. Returns the number of replies.
-async fn await_answers(session: &mut GuestSession, mut sent: Vec<MessageId>) -> Result<usize, CheckFailed> {
+async fn await_answers(session: &mut GuestSession, mut sent: Vec<MessageId>) -> Checked<usize> {
     let (expected, mut replies) = (sent.len(), 0);
     while !sent.is_empty() || replies < expected {
         match within_timeout(session.next_event()).await? {
@@ -159,29 +156,29 @@ async fn await_answers(session: &mut GuestSession, mut sent: Vec<MessageId>) -> 
             }) => sent.retain(|sent| *sent != id),
             Some(Event::Message(_)) => replies += 1,
             Some(Event::Session(SessionEvent::Typing { .. })) => {}
-            other => return Err(failed(format!("expected an answer, received {other:?}"))),
+            other => return Err(format!("expected an answer, received {other:?}").into()),
         }
     }
     Ok(replies)
 }
 
-async fn rotate(servers: &Servers, session: &mut GuestSession) -> Checked {
+async fn rotate(servers: &Servers, suite: &GuestSessions, session: &mut GuestSession) -> Checked {
     let old = session.info().await?.expires_at;
     let old_tokens = session.tokens().tokens();
     let mut token_events = session.tokens().events();
     let remaining = old - servers.clock.now().utc;
-    advance(servers, remaining - time::Duration::minutes(14)).await?;
+    let until_refresh = Duration::try_from(remaining - time::Duration::minutes(14))?;
+    servers.clock.advance(until_refresh);
     match within_timeout(token_events.next()).await? {
         Some(token_window::Event::Refreshed { .. }) => {}
-        other => return Err(failed(format!("expected a token refresh, received {other:?}"))),
+        other => return Err(format!("expected a token refresh, received {other:?}").into()),
     }
     let new = session.info().await?.expires_at;
     ensure(new > old, "the expiry of the access token is unchanged")?;
     let message = session.send("still here?")?;
     await_answers(session, vec![message]).await?;
-    let refresh = old_tokens.refresh();
-    let refresh = refresh.ok_or_else(|| failed("the session had no refresh token"))?;
-    let refused = old_refresh_token_is_refused(servers, session, refresh).await?;
+    let refresh = old_tokens.refresh().ok_or("the session had no refresh token")?;
+    let refused = old_refresh_token_is_refused(servers, suite, session, refresh).await?;
     Ok(format!(
         "14 min before expiry, socket still open, old refresh token refused: {refused}"
     ))
@@ -202,7 +199,7 @@ async fn end(session: &mut GuestSession) -> Checked {
     let ended = session.info().await?.end_reason;
     match (ended, session.tokens().refresh_now().await) {
         (Some(reason), Err(_)) => Ok(format!("by the {reason}, its tokens are invalid")),
-        (ended, _) => Err(failed(format!("the session is still alive: {ended:?}"))),
+        (ended, _) => Err(format!("the session is still alive: {ended:?}").into()),
     }
 }
 
@@ -213,7 +210,7 @@ async fn deliveries(servers: &Servers, session: &GuestSession) -> Checked {
     };
     let received = within_timeout(servers.crm.received(enough)).await?;
     if let Some(forged) = received.iter().find(|delivery| !delivery.genuine) {
-        return Err(failed(format!("delivery {} has no valid signature", forged.id)));
+        return Err(format!("delivery {} has no valid signature", forged.id).into());
     }
     for delivery in &received {
         let data = &delivery.data;
@@ -240,7 +237,7 @@ async fn deliveries(servers: &Servers, session: &GuestSession) -> Checked {
 async fn metrics(suite: &GuestSessions) -> Checked {
     let snapshot = suite.metrics().await?;
     let (Some(drop_off), Some(durations)) = (snapshot.drop_off, snapshot.durations) else {
-        return Err(failed("no metrics of the ended session"));
+        return Err("no metrics of the ended session".into());
     };
     ensure(
         (snapshot.sessions, snapshot.ended, drop_off) == (1, 1, 0.0),
@@ -257,7 +254,7 @@ async fn metrics(suite: &GuestSessions) -> Checked {
     ))
 }
 
-fn guest(clock: &Clock, choices: [Choice; 3]) -> Result<NewGuest, CheckFailed> {
+fn guest(clock: &Clock, choices: [Choice; 3]) -> Checked<NewGuest> {
     let now = clock.now().utc;
     let mut attributes = Attributes::default();
     attributes.insert("source", "web")?;
@@ -274,33 +271,21 @@ fn guest(clock: &Clock, choices: [Choice; 3]) -> Result<NewGuest, CheckFailed> {
 }
 
 /// The origin of a page as its client presents it. The gateway checks it.
-fn origin(text: &str) -> Result<AdmittedOrigin, CheckFailed> {
+fn origin(text: &str) -> Checked<AdmittedOrigin> {
     Ok(OriginPolicy::new([text])?.admit_own(&text.parse()?)?)
-}
-
-/// Advances the clock of simulator and gateway by the simulator's control.
-async fn advance(servers: &Servers, by: time::Duration) -> Result<(), CheckFailed> {
-    let body = json!({ "advance": format!("{}s", by.whole_seconds()) });
-    let request = Request::post(format!("{}/sim/clock", servers.simulator.host()))
-        .header("content-type", "application/json")
-        .body(Bytes::from(body.to_string()))?;
-    let response = servers.control().send(request).await?;
-    let status = response.status();
-    ensure(status.is_success(), format!("cannot advance the clock: {status}"))
 }
 
 /// Checks that the refresh token that a rotation has used is refused.
 async fn old_refresh_token_is_refused(
     servers: &Servers,
+    suite: &GuestSessions,
     session: &GuestSession,
     old: &SecretString,
 ) -> Checked {
-    let (id, secret) = CLIENT;
-    let credentials = Credentials::new(id.parse()?, secret.into())?;
-    let client = Authenticator::new(servers.http(), servers.gateway.host().clone(), credentials, None);
+    let client = suite.authenticator().ok_or("the suite has no credentials")?;
     let call = refresh_session(session.id(), old.clone());
     match client.call(&call, servers.gateway.host()).await {
-        Ok(_) => Err(failed("the old refresh token was accepted again")),
+        Ok(_) => Err("the old refresh token was accepted again".into()),
         Err(AuthorizedError::Call(error)) => match error.problem() {
             Some(problem) if problem.code == "refresh.token.used" => {
                 Ok(format!("{} {}", problem.status, problem.code))
@@ -333,7 +318,7 @@ async fn audit_log(servers: &Servers, session: &GuestSession) -> Checked {
     let (bytes, seq) = alter(std::fs::read(&genuine)?)?;
     std::fs::write(&altered, bytes)?;
     let Err(failure) = verify_file(&altered, store.verifier_key(), None) else {
-        return Err(failed("verification passed for the altered copy"));
+        return Err("verification passed for the altered copy".into());
     };
     match failure.failure().map(audit::Failure::first) {
         Some(fault @ Fault::EntryAltered { seq: found, .. }) if *found == seq => Ok(format!(
@@ -345,10 +330,10 @@ async fn audit_log(servers: &Servers, session: &GuestSession) -> Checked {
 }
 
 /// Alters one letter of the entry about the withdrawn consent. Returns the log and the entry's number.
-fn alter(mut log: Vec<u8>) -> Result<(Vec<u8>, u64), CheckFailed> {
+fn alter(mut log: Vec<u8>) -> Checked<(Vec<u8>, u64)> {
     let action = b"consent.withdrawn";
     let at = log.windows(action.len()).position(|window| window == action);
-    let at = at.ok_or_else(|| failed("the log has no entry about the withdrawn consent"))?;
+    let at = at.ok_or("the log has no entry about the withdrawn consent")?;
     let entries_before = log[..at]
         .split(|byte| *byte == b'\n')
         .filter(|line| line.starts_with(b"{\"leaf\""))

@@ -11,33 +11,28 @@ use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
 use super::crm::Crm;
-use super::report::CheckFailed;
+use super::report::Checked;
 use crate::Gateway;
 use crate::config::Config;
 
-/// The API client of the demo.
 pub(super) const CLIENT: (&str, &str) = ("demo-client", "demo-secret-that-is-thrown-away");
-/// The channel of the demo.
 pub(super) const CHANNEL: &str = "demo-channel";
-/// The file of the CA's certificate.
 const CA: &str = "ca.pem";
-/// The allowed origin.
 pub(super) const ORIGIN: &str = "https://shop.example";
 
-/// The running servers.
 #[derive(Debug)]
 pub(crate) struct Servers {
-    pub(super) simulator: Simulator,
+    simulator: Simulator,
     pub(super) gateway: Gateway,
     pub(super) crm: Crm,
-    /// The clock of simulator and gateway. The control of the simulator moves it.
+    /// The clock of simulator and gateway.
     pub(super) clock: Clock,
-    pub(super) tls: Tls,
+    tls: Tls,
     pub(super) folder: TempDir,
 }
 
 impl Servers {
-    pub(crate) async fn start() -> Result<Self, CheckFailed> {
+    pub(crate) async fn start() -> Checked<Self> {
         let clock = Clock::system();
         let folder = tempfile::Builder::new().prefix("guest-suite-demo-").tempdir()?;
         let pki = genesys_sim::throwaway_ca(&genesys_sim::LOOPBACK)?;
@@ -87,11 +82,12 @@ impl Servers {
 
     /// Stops the servers and removes the temporary folder.
     pub(crate) async fn stop(self) {
-        tokio::join!(self.gateway.stop(), self.crm.stop(), self.simulator.stop());
+        tokio::join!(self.gateway.stop(), self.simulator.stop());
+        self.crm.task.abort();
     }
 
     /// Waits until the outbox is empty. An answered delivery is removed with a short delay.
-    pub(super) async fn settled(&self) -> Result<(), CheckFailed> {
+    pub(super) async fn settled(&self) -> Checked<()> {
         while self.gateway.store().stats().await?.outbox_pending > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -104,14 +100,8 @@ impl Servers {
             .clock(self.clock.clone())
             .build()
     }
-
-    /// A client on the real clock, whose deadlines do not jump with the clock of the demo.
-    pub(super) fn control(&self) -> Client {
-        Client::builder(self.tls.clone()).build()
-    }
 }
 
-/// The configuration file of the gateway.
 fn configuration(folder: &Path, simulator: &Simulator) -> String {
     let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
     let (id, secret) = CLIENT;

@@ -31,11 +31,9 @@ pub(super) struct Relay {
 
 /// The reason for which a relay stops.
 enum Stop {
-    /// The session has ended.
     Ended(EndReason),
     /// The gateway cannot continue the conversation now, for this reason. The session is unchanged.
     Broken(ErrorCode, String),
-    /// The gateway shuts down.
     Shutdown,
 }
 
@@ -357,7 +355,6 @@ async fn close(conversation: Conversation, stopping: &Stopping) -> Vec<Event> {
     }
 }
 
-/// Maps the end of a conversation to the reason for which the relay stops.
 fn stop(ending: Ending) -> Stop {
     match ending {
         Ending::SessionExpired => Stop::Ended(EndReason::Expired),
