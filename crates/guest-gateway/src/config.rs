@@ -161,13 +161,13 @@ pub(crate) struct Sessions {
     /// Whether `?access_token=` is accepted.
     #[serde(default = "yes")]
     pub(crate) token_in_query: bool,
-    #[serde(default = "one_hour", deserialize_with = "duration")]
+    #[serde(default = "hours::<1>", deserialize_with = "duration")]
     pub(crate) access_token_lifetime: Duration,
     /// Time without a token rotation after which a session ends.
-    #[serde(default = "one_day", deserialize_with = "duration")]
+    #[serde(default = "hours::<24>", deserialize_with = "duration")]
     pub(crate) idle_timeout: Duration,
     /// Time after which an ended session is erased.
-    #[serde(default = "thirty_days", deserialize_with = "duration")]
+    #[serde(default = "hours::<720>", deserialize_with = "duration")]
     pub(crate) retention: Duration,
     /// Largest number of live sessions.
     #[serde(default = "hundred_thousand", deserialize_with = "at_least_one")]
@@ -403,16 +403,8 @@ fn yes() -> bool {
     true
 }
 
-fn one_hour() -> Duration {
-    Duration::from_secs(3_600)
-}
-
-fn thirty_days() -> Duration {
-    Duration::from_secs(30 * 86_400)
-}
-
-fn one_day() -> Duration {
-    Duration::from_secs(86_400)
+fn hours<const COUNT: u64>() -> Duration {
+    Duration::from_secs(COUNT * 3_600)
 }
 
 fn hundred_thousand() -> usize {

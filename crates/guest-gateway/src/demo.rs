@@ -5,6 +5,5 @@ mod report;
 mod scenario;
 mod servers;
 
-pub(crate) use self::report::Report;
 pub(crate) use self::scenario::run;
 pub(crate) use self::servers::Servers;

@@ -74,10 +74,9 @@ async fn export(config: &Path, out: &Path) -> Result<(), Failure> {
     let exported = guest_store::export(&store, out)
         .await
         .map_err(Failure::caused_by)?;
-    print_line(&format!("{} entries exported to {name}.", exported.size));
-    let checkpoint = exported.note.trim_end();
+    let (count, checkpoint) = (exported.size, exported.note.trim_end());
     print_line(&format!(
-        "Keep this checkpoint on another machine:\n\n{checkpoint}"
+        "{count} entries exported to {name}.\nKeep this checkpoint on another machine:\n\n{checkpoint}"
     ));
     Ok(())
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use genesys_api::error_chain;
 
 use super::{Failure, Interrupt, print_line};
-use crate::demo::{self, Report};
+use crate::demo;
 
 /// Run a scenario with a local Genesys Cloud, a gateway and a CRM, all on loopback
 ///
@@ -25,22 +25,15 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let mut interrupt = Interrupt::listen()?;
     let servers = demo::Servers::start().await;
     let servers = servers.map_err(|error| Failure::failed(error_chain(&*error)))?;
-    let outcome = tokio::select! {
-        report = demo::run(&servers, !options.json) => finish(&servers, &report, &options, &mut interrupt).await,
-        () = interrupt.received() => Err(Failure::interrupted()),
+    let report = tokio::select! {
+        report = demo::run(&servers, !options.json) => report,
+        () = interrupt.received() => {
+            servers.stop().await;
+            return Err(Failure::interrupted());
+        }
     };
-    servers.stop().await;
-    outcome
-}
-
-async fn finish(
-    servers: &demo::Servers,
-    report: &Report,
-    options: &Options,
-    interrupt: &mut Interrupt,
-) -> Result<(), Failure> {
     if options.json {
-        print_line(&serde_json::to_string(report).map_err(Failure::failed)?);
+        print_line(&serde_json::to_string(&report).map_err(Failure::failed)?);
     }
     if options.keep {
         let hints = servers.hints();
@@ -51,6 +44,7 @@ async fn finish(
         }
         interrupt.received().await;
     }
+    servers.stop().await;
     match report.ok {
         true => Ok(()),
         false => Err(Failure::failed("the check of a step failed")),

@@ -2,7 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::Config;
+use super::{Channel, Client, Config};
 use crate::api::SCOPES;
 use crate::simulator::NOT_BUILT_IN;
 
@@ -40,30 +40,19 @@ impl Conflict {
 
 pub(super) fn check(config: &Config) -> Result<(), Conflict> {
     check_tables(config)?;
-    check_each("client", &config.client, |index, client| {
-        let id = client.id.as_str();
-        let unknown_scope = client.scopes.iter().find(|scope| !SCOPES.contains(scope));
+    let client_id = |client: &Client| client.id.as_str().to_owned();
+    check_each("client", &config.client, client_id, |client| {
         if !client.has_one_secret() {
-            Some(format!("[[client]] {id}: {ONE_SECRET}"))
-        } else if let Some(scope) = unknown_scope {
-            Some(format!("unknown scope {scope}: use {}", SCOPES.join(", ")))
-        } else {
-            let mut earlier = config.client[..index].iter();
-            earlier
-                .any(|other| other.id == client.id)
-                .then(|| duplicate("client", id))
+            return Some(format!("[[client]] {}: {ONE_SECRET}", client.id.as_str()));
         }
+        let unknown = client.scopes.iter().find(|scope| !SCOPES.contains(scope))?;
+        Some(format!("unknown scope {unknown}: use {}", SCOPES.join(", ")))
     })?;
-    check_each("channel", &config.channel, |index, channel| {
-        if channel.deployment.is_none() && !config.genesys.simulator {
-            return Some(
-                "every [[channel]] needs its `deployment`, the id of a messenger deployment".to_owned(),
-            );
-        }
-        let mut earlier = config.channel[..index].iter();
-        earlier
-            .any(|other| other.id == channel.id)
-            .then(|| duplicate("channel", channel.id.as_str()))
+    let channel_id = |channel: &Channel| channel.id.as_str().to_owned();
+    check_each("channel", &config.channel, channel_id, |channel| {
+        let has_deployment = channel.deployment.is_some() || config.genesys.simulator;
+        let missing = "every [[channel]] needs its `deployment`, the id of a messenger deployment";
+        (!has_deployment).then(|| missing.to_owned())
     })
 }
 
@@ -130,24 +119,27 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
     })
 }
 
-/// Checks the tables of an array.
+/// Checks the tables of an array, whose ids must differ.
 fn check_each<T>(
     table: &'static str,
     items: &[T],
-    violation: impl Fn(usize, &T) -> Option<String>,
+    id: impl Fn(&T) -> String,
+    violation: impl Fn(&T) -> Option<String>,
 ) -> Result<(), Conflict> {
-    let mut items = items.iter().enumerate();
-    let violated = items.find_map(|(index, item)| Some((index, violation(index, item)?)));
-    violated.map_or(Ok(()), |(index, what)| {
-        Err(Conflict {
-            table,
-            position: Some(index),
-            key: "",
-            what,
-        })
-    })
-}
-
-fn duplicate(table: &str, id: &str) -> String {
-    format!("duplicate [[{table}]] {id}: the ids must differ")
+    for (position, item) in items.iter().enumerate() {
+        let duplicate = || {
+            let id_of_item = id(item);
+            let is_repeated = items[..position].iter().any(|earlier| id(earlier) == id_of_item);
+            is_repeated.then(|| format!("duplicate [[{table}]] {id_of_item}: the ids must differ"))
+        };
+        if let Some(what) = violation(item).or_else(duplicate) {
+            return Err(Conflict {
+                table,
+                position: Some(position),
+                key: "",
+                what,
+            });
+        }
+    }
+    Ok(())
 }

@@ -29,7 +29,7 @@ struct Step {
     detail: String,
 }
 
-/// The result of a step, or the reason for which it has not the expected effect.
+/// The result of a check. The error is the reason for its failure.
 pub(crate) type Checked<T = String> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Fails with a reason unless a condition holds.

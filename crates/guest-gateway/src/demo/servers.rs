@@ -27,7 +27,8 @@ pub(crate) struct Servers {
     pub(super) crm: Crm,
     /// The clock of simulator and gateway.
     pub(super) clock: Clock,
-    tls: Tls,
+    /// A client of the gateway on the clock of the demo.
+    pub(super) http: Client,
     pub(super) folder: TempDir,
 }
 
@@ -50,12 +51,13 @@ impl Servers {
         let path = folder.path().join("gateway.toml");
         std::fs::write(&path, configuration(folder.path(), &simulator))?;
         let gateway = Gateway::start(Config::read(&path)?, clock.clone()).await?;
+        let http = Client::builder(tls).clock(clock.clone()).build();
         Ok(Self {
             simulator,
             gateway,
             crm,
             clock,
-            tls,
+            http,
             folder,
         })
     }
@@ -92,13 +94,6 @@ impl Servers {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
-    }
-
-    /// A client of the gateway on the clock of the demo.
-    pub(super) fn http(&self) -> Client {
-        Client::builder(self.tls.clone())
-            .clock(self.clock.clone())
-            .build()
     }
 }
 
