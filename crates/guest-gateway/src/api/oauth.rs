@@ -21,8 +21,13 @@ use super::{Refusal, json_answer};
 pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
     let body = call.body("application/x-www-form-urlencoded").await;
     let body = body.map_err(Refusal::into_response)?;
-    let form = parse(&body)?;
-    let (id, secret) = credentials(call.request.headers(), &form)?;
+    let form = parse(&body).map_err(invalid_request)?;
+    let credentials = credentials(call.request.headers(), &form).map_err(invalid_request)?;
+    let (id, secret) = credentials.ok_or_else(|| {
+        invalid_client(
+            "no client credentials: send them by HTTP Basic, or as client_id and client_secret in the form",
+        )
+    })?;
     let clients = &call.app.clients;
     let now = call.app.clock.now();
     let (client, allowed) = clients.authenticate(&id, &secret).map_err(invalid_client)?;
@@ -62,42 +67,31 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
 type Form<'a> = HashMap<Cow<'a, str>, Cow<'a, str>>;
 
 /// Parses the body. A parameter without a value counts as left out (RFC 6749 section 3.2).
-fn parse(body: &[u8]) -> Result<Form<'_>, Response> {
+fn parse(body: &[u8]) -> Result<Form<'_>, &'static str> {
     let mut form = Form::new();
     for (name, value) in url::form_urlencoded::parse(body).filter(|(_, value)| !value.is_empty()) {
         if !["grant_type", "client_id", "client_secret", "scope"].contains(&&*name) {
-            let text = "the form may hold grant_type, client_id, client_secret and scope only";
-            return Err(invalid_request(text));
+            return Err("the form may hold grant_type, client_id, client_secret and scope only");
         }
         if form.insert(name, value).is_some() {
-            return Err(invalid_request(
-                "a parameter of the form is repeated: give each once",
-            ));
+            return Err("a parameter of the form is repeated: give each once");
         }
     }
     Ok(form)
 }
 
 /// Returns the credentials of the client. It may send them in one way only (RFC 6749 section 2.3).
-fn credentials(headers: &HeaderMap, form: &Form<'_>) -> Result<(String, SecretString), Response> {
+fn credentials(headers: &HeaderMap, form: &Form<'_>) -> Result<Option<(String, SecretString)>, &'static str> {
     let mut headers = headers.get_all(AUTHORIZATION).iter();
     match (headers.next(), headers.next(), form.get("client_secret")) {
-        (None, _, Some(secret)) => form
-            .get("client_id")
-            .map(|id| (id.to_string(), (&**secret).into())),
-        (Some(header), None, None) => basic(header),
-        (None, _, None) => None,
-        _ => {
-            return Err(invalid_request(
-                "credentials come in more than one way: send them by HTTP Basic or in the form, once",
-            ));
+        (None, _, Some(secret)) => {
+            let id = form.get("client_id");
+            Ok(id.map(|id| (id.to_string(), (&**secret).into())))
         }
+        (Some(header), None, None) => Ok(basic(header)),
+        (None, _, None) => Ok(None),
+        _ => Err("credentials come in more than one way: send them by HTTP Basic or in the form, once"),
     }
-    .ok_or_else(|| {
-        invalid_client(
-            "no client credentials: send them by HTTP Basic, or as client_id and client_secret in the form",
-        )
-    })
 }
 
 fn basic(header: &HeaderValue) -> Option<(String, SecretString)> {

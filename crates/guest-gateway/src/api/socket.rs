@@ -256,7 +256,7 @@ impl Connection<'_> {
         }
     }
 
-    async fn send(&mut self, frame: impl Into<String>) -> Result<(), CloseReason> {
+    async fn send(&mut self, frame: String) -> Result<(), CloseReason> {
         self.socket.send(frame).await.or(Err(CloseReason::Gone))
     }
 }

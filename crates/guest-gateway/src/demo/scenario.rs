@@ -139,7 +139,7 @@ async fn connect(servers: &Servers, session: &mut GuestSession) -> Checked {
 async fn converse(session: &mut GuestSession) -> Checked {
     let mut sent = Vec::new();
     for number in 1..=MESSAGES {
-        sent.push(session.send(&format!("message {number}"))?);
+        sent.push(session.send(format!("message {number}"))?);
     }
     let replies = await_answers(session, sent).await?;
     Ok(format!(

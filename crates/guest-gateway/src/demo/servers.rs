@@ -43,9 +43,11 @@ impl Servers {
         let tls = Tls::only_ca(pki.ca_pem.as_bytes())?;
         let identity = Identity::from_pem(pki.cert_pem.as_bytes(), pki.key_pem.expose_secret().as_bytes())?;
         let crm = Crm::start(identity, clock.clone()).await?;
-        let mut simulated = genesys_sim::Config::default();
-        simulated.clock = clock.clone();
-        simulated.tls = genesys_sim::Tls::Given(pki);
+        let mut simulated = genesys_sim::Config {
+            clock: clock.clone(),
+            tls: genesys_sim::Tls::Given(pki),
+            ..genesys_sim::Config::default()
+        };
         simulated.rules.allowed_domains = Some(vec!["shop.example".to_owned()]);
         let simulator = Simulator::start(simulated).await?;
         let path = folder.path().join("gateway.toml");

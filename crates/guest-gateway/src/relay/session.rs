@@ -239,10 +239,9 @@ impl Relay {
                 self.configured = Some(session);
                 self.answer_handshakes();
             }
-            ConnectionEvent::Reconnecting { .. } => {
-                if !std::mem::replace(&mut self.reconnecting, true) {
-                    self.event(EventName::SessionReconnecting, None);
-                }
+            ConnectionEvent::Reconnecting { .. } if !self.reconnecting => {
+                self.reconnecting = true;
+                self.event(EventName::SessionReconnecting, None);
             }
             ConnectionEvent::Throttled { retry_after } => {
                 tracing::warn!(session = %self.id, ?retry_after, "Genesys throttles the session");
