@@ -21,7 +21,6 @@ const TASKS: &str = "\
 Tasks of the workspace, with their times on 2 cores:
 
   cargo xtask tidy                 checks the rules that no compiler checks: layers, sizes, names, reasons    1 s
-  cargo xtask tidy language [DIR]  lists findings of language, also in folders that are not covered yet       1 s
   cargo xtask codegen              writes the files that are generated from spec/                             1 s
   cargo xtask codegen --check      lists stale generated files                                                1 s
   cargo xtask simulate --seeds N   random scenarios on virtual time; --seed S repeats one            10,000 a minute
@@ -64,8 +63,6 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         ["codegen", "--check"] => codegen::check(root),
         ["release"] => release::run(root),
         ["simulate", arguments @ ..] => simulate::run(root, arguments),
-        ["tidy", "language"] => tidy::list_language(root, ""),
-        ["tidy", "language", folder] => tidy::list_language(root, folder),
         ["tidy"] => tidy::run(root),
         _ => Err(format!(
             "there is no task `{}`: run `cargo xtask` for the list",

@@ -58,16 +58,11 @@ pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
     check_pages(root, &manifests, &mut findings)?;
     check_policies(root, &mut findings)?;
     check_generated(root, &sources, &mut findings)?;
-    let (covered, uncovered): (Vec<Finding>, Vec<Finding>) = language_findings(root, &sources)?
-        .into_iter()
-        .partition(|finding| language::covers(&finding.path));
-    findings.extend(covered);
-    if !uncovered.is_empty() {
-        println!(
-            "tidy: {} findings of language in folders that are not covered yet: `cargo xtask tidy language` lists them",
-            uncovered.len()
-        );
-    }
+    findings.extend(
+        language_findings(root, &sources)?
+            .into_iter()
+            .filter(|finding| language::covers(&finding.path)),
+    );
 
     findings.sort();
     for finding in &findings {
@@ -78,15 +73,6 @@ pub(crate) fn run(root: &Path) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     Err(format!("tidy: {} findings", findings.len()).into())
-}
-
-/// Prints the findings of language below a folder, also where the rules are not enforced yet.
-pub(crate) fn list_language(root: &Path, folder: &str) -> Result<(), Box<dyn Error>> {
-    let findings = language_findings(root, &sources(root)?)?;
-    for finding in findings.iter().filter(|finding| finding.path.starts_with(folder)) {
-        println!("{finding}");
-    }
-    Ok(())
 }
 
 fn language_findings(root: &Path, sources: &[Source]) -> Result<Vec<Finding>, Box<dyn Error>> {
