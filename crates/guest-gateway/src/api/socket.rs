@@ -106,7 +106,8 @@ impl Connection<'_> {
     ) -> Result<Infallible, CloseReason> {
         let app = self.app;
         let (admitted, after) = tokio::select! {
-            handshake = self.shake_hands(admitted) => handshake?,
+            // boxed, so that the open socket does not hold its space
+            handshake = Box::pin(self.shake_hands(admitted)) => handshake?,
             () = app.clock.sleep(HANDSHAKE_TIMEOUT) => {
                 let text = "no handshake frame came within 10 seconds";
                 return Err(CloseReason::error(ErrorCode::HandshakeTimeout, text));
@@ -115,7 +116,7 @@ impl Connection<'_> {
         };
         let origin = app.upstream_origin.clone().unwrap_or(origin);
         let expires_at = admitted.expires_at();
-        let handle = app.hub.attach(admitted, self.id, origin, after).await;
+        let handle = Box::pin(app.hub.attach(admitted, self.id, origin, after)).await;
         self.converse(expires_at, handle).await
     }
 

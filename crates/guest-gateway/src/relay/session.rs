@@ -57,7 +57,8 @@ impl Relay {
         mut commands: mpsc::Receiver<Command>,
         stopping: Stopping,
     ) {
-        let (stop, mut conversation) = match self.connect(admitted).await {
+        // start and end are boxed: they are large, and an idle session would hold their space
+        let (stop, mut conversation) = match Box::pin(self.connect(admitted)).await {
             Ok(mut conversation) => {
                 let stop = tokio::select! {
                     stop = self.relay(&mut conversation, &mut commands) => stop,
@@ -69,14 +70,15 @@ impl Relay {
         };
         match &stop {
             Stop::Ended(reason) => {
-                if let Err(error) = self.direct.end(&self.owner, &self.id, *reason).await {
+                let end = Box::pin(self.direct.end(&self.owner, &self.id, *reason));
+                if let Err(error) = end.await {
                     tracing::error!(session = %self.id, %error, "cannot store the end of the session");
                 }
             }
             Stop::Broken(..) => conversation = None,
             Stop::Shutdown => {
                 if let Some(conversation) = conversation.take() {
-                    for event in close(conversation, &stopping).await {
+                    for event in Box::pin(close(conversation, &stopping)).await {
                         self.handle_event(event);
                     }
                 }
@@ -92,7 +94,7 @@ impl Relay {
         }
         self.broadcast_stop(stop);
         if let Some(conversation) = conversation {
-            close(conversation, &stopping).await;
+            Box::pin(close(conversation, &stopping)).await;
         }
     }
 

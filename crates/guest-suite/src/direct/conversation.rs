@@ -189,7 +189,8 @@ impl Conversation {
             self.pending = Some(event);
         }
         if let Some(stage) = self.pending.as_ref().and_then(Event::stage) {
-            self.reach(stage).await;
+            // boxed, since it is large and rare
+            Box::pin(self.reach(stage)).await;
         }
         match &self.pending {
             Some(Event::Message(message)) => self.read_marker.advance(message.at),

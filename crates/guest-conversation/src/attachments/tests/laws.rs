@@ -200,13 +200,18 @@ impl World {
         self.read_events()
     }
 
+    #[expect(clippy::unwrap_in_result, reason = "a request names its attachment")]
     fn run_commands(&mut self) -> Result<(), TestCaseError> {
         let mut requests = 0;
         while let Some(request) = self.harness.request() {
             requests += 1;
             prop_assert!(requests <= 48, "requests never end: {request}");
             if request["action"] == "onAttachment" {
-                let id = request["attachmentId"].as_str().unwrap().parse().unwrap();
+                let id = request["attachmentId"]
+                    .as_str()
+                    .expect("an id")
+                    .parse()
+                    .expect("an id");
                 prop_assert_eq!(self.harness.attachments.stage(&id), Some(Stage::Requested));
             }
         }
