@@ -107,6 +107,7 @@ async fn socket_answers_pings_and_accepts_pongs() {
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the paused clock of the test")]
 async fn socket_gives_a_slow_client_the_write_timeout_for_each_frame() {
     let (near, mut far) = tokio::io::duplex(64);
     let mut socket = accept(near, Limits::default()).await;
