@@ -28,7 +28,6 @@ use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::Clients;
 use self::refusal::Refusal;
-pub(crate) use self::request::SCOPES;
 use crate::relay::Hub;
 
 pub(crate) type App = Arc<Parts>;

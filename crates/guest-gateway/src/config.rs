@@ -20,6 +20,14 @@ use ws_transport::{Origin, OriginPolicy};
 
 const MIN_DURATION: Duration = Duration::from_secs(60);
 
+/// The scope for reading sessions, audit trails and metrics.
+pub(crate) const READ: &str = "webmessaging:guest";
+/// The scope for changing sessions.
+pub(crate) const WRITE: &str = "webmessaging:guest:write";
+/// The scope for webhooks.
+pub(crate) const WEBHOOKS: &str = "webhooks:readwrite";
+const SCOPES: [&str; 3] = [READ, WRITE, WEBHOOKS];
+
 /// The contents of `gateway.toml`. Every field but `client`, `channel` and `sessions.allowed_origins` has a default.
 /// `gateway.example.toml` shows the defaults.
 #[derive(Debug, Deserialize)]

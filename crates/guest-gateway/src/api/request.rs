@@ -22,14 +22,6 @@ const MAX_BODY: usize = 64 * 1024;
 /// Longest time for a body to arrive. Our choice; the head has the same limit.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The scope for reading sessions, audit trails and metrics.
-pub(super) const READ: &str = "webmessaging:guest";
-/// The scope for changing sessions.
-pub(super) const WRITE: &str = "webmessaging:guest:write";
-/// The scope for webhooks.
-pub(super) const WEBHOOKS: &str = "webhooks:readwrite";
-pub(crate) const SCOPES: [&str; 3] = [READ, WRITE, WEBHOOKS];
-
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) app: App,

@@ -6,8 +6,9 @@ use guest_sessions::{AuditTrail, ConsentChangeBody, CreatedSession, NewGuest, Re
 use http::StatusCode;
 use session_metrics::EndReason;
 
-use super::request::{Call, READ, WRITE};
+use super::request::Call;
 use super::{Refusal, json_answer};
+use crate::config::{READ, WRITE};
 
 pub(super) async fn create(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WRITE).await?;

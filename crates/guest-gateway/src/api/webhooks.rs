@@ -5,8 +5,9 @@ use genesys_api::WebhookId;
 use guest_sessions::{SubscriptionBody, WebhookList};
 use http::StatusCode;
 
-use super::request::{Call, WEBHOOKS};
+use super::request::Call;
 use super::{Refusal, json_answer};
+use crate::config::WEBHOOKS;
 
 pub(super) async fn register(mut call: Call) -> Result<Response, Refusal> {
     let (caller, body) = call.admit_json(WEBHOOKS).await?;

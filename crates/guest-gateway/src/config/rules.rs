@@ -2,8 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Channel, Client, Config};
-use crate::api::SCOPES;
+use super::{Channel, Client, Config, SCOPES};
 use crate::simulator::NOT_BUILT_IN;
 
 pub(super) const ONE_SECRET: &str = "give exactly one of `secret`, `secret_file` and `secret_env`";
