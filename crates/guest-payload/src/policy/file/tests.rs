@@ -1,0 +1,259 @@
+use super::*;
+use crate::{Choice, Obligation};
+
+const SCOPED: &str = include_str!("../../../policies/purpose-scoped.toml");
+const STRICT: &str = include_str!("../../../policies/tutorial-strict.toml");
+
+/// A minimal policy.
+const LEAST: &str = r#"id = "mine"
+version = "1.0.0"
+about = "Nothing without a yes."
+valid-from = 2026-01-01
+reviewed = 2026-11-22
+assumed-age = 18
+functional = { basis = "contract", sources = ["us"] }
+sources.us = { law = "our choice", article = "none", reviewed = 2026-11-22 }
+
+[[rule]]
+area = "elsewhere"
+places = ["elsewhere"]
+purposes = ["marketing", "personalization", "analytics"]
+basis = "consent"
+default = "off"
+missing = "ask"
+sources = ["us"]
+
+[[rule]]
+area = "unknown"
+places = ["unknown"]
+purposes = ["marketing", "personalization", "analytics"]
+basis = "consent"
+default = "off"
+missing = "ask"
+max-age-days = 30
+sources = ["us"]
+"#;
+
+#[test]
+fn shipped_policies_are_valid_and_their_examples_hold() {
+    for text in [SCOPED, STRICT] {
+        let file = PolicyFile::parse(text).unwrap();
+        assert_eq!(Policy::find(&file.policy.id), Ok(&file.policy));
+        assert_eq!(file.test(), []);
+        assert_eq!(file.rules_without_example().next(), None);
+    }
+}
+
+#[test]
+fn minimal_file_is_a_policy() {
+    let policy = Policy::parse(LEAST).unwrap();
+    let outcome = |choice| {
+        let case = Case {
+            purpose: Purpose::Analytics,
+            choice,
+            gpc: false,
+            age: Age::UNKNOWN,
+            guardian: false,
+            days: 0,
+        };
+        let (state, unmet) = policy.evaluate_purpose(&[], case.purpose, &case.input(18));
+        assert!(unmet.is_none());
+        (state.on, state.obligations.iter().collect::<Vec<_>>())
+    };
+    assert_eq!(outcome(Choice::Unknown), (false, vec![Obligation::Ask]));
+    assert_eq!(outcome(Choice::Granted), (true, vec![]));
+}
+
+fn refused_as(cases: &[(String, &str)]) {
+    for (text, expected) in cases {
+        let error = Policy::parse(text).unwrap_err().to_string();
+        assert!(
+            error.starts_with(expected),
+            "{error:?} should start with {expected:?}"
+        );
+    }
+}
+
+#[test]
+fn error_names_line_and_cause() {
+    let with = |from: &str, to: &str| LEAST.replacen(from, to, 1);
+    refused_as(&[
+        (with("version =", "versoin ="), "line 2: unknown field `versoin`"),
+        (
+            with("\"mine\"", "\"My Policy\""),
+            "line 1: invalid policy id \"My Policy\"",
+        ),
+        (with("1.0.0", "1.0"), "line 2: invalid version \"1.0\""),
+        (with("2026-01-01", "2026-02-30"), "line 4: "),
+        (
+            with("2026-01-01", "2026-01-01T00:00:00Z"),
+            "line 4: invalid date 2026-01-01T00:00:00Z",
+        ),
+        (with("2026-01-01", "\"soon\""), "line 4: "),
+        (
+            with("2026-01-01", "2026-01-02\nvalid-until = 2026-01-01"),
+            "line 5: invalid valid-until",
+        ),
+        (with("= 18", "= 90"), "line 6: invalid age limit 90"),
+        (
+            with("sources = [\"us\"]\n\n[[rule]]", "sources = []\n\n[[rule]]"),
+            "line 17: empty sources",
+        ),
+        (
+            with("sources = [\"us\"]\n\n[[rule]]", "\n[[rule]]"),
+            "line 10: missing field `sources`",
+        ),
+        (
+            with(
+                "sources = [\"us\"]\n\n[[rule]]",
+                "sources = [\"gdpr\"]\n\n[[rule]]",
+            ),
+            "line 17: unknown source \"gdpr\"",
+        ),
+        (
+            with("law = \"our choice\"", "law = \" \""),
+            "line 8: invalid law: use 1 to 300",
+        ),
+        (
+            with(
+                "\n[[rule]]",
+                "sources.x = { law = \"a\", article = \"b\", reviewed = 2026-11-22 }\n\n[[rule]]",
+            ),
+            "line 9: unused source \"x\"",
+        ),
+        (
+            with("max-age-days = 30", "max-age-days = 0"),
+            "line 26: invalid max-age-days 0",
+        ),
+        (
+            with("places = [\"unknown\"]", "places = [\"FR\"]"),
+            "line 1: missing rule: marketing needs one with the places \"unknown\"",
+        ),
+        (
+            with("places = [\"unknown\"]", "places = [\"unknown\", \"FR\"]"),
+            "line 21: invalid places: \"unknown\" must be the only one",
+        ),
+    ]);
+}
+
+#[test]
+fn rule_error_names_line_and_cause() {
+    let rule = |places: &str, more: &str| {
+        format!(
+            "{LEAST}\n[[rule]]\narea = \"A\"\nplaces = {places}\npurposes = [\"marketing\"]\nbasis = \"consent\"\n\
+             default = \"off\"\nmissing = \"ask\"\nsources = [\"us\"]\n{more}"
+        )
+    };
+    refused_as(&[
+        (
+            rule("[\"california\"]", ""),
+            "line 31: unknown region \"california\": write US-CA",
+        ),
+        (rule("[\"georgia\"]", ""), "line 31: ambiguous region \"georgia\""),
+        (rule("[]", ""), "line 31: empty places"),
+        (
+            rule("[\"FR\", \"FR\"]", ""),
+            "line 30: overlapping rule: marketing in FR has one on line 30",
+        ),
+        (
+            rule("[\"FR\"]", "").replace("\"A\"", "\"a/b\""),
+            "line 30: invalid area \"a/b\"",
+        ),
+        (
+            rule("[\"FR\"]", "").replace("\"A\"", "\"unknown\""),
+            "line 30: duplicate rule mine/unknown/marketing: the first is on line 20",
+        ),
+        (
+            rule("[\"FR\"]", "signals = [\"dnt\"]"),
+            "line 37: unknown variant `dnt`",
+        ),
+        (rule("[\"FR\"]", "default = \"off\""), "line 37: duplicate key"),
+        (
+            rule("[\"FR\"]", "doubts = [\"\"]"),
+            "line 37: invalid doubt: use 1 to 500",
+        ),
+        (
+            rule("[\"FR\"]", "prohibited-below = 26"),
+            "line 37: invalid age limit 26",
+        ),
+        (
+            rule(
+                "[\"FR\"]",
+                "examples = [{ place = \"FR\", age = \"x\", is = \"on\" }]",
+            ),
+            "line 37: invalid age \"x\"",
+        ),
+        (
+            rule("[\"FR\"]", "examples = [{ place = \"atlantis\", is = \"on\" }]"),
+            "line 37: unknown region \"atlantis\"",
+        ),
+        (
+            rule("[\"FR\"]", "max-age-days = 7"),
+            "line 20: invalid rule mine/unknown/marketing: it is less strict than mine/A/marketing",
+        ),
+    ]);
+}
+
+#[test]
+fn failed_example_names_actual_outcome() {
+    let text = format!(
+        "{LEAST}examples = [{{ place = \"unknown\", choice = \"granted\", days = 31, is = \"on\" }}]"
+    );
+    let file = PolicyFile::parse(&text).unwrap();
+    let failures: Vec<String> = file.test().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        failures[0],
+        "line 28: marketing in unknown should be on by mine/unknown/marketing, and is off by mine/unknown/marketing"
+    );
+    assert_eq!(failures.len(), 3, "one for each purpose of the rule");
+    assert_eq!(file.rules_without_example().count(), 3);
+}
+
+#[test]
+fn difference_names_case_outcomes_and_places() {
+    let older = Policy::parse(SCOPED).unwrap();
+    assert_eq!(older.differences(&older), []);
+    let newer = SCOPED.replacen("consent-from = 15", "consent-from = 14", 1);
+    let newer = Policy::parse(&newer).unwrap();
+    let differences: Vec<String> = older
+        .differences(&newer)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        differences,
+        ["marketing granted, at age 14: off -> on in CZ FR GR SI"]
+    );
+    let everywhere = Policy::tutorial_strict().differences(Policy::purpose_scoped());
+    assert!(everywhere.iter().any(|difference| {
+        difference
+            .to_string()
+            .starts_with("marketing denied: denied -> off in unknown EU EEA AT BE")
+    }));
+}
+
+#[test]
+fn corrupted_policies_are_refused() {
+    let mut refused = BTreeSet::new();
+    let mut refuse = |text: String| {
+        if let Err(error) = Policy::parse(&text) {
+            assert!(error.line >= 1 && !error.to_string().is_empty());
+            refused.insert(text);
+        }
+    };
+    // every byte of the least policy, cut off or made into another
+    for at in 0..LEAST.len() {
+        refuse(LEAST[..at].to_owned());
+        for other in [
+            "\0", "\"", "[", "]", "=", "é", "\n", "#", "{", "}", "'", "\\", ",", ".",
+        ] {
+            refuse(format!("{}{other}{}", &LEAST[..at], &LEAST[at + 1..]));
+            refuse(format!("{}{other}{}", &LEAST[..at], &LEAST[at..]));
+        }
+    }
+    assert!(refused.len() >= 10_000, "{}", refused.len());
+    assert!(Policy::parse(&" ".repeat(PolicyFile::MAX_BYTES + 1)).is_err());
+    assert!(Policy::parse(&"[".repeat(100_000)).is_err());
+    let deep = format!("x = {}{}", "[".repeat(30_000), "]".repeat(30_000));
+    assert!(Policy::parse(&deep).is_err());
+}

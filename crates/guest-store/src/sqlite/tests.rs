@@ -1,0 +1,466 @@
+use audit::{Actor, Draft, files};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use genesys_api::parse_rfc3339;
+
+use super::*;
+use crate::conformance::Fixture;
+use crate::{Change, Event, SessionSecrets, TokenHash, export};
+
+fn keys(seal: u8, seed: u8, name: &str) -> Keys {
+    Keys {
+        seal: SealKey::new(&[seal; 32]),
+        signer: Signer::from_seed(name, &[seed; 32]).unwrap(),
+    }
+}
+
+fn open(path: &Path) -> Result<SqliteStore, StoreErrorKind> {
+    SqliteStore::open(path, keys(1, 2, "log"), Limits::default()).map_err(|error| error.kind())
+}
+
+fn make(limits: Limits) -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = SqliteStore::open(&path, keys(1, 2, "example.com/log"), limits).unwrap();
+    Fixture::new(store, folder)
+}
+
+crate::conformance::conformance_tests!(make);
+
+mod in_memory {
+    use super::*;
+
+    fn make(limits: Limits) -> Fixture {
+        Fixture::new(
+            SqliteStore::open(":memory:", Keys::ephemeral(), limits).unwrap(),
+            (),
+        )
+    }
+
+    crate::conformance::conformance_tests!(make);
+}
+
+fn at() -> OffsetDateTime {
+    parse_rfc3339("2026-11-22T12:30:00Z").unwrap()
+}
+
+/// A session, an entry and an event whose secrets are `canary`.
+fn unit(canary: &str) -> Unit {
+    let session = Session {
+        id: "s-1".parse().unwrap(),
+        owner: "o".to_owned(),
+        guest: "g-1".parse().unwrap(),
+        channel: "c".parse().unwrap(),
+        created_at: at(),
+        expires_at: at(),
+        idle_deadline: at(),
+        ended_at: None,
+        access: TokenHash::of(canary),
+        refresh: TokenHash::of(canary),
+        previous_refresh: Some(TokenHash::of(canary)),
+        generation: 0,
+        version: 0,
+        secrets: SessionSecrets {
+            genesys_token: canary.into(),
+            subject_key: [5; 32],
+            refresh_token: Some(canary.into()),
+        },
+        document: canary.to_owned().into(),
+    };
+    Unit {
+        change: Some(Change::CreateSession(session)),
+        entries: entries(1),
+        events: vec![Event {
+            id: "e-1".to_owned(),
+            owner: "o".to_owned(),
+            name: "created".to_owned(),
+            body: canary.to_owned().into(),
+            at: at(),
+        }],
+    }
+}
+
+fn webhook(canary: &str) -> Unit {
+    Unit {
+        change: Some(Change::PutWebhook(Webhook {
+            id: "w-1".parse().unwrap(),
+            name: "crm".to_owned(),
+            owner: "o".to_owned(),
+            events: vec!["created".to_owned()],
+            enabled: true,
+            failing_since: None,
+            failures: 0,
+            rest_until: None,
+            version: 0,
+            secrets: canary.into(),
+            document: canary.to_owned().into(),
+        })),
+        ..Unit::default()
+    }
+}
+
+fn entries(count: usize) -> Vec<Draft> {
+    vec![Draft::new(at(), Actor::system("test"), "audit.opened"); count]
+}
+
+fn log(count: usize) -> Unit {
+    Unit {
+        entries: entries(count),
+        ..Unit::default()
+    }
+}
+
+fn event(id: &str) -> Unit {
+    let mut unit = unit("x");
+    (unit.change, unit.entries) = (None, Vec::new());
+    unit.events[0].id = id.to_owned();
+    unit
+}
+
+async fn refused(store: &SqliteStore, unit: Unit) -> StoreErrorKind {
+    store.commit(unit).await.unwrap_err().kind()
+}
+
+#[tokio::test]
+async fn store_survives_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    store.commit(webhook("x")).await.unwrap();
+    store.commit(unit("x")).await.unwrap();
+    store.commit(log(300)).await.unwrap();
+    let leased = store
+        .lease_deliveries(at(), Duration::from_secs(60), 1)
+        .await
+        .unwrap();
+    let full = Limits {
+        owner_outbox_rows: 1,
+        ..Limits::default()
+    };
+    drop(store);
+
+    // the counts at the start equal the counts while it ran
+    let store = SqliteStore::open(&path, keys(1, 2, "log"), full).unwrap();
+    assert_eq!(store.commit(event("e-2")).await.unwrap().dropped, 1);
+    let mut ended = unit("x");
+    if let Some(Change::CreateSession(session)) = &mut ended.change {
+        (session.id, session.ended_at) = ("s-2".parse().unwrap(), Some(at()));
+    }
+    ended.events.clear();
+    store.commit(ended).await.unwrap();
+    let stats = store.stats().await.unwrap();
+    assert_eq!(
+        (stats.live_sessions, stats.outbox_pending, stats.outbox_dead),
+        (1, 1, 1)
+    );
+    assert_eq!((stats.outbox_bytes, stats.outbox_oldest), (1, Some(at())));
+    drop(store);
+    let store = SqliteStore::open(&path, keys(1, 2, "log"), full).unwrap();
+    assert_eq!(store.stats().await.unwrap(), stats);
+    assert_eq!(store.commit(event("e-3")).await.unwrap().dropped, 1);
+    drop(store);
+
+    let store = open(&path).unwrap();
+    let again = store
+        .lease_deliveries(at() + Duration::from_secs(60), Duration::ZERO, 1)
+        .await
+        .unwrap();
+    assert_eq!((&again[0].id, again[0].attempt), (&leased[0].id, 2));
+    assert_eq!(store.commit(log(1)).await.unwrap().entries, 302..303);
+    let exported = folder.path().join("audit.jsonl");
+    export(&store, &exported).await.unwrap();
+    let report = files::verify_file(&exported, store.verifier_key(), None).unwrap();
+    assert_eq!((report.entries, report.covered), (303, 303));
+}
+
+#[tokio::test]
+async fn lock_excludes_second_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    assert_eq!(open(&path).unwrap_err(), StoreErrorKind::Locked);
+    #[cfg(unix)]
+    {
+        let alias = folder.path().join("alias.db");
+        std::os::unix::fs::symlink(&path, &alias).unwrap();
+        assert_eq!(open(&alias).unwrap_err(), StoreErrorKind::Locked);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    drop(store);
+    assert!(open(&path).is_ok());
+    assert_eq!(
+        open(&folder.path().join("missing/guest.db")).unwrap_err(),
+        StoreErrorKind::Unavailable
+    );
+}
+
+#[tokio::test]
+async fn store_opens_with_own_keys_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    drop(open(&path).unwrap());
+    for keys in [keys(9, 2, "log"), keys(1, 9, "log"), keys(1, 2, "other")] {
+        let error = SqliteStore::open(&path, keys, Limits::default()).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::WrongKey);
+    }
+    let raw = Connection::open(&path).unwrap();
+    raw.pragma_update(None, "user_version", 2).unwrap();
+    assert_eq!(open(&path).unwrap_err(), StoreErrorKind::NewerSchema);
+    raw.pragma_update(None, "application_id", 0).unwrap();
+    assert_eq!(
+        open(&path).unwrap_err(),
+        StoreErrorKind::Corrupt,
+        "another program's file"
+    );
+    let path = folder.path().join("no.db");
+    std::fs::write(&path, [b'x'; 5000]).unwrap();
+    assert_eq!(open(&path).unwrap_err(), StoreErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn altered_log_is_not_opened() {
+    for change in [
+        "UPDATE entries SET leaf = randomblob(32) WHERE seq = 17",
+        "DELETE FROM entries WHERE seq = 17",
+        "DELETE FROM entries WHERE seq > 250",
+        "DELETE FROM entries WHERE seq = 280",
+        "UPDATE checkpoints SET note = replace(note, '256', '255')",
+        "UPDATE checkpoints SET note = ''",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guest.db");
+        let store = open(&path).unwrap();
+        store.commit(log(300)).await.unwrap();
+        drop(store);
+        let raw = Connection::open(&path).unwrap();
+        if change.contains("entries") {
+            let error = raw.execute(change, []).unwrap_err();
+            assert!(error.to_string().contains("never"), "{error}");
+        }
+        raw.execute_batch("DROP TRIGGER entries_stay; DROP TRIGGER entries_remain;")
+            .unwrap();
+        raw.execute(change, []).unwrap();
+        drop(raw);
+        assert_eq!(open(&path).unwrap_err(), StoreErrorKind::Corrupt, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn files_hold_no_secret() {
+    const CANARY: &str = "canary-7f3a9c-canary";
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("guest.db")).unwrap();
+    store.commit(webhook(CANARY)).await.unwrap();
+    store.commit(unit(CANARY)).await.unwrap();
+    let leased = store.lease_deliveries(at(), Duration::ZERO, 1).await.unwrap();
+    assert_eq!(*leased[0].body, CANARY);
+    assert_eq!(search(folder.path(), CANARY), ["guest.db-wal"]);
+    // a reader has the file open too, and cannot bring the log into it
+    let query = SessionQuery::All(None);
+    assert_eq!(store.sessions(query, 1).await.unwrap().len(), 1);
+    drop(store);
+    assert!(
+        !folder.path().join("guest.db-wal").exists(),
+        "a stopped store is one file"
+    );
+    assert_eq!(search(folder.path(), CANARY), ["guest.db"]);
+}
+
+/// Asserts that no file holds the canary, and returns the files that hold its hash.
+fn search(folder: &Path, canary: &str) -> Vec<std::ffi::OsString> {
+    let hex: String = canary.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let base64 = STANDARD.encode(canary);
+    let hash = TokenHash::of(canary);
+    let mut found = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let file = file.unwrap();
+        let bytes = std::fs::read(file.path()).unwrap();
+        let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+        for canary in [canary, &hex, base64.trim_end_matches('=')] {
+            assert!(!holds(canary.as_bytes()), "{canary} in {}", file.path().display());
+        }
+        if holds(hash.as_bytes()) {
+            found.push(file.file_name());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn sealed_value_moved_to_another_row_is_corrupt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    store.commit(unit("x")).await.unwrap();
+    let raw = Connection::open(&path).unwrap();
+    raw.execute("UPDATE sessions SET secrets = document", []).unwrap();
+    let error = store.session(&"s-1".parse().unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn unreadable_rows_are_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    store.commit(webhook("x")).await.unwrap();
+    for number in 1..=3 {
+        let mut unit = unit("x");
+        if let Some(Change::CreateSession(session)) = &mut unit.change {
+            session.id = format!("s-{number}").parse().unwrap();
+            session.guest = format!("g-{number}").parse().unwrap();
+        }
+        unit.events[0].id = format!("e-{number}");
+        store.commit(unit).await.unwrap();
+    }
+    let raw = Connection::open(&path).unwrap();
+    raw.execute("UPDATE sessions SET document = x'' WHERE id <> 's-3'", [])
+        .unwrap();
+    for number in 1..=2 {
+        let error = store.session(&format!("s-{number}").parse().unwrap()).await;
+        assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    }
+    for query in [
+        SessionQuery::All(None),
+        SessionQuery::Live(None),
+        SessionQuery::DueBefore(at()),
+    ] {
+        let found = store.sessions(query, 1).await.unwrap();
+        assert_eq!(found.len(), 1, "the page is full");
+        assert_eq!(found[0].id.as_str(), "s-3");
+    }
+
+    raw.execute("UPDATE outbox SET body = x'00' WHERE place < 3", [])
+        .unwrap();
+    let leased = store
+        .lease_deliveries(at(), Duration::from_secs(60), 1)
+        .await
+        .unwrap();
+    assert_eq!(*leased[0].body, "x", "the first that can be read");
+    let stats = store.stats().await.unwrap();
+    assert_eq!(
+        (stats.outbox_pending, stats.outbox_bytes, stats.outbox_dead),
+        (1, 1, 2)
+    );
+
+    raw.execute("UPDATE webhooks SET secrets = x''", []).unwrap();
+    assert!(store.webhooks().await.unwrap().is_empty());
+    let later = at() + Duration::from_secs(60);
+    assert!(
+        store
+            .lease_deliveries(later, Duration::ZERO, 1)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let stats = store.stats().await.unwrap();
+    assert_eq!(
+        (stats.outbox_pending, stats.outbox_dead),
+        (0, 3),
+        "it was switched off"
+    );
+    let anew = Unit {
+        change: Some(Change::RemoveWebhook("w-1".parse().unwrap())),
+        ..Unit::default()
+    };
+    store.commit(anew).await.unwrap();
+    store.commit(webhook("x")).await.unwrap();
+    assert_eq!(store.webhooks().await.unwrap().len(), 1);
+    let recounted = store.stats().await.unwrap();
+    drop((store, raw));
+    assert_eq!(open(&path).unwrap().stats().await.unwrap(), recounted);
+}
+
+#[tokio::test]
+async fn a_failed_commit_poisons_the_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    store.commit(log(3)).await.unwrap();
+    // a foreign key that is checked, and broken, at COMMIT only
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(
+        "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+         CREATE TABLE trap (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+         CREATE TRIGGER spring AFTER INSERT ON sessions BEGIN INSERT INTO trap VALUES (1); END;",
+    )
+    .unwrap();
+    assert_eq!(refused(&store, unit("x")).await, StoreErrorKind::Poisoned);
+    assert_eq!(
+        refused(&store, log(1)).await,
+        StoreErrorKind::Poisoned,
+        "and stays so"
+    );
+    assert_eq!(
+        store.checkpoint().await.unwrap_err().kind(),
+        StoreErrorKind::Poisoned
+    );
+    assert_eq!(store.stats().await.unwrap_err().kind(), StoreErrorKind::Poisoned);
+    let none = store.lease_deliveries(at(), Duration::ZERO, 0).await;
+    assert!(none.unwrap().is_empty(), "for nothing, no transaction is needed");
+    assert_eq!(
+        store.audit_lines(0, 10, None).await.unwrap().len(),
+        3,
+        "it can still be read"
+    );
+    drop(store);
+    raw.execute_batch("DROP TRIGGER spring").unwrap();
+    let store = open(&path).unwrap();
+    assert_eq!(store.stats().await.unwrap().live_sessions, 0);
+    assert_eq!(store.commit(unit("x")).await.unwrap().entries, 3..4);
+}
+
+#[tokio::test]
+async fn lost_transaction_is_refused_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    store.commit(log(3)).await.unwrap();
+    // as SQLite does by itself when the disk is full
+    let raw = Connection::open(&path).unwrap();
+    let spring = "CREATE TRIGGER spring AFTER INSERT ON sessions BEGIN SELECT raise(ROLLBACK, 'full'); END";
+    raw.execute_batch(spring).unwrap();
+
+    // while the writer is busy, three units gather for one transaction
+    let (started, start) = oneshot::channel();
+    let (release, wait) = std::sync::mpsc::channel();
+    let busy = store.write(move |_| {
+        started.send(()).unwrap();
+        wait.recv().unwrap();
+        Ok(())
+    });
+    let gather = async {
+        start.await.unwrap();
+        let (one, two, three, ()) = tokio::join!(
+            store.commit(log(2)),
+            store.commit(unit("x")),
+            store.commit(log(2)),
+            async { release.send(()).unwrap() },
+        );
+        [one, two, three]
+    };
+    let (busy, lost) = tokio::join!(busy, gather);
+    assert!(busy.is_ok());
+    for lost in lost {
+        assert_eq!(lost.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+    raw.execute_batch("DROP TRIGGER spring").unwrap();
+    assert_eq!(store.commit(unit("x")).await.unwrap().entries, 3..4);
+    let exported = folder.path().join("audit.jsonl");
+    export(&store, &exported).await.unwrap();
+    assert!(files::verify_file(&exported, store.verifier_key(), None).is_ok());
+}
+
+#[tokio::test]
+async fn dropped_commit_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("guest.db")).unwrap();
+    {
+        let commit = store.commit(log(1));
+        tokio::pin!(commit);
+        let waker = std::task::Waker::noop();
+        let _ = commit.as_mut().poll(&mut std::task::Context::from_waker(waker));
+    }
+    assert_eq!(store.commit(log(1)).await.unwrap().entries, 1..2);
+}
