@@ -167,3 +167,32 @@ fn extreme_times_of_the_service_are_handled() {
         }
     }
 }
+
+#[test]
+fn resume_after_skips_emitted_messages() {
+    let last = genesys_api::parse_rfc3339("2026-11-22T11:30:00Z").unwrap();
+    let mut peer = resumed(WebMessaging {
+        resume_after: Some(last),
+        ..web_messaging()
+    });
+    // a recovery that is cut off goes back as far the next time
+    peer.drop_socket();
+    peer.reconnect();
+    peer.frames();
+    peer.receive(&session_response(false));
+    asked(&mut peer);
+    let at = |name: &str, time: &str| {
+        let mut entry = entry(name, 0, name, false);
+        entry["channel"]["time"] = time.into();
+        entry
+    };
+    answer(&mut peer, page(1, 2, &[at("later", "2026-11-22T11:45:00Z")]));
+    assert_eq!(command(&mut peer).page, 2);
+    let last = [
+        at("next", "2026-11-22T11:30:00.001Z"),
+        at("last", "2026-11-22T11:30:00Z"),
+        at("before", "2026-11-22T11:29:59Z"),
+    ];
+    answer(&mut peer, page(2, 2, &last));
+    assert_eq!(emitted(&mut peer), ["message next", "message later"]);
+}

@@ -258,3 +258,12 @@ fn own_message_of_another_client_is_shown() {
     ));
     assert_eq!(guest.lines(), ["elsewhere you: Red"]);
 }
+
+#[test]
+fn debug_output_shows_no_message() {
+    let mut guest = Fixture::connected(SCRIPT);
+    guest.chat.handle_line("sesame", guest.now);
+    let (line, request) = (guest.chat.poll_line(), guest.chat.poll_request());
+    let shown = format!("{:?} {line:?} {request:?}", guest.chat);
+    assert!(!shown.contains("sesame"), "{shown}");
+}
