@@ -1,3 +1,5 @@
+//! Tests of the create body.
+
 use genesys_api::rfc3339;
 use http::HeaderValue;
 use proptest::prelude::*;

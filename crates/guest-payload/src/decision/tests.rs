@@ -1,3 +1,5 @@
+//! Tests of decisions.
+
 use super::*;
 use crate::Evidence;
 use crate::jurisdiction::every_code;

@@ -1,3 +1,5 @@
+//! Tests of the SQLite store.
+
 use audit::{Actor, Draft, files};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,3 +1,5 @@
+//! Tests of policy files.
+
 use super::*;
 use crate::{Choice, Obligation};
 
