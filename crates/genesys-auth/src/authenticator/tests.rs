@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -118,6 +119,15 @@ fn authenticator(host: &Host, clock: &Clock, scopes: Option<&str>) -> Authentica
     )
 }
 
+/// Polls a call once, which is not enough for a socket.
+async fn start<T>(call: Pin<&mut impl Future<Output = T>>) {
+    tokio::select! {
+        biased;
+        _ = call => panic!("a socket takes more than one poll"),
+        () = std::future::ready(()) => {}
+    }
+}
+
 #[tokio::test]
 async fn expired_token_is_fetched_once_for_all_tasks() {
     let (platform, host) = Platform::start().await;
@@ -162,12 +172,7 @@ async fn canceled_caller_does_not_cancel_fetch() {
     let authenticator = authenticator(&host, &Clock::system(), None);
     let mut outcome = authenticator.shared.outcome.subscribe();
     {
-        let mut waiting = std::pin::pin!(authenticator.token());
-        tokio::select! {
-            biased;
-            _ = &mut waiting => panic!("a socket takes more than one poll"),
-            () = std::future::ready(()) => {}
-        }
+        start(std::pin::pin!(authenticator.token())).await;
     }
     outcome.changed().await.unwrap();
     assert_eq!(authenticator.token().await.unwrap().generation, 1);
@@ -272,11 +277,7 @@ async fn late_poll_after_failure_shares_it() {
     let authenticator = authenticator(&host, &clock, None);
     let mut outcome = authenticator.shared.outcome.subscribe();
     let mut waiting = std::pin::pin!(authenticator.token());
-    tokio::select! {
-        biased;
-        _ = &mut waiting => panic!("a socket takes more than one poll"),
-        () = std::future::ready(()) => {}
-    }
+    start(waiting.as_mut()).await;
     outcome.changed().await.unwrap();
     clock.advance(Duration::from_secs(60));
     assert_eq!(waiting.await.unwrap_err().kind(), AuthErrorKind::Unavailable);

@@ -1,50 +1,15 @@
 //! The server's end of a socket, with a client of tungstenite.
 
-use http::Request;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::DuplexStream;
 use tokio::time::Instant;
 
 use super::*;
-use crate::ServerHandshake;
-
-/// Reads the head of a request, as the gateway's HTTP server does.
-async fn request(tcp: &mut TcpStream) -> Request<()> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(tcp.read_u8().await.unwrap());
-    }
-    let head = String::from_utf8(head).unwrap();
-    let mut lines = head.lines();
-    let mut request = Request::builder().uri(lines.next().unwrap().split(' ').nth(1).unwrap());
-    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
-        request = request.header(name, value);
-    }
-    request.body(()).unwrap()
-}
-
-async fn upgrade(mut tcp: TcpStream, handshake: &ServerHandshake) -> ServerSocket<TcpStream> {
-    let mut head = "HTTP/1.1 101 Switching Protocols\r\n".to_owned();
-    for (name, value) in handshake.response(None).headers() {
-        head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
-    }
-    tcp.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
-    accept(tcp, Limits::default()).await
-}
 
 /// A server's socket, and tungstenite's client.
-async fn pair() -> (ServerSocket<TcpStream>, WebSocketStream<TcpStream>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let client = tokio::spawn(async move {
-        let tcp = TcpStream::connect(address).await.unwrap();
-        tokio_tungstenite::client_async(format!("ws://{address}/"), tcp)
-            .await
-            .unwrap()
-            .0
-    });
-    let mut tcp = listener.accept().await.unwrap().0;
-    let handshake = ServerHandshake::parse(&request(&mut tcp).await).unwrap();
-    (upgrade(tcp, &handshake).await, client.await.unwrap())
+async fn pair() -> (ServerSocket<DuplexStream>, WebSocketStream<DuplexStream>) {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let client = WebSocketStream::from_raw_socket(far, Role::Client, None);
+    tokio::join!(accept(near, Limits::default()), client)
 }
 
 #[tokio::test]
