@@ -69,7 +69,10 @@ impl Simulator {
             ..server::Limits::default()
         };
         let server = Server::bind(config.listen, identity, limits).await;
-        let server = server.map_err(StartError::Bind)?;
+        let server = server.map_err(|source| StartError::Bind {
+            address: config.listen,
+            source,
+        })?;
         let address = server.local_addr();
         let host = host(address, secure).map_err(StartError::Address)?;
         let seed = config.seed.unwrap_or_else(entropy::bytes);
@@ -250,8 +253,13 @@ pub enum StartError {
     #[error("cannot start the simulator: plain HTTP needs a loopback address, use one or turn TLS on")]
     Address(#[source] HostError),
     /// The address is taken, or does not belong to this machine.
-    #[error("cannot bind the simulator's address: use another one, or port 0 for any")]
-    Bind(#[source] std::io::Error),
+    #[error("cannot bind {address}: use another address, or port 0 for any")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The error of the system.
+        source: std::io::Error,
+    },
     /// The certificate or its key is invalid.
     #[error("invalid certificate or key of the simulator")]
     Certificate(#[source] Source),

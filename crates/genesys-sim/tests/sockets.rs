@@ -288,7 +288,7 @@ async fn start_error_has_a_kind_and_a_cause() {
     })
     .await
     .unwrap_err();
-    assert!(matches!(taken, StartError::Bind(_)));
+    assert!(matches!(taken, StartError::Bind { address, .. } if address == sim.address));
     assert!(std::error::Error::source(&taken).is_some());
 
     let mut pki = throwaway_ca(&LOOPBACK).unwrap();

@@ -249,5 +249,5 @@ async fn simulator(options: &Options, clock: &Clock) -> Result<Simulator, Failur
     if std::io::stdin().is_terminal() {
         config.rules.agent_delay = Duration::from_millis(1_200);
     }
-    Simulator::start(config).await.map_err(Failure::failed)
+    Simulator::start(config).await.map_err(Failure::caused_by)
 }

@@ -88,7 +88,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         config.rules.session_duration = duration;
     }
     let mut interrupt = Interrupt::listen()?;
-    let simulator = Simulator::start(config).await.map_err(Failure::failed)?;
+    let simulator = Simulator::start(config).await.map_err(Failure::caused_by)?;
     let ca = simulator.ca_pem.as_ref().map(|pem| (options.ca.as_path(), pem));
     if let Some((path, pem)) = ca {
         let name = path.display();

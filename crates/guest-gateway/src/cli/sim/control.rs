@@ -76,7 +76,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         false => Tls::system(),
     };
-    let client = Client::builder(tls.map_err(Failure::usage)?).build();
+    let client = Client::builder(tls.map_err(|error| Failure::usage(error_chain(&error)))?).build();
     let method = match body {
         Some(_) => Method::POST,
         None => Method::GET,
