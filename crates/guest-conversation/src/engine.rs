@@ -214,7 +214,7 @@ impl Engine {
         }
     }
 
-    /// Schedules another request for the session, which the service refused for now.
+    /// Schedules another request for the session after a temporary refusal.
     pub fn retry_session(&mut self, at: Instant) {
         if self.is_open() && !matches!(self.phase.wait(), Some(Wait::Token { .. })) {
             self.set_wait(Wait::Retry(at));

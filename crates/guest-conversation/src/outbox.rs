@@ -218,7 +218,7 @@ impl Outbox {
         queue.find(|message| message.id == id && message.is_sent())
     }
 
-    /// Requeues a message that was refused for now.
+    /// Requeues a message after a temporary refusal.
     pub(crate) fn requeue(&mut self, id: MessageId) {
         if let Some(message) = self.sent(id) {
             message.after = None;

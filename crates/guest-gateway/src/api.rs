@@ -61,7 +61,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(|| async {
             Refusal::new(
                 ErrorCode::NotFound,
-                "there is no such path: /openapi.json lists those that there are",
+                "unknown path: see /openapi.json for the paths",
             )
         })
         .layer(middleware::from_fn(finish))

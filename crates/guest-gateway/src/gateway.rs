@@ -250,7 +250,7 @@ fn deployments(config: &Config, simulator: Option<&Simulator>) -> BTreeMap<Chann
 
 async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, StartError> {
     let (path, keys) = (config.store.path.clone(), keys.for_store());
-    let start_error = StartError::with(file("the store", &path));
+    let start_error = StartError::with(format!("the store {}", path.display()));
     let open = move || SqliteStore::open(&path, keys, guest_store::Limits::default());
     match tokio::task::spawn_blocking(open).await {
         Ok(opened) => Ok(Arc::new(opened.map_err(start_error)?)),

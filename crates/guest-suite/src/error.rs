@@ -63,7 +63,7 @@ pub enum Error {
     #[error("the refresh token is not this session's: use the one of its creation or of its last rotation")]
     RefreshUnknown,
     /// The refresh token was used before. This is audited.
-    #[error("the refresh token has been used: each works once, use the one that its rotation brought")]
+    #[error("the refresh token has been used: each works once, use the one of the last rotation")]
     RefreshUsed,
     /// A reply of the gateway holds an invalid value.
     #[error(transparent)]

@@ -127,7 +127,7 @@ impl Expiry {
         initiator == Some(Initiator::Application)
     }
 
-    /// Handles an echo that the service refused for now: it is sent again.
+    /// Handles a temporary refusal of an echo: it is sent again.
     pub(super) fn handle_refused(&mut self) {
         self.wanted = self.wanted.max(self.asked.take());
     }

@@ -34,7 +34,7 @@ const JWT_MARGIN: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum HistoryFailure {
-    /// It failed, for good or for now.
+    /// The call failed. A recovery reports what it could not read as [`SessionEvent::HistoryUnread`](crate::SessionEvent::HistoryUnread).
     Failed {
         /// Reason, for people; holds no secret.
         reason: String,

@@ -62,7 +62,7 @@ pub enum RequestError {
     #[error("the deployment does not allow it: an administrator can switch it on in its configuration")]
     NotAllowed,
     /// The session is in another state.
-    #[error("cannot do it while the conversation is {state:?}")]
+    #[error("cannot make the request in state {state:?}: wait until the conversation is ready")]
     NotReady {
         /// State of the conversation.
         state: State,

@@ -43,7 +43,7 @@ impl Refusal {
     }
 
     pub(super) fn method_not_allowed(allow: &'static str) -> Self {
-        let message = format!("this path answers {allow} only");
+        let message = format!("invalid method: use {allow}");
         Self {
             allow: Some(allow),
             ..Self::new(ErrorCode::MethodNotAllowed, message)
@@ -51,7 +51,8 @@ impl Refusal {
     }
 
     pub(super) fn too_many(wait: Duration) -> Self {
-        let message = "this API client has used up its requests of the current minute: wait as long as Retry-After says";
+        let message =
+            "too many requests of this API client in the current minute: wait for the seconds in Retry-After";
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 

@@ -92,7 +92,7 @@ impl Call {
         let given = given.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = given.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case(media_type) {
-            let message = format!("the body must be {media_type}: say so in Content-Type");
+            let message = format!("unsupported media type: send {media_type}, and name it in Content-Type");
             return Err(Refusal::new(ErrorCode::UnsupportedMediaType, message));
         }
         tokio::select! {

@@ -112,7 +112,7 @@ impl Connection<'_> {
                 let text = "no handshake frame came within 10 seconds";
                 return Err(CloseReason::error(ErrorCode::HandshakeTimeout, text));
             }
-            () = app.hub.stopping.begun() => return Err(CloseReason::Close(1001, "the gateway goes away")),
+            () = app.hub.stopping.begun() => return Err(CloseReason::Close(1001, "the gateway shuts down")),
         };
         let origin = app.upstream_origin.clone().unwrap_or(origin);
         let expires_at = admitted.expires_at();
@@ -181,7 +181,7 @@ impl Connection<'_> {
             tokio::select! {
                 received = handle.outgoing.recv_many(&mut queued, SOCKET_QUEUE) => {
                     if received == 0 {
-                        let text = "the socket is too far behind: come back and resume";
+                        let text = "the socket is too slow: reconnect and resume";
                         return Err(CloseReason::Close(1013, text));
                     }
                     if let Some(until) = self.send_queued(queued.drain(..)).await? {
@@ -200,7 +200,7 @@ impl Connection<'_> {
                 }
                 () = clock.sleep_until(readable_at.unwrap_or(now)), if readable_at.is_some() => {}
                 () = clock.sleep_until(ends_at) => {
-                    let text = "the access token has expired: rotate the session's tokens, then come back and resume";
+                    let text = "the access token has expired: refresh the session's tokens, then reconnect and resume";
                     return Err(CloseReason::error(ErrorCode::CredentialsExpired, text));
                 }
                 () = clock.sleep_until(heartbeat.poll_timeout()) => {

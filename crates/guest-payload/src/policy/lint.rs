@@ -71,8 +71,8 @@ pub enum LintKind {
         "bundled: a session is refused without a consent that serving the guest does not need (GDPR, Art. 7(4))"
     )]
     Bundled,
-    /// The file names a doubt.
-    #[error("doubtful: the file names a doubt: have it checked")]
+    /// The file states a doubt.
+    #[error("doubtful: the policy states a doubt, have it reviewed by counsel")]
     Doubtful,
     /// The policy is no longer in force.
     #[error("expired: the policy is no longer in force: every purpose is off")]
