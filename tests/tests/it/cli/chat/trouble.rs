@@ -83,7 +83,6 @@ async fn chat_starts_anew_after_a_read_only_or_cleared_conversation() {
             "> /new",
             "* connected: a new conversation",
             "> hello",
-            "> /clear",
             "✓ hello",
             "* the conversation was cleared",
             "* the conversation has ended: /new starts another one, /quit leaves",
