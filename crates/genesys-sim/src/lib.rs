@@ -19,4 +19,4 @@ pub use fault::{Fault, FaultError};
 pub use pki::{LOOPBACK, Pki, PkiError, throwaway_ca};
 pub use script::{Agent, Script, ScriptError};
 pub use server::{Simulator, StartError};
-pub use world::{Counters, Output, Reason, SocketId, TranscriptEntry, Violation, ViolationKind, World};
+pub use world::{Counters, Output, SocketId, TranscriptEntry, Violation, ViolationKind, World};

@@ -57,7 +57,7 @@ const ROUTES: &[(&[Method], &str, Handler)] = &[
 impl World {
     /// Answers a REST request.
     pub fn handle_request(&mut self, request: Request<Bytes>, now: Now) -> Response<Bytes> {
-        self.settle(now);
+        self.handle_timeout(now);
         let answer = if request.body().len() > body_limit(self, request.method(), request.uri(), now) {
             Err(Problem::TOO_LARGE)
         } else if let Some(response) = cors::preflight(&request) {
@@ -83,7 +83,7 @@ impl World {
         request: &Request<B>,
         now: Now,
     ) -> Result<SocketId, Box<Response<Bytes>>> {
-        self.settle(now);
+        self.handle_timeout(now);
         let socket = if let Some(channel) = request.uri().path().strip_prefix("/channels/") {
             self.open_channel(channel, now)
         } else {

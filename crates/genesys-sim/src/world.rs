@@ -39,7 +39,7 @@ use crate::script::Script;
 use access_token::AccessTokens;
 use actions::Done;
 use agent::{AgentState, Persona, ScheduledStep};
-use attachment::Attachments;
+use attachment::Attachment;
 use channel::Channels;
 use faults::{ArmedFaults, DelayQueue};
 use frame::{CONFIGURES, ECHOES, MESSAGES, REQUESTS, Refusal};
@@ -50,13 +50,12 @@ use seed::hex;
 use session::{HISTORY, Session, SessionKey};
 use sign_in::SignIns;
 use socket::{Binding, Socket};
-use timers::{Timer, TimerKey, Timers};
+use timers::{Timer, Timers};
 
 pub use counters::Counters;
 pub use history::TranscriptEntry;
 pub use output::Output;
 pub use socket::SocketId;
-pub use timers::Reason;
 pub use violation::{Violation, ViolationKind};
 
 pub(crate) use channel::MAX_TOPICS;
@@ -84,7 +83,8 @@ pub struct World {
     pub(crate) token_requests: Window,
     pub(crate) access_tokens: AccessTokens,
     pub(crate) sign_ins: SignIns,
-    pub(crate) attachments: Attachments,
+    /// The header that every upload has to have, verbatim.
+    pub(crate) tagging: String,
     channels: Channels,
     jwt_key: hmac::Key,
     handshakes: Window,
@@ -105,7 +105,7 @@ pub struct World {
     delayed: BTreeMap<SocketId, DelayQueue>,
     /// The seed of all ids, secrets and random faults, as 64 hexadecimal digits.
     pub(crate) seed_text: String,
-    settled: Option<Now>,
+    last_input: Option<Now>,
     /// Distance by which the clock was moved since then.
     moved: Duration,
     closing: bool,
@@ -132,7 +132,11 @@ impl World {
             client_secret: client_secret.unwrap_or_else(|| seed.secret().into()),
             access_tokens: AccessTokens::default(),
             sign_ins: SignIns::default(),
-            attachments: Attachments::new(&seed.uuid().to_string(), &deployment),
+            tagging: format!(
+                "organizationId={}&originPlatform=PureCloud&deploymentId={}",
+                seed.uuid(),
+                deployment.as_str()
+            ),
             channels: Channels::default(),
             rules,
             base,
@@ -154,7 +158,7 @@ impl World {
             armed_faults,
             delayed: BTreeMap::new(),
             seed_text,
-            settled: None,
+            last_input: None,
             moved: Duration::ZERO,
             closing: false,
         }
@@ -187,35 +191,30 @@ impl World {
 
     /// Handles a text frame from a socket. One from a closed socket is ignored.
     pub fn handle_frame(&mut self, socket: SocketId, text: &str, now: Now) {
-        self.settle(now);
+        self.handle_timeout(now);
         if !self.handle_listener_frame(socket, text, now) && self.sockets.contains_key(&socket) {
             self.mark_active(socket, now);
             self.receive(socket, text, now);
-            self.settle(now);
+            self.handle_timeout(now);
         }
     }
 
     /// Handles a ping from a guest's socket, which is not idle then.
-    pub fn handle_ping(&mut self, socket: SocketId, now: Now) {
-        self.settle(now);
+    pub(crate) fn handle_ping(&mut self, socket: SocketId, now: Now) {
+        self.handle_timeout(now);
         self.mark_active(socket, now);
     }
 
     /// Forgets a socket that has closed. Its session lives on.
     pub fn handle_closed(&mut self, socket: SocketId, now: Now) {
-        self.settle(now);
+        self.handle_timeout(now);
         self.delayed.remove(&socket);
         self.forget(socket);
         self.forget_listener(socket);
     }
 
-    /// Handles the timers that are due.
-    pub fn handle_timeout(&mut self, now: Now) {
-        self.settle(now);
-    }
-
     /// Closes all sockets with 1001, and refuses new ones.
-    pub fn handle_shutdown(&mut self) {
+    pub(crate) fn handle_shutdown(&mut self) {
         self.closing = true;
         let listeners = self.channels.drain_listeners();
         for socket in std::mem::take(&mut self.sockets).into_keys().chain(listeners) {
@@ -227,7 +226,7 @@ impl World {
     pub fn poll_output(&mut self) -> Option<Output> {
         loop {
             if let Some(output) = self.ready.pop_front() {
-                if let (Output::Advance(by), Some(now)) = (&output, self.settled) {
+                if let (Output::Advance(by), Some(now)) = (&output, self.last_input) {
                     let by = self.moved.saturating_add(*by);
                     if moved(now, by).is_none() {
                         continue;
@@ -242,7 +241,7 @@ impl World {
     }
 
     /// The time of the next call to [`handle_timeout`](Self::handle_timeout), once there is no more output.
-    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
@@ -264,31 +263,28 @@ impl World {
         self.last_number
     }
 
-    pub(crate) fn settle(&mut self, now: Now) {
-        self.settled = Some(now);
+    /// Handles the timers that are due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.last_input = Some(now);
         self.moved = Duration::ZERO;
-        while let Some((key, timer)) = self.timers.take_due(now.instant) {
+        while let Some((timer, due)) = self.timers.take_due(now.instant) {
             match timer {
                 Timer::ChannelEnd(channel) => self.close_channel(channel),
-                Timer::ChannelWarning(channel) => self.warn_channel(channel, key.at),
+                Timer::ChannelWarning(channel) => self.warn_channel(channel, due),
                 Timer::Expiry(session) => self.expire(session),
                 Timer::Heartbeat(socket) => self.heartbeat(socket, now),
                 Timer::Idle(socket) => self.check_idle(socket, now),
                 Timer::Lifetime(socket) => self.retire(socket, "the socket is old"),
-                Timer::Release(socket) => self.release(socket, now),
-                Timer::Step(session, step) => {
-                    if let Some(session) = self.sessions.get_mut(&session) {
-                        session.scheduled.retain(|other| *other != key);
-                    }
+                Timer::Release(socket, _) => self.release(socket, now),
+                Timer::Step(session, number) => {
                     // at the time when it was due: a clock that moved further does not keep a session alive
-                    let late = now.instant.saturating_duration_since(key.at);
+                    let late = now.instant.saturating_duration_since(due);
                     let due = Now {
-                        instant: now.instant - late,
+                        instant: due,
                         utc: now.utc.saturating_sub(late.try_into().unwrap_or_default()),
                     };
-                    self.run_steps(session, step, due);
+                    self.run_steps(session, number, due);
                 }
-                Timer::Upload(session, id) => self.expire_grant(session, &id),
             }
         }
     }

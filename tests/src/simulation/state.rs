@@ -115,7 +115,7 @@ impl Simulation {
                 act,
                 self.wires.next_at(),
                 self.conversation.poll_timeout().map(|(at, _)| at),
-                self.world.poll_timeout().map(|(at, _)| at - self.ahead),
+                self.world.poll_timeout().map(|at| at - self.ahead),
             ];
             let next = next.into_iter().flatten().min().filter(|at| *at <= end);
             let Some(at) = next else {

@@ -81,14 +81,14 @@ pub(super) fn arm(call: &mut Call<'_>, _: &[&str]) -> Answer {
     let body: Body = serde_json::from_slice(call.request.body()).map_err(|_| {
         Problem::bad_request(r#"The body has to be {"fault":"drop@3"}, with "session" for one session only."#)
     })?;
-    let session = body.session.as_deref();
-    if session.is_some_and(|token| token.len() > MAX_TOKEN) {
+    let session = body.session;
+    if session.as_ref().is_some_and(|token| token.len() > MAX_TOKEN) {
         let message = "Invalid session: a token has at most 256 bytes.";
         return Err(Problem::bad_request(message));
     }
     let invalid = |error: FaultError| Problem::bad_request(error.to_string());
     let fault: Fault = body.fault.parse().map_err(invalid)?;
-    let id = call.world.arm(fault, session).map_err(invalid)?;
+    let id = call.world.armed_faults.arm(fault, session).map_err(invalid)?;
     Ok(ok(&json!({"id": id})))
 }
 

@@ -13,7 +13,7 @@ pub(super) fn upload(call: &mut Call<'_>, _: &[&str]) -> Answer {
     let (request, now) = (call.request, call.now);
     let tagging = request.headers().get(TAGGING).map(HeaderValue::as_bytes);
     let link = call.world.open_link(request.uri(), now);
-    let link = link.filter(|_| tagging == Some(call.world.attachments.tagging.as_bytes()));
+    let link = link.filter(|_| tagging == Some(call.world.tagging.as_bytes()));
     let done = link.and_then(|link| call.world.upload(link, request.body().clone(), now));
     Ok(done.map_or_else(denied, |()| open(Response::new(Bytes::new()))))
 }

@@ -78,7 +78,7 @@ impl Shared {
 
     /// Waits for the world's deadline, or until it has changed. Returns whether it has passed.
     pub(super) async fn deadline(&self) -> bool {
-        let deadline = self.read(|world| world.poll_timeout().map(|(at, _)| at));
+        let deadline = self.read(World::poll_timeout);
         tokio::select! {
             () = self.deadline_moved.notified() => false,
             () = self.sleep_until(deadline) => true,

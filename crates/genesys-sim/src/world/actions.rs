@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::User;
+use crate::script::{On, Script};
 use crate::world::{
     ECHOES, Fields, HISTORY, Kind, MESSAGES, Message, MessageContent, REQUESTS, Refusal, Request, SECOND,
     Session, SessionKey, Socket, SocketId, ViolationKind, World, frame, jwt, session,
@@ -196,7 +197,7 @@ impl World {
         }
         check_length(text.unwrap_or_default())?;
         let metadata = message.texts("metadata")?;
-        let label = self.check_content(key, content)?;
+        let label = self.check_content(key, content, now)?;
         self.check_message_rate(key, now)?;
         let mut sent = MessageContent {
             kind,
@@ -250,7 +251,8 @@ impl World {
                     session.conversation.auto_started = true;
                 }
                 self.choose_agent(key, attributes, request.now.instant);
-                self.join_agent(key, request.now.instant);
+                let join = |script: &Script| script.first(|on| matches!(on, On::Join));
+                self.schedule_rule(key, "", request.now.instant, join);
             }
             "Clear" if !self.rules.conversation_clear => return Err(Refusal::NO_CLEAR),
             "Clear" => {
@@ -287,12 +289,20 @@ impl World {
     }
 
     /// Checks the items beside the text, and returns the label of the first button pressed.
-    fn check_content<'a>(&self, key: SessionKey, content: &'a [Value]) -> Result<Option<&'a str>, Refusal> {
+    fn check_content<'a>(
+        &self,
+        key: SessionKey,
+        content: &'a [Value],
+        now: Now,
+    ) -> Result<Option<&'a str>, Refusal> {
         let mut label = None;
         for item in content {
             let item = Fields::of("message.content", item).ok_or(Refusal::FAILED)?;
             match item.text("contentType")? {
-                "Attachment" => self.check_attachment(key, item.object("attachment")?.text("id")?)?,
+                "Attachment" => {
+                    let id = item.object("attachment")?.text("id")?;
+                    self.stored_attachment(key, id, Refusal::NOT_UPLOADED, now)?;
+                }
                 "ButtonResponse" => {
                     let button = item.object("buttonResponse")?;
                     button.text("payload")?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::config::Disconnect;
 use crate::json::without_null;
 use crate::script::{On, Script, Step, Utterances};
-use crate::world::{MessageContent, SessionKey, Timer, World};
+use crate::world::{MessageContent, SessionKey, Timer, World, later};
 
 /// Limit of rules that run at once in one session. Messages beyond it are not answered.
 const MAX_RUNNING: usize = 64;
@@ -83,10 +83,6 @@ impl World {
         self.schedule_rule(key, text, now, |script| script.rule_for(text, &payloads));
     }
 
-    pub(super) fn join_agent(&mut self, key: SessionKey, now: Instant) {
-        self.schedule_rule(key, "", now, |script| script.first(|on| matches!(on, On::Join)));
-    }
-
     pub(super) fn assign_agent(&mut self, key: SessionKey, script: &Arc<Script>, now: Instant) {
         if let Some(session) = self.sessions.get_mut(&key) {
             session.agent = AgentState::new(script, &self.rules.agent_name);
@@ -100,14 +96,14 @@ impl World {
         }
     }
 
-    fn schedule_rule(
+    pub(super) fn schedule_rule(
         &mut self,
         key: SessionKey,
         prompt: &str,
         at: Instant,
         rule: impl FnOnce(&Script) -> Option<usize>,
     ) {
-        if let Some(session) = self.sessions.get_mut(&key)
+        if let Some(session) = self.sessions.get(&key)
             && let Some(rule) = rule(&session.agent.script)
             && session.scheduled.len() < MAX_RUNNING
         {
@@ -117,13 +113,24 @@ impl World {
                 step: 0,
                 prompt: prompt.into(),
             };
-            let timer = self.timers.set(at, Timer::Step(key, step));
-            session.scheduled.push(timer);
+            self.schedule(key, step, at);
+        }
+    }
+
+    fn schedule(&mut self, key: SessionKey, step: ScheduledStep, at: Instant) {
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.last_step += 1;
+            session.scheduled.insert(session.last_step, step);
+            self.timers.set(Timer::Step(key, session.last_step), at);
         }
     }
 
     /// Runs the steps of a rule up to the next wait, or to its end.
-    pub(super) fn run_steps(&mut self, key: SessionKey, mut next: ScheduledStep, now: Now) {
+    pub(super) fn run_steps(&mut self, key: SessionKey, number: u64, now: Now) {
+        let session = self.sessions.get_mut(&key);
+        let Some(mut next) = session.and_then(|it| it.scheduled.remove(&number)) else {
+            return;
+        };
         let script = Arc::clone(&next.script);
         let steps = script.rules.get(next.rule).map_or(&[][..], |rule| &rule.steps);
         while let Some(step) = steps.get(next.step) {
@@ -137,12 +144,7 @@ impl World {
                 }
             };
             if wait > Duration::ZERO {
-                let at = now.instant.checked_add(wait).unwrap_or(now.instant);
-                if let Some(session) = self.sessions.get_mut(&key) {
-                    let timer = self.timers.set(at, Timer::Step(key, next));
-                    session.scheduled.push(timer);
-                }
-                return;
+                return self.schedule(key, next, later(now, wait).instant);
             }
         }
     }
@@ -154,7 +156,7 @@ impl World {
             Step::Fault(fault) => {
                 let token = self.sessions.get(&key).map(|session| session.token.clone());
                 // beyond the limit it is left out, as at the start
-                let _full = self.arm(fault.clone(), token.as_deref());
+                let _full = self.armed_faults.arm(fault.clone(), token);
                 return;
             }
             _ => {}

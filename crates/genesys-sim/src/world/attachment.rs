@@ -1,10 +1,9 @@
 //! Attachments: granted, uploaded to the simulator itself, sent, downloaded, deleted.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use genesys_api::{DeploymentId, Now, limits, rfc3339};
+use genesys_api::{Now, limits, rfc3339};
 use http::Uri;
 use ring::digest;
 use serde_json::{Value, json};
@@ -14,8 +13,7 @@ use crate::json::without_null;
 use crate::query::parameter;
 use crate::script::File;
 use crate::world::{
-    Done, Fields, MessageContent, Refusal, Request, SessionKey, Timer, TimerKey, World, frame, hex, jwt,
-    later,
+    Done, Fields, MessageContent, Refusal, Request, SessionKey, World, frame, hex, jwt, later,
 };
 
 /// Longest id that a guest can choose, in bytes. Our choice.
@@ -24,13 +22,8 @@ const MAX_ID: usize = 64;
 /// Least weight of an attachment, in bytes, so that their number is bounded as well.
 const MIN_WEIGHT: u64 = 1024;
 
-pub(crate) struct Attachments {
-    held: BTreeMap<(SessionKey, String), Attachment>,
-    /// The header that every upload has to have, verbatim.
-    pub(crate) tagging: String,
-}
-
-struct Attachment {
+/// A file of a conversation, from the grant of its upload on.
+pub(crate) struct Attachment {
     name: String,
     mime: String,
     size: u64,
@@ -38,44 +31,26 @@ struct Attachment {
 }
 
 enum State {
-    /// The grant was not used in time.
-    Expired,
     /// The upload did not match the announced file.
     Failed,
-    Granted(TimerKey),
+    /// The upload is granted until this time. An unused grant then stays as an expired one.
+    Granted(Instant),
     Stored {
         body: Bytes,
         sent: bool,
     },
 }
 
-impl Attachments {
-    pub(super) fn new(organization: &str, deployment: &DeploymentId) -> Self {
-        Self {
-            held: BTreeMap::new(),
-            tagging: format!(
-                "organizationId={organization}&originPlatform=PureCloud&deploymentId={}",
-                deployment.as_str()
-            ),
-        }
-    }
-
-    fn get(&self, key: SessionKey, id: &str) -> Option<&Attachment> {
-        self.held.get(&(key, id.to_owned()))
-    }
-
-    fn set(&mut self, key: SessionKey, id: &str, state: State) {
-        if let Some(attachment) = self.held.get_mut(&(key, id.to_owned())) {
-            attachment.state = state;
-        }
-    }
-}
-
 impl Attachment {
+    fn is_granted(&self, now: Now) -> bool {
+        matches!(self.state, State::Granted(until) if now.instant < until)
+    }
+
     /// Bytes that it counts. Without a body, and without a grant for one, it counts least.
-    fn weight(&self) -> u64 {
+    fn weight(&self, now: Now) -> u64 {
         match self.state {
-            State::Expired | State::Failed => MIN_WEIGHT,
+            State::Failed => MIN_WEIGHT,
+            State::Granted(_) if !self.is_granted(now) => MIN_WEIGHT,
             State::Granted(_) | State::Stored { .. } => self.size.max(MIN_WEIGHT),
         }
     }
@@ -91,35 +66,19 @@ impl Attachment {
 }
 
 impl World {
-    pub(super) fn forget_attachments(&mut self, key: SessionKey) {
-        let held = self.attachments.held.range((key, String::new())..);
-        let keys = held
-            .map(|(key, _)| key)
-            .take_while(|(session, _)| *session == key);
-        for (key, id) in keys.cloned().collect::<Vec<_>>() {
-            self.remove_attachment(key, id);
-        }
+    fn attachment(&self, key: SessionKey, id: &str) -> Option<&Attachment> {
+        self.sessions.get(&key)?.conversation.attachments.get(id)
     }
 
-    fn remove_attachment(&mut self, key: SessionKey, id: String) {
-        let removed = self.attachments.held.remove(&(key, id));
-        if let Some(State::Granted(timer)) = removed.map(|it| it.state) {
-            self.timers.cancel(timer);
-        }
-    }
-
-    pub(super) fn expire_grant(&mut self, key: SessionKey, id: &str) {
-        self.attachments.set(key, id, State::Expired);
+    fn attachment_mut(&mut self, key: SessionKey, id: &str) -> Option<&mut Attachment> {
+        let session = self.sessions.get_mut(&key)?;
+        session.conversation.attachments.get_mut(id)
     }
 
     /// Stores the body of an upload, and notifies the sockets of the session of its outcome. `None` without a grant.
     pub(crate) fn upload(&mut self, (key, id): (SessionKey, &str), body: Bytes, now: Now) -> Option<()> {
-        let attachment = self.attachments.get(key, id)?;
-        let State::Granted(timer) = attachment.state else {
-            return None;
-        };
-        let announced = attachment.size;
-        self.timers.cancel(timer);
+        let granted = self.attachment(key, id).filter(|it| it.is_granted(now))?;
+        let announced = granted.size;
         // that a length other than the announced one fails with these codes is an inference
         let failure = match body.len() as u64 {
             0 => Some((4102, "File is empty")),
@@ -128,23 +87,23 @@ impl World {
             _ => None,
         };
         let timestamp = rfc3339(now.utc);
-        if let Some((code, message)) = failure {
-            self.attachments.set(key, id, State::Failed);
-            let body = json!({"attachmentId": id, "errorCode": code, "errorMessage": message,
+        let (state, class, event) = if let Some((code, message)) = failure {
+            let event = json!({"attachmentId": id, "errorCode": code, "errorMessage": message,
                 "timestamp": timestamp});
-            self.broadcast(key, "UploadFailureEvent", &body);
-            return Some(());
-        }
-        self.counters.uploads += 1;
-        self.attachments.set(key, id, State::Stored { body, sent: false });
-        let url = self.download_link(key, id, now);
-        let body = json!({"attachmentId": id, "downloadUrl": url, "timestamp": timestamp});
-        self.broadcast(key, "UploadSuccessEvent", &body);
+            (State::Failed, "UploadFailureEvent", event)
+        } else {
+            self.counters.uploads += 1;
+            let url = self.download_link(key, id, now);
+            let event = json!({"attachmentId": id, "downloadUrl": url, "timestamp": timestamp});
+            (State::Stored { body, sent: false }, "UploadSuccessEvent", event)
+        };
+        self.attachment_mut(key, id)?.state = state;
+        self.broadcast(key, class, &event);
         Some(())
     }
 
     pub(crate) fn download(&self, (key, id): (SessionKey, &str)) -> Option<(&str, Bytes)> {
-        let attachment = self.attachments.get(key, id)?;
+        let attachment = self.attachment(key, id)?;
         match &attachment.state {
             State::Stored { body, .. } => Some((&attachment.mime, body.clone())),
             _ => None,
@@ -153,15 +112,15 @@ impl World {
 
     pub(crate) fn expects_upload(&self, uri: &Uri, now: Now) -> bool {
         let link = self.open_link(uri, now);
-        link.and_then(|(key, id)| self.attachments.get(key, id))
-            .is_some_and(|it| matches!(it.state, State::Granted(_)))
+        link.and_then(|(key, id)| self.attachment(key, id))
+            .is_some_and(|it| it.is_granted(now))
     }
 
     /// Sends a file as the agent. An empty file, or one without room, is left out.
     pub(super) fn send_agent_attachment(&mut self, key: SessionKey, file: &File, now: Now) {
         let body = Bytes::from(file.body.clone());
         let size = body.len() as u64;
-        if body.is_empty() || !self.has_room(size) {
+        if body.is_empty() || !self.has_room(size, now) {
             return;
         }
         let id = self.seed.uuid().to_string();
@@ -171,7 +130,9 @@ impl World {
             size,
             state: State::Stored { body, sent: true },
         };
-        self.attachments.held.insert((key, id.clone()), attachment);
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.conversation.attachments.insert(id.clone(), attachment);
+        }
         let item = self.attachment_item(key, &id, now);
         let (Some(mut item), Some(session)) = (item, self.sessions.get_mut(&key)) else {
             return;
@@ -190,14 +151,14 @@ impl World {
         let items = entities.filter_map(|entity| entity["content"].as_array_mut());
         for item in items.flatten() {
             let id = item["attachment"]["id"].as_str();
-            if let Some(id) = id.filter(|id| self.attachments.get(key, id).is_some()) {
+            if let Some(id) = id.filter(|id| self.attachment(key, id).is_some()) {
                 item["attachment"]["url"] = json!(self.download_link(key, id, now));
             }
         }
     }
 
     fn attachment_item(&self, key: SessionKey, id: &str, now: Now) -> Option<Value> {
-        let attachment = self.attachments.get(key, id)?;
+        let attachment = self.attachment(key, id)?;
         let State::Stored { body, .. } = &attachment.state else {
             return None;
         };
@@ -235,8 +196,10 @@ impl World {
         }
     }
 
-    fn has_room(&self, size: u64) -> bool {
-        let held: u64 = self.attachments.held.values().map(Attachment::weight).sum();
+    fn has_room(&self, size: u64, now: Now) -> bool {
+        let conversations = self.sessions.values().map(|session| &session.conversation);
+        let attachments = conversations.flat_map(|conversation| conversation.attachments.values());
+        let held: u64 = attachments.map(|attachment| attachment.weight(now)).sum();
         held.saturating_add(size.max(MIN_WEIGHT)) <= self.rules.attachments.max_total_bytes
     }
 
@@ -247,20 +210,27 @@ impl World {
             let id = item["attachment"]["id"].as_str();
             let complete = id.and_then(|id| self.attachment_item(key, id, now));
             items.push(complete.unwrap_or_else(|| item.clone()));
-            let held = id.and_then(|id| self.attachments.held.get_mut(&(key, id.to_owned())));
-            if let Some(State::Stored { sent, .. }) = held.map(|it| &mut it.state) {
+            let attachment = id.and_then(|id| self.attachment_mut(key, id));
+            if let Some(State::Stored { sent, .. }) = attachment.map(|it| &mut it.state) {
                 *sent = true;
             }
         }
         items
     }
 
-    pub(super) fn check_attachment(&self, key: SessionKey, id: &str) -> Done {
-        match self.attachments.get(key, id).map(|it| &it.state) {
-            None => Err(Refusal::NO_ATTACHMENT),
-            Some(State::Expired) => Err(Refusal::ATTACHMENT_EXPIRED),
-            Some(State::Failed | State::Granted(_)) => Err(Refusal::NOT_UPLOADED),
-            Some(State::Stored { .. }) => Ok(()),
+    /// Returns an attachment whose file was uploaded. Otherwise `missing` is the refusal, unless the grant has expired.
+    pub(super) fn stored_attachment(
+        &self,
+        key: SessionKey,
+        id: &str,
+        missing: Refusal,
+        now: Now,
+    ) -> Result<&Attachment, Refusal> {
+        let attachment = self.attachment(key, id).ok_or(Refusal::NO_ATTACHMENT)?;
+        match attachment.state {
+            State::Stored { .. } => Ok(attachment),
+            State::Granted(until) if until <= now.instant => Err(Refusal::ATTACHMENT_EXPIRED),
+            State::Failed | State::Granted(_) => Err(missing),
         }
     }
 
@@ -290,30 +260,30 @@ impl World {
             Some(id) if is_id(id) => id.to_owned(),
             Some(_) => return Err(Refusal::FAILED),
         };
-        match self.attachments.get(key, &id).map(|it| &it.state) {
-            Some(State::Stored { .. }) => return Err(Refusal::FAILED),
-            _ => self.remove_attachment(key, id.clone()),
+        let session = self.sessions.get_mut(&key).ok_or(Refusal::NOT_FOUND)?;
+        let attachments = &mut session.conversation.attachments;
+        if matches!(
+            attachments.get(&id).map(|it| &it.state),
+            Some(State::Stored { .. })
+        ) {
+            return Err(Refusal::FAILED);
         }
-        if !self.has_room(size) {
+        attachments.remove(&id);
+        if !self.has_room(size, request.now) {
             return Err(Refusal::coded(5000, "The simulator holds its most attachments"));
         }
         let lifetime = self.rules.attachments.upload_lifetime;
-        let due = later(request.now, lifetime).instant;
-        let timer = self.timers.set(due, Timer::Upload(key, id.clone()));
         let attachment = Attachment {
             name: name.to_owned(),
             mime: mime.to_owned(),
             size,
-            state: State::Granted(timer),
+            state: State::Granted(later(request.now, lifetime).instant),
         };
         let url = self.link(&format!("/upload/{id}"), key, lifetime, request.now);
-        let body = presigned(
-            &id,
-            &url,
-            &attachment,
-            &json!({"x-amz-tagging": self.attachments.tagging}),
-        );
-        self.attachments.held.insert((key, id), attachment);
+        let body = presigned(&id, &url, &attachment, &json!({"x-amz-tagging": self.tagging}));
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.conversation.attachments.insert(id, attachment);
+        }
         Ok(body)
     }
 
@@ -321,12 +291,7 @@ impl World {
     pub(super) fn fetch_attachment(&mut self, request: &Request) -> Done {
         let key = self.session_of(request)?;
         let id = request.fields().text("attachmentId")?;
-        let attachment = self.attachments.get(key, id).ok_or(Refusal::NO_ATTACHMENT)?;
-        match attachment.state {
-            State::Expired => return Err(Refusal::ATTACHMENT_EXPIRED),
-            State::Failed | State::Granted(_) => return Err(Refusal::NO_ATTACHMENT),
-            State::Stored { .. } => {}
-        }
+        let attachment = self.stored_attachment(key, id, Refusal::NO_ATTACHMENT, request.now)?;
         let url = self.download_link(key, id, request.now);
         let body = presigned(id, &url, attachment, &json!({}));
         self.reply(request, "PresignedUrlResponse", &body)
@@ -336,11 +301,13 @@ impl World {
     pub(super) fn delete_attachment(&mut self, request: &Request) -> Done {
         let key = self.session_of(request)?;
         let id = request.fields().text("attachmentId")?;
-        let attachment = self.attachments.get(key, id).ok_or(Refusal::NO_ATTACHMENT)?;
+        let attachment = self.attachment(key, id).ok_or(Refusal::NO_ATTACHMENT)?;
         if matches!(attachment.state, State::Stored { sent: true, .. }) {
             return Err(Refusal::coded(400, "The attachment was already sent"));
         }
-        self.remove_attachment(key, id.to_owned());
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.conversation.attachments.remove(id);
+        }
         let body = json!({"attachmentId": id});
         self.fan_out(key, Some(request), |tracing_id| {
             frame::event("AttachmentDeletedResponse", tracing_id, &body)

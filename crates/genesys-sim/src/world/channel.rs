@@ -5,11 +5,8 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Now, rfc3339};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
-use crate::world::{
-    Message, Output, Problem, Request, SessionKey, SocketId, Timer, TimerKey, ViolationKind, World,
-};
+use crate::world::{Message, Output, Problem, Request, SessionKey, SocketId, Timer, ViolationKind, World};
 
 /// Limit of channels; the oldest is closed first.
 const MAX_CHANNELS: usize = 20;
@@ -29,17 +26,7 @@ pub(crate) struct Channels(BTreeMap<u64, Channel>);
 struct Channel {
     id: String,
     topics: BTreeSet<String>,
-    ends: OffsetDateTime,
-    /// The timer of the warning, then of the end.
-    timer: TimerKey,
-    /// The socket, and the timer of its heartbeat.
-    listener: Option<(SocketId, TimerKey)>,
-}
-
-impl Channel {
-    fn socket(&self) -> Option<SocketId> {
-        self.listener.map(|(socket, _)| socket)
-    }
+    listener: Option<SocketId>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,12 +58,12 @@ impl Channels {
     }
 
     pub(super) fn has(&self, socket: SocketId) -> bool {
-        self.0.values().any(|channel| channel.socket() == Some(socket))
+        self.0.values().any(|channel| channel.listener == Some(socket))
     }
 
     pub(super) fn drain_listeners(&mut self) -> Vec<SocketId> {
-        let listeners = self.0.values_mut().filter_map(|channel| channel.listener.take());
-        listeners.map(|(socket, _)| socket).collect()
+        let channels = self.0.values_mut();
+        channels.filter_map(|channel| channel.listener.take()).collect()
     }
 
     fn get(&mut self, id: &str) -> Result<(u64, &mut Channel), Problem> {
@@ -95,18 +82,17 @@ impl World {
             self.close_channel(*oldest);
         }
         let number = self.next_number();
-        let (warning, at) = (Timer::ChannelWarning(number), now.instant + WARNING);
+        self.timers
+            .set(Timer::ChannelWarning(number), now.instant + WARNING);
         let channel = Channel {
             id: format!("streaming-{number}-{}", self.seed.hex()),
             topics: BTreeSet::new(),
-            ends: now.utc + LIFETIME,
-            timer: self.timers.set(at, warning),
             listener: None,
         };
         let body = json!({
             "id": channel.id,
             "connectUri": self.base.websocket_url(&format!("/channels/{}", channel.id)),
-            "expires": rfc3339(channel.ends),
+            "expires": rfc3339(now.utc + LIFETIME),
         });
         self.channels.0.insert(number, channel);
         body
@@ -140,10 +126,9 @@ impl World {
             return Err(Problem::bad_request("A channel has at most 1000 topics."));
         }
         channel.topics = kept;
-        channel.ends = now.utc + LIFETIME;
-        self.timers.cancel(channel.timer);
-        let warning = Timer::ChannelWarning(number);
-        channel.timer = self.timers.set(now.instant + WARNING, warning);
+        self.timers.cancel(Timer::ChannelEnd(number));
+        self.timers
+            .set(Timer::ChannelWarning(number), now.instant + WARNING);
         Ok(json!({"entities": entities}))
     }
 
@@ -160,9 +145,9 @@ impl World {
         }
         let socket = SocketId(self.next_number());
         let (_, channel) = self.channels.get(id)?;
-        let heartbeat = self.timers.set(now.instant + HEARTBEAT, Timer::Heartbeat(socket));
-        if let Some((before, timer)) = channel.listener.replace((socket, heartbeat)) {
-            self.timers.cancel(timer);
+        self.timers.set(Timer::Heartbeat(socket), now.instant + HEARTBEAT);
+        if let Some(before) = channel.listener.replace(socket) {
+            self.timers.cancel(Timer::Heartbeat(before));
             self.emit(Output::close(before, 1000, "the channel is closed"));
         }
         Ok(socket)
@@ -184,40 +169,33 @@ impl World {
     }
 
     pub(super) fn forget_listener(&mut self, socket: SocketId) {
+        self.timers.cancel(Timer::Heartbeat(socket));
         for channel in self.channels.0.values_mut() {
-            if let Some((_, heartbeat)) = channel.listener.take_if(|(other, _)| *other == socket) {
-                self.timers.cancel(heartbeat);
-            }
+            channel.listener.take_if(|listener| *listener == socket);
         }
     }
 
     pub(super) fn heartbeat(&mut self, socket: SocketId, now: Now) {
-        let mut listeners = self.channels.0.values_mut().filter_map(|it| it.listener.as_mut());
-        if let Some((_, timer)) = listeners.find(|(other, _)| *other == socket) {
-            *timer = self.timers.set(now.instant + HEARTBEAT, Timer::Heartbeat(socket));
+        if self.channels.has(socket) {
+            self.timers.set(Timer::Heartbeat(socket), now.instant + HEARTBEAT);
             self.send(socket, metadata("WebSocket Heartbeat"));
         }
     }
 
     /// Notifies the channel's socket of the end of the channel. `due` is the time of the warning.
     pub(super) fn warn_channel(&mut self, number: u64, due: Instant) {
-        let Some(channel) = self.channels.0.get_mut(&number) else {
-            return;
-        };
-        channel.timer = self.timers.set(due + NOTICE, Timer::ChannelEnd(number));
-        if let Some(socket) = channel.socket() {
+        self.timers.set(Timer::ChannelEnd(number), due + NOTICE);
+        if let Some(socket) = self.channels.0.get(&number).and_then(|it| it.listener) {
             let body = json!({"message": "The channel expires"});
             self.send(socket, event("v2.system.socket_closing", &body));
         }
     }
 
     pub(super) fn close_channel(&mut self, number: u64) {
-        let Some(channel) = self.channels.0.remove(&number) else {
-            return;
-        };
-        self.timers.cancel(channel.timer);
-        if let Some((socket, heartbeat)) = channel.listener {
-            self.timers.cancel(heartbeat);
+        self.timers.cancel(Timer::ChannelWarning(number));
+        self.timers.cancel(Timer::ChannelEnd(number));
+        if let Some(socket) = self.channels.0.remove(&number).and_then(|it| it.listener) {
+            self.timers.cancel(Timer::Heartbeat(socket));
             self.emit(Output::close(socket, 1000, "the channel is closed"));
         }
     }
@@ -292,7 +270,7 @@ impl World {
     pub(super) fn publish(&mut self, kind: Topic, body: &Value) {
         let deployment = self.deployment.as_str();
         for channel in self.channels.0.values() {
-            let Some(socket) = channel.socket() else {
+            let Some(socket) = channel.listener else {
                 continue;
             };
             let topics = channel.topics.iter();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use genesys_api::Now;
 use serde_json::{Value, json};
 
-use crate::fault::{Effect, Fault, FaultError, Site};
+use crate::fault::{Effect, Site};
 use crate::world::{
     Binding, CONFIGURES, MESSAGES, Output, Problem, Refusal, Request, SessionKey, SocketId, Timer, World,
     frame,
@@ -19,14 +19,6 @@ pub(crate) use armed::ArmedFaults;
 pub(crate) use delay_queue::DelayQueue;
 
 impl World {
-    /// Arms a fault for all sessions, or for the session of this token, and returns its id.
-    ///
-    /// # Errors
-    /// If 64 faults are active, or a fault of handshakes is limited to a session.
-    pub fn arm(&mut self, fault: Fault, session: Option<&str>) -> Result<u64, FaultError> {
-        self.armed_faults.arm(fault, session.map(str::to_owned))
-    }
-
     /// Removes one fault by its id, or all, and returns how many were removed. Outputs already held back stay late.
     pub fn disarm(&mut self, id: Option<u64>) -> usize {
         self.armed_faults.disarm(id)
@@ -39,7 +31,7 @@ impl World {
 
     /// Makes an output ready, after the faults that apply to it. None apply to notification channels.
     pub(super) fn apply_faults(&mut self, output: Output) {
-        let Some(Now { instant: now, .. }) = self.settled else {
+        let Some(Now { instant: now, .. }) = self.last_input else {
             return self.ready.push_back(output);
         };
         match output {
@@ -235,7 +227,7 @@ impl World {
         }
         match queue.push(output, delay, now) {
             Some(due) if due > now => {
-                self.timers.set(due, Timer::Release(socket));
+                self.timers.set(Timer::Release(socket, due), due);
             }
             Some(_) => {
                 self.flush(socket, now);
@@ -261,7 +253,7 @@ impl World {
     fn reorder(&mut self, socket: SocketId, output: Output, now: Instant) {
         match self.delayed.entry(socket).or_default().reorder(output, now) {
             Ok(due) => {
-                self.timers.set(due, Timer::Release(socket));
+                self.timers.set(Timer::Release(socket, due), due);
             }
             Err(output) => self.enqueue(socket, output, Duration::ZERO, now),
         }
@@ -270,7 +262,7 @@ impl World {
     fn hang(&mut self, socket: SocketId, time: Option<Duration>, now: Instant) {
         let until = self.delayed.entry(socket).or_default().hang(time, now);
         if let Some(until) = until {
-            self.timers.set(until, Timer::Release(socket));
+            self.timers.set(Timer::Release(socket, until), until);
         }
         self.ready.push_back(Output::Hang { socket, until });
     }

@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use crate::config::{AttachmentRules, User};
 use crate::json::without_null;
 use crate::world::{
-    AgentState, Binding, CONFIGURES, History, LimitKey, Message, MessageContent, Problem, Refusal, Request,
-    Seed, SocketId, Timer, TimerKey, Usage, Window, World, frame, jwt, later,
+    AgentState, Attachment, Binding, CONFIGURES, History, LimitKey, Message, MessageContent, Problem,
+    Refusal, Request, ScheduledStep, Seed, SocketId, Timer, Usage, Window, World, frame, jwt, later,
 };
 
 pub(super) const HISTORY: &str = "genesys-sim/history";
@@ -30,11 +30,12 @@ pub(crate) struct Session {
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) messages: Window,
     histories: Window,
-    pub(super) scheduled: Vec<TimerKey>,
+    /// Rules of the agent's script that wait, by the number of their timer.
+    pub(super) scheduled: BTreeMap<u64, ScheduledStep>,
+    pub(super) last_step: u64,
     pub(super) agent: AgentState,
     configures: Window,
     pub(super) ends: OffsetDateTime,
-    expiry: TimerKey,
     stamped: OffsetDateTime,
 }
 
@@ -49,6 +50,8 @@ pub(crate) struct Conversation {
     /// Whether the guest began with a presence event `Join`.
     pub(super) auto_started: bool,
     pub(super) history: History,
+    /// By id.
+    pub(super) attachments: BTreeMap<String, Attachment>,
 }
 
 impl Session {
@@ -112,13 +115,14 @@ impl World {
             attributes: BTreeMap::new(),
             messages: Window::default(),
             histories: Window::default(),
-            scheduled: Vec::new(),
+            scheduled: BTreeMap::new(),
+            last_step: 0,
             agent: AgentState::new(&self.agents[0], &self.rules.agent_name),
             configures: Window::default(),
             ends: now.utc,
-            expiry: self.timers.set(now.instant, Timer::Expiry(key)),
             stamped: now.utc - time::Duration::milliseconds(1),
         };
+        self.timers.set(Timer::Expiry(key), now.instant);
         self.session_keys.insert(token.to_owned(), key);
         self.sessions.insert(key, session);
         Ok(key)
@@ -128,7 +132,6 @@ impl World {
     fn start_conversation(&mut self, key: SessionKey, now: Now) {
         self.counters.sessions += 1;
         self.cancel_steps(key);
-        self.forget_attachments(key);
         if let Some(session) = self.sessions.get_mut(&key) {
             session.conversation = Conversation {
                 id: self.seed.uuid().to_string(),
@@ -191,9 +194,8 @@ impl World {
 
     fn extend(&mut self, key: SessionKey, now: Now) {
         if let Some(session) = self.sessions.get_mut(&key) {
-            self.timers.cancel(session.expiry);
             let end = later(now, self.rules.session_duration);
-            session.expiry = self.timers.set(end.instant, Timer::Expiry(key));
+            self.timers.set(Timer::Expiry(key), end.instant);
             session.ends = end.utc;
         }
     }
@@ -222,10 +224,9 @@ impl World {
 
     fn remove_session(&mut self, key: SessionKey) -> Option<Session> {
         self.cancel_steps(key);
-        self.forget_attachments(key);
         let session = self.sessions.remove(&key)?;
         self.session_keys.remove(&session.token);
-        self.timers.cancel(session.expiry);
+        self.timers.cancel(Timer::Expiry(key));
         Some(session)
     }
 
@@ -257,8 +258,8 @@ impl World {
 
     pub(super) fn cancel_steps(&mut self, key: SessionKey) {
         if let Some(session) = self.sessions.get_mut(&key) {
-            for step in std::mem::take(&mut session.scheduled) {
-                self.timers.cancel(step);
+            for number in std::mem::take(&mut session.scheduled).into_keys() {
+                self.timers.cancel(Timer::Step(key, number));
             }
         }
     }

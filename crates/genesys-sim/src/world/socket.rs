@@ -1,6 +1,6 @@
 //! Sockets of guests: admission, binding to a session, idle timeout and maximum lifetime.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use genesys_api::Now;
 use http::Request;
@@ -8,7 +8,7 @@ use http::header::ORIGIN;
 
 use crate::config::SocketTimeouts;
 use crate::query::parameter;
-use crate::world::{LimitKey, Output, Problem, SessionKey, Timer, TimerKey, Window, World, admits, later};
+use crate::world::{LimitKey, Output, Problem, SessionKey, Timer, Window, World, admits, later};
 
 /// Id of one socket of a world.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -21,8 +21,6 @@ pub(super) struct Socket {
     pub(super) requests: Window,
     pub(super) echoes: Window,
     active: Instant,
-    idle: Option<TimerKey>,
-    lifetime: Option<TimerKey>,
     /// Time at which the answer to the handshake is due, if it is late.
     pub(super) opens: Option<Instant>,
 }
@@ -62,18 +60,17 @@ impl World {
         self.counters.connections += 1;
         let socket = SocketId(self.next_number());
         let SocketTimeouts { idle, lifetime } = self.rules.socket_timeouts;
-        let mut set = |after: Option<Duration>, timer| {
-            let at = now.instant.checked_add(after?)?;
-            Some(self.timers.set(at, timer))
-        };
+        for (timer, after) in [(Timer::Idle(socket), idle), (Timer::Lifetime(socket), lifetime)] {
+            if let Some(at) = after.and_then(|after| now.instant.checked_add(after)) {
+                self.timers.set(timer, at);
+            }
+        }
         let state = Socket {
             deployment_known: deployment == self.deployment.as_str(),
             binding: Binding::None,
             requests: Window::default(),
             echoes: Window::default(),
             active: now.instant,
-            idle: set(idle, Timer::Idle(socket)),
-            lifetime: set(lifetime, Timer::Lifetime(socket)),
             opens: (!delay.is_zero()).then(|| later(now, delay).instant),
         };
         self.sockets.insert(socket, state);
@@ -88,12 +85,11 @@ impl World {
 
     /// Closes a socket whose idle timeout has passed, or sets the timer anew.
     pub(super) fn check_idle(&mut self, socket: SocketId, now: Now) {
-        let (Some(state), Some(idle)) = (self.sockets.get_mut(&socket), self.rules.socket_timeouts.idle)
-        else {
+        let (Some(state), Some(idle)) = (self.sockets.get(&socket), self.rules.socket_timeouts.idle) else {
             return;
         };
         match state.active.checked_add(idle) {
-            Some(at) if at > now.instant => state.idle = Some(self.timers.set(at, Timer::Idle(socket))),
+            Some(at) if at > now.instant => self.timers.set(Timer::Idle(socket), at),
             _ => self.retire(socket, "the socket is idle"),
         }
     }
@@ -105,10 +101,8 @@ impl World {
 
     pub(super) fn forget(&mut self, socket: SocketId) {
         self.detach(socket);
-        if let Some(state) = self.sockets.remove(&socket) {
-            for timer in [state.idle, state.lifetime].into_iter().flatten() {
-                self.timers.cancel(timer);
-            }
-        }
+        self.sockets.remove(&socket);
+        self.timers.cancel(Timer::Idle(socket));
+        self.timers.cancel(Timer::Lifetime(socket));
     }
 }

@@ -1,31 +1,12 @@
 //! Timers of a world, in the order of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-use crate::world::{ScheduledStep, SessionKey, SocketId};
+use crate::world::{SessionKey, SocketId};
 
-/// Reason for which a world asks for [`handle_timeout`](crate::World::handle_timeout).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The agent types, sends or leaves.
-    AgentStep,
-    /// A notification channel ends, or is about to.
-    ChannelExpiry,
-    /// A fault held an output back until now.
-    Fault,
-    /// The socket of a notification channel gets a heartbeat.
-    Heartbeat,
-    /// A session expires.
-    SessionExpiry,
-    /// The socket of a guest may be too old, or idle.
-    SocketTimeout,
-    /// A granted upload was not started in time.
-    UploadExpiry,
-}
-
-#[derive(Clone, Debug)]
+/// A timer, which is set for one time only: setting it anew replaces the earlier time.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Timer {
     ChannelEnd(u64),
     ChannelWarning(u64),
@@ -33,52 +14,45 @@ pub(crate) enum Timer {
     Heartbeat(SocketId),
     Idle(SocketId),
     Lifetime(SocketId),
-    Release(SocketId),
-    Step(SessionKey, ScheduledStep),
-    Upload(SessionKey, String),
+    /// Outputs of a socket are held back until this time.
+    Release(SocketId, Instant),
+    Step(SessionKey, u64),
 }
 
-/// Key of one timer, to cancel it. Timers of one instant fire in the order in which they were set.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct TimerKey {
-    pub(super) at: Instant,
-    number: u64,
-}
-
+/// Timers of one instant fire in the order in which they were set.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    queue: BTreeMap<TimerKey, Timer>,
-    set: u64,
+    queue: BTreeMap<(Instant, u64), Timer>,
+    positions: HashMap<Timer, (Instant, u64)>,
+    last_number: u64,
 }
 
 impl Timers {
-    pub(crate) fn set(&mut self, at: Instant, timer: Timer) -> TimerKey {
-        self.set += 1;
-        let key = TimerKey { at, number: self.set };
-        self.queue.insert(key, timer);
-        key
+    pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
+        self.last_number += 1;
+        let position = (at, self.last_number);
+        self.queue.insert(position, timer);
+        if let Some(earlier) = self.positions.insert(timer, position) {
+            self.queue.remove(&earlier);
+        }
     }
 
-    pub(crate) fn cancel(&mut self, key: TimerKey) {
-        self.queue.remove(&key);
+    pub(crate) fn cancel(&mut self, timer: Timer) {
+        if let Some(position) = self.positions.remove(&timer) {
+            self.queue.remove(&position);
+        }
     }
 
-    pub(crate) fn take_due(&mut self, now: Instant) -> Option<(TimerKey, Timer)> {
-        let first = self.queue.first_entry()?;
-        (first.key().at <= now).then(|| first.remove_entry())
+    /// Returns the first timer that is due, with its time.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<(Timer, Instant)> {
+        let first = self.queue.first_entry().filter(|first| first.key().0 <= now)?;
+        let ((at, _), timer) = first.remove_entry();
+        self.positions.remove(&timer);
+        Some((timer, at))
     }
 
-    pub(crate) fn next(&self) -> Option<(Instant, Reason)> {
-        let (key, timer) = self.queue.first_key_value()?;
-        let reason = match timer {
-            Timer::ChannelEnd(_) | Timer::ChannelWarning(_) => Reason::ChannelExpiry,
-            Timer::Expiry(_) => Reason::SessionExpiry,
-            Timer::Heartbeat(_) => Reason::Heartbeat,
-            Timer::Idle(_) | Timer::Lifetime(_) => Reason::SocketTimeout,
-            Timer::Release(_) => Reason::Fault,
-            Timer::Step(..) => Reason::AgentStep,
-            Timer::Upload(..) => Reason::UploadExpiry,
-        };
-        Some((key.at, reason))
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let ((at, _), _) = self.queue.first_key_value()?;
+        Some(*at)
     }
 }

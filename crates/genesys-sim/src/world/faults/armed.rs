@@ -41,7 +41,8 @@ impl ArmedFaults {
         self.armed.is_empty()
     }
 
-    pub(super) fn arm(&mut self, fault: Fault, session: Option<String>) -> Result<u64, FaultError> {
+    /// Arms a fault for all sessions, or for the session of this token, and returns its id.
+    pub(crate) fn arm(&mut self, fault: Fault, session: Option<String>) -> Result<u64, FaultError> {
         if session.is_some() && fault.site == Site::Handshake {
             return Err(FaultError::Session(fault.kind));
         }

@@ -261,7 +261,8 @@ fn faults(produced: &mut Produced) {
         let mut harness = Harness::quiet();
         let socket = harness.guest();
         harness.received();
-        harness.world.arm(fault.parse().unwrap(), None).unwrap();
+        let faults = &mut harness.world.armed_faults;
+        faults.arm(fault.parse().unwrap(), None).unwrap();
         harness.send_frame(socket, text("Hello"));
         produced.insert(name, harness.frames(socket).remove(0));
     }
