@@ -6,11 +6,11 @@ use genesys_sim::Rules;
 use guest_suite::payload::{ConsentChange, Evidence, Purpose};
 use guest_suite::webhook::{EventName, Secret};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::api::{Api, Call, WEBHOOKS};
 use crate::crm::{Crm, Delivery, subscription};
 use crate::guests::{newcomer, until};
+use crate::proxy::ClosedPort;
 use crate::world::{CLIENT, World};
 
 /// Waits until this many failed attempts in a row are recorded. Then the clock may be moved: an attempt in progress
@@ -50,9 +50,8 @@ async fn audited(world: &World) -> Vec<String> {
 #[tokio::test]
 async fn webhook_is_redelivered_unchanged_after_an_outage() {
     let world = World::start().await;
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let closed = ClosedPort::reserve();
+    let address = closed.address();
     let suite = world.suite();
     let secret = suite
         .ensure_webhook(&subscription(address, "/sync"))
@@ -61,6 +60,7 @@ async fn webhook_is_redelivered_unchanged_after_an_outage() {
         .unwrap();
     let session = suite.create(newcomer(&world.clock)).await.unwrap();
     failed(&world, 1).await;
+    drop(closed);
     let crm = Crm::at(address, &world.clock).await;
     crm.will_answer(&[500, 503, 400]);
     // the waits of Standard Webhooks, each up to a fifth longer

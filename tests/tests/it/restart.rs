@@ -11,7 +11,6 @@ use guest_suite::audit::files::verify_file;
 use guest_suite::conversation::{ConnectionEvent, Event};
 use guest_suite::metrics::Snapshot;
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::api::{Api, guest};
 use crate::conversation::world_at;
@@ -19,6 +18,7 @@ use crate::crm::{Crm, subscription};
 use crate::genesys::Genesys;
 use crate::guests::{newcomer, next, page_origin, talk, until};
 use crate::page::{Page, Received, handshake, soon, upgrade};
+use crate::proxy::ClosedPort;
 use crate::world::{CLIENT, World};
 
 fn counts(snapshot: &Snapshot) -> (u64, u64, u64, Vec<u64>) {
@@ -130,9 +130,8 @@ async fn gateway_restarts_while_a_genesys_socket_stays_open() {
 #[tokio::test]
 async fn webhook_deliveries_resume_after_a_restart() {
     let world = World::start().await;
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let closed = ClosedPort::reserve();
+    let address = closed.address();
     let suite = world.suite();
     let secret = suite
         .ensure_webhook(&subscription(address, "/sync"))
@@ -149,6 +148,7 @@ async fn webhook_deliveries_resume_after_a_restart() {
         world.gateway.store().stats().await.unwrap().outbox_pending,
         pending
     );
+    drop(closed);
     let crm = Crm::at(address, &world.clock).await;
     // the next attempt is due, and one that was under way when the gateway stopped
     world.clock.advance(Duration::from_secs(61));

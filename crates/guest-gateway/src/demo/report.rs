@@ -8,7 +8,7 @@ use genesys_api::{Clock, error_chain};
 use serde::Serialize;
 
 /// Longest wait for an effect.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The outcome of all steps.
 #[derive(Debug, Serialize)]
@@ -37,10 +37,10 @@ pub(super) fn ensure(holds: bool, reason: impl Into<String>) -> Checked<()> {
     holds.then_some(()).ok_or_else(|| reason.into().into())
 }
 
-/// Waits for an effect, at most 5 s of real time.
+/// Waits for an effect, at most 30 s of real time.
 pub(super) async fn within_timeout<T>(effect: impl Future<Output = T>) -> Checked<T> {
     let effect = tokio::time::timeout(TIMEOUT, effect).await;
-    effect.map_err(|_| "timeout: no effect within 5 s".into())
+    effect.map_err(|_| "timeout: no effect within 30 s".into())
 }
 
 impl Report {

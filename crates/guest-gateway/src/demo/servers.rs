@@ -91,7 +91,7 @@ impl Servers {
     }
 
     /// Waits until the outbox is empty. An answered delivery is removed with a short delay.
-    pub(super) async fn settled(&self) -> Checked<()> {
+    pub(super) async fn deliveries_done(&self) -> Checked<()> {
         while self.gateway.store().stats().await?.outbox_pending > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

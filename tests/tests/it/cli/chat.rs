@@ -55,7 +55,7 @@ async fn simulator(arguments: &[&str]) -> (Process, String, String) {
 
 #[tokio::test]
 async fn chat_with_piped_input_prints_deliveries_and_replies_then_exits() {
-    let ended = script(&["--sim"], "hi\n\n/dance\n//slash\n日本語").await;
+    let ended = script(&["--sim"], "hi\n/wait\n\n/dance\n//slash\n/wait\n日本語\n/wait").await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
     let banner = ended.out.lines().next().unwrap();
     assert!(banner.starts_with("* SIMULATED Genesys Cloud"), "{banner}");

@@ -81,7 +81,7 @@ async fn sim_command_runs_a_script_and_faults() {
         "30m",
     ])
     .await;
-    let transcript = chat(&sim.at, "hello").await;
+    let transcript = chat(&sim.at, "hello\n/wait\n").await;
     assert_eq!(
         transcript.matches("Rex: Woof, hello!").count(),
         1,

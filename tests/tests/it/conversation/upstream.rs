@@ -5,14 +5,13 @@ use std::time::Duration;
 use genesys_sim::Rules;
 use guest_suite::conversation::{ConnectionEvent, Event};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use super::{converse, resume, session, world_at};
 use crate::api::{Api, Call, SESSIONS};
 use crate::genesys::Genesys;
 use crate::guests::{newcomer, next, page_origin, talk, until};
 use crate::page::{Page, Received, handshake, soon, upgrade};
-use crate::proxy::Proxy;
+use crate::proxy::{ClosedPort, Proxy};
 use crate::world::{CLIENT, World};
 
 /// A gateway that reaches its simulator through a proxy.
@@ -132,10 +131,13 @@ async fn message_before_the_loss_is_acknowledged_and_answered_once() {
     until(async || world.simulator.counters().agent_messages == 2).await;
     proxy.cut();
     restored(&mut page).await;
-    world.clock.advance(SETTLE);
     // the client does not wait: it sends it again, under the same id
     page.say(&json!({ "type": "message", "id": id, "text": "two" }))
         .await;
+    // the pong shows that the gateway has it before the history is read: a later one is acknowledged once more
+    page.say(&json!({ "type": "ping" })).await;
+    page.until("pong").await;
+    world.clock.advance(SETTLE);
     assert_eq!(status(&mut page, &id, "two").await, (1, 0, 1));
     assert_eq!(world.simulator.counters().guest_messages, 3, "it arrived once");
     world.stop().await;
@@ -162,10 +164,8 @@ async fn message_lost_on_the_way_arrives_once() {
 #[tokio::test]
 async fn unreadable_history_is_reported_as_unknown_delivery_and_gap() {
     let proxy = Proxy::start().await;
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let api = nobody.local_addr().unwrap();
-    drop(nobody);
-    let world = world_with(&proxy, &format!("api = \"http://{api}\"")).await;
+    let closed = ClosedPort::reserve();
+    let world = world_with(&proxy, &format!("api = \"http://{}\"", closed.address())).await;
     let session = session(&world).await;
     let mut page = Page::of(&session).await;
     let frames = converse(&mut page, "one").await;

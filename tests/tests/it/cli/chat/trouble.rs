@@ -168,5 +168,5 @@ async fn moved_clock_ends_the_session_and_not_the_timeout() {
         .skip(1)
         .map(|entry| entry.split(' ').next().unwrap())
         .collect();
-    assert_eq!(dates.len(), 2, "{why}");
+    assert!(dates.len() >= 2, "{why}");
 }
