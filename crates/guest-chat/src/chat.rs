@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use genesys_api::Now;
 use guest_conversation::{
-    Author, ConnectionEvent, DeliveryStatus, Ending, Event, MessageId, OutgoingMessage, SessionEvent,
+    Author, ConnectionEvent, DeliveryStatus, Ending, Event, MessageId, OutgoingMessage, SessionEvent, State,
 };
 
 use self::choices::PendingChoices;
@@ -61,17 +61,14 @@ pub enum Reason {
 #[derive(Default)]
 pub struct Chat {
     input_mode: InputMode,
-    state: ConnectionState,
-    /// Whether the conversation was ever connected.
-    was_connected: bool,
+    /// The state of the conversation as far as its events were handled.
+    state: State,
     /// Whether a line says that the connection is rate limited.
     throttle_shown: bool,
     /// The reason for which no answer can arrive, or an empty text.
     end_reason: String,
     /// Whether the conversation is cleared after the outstanding deliveries.
     clear_pending: bool,
-    /// Whether the service cleared the conversation. Its end follows.
-    cleared: bool,
     deliveries: Deliveries,
     uploads: Uploads,
     choices: PendingChoices,
@@ -82,7 +79,7 @@ pub struct Chat {
     answered: bool,
     /// The event that the script waits for, and the deadline.
     awaited: Option<(Awaited, Instant)>,
-    /// The time of the last received event.
+    /// The time of the last received event. `None` before the first connection.
     last_received: Option<Instant>,
     /// The latest time to leave, once the script has ended.
     leave_by: Option<Instant>,
@@ -91,22 +88,13 @@ pub struct Chat {
     requests: VecDeque<Request>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum ConnectionState {
-    #[default]
-    Connecting,
-    Live,
-    Ended,
-    ReadOnly,
-    Reconnecting,
-}
-
 impl Chat {
     /// Creates a chat that waits for its conversation to connect.
     #[must_use]
     pub fn new(input_mode: InputMode, now: Now) -> Self {
         let mut chat = Self {
             input_mode: input_mode.bounded(),
+            state: State::Connecting,
             ..Self::default()
         };
         chat.wait_for(Awaited::Connection, now);
@@ -127,18 +115,18 @@ impl Chat {
             self.show(Line::new(LineKind::Success, ">", line));
         }
         match command::parse(line, &self.choices) {
-            Input::Request(Request::Reconnect) if self.state == ConnectionState::Ended => {
+            Input::Request(Request::Reconnect) if self.state == State::Closed => {
                 self.show_error("the conversation has ended: /new starts another one");
             }
             // events report the outcome
-            Input::Request(Request::Reconnect) if self.state != ConnectionState::Reconnecting => {
+            Input::Request(Request::Reconnect) if self.state != State::Reconnecting => {
                 self.requests.push_back(Request::Reconnect);
             }
             Input::Request(request) => self.handle_request(request, now),
             Input::Help => self.show_help(),
             Input::New => match self.state {
-                ConnectionState::Ended => self.handle_request(Request::OpenAnother, now),
-                ConnectionState::ReadOnly => self.handle_request(Request::StartNew, now),
+                State::Closed => self.handle_request(Request::OpenAnother, now),
+                State::ReadOnly => self.handle_request(Request::StartNew, now),
                 _ => self.show_error("the conversation has not ended: /new starts one after it"),
             },
             Input::Empty => {}
@@ -150,7 +138,7 @@ impl Chat {
             Input::Invalid(reason) => self.show_error(&reason),
             Input::Wait if self.answered || !self.is_scripted() => {}
             Input::Wait => match self.state {
-                ConnectionState::Ended | ConnectionState::ReadOnly => {
+                State::Closed | State::ReadOnly => {
                     self.show_error(&format!("cannot wait for an answer: {}", self.end_reason));
                 }
                 _ => self.wait_for(Awaited::Answer, now),
@@ -162,8 +150,7 @@ impl Chat {
     pub fn handle_request(&mut self, request: Request, now: Now) {
         match request {
             Request::OpenAnother | Request::StartNew => {
-                self.state = ConnectionState::Connecting;
-                self.cleared = false;
+                self.state = State::Connecting;
                 self.forget_choices();
             }
             Request::Send(_) => {
@@ -188,7 +175,7 @@ impl Chat {
     /// Handles a change of the line that the person edits.
     pub fn handle_editing(&mut self, line: &str) {
         let is_text = matches!(command::parse(line, &self.choices), Input::Text(_));
-        if is_text && self.state == ConnectionState::Live && !self.requests.contains(&Request::Typing) {
+        if is_text && self.state == State::Configured && !self.requests.contains(&Request::Typing) {
             self.requests.push_back(Request::Typing);
         }
     }
@@ -204,7 +191,6 @@ impl Chat {
         match self.input_mode {
             InputMode::Interactive => self.leave(),
             InputMode::Script { idle_timeout } => {
-                self.last_received.get_or_insert(now.instant);
                 let leave_by = now.instant + idle_timeout + DELIVERY_TIMEOUT;
                 self.leave_by.get_or_insert(leave_by);
                 self.leave_when_ended();
@@ -240,8 +226,8 @@ impl Chat {
             self.uploads.finish_reading();
             self.deliveries.count_undelivered();
         }
-        if *request == Request::StartNew && self.state == ConnectionState::Connecting {
-            self.state = ConnectionState::ReadOnly;
+        if *request == Request::StartNew && self.state == State::Connecting {
+            self.state = State::ReadOnly;
         }
         self.show_error(&format!("{} failed: {why}", request.name()));
     }
@@ -254,20 +240,11 @@ impl Chat {
 
     /// Handles an event of the conversation.
     pub fn handle_event(&mut self, event: Event, now: Now) {
+        let was_cleared = self.state == State::Closing;
+        self.update_state(&event, now);
         match &event {
-            Event::Delivery { id, status } => {
-                let line = match status {
-                    DeliveryStatus::Delivered { .. } => {
-                        self.last_received = Some(now.instant);
-                        self.deliveries.accepted(*id)
-                    }
-                    DeliveryStatus::Failed(reason) => self.deliveries.failed(*id, reason),
-                    _ => self.deliveries.unknown(*id),
-                };
-                self.lines.extend(line);
-            }
+            Event::Delivery { id, status } => self.lines.extend(self.deliveries.update(*id, status)),
             Event::Message(message) => {
-                self.last_received = Some(now.instant);
                 self.answered = true;
                 self.typing = None;
                 let mut choices = PendingChoices::of(&message.id);
@@ -279,10 +256,7 @@ impl Chat {
                 let parts = content::parts(message, None, &mut self.links);
                 self.show(render_event::message(&message.from, &parts).with_prefix("elsewhere"));
             }
-            Event::Session(SessionEvent::History(page)) => {
-                self.last_received = Some(now.instant);
-                self.show_history(page);
-            }
+            Event::Session(SessionEvent::History(page)) => self.show_history(page),
             Event::Connection(ConnectionEvent::Throttled { .. }) if self.is_connecting() => {
                 if !std::mem::replace(&mut self.throttle_shown, true) {
                     self.announce(
@@ -290,26 +264,17 @@ impl Chat {
                     );
                 }
             }
-            Event::Connection(ConnectionEvent::TokenNeeded { .. }) => {
-                self.lines.extend(render_event::state(&event, now));
-                self.requests.push_back(Request::DeclineToken);
-            }
-            Event::Ended(Ending::ClosedByServer { .. }) if self.cleared => {
-                self.update_state(&event, now);
+            Event::Ended(Ending::ClosedByServer { .. }) if was_cleared => {
                 self.announce("the conversation has ended: /new starts another one, /quit leaves");
             }
             Event::Session(SessionEvent::Typing { from, during }) => {
-                self.last_received = Some(now.instant);
                 let until = now.instant + (*during).min(MAX_TYPING);
                 let earlier = self.typing.replace((from.clone(), until));
                 if earlier.is_none_or(|(earlier, _)| earlier != *from) {
                     self.show(render_event::about(from, "is typing …"));
                 }
             }
-            _ => {
-                self.update_state(&event, now);
-                self.lines.extend(render_event::state(&event, now));
-            }
+            _ => self.lines.extend(render_event::state(&event, now)),
         }
         self.awaited.take_if(|(awaited, _)| awaited.is_met_by(&event));
         self.update_uploads(&event);
@@ -380,7 +345,7 @@ impl Chat {
             return None;
         }
         match self.deliveries.undelivered() {
-            0 if self.was_connected => None,
+            0 if self.last_received.is_some() => None,
             0 => Some("the conversation was never connected".to_owned()),
             1 => Some("a message was not delivered".to_owned()),
             count => Some(format!("{count} messages were not delivered")),
@@ -388,34 +353,46 @@ impl Chat {
     }
 
     fn update_state(&mut self, event: &Event, now: Now) {
+        if matches!(
+            event,
+            Event::Message(_)
+                | Event::Connection(ConnectionEvent::Ready(_) | ConnectionEvent::Restored(_))
+                | Event::Delivery {
+                    status: DeliveryStatus::Delivered { .. },
+                    ..
+                }
+                | Event::Session(SessionEvent::History(_) | SessionEvent::Typing { .. })
+        ) {
+            self.last_received = Some(now.instant);
+        }
         self.state = match event {
             Event::Connection(ConnectionEvent::Ready(session) | ConnectionEvent::Restored(session)) => {
-                self.last_received = Some(now.instant);
-                self.was_connected = true;
                 self.throttle_shown = false;
                 if session.read_only {
                     self.end_reason = "the conversation is read-only".to_owned();
-                    ConnectionState::ReadOnly
+                    State::ReadOnly
                 } else {
-                    ConnectionState::Live
+                    State::Configured
                 }
+            }
+            Event::Connection(ConnectionEvent::Reconnecting { .. }) => State::Reconnecting,
+            Event::Connection(ConnectionEvent::TokenNeeded { .. }) => {
+                self.requests.push_back(Request::DeclineToken);
+                return;
             }
             Event::Session(SessionEvent::ConversationEnded { read_only: true }) => {
                 self.end_reason = "the other side has left".to_owned();
-                ConnectionState::ReadOnly
+                State::ReadOnly
             }
+            // the end follows
+            Event::Session(SessionEvent::Cleared) => State::Closing,
             Event::Ended(ending) => {
                 self.end_reason = ending.to_string();
-                ConnectionState::Ended
-            }
-            Event::Connection(ConnectionEvent::Reconnecting { .. }) => ConnectionState::Reconnecting,
-            Event::Session(SessionEvent::Cleared) => {
-                self.cleared = true;
-                return;
+                State::Closed
             }
             _ => return,
         };
-        if self.state != ConnectionState::Live {
+        if self.state != State::Configured {
             self.forget_choices();
         }
     }
@@ -426,7 +403,7 @@ impl Chat {
     }
 
     fn clear_when_delivered(&mut self) {
-        let on_its_way = self.state == ConnectionState::Live && self.deliveries.outstanding() > 0;
+        let on_its_way = self.state == State::Configured && self.deliveries.outstanding() > 0;
         if self.clear_pending && !on_its_way {
             self.clear_pending = false;
             self.requests.push_back(Request::Clear);
@@ -434,7 +411,7 @@ impl Chat {
     }
 
     fn wait_for(&mut self, awaited: Awaited, now: Now) {
-        if self.is_scripted() && self.state != ConnectionState::Ended {
+        if self.is_scripted() && self.state != State::Closed {
             self.awaited = Some((awaited, now.instant + AWAIT_TIMEOUT));
         }
     }
@@ -453,7 +430,7 @@ impl Chat {
     }
 
     fn leave_when_ended(&mut self) {
-        if self.leave_by.is_some() && self.state == ConnectionState::Ended {
+        if self.leave_by.is_some() && self.state == State::Closed {
             self.leave();
         }
     }
@@ -473,10 +450,7 @@ impl Chat {
     }
 
     fn is_connecting(&self) -> bool {
-        matches!(
-            self.state,
-            ConnectionState::Connecting | ConnectionState::Reconnecting
-        )
+        matches!(self.state, State::Connecting | State::Reconnecting)
     }
 
     fn is_scripted(&self) -> bool {

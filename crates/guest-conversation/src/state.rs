@@ -10,9 +10,10 @@ use crate::engine::shutdown::{Closing, ClosingStep};
 use crate::event::{Loss, Refusal};
 
 /// The state of a conversation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum State {
     /// Not connected yet.
+    #[default]
     Idle,
     /// A connection is being opened.
     Connecting,

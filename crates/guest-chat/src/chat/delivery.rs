@@ -3,17 +3,18 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use guest_conversation::MessageId;
+use guest_conversation::{DeliveryStatus, MessageId};
 
 use super::line::{Line, LineKind};
 use super::sanitize;
 
 /// Age at which an unacknowledged message is shown as waiting.
 const SLOW_DELIVERY: Duration = Duration::from_secs(1);
-/// Capacity for messages of unknown status, which may still be accepted. The oldest is dropped first.
-const MAX_UNKNOWN: usize = 256;
+/// Capacity for undelivered messages, of which the conversation bounds the outstanding ones to 256. The oldest is dropped
+/// first.
+const CAPACITY: usize = 512;
 
-/// The guest's messages that are not delivered, oldest first. The conversation bounds the outstanding ones to 256.
+/// The guest's messages that are not delivered, oldest first.
 #[derive(Default)]
 pub(super) struct Deliveries {
     pending: Vec<Pending>,
@@ -27,11 +28,16 @@ struct Pending {
     text: String,
     /// The time to show it as waiting, until it is shown.
     slow_at: Option<Instant>,
+    /// Whether its status is unknown. It may still be accepted.
     is_unknown: bool,
 }
 
 impl Deliveries {
     pub(super) fn queued(&mut self, id: MessageId, text: &str, now: Instant) {
+        if self.pending.len() == CAPACITY {
+            self.pending.remove(0);
+            self.undelivered += 1;
+        }
         self.pending.push(Pending {
             id,
             text: sanitize::excerpt(text),
@@ -40,14 +46,24 @@ impl Deliveries {
         });
     }
 
-    pub(super) fn accepted(&mut self, id: MessageId) -> Option<Line> {
-        let message = self.take(id)?;
-        Some(Line::new(LineKind::Success, "✓", &message.text))
-    }
-
-    pub(super) fn failed(&mut self, id: MessageId, reason: &dyn fmt::Display) -> Option<Line> {
-        let message = self.take(id)?;
-        Some(self.rejected(&message.text, reason))
+    /// Returns a line for the new status of a message.
+    pub(super) fn update(&mut self, id: MessageId, status: &DeliveryStatus) -> Option<Line> {
+        let at = self.pending.iter().position(|message| message.id == id)?;
+        Some(match status {
+            DeliveryStatus::Delivered { .. } => {
+                Line::new(LineKind::Success, "✓", &self.pending.remove(at).text)
+            }
+            DeliveryStatus::Failed(reason) => {
+                let text = self.pending.remove(at).text;
+                self.rejected(&text, reason)
+            }
+            _ => {
+                let message = &mut self.pending[at];
+                (message.is_unknown, message.slow_at) = (true, None);
+                let text = format!("{} (sent, but it may not have arrived)", message.text);
+                Line::new(LineKind::Error, "?", &text)
+            }
+        })
     }
 
     /// Counts a message that was never sent.
@@ -55,20 +71,6 @@ impl Deliveries {
         self.undelivered += 1;
         let text = sanitize::excerpt(text);
         Line::new(LineKind::Error, "✗", &format!("{text} (not delivered: {why})"))
-    }
-
-    pub(super) fn unknown(&mut self, id: MessageId) -> Option<Line> {
-        let mut message = self.take(id)?;
-        let text = format!("{} (sent, but it may not have arrived)", message.text);
-        (message.is_unknown, message.slow_at) = (true, None);
-        if self.pending.len() - self.outstanding() == MAX_UNKNOWN {
-            if let Some(oldest) = self.pending.iter().position(|message| message.is_unknown) {
-                self.pending.remove(oldest);
-            }
-            self.undelivered += 1;
-        }
-        self.pending.push(message);
-        Some(Line::new(LineKind::Error, "?", &text))
     }
 
     pub(super) fn count_undelivered(&mut self) {
@@ -94,10 +96,5 @@ impl Deliveries {
 
     pub(super) fn undelivered(&self) -> usize {
         self.undelivered + self.pending.len()
-    }
-
-    fn take(&mut self, id: MessageId) -> Option<Pending> {
-        let at = self.pending.iter().position(|message| message.id == id)?;
-        Some(self.pending.remove(at))
     }
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use guest_conversation::attachments::{AttachmentEvent, AttachmentId};
-use guest_conversation::{ConnectionEvent, Event, OutgoingMessage, SessionEvent};
+use guest_conversation::{ConnectionEvent, Event, OutgoingMessage, SessionEvent, State};
 
 use super::content::format_size;
-use super::{Chat, ConnectionState, Request};
+use super::{Chat, Request};
 
 /// Largest number of files that wait for the connection or are being read.
 const MAX_PENDING_FILES: usize = 32;
@@ -53,7 +53,7 @@ impl Chat {
         if self.uploads.waiting.len() + self.uploads.reading >= MAX_PENDING_FILES {
             self.deliveries.count_undelivered();
             self.show_error("cannot attach the file: too many uploads are pending");
-        } else if self.state == ConnectionState::Connecting {
+        } else if self.state == State::Connecting {
             self.uploads.waiting.push(path);
         } else {
             self.uploads.reading += 1;
