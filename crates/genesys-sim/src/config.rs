@@ -1,4 +1,4 @@
-//! Configuration of a simulator, and the rules of its world.
+//! Configuration of a simulator, and the rules of its cloud.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -64,7 +64,7 @@ pub enum Tls {
     Throwaway,
 }
 
-/// The rules of a [`World`](crate::World).
+/// The rules of a [`Cloud`](crate::Cloud).
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// The one deployment. Default: a random UUID.
@@ -101,7 +101,7 @@ pub struct Rules {
     pub auto_start: bool,
     /// Timeouts of guests' sockets. Default: none.
     pub socket_timeouts: SocketTimeouts,
-    /// Faults armed at start, at most 64; further ones are left out. Default: none.
+    /// Faults from the start, at most 64; further ones are left out. Default: none.
     pub faults: Vec<Fault>,
     /// Limit of open sockets; the next is refused with 503. Default 16,384.
     pub max_connections: usize,

@@ -13,7 +13,7 @@ pub(crate) use kind::{Effect, Site};
 
 const MAX_BYTES: usize = 256;
 
-/// Limit of armed faults.
+/// Limit of active faults.
 pub(crate) const MAX_FAULTS: usize = 64;
 
 /// Highest number of occurrences, and of frames to wait for.
@@ -45,7 +45,7 @@ const MAX_TIMES: u32 = 1_000_000;
 ///   in a row, `:always` each time.
 /// - `@3` waits for the third frame to the guest. `@in3` waits for the third frame *from* the guest, for `drop` (which
 ///   loses it), `hang`, `evict` and `clock`.
-/// - `~10%` leaves each time to chance, from the world's seed, until `:xN` of them have happened.
+/// - `~10%` leaves each time to chance, from the cloud's seed, until `:xN` of them have happened.
 ///
 /// Limits: a time of an hour, a clock's jump of ten years, an `N` of a million.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,13 +92,13 @@ impl FromStr for Fault {
         let effect = effect(argument).ok_or_else(|| {
             FaultError::Invalid(match argument {
                 Some(found) => format!("invalid argument {found:?} of the fault {kind:?}: use {expected}"),
-                None => format!("the fault {kind:?} needs an argument: {expected}"),
+                None => format!("invalid fault {kind:?}: it needs an argument, use {expected}"),
             })
         })?;
         if inbound && !sites.contains(&Site::FrameFromGuest) {
             let other = "use @N, or drop, hang, evict or clock";
             return Err(FaultError::Invalid(format!(
-                "the fault {kind:?} cannot wait for a frame from the guest: {other}"
+                "invalid fault {kind:?}: it cannot wait for a frame from the guest, {other}"
             )));
         }
         let argument = match argument {
@@ -132,18 +132,18 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Invalid text of a fault, or a fault that cannot be armed.
+/// Invalid text of a fault, or a fault that cannot be added.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
     /// Invalid text: its mistake, and what is valid.
     #[error("{0}")]
     Invalid(String),
-    /// A kind that happens to handshakes, armed for one session.
-    #[error("the fault {0:?} cannot be limited to a session: a handshake names none, leave the session out")]
+    /// A kind that happens to handshakes, for one session.
+    #[error("cannot limit the fault {0:?} to a session: a handshake names none, leave the session out")]
     Session(&'static str),
     /// 64 faults are active.
-    #[error("cannot arm another fault: {MAX_FAULTS} are active, remove some with DELETE /sim/faults")]
+    #[error("cannot add a fault: {MAX_FAULTS} are active, remove some with DELETE /sim/faults")]
     TooMany,
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod cloud;
 mod config;
 mod duration;
 mod fault;
@@ -10,8 +11,8 @@ mod query;
 mod rest;
 mod script;
 mod server;
-mod world;
 
+pub use cloud::{Cloud, Counters, Output, SocketId, TranscriptEntry, Violation, ViolationKind};
 pub use config::{
     AttachmentRules, Config, Disconnect, Limits, Rules, SignInRules, SocketTimeouts, Tls, User,
 };
@@ -19,4 +20,3 @@ pub use fault::{Fault, FaultError};
 pub use pki::{LOOPBACK, Pki, PkiError, throwaway_ca};
 pub use script::{Agent, Script, ScriptError};
 pub use server::{Simulator, StartError};
-pub use world::{Counters, Output, SocketId, TranscriptEntry, Violation, ViolationKind, World};

@@ -65,7 +65,7 @@ pub fn throwaway_ca(names: &[&str]) -> Result<Pki, PkiError> {
 
 /// A certificate could not be created.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot create the throw-away certificate: its names have to be host names or addresses")]
+#[error("cannot create the throw-away certificate: use host names or addresses")]
 pub struct PkiError(#[from] rcgen::Error);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! REST on top of a world: a request in, a response out. One listener serves every host of Genesys.
+//! REST on top of a cloud: a request in, a response out. One listener serves every host of Genesys.
 
 mod cdn;
 mod control;
@@ -13,15 +13,15 @@ use bytes::Bytes;
 use genesys_api::{Now, limits};
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 
-use crate::world::{Problem, SocketId, ViolationKind, World};
-use response::{Answer, Call, add_usage};
+use crate::cloud::{Cloud, Problem, SocketId, ViolationKind};
+use response::{Context, HandlerResult, add_usage};
 
 const CORRELATION: HeaderName = HeaderName::from_static("inin-correlation-id");
 
 /// Largest body of a request, in bytes, unless it is an upload.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
 
-type Handler = fn(&mut Call<'_>, &[&str]) -> Answer;
+type Handler = fn(&mut Context<'_>, &[&str]) -> HandlerResult;
 
 /// Every path that is served, with its methods. The handler gets the parts of the path that match `*`.
 #[rustfmt::skip]
@@ -44,9 +44,9 @@ const ROUTES: &[(&[Method], &str, Handler)] = &[
     (&[Method::GET], "/sim/clock", control::clock),
     (&[Method::POST], "/sim/clock", control::advance),
     (&[Method::GET], "/sim/complaints", control::violations),
-    (&[Method::DELETE], "/sim/faults", control::disarm),
+    (&[Method::DELETE], "/sim/faults", control::remove_faults),
     (&[Method::GET], "/sim/faults", control::faults),
-    (&[Method::POST], "/sim/faults", control::arm),
+    (&[Method::POST], "/sim/faults", control::add_fault),
     (&[Method::GET], "/sim/state", control::state),
     (&[Method::PUT], "/upload/*", transfer::upload),
     (&[Method::GET], "/v1", |_, _| Err(Problem::NO_UPGRADE)),
@@ -54,7 +54,7 @@ const ROUTES: &[(&[Method], &str, Handler)] = &[
     (&[Method::GET], "/webdeployments/v1/deployments/*/domains.json", cdn::domains),
 ];
 
-impl World {
+impl Cloud {
     /// Answers a REST request.
     pub fn handle_request(&mut self, request: Request<Bytes>, now: Now) -> Response<Bytes> {
         self.handle_timeout(now);
@@ -97,8 +97,8 @@ impl World {
 }
 
 /// The largest body of a request: a granted upload may have a larger one.
-pub(crate) fn body_limit(world: &World, method: &Method, uri: &Uri, now: Now) -> usize {
-    if method == Method::PUT && world.expects_upload(uri, now) {
+pub(crate) fn body_limit(cloud: &Cloud, method: &Method, uri: &Uri, now: Now) -> usize {
+    if method == Method::PUT && cloud.expects_upload(uri, now) {
         return limits::ATTACHMENT_KILOBYTES as usize * 1024;
     }
     MAX_BODY
@@ -108,41 +108,41 @@ pub(crate) fn takes_sockets(path: &str) -> bool {
     path == "/v1" || path.starts_with("/channels/")
 }
 
-pub(crate) fn respond(world: &mut World, answer: Answer) -> Response<Bytes> {
-    let id = world.seed.uuid().to_string();
+pub(crate) fn respond(cloud: &mut Cloud, answer: HandlerResult) -> Response<Bytes> {
+    let id = cloud.rng.uuid().to_string();
     let mut response = answer.unwrap_or_else(|problem| response::refusal(&problem, &id));
     let id = HeaderValue::from_str(&id).expect("a UUID is header text");
     response.headers_mut().insert(CORRELATION, id);
     response
 }
 
-fn route(world: &mut World, request: &Request<Bytes>, now: Now) -> Answer {
-    let mut call = Call {
-        world,
+fn route(cloud: &mut Cloud, request: &Request<Bytes>, now: Now) -> HandlerResult {
+    let mut context = Context {
+        cloud,
         request,
         now,
         usage: None,
     };
     let path = request.uri().path();
     if path.starts_with("/sim/") {
-        control::admit(&call)?;
+        control::admit(&context)?;
     } else {
-        let bearer = call.bearer().ok();
-        call.world.trigger_request(path, bearer, now)?;
+        let bearer = context.bearer().ok();
+        context.cloud.trigger_request(path, bearer, now)?;
     }
     let mut allowed = Vec::new();
     for (methods, pattern, handler) in ROUTES {
         if let Some(parts) = matched(pattern, path) {
             if methods.contains(request.method()) {
-                let mut response = handler(&mut call, &parts)?;
-                add_usage(&mut response, call.usage);
+                let mut response = handler(&mut context, &parts)?;
+                add_usage(&mut response, context.usage);
                 return Ok(response);
             }
             allowed.extend(methods.iter().map(Method::as_str));
         }
     }
     let place = format!("{} {path}", request.method());
-    call.violation(ViolationKind::UnknownEndpoint, &place);
+    context.violation(ViolationKind::UnknownEndpoint, &place);
     match &*allowed {
         [] => Err(Problem::NOT_FOUND),
         allowed => Err(Problem::method_not_allowed(allowed)),
@@ -168,11 +168,11 @@ mod tests {
     use http::header::ALLOW;
 
     use super::*;
-    use crate::world::tests::{get, now, send, world};
+    use crate::cloud::tests::{cloud, get, now, send};
 
     #[test]
     fn response_has_a_correlation_id() {
-        let mut world = world();
+        let mut cloud = cloud();
         for path in [
             "/oauth/token",
             "/v1",
@@ -180,30 +180,30 @@ mod tests {
             "/sim/state",
             "/webdeployments/v1/deployments/x/config.json",
         ] {
-            let (response, _) = get(&mut world, path, now());
+            let (response, _) = get(&mut cloud, path, now());
             assert!(response.headers().contains_key(CORRELATION), "{path}");
         }
     }
 
     #[test]
     fn error_has_the_standard_body() {
-        let mut world = world();
-        let (response, body) = get(&mut world, "/api/v2/nowhere", now());
+        let mut cloud = cloud();
+        let (response, body) = get(&mut cloud, "/api/v2/nowhere", now());
         assert_eq!(response.status(), 404);
         assert_eq!(
             body,
             serde_json::json!({
-                "message": "No resource is served at this path by the simulator.", "code": "not.found", "status": 404,
+                "message": "cannot find the resource: the simulator serves none at this path", "code": "not.found", "status": 404,
                 "contextId": response.headers()[CORRELATION].to_str().unwrap(), "details": [], "errors": []
             })
         );
-        assert_eq!(world.violations()[0].place, "GET /api/v2/nowhere");
+        assert_eq!(cloud.violations.list()[0].place, "GET /api/v2/nowhere");
     }
 
     #[test]
     fn request_with_wrong_method_or_large_body_is_refused() {
-        let mut world = world();
-        let (response, body) = get(&mut world, "/oauth/token", now());
+        let mut cloud = cloud();
+        let (response, body) = get(&mut cloud, "/oauth/token", now());
         assert_eq!(
             (response.status().as_u16(), &body["code"]),
             (405, &"method.not.allowed".into())
@@ -213,13 +213,13 @@ mod tests {
         let request = Request::post("/sim/clock")
             .body(Bytes::from(vec![b' '; MAX_BODY + 1]))
             .unwrap();
-        let (response, body) = send(&mut world, request, now());
+        let (response, body) = send(&mut cloud, request, now());
         assert_eq!(
             (response.status().as_u16(), &body["code"]),
             (413, &"body.too.large".into())
         );
 
-        let (response, _) = get(&mut world, "/v1?deploymentId=x", now());
+        let (response, _) = get(&mut cloud, "/v1?deploymentId=x", now());
         assert_eq!(response.status(), 400, "a plain GET of the socket's path");
     }
 }

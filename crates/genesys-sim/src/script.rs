@@ -59,7 +59,7 @@ impl Agent {
 /// bot: true
 /// rules:
 ///   - {on: connect, do: [{type: 2s}, {wait: 2s}, {say: "Hello!"}]}
-///   - {on: {contains: refund}, do: [{hand_over: Ann}, {say: "Ann here. You wrote: {text}"}]}
+///   - {on: {contains: refund}, do: [{transfer: Ann}, {say: "Ann here. You wrote: {text}"}]}
 ///   - {on: otherwise, do: [{say: ["Really?", "Go on."]}]}
 /// "#)?;
 /// assert_eq!(script.name, "shop");
@@ -84,14 +84,14 @@ pub struct Script {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
-    pub(crate) on: On,
+    pub(crate) on: Trigger,
     #[serde(rename = "do")]
     pub(crate) steps: Vec<Step>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum On {
+pub(crate) enum Trigger {
     #[serde(deserialize_with = "span")]
     After(Duration),
     Button(String),
@@ -120,11 +120,11 @@ pub(crate) enum Step {
     #[serde(deserialize_with = "fault")]
     Fault(Fault),
     Form(Form),
-    HandOver(String),
+    Transfer(String),
     ListPicker(ListPicker),
     Pause,
     QuickReplies(QuickReplies),
-    Say(Utterances),
+    Say(Texts),
     #[serde(deserialize_with = "span")]
     Type(Duration),
     #[serde(deserialize_with = "span")]
@@ -134,7 +134,7 @@ pub(crate) enum Step {
 /// One text, or several in turn.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Utterances {
+pub(crate) enum Texts {
     One(String),
     InTurn(Vec<String>),
 }
@@ -190,8 +190,8 @@ impl Script {
     fn replies(texts: &[String]) -> Self {
         let mut script = Self::echo();
         for step in script.rules.iter_mut().flat_map(|rule| &mut rule.steps) {
-            if let Step::Say(utterances) = step {
-                *utterances = Utterances::InTurn(texts.to_vec());
+            if let Step::Say(texts) = step {
+                *texts = Texts::InTurn(texts.to_vec());
             }
         }
         script
@@ -199,25 +199,25 @@ impl Script {
 
     /// The rule for a guest's message: its text, and the payloads of the buttons pressed.
     pub(crate) fn rule_for(&self, text: &str, payloads: &[&str]) -> Option<usize> {
-        let fitting = self.first(|on| on.fits(text.trim(), payloads));
-        fitting.or_else(|| self.first(|on| matches!(on, On::Otherwise)))
+        let matching = self.first(|on| on.matches(text.trim(), payloads));
+        matching.or_else(|| self.first(|on| matches!(on, Trigger::Otherwise)))
     }
 
-    pub(crate) fn first(&self, wanted: impl Fn(&On) -> bool) -> Option<usize> {
+    pub(crate) fn first(&self, wanted: impl Fn(&Trigger) -> bool) -> Option<usize> {
         self.rules.iter().position(|rule| wanted(&rule.on))
     }
 
     pub(crate) fn timed(&self) -> impl Iterator<Item = (usize, Duration)> {
         let rules = self.rules.iter().enumerate();
         rules.filter_map(|(index, rule)| match rule.on {
-            On::After(time) => Some((index, time)),
+            Trigger::After(time) => Some((index, time)),
             _ => None,
         })
     }
 }
 
-impl On {
-    fn fits(&self, text: &str, payloads: &[&str]) -> bool {
+impl Trigger {
+    fn matches(&self, text: &str, payloads: &[&str]) -> bool {
         match self {
             Self::Button(payload) => payloads.contains(&payload.as_str()),
             Self::Contains(part) => text.to_lowercase().contains(&part.to_lowercase()),

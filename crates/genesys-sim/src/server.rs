@@ -22,10 +22,10 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::cloud::{Cloud, Counters, Problem, Violation};
 use crate::config::{Config, Tls};
 use crate::pki::{self, LOOPBACK};
 use crate::rest;
-use crate::world::{Counters, Problem, Violation, World};
 use shared::Shared;
 
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,11 +76,11 @@ impl Simulator {
         let address = server.local_addr();
         let host = host(address, secure).map_err(StartError::Address)?;
         let seed = config.seed.unwrap_or_else(entropy::bytes);
-        let world = World::new(config.rules, host.clone(), seed);
-        let deployment = world.deployment.clone();
-        let client_id = world.client_id.clone();
-        let client_secret = world.client_secret.clone();
-        let shared = Arc::new(Shared::new(world, config.clock));
+        let cloud = Cloud::new(config.rules, host.clone(), seed);
+        let deployment = cloud.deployment.clone();
+        let client_id = cloud.client_id.clone();
+        let client_secret = cloud.client_secret.clone();
+        let shared = Arc::new(Shared::new(cloud, config.clock));
         let stop = watch::Sender::new(());
         Ok(Self {
             host,
@@ -120,12 +120,12 @@ impl Simulator {
 
     /// Counters since the start.
     pub fn counters(&self) -> Counters {
-        self.shared.read(World::counters)
+        self.shared.read(Cloud::counters)
     }
 
     /// Requests and frames that no official client sends.
     pub fn violations(&self) -> Vec<Violation> {
-        self.shared.read(World::violations)
+        self.shared.read(|cloud| cloud.violations.list())
     }
 
     /// One line of JSON with URLs, ids and secrets. `ca` is the file to which the caller wrote the certificate.
@@ -139,7 +139,7 @@ impl Simulator {
             client_id: &self.client_id,
             client_secret: self.client_secret.expose_secret(),
             ca: ca.as_deref(),
-            seed: &self.shared.read(|world| world.seed_text.clone()),
+            seed: &self.shared.read(|cloud| cloud.seed_text.clone()),
         };
         serde_json::to_string(&line).expect("the line consists of texts")
     }
@@ -203,12 +203,12 @@ async fn serve(server: Server, shared: Arc<Shared>, mut stop: watch::Receiver<()
 
 async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
     let refuse = |problem| {
-        let response = shared.input(|state, _| rest::respond(&mut state.world, Err(problem)));
+        let response = shared.input(|state, _| rest::respond(&mut state.cloud, Err(problem)));
         response.map(Full::new)
     };
     // RFC 9112, 3.2
     if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
-        return refuse(Problem::bad_request("A request has to name its Host."));
+        return refuse(Problem::bad_request("invalid request: it needs a header Host"));
     }
     if rest::takes_sockets(request.uri().path())
         && let Some(response) = socket::accept(shared, &mut request).await
@@ -217,16 +217,18 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
     }
     let (parts, body) = request.into_parts();
     let now = shared.clock.now();
-    let limit = shared.read(|world| rest::body_limit(world, &parts.method, &parts.uri, now));
+    let limit = shared.read(|cloud| rest::body_limit(cloud, &parts.method, &parts.uri, now));
     let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
     match body {
         Ok(Ok(body)) => {
             let request = Request::from_parts(parts, body.to_bytes());
-            let response = shared.input(|state, now| state.world.handle_request(request, now));
+            let response = shared.input(|state, now| state.cloud.handle_request(request, now));
             response.map(Full::new)
         }
         Ok(Err(error)) if error.is::<LengthLimitError>() => refuse(Problem::TOO_LARGE),
-        Ok(Err(_)) => refuse(Problem::bad_request("The body is malformed, or ended too early.")),
+        Ok(Err(_)) => refuse(Problem::bad_request(
+            "invalid body: it is malformed, or ended too early",
+        )),
         Err(_) => refuse(Problem::TOO_SLOW),
     }
 }
@@ -236,11 +238,11 @@ async fn run_timers(shared: Arc<Shared>, mut stop: watch::Receiver<()>) {
         tokio::select! {
             _ = stop.changed() => break,
             due = shared.deadline() => if due {
-                shared.input(|state, now| state.world.handle_timeout(now));
+                shared.input(|state, now| state.cloud.handle_timeout(now));
             },
         }
     }
-    shared.input(|state, _| state.world.handle_shutdown());
+    shared.input(|state, _| state.cloud.handle_shutdown());
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;

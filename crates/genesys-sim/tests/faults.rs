@@ -63,7 +63,7 @@ async fn call(request: http::request::Builder, body: Value) -> (u16, Value) {
     (status, serde_json::from_slice(response.body()).unwrap())
 }
 
-async fn arm(sim: &Simulator, fault: &str) {
+async fn inject(sim: &Simulator, fault: &str) {
     let post = Request::post(sim.host().uri("/sim/faults"));
     let (status, body) = call(post, json!({"fault": fault})).await;
     assert_eq!(status, 200, "{body}");
@@ -79,7 +79,7 @@ async fn wait_for_fault(sim: &Simulator, kind: &str) {
 async fn fragment_fault_sends_fragments() {
     let sim = simulator().await;
     let mut guest = configured(&sim).await;
-    arm(&sim, "fragment:3").await;
+    inject(&sim, "fragment:3").await;
     send_text(&mut guest, "först").await;
     assert_eq!(
         received(&mut guest).await["body"]["text"],
@@ -89,7 +89,7 @@ async fn fragment_fault_sends_fragments() {
     received(&mut guest).await;
     received(&mut guest).await;
 
-    arm(&sim, "fragment:3").await;
+    inject(&sim, "fragment:3").await;
     send_text(&mut guest, "först").await;
     let mut wire = guest.into_inner();
     let mut heads = Vec::new();
@@ -113,7 +113,7 @@ async fn fragment_fault_sends_fragments() {
 async fn abrupt_drop_has_no_close_frame() {
     let sim = simulator().await;
     let mut guest = configured(&sim).await;
-    arm(&sim, "drop:abrupt").await;
+    inject(&sim, "drop:abrupt").await;
     send_text(&mut guest, "hello").await;
     match guest.next().await {
         Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {}
@@ -126,14 +126,14 @@ async fn abrupt_drop_has_no_close_frame() {
 async fn hung_socket_answers_no_ping_until_the_hang_ends() {
     let sim = simulator().await;
     let mut guest = configured(&sim).await;
-    arm(&sim, "hang:1h").await;
+    inject(&sim, "hang:1h").await;
     send_text(&mut guest, "hello").await;
     wait_for_fault(&sim, "hang").await;
     guest
         .send(Message::Ping(Bytes::from_static(b"there?")))
         .await
         .unwrap();
-    arm(&sim, "rest:503").await;
+    inject(&sim, "rest:503").await;
     assert!(guest.next().now_or_never().is_none());
 
     sim.clock().advance(Duration::from_secs(3_600));
@@ -149,7 +149,7 @@ async fn hung_socket_answers_no_ping_until_the_hang_ends() {
 async fn hung_socket_is_closed_when_the_simulator_stops() {
     let sim = simulator().await;
     let mut guest = configured(&sim).await;
-    arm(&sim, "hang").await;
+    inject(&sim, "hang").await;
     send_text(&mut guest, "hello").await;
     wait_for_fault(&sim, "hang").await;
     let (message, ()) = tokio::join!(guest.next(), sim.stop());
@@ -159,14 +159,14 @@ async fn hung_socket_is_closed_when_the_simulator_stops() {
 #[tokio::test]
 async fn handshake_is_delayed_or_refused_by_a_fault() {
     let sim = simulator().await;
-    arm(&sim, "slow-handshake:1h").await;
+    inject(&sim, "slow-handshake:1h").await;
     let (guest, ()) = tokio::join!(configured(&sim), async {
         wait_for_fault(&sim, "slow-handshake").await;
         assert_eq!(sim.counters().sessions, 0);
         sim.clock().advance(Duration::from_secs(3_600));
     });
     drop(guest);
-    arm(&sim, "refuse-handshake").await;
+    inject(&sim, "refuse-handshake").await;
     match connect(&sim).await {
         Err(Error::Http(response)) => assert_eq!(response.status(), 403),
         other => panic!("{other:?}"),
@@ -174,7 +174,7 @@ async fn handshake_is_delayed_or_refused_by_a_fault() {
 }
 
 #[tokio::test]
-async fn faults_are_listed_disarmed_and_validated() {
+async fn faults_are_listed_removed_and_validated() {
     let sim = simulator().await;
     let faults = |request: http::request::Builder, body| call(request, body);
     let at = |path: &str| sim.host().uri(path);
@@ -205,7 +205,7 @@ async fn faults_are_listed_disarmed_and_validated() {
             json!({"fault": "explode"}),
             "invalid fault \"explode\": use one of clock",
         ),
-        (json!({"fault": "evict", "extra": 1}), "The body has to be"),
+        (json!({"fault": "evict", "extra": 1}), "invalid body: use"),
         (
             json!({"fault": "slow-handshake:1s", "session": TOKEN}),
             "cannot be limited to a session",

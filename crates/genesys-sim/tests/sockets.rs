@@ -153,7 +153,7 @@ async fn stop_closes_every_socket_with_1001() {
     let http = client(&sim);
     let ((), code, other) = tokio::join!(sim.stop(), closed(&mut guest), closed(&mut other));
     assert_eq!((code, other), (1001, 1001));
-    assert!(http.connect(&host).await.is_err(), "nobody listens any more");
+    assert!(http.connect(&host).await.is_err(), "the listener is closed");
 }
 
 #[tokio::test]

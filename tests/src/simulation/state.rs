@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use genesys_api::{Host, Now, parse_rfc3339};
-use genesys_sim::World;
+use genesys_sim::Cloud;
 use guest_conversation::{ConnectionEvent, Conversation, Event, Machine as _, MessageId, WebMessaging};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -45,7 +45,7 @@ pub struct Report {
 
 /// The guest, the cloud and the network.
 pub(super) struct Simulation {
-    pub(super) world: World,
+    pub(super) cloud: Cloud,
     pub(super) conversation: Conversation,
     /// Events emitted to the application, with the process that emitted each.
     pub(super) received: Vec<(u32, Event)>,
@@ -77,13 +77,13 @@ impl Simulation {
         let base: Host = "https://cloud.example".parse().expect("a host");
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&plan.seed.to_be_bytes());
-        let world = World::new(plan.rules(), base.clone(), seed);
+        let cloud = Cloud::new(plan.rules(), base.clone(), seed);
         let now = epoch();
         let mut dice = fastrand::Rng::with_seed(!plan.seed);
         let token = SecretString::from(uuid(&mut dice).to_string());
-        let conversation = Conversation::new(contract(&world, &token, &base));
+        let conversation = Conversation::new(contract(&cloud, &token, &base));
         Self {
-            world,
+            cloud,
             conversation,
             received: Vec::new(),
             messages: Vec::new(),
@@ -115,7 +115,7 @@ impl Simulation {
                 act,
                 self.wires.next_at(),
                 self.conversation.poll_timeout().map(|(at, _)| at),
-                self.world.poll_timeout().map(|at| at - self.ahead),
+                self.cloud.poll_timeout().map(|at| at - self.ahead),
             ];
             let next = next.into_iter().flatten().min().filter(|at| *at <= end);
             let Some(at) = next else {
@@ -130,7 +130,7 @@ impl Simulation {
                 }
             } else if !self.arrive() {
                 self.conversation.handle_timeout(self.now);
-                self.world.handle_timeout(self.cloud());
+                self.cloud.handle_timeout(self.cloud_now());
             }
             self.read_transcript();
         }
@@ -144,13 +144,13 @@ impl Simulation {
                 self.wires.cut(how, self.now.instant);
             }
             Act::Calm => {
-                self.world.disarm(None);
+                self.cloud.remove_faults(None);
             }
             Act::Restart => {
                 self.note(&"restart");
                 self.process += 1;
                 self.wires.hang_up(self.now.instant, &mut self.dice);
-                let mut next = Conversation::new(contract(&self.world, &self.token, &self.base));
+                let mut next = Conversation::new(contract(&self.cloud, &self.token, &self.base));
                 next.connect(self.now);
                 self.conversation = next;
             }
@@ -174,11 +174,11 @@ impl Simulation {
 
     /// Copies the transcript of the cloud, as long as the cloud keeps it.
     fn read_transcript(&mut self) {
-        let counted = self.world.counters();
+        let counted = self.cloud.counters();
         let counted = (counted.guest_messages, counted.agent_messages);
         if counted != self.counted {
             self.counted = counted;
-            let record = self.world.transcript(self.token.expose_secret());
+            let record = self.cloud.transcript(self.token.expose_secret());
             if !record.is_empty() {
                 self.transcript = record;
             }
@@ -186,7 +186,7 @@ impl Simulation {
     }
 
     /// The time at the cloud.
-    fn cloud(&self) -> Now {
+    fn cloud_now(&self) -> Now {
         Now {
             instant: self.now.instant + self.ahead,
             utc: self.now.utc + self.ahead,
@@ -214,17 +214,17 @@ impl Simulation {
             reconnects: count(|event| {
                 matches!(event, Event::Connection(ConnectionEvent::Reconnecting { .. }))
             }),
-            faults: self.world.counters().faults.values().sum(),
+            faults: self.cloud.counters().faults.values().sum(),
             lasted: self.now.instant - self.start,
             steps,
         }
     }
 }
 
-fn contract(world: &World, token: &SecretString, base: &Host) -> WebMessaging {
+fn contract(cloud: &Cloud, token: &SecretString, base: &Host) -> WebMessaging {
     WebMessaging {
         api: Some(base.clone()),
-        ..WebMessaging::new(world.deployment_id().clone(), token.clone())
+        ..WebMessaging::new(cloud.deployment_id().clone(), token.clone())
     }
 }
 

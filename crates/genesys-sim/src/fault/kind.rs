@@ -72,11 +72,11 @@ pub(super) const KINDS: &[Kind] = &[
         |text| duration::parse(text?.strip_prefix('+')?).filter(|by| *by <= MAX_DURATION).map(Effect::Clock)),
     ("delay", OUT, None, TIME, |text| time(text?).map(Effect::Delay)),
     ("drop", BOTH, Some("1001"), "abrupt, or a close code that may be sent (RFC 6455, 7.4)",
-        |text| cut(text?).map(Effect::Drop)),
-    ("duplicate", OUT, None, NO_ARGUMENT, |text| bare(text, Effect::Duplicate)),
+        |text| close_code(text?).map(Effect::Drop)),
+    ("duplicate", OUT, None, NO_ARGUMENT, |text| no_argument(text, Effect::Duplicate)),
     ("evict", BOTH, None, "reason or reasonCode",
         |text| EVICT_NAMES.into_iter().find(|known| *known == text).map(Effect::Evict)),
-    ("expired-jwt", &[Site::Jwt], None, NO_ARGUMENT, |text| bare(text, Effect::ExpiredJwt)),
+    ("expired-jwt", &[Site::Jwt], None, NO_ARGUMENT, |text| no_argument(text, Effect::ExpiredJwt)),
     ("fragment", OUT, None, "a number of fragments from 2 to 100",
         |text| text?.parse().ok().filter(|parts| (2..=100).contains(parts)).map(Effect::Fragment)),
     ("hang", BOTH, None, TIME,
@@ -86,19 +86,19 @@ pub(super) const KINDS: &[Kind] = &[
         |text| refusal(text?)),
     ("refuse-handshake", HANDSHAKE, Some("403"), STATUS,
         |text| status(text?).map(Effect::RefuseHandshake)),
-    ("reorder", OUT, None, NO_ARGUMENT, |text| bare(text, Effect::Reorder)),
+    ("reorder", OUT, None, NO_ARGUMENT, |text| no_argument(text, Effect::Reorder)),
     ("rest", &[Site::Rest], None,
         "an HTTP status from 400 to 599, and perhaps the beginning of a path: 503:/oauth",
         |text| rest(text?)),
     ("slow-handshake", HANDSHAKE, None, TIME, |text| time(text?).map(Effect::SlowHandshake)),
     ("throttle", IN, Some("3s"), TIME, |text| time(text?).map(Effect::Throttle)),
-    ("unknown-class", OUT, None, NO_ARGUMENT, |text| bare(text, Effect::UnknownClass)),
-    ("unknown-fields", OUT, None, NO_ARGUMENT, |text| bare(text, Effect::UnknownFields)),
+    ("unknown-class", OUT, None, NO_ARGUMENT, |text| no_argument(text, Effect::UnknownClass)),
+    ("unknown-fields", OUT, None, NO_ARGUMENT, |text| no_argument(text, Effect::UnknownFields)),
     ("upload-failure", &[Site::Upload], None, NO_ARGUMENT,
-        |text| bare(text, Effect::UploadFailure)),
+        |text| no_argument(text, Effect::UploadFailure)),
 ];
 
-fn bare(text: Option<&str>, effect: Effect) -> Option<Effect> {
+fn no_argument(text: Option<&str>, effect: Effect) -> Option<Effect> {
     text.is_none().then_some(effect)
 }
 
@@ -111,7 +111,7 @@ fn status(text: &str) -> Option<StatusCode> {
     StatusCode::from_u16(status).ok()
 }
 
-fn cut(text: &str) -> Option<Option<u16>> {
+fn close_code(text: &str) -> Option<Option<u16>> {
     if text == "abrupt" {
         return Some(None);
     }

@@ -6,32 +6,32 @@ use http::uri::Authority;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::response::{Answer, Call, ok};
+use super::response::{Context, HandlerResult, ok};
+use crate::cloud::{Output, Problem, moved};
 use crate::duration;
 use crate::fault::{Fault, FaultError};
-use crate::world::{Output, Problem, moved};
 
 /// Longest token of a session to which a fault is limited, in bytes.
 const MAX_TOKEN: usize = 256;
 
 /// Refuses pages of a browser, from another origin or under a name that resolves to this machine (DNS rebinding).
-pub(super) fn admit(call: &Call<'_>) -> Result<(), Problem> {
-    let own = call.world.base.to_string();
+pub(super) fn admit(context: &Context<'_>) -> Result<(), Problem> {
+    let own = context.cloud.base.to_string();
     let header = |name| {
-        let value = call.request.headers().get(name)?;
+        let value = context.request.headers().get(name)?;
         Some(value.to_str().unwrap_or_default())
     };
-    let refused = |why| {
-        let message = "What is under /sim is for programs on this machine, not for pages of a browser. Its ";
-        Err(Problem::forbidden(format!("{message}{why}")))
+    let refused = |reason| {
+        let advice = "use a program on this machine, not a page of a browser";
+        Err(Problem::forbidden(format!("cannot use /sim: {reason}, {advice}")))
     };
     if header(ORIGIN).is_some_and(|origin| origin != own) {
-        return refused("Origin is not the simulator's own.");
+        return refused("the Origin is not the simulator's own");
     }
-    let host = header(HOST).or_else(|| call.request.uri().authority().map(Authority::as_str));
+    let host = header(HOST).or_else(|| context.request.uri().authority().map(Authority::as_str));
     let known = |host: &str| own.split_once("://").is_some_and(|(_, own)| own == host) || is_loopback(host);
     if host.is_some_and(|host| !known(host)) {
-        return refused("Host is neither the simulator's own nor a loopback one.");
+        return refused("the Host is neither the simulator's own nor a loopback one");
     }
     Ok(())
 }
@@ -42,77 +42,77 @@ fn is_loopback(host: &str) -> bool {
     host.parse::<Host>().is_ok()
 }
 
-pub(super) fn clock(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    Ok(ok(&json!({"utc": rfc3339(call.now.utc)})))
+pub(super) fn clock(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
+    Ok(ok(&json!({"utc": rfc3339(context.now.utc)})))
 }
 
 /// `POST /sim/clock {"advance":"14m"}`: moves the clock forward. Units are `ms`, `s`, `m`, `h` and `d`.
-pub(super) fn advance(call: &mut Call<'_>, _: &[&str]) -> Answer {
+pub(super) fn advance(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Body {
         advance: String,
     }
-    let body: Option<Body> = serde_json::from_slice(call.request.body()).ok();
+    let body: Option<Body> = serde_json::from_slice(context.request.body()).ok();
     let by = body.and_then(|body| duration::parse(&body.advance));
-    let valid = r#"The body has to be {"advance":"14m"}, with a whole number of ms, s, m, h or d."#;
+    let valid = r#"invalid body: use {"advance":"14m"}, with a whole number of ms, s, m, h or d"#;
     let by = by.ok_or_else(|| Problem::bad_request(valid))?;
-    let beyond = "The clock cannot be moved beyond the year 9000.";
-    let utc = moved(call.now, by).ok_or_else(|| Problem::bad_request(beyond))?;
-    call.world.emit(Output::Advance(by));
+    let beyond = "cannot move the clock beyond the year 9000: use a shorter time";
+    let utc = moved(context.now, by).ok_or_else(|| Problem::bad_request(beyond))?;
+    context.cloud.emit(Output::Advance(by));
     Ok(ok(&json!({"utc": rfc3339(utc)})))
 }
 
-pub(super) fn violations(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    let violations = &call.world.violations;
+pub(super) fn violations(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
+    let violations = &context.cloud.violations;
     Ok(ok(
         &json!({"complaints": violations.list(), "dropped": violations.dropped}),
     ))
 }
 
 /// `POST /sim/faults {"fault":"drop@3","session":"…"}`: without a session it is for all.
-pub(super) fn arm(call: &mut Call<'_>, _: &[&str]) -> Answer {
+pub(super) fn add_fault(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Body {
         fault: String,
         session: Option<String>,
     }
-    let body: Body = serde_json::from_slice(call.request.body()).map_err(|_| {
-        Problem::bad_request(r#"The body has to be {"fault":"drop@3"}, with "session" for one session only."#)
+    let body: Body = serde_json::from_slice(context.request.body()).map_err(|_| {
+        Problem::bad_request(r#"invalid body: use {"fault":"drop@3"}, with "session" for one session only"#)
     })?;
     let session = body.session;
     if session.as_ref().is_some_and(|token| token.len() > MAX_TOKEN) {
-        let message = "Invalid session: a token has at most 256 bytes.";
+        let message = "invalid session: a token has at most 256 bytes";
         return Err(Problem::bad_request(message));
     }
     let invalid = |error: FaultError| Problem::bad_request(error.to_string());
     let fault: Fault = body.fault.parse().map_err(invalid)?;
-    let id = call.world.armed_faults.arm(fault, session).map_err(invalid)?;
+    let id = context.cloud.active_faults.add(fault, session).map_err(invalid)?;
     Ok(ok(&json!({"id": id})))
 }
 
 /// `DELETE /sim/faults` removes all, `?id=3` one.
-pub(super) fn disarm(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    let id = call.query("id").map(|id| id.parse()).transpose();
-    let id = id.map_err(|_| Problem::bad_request("Invalid id: use a number that GET /sim/faults lists."))?;
-    Ok(ok(&json!({"removed": call.world.disarm(id)})))
+pub(super) fn remove_faults(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
+    let id = context.query("id").map(|id| id.parse()).transpose();
+    let id = id.map_err(|_| Problem::bad_request("invalid id: use a number that GET /sim/faults lists"))?;
+    Ok(ok(&json!({"removed": context.cloud.remove_faults(id)})))
 }
 
-pub(super) fn faults(call: &mut Call<'_>, _: &[&str]) -> Answer {
+pub(super) fn faults(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
     Ok(ok(&json!({
-        "seed": call.world.seed_text,
-        "faults": call.world.armed_faults.list(),
-        "happened": call.world.counters().faults,
+        "seed": context.cloud.seed_text,
+        "faults": context.cloud.active_faults.list(),
+        "happened": context.cloud.counters().faults,
     })))
 }
 
 /// `GET /sim/state`: counters, and the custom attributes of each session.
-pub(super) fn state(call: &mut Call<'_>, _: &[&str]) -> Answer {
+pub(super) fn state(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
     Ok(ok(&json!({
-        "utc": rfc3339(call.now.utc),
-        "counters": call.world.counters(),
-        "attributes": call.world.attributes(),
+        "utc": rfc3339(context.now.utc),
+        "counters": context.cloud.counters(),
+        "attributes": context.cloud.attributes(),
     })))
 }
 
@@ -125,15 +125,15 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::world::tests::{get, now, send, world};
+    use crate::cloud::tests::{cloud, get, now, send};
 
     fn post(body: &str) -> (Response<Bytes>, Value, Option<Output>) {
-        let mut world = world();
+        let mut cloud = cloud();
         let request = Request::post("/sim/clock")
             .body(Bytes::from(body.to_owned()))
             .unwrap();
-        let (response, body) = send(&mut world, request, now());
-        (response, body, world.poll_output())
+        let (response, body) = send(&mut cloud, request, now());
+        (response, body, cloud.poll_output())
     }
 
     #[test]
@@ -181,25 +181,25 @@ mod tests {
 
     #[test]
     fn time_and_counters_are_readable() {
-        let mut world = world();
+        let mut cloud = cloud();
         assert_eq!(
-            get(&mut world, "/sim/clock", now()).1,
+            get(&mut cloud, "/sim/clock", now()).1,
             json!({"utc": rfc3339(now().utc)})
         );
         assert_eq!(
-            get(&mut world, "/sim/state", now()).1["counters"]["connections"],
+            get(&mut cloud, "/sim/state", now()).1["counters"]["connections"],
             0
         );
         assert_eq!(
-            get(&mut world, "/sim/complaints", now()).1,
+            get(&mut cloud, "/sim/complaints", now()).1,
             json!({"complaints": [], "dropped": 0})
         );
     }
 
     #[test]
     fn control_endpoints_refuse_pages_of_browsers() {
-        let mut world = world();
-        let own = world.base.to_string();
+        let mut cloud = cloud();
+        let own = cloud.base.to_string();
         let authority = own.split_once("://").unwrap().1.to_owned();
         for (name, value, status) in [
             (ORIGIN, own.as_str(), 200),
@@ -220,7 +220,7 @@ mod tests {
                     .header(&name, value)
                     .body(Bytes::new())
                     .unwrap();
-                let (response, problem) = send(&mut world, request, now());
+                let (response, problem) = send(&mut cloud, request, now());
                 assert_eq!(response.status().as_u16(), status, "{path} {name}: {value}");
                 assert_eq!(problem["code"] == "not.authorized", status == 403);
             }
@@ -230,7 +230,7 @@ mod tests {
             .header("content-type", "text/plain")
             .body(r#"{"advance":"14m"}"#.into())
             .unwrap();
-        assert_eq!(send(&mut world, request, now()).0.status(), 403);
-        assert_eq!(world.poll_output(), None);
+        assert_eq!(send(&mut cloud, request, now()).0.status(), 403);
+        assert_eq!(cloud.poll_output(), None);
     }
 }

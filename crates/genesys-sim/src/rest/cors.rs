@@ -9,7 +9,7 @@ use http::header::{
 use http::{HeaderValue, Method, Request, Response};
 
 use super::response::no_content;
-use crate::world::{World, admits};
+use crate::cloud::{Cloud, admits};
 
 /// Answers a preflight request. Pages of the allowed domains get the method and headers that they request. Other pages
 /// get no such header, so their browser stops (inference: Genesys' answers are unknown).
@@ -31,7 +31,7 @@ pub(super) fn preflight(request: &Request<Bytes>) -> Option<Response<Bytes>> {
 }
 
 /// Lets a page read the response, if its domain is allowed. Responses of the CDN and the bucket are open to all.
-pub(super) fn decorate(world: &World, request: &Request<Bytes>, response: &mut Response<Bytes>) {
+pub(super) fn decorate(cloud: &Cloud, request: &Request<Bytes>, response: &mut Response<Bytes>) {
     let Some(origin) = request.headers().get(ORIGIN) else {
         return;
     };
@@ -39,7 +39,7 @@ pub(super) fn decorate(world: &World, request: &Request<Bytes>, response: &mut R
     if request.uri().path().starts_with("/sim/") {
         return;
     }
-    let admitted = admits(world.rules.allowed_domains.as_deref(), origin.to_str().ok());
+    let admitted = admits(cloud.rules.allowed_domains.as_deref(), origin.to_str().ok());
     let headers = response.headers_mut();
     if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) || !admitted {
         return;
@@ -54,11 +54,11 @@ pub(super) fn decorate(world: &World, request: &Request<Bytes>, response: &mut R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::tests::{cloud_of, now, rules, send};
     use crate::config::Rules;
-    use crate::world::tests::{now, rules, send, world_of};
 
     fn ask(method: &str, path: &str, origin: &str) -> Response<Bytes> {
-        let mut world = world_of(Rules {
+        let mut cloud = cloud_of(Rules {
             allowed_domains: Some(vec!["example.com".to_owned()]),
             ..rules()
         });
@@ -70,7 +70,7 @@ mod tests {
             .header(ACCESS_CONTROL_REQUEST_HEADERS, "authorization")
             .body(Bytes::new())
             .unwrap();
-        send(&mut world, request, now()).0
+        send(&mut cloud, request, now()).0
     }
 
     #[test]

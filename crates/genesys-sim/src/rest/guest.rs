@@ -3,8 +3,8 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::response::{Answer, Call, no_content, ok};
-use crate::world::{LimitKey, Problem, Window, World};
+use super::response::{Context, HandlerResult, no_content, ok};
+use crate::cloud::{Cloud, FixedWindow, LimitKey, Problem};
 
 const PAGE_SIZE: usize = 25;
 
@@ -15,38 +15,40 @@ const MAX_PAGE_SIZE: usize = 100;
 const MAX_TOKEN: usize = 512;
 
 /// `GET /api/v2/webmessaging/messages?pageSize&pageNumber`, newest first.
-pub(super) fn history(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    let jwt = call.bearer()?;
-    let size = number(call, "pageSize", PAGE_SIZE)?;
+pub(super) fn history(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
+    let jwt = context.bearer()?;
+    let size = number(context, "pageSize", PAGE_SIZE)?;
     if size > MAX_PAGE_SIZE {
-        return Err(Problem::bad_request("pageSize is larger than 100."));
+        return Err(Problem::bad_request(format!(
+            "invalid pageSize {size}: use at most {MAX_PAGE_SIZE}"
+        )));
     }
-    let number = number(call, "pageNumber", 1)?;
-    let (page, usage) = call.world.history_page(jwt, (size, number), call.now)?;
-    call.usage = usage;
+    let number = number(context, "pageNumber", 1)?;
+    let (page, usage) = context.cloud.history_page(jwt, (size, number), context.now)?;
+    context.usage = usage;
     Ok(ok(&page))
 }
 
-fn number(call: &Call<'_>, name: &str, default: usize) -> Result<usize, Problem> {
-    let Some(text) = call.query(name) else {
+fn number(context: &Context<'_>, name: &str, default: usize) -> Result<usize, Problem> {
+    let Some(text) = context.query(name) else {
         return Ok(default);
     };
     let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| Problem::bad_request(format!("{name} is not a positive number.")))
+    number.ok_or_else(|| Problem::bad_request(format!("invalid {name} {text:?}: use a positive number")))
 }
 
 /// A device for push messages. None is sent, and registrations are not stored (our choice), so no device is unknown.
-pub(super) fn device(call: &mut Call<'_>, parts: &[&str]) -> Answer {
+pub(super) fn device(context: &mut Context<'_>, parts: &[&str]) -> HandlerResult {
     let (deployment, device) = (parts[0], parts[1]);
-    if call.world.check_deployment(deployment).is_err() {
-        let message = "There is no such deployment.";
+    if context.cloud.check_deployment(deployment).is_err() {
+        let message = "invalid deployment: use the id of the one deployment";
         return Err(Problem::new(404, "deployment.not.found", message));
     }
     if device.len() > MAX_TOKEN || device.chars().any(char::is_uppercase) {
-        let message = "The path ends with the device's token in lower case.";
+        let message = "invalid path: use the device's token in lower case at its end";
         return Err(Problem::new(400, "invalid.path.parameter", message));
     }
-    let (required, code): (&[&str], _) = match *call.request.method() {
+    let (required, code): (&[&str], _) = match *context.request.method() {
         Method::DELETE => (&[], ""),
         Method::PATCH => (&["deviceToken", "language"], "update.fields.missing"),
         _ => (
@@ -54,69 +56,78 @@ pub(super) fn device(call: &mut Call<'_>, parts: &[&str]) -> Answer {
             "required.fields.missing",
         ),
     };
-    let body: Value = serde_json::from_slice(call.request.body()).unwrap_or_default();
+    let body: Value = serde_json::from_slice(context.request.body()).unwrap_or_default();
     if let Some(missing) = required.iter().find(|name| !body[**name].is_string()) {
-        let message = format!("The body needs {missing}.");
-        return Err(Problem::new(400, code, "").with_message(message));
+        return Err(Problem::new(
+            400,
+            code,
+            format!("invalid body: it needs {missing}"),
+        ));
     }
     Ok(no_content())
 }
 
-pub(super) fn exchange(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    take(call, LimitKey::EXCHANGE, |world| &mut world.sign_ins.exchanges)?;
-    let body = call.object(&["deploymentId", "journeyContext", "oauth"], "token exchange")?;
+pub(super) fn exchange(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
+    take(context, LimitKey::EXCHANGE, |cloud| &mut cloud.sign_ins.exchanges)?;
+    let body = context.object(&["deploymentId", "journeyContext", "oauth"], "token exchange")?;
     let Some(Value::Object(oauth)) = body.get("oauth") else {
-        return Err(Problem::bad_request("The body needs an object oauth."));
+        return Err(Problem::bad_request("invalid body: it needs an object oauth"));
     };
     #[rustfmt::skip]
     let known = ["code", "codeVerifier", "idToken", "iss", "maxAge", "nonce", "redirectUri"];
-    call.check_fields(oauth, &known, "token exchange oauth");
+    context.check_fields(oauth, &known, "token exchange oauth");
     let deployment = text(&body, "deploymentId").unwrap_or_default();
-    call.world.check_deployment(deployment)?;
+    context.cloud.check_deployment(deployment)?;
     let required = |name, message| text(oauth, name).ok_or_else(|| Problem::bad_request(message));
     let body = match (text(oauth, "code"), text(oauth, "idToken")) {
         (Some(code), None) => {
-            let redirect_uri = required("redirectUri", "oauth needs redirectUri with code.")?;
+            let redirect_uri = required("redirectUri", "invalid oauth: code needs redirectUri")?;
             let bound = (text(oauth, "codeVerifier"), text(oauth, "nonce"));
-            let issued = call.world.exchange_code(code, redirect_uri, bound, call.now);
+            let issued = context
+                .cloud
+                .exchange_code(code, redirect_uri, bound, context.now);
             issued.map(|(jwt, refresh_token)| json!({"jwt": jwt, "refreshToken": refresh_token}))
         }
         (None, Some(token)) => {
-            let nonce = required("nonce", "oauth needs nonce with idToken.")?;
-            let issued = call.world.exchange_id_token(token, nonce, call.now);
+            let nonce = required("nonce", "invalid oauth: idToken needs nonce")?;
+            let issued = context.cloud.exchange_id_token(token, nonce, context.now);
             issued.map(|jwt| json!({"jwt": jwt}))
         }
-        _ => return Err(Problem::bad_request("oauth needs either code or idToken.")),
+        _ => return Err(Problem::bad_request("invalid oauth: use either code or idToken")),
     };
     body.map(|body| ok(&body)).ok_or(Problem::BAD_CREDENTIALS)
 }
 
 /// `POST refresh`. The mobile SDK omits `deploymentId`, which Genesys documents as required.
-pub(super) fn refresh(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    take(call, LimitKey::REFRESH, |world| &mut world.sign_ins.refreshes)?;
-    let body = call.object(&["deploymentId", "refreshToken"], "token refresh")?;
+pub(super) fn refresh(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
+    take(context, LimitKey::REFRESH, |cloud| &mut cloud.sign_ins.refreshes)?;
+    let body = context.object(&["deploymentId", "refreshToken"], "token refresh")?;
     if let Some(deployment) = text(&body, "deploymentId") {
-        call.world.check_deployment(deployment)?;
+        context.cloud.check_deployment(deployment)?;
     }
     let token = text(&body, "refreshToken");
-    let token = token.ok_or_else(|| Problem::bad_request("The body needs refreshToken."))?;
-    let jwt = call
-        .world
-        .refresh(token, call.now)
+    let token = token.ok_or_else(|| Problem::bad_request("invalid body: it needs refreshToken"))?;
+    let jwt = context
+        .cloud
+        .refresh(token, context.now)
         .ok_or(Problem::BAD_CREDENTIALS)?;
     Ok(ok(&json!({"jwt": jwt})))
 }
 
-pub(super) fn revoke(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    take(call, LimitKey::REVOKE, |world| &mut world.sign_ins.revocations)?;
-    let jwt = call.bearer()?;
-    call.world.revoke(jwt, call.now)?;
+pub(super) fn revoke(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
+    take(context, LimitKey::REVOKE, |cloud| &mut cloud.sign_ins.revocations)?;
+    let jwt = context.bearer()?;
+    context.cloud.revoke(jwt, context.now)?;
     Ok(no_content())
 }
 
-fn take(call: &mut Call<'_>, key: LimitKey, window: fn(&mut World) -> &mut Window) -> Result<(), Problem> {
-    let limit = call.world.rules.limits.sign_ins_per_minute;
-    call.usage = window(call.world).take(limit, call.now, Problem::too_many(key))?;
+fn take(
+    context: &mut Context<'_>,
+    key: LimitKey,
+    window: fn(&mut Cloud) -> &mut FixedWindow,
+) -> Result<(), Problem> {
+    let limit = context.cloud.rules.limits.sign_ins_per_minute;
+    context.usage = window(context.cloud).take(limit, context.now, Problem::too_many(key))?;
     Ok(())
 }
 
@@ -130,7 +141,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::world::tests::{DEPLOYMENT, now, send, world};
+    use crate::cloud::tests::{DEPLOYMENT, cloud, now, send};
 
     fn ask(method: &str, deployment: &str, device: &str, body: &Value) -> (u16, Value) {
         let request = Request::builder()
@@ -140,7 +151,7 @@ mod tests {
             ))
             .body(Bytes::from(body.to_string()))
             .unwrap();
-        let (response, body) = send(&mut world(), request, now());
+        let (response, body) = send(&mut cloud(), request, now());
         (response.status().as_u16(), body["code"].clone())
     }
 

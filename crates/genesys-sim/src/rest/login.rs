@@ -9,33 +9,33 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use url::{Url, form_urlencoded};
 
-use super::response::{Answer, Call, json, ok};
+use super::response::{Context, HandlerResult, json, ok};
+use crate::cloud::{AuthorizationRequest, LimitKey, Problem, ViolationKind, later};
 use crate::query::parameter;
-use crate::world::{Approval, LimitKey, Problem, ViolationKind, later};
 
 /// Longest value of a parameter of an authorization request, in bytes. Our choice.
 const MAX_VALUE: usize = 512;
 
 /// `POST /oauth/token` with HTTP Basic, which all official SDKs use. That every refusal has status 400, and that a 429
 /// has the standard error body, are inferences.
-pub(super) fn token(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    let Some(form) = form(call.request) else {
+pub(super) fn token(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
+    let Some(form) = form(context.request) else {
         let description = "the body is not application/x-www-form-urlencoded";
         return Ok(refusal("invalid_request", description));
     };
     for (field, _) in form_urlencoded::parse(form.as_bytes()) {
         if field != "grant_type" {
-            call.violation(ViolationKind::UnknownField, &format!("POST /oauth/token {field}"));
+            context.violation(ViolationKind::UnknownField, &format!("POST /oauth/token {field}"));
         }
     }
-    let credentials = call.authorization("Basic").and_then(basic);
-    let Some((id, secret)) = credentials.filter(|(id, _)| *id == call.world.client_id) else {
+    let credentials = context.authorization("Basic").and_then(basic);
+    let Some((id, secret)) = credentials.filter(|(id, _)| *id == context.cloud.client_id) else {
         return Ok(refusal("invalid_client", "client not found"));
     };
-    let limit = call.world.rules.limits.tokens_per_minute;
-    let requests = &mut call.world.token_requests;
-    call.usage = requests.take(limit, call.now, Problem::too_many(LimitKey::CLIENT))?;
-    if secret != call.world.client_secret.expose_secret() {
+    let limit = context.cloud.rules.limits.tokens_per_minute;
+    let requests = &mut context.cloud.token_requests;
+    context.usage = requests.take(limit, context.now, Problem::too_many(LimitKey::CLIENT))?;
+    if secret != context.cloud.client_secret.expose_secret() {
         tracing::debug!(client = id, "wrong client secret");
         return Ok(refusal("invalid_client", "authentication failed"));
     }
@@ -43,16 +43,16 @@ pub(super) fn token(call: &mut Call<'_>, _: &[&str]) -> Answer {
         let description = "the simulator grants client_credentials only";
         return Ok(refusal("unsupported_grant_type", description));
     }
-    Ok(issue(call))
+    Ok(issue(context))
 }
 
-fn issue(call: &mut Call<'_>) -> Response<Bytes> {
-    let world = &mut *call.world;
-    world.counters.tokens += 1;
-    let token = world.seed.secret();
-    let lifetime = world.rules.token_lifetime;
-    let expires = later(call.now, lifetime).utc;
-    world.access_tokens.insert(token.clone(), expires);
+fn issue(context: &mut Context<'_>) -> Response<Bytes> {
+    let cloud = &mut *context.cloud;
+    cloud.counters.tokens += 1;
+    let token = cloud.rng.secret();
+    let lifetime = cloud.rules.token_lifetime;
+    let expires = later(context.now, lifetime).utc;
+    cloud.access_tokens.insert(token.clone(), expires);
     let mut response = ok(&json!({
         "access_token": token,
         "token_type": "bearer",
@@ -86,13 +86,13 @@ fn basic(credentials: &str) -> Option<(String, String)> {
 }
 
 /// `GET /oauth/authorize` (RFC 6749, section 4.1.1; RFC 7636, section 4.3; OpenID Connect Core, section 3).
-pub(super) fn authorize(call: &mut Call<'_>, _: &[&str]) -> Answer {
+pub(super) fn authorize(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
     let valid = |value: &String| (1..=MAX_VALUE).contains(&value.len());
-    let query = |name| call.query(name).filter(valid);
+    let query = |name| context.query(name).filter(valid);
     let (Some(client_id), Some(redirect_uri)) = (query("client_id"), query("redirect_uri")) else {
         return Ok(unredirected("client_id and redirect_uri are required"));
     };
-    let rules = &call.world.rules.sign_in;
+    let rules = &context.cloud.rules.sign_in;
     let enabled = rules.enabled;
     let allowed = rules.redirect_uris.as_ref();
     let allowed = allowed.is_none_or(|uris| uris.contains(&redirect_uri));
@@ -104,21 +104,22 @@ pub(super) fn authorize(call: &mut Call<'_>, _: &[&str]) -> Answer {
     let kind = query("response_type");
     let method = query("code_challenge_method");
     let state = query("state");
-    let approval = Approval {
+    let authorization = AuthorizationRequest {
         client_id,
         redirect_uri,
         challenge: query("code_challenge"),
         nonce: query("nonce"),
         login_hint: query("login_hint"),
     };
-    let is_pkce_wrong = approval.challenge.is_some() && method.as_deref() != Some("S256");
+    let is_pkce_wrong = authorization.challenge.is_some() && method.as_deref() != Some("S256");
     let (name, value) = match kind.as_deref() {
         _ if !enabled => ("error", "access_denied".to_owned()),
         _ if is_pkce_wrong => ("error", "invalid_request".to_owned()),
-        Some("code") => ("code", call.world.approve(approval, call.now)),
-        Some("id_token") if approval.nonce.is_some() => {
-            ("id_token", call.world.approve_implicitly(approval, call.now))
-        }
+        Some("code") => ("code", context.cloud.issue_code(authorization, context.now)),
+        Some("id_token") if authorization.nonce.is_some() => (
+            "id_token",
+            context.cloud.issue_id_token(authorization, context.now),
+        ),
         Some("id_token") => ("error", "invalid_request".to_owned()),
         _ => ("error", "unsupported_response_type".to_owned()),
     };
@@ -153,15 +154,15 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::world::World;
-    use crate::world::tests::{at, now, send, world};
+    use crate::cloud::Cloud;
+    use crate::cloud::tests::{at, cloud, now, send};
 
-    fn ask(world: &mut World, credentials: &str, body: &'static str) -> (Response<Bytes>, Value) {
-        ask_at(world, credentials, body, now())
+    fn ask(cloud: &mut Cloud, credentials: &str, body: &'static str) -> (Response<Bytes>, Value) {
+        ask_at(cloud, credentials, body, now())
     }
 
     fn ask_at(
-        world: &mut World,
+        cloud: &mut Cloud,
         credentials: &str,
         body: &'static str,
         now: Now,
@@ -171,13 +172,13 @@ mod tests {
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Bytes::from_static(body.as_bytes()))
             .unwrap();
-        send(world, request, now)
+        send(cloud, request, now)
     }
 
     #[test]
     fn right_secret_gets_a_token() {
-        let mut world = world();
-        let (response, body) = ask(&mut world, "client:s3cret", "grant_type=client_credentials");
+        let mut cloud = cloud();
+        let (response, body) = ask(&mut cloud, "client:s3cret", "grant_type=client_credentials");
         assert_eq!(response.status(), 200);
         assert_eq!(
             (&body["token_type"], &body["expires_in"]),
@@ -188,13 +189,13 @@ mod tests {
         assert_eq!(headers["inin-ratelimit-count"], "1");
         assert_eq!(headers["inin-ratelimit-allowed"], "300");
         assert_eq!(headers["inin-ratelimit-reset"], "60");
-        let (_, again) = ask(&mut world, "client:s3cret", "grant_type=client_credentials");
+        let (_, again) = ask(&mut cloud, "client:s3cret", "grant_type=client_credentials");
         assert_ne!(body["access_token"], again["access_token"]);
     }
 
     #[test]
     fn login_host_has_its_own_errors() {
-        let mut world = world();
+        let mut cloud = cloud();
         let grant = "grant_type=client_credentials";
         for (credentials, body, error, description) in [
             ("client:wrong", grant, "invalid_client", "authentication failed"),
@@ -206,7 +207,7 @@ mod tests {
                 "the simulator grants client_credentials only",
             ),
         ] {
-            let (response, answer) = ask(&mut world, credentials, body);
+            let (response, answer) = ask(&mut cloud, credentials, body);
             assert_eq!(response.status(), 400);
             assert_eq!(
                 answer,
@@ -221,32 +222,32 @@ mod tests {
                 .body(Bytes::from_static(b"grant_type=client_credentials"))
                 .unwrap(),
         ] {
-            assert_eq!(send(&mut world, request, now()).0.status(), 400);
+            assert_eq!(send(&mut cloud, request, now()).0.status(), 400);
         }
-        assert_eq!(world.counters().tokens, 0);
+        assert_eq!(cloud.counters().tokens, 0);
     }
 
     #[test]
     fn scope_is_ignored_and_reported() {
-        let mut world = world();
+        let mut cloud = cloud();
         let (response, _) = ask(
-            &mut world,
+            &mut cloud,
             "client:s3cret",
             "grant_type=client_credentials&scope=webmessaging%3Aguest",
         );
         assert_eq!(response.status(), 200);
-        assert_eq!(world.violations()[0].place, "POST /oauth/token scope");
+        assert_eq!(cloud.violations.list()[0].place, "POST /oauth/token scope");
     }
 
     #[test]
     fn token_request_over_the_limit_gets_retry_after() {
-        let mut world = world();
+        let mut cloud = cloud();
         let grant = "grant_type=client_credentials";
         for _ in 0..300 {
-            assert_eq!(ask(&mut world, "client:s3cret", grant).0.status(), 200);
+            assert_eq!(ask(&mut cloud, "client:s3cret", grant).0.status(), 200);
         }
         let soon = at(now(), Duration::from_millis(17_500));
-        let (response, body) = ask_at(&mut world, "client:s3cret", grant, soon);
+        let (response, body) = ask_at(&mut cloud, "client:s3cret", grant, soon);
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()["retry-after"], "43");
         assert_eq!(response.headers()["inin-ratelimit-count"], "300");
@@ -256,6 +257,6 @@ mod tests {
             json!({"key": "client.credentials.token.rate.per.minute", "namespace": "platform.api", "value": "300"})
         );
         let later = at(now(), Duration::from_secs(60));
-        assert_eq!(ask_at(&mut world, "client:s3cret", grant, later).0.status(), 200);
+        assert_eq!(ask_at(&mut cloud, "client:s3cret", grant, later).0.status(), 200);
     }
 }

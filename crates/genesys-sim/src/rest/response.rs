@@ -1,4 +1,4 @@
-//! One REST call, and the responses that handlers build.
+//! One REST request with its cloud, and the responses that handlers build.
 
 use bytes::Bytes;
 use genesys_api::Now;
@@ -7,20 +7,20 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::cloud::{Cloud, LimitKey, Problem, Usage, ViolationKind};
 use crate::query::parameter;
-use crate::world::{LimitKey, Problem, Usage, ViolationKind, World};
 
-pub(super) type Answer = Result<Response<Bytes>, Problem>;
+pub(super) type HandlerResult = Result<Response<Bytes>, Problem>;
 
-pub(super) struct Call<'a> {
-    pub(super) world: &'a mut World,
+pub(super) struct Context<'a> {
+    pub(super) cloud: &'a mut Cloud,
     pub(super) request: &'a Request<Bytes>,
     pub(super) now: Now,
     /// The usage of the limit under which the request was admitted.
     pub(super) usage: Option<Usage>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> Context<'a> {
     pub(super) fn authorization(&self, scheme: &str) -> Option<&'a str> {
         let value = self.request.headers().get(AUTHORIZATION)?.to_str().ok()?;
         let (named, credentials) = value.split_once(' ')?;
@@ -38,7 +38,7 @@ impl<'a> Call<'a> {
     /// The body, which has to be a JSON object. Fields outside `known` are reported as violations at `place`.
     pub(super) fn object(&mut self, known: &[&str], place: &str) -> Result<Map<String, Value>, Problem> {
         let body: Map<String, Value> = serde_json::from_slice(self.request.body())
-            .map_err(|_| Problem::bad_request("The body has to be a JSON object."))?;
+            .map_err(|_| Problem::bad_request("invalid body: use a JSON object"))?;
         self.check_fields(&body, known, place);
         Ok(body)
     }
@@ -50,7 +50,7 @@ impl<'a> Call<'a> {
     }
 
     pub(super) fn violation(&mut self, kind: ViolationKind, place: &str) {
-        self.world.violations.add(kind, place, self.now.utc);
+        self.cloud.violations.add(kind, place, self.now.utc);
     }
 }
 

@@ -4,23 +4,23 @@ use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 
-use super::response::{Answer, Call, respond};
+use super::response::{Context, HandlerResult, respond};
 
 const TAGGING: &str = "x-amz-tagging";
 
 /// `PUT /upload/{attachmentId}`. Like a bucket it accepts any body. The outcome is sent to the socket.
-pub(super) fn upload(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    let (request, now) = (call.request, call.now);
+pub(super) fn upload(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
+    let (request, now) = (context.request, context.now);
     let tagging = request.headers().get(TAGGING).map(HeaderValue::as_bytes);
-    let link = call.world.open_link(request.uri(), now);
-    let link = link.filter(|_| tagging == Some(call.world.tagging.as_bytes()));
-    let done = link.and_then(|link| call.world.upload(link, request.body().clone(), now));
+    let link = context.cloud.open_link(request.uri(), now);
+    let link = link.filter(|_| tagging == Some(context.cloud.tagging.as_bytes()));
+    let done = link.and_then(|link| context.cloud.upload(link, request.body().clone(), now));
     Ok(done.map_or_else(denied, |()| open(Response::new(Bytes::new()))))
 }
 
-pub(super) fn download(call: &mut Call<'_>, _: &[&str]) -> Answer {
-    let link = call.world.open_link(call.request.uri(), call.now);
-    let Some((mime, body)) = link.and_then(|link| call.world.download(link)) else {
+pub(super) fn download(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
+    let link = context.cloud.open_link(context.request.uri(), context.now);
+    let Some((mime, body)) = link.and_then(|link| context.cloud.download(link)) else {
         return Ok(denied());
     };
     let mime = HeaderValue::from_str(mime);

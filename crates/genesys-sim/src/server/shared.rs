@@ -1,4 +1,4 @@
-//! State that the tasks of a simulator share: the world, its clock, and the queues to its sockets.
+//! State that the tasks of a simulator share: the cloud, its clock, and the queues to its sockets.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use genesys_api::{Clock, Now};
 use http::{Request, Response};
 use tokio::sync::{Notify, mpsc};
 
-use crate::world::{Output, SocketId, World};
+use crate::cloud::{Cloud, Output, SocketId};
 
 /// Limit of outputs that wait for one socket. A guest that does not read them is cut off. Our choice.
 const MAX_QUEUED: usize = 256;
@@ -22,29 +22,29 @@ pub(crate) struct Shared {
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) world: World,
+    pub(super) cloud: Cloud,
     queues: HashMap<SocketId, mpsc::Sender<Output>>,
 }
 
 impl Shared {
-    pub(super) fn new(world: World, clock: Clock) -> Self {
+    pub(super) fn new(cloud: Cloud, clock: Clock) -> Self {
         Self {
             clock,
             state: Mutex::new(State {
-                world,
+                cloud,
                 queues: HashMap::new(),
             }),
             deadline_moved: Notify::new(),
         }
     }
 
-    /// Gives one input to the world, and dispatches its outputs before the next one: all sockets see the same order.
+    /// Gives one input to the cloud, and dispatches its outputs before the next one: all sockets see the same order.
     pub(super) fn input<T>(&self, input: impl FnOnce(&mut State, Now) -> T) -> T {
         let mut state = self.state();
-        let deadline = state.world.poll_timeout();
+        let deadline = state.cloud.poll_timeout();
         let result = input(&mut state, self.clock.now());
         self.dispatch(&mut state);
-        let moved = state.world.poll_timeout() != deadline;
+        let moved = state.cloud.poll_timeout() != deadline;
         drop(state);
         if moved {
             self.deadline_moved.notify_one();
@@ -52,17 +52,17 @@ impl Shared {
         result
     }
 
-    pub(super) fn read<T>(&self, read: impl FnOnce(&World) -> T) -> T {
-        read(&self.state().world)
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Cloud) -> T) -> T {
+        read(&self.state().cloud)
     }
 
-    /// Gives a handshake to the world, and creates a queue for the socket that it admits.
+    /// Gives a handshake to the cloud, and creates a queue for the socket that it admits.
     pub(super) fn admit<B>(
         &self,
         request: &Request<B>,
     ) -> Result<(SocketId, mpsc::Receiver<Output>), Box<Response<bytes::Bytes>>> {
         self.input(|state, now| {
-            let socket = state.world.handle_handshake(request, now)?;
+            let socket = state.cloud.handle_handshake(request, now)?;
             let (sender, receiver) = mpsc::channel(MAX_QUEUED);
             state.queues.insert(socket, sender);
             Ok((socket, receiver))
@@ -72,13 +72,13 @@ impl Shared {
     pub(super) fn closed(&self, socket: SocketId) {
         self.input(|state, now| {
             state.queues.remove(&socket);
-            state.world.handle_closed(socket, now);
+            state.cloud.handle_closed(socket, now);
         });
     }
 
-    /// Waits for the world's deadline, or until it has changed. Returns whether it has passed.
+    /// Waits for the cloud's deadline, or until it has changed. Returns whether it has passed.
     pub(super) async fn deadline(&self) -> bool {
-        let deadline = self.read(World::poll_timeout);
+        let deadline = self.read(Cloud::poll_timeout);
         tokio::select! {
             () = self.deadline_moved.notified() => false,
             () = self.sleep_until(deadline) => true,
@@ -93,7 +93,7 @@ impl Shared {
     }
 
     fn dispatch(&self, state: &mut State) {
-        while let Some(output) = state.world.poll_output() {
+        while let Some(output) = state.cloud.poll_output() {
             if let Output::Advance(by) = output {
                 self.clock.advance(by);
                 continue;
@@ -108,7 +108,7 @@ impl Shared {
                 state.queues.remove(&socket);
             }
             if !sent {
-                state.world.handle_closed(socket, self.clock.now());
+                state.cloud.handle_closed(socket, self.clock.now());
             }
         }
     }

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::shared::Shared;
-use crate::world::{Output, SocketId};
+use crate::cloud::{Output, SocketId};
 
 /// Largest message, in bytes: that of AWS API Gateway, which Genesys' socket resembles (inference).
 const MAX_MESSAGE: usize = genesys_api::limits::FRAME_BYTES;
@@ -40,7 +40,7 @@ pub(super) async fn accept(
         Ok((socket, outputs)) => {
             let upgrade = hyper::upgrade::on(request);
             tokio::spawn(run(Arc::clone(shared), socket, outputs, upgrade));
-            if let Some(at) = shared.read(|world| world.opens_at(socket)) {
+            if let Some(at) = shared.read(|cloud| cloud.handshake_due(socket)) {
                 shared.clock.sleep_until(at).await;
             }
             Some(response)
@@ -118,10 +118,10 @@ async fn converse(
 
 fn receive(shared: &Shared, socket: SocketId, message: &Message) {
     match message {
-        Message::Text(text) => shared.input(|state, now| state.world.handle_frame(socket, text, now)),
+        Message::Text(text) => shared.input(|state, now| state.cloud.handle_frame(socket, text, now)),
         // a binary frame is not JSON either
-        Message::Binary(_) => shared.input(|state, now| state.world.handle_frame(socket, "", now)),
-        Message::Ping(_) => shared.input(|state, now| state.world.handle_ping(socket, now)),
+        Message::Binary(_) => shared.input(|state, now| state.cloud.handle_frame(socket, "", now)),
+        Message::Ping(_) => shared.input(|state, now| state.cloud.handle_ping(socket, now)),
         _ => {}
     }
 }
@@ -132,7 +132,7 @@ fn close_for(error: &Error) -> Option<(CloseCode, &'static str)> {
         Error::Capacity(_) => Some((CloseCode::Size, "the message is too large")),
         Error::Utf8(_) => Some((CloseCode::Invalid, "the text is not UTF-8")),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-        Error::Protocol(_) => Some((CloseCode::Protocol, "RFC 6455 was not kept")),
+        Error::Protocol(_) => Some((CloseCode::Protocol, "RFC 6455 was violated")),
         _ => None,
     }
 }

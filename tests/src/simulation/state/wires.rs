@@ -172,7 +172,7 @@ impl Simulation {
                 self.note(&format_args!("{event:?}").to_string());
                 self.received.push((self.process, event));
             }
-            let Some(output) = self.world.poll_output() else {
+            let Some(output) = self.cloud.poll_output() else {
                 return;
             };
             self.on_output(output);
@@ -201,16 +201,19 @@ impl Simulation {
             }
             Packet::CloudNotices(id) => {
                 if let Some(socket) = self.wires.sockets.remove(&id) {
-                    self.world.handle_closed(socket, self.cloud());
+                    self.cloud.handle_closed(socket, self.cloud_now());
                 }
             }
             Packet::Dial(id, request) => {
                 let mut opens = instant;
-                let cloud = self.cloud();
-                let answer = match self.world.handle_handshake(&request, cloud) {
+                let cloud = self.cloud_now();
+                let answer = match self.cloud.handle_handshake(&request, cloud) {
                     Ok(socket) => {
                         self.wires.sockets.insert(id, socket);
-                        opens = self.world.opens_at(socket).map_or(instant, |at| at - self.ahead);
+                        opens = self
+                            .cloud
+                            .handshake_due(socket)
+                            .map_or(instant, |at| at - self.ahead);
                         Ok(())
                     }
                     Err(response) => Err(Refusal {
@@ -226,8 +229,8 @@ impl Simulation {
             }
             Packet::Read(read, history) => {
                 let response = self
-                    .world
-                    .handle_request(request(&history, &self.wires.host), self.cloud());
+                    .cloud
+                    .handle_request(request(&history, &self.wires.host), self.cloud_now());
                 let answer = Box::new(reading(&history, response));
                 let wait = latency(&self.wires.latency, &mut self.dice);
                 self.wires
@@ -243,11 +246,11 @@ impl Simulation {
             Packet::ToCloud(id, frame) => {
                 if let Some(socket) = self.wires.sockets.get(&id).copied() {
                     self.note(&frame);
-                    self.world.handle_frame(socket, &frame, self.cloud());
+                    self.cloud.handle_frame(socket, &frame, self.cloud_now());
                 }
             }
             Packet::Ping(id) => {
-                let cloud = self.cloud().instant;
+                let cloud = self.cloud_now().instant;
                 let hung = self.wires.hung.get(&id);
                 if !hung.is_some_and(|until| until.is_none_or(|until| until > cloud)) {
                     self.wires.send_down(id, Down::Pong, instant, &mut self.dice);
