@@ -190,8 +190,8 @@ impl Script {
     fn replies(texts: &[String]) -> Self {
         let mut script = Self::echo();
         for step in script.rules.iter_mut().flat_map(|rule| &mut rule.steps) {
-            if let Step::Say(texts) = step {
-                *texts = Texts::InTurn(texts.to_vec());
+            if let Step::Say(reply) = step {
+                *reply = Texts::InTurn(texts.to_vec());
             }
         }
         script

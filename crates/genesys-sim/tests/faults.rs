@@ -208,7 +208,7 @@ async fn faults_are_listed_removed_and_validated() {
         (json!({"fault": "evict", "extra": 1}), "invalid body: use"),
         (
             json!({"fault": "slow-handshake:1s", "session": TOKEN}),
-            "cannot be limited to a session",
+            "cannot limit the fault",
         ),
     ] {
         let (status, problem) = faults(Request::post(at("/sim/faults")), body).await;

@@ -51,7 +51,7 @@ fn fault_error_names_what_is_valid() {
         ("", r#"invalid fault """#),
         (
             "delay",
-            r#"the fault "delay" needs an argument: a time of at most an hour"#,
+            r#"invalid fault "delay": it needs an argument, use a time of at most an hour"#,
         ),
         (
             "delay:2",
@@ -64,7 +64,7 @@ fn fault_error_names_what_is_valid() {
         ("evict:why", "use reason or reasonCode"),
         (
             "refuse",
-            r#"the fault "refuse" needs an argument: a code from 400 to 5999"#,
+            r#"invalid fault "refuse": it needs an argument, use a code from 400 to 5999"#,
         ),
         ("refuse:200", "use a code from 400 to 5999"),
         ("refuse:400:Err", "and perhaps string, ErrorMessage or Error"),
