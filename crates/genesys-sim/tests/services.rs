@@ -175,7 +175,7 @@ async fn server_is_notified_of_undelivered_messages() {
     ask(&mut guest, hello).await;
     guest.close(None).await.unwrap();
     while guest.next().await.is_some() {}
-    // the cloud learns of the end of a socket after the guest
+    // the cloud detects the end of a socket after the guest
     while sim.counters().open > 0 {
         tokio::task::yield_now().await;
     }

@@ -83,7 +83,7 @@ impl Cloud {
     fn configure_session(&mut self, request: &Request) -> ActionResult {
         let fields = request.fields();
         let token = fields.text("token")?;
-        let start_new = fields.optional_flag("startNew")?;
+        let start_new = fields.optional("startNew", Value::as_bool)? == Some(true);
         self.check_named_deployment(request)?;
         let signed_in = |session: &Session| session.user.is_some();
         if self.session_by_token(token).is_some_and(signed_in) {
@@ -186,7 +186,7 @@ impl Cloud {
         let message = fields.object("message")?;
         let attributes = custom_attributes([fields, message])?;
         let content = message.list("content")?;
-        let kind = match message.optional_text("type")? {
+        let kind = match message.optional("type", Value::as_str)? {
             Some("Event") => return self.on_event(key, request, message, &attributes),
             Some("Structured") => Kind::Structured,
             Some("Text") => Kind::Text,
@@ -195,7 +195,7 @@ impl Cloud {
             None => return Err(message.missing("type")),
             Some(_) => return Err(Refusal::FAILED),
         };
-        let text = message.optional_text("text")?;
+        let text = message.optional("text", Value::as_str)?;
         let prompt = text.filter(|text| !text.is_empty());
         if content.is_empty() && prompt.is_none() {
             return Err(message.missing("text"));

@@ -237,8 +237,8 @@ impl Cloud {
     pub(super) fn on_attachment(&mut self, request: &Request) -> ActionResult {
         let key = self.session_of(request)?;
         let fields = request.fields();
-        let as_json = fields.optional_flag("errorsAsJson")?;
-        let id = fields.optional_text("attachmentId")?;
+        let as_json = fields.optional("errorsAsJson", Value::as_bool)? == Some(true);
+        let id = fields.optional("attachmentId", Value::as_str)?;
         let writable = self.check_writable(key);
         match writable.and_then(|()| self.grant(key, id, request)) {
             Err(Refusal::Coded(code, text)) if as_json => {
@@ -346,7 +346,7 @@ fn announced_file<'a>(
     }
     let (name, mime) = (fields.text("fileName")?, fields.text("fileType")?);
     let size = fields.required("fileSize", Value::as_u64)?;
-    fields.optional_text("fileMd5")?;
+    fields.optional("fileMd5", Value::as_str)?;
     if name.chars().count() > limits::FILE_NAME_CHARACTERS {
         return Err(Refusal::coded(4005, "File name is too long"));
     }

@@ -50,14 +50,6 @@ impl<'a> Fields<'a> {
         self.required(name, Value::as_str)
     }
 
-    pub(crate) fn optional_text(self, name: &str) -> Result<Option<&'a str>, Refusal> {
-        self.optional(name, Value::as_str)
-    }
-
-    pub(crate) fn optional_flag(self, name: &str) -> Result<bool, Refusal> {
-        Ok(self.optional(name, Value::as_bool)?.unwrap_or_default())
-    }
-
     pub(crate) fn object(self, name: &'static str) -> Result<Self, Refusal> {
         self.required(name, |value| Self::of(name, value))
     }
@@ -100,7 +92,11 @@ impl<'a> Fields<'a> {
         self.optional(name, of)?.ok_or_else(|| self.missing(name))
     }
 
-    fn optional<T>(self, name: &str, of: impl FnOnce(&'a Value) -> Option<T>) -> Result<Option<T>, Refusal> {
+    pub(crate) fn optional<T>(
+        self,
+        name: &str,
+        of: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, Refusal> {
         let value = self.map.get(name).filter(|value| !value.is_null());
         value.map(|value| of(value).ok_or(Refusal::FAILED)).transpose()
     }

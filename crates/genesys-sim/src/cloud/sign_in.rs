@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use genesys_api::Now;
 use ring::digest;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use crate::cloud::{
@@ -210,7 +210,7 @@ impl Cloud {
     pub(super) fn configure_authenticated(&mut self, request: &Request) -> ActionResult {
         let (fields, now) = (request.fields(), request.now);
         let token = fields.text("token")?;
-        let start_new = fields.optional_flag("startNew")?;
+        let start_new = fields.optional("startNew", Value::as_bool)? == Some(true);
         let jwt = fields.object("data")?.text("code")?;
         self.check_named_deployment(request)?;
         if !self.rules.sign_in.enabled {

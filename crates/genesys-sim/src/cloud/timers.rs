@@ -52,7 +52,6 @@ impl Timers {
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
-        let ((at, _), _) = self.queue.first_key_value()?;
-        Some(*at)
+        self.queue.keys().next().map(|(at, _)| *at)
     }
 }

@@ -37,10 +37,6 @@ impl ActiveFaults {
         active
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.faults.is_empty()
-    }
-
     /// Arms a fault for all sessions, or for the session of this token, and returns its id.
     pub(crate) fn add(&mut self, fault: Fault, session: Option<String>) -> Result<u64, FaultError> {
         if session.is_some() && fault.site == Site::Handshake {
@@ -147,7 +143,7 @@ mod tests {
             .map(|_| active.trigger(Site::FrameToGuest, None, "").len())
             .collect();
         assert_eq!(hits, [0, 0, 1, 1, 0, 0]);
-        assert!(active.is_empty());
+        assert!(active.faults.is_empty());
         assert_eq!(active.counts, BTreeMap::from([("duplicate", 2)]));
     }
 

@@ -216,7 +216,7 @@ fn guest_chooses_an_agent_by_name() {
     assert_eq!(
         received(&mut harness)[1]["text"],
         "How was your order?",
-        "it greets as if the guest had come to it"
+        "its rule `connect` runs"
     );
     let mut again = text("hello");
     again["channel"] = json!({"metadata": {"customAttributes": {"agent": "nobody"}}});

@@ -107,7 +107,7 @@ fn attachment_is_uploaded_sent_and_downloaded() {
     assert_eq!(
         harness.fetch(&attachment["url"]).status(),
         403,
-        "links live ten minutes"
+        "links are valid for ten minutes"
     );
     let fresh = harness.ask(socket, named("getAttachment"));
     assert_eq!(
@@ -209,11 +209,7 @@ fn upload_needs_its_own_link_and_headers() {
         assert_ne!(harness.put(&forged_grant, b"12345"), 200, "{forged}");
     }
     assert_eq!(harness.put(&grant, b"12345"), 200);
-    assert_eq!(
-        harness.put(&grant, b"12345"),
-        403,
-        "a grant is good for one upload"
-    );
+    assert_eq!(harness.put(&grant, b"12345"), 403, "a grant allows one upload");
 }
 
 #[test]

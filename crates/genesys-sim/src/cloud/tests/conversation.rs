@@ -200,7 +200,7 @@ fn unused_actions_are_answered_plausibly() {
     assert_eq!(
         received.last(),
         Some(&(other, Received::Closed(1000))),
-        "the other socket goes"
+        "the other socket is closed"
     );
     let Received::Frame(answer) = &received[0].1 else {
         panic!("{received:?}")
@@ -300,7 +300,7 @@ fn read_only_conversation_is_readable_and_can_be_closed_or_restarted() {
     assert_eq!(
         harness.history(&jwt, "").1["total"],
         2,
-        "the guest's word and the departure"
+        "the guest's message and the disconnect event"
     );
 
     let close =

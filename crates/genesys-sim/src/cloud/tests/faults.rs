@@ -89,7 +89,7 @@ fn drop_closes_a_socket_with_or_without_a_close_frame() {
         assert_eq!(
             summaries(&harness.observed(again)),
             ["four"],
-            "and the session lives"
+            "and the session remains"
         );
     }
 }
@@ -195,7 +195,7 @@ fn reorder_swaps_two_frames_or_delays_one_by_a_second() {
     assert_eq!(
         summaries(&harness.observed(socket)),
         ["two", "one", "three"],
-        "one waits at a time: the second time it is the overtaker's turn"
+        "only one frame waits at a time"
     );
     harness.inject("reorder");
     harness.send_texts(socket, &["four"]);

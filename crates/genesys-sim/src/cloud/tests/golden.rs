@@ -18,13 +18,13 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
         "rest/event-bridge-customer-start",
         "",
-        "EventBridge is no part of the conversation",
+        "EventBridge is not part of the conversation",
     ),
     ("rest/history-page", "/entities/1", "the web has no receipts"),
     (
         "rest/notification-subscriptions-reply",
         "/entities/1/missingPermissions",
-        "the API client lacks no permission",
+        "the API client has every permission",
     ),
     (
         "rest/open-messaging-delivery",
@@ -44,12 +44,12 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
         "rest/trigger-request",
         "",
-        "process automation is no part of the conversation",
+        "process automation is not part of the conversation",
     ),
     (
         "rest/web-event-request",
         "",
-        "tracking of pages is no part of the conversation",
+        "tracking of pages is not part of the conversation",
     ),
     (
         "server/agent-text-full-name",
@@ -59,23 +59,23 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
         "server/error-message-only",
         "",
-        "in the schema, but no official client has met it",
+        "in the schema, but no official client has received it",
     ),
     ("server/error-string", "/body", "the words of an older service"),
     (
         "server/unknown",
         "",
-        "what newer services send; the fault `unknown-class` is like it",
+        "sent by newer services, and by the fault `unknown-class`",
     ),
     (
         "server/unknown-class",
         "",
-        "what newer services send; the fault `unknown-class` is like it",
+        "sent by newer services, and by the fault `unknown-class`",
     ),
     (
         "server/unknown-fields",
         "",
-        "what newer services send; the fault `unknown-fields` is like it",
+        "sent by newer services, and by the fault `unknown-fields`",
     ),
 ];
 

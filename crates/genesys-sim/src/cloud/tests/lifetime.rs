@@ -34,7 +34,7 @@ fn session_expires_after_its_last_message() {
     assert_eq!(
         harness.ask(socket, configure())["body"]["newSession"],
         true,
-        "the token may begin again"
+        "the token starts a new session"
     );
     assert_eq!(harness.cloud.counters().expired, 1);
 }

@@ -40,7 +40,7 @@ fn request_limit_is_sixty_a_minute_of_any_kind() {
     assert_eq!(
         code(&harness.ask(other, configure())),
         200,
-        "the limit is the connection's"
+        "the limit counts per connection"
     );
     harness.advance(Duration::from_secs(60));
     assert_eq!(code(&harness.ask(socket, text("x"))), 200);

@@ -68,7 +68,7 @@ fn code_is_exchanged_once_with_its_verifier() {
     assert_eq!(
         harness.status("POST", EXCHANGE, "", &exchange(&code, VERIFIER)),
         401,
-        "the code is spent"
+        "the code is used"
     );
     let code = harness.code("");
     assert_eq!(

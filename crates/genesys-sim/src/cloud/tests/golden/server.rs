@@ -29,7 +29,7 @@ fn parrot(files: &BTreeMap<String, (Golden, Value)>) -> Agent {
     Agent::Scripts(scripts.to_vec())
 }
 
-/// Everything that an agent may send beside plain words, each written as Genesys does.
+/// Everything that an agent may send beside plain text, each written as Genesys does.
 fn offers(files: &BTreeMap<String, (Golden, Value)>, produced: &mut Produced) {
     const BY_BOT: [&str; 19] = [
         "agent-typing-bare",
