@@ -71,7 +71,7 @@ impl Api {
             headers: head.headers,
             text: String::from_utf8(body.to_vec()).unwrap(),
         };
-        call.judge(&answer);
+        call.check(&answer);
         answer
     }
 
@@ -117,7 +117,7 @@ impl Call {
     }
 
     /// The answer must be one that the contract's document has for this.
-    pub(crate) fn judge(&self, answer: &Answer) {
+    pub(crate) fn check(&self, answer: &Answer) {
         let media = self.0.headers().get(CONTENT_TYPE);
         let asked = Asked {
             method: self.0.method(),

@@ -19,12 +19,12 @@ use ws_transport::OriginPolicy;
 use crate::page::soon;
 use crate::world::ORIGIN;
 
-struct Place {
+struct Fixture {
     simulator: Simulator,
     http: Client,
 }
 
-impl Place {
+impl Fixture {
     async fn start(rules: Rules) -> Self {
         let clock = Clock::system();
         let config = Config {
@@ -80,10 +80,10 @@ impl Place {
 }
 
 /// The next attachment event; other events are skipped.
-async fn notice(guest: &mut Connection) -> AttachmentEvent {
+async fn attachment_event(guest: &mut Connection) -> AttachmentEvent {
     loop {
         match soon(guest.next_event()).await {
-            Some(Event::Session(SessionEvent::Attachment(notice))) => return *notice,
+            Some(Event::Session(SessionEvent::Attachment(attachment_event))) => return *attachment_event,
             Some(_) => {}
             None => panic!(
                 "the conversation is over: {}",
@@ -102,18 +102,18 @@ fn with(text: &'static str, id: &AttachmentId) -> OutgoingMessage {
 
 #[tokio::test]
 async fn file_is_uploaded_sent_and_downloaded_by_a_fresh_link() {
-    let place = Place::start(Rules::default()).await;
-    let mut guest = place.guest().await;
-    let mut elsewhere = place.guest().await;
+    let fixture = Fixture::start(Rules::default()).await;
+    let mut guest = fixture.guest().await;
+    let mut elsewhere = fixture.guest().await;
     let handle = guest.handle();
     let body = Bytes::from(vec![7; 300_000]);
     let id = handle.attach(File::new("cat.png", body.clone())).unwrap();
-    let AttachmentEvent::Uploaded(_, Some(link)) = notice(&mut guest).await else {
+    let AttachmentEvent::Uploaded(_, Some(link)) = attachment_event(&mut guest).await else {
         panic!("it was not uploaded");
     };
-    assert_eq!(place.fetch(&link).await, (200, body.clone()));
+    assert_eq!(fixture.fetch(&link).await, (200, body.clone()));
     handle.send_message(&with("look", &id)).unwrap();
-    let sent = notice(&mut guest).await;
+    let sent = attachment_event(&mut guest).await;
     assert!(matches!(sent, AttachmentEvent::Sent(..)), "{sent:?}");
     assert_eq!(handle.with(|guest, _| guest.attachment(&id)), None);
     let seen = loop {
@@ -129,27 +129,27 @@ async fn file_is_uploaded_sent_and_downloaded_by_a_fresh_link() {
     assert_eq!(attachment.name.as_deref(), Some("cat.png"));
 
     // a link is valid for ten minutes; another reader gets a new one by the attachment's id
-    place.http.clock().advance(std::time::Duration::from_secs(601));
-    let expired = place.fetch_url(attachment.url.as_ref().unwrap()).await;
+    fixture.http.clock().advance(std::time::Duration::from_secs(601));
+    let expired = fixture.fetch_url(attachment.url.as_ref().unwrap()).await;
     assert_eq!(expired.0, 403);
     let elsewhere_handle = elsewhere.handle();
     elsewhere_handle
         .request(guest_conversation::Request::RefreshAttachment { id: id.clone() })
         .unwrap();
-    let AttachmentEvent::Link(_, link) = notice(&mut elsewhere).await else {
+    let AttachmentEvent::Link(_, link) = attachment_event(&mut elsewhere).await else {
         panic!("there is no link");
     };
-    assert_eq!(place.fetch(&link).await, (200, body));
+    assert_eq!(fixture.fetch(&link).await, (200, body));
     let timeline = handle.with(|guest, _| guest.timeline().to_string());
     assert!(timeline.contains("a file was uploaded"), "{timeline}");
     drop((guest, elsewhere));
-    place.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test]
 async fn file_is_refused_before_upload_or_deleted_before_it_is_sent() {
-    let place = Place::start(Rules::default()).await;
-    let mut guest = place.guest().await;
+    let fixture = Fixture::start(Rules::default()).await;
+    let mut guest = fixture.guest().await;
     let handle = guest.handle();
     let blocked = handle.attach(File::new("old.ade", Bytes::from_static(b"x")));
     assert!(matches!(blocked, Err(AttachError::Blocked { .. })));
@@ -158,20 +158,20 @@ async fn file_is_refused_before_upload_or_deleted_before_it_is_sent() {
     let id = handle
         .attach(File::new("cat.png", Bytes::from_static(b"png")))
         .unwrap();
-    let uploaded = notice(&mut guest).await;
+    let uploaded = attachment_event(&mut guest).await;
     assert!(matches!(uploaded, AttachmentEvent::Uploaded(..)), "{uploaded:?}");
     assert_eq!(
         handle.with(|guest, _| guest.attachment(&id)),
         Some(Stage::Uploaded)
     );
     handle.with(|guest, _| guest.delete_attachment(&id)).unwrap();
-    let deleted = notice(&mut guest).await;
+    let deleted = attachment_event(&mut guest).await;
     assert!(matches!(deleted, AttachmentEvent::Deleted(_)), "{deleted:?}");
     assert!(handle.send_message(&with("too late", &id)).is_err());
     handle
         .request(guest_conversation::Request::RefreshAttachment { id })
         .unwrap();
-    let AttachmentEvent::NoLink(_, reason) = notice(&mut guest).await else {
+    let AttachmentEvent::NoLink(_, reason) = attachment_event(&mut guest).await else {
         panic!("what was deleted has a link");
     };
     assert!(
@@ -185,7 +185,7 @@ async fn file_is_refused_before_upload_or_deleted_before_it_is_sent() {
         "{reason}"
     );
     drop(guest);
-    place.stop().await;
+    fixture.stop().await;
 }
 
 #[tokio::test]
@@ -194,19 +194,19 @@ async fn failed_upload_is_reported_and_the_next_one_succeeds() {
         faults: vec!["upload-failure".parse().unwrap()],
         ..Rules::default()
     };
-    let place = Place::start(rules).await;
-    let mut guest = place.guest().await;
+    let fixture = Fixture::start(rules).await;
+    let mut guest = fixture.guest().await;
     let handle = guest.handle();
     let cat = || File::new("cat.png", Bytes::from_static(b"png"));
     let id = handle.attach(cat()).unwrap();
-    let failed = notice(&mut guest).await;
+    let failed = attachment_event(&mut guest).await;
     assert!(
         matches!(&failed, AttachmentEvent::Failed(known, _) if *known == id),
         "{failed:?}"
     );
     handle.attach(cat()).unwrap();
-    let uploaded = notice(&mut guest).await;
+    let uploaded = attachment_event(&mut guest).await;
     assert!(matches!(uploaded, AttachmentEvent::Uploaded(..)), "{uploaded:?}");
     drop(guest);
-    place.stop().await;
+    fixture.stop().await;
 }

@@ -154,7 +154,7 @@ impl Bad {
 }
 
 /// A gateway with state that bad requests could damage.
-struct Scene {
+struct Fixture {
     world: World,
     api: Api,
     reader: Api,
@@ -174,8 +174,8 @@ struct Scene {
     other_webhook: Value,
 }
 
-impl Scene {
-    async fn set() -> Self {
+impl Fixture {
+    async fn start() -> Self {
         let world = World::start().await;
         let api = Api::of(&world, CLIENT).await;
         let (expired, stale) = (api.token.clone(), api.create(&guest()).await);
@@ -293,26 +293,26 @@ fn changed(body: &Value, pointer: &str, value: Value) -> Value {
 
 #[tokio::test]
 async fn invalid_requests_get_their_typed_error_and_change_nothing() {
-    let scene = Scene::set().await;
+    let fixture = Fixture::start().await;
     let rows = [
         oauth::rows(),
-        credentials::rows(&scene),
-        bodies::rows(&scene),
-        sessions::rows(&scene),
-        webhooks::rows(&scene),
-        upgrades::rows(&scene),
-        methods::rows(&scene),
+        credentials::rows(&fixture),
+        bodies::rows(&fixture),
+        sessions::rows(&fixture),
+        webhooks::rows(&fixture),
+        upgrades::rows(&fixture),
+        methods::rows(&fixture),
     ];
     let rows: Vec<Bad> = rows.into_iter().flatten().collect();
     assert!(rows.len() >= 60, "{} rows", rows.len());
 
-    let before = scene.state().await;
+    let before = fixture.state().await;
     let mut failures = String::new();
     for row in &rows {
-        let logged = scene.audit_entries().await;
-        let answer = scene.api.send(row.call.clone()).await;
+        let logged = fixture.audit_entries().await;
+        let answer = fixture.api.send(row.call.clone()).await;
         let mut faults = row.faults(&answer);
-        for action in scene.audited(logged).await {
+        for action in fixture.audited(logged).await {
             if !matches!(action.as_str(), "session.denied" | "token.reuse_detected") {
                 let _ = writeln!(faults, "  {action} was logged");
             }
@@ -326,9 +326,12 @@ async fn invalid_requests_get_their_typed_error_and_change_nothing() {
         }
     }
     assert!(failures.is_empty(), "of {} bad requests:\n{failures}", rows.len());
-    assert_eq!(scene.state().await, before);
+    assert_eq!(fixture.state().await, before);
     // valid requests still work
-    scene.api.ask(Call::get(&path_of(&scene.live, ""))).await;
-    scene.neighbor.ask(Call::get(&path_of(&scene.strange, ""))).await;
-    scene.world.stop().await;
+    fixture.api.ask(Call::get(&path_of(&fixture.live, ""))).await;
+    fixture
+        .neighbor
+        .ask(Call::get(&path_of(&fixture.strange, "")))
+        .await;
+    fixture.world.stop().await;
 }

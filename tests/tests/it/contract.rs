@@ -17,13 +17,13 @@ use crate::page::{Page, soon, upgrade};
 use crate::world::{CLIENT, ORIGIN, World};
 
 /// A gateway with sessions to try things on.
-struct Place {
+struct Fixture {
     world: World,
     api: Api,
 }
 
-impl Place {
-    async fn set() -> Self {
+impl Fixture {
+    async fn start() -> Self {
         let world = World::start().await;
         let api = Api::of(&world, CLIENT).await;
         Self { world, api }
@@ -114,23 +114,23 @@ fn shake(call: Call, token: &str) -> Call {
         )
 }
 
-/// The places in which every status can be provoked.
-struct Places {
-    sound: Place,
+/// The fixtures in which every status can be provoked.
+struct Fixtures {
+    sound: Fixture,
     /// Its API client has used up its requests.
-    hurried: Place,
+    hurried: Fixture,
     /// Its store fails. What to ask of it was made ready before.
-    broken: (Place, HashMap<String, Call>),
+    broken: (Fixture, HashMap<String, Call>),
 }
 
-impl Places {
-    async fn set() -> Self {
+impl Fixtures {
+    async fn start() -> Self {
         let hurried = World::configured(genesys_sim::Rules::default(), |toml| {
             toml.replacen("[listen]\n", "[listen]\nrequests_per_minute = 1\n", 1)
         })
         .await;
         let api = Api::of(&hurried, CLIENT).await;
-        let broken = Place::set().await;
+        let broken = Fixture::start().await;
         let mut ready = HashMap::new();
         for (operation, status) in DOCUMENT.answers() {
             if status == 503 {
@@ -139,8 +139,8 @@ impl Places {
         }
         destroy(&broken.world);
         Self {
-            sound: Place::set().await,
-            hurried: Place { world: hurried, api },
+            sound: Fixture::start().await,
+            hurried: Fixture { world: hurried, api },
             broken: (broken, ready),
         }
     }
@@ -362,7 +362,7 @@ async fn slow(world: &World, call: Call) -> Answer {
             .collect::<HeaderMap>(),
         text: body.to_owned(),
     };
-    call.judge(&answer);
+    call.check(&answer);
     answer
 }
 
@@ -380,12 +380,12 @@ fn destroy(world: &World) {
 
 #[tokio::test]
 async fn operations_answer_with_every_documented_status_and_field() {
-    let places = Places::set().await;
+    let fixtures = Fixtures::start().await;
     let mut seen = BTreeSet::new();
     let mut missing = Vec::new();
-    full_answers(&places.sound, &mut seen).await;
+    full_answers(&fixtures.sound, &mut seen).await;
     for (operation, status) in DOCUMENT.answers() {
-        match places.provoke(&operation, status).await {
+        match fixtures.provoke(&operation, status).await {
             Some(answer) if answer.status == status => {
                 if let Ok(body) = serde_json::from_str(&answer.text) {
                     DOCUMENT.seen(&operation, status, &body, &mut seen);
@@ -401,45 +401,45 @@ async fn operations_answer_with_every_documented_status_and_field() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
     let unseen: Vec<String> = DOCUMENT.properties().difference(&seen).cloned().collect();
     assert!(unseen.is_empty(), "no answer has these fields: {unseen:#?}");
-    places.sound.world.stop().await;
+    fixtures.sound.world.stop().await;
 }
 
 /// Answers with the fields that only a session with a past has.
-async fn full_answers(place: &Place, seen: &mut BTreeSet<String>) {
-    let session = place.session().await;
+async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
+    let session = fixture.session().await;
     let mut page = Page::of(&session).await;
     page.message("hello").await;
     page.until("message").await;
     page.leave().await;
     let id = session["id"].as_str().unwrap();
-    place
+    fixture
         .send(Call::new(Method::DELETE, &format!("{SESSIONS}/{id}")))
         .await;
     for (operation, rest) in [
         ("fetchSession", format!("/{id}")),
         ("fetchMetrics", "/metrics".to_owned()),
     ] {
-        let answer = place.send(Call::get(&format!("{SESSIONS}{rest}"))).await;
+        let answer = fixture.send(Call::get(&format!("{SESSIONS}{rest}"))).await;
         DOCUMENT.seen(operation, 200, &answer.json(), seen);
     }
 }
 
 #[tokio::test]
 async fn paths_have_only_the_documented_methods() {
-    let place = Place::set().await;
+    let fixture = Fixture::start().await;
     for (template, methods) in DOCUMENT.methods() {
         let path = template.replace("{id}", "x");
-        let answer = place.send(Call::new(Method::OPTIONS, &path)).await;
+        let answer = fixture.send(Call::new(Method::OPTIONS, &path)).await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
         let allowed: BTreeSet<String> = answer.header("allow").split(", ").map(str::to_owned).collect();
         assert_eq!(allowed, methods, "{path}");
     }
-    place.world.stop().await;
+    fixture.world.stop().await;
 }
 
 #[tokio::test]
 async fn contract_document_is_served_with_an_etag() {
-    let place = Place::set().await;
+    let fixture = Fixture::start().await;
     for (path, file, media) in [
         (
             "/openapi.json",
@@ -457,7 +457,7 @@ async fn contract_document_is_served_with_an_etag() {
             "application/schema+json",
         ),
     ] {
-        let answer = place.api.send(Call::get(path)).await;
+        let answer = fixture.api.send(Call::get(path)).await;
         assert_eq!(answer.header("content-type"), media);
         assert_eq!(answer.header("cache-control"), "public, max-age=86400");
         let mut spec: Value = serde_json::from_str(
@@ -482,7 +482,7 @@ async fn contract_document_is_served_with_an_etag() {
         assert_eq!(served, spec);
         let tag = answer.header("etag").to_owned();
         for known in [tag.clone(), format!("\"x\", W/{tag}"), "*".to_owned()] {
-            let again = place
+            let again = fixture
                 .api
                 .send(Call::get(path).header("if-none-match", &known))
                 .await;
@@ -493,5 +493,5 @@ async fn contract_document_is_served_with_an_etag() {
             assert_eq!(again.header("etag"), tag);
         }
     }
-    place.world.stop().await;
+    fixture.world.stop().await;
 }

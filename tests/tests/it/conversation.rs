@@ -134,7 +134,7 @@ async fn messages_are_acknowledged_and_answered_with_the_token_in_any_place() {
                     message.sequence
                 }
                 Some(Event::Session(SessionEvent::Typing { .. })) => continue,
-                other => panic!("{placement:?}: in place of an answer came {other:?}"),
+                other => panic!("{placement:?}: expected an answer, received {other:?}"),
             };
             assert!(sequence.unwrap() > last);
             last = sequence.unwrap();

@@ -150,12 +150,12 @@ async fn scenario(store: Arc<dyn Store>) {
         ]
     );
 
-    deliveries_are_this_process_s_to_make(&direct, &crm, &secret, &clock).await;
+    process_delivers_webhooks(&direct, &crm, &secret, &clock).await;
     assert!(simulator.violations().is_empty(), "{:?}", simulator.violations());
     simulator.stop().await;
 }
 
-async fn deliveries_are_this_process_s_to_make(direct: &Direct, crm: &Crm, secret: &Secret, clock: &Clock) {
+async fn process_delivers_webhooks(direct: &Direct, crm: &Crm, secret: &Secret, clock: &Clock) {
     assert!(crm.received(0).await.is_empty());
     let egress = Egress::PublicOnly {
         allow: vec!["127.0.0.0/8".parse().unwrap()],
@@ -299,7 +299,7 @@ async fn canceled_wait_loses_no_event() {
         assert_eq!(
             snapshot.stage(SessionStage::FirstReply).reached,
             1,
-            "what is stored is counted"
+            "stored events are counted"
         );
     }
 }
@@ -390,7 +390,7 @@ async fn conversation_ends_with_its_session() {
         }
         match soon(conversation.next_event()).await {
             Some(Event::Ended(Ending::SessionEnded { reason: output })) => assert_eq!(output, reason.name()),
-            other => panic!("in place of the end came {other:?}"),
+            other => panic!("expected the end, received {other:?}"),
         }
         assert!(conversation.next_event().await.is_none());
         drop(conversation);

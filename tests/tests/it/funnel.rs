@@ -18,9 +18,9 @@ use crate::world::World;
 const SESSIONS: usize = 200;
 const AT_ONCE: usize = 20;
 
-/// Intended end of a session.
+/// Intended stage and end of a session.
 #[derive(Clone, Copy, Debug)]
-struct Story {
+struct Plan {
     stage: SessionStage,
     ends: bool,
 }
@@ -36,7 +36,7 @@ impl Random {
         (z ^ (z >> 31)) % bound
     }
 
-    fn story(&mut self) -> Story {
+    fn plan(&mut self) -> Plan {
         // a guest of the simulator is configured as soon as it is connected
         let stages = [
             SessionStage::Created,
@@ -44,7 +44,7 @@ impl Random {
             SessionStage::FirstGuestMessage,
             SessionStage::FirstReply,
         ];
-        Story {
+        Plan {
             stage: stages[usize::try_from(self.below(4)).unwrap()],
             ends: self.below(2) == 0,
         }
@@ -52,12 +52,12 @@ impl Random {
 }
 
 /// Runs a scenario, and returns the session if it is still open.
-async fn live(world: WorldParts, story: Story) -> Option<GuestSession> {
+async fn run_session(world: WorldParts, plan: Plan) -> Option<GuestSession> {
     let mut session = world.suite.create(newcomer(&world.clock)).await.unwrap();
-    if story.stage > SessionStage::Created {
+    if plan.stage > SessionStage::Created {
         soon(session.connect(page_origin())).await.unwrap();
     }
-    if story.stage == SessionStage::FirstGuestMessage {
+    if plan.stage == SessionStage::FirstGuestMessage {
         // the agent leaves without a message
         let id = session.send("/disconnect").unwrap();
         let (mut accepted, mut left) = (false, false);
@@ -72,11 +72,11 @@ async fn live(world: WorldParts, story: Story) -> Option<GuestSession> {
             }
         }
     }
-    if story.stage == SessionStage::FirstReply {
+    if plan.stage == SessionStage::FirstReply {
         talk(&mut session, "hello").await;
-        talk(&mut session, "once more, which counts for nothing").await;
+        talk(&mut session, "not counted again").await;
     }
-    if story.ends {
+    if plan.ends {
         session.end().await.unwrap();
         return None;
     }
@@ -90,49 +90,49 @@ struct WorldParts {
 }
 
 /// Compares the expected figures with the gateway's.
-fn compare(stories: &[Story], open_ended: Option<EndReason>, snapshot: &Snapshot, seed: u64) {
-    let count = |which: &dyn Fn(&Story) -> bool| stories.iter().filter(|story| which(story)).count() as u64;
-    let ended = |story: &Story| story.ends || open_ended.is_some();
+fn compare(plans: &[Plan], open_ended: Option<EndReason>, snapshot: &Snapshot, seed: u64) {
+    let count = |which: &dyn Fn(&Plan) -> bool| plans.iter().filter(|plan| which(plan)).count() as u64;
+    let ended = |plan: &Plan| plan.ends || open_ended.is_some();
     // a number in JSON may differ in its last bit
     let is_share = |figure: Option<f64>, part: u64, whole: u64| match figure {
         Some(figure) => whole > 0 && (figure - part as f64 / whole as f64).abs() < 1e-12,
         None => whole == 0,
     };
-    let context = format!("seed {seed}: {stories:?}\n{snapshot:?}");
-    assert_eq!(snapshot.sessions, stories.len() as u64, "{context}");
+    let context = format!("seed {seed}: {plans:?}\n{snapshot:?}");
+    assert_eq!(snapshot.sessions, plans.len() as u64, "{context}");
     assert_eq!(snapshot.ended, count(&ended), "{context}");
-    assert_eq!(snapshot.open, stories.len() as u64 - count(&ended), "{context}");
+    assert_eq!(snapshot.open, plans.len() as u64 - count(&ended), "{context}");
     for stage in SessionStage::ALL {
         let figures = snapshot.stage(stage);
         assert_eq!(
             figures.reached,
-            count(&|story| story.stage >= stage),
+            count(&|plan| plan.stage >= stage),
             "{stage}: {context}"
         );
         assert_eq!(
             figures.ended,
-            count(&|story| story.stage == stage && ended(story)),
+            count(&|plan| plan.stage == stage && ended(plan)),
             "{stage}: {context}"
         );
-        let by_guest = count(&|story| story.stage == stage && story.ends);
+        let by_guest = count(&|plan| plan.stage == stage && plan.ends);
         assert_eq!(
             figures.ended_by.get(EndReason::Guest),
             by_guest,
             "{stage}: {context}"
         );
         if let Some(reason) = open_ended {
-            let others = count(&|story| story.stage == stage && !story.ends);
+            let others = count(&|plan| plan.stage == stage && !plan.ends);
             assert_eq!(figures.ended_by.get(reason), others, "{stage}: {context}");
         }
     }
-    let silent = count(&|story| ended(story) && story.stage < SessionStage::FirstGuestMessage);
+    let silent = count(&|plan| ended(plan) && plan.stage < SessionStage::FirstGuestMessage);
     assert!(
         is_share(snapshot.drop_off, silent, count(&ended)),
         "live sessions are not lost ones: {context}"
     );
-    let unconnected = count(&|story| story.stage == SessionStage::Created);
+    let unconnected = count(&|plan| plan.stage == SessionStage::Created);
     assert!(
-        is_share(snapshot.tutorial_drop_off_rate, unconnected, stories.len() as u64),
+        is_share(snapshot.tutorial_drop_off_rate, unconnected, plans.len() as u64),
         "{context}"
     );
     assert_eq!(
@@ -140,7 +140,7 @@ fn compare(stories: &[Story], open_ended: Option<EndReason>, snapshot: &Snapshot
         count(&ended),
         "{context}"
     );
-    let answered = count(&|story| story.stage == SessionStage::FirstReply);
+    let answered = count(&|plan| plan.stage == SessionStage::FirstReply);
     assert_eq!(
         snapshot.time_to_first_reply.map_or(0, |times| times.count),
         answered,
@@ -155,7 +155,7 @@ async fn funnel_counts_two_hundred_sessions() {
         Err(_) => entropy::number(),
     };
     let mut random = Random(seed);
-    let stories: Vec<Story> = (0..SESSIONS).map(|_| random.story()).collect();
+    let plans: Vec<Plan> = (0..SESSIONS).map(|_| random.plan()).collect();
     let rules = Rules {
         limits: Limits::none(),
         ..Rules::default()
@@ -167,11 +167,11 @@ async fn funnel_counts_two_hundred_sessions() {
     };
     let mut open = Vec::new();
     let mut living = JoinSet::new();
-    for story in &stories {
+    for plan in &plans {
         if living.len() == AT_ONCE {
             open.extend(living.join_next().await.unwrap().unwrap());
         }
-        living.spawn(live(parts.clone(), *story));
+        living.spawn(run_session(parts.clone(), *plan));
     }
     while let Some(lived) = living.join_next().await {
         open.extend(lived.unwrap());
@@ -180,7 +180,7 @@ async fn funnel_counts_two_hundred_sessions() {
     let refused = consenting(&world.clock, [Choice::Denied; 3]);
     parts.suite.create(refused).await.unwrap_err();
     let snapshot = parts.suite.metrics().await.unwrap();
-    compare(&stories, None, &snapshot, seed);
+    compare(&plans, None, &snapshot, seed);
 
     // the tokens of the others are not refreshed
     drop(open);
@@ -191,11 +191,11 @@ async fn funnel_counts_two_hundred_sessions() {
     })
     .await;
     let snapshot = parts.suite.metrics().await.unwrap();
-    compare(&stories, Some(EndReason::Expired), &snapshot, seed);
+    compare(&plans, Some(EndReason::Expired), &snapshot, seed);
     until(async || world.gateway.conversations() == 0).await;
 
     let world = world.restart().await;
     let restored = world.suite().metrics().await.unwrap();
-    compare(&stories, Some(EndReason::Expired), &restored, seed);
+    compare(&plans, Some(EndReason::Expired), &restored, seed);
     world.stop().await;
 }

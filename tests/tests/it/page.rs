@@ -76,7 +76,7 @@ impl Page {
         };
         // the simulator's sockets are of another contract
         if call.path().starts_with(SESSIONS) {
-            call.judge(&answer);
+            call.check(&answer);
         }
         (answer, page)
     }
@@ -138,7 +138,7 @@ impl Page {
                 Received::Frame(frame) if frame["type"] == kind => return frame,
                 Received::Frame(_) => {}
                 Received::Closed(code) => {
-                    panic!("the socket closed with {code:?} before a frame {kind} came")
+                    panic!("the socket closed with {code:?} before a frame {kind}")
                 }
             }
         }

@@ -108,7 +108,7 @@ impl Process {
     /// The next line of stdout.
     pub(crate) async fn line(&mut self) -> String {
         let line = soon(self.out.next_line()).await.unwrap();
-        line.expect("the command ended before it said more")
+        line.expect("the command ended before its next line")
     }
 
     /// The next line of stdout, which is JSON.
@@ -159,7 +159,7 @@ impl Process {
 
 impl Ended {
     /// The last line of stderr, which has the error of a failed command.
-    pub(crate) fn why(&self) -> &str {
+    pub(crate) fn error_line(&self) -> &str {
         self.err.trim_end().lines().last().unwrap_or_default()
     }
 }

@@ -65,7 +65,7 @@ impl Proxy {
             async move {
                 while let Ok((client, _)) = listener.accept().await {
                     if !*shared.closed.borrow() {
-                        tokio::spawn(Arc::clone(&shared).carry(client));
+                        tokio::spawn(Arc::clone(&shared).forward(client));
                     }
                 }
             }
@@ -82,7 +82,7 @@ impl Proxy {
     }
 
     /// Sets the target, once.
-    pub(crate) fn lead_to(&self, target: SocketAddr) {
+    pub(crate) fn set_target(&self, target: SocketAddr) {
         self.shared.target.set(target).unwrap();
     }
 
@@ -97,17 +97,17 @@ impl Proxy {
     }
 
     /// Discards the server's bytes on every open connection.
-    pub(crate) fn deafen(&self) {
+    pub(crate) fn drop_replies(&self) {
         self.shared.deaf.send_modify(|times| *times += 1);
     }
 
     /// Discards the clients' bytes, until reset.
-    pub(crate) fn mute(&self, mute: bool) {
+    pub(crate) fn drop_requests(&self, mute: bool) {
         self.shared.mute.send_replace(mute.then_some(0));
     }
 
     /// Waits until a byte was discarded.
-    pub(crate) async fn swallowed(&self) {
+    pub(crate) async fn request_dropped(&self) {
         let mut mute = self.shared.mute.subscribe();
         let something = mute.wait_for(|bytes| bytes.is_some_and(|bytes| bytes > 0));
         crate::page::soon(something).await.unwrap();
@@ -132,7 +132,7 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    async fn carry(self: Arc<Self>, client: TcpStream) {
+    async fn forward(self: Arc<Self>, client: TcpStream) {
         let (mut cuts, born) = (self.cuts.subscribe(), *self.deaf.borrow());
         let Some(target) = self.target.get() else { return };
         let Ok(server) = TcpStream::connect(target).await else {

@@ -59,7 +59,7 @@ async fn conversation_continues_after_a_gateway_restart() {
                 break assert!(!restored.new_session, "to Genesys it is the same one");
             }
             Event::Connection(ConnectionEvent::Reconnecting { .. }) => {}
-            other => panic!("in place of a way back came {other:?}"),
+            other => panic!("expected a reconnect, received {other:?}"),
         }
     }
     talk(&mut session, "two").await;
@@ -83,8 +83,8 @@ async fn page_gets_retry_and_gap_notice_at_a_restart() {
     let last = page.until("message").await["sequence"].as_u64().unwrap();
     let url = session["websocketUrl"].as_str().unwrap();
     let mut silent = Page::open(upgrade(url)).await.unwrap();
-    let (world, closed, unheard) = tokio::join!(world.restart(), page.closed(), silent.closed());
-    assert_eq!((closed, unheard), (Some(1001), Some(1001)));
+    let (world, closed, silent_closed) = tokio::join!(world.restart(), page.closed(), silent.closed());
+    assert_eq!((closed, silent_closed), (Some(1001), Some(1001)));
 
     let mut page = Page::open(upgrade(url)).await.unwrap();
     let mut first = handshake(&session);
@@ -97,12 +97,12 @@ async fn page_gets_retry_and_gap_notice_at_a_restart() {
         (&accepted["type"], &accepted["newSession"]),
         (&json!("handshake.accepted"), &json!(false))
     );
-    let goes_on_from = accepted["sequence"].as_u64().unwrap();
-    assert!(goes_on_from > last, "no number comes twice");
+    let next_sequence = accepted["sequence"].as_u64().unwrap();
+    assert!(next_sequence > last, "no number comes twice");
     assert_eq!(page.until("error").await["code"], "replay.incomplete");
     page.message("hello again").await;
     let accepted = page.until("message.accepted").await;
-    assert!(accepted["sequence"].as_u64().unwrap() > goes_on_from);
+    assert!(accepted["sequence"].as_u64().unwrap() > next_sequence);
     assert_eq!(
         page.until("message").await["text"],
         "You said: hello again",

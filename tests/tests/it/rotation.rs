@@ -128,7 +128,7 @@ async fn lose(loss: Loss) -> (World, Proxy, GuestSession) {
         toml.replace("[store]", &format!("public_url = \"{}\"\n[store]", proxy.url()))
     })
     .await;
-    proxy.lead_to(world.gateway.address());
+    proxy.set_target(world.gateway.address());
     let session = world.suite().create(newcomer(&world.clock)).await.unwrap();
     proxy.lose(loss, "/refresh");
     (world, proxy, session)

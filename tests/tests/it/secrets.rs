@@ -136,7 +136,7 @@ async fn secrets_appear_in_no_output() {
     let session = scenario(&world, &api, &mut canaries, &mut seen).await;
     plant_tokens(&mut from_crm, "of the session", &session);
     refusals::provoke(&world, &api, &session, &mut seen).await;
-    by_the_suite(&world, &mut canaries, &mut seen).await;
+    suite_session(&world, &mut canaries, &mut seen).await;
     debugs(&world, &session, &mut seen).await;
 
     // created, updated and ended, and the events of the suite's session
@@ -294,7 +294,7 @@ async fn scenario(world: &World, api: &Api, canaries: &mut Searcher, seen: &mut 
 }
 
 /// The same by our own client, whose values a program may print.
-async fn by_the_suite(world: &World, canaries: &mut Searcher, seen: &mut Seen) {
+async fn suite_session(world: &World, canaries: &mut Searcher, seen: &mut Seen) {
     let suite = world.suite();
     let mut newcomer = newcomer(&world.clock);
     newcomer.attributes.insert("note", GRANTED).unwrap();

@@ -39,7 +39,7 @@ impl Guest {
         };
         let simulator = Simulator::start(config).await.unwrap();
         let proxy = Proxy::start().await;
-        proxy.lead_to(simulator.address);
+        proxy.set_target(simulator.address);
         let store = SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default()).unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
         let direct = direct(&simulator, &proxy, &store).await;

@@ -4,7 +4,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Bad, Scene, bad, changed, malformed, path_of, webhook};
+use super::{Bad, Fixture, bad, changed, malformed, path_of, webhook};
 use crate::api::{Call, SESSIONS, WEBHOOKS, guest};
 
 /// One byte more than a body may have.
@@ -31,7 +31,7 @@ struct Endpoint {
     limited: &'static str,
 }
 
-fn endpoints(scene: &Scene) -> Vec<Endpoint> {
+fn endpoints(fixture: &Fixture) -> Vec<Endpoint> {
     let notice = json!({ "version": "7", "language": "de" });
     let mut create = guest();
     create["guestId"] = "guest-2".into();
@@ -70,7 +70,7 @@ fn endpoints(scene: &Scene) -> Vec<Endpoint> {
         },
         Endpoint {
             method: Method::PATCH,
-            path: path_of(&scene.live, "/consent"),
+            path: path_of(&fixture.live, "/consent"),
             body: json!({ "marketing": true, "how": "form", "notice": notice }),
             required: "/notice/version",
             text: "/consentTimestamp",
@@ -82,7 +82,7 @@ fn endpoints(scene: &Scene) -> Vec<Endpoint> {
         },
         Endpoint {
             method: Method::POST,
-            path: path_of(&scene.live, "/refresh"),
+            path: path_of(&fixture.live, "/refresh"),
             body: json!({ "refreshToken": "unknown" }),
             required: "/refreshToken",
             text: "/refreshToken",
@@ -95,16 +95,16 @@ fn endpoints(scene: &Scene) -> Vec<Endpoint> {
         webhooks(Method::POST, WEBHOOKS.to_owned(), "new"),
         webhooks(
             Method::PUT,
-            format!("{WEBHOOKS}/{}", scene.webhook["id"].as_str().unwrap()),
+            format!("{WEBHOOKS}/{}", fixture.webhook["id"].as_str().unwrap()),
             "crm",
         ),
     ]
 }
 
-pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
+pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
     let mut rows = Vec::new();
-    for endpoint in endpoints(scene) {
-        let token = &scene.api.token;
+    for endpoint in endpoints(fixture) {
+        let token = &fixture.api.token;
         let mut of_endpoint = transport(&endpoint, token);
         of_endpoint.extend(whole(&endpoint, token));
         of_endpoint.extend(fields(&endpoint, token));

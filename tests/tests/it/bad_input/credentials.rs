@@ -3,20 +3,20 @@
 use http::Method;
 use serde_json::json;
 
-use super::{Bad, Scene, bad, path_of, webhook};
+use super::{Bad, Fixture, bad, path_of, webhook};
 use crate::api::{Call, SESSIONS, WEBHOOKS, guest};
 
-pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
-    let mut rows = tokens(scene);
-    rows.extend(scopes(scene));
-    rows.extend(strangers(scene));
-    rows.extend(ids(scene));
+pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
+    let mut rows = tokens(fixture);
+    rows.extend(scopes(fixture));
+    rows.extend(strangers(fixture));
+    rows.extend(ids(fixture));
     rows
 }
 
-fn tokens(scene: &Scene) -> Vec<Bad> {
-    let get = || Call::get(&path_of(&scene.live, ""));
-    let good = &scene.api.token;
+fn tokens(fixture: &Fixture) -> Vec<Bad> {
+    let get = || Call::get(&path_of(&fixture.live, ""));
+    let good = &fixture.api.token;
     let (claims, mac) = good.split_once('.').unwrap();
     let forged = format!("{}A{}.{mac}", &claims[..9], &claims[10..]);
     let mut rows = vec![
@@ -29,7 +29,7 @@ fn tokens(scene: &Scene) -> Vec<Bad> {
         ),
         bad(
             "an expired token",
-            get().bearer(&scene.expired),
+            get().bearer(&fixture.expired),
             401,
             "credentials.expired",
         ),
@@ -41,7 +41,7 @@ fn tokens(scene: &Scene) -> Vec<Bad> {
         ),
         bad(
             "an expired token to create with",
-            Call::post(SESSIONS).json(&guest()).bearer(&scene.expired),
+            Call::post(SESSIONS).json(&guest()).bearer(&fixture.expired),
             401,
             "credentials.expired",
         ),
@@ -72,7 +72,7 @@ fn tokens(scene: &Scene) -> Vec<Bad> {
         ("a token and more", format!("Bearer {good}.{mac}")),
         (
             "a guest's access token",
-            format!("Bearer {}", scene.live["accessToken"].as_str().unwrap()),
+            format!("Bearer {}", fixture.live["accessToken"].as_str().unwrap()),
         ),
     ] {
         rows.push(bad(
@@ -85,16 +85,16 @@ fn tokens(scene: &Scene) -> Vec<Bad> {
     rows
 }
 
-fn scopes(scene: &Scene) -> Vec<Bad> {
-    let live = |rest: &str| path_of(&scene.live, rest);
+fn scopes(fixture: &Fixture) -> Vec<Bad> {
+    let live = |rest: &str| path_of(&fixture.live, rest);
     let write = [
         Call::post(SESSIONS).json(&guest()),
-        Call::post(&live("/refresh")).json(&json!({ "refreshToken": scene.live["refreshToken"] })),
+        Call::post(&live("/refresh")).json(&json!({ "refreshToken": fixture.live["refreshToken"] })),
         Call::new(Method::PATCH, &live("/consent")).json(&json!({ "marketing": false })),
         Call::new(Method::DELETE, &live("")),
     ]
     .map(|call| (call, "webmessaging:guest:write"));
-    let one = format!("{WEBHOOKS}/{}", scene.webhook["id"].as_str().unwrap());
+    let one = format!("{WEBHOOKS}/{}", fixture.webhook["id"].as_str().unwrap());
     let webhooks = [
         Call::get(WEBHOOKS),
         Call::post(WEBHOOKS).json(&webhook("new")),
@@ -108,19 +108,25 @@ fn scopes(scene: &Scene) -> Vec<Bad> {
         .chain(webhooks)
         .map(|(call, scope)| {
             let what = format!("without the scope {scope}: {call:?}");
-            bad(what, call.bearer(&scene.reader.token), 403, "missing.permissions").at(scope)
+            bad(
+                what,
+                call.bearer(&fixture.reader.token),
+                403,
+                "missing.permissions",
+            )
+            .at(scope)
         })
         .collect()
 }
 
-fn strangers(scene: &Scene) -> Vec<Bad> {
-    let strange = |rest: &str| path_of(&scene.strange, rest);
-    let webhook_of_others = format!("{WEBHOOKS}/{}", scene.strange_webhook["id"].as_str().unwrap());
+fn strangers(fixture: &Fixture) -> Vec<Bad> {
+    let strange = |rest: &str| path_of(&fixture.strange, rest);
+    let webhook_of_others = format!("{WEBHOOKS}/{}", fixture.strange_webhook["id"].as_str().unwrap());
     [
         Call::get(&strange("")),
         Call::get(&strange("/audit")),
         Call::new(Method::DELETE, &strange("")),
-        Call::post(&strange("/refresh")).json(&json!({ "refreshToken": scene.strange["refreshToken"] })),
+        Call::post(&strange("/refresh")).json(&json!({ "refreshToken": fixture.strange["refreshToken"] })),
         Call::new(Method::PATCH, &strange("/consent")).json(&json!({ "marketing": false })),
         Call::get(&webhook_of_others),
         Call::new(Method::PUT, &webhook_of_others).json(&webhook("mine")),
@@ -130,7 +136,7 @@ fn strangers(scene: &Scene) -> Vec<Bad> {
     .map(|call| {
         bad(
             format!("a stranger's: {call:?}"),
-            call.bearer(&scene.api.token),
+            call.bearer(&fixture.api.token),
             404,
             "not.found",
         )
@@ -138,7 +144,7 @@ fn strangers(scene: &Scene) -> Vec<Bad> {
     .collect()
 }
 
-fn ids(scene: &Scene) -> Vec<Bad> {
+fn ids(fixture: &Fixture) -> Vec<Bad> {
     let long = "x".repeat(129);
     let mut rows = Vec::new();
     for id in [
@@ -178,7 +184,7 @@ fn ids(scene: &Scene) -> Vec<Bad> {
         ] {
             rows.push(bad(
                 format!("the {what} of the id {id}"),
-                call.bearer(&scene.api.token),
+                call.bearer(&fixture.api.token),
                 404,
                 "not.found",
             ));

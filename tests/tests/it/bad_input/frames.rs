@@ -9,14 +9,14 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use super::Scene;
+use super::Fixture;
 use crate::page::{Page, Received, handshake, upgrade};
 
 /// A UUID, as the id of a message has to be.
 const ID: &str = "c0ffee00-0000-4000-8000-000000000001";
 
 /// Texts that are invalid frames before and after the handshake.
-fn no_frames() -> Vec<String> {
+fn invalid_texts() -> Vec<String> {
     let mut texts: Vec<String> = ["", "hello", "{", "[]", "7", "null", "{}", r#"{"type":7}"#]
         .map(str::to_owned)
         .into();
@@ -56,11 +56,11 @@ async fn receive_error(page: &mut Page, code: &str) {
         Received::Frame(frame) if frame["type"] == "error" && frame["code"] == code => {
             assert!(frame["message"].as_str().is_some_and(|text| text.len() > 10));
         }
-        received => panic!("in place of the error {code} came {received:?}"),
+        received => panic!("expected the error {code}, received {received:?}"),
     }
 }
 
-async fn still_there(page: &mut Page) {
+async fn assert_open(page: &mut Page) {
     page.say(&json!({ "type": "ping", "id": "still there?" })).await;
     let pong = page.until("pong").await;
     assert_eq!(pong["id"], "still there?");
@@ -75,27 +75,27 @@ async fn converses(page: &mut Page) {
 
 #[tokio::test]
 async fn invalid_frames_are_refused_and_the_session_continues() {
-    let scene = Scene::set().await;
-    let session = &scene.live;
+    let fixture = Fixture::start().await;
+    let session = &fixture.live;
     converses(&mut Page::of(session).await).await;
-    let (before, logged) = (scene.state().await, scene.audit_entries().await);
+    let (before, logged) = (fixture.state().await, fixture.audit_entries().await);
 
     invalid_frames_are_reported(session).await;
     unsendable_messages_are_reported(session).await;
-    what_breaks_the_protocol_closes_the_socket(session).await;
-    the_fifth_bad_frame_closes_the_socket(session).await;
-    nothing_goes_before_the_handshake(session).await;
-    handshakes_that_do_not_fit(&scene).await;
+    protocol_violations_close_the_socket(session).await;
+    fifth_invalid_frame_closes_the_socket(session).await;
+    frames_before_the_handshake_are_refused(session).await;
+    mismatched_handshakes_are_refused(&fixture).await;
 
-    assert_eq!(scene.state().await, before);
-    assert_eq!(scene.audited(logged).await, Vec::<String>::new());
+    assert_eq!(fixture.state().await, before);
+    assert_eq!(fixture.audited(logged).await, Vec::<String>::new());
     converses(&mut Page::of(session).await).await;
-    scene.world.stop().await;
+    fixture.world.stop().await;
 }
 
 async fn invalid_frames_are_reported(session: &Value) {
     let second = handshake(session).to_string();
-    let texts: Vec<String> = no_frames().into_iter().chain([second]).collect();
+    let texts: Vec<String> = invalid_texts().into_iter().chain([second]).collect();
     // one more would close the socket
     for texts in texts.chunks(4) {
         let mut page = Page::of(session).await;
@@ -103,7 +103,7 @@ async fn invalid_frames_are_reported(session: &Value) {
             page.send(Message::text(text)).await;
             receive_error(&mut page, "bad.frame").await;
         }
-        still_there(&mut page).await;
+        assert_open(&mut page).await;
     }
 }
 
@@ -120,10 +120,10 @@ async fn unsendable_messages_are_reported(session: &Value) {
         let failed = page.until("message.failed").await;
         assert_eq!((&failed["id"], &failed["code"]), (&json!(id), &json!(code)));
     }
-    still_there(&mut page).await;
+    assert_open(&mut page).await;
 }
 
-async fn what_breaks_the_protocol_closes_the_socket(session: &Value) {
+async fn protocol_violations_close_the_socket(session: &Value) {
     let text = |bytes: Vec<u8>| Message::Frame(Frame::message(bytes, OpCode::Data(Data::Text), true));
     for (message, code) in [
         (Message::binary(b"{\"type\":\"typing\"}".to_vec()), 1003),
@@ -147,7 +147,7 @@ async fn what_breaks_the_protocol_closes_the_socket(session: &Value) {
     }
 }
 
-async fn the_fifth_bad_frame_closes_the_socket(session: &Value) {
+async fn fifth_invalid_frame_closes_the_socket(session: &Value) {
     for mut page in [Page::of(session).await, silent(session).await] {
         for _ in 0..5 {
             page.send(Message::text("{}")).await;
@@ -157,7 +157,7 @@ async fn the_fifth_bad_frame_closes_the_socket(session: &Value) {
     }
 }
 
-async fn nothing_goes_before_the_handshake(session: &Value) {
+async fn frames_before_the_handshake_are_refused(session: &Value) {
     for frame in [
         json!({ "type": "message", "id": ID, "text": "hi" }),
         json!({ "type": "typing" }),
@@ -168,7 +168,7 @@ async fn nothing_goes_before_the_handshake(session: &Value) {
         receive_error(&mut page, "handshake.expected").await;
         assert_eq!(page.receive().await, Received::Closed(Some(1008)));
     }
-    for texts in no_frames().chunks(4) {
+    for texts in invalid_texts().chunks(4) {
         let mut page = silent(session).await;
         for text in texts {
             page.send(Message::text(text)).await;
@@ -180,13 +180,13 @@ async fn nothing_goes_before_the_handshake(session: &Value) {
     }
 }
 
-async fn handshakes_that_do_not_fit(scene: &Scene) {
+async fn mismatched_handshakes_are_refused(fixture: &Fixture) {
     let with = |session: &Value, field: &str, value: &Value| {
         let mut frame = handshake(session);
         frame[field] = value.clone();
         frame
     };
-    let (live, stale, ended) = (&scene.live, &scene.stale, &scene.ended);
+    let (live, stale, ended) = (&fixture.live, &fixture.stale, &fixture.ended);
     let mut no_token = handshake(live);
     no_token.as_object_mut().unwrap().remove("accessToken");
     for (session, frame, code) in [
@@ -208,7 +208,7 @@ async fn handshakes_that_do_not_fit(scene: &Scene) {
             "bad.credentials",
         ),
         (live, with(live, "guestSessionId", &stale["id"]), "not.found"),
-        (live, handshake(&scene.strange), "not.found"),
+        (live, handshake(&fixture.strange), "not.found"),
         (stale, handshake(stale), "credentials.expired"),
         (ended, handshake(ended), "session.ended"),
     ] {
@@ -221,13 +221,13 @@ async fn handshakes_that_do_not_fit(scene: &Scene) {
 
 #[tokio::test]
 async fn page_without_a_handshake_in_time_is_closed() {
-    let scene = Scene::set().await;
-    let mut page = silent(&scene.live).await;
+    let fixture = Fixture::start().await;
+    let mut page = silent(&fixture.live).await;
     // after this reply the gateway waits
     page.send(Message::text("{}")).await;
     receive_error(&mut page, "bad.frame").await;
-    scene.world.clock.advance(Duration::from_secs(10));
+    fixture.world.clock.advance(Duration::from_secs(10));
     receive_error(&mut page, "handshake.timeout").await;
     assert_eq!(page.receive().await, Received::Closed(Some(1008)));
-    scene.world.stop().await;
+    fixture.world.stop().await;
 }

@@ -119,7 +119,7 @@ async fn malformed_http_is_refused_and_the_gateway_continues() {
         ("no HTTP", "HELO gateway\r\n\r\n".to_owned(), "400"),
         ("no version", "GET /health\r\n\r\n".to_owned(), "400"),
         (
-            "a header that is none",
+            "an invalid header",
             "GET /health HTTP/1.1\r\nno colon\r\n\r\n".to_owned(),
             "400",
         ),
@@ -129,7 +129,7 @@ async fn malformed_http_is_refused_and_the_gateway_continues() {
             "400",
         ),
         (
-            "a length that is none",
+            "an invalid length",
             format!("{head}content-length: -1\r\n\r\n"),
             "400",
         ),

@@ -2,12 +2,12 @@
 
 use http::Method;
 
-use super::{Bad, Scene, bad, path_of};
+use super::{Bad, Fixture, bad, path_of};
 use crate::api::{Call, SESSIONS, WEBHOOKS};
 
-pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
-    let live = |rest: &str| path_of(&scene.live, rest);
-    let one_webhook = format!("{WEBHOOKS}/{}", scene.webhook["id"].as_str().unwrap());
+pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
+    let live = |rest: &str| path_of(&fixture.live, rest);
+    let one_webhook = format!("{WEBHOOKS}/{}", fixture.webhook["id"].as_str().unwrap());
     let mut rows = Vec::new();
     for (path, allow) in [
         ("/oauth/token", "POST"),
@@ -30,7 +30,7 @@ pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
                 rows.push(
                     bad(
                         format!("{method} {path}"),
-                        call.bearer(&scene.api.token),
+                        call.bearer(&fixture.api.token),
                         405,
                         "method.not.allowed",
                     )
@@ -54,7 +54,7 @@ pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
     ] {
         rows.push(bad(
             format!("GET {path}"),
-            Call::get(path).bearer(&scene.api.token),
+            Call::get(path).bearer(&fixture.api.token),
             404,
             "not.found",
         ));

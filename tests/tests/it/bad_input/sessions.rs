@@ -4,20 +4,20 @@ use genesys_api::rfc3339;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Bad, Scene, bad, changed, malformed, path_of};
+use super::{Bad, Fixture, bad, changed, malformed, path_of};
 use crate::api::{Call, SESSIONS, guest};
 
-pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
-    let mut rows = creation(scene);
-    rows.extend(attributes(scene));
-    rows.extend(refused(scene));
-    rows.extend(refresh(scene));
-    rows.extend(consent(scene));
+pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
+    let mut rows = creation(fixture);
+    rows.extend(attributes(fixture));
+    rows.extend(refused(fixture));
+    rows.extend(refresh(fixture));
+    rows.extend(consent(fixture));
     rows
 }
 
-fn creation(scene: &Scene) -> Vec<Bad> {
-    let now = scene.world.clock.now().utc;
+fn creation(fixture: &Fixture) -> Vec<Bad> {
+    let now = fixture.world.clock.now().utc;
     let at = |offset: time::Duration| Value::from(rfc3339(now + offset));
     [
         ("/channelConfigurationId", json!(""), "field.value"),
@@ -74,7 +74,7 @@ fn creation(scene: &Scene) -> Vec<Bad> {
         }
         malformed(
             format!("{field} is {value}"),
-            call.bearer(&scene.api.token),
+            call.bearer(&fixture.api.token),
             &field,
             detail,
         )
@@ -82,7 +82,7 @@ fn creation(scene: &Scene) -> Vec<Bad> {
     .collect()
 }
 
-fn attributes(scene: &Scene) -> Vec<Bad> {
+fn attributes(fixture: &Fixture) -> Vec<Bad> {
     let many: Map<String, Value> = (0..65).map(|n| (format!("k{n}"), json!("v"))).collect();
     [
         (json!({ "age": 7 }), "guestAttributes.age", "field.type"),
@@ -107,15 +107,15 @@ fn attributes(scene: &Scene) -> Vec<Bad> {
     .map(|(attributes, field, detail)| {
         let what = format!("attributes {:.60}", attributes.to_string());
         let body = changed(&guest(), "/guestAttributes", attributes);
-        let call = Call::post(SESSIONS).json(&body).bearer(&scene.api.token);
+        let call = Call::post(SESSIONS).json(&body).bearer(&fixture.api.token);
         malformed(what, call, field, detail)
     })
     .collect()
 }
 
 /// Requests that are well formed and still refused.
-fn refused(scene: &Scene) -> Vec<Bad> {
-    let create = |body: &Value| Call::post(SESSIONS).json(body).bearer(&scene.api.token);
+fn refused(fixture: &Fixture) -> Vec<Bad> {
+    let create = |body: &Value| Call::post(SESSIONS).json(body).bearer(&fixture.api.token);
     let without = |purposes: [(&str, Value); 2]| {
         let mut body = guest();
         for (purpose, choice) in purposes {
@@ -167,14 +167,14 @@ fn refused(scene: &Scene) -> Vec<Bad> {
     ]
 }
 
-fn refresh(scene: &Scene) -> Vec<Bad> {
+fn refresh(fixture: &Fixture) -> Vec<Bad> {
     let refresh = |session: &Value, body: &Value| {
         Call::post(&path_of(session, "/refresh"))
             .json(body)
-            .bearer(&scene.api.token)
+            .bearer(&fixture.api.token)
     };
     let token = |session: &Value| json!({ "refreshToken": session["refreshToken"] });
-    let live = |body: Value| refresh(&scene.live, &body);
+    let live = |body: Value| refresh(&fixture.live, &body);
     vec![
         malformed(
             "an unknown refresh token",
@@ -184,37 +184,37 @@ fn refresh(scene: &Scene) -> Vec<Bad> {
         ),
         malformed(
             "the access token for a refresh token",
-            live(json!({ "refreshToken": scene.live["accessToken"] })),
+            live(json!({ "refreshToken": fixture.live["accessToken"] })),
             "refreshToken",
             "field.value",
         ),
         malformed(
             "another session's refresh token",
-            live(token(&scene.stale)),
+            live(token(&fixture.stale)),
             "refreshToken",
             "field.value",
         ),
         bad(
             "a used refresh token",
-            live(json!({ "refreshToken": scene.used })),
+            live(json!({ "refreshToken": fixture.used })),
             409,
             "refresh.token.used",
         )
         .at("refreshToken"),
         bad(
             "a refresh after the end",
-            refresh(&scene.ended, &token(&scene.ended)),
+            refresh(&fixture.ended, &token(&fixture.ended)),
             409,
             "session.ended",
         ),
     ]
 }
 
-fn consent(scene: &Scene) -> Vec<Bad> {
+fn consent(fixture: &Fixture) -> Vec<Bad> {
     let patch = |session: &Value, body: &Value| {
         Call::new(Method::PATCH, &path_of(session, "/consent"))
             .json(body)
-            .bearer(&scene.api.token)
+            .bearer(&fixture.api.token)
     };
     let mut rows: Vec<Bad> = [
         (json!({ "marketing": null }), "marketing", "field.type"),
@@ -243,20 +243,20 @@ fn consent(scene: &Scene) -> Vec<Bad> {
     .into_iter()
     .map(|(body, field, detail)| {
         let what = format!("a change of consent {body}");
-        malformed(what, patch(&scene.live, &body), field, detail)
+        malformed(what, patch(&fixture.live, &body), field, detail)
     })
     .collect();
     rows.extend([
         bad(
             "a change of nothing",
-            patch(&scene.live, &json!({})),
+            patch(&fixture.live, &json!({})),
             400,
             "bad.request",
         ),
         bad(
             "a change at no time but some time",
             patch(
-                &scene.live,
+                &fixture.live,
                 &json!({ "consentTimestamp": "2026-11-22T12:30:00Z" }),
             ),
             400,
@@ -265,7 +265,7 @@ fn consent(scene: &Scene) -> Vec<Bad> {
         bad(
             "a choice older than the one that is recorded",
             patch(
-                &scene.live,
+                &fixture.live,
                 &json!({ "marketing": true, "consentTimestamp": "2001-01-01T00:00:00Z" }),
             ),
             409,
@@ -274,7 +274,7 @@ fn consent(scene: &Scene) -> Vec<Bad> {
         .at("consentTimestamp"),
         bad(
             "a change of consent after the end",
-            patch(&scene.ended, &json!({ "marketing": false })),
+            patch(&fixture.ended, &json!({ "marketing": false })),
             409,
             "session.ended",
         ),

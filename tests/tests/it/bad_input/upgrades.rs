@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use super::{Bad, Scene, bad, path_of};
+use super::{Bad, Fixture, bad, path_of};
 use crate::api::Call;
 use crate::world::ORIGIN;
 
-pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
-    let mut rows = origins(scene);
-    rows.extend(handshakes(scene));
-    rows.extend(tokens(scene));
+pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
+    let mut rows = origins(fixture);
+    rows.extend(handshakes(fixture));
+    rows.extend(tokens(fixture));
     for row in &mut rows {
         row.what.insert_str(0, "socket: ");
     }
@@ -29,9 +29,9 @@ fn upgrade(session: &Value, query: &str) -> Call {
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
-fn origins(scene: &Scene) -> Vec<Bad> {
-    let query = format!("?access_token={}", token(&scene.live));
-    let upgrade = || upgrade(&scene.live, &query);
+fn origins(fixture: &Fixture) -> Vec<Bad> {
+    let query = format!("?access_token={}", token(&fixture.live));
+    let upgrade = || upgrade(&fixture.live, &query);
     let mut rows = vec![
         bad("no Origin", upgrade(), 403, "origin.not.allowed"),
         bad(
@@ -71,8 +71,8 @@ fn origins(scene: &Scene) -> Vec<Bad> {
     rows
 }
 
-fn handshakes(scene: &Scene) -> Vec<Bad> {
-    let path = path_of(&scene.live, "/socket");
+fn handshakes(fixture: &Fixture) -> Vec<Bad> {
+    let path = path_of(&fixture.live, "/socket");
     let get = || Call::get(&path).header("origin", ORIGIN);
     let asked = || {
         get()
@@ -101,7 +101,7 @@ fn handshakes(scene: &Scene) -> Vec<Bad> {
     rows.extend([
         bad("no key", version("13"), 400, "bad.request"),
         bad(
-            "a key that is none",
+            "an invalid key",
             version("13").header("sec-websocket-key", "short"),
             400,
             "bad.request",
@@ -118,7 +118,7 @@ fn handshakes(scene: &Scene) -> Vec<Bad> {
     rows
 }
 
-fn tokens(scene: &Scene) -> Vec<Bad> {
+fn tokens(fixture: &Fixture) -> Vec<Bad> {
     let query = |session: &Value, token: &str| {
         upgrade(session, &format!("?access_token={token}")).header("origin", ORIGIN)
     };
@@ -130,39 +130,39 @@ fn tokens(scene: &Scene) -> Vec<Bad> {
     };
     let mut rows = Vec::new();
     for (session, token, status, code, what) in [
-        (&scene.live, "let-me-in", 401, "bad.credentials", "a bad token"),
-        (&scene.live, "", 401, "bad.credentials", "an empty token"),
+        (&fixture.live, "let-me-in", 401, "bad.credentials", "a bad token"),
+        (&fixture.live, "", 401, "bad.credentials", "an empty token"),
         (
-            &scene.live,
-            token(&scene.stale),
+            &fixture.live,
+            token(&fixture.stale),
             401,
             "bad.credentials",
             "another session's token",
         ),
         (
-            &scene.live,
-            scene.live["refreshToken"].as_str().unwrap(),
+            &fixture.live,
+            fixture.live["refreshToken"].as_str().unwrap(),
             401,
             "bad.credentials",
             "the refresh token",
         ),
         (
-            &scene.live,
-            &scene.api.token,
+            &fixture.live,
+            &fixture.api.token,
             401,
             "bad.credentials",
             "the API client's token",
         ),
         (
-            &scene.stale,
-            token(&scene.stale),
+            &fixture.stale,
+            token(&fixture.stale),
             401,
             "credentials.expired",
             "an expired token",
         ),
         (
-            &scene.ended,
-            token(&scene.ended),
+            &fixture.ended,
+            token(&fixture.ended),
             409,
             "session.ended",
             "the token of an ended session",

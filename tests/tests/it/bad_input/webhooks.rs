@@ -3,28 +3,28 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Bad, Scene, bad, changed, malformed, webhook};
+use super::{Bad, Fixture, bad, changed, malformed, webhook};
 use crate::api::{Call, WEBHOOKS};
 
-pub(super) fn rows(scene: &Scene) -> Vec<Bad> {
-    let mut rows = shapes(scene);
-    rows.extend(values(scene));
-    rows.extend(names(scene));
+pub(super) fn rows(fixture: &Fixture) -> Vec<Bad> {
+    let mut rows = shapes(fixture);
+    rows.extend(values(fixture));
+    rows.extend(names(fixture));
     for row in &mut rows {
         row.what.insert_str(0, "webhook: ");
     }
     rows
 }
 
-fn row(scene: &Scene, pointer: &str, value: Value, field: &str, detail: &'static str) -> Bad {
+fn row(fixture: &Fixture, pointer: &str, value: Value, field: &str, detail: &'static str) -> Bad {
     let what = format!("{pointer} is {:.60}", value.to_string());
     let body = changed(&webhook("new"), pointer, value);
-    let call = Call::post(WEBHOOKS).json(&body).bearer(&scene.api.token);
+    let call = Call::post(WEBHOOKS).json(&body).bearer(&fixture.api.token);
     malformed(what, call, field, detail)
 }
 
 /// A field is missing, unknown, or of another type.
-fn shapes(scene: &Scene) -> Vec<Bad> {
+fn shapes(fixture: &Fixture) -> Vec<Bad> {
     let predicate = "eventFilters[0].predicate";
     [
         ("/name", Value::Null, "name", "field.missing"),
@@ -85,12 +85,12 @@ fn shapes(scene: &Scene) -> Vec<Bad> {
         ("/id", json!("mine"), "id", "field.unknown"),
     ]
     .into_iter()
-    .map(|(pointer, value, field, detail)| row(scene, pointer, value, field, detail))
+    .map(|(pointer, value, field, detail)| row(fixture, pointer, value, field, detail))
     .collect()
 }
 
 /// A value that is not allowed.
-fn values(scene: &Scene) -> Vec<Bad> {
+fn values(fixture: &Fixture) -> Vec<Bad> {
     let values = "eventFilters[0].predicate.values";
     let filter = webhook("new")["eventFilters"][0].clone();
     let many: Map<String, Value> = (0..17).map(|n| (format!("x-{n}"), json!("v"))).collect();
@@ -115,7 +115,7 @@ fn values(scene: &Scene) -> Vec<Bad> {
         ("/headers", Value::Object(many), "headers"),
     ]
     .into_iter()
-    .map(|(pointer, value, field)| row(scene, pointer, value, field, "field.value"))
+    .map(|(pointer, value, field)| row(fixture, pointer, value, field, "field.value"))
     .collect();
     for uri in [
         "http://crm.example/hook",
@@ -132,7 +132,7 @@ fn values(scene: &Scene) -> Vec<Bad> {
         "https://crm.example/a b",
         &format!("https://crm.example/{}", "x".repeat(3_000)),
     ] {
-        rows.push(row(scene, "/uri", json!(uri), "uri", "field.value"));
+        rows.push(row(fixture, "/uri", json!(uri), "uri", "field.value"));
     }
     for (name, value) in [
         ("Authorization", "Bearer abc"),
@@ -147,19 +147,19 @@ fn values(scene: &Scene) -> Vec<Bad> {
         ("X-Long", &"x".repeat(1_025)),
     ] {
         let headers = Value::Object(Map::from_iter([(name.to_owned(), json!(value))]));
-        rows.push(row(scene, "/headers", headers, "headers", "field.value"));
+        rows.push(row(fixture, "/headers", headers, "headers", "field.value"));
     }
     rows
 }
 
-fn names(scene: &Scene) -> Vec<Bad> {
+fn names(fixture: &Fixture) -> Vec<Bad> {
     let other = changed(&webhook("crm"), "/uri", json!("https://other.example/hook"));
-    let one = format!("{WEBHOOKS}/{}", scene.webhook["id"].as_str().unwrap());
-    let put = |body: &Value| Call::new(Method::PUT, &one).json(body).bearer(&scene.api.token);
+    let one = format!("{WEBHOOKS}/{}", fixture.webhook["id"].as_str().unwrap());
+    let put = |body: &Value| Call::new(Method::PUT, &one).json(body).bearer(&fixture.api.token);
     vec![
         bad(
             "a name in use, with other content",
-            Call::post(WEBHOOKS).json(&other).bearer(&scene.api.token),
+            Call::post(WEBHOOKS).json(&other).bearer(&fixture.api.token),
             409,
             "webhook.name.in.use",
         )
@@ -169,7 +169,7 @@ fn names(scene: &Scene) -> Vec<Bad> {
             put(&changed(
                 &webhook("new"),
                 "/name",
-                scene.other_webhook["name"].clone(),
+                fixture.other_webhook["name"].clone(),
             )),
             409,
             "webhook.name.in.use",

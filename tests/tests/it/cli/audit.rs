@@ -50,7 +50,7 @@ async fn audit_log_is_exported_and_verified_offline_and_detects_changes() {
     let all = entries(&exported);
     let again = export(&example, "audit.jsonl").await;
     assert_eq!(
-        (again.code, again.why().contains("it exists")),
+        (again.code, again.error_line().contains("it exists")),
         (Some(2), true),
         "{}",
         again.err
@@ -124,7 +124,11 @@ async fn tampered(example: &Example, key: &str) {
         std::fs::write(&copy, altered).unwrap();
         let found = verify(&copy, key, None).await;
         assert_eq!(found.code, Some(1), "{what}: {}", found.out);
-        assert!(found.why().contains("copy.jsonl"), "{what}: {}", found.why());
+        assert!(
+            found.error_line().contains("copy.jsonl"),
+            "{what}: {}",
+            found.error_line()
+        );
         if what == "one letter" {
             assert!(
                 found.err.contains(&named),
@@ -145,11 +149,15 @@ async fn audit_export_refuses_a_log_in_use() {
     let refused = export(&example, "audit.jsonl").await;
     assert_eq!(refused.code, Some(2), "{}", refused.err);
     assert!(
-        refused.why().contains("stop that process first"),
+        refused.error_line().contains("stop that process first"),
         "{}",
-        refused.why()
+        refused.error_line()
     );
-    assert!(refused.why().contains("guest-gateway.db"), "{}", refused.why());
+    assert!(
+        refused.error_line().contains("guest-gateway.db"),
+        "{}",
+        refused.error_line()
+    );
     assert!(!example.path("audit.jsonl").exists());
     // the key is public, and can be exported at any time
     let key = run(["audit", "key", "--config", &example.write()]).await;
@@ -162,12 +170,20 @@ async fn audit_export_needs_a_store() {
     let example = Example::new();
     let refused = export(&example, "audit.jsonl").await;
     assert_eq!(refused.code, Some(2), "{}", refused.err);
-    assert!(refused.why().contains("guest-gateway.keys"), "{}", refused.why());
+    assert!(
+        refused.error_line().contains("guest-gateway.keys"),
+        "{}",
+        refused.error_line()
+    );
     used(&example).await;
     std::fs::remove_file(example.path("guest-gateway.db")).unwrap();
     let refused = export(&example, "audit.jsonl").await;
     assert_eq!(refused.code, Some(2), "{}", refused.err);
-    assert!(refused.why().contains("guest-gateway.db"), "{}", refused.why());
+    assert!(
+        refused.error_line().contains("guest-gateway.db"),
+        "{}",
+        refused.error_line()
+    );
     assert!(
         !example.path("guest-gateway.db").exists(),
         "an empty store was made"

@@ -133,7 +133,7 @@ async fn chat_starts_a_new_conversation_after_the_agent_leaves() {
     drop(input);
     let ended = guest.ended().await;
     assert_eq!(ended.code, Some(1));
-    assert_eq!(ended.why(), "guest-gateway: a message was not delivered");
+    assert_eq!(ended.error_line(), "guest-gateway: a message was not delivered");
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn chat_error_suggests_a_remedy_for_a_refused_guest() {
     ] {
         let ended = run([&["chat"], &*arguments].concat()).await;
         assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{}", ended.err);
-        assert!(ended.why().contains(output), "{}", ended.err);
+        assert!(ended.error_line().contains(output), "{}", ended.err);
     }
     let other = ["chat", "--domain", "example.com", "--deployment", &deployment];
     let hosts = [

@@ -33,10 +33,10 @@ async fn example_configuration_names_every_setting() {
         );
         let ended = check(&example).await;
         // a refusal names what is valid
-        let (_, known) = ended.why().split_once("expected ").unwrap();
+        let (_, known) = ended.error_line().split_once("expected ").unwrap();
         let mut known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
         known.retain(|name| !name.is_empty());
-        assert!(!known.is_empty(), "{}", ended.why());
+        assert!(!known.is_empty(), "{}", ended.error_line());
         for name in known {
             assert!(
                 example.text.contains(name),
@@ -199,14 +199,14 @@ async fn configuration_error_names_file_and_line() {
         let line = example.text[..start].matches('\n').count() + 1;
         let place = format!("{}: line {line}: ", example.path("gateway.toml").display());
         assert!(
-            ended.why().contains(&place),
+            ended.error_line().contains(&place),
             "{new}: {} names not {place}",
-            ended.why()
+            ended.error_line()
         );
         assert!(
-            ended.why().contains(hint),
+            ended.error_line().contains(hint),
             "{new}: {} does not contain {hint}",
-            ended.why()
+            ended.error_line()
         );
         assert_eq!(ended.out, "");
     }
@@ -219,7 +219,7 @@ async fn configuration_error_hides_a_secret_of_the_wrong_type() {
         example.change("\"your_service_account_client_secret\"", secret);
         let ended = check(&example).await;
         assert_eq!(ended.code, Some(2));
-        assert!(ended.why().contains("invalid secret"), "{}", ended.err);
+        assert!(ended.error_line().contains("invalid secret"), "{}", ended.err);
         assert!(!ended.err.contains("20261122"), "{}", ended.err);
     }
 }
@@ -251,12 +251,20 @@ async fn configuration_needs_the_files_that_it_names() {
         for arguments in [vec!["serve", "--check"], vec!["serve"]] {
             let ended = run(arguments.iter().chain(&["--config", &path])).await;
             assert_eq!(ended.code, Some(2), "{arguments:?} {new}: {}", ended.err);
-            assert!(ended.why().contains(hint), "{arguments:?}: {}", ended.why());
+            assert!(
+                ended.error_line().contains(hint),
+                "{arguments:?}: {}",
+                ended.error_line()
+            );
         }
     }
     let ended = run(["serve", "--config", "/nowhere/gateway.toml"]).await;
     assert_eq!(ended.code, Some(2));
-    assert!(ended.why().contains("/nowhere/gateway.toml"), "{}", ended.why());
+    assert!(
+        ended.error_line().contains("/nowhere/gateway.toml"),
+        "{}",
+        ended.error_line()
+    );
 }
 
 #[tokio::test]
@@ -287,9 +295,9 @@ async fn second_gateway_on_the_same_store_or_port_is_refused() {
     let ended = second.ended().await;
     assert_eq!(ended.code, Some(2), "{}", ended.err);
     assert!(
-        ended.why().contains("in use by another process"),
+        ended.error_line().contains("in use by another process"),
         "{}",
-        ended.why()
+        ended.error_line()
     );
 
     let mut other = Example::new();
@@ -297,6 +305,6 @@ async fn second_gateway_on_the_same_store_or_port_is_refused() {
     other.change("127.0.0.1:0", address);
     let ended = run(["serve", "--config", &other.write()]).await;
     assert_eq!(ended.code, Some(2), "{}", ended.err);
-    assert!(ended.why().contains(address), "{}", ended.why());
+    assert!(ended.error_line().contains(address), "{}", ended.error_line());
     assert_eq!(serving.process.interrupt().await.code, Some(0));
 }

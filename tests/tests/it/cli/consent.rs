@@ -56,7 +56,7 @@ async fn consent_export_has_choices_and_controller() {
     let (ended, _) = export(&example, &["--session", "nobody"]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     assert!(
-        ended.why().contains("no session nobody in the store"),
+        ended.error_line().contains("no session nobody in the store"),
         "{}",
         ended.err
     );

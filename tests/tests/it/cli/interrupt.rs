@@ -10,7 +10,7 @@ use super::Example;
 use crate::page::{Page, handshake, soon, upgrade};
 use crate::process::{Ended, Process, command};
 
-fn ended_well(what: &str, ended: &Ended) {
+fn assert_clean_exit(what: &str, ended: &Ended) {
     println!("{what} ended {} ms after the interrupt", ended.took.as_millis());
     assert_eq!(ended.code, Some(0), "{what}: {}", ended.err);
 }
@@ -36,7 +36,7 @@ async fn simulator_exits_on_interrupt() {
             );
             guest = Some(Page::open(upgrade(&url)).await.unwrap());
         }
-        ended_well(&format!("sim, plain: {plain},"), &sim.interrupt().await);
+        assert_clean_exit(&format!("sim, plain: {plain},"), &sim.interrupt().await);
         if let Some(mut guest) = guest {
             assert_eq!(guest.closed().await, Some(1001));
         }
@@ -68,7 +68,7 @@ async fn gateway_exits_on_interrupt_during_a_conversation_and_signs_its_log() {
             tokio::join!(ended, closes)
         };
         assert_eq!(closes, (Some(1001), Some(1001)));
-        ended_well(&format!("serve, by SIG{signal}, asleep: {asleep},"), &ended);
+        assert_clean_exit(&format!("serve, by SIG{signal}, asleep: {asleep},"), &ended);
         assert!(!ended.err.contains("ERROR"), "{}", ended.err);
     }
 }
@@ -110,8 +110,8 @@ async fn demo_with_kept_servers_exits_and_removes_its_files() {
         .map(|path| PathBuf::from(path.trim()));
     let ca = ca.expect("the CA's path is printed");
     assert!(ca.exists());
-    the_lines_work(&output).await;
-    ended_well("demo --keep", &demo.interrupt().await);
+    printed_commands_work(&output).await;
+    assert_clean_exit("demo --keep", &demo.interrupt().await);
     assert!(
         !ca.parent().unwrap().exists(),
         "its temporary folder is still there"
@@ -119,7 +119,7 @@ async fn demo_with_kept_servers_exits_and_removes_its_files() {
 }
 
 /// Runs the printed `curl` lines, if the machine has curl.
-async fn the_lines_work(output: &str) {
+async fn printed_commands_work(output: &str) {
     let lines: Vec<&str> = output
         .lines()
         .skip_while(|line| !line.starts_with("TOKEN="))

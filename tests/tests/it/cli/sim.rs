@@ -43,7 +43,7 @@ impl Asked {
     async fn refused(&self, arguments: &[&str]) -> String {
         let ended = self.ask(arguments).await;
         assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{arguments:?}");
-        ended.why().to_owned()
+        ended.error_line().to_owned()
     }
 }
 
@@ -187,15 +187,16 @@ async fn sim_commands_need_the_ca_with_tls() {
     second.json().await;
     let refused = run(["sim", "state", "--at", at, "--ca", &other]).await;
     assert_eq!(refused.code, Some(1), "{}", refused.out);
-    assert!(refused.why().contains("certificate"), "{}", refused.err);
+    assert!(refused.error_line().contains("certificate"), "{}", refused.err);
     assert_eq!(second.interrupt().await.code, Some(0));
     assert_eq!(sim.interrupt().await.code, Some(0));
     let gone = run(["sim", "state", "--at", at, "--ca", &ca]).await;
     assert_eq!(gone.code, Some(1));
     assert!(
-        gone.why().contains("start a simulator with guest-gateway sim"),
+        gone.error_line()
+            .contains("start a simulator with guest-gateway sim"),
         "{}",
-        gone.why()
+        gone.error_line()
     );
 }
 

@@ -115,7 +115,7 @@ async fn session_expiry_closes_its_sockets() {
             Received::Frame(frame) if frame["type"] == "error" => break frame["code"].clone(),
             Received::Frame(frame) if frame["type"] == "session.ended" => break frame["reason"].clone(),
             Received::Frame(_) => {}
-            Received::Closed(code) => panic!("closed with {code:?} without a word"),
+            Received::Closed(code) => panic!("closed with {code:?} without a notification"),
         }
     };
     assert!(output == "credentials.expired" || output == "expired", "{output}");

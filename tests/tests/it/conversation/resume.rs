@@ -18,7 +18,7 @@ async fn world_behind(proxy: &Proxy, rules: Rules) -> World {
         toml.replace("[store]", &format!("public_url = \"{}\"\n[store]", proxy.url()))
     })
     .await;
-    proxy.lead_to(world.gateway.address());
+    proxy.set_target(world.gateway.address());
     world
 }
 
@@ -105,7 +105,7 @@ async fn client_reconnects_and_emits_every_event_once() {
     answered(&mut session, sent, "two").await;
 
     // cut off between a message and its acknowledgement: it is sent again, and arrives once
-    proxy.deafen();
+    proxy.drop_replies();
     let sent = session.send("three").unwrap();
     until(async || world.simulator.counters().guest_messages == 3).await;
     proxy.cut();

@@ -134,7 +134,7 @@ async fn slow_page_is_dropped_and_can_reconnect() {
         let mut last = 0;
         while last < count as u64 {
             let frame = numbered(&mut attentive).await;
-            assert_eq!(frame["sequence"], last + 1, "who reads misses nothing");
+            assert_eq!(frame["sequence"], last + 1, "a reading page misses no frame");
             last += 1;
         }
     };
@@ -150,7 +150,7 @@ async fn slow_page_is_dropped_and_can_reconnect() {
             Received::Closed(code) => break code,
         }
     };
-    assert!(received < count as u64, "the flood was no flood");
+    assert!(received < count as u64, "the flood is too small");
     assert!(matches!(code, Some(1013) | None), "{code:?}");
 
     let (mut page, accepted) = resume(&session, received).await;
@@ -158,7 +158,7 @@ async fn slow_page_is_dropped_and_can_reconnect() {
     let Received::Frame(first) = page.receive().await else {
         panic!("the socket closed");
     };
-    assert_eq!(first["code"], "replay.incomplete", "what is lost is said");
+    assert_eq!(first["code"], "replay.incomplete", "the loss is reported");
     let mut last: Option<u64> = None;
     while last != Some(count as u64) {
         let sequence = numbered(&mut page).await["sequence"].as_u64().unwrap();

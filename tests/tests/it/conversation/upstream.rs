@@ -30,7 +30,7 @@ async fn world_with(proxy: &Proxy, genesys: &str) -> World {
         toml.replace(&host, &format!("host = \"{}\"\n{genesys}", proxy.url()))
     })
     .await;
-    proxy.lead_to(world.simulator.address);
+    proxy.set_target(world.simulator.address);
     world
 }
 
@@ -126,7 +126,7 @@ async fn message_before_the_loss_is_acknowledged_and_answered_once() {
     let world = world_through(&proxy).await;
     let mut page = Page::of(&session(&world).await).await;
     converse(&mut page, "one").await;
-    proxy.deafen();
+    proxy.drop_replies();
     let id = page.message("two").await;
     until(async || world.simulator.counters().agent_messages == 2).await;
     proxy.cut();
@@ -149,10 +149,10 @@ async fn message_lost_on_the_way_arrives_once() {
     let world = world_through(&proxy).await;
     let mut page = Page::of(&session(&world).await).await;
     converse(&mut page, "one").await;
-    proxy.mute(true);
+    proxy.drop_requests(true);
     let id = page.message("two").await;
-    proxy.swallowed().await;
-    proxy.mute(false);
+    proxy.request_dropped().await;
+    proxy.drop_requests(false);
     proxy.cut();
     restored(&mut page).await;
     world.clock.advance(SETTLE);
@@ -170,7 +170,7 @@ async fn unreadable_history_is_reported_as_unknown_delivery_and_gap() {
     let mut page = Page::of(&session).await;
     let frames = converse(&mut page, "one").await;
     let read = frames.last().unwrap()["sequence"].as_u64().unwrap();
-    proxy.deafen();
+    proxy.drop_replies();
     let id = page.message("two").await;
     until(async || world.simulator.counters().guest_messages == 2).await;
     proxy.cut();
@@ -181,7 +181,11 @@ async fn unreadable_history_is_reported_as_unknown_delivery_and_gap() {
     assert_eq!((&failed["id"], &failed["code"]), (&json!(id), &json!("in.doubt")));
     page.say(&json!({ "type": "message", "id": id, "text": "two" }))
         .await;
-    assert_eq!(page.until("message.failed").await, failed, "it is not said twice");
+    assert_eq!(
+        page.until("message.failed").await,
+        failed,
+        "the message is not sent twice"
+    );
     converse(&mut page, "three").await;
     assert_eq!(world.simulator.counters().guest_messages, 3);
     // a page that reconnects receives it as well

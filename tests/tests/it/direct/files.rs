@@ -7,10 +7,10 @@ use guest_suite::conversation::{OutgoingMessage, SessionEvent};
 
 use super::*;
 
-async fn notice(session: &mut GuestSession) -> AttachmentEvent {
+async fn attachment_event(session: &mut GuestSession) -> AttachmentEvent {
     loop {
         match next(session).await {
-            Event::Session(SessionEvent::Attachment(notice)) => return *notice,
+            Event::Session(SessionEvent::Attachment(attachment_event)) => return *attachment_event,
             Event::Ended(ending) => panic!("the conversation ended: {ending}"),
             _ => {}
         }
@@ -29,7 +29,7 @@ async fn guest_sends_a_file() {
     let id = handle
         .attach(File::new("cat.png", Bytes::from_static(b"png")))
         .unwrap();
-    let uploaded = notice(&mut session).await;
+    let uploaded = attachment_event(&mut session).await;
     assert!(
         matches!(&uploaded, AttachmentEvent::Uploaded(known, _) if *known == id),
         "{uploaded:?}"
@@ -39,7 +39,7 @@ async fn guest_sends_a_file() {
         attachments: vec![id.to_string().into()],
     };
     handle.send_message(&sent).unwrap();
-    let sent = notice(&mut session).await;
+    let sent = attachment_event(&mut session).await;
     assert!(matches!(sent, AttachmentEvent::Sent(..)), "{sent:?}");
     session.end().await.unwrap();
     assert!(simulator.violations().is_empty(), "{:?}", simulator.violations());

@@ -70,8 +70,8 @@ pub(super) async fn provoke(world: &World, api: &Api, session: &Value, seen: &mu
         assert!(answer.status.is_client_error(), "{what}: {answer:?}");
         seen.answer("a refusal", &answer);
     }
-    upgrades_that_go_wrong(session, seen).await;
-    frames_that_go_wrong(session, seen).await;
+    refused_upgrades(session, seen).await;
+    refused_frames(session, seen).await;
     world.clock.advance(Duration::from_secs(3_601));
     let late = api.send(Call::get(&path).bearer(&api.token)).await;
     assert_eq!(late.status, 401, "{late:?}");
@@ -92,7 +92,7 @@ fn create(token: &str, pointer: &str, value: &Value) -> Call {
     Call::post(SESSIONS).json(&body).bearer(token)
 }
 
-async fn upgrades_that_go_wrong(session: &Value, seen: &mut Seen) {
+async fn refused_upgrades(session: &Value, seen: &mut Seen) {
     let (url, token) = (text(&session["websocketUrl"]), text(&session["accessToken"]));
     let other = url.replace(text(&session["id"]), "00000000-0000-4000-8000-000000000000");
     let mut requests = vec![
@@ -117,7 +117,7 @@ async fn upgrades_that_go_wrong(session: &Value, seen: &mut Seen) {
     }
 }
 
-async fn frames_that_go_wrong(session: &Value, seen: &mut Seen) {
+async fn refused_frames(session: &Value, seen: &mut Seen) {
     let url = text(&session["websocketUrl"]);
     let mut handshakes = vec![json!({ "type": "message", "id": GUESS, "text": MESSAGE })];
     for (field, value) in [

@@ -53,7 +53,7 @@ async fn chat_sends_files_and_hides_links_until_requested() {
     let lines = format!("hi\n/attach {cat}\n/wait\n/attach {none}\n/history\n/open 1\n");
     let ended = script(&["--sim", "--wait", "0s", "--attach", &cat], &lines).await;
     assert_eq!(ended.code, Some(1), "{}", ended.out);
-    assert_eq!(ended.why(), "guest-gateway: a message was not delivered");
+    assert_eq!(ended.error_line(), "guest-gateway: a message was not delivered");
     in_order(
         &ended.out,
         &[

@@ -101,7 +101,11 @@ async fn chat_names_the_allowed_origins_to_a_refused_one() {
     let common = ["--sim", &url, "--deployment", &deployment, "--wait", "0s"];
     let ended = script(&common, "").await;
     assert_eq!((ended.code, &*ended.out), (Some(2), ""));
-    assert!(ended.why().contains("admits shop.example"), "{}", ended.err);
+    assert!(
+        ended.error_line().contains("admits shop.example"),
+        "{}",
+        ended.err
+    );
     let admitted = [&common[..], &["--origin", "https://www.shop.example"]].concat();
     let ended = script(&admitted, "hi\n").await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{}", ended.out);
@@ -133,7 +137,7 @@ async fn chat_names_an_unreachable_proxy() {
             .env("HTTPS_PROXY", proxy);
         let ended = Process::start(command).ended().await;
         assert_eq!((ended.code, &*ended.out), (Some(code), ""), "{}", ended.err);
-        assert!(ended.why().contains(output), "{}", ended.err);
+        assert!(ended.error_line().contains(output), "{}", ended.err);
     }
 }
 
@@ -149,7 +153,7 @@ async fn chat_exits_at_once_after_the_end() {
 }
 
 #[tokio::test]
-async fn moved_clock_ends_the_session_and_not_the_timeout() {
+async fn chat_session_ends_by_a_moved_clock_and_no_timeout_fires() {
     let arguments = ["--sim", "--wait", "0s", "--fault", "clock:+80h@4"];
     let (mut guest, mut input) = chat(&arguments);
     writeln!(input, "hi").unwrap();
