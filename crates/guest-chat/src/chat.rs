@@ -116,7 +116,7 @@ impl Chat {
         }
         match command::parse(line, &self.choices) {
             Input::Request(Request::Reconnect) if self.state == State::Closed => {
-                self.show_error("the conversation has ended: /new starts another one");
+                self.show_error("cannot reconnect: the conversation has ended, /new starts another one");
             }
             // events report the outcome
             Input::Request(Request::Reconnect) if self.state != State::Reconnecting => {
@@ -127,7 +127,7 @@ impl Chat {
             Input::New => match self.state {
                 State::Closed => self.handle_request(Request::OpenAnother, now),
                 State::ReadOnly => self.handle_request(Request::StartNew, now),
-                _ => self.show_error("the conversation has not ended: /new starts one after it"),
+                _ => self.show_error("cannot start a new conversation: the last one has not ended"),
             },
             Input::Empty => {}
             Input::Open(number) => self.show_link(number),

@@ -11,7 +11,7 @@ pub use self::frontend::Frontend;
 pub use self::run_loop::run;
 pub use self::target::ConnectTarget;
 
-/// A chat that could not begin, or in which a message was not delivered.
+/// A chat that cannot start, or in which a message was not delivered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChatError {
@@ -29,5 +29,5 @@ pub enum ChatError {
 /// Writes a line to stdout. A closed stdout is not an error.
 fn print(line: &str) {
     let mut out = std::io::stdout().lock();
-    let _gone = writeln!(out, "{line}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

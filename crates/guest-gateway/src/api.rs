@@ -61,7 +61,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(|| async {
             Refusal::new(
                 ErrorCode::NotFound,
-                "unknown path: see /openapi.json for the paths",
+                "invalid path: see /openapi.json for the paths",
             )
         })
         .layer(middleware::from_fn(finish))
@@ -110,10 +110,10 @@ async fn finish(request: Request, next: Next) -> Response {
     let mut response = match tokio::spawn(next.run(request)).await {
         Ok(response) => response,
         Err(panic) => {
-            tracing::error!(%panic, %method, path, "a handler panicked");
+            tracing::error!(%panic, %method, path, "cannot complete a request: its handler panicked");
             Refusal::new(
                 ErrorCode::InternalServerError,
-                "a fault of the gateway: look whether the request took effect before sending it again",
+                "cannot complete the request: check whether it took effect before sending it again",
             )
             .into_response()
         }

@@ -12,10 +12,8 @@ mod serve;
 mod sim;
 
 use std::fmt::Display;
-use std::future::poll_fn;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::task::Poll;
 
 use clap::{Parser, Subcommand};
 use genesys_api::error_chain;
@@ -140,11 +138,11 @@ impl Failure {
 /// Writes a line to stdout. A closed stdout is not an error.
 fn print_line(line: &str) {
     let mut out = std::io::stdout().lock();
-    let _gone = writeln!(out, "{line}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {
-    let _gone = writeln!(std::io::stderr(), "guest-gateway: {message}");
+    let _ = writeln!(std::io::stderr(), "guest-gateway: {message}");
     ExitCode::from(code)
 }
 
@@ -162,13 +160,11 @@ impl Interrupt {
     }
 
     async fn received(&mut self) {
-        poll_fn(|context| {
-            let mut signals = self.0.iter_mut();
-            match signals.any(|signal| signal.poll_recv(context).is_ready()) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }
-        })
-        .await;
+        let [hangup, interrupt, terminate] = &mut self.0;
+        tokio::select! {
+            _ = hangup.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }

@@ -230,8 +230,15 @@ impl Config {
     /// # Errors
     /// See [`Config::read`].
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
-            .map_err(|error| ConfigError::at(text, error.span().map(|span| span.start), error.message()))?;
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let offset = error.span().map(|span| span.start);
+            match offset.and_then(|offset| key_at(text, offset)) {
+                Some(key) if !error.message().contains(key) => {
+                    ConfigError::at(text, offset, &format!("{key}: {}", error.message()))
+                }
+                _ => ConfigError::at(text, offset, error.message()),
+            }
+        })?;
         rules::check(&config)
             .map_err(|conflict| ConfigError::at(text, conflict.offset(text), &conflict.what))?;
         Ok(config)
@@ -270,7 +277,7 @@ impl Client {
     /// If it is missing or empty.
     pub fn secret(&self) -> Result<SecretString, ConfigError> {
         let id = self.id.as_str();
-        let fail = |what: String| ConfigError(format!("[[client]] {id}: {what}"));
+        let fail = |what: String| ConfigError(format!("invalid [[client]] {id}: {what}"));
         let text = match (&self.secret, &self.secret_file, &self.secret_env) {
             (Some(secret), None, None) => return Ok(secret.clone()),
             (None, Some(path), None) => std::fs::read_to_string(path)
@@ -313,6 +320,13 @@ impl ConfigError {
     }
 }
 
+/// Returns the key in the line at an offset, if the line has one.
+fn key_at(text: &str, offset: usize) -> Option<&str> {
+    let line = text.get(..offset)?.matches('\n').count();
+    let (key, _) = text.lines().nth(line)?.split_once('=')?;
+    Some(key.trim())
+}
+
 fn parsed<'de, T, D>(from: D) -> Result<T, D::Error>
 where
     T: std::str::FromStr<Err: fmt::Display>,
@@ -337,7 +351,7 @@ where
 {
     let number = T::deserialize(from)?;
     if number == T::default() {
-        return Err(D::Error::custom("must be at least 1"));
+        return Err(D::Error::custom("invalid number: must be at least 1"));
     }
     Ok(number)
 }
@@ -369,7 +383,7 @@ fn policy_file(path: &Path) -> Result<Policy, ConfigError> {
 /// Parses a secret. No error repeats its value.
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SecretString>, D::Error> {
     match String::deserialize(from) {
-        Ok(text) if text.is_empty() => Err(D::Error::custom("the secret is empty")),
+        Ok(text) if text.is_empty() => Err(D::Error::custom("invalid secret: empty")),
         Ok(text) => Ok(Some(text.into())),
         Err(_) => Err(D::Error::custom("invalid secret: not a string, put it in quotes")),
     }

@@ -24,7 +24,7 @@ use ws_transport::{AdmittedOrigin, Origin, OriginPolicy};
 use crate::api::{self, Clients, Parts};
 use crate::config::{Channel, Config, ConfigError};
 use crate::keys::Keys;
-use crate::relay::{Hub, Stopping};
+use crate::relay::{Hub, Shutdown};
 use crate::simulator::Simulator;
 
 /// Longest time to drain requests and sockets.
@@ -61,12 +61,12 @@ impl Gateway {
                     ..genesys_sim::Config::plain()
                 };
                 let simulator = Simulator::start(simulated).await;
-                let simulator = simulator.map_err(StartError::with("the simulator of Genesys Cloud"))?;
+                let simulator = simulator.map_err(StartError::to("start the simulator of Genesys Cloud"))?;
                 (genesys_api::Hosts::single(simulator.host()), Some(simulator))
             }
             #[cfg(not(feature = "sim"))]
             None => {
-                let start_error = StartError::with("the simulator of Genesys Cloud");
+                let start_error = StartError::to("start the simulator of Genesys Cloud");
                 return Err(start_error(crate::simulator::NOT_BUILT_IN));
             }
         };
@@ -74,7 +74,7 @@ impl Gateway {
             Some(path) => Tls::with_extra_ca(&read(path)?),
             None => Tls::system(),
         }
-        .map_err(StartError::with("the certificate authorities"))?;
+        .map_err(StartError::to("load the certificate authorities"))?;
         let http = Client::builder(tls.clone()).clock(clock.clone());
         let http = http.proxy(config.genesys.proxy()?).build();
         let egress = Egress::PublicOnly {
@@ -95,13 +95,13 @@ impl Gateway {
             limiter: ConnectLimiter::default(),
         })
         .await
-        .map_err(StartError::with("the sessions of the store"))?;
+        .map_err(StartError::to("load the sessions of the store"))?;
         record(&**direct.store(), own_name(), "audit.opened", clock.now().utc)
             .await
-            .map_err(StartError::with("the audit log"))?;
-        let (stop, stopping) = watch::channel(false);
-        let stopping = Stopping(stopping);
-        let hub = Hub::new(direct.clone(), stopping.clone());
+            .map_err(StartError::to("write to the audit log"))?;
+        let (stop, shutdown) = watch::channel(false);
+        let shutdown = Shutdown(shutdown);
+        let hub = Hub::new(direct.clone(), shutdown.clone());
 
         let server = bind(&config).await?;
         let address = server.local_addr();
@@ -119,16 +119,16 @@ impl Gateway {
 
         let mut tasks = JoinSet::new();
         tasks.spawn({
-            let (direct, stopping) = (direct.clone(), stopping.clone());
+            let (direct, shutdown) = (direct.clone(), shutdown.clone());
             async move {
                 tokio::select! {
                     () = direct.background_tasks(dispatcher) => {}
-                    () = stopping.begun() => {}
+                    () = shutdown.requested() => {}
                 }
             }
         });
         let routes = TowerToHyperService::new(routes);
-        tasks.spawn(server.serve(routes, async move { stopping.begun().await }));
+        tasks.spawn(server.serve(routes, async move { shutdown.requested().await }));
         Ok(Self {
             address,
             public,
@@ -229,7 +229,7 @@ fn own_origin(origin: &Origin) -> AdmittedOrigin {
 
 fn open_keys(config: &Config) -> Result<Keys, StartError> {
     let (store, keys) = (&config.store.path, &config.store.keys);
-    let start_error = StartError::with(file("the key file", keys));
+    let start_error = StartError::to(read_action("the key file", keys));
     if store.exists() && !keys.exists() {
         let store = store.display();
         return Err(start_error(io::Error::other(format!(
@@ -250,7 +250,7 @@ fn deployments(config: &Config, simulator: Option<&Simulator>) -> BTreeMap<Chann
 
 async fn open_store(config: &Config, keys: &Keys) -> Result<Arc<dyn Store>, StartError> {
     let (path, keys) = (config.store.path.clone(), keys.for_store());
-    let start_error = StartError::with(format!("the store {}", path.display()));
+    let start_error = StartError::to(format!("open the store {}", path.display()));
     let open = move || SqliteStore::open(&path, keys, guest_store::Limits::default());
     match tokio::task::spawn_blocking(open).await {
         Ok(opened) => Ok(Arc::new(opened.map_err(start_error)?)),
@@ -263,7 +263,7 @@ async fn bind(config: &Config) -> Result<Server, StartError> {
     let identity = match (&listen.certificate, &listen.key) {
         (Some(certificate), Some(key)) => {
             let identity = Identity::from_pem(&read(certificate)?, &read(key)?);
-            Some(identity.map_err(StartError::with("certificate and key of [listen]"))?)
+            Some(identity.map_err(StartError::to("use certificate and key of [listen]"))?)
         }
         _ => None,
     };
@@ -273,8 +273,8 @@ async fn bind(config: &Config) -> Result<Server, StartError> {
         ..Limits::default()
     };
     let server = Server::bind(listen.address, identity, limits).await;
-    server.map_err(StartError::with(format!(
-        "the address {} (stop the program that uses it, or set another address in [listen])",
+    server.map_err(StartError::to(format!(
+        "listen on {} (stop the program that uses it, or set another address in [listen])",
         listen.address
     )))
 }
@@ -288,33 +288,33 @@ fn public_host(config: &Config, address: SocketAddr) -> Result<Host, StartError>
         None => "http",
     };
     let own = format!("{scheme}://{address}").parse();
-    own.map_err(StartError::with(
-        "public_url of [listen], which is required for this address",
+    own.map_err(StartError::to(
+        "determine public_url of [listen], which is required for this address",
     ))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, StartError> {
-    std::fs::read(path).map_err(StartError::with(file("the file", path)))
+    std::fs::read(path).map_err(StartError::to(read_action("the file", path)))
 }
 
-fn file(kind: &str, path: &Path) -> String {
-    format!("{kind} {} (check its path and permissions)", path.display())
+fn read_action(kind: &str, path: &Path) -> String {
+    format!("read {kind} {} (check its path and permissions)", path.display())
 }
 
-/// A gateway that cannot start. The message names the obstacle.
+/// A gateway that cannot start. The message names the action that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot start with {obstacle}")]
+#[error("cannot {action}")]
 pub struct StartError {
-    obstacle: String,
+    action: String,
     source: Box<dyn StdError + Send + Sync>,
 }
 
 impl StartError {
-    /// Returns a constructor for errors of this obstacle.
-    fn with<E: Into<Box<dyn StdError + Send + Sync>>>(obstacle: impl Into<String>) -> impl FnOnce(E) -> Self {
-        let obstacle = obstacle.into();
+    /// Returns a constructor for errors of this action.
+    fn to<E: Into<Box<dyn StdError + Send + Sync>>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let action = action.into();
         |source| Self {
-            obstacle,
+            action,
             source: source.into(),
         }
     }
@@ -322,6 +322,6 @@ impl StartError {
 
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> Self {
-        Self::with("the configuration")(error)
+        Self::to("apply the configuration")(error)
     }
 }

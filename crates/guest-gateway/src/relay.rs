@@ -39,23 +39,23 @@ pub(crate) struct Hub {
     direct: Direct,
     relays: Arc<Mutex<Relays>>,
     // dropped last, because the gateway waits for it
-    pub(crate) stopping: Stopping,
+    pub(crate) shutdown: Shutdown,
 }
 
 type Relays = HashMap<SessionId, mpsc::Sender<Command>>;
 
 /// A signal of shutdown: true, or without a sender. The gateway waits until all clones are dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Stopping(pub(crate) watch::Receiver<bool>);
+pub(crate) struct Shutdown(pub(crate) watch::Receiver<bool>);
 
-impl Stopping {
-    pub(crate) async fn begun(&self) {
+impl Shutdown {
+    pub(crate) async fn requested(&self) {
         let _ = self.0.clone().wait_for(|stop| *stop).await;
     }
 
     /// Resolves 500 ms after shutdown begins. Sockets still open are then dropped.
     pub(crate) async fn close_deadline(&self) {
-        self.begun().await;
+        self.requested().await;
         tokio::time::sleep(CLOSE_TIMEOUT).await;
     }
 }
@@ -104,20 +104,20 @@ impl SocketHandle {
     /// Forwards a message of the guest. Waits while the relay is busy. A relay that has ended has closed the socket.
     pub(crate) async fn send(&self, id: MessageId, text: String) {
         let socket = self.own.clone();
-        let _over = self.commands.send(Command::Send { id, text, socket }).await;
+        let _ = self.commands.send(Command::Send { id, text, socket }).await;
     }
 
     pub(crate) async fn typing(&self) {
-        let _over = self.commands.send(Command::Typing).await;
+        let _ = self.commands.send(Command::Typing).await;
     }
 }
 
 impl Hub {
-    pub(crate) fn new(direct: Direct, stopping: Stopping) -> Self {
+    pub(crate) fn new(direct: Direct, shutdown: Shutdown) -> Self {
         Self {
             direct,
             relays: Arc::default(),
-            stopping,
+            shutdown,
         }
     }
 
@@ -140,7 +140,7 @@ impl Hub {
                     None => {
                         let (commands, received) = mpsc::channel(COMMAND_QUEUE);
                         // the channel is empty, so there is room
-                        let _attached = commands.try_send(attach);
+                        let _ = commands.try_send(attach);
                         relays.insert(id.clone(), commands.clone());
                         let relay = Relay::new(self.direct.clone(), &admitted, id.clone(), origin);
                         tokio::spawn(self.clone().run(relay, id.clone(), admitted, received));
@@ -165,7 +165,7 @@ impl Hub {
     pub(crate) async fn extend(&self, id: &SessionId, expires_at: OffsetDateTime) {
         let commands = self.lock().get(id).cloned();
         if let Some(commands) = commands {
-            let _over = commands.send(Command::Extend(expires_at)).await;
+            let _ = commands.send(Command::Extend(expires_at)).await;
         }
     }
 
@@ -175,7 +175,7 @@ impl Hub {
 
     /// Runs a relay and removes it at its end.
     async fn run(self, relay: Relay, id: SessionId, admitted: Admitted, commands: mpsc::Receiver<Command>) {
-        relay.run(admitted, commands, self.stopping.clone()).await;
+        relay.run(admitted, commands, self.shutdown.clone()).await;
         let mut relays = self.lock();
         // a newer relay may have replaced it
         if relays.get(&id).is_some_and(mpsc::Sender::is_closed) {

@@ -26,7 +26,7 @@ impl Chat {
                 );
                 self.announce(&link);
             }
-            None => self.show_error(&format!("no link {number}, or it was dropped")),
+            None => self.show_error(&format!("invalid link {number}: unknown, or dropped")),
         }
     }
 

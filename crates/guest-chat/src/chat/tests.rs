@@ -335,7 +335,7 @@ fn state_change_is_one_line() {
 #[test]
 fn new_conversation_starts_only_after_the_last_one() {
     let mut guest = Fixture::connected(InputMode::Interactive);
-    let not_yet = ["! the conversation has not ended: /new starts one after it"];
+    let not_yet = ["! cannot start a new conversation: the last one has not ended"];
     assert_eq!(guest.line("/new"), not_yet);
     for (over, request) in [
         (

@@ -101,7 +101,7 @@ fn read(events: &mpsc::Sender<TerminalEvent>) {
             Ok(0) | Err(_) => TerminalEvent::End,
             Ok(MAX_LINE) if !bytes.ends_with(b"\n") => match stdin.skip_until(b'\n') {
                 Ok(_) => {
-                    TerminalEvent::Skipped(format!("line too long: more than {MAX_LINE} bytes, not read"))
+                    TerminalEvent::Skipped(format!("invalid line: more than {MAX_LINE} bytes, shorten it"))
                 }
                 Err(_) => TerminalEvent::End,
             },

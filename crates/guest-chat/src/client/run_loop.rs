@@ -1,7 +1,5 @@
 //! Moves lines, events and time between a chat, its conversation and its frontend.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -198,22 +196,17 @@ fn show_lines(chat: &mut Chat, frontend: &mut Frontend) {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let unread = |error| format!("cannot read {}: {error}", path.display());
+    let name = path.display();
+    let unread = |error| format!("cannot read {name}: {error}");
+    let metadata = path.metadata().map_err(unread)?;
     // the read of a pipe or a device may never end
-    if !path.metadata().map_err(unread)?.is_file() {
-        return Err(format!("cannot read {}: it is not a file", path.display()));
+    if !metadata.is_file() {
+        return Err(format!("cannot read {name}: not a file"));
     }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unread)?;
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unread)?;
-    if bytes.len() as u64 > MAX_FILE {
-        let mib = MAX_FILE >> 20;
-        return Err(format!(
-            "cannot send {}: it has more than {mib} MiB",
-            path.display()
-        ));
+    if metadata.len() > MAX_FILE {
+        return Err(format!("cannot send {name}: more than {} MiB", MAX_FILE >> 20));
     }
-    Ok(bytes)
+    std::fs::read(path).map_err(unread)
 }
 
 /// The latest entries of the timeline without single frames.

@@ -2,10 +2,10 @@
 
 use std::fmt::Display;
 
-use genesys_api::{Clock, DeploymentId, Hosts, Now, entropy, error_chain};
+use genesys_api::{Clock, DeploymentId, Host, Hosts, Now, entropy, error_chain};
 use genesys_http::{CallError, Client};
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
-use guest_conversation::{Conversation, DeploymentRules, WebMessaging};
+use guest_conversation::{Conversation, WebMessaging};
 use secrecy::SecretString;
 use web_messaging::rest::deployment::{Domains, NotAdmitted, Published, ReadConfiguration, ReadDomains};
 use ws_transport::{Origin, OriginPolicy, SocketUrl};
@@ -19,9 +19,10 @@ const MAX_NAMED_DOMAINS: usize = 5;
 #[derive(Debug)]
 pub struct ConnectTarget {
     settings: Settings,
-    hosts: Hosts,
-    deployment: DeploymentId,
-    rules: DeploymentRules,
+    /// The host of the deployment's public files.
+    cdn: Host,
+    /// The session without its token. Each conversation has its own.
+    session: WebMessaging,
 }
 
 impl ConnectTarget {
@@ -47,11 +48,14 @@ impl ConnectTarget {
             origin: policy.admit_own(&origin).map_err(invalid)?,
             limiter: ConnectLimiter::default(),
         };
+        let session = WebMessaging::new(deployment, SecretString::default());
         Ok(Self {
             settings,
-            hosts,
-            deployment,
-            rules: DeploymentRules::default(),
+            cdn: hosts.cdn,
+            session: WebMessaging {
+                api: Some(hosts.api),
+                ..session
+            },
         })
     }
 
@@ -66,12 +70,12 @@ impl ConnectTarget {
     /// # Errors
     /// If the deployment does not admit the guest, or cannot be read.
     pub async fn load_rules(&mut self) -> Result<(), ChatError> {
-        let (deployment, cdn) = (&self.deployment, &self.hosts.cdn);
+        let (deployment, cdn) = (&self.session.deployment, &self.cdn);
         let failed = |error: CallError| {
             let advice = match error.problem().map(|problem| problem.status) {
                 Some(403 | 404) => {
                     return ChatError::Invalid(format!(
-                        "no active deployment {deployment} at {cdn}: check the id, and that the domain is the one of its region"
+                        "invalid --deployment: no active deployment {deployment} at {cdn}, check the id and the domain of its region"
                     ));
                 }
                 Some(401 | 429 | 500..) => "; try again later, and check the proxy and --cdn-host",
@@ -92,7 +96,7 @@ impl ConnectTarget {
             domains: Some(domains),
         };
         let admitted = published.admit(self.origin());
-        self.rules = admitted.map_err(|why| match (&why, &published.domains) {
+        self.session.rules = admitted.map_err(|why| match (&why, &published.domains) {
             (NotAdmitted::Origin { origin }, Some(domains)) => invalid(not_admitted(origin, domains)),
             _ => invalid(why),
         })?;
@@ -112,9 +116,8 @@ impl ConnectTarget {
     pub(super) fn open(&self) -> Connection {
         let token = SecretString::from(entropy::uuid().to_string());
         let session = WebMessaging {
-            rules: self.rules,
-            api: Some(self.hosts.api.clone()),
-            ..WebMessaging::new(self.deployment.clone(), token)
+            token,
+            ..self.session.clone()
         };
         Connection::open(Conversation::new(session), self.settings.clone())
     }
@@ -129,7 +132,7 @@ fn not_admitted(origin: &Origin, domains: &Domains) -> String {
         Domains::Listed(entries) if !entries.is_empty() => entries,
         _ => {
             return format!(
-                "the deployment admits no domain, so not {origin}: an administrator can allow some"
+                "invalid origin {origin}: the deployment admits no domain, an administrator can allow some"
             );
         }
     };
@@ -141,7 +144,7 @@ fn not_admitted(origin: &Origin, domains: &Domains) -> String {
         _ => " and others",
     };
     format!(
-        "the deployment admits {named}{more}, not {origin}: use --origin https:// with one of these, or have an \
-         administrator allow yours"
+        "invalid origin {origin}: the deployment admits {named}{more}, use --origin https:// with one of these, or have \
+         an administrator allow yours"
     )
 }

@@ -27,7 +27,7 @@ const HISTORY: usize = 200;
 #[derive(Debug)]
 pub(super) struct Terminal {
     before: Termios,
-    turns: SyncSender<bool>,
+    continues: SyncSender<bool>,
     shown: SyncSender<String>,
     /// Lines dropped since the last one that was printed.
     dropped: usize,
@@ -49,11 +49,11 @@ impl Terminal {
             Editor::with_history(config.auto_add_history(true).build(), MemHistory::new()).ok()?;
         let mut printer = editor.create_external_printer().ok()?;
         editor.set_helper(Some(EditObserver(events.clone())));
-        let (turns, turn) = sync_channel(1);
+        let (continues, allowed) = sync_channel(1);
         let (shown, to_show) = sync_channel::<String>(BACKLOG);
         Some(Self {
             before,
-            turns,
+            continues,
             shown,
             dropped: 0,
             printing: thread::spawn(move || {
@@ -64,7 +64,7 @@ impl Terminal {
                     }
                 }
             }),
-            editing: thread::spawn(move || edit(editor, &events, &turn)),
+            editing: thread::spawn(move || edit(editor, &events, &allowed)),
         })
     }
 
@@ -79,13 +79,13 @@ impl Terminal {
         }
     }
 
-    pub(super) fn set_editing(&self, continues: bool) {
+    pub(super) fn set_editing(&self, allowed: bool) {
         // the editor waits for it after each line
-        let _ = self.turns.try_send(continues);
+        let _ = self.continues.try_send(allowed);
     }
 
     pub(super) fn close(self) {
-        drop((self.turns, self.shown));
+        drop((self.continues, self.shown));
         let _ = self.printing.join();
         if !self.editing.is_finished() {
             // a signal arrived while a line was edited: end bracketed paste, leave the line of the prompt
@@ -99,7 +99,7 @@ impl Terminal {
 fn edit(
     mut editor: Editor<EditObserver, MemHistory>,
     events: &mpsc::Sender<TerminalEvent>,
-    turn: &Receiver<bool>,
+    allowed: &Receiver<bool>,
 ) {
     loop {
         let (line, last) = match editor.readline("> ") {
@@ -111,7 +111,7 @@ fn edit(
             }
             Err(_) => (TerminalEvent::End, true),
         };
-        if events.blocking_send(line).is_err() || last || !turn.recv().unwrap_or(false) {
+        if events.blocking_send(line).is_err() || last || !allowed.recv().unwrap_or(false) {
             return;
         }
     }

@@ -25,7 +25,7 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
     let credentials = credentials(call.request.headers(), &form).map_err(invalid_request)?;
     let (id, secret) = credentials.ok_or_else(|| {
         invalid_client(
-            "no client credentials: send them by HTTP Basic, or as client_id and client_secret in the form",
+            "invalid client: no credentials, send them by HTTP Basic or as client_id and client_secret in the form",
         )
     })?;
     let clients = &call.app.clients;
@@ -37,12 +37,12 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
     match form.get("grant_type").map(|grant| &**grant) {
         Some("client_credentials") => {}
         Some(_) => {
-            let text = "grant_type must be client_credentials";
+            let text = "invalid grant_type: use client_credentials";
             return Err(refused("unsupported_grant_type", text));
         }
         None => {
             return Err(invalid_request(
-                "grant_type is missing: it must be client_credentials",
+                "invalid grant_type: missing, use client_credentials",
             ));
         }
     }
@@ -50,7 +50,7 @@ pub(super) async fn token(mut call: Call) -> Result<Response, Response> {
         None => allowed.clone(),
         Some(Ok(requested)) if allowed.require(&requested).is_ok() => requested,
         Some(_) => {
-            let text = format!("this client may ask for: {allowed}");
+            let text = format!("invalid scope: this client may request {allowed}");
             return Err(refused("invalid_scope", &text));
         }
     };
@@ -71,10 +71,10 @@ fn parse(body: &[u8]) -> Result<Form<'_>, &'static str> {
     let mut form = Form::new();
     for (name, value) in url::form_urlencoded::parse(body).filter(|(_, value)| !value.is_empty()) {
         if !["grant_type", "client_id", "client_secret", "scope"].contains(&&*name) {
-            return Err("the form may hold grant_type, client_id, client_secret and scope only");
+            return Err("invalid form: use grant_type, client_id, client_secret and scope only");
         }
         if form.insert(name, value).is_some() {
-            return Err("a parameter of the form is repeated: give each once");
+            return Err("invalid form: a parameter is repeated, give each once");
         }
     }
     Ok(form)
@@ -90,7 +90,7 @@ fn credentials(headers: &HeaderMap, form: &Form<'_>) -> Result<Option<(String, S
         }
         (Some(header), None, None) => Ok(basic(header)),
         (None, _, None) => Ok(None),
-        _ => Err("credentials come in more than one way: send them by HTTP Basic or in the form, once"),
+        _ => Err("invalid credentials: sent in more than one way, use HTTP Basic or the form, once"),
     }
 }
 

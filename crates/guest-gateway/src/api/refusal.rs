@@ -32,13 +32,11 @@ impl Refusal {
         Self::new(ErrorCode::BadRequest, message)
     }
 
-    /// 404. What belongs to another API client is not distinguished from what does not exist.
+    /// 404. A resource of another API client is not distinguished from one that does not exist.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(
             ErrorCode::NotFound,
-            format!(
-                "there is no such {what} for this API client: check the id, and whether it was created with these credentials"
-            ),
+            format!("invalid {what} id: unknown for this API client, check the id and the credentials"),
         )
     }
 
@@ -51,8 +49,7 @@ impl Refusal {
     }
 
     pub(super) fn too_many(wait: Duration) -> Self {
-        let message =
-            "too many requests of this API client in the current minute: wait for the seconds in Retry-After";
+        let message = "cannot accept the request: rate limit of this API client reached, wait for the seconds in Retry-After";
         Self::new(ErrorCode::TooManyRequests, message).retry_after(wait)
     }
 

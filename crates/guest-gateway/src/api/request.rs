@@ -5,14 +5,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::RequestExt as _;
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use axum::extract::{FromRequest, Path, Request};
 use bytes::Bytes;
 use genesys_api::Now;
 use guest_sessions::{DetailCode, ErrorCode};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::LengthLimitError;
 
 use super::access::BadToken;
 use super::{App, Refusal};
@@ -64,12 +64,13 @@ impl Call {
         let (client, scopes) = clients.verify(token, now.utc).map_err(|error| match error {
             BadToken::Expired => Refusal::new(
                 ErrorCode::CredentialsExpired,
-                "the bearer token has expired: fetch a new one from /oauth/token",
+                "invalid bearer token: expired, fetch a new one from /oauth/token",
             ),
             BadToken::Unknown => unknown_token(),
         })?;
         if !scopes.iter().any(|granted| granted == scope) {
-            let message = format!("the token lacks the scope {scope}: fetch one that asks for it");
+            let message =
+                format!("invalid bearer token: it lacks the scope {scope}, fetch one with this scope");
             let refusal = Refusal::new(ErrorCode::MissingPermissions, message);
             return Err(refusal.detail(DetailCode::MissingScope.as_str(), scope));
         }
@@ -92,32 +93,28 @@ impl Call {
         let given = given.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let essence = given.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case(media_type) {
-            let message = format!("unsupported media type: send {media_type}, and name it in Content-Type");
+            let message = format!("invalid Content-Type: send {media_type}");
             return Err(Refusal::new(ErrorCode::UnsupportedMediaType, message));
         }
         tokio::select! {
             body = read(std::mem::take(self.request.body_mut())) => body,
             () = self.app.clock.sleep(BODY_TIMEOUT) => Err(Refusal::new(
                 ErrorCode::RequestTimeout,
-                "the body did not arrive within 10 seconds: send the request again",
+                "cannot read the body: not complete within 10 seconds, send the request again",
             )),
         }
     }
 }
 
 async fn read(body: Body) -> Result<Bytes, Refusal> {
-    let too_large = || {
-        let message = format!("the body is larger than {MAX_BODY} bytes");
-        Refusal::new(ErrorCode::BodyTooLarge, message)
-    };
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(too_large());
-    }
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(too_large()),
-        Err(_) => Err(Refusal::bad_request("the body ended before it was complete")),
-    }
+    let read = axum::body::to_bytes(body, MAX_BODY).await;
+    read.map_err(|error| match error.into_inner().is::<LengthLimitError>() {
+        true => {
+            let message = format!("invalid body: more than {MAX_BODY} bytes");
+            Refusal::new(ErrorCode::BodyTooLarge, message)
+        }
+        false => Refusal::bad_request("invalid body: it ended before it was complete, send it again"),
+    })
 }
 
 fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
@@ -125,7 +122,7 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
     let (Some(header), None) = (headers.next(), headers.next()) else {
         return Err(Refusal::new(
             ErrorCode::AuthenticationRequired,
-            "no bearer token: fetch one from /oauth/token and send it as one Authorization header",
+            "invalid Authorization header: send one with a bearer token from /oauth/token",
         ));
     };
     match header.to_str().ok().and_then(|text| text.split_once(' ')) {
@@ -135,6 +132,6 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
 }
 
 fn unknown_token() -> Refusal {
-    let message = "the bearer token is not one of this gateway's: fetch one from /oauth/token";
+    let message = "invalid bearer token: unknown to this gateway, fetch one from /oauth/token";
     Refusal::new(ErrorCode::BadCredentials, message)
 }

@@ -50,7 +50,7 @@ pub(super) async fn open(mut call: Call) -> Result<Response, Refusal> {
     let queried = query_token(call.request.uri());
     if queried.is_some() && !call.app.token_in_query {
         return Err(Refusal::bad_request(
-            "this gateway takes no token in the query: offer it as a subprotocol, or send it in the handshake frame",
+            "invalid query: no token is accepted in it, offer the token as a subprotocol or send it in the handshake frame",
         ));
     }
     let admitted = match offered.or(queried) {
@@ -58,7 +58,8 @@ pub(super) async fn open(mut call: Call) -> Result<Response, Refusal> {
         None => None,
     };
     let upgrade = call.request.extensions_mut().remove::<OnUpgrade>();
-    let upgrade = upgrade.ok_or_else(|| Refusal::bad_request("the connection cannot be upgraded"))?;
+    let upgrade =
+        upgrade.ok_or_else(|| Refusal::bad_request("cannot upgrade the connection: use HTTP/1.1"))?;
     tokio::spawn(serve(call.app, id, origin, admitted, upgrade));
     Ok(handshake.response(subprotocol).map(|()| Body::empty()))
 }
@@ -85,7 +86,7 @@ async fn serve(
     let Err(close) = connection.run(origin, admitted).await;
     tokio::select! {
         () = close.send(connection.socket) => {}
-        () = app.hub.stopping.close_deadline() => {}
+        () = app.hub.shutdown.close_deadline() => {}
     }
 }
 
@@ -106,29 +107,29 @@ impl Connection<'_> {
     ) -> Result<Infallible, CloseReason> {
         let app = self.app;
         let (admitted, after) = tokio::select! {
-            // boxed, so that the open socket does not hold its space
-            handshake = Box::pin(self.shake_hands(admitted)) => handshake?,
+            // boxed, so that the open socket does not keep its space
+            handshake = Box::pin(self.handshake(admitted)) => handshake?,
             () = app.clock.sleep(HANDSHAKE_TIMEOUT) => {
-                let text = "no handshake frame came within 10 seconds";
+                let text = "invalid handshake: no frame within 10 seconds, connect again";
                 return Err(CloseReason::error(ErrorCode::HandshakeTimeout, text));
             }
-            () = app.hub.stopping.begun() => return Err(CloseReason::Close(1001, "the gateway shuts down")),
+            () = app.hub.shutdown.requested() => return Err(CloseReason::Close(1001, "the gateway shuts down")),
         };
         let origin = app.upstream_origin.clone().unwrap_or(origin);
         let expires_at = admitted.expires_at();
         let handle = Box::pin(app.hub.attach(admitted, self.id, origin, after)).await;
-        self.converse(expires_at, handle).await
+        self.exchange_frames(expires_at, handle).await
     }
 
     /// Waits for the handshake frame. Returns the session, and the number of the last event that the guest has.
-    async fn shake_hands(
+    async fn handshake(
         &mut self,
         admitted: Option<Admitted>,
     ) -> Result<(Admitted, Option<u64>), CloseReason> {
         let (named, token, after) = loop {
             let text = match self.socket.next().await? {
                 Incoming::Text(text) => text,
-                Incoming::Closed(_) => return Err(CloseReason::Gone),
+                Incoming::Closed(_) => return Err(CloseReason::Lost),
                 _ => continue,
             };
             match ClientFrame::parse(&text) {
@@ -142,14 +143,14 @@ impl Connection<'_> {
                     break (guest_session_id, token, last_sequence);
                 }
                 Ok(_) => {
-                    let text = "the first frame must be a handshake";
+                    let text = "invalid frame: the first one must be a handshake";
                     return Err(CloseReason::error(ErrorCode::HandshakeExpected, text));
                 }
                 Err(problem) => self.refuse_frame(&problem.to_string()).await?,
             }
         };
         if named != *self.id {
-            let text = "the handshake names another session than the URL does";
+            let text = "invalid handshake: guestSessionId is not the session of the URL";
             return Err(CloseReason::error(ErrorCode::NotFound, text));
         }
         let admitted = match (admitted, token) {
@@ -157,15 +158,15 @@ impl Connection<'_> {
             // a token in the frame replaces the one of the upgrade
             (_, Some(token)) => self.app.direct.admit(self.id, &token).await?,
             (None, None) => {
-                let text =
-                    "no access token: send it as a subprotocol, or as accessToken in the handshake frame";
+                let text = "invalid handshake: no access token, send it as a subprotocol or as accessToken in the frame";
                 return Err(CloseReason::error(ErrorCode::AuthenticationRequired, text));
             }
         };
         Ok((admitted, after))
     }
 
-    async fn converse(
+    /// Passes frames in both directions until the socket is to be closed.
+    async fn exchange_frames(
         &mut self,
         expires_at: OffsetDateTime,
         mut handle: SocketHandle,
@@ -192,21 +193,21 @@ impl Connection<'_> {
                     heartbeat.handle_alive();
                     let text = match read? {
                         Incoming::Text(text) => text,
-                        Incoming::Closed(_) => return Err(CloseReason::Gone),
+                        Incoming::Closed(_) => return Err(CloseReason::Lost),
                         _ => continue,
                     };
-                    let _counted = pace.try_acquire(now);
+                    let _ = pace.try_acquire(now);
                     self.handle_frame(&text, &handle).await?;
                 }
                 () = clock.sleep_until(readable_at.unwrap_or(now)), if readable_at.is_some() => {}
                 () = clock.sleep_until(ends_at) => {
-                    let text = "the access token has expired: refresh the session's tokens, then reconnect and resume";
+                    let text = "invalid access token: expired, refresh the session's tokens, then reconnect and resume";
                     return Err(CloseReason::error(ErrorCode::CredentialsExpired, text));
                 }
                 () = clock.sleep_until(heartbeat.poll_timeout()) => {
                     match heartbeat.handle_timeout(clock.now().instant) {
-                        Some(HeartbeatAction::Drop) => return Err(CloseReason::Gone),
-                        Some(HeartbeatAction::Ping) => self.socket.ping().await.or(Err(CloseReason::Gone))?,
+                        Some(HeartbeatAction::Drop) => return Err(CloseReason::Lost),
+                        Some(HeartbeatAction::Ping) => self.socket.ping().await.or(Err(CloseReason::Lost))?,
                         _ => {}
                     }
                 }
@@ -228,7 +229,7 @@ impl Connection<'_> {
                 Outgoing::Close(code, reason) => close = Err(CloseReason::Close(code, reason)),
             }
         }
-        self.socket.send_all(frames).await.or(Err(CloseReason::Gone))?;
+        self.socket.send_all(frames).await.or(Err(CloseReason::Lost))?;
         close.map(|()| ends_at)
     }
 
@@ -238,7 +239,7 @@ impl Connection<'_> {
             Ok(ClientFrame::Typing {}) => handle.typing().await,
             Ok(ClientFrame::Ping { id }) => self.send(ServerFrame::Pong { id }.to_json()).await?,
             Ok(_) => {
-                let text = "the handshake is done: send message, typing or ping";
+                let text = "invalid frame: the handshake is complete, send message, typing or ping";
                 self.refuse_frame(text).await?;
             }
             Err(problem) => self.refuse_frame(&problem.to_string()).await?,
@@ -258,7 +259,7 @@ impl Connection<'_> {
     }
 
     async fn send(&mut self, frame: String) -> Result<(), CloseReason> {
-        self.socket.send(frame).await.or(Err(CloseReason::Gone))
+        self.socket.send(frame).await.or(Err(CloseReason::Lost))
     }
 }
 
@@ -269,7 +270,7 @@ enum CloseReason {
     /// A close frame with this code and reason.
     Close(u16, &'static str),
     /// The connection is lost, so no close frame is sent.
-    Gone,
+    Lost,
 }
 
 impl CloseReason {
@@ -285,7 +286,7 @@ impl CloseReason {
                 }
             }
             Self::Close(code, reason) => socket.close(code, reason).await,
-            Self::Gone => {}
+            Self::Lost => {}
         }
     }
 }
@@ -294,7 +295,7 @@ impl From<SocketError> for CloseReason {
     fn from(error: SocketError) -> Self {
         match error.close_code() {
             Some(code) => Self::Close(code, "the frame breaks the protocol or a limit"),
-            None => Self::Gone,
+            None => Self::Lost,
         }
     }
 }

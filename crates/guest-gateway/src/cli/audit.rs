@@ -84,10 +84,11 @@ async fn export(config: &Path, out: &Path) -> Result<(), Failure> {
 fn verify(file: &Path, key: &str, against: Option<&Path>) -> Result<(), Failure> {
     let key: VerifierKey = key
         .parse()
-        .map_err(|error| Failure::usage(format!("--key: {}", error_chain(&error))))?;
+        .map_err(|error| Failure::usage(format!("invalid --key: {}", error_chain(&error))))?;
     let against = match against {
         Some(path) => {
-            let invalid = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+            let invalid =
+                |why: String| Failure::usage(format!("invalid checkpoint {}: {why}", path.display()));
             let note = std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?;
             // a copied checkpoint may lack its final line break
             let checkpoint = key.open(&format!("{}\n", note.trim()));
@@ -121,7 +122,7 @@ pub(super) fn open_store(config: &Path) -> Result<(Config, SqliteStore), Failure
     let name = path.display();
     if !path.exists() {
         return Err(Failure::usage(format!(
-            "no store {name}: run this command in the directory of the gateway"
+            "cannot open the store {name}: no such file, run this command in the directory of the gateway"
         )));
     }
     let store = SqliteStore::open(path, keys.for_store(), Limits::default())
@@ -144,10 +145,10 @@ fn read_config(path: &Path) -> Result<(Config, Keys), Failure> {
     let name = config.store.keys.display();
     if !config.store.keys.exists() {
         return Err(Failure::usage(format!(
-            "no key file {name}: run this command in the directory of the gateway"
+            "cannot read the key file {name}: no such file, run this command in the directory of the gateway"
         )));
     }
     let keys = Keys::open(&config.store.keys);
-    let keys = keys.map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+    let keys = keys.map_err(|error| Failure::usage(format!("cannot read the key file {name}: {error}")))?;
     Ok((config, keys))
 }

@@ -111,25 +111,25 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         #[cfg(not(feature = "sim"))]
         Some(None) => {
             let why = crate::simulator::NOT_BUILT_IN;
-            return Err(Failure::usage(format!("--sim without a URL: {why}")));
+            return Err(Failure::usage(format!("invalid --sim: no URL, and {why}")));
         }
         #[cfg(feature = "sim")]
         Some(Some(_)) if options.agent.is_some() || !options.fault.is_empty() => {
             return Err(Failure::usage(
-                "--agent and --fault apply to a new simulator: omit the URL of --sim, or pass them to the simulator that \
-                 runs there",
+                "invalid arguments: --agent and --fault apply to a new simulator, omit the URL of --sim, or pass them to the \
+                 simulator that runs there",
             ));
         }
         _ => None,
     };
-    let outcome = converse(options, simulator.as_ref(), clock, &mut interrupt).await;
+    let outcome = run_chat(options, simulator.as_ref(), clock, &mut interrupt).await;
     if let Some(simulator) = simulator {
         simulator.stop().await;
     }
     outcome
 }
 
-async fn converse(
+async fn run_chat(
     options: Options,
     simulator: Option<&Simulator>,
     clock: Clock,
@@ -141,7 +141,10 @@ async fn converse(
     let http = http(&options, clock)?;
     let mut target = ConnectTarget::new(http, hosts, deployment.clone(), options.origin).map_err(failure)?;
     if let Some(path) = options.attach.as_deref().filter(|path| !path.is_file()) {
-        return Err(Failure::usage(format!("--attach: no file {}", path.display())));
+        return Err(Failure::usage(format!(
+            "cannot attach {}: no such file",
+            path.display()
+        )));
     }
     tokio::select! {
         rules = target.load_rules() => rules.map_err(failure)?,
@@ -181,9 +184,9 @@ fn hosts(options: &Options, simulator: Option<&Simulator>) -> Result<Hosts, Fail
         _ => {
             return Err(Failure::usage(match options.deployment {
                 Some(_) => {
-                    "--deployment needs --domain, the region of Genesys Cloud, such as mypurecloud.ie, or --sim"
+                    "invalid arguments: --deployment needs --domain, the region of Genesys Cloud, such as mypurecloud.ie, or --sim"
                 }
-                None => "missing target: use --sim, or --deployment and --domain",
+                None => "invalid arguments: use --sim, or --deployment and --domain",
             }));
         }
     };
@@ -206,12 +209,14 @@ fn hosts_of_domain(domain: &str) -> Result<Hosts, Failure> {
 fn deployment(options: &Options, simulator: Option<&Simulator>) -> Result<DeploymentId, Failure> {
     let simulated = simulator.map(Simulator::deployment_id);
     let deployment = options.deployment.as_ref().or(simulated).ok_or_else(|| {
-        Failure::usage("--sim URL needs --deployment ID, which the simulator printed when it started")
+        Failure::usage(
+            "invalid arguments: --sim URL needs --deployment ID, which the simulator printed when it started",
+        )
     })?;
     // a simulator accepts any id
     if options.domain.is_some() && uuid::Uuid::try_parse(deployment.as_str()).is_err() {
         return Err(Failure::usage(format!(
-            "--deployment: invalid UUID {deployment}: copy the id that Genesys Cloud shows beside the messenger deployment"
+            "invalid --deployment: invalid UUID {deployment}, copy the id that Genesys Cloud shows beside the messenger deployment"
         )));
     }
     Ok(deployment.clone())
@@ -220,8 +225,12 @@ fn deployment(options: &Options, simulator: Option<&Simulator>) -> Result<Deploy
 fn http(options: &Options, clock: Clock) -> Result<Client, Failure> {
     let tls = match &options.ca {
         Some(path) => {
-            let pem = std::fs::read(path)
-                .map_err(|error| Failure::usage(format!("--ca: cannot read {}: {error}", path.display())))?;
+            let pem = std::fs::read(path).map_err(|error| {
+                Failure::usage(format!(
+                    "cannot read the CA certificate {}: {error}",
+                    path.display()
+                ))
+            })?;
             Tls::with_extra_ca(&pem)
         }
         None => Tls::system(),

@@ -59,7 +59,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         ))
     })?;
     record_export(&store, "guest-gateway consent export", "consent.exported").await?;
-    let unwritten = |error: std::io::Error| Failure::failed(format!("{name}: {error}"));
+    let unwritten = |error: std::io::Error| Failure::failed(format!("cannot write {name}: {error}"));
     let mut file = BufWriter::new(file);
     let (mut after, mut written) = (None, 0_u64);
     loop {
@@ -76,7 +76,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let file = file.into_inner().map_err(|error| unwritten(error.into_error()))?;
     file.sync_all().map_err(unwritten)?;
     if let (Some(id), 0) = (&only, written) {
-        return Err(Failure::failed(format!("no session {id} in the store")));
+        return Err(Failure::failed(format!(
+            "cannot export: no session {id} in the store"
+        )));
     }
     let what = if receipts { "receipts" } else { "records" };
     print_line(&format!("{written} {what} exported to {name}."));

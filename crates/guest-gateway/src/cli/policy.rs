@@ -138,7 +138,7 @@ fn show(policy: &Policy) {
 fn choices(grant: &[Purpose], deny: &[Purpose]) -> Result<[Choice; 3], Failure> {
     if let Some(both) = grant.iter().find(|purpose| deny.contains(purpose)) {
         return Err(Failure::usage(format!(
-            "{both} is both granted and denied: use one of --grant and --deny"
+            "invalid choice about {both}: both granted and denied, use one of --grant and --deny"
         )));
     }
     Ok(Purpose::ALL.map(|purpose| match purpose {
@@ -195,5 +195,5 @@ fn file_of(name: &str) -> Result<PolicyFile, Failure> {
 
 fn purpose(text: &str) -> Result<Purpose, String> {
     let named = Purpose::ALL.into_iter().find(|purpose| purpose.as_str() == text);
-    named.ok_or_else(|| "unknown purpose: use marketing, personalization or analytics".to_owned())
+    named.ok_or_else(|| "invalid purpose: use marketing, personalization or analytics".to_owned())
 }

@@ -63,7 +63,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     }
     if !options.listen.ip().is_loopback() {
         return Err(Failure::usage(
-            "--listen: the simulator listens on loopback only, because it prints its secrets; use 127.0.0.1:PORT",
+            "invalid --listen: the simulator prints its secrets, so it listens on loopback only, use 127.0.0.1:PORT",
         ));
     }
     let mut config = match options.plain {

@@ -42,15 +42,15 @@ pub(super) fn check(config: &Config) -> Result<(), Conflict> {
     let client_id = |client: &Client| client.id.as_str().to_owned();
     check_each("client", &config.client, client_id, |client| {
         if !client.has_one_secret() {
-            return Some(format!("[[client]] {}: {ONE_SECRET}", client.id.as_str()));
+            return Some(format!("invalid [[client]] {}: {ONE_SECRET}", client.id.as_str()));
         }
         let unknown = client.scopes.iter().find(|scope| !SCOPES.contains(scope))?;
-        Some(format!("unknown scope {unknown}: use {}", SCOPES.join(", ")))
+        Some(format!("invalid scope {unknown}: use {}", SCOPES.join(", ")))
     })?;
     let channel_id = |channel: &Channel| channel.id.as_str().to_owned();
     check_each("channel", &config.channel, channel_id, |channel| {
         let has_deployment = channel.deployment.is_some() || config.genesys.simulator;
-        let missing = "every [[channel]] needs its `deployment`, the id of a messenger deployment";
+        let missing = "invalid [[channel]]: `deployment` is missing, give the id of a messenger deployment";
         (!has_deployment).then(|| missing.to_owned())
     })
 }
@@ -67,22 +67,21 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
         ("cdn", &genesys.cdn),
     ];
     let own_host = own_hosts.into_iter().find(|(_, host)| host.is_some());
-    let one_of_two =
-        "[listen] has one of `certificate` and `key`: use both, or none for plain HTTP on loopback";
-    let not_built_in = format!("[genesys] `simulator`: {NOT_BUILT_IN} as `host`");
-    let none = "at least one [[client]] and one [[channel]] are needed to create a session";
+    let one_of_two = "invalid [listen]: one of `certificate` and `key` is missing, use both, or none for plain HTTP on loopback";
+    let not_built_in = format!("invalid [genesys] `simulator`: {NOT_BUILT_IN} as `host`");
+    let none = "invalid configuration: a session needs at least one [[client]] and one [[channel]]";
     let conflicts = [
         (
             !certificate && !key && !listen.address.ip().is_loopback(),
             ("listen", "address"),
-            "[listen] plain HTTP is allowed on loopback only: add `certificate` and `key`",
+            "invalid [listen] `address`: plain HTTP is for loopback only, add `certificate` and `key`",
         ),
         (certificate && !key, ("listen", "certificate"), one_of_two),
         (key && !certificate, ("listen", "key"), one_of_two),
         (
             targets != 1,
             ("genesys", ""),
-            "[genesys] needs exactly one of `simulator = true`, `region` and `host`",
+            "invalid [genesys]: use exactly one of `simulator = true`, `region` and `host`",
         ),
         (
             genesys.simulator && !cfg!(feature = "sim"),
@@ -92,17 +91,17 @@ fn check_tables(config: &Config) -> Result<(), Conflict> {
         (
             genesys.simulator && own_host.is_some(),
             ("genesys", own_host.map_or("", |(key, _)| key)),
-            "[genesys] has `simulator = true`, which serves all hosts: use `region` or `host` instead",
+            "invalid [genesys]: `simulator = true` serves all hosts, use `region` or `host` instead",
         ),
         (
             config.store.path == config.store.keys,
             ("store", "keys"),
-            "[store] `path` and `keys` are the same file: give each its own",
+            "invalid [store] `keys`: the same file as `path`, give each its own",
         ),
         (
             sessions.idle_timeout < sessions.access_token_lifetime,
             ("sessions", "idle_timeout"),
-            "[sessions] `idle_timeout` is shorter than `access_token_lifetime`: make it at least as long",
+            "invalid [sessions] `idle_timeout`: shorter than `access_token_lifetime`, make it at least as long",
         ),
         (config.client.is_empty(), ("client", ""), none),
         (config.channel.is_empty(), ("channel", ""), none),
@@ -129,7 +128,7 @@ fn check_each<T>(
         let duplicate = || {
             let id_of_item = id(item);
             let is_repeated = items[..position].iter().any(|earlier| id(earlier) == id_of_item);
-            is_repeated.then(|| format!("duplicate [[{table}]] {id_of_item}: the ids must differ"))
+            is_repeated.then(|| format!("invalid [[{table}]] {id_of_item}: duplicate id, give each its own"))
         };
         if let Some(what) = violation(item).or_else(duplicate) {
             return Err(Conflict {

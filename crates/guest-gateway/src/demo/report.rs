@@ -97,6 +97,6 @@ impl Step {
             false => mark.to_owned(),
         };
         let (name, ms, detail) = (self.name, self.ms, &self.detail);
-        let _gone = writeln!(out, "{mark} {name:<28} {ms:>8.1} ms  {detail}");
+        let _ = writeln!(out, "{mark} {name:<28} {ms:>8.1} ms  {detail}");
     }
 }

@@ -29,7 +29,7 @@ const WRONG_ORIGIN: &str = "https://shop.example.evil.example";
 pub(crate) async fn run(servers: &Servers, prints_steps: bool) -> Report {
     let mut report = Report::new(prints_steps);
     // a failed step is in the report and ends the scenario
-    let _stopped = steps(servers, &mut report).await;
+    let _ = steps(servers, &mut report).await;
     report
 }
 
@@ -43,7 +43,7 @@ async fn steps(servers: &Servers, report: &mut Report) -> Option<()> {
     let session = &mut session;
     report.step("wrong origin refused", wrong_origin(session)).await?;
     report.step("socket opened", connect(servers, session)).await?;
-    report.step("conversation", converse(session)).await?;
+    report.step("conversation", exchange_messages(session)).await?;
     report
         .step("token rotated", rotate(servers, suite, session))
         .await?;
@@ -136,7 +136,7 @@ async fn connect(servers: &Servers, session: &mut GuestSession) -> Checked {
     Ok(format!("from {ORIGIN}, session configured by Genesys"))
 }
 
-async fn converse(session: &mut GuestSession) -> Checked {
+async fn exchange_messages(session: &mut GuestSession) -> Checked {
     let mut sent = Vec::new();
     for number in 1..=MESSAGES {
         sent.push(session.send(format!("message {number}"))?);

@@ -15,14 +15,14 @@ const BYTES: usize = 256 * 1024;
 pub(super) struct Replay {
     /// The number of the last frame, or 0 before the first.
     pub(super) last: u64,
-    kept: VecDeque<Kept>,
+    entries: VecDeque<Entry>,
     bytes: usize,
     /// The number after which an unnumbered event was lost.
     gap: Option<u64>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Entry {
     number: u64,
     frame: Payload,
     /// The message that it acknowledges, if any.
@@ -53,32 +53,36 @@ impl Replay {
         self.last += 1;
         let frame: Payload = render(self.last).into();
         self.bytes += frame.len();
-        self.kept.push_back(Kept {
+        self.entries.push_back(Entry {
             number: self.last,
             frame: frame.clone(),
             accepted,
         });
-        while self.kept.len() > FRAMES || self.bytes > BYTES {
-            self.bytes -= self.kept.pop_front().map_or(0, |dropped| dropped.frame.len());
+        while self.entries.len() > FRAMES || self.bytes > BYTES {
+            self.bytes -= self.entries.pop_front().map_or(0, |dropped| dropped.frame.len());
         }
         frame
     }
 
-    /// Returns the frame that acknowledges a message, if it is kept.
+    /// Returns the frame that acknowledges a message, if it is in the buffer.
     pub(super) fn accepted(&self, id: MessageId) -> Option<Payload> {
-        let kept = self.kept.iter().rev().find(|kept| kept.accepted == Some(id))?;
-        Some(kept.frame.clone())
+        let entry = self
+            .entries
+            .iter()
+            .rev()
+            .find(|entry| entry.accepted == Some(id))?;
+        Some(entry.frame.clone())
     }
 
     /// Returns the frames after number `after`, and whether events between are missing.
     pub(super) fn after(&self, after: u64) -> (bool, impl Iterator<Item = &Payload>) {
-        let first_kept = self.kept.front().map_or(self.last + 1, |kept| kept.number);
+        let first = self.entries.front().map_or(self.last + 1, |entry| entry.number);
         let frames = self
-            .kept
+            .entries
             .iter()
-            .filter(move |kept| kept.number > after)
-            .map(|kept| &kept.frame);
-        let gap = self.gap.is_some_and(|gap| after <= gap) || after.saturating_add(1) < first_kept;
+            .filter(move |entry| entry.number > after)
+            .map(|entry| &entry.frame);
+        let gap = self.gap.is_some_and(|gap| after <= gap) || after.saturating_add(1) < first;
         (gap, frames)
     }
 }
@@ -130,12 +134,12 @@ mod tests {
         for _ in 0..=FRAMES {
             replay.push(None, |number| number.to_string());
         }
-        assert_eq!(replay.kept.len(), FRAMES);
+        assert_eq!(replay.entries.len(), FRAMES);
         assert!(after(&replay, 0).0 && !after(&replay, 1).0);
         replay.push(None, |_| "x".repeat(BYTES));
-        assert_eq!((replay.kept.len(), replay.bytes), (1, BYTES));
+        assert_eq!((replay.entries.len(), replay.bytes), (1, BYTES));
         replay.push(None, |_| "x".repeat(BYTES + 1));
-        assert_eq!((replay.kept.len(), replay.bytes), (0, 0));
+        assert_eq!((replay.entries.len(), replay.bytes), (0, 0));
         assert!(after(&replay, 0).0);
     }
 }

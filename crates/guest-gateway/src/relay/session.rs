@@ -16,7 +16,7 @@ use ws_transport::server::Payload;
 
 use super::replay::Replay;
 use super::subscribers::Subscribers;
-use super::{Command, Stopping};
+use super::{Command, Shutdown};
 
 pub(super) struct Relay {
     direct: Direct,
@@ -25,7 +25,9 @@ pub(super) struct Relay {
     origin: AdmittedOrigin,
     replay: Replay,
     subscribers: Subscribers,
-    configured: Option<Session>,
+    /// The session as Genesys described it last. `None` before it is configured.
+    session: Option<Session>,
+    /// Whether the sockets were notified of a lost connection to Genesys, and not yet of its return.
     reconnecting: bool,
 }
 
@@ -33,7 +35,7 @@ pub(super) struct Relay {
 enum Stop {
     Ended(EndReason),
     /// The gateway cannot continue the conversation now, for this reason. The session is unchanged.
-    Broken(ErrorCode, String),
+    Failed(ErrorCode, String),
     Shutdown,
 }
 
@@ -46,7 +48,7 @@ impl Relay {
             origin,
             replay: Replay::default(),
             subscribers: Subscribers::default(),
-            configured: None,
+            session: None,
             reconnecting: false,
         }
     }
@@ -55,14 +57,14 @@ impl Relay {
         mut self,
         admitted: Admitted,
         mut commands: mpsc::Receiver<Command>,
-        stopping: Stopping,
+        shutdown: Shutdown,
     ) {
         // start and end are boxed: they are large, and an idle session would hold their space
         let (stop, mut conversation) = match Box::pin(self.connect(admitted)).await {
             Ok(mut conversation) => {
                 let stop = tokio::select! {
                     stop = self.relay(&mut conversation, &mut commands) => stop,
-                    () = stopping.begun() => Stop::Shutdown,
+                    () = shutdown.requested() => Stop::Shutdown,
                 };
                 (stop, Some(conversation))
             }
@@ -75,16 +77,16 @@ impl Relay {
                     tracing::error!(session = %self.id, %error, "cannot store the end of the session");
                 }
             }
-            Stop::Broken(..) => conversation = None,
+            Stop::Failed(..) => conversation = None,
             Stop::Shutdown => {
                 if let Some(conversation) = conversation.take() {
-                    for event in Box::pin(close(conversation, &stopping)).await {
+                    for event in Box::pin(close(conversation, &shutdown)).await {
                         self.handle_event(event);
                     }
                 }
             }
         }
-        // sockets that arrived meanwhile are notified too
+        // sockets attached meanwhile are notified too
         commands.close();
         while let Ok(command) = commands.try_recv() {
             if let Command::Attach { socket, after } = command {
@@ -94,7 +96,7 @@ impl Relay {
         }
         self.broadcast_stop(stop);
         if let Some(conversation) = conversation {
-            Box::pin(close(conversation, &stopping)).await;
+            Box::pin(close(conversation, &shutdown)).await;
         }
     }
 
@@ -112,8 +114,8 @@ impl Relay {
         let connected = self.direct.connect_admitted(admitted, self.origin.clone()).await;
         connected.map_err(|error| match error {
             Error::Ended => Stop::Ended(EndReason::Expired),
-            Error::NotAdmitted(_) => Stop::Broken(ErrorCode::GenesysRefused, error.to_string()),
-            error => Stop::Broken(ErrorCode::ServiceUnavailable, error.to_string()),
+            Error::NotAdmitted(_) => Stop::Failed(ErrorCode::GenesysRefused, error.to_string()),
+            error => Stop::Failed(ErrorCode::ServiceUnavailable, error.to_string()),
         })
     }
 
@@ -126,8 +128,8 @@ impl Relay {
             tokio::select! {
                 event = conversation.next_event() => {
                     let Some(event) = event else {
-                        let text = "the connection to Genesys was lost: reconnect and resume";
-                        return Stop::Broken(ErrorCode::ServiceUnavailable, text.to_owned());
+                        let text = "cannot continue: the connection to Genesys was lost, reconnect and resume";
+                        return Stop::Failed(ErrorCode::ServiceUnavailable, text.to_owned());
                     };
                     if let Some(stop) = self.handle_event(event) {
                         return stop;
@@ -178,7 +180,7 @@ impl Relay {
 
     /// Answers pending handshakes with the missed frames, if the session is configured.
     fn answer_handshakes(&mut self) {
-        let Some(session) = &mut self.configured else {
+        let Some(session) = &mut self.session else {
             return;
         };
         let accepted = ServerFrame::HandshakeAccepted {
@@ -193,7 +195,7 @@ impl Relay {
             if let Some(after) = after {
                 let (gap, missed) = self.replay.after(after);
                 if gap {
-                    let text = "missed events are no longer available: read the history of the conversation";
+                    let text = "cannot replay all missed events: read the history of the conversation";
                     frames.push(error_frame(ErrorCode::ReplayIncomplete, text));
                 }
                 frames.extend(missed.cloned());
@@ -238,7 +240,7 @@ impl Relay {
                 if std::mem::take(&mut self.reconnecting) {
                     self.event(EventName::SessionRestored, None);
                 }
-                self.configured = Some(session);
+                self.session = Some(session);
                 self.answer_handshakes();
             }
             ConnectionEvent::Reconnecting { .. } if !self.reconnecting => {
@@ -246,7 +248,7 @@ impl Relay {
                 self.event(EventName::SessionReconnecting, None);
             }
             ConnectionEvent::Throttled { retry_after } => {
-                tracing::warn!(session = %self.id, ?retry_after, "Genesys throttles the session");
+                tracing::warn!(session = %self.id, ?retry_after, "rate limited by Genesys");
             }
             _ => {}
         }
@@ -259,7 +261,7 @@ impl Relay {
                 from: sender(&from),
             }),
             SessionEvent::ConversationEnded { read_only } => {
-                if let Some(session) = &mut self.configured {
+                if let Some(session) = &mut self.session {
                     session.read_only |= read_only;
                 }
                 let detail = read_only.then(|| "read-only".to_owned());
@@ -269,7 +271,7 @@ impl Relay {
             SessionEvent::HistoryUnread { reason } => {
                 tracing::warn!(session = %self.id, reason, "cannot read the missed messages");
                 self.replay.mark_gap();
-                let text = "messages may be missing: the history could not be read after a lost connection";
+                let text = "cannot read the history after a lost connection: messages may be missing";
                 self.subscribers
                     .broadcast(&error_frame(ErrorCode::ReplayIncomplete, text));
             }
@@ -305,26 +307,20 @@ impl Relay {
     }
 
     fn publish_accepted(&mut self, id: MessageId, at: OffsetDateTime) -> Payload {
-        self.number(Some(id), |sequence| ServerFrame::MessageAccepted {
+        let accepted = |sequence| ServerFrame::MessageAccepted {
             id,
             sequence,
             timestamp: rfc3339(at).into(),
-        })
-    }
-
-    fn publish<'f>(&mut self, frame: impl FnOnce(u64) -> ServerFrame<'f>) {
-        self.number(None, frame);
+        };
+        let frame = self.replay.push(Some(id), |number| accepted(number).to_json());
+        self.subscribers.broadcast(&frame);
+        frame
     }
 
     /// Numbers a frame, keeps it for replay, and sends it to all sockets.
-    fn number<'f>(
-        &mut self,
-        accepted: Option<MessageId>,
-        frame: impl FnOnce(u64) -> ServerFrame<'f>,
-    ) -> Payload {
-        let frame = self.replay.push(accepted, |number| frame(number).to_json());
+    fn publish<'f>(&mut self, frame: impl FnOnce(u64) -> ServerFrame<'f>) {
+        let frame = self.replay.push(None, |number| frame(number).to_json());
         self.subscribers.broadcast(&frame);
-        frame
     }
 
     /// Notifies and closes all sockets, also those whose handshake is pending.
@@ -332,7 +328,7 @@ impl Relay {
         self.subscribers.skip_handshakes();
         let (code, reason) = match stop {
             Stop::Shutdown => (1001, "the gateway shuts down"),
-            Stop::Broken(code, message) => {
+            Stop::Failed(code, message) => {
                 self.subscribers.broadcast(&error_frame(code, &message));
                 (1011, "see the error frame")
             }
@@ -349,10 +345,10 @@ impl Relay {
 }
 
 /// Closes the conversation with Genesys. Returns the events received meanwhile.
-async fn close(conversation: Conversation, stopping: &Stopping) -> Vec<Event> {
+async fn close(conversation: Conversation, shutdown: &Shutdown) -> Vec<Event> {
     tokio::select! {
         events = conversation.close() => events,
-        () = stopping.close_deadline() => Vec::new(),
+        () = shutdown.close_deadline() => Vec::new(),
     }
 }
 
@@ -366,7 +362,7 @@ fn stop(ending: Ending) -> Stop {
         Ending::ByUs => Stop::Shutdown,
         Ending::ClosedByServer { .. } | Ending::LoggedOut => Stop::Ended(EndReason::ServerClosed),
         // caused by the deployment, its domains or the configuration, not by the session
-        ending => Stop::Broken(ErrorCode::GenesysRefused, ending.to_string()),
+        ending => Stop::Failed(ErrorCode::GenesysRefused, ending.to_string()),
     }
 }
 
@@ -389,7 +385,8 @@ fn failed_frame(id: MessageId, code: ErrorCode, message: &str) -> Payload {
 }
 
 fn unknown_status(id: MessageId) -> Payload {
-    let text = "unknown delivery status: the connection to Genesys was lost before the acknowledgement";
+    let text =
+        "cannot determine the delivery status: the connection to Genesys was lost before the acknowledgement";
     failed_frame(id, ErrorCode::InDoubt, text)
 }
 

@@ -34,7 +34,7 @@ impl Subscribers {
         self.0.retain(|subscriber| !subscriber.socket.is_closed());
         if self.0.len() == SOCKETS {
             // closed as too far behind if its queue is full
-            let _closed = self
+            let _ = self
                 .0
                 .remove(0)
                 .send(Outgoing::Close(1008, "the session has newer sockets"));
@@ -87,7 +87,7 @@ impl Subscribers {
     pub(super) fn close(&mut self, code: u16, reason: &'static str) {
         for subscriber in self.0.drain(..) {
             // closed as too far behind if its queue is full
-            let _closed = subscriber.send(Outgoing::Close(code, reason));
+            let _ = subscriber.send(Outgoing::Close(code, reason));
         }
     }
 }

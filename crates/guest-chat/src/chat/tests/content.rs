@@ -211,7 +211,7 @@ fn file_link_is_shown_on_request_only() {
             "* https://files.example/canary?sig=1"
         ]
     );
-    assert_eq!(guest.line("/open 2"), ["! no link 2, or it was dropped"]);
+    assert_eq!(guest.line("/open 2"), ["! invalid link 2: unknown, or dropped"]);
     assert!(guest.requests().is_empty());
 }
 
