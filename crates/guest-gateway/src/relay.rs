@@ -62,7 +62,7 @@ impl Shutdown {
 
 /// A command of a socket, or of the gateway, to a relay.
 #[derive(Debug)]
-enum Command {
+pub(crate) enum Command {
     /// Subscribe a guest's socket to the events after number `after`.
     Attach {
         socket: mpsc::Sender<Outgoing>,
@@ -94,22 +94,12 @@ pub(crate) enum Outgoing {
 /// A handle of a guest's socket to its relay.
 #[derive(Debug)]
 pub(crate) struct SocketHandle {
-    commands: mpsc::Sender<Command>,
+    /// Commands to the relay. Sending waits while the relay is busy. A relay that has ended has closed the socket.
+    pub(crate) commands: mpsc::Sender<Command>,
     /// Outputs for the guest. It ends if the socket was dropped because it was too slow.
     pub(crate) outgoing: mpsc::Receiver<Outgoing>,
-    own: mpsc::WeakSender<Outgoing>,
-}
-
-impl SocketHandle {
-    /// Forwards a message of the guest. Waits while the relay is busy. A relay that has ended has closed the socket.
-    pub(crate) async fn send(&self, id: MessageId, text: String) {
-        let socket = self.own.clone();
-        let _ = self.commands.send(Command::Send { id, text, socket }).await;
-    }
-
-    pub(crate) async fn typing(&self) {
-        let _ = self.commands.send(Command::Typing).await;
-    }
+    /// The socket's own queue, for replies to its commands.
+    pub(crate) socket: mpsc::WeakSender<Outgoing>,
 }
 
 impl Hub {
@@ -130,7 +120,7 @@ impl Hub {
         after: Option<u64>,
     ) -> SocketHandle {
         let (socket, outgoing) = mpsc::channel(SOCKET_QUEUE);
-        let own = socket.downgrade();
+        let own_queue = socket.downgrade();
         let mut attach = Command::Attach { socket, after };
         let commands = loop {
             let running = {
@@ -157,7 +147,7 @@ impl Hub {
         SocketHandle {
             commands,
             outgoing,
-            own,
+            socket: own_queue,
         }
     }
 

@@ -14,11 +14,11 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use time::OffsetDateTime;
 use ws_transport::server::{Incoming, Limits, ServerSocket, SocketError, accept};
-use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, OriginError, ServerHandshake};
+use ws_transport::{AdmittedOrigin, Heartbeat, HeartbeatAction, ServerHandshake};
 
 use super::request::Call;
 use super::{App, Refusal};
-use crate::relay::{Outgoing, SOCKET_QUEUE, SocketHandle};
+use crate::relay::{Command, Outgoing, SOCKET_QUEUE, SocketHandle};
 
 /// Longest time for the handshake frame to arrive.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,11 +32,10 @@ const FRAMES_PER_SECOND: usize = 20;
 pub(super) async fn open(mut call: Call) -> Result<Response, Refusal> {
     let id = call.id("session")?;
     let origins = call.request.headers().get_all(ORIGIN).iter();
-    let origin = call
-        .app
-        .origins
-        .admit(origins)
-        .map_err(|error| wrong_origin(&id, &error))?;
+    let origin = call.app.origins.admit(origins).map_err(|error| {
+        tracing::info!(session = %id, %error, "socket refused for its origin");
+        Refusal::new(ErrorCode::OriginNotAllowed, error.to_string())
+    })?;
     let handshake = ServerHandshake::parse(&call.request).map_err(|error| match error.status() {
         405 => Refusal::method_not_allowed("GET"),
         426 => Refusal::new(ErrorCode::UpgradeRequired, error.to_string()),
@@ -62,11 +61,6 @@ pub(super) async fn open(mut call: Call) -> Result<Response, Refusal> {
         upgrade.ok_or_else(|| Refusal::bad_request("cannot upgrade the connection: use HTTP/1.1"))?;
     tokio::spawn(serve(call.app, id, origin, admitted, upgrade));
     Ok(handshake.response(subprotocol).map(|()| Body::empty()))
-}
-
-fn wrong_origin(id: &SessionId, error: &OriginError) -> Refusal {
-    tracing::info!(session = %id, %error, "socket refused for its origin");
-    Refusal::new(ErrorCode::OriginNotAllowed, error.to_string())
 }
 
 async fn serve(
@@ -234,16 +228,20 @@ impl Connection<'_> {
     }
 
     async fn handle_frame(&mut self, text: &str, handle: &SocketHandle) -> Result<(), CloseReason> {
-        match ClientFrame::parse(text) {
-            Ok(ClientFrame::Message { id, text }) => handle.send(id, text.to_string()).await,
-            Ok(ClientFrame::Typing {}) => handle.typing().await,
-            Ok(ClientFrame::Ping { id }) => self.send(ServerFrame::Pong { id }.to_json()).await?,
+        let command = match ClientFrame::parse(text) {
+            Ok(ClientFrame::Message { id, text }) => {
+                let (text, socket) = (text.to_string(), handle.socket.clone());
+                Command::Send { id, text, socket }
+            }
+            Ok(ClientFrame::Typing {}) => Command::Typing,
+            Ok(ClientFrame::Ping { id }) => return self.send(ServerFrame::Pong { id }.to_json()).await,
             Ok(_) => {
                 let text = "invalid frame: the handshake is complete, send message, typing or ping";
-                self.refuse_frame(text).await?;
+                return self.refuse_frame(text).await;
             }
-            Err(problem) => self.refuse_frame(&problem.to_string()).await?,
-        }
+            Err(problem) => return self.refuse_frame(&problem.to_string()).await,
+        };
+        let _ = handle.commands.send(command).await;
         Ok(())
     }
 

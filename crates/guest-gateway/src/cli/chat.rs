@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use genesys_api::{Clock, DeploymentId, Host, Hosts, Region, error_chain};
 use genesys_http::{Client, Proxy, Tls};
 #[cfg(feature = "sim")]
@@ -30,7 +30,8 @@ use crate::simulator::Simulator;
 #[command(
     override_usage = "guest-gateway chat --sim [URL --deployment ID]\n       \
                       guest-gateway chat --deployment ID --domain DOMAIN",
-    after_help = EXAMPLES
+    after_help = EXAMPLES,
+    group = ArgGroup::new("target").args(["sim", "domain"]).required(true)
 )]
 pub(super) struct Options {
     /// Chat with a SIMULATED Genesys Cloud: a new one, or the one that runs at URL
@@ -40,7 +41,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "ID")]
     deployment: Option<DeploymentId>,
     /// The region of Genesys Cloud: its domain, such as mypurecloud.ie, or its AWS name, such as eu-west-1
-    #[arg(long, requires = "deployment", conflicts_with = "sim")]
+    #[arg(long, requires = "deployment")]
     domain: Option<String>,
     /// The host of the WebSocket [default: https://webmessaging.DOMAIN]
     #[arg(long, value_name = "URL", requires = "domain")]
@@ -180,15 +181,7 @@ fn hosts(options: &Options, simulator: Option<&Simulator>) -> Result<Hosts, Fail
     let mut hosts = match (&options.sim, simulator, &options.domain) {
         (_, Some(simulator), _) => Hosts::single(simulator.host()),
         (Some(Some(host)), ..) => Hosts::single(host),
-        (_, _, Some(domain)) => hosts_of_domain(domain)?,
-        _ => {
-            return Err(Failure::usage(match options.deployment {
-                Some(_) => {
-                    "invalid arguments: --deployment needs --domain, the region of Genesys Cloud, such as mypurecloud.ie, or --sim"
-                }
-                None => "invalid arguments: use --sim, or --deployment and --domain",
-            }));
-        }
+        (_, _, domain) => hosts_of_domain(domain.as_deref().unwrap_or_default())?,
     };
     hosts.api = options.api_host.clone().unwrap_or(hosts.api);
     hosts.cdn = options.cdn_host.clone().unwrap_or(hosts.cdn);
