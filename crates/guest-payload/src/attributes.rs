@@ -1,162 +1,104 @@
-//! Attributes of a guest, each with its category.
+//! Attributes of a guest, and the purpose that each serves.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use crate::Purpose;
-
-/// The use of an attribute.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AttributeCategory {
-    /// Serving the guest, which needs no consent.
-    Functional,
-    /// A purpose. The attribute is dropped unless the purpose is on.
-    #[serde(rename = "for")]
-    Purpose(Purpose),
-}
-
-impl AttributeCategory {
-    fn of_key(key: &str) -> Self {
-        if FUNCTIONAL.contains(&key) {
-            return Self::Functional;
-        }
-        Self::Purpose(prefix(key).unwrap_or(Purpose::Personalization))
-    }
-
-    /// Whether an attribute of this category is allowed, given the purposes that are on.
-    pub(crate) fn is_allowed(self, is_on: impl Fn(Purpose) -> bool) -> bool {
-        match self {
-            Self::Functional => true,
-            Self::Purpose(purpose) => is_on(purpose),
-        }
-    }
-}
 
 /// Attributes of a guest, not yet fit to be stored or sent: [`GuestData`](crate::GuestData) filters them first.
 ///
 /// At most 64 attributes, with keys of 1 to 64 characters without control characters and values of at most 1,024
 /// characters (our choices). The UTF-8 bytes of all keys and values together are at most [`Attributes::MAX_BYTES`].
-/// `Debug` shows keys and categories, not values: they may be personal.
-#[derive(Clone, Default, Eq, PartialEq)]
-pub struct Attributes {
-    entries: BTreeMap<String, (AttributeCategory, String)>,
-    bytes: usize,
-}
+/// `Debug` shows keys, not values: they may be personal.
+#[derive(Clone, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "BTreeMap<String, StoredValue>")]
+pub struct Attributes(BTreeMap<String, String>);
 
 impl Attributes {
-    /// Maximum number of attributes.
-    pub const MAX_COUNT: usize = 64;
     /// Maximum UTF-8 bytes of all keys and values together, without punctuation: the limit of Genesys Cloud
     /// (`maxCustomDataBytes`, error 4013), counted as its mobile SDK counts.
     pub const MAX_BYTES: usize = genesys_api::limits::ATTRIBUTE_BYTES;
-    /// Maximum characters of a key.
-    pub const MAX_KEY_LENGTH: usize = 64;
-    /// Maximum characters of a value.
-    pub const MAX_VALUE_LENGTH: usize = 1024;
 
-    /// Adds an attribute with the category that its key implies. Our choice:
+    /// Adds an attribute. Its key implies the purpose that it serves. Our choice:
     ///
-    /// - `source`, `region` and `timestamp`, which the founding tutorial sends, are functional.
+    /// - `source`, `region` and `timestamp`, which the founding tutorial sends, are functional: they need no consent.
     /// - The prefix `marketing.`, `personalization.` or `analytics.` names the purpose.
-    /// - Every other key serves personalization, so an attribute without a category is dropped by default.
+    /// - Every other key serves personalization, so an attribute without a purpose is dropped by default.
     ///
     /// # Errors
     /// If the key exists already, or a limit is exceeded.
     pub fn insert(&mut self, key: impl Into<String>, value: impl Into<String>) -> Result<(), AttributeError> {
-        let key = key.into();
-        let category = AttributeCategory::of_key(&key);
-        self.insert_as(category, key, value)
-    }
-
-    /// Adds an attribute with an explicit category, unless the key's prefix names another purpose.
-    pub(crate) fn insert_as(
-        &mut self,
-        category: AttributeCategory,
-        key: impl Into<String>,
-        value: impl Into<String>,
-    ) -> Result<(), AttributeError> {
         let (key, value) = (key.into(), value.into());
         let length = key.chars().count();
         if length == 0 {
             return Err(AttributeError::EmptyKey);
         }
-        if length > Self::MAX_KEY_LENGTH {
+        if length > MAX_KEY_LENGTH {
             return Err(AttributeError::LongKey { length });
         }
         if key.chars().any(char::is_control) {
             return Err(AttributeError::ControlCharacter);
         }
-        if let Some(purpose) = prefix(&key).filter(|purpose| category != AttributeCategory::Purpose(*purpose))
-        {
-            return Err(AttributeError::OtherPurpose { key, purpose });
-        }
         let length = value.chars().count();
-        if length > Self::MAX_VALUE_LENGTH {
+        if length > MAX_VALUE_LENGTH {
             return Err(AttributeError::LongValue { key, length });
         }
-        if self.entries.contains_key(&key) {
+        if self.0.contains_key(&key) {
             return Err(AttributeError::Duplicate { key });
         }
-        if self.entries.len() == Self::MAX_COUNT {
+        if self.0.len() == MAX_COUNT {
             return Err(AttributeError::TooMany);
         }
-        let bytes = self.bytes + key.len() + value.len();
+        let bytes = self.bytes() + key.len() + value.len();
         if bytes > Self::MAX_BYTES {
             return Err(AttributeError::TooLarge { bytes });
         }
-        self.bytes = bytes;
-        self.entries.insert(key, (category, value));
+        self.0.insert(key, value);
         Ok(())
     }
 
-    /// Key, category and value of each attribute, in key order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, AttributeCategory, &str)> {
-        self.entries
-            .iter()
-            .map(|(key, (category, value))| (key.as_str(), *category, value.as_str()))
+    /// Key and value of each attribute, in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// Drops each attribute for whose category `keep` returns false.
-    pub(crate) fn retain(&mut self, keep: impl Fn(AttributeCategory) -> bool) {
-        let Self { entries, bytes } = self;
-        entries.retain(|key, (category, value)| {
-            let kept = keep(*category);
-            if !kept {
-                *bytes -= key.len() + value.len();
-            }
-            kept
-        });
+    /// Drops each attribute of a purpose for which `is_on` returns false.
+    pub(crate) fn retain(&mut self, is_on: impl Fn(Purpose) -> bool) {
+        self.0.retain(|key, _| purpose_of(key).is_none_or(&is_on));
+    }
+
+    fn bytes(&self) -> usize {
+        self.iter().map(|(key, value)| key.len() + value.len()).sum()
     }
 }
 
 impl fmt::Debug for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map()
-            .entries(self.entries.iter().map(|(key, (category, _))| (key, category)))
-            .finish()
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-impl Serialize for Attributes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.entries.serialize(serializer)
-    }
-}
+impl TryFrom<BTreeMap<String, StoredValue>> for Attributes {
+    type Error = AttributeError;
 
-impl<'de> Deserialize<'de> for Attributes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let entries = BTreeMap::<String, (AttributeCategory, String)>::deserialize(deserializer)?;
+    fn try_from(stored: BTreeMap<String, StoredValue>) -> Result<Self, AttributeError> {
         let mut attributes = Self::default();
-        for (key, (category, value)) in entries {
-            attributes
-                .insert_as(category, key, value)
-                .map_err(serde::de::Error::custom)?;
+        for (key, StoredValue::Text(value) | StoredValue::WithCategory(_, value)) in stored {
+            attributes.insert(key, value)?;
         }
         Ok(attributes)
     }
+}
+
+/// A value in a store. Earlier versions stored a category beside it, which followed from the key.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredValue {
+    Text(String),
+    WithCategory(IgnoredAny, String),
 }
 
 /// Invalid attribute.
@@ -164,33 +106,26 @@ impl<'de> Deserialize<'de> for Attributes {
 #[non_exhaustive]
 pub enum AttributeError {
     /// The key contains a control character.
-    #[error("invalid attribute key: it contains a control character")]
+    #[error("invalid attribute key: it contains a control character, remove it")]
     ControlCharacter,
     /// The key exists already.
-    #[error("duplicate attribute {key:?}: send it once")]
+    #[error("invalid attribute {key:?}: it is repeated, send it once")]
     Duplicate {
         /// The key.
         key: String,
     },
     /// The key is empty.
-    #[error(
-        "invalid attribute key: it is empty, use 1 to {} characters",
-        Attributes::MAX_KEY_LENGTH
-    )]
+    #[error("invalid attribute key: it is empty, use 1 to {MAX_KEY_LENGTH} characters")]
     EmptyKey,
     /// The key is too long.
-    #[error(
-        "invalid attribute key: {length} characters, at most {} are allowed",
-        Attributes::MAX_KEY_LENGTH
-    )]
+    #[error("invalid attribute key: {length} characters, at most {MAX_KEY_LENGTH} are allowed")]
     LongKey {
         /// Its length in characters.
         length: usize,
     },
     /// The value is too long.
     #[error(
-        "invalid attribute {key:?}: the value has {length} characters, at most {} are allowed",
-        Attributes::MAX_VALUE_LENGTH
+        "invalid attribute {key:?}: the value has {length} characters, at most {MAX_VALUE_LENGTH} are allowed"
     )]
     LongValue {
         /// The key.
@@ -198,19 +133,9 @@ pub enum AttributeError {
         /// The length of the value in characters.
         length: usize,
     },
-    /// The prefix of the key names a purpose other than the given one.
-    #[error(
-        "invalid attribute {key:?}: its prefix names the purpose {purpose}, use that purpose or another key"
-    )]
-    OtherPurpose {
-        /// The key.
-        key: String,
-        /// The purpose that the key names.
-        purpose: Purpose,
-    },
     /// All attributes together are too large.
     #[error(
-        "too many attribute bytes: {bytes} in keys and values, at most {} are allowed",
+        "invalid attributes: {bytes} bytes in keys and values, at most {} are allowed",
         Attributes::MAX_BYTES
     )]
     TooLarge {
@@ -218,18 +143,30 @@ pub enum AttributeError {
         bytes: usize,
     },
     /// There are too many attributes.
-    #[error("too many attributes: at most {} are allowed", Attributes::MAX_COUNT)]
+    #[error("invalid attributes: at most {MAX_COUNT} are allowed")]
     TooMany,
 }
+
+/// Maximum number of attributes.
+const MAX_COUNT: usize = 64;
+/// Maximum characters of a key.
+const MAX_KEY_LENGTH: usize = 64;
+/// Maximum characters of a value.
+const MAX_VALUE_LENGTH: usize = 1024;
 
 /// Keys that the founding tutorial sends with every session.
 const FUNCTIONAL: [&str; 3] = ["region", "source", "timestamp"];
 
-fn prefix(key: &str) -> Option<Purpose> {
-    let (prefix, _) = key.split_once('.')?;
-    Purpose::ALL
+/// The purpose of an attribute. `None` for a functional one.
+fn purpose_of(key: &str) -> Option<Purpose> {
+    if FUNCTIONAL.contains(&key) {
+        return None;
+    }
+    let prefix = key.split_once('.').map(|(prefix, _)| prefix);
+    let named = Purpose::ALL
         .into_iter()
-        .find(|purpose| purpose.as_str() == prefix)
+        .find(|purpose| prefix == Some(purpose.as_str()));
+    Some(named.unwrap_or(Purpose::Personalization))
 }
 
 #[cfg(test)]
@@ -239,29 +176,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn category_follows_key_and_defaults_to_personalization() {
-        for (key, category) in [
-            ("source", AttributeCategory::Functional),
-            ("region", AttributeCategory::Functional),
-            ("timestamp", AttributeCategory::Functional),
-            (
-                "marketing.segment",
-                AttributeCategory::Purpose(Purpose::Marketing),
-            ),
-            ("analytics.page", AttributeCategory::Purpose(Purpose::Analytics)),
-            (
-                "personalization.theme",
-                AttributeCategory::Purpose(Purpose::Personalization),
-            ),
-            ("name", AttributeCategory::Purpose(Purpose::Personalization)),
-            ("Source", AttributeCategory::Purpose(Purpose::Personalization)),
-            ("marketing", AttributeCategory::Purpose(Purpose::Personalization)),
-            (
-                "Marketing.segment",
-                AttributeCategory::Purpose(Purpose::Personalization),
-            ),
+    fn purpose_follows_key_and_defaults_to_personalization() {
+        for (key, purpose) in [
+            ("source", None),
+            ("region", None),
+            ("timestamp", None),
+            ("marketing.segment", Some(Purpose::Marketing)),
+            ("analytics.page", Some(Purpose::Analytics)),
+            ("personalization.theme", Some(Purpose::Personalization)),
+            ("name", Some(Purpose::Personalization)),
+            ("Source", Some(Purpose::Personalization)),
+            ("marketing", Some(Purpose::Personalization)),
+            ("Marketing.segment", Some(Purpose::Personalization)),
         ] {
-            assert_eq!(AttributeCategory::of_key(key), category, "{key}");
+            assert_eq!(purpose_of(key), purpose, "{key}");
         }
     }
 
@@ -285,9 +213,13 @@ mod tests {
             })
         );
         attributes.insert("é".repeat(64), "x".repeat(1024)).unwrap();
-        assert_eq!(attributes.bytes, 128 + 1024, "bytes are counted, not characters");
+        assert_eq!(
+            attributes.bytes(),
+            128 + 1024,
+            "bytes are counted, not characters"
+        );
         attributes.insert("b", "x".repeat(2048 - 128 - 1024 - 1)).unwrap();
-        assert_eq!(attributes.bytes, Attributes::MAX_BYTES);
+        assert_eq!(attributes.bytes(), Attributes::MAX_BYTES);
         assert_eq!(
             attributes.insert("c", ""),
             Err(AttributeError::TooLarge { bytes: 2049 })
@@ -305,21 +237,6 @@ mod tests {
     }
 
     #[test]
-    fn purpose_prefix_refuses_functional_category() {
-        let mut attributes = Attributes::default();
-        assert_eq!(
-            attributes.insert_as(AttributeCategory::Functional, "marketing.segment", "gold"),
-            Err(AttributeError::OtherPurpose {
-                key: "marketing.segment".to_owned(),
-                purpose: Purpose::Marketing
-            })
-        );
-        attributes
-            .insert_as(AttributeCategory::Functional, "order", "4711")
-            .unwrap();
-    }
-
-    #[test]
     fn debug_hides_values() {
         let mut attributes = Attributes::default();
         attributes.insert("name", "Ada Lovelace").unwrap();
@@ -333,12 +250,14 @@ mod tests {
         attributes.insert("source", "web").unwrap();
         attributes.insert("marketing.segment", "gold").unwrap();
         let json = serde_json::to_string(&attributes).unwrap();
-        assert_eq!(
-            json,
-            r#"{"marketing.segment":[{"for":"marketing"},"gold"],"source":["functional","web"]}"#
-        );
-        assert_eq!(serde_json::from_str::<Attributes>(&json).unwrap(), attributes);
-        assert!(serde_json::from_str::<Attributes>(r#"{"":["functional","web"]}"#).is_err());
+        assert_eq!(json, r#"{"marketing.segment":"gold","source":"web"}"#);
+        let earlier = r#"{"marketing.segment":[{"for":"marketing"},"gold"],"source":["functional","web"]}"#;
+        for json in [&json, earlier] {
+            assert_eq!(serde_json::from_str::<Attributes>(json).unwrap(), attributes);
+        }
+        for json in [r#"{"":"web"}"#, r#"{"source":7}"#, r#"{"source":["functional"]}"#] {
+            assert!(serde_json::from_str::<Attributes>(json).is_err(), "{json}");
+        }
     }
 
     proptest! {
@@ -356,17 +275,13 @@ mod tests {
                 attributes.insert(key.as_str(), "x").unwrap();
             }
             attributes.insert("source", "web").unwrap();
-            attributes.retain(|category| category.is_allowed(|purpose| on[purpose as usize]));
-            let kept = |key: &str| attributes.entries.contains_key(key);
+            attributes.retain(|purpose| on[purpose as usize]);
+            let kept = |key: &str| attributes.0.contains_key(key);
             for key in &keys {
-                let AttributeCategory::Purpose(purpose) = AttributeCategory::of_key(key) else {
-                    panic!("{key} is not functional");
-                };
+                let purpose = purpose_of(key).expect("no key is functional");
                 prop_assert_eq!(kept(key), on[purpose as usize]);
             }
             prop_assert!(kept("source"));
-            let bytes: usize = attributes.iter().map(|(key, _, value)| key.len() + value.len()).sum();
-            prop_assert_eq!(bytes, attributes.bytes);
         }
     }
 }

@@ -78,9 +78,7 @@ fn attributes(field: &Field<'_>) -> Result<(Jurisdictions, Attributes), BodyErro
         attributes
             .insert(attribute.name(), &*value)
             .map_err(|error| match error {
-                AttributeError::LongValue { .. } | AttributeError::OtherPurpose { .. } => {
-                    attribute.invalid(error)
-                }
+                AttributeError::LongValue { .. } => attribute.invalid(error),
                 _ => field.invalid(error),
             })?;
     }

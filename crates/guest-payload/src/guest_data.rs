@@ -18,7 +18,7 @@ pub struct GuestData {
 impl GuestData {
     /// The record with those attributes that it allows.
     pub(crate) fn new(consent: ConsentRecord, mut attributes: Attributes) -> Self {
-        attributes.retain(|category| category.is_allowed(|purpose| consent.purpose(purpose).on));
+        attributes.retain(|purpose| consent.purpose(purpose).on);
         Self { consent, attributes }
     }
 
@@ -30,7 +30,7 @@ impl GuestData {
 
     /// Key and value of each attribute, in the order of the keys.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.attributes.iter().map(|(key, _, value)| (key, value))
+        self.attributes.iter()
     }
 
     /// The same consent without attributes.

@@ -17,7 +17,7 @@ mod purpose;
 mod record;
 
 pub use age::{Age, AgeError};
-pub use attributes::{AttributeCategory, AttributeError, Attributes};
+pub use attributes::{AttributeError, Attributes};
 pub use consent::{
     Actor, Choice, CollectionMethod, Consent, ConsentChange, Evidence, EvidenceError, Gpp, Notice,
     PurposeChoice, Signals,

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use genesys_api::strict_json::BodyErrorKind;
 
 use super::*;
-use crate::{Actor, AttributeCategory, CollectionMethod, Jurisdiction, Policy};
+use crate::{Actor, CollectionMethod, Jurisdiction, Policy};
 
 /// As the tutorial's `SessionPayloadBuilder` and httpx write it.
 const TUTORIAL: &str = r#"{"channelConfigurationId":"your_web_messaging_channel_config_id","guestId":"7d1f0c0e-95ad-4c0e-8d15-0f8b3f4a2a11","guestAttributes":{"source":"web","region":"EU","timestamp":"2026-11-22T12:30:00.123456+00:00"},"consent":{"marketing":true,"personalization":true,"analytics":true,"consentTimestamp":"2026-11-22T12:30:00.123467+00:00"}}"#;
@@ -229,9 +229,7 @@ fn session(places: &[Jurisdiction], gpc: bool) -> NewSession {
     attributes.insert("source", "web").unwrap();
     attributes.insert("region", "Bavaria").unwrap();
     attributes.insert("marketing.segment", "gold").unwrap();
-    attributes
-        .insert_as(AttributeCategory::Purpose(Purpose::Analytics), "page", "/")
-        .unwrap();
+    attributes.insert("analytics.page", "/").unwrap();
     guest.decide(Policy::purpose_scoped(), received()).unwrap()
 }
 
@@ -241,7 +239,7 @@ fn built_body_parses_into_the_same_guest() {
     let body = serde_json::to_string(&session).unwrap();
     assert_eq!(
         body,
-        r#"{"channelConfigurationId":"channel","guestId":"guest","guestAttributes":{"page":"/","region":"DE,US-CA","source":"web"},"consent":{"marketing":false,"personalization":null,"analytics":true,"consentTimestamp":"2026-11-22T12:30:01.000Z"}}"#
+        r#"{"channelConfigurationId":"channel","guestId":"guest","guestAttributes":{"analytics.page":"/","region":"DE,US-CA","source":"web"},"consent":{"marketing":false,"personalization":null,"analytics":true,"consentTimestamp":"2026-11-22T12:30:01.000Z"}}"#
     );
     let guest = parse(body).unwrap();
     assert_eq!(&guest.channel, session.channel());
