@@ -9,7 +9,6 @@ mod diff;
 mod example;
 mod file;
 mod lint;
-mod raw;
 mod rule;
 
 use std::fmt;

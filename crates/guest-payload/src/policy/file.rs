@@ -1,20 +1,22 @@
 //! Parses policy files. `policies/README.md` describes the format.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::str::FromStr;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use time::Date;
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::case::Case;
+use super::case::{Case, Outcome};
 use super::example::Example;
-use super::raw::{RawExample, RawPolicy, RawRule, Signal};
-use super::rule::{AgeLimits, Rule, Scope, Source};
+use super::rule::{AgeLimits, Basis, OnMissing, Rule, Scope, Source, Switch};
 use super::{Functional, Policy, index};
-use crate::{Age, Obligations, Purpose};
+use crate::{Age, Choice, Jurisdictions, Obligation, Obligations, Purpose};
 
 impl Policy {
     /// Parses a policy file.
@@ -39,8 +41,6 @@ pub struct PolicyFile {
 impl PolicyFile {
     /// Maximum bytes of a file. Our choice.
     pub const MAX_BYTES: usize = 1 << 20;
-    /// Maximum rules, counted once for each purpose. Our choice.
-    pub const MAX_RULES: usize = 2_000;
 
     /// Parses a policy file with its examples.
     ///
@@ -48,14 +48,14 @@ impl PolicyFile {
     /// As [`Policy::parse`].
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         if text.len() > Self::MAX_BYTES {
-            let reason = format!("policy too large: at most {} bytes are allowed", Self::MAX_BYTES);
+            let reason = format!("invalid policy: at most {} bytes are allowed", Self::MAX_BYTES);
             return Err(PolicyError { line: 1, reason });
         }
         let raw: RawPolicy = toml::from_str(text).map_err(|error| PolicyError {
             line: line_of(text, &error.span().unwrap_or_default()),
-            reason: short(error.message(), 300),
+            reason: error.message().chars().take(300).collect(),
         })?;
-        Reader { text, raw: &raw }.read()
+        Reader { text }.read(raw)
     }
 }
 
@@ -70,140 +70,315 @@ pub struct PolicyError {
     pub reason: String,
 }
 
-fn line_of(text: &str, span: &Range<usize>) -> usize {
-    let before = text.as_bytes().get(..span.start).unwrap_or_default();
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
+/// A policy file whose rules are not yet compared with each other.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawPolicy {
+    #[serde(deserialize_with = "policy_id")]
+    id: String,
+    #[serde(deserialize_with = "version")]
+    version: String,
+    #[serde(deserialize_with = "line")]
+    about: String,
+    #[serde(deserialize_with = "day")]
+    valid_from: Date,
+    #[serde(default, deserialize_with = "last_day")]
+    valid_until: Option<Spanned<Date>>,
+    #[serde(deserialize_with = "day")]
+    reviewed: Date,
+    #[serde(deserialize_with = "years")]
+    assumed_age: u8,
+    functional: RawFunctional,
+    sources: BTreeMap<Spanned<String>, Source>,
+    #[serde(rename = "rule")]
+    rules: Vec<Spanned<RawRule>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFunctional {
+    basis: Basis,
+    #[serde(deserialize_with = "non_empty")]
+    sources: Vec<Spanned<String>>,
+}
+
+/// Rules for several purposes. Sources are names.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawRule {
+    #[serde(deserialize_with = "area")]
+    area: String,
+    #[serde(deserialize_with = "scope")]
+    places: Scope,
+    #[serde(deserialize_with = "non_empty")]
+    purposes: Vec<Purpose>,
+    basis: Basis,
+    default: Switch,
+    missing: OnMissing,
+    #[serde(default)]
+    signals: BTreeSet<Signal>,
+    #[serde(default, deserialize_with = "years")]
+    consent_from: u8,
+    #[serde(default, deserialize_with = "years")]
+    opt_in_below: u8,
+    #[serde(default, deserialize_with = "years")]
+    prohibited_below: u8,
+    max_age_days: Option<NonZeroU32>,
+    #[serde(default)]
+    obligations: Vec<Obligation>,
+    #[serde(deserialize_with = "non_empty")]
+    sources: Vec<Spanned<String>>,
+    #[serde(default, deserialize_with = "lines")]
+    doubts: Vec<String>,
+    #[serde(default)]
+    examples: Vec<Spanned<RawExample>>,
+}
+
+#[derive(Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[serde(rename_all = "lowercase")]
+enum Signal {
+    Gpc,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawExample {
+    #[serde(deserialize_with = "parsed")]
+    place: Jurisdictions,
+    #[serde(default)]
+    choice: Choice,
+    #[serde(default)]
+    gpc: bool,
+    #[serde(default, deserialize_with = "parsed")]
+    age: Age,
+    #[serde(default)]
+    guardian: bool,
+    #[serde(default)]
+    days: u32,
+    is: Outcome,
+}
+
+fn policy_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let is_allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let is_id = |id: &String| (1..=64).contains(&id.len()) && id.bytes().all(is_allowed);
+    checked(deserializer, is_id, "policy id", "use 1 to 64 of a-z 0-9 and -")
+}
+
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let is_number = |part: &str| (1..=6).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_digit());
+    let is_version = |text: &String| text.split('.').count() == 3 && text.split('.').all(is_number);
+    checked(
+        deserializer,
+        is_version,
+        "version",
+        "use three numbers, as in 1.0.0",
+    )
+}
+
+fn area<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let is_allowed = |c: u8| c.is_ascii_alphanumeric() || c == b'-';
+    let is_area = |area: &String| (1..=32).contains(&area.len()) && area.bytes().all(is_allowed);
+    checked(deserializer, is_area, "area", "use 1 to 32 of A-Z a-z 0-9 and -")
+}
+
+pub(super) fn line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    checked(deserializer, |text: &String| is_line(text), "text", LINE)
+}
+
+fn lines<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let is_valid = |lines: &Vec<String>| lines.iter().all(|text| is_line(text));
+    checked(deserializer, is_valid, "texts", LINE)
+}
+
+fn is_line(text: &str) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= 2_000 && !text.chars().any(char::is_control)
+}
+
+fn years<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let is_valid = |years: &u8| *years <= 25;
+    checked(
+        deserializer,
+        is_valid,
+        "age limit",
+        "at most 25 years are allowed",
+    )
+}
+
+/// Reads a value, and checks it. `what` names it in an error.
+fn checked<'de, D: Deserializer<'de>, T: Deserialize<'de> + Debug>(
+    deserializer: D,
+    is_valid: impl FnOnce(&T) -> bool,
+    what: &str,
+    remedy: &str,
+) -> Result<T, D::Error> {
+    let value = T::deserialize(deserializer)?;
+    if is_valid(&value) {
+        return Ok(value);
+    }
+    let shown: String = format!("{value:?}").chars().take(64).collect();
+    Err(D::Error::custom(format_args!("invalid {what} {shown}: {remedy}")))
+}
+
+fn non_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let list = Vec::deserialize(deserializer)?;
+    if list.is_empty() {
+        return Err(D::Error::custom("invalid list: it is empty, name at least one"));
+    }
+    Ok(list)
+}
+
+fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(D::Error::custom)
+}
+
+fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> {
+    let places: Vec<String> = non_empty(deserializer)?;
+    for (name, scope) in [(ELSEWHERE, Scope::Elsewhere), (UNKNOWN, Scope::Unknown)] {
+        match places.iter().any(|place| place == name) {
+            true if places.len() == 1 => return Ok(scope),
+            true => {
+                let reason =
+                    format_args!("invalid places: {name:?} must be the only one, add a rule for the others");
+                return Err(D::Error::custom(reason));
+            }
+            false => {}
+        }
+    }
+    let places: Result<_, _> = places.iter().map(|place| place.parse()).collect();
+    places.map(Scope::Places).map_err(D::Error::custom)
+}
+
+pub(super) fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
+    let given = Datetime::deserialize(deserializer)?;
+    let day = match given {
+        Datetime {
+            date: Some(day),
+            time: None,
+            offset: None,
+        } => day
+            .month
+            .try_into()
+            .ok()
+            .and_then(|month| Date::from_calendar_date(i32::from(day.year), month, day.day).ok()),
+        _ => None,
+    };
+    day.ok_or_else(|| {
+        D::Error::custom(format_args!(
+            "invalid date {given}: write a date without time, as in 2026-11-22"
+        ))
+    })
+}
+
+fn last_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Spanned<Date>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Day(#[serde(deserialize_with = "day")] Date);
+    let day = Spanned::<Day>::deserialize(deserializer)?;
+    Ok(Some(Spanned::new(day.span(), day.into_inner().0)))
+}
+
+/// Compares the parts of a file with each other.
 struct Reader<'a> {
     text: &'a str,
-    raw: &'a RawPolicy,
 }
 
 impl Reader<'_> {
-    fn read(&self) -> Result<PolicyFile, PolicyError> {
-        let raw = self.raw;
-        let id = raw.id.get_ref();
-        let is_id = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-        if id.is_empty() || id.len() > 64 || !id.bytes().all(is_id) {
-            let id = short(id, 64);
-            return Err(self.error(
-                &raw.id,
-                format!("invalid policy id {id:?}: use 1 to 64 of a-z 0-9 and -"),
-            ));
-        }
-        let version = raw.version.get_ref();
-        let is_number =
-            |part: &str| (1..=6).contains(&part.len()) && part.bytes().all(|c| c.is_ascii_digit());
-        if version.split('.').count() != 3 || !version.split('.').all(is_number) {
-            let version = short(version, 64);
-            return Err(self.error(
-                &raw.version,
-                format!("invalid version {version:?}: use three numbers, as in 1.0.0"),
-            ));
-        }
-        let valid_from = self.day(&raw.valid_from)?;
-        let valid_until = raw.valid_until.as_ref().map(|date| self.day(date)).transpose()?;
-        if let Some(until) = &raw.valid_until
-            && valid_until.is_some_and(|last| last < valid_from)
+    fn read(&self, raw: RawPolicy) -> Result<PolicyFile, PolicyError> {
+        if let Some(last) = raw
+            .valid_until
+            .as_ref()
+            .filter(|last| *last.get_ref() < raw.valid_from)
         {
-            return Err(self.error(until, "invalid valid-until: the last day is before valid-from"));
+            return Err(self.error(last, "invalid valid-until: the last day is before valid-from"));
         }
-        let sources = self.all_sources()?;
-        let (rules, examples) = self.rules(&sources)?;
+        let (rules, examples) = self.rules(&raw)?;
+        let used = raw.rules.iter().map(|rule| &rule.get_ref().sources);
+        let used: BTreeSet<&str> = used
+            .chain([&raw.functional.sources])
+            .flatten()
+            .map(|name| &**name.get_ref())
+            .collect();
+        if let Some(unused) = raw.sources.keys().find(|name| !used.contains(&**name.get_ref())) {
+            let reason = format!(
+                "invalid source {:?}: it is unused, remove it or name it in a rule",
+                unused.get_ref()
+            );
+            return Err(self.error(unused, reason));
+        }
         let policy = Policy {
-            id: id.clone(),
-            version: version.clone(),
-            about: self.text("about", &raw.about, 2_000)?,
-            valid_from,
-            valid_until,
-            reviewed: self.day(&raw.reviewed)?,
-            assumed_age: self.years(Some(&raw.assumed_age))?,
             functional: Functional {
                 basis: raw.functional.basis,
-                sources: self.sources(&raw.functional.sources, &sources)?,
+                sources: self.sources(&raw.functional.sources, &raw.sources)?,
             },
+            id: raw.id,
+            version: raw.version,
+            about: raw.about,
+            valid_from: raw.valid_from,
+            valid_until: raw.valid_until.map(Spanned::into_inner),
+            reviewed: raw.reviewed,
+            assumed_age: raw.assumed_age,
             index: index(&rules),
             rules,
         };
         Ok(PolicyFile { policy, examples })
     }
 
-    fn all_sources(&self) -> Result<BTreeMap<&str, Source>, PolicyError> {
-        let raw = self.raw;
-        let mut used: BTreeSet<&str> = BTreeSet::new();
-        let lists = raw.rules.iter().map(|rule| &rule.sources);
-        for name in lists.chain([&raw.functional.sources]).flat_map(Spanned::get_ref) {
-            used.insert(name.get_ref());
-        }
-        let mut sources = BTreeMap::new();
-        for (name, source) in &raw.sources {
-            let read = Source {
-                law: self.text("law", &source.law, 300)?,
-                article: self.text("article", &source.article, 300)?,
-                reviewed: self.day(&source.reviewed)?,
-            };
-            if !used.contains(name.get_ref().as_str()) {
-                let short = short(name.get_ref(), 64);
-                return Err(self.error(
-                    name,
-                    format!("unused source {short:?}: remove it, or name it in a rule"),
-                ));
-            }
-            sources.insert(name.get_ref().as_str(), read);
-        }
-        Ok(sources)
-    }
-
-    fn rules(&self, sources: &BTreeMap<&str, Source>) -> Result<(Vec<Rule>, Vec<Example>), PolicyError> {
+    fn rules(&self, file: &RawPolicy) -> Result<(Vec<Rule>, Vec<Example>), PolicyError> {
         let (mut rules, mut examples) = (Vec::new(), Vec::new());
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
         let mut taken: BTreeMap<(&'static str, Purpose), usize> = BTreeMap::new();
-        for raw in &self.raw.rules {
-            let line = self.line(&raw.area);
-            let scope = self.scope(raw)?;
-            if raw.purposes.get_ref().is_empty() {
-                return Err(self.empty(&raw.purposes, "purposes"));
-            }
-            for purpose in raw.purposes.get_ref() {
-                for place in names_of(&scope) {
-                    if let Some(first) = taken.insert((place, *purpose), line) {
-                        return Err(self.error(
-                            &raw.area,
-                            format!("overlapping rule: {purpose} in {place} has one on line {first}"),
-                        ));
+        for place in &file.rules {
+            let (line, raw) = (self.line(place), place.get_ref());
+            for purpose in &raw.purposes {
+                for name in names_of(&raw.places) {
+                    if let Some(first) = taken.insert((name, *purpose), line) {
+                        let reason =
+                            format!("invalid rule: {purpose} in {name} has one on line {first}, remove one");
+                        return Err(self.error(place, reason));
                     }
                 }
-                let rule = self.rule(raw, &scope, *purpose, sources)?;
-                if let Some(first) = names.insert(rule.id.clone(), line) {
-                    return Err(self.error(
-                        &raw.area,
-                        format!(
-                            "duplicate rule {}: the first is on line {first}, use another area",
-                            rule.id
-                        ),
-                    ));
+                let id = format!("{}/{}/{purpose}", file.id, raw.area);
+                if let Some(first) = names.insert(id.clone(), line) {
+                    let reason = format!("invalid rule {id}: the first is on line {first}, use another area");
+                    return Err(self.error(place, reason));
                 }
-                for example in &raw.examples {
-                    examples.push(self.example(example, &rule)?);
-                }
-                rules.push(rule);
+                examples.extend(
+                    raw.examples
+                        .iter()
+                        .map(|example| self.example(example, &id, *purpose)),
+                );
+                rules.push(Rule {
+                    id,
+                    purpose: *purpose,
+                    scope: raw.places.clone(),
+                    basis: raw.basis,
+                    default: raw.default,
+                    on_missing: raw.missing,
+                    gpc: raw.signals.contains(&Signal::Gpc),
+                    ages: AgeLimits {
+                        consent_from: raw.consent_from,
+                        opt_in_below: raw.opt_in_below,
+                        prohibited_below: raw.prohibited_below,
+                    },
+                    max_age_days: raw.max_age_days.map(NonZeroU32::get),
+                    obligations: Obligations::of(&raw.obligations),
+                    sources: self.sources(&raw.sources, &file.sources)?,
+                    doubts: raw.doubts.clone(),
+                });
             }
-            if rules.len() > PolicyFile::MAX_RULES {
-                let most = PolicyFile::MAX_RULES;
+            if rules.len() > MAX_RULES {
                 return Err(self.error(
-                    &raw.area,
-                    format!("policy too large: at most {most} rules are allowed"),
+                    place,
+                    format!("invalid policy: at most {MAX_RULES} rules are allowed"),
                 ));
             }
         }
         for purpose in Purpose::ALL {
             for places in [ELSEWHERE, UNKNOWN] {
                 if !taken.contains_key(&(places, purpose)) {
-                    return Err(PolicyError {
-                        line: 1,
-                        reason: format!("missing rule: {purpose} needs one with the places {places:?}"),
-                    });
+                    let reason =
+                        format!("invalid policy: {purpose} has no rule with the places {places:?}, add one");
+                    return Err(PolicyError { line: 1, reason });
                 }
             }
         }
@@ -219,175 +394,57 @@ impl Reader<'_> {
         Ok((rules, examples))
     }
 
-    fn rule(
-        &self,
-        raw: &RawRule,
-        scope: &Scope,
-        purpose: Purpose,
-        sources: &BTreeMap<&str, Source>,
-    ) -> Result<Rule, PolicyError> {
-        let area = raw.area.get_ref();
-        let is_name = |c: u8| c.is_ascii_alphanumeric() || c == b'-';
-        if area.is_empty() || area.len() > 32 || !area.bytes().all(is_name) {
-            let area = short(area, 32);
-            return Err(self.error(
-                &raw.area,
-                format!("invalid area {area:?}: use 1 to 32 of A-Z a-z 0-9 and -"),
-            ));
-        }
-        if let Some(days) = raw.max_age_days.as_ref().filter(|days| *days.get_ref() == 0) {
-            return Err(self.error(
-                days,
-                "invalid max-age-days 0: an agreement would be too old at once",
-            ));
-        }
-        let doubts: Result<Vec<String>, PolicyError> = raw
-            .doubts
-            .iter()
-            .map(|doubt| self.text("doubt", doubt, 500))
-            .collect();
-        Ok(Rule {
-            id: format!("{}/{area}/{purpose}", self.raw.id.get_ref()),
-            purpose,
-            scope: scope.clone(),
-            basis: raw.basis,
-            default: raw.default,
-            on_missing: raw.missing,
-            gpc: raw.signals.iter().any(|Signal::Gpc| true),
-            ages: AgeLimits {
-                consent_from: self.years(raw.consent_from.as_ref())?,
-                opt_in_below: self.years(raw.opt_in_below.as_ref())?,
-                prohibited_below: self.years(raw.prohibited_below.as_ref())?,
-            },
-            max_age_days: raw.max_age_days.as_ref().map(|days| *days.get_ref()),
-            obligations: Obligations::of(&raw.obligations),
-            sources: self.sources(&raw.sources, sources)?,
-            doubts: doubts?,
-        })
-    }
-
-    fn scope(&self, raw: &RawRule) -> Result<Scope, PolicyError> {
-        let places = raw.places.get_ref();
-        let alone = |name| places.iter().any(|place| place.get_ref() == name);
-        for (name, scope) in [(ELSEWHERE, Scope::Elsewhere), (UNKNOWN, Scope::Unknown)] {
-            if alone(name) {
-                if places.len() > 1 {
-                    return Err(self.error(
-                        &raw.places,
-                        format!("invalid places: {name:?} must be the only one, add a rule for the others"),
-                    ));
-                }
-                return Ok(scope);
-            }
-        }
-        if places.is_empty() {
-            return Err(self.empty(&raw.places, "places"));
-        }
-        let places: Result<_, _> = places.iter().map(|place| self.parsed(place)).collect();
-        Ok(Scope::Places(places?))
-    }
-
-    fn example(&self, raw: &RawExample, rule: &Rule) -> Result<Example, PolicyError> {
-        let age = raw.age.as_ref().map(|age| self.parsed(age)).transpose()?;
-        Ok(Example {
-            line: self.line(&raw.place),
-            rule: rule.id.clone(),
-            places: self.parsed(&raw.place)?,
+    fn example(&self, raw: &Spanned<RawExample>, rule: &str, purpose: Purpose) -> Example {
+        let line = self.line(raw);
+        let raw = raw.get_ref();
+        Example {
+            line,
+            rule: rule.to_owned(),
+            places: raw.place.clone(),
             case: Case {
-                purpose: rule.purpose,
+                purpose,
                 choice: raw.choice,
                 gpc: raw.gpc,
-                age: age.unwrap_or(Age::UNKNOWN),
+                age: raw.age,
                 guardian: raw.guardian,
                 days: raw.days,
             },
             expected: raw.is,
-        })
+        }
     }
 
     fn sources(
         &self,
-        names: &Spanned<Vec<Spanned<String>>>,
-        sources: &BTreeMap<&str, Source>,
+        names: &[Spanned<String>],
+        sources: &BTreeMap<Spanned<String>, Source>,
     ) -> Result<Vec<Source>, PolicyError> {
-        if names.get_ref().is_empty() {
-            return Err(self.empty(names, "sources"));
-        }
         let source = |name: &Spanned<String>| {
             sources.get(name.get_ref().as_str()).cloned().ok_or_else(|| {
-                let short = short(name.get_ref(), 64);
-                self.error(
-                    name,
-                    format!("unknown source {short:?}: define it under [sources.NAME]"),
-                )
+                let reason = format!(
+                    "invalid source {:?}: define it under [sources.NAME]",
+                    name.get_ref()
+                );
+                self.error(name, reason)
             })
         };
-        names.get_ref().iter().map(source).collect()
+        names.iter().map(source).collect()
     }
 
-    fn text(&self, what: &'static str, text: &Spanned<String>, most: usize) -> Result<String, PolicyError> {
-        let read = text.get_ref();
-        if read.trim().is_empty() || read.chars().count() > most || read.chars().any(char::is_control) {
-            return Err(self.error(
-                text,
-                format!("invalid {what}: use 1 to {most} characters without line breaks"),
-            ));
-        }
-        Ok(read.clone())
-    }
-
-    fn day(&self, date: &Spanned<Datetime>) -> Result<Date, PolicyError> {
-        let wrong = || {
-            self.error(
-                date,
-                format!(
-                    "invalid date {}: write a date without time, as in 2026-11-22",
-                    date.get_ref()
-                ),
-            )
-        };
-        let Datetime {
-            date: Some(day),
-            time: None,
-            offset: None,
-        } = date.get_ref()
-        else {
-            return Err(wrong());
-        };
-        let month = day.month.try_into().map_err(|_| wrong())?;
-        Date::from_calendar_date(i32::from(day.year), month, day.day).map_err(|_| wrong())
-    }
-
-    fn years(&self, years: Option<&Spanned<u8>>) -> Result<u8, PolicyError> {
-        let Some(given) = years else { return Ok(0) };
-        match *given.get_ref() {
-            years @ 0..=25 => Ok(years),
-            years => Err(self.error(
-                given,
-                format!("invalid age limit {years}: at most 25 years are allowed"),
-            )),
-        }
-    }
-
-    fn parsed<T: FromStr<Err: Display>>(&self, text: &Spanned<String>) -> Result<T, PolicyError> {
-        let parsed = text.get_ref().parse();
-        parsed.map_err(|error| self.error(text, error))
-    }
-
-    fn empty<T>(&self, list: &Spanned<T>, key: &str) -> PolicyError {
-        self.error(list, format!("empty {key}: name at least one"))
-    }
-
-    fn error<T>(&self, at: &Spanned<T>, reason: impl Display) -> PolicyError {
+    fn error<T>(&self, at: &Spanned<T>, reason: impl Into<String>) -> PolicyError {
         PolicyError {
             line: self.line(at),
-            reason: reason.to_string(),
+            reason: reason.into(),
         }
     }
 
     fn line<T>(&self, at: &Spanned<T>) -> usize {
         line_of(self.text, &at.span())
     }
+}
+
+fn line_of(text: &str, span: &Range<usize>) -> usize {
+    let before = text.as_bytes().get(..span.start).unwrap_or_default();
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// Returns a rule for unknown places that is less strict than another rule about its purpose, and that rule.
@@ -413,10 +470,10 @@ fn names_of(scope: &Scope) -> Vec<&'static str> {
     }
 }
 
-fn short(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
-}
-
+/// Maximum rules, counted once for each purpose. Our choice.
+const MAX_RULES: usize = 2_000;
+/// The remedy for a text that is too long or has line breaks.
+const LINE: &str = "use 1 to 2000 characters without line breaks";
 /// Name of the places that no other rule covers.
 const ELSEWHERE: &str = "elsewhere";
 /// Name of an unknown place.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use time::{Date, Duration, OffsetDateTime};
 
+use super::file;
 use crate::{Choice, Jurisdiction, Obligation, Obligations, Purpose, Reason};
 
 /// A rule for one purpose in one area.
@@ -186,13 +187,17 @@ pub struct AgeLimits {
 }
 
 /// A source of a rule.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Source {
     /// The law, or another origin of the rule.
+    #[serde(deserialize_with = "file::line")]
     pub law: String,
     /// The article in it.
+    #[serde(deserialize_with = "file::line")]
     pub article: String,
     /// The day of the last comparison with it.
+    #[serde(deserialize_with = "file::day")]
     pub reviewed: Date,
 }
 

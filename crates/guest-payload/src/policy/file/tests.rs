@@ -99,7 +99,7 @@ fn error_names_line_and_cause() {
         (with("= 18", "= 90"), "line 6: invalid age limit 90"),
         (
             with("sources = [\"us\"]\n\n[[rule]]", "sources = []\n\n[[rule]]"),
-            "line 17: empty sources",
+            "line 17: invalid list: it is empty",
         ),
         (
             with("sources = [\"us\"]\n\n[[rule]]", "\n[[rule]]"),
@@ -110,26 +110,26 @@ fn error_names_line_and_cause() {
                 "sources = [\"us\"]\n\n[[rule]]",
                 "sources = [\"gdpr\"]\n\n[[rule]]",
             ),
-            "line 17: unknown source \"gdpr\"",
+            "line 17: invalid source \"gdpr\"",
         ),
         (
             with("law = \"our choice\"", "law = \" \""),
-            "line 8: invalid law: use 1 to 300",
+            "line 8: invalid text \" \": use 1 to 2000",
         ),
         (
             with(
                 "\n[[rule]]",
                 "sources.x = { law = \"a\", article = \"b\", reviewed = 2026-11-22 }\n\n[[rule]]",
             ),
-            "line 9: unused source \"x\"",
+            "line 9: invalid source \"x\": it is unused",
         ),
         (
             with("max-age-days = 30", "max-age-days = 0"),
-            "line 26: invalid max-age-days 0",
+            "line 26: invalid value: integer `0`, expected a nonzero u32",
         ),
         (
             with("places = [\"unknown\"]", "places = [\"FR\"]"),
-            "line 1: missing rule: marketing needs one with the places \"unknown\"",
+            "line 1: invalid policy: marketing has no rule with the places \"unknown\"",
         ),
         (
             with("places = [\"unknown\"]", "places = [\"unknown\", \"FR\"]"),
@@ -152,10 +152,10 @@ fn rule_error_names_line_and_cause() {
             "line 31: unknown region \"california\": write US-CA",
         ),
         (rule("[\"georgia\"]", ""), "line 31: ambiguous region \"georgia\""),
-        (rule("[]", ""), "line 31: empty places"),
+        (rule("[]", ""), "line 31: invalid list: it is empty"),
         (
             rule("[\"FR\", \"FR\"]", ""),
-            "line 30: overlapping rule: marketing in FR has one on line 30",
+            "line 29: invalid rule: marketing in FR has one on line 29",
         ),
         (
             rule("[\"FR\"]", "").replace("\"A\"", "\"a/b\""),
@@ -163,7 +163,7 @@ fn rule_error_names_line_and_cause() {
         ),
         (
             rule("[\"FR\"]", "").replace("\"A\"", "\"unknown\""),
-            "line 30: duplicate rule mine/unknown/marketing: the first is on line 20",
+            "line 29: invalid rule mine/unknown/marketing: the first is on line 19",
         ),
         (
             rule("[\"FR\"]", "signals = [\"dnt\"]"),
@@ -172,7 +172,7 @@ fn rule_error_names_line_and_cause() {
         (rule("[\"FR\"]", "default = \"off\""), "line 37: duplicate key"),
         (
             rule("[\"FR\"]", "doubts = [\"\"]"),
-            "line 37: invalid doubt: use 1 to 500",
+            "line 37: invalid texts [\"\"]: use 1 to 2000",
         ),
         (
             rule("[\"FR\"]", "prohibited-below = 26"),
@@ -191,7 +191,7 @@ fn rule_error_names_line_and_cause() {
         ),
         (
             rule("[\"FR\"]", "max-age-days = 7"),
-            "line 20: invalid rule mine/unknown/marketing: it is less strict than mine/A/marketing",
+            "line 19: invalid rule mine/unknown/marketing: it is less strict than mine/A/marketing",
         ),
     ]);
 }
