@@ -1,9 +1,8 @@
 //! Files of a guest: from the disk to the simulator's storage, and to other readers.
 
 use bytes::Bytes;
-use genesys_api::Clock;
 use genesys_http::{Client, Tls};
-use genesys_sim::{Config, Rules, Simulator};
+use genesys_sim::{Rules, Simulator};
 use guest_conversation::attachments::{
     AttachError, AttachmentEvent, AttachmentId, Failure, File, Link, Stage,
 };
@@ -17,7 +16,7 @@ use web_messaging::ErrorCode;
 use ws_transport::OriginPolicy;
 
 use crate::page::soon;
-use crate::world::ORIGIN;
+use crate::world::{ORIGIN, simulator};
 
 struct Fixture {
     simulator: Simulator,
@@ -26,14 +25,10 @@ struct Fixture {
 
 impl Fixture {
     async fn start(rules: Rules) -> Self {
-        let clock = Clock::system();
-        let config = Config {
-            rules,
-            clock: clock.clone(),
-            ..Config::plain()
-        };
+        let simulator = simulator(rules).await;
+        let clock = simulator.clock().clone();
         Self {
-            simulator: Simulator::start(config).await.unwrap(),
+            simulator,
             http: Client::builder(Tls::system().unwrap()).clock(clock).build(),
         }
     }

@@ -17,7 +17,7 @@ use guest_store::SessionQuery;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest};
+use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest, path_of};
 use crate::world::{CLIENT, NEIGHBOR, READER, World};
 
 /// A request that must be refused, with the expected response.
@@ -270,10 +270,6 @@ fn webhook(name: &str) -> Value {
         "enabled": false,
         "eventFilters": [{ "predicate": { "type": "event", "values": ["webmessaging.guestsession.created"] } }],
     })
-}
-
-fn path_of(session: &Value, rest: &str) -> String {
-    format!("{SESSIONS}/{}{rest}", session["id"].as_str().unwrap())
 }
 
 /// `body` with another value at `pointer`. `Null` removes the field.

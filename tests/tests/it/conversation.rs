@@ -12,13 +12,12 @@ use guest_suite::contract::client::{GatewayConversation, GatewaySession};
 use guest_suite::conversation::client::{ConnectLimiter, Connection, Settings};
 use guest_suite::conversation::{ConnectionEvent, DeliveryStatus, Event, SessionEvent};
 use guest_suite::transport::SocketUrl;
-use http::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::api::{Api, guest};
 use crate::genesys::Genesys;
 use crate::guests::page_origin;
-use crate::page::{Page, Received, handshake, soon, upgrade};
+use crate::page::{Page, Received, handshake, soon, upgrade, upgrade_with_token};
 use crate::world::{CLIENT, World};
 
 /// The same world, its gateway connected to this Genesys.
@@ -161,11 +160,7 @@ async fn page_connects_with_the_token_in_any_place() {
         let (mut request, mut first) = (upgrade(url), handshake(&session));
         match place {
             "query" => request = upgrade(&format!("{url}?access_token={token}")),
-            "subprotocol" => {
-                let offered = format!("guest-sessions.v1, access_token.{token}");
-                let offered = HeaderValue::from_str(&offered).unwrap();
-                request.headers_mut().insert("sec-websocket-protocol", offered);
-            }
+            "subprotocol" => request = upgrade_with_token(url, token),
             _ => {}
         }
         if place != "frame" {

@@ -51,6 +51,19 @@ pub(crate) fn upgrade(url: &str) -> Request<()> {
         .unwrap()
 }
 
+/// An upgrade request of the allowed page, with this header in place of another one of its name.
+pub(crate) fn upgrade_with(url: &str, name: &'static str, value: &str) -> Request<()> {
+    let mut request = upgrade(url);
+    request.headers_mut().insert(name, value.parse().unwrap());
+    request
+}
+
+/// An upgrade request of the allowed page that offers the token as a subprotocol.
+pub(crate) fn upgrade_with_token(url: &str, token: &str) -> Request<()> {
+    let offered = format!("guest-sessions.v1, access_token.{token}");
+    upgrade_with(url, "sec-websocket-protocol", &offered)
+}
+
 impl Page {
     /// Requests the upgrade, and returns the page, or status and body of the refusal.
     pub(crate) async fn open(request: Request<()>) -> Result<Self, (u16, String)> {

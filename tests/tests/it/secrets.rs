@@ -25,7 +25,7 @@ use self::logs::Logs;
 use crate::api::{Answer, Api, Call, SESSIONS, WEBHOOKS, guest};
 use crate::crm::Crm;
 use crate::guests::{newcomer, page_origin, talk};
-use crate::page::{Page, handshake, upgrade};
+use crate::page::{Page, handshake, upgrade, upgrade_with_token};
 use crate::world::{CLIENT, NEIGHBOR, READER, World};
 
 const MESSAGE: &str = "my card is 4111-1111-1111-1111, Müller";
@@ -264,14 +264,9 @@ async fn scenario(world: &World, api: &Api, canaries: &mut Searcher, seen: &mut 
     let (url, token) = (text(&session["websocketUrl"]), text(&session["accessToken"]));
     let mut no_token = handshake(&session);
     no_token.as_object_mut().unwrap().remove("accessToken");
-    let mut offered = upgrade(url);
-    let protocols = format!("guest-sessions.v1, access_token.{token}");
-    offered
-        .headers_mut()
-        .insert("sec-websocket-protocol", protocols.parse().unwrap());
     for (request, frame) in [
         (upgrade(&format!("{url}?access_token={token}")), &no_token),
-        (offered, &no_token),
+        (upgrade_with_token(url, token), &no_token),
         (upgrade(url), &handshake(&session)),
     ] {
         let mut page = Page::open(request).await.unwrap();

@@ -17,7 +17,7 @@ use url::Url;
 use crate::guests::{newcomer, page_origin, until};
 use crate::page::soon;
 use crate::proxy::Proxy;
-use crate::world::CHANNEL;
+use crate::world::{CHANNEL, simulator};
 
 /// A guest in direct mode, whose sockets go through a proxy.
 struct Guest {
@@ -30,14 +30,11 @@ struct Guest {
 
 impl Guest {
     async fn new(rules: SignInRules) -> Self {
-        let config = genesys_sim::Config {
-            rules: Rules {
-                sign_in: rules,
-                ..Rules::default()
-            },
-            ..genesys_sim::Config::plain()
-        };
-        let simulator = Simulator::start(config).await.unwrap();
+        let simulator = simulator(Rules {
+            sign_in: rules,
+            ..Rules::default()
+        })
+        .await;
         let proxy = Proxy::start().await;
         proxy.set_target(simulator.address);
         let store = SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default()).unwrap();

@@ -20,6 +20,15 @@ pub(crate) const CHANNEL: &str = "web-channel";
 /// The allowed page.
 pub(crate) const ORIGIN: &str = "https://shop.example";
 
+/// A simulator with these rules, without TLS.
+pub(crate) async fn simulator(rules: genesys_sim::Rules) -> Simulator {
+    let config = genesys_sim::Config {
+        rules,
+        ..genesys_sim::Config::plain()
+    };
+    Simulator::start(config).await.unwrap()
+}
+
 /// The running servers.
 pub(crate) struct World {
     pub(crate) simulator: Simulator,
@@ -47,14 +56,9 @@ impl World {
 
     /// With these rules of the simulator, and the configuration that `change` returns.
     pub(crate) async fn configured(rules: genesys_sim::Rules, change: impl FnOnce(String) -> String) -> Self {
-        let clock = Clock::system();
         let folder = tempfile::tempdir().unwrap();
-        let simulated = genesys_sim::Config {
-            clock: clock.clone(),
-            rules,
-            ..genesys_sim::Config::plain()
-        };
-        let simulator = Simulator::start(simulated).await.unwrap();
+        let simulator = simulator(rules).await;
+        let clock = simulator.clock().clone();
         let config = change(configuration(&folder, &simulator));
         let gateway = Gateway::start(Config::parse(&config).unwrap(), clock.clone())
             .await

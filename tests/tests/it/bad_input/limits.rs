@@ -7,8 +7,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 
 use super::bad;
-use crate::api::{Api, Call, SESSIONS, guest};
-use crate::page::{Page, handshake, soon, upgrade};
+use crate::api::{Api, Call, SESSIONS, guest, path_of};
+use crate::page::{Page, handshake, soon, upgrade, upgrade_with_token};
 use crate::world::{CLIENT, NEIGHBOR, World};
 
 fn token_call() -> Call {
@@ -65,8 +65,8 @@ async fn session_limit_of_the_configuration_is_enforced() {
     let answer = api.send(call.clone()).await;
     let refused = bad("a session too many", call, 503, "service.unavailable").with("retry-after", "5");
     assert_eq!(refused.faults(&answer), "", "{answer:?}");
-    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
-    api.ask(Call::new(http::Method::DELETE, &path)).await;
+    api.ask(Call::new(http::Method::DELETE, &path_of(&session, "")))
+        .await;
     api.create(&guest()).await;
     world.stop().await;
 }
@@ -87,12 +87,7 @@ async fn token_in_the_query_is_refused_if_disabled() {
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &body["code"]), (400, &"bad.request".into()));
 
-    let mut offered = upgrade(url);
-    let protocols = format!("guest-sessions.v1, access_token.{token}");
-    offered
-        .headers_mut()
-        .insert("sec-websocket-protocol", protocols.parse().unwrap());
-    let mut page = Page::open(offered).await.unwrap();
+    let mut page = Page::open(upgrade_with_token(url, token)).await.unwrap();
     let mut frame = handshake(&session);
     frame.as_object_mut().unwrap().remove("accessToken");
     page.say(&frame).await;

@@ -5,7 +5,7 @@ use std::path::Path;
 use http::Method;
 
 use super::Example;
-use crate::api::{Call, SESSIONS};
+use crate::api::{Call, path_of};
 use crate::process::{Ended, run};
 
 /// A configuration whose gateway has created and ended a session, and is stopped.
@@ -13,7 +13,7 @@ async fn used(example: &Example) {
     let serving = example.serve().await;
     let session = serving.session().await;
     let api = serving.api(genesys_http::Tls::system().unwrap()).await;
-    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    let path = path_of(&session, "");
     api.ask(Call::new(Method::DELETE, &path)).await;
     assert_eq!(serving.process.interrupt().await.code, Some(0));
 }

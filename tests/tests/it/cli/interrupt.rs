@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::Example;
-use crate::page::{Page, handshake, soon, upgrade};
+use crate::page::{Page, handshake, soon, upgrade, upgrade_with};
 use crate::process::{Ended, Process, command};
 
 fn assert_clean_exit(what: &str, ended: &Ended) {
@@ -82,10 +82,8 @@ async fn answer_close(page: &mut Page) -> Option<u16> {
 }
 
 fn request(session: &Value) -> http::Request<()> {
-    let mut request = upgrade(session["websocketUrl"].as_str().unwrap());
-    let origin = "https://yourdomain.com".parse().unwrap();
-    request.headers_mut().insert("origin", origin);
-    request
+    let url = session["websocketUrl"].as_str().unwrap();
+    upgrade_with(url, "origin", "https://yourdomain.com")
 }
 
 async fn page_of(session: &Value) -> Page {

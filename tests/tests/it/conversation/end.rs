@@ -6,18 +6,18 @@ use genesys_sim::{Disconnect, Rules};
 use serde_json::{Value, json};
 
 use super::{converse, resume, session};
-use crate::api::{Api, Call, SESSIONS};
+use crate::api::{Api, Call, path_of};
 use crate::guests::until;
 use crate::page::{Page, Received, handshake, upgrade};
 use crate::world::{CLIENT, World};
 
 async fn state(api: &Api, session: &Value) -> Value {
-    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    let path = path_of(session, "");
     api.ask(Call::get(&path)).await
 }
 
 async fn delete(api: &Api, session: &Value) {
-    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    let path = path_of(session, "");
     api.ask(Call::new(http::Method::DELETE, &path)).await;
 }
 

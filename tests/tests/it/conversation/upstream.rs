@@ -7,7 +7,7 @@ use guest_suite::conversation::{ConnectionEvent, Event};
 use serde_json::{Value, json};
 
 use super::{converse, resume, session, world_at};
-use crate::api::{Api, Call, SESSIONS};
+use crate::api::{Api, Call, path_of};
 use crate::genesys::Genesys;
 use crate::guests::{newcomer, next, page_origin, talk, until};
 use crate::page::{Page, Received, handshake, soon, upgrade};
@@ -209,7 +209,7 @@ async fn refusal_by_the_deployment_is_reported_and_ends_nothing() {
         assert_eq!(page.until("error").await["code"], "genesys.refused");
         assert_eq!(page.receive().await, Received::Closed(Some(1011)));
     }
-    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    let path = path_of(&session, "");
     assert_eq!(api.ask(Call::get(&path)).await["endedAt"], Value::Null);
     until(async || world.gateway.conversations() == 0).await;
     world.stop().await;
@@ -228,7 +228,7 @@ async fn session_ends_when_genesys_closes_the_conversation() {
     .await;
     assert_eq!(page.until("session.ended").await["reason"], "server_closed");
     assert_eq!(page.receive().await, Received::Closed(Some(1000)));
-    let path = format!("{SESSIONS}/{}", session["id"].as_str().unwrap());
+    let path = path_of(&session, "");
     assert_eq!(api.ask(Call::get(&path)).await["endReason"], "server_closed");
     until(async || world.gateway.conversations() == 0).await;
     world.stop().await;

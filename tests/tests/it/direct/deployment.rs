@@ -8,14 +8,7 @@ use guest_suite::conversation::{ConnectionEvent, Event, Request, RequestError, S
 use guest_suite::web_messaging::rest::deployment::NotAdmitted;
 
 use super::*;
-
-async fn simulator(rules: Rules) -> Simulator {
-    let config = genesys_sim::Config {
-        rules,
-        ..genesys_sim::Config::plain()
-    };
-    Simulator::start(config).await.unwrap()
-}
+use crate::world::simulator;
 
 /// A session in direct mode at this simulator, whose deployment is published at `cdn`.
 async fn session(simulator: &Simulator, cdn: Host) -> (Direct, SessionId) {

@@ -6,6 +6,7 @@ use guest_suite::conversation::{ConnectionEvent, SessionEvent};
 use guest_suite::direct::Conversation;
 
 use super::*;
+use crate::world::simulator;
 
 /// Answers at once, and again ten seconds later.
 const LATE: &str = r#"
@@ -44,14 +45,11 @@ async fn say(conversation: &mut Conversation, text: &str) {
 
 #[tokio::test]
 async fn message_between_two_visits_is_delivered_once() {
-    let config_of_simulator = genesys_sim::Config {
-        rules: Rules {
-            agent: Agent::Scripts(vec![Script::parse("late", LATE).unwrap()]),
-            ..Rules::default()
-        },
-        ..genesys_sim::Config::plain()
-    };
-    let simulator = Simulator::start(config_of_simulator).await.unwrap();
+    let simulator = simulator(Rules {
+        agent: Agent::Scripts(vec![Script::parse("late", LATE).unwrap()]),
+        ..Rules::default()
+    })
+    .await;
     let clock = simulator.clock().clone();
     let store = memory();
     let open = async || {

@@ -9,7 +9,7 @@ use super::canary::Searcher;
 use super::{GUESS, MESSAGE, Seen, plant_tokens, text};
 use crate::api::{Call, SESSIONS, guest};
 use crate::cli::{EXAMPLE_CLIENT, Example, Serving};
-use crate::page::{Page, handshake, upgrade};
+use crate::page::{Page, handshake, upgrade_with};
 use crate::process::{Process, command};
 
 #[tokio::test]
@@ -43,15 +43,9 @@ async fn program_at_trace_level_logs_no_secret() {
         text(&session["websocketUrl"]),
         text(&session["accessToken"])
     );
-    let mut other = upgrade(&url);
-    other
-        .headers_mut()
-        .insert("origin", "https://evil.example".parse().unwrap());
+    let other = upgrade_with(&url, "origin", "https://evil.example");
     assert_eq!(Page::open(other).await.err().unwrap().0, 403);
-    let mut request = upgrade(&url);
-    request
-        .headers_mut()
-        .insert("origin", "https://yourdomain.com".parse().unwrap());
+    let request = upgrade_with(&url, "origin", "https://yourdomain.com");
     let mut page = Page::open(request).await.unwrap();
     page.say(&handshake(&session)).await;
     page.until("handshake.accepted").await;

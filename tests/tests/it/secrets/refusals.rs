@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{GRANTED, GUESS, MESSAGE, Seen, text};
 use crate::api::{Api, Call, SESSIONS, guest};
-use crate::page::{Page, handshake, upgrade};
+use crate::page::{Page, handshake, upgrade, upgrade_with};
 use crate::world::{CLIENT, World};
 
 /// Errors of every kind, with a secret in each request.
@@ -106,9 +106,7 @@ async fn refused_upgrades(session: &Value, seen: &mut Seen) {
         ("sec-websocket-version", "8"),
         ("sec-websocket-key", "short"),
     ] {
-        let mut request = upgrade(&format!("{url}?access_token={token}"));
-        request.headers_mut().insert(name, value.parse().unwrap());
-        requests.push(request);
+        requests.push(upgrade_with(&format!("{url}?access_token={token}"), name, value));
     }
     for request in requests {
         let (status, body) = Page::open(request).await.err().expect("a refusal");
