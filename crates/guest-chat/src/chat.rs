@@ -63,7 +63,7 @@ pub struct Chat {
     input_mode: InputMode,
     /// The state of the conversation as far as its events were handled.
     state: State,
-    /// Whether a line says that the connection is rate limited.
+    /// Whether the rate limit of the connection has been shown.
     throttle_shown: bool,
     /// The reason for which no answer can arrive, or an empty text.
     end_reason: String,

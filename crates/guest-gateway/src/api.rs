@@ -106,7 +106,7 @@ async fn health(State(app): State<App>) -> Response {
 /// Logs the request, without its query, which may hold a token, and adds the headers that every answer has.
 async fn finish(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    // in a task of its own: a client that hangs up must not stop a change between its commit and its effects
+    // in a task of its own: a closed connection must not cancel a change between its commit and its effects
     let mut response = match tokio::spawn(next.run(request)).await {
         Ok(response) => response,
         Err(panic) => {

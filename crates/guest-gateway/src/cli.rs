@@ -146,7 +146,7 @@ fn fail(message: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// A receiver of SIGHUP, SIGINT and SIGTERM. Signals that arrive while a command starts are kept.
+/// A receiver of SIGHUP, SIGINT and SIGTERM. Signals that arrive while a command starts are queued.
 struct Interrupt([Signal; 3]);
 
 impl Interrupt {

@@ -48,7 +48,7 @@ impl Gateway {
     /// Starts a gateway. It serves until [`Gateway::stop`].
     ///
     /// # Errors
-    /// If a file cannot be read, the address is taken, or another process has the store.
+    /// If a file cannot be read, the address is taken, or another process uses the store.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let keys = open_keys(&config)?;
         let clients = Clients::new(&config.client, &keys.tokens, config.listen.requests_per_minute)?;

@@ -15,7 +15,7 @@ use time::UtcOffset;
 use super::choices::{ChoiceKind, PendingChoices};
 
 /// Renders a message part by part, its text first. Choices are added to `choices` if they can be made now. Links are
-/// kept in `links` and not shown.
+/// stored in `links` and not shown.
 pub(super) fn parts(
     message: &Message,
     choices: Option<&mut PendingChoices>,

@@ -1,4 +1,4 @@
-//! Lines that a command asks for: the list of commands, the link of a file, a page of the history.
+//! Results of commands as lines: the list of commands, the link of a file, a page of the history.
 
 use secrecy::ExposeSecret as _;
 use web_messaging::rest::history::HistoryPage;

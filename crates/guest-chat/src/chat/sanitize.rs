@@ -16,7 +16,7 @@ const MAX_NAME: usize = 40;
 /// Longest excerpt, in grapheme clusters.
 const MAX_EXCERPT: usize = 60;
 
-/// Returns the sanitized lines of a text, at least one. A text that is too long is cut, and a last line says so.
+/// Returns the sanitized lines of a text, at least one. A text that is too long is cut and gets a last line about it.
 pub(super) fn lines(text: &str) -> Vec<String> {
     let (text, cut) = match text.char_indices().nth(MAX_TEXT) {
         Some((end, _)) => (&text[..end], true),

@@ -1,4 +1,4 @@
-//! A chat, event by event, at made-up times.
+//! The chat, event by event, in virtual time.
 
 use genesys_api::Now;
 use guest_conversation::{
@@ -15,7 +15,7 @@ mod content;
 mod script;
 mod uploads;
 
-/// A chat, and what it showed and asked for since it was last looked at.
+/// A chat and the present virtual time.
 struct Fixture {
     chat: Chat,
     now: Now,
@@ -53,7 +53,7 @@ impl Fixture {
         self.chat.handle_event(event, self.now);
     }
 
-    /// Says something that the conversation takes.
+    /// Sends a message that the conversation queues.
     fn send(&mut self, text: &str, id: u128) {
         self.chat.handle_line(text, self.now);
         let Some(Request::Send(message)) = self.chat.poll_request() else {
@@ -62,8 +62,8 @@ impl Fixture {
         self.chat.handle_queued(message_id(id), &message, self.now);
     }
 
-    /// Lets time pass, with the chat woken whenever it wants to be.
-    fn pass(&mut self, seconds: f64) {
+    /// Advances the time, with each timeout of the chat.
+    fn advance(&mut self, seconds: f64) {
         let end = self.now.instant + Duration::from_secs_f64(seconds);
         while let Some((at, _)) = self.chat.poll_timeout().filter(|(at, _)| *at <= end) {
             self.now.instant = at.max(self.now.instant);
@@ -119,7 +119,7 @@ fn message(json_text: &str, content: &str) -> Event {
     event
 }
 
-/// An event as the transport reads it; messages cannot be made in another way.
+/// The event of a frame. Messages have no other constructor.
 fn event_of(class: &str, body: &str) -> Event {
     use guest_conversation::{Conversation, Machine as _, WebMessaging};
     use secrecy::SecretString;
@@ -141,7 +141,7 @@ fn event_of(class: &str, body: &str) -> Event {
         &format!(r#"{{"type":"message","class":"{class}","code":200,"body":{body}}}"#),
         now,
     );
-    conversation.poll_event().expect("the frame tells something")
+    conversation.poll_event().expect("the frame yields an event")
 }
 
 fn question() -> Event {
@@ -168,7 +168,7 @@ fn message_line_shows_its_delivery_status() {
     for (text, id) in [("a", 1), ("b", 2), ("c", 3)] {
         guest.send(text, id);
     }
-    assert!(guest.lines().is_empty(), "on its way is worth no line yet");
+    assert!(guest.lines().is_empty(), "a message in flight has no line");
     guest.event(accepted(1));
     guest.event(Event::Delivery {
         id: message_id(2),
@@ -187,7 +187,7 @@ fn message_line_shows_its_delivery_status() {
         ]
     );
     guest.event(accepted(3));
-    assert_eq!(guest.lines(), ["✓ c"], "the doubt is settled");
+    assert_eq!(guest.lines(), ["✓ c"], "an unknown status can be resolved");
     guest.event(accepted(3));
     assert!(guest.lines().is_empty());
     guest
@@ -200,9 +200,9 @@ fn message_line_shows_its_delivery_status() {
 fn slow_message_is_shown_as_waiting_once() {
     let mut guest = Fixture::connected(InputMode::Interactive);
     guest.send("hello", 1);
-    guest.pass(0.9);
+    guest.advance(0.9);
     assert!(guest.lines().is_empty());
-    guest.pass(10.0);
+    guest.advance(10.0);
     assert_eq!(guest.lines(), ["… hello (waiting)"]);
     assert_eq!(guest.chat.poll_timeout(), None);
 }
@@ -217,11 +217,11 @@ fn typing_indicator_is_shown_once_and_expires() {
         })
     };
     guest.event(typing(ann()));
-    guest.pass(4.0);
+    guest.advance(4.0);
     guest.event(typing(ann()));
-    guest.pass(4.0);
+    guest.advance(4.0);
     assert_eq!(guest.lines(), ["Ann is typing …"]);
-    guest.pass(1.0);
+    guest.advance(1.0);
     assert_eq!(guest.lines(), ["Ann is no longer typing"]);
 
     guest.event(typing(ann()));
@@ -230,7 +230,7 @@ fn typing_indicator_is_shown_once_and_expires() {
         name: None,
     }));
     guest.event(question());
-    guest.pass(60.0);
+    guest.advance(60.0);
     assert_eq!(
         guest.lines(),
         [
@@ -348,7 +348,7 @@ fn new_conversation_starts_only_after_the_last_one() {
         guest.lines();
         assert!(guest.line("/new").is_empty());
         assert_eq!(guest.requests(), [request]);
-        assert_eq!(guest.line("/new"), not_yet, "one begins already");
+        assert_eq!(guest.line("/new"), not_yet, "a new one is being opened");
         guest.event(Event::Connection(ConnectionEvent::Ready(session())));
         assert_eq!(guest.lines(), ["* connected: a new conversation"]);
     }
@@ -441,7 +441,11 @@ fn commands_become_requests_and_errors_become_lines() {
     );
     assert_eq!(guest.line("/attach"), ["! usage: /attach FILE"]);
     assert!(guest.line("/reconnect").is_empty());
-    assert_eq!(guest.requests(), [Request::Reconnect], "a live one is dropped");
+    assert_eq!(
+        guest.requests(),
+        [Request::Reconnect],
+        "an open connection is dropped"
+    );
     assert!(guest.requests().is_empty());
     guest.event(Event::Connection(ConnectionEvent::Reconnecting {
         attempt: 1,
@@ -460,7 +464,7 @@ fn commands_become_requests_and_errors_become_lines() {
 fn typing_indicator_is_sent_for_text_only() {
     let mut guest = Fixture::new(InputMode::Interactive);
     guest.chat.handle_editing("hello");
-    assert!(guest.requests().is_empty(), "nobody is there yet");
+    assert!(guest.requests().is_empty(), "it is not connected");
     guest.event(Event::Connection(ConnectionEvent::Ready(session())));
     for nothing in ["", " ", "/", "/why", "/attach x"] {
         guest.chat.handle_editing(nothing);

@@ -65,7 +65,7 @@ impl ConnectTarget {
         self.settings.origin.origin()
     }
 
-    /// Reads the rules of the deployment, so that a guest who is not admitted learns the reason before a socket is opened.
+    /// Reads the rules of the deployment, so that a refusal is reported before a socket is opened.
     ///
     /// # Errors
     /// If the deployment does not admit the guest, or cannot be read.

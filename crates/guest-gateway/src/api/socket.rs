@@ -101,7 +101,7 @@ impl Connection<'_> {
     ) -> Result<Infallible, CloseReason> {
         let app = self.app;
         let (admitted, after) = tokio::select! {
-            // boxed, so that the open socket does not keep its space
+            // boxed, so that its memory is freed when the socket is open
             handshake = Box::pin(self.handshake(admitted)) => handshake?,
             () = app.clock.sleep(HANDSHAKE_TIMEOUT) => {
                 let text = "invalid handshake: no frame within 10 seconds, connect again";

@@ -1,4 +1,4 @@
-//! A small CRM that verifies webhook deliveries and keeps them.
+//! A small CRM that verifies and stores webhook deliveries.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use webhook::{ID_HEADER, Secret, Verifier};
 
-/// Largest number of deliveries kept.
+/// Largest number of stored deliveries.
 const CAPACITY: usize = 1_000;
 /// Largest delivery, in bytes.
 const MAX_BODY: usize = 64 * 1024;

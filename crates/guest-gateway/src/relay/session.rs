@@ -59,7 +59,7 @@ impl Relay {
         mut commands: mpsc::Receiver<Command>,
         shutdown: Shutdown,
     ) {
-        // start and end are boxed: they are large, and an idle session would hold their space
+        // start and end are boxed: an idle session would use the memory of their large futures
         let (stop, mut conversation) = match Box::pin(self.connect(admitted)).await {
             Ok(mut conversation) => {
                 let stop = tokio::select! {
@@ -153,7 +153,7 @@ impl Relay {
         }
     }
 
-    /// Sends a message of the guest. Returns the reply if it is known already.
+    /// Sends a message of the guest. Returns the reply, if its delivery status is final.
     fn send(&mut self, conversation: &Conversation, id: MessageId, text: String) -> Option<Payload> {
         match conversation.with(|machine, _| machine.delivery(id)) {
             status if may_send(status.as_ref()) => {

@@ -174,7 +174,7 @@ fn list_picker_accepts_several_items() {
     );
     assert!(guest.requests().is_empty());
     guest.line("4");
-    assert_eq!(guest.requests().len(), 1, "it is still on offer");
+    assert_eq!(guest.requests().len(), 1, "the choice is still pending");
 }
 
 #[test]

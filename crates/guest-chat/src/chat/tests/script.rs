@@ -48,7 +48,7 @@ fn script_waits_for_a_missing_answer() {
     guest.send("hello", 1);
     guest.event(message("Hello", ""));
     guest.line("/wait");
-    assert!(guest.chat.wants_input(), "it has come");
+    assert!(guest.chat.wants_input(), "the answer was received");
     guest.send("red", 2);
     guest.line("/wait");
     assert!(!guest.chat.wants_input());
@@ -90,9 +90,9 @@ fn script_continues_after_a_timeout() {
     assert!(guest.chat.wants_input());
     guest.line("/ping");
     guest.lines();
-    guest.pass(29.9);
+    guest.advance(29.9);
     assert!(!guest.chat.wants_input());
-    guest.pass(0.1);
+    guest.advance(0.1);
     assert_eq!(guest.lines(), ["! no answer to /ping within 30 s"]);
     assert!(guest.chat.wants_input());
 }
@@ -104,20 +104,20 @@ fn script_ends_after_deliveries_and_silence() {
     assert_eq!(guest.lines(), ["> hi"]);
     guest.chat.handle_end_of_input(guest.now);
     assert!(!guest.chat.wants_input());
-    guest.pass(3.0);
+    guest.advance(3.0);
     guest.event(Event::Connection(ConnectionEvent::Ready(session())));
-    guest.pass(3.0);
+    guest.advance(3.0);
     guest.event(accepted(1));
-    guest.pass(1.0);
+    guest.advance(1.0);
     guest.event(Event::Session(SessionEvent::Typing {
         from: ann(),
         during: Duration::from_secs(5),
     }));
-    guest.pass(4.0);
+    guest.advance(4.0);
     guest.event(message("hello", ""));
-    guest.pass(1.9);
+    guest.advance(1.9);
     assert!(guest.requests().is_empty());
-    guest.pass(0.1);
+    guest.advance(0.1);
     assert_eq!(guest.requests(), [Request::Leave]);
     assert_eq!(guest.chat.failure(), None);
 }
@@ -128,10 +128,10 @@ fn script_ends_at_its_deadline() {
     guest.send("hi", 1);
     guest.lines();
     guest.chat.handle_end_of_input(guest.now);
-    guest.pass(31.9);
+    guest.advance(31.9);
     assert_eq!(guest.lines(), ["… hi (waiting)", "! no connection within 30 s"]);
     assert!(guest.requests().is_empty());
-    guest.pass(0.1);
+    guest.advance(0.1);
     assert_eq!(guest.requests(), [Request::Leave]);
     assert_eq!(
         guest.chat.failure().as_deref(),
@@ -141,23 +141,23 @@ fn script_ends_at_its_deadline() {
     let mut chatty = Fixture::connected(SCRIPT);
     chatty.chat.handle_end_of_input(chatty.now);
     for _ in 0..31 {
-        chatty.pass(1.0);
+        chatty.advance(1.0);
         chatty.event(message("and another thing", ""));
     }
     assert!(chatty.requests().is_empty());
-    chatty.pass(1.0);
+    chatty.advance(1.0);
     assert_eq!(chatty.requests(), [Request::Leave]);
 
     let mut patient = Fixture::connected(InputMode::Script {
         idle_timeout: Duration::MAX,
     });
     patient.chat.handle_end_of_input(patient.now);
-    patient.pass(86_401.0);
+    patient.advance(86_401.0);
     assert_eq!(patient.requests(), [Request::Leave]);
 
     let mut refused = Fixture::new(SCRIPT);
     refused.event(Event::Ended(Ending::Refused { status: 403 }));
-    assert!(refused.requests().is_empty(), "lines may come");
+    assert!(refused.requests().is_empty(), "more lines may follow");
     refused.chat.handle_end_of_input(refused.now);
     assert_eq!(refused.requests(), [Request::Leave]);
     assert_eq!(

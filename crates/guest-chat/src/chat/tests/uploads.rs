@@ -49,7 +49,7 @@ fn file_is_sent_after_its_upload() {
     guest.event(accepted(1));
     assert_eq!(guest.lines(), ["✓ cat.png"]);
     guest.chat.handle_end_of_input(guest.now);
-    guest.pass(2.0);
+    guest.advance(2.0);
     assert_eq!(guest.chat.failure(), None);
 }
 
