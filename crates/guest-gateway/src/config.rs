@@ -148,8 +148,7 @@ impl Genesys {
     /// bypass the check against private addresses.
     pub(crate) fn proxy(&self) -> Result<Option<Proxy>, ConfigError> {
         match &self.proxy {
-            ProxySetting::Environment => Proxy::from_env()
-                .map_err(|error| ConfigError(format!("invalid proxy in the environment: {error}"))),
+            ProxySetting::Environment => Proxy::from_env().map_err(|error| ConfigError(error.to_string())),
             ProxySetting::Off => Ok(None),
             ProxySetting::Explicit(proxy) => Ok(Some(proxy.clone())),
         }
