@@ -63,8 +63,10 @@ impl Settings {
         if !endpoint.secure {
             return Ok(Stream::plain(tcp));
         }
-        let name = ServerName::try_from(endpoint.name.clone())
-            .map_err(|error| Error::caused(ErrorKind::Tls, tls::other_failure(endpoint), error))?;
+        let name = ServerName::try_from(endpoint.name.clone()).map_err(|error| {
+            let message = format!("cannot connect to {endpoint}: {}", tls::OTHER_FAILURE);
+            Error::caused(ErrorKind::Tls, message, error)
+        })?;
         let connector = TlsConnector::from(Arc::clone(&self.tls.config));
         connector.connect(name, tcp).await.map(Stream::tls).map_err(|error| {
             let (kind, message) = match tls::failure(&error, endpoint) {
@@ -103,11 +105,13 @@ impl Settings {
         let limit = self.timeout;
         let message = match hop {
             Some(hop) => format!(
-                "no connection to {endpoint} through the proxy {} within {limit:?}: check both and the network",
+                "cannot connect to {endpoint}: no connection through the proxy {} within {limit:?}, check both and the network",
                 hop.endpoint
             ),
             None => {
-                format!("no connection to {endpoint} within {limit:?}: check the address and the network")
+                format!(
+                    "cannot connect to {endpoint}: no connection within {limit:?}, check the address and the network"
+                )
             }
         };
         Error::new(ErrorKind::Timeout, message)
@@ -124,8 +128,7 @@ impl Settings {
         let mut error = match blocked.first() {
             Some(address) => {
                 let message = format!(
-                    "blocked: {endpoint} resolves to {}, which is not a public address, allow its network if this is \
-                     intended",
+                    "cannot connect to {endpoint}: {} is not a public address, allow its network if this is intended",
                     address.ip()
                 );
                 Error::new(ErrorKind::Blocked, message)

@@ -117,7 +117,7 @@ impl Server {
             ..
         } = self;
         let slots = Arc::new(Semaphore::new(limits.connections as usize));
-        let host = Arc::new(Host {
+        let shared = Arc::new(Shared {
             acceptor: identity.map(|identity| TlsAcceptor::from(identity.config)),
             http: http(&limits),
             limits,
@@ -131,8 +131,8 @@ impl Server {
                 () = &mut shutdown => break,
                 Some(ended) = connections.join_next() => report(ended),
                 (tcp, peer, slot) = accept(&listener, &slots) => {
-                    let (host, service, stopped) = (Arc::clone(&host), service.clone(), stop.subscribe());
-                    connections.spawn(async move { host.serve(tcp, peer, slot, service, stopped).await });
+                    let (shared, service, stopped) = (Arc::clone(&shared), service.clone(), stop.subscribe());
+                    connections.spawn(async move { shared.serve(tcp, peer, slot, service, stopped).await });
                 }
             }
         }
@@ -143,11 +143,11 @@ impl Server {
                 report(ended);
             }
             // upgraded connections have left the set, but still hold their slot
-            let _all = slots.acquire_many(host.limits.connections).await;
+            let _all = slots.acquire_many(shared.limits.connections).await;
         };
-        if timeout(host.limits.drain, ended).await.is_err() {
+        if timeout(shared.limits.drain, ended).await.is_err() {
             tracing::warn!(
-                open = host.limits.connections as usize - slots.available_permits(),
+                open = shared.limits.connections as usize - slots.available_permits(),
                 "closing connections that did not end within the drain time"
             );
             connections.shutdown().await;
@@ -166,13 +166,13 @@ impl fmt::Debug for Server {
 }
 
 /// Shared state of the connections of a server.
-struct Host {
+struct Shared {
     acceptor: Option<TlsAcceptor>,
     http: http1::Builder,
     limits: Limits,
 }
 
-impl Host {
+impl Shared {
     async fn serve<S, B>(
         &self,
         tcp: TcpStream,

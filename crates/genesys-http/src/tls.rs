@@ -1,7 +1,5 @@
 //! TLS settings of the client, and the causes of failed handshakes.
 
-mod verifier;
-
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -14,7 +12,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{AlertDescription, CertificateError, ClientConfig, OtherError, PeerIncompatible, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-use self::verifier::{SelfSigned, SelfSignedDetector};
 use crate::endpoint::Endpoint;
 
 /// The TLS settings of a process: TLS 1.2 and 1.3, certificates always verified, sessions resumed.
@@ -65,7 +62,7 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .expect("ring has cipher suites for TLS 1.2 and 1.3")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(SelfSignedDetector::new(verifier)))
+            .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         Self {
@@ -101,59 +98,65 @@ pub enum TlsError {
 
 /// The message of a failed handshake with `endpoint`. `None` if the transport failed, not TLS.
 pub(crate) fn failure(error: &io::Error, endpoint: &Endpoint) -> Option<String> {
-    Some(match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(reason) => return Some(certificate_failure(reason, endpoint)),
+    let reason = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(reason) => certificate_failure(reason),
         rustls::Error::InvalidMessage(_) | rustls::Error::InappropriateMessage { .. } => {
-            format!("{endpoint} does not use TLS: check the port")
+            "it does not use TLS, check the port"
         }
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
         | rustls::Error::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        ) => format!(
-            "{endpoint} supports TLS 1.1 at most: update the server, older versions than TLS 1.2 are not secure"
-        ),
+        ) => "it supports TLS 1.1 at most, update the server, older versions than TLS 1.2 are not secure",
         rustls::Error::AlertReceived(
             AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
         )
-        | rustls::Error::PeerIncompatible(_) => format!(
-            "{endpoint} shares no cipher suite or key exchange with this client: allow ECDHE with AES-GCM or \
+        | rustls::Error::PeerIncompatible(_) => {
+            "it shares no cipher suite or key exchange with this client, allow ECDHE with AES-GCM or \
              ChaCha20-Poly1305 there"
-        ),
-        rustls::Error::AlertReceived(alert) => format!(
-            "{endpoint} refused the TLS handshake with the alert {alert:?}: check that it serves this host name"
-        ),
-        _ => other_failure(endpoint),
-    })
+        }
+        rustls::Error::AlertReceived(alert) => {
+            return Some(format!(
+                "cannot connect to {endpoint}: it refused the TLS handshake with the alert {alert:?}, check that it \
+                 serves this host name"
+            ));
+        }
+        _ => OTHER_FAILURE,
+    };
+    Some(format!("cannot connect to {endpoint}: {reason}"))
 }
 
-fn certificate_failure(reason: &CertificateError, endpoint: &Endpoint) -> String {
-    let rest = match reason {
+fn certificate_failure(error: &CertificateError) -> &'static str {
+    match error {
         CertificateError::BadSignature => {
-            "is signed with another key than its CA's: if the CA was renewed, configure the new one"
+            "its certificate is signed with another key than its CA's, configure the new CA if it was renewed"
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "has expired: it must be renewed there"
+            "its certificate has expired, renew it there"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "is for another host name: use the name that it was issued for"
+            "its certificate is for another host name, use the name that it was issued for"
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "is not valid yet: check the clock of this machine"
+            "its certificate is not valid yet, check the clock of this machine"
         }
-        CertificateError::Other(OtherError(error)) if error.is::<SelfSigned>() => {
-            "is self-signed: issue it from an authority, which can be your own, and configure that one as CA"
+        // most self-signed certificates are authorities, which cannot identify a server
+        CertificateError::Other(OtherError(error))
+            if error.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
+        {
+            "its certificate is self-signed, issue it from an authority, which can be your own, and configure that one \
+             as CA"
         }
-        CertificateError::Revoked => "is revoked: it must be replaced there",
-        CertificateError::UnknownIssuer => "comes from an unknown issuer: configure its CA if you trust it",
-        _ => return other_failure(endpoint),
-    };
-    format!("the certificate of {endpoint} {rest}")
+        CertificateError::Revoked => "its certificate is revoked, replace it there",
+        CertificateError::UnknownIssuer => {
+            "its certificate comes from an unknown issuer, configure its CA, or the certificate itself if it is \
+             self-signed"
+        }
+        _ => OTHER_FAILURE,
+    }
 }
 
-pub(crate) fn other_failure(endpoint: &Endpoint) -> String {
-    format!("the TLS handshake with {endpoint} failed: see the cause")
-}
+pub(crate) const OTHER_FAILURE: &str = "the TLS handshake failed, see the cause";
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())

@@ -92,18 +92,24 @@ async fn certificate_errors_name_their_cause() {
 }
 
 #[tokio::test]
-async fn self_signed_certificate_differs_from_unknown_issuer() {
-    for is_ca in [IsCa::NoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
+async fn self_signed_certificate_is_named_in_error() {
+    for (is_ca, expected) in [
+        (IsCa::NoCa, "unknown issuer"),
+        (
+            IsCa::Ca(BasicConstraints::Unconstrained),
+            "is self-signed, issue it",
+        ),
+    ] {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         params.is_ca = is_ca;
         let key = KeyPair::generate().unwrap();
         let chain = params.self_signed(&key).unwrap().pem();
         let identity = Identity::from_pem(chain.as_bytes(), key.serialize_pem().as_bytes()).unwrap();
         let error = refused(Authority::new().trusted(), identity.clone()).await;
-        assert!(error.to_string().contains("is self-signed"), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
         let extra = Tls::with_extra_ca(Authority::new().pem().as_bytes()).unwrap();
         let error = refused(extra, identity).await;
-        assert!(error.to_string().contains("is self-signed"), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 

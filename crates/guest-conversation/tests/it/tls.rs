@@ -52,11 +52,11 @@ async fn loss_names_the_tls_problem_and_what_to_do() {
         // the alert protocol_version, RFC 8446 section 6
         (
             &[21, 3, 1, 0, 2, 2, 70][..],
-            "supports TLS 1.1 at most: update the server",
+            "supports TLS 1.1 at most, update the server",
         ),
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
-            "does not use TLS: check the port",
+            "does not use TLS, check the port",
         ),
         (
             b"",
