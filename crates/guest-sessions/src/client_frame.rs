@@ -68,7 +68,7 @@ impl<'a> ClientFrame<'a> {
 #[non_exhaustive]
 pub enum BadFrame {
     /// A field is missing, unknown or of another type.
-    #[error("a {kind} frame takes {fields}, and nothing else")]
+    #[error("invalid {kind} frame: send {fields}, and nothing else")]
     Fields {
         /// The frame's type.
         kind: &'static str,
@@ -79,7 +79,7 @@ pub enum BadFrame {
     #[error("invalid frame: it must be a JSON object with a type")]
     NotAFrame,
     /// A type that the contract does not have.
-    #[error("the frame's type is unknown: send handshake, message, ping or typing")]
+    #[error("invalid frame: its type is unknown, send handshake, message, ping or typing")]
     UnknownType,
 }
 
@@ -95,7 +95,7 @@ impl BadFrame {
             ),
             "message" => ("message", "id (a UUID) and text"),
             "ping" => ("ping", "id (text, optional)"),
-            "typing" => ("typing", "no field but its type"),
+            "typing" => ("typing", "no field but type"),
             _ => return Self::UnknownType,
         };
         Self::Fields { kind, fields }

@@ -15,7 +15,7 @@ pub mod client;
 pub use access_token::{PROTOCOL, TokenPlacement, offered_token, query_token};
 pub use client_frame::{BadFrame, ClientFrame};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
-pub use server_frame::{EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
+pub use server_frame::{Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
 pub use session::{AuditTrail, ConsentChangeBody, CreatedSession, RefreshBody, RefreshedTokens, SessionInfo};
 pub use webhooks::{SubscriptionBody, Webhook, WebhookList};
 

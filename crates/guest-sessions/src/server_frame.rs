@@ -30,8 +30,8 @@ pub enum ServerFrame<'a> {
         /// Sequence number.
         sequence: u64,
         /// The change.
-        name: EventName,
-        /// Described at each [`EventName`].
+        name: SessionEventName,
+        /// Described at each [`SessionEventName`].
         #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
         detail: Option<Text<'a>>,
     },
@@ -155,7 +155,7 @@ impl<'a> ServerFrame<'a> {
 
 /// The name of a change of the session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
-pub enum EventName {
+pub enum SessionEventName {
     /// The agent or the bot ended the conversation. `detail` is `read-only` if no more messages may be sent.
     #[serde(rename = "conversation.ended")]
     ConversationEnded,
@@ -248,7 +248,7 @@ mod tests {
             },
             ServerFrame::Event {
                 sequence: 4,
-                name: EventName::ConversationEnded,
+                name: SessionEventName::ConversationEnded,
                 detail: Some("read-only".into()),
             },
             ServerFrame::Error {

@@ -50,22 +50,7 @@ impl Webhook {
     /// # Errors
     /// If a field is missing or invalid.
     pub fn parse(bytes: &[u8]) -> Result<Self, BodyError> {
-        Self::read(Object::parse(bytes)?)
-    }
-
-    /// Parses the body of the response to a list request.
-    ///
-    /// # Errors
-    /// If a field is missing or invalid.
-    pub fn parse_list(bytes: &[u8]) -> Result<Vec<Self>, BodyError> {
-        let entities = Object::parse(bytes)?.required("entities")?.list()?;
-        entities
-            .iter()
-            .map(|entity| Self::read(entity.object()?))
-            .collect()
-    }
-
-    fn read(mut body: Object<'_>) -> Result<Self, BodyError> {
+        let mut body = Object::parse(bytes)?;
         Ok(Self {
             id: body.required("id")?.parse()?,
             secret: body.optional("secret").map(|field| field.parse()).transpose()?,
@@ -383,10 +368,7 @@ mod tests {
         body["status"] = json!({"state": "a later version"});
         let read = Webhook::parse(body.to_string().as_bytes()).unwrap();
         assert_eq!(read.secret.as_ref().map(Secret::expose), Some(secret.expose()));
-        assert_eq!(
-            (read.id, read.subscription),
-            (webhook.id.clone(), webhook.subscription.clone())
-        );
+        assert_eq!((read.id, read.subscription), (webhook.id, webhook.subscription));
         for (field, value) in [
             ("id", json!(1)),
             ("id", json!("a/b")),
@@ -397,9 +379,5 @@ mod tests {
             wrong[field] = value;
             assert!(Webhook::parse(wrong.to_string().as_bytes()).is_err(), "{wrong}");
         }
-
-        let list = serde_json::to_vec(&WebhookList::from(vec![webhook.clone(), webhook])).unwrap();
-        assert_eq!(Webhook::parse_list(&list).unwrap().len(), 2);
-        assert!(Webhook::parse_list(b"[]").is_err());
     }
 }

@@ -52,7 +52,7 @@ impl fmt::Debug for CustomAttributes {
 
 /// Attributes that are too large.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("custom attributes of {bytes} bytes (keys and values): Genesys Cloud accepts at most {most}")]
+#[error("invalid custom attributes: {bytes} bytes in keys and values, Genesys Cloud accepts at most {most}")]
 pub struct AttributesError {
     /// Bytes of all keys and values.
     pub bytes: usize,

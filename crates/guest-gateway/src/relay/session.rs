@@ -5,7 +5,7 @@ use guest_conversation::{
     Author, AuthorKind, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Machine as _, Message,
     MessageId, SendError, Session, SessionEvent,
 };
-use guest_sessions::{ErrorCode, EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
+use guest_sessions::{ErrorCode, Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
 use guest_suite::Error;
 use guest_suite::direct::{Admitted, Conversation, Direct};
 use session_metrics::EndReason;
@@ -238,14 +238,14 @@ impl Relay {
             | ConnectionEvent::Restored(session)
             | ConnectionEvent::SignedIn(session) => {
                 if std::mem::take(&mut self.reconnecting) {
-                    self.event(EventName::SessionRestored, None);
+                    self.event(SessionEventName::SessionRestored, None);
                 }
                 self.session = Some(session);
                 self.answer_handshakes();
             }
             ConnectionEvent::Reconnecting { .. } if !self.reconnecting => {
                 self.reconnecting = true;
-                self.event(EventName::SessionReconnecting, None);
+                self.event(SessionEventName::SessionReconnecting, None);
             }
             ConnectionEvent::Throttled { retry_after } => {
                 tracing::warn!(session = %self.id, ?retry_after, "rate limited by Genesys");
@@ -265,9 +265,9 @@ impl Relay {
                     session.read_only |= read_only;
                 }
                 let detail = read_only.then(|| "read-only".to_owned());
-                self.event(EventName::ConversationEnded, detail);
+                self.event(SessionEventName::ConversationEnded, detail);
             }
-            SessionEvent::Expiring { at } => self.event(EventName::SessionExpiring, at.map(rfc3339)),
+            SessionEvent::Expiring { at } => self.event(SessionEventName::SessionExpiring, at.map(rfc3339)),
             SessionEvent::HistoryUnread { reason } => {
                 tracing::warn!(session = %self.id, reason, "cannot read the missed messages");
                 self.replay.mark_gap();
@@ -298,7 +298,7 @@ impl Relay {
         });
     }
 
-    fn event(&mut self, name: EventName, detail: Option<String>) {
+    fn event(&mut self, name: SessionEventName, detail: Option<String>) {
         self.publish(|sequence| ServerFrame::Event {
             sequence,
             name,

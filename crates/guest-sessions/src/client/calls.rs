@@ -151,20 +151,6 @@ pub fn replace_webhook(id: &WebhookId, subscription: &Subscription) -> GatewayCa
     GatewayCall::new(Operation::ReplaceWebhook, id.as_str(), parse_webhook).with_body(&body)
 }
 
-/// Reads a webhook.
-pub fn fetch_webhook(id: &WebhookId) -> GatewayCall<Webhook> {
-    GatewayCall::new(Operation::FetchWebhook, id.as_str(), parse_webhook)
-}
-
-/// Reads all webhooks of the API client.
-pub fn list_webhooks() -> GatewayCall<Vec<Webhook>> {
-    GatewayCall::new(Operation::ListWebhooks, "", |_, response| {
-        parse_with(response, "a list of webhooks", |bytes| {
-            Webhook::parse_list(bytes).ok()
-        })
-    })
-}
-
 /// Removes a webhook, and its outstanding deliveries.
 pub fn remove_webhook(id: &WebhookId) -> GatewayCall<()> {
     GatewayCall::new(Operation::RemoveWebhook, id.as_str(), ignore_body)
@@ -201,7 +187,6 @@ mod tests {
     use webhook::{EventName, Secret};
 
     use super::*;
-    use crate::WebhookList;
 
     fn host() -> Host {
         "https://gateway.example".parse().unwrap()
@@ -265,16 +250,10 @@ mod tests {
                 "/api/v2/webhooks/w-1",
             ),
             (
-                fetch_webhook(&webhook).request(&host()),
-                Method::GET,
-                "/api/v2/webhooks/w-1",
-            ),
-            (
                 remove_webhook(&webhook).request(&host()),
                 Method::DELETE,
                 "/api/v2/webhooks/w-1",
             ),
-            (list_webhooks().request(&host()), Method::GET, "/api/v2/webhooks"),
         ] {
             assert_eq!((request.method(), request.uri().path()), (&method, path));
         }
@@ -347,10 +326,7 @@ mod tests {
             .reply(response(200, body))
             .unwrap();
         assert!(known.secret.is_none());
-        assert_eq!((known.id, known.subscription), (webhook.id.clone(), subscription));
-        let list = serde_json::to_vec(&WebhookList::from(vec![webhook])).unwrap();
-        assert_eq!(list_webhooks().reply(response(200, list)).unwrap().len(), 1);
-        assert!(list_webhooks().reply(response(200, "[]")).is_err());
+        assert_eq!((known.id, known.subscription), (webhook.id, subscription));
     }
 
     #[test]

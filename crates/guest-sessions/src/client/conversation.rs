@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
 
 use super::gateway_session::GatewaySession;
-use crate::{ClientFrame, ErrorCode, EventName, Sender, SenderKind, ServerFrame, SuggestedReply};
+use crate::{ClientFrame, ErrorCode, Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
 
 /// A guest's conversation over the gateway's socket.
 #[derive(Debug)]
@@ -141,21 +141,21 @@ impl GatewayConversation {
         }
     }
 
-    fn handle_session_event(&mut self, name: EventName, detail: Option<&str>) {
+    fn handle_session_event(&mut self, name: SessionEventName, detail: Option<&str>) {
         match name {
-            EventName::ConversationEnded => {
+            SessionEventName::ConversationEnded => {
                 let read_only = detail == Some("read-only");
                 self.engine.emit(SessionEvent::ConversationEnded { read_only });
                 if read_only {
                     self.handle_read_only();
                 }
             }
-            EventName::SessionExpiring => {
+            SessionEventName::SessionExpiring => {
                 let at = detail.and_then(parse_rfc3339);
                 self.engine.emit(SessionEvent::Expiring { at });
             }
-            EventName::SessionReconnecting => self.engine.emit(ConnectionEvent::UpstreamLost),
-            EventName::SessionRestored => self.engine.emit(ConnectionEvent::UpstreamRestored),
+            SessionEventName::SessionReconnecting => self.engine.emit(ConnectionEvent::UpstreamLost),
+            SessionEventName::SessionRestored => self.engine.emit(ConnectionEvent::UpstreamRestored),
         }
     }
 

@@ -36,13 +36,6 @@ impl GatewaySession {
         self
     }
 
-    /// Resumes after the event of this number, which an earlier process read last.
-    #[must_use]
-    pub fn resume_after(mut self, last_sequence: u64) -> Self {
-        self.last_sequence = Some(last_sequence);
-        self
-    }
-
     /// The URL and the subprotocols of the upgrade, with the token unless it is sent in the first frame. A token that
     /// fits neither is sent in the first frame from now on.
     pub(super) fn place_token(&mut self, url: &SocketUrl) -> (SocketUrl, Option<HeaderValue>) {
