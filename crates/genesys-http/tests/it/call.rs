@@ -13,7 +13,7 @@ use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{Method, Request, Response};
 use secrecy::SecretString;
 
-use crate::loopback::{Answer, Loopback, Raw, advance_until, answer, builder, deaf, write};
+use crate::loopback::{Answer, Loopback, Raw, advance_until, answer, builder, closed_port, write};
 
 struct Read;
 
@@ -70,7 +70,7 @@ fn later(status: u16, retry_after: impl AsRef<str>) -> Answer {
 }
 
 /// A client that retries at once.
-fn eager() -> Client {
+fn retrying_client() -> Client {
     builder()
         .retry(RetryPolicy {
             backoff: Backoff {
@@ -86,12 +86,12 @@ fn eager() -> Client {
 async fn call_is_retried_after_503_and_429() {
     let (server, requests) = scripted(vec![answer(503, "")]).await;
     assert_eq!(
-        eager().call(&Read, &server.host, None).await.unwrap(),
+        retrying_client().call(&Read, &server.host, None).await.unwrap(),
         serde_json::json!({})
     );
     assert_eq!(requests.load(Ordering::SeqCst), 2);
     let (server, requests) = scripted(vec![answer(503, ""), answer(429, "")]).await;
-    eager().call(&Create, &server.host, None).await.unwrap();
+    retrying_client().call(&Create, &server.host, None).await.unwrap();
     assert_eq!(
         requests.load(Ordering::SeqCst),
         3,
@@ -103,11 +103,14 @@ async fn call_is_retried_after_503_and_429() {
 async fn only_idempotent_call_is_retried_after_server_error() {
     for status in [500, 502, 504] {
         let (server, requests) = scripted(vec![answer(status, "")]).await;
-        eager().call(&Read, &server.host, None).await.unwrap();
+        retrying_client().call(&Read, &server.host, None).await.unwrap();
         assert_eq!(requests.load(Ordering::SeqCst), 2, "{status}");
 
         let (server, requests) = scripted(vec![answer(status, "")]).await;
-        let error = eager().call(&Create, &server.host, None).await.unwrap_err();
+        let error = retrying_client()
+            .call(&Create, &server.host, None)
+            .await
+            .unwrap_err();
         assert_eq!((error.kind(), error.attempts()), (CallErrorKind::Refused, 1));
         assert!(!error.is_retryable() && error.is_outcome_unknown());
         assert_eq!(requests.load(Ordering::SeqCst), 1, "{status}");
@@ -119,7 +122,7 @@ async fn creation_with_unknown_outcome_is_not_retried() {
     let server = Raw::bind().await;
     let calling = tokio::spawn({
         let host = server.host.clone();
-        async move { eager().call(&Create, &host, None).await }
+        async move { retrying_client().call(&Create, &host, None).await }
     });
     drop(server.accept_request().await);
     let error = calling.await.unwrap().unwrap_err();
@@ -138,7 +141,7 @@ async fn read_with_unknown_outcome_is_retried() {
     let server = Raw::bind().await;
     let calling = tokio::spawn({
         let host = server.host.clone();
-        async move { eager().call(&Read, &host, None).await }
+        async move { retrying_client().call(&Read, &host, None).await }
     });
     drop(server.accept_request().await);
     let mut second = server.accept_request().await;
@@ -148,8 +151,8 @@ async fn read_with_unknown_outcome_is_retried() {
 
 #[tokio::test]
 async fn unsent_call_is_always_retried() {
-    let (_port, host) = deaf();
-    let error = eager().call(&Create, &host, None).await.unwrap_err();
+    let (_port, host) = closed_port();
+    let error = retrying_client().call(&Create, &host, None).await.unwrap_err();
     assert_eq!(error.kind(), CallErrorKind::Transport(ErrorKind::Connect));
     assert_eq!(error.attempts(), 3);
     assert!(error.is_retryable() && !error.is_outcome_unknown());
@@ -226,7 +229,10 @@ async fn retry_after_beyond_deadline_fails_at_once() {
 async fn error_body_of_service_is_kept() {
     let body = r#"{"message":"no","code":"missing.permissions","status":403,"contextId":"c1"}"#;
     let (server, _) = scripted(vec![answer(403, body)]).await;
-    let error = eager().call(&Read, &server.host, None).await.unwrap_err();
+    let error = retrying_client()
+        .call(&Read, &server.host, None)
+        .await
+        .unwrap_err();
     let problem = error.problem().unwrap();
     assert_eq!(
         (problem.code.as_str(), problem.context_id.as_deref()),
@@ -243,7 +249,10 @@ async fn error_body_of_service_is_kept() {
 #[tokio::test]
 async fn malformed_response_has_its_own_kind() {
     let (server, requests) = scripted(vec![answer(200, "<html>")]).await;
-    let error = eager().call(&Read, &server.host, None).await.unwrap_err();
+    let error = retrying_client()
+        .call(&Read, &server.host, None)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), CallErrorKind::Malformed);
     assert!(error.problem().is_none() && !error.is_retryable() && error.is_outcome_unknown());
     assert_eq!(requests.load(Ordering::SeqCst), 1);
@@ -258,7 +267,7 @@ async fn bearer_token_is_sent_in_header_only() {
         }
     })
     .await;
-    let client = eager();
+    let client = retrying_client();
     let token = SecretString::from("canary-token");
     client.call(&Read, &server.host, Some(&token)).await.unwrap();
     assert!(client.call(&Read, &server.host, None).await.is_err());
@@ -272,7 +281,7 @@ async fn bearer_token_is_sent_in_header_only() {
 #[tokio::test]
 async fn retry_budget_limits_retries_in_outage() {
     let (server, requests) = scripted((0..200).map(|_| answer(503, "")).collect()).await;
-    let client = eager();
+    let client = retrying_client();
     for _ in 0..40 {
         client.call(&Read, &server.host, None).await.unwrap_err();
     }

@@ -13,7 +13,7 @@ use http::Request;
 use http::header::{LOCATION, USER_AGENT};
 use tokio::io::AsyncReadExt;
 
-use crate::loopback::{Loopback, Raw, answer, builder, client, deaf, get, write};
+use crate::loopback::{Loopback, Raw, answer, builder, client, closed_port, get, write};
 
 #[tokio::test]
 async fn requests_share_one_connection() {
@@ -150,7 +150,7 @@ async fn unfinished_handshake_hits_connect_timeout() {
 
 #[tokio::test]
 async fn closed_port_is_connect_error() {
-    let (_port, host) = deaf();
+    let (_port, host) = closed_port();
     let error = client().send(get(&host, "/")).await.unwrap_err();
     assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Connect, false));
     let source = error.source().unwrap().downcast_ref::<std::io::Error>().unwrap();

@@ -93,7 +93,7 @@ impl Raw {
 }
 
 /// A host whose port is bound but closed.
-pub(crate) fn deaf() -> (TcpSocket, Host) {
+pub(crate) fn closed_port() -> (TcpSocket, Host) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(any_port()).unwrap();
     let host = format!("http://{}", socket.local_addr().unwrap())
@@ -120,10 +120,10 @@ pub(crate) fn client() -> Client {
 }
 
 pub(crate) fn builder() -> ClientBuilder {
-    Client::builder(untrusting())
+    Client::builder(tls_without_trust())
 }
 
-pub(crate) fn untrusting() -> Tls {
+pub(crate) fn tls_without_trust() -> Tls {
     Authority::new().trusted()
 }
 

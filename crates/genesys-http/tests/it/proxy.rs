@@ -14,25 +14,27 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::authority::Authority;
-use crate::loopback::{Loopback, Raw, advance_until, answer, any_port, builder, deaf, get, read_head, write};
+use crate::loopback::{
+    Loopback, Raw, advance_until, answer, any_port, builder, closed_port, get, read_head, write,
+};
 
 /// A name that only the proxy resolves.
 const NAME: &str = "genesys.test";
 
 /// A proxy that connects every host to one server, and records requests.
-struct Relay {
+struct TunnelProxy {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
-impl Relay {
+impl TunnelProxy {
     async fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind(any_port()).await.unwrap();
-        let relay = Self {
+        let proxy_server = Self {
             address: listener.local_addr().unwrap(),
             heads: Arc::default(),
         };
-        let heads = Arc::clone(&relay.heads);
+        let heads = Arc::clone(&proxy_server.heads);
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let heads = Arc::clone(&heads);
@@ -45,7 +47,7 @@ impl Relay {
                 });
             }
         });
-        relay
+        proxy_server
     }
 
     fn heads(&self) -> Vec<String> {
@@ -72,9 +74,9 @@ async fn tls_runs_inside_tunnel_to_host() {
         answer(200, "hello")
     })
     .await;
-    let relay = Relay::start(server.address).await;
+    let proxy_server = TunnelProxy::start(server.address).await;
     let client = Client::builder(authority.trusted())
-        .proxy(proxy(relay.address))
+        .proxy(proxy(proxy_server.address))
         .build();
     for _ in 0..2 {
         let response = client.send(get(&host(), "/")).await.unwrap();
@@ -86,12 +88,12 @@ async fn tls_runs_inside_tunnel_to_host() {
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(
-        relay.heads(),
+        proxy_server.heads(),
         std::slice::from_ref(&head),
         "one tunnel serves both requests"
     );
     assert!(client.connect(&host()).await.unwrap().is_secure());
-    assert_eq!(relay.heads(), [head.clone(), head]);
+    assert_eq!(proxy_server.heads(), [head.clone(), head]);
 }
 
 #[tokio::test]
@@ -101,12 +103,12 @@ async fn plain_hosts_are_tunneled() {
         answer(200, "hello")
     })
     .await;
-    let relay = Relay::start(server.address).await;
-    let client = builder().proxy(proxy(relay.address)).build();
+    let proxy_server = TunnelProxy::start(server.address).await;
+    let client = builder().proxy(proxy(proxy_server.address)).build();
     let request = Request::get(format!("http://{NAME}/path"));
     let response = client.send(request.body(Bytes::new()).unwrap()).await.unwrap();
     assert_eq!(response.body(), "hello");
-    assert!(relay.heads()[0].starts_with("CONNECT "));
+    assert!(proxy_server.heads()[0].starts_with("CONNECT "));
 }
 
 /// A host that resolves to `server` by an address that is not local.
@@ -118,27 +120,27 @@ fn by_another_address(server: &Loopback) -> Request<Bytes> {
 #[tokio::test]
 async fn excepted_and_local_hosts_bypass_proxy() {
     let server = Loopback::plain(|_| async { answer(200, "hello") }).await;
-    let relay = Relay::start(server.address).await;
-    let client = builder().proxy(proxy(relay.address)).build();
+    let proxy_server = TunnelProxy::start(server.address).await;
+    let client = builder().proxy(proxy(proxy_server.address)).build();
     assert_eq!(client.send(server.get("/")).await.unwrap().body(), "hello");
-    assert!(relay.heads().is_empty());
+    assert!(proxy_server.heads().is_empty());
     client.send(by_another_address(&server)).await.unwrap();
-    assert_eq!(relay.heads().len(), 1);
-    let spared = Proxy::new(&format!("http://{}", relay.address).into(), "0.0.0.0/8").unwrap();
+    assert_eq!(proxy_server.heads().len(), 1);
+    let spared = Proxy::new(&format!("http://{}", proxy_server.address).into(), "0.0.0.0/8").unwrap();
     let client = builder().proxy(spared).build();
     client.send(by_another_address(&server)).await.unwrap();
-    assert_eq!(relay.heads().len(), 1);
+    assert_eq!(proxy_server.heads().len(), 1);
 }
 
 /// A proxy resolves the name of a webhook's receiver itself, without the check.
 #[tokio::test]
 async fn public_egress_ignores_proxy() {
     let server = Loopback::plain(|_| async { answer(200, "internal") }).await;
-    let relay = Relay::start(server.address).await;
+    let proxy_server = TunnelProxy::start(server.address).await;
     let guarded = |allow| {
         builder()
             .egress(Egress::PublicOnly { allow })
-            .proxy(proxy(relay.address))
+            .proxy(proxy(proxy_server.address))
             .build()
     };
     let error = guarded(vec![])
@@ -148,7 +150,7 @@ async fn public_egress_ignores_proxy() {
     assert_eq!(error.kind(), ErrorKind::Blocked);
     let allowed = guarded(vec!["0.0.0.0/8".parse().unwrap()]);
     allowed.send(by_another_address(&server)).await.unwrap();
-    assert!(relay.heads().is_empty());
+    assert!(proxy_server.heads().is_empty());
 }
 
 /// Returns the error after a proxy that responds with `text` and closes.
@@ -245,7 +247,7 @@ async fn proxy_response_in_pieces_is_accepted() {
 
 #[tokio::test]
 async fn unreachable_proxy_is_named_in_error() {
-    let (socket, _) = deaf();
+    let (socket, _) = closed_port();
     let client = builder().proxy(proxy(socket.local_addr().unwrap())).build();
     let error = client.send(get(&host(), "/")).await.unwrap_err();
     assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Connect, false));

@@ -240,7 +240,7 @@ fn server_survives_lack_of_file_descriptors() {
             .start_paused(true)
             .build()
             .unwrap()
-            .block_on(starve());
+            .block_on(exhaust_file_descriptors());
         return;
     }
     let child = std::process::Command::new("sh")
@@ -260,7 +260,7 @@ fn server_survives_lack_of_file_descriptors() {
 }
 
 #[cfg(unix)]
-async fn starve() {
+async fn exhaust_file_descriptors() {
     let server = Loopback::plain(|_| async { answer(200, "hello") }).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     let hoard: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();

@@ -12,7 +12,7 @@ use ws_transport::Transmit;
 use crate::peer::{VirtualPeer, handshake_accepted, id, session};
 
 #[derive(Clone, Debug)]
-enum Act {
+enum Step {
     AnswerPing,
     Cut,
     EchoOldest,
@@ -24,17 +24,17 @@ enum Act {
     Throttle,
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => Just(Act::AnswerPing),
-        2 => Just(Act::Cut),
-        6 => Just(Act::EchoOldest),
-        1 => Just(Act::EchoTwice),
-        1 => (0_u64..10_000).prop_map(Act::EndWithin),
-        8 => (1_u64..40_000).prop_map(Act::Pass),
-        1 => Just(Act::RefuseOldest),
-        12 => Just(Act::Send),
-        1 => Just(Act::Throttle),
+        3 => Just(Step::AnswerPing),
+        2 => Just(Step::Cut),
+        6 => Just(Step::EchoOldest),
+        1 => Just(Step::EchoTwice),
+        1 => (0_u64..10_000).prop_map(Step::EndWithin),
+        8 => (1_u64..40_000).prop_map(Step::Pass),
+        1 => Just(Step::RefuseOldest),
+        12 => Just(Step::Send),
+        1 => Just(Step::Throttle),
     ]
 }
 
@@ -47,22 +47,22 @@ struct Ledger {
     in_flight: Vec<u128>,
 }
 
-struct Play {
+struct Scenario {
     peer: VirtualPeer,
     ledger: Ledger,
     next: u128,
 }
 
-impl Play {
+impl Scenario {
     fn new() -> Self {
-        let mut play = Self {
+        let mut scenario = Self {
             peer: VirtualPeer::new(session()),
             ledger: Ledger::default(),
             next: 0,
         };
-        play.peer.conversation.connect(play.peer.now);
-        play.settle();
-        play
+        scenario.peer.conversation.connect(scenario.peer.now);
+        scenario.settle();
+        scenario
     }
 
     /// Runs the commands of the state machine until there are none. The service configures at once.
@@ -137,44 +137,44 @@ impl Play {
         );
     }
 
-    fn act(&mut self, act: &Act) {
+    fn apply(&mut self, step: &Step) {
         let oldest = self.ledger.in_flight.first().copied();
-        match (act, oldest) {
-            (Act::AnswerPing, _) => self.peer.conversation.handle_alive(),
-            (Act::Cut, _) => {
+        match (step, oldest) {
+            (Step::AnswerPing, _) => self.peer.conversation.handle_alive(),
+            (Step::Cut, _) => {
                 if !matches!(self.peer.conversation.state(), State::Reconnecting) {
                     self.peer.drop_socket();
                 }
                 self.ledger.in_flight.clear();
             }
-            (Act::EchoOldest, Some(n)) => {
+            (Step::EchoOldest, Some(n)) => {
                 self.ledger.in_flight.remove(0);
                 self.acknowledge(n);
             }
-            (Act::EchoTwice, Some(n)) => {
+            (Step::EchoTwice, Some(n)) => {
                 self.ledger.in_flight.remove(0);
                 self.acknowledge(n);
                 self.acknowledge(n);
             }
-            (Act::EndWithin(millis), _) => {
+            (Step::EndWithin(millis), _) => {
                 let within = Duration::from_millis(*millis);
                 self.peer.conversation.end_within(within, self.peer.now);
             }
-            (Act::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
-            (Act::RefuseOldest, Some(n)) => {
+            (Step::Pass(millis), _) => self.pass(Duration::from_millis(*millis)),
+            (Step::RefuseOldest, Some(n)) => {
                 self.ledger.in_flight.remove(0);
                 self.peer.receive(
                     &serde_json::json!({"type": "message.failed", "id": id(n).to_string(),
                     "code": "message.refused", "message": "no"}),
                 );
             }
-            (Act::Throttle, Some(_)) => {
+            (Step::Throttle, Some(_)) => {
                 self.ledger.in_flight.clear();
                 self.peer
                     .receive(&serde_json::json!({"type": "error", "code": "too.many.requests",
                     "message": "slow down", "retryAfter": 2}));
             }
-            (Act::Send, _) => {
+            (Step::Send, _) => {
                 let name = id(self.next);
                 match self.peer.conversation.send_text(name, "x".to_owned()) {
                     Ok(()) => {
@@ -222,27 +222,27 @@ fn windows_hold(times: &[Instant], limit: usize, period: Duration) -> bool {
 proptest! {
     #[test]
     fn every_message_has_one_final_status_and_no_limit_is_exceeded(
-        acts in proptest::collection::vec(act(), 1..150),
+        steps in proptest::collection::vec(step(), 1..150),
         jitter in any::<u64>(),
     ) {
-        let mut play = Play::new();
-        play.peer.jitter = jitter;
-        for act in &acts {
-            play.act(act);
+        let mut scenario = Scenario::new();
+        scenario.peer.jitter = jitter;
+        for step in &steps {
+            scenario.apply(step);
         }
-        play.peer.conversation.end(play.peer.now);
-        play.settle();
-        play.pass(Duration::from_secs(10));
-        prop_assert!(play.peer.conversation.state().is_over());
-        for (id, statuses) in &play.ledger.statuses {
+        scenario.peer.conversation.end(scenario.peer.now);
+        scenario.settle();
+        scenario.pass(Duration::from_secs(10));
+        prop_assert!(scenario.peer.conversation.state().is_over());
+        for (id, statuses) in &scenario.ledger.statuses {
             // an unknown status may be resolved later; every other one is final
             prop_assert!(
                 matches!(statuses[..], [_] | ["unknown", "accepted" | "failed"]),
                 "{} ended as {:?}", id, statuses
             );
         }
-        prop_assert!(windows_hold(&play.ledger.left, 5, Duration::from_secs(1)));
-        for connection in &play.ledger.requests {
+        prop_assert!(windows_hold(&scenario.ledger.left, 5, Duration::from_secs(1)));
+        for connection in &scenario.ledger.requests {
             prop_assert!(windows_hold(connection, 60, Duration::from_secs(60)));
         }
     }

@@ -17,12 +17,12 @@ use ws_transport::{OriginError, OriginPolicy, ServerHandshake};
 
 use crate::peer::{TOKEN, session};
 
-struct Site {
+struct TestServer {
     listener: TcpListener,
     clock: Clock,
 }
 
-impl Site {
+impl TestServer {
     async fn new() -> Self {
         Self {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
@@ -98,9 +98,9 @@ async fn conversation_passes_between_client_and_server() {
         TokenPlacement::Query,
         TokenPlacement::Subprotocol,
     ] {
-        let site = Site::new().await;
-        let mut connection = site.open(session().with_token_in(placement));
-        let mut tcp = site.tcp().await;
+        let server = TestServer::new().await;
+        let mut connection = server.open(session().with_token_in(placement));
+        let mut tcp = server.tcp().await;
         let request = request(&mut tcp).await;
         policy.admit(request.headers().get_all("origin")).unwrap();
         let handshake = ServerHandshake::parse(&request).unwrap();
@@ -171,9 +171,9 @@ async fn conversation_passes_between_client_and_server() {
 
 #[tokio::test]
 async fn origin_outside_the_policy_is_refused_before_the_upgrade() {
-    let site = Site::new().await;
-    let mut connection = site.open(session());
-    let mut tcp = site.tcp().await;
+    let server = TestServer::new().await;
+    let mut connection = server.open(session());
+    let mut tcp = server.tcp().await;
     let request = request(&mut tcp).await;
     let policy = OriginPolicy::new(["https://other.example"]).unwrap();
     let error = policy.admit(request.headers().get_all("origin")).unwrap_err();
@@ -189,12 +189,12 @@ async fn origin_outside_the_policy_is_refused_before_the_upgrade() {
 
 #[tokio::test]
 async fn new_token_is_sent_by_the_next_connection() {
-    let site = Site::new().await;
-    let mut connection = site.open(session());
+    let server = TestServer::new().await;
+    let mut connection = server.open(session());
     let accepted = json!({"type": "handshake.accepted", "guestSessionId": "gs-1", "newSession": false,
         "readOnly": false, "sequence": 0});
     for (token, event) in [(TOKEN, "Ready"), ("renewed", "Restored")] {
-        let mut guest = tokio_tungstenite::accept_async(site.tcp().await).await.unwrap();
+        let mut guest = tokio_tungstenite::accept_async(server.tcp().await).await.unwrap();
         let Some(Ok(Message::Text(text))) = guest.next().await else {
             panic!()
         };
@@ -209,6 +209,6 @@ async fn new_token_is_sent_by_the_next_connection() {
             connection.next_event().await,
             Some(Event::Connection(ConnectionEvent::Reconnecting { .. }))
         ));
-        site.clock.advance(std::time::Duration::from_secs(1));
+        server.clock.advance(std::time::Duration::from_secs(1));
     }
 }

@@ -22,7 +22,7 @@ const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtYWRlLXVwIn0.bWFkZS11cC1zaWdu
 
 #[test]
 fn client_frame_is_golden_and_golden_frame_is_ours_or_foreign() {
-    let mut ours = written();
+    let mut ours = client_frames();
     let mut actions = BTreeSet::new();
     let mut foreign = Vec::new();
     for golden in folder("client") {
@@ -79,9 +79,9 @@ fn answer_repeats_texts_and_payloads_of_the_offer() {
 
 /// One of each kind that this client sends, by the name of its file, with its `Debug`.
 #[derive(Default)]
-struct Written(BTreeMap<&'static str, (String, String)>);
+struct ClientFrames(BTreeMap<&'static str, (String, String)>);
 
-impl Written {
+impl ClientFrames {
     fn put(&mut self, name: &'static str, token: &SecretString, tracing_id: &str, action: ClientAction<'_>) {
         let frame = ClientFrame {
             action,
@@ -95,13 +95,13 @@ impl Written {
     }
 }
 
-fn written() -> BTreeMap<&'static str, (String, String)> {
-    let mut written = Written::default();
+fn client_frames() -> BTreeMap<&'static str, (String, String)> {
+    let mut frames = ClientFrames::default();
     let secret = SecretString::from(TOKEN);
     let deployment = "b3c2a0de-1f2e-4d3c-9b4a-5f6e7d8c9b0a".parse().unwrap();
-    configure(&mut written, &secret, &deployment);
-    send_messages(&mut written, &secret);
-    send_attachment_requests(&mut written, &secret);
+    configure(&mut frames, &secret, &deployment);
+    send_messages(&mut frames, &secret);
+    send_attachment_requests(&mut frames, &secret);
     for (name, action) in [
         (
             "close-session",
@@ -119,15 +119,15 @@ fn written() -> BTreeMap<&'static str, (String, String)> {
         ("get-jwt", ClientAction::GetJwt),
         ("resume-token", ClientAction::ResumeToken),
     ] {
-        written.put(name, &secret, TRACING_ID, action);
+        frames.put(name, &secret, TRACING_ID, action);
     }
     let message = GuestMessage::text("ping", None);
     let health_check = "SGVhbHRoQ2hlY2tNZXNzYWdlSWQ=";
-    written.put("echo", &secret, health_check, ClientAction::Echo { message });
-    written.0
+    frames.put("echo", &secret, health_check, ClientAction::Echo { message });
+    frames.0
 }
 
-fn configure(written: &mut Written, token: &SecretString, deployment_id: &DeploymentId) {
+fn configure(frames: &mut ClientFrames, token: &SecretString, deployment_id: &DeploymentId) {
     let session = JourneyContext::of_session(token);
     let visitor = JourneyContext {
         cookie: "0f1e2d3c-4b5a-4968-8776-655443322110".into(),
@@ -156,7 +156,7 @@ fn configure(written: &mut Written, token: &SecretString, deployment_id: &Deploy
             journey_context,
             resume_token: resume_token.map(SecretText::from),
         };
-        written.put(name, token, TRACING_ID, frame);
+        frames.put(name, token, TRACING_ID, frame);
     }
     let jwt = SecretString::from(JWT);
     for (name, journey_context) in [
@@ -169,11 +169,11 @@ fn configure(written: &mut Written, token: &SecretString, deployment_id: &Deploy
             jwt: (&jwt).into(),
             journey_context,
         };
-        written.put(name, token, TRACING_ID, frame);
+        frames.put(name, token, TRACING_ID, frame);
     }
 }
 
-fn send_messages(written: &mut Written, token: &SecretString) {
+fn send_messages(frames: &mut ClientFrames, token: &SecretString) {
     let attributes =
         |key: &str, value: &str| CustomAttributes::new([(key.to_owned(), value.to_owned())].into()).unwrap();
     let (account, join) = (attributes("accountId", "42"), attributes("A", "B"));
@@ -200,11 +200,11 @@ fn send_messages(written: &mut Written, token: &SecretString) {
     }
     for (name, id, message) in messages {
         let frame = ClientAction::OnMessage { message };
-        written.put(name, token, id, frame);
+        frames.put(name, token, id, frame);
     }
 }
 
-fn send_attachment_requests(written: &mut Written, token: &SecretString) {
+fn send_attachment_requests(frames: &mut ClientFrames, token: &SecretString) {
     for (name, id, md5) in [
         ("on-attachment", Some(ATTACHMENT), None),
         ("on-attachment-md5", None, Some("1B2M2Y8AsgTpgAmY7PhCfg==")),
@@ -217,16 +217,16 @@ fn send_attachment_requests(written: &mut Written, token: &SecretString) {
             file_md5: md5.map(Text::from),
             errors_as_json: true,
         };
-        written.put(name, token, TRACING_ID, frame);
+        frames.put(name, token, TRACING_ID, frame);
     }
     let get = ClientAction::GetAttachment {
         attachment_id: ATTACHMENT.into(),
     };
-    written.put("get-attachment", token, TRACING_ID, get);
+    frames.put("get-attachment", token, TRACING_ID, get);
     let delete = ClientAction::DeleteAttachment {
         attachment_id: ATTACHMENT.into(),
     };
-    written.put("delete-attachment", token, TRACING_ID, delete);
+    frames.put("delete-attachment", token, TRACING_ID, delete);
 }
 
 /// Messages of a guest, by the name of the file.
