@@ -18,21 +18,21 @@ pub(crate) struct Example {
 
 /// An example that cannot be copied from the page.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Unusable {
+pub(crate) struct ExampleError {
     /// Counted from 1.
     pub(crate) line: usize,
     pub(crate) reason: String,
 }
 
-impl fmt::Display for Unusable {
+impl fmt::Display for ExampleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.line, self.reason)
     }
 }
 
 /// Reads the first example of a README.
-pub(crate) fn first_example(readme: &str) -> Result<Example, Unusable> {
-    let unusable = |line: usize, reason: &str| Unusable {
+pub(crate) fn first_example(readme: &str) -> Result<Example, ExampleError> {
+    let error = |line: usize, reason: &str| ExampleError {
         line,
         reason: reason.to_owned(),
     };
@@ -40,20 +40,20 @@ pub(crate) fn first_example(readme: &str) -> Result<Example, Unusable> {
     let at = blocks
         .iter()
         .position(|block| block.language() == "rust")
-        .ok_or_else(|| unusable(1, "has no Rust block: show a first example"))?;
+        .ok_or_else(|| error(1, "has no Rust block: show a first example"))?;
     let block = &blocks[at];
     if block.info.split([',', ' ']).any(is_not_run) {
-        return Err(unusable(block.line, "the example is marked as one that fails"));
+        return Err(error(block.line, "the example is marked as one that fails"));
     }
     if let Some(hidden) = block.lines.iter().position(|line| is_hidden(line)) {
-        return Err(unusable(
+        return Err(error(
             block.line + 1 + hidden,
             "a hidden line: show it, or write the example so that it is not needed",
         ));
     }
     let code = block.lines.join("\n") + "\n";
     if !code.contains("fn main()") {
-        return Err(unusable(
+        return Err(error(
             block.line,
             "the example has no `fn main()`: a reader copies it into src/main.rs",
         ));
@@ -62,12 +62,12 @@ pub(crate) fn first_example(readme: &str) -> Result<Example, Unusable> {
         .checked_sub(1)
         .and_then(|above| dependencies(&blocks[above]))
         .ok_or_else(|| {
-            unusable(
+            error(
                 block.line,
                 "no dependencies: the block directly above must be `toml` with [dependencies]",
             )
         })?
-        .map_err(|reason| unusable(blocks[at - 1].line, &reason))?;
+        .map_err(|reason| error(blocks[at - 1].line, &reason))?;
     Ok(Example {
         line: block.line,
         code,

@@ -6,7 +6,7 @@ use std::error::Error;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::facts::Sources;
+use super::facts::{Sources, capitalize};
 use super::{CONTRACT, CONTRACT_ERRORS};
 
 /// The methods that a path item may have, in the order in which they are listed.
@@ -223,14 +223,7 @@ pub(crate) fn strings(value: &Value) -> impl Iterator<Item = &str> {
 
 /// `guest.id.in.use` and `fetchToken` as the name of a type.
 pub(crate) fn pascal(name: &str) -> String {
-    name.split(['.', '_', '-'])
-        .flat_map(|word| {
-            let mut letters = word.chars();
-            letters
-                .next()
-                .map(|first| first.to_uppercase().chain(letters).collect::<String>())
-        })
-        .collect()
+    name.split(['.', '_', '-']).map(capitalize).collect()
 }
 
 /// The last part of a reference, which is the name of its target.

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 use super::contract::{self, Document, pascal};
-use super::facts::Sources;
+use super::facts::{Sources, capitalize};
 
 pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let (_, codes) = Document::read(sources)?;
@@ -13,7 +13,7 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let mut statuses = String::new();
     for error in &codes {
         let variant = pascal(&error.code);
-        write!(variants, "/// {}.\n{variant},", capital(&error.meaning))?;
+        write!(variants, "/// {}.\n{variant},", capitalize(&error.meaning))?;
         write!(names, "Self::{variant} => {:?},", error.code)?;
         write!(known, "{:?} => Self::{variant},", error.code)?;
         if let Some(status) = error.status {
@@ -23,7 +23,11 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     let (mut detail_variants, mut detail_names, mut parents) = (String::new(), String::new(), String::new());
     for detail in &details {
         let variant = pascal(&detail.code);
-        write!(detail_variants, "/// {}.\n{variant},", capital(&detail.meaning))?;
+        write!(
+            detail_variants,
+            "/// {}.\n{variant},",
+            capitalize(&detail.meaning)
+        )?;
         write!(detail_names, "Self::{variant} => {:?},", detail.code)?;
         write!(parents, "Self::{variant} => ErrorCode::{},", pascal(&detail.of))?;
     }
@@ -49,12 +53,4 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
          /// The code of the response that has such a detail.\n#[must_use]\n\
          pub fn error_code(self) -> ErrorCode {{ match self {{ {parents} }} }}\n}}\n"
     ))
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
 }

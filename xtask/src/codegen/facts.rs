@@ -53,6 +53,15 @@ impl Sources {
     }
 }
 
+/// A text with a capital first letter.
+pub(crate) fn capitalize(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
+}
+
 /// The origin of a fact.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Write;
 
-use super::facts::{Actions, Classes, ErrorCodes, Limits, Regions, Sources};
+use super::facts::{Actions, Classes, ErrorCodes, Limits, Regions, Sources, capitalize};
 use super::{ACTIONS, CLASSES, ERRORS, LIMITS, REGIONS};
 
 pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
@@ -33,7 +33,7 @@ fn actions(page: &mut String, Actions { actions }: Actions) -> Result<(), Box<dy
             page,
             "\n### {}\n\n{}. Answered by `{}`. Source: {} ({}).\n",
             action.name,
-            sentence(&action.meaning),
+            capitalize(&action.meaning),
             action.answer,
             action.source,
             action.provenance.name()
@@ -138,12 +138,4 @@ fn regions(page: &mut String, Regions { regions }: Regions) -> Result<(), Box<dy
         )?;
     }
     Ok(())
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
 }

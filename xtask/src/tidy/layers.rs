@@ -32,11 +32,11 @@ struct Row {
     name: &'static str,
     layer: Layer,
     /// The packages of the workspace that it may name in `[dependencies]` and `[build-dependencies]`.
-    may: &'static [&'static str],
+    allowed: &'static [&'static str],
 }
 
-const fn row(name: &'static str, layer: Layer, may: &'static [&'static str]) -> Row {
-    Row { name, layer, may }
+const fn row(name: &'static str, layer: Layer, allowed: &'static [&'static str]) -> Row {
+    Row { name, layer, allowed }
 }
 
 #[rustfmt::skip]
@@ -171,7 +171,9 @@ fn edges(row: &Row, manifest: &Manifest, findings: &mut Vec<Finding>) {
         let Some(other) = TABLE.iter().find(|other| other.name == dependency.name) else {
             continue;
         };
-        if row.may.contains(&other.name) || dependency.is_for_tests() && may_in_tests(row, other.name) {
+        if row.allowed.contains(&other.name)
+            || dependency.is_for_tests() && is_allowed_in_tests(row, other.name)
+        {
             continue;
         }
         let (wrong, remedy) = if row.layer == Layer::Step && other.layer == Layer::Step {
@@ -198,7 +200,7 @@ fn edges(row: &Row, manifest: &Manifest, findings: &mut Vec<Finding>) {
 }
 
 /// Whether `[dev-dependencies]` may name a package beyond the table. Tests depend on no other step either.
-fn may_in_tests(row: &Row, other: &str) -> bool {
+fn is_allowed_in_tests(row: &Row, other: &str) -> bool {
     // a crate names itself to switch on a feature that only its tests need
     row.name == other
         || match row.layer {
@@ -378,7 +380,7 @@ mod tests {
     #[test]
     fn table_points_downward() {
         for row in TABLE {
-            for name in row.may {
+            for name in row.allowed {
                 let other = TABLE.iter().find(|other| other.name == *name).unwrap();
                 let is_demo = row.layer == Layer::Server && other.layer == Layer::Simulator;
                 assert!(
@@ -389,7 +391,7 @@ mod tests {
             }
             if row.layer == Layer::Simulator {
                 assert_eq!(
-                    row.may,
+                    row.allowed,
                     ["genesys-api", "genesys-http"],
                     "the simulator shares nothing with the client"
                 );
