@@ -13,18 +13,6 @@ use serde_json::value::RawValue;
 #[serde(transparent)]
 pub struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl Text<'_> {
-    /// A copy that outlives the frame.
-    pub fn to_static(&self) -> Text<'static> {
-        Text(Cow::Owned(self.0.as_ref().to_owned()))
-    }
-
-    /// The same text, borrowed from this one.
-    pub fn borrowed(&self) -> Text<'_> {
-        Text(Cow::Borrowed(&self.0))
-    }
-}
-
 impl Deref for Text<'_> {
     type Target = str;
 
@@ -46,6 +34,31 @@ impl From<String> for Text<'_> {
 }
 
 impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Length(&self.0).fmt(f)
+    }
+}
+
+/// Text that outlives its frame. `Debug` shows its length, since it may be personal.
+#[derive(Clone, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct OwnedText(Box<str>);
+
+impl Deref for OwnedText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<Box<str>>> From<T> for OwnedText {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for OwnedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Length(&self.0).fmt(f)
     }

@@ -29,7 +29,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use genesys_api::wire::{Text, sanitize};
+use genesys_api::wire::{OwnedText, sanitize};
 use web_messaging::rest::Upload;
 use web_messaging::{ErrorCode, Remedy};
 
@@ -149,7 +149,7 @@ impl Attachments {
     }
 
     /// Assigns uploaded attachments to a message: all of them, or none.
-    pub(crate) fn attach_to(&mut self, message: MessageId, ids: &[Text<'_>]) -> Result<(), SendError> {
+    pub(crate) fn attach_to(&mut self, message: MessageId, ids: &[OwnedText]) -> Result<(), SendError> {
         for id in ids {
             match self.items.iter().find(|item| *item.id.as_str() == **id) {
                 None => return Err(SendError::UnknownAttachment { id: sanitize(id) }),

@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use genesys_api::wire::Text;
+use genesys_api::wire::OwnedText;
 use time::OffsetDateTime;
 
 use crate::attachments::{AttachmentId, Stage};
@@ -382,7 +382,7 @@ impl Outbox {
 }
 
 /// A hash of a message's text, without white space around it, or of its attachment ids if the text is empty.
-pub(crate) fn fingerprint<'a>(text: &str, attachments: impl Iterator<Item = &'a Text<'static>>) -> u64 {
+pub(crate) fn fingerprint<'a>(text: &str, attachments: impl Iterator<Item = &'a OwnedText>) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.trim().hash(&mut hasher);
     if text.trim().is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! The types parse the shapes of Genesys Cloud and own their text. `Debug` shows lengths, since content may be personal.
 
-use genesys_api::wire::{RawFrame, RawJson, Text};
+use genesys_api::wire::{OwnedText, RawFrame, RawJson};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
@@ -32,7 +32,7 @@ pub enum Content {
     /// An answer to choose.
     QuickReply(QuickReply),
     /// Text beside the message's own.
-    Text(Text<'static>),
+    Text(OwnedText),
 }
 
 /// A file.
@@ -41,14 +41,13 @@ pub enum Content {
 #[non_exhaustive]
 pub struct Attachment {
     /// Its id.
-    #[serde(deserialize_with = "text")]
-    pub id: Text<'static>,
+    pub id: OwnedText,
     /// Download link: a secret that expires after about ten minutes.
     #[serde(default, deserialize_with = "secret")]
     pub url: Option<SecretString>,
     /// Its name.
-    #[serde(rename = "filename", default, deserialize_with = "optional_text")]
-    pub name: Option<Text<'static>>,
+    #[serde(rename = "filename")]
+    pub name: Option<OwnedText>,
     /// Its class.
     #[serde(rename = "mediaType", default, deserialize_with = "null_as_default")]
     pub media: Media,
@@ -61,14 +60,12 @@ pub struct Attachment {
     )]
     pub size: Option<u64>,
     /// Its media type.
-    #[serde(rename = "mime", default, deserialize_with = "optional_text")]
-    pub media_type: Option<Text<'static>>,
+    #[serde(rename = "mime")]
+    pub media_type: Option<OwnedText>,
     /// SHA-256 of the file, in hexadecimal.
-    #[serde(default, deserialize_with = "optional_text")]
-    pub sha256: Option<Text<'static>>,
+    pub sha256: Option<OwnedText>,
     /// Its description.
-    #[serde(default, deserialize_with = "optional_text")]
-    pub text: Option<Text<'static>>,
+    pub text: Option<OwnedText>,
 }
 
 /// The class of a file.
@@ -98,14 +95,12 @@ pub struct ButtonResponse {
     #[serde(rename = "type")]
     pub kind: ButtonKind,
     /// Label that the guest read.
-    #[serde(deserialize_with = "text")]
-    pub text: Text<'static>,
+    pub text: OwnedText,
     /// Value for the bot.
-    #[serde(deserialize_with = "text")]
-    pub payload: Text<'static>,
+    pub payload: OwnedText,
     /// Id of the message that offered it, if known.
-    #[serde(rename = "originatingMessageId", default, deserialize_with = "optional_text")]
-    pub question: Option<Text<'static>>,
+    #[serde(rename = "originatingMessageId")]
+    pub question: Option<OwnedText>,
 }
 
 /// Content that offers a choice.
@@ -133,17 +128,13 @@ pub enum ButtonKind {
 #[non_exhaustive]
 pub struct Card {
     /// Its title.
-    #[serde(deserialize_with = "text")]
-    pub title: Text<'static>,
+    pub title: OwnedText,
     /// Text below the title.
-    #[serde(default, deserialize_with = "optional_text")]
-    pub description: Option<Text<'static>>,
+    pub description: Option<OwnedText>,
     /// URL of a picture.
-    #[serde(default, deserialize_with = "optional_text")]
-    pub image: Option<Text<'static>>,
+    pub image: Option<OwnedText>,
     /// URL of a video.
-    #[serde(default, deserialize_with = "optional_text")]
-    pub video: Option<Text<'static>>,
+    pub video: Option<OwnedText>,
     /// Action of the card itself.
     pub default_action: Option<CardAction>,
     /// Its buttons.
@@ -159,21 +150,21 @@ pub enum CardAction {
     /// Opens a page; nothing is sent to the service.
     Link {
         /// Label.
-        text: Text<'static>,
+        text: OwnedText,
         /// URL of the page.
-        url: Text<'static>,
+        url: OwnedText,
     },
     /// An action that this version does not know: display the label.
     Other {
         /// Label.
-        text: Text<'static>,
+        text: OwnedText,
     },
     /// Sends an answer: see [`OutgoingMessage::Button`](crate::message::OutgoingMessage::Button).
     Postback {
         /// Label.
-        text: Text<'static>,
+        text: OwnedText,
         /// Value for the bot.
-        payload: Text<'static>,
+        payload: OwnedText,
     },
 }
 
@@ -183,23 +174,21 @@ pub enum CardAction {
 #[non_exhaustive]
 pub struct DatePicker {
     /// Its title.
-    #[serde(default, deserialize_with = "optional_text")]
-    pub title: Option<Text<'static>>,
+    pub title: Option<OwnedText>,
     /// Text below the title.
-    #[serde(default, deserialize_with = "optional_text")]
-    pub subtitle: Option<Text<'static>>,
+    pub subtitle: Option<OwnedText>,
     /// URL of a picture.
-    #[serde(rename = "imageUrl", default, deserialize_with = "optional_text")]
-    pub image: Option<Text<'static>>,
+    #[serde(rename = "imageUrl")]
+    pub image: Option<OwnedText>,
     /// The times.
     #[serde(rename = "availableTimes", default, deserialize_with = "null_as_default")]
     pub slots: Vec<DateSlot>,
     /// The earliest time, as the service wrote it.
-    #[serde(rename = "dateMinimum", default, deserialize_with = "optional_text")]
-    pub earliest: Option<Text<'static>>,
+    #[serde(rename = "dateMinimum")]
+    pub earliest: Option<OwnedText>,
     /// The latest time, as the service wrote it.
-    #[serde(rename = "dateMaximum", default, deserialize_with = "optional_text")]
-    pub latest: Option<Text<'static>>,
+    #[serde(rename = "dateMaximum")]
+    pub latest: Option<OwnedText>,
     /// The place, unparsed: nothing public describes it.
     pub location: Option<RawFrame>,
 }
@@ -210,8 +199,8 @@ pub struct DatePicker {
 #[non_exhaustive]
 pub struct DateSlot {
     /// Start, RFC 3339, as the service wrote it: the answer repeats it.
-    #[serde(rename = "dateTime", deserialize_with = "text")]
-    pub at: Text<'static>,
+    #[serde(rename = "dateTime")]
+    pub at: OwnedText,
     /// Duration in seconds.
     #[serde(rename = "duration", default, deserialize_with = "size")]
     pub seconds: Option<u64>,
@@ -238,8 +227,7 @@ pub struct ListPicker {
 #[non_exhaustive]
 pub struct ListSection {
     /// Its title.
-    #[serde(default, deserialize_with = "optional_text")]
-    pub title: Option<Text<'static>>,
+    pub title: Option<OwnedText>,
     /// Whether more than one may be chosen.
     #[serde(rename = "multipleSelection", default)]
     pub multiple: bool,
@@ -254,17 +242,14 @@ pub struct ListSection {
 #[non_exhaustive]
 pub struct ListItem {
     /// Id, which the answer repeats.
-    #[serde(deserialize_with = "text")]
-    pub id: Text<'static>,
+    pub id: OwnedText,
     /// Label.
-    #[serde(deserialize_with = "text")]
-    pub title: Text<'static>,
+    pub title: OwnedText,
     /// Text below the title.
-    #[serde(default, deserialize_with = "optional_text")]
-    pub subtitle: Option<Text<'static>>,
+    pub subtitle: Option<OwnedText>,
     /// URL of a picture.
-    #[serde(rename = "imageUrl", default, deserialize_with = "optional_text")]
-    pub image: Option<Text<'static>>,
+    #[serde(rename = "imageUrl")]
+    pub image: Option<OwnedText>,
 }
 
 /// A form. Parts that nothing public describes are unparsed.
@@ -273,8 +258,8 @@ pub struct ListItem {
 #[non_exhaustive]
 pub struct Form {
     /// Id of the form, which the answer repeats.
-    #[serde(rename = "cannedResponseId", deserialize_with = "text")]
-    pub id: Text<'static>,
+    #[serde(rename = "cannedResponseId")]
+    pub id: OwnedText,
     /// Text to display first.
     pub introduction: Option<RawFrame>,
     /// The pages with their fields.
@@ -293,8 +278,8 @@ pub struct Form {
     #[serde(rename = "response")]
     pub answers: Option<RawFrame>,
     /// Id of the message that offered it, in a form that was filled in.
-    #[serde(rename = "originatingMessageId", default, deserialize_with = "optional_text")]
-    pub question: Option<Text<'static>>,
+    #[serde(rename = "originatingMessageId")]
+    pub question: Option<OwnedText>,
 }
 
 /// An answer to choose.
@@ -302,14 +287,11 @@ pub struct Form {
 #[serde(rename_all = "camelCase")]
 pub struct QuickReply {
     /// Label.
-    #[serde(deserialize_with = "text")]
-    pub text: Text<'static>,
+    pub text: OwnedText,
     /// Value for the bot.
-    #[serde(deserialize_with = "text")]
-    pub payload: Text<'static>,
+    pub payload: OwnedText,
     /// URL of a picture.
-    #[serde(default, deserialize_with = "optional_text")]
-    pub image: Option<Text<'static>>,
+    pub image: Option<OwnedText>,
 }
 
 /// The items of a message. `QuickReplyV2`, a title with answers, becomes a text and its answers.
@@ -350,15 +332,13 @@ struct Carousel {
 
 #[derive(Deserialize)]
 struct QuickReplies {
-    #[serde(deserialize_with = "text")]
-    title: Text<'static>,
+    title: OwnedText,
     actions: Vec<QuickReply>,
 }
 
 #[derive(Deserialize)]
 struct TextItem {
-    #[serde(deserialize_with = "text")]
-    body: Text<'static>,
+    body: OwnedText,
 }
 
 /// A card action as the service writes it.
@@ -366,12 +346,9 @@ struct TextItem {
 struct Action {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default, deserialize_with = "optional_text")]
-    text: Option<Text<'static>>,
-    #[serde(default, deserialize_with = "optional_text")]
-    url: Option<Text<'static>>,
-    #[serde(default, deserialize_with = "optional_text")]
-    payload: Option<Text<'static>>,
+    text: Option<OwnedText>,
+    url: Option<OwnedText>,
+    payload: Option<OwnedText>,
 }
 
 impl From<Action> for CardAction {
@@ -383,15 +360,6 @@ impl From<Action> for CardAction {
             _ => Self::Other { text },
         }
     }
-}
-
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text<'static>, D::Error> {
-    String::deserialize(deserializer).map(Text::from)
-}
-
-fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Text<'static>>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.map(Text::from))
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {

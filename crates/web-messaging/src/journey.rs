@@ -1,6 +1,6 @@
 //! Visit and action that led to a session, for Genesys' journey analytics.
 
-use genesys_api::wire::{SecretText, Text};
+use genesys_api::wire::{OwnedText, SecretText};
 use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 
@@ -25,7 +25,9 @@ impl JourneyContext {
     pub fn of_session(token: &SecretString) -> Self {
         Self {
             cookie: token.clone(),
-            session: JourneySession::Web { id: Text::default() },
+            session: JourneySession::Web {
+                id: OwnedText::default(),
+            },
             action: None,
         }
     }
@@ -38,12 +40,12 @@ pub enum JourneySession {
     /// In an app.
     App {
         /// Its id.
-        id: Text<'static>,
+        id: OwnedText,
     },
     /// In a browser.
     Web {
         /// Its id.
-        id: Text<'static>,
+        id: OwnedText,
     },
 }
 
@@ -52,7 +54,7 @@ pub enum JourneySession {
 #[serde(rename_all = "camelCase")]
 pub struct JourneyAction {
     /// Its id.
-    pub id: Text<'static>,
+    pub id: OwnedText,
     /// The rule that caused it.
     pub action_map: ActionMap,
 }
@@ -61,7 +63,7 @@ pub struct JourneyAction {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct ActionMap {
     /// Its id.
-    pub id: Text<'static>,
+    pub id: OwnedText,
     /// Its version.
     pub version: u32,
 }

@@ -1,6 +1,6 @@
 //! Choices of the last message, selected by number.
 
-use genesys_api::wire::Text;
+use genesys_api::wire::OwnedText;
 use guest_conversation::{Choice, OutgoingMessage};
 
 /// Longest list of numbers that is parsed as a choice.
@@ -9,7 +9,7 @@ const MAX_CHOICES: usize = 50;
 /// The choices of a message, numbered from 1. `Debug` does not show their texts.
 #[derive(Debug, Default)]
 pub(super) struct PendingChoices {
-    question: Text<'static>,
+    question: OwnedText,
     options: Vec<(ChoiceKind, Choice)>,
 }
 
@@ -121,7 +121,7 @@ mod tests {
     fn pending(kinds: &[ChoiceKind]) -> PendingChoices {
         let mut choices = PendingChoices::of("q");
         for (at, kind) in kinds.iter().enumerate() {
-            let text: Text<'static> = format!("t{at}").into();
+            let text: OwnedText = format!("t{at}").into();
             let number = choices.add(
                 *kind,
                 Choice {

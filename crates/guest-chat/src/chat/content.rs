@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use genesys_api::parse_rfc3339;
-use genesys_api::wire::{RawFrame, Text};
+use genesys_api::wire::{OwnedText, RawFrame};
 use guest_conversation::{
     Attachment, Card, CardAction, Choice, Content, DatePicker, DateSlot, Form, ListPicker, Media, Message,
 };
@@ -126,7 +126,7 @@ impl Renderer<'_> {
         self.push_text(picker.title.as_deref());
         self.push_text(picker.subtitle.as_deref());
         if picker.slots.is_empty() {
-            let bound = |word: &str, at: &Option<Text<'static>>| match at {
+            let bound = |word: &str, at: &Option<OwnedText>| match at {
                 Some(at) => format!(" {word} {}", format_time(at)),
                 None => String::new(),
             };

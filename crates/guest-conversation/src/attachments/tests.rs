@@ -88,7 +88,10 @@ impl Harness {
     }
 
     fn attach_to(&mut self, numbers: &[u128]) -> Result<(), SendError> {
-        let ids: Vec<_> = numbers.iter().map(|n| Text::from(id(*n).to_string())).collect();
+        let ids: Vec<_> = numbers
+            .iter()
+            .map(|n| OwnedText::from(id(*n).to_string()))
+            .collect();
         self.attachments.attach_to(message(), &ids)
     }
 

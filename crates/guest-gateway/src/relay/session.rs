@@ -285,8 +285,8 @@ impl Relay {
 
     fn message(&mut self, message: &Message) {
         let quick_replies = message.quick_replies().map(|reply| SuggestedReply {
-            text: reply.text.clone(),
-            payload: reply.payload.clone(),
+            text: (&*reply.text).into(),
+            payload: (&*reply.payload).into(),
         });
         self.publish(|sequence| ServerFrame::Message {
             sequence,

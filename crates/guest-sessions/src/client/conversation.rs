@@ -397,8 +397,8 @@ fn author(from: &Sender<'_>) -> Author {
 
 fn quick_reply(reply: &SuggestedReply<'_>) -> Content {
     Content::QuickReply(QuickReply {
-        text: reply.text.to_static(),
-        payload: reply.payload.to_static(),
+        text: (&*reply.text).into(),
+        payload: (&*reply.payload).into(),
         image: None,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use genesys_api::wire::Text;
+use genesys_api::wire::{OwnedText, Text};
 use serde::{Serialize, Serializer};
 
 use crate::CustomAttributes;
@@ -25,7 +25,7 @@ pub struct GuestMessage<'a> {
         serialize_with = "as_metadata",
         skip_serializing_if = "Option::is_none"
     )]
-    parent: Option<&'a Text<'static>>,
+    parent: Option<&'a OwnedText>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     content: Vec<Item<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +56,7 @@ impl<'a> GuestMessage<'a> {
         let (kind, text, content) = match message {
             OutgoingMessage::Button(choice) => {
                 let button = Item::chosen("Button", choice, None);
-                (Kind::Structured, choice.text.borrowed(), vec![button])
+                (Kind::Structured, (&*choice.text).into(), vec![button])
             }
             OutgoingMessage::Date { question, choice } => {
                 let date = Item::chosen("DatePicker", choice, Some(question));
@@ -69,7 +69,7 @@ impl<'a> GuestMessage<'a> {
                 answers,
             } => {
                 let form = Item::filled_in(question, form, answers);
-                (Kind::Structured, text.borrowed(), vec![form])
+                (Kind::Structured, (&**text).into(), vec![form])
             }
             OutgoingMessage::Items { question, choices } => {
                 let items = choices.iter();
@@ -81,9 +81,10 @@ impl<'a> GuestMessage<'a> {
                 (Kind::Text, Text::default(), vec![reply])
             }
             OutgoingMessage::Text { text, attachments } => {
-                let files = attachments.iter().cloned();
-                let files = files.map(|attachment| Item::Attachment { attachment });
-                (Kind::Text, text.borrowed(), files.collect())
+                let files = attachments.iter().map(|id| Item::Attachment {
+                    attachment: (&**id).into(),
+                });
+                (Kind::Text, (&**text).into(), files.collect())
             }
         };
         let parent = match message {
@@ -155,26 +156,26 @@ enum Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    fn chosen(kind: &'static str, choice: &Choice, question: Option<&Text<'a>>) -> Self {
+    fn chosen(kind: &'static str, choice: &'a Choice, question: Option<&'a OwnedText>) -> Self {
         Self::ButtonResponse {
             button_response: ButtonResponse {
                 kind,
-                text: choice.text.clone(),
-                payload: choice.payload.clone(),
-                originating_message_id: question.cloned(),
+                text: (&*choice.text).into(),
+                payload: (&*choice.payload).into(),
+                originating_message_id: question.map(|id| (&**id).into()),
             },
         }
     }
 
-    fn filled_in(question: &Text<'a>, form: &Text<'a>, answers: &[Answer]) -> Self {
+    fn filled_in(question: &'a OwnedText, form: &'a OwnedText, answers: &'a [Answer]) -> Self {
         Self::Form {
             form: FilledIn {
-                originating_message_id: question.clone(),
-                canned_response_id: form.clone(),
+                originating_message_id: (&**question).into(),
+                canned_response_id: (&**form).into(),
                 response: answers
                     .iter()
                     .map(|answer| Field {
-                        id: answer.field.clone(),
+                        id: (&*answer.field).into(),
                         component: Item::chosen("Form", &answer.choice, None),
                     })
                     .collect(),
@@ -233,6 +234,6 @@ fn as_channel<S: Serializer>(
     BTreeMap::from([("metadata", metadata)]).serialize(serializer)
 }
 
-fn as_metadata<S: Serializer>(parent: &Option<&Text<'_>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_metadata<S: Serializer>(parent: &Option<&OwnedText>, serializer: S) -> Result<S::Ok, S::Error> {
     BTreeMap::from([("parentMessageId", parent)]).serialize(serializer)
 }

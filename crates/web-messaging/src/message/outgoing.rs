@@ -1,7 +1,7 @@
 //! Messages of the guest.
 
 use super::{ListItem, QuickReply};
-use genesys_api::wire::Text;
+use genesys_api::wire::{OwnedText, Text};
 
 /// A message of the guest: text, files, or a choice among those offered.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,48 +12,48 @@ pub enum OutgoingMessage {
     /// The guest picked a time.
     Date {
         /// Id of the message that offered it.
-        question: Text<'static>,
+        question: OwnedText,
         /// The time as the guest read it, and [`DateSlot::at`](crate::message::DateSlot::at) as its payload.
         choice: Choice,
     },
     /// The guest filled a form in.
     Form {
         /// Id of the message that offered it.
-        question: Text<'static>,
+        question: OwnedText,
         /// Id of the form.
-        form: Text<'static>,
+        form: OwnedText,
         /// The text that the transcript shows.
-        text: Text<'static>,
+        text: OwnedText,
         /// The answers.
         answers: Vec<Answer>,
     },
     /// The guest picked items of a list.
     Items {
         /// Id of the message that offered them.
-        question: Text<'static>,
+        question: OwnedText,
         /// The items.
         choices: Vec<Choice>,
     },
     /// The guest chose a quick reply.
     QuickReply {
         /// Id of the message that offered it, if known.
-        question: Option<Text<'static>>,
+        question: Option<OwnedText>,
         /// The reply.
         choice: Choice,
     },
     /// Text, files, or both.
     Text {
         /// At most [`TEXT_LIMIT`](crate::message::TEXT_LIMIT) bytes; may be empty beside a file.
-        text: Text<'static>,
+        text: OwnedText,
         /// Ids of uploaded files.
-        attachments: Vec<Text<'static>>,
+        attachments: Vec<OwnedText>,
     },
 }
 
 impl OutgoingMessage {
     /// A message of text alone.
     #[must_use]
-    pub fn new(text: impl Into<Text<'static>>) -> Self {
+    pub fn new(text: impl Into<OwnedText>) -> Self {
         Self::Text {
             text: text.into(),
             attachments: Vec::new(),
@@ -71,7 +71,7 @@ impl OutgoingMessage {
 
     /// Ids of the attached files.
     #[must_use]
-    pub fn attachments(&self) -> &[Text<'static>] {
+    pub fn attachments(&self) -> &[OwnedText] {
         match self {
             Self::Text { attachments, .. } => attachments,
             _ => &[],
@@ -111,9 +111,9 @@ impl OutgoingMessage {
     pub fn text(&self) -> Text<'_> {
         match self {
             Self::Button(choice) | Self::Date { choice, .. } | Self::QuickReply { choice, .. } => {
-                choice.text.borrowed()
+                Text::from(&*choice.text)
             }
-            Self::Form { text, .. } | Self::Text { text, .. } => text.borrowed(),
+            Self::Form { text, .. } | Self::Text { text, .. } => Text::from(&**text),
             Self::Items { choices, .. } => {
                 let texts: Vec<_> = choices.iter().map(|choice| &*choice.text).collect();
                 texts.join(", ").into()
@@ -126,9 +126,9 @@ impl OutgoingMessage {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Choice {
     /// The text that the guest read.
-    pub text: Text<'static>,
+    pub text: OwnedText,
     /// The value that the bot receives.
-    pub payload: Text<'static>,
+    pub payload: OwnedText,
 }
 
 impl From<&ListItem> for Choice {
@@ -153,7 +153,7 @@ impl From<&QuickReply> for Choice {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Answer {
     /// The field.
-    pub field: Text<'static>,
+    pub field: OwnedText,
     /// The guest's choice or text.
     pub choice: Choice,
 }

@@ -153,7 +153,7 @@ impl World {
                 }
             }
             Step::AttachTo(n, other) => {
-                let ids = [self.number(n), self.number(other)].map(|n| Text::from(id(n).to_string()));
+                let ids = [self.number(n), self.number(other)].map(|n| OwnedText::from(id(n).to_string()));
                 let _ = self.harness.attachments.attach_to(message(n), &ids);
             }
             Step::Delete(n) => {

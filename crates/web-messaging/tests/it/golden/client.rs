@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use genesys_api::DeploymentId;
-use genesys_api::wire::{SecretText, Text};
+use genesys_api::wire::{OwnedText, SecretText, Text};
 use secrecy::SecretString;
 use serde_json::Value;
 use web_messaging::message::{Answer, Choice, Content, Message, OutgoingMessage};
@@ -231,10 +231,10 @@ fn send_attachment_requests(frames: &mut ClientFrames, token: &SecretString) {
 
 /// Messages of a guest, by the name of the file.
 fn message() -> Vec<(&'static str, OutgoingMessage)> {
-    let picker = || Text::from("9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5");
+    let picker = || OwnedText::from("9c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5");
     let choice = |text: &str, payload: &str| Choice {
-        text: text.to_owned().into(),
-        payload: payload.to_owned().into(),
+        text: text.into(),
+        payload: payload.into(),
     };
     vec![
         (
@@ -247,7 +247,7 @@ fn message() -> Vec<(&'static str, OutgoingMessage)> {
         (
             "attachments",
             OutgoingMessage::Text {
-                text: "".into(),
+                text: OwnedText::default(),
                 attachments: vec![ATTACHMENT.into(), "99999999-4c3b-4a29-9180-7f6e5d4c3b2a".into()],
             },
         ),
