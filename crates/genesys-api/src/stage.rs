@@ -67,11 +67,9 @@ impl SessionState {
     /// The contract's word for the state, as in `conversing`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Live(SessionStage::Created) => "created",
-            Self::Live(SessionStage::Connected) => "connected",
-            Self::Live(SessionStage::Configured) => "configured",
             Self::Live(SessionStage::FirstGuestMessage) => "conversing",
             Self::Live(SessionStage::FirstReply) => "answered",
+            Self::Live(stage) => stage.name(),
             Self::Ended => "ended",
         }
     }

@@ -31,7 +31,7 @@ impl Client {
             Ok(bearer) => bearer,
             Err(error) => return Err(CallError::new(Failure::Unanswered(error), host, 0, false)),
         };
-        let deadline = self.clock().now().instant + self.deadline();
+        let deadline = self.clock().now().instant + self.deadline;
         let mut previous = None;
         let mut attempt = 1;
         loop {
@@ -59,7 +59,7 @@ impl Client {
             };
             let now = self.clock().now();
             let wait = failure
-                .wait(&self.retry(), attempt, C::IDEMPOTENT, now)
+                .wait(&self.shared.retry, attempt, C::IDEMPOTENT, now)
                 .filter(|wait| now.instant + *wait < deadline)
                 .filter(|_| self.pays_for(&failure));
             let Some(wait) = wait else {

@@ -33,15 +33,15 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 /// It follows no redirects, stores no cookies, requests no compression, and uses a proxy only if one is set.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
-    deadline: Duration,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) deadline: Duration,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     pool: legacy::Client<Connector, Full<Bytes>>,
     connector: Connector,
     body_limit: usize,
-    retry: RetryPolicy,
+    pub(crate) retry: RetryPolicy,
     budget: Mutex<RetryBudget>,
 }
 
@@ -92,14 +92,6 @@ impl Client {
     /// The clock of deadlines and waits.
     pub fn clock(&self) -> &Clock {
         &self.shared.connector.settings.clock
-    }
-
-    pub(crate) fn deadline(&self) -> Duration {
-        self.deadline
-    }
-
-    pub(crate) fn retry(&self) -> RetryPolicy {
-        self.shared.retry
     }
 
     pub(crate) fn with_budget<T>(&self, act: impl FnOnce(&mut RetryBudget) -> T) -> T {

@@ -144,27 +144,31 @@ pub struct Card {
 
 /// The action of a card or a button.
 #[derive(Clone, Debug, Eq, PartialEq, Deserialize)]
-#[serde(from = "Action")]
+#[serde(tag = "type")]
 #[non_exhaustive]
 pub enum CardAction {
     /// Opens a page; nothing is sent to the service.
     Link {
         /// Label.
+        #[serde(default, deserialize_with = "null_as_default")]
         text: OwnedText,
         /// URL of the page.
         url: OwnedText,
     },
-    /// An action that this version does not know: display the label.
-    Other {
-        /// Label.
-        text: OwnedText,
-    },
     /// Sends an answer: see [`OutgoingMessage::Button`](crate::message::OutgoingMessage::Button).
     Postback {
         /// Label.
+        #[serde(default, deserialize_with = "null_as_default")]
         text: OwnedText,
         /// Value for the bot.
         payload: OwnedText,
+    },
+    /// An action that this version does not know: display the label.
+    #[serde(untagged)]
+    Other {
+        /// Label.
+        #[serde(default, deserialize_with = "null_as_default")]
+        text: OwnedText,
     },
 }
 
@@ -339,27 +343,6 @@ struct QuickReplies {
 #[derive(Deserialize)]
 struct TextItem {
     body: OwnedText,
-}
-
-/// A card action as the service writes it.
-#[derive(Deserialize)]
-struct Action {
-    #[serde(rename = "type")]
-    kind: String,
-    text: Option<OwnedText>,
-    url: Option<OwnedText>,
-    payload: Option<OwnedText>,
-}
-
-impl From<Action> for CardAction {
-    fn from(action: Action) -> Self {
-        let text = action.text.unwrap_or_default();
-        match (&*action.kind, action.url, action.payload) {
-            ("Link", Some(url), _) => Self::Link { text, url },
-            ("Postback", _, Some(payload)) => Self::Postback { text, payload },
-            _ => Self::Other { text },
-        }
-    }
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {

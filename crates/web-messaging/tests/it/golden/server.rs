@@ -243,6 +243,20 @@ fn item_that_does_not_match_its_type_is_kept_unparsed() {
 }
 
 #[test]
+fn card_action_without_its_value_is_a_label() {
+    let action = |json: &str| serde_json::from_str::<CardAction>(json).unwrap();
+    for json in [
+        r#"{"type":"Link","text":"a"}"#,
+        r#"{"type":"Postback","text":"a","payload":null}"#,
+        r#"{"type":"Novelty","text":"a","url":"https://shop.example"}"#,
+    ] {
+        assert_eq!(action(json), CardAction::Other { text: "a".into() }, "{json}");
+    }
+    let link = action(r#"{"url":"https://shop.example","text":null,"type":"Link"}"#);
+    assert!(matches!(link, CardAction::Link { text, .. } if text.is_empty()));
+}
+
+#[test]
 fn numbers_and_flags_may_be_text() {
     read(&text("server/health-check-answer.json"), |answer| {
         let metadata = answer.metadata.as_ref().unwrap();
