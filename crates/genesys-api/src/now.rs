@@ -43,16 +43,21 @@ pub fn rfc3339(when: OffsetDateTime) -> String {
     let utc = when
         .checked_to_offset(UtcOffset::UTC)
         .unwrap_or(if when.year() > 0 { last } else { first });
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        utc.year().max(0),
-        u8::from(utc.month()),
-        utc.day(),
-        utc.hour(),
-        utc.minute(),
-        utc.second(),
-        utc.millisecond()
-    )
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let mut put = |end: usize, width: usize, mut value: u16| {
+        for digit in text[end - width..end].iter_mut().rev() {
+            *digit = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+    };
+    put(4, 4, utc.year().try_into().unwrap_or_default());
+    put(7, 2, u8::from(utc.month()).into());
+    put(10, 2, utc.day().into());
+    put(13, 2, utc.hour().into());
+    put(16, 2, utc.minute().into());
+    put(19, 2, utc.second().into());
+    put(23, 3, utc.millisecond());
+    text.iter().copied().map(char::from).collect()
 }
 
 /// Parses RFC 3339 with an offset, and converts it to UTC.
