@@ -31,6 +31,13 @@ pub struct Pki {
 /// # Errors
 /// If a name is not valid in a certificate.
 pub fn throwaway_ca(names: &[&str]) -> Result<Pki, PkiError> {
+    create(names).map_err(|source| PkiError {
+        names: names.join(", "),
+        source,
+    })
+}
+
+fn create(names: &[&str]) -> Result<Pki, rcgen::Error> {
     let today = Clock::system().now().utc;
     let dated = |params: &mut CertificateParams, name: &str| {
         params.not_before = today - time::Duration::days(1);
@@ -65,8 +72,11 @@ pub fn throwaway_ca(names: &[&str]) -> Result<Pki, PkiError> {
 
 /// A certificate could not be created.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot create the throw-away certificate: use host names or addresses")]
-pub struct PkiError(#[from] rcgen::Error);
+#[error("cannot create a certificate for {names:?}: use host names or addresses")]
+pub struct PkiError {
+    names: String,
+    source: rcgen::Error,
+}
 
 #[cfg(test)]
 mod tests {
@@ -90,5 +100,6 @@ mod tests {
     fn name_outside_ascii_is_refused_with_its_cause() {
         let error = throwaway_ca(&["münchen.example"]).unwrap_err();
         assert!(error.source().is_some());
+        assert!(error.to_string().contains("münchen.example"));
     }
 }

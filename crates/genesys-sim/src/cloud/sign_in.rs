@@ -26,9 +26,8 @@ const ISSUER: &str = "genesys-sim";
 
 #[derive(Default)]
 pub(crate) struct SignIns {
-    pub(crate) exchanges: FixedWindow,
-    pub(crate) refreshes: FixedWindow,
-    pub(crate) revocations: FixedWindow,
+    /// Windows of the limits, by key.
+    pub(crate) windows: BTreeMap<&'static str, FixedWindow>,
     codes: BTreeMap<u64, Code>,
     by_number: BTreeMap<u64, SignIn>,
 }

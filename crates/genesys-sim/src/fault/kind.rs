@@ -17,6 +17,7 @@ const STATUS: &str = "an HTTP status from 400 to 599";
 const ERROR_CLASSES: [&str; 3] = ["Error", "ErrorMessage", "string"];
 const EVICT_NAMES: [Option<&str>; 3] = [None, Some("reason"), Some("reasonCode")];
 
+/// The effect of a fault, with its argument.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Effect {
     Clock(Duration),
@@ -42,6 +43,7 @@ pub(crate) enum Effect {
     UploadFailure,
 }
 
+/// The point at which a fault is injected.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Site {
     FrameFromGuest,

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::response::{Context, HandlerResult, no_content, ok};
-use crate::cloud::{Cloud, FixedWindow, LimitKey, Problem};
+use crate::cloud::{LimitKey, Problem};
 
 const PAGE_SIZE: usize = 25;
 
@@ -68,7 +68,7 @@ pub(super) fn device(context: &mut Context<'_>, parts: &[&str]) -> HandlerResult
 }
 
 pub(super) fn exchange(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
-    take(context, LimitKey::EXCHANGE, |cloud| &mut cloud.sign_ins.exchanges)?;
+    take(context, LimitKey::EXCHANGE)?;
     let body = context.object(&["deploymentId", "journeyContext", "oauth"], "token exchange")?;
     let Some(Value::Object(oauth)) = body.get("oauth") else {
         return Err(Problem::bad_request("invalid body: it needs an object oauth"));
@@ -100,7 +100,7 @@ pub(super) fn exchange(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
 
 /// `POST refresh`. The mobile SDK omits `deploymentId`, which Genesys documents as required.
 pub(super) fn refresh(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
-    take(context, LimitKey::REFRESH, |cloud| &mut cloud.sign_ins.refreshes)?;
+    take(context, LimitKey::REFRESH)?;
     let body = context.object(&["deploymentId", "refreshToken"], "token refresh")?;
     if let Some(deployment) = text(&body, "deploymentId") {
         context.cloud.check_deployment(deployment)?;
@@ -115,19 +115,17 @@ pub(super) fn refresh(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
 }
 
 pub(super) fn revoke(context: &mut Context<'_>, _: &[&str]) -> HandlerResult {
-    take(context, LimitKey::REVOKE, |cloud| &mut cloud.sign_ins.revocations)?;
+    take(context, LimitKey::REVOKE)?;
     let jwt = context.bearer()?;
     context.cloud.revoke(jwt, context.now)?;
     Ok(no_content())
 }
 
-fn take(
-    context: &mut Context<'_>,
-    key: LimitKey,
-    window: fn(&mut Cloud) -> &mut FixedWindow,
-) -> Result<(), Problem> {
-    let limit = context.cloud.rules.limits.sign_ins_per_minute;
-    context.usage = window(context.cloud).take(limit, context.now, Problem::too_many(key))?;
+fn take(context: &mut Context<'_>, key: LimitKey) -> Result<(), Problem> {
+    let cloud = &mut *context.cloud;
+    let limit = cloud.rules.limits.sign_ins_per_minute;
+    let window = cloud.sign_ins.windows.entry(key.1).or_default();
+    context.usage = window.take(limit, context.now, Problem::too_many(key))?;
     Ok(())
 }
 
