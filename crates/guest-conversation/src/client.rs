@@ -1,8 +1,8 @@
 //! Conversations on real sockets, on the driver of `ws-transport`: one task each, on the process' clock.
 
 mod deployments;
-mod driven;
 mod guest;
+mod job;
 mod live;
 mod sign_in;
 
@@ -15,13 +15,14 @@ use ws_transport::client::Driver;
 pub use ws_transport::client::{ConnectLimiter, Settings};
 
 pub use self::deployments::DeploymentCache;
-use self::driven::Driven;
 pub use self::guest::{Connect, ConnectError};
 pub use self::live::{LiveGuard, LiveSessions, SessionUpdate};
 pub use self::sign_in::{RevokeError, SignInService, supply_token};
 use crate::attachments::{AttachError, AttachmentId, File};
-use crate::machine::{LONGEST_SHUTDOWN, Machine};
-use crate::{Conversation, Event, MessageId, OutgoingMessage, Request, RequestError, SendError, State};
+use crate::engine::shutdown::LONGEST_SHUTDOWN;
+use crate::{
+    Conversation, Event, GuestMachine, MessageId, OutgoingMessage, Request, RequestError, SendError, State,
+};
 
 /// A conversation that is connected, and kept connected by a task. Dropping it drops the socket at once;
 /// [`Connection::close`] ends the conversation first.
@@ -29,23 +30,23 @@ use crate::{Conversation, Event, MessageId, OutgoingMessage, Request, RequestErr
 /// Its methods beside those here are those of its [`Handle`]. Events must be read: when 64 wait, the socket is not
 /// read, which slows the service down.
 #[derive(Debug)]
-pub struct Connection<M: Machine = Conversation> {
+pub struct Connection<M: GuestMachine = Conversation> {
     // dropped first
     ended: EndOnDrop<M>,
-    driver: Driver<Driven<M>>,
+    driver: Driver<M>,
 }
 
 /// Ends a conversation when it is dropped, so that its handles report the end.
 #[derive(Debug)]
-struct EndOnDrop<M: Machine>(Handle<M>);
+struct EndOnDrop<M: GuestMachine>(Handle<M>);
 
-impl<M: Machine> Drop for EndOnDrop<M> {
+impl<M: GuestMachine> Drop for EndOnDrop<M> {
     fn drop(&mut self) {
-        self.0.with(Machine::end);
+        self.0.with(GuestMachine::end);
     }
 }
 
-impl<M: Machine> Connection<M> {
+impl<M: GuestMachine> Connection<M> {
     /// Starts to connect, on the tokio runtime of the caller.
     /// [`ConnectionEvent::Ready`](crate::ConnectionEvent::Ready) reports success.
     ///
@@ -53,8 +54,8 @@ impl<M: Machine> Connection<M> {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn open(mut machine: M, settings: Settings) -> Self {
-        machine.connect(settings.http.clock().now());
-        let driver = Driver::spawn(Driven(machine), settings);
+        machine.engine_mut().connect(settings.http.clock().now());
+        let driver = Driver::spawn(machine, settings, |job, http| Box::pin(job::run(job, http)));
         Self {
             ended: EndOnDrop(Handle(driver.handle())),
             driver,
@@ -96,7 +97,7 @@ impl<M: Machine> Connection<M> {
     }
 }
 
-impl<M: Machine> Deref for Connection<M> {
+impl<M: GuestMachine> Deref for Connection<M> {
     type Target = Handle<M>;
 
     fn deref(&self) -> &Handle<M> {
@@ -105,13 +106,14 @@ impl<M: Machine> Deref for Connection<M> {
 }
 
 /// A handle of a conversation whose events are read elsewhere.
-pub struct Handle<M: Machine = Conversation>(ws_transport::client::Handle<Driven<M>>);
+pub struct Handle<M: GuestMachine = Conversation>(ws_transport::client::Handle<M>);
 
-impl<M: Machine> Handle<M> {
-    /// Runs one turn of the state machine at the present time, then wakes its driver. All that a [`Machine`] or a
-    /// [`Conversation`] offers is reached by this: `guest.with(|guest, _| guest.delivery(id))`.
+impl<M: GuestMachine> Handle<M> {
+    /// Runs one turn of the state machine at the present time, then wakes its driver. All that a
+    /// [`GuestMachine`] or a [`Conversation`] offers is reached by this:
+    /// `guest.with(|guest, _| guest.engine().delivery(id))`.
     pub fn with<R>(&self, turn: impl FnOnce(&mut M, Now) -> R) -> R {
-        self.0.with(|driven, now| turn(&mut driven.0, now))
+        self.0.with(turn)
     }
 
     /// Queues a text, to be sent as soon as the session and the limits of the service allow.
@@ -121,19 +123,20 @@ impl<M: Machine> Handle<M> {
     /// If it cannot be queued.
     pub fn send(&self, text: impl Into<String>) -> Result<MessageId, SendError> {
         let id = MessageId::from(entropy::uuid());
-        self.with(|machine, _| machine.send_text(id, text.into()))
+        let message = OutgoingMessage::new(text.into());
+        self.with(|machine, _| machine.engine_mut().send(id, message))
             .map(|()| id)
     }
 
     /// The state of the conversation.
     #[must_use]
     pub fn state(&self) -> State {
-        self.0.read(|driven| driven.0.state())
+        self.0.read(GuestMachine::state)
     }
 
     /// Shows that the guest is typing; more than once in 5 s it does nothing.
     pub fn typing(&self) {
-        self.with(Machine::send_typing);
+        self.with(GuestMachine::send_typing);
     }
 }
 
@@ -167,13 +170,13 @@ impl Handle {
     }
 }
 
-impl<M: Machine> Clone for Handle<M> {
+impl<M: GuestMachine> Clone for Handle<M> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<M: Machine> fmt::Debug for Handle<M> {
+impl<M: GuestMachine> fmt::Debug for Handle<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle")
             .field("state", &self.state())

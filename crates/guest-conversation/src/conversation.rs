@@ -18,39 +18,38 @@ use genesys_api::Now;
 use genesys_api::wire::RawFrame;
 use secrecy::SecretString;
 use time::OffsetDateTime;
-use web_messaging::rest::history::HistoryPage;
 use web_messaging::{Body, CustomAttributes, DEPLOYMENT_QUERY, ServerFrame};
-use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
+use ws_transport::{AdmittedOrigin, ClientHandshake, CloseInfo, Machine, SocketUrl, Transmit};
 
 use self::attribute_sync::AttributeSync;
 use self::expiry::{Expiry, ExpiryEvent};
 pub use self::history::HistoryFailure;
 use self::history::HistoryReader;
 pub use self::request::{Request, RequestError};
-use crate::attachments::{AttachmentId, Attachments, Stage, UploadOutcome};
+use crate::attachments::{AttachmentId, Attachments, Stage};
 use crate::engine::{Closed, Due, Engine, earliest};
 use crate::event::{Ending, Loss, SessionEvent};
-use crate::machine::Machine;
+use crate::machine::GuestMachine;
 use crate::outbox::SendError;
-use crate::state::{Command, Progress, Reason, State};
+use crate::state::{Command, Job, JobOutcome, Progress, Reason, State};
 use crate::timeline::{REQUEST_LIMIT, TimelineEvent};
-use crate::{CloseMode, MessageId, OutgoingMessage, WebMessaging};
+use crate::{CloseMode, Event, MessageId, OutgoingMessage, WebMessaging};
 
 /// A guest's conversation with Genesys Cloud.
 ///
 /// ```
-/// use guest_conversation::{ConnectionEvent, Conversation, Event, Machine, WebMessaging};
-/// use ws_transport::Transmit;
+/// use guest_conversation::{ConnectionEvent, Conversation, Event, GuestMachine, OutgoingMessage, WebMessaging};
+/// use ws_transport::{Machine, Transmit};
 ///
 /// # let now = genesys_api::Now { instant: std::time::Instant::now(), utc: time::OffsetDateTime::UNIX_EPOCH };
 /// let session = WebMessaging::new("b3c2".parse()?, "7d1f0c9e-0000-4000-8000-000000000001".into());
 /// let mut guest = Conversation::new(session);
-/// guest.connect(now); // Command::Connect: the driver opens the connection by `handshake`
+/// guest.engine_mut().connect(now); // Command::Connect: the driver opens the connection by `handshake`
 /// guest.handle_connected(now);
 /// assert!(matches!(guest.poll_transmit(now), Some(Transmit::Frame(text)) if text.contains("configureSession")));
 /// guest.handle_frame(r#"{"type":"response","class":"SessionResponse","code":200,"body":{"connected":true}}"#, now);
 /// assert!(matches!(guest.poll_event(), Some(Event::Connection(ConnectionEvent::Ready(_)))));
-/// guest.send_text(uuid::Uuid::from_u128(1).into(), "Hello".to_owned())?;
+/// guest.send(uuid::Uuid::from_u128(1).into(), &OutgoingMessage::new("Hello".to_owned()))?;
 /// assert!(matches!(guest.poll_transmit(now), Some(Transmit::Frame(text)) if text.contains("Hello")));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -88,7 +87,7 @@ impl Conversation {
     }
 
     /// Queues a message: text with uploaded attachments, or a choice among those offered. See
-    /// [`Machine::send_text`].
+    /// [`Engine::send`].
     ///
     /// # Errors
     /// If it cannot be queued; its attachments can be sent with another message.
@@ -148,13 +147,11 @@ impl Conversation {
 }
 
 impl Machine for Conversation {
-    fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    fn engine_mut(&mut self) -> &mut Engine {
-        &mut self.engine
-    }
+    type Event = Event;
+    type Job = Job;
+    type JobId = Option<AttachmentId>;
+    type Outcome = JobOutcome;
+    type Reason = Reason;
 
     fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake {
         if let Some(history) = &mut self.history {
@@ -166,13 +163,14 @@ impl Machine for Conversation {
         ClientHandshake::new(named.unwrap_or_else(|_| url.clone()), origin.clone())
     }
 
-    fn perform(&mut self, due: Due, now: Now) {
-        match due {
-            Due::Configure => self.configure(now),
-            Due::Clear => self.clear_or_close(now),
-            Due::Close => self.close(now),
-            Due::Finish(ending) => self.finish(ending),
+    fn handle_connected(&mut self, now: Now) {
+        if self.engine.handle_connected(now) {
+            self.configure(now);
         }
+    }
+
+    fn handle_connect_deferred(&mut self, until: Instant) {
+        self.engine.handle_connect_deferred(until);
     }
 
     fn handle_frame(&mut self, text: &str, now: Now) {
@@ -194,6 +192,10 @@ impl Machine for Conversation {
         }
     }
 
+    fn handle_alive(&mut self) {
+        self.engine.handle_alive();
+    }
+
     fn handle_closed(&mut self, close: CloseInfo, now: Now, random: u64) {
         match self.engine.handle_closed(close, now) {
             Some(Closed::ByUs) => self.finish(Ending::ByUs),
@@ -211,6 +213,14 @@ impl Machine for Conversation {
             self.finish(Ending::Refused { status });
         } else {
             self.reconnect_after(Loss::Refused { status }, retry_after, now, random);
+        }
+    }
+
+    fn handle_outcome(&mut self, outcome: JobOutcome, now: Now) {
+        self.engine.timeline.handle_time(now);
+        match outcome {
+            JobOutcome::History(result) => self.handle_history(result, now),
+            JobOutcome::Upload(id, outcome) => self.handle_upload(&id, outcome, now),
         }
     }
 
@@ -235,30 +245,27 @@ impl Machine for Conversation {
         self.advance_history(now);
     }
 
-    fn handle_history(&mut self, result: Result<HistoryPage, HistoryFailure>, now: Now) {
-        self.handle_history_answer(result, now);
-    }
-
-    fn handle_upload(&mut self, id: &AttachmentId, outcome: UploadOutcome, now: Now) {
-        self.handle_upload_answer(id, outcome, now);
-    }
-
-    fn is_uploading(&self, id: &AttachmentId) -> bool {
-        self.attachment(id) == Some(Stage::Uploading)
-    }
-
     fn poll_command(&mut self) -> Option<Command> {
         if let Some(command) = self.engine.command.take() {
             return Some(command);
         }
         let (step, command) = if let Some(upload) = self.attachments.poll_upload() {
-            ("uploading a file", Command::Upload(Box::new(upload)))
+            let id = Some(upload.id.clone());
+            (
+                "uploading a file",
+                Command::Run(id, Job::Upload(Box::new(upload))),
+            )
         } else {
             let call = self.history.as_mut()?.command.take()?;
-            ("reading the history", Command::ReadHistory(call))
+            ("reading the history", Command::Run(None, Job::ReadHistory(call)))
         };
         self.engine.timeline.record(TimelineEvent::Step(step));
         Some(command)
+    }
+
+    fn wants(&self, upload: &Option<AttachmentId>) -> bool {
+        let upload = upload.as_ref();
+        upload.is_none_or(|id| self.attachment(id) == Some(Stage::Uploading))
     }
 
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
@@ -278,6 +285,14 @@ impl Machine for Conversation {
         transmit
     }
 
+    fn poll_event(&mut self) -> Option<Event> {
+        self.engine.events.pop_front()
+    }
+
+    fn backlog(&self) -> usize {
+        self.engine.events.len()
+    }
+
     fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         let ready = self.engine.is_ready();
         let expiry = self.expiry.poll_timeout().filter(|_| ready);
@@ -290,6 +305,29 @@ impl Machine for Conversation {
             history.map(|at| (at, Reason::History)),
             attachment.map(|at| (at, Reason::Attachment)),
         ])
+    }
+
+    fn is_over(&self) -> bool {
+        self.engine.state().is_over()
+    }
+}
+
+impl GuestMachine for Conversation {
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    fn perform(&mut self, due: Due, now: Now) {
+        match due {
+            Due::Configure => self.configure(now),
+            Due::Clear => self.clear_or_close(now),
+            Due::Close => self.close(now),
+            Due::Finish(ending) => self.finish(ending),
+        }
     }
 
     /// It does nothing where the deployment does not show it.
@@ -305,12 +343,6 @@ impl Machine for Conversation {
             *jwt = token;
         }
         self.engine.handle_token();
-    }
-
-    fn decline_token(&mut self) {
-        if let Some(ending) = self.engine.handle_no_token() {
-            self.finish(ending);
-        }
     }
 
     /// [`CloseMode::Clear`] is requested after the messages on their way, and only if the session is configured.

@@ -65,15 +65,18 @@ pub struct Engine {
     backoff: Backoff,
     /// Tokens requested in a row.
     token_attempts: u8,
-    pub(crate) command: Option<Command>,
+    /// The next command, until the driver polls it.
+    pub command: Option<Command>,
     transmits: VecDeque<Transmit>,
     /// Time at which a rate limit lets the next frame pass.
     pub(crate) pace: Option<Instant>,
     pub(crate) pacing: Pacing,
     pub(crate) outbox: Outbox,
-    pub(crate) events: VecDeque<Event>,
+    /// Events that wait to be polled. Beyond 1,024 the connection is dropped.
+    pub events: VecDeque<Event>,
     pub(crate) recent: RecentIds,
-    pub(crate) timeline: Timeline,
+    /// The timeline, which stays when the conversation is over. It holds no text of a message.
+    pub timeline: Timeline,
 }
 
 impl Engine {
@@ -152,7 +155,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn connect(&mut self, now: Now) {
+    /// Connects for the first time, or ends the wait for the next attempt.
+    pub fn connect(&mut self, now: Now) {
         self.timeline.handle_time(now);
         if matches!(self.state(), State::Idle | State::Reconnecting) {
             self.stop_waiting_for_token();
@@ -162,7 +166,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn reconnect(&mut self, now: Now) {
+    /// Drops the connection, if there is one, and opens another one at once.
+    pub fn reconnect(&mut self, now: Now) {
         self.timeline.handle_time(now);
         match (&self.phase, self.state()) {
             (Phase::Dropping { .. }, _) => {}
@@ -173,7 +178,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn handle_connect_deferred(&mut self, at: Instant) {
+    /// Handles a limit on new connections: see [`ws_transport::Machine::handle_connect_deferred`].
+    pub fn handle_connect_deferred(&mut self, at: Instant) {
         if let Phase::Connecting { until } = &mut self.phase {
             *until = at + CONNECT_TIMEOUT;
             self.timeline.record_wait("the limit of new connections", at);
@@ -265,7 +271,8 @@ impl Engine {
         true
     }
 
-    pub(crate) fn handle_alive(&mut self) {
+    /// Handles a sign of life of the peer.
+    pub fn handle_alive(&mut self) {
         if let Phase::Open { heartbeat, .. } = &mut self.phase {
             heartbeat.handle_alive();
         }
@@ -404,7 +411,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+    /// The next deadline, and its reason.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         let heartbeat = match &self.phase {
             Phase::Open { heartbeat, .. } if self.closing_step() != Some(ClosingStep::Closing) => {
                 Some((heartbeat.poll_timeout(), Reason::Heartbeat))

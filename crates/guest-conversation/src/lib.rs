@@ -23,12 +23,13 @@ pub use conversation::{Conversation, HistoryFailure, Request, RequestError};
 pub use event::{
     ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Loss, Refusal, Session, SessionEvent,
 };
-pub use machine::Machine;
+pub use machine::GuestMachine;
 pub use outbox::SendError;
-pub use state::{Command, Reason, State};
+pub use state::{Command, Job, JobOutcome, Reason, State};
 pub use web_messaging::message::{
     Answer, Attachment, Author, AuthorKind, ButtonKind, ButtonResponse, Card, CardAction, Choice, Content,
     DatePicker, DateSlot, Direction, Form, ListItem, ListPicker, ListSection, Media, Message, MessageId,
     MessageIdError, OutgoingMessage, QuickReply, TEXT_LIMIT,
 };
 pub use web_messaging::{CustomAttributes, DeploymentRules};
+pub use ws_transport::Machine;

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use web_messaging::rest::history::History;
+use web_messaging::rest::history::{History, HistoryPage};
 use ws_transport::Heartbeat;
 
-use crate::attachments::FileUpload;
+use crate::HistoryFailure;
+use crate::attachments::{AttachmentId, FileUpload, UploadOutcome};
 use crate::engine::shutdown::{Closing, ClosingStep};
 use crate::event::{Loss, Refusal};
 
@@ -41,20 +42,27 @@ impl State {
     }
 }
 
-/// A command for the driver.
+/// A command for the driver. A job's id is the attachment of an upload; one page of the history is read at a time.
+pub type Command = ws_transport::Command<Option<AttachmentId>, Job>;
+
+/// An HTTP call beside the socket.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Command {
-    /// Open a connection by [`Machine::handshake`](crate::Machine::handshake); then call `handle_connected`,
-    /// `handle_refused` or `handle_closed`.
-    Connect,
-    /// Drop the connection, or stop opening it; then call `handle_closed`.
-    Disconnect,
-    /// Make this call beside the connection; then call `handle_history`. The next command of this kind replaces one
-    /// that is not answered yet.
+#[expect(clippy::exhaustive_enums, reason = "a driver runs each")]
+pub enum Job {
+    /// Reads a page of the history.
     ReadHistory(Box<History>),
-    /// Upload this file beside the connection and other uploads; then call `handle_upload`. Drop it as soon as
-    /// [`Machine::is_uploading`](crate::Machine::is_uploading) is `false` for it.
+    /// Uploads a file.
     Upload(Box<FileUpload>),
+}
+
+/// The result of a [`Job`].
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "made by a driver")]
+pub enum JobOutcome {
+    /// The page, or the failure.
+    History(Result<HistoryPage, HistoryFailure>),
+    /// The attachment, and the answer of the storage.
+    Upload(AttachmentId, UploadOutcome),
 }
 
 /// The reason of a deadline.

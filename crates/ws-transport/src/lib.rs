@@ -6,6 +6,7 @@ pub mod client;
 mod close;
 mod handshake;
 mod heartbeat;
+mod machine;
 mod origin;
 #[cfg(feature = "client")]
 pub mod server;
@@ -18,5 +19,6 @@ pub use close::CloseInfo;
 pub use genesys_api::{Origin, ParseOriginError, SocketUrl, SocketUrlError};
 pub use handshake::{ClientHandshake, HandshakeError, ServerHandshake, UpgradeError};
 pub use heartbeat::{Heartbeat, HeartbeatAction};
+pub use machine::{Command, Machine};
 pub use origin::{AdmittedOrigin, OriginError, OriginPolicy, OriginPolicyError};
 pub use transmit::Transmit;

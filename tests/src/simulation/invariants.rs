@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use genesys_sim::TranscriptEntry;
 use guest_conversation::{
-    DeliveryStatus, Event, FailureReason, Machine as _, MessageId, SessionEvent, State,
+    DeliveryStatus, Event, FailureReason, GuestMachine as _, MessageId, SessionEvent, State,
 };
 
 use super::plan::Plan;

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Host, Now, parse_rfc3339};
 use genesys_sim::Cloud;
-use guest_conversation::{ConnectionEvent, Conversation, Event, Machine as _, MessageId, WebMessaging};
+use guest_conversation::{
+    ConnectionEvent, Conversation, Event, GuestMachine as _, Machine as _, MessageId, OutgoingMessage,
+    WebMessaging,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
@@ -107,7 +110,7 @@ impl Simulation {
     pub(super) fn run(&mut self, plan: &Plan) -> Option<Report> {
         let end = self.start + plan.calm + AFTERMATH;
         let mut acts = plan.acts();
-        self.conversation.connect(self.now);
+        self.conversation.engine_mut().connect(self.now);
         for steps in 1..MOST_STEPS {
             self.settle();
             let act = acts.front().map(|(after, _)| self.start + *after);
@@ -151,12 +154,17 @@ impl Simulation {
                 self.process += 1;
                 self.wires.hang_up(self.now.instant, &mut self.dice);
                 let mut next = Conversation::new(contract(&self.cloud, &self.token, &self.base));
-                next.connect(self.now);
+                next.engine_mut().connect(self.now);
                 self.conversation = next;
             }
             Act::Say(text) => {
                 let id = MessageId::from(uuid(&mut self.dice));
-                if self.conversation.send_text(id, text.clone()).is_ok() {
+                if self
+                    .conversation
+                    .engine_mut()
+                    .send(id, OutgoingMessage::new(text.clone()))
+                    .is_ok()
+                {
                     self.messages.push((self.process, id, text));
                 }
             }

@@ -8,7 +8,8 @@ use guest_conversation::attachments::{
 };
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
 use guest_conversation::{
-    ConnectionEvent, Content, Conversation, Event, Machine as _, OutgoingMessage, SessionEvent, WebMessaging,
+    ConnectionEvent, Content, Conversation, Event, GuestMachine as _, OutgoingMessage, SessionEvent,
+    WebMessaging,
 };
 use http::Request;
 use secrecy::{ExposeSecret, SecretString};
@@ -82,7 +83,7 @@ async fn attachment_event(guest: &mut Connection) -> AttachmentEvent {
             Some(_) => {}
             None => panic!(
                 "the conversation is over: {}",
-                guest.with(|guest, _| guest.explain())
+                guest.with(|guest, _| guest.engine().timeline.explain())
             ),
         }
     }
@@ -135,7 +136,7 @@ async fn file_is_uploaded_sent_and_downloaded_by_a_fresh_link() {
         panic!("there is no link");
     };
     assert_eq!(fixture.fetch(&link).await, (200, body));
-    let timeline = handle.with(|guest, _| guest.timeline().to_string());
+    let timeline = handle.with(|guest, _| guest.engine().timeline.to_string());
     assert!(timeline.contains("a file was uploaded"), "{timeline}");
     drop((guest, elsewhere));
     fixture.stop().await;

@@ -2,8 +2,8 @@
 
 use genesys_api::Now;
 use guest_conversation::{
-    ConnectionEvent, DeliveryStatus, Direction, Ending, FailureReason, Loss, Refusal, SendError, Session,
-    SessionEvent,
+    ConnectionEvent, DeliveryStatus, Direction, Ending, FailureReason, Loss, OutgoingMessage, Refusal,
+    SendError, Session, SessionEvent,
 };
 use time::OffsetDateTime;
 use ws_transport::CloseInfo;
@@ -121,7 +121,7 @@ fn message(json_text: &str, content: &str) -> Event {
 
 /// The event of a frame. Messages have no other constructor.
 fn event_of(class: &str, body: &str) -> Event {
-    use guest_conversation::{Conversation, Machine as _, WebMessaging};
+    use guest_conversation::{Conversation, GuestMachine as _, Machine as _, WebMessaging};
     use secrecy::SecretString;
     let now = Now {
         instant: origin(),
@@ -129,7 +129,7 @@ fn event_of(class: &str, body: &str) -> Event {
     };
     let contract = WebMessaging::new("b3c2".parse().unwrap(), SecretString::from("t"));
     let mut conversation = Conversation::new(contract);
-    conversation.connect(now);
+    conversation.engine_mut().connect(now);
     conversation.handle_connected(now);
     while conversation.poll_transmit(now).is_some() {}
     conversation.handle_frame(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use genesys_api::Clock;
 use guest_conversation::client::Connection;
 use guest_conversation::timeline::{Timeline, TimelineEvent};
-use guest_conversation::{Conversation, Event, Machine as _, Request as ConversationRequest, attachments};
+use guest_conversation::{Event, GuestMachine as _, Request as ConversationRequest, attachments};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
@@ -153,10 +153,14 @@ impl RunLoop {
                     });
                 }
                 Request::Clear => self.control(&request, ConversationRequest::Clear),
-                Request::DeclineToken => handle.with(|conversation, _| conversation.decline_token()),
+                Request::DeclineToken => handle.with(|conversation, now| conversation.decline_token(now)),
                 Request::Explain => {
-                    let (text, timeline) = handle
-                        .with(|conversation, _| (conversation.explain(), conversation.timeline().clone()));
+                    let (text, timeline) = handle.with(|conversation, _| {
+                        (
+                            conversation.engine().timeline.explain(),
+                            conversation.engine().timeline.clone(),
+                        )
+                    });
                     self.chat.handle_explanation(&text, &recent_entries(&timeline));
                 }
                 Request::History(page) => {
@@ -168,7 +172,9 @@ impl RunLoop {
                     self.live = true;
                 }
                 Request::Ping => self.control(&request, ConversationRequest::CheckHealth),
-                Request::Reconnect => handle.with(Conversation::reconnect),
+                Request::Reconnect => {
+                    handle.with(|conversation, now| conversation.engine_mut().reconnect(now))
+                }
                 Request::Send(message) => {
                     let now = self.target.now();
                     match handle.send_message(message) {

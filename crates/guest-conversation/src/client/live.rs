@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use web_messaging::CustomAttributes;
 
 use super::Handle;
-use crate::{Machine as _, Request, RequestError, State};
+use crate::{GuestMachine as _, Request, RequestError, State};
 
 /// The sessions with open conversations in this process. `E` is the reason of a session's end. Clones share them.
 #[derive(Clone, Debug)]

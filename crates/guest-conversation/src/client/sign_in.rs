@@ -9,7 +9,7 @@ use token_window::{RefreshError, TokenError, TokenManager};
 use web_messaging::rest::sign_in::{Refresh, Revoke};
 
 use super::Handle;
-use crate::Machine;
+use crate::GuestMachine;
 
 /// Attempts to revoke a JWT, each with a newer one (Genesys' mobile SDK).
 const REVOKE_ATTEMPTS: u8 = 3;
@@ -105,14 +105,14 @@ fn is_unauthorized(error: &CallError) -> bool {
 }
 
 /// Refreshes the token that a service did not accept, and passes the new one to the conversation.
-pub async fn supply_token<M: Machine>(manager: TokenManager, conversation: Handle<M>) {
+pub async fn supply_token<M: GuestMachine>(manager: TokenManager, conversation: Handle<M>) {
     match manager.refresh_now().await {
         Ok(token) => conversation.with(|machine, _| machine.update_token(token.secret)),
         // the manager retries, and the conversation waits
         Err(TokenError::Failed { .. }) => {}
         Err(error) => {
             tracing::warn!(%error, "cannot refresh the token of the conversation");
-            conversation.with(|machine, _| machine.decline_token());
+            conversation.with(GuestMachine::decline_token);
         }
     }
 }

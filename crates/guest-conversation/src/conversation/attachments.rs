@@ -48,8 +48,7 @@ impl Conversation {
         self.attachments.stage(id)
     }
 
-    pub(super) fn handle_upload_answer(&mut self, id: &AttachmentId, outcome: UploadOutcome, now: Now) {
-        self.engine.timeline.handle_time(now);
+    pub(super) fn handle_upload(&mut self, id: &AttachmentId, outcome: UploadOutcome, now: Now) {
         self.update_attachments(|attachments| attachments.handle_upload(id, outcome, now.instant));
         self.engine.timeline.record(match outcome {
             UploadOutcome::Stored => UPLOADED,

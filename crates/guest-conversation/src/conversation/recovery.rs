@@ -38,10 +38,9 @@ pub(super) const SETTLE: Duration = Duration::from_secs(3);
 const SLACK: time::Duration = time::Duration::seconds(10);
 
 impl Conversation {
-    pub(super) fn handle_history_answer(&mut self, result: Result<HistoryPage, HistoryFailure>, now: Now) {
+    pub(super) fn handle_history(&mut self, result: Result<HistoryPage, HistoryFailure>, now: Now) {
         let Some(history) = &mut self.history else { return };
         let Some(purpose) = history.awaited() else { return };
-        self.engine.timeline.handle_time(now);
         self.engine.timeline.record(match &result {
             Ok(_) => TimelineEvent::Step("the history was read"),
             Err(failure) => {

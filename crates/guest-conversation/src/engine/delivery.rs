@@ -11,13 +11,21 @@ use crate::timeline::MESSAGE_LIMIT;
 use crate::{MessageId, OutgoingMessage};
 
 impl Engine {
-    /// Queues a message.
+    /// Queues a message of 1 to 4,096 bytes, which is sent as soon as the session and the limits allow. `id` is fresh
+    /// and random. [`Event::Delivery`] reports its delivery.
     ///
     /// # Errors
     /// If it cannot be queued.
     pub fn send(&mut self, id: MessageId, message: OutgoingMessage) -> Result<(), SendError> {
         self.can_send()?;
         self.outbox.push(id, message)
+    }
+
+    /// The delivery status of a message; `None` if it was never queued. The last 512 decided ones are remembered, and
+    /// the last 256 unknown ones.
+    #[must_use]
+    pub fn delivery(&self, id: MessageId) -> Option<DeliveryStatus> {
+        self.outbox.status(id)
     }
 
     pub(crate) fn can_send(&self) -> Result<(), SendError> {

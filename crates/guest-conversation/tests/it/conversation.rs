@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use guest_conversation::{
-    AuthorKind, ConnectionEvent, Content, DeliveryStatus, Direction, Event, FailureReason, Machine as _,
-    SendError, SessionEvent, State,
+    AuthorKind, ConnectionEvent, Content, DeliveryStatus, Direction, Event, FailureReason, GuestMachine as _,
+    Machine as _, OutgoingMessage, SendError, SessionEvent, State,
 };
 use serde_json::json;
 use ws_transport::{OriginPolicy, SocketUrl};
@@ -217,7 +217,9 @@ fn read_only_conversation_refuses_messages() {
     ));
     assert_eq!(peer.state(), State::ReadOnly);
     assert_eq!(
-        peer.conversation.send_text(id(255), "x".to_owned()),
+        peer.conversation
+            .engine_mut()
+            .send(id(255), OutgoingMessage::new("x".to_owned())),
         Err(SendError::ReadOnly)
     );
     peer.receive(&echo(0));

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use guest_conversation::{
-    Command, DeliveryStatus, Event, Machine as _, MessageId, Reason, SendError, SessionEvent, State,
+    Command, DeliveryStatus, Event, GuestMachine as _, Job, Machine as _, MessageId, OutgoingMessage, Reason,
+    SendError, SessionEvent, State,
 };
 use proptest::prelude::*;
 use ws_transport::Transmit;
@@ -62,7 +63,11 @@ impl Simulation {
             ledger: Ledger::default(),
             next: 0,
         };
-        simulation.peer.conversation.connect(simulation.peer.now);
+        simulation
+            .peer
+            .conversation
+            .engine_mut()
+            .connect(simulation.peer.now);
         simulation.settle();
         simulation
     }
@@ -80,8 +85,8 @@ impl Simulation {
                         self.peer.conversation.handle_connected(self.peer.now);
                     }
                     Command::Disconnect => self.peer.drop_socket(),
-                    Command::ReadHistory(_) => panic!("no host was given"),
-                    Command::Upload(_) => panic!("no file was attached"),
+                    Command::Run(_, Job::ReadHistory(_)) => panic!("no host was given"),
+                    Command::Run(_, Job::Upload(_)) => panic!("no file was attached"),
                 }
             }
             for transmit in self.peer.transmits() {
@@ -174,7 +179,12 @@ impl Simulation {
             }
             (Input::Send, _) => {
                 let name = id(self.next);
-                match self.peer.conversation.send_text(name, "x".to_owned()) {
+                match self
+                    .peer
+                    .conversation
+                    .engine_mut()
+                    .send(name, OutgoingMessage::new("x".to_owned()))
+                {
                     Ok(()) => {
                         self.ledger.statuses.entry(name).or_default();
                     }

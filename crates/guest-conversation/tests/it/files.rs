@@ -7,8 +7,8 @@ use guest_conversation::attachments::{
     AttachError, AttachmentEvent, AttachmentId, DeleteError, Failure, File, FileUpload, Stage, UploadOutcome,
 };
 use guest_conversation::{
-    Choice, Command, DeliveryStatus, DeploymentRules, Event, Machine as _, OutgoingMessage, Request,
-    SendError, SessionEvent, State, WebMessaging,
+    Choice, Command, DeliveryStatus, DeploymentRules, Event, GuestMachine as _, Job, JobOutcome,
+    Machine as _, OutgoingMessage, Request, SendError, SessionEvent, State, WebMessaging,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ fn peer() -> VirtualPeer {
 
 fn next_upload(peer: &mut VirtualPeer) -> Box<FileUpload> {
     match peer.conversation.poll_command() {
-        Some(Command::Upload(put)) => put,
+        Some(Command::Run(_, Job::Upload(put))) => put,
         other => panic!("{other:?}"),
     }
 }
@@ -78,7 +78,7 @@ fn upload(peer: &mut VirtualPeer, n: u128) {
     peer.receive(&granted(&json!(name(n).as_str()), "https://bucket.example/k"));
     next_upload(peer);
     peer.conversation
-        .handle_upload(&name(n), UploadOutcome::Stored, peer.now);
+        .handle_outcome(JobOutcome::Upload(name(n), UploadOutcome::Stored), peer.now);
     peer.receive(&uploaded(&json!(name(n).as_str())));
     assert_eq!(peer.conversation.attachment(&name(n)), Some(Stage::Uploaded));
     peer.events();
@@ -143,7 +143,7 @@ fn file_is_uploaded_and_sent_with_a_message() {
         })
     ));
     peer.conversation
-        .handle_upload(&name(1), UploadOutcome::Stored, peer.now);
+        .handle_outcome(JobOutcome::Upload(name(1), UploadOutcome::Stored), peer.now);
     peer.receive(&uploaded(&json!(text)));
     assert!(
         matches!(&attachment_events(&mut peer)[..], [AttachmentEvent::Uploaded(id, Some(link))]
@@ -161,7 +161,7 @@ fn file_is_uploaded_and_sent_with_a_message() {
         matches!(&attachment_events(&mut peer)[..], [AttachmentEvent::Sent(_, message)] if *message == id(1))
     );
     assert_eq!(peer.conversation.attachment(&name(1)), None);
-    let timeline = peer.conversation.timeline().to_string();
+    let timeline = peer.conversation.engine().timeline.to_string();
     assert!(timeline.contains("a file was uploaded"), "{timeline}");
     assert!(!timeline.contains("cat") && !timeline.contains("canary"));
 }
@@ -234,7 +234,7 @@ fn refusal_is_assigned_to_its_attachment() {
     peer.frames();
     peer.receive(&refused(4011, Some(id(1))));
     assert!(matches!(
-        peer.conversation.delivery(id(1)),
+        peer.conversation.engine().delivery(id(1)),
         Some(DeliveryStatus::Failed(_))
     ));
 }

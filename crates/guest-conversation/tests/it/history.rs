@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use genesys_api::Call;
 use guest_conversation::{
-    Command, ConnectionEvent, DeliveryStatus, Event, FailureReason, HistoryFailure, Machine as _, Request,
-    RequestError, SessionEvent, WebMessaging,
+    Command, ConnectionEvent, DeliveryStatus, Event, FailureReason, GuestMachine as _, HistoryFailure, Job,
+    JobOutcome, Machine as _, Request, RequestError, SessionEvent, WebMessaging,
 };
 use serde_json::{Value, json};
 use web_messaging::rest::history::{History, HistoryPage};
@@ -47,7 +47,7 @@ pub(crate) fn asked(peer: &mut VirtualPeer) -> Box<History> {
 
 pub(crate) fn command(peer: &mut VirtualPeer) -> Box<History> {
     match peer.conversation.poll_command() {
-        Some(Command::ReadHistory(history)) => history,
+        Some(Command::Run(_, Job::ReadHistory(history))) => history,
         other => panic!("{other:?}"),
     }
 }
@@ -78,7 +78,8 @@ pub(crate) fn page(number: u32, of: u32, entries: &[Value]) -> HistoryPage {
 }
 
 pub(crate) fn answer(peer: &mut VirtualPeer, page: HistoryPage) {
-    peer.conversation.handle_history(Ok(page), peer.now);
+    peer.conversation
+        .handle_outcome(JobOutcome::History(Ok(page)), peer.now);
 }
 
 /// Events in short: messages, deliveries, pages.
@@ -118,10 +119,16 @@ fn recovery_matches_sent_messages_and_emits_missed_ones_in_order() {
     peer.receive(&agent_message("a1", "before"));
     peer.send(1, "arrived");
     assert_eq!(peer.frames().len(), 1);
-    assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Sending));
+    assert_eq!(
+        peer.conversation.engine().delivery(id(1)),
+        Some(DeliveryStatus::Sending)
+    );
     assert_eq!(emitted(&mut peer), ["message before"]);
     come_back(&mut peer);
-    assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Sending));
+    assert_eq!(
+        peer.conversation.engine().delivery(id(1)),
+        Some(DeliveryStatus::Sending)
+    );
     peer.send(2, "waits until it is decided");
     let call = asked(&mut peer);
     assert_eq!(call.page, 1);
@@ -147,7 +154,7 @@ fn recovery_matches_sent_messages_and_emits_missed_ones_in_order() {
         ["accepted 1", "message missed", "message live"]
     );
     assert!(matches!(
-        peer.conversation.delivery(id(1)),
+        peer.conversation.engine().delivery(id(1)),
         Some(DeliveryStatus::Delivered { .. })
     ));
     assert_eq!(peer.frames()[0]["tracingId"], id(2).to_string());
@@ -185,7 +192,7 @@ fn absent_message_is_sent_once_more_and_then_fails() {
     answer(&mut peer, page(1, 1, &[]));
     assert_eq!(emitted(&mut peer), ["failed NotDelivered"]);
     assert_eq!(
-        peer.conversation.delivery(id(1)),
+        peer.conversation.engine().delivery(id(1)),
         Some(DeliveryStatus::Failed(FailureReason::NotDelivered))
     );
     assert_eq!(peer.frames()[0]["tracingId"], id(3).to_string());
@@ -257,18 +264,22 @@ fn recovery_requests_a_second_token_and_waits_for_a_rate_limit() {
     come_back(&mut peer);
     asked(&mut peer);
     let unauthorized = || Err(HistoryFailure::Unauthorized);
-    peer.conversation.handle_history(unauthorized(), peer.now);
+    peer.conversation
+        .handle_outcome(JobOutcome::History(unauthorized()), peer.now);
     assert_eq!(peer.frames()[0]["action"], "getJwt");
     peer.receive(&jwt(&peer, 60));
     command(&mut peer);
     let retry_after = 7 * SECOND;
-    peer.conversation
-        .handle_history(Err(HistoryFailure::RateLimited { retry_after }), peer.now);
+    peer.conversation.handle_outcome(
+        JobOutcome::History(Err(HistoryFailure::RateLimited { retry_after })),
+        peer.now,
+    );
     peer.pass(6 * SECOND);
     assert_eq!(peer.conversation.poll_command(), None);
     peer.pass(SECOND);
     command(&mut peer);
-    peer.conversation.handle_history(unauthorized(), peer.now);
+    peer.conversation
+        .handle_outcome(JobOutcome::History(unauthorized()), peer.now);
     assert_eq!(emitted(&mut peer), ["unread"]);
     assert_eq!(peer.conversation.poll_command(), None);
 }
@@ -282,10 +293,15 @@ fn unread_history_leaves_deliveries_unknown() {
     asked(&mut peer);
     peer.receive(&agent_message("a1", "held"));
     let reason = "no route".to_owned();
-    peer.conversation
-        .handle_history(Err(HistoryFailure::Failed { reason }), peer.now);
+    peer.conversation.handle_outcome(
+        JobOutcome::History(Err(HistoryFailure::Failed { reason })),
+        peer.now,
+    );
     assert_eq!(emitted(&mut peer), ["message held", "unread", "unknown 1"]);
-    assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Unknown));
+    assert_eq!(
+        peer.conversation.engine().delivery(id(1)),
+        Some(DeliveryStatus::Unknown)
+    );
     peer.receive(&echo(1));
     assert_eq!(emitted(&mut peer), ["accepted 1"]);
 
@@ -371,7 +387,7 @@ fn history_pages_are_limited_to_ten_a_minute() {
     peer.receive(&jwt(&peer, 600));
     let mut read = 0;
     for second in 0..60 {
-        while let Some(Command::ReadHistory(call)) = peer.conversation.poll_command() {
+        while let Some(Command::Run(_, Job::ReadHistory(call))) = peer.conversation.poll_command() {
             read += 1;
             answer(&mut peer, page(call.page, 9, &[entry("d", 1, "old", false)]));
             let _ = peer

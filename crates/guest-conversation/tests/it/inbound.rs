@@ -1,6 +1,8 @@
 //! Authors of messages, and redaction of their text.
 
-use guest_conversation::{AuthorKind, Direction, Event, Machine as _, SessionEvent, State};
+use guest_conversation::{
+    AuthorKind, Direction, Event, GuestMachine as _, Machine as _, SessionEvent, State,
+};
 use serde_json::json;
 use web_messaging as theirs;
 

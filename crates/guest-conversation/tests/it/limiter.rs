@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use guest_conversation::client::ConnectLimiter;
-use guest_conversation::{Machine as _, State};
+use guest_conversation::{GuestMachine as _, State};
 use tokio::task::yield_now;
 
 use crate::connection::{Site, configured};
@@ -25,7 +25,10 @@ async fn connect_timeout_begins_after_the_limiter() {
     assert!(places.is_sorted());
     let mut late = site.open_within(contract(), limiter);
     let wait = "the limit of new connections: waits 60";
-    while !late.with(|guest, _| guest.timeline().to_string()).contains(wait) {
+    while !late
+        .with(|guest, _| guest.engine().timeline.to_string())
+        .contains(wait)
+    {
         yield_now().await;
     }
     // longer than a connection may take

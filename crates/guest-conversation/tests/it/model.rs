@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use genesys_api::{Call, rfc3339};
 use guest_conversation::{
-    Command, DeliveryStatus, Event, HistoryFailure, Machine as _, MessageId, Request, SessionEvent, State,
+    Command, DeliveryStatus, Event, GuestMachine as _, HistoryFailure, Job, JobOutcome, Machine as _,
+    MessageId, OutgoingMessage, Request, SessionEvent, State,
 };
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -148,7 +149,7 @@ impl StateMachineTest for World {
             taken: 0,
         };
         world.peer.jitter = 7 << 40;
-        world.peer.conversation.connect(world.peer.now);
+        world.peer.conversation.engine_mut().connect(world.peer.now);
         world.settle();
         world
     }
@@ -192,7 +193,8 @@ impl StateMachineTest for World {
                 let taken = world
                     .peer
                     .conversation
-                    .send_text(id(model.sent), text(model.sent));
+                    .engine_mut()
+                    .send(id(model.sent), OutgoingMessage::new(text(model.sent)));
                 assert_eq!(taken.is_err(), world.ended, "{taken:?}");
                 if taken.is_ok() {
                     world.taken += 1;
@@ -224,7 +226,7 @@ impl StateMachineTest for World {
                 matches!(statuses[..], [] | [_] | ["unknown", "delivered" | "failed"]),
                 "{id} ended as {statuses:?}"
             );
-            let delivery = conversation.delivery(*id);
+            let delivery = conversation.engine().delivery(*id);
             match statuses.last() {
                 Some(&"delivered") => assert!(matches!(delivery, Some(DeliveryStatus::Delivered { .. }))),
                 Some(&"failed") => assert!(matches!(delivery, Some(DeliveryStatus::Failed(_)))),
@@ -329,8 +331,8 @@ impl World {
                         self.peer.conversation.handle_connected(self.peer.now);
                     }
                     Command::Disconnect => self.cut(),
-                    Command::ReadHistory(call) => self.read(&call),
-                    Command::Upload(_) => panic!("no file was attached"),
+                    Command::Run(_, Job::ReadHistory(call)) => self.read(&call),
+                    Command::Run(_, Job::Upload(_)) => panic!("no file was attached"),
                 }
             }
             for transmit in self.peer.transmits() {
@@ -365,7 +367,9 @@ impl World {
                 reason: "no route".to_owned(),
             })
         };
-        self.peer.conversation.handle_history(result, self.peer.now);
+        self.peer
+            .conversation
+            .handle_outcome(JobOutcome::History(result), self.peer.now);
     }
 
     /// A frame of the guest.

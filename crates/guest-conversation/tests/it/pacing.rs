@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guest_conversation::{Command, ConnectionEvent, Event, Machine as _, Reason, State};
+use guest_conversation::{Command, ConnectionEvent, Event, GuestMachine as _, Machine as _, Reason, State};
 
 use crate::virtual_peer::{VirtualPeer, agent_message, id, session_response, too_many, web_messaging};
 

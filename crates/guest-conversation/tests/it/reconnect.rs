@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use guest_conversation::{
-    Command, ConnectionEvent, DeliveryStatus, Ending, Event, Loss, Machine as _, Reason, State, WebMessaging,
+    Command, ConnectionEvent, DeliveryStatus, Ending, Event, GuestMachine as _, Loss, Machine as _, Reason,
+    State, WebMessaging,
 };
 use serde_json::json;
 use ws_transport::{CloseInfo, Transmit};
@@ -59,7 +60,7 @@ fn lost_connection_is_restored_and_unacknowledged_messages_are_unknown() {
 fn backoff_grows_and_applies_to_the_first_connection() {
     let mut peer = VirtualPeer::new(web_messaging());
     peer.jitter = u64::MAX;
-    peer.conversation.connect(peer.now);
+    peer.conversation.engine_mut().connect(peer.now);
     let mut waits = Vec::new();
     for _ in 0..8 {
         assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
@@ -76,7 +77,7 @@ fn backoff_grows_and_applies_to_the_first_connection() {
 #[test]
 fn retry_after_takes_precedence_over_jitter() {
     let mut peer = VirtualPeer::new(web_messaging());
-    peer.conversation.connect(peer.now);
+    peer.conversation.engine_mut().connect(peer.now);
     peer.conversation
         .handle_refused(503, Some(20 * SECOND), peer.now, 0);
     assert!(matches!(
@@ -155,7 +156,7 @@ fn configuring_times_out_after_ten_seconds() {
 #[test]
 fn deferred_connection_times_out_after_the_deferral() {
     let mut peer = VirtualPeer::new(web_messaging());
-    peer.conversation.connect(peer.now);
+    peer.conversation.engine_mut().connect(peer.now);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Connect));
     let until = peer.now.instant + 90 * SECOND;
     peer.conversation.handle_connect_deferred(until);
@@ -166,7 +167,7 @@ fn deferred_connection_times_out_after_the_deferral() {
 #[test]
 fn connecting_times_out() {
     let mut peer = VirtualPeer::new(web_messaging());
-    peer.conversation.connect(peer.now);
+    peer.conversation.engine_mut().connect(peer.now);
     peer.conversation.poll_command();
     peer.pass(20 * SECOND);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
@@ -214,7 +215,7 @@ fn ending(mut peer: VirtualPeer, act: impl FnOnce(&mut VirtualPeer)) -> (State, 
 fn final_causes_end_the_conversation() {
     let connecting = |contract: WebMessaging| {
         let mut peer = VirtualPeer::new(contract);
-        peer.conversation.connect(peer.now);
+        peer.conversation.engine_mut().connect(peer.now);
         peer.conversation.poll_command();
         peer
     };
@@ -265,9 +266,9 @@ fn final_causes_end_the_conversation() {
 fn reconnect_opens_a_new_connection() {
     let mut peer = VirtualPeer::web_messaging();
     peer.jitter = u64::MAX;
-    peer.conversation.reconnect(peer.now);
+    peer.conversation.engine_mut().reconnect(peer.now);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));
-    peer.conversation.reconnect(peer.now);
+    peer.conversation.engine_mut().reconnect(peer.now);
     assert_eq!(peer.conversation.poll_command(), None);
     peer.drop_socket();
     assert!(matches!(
@@ -281,7 +282,7 @@ fn reconnect_opens_a_new_connection() {
     peer.reconnect();
     peer.frames();
     peer.receive(&session_response(false));
-    let explained = peer.conversation.explain();
+    let explained = peer.conversation.engine().timeline.explain();
     assert!(
         explained.starts_with("A new connection was requested."),
         "{explained}"

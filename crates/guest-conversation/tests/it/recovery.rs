@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genesys_api::rfc3339;
-use guest_conversation::{ConnectionEvent, DeliveryStatus, Event, Machine as _, WebMessaging};
+use guest_conversation::{ConnectionEvent, DeliveryStatus, Event, GuestMachine as _, WebMessaging};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -53,7 +53,7 @@ async fn history_decides_deliveries_after_a_lost_connection() {
         Some(Event::Connection(ConnectionEvent::Restored(_)))
     ));
     assert_eq!(
-        connection.with(|guest, _| guest.delivery(id)),
+        connection.with(|guest, _| guest.engine().delivery(id)),
         Some(DeliveryStatus::Sending)
     );
     site.clock.advance(Duration::from_secs(3));
@@ -93,7 +93,7 @@ async fn history_decides_deliveries_after_a_lost_connection() {
     );
     assert!(matches!(connection.next_event().await, Some(Event::Message(message)) if message.text == "yes"));
     assert!(matches!(
-        connection.with(|guest, _| guest.delivery(id)),
+        connection.with(|guest, _| guest.engine().delivery(id)),
         Some(DeliveryStatus::Delivered { .. })
     ));
 }

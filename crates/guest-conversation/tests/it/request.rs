@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use guest_conversation::{
-    CloseMode, Command, ConnectionEvent, DeploymentRules, Ending, Event, Machine as _, Reason, Request,
-    RequestError, SessionEvent, State, WebMessaging,
+    CloseMode, Command, ConnectionEvent, DeploymentRules, Ending, Event, GuestMachine as _, Machine as _,
+    Reason, Request, RequestError, SessionEvent, State, WebMessaging,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -332,7 +332,7 @@ fn jwt_request_without_an_answer_ends_the_conversation() {
             "body": "Try to authenticate again"}));
         peer.events();
         if decline {
-            peer.conversation.decline_token();
+            peer.conversation.decline_token(peer.now);
         } else {
             for _ in 0..8 {
                 peer.pass(15 * SECOND);

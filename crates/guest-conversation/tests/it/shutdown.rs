@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use guest_conversation::{
-    CloseMode, Command, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Machine as _, Reason,
-    SendError, SessionEvent, State, WebMessaging,
+    CloseMode, Command, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, GuestMachine as _,
+    Machine as _, OutgoingMessage, Reason, SendError, SessionEvent, State, WebMessaging,
 };
 use serde_json::json;
 use ws_transport::{CloseInfo, Transmit};
@@ -23,7 +23,9 @@ fn end_waits_for_sent_messages_then_closes() {
     assert_eq!(peer.state(), State::Closing);
     assert_eq!(peer.transmits().len(), 5);
     assert_eq!(
-        peer.conversation.send_text(id(255), "x".to_owned()),
+        peer.conversation
+            .engine_mut()
+            .send(id(255), OutgoingMessage::new("x".to_owned())),
         Err(SendError::Ended)
     );
     peer.pass(2 * SECOND);
@@ -246,7 +248,7 @@ fn conversation_can_be_ended_in_each_state() {
         ]
     ));
     let mut peer = VirtualPeer::new(web_messaging());
-    peer.conversation.connect(peer.now);
+    peer.conversation.engine_mut().connect(peer.now);
     peer.conversation.poll_command();
     peer.conversation.end(peer.now);
     assert_eq!(peer.conversation.poll_command(), Some(Command::Disconnect));

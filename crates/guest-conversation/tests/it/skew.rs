@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use genesys_api::rfc3339;
-use guest_conversation::{DeliveryStatus, Machine as _, WebMessaging};
+use guest_conversation::{DeliveryStatus, GuestMachine as _, Machine as _, WebMessaging};
 use serde_json::{Value, json};
 
 use crate::history::{answer, asked, command, emitted, entry, page, peer, resumed};
@@ -117,7 +117,7 @@ fn message_sent_before_any_service_time_is_matched() {
         answer(&mut peer, page(1, 1, &[arrived, older]));
         assert_eq!(emitted(&mut peer), ["accepted 1"]);
         assert!(matches!(
-            peer.conversation.delivery(id(1)),
+            peer.conversation.engine().delivery(id(1)),
             Some(DeliveryStatus::Delivered { .. })
         ));
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use genesys_api::Now;
 use guest_conversation::attachments::{AttachmentId, File, UploadOutcome};
 use guest_conversation::{
-    CloseMode, Command, Conversation, HistoryFailure, Machine as _, OutgoingMessage, Request, State,
-    WebMessaging,
+    CloseMode, Command, Conversation, GuestMachine as _, HistoryFailure, JobOutcome, Machine as _,
+    OutgoingMessage, Request, State, WebMessaging,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ fn in_state(state: State, signed_in: bool) -> VirtualPeer {
     match state {
         State::Idle => {}
         State::Connecting => {
-            peer.conversation.connect(peer.now);
+            peer.conversation.engine_mut().connect(peer.now);
             peer.conversation.poll_command();
         }
         State::Configuring => {
@@ -159,11 +159,11 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
     let conversation = &mut peer.conversation;
     match input {
         "connect" => {
-            conversation.connect(now);
+            conversation.engine_mut().connect(now);
             Ok(())
         }
         "reconnect" => {
-            conversation.reconnect(now);
+            conversation.engine_mut().reconnect(now);
             Ok(())
         }
         "handle_connected" => {
@@ -187,11 +187,11 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
             Ok(())
         }
         "handle_history" => {
-            conversation.handle_history(Err(HistoryFailure::Unauthorized), now);
+            conversation.handle_outcome(JobOutcome::History(Err(HistoryFailure::Unauthorized)), now);
             Ok(())
         }
         "handle_upload" => {
-            conversation.handle_upload(&file(), UploadOutcome::Stored, now);
+            conversation.handle_outcome(JobOutcome::Upload(file(), UploadOutcome::Stored), now);
             Ok(())
         }
         "handle_timeout: next deadline" => {
@@ -204,7 +204,8 @@ fn act(peer: &mut VirtualPeer, input: &str) -> Result<(), String> {
             Ok(())
         }
         "send_text" => conversation
-            .send_text(id(9), "x".to_owned())
+            .engine_mut()
+            .send(id(9), OutgoingMessage::new("x".to_owned()))
             .map_err(|error| words(&error)),
         "send, with an attachment" | "attach" | "delete_attachment" | "refresh_attachment" => {
             act_on_file(conversation, input, now)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guest_conversation::{Conversation, Machine as _, WebMessaging};
+use guest_conversation::{Conversation, GuestMachine as _, Machine as _, WebMessaging};
 use secrecy::SecretString;
 use ws_transport::CloseInfo;
 
@@ -13,15 +13,21 @@ use crate::virtual_peer::{
 const SECOND: Duration = Duration::from_secs(1);
 
 fn lines(conversation: &Conversation) -> Vec<String> {
-    let timeline = conversation.timeline();
+    let timeline = &conversation.engine().timeline;
     timeline.entries().map(|(_, what)| what.to_string()).collect()
 }
 
 #[test]
 fn timeline_of_a_new_conversation_is_empty() {
     let conversation = Conversation::new(web_messaging());
-    assert!(conversation.timeline().entries().count() == 0);
-    assert!(conversation.explain().starts_with("Nothing has happened"));
+    assert!(conversation.engine().timeline.entries().count() == 0);
+    assert!(
+        conversation
+            .engine()
+            .timeline
+            .explain()
+            .starts_with("Nothing has happened")
+    );
 }
 
 #[test]
@@ -40,8 +46,8 @@ fn timeline_records_events_without_texts() {
     peer.receive(&session_response(false));
     let text = format!(
         "{}{:?}",
-        peer.conversation.timeline(),
-        peer.conversation.timeline()
+        peer.conversation.engine().timeline,
+        peer.conversation.engine().timeline
     );
     for secret in ["canary", TOKEN, "Ann"] {
         assert!(!text.contains(secret), "{text}");
@@ -83,9 +89,13 @@ fn timeline_records_events_without_texts() {
         ]
     );
     assert!(
-        peer.conversation.explain().contains("connected again"),
+        peer.conversation
+            .engine()
+            .timeline
+            .explain()
+            .contains("connected again"),
         "{}",
-        peer.conversation.explain()
+        peer.conversation.engine().timeline.explain()
     );
 }
 
@@ -100,7 +110,7 @@ fn timeline_explains_silence() {
     peer.drop_socket();
     let lines = lines(&peer.conversation);
     assert!(lines.contains(&"a ping was not answered".to_owned()), "{lines:?}");
-    let account = peer.conversation.explain();
+    let account = peer.conversation.engine().timeline.explain();
     assert!(account.contains("neither of two pings"), "{account}");
 }
 
@@ -128,7 +138,7 @@ fn timeline_explains_a_refused_token() {
     ] {
         assert!(lines.iter().any(|known| known == line), "{line} in {lines:?}");
     }
-    let account = peer.conversation.explain();
+    let account = peer.conversation.engine().timeline.explain();
     assert!(account.contains("the token was refused"), "{account}");
     assert!(!account.contains("canary"));
 }
@@ -149,7 +159,7 @@ fn timeline_records_a_wait_once() {
     assert_eq!(waits(&peer), 1);
     let mut conversation = Conversation::new(web_messaging());
     let now = epoch();
-    conversation.connect(now);
+    conversation.engine_mut().connect(now);
     conversation.handle_connect_deferred(now.instant + 3 * SECOND);
     assert!(
         lines(&conversation).contains(&"the limit of new connections: waits 3.0 s".to_owned()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guest_conversation::{DeliveryStatus, FailureReason, Machine as _};
+use guest_conversation::{DeliveryStatus, FailureReason, GuestMachine as _};
 
 use crate::history::{answer, asked, command, emitted, entry, page, peer};
 use crate::virtual_peer::{VirtualPeer, echo, id, refused};
@@ -18,7 +18,10 @@ fn history_decides_messages_refused_by_server_errors() {
         peer.frames();
         peer.receive(&refused(code, Some(id(1))));
         peer.receive(&refused(code, Some(id(2))));
-        assert_eq!(peer.conversation.delivery(id(1)), Some(DeliveryStatus::Sending));
+        assert_eq!(
+            peer.conversation.engine().delivery(id(1)),
+            Some(DeliveryStatus::Sending)
+        );
         assert_eq!(emitted(&mut peer), [""; 0], "it is being decided");
         peer.pass(Duration::from_secs(2));
         assert!(peer.frames().is_empty(), "it may still arrive");
@@ -33,7 +36,7 @@ fn history_decides_messages_refused_by_server_errors() {
         command(&mut peer);
         answer(&mut peer, page());
         let failed = Some(DeliveryStatus::Failed(FailureReason::NotDelivered));
-        assert_eq!(peer.conversation.delivery(id(2)), failed);
+        assert_eq!(peer.conversation.engine().delivery(id(2)), failed);
     }
 }
 

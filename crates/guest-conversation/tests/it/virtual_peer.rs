@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use genesys_api::{Now, parse_rfc3339};
 use guest_conversation::{
-    Command, ConnectionEvent, Conversation, DeploymentRules, Event, Machine as _, MessageId, Reason, State,
-    WebMessaging,
+    Command, ConnectionEvent, Conversation, DeploymentRules, Event, GuestMachine as _, Machine as _,
+    MessageId, OutgoingMessage, Reason, State, WebMessaging,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ impl VirtualPeer {
     }
 
     pub(crate) fn connect(&mut self) {
-        self.conversation.connect(self.now);
+        self.conversation.engine_mut().connect(self.now);
         assert_eq!(self.conversation.poll_command(), Some(Command::Connect));
         self.conversation.handle_connected(self.now);
     }
@@ -119,7 +119,10 @@ impl VirtualPeer {
     }
 
     pub(crate) fn send(&mut self, n: u128, text: &str) {
-        self.conversation.send_text(id(n), text.to_owned()).unwrap();
+        self.conversation
+            .engine_mut()
+            .send(id(n), OutgoingMessage::new(text.to_owned()))
+            .unwrap();
     }
 
     /// Moves the clock, and handles the timeout if one is due by then.

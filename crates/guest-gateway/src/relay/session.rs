@@ -2,8 +2,8 @@
 
 use genesys_api::{SessionId, SessionStage, SessionState, rfc3339};
 use guest_conversation::{
-    Author, AuthorKind, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Machine as _, Message,
-    MessageId, SendError, Session, SessionEvent,
+    Author, AuthorKind, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, GuestMachine as _,
+    Message, MessageId, OutgoingMessage, SendError, Session, SessionEvent,
 };
 use guest_sessions::{ErrorCode, Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
 use guest_suite::Error;
@@ -155,10 +155,10 @@ impl Relay {
 
     /// Sends a message of the guest. Returns the reply, if its delivery status is final.
     fn send(&mut self, conversation: &Conversation, id: MessageId, text: String) -> Option<Payload> {
-        match conversation.with(|machine, _| machine.delivery(id)) {
+        match conversation.with(|machine, _| machine.engine().delivery(id)) {
             status if may_send(status.as_ref()) => {
                 let error = conversation
-                    .with(|machine, _| machine.send_text(id, text))
+                    .with(|machine, _| machine.engine_mut().send(id, OutgoingMessage::new(text)))
                     .err()?;
                 let code = match error {
                     SendError::Empty => ErrorCode::MessageEmpty,

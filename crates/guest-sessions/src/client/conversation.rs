@@ -5,14 +5,16 @@
 //! to drop duplicates. There are no history and no attachments. An access token that expired is requested from the
 //! application.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use genesys_api::wire::{RawFrame, Text, sanitize};
 use genesys_api::{Now, limits, parse_rfc3339, retry, rfc3339};
+use guest_conversation::attachments::AttachmentId;
 use guest_conversation::engine::{Closed, Due, Engine};
 use guest_conversation::{
-    Author, AuthorKind, ConnectionEvent, Content, DeliveryStatus, Direction, Ending, Event, FailureReason,
-    Loss, Machine, Message, QuickReply, Refusal, Session, SessionEvent, State,
+    Author, AuthorKind, Command, ConnectionEvent, Content, DeliveryStatus, Direction, Ending, Event,
+    FailureReason, GuestMachine, Job, JobOutcome, Loss, Machine, Message, QuickReply, Reason, Refusal,
+    Session, SessionEvent, State,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -244,13 +246,11 @@ impl GatewayConversation {
 }
 
 impl Machine for GatewayConversation {
-    fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
-    fn engine_mut(&mut self) -> &mut Engine {
-        &mut self.engine
-    }
+    type Event = Event;
+    type Job = Job;
+    type JobId = Option<AttachmentId>;
+    type Outcome = JobOutcome;
+    type Reason = Reason;
 
     fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake {
         let (url, protocols) = self.session.place_token(url);
@@ -261,13 +261,14 @@ impl Machine for GatewayConversation {
         }
     }
 
-    /// The session itself is ended by a REST call.
-    fn perform(&mut self, due: Due, now: Now) {
-        match due {
-            Due::Configure => self.configure(now),
-            Due::Clear | Due::Close => drop(self.engine.close(now)),
-            Due::Finish(ending) => self.finish(ending),
+    fn handle_connected(&mut self, now: Now) {
+        if self.engine.handle_connected(now) {
+            self.configure(now);
         }
+    }
+
+    fn handle_connect_deferred(&mut self, until: Instant) {
+        self.engine.handle_connect_deferred(until);
     }
 
     fn handle_frame(&mut self, text: &str, now: Now) {
@@ -291,6 +292,10 @@ impl Machine for GatewayConversation {
                 self.engine.emit(SessionEvent::Unknown(frame));
             }
         }
+    }
+
+    fn handle_alive(&mut self) {
+        self.engine.handle_alive();
     }
 
     fn handle_closed(&mut self, close: CloseInfo, now: Now, random: u64) {
@@ -333,6 +338,9 @@ impl Machine for GatewayConversation {
         }
     }
 
+    /// There are no jobs.
+    fn handle_outcome(&mut self, _outcome: JobOutcome, _now: Now) {}
+
     fn handle_timeout(&mut self, now: Now) {
         if let Some(due) = self.engine.handle_timeout(now) {
             self.perform(due, now);
@@ -340,6 +348,14 @@ impl Machine for GatewayConversation {
         if self.engine.is_open() && self.engine.handle_heartbeat(now) {
             self.engine.report_unknown();
         }
+    }
+
+    fn poll_command(&mut self) -> Option<Command> {
+        self.engine.command.take()
+    }
+
+    fn wants(&self, _job: &Option<AttachmentId>) -> bool {
+        false
     }
 
     fn poll_transmit(&mut self, now: Now) -> Option<Transmit> {
@@ -362,6 +378,41 @@ impl Machine for GatewayConversation {
         self.engine.poll_transmit()
     }
 
+    fn poll_event(&mut self) -> Option<Event> {
+        self.engine.events.pop_front()
+    }
+
+    fn backlog(&self) -> usize {
+        self.engine.events.len()
+    }
+
+    fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        self.engine.poll_timeout()
+    }
+
+    fn is_over(&self) -> bool {
+        self.engine.state().is_over()
+    }
+}
+
+impl GuestMachine for GatewayConversation {
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// The session itself is ended by a REST call.
+    fn perform(&mut self, due: Due, now: Now) {
+        match due {
+            Due::Configure => self.configure(now),
+            Due::Clear | Due::Close => drop(self.engine.close(now)),
+            Due::Finish(ending) => self.finish(ending),
+        }
+    }
+
     fn send_typing(&mut self, now: Now) {
         if self.engine.take_typing(now) {
             self.engine.transmit("typing", ClientFrame::Typing {}.to_json());
@@ -371,12 +422,6 @@ impl Machine for GatewayConversation {
     fn update_token(&mut self, token: SecretString) {
         self.session.access_token = token;
         self.engine.handle_token();
-    }
-
-    fn decline_token(&mut self) {
-        if let Some(ending) = self.engine.handle_no_token() {
-            self.finish(ending);
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use genesys_api::SessionId;
 use genesys_auth::AuthorizedError;
 use guest_conversation::client::{Connection, Handle, Settings, supply_token};
-use guest_conversation::{ConnectionEvent, Event, Machine as _};
+use guest_conversation::{ConnectionEvent, Event, GuestMachine as _};
 use token_window::{Events, RefreshError, TokenError, TokenManager};
 use tokio::task::JoinSet;
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use guest_conversation::{
-    Command, ConnectionEvent, DeliveryStatus, Ending, Event, Machine as _, Reason, SessionEvent, State,
+    Command, ConnectionEvent, DeliveryStatus, Ending, Event, GuestMachine as _, Machine as _, Reason,
+    SessionEvent, State,
 };
 use guest_sessions::client::GatewayConversation;
 use guest_sessions::{ClientFrame, ServerFrame, TokenPlacement};
@@ -110,7 +111,7 @@ fn refusal_ends_the_conversation_with_its_code() {
     // before the upgrade
     for status in [403, 404, 409] {
         let mut peer = VirtualPeer::new(session());
-        peer.conversation.connect(peer.now);
+        peer.conversation.engine_mut().connect(peer.now);
         peer.conversation.handle_refused(status, None, peer.now, 0);
         assert!(matches!(
             peer.events()[..],
@@ -236,7 +237,7 @@ fn replay_note_is_not_the_reason_of_a_close() {
 fn terminal_cause_is_never_retried() {
     for status in [400, 403, 404, 410] {
         let mut peer = VirtualPeer::new(session());
-        peer.conversation.connect(peer.now);
+        peer.conversation.engine_mut().connect(peer.now);
         peer.conversation.handle_refused(status, None, peer.now, 0);
         assert_eq!(peer.conversation.state(), State::Failed);
     }

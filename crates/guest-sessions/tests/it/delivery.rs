@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use guest_conversation::{
-    Command, DeliveryStatus, Event, Machine as _, MessageId, Reason, SendError, SessionEvent, State,
+    Command, DeliveryStatus, Event, GuestMachine as _, Job, Machine as _, MessageId, OutgoingMessage, Reason,
+    SendError, SessionEvent, State,
 };
 use proptest::prelude::*;
 use ws_transport::Transmit;
@@ -60,7 +61,7 @@ impl Scenario {
             ledger: Ledger::default(),
             next: 0,
         };
-        scenario.peer.conversation.connect(scenario.peer.now);
+        scenario.peer.conversation.engine_mut().connect(scenario.peer.now);
         scenario.settle();
         scenario
     }
@@ -78,8 +79,8 @@ impl Scenario {
                         self.peer.conversation.handle_connected(self.peer.now);
                     }
                     Command::Disconnect => self.peer.drop_socket(),
-                    Command::ReadHistory(_) => panic!("no host was given"),
-                    Command::Upload(_) => panic!("no file was attached"),
+                    Command::Run(_, Job::ReadHistory(_)) => panic!("no host was given"),
+                    Command::Run(_, Job::Upload(_)) => panic!("no file was attached"),
                 }
             }
             for transmit in self.peer.transmits() {
@@ -176,7 +177,12 @@ impl Scenario {
             }
             (Step::Send, _) => {
                 let name = id(self.next);
-                match self.peer.conversation.send_text(name, "x".to_owned()) {
+                match self
+                    .peer
+                    .conversation
+                    .engine_mut()
+                    .send(name, OutgoingMessage::new("x".to_owned()))
+                {
                     Ok(()) => {
                         self.ledger.statuses.entry(name).or_default();
                     }

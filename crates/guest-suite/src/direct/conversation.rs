@@ -222,7 +222,7 @@ impl Conversation {
     /// Ends the conversation, closes the socket and returns the remaining events. Waits up to 7 s for unacknowledged
     /// messages.
     pub async fn close(mut self) -> Vec<Event> {
-        self.with(guest_conversation::Machine::end);
+        self.with(guest_conversation::GuestMachine::end);
         let mut events = Vec::new();
         while let Some(event) = self.next_event().await {
             events.push(event);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use genesys_api::{DeploymentId, SessionId, entropy};
-use guest_conversation::Machine as _;
+use guest_conversation::GuestMachine as _;
 use guest_conversation::client::{Handle, RevokeError, SignInService, supply_token};
 use guest_store::{Change, StoreErrorKind};
 use secrecy::{ExposeSecret, SecretString};
@@ -135,7 +135,7 @@ impl Direct {
     pub(super) fn supply_jwt(&self, id: &SessionId, conversation: Handle) {
         match self.signed_in(id) {
             Some(manager) => drop(tokio::spawn(supply_token(manager, conversation))),
-            None => conversation.with(|machine, _| machine.decline_token()),
+            None => conversation.with(|machine, now| machine.decline_token(now)),
         }
     }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use genesys_api::Now;
 
-use super::driver::{Command, Machine};
 use crate::{
-    AdmittedOrigin, Backoff, ClientHandshake, CloseInfo, Heartbeat, HeartbeatAction, SocketUrl, Transmit,
+    AdmittedOrigin, Backoff, ClientHandshake, CloseInfo, Command, Heartbeat, HeartbeatAction, Machine,
+    SocketUrl, Transmit,
 };
 
 /// Time that a connection attempt may take, with its upgrade. Our choice.
@@ -194,13 +194,10 @@ impl Machine for Connection {
     type Job = Infallible;
     type JobId = Infallible;
     type Outcome = Infallible;
+    type Reason = ();
 
     fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake {
         ClientHandshake::new(url.clone(), origin.clone())
-    }
-
-    async fn run(job: Infallible, _http: genesys_http::Client) -> Infallible {
-        match job {}
     }
 
     fn handle_connected(&mut self, now: Now) {
@@ -219,7 +216,7 @@ impl Machine for Connection {
         }
     }
 
-    fn handle_text(&mut self, text: &str, _now: Now) {
+    fn handle_frame(&mut self, text: &str, _now: Now) {
         if matches!(self.state, State::Open { .. }) {
             self.handle_alive();
             self.events.push_back(Event::Text(text.to_owned()));
@@ -304,13 +301,14 @@ impl Machine for Connection {
         self.events.len()
     }
 
-    fn poll_timeout(&self) -> Option<Instant> {
-        match &self.state {
-            State::Connecting { deadline } | State::Closing { deadline } => Some(*deadline),
-            State::Open { heartbeat } => Some(heartbeat.poll_timeout()),
-            State::Waiting { until } => Some(*until),
-            State::Dropping { .. } | State::Closed => None,
-        }
+    fn poll_timeout(&self) -> Option<(Instant, ())> {
+        let at = match &self.state {
+            State::Connecting { deadline } | State::Closing { deadline } => *deadline,
+            State::Open { heartbeat } => heartbeat.poll_timeout(),
+            State::Waiting { until } => *until,
+            State::Dropping { .. } | State::Closed => return None,
+        };
+        Some((at, ()))
     }
 
     fn is_over(&self) -> bool {
@@ -388,7 +386,7 @@ mod tests {
             let mut connection = Connection::new(now);
             connection.handle_refused(status, Some(Duration::from_secs(9)), now, 0);
             assert!(!connection.is_over(), "{status}");
-            assert!(connection.poll_timeout().unwrap() >= now.instant + Duration::from_secs(9));
+            assert!(connection.poll_timeout().unwrap().0 >= now.instant + Duration::from_secs(9));
         }
         for (code, is_final) in [
             (1000, true),
@@ -408,7 +406,7 @@ mod tests {
         let mut now = epoch();
         let mut connection = open(now);
         while connection.command.is_none() {
-            now.instant = connection.poll_timeout().unwrap();
+            (now.instant, ()) = connection.poll_timeout().unwrap();
             connection.handle_timeout(now);
         }
         assert!(matches!(connection.poll_command(), Some(Command::Disconnect)));

@@ -14,73 +14,12 @@ use tokio::task::JoinHandle;
 
 use super::ConnectLimiter;
 use super::link::{Link, LinkEvent};
-use crate::{AdmittedOrigin, ClientHandshake, CloseInfo, SocketUrl, Transmit};
+use crate::{AdmittedOrigin, CloseInfo, Command, Machine, SocketUrl};
 
 /// Waiting events at which the socket is no longer read, until the application takes some. Our choice.
 const BACKLOG: usize = 64;
 /// Time that the last frames may take to leave.
 pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A protocol on a WebSocket that reconnects, as a state machine without I/O: [`Driver`] runs it.
-///
-/// After each input the driver polls commands, then transmits, then waits until [`Self::poll_timeout`].
-pub trait Machine: Send + 'static {
-    /// An event for the application.
-    type Event: Send + 'static;
-    /// Work beside the socket, such as an HTTP call.
-    type Job: Send + 'static;
-    /// Identity of a job.
-    type JobId: Eq + Send + 'static;
-    /// Result of a job.
-    type Outcome: Send + 'static;
-
-    /// Returns the upgrade request of the next connection.
-    fn handshake(&mut self, url: &SocketUrl, origin: &AdmittedOrigin) -> ClientHandshake;
-    /// Runs a job.
-    fn run(job: Self::Job, http: genesys_http::Client) -> impl Future<Output = Self::Outcome> + Send;
-    /// Handles an opened socket.
-    fn handle_connected(&mut self, now: Now);
-    /// Handles a connection attempt that the [`ConnectLimiter`] delays.
-    fn handle_connect_deferred(&mut self, until: Instant);
-    /// Handles a text frame.
-    fn handle_text(&mut self, text: &str, now: Now);
-    /// Handles any other sign of life of the peer.
-    fn handle_alive(&mut self);
-    /// Handles a connection that ended or could not be opened. `random` is a fresh random number.
-    fn handle_closed(&mut self, close: CloseInfo, now: Now, random: u64);
-    /// Handles an upgrade that was answered with another status than 101. `random` is a fresh random number.
-    fn handle_refused(&mut self, status: u16, retry_after: Option<Duration>, now: Now, random: u64);
-    /// Handles the result of a job.
-    fn handle_outcome(&mut self, outcome: Self::Outcome, now: Now);
-    /// Handles a deadline of [`Self::poll_timeout`] that has passed.
-    fn handle_timeout(&mut self, now: Now);
-    /// Returns the next command for the driver.
-    fn poll_command(&mut self) -> Option<Command<Self::JobId, Self::Job>>;
-    /// Whether the result of a running job is still wanted. If not, the driver drops the job.
-    fn wants(&self, job: &Self::JobId) -> bool;
-    /// Returns the next frame to send.
-    fn poll_transmit(&mut self, now: Now) -> Option<Transmit>;
-    /// Returns the next event for the application.
-    fn poll_event(&mut self) -> Option<Self::Event>;
-    /// Number of events that wait. The driver stops reading the socket at 64.
-    fn backlog(&self) -> usize;
-    /// Deadline of the next [`Self::handle_timeout`].
-    fn poll_timeout(&self) -> Option<Instant>;
-    /// Whether nothing more can happen.
-    fn is_over(&self) -> bool;
-}
-
-/// A command of a [`Machine`] to its driver.
-#[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "a driver handles each")]
-pub enum Command<I, J> {
-    /// Opens a connection with [`Machine::handshake`].
-    Connect,
-    /// Drops the connection, or the attempt; [`Machine::handle_closed`] follows.
-    Disconnect,
-    /// Runs a job beside the socket, in place of one with the same id.
-    Run(I, J),
-}
 
 /// Settings of a connection.
 #[derive(Clone, Debug)]
@@ -114,6 +53,9 @@ impl Settings {
     }
 }
 
+/// A job in progress, which resolves to its result.
+pub type RunningJob<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// A running [`Machine`] and its events. Dropping it drops the socket at once.
 ///
 /// Events must be read: when 64 wait, the socket is not read, which slows the peer down.
@@ -124,12 +66,16 @@ pub struct Driver<M: Machine> {
 }
 
 impl<M: Machine> Driver<M> {
-    /// Runs `machine` as a task of the caller's tokio runtime.
+    /// Runs `machine` as a task of the caller's tokio runtime. `run` starts a job of [`Command::Run`].
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     #[must_use]
-    pub fn spawn(machine: M, settings: Settings) -> Self {
+    pub fn spawn(
+        machine: M,
+        settings: Settings,
+        run: fn(M::Job, genesys_http::Client) -> RunningJob<M::Outcome>,
+    ) -> Self {
         let clock = settings.http.clock().clone();
         let shared = Arc::new(Shared {
             machine: Mutex::new(machine),
@@ -141,6 +87,7 @@ impl<M: Machine> Driver<M> {
         let task = Task {
             shared: shared.clone(),
             settings,
+            run_job: run,
             link: Link::Down,
             jobs: Vec::new(),
             timer: Timer::new(clock),
@@ -247,9 +194,10 @@ impl<M> Shared<M> {
 struct Task<M: Machine> {
     shared: Arc<Shared<M>>,
     settings: Settings,
+    run_job: fn(M::Job, genesys_http::Client) -> RunningJob<M::Outcome>,
     link: Link,
     /// Jobs in progress; the machine bounds their number.
-    jobs: Vec<(M::JobId, Job<M::Outcome>)>,
+    jobs: Vec<(M::JobId, RunningJob<M::Outcome>)>,
     timer: Timer,
 }
 
@@ -299,9 +247,9 @@ impl<M: Machine> Task<M> {
                     machine.handle_closed(close, now, entropy::number());
                 }
                 Command::Run(id, job) => {
-                    let job = M::run(job, self.settings.http.clone());
+                    let job = (self.run_job)(job, self.settings.http.clone());
                     self.jobs.retain(|(running, _)| *running != id);
-                    self.jobs.push((id, Box::pin(job)));
+                    self.jobs.push((id, job));
                 }
             }
         }
@@ -318,7 +266,7 @@ impl<M: Machine> Task<M> {
                 }
             }
         }
-        self.timer.set(machine.poll_timeout());
+        self.timer.set(machine.poll_timeout().map(|(at, _)| at));
         (!machine.is_over()).then(|| machine.backlog() < BACKLOG)
     }
 
@@ -342,7 +290,7 @@ impl<M: Machine> Task<M> {
                 tracing::debug!(status, url = %self.settings.url, "handshake refused");
                 machine.handle_refused(status, retry_after, now, entropy::number());
             }
-            LinkEvent::Text(text) => machine.handle_text(&text, now),
+            LinkEvent::Text(text) => machine.handle_frame(&text, now),
         }
     }
 }
@@ -354,10 +302,8 @@ impl<M: Machine> Drop for Task<M> {
     }
 }
 
-type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
 /// Waits for the next result; never resolves without a job. Cancel safe: no result is lost.
-async fn next_outcome<I, T>(jobs: &mut Vec<(I, Job<T>)>) -> T {
+async fn next_outcome<I, T>(jobs: &mut Vec<(I, RunningJob<T>)>) -> T {
     poll_fn(|cx| {
         for at in 0..jobs.len() {
             if let Poll::Ready(outcome) = jobs[at].1.as_mut().poll(cx) {

@@ -36,7 +36,7 @@ impl WebSocket {
     pub fn open(settings: Settings) -> Self {
         let clock = settings.http.clock().clone();
         Self {
-            driver: Driver::spawn(Connection::new(clock.now()), settings),
+            driver: Driver::spawn(Connection::new(clock.now()), settings, |job, _| match job {}),
             clock,
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use genesys_api::{Call, Host};
 use genesys_sim::{Output, SocketId};
-use guest_conversation::{Command, HistoryFailure, Machine as _};
+use guest_conversation::{Command, HistoryFailure, Job, JobOutcome, Machine as _};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response};
 use secrecy::ExposeSecret;
@@ -240,7 +240,8 @@ impl Simulation {
             Packet::ReadAnswer(read, answer) => {
                 // a later read has replaced it
                 if read == self.wires.reads {
-                    self.conversation.handle_history(*answer, now);
+                    self.conversation
+                        .handle_outcome(JobOutcome::History(*answer), now);
                 }
             }
             Packet::ToCloud(id, frame) => {
@@ -309,12 +310,12 @@ impl Simulation {
                 let close = CloseInfo::abrupt("dropped by this side");
                 self.conversation.handle_closed(close, now, self.dice.u64(..));
             }
-            Command::ReadHistory(history) => {
+            Command::Run(_, Job::ReadHistory(history)) => {
                 self.wires.reads += 1;
                 let read = Packet::Read(self.wires.reads, history);
                 self.wires.network.send(read, instant + wait);
             }
-            Command::Upload(_) => unreachable!("no simulation attaches a file"),
+            Command::Run(_, Job::Upload(_)) => unreachable!("no simulation attaches a file"),
         }
     }
 
