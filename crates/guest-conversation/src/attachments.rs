@@ -16,7 +16,7 @@
 //! From each of the first four, a refusal, a timeout or (but for `Waiting`) a lost connection leads to
 //! [`AttachmentEvent::Failed`]. Later stages outlive a lost connection.
 //!
-//! Limits, our choice: 32 attachments are held; 5 of them, of at most 50 MiB, are uploaded at once; 16 links are
+//! Limits, our choice: there are 32 attachments at once; 5 of them, of at most 50 MiB, are uploaded at once; 16 links are
 //! requested at once. An upload URL may take 30 s, an upload 120 s, its confirmation 60 s, a deletion or a link 30 s.
 
 mod error;
@@ -41,8 +41,8 @@ pub use self::file::File;
 pub(crate) use self::rules::Rules;
 use crate::{MessageId, SendError};
 
-/// Most attachments held.
-const HELD: usize = 32;
+/// Most attachments at once.
+const COUNT_LIMIT: usize = 32;
 /// Most attachments that are being uploaded.
 const IN_FLIGHT: usize = 5;
 /// Most bytes of their files.
@@ -110,8 +110,8 @@ impl Attachments {
         if self.stage(&id).is_some() {
             return Err(AttachError::Known);
         }
-        if self.items.len() >= HELD {
-            return Err(AttachError::TooMany { count: HELD });
+        if self.items.len() >= COUNT_LIMIT {
+            return Err(AttachError::TooMany { count: COUNT_LIMIT });
         }
         let in_flight = self.items.iter().filter(|item| item.stage < Stage::Uploaded);
         let (count, bytes) = in_flight.fold((1, file.body.len()), |(count, bytes), item| {
@@ -186,7 +186,7 @@ impl Attachments {
         room
     }
 
-    /// The stage of an attachment that is held.
+    /// The stage of an attachment; `None` if it is unknown.
     pub(crate) fn stage(&self, id: &AttachmentId) -> Option<Stage> {
         Some(self.items[self.position(id)?].stage)
     }

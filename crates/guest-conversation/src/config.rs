@@ -62,7 +62,7 @@ pub enum CloseMode {
     /// Clears the conversation: it ends for the agent, and its history is lost. The deployment must allow it
     /// (`conversationClear`); one that does not answers 403, and the conversation is left.
     Clear,
-    /// Closes the socket; the conversation lives on and can be resumed with the same token.
+    /// Closes the socket; the conversation continues and can be resumed with the same token.
     #[default]
     Leave,
 }

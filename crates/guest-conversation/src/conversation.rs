@@ -117,7 +117,7 @@ impl Conversation {
 
     fn poll_ready(&mut self, now: Now) {
         self.engine.pace = None;
-        if self.expiry.wants_echo() {
+        if self.expiry.has_queued_echo() {
             match self.engine.pacing.echo(now.instant) {
                 Ok(()) => {
                     self.expiry.handle_echo_sent();
@@ -345,7 +345,7 @@ impl GuestMachine for Conversation {
         self.engine.handle_token();
     }
 
-    /// [`CloseMode::Clear`] is requested after the messages on their way, and only if the session is configured.
+    /// [`CloseMode::Clear`] is requested after the unacknowledged messages, and only if the session is configured.
     /// [`SessionEvent::Cleared`] confirms it, [`SessionEvent::Refused`] reports a refusal; the conversation ends in any
     /// case.
     fn end_within(&mut self, within: Duration, now: Now) {

@@ -14,7 +14,7 @@ use genesys_api::Now;
 use ws_transport::{Backoff, CloseInfo, Heartbeat, HeartbeatAction, Transmit};
 
 use self::shutdown::ClosingStep;
-use crate::event::{ConnectionEvent, Ending, Event, FailureReason, Loss, Session};
+use crate::event::{ConnectionEvent, Ending, Event, FailureReason, Loss, SessionInfo};
 use crate::outbox::Outbox;
 use crate::pacing::Pacing;
 use crate::recent_ids::RecentIds;
@@ -104,7 +104,7 @@ impl Engine {
         self.is_ready() || self.closing_step() == Some(ClosingStep::Draining)
     }
 
-    /// Whether a shutdown waits for messages, and none is on its way.
+    /// Whether a shutdown waits for messages, and all are acknowledged.
     #[must_use]
     pub fn has_drained(&self) -> bool {
         self.closing_step() == Some(ClosingStep::Draining) && self.outbox.is_idle()
@@ -228,7 +228,7 @@ impl Engine {
     }
 
     /// Handles the configured session: emits the event, if it was awaited.
-    pub fn handle_configured(&mut self, session: Session, now: Now) -> Option<Configured> {
+    pub fn handle_configured(&mut self, session: SessionInfo, now: Now) -> Option<Configured> {
         let configured = match (self.stage()?, self.progress) {
             (Stage::SigningIn(_), _) => Configured::SignedIn,
             (Stage::Configuring(_), Progress::New) => Configured::First,
@@ -402,7 +402,7 @@ impl Engine {
                 let (missed, pings) = (heartbeat.has_missed(), heartbeat.pings());
                 if missed {
                     self.timeline
-                        .record(TimelineEvent::Trouble("a ping was not answered", None));
+                        .record(TimelineEvent::Warning("a ping was not answered", None));
                 }
                 self.transmits.push_back(Transmit::Ping);
                 self.outbox.mark_overdue_unknown(pings)
@@ -435,8 +435,8 @@ impl Engine {
     pub fn handle_throttled(&mut self, retry_after: Duration, now: Now) -> Instant {
         let until = now.instant + retry_after;
         self.pacing.pause_until(until);
-        let trouble = "the service limited the rate";
-        self.timeline.record(TimelineEvent::Trouble(trouble, None));
+        let warning = "the service limited the rate";
+        self.timeline.record(TimelineEvent::Warning(warning, None));
         self.timeline.record_wait("the limit of the service", until);
         self.emit(ConnectionEvent::Throttled { retry_after });
         until

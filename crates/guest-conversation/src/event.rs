@@ -1,8 +1,9 @@
-//! Events of a conversation, whichever contract it is held under.
+//! Events of a conversation, under either contract.
 
 use std::fmt;
 use std::time::Duration;
 
+use genesys_api::SessionStage;
 use genesys_api::wire::{RawFrame, sanitize};
 use time::OffsetDateTime;
 use web_messaging::ErrorCode;
@@ -41,7 +42,7 @@ pub enum Event {
 #[non_exhaustive]
 pub enum ConnectionEvent {
     /// The session is ready for the first time, or with a new conversation after a read-only one.
-    Ready(Session),
+    Ready(SessionInfo),
     /// The connection is lost, or could not be made, and is tried again.
     Reconnecting {
         /// Number of the next attempt, from 1.
@@ -52,9 +53,9 @@ pub enum ConnectionEvent {
         cause: Loss,
     },
     /// The session is ready again after a lost connection.
-    Restored(Session),
+    Restored(SessionInfo),
     /// The guest of an anonymous session is signed in.
-    SignedIn(Session),
+    SignedIn(SessionInfo),
     /// The service limits the rate; what it refused waits and is sent again.
     Throttled {
         /// Time for which nothing is sent.
@@ -106,7 +107,7 @@ pub enum SessionEvent {
     /// A message of the guest from another socket of the session or from an earlier process (`web-messaging` only).
     OwnMessage(Box<Message>),
     /// The service refused a request that was no message.
-    Refused(Refusal),
+    Refused(ServiceRefusal),
     /// A person or a bot is typing.
     Typing {
         /// Author.
@@ -116,6 +117,24 @@ pub enum SessionEvent {
     },
     /// A frame that this version does not know.
     Unknown(RawFrame),
+}
+
+impl Event {
+    /// The stage that the session has reached with this event.
+    #[must_use]
+    pub fn stage(&self) -> Option<SessionStage> {
+        match self {
+            Self::Connection(ConnectionEvent::Ready(_) | ConnectionEvent::Restored(_)) => {
+                Some(SessionStage::Configured)
+            }
+            Self::Delivery {
+                status: DeliveryStatus::Delivered { .. },
+                ..
+            } => Some(SessionStage::FirstGuestMessage),
+            Self::Message(_) => Some(SessionStage::FirstReply),
+            _ => None,
+        }
+    }
 }
 
 impl From<ConnectionEvent> for Event {
@@ -132,7 +151,7 @@ impl From<SessionEvent> for Event {
 
 /// A session as the service describes it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Session {
+pub struct SessionInfo {
     /// Whether the service began a new one, which does not contain earlier messages.
     pub new_session: bool,
     /// Whether messages can no longer be sent.
@@ -142,106 +161,87 @@ pub struct Session {
 }
 
 /// The end of a conversation. `Display` is a sentence with what to do.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Ending {
-    /// The service wanted another token than it got, three times in a row, or none was given in time.
-    AuthorizationRequired(Refusal),
+    /// The service refused three tokens in a row, or none was passed in time.
+    #[error("the service accepts no token of this guest: {0}: sign in again")]
+    AuthorizationRequired(ServiceRefusal),
     /// This side ended it.
+    #[error("the conversation was ended by this side: open a new one to continue")]
     ByUs,
     /// The service closed the connection for good: the conversation was cleared, the session has too many
     /// connections, or it was closed elsewhere.
+    #[error(
+        "the service closed the connection ({}): {}",
+        reason.as_deref().unwrap_or(NO_REASON), closed_advice(reason.as_deref())
+    )]
     ClosedByServer {
         /// Reason in the service's words.
         reason: Option<String>,
     },
     /// The guest was logged out.
+    #[error("the guest was logged out: have the guest sign in, then start a new session")]
     LoggedOut,
     /// The service refused the session, and would again.
-    Rejected(Refusal),
+    #[error("the service rejected the session: {0}: {advice}", advice = rejected_advice(.0))]
+    Rejected(ServiceRefusal),
     /// The upgrade was refused, and would be again.
+    #[error("the handshake was answered {status}: {}", refused_advice(*status))]
     Refused {
         /// HTTP status.
         status: u16,
     },
     /// The session was ended elsewhere.
+    #[error(
+        "the session was ended elsewhere ({}): start a new one if the guest continues",
+        if reason.is_empty() { NO_REASON } else { reason }
+    )]
     SessionEnded {
         /// Reason in the service's words.
         reason: String,
     },
     /// The session's lifetime has passed.
+    #[error("the session has expired: start a new one")]
     SessionExpired,
 }
 
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AuthorizationRequired(refusal) => {
-                write!(
-                    f,
-                    "the service accepts no token of this guest: {refusal}: sign in again"
-                )
-            }
-            Self::ByUs => f.write_str("the conversation was ended by this side: open a new one to continue"),
-            Self::ClosedByServer { reason } => {
-                let advice = match reason.as_deref() {
-                    Some("signedIn") => {
-                        "the guest continues where they signed in, open it again as that guest"
-                    }
-                    _ => {
-                        "unless it was cleared or closed on purpose, see that the session is open in at most three \
-                         places, then start a new one"
-                    }
-                };
-                let reason = reason.as_deref().unwrap_or("no reason given");
-                write!(f, "the service closed the connection ({reason}): {advice}")
-            }
-            Self::LoggedOut => {
-                f.write_str("the guest was logged out: have the guest sign in, then start a new session")
-            }
-            Self::Rejected(refusal) => {
-                let advice = match refusal.code.parse().map(ErrorCode::new) {
-                    Ok(ErrorCode::BadRequest | ErrorCode::NotFound) => {
-                        "the deployment or the request is unknown, check the id of the deployment, and that the host \
-                         is that of its region"
-                    }
-                    Ok(ErrorCode::Unauthorized) => {
-                        "the guest is unknown, have the guest sign in, then start a new session"
-                    }
-                    Ok(ErrorCode::Forbidden) => {
-                        "check that the deployment is active and that the sign-in is valid"
-                    }
-                    Ok(ErrorCode::CannotDowngrade) => {
-                        "it belongs to a signed-in guest, sign the guest in, or begin with a fresh session token"
-                    }
-                    _ => "start a new session, and if that is rejected too, check the deployment",
-                };
-                write!(f, "the service rejected the session: {refusal}: {advice}")
-            }
-            Self::Refused { status } => {
-                let advice = match status {
-                    401 => "the access token is not valid, refresh it and open again",
-                    403 => {
-                        "the origin is not allowed, or the deployment is not active, check both in the deployment's \
-                         configuration"
-                    }
-                    _ => "check the URL and the session",
-                };
-                write!(f, "the handshake was answered {status}: {advice}")
-            }
-            Self::SessionEnded { reason } => {
-                let reason = if reason.is_empty() {
-                    "no reason given"
-                } else {
-                    reason
-                };
-                write!(
-                    f,
-                    "the session was ended elsewhere ({reason}): start a new one if the guest continues"
-                )
-            }
-            Self::SessionExpired => f.write_str("the session has expired: start a new one"),
+const NO_REASON: &str = "no reason given";
+
+fn closed_advice(reason: Option<&str>) -> &'static str {
+    match reason {
+        Some("signedIn") => "the guest continues where they signed in, open it again as that guest",
+        _ => {
+            "unless it was cleared or closed on purpose, see that the session is open in at most three places, then \
+             start a new one"
         }
+    }
+}
+
+fn rejected_advice(refusal: &ServiceRefusal) -> &'static str {
+    match refusal.code.parse().map(ErrorCode::new) {
+        Ok(ErrorCode::BadRequest | ErrorCode::NotFound) => {
+            "the deployment or the request is unknown, check the id of the deployment, and that the host is that of \
+             its region"
+        }
+        Ok(ErrorCode::Unauthorized) => {
+            "the guest is unknown, have the guest sign in, then start a new session"
+        }
+        Ok(ErrorCode::Forbidden) => "check that the deployment is active and that the sign-in is valid",
+        Ok(ErrorCode::CannotDowngrade) => {
+            "it belongs to a signed-in guest, sign the guest in, or begin with a fresh session token"
+        }
+        _ => "start a new session, and if that is rejected too, check the deployment",
+    }
+}
+
+fn refused_advice(status: u16) -> &'static str {
+    match status {
+        401 => "the access token is not valid, refresh it and open again",
+        403 => {
+            "the origin is not allowed, or the deployment is not active, check both in the deployment's configuration"
+        }
+        _ => "check the URL and the session",
     }
 }
 
@@ -269,7 +269,7 @@ pub enum Loss {
     },
     /// The service could not configure the session, by an error that may pass.
     #[error("the service could not prepare the session: {0}")]
-    Rejected(Refusal),
+    Rejected(ServiceRefusal),
     /// Two pings were not answered.
     #[error("the service answered neither of two pings")]
     Silent,
@@ -278,7 +278,7 @@ pub enum Loss {
 /// Text for the end of a connection, with its reason or the meaning of its close code.
 fn closed(close: &CloseInfo) -> String {
     let meaning = match (close.code(), close.reason()) {
-        (Some(1000), "") => "no reason given",
+        (Some(1000), "") => NO_REASON,
         (Some(1001), "") => "going away, or the connection was idle or old",
         (Some(1008), "") => "policy violation",
         (Some(1009), "") => "a frame was too large",
@@ -324,14 +324,14 @@ const CHECK_SESSION: &str =
 
 /// A refusal of the service.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Refusal {
+pub struct ServiceRefusal {
     /// Code: a number at Genesys Cloud, dotted words at the gateway.
     pub code: String,
     /// Text for people.
     pub message: String,
 }
 
-impl Refusal {
+impl ServiceRefusal {
     /// A refusal whose texts are bounded and free of control characters.
     pub fn new(code: impl fmt::Display, message: &str) -> Self {
         Self {
@@ -341,10 +341,10 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ServiceRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&*self.message, &*self.code) {
-            ("", "") => f.write_str("no reason given"),
+            ("", "") => f.write_str(NO_REASON),
             ("", code) => write!(f, "code {code}"),
             (message, code) => write!(f, "{message} ({code})"),
         }
@@ -387,5 +387,5 @@ pub enum FailureReason {
     ReadOnly,
     /// The service refused it.
     #[error("{0}")]
-    Refused(Box<Refusal>),
+    Refused(Box<ServiceRefusal>),
 }

@@ -11,7 +11,6 @@ mod machine;
 mod outbox;
 mod pacing;
 mod recent_ids;
-mod stage;
 mod state;
 pub mod timeline;
 
@@ -21,7 +20,8 @@ pub use config::{CloseMode, WebMessaging};
 pub use conversation::{Conversation, HistoryFailure, Request, RequestError};
 
 pub use event::{
-    ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Loss, Refusal, Session, SessionEvent,
+    ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, Loss, ServiceRefusal, SessionEvent,
+    SessionInfo,
 };
 pub use machine::GuestMachine;
 pub use outbox::SendError;

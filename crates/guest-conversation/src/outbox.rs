@@ -29,13 +29,13 @@ const OVERDUE_PINGS: u64 = 4;
 #[non_exhaustive]
 pub enum SendError {
     /// The message has no text.
-    #[error("the message is empty")]
+    #[error("invalid message: no content; send a text or an attachment")]
     Empty,
     /// The conversation is over, or ending.
-    #[error("the conversation has ended: open a new one")]
+    #[error("cannot send: the conversation has ended; open a new one")]
     Ended,
     /// Too much is waiting already.
-    #[error("{count} messages of {bytes} bytes wait to be sent: wait until some are accepted")]
+    #[error("cannot send: {count} messages of {bytes} bytes are unacknowledged; send again later")]
     Full {
         /// Messages that wait or are not acknowledged yet.
         count: usize,
@@ -43,7 +43,7 @@ pub enum SendError {
         bytes: usize,
     },
     /// An attachment is not uploaded.
-    #[error("attachment {id} is {stage}: wait until it is uploaded, or send without it")]
+    #[error("cannot send attachment {id}: it is {stage}; wait until it is uploaded, or send without it")]
     NotUploaded {
         /// The attachment.
         id: AttachmentId,
@@ -51,23 +51,23 @@ pub enum SendError {
         stage: Stage,
     },
     /// The conversation is read-only.
-    #[error("the conversation is read-only: start a new one")]
+    #[error("cannot send: the conversation is read-only; start a new one")]
     ReadOnly,
     /// The message with its choices and answers is too large.
-    #[error("the message has {bytes} bytes with its answers: at most 16384 are allowed")]
+    #[error("invalid message: {bytes} bytes with its answers; send at most 16384")]
     TooLarge {
         /// Bytes of UTF-8.
         bytes: usize,
     },
     /// The text is too long.
-    #[error("the message has {bytes} bytes: at most 4096 are allowed")]
+    #[error("invalid message: {bytes} bytes; send at most 4096")]
     TooLong {
         /// Bytes of UTF-8.
         bytes: usize,
     },
-    /// An attachment is not held.
+    /// An attachment is unknown.
     #[error(
-        "attachment {id} is not held: it failed, was deleted, or was sent already; attach the file again"
+        "cannot send attachment {id}: it failed, was deleted, or was sent already; attach the file again"
     )]
     UnknownAttachment {
         /// Id in the message.

@@ -8,7 +8,7 @@ use ws_transport::Heartbeat;
 use crate::HistoryFailure;
 use crate::attachments::{AttachmentId, FileUpload, UploadOutcome};
 use crate::engine::shutdown::{Closing, ClosingStep};
-use crate::event::{Loss, Refusal};
+use crate::event::{Loss, ServiceRefusal};
 
 /// The state of a conversation.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -28,7 +28,7 @@ pub enum State {
     Reconnecting,
     /// This side is ending the conversation.
     Closing,
-    /// Over: ended by this side, or by the service in good order.
+    /// Over: ended by this side, or normally by the service.
     Closed,
     /// Over: the service would refuse another attempt.
     Failed,
@@ -145,7 +145,7 @@ pub(crate) enum Wait {
     Token {
         requested: Instant,
         until: Instant,
-        refusal: Box<Refusal>,
+        refusal: Box<ServiceRefusal>,
     },
 }
 

@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use crate::event::{Ending, Loss};
 use crate::{Direction, State};
 
-/// Most frames remembered, runs of the same class counted as one. They have a ring of their own, so that they do not
+/// Most frames remembered, runs of the same class counted as one. They have a limit of their own, so that they do not
 /// displace the events that explain a loss.
 const FRAMES: usize = 16;
 /// Most other events remembered.
@@ -39,11 +39,8 @@ struct Log {
     began: Now,
     /// Time of the latest input.
     now: Instant,
-    events: VecDeque<Entry>,
-    frames: VecDeque<Entry>,
-    recorded: u32,
-    /// The last loss or ending, which may have left the ring.
-    cause: Option<Entry>,
+    /// Oldest first. The last loss or ending stays.
+    entries: VecDeque<Entry>,
     /// End of the wait that was recorded last.
     waiting: Option<Instant>,
 }
@@ -52,7 +49,6 @@ struct Log {
 struct Entry {
     /// Time since the beginning, in units of 10 ms: enough for 16 months.
     at: u32,
-    number: u32,
     event: TimelineEvent,
 }
 
@@ -87,7 +83,7 @@ pub enum TimelineEvent {
     /// An expected event, such as a call that succeeded.
     Step(&'static str),
     /// An event that may lead to a loss or an ending, with an HTTP status if there is one.
-    Trouble(&'static str, Option<u16>),
+    Warning(&'static str, Option<u16>),
     /// A rate limit delayed something.
     Waited {
         /// The limit.
@@ -104,10 +100,7 @@ impl Timeline {
             Box::new(Log {
                 began: now,
                 now: now.instant,
-                events: VecDeque::new(),
-                frames: VecDeque::new(),
-                recorded: 0,
-                cause: None,
+                entries: VecDeque::new(),
                 waiting: None,
             })
         });
@@ -122,39 +115,33 @@ impl Timeline {
             TimelineEvent::Lost(loss) => explain::reduce_loss(loss),
             _ => {}
         }
-        let entry = log.entry(event);
-        if matches!(entry.event, TimelineEvent::Ended(_) | TimelineEvent::Lost(_)) {
-            log.cause = Some(entry.clone());
-        }
-        push(&mut log.events, entry, EVENTS);
+        log.push(event, EVENTS);
     }
 
-    /// Records a frame from the service ([`Direction::Outbound`]) or to it.
+    /// Records a frame from the service ([`Direction::Outbound`]) or to it. Consecutive ones of a class are one entry.
     pub(crate) fn record_frame(&mut self, direction: Direction, class: &'static str, bytes: usize) {
         let Some(log) = &mut self.0 else { return };
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let event = TimelineEvent::Frames {
-            direction,
-            class,
-            count: 1,
-            bytes,
-        };
-        let entry = log.entry(event);
-        if let Some(last) = log.frames.back_mut()
+        let (mut count, mut bytes) = (1, u32::try_from(bytes).unwrap_or(u32::MAX));
+        if let Some(last) = log.entries.iter().rposition(Entry::is_frames)
             && let TimelineEvent::Frames {
                 direction: last_direction,
                 class: last_class,
-                count,
-                bytes: sum,
-            } = &mut last.event
-            && (*last_direction, *last_class) == (direction, class)
+                count: last_count,
+                bytes: last_bytes,
+            } = log.entries[last].event
+            && (last_direction, last_class) == (direction, class)
         {
-            *count = count.saturating_add(1);
-            *sum = sum.saturating_add(bytes);
-            (last.at, last.number) = (entry.at, entry.number);
-        } else {
-            push(&mut log.frames, entry, FRAMES);
+            count = last_count.saturating_add(1);
+            bytes = last_bytes.saturating_add(bytes);
+            log.entries.remove(last);
         }
+        let event = TimelineEvent::Frames {
+            direction,
+            class,
+            count,
+            bytes,
+        };
+        log.push(event, FRAMES);
     }
 
     /// Records the wait for a limit. The same wait is recorded once.
@@ -170,41 +157,47 @@ impl Timeline {
 
     /// The entries, oldest first, each with its time by this process' clock, to 10 ms.
     pub fn entries(&self) -> impl Iterator<Item = (OffsetDateTime, &TimelineEvent)> {
-        let log = self.0.iter();
-        let mut entries: Vec<_> = log
-            .flat_map(|log| {
-                let entries = log.events.iter().chain(&log.frames);
-                entries.map(|entry| (log.began.utc + entry.since_began(), entry))
-            })
-            .collect();
-        entries.sort_unstable_by_key(|(_, entry)| entry.number);
-        entries.into_iter().map(|(at, entry)| (at, &entry.event))
+        self.0.iter().flat_map(|log| {
+            let entries = log.entries.iter();
+            entries.map(|entry| (log.began.utc + entry.since_began(), &entry.event))
+        })
     }
 }
 
 impl Log {
-    fn entry(&mut self, event: TimelineEvent) -> Entry {
+    /// Adds an entry. Beyond `limit` entries of its kind, the oldest of them is dropped.
+    fn push(&mut self, event: TimelineEvent, limit: usize) {
         let since = self.now.saturating_duration_since(self.began.instant);
-        self.recorded = self.recorded.wrapping_add(1);
-        Entry {
-            at: u32::try_from(since.as_millis() / 10).unwrap_or(u32::MAX),
-            number: self.recorded,
-            event,
+        let at = u32::try_from(since.as_millis() / 10).unwrap_or(u32::MAX);
+        let entry = Entry { at, event };
+        let is_same_kind = |other: &&Entry| other.is_frames() == entry.is_frames();
+        if self.entries.iter().filter(is_same_kind).count() >= limit {
+            let cause = self.entries.iter().rposition(Entry::is_cause);
+            let mut kind = self
+                .entries
+                .iter()
+                .enumerate()
+                .filter(|(_, other)| is_same_kind(other));
+            if let Some((oldest, _)) = kind.find(|(at, _)| Some(*at) != cause) {
+                self.entries.remove(oldest);
+            }
         }
+        self.entries.push_back(entry);
     }
 }
 
 impl Entry {
+    fn is_frames(&self) -> bool {
+        matches!(self.event, TimelineEvent::Frames { .. })
+    }
+
+    fn is_cause(&self) -> bool {
+        matches!(self.event, TimelineEvent::Ended(_) | TimelineEvent::Lost(_))
+    }
+
     fn since_began(&self) -> Duration {
         Duration::from_millis(u64::from(self.at) * 10)
     }
-}
-
-fn push(ring: &mut VecDeque<Entry>, entry: Entry, limit: usize) {
-    if ring.len() == limit {
-        ring.pop_front();
-    }
-    ring.push_back(entry);
 }
 
 impl fmt::Display for Timeline {
@@ -247,8 +240,8 @@ impl fmt::Display for TimelineEvent {
                 write!(f, "attempt {attempt} to reconnect in {:.1} s", wait.as_secs_f32())
             }
             Self::State(state) => write!(f, "state: {state:?}"),
-            Self::Step(text) | Self::Trouble(text, None) => f.write_str(text),
-            Self::Trouble(text, Some(status)) => write!(f, "{text} ({status})"),
+            Self::Step(text) | Self::Warning(text, None) => f.write_str(text),
+            Self::Warning(text, Some(status)) => write!(f, "{text} ({status})"),
             Self::Waited { limit, millis } => {
                 write!(f, "{limit}: waits {}.{} s", millis / 1000, millis % 1000 / 100)
             }

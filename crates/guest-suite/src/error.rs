@@ -204,7 +204,7 @@ impl From<StoreError> for Error {
 mod tests {
     use std::time::Duration;
 
-    use guest_conversation::Refusal;
+    use guest_conversation::ServiceRefusal;
 
     use super::*;
 
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn error_of_conversation_has_a_kind() {
         let refusal = |code: &str| {
-            Ending::Rejected(Refusal {
+            Ending::Rejected(ServiceRefusal {
                 code: code.to_owned(),
                 message: String::new(),
             })

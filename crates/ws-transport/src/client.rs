@@ -6,7 +6,7 @@ mod limiter;
 mod link;
 mod web_socket;
 
-pub use self::connection::{Connection, Event, Loss, SendError};
+pub use self::connection::{Event, Loss, SendError};
 pub use self::driver::{Driver, Handle, RunningJob, Settings};
 pub use self::limiter::ConnectLimiter;
 pub use self::web_socket::WebSocket;

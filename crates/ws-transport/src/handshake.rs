@@ -80,20 +80,20 @@ impl ClientHandshake {
         let selected = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
         Err(UpgradeError(
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                "the response is not an upgrade to WebSocket: check the URL, the token and the origin"
+                "invalid upgrade: the status is not 101; check the URL, the token and the origin"
             } else if !is_upgrade(headers) {
-                "the response is not an upgrade to WebSocket: check the URL"
+                "invalid upgrade: Upgrade or Connection is missing; check the URL"
             } else if only(headers, SEC_WEBSOCKET_ACCEPT).is_none_or(|value| *value != *accept) {
-                "invalid Sec-WebSocket-Accept: the server does not support WebSocket, or a proxy answered"
+                "invalid Sec-WebSocket-Accept: the server does not support WebSocket, or a proxy answered; check the URL"
             } else if headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
-                "the server selected a WebSocket extension that was not offered: disable it there"
+                "invalid upgrade: the server selected an extension that was not offered; disable it there"
             // a server may select none of the subprotocols
             } else if selected.iter().count() > 1
                 || selected
                     .iter()
                     .any(|selected| tokens(&self.protocols).all(|offered| offered != selected))
             {
-                "the server selected a subprotocol that was not offered: check its configuration"
+                "invalid upgrade: the server selected a subprotocol that was not offered; check its configuration"
             } else {
                 return Ok(());
             },
@@ -174,19 +174,19 @@ impl ServerHandshake {
 #[non_exhaustive]
 pub enum HandshakeError {
     /// Not HTTP/1.1.
-    #[error("invalid handshake: a WebSocket is opened with HTTP/1.1")]
+    #[error("invalid handshake: not HTTP/1.1; send it with HTTP/1.1")]
     HttpVersion,
     /// `Sec-WebSocket-Key` is missing, repeated, or not the base64 of 16 bytes.
-    #[error("invalid Sec-WebSocket-Key: send 16 random bytes in base64, once")]
+    #[error("invalid Sec-WebSocket-Key: not 16 bytes in base64; send 16 random bytes, once")]
     Key,
     /// Not `GET`.
-    #[error("invalid handshake: a WebSocket is opened with GET")]
+    #[error("invalid handshake: not a GET request; send it with GET")]
     Method,
     /// `Upgrade: websocket` or `Connection: upgrade` is missing.
-    #[error("not a handshake: send Connection: upgrade and Upgrade: websocket")]
+    #[error("invalid handshake: not an upgrade; send Connection: upgrade and Upgrade: websocket")]
     NotAnUpgrade,
     /// Not version 13.
-    #[error("unsupported Sec-WebSocket-Version: send 13")]
+    #[error("invalid Sec-WebSocket-Version: not supported; send 13")]
     SocketVersion,
 }
 

@@ -84,7 +84,7 @@ impl fmt::Display for AdmittedOrigin {
 #[non_exhaustive]
 pub enum OriginError {
     /// The header is not UTF-8.
-    #[error("invalid Origin header: not UTF-8")]
+    #[error("invalid Origin header: not UTF-8; send the page's origin")]
     Encoding,
     /// The header is not an origin.
     #[error("invalid Origin header: {problem}")]
@@ -93,16 +93,16 @@ pub enum OriginError {
         problem: ParseOriginError,
     },
     /// The header is missing: the peer is not a browser.
-    #[error("no Origin header: a client other than a browser must set it to an allowed origin")]
+    #[error("invalid Origin header: missing; set it to an allowed origin if the client is not a browser")]
     Missing,
     /// An origin that is not on the list.
-    #[error("origin {origin} is not allowed: add it to the allowed origins if that site is yours")]
+    #[error("invalid origin {origin}: not allowed; add it to the allowed origins if that site is yours")]
     NotAllowed {
         /// The origin.
         origin: Box<Origin>,
     },
     /// More than one header.
-    #[error("more than one Origin header: send exactly one")]
+    #[error("invalid Origin header: more than one; send exactly one")]
     Several,
 }
 

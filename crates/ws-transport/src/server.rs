@@ -247,22 +247,22 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum SocketError {
     /// The client sent a binary frame.
-    #[error("binary frame: send text frames only")]
+    #[error("invalid frame: binary; send text frames only")]
     Binary,
     /// The connection broke.
-    #[error("the connection to the client broke")]
+    #[error("cannot reach the client: the connection broke")]
     Broken(#[source] Source),
     /// The client violated RFC 6455.
-    #[error("the client violated the WebSocket protocol")]
+    #[error("invalid frame: a violation of the WebSocket protocol; check the client's library")]
     Protocol(#[source] Source),
     /// The client does not read.
-    #[error("the client does not read")]
+    #[error("cannot send: the client does not read; connect again and read all frames")]
     Slow,
     /// The client sent more than the limit.
-    #[error("message beyond the limit")]
+    #[error("invalid message: too large; send smaller ones")]
     TooLarge(#[source] Source),
     /// The client sent text that is not UTF-8.
-    #[error("invalid text: not UTF-8")]
+    #[error("invalid text: not UTF-8; send text in UTF-8")]
     Utf8(#[source] Source),
 }
 

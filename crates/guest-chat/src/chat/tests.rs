@@ -2,8 +2,8 @@
 
 use genesys_api::Now;
 use guest_conversation::{
-    ConnectionEvent, DeliveryStatus, Direction, Ending, FailureReason, Loss, OutgoingMessage, Refusal,
-    SendError, Session, SessionEvent,
+    ConnectionEvent, DeliveryStatus, Direction, Ending, FailureReason, Loss, OutgoingMessage, SendError,
+    ServiceRefusal, SessionEvent, SessionInfo,
 };
 use time::OffsetDateTime;
 use ws_transport::CloseInfo;
@@ -92,8 +92,8 @@ fn message_id(id: u128) -> MessageId {
     format!("00000000-0000-4000-8000-{id:012x}").parse().unwrap()
 }
 
-fn session() -> Session {
-    Session {
+fn session() -> SessionInfo {
+    SessionInfo {
         new_session: true,
         read_only: false,
         expires_at: None,
@@ -193,7 +193,10 @@ fn message_line_shows_its_delivery_status() {
     guest
         .chat
         .handle_not_queued(&OutgoingMessage::new(""), &SendError::Empty);
-    assert_eq!(guest.lines(), ["✗  (not delivered: the message is empty)"]);
+    assert_eq!(
+        guest.lines(),
+        ["✗  (not delivered: invalid message: no content; send a text or an attachment)"]
+    );
 }
 
 #[test]
@@ -245,11 +248,11 @@ fn typing_indicator_is_shown_once_and_expires() {
 #[test]
 fn state_change_is_one_line() {
     let mut guest = Fixture::connected(InputMode::Interactive);
-    let read_only = Session {
+    let read_only = SessionInfo {
         read_only: true,
         ..session()
     };
-    let old = Session {
+    let old = SessionInfo {
         new_session: false,
         ..session()
     };
@@ -316,7 +319,7 @@ fn state_change_is_one_line() {
             "* you are signed in",
         ),
         (
-            Event::Session(SessionEvent::Refused(Refusal {
+            Event::Session(SessionEvent::Refused(ServiceRefusal {
                 code: "403".to_owned(),
                 message: "no\x1b[2J".to_owned(),
             })),

@@ -5,13 +5,13 @@ use web_messaging::rest::UploadError;
 
 use super::Stage;
 
-/// The reason why a file was not taken.
+/// The error of a file that was not attached.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachError {
     /// The extension is blocked.
     #[error(
-        "files that end in .{extension} are not allowed here: attach another kind of file, or an archive of it"
+        "invalid file: the service blocks the extension .{extension}; attach another kind of file, or an archive of it"
     )]
     Blocked {
         /// The extension, lower case.
@@ -19,7 +19,7 @@ pub enum AttachError {
     },
     /// Too many files, or too many bytes, are being uploaded.
     #[error(
-        "{count} files, or {bytes} bytes of them, are being uploaded already: attach it after the next one"
+        "cannot attach: {count} files, or {bytes} bytes of them, are being uploaded; attach the file after the next one"
     )]
     Busy {
         /// Most files at once.
@@ -28,70 +28,71 @@ pub enum AttachError {
         bytes: usize,
     },
     /// The file is empty; the service would answer 4102.
-    #[error("the file is empty: attach one that is not")]
+    #[error("invalid file: it is empty; attach one with content")]
     Empty,
     /// The conversation is over, or ending.
-    #[error("the conversation has ended: attach the file in a new one")]
+    #[error("cannot attach: the conversation has ended; attach the file in a new one")]
     Ended,
     /// The id is in use.
-    #[error("an attachment of this id is held already: use a fresh id")]
+    #[error("invalid attachment id: it is in use; take a fresh one")]
     Known,
     /// The media type is not allowed; the service would answer 4001.
-    #[error("files of type {media_type} are not allowed here: attach another kind of file")]
+    #[error("invalid file: the service does not accept the type {media_type}; attach another kind of file")]
     MediaType {
         /// Media type of the file.
         media_type: Box<str>,
     },
     /// The name has a slash or a control character; our choice.
-    #[error("the file name has a slash or a control character: give the name alone, without its folder")]
+    #[error("invalid file name: a slash or a control character; give the name alone, without its folder")]
     Name,
     /// The name is too long; the service would answer 4005.
-    #[error("the file name has {characters} characters: shorten it to at most 1023")]
+    #[error("invalid file name: {characters} characters; shorten it to at most 1023")]
     NameTooLong {
         /// Characters of the name.
         characters: usize,
     },
     /// The name has no extension, which Genesys Cloud requires.
-    #[error("the file name has no extension: add one that names its type, such as .png")]
+    #[error("invalid file name: no extension; add one that names its type, such as .png")]
     NoExtension,
     /// The rules are not known yet, or the conversation is read-only.
-    #[error("the session is not ready: attach the file when it is configured")]
+    #[error("cannot attach: the session is not ready; attach the file when it is configured")]
     NotReady,
     /// The deployment takes no attachments; the service would answer 4000.
     #[error("{OFF}")]
     Off,
     /// The file is too large; the service would answer 4002.
-    #[error("the file has {bytes} bytes, and {limit} are allowed: attach a smaller one")]
+    #[error("invalid file: {bytes} bytes; attach one of at most {limit}")]
     TooLarge {
         /// Bytes of the file.
         bytes: u64,
         /// Largest size.
         limit: u64,
     },
-    /// Too many attachments are held.
-    #[error("{count} attachments are held, and no more are allowed: send or delete some first")]
+    /// Too many files are attached.
+    #[error("cannot attach: {count} files are attached; send or delete some first")]
     TooMany {
         /// Most attachments.
         count: usize,
     },
 }
 
-const OFF: &str =
-    "attachments are switched off for this deployment: an administrator can allow them in its configuration";
+const OFF: &str = "cannot attach: the deployment takes no attachments; an administrator can allow them in its configuration";
 
-/// The reason why an attachment was not deleted.
+/// The error of an attachment that was not deleted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeleteError {
     /// A message has it.
-    #[error("the attachment is being sent: a sent attachment cannot be deleted")]
+    #[error("cannot delete the attachment: it is being sent; attach another one in its place")]
     Sending,
-    /// It is not held.
-    #[error("the attachment is not held: it failed, was deleted, or was sent already")]
+    /// It is unknown.
+    #[error(
+        "cannot delete the attachment: it failed, was deleted, or was sent already; nothing is left to delete"
+    )]
     Unknown,
 }
 
-/// The reason why an attachment failed, or its link was not obtained. `Display` says what to do.
+/// The cause of a failed attachment, or of a link that was not obtained. `Display` says what to do.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {

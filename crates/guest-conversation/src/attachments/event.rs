@@ -160,7 +160,7 @@ impl Link {
 pub enum AttachmentEvent {
     /// It was deleted before it was sent.
     Deleted(AttachmentId),
-    /// It cannot be sent, and is no longer held.
+    /// It cannot be sent, and is removed.
     Failed(AttachmentId, Failure),
     /// A fresh download link.
     Link(AttachmentId, Link),

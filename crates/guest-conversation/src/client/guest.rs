@@ -16,10 +16,13 @@ use crate::{ConnectionEvent, Conversation, Ending, Event, WebMessaging};
 #[derive(Debug)]
 pub struct Connect {
     domain: String,
-    session: WebMessaging,
     origin: Option<String>,
-    http: Option<Client>,
-    limiter: ConnectLimiter,
+    /// The session: its token, attributes, rules. Default: a new one.
+    pub session: WebMessaging,
+    /// An HTTP client to share. Default: a new one that trusts the system's roots.
+    pub http: Option<Client>,
+    /// The limiter of new connections: all guests of a process should have clones of one.
+    pub limiter: ConnectLimiter,
 }
 
 impl Connection {
@@ -41,24 +44,6 @@ impl Connect {
     /// Sets the origin of the guest's page, which the deployment must allow. Required.
     pub fn origin(mut self, origin: &str) -> Self {
         self.origin = Some(origin.to_owned());
-        self
-    }
-
-    /// Changes the session: its token, attributes, rules.
-    pub fn session(mut self, change: impl FnOnce(WebMessaging) -> WebMessaging) -> Self {
-        self.session = change(self.session);
-        self
-    }
-
-    /// Shares an HTTP client. Default: a new one that trusts the system's roots.
-    pub fn http(mut self, http: Client) -> Self {
-        self.http = Some(http);
-        self
-    }
-
-    /// Shares a limiter of new connections: all guests of a process should have clones of one.
-    pub fn limiter(mut self, limiter: ConnectLimiter) -> Self {
-        self.limiter = limiter;
         self
     }
 
@@ -111,7 +96,7 @@ impl IntoFuture for Connect {
     }
 }
 
-/// The reason why a guest was not connected.
+/// The error of a guest that was not connected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -119,7 +104,7 @@ pub enum ConnectError {
     #[error("cannot connect: {0}")]
     Ended(Ending),
     /// A setting is invalid.
-    #[error("invalid {what}")]
+    #[error("cannot connect with this {what}")]
     Invalid {
         /// The setting.
         what: &'static str,
@@ -127,6 +112,6 @@ pub enum ConnectError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No origin was set.
-    #[error("no origin: set the origin of the guest's page, such as https://shop.example")]
+    #[error("cannot connect: no origin; set the origin of the guest's page, such as https://shop.example")]
     NoOrigin,
 }

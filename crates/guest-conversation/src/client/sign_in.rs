@@ -88,7 +88,7 @@ impl SignInService {
     }
 }
 
-/// The reason why a guest is still signed in.
+/// The error of a failed sign-out: the guest is still signed in.
 #[derive(Debug, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "an attempt ends in one of both")]
 pub enum RevokeError {

@@ -9,7 +9,7 @@ use crate::MessageId;
 use crate::attachments::{
     AttachError, AttachmentId, Attachments, DeleteError, File, Rules, Stage, UploadOutcome,
 };
-use crate::event::{Refusal, SessionEvent};
+use crate::event::{ServiceRefusal, SessionEvent};
 use crate::state::State;
 use crate::timeline::TimelineEvent;
 
@@ -37,12 +37,12 @@ impl Conversation {
     /// reports the outcome.
     ///
     /// # Errors
-    /// If it is not held, or a message has it already.
+    /// If it is unknown, or a message has it already.
     pub fn delete_attachment(&mut self, id: &AttachmentId) -> Result<(), DeleteError> {
         self.update_attachments(|attachments| attachments.delete(id))
     }
 
-    /// The stage of an attachment; `None` if it is not held any more.
+    /// The stage of an attachment; `None` once it is sent, deleted or failed.
     #[must_use]
     pub fn attachment(&self, id: &AttachmentId) -> Option<Stage> {
         self.attachments.stage(id)
@@ -52,8 +52,8 @@ impl Conversation {
         self.update_attachments(|attachments| attachments.handle_upload(id, outcome, now.instant));
         self.engine.timeline.record(match outcome {
             UploadOutcome::Stored => UPLOADED,
-            UploadOutcome::Refused { status } => TimelineEvent::Trouble(UPLOAD_FAILED, Some(status)),
-            UploadOutcome::Unanswered => TimelineEvent::Trouble(UPLOAD_FAILED, None),
+            UploadOutcome::Refused { status } => TimelineEvent::Warning(UPLOAD_FAILED, Some(status)),
+            UploadOutcome::Unanswered => TimelineEvent::Warning(UPLOAD_FAILED, None),
         });
     }
 
@@ -88,7 +88,7 @@ impl Conversation {
         &mut self,
         subject: &Subject,
         code: i64,
-        refusal: &Refusal,
+        refusal: &ServiceRefusal,
     ) -> bool {
         let Some(id) = subject.attachment() else {
             return false;

@@ -10,11 +10,11 @@ use crate::outbox::COUNT_LIMIT;
 /// The attributes to send, and those that were sent.
 #[derive(Debug, Default)]
 pub(super) struct AttributeSync {
-    wanted: CustomAttributes,
+    current: CustomAttributes,
     last_sent: CustomAttributes,
     status: SyncStatus,
-    /// Messages that carried `last_sent` and are not answered yet, oldest first.
-    carriers: VecDeque<MessageId>,
+    /// Messages that were sent with `last_sent` and are not acknowledged yet, oldest first.
+    unacknowledged: VecDeque<MessageId>,
 }
 
 /// Status of the attributes that were sent last.
@@ -27,41 +27,41 @@ enum SyncStatus {
 }
 
 impl AttributeSync {
-    pub(super) fn new(wanted: CustomAttributes) -> Self {
+    pub(super) fn new(current: CustomAttributes) -> Self {
         Self {
-            wanted,
+            current,
             ..Self::default()
         }
     }
 
     /// Replaces the attributes: no others are sent from now on.
-    pub(super) fn replace(&mut self, wanted: CustomAttributes) {
-        self.wanted = wanted;
+    pub(super) fn replace(&mut self, current: CustomAttributes) {
+        self.current = current;
     }
 
-    /// The attributes that this message has to carry, if any.
+    /// The attributes to send with this message, if any.
     pub(super) fn take_for(&mut self, message: MessageId) -> Option<&CustomAttributes> {
-        // a message that is sent again may carry others than before
-        self.carriers.retain(|known| *known != message);
-        let changed = self.wanted != self.last_sent;
-        if self.wanted.is_empty() || (!changed && self.status != SyncStatus::Unknown) {
+        // a message that is sent again may have others than before
+        self.unacknowledged.retain(|known| *known != message);
+        let changed = self.current != self.last_sent;
+        if self.current.is_empty() || (!changed && self.status != SyncStatus::Unknown) {
             return None;
         }
         if changed {
-            self.last_sent = self.wanted.clone();
+            self.last_sent = self.current.clone();
             self.status = SyncStatus::Unknown;
-            self.carriers.clear();
+            self.unacknowledged.clear();
         }
-        if self.carriers.len() == COUNT_LIMIT {
-            self.carriers.pop_front();
+        if self.unacknowledged.len() == COUNT_LIMIT {
+            self.unacknowledged.pop_front();
         }
-        self.carriers.push_back(message);
-        Some(&self.wanted)
+        self.unacknowledged.push_back(message);
+        Some(&self.current)
     }
 
     /// Handles a delivered message.
     pub(super) fn handle_delivered(&mut self, message: MessageId) {
-        if self.carriers.contains(&message) {
+        if self.unacknowledged.contains(&message) {
             self.resolve(SyncStatus::Delivered);
         }
     }
@@ -69,7 +69,7 @@ impl AttributeSync {
     /// Handles attributes of this message, or of the last one, that the service refused. The next message is sent
     /// without them.
     pub(super) fn handle_too_large(&mut self, message: Option<MessageId>) {
-        if message.is_none_or(|message| self.carriers.contains(&message)) {
+        if message.is_none_or(|message| self.unacknowledged.contains(&message)) {
             self.resolve(SyncStatus::TooLarge);
         }
     }
@@ -84,7 +84,7 @@ impl AttributeSync {
 
     fn resolve(&mut self, status: SyncStatus) {
         self.status = status;
-        self.carriers.clear();
+        self.unacknowledged.clear();
     }
 }
 
@@ -160,11 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn carriers_are_bounded() {
+    fn unacknowledged_messages_are_bounded() {
         let mut sync = AttributeSync::new(of("a"));
         for n in 0..2_000 {
             assert!(sync.take_for(id(n)).is_some());
         }
-        assert_eq!(sync.carriers.len(), COUNT_LIMIT);
+        assert_eq!(sync.unacknowledged.len(), COUNT_LIMIT);
     }
 }

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 const NOTICE: time::Duration = time::Duration::seconds(limits::EXPIRY_NOTICE.as_secs().cast_signed());
 /// Time before the expiry at which an echo confirms it (the same).
 const REFRESH: time::Duration = time::Duration::seconds(310);
-/// Time after the expiry at which an echo asks whether the session is over (the same).
+/// Time after the expiry at which an echo checks whether the session is over (the same).
 const AFTERWARDS: time::Duration = time::Duration::seconds(2);
 /// Longest wait for that echo. Our choice.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
@@ -28,8 +28,8 @@ pub(super) struct Expiry {
     from_service: bool,
     phase: ExpiryPhase,
     deadline: Option<Instant>,
-    wanted: Option<Initiator>,
-    asked: Option<Initiator>,
+    queued: Option<Initiator>,
+    sent: Option<Initiator>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -102,21 +102,21 @@ impl Expiry {
 
     /// The application requests an echo. At most one waits.
     pub(super) fn request_echo(&mut self) {
-        self.wanted = Some(Initiator::Application);
+        self.queued = Some(Initiator::Application);
     }
 
-    pub(super) fn wants_echo(&self) -> bool {
-        self.wanted.is_some()
+    pub(super) fn has_queued_echo(&self) -> bool {
+        self.queued.is_some()
     }
 
     /// Handles a sent echo.
     pub(super) fn handle_echo_sent(&mut self) {
-        self.asked = self.asked.max(self.wanted.take());
+        self.sent = self.sent.max(self.queued.take());
     }
 
     /// Handles an answered echo. Returns whether the application had requested it.
     pub(super) fn handle_echo(&mut self, expires_at: Option<OffsetDateTime>, now: Now) -> bool {
-        let initiator = self.asked.take();
+        let initiator = self.sent.take();
         if self.phase == ExpiryPhase::Overdue {
             self.phase = ExpiryPhase::Announced;
             self.deadline = Some(now.instant + RECHECK);
@@ -129,7 +129,7 @@ impl Expiry {
 
     /// Handles a temporary refusal of an echo: it is sent again.
     pub(super) fn handle_refused(&mut self) {
-        self.wanted = self.wanted.max(self.asked.take());
+        self.queued = self.queued.max(self.sent.take());
     }
 
     /// Handles a lost connection. The answer is lost too.
@@ -144,7 +144,7 @@ impl Expiry {
         self.deadline.take_if(|deadline| *deadline <= now.instant)?;
         let at = self.expires_at?;
         if self.phase == ExpiryPhase::Overdue {
-            if self.wanted.is_none() {
+            if self.queued.is_none() {
                 self.phase = ExpiryPhase::Early;
                 return Some(ExpiryEvent::Expired);
             }
@@ -170,7 +170,7 @@ impl Expiry {
         if next == ExpiryPhase::Announced {
             return Some(ExpiryEvent::Expiring(at));
         }
-        self.wanted = self.wanted.max(Some(Initiator::Machine));
+        self.queued = self.queued.max(Some(Initiator::Machine));
         None
     }
 

@@ -1,4 +1,4 @@
-//! Reader of the history: pages, the token for them, and the events that are held back until they are read.
+//! Reader of the history: pages, the token for them, and the events that are deferred until they are read.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ use ws_transport::Origin;
 const PAGE_SIZE: u32 = 50;
 /// Most pages read by a recovery: 200 entries. Our choice.
 const PAGE_LIMIT: u32 = 4;
-/// Most live messages held back by a recovery. Our choice.
-const HOLD_LIMIT: usize = 64;
+/// Most live messages deferred by a recovery. Our choice.
+const DEFER_LIMIT: usize = 64;
 /// Most pages for the application that wait.
 const WAITING_PAGES: usize = 4;
 /// Longest time of a reading. Our choice.
@@ -62,8 +62,8 @@ pub(super) struct HistoryReader {
     pub(super) lower_bound: LowerBound,
     /// Newest time of the service, of a live message or in the history; 1970 before the first.
     pub(super) newest: OffsetDateTime,
-    /// Events held back when the connection was lost during a recovery; the next one takes them.
-    pub(super) held_over: Vec<Event>,
+    /// Events deferred when the connection was lost during a recovery; the next one takes them.
+    pub(super) deferred: Vec<Event>,
     /// The time back to which a failed recovery had to read: the next one has to.
     pub(super) resume_from: Option<OffsetDateTime>,
 }
@@ -91,7 +91,7 @@ pub(super) struct Reading {
     pub(super) oldest: Option<OffsetDateTime>,
     /// Entries that were not seen before, newest first.
     pub(super) entries: Vec<Message>,
-    pub(super) held: Vec<Event>,
+    pub(super) deferred: Vec<Event>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -135,7 +135,7 @@ impl HistoryReader {
             command: None,
             lower_bound: LowerBound::Read(OffsetDateTime::UNIX_EPOCH),
             newest: OffsetDateTime::UNIX_EPOCH,
-            held_over: Vec::new(),
+            deferred: Vec::new(),
             resume_from: None,
         }
     }
@@ -159,11 +159,11 @@ impl HistoryReader {
         reading.any(|reading| reading.purpose != Purpose::Page)
     }
 
-    /// Holds an event back during a recovery. Returns it if it need not, or cannot, wait.
-    pub(super) fn hold(&mut self, event: Event) -> Option<Event> {
+    /// Defers an event during a recovery. Returns it if it need not, or cannot, wait.
+    pub(super) fn defer(&mut self, event: Event) -> Option<Event> {
         match &mut self.reading {
-            Some(reading) if reading.purpose != Purpose::Page && reading.held.len() < HOLD_LIMIT => {
-                reading.held.push(event);
+            Some(reading) if reading.purpose != Purpose::Page && reading.deferred.len() < DEFER_LIMIT => {
+                reading.deferred.push(event);
                 None
             }
             _ => Some(event),
@@ -310,7 +310,7 @@ impl HistoryReader {
         if reading.purpose == Purpose::Page {
             self.pages.push_front(reading.page);
         }
-        self.held_over.extend(reading.held);
+        self.deferred.extend(reading.deferred);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -322,9 +322,9 @@ impl HistoryReader {
     }
 
     fn begin(&mut self, purpose: Purpose, page: u32, not_before: Instant, now: Now) {
-        let held = match purpose {
+        let deferred = match purpose {
             Purpose::Page => Vec::new(),
-            Purpose::Recover { .. } => std::mem::take(&mut self.held_over),
+            Purpose::Recover { .. } => std::mem::take(&mut self.deferred),
         };
         self.reading = Some(Box::new(Reading {
             purpose,
@@ -334,7 +334,7 @@ impl HistoryReader {
             latest: now.instant.max(not_before) + TIMEOUT,
             oldest: None,
             entries: Vec::new(),
-            held,
+            deferred,
         }));
     }
 }

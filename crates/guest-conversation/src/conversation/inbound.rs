@@ -11,10 +11,10 @@ use web_messaging::{
 
 use super::Conversation;
 use super::frames::{ControlRequest, Subject};
-use super::recovery::SETTLE;
+use super::recovery::DELIVERY_DELAY;
 use crate::attachments::Rules;
 use crate::engine::shutdown::ClosingStep;
-use crate::event::{Ending, Event, FailureReason, Loss, Refusal, Session, SessionEvent};
+use crate::event::{Ending, Event, FailureReason, Loss, ServiceRefusal, SessionEvent, SessionInfo};
 use crate::state::{Configured, Progress, Stage, State, Wait};
 use crate::timeline::TimelineEvent;
 use crate::{Direction, Message, MessageId};
@@ -30,7 +30,7 @@ impl Conversation {
             }
             Body::TooManyRequests(limit) => {
                 let code = limit.error_code.unwrap_or(429);
-                let refusal = Refusal::new(code, limit.error_message.as_deref().unwrap_or_default());
+                let refusal = ServiceRefusal::new(code, limit.error_message.as_deref().unwrap_or_default());
                 let seconds = limit.retry_after.and_then(|seconds| u64::try_from(seconds).ok());
                 let retry_after = seconds.map_or(limits::RETRY_AFTER, Duration::from_secs);
                 let subject = Subject::of(tracing_id, ErrorCode::TooManyRequests);
@@ -53,7 +53,7 @@ impl Conversation {
             }),
             Body::LoggedOut => self.handle_ended(Ending::LoggedOut),
             Body::SessionCleared => {
-                let cleared = TimelineEvent::Trouble("the conversation was cleared", None);
+                let cleared = TimelineEvent::Warning("the conversation was cleared", None);
                 self.engine.timeline.record(cleared);
                 self.engine.emit(SessionEvent::Cleared);
                 self.handle_clear_answered(now);
@@ -81,7 +81,7 @@ impl Conversation {
             true => Rules::of(session),
             false => Rules::off(),
         };
-        let session = Session {
+        let session = SessionInfo {
             new_session: session.new_session,
             read_only: session.read_only,
             expires_at: session.expires_at,
@@ -189,7 +189,7 @@ impl Conversation {
     }
 
     fn handle_error(&mut self, code: i64, text: &str, tracing_id: Option<&str>, now: Now) {
-        let refusal = Refusal::new(code, text);
+        let refusal = ServiceRefusal::new(code, text);
         let code = ErrorCode::new(code);
         let subject = Subject::of(tracing_id, code);
         let remedy = code.remedy(text);
@@ -203,15 +203,15 @@ impl Conversation {
             Remedy::NewSession | Remedy::RefreshJwt => return self.handle_ended(Ending::Rejected(refusal)),
             Remedy::Wait => return self.handle_throttled(&subject, &refusal, limits::RETRY_AFTER, now),
             Remedy::DropAttributes => {
-                let carrier = tracing_id.and_then(|id| id.parse().ok());
-                self.attributes.handle_too_large(carrier);
+                let message = tracing_id.and_then(|id| id.parse().ok());
+                self.attributes.handle_too_large(message);
             }
             _ => {}
         }
         self.handle_refusal(subject, refusal, remedy, now);
     }
 
-    fn handle_token_needed(&mut self, subject: &Subject, refusal: Refusal, now: Now) {
+    fn handle_token_needed(&mut self, subject: &Subject, refusal: ServiceRefusal, now: Now) {
         match self.engine.state() {
             State::Configuring => {}
             State::Closing => return self.finish(Ending::ByUs),
@@ -232,7 +232,13 @@ impl Conversation {
         }
     }
 
-    fn handle_throttled(&mut self, subject: &Subject, refusal: &Refusal, retry_after: Duration, now: Now) {
+    fn handle_throttled(
+        &mut self,
+        subject: &Subject,
+        refusal: &ServiceRefusal,
+        retry_after: Duration,
+        now: Now,
+    ) {
         let until = self.engine.handle_throttled(retry_after, now);
         let code = ErrorCode::TooManyRequests.number();
         if self.handle_attachment_refused(subject, code, refusal) {
@@ -268,7 +274,7 @@ impl Conversation {
         self.engine.set_leaving(None);
     }
 
-    fn handle_refusal(&mut self, subject: Subject, refusal: Refusal, remedy: Remedy, now: Now) {
+    fn handle_refusal(&mut self, subject: Subject, refusal: ServiceRefusal, remedy: Remedy, now: Now) {
         let code = refusal.code.parse().ok();
         if let Some(code) = code
             && self.handle_attachment_refused(&subject, code, &refusal)
@@ -294,7 +300,7 @@ impl Conversation {
             && self.engine.outbox.mark_unknown(*id)
         {
             // it may have arrived all the same
-            return self.recover_overdue(now.instant + SETTLE, now);
+            return self.recover_overdue(now.instant + DELIVERY_DELAY, now);
         }
         let message = match subject {
             Subject::Message(id) => Some(id),

@@ -6,7 +6,7 @@
 //! written to it. Only times of the service are compared, so that no clocks need to agree. That is our choice.
 //!
 //! A message is *certainly absent* if no entry matches in a history that was read back far enough, 3 s after its
-//! connection was lost or the service reported trouble of its own (408, 5xx, 5000), or five pings after it was sent.
+//! connection was lost or the service reported an error of its own (408, 5xx, 5000), or five pings after it was sent.
 //! It is then sent again, in its position and with the same tracing id; if it is absent again, it has failed. That
 //! Genesys Cloud shows in the history within 3 s what it accepted is an inference.
 //!
@@ -32,8 +32,8 @@ use crate::state::State;
 use crate::timeline::{REQUEST_LIMIT, TimelineEvent};
 use crate::{Content, Direction, Message, MessageId};
 
-/// Time for which a lost connection, or a service in trouble, may still deliver what was written to it.
-pub(super) const SETTLE: Duration = Duration::from_secs(3);
+/// Time for which a lost connection, or a failing service, may still deliver what was written to it.
+pub(super) const DELIVERY_DELAY: Duration = Duration::from_secs(3);
 /// Largest difference between the clocks of the service's own machines. Our choice.
 const SLACK: time::Duration = time::Duration::seconds(10);
 
@@ -49,7 +49,7 @@ impl Conversation {
                     HistoryFailure::RateLimited { .. } => Some(429),
                     HistoryFailure::Unauthorized => Some(401),
                 };
-                TimelineEvent::Trouble("reading the history failed", status)
+                TimelineEvent::Warning("reading the history failed", status)
             }
         });
         match (result, purpose) {
@@ -100,13 +100,13 @@ impl Conversation {
         } else {
             let since = history.since(&self.engine.outbox);
             let lost_at = history.lost_at.filter(|_| self.engine.outbox.has_unresolved());
-            let not_before = lost_at.map_or(now.instant, |at| at + SETTLE);
+            let not_before = lost_at.map_or(now.instant, |at| at + DELIVERY_DELAY);
             history.recover(since, not_before, now);
         }
         self.advance_history(now);
     }
 
-    /// Messages on an open connection were not echoed for long, or met trouble of the service.
+    /// Messages on an open connection were not echoed for long, or met an error of the service.
     pub(super) fn recover_overdue(&mut self, not_before: Instant, now: Now) {
         match &mut self.history {
             Some(history) if matches!(self.engine.state(), State::Configured | State::ReadOnly) => {
@@ -141,14 +141,14 @@ impl Conversation {
     /// Stops the reading: what arrived is emitted, and unknown deliveries stay unknown.
     pub(super) fn abandon_history(&mut self) {
         let Some(history) = &mut self.history else { return };
-        let mut held = std::mem::take(&mut history.held_over);
+        let mut deferred = std::mem::take(&mut history.deferred);
         let mut entries = Vec::new();
         if let Some(reading) = history.abandon() {
-            held.extend(reading.held);
+            deferred.extend(reading.deferred);
             entries = reading.entries;
         }
         entries.retain(|entry| entry.direction == Direction::Outbound);
-        self.release(entries, held, Vec::new());
+        self.release(entries, deferred, Vec::new());
     }
 
     pub(super) fn report_unread(&mut self, reason: &str) {
@@ -196,10 +196,10 @@ impl Conversation {
         self.emit_in_order(delivered(id, at));
     }
 
-    /// Emits a live event, or holds it back until the history is read.
+    /// Emits a live event, or defers it until the history is read.
     pub(super) fn emit_in_order(&mut self, event: Event) {
         let event = match &mut self.history {
-            Some(history) => history.hold(event),
+            Some(history) => history.defer(event),
             None => Some(event),
         };
         if let Some(event) = event {
@@ -239,7 +239,7 @@ impl Conversation {
         let oldest_first = own.iter().rev();
         let found = oldest_first.filter_map(|entry| Some(delivered(self.match_entry(entry)?, entry.at)));
         let found = found.collect();
-        self.release(missed, reading.held, found);
+        self.release(missed, reading.deferred, found);
         if !complete {
             return self.engine.report_unknown();
         }
@@ -264,7 +264,7 @@ impl Conversation {
     }
 
     /// Emits all that arrived, in the order of the service.
-    fn release(&mut self, missed: Vec<Message>, held: Vec<Event>, found: Vec<Event>) {
+    fn release(&mut self, missed: Vec<Message>, deferred: Vec<Event>, found: Vec<Event>) {
         let mut all = found;
         for message in missed {
             if self.engine.recent.insert(&message.id) {
@@ -272,7 +272,7 @@ impl Conversation {
                 all.push(Event::Message(Box::new(message)));
             }
         }
-        all.extend(held);
+        all.extend(deferred);
         all.sort_by_key(time_of);
         for event in all {
             self.engine.emit(event);

@@ -42,27 +42,29 @@ pub enum Request {
     StartNew,
 }
 
-/// The reason why a request was not made.
+/// The error of a request that was not made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
     /// Too many requests of this kind wait already.
-    #[error("{waiting} requests of this kind wait already: wait for their answers")]
+    #[error("cannot make the request: {waiting} of this kind wait; make it after their answers")]
     Busy {
         /// Number of requests that wait.
         waiting: usize,
     },
     /// The conversation is over, or ending.
-    #[error("the conversation has ended: open a new one")]
+    #[error("cannot make the request: the conversation has ended; open a new one")]
     Ended,
     /// The history cannot be read without a host for it.
-    #[error("no host for the history: set `WebMessaging::api`")]
+    #[error("cannot read the history: its host is unknown; set `WebMessaging::api`")]
     NoHistoryHost,
     /// The deployment does not allow it.
-    #[error("the deployment does not allow it: an administrator can switch it on in its configuration")]
+    #[error(
+        "cannot make the request: the deployment does not allow it; an administrator can switch it on in its configuration"
+    )]
     NotAllowed,
     /// The session is in another state.
-    #[error("cannot make the request in state {state:?}: wait until the conversation is ready")]
+    #[error("cannot make the request: the conversation is {state:?}; wait until it is ready")]
     NotReady {
         /// State of the conversation.
         state: State,

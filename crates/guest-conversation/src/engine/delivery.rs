@@ -75,7 +75,7 @@ impl Engine {
         known
     }
 
-    /// Handles a refused message. Returns whether it was on its way. The event is emitted then.
+    /// Handles a refused message. Returns whether it was unacknowledged. The event is emitted then.
     pub fn handle_failed(&mut self, id: MessageId, reason: FailureReason) -> bool {
         let status = DeliveryStatus::Failed(reason);
         let known = self.outbox.resolve(id, status.clone());

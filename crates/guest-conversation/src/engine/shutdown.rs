@@ -1,4 +1,4 @@
-//! Shutdown of a conversation: messages on their way drain, the conversation may be cleared, the socket closes.
+//! Shutdown of a conversation: unacknowledged messages drain, the conversation may be cleared, the socket closes.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::MessageId;
 use crate::event::{Ending, FailureReason};
 use crate::state::{Command, Phase, Reason, Stage, State};
 
-/// Longest wait for messages that are on their way.
+/// Longest wait for unacknowledged messages.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the answer to the clearing and the service's close frame together.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ pub(crate) struct Closing {
 /// The steps of a shutdown, in their order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ClosingStep {
-    /// Messages that are on their way are waited for.
+    /// Unacknowledged messages are waited for.
     Draining,
     /// The clearing of the conversation was requested.
     Clearing,

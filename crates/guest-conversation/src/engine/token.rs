@@ -5,7 +5,7 @@ use std::time::Duration;
 use genesys_api::{Now, limits};
 
 use super::Engine;
-use crate::event::{ConnectionEvent, Ending, Loss, Refusal};
+use crate::event::{ConnectionEvent, Ending, Loss, ServiceRefusal};
 use crate::state::{Phase, Wait};
 use crate::timeline::TimelineEvent;
 
@@ -19,10 +19,10 @@ impl Engine {
     ///
     /// # Errors
     /// The ending, if too many were refused in a row.
-    pub fn request_token(&mut self, refusal: Refusal, now: Now) -> Result<(), Ending> {
+    pub fn request_token(&mut self, refusal: ServiceRefusal, now: Now) -> Result<(), Ending> {
         if self.token_attempts >= TOKEN_ATTEMPTS {
             self.timeline
-                .record(TimelineEvent::Trouble("the token was refused", None));
+                .record(TimelineEvent::Warning("the token was refused", None));
             return Err(Ending::AuthorizationRequired(refusal));
         }
         self.token_attempts += 1;
@@ -32,7 +32,7 @@ impl Engine {
             refusal: Box::new(refusal),
         });
         self.timeline
-            .record(TimelineEvent::Trouble("a token was requested", None));
+            .record(TimelineEvent::Warning("a token was requested", None));
         let attempt = self.token_attempts;
         self.emit(ConnectionEvent::TokenNeeded { attempt });
         Ok(())
@@ -42,7 +42,7 @@ impl Engine {
     ///
     /// # Errors
     /// The ending, if too many were refused in a row.
-    pub fn reconnect_with_token(&mut self, refusal: Refusal, now: Now) -> Result<(), Ending> {
+    pub fn reconnect_with_token(&mut self, refusal: ServiceRefusal, now: Now) -> Result<(), Ending> {
         self.record_loss(&Loss::Rejected(refusal.clone()));
         self.set(Phase::Reconnecting(Wait::Retry(now.instant)));
         self.request_token(refusal, now)

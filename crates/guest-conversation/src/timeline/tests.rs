@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::State;
-use crate::event::Refusal;
+use crate::event::ServiceRefusal;
 use ws_transport::CloseInfo;
 
 /// Stands for what must never show: a guest's words, or a token.
@@ -46,8 +46,8 @@ fn explanation(event: TimelineEvent) -> String {
     timeline.explain()
 }
 
-fn refusal(code: &str) -> Refusal {
-    Refusal::new(code, CANARY)
+fn refusal(code: &str) -> ServiceRefusal {
+    ServiceRefusal::new(code, CANARY)
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn timeline_shows_no_text_of_a_message_and_no_token() {
             Ending::SessionEnded {
                 reason: text.to_owned(),
             },
-            Ending::Rejected(Refusal::new(text, text)),
+            Ending::Rejected(ServiceRefusal::new(text, text)),
         ] {
             timeline.at(now).record(ended(ending));
             let shown = format!("{} {timeline} {timeline:?}", timeline.explain());
@@ -186,7 +186,7 @@ fn timeline_shows_no_text_of_a_message_and_no_token() {
             );
         }
         for loss in [
-            Loss::Rejected(Refusal::new(text, text)),
+            Loss::Rejected(ServiceRefusal::new(text, text)),
             Loss::Closed(CloseInfo::with_code(1008, text)),
         ] {
             timeline.at(now).record(lost(loss));
@@ -200,15 +200,15 @@ fn timeline_shows_no_text_of_a_message_and_no_token() {
 }
 
 #[test]
-fn explanation_names_the_troubles_before_the_cause() {
+fn explanation_names_the_warnings_before_the_cause() {
     let (mut timeline, start) = start();
     let at = |seconds| start + Duration::from_secs(seconds);
-    let trouble = |text| TimelineEvent::Trouble(text, None);
+    let warning = |text| TimelineEvent::Warning(text, None);
     timeline.at(at(1)).record(TimelineEvent::State(State::Configured));
     timeline
         .at(at(700))
         .record_frame(Direction::Outbound, "StructuredMessage", 300);
-    timeline.at(at(730)).record(trouble("a ping was not answered"));
+    timeline.at(at(730)).record(warning("a ping was not answered"));
     timeline.at(at(745)).record(lost(Loss::Silent));
     assert_eq!(
         timeline.explain(),
@@ -221,11 +221,11 @@ fn explanation_names_the_troubles_before_the_cause() {
         .record(TimelineEvent::State(State::Reconnecting));
     timeline.at(at(750)).record(lost(Loss::NoAnswer));
     for _ in 0..2 {
-        timeline.at(at(751)).record(trouble("a token was requested"));
+        timeline.at(at(751)).record(warning("a token was requested"));
     }
     timeline
         .at(at(752))
-        .record(TimelineEvent::Trouble("reading the history failed", Some(400)));
+        .record(TimelineEvent::Warning("reading the history failed", Some(400)));
     timeline
         .at(at(760))
         .record(ended(Ending::AuthorizationRequired(refusal("401"))));
@@ -241,7 +241,7 @@ fn explanation_names_a_clearing_before_the_close() {
     let (mut timeline, start) = start();
     let end = start + Duration::from_secs(7300);
     timeline.at(start).record(TimelineEvent::State(State::Configured));
-    let cleared = TimelineEvent::Trouble("the conversation was cleared", None);
+    let cleared = TimelineEvent::Warning("the conversation was cleared", None);
     timeline.at(end).record(cleared);
     timeline.record(ended(Ending::ClosedByServer { reason: None }));
     let sentence = timeline.explain();
@@ -305,16 +305,16 @@ fn timeline_is_small() {
     assert!(size_of::<Log>() < 200, "{}", size_of::<Log>());
     let (mut timeline, now) = start();
     let log = timeline.0.as_deref().unwrap();
-    assert_eq!(log.events.capacity() + log.frames.capacity(), 0);
+    assert_eq!(log.entries.capacity(), 0);
     for n in 0..1000 {
         timeline
             .at(now)
-            .record(TimelineEvent::Trouble("a ping was not answered", None));
+            .record(TimelineEvent::Warning("a ping was not answered", None));
         let class = if n % 2 == 0 { "echo" } else { "getJwt" };
         timeline.at(now).record_frame(Direction::Inbound, class, 1);
     }
     let log = timeline.0.as_deref().unwrap();
-    let entries = log.events.capacity() + log.frames.capacity();
+    let entries = log.entries.capacity();
     let bytes = entries * size_of::<Entry>() + size_of::<Log>();
     assert!(
         bytes <= 3072,
@@ -325,13 +325,13 @@ fn timeline_is_small() {
 
 fn event() -> impl Strategy<Value = TimelineEvent> {
     prop_oneof![
-        Just(TimelineEvent::Trouble("a ping was not answered", None)),
-        Just(TimelineEvent::Trouble("the conversation was cleared", None)),
+        Just(TimelineEvent::Warning("a ping was not answered", None)),
+        Just(TimelineEvent::Warning("the conversation was cleared", None)),
         Just(TimelineEvent::State(State::Configured)),
         Just(TimelineEvent::State(State::Reconnecting)),
         Just(ended(Ending::LoggedOut)),
         any::<u16>().prop_map(|code| lost(Loss::Closed(CloseInfo::with_code(code, "")))),
-        any::<u16>().prop_map(|status| TimelineEvent::Trouble("uploading a file failed", Some(status))),
+        any::<u16>().prop_map(|status| TimelineEvent::Warning("uploading a file failed", Some(status))),
         any::<(u32, u32)>().prop_map(|(n, ms)| TimelineEvent::ReconnectIn {
             attempt: n,
             wait: Duration::from_millis(ms.into())

@@ -377,7 +377,7 @@ async fn close_clears_the_conversation_first() {
         (
             json!({"type": "response", "class": "string", "code": 403,
                 "body": "Presence events Conversation Clear are not supported"}),
-            "Refused(Refusal { code: \"403\"",
+            "Refused(ServiceRefusal { code: \"403\"",
         ),
     ] {
         let site = Site::new().await;

@@ -148,8 +148,11 @@ fn published_frames_become_events() {
         matches!(&receive!("error-message")[..], [Event::Session(SessionEvent::Refused(refusal))] if refusal.code == "400")
     );
     assert!(receive!("health-check-answer").is_empty());
-    assert!(receive!("jwt-response").is_empty(), "nobody asked for it");
-    assert!(receive!("presigned-url").is_empty(), "nobody asked for it either");
+    assert!(receive!("jwt-response").is_empty(), "it was not requested");
+    assert!(
+        receive!("presigned-url").is_empty(),
+        "it was not requested either"
+    );
     let events = receive!("unknown-class");
     assert!(matches!(events[..], [Event::Session(SessionEvent::Unknown(_))]));
     assert!(!format!("{events:?}").contains("canary"));

@@ -206,7 +206,7 @@ fn refusal_is_assigned_to_its_attachment() {
     peer.frames();
     peer.receive(&refused(4000, tracing(1)));
     assert_eq!(refusal(&mut peer), ErrorCode::FeatureUnavailable);
-    // too soon: asked again, at most three times
+    // too soon: requested again, at most three times
     peer.conversation.attach(name(2), cat()).unwrap();
     for _ in 0..3 {
         assert_eq!(peer.frames().len(), 1);

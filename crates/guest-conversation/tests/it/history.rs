@@ -36,7 +36,7 @@ pub(crate) fn come_back(peer: &mut VirtualPeer) {
 }
 
 /// Passes the next deadline, issues a token, and returns the call.
-pub(crate) fn asked(peer: &mut VirtualPeer) -> Box<History> {
+pub(crate) fn requested_call(peer: &mut VirtualPeer) -> Box<History> {
     peer.pass(3 * SECOND);
     let frames = peer.frames();
     assert_eq!(frames.len(), 1, "{frames:?}");
@@ -130,9 +130,9 @@ fn recovery_matches_sent_messages_and_emits_missed_ones_in_order() {
         Some(DeliveryStatus::Sending)
     );
     peer.send(2, "waits until it is decided");
-    let call = asked(&mut peer);
+    let call = requested_call(&mut peer);
     assert_eq!(call.page, 1);
-    // live, while the history is read: it is held back, for something older may come
+    // live, while the history is read: it is deferred, for something older may come
     let mut live = agent_message("a3", "live");
     live["body"]["channel"]["time"] = "2026-11-22T12:00:09.000Z".into();
     peer.receive(&live);
@@ -174,7 +174,7 @@ fn absent_message_is_sent_once_more_and_then_fails() {
     peer.send(3, "later");
     peer.pass(2 * SECOND);
     assert!(peer.frames().is_empty(), "the lost socket may still deliver");
-    asked(&mut peer);
+    requested_call(&mut peer);
     answer(&mut peer, page(1, 1, &[]));
     let sent: Vec<_> = peer
         .frames()
@@ -213,7 +213,7 @@ fn equal_texts_are_counted_and_known_or_old_entries_ignored() {
     assert_eq!(peer.frames().len(), 2);
     emitted(&mut peer);
     come_back(&mut peer);
-    asked(&mut peer);
+    requested_call(&mut peer);
     let mut old = entry("g0", 0, "yes", true);
     old["channel"]["time"] = "2026-11-22T11:00:00.000Z".into();
     answer(
@@ -238,7 +238,7 @@ fn recovery_reads_at_most_four_pages() {
         peer.send(1, "lost");
         peer.frames();
         come_back(&mut peer);
-        let mut call = asked(&mut peer);
+        let mut call = requested_call(&mut peer);
         for number in 1..=4 {
             assert_eq!(call.page, number);
             let name = format!("a{number}");
@@ -262,7 +262,7 @@ fn recovery_reads_at_most_four_pages() {
 fn recovery_requests_a_second_token_and_waits_for_a_rate_limit() {
     let mut peer = peer();
     come_back(&mut peer);
-    asked(&mut peer);
+    requested_call(&mut peer);
     let unauthorized = || Err(HistoryFailure::Unauthorized);
     peer.conversation
         .handle_outcome(JobOutcome::History(unauthorized()), peer.now);
@@ -290,14 +290,14 @@ fn unread_history_leaves_deliveries_unknown() {
     peer.send(1, "x");
     peer.frames();
     come_back(&mut peer);
-    asked(&mut peer);
-    peer.receive(&agent_message("a1", "held"));
+    requested_call(&mut peer);
+    peer.receive(&agent_message("a1", "deferred"));
     let reason = "no route".to_owned();
     peer.conversation.handle_outcome(
         JobOutcome::History(Err(HistoryFailure::Failed { reason })),
         peer.now,
     );
-    assert_eq!(emitted(&mut peer), ["message held", "unread", "unknown 1"]);
+    assert_eq!(emitted(&mut peer), ["message deferred", "unread", "unknown 1"]);
     assert_eq!(
         peer.conversation.engine().delivery(id(1)),
         Some(DeliveryStatus::Unknown)
@@ -418,13 +418,13 @@ fn end_does_not_wait_for_the_history() {
     peer.send(1, "x");
     peer.frames();
     come_back(&mut peer);
-    asked(&mut peer);
-    peer.receive(&agent_message("a1", "held"));
+    requested_call(&mut peer);
+    peer.receive(&agent_message("a1", "deferred"));
     peer.conversation.end(peer.now);
     assert_eq!(peer.conversation.poll_command(), None);
     peer.transmits();
     peer.close(ws_transport::CloseInfo::with_code(1000, ""));
-    assert_eq!(emitted(&mut peer), ["message held", "unknown 1"]);
+    assert_eq!(emitted(&mut peer), ["message deferred", "unknown 1"]);
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn late_arrival_by_a_lost_socket_is_not_sent_again() {
     late["body"]["text"] = "late".into();
     late["body"]["channel"]["time"] = "2026-11-22T12:00:02.000Z".into();
     peer.receive(&late);
-    asked(&mut peer);
+    requested_call(&mut peer);
     let seen = json!({"id": "kept", "type": "Text", "text": "late", "direction": "Inbound",
         "channel": {"time": "2026-11-22T12:00:02.000Z", "messageId": "m1"}});
     answer(&mut peer, page(1, 1, &[seen]));

@@ -34,6 +34,8 @@ mod recovery;
 #[cfg(test)]
 mod request;
 #[cfg(test)]
+mod server_error;
+#[cfg(test)]
 mod shutdown;
 #[cfg(test)]
 mod skew;
@@ -44,8 +46,6 @@ mod timeline;
 #[cfg(test)]
 #[cfg(feature = "client")]
 mod tls;
-#[cfg(test)]
-mod trouble;
 #[cfg(test)]
 #[cfg(feature = "client")]
 mod upload;

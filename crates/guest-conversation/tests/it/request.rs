@@ -243,7 +243,7 @@ fn expiry_is_announced_and_ends_the_conversation() {
             let seconds = (peer.now.instant - start).as_secs();
             for frame in peer.frames() {
                 assert_eq!(frame["action"], "echo");
-                seen.push((seconds, "asked"));
+                seen.push((seconds, "echo"));
                 if contradicted {
                     peer.receive(&healthy(None));
                 }
@@ -258,9 +258,13 @@ fn expiry_is_announced_and_ends_the_conversation() {
                 }
             }
         }
-        assert_eq!(seen[..3], [(590, "asked"), (600, "expiring"), (902, "asked")]);
+        assert_eq!(seen[..3], [(590, "echo"), (600, "expiring"), (902, "echo")]);
         if contradicted {
-            assert_eq!(seen[3], (962, "asked"), "the service goes on: ask again later");
+            assert_eq!(
+                seen[3],
+                (962, "echo"),
+                "the session continues: checked again later"
+            );
             assert_eq!(peer.state(), State::Configured);
         } else {
             assert_eq!(seen[3..], [(912, "expired")]);

@@ -148,7 +148,7 @@ fn close_mode_can_be_changed_during_the_drain() {
     peer.send(1, "x");
     peer.frames();
     peer.conversation.end(peer.now);
-    assert!(peer.transmits().is_empty(), "the message is on its way");
+    assert!(peer.transmits().is_empty(), "the message is unacknowledged");
     peer.conversation.set_close_mode(CloseMode::Leave);
     peer.receive(&echo(1));
     assert!(matches!(peer.transmits()[..], [Transmit::Close { .. }]));
@@ -176,7 +176,7 @@ fn end_clears_a_read_only_conversation() {
 }
 
 #[test]
-fn end_within_is_short_with_messages_on_their_way() {
+fn end_within_is_short_with_unacknowledged_messages() {
     for mode in [CloseMode::Clear, CloseMode::Leave] {
         let mut peer = VirtualPeer::new(WebMessaging {
             close_mode: mode,

@@ -6,7 +6,7 @@ use genesys_api::rfc3339;
 use guest_conversation::{DeliveryStatus, GuestMachine as _, Machine as _, WebMessaging};
 use serde_json::{Value, json};
 
-use crate::history::{answer, asked, command, emitted, entry, page, peer, resumed};
+use crate::history::{answer, command, emitted, entry, page, peer, requested_call, resumed};
 use crate::virtual_peer::{VirtualPeer, agent_message, echo, epoch, id, session_response, web_messaging};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -132,7 +132,7 @@ fn entry_without_a_time_does_not_end_the_reading() {
     peer.frames();
     emitted(&mut peer);
     restore(&mut peer);
-    asked(&mut peer);
+    requested_call(&mut peer);
     let mut timeless = entry("t", 0, "timeless", false);
     timeless["channel"]["time"] = Value::Null;
     answer(&mut peer, page(1, 2, &[timeless]));
@@ -180,7 +180,7 @@ fn resume_after_skips_emitted_messages() {
     peer.reconnect();
     peer.frames();
     peer.receive(&session_response(false));
-    asked(&mut peer);
+    requested_call(&mut peer);
     let at = |name: &str, time: &str| {
         let mut entry = entry(name, 0, name, false);
         entry["channel"]["time"] = time.into();

@@ -99,7 +99,7 @@ fn in_state(state: State, signed_in: bool) -> VirtualPeer {
         }
         State::Closing => {
             configured(&mut peer);
-            peer.send(1, "on its way");
+            peer.send(1, "unacknowledged");
             peer.frames();
             peer.conversation.end(peer.now);
         }
@@ -123,7 +123,7 @@ fn frame(input: &str) -> Option<Value> {
         "session, read-only" => session(true, true),
         "session left" => session(false, true),
         "refused" => refused(400, None),
-        "trouble" => refused(500, None),
+        "server error" => refused(500, None),
         "too many" => too_many(1, None),
         "unauthorized" | "unauthorized, signed in" => refused(401, None),
         "read-only" => refused(409, None),

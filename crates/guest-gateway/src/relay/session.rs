@@ -3,7 +3,7 @@
 use genesys_api::{SessionId, SessionStage, SessionState, rfc3339};
 use guest_conversation::{
     Author, AuthorKind, ConnectionEvent, DeliveryStatus, Ending, Event, FailureReason, GuestMachine as _,
-    Message, MessageId, OutgoingMessage, SendError, Session, SessionEvent,
+    Message, MessageId, OutgoingMessage, SendError, SessionEvent, SessionInfo,
 };
 use guest_sessions::{ErrorCode, Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};
 use guest_suite::Error;
@@ -26,7 +26,7 @@ pub(super) struct Relay {
     replay: Replay,
     subscribers: Subscribers,
     /// The session as Genesys described it last. `None` before it is configured.
-    session: Option<Session>,
+    session: Option<SessionInfo>,
     /// Whether the sockets were notified of a lost connection to Genesys, and not yet of its return.
     reconnecting: bool,
 }

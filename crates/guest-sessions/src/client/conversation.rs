@@ -13,8 +13,8 @@ use guest_conversation::attachments::AttachmentId;
 use guest_conversation::engine::{Closed, Due, Engine};
 use guest_conversation::{
     Author, AuthorKind, Command, ConnectionEvent, Content, DeliveryStatus, Direction, Ending, Event,
-    FailureReason, GuestMachine, Job, JobOutcome, Loss, Machine, Message, QuickReply, Reason, Refusal,
-    Session, SessionEvent, State,
+    FailureReason, GuestMachine, Job, JobOutcome, Loss, Machine, Message, QuickReply, Reason, ServiceRefusal,
+    SessionEvent, SessionInfo, State,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -30,7 +30,7 @@ pub struct GatewayConversation {
     engine: Engine,
     session: GatewaySession,
     /// The last error of the gateway: a close that follows is about it.
-    last_error: Option<Refusal>,
+    last_error: Option<ServiceRefusal>,
 }
 
 impl GatewayConversation {
@@ -64,7 +64,7 @@ impl GatewayConversation {
     }
 
     /// The connection is lost because of the token, or was refused for it.
-    fn reconnect_with_token(&mut self, refusal: Refusal, now: Now) {
+    fn reconnect_with_token(&mut self, refusal: ServiceRefusal, now: Now) {
         self.engine.resend_all();
         if let Err(ending) = self.engine.reconnect_with_token(refusal, now) {
             self.finish(ending);
@@ -79,7 +79,7 @@ impl GatewayConversation {
         self.engine.finish(ending);
     }
 
-    fn handle_accepted(&mut self, session: Session, sequence: u64, now: Now) {
+    fn handle_accepted(&mut self, session: SessionInfo, sequence: u64, now: Now) {
         self.last_error = None;
         // a smaller number than ours means that the gateway restarted its numbering
         let last = self.session.last_sequence.unwrap_or(sequence);
@@ -98,7 +98,7 @@ impl GatewayConversation {
         self.engine.report_unknown();
     }
 
-    fn handle_error(&mut self, refusal: Refusal, retry_after: Option<u64>, now: Now) {
+    fn handle_error(&mut self, refusal: ServiceRefusal, retry_after: Option<u64>, now: Now) {
         let code = ErrorCode::from_name(&refusal.code);
         if code == Some(ErrorCode::ReplayIncomplete) {
             // a note on missed events: no close is about it
@@ -135,7 +135,7 @@ impl GatewayConversation {
         }
     }
 
-    fn handle_refusal(&mut self, refusal: Refusal) {
+    fn handle_refusal(&mut self, refusal: ServiceRefusal) {
         if self.engine.state() == State::Configuring {
             self.finish(Ending::Rejected(refusal));
         } else {
@@ -169,7 +169,7 @@ impl GatewayConversation {
                 sequence,
                 ..
             } => {
-                let session = Session {
+                let session = SessionInfo {
                     new_session,
                     read_only,
                     expires_at: None,
@@ -190,7 +190,7 @@ impl GatewayConversation {
                 }
             }
             ServerFrame::MessageFailed { id, code, message } => {
-                let refusal = Refusal::new(&*code, &message);
+                let refusal = ServiceRefusal::new(&*code, &message);
                 let reason = FailureReason::Refused(Box::new(refusal.clone()));
                 if !self.engine.handle_failed(id, reason) {
                     self.handle_refusal(refusal);
@@ -200,7 +200,7 @@ impl GatewayConversation {
                 code,
                 message,
                 retry_after,
-            } => self.handle_error(Refusal::new(&*code, &message), retry_after, now),
+            } => self.handle_error(ServiceRefusal::new(&*code, &message), retry_after, now),
             ServerFrame::Message { sequence, .. }
             | ServerFrame::Typing { sequence, .. }
             | ServerFrame::Event { sequence, .. }
@@ -315,7 +315,7 @@ impl Machine for GatewayConversation {
                     Some(refusal) => self.finish(Ending::Rejected(refusal)),
                     None => {
                         let code = close.code().unwrap_or_default();
-                        self.finish(Ending::Rejected(Refusal::new(code, close.reason())));
+                        self.finish(Ending::Rejected(ServiceRefusal::new(code, close.reason())));
                     }
                 }
             }
@@ -330,7 +330,10 @@ impl Machine for GatewayConversation {
         // a timeout and a limit pass; everything else is a fault of the request
         let is_final = (400..500).contains(&status) && !matches!(status, 408 | 425 | 429);
         if status == 401 {
-            self.reconnect_with_token(Refusal::new(status, "the handshake was not authorized"), now);
+            self.reconnect_with_token(
+                ServiceRefusal::new(status, "the handshake was not authorized"),
+                now,
+            );
         } else if is_final {
             self.finish(Ending::Refused { status });
         } else {
@@ -426,7 +429,7 @@ impl GuestMachine for GatewayConversation {
 }
 
 /// Whether a refusal is about an expired access token.
-fn is_expired(refusal: &Refusal) -> bool {
+fn is_expired(refusal: &ServiceRefusal) -> bool {
     refusal.code == ErrorCode::CredentialsExpired.as_str()
 }
 

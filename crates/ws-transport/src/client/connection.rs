@@ -80,7 +80,7 @@ pub enum SendError {
 
 /// The state machine behind [`WebSocket`](super::WebSocket).
 #[derive(Debug, Default)]
-pub struct Connection {
+pub(super) struct Connection {
     state: State,
     backoff: Backoff,
     queue: VecDeque<String>,

@@ -97,7 +97,7 @@ mod tests {
         let waits: Vec<_> = (0..4)
             .map(|_| (limiter.reserve(later) - later).as_millis())
             .collect();
-        assert_eq!(waits, [0, 0, 0, 100], "a quiet time buys one burst, not more");
+        assert_eq!(waits, [0, 0, 0, 100], "a quiet time allows one burst");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use crate::{AdmittedOrigin, SocketUrl};
 
 /// A WebSocket that stays connected: a lost connection is opened again with backoff and jitter.
 ///
-/// Texts that were queued while no connection was open are sent on the next one. A text that was on its way when the
-/// connection was lost may be lost: a protocol that must know acknowledges its messages.
+/// Texts that were queued while no connection was open are sent on the next one. An unacknowledged text may be lost with its
+/// connection: a protocol that must know acknowledges its messages.
 #[derive(Debug)]
 pub struct WebSocket {
     driver: Driver<Connection>,

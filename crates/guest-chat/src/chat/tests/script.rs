@@ -19,7 +19,7 @@ fn script_waits_for_the_result_of_each_command() {
         ("/wait", message("Hello", "")),
         (
             "/clear",
-            Event::Session(SessionEvent::Refused(Refusal {
+            Event::Session(SessionEvent::Refused(ServiceRefusal {
                 code: "403".to_owned(),
                 message: "no".to_owned(),
             })),

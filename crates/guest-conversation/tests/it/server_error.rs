@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use guest_conversation::{DeliveryStatus, FailureReason, GuestMachine as _};
 
-use crate::history::{answer, asked, command, emitted, entry, page, peer};
+use crate::history::{answer, command, emitted, entry, page, peer, requested_call};
 use crate::virtual_peer::{VirtualPeer, echo, id, refused};
 
-const SETTLE: Duration = Duration::from_secs(3);
+const DELIVERY_DELAY: Duration = Duration::from_secs(3);
 
 #[test]
 fn history_decides_messages_refused_by_server_errors() {
@@ -25,14 +25,14 @@ fn history_decides_messages_refused_by_server_errors() {
         assert_eq!(emitted(&mut peer), [""; 0], "it is being decided");
         peer.pass(Duration::from_secs(2));
         assert!(peer.frames().is_empty(), "it may still arrive");
-        asked(&mut peer);
+        requested_call(&mut peer);
         let page = || page(1, 1, &[entry("g1", 1, "arrived", true)]);
         answer(&mut peer, page());
         assert_eq!(emitted(&mut peer), ["accepted 1"]);
         assert_eq!(peer.frames()[0]["tracingId"], id(2).to_string());
         // and once more, which is the last time
         peer.receive(&refused(code, Some(id(2))));
-        peer.pass(SETTLE);
+        peer.pass(DELIVERY_DELAY);
         command(&mut peer);
         answer(&mut peer, page());
         let failed = Some(DeliveryStatus::Failed(FailureReason::NotDelivered));
