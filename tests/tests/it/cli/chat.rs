@@ -123,7 +123,7 @@ async fn chat_starts_a_new_conversation_after_the_agent_leaves() {
     writeln!(input, "too late\n/new").unwrap();
     until(
         &mut guest,
-        "✗ too late (not delivered: the conversation is read-only: start a new one)",
+        "✗ too late (not delivered: cannot send: the conversation is read-only; start a new one)",
     )
     .await;
     until(&mut guest, "* connected: a new conversation").await;
