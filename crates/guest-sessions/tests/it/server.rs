@@ -3,7 +3,7 @@
 use futures_util::{SinkExt, StreamExt};
 use genesys_api::Clock;
 use guest_conversation::client::{ConnectLimiter, Connection, Settings};
-use guest_conversation::{ConnectionEvent, DeliveryStatus, Ending, Event, GuestMachine as _, Machine as _};
+use guest_conversation::{ConnectionEvent, DeliveryStatus, Ending, Event, GuestMachine as _};
 use guest_sessions::client::{GatewayConversation, GatewaySession};
 use guest_sessions::{self, ClientFrame, ServerFrame, TokenPlacement};
 use http::Request;
