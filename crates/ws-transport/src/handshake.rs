@@ -302,11 +302,11 @@ mod tests {
             ),
             (
                 |response| drop(response.headers_mut().remove(UPGRADE)),
-                Some("not an upgrade"),
+                Some("Upgrade or Connection is missing"),
             ),
             (
                 |response| drop(response.headers_mut().remove(CONNECTION)),
-                Some("not an upgrade"),
+                Some("Upgrade or Connection is missing"),
             ),
             (
                 |response| {

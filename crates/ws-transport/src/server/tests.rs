@@ -17,11 +17,11 @@ async fn socket_error_names_the_violated_rule() {
     let long = Message::text("x".repeat(64 * 1024 + 1));
     for (text, message, code) in [
         (
-            "binary frame: send text frames only",
+            "invalid frame: binary; send text frames only",
             Message::binary(vec![1, 2, 3]),
             1003,
         ),
-        ("message beyond the limit", long, 1009),
+        ("invalid message: too large; send smaller ones", long, 1009),
     ] {
         let (mut socket, mut client) = pair().await;
         let client = tokio::spawn(async move {
