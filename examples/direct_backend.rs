@@ -9,10 +9,8 @@ use std::error::Error;
 
 use genesys_sim::{Config, Simulator};
 use guest_suite::api::Hosts;
-use guest_suite::conversation::Event;
 use guest_suite::direct::DirectConfig;
 use guest_suite::payload::{Choice, Consent, Evidence};
-use guest_suite::transport::OriginPolicy;
 use guest_suite::{GuestSessions, NewGuest};
 use time::OffsetDateTime;
 
@@ -25,15 +23,11 @@ async fn ask(sessions: &GuestSessions, question: &str) -> Result<String, Box<dyn
     let consent = Consent::together([Choice::Granted, Choice::Granted, Choice::Denied], chosen);
     let guest = NewGuest::new("web".parse()?, "DE".parse()?, consent);
     let mut session = sessions.create(guest).await?;
-    session.connect(OriginPolicy::new([PAGE])?.admit([PAGE])?).await?;
+    session.connect_from(PAGE).await?;
     session.send(question)?;
-    while let Some(event) = session.next_event().await {
-        if let Event::Message(answer) = event {
-            session.end().await?;
-            return Ok(answer.text.clone());
-        }
-    }
-    Err("the conversation ended without an answer".into())
+    let answer = session.next_message().await;
+    session.end().await?;
+    Ok(answer.ok_or("the conversation ended without an answer")?.text)
 }
 
 #[tokio::main]

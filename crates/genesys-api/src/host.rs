@@ -131,6 +131,13 @@ impl Hosts {
     }
 }
 
+/// One host for all services, as [`Hosts::single`].
+impl From<&Host> for Hosts {
+    fn from(host: &Host) -> Self {
+        Self::single(host)
+    }
+}
+
 /// An invalid host. The message contains the text, unless that may contain a password.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("invalid host{}: {reason}", .text.as_ref().map(|text| format!(" {text:?}")).unwrap_or_default())]

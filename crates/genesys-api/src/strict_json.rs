@@ -141,8 +141,8 @@ impl<'a> Field<'a> {
     ///
     /// # Errors
     /// [`BodyErrorKind::WrongType`] if it is not text, [`BodyErrorKind::Value`] if the text does not parse.
-    pub fn parse<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, BodyError> {
-        self.text()?.parse().map_err(|error| self.invalid(error))
+    pub fn parse<T: FromStr<Err: std::error::Error>>(&self) -> Result<T, BodyError> {
+        self.text()?.parse().map_err(|error| self.rejected(error))
     }
 
     /// Its Boolean value.
@@ -184,6 +184,13 @@ impl<'a> Field<'a> {
     pub fn invalid(&self, reason: impl fmt::Display) -> BodyError {
         let field = self.path();
         let message = format!("invalid {field}: {reason}");
+        BodyError::at(BodyErrorKind::Value, field, message)
+    }
+
+    /// The error of parsing the value, after the path of the field.
+    pub fn rejected(&self, error: impl std::error::Error) -> BodyError {
+        let field = self.path();
+        let message = format!("{field}: {error}");
         BodyError::at(BodyErrorKind::Value, field, message)
     }
 
@@ -412,7 +419,7 @@ mod tests {
             (
                 r#"{"name": "", "tags": [{"id": "s3cret"}]}"#,
                 Some("tags[0].id"),
-                "invalid tags[0].id: invalid digit found in string",
+                "tags[0].id: invalid digit found in string",
             ),
         ] {
             let error = read(body).unwrap_err();

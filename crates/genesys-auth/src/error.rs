@@ -66,8 +66,7 @@ impl AuthError {
     }
 
     /// Whether a retry can succeed without a change of configuration.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
+    pub(crate) fn is_retryable(&self) -> bool {
         matches!(
             self.kind,
             AuthErrorKind::Canceled | AuthErrorKind::Malformed | AuthErrorKind::Unavailable

@@ -106,7 +106,7 @@ enum StoredValue {
 #[non_exhaustive]
 pub enum AttributeError {
     /// The key contains a control character.
-    #[error("invalid attribute key: it contains a control character, remove it")]
+    #[error("invalid attribute: the key contains a control character, remove it")]
     ControlCharacter,
     /// The key exists already.
     #[error("invalid attribute {key:?}: it is repeated, send it once")]
@@ -115,10 +115,10 @@ pub enum AttributeError {
         key: String,
     },
     /// The key is empty.
-    #[error("invalid attribute key: it is empty, use 1 to {MAX_KEY_LENGTH} characters")]
+    #[error("invalid attribute: the key is empty, use 1 to {MAX_KEY_LENGTH} characters")]
     EmptyKey,
     /// The key is too long.
-    #[error("invalid attribute key: {length} characters, at most {MAX_KEY_LENGTH} are allowed")]
+    #[error("invalid attribute: the key has {length} characters, at most {MAX_KEY_LENGTH} are allowed")]
     LongKey {
         /// Its length in characters.
         length: usize,

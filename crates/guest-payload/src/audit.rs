@@ -25,7 +25,9 @@ impl ConsentUpdate {
     /// Whether the change switches a purpose off.
     #[must_use]
     pub fn is_withdrawal(&self) -> bool {
-        self.diffs.iter().any(|diff| diff.before.on && !diff.after.on)
+        self.diffs
+            .iter()
+            .any(|diff| diff.before.is_on() && !diff.after.is_on())
     }
 
     /// Keys and values for the audit entry of the change: `before.` and the name of each purpose that differs, then
@@ -57,7 +59,7 @@ impl Refused<'_> {
 impl PurposeRecord {
     /// The value for an audit entry, as in `granted, on (tutorial-strict/EU/marketing), by guest, banner, notice 7 de`.
     fn audit_detail(&self) -> String {
-        let switch = if self.on { "on" } else { "off" };
+        let switch = if self.is_on() { "on" } else { "off" };
         let mut detail = format!("{}, {switch} ({})", self.choice, self.rule);
         if let Some(evidence) = &self.evidence
             && (evidence.method != CollectionMethod::Unstated
@@ -84,9 +86,11 @@ mod tests {
 
     fn guest(choices: [Choice; 3]) -> NewGuest {
         let when = parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
-        let evidence = Evidence::at(when)
-            .method(CollectionMethod::Banner)
-            .notice(Notice::new("7", "de").unwrap());
+        let evidence = Evidence {
+            method: CollectionMethod::Banner,
+            notice: Notice::new("7", "de").ok(),
+            ..Evidence::at(when)
+        };
         let consent = Consent::together(choices, evidence);
         NewGuest::new("c".parse().unwrap(), "DE".parse().unwrap(), consent)
     }

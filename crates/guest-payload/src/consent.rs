@@ -55,7 +55,7 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Evidence {
-    /// A choice at `when`, without further evidence.
+    /// A choice at `when`, without further evidence. The other fields can be set.
     #[must_use]
     pub fn at(when: OffsetDateTime) -> Self {
         // a time without an equal in UTC is at the end of the calendar and stays unchanged
@@ -67,34 +67,6 @@ impl Evidence {
             notice: None,
             gpp: None,
         }
-    }
-
-    /// Sets the way in which the guest was asked.
-    #[must_use]
-    pub fn method(mut self, method: CollectionMethod) -> Self {
-        self.method = method;
-        self
-    }
-
-    /// Sets the person who chose.
-    #[must_use]
-    pub fn by(mut self, actor: Actor) -> Self {
-        self.actor = actor;
-        self
-    }
-
-    /// Sets the privacy notice that was shown.
-    #[must_use]
-    pub fn notice(mut self, notice: Notice) -> Self {
-        self.notice = Some(notice);
-        self
-    }
-
-    /// Sets the consent platform's string.
-    #[must_use]
-    pub fn gpp(mut self, gpp: Gpp) -> Self {
-        self.gpp = Some(gpp);
-        self
     }
 
     pub(crate) fn is_by_guardian(&self) -> bool {
@@ -218,17 +190,14 @@ impl TryFrom<String> for Gpp {
 }
 
 impl Gpp {
-    /// Maximum characters. Our choice.
-    pub const MAX_LENGTH: usize = 4096;
-
-    /// Accepts 1 to [`Gpp::MAX_LENGTH`] visible ASCII characters.
+    /// Accepts 1 to 4,096 visible ASCII characters. The limit is our choice.
     ///
     /// # Errors
     /// If the text is anything else.
     pub fn new(text: impl Into<String>) -> Result<Self, EvidenceError> {
         let text = text.into();
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if text.is_empty() || text.len() > Self::MAX_LENGTH || !visible {
+        if text.is_empty() || text.len() > MAX_GPP || !visible {
             return Err(EvidenceError::Gpp);
         }
         Ok(Self(text))
@@ -252,7 +221,7 @@ impl fmt::Debug for Gpp {
 #[non_exhaustive]
 pub enum EvidenceError {
     /// Not a string of the IAB Global Privacy Platform.
-    #[error("invalid GPP string: use 1 to {} visible ASCII characters", Gpp::MAX_LENGTH)]
+    #[error("invalid GPP string: use 1 to {MAX_GPP} visible ASCII characters")]
     Gpp,
     /// Not a language tag.
     #[error("invalid notice language: use a tag such as de or de-CH")]
@@ -261,6 +230,9 @@ pub enum EvidenceError {
     #[error("invalid notice version: use 1 to 64 printable ASCII characters")]
     Version,
 }
+
+/// Maximum characters of a GPP string.
+const MAX_GPP: usize = 4096;
 
 /// A choice about one purpose and its evidence, which for [`Choice::Unknown`] is the time of asking.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -78,8 +78,8 @@ fn attributes(field: &Field<'_>) -> Result<(Jurisdictions, Attributes), BodyErro
         attributes
             .insert(attribute.name(), &*value)
             .map_err(|error| match error {
-                AttributeError::LongValue { .. } => attribute.invalid(error),
-                _ => field.invalid(error),
+                AttributeError::LongValue { .. } => attribute.rejected(error),
+                _ => field.rejected(error),
             })?;
     }
     Ok((jurisdictions, attributes))
@@ -96,25 +96,22 @@ impl Evidence {
             Some(field) => chosen_at(&field, received)?,
             None => received,
         };
-        let mut evidence = Self::at(when)
-            .method(one_of(
-                consent.optional("how"),
-                "banner, chat, form, phone or unstated",
-            )?)
-            .by(one_of(consent.optional("actor"), "guest, guardian or agent")?);
+        let mut evidence = Self::at(when);
+        evidence.method = one_of(consent.optional("how"), "banner, chat, form, phone or unstated")?;
+        evidence.actor = one_of(consent.optional("actor"), "guest, guardian or agent")?;
         if let Some(field) = consent.optional("notice") {
             let mut notice = field.object()?;
             let (version, language) = (notice.required("version")?, notice.required("language")?);
             notice.finish()?;
             let notice = Notice::new(&*version.text()?, &*language.text()?);
             evidence.notice = Some(notice.map_err(|error| match error {
-                EvidenceError::Version => version.invalid(error),
-                EvidenceError::Language => language.invalid(error),
-                EvidenceError::Gpp => field.invalid(error),
+                EvidenceError::Version => version.rejected(error),
+                EvidenceError::Language => language.rejected(error),
+                EvidenceError::Gpp => field.rejected(error),
             })?);
         }
         if let Some(field) = consent.optional("gpp") {
-            let gpp = Gpp::new(&*field.text()?).map_err(|error| field.invalid(error))?;
+            let gpp = Gpp::new(&*field.text()?).map_err(|error| field.rejected(error))?;
             evidence.gpp = Some(gpp);
         }
         Ok(evidence)

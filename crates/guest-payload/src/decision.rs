@@ -82,7 +82,6 @@ impl<'p> Allowed<'p> {
                 let state = self.state(purpose);
                 PurposeRecord {
                     choice: given.choice,
-                    on: state.on,
                     reason: state.reason,
                     rule: state.rule.id.clone(),
                     evidence: (given.choice != Choice::Unknown).then(|| given.evidence.clone()),
@@ -106,7 +105,7 @@ impl<'p> Allowed<'p> {
             self.jurisdictions.description(),
             self.policy.id,
             self.policy.version,
-            Listed(&self.policy.functional.sources),
+            listed(&self.policy.functional.sources),
         );
         for state in &self.states {
             text.push_str("\n- ");
@@ -120,9 +119,7 @@ impl<'p> Allowed<'p> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct PurposeState<'p> {
-    /// Whether data may be used for it.
-    pub on: bool,
-    /// The reason for that state.
+    /// The reason for it.
     pub reason: Reason,
     /// The deciding rule: with several places, the first that switches the purpose off.
     pub rule: &'p Rule,
@@ -134,11 +131,16 @@ impl<'p> PurposeState<'p> {
     pub(crate) fn of(rule: &'p Rule, input: &RuleInput) -> Self {
         let reason = rule.apply(input);
         Self {
-            on: reason.is_on(),
             reason,
             rule,
             obligations: rule.obligations(reason),
         }
+    }
+
+    /// Whether data may be used for the purpose.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.reason.is_on()
     }
 
     fn explain(&self) -> String {
@@ -166,7 +168,7 @@ impl<'p> PurposeState<'p> {
             "{} is {because}. Rule {}; source: {}.",
             self.rule.purpose,
             self.rule.id,
-            Listed(&self.rule.sources)
+            listed(&self.rule.sources)
         );
         let to_do: Vec<&str> = self.obligations.iter().map(Obligation::as_str).collect();
         if !to_do.is_empty() {
@@ -177,16 +179,9 @@ impl<'p> PurposeState<'p> {
 }
 
 /// Sources, separated by semicolons.
-struct Listed<'a>(&'a [Source]);
-
-impl fmt::Display for Listed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, source) in self.0.iter().enumerate() {
-            let and = if at == 0 { "" } else { "; " };
-            write!(f, "{and}{source}")?;
-        }
-        Ok(())
-    }
+fn listed(sources: &[Source]) -> String {
+    let sources: Vec<String> = sources.iter().map(Source::to_string).collect();
+    sources.join("; ")
 }
 
 /// The reason for the state of a purpose.
@@ -251,7 +246,7 @@ impl Refused<'_> {
                 "\n- {} has to be granted first. Rule {}; source: {}.",
                 rule.purpose,
                 rule.id,
-                Listed(&rule.sources)
+                listed(&rule.sources)
             ));
         }
         text
@@ -260,16 +255,18 @@ impl Refused<'_> {
 
 impl fmt::Display for Refused<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missing = self.missing();
+        let missing: Vec<String> = missing
+            .map(|(purpose, rule)| format!("{purpose} is not granted (rule {rule})"))
+            .collect();
         write!(
             f,
-            "the policy {} {} refuses a session in {}:",
-            self.policy.id, self.policy.version, self.jurisdictions
-        )?;
-        for (at, (purpose, rule)) in self.missing().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            write!(f, "{comma} {purpose} is not granted (rule {rule})")?;
-        }
-        f.write_str("; ask the guest, and create the session once they agree")
+            "cannot create a session in {} under the policy {} {}: {}; ask the guest, and create it once they agree",
+            self.jurisdictions,
+            self.policy.id,
+            self.policy.version,
+            missing.join(", ")
+        )
     }
 }
 

@@ -18,7 +18,7 @@ pub struct GuestData {
 impl GuestData {
     /// The record with those attributes that it allows.
     pub(crate) fn new(consent: ConsentRecord, mut attributes: Attributes) -> Self {
-        attributes.retain(|purpose| consent.purpose(purpose).on);
+        attributes.retain(|purpose| consent.purpose(purpose).is_on());
         Self { consent, attributes }
     }
 

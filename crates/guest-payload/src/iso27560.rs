@@ -187,7 +187,7 @@ impl PurposeEntry {
                 .or_else(|| controller.language.clone()),
             events: Vec::from_iter(Event::of(held, rule.and_then(|rule| rule.max_age_days))),
             state: State {
-                on: held.on,
+                on: held.is_on(),
                 reason: held.reason,
                 rule: held.rule.clone(),
             },
@@ -252,10 +252,12 @@ mod tests {
 
     fn record() -> ConsentRecord {
         let now = genesys_api::parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
-        let evidence = Evidence::at(now)
-            .method(CollectionMethod::Banner)
-            .notice(Notice::new("7", "ko").unwrap())
-            .gpp(Gpp::new("DBABMA~x").unwrap());
+        let evidence = Evidence {
+            method: CollectionMethod::Banner,
+            notice: Notice::new("7", "ko").ok(),
+            gpp: Gpp::new("DBABMA~x").ok(),
+            ..Evidence::at(now)
+        };
         let consent = Consent::together([Choice::Granted, Choice::Denied, Choice::Unknown], evidence);
         Policy::purpose_scoped()
             .decide(&DecisionInput {

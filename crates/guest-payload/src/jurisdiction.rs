@@ -81,18 +81,9 @@ impl FromStr for Jurisdiction {
         {
             return Ok(place);
         }
-        let echo = text.chars().take(LONGEST_ECHO).collect();
-        let suggestions = suggestion::suggestions(text);
-        Err(if suggestions.len() > 1 {
-            JurisdictionError::Ambiguous {
-                text: echo,
-                meanings: suggestions,
-            }
-        } else {
-            JurisdictionError::Unknown {
-                text: echo,
-                suggestion: suggestions.first().copied(),
-            }
+        Err(JurisdictionError::Unknown {
+            text: text.chars().take(LONGEST_ECHO).collect(),
+            meanings: suggestion::suggestions(text),
         })
     }
 }
@@ -117,9 +108,6 @@ impl fmt::Display for Jurisdiction {
 pub struct Jurisdictions(Vec<Jurisdiction>);
 
 impl Jurisdictions {
-    /// Maximum number of places in a text. Our choice.
-    pub const MAX_COUNT: usize = 8;
-
     /// The places in words, as in `France (FR)`.
     pub(crate) fn description(&self) -> String {
         if self.0.is_empty() {
@@ -162,7 +150,7 @@ impl FromStr for Jurisdictions {
             return Ok(Self::default());
         }
         let count = text.split(',').count();
-        if count > Self::MAX_COUNT {
+        if count > MAX_COUNT {
             return Err(JurisdictionError::TooMany { count });
         }
         let places: Vec<Jurisdiction> = text.split(',').map(str::parse).collect::<Result<_, _>>()?;
@@ -181,61 +169,42 @@ impl fmt::Display for Jurisdictions {
 }
 
 /// Invalid region.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JurisdictionError {
-    /// Not a code, and it may mean more than one place.
-    Ambiguous {
-        /// The first 40 characters of the input.
-        text: String,
-        /// The places that may be meant, the likeliest first.
-        meanings: Vec<Jurisdiction>,
-    },
     /// Empty input.
+    #[error("invalid region: it is empty, omit it if it is unknown, or use a code such as FR")]
     Empty,
-    /// More places than [`Jurisdictions::MAX_COUNT`].
+    /// More than 8 places.
+    #[error("invalid region: {count} places, at most {MAX_COUNT} are allowed")]
     TooMany {
         /// Number of places.
         count: usize,
     },
     /// Not a known code.
+    #[error("invalid region {text:?}: {}", remedy(.meanings))]
     Unknown {
         /// The first 40 characters of the input.
         text: String,
-        /// The place that is probably meant.
-        suggestion: Option<Jurisdiction>,
+        /// The places that may be meant, the likeliest first.
+        meanings: Vec<Jurisdiction>,
     },
 }
 
-impl fmt::Display for JurisdictionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ambiguous { text, meanings } => {
-                write!(f, "ambiguous region {text:?}:")?;
-                for (at, place) in meanings.iter().enumerate() {
-                    let or = if at == 0 { "" } else { ", or" };
-                    write!(f, "{or} write {place} for {}", place.description())?;
-                }
-                Ok(())
-            }
-            Self::Empty => f.write_str("empty region: omit it if it is unknown, or use a code such as FR"),
-            Self::TooMany { count } => write!(
-                f,
-                "too many regions: {count}, at most {} are allowed",
-                Jurisdictions::MAX_COUNT
-            ),
-            Self::Unknown { text, suggestion } => {
-                write!(f, "unknown region {text:?}: ")?;
-                match suggestion {
-                    Some(place) => write!(f, "write {place} for {}", place.name()),
-                    None => f.write_str("use an ISO 3166 code such as FR or US-CA, or EU, EEA or UK"),
-                }
-            }
-        }
-    }
+fn remedy(meanings: &[Jurisdiction]) -> String {
+    let remedies: Vec<String> = match meanings {
+        [] => return "use an ISO 3166 code such as FR or US-CA, or EU, EEA or UK".to_owned(),
+        [place] => return format!("write {place} for {}", place.name()),
+        places => places
+            .iter()
+            .map(|place| format!("write {place} for {}", place.description()))
+            .collect(),
+    };
+    remedies.join(", or ")
 }
 
-impl std::error::Error for JurisdictionError {}
+/// Maximum number of places in a text. Our choice.
+const MAX_COUNT: usize = 8;
 
 /// Length of `US-CA`.
 const LONGEST_CODE: usize = 5;
@@ -300,10 +269,7 @@ mod tests {
 
     fn suggested(text: &str) -> Vec<String> {
         match text.parse::<Jurisdiction>() {
-            Err(JurisdictionError::Unknown { suggestion, .. }) => {
-                suggestion.iter().map(Jurisdiction::to_string).collect()
-            }
-            Err(JurisdictionError::Ambiguous { meanings, .. }) => {
+            Err(JurisdictionError::Unknown { meanings, .. }) => {
                 meanings.iter().map(Jurisdiction::to_string).collect()
             }
             other => panic!("{text:?} should be unknown, and is {other:?}"),
@@ -414,14 +380,14 @@ mod tests {
         let message = |text: &str| text.parse::<Jurisdiction>().unwrap_err().to_string();
         assert_eq!(
             message("california"),
-            "unknown region \"california\": write US-CA for California"
+            "invalid region \"california\": write US-CA for California"
         );
         assert_eq!(
             message("georgia"),
-            "ambiguous region \"georgia\": write GE for Georgia, or write US-GA for Georgia in the United States"
+            "invalid region \"georgia\": write GE for Georgia, or write US-GA for Georgia in the United States"
         );
         assert!(
-            message("x\ny").starts_with("unknown region \"x\\ny\":"),
+            message("x\ny").starts_with("invalid region \"x\\ny\":"),
             "a line break is escaped"
         );
         assert!(message(&"x".repeat(10_000)).len() < 200);

@@ -154,7 +154,7 @@ impl Policy {
             let rule = self.rule(Some(*place), purpose);
             let other = PurposeState::of(rule, input);
             let obligations = state.obligations.and(other.obligations);
-            if state.on && !other.on {
+            if state.is_on() && !other.is_on() {
                 state = other;
             }
             state.obligations = obligations;
@@ -228,7 +228,7 @@ pub struct Functional {
 
 /// Unknown policy id.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("unknown policy {id:?}: the embedded ones are \"tutorial-strict\" and \"purpose-scoped\"")]
+#[error("invalid policy {id:?}: use \"tutorial-strict\" or \"purpose-scoped\"")]
 pub struct UnknownPolicy {
     /// The first 64 characters of the requested id.
     pub id: String,

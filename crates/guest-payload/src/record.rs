@@ -91,7 +91,6 @@ impl ConsentRecord {
         policy.id.clone_into(&mut after.policy);
         policy.version.clone_into(&mut after.policy_version);
         for (record, state) in after.purposes.iter_mut().zip(states) {
-            record.on = state.on;
             record.reason = state.reason;
             record.rule = state.rule.id.clone();
         }
@@ -126,9 +125,7 @@ impl ConsentRecord {
 pub struct PurposeRecord {
     /// The guest's choice.
     pub choice: Choice,
-    /// Whether data may be used for it.
-    pub on: bool,
-    /// The reason for that state.
+    /// The reason for the state.
     pub reason: Reason,
     /// Id of the deciding rule.
     pub rule: String,
@@ -137,6 +134,12 @@ pub struct PurposeRecord {
 }
 
 impl PurposeRecord {
+    /// Whether data may be used for the purpose.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.reason.is_on()
+    }
+
     /// Time of the choice in UTC, if one was made.
     #[must_use]
     pub fn chosen_at(&self) -> Option<OffsetDateTime> {
@@ -145,8 +148,7 @@ impl PurposeRecord {
 
     /// Whether more than the evidence differs.
     fn differs(&self, other: &Self) -> bool {
-        (self.choice, self.on, self.reason) != (other.choice, other.on, other.reason)
-            || self.rule != other.rule
+        (self.choice, self.reason, &self.rule) != (other.choice, other.reason, &other.rule)
     }
 }
 
@@ -176,7 +178,7 @@ pub struct ConsentDiff {
 pub enum ChangeError {
     /// The grant is older than the choice that it would replace.
     #[error(
-        "outdated consent: {purpose} was granted at {}, before the recorded choice of {}; ask the guest again",
+        "cannot change consent: {purpose} was granted at {}, before the recorded choice of {}; ask the guest again",
         genesys_api::rfc3339(*.given),
         genesys_api::rfc3339(*.recorded)
     )]
@@ -246,8 +248,8 @@ mod tests {
                 at(30).chosen_at,
             )
             .unwrap();
-        assert!(!after.purpose(Purpose::Marketing).on);
-        assert!(after.purpose(Purpose::Personalization).on && after.purpose(Purpose::Analytics).on);
+        assert!(!after.purpose(Purpose::Marketing).is_on());
+        assert!(after.purpose(Purpose::Personalization).is_on() && after.purpose(Purpose::Analytics).is_on());
         assert_eq!(after.recorded_at, at(20).chosen_at);
         let [changed] = changed.as_slice() else {
             panic!("one purpose changed, not {changed:?}");
@@ -282,7 +284,7 @@ mod tests {
         assert_eq!(changed.len(), 1, "the grant is ignored");
         let withdrawn = after.purpose(Purpose::Personalization);
         assert_eq!(
-            (withdrawn.on, withdrawn.chosen_at()),
+            (withdrawn.is_on(), withdrawn.chosen_at()),
             (false, Some(at(10).chosen_at))
         );
 
@@ -290,7 +292,7 @@ mod tests {
         let (after, _) = after
             .change(&again, Signals::default(), policy, at(30).chosen_at)
             .unwrap();
-        assert!(after.purpose(Purpose::Marketing).on);
+        assert!(after.purpose(Purpose::Marketing).is_on());
     }
 
     #[test]
@@ -325,7 +327,7 @@ mod tests {
         let (after, _) = after
             .change(&grant, Signals::default(), policy, at(30).chosen_at)
             .unwrap();
-        assert!(after.gpc && !after.purpose(Purpose::Marketing).on);
+        assert!(after.gpc && !after.purpose(Purpose::Marketing).is_on());
     }
 
     #[test]
@@ -336,7 +338,7 @@ mod tests {
             [Choice::Granted, Choice::Granted, Choice::Unknown],
         );
         assert!(
-            before.purpose(Purpose::Analytics).on,
+            before.purpose(Purpose::Analytics).is_on(),
             "the tutorial ticks it beforehand"
         );
         let (after, changed) = before
@@ -348,7 +350,7 @@ mod tests {
             )
             .unwrap();
         assert_eq!(after.policy, "purpose-scoped");
-        assert!(!after.purpose(Purpose::Analytics).on);
+        assert!(!after.purpose(Purpose::Analytics).is_on());
         assert_eq!(changed.len(), 3, "each has another rule");
     }
 
@@ -361,7 +363,7 @@ mod tests {
         };
         assert_eq!(
             error.to_string(),
-            "outdated consent: marketing was granted at 2026-11-22T12:09:00.000Z, before the recorded choice of \
+            "cannot change consent: marketing was granted at 2026-11-22T12:09:00.000Z, before the recorded choice of \
              2026-11-22T12:10:00.000Z; ask the guest again"
         );
     }
@@ -383,7 +385,7 @@ mod tests {
             }
             change = change.withdrawing(Purpose::ALL[withdrawn]);
             let (after, _) = before.change(&change, Signals { gpc }, Policy::tutorial_strict(), at(30).chosen_at).unwrap();
-            prop_assert!(!after.purposes[withdrawn].on);
+            prop_assert!(!after.purposes[withdrawn].is_on());
             prop_assert!(after.recorded_at >= before.recorded_at);
         }
     }

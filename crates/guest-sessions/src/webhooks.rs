@@ -193,7 +193,7 @@ fn custom_headers(field: &Field<'_>) -> Result<CustomHeaders, BodyError> {
     let headers = headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
-    CustomHeaders::parse(headers).map_err(|error| field.invalid(error))
+    CustomHeaders::parse(headers).map_err(|error| field.rejected(error))
 }
 
 #[cfg(test)]

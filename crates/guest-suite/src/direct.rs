@@ -63,7 +63,7 @@ pub struct DirectConfig {
 }
 
 impl DirectConfig {
-    /// A configuration with sessions in memory and no channel.
+    /// A configuration with sessions in memory and no channel. A simulator has one host for all `hosts`.
     ///
     /// # Errors
     /// If the system's roots of trust cannot be read.
@@ -72,9 +72,12 @@ impl DirectConfig {
     /// If the system has no memory or threads left for a store in memory.
     #[cfg(feature = "sqlite")]
     #[expect(clippy::unwrap_in_result, reason = "a store in memory opens")]
-    pub fn new(hosts: Hosts) -> Result<Self, TlsError> {
+    pub fn new(hosts: impl Into<Hosts>) -> Result<Self, TlsError> {
         let store = SqliteStore::open(":memory:", Keys::ephemeral(), Limits::default());
-        Self::with_store(hosts, Arc::new(store.expect("there are memory and threads")))
+        Self::with_store(
+            hosts.into(),
+            Arc::new(store.expect("there are memory and threads")),
+        )
     }
 
     /// A configuration with sessions in `store`, no channel, and an HTTP client that trusts the system's roots. A process
@@ -143,13 +146,13 @@ impl Direct {
         ] {
             *duration = MAX_DURATION.min(*duration);
         }
-        let mut past = Vec::new();
+        let mut sessions = Vec::new();
         let mut after = None;
         loop {
             let rows = stored_rows(&*config.store, after).await?;
             let Some(last) = rows.last() else { break };
             after = Some(last.row.id.clone());
-            past.extend(rows.iter().map(SessionRow::past));
+            sessions.extend(rows.iter().map(SessionRow::stored_session));
         }
         Ok(Self {
             shared: Arc::new(Shared {
@@ -163,7 +166,7 @@ impl Direct {
                     host: config.hosts.api.clone(),
                 },
                 config,
-                metrics: Metrics::restore(past),
+                metrics: Metrics::restore(sessions),
                 events: Notify::new(),
                 live: LiveSessions::default(),
                 signed_in: Mutex::new(HashMap::new()),
@@ -216,8 +219,7 @@ impl Direct {
         self.shared.config.http.clock()
     }
 
-    fn deployment(&self, record: &SessionRow) -> Result<&DeploymentId, Error> {
-        let channel = &record.row.channel;
+    fn deployment(&self, channel: &ChannelId) -> Result<&DeploymentId, Error> {
         let deployment = self.shared.config.deployments.get(channel);
         deployment.ok_or_else(|| Error::UnknownChannel {
             channel: channel.clone(),
@@ -226,8 +228,9 @@ impl Direct {
 
     async fn load(&self, owner: &str, id: &SessionId) -> Result<SessionRow, Error> {
         let record = self.load_any(id).await?;
-        let is_owned = record.row.owner == owner;
-        is_owned.then_some(record).ok_or(Error::NotFound)
+        (record.row.owner == owner)
+            .then_some(record)
+            .ok_or(Error::NotFound)
     }
 
     async fn load_any(&self, id: &SessionId) -> Result<SessionRow, Error> {

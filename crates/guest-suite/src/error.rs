@@ -18,10 +18,10 @@ use web_messaging::rest::deployment::NotAdmitted;
 #[non_exhaustive]
 pub enum Error {
     /// The access token has expired.
-    #[error("the access token has expired: rotate the session's tokens, then use the new one")]
+    #[error("invalid access token: it has expired, refresh the session's tokens and use the new one")]
     AccessExpired,
     /// The access token is of another session, or was replaced.
-    #[error("the access token is not this session's: use the one of its creation or of its last rotation")]
+    #[error("invalid access token: it is not this session's, use this session's newest one")]
     AccessUnknown,
     /// A later choice of the guest is recorded.
     #[error("{0}")]
@@ -33,10 +33,10 @@ pub enum Error {
     #[error("{0}")]
     Conversation(Ending),
     /// The session has ended.
-    #[error("the session has ended: create a new one")]
+    #[error("cannot use the session: it has ended, create a new one")]
     Ended,
     /// The limit of live sessions is reached.
-    #[error("{limit} sessions are live, which is the configured limit: try again when some have ended")]
+    #[error("cannot create a session: {limit} are live, which is the limit, try again later")]
     Full {
         /// The limit.
         limit: usize,
@@ -45,25 +45,28 @@ pub enum Error {
     #[error(transparent)]
     Gateway(Box<AuthorizedError>),
     /// The guest has a live session.
-    #[error("the guest id is in use by a live session: end that one first, or leave the guest id out")]
+    #[error("cannot create a session: the guest has a live one, end that first or omit the guest id")]
     GuestInUse,
     /// The published configuration of the deployment does not admit the guest. No socket was opened.
     #[error(transparent)]
     NotAdmitted(#[from] NotAdmitted),
     /// No conversation is open.
-    #[error("the session has no open conversation: connect it first")]
+    #[error("cannot use the conversation: none is open, connect the session first")]
     NotConnected,
     /// The session or webhook does not exist, or has another owner.
-    #[error("there is no such session or webhook: check the id and its owner")]
+    #[error("cannot find the session or webhook: check its id and its owner")]
     NotFound,
     /// The guest is not signed in.
-    #[error("the guest is not signed in: begin a sign-in, and exchange its code")]
+    #[error("cannot use the sign-in: the guest is not signed in, begin a sign-in and exchange its code")]
     NotSignedIn,
+    /// The text is not the origin of a page.
+    #[error(transparent)]
+    Origin(Box<dyn StdError + Send + Sync>),
     /// The refresh token is of another session.
-    #[error("the refresh token is not this session's: use the one of its creation or of its last rotation")]
+    #[error("invalid refresh token: it is not this session's, use this session's newest one")]
     RefreshUnknown,
     /// The refresh token was used before. This is audited.
-    #[error("the refresh token has been used: each works once, use the one of the last rotation")]
+    #[error("invalid refresh token: it was used before, use the one of the last rotation")]
     RefreshUsed,
     /// A reply of the gateway holds an invalid value.
     #[error(transparent)]
@@ -75,31 +78,31 @@ pub enum Error {
     #[error("cannot sign the guest in or out at Genesys Cloud: try again, or have the guest sign in anew")]
     SignIn(#[source] CallError),
     /// The `state` parameter is of another sign-in.
-    #[error("the state is not this sign-in's: begin another one, and look for links that others made")]
+    #[error("invalid state: it is of another sign-in, begin a new one and look for links that others made")]
     SignInForged,
     /// The deployment allows no sign-in, or none during a conversation.
-    #[error("the deployment does not allow it: an administrator can switch it on in its configuration")]
+    #[error("cannot sign the guest in: the deployment does not allow it, an administrator can switch it on")]
     SignInOff,
     /// The conversation is not ready for a sign-in.
-    #[error("a conversation cannot be signed in now: connect it, and try again once it is configured")]
+    #[error("cannot sign the guest in on the conversation: connect it, and try again once it is configured")]
     StepUp(#[source] RequestError),
     /// The store cannot be read or written.
-    #[error("cannot read or write the store, nothing was changed: try again, and check the log if it lasts")]
+    #[error("cannot read or write the store: nothing was changed, try again, and check the log if it lasts")]
     Store(#[source] StoreError),
     /// There is no valid token.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The owner has reached the limit of webhooks.
-    #[error("there are as many webhooks as one API client may have: remove one first")]
+    #[error("cannot register another webhook: the API client has as many as it may have, remove one first")]
     TooManyWebhooks,
     /// The channel has no deployment in the configuration.
-    #[error("no channel {channel} is configured: use the id of a configured one")]
+    #[error("invalid channel {channel}: it is not configured, use the id of a configured one")]
     UnknownChannel {
         /// The channel.
         channel: ChannelId,
     },
     /// The owner has another webhook of this name.
-    #[error("a webhook of this name exists with other content: replace that one, or choose another name")]
+    #[error("cannot store the webhook: its name is in use, replace that webhook or choose another name")]
     WebhookNameInUse,
 }
 
@@ -126,7 +129,7 @@ impl Error {
                 _ => ErrorKind::NotSent,
             },
             Self::Gateway(error) => (&**error).into(),
-            Self::NotAdmitted(_) | Self::SignInOff => ErrorKind::Invalid,
+            Self::NotAdmitted(_) | Self::Origin(_) | Self::SignInOff => ErrorKind::Invalid,
             Self::NotConnected | Self::StepUp(_) => ErrorKind::NotSent,
             Self::NotSignedIn | Self::SignInForged => ErrorKind::Credentials,
             Self::Send(SendError::Empty | SendError::TooLarge { .. } | SendError::TooLong { .. }) => {

@@ -3,7 +3,7 @@
 use audit::Entry;
 use genesys_api::{Now, SessionId};
 use guest_conversation::client::{Handle, Settings};
-use guest_conversation::{CloseMode, ConnectionEvent, Event, MessageId};
+use guest_conversation::{CloseMode, ConnectionEvent, Event, Message, MessageId};
 use guest_payload::{ConsentChange, Signals};
 use guest_sessions::RefreshedTokens;
 use guest_sessions::client::{GatewayConnection, calls, refresh_error};
@@ -11,7 +11,7 @@ use guest_store::StoreErrorKind;
 use session_metrics::EndReason;
 use time::{Duration, OffsetDateTime};
 use token_window::{Jitter, Refresh, RefreshError, Refresher, TokenManager, Tokens, Window};
-use ws_transport::{AdmittedOrigin, SocketUrl};
+use ws_transport::{AdmittedOrigin, OriginPolicy, SocketUrl};
 
 use crate::direct::Conversation;
 use crate::sessions::Mode;
@@ -115,6 +115,18 @@ impl GuestSession {
         Ok(())
     }
 
+    /// As [`connect`](Self::connect), from the origin of the guest's page as text, such as `https://shop.example`.
+    ///
+    /// # Errors
+    /// [`Error::Origin`], or as `connect`.
+    pub async fn connect_from(&mut self, page: &str) -> Result<(), Error> {
+        let policy = OriginPolicy::new([page]).map_err(|error| Error::Origin(error.into()))?;
+        let origin = policy
+            .admit([page])
+            .map_err(|error| Error::Origin(error.into()))?;
+        self.connect(origin).await
+    }
+
     /// Queues a message and returns its id. [`Event::Delivery`] reports its delivery.
     ///
     /// # Errors
@@ -147,6 +159,16 @@ impl GuestSession {
     /// Waits for the next event of the conversation. `None` after the last one, or if no conversation is open.
     pub async fn next_event(&mut self) -> Option<Event> {
         self.link.as_mut()?.next_event().await
+    }
+
+    /// Waits for the next message to the guest. Other events are dropped. `None` after the last event, or if no
+    /// conversation is open.
+    pub async fn next_message(&mut self) -> Option<Message> {
+        loop {
+            if let Event::Message(message) = self.next_event().await? {
+                return Some(*message);
+            }
+        }
     }
 
     /// Returns the present state of the session.

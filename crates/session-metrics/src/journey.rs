@@ -10,7 +10,7 @@ use crate::{EndReason, SessionStage};
 #[derive(Clone, Copy, Debug)]
 pub struct Journey {
     created: Instant,
-    asked: Option<Instant>,
+    first_message: Option<Instant>,
     stage: SessionStage,
     ended: bool,
 }
@@ -22,13 +22,13 @@ impl Journey {
         (journey, Event(Kind::Created))
     }
 
-    /// The journey of a stored open session, which [`Metrics::restore`](crate::Metrics::restore) has counted. `asked` is
+    /// The journey of a stored open session, which [`Metrics::restore`](crate::Metrics::restore) has counted. `first_message` is
     /// the time of the guest's first message. Without it the time to the first reply is not measured.
     #[must_use]
-    pub fn resumed(stage: SessionStage, created: Instant, asked: Option<Instant>) -> Self {
+    pub fn resumed(stage: SessionStage, created: Instant, first_message: Option<Instant>) -> Self {
         Self {
             created,
-            asked,
+            first_message,
             stage,
             ended: false,
         }
@@ -38,18 +38,18 @@ impl Journey {
     ///
     /// `None` if it has reached `stage` before or has ended, and for a reply before the guest's first message.
     pub fn reach(&mut self, stage: SessionStage, now: Instant) -> Option<Event> {
-        let greeting = stage == SessionStage::FirstReply && self.stage < SessionStage::FirstGuestMessage;
-        if self.ended || stage <= self.stage || greeting {
+        let is_unasked = stage == SessionStage::FirstReply && self.stage < SessionStage::FirstGuestMessage;
+        if self.ended || stage <= self.stage || is_unasked {
             return None;
         }
         let from = std::mem::replace(&mut self.stage, stage);
         if stage == SessionStage::FirstGuestMessage {
-            self.asked = Some(now);
+            self.first_message = Some(now);
         }
-        let asked = self.asked.filter(|_| stage == SessionStage::FirstReply);
-        let waited = asked.map(|asked| now.saturating_duration_since(asked));
+        let first_message = self.first_message.filter(|_| stage == SessionStage::FirstReply);
+        let reply_time = first_message.map(|first_message| now.saturating_duration_since(first_message));
         let to = stage;
-        Some(Event(Kind::Reached { from, to, waited }))
+        Some(Event(Kind::Reached { from, to, reply_time }))
     }
 
     /// Records the end of the session. `None` if it has ended before: the first reason counts.
@@ -60,7 +60,7 @@ impl Journey {
         Some(Event(Kind::Ended {
             stage: self.stage,
             reason,
-            lasted: now.saturating_duration_since(self.created),
+            duration: now.saturating_duration_since(self.created),
         }))
     }
 
@@ -82,12 +82,12 @@ pub(crate) enum Kind {
     Reached {
         from: SessionStage,
         to: SessionStage,
-        waited: Option<Duration>,
+        reply_time: Option<Duration>,
     },
     Ended {
         stage: SessionStage,
         reason: EndReason,
-        lasted: Duration,
+        duration: Duration,
     },
 }
 
@@ -115,7 +115,7 @@ mod tests {
             Some(Event(Kind::Reached {
                 from: SessionStage::Created,
                 to: SessionStage::Configured,
-                waited: None
+                reply_time: None
             }))
         );
         assert_eq!(journey.reach(SessionStage::Connected, start), None);
@@ -137,7 +137,7 @@ mod tests {
             Some(Event(Kind::Reached {
                 from: SessionStage::FirstGuestMessage,
                 to: SessionStage::FirstReply,
-                waited: Some(Duration::from_secs(3))
+                reply_time: Some(Duration::from_secs(3))
             }))
         );
     }

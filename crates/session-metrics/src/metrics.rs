@@ -18,8 +18,8 @@ const REASONS: usize = EndReason::ALL.len();
 pub struct Metrics {
     reached: [AtomicU64; STAGES],
     ended: [[AtomicU64; REASONS]; STAGES],
-    lasted: Histogram,
-    waited: Histogram,
+    duration: Histogram,
+    reply_time: Histogram,
 }
 
 impl Metrics {
@@ -39,16 +39,16 @@ impl Metrics {
                 metrics.record(Event(Kind::Reached {
                     from: SessionStage::Created,
                     to: session.stage,
-                    waited: session
-                        .waited
+                    reply_time: session
+                        .reply_time
                         .filter(|_| session.stage == SessionStage::FirstReply),
                 }));
             }
-            if let Some((reason, lasted)) = session.end {
+            if let Some((reason, duration)) = session.end {
                 metrics.record(Event(Kind::Ended {
                     stage: session.stage,
                     reason,
-                    lasted,
+                    duration,
                 }));
             }
         }
@@ -64,20 +64,20 @@ impl Metrics {
             Kind::Created => {
                 self.reached[SessionStage::Created as usize].fetch_add(1, Release);
             }
-            Kind::Reached { from, to, waited } => {
+            Kind::Reached { from, to, reply_time } => {
                 for stage in &self.reached[from as usize + 1..=to as usize] {
                     stage.fetch_add(1, Release);
                 }
-                if let Some(waited) = waited {
-                    self.waited.record(waited);
+                if let Some(reply_time) = reply_time {
+                    self.reply_time.record(reply_time);
                 }
             }
             Kind::Ended {
                 stage,
                 reason,
-                lasted,
+                duration,
             } => {
-                self.lasted.record(lasted);
+                self.duration.record(duration);
                 self.ended[stage as usize][reason as usize].fetch_add(1, Release);
             }
         }
@@ -136,8 +136,8 @@ impl Metrics {
             ended_by: EndCounts::by(|reason| stages.iter().map(|figures| figures.ended_by.get(reason)).sum()),
             drop_off: ratio(silent, ended_next),
             tutorial_drop_off_rate: ratio(unconnected, sessions),
-            durations: self.lasted.read(),
-            time_to_first_reply: self.waited.read(),
+            durations: self.duration.read(),
+            time_to_first_reply: self.reply_time.read(),
             stages,
         }
     }
@@ -149,7 +149,7 @@ pub struct StoredSession {
     /// Stage.
     pub stage: SessionStage,
     /// Time from the guest's first message to the first reply, if it is known.
-    pub waited: Option<Duration>,
+    pub reply_time: Option<Duration>,
     /// Reason of the end, and the duration of the session. `None` while it is open.
     pub end: Option<(EndReason, Duration)>,
 }
@@ -243,7 +243,7 @@ mod tests {
     fn snapshot_reads_back_from_json() {
         let metrics = Metrics::restore([StoredSession {
             stage: SessionStage::FirstReply,
-            waited: Some(Duration::from_millis(40)),
+            reply_time: Some(Duration::from_millis(40)),
             end: Some((EndReason::ServerClosed, MINUTE)),
         }]);
         let snapshot = metrics.snapshot();
@@ -334,7 +334,7 @@ mod tests {
             }
             StoredSession {
                 stage,
-                waited: asked
+                reply_time: asked
                     .zip(answered)
                     .map(|(asked, answered)| Duration::from_secs(answered - asked)),
                 end: end.map(|(reason, at)| (reason, Duration::from_secs(at))),
@@ -370,36 +370,36 @@ mod tests {
                 ledger.0.push((at, step));
             }
 
-            let pasts: Vec<StoredSession> = journeys.iter().map(|(_, ledger)| ledger.stored()).collect();
-            let count = |which: &dyn Fn(&StoredSession) -> bool| pasts.iter().filter(|past| which(past)).count() as u64;
+            let stored: Vec<StoredSession> = journeys.iter().map(|(_, ledger)| ledger.stored()).collect();
+            let count = |which: &dyn Fn(&StoredSession) -> bool| stored.iter().filter(|session| which(session)).count() as u64;
             let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
             let snapshot = metrics.snapshot();
-            let ended = count(&|past| past.end.is_some());
+            let ended = count(&|session| session.end.is_some());
             prop_assert_eq!(snapshot.sessions, sessions as u64);
             prop_assert_eq!((snapshot.open, snapshot.ended), (sessions as u64 - ended, ended));
             prop_assert_eq!(metrics.open(), snapshot.open);
-            let silent = count(&|past| past.end.is_some() && past.stage < SessionStage::FirstGuestMessage);
+            let silent = count(&|session| session.end.is_some() && session.stage < SessionStage::FirstGuestMessage);
             prop_assert_eq!(snapshot.drop_off, share(silent, ended));
-            let unconnected = count(&|past| past.stage == SessionStage::Created);
+            let unconnected = count(&|session| session.stage == SessionStage::Created);
             prop_assert_eq!(snapshot.tutorial_drop_off_rate, share(unconnected, sessions as u64));
             for stage in SessionStage::ALL {
                 let figures = snapshot.stage(stage);
-                prop_assert_eq!(figures.reached, count(&|past| past.stage >= stage));
-                prop_assert_eq!(figures.open, count(&|past| past.stage == stage && past.end.is_none()));
-                let here = count(&|past| past.stage == stage && past.end.is_some());
+                prop_assert_eq!(figures.reached, count(&|session| session.stage >= stage));
+                prop_assert_eq!(figures.open, count(&|session| session.stage == stage && session.end.is_none()));
+                let here = count(&|session| session.stage == stage && session.end.is_some());
                 prop_assert_eq!(figures.ended, here);
-                let beyond = count(&|past| past.stage >= stage && past.end.is_some());
+                let beyond = count(&|session| session.stage >= stage && session.end.is_some());
                 prop_assert_eq!(figures.drop_off, share(here, beyond).filter(|_| stage != SessionStage::FirstReply));
                 for reason in EndReason::ALL {
-                    let exact = count(&|past| past.stage == stage && past.end.is_some_and(|(why, _)| why == reason));
+                    let exact = count(&|session| session.stage == stage && session.end.is_some_and(|(why, _)| why == reason));
                     prop_assert_eq!(figures.ended_by.get(reason), exact);
                 }
             }
-            let lasted: Duration = pasts.iter().filter_map(|past| past.end).map(|(_, lasted)| lasted).sum();
-            prop_assert_eq!(snapshot.durations.map_or(Duration::ZERO, |all| all.sum), lasted);
-            let waited: Duration = pasts.iter().filter_map(|past| past.waited).sum();
-            prop_assert_eq!(snapshot.time_to_first_reply.map_or(Duration::ZERO, |all| all.sum), waited);
-            prop_assert_eq!(Metrics::restore(pasts).snapshot(), snapshot, "a restart changes nothing");
+            let duration: Duration = stored.iter().filter_map(|session| session.end).map(|(_, duration)| duration).sum();
+            prop_assert_eq!(snapshot.durations.map_or(Duration::ZERO, |all| all.sum), duration);
+            let reply_time: Duration = stored.iter().filter_map(|session| session.reply_time).sum();
+            prop_assert_eq!(snapshot.time_to_first_reply.map_or(Duration::ZERO, |all| all.sum), reply_time);
+            prop_assert_eq!(Metrics::restore(stored).snapshot(), snapshot, "a restart changes nothing");
         }
     }
 }

@@ -15,7 +15,7 @@ fn render(snapshot: &Snapshot, page: &mut String) -> fmt::Result {
     family(page, "created_total", "counter", "Guest sessions created.")?;
     writeln!(page, "guest_sessions_created_total {}", snapshot.sessions)?;
 
-    let help = "Guest sessions that came at least to a stage of the funnel.";
+    let help = "Guest sessions that reached a stage of the funnel.";
     family(page, "reached_total", "counter", help)?;
     for StageFigures { stage, reached, .. } in &snapshot.stages {
         writeln!(
@@ -24,13 +24,13 @@ fn render(snapshot: &Snapshot, page: &mut String) -> fmt::Result {
         )?;
     }
 
-    let help = "Guest sessions that are open, by the stage they have come to.";
+    let help = "Open guest sessions, by stage.";
     family(page, "open", "gauge", help)?;
     for StageFigures { stage, open, .. } in &snapshot.stages {
         writeln!(page, "guest_sessions_open{{stage=\"{stage}\"}} {open}")?;
     }
 
-    let help = "Guest sessions that ended, by the stage they had come to and the reason.";
+    let help = "Ended guest sessions, by stage and reason.";
     family(page, "ended_total", "counter", help)?;
     for StageFigures { stage, ended_by, .. } in &snapshot.stages {
         for reason in EndReason::ALL {
@@ -49,9 +49,9 @@ fn render(snapshot: &Snapshot, page: &mut String) -> fmt::Result {
         writeln!(page, "guest_sessions_drop_off_ratio {ratio}")?;
     }
 
-    let help = "How long ended guest sessions lasted.";
+    let help = "Duration of ended guest sessions.";
     summary(page, "duration_seconds", help, snapshot.durations)?;
-    let help = "From the guest's first message to the first reply.";
+    let help = "Time from the guest's first message to the first reply.";
     summary(
         page,
         "time_to_first_reply_seconds",
@@ -106,7 +106,7 @@ mod tests {
             .take(1_000)
             .map(|reason| StoredSession {
                 stage: SessionStage::FirstReply,
-                waited: Some(Duration::from_secs(4)),
+                reply_time: Some(Duration::from_secs(4)),
                 end: Some((*reason, Duration::from_secs(90))),
             });
         render_prometheus(&Metrics::restore(sessions).snapshot(), &mut page);

@@ -95,7 +95,7 @@ impl fmt::Debug for CustomHeaders {
 #[non_exhaustive]
 pub enum HeaderError {
     /// A header that is not allowed, is repeated, or has an invalid value.
-    #[error("invalid header {name}: {reason}")]
+    #[error("invalid header {name:?}: {reason}")]
     Header {
         /// Name of the header.
         name: HeaderName,
@@ -104,14 +104,14 @@ pub enum HeaderError {
     },
     /// A name that HTTP does not allow.
     #[error(
-        "invalid name of header {position}, counted from 0: it is empty or has a character that HTTP does not allow"
+        "invalid header: the name at position {position}, from 0, is empty or has a character that HTTP does not allow"
     )]
     Name {
         /// Position of the header, counted from 0.
         position: usize,
     },
     /// More than 16 headers.
-    #[error("invalid headers: more than 16")]
+    #[error("invalid headers: more than 16, remove some")]
     TooMany,
 }
 
@@ -130,7 +130,7 @@ mod tests {
 
     /// Whether the error names the header and contains `part`.
     fn is_refused(name: &str, value: &str, part: &str) -> bool {
-        let start = format!("invalid header {}: ", name.to_lowercase());
+        let start = format!("invalid header {:?}: ", name.to_lowercase());
         let text = refused(name, value).to_string();
         text.starts_with(&start) && text.contains(part) && !text.contains("hunter2")
     }
@@ -174,7 +174,7 @@ mod tests {
             assert!(is_refused("x-a", value, "its value is longer"), "{value:?}");
         }
         let error = CustomHeaders::parse([("x-a", "1"), ("X-A", "2")]).unwrap_err();
-        assert_eq!(error.to_string(), "invalid header x-a: it is given twice");
+        assert_eq!(error.to_string(), "invalid header \"x-a\": it is given twice");
         let names: Vec<String> = (0..17).map(|n| format!("x-{n}")).collect();
         let pairs = |count: usize| names[..count].iter().map(|name| (name.as_str(), "1"));
         assert!(CustomHeaders::parse(pairs(16)).is_ok());

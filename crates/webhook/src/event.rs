@@ -61,7 +61,7 @@ impl FromStr for EventName {
 
 /// An unknown event name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("unknown event: use {}", suggestion(*.nearest))]
+#[error("invalid event: use {}", suggestion(*.nearest))]
 #[non_exhaustive]
 pub struct UnknownEvent {
     /// The most similar event, if there is one.
@@ -143,7 +143,7 @@ mod tests {
         }
         assert_eq!(
             "Created".parse::<EventName>().unwrap_err().to_string(),
-            "unknown event: use webmessaging.guestsession.created"
+            "invalid event: use webmessaging.guestsession.created"
         );
         assert!(
             "x".parse::<EventName>()

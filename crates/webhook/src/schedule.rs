@@ -58,29 +58,22 @@ impl Outcome {
 }
 
 /// The reason that there is no response.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Failure {
     /// The host name resolves to blocked addresses only.
-    #[error("the endpoint has no address to which deliveries are allowed")]
     Blocked,
     /// The connection closed before the response was complete.
-    #[error("the endpoint closed the connection before its response was complete")]
     Closed,
     /// The endpoint refuses connections, or its name does not resolve.
-    #[error("cannot connect to the endpoint")]
     Connect,
     /// The response is not HTTP.
-    #[error("the response of the endpoint is not HTTP")]
     Protocol,
     /// The deadline passed.
-    #[error("the endpoint did not respond in time")]
     Timeout,
     /// The certificate is not trusted, or TLS failed otherwise.
-    #[error("the endpoint's certificate is not trusted, or TLS failed")]
     Tls,
     /// The response body is too long.
-    #[error("the response of the endpoint is too long")]
     TooLarge,
 }
 

@@ -109,7 +109,7 @@ async fn scenario(store: Arc<dyn Store>) {
     assert!(after.expires_at > before.expires_at);
     let change = ConsentChange::new(Evidence::at(clock.now().utc)).withdrawing(Purpose::Marketing);
     let changed = session.update_consent(&change).await.unwrap();
-    assert!(!changed.consent.purpose(Purpose::Marketing).on);
+    assert!(!changed.consent.purpose(Purpose::Marketing).is_on());
     talk(&mut session, "still here").await;
     session.end().await.unwrap();
     assert!(session.next_event().await.is_none());

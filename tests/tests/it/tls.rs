@@ -45,7 +45,7 @@ async fn guest_is_notified_of_an_unknown_certificate_authority() {
     };
     // both authorities have the same name, so only the signature distinguishes them
     assert!(
-        cause.reason().contains("if the CA was renewed, configure"),
+        cause.reason().contains("configure the new CA if it was renewed"),
         "{}",
         cause.reason()
     );

@@ -112,7 +112,7 @@ async fn refusal(servers: &Servers, suite: &GuestSessions) -> Checked {
 async fn create(servers: &Servers, suite: &GuestSessions) -> Checked<(GuestSession, String)> {
     let session = suite.create(guest(&servers.clock, [Choice::Granted; 3])?).await?;
     let info = session.info().await?;
-    let is_as_requested = info.ended_at.is_none() && info.consent.purpose(Purpose::Marketing).on;
+    let is_as_requested = info.ended_at.is_none() && info.consent.purpose(Purpose::Marketing).is_on();
     ensure(is_as_requested, "the session differs from the request")?;
     let policy = format!("{} {}", info.consent.policy, info.consent.policy_version);
     Ok((session, format!("with consent under policy {policy}")))
@@ -193,7 +193,7 @@ async fn withdraw(session: &GuestSession) -> Checked {
     let evidence = Evidence::at(info.consent.recorded_at + time::Duration::minutes(1));
     let change = ConsentChange::new(evidence).withdrawing(Purpose::Marketing);
     let info = session.update_consent(&change).await?;
-    let is_on = info.consent.purpose(Purpose::Marketing).on;
+    let is_on = info.consent.purpose(Purpose::Marketing).is_on();
     ensure(!is_on, "marketing is still on")?;
     Ok("marketing withdrawn, session continues without it".to_owned())
 }

@@ -59,7 +59,9 @@ fn tutorial_strict_decides_like_the_tutorial() {
     for code in every_code() {
         for choices in combinations() {
             let decided = decide(Policy::tutorial_strict(), &[code], choices, false);
-            let decided = decided.ok().map(|allowed| allowed.states.map(|state| state.on));
+            let decided = decided
+                .ok()
+                .map(|allowed| allowed.states.map(|state| state.is_on()));
             assert_eq!(decided, tutorial(code, choices), "{code} {choices:?}");
             cases += 1;
         }
@@ -80,9 +82,9 @@ fn refusal_names_missing_purposes_and_rules() {
     );
     assert_eq!(
         refused.to_string(),
-        "the policy tutorial-strict 1.0.0 refuses a session in FR: marketing is not granted (rule \
+        "cannot create a session in FR under the policy tutorial-strict 1.0.0: marketing is not granted (rule \
          tutorial-strict/EU/marketing), personalization is not granted (rule \
-         tutorial-strict/EU/personalization); ask the guest, and create the session once they agree"
+         tutorial-strict/EU/personalization); ask the guest, and create it once they agree"
     );
 }
 
@@ -91,7 +93,11 @@ fn unknown_place_takes_strictest_rules() {
     let unknown = [Choice::Unknown; 3];
     assert!(decide(Policy::tutorial_strict(), &[], unknown, false).is_err());
     let allowed = decide(Policy::purpose_scoped(), &[], unknown, false).unwrap();
-    assert!(Purpose::ALL.iter().all(|purpose| !allowed.state(*purpose).on));
+    assert!(
+        Purpose::ALL
+            .iter()
+            .all(|purpose| !allowed.state(*purpose).is_on())
+    );
 }
 
 #[test]
@@ -105,7 +111,7 @@ fn purpose_scoped_allows_every_session() {
         decide(Policy::purpose_scoped(), &[code], [Choice::Unknown; 3], gpc)
             .unwrap()
             .states
-            .map(|state| state.on)
+            .map(|state| state.is_on())
     };
     assert_eq!(on("DE", false), [false, false, false]);
     assert_eq!(on("US", false), [true, true, true]);
@@ -137,7 +143,7 @@ fn most_protective_place_wins_in_any_order() {
         let allowed = decide(Policy::purpose_scoped(), &codes, [Choice::Unknown; 3], false).unwrap();
         for purpose in Purpose::ALL {
             let state = allowed.state(purpose);
-            assert!(!state.on && state.rule.id.starts_with("purpose-scoped/EU-15/"));
+            assert!(!state.is_on() && state.rule.id.starts_with("purpose-scoped/EU-15/"));
         }
         assert!(decide(Policy::tutorial_strict(), &codes, [Choice::Unknown; 3], false).is_err());
     }
@@ -206,7 +212,8 @@ fn decision_depends_on_age_time_and_guardian() {
         decide("FR", Age::at_least(14), now(), today()),
         [Reason::GuardianNeeded; 3]
     );
-    let guardian = now().by(crate::Actor::Guardian);
+    let mut guardian = now();
+    guardian.actor = crate::Actor::Guardian;
     assert_eq!(
         decide("FR", Age::at_least(14), guardian.clone(), today()),
         [Reason::Granted; 3]
@@ -303,7 +310,7 @@ impl Case {
         given.fold(asked, |consent, (purpose, (choice, days, guardian))| {
             let mut evidence = Evidence::at(today() - time::Duration::days(days.into()));
             if guardian {
-                evidence = evidence.by(crate::Actor::Guardian);
+                evidence.actor = crate::Actor::Guardian;
             }
             consent.with(purpose, choice, evidence)
         })
@@ -319,7 +326,7 @@ impl Case {
             now: today(),
         });
         let refused = unmet.iter().any(Option::is_some);
-        states.map(|state| state.on && !refused)
+        states.map(|state| state.is_on() && !refused)
     }
 }
 

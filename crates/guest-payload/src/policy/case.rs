@@ -82,7 +82,7 @@ impl Case {
     ) -> (Outcome, &'p str) {
         match policy.evaluate_purpose(places, self.purpose, &self.input(assumed_age)) {
             (_, Some(unmet)) => (Outcome::Denied, &unmet.id),
-            (state, None) if state.on => (Outcome::On, &state.rule.id),
+            (state, None) if state.is_on() => (Outcome::On, &state.rule.id),
             (state, None) => (Outcome::Off, &state.rule.id),
         }
     }

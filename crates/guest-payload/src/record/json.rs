@@ -47,12 +47,12 @@ struct State {
 
 impl From<PurposeRecord> for State {
     fn from(record: PurposeRecord) -> Self {
-        let chosen_at = record.chosen_at();
+        let (on, chosen_at) = (record.is_on(), record.chosen_at());
         let evidence = record
             .evidence
             .unwrap_or_else(|| Evidence::at(OffsetDateTime::UNIX_EPOCH));
         Self {
-            on: record.on,
+            on,
             reason: record.reason,
             rule: record.rule,
             chosen_at,
@@ -68,7 +68,6 @@ impl State {
     fn record(self, choice: Choice) -> PurposeRecord {
         PurposeRecord {
             choice,
-            on: self.on,
             reason: self.reason,
             rule: self.rule,
             evidence: self.chosen_at.map(|when| Evidence {
@@ -106,7 +105,7 @@ impl TryFrom<RecordObject> for ConsentRecord {
         let states: [State; 3] = object.purposes.into();
         if states.iter().any(|state| state.on != state.reason.is_on()) {
             return Err(
-                "contradiction: a purpose is on for a reason to be off, or off for a reason to be on",
+                "invalid consent record: a purpose is on for a reason to be off, or off for a reason to be on",
             );
         }
         let [first, second, third] = states;
@@ -197,11 +196,13 @@ mod tests {
     #[test]
     fn record_round_trips_with_all_evidence() {
         let when = parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
-        let evidence = Evidence::at(when)
-            .method(CollectionMethod::Banner)
-            .by(Actor::Guardian)
-            .notice(Notice::new("7", "fr").unwrap())
-            .gpp(Gpp::new("DBABMA~CPXxRfAPXxRfAAfKABENB").unwrap());
+        let evidence = Evidence {
+            method: CollectionMethod::Banner,
+            actor: Actor::Guardian,
+            notice: Notice::new("7", "fr").ok(),
+            gpp: Gpp::new("DBABMA~CPXxRfAPXxRfAAfKABENB").ok(),
+            ..Evidence::at(when)
+        };
         let record = Policy::purpose_scoped()
             .decide(&DecisionInput {
                 jurisdictions: &["FR".parse().unwrap()],

@@ -36,7 +36,7 @@ pub struct Conversation {
     read_marker: ReadMarker,
     guard: LiveGuard<EndReason>,
     /// The refresh token of the sign-in that configured the conversation last.
-    sign_in: Option<SecretString>,
+    refresh_token: Option<SecretString>,
     /// The next event, whose stage is being stored.
     pending: Option<Event>,
     reached: SessionStage,
@@ -79,12 +79,12 @@ impl Direct {
         let Admitted { record, mut guard } = admitted;
         record.ensure_live(self.clock().now())?;
         let config = &self.shared.config;
-        let deployment = self.deployment(&record)?;
+        let deployment = self.deployment(&record.row.channel)?;
         let url = SocketUrl::of_host(&config.hosts.messaging, web_messaging::PATH)
             .expect("a host and a plain path are a socket URL");
         let published = self.shared.deployments.published(deployment).await;
         let rules = published.admit(origin.origin())?;
-        let jwt = self.jwt(&record, deployment).await?;
+        let jwt = self.jwt(&record).await?;
         let read_marker = record.document.read_marker.max(guard.read_marker());
         let session = WebMessaging {
             rules,
@@ -106,9 +106,16 @@ impl Direct {
         let mut conversation = Conversation {
             direct: self.clone(),
             connection,
-            read_marker: ReadMarker::new(self.clone(), owner.clone(), id.clone()),
+            read_marker: ReadMarker {
+                direct: self.clone(),
+                owner: owner.clone(),
+                id: id.clone(),
+                delivered: None,
+                stored: None,
+                store_at: None,
+            },
             guard,
-            sign_in: self.current_refresh_token(&id),
+            refresh_token: self.current_refresh_token(&id),
             owner,
             id,
             pending: None,
@@ -133,12 +140,12 @@ impl Direct {
             };
             changed.document.stage = journey.stage();
             if stage == SessionStage::FirstGuestMessage {
-                changed.document.asked_at = Some(now.utc);
+                changed.document.first_message_at = Some(now.utc);
             }
             if stage == SessionStage::FirstReply {
-                let waited = record.document.asked_at.map(|asked| now.utc - asked);
-                changed.document.waited_ms =
-                    waited.and_then(|waited| u64::try_from(waited.whole_milliseconds()).ok());
+                let reply_time = record.document.first_message_at.map(|sent| now.utc - sent);
+                changed.document.reply_time_ms =
+                    reply_time.and_then(|time| u64::try_from(time.whole_milliseconds()).ok());
             }
             let row = changed.clone().into_row();
             changed.row.version += 1;
@@ -185,7 +192,7 @@ impl Conversation {
                     Event::Ended(Ending::SessionEnded { reason })
                 }
             };
-            self.follow_sign_in(&event);
+            self.handle_token_event(&event);
             self.pending = Some(event);
         }
         if let Some(stage) = self.pending.as_ref().and_then(Event::stage) {
@@ -203,17 +210,17 @@ impl Conversation {
         self.pending.take()
     }
 
-    fn follow_sign_in(&mut self, event: &Event) {
+    fn handle_token_event(&mut self, event: &Event) {
         match event {
             Event::Connection(ConnectionEvent::TokenNeeded { .. }) => {
                 self.direct.supply_jwt(&self.id, self.connection.handle());
             }
             Event::Connection(
                 ConnectionEvent::Ready(_) | ConnectionEvent::Restored(_) | ConnectionEvent::SignedIn(_),
-            ) => self.sign_in = self.direct.current_refresh_token(&self.id),
+            ) => self.refresh_token = self.direct.current_refresh_token(&self.id),
             Event::Ended(Ending::LoggedOut) => {
-                self.direct
-                    .forget_sign_in(&self.owner, &self.id, self.sign_in.take());
+                let refresh_token = self.refresh_token.take();
+                self.direct.delete_tokens(&self.owner, &self.id, refresh_token);
             }
             _ => {}
         }
@@ -266,8 +273,8 @@ impl Conversation {
     }
 }
 
-/// The read marker of one conversation: the timestamp of its last delivered message. Dropping it stores it. A later conversation of the session
-/// resumes from it.
+/// The read marker of one conversation: the timestamp of its last delivered message. Dropping it stores it. A later
+/// conversation of the session resumes from it.
 #[derive(Debug)]
 struct ReadMarker {
     direct: Direct,
@@ -279,17 +286,6 @@ struct ReadMarker {
 }
 
 impl ReadMarker {
-    fn new(direct: Direct, owner: String, id: SessionId) -> Self {
-        Self {
-            direct,
-            owner,
-            id,
-            delivered: None,
-            stored: None,
-            store_at: None,
-        }
-    }
-
     /// Advances to the timestamp of a message, and stores it at most once a minute.
     fn advance(&mut self, at: OffsetDateTime) {
         self.delivered = self.delivered.max(Some(at));

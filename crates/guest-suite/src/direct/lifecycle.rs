@@ -36,11 +36,7 @@ impl Direct {
     /// [`Error::ConsentRequired`], [`Error::GuestInUse`], [`Error::UnknownChannel`], [`Error::Full`], or the store's.
     pub async fn create(&self, owner: &str, mut guest: NewGuest) -> Result<Created, Error> {
         let config = &self.shared.config;
-        if !config.deployments.contains_key(&guest.channel) {
-            return Err(Error::UnknownChannel {
-                channel: guest.channel,
-            });
-        }
+        self.deployment(&guest.channel)?;
         if usize::try_from(self.shared.metrics.open()).map_or(true, |open| open >= config.limit) {
             return Err(Error::Full { limit: config.limit });
         }
@@ -57,15 +53,7 @@ impl Direct {
             }
         };
         let mut row = Session::new(owner, id, new.channel().clone(), now.utc);
-        let tokens = RefreshedTokens::issue(
-            row.id.clone(),
-            now.utc + config.access_token_lifetime,
-            [entropy::bytes(), entropy::bytes()],
-        );
-        row.expires_at = tokens.expires_at;
-        row.idle_deadline = now.utc + config.idle_timeout;
-        row.access = TokenHash::of(tokens.access_token.expose_secret());
-        row.refresh = TokenHash::of(tokens.refresh_token.expose_secret());
+        let tokens = self.issue_tokens(&mut row, now.utc);
         let document = Document::new(new.data().clone());
         let record = SessionRow { row, document };
         let session = record.info();
@@ -96,20 +84,14 @@ impl Direct {
         let presented = refresh.expose_secret();
         self.update(owner, id, |record, now| {
             record.ensure_live(now)?;
-            let config = &self.shared.config;
-            let tokens = RefreshedTokens::issue(
-                id.clone(),
-                now.utc + config.access_token_lifetime,
-                [entropy::bytes(), entropy::bytes()],
-            );
             let mut row = record.row.clone();
+            let tokens = self.issue_tokens(&mut row, now.utc);
             let mut family = RefreshTokenFamily {
-                current: row.refresh,
+                current: record.row.refresh,
                 previous: row.previous_refresh,
                 generation: row.generation,
             };
-            let next = TokenHash::of(tokens.refresh_token.expose_secret());
-            let presented = family.handle_presented(|stored| stored.matches(presented), next);
+            let presented = family.handle_presented(|stored| stored.matches(presented), row.refresh);
             let generation = i64::try_from(family.generation).unwrap_or(i64::MAX);
             let entry = |action| {
                 let entry = record.draft(now, Actor::client(owner), action);
@@ -123,12 +105,8 @@ impl Direct {
                 }
                 _ => return Err(Error::RefreshUnknown),
             }
-            row.access = TokenHash::of(tokens.access_token.expose_secret());
-            row.refresh = family.current;
             row.previous_refresh = family.previous;
             row.generation = family.generation;
-            row.expires_at = tokens.expires_at;
-            row.idle_deadline = now.utc + config.idle_timeout;
             let mutation = Mutation {
                 change: Some(Change::UpdateSession(row)),
                 entry: Some(entry("token.rotated").detail("expiresAt", rfc3339(tokens.expires_at))),
@@ -137,6 +115,21 @@ impl Direct {
             Ok((mutation, Ok(tokens)))
         })
         .await?
+    }
+
+    /// Issues a pair of tokens. Their hashes and deadlines replace those of the row.
+    fn issue_tokens(&self, row: &mut Session, now: OffsetDateTime) -> RefreshedTokens {
+        let config = &self.shared.config;
+        let tokens = RefreshedTokens::issue(
+            row.id.clone(),
+            now + config.access_token_lifetime,
+            [entropy::bytes(), entropy::bytes()],
+        );
+        row.expires_at = tokens.expires_at;
+        row.idle_deadline = now + config.idle_timeout;
+        row.access = TokenHash::of(tokens.access_token.expose_secret());
+        row.refresh = TokenHash::of(tokens.refresh_token.expose_secret());
+        tokens
     }
 
     /// Records a change of consent. A withdrawal is always accepted: the attributes of the purpose are deleted here and
@@ -216,13 +209,10 @@ impl Direct {
             if record.row.ended_at.is_some() || !is_due {
                 return Ok((Mutation::default(), false));
             }
-            let actor = match reason {
-                EndReason::Guest => Actor::client(owner),
-                _ => Actor::system("guest-suite"),
-            };
-            let action = match reason {
-                EndReason::Expired => "session.expired",
-                _ => "session.ended",
+            let (actor, action) = match reason {
+                EndReason::Expired => (Actor::system("guest-suite"), "session.expired"),
+                EndReason::Guest => (Actor::client(owner), "session.ended"),
+                _ => (Actor::system("guest-suite"), "session.ended"),
             };
             let mut journey = record.journey(now);
             let entry = record

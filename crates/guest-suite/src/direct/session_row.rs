@@ -33,11 +33,11 @@ pub(super) struct Document {
     pub(super) data: GuestData,
     pub(super) stage: SessionStage,
     /// Time of the guest's first message.
-    #[serde(default, with = "milliseconds")]
-    pub(super) asked_at: Option<OffsetDateTime>,
+    #[serde(default, alias = "asked_at", with = "milliseconds")]
+    pub(super) first_message_at: Option<OffsetDateTime>,
     /// Time from the guest's first message to the first reply.
-    #[serde(default)]
-    pub(super) waited_ms: Option<u64>,
+    #[serde(default, alias = "waited_ms")]
+    pub(super) reply_time_ms: Option<u64>,
     /// Service timestamp of the last delivered message.
     #[serde(default, alias = "heard", with = "milliseconds")]
     pub(super) read_marker: Option<OffsetDateTime>,
@@ -50,8 +50,8 @@ impl Document {
         Self {
             data,
             stage: SessionStage::Created,
-            asked_at: None,
-            waited_ms: None,
+            first_message_at: None,
+            reply_time_ms: None,
             read_marker: None,
             end_reason: None,
         }
@@ -115,17 +115,17 @@ impl SessionRow {
             let ago = Duration::try_from(now.utc - when).unwrap_or_default();
             now.instant.checked_sub(ago).unwrap_or(now.instant)
         };
-        let asked = self.document.asked_at.map(instant);
-        Journey::resumed(self.document.stage, instant(self.row.created_at), asked)
+        let first_message = self.document.first_message_at.map(instant);
+        Journey::resumed(self.document.stage, instant(self.row.created_at), first_message)
     }
 
-    pub(super) fn past(&self) -> StoredSession {
+    pub(super) fn stored_session(&self) -> StoredSession {
         StoredSession {
             stage: self.document.stage,
-            waited: self.document.waited_ms.map(Duration::from_millis),
+            reply_time: self.document.reply_time_ms.map(Duration::from_millis),
             end: self.row.ended_at.map(|at| {
-                let lasted = Duration::try_from(at - self.row.created_at).unwrap_or_default();
-                (self.end_reason(), lasted)
+                let duration = Duration::try_from(at - self.row.created_at).unwrap_or_default();
+                (self.end_reason(), duration)
             }),
         }
     }
@@ -203,8 +203,8 @@ mod tests {
         let new = guest.decide(Policy::purpose_scoped(), at()).unwrap();
         let document = Document {
             stage: SessionStage::FirstReply,
-            asked_at: Some(at()),
-            waited_ms: Some(40),
+            first_message_at: Some(at()),
+            reply_time_ms: Some(40),
             read_marker: Some(at()),
             ..Document::new(new.data().clone())
         };
@@ -231,7 +231,7 @@ mod tests {
     fn session_row_reads_back() {
         let row = row();
         let record = SessionRow::load(row.clone()).unwrap();
-        assert_eq!(record.document.asked_at, Some(at()));
+        assert_eq!(record.document.first_message_at, Some(at()));
         assert_eq!(record.document.read_marker, Some(at()));
         assert_eq!(record.info().state, SessionState::Live(SessionStage::FirstReply));
         let again = record.clone().into_row();
@@ -251,11 +251,21 @@ mod tests {
             fields.contains_key("consent") && fields.contains_key("attributes"),
             "{fields:?}"
         );
-        let marker = fields.remove("read_marker").unwrap();
-        fields.insert("heard".to_owned(), marker);
+        for (name, earlier) in [
+            ("read_marker", "heard"),
+            ("first_message_at", "asked_at"),
+            ("reply_time_ms", "waited_ms"),
+        ] {
+            let value = fields.remove(name).unwrap();
+            fields.insert(earlier.to_owned(), value);
+        }
         row.document = document.to_string().into();
-        let read = SessionRow::load(row).unwrap();
-        assert_eq!(read.document.read_marker, Some(at()));
+        let read = SessionRow::load(row).unwrap().document;
+        assert_eq!(
+            (read.read_marker, read.first_message_at),
+            (Some(at()), Some(at()))
+        );
+        assert_eq!(read.reply_time_ms, Some(40));
     }
 
     #[test]

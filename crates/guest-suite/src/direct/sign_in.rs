@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use genesys_api::{DeploymentId, SessionId, entropy};
+use genesys_http::CallError;
 use guest_conversation::GuestMachine as _;
 use guest_conversation::client::{Handle, RevokeError, SignInService, supply_token};
 use guest_store::{Change, StoreErrorKind};
@@ -28,11 +29,17 @@ pub(super) type SignedIn = Mutex<HashMap<SessionId, TokenManager>>;
 #[derive(Debug)]
 pub struct SignIn {
     direct: Direct,
+    account: Account,
+    /// The request that the guest takes to the identity provider.
+    pub request: AuthorizationRequest,
+}
+
+/// The guest of a session at the sign-in service of a deployment.
+#[derive(Clone, Debug)]
+struct Account {
     owner: String,
     id: SessionId,
     deployment: DeploymentId,
-    /// The request that the guest takes to the identity provider.
-    pub request: AuthorizationRequest,
 }
 
 impl Direct {
@@ -48,17 +55,15 @@ impl Direct {
     ) -> Result<SignIn, Error> {
         let record = self.load(owner, id).await?;
         record.ensure_live(self.clock().now())?;
-        let deployment = self.deployment(&record)?;
-        let published = self.shared.deployments.published(deployment).await;
+        let account = self.account(&record)?;
+        let published = self.shared.deployments.published(&account.deployment).await;
         if published.configuration.is_some_and(|known| !known.sign_in) {
             return Err(Error::SignInOff);
         }
         let pkce = Pkce::new(entropy::bytes());
         Ok(SignIn {
             direct: self.clone(),
-            owner: owner.to_owned(),
-            id: id.clone(),
-            deployment: deployment.clone(),
+            account,
             request: AuthorizationRequest::new(redirect_uri, pkce, entropy::bytes(), entropy::bytes()),
         })
     }
@@ -70,12 +75,12 @@ impl Direct {
     /// [`Error::NotSignedIn`], [`Error::SignInOff`], [`Error::StepUp`] if no conversation is ready, or the store's.
     pub async fn step_up(&self, owner: &str, id: &SessionId) -> Result<(), Error> {
         let record = self.load(owner, id).await?;
-        let deployment = self.deployment(&record)?;
+        let deployment = self.deployment(&record.row.channel)?;
         let configuration = self.shared.deployments.published(deployment).await.configuration;
         if configuration.is_some_and(|known| !known.step_up) {
             return Err(Error::SignInOff);
         }
-        let jwt = self.jwt(&record, deployment).await?.ok_or(Error::NotSignedIn)?;
+        let jwt = self.jwt(&record).await?.ok_or(Error::NotSignedIn)?;
         self.shared.live.sign_in(id, jwt).map_err(Error::StepUp)
     }
 
@@ -85,7 +90,7 @@ impl Direct {
     /// [`Error::NotSignedIn`]; [`Error::SignIn`] if Genesys Cloud did not do it: the guest is still signed in.
     pub async fn sign_out(&self, owner: &str, id: &SessionId) -> Result<(), Error> {
         let record = self.load(owner, id).await?;
-        let jwt = self.jwt(&record, self.deployment(&record)?).await?;
+        let jwt = self.jwt(&record).await?;
         let manager = jwt.and_then(|_| self.signed_in(id)).ok_or(Error::NotSignedIn)?;
         let refresh_token = manager.tokens().refresh().cloned();
         let revoked = self.shared.sign_in.revoke(&manager).await;
@@ -93,16 +98,12 @@ impl Direct {
             RevokeError::Token(error) => Error::Token(error),
             RevokeError::Call(error) => Error::SignIn(error),
         })?;
-        self.forget_sign_in(owner, id, refresh_token);
+        self.delete_tokens(owner, id, refresh_token);
         Ok(())
     }
 
     /// The JWT of a signed-in guest. `None` for an anonymous guest.
-    pub(super) async fn jwt(
-        &self,
-        record: &SessionRow,
-        deployment: &DeploymentId,
-    ) -> Result<Option<SecretString>, Error> {
+    pub(super) async fn jwt(&self, record: &SessionRow) -> Result<Option<SecretString>, Error> {
         let id = &record.row.id;
         if let Some(manager) = self.signed_in(id) {
             let token = manager.token().await.map(|token| token.secret);
@@ -112,23 +113,29 @@ impl Direct {
         let Some(refresh_token) = record.row.secrets.refresh_token.clone() else {
             return Ok(None);
         };
-        let owner = &record.row.owner;
+        let account = self.account(record)?;
         let sent = self.clock().now().instant;
-        match self.shared.sign_in.refresh(deployment, &refresh_token).await {
-            Ok(jwt) => {
-                let manager = self.manager(owner, id, deployment, jwt, Some(refresh_token), sent)?;
-                // an entry is of a guest who signed in meanwhile
-                let mut signed_in = lock(&self.shared.signed_in);
-                let manager = signed_in.entry(id.clone()).or_insert(manager);
-                Ok(Some(manager.tokens().access().clone()))
+        let jwt = self.refresh_jwt(&account, &refresh_token).await;
+        let manager = self.manager(account, jwt.map_err(Error::SignIn)?, Some(refresh_token), sent)?;
+        // an entry is of a guest who signed in meanwhile
+        let mut signed_in = lock(&self.shared.signed_in);
+        let manager = signed_in.entry(id.clone()).or_insert(manager);
+        Ok(Some(manager.tokens().access().clone()))
+    }
+
+    /// Gets a new JWT. A refused refresh token is deleted.
+    async fn refresh_jwt(
+        &self,
+        account: &Account,
+        refresh_token: &SecretString,
+    ) -> Result<SecretString, CallError> {
+        let service = &self.shared.sign_in;
+        let refreshed = service.refresh(&account.deployment, refresh_token).await;
+        refreshed.inspect_err(|error| {
+            if SignInService::refresh_error(error) == RefreshError::Refused {
+                self.delete_tokens(&account.owner, &account.id, Some(refresh_token.clone()));
             }
-            Err(error) => {
-                if SignInService::refresh_error(&error) == RefreshError::Refused {
-                    self.forget_sign_in(owner, id, Some(refresh_token));
-                }
-                Err(Error::SignIn(error))
-            }
-        }
+        })
     }
 
     /// Passes another JWT to a conversation whose JWT the service did not accept.
@@ -146,7 +153,7 @@ impl Direct {
 
     /// Deletes both tokens of the sign-in with `refresh_token`: the JWT now, the stored one as soon as the store can.
     /// A later sign-in of the guest is kept.
-    pub(super) fn forget_sign_in(&self, owner: &str, id: &SessionId, refresh_token: Option<SecretString>) {
+    pub(super) fn delete_tokens(&self, owner: &str, id: &SessionId, refresh_token: Option<SecretString>) {
         if let Entry::Occupied(held) = lock(&self.shared.signed_in).entry(id.clone())
             && are_same(held.get().tokens().refresh(), refresh_token.as_ref())
         {
@@ -157,12 +164,12 @@ impl Direct {
         }
         let (direct, owner, id) = (self.clone(), owner.to_owned(), id.clone());
         tokio::spawn(async move {
-            let forgotten = direct.update(&owner, &id, |record, _| {
+            let deleted = direct.update(&owner, &id, |record, _| {
                 let is_stored = are_same(record.row.secrets.refresh_token.as_ref(), refresh_token.as_ref());
                 let mutation = is_stored.then(|| with_refresh_token(record, None));
                 Ok((mutation.unwrap_or_default(), ()))
             });
-            if let Err(error) = forgotten.await {
+            if let Err(error) = deleted.await {
                 tracing::warn!(session = %id, %error, "cannot delete an invalid refresh token from the store");
             }
         });
@@ -172,11 +179,17 @@ impl Direct {
         lock(&self.shared.signed_in).get(id).cloned()
     }
 
+    fn account(&self, record: &SessionRow) -> Result<Account, Error> {
+        Ok(Account {
+            owner: record.row.owner.clone(),
+            id: record.row.id.clone(),
+            deployment: self.deployment(&record.row.channel)?.clone(),
+        })
+    }
+
     fn manager(
         &self,
-        owner: &str,
-        id: &SessionId,
-        deployment: &DeploymentId,
+        account: Account,
         jwt: SecretString,
         refresh_token: Option<SecretString>,
         sent: Instant,
@@ -184,15 +197,14 @@ impl Direct {
         // tokens of the service are checked when they arrive, so an invalid one is from the store
         let tokens = Tokens::new(jwt, refresh_token, SignInService::JWT_LIFETIME)
             .map_err(|_| StoreErrorKind::Corrupt)?;
-        let jitter = Jitter::of(id.as_str());
+        let jitter = Jitter::of(account.id.as_str());
         let refresh = token_window::Refresh::new(tokens, Window::default(), jitter, sent);
-        let refresher = JwtRefresher {
-            shared: Arc::downgrade(&self.shared),
-            owner: owner.to_owned(),
-            id: id.clone(),
-            deployment: deployment.clone(),
-        };
-        Ok(TokenManager::spawn_with(refresh, refresher, self.clock().clone()))
+        let shared = Arc::downgrade(&self.shared);
+        Ok(TokenManager::spawn_with(
+            refresh,
+            JwtRefresher { shared, account },
+            self.clock().clone(),
+        ))
     }
 }
 
@@ -204,27 +216,24 @@ impl SignIn {
     /// [`Error::SignInForged`] if the state is of another sign-in, [`Error::SignIn`] if Genesys Cloud refuses the code,
     /// [`Error::Ended`], or the store's.
     pub async fn exchange(self, state: &str, code: SecretString) -> Result<(), Error> {
-        let sent = self.direct.clock().now().instant;
-        let call = self.request.exchange(self.deployment.clone(), state, code);
+        let Self {
+            direct,
+            account,
+            request,
+        } = self;
+        let sent = direct.clock().now().instant;
+        let call = request.exchange(account.deployment.clone(), state, code);
         let call = call.ok_or(Error::SignInForged)?;
-        let signed_in = self
-            .direct
-            .shared
-            .sign_in
-            .call(&call)
-            .await
-            .map_err(Error::SignIn)?;
-        let (jwt, refresh) = (signed_in.jwt, signed_in.refresh_token);
-        self.direct
-            .update(&self.owner, &self.id, |record, now| {
+        let tokens = direct.shared.sign_in.call(&call).await.map_err(Error::SignIn)?;
+        direct
+            .update(&account.owner, &account.id, |record, now| {
                 record.ensure_live(now)?;
-                Ok((with_refresh_token(record, refresh.clone()), ()))
+                Ok((with_refresh_token(record, tokens.refresh_token.clone()), ()))
             })
             .await?;
-        let manager = self
-            .direct
-            .manager(&self.owner, &self.id, &self.deployment, jwt, refresh, sent)?;
-        lock(&self.direct.shared.signed_in).insert(self.id, manager);
+        let id = account.id.clone();
+        let manager = direct.manager(account, tokens.jwt, tokens.refresh_token, sent)?;
+        lock(&direct.shared.signed_in).insert(id, manager);
         Ok(())
     }
 }
@@ -248,51 +257,34 @@ pub(super) fn lock(signed_in: &SignedIn) -> MutexGuard<'_, HashMap<SessionId, To
 #[derive(Debug)]
 struct JwtRefresher {
     shared: Weak<Shared>,
-    owner: String,
-    id: SessionId,
-    deployment: DeploymentId,
+    account: Account,
 }
 
 impl Refresher for JwtRefresher {
     async fn refresh(&self, current: &Tokens) -> Result<Tokens, RefreshError> {
-        let direct = Direct {
-            shared: self.shared.upgrade().ok_or(RefreshError::Refused)?,
-        };
-        let is_live = match direct.load(&self.owner, &self.id).await {
+        let shared = self.shared.upgrade().ok_or(RefreshError::Refused)?;
+        let direct = Direct { shared };
+        let Account { owner, id, .. } = &self.account;
+        let is_live = match direct.load(owner, id).await {
             Ok(record) => record.ensure_live(direct.clock().now()).is_ok(),
             Err(Error::NotFound) => false,
             Err(error) => {
-                tracing::warn!(session = %self.id, %error, "cannot read the session of a signed-in guest");
+                tracing::warn!(session = %id, %error, "cannot read the session of a signed-in guest");
                 return Err(RefreshError::Transient { retry_after: None });
             }
         };
         let refresh_token = current.refresh().cloned();
         let Some(refresh_token) = refresh_token.clone().filter(|_| is_live) else {
-            direct.forget_sign_in(&self.owner, &self.id, refresh_token);
+            direct.delete_tokens(owner, id, refresh_token);
             return Err(RefreshError::Refused);
         };
-        match direct
-            .shared
-            .sign_in
-            .refresh(&self.deployment, &refresh_token)
-            .await
-        {
-            Ok(jwt) => {
-                direct.shared.live.update_token(&self.id, &jwt);
-                Ok(Tokens::new(
-                    jwt,
-                    Some(refresh_token),
-                    SignInService::JWT_LIFETIME,
-                )?)
-            }
-            Err(error) => {
-                tracing::warn!(session = %self.id, %error, "cannot refresh the JWT of a guest");
-                let error = SignInService::refresh_error(&error);
-                if error == RefreshError::Refused {
-                    direct.forget_sign_in(&self.owner, &self.id, Some(refresh_token));
-                }
-                Err(error)
-            }
-        }
+        let jwt = direct.refresh_jwt(&self.account, &refresh_token).await;
+        let jwt = jwt.map_err(|error| {
+            tracing::warn!(session = %id, %error, "cannot refresh the JWT of a guest");
+            SignInService::refresh_error(&error)
+        })?;
+        direct.shared.live.update_token(id, &jwt);
+        let lifetime = SignInService::JWT_LIFETIME;
+        Ok(Tokens::new(jwt, Some(refresh_token), lifetime)?)
     }
 }

@@ -29,17 +29,16 @@ impl Direct {
         }
         let secret = Secret::generate(entropy::bytes());
         let id = WebhookId::from(entropy::uuid());
-        let row = row(id.clone(), owner, &wanted, secret.expose().into());
+        let row = row(id, owner, &wanted, secret.expose().into());
         match self.put_webhook("webhook.registered", row).await {
             // another task registered the name first, perhaps with the same content
             Err(Error::WebhookNameInUse) => {
                 let existing = self.find_webhook(owner, &wanted).await?;
                 existing.ok_or(Error::WebhookNameInUse)
             }
-            result => result.map(|()| Webhook {
-                id,
-                subscription: wanted,
+            result => result.map(|stored| Webhook {
                 secret: Some(secret),
+                ..stored
             }),
         }
     }
@@ -49,8 +48,7 @@ impl Direct {
     /// # Errors
     /// The store's.
     pub async fn webhooks(&self, owner: &str) -> Result<Vec<Webhook>, Error> {
-        let rows = self.store().webhooks().await?.into_iter();
-        rows.filter(|row| row.owner == owner).map(webhook).collect()
+        self.rows(owner).await?.map(webhook).collect()
     }
 
     /// Replaces the subscription of a webhook and keeps its secret. A disabled webhook is enabled again.
@@ -72,13 +70,7 @@ impl Direct {
             match self.put_webhook("webhook.updated", replaced).await {
                 // it was disabled or replaced meanwhile
                 Err(error) if is_conflict(&error) => {}
-                result => {
-                    return result.map(|()| Webhook {
-                        id: id.clone(),
-                        subscription: wanted,
-                        secret: None,
-                    });
-                }
+                result => return result,
             }
         }
     }
@@ -174,29 +166,34 @@ impl Direct {
     }
 
     async fn stored_webhook(&self, owner: &str, id: &WebhookId) -> Result<WebhookRow, Error> {
-        let rows = self.store().webhooks().await?;
-        rows.into_iter()
-            .find(|row| row.owner == owner && row.id == *id)
-            .ok_or(Error::NotFound)
+        let mut rows = self.rows(owner).await?;
+        rows.find(|row| row.id == *id).ok_or(Error::NotFound)
+    }
+
+    async fn rows<'a>(&self, owner: &'a str) -> Result<impl Iterator<Item = WebhookRow> + use<'a>, Error> {
+        let rows = self.store().webhooks().await?.into_iter();
+        Ok(rows.filter(move |row| row.owner == owner))
     }
 
     /// Returns the webhook of the same name, if it has the same content.
     async fn find_webhook(&self, owner: &str, wanted: &Subscription) -> Result<Option<Webhook>, Error> {
-        let mut rows = self.store().webhooks().await?.into_iter();
-        match rows.find(|row| row.owner == owner && row.name == wanted.name.as_str()) {
+        let mut rows = self.rows(owner).await?;
+        match rows.find(|row| row.name == wanted.name.as_str()) {
             Some(row) if subscription(&row)? == *wanted => webhook(row).map(Some),
             Some(_) => Err(Error::WebhookNameInUse),
             None => Ok(None),
         }
     }
 
-    async fn put_webhook(&self, action: &'static str, row: WebhookRow) -> Result<(), Error> {
+    async fn put_webhook(&self, action: &'static str, row: WebhookRow) -> Result<Webhook, Error> {
+        let stored = webhook(row.clone())?;
         let entry = self.webhook_draft(Actor::client(row.owner.as_str()), action, &row.id);
         self.commit(Mutation {
             entry: Some(entry.detail("name", row.name.as_str())),
             ..Change::PutWebhook(row).into()
         })
         .await
+        .map(|()| stored)
     }
 
     fn webhook_draft(&self, actor: Actor, action: &'static str, id: &WebhookId) -> Draft {

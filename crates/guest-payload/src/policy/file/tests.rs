@@ -60,7 +60,7 @@ fn minimal_file_is_a_policy() {
         };
         let (state, unmet) = policy.evaluate_purpose(&[], case.purpose, &case.input(18));
         assert!(unmet.is_none());
-        (state.on, state.obligations.iter().collect::<Vec<_>>())
+        (state.is_on(), state.obligations.iter().collect::<Vec<_>>())
     };
     assert_eq!(outcome(Choice::Unknown), (false, vec![Obligation::Ask]));
     assert_eq!(outcome(Choice::Granted), (true, vec![]));
@@ -149,9 +149,9 @@ fn rule_error_names_line_and_cause() {
     refused_as(&[
         (
             rule("[\"california\"]", ""),
-            "line 31: unknown region \"california\": write US-CA",
+            "line 31: invalid region \"california\": write US-CA",
         ),
-        (rule("[\"georgia\"]", ""), "line 31: ambiguous region \"georgia\""),
+        (rule("[\"georgia\"]", ""), "line 31: invalid region \"georgia\""),
         (rule("[]", ""), "line 31: invalid list: it is empty"),
         (
             rule("[\"FR\", \"FR\"]", ""),
@@ -187,7 +187,7 @@ fn rule_error_names_line_and_cause() {
         ),
         (
             rule("[\"FR\"]", "examples = [{ place = \"atlantis\", is = \"on\" }]"),
-            "line 37: unknown region \"atlantis\"",
+            "line 37: invalid region \"atlantis\"",
         ),
         (
             rule("[\"FR\"]", "max-age-days = 7"),
