@@ -19,7 +19,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// Creates the partial file of `path`.
+    /// Creates the partial file of `path`. On Unix only its owner can read it.
     ///
     /// # Errors
     /// [`FileErrorKind::Busy`] if it exists, [`FileErrorKind::Write`] if it cannot be created.
@@ -27,17 +27,17 @@ impl Export {
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&partial)
-            .map_err(|error| {
-                let kind = match error.kind() {
-                    io::ErrorKind::AlreadyExists => FileErrorKind::Busy,
-                    _ => FileErrorKind::Write,
-                };
-                FileError::new(kind, &partial, error)
-            })?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&partial).map_err(|error| {
+            let kind = match error.kind() {
+                io::ErrorKind::AlreadyExists => FileErrorKind::Busy,
+                _ => FileErrorKind::Write,
+            };
+            FileError::new(kind, &partial, error)
+        })?;
         Ok(Self {
             file: BufWriter::new(file),
             path: path.to_owned(),

@@ -1,8 +1,8 @@
 //! The keys of a gateway, for sealing secrets, signing the audit log, and signing the tokens of API clients.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -19,9 +19,9 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Reads the file, or creates it, readable by its owner only.
+    /// Reads the file, or creates it, readable by its owner only. A file that others can read is refused.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        match fs::read_to_string(path) {
+        match read_private(path) {
             Ok(text) => Self::parse(&text).ok_or_else(|| {
                 let message =
                     "damaged key file: restore it from its backup, the store cannot be read without it";
@@ -78,9 +78,22 @@ impl Keys {
     }
 }
 
+/// Reads a file that only its owner may read.
+fn read_private(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        let name = path.display();
+        let message = format!("invalid permissions of {name}: others can access it; run `chmod 600 {name}`");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::fs::{self, Permissions};
 
     use super::*;
 
@@ -98,5 +111,22 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(&path, "seal x\n").unwrap();
         assert!(Keys::open(&path).err().unwrap().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn key_file_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        assert!(Keys::open(&path).is_ok());
+        for mode in [0o640, 0o604, 0o660] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let error = Keys::open(&path).err().unwrap().to_string();
+            assert!(
+                error.ends_with(&format!("run `chmod 600 {}`", path.display())),
+                "{error}"
+            );
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+        assert!(Keys::open(&path).is_ok());
     }
 }

@@ -27,8 +27,8 @@ pub(crate) use deliveries::{
 };
 pub(crate) use model::store_behaves_like_model;
 pub(crate) use sessions::{
-    guest_has_one_live_session, session_queries_return_matching_pages, session_reads_back,
-    stale_version_is_refused,
+    guest_has_one_live_session, session_pages_cover_ids_without_a_time,
+    session_queries_return_matching_pages, session_reads_back, stale_version_is_refused,
 };
 pub(crate) use units::{
     concurrent_units_are_each_stored_once, event_reaches_subscribed_webhooks, failed_unit_stores_nothing,
@@ -87,6 +87,7 @@ macro_rules! conformance_tests {
             event_reaches_subscribed_webhooks
             leases_are_fair
             full_owner_share_affects_no_other_owner
+            session_pages_cover_ids_without_a_time
             session_queries_return_matching_pages
             settlement_counts_failures
             dead_letters_are_pruned_at_limit

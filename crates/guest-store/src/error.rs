@@ -42,6 +42,11 @@ impl From<Conflict> for StoreError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
+    /// Another program locks the file.
+    #[error(
+        "cannot store the unit now: another program locks the store; nothing was stored, try again when it has ended"
+    )]
+    Busy,
     /// The unit contradicts what is stored.
     #[error("cannot store the unit: {0}")]
     Conflict(Conflict),
@@ -55,17 +60,34 @@ pub enum StoreErrorKind {
         "cannot settle the delivery: its lease ended, it was settled, or its webhook was removed or disabled; drop it"
     )]
     Fenced,
+    /// The disk, or the quota of the file, is full.
+    #[error(
+        "cannot store the unit: the disk is full; nothing was stored, free space and try again, a restart is not needed"
+    )]
+    Full,
     /// A value of the unit has no stored form.
     #[error("cannot store the unit: a value has no stored form")]
     Invalid,
+    /// The file has another hard link, through which a second process could open it with a log of its own.
+    #[error(
+        "cannot open the store: its file has more than one name; find them with `find DIRECTORY -samefile FILE` and \
+         remove all but one"
+    )]
+    Linked,
     /// Another process has the store open.
     #[error("cannot open the store: it is in use by another process; stop that process first")]
     Locked,
     /// The file was written by a newer version of this program.
     #[error(
-        "cannot open the store: a newer version of this program wrote it; use that version or restore a backup"
+        "cannot open the store: a newer version of this program wrote it (schema {found}, known is {known}); start that \
+         version, or run `guest-gateway store restore BACKUP --force` with a backup of this version"
     )]
-    NewerSchema,
+    NewerSchema {
+        /// The schema version of the file.
+        found: i32,
+        /// The newest schema version that this program knows.
+        known: i32,
+    },
     /// The session or webhook does not exist.
     #[error("cannot store the unit: the session or webhook does not exist")]
     NotFound,
@@ -74,7 +96,7 @@ pub enum StoreErrorKind {
         "cannot store the unit: the outbox or the owner's share of it is full; repair or disable the webhook that does not accept its deliveries"
     )]
     OutboxFull,
-    /// A commit failed with an unknown outcome, so the store accepts no more units.
+    /// An `fsync` failed or the file is damaged, so the outcome of the unit is unknown and the store accepts no more units.
     #[error("the store is closed after a disk failure: repair the disk, then restart this process")]
     Poisoned,
     /// The limit of webhooks is reached, of this owner or of all.

@@ -8,7 +8,7 @@ mod error;
 mod export;
 mod opaque;
 mod outbox;
-#[cfg(feature = "sqlite")]
+#[cfg(any(test, feature = "sqlite"))]
 mod seal;
 mod secrets;
 mod session;

@@ -25,7 +25,8 @@ pub struct Event {
 impl Event {
     /// The id of the delivery of this event to one webhook, which is the same for every attempt.
     ///
-    /// It holds no dot, as Standard Webhooks requires.
+    /// It begins with the time of the event's id, if that is a UUID of version 7, so that new ids are neighbors in an
+    /// index. It holds no dot, as Standard Webhooks requires.
     #[must_use]
     #[cfg(any(test, feature = "sqlite"))]
     pub(crate) fn delivery_id(&self, webhook: &genesys_api::WebhookId) -> String {
@@ -35,6 +36,9 @@ impl Event {
         context.update(webhook.as_str().as_bytes());
         let mut first = [0; 16];
         first.copy_from_slice(&context.finish().as_ref()[..16]);
+        if let Some(time) = crate::seal::uuid_v7_time(&self.id) {
+            first[..6].copy_from_slice(&time);
+        }
         format!("msg_{:032x}", u128::from_be_bytes(first))
     }
 }
@@ -114,5 +118,9 @@ mod tests {
             "{id}"
         );
         assert!(!format!("{:?}", event("e")).contains("canary"));
+        let ordered = event("0193fbb5-c5f6-7000-8000-0123456789ab");
+        let id = ordered.delivery_id(&webhook("w"));
+        assert!(id.starts_with("msg_0193fbb5c5f6") && id.len() == 36, "{id}");
+        assert_ne!(id, ordered.delivery_id(&webhook("x")));
     }
 }

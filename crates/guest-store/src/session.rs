@@ -46,11 +46,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session with random id and secrets, no tokens, no document, and an idle timeout of one day.
+    /// A session with a time-ordered id, random secrets, no tokens, no document, and an idle timeout of one day.
     #[must_use]
     pub fn new(owner: impl Into<String>, guest: GuestId, channel: ChannelId, now: OffsetDateTime) -> Self {
         Self {
-            id: SessionId::from(entropy::uuid()),
+            id: SessionId::from(entropy::ordered_uuid(now)),
             owner: owner.into(),
             guest,
             channel,

@@ -3,12 +3,16 @@
 mod changes;
 mod deliveries;
 mod error;
+mod migrate;
 mod outbox;
+mod personal;
 mod prepared;
 mod reader;
 mod rows;
 mod schema;
+mod subjects;
 mod usage;
+mod wal;
 mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -31,6 +35,7 @@ use crate::{
 };
 use error::SqliteError;
 use reader::Reader;
+use wal::Wal;
 use writer::{Transaction, Writer};
 
 /// The keys of a store. Keep them apart from its file and its backups.
@@ -67,22 +72,25 @@ pub struct SqliteStore {
     reader: Option<mpsc::Sender<Read>>,
     reading: Option<JoinHandle<()>>,
     /// Held while the store is open.
-    _lock: Option<File>,
+    _lock: Option<[File; 2]>,
 }
 
-/// A write. It returns the reply to send once the transaction is durable.
-type Write = Box<dyn FnOnce(&mut Transaction<'_, '_>) -> Reply + Send>;
-type Reply = Box<dyn FnOnce() + Send>;
+/// A write. It gets the transaction, or the fault because of which there is none, and returns the reply to send once the
+/// transaction is durable or rolled back.
+type Write = Box<dyn FnOnce(Result<&mut Transaction<'_, '_>, StoreErrorKind>) -> Reply + Send>;
+type Reply = Box<dyn FnOnce(Result<(), StoreErrorKind>) + Send>;
 type Read = Box<dyn FnOnce(&mut Reader<'_, '_>) + Send>;
 
 impl SqliteStore {
     /// Opens the store in the file at `path`, or creates it. The path `:memory:` opens an empty store in memory.
     ///
-    /// The call blocks while it reads the index of the log. The lock file `<path>.lock` excludes other processes. Locks
-    /// of network file systems are not reliable, so do not put the file on one.
+    /// The call blocks while it reads the index of the log. A lock of the file and of `<path>.lock` excludes other
+    /// processes. Locks of network file systems are not reliable, so do not put the file on one.
+    ///
+    /// A file of an earlier version is migrated, and leases that a dead process held are released.
     ///
     /// # Errors
-    /// [`Locked`](StoreErrorKind::Locked), [`WrongKey`](StoreErrorKind::WrongKey),
+    /// [`Locked`](StoreErrorKind::Locked), [`Linked`](StoreErrorKind::Linked), [`WrongKey`](StoreErrorKind::WrongKey),
     /// [`NewerSchema`](StoreErrorKind::NewerSchema), [`Corrupt`](StoreErrorKind::Corrupt) if the log does not match
     /// its last checkpoint, [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened.
     pub fn open(path: impl AsRef<Path>, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
@@ -103,11 +111,12 @@ impl SqliteStore {
     }
 
     /// Checks the tables and starts the thread that writes.
-    fn start(connection: Connection, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
+    fn start(mut connection: Connection, keys: Keys, limits: Limits) -> Result<Self, StoreError> {
         let head = schema::prepare(&connection, &keys)?;
+        let wal = Wal::watch(&mut connection).map_err(SqliteError::from)?;
         let keys = Arc::new(keys);
         let (writer, inbox) = mpsc::channel(limits.queue.max(1));
-        let thread = Writer::new(keys.clone(), limits, head);
+        let thread = Writer::new(keys.clone(), limits, head, wal);
         let writing = spawn("guest-store-write", move || thread.run(&connection, inbox))?;
         Ok(Self {
             keys,
@@ -128,16 +137,22 @@ impl SqliteStore {
             let writer = self.writer.as_ref().ok_or(StoreErrorKind::Unavailable)?;
             let (reply, answer) = oneshot::channel();
             let write: Write = Box::new(move |transaction| {
-                let result = transaction.unit(work);
-                // the caller may have dropped the future
-                Box::new(move || drop(reply.send(result)))
+                let result = match transaction {
+                    Ok(transaction) => transaction.unit(work),
+                    Err(fault) => Err(fault.into()),
+                };
+                Box::new(move |outcome: Result<(), StoreErrorKind>| {
+                    let result = match outcome {
+                        Ok(()) => result,
+                        Err(fault) => Err(fault.into()),
+                    };
+                    // the caller may have dropped the future
+                    drop(reply.send(result));
+                })
             });
             writer.send(write).await.map_err(|_| StoreErrorKind::Poisoned)?;
-            match answer.await {
-                Ok(result) => result,
-                Err(_) if writer.is_closed() => Err(StoreErrorKind::Poisoned.into()),
-                Err(_) => Err(StoreErrorKind::Unavailable.into()),
-            }
+            // a unit in the queue of a closed store was dropped
+            answer.await.map_err(|_| StoreErrorKind::Poisoned)?
         })
     }
 
@@ -231,7 +246,12 @@ impl Drop for SqliteStore {
 
 /// Creates the file, readable by its owner only, unless it exists. Returns its canonical path.
 fn create(path: &Path) -> io::Result<PathBuf> {
-    private(path)?;
+    // an existing file is not opened: to close it again would drop SQLite's locks of this process
+    match private().create_new(true).open(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
     let path = path.canonicalize()?;
     // the name of a new file must be durable too; on Unix only, a directory can be opened
     if let Some(directory) = path.parent().filter(|_| cfg!(unix)) {
@@ -249,23 +269,40 @@ fn unavailable(error: io::Error) -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, error)
 }
 
-fn lock(path: &Path) -> Result<File, StoreError> {
+/// Locks the name of the store and, because it can be renamed, its file.
+fn lock(path: &Path) -> Result<[File; 2], StoreError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".lock");
-    let lock = private(Path::new(&beside)).map_err(unavailable)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
+    let beside = private().create(true).truncate(false).open(Path::new(&beside));
+    let beside = try_lock(beside)?;
+    #[cfg(unix)]
+    {
+        let links = std::os::unix::fs::MetadataExt::nlink(&path.metadata().map_err(unavailable)?);
+        if links > 1 {
+            let name = path.display();
+            let source = format!("{name} is one of {links} names of its file");
+            return Err(StoreError::new(StoreErrorKind::Linked, source));
+        }
+    }
+    Ok([beside, try_lock(private().open(path))?])
+}
+
+fn try_lock(file: io::Result<File>) -> Result<File, StoreError> {
+    let file = file.map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreErrorKind::Locked.into()),
         Err(TryLockError::Error(error)) => Err(unavailable(error)),
     }
 }
 
-fn private(path: &Path) -> io::Result<File> {
+/// Options of a file that only its owner can read.
+fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options
 }
 
 #[cfg(test)]

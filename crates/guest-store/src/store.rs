@@ -153,13 +153,13 @@ pub struct Committed {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SessionQuery {
-    /// All sessions after this id, in the order of their ids.
+    /// All sessions after this one, in a fixed order: by time of creation if their ids are UUIDs of version 7.
     All(Option<SessionId>),
     /// Live sessions whose idle timeout has passed at this time, oldest deadline first.
     DueBefore(OffsetDateTime),
     /// Sessions that ended at this time or before, oldest end first.
     EndedBefore(OffsetDateTime),
-    /// Live sessions after this id, in the order of their ids.
+    /// Live sessions after this one, in the same order.
     Live(Option<SessionId>),
 }
 

@@ -131,6 +131,7 @@ struct Shared {
 pub struct Admitted {
     record: SessionRow,
     guard: LiveGuard<EndReason>,
+    at: OffsetDateTime,
 }
 
 impl Direct {
@@ -185,7 +186,8 @@ impl Direct {
     /// # Errors
     /// [`Error::NotFound`], also for a session of another owner, or the store's.
     pub async fn session(&self, owner: &str, id: &SessionId) -> Result<SessionInfo, Error> {
-        Ok(self.load(owner, id).await?.info())
+        let record = self.load(owner, id).await?;
+        Ok(record.info(self.clock().now().utc))
     }
 
     /// Admits a guest by the access token of the session with this id.
@@ -204,7 +206,8 @@ impl Direct {
         if record.row.expires_at <= now.utc {
             return Err(Error::AccessExpired);
         }
-        Ok(Admitted { record, guard })
+        let at = now.utc;
+        Ok(Admitted { record, guard, at })
     }
 
     /// The store.
@@ -254,7 +257,7 @@ impl Admitted {
     /// The session at the time of the admission.
     #[must_use]
     pub fn info(&self) -> SessionInfo {
-        self.record.info()
+        self.record.info(self.at)
     }
 
     /// The reason, if the session has ended since.
@@ -264,13 +267,18 @@ impl Admitted {
     }
 }
 
-/// Returns at most 1,000 sessions after this id, in the order of their ids, also ended ones. An empty page is the end.
+/// Returns at most 1,000 sessions after this one as they are at `now`, also ended ones, in the fixed order of
+/// [`SessionQuery::All`]. An empty page is the end.
 ///
 /// # Errors
 /// If the store cannot be read, or holds a session that this version does not understand.
-pub async fn stored_sessions(store: &dyn Store, after: Option<SessionId>) -> Result<Vec<SessionInfo>, Error> {
+pub async fn stored_sessions(
+    store: &dyn Store,
+    after: Option<SessionId>,
+    now: OffsetDateTime,
+) -> Result<Vec<SessionInfo>, Error> {
     let rows = stored_rows(store, after).await?;
-    Ok(rows.iter().map(SessionRow::info).collect())
+    Ok(rows.iter().map(|row| row.info(now)).collect())
 }
 
 async fn stored_rows(store: &dyn Store, after: Option<SessionId>) -> Result<Vec<SessionRow>, Error> {

@@ -141,7 +141,9 @@ impl Error {
                 ErrorKind::of_status(problem.status)
             }),
             Self::Store(error) => match error.kind() {
-                StoreErrorKind::Conflict(Conflict::VersionChanged)
+                StoreErrorKind::Busy
+                | StoreErrorKind::Conflict(Conflict::VersionChanged)
+                | StoreErrorKind::Full
                 | StoreErrorKind::OutboxFull
                 | StoreErrorKind::Unavailable => ErrorKind::Unavailable,
                 _ => ErrorKind::Other,
@@ -224,6 +226,8 @@ mod tests {
             (Error::NotFound, ErrorKind::NotFound),
             (Error::UnknownChannel { channel }, ErrorKind::Invalid),
             (Error::WebhookNameInUse, ErrorKind::Conflict),
+            (store(StoreErrorKind::Busy), ErrorKind::Unavailable),
+            (store(StoreErrorKind::Full), ErrorKind::Unavailable),
             (store(StoreErrorKind::Unavailable), ErrorKind::Unavailable),
             (store(StoreErrorKind::OutboxFull), ErrorKind::Unavailable),
             (

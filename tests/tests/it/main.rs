@@ -50,6 +50,8 @@ mod secrets;
 mod sign_in;
 mod simulation;
 #[cfg(test)]
+mod store;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod tutorial;

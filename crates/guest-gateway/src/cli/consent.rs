@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use genesys_api::SessionId;
+use genesys_api::{Clock, SessionId};
 use guest_payload::iso27560::Record;
 use guest_suite::SessionInfo;
 use guest_suite::direct::stored_sessions;
@@ -61,9 +61,12 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     record_export(&store, "guest-gateway consent export", "consent.exported").await?;
     let unwritten = |error: std::io::Error| Failure::failed(format!("cannot write {name}: {error}"));
     let mut file = BufWriter::new(file);
+    let now = Clock::system().now().utc;
     let (mut after, mut written) = (None, 0_u64);
     loop {
-        let sessions = stored_sessions(&store, after).await.map_err(Failure::caused_by)?;
+        let sessions = stored_sessions(&store, after, now)
+            .await
+            .map_err(Failure::caused_by)?;
         let Some(last) = sessions.last() else { break };
         after = Some(last.id.clone());
         for session in &sessions {

@@ -355,7 +355,7 @@ impl Model {
         );
         let all = SessionQuery::All(None);
         let sessions = store.sessions(all, 100).await.expect("readable");
-        let sessions: Vec<_> = sessions
+        let mut sessions: Vec<_> = sessions
             .iter()
             .map(|session| {
                 (
@@ -366,6 +366,7 @@ impl Model {
                 )
             })
             .collect();
+        sessions.sort_unstable();
         let expected = self.sessions.iter();
         let expected: Vec<_> = expected
             .map(|(id, (guest, ended, version))| (id.to_string(), guest.to_string(), *ended, *version))

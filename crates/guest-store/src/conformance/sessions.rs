@@ -1,5 +1,7 @@
 //! Sessions.
 
+use std::collections::BTreeSet;
+
 use genesys_api::SessionId;
 
 use super::Make;
@@ -115,34 +117,57 @@ pub(crate) async fn guest_has_one_live_session(make: Make) {
 pub(crate) async fn session_queries_return_matching_pages(make: Make) {
     let store = make(Limits::default());
     for number in 0..6 {
-        let mut new = session(&format!("s-{number}"), "o", &format!("g-{number}"));
+        let mut new = session(ordered_id(number).as_str(), "o", &format!("g-{number}"));
         new.idle_deadline = at(100 - number);
         new.ended_at = (number % 2 == 0).then_some(at(50 - number));
         stored(&*store, unit(Change::CreateSession(new))).await;
     }
-    let all = |after: Option<&str>| SessionQuery::All(id(after));
-    let live = |after: Option<&str>| SessionQuery::Live(id(after));
+    let all = |after: Option<i64>| SessionQuery::All(after.map(ordered_id));
+    let live = |after: Option<i64>| SessionQuery::Live(after.map(ordered_id));
     for (query, limit, expected) in [
-        (all(None), 10, &["s-0", "s-1", "s-2", "s-3", "s-4", "s-5"][..]),
-        (all(None), 2, &["s-0", "s-1"]),
-        (all(Some("s-1")), 2, &["s-2", "s-3"]),
-        (all(Some("s-5")), 2, &[]),
+        (all(None), 10, &[0, 1, 2, 3, 4, 5][..]),
+        (all(None), 2, &[0, 1]),
+        (all(Some(1)), 2, &[2, 3]),
+        (all(Some(5)), 2, &[]),
         (all(None), 0, &[]),
-        (live(None), 10, &["s-1", "s-3", "s-5"]),
-        (live(Some("s-1")), 1, &["s-3"]),
-        (SessionQuery::DueBefore(at(97)), 10, &["s-5", "s-3"]),
-        (SessionQuery::DueBefore(at(200)), 1, &["s-5"]),
+        (live(None), 10, &[1, 3, 5]),
+        (live(Some(1)), 1, &[3]),
+        (SessionQuery::DueBefore(at(97)), 10, &[5, 3]),
+        (SessionQuery::DueBefore(at(200)), 1, &[5]),
         (SessionQuery::DueBefore(at(0)), 10, &[]),
-        (SessionQuery::EndedBefore(at(48)), 10, &["s-4", "s-2"]),
+        (SessionQuery::EndedBefore(at(48)), 10, &[4, 2]),
         (SessionQuery::EndedBefore(at(45)), 10, &[]),
     ] {
         let text = format!("{query:?}");
         let found = store.sessions(query, limit).await.expect("readable");
-        let found: Vec<&str> = found.iter().map(|session| session.id.as_str()).collect();
+        let found: Vec<_> = found.iter().map(|session| session.id.clone()).collect();
+        let expected: Vec<_> = expected.iter().copied().map(ordered_id).collect();
         assert_eq!(found, expected, "{text}");
     }
 }
 
-fn id(text: Option<&str>) -> Option<SessionId> {
-    text.map(|text| text.parse().expect("a valid id"))
+/// Sessions of any ids are all found, page by page.
+pub(crate) async fn session_pages_cover_ids_without_a_time(make: Make) {
+    let store = make(Limits::default());
+    for number in 0..7 {
+        let new = session(&format!("s-{number}"), "o", &format!("g-{number}"));
+        stored(&*store, unit(Change::CreateSession(new))).await;
+    }
+    let (mut found, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page = store
+            .sessions(SessionQuery::All(after), 3)
+            .await
+            .expect("readable");
+        let Some(last) = page.last() else { break };
+        after = Some(last.id.clone());
+        found.extend(page.into_iter().map(|session| session.id));
+    }
+    assert_eq!(found.len(), 7);
+}
+
+/// A UUID of version 7, of a time that grows with `number`.
+fn ordered_id(number: i64) -> SessionId {
+    let id = format!("{number:08x}-0000-7000-8000-000000000000");
+    id.parse().expect("a valid id")
 }

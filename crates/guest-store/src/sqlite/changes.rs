@@ -81,9 +81,7 @@ impl Transaction<'_, '_> {
             Change::UpdateSession(session) => self.put_session(session, false).map(Some),
             Change::PutWebhook(webhook) => self.put_webhook(webhook).map(Some),
             Change::RemoveSession(id) => {
-                let sql = "DELETE FROM sessions WHERE id = ?1 RETURNING ended_at IS NULL";
-                let removed = self.prepared.row(sql, [id.as_str()], |row| row.get(0))?;
-                self.count_live(removed.ok_or(StoreErrorKind::NotFound)?, false);
+                self.erase_session(id)?;
                 Ok(None)
             }
             Change::RemoveWebhook(id) => {
@@ -99,41 +97,46 @@ impl Transaction<'_, '_> {
     }
 
     fn put_session(&mut self, session: &Session, is_new: bool) -> Result<u64, SqliteError> {
-        let stored = "SELECT version, ended_at IS NULL FROM sessions WHERE id = ?1";
-        let stored = self.prepared.row(stored, [session.id.as_str()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get(1)?))
+        let seal = &self.keys.seal;
+        let key = seal.session_key(&session.id);
+        let stored = "SELECT version, ended_at IS NULL, slot FROM sessions WHERE key = ?1";
+        let stored = self.prepared.row(stored, [key], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?))
         })?;
-        let was_live = match stored {
+        let (was_live, slot) = match stored {
             Some(_) if is_new => return Err(Conflict::IdInUse.into()),
             None if !is_new => return Err(StoreErrorKind::NotFound.into()),
-            stored => {
-                let (version, was_live) = stored.unwrap_or_default();
+            None if session.version > 0 => return Err(Conflict::VersionChanged.into()),
+            None => (false, None),
+            Some((version, was_live, slot)) => {
                 if version != integer(session.version)? {
                     return Err(Conflict::VersionChanged.into());
                 }
-                was_live
+                (was_live, Some(slot))
             }
         };
         if session.ended_at.is_none() {
             let sql =
-                "SELECT 1 FROM sessions WHERE owner = ?1 AND guest = ?2 AND ended_at IS NULL AND id <> ?3";
-            let params = [&session.owner, session.guest.as_str(), session.id.as_str()];
+                "SELECT 1 FROM sessions WHERE owner = ?1 AND guest = ?2 AND ended_at IS NULL AND key <> ?3";
+            let guest = seal.guest_hash(&session.owner, &session.guest);
+            let params = params![session.owner, guest, key];
             if self.prepared.row(sql, params, |_| Ok(()))?.is_some() {
                 return Err(Conflict::GuestInUse.into());
             }
         }
+        let slot = self.put_subject(slot, &session.secrets.subject_key)?;
         let sql = match is_new {
             true => {
                 "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
             }
             false => {
-                "UPDATE sessions SET owner = ?2, guest = ?3, channel = ?4, created_at = ?5, expires_at = ?6,
-                 idle_deadline = ?7, ended_at = ?8, access = ?9, refresh = ?10, previous_refresh = ?11,
-                 generation = ?12, version = ?13, secrets = ?14, document = ?15 WHERE id = ?1"
+                "UPDATE sessions SET slot = ?2, owner = ?3, guest = ?4, channel = ?5, created_at = ?6,
+                 expires_at = ?7, idle_deadline = ?8, ended_at = ?9, access = ?10, refresh = ?11,
+                 previous_refresh = ?12, generation = ?13, version = ?14, personal = ?15 WHERE key = ?1"
             }
         };
         let version = session.version + 1;
-        write_session(self.prepared, sql, session, version, &self.keys.seal)?;
+        write_session(self.prepared, sql, session, slot, version, seal)?;
         self.count_live(was_live, session.ended_at.is_none());
         Ok(version)
     }
@@ -188,10 +191,5 @@ impl Transaction<'_, '_> {
         Ok(self
             .prepared
             .row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?)))?)
-    }
-
-    fn count_live(&mut self, before: bool, after: bool) {
-        let others = self.head.live_sessions.saturating_sub(u64::from(before));
-        self.head.live_sessions = others + u64::from(after);
     }
 }

@@ -1,6 +1,6 @@
 //! Conversion of SQLite's errors.
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::{Conflict, StoreError, StoreErrorKind};
 
@@ -24,16 +24,33 @@ impl From<rusqlite::Error> for SqliteError {
         let kind = match (&error, error.sqlite_error_code()) {
             (rusqlite::Error::ToSqlConversionFailure(_), _) => StoreErrorKind::Invalid,
             (_, Some(ErrorCode::TooBig)) => StoreErrorKind::Invalid,
-            (
-                _,
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation),
-            ) => StoreErrorKind::Corrupt,
-            (_, Some(_)) => StoreErrorKind::Unavailable,
+            (_, Some(ErrorCode::ConstraintViolation)) => StoreErrorKind::Corrupt,
             // a row with other columns or types
             (_, None) => StoreErrorKind::Corrupt,
+            (_, Some(_)) => match fault(&error) {
+                // of the file, not of a commit
+                StoreErrorKind::Poisoned if !is_failed_sync(&error) => StoreErrorKind::Corrupt,
+                kind => kind,
+            },
         };
         Self(StoreError::new(kind, error))
     }
+}
+
+/// The kind of an error of a transaction or a checkpoint. Only a failed `fsync` and a damaged file are permanent.
+pub(super) fn fault(error: &rusqlite::Error) -> StoreErrorKind {
+    match error.sqlite_error_code() {
+        _ if is_failed_sync(error) => StoreErrorKind::Poisoned,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreErrorKind::Poisoned,
+        Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreErrorKind::Busy,
+        _ => StoreErrorKind::Unavailable,
+    }
+}
+
+fn is_failed_sync(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
 }
 
 impl From<StoreError> for SqliteError {
@@ -51,5 +68,29 @@ impl From<StoreErrorKind> for SqliteError {
 impl From<Conflict> for SqliteError {
     fn from(conflict: Conflict) -> Self {
         Self(conflict.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_failed_sync_and_damage_are_permanent() {
+        for (code, kind) in [
+            (ffi::SQLITE_FULL, StoreErrorKind::Full),
+            (ffi::SQLITE_BUSY, StoreErrorKind::Busy),
+            (ffi::SQLITE_BUSY_SNAPSHOT, StoreErrorKind::Busy),
+            (ffi::SQLITE_LOCKED, StoreErrorKind::Busy),
+            (ffi::SQLITE_IOERR_WRITE, StoreErrorKind::Unavailable),
+            (ffi::SQLITE_IOERR_READ, StoreErrorKind::Unavailable),
+            (ffi::SQLITE_IOERR_FSYNC, StoreErrorKind::Poisoned),
+            (ffi::SQLITE_IOERR_DIR_FSYNC, StoreErrorKind::Poisoned),
+            (ffi::SQLITE_CORRUPT, StoreErrorKind::Poisoned),
+            (ffi::SQLITE_NOTADB, StoreErrorKind::Poisoned),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert_eq!(fault(&error), kind, "{code}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, Statement};
 
@@ -24,6 +25,11 @@ impl<'c> Prepared<'c> {
     /// Whether a transaction is open.
     pub(super) fn in_transaction(&self) -> bool {
         !self.connection.is_autocommit()
+    }
+
+    /// Sets the longest wait for a lock of the file.
+    pub(super) fn busy_timeout(&self, wait: Duration) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(wait)
     }
 
     /// Executes a statement and returns the number of changed rows.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::error::SqliteError;
 use super::prepared::Prepared;
-use super::rows::{entry, integer, micros, number, session, webhook};
+use super::rows::{entry, integer, micros, number, select_sessions, session, webhook};
 use super::{Keys, Read};
 use crate::store::PAGE;
 use crate::{Session, SessionQuery, StoredCheckpoint, StoredEntry, Webhook};
@@ -34,8 +34,9 @@ impl Reader<'_, '_> {
     pub(super) fn session(&mut self, id: &SessionId) -> Result<Option<Session>, SqliteError> {
         tracing::trace!(session = %id, "a session is read");
         let seal = &self.keys.seal;
-        let sql = "SELECT * FROM sessions WHERE id = ?1";
-        let found = self.prepared.rows(sql, [id.as_str()], |row| session(row, seal))?;
+        let sql = select_sessions!("WHERE sessions.key = ?1");
+        let key = [seal.session_key(id)];
+        let found = self.prepared.rows(sql, key, |row| session(row, seal))?;
         Ok(found.into_iter().next())
     }
 
@@ -44,33 +45,38 @@ impl Reader<'_, '_> {
         query: &SessionQuery,
         limit: usize,
     ) -> Result<Vec<Session>, SqliteError> {
-        let id = |after: &Option<SessionId>| match after {
-            Some(id) => Value::from(id.as_str().to_owned()),
-            None => Value::from(String::new()),
+        let seal = &self.keys.seal;
+        let key = |after: &Option<SessionId>| match after {
+            Some(id) => Value::from(seal.session_key(id).to_vec()),
+            None => Value::from(Vec::new()),
         };
         let (sql, param) = match query {
-            SessionQuery::All(after) => ("SELECT * FROM sessions WHERE id > ?1 ORDER BY id", id(after)),
+            SessionQuery::All(after) => (
+                select_sessions!("WHERE sessions.key > ?1 ORDER BY sessions.key"),
+                key(after),
+            ),
             SessionQuery::Live(after) => (
-                "SELECT * FROM sessions WHERE id > ?1 AND ended_at IS NULL ORDER BY id",
-                id(after),
+                select_sessions!("WHERE sessions.key > ?1 AND ended_at IS NULL ORDER BY sessions.key"),
+                key(after),
             ),
             SessionQuery::DueBefore(time) => (
-                "SELECT * FROM sessions WHERE ended_at IS NULL AND idle_deadline <= ?1 ORDER BY idle_deadline, id",
+                select_sessions!(
+                    "WHERE ended_at IS NULL AND idle_deadline <= ?1 ORDER BY idle_deadline, sessions.rowid"
+                ),
                 micros(*time).into(),
             ),
             SessionQuery::EndedBefore(time) => (
-                "SELECT * FROM sessions WHERE ended_at <= ?1 ORDER BY ended_at, id",
+                select_sessions!("WHERE ended_at <= ?1 ORDER BY ended_at, sessions.rowid"),
                 micros(*time).into(),
             ),
         };
-        let seal = &self.keys.seal;
         let (found, unreadable) = self
             .prepared
             .readable(sql, [param], limit.min(PAGE), |row| session(row, seal))?;
         for session in unreadable {
             tracing::error!(
                 session,
-                "a session cannot be read and is skipped: restore it from a backup"
+                "a session cannot be read and is skipped: restore it from a backup; its key is a keyed hash of its id"
             );
         }
         Ok(found)

@@ -1,30 +1,46 @@
 //! Conversion between rows and values.
 
 use audit::Hash;
+use genesys_api::SessionId;
 use rusqlite::types::FromSql;
 use rusqlite::{Row, params};
 use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
 
 use super::error::SqliteError;
+use super::personal;
 use super::prepared::Prepared;
 use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, StoredEntry, TokenHash, Webhook};
 
-/// Writes a session by `sql`, whose parameters are the columns in their order.
+/// Selects sessions in the order of columns that [`session`] reads.
+macro_rules! select_sessions {
+    ($rest:literal) => {
+        concat!(
+            "SELECT hex(sessions.key), sessions.key, slot, subjects.key, owner, channel, created_at, expires_at,
+             idle_deadline, ended_at, access, refresh, previous_refresh, generation, version, personal
+             FROM sessions JOIN subjects USING (slot) ",
+            $rest
+        )
+    };
+}
+pub(super) use select_sessions;
+
+/// Writes a session by `sql`, whose parameters are the columns of its row in their order.
 pub(super) fn write_session(
     prepared: &mut Prepared<'_>,
     sql: &'static str,
     session: &Session,
+    slot: i64,
     version: u64,
     seal: &SealKey,
 ) -> Result<usize, SqliteError> {
-    let id = session.id.as_str();
     Ok(prepared.execute(
         sql,
         params![
-            id,
+            seal.session_key(&session.id),
+            slot,
             session.owner,
-            session.guest.as_str(),
+            seal.guest_hash(&session.owner, &session.guest),
             session.channel.as_str(),
             micros(session.created_at),
             micros(session.expires_at),
@@ -35,39 +51,52 @@ pub(super) fn write_session(
             session.previous_refresh.as_ref().map(TokenHash::as_bytes),
             integer(session.generation)?,
             integer(version)?,
-            seal.seal(
-                &aad("sessions", id, "secrets"),
-                session.secrets.to_text().expose_secret().as_bytes()
-            ),
-            seal.seal(&aad("sessions", id, "document"), &session.document),
+            personal::seal(session)?,
         ],
     )?)
 }
 
-/// Reads a row of all columns of `sessions`.
+/// Reads a row of [`select_sessions`].
 pub(super) fn session(row: &Row<'_>, seal: &SealKey) -> Result<Session, SqliteError> {
-    let id: String = row.get(0)?;
-    let document = seal
-        .open(&aad("sessions", &id, "document"), row.get(14)?)
-        .ok_or(StoreErrorKind::Corrupt)?;
+    let subject_key = subject_key(seal, row.get(2)?, row.get(3)?)?;
+    let personal = personal::open(&subject_key, row.get(15)?).ok_or(StoreErrorKind::Corrupt)?;
+    let id: SessionId = personal.id.parse().map_err(corrupt)?;
+    if seal.session_key(&id) != row.get::<_, [u8; 16]>(1)? {
+        return Err(StoreErrorKind::Corrupt.into());
+    }
     Ok(Session {
-        secrets: SessionSecrets::parse(&secret(seal, &aad("sessions", &id, "secrets"), row.get(13)?)?)
-            .ok_or(StoreErrorKind::Corrupt)?,
-        id: id.parse().map_err(corrupt)?,
-        owner: row.get(1)?,
-        guest: row.get::<_, String>(2)?.parse().map_err(corrupt)?,
-        channel: row.get::<_, String>(3)?.parse().map_err(corrupt)?,
-        created_at: time(row.get(4)?)?,
-        expires_at: time(row.get(5)?)?,
-        idle_deadline: time(row.get(6)?)?,
-        ended_at: row.get::<_, Option<i64>>(7)?.map(time).transpose()?,
-        access: TokenHash::from_bytes(row.get(8)?),
-        refresh: TokenHash::from_bytes(row.get(9)?),
-        previous_refresh: row.get::<_, Option<[u8; 32]>>(10)?.map(TokenHash::from_bytes),
-        generation: number(row, 11)?,
-        version: number(row, 12)?,
-        document: document.into(),
+        id,
+        owner: row.get(4)?,
+        guest: personal.guest.parse().map_err(corrupt)?,
+        channel: row.get::<_, String>(5)?.parse().map_err(corrupt)?,
+        created_at: time(row.get(6)?)?,
+        expires_at: time(row.get(7)?)?,
+        idle_deadline: time(row.get(8)?)?,
+        ended_at: row.get::<_, Option<i64>>(9)?.map(time).transpose()?,
+        access: TokenHash::from_bytes(row.get(10)?),
+        refresh: TokenHash::from_bytes(row.get(11)?),
+        previous_refresh: row.get::<_, Option<[u8; 32]>>(12)?.map(TokenHash::from_bytes),
+        generation: number(row, 13)?,
+        version: number(row, 14)?,
+        secrets: SessionSecrets {
+            genesys_token: personal.genesys_token.into(),
+            subject_key,
+            refresh_token: personal.refresh_token.map(SecretString::from),
+        },
+        document: personal.document.into(),
     })
+}
+
+/// Opens the subject key in a slot.
+pub(super) fn subject_key(seal: &SealKey, slot: i64, sealed: Vec<u8>) -> Result<[u8; 32], SqliteError> {
+    let key = seal.open(&subject_aad(slot), sealed);
+    key.and_then(|key| key.try_into().ok())
+        .ok_or_else(|| StoreErrorKind::Corrupt.into())
+}
+
+/// Associated data of the subject key in a slot.
+pub(super) fn subject_aad(slot: i64) -> String {
+    format!("subjects/{slot}/key")
 }
 
 /// Writes a webhook by `sql`, whose parameters are the columns in their order, without the last.

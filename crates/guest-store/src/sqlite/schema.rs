@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::Keys;
 use super::error::SqliteError;
+use super::migrate;
 use super::rows::number;
 use super::usage::{OutboxUsage, Usage};
 use super::writer::Head;
@@ -17,34 +18,14 @@ use crate::{StoreError, StoreErrorKind};
 /// Marks the file as a guest store (`PRAGMA application_id`): "gst1" in ASCII.
 const APPLICATION: i32 = 0x6773_7431;
 /// The version of the tables (`PRAGMA user_version`).
-const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
+/// Tables that version 1 has too.
 const TABLES: &str = "
     CREATE TABLE meta (
         name TEXT PRIMARY KEY,
         value BLOB NOT NULL
     ) STRICT;
-
-    CREATE TABLE sessions (
-        id TEXT PRIMARY KEY,
-        owner TEXT NOT NULL,
-        guest TEXT NOT NULL,
-        channel TEXT NOT NULL,
-        created_at INTEGER NOT NULL,
-        expires_at INTEGER NOT NULL,
-        idle_deadline INTEGER NOT NULL,
-        ended_at INTEGER,
-        access BLOB NOT NULL,
-        refresh BLOB NOT NULL,
-        previous_refresh BLOB,
-        generation INTEGER NOT NULL,
-        version INTEGER NOT NULL,
-        secrets BLOB NOT NULL,
-        document BLOB NOT NULL
-    ) STRICT;
-    CREATE UNIQUE INDEX sessions_live_guest ON sessions (owner, guest) WHERE ended_at IS NULL;
-    CREATE INDEX sessions_due ON sessions (idle_deadline, id) WHERE ended_at IS NULL;
-    CREATE INDEX sessions_ended ON sessions (ended_at, id) WHERE ended_at IS NOT NULL;
 
     CREATE TABLE webhooks (
         id TEXT PRIMARY KEY,
@@ -101,6 +82,46 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
+/// Tables of version 2. No id of a session or a guest stands in them in plain.
+pub(super) const TABLES_2: &str = "
+    -- sealed subject keys, overwritten in place
+    CREATE TABLE subjects (
+        slot INTEGER PRIMARY KEY,
+        key BLOB NOT NULL,
+        free INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX subjects_free ON subjects (slot) WHERE free = 1;
+
+    -- key and guest are keyed hashes; personal is sealed under the subject key
+    CREATE TABLE sessions (
+        key BLOB NOT NULL UNIQUE,
+        slot INTEGER NOT NULL REFERENCES subjects (slot),
+        owner TEXT NOT NULL,
+        guest BLOB NOT NULL,
+        channel TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        idle_deadline INTEGER NOT NULL,
+        ended_at INTEGER,
+        access BLOB NOT NULL,
+        refresh BLOB NOT NULL,
+        previous_refresh BLOB,
+        generation INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        personal BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX sessions_live_guest ON sessions (owner, guest) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_due ON sessions (idle_deadline) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;
+
+    -- aggregates that change in the transaction of what they count
+    CREATE TABLE counts (
+        name TEXT PRIMARY KEY,
+        value INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO counts VALUES ('live_sessions', 0);
+";
+
 /// Opens the file for writing. With WAL and `synchronous=FULL` a commit is durable before it is answered.
 pub(super) fn open(path: &Path) -> Result<Connection, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -110,8 +131,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, SqliteError> {
     if mode != "wal" {
         return Err(StoreErrorKind::Unavailable.into());
     }
-    connection
-        .execute_batch("PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;")?;
+    connection.execute_batch(
+        "PRAGMA synchronous=FULL; PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;
+         PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;",
+    )?;
+    connection.pragma_update(None, "journal_size_limit", JOURNAL_LIMIT)?;
     Ok(connection)
 }
 
@@ -129,8 +153,11 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, SqliteError> {
     Ok(connection)
 }
 
+/// Bytes to which the write-ahead log is cut when it starts anew. Our choice.
+const JOURNAL_LIMIT: i64 = 4 * 1024 * 1024;
+
 /// Longest wait for another program, such as a backup, that locks the file. Our choice.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// Creates or checks the tables, and reads the head of the log and the usage of the outbox.
 pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, SqliteError> {
@@ -140,11 +167,32 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
     match (application, version) {
         (0, 0) if tables == 0 => create(connection, keys)?,
         (APPLICATION, VERSION) => check_keys(connection, keys)?,
-        (APPLICATION, newer) if newer > VERSION => return Err(StoreErrorKind::NewerSchema.into()),
+        (APPLICATION, 1) => {
+            check_keys(connection, keys)?;
+            migrate::from_1(connection, &keys.seal)?;
+        }
+        (APPLICATION, found) if found > VERSION => {
+            return Err(StoreErrorKind::NewerSchema {
+                found,
+                known: VERSION,
+            }
+            .into());
+        }
         // a file of another program
         _ => return Err(StoreErrorKind::Corrupt.into()),
     }
-    let live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL";
+    // this process alone has the file, so no lease is held
+    connection.execute(
+        "UPDATE outbox SET due_at = at, leased = 0, fence = fence + 1 WHERE leased = 1",
+        [],
+    )?;
+    if migrate::vacuum_is_due(connection)? {
+        tracing::warn!(
+            "the store was migrated and may hold old ids in unused pages: stop the gateway at a quiet time and run \
+             `guest-gateway store vacuum`"
+        );
+    }
+    let live = "SELECT value FROM counts WHERE name = 'live_sessions'";
     Ok(Head {
         log: log_head(connection, keys)?,
         live_sessions: connection
@@ -157,6 +205,7 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
 fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     connection.execute_batch(TABLES)?;
+    connection.execute_batch(TABLES_2)?;
     let log = keys.signer.verifier_key().to_string().into_bytes();
     let seal = keys.seal.seal(SEAL_AAD, b"");
     connection.execute("INSERT INTO meta VALUES ('log', ?1), ('seal', ?2)", (log, seal))?;

@@ -1,5 +1,9 @@
 //! Tests of the SQLite store.
 
+mod erasure;
+mod faults;
+mod migration;
+
 use audit::{Actor, Draft, files};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -163,10 +167,8 @@ async fn store_survives_restart() {
     drop(store);
 
     let store = open(&path).unwrap();
-    let again = store
-        .lease_deliveries(at() + Duration::from_secs(60), Duration::ZERO, 1)
-        .await
-        .unwrap();
+    // no process holds the lease
+    let again = store.lease_deliveries(at(), Duration::ZERO, 1).await.unwrap();
     assert_eq!((&again[0].id, again[0].attempt), (&leased[0].id, 2));
     assert_eq!(store.commit(log(1)).await.unwrap().entries, 302..303);
     let exported = folder.path().join("audit.jsonl");
@@ -180,14 +182,29 @@ async fn lock_excludes_second_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("guest.db");
     let store = open(&path).unwrap();
+    store.commit(log(1)).await.unwrap();
     assert_eq!(open(&path).unwrap_err(), StoreErrorKind::Locked);
     #[cfg(unix)]
     {
         let alias = folder.path().join("alias.db");
         std::os::unix::fs::symlink(&path, &alias).unwrap();
         assert_eq!(open(&alias).unwrap_err(), StoreErrorKind::Locked);
-        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o600);
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+            assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+        }
+        let link = folder.path().join("link.db");
+        std::fs::hard_link(&path, &link).unwrap();
+        assert_eq!(open(&link).unwrap_err(), StoreErrorKind::Linked);
+        std::fs::remove_file(&link).unwrap();
+        std::fs::rename(&path, &link).unwrap();
+        assert_eq!(
+            open(&link).unwrap_err(),
+            StoreErrorKind::Locked,
+            "it is the same file"
+        );
+        std::fs::rename(&link, &path).unwrap();
     }
     drop(store);
     assert!(open(&path).is_ok());
@@ -207,8 +224,13 @@ async fn store_opens_with_own_keys_only() {
         assert_eq!(error.kind(), StoreErrorKind::WrongKey);
     }
     let raw = Connection::open(&path).unwrap();
-    raw.pragma_update(None, "user_version", 2).unwrap();
-    assert_eq!(open(&path).unwrap_err(), StoreErrorKind::NewerSchema);
+    raw.pragma_update(None, "user_version", 3).unwrap();
+    let newer = open(&path).unwrap_err();
+    assert_eq!(newer, StoreErrorKind::NewerSchema { found: 3, known: 2 });
+    assert!(
+        newer.to_string().contains("`guest-gateway store restore BACKUP"),
+        "{newer}"
+    );
     raw.pragma_update(None, "application_id", 0).unwrap();
     assert_eq!(
         open(&path).unwrap_err(),
@@ -296,7 +318,11 @@ async fn sealed_value_moved_to_another_row_is_corrupt() {
     let store = open(&path).unwrap();
     store.commit(unit("x")).await.unwrap();
     let raw = Connection::open(&path).unwrap();
-    raw.execute("UPDATE sessions SET secrets = document", []).unwrap();
+    raw.execute(
+        "UPDATE subjects SET key = (SELECT value FROM meta WHERE name = 'seal')",
+        [],
+    )
+    .unwrap();
     let error = store.session(&"s-1".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
 }
@@ -317,7 +343,7 @@ async fn unreadable_rows_are_skipped() {
         store.commit(unit).await.unwrap();
     }
     let raw = Connection::open(&path).unwrap();
-    raw.execute("UPDATE sessions SET document = x'' WHERE id <> 's-3'", [])
+    raw.execute("UPDATE sessions SET personal = x'' WHERE slot < 3", [])
         .unwrap();
     for number in 1..=2 {
         let error = store.session(&format!("s-{number}").parse().unwrap()).await;
@@ -372,86 +398,6 @@ async fn unreadable_rows_are_skipped() {
     let recounted = store.stats().await.unwrap();
     drop((store, raw));
     assert_eq!(open(&path).unwrap().stats().await.unwrap(), recounted);
-}
-
-#[tokio::test]
-async fn a_failed_commit_poisons_the_writer() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("guest.db");
-    let store = open(&path).unwrap();
-    store.commit(log(3)).await.unwrap();
-    // a foreign key that is checked, and broken, at COMMIT only
-    let raw = Connection::open(&path).unwrap();
-    raw.execute_batch(
-        "CREATE TABLE parent (id INTEGER PRIMARY KEY);
-         CREATE TABLE trap (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
-         CREATE TRIGGER spring AFTER INSERT ON sessions BEGIN INSERT INTO trap VALUES (1); END;",
-    )
-    .unwrap();
-    assert_eq!(refused(&store, unit("x")).await, StoreErrorKind::Poisoned);
-    assert_eq!(
-        refused(&store, log(1)).await,
-        StoreErrorKind::Poisoned,
-        "and stays so"
-    );
-    assert_eq!(
-        store.checkpoint().await.unwrap_err().kind(),
-        StoreErrorKind::Poisoned
-    );
-    assert_eq!(store.stats().await.unwrap_err().kind(), StoreErrorKind::Poisoned);
-    let none = store.lease_deliveries(at(), Duration::ZERO, 0).await;
-    assert!(none.unwrap().is_empty(), "for nothing, no transaction is needed");
-    assert_eq!(
-        store.audit_lines(0, 10, None).await.unwrap().len(),
-        3,
-        "it can still be read"
-    );
-    drop(store);
-    raw.execute_batch("DROP TRIGGER spring").unwrap();
-    let store = open(&path).unwrap();
-    assert_eq!(store.stats().await.unwrap().live_sessions, 0);
-    assert_eq!(store.commit(unit("x")).await.unwrap().entries, 3..4);
-}
-
-#[tokio::test]
-async fn lost_transaction_is_refused_whole() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("guest.db");
-    let store = open(&path).unwrap();
-    store.commit(log(3)).await.unwrap();
-    // as SQLite does by itself when the disk is full
-    let raw = Connection::open(&path).unwrap();
-    let spring = "CREATE TRIGGER spring AFTER INSERT ON sessions BEGIN SELECT raise(ROLLBACK, 'full'); END";
-    raw.execute_batch(spring).unwrap();
-
-    // while the writer is busy, three units gather for one transaction
-    let (started, start) = oneshot::channel();
-    let (release, wait) = std::sync::mpsc::channel();
-    let busy = store.write(move |_| {
-        started.send(()).unwrap();
-        wait.recv().unwrap();
-        Ok(())
-    });
-    let gather = async {
-        start.await.unwrap();
-        let (one, two, three, ()) = tokio::join!(
-            store.commit(log(2)),
-            store.commit(unit("x")),
-            store.commit(log(2)),
-            async { release.send(()).unwrap() },
-        );
-        [one, two, three]
-    };
-    let (busy, lost) = tokio::join!(busy, gather);
-    assert!(busy.is_ok());
-    for lost in lost {
-        assert_eq!(lost.unwrap_err().kind(), StoreErrorKind::Unavailable);
-    }
-    raw.execute_batch("DROP TRIGGER spring").unwrap();
-    assert_eq!(store.commit(unit("x")).await.unwrap().entries, 3..4);
-    let exported = folder.path().join("audit.jsonl");
-    export(&store, &exported).await.unwrap();
-    assert!(files::verify_file(&exported, store.verifier_key(), None).is_ok());
 }
 
 #[tokio::test]

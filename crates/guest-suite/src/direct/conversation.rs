@@ -64,7 +64,9 @@ impl Direct {
         // before the session is read, so that no end is missed
         let guard = self.shared.live.guard(id);
         let record = self.load(owner, id).await?;
-        self.connect_admitted(Admitted { record, guard }, origin).await
+        let at = self.clock().now().utc;
+        self.connect_admitted(Admitted { record, guard, at }, origin)
+            .await
     }
 
     /// As [`Direct::connect`], for an admitted guest.
@@ -76,7 +78,9 @@ impl Direct {
         admitted: Admitted,
         origin: AdmittedOrigin,
     ) -> Result<Conversation, Error> {
-        let Admitted { record, mut guard } = admitted;
+        let Admitted {
+            record, mut guard, ..
+        } = admitted;
         record.ensure_live(self.clock().now())?;
         let config = &self.shared.config;
         let deployment = self.deployment(&record.row.channel)?;

@@ -56,7 +56,7 @@ impl Direct {
         let tokens = self.issue_tokens(&mut row, now.utc);
         let document = Document::new(new.data().clone());
         let record = SessionRow { row, document };
-        let session = record.info();
+        let session = record.info(now.utc);
         let entry = record.draft(now, Actor::client(owner), "session.created");
         let (_, created) = Journey::begin(now.instant);
         self.commit(Mutation {
@@ -160,7 +160,7 @@ impl Direct {
             let mut changed = record.clone();
             changed.document.data = update.data;
             let attributes = custom_attributes(&changed.document.data)?;
-            let info = changed.info();
+            let info = changed.info(now.utc);
             let mutation = Mutation {
                 entry: Some(entry),
                 event: Some(changed.event(EventName::Updated, now.utc)),
@@ -209,6 +209,11 @@ impl Direct {
             if record.row.ended_at.is_some() || !is_due {
                 return Ok((Mutation::default(), false));
             }
+            // to its readers the session ended at its deadline
+            let (reason, ended_at) = match record.has_lapsed(now.utc) {
+                true => (EndReason::Expired, record.row.idle_deadline),
+                false => (reason, now.utc),
+            };
             let (actor, action) = match reason {
                 EndReason::Expired => (Actor::system("guest-suite"), "session.expired"),
                 EndReason::Guest => (Actor::client(owner), "session.ended"),
@@ -221,7 +226,7 @@ impl Direct {
                 .detail("stage", journey.stage().name());
             let mut ended = record.clone();
             ended.row.secrets.refresh_token = None;
-            ended.row.ended_at = Some(now.utc);
+            ended.row.ended_at = Some(ended_at);
             ended.document.end_reason = Some(reason);
             let event = ended.event(EventName::Ended, now.utc);
             ended.document.data = ended.document.data.without_attributes();

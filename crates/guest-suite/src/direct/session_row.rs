@@ -84,18 +84,31 @@ impl SessionRow {
         is_live.then_some(()).ok_or(Error::Ended)
     }
 
-    pub(super) fn info(&self) -> SessionInfo {
+    /// The session as it is at `now`. One whose idle timeout has passed has ended, also before that is stored.
+    pub(super) fn info(&self, now: OffsetDateTime) -> SessionInfo {
         let row = &self.row;
+        let lapsed = self
+            .has_lapsed(now)
+            .then_some((row.idle_deadline, EndReason::Expired));
+        let end = row.ended_at.map(|at| (at, self.end_reason())).or(lapsed);
         SessionInfo {
             id: row.id.clone(),
             guest_id: row.guest.clone(),
-            state: self.state(),
+            state: match end {
+                Some(_) => SessionState::Ended,
+                None => SessionState::Live(self.document.stage),
+            },
             created_at: row.created_at,
             expires_at: row.expires_at,
-            ended_at: row.ended_at,
-            end_reason: row.ended_at.map(|_| self.end_reason().name().to_owned()),
+            ended_at: end.map(|(at, _)| at),
+            end_reason: end.map(|(_, reason)| reason.name().to_owned()),
             consent: self.document.data.consent().clone(),
         }
+    }
+
+    /// Whether the session is live in the store although its idle timeout has passed.
+    pub(super) fn has_lapsed(&self, now: OffsetDateTime) -> bool {
+        self.row.ended_at.is_none() && self.row.idle_deadline <= now
     }
 
     fn state(&self) -> SessionState {
@@ -154,7 +167,7 @@ impl SessionRow {
             data: &data,
         };
         Event {
-            id: entropy::uuid().to_string(),
+            id: entropy::ordered_uuid(at).to_string(),
             owner: row.owner.clone(),
             name: name.as_str().to_owned(),
             body: body.to_bytes().into(),
@@ -233,7 +246,10 @@ mod tests {
         let record = SessionRow::load(row.clone()).unwrap();
         assert_eq!(record.document.first_message_at, Some(at()));
         assert_eq!(record.document.read_marker, Some(at()));
-        assert_eq!(record.info().state, SessionState::Live(SessionStage::FirstReply));
+        assert_eq!(
+            record.info(at()).state,
+            SessionState::Live(SessionStage::FirstReply)
+        );
         let again = record.clone().into_row();
         assert_eq!(again.document, row.document);
         assert_eq!(
@@ -310,6 +326,19 @@ mod tests {
         assert!(matches!(record.ensure_live(after(60)), Err(Error::Ended)));
         record.row.ended_at = Some(at());
         assert!(matches!(record.ensure_live(after(0)), Err(Error::Ended)));
+    }
+
+    #[test]
+    fn session_is_shown_as_expired_from_its_idle_timeout_on() {
+        let record = SessionRow::load(row()).unwrap();
+        let deadline = record.row.idle_deadline;
+        let before = record.info(deadline - Duration::from_micros(1));
+        assert_eq!(before.state, SessionState::Live(SessionStage::FirstReply));
+        assert_eq!((before.ended_at, before.end_reason), (None, None));
+        let after = record.info(deadline);
+        assert_eq!(after.state, SessionState::Ended);
+        assert_eq!(after.ended_at, Some(deadline));
+        assert_eq!(after.end_reason.as_deref(), Some("expired"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Direct {
             return Ok(existing);
         }
         let secret = Secret::generate(entropy::bytes());
-        let id = WebhookId::from(entropy::uuid());
+        let id = WebhookId::from(entropy::ordered_uuid(self.clock().now().utc));
         let row = row(id, owner, &wanted, secret.expose().into());
         match self.put_webhook("webhook.registered", row).await {
             // another task registered the name first, perhaps with the same content

@@ -1,0 +1,120 @@
+//! Migration of files that an earlier version wrote. Forward only, in one transaction.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rusqlite::{Connection, Row, params};
+
+use super::error::SqliteError;
+use super::rows::{aad, number, subject_aad, time, write_session};
+use super::schema::{TABLES_2, VERSION};
+use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash};
+
+/// Present in `meta` until the file has been vacuumed after its migration.
+pub(super) const VACUUM_DUE: &str = "vacuum_due";
+
+/// From version 1, which has ids of sessions and guests in plain and no subject keys.
+///
+/// # Errors
+/// `Corrupt` if a session cannot be read. The file is then unchanged.
+pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(
+        "DROP INDEX sessions_live_guest; DROP INDEX sessions_due; DROP INDEX sessions_ended;
+         ALTER TABLE sessions RENAME TO sessions_1;",
+    )?;
+    transaction.execute_batch(TABLES_2)?;
+    let mut sessions = transaction.prepare("SELECT * FROM sessions_1 ORDER BY created_at, id")?;
+    let mut insert = super::prepared::Prepared::new(connection);
+    let mut rows = sessions.query([])?;
+    let mut slot = 0;
+    while let Some(row) = rows.next()? {
+        let session = session_of_1(row, seal)?;
+        slot += 1;
+        let key = seal.seal(&subject_aad(slot), &session.secrets.subject_key);
+        insert.execute("INSERT INTO subjects VALUES (?1, ?2, 0)", params![slot, key])?;
+        let sql =
+            "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+        write_session(&mut insert, sql, &session, slot, session.version, seal)?;
+    }
+    drop(rows);
+    drop((sessions, insert));
+    transaction.execute_batch(
+        "DROP TABLE sessions_1;
+         UPDATE counts SET value = (SELECT count(*) FROM sessions WHERE ended_at IS NULL)
+         WHERE name = 'live_sessions';",
+    )?;
+    transaction.execute("INSERT INTO meta VALUES (?1, x'')", [VACUUM_DUE])?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+/// Whether the file was migrated and not vacuumed since.
+pub(super) fn vacuum_is_due(connection: &Connection) -> Result<bool, SqliteError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM meta WHERE name = ?1)";
+    Ok(connection.query_row(sql, [VACUUM_DUE], |row| row.get(0))?)
+}
+
+fn session_of_1(row: &Row<'_>, seal: &SealKey) -> Result<Session, SqliteError> {
+    let id: String = row.get(0)?;
+    let open = |column: &str, sealed| {
+        let plain = seal.open(&aad("sessions", &id, column), sealed);
+        plain.ok_or_else(|| unreadable(&id))
+    };
+    let secrets = parse_secrets(&open("secrets", row.get(13)?)?).ok_or_else(|| unreadable(&id))?;
+    Ok(Session {
+        document: open("document", row.get(14)?)?.into(),
+        secrets,
+        owner: row.get(1)?,
+        guest: row.get::<_, String>(2)?.parse().map_err(|_| unreadable(&id))?,
+        channel: row.get::<_, String>(3)?.parse().map_err(|_| unreadable(&id))?,
+        created_at: time(row.get(4)?)?,
+        expires_at: time(row.get(5)?)?,
+        idle_deadline: time(row.get(6)?)?,
+        ended_at: row.get::<_, Option<i64>>(7)?.map(time).transpose()?,
+        access: TokenHash::from_bytes(row.get(8)?),
+        refresh: TokenHash::from_bytes(row.get(9)?),
+        previous_refresh: row.get::<_, Option<[u8; 32]>>(10)?.map(TokenHash::from_bytes),
+        generation: number(row, 11)?,
+        version: number(row, 12)?,
+        id: id.parse().map_err(|_| unreadable(&id))?,
+    })
+}
+
+fn unreadable(id: &str) -> SqliteError {
+    let source = format!("cannot migrate session {id}: its row cannot be read");
+    StoreError::new(StoreErrorKind::Corrupt, source).into()
+}
+
+/// The text of version 1 is `genesys_token SP base64(subject_key) [SP refresh_token]`.
+fn parse_secrets(text: &[u8]) -> Option<SessionSecrets> {
+    let mut words = std::str::from_utf8(text).ok()?.splitn(3, ' ');
+    let (token, key) = (words.next()?, words.next()?);
+    Some(SessionSecrets {
+        genesys_token: token.into(),
+        subject_key: STANDARD.decode(key).ok()?.try_into().ok()?,
+        refresh_token: words.next().map(Into::into),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[test]
+    fn secrets_of_version_1_are_read() {
+        let text =
+            "01234567-89ab-4def-8123-456789abcdef AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE= a refresh";
+        let read = parse_secrets(text.as_bytes()).unwrap();
+        assert_eq!(
+            read.genesys_token.expose_secret(),
+            "01234567-89ab-4def-8123-456789abcdef"
+        );
+        assert_eq!(read.subject_key, [1; 32]);
+        assert_eq!(read.refresh_token.unwrap().expose_secret(), "a refresh");
+        for damaged in ["", "token", "token AAAA", "token not-base64"] {
+            assert!(parse_secrets(damaged.as_bytes()).is_none(), "{damaged}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Subject keys and the erasure of sessions.
+//!
+//! A sealed key stands in a slot of a fixed size that is overwritten in place. Slots are reused, never deleted: SQLite
+//! copies rows when it balances pages and may leave the old bytes in unused space, even with `secure_delete`.
+
+use genesys_api::SessionId;
+use rusqlite::params;
+
+use super::error::SqliteError;
+use super::rows::{subject_aad, subject_key};
+use super::writer::Transaction;
+use crate::StoreErrorKind;
+use crate::seal::SEAL_OVERHEAD;
+
+/// A slot without a key.
+const EMPTY: [u8; 32 + SEAL_OVERHEAD] = [0; 32 + SEAL_OVERHEAD];
+
+impl Transaction<'_, '_> {
+    /// Stores the key of a subject in its slot, or in a free one. Returns the slot.
+    pub(super) fn put_subject(&mut self, slot: Option<i64>, key: &[u8; 32]) -> Result<i64, SqliteError> {
+        let seal = &self.keys.seal;
+        let slot = match slot {
+            Some(slot) => {
+                let sql = "SELECT key FROM subjects WHERE slot = ?1";
+                let stored = self.prepared.row(sql, [slot], |row| row.get(0))?;
+                let stored = subject_key(seal, slot, stored.ok_or(StoreErrorKind::Corrupt)?);
+                if stored.is_ok_and(|stored| stored == *key) {
+                    return Ok(slot);
+                }
+                slot
+            }
+            None => {
+                let sql = "SELECT coalesce(
+                    (SELECT slot FROM subjects WHERE free = 1 LIMIT 1), (SELECT max(slot) FROM subjects) + 1, 1)";
+                let free = self.prepared.row(sql, [], |row| row.get(0))?;
+                free.ok_or(StoreErrorKind::Corrupt)?
+            }
+        };
+        let sql = "INSERT INTO subjects (slot, key, free) VALUES (?1, ?2, 0)
+                   ON CONFLICT (slot) DO UPDATE SET key = ?2, free = 0";
+        let sealed = seal.seal(&subject_aad(slot), key);
+        self.prepared.execute(sql, params![slot, sealed])?;
+        Ok(slot)
+    }
+
+    /// Overwrites the subject key of a session, then removes its row.
+    pub(super) fn erase_session(&mut self, id: &SessionId) -> Result<(), SqliteError> {
+        let key = self.keys.seal.session_key(id);
+        let sql = "SELECT slot, ended_at IS NULL FROM sessions WHERE key = ?1";
+        let stored = self.prepared.row(sql, [key], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))
+        })?;
+        let (slot, was_live) = stored.ok_or(StoreErrorKind::NotFound)?;
+        let sql = "UPDATE subjects SET key = ?2, free = 1 WHERE slot = ?1";
+        self.prepared.execute(sql, params![slot, EMPTY])?;
+        self.prepared
+            .execute("DELETE FROM sessions WHERE key = ?1", [key])?;
+        self.count_live(was_live, false);
+        self.erased = true;
+        Ok(())
+    }
+
+    pub(super) fn count_live(&mut self, before: bool, after: bool) {
+        let others = self.head.live_sessions.saturating_sub(u64::from(before));
+        self.head.live_sessions = others + u64::from(after);
+    }
+}

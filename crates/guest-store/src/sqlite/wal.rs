@@ -1,0 +1,84 @@
+//! Checkpoints of the write-ahead log.
+//!
+//! SQLite's automatic checkpoint hides its errors, and a second `fsync` may report success after a failed one has lost
+//! data ("fsyncgate", 2018). Therefore the writer makes the checkpoints itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::error::fault;
+use super::prepared::Prepared;
+use super::schema::BUSY;
+use crate::StoreErrorKind;
+
+/// Pages in the log from which a checkpoint is made. SQLite's own default.
+const PAGES: i32 = 1_000;
+/// Longest wait of the writer for readers before the log is truncated. Our choice: a read of a page takes less.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// The state of the write-ahead log.
+#[derive(Debug, Default)]
+pub(super) struct Wal {
+    /// Pages in the log after the last commit.
+    pages: Arc<AtomicI32>,
+    /// Whether the log holds pages of an erased session and must be truncated.
+    pub(super) truncate: bool,
+    /// Whether the last truncation failed because of a reader.
+    blocked: bool,
+}
+
+impl Wal {
+    /// Watches the log of this connection, which makes no automatic checkpoints from here on.
+    pub(super) fn watch(connection: &mut Connection) -> rusqlite::Result<Self> {
+        let wal = Self::default();
+        let pages = Arc::clone(&wal.pages);
+        connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
+            pages.store(count, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(wal)
+    }
+
+    /// Truncates the log after an erasure, or moves its pages to the database if it is long. If a reader prevents either,
+    /// it is tried again after the next transaction.
+    ///
+    /// # Errors
+    /// If the disk failed for good.
+    pub(super) fn tend(&mut self, prepared: &mut Prepared<'_>) -> Result<(), StoreErrorKind> {
+        if self.truncate {
+            let wait = if self.blocked { Duration::ZERO } else { WAIT };
+            let done = prepared
+                .busy_timeout(wait)
+                .and_then(|()| checkpoint(prepared, "PRAGMA wal_checkpoint(TRUNCATE)"));
+            let restored = prepared.busy_timeout(BUSY).map(|()| true);
+            self.blocked = !handle(done.and_then(|done| Ok(restored? && done)))?;
+            self.truncate = self.blocked;
+        } else if self.pages.load(Ordering::Relaxed) >= PAGES {
+            handle(checkpoint(prepared, "PRAGMA wal_checkpoint(PASSIVE)"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether the checkpoint was completed.
+fn checkpoint(prepared: &mut Prepared<'_>, sql: &'static str) -> rusqlite::Result<bool> {
+    let busy = prepared.row(sql, [], |row| row.get::<_, i64>(0))?;
+    Ok(busy == Some(0))
+}
+
+fn handle(done: rusqlite::Result<bool>) -> Result<bool, StoreErrorKind> {
+    match done {
+        Ok(done) => Ok(done),
+        Err(error) if fault(&error) == StoreErrorKind::Poisoned => {
+            tracing::error!(%error, "a checkpoint of the write-ahead log failed");
+            Err(StoreErrorKind::Poisoned)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a checkpoint of the write-ahead log failed and is repeated");
+            Ok(false)
+        }
+    }
+}
