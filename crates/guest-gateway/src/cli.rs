@@ -1,4 +1,4 @@
-//! `guest-gateway`: serve, sim, chat, demo, audit, consent, policy.
+//! `guest-gateway`: serve, sim, chat, demo, audit, consent, policy, store.
 
 mod audit;
 #[cfg(feature = "chat")]
@@ -10,6 +10,7 @@ mod policy;
 mod serve;
 #[cfg(feature = "sim")]
 mod sim;
+mod store;
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
@@ -52,6 +53,8 @@ enum Command {
     Consent(consent::Command),
     #[command(subcommand)]
     Policy(policy::Command),
+    #[command(subcommand)]
+    Store(store::Command),
 }
 
 /// Runs the command of the arguments. Exit codes: 0 success, 1 failure, 2 invalid arguments or configuration,
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
             Command::Audit(command) => audit::run(command).await,
             Command::Consent(command) => consent::run(command).await,
             Command::Policy(command) => policy::run(&command),
+            Command::Store(command) => store::run(command).await,
         }
     });
     // remaining tasks have been signaled to stop

@@ -88,6 +88,9 @@ pub enum StoreErrorKind {
         /// The newest schema version that this program knows.
         known: i32,
     },
+    /// A store with contents is at the place of a restore.
+    #[error("cannot restore the backup: the store is not empty; use `--force` to replace it")]
+    NotEmpty,
     /// The session or webhook does not exist.
     #[error("cannot store the unit: the session or webhook does not exist")]
     NotFound,

@@ -3,6 +3,7 @@
 mod changes;
 mod deliveries;
 mod error;
+mod maintenance;
 mod migrate;
 mod outbox;
 mod personal;

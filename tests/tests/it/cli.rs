@@ -9,6 +9,7 @@ mod interrupt;
 mod output;
 mod policy;
 mod sim;
+mod store;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,9 @@
 //! Restarts of a gateway, and starts that are refused.
 
 use std::error::Error as _;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use genesys_api::Clock;
@@ -191,6 +194,12 @@ async fn second_gateway_on_the_same_store_does_not_start() {
     world.stop().await;
 }
 
+/// Writes a key file that only its owner can read.
+fn write_keys(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
 #[tokio::test]
 async fn store_does_not_open_with_other_keys() {
     let world = World::start().await;
@@ -214,7 +223,7 @@ async fn store_does_not_open_with_other_keys() {
         let line = genuine.lines().find(|line| line.starts_with(name)).unwrap();
         let (key, first) = (&line[name.len() + 1..], &line[name.len()..=name.len()]);
         let other = format!("{name}{}{key}", if first == "A" { "B" } else { "A" });
-        std::fs::write(&keys, genuine.replace(line, &other)).unwrap();
+        write_keys(&keys, &genuine.replace(line, &other));
         assert_eq!(
             store_error(&refused(&toml).await),
             StoreErrorKind::WrongKey,
@@ -222,14 +231,22 @@ async fn store_does_not_open_with_other_keys() {
         );
     }
     for damaged in ["", "seal AAAA\n", &genuine[..genuine.len() / 2]] {
-        std::fs::write(&keys, damaged).unwrap();
+        write_keys(&keys, damaged);
         let error = refused(&toml).await;
         assert!(error.source().unwrap().to_string().contains("damaged"), "{error}");
         let kept = std::fs::read_to_string(&keys).unwrap();
         assert_eq!(kept, damaged, "a damaged key file is never written over");
     }
 
-    std::fs::write(&keys, genuine).unwrap();
+    write_keys(&keys, &genuine);
+    std::fs::set_permissions(&keys, Permissions::from_mode(0o644)).unwrap();
+    let error = refused(&toml).await;
+    let source = error.source().unwrap().to_string();
+    assert!(
+        source.contains(&format!("`chmod 600 {}`", keys.display())),
+        "{source}"
+    );
+    write_keys(&keys, &genuine);
     let gateway = Gateway::start(Config::parse(&toml).unwrap(), clock)
         .await
         .unwrap();

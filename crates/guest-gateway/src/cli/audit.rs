@@ -140,7 +140,7 @@ pub(super) async fn record_export(
     recorded.map_err(Failure::caused_by)
 }
 
-fn read_config(path: &Path) -> Result<(Config, Keys), Failure> {
+pub(super) fn read_config(path: &Path) -> Result<(Config, Keys), Failure> {
     let config = Config::read(path).map_err(Failure::usage)?;
     let name = config.store.keys.display();
     if !config.store.keys.exists() {

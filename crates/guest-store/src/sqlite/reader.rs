@@ -3,7 +3,7 @@
 use audit::Pseudonym;
 use genesys_api::SessionId;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use tokio::sync::mpsc;
 
 use super::error::SqliteError;
@@ -104,16 +104,17 @@ impl Reader<'_, '_> {
         subject: Option<Pseudonym>,
     ) -> Result<Vec<StoredEntry>, SqliteError> {
         let from = i64::try_from(from).unwrap_or(i64::MAX);
+        let read = |row: &Row<'_>| entry(row, [0, 1, 2]);
         match subject {
             Some(subject) => {
                 let sql = "SELECT seq, leaf, bytes FROM entries WHERE subject = ?1 AND seq >= ?2
                            ORDER BY seq LIMIT ?3";
                 self.prepared
-                    .rows(sql, params![subject.as_bytes(), from, page(limit)], entry)
+                    .rows(sql, params![subject.as_bytes(), from, page(limit)], read)
             }
             None => {
                 let sql = "SELECT seq, leaf, bytes FROM entries WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
-                self.prepared.rows(sql, params![from, page(limit)], entry)
+                self.prepared.rows(sql, params![from, page(limit)], read)
             }
         }
     }

@@ -150,12 +150,12 @@ pub(super) fn webhook(row: &Row<'_>, seal: &SealKey) -> Result<Webhook, SqliteEr
     })
 }
 
-/// Reads a row of `seq, leaf, bytes` of `entries`.
-pub(super) fn entry(row: &Row<'_>) -> Result<StoredEntry, SqliteError> {
+/// Reads an entry of the log, whose number, leaf and bytes are in these columns.
+pub(super) fn entry(row: &Row<'_>, [seq, leaf, bytes]: [usize; 3]) -> Result<StoredEntry, SqliteError> {
     Ok(StoredEntry {
-        seq: number(row, 0)?,
-        leaf: Hash::from_bytes(row.get(1)?),
-        bytes: row.get(2)?,
+        seq: number(row, seq)?,
+        leaf: Hash::from_bytes(row.get(leaf)?),
+        bytes: row.get(bytes)?,
     })
 }
 

@@ -202,6 +202,34 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
     })
 }
 
+/// Fails unless the file is a store, of whatever version.
+pub(super) fn check_is_store(connection: &Connection) -> Result<(), SqliteError> {
+    let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    match application {
+        APPLICATION => Ok(()),
+        _ => Err(StoreErrorKind::Corrupt.into()),
+    }
+}
+
+/// Fails unless the file is a store of this version with these keys.
+pub(super) fn check_is_current(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
+    check_is_store(connection)?;
+    let found: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found {
+        VERSION => check_keys(connection, keys),
+        newer if newer > VERSION => Err(StoreErrorKind::NewerSchema {
+            found,
+            known: VERSION,
+        }
+        .into()),
+        _ => {
+            let source =
+                format!("schema {found}: start the gateway once, which migrates the file to {VERSION}");
+            Err(StoreError::new(StoreErrorKind::Corrupt, source).into())
+        }
+    }
+}
+
 fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     connection.execute_batch(TABLES)?;
@@ -232,7 +260,7 @@ fn check_keys(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
 }
 
 /// Builds the tree of all entries and checks it against the last checkpoint.
-fn log_head(connection: &Connection, keys: &Keys) -> Result<LogHead, SqliteError> {
+pub(super) fn log_head(connection: &Connection, keys: &Keys) -> Result<LogHead, SqliteError> {
     let last: Option<String> = connection
         .query_row(
             "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1",

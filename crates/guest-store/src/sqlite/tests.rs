@@ -2,6 +2,7 @@
 
 mod erasure;
 mod faults;
+mod maintenance;
 mod migration;
 
 use audit::{Actor, Draft, files};
@@ -175,6 +176,11 @@ async fn store_survives_restart() {
     export(&store, &exported).await.unwrap();
     let report = files::verify_file(&exported, store.verifier_key(), None).unwrap();
     assert_eq!((report.entries, report.covered), (303, 303));
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&exported.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ const SESSIONS_1: &str = "
 ";
 
 /// Makes a file of version 1 with `count` sessions, of which those with an odd number have ended.
-async fn file_of_version_1(path: &Path, count: u8) {
+pub(super) async fn file_of_version_1(path: &Path, count: u8) {
     let store = open(path).unwrap();
     store.commit(log(3)).await.unwrap();
     drop(store);

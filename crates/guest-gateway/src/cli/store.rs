@@ -1,0 +1,139 @@
+//! `store`: backup, restore, check and vacuum of the store's file.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use genesys_api::error_chain;
+use guest_store::{SqliteStore, StoreError};
+
+use super::audit::{open_store, read_config, record_export};
+use super::{Failure, print_line};
+use crate::config::Config;
+
+/// Back up, restore, check or vacuum the store
+///
+/// The key file is not part of a backup. Keep both, apart from each other: a backup cannot be read without the keys, and
+/// erased guests stay in backups that were made before their erasure.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Copy the store to a new file; the gateway may run
+    Backup {
+        /// The gateway's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The file to create; it must not exist
+        path: PathBuf,
+    },
+    /// Put a backup in the place of a stopped gateway's store
+    Restore {
+        /// The gateway's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The backup
+        path: PathBuf,
+        /// Replace a store that is not empty
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check the file, each sealed value and each audit entry; the gateway may run
+    ///
+    /// Exit code 0 if all is well, 1 with the faults if not, 2 if the store cannot be opened.
+    Check {
+        /// The gateway's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Rewrite a stopped gateway's store without unused pages
+    ///
+    /// Needed once after an upgrade from a version that stored ids in plain. It needs space for two copies of the file.
+    Vacuum {
+        /// The gateway's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Backup { config, path } => backup(&config, &path),
+        Command::Restore { config, path, force } => restore(&config, &path, force).await,
+        Command::Check { config } => check(&config),
+        Command::Vacuum { config } => vacuum(&config).await,
+    }
+}
+
+fn backup(config: &Path, to: &Path) -> Result<(), Failure> {
+    let config = Config::read(config).map_err(Failure::usage)?;
+    let (name, store) = (to.display(), &config.store.path);
+    if to.exists() {
+        return Err(Failure::usage(format!(
+            "cannot create {name}: it exists; use another name, or remove it"
+        )));
+    }
+    require(store)?;
+    SqliteStore::backup(store, to).map_err(Failure::caused_by)?;
+    print_line(&format!(
+        "{} backed up to {name}. Keep the key file apart from it.",
+        store.display()
+    ));
+    Ok(())
+}
+
+async fn restore(config: &Path, backup: &Path, force: bool) -> Result<(), Failure> {
+    let (settings, keys) = read_config(config)?;
+    let name = backup.display();
+    let restored = SqliteStore::restore(backup, &settings.store.path, &keys.for_store(), force);
+    restored.map_err(|error| unusable(backup, &error))?;
+    let (_, store) = open_store(config)?;
+    record_export(&store, "guest-gateway store restore", "store.restored").await?;
+    print_line(&format!(
+        "{} restored from {name}.",
+        settings.store.path.display()
+    ));
+    Ok(())
+}
+
+fn check(config: &Path) -> Result<(), Failure> {
+    let (config, keys) = read_config(config)?;
+    let store = &config.store.path;
+    require(store)?;
+    let faults = SqliteStore::check(store, &keys.for_store()).map_err(|error| unusable(store, &error))?;
+    for fault in &faults {
+        print_line(fault);
+    }
+    let name = store.display();
+    match faults.len() {
+        0 => {
+            print_line(&format!("{name} is sound."));
+            Ok(())
+        }
+        count => Err(Failure::failed(format!(
+            "{name}: {count} faults; restore a backup, and keep the damaged file for inquiry"
+        ))),
+    }
+}
+
+async fn vacuum(config: &Path) -> Result<(), Failure> {
+    let (settings, keys) = read_config(config)?;
+    let path = &settings.store.path;
+    require(path)?;
+    SqliteStore::vacuum(path, &keys.for_store()).map_err(|error| unusable(path, &error))?;
+    let (_, store) = open_store(config)?;
+    record_export(&store, "guest-gateway store vacuum", "store.vacuumed").await?;
+    print_line(&format!("{} vacuumed.", path.display()));
+    Ok(())
+}
+
+fn require(store: &Path) -> Result<(), Failure> {
+    if store.exists() {
+        return Ok(());
+    }
+    let name = store.display();
+    Err(Failure::usage(format!(
+        "no store {name}: run this command in the directory of the gateway"
+    )))
+}
+
+fn unusable(path: &Path, error: &StoreError) -> Failure {
+    Failure::usage(format!("{}: {}", path.display(), error_chain(error)))
+}

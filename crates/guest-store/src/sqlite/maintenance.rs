@@ -1,0 +1,223 @@
+//! Work on the file of a store: backup, restore, check, vacuum.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use audit::leaf_hash;
+use rusqlite::{Connection, Row};
+
+use super::error::SqliteError;
+use super::migrate::VACUUM_DUE;
+use super::prepared::Prepared;
+use super::rows::{aad, entry, select_sessions, session, webhook};
+use super::{Keys, SqliteStore, lock, private, schema, unavailable};
+use crate::{StoreError, StoreErrorKind};
+
+impl SqliteStore {
+    /// Copies the store at `path` to the new file `to`, which only its owner can read. Another process may have the store
+    /// open: the copy is of one moment, and that process goes on.
+    ///
+    /// The copy holds no unused pages. The keys are not in it.
+    ///
+    /// # Errors
+    /// `Unavailable` if a file cannot be read or written, or `to` exists.
+    pub fn backup(path: &Path, to: &Path) -> Result<(), StoreError> {
+        let partial = beside(to, ".partial");
+        if to.exists() {
+            return Err(unavailable(io::ErrorKind::AlreadyExists.into()));
+        }
+        private().create_new(true).open(&partial).map_err(unavailable)?;
+        let copied = copy(path, &partial).and_then(|()| publish(&partial, to));
+        if copied.is_err() {
+            let _gone = fs::remove_file(&partial);
+        }
+        copied
+    }
+
+    /// Puts a backup in the place of the store at `path`, which no process has open. A store with contents is replaced
+    /// only by `force`.
+    ///
+    /// The backup is opened with the keys first, so a damaged or foreign one changes nothing. One of an earlier version is
+    /// migrated.
+    ///
+    /// # Errors
+    /// `NotEmpty`, and the errors of [`SqliteStore::open`].
+    pub fn restore(backup: &Path, path: &Path, keys: &Keys, force: bool) -> Result<(), StoreError> {
+        let size = backup.metadata().map_err(unavailable)?.len();
+        if size == 0 {
+            return Err(StoreErrorKind::Corrupt.into());
+        }
+        let _lock = match path.exists() {
+            true => Some(lock(path)?),
+            false => None,
+        };
+        if !force && path.metadata().is_ok_and(|store| store.len() > 0) {
+            return Err(StoreErrorKind::NotEmpty.into());
+        }
+        let partial = beside(path, ".restore");
+        let restored = fill(backup, &partial, keys).and_then(|()| {
+            // pages of the old log must not be applied to the new file
+            for ending in ["-wal", "-shm"] {
+                match fs::remove_file(beside(path, ending)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unavailable(error)),
+                    _ => {}
+                }
+            }
+            publish(&partial, path)
+        });
+        if restored.is_err() {
+            for ending in ["", "-wal", "-shm"] {
+                let _gone = fs::remove_file(beside(&partial, ending));
+            }
+        }
+        restored
+    }
+
+    /// Checks the file of the store at `path`: the structure, each sealed value, and each entry of the log. Another
+    /// process may have the store open. Returns one text per fault.
+    ///
+    /// # Errors
+    /// `WrongKey`, `Corrupt` if the file is no store of this version, or `Unavailable`.
+    pub fn check(path: &Path, keys: &Keys) -> Result<Vec<String>, StoreError> {
+        let connection = schema::open(path)?;
+        let faults = check(&connection, keys)?;
+        Ok(faults)
+    }
+
+    /// Rewrites the file of the store at `path`, which no process has open, without unused pages.
+    ///
+    /// # Errors
+    /// Those of [`SqliteStore::open`], and `Full`: the work needs space for two copies of the file.
+    pub fn vacuum(path: &Path, keys: &Keys) -> Result<(), StoreError> {
+        let _lock = lock(path)?;
+        let connection = schema::open(path)?;
+        schema::prepare(&connection, keys)?;
+        vacuum(&connection)?;
+        Ok(())
+    }
+}
+
+fn vacuum(connection: &Connection) -> Result<(), SqliteError> {
+    // the copy need not fit into memory
+    connection.execute_batch("PRAGMA temp_store=FILE; VACUUM;")?;
+    connection.execute("DELETE FROM meta WHERE name = ?1", [VACUUM_DUE])?;
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))?;
+    match busy {
+        0 => Ok(()),
+        _ => Err(StoreErrorKind::Busy.into()),
+    }
+}
+
+fn copy(path: &Path, to: &Path) -> Result<(), StoreError> {
+    let connection = schema::open(path)?;
+    schema::check_is_store(&connection)?;
+    let name = to
+        .to_str()
+        .ok_or_else(|| unavailable(io::ErrorKind::InvalidFilename.into()))?;
+    let copied = connection.execute("VACUUM INTO ?1", [name]);
+    copied.map(drop).map_err(SqliteError::from)?;
+    Ok(())
+}
+
+/// Copies a backup and opens the copy with the keys.
+fn fill(backup: &Path, partial: &Path, keys: &Keys) -> Result<(), StoreError> {
+    let mut to = private()
+        .create(true)
+        .truncate(true)
+        .open(partial)
+        .map_err(unavailable)?;
+    let mut from = File::open(backup).map_err(unavailable)?;
+    io::copy(&mut from, &mut to).map_err(unavailable)?;
+    drop(to);
+    let connection = schema::open(partial)?;
+    schema::check_is_store(&connection)?;
+    schema::prepare(&connection, keys)?;
+    // the last connection moves the log into the file
+    connection
+        .close()
+        .map_err(|(_, error)| SqliteError::from(error).into())
+}
+
+/// Makes the file durable, gives it its name, and makes the name durable.
+fn publish(partial: &Path, path: &Path) -> Result<(), StoreError> {
+    let published = || {
+        File::open(partial)?.sync_all()?;
+        fs::rename(partial, path)?;
+        let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
+        // a directory can be opened on Unix only
+        match cfg!(unix) {
+            true => File::open(directory.unwrap_or(Path::new(".")))?.sync_all(),
+            false => Ok(()),
+        }
+    };
+    published().map_err(unavailable)
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn check(connection: &Connection, keys: &Keys) -> Result<Vec<String>, SqliteError> {
+    schema::check_is_current(connection, keys)?;
+    let mut prepared = Prepared::new(connection);
+    // one moment for all reads
+    prepared.execute("BEGIN", [])?;
+    let integrity = prepared.rows("PRAGMA integrity_check", [], |row| Ok(row.get::<_, String>(0)?))?;
+    let mut faults: Vec<_> = integrity.into_iter().filter(|text| text != "ok").collect();
+    let seal = &keys.seal;
+    let mut add = |kind: &str, unreadable: Vec<String>| {
+        faults.extend(
+            unreadable
+                .into_iter()
+                .map(|id| format!("{kind} {id} cannot be read")),
+        );
+    };
+    let sql = select_sessions!("ORDER BY sessions.key");
+    add(
+        "session",
+        unreadable(&mut prepared, sql, |row| session(row, seal).map(drop))?,
+    );
+    let sql = "SELECT * FROM webhooks";
+    add(
+        "webhook",
+        unreadable(&mut prepared, sql, |row| webhook(row, seal).map(drop))?,
+    );
+    let sql = "SELECT id, body FROM outbox WHERE due_at IS NOT NULL";
+    let body = |row: &Row<'_>| {
+        let id: String = row.get(0)?;
+        let body = seal.open(&aad("outbox", &id, "body"), row.get(1)?);
+        body.map(drop).ok_or_else(|| StoreErrorKind::Corrupt.into())
+    };
+    add("delivery", unreadable(&mut prepared, sql, body)?);
+    let sql = "SELECT CAST(seq AS TEXT), leaf, bytes, seq FROM entries ORDER BY seq";
+    let line = |row: &Row<'_>| {
+        let entry = entry(row, [3, 1, 2])?;
+        match leaf_hash(&entry.bytes) == entry.leaf {
+            true => Ok(()),
+            false => Err(StoreErrorKind::Corrupt.into()),
+        }
+    };
+    add("audit entry", unreadable(&mut prepared, sql, line)?);
+    if schema::log_head(connection, keys).is_err() {
+        faults.push("the audit log does not match its last checkpoint".to_owned());
+    }
+    prepared.execute("COMMIT", [])?;
+    Ok(faults)
+}
+
+/// Ids of the rows that cannot be read.
+fn unreadable(
+    prepared: &mut Prepared<'_>,
+    sql: &'static str,
+    mut read: impl FnMut(&Row<'_>) -> Result<(), SqliteError>,
+) -> Result<Vec<String>, SqliteError> {
+    let found = prepared.rows(sql, [], |row| match read(row) {
+        Ok(()) => Ok(None),
+        Err(error) if error.is_corrupt() => Ok(Some(row.get::<_, String>(0)?)),
+        Err(error) => Err(error),
+    })?;
+    Ok(found.into_iter().flatten().collect())
+}

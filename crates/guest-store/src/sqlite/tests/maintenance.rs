@@ -1,0 +1,116 @@
+//! Backup, restore, check and vacuum.
+
+use super::migration::file_of_version_1;
+use super::*;
+
+fn own_keys() -> Keys {
+    keys(1, 2, "log")
+}
+
+fn check(path: &Path) -> Vec<String> {
+    SqliteStore::check(path, &own_keys()).unwrap()
+}
+
+#[tokio::test]
+async fn backup_of_an_open_store_is_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, backup) = (folder.path().join("guest.db"), folder.path().join("backup.db"));
+    let store = open(&path).unwrap();
+    store.commit(webhook("x")).await.unwrap();
+    store.commit(unit("x")).await.unwrap();
+    SqliteStore::backup(&path, &backup).unwrap();
+    let again = SqliteStore::backup(&path, &backup).unwrap_err();
+    assert_eq!(
+        again.kind(),
+        StoreErrorKind::Unavailable,
+        "no file is overwritten"
+    );
+    store.commit(log(1)).await.unwrap();
+    let restore =
+        |keys: &Keys, force| SqliteStore::restore(&backup, &path, keys, force).map_err(|error| error.kind());
+    assert_eq!(restore(&own_keys(), true), Err(StoreErrorKind::Locked));
+    drop(store);
+
+    assert_eq!(restore(&own_keys(), false), Err(StoreErrorKind::NotEmpty));
+    assert_eq!(restore(&keys(9, 2, "log"), true), Err(StoreErrorKind::WrongKey));
+    assert_eq!(open(&path).unwrap().stats().await.unwrap().audit_entries, 2);
+    restore(&own_keys(), true).unwrap();
+    let store = open(&path).unwrap();
+    assert_eq!(store.stats().await.unwrap().audit_entries, 1);
+    assert!(store.session(&"s-1".parse().unwrap()).await.unwrap().is_some());
+    drop(store);
+    std::fs::remove_file(&path).unwrap();
+    restore(&own_keys(), false).unwrap();
+    assert_eq!(check(&path), [""; 0]);
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        assert!(
+            ["guest.db", "guest.db.lock", "backup.db"].contains(&&*name),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn check_names_each_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    store.commit(webhook("x")).await.unwrap();
+    store.commit(unit("x")).await.unwrap();
+    store.commit(log(300)).await.unwrap();
+    assert_eq!(check(&path), [""; 0], "the store is open");
+    drop(store);
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(
+        "DROP TRIGGER entries_stay;
+         UPDATE sessions SET personal = x'00';
+         UPDATE webhooks SET secrets = x'00';
+         UPDATE outbox SET body = x'00';
+         UPDATE entries SET bytes = x'00' WHERE seq = 17;
+         UPDATE entries SET leaf = randomblob(32) WHERE seq = 18;",
+    )
+    .unwrap();
+    let faults = check(&path);
+    let starts = [
+        "session ",
+        "webhook w-1 ",
+        "delivery msg_",
+        "audit entry 17 ",
+        "audit entry 18 ",
+        "the audit log ",
+    ];
+    assert_eq!(faults.len(), starts.len(), "{faults:?}");
+    for (fault, start) in faults.iter().zip(starts) {
+        assert!(fault.starts_with(start), "{faults:?}");
+    }
+    let other = SqliteStore::check(&path, &keys(9, 2, "log")).unwrap_err();
+    assert_eq!(other.kind(), StoreErrorKind::WrongKey);
+}
+
+#[tokio::test]
+async fn vacuum_removes_what_a_migration_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    file_of_version_1(&path, 40).await;
+    let store = open(&path).unwrap();
+    let locked = SqliteStore::vacuum(&path, &own_keys()).unwrap_err();
+    assert_eq!(locked.kind(), StoreErrorKind::Locked);
+    drop(store);
+    SqliteStore::vacuum(&path, &own_keys()).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    for trace in ["session-1", "guest-1"] {
+        assert!(
+            !bytes
+                .windows(trace.len())
+                .any(|window| window == trace.as_bytes()),
+            "{trace}"
+        );
+    }
+    let raw = Connection::open(&path).unwrap();
+    let sql = "SELECT count(*) FROM meta WHERE name = 'vacuum_due'";
+    let due: i64 = raw.query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(due, 0);
+    drop(raw);
+    assert_eq!(open(&path).unwrap().stats().await.unwrap().live_sessions, 20);
+}
