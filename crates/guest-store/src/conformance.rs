@@ -32,7 +32,7 @@ pub(crate) use sessions::{
 };
 pub(crate) use units::{
     concurrent_units_are_each_stored_once, event_reaches_subscribed_webhooks, failed_unit_stores_nothing,
-    full_owner_share_affects_no_other_owner, outbox_is_bounded,
+    full_owner_share_affects_no_other_owner, outbox_is_bounded, totals_add_up,
 };
 pub(crate) use webhooks::{webhook_count_is_limited, webhooks_are_put_and_removed};
 
@@ -94,6 +94,7 @@ macro_rules! conformance_tests {
             audit_lines_page_by_subject
             outbox_is_bounded
             stale_version_is_refused
+            totals_add_up
             webhook_count_is_limited
             webhooks_are_put_and_removed
         }

@@ -16,6 +16,7 @@ mod usage;
 mod wal;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::future::ready;
 use std::io;
@@ -228,6 +229,10 @@ impl Store for SqliteStore {
 
     fn stats(&self) -> StoreFuture<'_, Stats> {
         self.write(|transaction| transaction.stats())
+    }
+
+    fn totals(&self) -> StoreFuture<'_, BTreeMap<String, u64>> {
+        self.read(|reader| reader.totals())
     }
 
     fn verifier_key(&self) -> &VerifierKey {

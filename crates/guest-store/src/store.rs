@@ -1,5 +1,6 @@
 //! The trait `Store` and its types.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::pin::Pin;
@@ -94,11 +95,14 @@ pub trait Store: Debug + Send + Sync {
     /// error means that nothing can be stored.
     fn stats(&self) -> StoreFuture<'_, Stats>;
 
+    /// Returns the named totals: the sums of what all units have added. They outlast the sessions.
+    fn totals(&self) -> StoreFuture<'_, BTreeMap<String, u64>>;
+
     /// Returns the key that verifies the log.
     fn verifier_key(&self) -> &VerifierKey;
 }
 
-/// A unit of work: one change, its audit entries and its outgoing events.
+/// A unit of work: one change, its audit entries, its outgoing events, and what it adds to totals.
 #[derive(Clone, Debug, Default)]
 pub struct Unit {
     /// The change, if there is one.
@@ -107,6 +111,8 @@ pub struct Unit {
     pub entries: Vec<Draft>,
     /// Outgoing events.
     pub events: Vec<Event>,
+    /// Additions to named totals.
+    pub totals: Vec<(String, u64)>,
 }
 
 impl From<Change> for Unit {

@@ -20,7 +20,7 @@ use guest_conversation::client::{ConnectLimiter, DeploymentCache, LiveGuard, Liv
 use guest_payload::Policy;
 #[cfg(feature = "sqlite")]
 use guest_store::{Keys, Limits, SqliteStore};
-use guest_store::{SessionQuery, Store};
+use guest_store::{SessionQuery, Store, Unit};
 use secrecy::{ExposeSecret as _, SecretString};
 use session_metrics::{EndReason, Metrics, Snapshot};
 use time::OffsetDateTime;
@@ -135,7 +135,8 @@ pub struct Admitted {
 }
 
 impl Direct {
-    /// Opens direct mode and counts the stored sessions, so that the funnel survives a restart.
+    /// Opens direct mode and counts the live sessions of the store, so that the funnel survives a restart. Those that
+    /// ended are in the store's totals, also after their erasure.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -147,14 +148,18 @@ impl Direct {
         ] {
             *duration = MAX_DURATION.min(*duration);
         }
-        let mut sessions = Vec::new();
-        let mut after = None;
+        let mut totals = config.store.totals().await?;
+        if !totals.contains_key(COUNTED) {
+            totals = count_ended(&*config.store).await?;
+        }
+        let (mut live, mut after) = (Vec::new(), None);
         loop {
-            let rows = stored_rows(&*config.store, after).await?;
+            let rows = stored_rows(&*config.store, SessionQuery::Live(after)).await?;
             let Some(last) = rows.last() else { break };
             after = Some(last.row.id.clone());
-            sessions.extend(rows.iter().map(SessionRow::stored_session));
+            live.extend(rows.iter().map(SessionRow::stored_session));
         }
+        let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
         Ok(Self {
             shared: Arc::new(Shared {
                 deployments: DeploymentCache::new(
@@ -167,7 +172,7 @@ impl Direct {
                     host: config.hosts.api.clone(),
                 },
                 config,
-                metrics: Metrics::restore(sessions),
+                metrics: Metrics::restore(live, totals),
                 events: Notify::new(),
                 live: LiveSessions::default(),
                 signed_in: Mutex::new(HashMap::new()),
@@ -277,11 +282,33 @@ pub async fn stored_sessions(
     after: Option<SessionId>,
     now: OffsetDateTime,
 ) -> Result<Vec<SessionInfo>, Error> {
-    let rows = stored_rows(store, after).await?;
+    let rows = stored_rows(store, SessionQuery::All(after)).await?;
     Ok(rows.iter().map(|row| row.info(now)).collect())
 }
 
-async fn stored_rows(store: &dyn Store, after: Option<SessionId>) -> Result<Vec<SessionRow>, Error> {
-    let page = store.sessions(SessionQuery::All(after), PAGE).await?;
+/// The total that marks a store whose ended sessions have been counted.
+const COUNTED: &str = "ended sessions counted";
+
+/// Counts the ended sessions of a store without totals, as an earlier version left it, and stores the totals.
+async fn count_ended(store: &dyn Store) -> Result<BTreeMap<String, u64>, Error> {
+    let (mut totals, mut after) = (BTreeMap::from([(COUNTED.to_owned(), 1)]), None);
+    loop {
+        let rows = stored_rows(store, SessionQuery::All(after)).await?;
+        let Some(last) = rows.last() else { break };
+        after = Some(last.row.id.clone());
+        for (name, addition) in rows.iter().flat_map(|row| row.stored_session().totals()) {
+            *totals.entry(name).or_default() += addition;
+        }
+    }
+    let unit = Unit {
+        totals: totals.clone().into_iter().collect(),
+        ..Unit::default()
+    };
+    store.commit(unit).await?;
+    Ok(totals)
+}
+
+async fn stored_rows(store: &dyn Store, query: SessionQuery) -> Result<Vec<SessionRow>, Error> {
+    let page = store.sessions(query, PAGE).await?;
     page.into_iter().map(SessionRow::load).collect()
 }

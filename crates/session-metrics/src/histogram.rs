@@ -31,12 +31,32 @@ impl Default for Histogram {
 
 impl Histogram {
     pub(crate) fn record(&self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let micros = micros.min((1 << MAX_POWER) - 1);
+        let micros = micros(duration);
         // before the bucket: a counted duration is rarely missing from the sum
         self.sum.fetch_add(micros, Relaxed);
         let counted = self.buckets.increment(micros);
         debug_assert!(counted.is_ok(), "{micros} is in range");
+    }
+
+    /// The totals to which a duration adds, with its additions: the sum, and the bucket that its shortest duration names.
+    pub(crate) fn totals(duration: Duration) -> [(String, u64); 2] {
+        let micros = micros(duration);
+        let excess = micros
+            .checked_ilog2()
+            .map_or(0, |power| power.saturating_sub(GROUPING_POWER.into()));
+        [
+            ("sum".to_owned(), micros),
+            ((micros >> excess << excess).to_string(), 1),
+        ]
+    }
+
+    /// Adds a total of [`Histogram::totals`]. An unknown name gives `None`.
+    pub(crate) fn restore(&self, name: &str, total: u64) -> Option<()> {
+        if name == "sum" {
+            self.sum.fetch_add(total, Relaxed);
+            return Some(());
+        }
+        self.buckets.add(name.parse().ok()?, total).ok()
     }
 
     /// The recorded durations, or `None` without any. A quantile is the middle of its bucket.
@@ -57,6 +77,11 @@ impl Histogram {
             sum: Duration::from_micros(sum),
         })
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    micros.min((1 << MAX_POWER) - 1)
 }
 
 #[cfg(test)]

@@ -29,30 +29,49 @@ impl Metrics {
         Self::default()
     }
 
-    /// Rebuilds the counters from stored sessions after a restart.
+    /// Rebuilds the counters after a restart: from the open sessions, and from the [totals](StoredSession::totals) of all
+    /// that have ended. An unknown name of a total is ignored.
     #[must_use]
-    pub fn restore(sessions: impl IntoIterator<Item = StoredSession>) -> Self {
+    pub fn restore<'t>(
+        open: impl IntoIterator<Item = StoredSession>,
+        ended: impl IntoIterator<Item = (&'t str, u64)>,
+    ) -> Self {
         let metrics = Self::new();
-        for session in sessions {
+        for session in open {
             metrics.record(Event(Kind::Created));
             if session.stage > SessionStage::Created {
                 metrics.record(Event(Kind::Reached {
                     from: SessionStage::Created,
                     to: session.stage,
-                    reply_time: session
-                        .reply_time
-                        .filter(|_| session.stage == SessionStage::FirstReply),
-                }));
-            }
-            if let Some((reason, duration)) = session.end {
-                metrics.record(Event(Kind::Ended {
-                    stage: session.stage,
-                    reason,
-                    duration,
+                    reply_time: session.reached_reply_time(),
                 }));
             }
         }
+        for (name, total) in ended {
+            metrics.restore_total(name, total);
+        }
         metrics
+    }
+
+    fn restore_total(&self, name: &str, total: u64) -> Option<()> {
+        let (kind, rest) = name.split_once(' ')?;
+        match (kind, rest) {
+            (ENDED, rest) => {
+                let (stage, reason) = rest.split_once(' ')?;
+                let stage = SessionStage::ALL
+                    .into_iter()
+                    .find(|known| known.name() == stage)?;
+                for reached in &self.reached[..=stage as usize] {
+                    reached.fetch_add(total, Release);
+                }
+                let reason = EndReason::from_name(reason)?;
+                self.ended[stage as usize][reason as usize].fetch_add(total, Release);
+            }
+            (DURATION, rest) => self.duration.restore(rest, total)?,
+            (REPLY_TIME, rest) => self.reply_time.restore(rest, total)?,
+            _ => {}
+        }
+        Some(())
     }
 
     /// Counts a step of a [`Journey`](crate::Journey), if there is one: a few atomic additions, no lock, no allocation.
@@ -154,12 +173,44 @@ pub struct StoredSession {
     pub end: Option<(EndReason, Duration)>,
 }
 
+impl StoredSession {
+    /// The totals to which an ended session adds, with its additions. Empty for an open session.
+    ///
+    /// A store adds them up by name, so that a restart reads no ended session.
+    #[must_use]
+    pub fn totals(&self) -> Vec<(String, u64)> {
+        let Some((reason, duration)) = self.end else {
+            return Vec::new();
+        };
+        let mut totals = vec![(format!("{ENDED} {} {}", self.stage.name(), reason.name()), 1)];
+        let durations = [
+            (DURATION, Some(duration)),
+            (REPLY_TIME, self.reached_reply_time()),
+        ];
+        for (kind, duration) in durations {
+            for (name, addition) in duration.into_iter().flat_map(Histogram::totals) {
+                totals.push((format!("{kind} {name}"), addition));
+            }
+        }
+        totals
+    }
+
+    fn reached_reply_time(&self) -> Option<Duration> {
+        self.reply_time.filter(|_| self.stage == SessionStage::FirstReply)
+    }
+}
+
+const ENDED: &str = "ended";
+const DURATION: &str = "duration";
+const REPLY_TIME: &str = "reply_time";
+
 fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::Instant;
 
     use proptest::prelude::*;
@@ -175,6 +226,18 @@ mod tests {
             reason = "an Instant can be had from nowhere else"
         )]
         Instant::now()
+    }
+
+    /// Metrics after a restart with these sessions in the store.
+    fn restored(sessions: impl IntoIterator<Item = StoredSession>) -> Metrics {
+        let (ended, open): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|session| session.end.is_some());
+        let mut totals = BTreeMap::new();
+        for (name, addition) in ended.iter().flat_map(StoredSession::totals) {
+            *totals.entry(name).or_insert(0) += addition;
+        }
+        let unknown = [("ended nowhere guest", 1), ("duration x", 1), ("other", 1)];
+        let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
+        Metrics::restore(open, totals.chain(unknown))
     }
 
     #[test]
@@ -241,7 +304,7 @@ mod tests {
 
     #[test]
     fn snapshot_reads_back_from_json() {
-        let metrics = Metrics::restore([StoredSession {
+        let metrics = restored([StoredSession {
             stage: SessionStage::FirstReply,
             reply_time: Some(Duration::from_millis(40)),
             end: Some((EndReason::ServerClosed, MINUTE)),
@@ -399,7 +462,7 @@ mod tests {
             prop_assert_eq!(snapshot.durations.map_or(Duration::ZERO, |all| all.sum), duration);
             let reply_time: Duration = stored.iter().filter_map(|session| session.reply_time).sum();
             prop_assert_eq!(snapshot.time_to_first_reply.map_or(Duration::ZERO, |all| all.sum), reply_time);
-            prop_assert_eq!(Metrics::restore(stored).snapshot(), snapshot, "a restart changes nothing");
+            prop_assert_eq!(restored(stored).snapshot(), snapshot, "a restart changes nothing");
         }
     }
 }

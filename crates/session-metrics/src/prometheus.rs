@@ -109,7 +109,9 @@ mod tests {
                 reply_time: Some(Duration::from_secs(4)),
                 end: Some((*reason, Duration::from_secs(90))),
             });
-        render_prometheus(&Metrics::restore(sessions).snapshot(), &mut page);
+        let totals: Vec<_> = sessions.flat_map(|session| session.totals()).collect();
+        let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
+        render_prometheus(&Metrics::restore([], totals).snapshot(), &mut page);
         assert_eq!(
             page.lines().count(),
             empty.lines().count() + 7,

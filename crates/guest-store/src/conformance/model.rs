@@ -201,6 +201,7 @@ impl Model {
             change,
             entries: (0..entries).map(|_| draft("g")).collect(),
             events: events.collect(),
+            ..Unit::default()
         }
     }
 

@@ -10,6 +10,31 @@ use crate::{
     Change, Conflict, Limits, SessionQuery, Settled, Settlement, Store, StoreErrorKind, Unit, Webhook,
 };
 
+/// Totals add up, and a refused unit adds nothing.
+pub(crate) async fn totals_add_up(make: Make) {
+    let store = make(Limits::default());
+    assert!(store.totals().await.expect("readable").is_empty());
+    let addition = |name: &str, value| Unit {
+        totals: vec![(name.to_owned(), value), ("all".to_owned(), 1)],
+        ..Unit::default()
+    };
+    for (name, value) in [("a b", 2), ("c", 3), ("a b", 5)] {
+        stored(&*store, addition(name, value)).await;
+    }
+    let lost = Unit {
+        entries: vec![bad_draft()],
+        ..addition("c", 9)
+    };
+    refused(&*store, lost).await;
+    stored(&*store, unit(Change::CreateSession(session("s-1", "o", "g")))).await;
+    let totals = store.totals().await.expect("readable");
+    let totals: Vec<_> = totals
+        .iter()
+        .map(|(name, total)| (name.as_str(), *total))
+        .collect();
+    assert_eq!(totals, [("a b", 7), ("all", 3), ("c", 3)]);
+}
+
 /// Events reach the enabled webhooks of their owner that ask for them, also one that is put in the same unit.
 pub(crate) async fn event_reaches_subscribed_webhooks(make: Make) {
     let store = make(Limits::default());
@@ -34,6 +59,7 @@ pub(crate) async fn event_reaches_subscribed_webhooks(make: Make) {
                 event("e-2", "o", "ended"),
                 event("e-3", "o", "none"),
             ],
+            ..Unit::default()
         })
         .await
         .expect("it is stored");
@@ -94,6 +120,7 @@ pub(crate) async fn failed_unit_stores_nothing(make: Make) {
         change: Some(change),
         entries: vec![draft("g")],
         events: event_ids.iter().map(|id| event(id, "o", "created")).collect(),
+        ..Unit::default()
     };
     let new = || Change::CreateSession(session("s-2", "o", "g-2"));
     let taken = Change::CreateSession(session("s-2", "o", "g-1"));
@@ -251,6 +278,7 @@ pub(crate) async fn full_owner_share_affects_no_other_owner(make: Make) {
         change: Some(Change::CreateSession(session(owner, owner, "g"))),
         entries: vec![draft("g")],
         events: vec![event(&format!("{owner}-created"), owner, "n")],
+        ..Unit::default()
     };
     stored(&*store, creation("o")).await;
     let refused_one = Unit {
@@ -266,6 +294,7 @@ pub(crate) async fn full_owner_share_affects_no_other_owner(make: Make) {
         change: Some(Change::UpdateSession(ended)),
         entries: vec![draft("g")],
         events: vec![event("ended", "o", "n")],
+        ..Unit::default()
     };
     let committed = store.commit(unit).await.expect("it is stored");
     assert_eq!(
@@ -307,6 +336,7 @@ pub(crate) async fn concurrent_units_are_each_stored_once(make: Make) {
                             change: Some(Change::CreateSession(session(&id, "o", &format!("g-{round}")))),
                             entries: vec![draft(&id)],
                             events: Vec::new(),
+                            ..Unit::default()
                         })
                         .await;
                     let own = store
@@ -318,6 +348,7 @@ pub(crate) async fn concurrent_units_are_each_stored_once(make: Make) {
                             ))),
                             entries: vec![draft(&id), draft(&id)],
                             events: Vec::new(),
+                            ..Unit::default()
                         })
                         .await
                         .expect("nobody else has this guest");

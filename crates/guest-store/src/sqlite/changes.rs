@@ -22,6 +22,11 @@ impl Transaction<'_, '_> {
             deliveries += made;
             dropped += lost;
         }
+        for (name, addition) in &unit.totals {
+            let sql = "INSERT INTO counts VALUES ('total ' || ?1, ?2)
+                       ON CONFLICT (name) DO UPDATE SET value = value + ?2";
+            self.prepared.execute(sql, params![name, integer(*addition)?])?;
+        }
         let first = self.head.log.tree.size();
         self.log(&unit.entries)?;
         Ok(Committed {

@@ -1,5 +1,7 @@
 //! The thread that reads.
 
+use std::collections::BTreeMap;
+
 use audit::Pseudonym;
 use genesys_api::SessionId;
 use rusqlite::types::Value;
@@ -117,6 +119,14 @@ impl Reader<'_, '_> {
                 self.prepared.rows(sql, params![from, page(limit)], read)
             }
         }
+    }
+
+    pub(super) fn totals(&mut self) -> Result<BTreeMap<String, u64>, SqliteError> {
+        let sql = "SELECT substr(name, 7), value FROM counts WHERE name > 'total ' AND name < 'total!'";
+        let totals = self
+            .prepared
+            .rows(sql, [], |row| Ok((row.get(0)?, number(row, 1)?)))?;
+        Ok(totals.into_iter().collect())
     }
 
     pub(super) fn checkpoints(

@@ -84,6 +84,7 @@ fn unit(canary: &str) -> Unit {
             body: canary.to_owned().into(),
             at: at(),
         }],
+        ..Unit::default()
     }
 }
 

@@ -64,7 +64,7 @@ impl Direct {
             event: Some(record.event(EventName::Created, now.utc)),
             change: Some(Change::CreateSession(record.into_row())),
             metric: Some(created),
-            update: None,
+            ..Mutation::default()
         })
         .await?;
         Ok(Created { session, tokens })
@@ -165,8 +165,8 @@ impl Direct {
                 entry: Some(entry),
                 event: Some(changed.event(EventName::Updated, now.utc)),
                 change: Some(Change::UpdateSession(changed.into_row())),
-                metric: None,
                 update: Some((id.clone(), SessionUpdate::Attributes(attributes))),
+                ..Mutation::default()
             };
             Ok((mutation, info))
         })
@@ -229,11 +229,13 @@ impl Direct {
             ended.row.ended_at = Some(ended_at);
             ended.document.end_reason = Some(reason);
             let event = ended.event(EventName::Ended, now.utc);
+            let totals = ended.stored_session().totals();
             ended.document.data = ended.document.data.without_attributes();
             let mutation = Mutation {
                 change: Some(Change::UpdateSession(ended.into_row())),
                 entry: Some(entry),
                 event: Some(event),
+                totals,
                 metric: journey.end(reason, now.instant),
                 update: Some((id.clone(), SessionUpdate::Ended(reason))),
             };

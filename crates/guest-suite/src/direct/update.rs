@@ -23,6 +23,7 @@ pub(super) struct Mutation {
     pub(super) change: Option<Change>,
     pub(super) entry: Option<Draft>,
     pub(super) event: Option<Event>,
+    pub(super) totals: Vec<(String, u64)>,
     pub(super) metric: Option<session_metrics::Event>,
     pub(super) update: Option<(SessionId, SessionUpdate<EndReason>)>,
 }
@@ -85,6 +86,7 @@ impl Direct {
             change: mutation.change,
             entries: mutation.entry.into_iter().collect(),
             events: mutation.event.into_iter().collect(),
+            totals: mutation.totals,
         };
         let (metric, update) = (mutation.metric, mutation.update);
         let has_events = !unit.events.is_empty();

@@ -81,6 +81,11 @@ async fn help_describes_every_command_and_option() {
             ("sim complaints", 3),
             ("sim fault", 5),
             ("sim state", 3),
+            ("store", 1),
+            ("store backup", 3),
+            ("store check", 2),
+            ("store restore", 4),
+            ("store vacuum", 2),
         ]
         .map(|(path, options)| (path.to_owned(), options))
     );

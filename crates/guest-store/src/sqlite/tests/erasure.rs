@@ -68,6 +68,7 @@ async fn erased_guests_leave_no_trace_in_any_file() {
                 body: session.guest.as_str().to_owned().into(),
                 at: at(),
             }],
+            ..Unit::default()
         };
         session.version = store.commit(unit).await.unwrap().version.unwrap();
     }
