@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use genesys_http::{Client, Tls};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use crate::api::Api;
 use crate::process::{Process, command};
@@ -71,7 +72,12 @@ impl Example {
 
     /// Serves it, and waits until it is ready.
     pub(crate) async fn serve(&self) -> Serving {
-        let mut process = Process::start(command(["serve", "--json", "--config", &self.write()]));
+        Self::serve_by(command(["serve", "--json", "--config", &self.write()])).await
+    }
+
+    /// Serves it by this command, and waits until it is ready.
+    pub(crate) async fn serve_by(command: Command) -> Serving {
+        let mut process = Process::start(command);
         let ready = process.json().await;
         assert_eq!(ready["event"], "ready");
         Serving {

@@ -1,12 +1,15 @@
-//! `store`: backup, restore, check, vacuum.
+//! `store`: backup, restore, check, vacuum; and a gateway whose disk fails.
 
 use std::os::unix::fs::PermissionsExt as _;
 
 use genesys_http::Tls;
+use http::StatusCode;
+use tokio::process::Command;
 
-use super::Example;
-use crate::api::{Call, SESSIONS};
-use crate::process::{Ended, run};
+use super::{EXAMPLE_CHANNEL, Example};
+use crate::api::{Call, SESSIONS, guest};
+use crate::left_out::{Missing, leave_out};
+use crate::process::{Ended, program, run};
 
 async fn store(example: &Example, arguments: &[&str]) -> Ended {
     let config = example.write();
@@ -79,4 +82,54 @@ async fn restore_fills_an_empty_folder() {
     assert!(missing.why().contains("no store"), "{}", missing.why());
     succeeded(&store(&example, &["restore", &backup]).await);
     succeeded(&store(&example, &["check"]).await);
+}
+
+/// The first failed `fsync` ends the acceptance of changes: a second one may succeed and lose data.
+#[tokio::test]
+async fn failed_sync_refuses_changes_until_a_restart() {
+    let version = Command::new("strace").arg("--version").output().await;
+    if version.is_err() {
+        let missing = Missing {
+            program: "strace",
+            install: "apt-get install strace",
+        };
+        return leave_out("failed_sync_refuses_changes_until_a_restart", missing);
+    }
+    let example = Example::new();
+    let mut traced = Command::new("strace");
+    // the tracer is no parent of the gateway, which gets the signals
+    traced.args(["-D", "-f", "-qq", "-o"]).arg(example.path("trace"));
+    traced.args(["-e", "trace=fsync,fdatasync"]);
+    // one failure in each thread: what comes after it would succeed
+    traced.args(["-e", "inject=fsync,fdatasync:error=EIO:when=20"]);
+    traced.arg(program());
+    traced.args(["serve", "--json", "--config", &example.write()]);
+    let serving = Example::serve_by(traced).await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    let mut body = guest();
+    body["channelConfigurationId"] = EXAMPLE_CHANNEL.into();
+    let create = Call::post(SESSIONS).json(&body).bearer(&api.token);
+    let mut stored = Vec::new();
+    loop {
+        let answer = api.send(create.clone()).await;
+        if answer.status != StatusCode::CREATED {
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
+            break;
+        }
+        stored.push(answer.json()["id"].as_str().unwrap().to_owned());
+        assert!(stored.len() < 100, "no failure was injected");
+    }
+    for _ in 0..3 {
+        let answer = api.send(create.clone()).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
+    }
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+
+    let serving = example.serve().await;
+    let api = serving.api(Tls::system().unwrap()).await;
+    for id in &stored {
+        api.ask(Call::get(&format!("{SESSIONS}/{id}"))).await;
+    }
+    api.create(&body).await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
 }

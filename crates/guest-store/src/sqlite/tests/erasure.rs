@@ -18,7 +18,7 @@ fn guest(number: usize, size: usize) -> Session {
     session
 }
 
-/// What identifies a guest, or links entries to one.
+/// Bytes that identify a guest, or link entries to one.
 fn traces(session: &Session, number: usize) -> Vec<Vec<u8>> {
     vec![
         session.id.as_str().into(),
