@@ -35,9 +35,9 @@ async fn backup_of_a_running_gateway_is_restored() {
     let locked = store(&example, &["restore", &backup, "--force"]).await;
     assert_eq!(locked.code, Some(2));
     assert!(
-        locked.why().contains("in use by another process"),
+        locked.error_line().contains("in use by another process"),
         "{}",
-        locked.why()
+        locked.error_line()
     );
     assert_eq!(serving.process.interrupt().await.code, Some(0));
 
@@ -45,10 +45,14 @@ async fn backup_of_a_running_gateway_is_restored() {
     assert_eq!(mode & 0o777, 0o600);
     let again = store(&example, &["backup", &backup]).await;
     assert_eq!(again.code, Some(2));
-    assert!(again.why().contains("it exists"), "{}", again.why());
+    assert!(again.error_line().contains("it exists"), "{}", again.error_line());
     let refused = store(&example, &["restore", &backup]).await;
     assert_eq!(refused.code, Some(2));
-    assert!(refused.why().contains("--force"), "{}", refused.why());
+    assert!(
+        refused.error_line().contains("--force"),
+        "{}",
+        refused.error_line()
+    );
     let damaged = example.path("damaged.db");
     std::fs::write(&damaged, [b'x'; 10_000]).unwrap();
     let refused = store(&example, &["restore", &damaged.display().to_string(), "--force"]).await;
@@ -79,7 +83,11 @@ async fn restore_fills_an_empty_folder() {
     std::fs::remove_file(example.path("guest-gateway.db")).unwrap();
     let missing = store(&example, &["check"]).await;
     assert_eq!(missing.code, Some(2));
-    assert!(missing.why().contains("no store"), "{}", missing.why());
+    assert!(
+        missing.error_line().contains("no store"),
+        "{}",
+        missing.error_line()
+    );
     succeeded(&store(&example, &["restore", &backup]).await);
     succeeded(&store(&example, &["check"]).await);
 }
