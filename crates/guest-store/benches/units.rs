@@ -10,11 +10,11 @@
 use std::error::Error;
 use std::fs;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use audit::{Actor, Draft};
+use genesys_api::Clock;
 use guest_store::{Change, Event, Keys, Limits, Session, SqliteStore, Store, StoreError, Unit, Webhook};
-use time::OffsetDateTime;
 
 const WRITERS: usize = 64;
 /// Length of a tick of `/proc/self/stat`: 100 a second on Linux.
@@ -31,15 +31,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn run(units: usize, rounds: usize) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    let store = SqliteStore::open(
-        folder.path().join("guest.db"),
-        Keys::ephemeral(),
-        Default::default(),
-    )?;
+    let limits = Limits {
+        outbox_rows: u64::MAX,
+        outbox_bytes: u64::MAX,
+        owner_outbox_rows: u64::MAX,
+        owner_outbox_bytes: u64::MAX,
+        ..Limits::default()
+    };
+    let store = SqliteStore::open(folder.path().join("guest.db"), Keys::ephemeral(), limits)?;
     let store = Arc::new(store);
     store.commit(Change::PutWebhook(webhook()?).into()).await?;
     for round in 0..rounds {
-        let (begun, spent) = (SystemTime::now(), cpu()?);
+        let (begun, spent) = (Clock::system().now().instant, cpu()?);
         let mut writers = tokio::task::JoinSet::new();
         for writer in 0..WRITERS {
             let store = Arc::clone(&store);
@@ -54,7 +57,8 @@ async fn run(units: usize, rounds: usize) -> Result<(), Box<dyn Error>> {
         while let Some(written) = writers.join_next().await {
             written??;
         }
-        let (lasted, spent) = (begun.elapsed()?, cpu()? - spent);
+        let lasted = Clock::system().now().instant - begun;
+        let spent = cpu()? - spent;
         let count = (units / WRITERS * WRITERS) as f64;
         println!(
             "round {round}: {:.0} units/s, {:.1} us of CPU a unit",
@@ -66,7 +70,7 @@ async fn run(units: usize, rounds: usize) -> Result<(), Box<dyn Error>> {
 }
 
 fn unit(guest: &str) -> Unit {
-    let now = OffsetDateTime::from(SystemTime::now());
+    let now = Clock::system().now().utc;
     let (guest, channel) = (guest.parse(), "web".parse());
     let mut session = Session::new(
         "shop",
