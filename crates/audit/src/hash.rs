@@ -42,6 +42,14 @@ impl Hash {
         Some(Self(bytes))
     }
 
+    /// Writes 64 lowercase hexadecimal digits into `text`.
+    pub(crate) fn write_hex<'a>(&self, text: &'a mut [u8; 64]) -> &'a str {
+        for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        }
+        std::str::from_utf8(text).expect("digits are ASCII")
+    }
+
     /// Parses standard base64, as in a checkpoint.
     pub(crate) fn from_base64(text: &str) -> Option<Self> {
         // the decoder needs 3 bytes for each group of 4 characters
@@ -58,10 +66,7 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let halves = self.0.as_chunks().0.iter();
-        halves
-            .map(|half| u128::from_be_bytes(*half))
-            .try_for_each(|half| write!(f, "{half:032x}"))
+        f.write_str(self.write_hex(&mut [0; 64]))
     }
 }
 
@@ -70,6 +75,8 @@ impl fmt::Debug for Hash {
         fmt::Display::fmt(self, f)
     }
 }
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// The hash of a leaf: `SHA-256(0x00 ‖ data)`, RFC 6962 section 2.1.
 #[must_use]

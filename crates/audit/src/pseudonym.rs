@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ring::hmac;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Hash;
 
@@ -11,8 +11,8 @@ use crate::Hash;
 ///
 /// The holder of the key can find the entries of a person. Destroying the key unlinks them for good, and every proof
 /// about the log still holds.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Pseudonym(Hash);
 
 impl Pseudonym {
@@ -36,9 +36,9 @@ impl fmt::Display for Pseudonym {
     }
 }
 
-impl From<Pseudonym> for String {
-    fn from(pseudonym: Pseudonym) -> Self {
-        pseudonym.to_string()
+impl Serialize for Pseudonym {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.write_hex(&mut [0; 64]))
     }
 }
 
