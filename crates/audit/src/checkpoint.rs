@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::digest::{SHA256, digest};
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::{Ed25519KeyPair, KeyPair};
 
 use crate::Hash;
+use crate::key::{ED25519_TYPE, KeyError, NamedKey};
 
 /// The size and the root of a log at one moment.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,14 +41,15 @@ impl Signer {
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are an Ed25519 key");
         let public = pair.public_key().as_ref();
-        let key = VerifierKey::new(name, public.try_into().expect("a public key has 32 bytes"))?;
+        let key = NamedKey::new(name, public.try_into().expect("a public key has 32 bytes"))?;
+        let key = VerifierKey(key);
         Ok(Self { key, pair })
     }
 
     /// The name of the log.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.key.name
+        self.key.name()
     }
 
     /// The public key that verifies the checkpoints.
@@ -60,13 +61,13 @@ impl Signer {
     /// Signs that the log has `size` entries, and their tree this `root`. Returns a signed note.
     #[must_use]
     pub fn checkpoint(&self, size: u64, root: Hash) -> String {
-        self.note(&format!("{}\n{size}\n{}\n", self.key.name, root.to_base64()))
+        self.note(&format!("{}\n{size}\n{}\n", self.name(), root.to_base64()))
     }
 
-    fn note(&self, text: &str) -> String {
-        let mut signature = self.key.id.to_vec();
+    pub(crate) fn note(&self, text: &str) -> String {
+        let mut signature = self.key.0.id.to_vec();
         signature.extend_from_slice(self.pair.sign(text.as_bytes()).as_ref());
-        format!("{text}\n— {} {}\n", self.key.name, STANDARD.encode(signature))
+        format!("{text}\n— {} {}\n", self.name(), STANDARD.encode(signature))
     }
 }
 
@@ -78,33 +79,13 @@ impl fmt::Debug for Signer {
 
 /// The public key of a log. Its text is the verifier key of C2SP `signed-note`: `name+0a1b2c3d+base64`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct VerifierKey {
-    name: String,
-    id: [u8; 4],
-    public: [u8; 32],
-}
+pub struct VerifierKey(NamedKey<ED25519_TYPE>);
 
 impl VerifierKey {
-    fn new(name: &str, public: [u8; 32]) -> Result<Self, KeyError> {
-        let is_forbidden = |c: char| c.is_whitespace() || c.is_control() || c == '+';
-        if !(1..=MAX_NAME).contains(&name.len()) || name.contains(is_forbidden) {
-            return Err(KeyError::Name);
-        }
-        let hash = digest(
-            &SHA256,
-            &[name.as_bytes(), b"\n", &[ED25519_TYPE], &public].concat(),
-        );
-        Ok(Self {
-            name: name.to_owned(),
-            id: *hash.as_ref().first_chunk().expect("SHA-256 has 32 bytes"),
-            public,
-        })
-    }
-
     /// The name of the log.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// Parses a signed note, and verifies its signature by this key. Signatures of others, such as witnesses, and lines
@@ -113,37 +94,41 @@ impl VerifierKey {
     /// # Errors
     /// If it is not a checkpoint of this log.
     pub fn open(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
-        let checkpoint = parse_checkpoint(self.open_note(note)?).ok_or(CheckpointError::Malformed)?;
-        if checkpoint.origin != self.name {
+        let note = Note::parse(note).ok_or(CheckpointError::Malformed)?;
+        self.open_parsed(&note)
+    }
+
+    pub(crate) fn open_parsed(&self, note: &Note<'_>) -> Result<Checkpoint, CheckpointError> {
+        self.check_signature(note)?;
+        let checkpoint = parse_checkpoint(note.text).ok_or(CheckpointError::Malformed)?;
+        if checkpoint.origin != self.name() {
             return Err(CheckpointError::OtherLog);
         }
         Ok(checkpoint)
     }
 
-    /// The text of a signed note.
-    fn open_note<'n>(&self, note: &'n str) -> Result<&'n str, CheckpointError> {
-        let (text, signatures) = parse_note(note).ok_or(CheckpointError::Malformed)?;
-        let ours = signatures
+    fn check_signature(&self, note: &Note<'_>) -> Result<(), CheckpointError> {
+        let ours = note
+            .signatures
             .iter()
-            .filter(|(name, _)| *name == self.name)
-            .find_map(|(_, signature)| signature.strip_prefix(&self.id))
+            .find_map(|signature| signature.by(&self.0))
             .ok_or(CheckpointError::NotSigned)?;
-        UnparsedPublicKey::new(&ED25519, &self.public)
-            .verify(text.as_bytes(), ours)
-            .map_err(|_| CheckpointError::BadSignature)?;
-        Ok(text)
+        if self.0.signed(note.text.as_bytes(), ours) {
+            Ok(())
+        } else {
+            Err(CheckpointError::BadSignature)
+        }
     }
 
-    /// The id as in the text form.
-    fn id(&self) -> String {
-        format!("{:08x}", u32::from_be_bytes(self.id))
+    /// Whether a line of a note names this key.
+    pub(crate) fn made(&self, signature: &Signature<'_>) -> bool {
+        signature.by(&self.0).is_some()
     }
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let typed = [&[ED25519_TYPE][..], &self.public].concat();
-        write!(f, "{}+{}+{}", self.name, self.id(), STANDARD.encode(typed))
+        self.0.fmt(f)
     }
 }
 
@@ -151,40 +136,8 @@ impl FromStr for VerifierKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(id), Some(typed)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(KeyError::Form);
-        };
-        let typed = STANDARD.decode(typed).map_err(|_| KeyError::Form)?;
-        let Some((&ED25519_TYPE, public)) = typed.split_first() else {
-            return Err(KeyError::Algorithm);
-        };
-        let public = public.try_into().map_err(|_| KeyError::Form)?;
-        let key = Self::new(name, public)?;
-        if id == key.id() {
-            Ok(key)
-        } else {
-            Err(KeyError::Id)
-        }
+        NamedKey::parse(text).map(Self)
     }
-}
-
-/// An invalid verifier key, or an invalid name of a log.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeyError {
-    /// Another algorithm than Ed25519.
-    #[error("invalid verifier key: its algorithm is not Ed25519 (type 1)")]
-    Algorithm,
-    /// Not `name+id+base64`.
-    #[error("invalid verifier key: it reads name+id+base64, copy all of it")]
-    Form,
-    /// The id in the text is not that of the key.
-    #[error("invalid verifier key: its id does not match its name and key, copy it again")]
-    Id,
-    /// An empty or long name, or one with white space, a control character or a plus sign.
-    #[error("invalid name of a log: it has 1 to 128 bytes, without white space and plus signs")]
-    Name,
 }
 
 /// An invalid checkpoint.
@@ -205,29 +158,46 @@ pub enum CheckpointError {
     OtherLog,
 }
 
-/// C2SP `signed-note`: the type of an Ed25519 signature.
-const ED25519_TYPE: u8 = 1;
-/// Maximum length of a name in bytes. Our choice.
-const MAX_NAME: usize = 128;
 /// Maximum length of a note in bytes. Our choice: a checkpoint has about 200, and each signature of a witness 150.
 const MAX_NOTE: usize = 16 * 1024;
 
-/// A name and a signature.
-type Signature<'a> = (&'a str, Vec<u8>);
+/// A signed note in its parts.
+pub(crate) struct Note<'a> {
+    /// With its last line feed.
+    pub(crate) text: &'a str,
+    pub(crate) signatures: Vec<Signature<'a>>,
+}
 
-/// Splits a signed note into its text and its signatures by name.
-fn parse_note(note: &str) -> Option<(&str, Vec<Signature<'_>>)> {
-    if note.len() > MAX_NOTE || note.contains(|c| c < ' ' && c != '\n') {
-        return None;
+/// A signature line of a note.
+pub(crate) struct Signature<'a> {
+    pub(crate) name: &'a str,
+    /// Id of the key, and the signature.
+    bytes: Vec<u8>,
+}
+
+impl<'a> Note<'a> {
+    pub(crate) fn parse(note: &'a str) -> Option<Self> {
+        if note.len() > MAX_NOTE || note.contains(|c| c < ' ' && c != '\n') {
+            return None;
+        }
+        let end = note.rfind("\n\n")?;
+        let (text, signatures) = (&note[..=end], &note[end + 2..]);
+        let signatures = signatures.strip_suffix('\n')?.split('\n').map(|line| {
+            let (name, bytes) = line.strip_prefix("— ")?.split_once(' ')?;
+            let bytes = STANDARD.decode(bytes).ok()?;
+            (!name.is_empty() && bytes.len() > 4).then_some(Signature { name, bytes })
+        });
+        let signatures = signatures.collect::<Option<_>>()?;
+        Some(Self { text, signatures })
     }
-    let end = note.rfind("\n\n")?;
-    let (text, signatures) = (&note[..=end], &note[end + 2..]);
-    let signatures = signatures.strip_suffix('\n')?.split('\n').map(|line| {
-        let (name, signature) = line.strip_prefix("— ")?.split_once(' ')?;
-        let signature = STANDARD.decode(signature).ok()?;
-        (!name.is_empty() && signature.len() > 4).then_some((name, signature))
-    });
-    Some((text, signatures.collect::<Option<_>>()?))
+}
+
+impl Signature<'_> {
+    /// The signature, if the line names `key`.
+    pub(crate) fn by<const TYPE: u8>(&self, key: &NamedKey<TYPE>) -> Option<&[u8]> {
+        let signature = self.bytes.strip_prefix(&key.id)?;
+        (self.name == key.name).then_some(signature)
+    }
 }
 
 fn parse_checkpoint(text: &str) -> Option<Checkpoint> {
@@ -274,7 +244,8 @@ mod tests {
     fn note_matches_go_library() {
         let key: VerifierKey = GO_KEY.parse().unwrap();
         let (text, _) = GO_NOTE.split_at(GO_NOTE.find("\n\n").unwrap() + 1);
-        assert_eq!(key.open_note(GO_NOTE), Ok(text));
+        let note = Note::parse(GO_NOTE).unwrap();
+        assert_eq!((note.text, key.check_signature(&note)), (text, Ok(())));
         let seed: [u8; 32] = STANDARD.decode(GO_SECRET).unwrap()[1..].try_into().unwrap();
         let signer = Signer::from_seed("PeterNeumann", &seed).unwrap();
         assert_eq!(signer.verifier_key().to_string(), GO_KEY);
@@ -374,7 +345,10 @@ mod tests {
         assert_eq!(key("a+b"), KeyError::Form);
         assert_eq!(key("a+00000000+!"), KeyError::Form);
         assert_eq!(key("a+00000000+AQ=="), KeyError::Form);
-        assert_eq!(key(&GO_KEY.replace("+AR", "+BR")), KeyError::Algorithm);
+        assert_eq!(
+            key(&GO_KEY.replace("+AR", "+BR")),
+            KeyError::Algorithm { expected: 1 }
+        );
         assert_eq!(key(&GO_KEY.replace("c74f20a3", "c74f20a4")), KeyError::Id);
         assert_eq!(key(&GO_KEY.replace("c74f20a3", "C74F20A3")), KeyError::Id);
         assert_eq!(key(&GO_KEY.replace("Peter", "Petra")), KeyError::Id);

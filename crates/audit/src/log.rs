@@ -17,6 +17,31 @@ impl Log {
         Self { signer, tree }
     }
 
+    /// A log with these entries.
+    #[cfg(feature = "client")]
+    pub(crate) fn resume(signer: Signer, tree: Tree) -> Self {
+        Self { signer, tree }
+    }
+
+    /// The tree of the entries.
+    #[cfg(feature = "client")]
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Forgets the entries beyond `tree`.
+    #[cfg(feature = "client")]
+    pub(crate) fn reset(&mut self, tree: Tree) {
+        self.tree = tree;
+    }
+
+    /// Returns the line of a signed checkpoint over the entries of `tree`, and its note.
+    #[cfg(feature = "client")]
+    pub(crate) fn checkpoint_over(&self, tree: &Tree) -> (Vec<u8>, String) {
+        let note = self.signer.checkpoint(tree.size(), tree.root());
+        (Line::Checkpoint(&note).to_bytes(), note)
+    }
+
     /// Returns the line of the next entry.
     ///
     /// # Errors

@@ -1,36 +1,21 @@
 //! Verification of an exported log.
 
-use std::borrow::Cow;
+mod line;
 
-use serde::Deserialize;
+use crate::witness::{self, Check, Cosignature};
+use crate::{Checkpoint, Cosignatures, Failure, Fault, Hash, Report, Tree, VerifierKey, WitnessKey};
 
-use crate::export::Split;
-use crate::{Checkpoint, Hash, Tree, VerifierKey, leaf_hash};
+use line::Head;
+pub(crate) use line::{CheckedLine, LineChecker, MAX_LINE};
 
 /// Maximum number of faults in a [`Failure`]. Our choice.
 const MAX_FAULTS: usize = 100;
 
 /// Verifies an exported log line by line, in constant memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Verifier {
-    key: VerifierKey,
-    /// External checkpoint, until it is compared.
-    against: Option<Checkpoint>,
-    /// Number of the current line.
-    line: u64,
-    /// Expected sequence number of the next entry.
-    next: u64,
-    /// Tree of the leaf hashes as written in the lines.
-    tree: Tree,
-    /// Tree of the leaf hashes as computed, from the first entry on whose line has another one.
-    computed: Option<Tree>,
-    /// Number of leading entries that a checkpoint proves.
-    covered: u64,
-    checkpoints: u64,
-    /// Set after a gap or a mismatch: later roots cannot be compared.
-    broken: bool,
-    faults: Vec<Fault>,
-    total: u64,
+    checker: LineChecker,
+    sequence: Sequence,
 }
 
 /// Verifies all lines of a log with its key.
@@ -50,41 +35,148 @@ impl Verifier {
     /// or that all of it was rewritten.
     #[must_use]
     pub fn new(key: VerifierKey, against: Option<Checkpoint>) -> Self {
-        let mut verifier = Self {
-            key,
-            against,
-            line: 0,
-            next: 0,
-            tree: Tree::new(),
-            computed: None,
-            covered: 0,
-            checkpoints: 0,
-            broken: false,
-            faults: Vec::new(),
-            total: 0,
-        };
-        verifier.compare_outside();
-        verifier
+        Self {
+            checker: LineChecker {
+                key,
+                witnesses: Vec::new(),
+            },
+            sequence: Sequence::new(against),
+        }
     }
 
-    /// Verifies the next line, with or without its line feed.
+    /// Verifies the cosignatures of these witnesses. Those of others are reported as unverified.
+    #[must_use]
+    pub fn with_witnesses(mut self, witnesses: impl IntoIterator<Item = WitnessKey>) -> Self {
+        self.checker.witnesses.extend(witnesses);
+        let names = self.checker.witnesses.iter().map(WitnessKey::name);
+        self.sequence.cosignatures = names.map(Cosignatures::none_yet).collect();
+        self
+    }
+
+    /// Verifies the next line, with or without its line end. A line may end with CRLF, and the first may begin with a
+    /// byte order mark: editors and mail programs add them to copies.
     pub fn verify_line(&mut self, line: &[u8]) {
-        self.line += 1;
-        match Split::of(line.strip_suffix(b"\n").unwrap_or(line)) {
-            Some(Split::Checkpoint(note)) => self.checkpoint(&note),
-            Some(Split::Entry(leaf, entry)) => self.entry(leaf, entry),
-            None => {
-                let (line, seq) = (self.line, self.next);
-                self.fault(Fault::Malformed { line, seq });
-            }
-        }
+        let line = match self.sequence.line {
+            0 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
+            _ => line,
+        };
+        self.sequence.apply(self.checker.check(line));
     }
 
     /// Returns the result of the verification.
     ///
     /// # Errors
     /// If the log has a fault.
-    pub fn finish(mut self) -> Result<Report, Failure> {
+    pub fn finish(self) -> Result<Report, Failure> {
+        self.sequence.finish()
+    }
+
+    /// Returns the tree of a log without faults, and the number of entries that a checkpoint proves.
+    pub(crate) fn into_tree(self) -> Result<(Tree, u64), Failure> {
+        match self.sequence.failure() {
+            Some(failure) => Err(failure),
+            None => Ok((self.sequence.tree, self.sequence.covered)),
+        }
+    }
+
+    /// Number of entries so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.sequence.tree.size()
+    }
+
+    /// The following lines begin with entry number `first`.
+    pub(crate) fn begin_segment(&mut self, first: u64) {
+        self.sequence.begin_segment(first);
+    }
+
+    /// The next line is damaged.
+    pub(crate) fn refuse_line(&mut self) {
+        self.sequence.apply(CheckedLine::Malformed);
+    }
+
+    /// Whether it has seen no line.
+    pub(crate) fn is_new(&self) -> bool {
+        self.sequence.line == 0
+    }
+
+    /// The checks of single lines, and the state that their results are applied to.
+    pub(crate) fn parts(&mut self) -> (&LineChecker, &mut Sequence) {
+        (&self.checker, &mut self.sequence)
+    }
+}
+
+/// The part of a verification that depends on the order of the lines.
+#[derive(Clone, Debug)]
+pub(crate) struct Sequence {
+    /// External checkpoint, until it is compared.
+    against: Option<Checkpoint>,
+    /// Number of the current line.
+    line: u64,
+    /// Number of lines that are entries or checkpoints, and of segments.
+    recognized: u64,
+    /// Expected sequence number of the next entry.
+    next: u64,
+    /// Tree of the leaf hashes as written in the lines.
+    tree: Tree,
+    /// Tree of the leaf hashes as computed, from the first entry on whose line has another one.
+    computed: Option<Tree>,
+    /// Number of leading entries that a checkpoint proves.
+    covered: u64,
+    checkpoints: u64,
+    cosignatures: Vec<Cosignatures>,
+    /// Set after a gap or a mismatch: later roots cannot be compared.
+    broken: bool,
+    faults: Vec<Fault>,
+    total: u64,
+}
+
+impl Sequence {
+    fn new(against: Option<Checkpoint>) -> Self {
+        let mut sequence = Self {
+            against,
+            line: 0,
+            recognized: 0,
+            next: 0,
+            tree: Tree::new(),
+            computed: None,
+            covered: 0,
+            checkpoints: 0,
+            cosignatures: Vec::new(),
+            broken: false,
+            faults: Vec::new(),
+            total: 0,
+        };
+        sequence.compare_outside();
+        sequence
+    }
+
+    /// Applies the next line.
+    pub(crate) fn apply(&mut self, line: CheckedLine) {
+        self.line += 1;
+        match line {
+            CheckedLine::Checkpoint(checkpoint, cosignatures) => {
+                self.recognized += 1;
+                match checkpoint {
+                    Some(checkpoint) => self.checkpoint(&checkpoint, cosignatures),
+                    None => self.fault(Fault::BadSignature { line: self.line }),
+                }
+            }
+            CheckedLine::Entry {
+                written,
+                computed,
+                head,
+            } => {
+                self.recognized += 1;
+                self.entry(written, computed, head);
+            }
+            CheckedLine::Malformed => {
+                let (line, seq) = (self.line, self.next);
+                self.fault(Fault::Malformed { line, seq });
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Report, Failure> {
         let entries = self.tree.size();
         if let Some(expected) = self.against.as_ref().map(|outside| outside.size)
             && expected > entries
@@ -95,30 +187,57 @@ impl Verifier {
         if self.checkpoints == 0 && self.total == 0 {
             self.fault(Fault::NoCheckpoint);
         }
-        if self.total > 0 {
-            return Err(Failure {
-                entries,
-                faults: self.faults,
-                total: self.total,
+        match self.failure() {
+            Some(failure) => Err(failure),
+            None => Ok(self.report()),
+        }
+    }
+
+    /// The faults so far, if there are any.
+    fn failure(&self) -> Option<Failure> {
+        if self.line > 0 && self.recognized == 0 {
+            return Some(Failure {
+                entries: 0,
+                faults: vec![Fault::NotALog { lines: self.line }],
+                total: 1,
             });
         }
-        Ok(Report {
-            entries,
-            covered: self.covered,
-            checkpoints: self.checkpoints,
-            root: self.tree.root(),
+        (self.total > 0).then(|| Failure {
+            entries: self.tree.size(),
+            faults: self.faults.clone(),
+            total: self.total,
         })
     }
 
-    fn entry(&mut self, written: Option<Hash>, entry: &[u8]) {
+    fn report(self) -> Report {
+        Report {
+            entries: self.tree.size(),
+            covered: self.covered,
+            checkpoints: self.checkpoints,
+            root: self.tree.root(),
+            cosignatures: self.cosignatures,
+            torn: 0,
+        }
+    }
+
+    fn begin_segment(&mut self, found: u64) {
+        self.recognized += 1;
+        let expected = self.next;
+        if found != expected {
+            self.fault(Fault::SegmentMissing { expected, found });
+            self.broken = true;
+            self.next = found;
+        }
+    }
+
+    fn entry(&mut self, written: Option<Hash>, computed: Hash, head: Head) {
         let (line, seq) = (self.line, self.next);
-        let computed = leaf_hash(entry);
         let leaf = written.unwrap_or(computed);
         self.next = seq.saturating_add(1);
         if written.is_none() {
             self.fault(Fault::LeafAltered { seq, line });
         } else if leaf == computed {
-            self.check_sequence(entry, seq);
+            self.check_head(head, seq);
         } else {
             // the next checkpoint shows which of the two was changed
             self.fault(Fault::EntryAltered { seq, line });
@@ -132,11 +251,11 @@ impl Verifier {
     }
 
     /// Checks the log and the sequence number of an entry whose hash is correct.
-    fn check_sequence(&mut self, entry: &[u8], expected: u64) {
+    fn check_head(&mut self, head: Head, expected: u64) {
         let line = self.line;
-        match serde_json::from_slice(entry) {
-            Err(_) => self.fault(Fault::EntryAltered { seq: expected, line }),
-            Ok(EntryHead { seq: found, .. }) if found != expected => {
+        match head {
+            Head::Malformed => self.fault(Fault::EntryAltered { seq: expected, line }),
+            Head::Seq(found) | Head::OtherLog(found) if found != expected => {
                 // one missing entry is one fault, not one for each later entry
                 self.next = expected.max(found.saturating_add(1));
                 self.fault(Fault::OutOfSequence {
@@ -146,23 +265,27 @@ impl Verifier {
                 });
                 self.broken = true;
             }
-            Ok(EntryHead { log, .. }) if log != self.key.name() => self.fault(Fault::OtherLog { line }),
-            Ok(_) => {}
+            Head::OtherLog(_) => self.fault(Fault::OtherLog { line }),
+            Head::Seq(_) => {}
         }
     }
 
-    fn checkpoint(&mut self, note: &str) {
+    fn checkpoint(&mut self, checkpoint: &Checkpoint, cosignatures: Vec<Cosignature>) {
         let line = self.line;
-        let Ok(checkpoint) = self.key.open(note) else {
-            self.fault(Fault::BadSignature { line });
-            return;
-        };
+        for cosignature in cosignatures {
+            if cosignature.check == Check::Invalid {
+                let witness = cosignature.witness;
+                self.fault(Fault::BadCosignature { line, witness });
+            } else {
+                witness::count(&mut self.cosignatures, &cosignature, checkpoint.size);
+            }
+        }
         let (expected, found) = (checkpoint.size, self.tree.size());
         if self.broken {
             return;
         }
         if expected == found {
-            self.compare(&checkpoint);
+            self.compare(checkpoint);
         } else if expected > found {
             self.fault(Fault::Truncated { expected, found });
             self.broken = true;
@@ -223,136 +346,8 @@ impl Verifier {
     }
 }
 
-/// The result of a verification.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Report {
-    /// Number of entries.
-    pub entries: u64,
-    /// Number of leading entries that a checkpoint proves. Later entries are not covered yet.
-    pub covered: u64,
-    /// Number of compared checkpoints, including an external one.
-    pub checkpoints: u64,
-    /// Root over all entries.
-    pub root: Hash,
-}
-
-/// The log fails verification.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the log fails verification: {}{}", self.first(), more(self.total))]
-#[non_exhaustive]
-pub struct Failure {
-    /// Number of entries found.
-    pub entries: u64,
-    /// The first 100 faults, in the order of the lines.
-    pub faults: Vec<Fault>,
-    /// Number of all faults.
-    pub total: u64,
-}
-
-impl Failure {
-    /// The first fault.
-    #[must_use]
-    pub fn first(&self) -> &Fault {
-        self.faults.first().unwrap_or(&Fault::NoCheckpoint)
-    }
-}
-
-/// A fault of a log. Entries count from 0, lines from 1.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Fault {
-    /// A checkpoint that the key did not sign, or that was changed.
-    #[error("line {line}: the checkpoint is not signed by this key, or was altered")]
-    BadSignature {
-        /// Number of the line.
-        line: u64,
-    },
-    /// An altered entry.
-    #[error("line {line}: entry {seq} was altered")]
-    EntryAltered {
-        /// Sequence number of the entry.
-        seq: u64,
-        /// Number of the line.
-        line: u64,
-    },
-    /// An altered leaf hash beside an unaltered entry.
-    #[error("line {line}: the leaf hash of entry {seq} was altered, the entry itself was not")]
-    LeafAltered {
-        /// Sequence number of the entry.
-        seq: u64,
-        /// Number of the line.
-        line: u64,
-    },
-    /// Not a log line.
-    #[error("line {line}: neither entry {seq} nor a checkpoint")]
-    Malformed {
-        /// Number of the line.
-        line: u64,
-        /// Sequence number of the next entry.
-        seq: u64,
-    },
-    /// A checkpoint over fewer entries than are above it.
-    #[error("line {line}: the checkpoint covers {size} entries, found {entries} above it")]
-    Misplaced {
-        /// Number of the line.
-        line: u64,
-        /// Number of entries under the checkpoint.
-        size: u64,
-        /// Number of entries above the line.
-        entries: u64,
-    },
-    /// No checkpoint, so nothing is proved.
-    #[error("no checkpoint: export the log with one, or give an external one")]
-    NoCheckpoint,
-    /// An entry of another log.
-    #[error("line {line}: the entry belongs to another log")]
-    OtherLog {
-        /// Number of the line.
-        line: u64,
-    },
-    /// A missing, repeated or moved entry.
-    #[error("line {line}: entry {found} in place of entry {expected}")]
-    OutOfSequence {
-        /// Number of the line.
-        line: u64,
-        /// The expected sequence number.
-        expected: u64,
-        /// The sequence number found.
-        found: u64,
-    },
-    /// Entries that were rewritten with their hashes.
-    #[error("entries {since} to {} do not match the checkpoint over {checkpoint_size} entries", checkpoint_size.saturating_sub(1))]
-    RootMismatch {
-        /// Sequence number of the first entry that may be wrong.
-        since: u64,
-        /// Number of entries under the checkpoint.
-        checkpoint_size: u64,
-    },
-    /// Missing entries at the end.
-    #[error("a checkpoint covers {expected} entries, found {found}: the others are missing")]
-    Truncated {
-        /// Number of entries under the checkpoint.
-        expected: u64,
-        /// Number of entries found.
-        found: u64,
-    },
-}
-
-/// The parsed fields of an entry. The others are proved by the hash.
-#[derive(Deserialize)]
-struct EntryHead<'a> {
-    #[serde(borrow)]
-    log: Cow<'a, str>,
-    seq: u64,
-}
-
-fn more(total: u64) -> String {
-    match total {
-        0 | 1 => String::new(),
-        more => format!("; and {} more", more - 1),
-    }
-}
+/// The bytes of U+FEFF at the begin of a UTF-8 file.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 #[cfg(test)]
 mod tests;

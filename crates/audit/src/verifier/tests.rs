@@ -1,9 +1,11 @@
 //! Tests of the verifier.
 
+mod tampering;
+
 use genesys_api::parse_rfc3339;
 
 use super::*;
-use crate::{Actor, Draft, Line, Signer};
+use crate::{Actor, Draft, Line, Signer, leaf_hash};
 
 fn signer() -> Signer {
     Signer::from_seed("example.com/log", &[7; 32]).unwrap()
@@ -252,6 +254,54 @@ fn verifier_detects_misplaced_and_foreign_lines() {
     let mut lines = log(2, &[], "spa");
     lines.push(Line::Checkpoint(&other_signer.checkpoint(2, kept(2, "spa").root)).to_bytes());
     assert_eq!(faults(&lines, None)[0], Fault::BadSignature { line: 3 });
+}
+
+#[test]
+fn copies_with_other_line_ends_or_a_byte_order_mark_verify() {
+    let lines = log(20, &[8, 20], "spa");
+    let report = verify(&lines, None).unwrap();
+    let mut copy: Vec<Vec<u8>> = lines
+        .iter()
+        .map(|line| [line.strip_suffix(b"\n").unwrap(), b"\r\n"].concat())
+        .collect();
+    assert_eq!(verify(&copy, None).as_ref(), Ok(&report));
+    copy[0].splice(..0, *b"\xef\xbb\xbf");
+    assert_eq!(verify(&copy, None).as_ref(), Ok(&report));
+    let last = copy.last_mut().unwrap();
+    last.truncate(last.len() - 2);
+    assert_eq!(verify(&copy, None), Ok(report));
+    // a change of the copy is found as in the original
+    copy[3][70] ^= 1;
+    assert_eq!(faults(&copy, None)[0], Fault::EntryAltered { seq: 3, line: 4 });
+    let mut marked = lines.clone();
+    marked[3].splice(..0, *b"\xef\xbb\xbf");
+    assert_eq!(faults(&marked, None)[0], Fault::Malformed { line: 4, seq: 3 });
+    let mut ends = lines;
+    ends[3].pop();
+    ends[3].extend(b"\r\r\n");
+    assert_eq!(faults(&ends, None)[0], Fault::EntryAltered { seq: 3, line: 4 });
+}
+
+#[test]
+fn other_file_is_not_an_audit_log() {
+    for text in ["x\n", "{}\n{}\n", "a,b\n1,2\n", "\u{feff}\r\n", "\0\0"] {
+        let lines: Vec<_> = text
+            .split_inclusive('\n')
+            .map(|line| line.as_bytes().to_vec())
+            .collect();
+        for against in [None, Some(kept(4, "spa"))] {
+            let failure = verify(&lines, against).unwrap_err();
+            let expected = Fault::NotALog {
+                lines: lines.len() as u64,
+            };
+            assert_eq!(
+                (failure.faults.as_slice(), failure.total),
+                ([expected].as_slice(), 1),
+                "{text:?}"
+            );
+            assert!(failure.to_string().starts_with("not an audit log: "), "{failure}");
+        }
+    }
 }
 
 #[test]
