@@ -1,11 +1,13 @@
 //! `audit export`, `audit key`, `audit verify`.
 
 use std::path::Path;
+use std::process::Command;
 
 use http::Method;
 
-use super::Example;
+use super::{Example, root};
 use crate::api::{Call, path_of};
+use crate::left_out::{Missing, leave_out};
 use crate::process::{Ended, run};
 
 /// A configuration whose gateway has created and ended a session, and is stopped.
@@ -137,9 +139,77 @@ async fn tampered(example: &Example, key: &str) {
             );
         }
     }
+    std::fs::write(&copy, "id;name\n1;x\n").unwrap();
+    let found = verify(&copy, key, None).await;
+    assert_eq!(found.code, Some(1), "{}", found.out);
+    let why = found.err;
+    assert!(
+        why.contains("not an audit log") && !why.contains("altered"),
+        "{why}"
+    );
     let other = "guest-gateway/audit+00000000+AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let foreign = verify(&example.path("audit.jsonl"), other, None).await;
     assert_ne!(foreign.code, Some(0), "{}", foreign.out);
+}
+
+#[tokio::test]
+async fn second_implementation_in_python_verifies_export_and_refuses_altered_one() {
+    let python = Command::new("python3").arg("--version").output();
+    if python.is_err() {
+        return leave_out(
+            "second_implementation_in_python_verifies_export_and_refuses_altered_one",
+            Missing {
+                program: "python3",
+                install: "apt-get install python3",
+            },
+        );
+    }
+    let example = Example::new();
+    used(&example).await;
+    let exported = export(&example, "audit.jsonl").await;
+    assert_eq!(exported.code, Some(0), "{}", exported.err);
+    let key = run(["audit", "key", "--config", &example.write()]).await.out;
+    let script = root().join("crates/audit/verify_log.py");
+    let verify = |file: &Path| {
+        let verified = Command::new("python3")
+            .arg(&script)
+            .arg(key.trim())
+            .arg(file)
+            .output()
+            .unwrap();
+        let [out, err] = [verified.stdout, verified.stderr].map(|text| String::from_utf8(text).unwrap());
+        (verified.status.code(), out + &err)
+    };
+    let (file, copy) = (example.path("audit.jsonl"), example.path("copy.jsonl"));
+    let expected = format!("{} entries verified\n", entries(&exported));
+    assert_eq!(verify(&file), (Some(0), expected.clone()));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&copy, format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
+    assert_eq!(verify(&copy), (Some(0), expected));
+
+    let seq = text.lines().filter(|line| line.starts_with("{\"leaf\""));
+    let seq = seq.take_while(|line| !line.contains("session.ended")).count();
+    let (without_checkpoint, _) = text.trim_end().rsplit_once('\n').unwrap();
+    for (altered, named) in [
+        (
+            text.replacen("session.ended", "session.endet", 1),
+            format!("entry {seq} was altered"),
+        ),
+        (
+            text.replace("\\n\\n— ", "\\n\\n— x"),
+            "the checkpoint is not signed by this key".to_owned(),
+        ),
+        (
+            without_checkpoint.to_owned(),
+            "the end of the log is missing".to_owned(),
+        ),
+        (String::new(), "the end of the log is missing".to_owned()),
+    ] {
+        std::fs::write(&copy, altered).unwrap();
+        let (code, message) = verify(&copy);
+        assert_eq!(code, Some(1), "{message}");
+        assert!(message.contains(&named), "{message}");
+    }
 }
 
 #[tokio::test]
