@@ -121,6 +121,12 @@ const DEEP_STEPS: &[Step] = &[
         minutes: 15,
         run: |root| simulate::run(root, &["--seeds", "100000"]),
     },
+    Step {
+        name: "audit",
+        purpose: "the audit log: 30,000 crash images, 1,000 kills, 1,000,000 mutated proofs, every flipped bit",
+        minutes: 15,
+        run: audit,
+    },
 ];
 
 /// Prints the steps with their minutes.
@@ -254,6 +260,13 @@ fn test_command(readme: &str) -> Option<&str> {
         }
     }
     None
+}
+
+/// Runs the tests of the audit log with a hundred times the random cases.
+fn audit(root: &Path) -> Result<(), Box<dyn Error>> {
+    let mut command = command(root, "cargo test --profile simulate --package audit");
+    command.env("AUDIT_EFFORT", "100").env("AUDIT_KILLS", "1000");
+    succeed(&mut command)
 }
 
 fn doc(root: &Path) -> Result<(), Box<dyn Error>> {
