@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use audit::{Actor, Draft, Pseudonym, Tree, leaf_hash};
+use audit::{Actor, Draft, Pseudonym, Signer, Tree, leaf_hash};
 use genesys_api::{Call as _, ChannelId, Clock, GuestId, Host, Now};
 use guest_payload::{
     Age, Choice, Consent, DecisionInput, Evidence, Jurisdiction, Jurisdictions, NewGuest, Policy, Purpose,
@@ -159,14 +159,60 @@ fn log(rows: &mut Vec<Row>, now: Now) -> Outcome<()> {
     row(rows, Kind::Floor, "SHA-256 of an audit entry", move || {
         digest::digest(&digest::SHA256, &line)
     });
-    let mut tree = Tree::new();
+    let (mut tree, recorded) = (Tree::new(), draft.clone());
     row(
         rows,
         Kind::Ours,
         "audit: canonical JSON, hash, and place in the tree",
         move || {
-            let line = draft.seal(tree.size(), "guest-gateway/audit");
+            let line = recorded.seal(tree.size(), "guest-gateway/audit");
             tree.append(leaf_hash(line.as_deref().unwrap_or_default()));
+        },
+    );
+    verification(rows, &draft)
+}
+
+fn verification(rows: &mut Vec<Row>, draft: &Draft) -> Outcome<()> {
+    let mut log = audit::Log::new(Signer::from_seed("guest-gateway/audit", &[7; 32])?);
+    let (mut lines, mut entries) = (Vec::new(), Vec::new());
+    for seq in 0..u64::from(FEW) {
+        entries.push(draft.seal(seq, "guest-gateway/audit")?);
+        lines.push(log.append(draft)?);
+        if (seq + 1) % 1_000 == 0 {
+            lines.push(log.checkpoint());
+        }
+    }
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("audit.jsonl");
+    std::fs::write(&path, lines.concat())?;
+    let key = log.verifier_key().clone();
+    row(
+        rows,
+        Kind::Floor,
+        "leaf and node hashes of 10,000 entries",
+        move || {
+            entries
+                .iter()
+                .map(|entry| leaf_hash(entry))
+                .collect::<Tree>()
+                .root()
+        },
+    );
+    let of_lines = key.clone();
+    row(
+        rows,
+        Kind::Ours,
+        "audit: verification of 10,000 entries, on one core",
+        move || audit::verify(&of_lines, &lines).is_ok(),
+    );
+    row(
+        rows,
+        Kind::Ours,
+        "audit: verification of a file of 10,000 entries, on all",
+        move || {
+            // the folder is removed with the row
+            let _ = folder.path();
+            audit::files::verify_file(&path, &key, None).is_ok()
         },
     );
     Ok(())
