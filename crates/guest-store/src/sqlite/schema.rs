@@ -154,7 +154,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, SqliteError> {
 }
 
 /// Bytes to which the write-ahead log is cut when it starts anew. Our choice.
-const JOURNAL_LIMIT: i64 = 4 * 1024 * 1024;
+const JOURNAL_LIMIT: i64 = 16 * 1024 * 1024;
 
 /// Longest wait for another program, such as a backup, that locks the file. Our choice.
 pub(super) const BUSY: Duration = Duration::from_secs(5);

@@ -155,7 +155,7 @@ async fn write_ahead_log_is_bounded_once_a_reader_is_gone() {
     store.commit(log(1)).await.unwrap();
     let raw = Connection::open(&path).unwrap();
     raw.execute_batch("BEGIN; SELECT * FROM entries;").unwrap();
-    while wal.metadata().unwrap().len() < 12 * 1024 * 1024 {
+    while wal.metadata().unwrap().len() < 24 * 1024 * 1024 {
         store.commit(log(200)).await.unwrap();
     }
     raw.execute_batch("COMMIT").unwrap();
@@ -163,5 +163,5 @@ async fn write_ahead_log_is_bounded_once_a_reader_is_gone() {
     for _ in 0..2 {
         store.commit(log(1)).await.unwrap();
     }
-    assert!(wal.metadata().unwrap().len() <= 4 * 1024 * 1024);
+    assert!(wal.metadata().unwrap().len() <= 16 * 1024 * 1024);
 }
