@@ -32,10 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn run(units: usize, rounds: usize) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let limits = Limits {
-        outbox_rows: u64::MAX,
-        outbox_bytes: u64::MAX,
-        owner_outbox_rows: u64::MAX,
-        owner_outbox_bytes: u64::MAX,
+        webhook_queue_rows: u64::MAX,
+        webhook_queue_bytes: u64::MAX,
         ..Limits::default()
     };
     let store = SqliteStore::open(folder.path().join("guest.db"), Keys::ephemeral(), limits)?;
@@ -84,6 +82,8 @@ fn unit(guest: &str) -> Unit {
         events: vec![Event {
             id: session.id.as_str().to_owned(),
             owner: "shop".to_owned(),
+            session: session.id.clone(),
+            sequence: 1,
             name: "created".to_owned(),
             body: vec![b'x'; 500].into(),
             at: now,

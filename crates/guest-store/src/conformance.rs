@@ -7,6 +7,7 @@ mod deliveries;
 mod model;
 mod samples;
 mod sessions;
+mod snapshots;
 mod units;
 mod webhooks;
 
@@ -21,7 +22,6 @@ pub(crate) use audit_log::{
     audit_lines_page_by_subject, checkpoint_follows_every_256_entries, export_verifies,
 };
 pub(crate) use deliveries::{
-    dead_letters_are_pruned_at_limit, disabled_webhook_has_no_pending_delivery,
     lease_is_exclusive_until_it_ends, leases_are_fair, settlement_counts_failures,
     webhook_is_not_leased_before_rest_until, webhook_removal_removes_deliveries,
 };
@@ -30,9 +30,14 @@ pub(crate) use sessions::{
     guest_has_one_live_session, session_pages_cover_ids_without_a_time,
     session_queries_return_matching_pages, session_reads_back, stale_version_is_refused,
 };
+pub(crate) use snapshots::{
+    dead_event_joins_snapshot, disabled_webhook_keeps_what_it_misses,
+    full_queue_affects_no_session_and_no_other_webhook, queue_is_bounded, removed_session_leaves_one_erasure,
+    snapshot_is_kept_when_its_range_grows, snapshots_are_due_in_turn,
+};
 pub(crate) use units::{
     concurrent_units_are_each_stored_once, event_reaches_subscribed_webhooks, failed_unit_stores_nothing,
-    full_owner_share_affects_no_other_owner, outbox_is_bounded, totals_add_up,
+    totals_add_up,
 };
 pub(crate) use webhooks::{webhook_count_is_limited, webhooks_are_put_and_removed};
 
@@ -80,23 +85,26 @@ macro_rules! conformance_tests {
             failed_unit_stores_nothing
             webhook_is_not_leased_before_rest_until
             webhook_removal_removes_deliveries
-            disabled_webhook_has_no_pending_delivery
             export_verifies
             checkpoint_follows_every_256_entries
             concurrent_units_are_each_stored_once
             event_reaches_subscribed_webhooks
             leases_are_fair
-            full_owner_share_affects_no_other_owner
             session_pages_cover_ids_without_a_time
             session_queries_return_matching_pages
             settlement_counts_failures
-            dead_letters_are_pruned_at_limit
             audit_lines_page_by_subject
-            outbox_is_bounded
             stale_version_is_refused
             totals_add_up
             webhook_count_is_limited
             webhooks_are_put_and_removed
+            dead_event_joins_snapshot
+            disabled_webhook_keeps_what_it_misses
+            full_queue_affects_no_session_and_no_other_webhook
+            queue_is_bounded
+            removed_session_leaves_one_erasure
+            snapshot_is_kept_when_its_range_grows
+            snapshots_are_due_in_turn
         }
 
         #[test]

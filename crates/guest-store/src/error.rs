@@ -57,7 +57,7 @@ pub enum StoreErrorKind {
     Corrupt,
     /// The caller no longer holds the lease of the delivery.
     #[error(
-        "cannot settle the delivery: its lease ended, it was settled, or its webhook was removed or disabled; drop it"
+        "cannot settle the delivery: its lease ended, it was settled, its webhook was removed or disabled, or its session was removed; drop it"
     )]
     Fenced,
     /// The disk, or the quota of the file, is full.
@@ -94,11 +94,6 @@ pub enum StoreErrorKind {
     /// The session or webhook does not exist.
     #[error("cannot store the unit: the session or webhook does not exist")]
     NotFound,
-    /// The outbox, or the owner's share of it, has reached its limit of rows or bytes.
-    #[error(
-        "cannot store the unit: the outbox or the owner's share of it is full; repair or disable the webhook that does not accept its deliveries"
-    )]
-    OutboxFull,
     /// An `fsync` failed or the file is damaged, so the outcome of the unit is unknown and the store accepts no more units.
     #[error("the store is closed after a disk failure: repair the disk, then restart this process")]
     Poisoned,
@@ -121,7 +116,7 @@ pub enum StoreErrorKind {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Conflict {
-    /// An event with this id is in the outbox.
+    /// An event with this id is in a queue of the outbox.
     #[error("an event with this id is in the outbox; give every event its own id")]
     EventIdInUse,
     /// The guest has a live session.

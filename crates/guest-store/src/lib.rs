@@ -20,7 +20,7 @@ mod webhook;
 pub use error::{Conflict, StoreError, StoreErrorKind};
 pub use export::{ExportError, export};
 pub use opaque::Opaque;
-pub use outbox::{Event, Leased, Settled, Settlement};
+pub use outbox::{Event, Leased, Payload, Settled, Settlement};
 #[cfg(feature = "sqlite")]
 pub use seal::SealKey;
 pub use secrets::SessionSecrets;
@@ -28,6 +28,7 @@ pub use session::{Session, TokenHash};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Keys, SqliteStore};
 pub use store::{
-    Change, Committed, Limits, SessionQuery, Stats, Store, StoreFuture, StoredCheckpoint, StoredEntry, Unit,
+    Change, Committed, Limits, QueueStats, SessionQuery, Stats, Store, StoreFuture, StoredCheckpoint,
+    StoredEntry, Unit,
 };
 pub use webhook::Webhook;

@@ -1,19 +1,25 @@
-//! The outbox: deliveries that are pending.
+//! The outbox: what has to be delivered to webhooks.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use audit::Draft;
+use genesys_api::SessionId;
 use time::OffsetDateTime;
 
 use crate::{Opaque, Webhook};
 
-/// An event, for every enabled webhook of its owner that subscribes to its name.
+/// An event of a session, for every webhook of its owner that subscribes to its name.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// Its unique id.
     pub id: String,
     /// Its owner.
     pub owner: String,
+    /// The session, which has the same owner.
+    pub session: SessionId,
+    /// Its sequence number, which grows with each event of the session.
+    pub sequence: u64,
     /// Its name, as in `webmessaging.guestsession.created`.
     pub name: String,
     /// The exact bytes to deliver.
@@ -22,31 +28,11 @@ pub struct Event {
     pub at: OffsetDateTime,
 }
 
-impl Event {
-    /// The id of the delivery of this event to one webhook, which is the same for every attempt.
-    ///
-    /// It begins with the time of the event's id, if that is a UUID of version 7, so that new ids are neighbors in an
-    /// index. It holds no dot, as Standard Webhooks requires.
-    #[must_use]
-    #[cfg(any(test, feature = "sqlite"))]
-    pub(crate) fn delivery_id(&self, webhook: &genesys_api::WebhookId) -> String {
-        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-        context.update(self.id.as_bytes());
-        context.update(&[0]);
-        context.update(webhook.as_str().as_bytes());
-        let mut first = [0; 16];
-        first.copy_from_slice(&context.finish().as_ref()[..16]);
-        if let Some(time) = crate::seal::uuid_v7_time(&self.id) {
-            first[..6].copy_from_slice(&time);
-        }
-        format!("msg_{:032x}", u128::from_be_bytes(first))
-    }
-}
-
 /// A delivery that the caller holds until its lease ends.
 #[derive(Clone, Debug)]
 pub struct Leased {
-    /// Its id, the `webhook-id` of Standard Webhooks. It is the same for every attempt.
+    /// Its id, the `webhook-id` of Standard Webhooks. It is the same for every attempt. A snapshot has another one when
+    /// its range has grown.
     pub id: String,
     /// The fencing token: it grows with every lease, and only the latest lease can settle the delivery.
     pub fence: u64,
@@ -54,12 +40,40 @@ pub struct Leased {
     pub attempt: u32,
     /// Its receiver.
     pub webhook: Arc<Webhook>,
-    /// The name of the event.
-    pub event: String,
-    /// The exact bytes to deliver.
-    pub body: Opaque,
-    /// Time of the event.
+    /// The content.
+    pub payload: Payload,
+    /// Time of the event, of the oldest one of a snapshot, or of the erasure.
     pub at: OffsetDateTime,
+}
+
+/// The content of a delivery.
+///
+/// A range has the first and the last sequence number of events that were not delivered. Events between them may have
+/// been.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Payload {
+    /// The removal of a session. It stands for all events of the session that were not delivered.
+    Erased {
+        /// The session.
+        session: SessionId,
+        /// Its range. The last number is that of the removal.
+        range: RangeInclusive<u64>,
+    },
+    /// An event.
+    Event {
+        /// Its name.
+        name: String,
+        /// The exact bytes to deliver.
+        body: Opaque,
+    },
+    /// The state of a session at the time of sending. It stands for events that found no room in the queue, were given
+    /// up, or occurred while the webhook was disabled. A webhook has at most one of each stored session.
+    Snapshot {
+        /// The session, to be read when the snapshot is sent.
+        session: SessionId,
+        /// Its range.
+        range: RangeInclusive<u64>,
+    },
 }
 
 /// The outcome of a leased delivery.
@@ -75,7 +89,7 @@ pub struct Settlement {
     pub settled: Settled,
     /// Time before which no delivery to the webhook is leased, if the endpoint asked for a pause. It never shortens one.
     pub rest_until: Option<OffsetDateTime>,
-    /// Whether the webhook is disabled and its pending deliveries become dead letters.
+    /// Whether the webhook is disabled and its pending events join the snapshots of their sessions.
     pub disable_webhook: bool,
     /// Audit entries to log with it.
     pub entries: Vec<Draft>,
@@ -85,42 +99,97 @@ pub struct Settlement {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Settled {
-    /// It becomes a dead letter, without its body.
+    /// It failed and is given up: an event joins the snapshot of its session, and a snapshot waits until the webhook
+    /// recovers.
     Dead,
-    /// The receiver accepted it.
+    /// The receiver accepted it. A snapshot whose range has grown meanwhile is kept, and its next attempt has another id.
     Delivered,
+    /// It was not sent and is due again at this time. The health of the webhook does not change.
+    NotSent(OffsetDateTime),
     /// It failed and is due again at this time.
     RetryAt(OffsetDateTime),
 }
 
+/// The id of the delivery of an event to a webhook, which is the same for every attempt.
+///
+/// It begins with the time of the event's id, if that is a UUID of version 7, so that new ids are neighbors in an index.
+#[cfg(any(test, feature = "sqlite"))]
+pub(crate) fn event_id(webhook: &str, event: &str) -> String {
+    let mut id = digest(&[event.as_bytes(), webhook.as_bytes()]);
+    if let Some(time) = crate::seal::uuid_v7_time(event) {
+        id[..6].copy_from_slice(&time);
+    }
+    delivery_id(id)
+}
+
+/// The id of the delivery of a range of sequence numbers of a session to a webhook, which is the same for every attempt.
+#[cfg(any(test, feature = "sqlite"))]
+pub(crate) fn range_id(webhook: &str, session: &[u8], first: i64, last: i64) -> String {
+    delivery_id(digest(&[
+        b"range",
+        webhook.as_bytes(),
+        session,
+        &first.to_be_bytes(),
+        &last.to_be_bytes(),
+    ]))
+}
+
+/// The text of a delivery's id. It holds no dot, as Standard Webhooks requires.
+#[cfg(any(test, feature = "sqlite"))]
+pub(crate) fn delivery_id(bytes: [u8; 16]) -> String {
+    format!("msg_{:032x}", u128::from_be_bytes(bytes))
+}
+
+#[cfg(any(test, feature = "sqlite"))]
+fn digest(parts: &[&[u8]]) -> [u8; 16] {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            context.update(&[0]);
+        }
+        context.update(part);
+    }
+    let mut first = [0; 16];
+    first.copy_from_slice(&context.finish().as_ref()[..16]);
+    first
+}
+
 #[cfg(test)]
 mod tests {
-    use genesys_api::WebhookId;
-
     use super::*;
 
     #[test]
-    fn delivery_id_is_stable_and_unique_per_event_and_webhook() {
-        let event = |id: &str| Event {
-            id: id.to_owned(),
-            owner: "o".to_owned(),
+    fn delivery_id_is_stable_and_unique() {
+        let ids = [
+            event_id("w", "e"),
+            event_id("w", "f"),
+            event_id("x", "e"),
+            range_id("w", b"s", 1, 2),
+            range_id("x", b"s", 1, 2),
+            range_id("w", b"t", 1, 2),
+            range_id("w", b"s", 1, 3),
+            range_id("w", b"s", 2, 2),
+        ];
+        for (index, id) in ids.iter().enumerate() {
+            assert!(
+                id.starts_with("msg_") && id.len() == 36 && !id.contains('.'),
+                "{id}"
+            );
+            assert!(!ids[..index].contains(id), "{id}");
+        }
+        assert_eq!(event_id("w", "e"), ids[0]);
+        let ordered = "0193fbb5-c5f6-7000-8000-0123456789ab";
+        assert!(event_id("w", ordered).starts_with("msg_0193fbb5c5f6"));
+        assert_ne!(event_id("w", ordered), event_id("x", ordered));
+        assert_eq!(range_id("w", b"s", 1, 2), ids[3]);
+    }
+
+    #[test]
+    fn payload_debug_hides_body() {
+        let payload = Payload::Event {
             name: "n".to_owned(),
             body: "canary".into(),
-            at: OffsetDateTime::UNIX_EPOCH,
         };
-        let webhook = |id: &str| id.parse::<WebhookId>().unwrap();
-        let id = event("e").delivery_id(&webhook("w"));
-        assert_eq!(id, event("e").delivery_id(&webhook("w")));
-        assert_ne!(id, event("f").delivery_id(&webhook("w")));
-        assert_ne!(id, event("e").delivery_id(&webhook("x")));
-        assert!(
-            id.starts_with("msg_") && id.len() == 36 && !id.contains('.'),
-            "{id}"
-        );
-        assert!(!format!("{:?}", event("e")).contains("canary"));
-        let ordered = event("0193fbb5-c5f6-7000-8000-0123456789ab");
-        let id = ordered.delivery_id(&webhook("w"));
-        assert!(id.starts_with("msg_0193fbb5c5f6") && id.len() == 36, "{id}");
-        assert_ne!(id, ordered.delivery_id(&webhook("x")));
+        assert!(!format!("{payload:?}").contains("canary"));
     }
 }

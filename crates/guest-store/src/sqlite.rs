@@ -5,6 +5,7 @@ mod deliveries;
 mod error;
 mod maintenance;
 mod migrate;
+mod migrate_outbox;
 mod outbox;
 mod personal;
 mod prepared;
@@ -12,7 +13,6 @@ mod reader;
 mod rows;
 mod schema;
 mod subjects;
-mod usage;
 mod wal;
 mod writer;
 

@@ -25,13 +25,12 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 pub trait Store: Debug + Send + Sync {
     /// Stores a unit of work in one transaction.
     ///
-    /// If the outbox or the owner's share of it is full, a unit that creates a session is refused. In any other unit
-    /// the delivery becomes a dead letter without a body and is counted in [`Committed::dropped`].
+    /// Each webhook has a queue of its own, and a full queue refuses no unit. An event that finds no room, or whose
+    /// webhook is disabled, joins the [`Payload::Snapshot`](crate::Payload::Snapshot) of its session.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Conflict`](crate::StoreErrorKind::Conflict), `NotFound`, `Invalid`, `OutboxFull` and
-    /// `TooManyWebhooks` concern this unit, of which nothing was stored. `Unavailable` and `Poisoned` concern the
-    /// store.
+    /// [`StoreErrorKind::Conflict`](crate::StoreErrorKind::Conflict), `NotFound`, `Invalid` and `TooManyWebhooks`
+    /// concern this unit, of which nothing was stored. `Unavailable` and `Poisoned` concern the store.
     fn commit(&self, unit: Unit) -> StoreFuture<'_, Committed>;
 
     /// Returns the session with this id.
@@ -55,8 +54,11 @@ pub trait Store: Debug + Send + Sync {
     /// leases comes first, then the one with the oldest last turn, then the one with the oldest due delivery. An
     /// endpoint that does not answer therefore delays no other endpoint.
     ///
-    /// A delivery that is not settled in time is due again when its lease ends. A delivery that cannot be read becomes a
-    /// dead letter, and a webhook that cannot be read is disabled. Both are logged as errors.
+    /// Snapshots and erasures wait until a delivery to their webhook succeeds, the webhook is enabled, or its queue is
+    /// empty. Then four of a webhook are due at a time.
+    ///
+    /// A delivery that is not settled in time is due again when its lease ends. An event that cannot be read joins the
+    /// snapshot of its session, and a webhook that cannot be read is disabled. Both are logged as errors.
     fn lease_deliveries(
         &self,
         now: OffsetDateTime,
@@ -68,7 +70,7 @@ pub trait Store: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreErrorKind::Fenced`](crate::StoreErrorKind::Fenced) if the caller no longer holds its lease: it was leased
-    /// again or settled, or its webhook was disabled or removed.
+    /// again or settled, its webhook was disabled or removed, or its session was removed.
     fn settle_delivery(&self, settlement: Settlement) -> StoreFuture<'_, ()>;
 
     /// Returns a page of at most 1,000 entries from sequence number `from`, of one subject or of all. An empty page is
@@ -130,11 +132,19 @@ impl From<Change> for Unit {
 pub enum Change {
     /// A new session.
     CreateSession(Session),
-    /// A new webhook (version 0) or a changed one of the same owner. Pending deliveries to a disabled one become dead
-    /// letters.
+    /// A new webhook (version 0) or a changed one of the same owner. The pending events of a disabled one join the
+    /// snapshots of their sessions, which are due when it is enabled again.
     PutWebhook(Webhook),
-    /// Removal of a session, which should have ended.
-    RemoveSession(SessionId),
+    /// Removal of a session, which should have ended. Every webhook of its owner gets one [`Payload::Erased`] in place
+    /// of the events of the session that were not delivered to it.
+    ///
+    /// [`Payload::Erased`]: crate::Payload::Erased
+    RemoveSession {
+        /// The session.
+        id: SessionId,
+        /// Time of the removal.
+        at: OffsetDateTime,
+    },
     /// Removal of a webhook with its deliveries.
     RemoveWebhook(WebhookId),
     /// A changed session.
@@ -149,10 +159,10 @@ pub struct Committed {
     pub version: Option<u64>,
     /// Sequence numbers of the entries.
     pub entries: Range<u64>,
-    /// Number of deliveries of the events.
+    /// Number of deliveries of the events that were queued.
     pub deliveries: usize,
-    /// Number of deliveries that were dropped because the outbox is full.
-    pub dropped: usize,
+    /// Number of deliveries that joined a snapshot: the queue is full, or the webhook is disabled.
+    pub overflowed: usize,
 }
 
 /// A query of sessions.
@@ -195,31 +205,39 @@ pub struct StoredCheckpoint {
 pub struct Stats {
     /// Live sessions.
     pub live_sessions: u64,
-    /// Pending deliveries.
+    /// Pending deliveries of events.
     pub outbox_pending: u64,
     /// The bytes of their bodies.
     pub outbox_bytes: u64,
-    /// Time of the oldest event with a pending delivery.
+    /// Time of the oldest event that was not delivered, also of one that joined a snapshot.
     pub outbox_oldest: Option<OffsetDateTime>,
-    /// Dead letters.
-    pub outbox_dead: u64,
+    /// Snapshots and erasures that were not delivered.
+    pub snapshots_pending: u64,
+    /// The queues of all webhooks with something to deliver.
+    pub queues: BTreeMap<WebhookId, QueueStats>,
     /// Entries of the log.
     pub audit_entries: u64,
 }
 
-/// Limits of a store. An owner that exceeds a share affects no other owner.
+/// Counts of the queue of one webhook.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct QueueStats {
+    /// Pending deliveries of events.
+    pub pending: u64,
+    /// The bytes of their bodies.
+    pub bytes: u64,
+    /// Snapshots and erasures that were not delivered.
+    pub snapshots: u64,
+}
+
+/// Limits of a store. A webhook whose queue is full affects no other webhook.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Pending deliveries. Default: 100,000.
-    pub outbox_rows: u64,
-    /// Bytes of their bodies. Default: 256 MiB.
-    pub outbox_bytes: u64,
-    /// Dead letters. The oldest are removed first. Default: 10,000.
-    pub outbox_dead: u64,
-    /// Pending deliveries of one owner. Default: 10,000.
-    pub owner_outbox_rows: u64,
-    /// Bytes of their bodies. Default: 32 MiB.
-    pub owner_outbox_bytes: u64,
+    /// Pending events of one webhook. Later ones join the snapshots of their sessions. Default: 5,000.
+    pub webhook_queue_rows: u64,
+    /// Bytes of their bodies. Default: 8 MiB.
+    pub webhook_queue_bytes: u64,
     /// Webhooks of one owner. Default: 20.
     pub owner_webhooks: u64,
     /// Webhooks of all owners. Default: 1,000.
@@ -231,11 +249,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            outbox_rows: 100_000,
-            outbox_bytes: 256 * 1024 * 1024,
-            outbox_dead: 10_000,
-            owner_outbox_rows: 10_000,
-            owner_outbox_bytes: 32 * 1024 * 1024,
+            webhook_queue_rows: 5_000,
+            webhook_queue_bytes: 8 * 1024 * 1024,
             owner_webhooks: 20,
             webhooks: 1_000,
             queue: 1_024,

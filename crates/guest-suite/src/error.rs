@@ -144,7 +144,6 @@ impl Error {
                 StoreErrorKind::Busy
                 | StoreErrorKind::Conflict(Conflict::VersionChanged)
                 | StoreErrorKind::Full
-                | StoreErrorKind::OutboxFull
                 | StoreErrorKind::Unavailable => ErrorKind::Unavailable,
                 _ => ErrorKind::Other,
             },
@@ -229,7 +228,6 @@ mod tests {
             (store(StoreErrorKind::Busy), ErrorKind::Unavailable),
             (store(StoreErrorKind::Full), ErrorKind::Unavailable),
             (store(StoreErrorKind::Unavailable), ErrorKind::Unavailable),
-            (store(StoreErrorKind::OutboxFull), ErrorKind::Unavailable),
             (
                 store(StoreErrorKind::Conflict(Conflict::VersionChanged)),
                 ErrorKind::Unavailable,

@@ -19,10 +19,14 @@ pub enum EventName {
     Updated,
     /// The session ended.
     Ended,
+    /// The session was erased. Every webhook of its owner receives it, also in place of undelivered events.
+    Erased,
+    /// The state of a session, in place of events that could not be delivered.
+    Snapshot,
 }
 
 impl EventName {
-    /// All events, in the order of a session's lifetime.
+    /// All events that a subscription names, in the order of a session's lifetime. The others need no subscription.
     pub const ALL: [Self; 3] = [Self::Created, Self::Updated, Self::Ended];
 
     /// The name on the wire.
@@ -32,6 +36,8 @@ impl EventName {
             Self::Created => "webmessaging.guestsession.created",
             Self::Updated => "webmessaging.guestsession.updated",
             Self::Ended => "webmessaging.guestsession.ended",
+            Self::Erased => "webmessaging.guestsession.erased",
+            Self::Snapshot => "webmessaging.guestsession.snapshot",
         }
     }
 }
@@ -59,7 +65,7 @@ impl FromStr for EventName {
     }
 }
 
-/// An unknown event name.
+/// The name of an event to which no webhook can subscribe.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("invalid event: use {}", suggestion(*.nearest))]
 #[non_exhaustive]
@@ -136,6 +142,8 @@ mod tests {
             ("webmessaging.guestSession.created", Some(EventName::Created)),
             ("webmessaging.guest-session.updated", Some(EventName::Updated)),
             ("guest_session_ended", Some(EventName::Ended)),
+            ("webmessaging.guestsession.erased", None),
+            ("webmessaging.guestsession.snapshot", None),
             ("v2.conversations.chat", None),
             ("", None),
         ] {

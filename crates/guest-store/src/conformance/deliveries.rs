@@ -7,18 +7,18 @@ use time::OffsetDateTime;
 
 use super::Make;
 use super::samples::{at, bad_draft, draft, event, events, stored, unit, webhook};
-use crate::{Change, Leased, Limits, Settled, Settlement, Store, StoreErrorKind, Webhook};
+use crate::{Change, Leased, Limits, Payload, Settled, Settlement, Stats, Store, StoreErrorKind};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-async fn lease(store: &dyn Store, now: OffsetDateTime, limit: usize) -> Vec<Leased> {
+pub(super) async fn lease(store: &dyn Store, now: OffsetDateTime, limit: usize) -> Vec<Leased> {
     store
         .lease_deliveries(now, MINUTE, limit)
         .await
         .expect("leasable")
 }
 
-fn settlement(leased: &Leased, settled: Settled) -> Settlement {
+pub(super) fn settlement(leased: &Leased, settled: Settled) -> Settlement {
     Settlement {
         delivery: leased.id.clone(),
         fence: leased.fence,
@@ -30,7 +30,7 @@ fn settlement(leased: &Leased, settled: Settled) -> Settlement {
     }
 }
 
-async fn fenced(store: &dyn Store, settlement: Settlement) {
+pub(super) async fn fenced(store: &dyn Store, settlement: Settlement) {
     let error = store.settle_delivery(settlement).await.expect_err("it is fenced");
     assert_eq!(error.kind(), StoreErrorKind::Fenced);
 }
@@ -48,7 +48,11 @@ pub(crate) async fn lease_is_exclusive_until_it_ends(make: Make) {
     assert!(lease(&*store, at(0), 0).await.is_empty());
     let first = lease(&*store, at(0), 10).await.remove(0);
     assert_eq!((first.attempt, first.at), (1, at(0)));
-    assert_eq!(first.body, event("e", "o", "").body);
+    let expected = Payload::Event {
+        name: "created".to_owned(),
+        body: event("e", "o", "").body,
+    };
+    assert_eq!(first.payload, expected);
     assert_eq!(first.webhook.document, webhook("w", "o", "crm", &[]).document);
     assert!(!format!("{first:?}").contains("canary"));
     assert!(lease(&*store, at(59), 10).await.is_empty(), "it is leased");
@@ -138,62 +142,6 @@ pub(crate) async fn leases_are_fair(make: Make) {
     assert_eq!(order.concat(), "abcabcabc", "in turn");
 }
 
-/// Pending deliveries to a disabled webhook become dead letters, also leased ones.
-pub(crate) async fn disabled_webhook_has_no_pending_delivery(make: Make) {
-    let store = make(Limits {
-        outbox_dead: 5,
-        ..Limits::default()
-    });
-    for id in ["a", "b"] {
-        stored(&*store, unit(Change::PutWebhook(webhook(id, "o", id, &[id])))).await;
-    }
-    let many = (0..3).map(|number| event(&format!("a-{number}"), "o", "a"));
-    stored(&*store, events(many.collect())).await;
-    stored(&*store, events(vec![event("b-1", "o", "b")])).await;
-    let figures = async || {
-        let stats = store.stats().await.expect("readable");
-        (stats.outbox_pending, stats.outbox_bytes, stats.outbox_dead)
-    };
-    let size = event("b-1", "o", "b").body.len() as u64;
-    assert_eq!(figures().await, (4, 4 * size, 0));
-
-    let leased = lease(&*store, at(0), 1).await.remove(0);
-    let put = |version, enabled| {
-        unit(Change::PutWebhook(Webhook {
-            enabled,
-            version,
-            ..webhook("a", "o", "a", &["a"])
-        }))
-    };
-    stored(&*store, put(1, false)).await;
-    assert_eq!(figures().await, (1, size, 3));
-    fenced(&*store, settlement(&leased, Settled::Delivered)).await;
-    stored(&*store, put(2, true)).await;
-    assert_eq!(figures().await, (1, size, 3), "it begins anew");
-    stored(
-        &*store,
-        events(vec![event("a-9", "o", "a"), event("a-8", "o", "a")]),
-    )
-    .await;
-    let leased = lease(&*store, at(0), 10).await;
-    assert_eq!(leased.len(), 3);
-
-    let of_a = leased.iter().find(|leased| leased.webhook.id.as_str() == "a");
-    let last = Settlement {
-        disable_webhook: true,
-        ..settlement(of_a.expect("it has its share"), Settled::RetryAt(at(60)))
-    };
-    store.settle_delivery(last).await.expect("settled");
-    assert_eq!(figures().await, (1, size, 5));
-    assert_eq!(lease(&*store, at(1_000), 10).await.len(), 1, "of the other one");
-    stored(
-        &*store,
-        unit(Change::RemoveWebhook("a".parse().expect("a valid id"))),
-    )
-    .await;
-    assert_eq!(figures().await, (1, size, 0));
-}
-
 /// No delivery is leased before the `rest_until` of its webhook.
 pub(crate) async fn webhook_is_not_leased_before_rest_until(make: Make) {
     let store = make(Limits::default());
@@ -230,7 +178,7 @@ pub(crate) async fn settlement_counts_failures(make: Make) {
         unit(Change::PutWebhook(webhook("w", "o", "crm", &["created"]))),
     )
     .await;
-    let many = (0..3).map(|number| event(&format!("e-{number}"), "o", "created"));
+    let many = (0..4).map(|number| event(&format!("e-{number}"), "o", "created"));
     stored(&*store, events(many.collect())).await;
     let leased = lease(&*store, at(0), 10).await;
 
@@ -242,7 +190,7 @@ pub(crate) async fn settlement_counts_failures(make: Make) {
         .expect_err("it is refused");
     assert_eq!(error.kind(), StoreErrorKind::Invalid);
     let stats = store.stats().await.expect("readable");
-    assert_eq!((stats.outbox_pending, stats.audit_entries), (3, 0));
+    assert_eq!((stats.outbox_pending, stats.audit_entries), (4, 0));
 
     let health = async || {
         let webhook = store.webhooks().await.expect("readable").remove(0);
@@ -253,6 +201,11 @@ pub(crate) async fn settlement_counts_failures(make: Make) {
             webhook.version,
         )
     };
+    store
+        .settle_delivery(settlement(&leased[3], Settled::NotSent(at(1_000))))
+        .await
+        .expect("settled");
+    assert_eq!(health().await, (None, 0, true, 1), "nothing was sent");
     store
         .settle_delivery(settlement(&leased[0], Settled::RetryAt(at(90))))
         .await
@@ -284,33 +237,10 @@ pub(crate) async fn settlement_counts_failures(make: Make) {
     assert_eq!(health().await, (Some(at(30)), 1, false, 2));
     let stats = store.stats().await.expect("readable");
     assert_eq!(
-        (stats.outbox_pending, stats.outbox_dead, stats.audit_entries),
-        (0, 2, 2)
+        (stats.outbox_pending, stats.outbox_bytes, stats.snapshots_pending),
+        (0, 0, 1)
     );
-    assert_eq!((stats.outbox_bytes, stats.outbox_oldest), (0, None));
-}
-
-/// Dead letters are not leased again, and their number is limited.
-pub(crate) async fn dead_letters_are_pruned_at_limit(make: Make) {
-    let store = make(Limits {
-        outbox_dead: 2,
-        ..Limits::default()
-    });
-    stored(
-        &*store,
-        unit(Change::PutWebhook(webhook("w", "o", "crm", &["created"]))),
-    )
-    .await;
-    let many = (0..5).map(|number| event(&format!("e-{number}"), "o", "created"));
-    stored(&*store, events(many.collect())).await;
-    for leased in lease(&*store, at(0), 4).await {
-        let dead = settlement(&leased, Settled::Dead);
-        store.settle_delivery(dead.clone()).await.expect("settled");
-        fenced(&*store, dead).await;
-    }
-    let stats = store.stats().await.expect("readable");
-    assert_eq!((stats.outbox_pending, stats.outbox_dead), (1, 2));
-    assert_eq!(lease(&*store, at(1_000), 10).await.len(), 1);
+    assert_eq!((stats.audit_entries, stats.outbox_oldest), (2, Some(at(0))));
 }
 
 /// The removal of a webhook removes its deliveries.
@@ -328,8 +258,5 @@ pub(crate) async fn webhook_removal_removes_deliveries(make: Make) {
     fenced(&*store, settlement(&leased, Settled::Delivered)).await;
     assert!(lease(&*store, at(1_000), 10).await.is_empty());
     let stats = store.stats().await.expect("readable");
-    assert_eq!(
-        (stats.outbox_pending, stats.outbox_bytes, stats.outbox_dead),
-        (0, 0, 0)
-    );
+    assert_eq!(stats, Stats::default());
 }

@@ -13,6 +13,7 @@ use request::{Changed, Request, request};
 
 use super::Make;
 use super::samples::{at, draft, event, session, webhook};
+use crate::outbox::event_id;
 use crate::{
     Change, Conflict, Leased, Limits, SessionQuery, Settled, Settlement, Stats, Store, StoreErrorKind, Unit,
 };
@@ -39,11 +40,8 @@ pub(crate) fn store_behaves_like_model(make: Make) {
 }
 
 const LIMITS: Limits = Limits {
-    outbox_rows: 11,
-    outbox_bytes: 60,
-    outbox_dead: 5,
-    owner_outbox_rows: 8,
-    owner_outbox_bytes: 40,
+    webhook_queue_rows: 6,
+    webhook_queue_bytes: 30,
     owner_webhooks: 2,
     webhooks: 3,
     queue: 4,
@@ -55,7 +53,10 @@ struct Model {
     /// Guest, whether it ended, version.
     sessions: BTreeMap<u8, (u8, bool, u64)>,
     webhooks: BTreeMap<u8, Hook>,
+    /// In the order of insertion.
     outbox: Vec<Delivery>,
+    /// The last sequence number of an event.
+    sequence: u64,
     entries: u64,
 }
 
@@ -70,21 +71,37 @@ struct Hook {
     last_turn: Option<i64>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Delivery {
+    /// Of a snapshot or an erasure: empty before its first lease.
     id: String,
     webhook: u8,
-    bytes: u64,
-    /// `None` for a dead letter.
+    session: String,
+    kind: Kind,
+    range: (u64, u64),
+    at: i64,
+    /// `None` while it waits for a success.
     due: Option<i64>,
-    happened: i64,
     is_leased: bool,
     fence: u64,
     attempt: u32,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Erasure,
+    Event { bytes: u64 },
+    Snapshot,
+}
+
 async fn compare(store: &dyn Store, requests: Vec<Request>) {
     let mut model = Model::default();
+    for (id, owner) in [(LASTING, "o"), (OTHERS, "p")] {
+        let mut ended = session(id, owner, id);
+        ended.ended_at = Some(at(0));
+        let creation = Unit::from(Change::CreateSession(ended));
+        store.commit(creation).await.expect("it is stored");
+    }
     let mut leases: Vec<Leased> = Vec::new();
     for request in requests {
         let text = format!("{request:?}");
@@ -103,7 +120,7 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
                 let expected = next.commit(change, entries, &events);
                 let found = store.commit(unit).await;
                 let found = found.map(|committed| {
-                    let sent = [committed.deliveries, committed.dropped];
+                    let sent = [committed.deliveries, committed.overflowed];
                     (committed.version, committed.entries.end, sent)
                 });
                 assert_eq!(found.map_err(|error| error.kind()), expected, "{text}");
@@ -132,6 +149,7 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
                 let settled = match settled {
                     0 => Settled::Delivered,
                     1 => Settled::RetryAt(at(model.now + 50)),
+                    2 => Settled::NotSent(at(model.now + 50)),
                     _ => Settled::Dead,
                 };
                 let found = store
@@ -156,6 +174,7 @@ async fn compare(store: &dyn Store, requests: Vec<Request>) {
 
 impl Model {
     fn unit(&self, change: Option<&Changed>, entries: u8, events: &[(u8, u8)]) -> Unit {
+        let removed = removed(change);
         let stored = |id: u8, stale: bool| {
             self.sessions.get(&id).map_or(0, |(.., version)| *version) + u64::from(stale)
         };
@@ -174,9 +193,7 @@ impl Model {
                 session.ended_at = ends.then_some(at(self.now));
                 Change::UpdateSession(session)
             }
-            Changed::RemoveSession { id } => {
-                Change::RemoveSession(id.to_string().parse().expect("a valid id"))
-            }
+            Changed::RemoveSession { id } => removal(&id.to_string(), self.now),
             Changed::PutWebhook {
                 id,
                 name,
@@ -191,12 +208,17 @@ impl Model {
             }
             Changed::RemoveWebhook { id } => Change::RemoveWebhook(webhook_id(id)),
         });
-        let events = events.iter().map(|(id, bytes)| {
-            let mut event = event(&id.to_string(), owner(*id), "created");
-            event.body = vec![b'x'; usize::from(*bytes)].into();
-            event.at = at(self.now);
-            event
-        });
+        let events = events
+            .iter()
+            .zip(self.sequence + 1..)
+            .map(|((id, bytes), sequence)| {
+                let mut event = event(&id.to_string(), owner(*id), "created");
+                event.session = self.session_of(*id, removed).parse().expect("a valid id");
+                event.sequence = sequence;
+                event.body = vec![b'x'; usize::from(*bytes)].into();
+                event.at = at(self.now);
+                event
+            });
         Unit {
             change,
             entries: (0..entries).map(|_| draft("g")).collect(),
@@ -211,43 +233,31 @@ impl Model {
         entries: u8,
         events: &[(u8, u8)],
     ) -> Result<(Option<u64>, u64, [usize; 2]), StoreErrorKind> {
-        let is_creation = matches!(change, Some(Changed::CreateSession { .. }));
+        let sessions: Vec<_> = events
+            .iter()
+            .map(|(id, _)| self.session_of(*id, removed(change.as_ref())))
+            .collect();
         let version = change.map_or(Ok(None), |change| self.change(change))?;
-        let (mut made, mut dropped) = (0, 0);
-        for (id, bytes) in events {
-            let on: Vec<u8> = self
-                .webhooks
-                .iter()
-                .filter(|(webhook, stored)| owner(**webhook) == owner(*id) && stored.is_on)
-                .map(|(id, _)| *id)
-                .collect();
-            for webhook in on {
-                let id = event(&id.to_string(), "o", "").delivery_id(&webhook_id(webhook));
-                if self.outbox.iter().any(|delivery| delivery.id == id) {
+        let (mut queued, mut overflowed) = (0, 0);
+        for ((id, bytes), session) in events.iter().zip(sessions) {
+            self.sequence += 1;
+            let subscribed = self.webhooks.keys().copied();
+            for webhook in subscribed
+                .filter(|webhook| owner(*webhook) == owner(*id))
+                .collect::<Vec<_>>()
+            {
+                let delivery = event_id(&webhook.to_string(), &id.to_string());
+                if self.outbox.iter().any(|other| other.id == delivery) {
                     return Err(StoreErrorKind::Conflict(Conflict::EventIdInUse));
                 }
-                self.outbox.push(Delivery {
-                    id,
-                    webhook,
-                    bytes: u64::from(*bytes),
-                    due: Some(self.now),
-                    happened: self.now,
-                    is_leased: false,
-                    fence: 0,
-                    attempt: 0,
-                });
-                if !self.is_too_full(owner(webhook)) {
-                    made += 1;
-                } else if is_creation {
-                    return Err(StoreErrorKind::OutboxFull);
-                } else {
-                    dropped += 1;
-                    self.dead_letter(self.outbox.len() - 1);
+                match self.queue_event(webhook, delivery, session.clone(), u64::from(*bytes)) {
+                    true => queued += 1,
+                    false => overflowed += 1,
                 }
             }
         }
         self.entries += u64::from(entries);
-        Ok((version, self.entries, [made, dropped]))
+        Ok((version, self.entries, [queued, overflowed]))
     }
 
     fn change(&mut self, change: Changed) -> Result<Option<u64>, StoreErrorKind> {
@@ -273,11 +283,11 @@ impl Model {
                 }
                 self.put_session(id, (guest, ends, version + 1))
             }
-            Changed::RemoveSession { id } => self
-                .sessions
-                .remove(&id)
-                .map(|_| None)
-                .ok_or(StoreErrorKind::NotFound),
+            Changed::RemoveSession { id } => {
+                let (.., version) = self.sessions.remove(&id).ok_or(StoreErrorKind::NotFound)?;
+                self.announce_erasure(&id.to_string(), version + 1);
+                Ok(None)
+            }
             Changed::PutWebhook {
                 id,
                 name,
@@ -312,8 +322,9 @@ impl Model {
                     ..Hook::default()
                 };
                 self.webhooks.insert(id, put);
-                if !enabled {
-                    self.dead_letter_all(id);
+                match enabled {
+                    true => self.release(id),
+                    false => self.withhold_all(id),
                 }
                 Ok(Some(stored.version + 1))
             }
@@ -336,16 +347,38 @@ impl Model {
         Ok(Some(new.2))
     }
 
-    fn stats(&self) -> Stats {
-        let pending = || self.outbox.iter().filter(|delivery| delivery.due.is_some());
-        Stats {
-            live_sessions: self.sessions.values().filter(|(_, ended, _)| !ended).count() as u64,
-            outbox_pending: pending().count() as u64,
-            outbox_bytes: pending().map(|delivery| delivery.bytes).sum(),
-            outbox_oldest: pending().map(|delivery| at(delivery.happened)).min(),
-            outbox_dead: (self.outbox.len() - pending().count()) as u64,
-            audit_entries: self.entries,
+    /// Session of an event: one that is stored, also after the unit.
+    fn session_of(&self, event: u8, removed: Option<u8>) -> String {
+        let id = event / 2 % 3;
+        match owner(event) {
+            "o" if self.sessions.contains_key(&id) && removed != Some(id) => id.to_string(),
+            "o" => LASTING.to_owned(),
+            _ => OTHERS.to_owned(),
         }
+    }
+
+    fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            live_sessions: self.sessions.values().filter(|(_, ended, _)| !ended).count() as u64,
+            outbox_oldest: self.outbox.iter().map(|delivery| at(delivery.at)).min(),
+            audit_entries: self.entries,
+            ..Stats::default()
+        };
+        for delivery in &self.outbox {
+            let queue = stats.queues.entry(webhook_id(delivery.webhook)).or_default();
+            match delivery.kind {
+                Kind::Event { bytes } => {
+                    (queue.pending, queue.bytes) = (queue.pending + 1, queue.bytes + bytes);
+                    stats.outbox_pending += 1;
+                    stats.outbox_bytes += bytes;
+                }
+                Kind::Erasure | Kind::Snapshot => {
+                    queue.snapshots += 1;
+                    stats.snapshots_pending += 1;
+                }
+            }
+        }
+        stats
     }
 
     async fn compare(&self, store: &dyn Store, after: &str) {
@@ -358,6 +391,7 @@ impl Model {
         let sessions = store.sessions(all, 100).await.expect("readable");
         let mut sessions: Vec<_> = sessions
             .iter()
+            .filter(|session| ![LASTING, OTHERS].contains(&session.id.as_str()))
             .map(|session| {
                 (
                     session.id.to_string(),
@@ -401,6 +435,26 @@ impl Model {
 /// Owner of a webhook or an event.
 fn owner(id: u8) -> &'static str {
     if id.is_multiple_of(2) { "o" } else { "p" }
+}
+
+/// The id of a session that is removed.
+fn removed(change: Option<&Changed>) -> Option<u8> {
+    match change {
+        Some(Changed::RemoveSession { id }) => Some(*id),
+        _ => None,
+    }
+}
+
+/// A session of the first owner that is never removed.
+const LASTING: &str = "lasting";
+/// The session of the second owner.
+const OTHERS: &str = "others";
+
+fn removal(session: &str, now: i64) -> Change {
+    Change::RemoveSession {
+        id: session.parse().expect("a valid id"),
+        at: at(now),
+    }
 }
 
 fn webhook_id(id: u8) -> WebhookId {

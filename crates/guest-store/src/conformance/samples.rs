@@ -55,6 +55,8 @@ pub(super) fn event(id: &str, owner: &str, name: &str) -> Event {
     Event {
         id: id.to_owned(),
         owner: owner.to_owned(),
+        session: "s-1".parse().expect("a valid id"),
+        sequence: 1,
         name: name.to_owned(),
         body: format!("canary-body-{id}").into(),
         at: at(0),
@@ -77,6 +79,13 @@ pub(super) fn unit(change: Change) -> Unit {
         change: Some(change),
         ..Unit::default()
     }
+}
+
+pub(super) fn removal(session: &str) -> Unit {
+    unit(Change::RemoveSession {
+        id: session.parse().expect("a valid id"),
+        at: at(0),
+    })
 }
 
 pub(super) fn events(events: Vec<Event>) -> Unit {

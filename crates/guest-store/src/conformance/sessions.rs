@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use genesys_api::SessionId;
 
 use super::Make;
-use super::samples::{at, refused, session, stored, unit, whole};
+use super::samples::{at, refused, removal, session, stored, unit, whole};
 use crate::{Change, Conflict, Limits, Session, SessionQuery, StoreErrorKind, TokenHash};
 
 /// A session comes back as it was stored, with the next version.
@@ -44,10 +44,9 @@ pub(crate) async fn session_reads_back(make: Make) {
         assert!(!shown.contains(secret), "{shown}");
     }
 
-    stored(&*store, unit(Change::RemoveSession(sample.id.clone()))).await;
+    stored(&*store, removal("s-1")).await;
     assert!(store.session(&sample.id).await.expect("readable").is_none());
-    let gone = unit(Change::RemoveSession(sample.id.clone()));
-    assert_eq!(refused(&*store, gone).await, StoreErrorKind::NotFound);
+    assert_eq!(refused(&*store, removal("s-1")).await, StoreErrorKind::NotFound);
 }
 
 /// A write with a stale version is refused.

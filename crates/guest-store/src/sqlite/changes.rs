@@ -4,7 +4,7 @@ use audit::Draft;
 use rusqlite::params;
 
 use super::error::SqliteError;
-use super::rows::{integer, write_session, write_webhook};
+use super::rows::{integer, micros, write_session, write_webhook};
 use super::writer::Transaction;
 use crate::audit_log::LogRow;
 use crate::{Change, Committed, Conflict, Session, StoreErrorKind, StoredCheckpoint, Unit, Webhook};
@@ -15,12 +15,11 @@ impl Transaction<'_, '_> {
             Some(change) => self.change(change)?,
             None => None,
         };
-        let needs_room = matches!(unit.change, Some(Change::CreateSession(_)));
-        let (mut deliveries, mut dropped) = (0, 0);
+        let (mut deliveries, mut overflowed) = (0, 0);
         for event in &unit.events {
-            let (made, lost) = self.fan_out(event, needs_room)?;
-            deliveries += made;
-            dropped += lost;
+            let (queued, joined) = self.fan_out(event)?;
+            deliveries += queued;
+            overflowed += joined;
         }
         for (name, addition) in &unit.totals {
             let sql = "INSERT INTO counts VALUES ('total ' || ?1, ?2)
@@ -33,7 +32,7 @@ impl Transaction<'_, '_> {
             version,
             entries: first..self.head.log.tree.size(),
             deliveries,
-            dropped,
+            overflowed,
         })
     }
 
@@ -85,17 +84,16 @@ impl Transaction<'_, '_> {
             Change::CreateSession(session) => self.put_session(session, true).map(Some),
             Change::UpdateSession(session) => self.put_session(session, false).map(Some),
             Change::PutWebhook(webhook) => self.put_webhook(webhook).map(Some),
-            Change::RemoveSession(id) => {
-                self.erase_session(id)?;
+            Change::RemoveSession { id, at } => {
+                self.erase_session(id, micros(*at))?;
                 Ok(None)
             }
             Change::RemoveWebhook(id) => {
-                let (_, owner) = self
-                    .stored_webhook(id.as_str())?
-                    .ok_or(StoreErrorKind::NotFound)?;
-                self.subtract_usage(id.as_str(), &owner)?;
                 let sql = "DELETE FROM webhooks WHERE id = ?1";
-                self.prepared.execute(sql, [id.as_str()])?;
+                if self.prepared.execute(sql, [id.as_str()])? == 0 {
+                    return Err(StoreErrorKind::NotFound.into());
+                }
+                self.head.overflowing.remove(id.as_str());
                 Ok(None)
             }
         }
@@ -165,15 +163,16 @@ impl Transaction<'_, '_> {
         }
         write_webhook(
             self.prepared,
-            "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)
+            "INSERT INTO webhooks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, 0, 0, 0)
              ON CONFLICT (id) DO UPDATE SET name = ?3, events = ?4, enabled = ?5, failing_since = ?6, failures = ?7,
              rest_until = ?8, version = ?9, secrets = ?10, document = ?11",
             webhook,
             webhook.version + 1,
             &self.keys.seal,
         )?;
-        if !webhook.enabled {
-            self.dead_letter_all(webhook.id.as_str(), &webhook.owner)?;
+        match webhook.enabled {
+            true => self.release(webhook.id.as_str())?,
+            false => self.withhold_all(webhook.id.as_str())?,
         }
         Ok(webhook.version + 1)
     }

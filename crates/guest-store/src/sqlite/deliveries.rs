@@ -3,24 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 use time::OffsetDateTime;
 
 use super::error::SqliteError;
-use super::rows::{aad, integer, micros, number, time, webhook};
-use super::usage::Usage;
+use super::outbox::{ERASURE, EVENT, SNAPSHOT, Undelivered};
+use super::personal;
+use super::rows::{aad, integer, micros, number, subject_key, time, webhook};
 use super::writer::Transaction;
+use crate::outbox::range_id;
+use crate::seal::LookupHash;
 use crate::store::PAGE;
-use crate::{Leased, Settled, Settlement, StoreErrorKind, Webhook};
+use crate::{Leased, Payload, SealKey, Settled, Settlement, StoreErrorKind, Webhook};
 
 /// Largest number of deliveries to one webhook under lease. Our choice: it keeps an endpoint busy, and an endpoint that
 /// never answers occupies few workers.
 const IN_FLIGHT: usize = 4;
 
+/// Time until an unreadable snapshot or erasure is tried again. Our choice.
+const UNREADABLE_PAUSE: time::Duration = time::Duration::DAY;
+
 /// A webhook that has deliveries due.
 struct Turn {
     webhook: String,
-    owner: String,
     last_turn: Option<i64>,
     oldest_due: i64,
     in_flight: usize,
@@ -60,19 +65,25 @@ impl Transaction<'_, '_> {
         }
         let lease = time::Duration::try_from(lease).unwrap_or(time::Duration::MAX);
         let until = micros(now.saturating_add(lease));
-        for delivery in &leased {
+        for (place, delivery) in &leased {
             self.prepared.execute(
-                "UPDATE outbox SET due_at = ?2, leased = 1, fence = ?3, attempts = ?4 WHERE id = ?1",
-                params![delivery.id, until, integer(delivery.fence)?, delivery.attempt],
+                "UPDATE outbox SET id = ?2, due_at = ?3, leased = 1, fence = ?4, attempts = ?5 WHERE place = ?1",
+                params![
+                    place,
+                    delivery.id,
+                    until,
+                    integer(delivery.fence)?,
+                    delivery.attempt
+                ],
             )?;
         }
-        Ok(leased)
+        Ok(leased.into_iter().map(|(_, delivery)| delivery).collect())
     }
 
     fn turns(&mut self, now: OffsetDateTime) -> Result<Vec<Turn>, SqliteError> {
         self.prepared.rows(
             "SELECT * FROM (
-                SELECT id, owner, last_turn,
+                SELECT id, last_turn,
                     (SELECT min(due_at) FROM outbox WHERE webhook = webhooks.id AND due_at <= ?1) AS oldest,
                     (SELECT count(*) FROM outbox WHERE webhook = webhooks.id AND leased = 1 AND due_at > ?1),
                     (SELECT count(*) FROM
@@ -83,11 +94,10 @@ impl Transaction<'_, '_> {
             |row| {
                 Ok(Turn {
                     webhook: row.get(0)?,
-                    owner: row.get(1)?,
-                    last_turn: row.get(2)?,
-                    oldest_due: row.get(3)?,
-                    in_flight: number(row, 4)?,
-                    due: number(row, 5)?,
+                    last_turn: row.get(1)?,
+                    oldest_due: row.get(2)?,
+                    in_flight: number(row, 3)?,
+                    due: number(row, 4)?,
                 })
             },
         )
@@ -106,95 +116,130 @@ impl Transaction<'_, '_> {
                 webhook,
                 "a webhook cannot be read and is disabled: remove it and register it again"
             );
-            self.switch_off(webhook, &turn.owner)?;
+            self.switch_off(webhook)?;
         }
         Ok(found.pop())
     }
 
-    /// The first `count` readable deliveries that are due, as they will be once they are leased. Unreadable ones become
-    /// dead letters.
+    /// The first `count` readable deliveries that are due, as they will be once they are leased, with their places.
     fn due(
         &mut self,
         turn: &Turn,
         webhook: &Arc<Webhook>,
         now: OffsetDateTime,
         count: usize,
-    ) -> Result<Vec<Leased>, SqliteError> {
+    ) -> Result<Vec<(i64, Leased)>, SqliteError> {
         let seal = &self.keys.seal;
         let (due, unreadable) = self.prepared.readable(
-            "SELECT id, fence + 1, attempts + 1, event, at, body FROM outbox
+            "SELECT id, place, fence + 1, attempts + 1, at, webhook, session, kind, first, last, event, body,
+                 sessions.slot, subjects.key, sessions.personal
+             FROM outbox LEFT JOIN sessions ON sessions.key = session AND kind = 1
+                 LEFT JOIN subjects ON subjects.slot = sessions.slot
              WHERE webhook = ?1 AND due_at <= ?2 ORDER BY due_at, place",
             params![turn.webhook, micros(now)],
             count,
             |row| {
-                let id: String = row.get(0)?;
-                let body = seal.open(&aad("outbox", &id, "body"), row.get(5)?);
-                Ok(Leased {
+                let (id, payload) = payload(row, seal)?;
+                let delivery = Leased {
                     id,
-                    fence: number(row, 1)?,
-                    attempt: number(row, 2)?,
+                    fence: number(row, 2)?,
+                    attempt: number(row, 3)?,
                     webhook: webhook.clone(),
-                    event: row.get(3)?,
                     at: time(row.get(4)?)?,
-                    body: body.ok_or(StoreErrorKind::Corrupt)?.into(),
-                })
+                    payload,
+                };
+                Ok((row.get(1)?, delivery))
             },
         )?;
         for delivery in unreadable {
-            tracing::error!(
-                webhook = turn.webhook,
-                delivery,
-                "a delivery cannot be read and becomes a dead letter"
-            );
-            let sql = "SELECT bytes FROM outbox WHERE id = ?1";
-            let bytes = self.prepared.row(sql, [&delivery], |row| row.get::<_, i64>(0))?;
-            let usage = Usage::of_one(bytes.unwrap_or_default().unsigned_abs());
-            self.dead_letter(&delivery, &turn.owner, usage)?;
+            self.set_aside(&turn.webhook, &delivery, now)?;
         }
         Ok(due)
     }
 
-    pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<(), SqliteError> {
-        let sql = "SELECT webhook, owner, bytes FROM outbox JOIN webhooks ON webhooks.id = webhook
-                   WHERE outbox.id = ?1 AND fence = ?2 AND attempts > 0 AND due_at IS NOT NULL";
-        let id = &settlement.delivery;
-        let leased = self
-            .prepared
-            .row(sql, params![id, integer(settlement.fence)?], |row| {
-                let bytes = row.get::<_, i64>(2)?.unsigned_abs();
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, bytes))
-            })?;
-        let (webhook, owner, bytes) = leased.ok_or(StoreErrorKind::Fenced)?;
-        self.log(&settlement.entries)?;
-        match settlement.settled {
-            Settled::RetryAt(when) => {
-                let sql = "UPDATE outbox SET due_at = ?2, leased = 0, fence = fence + 1 WHERE id = ?1";
-                self.prepared.execute(sql, params![id, micros(when)])?;
-            }
-            Settled::Dead => self.dead_letter(id, &owner, Usage::of_one(bytes))?,
-            Settled::Delivered => {
-                self.prepared.execute("DELETE FROM outbox WHERE id = ?1", [id])?;
-                self.head.outbox.remove(&owner, Usage::of_one(bytes));
-            }
+    /// Adds an unreadable event to the snapshot of its session, and puts off a snapshot or an erasure.
+    fn set_aside(&mut self, webhook: &str, delivery: &str, now: OffsetDateTime) -> Result<(), SqliteError> {
+        tracing::error!(
+            webhook,
+            delivery,
+            "a delivery or its session cannot be read: restore it from a backup; an event joins a snapshot of its session"
+        );
+        let sql = "SELECT place, kind, session, first, last, at, bytes, webhook FROM outbox WHERE id = ?1";
+        let held = self.prepared.row(sql, [delivery], held)?;
+        let held = held.ok_or(StoreErrorKind::Corrupt)?;
+        if held.kind == EVENT {
+            self.remove(&held)?;
+            self.join_snapshot(webhook, &held.undelivered())?;
+        } else {
+            let sql = "UPDATE outbox SET due_at = ?2, leased = 0 WHERE place = ?1";
+            self.prepared
+                .execute(sql, params![held.place, micros(now + UNREADABLE_PAUSE)])?;
         }
-        self.mark(&webhook, settlement)?;
-        if settlement.disable_webhook {
-            self.switch_off(&webhook, &owner)?;
-        }
-        Ok(())
+        self.release_if_idle(webhook)
     }
 
-    /// Keeps the book on a webhook's health.
+    pub(super) fn settle(&mut self, settlement: &Settlement) -> Result<(), SqliteError> {
+        let sql = "SELECT place, kind, session, first, last, at, bytes, webhook FROM outbox
+                   WHERE id = ?1 AND fence = ?2 AND attempts > 0 AND due_at IS NOT NULL";
+        let leased = params![settlement.delivery, integer(settlement.fence)?];
+        let held = self.prepared.row(sql, leased, held)?;
+        let held = held.ok_or(StoreErrorKind::Fenced)?;
+        self.log(&settlement.entries)?;
+        match settlement.settled {
+            Settled::RetryAt(when) | Settled::NotSent(when) => {
+                let sql = "UPDATE outbox SET due_at = ?2, leased = 0, fence = fence + 1 WHERE place = ?1";
+                self.prepared.execute(sql, params![held.place, micros(when)])?;
+            }
+            Settled::Dead if held.kind == EVENT => {
+                self.remove(&held)?;
+                self.join_snapshot(&held.webhook, &held.undelivered())?;
+            }
+            Settled::Dead => {
+                let sql = "UPDATE outbox SET due_at = NULL, leased = 0, fence = fence + 1, attempts = 0
+                           WHERE place = ?1";
+                self.prepared.execute(sql, [held.place])?;
+            }
+            Settled::Delivered => {
+                self.remove(&held)?;
+                // events joined it after it was leased
+                if held.kind == SNAPSHOT && held.snapshot_id() != settlement.delivery {
+                    self.join_snapshot(&held.webhook, &held.undelivered())?;
+                }
+            }
+        }
+        self.mark(&held.webhook, settlement)?;
+        match settlement.settled {
+            _ if settlement.disable_webhook => self.switch_off(&held.webhook),
+            Settled::Delivered | Settled::NotSent(_) => self.release(&held.webhook),
+            Settled::Dead => self.release_if_idle(&held.webhook),
+            Settled::RetryAt(_) => Ok(()),
+        }
+    }
+
+    fn remove(&mut self, held: &Held) -> Result<(), SqliteError> {
+        let sql = "DELETE FROM outbox WHERE place = ?1";
+        self.prepared.execute(sql, [held.place])?;
+        match held.kind {
+            EVENT => self.count(&held.webhook, -1, -held.bytes, 0),
+            _ => self.count(&held.webhook, 0, 0, -1),
+        }
+    }
+
+    /// Updates the health of a webhook.
     fn mark(&mut self, webhook: &str, settlement: &Settlement) -> Result<(), SqliteError> {
-        if settlement.settled == Settled::Delivered {
-            let sql = "UPDATE webhooks SET failing_since = NULL, failures = 0
-                       WHERE id = ?1 AND (failing_since IS NOT NULL OR failures > 0)";
-            self.prepared.execute(sql, [webhook])?;
-        } else {
-            let sql = "UPDATE webhooks SET failing_since = coalesce(failing_since, ?2),
-                       failures = min(failures + 1, ?3) WHERE id = ?1";
-            self.prepared
-                .execute(sql, params![webhook, micros(settlement.at), u32::MAX])?;
+        match settlement.settled {
+            Settled::Delivered => {
+                let sql = "UPDATE webhooks SET failing_since = NULL, failures = 0
+                           WHERE id = ?1 AND (failing_since IS NOT NULL OR failures > 0)";
+                self.prepared.execute(sql, [webhook])?;
+            }
+            Settled::Dead | Settled::RetryAt(_) => {
+                let sql = "UPDATE webhooks SET failing_since = coalesce(failing_since, ?2),
+                           failures = min(failures + 1, ?3) WHERE id = ?1";
+                self.prepared
+                    .execute(sql, params![webhook, micros(settlement.at), u32::MAX])?;
+            }
+            Settled::NotSent(_) => {}
         }
         if let Some(until) = settlement.rest_until {
             let sql = "UPDATE webhooks SET rest_until = ?2
@@ -204,9 +249,83 @@ impl Transaction<'_, '_> {
         Ok(())
     }
 
-    fn switch_off(&mut self, webhook: &str, owner: &str) -> Result<(), SqliteError> {
+    fn switch_off(&mut self, webhook: &str) -> Result<(), SqliteError> {
         let sql = "UPDATE webhooks SET enabled = 0, version = version + 1 WHERE id = ?1";
         self.prepared.execute(sql, [webhook])?;
-        self.dead_letter_all(webhook, owner)
+        self.withhold_all(webhook)
     }
+}
+
+/// A row of the outbox that is settled.
+struct Held {
+    place: i64,
+    kind: i64,
+    session: LookupHash,
+    first: i64,
+    last: i64,
+    at: i64,
+    bytes: i64,
+    webhook: String,
+}
+
+impl Held {
+    fn undelivered(&self) -> Undelivered {
+        Undelivered {
+            session: self.session,
+            first: self.first,
+            last: self.last,
+            at: self.at,
+        }
+    }
+
+    /// The id of the delivery of its present range.
+    fn snapshot_id(&self) -> String {
+        range_id(&self.webhook, &self.session, self.first, self.last)
+    }
+}
+
+fn held(row: &Row<'_>) -> rusqlite::Result<Held> {
+    Ok(Held {
+        place: row.get(0)?,
+        kind: row.get(1)?,
+        session: row.get(2)?,
+        first: row.get(3)?,
+        last: row.get(4)?,
+        at: row.get(5)?,
+        bytes: row.get(6)?,
+        webhook: row.get(7)?,
+    })
+}
+
+/// The content of a delivery and its id, which for a snapshot depends on its range.
+fn payload(row: &Row<'_>, seal: &SealKey) -> Result<(String, Payload), SqliteError> {
+    let id: String = row.get(0)?;
+    let (webhook, session): (String, LookupHash) = (row.get(5)?, row.get(6)?);
+    let (kind, first, last): (i64, i64, i64) = (row.get(7)?, row.get(8)?, row.get(9)?);
+    let range = number(row, 8)?..=number(row, 9)?;
+    if kind == SNAPSHOT {
+        let key = subject_key(seal, row.get(12)?, row.get(13)?)?;
+        let personal = personal::open(&key, row.get(14)?).ok_or(StoreErrorKind::Corrupt)?;
+        let snapshot = Payload::Snapshot {
+            session: personal.id.parse().map_err(|_| StoreErrorKind::Corrupt)?,
+            range,
+        };
+        return Ok((range_id(&webhook, &session, first, last), snapshot));
+    }
+    let body = seal.open(&aad("outbox", &id, "body"), row.get(11)?);
+    let body = body.ok_or(StoreErrorKind::Corrupt)?;
+    let payload = match kind {
+        ERASURE => Payload::Erased {
+            session: String::from_utf8(body)
+                .ok()
+                .and_then(|id| id.parse().ok())
+                .ok_or(StoreErrorKind::Corrupt)?,
+            range,
+        },
+        _ => Payload::Event {
+            name: row.get(10)?,
+            body: body.into(),
+        },
+    };
+    Ok((id, payload))
 }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use rusqlite::{Connection, Row, params};
 
 use super::error::SqliteError;
+use super::migrate_outbox;
 use super::rows::{aad, number, subject_aad, time, write_session};
 use super::schema::{TABLES_2, VERSION};
 use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash};
@@ -43,6 +44,7 @@ pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
          UPDATE counts SET value = (SELECT count(*) FROM sessions WHERE ended_at IS NULL)
          WHERE name = 'live_sessions';",
     )?;
+    migrate_outbox::from_1(&transaction, seal)?;
     transaction.execute("INSERT INTO meta VALUES (?1, x'')", [VACUUM_DUE])?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)

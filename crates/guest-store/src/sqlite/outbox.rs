@@ -1,126 +1,265 @@
-//! Statements of the outbox and its usage.
+//! Statements of the outbox: the queue of each webhook, and the snapshots for what found no room in it.
 
+use genesys_api::{SessionId, entropy};
 use rusqlite::params;
 
 use super::error::SqliteError;
 use super::rows::{aad, integer, micros, number, time};
-use super::usage::Usage;
 use super::writer::Transaction;
-use crate::{Conflict, Event, Stats, StoreErrorKind};
+use crate::outbox::{delivery_id, event_id};
+use crate::seal::LookupHash;
+use crate::{Conflict, Event, QueueStats, Stats, StoreErrorKind};
+
+/// Kinds of rows of the outbox.
+pub(super) const EVENT: i64 = 0;
+pub(super) const SNAPSHOT: i64 = 1;
+pub(super) const ERASURE: i64 = 2;
+
+/// Largest number of snapshots and erasures of one webhook that are due or under lease, without those whose last attempt
+/// failed. Our choice: each success makes the next ones due, so an endpoint that fails again costs few attempts.
+const RELEASED: i64 = 4;
+
+/// The queue of a webhook.
+struct Queue {
+    webhook: String,
+    is_enabled: bool,
+    stats: QueueStats,
+}
+
+/// Sequence numbers and time of events of a session that were not delivered to a webhook.
+pub(super) struct Undelivered {
+    pub(super) session: LookupHash,
+    pub(super) first: i64,
+    pub(super) last: i64,
+    pub(super) at: i64,
+}
 
 impl Transaction<'_, '_> {
-    /// Writes the deliveries of an event. Returns the number of pending and of dropped ones. A full outbox is an error if
-    /// the unit `needs_room`.
-    pub(super) fn fan_out(&mut self, event: &Event, needs_room: bool) -> Result<(usize, usize), SqliteError> {
-        let webhooks = self.prepared.rows(
-            "SELECT id FROM webhooks WHERE owner = ?1 AND enabled
+    /// Writes the deliveries of an event. Returns the number of queued ones, and of those that joined a snapshot.
+    pub(super) fn fan_out(&mut self, event: &Event) -> Result<(usize, usize), SqliteError> {
+        let queues = self.prepared.rows(
+            "SELECT id, enabled, pending, bytes, snapshots FROM webhooks WHERE owner = ?1
              AND EXISTS (SELECT 1 FROM json_each(events) WHERE value = ?2) ORDER BY id",
             [&event.owner, &event.name],
-            |row| Ok(row.get::<_, String>(0)?),
+            queue,
         )?;
-        let mut dropped = 0;
-        for webhook in &webhooks {
-            let id = event.delivery_id(&webhook.parse().map_err(|_| StoreErrorKind::Corrupt)?);
+        let mut queued = 0;
+        for queue in &queues {
+            let id = event_id(&queue.webhook, &event.id);
             let sql = "SELECT 1 FROM outbox WHERE id = ?1";
             if self.prepared.row(sql, [&id], |_| Ok(()))?.is_some() {
                 return Err(Conflict::EventIdInUse.into());
             }
-            let usage = Usage::of_one(event.body.len() as u64);
-            let has_room = self.head.outbox.has_room(&event.owner, usage, self.limits);
-            if needs_room && !has_room {
-                return Err(StoreErrorKind::OutboxFull.into());
-            }
-            let (due_at, bytes, body) = if has_room {
-                let body = self.keys.seal.seal(&aad("outbox", &id, "body"), &event.body);
-                (Some(micros(event.at)), integer(usage.bytes)?, body)
+            let has_room = queue.stats.pending < self.limits.webhook_queue_rows
+                && queue.stats.bytes.saturating_add(event.body.len() as u64)
+                    <= self.limits.webhook_queue_bytes;
+            if queue.is_enabled && has_room {
+                self.enqueue(&queue.webhook, &id, event)?;
+                queued += 1;
             } else {
-                (None, 0, Vec::new())
-            };
-            self.prepared.execute(
-                "INSERT INTO outbox (id, webhook, event, at, due_at, leased, fence, attempts, bytes, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, ?6, ?7)",
-                params![id, webhook, event.name, micros(event.at), due_at, bytes, body],
-            )?;
-            if has_room {
-                self.head.outbox.add(&event.owner, usage);
-            } else {
-                dropped += 1;
-                self.head.outbox.dead += 1;
-                self.prune_dead_letters()?;
+                self.overflow(queue, event)?;
             }
         }
-        Ok((webhooks.len() - dropped, dropped))
+        Ok((queued, queues.len() - queued))
     }
 
-    /// Turns a pending delivery to a webhook of `owner`, with this usage, into a dead letter.
-    pub(super) fn dead_letter(&mut self, id: &str, owner: &str, usage: Usage) -> Result<(), SqliteError> {
-        let sql = "UPDATE outbox SET due_at = NULL, leased = 0, bytes = 0, body = x'' WHERE id = ?1";
-        self.prepared.execute(sql, [id])?;
-        self.head.outbox.remove(owner, usage);
-        self.head.outbox.dead += 1;
-        self.prune_dead_letters()
-    }
-
-    /// Turns all pending deliveries to a webhook of `owner` into dead letters.
-    pub(super) fn dead_letter_all(&mut self, webhook: &str, owner: &str) -> Result<(), SqliteError> {
-        let (usage, _) = self.waiting(webhook)?;
+    fn enqueue(&mut self, webhook: &str, id: &str, event: &Event) -> Result<(), SqliteError> {
+        let bytes = integer(event.body.len() as u64)?;
+        let at = micros(event.at);
+        let body = self.keys.seal.seal(&aad("outbox", id, "body"), &event.body);
         self.prepared.execute(
-            "UPDATE outbox SET due_at = NULL, leased = 0, bytes = 0, body = x''
-             WHERE webhook = ?1 AND due_at IS NOT NULL",
-            [webhook],
+            "INSERT INTO outbox (id, webhook, session, kind, first, last, event, at, due_at, bytes, body)
+             VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5, ?6, ?6, ?7, ?8)",
+            params![
+                id,
+                webhook,
+                self.keys.seal.session_key(&event.session),
+                integer(event.sequence)?,
+                event.name,
+                at,
+                bytes,
+                body,
+            ],
         )?;
-        self.head.outbox.remove(owner, usage);
-        self.head.outbox.dead += usage.rows;
-        self.prune_dead_letters()
+        self.count(webhook, 1, bytes, 0)
     }
 
-    /// Subtracts the deliveries of a webhook of `owner`, which is about to be removed.
-    pub(super) fn subtract_usage(&mut self, webhook: &str, owner: &str) -> Result<(), SqliteError> {
-        let (usage, dead) = self.waiting(webhook)?;
-        self.head.outbox.remove(owner, usage);
-        self.head.outbox.dead = self.head.outbox.dead.saturating_sub(dead);
+    fn overflow(&mut self, queue: &Queue, event: &Event) -> Result<(), SqliteError> {
+        let webhook = &queue.webhook;
+        if queue.is_enabled && self.head.overflowing.insert(webhook.clone()) {
+            tracing::warn!(
+                webhook,
+                pending = queue.stats.pending,
+                "the queue of a webhook is full: repair its endpoint. Later events are delivered as one snapshot per session"
+            );
+        }
+        let sequence = integer(event.sequence)?;
+        let undelivered = Undelivered {
+            session: self.keys.seal.session_key(&event.session),
+            first: sequence,
+            last: sequence,
+            at: micros(event.at),
+        };
+        self.join_snapshot(webhook, &undelivered)?;
+        self.release_if_idle(webhook)
+    }
+
+    /// Adds events to the snapshot of their session.
+    pub(super) fn join_snapshot(&mut self, webhook: &str, events: &Undelivered) -> Result<(), SqliteError> {
+        let params = params![webhook, events.session, events.first, events.last, events.at];
+        let sql = "UPDATE outbox SET first = min(first, ?3), last = max(last, ?4), at = min(at, ?5)
+                   WHERE webhook = ?1 AND session = ?2 AND kind > 0";
+        if self.prepared.execute(sql, params)? > 0 {
+            return Ok(());
+        }
+        self.prepared.execute(
+            "INSERT INTO outbox (id, webhook, session, kind, first, last, at)
+             VALUES (hex(randomblob(16)), ?1, ?2, 1, ?3, ?4, ?5)",
+            params,
+        )?;
+        self.count(webhook, 0, 0, 1)
+    }
+
+    /// Adds all pending events of a webhook to the snapshots of their sessions. None of them is due.
+    pub(super) fn withhold_all(&mut self, webhook: &str) -> Result<(), SqliteError> {
+        for sql in [
+            "UPDATE outbox SET due_at = NULL, leased = 0, fence = fence + 1, attempts = 0
+             WHERE webhook = ?1 AND kind > 0 AND due_at IS NOT NULL",
+            "INSERT INTO outbox (id, webhook, session, kind, first, last, at)
+             SELECT hex(randomblob(16)), webhook, session, 1, min(first), max(last), min(at) FROM outbox
+             WHERE webhook = ?1 AND kind = 0 GROUP BY session ORDER BY min(place)
+             ON CONFLICT (webhook, session) WHERE kind > 0 DO UPDATE SET
+             first = min(first, excluded.first), last = max(last, excluded.last), at = min(at, excluded.at)",
+            "DELETE FROM outbox WHERE webhook = ?1 AND kind = 0",
+            "UPDATE webhooks SET pending = 0, bytes = 0,
+             snapshots = (SELECT count(*) FROM outbox WHERE webhook = ?1) WHERE id = ?1",
+        ] {
+            self.prepared.execute(sql, [webhook])?;
+        }
+        self.head.overflowing.remove(webhook);
         Ok(())
     }
 
-    /// Usage of the pending deliveries to a webhook, and the number of its dead letters.
-    fn waiting(&mut self, webhook: &str) -> Result<(Usage, u64), SqliteError> {
-        let mut counts = self.prepared.rows(
-            "SELECT count(due_at), coalesce(sum(bytes), 0), count(*) - count(due_at) FROM outbox
-             WHERE webhook = ?1",
-            [webhook],
-            |row| {
-                let (rows, bytes) = (number(row, 0)?, number(row, 1)?);
-                Ok((Usage { rows, bytes }, number(row, 2)?))
-            },
-        )?;
-        Ok(counts.pop().unwrap_or_default())
-    }
-
-    fn prune_dead_letters(&mut self) -> Result<(), SqliteError> {
-        let excess = self.head.outbox.dead.saturating_sub(self.limits.outbox_dead);
-        if excess > 0 {
-            let gone = self.prepared.execute(
-                "DELETE FROM outbox WHERE place IN (
-                    SELECT place FROM outbox WHERE due_at IS NULL ORDER BY place LIMIT ?1)",
-                [integer(excess)?],
+    /// Replaces all that was not delivered of a session by one erasure per webhook of its owner. `erased` is the sequence
+    /// number of the removal.
+    pub(super) fn announce_erasure(
+        &mut self,
+        session: &SessionId,
+        owner: &str,
+        erased: i64,
+        at: i64,
+    ) -> Result<(), SqliteError> {
+        let key = self.keys.seal.session_key(session);
+        let sql = "SELECT id FROM webhooks WHERE owner = ?1 ORDER BY id";
+        let webhooks = self
+            .prepared
+            .rows(sql, [owner], |row| Ok(row.get::<_, String>(0)?))?;
+        for webhook in &webhooks {
+            let sql = "SELECT count(*) FILTER (WHERE kind = 0), coalesce(sum(bytes), 0),
+                       count(*) FILTER (WHERE kind > 0), coalesce(min(first), ?3), coalesce(max(last), ?3)
+                       FROM outbox WHERE session = ?1 AND webhook = ?2";
+            let mut held = self.prepared.rows(sql, params![key, webhook, erased], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            })?;
+            let (rows, bytes, snapshots, first, last): (i64, i64, i64, i64, i64) =
+                held.pop().unwrap_or_default();
+            let sql = "DELETE FROM outbox WHERE session = ?1 AND webhook = ?2";
+            self.prepared.execute(sql, params![key, webhook])?;
+            let delivery = delivery_id(entropy::bytes());
+            let aad = aad("outbox", &delivery, "body");
+            let sealed = self.keys.seal.seal(&aad, session.as_str().as_bytes());
+            self.prepared.execute(
+                "INSERT INTO outbox (id, webhook, session, kind, first, last, at, body)
+                 VALUES (?1, ?2, randomblob(16), 2, ?3, ?4, ?5, ?6)",
+                params![delivery, webhook, first.min(erased), last.max(erased), at, sealed],
             )?;
-            self.head.outbox.dead -= gone as u64;
+            self.count(webhook, -rows, -bytes, 1 - snapshots)?;
+            self.release_if_idle(webhook)?;
         }
         Ok(())
     }
 
-    /// The counters hold all but the oldest delivery, which an index finds.
-    pub(super) fn stats(&mut self) -> Result<Stats, SqliteError> {
-        let sql = "SELECT min(at) FROM outbox WHERE due_at IS NOT NULL";
-        let oldest: Option<i64> = self.prepared.row(sql, [], |row| row.get(0))?.flatten();
-        let pending = self.head.outbox.pending();
-        Ok(Stats {
-            live_sessions: self.head.live_sessions,
-            outbox_pending: pending.rows,
-            outbox_bytes: pending.bytes,
-            outbox_oldest: oldest.map(time).transpose()?,
-            outbox_dead: self.head.outbox.dead,
-            audit_entries: self.head.log.tree.size(),
-        })
+    /// Makes snapshots and erasures due whose turn it is, longest waiting first.
+    pub(super) fn release(&mut self, webhook: &str) -> Result<(), SqliteError> {
+        let Some(queue) = self.queue(webhook)? else {
+            return Ok(());
+        };
+        if queue.stats.snapshots == 0 {
+            self.head.overflowing.remove(webhook);
+        } else if queue.is_enabled {
+            let sql = "SELECT count(*) FROM outbox
+                       WHERE webhook = ?1 AND kind > 0 AND (leased = 1 OR due_at = at)";
+            let active: Option<i64> = self.prepared.row(sql, [webhook], |row| row.get(0))?;
+            self.prepared.execute(
+                "UPDATE outbox SET due_at = at WHERE place IN (
+                    SELECT place FROM outbox WHERE webhook = ?1 AND due_at IS NULL ORDER BY place LIMIT ?2)",
+                params![webhook, (RELEASED - active.unwrap_or_default()).max(0)],
+            )?;
+        }
+        Ok(())
     }
+
+    /// As [`Transaction::release`], if no event is pending whose success would release them.
+    pub(super) fn release_if_idle(&mut self, webhook: &str) -> Result<(), SqliteError> {
+        match self.queue(webhook)? {
+            Some(queue) if queue.stats.pending == 0 => self.release(webhook),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds to the counts of a webhook's queue.
+    pub(super) fn count(
+        &mut self,
+        webhook: &str,
+        rows: i64,
+        bytes: i64,
+        snapshots: i64,
+    ) -> Result<(), SqliteError> {
+        let sql = "UPDATE webhooks SET pending = pending + ?2, bytes = bytes + ?3, snapshots = snapshots + ?4
+                   WHERE id = ?1";
+        self.prepared
+            .execute(sql, params![webhook, rows, bytes, snapshots])?;
+        Ok(())
+    }
+
+    fn queue(&mut self, webhook: &str) -> Result<Option<Queue>, SqliteError> {
+        let sql = "SELECT id, enabled, pending, bytes, snapshots FROM webhooks WHERE id = ?1";
+        Ok(self.prepared.rows(sql, [webhook], queue)?.pop())
+    }
+
+    /// The counts stand in the rows of the webhooks, whose number is limited. An index finds the oldest delivery.
+    pub(super) fn stats(&mut self) -> Result<Stats, SqliteError> {
+        let oldest: Option<i64> = self
+            .prepared
+            .row("SELECT min(at) FROM outbox", [], |row| row.get(0))?
+            .flatten();
+        let mut stats = Stats {
+            live_sessions: self.head.live_sessions,
+            outbox_oldest: oldest.map(time).transpose()?,
+            audit_entries: self.head.log.tree.size(),
+            ..Stats::default()
+        };
+        let sql =
+            "SELECT id, enabled, pending, bytes, snapshots FROM webhooks WHERE pending > 0 OR snapshots > 0";
+        for queue in self.prepared.rows(sql, [], queue)? {
+            stats.outbox_pending += queue.stats.pending;
+            stats.outbox_bytes += queue.stats.bytes;
+            stats.snapshots_pending += queue.stats.snapshots;
+            let id = queue.webhook.parse().map_err(|_| StoreErrorKind::Corrupt)?;
+            stats.queues.insert(id, queue.stats);
+        }
+        Ok(stats)
+    }
+}
+
+fn queue(row: &rusqlite::Row<'_>) -> Result<Queue, SqliteError> {
+    Ok(Queue {
+        webhook: row.get(0)?,
+        is_enabled: row.get(1)?,
+        stats: QueueStats {
+            pending: number(row, 2)?,
+            bytes: number(row, 3)?,
+            snapshots: number(row, 4)?,
+        },
+    })
 }

@@ -1,5 +1,6 @@
 //! The tables, and the checks before a file is used.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,8 +10,6 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::Keys;
 use super::error::SqliteError;
 use super::migrate;
-use super::rows::number;
-use super::usage::{OutboxUsage, Usage};
 use super::writer::Head;
 use crate::audit_log::LogHead;
 use crate::{StoreError, StoreErrorKind};
@@ -20,7 +19,7 @@ const APPLICATION: i32 = 0x6773_7431;
 /// The version of the tables (`PRAGMA user_version`).
 pub(super) const VERSION: i32 = 2;
 
-/// Tables that version 1 has too.
+/// Tables that version 1 has too, with fewer columns of `webhooks`.
 const TABLES: &str = "
     CREATE TABLE meta (
         name TEXT PRIMARY KEY,
@@ -41,28 +40,12 @@ const TABLES: &str = "
         document BLOB NOT NULL,
         -- when something was leased of it last
         last_turn INTEGER,
+        -- its pending events with the bytes of their bodies, and its snapshots and erasures
+        pending INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        snapshots INTEGER NOT NULL DEFAULT 0,
         UNIQUE (owner, name)
     ) STRICT;
-
-    -- due_at is when a delivery may be leased next, so a lease moves it to its end; NULL is given up
-    CREATE TABLE outbox (
-        place INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        webhook TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
-        event TEXT NOT NULL,
-        at INTEGER NOT NULL,
-        due_at INTEGER,
-        leased INTEGER NOT NULL,
-        fence INTEGER NOT NULL,
-        attempts INTEGER NOT NULL,
-        bytes INTEGER NOT NULL,
-        body BLOB NOT NULL
-    ) STRICT;
-    -- also leads from a webhook that goes to all that goes with it
-    CREATE INDEX outbox_due ON outbox (webhook, due_at, place);
-    CREATE INDEX outbox_leased ON outbox (webhook, due_at) WHERE leased = 1;
-    CREATE INDEX outbox_oldest ON outbox (at) WHERE due_at IS NOT NULL;
-    CREATE INDEX outbox_dead ON outbox (place) WHERE due_at IS NULL;
 
     CREATE TABLE entries (
         seq INTEGER PRIMARY KEY,
@@ -122,6 +105,38 @@ pub(super) const TABLES_2: &str = "
     INSERT INTO counts VALUES ('live_sessions', 0);
 ";
 
+/// The outbox of version 2.
+///
+/// An event has its sequence number as `first` and `last`, and its sealed body. A snapshot (kind 1) has no body. An
+/// erasure (kind 2) has the sealed id of the session as its body, and random bytes in place of the key of the session.
+pub(super) const OUTBOX: &str = "
+    -- due_at is when a delivery may be leased next, so a lease moves it to its end; NULL waits for a success
+    CREATE TABLE outbox (
+        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        webhook TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+        session BLOB NOT NULL,
+        kind INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        event TEXT NOT NULL DEFAULT '',
+        at INTEGER NOT NULL,
+        due_at INTEGER,
+        leased INTEGER NOT NULL DEFAULT 0,
+        fence INTEGER NOT NULL DEFAULT 0,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        bytes INTEGER NOT NULL DEFAULT 0,
+        body BLOB NOT NULL DEFAULT x''
+    ) STRICT;
+    -- also leads from a webhook that goes to all that goes with it
+    CREATE INDEX outbox_due ON outbox (webhook, due_at, place);
+    CREATE INDEX outbox_leased ON outbox (webhook, due_at) WHERE leased = 1;
+    CREATE INDEX outbox_oldest ON outbox (at);
+    CREATE INDEX outbox_session ON outbox (session, webhook);
+    CREATE UNIQUE INDEX outbox_snapshot ON outbox (webhook, session) WHERE kind > 0;
+    CREATE INDEX outbox_released ON outbox (webhook) WHERE kind > 0 AND (leased = 1 OR due_at = at);
+";
+
 /// Opens the file for writing. With WAL and `synchronous=FULL` a commit is durable before it is answered.
 pub(super) fn open(path: &Path) -> Result<Connection, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -159,7 +174,7 @@ const JOURNAL_LIMIT: i64 = 16 * 1024 * 1024;
 /// Longest wait for another program, such as a backup, that locks the file. Our choice.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 
-/// Creates or checks the tables, and reads the head of the log and the usage of the outbox.
+/// Creates or checks the tables, and reads the head of the log.
 pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, SqliteError> {
     let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -198,7 +213,7 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
         live_sessions: connection
             .query_row(live, [], |row| row.get::<_, i64>(0))?
             .unsigned_abs(),
-        outbox: outbox_usage(connection)?,
+        overflowing: BTreeSet::new(),
     })
 }
 
@@ -234,6 +249,7 @@ fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     connection.execute_batch(TABLES)?;
     connection.execute_batch(TABLES_2)?;
+    connection.execute_batch(OUTBOX)?;
     let log = keys.signer.verifier_key().to_string().into_bytes();
     let seal = keys.seal.seal(SEAL_AAD, b"");
     connection.execute("INSERT INTO meta VALUES ('log', ?1), ('seal', ?2)", (log, seal))?;
@@ -293,24 +309,6 @@ pub(super) fn log_head(connection: &Connection, keys: &Keys) -> Result<LogHead, 
         return Err(StoreErrorKind::Corrupt.into());
     }
     Ok(LogHead { tree, signed })
-}
-
-/// Counts the deliveries in the outbox.
-fn outbox_usage(connection: &Connection) -> Result<OutboxUsage, SqliteError> {
-    let mut usage = OutboxUsage::default();
-    let mut statement = connection.prepare(
-        "SELECT owner, count(due_at), coalesce(sum(bytes), 0), count(*) - count(due_at)
-         FROM outbox JOIN webhooks ON webhooks.id = webhook GROUP BY owner",
-    )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (rows, bytes) = (number(row, 1)?, number(row, 2)?);
-        if rows > 0 {
-            usage.add(&row.get::<_, String>(0)?, Usage { rows, bytes });
-        }
-        usage.dead += number::<u64>(row, 3)?;
-    }
-    Ok(usage)
 }
 
 fn corrupt(error: audit::CheckpointError) -> StoreError {

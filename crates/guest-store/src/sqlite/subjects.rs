@@ -43,21 +43,22 @@ impl Transaction<'_, '_> {
         Ok(slot)
     }
 
-    /// Overwrites the subject key of a session, then removes its row.
-    pub(super) fn erase_session(&mut self, id: &SessionId) -> Result<(), SqliteError> {
+    /// Overwrites the subject key of a session, then removes its row and announces that to the webhooks of its owner.
+    pub(super) fn erase_session(&mut self, id: &SessionId, at: i64) -> Result<(), SqliteError> {
         let key = self.keys.seal.session_key(id);
-        let sql = "SELECT slot, ended_at IS NULL FROM sessions WHERE key = ?1";
+        let sql = "SELECT slot, ended_at IS NULL, owner, version FROM sessions WHERE key = ?1";
         let stored = self.prepared.row(sql, [key], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?))
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?, row.get(3)?))
         })?;
-        let (slot, was_live) = stored.ok_or(StoreErrorKind::NotFound)?;
+        let (slot, was_live, owner, version): (i64, bool, String, i64) =
+            stored.ok_or(StoreErrorKind::NotFound)?;
         let sql = "UPDATE subjects SET key = ?2, free = 1 WHERE slot = ?1";
         self.prepared.execute(sql, params![slot, EMPTY])?;
         self.prepared
             .execute("DELETE FROM sessions WHERE key = ?1", [key])?;
         self.count_live(was_live, false);
         self.erased = true;
-        Ok(())
+        self.announce_erasure(id, &owner, version + 1, at)
     }
 
     pub(super) fn count_live(&mut self, before: bool, after: bool) {

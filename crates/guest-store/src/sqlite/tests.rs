@@ -12,7 +12,8 @@ use genesys_api::parse_rfc3339;
 
 use super::*;
 use crate::conformance::Fixture;
-use crate::{Change, Event, SessionSecrets, TokenHash, export};
+use crate::outbox::event_id;
+use crate::{Change, Event, Payload, SessionSecrets, TokenHash, export};
 
 fn keys(seal: u8, seed: u8, name: &str) -> Keys {
     Keys {
@@ -80,6 +81,8 @@ fn unit(canary: &str) -> Unit {
         events: vec![Event {
             id: "e-1".to_owned(),
             owner: "o".to_owned(),
+            session: "s-1".parse().unwrap(),
+            sequence: 1,
             name: "created".to_owned(),
             body: canary.to_owned().into(),
             at: at(),
@@ -104,6 +107,13 @@ fn webhook(canary: &str) -> Unit {
             document: canary.to_owned().into(),
         })),
         ..Unit::default()
+    }
+}
+
+fn payload(body: &str) -> Payload {
+    Payload::Event {
+        name: "created".to_owned(),
+        body: body.to_owned().into(),
     }
 }
 
@@ -142,14 +152,14 @@ async fn store_survives_restart() {
         .await
         .unwrap();
     let full = Limits {
-        owner_outbox_rows: 1,
+        webhook_queue_rows: 1,
         ..Limits::default()
     };
     drop(store);
 
     // the counts at the start equal the counts while it ran
     let store = SqliteStore::open(&path, keys(1, 2, "log"), full).unwrap();
-    assert_eq!(store.commit(event("e-2")).await.unwrap().dropped, 1);
+    assert_eq!(store.commit(event("e-2")).await.unwrap().overflowed, 1);
     let mut ended = unit("x");
     if let Some(Change::CreateSession(session)) = &mut ended.change {
         (session.id, session.ended_at) = ("s-2".parse().unwrap(), Some(at()));
@@ -158,14 +168,14 @@ async fn store_survives_restart() {
     store.commit(ended).await.unwrap();
     let stats = store.stats().await.unwrap();
     assert_eq!(
-        (stats.live_sessions, stats.outbox_pending, stats.outbox_dead),
+        (stats.live_sessions, stats.outbox_pending, stats.snapshots_pending),
         (1, 1, 1)
     );
     assert_eq!((stats.outbox_bytes, stats.outbox_oldest), (1, Some(at())));
     drop(store);
     let store = SqliteStore::open(&path, keys(1, 2, "log"), full).unwrap();
     assert_eq!(store.stats().await.unwrap(), stats);
-    assert_eq!(store.commit(event("e-3")).await.unwrap().dropped, 1);
+    assert_eq!(store.commit(event("e-3")).await.unwrap().overflowed, 1);
     drop(store);
 
     let store = open(&path).unwrap();
@@ -285,7 +295,7 @@ async fn files_hold_no_secret() {
     store.commit(webhook(CANARY)).await.unwrap();
     store.commit(unit(CANARY)).await.unwrap();
     let leased = store.lease_deliveries(at(), Duration::ZERO, 1).await.unwrap();
-    assert_eq!(*leased[0].body, CANARY);
+    assert_eq!(leased[0].payload, payload(CANARY));
     assert_eq!(search(folder.path(), CANARY), ["guest.db-wal"]);
     // a reader has the file open too, and cannot bring the log into it
     let query = SessionQuery::All(None);
@@ -372,11 +382,11 @@ async fn unreadable_rows_are_skipped() {
         .lease_deliveries(at(), Duration::from_secs(60), 1)
         .await
         .unwrap();
-    assert_eq!(*leased[0].body, "x", "the first that can be read");
+    assert_eq!(leased[0].id, event_id("w-1", "e-3"), "the first that can be read");
     let stats = store.stats().await.unwrap();
     assert_eq!(
-        (stats.outbox_pending, stats.outbox_bytes, stats.outbox_dead),
-        (1, 1, 2)
+        (stats.outbox_pending, stats.outbox_bytes, stats.snapshots_pending),
+        (1, 1, 1)
     );
 
     raw.execute("UPDATE webhooks SET secrets = x''", []).unwrap();
@@ -391,8 +401,8 @@ async fn unreadable_rows_are_skipped() {
     );
     let stats = store.stats().await.unwrap();
     assert_eq!(
-        (stats.outbox_pending, stats.outbox_dead),
-        (0, 3),
+        (stats.outbox_pending, stats.snapshots_pending),
+        (0, 1),
         "it was switched off"
     );
     let anew = Unit {

@@ -1,5 +1,6 @@
 //! The thread that writes: group commit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -8,7 +9,6 @@ use tokio::sync::mpsc;
 use super::error::{SqliteError, fault};
 use super::prepared::Prepared;
 use super::reader::Reader;
-use super::usage::OutboxUsage;
 use super::wal::Wal;
 use super::{Keys, Reply, Write};
 use crate::audit_log::LogHead;
@@ -19,7 +19,8 @@ use crate::{Limits, StoreError, StoreErrorKind};
 pub(super) struct Head {
     pub(super) log: LogHead,
     pub(super) live_sessions: u64,
-    pub(super) outbox: OutboxUsage,
+    /// Webhooks whose full queue was logged. They are logged again after their last snapshot was delivered.
+    pub(super) overflowing: BTreeSet<String>,
 }
 
 pub(super) struct Writer {

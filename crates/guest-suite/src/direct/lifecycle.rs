@@ -244,8 +244,9 @@ impl Direct {
         .await
     }
 
-    /// Erases sessions whose retention has passed, and returns their number. The audit log keeps their entries under
-    /// pseudonyms that can no longer be linked to a session. A failure of one session does not affect the others.
+    /// Erases sessions whose retention has passed, and returns their number. The webhooks of the owner get an `erased`
+    /// event. The audit log keeps the entries under pseudonyms that can no longer be linked to a session. A failure of one
+    /// session does not affect the others.
     ///
     /// # Errors
     /// If the sessions cannot be read.
@@ -256,7 +257,10 @@ impl Direct {
             let entry = Draft::new(now, Actor::system("guest-suite"), "session.erased");
             self.commit(Mutation {
                 entry: Some(entry.subject(session.pseudonym())),
-                change: Some(Change::RemoveSession(session.id)),
+                change: Some(Change::RemoveSession {
+                    id: session.id,
+                    at: now,
+                }),
                 ..Mutation::default()
             })
             .await

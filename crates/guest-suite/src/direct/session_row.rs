@@ -1,14 +1,15 @@
 //! The row of a session with its parsed document.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use audit::{Actor, Draft};
-use genesys_api::{Now, SessionStage, SessionState, entropy, rfc3339};
+use genesys_api::{Now, SessionId, SessionStage, SessionState, entropy, rfc3339};
 use guest_payload::GuestData;
-use guest_store::{Event, Session, StoreErrorKind};
+use guest_store::{Event, Opaque, Session, StoreErrorKind};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use session_metrics::{EndReason, Journey, StoredSession};
 use time::OffsetDateTime;
 use time::serde::timestamp::milliseconds::option as milliseconds;
@@ -147,9 +148,40 @@ impl SessionRow {
     /// change of the session, because deliveries may arrive in another order.
     pub(super) fn event(&self, name: EventName, at: OffsetDateTime) -> Event {
         let row = &self.row;
+        let sequence = row.version + 1;
+        let body = EventBody {
+            event: name,
+            timestamp: at,
+            data: &self.event_data(sequence),
+        };
+        Event {
+            id: entropy::ordered_uuid(at).to_string(),
+            owner: row.owner.clone(),
+            session: row.id.clone(),
+            sequence,
+            name: name.as_str().to_owned(),
+            body: body.to_bytes().into(),
+            at,
+        }
+    }
+
+    /// The body of an event that stands for those of a range: the session as it is stored.
+    pub(super) fn snapshot(&self, range: &RangeInclusive<u64>, now: OffsetDateTime) -> Opaque {
+        let mut data = self.event_data(self.row.version);
+        data["range"] = range_data(range);
+        let body = EventBody {
+            event: EventName::Snapshot,
+            timestamp: now,
+            data: &data,
+        };
+        body.to_bytes().into()
+    }
+
+    fn event_data(&self, sequence: u64) -> Value {
+        let row = &self.row;
         let mut data = json!({
             "id": row.id,
-            "sequence": row.version + 1,
+            "sequence": sequence,
             "guestId": row.guest,
             "channelConfigurationId": row.channel,
             "state": self.state(),
@@ -161,19 +193,26 @@ impl SessionRow {
             data["endedAt"] = rfc3339(at).into();
             data["endReason"] = self.end_reason().name().into();
         }
-        let body = EventBody {
-            event: name,
-            timestamp: at,
-            data: &data,
-        };
-        Event {
-            id: entropy::ordered_uuid(at).to_string(),
-            owner: row.owner.clone(),
-            name: name.as_str().to_owned(),
-            body: body.to_bytes().into(),
-            at,
-        }
+        data
     }
+}
+
+/// The body of the event of an erased session, of which nothing else is known.
+pub(super) fn erased(session: &SessionId, range: &RangeInclusive<u64>, at: OffsetDateTime) -> Opaque {
+    let body = EventBody {
+        event: EventName::Erased,
+        timestamp: at,
+        data: &json!({
+            "id": session,
+            "sequence": range.end(),
+            "range": range_data(range),
+        }),
+    };
+    body.to_bytes().into()
+}
+
+fn range_data(range: &RangeInclusive<u64>) -> Value {
+    json!({ "first": range.start(), "last": range.end() })
 }
 
 /// The attributes that may be sent to Genesys.
@@ -261,7 +300,7 @@ mod tests {
     #[test]
     fn document_of_earlier_version_is_read() {
         let mut row = row();
-        let mut document: serde_json::Value = serde_json::from_slice(&row.document).unwrap();
+        let mut document: Value = serde_json::from_slice(&row.document).unwrap();
         let fields = document.as_object_mut().unwrap();
         assert!(
             fields.contains_key("consent") && fields.contains_key("attributes"),
@@ -305,9 +344,39 @@ mod tests {
         let row = row();
         assert!(!String::from_utf8_lossy(&row.document).contains("canary"));
         let event = SessionRow::load(row).unwrap().event(EventName::Updated, at());
-        let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap();
+        let body: Value = serde_json::from_slice(&event.body).unwrap();
         assert_eq!(body["data"]["guestAttributes"], json!({ "source": "web" }));
         assert_eq!(body["data"]["sequence"], 5);
+    }
+
+    #[test]
+    fn snapshot_is_the_stored_session_with_its_range() {
+        let mut record = SessionRow::load(row()).unwrap();
+        record.row.ended_at = Some(at());
+        record.document.end_reason = Some(EndReason::Guest);
+        let now = at() + Duration::from_secs(60);
+        let body: Value = serde_json::from_slice(&record.snapshot(&(2..=3), now)).unwrap();
+        assert_eq!(body["type"], "webmessaging.guestsession.snapshot");
+        assert_eq!(body["timestamp"], "2026-11-22T12:31:00.125Z");
+        let data = &body["data"];
+        assert_eq!(
+            (&data["sequence"], &data["range"]),
+            (&json!(4), &json!({ "first": 2, "last": 3 }))
+        );
+        assert_eq!(
+            (&data["state"], &data["endReason"]),
+            (&json!("ended"), &json!("guest"))
+        );
+        assert_eq!(data["consent"]["marketing"], "denied");
+        assert_eq!(data["guestAttributes"], json!({ "source": "web" }));
+    }
+
+    #[test]
+    fn erased_event_names_session_and_range_only() {
+        let body: Value = serde_json::from_slice(&erased(&"s-1".parse().unwrap(), &(2..=7), at())).unwrap();
+        let expected = json!({ "id": "s-1", "sequence": 7, "range": { "first": 2, "last": 7 } });
+        assert_eq!(body["type"], "webmessaging.guestsession.erased");
+        assert_eq!(body["data"], expected);
     }
 
     #[test]

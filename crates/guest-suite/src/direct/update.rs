@@ -89,7 +89,11 @@ impl Direct {
             totals: mutation.totals,
         };
         let (metric, update) = (mutation.metric, mutation.update);
-        let has_events = !unit.events.is_empty();
+        let has_deliveries = !unit.events.is_empty()
+            || matches!(
+                unit.change,
+                Some(Change::PutWebhook(_) | Change::RemoveSession { .. })
+            );
         let shared = Arc::clone(&self.shared);
         let committing = tokio::spawn(async move {
             shared.config.store.commit(unit).await?;
@@ -100,7 +104,7 @@ impl Direct {
                 }
                 shared.live.notify(&id, update);
             }
-            if has_events {
+            if has_deliveries {
                 shared.events.notify_one();
             }
             Ok(())

@@ -5,18 +5,26 @@ use std::time::Duration;
 use audit::{Actor, Draft, Outcome};
 use genesys_api::{WebhookId, entropy};
 use guest_sessions::{SubscriptionBody, Webhook};
-use guest_store::{Change, Leased, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow};
+use guest_store::{
+    Change, Leased, Opaque, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use webhook::{
     Attempt, DisableReason, Dispatcher, EndpointHealth, MessageId, NextStep, Secret, Subscription,
 };
 
 use super::Direct;
+use super::session_row::erased;
 use super::update::{Mutation, is_conflict};
 use crate::Error;
 
 /// Time until another worker may lease a delivery. It is longer than any attempt.
 const LEASE: Duration = Duration::from_secs(60);
+/// Time until a snapshot of an unreadable session is tried again. Our choice.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(86_400);
+/// The step of the schedule that is repeated for a snapshot or an `erased` event until it is delivered: five minutes. Our
+/// choice: a receiver that works again soon has what it missed.
+const LAST_SNAPSHOT_STEP: u32 = 2;
 
 impl Direct {
     /// Registers a webhook. If the same webhook exists, returns that without its secret.
@@ -111,6 +119,11 @@ impl Direct {
             .parse()
             .map_err(|_| StoreErrorKind::Corrupt)?;
         let id: MessageId = leased.id.parse().map_err(|_| StoreErrorKind::Corrupt)?;
+        let Some(body) = self.body(&leased).await? else {
+            let until = self.clock().now().utc + UNREADABLE_PAUSE;
+            let settlement = self.settlement(&leased, Settled::NotSent(until));
+            return self.settle(settlement).await;
+        };
         let outcome = dispatcher
             .deliver(&Attempt {
                 id: &id,
@@ -118,15 +131,19 @@ impl Direct {
                 headers: &subscription.headers,
                 secret: &secret,
                 old_secrets: &[],
-                body: leased.body.0.clone(),
+                body: body.0,
             })
             .await;
         let at = self.clock().now().utc;
+        let attempt = match leased.payload {
+            Payload::Event { .. } => leased.attempt,
+            _ => leased.attempt.min(LAST_SNAPSHOT_STEP),
+        };
         let mut health = EndpointHealth {
             failing_since: webhook.failing_since,
             failures: webhook.failures,
         };
-        let next_step = health.handle_outcome(leased.attempt, &outcome, at, entropy::number());
+        let next_step = health.handle_outcome(attempt, &outcome, at, entropy::number());
         let failure = |action| {
             self.webhook_draft(Actor::system("guest-suite"), action, &webhook.id)
                 .outcome(Outcome::Error)
@@ -149,19 +166,51 @@ impl Direct {
             }
             _ => (Settled::Dead, None, Some(failure("webhook.dead"))),
         };
-        let settlement = Settlement {
-            fence: leased.fence,
-            at,
-            settled,
+        self.settle(Settlement {
             rest_until,
             disable_webhook: matches!(next_step, NextStep::DisableEndpoint(_)),
             entries: entry.into_iter().collect(),
-            delivery: leased.id,
-        };
+            ..self.settlement(&leased, settled)
+        })
+        .await
+    }
+
+    fn settlement(&self, leased: &Leased, settled: Settled) -> Settlement {
+        Settlement {
+            delivery: leased.id.clone(),
+            fence: leased.fence,
+            at: self.clock().now().utc,
+            settled,
+            rest_until: None,
+            disable_webhook: false,
+            entries: Vec::new(),
+        }
+    }
+
+    async fn settle(&self, settlement: Settlement) -> Result<(), Error> {
         match self.store().settle_delivery(settlement).await {
-            // the holder of the present lease settles it, or the webhook was removed
+            // the holder of the present lease settles it, or the webhook or the session was removed
             Err(error) if error.kind() == StoreErrorKind::Fenced => Ok(()),
             other => Ok(other?),
+        }
+    }
+
+    /// The body to send now. A snapshot of a session that cannot be read has none.
+    async fn body(&self, leased: &Leased) -> Result<Option<Opaque>, Error> {
+        let (session, range) = match &leased.payload {
+            Payload::Event { body, .. } => return Ok(Some(body.clone())),
+            Payload::Erased { session, range } => return Ok(Some(erased(session, range, leased.at))),
+            Payload::Snapshot { session, range } => (session, range),
+        };
+        match self.load_any(session).await {
+            Ok(record) => Ok(Some(record.snapshot(range, self.clock().now().utc))),
+            // it was erased after the lease
+            Err(Error::NotFound) => Ok(None),
+            Err(Error::Store(error)) if error.kind() == StoreErrorKind::Corrupt => {
+                tracing::error!(%session, webhook = %leased.webhook.id, "a session cannot be read, so its snapshot is not sent: restore it from a backup");
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 

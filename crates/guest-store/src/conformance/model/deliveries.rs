@@ -1,41 +1,141 @@
 //! Deliveries of the model.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
-use super::{Delivery, LIMITS, Model, owner};
-use crate::{Leased, Settled, StoreErrorKind};
+use super::{Delivery, Kind, LIMITS, Model, at, owner};
+use crate::{Leased, Payload, Settled, StoreErrorKind};
 
 impl Model {
-    pub(super) fn is_too_full(&self, of: &str) -> bool {
-        let waiting = |own: bool| {
-            let pending = self.outbox.iter().filter(|delivery| delivery.due.is_some());
-            let counted = pending.filter(|delivery| !own || owner(delivery.webhook) == of);
-            counted.fold((0, 0), |(rows, bytes), delivery| {
-                (rows + 1, bytes + delivery.bytes)
-            })
+    /// Whether the event is queued. Otherwise it joins the snapshot of its session.
+    pub(super) fn queue_event(&mut self, webhook: u8, id: String, session: String, bytes: u64) -> bool {
+        let queued: Vec<_> = self.events_of(webhook).collect();
+        let has_room = (queued.len() as u64) < LIMITS.webhook_queue_rows
+            && queued.iter().sum::<u64>() + bytes <= LIMITS.webhook_queue_bytes;
+        let delivery = Delivery {
+            id,
+            webhook,
+            session,
+            kind: Kind::Event { bytes },
+            range: (self.sequence, self.sequence),
+            at: self.now,
+            due: Some(self.now),
+            is_leased: false,
+            fence: 0,
+            attempt: 0,
         };
-        let (all, own) = (waiting(false), waiting(true));
-        all.0 > LIMITS.outbox_rows
-            || all.1 > LIMITS.outbox_bytes
-            || own.0 > LIMITS.owner_outbox_rows
-            || own.1 > LIMITS.owner_outbox_bytes
+        if self.webhooks[&webhook].is_on && has_room {
+            self.outbox.push(delivery);
+            return true;
+        }
+        self.join_snapshot(&delivery);
+        self.release_if_idle(webhook);
+        false
     }
 
-    /// Gives up a delivery, and forgets the oldest that was given up if there are too many.
-    pub(super) fn dead_letter(&mut self, index: usize) {
-        let delivery = &mut self.outbox[index];
-        (delivery.due, delivery.bytes) = (None, 0);
-        let dead = |delivery: &Delivery| delivery.due.is_none();
-        if self.outbox.iter().filter(|delivery| dead(delivery)).count() as u64 > LIMITS.outbox_dead {
-            let oldest = self.outbox.iter().position(dead).expect("there is one");
-            self.outbox.remove(oldest);
+    /// The bytes of each pending event of a webhook.
+    fn events_of(&self, webhook: u8) -> impl Iterator<Item = u64> {
+        let of_it = self
+            .outbox
+            .iter()
+            .filter(move |delivery| delivery.webhook == webhook);
+        of_it.filter_map(|delivery| match delivery.kind {
+            Kind::Event { bytes } => Some(bytes),
+            _ => None,
+        })
+    }
+
+    fn join_snapshot(&mut self, lost: &Delivery) {
+        let is_its = |delivery: &&mut Delivery| {
+            delivery.kind == Kind::Snapshot
+                && (delivery.webhook, &delivery.session) == (lost.webhook, &lost.session)
+        };
+        if let Some(snapshot) = self.outbox.iter_mut().find(is_its) {
+            let (first, last) = snapshot.range;
+            snapshot.range = (first.min(lost.range.0), last.max(lost.range.1));
+            snapshot.at = snapshot.at.min(lost.at);
+        } else {
+            self.outbox.push(Delivery {
+                id: String::new(),
+                kind: Kind::Snapshot,
+                due: None,
+                is_leased: false,
+                fence: 0,
+                attempt: 0,
+                ..lost.clone()
+            });
         }
     }
 
-    pub(super) fn dead_letter_all(&mut self, webhook: u8) {
-        let waits = |delivery: &Delivery| delivery.webhook == webhook && delivery.due.is_some();
-        while let Some(index) = self.outbox.iter().position(waits) {
-            self.dead_letter(index);
+    pub(super) fn withhold_all(&mut self, webhook: u8) {
+        let (withheld, others) = std::mem::take(&mut self.outbox)
+            .into_iter()
+            .partition::<Vec<_>, _>(|delivery| {
+                delivery.webhook == webhook && matches!(delivery.kind, Kind::Event { .. })
+            });
+        self.outbox = others;
+        for delivery in self.outbox.iter_mut().filter(|other| other.webhook == webhook) {
+            if delivery.due.take().is_some() {
+                (delivery.is_leased, delivery.attempt) = (false, 0);
+                delivery.fence += 1;
+            }
+        }
+        for delivery in &withheld {
+            self.join_snapshot(delivery);
+        }
+    }
+
+    pub(super) fn announce_erasure(&mut self, session: &str, sequence: u64) {
+        let webhooks = self.webhooks.keys().copied();
+        for webhook in webhooks
+            .filter(|webhook| owner(*webhook) == "o")
+            .collect::<Vec<_>>()
+        {
+            let mut range = (sequence, sequence);
+            self.outbox.retain(|delivery| {
+                let is_of_it = delivery.kind != Kind::Erasure
+                    && (delivery.webhook, delivery.session.as_str()) == (webhook, session);
+                if is_of_it {
+                    range = (range.0.min(delivery.range.0), range.1.max(delivery.range.1));
+                }
+                !is_of_it
+            });
+            self.outbox.push(Delivery {
+                id: String::new(),
+                webhook,
+                session: session.to_owned(),
+                kind: Kind::Erasure,
+                range,
+                at: self.now,
+                due: None,
+                is_leased: false,
+                fence: 0,
+                attempt: 0,
+            });
+            self.release_if_idle(webhook);
+        }
+    }
+
+    /// Makes snapshots due until four are due or under lease and have not failed.
+    pub(super) fn release(&mut self, webhook: u8) {
+        if !self.webhooks[&webhook].is_on {
+            return;
+        }
+        let is_event = |delivery: &Delivery| matches!(delivery.kind, Kind::Event { .. });
+        let mut active = 0;
+        for delivery in self.outbox.iter().filter(|delivery| delivery.webhook == webhook) {
+            let is_fresh = delivery.is_leased || delivery.due == Some(delivery.at);
+            active += usize::from(!is_event(delivery) && is_fresh);
+        }
+        let waits = |delivery: &&mut Delivery| delivery.webhook == webhook && delivery.due.is_none();
+        let waiting = self.outbox.iter_mut().filter(waits);
+        for delivery in waiting.take(4_usize.saturating_sub(active)) {
+            delivery.due = Some(delivery.at);
+        }
+    }
+
+    fn release_if_idle(&mut self, webhook: u8) {
+        if self.events_of(webhook).next().is_none() {
+            self.release(webhook);
         }
     }
 
@@ -47,38 +147,36 @@ impl Model {
         for (id, webhook) in &self.webhooks {
             let of_it = || self.outbox.iter().filter(|delivery| delivery.webhook == *id);
             let under_lease = of_it().filter(|delivery| delivery.is_leased && delivery.due > Some(now));
-            let mut due: Vec<_> = of_it()
-                .filter(|delivery| delivery.due.is_some_and(|due| due <= now))
-                .collect();
-            due.sort_by_key(|delivery| delivery.due);
-            if webhook.is_on && webhook.rest_until.is_none_or(|until| until <= now) && !due.is_empty() {
-                let ids: VecDeque<_> = due.iter().map(|delivery| delivery.id.clone()).collect();
-                turns.insert(*id, (under_lease.count(), webhook.last_turn, due[0].due, ids));
+            let due = of_it().filter_map(|delivery| delivery.due);
+            let due: Vec<_> = due.filter(|due| *due <= now).collect();
+            let is_awake = webhook.is_on && webhook.rest_until.is_none_or(|until| until <= now);
+            if let (true, Some(oldest)) = (is_awake, due.iter().min()) {
+                turns.insert(*id, (under_lease.count(), webhook.last_turn, *oldest, due.len()));
             }
         }
-        let mut expected = BTreeSet::new();
-        while expected.len() < limit {
-            let waits =
-                |turn: &(usize, Option<i64>, Option<i64>, VecDeque<String>)| turn.0 < 4 && !turn.3.is_empty();
-            let next = turns.iter_mut().filter(|(_, turn)| waits(turn));
+        let mut expected = BTreeMap::<u8, usize>::new();
+        for _ in 0..limit {
+            let next = turns.iter_mut().filter(|(_, turn)| turn.0 < 4 && turn.3 > 0);
             let Some((id, turn)) = next.min_by_key(|(id, turn)| (turn.0, turn.1, turn.2, **id)) else {
                 break;
             };
-            turn.0 += 1;
-            expected.extend(turn.3.pop_front());
+            (turn.0, turn.3) = (turn.0 + 1, turn.3 - 1);
+            *expected.entry(*id).or_default() += 1;
             self.webhooks.get_mut(id).expect("it is there").last_turn = Some(now);
         }
-        let ids: BTreeSet<_> = leased.iter().map(|lease| lease.id.clone()).collect();
-        assert_eq!((&ids, ids.len()), (&expected, leased.len()));
-        for lease in leased {
-            let mut of_that_id = self.outbox.iter_mut().filter(|delivery| delivery.id == lease.id);
-            let delivery = of_that_id.next().expect("it is in the outbox");
-            delivery.attempt += 1;
-            assert_eq!(lease.attempt, delivery.attempt);
-            assert!(lease.fence > delivery.fence);
-            delivery.fence = lease.fence;
-            delivery.is_leased = true;
-            delivery.due = Some(now + i64::try_from(seconds).expect("a few"));
+        assert_eq!(expected.values().sum::<usize>(), leased.len());
+        for (webhook, count) in expected {
+            let is_due = |delivery: &&mut Delivery| {
+                delivery.webhook == webhook && delivery.due.is_some_and(|due| due <= now)
+            };
+            let mut due: Vec<_> = self.outbox.iter_mut().filter(is_due).collect();
+            due.sort_by_key(|delivery| delivery.due);
+            let of_it = |lease: &&Leased| lease.webhook.id.as_str() == webhook.to_string();
+            let leased: Vec<_> = leased.iter().filter(of_it).collect();
+            assert_eq!(leased.len(), count);
+            for (delivery, lease) in due.into_iter().zip(leased) {
+                delivery.take_lease(lease, now + i64::try_from(seconds).expect("a few"));
+            }
         }
     }
 
@@ -93,30 +191,75 @@ impl Model {
         let found = self.outbox.iter().position(|delivery| {
             delivery.id == lease.id && delivery.fence == lease.fence && delivery.due.is_some()
         });
-        let index = found.ok_or(StoreErrorKind::Fenced)?;
-        let delivery = &mut self.outbox[index];
+        let mut delivery = self.outbox.remove(found.ok_or(StoreErrorKind::Fenced)?);
+        let id = delivery.webhook;
+        let has_grown = delivery.payload_range(lease) != Some(delivery.range);
         // the next lease has a higher one
         delivery.fence += 1;
         delivery.is_leased = false;
-        let id = delivery.webhook;
-        match settled {
-            Settled::Delivered => drop(self.outbox.remove(index)),
-            Settled::RetryAt(_) => delivery.due = Some(now + 50),
-            Settled::Dead => self.dead_letter(index),
+        match (settled, delivery.kind) {
+            (Settled::Delivered, Kind::Snapshot) if has_grown => self.join_snapshot(&delivery),
+            (Settled::Delivered, _) => {}
+            (Settled::Dead, Kind::Event { .. }) => self.join_snapshot(&delivery),
+            (Settled::Dead, _) => {
+                (delivery.due, delivery.attempt) = (None, 0);
+                self.outbox.insert(found.expect("it was found"), delivery);
+            }
+            (Settled::RetryAt(_) | Settled::NotSent(_), _) => {
+                delivery.due = Some(now + 50);
+                self.outbox.insert(found.expect("it was found"), delivery);
+            }
         }
         let webhook = self.webhooks.get_mut(&id).expect("it outlives its deliveries");
-        if settled == Settled::Delivered {
-            (webhook.failing_since, webhook.failures) = (None, 0);
-        } else {
-            webhook.failing_since.get_or_insert(now);
-            webhook.failures += 1;
+        match settled {
+            Settled::Delivered => (webhook.failing_since, webhook.failures) = (None, 0),
+            Settled::NotSent(_) => {}
+            Settled::Dead | Settled::RetryAt(_) => {
+                webhook.failing_since.get_or_insert(now);
+                webhook.failures += 1;
+            }
         }
         webhook.rest_until = webhook.rest_until.max(rest.map(|seconds| now + seconds));
+        self.entries += 1;
         if disable {
             (webhook.is_on, webhook.version) = (false, webhook.version + 1);
-            self.dead_letter_all(id);
+            self.withhold_all(id);
+            return Ok(());
         }
-        self.entries += 1;
+        match settled {
+            Settled::Delivered | Settled::NotSent(_) => self.release(id),
+            Settled::Dead => self.release_if_idle(id),
+            Settled::RetryAt(_) => {}
+        }
         Ok(())
+    }
+}
+
+impl Delivery {
+    fn take_lease(&mut self, lease: &Leased, until: i64) {
+        self.attempt += 1;
+        assert_eq!((lease.attempt, lease.at), (self.attempt, at(self.at)), "{self:?}");
+        assert!(lease.fence > self.fence);
+        match self.kind {
+            Kind::Event { .. } => assert_eq!(lease.id, self.id),
+            Kind::Erasure | Kind::Snapshot => {
+                assert_eq!(self.payload_range(lease), Some(self.range), "{self:?}");
+                lease.id.clone_into(&mut self.id);
+            }
+        }
+        self.fence = lease.fence;
+        self.is_leased = true;
+        self.due = Some(until);
+    }
+
+    /// The range in the payload of a lease, if it is of this kind and session.
+    fn payload_range(&self, lease: &Leased) -> Option<(u64, u64)> {
+        let (kind, session, range) = match &lease.payload {
+            Payload::Event { .. } => return None,
+            Payload::Erased { session, range } => (Kind::Erasure, session, range),
+            Payload::Snapshot { session, range } => (Kind::Snapshot, session, range),
+        };
+        let is_of_it = (kind, session.as_str()) == (self.kind, &self.session);
+        is_of_it.then_some((*range.start(), *range.end()))
     }
 }

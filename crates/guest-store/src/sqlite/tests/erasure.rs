@@ -45,6 +45,13 @@ fn assert_absent(folder: &Path, traces: &[Vec<u8>]) {
     }
 }
 
+fn removal(session: &Session) -> Change {
+    Change::RemoveSession {
+        id: session.id.clone(),
+        at: at(),
+    }
+}
+
 async fn update(store: &SqliteStore, session: &mut Session) {
     let committed = store.commit(Change::UpdateSession(session.clone()).into()).await;
     session.version = committed.unwrap().version.unwrap();
@@ -64,6 +71,8 @@ async fn erased_guests_leave_no_trace_in_any_file() {
             events: vec![Event {
                 id: session.id.as_str().to_owned(),
                 owner: "o".to_owned(),
+                session: session.id.clone(),
+                sequence: 1,
                 name: "created".to_owned(),
                 body: session.guest.as_str().to_owned().into(),
                 at: at(),
@@ -93,10 +102,7 @@ async fn erased_guests_leave_no_trace_in_any_file() {
         .enumerate()
         .partition(|(number, _)| number % 2 == 1);
     for (_, session) in &odd {
-        store
-            .commit(Change::RemoveSession(session.id.clone()).into())
-            .await
-            .unwrap();
+        store.commit(removal(session).into()).await.unwrap();
     }
     let erased: Vec<_> = odd
         .iter()
@@ -106,10 +112,7 @@ async fn erased_guests_leave_no_trace_in_any_file() {
     for (_, session) in &even {
         let kept = store.session(&session.id).await.unwrap().unwrap();
         assert_eq!(kept.document, session.document);
-        store
-            .commit(Change::RemoveSession(session.id.clone()).into())
-            .await
-            .unwrap();
+        store.commit(removal(session).into()).await.unwrap();
     }
     let mut all: Vec<_> = sessions
         .iter()
@@ -139,10 +142,7 @@ async fn slots_of_erased_subjects_are_used_again() {
                 .unwrap();
         }
         for session in &sessions {
-            store
-                .commit(Change::RemoveSession(session.id.clone()).into())
-                .await
-                .unwrap();
+            store.commit(removal(session).into()).await.unwrap();
         }
     }
     let raw = Connection::open(&path).unwrap();
@@ -165,8 +165,7 @@ async fn log_is_truncated_after_an_erasure_once_readers_are_gone() {
         .unwrap();
     let raw = Connection::open(&path).unwrap();
     raw.execute_batch("BEGIN; SELECT * FROM sessions;").unwrap();
-    let removal = Change::RemoveSession(session.id.clone());
-    store.commit(removal.into()).await.unwrap();
+    store.commit(removal(&session).into()).await.unwrap();
     assert!(wal.metadata().unwrap().len() > 0, "the reader needs it");
     raw.execute_batch("COMMIT").unwrap();
     store.stats().await.unwrap();

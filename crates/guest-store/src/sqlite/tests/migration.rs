@@ -3,9 +3,10 @@
 use rusqlite::params;
 
 use super::*;
+use crate::Leased;
 use crate::sqlite::rows::aad;
 
-/// The table of sessions of version 1.
+/// The sessions of version 1.
 const SESSIONS_1: &str = "
     CREATE TABLE sessions (
         id TEXT PRIMARY KEY,
@@ -30,6 +31,31 @@ const SESSIONS_1: &str = "
     PRAGMA user_version = 1;
 ";
 
+/// The outbox of version 1.
+const OUTBOX_1: &str = "
+    DROP TABLE outbox;
+    ALTER TABLE webhooks DROP COLUMN pending;
+    ALTER TABLE webhooks DROP COLUMN bytes;
+    ALTER TABLE webhooks DROP COLUMN snapshots;
+    CREATE TABLE outbox (
+        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        webhook TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+        event TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        due_at INTEGER,
+        leased INTEGER NOT NULL,
+        fence INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX outbox_due ON outbox (webhook, due_at, place);
+    CREATE INDEX outbox_leased ON outbox (webhook, due_at) WHERE leased = 1;
+    CREATE INDEX outbox_oldest ON outbox (at) WHERE due_at IS NOT NULL;
+    CREATE INDEX outbox_dead ON outbox (place) WHERE due_at IS NULL;
+";
+
 /// Makes a file of version 1 with `count` sessions, of which those with an odd number have ended.
 pub(super) async fn file_of_version_1(path: &Path, count: u8) {
     let store = open(path).unwrap();
@@ -38,6 +64,7 @@ pub(super) async fn file_of_version_1(path: &Path, count: u8) {
     let raw = Connection::open(path).unwrap();
     raw.execute_batch("DROP TABLE sessions; DROP TABLE subjects; DROP TABLE counts;")
         .unwrap();
+    raw.execute_batch(OUTBOX_1).unwrap();
     raw.execute_batch(SESSIONS_1).unwrap();
     let seal = SealKey::new(&[1; 32]);
     for number in 0..count {
@@ -122,4 +149,81 @@ async fn file_with_an_unreadable_session_is_not_migrated() {
             .unwrap();
         assert_eq!(kept, 3, "the file is unchanged");
     }
+}
+
+async fn put(store: &SqliteStore, id: &str, version: u64, enabled: bool) {
+    let mut unit = webhook("x");
+    if let Some(Change::PutWebhook(webhook)) = &mut unit.change {
+        (webhook.id, webhook.name) = (id.parse().unwrap(), id.to_owned());
+        (webhook.version, webhook.enabled) = (version, enabled);
+    }
+    store.commit(unit).await.unwrap();
+}
+
+async fn lease(store: &SqliteStore, webhook: &str) -> Vec<Leased> {
+    let leased = store.lease_deliveries(at(), Duration::ZERO, 100).await.unwrap();
+    let is_its = |leased: &Leased| leased.webhook.id.as_str() == webhook;
+    leased.into_iter().filter(is_its).collect()
+}
+
+#[tokio::test]
+async fn outbox_of_version_1_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    for (id, enabled) in [("healthy", true), ("dead", true), ("off", false)] {
+        put(&store, id, 0, enabled).await;
+    }
+    drop(store);
+    file_of_version_1(&path, 2).await;
+    let raw = Connection::open(&path).unwrap();
+    let seal = SealKey::new(&[1; 32]);
+    let body = r#"{"type":"created","data":{"id":"session-1","sequence":4}}"#;
+    for (webhook, event, due_at, body) in [
+        ("healthy", "e-1", Some(7), body),
+        ("dead", "e-1", Some(7), body),
+        ("dead", "e-2", None, ""),
+    ] {
+        let id = event_id(webhook, event);
+        let sealed = seal.seal(&aad("outbox", &id, "body"), body.as_bytes());
+        let sql = "INSERT INTO outbox (id, webhook, event, at, due_at, leased, fence, attempts, bytes, body)
+                   VALUES (?1, ?2, 'created', 7, ?3, 0, 5, 5, ?4, ?5)";
+        let bytes = i64::try_from(body.len()).unwrap();
+        raw.execute(sql, params![id, webhook, due_at, bytes, sealed])
+            .unwrap();
+    }
+    drop(raw);
+
+    let store = open(&path).unwrap();
+    let stats = store.stats().await.unwrap();
+    let queue = |id: &str| {
+        let queue = stats.queues[&id.parse().unwrap()];
+        (queue.pending, queue.bytes, queue.snapshots)
+    };
+    let bytes = body.len() as u64;
+    assert_eq!(queue("healthy"), (1, bytes, 0));
+    assert_eq!(queue("dead"), (1, bytes, 2));
+    assert_eq!(queue("off"), (0, 0, 2));
+    let kept = lease(&store, "healthy").await.remove(0);
+    assert_eq!((kept.id, kept.attempt), (event_id("healthy", "e-1"), 6));
+    assert_eq!(kept.payload, payload(body));
+
+    // every session of the owner: version 1 does not know which events were lost
+    let snapshots = |leased: Vec<Leased>| {
+        let payloads = leased.into_iter().map(|leased| leased.payload);
+        let mut found: Vec<_> = payloads
+            .filter_map(|payload| match payload {
+                Payload::Snapshot { session, range } => Some((session.to_string(), range)),
+                _ => None,
+            })
+            .collect();
+        found.sort_by_key(|(session, _)| session.clone());
+        found
+    };
+    let expected = ["session-0", "session-1"].map(|id| (id.to_owned(), 1..=5));
+    assert_eq!(snapshots(lease(&store, "dead").await), expected);
+    assert!(lease(&store, "off").await.is_empty());
+    put(&store, "off", 1, true).await;
+    assert_eq!(snapshots(lease(&store, "off").await), expected);
+    assert_eq!(store.commit(event("e-3")).await.unwrap().deliveries, 3);
 }

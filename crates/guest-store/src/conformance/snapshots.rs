@@ -1,0 +1,396 @@
+//! Full queues, dead letters, disabled webhooks and removed sessions: nothing is lost.
+
+use std::ops::RangeInclusive;
+
+use super::Make;
+use super::deliveries::{fenced, lease, settlement};
+use super::samples::{at, event, events, removal, session, stored, unit, webhook};
+use crate::{
+    Change, Committed, Event, Leased, Limits, Payload, QueueStats, Settled, Settlement, Stats, Store, Unit,
+    Webhook,
+};
+
+/// An event of 10 bytes, at as many seconds as its sequence number.
+fn numbered(session: &str, sequence: u64) -> Event {
+    Event {
+        session: session.parse().expect("a valid id"),
+        sequence,
+        body: vec![b'x'; 10].into(),
+        at: at(i64::try_from(sequence).expect("a small number")),
+        ..event(&format!("{session}-{sequence}"), "o", "n")
+    }
+}
+
+async fn commit(store: &dyn Store, session: &str, sequence: u64) -> Committed {
+    let unit = events(vec![numbered(session, sequence)]);
+    store.commit(unit).await.expect("it is stored")
+}
+
+/// Stores sessions that have ended, in which version 1 is the creation.
+async fn store_sessions(store: &dyn Store, ids: &[&str]) {
+    for id in ids {
+        let mut ended = session(id, "o", id);
+        ended.ended_at = Some(at(0));
+        stored(store, unit(Change::CreateSession(ended))).await;
+    }
+}
+
+async fn put(store: &dyn Store, id: &str, version: u64, enabled: bool) {
+    let webhook = Webhook {
+        version,
+        enabled,
+        ..webhook(id, "o", id, &["n"])
+    };
+    stored(store, unit(Change::PutWebhook(webhook))).await;
+}
+
+async fn settle(store: &dyn Store, leased: &Leased, settled: Settled) {
+    let settlement = settlement(leased, settled);
+    store.settle_delivery(settlement).await.expect("settled");
+}
+
+async fn stats(store: &dyn Store) -> Stats {
+    store.stats().await.expect("readable")
+}
+
+fn snapshot(session: &str, range: RangeInclusive<u64>) -> Payload {
+    Payload::Snapshot {
+        session: session.parse().expect("a valid id"),
+        range,
+    }
+}
+
+fn erased(session: &str, range: RangeInclusive<u64>) -> Payload {
+    Payload::Erased {
+        session: session.parse().expect("a valid id"),
+        range,
+    }
+}
+
+fn is_event(leased: &Leased) -> bool {
+    matches!(leased.payload, Payload::Event { .. })
+}
+
+/// Leases and accepts all that is due, until nothing is. Returns the snapshots and erasures in their order.
+async fn accept_all(store: &dyn Store) -> Vec<Payload> {
+    let mut accepted = Vec::new();
+    loop {
+        let leased = lease(store, at(10_000), 100).await;
+        if leased.is_empty() {
+            return accepted;
+        }
+        for delivery in leased {
+            settle(store, &delivery, Settled::Delivered).await;
+            if !is_event(&delivery) {
+                accepted.push(delivery.payload);
+            }
+        }
+    }
+}
+
+/// A queue holds so many events and so many bytes. Later events of a session make one snapshot with their range.
+pub(crate) async fn queue_is_bounded(make: Make) {
+    let most = Limits::default();
+    for limits in [
+        Limits {
+            webhook_queue_rows: 2,
+            ..most
+        },
+        Limits {
+            webhook_queue_bytes: 20,
+            ..most
+        },
+    ] {
+        let store = make(limits);
+        store_sessions(&*store, &["s-1", "s-2"]).await;
+        put(&*store, "w", 0, true).await;
+        for (sequence, queued) in [(1, 1), (2, 1), (3, 0), (4, 0), (7, 0)] {
+            let committed = commit(&*store, "s-1", sequence).await;
+            assert_eq!(
+                (committed.deliveries, committed.overflowed),
+                (queued, 1 - queued),
+                "{sequence}"
+            );
+        }
+        commit(&*store, "s-2", 1).await;
+        let queue = QueueStats {
+            pending: 2,
+            bytes: 20,
+            snapshots: 2,
+        };
+        let found = stats(&*store).await;
+        assert_eq!(found.queues, [("w".parse().expect("a valid id"), queue)].into());
+        assert_eq!(
+            (found.outbox_pending, found.outbox_bytes, found.snapshots_pending),
+            (2, 20, 2)
+        );
+        assert_eq!(found.outbox_oldest, Some(at(1)));
+
+        // no snapshot is due before a delivery succeeds
+        let leased = lease(&*store, at(100), 10).await;
+        assert_eq!(leased.len(), 2);
+        assert!(leased.iter().all(is_event));
+        settle(&*store, &leased[0], Settled::RetryAt(at(200))).await;
+        assert!(lease(&*store, at(101), 10).await.is_empty());
+        assert_eq!(
+            commit(&*store, "s-1", 9).await.overflowed,
+            1,
+            "a retry keeps its place"
+        );
+        settle(&*store, &leased[1], Settled::Delivered).await;
+        assert_eq!(
+            commit(&*store, "s-3", 1).await.deliveries,
+            1,
+            "there is room again"
+        );
+        let payloads: Vec<_> = lease(&*store, at(102), 10).await;
+        let payloads: Vec<_> = payloads.into_iter().map(|leased| leased.payload).collect();
+        assert!(payloads.contains(&snapshot("s-1", 3..=9)), "{payloads:?}");
+        assert!(payloads.contains(&snapshot("s-2", 1..=1)), "{payloads:?}");
+        assert_eq!(payloads.len(), 3);
+        assert!(accept_all(&*store).await.len() == 2, "their leases ended");
+        assert_eq!(stats(&*store).await, Stats::default());
+    }
+}
+
+/// Units are stored whatever a queue holds, and other webhooks and owners get their events.
+pub(crate) async fn full_queue_affects_no_session_and_no_other_webhook(make: Make) {
+    let store = make(Limits {
+        webhook_queue_rows: 1,
+        ..Limits::default()
+    });
+    put(&*store, "dead", 0, true).await;
+    commit(&*store, "s-0", 1).await;
+    put(&*store, "healthy", 0, true).await;
+    let others = webhook("others", "other", "one", &["n"]);
+    stored(&*store, unit(Change::PutWebhook(others))).await;
+    for number in 1..=3 {
+        let id = format!("s-{number}");
+        let creation = Unit {
+            change: Some(Change::CreateSession(session(&id, "o", &id))),
+            ..events(vec![numbered(&id, 1)])
+        };
+        let committed = store.commit(creation).await.expect("it is stored");
+        assert_eq!((committed.deliveries, committed.overflowed), (1, 1), "{id}");
+        let leased = lease(&*store, at(number), 10).await;
+        let of_healthy = leased
+            .iter()
+            .find(|leased| leased.webhook.id.as_str() == "healthy");
+        settle(&*store, of_healthy.expect("it is due"), Settled::Delivered).await;
+    }
+    let theirs = Event {
+        owner: "other".to_owned(),
+        ..numbered("s-9", 1)
+    };
+    let committed = store.commit(events(vec![theirs])).await.expect("it is stored");
+    assert_eq!((committed.deliveries, committed.overflowed), (1, 0));
+    let found = stats(&*store).await;
+    assert_eq!(
+        (found.live_sessions, found.outbox_pending, found.snapshots_pending),
+        (3, 2, 3)
+    );
+}
+
+/// A delivered snapshot is removed if its range is still the one that was sent.
+pub(crate) async fn snapshot_is_kept_when_its_range_grows(make: Make) {
+    let store = make(Limits {
+        webhook_queue_rows: 0,
+        ..Limits::default()
+    });
+    store_sessions(&*store, &["s"]).await;
+    put(&*store, "w", 0, true).await;
+    commit(&*store, "s", 3).await;
+    let first = lease(&*store, at(10), 10).await.remove(0);
+    assert_eq!(first.payload, snapshot("s", 3..=3), "nothing else could succeed");
+    settle(&*store, &first, Settled::RetryAt(at(20))).await;
+    let second = lease(&*store, at(20), 10).await.remove(0);
+    assert_eq!(
+        (&second.id, second.attempt),
+        (&first.id, 2),
+        "the same for every attempt"
+    );
+
+    commit(&*store, "s", 5).await;
+    settle(&*store, &second, Settled::Delivered).await;
+    assert_eq!(stats(&*store).await.snapshots_pending, 1);
+    let third = lease(&*store, at(30), 10).await.remove(0);
+    assert_eq!((&third.payload, third.attempt), (&snapshot("s", 3..=5), 1));
+    assert_ne!(third.id, second.id, "another content has another id");
+    fenced(&*store, settlement(&second, Settled::Delivered)).await;
+
+    commit(&*store, "s", 6).await;
+    settle(&*store, &third, Settled::RetryAt(at(40))).await;
+    let fourth = lease(&*store, at(40), 10).await.remove(0);
+    assert_eq!(fourth.payload, snapshot("s", 3..=6));
+    settle(&*store, &fourth, Settled::Delivered).await;
+    assert_eq!(stats(&*store).await, Stats::default());
+    commit(&*store, "s", 7).await;
+    assert_eq!(accept_all(&*store).await, [snapshot("s", 7..=7)]);
+}
+
+/// An event whose schedule is exhausted joins the snapshot of its session. The snapshot is due if no event is pending.
+pub(crate) async fn dead_event_joins_snapshot(make: Make) {
+    let store = make(Limits::default());
+    store_sessions(&*store, &["s"]).await;
+    put(&*store, "w", 0, true).await;
+    for sequence in 1..=3 {
+        commit(&*store, "s", sequence).await;
+    }
+    let leased = lease(&*store, at(10), 10).await;
+    settle(&*store, &leased[2], Settled::Dead).await;
+    settle(&*store, &leased[0], Settled::Dead).await;
+    fenced(&*store, settlement(&leased[0], Settled::Delivered)).await;
+    let queue = *stats(&*store).await.queues.values().next().expect("there is one");
+    assert_eq!((queue.pending, queue.bytes, queue.snapshots), (1, 10, 1));
+    assert!(lease(&*store, at(20), 10).await.is_empty(), "an event is pending");
+    settle(&*store, &leased[1], Settled::Dead).await;
+
+    // a snapshot that is given up begins its schedule again
+    let given_up = lease(&*store, at(20), 10).await.remove(0);
+    assert_eq!(given_up.payload, snapshot("s", 1..=3));
+    settle(&*store, &given_up, Settled::Dead).await;
+    let again = lease(&*store, at(20), 10).await.remove(0);
+    assert_eq!((&again.id, again.attempt), (&given_up.id, 1));
+    assert!(again.fence > given_up.fence);
+    settle(&*store, &again, Settled::Delivered).await;
+    assert_eq!(stats(&*store).await, Stats::default());
+}
+
+/// Four snapshots are due at a time, and one that fails does not hold up the others.
+pub(crate) async fn snapshots_are_due_in_turn(make: Make) {
+    let store = make(Limits {
+        webhook_queue_rows: 1,
+        ..Limits::default()
+    });
+    put(&*store, "w", 0, true).await;
+    let ids: Vec<_> = (0..8).map(|number| format!("s-{number}")).collect();
+    store_sessions(&*store, &ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    for number in 0..8 {
+        commit(&*store, &format!("s-{number}"), 1).await;
+    }
+    let event = lease(&*store, at(10), 10).await;
+    assert_eq!(event.len(), 1);
+    settle(&*store, &event[0], Settled::Delivered).await;
+    let range = |number: u64| snapshot(&format!("s-{number}"), 1..=1);
+    let mut leased = lease(&*store, at(10), 2).await;
+    let payloads: Vec<_> = leased.iter().map(|leased| leased.payload.clone()).collect();
+    assert_eq!(payloads, [range(1), range(2)]);
+    leased.extend(lease(&*store, at(10), 10).await);
+    assert_eq!(leased.len(), 4);
+
+    // an endpoint that fails is not tried with further ones
+    for delivery in &leased[..3] {
+        settle(&*store, delivery, Settled::RetryAt(at(1_000))).await;
+        assert!(lease(&*store, at(11), 10).await.is_empty());
+    }
+    settle(&*store, &leased[3], Settled::Delivered).await;
+    let payloads: Vec<_> = lease(&*store, at(12), 10).await;
+    let payloads: Vec<_> = payloads.into_iter().map(|leased| leased.payload).collect();
+    assert_eq!(payloads, [range(5), range(6), range(7)]);
+    let mut last = accept_all(&*store).await;
+    last.sort_by_key(|payload| format!("{payload:?}"));
+    assert_eq!(last, [1, 2, 3, 5, 6, 7].map(range));
+    assert_eq!(stats(&*store).await, Stats::default());
+}
+
+/// What a disabled webhook misses, pending or later, is due as snapshots when it is enabled again.
+pub(crate) async fn disabled_webhook_keeps_what_it_misses(make: Make) {
+    let store = make(Limits::default());
+    store_sessions(&*store, &["s-1", "s-2", "s-3"]).await;
+    put(&*store, "w", 0, true).await;
+    put(&*store, "other", 0, true).await;
+    for (session, sequence) in [("s-1", 1), ("s-2", 1), ("s-1", 2)] {
+        commit(&*store, session, sequence).await;
+    }
+    let leased = lease(&*store, at(10), 1).await.remove(0);
+    assert_eq!(leased.webhook.id.as_str(), "other");
+    let held = lease(&*store, at(10), 1).await.remove(0);
+    put(&*store, "w", 1, false).await;
+    fenced(&*store, settlement(&held, Settled::Delivered)).await;
+    let queue = async |id: &str| {
+        let id = id.parse().expect("a valid id");
+        let queues = stats(&*store).await.queues;
+        queues
+            .get(&id)
+            .map(|queue| (queue.pending, queue.bytes, queue.snapshots))
+    };
+    assert_eq!(queue("w").await, Some((0, 0, 2)));
+    let committed = commit(&*store, "s-2", 4).await;
+    assert_eq!((committed.deliveries, committed.overflowed), (1, 1));
+    commit(&*store, "s-3", 1).await;
+    assert_eq!(queue("w").await, Some((0, 0, 3)));
+    assert_eq!(queue("other").await, Some((5, 50, 0)));
+    assert!(accept_all(&*store).await.is_empty(), "it is disabled");
+
+    put(&*store, "w", 2, true).await;
+    let due = lease(&*store, at(10), 10).await;
+    let payloads: Vec<_> = due.iter().map(|leased| leased.payload.clone()).collect();
+    let expected = [
+        snapshot("s-1", 1..=2),
+        snapshot("s-2", 1..=4),
+        snapshot("s-3", 1..=1),
+    ];
+    assert_eq!(payloads, expected);
+    let last = Settlement {
+        disable_webhook: true,
+        ..settlement(&due[0], Settled::RetryAt(at(60)))
+    };
+    store.settle_delivery(last).await.expect("settled");
+    fenced(&*store, settlement(&due[1], Settled::Delivered)).await;
+    assert!(lease(&*store, at(10_000), 10).await.is_empty());
+    put(&*store, "w", 4, true).await;
+    assert_eq!(accept_all(&*store).await, expected);
+    assert_eq!(stats(&*store).await, Stats::default());
+}
+
+/// A removed session leaves one erasure at every webhook of its owner, in place of all that was not delivered.
+pub(crate) async fn removed_session_leaves_one_erasure(make: Make) {
+    let store = make(Limits {
+        webhook_queue_rows: 3,
+        ..Limits::default()
+    });
+    put(&*store, "w", 0, true).await;
+    put(&*store, "off", 0, false).await;
+    stored(
+        &*store,
+        unit(Change::PutWebhook(webhook("theirs", "other", "one", &["n"]))),
+    )
+    .await;
+    store_sessions(&*store, &["s-1", "s-2"]).await;
+    let mut ended = session("s-3", "other", "s-3");
+    ended.ended_at = Some(at(0));
+    stored(&*store, unit(Change::CreateSession(ended))).await;
+    commit(&*store, "s-1", 1).await;
+    for version in 1..=3 {
+        let mut changed = session("s-1", "o", "s-1");
+        (changed.version, changed.ended_at) = (version, Some(at(0)));
+        let update = Unit {
+            change: Some(Change::UpdateSession(changed)),
+            ..events(vec![numbered("s-1", version + 1)])
+        };
+        stored(&*store, update).await;
+    }
+    let in_flight = lease(&*store, at(10), 1).await.remove(0);
+    stored(&*store, removal("s-1")).await;
+    fenced(&*store, settlement(&in_flight, Settled::Delivered)).await;
+    let counts = |stats: &Stats| (stats.outbox_pending, stats.outbox_bytes, stats.snapshots_pending);
+    assert_eq!(counts(&stats(&*store).await), (0, 0, 2));
+
+    let first = lease(&*store, at(10), 10).await.remove(0);
+    // the version of the session is 4, so the removal is number 5
+    assert_eq!(first.payload, erased("s-1", 1..=5));
+    settle(&*store, &first, Settled::RetryAt(at(20))).await;
+    let second = lease(&*store, at(20), 10).await.remove(0);
+    assert_eq!((&second.id, second.at), (&first.id, at(0)));
+    settle(&*store, &second, Settled::Delivered).await;
+
+    // also if everything was delivered before
+    stored(&*store, removal("s-2")).await;
+    assert_eq!(accept_all(&*store).await, [erased("s-2", 2..=2)]);
+    stored(&*store, removal("s-3")).await;
+    assert_eq!(accept_all(&*store).await, [erased("s-3", 2..=2)], "to its owner");
+    put(&*store, "off", 1, true).await;
+    let missed = accept_all(&*store).await;
+    assert_eq!(missed, [erased("s-1", 1..=5), erased("s-2", 2..=2)]);
+    assert_eq!(counts(&stats(&*store).await), (0, 0, 0));
+}
