@@ -145,6 +145,21 @@ export interface EndCounts {
 /** Reason of the session's end. */
 export type EndReason = "agent" | "consent_withdrawn" | "error" | "expired" | "guest" | "server_closed";
 
+export interface ErasedSession {
+  id: Id;
+  range: SequenceRange;
+  /** Higher than that of every other event of the session. */
+  sequence: number;
+}
+
+/** The erasure of a session. Erase what you hold of it. */
+export interface ErasureDelivery {
+  data: ErasedSession;
+  /** Time of the erasure. */
+  timestamp: string;
+  type: "webmessaging.guestsession.erased";
+}
+
 export type ErrorCode =
   | "authentication.required"
   | "bad.credentials"
@@ -177,7 +192,7 @@ export interface EventFilter {
   };
 }
 
-/** Type of a webhook event. */
+/** Type of a webhook event. A webhook also receives `webmessaging.guestsession.snapshot` in place of events that could not be delivered, and `webmessaging.guestsession.erased` for every erased session. */
 export type EventType = "webmessaging.guestsession.created" | "webmessaging.guestsession.updated" | "webmessaging.guestsession.ended";
 
 export type FailureCode =
@@ -371,6 +386,12 @@ export interface Sender {
   name?: string;
 }
 
+/** Sequence numbers of the first and the last event that this one stands for. Events between them may have been delivered. */
+export interface SequenceRange {
+  first: number;
+  last: number;
+}
+
 export interface Session {
   accessToken: string;
   consent: Consent;
@@ -383,6 +404,14 @@ export interface Session {
   websocketUrl: string;
 }
 
+/** An event of a session, or a snapshot in place of events that could not be delivered. */
+export interface SessionDelivery {
+  data: SessionEvent;
+  /** Time of the event. Of a snapshot: time of the attempt. */
+  timestamp: string;
+  type: "webmessaging.guestsession.created" | "webmessaging.guestsession.updated" | "webmessaging.guestsession.ended" | "webmessaging.guestsession.snapshot";
+}
+
 /** The session has ended. The socket is closed with 1000. */
 export interface SessionEnded {
   reason: EndReason;
@@ -390,7 +419,7 @@ export interface SessionEnded {
   type: "session.ended";
 }
 
-/** The session at the time of the event. */
+/** The session at the time of the event. A snapshot has a `range`, and the session at the time of the attempt. */
 export interface SessionEvent {
   channelConfigurationId: Id;
   consent: Consent;
@@ -401,7 +430,8 @@ export interface SessionEvent {
   guestAttributes: Record<string, string>;
   guestId: Id;
   id: Id;
-  /** Increases with each event of a session. Drop an event with a lower number than the last one. */
+  range?: SequenceRange;
+  /** Increases with each event of a session, by one or more. Drop an event with a lower number than the last one. */
   sequence: number;
   state: State;
 }
@@ -486,12 +516,7 @@ export interface WebhookBody {
   uri: string;
 }
 
-export interface WebhookEvent {
-  data: SessionEvent;
-  /** Time of the event. */
-  timestamp: string;
-  type: EventType;
-}
+export type WebhookEvent = SessionDelivery | ErasureDelivery;
 
 export interface WebhookList {
   entities: Webhook[];

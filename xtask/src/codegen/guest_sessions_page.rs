@@ -92,8 +92,15 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
         }
     }
     write!(page, "\n## Deliveries\n\n{}\n", text(&events, "title"))?;
-    describe(&mut page, "WebhookEvent", &events)?;
-    describe(&mut page, "SessionEvent", &events["$defs"]["SessionEvent"])?;
+    for name in [
+        "SessionDelivery",
+        "SessionEvent",
+        "ErasureDelivery",
+        "ErasedSession",
+        "SequenceRange",
+    ] {
+        describe(&mut page, name, &events["$defs"][name])?;
+    }
     list(&mut page, &codes)?;
     details(&mut page, &contract::details(sources)?)?;
     Ok(page)
