@@ -14,6 +14,7 @@ mod secrets;
 mod session;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod stats;
 mod store;
 mod webhook;
 
@@ -27,8 +28,8 @@ pub use secrets::SessionSecrets;
 pub use session::{Session, TokenHash};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Keys, SqliteStore};
+pub use stats::{QueueStats, Stats};
 pub use store::{
-    Change, Committed, Limits, QueueStats, SessionQuery, Stats, Store, StoreFuture, StoredCheckpoint,
-    StoredEntry, Unit,
+    Change, Committed, Limits, SessionQuery, Store, StoreFuture, StoredCheckpoint, StoredEntry, Unit,
 };
 pub use webhook::Webhook;

@@ -10,7 +10,7 @@ use audit::{Draft, Hash, Pseudonym, VerifierKey};
 use genesys_api::{SessionId, WebhookId};
 use time::OffsetDateTime;
 
-use crate::{Event, Leased, Session, Settlement, StoreError, Webhook};
+use crate::{Event, Leased, Session, Settlement, Stats, StoreError, Webhook};
 
 /// The future of a store's operation. Dropping it does not cancel the operation.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -197,38 +197,6 @@ pub struct StoredCheckpoint {
     pub size: u64,
     /// The signed note.
     pub note: String,
-}
-
-/// Counts of the contents of a store.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Live sessions.
-    pub live_sessions: u64,
-    /// Pending deliveries of events.
-    pub outbox_pending: u64,
-    /// The bytes of their bodies.
-    pub outbox_bytes: u64,
-    /// Time of the oldest event that was not delivered, also of one that joined a snapshot.
-    pub outbox_oldest: Option<OffsetDateTime>,
-    /// Snapshots and erasures that were not delivered.
-    pub snapshots_pending: u64,
-    /// The queues of all webhooks with something to deliver.
-    pub queues: BTreeMap<WebhookId, QueueStats>,
-    /// Entries of the log.
-    pub audit_entries: u64,
-}
-
-/// Counts of the queue of one webhook.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct QueueStats {
-    /// Pending deliveries of events.
-    pub pending: u64,
-    /// The bytes of their bodies.
-    pub bytes: u64,
-    /// Snapshots and erasures that were not delivered.
-    pub snapshots: u64,
 }
 
 /// Limits of a store. A webhook whose queue is full affects no other webhook.

@@ -90,9 +90,9 @@ pub enum NextStep {
         /// Send nothing to this endpoint before this time: it is overloaded.
         pause_until: Option<OffsetDateTime>,
     },
-    /// Keep the message as a dead letter: the schedule is exhausted.
+    /// Give the message up: the schedule is exhausted.
     Dead,
-    /// Send nothing more to this endpoint, and keep the message as a dead letter.
+    /// Send nothing more to this endpoint, and give the message up.
     DisableEndpoint(DisableReason),
 }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ pub(crate) struct Crm {
 struct Shared {
     clock: Clock,
     answers: Mutex<VecDeque<u16>>,
+    is_down: AtomicBool,
     received: watch::Sender<Vec<Delivery>>,
 }
 
@@ -54,6 +56,7 @@ impl Crm {
         let shared = Arc::new(Shared {
             clock: clock.clone(),
             answers: Mutex::default(),
+            is_down: AtomicBool::new(false),
             received: watch::Sender::default(),
         });
         let service = {
@@ -79,6 +82,11 @@ impl Crm {
     /// Answers to the next deliveries, in turn, then 204. A redirect leads to `/elsewhere`.
     pub(crate) fn will_answer(&self, statuses: &[u16]) {
         self.shared.answers.lock().unwrap().extend(statuses);
+    }
+
+    /// While it is down, it answers 500 and records nothing.
+    pub(crate) fn set_down(&self, is_down: bool) {
+        self.shared.is_down.store(is_down, Ordering::Relaxed);
     }
 
     /// Waits for at least this many deliveries, and returns all.
@@ -118,9 +126,13 @@ impl Shared {
             body: body.collect().await.unwrap().to_bytes(),
         };
         check_delivered(&delivery.body());
+        let mut response = Response::new(Empty::new());
+        if self.is_down.load(Ordering::Relaxed) {
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            return response;
+        }
         let status = self.answers.lock().unwrap().pop_front().unwrap_or(204);
         self.received.send_modify(|received| received.push(delivery));
-        let mut response = Response::new(Empty::new());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         response
             .headers_mut()

@@ -1,5 +1,6 @@
 //! Direct mode: the same scenario without a gateway. This process stores the sessions.
 
+mod convergence;
 mod deployment;
 mod files;
 mod read_marker;

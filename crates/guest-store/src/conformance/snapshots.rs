@@ -293,7 +293,7 @@ pub(crate) async fn snapshots_are_due_in_turn(make: Make) {
     assert_eq!(stats(&*store).await, Stats::default());
 }
 
-/// What a disabled webhook misses, pending or later, is due as snapshots when it is enabled again.
+/// The events that a disabled webhook misses, pending or later, are due as snapshots when it is enabled again.
 pub(crate) async fn disabled_webhook_keeps_what_it_misses(make: Make) {
     let store = make(Limits::default());
     store_sessions(&*store, &["s-1", "s-2", "s-3"]).await;

@@ -59,7 +59,8 @@ impl Direct {
         self.rows(owner).await?.map(webhook).collect()
     }
 
-    /// Replaces the subscription of a webhook and keeps its secret. A disabled webhook is enabled again.
+    /// Replaces the subscription of a webhook and keeps its secret. A disabled webhook is enabled again and gets what it
+    /// missed, as one event per session.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::WebhookNameInUse`], or the store's.
