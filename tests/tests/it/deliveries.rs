@@ -1,5 +1,6 @@
 //! Webhooks: delivery, signatures, retries, and forbidden targets.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use genesys_sim::Rules;
@@ -135,14 +136,21 @@ async fn webhook_is_disabled_by_410() {
     let replaced = api.ask(Call::new(http::Method::PUT, &path).json(&body)).await;
     assert_eq!(replaced["enabled"], true, "who replaces it switches it on again");
     let again = suite.create(newcomer(&world.clock)).await.unwrap();
-    let received = crm.received(2).await;
-    let last = received.last().unwrap();
-    last.verify(&secret);
-    assert_eq!(last.body()["data"]["id"], again.id().as_str());
-    assert!(
-        received
-            .iter()
-            .all(|delivery| delivery.event() == EventName::Created.as_str())
+    let received = crm.received(3).await;
+    for delivery in &received {
+        delivery.verify(&secret);
+    }
+    let last: BTreeMap<_, _> = received[1..]
+        .iter()
+        .map(|delivery| (delivery.event(), delivery.body()["data"].clone()))
+        .collect();
+    assert_eq!(last[EventName::Created.as_str()]["id"], again.id().as_str());
+    // the state of the session whose events it missed
+    let missed = &last[EventName::Snapshot.as_str()];
+    assert_eq!(missed["id"], session.id().as_str());
+    assert_eq!(
+        (&missed["state"], &missed["range"]["first"]),
+        (&json!("ended"), &json!(1))
     );
     world.stop().await;
 }
