@@ -31,6 +31,19 @@ impl Tree {
         self.size += 1;
     }
 
+    /// The tree of `size` leaves with these [`peaks`](Self::peaks). `None` if their number does not match the size.
+    #[must_use]
+    pub fn from_peaks(size: u64, peaks: Vec<Hash>) -> Option<Self> {
+        (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
+    }
+
+    /// The roots of the perfect subtrees, largest first: one for each set bit of the size. Size and peaks are the whole
+    /// state of the tree.
+    #[must_use]
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
     /// Number of leaves.
     #[must_use]
     pub fn size(&self) -> u64 {

@@ -18,9 +18,7 @@ use std::sync::Arc;
 
 use crate::{Limits, Store};
 
-pub(crate) use audit_log::{
-    audit_lines_page_by_subject, checkpoint_follows_every_256_entries, export_verifies,
-};
+pub(crate) use audit_log::{checkpoint_follows_every_256_entries, entries_page_by_subject, export_verifies};
 pub(crate) use deliveries::{
     lease_is_exclusive_until_it_ends, leases_are_fair, settlement_counts_failures,
     webhook_is_not_leased_before_rest_until, webhook_removal_removes_deliveries,
@@ -93,7 +91,7 @@ macro_rules! conformance_tests {
             session_pages_cover_ids_without_a_time
             session_queries_return_matching_pages
             settlement_counts_failures
-            audit_lines_page_by_subject
+            entries_page_by_subject
             stale_version_is_refused
             totals_add_up
             webhook_count_is_limited

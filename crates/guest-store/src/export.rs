@@ -1,68 +1,108 @@
-//! Export of the audit log to a file that is verified without the store.
+//! Export and verification of the audit log, in constant memory.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
-use audit::Line;
 use audit::files::{Export, FileError};
+use audit::{Failure, Line, Report, Verifier};
 
 use crate::store::PAGE;
-use crate::{Store, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
+use crate::{EntryQuery, Store, StoreError, StoreErrorKind, StoredCheckpoint};
 
 /// Signs the current head of the log and writes the log, with all its checkpoints, to the file at `path`.
 ///
 /// Returns the last checkpoint. Keep a copy elsewhere: only that copy proves that the log was not cut or rewritten.
-/// The export reads page by page in constant memory. Entries that are logged meanwhile are not in the file.
+/// Entries that are logged meanwhile are not in the file.
 ///
 /// # Errors
 /// An [`ExportError`]. The file is then absent or unchanged.
 pub async fn export(store: &dyn Store, path: &Path) -> Result<StoredCheckpoint, ExportError> {
-    let last = store.checkpoint().await?;
+    let mut pages = LogPages::up_to_now(store).await?;
     let path = path.to_owned();
     let mut file = on_thread(move || Export::create(&path)).await?;
-    let mut next = 0;
-    let mut from = 0;
-    loop {
-        let checkpoints = store.checkpoints(from, PAGE).await?;
-        if checkpoints.is_empty() {
-            return Err(StoreError::from(StoreErrorKind::Corrupt).into());
-        }
-        for checkpoint in checkpoints {
-            from = checkpoint.size.saturating_add(1);
-            if checkpoint.size > last.size {
-                break;
-            }
-            while next < checkpoint.size {
-                let wanted = usize::try_from(checkpoint.size - next).unwrap_or(PAGE);
-                let entries = store.audit_lines(next, wanted, None).await?;
-                if entries.is_empty() {
-                    return Err(StoreError::from(StoreErrorKind::Corrupt).into());
-                }
-                next += entries.len() as u64;
-                file = on_thread(move || write_entries(file, &entries)).await?;
-            }
-            file = on_thread(move || write_checkpoint(file, &checkpoint)).await?;
-        }
-        if from > last.size {
-            break;
-        }
+    while let Some(lines) = pages.next().await? {
+        file = on_thread(move || {
+            lines.iter().try_for_each(|line| file.write(line))?;
+            Ok(file)
+        })
+        .await?;
     }
     on_thread(move || file.finish()).await?;
-    Ok(last)
+    Ok(pages.last)
 }
 
-fn write_entries(mut file: Export, entries: &[StoredEntry]) -> Result<Export, FileError> {
-    for entry in entries {
-        file.write(&Line::Entry {
-            leaf: entry.leaf,
-            bytes: &entry.bytes,
-        })?;
+/// Signs the current head of the log and verifies all entries and checkpoints under it. `progress` receives the number
+/// of verified entries after each page.
+///
+/// A store whose rows are authenticated detects an altered row when its page is read. The verification reads them all,
+/// and compares their tree with the head.
+///
+/// # Errors
+/// A [`VerifyError`].
+pub async fn verify(store: &dyn Store, mut progress: impl FnMut(u64)) -> Result<Report, VerifyError> {
+    let mut pages = LogPages::up_to_now(store).await?;
+    let mut verifier = Verifier::new(store.verifier_key().clone(), None);
+    while let Some(lines) = pages.next().await? {
+        lines.iter().for_each(|line| verifier.verify_line(line));
+        progress(pages.next);
+        tokio::task::yield_now().await;
     }
-    Ok(file)
+    Ok(verifier.finish()?)
 }
 
-fn write_checkpoint(mut file: Export, checkpoint: &StoredCheckpoint) -> Result<Export, FileError> {
-    file.write(&Line::Checkpoint(&checkpoint.note))?;
-    Ok(file)
+/// The lines of a log, page by page.
+struct LogPages<'s> {
+    store: &'s dyn Store,
+    last: StoredCheckpoint,
+    /// Checkpoints that are read but not returned.
+    checkpoints: VecDeque<StoredCheckpoint>,
+    /// Size of the smallest checkpoint that is not read.
+    from: u64,
+    /// Sequence number of the next entry.
+    next: u64,
+}
+
+impl<'s> LogPages<'s> {
+    /// Signs the current head, where the pages end.
+    async fn up_to_now(store: &'s dyn Store) -> Result<Self, StoreError> {
+        Ok(Self {
+            store,
+            last: store.checkpoint().await?,
+            checkpoints: VecDeque::new(),
+            from: 0,
+            next: 0,
+        })
+    }
+
+    /// Returns the lines of the next entries, or the line of the checkpoint that follows them.
+    async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+        if self.checkpoints.is_empty() && self.from <= self.last.size {
+            self.checkpoints = self.store.checkpoints(self.from, PAGE).await?.into();
+        }
+        let Some(checkpoint) = self.checkpoints.front() else {
+            return Ok(None);
+        };
+        if checkpoint.size > self.last.size {
+            return Ok(None);
+        }
+        if self.next < checkpoint.size {
+            let wanted = usize::try_from(checkpoint.size - self.next).unwrap_or(PAGE);
+            let entries = self.store.entries(EntryQuery::From(self.next), wanted).await?;
+            if entries.is_empty() {
+                return Err(StoreErrorKind::Corrupt.into());
+            }
+            self.next += entries.len() as u64;
+            let lines = entries.iter().map(|entry| {
+                let (leaf, bytes) = (entry.leaf, &*entry.bytes);
+                Line::Entry { leaf, bytes }.to_bytes()
+            });
+            return Ok(Some(lines.collect()));
+        }
+        self.from = checkpoint.size.saturating_add(1);
+        let line = Line::Checkpoint(&checkpoint.note).to_bytes();
+        self.checkpoints.pop_front();
+        Ok(Some(vec![line]))
+    }
 }
 
 /// Runs blocking work on a thread of its own.
@@ -83,5 +123,17 @@ pub enum ExportError {
     /// The file cannot be written.
     File(#[source] FileError),
     /// The store cannot be read.
+    Store(#[from] StoreError),
+}
+
+/// An error of a verification.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The log was altered.
+    #[error(transparent)]
+    Altered(#[from] Failure),
+    /// The store cannot be read, or the row of an entry or a checkpoint was altered.
+    #[error("cannot verify the log")]
     Store(#[from] StoreError),
 }

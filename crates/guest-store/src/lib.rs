@@ -19,7 +19,7 @@ mod store;
 mod webhook;
 
 pub use error::{Conflict, StoreError, StoreErrorKind};
-pub use export::{ExportError, export};
+pub use export::{ExportError, VerifyError, export, verify};
 pub use opaque::Opaque;
 pub use outbox::{Event, Leased, Payload, Settled, Settlement};
 #[cfg(feature = "sqlite")]
@@ -30,6 +30,7 @@ pub use session::{Session, TokenHash};
 pub use sqlite::{Keys, SqliteStore};
 pub use stats::{QueueStats, Stats};
 pub use store::{
-    Change, Committed, Limits, SessionQuery, Store, StoreFuture, StoredCheckpoint, StoredEntry, Unit,
+    Change, Committed, EntryQuery, Limits, SessionQuery, Store, StoreFuture, StoredCheckpoint, StoredEntry,
+    Unit,
 };
 pub use webhook::Webhook;

@@ -13,16 +13,31 @@ use ring::hmac;
 pub struct SealKey {
     aead: Aead,
     lookup: hmac::Key,
+    mac: hmac::Key,
 }
 
 impl SealKey {
     /// A key of 32 random bytes.
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Self {
+        let derived = |purpose: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, &derive(bytes, purpose));
         Self {
             aead: Aead::new(bytes),
-            lookup: hmac::Key::new(hmac::HMAC_SHA256, &derive(bytes, b"guest-store/lookup")),
+            lookup: derived(b"guest-store/lookup"),
+            mac: derived(b"guest-store/mac"),
         }
+    }
+
+    /// The HMAC-SHA256 of `message` under a key derived from this one.
+    pub(crate) fn mac(&self, message: &[u8]) -> [u8; 32] {
+        let mut mac = [0; 32];
+        mac.copy_from_slice(hmac::sign(&self.mac, message).as_ref());
+        mac
+    }
+
+    /// Whether `mac` is the [`mac`](Self::mac) of `message`, compared in constant time.
+    pub(crate) fn has_mac(&self, message: &[u8], mac: &[u8]) -> bool {
+        hmac::verify(&self.mac, message, mac).is_ok()
     }
 
     /// Seals `plain` with associated data: it opens with the same associated data only.

@@ -3,6 +3,7 @@
 mod changes;
 mod deliveries;
 mod error;
+mod log;
 mod maintenance;
 mod migrate;
 mod migrate_outbox;
@@ -25,15 +26,15 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use audit::{Pseudonym, Signer, VerifierKey};
+use audit::{Signer, VerifierKey};
 use genesys_api::{SessionId, entropy};
 use rusqlite::Connection;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Committed, Leased, Limits, SealKey, Session, SessionQuery, Settlement, Stats, Store, StoreError,
-    StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, Unit, Webhook,
+    Committed, EntryQuery, Leased, Limits, SealKey, Session, SessionQuery, Settlement, Stats, Store,
+    StoreError, StoreErrorKind, StoreFuture, StoredCheckpoint, StoredEntry, Unit, Webhook,
 };
 use error::SqliteError;
 use reader::Reader;
@@ -209,14 +210,8 @@ impl Store for SqliteStore {
         self.write(move |transaction| transaction.settle(&settlement))
     }
 
-    fn audit_lines(
-        &self,
-        from: u64,
-        limit: usize,
-        subject: Option<&Pseudonym>,
-    ) -> StoreFuture<'_, Vec<StoredEntry>> {
-        let subject = subject.copied();
-        self.read(move |reader| reader.audit_lines(from, limit, subject))
+    fn entries(&self, query: EntryQuery, limit: usize) -> StoreFuture<'_, Vec<StoredEntry>> {
+        self.read(move |reader| reader.entries(&query, limit))
     }
 
     fn checkpoint(&self) -> StoreFuture<'_, StoredCheckpoint> {

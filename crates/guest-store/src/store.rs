@@ -73,14 +73,12 @@ pub trait Store: Debug + Send + Sync {
     /// again or settled, its webhook was disabled or removed, or its session was removed.
     fn settle_delivery(&self, settlement: Settlement) -> StoreFuture<'_, ()>;
 
-    /// Returns a page of at most 1,000 entries from sequence number `from`, of one subject or of all. An empty page is
-    /// the end.
-    fn audit_lines(
-        &self,
-        from: u64,
-        limit: usize,
-        subject: Option<&Pseudonym>,
-    ) -> StoreFuture<'_, Vec<StoredEntry>>;
+    /// Returns a page of the first `limit` entries of a query, at most 1,000. An empty page is the end.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt), whose source names the entry, if a row of the page
+    /// was altered, removed or inserted.
+    fn entries(&self, query: EntryQuery, limit: usize) -> StoreFuture<'_, Vec<StoredEntry>>;
 
     /// Signs the current head of the log, stores the signed note and returns it. Without new entries it returns the last
     /// note.
@@ -89,6 +87,9 @@ pub trait Store: Debug + Send + Sync {
     fn checkpoint(&self) -> StoreFuture<'_, StoredCheckpoint>;
 
     /// Returns a page of at most 1,000 checkpoints over at least `from` entries, smallest first.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Corrupt`](crate::StoreErrorKind::Corrupt) if one was altered, removed or inserted.
     fn checkpoints(&self, from: u64, limit: usize) -> StoreFuture<'_, Vec<StoredCheckpoint>>;
 
     /// Returns the counts of the store's contents.
@@ -177,6 +178,24 @@ pub enum SessionQuery {
     EndedBefore(OffsetDateTime),
     /// Live sessions after this one, in the same order.
     Live(Option<SessionId>),
+}
+
+/// A query of audit entries.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum EntryQuery {
+    /// All entries from this sequence number, oldest first.
+    From(u64),
+    /// The entries of a subject, newest first.
+    ///
+    /// A missing entry is an error, but for the newest one: only a verification of the whole log detects that its
+    /// subject was altered.
+    OfSubject {
+        /// The pseudonym of the subject.
+        subject: Pseudonym,
+        /// The sequence number of the entry before which the page begins, the last one of the page before.
+        before: Option<u64>,
+    },
 }
 
 /// An entry of the log.

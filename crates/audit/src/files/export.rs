@@ -5,10 +5,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::{FileError, FileErrorKind, private, sync_folder_of};
-use crate::Line;
 
-/// A file that is written all or nothing, readable by its owner only. Until [`finish`](Self::finish) has made it durable, its name is
-/// `<name>.partial`.
+/// A file that is written all or nothing, readable by its owner only. Until [`finish`](Self::finish) has made it
+/// durable, its name is `<name>.partial`.
 #[derive(Debug)]
 pub struct Export {
     file: BufWriter<File>,
@@ -41,13 +40,13 @@ impl Export {
         })
     }
 
-    /// Writes one line.
+    /// Writes one line, as [`Line::to_bytes`](crate::Line::to_bytes) returns it.
     ///
     /// # Errors
     /// [`FileErrorKind::Write`]. Start another export then.
-    pub fn write(&mut self, line: &Line<'_>) -> Result<(), FileError> {
+    pub fn write(&mut self, line: &[u8]) -> Result<(), FileError> {
         self.file
-            .write_all(&line.to_bytes())
+            .write_all(line)
             .map_err(|error| FileError::new(FileErrorKind::Write, &self.partial, error))
     }
 

@@ -22,7 +22,7 @@ fn lines<'a>(entries: &'a [(Hash, Vec<u8>)], note: &'a str) -> impl Iterator<Ite
 fn write_export<'a>(path: &Path, lines: impl IntoIterator<Item = Line<'a>>) {
     let mut export = Export::create(path).unwrap();
     for line in lines {
-        export.write(&line).unwrap();
+        export.write(&line.to_bytes()).unwrap();
     }
     export.finish().unwrap();
 }
@@ -156,7 +156,7 @@ fn export_appears_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     let mut export = Export::create(&path).unwrap();
-    export.write(&Line::Checkpoint("note")).unwrap();
+    export.write(&Line::Checkpoint("note").to_bytes()).unwrap();
     let second = Export::create(&path).unwrap_err();
     assert_eq!(second.kind(), FileErrorKind::Busy);
     assert!(!path.exists());

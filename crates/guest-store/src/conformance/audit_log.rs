@@ -1,10 +1,10 @@
 //! The audit log.
 
-use audit::{Entry, Line, Pseudonym, Report, Verifier, files, leaf_hash};
+use audit::{Entry, Pseudonym, files, leaf_hash};
 
 use super::Make;
 use super::samples::{draft, stored};
-use crate::{Limits, Store, Unit, export};
+use crate::{EntryQuery, Limits, Unit, export, verify};
 
 fn entries(subjects: impl Iterator<Item = String>) -> Unit {
     Unit {
@@ -13,43 +13,15 @@ fn entries(subjects: impl Iterator<Item = String>) -> Unit {
     }
 }
 
-/// Verifies the log as it stands, as an export would be.
-pub(super) async fn verify(store: &dyn Store) -> Report {
-    let last = store.checkpoint().await.expect("signable");
-    let mut verifier = Verifier::new(store.verifier_key().clone(), None);
-    let mut next = 0;
-    for checkpoint in store.checkpoints(0, 1_000).await.expect("readable") {
-        while next < checkpoint.size {
-            let page = store.audit_lines(next, 100, None).await.expect("readable");
-            let page: Vec<_> = page
-                .into_iter()
-                .filter(|entry| entry.seq < checkpoint.size)
-                .collect();
-            next += page.len() as u64;
-            for entry in page {
-                let line = Line::Entry {
-                    leaf: entry.leaf,
-                    bytes: &entry.bytes,
-                };
-                verifier.verify_line(&line.to_bytes());
-            }
-        }
-        verifier.verify_line(&Line::Checkpoint(&checkpoint.note).to_bytes());
-    }
-    let report = verifier.finish().expect("the log verifies");
-    assert_eq!((report.entries, report.covered), (last.size, last.size));
-    report
-}
-
 /// Entries are read by page and by subject, and are what was logged.
-pub(crate) async fn audit_lines_page_by_subject(make: Make) {
+pub(crate) async fn entries_page_by_subject(make: Make) {
     let store = make(Limits::default());
     stored(
         &*store,
         entries((0..25).map(|number| format!("g-{}", number % 3))),
     )
     .await;
-    let all = store.audit_lines(0, 1_000, None).await.expect("readable");
+    let all = store.entries(EntryQuery::From(0), 1_000).await.expect("readable");
     assert_eq!(all.len(), 25);
     for (number, line) in all.iter().enumerate() {
         let entry = Entry::parse(&line.bytes).expect("canonical");
@@ -59,17 +31,21 @@ pub(crate) async fn audit_lines_page_by_subject(make: Make) {
         assert_eq!(entry.draft, draft(&format!("g-{}", number % 3)));
     }
     let subject = Pseudonym::of(&[5; 32], "g-1");
-    let seqs = async |from, limit, subject| {
-        let found = store.audit_lines(from, limit, subject).await.expect("readable");
+    let seqs = async |query, limit| {
+        let found = store.entries(query, limit).await.expect("readable");
         found.iter().map(|line| line.seq).collect::<Vec<_>>()
     };
-    assert_eq!(seqs(23, 10, None).await, [23, 24]);
-    assert_eq!(seqs(5, 2, None).await, [5, 6]);
-    assert_eq!(seqs(25, 10, None).await, [0; 0]);
-    assert_eq!(seqs(u64::MAX, 10, None).await, [0; 0]);
-    assert_eq!(seqs(2, 3, Some(&subject)).await, [4, 7, 10]);
+    assert_eq!(seqs(EntryQuery::From(23), 10).await, [23, 24]);
+    assert_eq!(seqs(EntryQuery::From(5), 2).await, [5, 6]);
+    assert_eq!(seqs(EntryQuery::From(25), 10).await, [0; 0]);
+    assert_eq!(seqs(EntryQuery::From(u64::MAX), 10).await, [0; 0]);
+    let of = |subject, before| EntryQuery::OfSubject { subject, before };
+    assert_eq!(seqs(of(subject, None), 3).await, [22, 19, 16]);
+    assert_eq!(seqs(of(subject, Some(16)), 4).await, [13, 10, 7, 4]);
+    assert_eq!(seqs(of(subject, Some(4)), 4).await, [1]);
+    assert_eq!(seqs(of(subject, Some(1)), 4).await, [0; 0]);
     let other = Pseudonym::of(&[6; 32], "g-1");
-    assert_eq!(seqs(0, 10, Some(&other)).await, [0; 0]);
+    assert_eq!(seqs(of(other, None), 10).await, [0; 0]);
 }
 
 /// A checkpoint follows every 256 entries, also within one unit, and each request.
@@ -96,7 +72,10 @@ pub(crate) async fn checkpoint_follows_every_256_entries(make: Make) {
     assert_eq!(sizes(1, 2).await, [256, 512]);
     assert_eq!(sizes(556, 10).await, [0; 0]);
     let opened = store.verifier_key().open(&last.note).expect("signed");
-    assert_eq!((opened.size, opened.root), (555, verify(&*store).await.root));
+    assert_eq!(
+        (opened.size, opened.root),
+        (555, verify(&*store, |_| ()).await.expect("it verifies").root)
+    );
 }
 
 /// An exported log verifies without the store.

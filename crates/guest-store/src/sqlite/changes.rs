@@ -1,13 +1,11 @@
 //! Statements of units of work and of the log.
 
-use audit::Draft;
 use rusqlite::params;
 
 use super::error::SqliteError;
 use super::rows::{integer, micros, write_session, write_webhook};
 use super::writer::Transaction;
-use crate::audit_log::LogRow;
-use crate::{Change, Committed, Conflict, Session, StoreErrorKind, StoredCheckpoint, Unit, Webhook};
+use crate::{Change, Committed, Conflict, Session, StoreErrorKind, Unit, Webhook};
 
 impl Transaction<'_, '_> {
     pub(super) fn commit(&mut self, unit: &Unit) -> Result<Committed, SqliteError> {
@@ -34,48 +32,6 @@ impl Transaction<'_, '_> {
             deliveries,
             overflowed,
         })
-    }
-
-    /// Appends to the log.
-    pub(super) fn log(&mut self, drafts: &[Draft]) -> Result<(), SqliteError> {
-        for record in self.head.log.append(drafts, &self.keys.signer)? {
-            match record {
-                LogRow::Checkpoint(checkpoint) => self.insert_checkpoint(&checkpoint)?,
-                LogRow::Entry(entry, subject) => {
-                    self.prepared.execute(
-                        "INSERT INTO entries (seq, leaf, subject, bytes) VALUES (?1, ?2, ?3, ?4)",
-                        params![
-                            integer(entry.seq)?,
-                            entry.leaf.as_bytes(),
-                            subject.as_ref().map(audit::Pseudonym::as_bytes),
-                            entry.bytes,
-                        ],
-                    )?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn checkpoint(&mut self) -> Result<StoredCheckpoint, SqliteError> {
-        if let Some(checkpoint) = self.head.log.checkpoint(&self.keys.signer) {
-            self.insert_checkpoint(&checkpoint)?;
-            return Ok(checkpoint);
-        }
-        let size = self.head.log.tree.size();
-        let sql = "SELECT note FROM checkpoints WHERE size = ?1";
-        let note = self.prepared.row(sql, [integer(size)?], |row| row.get(0))?;
-        Ok(StoredCheckpoint {
-            size,
-            note: note.ok_or(StoreErrorKind::Corrupt)?,
-        })
-    }
-
-    fn insert_checkpoint(&mut self, checkpoint: &StoredCheckpoint) -> Result<(), SqliteError> {
-        let sql = "INSERT INTO checkpoints (size, note) VALUES (?1, ?2)";
-        self.prepared
-            .execute(sql, params![integer(checkpoint.size)?, checkpoint.note])?;
-        Ok(())
     }
 
     /// Returns the new version.

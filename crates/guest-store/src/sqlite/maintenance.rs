@@ -4,13 +4,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use audit::leaf_hash;
+use genesys_api::error_chain;
 use rusqlite::{Connection, Row};
 
 use super::error::SqliteError;
 use super::migrate::VACUUM_DUE;
 use super::prepared::Prepared;
-use super::rows::{aad, entry, select_sessions, session, webhook};
+use super::reader::Reader;
+use super::rows::{aad, select_sessions, session, webhook};
 use super::{Keys, SqliteStore, lock, private, schema, unavailable};
 use crate::{StoreError, StoreErrorKind};
 
@@ -192,17 +193,14 @@ fn check(connection: &Connection, keys: &Keys) -> Result<Vec<String>, SqliteErro
         body.map(drop).ok_or_else(|| StoreErrorKind::Corrupt.into())
     };
     add("delivery", unreadable(&mut prepared, sql, body)?);
-    let sql = "SELECT CAST(seq AS TEXT), leaf, bytes, seq FROM entries ORDER BY seq";
-    let line = |row: &Row<'_>| {
-        let entry = entry(row, [3, 1, 2])?;
-        match leaf_hash(&entry.bytes) == entry.leaf {
-            true => Ok(()),
-            false => Err(StoreErrorKind::Corrupt.into()),
-        }
+    let mut reader = Reader {
+        prepared: &mut prepared,
+        keys,
     };
-    add("audit entry", unreadable(&mut prepared, sql, line)?);
-    if schema::log_head(connection, keys).is_err() {
-        faults.push("the audit log does not match its last checkpoint".to_owned());
+    match reader.verify_log() {
+        Ok(()) => {}
+        Err(error) if error.is_corrupt() => faults.push(error_chain(&StoreError::from(error))),
+        Err(error) => return Err(error),
     }
     prepared.execute("COMMIT", [])?;
     Ok(faults)

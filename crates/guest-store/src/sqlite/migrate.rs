@@ -1,9 +1,12 @@
 //! Migration of files that an earlier version wrote. Forward only, in one transaction.
 
+mod log;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rusqlite::{Connection, Row, params};
 
+use super::Keys;
 use super::error::SqliteError;
 use super::migrate_outbox;
 use super::rows::{aad, number, subject_aad, time, write_session};
@@ -16,8 +19,10 @@ pub(super) const VACUUM_DUE: &str = "vacuum_due";
 /// From version 1, which has ids of sessions and guests in plain and no subject keys.
 ///
 /// # Errors
-/// `Corrupt` if a session cannot be read. The file is then unchanged.
-pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
+/// `Corrupt` if a session cannot be read, or the audit log does not match its last checkpoint. The file is then
+/// unchanged.
+pub(super) fn from_1(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
+    let seal = &keys.seal;
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(
         "DROP INDEX sessions_live_guest; DROP INDEX sessions_due; DROP INDEX sessions_ended;
@@ -45,6 +50,7 @@ pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
          WHERE name = 'live_sessions';",
     )?;
     migrate_outbox::from_1(&transaction, seal)?;
+    log::from_1(&transaction, keys)?;
     transaction.execute("INSERT INTO meta VALUES (?1, x'')", [VACUUM_DUE])?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use audit::Pseudonym;
 use genesys_api::SessionId;
+use rusqlite::Connection;
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params};
 use tokio::sync::mpsc;
 
 use super::error::SqliteError;
 use super::prepared::Prepared;
-use super::rows::{entry, integer, micros, number, select_sessions, session, webhook};
+use super::rows::{micros, number, select_sessions, session, webhook};
 use super::{Keys, Read};
 use crate::store::PAGE;
-use crate::{Session, SessionQuery, StoredCheckpoint, StoredEntry, Webhook};
+use crate::{Session, SessionQuery, Webhook};
 
 /// Executes reads until the channel closes.
 pub(super) fn run(connection: &Connection, keys: &Keys, mut inbox: mpsc::Receiver<Read>) {
@@ -99,28 +98,6 @@ impl Reader<'_, '_> {
         Ok(found)
     }
 
-    pub(super) fn audit_lines(
-        &mut self,
-        from: u64,
-        limit: usize,
-        subject: Option<Pseudonym>,
-    ) -> Result<Vec<StoredEntry>, SqliteError> {
-        let from = i64::try_from(from).unwrap_or(i64::MAX);
-        let read = |row: &Row<'_>| entry(row, [0, 1, 2]);
-        match subject {
-            Some(subject) => {
-                let sql = "SELECT seq, leaf, bytes FROM entries WHERE subject = ?1 AND seq >= ?2
-                           ORDER BY seq LIMIT ?3";
-                self.prepared
-                    .rows(sql, params![subject.as_bytes(), from, page(limit)], read)
-            }
-            None => {
-                let sql = "SELECT seq, leaf, bytes FROM entries WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
-                self.prepared.rows(sql, params![from, page(limit)], read)
-            }
-        }
-    }
-
     pub(super) fn totals(&mut self) -> Result<BTreeMap<String, u64>, SqliteError> {
         let sql = "SELECT substr(name, 7), value FROM counts WHERE name > 'total ' AND name < 'total!'";
         let totals = self
@@ -128,23 +105,4 @@ impl Reader<'_, '_> {
             .rows(sql, [], |row| Ok((row.get(0)?, number(row, 1)?)))?;
         Ok(totals.into_iter().collect())
     }
-
-    pub(super) fn checkpoints(
-        &mut self,
-        from: u64,
-        limit: usize,
-    ) -> Result<Vec<StoredCheckpoint>, SqliteError> {
-        let from = i64::try_from(from).unwrap_or(i64::MAX);
-        let sql = "SELECT size, note FROM checkpoints WHERE size >= ?1 ORDER BY size LIMIT ?2";
-        self.prepared.rows(sql, params![from, page(limit)], |row| {
-            Ok(StoredCheckpoint {
-                size: number(row, 0)?,
-                note: row.get(1)?,
-            })
-        })
-    }
-}
-
-fn page(limit: usize) -> i64 {
-    integer(limit.min(PAGE) as u64).unwrap_or(0)
 }

@@ -1,6 +1,5 @@
 //! Conversion between rows and values.
 
-use audit::Hash;
 use genesys_api::SessionId;
 use rusqlite::types::FromSql;
 use rusqlite::{Row, params};
@@ -10,7 +9,7 @@ use time::OffsetDateTime;
 use super::error::SqliteError;
 use super::personal;
 use super::prepared::Prepared;
-use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, StoredEntry, TokenHash, Webhook};
+use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash, Webhook};
 
 /// Selects sessions in the order of columns that [`session`] reads.
 macro_rules! select_sessions {
@@ -147,15 +146,6 @@ pub(super) fn webhook(row: &Row<'_>, seal: &SealKey) -> Result<Webhook, SqliteEr
         rest_until: row.get::<_, Option<i64>>(7)?.map(time).transpose()?,
         version: number(row, 8)?,
         document: document.into(),
-    })
-}
-
-/// Reads an entry of the log, whose number, leaf and bytes are in these columns.
-pub(super) fn entry(row: &Row<'_>, [seq, leaf, bytes]: [usize; 3]) -> Result<StoredEntry, SqliteError> {
-    Ok(StoredEntry {
-        seq: number(row, seq)?,
-        leaf: Hash::from_bytes(row.get(leaf)?),
-        bytes: row.get(bytes)?,
     })
 }
 

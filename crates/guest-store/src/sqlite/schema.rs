@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use audit::{Hash, Tree};
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::Keys;
 use super::error::SqliteError;
+use super::log::read_head;
 use super::migrate;
 use super::writer::Head;
 use crate::audit_log::LogHead;
@@ -47,11 +47,17 @@ const TABLES: &str = "
         UNIQUE (owner, name)
     ) STRICT;
 
+";
+
+/// The tables of the audit log. A trigger guards against a mistake of this program; the MACs against a change by
+/// another one.
+pub(super) const LOG_TABLES: &str = "
     CREATE TABLE entries (
         seq INTEGER PRIMARY KEY,
-        leaf BLOB NOT NULL,
         subject BLOB,
-        bytes BLOB NOT NULL
+        subject_index INTEGER,
+        bytes BLOB NOT NULL,
+        mac BLOB NOT NULL
     ) STRICT;
     CREATE INDEX entries_subject ON entries (subject, seq) WHERE subject IS NOT NULL;
     CREATE TRIGGER entries_stay BEFORE UPDATE ON entries
@@ -61,7 +67,9 @@ const TABLES: &str = "
 
     CREATE TABLE checkpoints (
         size INTEGER PRIMARY KEY,
-        note TEXT NOT NULL
+        previous INTEGER,
+        note TEXT NOT NULL,
+        mac BLOB NOT NULL
     ) STRICT;
 ";
 
@@ -184,7 +192,7 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
         (APPLICATION, VERSION) => check_keys(connection, keys)?,
         (APPLICATION, 1) => {
             check_keys(connection, keys)?;
-            migrate::from_1(connection, &keys.seal)?;
+            migrate::from_1(connection, keys)?;
         }
         (APPLICATION, found) if found > VERSION => {
             return Err(StoreErrorKind::NewerSchema {
@@ -209,7 +217,7 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
     }
     let live = "SELECT value FROM counts WHERE name = 'live_sessions'";
     Ok(Head {
-        log: log_head(connection, keys)?,
+        log: read_head(connection, keys)?,
         live_sessions: connection
             .query_row(live, [], |row| row.get::<_, i64>(0))?
             .unsigned_abs(),
@@ -250,9 +258,12 @@ fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
     connection.execute_batch(TABLES)?;
     connection.execute_batch(TABLES_2)?;
     connection.execute_batch(OUTBOX)?;
+    connection.execute_batch(LOG_TABLES)?;
     let log = keys.signer.verifier_key().to_string().into_bytes();
     let seal = keys.seal.seal(SEAL_AAD, b"");
-    connection.execute("INSERT INTO meta VALUES ('log', ?1), ('seal', ?2)", (log, seal))?;
+    let head = LogHead::default().seal(&keys.seal);
+    let sql = "INSERT INTO meta VALUES ('log', ?1), ('seal', ?2), ('head', ?3)";
+    connection.execute(sql, (log, seal, head))?;
     connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     Ok(connection.execute_batch("COMMIT")?)
@@ -273,44 +284,4 @@ fn check_keys(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
     } else {
         Err(StoreErrorKind::WrongKey.into())
     }
-}
-
-/// Builds the tree of all entries and checks it against the last checkpoint.
-pub(super) fn log_head(connection: &Connection, keys: &Keys) -> Result<LogHead, SqliteError> {
-    let last: Option<String> = connection
-        .query_row(
-            "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1",
-            [],
-            |row| row.get(0),
-        )
-        .optional()?;
-    let key = keys.signer.verifier_key();
-    let last = match last {
-        Some(note) => Some(key.open(&note).map_err(corrupt)?),
-        None => None,
-    };
-
-    let mut tree = Tree::new();
-    let proved = |tree: &Tree| {
-        last.as_ref()
-            .is_none_or(|last| last.size != tree.size() || last.root == tree.root())
-    };
-    let mut is_sound = proved(&tree);
-    let mut statement = connection.prepare("SELECT seq, leaf FROM entries ORDER BY seq")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let seq: i64 = row.get(0)?;
-        is_sound &= u64::try_from(seq) == Ok(tree.size());
-        tree.append(Hash::from_bytes(row.get(1)?));
-        is_sound &= proved(&tree);
-    }
-    let signed = last.as_ref().map(|last| last.size);
-    if !is_sound || signed > Some(tree.size()) {
-        return Err(StoreErrorKind::Corrupt.into());
-    }
-    Ok(LogHead { tree, signed })
-}
-
-fn corrupt(error: audit::CheckpointError) -> StoreError {
-    StoreError::new(StoreErrorKind::Corrupt, error)
 }

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::error::{SqliteError, fault};
+use super::log::write_head;
 use super::prepared::Prepared;
 use super::reader::Reader;
 use super::wal::Wal;
@@ -88,6 +89,9 @@ impl Writer {
         let erased = transaction.erased;
         let committed = sound.and_then(|()| {
             let live = (self.head.live_sessions != before.live_sessions).then_some(self.head.live_sessions);
+            if self.head.log != before.log {
+                write_head(prepared, &self.head.log, &self.keys.seal).map_err(rolled_back)?;
+            }
             commit(prepared, live).map_err(rolled_back)
         });
         if let Err(fault) = committed {

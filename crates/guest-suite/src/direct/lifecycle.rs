@@ -5,7 +5,7 @@ use genesys_api::{SessionId, entropy, rfc3339};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentChange, NewGuest, Signals};
 use guest_sessions::RefreshedTokens;
-use guest_store::{Change, Session, SessionQuery, StoredEntry, TokenHash};
+use guest_store::{Change, EntryQuery, Session, SessionQuery, StoredEntry, TokenHash};
 use secrecy::{ExposeSecret as _, SecretString};
 use session_metrics::{EndReason, Journey};
 use time::OffsetDateTime;
@@ -281,9 +281,11 @@ impl Direct {
         let subject = record.row.pseudonym();
         let mut trail: Vec<StoredEntry> = Vec::new();
         loop {
-            let from = trail.last().map_or(0, |entry| entry.seq + 1);
-            let page = self.store().audit_lines(from, 1_000, Some(&subject)).await?;
+            let before = trail.last().map(|entry| entry.seq);
+            let query = EntryQuery::OfSubject { subject, before };
+            let page = self.store().entries(query, 1_000).await?;
             if page.is_empty() || trail.len() >= MAX_ENTRIES {
+                trail.reverse();
                 return Ok(trail);
             }
             trail.extend(page);

@@ -79,7 +79,11 @@ async fn session_is_erased_after_its_retention() {
     assert!(matches!(direct.session("shop", &old).await, Err(Error::NotFound)));
     direct.session("shop", &live).await.unwrap();
     assert_eq!(direct.metrics().sessions, 2, "erased sessions stay in the totals");
-    let entries = direct.store().audit_lines(0, 100, None).await.unwrap();
+    let entries = direct
+        .store()
+        .entries(guest_store::EntryQuery::From(0), 100)
+        .await
+        .unwrap();
     let actions: Vec<String> = entries
         .iter()
         .map(|entry| serde_json::from_slice::<Value>(&entry.bytes).unwrap()["action"].to_string())

@@ -27,7 +27,7 @@ async fn full_disk_refuses_units_until_space_is_free() {
     };
     assert_eq!(full, StoreErrorKind::Full);
     assert_eq!(refused(&store, log(50)).await, StoreErrorKind::Full);
-    let read = store.audit_lines(stored - 1, 10, None).await.unwrap();
+    let read = store.entries(EntryQuery::From(stored - 1), 10).await.unwrap();
     assert_eq!(read.len(), 1, "nothing of the refused units is stored");
     limit_pages(&store, "PRAGMA max_page_count = 1000000").await;
     assert_eq!(store.commit(log(50)).await.unwrap().entries, stored..stored + 50);
@@ -96,7 +96,7 @@ async fn failed_sync_closes_the_store() {
     let none = store.lease_deliveries(at(), Duration::ZERO, 0).await;
     assert!(none.unwrap().is_empty(), "for nothing, no transaction is needed");
     assert_eq!(
-        store.audit_lines(0, 10, None).await.unwrap().len(),
+        store.entries(EntryQuery::From(0), 10).await.unwrap().len(),
         3,
         "it can still be read"
     );

@@ -56,16 +56,37 @@ const OUTBOX_1: &str = "
     CREATE INDEX outbox_dead ON outbox (place) WHERE due_at IS NULL;
 ";
 
+/// Makes the tables of the log those of version 1.
+const LOG_1: &str = "
+    DROP TRIGGER entries_stay;
+    DROP TRIGGER entries_remain;
+    DELETE FROM meta WHERE name = 'head';
+    ALTER TABLE entries ADD COLUMN leaf BLOB;
+    ALTER TABLE entries DROP COLUMN mac;
+    ALTER TABLE entries DROP COLUMN subject_index;
+    ALTER TABLE checkpoints DROP COLUMN mac;
+    ALTER TABLE checkpoints DROP COLUMN previous;
+    CREATE TRIGGER entries_stay BEFORE UPDATE ON entries WHEN 0 BEGIN SELECT 1; END;
+    CREATE TRIGGER entries_remain BEFORE DELETE ON entries WHEN 0 BEGIN SELECT 1; END;
+";
+
+/// Makes a file without sessions one of version 1.
+pub(in crate::sqlite) fn downgrade(path: &Path) -> Connection {
+    let raw = Connection::open(path).unwrap();
+    raw.execute_batch("DROP TABLE sessions; DROP TABLE subjects; DROP TABLE counts;")
+        .unwrap();
+    raw.execute_batch(OUTBOX_1).unwrap();
+    raw.execute_batch(LOG_1).unwrap();
+    raw.execute_batch(SESSIONS_1).unwrap();
+    raw
+}
+
 /// Makes a file of version 1 with `count` sessions, of which those with an odd number have ended.
 pub(super) async fn file_of_version_1(path: &Path, count: u8) {
     let store = open(path).unwrap();
     store.commit(log(3)).await.unwrap();
     drop(store);
-    let raw = Connection::open(path).unwrap();
-    raw.execute_batch("DROP TABLE sessions; DROP TABLE subjects; DROP TABLE counts;")
-        .unwrap();
-    raw.execute_batch(OUTBOX_1).unwrap();
-    raw.execute_batch(SESSIONS_1).unwrap();
+    let raw = downgrade(path);
     let seal = SealKey::new(&[1; 32]);
     for number in 0..count {
         let id = format!("session-{number}");

@@ -1,0 +1,286 @@
+//! Statements of the audit log.
+//!
+//! The rows of the log are authenticated: each has a MAC, and the sealed head has the number of entries, the tree and the
+//! last checkpoint. A page is read under the head, so a row that was altered, removed or inserted is detected.
+
+use audit::{Draft, Pseudonym, Tree, leaf_hash};
+use rusqlite::{Connection, Row, params};
+
+use super::Keys;
+use super::error::SqliteError;
+use super::prepared::Prepared;
+use super::reader::Reader;
+use super::rows::{integer, number};
+use super::writer::Transaction;
+use crate::audit_log::{LogHead, SubjectIndex, checkpoint_message, entry_message};
+use crate::store::PAGE;
+use crate::{EntryQuery, SealKey, StoreError, StoreErrorKind, StoredCheckpoint, StoredEntry};
+
+impl Transaction<'_, '_> {
+    /// Appends to the log.
+    pub(super) fn log(&mut self, drafts: &[Draft]) -> Result<(), SqliteError> {
+        for draft in drafts {
+            let entry = self.head.log.append(draft, &self.keys.signer)?;
+            let subject = match &draft.subject {
+                Some(subject) => Some((*subject.as_bytes(), self.next_index(subject)?)),
+                None => None,
+            };
+            insert_entry(self.prepared, &entry, subject, &self.keys.seal)?;
+            if self.head.log.is_checkpoint_due() {
+                self.checkpoint()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The index of the next entry of a subject.
+    fn next_index(&mut self, subject: &Pseudonym) -> Result<u64, SqliteError> {
+        let sql = "SELECT subject_index FROM entries WHERE subject = ?1 ORDER BY seq DESC LIMIT 1";
+        let last = self
+            .prepared
+            .row(sql, [subject.as_bytes()], |row| row.get::<_, i64>(0))?;
+        Ok(last.map_or(0, |last| last.unsigned_abs() + 1))
+    }
+
+    /// Signs the head and returns the checkpoint, or returns the last one if nothing was appended since.
+    pub(super) fn checkpoint(&mut self) -> Result<StoredCheckpoint, SqliteError> {
+        if let Some((checkpoint, previous)) = self.head.log.checkpoint(&self.keys.signer) {
+            insert_checkpoint(self.prepared, &checkpoint, previous, &self.keys.seal)?;
+            return Ok(checkpoint);
+        }
+        let size = self.head.log.tree.size();
+        let sql = "SELECT size, previous, note, mac FROM checkpoints WHERE size = ?1";
+        let key = &self.keys.seal;
+        let found = self
+            .prepared
+            .rows(sql, [integer(size)?], |row| checkpoint(row, key))?;
+        let found = found.into_iter().next().map(|(checkpoint, _)| checkpoint);
+        found.ok_or_else(|| altered(format!("checkpoint {size} is missing")))
+    }
+}
+
+pub(super) fn insert_entry(
+    prepared: &mut Prepared<'_>,
+    entry: &StoredEntry,
+    subject: Option<SubjectIndex>,
+    key: &SealKey,
+) -> Result<(), SqliteError> {
+    prepared.execute(
+        "INSERT INTO entries (seq, subject, subject_index, bytes, mac) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            integer(entry.seq)?,
+            subject.map(|(subject, _)| subject),
+            subject.map(|(_, index)| integer(index)).transpose()?,
+            entry.bytes,
+            key.mac(&entry_message(entry, subject)),
+        ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn insert_checkpoint(
+    prepared: &mut Prepared<'_>,
+    checkpoint: &StoredCheckpoint,
+    previous: Option<u64>,
+    key: &SealKey,
+) -> Result<(), SqliteError> {
+    prepared.execute(
+        "INSERT INTO checkpoints (size, previous, note, mac) VALUES (?1, ?2, ?3, ?4)",
+        params![
+            integer(checkpoint.size)?,
+            previous.map(integer).transpose()?,
+            checkpoint.note,
+            key.mac(&checkpoint_message(checkpoint, previous)),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Writes the head. It belongs to the transaction that changed it.
+pub(super) fn write_head(
+    prepared: &mut Prepared<'_>,
+    head: &LogHead,
+    key: &SealKey,
+) -> rusqlite::Result<usize> {
+    prepared.execute("UPDATE meta SET value = ?1 WHERE name = 'head'", [head.seal(key)])
+}
+
+/// Reads the head, and checks that the log ends where it says.
+pub(super) fn read_head(connection: &Connection, keys: &Keys) -> Result<LogHead, SqliteError> {
+    let mut reader = Reader {
+        prepared: &mut Prepared::new(connection),
+        keys,
+    };
+    let head = reader.log_head()?;
+    let size = head.tree.size();
+    let beyond = "SELECT EXISTS (SELECT 1 FROM entries WHERE seq >= ?1)
+                  OR EXISTS (SELECT 1 FROM checkpoints WHERE size > ?2)";
+    let bounds = params![bound(size), head.signed.map_or(-1, bound)];
+    if connection.query_row(beyond, bounds, |row| row.get(0))? {
+        return Err(altered("rows were added at its end".into()));
+    }
+    reader.entries_from(size.saturating_sub(1), 1)?;
+    reader.checkpoints(head.signed.unwrap_or(0), 1)?;
+    Ok(head)
+}
+
+impl Reader<'_, '_> {
+    pub(super) fn entries(
+        &mut self,
+        query: &EntryQuery,
+        limit: usize,
+    ) -> Result<Vec<StoredEntry>, SqliteError> {
+        let limit = limit.min(PAGE) as u64;
+        match *query {
+            EntryQuery::From(from) => self.entries_from(from, limit),
+            EntryQuery::OfSubject { subject, before } => self.entries_of(&subject, before, limit),
+        }
+    }
+
+    fn entries_from(&mut self, from: u64, limit: u64) -> Result<Vec<StoredEntry>, SqliteError> {
+        // entries that are committed after this read of the head do not belong to the page
+        let size = self.log_head()?.tree.size();
+        let end = from.saturating_add(limit).min(size);
+        let sql = "SELECT seq, subject, subject_index, bytes, mac FROM entries
+                   WHERE seq >= ?1 AND seq < ?2 ORDER BY seq";
+        let key = &self.keys.seal;
+        let bounds = params![bound(from), bound(end)];
+        let found = self.prepared.rows(sql, bounds, |row| entry(row, key))?;
+        let mut found = found.into_iter().map(|(entry, _)| entry);
+        (from..end)
+            .map(|seq| match found.next() {
+                Some(entry) if entry.seq == seq => Ok(entry),
+                _ => Err(altered(format!("entry {seq} is missing"))),
+            })
+            .collect()
+    }
+
+    fn entries_of(
+        &mut self,
+        subject: &Pseudonym,
+        before: Option<u64>,
+        limit: u64,
+    ) -> Result<Vec<StoredEntry>, SqliteError> {
+        let sql = "SELECT seq, subject, subject_index, bytes, mac FROM entries
+                   WHERE subject = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3";
+        // the entry `before` is read too, since its index shows whether one after it is missing
+        let wanted = limit + u64::from(before.is_some());
+        let bounds = params![
+            subject.as_bytes(),
+            bound(before.unwrap_or(u64::MAX)),
+            bound(wanted)
+        ];
+        let key = &self.keys.seal;
+        let found = self.prepared.rows(sql, bounds, |row| entry(row, key))?;
+        let is_last_page = (found.len() as u64) < wanted;
+        let indices: Vec<_> = found.iter().filter_map(|(_, index)| *index).collect();
+        let is_complete = indices.windows(2).all(|pair| pair[0] == pair[1] + 1)
+            && (!is_last_page || indices.last().is_none_or(|oldest| *oldest == 0));
+        if !is_complete {
+            return Err(altered(format!("an entry of subject {subject} is missing")));
+        }
+        let entries = found.into_iter().map(|(entry, _)| entry);
+        Ok(entries.filter(|entry| Some(entry.seq) != before).collect())
+    }
+
+    pub(super) fn checkpoints(
+        &mut self,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredCheckpoint>, SqliteError> {
+        let signed = self.log_head()?.signed;
+        let sql = "SELECT size, previous, note, mac FROM checkpoints
+                   WHERE size >= ?1 AND size <= ?2 ORDER BY size LIMIT ?3";
+        let limit = limit.min(PAGE);
+        let bounds = params![bound(from), bound(signed.unwrap_or(0)), bound(limit as u64)];
+        let key = &self.keys.seal;
+        let found = self.prepared.rows(sql, bounds, |row| checkpoint(row, key))?;
+        let mut before = None;
+        for (checkpoint, previous) in &found {
+            // the first of a page follows one that is before the page
+            if *previous != before && !(before.is_none() && *previous < Some(from)) {
+                return Err(altered(format!(
+                    "the checkpoint before {} is missing",
+                    checkpoint.size
+                )));
+            }
+            before = Some(checkpoint.size);
+        }
+        if found.len() < limit && signed >= Some(from) && before != signed {
+            return Err(altered("its last checkpoint is missing".into()));
+        }
+        Ok(found.into_iter().map(|(checkpoint, _)| checkpoint).collect())
+    }
+
+    /// Verifies all entries and checkpoints, and compares the tree of the entries with the head.
+    pub(super) fn verify_log(&mut self) -> Result<(), SqliteError> {
+        let head = self.log_head()?;
+        let mut tree = Tree::new();
+        while tree.size() < head.tree.size() {
+            let page = self.entries_from(tree.size(), PAGE as u64)?;
+            page.iter().for_each(|entry| tree.append(entry.leaf));
+        }
+        let mut from = Some(0);
+        while let Some(next) = from {
+            let page = self.checkpoints(next, PAGE)?;
+            from = page.last().map(|checkpoint| checkpoint.size.saturating_add(1));
+        }
+        match tree == head.tree {
+            true => Ok(()),
+            false => Err(altered("its entries do not match its head".into())),
+        }
+    }
+
+    fn log_head(&mut self) -> Result<LogHead, SqliteError> {
+        let sql = "SELECT value FROM meta WHERE name = 'head'";
+        let sealed = self.prepared.row(sql, [], |row| row.get(0))?;
+        let head = sealed.and_then(|sealed| LogHead::open(&self.keys.seal, sealed));
+        head.ok_or_else(|| altered("its head was altered".into()))
+    }
+}
+
+/// Reads a row of `entries` and its index among the entries of its subject.
+fn entry(row: &Row<'_>, key: &SealKey) -> Result<(StoredEntry, Option<u64>), SqliteError> {
+    let seq = number(row, 0)?;
+    let subject: Option<[u8; 32]> = row.get(1)?;
+    let index = row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs);
+    let bytes: Vec<u8> = row.get(3)?;
+    let leaf = leaf_hash(&bytes);
+    let entry = StoredEntry { seq, leaf, bytes };
+    let mac: Vec<u8> = row.get(4)?;
+    let is_whole = subject.is_some() == index.is_some();
+    if is_whole && key.has_mac(&entry_message(&entry, subject.zip(index)), &mac) {
+        Ok((entry, index))
+    } else {
+        Err(altered(format!("entry {seq} was altered")))
+    }
+}
+
+/// Reads a row of `checkpoints` and the size of the checkpoint before.
+fn checkpoint(row: &Row<'_>, key: &SealKey) -> Result<(StoredCheckpoint, Option<u64>), SqliteError> {
+    let (size, note) = (number(row, 0)?, row.get(2)?);
+    let previous = row.get::<_, Option<i64>>(1)?.map(i64::unsigned_abs);
+    let checkpoint = StoredCheckpoint { size, note };
+    let mac: Vec<u8> = row.get(3)?;
+    if key.has_mac(&checkpoint_message(&checkpoint, previous), &mac) {
+        Ok((checkpoint, previous))
+    } else {
+        Err(altered(format!("checkpoint {size} was altered")))
+    }
+}
+
+fn altered(what: String) -> SqliteError {
+    StoreError::new(
+        StoreErrorKind::Corrupt,
+        format!("the audit log was altered: {what}"),
+    )
+    .into()
+}
+
+/// A bound of a query. No row is beyond the largest integer of SQLite.
+fn bound(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
