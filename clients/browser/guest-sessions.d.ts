@@ -246,6 +246,8 @@ export interface HandshakeAccepted {
 }
 
 export interface Health {
+  /** Entries of the audit log that are verified since the start, or since the verification of the day began. */
+  auditEntriesVerified?: number;
   detail?: string;
   ok: boolean;
 }

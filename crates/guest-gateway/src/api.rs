@@ -18,12 +18,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use genesys_api::{Clock, Host};
 use guest_sessions::{ErrorCode, Operation, ROUTES};
-use guest_suite::direct::Direct;
+use guest_suite::direct::{Direct, LogState};
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
+use serde_json::json;
 use ws_transport::{AdmittedOrigin, OriginPolicy};
 
 pub(crate) use self::access::Clients;
@@ -93,14 +94,27 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
 }
 
 async fn health(State(app): State<App>) -> Response {
-    let (status, body) = match app.direct.store().stats().await {
-        Ok(_) => (StatusCode::OK, serde_json::json!({ "ok": true })),
-        Err(error) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            serde_json::json!({ "ok": false, "detail": error.to_string() }),
+    let stats = app
+        .direct
+        .store()
+        .stats()
+        .await
+        .map_err(|error| error.to_string());
+    let verified = stats.and_then(|_| match app.direct.log_state() {
+        LogState::Altered(detail) => Err(detail),
+        LogState::Verifying(entries) | LogState::Verified(entries) => Ok(entries),
+        _ => Ok(0),
+    });
+    match verified {
+        Ok(entries) => json_answer(
+            StatusCode::OK,
+            &json!({ "ok": true, "auditEntriesVerified": entries }),
         ),
-    };
-    json_answer(status, &body)
+        Err(detail) => json_answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({ "ok": false, "detail": detail }),
+        ),
+    }
 }
 
 /// Logs the request, without its query, which may hold a token, and adds the headers that every answer has.

@@ -5,6 +5,7 @@
 mod background;
 mod conversation;
 mod lifecycle;
+mod log_state;
 mod session_row;
 mod sign_in;
 mod update;
@@ -24,10 +25,11 @@ use guest_store::{SessionQuery, Store, Unit};
 use secrecy::{ExposeSecret as _, SecretString};
 use session_metrics::{EndReason, Metrics, Snapshot};
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use self::conversation::Conversation;
 pub use self::lifecycle::Created;
+pub use self::log_state::LogState;
 pub use self::sign_in::SignIn;
 
 use self::session_row::SessionRow;
@@ -122,6 +124,7 @@ struct Shared {
     /// Notified when events were stored.
     events: Notify,
     live: LiveSessions<EndReason>,
+    log_state: watch::Sender<LogState>,
     sign_in: SignInService,
     signed_in: SignedIn,
 }
@@ -175,6 +178,7 @@ impl Direct {
                 metrics: Metrics::restore(live, totals),
                 events: Notify::new(),
                 live: LiveSessions::default(),
+                log_state: watch::Sender::new(LogState::Verifying(0)),
                 signed_in: Mutex::new(HashMap::new()),
             }),
         })

@@ -238,7 +238,7 @@ impl Fixture {
             .world
             .gateway
             .store()
-            .entries(EntryQuery::From(from), 1_000)
+            .entries(guest_store::EntryQuery::From(from), 1_000)
             .await
             .unwrap();
         let action = |bytes: &[u8]| -> Value { serde_json::from_slice(bytes).unwrap() };

@@ -35,7 +35,7 @@ async fn audited(world: &World) -> Vec<String> {
         let page = world
             .gateway
             .store()
-            .entries(EntryQuery::From(entries.len() as u64), 1_000)
+            .entries(guest_store::EntryQuery::From(entries.len() as u64), 1_000)
             .await
             .unwrap();
         if page.is_empty() {

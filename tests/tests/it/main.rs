@@ -1,6 +1,7 @@
 //! End-to-end tests of gateway and simulator, on real sockets.
 
 #[cfg(test)]
+mod altered_log;
 mod api;
 #[cfg(test)]
 mod attachments;

@@ -22,13 +22,16 @@ impl Direct {
     ///
     /// - Delivers the outbox, up to 32 deliveries at once. A dropped delivery is repeated with the same id.
     /// - Ends idle sessions, and erases sessions after their retention, every 15 s.
-    /// - Signs the audit log every minute.
+    /// - Signs the audit log every minute, and verifies it at the start and every day.
     pub async fn background_tasks(&self, dispatcher: Dispatcher) {
         let clock = self.clock();
         let mut deliver_at = clock.now().instant;
         let mut maintain_at = deliver_at + MAINTENANCE_INTERVAL;
         let (mut deliveries, mut maintenance) = (JoinSet::new(), JoinSet::new());
         let mut runs = 0;
+        let verifier = self.clone();
+        let mut verification = JoinSet::new();
+        verification.spawn(async move { verifier.verify_log().await });
         loop {
             let now = clock.now().instant;
             if deliver_at <= now {

@@ -1,0 +1,46 @@
+//! A gateway whose audit log another program alters.
+
+use http::StatusCode;
+
+use crate::api::{Api, Call, SESSIONS, guest};
+use crate::world::{CLIENT, World};
+
+/// Alters entry 2, the creation of a session, in the file of the store.
+fn alter(world: &World) {
+    let file = rusqlite::Connection::open(world.folder.path().join("gateway.db")).unwrap();
+    let changed = file
+        .execute_batch(
+            "DROP TRIGGER entries_stay;
+             UPDATE entries SET bytes = CAST(replace(bytes, 'created', 'crEated') AS BLOB) WHERE seq = 1;",
+        )
+        .is_ok();
+    assert!(changed);
+}
+
+#[tokio::test]
+async fn gateway_refuses_an_altered_entry_and_is_not_ready_after_verification() {
+    let world = World::start().await;
+    let api = Api::of(&world, CLIENT).await;
+    let [first, second] = [api.create(&guest()).await, api.create(&guest()).await];
+    let trail = |session: &serde_json::Value| {
+        Call::get(&format!("{SESSIONS}/{}/audit", session["id"].as_str().unwrap())).bearer(&api.token)
+    };
+    assert_eq!(api.send(trail(&first)).await.status, StatusCode::OK);
+    alter(&world);
+    assert_eq!(
+        api.send(trail(&first)).await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(api.send(trail(&second)).await.status, StatusCode::OK);
+
+    let world = world.restart().await;
+    let health = loop {
+        let answer = api.send(Call::get("/health")).await;
+        if answer.status != StatusCode::OK {
+            break answer.json();
+        }
+    };
+    let detail = health["detail"].as_str().unwrap();
+    assert!(detail.contains("entry 1 was altered"), "{detail}");
+    world.stop().await;
+}
