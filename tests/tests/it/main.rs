@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod altered_log;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod attachments;
