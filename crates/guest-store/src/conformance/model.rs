@@ -22,11 +22,11 @@ use crate::{
 /// The store answers random requests as the model does.
 pub(crate) fn store_behaves_like_model(make: Make) {
     let config = Config {
-        cases: 48,
+        cases: 96,
         failure_persistence: None,
         ..Config::default()
     };
-    let requests = proptest::collection::vec(request(), 1..60);
+    let requests = proptest::collection::vec(request(), 1..120);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
@@ -41,8 +41,8 @@ pub(crate) fn store_behaves_like_model(make: Make) {
 }
 
 const LIMITS: Limits = Limits {
-    webhook_queue_rows: 6,
-    webhook_queue_bytes: 30,
+    webhook_queue_rows: 3,
+    webhook_queue_bytes: 20,
     owner_webhooks: 2,
     webhooks: 3,
     queue: 4,

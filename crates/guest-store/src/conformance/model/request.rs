@@ -63,14 +63,14 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
             .prop_map(|(id, guest, stale, ends)| Changed::UpdateSession { id, guest, stale, ends }),
     ];
     let events = proptest::collection::vec((0..24_u8, 0..12_u8), 0..4);
-    let rest = proptest::option::weighted(0.2, 0..100_i64);
+    let rest = proptest::option::weighted(0.1, 0..100_i64);
     prop_oneof![
         2 => (0..200_i64).prop_map(Request::Advance),
         1 => Just(Request::Checkpoint),
         8 => (proptest::option::of(change), 0..3_u8, events)
             .prop_map(|(change, entries, events)| Request::Commit { change, entries, events }),
         4 => (0..8_usize, 0..100_u64).prop_map(|(limit, seconds)| Request::Lease { limit, seconds }),
-        4 => (0..4_usize, 0..4_u8, rest, weighted(0.2))
+        8 => (0..4_usize, 0..4_u8, rest, weighted(0.05))
             .prop_map(|(which, settled, rest, disable)| Request::Settle { which, settled, rest, disable }),
     ]
 }
