@@ -288,13 +288,18 @@ fn lock(path: &Path) -> Result<[File; 2], StoreError> {
     Ok([beside, try_lock(private().open(path))?])
 }
 
+/// Locks a file. A child that this process is starting has its open files until it executes, so a lock that was just
+/// released is tried again for 100 ms.
 fn try_lock(file: io::Result<File>) -> Result<File, StoreError> {
     let file = file.map_err(unavailable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreErrorKind::Locked.into()),
-        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    for _ in 0..10 {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+            Err(TryLockError::Error(error)) => return Err(unavailable(error)),
+        }
     }
+    Err(StoreErrorKind::Locked.into())
 }
 
 /// Options of a file that only its owner can read.
