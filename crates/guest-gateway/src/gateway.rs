@@ -236,7 +236,20 @@ fn open_keys(config: &Config) -> Result<Keys, StartError> {
             "it is missing, but the store {store} was written with it: restore it"
         ))));
     }
+    if keys.exists() && is_empty(store) {
+        let start_error = StartError::to(format!("open the store {}", store.display()));
+        let keys = keys.display();
+        return Err(start_error(io::Error::other(format!(
+            "it is missing or empty, but its key file {keys} exists: restore it with `guest-gateway store restore`, or \
+             begin with an empty one and a new audit log by `guest-gateway store create`"
+        ))));
+    }
     Keys::open(keys).map_err(start_error)
+}
+
+/// Whether the file of a store is missing or has no contents.
+pub(crate) fn is_empty(store: &Path) -> bool {
+    !store.metadata().is_ok_and(|file| file.len() > 0)
 }
 
 fn deployments(config: &Config, simulator: Option<&Simulator>) -> BTreeMap<ChannelId, DeploymentId> {

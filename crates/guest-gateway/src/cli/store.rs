@@ -1,16 +1,17 @@
-//! `store`: backup, restore, check and vacuum of the store's file.
+//! `store`: creation, backup, restore, check and vacuum of the store's file.
 
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use genesys_api::error_chain;
-use guest_store::{SqliteStore, StoreError};
+use guest_store::{Limits, SqliteStore, StoreError};
 
 use super::audit::{open_store, read_config, record_export};
 use super::{Failure, print_line};
 use crate::config::Config;
+use crate::gateway::is_empty;
 
-/// Back up, restore, check or vacuum the store
+/// Create, back up, restore, check or vacuum the store
 ///
 /// The key file is not part of a backup. Keep both, apart from each other: a backup cannot be read without the keys, and
 /// erased guests stay in backups that were made before their erasure.
@@ -23,6 +24,15 @@ pub(super) enum Command {
         config: PathBuf,
         /// The file to create; it must not exist
         path: PathBuf,
+    },
+    /// Create an empty store, with a new audit log, for keys that exist
+    ///
+    /// A gateway does not start with a key file and without a store, since its sessions and its audit log may be lost.
+    /// Use this command if they never existed.
+    Create {
+        /// The gateway's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
     },
     /// Put a backup in the place of a stopped gateway's store
     Restore {
@@ -56,6 +66,7 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Backup { config, path } => backup(&config, &path),
+        Command::Create { config } => create(&config).await,
         Command::Restore { config, path, force } => restore(&config, &path, force).await,
         Command::Check { config } => check(&config),
         Command::Vacuum { config } => vacuum(&config).await,
@@ -76,6 +87,22 @@ fn backup(config: &Path, to: &Path) -> Result<(), Failure> {
         "{} backed up to {name}. Keep the key file apart from it.",
         store.display()
     ));
+    Ok(())
+}
+
+async fn create(config: &Path) -> Result<(), Failure> {
+    let (settings, keys) = read_config(config)?;
+    let path = &settings.store.path;
+    let name = path.display();
+    if !is_empty(path) {
+        return Err(Failure::usage(format!(
+            "cannot create {name}: it has contents; start the gateway with it, or use another path in [store]"
+        )));
+    }
+    let store = SqliteStore::open(path, keys.for_store(), Limits::default());
+    let store = store.map_err(|error| unusable(path, &error))?;
+    record_export(&store, "guest-gateway store create", "store.created").await?;
+    print_line(&format!("{name} created, with a new audit log."));
     Ok(())
 }
 

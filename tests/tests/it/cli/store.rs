@@ -141,3 +141,37 @@ async fn failed_sync_refuses_changes_until_a_restart() {
     api.create(&body).await;
     assert_eq!(serving.process.interrupt().await.code, Some(0));
 }
+
+#[tokio::test]
+async fn gateway_with_keys_and_without_store_starts_after_store_create_only() {
+    let example = Example::new();
+    let serving = example.serve().await;
+    serving.session().await;
+    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    let refused = store(&example, &["create"]).await;
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.error_line().contains("it has contents"),
+        "{}",
+        refused.err
+    );
+    let path = example.path("guest-gateway.db");
+    for empty in [false, true] {
+        std::fs::remove_file(&path).unwrap();
+        if empty {
+            std::fs::write(&path, "").unwrap();
+        }
+        let config = example.write();
+        let refused = run(["serve", "--config", &config]).await;
+        assert_eq!(refused.code, Some(2), "{}", refused.err);
+        assert!(
+            refused.err.contains("guest-gateway store create"),
+            "{}",
+            refused.err
+        );
+        succeeded(&store(&example, &["create"]).await);
+        let serving = example.serve().await;
+        serving.session().await;
+        assert_eq!(serving.process.interrupt().await.code, Some(0));
+    }
+}
