@@ -36,6 +36,8 @@ export interface AuditEntry {
 
 export interface AuditTrail {
   entries: AuditEntry[];
+  /** `before` of the next page. Absent if no more entries match. */
+  next?: number;
 }
 
 export interface ChangeConsent {
@@ -651,8 +653,8 @@ export function fetchSession(options: CallOptions, id: string): Promise<SessionV
 /** End a session: its tokens are revoked, its sockets closed. */
 export function endSession(options: CallOptions, id: string): Promise<void>;
 
-/** The first 10,000 audit entries of one session, oldest first. Reading them is audited. */
-export function fetchAuditTrail(options: CallOptions, id: string): Promise<AuditTrail>;
+/** A page of the audit entries of one session, newest first. */
+export function fetchAuditTrail(options: CallOptions, id: string, query?: { limit?: number; before?: number; since?: string }): Promise<AuditTrail>;
 
 /** Change the consent of a session. */
 export function changeConsent(options: CallOptions, id: string, body: ChangeConsent): Promise<SessionView>;

@@ -86,9 +86,13 @@ export class GuestSessionsError extends Error {
 }
 
 /** Makes a REST call of the contract. For backends: pages hold no API client's token. */
-async function call(operation, { baseUrl, accessToken, fetch = globalThis.fetch, signal }, { path = {}, body } = {}) {
+async function call(operation, { baseUrl, accessToken, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
   const [method, template, media] = OPERATIONS[operation];
-  const url = baseUrl.replace(/\/$/, "") + template.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(path[name]));
+  const parameters = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined)).toString();
+  const url =
+    baseUrl.replace(/\/$/, "") +
+    template.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(path[name])) +
+    (parameters === "" ? "" : `?${parameters}`);
   const headers = {};
   if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`;
   if (body !== undefined) headers["content-type"] = media;
@@ -390,9 +394,9 @@ export function endSession(options, id) {
   return call("endSession", options, { path: { id } });
 }
 
-/** The first 10,000 audit entries of one session, oldest first. Reading them is audited. */
-export function fetchAuditTrail(options, id) {
-  return call("fetchAuditTrail", options, { path: { id } });
+/** A page of the audit entries of one session, newest first. */
+export function fetchAuditTrail(options, id, query) {
+  return call("fetchAuditTrail", options, { path: { id }, query });
 }
 
 /** Change the consent of a session. */

@@ -3,6 +3,7 @@
 mod access;
 mod documents;
 mod oauth;
+mod query;
 mod refusal;
 mod request;
 mod sessions;
@@ -71,7 +72,7 @@ pub(crate) fn router(app: App) -> Router {
 
 fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
     let method = MethodFilter::try_from(method.clone()).expect("the contract has methods of RFC 9110");
-    match operation {
+    let router = match operation {
         Operation::ChangeConsent => on(method, sessions::change_consent),
         Operation::CheckHealth => on(method, health),
         Operation::CreateSession => on(method, sessions::create),
@@ -90,7 +91,8 @@ fn handler(operation: Operation, method: &Method) -> MethodRouter<App> {
         Operation::RegisterWebhook => on(method, webhooks::register),
         Operation::RemoveWebhook => on(method, webhooks::remove),
         Operation::ReplaceWebhook => on(method, webhooks::replace),
-    }
+    };
+    router.route_layer(middleware::from_fn_with_state(operation, query::check))
 }
 
 async fn health(State(app): State<App>) -> Response {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access_token;
+mod audit_query;
 mod client_frame;
 mod generated;
 mod problem;
@@ -13,6 +14,7 @@ mod webhooks;
 pub mod client;
 
 pub use access_token::{PROTOCOL, TokenPlacement, offered_token, query_token};
+pub use audit_query::{AuditQuery, AuditQueryError};
 pub use client_frame::{BadFrame, ClientFrame};
 pub use generated::{DetailCode, ErrorCode, Operation, ROUTES, Route};
 pub use server_frame::{Sender, SenderKind, ServerFrame, SessionEventName, SuggestedReply};

@@ -10,7 +10,6 @@ use genesys_api::{GuestId, Now, SessionId, SessionState, timestamp};
 use guest_payload::{Choice, ConsentChange, ConsentRecord, Evidence, Purpose};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use crate::secret;
@@ -172,12 +171,27 @@ impl Serialize for ConsentChangeBody<'_> {
     }
 }
 
-/// The audit entries of a session, oldest first, each as it was logged.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct AuditTrail<'a> {
+/// A page of the audit entries of a session, newest first. An entry in JSON is as it was logged.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AuditTrail<E> {
     /// The entries.
-    #[serde(borrow)]
-    pub entries: Vec<&'a RawValue>,
+    pub entries: Vec<E>,
+    /// [`AuditQuery::before`](crate::AuditQuery::before) of the next page. `None` if no more entries match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+}
+
+impl<E> AuditTrail<E> {
+    /// Converts each entry.
+    ///
+    /// # Errors
+    /// The first error of `convert`.
+    pub fn try_map<'a, T, X>(&'a self, convert: impl Fn(&'a E) -> Result<T, X>) -> Result<AuditTrail<T>, X> {
+        Ok(AuditTrail {
+            entries: self.entries.iter().map(convert).collect::<Result<_, X>>()?,
+            next: self.next,
+        })
+    }
 }
 
 #[cfg(test)]

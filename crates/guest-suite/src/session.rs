@@ -15,7 +15,7 @@ use ws_transport::{AdmittedOrigin, OriginPolicy, SocketUrl};
 
 use crate::direct::Conversation;
 use crate::sessions::Mode;
-use crate::{Error, SessionInfo};
+use crate::{AuditQuery, AuditTrail, Error, SessionInfo};
 
 /// A live session whose tokens are kept fresh. Dropping it closes its socket; the session then ends after its idle
 /// timeout.
@@ -196,22 +196,24 @@ impl GuestSession {
         }
     }
 
-    /// Returns the first 10,000 audit entries of this session, oldest first. The read is audited.
+    /// Returns a page of the audit entries of this session, newest first. The read is audited, and is the newest entry.
+    ///
+    /// The next page has the same query, with `before` set to `next` of this page. The last page has no `next`.
     ///
     /// Their actions are `session.created`, `ws.connected`, `token.rotated`, `token.reuse_detected`, `consent.changed`,
     /// `consent.withdrawn`, `session.ended`, `session.expired` and `audit.read`.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub async fn audit_trail(&self) -> Result<Vec<Entry>, Error> {
+    pub async fn audit_trail(&self, query: AuditQuery) -> Result<AuditTrail<Entry>, Error> {
         match &self.mode {
             Mode::Direct { direct, owner } => {
-                let trail = direct.audit_trail(owner, &self.id).await?.into_iter();
-                trail
-                    .map(|entry| Entry::parse(&entry.bytes).map_err(|_| StoreErrorKind::Corrupt.into()))
-                    .collect()
+                let trail = direct.audit_trail(owner, &self.id, query).await?;
+                trail.try_map(|entry| Entry::parse(&entry.bytes).map_err(|_| StoreErrorKind::Corrupt.into()))
             }
-            Mode::Remote { client, .. } => Ok(client.call(&calls::fetch_audit_trail(&self.id)).await?),
+            Mode::Remote { client, .. } => {
+                Ok(client.call(&calls::fetch_audit_trail(&self.id, query)).await?)
+            }
         }
     }
 

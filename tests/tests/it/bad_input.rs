@@ -6,6 +6,7 @@ mod frames;
 mod limits;
 mod methods;
 mod oauth;
+mod queries;
 mod sessions;
 mod upgrades;
 mod webhooks;
@@ -298,6 +299,7 @@ async fn invalid_requests_get_their_typed_error_and_change_nothing() {
         webhooks::rows(&fixture),
         upgrades::rows(&fixture),
         methods::rows(&fixture),
+        queries::rows(&fixture),
     ];
     let rows: Vec<Bad> = rows.into_iter().flatten().collect();
     assert!(rows.len() >= 60, "{} rows", rows.len());

@@ -164,6 +164,10 @@ impl Fixtures {
                 broken.api.send(ready[operation].clone()).await
             }
             ("openSocket", _) => self.socket(status, &call).await?,
+            (_, 400) if value["requestBody"].is_null() => {
+                let known = call.path().to_owned();
+                sound.send(call.with_path(&format!("{known}?novelty=1"))).await
+            }
             ("fetchToken", 200 | 413 | 415 | 429 | 400 | 401 | 408) | ("checkHealth", _) => {
                 self.open_to_all(operation, status, call).await?
             }
@@ -418,6 +422,7 @@ async fn full_answers(fixture: &Fixture, seen: &mut BTreeSet<String>) {
     for (operation, rest) in [
         ("fetchSession", format!("/{id}")),
         ("fetchMetrics", "/metrics".to_owned()),
+        ("fetchAuditTrail", format!("/{id}/audit?limit=1")),
     ] {
         let answer = fixture.send(Call::get(&format!("{SESSIONS}{rest}"))).await;
         DOCUMENT.seen(operation, 200, &answer.json(), seen);

@@ -20,7 +20,7 @@ use guest_suite::metrics::{EndReason, SessionStage};
 use guest_suite::payload::{Choice, ConsentChange, Evidence, Policy, Purpose, Signals};
 use guest_suite::token_window::TokenError;
 use guest_suite::webhook::{Dispatcher, EventName, Secret};
-use guest_suite::{Error, ErrorKind, GuestSession, GuestSessions};
+use guest_suite::{AuditQuery, Error, ErrorKind, GuestSession, GuestSessions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -137,8 +137,22 @@ async fn scenario(store: Arc<dyn Store>) {
         1
     );
     assert_eq!(snapshot.drop_off, Some(0.0));
-    let trail = session.audit_trail().await.unwrap();
-    let actions: Vec<_> = trail.iter().map(|entry| &*entry.draft.action).collect();
+    check_audit_trail(&session).await;
+
+    process_delivers_webhooks(&direct, &crm, &secret, &clock).await;
+    assert!(simulator.violations().is_empty(), "{:?}", simulator.violations());
+    simulator.stop().await;
+}
+
+async fn check_audit_trail(session: &GuestSession) {
+    let trail = session.audit_trail(AuditQuery::default()).await.unwrap();
+    assert_eq!(trail.next, None);
+    let actions: Vec<_> = trail
+        .entries
+        .iter()
+        .rev()
+        .map(|entry| &*entry.draft.action)
+        .collect();
     assert_eq!(
         actions,
         [
@@ -150,10 +164,6 @@ async fn scenario(store: Arc<dyn Store>) {
             "audit.read",
         ]
     );
-
-    process_delivers_webhooks(&direct, &crm, &secret, &clock).await;
-    assert!(simulator.violations().is_empty(), "{:?}", simulator.violations());
-    simulator.stop().await;
 }
 
 async fn process_delivers_webhooks(direct: &Direct, crm: &Crm, secret: &Secret, clock: &Clock) {

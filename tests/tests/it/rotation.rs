@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use guest_suite::GuestSession;
-use guest_suite::GuestSessions;
 use guest_suite::audit::Entry;
 use guest_suite::direct::DirectConfig;
 use guest_suite::token_window::{Event, Jitter, TokenError, Window};
+use guest_suite::{AuditQuery, AuditTrail, GuestSession, GuestSessions};
 use http::StatusCode;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -20,8 +19,12 @@ use crate::world::{CHANNEL, CLIENT, World};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn count(trail: &[Entry], action: &'static str) -> usize {
-    trail.iter().filter(|entry| entry.draft.action == action).count()
+fn count(trail: &AuditTrail<Entry>, action: &'static str) -> usize {
+    trail
+        .entries
+        .iter()
+        .filter(|entry| entry.draft.action == action)
+        .count()
 }
 
 async fn generation(session: &GuestSession) -> u64 {
@@ -51,7 +54,7 @@ async fn tokens_are_refreshed_in_the_window_without_an_effect_on_the_conversatio
     // past the first token's end, on the same socket
     world.clock.advance(Duration::from_secs(20 * 60));
     talk(&mut session, "three").await;
-    let trail = session.audit_trail().await.unwrap();
+    let trail = session.audit_trail(AuditQuery::default()).await.unwrap();
     assert_eq!(count(&trail, "token.rotated"), 1);
     assert_eq!(world.simulator.counters().connections, 1);
     world.stop().await;
@@ -67,7 +70,13 @@ async fn refresh_can_be_requested_at_any_time() {
         assert_eq!(generation(&session).await, expected);
     }
     talk(&mut session, "hello").await;
-    assert_eq!(count(&session.audit_trail().await.unwrap(), "token.rotated"), 3);
+    assert_eq!(
+        count(
+            &session.audit_trail(AuditQuery::default()).await.unwrap(),
+            "token.rotated"
+        ),
+        3
+    );
     session.end().await.unwrap();
     let error = session.tokens().refresh_now().await.unwrap_err();
     assert_eq!(error, TokenError::ReauthRequired);
@@ -148,7 +157,7 @@ async fn refresh_with_a_lost_reply_is_reported_and_audited() {
     assert_eq!(soon(events.next()).await, Some(Event::ReauthRequired));
     let error = session.tokens().refresh_now().await.unwrap_err();
     assert_eq!(error, TokenError::ReauthRequired);
-    let trail = session.audit_trail().await.unwrap();
+    let trail = session.audit_trail(AuditQuery::default()).await.unwrap();
     assert_eq!(count(&trail, "token.rotated"), 1);
     assert_eq!(
         count(&trail, "token.reuse_detected"),
@@ -180,7 +189,7 @@ async fn refresh_that_did_not_arrive_is_repeated() {
         soon(events.next()).await,
         Some(Event::Refreshed { generation: 1 })
     );
-    let trail = session.audit_trail().await.unwrap();
+    let trail = session.audit_trail(AuditQuery::default()).await.unwrap();
     assert_eq!(count(&trail, "token.rotated"), 1);
     assert_eq!(count(&trail, "token.reuse_detected"), 0);
     world.stop().await;
@@ -236,7 +245,7 @@ async fn concurrent_refreshes_share_one_rotation_in_direct_mode() {
         outcome.unwrap();
     }
     assert_eq!(generation(&session).await, 1);
-    let trail = session.audit_trail().await.unwrap();
+    let trail = session.audit_trail(AuditQuery::default()).await.unwrap();
     assert_eq!(count(&trail, "token.rotated"), 1);
     world.stop().await;
 }

@@ -24,9 +24,13 @@ export class GuestSessionsError extends Error {
 }
 
 /** Makes a REST call of the contract. For backends: pages hold no API client's token. */
-async function call(operation, { baseUrl, accessToken, fetch = globalThis.fetch, signal }, { path = {}, body } = {}) {
+async function call(operation, { baseUrl, accessToken, fetch = globalThis.fetch, signal }, { path = {}, query = {}, body } = {}) {
   const [method, template, media] = OPERATIONS[operation];
-  const url = baseUrl.replace(/\/$/, "") + template.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(path[name]));
+  const parameters = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined)).toString();
+  const url =
+    baseUrl.replace(/\/$/, "") +
+    template.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(path[name])) +
+    (parameters === "" ? "" : `?${parameters}`);
   const headers = {};
   if (accessToken !== undefined) headers.authorization = `Bearer ${accessToken}`;
   if (body !== undefined) headers["content-type"] = media;

@@ -36,12 +36,24 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     code.push_str(sources.text(CLIENT)?);
     for operation in &operations {
         let summary = operation.value["summary"].as_str().unwrap_or_default();
-        let (id, path) = (operation.id, operation.path.contains("{id}"));
-        let (parameters, given) = match (path, media(operation.value).is_some()) {
-            (false, false) => ("options", "{}"),
-            (false, true) => ("options, body", "{ body }"),
-            (true, false) => ("options, id", "{ path: { id } }"),
-            (true, true) => ("options, id, body", "{ path: { id }, body }"),
+        let id = operation.id;
+        let (mut parameters, mut given) = (vec!["options"], Vec::new());
+        if operation.path.contains("{id}") {
+            parameters.push("id");
+            given.push("path: { id }");
+        }
+        if media(operation.value).is_some() {
+            parameters.push("body");
+            given.push("body");
+        }
+        if !document.query_parameters(operation)?.is_empty() {
+            parameters.push("query");
+            given.push("query");
+        }
+        let parameters = parameters.join(", ");
+        let given = match given.join(", ") {
+            given if given.is_empty() => "{}".to_owned(),
+            given => format!("{{ {given} }}"),
         };
         write!(
             code,

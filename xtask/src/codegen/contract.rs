@@ -198,6 +198,21 @@ impl Document {
         Ok(operations)
     }
 
+    /// The query parameters of an operation.
+    pub(crate) fn query_parameters<'a>(
+        &'a self,
+        operation: &Operation<'a>,
+    ) -> Result<Vec<&'a Value>, Box<dyn Error>> {
+        let mut parameters = Vec::new();
+        for parameter in operation.value["parameters"].as_array().into_iter().flatten() {
+            let parameter = self.resolve(parameter)?;
+            if parameter["in"] == "query" {
+                parameters.push(parameter);
+            }
+        }
+        Ok(parameters)
+    }
+
     /// Resolves a value that may be a reference within the document.
     pub(crate) fn resolve<'a>(&'a self, value: &'a Value) -> Result<&'a Value, Box<dyn Error>> {
         match value["$ref"].as_str() {

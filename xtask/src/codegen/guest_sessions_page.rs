@@ -186,6 +186,9 @@ fn kind(schema: &Value) -> String {
             .collect::<Vec<_>>()
             .join(", ");
     }
+    if let Some(variants) = schema["oneOf"].as_array() {
+        return variants.iter().map(kind).collect::<Vec<_>>().join(" or ");
+    }
     if schema["type"] == "array" && !schema["items"].is_null() {
         return format!("list of {}", kind(&schema["items"]));
     }

@@ -26,7 +26,18 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
     for operation in &operations {
         write!(code, "Self::{} => {:?},", pascal(operation.id), operation.path)?;
     }
-    code.push_str("} } ");
+    code.push_str(
+        "} }\n\n/// The parameters that its query may have.\n#[must_use]\n\
+         pub fn query(self) -> &'static [&'static str] { match self {",
+    );
+    for operation in &operations {
+        let names = document.query_parameters(operation)?;
+        let names: Vec<&str> = names.into_iter().filter_map(|one| one["name"].as_str()).collect();
+        if !names.is_empty() {
+            write!(code, "Self::{} => &{names:?},", pascal(operation.id))?;
+        }
+    }
+    code.push_str("_ => &[], } } ");
     code.push_str(
         "}\n\n/// A path with its operations.\n#[derive(Debug)]\npub struct Route {\n\
          /// The path, with `{id}` for an id.\npub path: &'static str,\n\

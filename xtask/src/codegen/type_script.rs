@@ -65,6 +65,17 @@ pub(crate) fn generate(sources: &Sources) -> Result<String, Box<dyn Error>> {
         if let Some(body) = content.and_then(|content| content.values().next()) {
             write!(parameters, ", body: {}", type_of(&body["schema"], 0)?)?;
         }
+        let query = document.query_parameters(&operation)?;
+        if !query.is_empty() {
+            let properties: Result<Vec<String>, Box<dyn Error>> = query
+                .iter()
+                .map(|one| {
+                    let name = one["name"].as_str().unwrap_or_default();
+                    Ok(format!("{name}?: {}", type_of(&one["schema"], 0)?))
+                })
+                .collect();
+            write!(parameters, ", query?: {{ {} }}", properties?.join("; "))?;
+        }
         let mut answer = "void".to_owned();
         for (status, response) in object(&operation.value["responses"])? {
             let content = &document.resolve(response)?["content"];

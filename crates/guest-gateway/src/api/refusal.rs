@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use genesys_api::{Detail, Problem, entropy, error_chain};
-use guest_sessions::{BodyError, DetailCode, ErrorCode};
+use guest_sessions::{AuditQueryError, BodyError, DetailCode, ErrorCode};
 use guest_suite::Error;
 use http::header::{ALLOW, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -89,6 +89,13 @@ impl From<Error> for Refusal {
             Error::WebhookNameInUse => refusal.detail(code.as_str(), "name"),
             _ => refusal,
         }
+    }
+}
+
+impl From<AuditQueryError> for Refusal {
+    fn from(error: AuditQueryError) -> Self {
+        let detail = DetailCode::FieldValue;
+        Self::new(detail.error_code(), error.to_string()).detail(detail.as_str(), error.parameter())
     }
 }
 

@@ -2,8 +2,11 @@
 
 use axum::response::{IntoResponse, Response};
 use guest_payload::Signals;
-use guest_sessions::{AuditTrail, ConsentChangeBody, CreatedSession, NewGuest, RefreshBody};
+use guest_sessions::{AuditQuery, ConsentChangeBody, CreatedSession, NewGuest, RefreshBody};
+use guest_suite::Error;
+use guest_suite::store::{StoreErrorKind, StoredEntry};
 use http::StatusCode;
+use serde_json::value::RawValue;
 use session_metrics::EndReason;
 
 use super::request::Call;
@@ -65,12 +68,13 @@ pub(super) async fn change_consent(mut call: Call) -> Result<Response, Refusal> 
 pub(super) async fn audit_trail(call: Call) -> Result<Response, Refusal> {
     let caller = call.admit(READ)?;
     let id = call.id("session")?;
-    let trail = call.app.direct.audit_trail(&caller.client, &id).await?;
-    let entries = trail
-        .iter()
-        .filter_map(|entry| serde_json::from_slice(&entry.bytes).ok());
-    let entries = entries.collect();
-    Ok(json_answer(StatusCode::OK, &AuditTrail { entries }))
+    let query = AuditQuery::parse(call.request.uri().query().unwrap_or_default())?;
+    let trail = call.app.direct.audit_trail(&caller.client, &id, query).await?;
+    Ok(json_answer(StatusCode::OK, &trail.try_map(as_logged)?))
+}
+
+fn as_logged(entry: &StoredEntry) -> Result<&RawValue, Error> {
+    serde_json::from_slice(&entry.bytes).map_err(|_| StoreErrorKind::Corrupt.into())
 }
 
 pub(super) async fn metrics(call: Call) -> Result<Response, Refusal> {

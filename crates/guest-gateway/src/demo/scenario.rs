@@ -10,7 +10,7 @@ use genesys_auth::{AuthorizedError, Credentials};
 use guest_conversation::{DeliveryStatus, Event, MessageId, SessionEvent};
 use guest_payload::{Age, Attributes, Choice, Consent, ConsentChange, Evidence, Purpose, Signals};
 use guest_sessions::client::calls::refresh_session;
-use guest_suite::{ErrorKind, GuestSession, GuestSessions, NewGuest, RemoteConfig};
+use guest_suite::{AuditQuery, ErrorKind, GuestSession, GuestSessions, NewGuest, RemoteConfig};
 use secrecy::SecretString;
 use webhook::{EventName, Subscription};
 use ws_transport::{AdmittedOrigin, OriginPolicy};
@@ -302,9 +302,9 @@ async fn old_refresh_token_is_refused(
 
 /// Exports the log, verifies it, and checks that verification fails for a copy with one altered byte.
 async fn audit_log(servers: &Servers, session: &GuestSession) -> Checked {
-    let trail = session.audit_trail().await?;
+    let trail = session.audit_trail(AuditQuery::default()).await?;
     let find = |action: &str| {
-        let entry = trail.iter().find(|entry| entry.draft.action == action);
+        let entry = trail.entries.iter().find(|entry| entry.draft.action == action);
         entry.ok_or_else(|| format!("the audit trail of the session has no {action}"))
     };
     for action in [

@@ -15,8 +15,8 @@ use session_metrics::Snapshot;
 use webhook::Subscription;
 
 use crate::{
-    AuditTrail, ConsentChangeBody, CreatedSession, Operation, RefreshBody, RefreshedTokens, SessionInfo,
-    SubscriptionBody, Webhook,
+    AuditQuery, AuditTrail, ConsentChangeBody, CreatedSession, Operation, RefreshBody, RefreshedTokens,
+    SessionInfo, SubscriptionBody, Webhook,
 };
 
 /// A call of the contract. `Debug` shows no body, which may contain a secret.
@@ -24,6 +24,7 @@ use crate::{
 pub struct GatewayCall<T, const IDEMPOTENT: bool = true> {
     operation: Operation,
     id: String,
+    query: Option<String>,
     body: Option<Box<RawValue>>,
     gpc: bool,
     parse: Parse<T>,
@@ -37,6 +38,7 @@ impl<T, const IDEMPOTENT: bool> GatewayCall<T, IDEMPOTENT> {
         Self {
             operation,
             id: id.to_owned(),
+            query: None,
             body: None,
             gpc: false,
             parse,
@@ -56,7 +58,10 @@ impl<T, const IDEMPOTENT: bool> Call for GatewayCall<T, IDEMPOTENT> {
     fn request(&self, host: &Host) -> Request<Bytes> {
         let method = self.operation.method();
         // an id has no character that needs encoding
-        let path = self.operation.path().replace("{id}", &self.id);
+        let mut path = self.operation.path().replace("{id}", &self.id);
+        if let Some(query) = &self.query {
+            path = format!("{path}?{query}");
+        }
         let mut request = match &self.body {
             Some(body) => json::with_body(method, host, &path, body),
             None => json::request(method, host, &path),
@@ -121,15 +126,20 @@ pub fn end_session(id: &SessionId) -> GatewayCall<()> {
     GatewayCall::new(Operation::EndSession, id.as_str(), ignore_body)
 }
 
-/// Reads the audit entries of a session, oldest first.
-pub fn fetch_audit_trail(id: &SessionId) -> GatewayCall<Vec<Entry>> {
-    GatewayCall::new(Operation::FetchAuditTrail, id.as_str(), |_, response| {
+/// Reads a page of the audit entries of a session, newest first.
+///
+/// `next` of the page is `before` of the query for the next one.
+pub fn fetch_audit_trail(id: &SessionId, query: AuditQuery) -> GatewayCall<AuditTrail<Entry>> {
+    let parse: Parse<AuditTrail<Entry>> = |_, response| {
         parse_with(response, "the audit trail of a guest session", |bytes| {
-            let trail: AuditTrail<'_> = serde_json::from_slice(bytes).ok()?;
-            let entry = |entry: &&RawValue| Entry::parse(entry.get().as_bytes()).ok();
-            trail.entries.iter().map(entry).collect()
+            let trail: AuditTrail<&RawValue> = serde_json::from_slice(bytes).ok()?;
+            trail.try_map(|entry| Entry::parse(entry.get().as_bytes())).ok()
         })
-    })
+    };
+    GatewayCall {
+        query: Some(query.to_string()),
+        ..GatewayCall::new(Operation::FetchAuditTrail, id.as_str(), parse)
+    }
 }
 
 /// Reads the metrics of all sessions.
@@ -230,7 +240,7 @@ mod tests {
                 "/api/v2/webmessaging/guest-sessions/s-1",
             ),
             (
-                fetch_audit_trail(&session).request(&host()),
+                fetch_audit_trail(&session, AuditQuery::default()).request(&host()),
                 Method::GET,
                 "/api/v2/webmessaging/guest-sessions/s-1/audit",
             ),
@@ -332,9 +342,22 @@ mod tests {
     #[test]
     fn audit_trail_is_parsed_into_entries() {
         let id: SessionId = "s-1".parse().unwrap();
-        let read = |body: &'static str| fetch_audit_trail(&id).reply(response(200, body));
-        assert!(read(r#"{"entries":[]}"#).unwrap().is_empty());
-        for body in ["{}", r#"{"entries":[{}]}"#, r#"{"entries":{}}"#] {
+        let query = AuditQuery {
+            before: Some(7),
+            ..AuditQuery::default()
+        };
+        let call = fetch_audit_trail(&id, query);
+        assert_eq!(call.request(&host()).uri().query(), Some("limit=100&before=7"));
+        let read = |body: &'static str| call.reply(response(200, body));
+        let last = read(r#"{"entries":[]}"#).unwrap();
+        assert!(last.entries.is_empty() && last.next.is_none(), "{last:?}");
+        assert_eq!(read(r#"{"entries":[],"next":3}"#).unwrap().next, Some(3));
+        for body in [
+            "{}",
+            r#"{"entries":[{}]}"#,
+            r#"{"entries":{}}"#,
+            r#"{"entries":[],"next":"3"}"#,
+        ] {
             assert!(matches!(read(body), Err(ReplyError::Malformed { .. })), "{body}");
         }
     }

@@ -198,13 +198,13 @@ impl ErrorCode {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum DetailCode {
-    /// The field is repeated in its object.
+    /// The field is repeated in its object, or the parameter in the query.
     FieldDuplicate,
     /// The field is required and missing.
     FieldMissing,
     /// The value has the wrong JSON type.
     FieldType,
-    /// The body has no such field.
+    /// The body has no such field, or the query no such parameter.
     FieldUnknown,
     /// The value has the right JSON type and is not allowed.
     FieldValue,

@@ -93,6 +93,16 @@ impl Operation {
             Self::FetchDocument => "/openapi.json",
         }
     }
+
+    /// The parameters that its query may have.
+    #[must_use]
+    pub fn query(self) -> &'static [&'static str] {
+        match self {
+            Self::FetchAuditTrail => &["limit", "before", "since"],
+            Self::OpenSocket => &["access_token"],
+            _ => &[],
+        }
+    }
 }
 
 /// A path with its operations.

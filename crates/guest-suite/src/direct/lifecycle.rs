@@ -1,24 +1,21 @@
 //! Operations on stored sessions: creation, rotation of tokens, consent, end, erasure.
 
-use audit::{Actor, Draft, Outcome};
+use audit::{Actor, Draft, Entry, Outcome};
 use genesys_api::{SessionId, entropy, rfc3339};
 use guest_conversation::client::SessionUpdate;
 use guest_payload::{ConsentChange, NewGuest, Signals};
 use guest_sessions::RefreshedTokens;
-use guest_store::{Change, EntryQuery, Session, SessionQuery, StoredEntry, TokenHash};
+use guest_store::{Change, EntryQuery, Session, SessionQuery, StoreErrorKind, StoredEntry, TokenHash};
 use secrecy::{ExposeSecret as _, SecretString};
 use session_metrics::{EndReason, Journey};
 use time::OffsetDateTime;
 use token_window::{Presented, RefreshTokenFamily};
 use webhook::EventName;
 
-use super::Direct;
 use super::session_row::{Document, SessionRow, custom_attributes, with_details};
 use super::update::Mutation;
-use crate::{Error, SessionInfo};
-
-/// Largest number of entries of an audit trail. Our choice.
-const MAX_ENTRIES: usize = 10_000;
+use super::{Direct, PAGE};
+use crate::{AuditQuery, AuditTrail, Error, SessionInfo};
 
 /// A created session with the only copy of its tokens.
 #[derive(Clone, Debug)]
@@ -269,26 +266,46 @@ impl Direct {
         .await
     }
 
-    /// Records this read, and returns the first 10,000 audit entries of one session, oldest first. Later ones, this read
-    /// included, are absent.
+    /// Records this read, and returns a page of the audit entries of one session, newest first. The read is the newest
+    /// entry.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the store's.
-    pub async fn audit_trail(&self, owner: &str, id: &SessionId) -> Result<Vec<StoredEntry>, Error> {
+    pub async fn audit_trail(
+        &self,
+        owner: &str,
+        id: &SessionId,
+        query: AuditQuery,
+    ) -> Result<AuditTrail<StoredEntry>, Error> {
         let record = self.load(owner, id).await?;
         let read = record.draft(self.clock().now(), Actor::client(owner), "audit.read");
         self.commit(read.into()).await?;
         let subject = record.row.pseudonym();
-        let mut trail: Vec<StoredEntry> = Vec::new();
-        loop {
-            let before = trail.last().map(|entry| entry.seq);
-            let query = EntryQuery::OfSubject { subject, before };
-            let page = self.store().entries(query, 1_000).await?;
-            if page.is_empty() || trail.len() >= MAX_ENTRIES {
-                trail.reverse();
-                return Ok(trail);
+        let limit = query.bounded_limit();
+        // one more than wanted shows whether there is a next page; a query by time may have to skip many entries
+        let wanted = query.since.map_or(limit + 1, |_| PAGE);
+        let (mut entries, mut before) = (Vec::new(), query.before);
+        while entries.len() <= limit {
+            let page = EntryQuery::OfSubject { subject, before };
+            let page = self.store().entries(page, wanted).await?;
+            let Some(last) = page.last() else { break };
+            before = Some(last.seq);
+            for entry in page {
+                if is_since(&entry, query.since)? {
+                    entries.push(entry);
+                }
             }
-            trail.extend(page);
         }
+        let has_more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = entries.last().filter(|_| has_more).map(|last| last.seq);
+        Ok(AuditTrail { entries, next })
     }
+}
+
+/// Whether an entry is not older than `since`. A clock that was set back makes a later entry older.
+fn is_since(entry: &StoredEntry, since: Option<OffsetDateTime>) -> Result<bool, Error> {
+    let Some(since) = since else { return Ok(true) };
+    let entry = Entry::parse(&entry.bytes).map_err(|_| StoreErrorKind::Corrupt)?;
+    Ok(entry.draft.at >= since)
 }

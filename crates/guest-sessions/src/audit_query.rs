@@ -1,0 +1,177 @@
+//! The query of an audit trail, as the client writes it and the gateway reads it.
+
+use std::fmt;
+
+use genesys_api::{parse_rfc3339, rfc3339};
+use time::OffsetDateTime;
+use url::form_urlencoded;
+
+/// A page of an audit trail, newest entry first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AuditQuery {
+    /// Largest number of entries, at most [`Self::MAX_LIMIT`]. A smaller or larger value counts as the nearest allowed
+    /// one.
+    pub limit: usize,
+    /// The page begins after the entry with this sequence number: `next` of the page before.
+    pub before: Option<u64>,
+    /// Entries before this time are left out.
+    pub since: Option<OffsetDateTime>,
+}
+
+impl AuditQuery {
+    /// Entries of a page without `limit`. Our choice.
+    pub const DEFAULT_LIMIT: usize = 100;
+    /// Largest number of entries of a page. Our choice.
+    pub const MAX_LIMIT: usize = 1_000;
+
+    /// Parses the query of a URL.
+    ///
+    /// Only the values are checked. [`Operation::query`](crate::Operation::query) lists the allowed names.
+    ///
+    /// # Errors
+    /// If a value is not allowed.
+    pub fn parse(query: &str) -> Result<Self, AuditQueryError> {
+        let mut parsed = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                "limit" => {
+                    let limit = number(&value).and_then(|limit| usize::try_from(limit).ok());
+                    let allowed = limit.filter(|limit| (1..=Self::MAX_LIMIT).contains(limit));
+                    parsed.limit = allowed.ok_or(AuditQueryError::Limit)?;
+                }
+                "before" => parsed.before = Some(number(&value).ok_or(AuditQueryError::Before)?),
+                "since" => parsed.since = Some(parse_rfc3339(&value).ok_or(AuditQueryError::Since)?),
+                _ => {}
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// The limit within its bounds.
+    #[must_use]
+    pub fn bounded_limit(&self) -> usize {
+        self.limit.clamp(1, Self::MAX_LIMIT)
+    }
+}
+
+impl Default for AuditQuery {
+    fn default() -> Self {
+        Self {
+            limit: Self::DEFAULT_LIMIT,
+            before: None,
+            since: None,
+        }
+    }
+}
+
+/// The query of a URL, without `?`.
+impl fmt::Display for AuditQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("limit", &self.bounded_limit().to_string());
+        if let Some(before) = self.before {
+            query.append_pair("before", &before.to_string());
+        }
+        if let Some(since) = self.since {
+            query.append_pair("since", &rfc3339(since));
+        }
+        f.write_str(&query.finish())
+    }
+}
+
+/// An error of parsing an [`AuditQuery`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditQueryError {
+    /// `before`.
+    #[error("invalid before: not a sequence number, send `next` of the page before")]
+    Before,
+    /// `limit`.
+    #[error("invalid limit: not a whole number from 1 to {}", AuditQuery::MAX_LIMIT)]
+    Limit,
+    /// `since`.
+    #[error("invalid since: not a time of RFC 3339, encode + as %2B")]
+    Since,
+}
+
+impl AuditQueryError {
+    /// Name of the parameter at fault.
+    #[must_use]
+    pub fn parameter(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::Limit => "limit",
+            Self::Since => "since",
+        }
+    }
+}
+
+/// Parses decimal digits, without a sign.
+fn number(text: &str) -> Option<u64> {
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_decimal.then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    //! Queries of both ends, and invalid values.
+
+    use super::*;
+    use crate::Operation;
+
+    #[test]
+    fn query_survives_its_text() {
+        let since = parse_rfc3339("2026-11-22T12:30:00.5Z").unwrap();
+        for query in [
+            AuditQuery::default(),
+            AuditQuery {
+                limit: 1_000,
+                before: Some(0),
+                since: Some(since),
+            },
+        ] {
+            let text = query.to_string();
+            assert_eq!(AuditQuery::parse(&text), Ok(query), "{text}");
+            for (name, _) in form_urlencoded::parse(text.as_bytes()) {
+                assert!(Operation::FetchAuditTrail.query().contains(&&*name), "{name}");
+            }
+        }
+        let zone = AuditQuery::parse("since=2026-11-22T13:30:00.5%2B01:00").unwrap();
+        assert_eq!(zone.since, Some(since));
+        assert_eq!(AuditQuery::parse(""), Ok(AuditQuery::default()));
+    }
+
+    #[test]
+    fn limit_is_sent_within_its_bounds() {
+        for (limit, sent) in [(0, "limit=1"), (5, "limit=5"), (usize::MAX, "limit=1000")] {
+            let query = AuditQuery {
+                limit,
+                ..AuditQuery::default()
+            };
+            assert_eq!(query.to_string(), sent);
+        }
+    }
+
+    #[test]
+    fn invalid_value_is_refused_with_its_parameter() {
+        for query in [
+            "limit=",
+            "limit=0",
+            "limit=1001",
+            "limit=-1",
+            "limit=%2B5",
+            "limit=ten",
+            "limit=18446744073709551616",
+            "before=",
+            "before=-1",
+            "before=18446744073709551616",
+            "since=",
+            "since=yesterday",
+            "since=2026-11-22",
+            "since=2026-11-22T12:30:00+01:00",
+        ] {
+            let error = AuditQuery::parse(query).unwrap_err();
+            assert_eq!(Some(error.parameter()), query.split('=').next(), "{query}");
+        }
+    }
+}
