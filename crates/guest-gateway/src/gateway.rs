@@ -191,6 +191,9 @@ impl Gateway {
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, ended).await.is_err() {
             tracing::warn!("shutdown timeout: tasks are still running");
         }
+        if let Err(error) = direct.log_refusals().await {
+            tracing::error!(%error, "cannot log counted refusals");
+        }
         let (store, now) = (direct.store(), direct.clock().now().utc);
         let closed = record(&**store, own_name(), "audit.closed", now).await;
         let signed = store.checkpoint().await;

@@ -6,6 +6,7 @@ mod background;
 mod conversation;
 mod lifecycle;
 mod log_state;
+mod refusals;
 mod session_row;
 mod sign_in;
 mod update;
@@ -32,6 +33,7 @@ pub use self::lifecycle::Created;
 pub use self::log_state::LogState;
 pub use self::sign_in::SignIn;
 
+use self::refusals::RefusalCounter;
 use self::session_row::SessionRow;
 use self::sign_in::SignedIn;
 use crate::{Error, SessionInfo};
@@ -125,6 +127,7 @@ struct Shared {
     events: Notify,
     live: LiveSessions<EndReason>,
     log_state: watch::Sender<LogState>,
+    refusals: Mutex<RefusalCounter>,
     sign_in: SignInService,
     signed_in: SignedIn,
 }
@@ -179,6 +182,7 @@ impl Direct {
                 events: Notify::new(),
                 live: LiveSessions::default(),
                 log_state: watch::Sender::new(LogState::Verifying(0)),
+                refusals: Mutex::default(),
                 signed_in: Mutex::new(HashMap::new()),
             }),
         })

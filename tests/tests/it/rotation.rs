@@ -1,10 +1,12 @@
 //! Refresh of tokens before expiry: in the window, spread over time, one at a time, with every loss reported.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use guest_suite::audit::Entry;
 use guest_suite::direct::DirectConfig;
+use guest_suite::store::EntryQuery;
 use guest_suite::token_window::{Event, Jitter, TokenError, Window};
 use guest_suite::{AuditQuery, AuditTrail, GuestSession, GuestSessions};
 use http::StatusCode;
@@ -215,10 +217,26 @@ async fn concurrent_refreshes_of_one_token_succeed_once() {
         assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.text);
         assert_eq!(answer.json()["code"], "refresh.token.used");
     }
-    let trail = api.ask(Call::get(&format!("{SESSIONS}/{id}/audit"))).await;
-    let entries = trail["entries"].as_array().unwrap();
-    let count = |action: &str| entries.iter().filter(|entry| entry["action"] == action).count();
-    assert_eq!((count("token.rotated"), count("token.reuse_detected")), (1, 19));
+    let logged = async |action: &str| {
+        let trail = api.ask(Call::get(&format!("{SESSIONS}/{id}/audit"))).await;
+        let mut entries = trail["entries"].as_array().unwrap().clone();
+        entries.retain(|entry| entry["action"] == action);
+        entries
+    };
+    assert_eq!(logged("token.rotated").await.len(), 1);
+    assert_eq!(
+        logged("token.reuse_detected").await.len(),
+        1,
+        "the first, at once"
+    );
+    // the others are one entry when the minute is over
+    until(async || {
+        world.clock.advance(Duration::from_secs(15));
+        logged("token.reuse_detected").await.len() == 2
+    })
+    .await;
+    let counted = &logged("token.reuse_detected").await[0];
+    assert_eq!(counted["detail"]["count"], 18, "{counted}");
 
     // the winner's tokens are the session's
     let body = json!({ "refreshToken": won[0].json()["refreshToken"] });
@@ -227,6 +245,33 @@ async fn concurrent_refreshes_of_one_token_succeed_once() {
         .await;
     assert_ne!(rotated["accessToken"], won[0].json()["accessToken"]);
     world.stop().await;
+}
+
+#[tokio::test]
+async fn replayed_refresh_tokens_are_counted_when_the_gateway_stops() {
+    let world = World::start().await;
+    let api = Api::of(&world, CLIENT).await;
+    let session = api.create(&guest()).await;
+    let id = session["id"].as_str().unwrap();
+    let body = json!({ "refreshToken": session["refreshToken"] });
+    let refresh = Call::post(&format!("{SESSIONS}/{id}/refresh")).json(&body);
+    api.ask(refresh.clone()).await;
+    for _ in 0..150 {
+        let answer = api.send(refresh.clone().bearer(&api.token)).await;
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.text);
+    }
+    let store = Arc::clone(world.gateway.store());
+    world.stop().await;
+    let entries = store.entries(EntryQuery::From(0), 1_000).await.unwrap();
+    let entries = entries
+        .iter()
+        .map(|entry| serde_json::from_slice(&entry.bytes).unwrap());
+    let mut refused: Vec<serde_json::Value> = entries.collect();
+    refused.retain(|entry| entry["action"] == "token.reuse_detected");
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert_eq!(refused[0]["detail"].get("count"), None);
+    assert_eq!(refused[1]["detail"]["count"], 149);
+    assert_eq!(refused[0]["subject"], refused[1]["subject"]);
 }
 
 #[tokio::test]

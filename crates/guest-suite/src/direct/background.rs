@@ -22,6 +22,7 @@ impl Direct {
     ///
     /// - Delivers the outbox, up to 32 deliveries at once. A dropped delivery is repeated with the same id.
     /// - Ends idle sessions, and erases sessions after their retention, every 15 s.
+    /// - Logs counted refusals when their minute is over.
     /// - Signs the audit log every minute, and verifies it at the start and every day.
     pub async fn background_tasks(&self, dispatcher: Dispatcher) {
         let clock = self.clock();
@@ -60,6 +61,9 @@ impl Direct {
         }
         if let Err(error) = self.erase_old().await {
             tracing::error!(%error, "cannot erase old sessions");
+        }
+        if let Err(error) = self.log_due_refusals().await {
+            tracing::error!(%error, "cannot log counted refusals, trying again");
         }
         if with_checkpoint && let Err(error) = self.store().checkpoint().await {
             tracing::error!(%error, "cannot sign the audit log");

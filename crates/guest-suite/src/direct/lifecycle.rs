@@ -12,10 +12,14 @@ use time::OffsetDateTime;
 use token_window::{Presented, RefreshTokenFamily};
 use webhook::EventName;
 
+use super::refusals::Refusal;
 use super::session_row::{Document, SessionRow, custom_attributes, with_details};
 use super::update::Mutation;
 use super::{Direct, PAGE};
 use crate::{AuditQuery, AuditTrail, Error, SessionInfo};
+
+/// The action of a refused refresh token that was rotated before.
+const REUSE_DETECTED: &str = "token.reuse_detected";
 
 /// A created session with the only copy of its tokens.
 #[derive(Clone, Debug)]
@@ -79,7 +83,7 @@ impl Direct {
         refresh: &SecretString,
     ) -> Result<RefreshedTokens, Error> {
         let presented = refresh.expose_secret();
-        self.update(owner, id, |record, now| {
+        let rotated = self.update(owner, id, |record, now| {
             record.ensure_live(now)?;
             let mut row = record.row.clone();
             let tokens = self.issue_tokens(&mut row, now.utc);
@@ -97,8 +101,8 @@ impl Direct {
             match presented {
                 Presented::Current => {}
                 Presented::Reused => {
-                    let reuse = entry("token.reuse_detected").outcome(Outcome::Denied);
-                    return Ok((reuse.into(), Err(Error::RefreshUsed)));
+                    let entry = entry(REUSE_DETECTED).outcome(Outcome::Denied);
+                    return Ok((Mutation::default(), Err((generation, entry))));
                 }
                 _ => return Err(Error::RefreshUnknown),
             }
@@ -110,8 +114,19 @@ impl Direct {
                 ..Mutation::default()
             };
             Ok((mutation, Ok(tokens)))
-        })
-        .await?
+        });
+        match rotated.await? {
+            Ok(tokens) => Ok(tokens),
+            Err((generation, entry)) => {
+                let refusal = Refusal {
+                    session: id.clone(),
+                    action: REUSE_DETECTED,
+                    generation,
+                };
+                self.log_refusal(&refusal, entry).await?;
+                Err(Error::RefreshUsed)
+            }
+        }
     }
 
     /// Issues a pair of tokens. Their hashes and deadlines replace those of the row.
