@@ -6,7 +6,9 @@ use crate::witness::{self, Check, Cosignature};
 use crate::{Checkpoint, Cosignatures, Failure, Fault, Hash, Report, Tree, VerifierKey, WitnessKey};
 
 use line::Head;
-pub(crate) use line::{CheckedLine, LineChecker, MAX_LINE};
+#[cfg(feature = "client")]
+pub(crate) use line::MAX_LINE;
+pub(crate) use line::{CheckedLine, LineChecker};
 
 /// Maximum number of faults in a [`Failure`]. Our choice.
 const MAX_FAULTS: usize = 100;
@@ -70,7 +72,11 @@ impl Verifier {
     pub fn finish(self) -> Result<Report, Failure> {
         self.sequence.finish()
     }
+}
 
+/// The operations of the driver on files.
+#[cfg(feature = "client")]
+impl Verifier {
     /// Returns the tree of a log without faults, and the number of entries that a checkpoint proves.
     pub(crate) fn into_tree(self) -> Result<(Tree, u64), Failure> {
         match self.sequence.failure() {
@@ -220,6 +226,7 @@ impl Sequence {
         }
     }
 
+    #[cfg(feature = "client")]
     fn begin_segment(&mut self, found: u64) {
         self.recognized += 1;
         let expected = self.next;
