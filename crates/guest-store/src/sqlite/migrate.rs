@@ -10,7 +10,7 @@ use super::Keys;
 use super::error::SqliteError;
 use super::migrate_outbox;
 use super::rows::{aad, number, subject_aad, time, write_session};
-use super::schema::{TABLES_2, VERSION};
+use super::schema::{TABLES_2, VERSION, seal_aad};
 use crate::{SealKey, Session, SessionSecrets, StoreError, StoreErrorKind, TokenHash};
 
 /// Present in `meta` until the file has been vacuumed after its migration.
@@ -51,6 +51,8 @@ pub(super) fn from_1(connection: &Connection, keys: &Keys) -> Result<(), SqliteE
     )?;
     migrate_outbox::from_1(&transaction, seal)?;
     log::from_1(&transaction, keys)?;
+    let proof = seal.seal(seal_aad(VERSION), b"");
+    transaction.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])?;
     transaction.execute("INSERT INTO meta VALUES (?1, x'')", [VACUUM_DUE])?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)

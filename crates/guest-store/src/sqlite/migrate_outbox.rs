@@ -8,8 +8,10 @@ use super::rows::aad;
 use super::schema::OUTBOX;
 use crate::SealKey;
 
-/// Migrates the outbox after the sessions. Keeps each pending event. A webhook that missed events gets a snapshot of every session of its owner: version 1 kept
-/// no session of a dead letter, and nothing of what a disabled webhook missed.
+/// Migrates the outbox after the sessions. Keeps each pending event of a session that was not erased.
+///
+/// A webhook that missed events gets a snapshot of every session of its owner: version 1 kept no session of a dead letter,
+/// and nothing of what a disabled webhook missed.
 pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), SqliteError> {
     connection.execute_batch(
         "ALTER TABLE webhooks ADD COLUMN pending INTEGER NOT NULL DEFAULT 0;
@@ -23,7 +25,7 @@ pub(super) fn from_1(connection: &Connection, seal: &SealKey) -> Result<(), Sqli
         "INSERT INTO outbox (place, id, webhook, session, kind, first, last, event, at, due_at, leased, fence,
              attempts, bytes, body)
          SELECT place, id, webhook, ?2, 0, ?3, ?3, event, at, due_at, leased, fence, attempts, bytes, body
-         FROM outbox_1 WHERE place = ?1",
+         FROM outbox_1 WHERE place = ?1 AND EXISTS (SELECT 1 FROM sessions WHERE key = ?2)",
     )?;
     let mut pending = connection.prepare("SELECT place, id, body FROM outbox_1 WHERE due_at IS NOT NULL")?;
     let mut rows = pending.query([])?;

@@ -102,6 +102,7 @@ pub(super) const TABLES_2: &str = "
         personal BLOB NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX sessions_live_guest ON sessions (owner, guest) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_live ON sessions (key) WHERE ended_at IS NULL;
     CREATE INDEX sessions_due ON sessions (idle_deadline) WHERE ended_at IS NULL;
     CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;
 
@@ -150,6 +151,12 @@ pub(super) fn open(path: &Path) -> Result<Connection, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
+    // a file of another program is not changed
+    let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION && tables > 0 {
+        return Err(StoreErrorKind::Corrupt.into());
+    }
     let mode: String = connection.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreErrorKind::Unavailable.into());
@@ -189,9 +196,9 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (application, version) {
         (0, 0) if tables == 0 => create(connection, keys)?,
-        (APPLICATION, VERSION) => check_keys(connection, keys)?,
+        (APPLICATION, VERSION) => check_keys(connection, keys, VERSION)?,
         (APPLICATION, 1) => {
-            check_keys(connection, keys)?;
+            check_keys(connection, keys, 1)?;
             migrate::from_1(connection, keys)?;
         }
         (APPLICATION, found) if found > VERSION => {
@@ -239,7 +246,7 @@ pub(super) fn check_is_current(connection: &Connection, keys: &Keys) -> Result<(
     check_is_store(connection)?;
     let found: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {
-        VERSION => check_keys(connection, keys),
+        VERSION => check_keys(connection, keys, VERSION),
         newer if newer > VERSION => Err(StoreErrorKind::NewerSchema {
             found,
             known: VERSION,
@@ -260,7 +267,7 @@ fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
     connection.execute_batch(OUTBOX)?;
     connection.execute_batch(LOG_TABLES)?;
     let log = keys.signer.verifier_key().to_string().into_bytes();
-    let seal = keys.seal.seal(SEAL_AAD, b"");
+    let seal = keys.seal.seal(seal_aad(VERSION), b"");
     let head = LogHead::default().seal(&keys.seal);
     let sql = "INSERT INTO meta VALUES ('log', ?1), ('seal', ?2), ('head', ?3)";
     connection.execute(sql, (log, seal, head))?;
@@ -269,16 +276,23 @@ fn create(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
     Ok(connection.execute_batch("COMMIT")?)
 }
 
-const SEAL_AAD: &str = "meta/seal/value";
+/// Associated data of the value that proves the seal key. It has the version of the tables, so that a file whose version
+/// was changed is not migrated again, which would authenticate its rows anew.
+pub(super) fn seal_aad(version: i32) -> &'static str {
+    match version {
+        1 => "meta/seal/value",
+        _ => "meta/seal/value/2",
+    }
+}
 
-fn check_keys(connection: &Connection, keys: &Keys) -> Result<(), SqliteError> {
+fn check_keys(connection: &Connection, keys: &Keys, version: i32) -> Result<(), SqliteError> {
     let meta = |name: &str| -> Result<Vec<u8>, SqliteError> {
         let sql = "SELECT value FROM meta WHERE name = ?1";
         let value = connection.query_row(sql, [name], |row| row.get(0)).optional()?;
         value.ok_or_else(|| StoreErrorKind::Corrupt.into())
     };
     let same_log = meta("log")? == keys.signer.verifier_key().to_string().as_bytes();
-    let same_seal = keys.seal.open(SEAL_AAD, meta("seal")?).is_some();
+    let same_seal = keys.seal.open(seal_aad(version), meta("seal")?).is_some();
     if same_log && same_seal {
         Ok(())
     } else {

@@ -78,7 +78,26 @@ pub(in crate::sqlite) fn downgrade(path: &Path) -> Connection {
     raw.execute_batch(OUTBOX_1).unwrap();
     raw.execute_batch(LOG_1).unwrap();
     raw.execute_batch(SESSIONS_1).unwrap();
+    let proof = SealKey::new(&[1; 32]).seal("meta/seal/value", b"");
+    raw.execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])
+        .unwrap();
     raw
+}
+
+#[tokio::test]
+async fn version_changed_without_the_key_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let store = open(&path).unwrap();
+    store.commit(log(3)).await.unwrap();
+    drop(store);
+    let raw = Connection::open(&path).unwrap();
+    let seal = "SELECT value FROM meta WHERE name = 'seal'";
+    let proof: Vec<u8> = raw.query_row(seal, [], |row| row.get(0)).unwrap();
+    downgrade(&path)
+        .execute("UPDATE meta SET value = ?1 WHERE name = 'seal'", [proof])
+        .unwrap();
+    assert_eq!(open(&path).unwrap_err(), StoreErrorKind::WrongKey);
 }
 
 /// Makes a file of version 1 with `count` sessions, of which those with an odd number have ended.
