@@ -270,12 +270,9 @@ fn unavailable(error: io::Error) -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, error)
 }
 
-/// Locks the name of the store and, because it can be renamed, its file.
+/// Locks the name of a store and its file, so that neither another name of the file nor another file of the name is used.
 fn lock(path: &Path) -> Result<[File; 2], StoreError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".lock");
-    let beside = private().create(true).truncate(false).open(Path::new(&beside));
-    let beside = try_lock(beside)?;
+    let name = lock_name(path)?;
     #[cfg(unix)]
     {
         let links = std::os::unix::fs::MetadataExt::nlink(&path.metadata().map_err(unavailable)?);
@@ -285,16 +282,33 @@ fn lock(path: &Path) -> Result<[File; 2], StoreError> {
             return Err(StoreError::new(StoreErrorKind::Linked, source));
         }
     }
-    Ok([beside, try_lock(private().open(path))?])
+    let file = private().open(path).map_err(unavailable)?;
+    match try_lock(&file) {
+        Ok(()) => Ok([name, file]),
+        Err(error) => {
+            // to close it would release the locks that SQLite has on the file in this process (POSIX `fcntl`)
+            std::mem::forget(file);
+            Err(error)
+        }
+    }
+}
+
+/// Locks `<path>.lock`.
+fn lock_name(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = private().create(true).truncate(false).open(Path::new(&name));
+    let file = file.map_err(unavailable)?;
+    try_lock(&file)?;
+    Ok(file)
 }
 
 /// Locks a file. A child that this process is starting has its open files until it executes, so a lock that was just
 /// released is tried again for 100 ms.
-fn try_lock(file: io::Result<File>) -> Result<File, StoreError> {
-    let file = file.map_err(unavailable)?;
+fn try_lock(file: &File) -> Result<(), StoreError> {
     for _ in 0..10 {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
             Err(TryLockError::Error(error)) => return Err(unavailable(error)),
         }

@@ -12,7 +12,7 @@ use super::migrate::VACUUM_DUE;
 use super::prepared::Prepared;
 use super::reader::Reader;
 use super::rows::{aad, select_sessions, session, webhook};
-use super::{Keys, SqliteStore, lock, private, schema, unavailable};
+use super::{Keys, SqliteStore, lock, lock_name, private, schema, unavailable};
 use crate::{StoreError, StoreErrorKind};
 
 impl SqliteStore {
@@ -45,20 +45,29 @@ impl SqliteStore {
     /// # Errors
     /// `NotEmpty`, and the errors of [`SqliteStore::open`].
     pub fn restore(backup: &Path, path: &Path, keys: &Keys, force: bool) -> Result<(), StoreError> {
-        let size = backup.metadata().map_err(unavailable)?.len();
-        if size == 0 {
+        if backup.metadata().map_err(unavailable)?.len() == 0 {
             return Err(StoreErrorKind::Corrupt.into());
         }
-        let _lock = match path.exists() {
-            true => Some(lock(path)?),
-            false => None,
+        if beside(backup, "-wal").metadata().is_ok_and(|log| log.len() > 0) {
+            let source = "a write-ahead log is beside it, so it is no backup: make one with `guest-gateway store backup`";
+            return Err(StoreError::new(StoreErrorKind::Corrupt, source));
+        }
+        // a link stays, and its target is replaced
+        let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let _locks = match path.exists() {
+            true => (Some(lock(path)?), None),
+            false => (None, Some(lock_name(path)?)),
         };
         if !force && path.metadata().is_ok_and(|store| store.len() > 0) {
             return Err(StoreErrorKind::NotEmpty.into());
         }
         let partial = beside(path, ".restore");
         let restored = fill(backup, &partial, keys).and_then(|()| {
-            // pages of the old log must not be applied to the new file
+            File::open(&partial)
+                .and_then(|file| file.sync_all())
+                .map_err(unavailable)?;
+            empty_log(path);
+            // pages of an old log must not be applied to the new file
             for ending in ["-wal", "-shm"] {
                 match fs::remove_file(beside(path, ending)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unavailable(error)),
@@ -91,6 +100,7 @@ impl SqliteStore {
     /// # Errors
     /// Those of [`SqliteStore::open`], and `Full`: the work needs space for two copies of the file.
     pub fn vacuum(path: &Path, keys: &Keys) -> Result<(), StoreError> {
+        let path = &path.canonicalize().map_err(unavailable)?;
         let _lock = lock(path)?;
         let connection = schema::open(path)?;
         schema::prepare(&connection, keys)?;
@@ -102,12 +112,13 @@ impl SqliteStore {
 fn vacuum(connection: &Connection) -> Result<(), SqliteError> {
     // the copy need not fit into memory
     connection.execute_batch("PRAGMA temp_store=FILE; VACUUM;")?;
-    connection.execute("DELETE FROM meta WHERE name = ?1", [VACUUM_DUE])?;
     let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))?;
-    match busy {
-        0 => Ok(()),
-        _ => Err(StoreErrorKind::Busy.into()),
+    if busy != 0 {
+        let source = "another program reads the file: end it, then repeat the command";
+        return Err(StoreError::new(StoreErrorKind::Busy, source).into());
     }
+    connection.execute("DELETE FROM meta WHERE name = ?1", [VACUUM_DUE])?;
+    Ok(())
 }
 
 fn copy(path: &Path, to: &Path) -> Result<(), StoreError> {
@@ -134,10 +145,23 @@ fn fill(backup: &Path, partial: &Path, keys: &Keys) -> Result<(), StoreError> {
     let connection = schema::open(partial)?;
     schema::check_is_store(&connection)?;
     schema::prepare(&connection, keys)?;
+    if let Some(fault) = check(&connection, keys)?.into_iter().next() {
+        return Err(StoreError::new(StoreErrorKind::Corrupt, fault));
+    }
     // the last connection moves the log into the file
     connection
         .close()
         .map_err(|(_, error)| SqliteError::from(error).into())
+}
+
+/// Moves the write-ahead log of a store into its file, so that the file is whole if it is not replaced after all. A damaged
+/// store stays as it is.
+fn empty_log(path: &Path) {
+    if path.exists()
+        && let Ok(connection) = schema::open(path)
+    {
+        let _moved = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
 }
 
 /// Makes the file durable, gives it its name, and makes the name durable.
@@ -186,7 +210,8 @@ fn check(connection: &Connection, keys: &Keys) -> Result<Vec<String>, SqliteErro
         "webhook",
         unreadable(&mut prepared, sql, |row| webhook(row, seal).map(drop))?,
     );
-    let sql = "SELECT id, body FROM outbox WHERE due_at IS NOT NULL";
+    // a snapshot has no body
+    let sql = "SELECT id, body FROM outbox WHERE kind <> 1";
     let body = |row: &Row<'_>| {
         let id: String = row.get(0)?;
         let body = seal.open(&aad("outbox", &id, "body"), row.get(1)?);

@@ -112,3 +112,41 @@ async fn vacuum_removes_what_a_migration_left() {
     drop(raw);
     assert_eq!(open(&path).unwrap().stats().await.unwrap().live_sessions, 20);
 }
+
+#[tokio::test]
+async fn damaged_backup_replaces_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, backup) = (folder.path().join("guest.db"), folder.path().join("backup.db"));
+    let store = open(&path).unwrap();
+    store.commit(unit("x")).await.unwrap();
+    store.commit(log(300)).await.unwrap();
+    SqliteStore::backup(&path, &backup).unwrap();
+    drop(store);
+    let raw = Connection::open(&backup).unwrap();
+    raw.execute_batch("DROP TRIGGER entries_stay; UPDATE entries SET bytes = x'00' WHERE seq = 17;")
+        .unwrap();
+    drop(raw);
+    let restored = SqliteStore::restore(&backup, &path, &own_keys(), true);
+    assert_eq!(restored.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    assert_eq!(check(&path), [""; 0]);
+}
+
+#[tokio::test]
+async fn check_accepts_a_snapshot_that_is_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    let limits = Limits {
+        webhook_queue_rows: 0,
+        ..Limits::default()
+    };
+    let store = SqliteStore::open(&path, own_keys(), limits).unwrap();
+    store.commit(webhook("x")).await.unwrap();
+    store.commit(unit("x")).await.unwrap();
+    let leased = store.lease_deliveries(at(), Duration::ZERO, 1).await.unwrap();
+    assert_eq!(
+        leased.len(),
+        1,
+        "the event overflows into a snapshot, which is due"
+    );
+    assert_eq!(check(&path), [""; 0]);
+}
