@@ -180,7 +180,8 @@ impl Reader<'_, '_> {
             return Err(altered(format!("an entry of subject {subject} is missing")));
         }
         let entries = found.into_iter().map(|(entry, _)| entry);
-        Ok(entries.filter(|entry| Some(entry.seq) != before).collect())
+        let entries = entries.filter(|entry| Some(entry.seq) != before);
+        Ok(entries.take(usize::try_from(limit).unwrap_or(PAGE)).collect())
     }
 
     pub(super) fn checkpoints(

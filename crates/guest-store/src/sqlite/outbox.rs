@@ -107,7 +107,9 @@ impl Transaction<'_, '_> {
     /// Adds events to the snapshot of their session.
     pub(super) fn join_snapshot(&mut self, webhook: &str, events: &Undelivered) -> Result<(), SqliteError> {
         let params = params![webhook, events.session, events.first, events.last, events.at];
-        let sql = "UPDATE outbox SET first = min(first, ?3), last = max(last, ?4), at = min(at, ?5)
+        // `due_at = at` marks a released snapshot
+        let sql = "UPDATE outbox SET first = min(first, ?3), last = max(last, ?4), at = min(at, ?5),
+                   due_at = CASE WHEN due_at = at THEN min(at, ?5) ELSE due_at END
                    WHERE webhook = ?1 AND session = ?2 AND kind > 0";
         if self.prepared.execute(sql, params)? > 0 {
             return Ok(());

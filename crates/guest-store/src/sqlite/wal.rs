@@ -34,7 +34,11 @@ pub(super) struct Wal {
 impl Wal {
     /// Watches the log of this connection, which makes no automatic checkpoints from here on.
     pub(super) fn watch(connection: &mut Connection) -> rusqlite::Result<Self> {
-        let wal = Self::default();
+        // a process that was killed may have left pages of an erased session
+        let wal = Self {
+            truncate: true,
+            ..Self::default()
+        };
         let pages = Arc::clone(&wal.pages);
         connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
             pages.store(count, Ordering::Relaxed);

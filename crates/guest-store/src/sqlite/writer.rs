@@ -169,7 +169,7 @@ impl<'c> Transaction<'_, 'c> {
             if !self.prepared.in_transaction() {
                 tracing::warn!(%error, "a transaction of the store was rolled back");
                 return Err(self.abort(match error.kind() {
-                    StoreErrorKind::Full => StoreErrorKind::Full,
+                    kind @ (StoreErrorKind::Full | StoreErrorKind::Poisoned) => kind,
                     _ => StoreErrorKind::Unavailable,
                 }));
             }

@@ -52,7 +52,11 @@ impl Model {
         if let Some(snapshot) = self.outbox.iter_mut().find(is_its) {
             let (first, last) = snapshot.range;
             snapshot.range = (first.min(lost.range.0), last.max(lost.range.1));
+            let is_released = snapshot.due == Some(snapshot.at);
             snapshot.at = snapshot.at.min(lost.at);
+            if is_released {
+                snapshot.due = Some(snapshot.at);
+            }
         } else {
             self.outbox.push(Delivery {
                 id: String::new(),
