@@ -8,7 +8,7 @@ use crate::{Attributes, ChangeError, ConsentChange, ConsentRecord, ConsentUpdate
 /// A consent record, and attributes of which each is functional or serves a purpose that the record switches on.
 ///
 /// This type is the proof that the attributes may be stored and sent. Every way to make one drops the others: a
-/// decision, a change of consent, and reading it back from a store.
+/// decision, a change of consent, a re-evaluation, and reading it back from a store.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct GuestData {
     consent: ConsentRecord,
@@ -64,6 +64,20 @@ impl GuestData {
         let data = Self::new(consent, self.attributes.clone());
         Ok(ConsentUpdate { data, diffs })
     }
+
+    /// Decides again on the recorded choices, under `policy` and at `now`. Returns `None` if the record stays as it is.
+    ///
+    /// The result differs if the policy has another id, version or content, if it is no longer in force, or if an
+    /// agreement has expired. Attributes of purposes that are then off are dropped. A purpose that was off is switched on
+    /// only by a recorded grant that the policy accepts, never by a default of the policy. No session is ended.
+    #[must_use]
+    pub fn reevaluate(&self, policy: &Policy, now: OffsetDateTime) -> Option<ConsentUpdate> {
+        let (consent, diffs) = self.consent.reevaluate(policy, now);
+        (consent != self.consent).then(|| ConsentUpdate {
+            data: Self::new(consent, self.attributes.clone()),
+            diffs,
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for GuestData {
@@ -82,18 +96,142 @@ impl<'de> Deserialize<'de> for GuestData {
 #[cfg(test)]
 mod tests {
     use genesys_api::parse_rfc3339;
+    use proptest::prelude::*;
+    use time::Duration;
 
     use super::*;
-    use crate::{Choice, Consent, Evidence, NewGuest, Purpose};
+    use crate::{Choice, Consent, Evidence, NewGuest, Purpose, Reason};
 
-    fn data() -> GuestData {
-        let now = parse_rfc3339("2026-11-22T12:30:00Z").unwrap();
-        let consent = Consent::together([Choice::Granted; 3], Evidence::at(now));
-        let mut guest = NewGuest::new("c".parse().unwrap(), "DE".parse().unwrap(), consent);
+    fn now() -> OffsetDateTime {
+        parse_rfc3339("2026-11-22T12:30:00Z").unwrap()
+    }
+
+    /// The data of a guest in this place, with an attribute of marketing and a functional one.
+    fn decided(policy: &Policy, place: &str, choices: [Choice; 3]) -> GuestData {
+        let consent = Consent::together(choices, Evidence::at(now()));
+        let mut guest = NewGuest::new("c".parse().unwrap(), place.parse().unwrap(), consent);
         guest.attributes.insert("marketing.segment", "gold").unwrap();
         guest.attributes.insert("source", "web").unwrap();
-        let session = guest.decide(Policy::purpose_scoped(), now).unwrap();
-        session.data().clone()
+        guest.decide(policy, now()).unwrap().data().clone()
+    }
+
+    fn data() -> GuestData {
+        decided(Policy::purpose_scoped(), "DE", [Choice::Granted; 3])
+    }
+
+    /// A policy with one rule for every place and purpose.
+    fn policy(version: &str, dates: &str, rule: &str) -> Policy {
+        let rules = ["elsewhere", "unknown"].map(|place| {
+            format!(
+                "[[rule]]\narea = \"{place}\"\nplaces = [\"{place}\"]\n\
+                 purposes = [\"marketing\", \"personalization\", \"analytics\"]\n\
+                 missing = \"ask\"\nsources = [\"us\"]\n{rule}\n"
+            )
+        });
+        let text = format!(
+            "id = \"mine\"\nversion = \"{version}\"\nabout = \"One rule.\"\nvalid-from = 2026-01-01\n{dates}\n\
+             reviewed = 2026-11-22\nassumed-age = 18\nfunctional = {{ basis = \"contract\", sources = [\"us\"] }}\n\
+             sources.us = {{ law = \"our choice\", article = \"none\", reviewed = 2026-11-22 }}\n{}",
+            rules.concat()
+        );
+        Policy::parse(&text).unwrap()
+    }
+
+    const OPT_OUT: &str = "basis = \"opt-out\"\ndefault = \"on\"";
+    const OPT_IN: &str = "basis = \"consent\"\ndefault = \"off\"";
+
+    #[test]
+    fn reevaluation_under_a_stricter_policy_drops_attributes() {
+        let before = decided(&policy("1.0.0", "", OPT_OUT), "DE", [Choice::Unknown; 3]);
+        assert_eq!(before.attributes().count(), 2);
+        let update = before.reevaluate(&policy("2.0.0", "", OPT_IN), now()).unwrap();
+        assert_eq!((update.diffs.len(), update.is_withdrawal()), (3, true));
+        assert_eq!(update.data.attributes().collect::<Vec<_>>(), [("source", "web")]);
+        let marketing = update.data.consent().purpose(Purpose::Marketing);
+        assert_eq!(
+            (marketing.choice, marketing.reason),
+            (Choice::Unknown, Reason::NotGranted)
+        );
+        // also if the version was forgotten
+        assert!(before.reevaluate(&policy("1.0.0", "", OPT_IN), now()).is_some());
+    }
+
+    #[test]
+    fn reevaluation_records_a_version_that_changes_no_purpose() {
+        let before = decided(&policy("1.0.0", "", OPT_IN), "DE", [Choice::Granted; 3]);
+        let update = before.reevaluate(&policy("2.0.0", "", OPT_IN), now()).unwrap();
+        assert_eq!(update.diffs, []);
+        assert_eq!(update.data.consent().policy_version, "2.0.0");
+        assert_eq!(update.data.attributes().count(), 2);
+    }
+
+    #[test]
+    fn reevaluation_switches_off_what_has_expired() {
+        let mine = policy("1.0.0", "", &format!("{OPT_IN}\nmax-age-days = 30"));
+        let before = decided(&mine, "DE", [Choice::Granted; 3]);
+        let limit = now() + Duration::days(30);
+        assert_eq!(before.reevaluate(&mine, limit), None);
+        let update = before.reevaluate(&mine, limit + Duration::MILLISECOND).unwrap();
+        let marketing = update.data.consent().purpose(Purpose::Marketing);
+        assert_eq!(marketing.reason, Reason::Expired);
+        assert_eq!(update.data.attributes().count(), 1);
+    }
+
+    #[test]
+    fn renewed_policy_switches_on_only_what_was_granted() {
+        let ending = policy("1.0.0", "valid-until = 2026-11-22", OPT_OUT);
+        let choices = [Choice::Unknown, Choice::Granted, Choice::Denied];
+        let before = decided(&ending, "DE", choices);
+        let states = |data: &GuestData| Purpose::ALL.map(|purpose| data.consent().purpose(purpose).reason);
+        let tomorrow = now() + Duration::days(1);
+        let ended = before.reevaluate(&ending, tomorrow).unwrap().data;
+        let off = Reason::PolicyNotInForce;
+        assert_eq!(states(&ended), [off, off, Reason::Denied]);
+        let renewed = policy("2.0.0", "", OPT_OUT);
+        let again = ended.reevaluate(&renewed, tomorrow).unwrap().data;
+        let expected = [Reason::NotGranted, Reason::Granted, Reason::Denied];
+        assert_eq!(states(&again), expected);
+        assert_eq!(again.reevaluate(&renewed, tomorrow), None);
+        // a choice about another purpose does not switch it on either
+        let change = ConsentChange::new(Evidence::at(tomorrow)).withdrawing(Purpose::Personalization);
+        let changed = again
+            .change(&change, Signals::default(), &renewed, tomorrow)
+            .unwrap();
+        assert_eq!(states(&changed.data)[0], Reason::NotGranted);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn reevaluation_only_switches_on_what_was_granted(
+            choices in proptest::array::uniform3(0..3_usize),
+            place in 0..5_usize,
+            gpc in any::<bool>(),
+            days in 0..1_000_i64,
+        ) {
+            let choices = choices.map(|at| [Choice::Denied, Choice::Granted, Choice::Unknown][at]);
+            let place = ["DE", "US-CA", "KR", "BR", "unknown"][place];
+            let consent = Consent::together(choices, Evidence::at(now()));
+            let mut guest = NewGuest::new("c".parse().unwrap(), place.parse().unwrap(), consent);
+            guest.signals = Signals { gpc };
+            for policy in Policy::all() {
+                let Ok(session) = guest.clone().decide(policy, now()) else { continue };
+                let json = serde_json::to_value(session.data()).unwrap();
+                let before: GuestData = serde_json::from_value(json).unwrap();
+                prop_assert_eq!(before.reevaluate(policy, now()), None, "the same decision");
+                for other in Policy::all() {
+                    let later = now() + Duration::days(days);
+                    let Some(update) = before.reevaluate(other, later) else { continue };
+                    prop_assert_eq!(update.data.reevaluate(other, later), None);
+                    for diff in update.diffs {
+                        let is_switched_on = !diff.before.is_on() && diff.after.is_on();
+                        prop_assert!(!is_switched_on || diff.after.reason == Reason::Granted);
+                        prop_assert_eq!(diff.before.choice, diff.after.choice);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

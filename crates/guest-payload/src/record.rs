@@ -81,6 +81,16 @@ impl ConsentRecord {
             record.evidence = Some(evidence);
             after.recorded_at = after.recorded_at.max(when);
         }
+        Ok(self.evaluated(after, policy, now))
+    }
+
+    /// The record under `policy` at `now`, and each purpose that differs from before.
+    pub(crate) fn reevaluate(&self, policy: &Policy, now: OffsetDateTime) -> (Self, Vec<ConsentDiff>) {
+        self.evaluated(self.clone(), policy, now)
+    }
+
+    /// Evaluates the choices of `after`, and compares its purposes with those of this record.
+    fn evaluated(&self, mut after: Self, policy: &Policy, now: OffsetDateTime) -> (Self, Vec<ConsentDiff>) {
         let Evaluation { states, .. } = policy.evaluate(&DecisionInput {
             jurisdictions: &self.jurisdictions,
             age: after.age,
@@ -90,11 +100,19 @@ impl ConsentRecord {
         });
         policy.id.clone_into(&mut after.policy);
         policy.version.clone_into(&mut after.policy_version);
-        for (record, state) in after.purposes.iter_mut().zip(states) {
-            record.reason = state.reason;
+        for ((before, record), state) in self.purposes.iter().zip(&mut after.purposes).zip(states) {
+            let is_same_choice = (before.choice, &before.evidence) == (record.choice, &record.evidence);
+            record.reason = match state.reason {
+                // only a choice switches a purpose on again, not a default of the rule
+                Reason::NotObjected if is_same_choice && !before.is_on() => match record.choice {
+                    Choice::Granted => Reason::Expired,
+                    _ => Reason::NotGranted,
+                },
+                reason => reason,
+            };
             record.rule = state.rule.id.clone();
         }
-        let changed = Purpose::ALL
+        let diffs = Purpose::ALL
             .into_iter()
             .filter(|purpose| self.purpose(*purpose).differs(after.purpose(*purpose)))
             .map(|purpose| ConsentDiff {
@@ -103,7 +121,7 @@ impl ConsentRecord {
                 after: after.purpose(purpose).clone(),
             })
             .collect();
-        Ok((after, changed))
+        (after, diffs)
     }
 
     /// The current choices. An unknown choice has the time of the latest one.
@@ -152,7 +170,7 @@ impl PurposeRecord {
     }
 }
 
-/// A change of consent in a live session.
+/// A change of consent in a live session, or the result of a re-evaluation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConsentUpdate {
     /// The new record, and the attributes that it allows.
