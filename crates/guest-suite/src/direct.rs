@@ -6,6 +6,7 @@ mod background;
 mod conversation;
 mod lifecycle;
 mod log_state;
+mod reevaluation;
 mod refusals;
 mod session_row;
 mod sign_in;

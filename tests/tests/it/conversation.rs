@@ -22,17 +22,19 @@ use crate::world::{CLIENT, World};
 
 /// The same world, its gateway connected to this Genesys.
 pub(crate) async fn world_at(genesys: &Genesys) -> World {
-    World::configured(Rules::default(), |toml| {
-        let simulator = toml.find("host = ").unwrap();
-        let end = toml[simulator..].find('\n').unwrap() + simulator;
-        format!(
-            "{}host = \"{}\"{}",
-            &toml[..simulator],
-            genesys.host(),
-            &toml[end..]
-        )
-    })
-    .await
+    World::configured(Rules::default(), |toml| upstream_at(genesys, &toml)).await
+}
+
+/// The configuration of a gateway that is connected to this Genesys.
+pub(crate) fn upstream_at(genesys: &Genesys, toml: &str) -> String {
+    let simulator = toml.find("host = ").unwrap();
+    let end = toml[simulator..].find('\n').unwrap() + simulator;
+    format!(
+        "{}host = \"{}\"{}",
+        &toml[..simulator],
+        genesys.host(),
+        &toml[end..]
+    )
 }
 
 async fn session(world: &World) -> Value {

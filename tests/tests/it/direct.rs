@@ -4,6 +4,7 @@ mod convergence;
 mod deployment;
 mod files;
 mod read_marker;
+mod reevaluation;
 mod store;
 
 use std::sync::Arc;

@@ -41,6 +41,8 @@ mod process;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
+mod reevaluation;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod rfc6455;

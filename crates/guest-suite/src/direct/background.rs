@@ -1,4 +1,4 @@
-//! The background tasks of a process: deliveries, idle sessions, erasure, checkpoints.
+//! The background tasks of a process: deliveries, idle sessions, erasure, checkpoints, re-evaluation.
 
 use std::time::Duration;
 
@@ -24,15 +24,18 @@ impl Direct {
     /// - Ends idle sessions, and erases sessions after their retention, every 15 s.
     /// - Logs counted refusals when their minute is over.
     /// - Signs the audit log every minute, and verifies it at the start and every day.
+    /// - Re-evaluates the consent of live sessions: all of them at the start, then 1,000 every 15 s.
     pub async fn background_tasks(&self, dispatcher: Dispatcher) {
         let clock = self.clock();
         let mut deliver_at = clock.now().instant;
         let mut maintain_at = deliver_at + MAINTENANCE_INTERVAL;
         let (mut deliveries, mut maintenance) = (JoinSet::new(), JoinSet::new());
         let mut runs = 0;
-        let verifier = self.clone();
-        let mut verification = JoinSet::new();
-        verification.spawn(async move { verifier.verify_log().await });
+        let mut checks = JoinSet::new();
+        let direct = self.clone();
+        checks.spawn(async move { direct.verify_log().await });
+        let direct = self.clone();
+        checks.spawn(async move { direct.reevaluate_live().await });
         loop {
             let now = clock.now().instant;
             if deliver_at <= now {

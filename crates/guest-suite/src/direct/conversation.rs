@@ -82,6 +82,7 @@ impl Direct {
             record, mut guard, ..
         } = admitted;
         record.ensure_live(self.clock().now())?;
+        let record = self.reevaluated(record).await?;
         let config = &self.shared.config;
         let deployment = self.deployment(&record.row.channel)?;
         let url = SocketUrl::of_host(&config.hosts.messaging, web_messaging::PATH)

@@ -216,7 +216,9 @@ impl Direct {
         reason: EndReason,
         due: Option<OffsetDateTime>,
     ) -> Result<bool, Error> {
-        self.update(owner, id, |record, now| {
+        // the event of the end has the attributes that are allowed now
+        let record = self.reevaluated(self.load(owner, id).await?).await?;
+        self.update_record(record, |record, now| {
             let is_due = due.is_none_or(|due| record.row.idle_deadline <= due);
             if record.row.ended_at.is_some() || !is_due {
                 return Ok((Mutation::default(), false));

@@ -203,7 +203,11 @@ impl Direct {
             Payload::Erased { session, range } => return Ok(Some(erased(session, range, leased.at))),
             Payload::Snapshot { session, range } => (session, range),
         };
-        match self.load_any(session).await {
+        let reevaluated = match self.load_any(session).await {
+            Ok(record) => self.reevaluated(record).await,
+            Err(error) => Err(error),
+        };
+        match reevaluated {
             Ok(record) => Ok(Some(record.snapshot(range, self.clock().now().utc))),
             // it was erased after the lease
             Err(Error::NotFound) => Ok(None),

@@ -1,0 +1,116 @@
+//! Re-evaluation of stored decisions: after a change of the policy, as agreements expire, and before data leaves.
+
+use std::time::Duration;
+
+use audit::Actor;
+use genesys_api::{Now, SessionId};
+use guest_conversation::client::SessionUpdate;
+use guest_payload::ConsentUpdate;
+use guest_store::{Change, SessionQuery};
+use webhook::EventName;
+
+use super::session_row::{SessionRow, custom_attributes, with_details};
+use super::update::Mutation;
+use super::{Direct, PAGE};
+use crate::Error;
+
+/// Time between two pages of live sessions, after the first pass over all of them. Our choice.
+const PAGE_INTERVAL: Duration = Duration::from_secs(15);
+
+impl Direct {
+    /// Re-evaluates the live sessions until it is dropped: all of them at once, then 1,000 every 15 s.
+    ///
+    /// The first pass finds the decisions of another policy. The later ones find those that expire. They read sessions
+    /// rather than an index of expiries, which each change of a session, of its consent and of the policy would have to
+    /// keep. A pass over 100,000 sessions takes 25 minutes, while an agreement lasts for days, and data that leaves before
+    /// is re-evaluated by [`Direct::reevaluated`].
+    pub(super) async fn reevaluate_live(&self) {
+        let (mut after, mut is_first_pass) = (None, true);
+        loop {
+            match self.reevaluate_page(after.clone()).await {
+                Ok(next) => {
+                    is_first_pass &= next.is_some();
+                    after = next;
+                    if is_first_pass {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot read the sessions whose consent is to be re-evaluated, trying again");
+                }
+            }
+            self.clock().sleep(PAGE_INTERVAL).await;
+        }
+    }
+
+    /// Re-evaluates one page of live sessions, and returns the session after which the next page begins. A failure of one
+    /// session does not affect the others.
+    async fn reevaluate_page(&self, after: Option<SessionId>) -> Result<Option<SessionId>, Error> {
+        let page = self.store().sessions(SessionQuery::Live(after), PAGE).await?;
+        let next = page.last().filter(|_| page.len() == PAGE);
+        let next = next.map(|session| session.id.clone());
+        for session in page {
+            let id = session.id.clone();
+            let reevaluated = match SessionRow::load(session) {
+                Ok(record) => self.reevaluated(record).await,
+                Err(error) => Err(error),
+            };
+            match reevaluated {
+                // it was erased meanwhile
+                Ok(_) | Err(Error::NotFound) => {}
+                Err(error) => {
+                    tracing::error!(session = %id, %error, "cannot re-evaluate the consent of a session")
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    /// Returns the session with the decision that the policy makes now. A decision that differs is stored and audited
+    /// first, conversations drop the attributes of purposes that are off, and webhooks get an event if a purpose differs.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the store's: then the data must not leave.
+    pub(super) async fn reevaluated(&self, record: SessionRow) -> Result<SessionRow, Error> {
+        // most decisions stand, and need no copy of the session
+        if self.reevaluation(&record, self.clock().now()).is_none() {
+            return Ok(record);
+        }
+        self.update_record(record, |record, now| {
+            let mut changed = record.clone();
+            let Some(update) = self.reevaluation(record, now) else {
+                return Ok((Mutation::default(), changed));
+            };
+            let before = record.document.data.consent();
+            let policy = format!("{} {}", before.policy, before.policy_version);
+            let entry = record
+                .draft(now, Actor::system("guest-suite"), "consent.reevaluated")
+                .detail("before.policy", policy);
+            let entry = with_details(entry, update.audit_details());
+            let has_diffs = !update.diffs.is_empty();
+            changed.document.data = update.data;
+            let attributes = custom_attributes(&changed.document.data)?;
+            let event = has_diffs.then(|| changed.event(EventName::Updated, now.utc));
+            let row = changed.clone().into_row();
+            changed.row.version += 1;
+            let mutation = Mutation {
+                change: Some(Change::UpdateSession(row)),
+                entry: Some(entry),
+                event,
+                update: Some((record.row.id.clone(), SessionUpdate::Attributes(attributes))),
+                ..Mutation::default()
+            };
+            Ok((mutation, changed))
+        })
+        .await
+    }
+
+    /// The new decision, if it differs. That of an ended session stands: its attributes are deleted.
+    fn reevaluation(&self, record: &SessionRow, now: Now) -> Option<ConsentUpdate> {
+        if record.row.ended_at.is_some() {
+            return None;
+        }
+        let policy = self.shared.config.policy;
+        record.document.data.reevaluate(policy, now.utc)
+    }
+}
