@@ -70,7 +70,7 @@ pub enum FileErrorKind {
     /// The entry is invalid. The log is unchanged.
     #[error("cannot append an entry")]
     Draft,
-    /// Another process, or another [`FileLog`](crate::FileLog) of this one, has the log open.
+    /// Another process, or another [`FileLog`] of this one, has the log open.
     #[error("cannot open it: it is open already, close it there first")]
     Locked,
     /// Not a log at all.

@@ -110,7 +110,7 @@ impl Conversation {
         self.attributes.replace(attributes);
     }
 
-    /// Changes the effect of [`Machine::end`] at Genesys Cloud.
+    /// Changes the effect of [`GuestMachine::end`](crate::GuestMachine::end) at Genesys Cloud.
     pub fn set_close_mode(&mut self, mode: CloseMode) {
         self.config.close_mode = mode;
     }
