@@ -353,7 +353,7 @@ impl Sequence {
     }
 }
 
-/// The bytes of U+FEFF at the begin of a UTF-8 file.
+/// The bytes of U+FEFF at the start of a UTF-8 file.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 #[cfg(test)]

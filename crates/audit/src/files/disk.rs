@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::{FileError, FileErrorKind, private, sync_folder, sync_folder_of};
 
@@ -23,7 +25,7 @@ pub(super) trait Disk {
     /// Cuts the segment off.
     fn set_len(&mut self, length: u64) -> io::Result<()>;
 
-    /// Makes the bytes of the segment durable. Its length had better be so already, which costs a second write.
+    /// Makes the bytes of the segment durable. Costs a second write if the length is not durable yet.
     fn sync(&mut self) -> io::Result<()>;
 
     /// Makes the bytes and the length of the segment durable, and its name.
@@ -55,12 +57,10 @@ impl Folder {
             .truncate(false)
             .open(path.join(LOCK))
             .map_err(failed)?;
-        lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => {
-                FileError::new(FileErrorKind::Locked, path, "its file `lock` is locked")
-            }
-            fs::TryLockError::Error(error) => failed(error),
-        })?;
+        if !try_lock(&lock).map_err(failed)? {
+            let source = "its file `lock` is locked";
+            return Err(FileError::new(FileErrorKind::Locked, path, source));
+        }
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,
@@ -111,6 +111,19 @@ impl Disk for Folder {
         self.segment()?.sync_all()?;
         sync_folder(&self.path)
     }
+}
+
+/// Locks a file, and returns whether it is locked. A child that this process is starting has its open files until it
+/// executes, so a lock that was just released is tried again for 100 ms.
+fn try_lock(file: &File) -> io::Result<bool> {
+    for _ in 0..10 {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(fs::TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Names of the segments in a folder, oldest first.

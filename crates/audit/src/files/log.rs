@@ -59,7 +59,8 @@ impl FileLog {
     /// Appends an entry and makes it durable. Returns its sequence number, counted from 0.
     ///
     /// # Errors
-    /// The entry is not part of the log, except after [`FileErrorKind::Sync`], where reopening decides.
+    /// The entry is not part of the log, with two exceptions, where reopening decides: after [`FileErrorKind::Sync`], and
+    /// after [`FileErrorKind::Write`] if the process ends before the next append.
     /// - [`FileErrorKind::Draft`] if the draft has no canonical form or is too long
     /// - [`FileErrorKind::Write`] if the disk is full or fails; a later call may succeed
     /// - [`FileErrorKind::Sync`] if the disk fails to sync, and [`FileErrorKind::Poisoned`] from then on

@@ -111,7 +111,8 @@ impl<D: Disk> Segments<D> {
     }
 
     /// Appends a batch of lines, the first of which may be a checkpoint, and makes it durable. `first` is the number of
-    /// entries before it. Nothing is appended if the error is a failed write.
+    /// entries before it. After a failed write the next call overwrites what was written; a process that ends before it may
+    /// leave complete lines of the batch.
     pub(super) fn append(&mut self, first: u64, batch: &[u8]) -> Result<(), DiskError> {
         let length = batch.len() as u64;
         if self.end + length > self.allocated {

@@ -182,7 +182,7 @@ pub(super) fn lines(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Reads pieces of whole lines.
 struct Chunks<R> {
     reader: BufReader<R>,
-    /// The begin of the next piece: part of a line.
+    /// The start of the next piece: part of a line.
     rest: Vec<u8>,
     /// Buffers of earlier pieces. New ones would cost a page fault for every tenth line.
     spare: Vec<Vec<u8>>,
@@ -212,7 +212,7 @@ impl<R: Read> Chunks<R> {
             if let Some(end) = chunk.iter().rposition(|byte| *byte == b'\n') {
                 self.rest = chunk.split_off(end + 1);
             } else {
-                // of a line that is too long, the begin suffices to refuse it
+                // the start of a line that is too long suffices to refuse it
                 chunk.truncate(MAX_LINE + 1);
                 self.reader.skip_until(b'\n')?;
             }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use audit::{Log, Signer};
 use http::Method;
 
 use super::{Example, root};
@@ -170,16 +171,17 @@ async fn second_implementation_in_python_verifies_export_and_refuses_altered_one
     assert_eq!(exported.code, Some(0), "{}", exported.err);
     let key = run(["audit", "key", "--config", &example.write()]).await.out;
     let script = root().join("crates/audit/verify_log.py");
-    let verify = |file: &Path| {
+    let verify_with = |key: &str, file: &Path| {
         let verified = Command::new("python3")
             .arg(&script)
-            .arg(key.trim())
+            .arg(key)
             .arg(file)
             .output()
             .unwrap();
         let [out, err] = [verified.stdout, verified.stderr].map(|text| String::from_utf8(text).unwrap());
         (verified.status.code(), out + &err)
     };
+    let verify = |file: &Path| verify_with(key.trim(), file);
     let (file, copy) = (example.path("audit.jsonl"), example.path("copy.jsonl"));
     let expected = format!("{} entries verified\n", entries(&exported));
     assert_eq!(verify(&file), (Some(0), expected.clone()));
@@ -210,6 +212,11 @@ async fn second_implementation_in_python_verifies_export_and_refuses_altered_one
         assert_eq!(code, Some(1), "{message}");
         assert!(message.contains(&named), "{message}");
     }
+
+    let log = Log::new(Signer::from_seed("example.com/empty", &[7; 32]).unwrap());
+    std::fs::write(&copy, log.checkpoint()).unwrap();
+    let verified = verify_with(&log.verifier_key().to_string(), &copy);
+    assert_eq!(verified, (Some(0), "0 entries verified\n".to_owned()));
 }
 
 #[tokio::test]
