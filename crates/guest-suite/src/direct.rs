@@ -25,7 +25,7 @@ use guest_payload::Policy;
 use guest_store::{Keys, Limits, SqliteStore};
 use guest_store::{SessionQuery, Store, Unit};
 use secrecy::{ExposeSecret as _, SecretString};
-use session_metrics::{EndReason, Metrics, Snapshot};
+use session_metrics::{EndReason, Metrics, Snapshot, StoredSession};
 use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
 
@@ -159,13 +159,8 @@ impl Direct {
         if !totals.contains_key(COUNTED) {
             totals = count_ended(&*config.store).await?;
         }
-        let (mut live, mut after) = (Vec::new(), None);
-        loop {
-            let rows = stored_rows(&*config.store, SessionQuery::Live(after)).await?;
-            let Some(last) = rows.last() else { break };
-            after = Some(last.row.id.clone());
-            live.extend(rows.iter().map(SessionRow::stored_session));
-        }
+        let mut live = Vec::new();
+        for_each_session(&*config.store, SessionQuery::Live, |session| live.push(session)).await?;
         let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
         Ok(Self {
             shared: Arc::new(Shared {
@@ -291,8 +286,9 @@ pub async fn stored_sessions(
     after: Option<SessionId>,
     now: OffsetDateTime,
 ) -> Result<Vec<SessionInfo>, Error> {
-    let rows = stored_rows(store, SessionQuery::All(after)).await?;
-    Ok(rows.iter().map(|row| row.info(now)).collect())
+    let page = store.sessions(SessionQuery::All(after), PAGE).await?;
+    let rows = page.into_iter().map(SessionRow::load);
+    rows.map(|row| row.map(|row| row.info(now))).collect()
 }
 
 /// The total that marks a store whose ended sessions have been counted.
@@ -300,15 +296,13 @@ const COUNTED: &str = "ended sessions counted";
 
 /// Counts the ended sessions of a store without totals, as an earlier version left it, and stores the totals.
 async fn count_ended(store: &dyn Store) -> Result<BTreeMap<String, u64>, Error> {
-    let (mut totals, mut after) = (BTreeMap::from([(COUNTED.to_owned(), 1)]), None);
-    loop {
-        let rows = stored_rows(store, SessionQuery::All(after)).await?;
-        let Some(last) = rows.last() else { break };
-        after = Some(last.row.id.clone());
-        for (name, addition) in rows.iter().flat_map(|row| row.stored_session().totals()) {
+    let mut totals = BTreeMap::from([(COUNTED.to_owned(), 1)]);
+    for_each_session(store, SessionQuery::All, |session| {
+        for (name, addition) in session.totals() {
             *totals.entry(name).or_default() += addition;
         }
-    }
+    })
+    .await?;
     let unit = Unit {
         totals: totals.clone().into_iter().collect(),
         ..Unit::default()
@@ -317,7 +311,26 @@ async fn count_ended(store: &dyn Store) -> Result<BTreeMap<String, u64>, Error> 
     Ok(totals)
 }
 
-async fn stored_rows(store: &dyn Store, query: SessionQuery) -> Result<Vec<SessionRow>, Error> {
-    let page = store.sessions(query, PAGE).await?;
-    page.into_iter().map(SessionRow::load).collect()
+/// Visits the sessions of a query from the first page to the last. A session whose document cannot be parsed is logged
+/// and skipped, so that it does not prevent the start.
+async fn for_each_session(
+    store: &dyn Store,
+    query: impl Fn(Option<SessionId>) -> SessionQuery,
+    mut visit: impl FnMut(StoredSession),
+) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let page = store.sessions(query(after), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id.clone());
+        for row in page {
+            let id = row.id.clone();
+            match SessionRow::load(row) {
+                Ok(row) => visit(row.stored_session()),
+                Err(error) => {
+                    tracing::error!(session = %id, %error, "a session cannot be read, so it is not counted: restore it from a backup");
+                }
+            }
+        }
+    }
 }

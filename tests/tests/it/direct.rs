@@ -2,6 +2,7 @@
 
 mod convergence;
 mod deployment;
+mod faults;
 mod files;
 mod read_marker;
 mod reevaluation;

@@ -6,6 +6,7 @@ use tokio::task::JoinSet;
 use webhook::Dispatcher;
 
 use super::Direct;
+use super::log_state::RETRY_INTERVAL;
 
 /// Maximum number of deliveries in flight.
 const MAX_DELIVERIES: usize = 32;
@@ -31,11 +32,11 @@ impl Direct {
         let mut maintain_at = deliver_at + MAINTENANCE_INTERVAL;
         let (mut deliveries, mut maintenance) = (JoinSet::new(), JoinSet::new());
         let mut runs = 0;
-        let mut checks = JoinSet::new();
+        let mut verification = JoinSet::new();
+        verification.spawn(self.clone().verify_log(Duration::ZERO));
+        let mut reevaluation = JoinSet::new();
         let direct = self.clone();
-        checks.spawn(async move { direct.verify_log().await });
-        let direct = self.clone();
-        checks.spawn(async move { direct.reevaluate_live().await });
+        reevaluation.spawn(async move { direct.reevaluate_live().await });
         loop {
             let now = clock.now().instant;
             if deliver_at <= now {
@@ -53,6 +54,10 @@ impl Direct {
                 () = self.shared.events.notified() => deliver_at = now,
                 Some(_) = deliveries.join_next() => deliver_at = now,
                 Some(_) = maintenance.join_next() => {}
+                Some(Err(error)) = verification.join_next() => {
+                    tracing::error!(%error, "the verification of the audit log failed, it is started again in a minute");
+                    verification.spawn(self.clone().verify_log(RETRY_INTERVAL));
+                }
                 () = clock.sleep_until(deliver_at.min(maintain_at)) => {}
             }
         }

@@ -13,7 +13,7 @@ use token_window::{Presented, RefreshTokenFamily};
 use webhook::EventName;
 
 use super::refusals::Refusal;
-use super::session_row::{Document, SessionRow, custom_attributes, with_details};
+use super::session_row::{Document, SessionRow, custom_attributes, instant_at, with_details};
 use super::update::Mutation;
 use super::{Direct, PAGE};
 use crate::{AuditQuery, AuditTrail, Error, SessionInfo};
@@ -250,7 +250,8 @@ impl Direct {
                 entry: Some(entry),
                 event: Some(event),
                 totals,
-                metric: journey.end(reason, now.instant),
+                // as in the totals, so that they do not shrink after a restart
+                metric: journey.end(reason, instant_at(now, ended_at)),
                 update: Some((id.clone(), SessionUpdate::Ended(reason))),
             };
             Ok((mutation, true))

@@ -10,7 +10,7 @@ use super::Direct;
 /// Time between two verifications of the whole log. Our choice.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(86_400);
 /// Time until an interrupted verification is repeated. Our choice.
-const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The state of the audit log, as far as it is verified in the background.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,8 +32,9 @@ impl Direct {
         self.shared.log_state.borrow().clone()
     }
 
-    /// Verifies the log at once and every day, until it is dropped or the log is found altered.
-    pub(super) async fn verify_log(&self) {
+    /// Verifies the log after `delay` and then every day, until it is dropped or the log is found altered.
+    pub(super) async fn verify_log(self, delay: Duration) {
+        self.clock().sleep(delay).await;
         loop {
             let state = &self.shared.log_state;
             let progress = |entries| drop(state.send_replace(LogState::Verifying(entries)));

@@ -45,12 +45,20 @@ impl Counted {
     fn into_entry(self) -> Draft {
         self.entry.detail("count", self.count)
     }
+
+    /// The entry of a refusal that is logged at once, with those that were counted before it.
+    fn into_immediate_entry(self) -> Draft {
+        match self.count {
+            1 => self.entry,
+            _ => self.into_entry(),
+        }
+    }
 }
 
 impl RefusalCounter {
-    /// Returns the entry to log at once, or counts the refusal. The first of identical refusals is logged at once, as is
-    /// one that exceeds the bound.
-    fn count(&mut self, refusal: &Refusal, entry: Draft, now: Instant) -> Option<Draft> {
+    /// Returns the refusals to log at once, or counts the refusal. The first of identical refusals is logged at once, as
+    /// is one that exceeds the bound.
+    fn count(&mut self, refusal: &Refusal, entry: Draft, now: Instant) -> Option<Counted> {
         if let Some(counted) = self.0.get_mut(refusal) {
             let (is_over, count) = (counted.until <= now, counted.count + 1);
             if !is_over {
@@ -59,11 +67,8 @@ impl RefusalCounter {
             }
             // nothing wrote the count yet: this refusal is part of it
             (counted.count, counted.until) = (0, now + INTERVAL);
-            return Some(if count > 1 {
-                entry.detail("count", count)
-            } else {
-                entry
-            });
+            let until = now;
+            return Some(Counted { entry, count, until });
         }
         if self.0.len() >= MAX_COUNTED {
             self.0
@@ -77,7 +82,11 @@ impl RefusalCounter {
             };
             self.0.insert(refusal.clone(), counted);
         }
-        Some(entry)
+        Some(Counted {
+            entry,
+            count: 1,
+            until: now,
+        })
     }
 
     /// Takes the counts whose interval ended at `due` or before, or all.
@@ -87,13 +96,13 @@ impl RefusalCounter {
         taken.filter(|(_, counted)| counted.count > 0).collect()
     }
 
-    /// Returns counts that could not be logged.
-    fn restore(&mut self, taken: Vec<(Refusal, Counted)>) {
+    /// Returns counts that could not be logged. They are due again at once.
+    fn restore(&mut self, taken: impl IntoIterator<Item = (Refusal, Counted)>) {
         for (refusal, counted) in taken {
-            let count = counted.count;
+            let (count, until) = (counted.count, counted.until);
             self.0
                 .entry(refusal)
-                .and_modify(|newer| newer.count += count)
+                .and_modify(|newer| (newer.count, newer.until) = (newer.count + count, until))
                 .or_insert(counted);
         }
     }
@@ -103,13 +112,17 @@ impl Direct {
     /// Logs a refusal at once, or counts it.
     pub(super) async fn log_refusal(&self, refusal: &Refusal, entry: Draft) -> Result<(), Error> {
         let now = self.clock().now().instant;
-        let Some(entry) = self.refusals().count(refusal, entry, now) else {
+        let Some(counted) = self.refusals().count(refusal, entry, now) else {
             return Ok(());
         };
+        let entry = counted.clone().into_immediate_entry();
         let logged = self.commit(entry.into()).await;
         if logged.is_err() {
-            // the next one is the first that is logged
-            self.refusals().0.remove(refusal);
+            let mut refusals = self.refusals();
+            // a first refusal over the bound is not counted, but its caller gets the error
+            if counted.count > 1 || refusals.0.contains_key(refusal) {
+                refusals.restore([(refusal.clone(), counted)]);
+            }
         }
         logged
     }
@@ -185,32 +198,38 @@ mod tests {
             .collect()
     }
 
+    /// Counts a refusal, and returns the entry to log at once.
+    fn logged(counter: &mut RefusalCounter, refusal: &Refusal, now: Instant) -> Option<Draft> {
+        let counted = counter.count(refusal, entry(), now);
+        counted.map(Counted::into_immediate_entry)
+    }
+
     #[test]
     fn identical_refusals_of_a_minute_become_one_counted_entry() {
         let (mut counter, start) = (RefusalCounter::default(), Clock::system().now().instant);
         let one = refusal("s-1", 1);
-        assert_eq!(counter.count(&one, entry(), start), Some(entry()));
+        assert_eq!(logged(&mut counter, &one, start), Some(entry()));
         for _ in 0..1_000 {
-            assert_eq!(counter.count(&one, entry(), start), None);
+            assert_eq!(logged(&mut counter, &one, start), None);
         }
         for other in [refusal("s-1", 2), refusal("s-2", 1)] {
-            assert_eq!(counter.count(&other, entry(), start), Some(entry()), "{other:?}");
+            assert_eq!(logged(&mut counter, &other, start), Some(entry()), "{other:?}");
         }
         assert!(counter.take(Some(start)).is_empty());
         let taken = counter.take(Some(start + INTERVAL));
         assert_eq!(entries(taken), [entry().detail("count", 1_000_u64)]);
         assert!(counter.0.is_empty());
-        assert_eq!(counter.count(&one, entry(), start + INTERVAL), Some(entry()));
+        assert_eq!(logged(&mut counter, &one, start + INTERVAL), Some(entry()));
     }
 
     #[test]
     fn overdue_count_is_logged_with_the_next_refusal() {
         let (mut counter, start) = (RefusalCounter::default(), Clock::system().now().instant);
         let one = refusal("s-1", 1);
-        counter.count(&one, entry(), start);
-        assert_eq!(counter.count(&one, entry(), start + INTERVAL), Some(entry()));
-        counter.count(&one, entry(), start + INTERVAL);
-        let logged = counter.count(&one, entry(), start + INTERVAL * 2);
+        logged(&mut counter, &one, start);
+        assert_eq!(logged(&mut counter, &one, start + INTERVAL), Some(entry()));
+        logged(&mut counter, &one, start + INTERVAL);
+        let logged = logged(&mut counter, &one, start + INTERVAL * 2);
         assert_eq!(logged, Some(entry().detail("count", 2_u64)));
         assert!(counter.take(None).is_empty());
     }
@@ -219,9 +238,9 @@ mod tests {
     fn restored_count_is_not_lost() {
         let (mut counter, start) = (RefusalCounter::default(), Clock::system().now().instant);
         let one = refusal("s-1", 1);
-        (0..3).for_each(|_| drop(counter.count(&one, entry(), start)));
+        (0..3).for_each(|_| drop(logged(&mut counter, &one, start)));
         let taken = counter.take(None);
-        (0..3).for_each(|_| drop(counter.count(&one, entry(), start)));
+        (0..3).for_each(|_| drop(logged(&mut counter, &one, start)));
         counter.restore(taken);
         assert_eq!(entries(counter.take(None)), [entry().detail("count", 4_u64)]);
     }
@@ -230,16 +249,16 @@ mod tests {
     fn refusal_over_the_bound_is_logged_at_once() {
         let (mut counter, start) = (RefusalCounter::default(), Clock::system().now().instant);
         for generation in 0..10_000 {
-            counter.count(&refusal("s-1", generation), entry(), start);
+            logged(&mut counter, &refusal("s-1", generation), start);
         }
         let one = refusal("s-2", 1);
         for _ in 0..2 {
-            assert_eq!(counter.count(&one, entry(), start), Some(entry()));
+            assert_eq!(logged(&mut counter, &one, start), Some(entry()));
         }
         assert_eq!(counter.0.len(), MAX_COUNTED);
         // a count that is over and logged leaves its room
         let later = start + INTERVAL;
-        assert_eq!(counter.count(&one, entry(), later), Some(entry()));
-        assert_eq!(counter.count(&one, entry(), later), None);
+        assert_eq!(logged(&mut counter, &one, later), Some(entry()));
+        assert_eq!(logged(&mut counter, &one, later), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use audit::{Actor, Draft};
 use genesys_api::{Now, SessionId, SessionStage, SessionState, entropy, rfc3339};
@@ -125,10 +125,7 @@ impl SessionRow {
 
     /// Position of the session in the funnel, with monotonic times.
     pub(super) fn journey(&self, now: Now) -> Journey {
-        let instant = |when: OffsetDateTime| {
-            let ago = Duration::try_from(now.utc - when).unwrap_or_default();
-            now.instant.checked_sub(ago).unwrap_or(now.instant)
-        };
+        let instant = |when| instant_at(now, when);
         let first_message = self.document.first_message_at.map(instant);
         Journey::resumed(self.document.stage, instant(self.row.created_at), first_message)
     }
@@ -195,6 +192,12 @@ impl SessionRow {
         }
         data
     }
+}
+
+/// The monotonic time of `when`, which is not after `now`.
+pub(super) fn instant_at(now: Now, when: OffsetDateTime) -> Instant {
+    let ago = Duration::try_from(now.utc - when).unwrap_or_default();
+    now.instant.checked_sub(ago).unwrap_or(now.instant)
 }
 
 /// The body of the event of an erased session, of which nothing else is known.
@@ -386,7 +389,7 @@ mod tests {
             clippy::disallowed_methods,
             reason = "an Instant can be had from nowhere else"
         )]
-        let instant = std::time::Instant::now();
+        let instant = Instant::now();
         let after = |seconds| Now {
             instant,
             utc: at() + Duration::from_secs(seconds),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use audit::{Actor, Draft, Outcome};
-use genesys_api::{WebhookId, entropy};
+use genesys_api::{WebhookId, entropy, error_chain};
 use guest_sessions::{SubscriptionBody, Webhook};
 use guest_store::{
     Change, Leased, Opaque, Payload, Settled, Settlement, StoreErrorKind, Webhook as WebhookRow,
@@ -20,7 +20,7 @@ use crate::Error;
 
 /// Time until another worker may lease a delivery. It is longer than any attempt.
 const LEASE: Duration = Duration::from_secs(60);
-/// Time until a snapshot of an unreadable session is tried again. Our choice.
+/// Time until a delivery with an invalid id, or a snapshot of an unreadable session, is tried again. Our choice.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(86_400);
 /// The step of the schedule that is repeated for a snapshot or an `erased` event until it is delivered: five minutes. Our
 /// choice: a receiver that works again soon has what it missed.
@@ -113,17 +113,30 @@ impl Direct {
     /// The store's.
     pub async fn deliver(&self, dispatcher: &Dispatcher, leased: Leased) -> Result<(), Error> {
         let webhook = &leased.webhook;
-        let subscription = subscription(webhook)?;
-        let secret: Secret = webhook
-            .secrets
-            .expose_secret()
-            .parse()
-            .map_err(|_| StoreErrorKind::Corrupt)?;
-        let id: MessageId = leased.id.parse().map_err(|_| StoreErrorKind::Corrupt)?;
+        let failure = |action| {
+            self.webhook_draft(Actor::system("guest-suite"), action, &webhook.id)
+                .outcome(Outcome::Error)
+                .detail("delivery", leased.id.as_str())
+        };
+        let (subscription, secret) = match target(webhook) {
+            Ok(target) => target,
+            Err(error) => {
+                tracing::error!(webhook = %webhook.id, error, "webhook disabled, as it cannot be read: remove it and register it again");
+                return self
+                    .settle(Settlement {
+                        disable_webhook: true,
+                        entries: vec![failure("webhook.disabled").detail("reason", "unreadable")],
+                        ..self.settlement(&leased, Settled::Dead)
+                    })
+                    .await;
+            }
+        };
+        let Ok(id) = leased.id.parse::<MessageId>() else {
+            tracing::error!(webhook = %webhook.id, delivery = leased.id, "a delivery has an invalid id, so it is not sent: restore the store from a backup");
+            return self.postpone(&leased).await;
+        };
         let Some(body) = self.body(&leased).await? else {
-            let until = self.clock().now().utc + UNREADABLE_PAUSE;
-            let settlement = self.settlement(&leased, Settled::NotSent(until));
-            return self.settle(settlement).await;
+            return self.postpone(&leased).await;
         };
         let outcome = dispatcher
             .deliver(&Attempt {
@@ -145,11 +158,6 @@ impl Direct {
             failures: webhook.failures,
         };
         let next_step = health.handle_outcome(attempt, &outcome, at, entropy::number());
-        let failure = |action| {
-            self.webhook_draft(Actor::system("guest-suite"), action, &webhook.id)
-                .outcome(Outcome::Error)
-                .detail("delivery", leased.id.as_str())
-        };
         let (settled, rest_until, entry) = match next_step {
             NextStep::Delivered => (Settled::Delivered, None, None),
             NextStep::RetryAt { at, pause_until } => {
@@ -174,6 +182,13 @@ impl Direct {
             ..self.settlement(&leased, settled)
         })
         .await
+    }
+
+    /// Settles a delivery that cannot be sent now: it is due again after a day.
+    async fn postpone(&self, leased: &Leased) -> Result<(), Error> {
+        let until = self.clock().now().utc + UNREADABLE_PAUSE;
+        let settlement = self.settlement(leased, Settled::NotSent(until));
+        self.settle(settlement).await
     }
 
     fn settlement(&self, leased: &Leased, settled: Settled) -> Settlement {
@@ -289,4 +304,14 @@ fn webhook(row: WebhookRow) -> Result<Webhook, Error> {
 /// The subscription as the owner wants it.
 fn subscription(row: &WebhookRow) -> Result<Subscription, Error> {
     SubscriptionBody::parse(&row.document).map_err(|_| StoreErrorKind::Corrupt.into())
+}
+
+/// The subscription and the secret of a delivery.
+///
+/// # Errors
+/// The cause as text, without a value.
+fn target(row: &WebhookRow) -> Result<(Subscription, Secret), String> {
+    let subscription = SubscriptionBody::parse(&row.document).map_err(|error| error_chain(&error))?;
+    let secret = row.secrets.expose_secret().parse::<Secret>();
+    Ok((subscription, secret.map_err(|error| error_chain(&error))?))
 }

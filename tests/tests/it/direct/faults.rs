@@ -1,0 +1,211 @@
+//! Faults of the store, and rows that cannot be parsed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use audit::VerifierKey;
+use guest_store::{
+    Change, Committed, EntryQuery, Leased, Session, SessionQuery, Settlement, Stats, StoreErrorKind,
+    StoreFuture, StoredCheckpoint, StoredEntry, Unit, Webhook,
+};
+use guest_suite::direct::LogState;
+use time::OffsetDateTime;
+
+use super::*;
+
+/// A store in memory with faults.
+#[derive(Debug)]
+struct FaultyStore {
+    store: Arc<dyn Store>,
+    /// Whether units are refused.
+    refuses_units: AtomicBool,
+    /// Whether the next read of entries panics.
+    panics_once: AtomicBool,
+}
+
+impl FaultyStore {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            store: memory(),
+            refuses_units: AtomicBool::new(false),
+            panics_once: AtomicBool::new(false),
+        })
+    }
+}
+
+impl Store for FaultyStore {
+    fn commit(&self, unit: Unit) -> StoreFuture<'_, Committed> {
+        if self.refuses_units.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(StoreErrorKind::Unavailable.into()) });
+        }
+        self.store.commit(unit)
+    }
+
+    fn session(&self, id: &genesys_api::SessionId) -> StoreFuture<'_, Option<Session>> {
+        self.store.session(id)
+    }
+
+    fn sessions(&self, query: SessionQuery, limit: usize) -> StoreFuture<'_, Vec<Session>> {
+        self.store.sessions(query, limit)
+    }
+
+    fn webhooks(&self) -> StoreFuture<'_, Vec<Webhook>> {
+        self.store.webhooks()
+    }
+
+    fn lease_deliveries(
+        &self,
+        now: OffsetDateTime,
+        lease: Duration,
+        limit: usize,
+    ) -> StoreFuture<'_, Vec<Leased>> {
+        self.store.lease_deliveries(now, lease, limit)
+    }
+
+    fn settle_delivery(&self, settlement: Settlement) -> StoreFuture<'_, ()> {
+        self.store.settle_delivery(settlement)
+    }
+
+    fn entries(&self, query: EntryQuery, limit: usize) -> StoreFuture<'_, Vec<StoredEntry>> {
+        assert!(!self.panics_once.swap(false, Ordering::SeqCst), "the fault");
+        self.store.entries(query, limit)
+    }
+
+    fn checkpoint(&self) -> StoreFuture<'_, StoredCheckpoint> {
+        self.store.checkpoint()
+    }
+
+    fn checkpoints(&self, from: u64, limit: usize) -> StoreFuture<'_, Vec<StoredCheckpoint>> {
+        self.store.checkpoints(from, limit)
+    }
+
+    fn stats(&self) -> StoreFuture<'_, Stats> {
+        self.store.stats()
+    }
+
+    fn totals(&self) -> StoreFuture<'_, BTreeMap<String, u64>> {
+        self.store.totals()
+    }
+
+    fn verifier_key(&self) -> &VerifierKey {
+        self.store.verifier_key()
+    }
+}
+
+async fn open(clock: &Clock, store: Arc<dyn Store>) -> Direct {
+    let config = config(clock, Hosts::of_domain("mypurecloud.de").unwrap(), "d-1");
+    Direct::open(DirectConfig { store, ..config }).await.unwrap()
+}
+
+fn dispatcher(clock: &Clock) -> Dispatcher {
+    Dispatcher::new(Client::builder(Tls::system().unwrap()).clock(clock.clone()))
+}
+
+#[tokio::test]
+async fn counted_refusals_survive_a_failed_commit() {
+    let (clock, store) = (Clock::system(), FaultyStore::new());
+    let direct = open(&clock, store.clone()).await;
+    let created = direct.create("shop", newcomer(&clock)).await.unwrap();
+    let (id, used) = (created.session.id, created.tokens.refresh_token);
+    direct.rotate("shop", &id, &used).await.unwrap();
+    for _ in 0..4 {
+        let refused = direct.rotate("shop", &id, &used).await;
+        assert!(matches!(refused, Err(Error::RefreshUsed)));
+    }
+    clock.advance(Duration::from_secs(60));
+    store.refuses_units.store(true, Ordering::SeqCst);
+    let refused = direct.rotate("shop", &id, &used).await;
+    assert!(matches!(refused, Err(Error::Store(_))));
+    direct.log_refusals().await.unwrap_err();
+    store.refuses_units.store(false, Ordering::SeqCst);
+    direct.log_refusals().await.unwrap();
+
+    let entries = store.entries(EntryQuery::From(0), 100).await.unwrap();
+    let entries = entries
+        .iter()
+        .map(|entry| serde_json::from_slice::<Value>(&entry.bytes).unwrap());
+    let refusals = entries.filter(|entry| entry["action"] == "token.reuse_detected");
+    let counts: Vec<Value> = refusals.map(|entry| entry["detail"]["count"].clone()).collect();
+    assert_eq!(counts, [Value::Null, json!(4)]);
+}
+
+#[tokio::test]
+async fn unparsable_session_is_skipped_at_the_start() {
+    let (clock, store) = (Clock::system(), memory());
+    let direct = open(&clock, store.clone()).await;
+    for _ in 0..3 {
+        direct.create("shop", newcomer(&clock)).await.unwrap();
+    }
+    let sessions = store.sessions(SessionQuery::Live(None), 3).await.unwrap();
+    for session in &sessions[1..] {
+        let damaged = Session {
+            document: "{}".into(),
+            ..session.clone()
+        };
+        store.commit(Change::UpdateSession(damaged).into()).await.unwrap();
+    }
+    assert_eq!(open(&clock, store).await.metrics().open, 1);
+}
+
+#[tokio::test]
+async fn durations_of_expired_sessions_stay_equal_after_a_restart() {
+    let (clock, store) = (Clock::system(), memory());
+    let direct = open(&clock, store.clone()).await;
+    direct.create("shop", newcomer(&clock)).await.unwrap();
+    clock.advance(Duration::from_secs(3 * 86_400));
+    assert_eq!(direct.expire_idle().await.unwrap(), 1);
+    let durations = direct.metrics().durations.unwrap();
+    assert_eq!(durations.sum.as_secs(), 86_400);
+    let restored = open(&clock, store).await.metrics().durations.unwrap();
+    assert_eq!(restored.sum.as_millis(), durations.sum.as_millis());
+}
+
+#[tokio::test]
+async fn unparsable_webhook_is_disabled() {
+    let (clock, store) = (Clock::system(), memory());
+    let direct = open(&clock, store.clone()).await;
+    let crm = Crm::start(&clock).await;
+    let [document, secret] = ["/document", "/secret"].map(|path| {
+        let mut subscription = crm.subscription(path);
+        subscription.name = path[1..].parse().unwrap();
+        subscription
+    });
+    for subscription in [document, secret] {
+        direct.ensure_webhook("shop", subscription).await.unwrap();
+    }
+    for mut webhook in store.webhooks().await.unwrap() {
+        match webhook.name.as_str() {
+            "document" => webhook.document = "{}".into(),
+            _ => webhook.secrets = "short".into(),
+        }
+        store.commit(Change::PutWebhook(webhook).into()).await.unwrap();
+    }
+    direct.create("shop", newcomer(&clock)).await.unwrap();
+    let leased = direct.lease_due(10).await.unwrap();
+    assert_eq!(leased.len(), 2);
+    for delivery in leased {
+        direct.deliver(&dispatcher(&clock), delivery).await.unwrap();
+    }
+    let webhooks = store.webhooks().await.unwrap();
+    assert!(webhooks.iter().all(|webhook| !webhook.enabled));
+    clock.advance(Duration::from_secs(86_400));
+    assert!(direct.lease_due(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn verification_of_the_log_is_started_again_after_a_panic() {
+    let (clock, store) = (Clock::system(), FaultyStore::new());
+    let direct = open(&clock, store.clone()).await;
+    direct.create("shop", newcomer(&clock)).await.unwrap();
+    store.panics_once.store(true, Ordering::SeqCst);
+    let running = direct.clone();
+    let dispatcher = dispatcher(&clock);
+    let tasks = tokio::spawn(async move { running.background_tasks(dispatcher).await });
+    until(async || !store.panics_once.load(Ordering::SeqCst)).await;
+    until(async || {
+        clock.advance(Duration::from_secs(60));
+        matches!(direct.log_state(), LogState::Verified(_))
+    })
+    .await;
+    tasks.abort();
+}
