@@ -487,10 +487,8 @@ async fn contract_document_is_served_with_an_etag() {
         assert_eq!(served, spec);
         let tag = answer.header("etag").to_owned();
         for known in [tag.clone(), format!("\"x\", W/{tag}"), "*".to_owned()] {
-            let again = fixture
-                .api
-                .send(Call::get(path).header("if-none-match", &known))
-                .await;
+            let call = Call::get(path).header("if-none-match", &known);
+            let again = fixture.api.send(call).await;
             assert_eq!(
                 (again.status, again.text.as_str()),
                 (StatusCode::NOT_MODIFIED, "")
