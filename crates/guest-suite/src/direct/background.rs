@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use webhook::Dispatcher;
 
 use super::Direct;
@@ -52,8 +52,14 @@ impl Direct {
             }
             tokio::select! {
                 () = self.shared.events.notified() => deliver_at = now,
-                Some(_) = deliveries.join_next() => deliver_at = now,
-                Some(_) = maintenance.join_next() => {}
+                Some(ended) = deliveries.join_next() => {
+                    log_panic(ended);
+                    deliver_at = now;
+                }
+                Some(ended) = maintenance.join_next() => log_panic(ended),
+                Some(Err(error)) = reevaluation.join_next() => {
+                    tracing::error!(%error, "the re-evaluation of live sessions failed: restart the gateway to continue it");
+                }
                 Some(Err(error)) = verification.join_next() => {
                     tracing::error!(%error, "the verification of the audit log failed, it is started again in a minute");
                     verification.spawn(self.clone().verify_log(RETRY_INTERVAL));
@@ -92,5 +98,12 @@ impl Direct {
                 }
             });
         }
+    }
+}
+
+/// Logs the panic of a task. What it was doing is repeated by a later run.
+fn log_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a background task failed, its work is repeated later");
     }
 }
