@@ -66,7 +66,7 @@ pub enum StoreErrorKind {
     )]
     Full,
     /// A value of the unit has no stored form.
-    #[error("cannot store the unit: a value has no stored form")]
+    #[error("cannot store the unit: a value has no stored form; the source names it, correct it")]
     Invalid,
     /// The file has another hard link, through which a second process could open it with a log of its own.
     #[error(
@@ -92,7 +92,9 @@ pub enum StoreErrorKind {
     #[error("cannot restore the backup: the store is not empty; use `--force` to replace it")]
     NotEmpty,
     /// The session or webhook does not exist.
-    #[error("cannot store the unit: the session or webhook does not exist")]
+    #[error(
+        "cannot store the unit: the session or webhook does not exist; it may have been removed, read it again"
+    )]
     NotFound,
     /// An `fsync` failed or the file is damaged, so the outcome of the unit is unknown and the store accepts no more units.
     #[error("the store is closed after a disk failure: repair the disk, then restart this process")]
@@ -123,13 +125,13 @@ pub enum Conflict {
     #[error("the guest has a live session; end it first")]
     GuestInUse,
     /// A session or webhook with this id exists, perhaps of another owner.
-    #[error("a session or webhook with this id exists")]
+    #[error("a session or webhook with this id exists; use a new id")]
     IdInUse,
     /// The session or webhook was written since it was read.
     #[error("the version changed since it was read; read it again and repeat the change")]
     VersionChanged,
     /// The owner has a webhook of this name.
-    #[error("the owner has a webhook of this name")]
+    #[error("the owner has a webhook of this name; use another name or change that webhook")]
     WebhookNameInUse,
 }
 

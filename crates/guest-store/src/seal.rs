@@ -77,7 +77,7 @@ impl SealKey {
     }
 }
 
-/// A keyed hash that stands in an index in place of an id.
+/// A keyed hash that replaces an id in an index.
 pub(crate) type LookupHash = [u8; 16];
 
 /// Seals values with one key.

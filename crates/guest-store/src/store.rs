@@ -12,7 +12,8 @@ use time::OffsetDateTime;
 
 use crate::{Event, Leased, Session, Settlement, Stats, StoreError, Webhook};
 
-/// The future of a store's operation. Dropping it does not cancel the operation.
+/// The future of a store's operation. Dropping it before the operation is queued stores nothing; later it does not
+/// cancel the operation.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Sessions, webhooks, the outbox and the audit log.

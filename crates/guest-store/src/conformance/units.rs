@@ -152,7 +152,7 @@ pub(crate) async fn failed_unit_stores_nothing(make: Make) {
             .expect("readable")
             .is_empty()
     );
-    // what failed took no number and no room
+    // a failed unit uses no sequence number and no space in the queue
     let committed = store
         .commit(whole(new(), &["e-2", "e-3"]))
         .await

@@ -229,7 +229,7 @@ impl Transaction<'_, '_> {
         Ok(self.prepared.rows(sql, [webhook], queue)?.pop())
     }
 
-    /// The counts stand in the rows of the webhooks, whose number is limited. An index finds the oldest delivery.
+    /// The counts are columns of the webhooks, whose number is limited. An index finds the oldest delivery.
     pub(super) fn stats(&mut self) -> Result<Stats, SqliteError> {
         let oldest: Option<i64> = self
             .prepared

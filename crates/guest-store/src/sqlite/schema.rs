@@ -73,7 +73,7 @@ pub(super) const LOG_TABLES: &str = "
     ) STRICT;
 ";
 
-/// Tables of version 2. No id of a session or a guest stands in them in plain.
+/// Tables of version 2. They have no id of a session or a guest in plain text.
 pub(super) const TABLES_2: &str = "
     -- sealed subject keys, overwritten in place
     CREATE TABLE subjects (

@@ -1,6 +1,6 @@
 //! Subject keys and the erasure of sessions.
 //!
-//! A sealed key stands in a slot of a fixed size that is overwritten in place. Slots are reused, never deleted: SQLite
+//! A sealed key occupies a slot of a fixed size that is overwritten in place. Slots are reused, never deleted: SQLite
 //! copies rows when it balances pages and may leave the old bytes in unused space, even with `secure_delete`.
 
 use genesys_api::SessionId;

@@ -52,7 +52,7 @@ impl Wal {
     ///
     /// # Errors
     /// If the disk failed for good.
-    pub(super) fn tend(&mut self, prepared: &mut Prepared<'_>) -> Result<(), StoreErrorKind> {
+    pub(super) fn checkpoint_if_due(&mut self, prepared: &mut Prepared<'_>) -> Result<(), StoreErrorKind> {
         if self.truncate {
             let wait = if self.blocked { Duration::ZERO } else { WAIT };
             let done = prepared

@@ -49,7 +49,8 @@ impl Writer {
         let (mut batch, mut answers) = (Vec::new(), Vec::new());
         while inbox.blocking_recv_many(&mut batch, LARGEST_BATCH) > 0 {
             let outcome = self.store(&mut prepared, batch.drain(..), &mut answers);
-            let closed = outcome == Err(StoreErrorKind::Poisoned) || self.wal.tend(&mut prepared).is_err();
+            let closed = outcome == Err(StoreErrorKind::Poisoned)
+                || self.wal.checkpoint_if_due(&mut prepared).is_err();
             if closed {
                 tracing::error!("the store accepts no more units: the disk failed");
                 // before the answers, so that their callers see the closed channel
