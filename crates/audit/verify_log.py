@@ -136,4 +136,6 @@ def read_lines(paths):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1].count("+") < 2:
+        sys.exit("usage: verify_log.py KEY FILE..., with the key as `guest-gateway audit key` prints it")
     print(f"{verify(read_lines(sys.argv[2:]), read_key(sys.argv[1]))} entries verified")
