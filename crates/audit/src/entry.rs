@@ -19,7 +19,7 @@ const VERSION: u32 = 1;
 const MAX_DEPTH: usize = 4;
 
 /// An entry without a sequence number.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub struct Draft {
     /// Time of the action, to the millisecond.
@@ -156,7 +156,7 @@ impl Entry {
 }
 
 /// The actor of an entry.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Actor {

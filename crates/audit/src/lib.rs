@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod checkpoint;
+mod coalescer;
 #[cfg(test)]
 mod effort;
 mod entry;
@@ -19,6 +20,7 @@ mod verifier;
 mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Signer, VerifierKey};
+pub use coalescer::Coalescer;
 pub use entry::{Actor, ActorKind, Draft, DraftError, Entry, EntryError, Outcome};
 pub use export::Line;
 #[cfg(feature = "client")]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 /// The value of a detail. There are no floats and no nulls: leave an absent value out.
-#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum Value {

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use audit::Coalescer;
 use genesys_api::{ChannelId, Clock, DeploymentId, Hosts, MAX_DURATION, SessionId};
 use genesys_http::{Client, Tls, TlsError};
 use guest_conversation::client::{ConnectLimiter, DeploymentCache, LiveGuard, LiveSessions, SignInService};
@@ -34,7 +35,6 @@ pub use self::lifecycle::Created;
 pub use self::log_state::LogState;
 pub use self::sign_in::SignIn;
 
-use self::refusals::RefusalCounter;
 use self::session_row::SessionRow;
 use self::sign_in::SignedIn;
 use crate::{Error, SessionInfo};
@@ -121,6 +121,7 @@ pub struct Direct {
 
 #[derive(Debug)]
 struct Shared {
+    coalescer: Mutex<Coalescer>,
     config: DirectConfig,
     deployments: DeploymentCache,
     metrics: Metrics,
@@ -128,7 +129,6 @@ struct Shared {
     events: Notify,
     live: LiveSessions<EndReason>,
     log_state: watch::Sender<LogState>,
-    refusals: Mutex<RefusalCounter>,
     sign_in: SignInService,
     signed_in: SignedIn,
 }
@@ -164,6 +164,7 @@ impl Direct {
         let totals = totals.iter().map(|(name, total)| (name.as_str(), *total));
         Ok(Self {
             shared: Arc::new(Shared {
+                coalescer: Mutex::default(),
                 deployments: DeploymentCache::new(
                     config.http.clone(),
                     config.hosts.cdn.clone(),
@@ -178,7 +179,6 @@ impl Direct {
                 events: Notify::new(),
                 live: LiveSessions::default(),
                 log_state: watch::Sender::new(LogState::Verifying(0)),
-                refusals: Mutex::default(),
                 signed_in: Mutex::new(HashMap::new()),
             }),
         })

@@ -12,14 +12,10 @@ use time::OffsetDateTime;
 use token_window::{Presented, RefreshTokenFamily};
 use webhook::EventName;
 
-use super::refusals::Refusal;
 use super::session_row::{Document, SessionRow, custom_attributes, instant_at, with_details};
 use super::update::Mutation;
 use super::{Direct, PAGE};
 use crate::{AuditQuery, AuditTrail, Error, SessionInfo};
-
-/// The action of a refused refresh token that was rotated before.
-const REUSE_DETECTED: &str = "token.reuse_detected";
 
 /// A created session with the only copy of its tokens.
 #[derive(Clone, Debug)]
@@ -101,8 +97,8 @@ impl Direct {
             match presented {
                 Presented::Current => {}
                 Presented::Reused => {
-                    let entry = entry(REUSE_DETECTED).outcome(Outcome::Denied);
-                    return Ok((Mutation::default(), Err((generation, entry))));
+                    let entry = entry("token.reuse_detected").outcome(Outcome::Denied);
+                    return Ok((Mutation::default(), Err(entry)));
                 }
                 _ => return Err(Error::RefreshUnknown),
             }
@@ -117,13 +113,8 @@ impl Direct {
         });
         match rotated.await? {
             Ok(tokens) => Ok(tokens),
-            Err((generation, entry)) => {
-                let refusal = Refusal {
-                    session: id.clone(),
-                    action: REUSE_DETECTED,
-                    generation,
-                };
-                self.log_refusal(&refusal, entry).await?;
+            Err(entry) => {
+                self.log_repeated(entry).await?;
                 Err(Error::RefreshUsed)
             }
         }
