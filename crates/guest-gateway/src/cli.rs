@@ -7,6 +7,7 @@ mod consent;
 #[cfg(feature = "sim")]
 mod demo;
 mod policy;
+mod remote;
 mod serve;
 #[cfg(feature = "sim")]
 mod sim;

@@ -8,6 +8,7 @@ mod help;
 mod interrupt;
 mod output;
 mod policy;
+mod running;
 mod sim;
 mod store;
 

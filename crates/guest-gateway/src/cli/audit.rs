@@ -1,13 +1,16 @@
-//! `audit`: export and verification of the audit log, without a running gateway.
+//! `audit`: export, display and verification of the audit log.
+
+mod show;
 
 use std::path::{Path, PathBuf};
 
 use audit::files::FileErrorKind;
 use audit::{Actor, VerifierKey};
 use clap::Subcommand;
-use genesys_api::{Clock, error_chain};
+use genesys_api::{Clock, SessionId, error_chain};
 use guest_store::{Limits, SqliteStore};
 
+use super::remote::Source;
 use super::{Failure, print_line};
 use crate::config::Config;
 use crate::gateway::record;
@@ -35,6 +38,15 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show the entries of one session, oldest first, one a line
+    ///
+    /// A running gateway shows the sessions of the API client, which needs the scope webmessaging:guest.
+    Show {
+        #[command(flatten)]
+        source: Source,
+        /// The id of the session
+        session: SessionId,
+    },
     /// Verify an exported log: every entry, the tree, and every signature
     ///
     /// Exit code 0 if the log is unaltered, 1 with the faulty entries if not, 2 if it cannot be read.
@@ -58,6 +70,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             print_line(&keys.for_store().signer.verifier_key().to_string());
             Ok(())
         }
+        Command::Show { source, session } => show::run(&source, &session).await,
         Command::Verify { file, key, against } => verify(&file, &key, against.as_deref()),
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
-use genesys_api::{Clock, DeploymentId, Host, Hosts, Region, error_chain};
-use genesys_http::{Client, Proxy, Tls};
+use genesys_api::{Clock, DeploymentId, Host, Hosts, Region};
+use genesys_http::{Client, Proxy};
 #[cfg(feature = "sim")]
 use genesys_sim::Fault;
 use guest_chat::{Chat, ChatError, ConnectTarget, Frontend, Request};
@@ -216,19 +216,7 @@ fn deployment(options: &Options, simulator: Option<&Simulator>) -> Result<Deploy
 }
 
 fn http(options: &Options, clock: Clock) -> Result<Client, Failure> {
-    let tls = match &options.ca {
-        Some(path) => {
-            let pem = std::fs::read(path).map_err(|error| {
-                Failure::usage(format!(
-                    "cannot read the CA certificate {}: {error}",
-                    path.display()
-                ))
-            })?;
-            Tls::with_extra_ca(&pem)
-        }
-        None => Tls::system(),
-    };
-    let tls = tls.map_err(|error| Failure::usage(error_chain(&error)))?;
+    let tls = super::remote::tls(options.ca.as_deref())?;
     let proxy = match options.domain {
         Some(_) => Proxy::from_env().map_err(Failure::usage)?,
         None => None,

@@ -4,7 +4,7 @@ use genesys_api::{Call, Clock, Host};
 use genesys_auth::{Authenticator, AuthorizedError, Credentials, Scopes};
 use genesys_http::Client;
 
-/// Scopes of a client of the whole contract.
+/// Scopes of a client of sessions and webhooks.
 const SCOPES: &str = "webmessaging:guest webmessaging:guest:write webhooks:readwrite";
 
 /// A client of one gateway. It fetches access tokens with client credentials, and caches them. Clones share the cache.
@@ -16,10 +16,16 @@ pub struct RestClient {
 }
 
 impl RestClient {
-    /// A client of the gateway at `host`. It sends nothing yet.
+    /// A client of the gateway at `host` that manages sessions and webhooks. It sends nothing yet.
     #[must_use]
     pub fn new(http: Client, host: Host, credentials: Credentials) -> Self {
-        let scopes: Scopes = SCOPES.parse().expect("the scopes of the contract are valid");
+        let scopes = SCOPES.parse().expect("the scopes of the contract are valid");
+        Self::with_scopes(http, host, credentials, scopes)
+    }
+
+    /// A client that requests these scopes.
+    #[must_use]
+    pub fn with_scopes(http: Client, host: Host, credentials: Credentials, scopes: Scopes) -> Self {
         let auth = Authenticator::new(http.clone(), host.clone(), credentials, Some(scopes));
         Self { http, host, auth }
     }

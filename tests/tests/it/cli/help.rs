@@ -63,6 +63,7 @@ async fn help_describes_every_command_and_option() {
             ("audit", 1),
             ("audit export", 3),
             ("audit key", 2),
+            ("audit show", 5),
             ("audit verify", 4),
             ("chat", 13),
             ("consent", 1),

@@ -1,0 +1,100 @@
+//! The client of a running gateway, for commands with `--url`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use genesys_api::{Call, Clock, Host, error_chain};
+use genesys_auth::{Credentials, Scopes};
+use genesys_http::{Client, Proxy, Tls};
+use guest_sessions::client::RestClient;
+use secrecy::SecretString;
+
+use super::Failure;
+
+const CLIENT_ID: &str = "GUEST_GATEWAY_CLIENT_ID";
+const CLIENT_SECRET: &str = "GUEST_GATEWAY_CLIENT_SECRET";
+
+/// The store of a stopped gateway, or a running gateway.
+#[derive(Args, Debug)]
+pub(super) struct Source {
+    #[command(flatten)]
+    place: Place,
+    /// A CA certificate (PEM) to trust beside the system's, with --url
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Place {
+    /// The configuration file of a stopped gateway
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The URL of a running gateway; the environment variables GUEST_GATEWAY_CLIENT_ID and GUEST_GATEWAY_CLIENT_SECRET
+    /// have the credentials of an API client
+    #[arg(long)]
+    url: Option<Host>,
+}
+
+impl Source {
+    /// Returns the configuration file of a stopped gateway, or a client with this scope of a running one.
+    pub(super) fn open(&self, scope: &str) -> Result<Opened<'_>, Failure> {
+        match (&self.place.config, &self.place.url) {
+            (Some(config), _) => Ok(Opened::Stopped(config)),
+            (None, Some(url)) => connect(url, self.ca.as_deref(), scope).map(Opened::Running),
+            (None, None) => Err(Failure::usage("invalid arguments: give --config or --url")),
+        }
+    }
+}
+
+pub(super) enum Opened<'a> {
+    /// The configuration file of a stopped gateway.
+    Stopped(&'a Path),
+    Running(RestClient),
+}
+
+fn connect(host: &Host, ca: Option<&Path>, scope: &str) -> Result<RestClient, Failure> {
+    let id = variable(CLIENT_ID)?.parse().map_err(Failure::usage)?;
+    let secret = SecretString::from(variable(CLIENT_SECRET)?);
+    let credentials = Credentials::new(id, secret).map_err(Failure::usage)?;
+    let scopes: Scopes = scope.parse().map_err(Failure::usage)?;
+    let proxy = Proxy::from_env().map_err(Failure::usage)?;
+    let http = Client::builder(tls(ca)?).clock(Clock::system()).proxy(proxy);
+    Ok(RestClient::with_scopes(
+        http.build(),
+        host.clone(),
+        credentials,
+        scopes,
+    ))
+}
+
+/// Sends a call, and repeats it within the limits of the client.
+pub(super) async fn call<C: Call + Sync>(client: &RestClient, call: &C) -> Result<C::Reply, Failure> {
+    client.call(call).await.map_err(Failure::caused_by)
+}
+
+/// The system's certificate authorities, and the one in a file.
+pub(super) fn tls(ca: Option<&Path>) -> Result<Tls, Failure> {
+    let tls = match ca {
+        Some(path) => {
+            let pem = std::fs::read(path).map_err(|error| {
+                Failure::usage(format!(
+                    "cannot read the CA certificate {}: {error}",
+                    path.display()
+                ))
+            })?;
+            Tls::with_extra_ca(&pem)
+        }
+        None => Tls::system(),
+    };
+    tls.map_err(|error| Failure::usage(error_chain(&error)))
+}
+
+fn variable(name: &str) -> Result<String, Failure> {
+    std::env::var(name).map_err(|_| {
+        Failure::usage(format!(
+            "cannot sign in to the gateway: the environment variable {name} is not set, set {CLIENT_ID} and \
+             {CLIENT_SECRET} to the credentials of an API client"
+        ))
+    })
+}
