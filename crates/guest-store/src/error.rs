@@ -96,8 +96,15 @@ pub enum StoreErrorKind {
         "cannot store the unit: the session or webhook does not exist; it may have been removed, read it again"
     )]
     NotFound,
-    /// An `fsync` failed or the file is damaged, so the outcome of the unit is unknown and the store accepts no more units.
-    #[error("the store is closed after a disk failure: repair the disk, then restart this process")]
+    /// The commit failed, and so did the look-up whether it is stored. The store accepts no more units.
+    #[error(
+        "cannot tell whether the unit is stored: the disk failed; repair it, restart this process, then read what the unit changed"
+    )]
+    OutcomeUnknown,
+    /// An `fsync` failed or the file is damaged, so the store accepts no more units. Nothing of this unit was stored.
+    #[error(
+        "cannot store the unit: the store is closed after a disk failure; nothing was stored, repair the disk, then restart this process"
+    )]
     Poisoned,
     /// The limit of webhooks is reached, of this owner or of all.
     #[error(

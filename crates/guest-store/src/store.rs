@@ -22,7 +22,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// before the future resolves, and later reads see it.
 ///
 /// Every operation can fail with [`StoreErrorKind::Unavailable`](crate::StoreErrorKind::Unavailable), one that writes also
-/// with `Poisoned`. Further errors are listed at each operation.
+/// with `Poisoned` or `OutcomeUnknown`. Of these, only `OutcomeUnknown` leaves open whether the unit is stored. Further errors are listed at each operation.
 pub trait Store: Debug + Send + Sync {
     /// Stores a unit of work in one transaction.
     ///

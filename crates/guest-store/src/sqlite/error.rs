@@ -5,6 +5,7 @@ use rusqlite::{ErrorCode, ffi};
 use crate::{Conflict, StoreError, StoreErrorKind};
 
 /// An error inside the SQLite store. It keeps the types of `rusqlite` out of the public API.
+#[derive(Debug)]
 pub(super) struct SqliteError(StoreError);
 
 impl SqliteError {

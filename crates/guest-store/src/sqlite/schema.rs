@@ -10,7 +10,8 @@ use super::Keys;
 use super::error::SqliteError;
 use super::log::read_head;
 use super::migrate;
-use super::writer::Head;
+use super::prepared::Prepared;
+use super::writer::{Head, last_transaction};
 use crate::audit_log::LogHead;
 use crate::{StoreError, StoreErrorKind};
 
@@ -222,12 +223,15 @@ pub(super) fn prepare(connection: &Connection, keys: &Keys) -> Result<Head, Sqli
              `guest-gateway store vacuum`"
         );
     }
+    let transactions = last_transaction(&mut Prepared::new(connection))?;
+    tracing::info!(transactions, "the store is open");
     let live = "SELECT value FROM counts WHERE name = 'live_sessions'";
     Ok(Head {
         log: read_head(connection, keys)?,
         live_sessions: connection
             .query_row(live, [], |row| row.get::<_, i64>(0))?
             .unsigned_abs(),
+        transactions,
         overflowing: BTreeSet::new(),
     })
 }

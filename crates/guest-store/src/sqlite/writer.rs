@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use tokio::sync::mpsc;
 
 use super::error::{SqliteError, fault};
@@ -20,6 +20,8 @@ use crate::{Limits, StoreError, StoreErrorKind};
 pub(super) struct Head {
     pub(super) log: LogHead,
     pub(super) live_sessions: u64,
+    /// Number of the last transaction that changed something.
+    pub(super) transactions: u64,
     /// Webhooks whose full queue was logged. They are logged again after their last snapshot was delivered.
     pub(super) overflowing: BTreeSet<String>,
 }
@@ -29,6 +31,8 @@ pub(super) struct Writer {
     limits: Limits,
     head: Head,
     wal: Wal,
+    /// Rows that this connection has changed, or `None` before the first transaction.
+    changes: Option<i64>,
 }
 
 impl Writer {
@@ -38,6 +42,7 @@ impl Writer {
             limits,
             head,
             wal,
+            changes: None,
         }
     }
 
@@ -49,8 +54,7 @@ impl Writer {
         let (mut batch, mut answers) = (Vec::new(), Vec::new());
         while inbox.blocking_recv_many(&mut batch, LARGEST_BATCH) > 0 {
             let outcome = self.store(&mut prepared, batch.drain(..), &mut answers);
-            let closed = outcome == Err(StoreErrorKind::Poisoned)
-                || self.wal.checkpoint_if_due(&mut prepared).is_err();
+            let closed = is_permanent(outcome) || self.wal.checkpoint_if_due(&mut prepared).is_err();
             if closed {
                 tracing::error!("the store accepts no more units: the disk failed");
                 // before the answers, so that their callers see the closed channel
@@ -88,14 +92,7 @@ impl Writer {
             }
         }
         let erased = transaction.erased;
-        let committed = sound.and_then(|()| {
-            let live = (self.head.live_sessions != before.live_sessions).then_some(self.head.live_sessions);
-            if self.head.log != before.log {
-                write_head(prepared, &self.head.log, &self.keys.seal).map_err(rolled_back)?;
-            }
-            commit(prepared, live).map_err(rolled_back)
-        });
-        if let Err(fault) = committed {
+        if let Err(fault) = sound.and_then(|()| self.finish(prepared, &before)) {
             self.head = before;
             if let Err(error) = roll_back(prepared) {
                 tracing::warn!(%error, "a rollback failed and is repeated before the next transaction");
@@ -105,15 +102,91 @@ impl Writer {
         self.wal.truncate |= erased;
         Ok(())
     }
+
+    /// Commits the open transaction with its counts.
+    fn finish(&mut self, prepared: &mut Prepared<'_>, before: &Head) -> Result<(), StoreErrorKind> {
+        self.write_changes(prepared, before).map_err(rolled_back)?;
+        match prepared.execute("COMMIT", []) {
+            Ok(_) => Ok(()),
+            Err(error) => self.resolve(prepared, rolled_back(error)),
+        }
+    }
+
+    /// Writes the counts and the head of the log if they changed.
+    fn write_changes(&mut self, prepared: &mut Prepared<'_>, before: &Head) -> rusqlite::Result<()> {
+        if self.head.live_sessions != before.live_sessions {
+            write_count(prepared, "live_sessions", self.head.live_sessions)?;
+        }
+        if self.head.log != before.log {
+            write_head(prepared, &self.head.log, &self.keys.seal)?;
+        }
+        let changes = prepared.row("SELECT total_changes()", [], |row| row.get::<_, i64>(0))?;
+        if changes != self.changes {
+            self.head.transactions += 1;
+            write_count(prepared, TRANSACTIONS, self.head.transactions)?;
+            // the last statement changed one row
+            self.changes = changes.map(|changes| changes + 1);
+        }
+        Ok(())
+    }
+
+    /// Looks the transaction up whose COMMIT failed. `Ok` if it is stored.
+    ///
+    /// After a failed `fsync` it is not visible, but a later recovery may find it in the write-ahead log. Another
+    /// transaction in its place, which is made durable, makes sure that it does not.
+    fn resolve(&self, prepared: &mut Prepared<'_>, fault: StoreErrorKind) -> Result<(), StoreErrorKind> {
+        let number = self.head.transactions;
+        let outcome = roll_back(prepared).and_then(|()| {
+            let is_stored = last_transaction(prepared)? == number;
+            if !is_stored && fault == StoreErrorKind::Poisoned {
+                prepared.execute("BEGIN IMMEDIATE", [])?;
+                write_count(prepared, TRANSACTIONS, number.saturating_add(1))?;
+                prepared.execute("COMMIT", [])?;
+            }
+            Ok(is_stored)
+        });
+        match outcome {
+            Ok(true) if fault != StoreErrorKind::Poisoned => {
+                tracing::warn!(
+                    transaction = number,
+                    "a transaction is stored although its commit reported an error"
+                );
+                Ok(())
+            }
+            Ok(false) => Err(fault),
+            _ => {
+                tracing::error!(
+                    transaction = number,
+                    "the outcome of a transaction is unknown: restart, the store then logs the number of its last one"
+                );
+                Err(StoreErrorKind::OutcomeUnknown)
+            }
+        }
+    }
 }
 
-/// Commits the open transaction, with the number of live sessions if it changed.
-fn commit(prepared: &mut Prepared<'_>, live_sessions: Option<u64>) -> rusqlite::Result<()> {
-    if let Some(live) = live_sessions {
-        let sql = "UPDATE counts SET value = ?1 WHERE name = 'live_sessions'";
-        prepared.execute(sql, [i64::try_from(live).unwrap_or(i64::MAX)])?;
-    }
-    prepared.execute("COMMIT", []).map(drop)
+/// Whether the store is closed after this outcome.
+fn is_permanent(outcome: Result<(), StoreErrorKind>) -> bool {
+    matches!(
+        outcome,
+        Err(StoreErrorKind::Poisoned | StoreErrorKind::OutcomeUnknown)
+    )
+}
+
+/// Name of the count of transactions that changed something.
+const TRANSACTIONS: &str = "transactions";
+
+/// The number of the last transaction that changed something.
+pub(super) fn last_transaction(prepared: &mut Prepared<'_>) -> rusqlite::Result<u64> {
+    let sql = "SELECT value FROM counts WHERE name = ?1";
+    let number = prepared.row(sql, [TRANSACTIONS], |row| row.get::<_, i64>(0))?;
+    // a store that was created by an earlier version has no such row
+    Ok(number.unwrap_or_default().unsigned_abs())
+}
+
+fn write_count(prepared: &mut Prepared<'_>, name: &str, value: u64) -> rusqlite::Result<usize> {
+    let sql = "INSERT INTO counts VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2";
+    prepared.execute(sql, params![name, i64::try_from(value).unwrap_or(i64::MAX)])
 }
 
 /// Logs the error of a transaction that is rolled back, and returns its kind.
@@ -187,5 +260,44 @@ impl<'c> Transaction<'_, 'c> {
     fn abort(&mut self, fault: StoreErrorKind) -> StoreError {
         self.broken = Some(fault);
         fault.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The look-up of a transaction whose COMMIT failed.
+
+    use super::super::schema;
+    use super::*;
+
+    #[test]
+    fn failed_commit_is_looked_up() {
+        let keys = Arc::new(Keys::ephemeral());
+        let connection = schema::open_in_memory().unwrap();
+        let head = schema::prepare(&connection, &keys).unwrap();
+        let mut prepared = Prepared::new(&connection);
+        let mut writer = Writer::new(keys, Limits::default(), head, Wal::default());
+        writer.head.transactions = 5;
+        let full = Err(StoreErrorKind::Full);
+        assert_eq!(writer.resolve(&mut prepared, StoreErrorKind::Full), full);
+        assert_eq!(last_transaction(&mut prepared).unwrap(), 0);
+        let poisoned = Err(StoreErrorKind::Poisoned);
+        assert_eq!(writer.resolve(&mut prepared, StoreErrorKind::Poisoned), poisoned);
+        assert_eq!(
+            last_transaction(&mut prepared).unwrap(),
+            6,
+            "another transaction is in its place"
+        );
+        writer.head.transactions = 6;
+        assert_eq!(writer.resolve(&mut prepared, StoreErrorKind::Unavailable), Ok(()));
+        let unknown = Err(StoreErrorKind::OutcomeUnknown);
+        assert_eq!(
+            writer.resolve(&mut prepared, StoreErrorKind::Poisoned),
+            unknown,
+            "visible, and perhaps not durable"
+        );
+        connection.execute_batch("DROP TABLE counts").unwrap();
+        let mut prepared = Prepared::new(&connection);
+        assert_eq!(writer.resolve(&mut prepared, StoreErrorKind::Full), unknown);
     }
 }

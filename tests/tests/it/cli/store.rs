@@ -131,13 +131,22 @@ async fn failed_sync_refuses_changes_until_a_restart() {
         let answer = api.send(create.clone()).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
     }
-    assert_eq!(serving.process.interrupt().await.code, Some(0));
+    // killed, so that the next start recovers from the write-ahead log what a refused change may have left there
+    serving.process.signal("KILL");
+    serving.process.ended().await;
 
     let serving = example.serve().await;
     let api = serving.api(Tls::system().unwrap()).await;
     for id in &stored {
         api.ask(Call::get(&format!("{SESSIONS}/{id}"))).await;
     }
+    let refused = rusqlite::Connection::open(example.path("guest-gateway.db")).unwrap();
+    let count = refused.query_row("SELECT count(*) FROM sessions", [], |row| row.get::<_, isize>(0));
+    assert_eq!(
+        count.unwrap().unsigned_abs(),
+        stored.len(),
+        "a refused session is not stored"
+    );
     api.create(&body).await;
     assert_eq!(serving.process.interrupt().await.code, Some(0));
 }

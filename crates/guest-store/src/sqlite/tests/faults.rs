@@ -72,6 +72,36 @@ async fn refused_commit_is_rolled_back() {
     assert_eq!(store.commit(unit("x")).await.unwrap().entries, 4..5);
 }
 
+/// A hook of the write-ahead log runs after the commit, and its error becomes that of `COMMIT`.
+#[tokio::test]
+async fn commit_that_reports_an_error_and_is_stored_succeeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guest.db");
+    drop(open(&path).unwrap());
+    let lock = lock(&path).unwrap();
+    let keys = Arc::new(keys(1, 2, "log"));
+    let mut connection = schema::open(&path).unwrap();
+    let head = schema::prepare(&connection, &keys).unwrap();
+    let fail = |_: &mut rusqlite::hooks::Wal, _: i32| Err(rusqlite::Error::InvalidQuery);
+    connection.wal_hook(Some(fail)).unwrap();
+    let (writer, inbox) = mpsc::channel(8);
+    let thread = Writer::new(Arc::clone(&keys), Limits::default(), head, Wal::default());
+    let writing = spawn("writer", move || thread.run(&connection, inbox)).unwrap();
+    let store = SqliteStore {
+        keys,
+        writer: Some(writer),
+        writing: Some(writing),
+        reader: None,
+        reading: None,
+        _lock: Some(lock),
+    };
+    assert_eq!(store.commit(unit("x")).await.unwrap().entries, 0..1);
+    drop(store);
+    let store = open(&path).unwrap();
+    assert_eq!(store.stats().await.unwrap().live_sessions, 1);
+    assert_eq!(store.commit(log(1)).await.unwrap().entries, 1..2);
+}
+
 #[tokio::test]
 async fn failed_sync_closes_the_store() {
     let folder = tempfile::tempdir().unwrap();
