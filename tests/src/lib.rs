@@ -1,3 +1,4 @@
-//! Simulations for end-to-end tests and for `cargo xtask simulate`.
+//! Simulations and crash cycles, for end-to-end tests and for tasks.
 
+pub mod crash;
 pub mod simulation;

@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use crate::{release, simulate, tidy, workspace};
+use crate::{program, release, tidy, workspace};
 
 struct Step {
     name: &'static str,
@@ -119,13 +119,19 @@ const DEEP_STEPS: &[Step] = &[
         name: "simulate",
         purpose: "100,000 random scenarios on virtual time",
         minutes: 15,
-        run: |root| simulate::run(root, &["--seeds", "100000"]),
+        run: |root| program::run(root, "simulate", &["--seeds", "100000"]),
     },
     Step {
         name: "audit",
-        purpose: "the audit log: 30,000 crash images, 1,000 kills, 1,000,000 mutated proofs, every flipped bit",
+        purpose: "the audit log: 30,000 crash images, 1,000,000 mutated proofs, every flipped bit",
         minutes: 15,
         run: audit,
+    },
+    Step {
+        name: "crash",
+        purpose: "the store and the file log: 1,000 kills each",
+        minutes: 15,
+        run: |root| program::run(root, "crash", &[]),
     },
 ];
 
@@ -265,7 +271,7 @@ fn test_command(readme: &str) -> Option<&str> {
 /// Runs the tests of the audit log with a hundred times the random cases.
 fn audit(root: &Path) -> Result<(), Box<dyn Error>> {
     let mut command = command(root, "cargo test --profile simulate --package audit");
-    command.env("AUDIT_EFFORT", "100").env("AUDIT_KILLS", "1000");
+    command.env("AUDIT_EFFORT", "100");
     succeed(&mut command)
 }
 

@@ -19,6 +19,8 @@ mod contract;
 #[cfg(test)]
 mod conversation;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod crm;
 #[cfg(test)]
 mod deliveries;

@@ -73,7 +73,8 @@ const TABLE: &[Row] = &[
     ]),
     row("genesys-sim", Layer::Simulator, &["genesys-api", "genesys-http"]),
     row("end-to-end", Layer::Tooling, &[
-        "genesys-api", "genesys-sim", "guest-conversation", "guest-sessions", "web-messaging", "ws-transport",
+        "genesys-api", "genesys-sim", "audit", "guest-conversation", "guest-sessions", "guest-store", "web-messaging",
+        "ws-transport",
     ]),
     // all of its dependencies are for its examples and tests
     row("examples", Layer::Tooling, &[]),

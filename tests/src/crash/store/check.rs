@@ -1,0 +1,324 @@
+//! The check of a store after a restart: the log describes what the tables, the outbox and the totals hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use audit::Entry;
+use guest_store::{
+    EntryQuery, Payload, Session, SessionQuery, Settled, Settlement, SqliteStore, Stats, Store as _, verify,
+};
+use tokio::task::JoinSet;
+
+use super::super::history::{Described, History};
+use super::super::{Acknowledged, Error, Findings};
+use super::{NOW, PAGE, WEBHOOKS, open, runtime};
+
+/// Opens and verifies the store, and compares it with its log.
+pub(in super::super) fn check(folder: &Path, acknowledged: &[Acknowledged]) -> Result<Findings, Error> {
+    let log = folder.join("guest.db-wal");
+    let mut findings = Findings {
+        is_recovered: log.metadata().is_ok_and(|log| log.len() > 0),
+        ..Findings::default()
+    };
+    let runtime = runtime()?;
+    let store = open(folder).map_err(|refusal| format!("cannot open the store: {refusal:?}"))?;
+    let (history, stats) = runtime.block_on(compare(&store, &mut findings))?;
+    let units = history.units.iter();
+    let units = units.map(|(unit, logged)| (unit.clone(), logged.first)).collect();
+    findings.add_lost(acknowledged, &units);
+    drop(store);
+    // the outbox is read by emptying it, in a copy
+    let copy = tempfile::tempdir()?;
+    fs::copy(folder.join("guest.db"), copy.path().join("guest.db"))?;
+    let store = open(copy.path()).map_err(|refusal| format!("cannot open the copy: {refusal:?}"))?;
+    let outbox = runtime.block_on(Outbox::drain(store.into()))?;
+    outbox.compare(&history, &stats, &mut findings.incomplete);
+    Ok(findings)
+}
+
+async fn compare(store: &SqliteStore, findings: &mut Findings) -> Result<(History, Stats), Error> {
+    verify(store, |_| ()).await?;
+    let history = history(store).await?;
+    let incomplete = &mut findings.incomplete;
+    let partial = history
+        .units
+        .iter()
+        .filter(|(_, logged)| logged.found != logged.parts);
+    incomplete.extend(partial.map(|(unit, logged)| format!("unit {unit}: {logged:?}")));
+
+    let mut sessions = BTreeMap::new();
+    for session in all_sessions(store).await? {
+        sessions.insert(session.id.to_string(), described(store, &session).await?);
+    }
+    for id in sessions
+        .keys()
+        .chain(history.sessions.keys())
+        .collect::<BTreeSet<_>>()
+    {
+        let (stored, logged) = (sessions.get(id), history.sessions.get(id));
+        if stored != logged {
+            incomplete.push(format!("session {id}: stored {stored:?}, logged {logged:?}"));
+        }
+    }
+    let totals = store.totals().await?;
+    if totals != history.totals {
+        incomplete.push(format!("totals {totals:?}, logged {:?}", history.totals));
+    }
+    let stats = store.stats().await?;
+    let live = sessions.values().filter(|session| !session.has_ended).count() as u64;
+    if stats.live_sessions != live {
+        incomplete.push(format!("{} live sessions counted of {live}", stats.live_sessions));
+    }
+    Ok((history, stats))
+}
+
+async fn history(store: &SqliteStore) -> Result<History, Error> {
+    let (mut history, mut next) = (History::default(), 0);
+    loop {
+        let page = store.entries(EntryQuery::From(next), PAGE).await?;
+        if page.is_empty() {
+            return Ok(history);
+        }
+        next += page.len() as u64;
+        for entry in page {
+            history.add(&Entry::parse(&entry.bytes)?)?;
+        }
+    }
+}
+
+async fn all_sessions(store: &SqliteStore) -> Result<Vec<Session>, Error> {
+    let mut sessions: Vec<Session> = Vec::new();
+    loop {
+        let after = sessions.last().map(|session| session.id.clone());
+        let page = store.sessions(SessionQuery::All(after), PAGE).await?;
+        if page.is_empty() {
+            return Ok(sessions);
+        }
+        sessions.extend(page);
+    }
+}
+
+async fn described(store: &SqliteStore, session: &Session) -> Result<Described, Error> {
+    let (mut entries, mut before) = (0, None);
+    loop {
+        let subject = session.pseudonym();
+        let page = store
+            .entries(EntryQuery::OfSubject { subject, before }, PAGE)
+            .await?;
+        before = page.last().map(|entry| entry.seq);
+        entries += page.len();
+        if before.is_none() {
+            break;
+        }
+    }
+    let document = String::from_utf8_lossy(&session.document);
+    Ok(Described {
+        version: session.version,
+        has_ended: session.ended_at.is_some(),
+        unit: document.split(' ').next().unwrap_or_default().to_owned(),
+        entries,
+    })
+}
+
+/// The deliveries that are pending.
+#[derive(Debug, Default)]
+struct Outbox {
+    /// By webhook, session and sequence number.
+    events: BTreeSet<(String, String, u64)>,
+    snapshots: BTreeMap<(String, String), BTreeSet<u64>>,
+    erasures: BTreeMap<(String, String), BTreeSet<u64>>,
+}
+
+impl Outbox {
+    /// Settles everything as delivered.
+    async fn drain(store: Arc<SqliteStore>) -> Result<Self, Error> {
+        let mut outbox = Self::default();
+        let mut settling = JoinSet::new();
+        loop {
+            let leased = store.lease_deliveries(NOW, Duration::from_secs(60), PAGE).await?;
+            if leased.is_empty() {
+                return Ok(outbox);
+            }
+            for delivery in leased {
+                let webhook = delivery.webhook.id.to_string();
+                match delivery.payload {
+                    Payload::Event { body, .. } => {
+                        let text = std::str::from_utf8(&body)?;
+                        let (session, sequence) = text.split_once(' ').ok_or("a body without a number")?;
+                        outbox
+                            .events
+                            .insert((webhook, session.to_owned(), sequence.parse()?));
+                    }
+                    Payload::Erased { session, range } => {
+                        outbox
+                            .erasures
+                            .insert((webhook, session.to_string()), range.collect());
+                    }
+                    Payload::Snapshot { session, range } => {
+                        outbox
+                            .snapshots
+                            .insert((webhook, session.to_string()), range.collect());
+                    }
+                }
+                let settlement = Settlement {
+                    delivery: delivery.id,
+                    fence: delivery.fence,
+                    at: NOW,
+                    settled: Settled::Delivered,
+                    rest_until: None,
+                    disable_webhook: false,
+                    entries: Vec::new(),
+                };
+                let store = Arc::clone(&store);
+                settling.spawn(async move { store.settle_delivery(settlement).await });
+            }
+            while let Some(settled) = settling.join_next().await {
+                settled??;
+            }
+        }
+    }
+
+    /// Adds what differs from the log: each event is pending, delivered, or in a range that is pending or delivered.
+    fn compare(&self, history: &History, stats: &Stats, incomplete: &mut Vec<String>) {
+        let counted = (stats.outbox_pending, stats.snapshots_pending);
+        let found = (
+            self.events.len() as u64,
+            (self.snapshots.len() + self.erasures.len()) as u64,
+        );
+        if counted != found {
+            incomplete.push(format!("{counted:?} deliveries counted of {found:?}"));
+        }
+        for (webhook, session, sequence) in &self.events {
+            let version = history.sessions.get(session).map_or(0, |session| session.version);
+            let is_settled = history
+                .settled
+                .contains(&(webhook.clone(), session.clone(), *sequence));
+            if *sequence > version || is_settled {
+                incomplete.push(format!(
+                    "event {sequence} of session {session} is pending for {webhook}: version {version}, settled: {is_settled}"
+                ));
+            }
+        }
+        for (webhook, session) in self.snapshots.keys() {
+            if !history.sessions.contains_key(session) {
+                incomplete.push(format!(
+                    "a snapshot of session {session} is pending for {webhook}"
+                ));
+            }
+        }
+        for (webhook, session) in self.erasures.keys() {
+            if !history.erased.contains_key(session) {
+                incomplete.push(format!(
+                    "an erasure of session {session} is pending for {webhook}"
+                ));
+            }
+        }
+        let stored = history.sessions.iter().map(|(id, session)| (id, session.version));
+        for (id, last) in stored.chain(history.erased.iter().map(|(id, last)| (id, *last))) {
+            for webhook in WEBHOOKS {
+                self.compare_session(history, webhook, id, last, incomplete);
+            }
+        }
+    }
+
+    fn compare_session(
+        &self,
+        history: &History,
+        webhook: &str,
+        id: &str,
+        last: u64,
+        incomplete: &mut Vec<String>,
+    ) {
+        let key = (webhook.to_owned(), id.to_owned());
+        let ranges = [
+            history.delivered.get(&key),
+            self.snapshots.get(&key),
+            self.erasures.get(&key),
+        ];
+        for sequence in 1..=last {
+            let is_named = ranges.iter().flatten().any(|range| range.contains(&sequence));
+            let is_pending = self
+                .events
+                .contains(&(webhook.to_owned(), id.to_owned(), sequence));
+            if !is_named && !is_pending {
+                incomplete.push(format!("event {sequence} of session {id} is lost for {webhook}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Load, Target};
+    use super::super::prepare;
+    use super::*;
+
+    /// Each change of a file after a load, with a part of what the check finds.
+    const CHANGES: [(&str, &str); 8] = [
+        ("", ""),
+        ("DELETE FROM outbox WHERE kind = 0", "is lost for crm"),
+        ("DELETE FROM outbox WHERE kind = 1", "is lost for"),
+        ("UPDATE webhooks SET pending = pending + 1", "deliveries counted"),
+        (
+            "UPDATE sessions SET version = version + 1",
+            "stored Some(Described { version",
+        ),
+        (
+            "UPDATE counts SET value = value + 1 WHERE name = 'live_sessions'",
+            "live sessions counted",
+        ),
+        (
+            "UPDATE counts SET value = value + 1 WHERE name LIKE '%units'",
+            "totals {",
+        ),
+        (
+            "PRAGMA foreign_keys = OFF; DELETE FROM sessions WHERE rowid = 1",
+            "stored None",
+        ),
+    ];
+
+    #[test]
+    fn check_finds_each_missing_part_of_a_unit() {
+        let folder = tempfile::tempdir().unwrap();
+        prepare(folder.path()).unwrap();
+        let load = Load {
+            target: Target::Store,
+            folder: folder.path().to_owned(),
+            seed: 3,
+            run: 0,
+            steps: Some(80),
+        };
+        load.run().unwrap();
+        let file = folder.path().join("guest.db");
+        let sound = fs::read(&file).unwrap();
+        for (sql, expected) in CHANGES {
+            fs::write(&file, &sound).unwrap();
+            rusqlite::Connection::open(&file)
+                .unwrap()
+                .execute_batch(sql)
+                .unwrap();
+            let found = check(folder.path(), &[]).unwrap().incomplete;
+            let is_found = found.iter().any(|fault| fault.contains(expected));
+            assert_eq!(
+                (is_found, found.is_empty()),
+                (!sql.is_empty(), sql.is_empty()),
+                "{sql}: {found:?}"
+            );
+        }
+        fs::write(&file, &sound).unwrap();
+        let unit = |unit: &str, seq| Acknowledged {
+            unit: unit.to_owned(),
+            seq,
+        };
+        let acknowledged = [
+            unit("0-0-1", Some(0)),
+            unit("0-0-1", Some(1)),
+            unit("0-1-1", None),
+        ];
+        let found = check(folder.path(), &acknowledged).unwrap();
+        assert_eq!(found.lost.len(), 2, "{found:?}");
+    }
+}
